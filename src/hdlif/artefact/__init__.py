@@ -1,0 +1,22 @@
+"""The deployed network as a file: graph, tensor packing, reading and writing. Never imports torch."""
+
+from hdlif.artefact.format import FORMAT_VERSION, INPUT, Graph, InputRecord, Node, Value, infer_values
+from hdlif.artefact.io import dumps, load, loads, save, tensor_bytes
+from hdlif.artefact.packing import pack, unpack
+
+__all__ = [
+    "FORMAT_VERSION",
+    "INPUT",
+    "Graph",
+    "InputRecord",
+    "Node",
+    "Value",
+    "dumps",
+    "infer_values",
+    "load",
+    "loads",
+    "pack",
+    "save",
+    "tensor_bytes",
+    "unpack",
+]

@@ -1,0 +1,316 @@
+"""Reading and writing an artefact: one safetensors file that holds a `Graph`.
+
+Weights of low bit width are packed (`packing`); every other tensor is float32. The graph itself is
+canonical JSON under the one metadata key "hdlif". `docs/artefact_format.md` gives it byte by byte.
+Files are not trusted: whatever the bytes are, `loads` returns a checked graph or raises `ArtefactError`.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from hdlif.artefact.format import FORMAT_VERSION, MAX_ELEMENTS, Array, Graph, InputRecord, Node, infer_values
+from hdlif.artefact.packing import WEIGHTS_PER_BYTE, pack, packed_bytes, unpack
+from hdlif.errors import ArtefactError
+
+METADATA_KEY = "hdlif"
+_ITEM_BYTES = {"F32": 4, "U8": 1}
+_DAMAGED = "the file is damaged, export it again"
+
+
+def save(graph: Graph, path: str | Path) -> None:
+    """Write `graph` to `path`, all of it or nothing."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(dumps(graph))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> Graph:
+    """Read a graph and check it; raises `ArtefactError`."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ArtefactError(
+            f"{path}: cannot be read ({error.strerror}); give the path of an exported artefact"
+        ) from error
+    return loads(content, str(path))
+
+
+def tensor_bytes(node: Node) -> int:
+    """The bytes that the node's tensors take in the file."""
+    return sum(_stored_bytes(node, role, tensor.shape) for role, tensor in node.tensors.items())
+
+
+def dumps(graph: Graph) -> bytes:
+    """The file of `graph`; the same graph always gives the same bytes. Raises `ArtefactError`."""
+    infer_values(graph)
+    tensors = {f"{node.name}.{role}": _stored(node, role) for node in graph.nodes for role in node.tensors}
+    record = {
+        "format": FORMAT_VERSION,
+        "input": {
+            "kind": graph.input.kind,
+            "mean": [float(v) for v in graph.input.mean],
+            "resize": graph.input.resize,
+            "shape": list(graph.input.shape),
+            "std": [float(v) for v in graph.input.std],
+        },
+        "labels": list(graph.labels),
+        "nodes": [
+            {
+                "attributes": dict(node.attributes),
+                "inputs": list(node.inputs),
+                "name": node.name,
+                "op": node.op,
+                "tensors": {
+                    role: {"shape": list(tensor.shape), "tensor": f"{node.name}.{role}"}
+                    for role, tensor in node.tensors.items()
+                },
+            }
+            for node in graph.nodes
+        ],
+        "output": graph.output,
+        "time_steps": graph.time_steps,
+    }
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return safetensors.numpy.save(tensors, {METADATA_KEY: text})
+
+
+def loads(content: bytes, name: str) -> Graph:
+    """The graph that `content` holds; `name` begins every message. Raises `ArtefactError`."""
+    try:
+        header = _read_header(content)
+        graph, stored_as = _read_graph(header)
+        tensors = safetensors.numpy.load(content)
+        nodes = tuple(_with_tensors(node, stored_as[node.name], tensors) for node in graph.nodes)
+        graph = Graph(nodes, graph.output, graph.time_steps, graph.input, graph.labels)
+        infer_values(graph)
+    except ArtefactError as error:
+        raise ArtefactError(f"{name}: {error}") from error
+    return graph
+
+
+def _stored(node: Node, role: str) -> Array:
+    if _encoding(node, role) in WEIGHTS_PER_BYTE:
+        return pack(node.tensors[role], _encoding(node, role))
+    return np.ascontiguousarray(node.tensors[role])
+
+
+def _encoding(node: Node, role: str) -> str:
+    return str(node.attributes.get("encoding")) if role == "weight" else "float32"
+
+
+def _stored_bytes(node: Node, role: str, shape: Sequence[int]) -> int:
+    count, encoding = math.prod(shape), _encoding(node, role)
+    return packed_bytes(count, encoding) if encoding in WEIGHTS_PER_BYTE else 4 * count
+
+
+def _with_tensors(
+    node: Node, stored_as: Mapping[str, tuple[str, tuple[int, ...]]], stored: Mapping[str, Array]
+) -> Node:
+    tensors = {}
+    for role, (key, shape) in stored_as.items():
+        if (encoding := _encoding(node, role)) in WEIGHTS_PER_BYTE:
+            tensors[role] = unpack(stored[key], shape, encoding, name=key)
+        else:
+            tensors[role] = stored[key].reshape(shape)
+    return Node(node.op, node.name, node.inputs, node.attributes, tensors)
+
+
+def _read_header(content: bytes) -> dict[str, Any]:
+    """The safetensors header: every offset, dtype and shape fits the others and the file's size."""
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > len(content) - 8:
+        raise ArtefactError(f"header length = {length} in a file of {len(content)} bytes; {_DAMAGED}")
+    header = _object("header", _parse("header", content[8 : 8 + length]))
+    metadata = _object("header.__metadata__", header.pop("__metadata__", None))
+    if list(metadata) != [METADATA_KEY]:
+        raise ArtefactError(
+            f"metadata keys are {sorted(metadata)}; an artefact has exactly one, {METADATA_KEY!r}"
+        )
+    extents = []
+    for key, entry in header.items():
+        where = f"header.{key}"
+        _keys(where, _object(where, entry), ("data_offsets", "dtype", "shape"))
+        shape, offsets = (
+            _integers(f"{where}.shape", entry["shape"]),
+            _integers(f"{where}.data_offsets", entry["data_offsets"]),
+        )
+        if not isinstance(entry["dtype"], str) or entry["dtype"] not in _ITEM_BYTES:
+            raise ArtefactError(
+                f"{where}.dtype = {entry['dtype']!r}; an artefact's tensors are F32 or U8; {_DAMAGED}"
+            )
+        size = math.prod(shape) * _ITEM_BYTES[entry["dtype"]]
+        if len(offsets) != 2 or offsets[1] - offsets[0] != size:
+            raise ArtefactError(
+                f"{where}.data_offsets = {list(offsets)} do not span the shape's {size} bytes; {_DAMAGED}"
+            )
+        extents.append((*offsets, key))
+    position = 0
+    for begin, end, key in sorted(extents):
+        if begin != position:
+            raise ArtefactError(f"header.{key}.data_offsets begin at {begin}; {position} is next; {_DAMAGED}")
+        position = end
+    if position != len(content) - 8 - length:
+        raise ArtefactError(
+            f"the tensors end at byte {8 + length + position} of a file of {len(content)} bytes; {_DAMAGED}"
+        )
+    return {**header, "__metadata__": metadata}
+
+
+def _read_graph(header: Mapping[str, Any]) -> tuple[Graph, dict[str, dict[str, tuple[str, tuple[int, ...]]]]]:
+    """The graph without tensors, and for each node: role -> (name in the file, shape)."""
+    record = _object(
+        "hdlif", _parse("hdlif", _string("hdlif", header["__metadata__"][METADATA_KEY]).encode())
+    )
+    # the version comes first: another version may have other keys
+    if record.get("format") != FORMAT_VERSION:
+        raise ArtefactError(
+            f"format = {_short(record.get('format'))}; this version of hdlif reads format {FORMAT_VERSION}; "
+            "export it again"
+        )
+    _keys("hdlif", record, ("format", "input", "labels", "nodes", "output", "time_steps"))
+    nodes = []
+    stored_as: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {}
+    used: set[str] = set()
+    for index, entry in enumerate(_list("nodes", record["nodes"])):
+        where = f"nodes[{index}]"
+        _keys(where, _object(where, entry), ("attributes", "inputs", "name", "op", "tensors"))
+        attributes = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in _object(f"{where}.attributes", entry["attributes"]).items()
+        }
+        node = Node(
+            _string(f"{where}.op", entry["op"]),
+            _string(f"{where}.name", entry["name"]),
+            tuple(_string(f"{where}.inputs", name) for name in _list(f"{where}.inputs", entry["inputs"])),
+            attributes,
+        )
+        nodes.append(node)
+        stored_as[node.name] = {
+            role: _read_reference(f"{where}.tensors.{role}", node, role, reference, header, used)
+            for role, reference in _object(f"{where}.tensors", entry["tensors"]).items()
+        }
+    if unused := header.keys() - used - {"__metadata__"}:
+        raise ArtefactError(f"tensors {sorted(unused)} belong to no node; {_DAMAGED}")
+    graph = Graph(
+        tuple(nodes),
+        _string("output", record["output"]),
+        _integer("time_steps", record["time_steps"]),
+        _read_input(record["input"]),
+        tuple(_string("labels", label) for label in _list("labels", record["labels"])),
+    )
+    return graph, stored_as
+
+
+def _read_reference(
+    where: str, node: Node, role: str, reference: object, header: Mapping[str, Any], used: set[str]
+) -> tuple[str, tuple[int, ...]]:
+    entry = _object(where, reference)
+    _keys(where, entry, ("shape", "tensor"))
+    key, shape = _string(f"{where}.tensor", entry["tensor"]), _integers(f"{where}.shape", entry["shape"])
+    if key not in header or key == "__metadata__":
+        raise ArtefactError(f"{where}.tensor = {key!r} is not in the file; {_DAMAGED}")
+    if key in used:
+        raise ArtefactError(f"{where}.tensor = {key!r} is used twice; {_DAMAGED}")
+    used.add(key)
+    packed = _encoding(node, role) in WEIGHTS_PER_BYTE
+    stored_shape = [_stored_bytes(node, role, shape)] if packed else list(shape)
+    dtype = "U8" if packed else "F32"
+    if (
+        header[key]["dtype"] != dtype
+        or header[key]["shape"] != stored_shape
+        or math.prod(shape) > MAX_ELEMENTS
+    ):
+        raise ArtefactError(
+            f"{key}: stored as {header[key]['dtype']} {header[key]['shape']}; "
+            f"a {role} of shape {list(shape)} is stored as {dtype} {stored_shape}; {_DAMAGED}"
+        )
+    return key, shape
+
+
+def _read_input(value: object) -> InputRecord:
+    record = _object("input", value)
+    _keys("input", record, ("kind", "mean", "resize", "shape", "std"))
+    shape = _integers("input.shape", record["shape"])
+    mean, std = (
+        tuple(_number(f"input.{key}", v) for v in _list(f"input.{key}", record[key]))
+        for key in ("mean", "std")
+    )
+    if len(shape) != 3:
+        raise ArtefactError(f"input.shape = {list(shape)}; it must be [C, H, W]; {_DAMAGED}")
+    kind, resize = _string("input.kind", record["kind"]), _string("input.resize", record["resize"])
+    return InputRecord((shape[0], shape[1], shape[2]), mean, std, kind, resize)
+
+
+def _parse(where: str, text: bytes) -> Any:
+    def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) != len(pairs):
+            raise ArtefactError(f"{where}: a key stands twice; {_DAMAGED}")
+        return dict(pairs)
+
+    def refuse_constant(constant: str) -> float:
+        raise ArtefactError(f"{where}: {constant} is no number of JSON; {_DAMAGED}")
+
+    try:
+        return json.loads(text.decode(), object_pairs_hook=refuse_duplicates, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ArtefactError(f"{where} is no JSON ({error}); {_DAMAGED}") from error
+
+
+def _keys(where: str, record: Mapping[str, Any], accepted: tuple[str, ...]) -> None:
+    if sorted(record) != list(accepted):
+        raise ArtefactError(
+            f"{where} has the keys {sorted(record)}; they must be {list(accepted)}; {_DAMAGED}"
+        )
+
+
+def _object(where: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ArtefactError(f"{where} = {_short(value)}; it must be an object; {_DAMAGED}")
+    return value
+
+
+def _list(where: str, value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise ArtefactError(f"{where} = {_short(value)}; it must be a list; {_DAMAGED}")
+    return value
+
+
+def _string(where: str, value: object) -> str:
+    # a lone surrogate is no text: it could be neither printed nor written again
+    if not isinstance(value, str) or value != value.encode(errors="ignore").decode():
+        raise ArtefactError(f"{where} = {_short(value)}; it must be a string; {_DAMAGED}")
+    return value
+
+
+def _integer(where: str, value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ArtefactError(f"{where} = {_short(value)}; it must be an integer of at least 0; {_DAMAGED}")
+    return value
+
+
+def _integers(where: str, value: object) -> tuple[int, ...]:
+    entries = _list(where, value)
+    if len(entries) > 4:
+        raise ArtefactError(f"{where} has {len(entries)} entries; no tensor has more than 4; {_DAMAGED}")
+    return tuple(_integer(where, entry) for entry in entries)
+
+
+def _number(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ArtefactError(f"{where} = {_short(value)}; it must be a number; {_DAMAGED}")
+    return value
+
+
+def _short(value: object) -> str:
+    return ascii(value) if len(ascii(value)) < 80 else f"{ascii(value)[:76]}..."

@@ -1,0 +1,309 @@
+"""Lowering: a trained module becomes the graph of `artefact.format`, folded and in integer codes where it can be.
+
+Each module type has one lowering, registered with `lowers`. A lowering takes the value that enters the module and
+returns the value that leaves it. A value carries a `scale` per time step that has not been applied yet (the size of a
+spike code, the divisor of a mean): the next affine absorbs it, so that what travels are integers.
+
+Folding, with batch norm y = g·(x - μ) + b, g = weight/√(σ² + eps), behind a convolution of codes W = a·w on spike
+codes s = r·c:
+
+    y = g·(a·r·Σ w·c - μ) + b = (g·a·r)·Σ w·c + (b - g·μ)
+
+so w stays in {-1, 0, 1}, c stays an integer, and the one affine has scale g·a·r [T or 1, C] and shift b - g·μ [1, C].
+Example: a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6: y = 0.25·6 - 1.5 = 0, and directly
+2·(0.5·0.25·6 - 1) + 0.5 = 0.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hdlif.artefact import Graph, InputRecord, Node, Value, infer_values
+from hdlif.artefact.format import INPUT, OPS
+from hdlif.errors import LoweringError
+from hdlif.functional import DetachedReset, HardReset, soft_reset
+from hdlif.models import Network, PreActBlock
+from hdlif.nn import (
+    HDLIF,
+    LIF,
+    BatchNorm2d,
+    Binary,
+    ParallelHDLIF,
+    QuantConv2d,
+    QuantLinear,
+    Sequential,
+    SpikeQuantizer,
+    StepSigmoid,
+)
+
+Floats = NDArray[np.float64]
+Role = Literal["stem", "body", "classifier"]
+ONE: Floats = np.ones((1, 1))
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A value on its way: `scale` [T or 1, C or 1] times the graph's value `name`; the scale is not applied yet."""
+
+    name: str
+    scale: Floats
+
+
+Lowering = Callable[["Lowerer", Any, Wire, str], Wire]
+_LOWERINGS: dict[type[nn.Module], Lowering] = {}
+
+
+def lowers(*kinds: type[nn.Module]) -> Callable[[Lowering], Lowering]:
+    """Register the lowering of module types; it is called with (lowerer, module, incoming wire, module path)."""
+
+    def register(lowering: Lowering) -> Lowering:
+        _LOWERINGS.update(dict.fromkeys(kinds, lowering))
+        return lowering
+
+    return register
+
+
+class Lowerer:
+    """Collects the nodes, and the type of every value, while the modules are walked."""
+
+    def __init__(self, time_steps: int, record: InputRecord) -> None:
+        self.time_steps = time_steps
+        self.nodes: list[Node] = []
+        self.values: dict[str, Value] = {INPUT: Value(record.shape)}
+
+    def lower(self, module: nn.Module, wire: Wire, path: str) -> Wire:
+        """Lower `module`, whose path in the network is `path`, behind `wire`."""
+        lowering = _LOWERINGS.get(type(module))
+        if lowering is None:
+            known = ", ".join(sorted(kind.__name__ for kind in _LOWERINGS))
+            raise LoweringError(f"{path}: {type(module).__name__} has no deployed form; choose among {known}")
+        return lowering(self, module, wire, path)
+
+    def emit(self, op: str, name: str, *inputs: Wire, pending: Floats = ONE, **fields: Any) -> Wire:
+        """Append a node; fields that are arrays are its tensors, others its attributes. `pending` scales its value."""
+        tensors = {key: value for key, value in fields.items() if isinstance(value, np.ndarray)}
+        attributes = {key: value for key, value in fields.items() if key not in tensors}
+        node = Node(op, name, tuple(wire.name for wire in inputs), attributes, tensors)
+        values = tuple(self.values[wire.name] for wire in inputs)
+        self.values[name] = OPS[op].infer(node, values, self.time_steps)
+        self.nodes.append(node)
+        return Wire(name, pending)
+
+    def affine(self, wire: Wire, name: str, scale: Floats, shift: Floats) -> Wire:
+        """scale·wire + shift, both [1, C], absorbing the wire's own scale."""
+        scale = scale * wire.scale
+        return self.emit("affine", name, wire, **_affine_rows(scale, shift))
+
+    def applied(self, wire: Wire) -> Wire:
+        """The same value with its scale applied."""
+        if (wire.scale == 1).all():
+            return wire
+        channels = self.values[wire.name].shape[0]
+        return self.affine(wire, f"{wire.name}.scaled", np.ones((1, channels)), np.zeros((1, channels)))
+
+    def one_scale(self, wire: Wire) -> Wire:
+        """The same value with a scale that is equal for all channels, so that a weighted sum over them can pass it on."""
+        return wire if wire.scale.shape[1] == 1 else self.applied(wire)
+
+
+def _affine_rows(scale: Floats, shift: Floats) -> dict[str, Any]:
+    shape = (scale.shape[0], shift.shape[1])
+    return {"scale": np.ascontiguousarray(np.broadcast_to(scale, shape), np.float32), "shift": shift.astype(np.float32)}
+
+
+def lower(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], time_steps: int) -> Graph:
+    """The deployed graph of a trained network, in eval mode: batch norms folded, spikes and low-bit weights as codes.
+
+    Args:
+        network: a module built of the types that have a lowering.
+        input: shape, mean and std of the images it was trained on.
+        labels: class names, in the order of the logits.
+        time_steps: T.
+    Raises:
+        LoweringError: a module has no deployed form.
+    """
+    lowerer = Lowerer(time_steps, input)
+    with torch.no_grad():
+        output = lowerer.applied(lowerer.lower(network, Wire(INPUT, ONE), ""))
+    graph = Graph(tuple(lowerer.nodes), output.name, time_steps, input, labels)
+    infer_values(graph)
+    return graph
+
+
+def _f64(tensor: Tensor) -> Floats:
+    return cast(Floats, tensor.detach().double().cpu().numpy())
+
+
+def _rows(values: StepSigmoid, time_steps: int) -> NDArray[np.float32]:
+    """λ or θ as [T, 1], or [1, 1] where all steps agree; the last trained step holds beyond its T."""
+    rows = values(range(time_steps)).detach().float().cpu().numpy().reshape(-1, 1)
+    return np.ascontiguousarray(rows[:1] if (rows == rows[0]).all() else rows)
+
+
+@lowers(Network)
+def _network(lowerer: Lowerer, module: Network, wire: Wire, path: str) -> Wire:
+    for name in ("stem", "body", "head", "classifier"):
+        wire = lowerer.lower(getattr(module, name), wire, name)
+    return wire
+
+
+@lowers(Sequential, nn.Sequential)
+def _sequential(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -> Wire:
+    for name, child in module.named_children():
+        wire = lowerer.lower(child, wire, f"{path}.{name}")
+    return wire
+
+
+@lowers(PreActBlock)
+def _pre_act_block(lowerer: Lowerer, module: PreActBlock, wire: Wire, path: str) -> Wire:
+    stream = lowerer.applied(wire)
+    h = stream
+    for name in ("act1", "conv1", "bn1", "act2", "conv2", "bn2"):
+        h = lowerer.lower(getattr(module, name), h, f"{path}.{name}")
+    shortcut = lowerer.lower(module.shortcut, stream, f"{path}.shortcut")
+    return lowerer.emit("add", f"{path}.add", lowerer.applied(h), lowerer.applied(shortcut))
+
+
+def _weight(module: QuantConv2d | QuantLinear) -> tuple[str, NDArray[Any], Floats]:
+    """Encoding, codes (or fp32 weights) and the scale of W = scale·codes as [1, out or 1]."""
+    if module.quantizer is None:
+        return "float32", module.weight.detach().float().cpu().numpy(), ONE
+    codes, scale = module.quantizer.codes(module.weight)
+    encoding = "binary" if isinstance(module.quantizer, Binary) else "ternary"
+    return encoding, codes.to(torch.int8).cpu().numpy(), _f64(scale).reshape(1, -1)
+
+
+@lowers(nn.Conv2d, QuantConv2d)
+def _conv2d(lowerer: Lowerer, module: nn.Conv2d, wire: Wire, path: str) -> Wire:
+    if module.groups != 1 or set(module.dilation) != {1} or module.padding_mode != "zeros" or isinstance(module.padding, str):
+        raise LoweringError(f"{path}: grouped, dilated or specially padded convolutions have no deployed form")
+    wire = lowerer.one_scale(wire)
+    if isinstance(module, QuantConv2d):
+        encoding, weight, weight_scale = _weight(module)
+        role: Role = "body"
+    else:
+        encoding, weight, weight_scale, role = "float32", module.weight.detach().float().cpu().numpy(), ONE, "stem"
+    geometry = {"stride": list(module.stride), "padding": list(module.padding)}
+    out = lowerer.emit("conv2d", path, wire, encoding=encoding, role=role, weight=weight, **geometry)
+    out = Wire(out.name, wire.scale * weight_scale)
+    return out if module.bias is None else _biased(lowerer, out, path, module.bias)
+
+
+@lowers(nn.Linear, QuantLinear)
+def _linear(lowerer: Lowerer, module: nn.Linear, wire: Wire, path: str) -> Wire:
+    wire = lowerer.one_scale(wire)
+    if isinstance(module, QuantLinear):
+        encoding, weight, weight_scale = _weight(module)
+        role: Role = "body"
+    else:
+        encoding, weight, weight_scale, role = "float32", module.weight.detach().float().cpu().numpy(), ONE, "classifier"
+    out = lowerer.emit("linear", path, wire, encoding=encoding, role=role, weight=weight)
+    out = Wire(out.name, wire.scale * weight_scale)
+    return out if module.bias is None else _biased(lowerer, out, path, module.bias)
+
+
+def _biased(lowerer: Lowerer, wire: Wire, path: str, bias: Tensor) -> Wire:
+    shift = _f64(bias).reshape(1, -1)
+    return lowerer.affine(wire, f"{path}.bias", np.ones_like(shift), shift)
+
+
+@lowers(BatchNorm2d)
+def _batch_norm(lowerer: Lowerer, module: BatchNorm2d, wire: Wire, path: str) -> Wire:
+    gain = _f64(module.weight) / np.sqrt(_f64(module.running_var) + module.eps)
+    shift = _f64(module.bias) - gain * _f64(module.running_mean)
+    return lowerer.affine(wire, path, gain.reshape(1, -1), shift.reshape(1, -1))
+
+
+def _quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, path: str) -> Wire:
+    if quantizer is None:
+        return wire
+    return lowerer.emit(
+        "quantise",
+        f"{path}.quantizer",
+        wire,
+        pending=np.full((1, 1), quantizer.step),
+        bits=quantizer.bits,
+        inverse_step=1 / quantizer.step,
+        offset=quantizer.offset,
+    )
+
+
+@lowers(HDLIF)
+def _hd_lif(lowerer: Lowerer, module: HDLIF, wire: Wire, path: str) -> Wire:
+    rows = {"leak": _rows(module.leak, lowerer.time_steps), "threshold": _rows(module.threshold, lowerer.time_steps)}
+    spike = lowerer.emit("hd_lif", path, lowerer.applied(wire), **rows)
+    return _quantised(lowerer, module.quantizer, spike, path)
+
+
+@lowers(ParallelHDLIF)
+def _parallel(lowerer: Lowerer, module: ParallelHDLIF, wire: Wire, path: str) -> Wire:
+    threshold = _rows(module.threshold, lowerer.time_steps)
+    spike = lowerer.emit("parallel", path, lowerer.applied(wire), threshold=threshold)
+    return _quantised(lowerer, module.quantizer, spike, path)
+
+
+@lowers(LIF)
+def _lif(lowerer: Lowerer, module: LIF, wire: Wire, path: str) -> Wire:
+    reset = module.reset.reset if isinstance(module.reset, DetachedReset) else module.reset
+    if reset is not soft_reset and not isinstance(reset, HardReset):
+        raise LoweringError(f"{path}: reset {reset!r} has no deployed form; choose soft_reset or HardReset")
+    threshold = _rows(module.threshold, lowerer.time_steps)
+    return lowerer.emit(
+        "lif",
+        path,
+        lowerer.applied(wire),
+        pending=threshold.astype(np.float64),
+        leak=_rows(module.leak, lowerer.time_steps),
+        threshold=threshold,
+        reset="hard" if isinstance(reset, HardReset) else "soft",
+        reset_potential=float(reset.reset_potential) if isinstance(reset, HardReset) else 0.0,
+    )
+
+
+def _two(value: Any) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value)
+
+
+@lowers(nn.AvgPool2d)
+def _average_pool(lowerer: Lowerer, module: nn.AvgPool2d, wire: Wire, path: str) -> Wire:
+    kernel, stride = _two(module.kernel_size), _two(module.stride)
+    if _two(module.padding) != [0, 0] or module.ceil_mode:
+        raise LoweringError(f"{path}: average pools with padding or ceil_mode have no deployed form")
+    pooled = lowerer.emit("sum_pool", path, wire, kernel=kernel, stride=stride)
+    return Wire(pooled.name, wire.scale / (kernel[0] * kernel[1]))
+
+
+@lowers(nn.MaxPool2d)
+def _max_pool(lowerer: Lowerer, module: nn.MaxPool2d, wire: Wire, path: str) -> Wire:
+    if _two(module.dilation) != [1, 1] or module.ceil_mode:
+        raise LoweringError(f"{path}: max pools with dilation or ceil_mode have no deployed form")
+    wire = lowerer.applied(wire) if (wire.scale <= 0).any() else wire
+    geometry = {"kernel": _two(module.kernel_size), "stride": _two(module.stride), "padding": _two(module.padding)}
+    return Wire(lowerer.emit("max_pool", path, wire, **geometry).name, wire.scale)
+
+
+@lowers(nn.AdaptiveAvgPool2d)
+def _global_pool(lowerer: Lowerer, module: nn.AdaptiveAvgPool2d, wire: Wire, path: str) -> Wire:
+    if _two(module.output_size) != [1, 1]:
+        raise LoweringError(f"{path}: adaptive pools to {module.output_size} have no deployed form; use 1")
+    _, height, width = lowerer.values[wire.name].shape
+    pooled = lowerer.emit("global_sum_pool", path, wire)
+    return Wire(pooled.name, wire.scale / (height * width))
+
+
+@lowers(nn.Flatten)
+def _flatten(lowerer: Lowerer, module: nn.Flatten, wire: Wire, path: str) -> Wire:
+    if len(lowerer.values[wire.name].shape) == 1:
+        return wire
+    wire = lowerer.one_scale(wire)
+    return Wire(lowerer.emit("flatten", path, wire).name, wire.scale)
+
+
+@lowers(nn.Identity)
+def _identity(lowerer: Lowerer, module: nn.Identity, wire: Wire, path: str) -> Wire:
+    return wire

@@ -1,0 +1,123 @@
+"""A deployed graph as a torch module: the arithmetic that the runtime computes, on tensors.
+
+Integer codes times {-1, 0, 1} are exact in float32 below 2^24, so that this module, the NumPy reference and the
+native runtime agree code for code, but for the order of float sums.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hdlif.artefact import Graph, Node, infer_values
+from hdlif.artefact.format import INPUT
+from hdlif.functional import hd_lif_step, parallel_hd_lif_step
+from hdlif.nn.state import State, Temporal, check_chunk, check_steps, potential_of, stack_steps
+
+Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
+"""Sees each node with its inputs and output, [K or 1, B, ...]."""
+
+
+class GraphModule(Temporal):
+    """Runs a graph over chunks of time: images [K or 1, B, C, H, W] to logits [K, B, classes].
+
+    State: {node name: {"potential": [B, C, H, W]}}.
+    """
+
+    def __init__(self, graph: Graph, *, observer: Observer | None = None) -> None:
+        super().__init__()
+        self.graph, self.observer = graph, observer
+        infer_values(graph)
+        for node in graph.nodes:
+            for role, tensor in node.tensors.items():
+                self.register_buffer(_buffer(node, role), torch.from_numpy(tensor.astype(np.float32)))
+
+    def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
+        steps = range(len(x)) if steps is None else steps
+        check_steps(steps)
+        check_chunk(x, steps)
+        values, given, after = {INPUT: x}, {} if state is None else state, {}
+        for node in self.graph.nodes:
+            inputs = tuple(values[name] for name in node.inputs)
+            if node.op in ("hd_lif", "lif"):
+                substate = given.get(node.name)
+                if isinstance(substate, Tensor):
+                    raise TypeError("the state of a neuron is a mapping")
+                values[node.name], after[node.name] = self._scan(node, inputs[0], substate, steps)
+            else:
+                values[node.name] = self._evaluate(node, inputs, steps)
+            if self.observer is not None:
+                self.observer(node, inputs, values[node.name])
+        return values[self.graph.output].expand(len(steps), -1, -1), after or None
+
+    def _rows(self, node: Node, role: str, steps: range, ndim: int) -> Tensor:
+        """A per-step tensor for the steps of the chunk, broadcastable to [K, B, C, ...]."""
+        rows: Tensor = getattr(self, _buffer(node, role))
+        if len(rows) > 1:
+            rows = rows[[min(t, len(rows) - 1) for t in steps]]
+        return rows.view(rows.shape[0], 1, rows.shape[1], *[1] * (ndim - 3))
+
+    def _scan(self, node: Node, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
+        potential = potential_of(state, x)
+        leak, threshold = self._rows(node, "leak", steps, x.ndim), self._rows(node, "threshold", steps, x.ndim)
+        x, leak, threshold = (v.expand(len(steps), *v.shape[1:]) for v in (x, leak, threshold))
+        emitted = []
+        for k in range(len(steps)):
+            if node.op == "hd_lif":
+                spike, potential = hd_lif_step(x[k], potential, leak[k], threshold[k])
+            else:
+                spike, potential = _lif_code(node, x[k], potential, leak[k], threshold[k])
+            emitted.append(spike)
+        return stack_steps(emitted), {"potential": potential}
+
+    def _evaluate(self, node: Node, inputs: tuple[Tensor, ...], steps: range) -> Tensor:
+        x = inputs[0]
+        attributes: Any = node.attributes
+        match node.op:
+            case "conv2d":
+                weight = getattr(self, _buffer(node, "weight"))
+                return _folded(x, lambda v: F.conv2d(v, weight, None, attributes["stride"], attributes["padding"]))
+            case "linear":
+                return F.linear(x, getattr(self, _buffer(node, "weight")))
+            case "affine":
+                return x * self._rows(node, "scale", steps, x.ndim) + self._rows(node, "shift", steps, x.ndim)
+            case "parallel":
+                return parallel_hd_lif_step(x, self._rows(node, "threshold", steps, x.ndim))
+            case "quantise":
+                code = torch.floor(x.clamp_min(0) * attributes["inverse_step"] + attributes["offset"])
+                return code.clamp_max(2 ** attributes["bits"] - 1)
+            case "add":
+                return x + inputs[1]
+            case "sum_pool":
+                kernel, stride = attributes["kernel"], attributes["stride"]
+                return _folded(x, lambda v: F.avg_pool2d(v, kernel, stride, divisor_override=1))
+            case "max_pool":
+                geometry = attributes["kernel"], attributes["stride"], attributes["padding"]
+                return _folded(x, lambda v: F.max_pool2d(v, *geometry))
+            case "global_sum_pool":
+                return x.sum((-2, -1))
+            case "flatten":
+                return x.flatten(2)
+        raise AssertionError(f"op {node.op} passed validation but has no torch form")
+
+
+def _buffer(node: Node, role: str) -> str:
+    return f"{node.name}/{role}".replace(".", "/")
+
+
+def _folded(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    y = function(x.flatten(0, 1))
+    return y.reshape(*x.shape[:2], *y.shape[1:])
+
+
+def _lif_code(
+    node: Node, current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor
+) -> tuple[Tensor, Tensor]:
+    membrane = leak * potential + current
+    fired = (membrane >= threshold).to(membrane.dtype)
+    if node.attributes["reset"] == "soft":
+        return fired, membrane - fired * threshold
+    return fired, torch.where(fired > 0, node.attributes["reset_potential"], membrane)

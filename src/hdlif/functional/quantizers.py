@@ -1,0 +1,104 @@
+"""Quantisers of weights and spikes, with straight-through gradients."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TERNARY_THRESHOLD = 0.7
+"""Δ = 0.7·mean|W|: the threshold of ternary weight networks."""
+
+
+class _Binarize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        signs, scale = binary_codes(weight)
+        return signs * scale
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (weight,) = ctx.saved_tensors
+        return grads[0] * (weight.abs() <= 1)
+
+
+class _Ternarize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        codes, scale = ternary_codes(weight)
+        return codes * scale
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (weight,) = ctx.saved_tensors
+        return grads[0] * (weight.abs() < 1)
+
+
+class _QuantizeSpike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, spike: Tensor, bits: int, step: float, offset: float) -> Tensor:
+        return spike_codes(spike, bits=bits, step=step, offset=offset) * step
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        return grads[0], None, None, None
+
+
+def binary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Signs in {-1, 1}, with sign(0) = 1, and the L2-optimal scale a_o = mean|W_o| per output channel.
+
+    Args:
+        weight: latent W, [out, ...].
+    Returns:
+        signs shaped like `weight`, and scale of shape [out, 1, ...].
+    """
+    signs = torch.where(weight >= 0, 1.0, -1.0).to(weight.dtype)
+    return signs, weight.abs().flatten(1).mean(1).view(-1, *[1] * (weight.ndim - 1))
+
+
+def ternary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes in {-1, 0, 1} and one scale for the whole tensor (ternary weight networks).
+
+    With W clipped to [-1, 1] and Δ = 0.7·mean|W|:  code = sign(W)·1[|W| > Δ],  a = mean of |W| over |W| > Δ
+    (0 where no weight exceeds Δ).
+
+    Args:
+        weight: latent W, any shape.
+    Returns:
+        codes shaped like `weight`, and scale of shape [1, ...].
+    """
+    clipped = weight.clamp(-1, 1)
+    magnitude = clipped.abs()
+    kept = (magnitude > TERNARY_THRESHOLD * magnitude.mean()).to(weight.dtype)
+    scale = (magnitude * kept).sum() / kept.sum().clamp_min(1)
+    return clipped.sign() * kept, scale.view([1] * weight.ndim)
+
+
+def spike_codes(spike: Tensor, *, bits: int, step: float, offset: float) -> Tensor:
+    """The integer code of a graded spike: clip(floor(s / step + offset), 0, 2^bits - 1)."""
+    return torch.floor(spike * (1 / step) + offset).clamp_(0, 2**bits - 1)
+
+
+def binarize_weight(weight: Tensor) -> Tensor:
+    """1-bit weights: W_q = a_o·sign(W); dL/dW = dL/dW_q·1[|W| <= 1] (the scale a_o is not differentiated)."""
+    weight_q: Tensor = _Binarize.apply(weight)  # type: ignore[no-untyped-call]
+    return weight_q
+
+
+def ternarize_weight(weight: Tensor) -> Tensor:
+    """1.5-bit weights: W_q = a·code(W), see `ternary_codes`; dL/dW = dL/dW_q·1[|W| < 1]."""
+    weight_q: Tensor = _Ternarize.apply(weight)  # type: ignore[no-untyped-call]
+    return weight_q
+
+
+def quantize_spike(spike: Tensor, *, bits: int = 4, step: float = 0.25, offset: float = 0.5) -> Tensor:
+    """Graded spikes on 2^bits levels: Q(s) = step·clip(floor(s / step + offset), 0, 2^bits - 1).
+
+    The gradient is the identity everywhere, above the range too. Apply it to the surplus max(m - θ, 0), never to
+    m - θ, whose identity gradient would reach silent neurons; the reset uses the surplus before rounding. The paper
+    names the arguments (s, n, τ) only: we read them as step, bits and rounding offset. With the defaults this is the
+    release's round(4s)/4 within [0, 3.75] except at exact half steps, which round up here.
+    """
+    quantized: Tensor = _QuantizeSpike.apply(spike, bits, step, offset)  # type: ignore[no-untyped-call]
+    return quantized

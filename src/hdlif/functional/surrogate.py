@@ -1,0 +1,76 @@
+"""Surrogate derivatives of the unit step H (METHODS table in `docs/equations.md`).
+
+A surrogate f stands in for dH/dx in the backward pass. Each one here is a frozen callable x -> f(x) of unit
+area; `heaviside(x, f)` is the step that uses it. A spike is s = theta * H(m - theta), so that
+ds/dm = theta * f(m - theta).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Surrogate = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Triangle:
+    """f(x) = max(width - |x|, 0) / width²."""
+
+    width: float = 1.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (self.width - x.abs()).clamp_min(0) / self.width**2
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """f(x) = 1[|x| < width / 2] / width."""
+
+    width: float = 1.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (x.abs() < self.width / 2).to(x.dtype) / self.width
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """f(x) = slope · σ(slope · x) · (1 - σ(slope · x))."""
+
+    slope: float = 4.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = torch.sigmoid(self.slope * x)
+        return self.slope * y * (1 - y)
+
+
+@dataclass(frozen=True)
+class ATan:
+    """f(x) = (slope / 2) / (1 + (π · slope · x / 2)²)."""
+
+    slope: float = 2.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (self.slope / 2) / (1 + (math.pi * self.slope / 2 * x) ** 2)
+
+
+class _Heaviside(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, surrogate: Surrogate) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.surrogate = surrogate
+        return (x >= 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return grads[0] * ctx.surrogate(x), None
+
+
+def heaviside(x: Tensor, surrogate: Surrogate) -> Tensor:
+    """H(x) = 1[x >= 0] (so H(0) = 1), with dH/dx := surrogate(x) in the backward pass."""
+    step: Tensor = _Heaviside.apply(x, surrogate)  # type: ignore[no-untyped-call]
+    return step

@@ -1,0 +1,8 @@
+"""Learning rules: who is trained through which time steps, and what is cut."""
+
+from hdlif.learning.rule import Criterion, Plan, Rule, Step
+from hdlif.learning.sltt import SLTT
+from hdlif.learning.stbp import STBP, mean_logits, sum_logits
+from hdlif.learning.stochastic_step import StochasticStep
+
+__all__ = ["SLTT", "STBP", "Criterion", "Plan", "Rule", "Step", "StochasticStep", "mean_logits", "sum_logits"]

@@ -1,0 +1,19 @@
+"""Networks as plain builder functions; neurons and convolutions are given as factories."""
+
+from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, Place, PreActBlock
+from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34
+from hdlif.models.vgg import vgg_snn
+
+__all__ = [
+    "ConvFactory",
+    "Network",
+    "NeuronFactory",
+    "Place",
+    "PreActBlock",
+    "cifar_stem",
+    "imagenet_stem",
+    "resnet",
+    "resnet18",
+    "resnet34",
+    "vgg_snn",
+]

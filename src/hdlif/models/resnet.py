@@ -1,0 +1,111 @@
+"""The pre-activation (membrane-shortcut) ResNet family of the paper, at any width and depth."""
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, Place, PreActBlock, default_conv
+from hdlif.nn import BatchNorm2d, Sequential
+
+StemFactory = Callable[[int, int], nn.Module]
+
+
+def cifar_stem(in_channels: int, width: int) -> Sequential:
+    """3x3 convolution in fp32 and batch norm, at full resolution; no neuron."""
+    return Sequential(
+        {"conv": nn.Conv2d(in_channels, width, 3, padding=1, bias=False), "bn": BatchNorm2d(width)}
+    )
+
+
+def imagenet_stem(in_channels: int, width: int) -> Sequential:
+    """7x7 convolution of stride 2 in fp32, batch norm, 3x3 max-pool of stride 2; no neuron."""
+    conv = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+    return Sequential({"conv": conv, "bn": BatchNorm2d(width), "pool": nn.MaxPool2d(3, stride=2, padding=1)})
+
+
+def resnet(
+    *,
+    neuron: NeuronFactory,
+    blocks: Sequence[int],
+    width: int,
+    classes: int,
+    in_channels: int = 3,
+    conv: ConvFactory = default_conv,
+    stem: StemFactory = cifar_stem,
+) -> Network:
+    """A pre-activation ResNet: stage i has `blocks[i]` blocks of `width`·2^i channels; stages after the first halve the map.
+
+    Args:
+        neuron: makes each neuron layer from its `Place`.
+        blocks: number of blocks per stage.
+        width: channels of the stem and the first stage.
+        classes: number of logits.
+        in_channels: channels of the image.
+        conv: makes the body's convolutions (both 3x3 and the 1x1 shortcuts).
+        stem: makes the stem from (in_channels, width).
+    """
+    stages: dict[str, nn.Module] = {}
+    in_width, index = width, 0
+    for stage, depth in enumerate(blocks):
+        out_width = width * 2**stage
+        members: list[nn.Module] = []
+        for block in range(depth):
+            name = f"body.stage{stage + 1}.{block}"
+            first = Place(f"{name}.act1", stage, block, 0, index, in_width)
+            second = Place(f"{name}.act2", stage, block, 1, index + 1, out_width)
+            stride = 2 if stage > 0 and block == 0 else 1
+            members.append(
+                PreActBlock(
+                    in_width, out_width, stride=stride, neuron=neuron, conv=conv, places=(first, second)
+                )
+            )
+            in_width, index = out_width, index + 2
+        stages[f"stage{stage + 1}"] = Sequential(*members)
+    return Network(
+        stem=stem(in_channels, width),
+        body=Sequential(stages),
+        head=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        classifier=nn.Linear(in_width, classes),
+    )
+
+
+def resnet18(
+    *,
+    neuron: NeuronFactory,
+    classes: int,
+    in_channels: int = 3,
+    width: int = 64,
+    conv: ConvFactory = default_conv,
+    stem: StemFactory = cifar_stem,
+) -> Network:
+    """ResNet-18: four stages of two blocks; with the CIFAR stem at 32x32 and width 64 it has 548,864 neurons."""
+    return resnet(
+        neuron=neuron,
+        blocks=(2, 2, 2, 2),
+        width=width,
+        classes=classes,
+        in_channels=in_channels,
+        conv=conv,
+        stem=stem,
+    )
+
+
+def resnet34(
+    *,
+    neuron: NeuronFactory,
+    classes: int,
+    in_channels: int = 3,
+    width: int = 64,
+    conv: ConvFactory = default_conv,
+    stem: StemFactory = imagenet_stem,
+) -> Network:
+    """ResNet-34: stages of 3, 4, 6 and 3 blocks; with the ImageNet stem at 224x224 it has 2,935,296 neurons."""
+    return resnet(
+        neuron=neuron,
+        blocks=(3, 4, 6, 3),
+        width=width,
+        classes=classes,
+        in_channels=in_channels,
+        conv=conv,
+        stem=stem,
+    )

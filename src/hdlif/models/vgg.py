@@ -1,0 +1,62 @@
+"""Plain networks: convolution, batch norm, neuron in a row, average pools after the neuron."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, Place, default_conv
+from hdlif.nn import BatchNorm2d, Sequential
+
+POOL = "P"
+VGG_SNN = (64, 128, POOL, 256, 256, POOL, 512, 512, POOL, 512, 512, POOL)
+
+
+def _fixed_conv(
+    in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, padding: int = 0
+) -> nn.Module:
+    return nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=False)
+
+
+def vgg_snn(
+    *,
+    neuron: NeuronFactory,
+    classes: int,
+    in_channels: int = 2,
+    plan: Sequence[int | Literal["P"]] = VGG_SNN,
+    final_size: int | None = 3,
+    conv: ConvFactory = default_conv,
+    first_conv: ConvFactory = _fixed_conv,
+) -> Network:
+    """A plain spiking network of 3x3 convolutions.
+
+    Args:
+        neuron: makes each neuron layer from its `Place`.
+        classes: number of logits.
+        in_channels: channels of the input (2 polarities for event frames).
+        plan: widths of the convolutions, "P" for a 2x2 average pool; the default is VGG-SNN.
+        final_size: side of the map after the last pool, whose entries the classifier reads; None pools it globally.
+        conv: makes the body's convolutions.
+        first_conv: makes the first one, which by default keeps fp32 weights and counts as the stem (published
+            event-camera networks quantise it too: pass `conv` here).
+    """
+    layers: dict[str, nn.Module] = {}
+    width, stage, block, index = in_channels, 0, 0, 0
+    for entry in plan:
+        if entry == POOL:
+            layers[f"pool{stage + 1}"] = nn.AvgPool2d(2)
+            stage, block = stage + 1, 0
+            continue
+        number = index + 1
+        make = first_conv if index == 0 else conv
+        layers[f"conv{number}"] = make(width, int(entry), 3, padding=1)
+        layers[f"bn{number}"] = BatchNorm2d(int(entry))
+        layers[f"act{number}"] = neuron(Place(f"body.act{number}", stage, block, 0, index, int(entry)))
+        width, block, index = int(entry), block + 1, index + 1
+    head = nn.Flatten() if final_size is not None else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return Network(
+        stem=Sequential({name: layers.pop(name) for name in ("conv1", "bn1")}),
+        body=Sequential(layers),
+        head=head,
+        classifier=nn.Linear(width * (final_size or 1) ** 2, classes),
+    )

@@ -1,0 +1,33 @@
+"""A sequence of temporal and plain modules."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from hdlif.nn.state import Scope, State, Temporal
+
+
+class Sequential(Temporal):
+    """Modules one after another; plain ones see time folded into the batch, temporal ones carry their state.
+
+    Children are named "0", "1", ..., or as the one mapping given names them.
+    """
+
+    def __init__(self, *modules: nn.Module | Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        for index, module in enumerate(modules):
+            named = {str(index): module} if isinstance(module, nn.Module) else module
+            for name, child in named.items():
+                self.add_module(name, child)
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        run = Scope(self, state, steps)
+        for name in self._modules:
+            x = run(name, x)
+        return x, run.state
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __getitem__(self, index: int) -> nn.Module:
+        return list(self.children())[index]

@@ -1,0 +1,122 @@
+"""State is a value: nested dicts named like the module tree, threaded through time by `Scope`.
+
+A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of consecutive time steps
+[K, B, ...] with K = len(steps), or [1, B, ...]: the same input at every step of the chunk.
+`state` is None before the first step. A chunk of K equals K chunks of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from hdlif.errors import ShapeError, StateError
+
+State = Mapping[str, "State | Tensor"]
+
+
+class Temporal(nn.Module):
+    """A module that knows time: `forward(x, state, steps) -> (y, state)`; the returned state is None if it keeps none."""
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        raise NotImplementedError
+
+
+class Scope:
+    """Runs the children of one module on one chunk, and gathers their states under their names.
+
+    >>> def forward(self, x, state, steps):
+    ...     run = Scope(self, state, steps)
+    ...     h = run("act1", x)
+    ...     h = run("conv1", h)
+    ...     return h, run.state
+    """
+
+    def __init__(self, module: nn.Module, state: State | None, steps: range) -> None:
+        check_steps(steps)
+        self._module = module
+        self._given = {} if state is None else state
+        self._steps = steps
+        self._next: dict[str, State | Tensor] = {}
+        unknown = [name for name in self._given if name not in module._modules]
+        if unknown:
+            raise StateError(
+                f"state has {', '.join(map(repr, sorted(unknown)))}, which is no child of {type(module).__name__}; "
+                "a state belongs to the module that returned it"
+            )
+
+    def __call__(self, name: str, x: Tensor) -> Tensor:
+        """Run the child `name`: temporal ones with their state, others with time folded into the batch."""
+        child = self._module.get_submodule(name)
+        if not isinstance(child, Temporal):
+            return fold_time(child, x)
+        check_chunk(x, self._steps)
+        given = self._given.get(name)
+        if isinstance(given, Tensor):
+            raise StateError(f"state of {name!r} is a tensor; it must be a mapping")
+        y, state = child(x, given, self._steps)
+        if state is not None:
+            self._next[name] = state
+        return y  # type: ignore[no-any-return]
+
+    @property
+    def state(self) -> State | None:
+        """The state after this chunk, or None if no child keeps one."""
+        return self._next or None
+
+
+def check_steps(steps: range) -> None:
+    """Raise `StateError` unless `steps` is a non-empty range of consecutive steps from 0 up."""
+    if not isinstance(steps, range) or len(steps) == 0 or steps.step != 1 or steps.start < 0:
+        raise StateError(f"steps = {steps!r}; it must be a range of consecutive time steps, such as range(4)")
+
+
+def check_chunk(x: Tensor, steps: range) -> None:
+    """Raise `ShapeError` unless the time axis of `x` is len(steps), or 1 for an input constant in time."""
+    if x.ndim < 2 or x.shape[0] not in (1, len(steps)):
+        raise ShapeError(
+            f"input has shape {list(x.shape)} for {len(steps)} time steps; it must be [{len(steps)}, batch, ...], "
+            "or [1, batch, ...] for an input constant in time"
+        )
+
+
+def fold_time(module: nn.Module, x: Tensor) -> Tensor:
+    """Apply a stateless module to [K, B, ...] with time folded into the batch."""
+    if isinstance(module, _BatchNorm):
+        raise StateError(
+            f"{type(module).__name__} would mix the statistics of time steps; use hdlif.nn.BatchNorm2d, "
+            "whose running statistics follow the steps"
+        )
+    y: Tensor = module(x.flatten(0, 1))
+    return y.unflatten(0, x.shape[:2])
+
+
+def potential_of(state: State | None, x: Tensor) -> Tensor:
+    """The float32 (or wider) potential in a neuron's state, zeros if there is none; its shape must be that of `x[0]`."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    if state is None:
+        return torch.zeros(x.shape[1:], dtype=dtype, device=x.device)
+    potential = state.get("potential")
+    if not isinstance(potential, Tensor) or len(state) != 1:
+        raise StateError(f"state of a neuron has {sorted(state)}; it must be one tensor, 'potential'")
+    if potential.shape != x.shape[1:]:
+        raise ShapeError(
+            f"potential has shape {list(potential.shape)}, the input of this step {list(x.shape[1:])}; "
+            "a new batch starts with state=None"
+        )
+    return potential
+
+
+def detach(state: State | None) -> State | None:
+    """The same state without its graph: where a rule calls it, the temporal gradient is cut."""
+    if state is None:
+        return None
+    return {k: v.detach() if isinstance(v, Tensor) else detach(v) or {} for k, v in state.items()}
+
+
+def stack_steps(steps: Sequence[Tensor]) -> Tensor:
+    """[B, ...] per step to [K, B, ...]; a view where there is one step."""
+    return steps[0].unsqueeze(0) if len(steps) == 1 else torch.stack(list(steps))

@@ -1,0 +1,161 @@
+"""Networks side by side: the findings in sentences, and the table of figures."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hdlif.report.runs import Network
+
+DASH = "—"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of the table: how to read it off a network in the unit shown, and which end is best."""
+
+    group: str
+    heading: str
+    value: Callable[[Network], float | None]
+    best: Callable[[Sequence[float]], float] = min
+    decimals: int | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A printed figure; `best` where no network prints a better one."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings with their groups (name, number of columns), and one row of cells per network."""
+
+    groups: list[tuple[str, int]]
+    headings: list[str]
+    rows: list[tuple[str, list[Cell]]]
+
+
+def table(networks: Sequence[Network]) -> Table:
+    """The figures of every network; the best of each column is marked where they differ."""
+    columns = _columns(networks)
+    groups: dict[str, int] = {}
+    for column in columns:
+        groups[column.group] = groups.get(column.group, 0) + 1
+    cells = [_cells([column.value(network) for network in networks], column) for column in columns]
+    rows = [(network["name"], [column[i] for column in cells]) for i, network in enumerate(networks)]
+    return Table(list(groups.items()), [column.heading for column in columns], rows)
+
+
+def _columns(networks: Sequence[Network]) -> list[Column]:
+    # The networks of the demo spend nanojoules, a ResNet-18 a third of a millijoule.
+    largest = max((network.get("energy_mj") or 0.0 for network in networks), default=0.0)
+    unit, per_mj = ("mJ", 1.0) if largest >= 0.01 or largest == 0.0 else ("µJ", 1e3)
+    parameters, operations, training = "Parameters, MB", "Operations, M", "Training"
+    energy = f"Energy, {unit}"
+    return [
+        Column("Accuracy", "%", lambda n: 100 * n["accuracy"], best=max, decimals=2),
+        Column(parameters, "published", lambda n: n.get("params_mb")),
+        Column(parameters, "stored", lambda n: n.get("stored_mb")),
+        Column(operations, "SOPs", lambda n: _scaled(n.get("sops"), 1e-6)),
+        Column(operations, "NOPs", lambda n: _scaled(n.get("nops"), 1e-6)),
+        Column(energy, "paper", lambda n: _scaled(n.get("energy_mj"), per_mj)),
+        Column(energy, "honest", lambda n: _scaled(n.get("energy_mj_honest"), per_mj)),
+        Column(training, "time, s", lambda n: n.get("train_seconds")),
+        Column(training, "peak, MB", lambda n: _scaled(n.get("peak_bytes"), 1e-6)),
+        Column(training, "saved, MB", lambda n: _scaled(n.get("saved_bytes"), 1e-6)),
+    ]
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _cells(values: Sequence[float | None], column: Column) -> list[Cell]:
+    texts = aligned(values, decimals=column.decimals)
+    known = [value for value in values if value is not None]
+    if not known:
+        return [Cell(text) for text in texts]
+    # Figures that print alike are equally good: the digits shown are all that the reader can compare.
+    best = texts[values.index(column.best(known))]
+    differ = len({text for text in texts if text != DASH}) > 1
+    return [Cell(text, best=differ and text == best) for text in texts]
+
+
+def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> list[str]:
+    """Numbers with the same count of decimals, so that a column lines up on the point; None is a dash.
+
+    Unless `decimals` says otherwise, there are as many as the smallest needs for three significant digits.
+
+    >>> aligned([11.2, 0.0456, None])
+    ['11.2000', '0.0456', '—']
+    >>> aligned([1234.5, 990.0])
+    ['1,234', '990']
+    """
+    if decimals is None:
+        sizes = [abs(value) for value in values if value]
+        decimals = min(max(2 - math.floor(math.log10(min(sizes))), 0), 7) if sizes else 0
+    return [DASH if value is None else f"{value:,.{decimals}f}" for value in values]
+
+
+def baseline(networks: Sequence[Network]) -> Network | None:
+    """The one LIF network that the others are measured against (`lif`, `digits_lif`), if there is just one."""
+    found = [network for network in networks if network["name"] == "lif" or network["name"].endswith("_lif")]
+    return found[0] if len(found) == 1 and len(networks) > 1 else None
+
+
+def findings(networks: Sequence[Network]) -> list[str]:
+    """What the figures say, one sentence each on accuracy, size and energy beside the LIF baseline."""
+    lif = baseline(networks)
+    return [sentence for finding in (_accuracy, _size, _energy) if (sentence := finding(networks, lif))]
+
+
+def _accuracy(networks: Sequence[Network], lif: Network | None) -> str:
+    best = max(networks, key=lambda network: network["accuracy"])
+    percent = f"{100 * best['accuracy']:.2f} %"
+    if len(networks) == 1:
+        return f"{best['name']} classifies {percent} of the test images correctly."
+    if best is lif:
+        return f"The LIF baseline {lif['name']} is the most accurate, at {percent}."
+    tail = ""
+    if lif is not None:
+        points = 100 * (best["accuracy"] - lif["accuracy"])
+        tail = f", {points:.2f} points above the LIF baseline" if points else ", as is the LIF baseline"
+    return f"{best['name']} is the most accurate, at {percent}{tail}."
+
+
+def _size(networks: Sequence[Network], lif: Network | None) -> str | None:
+    sizes = [(size, network) for network in networks if (size := network.get("stored_mb"))]
+    if not sizes:
+        return None
+    size, best = min(sizes, key=lambda pair: pair[0])
+    # Three digits in kilobytes read better than 0.0123 MB.
+    stored = f"{size:.3g} MB" if size >= 0.1 else f"{1e3 * size:.3g} kB"
+    if best is lif:
+        return f"The LIF baseline is the smallest as stored, at {stored}."
+    subject = f"{best['name']} takes {stored} as stored"
+    if lif is not None and (reference := lif.get("stored_mb")):
+        return f"{subject}, {_less(reference / size)} than the LIF baseline."
+    if reference := best.get("fp32_mb"):
+        return f"{subject}, {_less(reference / size)} than its weights in 32-bit floats."
+    return f"{subject}."
+
+
+def _energy(networks: Sequence[Network], lif: Network | None) -> str | None:
+    energies = [(energy, network) for network in networks if (energy := network.get("energy_mj"))]
+    if lif is None or not energies or not (reference := lif.get("energy_mj")):
+        return None
+    energy, best = min(energies, key=lambda pair: pair[0])
+    if best is lif:
+        return "No network needs less energy than the LIF baseline, by the paper's count."
+    less = _less(reference / energy)
+    paper = f"{best['name']} needs {less} energy per image than the LIF baseline by the paper's count"
+    ours, theirs = best.get("energy_mj_honest"), lif.get("energy_mj_honest")
+    return f"{paper}, {_less(theirs / ours)} by the honest count." if ours and theirs else f"{paper}."
+
+
+def _less(ratio: float) -> str:
+    if f"{ratio:.3g}" == "1":
+        return "no less"
+    return f"{ratio:.3g} times less" if ratio > 1 else f"{1 / ratio:.3g} times more"

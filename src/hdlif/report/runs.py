@@ -1,0 +1,225 @@
+"""Reading run folders: what a training, or the demo, has written, checked against the types below."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
+
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
+
+# Before Python 3.12 pydantic refuses the TypedDict of typing.
+from typing_extensions import TypedDict
+
+from hdlif.errors import InputError
+
+
+def _printable(name: str) -> str:
+    if not name or not name.isprintable():
+        raise ValueError("a name is printable and not empty")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_printable)]
+Number = float | None
+# json.loads takes NaN and Infinity; a summary with either is damaged.
+_FINITE = ConfigDict(allow_inf_nan=False)
+
+
+@with_config(_FINITE)
+class Layer(TypedDict):
+    """One row of a profile, per image, summed over the time steps; density is the share of inputs not zero."""
+
+    name: Name
+    sops: NotRequired[Number]
+    density: NotRequired[Number]
+
+
+@with_config(_FINITE)
+class Neuron(TypedDict):
+    """The leak and the threshold of a neuron layer at each time step; a parallel neuron has no leak."""
+
+    name: Name
+    leak: NotRequired[list[float] | None]
+    threshold: NotRequired[list[float] | None]
+
+
+@with_config(_FINITE)
+class Network(TypedDict):
+    """A training's `summary.json`; a number that was not measured is null or absent."""
+
+    name: Name
+    accuracy: float
+    accuracy_per_step: list[float]
+    recipe: NotRequired[Any]
+    seed: NotRequired[int | None]
+    best_epoch: NotRequired[int | None]
+    train_seconds: NotRequired[Number]
+    peak_bytes: NotRequired[Number]
+    saved_bytes: NotRequired[Number]
+    params_mb: NotRequired[Number]
+    stored_mb: NotRequired[Number]
+    fp32_mb: NotRequired[Number]
+    sops: NotRequired[Number]
+    nops: NotRequired[Number]
+    energy_mj: NotRequired[Number]
+    energy_mj_honest: NotRequired[Number]
+    layers: NotRequired[list[Layer]]
+    neurons: NotRequired[list[Neuron]]
+    versions: NotRequired[dict[str, Any]]
+    hardware: NotRequired[dict[str, Any]]
+
+
+@with_config(_FINITE)
+class Metric(TypedDict):
+    """One line of `metrics.jsonl`; a loss may be infinite or NaN there."""
+
+    event: Literal["train", "validation"]
+    epoch: int
+    step: int
+    loss: Number
+    accuracy: Number
+
+
+class Artefact(TypedDict):
+    """The deployed file: its size, how far it agrees with the network it was made from, and its latency."""
+
+    path: str
+    bytes: int
+    argmax_agreement: NotRequired[Number]
+    max_logit_difference: NotRequired[Number]
+    latency_ms: NotRequired[Number]
+
+
+class Demo(TypedDict):
+    """The demo's `summary.json`: its networks, each with a run folder of its name beside it."""
+
+    networks: list[Network]
+    artefact: NotRequired[Artefact | None]
+    data: NotRequired[Any]
+    seed: NotRequired[int | None]
+    versions: NotRequired[dict[str, Any]]
+    hardware: NotRequired[dict[str, Any]]
+
+
+_NETWORK = TypeAdapter(Network)
+_DEMO = TypeAdapter(Demo)
+_METRIC = TypeAdapter(Metric)
+_MEND = "finish the run with `hdlif train RECIPE --resume`, or run it again"
+
+
+@dataclass
+class Run:
+    """What one folder holds, or several; the dicts go by network name, `recipes` holds their text."""
+
+    networks: list[Network] = field(default_factory=list)
+    histories: dict[str, list[Metric]] = field(default_factory=dict)
+    recipes: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
+    artefact: Artefact | None = None
+    data: str | None = None
+
+
+def read_run(folder: Path) -> Run:
+    """Read a training's run folder, or a demo's with one run folder per network.
+
+    Raises:
+        InputError: the folder is absent, holds no finished run, or a file in it is damaged.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; give the OUT folder of `hdlif train` or `hdlif demo`")
+    path = folder / "summary.json"
+    summary = _json(_text(path), str(path))
+    if not isinstance(summary, dict):
+        raise InputError(f"{path} holds a {type(summary).__name__}, a summary is a JSON object; {_MEND}")
+    if "networks" not in summary:
+        # The folder of a training is named by whoever ran it, so a summary need not repeat a name.
+        network = _checked(_NETWORK, {"name": folder.resolve().name} | summary, str(path))
+        run = Run()
+        _add(run, network, folder)
+        return run
+    demo = _checked(_DEMO, summary, str(path))
+    if not demo["networks"]:
+        raise InputError(f"{path}: networks is empty, a demo has at least one; run `hdlif demo` again")
+    data = demo.get("data")
+    run = Run(artefact=demo.get("artefact"), data=data if isinstance(data, str) else None)
+    common: Any = {key: value for key, value in demo.items() if key in ("seed", "versions", "hardware")}
+    for network in demo["networks"]:
+        name = network["name"]
+        if Path(name).name != name or name in run.folders:
+            raise InputError(f"{path}: network {name!r} stands twice or is no folder's name; {_MEND}")
+        _add(run, {**common, **network}, folder / name)
+    return run
+
+
+def merge(runs: Sequence[Run]) -> Run:
+    """Several runs as one; networks of the same name are told apart by their folders.
+
+    Raises:
+        InputError: a run is given twice, or two runs bring a deployed file each.
+    """
+    artefacts = [run.artefact for run in runs if run.artefact]
+    if len(artefacts) > 1:
+        raise InputError(
+            f"{len(artefacts)} of the runs are demos, a page shows one; report each demo by itself"
+        )
+    data = {run.data for run in runs}
+    merged = Run(artefact=artefacts[0] if artefacts else None, data=data.pop() if len(data) == 1 else None)
+    names = [network["name"] for run in runs for network in run.networks]
+    for run in runs:
+        for network in run.networks:
+            name = network["name"]
+            folder = run.folders[name]
+            if folder in merged.folders.values():
+                raise InputError(f"{folder} is given twice; give each run once")
+            label = name if names.count(name) == 1 else f"{name} ({folder.as_posix()})"
+            merged.networks.append({**network, "name": label})
+            merged.histories[label] = run.histories[name]
+            merged.recipes[label] = run.recipes[name]
+            merged.folders[label] = folder
+    return merged
+
+
+def _add(run: Run, network: Network, folder: Path) -> None:
+    name = network["name"]
+    run.networks.append(network)
+    run.histories[name] = _metrics(folder / "metrics.jsonl")
+    run.recipes[name] = _text(folder / "recipe.yaml")
+    run.folders[name] = folder
+
+
+def _metrics(path: Path) -> list[Metric]:
+    events = []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        source = f"{path} line {number}"
+        events.append(_checked(_METRIC, _json(line, source), source))
+    return events
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing, a finished run has one; {_MEND}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); {_MEND}") from error
+
+
+def _json(text: str, source: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source} is no JSON ({error}); {_MEND}") from error
+
+
+_Record = TypeVar("_Record")
+
+
+def _checked(record: TypeAdapter[_Record], value: Any, source: str) -> _Record:
+    try:
+        return record.validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        seen = "" if first["type"] == "missing" else f" = {first['input']!r:.40}"
+        raise InputError(f"{source}: {place}{seen}: {first['msg']}; {_MEND}") from error

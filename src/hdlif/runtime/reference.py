@@ -1,0 +1,191 @@
+"""The deployed network in plain NumPy: slow, obvious, and the measure of every other runtime.
+
+Float values are float32 and every sum has the stated order, one multiplication and one addition at a
+time, from +0; so a runtime that keeps the order gives the same bits. Sums of integer codes are exact.
+Values have a batch axis in front of the graph's shapes: [B, C, H, W] or [B, C].
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.artefact import INPUT, Graph, Node, infer_values
+from hdlif.runtime.state import Array, State, check_frame, check_state, count_steps, potential_shapes
+
+Floats = NDArray[np.float32]
+
+
+def run(graph: Graph, x: Floats, steps: int | None = None) -> Floats:
+    """Logits [T, B, classes] of x [T, B, C, H, W], or [1, B, C, H, W] constant over `steps`."""
+    steps = count_steps(x, graph.input.shape, steps, graph.time_steps)
+    state: State | None = None
+    logits = []
+    for t in range(steps):
+        step_logits, state = step(graph, x[t if len(x) > 1 else 0], state)
+        logits.append(step_logits)
+    return np.stack(logits)
+
+
+def step(graph: Graph, x: Floats, state: State | None = None) -> tuple[Floats, State]:
+    """One time step: logits [B, classes] of x [B, C, H, W], and the next state.
+
+    Raises:
+        ShapeError, StateError: `x` or `state` does not fit the network.
+    """
+    check_frame(x, graph.input.shape)
+    shapes = potential_shapes(graph, infer_values(graph))
+    t = 0
+    potentials = {name: np.zeros((len(x), *shape), np.float32) for name, shape in shapes.items()}
+    if state is not None:
+        t = check_state(state, shapes, len(x))
+        potentials = {name: state[name].copy() for name in shapes}
+    values = evaluate(graph, x, potentials, t)
+    return values[graph.output].astype(np.float32), {"t": np.array(t + 1, np.int64), **potentials}
+
+
+def evaluate(graph: Graph, x: Floats, state: State, t: int) -> dict[str, Array]:
+    """Every value of time step `t` by name, codes as uint8; updates the potentials in `state` in place."""
+    types = infer_values(graph)
+    values: dict[str, Array] = {INPUT: x}
+    for node in graph.nodes:
+        inputs = [values[name] for name in node.inputs]
+        if node.op in _NEURONS:
+            result = _NEURONS[node.op](node, inputs[0].astype(np.float32), state[f"{node.name}.potential"], t)
+        else:
+            result = _STATELESS[node.op](node, t, *inputs)
+        is_code = types[node.name].max_code is not None
+        values[node.name] = result.astype(np.uint8 if is_code else np.float32)
+    return values
+
+
+def _row(node: Node, key: str, t: int, ndim: int) -> Floats:
+    """The row of step t, the last one beyond the end, with axes to meet a value of `ndim` axes."""
+    rows = node.tensors[key]
+    row: Floats = rows[min(t, len(rows) - 1)]
+    return row.reshape(-1, *(1,) * (ndim - 2))
+
+
+def _surplus(membrane: Floats, threshold: Floats) -> Floats:
+    surplus = membrane - threshold
+    return np.where(surplus > 0, surplus, np.float32(0))
+
+
+def _hd_lif(node: Node, x: Floats, potential: Floats, t: int) -> Floats:
+    threshold = _row(node, "threshold", t, x.ndim)
+    membrane = _row(node, "leak", t, x.ndim) * potential + x
+    potential[...] = np.where(membrane < threshold, membrane, threshold)
+    return _surplus(membrane, threshold)
+
+
+def _lif(node: Node, x: Floats, potential: Floats, t: int) -> Array:
+    threshold = _row(node, "threshold", t, x.ndim)
+    membrane = _row(node, "leak", t, x.ndim) * potential + x
+    spike = membrane >= threshold
+    after = membrane - threshold
+    if node.attributes["reset"] == "hard":
+        after = np.full_like(membrane, node.attributes["reset_potential"])
+    potential[...] = np.where(spike, after, membrane)
+    return spike
+
+
+def _conv2d(node: Node, t: int, x: Array) -> Array:
+    weight = node.tensors["weight"]
+    (pad_y, pad_x), strides = node.attributes["padding"], node.attributes["stride"]
+    padded = np.pad(x, ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)))
+    taps = list(_windows(padded, weight.shape[2:], strides))
+    if x.dtype == np.uint8 and weight.dtype == np.int8:
+        # float64 holds these integers exactly, and multiplies matrices fast
+        parts = [
+            np.einsum("oc,bchw->bohw", weight[:, :, ky, kx].astype(np.float64), window.astype(np.float64), optimize=True)
+            for ky, kx, window in taps
+        ]
+        return np.sum(parts, axis=0).astype(np.float32)
+    total = np.zeros((len(x), len(weight), *taps[0][2].shape[2:]), np.float32)
+    for ky, kx, window in taps:
+        for channel in range(x.shape[1]):
+            column = weight[:, channel, ky, kx].astype(np.float32)[:, None, None]
+            total += column * window[:, channel, None].astype(np.float32)
+    return total
+
+
+def _windows(x: Array, kernel: Any, strides: tuple[int, int]) -> Iterator[tuple[int, int, Array]]:
+    """(ky, kx, the entries of x that meet this tap, [B, C, out H, out W]) in row-major order."""
+    (kernel_y, kernel_x), (stride_y, stride_x) = kernel, strides
+    last_y, last_x = x.shape[2] - kernel_y, x.shape[3] - kernel_x
+    for ky, kx in itertools.product(range(kernel_y), range(kernel_x)):
+        yield ky, kx, x[:, :, ky : last_y + ky + 1 : stride_y, kx : last_x + kx + 1 : stride_x]
+
+
+def _linear(node: Node, t: int, x: Array) -> Array:
+    weight = node.tensors["weight"]
+    if x.dtype == np.uint8 and weight.dtype == np.int8:
+        return (x.astype(np.int64) @ weight.T.astype(np.int64)).astype(np.float32)
+    total = np.zeros((len(x), len(weight)), np.float32)
+    for channel in range(x.shape[1]):
+        total += weight[:, channel].astype(np.float32) * x[:, channel, None].astype(np.float32)
+    return total
+
+
+def _affine(node: Node, t: int, x: Array) -> Array:
+    return x.astype(np.float32) * _row(node, "scale", t, x.ndim) + _row(node, "shift", t, x.ndim)
+
+
+def _parallel(node: Node, t: int, x: Array) -> Array:
+    return _surplus(x.astype(np.float32), _row(node, "threshold", t, x.ndim))
+
+
+def _quantise(node: Node, t: int, x: Array) -> Array:
+    inverse_step, offset = (np.float32(node.attributes[key]) for key in ("inverse_step", "offset"))
+    positive = np.where(x > 0, x, 0).astype(np.float32)
+    return np.minimum(np.floor(positive * inverse_step + offset), np.float32(2 ** int(node.attributes["bits"]) - 1))
+
+
+def _add(node: Node, t: int, x: Array, y: Array) -> Array:
+    return x.astype(np.float32) + y.astype(np.float32)
+
+
+def _sum_pool(node: Node, t: int, x: Array) -> Array:
+    windows = _windows(x, node.attributes["kernel"], node.attributes["stride"])
+    return _ordered_sum(window for _, _, window in windows)
+
+
+def _max_pool(node: Node, t: int, x: Array) -> Array:
+    pad_y, pad_x = node.attributes["padding"]
+    padded = np.pad(x.astype(np.float32), ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)), constant_values=-np.inf)
+    largest = np.full((), -np.inf, np.float32)
+    for _, _, window in _windows(padded, node.attributes["kernel"], node.attributes["stride"]):
+        largest = np.where(window > largest, window, largest)
+    return largest
+
+
+def _global_sum_pool(node: Node, t: int, x: Array) -> Array:
+    return _ordered_sum(x[:, :, i, j] for i, j in itertools.product(range(x.shape[2]), range(x.shape[3])))
+
+
+def _ordered_sum(terms: Iterator[Array]) -> Array:
+    total = np.zeros((), np.float32)
+    for term in terms:
+        total = total + term.astype(np.float32)
+    return total
+
+
+def _flatten(node: Node, t: int, x: Array) -> Array:
+    return x.reshape(len(x), -1)
+
+
+_NEURONS: dict[str, Callable[[Node, Floats, Floats, int], Array]] = {"hd_lif": _hd_lif, "lif": _lif}
+_STATELESS: dict[str, Callable[..., Array]] = {
+    "conv2d": _conv2d,
+    "linear": _linear,
+    "affine": _affine,
+    "parallel": _parallel,
+    "quantise": _quantise,
+    "add": _add,
+    "sum_pool": _sum_pool,
+    "max_pool": _max_pool,
+    "global_sum_pool": _global_sum_pool,
+    "flatten": _flatten,
+}

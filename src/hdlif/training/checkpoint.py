@@ -1,0 +1,178 @@
+"""Checkpoints: safetensors files with one metadata key, "hdlif", that holds a record as canonical JSON.
+
+Several metadata keys would be written in random order; one keeps the same content the same bytes.
+A file is written under a temporary name, flushed to the disk and renamed: at any moment its path holds a
+whole checkpoint.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from hdlif.errors import CheckpointError, TrainingError
+
+METADATA_KEY = "hdlif"
+_MODEL, _OPTIMIZER = "model.", "optimizer."
+
+
+def save(path: Path, *, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Write a checkpoint, all of it or nothing.
+
+    Args:
+        record: what JSON can hold; NaN and infinity are no JSON.
+    Raises:
+        TrainingError: the file cannot be written (a full disk); what `path` held before is kept.
+    """
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = safetensors.torch.save(stored, {METADATA_KEY: text})
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if full else f"cannot be written ({error.strerror})"
+        kept = "the checkpoint written before is kept" if path.exists() else "no earlier checkpoint is there"
+        raise TrainingError(
+            f"{path}: {reason}, {len(content)} bytes are needed; {kept}; make room and resume"
+        ) from error
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors (on the CPU) and the record of a checkpoint.
+
+    Raises:
+        CheckpointError: the file is absent, damaged, or no checkpoint of this program.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            # A clone, because the tensor is a view of the mapped file, which may be replaced.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: there is no such file; give the path of a checkpoint") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: is no whole safetensors file ({str(error).splitlines()[0]}); "
+            "the file is damaged or of another kind, give a checkpoint that hdlif wrote"
+        ) from error
+    if list(metadata) != [METADATA_KEY]:
+        raise CheckpointError(
+            f"{path}: the metadata keys are {sorted(metadata)}; a checkpoint has exactly one, "
+            f"{METADATA_KEY!r}; give a checkpoint that hdlif wrote"
+        )
+    try:
+        record = json.loads(metadata[METADATA_KEY])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its record is no JSON ({error}); the file is damaged, train again") from error
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{path}: its record is no JSON object; the file is damaged, train again")
+    return tensors, record
+
+
+def save_model(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
+    """Write the model's parameters and buffers under their own names; raises as `save`."""
+    save(path, tensors=model.state_dict(), record=record)
+
+
+def load_model(path: Path, model: nn.Module) -> dict[str, Any]:
+    """Fill `model` from what `save_model` wrote, and return the record.
+
+    Raises:
+        CheckpointError: as `load`, or a tensor is missing, unexpected or of another shape.
+    """
+    tensors, record = load(path)
+    _fill(model, tensors, path)
+    return record
+
+
+def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError`, naming the first difference, unless the record of `path` has this recipe."""
+    before = dict(_leaves(record.get("recipe", {})))
+    # Through JSON, which is how the other one was kept: a tuple is a list there.
+    now = dict(_leaves(json.loads(json.dumps(recipe))))
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise CheckpointError(
+                f"{path}: was written with {key} = {before.get(key)!r}, the recipe says {now.get(key)!r}; "
+                "resume with the recipe it was started with, or train again without resuming"
+            )
+
+
+def training_tensors(model: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
+    """What an update reads and writes: model.NAME, and the momentum optimizer.NAME of each parameter."""
+    tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        # A parameter that never had a gradient has no momentum, which is not the same as momentum zero.
+        momentum = optimizer.state.get(parameter, {}).get("momentum_buffer")
+        if momentum is not None:
+            tensors[_OPTIMIZER + name] = momentum
+    return tensors
+
+
+def restore_training(model: nn.Module, optimizer: torch.optim.SGD, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put `training_tensors`, read from `path`, back.
+
+    Raises:
+        CheckpointError: the tensors belong to another model.
+    """
+    parameters = dict(model.named_parameters())
+    momenta = _under(_OPTIMIZER, tensors)
+    _refuse(path, "unexpected", [_OPTIMIZER + name for name in momenta.keys() - parameters.keys()])
+    _refuse(path, "of another shape", _misshapen(momenta, parameters))
+    _fill(model, _under(_MODEL, tensors), path)
+    optimizer.state.clear()
+    for name, momentum in momenta.items():
+        parameter = parameters[name]
+        optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter)
+
+
+def _leaves(recipe: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(a.b, value) for every value of nested mappings."""
+    for key, value in recipe.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    own = model.state_dict()
+    _refuse(path, "missing", own.keys() - tensors.keys())
+    _refuse(path, "unexpected", tensors.keys() - own.keys())
+    _refuse(path, "of another shape", _misshapen(tensors, own))
+    model.load_state_dict(tensors)
+
+
+def _misshapen(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    return [
+        f"{name} {list(tensor.shape)}, where the model has {list(own[name].shape)}"
+        for name, tensor in tensors.items()
+        if tensor.shape != own[name].shape
+    ]
+
+
+def _refuse(path: Path, fault: str, names: Iterable[str]) -> None:
+    if faulty := sorted(names):
+        more = f" and {len(faulty) - 3} more" if len(faulty) > 3 else ""
+        raise CheckpointError(
+            f"{path}: {fault}: {', '.join(faulty[:3])}{more}; "
+            "the checkpoint belongs to another model, build the one its recipe names"
+        )

@@ -1,0 +1,65 @@
+"""Accuracy after every time step."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import DataError
+from hdlif.learning import Criterion
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+"""(x [B, C, H, W], target [B]) on the model's device."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network does on a data set; accuracies are fractions in 0..1.
+
+    Attributes:
+        accuracy: after the last step.
+        accuracy_per_step: after each step, [T].
+        loss: of the mean of the logits over time, mean over images.
+        n: images.
+    """
+
+    accuracy: float
+    accuracy_per_step: tuple[float, ...]
+    loss: float
+    n: int
+
+
+def evaluate(model: nn.Module, batches: Batches, *, time_steps: int, criterion: Criterion) -> Evaluation:
+    """Classify every image after each step t by argmax of Σ_{i<=t} logits_i; modules keep their modes.
+
+    Raises:
+        DataError: there is no image.
+    """
+    correct = torch.zeros(time_steps, dtype=torch.int64)
+    loss, n = 0.0, 0
+    # no_grad, not inference_mode: a tensor that a module keeps could never be trained through again.
+    with evaluation_mode(model), torch.no_grad():
+        for x, target in batches:
+            logits, _ = model(x[None], steps=range(time_steps))
+            correct += (logits.cumsum(0).argmax(-1) == target).sum(1).cpu()
+            loss += float(criterion(logits.mean(0), target)) * len(target)
+            n += len(target)
+    if n == 0:
+        raise DataError("there is no image to evaluate; give at least one")
+    # Counts, not torchmetrics: its accuracy is float32, and 0.955 would be reported as 0.9549999833106995.
+    per_step = tuple(int(count) / n for count in correct)
+    return Evaluation(per_step[-1], per_step, loss / n, n)
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Every module in eval mode inside, in the mode it had before outside."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -1,0 +1,405 @@
+"""The training loop: it owns optimiser, precision, device and files; the rule owns time.
+
+Nothing random has a memory: the data order is a function of (seed, epoch), the rule's plan and dropout of
+(seed, step). So counters, weights and momenta are the whole state of a run, and a run that was stopped at any
+moment and resumed ends with the same bytes as one that was not.
+"""
+
+import hashlib
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from hdlif.config import TrainingConfig
+from hdlif.data import Images, ImageSets, batches
+from hdlif.errors import CheckpointError, RecipeError, TrainingError
+from hdlif.learning import Plan, Rule
+from hdlif.training import checkpoint
+from hdlif.training.evaluate import evaluate
+from hdlif.training.finite import first_not_finite, not_finite
+from hdlif.training.interruption import Interrupted, Pending, deferred_signals
+from hdlif.training.metrics import Metrics, progress_bar
+from hdlif.training.optim import cosine, sgd
+from hdlif.training.reestimate import reestimated
+
+REESTIMATION_IMAGES = 2000
+"""Training images that batch norm's statistics are measured on before a validation."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The outcome of a training: the best epoch on validation (from 1), and its accuracies in 0..1."""
+
+    best_epoch: int
+    best_accuracy: float
+    accuracy_per_step: tuple[float, ...]
+    train_seconds: float
+    steps: int
+
+
+def fit(
+    *,
+    model: nn.Module,
+    rule: Rule,
+    sets: ImageSets,
+    out: Path,
+    config: TrainingConfig,
+    batch_size: int,
+    time_steps: int,
+    seed: int,
+    fabric: Fabric,
+    record: Mapping[str, Any],
+    resume: bool = False,
+    progress: Progress | None = None,
+    checkpoint_every: float = 60.0,
+    log_every: int = 20,
+) -> Fit:
+    """Train `model`; it is left in eval mode, holding what OUT/model.safetensors holds.
+
+    OUT gets metrics.jsonl, tensorboard/, last.safetensors (to resume from) and model.safetensors: the best
+    epoch on validation (the first one, of equals), with batch-norm statistics measured over all T steps.
+    Ctrl-C and SIGTERM stop between two batches, with last.safetensors written.
+
+    Args:
+        batch_size: images per step; an incomplete last batch of an epoch is left out.
+        record: the recipe; it is kept in the checkpoints, and resuming asks for the same one.
+        resume: go on from OUT/last.safetensors, or start where nothing is there yet. Without it, what an
+            earlier training left in OUT is removed first.
+        progress: gets a task for this training.
+        checkpoint_every: seconds between two writings of last.safetensors within an epoch.
+        log_every: steps between two training events of metrics.jsonl.
+    Raises:
+        TrainingError: the loss or a weight is not finite, or a file cannot be written.
+        CheckpointError: OUT cannot be resumed: a file is damaged, gone, or belongs to another recipe.
+        RecipeError: `fabric` has several processes.
+        KeyboardInterrupt, SystemExit(143): after Ctrl-C, after SIGTERM.
+    """
+    if fabric.world_size != 1:
+        raise RecipeError(f"{fabric.world_size} processes are refused; training runs in one, give --devices 1")
+    out.mkdir(parents=True, exist_ok=True)
+    cuda = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), deferred_signals() as pending:
+        training = _Training(
+            model=model,
+            rule=rule,
+            sets=sets,
+            out=out,
+            config=config,
+            batch_size=batch_size,
+            time_steps=time_steps,
+            seed=seed,
+            fabric=fabric,
+            record=record,
+            resume=resume,
+            progress=progress or progress_bar(enabled=False),
+            pending=pending,
+            checkpoint_every=checkpoint_every,
+            log_every=log_every,
+        )
+        with closing(training.metrics):
+            try:
+                training.run()
+            except Interrupted as interrupted:
+                training.save()
+                raise interrupted.consequence from None
+        return training.finish()
+
+
+@dataclass
+class _Counters:
+    """Where a run stands; with weights and momenta, its whole state."""
+
+    epoch: int = 0
+    """Epochs done."""
+    batch: int = 0
+    """Batches of the present epoch done."""
+    step: int = 0
+    """Batches of the whole run done."""
+    window: int = 0
+    """Batches since the last training event, and their sums:"""
+    loss: float = 0.0
+    correct: int = 0
+    train_seconds: float = 0.0
+    best_epoch: int = 0
+    best_accuracy: float = -1.0
+    best_accuracy_per_step: tuple[float, ...] = ()
+
+
+class _InPrecision(nn.Module):
+    """A model whose every call runs in the precision of `fabric`.
+
+    Fabric's own wrapper takes sequences among the arguments apart, and cannot put a `range` together again.
+    """
+
+    def __init__(self, model: nn.Module, fabric: Fabric) -> None:
+        super().__init__()
+        self.model, self._fabric = model, fabric
+
+    def forward(self, x: Tensor, state: Any = None, *, steps: range) -> tuple[Tensor, Any]:
+        x = self._fabric.strategy.precision.convert_input(x)
+        with self._fabric.autocast():
+            output: tuple[Tensor, Any] = self.model(x, state, steps=steps)
+        return output
+
+
+@dataclass(kw_only=True)
+class _Training:
+    model: nn.Module
+    rule: Rule
+    sets: ImageSets
+    out: Path
+    config: TrainingConfig
+    batch_size: int
+    time_steps: int
+    seed: int
+    fabric: Fabric
+    record: Mapping[str, Any]
+    resume: bool
+    progress: Progress
+    pending: Pending
+    checkpoint_every: float
+    log_every: int
+
+    def __post_init__(self) -> None:
+        config, out = self.config, self.out
+        self.last, self.best, self.final = (out / f"{name}.safetensors" for name in ("last", "best", "model"))
+        self.batches = len(self._order(0))
+        self.steps = config.epochs * self.batches
+        self.sgd = sgd(
+            self.model,
+            learning_rate=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+        self.wrapped, self.optimizer = self.fabric.setup(self.model, self.sgd)
+        self.network = _InPrecision(self.model, self.fabric)
+        self.counters = _Counters()
+        if self.resume and not self.last.exists() and self.final.exists():
+            raise CheckpointError(
+                f"{out}: has model.safetensors but no last.safetensors to resume from; "
+                "put it back, or train again without resuming"
+            )
+        if self.resume and self.last.exists():
+            keep_bytes = self._take_up()
+        else:
+            keep_bytes = 0
+            _clear(out)
+        self.metrics = Metrics(out, keep_bytes=keep_bytes, step=self.counters.step)
+        self.started = time.monotonic() - self.counters.train_seconds
+        self.saved = time.monotonic()
+
+    def run(self) -> None:
+        """All epochs that are left. Raises `Interrupted` where `save` may follow."""
+        counters = self.counters
+        task = self.progress.add_task(
+            self.out.name, total=self.steps, completed=counters.step, loss=math.nan, accuracy=math.nan
+        )
+        while counters.epoch < self.config.epochs:
+            self.network.train()
+            self.sets.train.set_epoch(counters.epoch)
+            for indices in self._order(counters.epoch)[counters.batch :]:
+                self.pending.check()
+                if time.monotonic() - self.saved >= self.checkpoint_every:
+                    self.save()
+                self._train_on(indices)
+                seen = counters.window * self.batch_size
+                self.progress.update(
+                    task,
+                    completed=counters.step,
+                    loss=counters.loss / counters.window,
+                    accuracy=counters.correct / seen,
+                )
+                if counters.step % self.log_every == 0 or counters.batch == self.batches:
+                    self._log_training()
+            self._validate()
+            counters.epoch, counters.batch = counters.epoch + 1, 0
+            self.save()
+
+    def finish(self) -> Fit:
+        """Let the best epoch's file become model.safetensors, and its tensors the model's."""
+        # It is gone where a finished training is resumed.
+        if self.best.exists():
+            self.best.replace(self.final)
+        checkpoint.load_model(self.final, self.model)
+        self.network.eval()
+        c = self.counters
+        return Fit(c.best_epoch, c.best_accuracy, c.best_accuracy_per_step, c.train_seconds, c.step)
+
+    def save(self) -> None:
+        """Write last.safetensors, unless a weight has become NaN or infinite."""
+        if (name := not_finite(self.model)) is not None:
+            raise TrainingError(
+                f"step {self.counters.step}: {name} is not finite; lower training.learning_rate; {self._kept()}"
+            )
+        self.counters.train_seconds = time.monotonic() - self.started
+        checkpoint.save(
+            self.last,
+            tensors=checkpoint.training_tensors(self.model, self.sgd),
+            record={
+                "recipe": self.record,
+                "counters": asdict(self.counters),
+                "metrics_bytes": self.metrics.bytes_written(),
+                # The loss scale of float16 training; empty in other precisions.
+                "precision": self.fabric.strategy.precision.state_dict(),
+            },
+        )
+        self.saved = time.monotonic()
+
+    def _take_up(self) -> int:
+        """Take up the state of last.safetensors; returns how much of metrics.jsonl belongs to it."""
+        tensors, record = checkpoint.load(self.last)
+        kept = record.get("counters")
+        if not isinstance(kept, dict) or kept.keys() != asdict(self.counters).keys():
+            raise CheckpointError(f"{self.last}: is no training state of this version of hdlif; train again")
+        checkpoint.check_recipe(self.last, record, self.record)
+        checkpoint.restore_training(self.model, self.sgd, tensors, self.last)
+        if record["precision"]:
+            self.fabric.strategy.precision.load_state_dict(record["precision"])
+        per_step = tuple(kept.pop("best_accuracy_per_step"))
+        self.counters = _Counters(**kept, best_accuracy_per_step=per_step)
+        if per_step and not (self.best.exists() or self.final.exists()):
+            raise CheckpointError(
+                f"{self.best}: is gone, and with it the best epoch so far, {self.counters.best_epoch}; "
+                "put it back, or train again without resuming"
+            )
+        return int(record["metrics_bytes"])
+
+    def _order(self, epoch: int) -> list[Tensor]:
+        n = len(self.sets.train)
+        return batches(n, batch_size=self.batch_size, seed=self.seed, epoch=epoch, drop_last=True)
+
+    def _train_on(self, indices: Tensor) -> None:
+        """One batch: its updates, and the counters."""
+        counters = self.counters
+        x, target = self.fabric.to_device(self.sets.train.batch(indices))
+        torch.manual_seed(_derived_seed(self.seed, "noise", counters.step))
+        draws = torch.Generator().manual_seed(_derived_seed(self.seed, "plan", counters.step))
+        plan = self.rule.schedule(self.time_steps, draws)
+        for group in self.sgd.param_groups:
+            group["lr"] = self._learning_rate()
+        loss, logits = self._update(x, target, plan)
+        if not math.isfinite(loss):
+            raise TrainingError(self._explain(loss, x, target, plan))
+        counters.loss += loss
+        counters.correct += int((logits.argmax(1) == target).sum())
+        counters.window += 1
+        counters.batch += 1
+        counters.step += 1
+
+    def _update(self, x: Tensor, target: Tensor, plan: Plan) -> tuple[float, Tensor]:
+        """The batch's loss per update and its mean logits [B, classes].
+
+        A loss that is not finite is returned at once and not learned from.
+        """
+        steps = self.rule(self.network, x[None], target, plan)
+        total, logits = 0.0, []
+        for update in plan.updates:
+            with self.fabric.no_backward_sync(self.wrapped, enabled=not update):
+                step = next(steps)
+                loss = step.loss.item()
+                logits.append(step.logits)
+                if not math.isfinite(loss):
+                    return loss, step.logits[-1]
+                self.fabric.backward(step.loss)
+            if update:
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            total += loss
+        assert next(steps, None) is None, "a plan names every step that its rule yields"
+        return total / sum(plan.updates), torch.cat(logits).mean(0)
+
+    def _explain(self, loss: float, x: Tensor, target: Tensor, plan: Plan) -> str:
+        """Run the batch again, without learning, to find what made `loss` NaN or infinite."""
+        torch.manual_seed(_derived_seed(self.seed, "noise", self.counters.step))
+
+        def run() -> None:
+            for _ in self.rule(self.network, x[None], target, plan):
+                pass
+
+        if not x.isfinite().all():
+            found = "the batch of images"
+        else:
+            found = first_not_finite(self.model, run) or "the loss itself, every layer is finite"
+        return (
+            f"step {self.counters.step}: the loss is {loss}, and first not finite is {found}; "
+            f"lower training.learning_rate or look at the data; {self._kept()}"
+        )
+
+    def _validate(self) -> None:
+        """Measure the epoch with re-estimated statistics, and keep the network if it is the best so far."""
+        sets, counters = self.sets, self.counters
+        plain = Images(sets.train.pixels, sets.train.labels, mean=sets.train.mean, std=sets.train.std)
+        draws = torch.Generator().manual_seed(_derived_seed(self.seed, "reestimation", 0))
+        # Whole batches, so that each image counts alike; an epoch has at least one.
+        whole = max(1, min(REESTIMATION_IMAGES // self.batch_size, self.batches))
+        sample = torch.randperm(len(plain), generator=draws)[: whole * self.batch_size]
+        with reestimated(self.network, self._read(plain, sample), time_steps=self.time_steps):
+            result = evaluate(
+                self.network,
+                self._read(sets.validation, torch.arange(len(sets.validation))),
+                time_steps=self.time_steps,
+                criterion=F.cross_entropy,
+            )
+            if not math.isfinite(result.loss):
+                raise TrainingError(
+                    f"epoch {counters.epoch + 1}: the validation loss is {result.loss}; "
+                    f"lower training.learning_rate; {self._kept()}"
+                )
+            if result.accuracy > counters.best_accuracy:
+                best = {"epoch": counters.epoch + 1, "accuracy": result.accuracy}
+                checkpoint.save_model(self.best, self.model, {"recipe": self.record, **best})
+                counters.best_epoch, counters.best_accuracy = counters.epoch + 1, result.accuracy
+                counters.best_accuracy_per_step = result.accuracy_per_step
+        self._log("validation", **asdict(result))
+
+    def _read(self, images: Images, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        for part in self.pending.between(torch.split(indices, self.batch_size)):
+            yield self.fabric.to_device(images.batch(part))
+
+    def _learning_rate(self) -> float:
+        warmup = self.config.warmup_epochs * self.batches
+        return self.config.learning_rate * cosine(self.counters.step, self.steps, warmup)
+
+    def _log_training(self) -> None:
+        counters = self.counters
+        self._log(
+            "train",
+            loss=counters.loss / counters.window,
+            accuracy=counters.correct / (counters.window * self.batch_size),
+            learning_rate=self.sgd.param_groups[0]["lr"],
+        )
+        counters.window, counters.loss, counters.correct = 0, 0.0, 0
+
+    def _log(self, event: str, **values: object) -> None:
+        place = {"event": event, "epoch": self.counters.epoch + 1, "step": self.counters.step}
+        self.metrics.write({**place, **values, "seconds": round(time.monotonic() - self.started, 3)})
+
+    def _kept(self) -> str:
+        if not self.last.exists():
+            return "no checkpoint was written yet"
+        return f"{self.last} holds the last good state"
+
+
+def _clear(out: Path) -> None:
+    """Remove what a training writes."""
+    # last.safetensors first: without it nothing half removed is resumed from.
+    for name in ("last.safetensors", "best.safetensors", "model.safetensors", "metrics.jsonl"):
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)
+
+
+def _derived_seed(seed: int, purpose: str, index: int) -> int:
+    """63 bits that depend on all three alone, the same on every machine."""
+    digest = hashlib.blake2b(f"{seed}:{purpose}:{index}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

@@ -1,0 +1,89 @@
+"""What a run writes down while it trains: metrics.jsonl, TensorBoard's scalars and the progress bar."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from hdlif.errors import CheckpointError, TrainingError
+
+_SCALARS = ("loss", "accuracy", "learning_rate")
+
+
+class Metrics:
+    """Events of a run, one JSON line each in OUT/metrics.jsonl, and the same numbers in OUT/tensorboard.
+
+    Args:
+        out: the run's folder.
+        keep_bytes: how much of metrics.jsonl belongs to the run that goes on; what follows is cut off.
+        step: of the checkpoint the run goes on from; TensorBoard drops what was drawn after it.
+    Raises:
+        CheckpointError: metrics.jsonl is shorter than `keep_bytes`.
+    """
+
+    def __init__(self, out: Path, *, keep_bytes: int, step: int) -> None:
+        path = out / "metrics.jsonl"
+        # Appending creates the file and writes at its end, wherever the cut leaves that.
+        self._file = path.open("ab")
+        if self.bytes_written() < keep_bytes:
+            self._file.close()
+            raise CheckpointError(
+                f"{path}: has {path.stat().st_size} bytes, its checkpoint was written after {keep_bytes}; "
+                "put the file back, or train again without resuming"
+            )
+        self._file.truncate(keep_bytes)
+        self._board = SummaryWriter(out / "tensorboard", purge_step=step + 1 if step else None)
+
+    def write(self, event: dict[str, Any]) -> None:
+        """Add one event: a mapping with "event" (its name) and "step".
+
+        Raises:
+            TrainingError: the file cannot be written (a full disk).
+        """
+        scalars = {name: event[name] for name in _SCALARS if name in event}
+        steps = enumerate(event.get("accuracy_per_step", ()), start=1)
+        scalars |= {f"accuracy_after_{t}": accuracy for t, accuracy in steps}
+        with self._written():
+            self._file.write(json.dumps(event, allow_nan=False).encode() + b"\n")
+            self._file.flush()
+            for name, value in scalars.items():
+                self._board.add_scalar(f"{event['event']}/{name}", value, event["step"])
+
+    def bytes_written(self) -> int:
+        """The length of metrics.jsonl, all of it on the disk: what a checkpoint may rely on."""
+        with self._written():
+            os.fsync(self._file.fileno())
+        return os.fstat(self._file.fileno()).st_size
+
+    def close(self) -> None:
+        self._file.close()
+        self._board.close()
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(
+                f"{self._file.name}: cannot be written ({error.strerror}); the checkpoints are kept; "
+                "make room and resume"
+            ) from error
+
+
+def progress_bar(*, enabled: bool) -> Progress:
+    """A bar with loss, accuracy and time left, on standard error; enter it before training starts."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.1%}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not enabled,
+    )
