@@ -122,9 +122,7 @@ def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
             f"{name_or_path}: byte {error.start} is no UTF-8; a recipe is a YAML text file saved as UTF-8"
         ) from None
     except OSError as error:
-        raise RecipeError(
-            f"{name_or_path}: cannot be read ({error.strerror}); give the path of a YAML file"
-        ) from None
+        raise RecipeError(f"{name_or_path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -154,7 +152,8 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as canonical YAML, every value stated; `load_recipe` reads back an equal recipe."""
-    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    # Other characters than ASCII stay escaped: PyYAML writes U+0085 raw otherwise, and reads it as a line break.
+    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
 
 
 def _replace(tree: dict[str, Any], override: str) -> None:
@@ -162,9 +161,7 @@ def _replace(tree: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     *sections, key = path.strip().split(".")
     if not equals or not all([*sections, key]):
-        raise RecipeError(
-            f"--set {override}: is no assignment; write key=value, for example --set training.epochs=3"
-        )
+        raise RecipeError(f"--set {override}: is no assignment; write key=value, for example --set training.epochs=3")
     place = tree
     for section in sections:
         place = place.setdefault(section, {})
@@ -248,9 +245,6 @@ class _Loader(yaml.SafeLoader):
 
 class _Dumper(yaml.SafeDumper):
     """Sections in block style, lists on one line; text that any YAML version takes for a number is quoted."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
 
 
 _FLOAT = r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"

@@ -20,7 +20,7 @@ FORMAT_VERSION = 1
 INPUT = "input"
 MAX_CODE = 255
 """Largest integer code a value may carry; a value that could exceed it is a float value."""
-MAX_ELEMENTS = 2**31 - 1
+MAX_ELEMENTS = 2**30
 """Most entries that a value or a weight may have, so that an offset into it fits an int32."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic")
@@ -107,9 +107,7 @@ def infer_values(graph: Graph) -> dict[str, Value]:
                 )
         value = op.infer(node, tuple(values[name] for name in node.inputs), graph.time_steps)
         if math.prod(value.shape) > MAX_ELEMENTS:
-            raise ArtefactError(
-                f"{node.name}: shape {list(value.shape)} has more than {MAX_ELEMENTS} entries"
-            )
+            raise ArtefactError(f"{node.name}: shape {list(value.shape)} has more than {MAX_ELEMENTS} entries")
         values[node.name] = value
     if graph.output not in values:
         raise ArtefactError(f"output = {graph.output!r} is no node of the graph")
@@ -131,13 +129,9 @@ def _check_input(record: InputRecord) -> None:
             above = ", above 0" if key == "std" else ""
             raise ArtefactError(f"input.{key} = {list(numbers)}; it must be {shape[0]} finite numbers{above}")
     if record.kind != "image":
-        raise ArtefactError(
-            f"input.kind = {record.kind!r} is unknown; {did_you_mean(record.kind, ['image'])}"
-        )
+        raise ArtefactError(f"input.kind = {record.kind!r} is unknown; {did_you_mean(record.kind, ['image'])}")
     if record.resize not in RESIZE_MODES:
-        raise ArtefactError(
-            f"input.resize = {record.resize!r} is unknown; {did_you_mean(record.resize, RESIZE_MODES)}"
-        )
+        raise ArtefactError(f"input.resize = {record.resize!r} is unknown; {did_you_mean(record.resize, RESIZE_MODES)}")
 
 
 def _check_fields(node: Node, what: str, seen: object, accepted: object) -> None:
@@ -161,9 +155,7 @@ def _number(node: Node, key: str, accepts: Callable[[float], bool], accepted: st
 def _pair(node: Node, key: str, least: int) -> tuple[int, int]:
     value = node.attributes[key]
     valid = (
-        isinstance(value, Sequence)
-        and len(value) == 2
-        and all(type(v) is int and least <= v < 2**15 for v in value)
+        isinstance(value, Sequence) and len(value) == 2 and all(type(v) is int and least <= v < 2**15 for v in value)
     )
     if not valid:
         raise ArtefactError(f"{node.name}: {key} = {value!r}; it must be two integers of at least {least}")
@@ -172,9 +164,7 @@ def _pair(node: Node, key: str, least: int) -> tuple[int, int]:
 
 def _map_shape(node: Node, value: Value) -> tuple[int, int, int]:
     if len(value.shape) != 3:
-        raise ArtefactError(
-            f"{node.name}: input of {node.op} has shape {list(value.shape)}; it must be [C, H, W]"
-        )
+        raise ArtefactError(f"{node.name}: input of {node.op} has shape {list(value.shape)}; it must be [C, H, W]")
     return value.shape[0], value.shape[1], value.shape[2]
 
 
@@ -183,26 +173,18 @@ def _weight(node: Node, in_shape: tuple[int, ...]) -> Array:
     encoding = node.attributes["encoding"]
     dtypes = {"float32": np.float32, "ternary": np.int8, "binary": np.int8}
     if not isinstance(encoding, str) or encoding not in dtypes:
-        raise ArtefactError(
-            f"{node.name}: encoding = {encoding!r} is unknown; {did_you_mean(str(encoding), dtypes)}"
-        )
+        raise ArtefactError(f"{node.name}: encoding = {encoding!r} is unknown; {did_you_mean(str(encoding), dtypes)}")
     if weight.dtype != dtypes[encoding]:
         raise ArtefactError(
             f"{node.name}.weight: dtype is {weight.dtype}; {encoding} weights are {dtypes[encoding].__name__}"
         )
     if node.attributes["role"] not in ("stem", "body", "classifier"):
-        raise ArtefactError(
-            f"{node.name}: role = {node.attributes['role']!r}; choose one of body, classifier, stem"
-        )
+        raise ArtefactError(f"{node.name}: role = {node.attributes['role']!r}; choose one of body, classifier, stem")
     if weight.shape[1 : 1 + len(in_shape)] != in_shape or not 0 < weight.size <= MAX_ELEMENTS:
-        raise ArtefactError(
-            f"{node.name}.weight: shape {list(weight.shape)} does not fit {in_shape[0]} input channels"
-        )
+        raise ArtefactError(f"{node.name}.weight: shape {list(weight.shape)} does not fit {in_shape[0]} input channels")
     if encoding == "float32" and not np.isfinite(weight).all():
         raise ArtefactError(f"{node.name}.weight: holds a value that is not finite")
-    if encoding != "float32" and (
-        weight.min() < -1 or weight.max() > 1 or (encoding == "binary" and 0 in weight)
-    ):
+    if encoding != "float32" and (weight.min() < -1 or weight.max() > 1 or (encoding == "binary" and 0 in weight)):
         raise ArtefactError(f"{node.name}.weight: holds a value that is not {encoding}")
     return weight
 
@@ -211,9 +193,7 @@ def _check_sum(node: Node, value: Value) -> None:
     """Sums of codes over a receptive field are held in an int32."""
     terms = math.prod(node.tensors["weight"].shape[1:])
     if value.max_code is not None and terms * value.max_code >= 2**31:
-        raise ArtefactError(
-            f"{node.name}: {terms} codes of up to {value.max_code} may pass 2^31; split the layer"
-        )
+        raise ArtefactError(f"{node.name}: {terms} codes of up to {value.max_code} may pass 2^31; split the layer")
 
 
 def _conv2d(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -230,8 +210,7 @@ def _conv2d(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     )
     if min(out) < 1 or any(p >= k for p, k in zip(padding, weight.shape[2:], strict=True)):
         raise ArtefactError(
-            f"{node.name}: kernel {list(weight.shape[2:])}, padding {list(padding)} "
-            f"do not fit a {height}x{width} map"
+            f"{node.name}: kernel {list(weight.shape[2:])}, padding {list(padding)} do not fit a {height}x{width} map"
         )
     return Value((weight.shape[0], *out), constant=inputs[0].constant)
 

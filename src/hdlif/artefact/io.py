@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.numpy
 
 from hdlif.artefact.format import FORMAT_VERSION, MAX_ELEMENTS, Array, Graph, InputRecord, Node, infer_values
@@ -96,6 +97,8 @@ def loads(content: bytes, name: str) -> Graph:
         infer_values(graph)
     except ArtefactError as error:
         raise ArtefactError(f"{name}: {error}") from error
+    except safetensors.SafetensorError as error:
+        raise ArtefactError(f"{name}: is no safetensors file ({error}); {_DAMAGED}") from error
     return graph
 
 
@@ -131,12 +134,13 @@ def _read_header(content: bytes) -> dict[str, Any]:
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > len(content) - 8:
         raise ArtefactError(f"header length = {length} in a file of {len(content)} bytes; {_DAMAGED}")
+    # JSON would take leading spaces; safetensors does not
+    if content[8:9] != b"{":
+        raise ArtefactError(f"header begins with {content[8:9]!r}; a safetensors header is an object; {_DAMAGED}")
     header = _object("header", _parse("header", content[8 : 8 + length]))
     metadata = _object("header.__metadata__", header.pop("__metadata__", None))
     if list(metadata) != [METADATA_KEY]:
-        raise ArtefactError(
-            f"metadata keys are {sorted(metadata)}; an artefact has exactly one, {METADATA_KEY!r}"
-        )
+        raise ArtefactError(f"metadata keys are {sorted(metadata)}; an artefact has exactly one, {METADATA_KEY!r}")
     extents = []
     for key, entry in header.items():
         where = f"header.{key}"
@@ -146,9 +150,7 @@ def _read_header(content: bytes) -> dict[str, Any]:
             _integers(f"{where}.data_offsets", entry["data_offsets"]),
         )
         if not isinstance(entry["dtype"], str) or entry["dtype"] not in _ITEM_BYTES:
-            raise ArtefactError(
-                f"{where}.dtype = {entry['dtype']!r}; an artefact's tensors are F32 or U8; {_DAMAGED}"
-            )
+            raise ArtefactError(f"{where}.dtype = {entry['dtype']!r}; an artefact's tensors are F32 or U8; {_DAMAGED}")
         size = math.prod(shape) * _ITEM_BYTES[entry["dtype"]]
         if len(offsets) != 2 or offsets[1] - offsets[0] != size:
             raise ArtefactError(
@@ -169,9 +171,7 @@ def _read_header(content: bytes) -> dict[str, Any]:
 
 def _read_graph(header: Mapping[str, Any]) -> tuple[Graph, dict[str, dict[str, tuple[str, tuple[int, ...]]]]]:
     """The graph without tensors, and for each node: role -> (name in the file, shape)."""
-    record = _object(
-        "hdlif", _parse("hdlif", _string("hdlif", header["__metadata__"][METADATA_KEY]).encode())
-    )
+    record = _object("hdlif", _parse("hdlif", _string("hdlif", header["__metadata__"][METADATA_KEY]).encode()))
     # the version comes first: another version may have other keys
     if record.get("format") != FORMAT_VERSION:
         raise ArtefactError(
@@ -195,6 +195,8 @@ def _read_graph(header: Mapping[str, Any]) -> tuple[Graph, dict[str, dict[str, t
             tuple(_string(f"{where}.inputs", name) for name in _list(f"{where}.inputs", entry["inputs"])),
             attributes,
         )
+        if node.name in stored_as:
+            raise ArtefactError(f"{where}.name = {node.name!r}: two values have this name; {_DAMAGED}")
         nodes.append(node)
         stored_as[node.name] = {
             role: _read_reference(f"{where}.tensors.{role}", node, role, reference, header, used)
@@ -226,11 +228,7 @@ def _read_reference(
     packed = _encoding(node, role) in WEIGHTS_PER_BYTE
     stored_shape = [_stored_bytes(node, role, shape)] if packed else list(shape)
     dtype = "U8" if packed else "F32"
-    if (
-        header[key]["dtype"] != dtype
-        or header[key]["shape"] != stored_shape
-        or math.prod(shape) > MAX_ELEMENTS
-    ):
+    if header[key]["dtype"] != dtype or header[key]["shape"] != stored_shape or math.prod(shape) > MAX_ELEMENTS:
         raise ArtefactError(
             f"{key}: stored as {header[key]['dtype']} {header[key]['shape']}; "
             f"a {role} of shape {list(shape)} is stored as {dtype} {stored_shape}; {_DAMAGED}"
@@ -243,8 +241,7 @@ def _read_input(value: object) -> InputRecord:
     _keys("input", record, ("kind", "mean", "resize", "shape", "std"))
     shape = _integers("input.shape", record["shape"])
     mean, std = (
-        tuple(_number(f"input.{key}", v) for v in _list(f"input.{key}", record[key]))
-        for key in ("mean", "std")
+        tuple(_number(f"input.{key}", v) for v in _list(f"input.{key}", record[key])) for key in ("mean", "std")
     )
     if len(shape) != 3:
         raise ArtefactError(f"input.shape = {list(shape)}; it must be [C, H, W]; {_DAMAGED}")
@@ -269,9 +266,7 @@ def _parse(where: str, text: bytes) -> Any:
 
 def _keys(where: str, record: Mapping[str, Any], accepted: tuple[str, ...]) -> None:
     if sorted(record) != list(accepted):
-        raise ArtefactError(
-            f"{where} has the keys {sorted(record)}; they must be {list(accepted)}; {_DAMAGED}"
-        )
+        raise ArtefactError(f"{where} has the keys {sorted(record)}; they must be {list(accepted)}; {_DAMAGED}")
 
 
 def _object(where: str, value: object) -> dict[str, Any]:

@@ -39,9 +39,7 @@ def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
     return packed
 
 
-def unpack(
-    packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, name: str = "weight"
-) -> NDArray[Any]:
+def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, name: str = "weight") -> NDArray[Any]:
     """The int8 weights of `shape` that `packed` holds.
 
     Raises:
@@ -51,8 +49,7 @@ def unpack(
     count = int(np.prod(shape, dtype=np.int64))
     if packed.size != packed_bytes(count, encoding):
         raise ArtefactError(
-            f"{name}: {packed.size} bytes; {count} {encoding} weights take "
-            f"{packed_bytes(count, encoding)}; {_DAMAGED}"
+            f"{name}: {packed.size} bytes; {count} {encoding} weights take {packed_bytes(count, encoding)}; {_DAMAGED}"
         )
     if encoding == "binary":
         bits = np.unpackbits(packed, bitorder="little").astype(np.int8)

@@ -107,7 +107,7 @@ class Lowerer:
         return self.affine(wire, f"{wire.name}.scaled", np.ones((1, channels)), np.zeros((1, channels)))
 
     def one_scale(self, wire: Wire) -> Wire:
-        """The same value with a scale that is equal for all channels, so that a weighted sum over them can pass it on."""
+        """The same value with one scale for all channels, which a weighted sum over them can pass on."""
         return wire if wire.scale.shape[1] == 1 else self.applied(wire)
 
 
@@ -180,7 +180,12 @@ def _weight(module: QuantConv2d | QuantLinear) -> tuple[str, NDArray[Any], Float
 
 @lowers(nn.Conv2d, QuantConv2d)
 def _conv2d(lowerer: Lowerer, module: nn.Conv2d, wire: Wire, path: str) -> Wire:
-    if module.groups != 1 or set(module.dilation) != {1} or module.padding_mode != "zeros" or isinstance(module.padding, str):
+    if (
+        module.groups != 1
+        or set(module.dilation) != {1}
+        or module.padding_mode != "zeros"
+        or isinstance(module.padding, str)
+    ):
         raise LoweringError(f"{path}: grouped, dilated or specially padded convolutions have no deployed form")
     wire = lowerer.one_scale(wire)
     if isinstance(module, QuantConv2d):
@@ -188,7 +193,7 @@ def _conv2d(lowerer: Lowerer, module: nn.Conv2d, wire: Wire, path: str) -> Wire:
         role: Role = "body"
     else:
         encoding, weight, weight_scale, role = "float32", module.weight.detach().float().cpu().numpy(), ONE, "stem"
-    geometry = {"stride": list(module.stride), "padding": list(module.padding)}
+    geometry: dict[str, Any] = {"stride": list(module.stride), "padding": list(module.padding)}
     out = lowerer.emit("conv2d", path, wire, encoding=encoding, role=role, weight=weight, **geometry)
     out = Wire(out.name, wire.scale * weight_scale)
     return out if module.bias is None else _biased(lowerer, out, path, module.bias)
@@ -201,7 +206,12 @@ def _linear(lowerer: Lowerer, module: nn.Linear, wire: Wire, path: str) -> Wire:
         encoding, weight, weight_scale = _weight(module)
         role: Role = "body"
     else:
-        encoding, weight, weight_scale, role = "float32", module.weight.detach().float().cpu().numpy(), ONE, "classifier"
+        encoding, weight, weight_scale, role = (
+            "float32",
+            module.weight.detach().float().cpu().numpy(),
+            ONE,
+            "classifier",
+        )
     out = lowerer.emit("linear", path, wire, encoding=encoding, role=role, weight=weight)
     out = Wire(out.name, wire.scale * weight_scale)
     return out if module.bias is None else _biased(lowerer, out, path, module.bias)
@@ -235,7 +245,10 @@ def _quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, p
 
 @lowers(HDLIF)
 def _hd_lif(lowerer: Lowerer, module: HDLIF, wire: Wire, path: str) -> Wire:
-    rows = {"leak": _rows(module.leak, lowerer.time_steps), "threshold": _rows(module.threshold, lowerer.time_steps)}
+    rows: dict[str, Any] = {
+        "leak": _rows(module.leak, lowerer.time_steps),
+        "threshold": _rows(module.threshold, lowerer.time_steps),
+    }
     spike = lowerer.emit("hd_lif", path, lowerer.applied(wire), **rows)
     return _quantised(lowerer, module.quantizer, spike, path)
 
@@ -283,7 +296,11 @@ def _max_pool(lowerer: Lowerer, module: nn.MaxPool2d, wire: Wire, path: str) -> 
     if _two(module.dilation) != [1, 1] or module.ceil_mode:
         raise LoweringError(f"{path}: max pools with dilation or ceil_mode have no deployed form")
     wire = lowerer.applied(wire) if (wire.scale <= 0).any() else wire
-    geometry = {"kernel": _two(module.kernel_size), "stride": _two(module.stride), "padding": _two(module.padding)}
+    geometry: dict[str, Any] = {
+        "kernel": _two(module.kernel_size),
+        "stride": _two(module.stride),
+        "padding": _two(module.padding),
+    }
     return Wire(lowerer.emit("max_pool", path, wire, **geometry).name, wire.scale)
 
 

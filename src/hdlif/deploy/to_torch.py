@@ -113,9 +113,7 @@ def _folded(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     return y.reshape(*x.shape[:2], *y.shape[1:])
 
 
-def _lif_code(
-    node: Node, current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor
-) -> tuple[Tensor, Tensor]:
+def _lif_code(node: Node, current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
     membrane = leak * potential + current
     fired = (membrane >= threshold).to(membrane.dtype)
     if node.attributes["reset"] == "soft":

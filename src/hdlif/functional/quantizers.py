@@ -19,7 +19,8 @@ class _Binarize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (weight,) = ctx.saved_tensors
-        return grads[0] * (weight.abs() <= 1)
+        inside: Tensor = weight.abs() <= 1
+        return grads[0] * inside
 
 
 class _Ternarize(torch.autograd.Function):
@@ -32,7 +33,8 @@ class _Ternarize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (weight,) = ctx.saved_tensors
-        return grads[0] * (weight.abs() < 1)
+        inside: Tensor = weight.abs() < 1
+        return grads[0] * inside
 
 
 class _QuantizeSpike(torch.autograd.Function):

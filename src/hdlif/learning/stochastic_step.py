@@ -13,7 +13,7 @@ from hdlif.nn import State, detach, hold_weights
 
 @dataclass(frozen=True)
 class StochasticStep:
-    """A uniformly drawn set S of k time steps; one update with the gradient of (1/k)·Σ_{t in S} criterion(logits_t, target).
+    """Learn from a uniformly drawn set S of k time steps: (1/k)·Σ_{t in S} criterion(logits_t, target), one update.
 
     Steps before and between those of S run without a graph (batch-norm statistics follow them all the same); steps
     after max(S) are not run. The expected gradient is that of `SLTT("sum")`. Memory is that of one step; for k = 1

@@ -86,9 +86,7 @@ class Network(Temporal):
         super().__init__()
         self.stem, self.body, self.head, self.classifier = stem, body, head, classifier
 
-    def forward(
-        self, x: Tensor, state: State | None = None, steps: range | None = None
-    ) -> tuple[Tensor, State | None]:
+    def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
         if steps is None:
             if state is not None:
                 raise TypeError("say which time steps continue this state: steps=range(t, t + K)")

@@ -12,9 +12,7 @@ StemFactory = Callable[[int, int], nn.Module]
 
 def cifar_stem(in_channels: int, width: int) -> Sequential:
     """3x3 convolution in fp32 and batch norm, at full resolution; no neuron."""
-    return Sequential(
-        {"conv": nn.Conv2d(in_channels, width, 3, padding=1, bias=False), "bn": BatchNorm2d(width)}
-    )
+    return Sequential({"conv": nn.Conv2d(in_channels, width, 3, padding=1, bias=False), "bn": BatchNorm2d(width)})
 
 
 def imagenet_stem(in_channels: int, width: int) -> Sequential:
@@ -33,7 +31,7 @@ def resnet(
     conv: ConvFactory = default_conv,
     stem: StemFactory = cifar_stem,
 ) -> Network:
-    """A pre-activation ResNet: stage i has `blocks[i]` blocks of `width`·2^i channels; stages after the first halve the map.
+    """A pre-activation ResNet: stage i has `blocks[i]` blocks of `width`·2^i channels; later stages halve the map.
 
     Args:
         neuron: makes each neuron layer from its `Place`.
@@ -55,9 +53,7 @@ def resnet(
             second = Place(f"{name}.act2", stage, block, 1, index + 1, out_width)
             stride = 2 if stage > 0 and block == 0 else 1
             members.append(
-                PreActBlock(
-                    in_width, out_width, stride=stride, neuron=neuron, conv=conv, places=(first, second)
-                )
+                PreActBlock(in_width, out_width, stride=stride, neuron=neuron, conv=conv, places=(first, second))
             )
             in_width, index = out_width, index + 2
         stages[f"stage{stage + 1}"] = Sequential(*members)

@@ -1,7 +1,6 @@
 """Plain networks: convolution, batch norm, neuron in a row, average pools after the neuron."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import nn
 
@@ -9,7 +8,7 @@ from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, Place, defa
 from hdlif.nn import BatchNorm2d, Sequential
 
 POOL = "P"
-VGG_SNN = (64, 128, POOL, 256, 256, POOL, 512, 512, POOL, 512, 512, POOL)
+VGG_SNN: tuple[int | str, ...] = (64, 128, POOL, 256, 256, POOL, 512, 512, POOL, 512, 512, POOL)
 
 
 def _fixed_conv(
@@ -23,7 +22,7 @@ def vgg_snn(
     neuron: NeuronFactory,
     classes: int,
     in_channels: int = 2,
-    plan: Sequence[int | Literal["P"]] = VGG_SNN,
+    plan: Sequence[int | str] = VGG_SNN,
     final_size: int | None = 3,
     conv: ConvFactory = default_conv,
     first_conv: ConvFactory = _fixed_conv,

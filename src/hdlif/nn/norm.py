@@ -36,10 +36,8 @@ class BatchNorm2d(Temporal):
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
         check_chunk(x, steps)
         if not self.training:
-            y = F.batch_norm(
-                x.flatten(0, 1), self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-            )
-            return y.unflatten(0, x.shape[:2]), None
+            y = F.batch_norm(x.flatten(0, 1), self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+            return y.view(x.shape), None
         repeats = len(steps) // x.shape[0]
         normalised = [self._normalise_step(x[k], repeats) for k in range(x.shape[0])]
         return normalised[0].unsqueeze(0) if len(normalised) == 1 else torch.stack(normalised), None

@@ -19,7 +19,7 @@ State = Mapping[str, "State | Tensor"]
 
 
 class Temporal(nn.Module):
-    """A module that knows time: `forward(x, state, steps) -> (y, state)`; the returned state is None if it keeps none."""
+    """A module that knows time: `forward(x, state, steps) -> (y, state)`; None is the state of one without."""
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         raise NotImplementedError
@@ -91,11 +91,11 @@ def fold_time(module: nn.Module, x: Tensor) -> Tensor:
             "whose running statistics follow the steps"
         )
     y: Tensor = module(x.flatten(0, 1))
-    return y.unflatten(0, x.shape[:2])
+    return y.reshape(*x.shape[:2], *y.shape[1:])
 
 
 def potential_of(state: State | None, x: Tensor) -> Tensor:
-    """The float32 (or wider) potential in a neuron's state, zeros if there is none; its shape must be that of `x[0]`."""
+    """The potential in a neuron's state, float32 or wider and shaped like `x[0]`; zeros if there is none."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     if state is None:
         return torch.zeros(x.shape[1:], dtype=dtype, device=x.device)

@@ -69,7 +69,7 @@ class _Gather(torch.autograd.Function):
 class _Quantizable:
     """What `QuantConv2d` and `QuantLinear` share: latent weight, quantiser, and W_q held for one update."""
 
-    weight: nn.Parameter
+    weight: Tensor
     quantizer: WeightQuantizer | None
     _held: Tensor | None = None
 
@@ -134,7 +134,7 @@ class HeldWeights:
             layer._held = leaf
 
     def last(self) -> None:
-        """Say that the next backward pass is the update's last: it carries all gathered gradients to the latent weights."""
+        """Say that the next backward pass is the update's last: it carries what was gathered to the latent weights."""
         for layer, weight_q, leaf in zip(self._layers, self._quantized, self._leaves, strict=True):
             layer._held = _Gather.apply(weight_q, leaf)  # type: ignore[no-untyped-call]
 

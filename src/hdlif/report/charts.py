@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -26,7 +27,8 @@ _VARIABLES = {_INK: "var(--ink)", _RULE: "var(--rule)"} | {
 # Colour is never the only sign: dashes and markers differ too. 7 colours with 4 of each give 28 styles.
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)))
 _MARKERS = ("o", "s", "^", "D")
-_RC = {
+_STEPS = [1, 2, 5, 10]
+_RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hdlif",
     "text.parse_math": False,
@@ -39,6 +41,7 @@ _RC = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "axes.grid.axis": "y",
     "axes.grid": True,
     "axes.titlelocation": "left",
@@ -87,44 +90,52 @@ def lines(
     size: tuple[float, float] = (4.6, 2.7),
 ) -> str:
     """One line per network over whole numbers (updates, time steps); a value that is not finite leaves a gap."""
-    with _axes(size) as (figure, axes):
+    with _style():
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
         for one in series:
             y = [value if math.isfinite(value) else math.nan for value in one.y]
-            axes.plot(one.x, y, marker=_MARKERS[one.style % 4] if markers else "", **_line(one.style))
+            _draw(axes, one.style, one.x, y, marker=_MARKERS[one.style % 4] if markers else "")
         axes.set_title(y_label)
         axes.set_xlabel(x_label)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=_STEPS, integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=_STEPS))
         if y_limits:
             axes.set_ylim(*y_limits)
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    return _svg(figure, text)
+        return _svg(figure, text)
 
 
 def dots(text: Text, rows: Sequence[str], series: Sequence[Series], *, x_label: str) -> str:
-    """A dot plot from zero: a row per layer, first at the top; `y` of a series are places in `rows`."""
-    with _axes((4.6, 0.75 + 0.21 * len(rows)), grid="both") as (figure, axes):
-        for one in series:
-            style = _line(one.style) | {"linestyle": "none", "markersize": 5.0}
-            axes.plot(one.x, one.y, marker=_MARKERS[one.style % 4], alpha=0.85, **style)
+    """A dot plot from zero: a row per layer, the first at the top; the `y` of a series are places in `rows`."""
+    with _style(grid="both"):
+        figure = Figure(figsize=(4.6, 0.75 + 0.25 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        for i, one in enumerate(series):
+            # Networks are set a little apart within a row, so that equal numbers do not hide each other.
+            apart = (i - (len(series) - 1) / 2) * min(0.17, 0.7 / len(series))
+            y = [row + apart for row in one.y]
+            _draw(axes, one.style, one.x, y, marker=_MARKERS[one.style % 4], markersize=4.5, linestyle="none")
         axes.set_yticks(range(len(rows)), [_shortened(row) for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(left=0)
         axes.set_xlabel(x_label)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    return _svg(figure, text)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=_STEPS))
+        return _svg(figure, text)
 
 
 def swatch(text: Text, style: int) -> str:
     """A short line with the marker of a network, for the legend."""
-    with _axes((0.42, 0.14), grid=None) as (figure, axes):
+    with _style():
+        figure = Figure(figsize=(0.42, 0.14))
+        axes = figure.add_axes((0.05, 0, 0.9, 1))
         axes.set_axis_off()
-        axes.plot([0, 1, 2], [0, 0, 0], marker=_MARKERS[style % 4], markevery=[1], **_line(style))
-    return _svg(figure, text)
+        _draw(axes, style, [0, 1, 2], [0, 0, 0], marker=_MARKERS[style % 4], markevery=[1])
+        return _svg(figure, text)
 
 
-def _line(style: int) -> dict[str, object]:
-    colour = _SERIES[style % len(_SERIES)]
-    return {"color": colour, "linestyle": _DASHES[style % 4], "clip_on": False}
+def _draw(axes: Axes, style: int, x: Sequence[float], y: Sequence[float], **options: Any) -> None:
+    look: dict[str, Any] = {"color": _SERIES[style % 7], "linestyle": _DASHES[style % 4], "clip_on": False}
+    axes.plot(x, y, **(look | options))
 
 
 def _shortened(name: str) -> str:
@@ -132,12 +143,56 @@ def _shortened(name: str) -> str:
 
 
 @contextmanager
-def _axes(size: tuple[float, float], *, grid: str | None = "y") -> Iterator[tuple[Figure, Axes]]:
-    """A figure of `size` inches under the page's style, whatever matplotlibrc the user has."""
+def _style(*, grid: str = "y") -> Iterator[None]:
+    """The page's own style, whatever matplotlibrc the reader's machine has."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_RC)
-        mpl.rcParams.update({"axes.grid": grid is not None, "axes.grid.axis": grid or "y"})
-        figure = Figure(figsize=size, layout="constrained")
-        yield figure, figure.add_subplot()
-        # Saved here so that the style still holds; `_svg` reads it from the figure.
+        mpl.rcParams.update(_RC | {"axes.grid.axis": grid})
+        yield
+
+
+def _svg(figure: Figure, text: Text) -> str:
+    """The figure as an `<svg>` element for HTML: no namespaces, ids of its own, colours by CSS variable."""
+    buffer = io.BytesIO()
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for parent in root.iter():
+        # matplotlib's style sheet would reach the whole page: the page's own has its one rule.
+        for child in [child for child in parent if child.tag.endswith(("}style", "}metadata"))]:
+            parent.remove(child)
+    used = set(re.findall(r"#([\w.-]+)", " ".join(v for e in root.iter() for v in e.attrib.values())))
+    for element in root.iter():
+        element.tag = element.tag.partition("}")[2]
+        element.text = element.text if element.tag == "text" else None
+        element.tail = None
+        element.attrib = {
+            key.rpartition("}")[2]: _adapted(key, value, text.ident)
+            for key, value in element.attrib.items()
+            if key != "id" or value in used
+        }
+    _, _, width, height = root.attrib["viewBox"].split()
+    title = ElementTree.Element("title", id=f"{text.ident}-title")
+    title.text = text.title
+    description = ElementTree.Element("desc", id=f"{text.ident}-desc")
+    description.text = text.description
+    root[:0] = [title, description]
+    root.attrib = {
+        "class": "chart",
+        "viewBox": f"0 0 {width} {height}",
+        "role": "img",
+        "aria-labelledby": f"{title.attrib['id']} {description.attrib['id']}",
+    }
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _adapted(key: str, value: str, ident: str) -> str:
+    """One attribute, with ids made the chart's own and marker colours made variables."""
+    if key == "id":
+        return f"{ident}-{value}"
+    if key == "style":
+        value = re.sub(r"#0000[0-9a-f]{2}\b", lambda match: _VARIABLES[match[0]], value)
+        return re.sub(r"font-family: [^;]*; ?", "", value)
+    if key == "d":
+        return " ".join(value.split())
+    return re.sub(r"(^|\()#", rf"\g<1>#{ident}-", value)

@@ -112,47 +112,54 @@ def findings(networks: Sequence[Network]) -> list[str]:
 
 
 def _accuracy(networks: Sequence[Network], lif: Network | None) -> str:
-    best = max(networks, key=lambda network: network["accuracy"])
-    percent = f"{100 * best['accuracy']:.2f} %"
+    best = max(network["accuracy"] for network in networks)
+    percent = f"{100 * best:.2f} %"
+    winners = [network for network in networks if network["accuracy"] == best]
     if len(networks) == 1:
-        return f"{best['name']} classifies {percent} of the test images correctly."
-    if best is lif:
-        return f"The LIF baseline {lif['name']} is the most accurate, at {percent}."
-    tail = ""
-    if lif is not None:
-        points = 100 * (best["accuracy"] - lif["accuracy"])
-        tail = f", {points:.2f} points above the LIF baseline" if points else ", as is the LIF baseline"
-    return f"{best['name']} is the most accurate, at {percent}{tail}."
+        return f"{winners[0]['name']} classifies {percent} of the test images correctly."
+    if lif in winners:
+        return f"No network is more accurate than the LIF baseline, at {percent}."
+    ahead = f", {100 * (best - lif['accuracy']):.2f} points above the LIF baseline" if lif else ""
+    return f"{_named(winners, 'is', 'are')} the most accurate, at {percent}{ahead}."
 
 
 def _size(networks: Sequence[Network], lif: Network | None) -> str | None:
     sizes = [(size, network) for network in networks if (size := network.get("stored_mb"))]
     if not sizes:
         return None
-    size, best = min(sizes, key=lambda pair: pair[0])
+    smallest = min(size for size, _ in sizes)
+    winners = [network for size, network in sizes if size == smallest]
     # Three digits in kilobytes read better than 0.0123 MB.
-    stored = f"{size:.3g} MB" if size >= 0.1 else f"{1e3 * size:.3g} kB"
-    if best is lif:
-        return f"The LIF baseline is the smallest as stored, at {stored}."
-    subject = f"{best['name']} takes {stored} as stored"
-    if lif is not None and (reference := lif.get("stored_mb")):
-        return f"{subject}, {_less(reference / size)} than the LIF baseline."
-    if reference := best.get("fp32_mb"):
-        return f"{subject}, {_less(reference / size)} than its weights in 32-bit floats."
+    stored = f"{smallest:.3g} MB" if smallest >= 0.1 else f"{1e3 * smallest:.3g} kB"
+    if lif in winners:
+        return f"No network is smaller as stored than the LIF baseline, at {stored}."
+    subject = f"{_named(winners, 'takes', 'take')} {stored} as stored"
+    if lif and (reference := lif.get("stored_mb")):
+        return f"{subject}, {_less(reference / smallest)} than the LIF baseline."
+    if reference := winners[0].get("fp32_mb"):
+        return f"{subject}, {_less(reference / smallest)} than in 32-bit floats."
     return f"{subject}."
 
 
 def _energy(networks: Sequence[Network], lif: Network | None) -> str | None:
-    energies = [(energy, network) for network in networks if (energy := network.get("energy_mj"))]
-    if lif is None or not energies or not (reference := lif.get("energy_mj")):
+    if lif is None or not (reference := lif.get("energy_mj")):
         return None
-    energy, best = min(energies, key=lambda pair: pair[0])
-    if best is lif:
-        return "No network needs less energy than the LIF baseline, by the paper's count."
-    less = _less(reference / energy)
-    paper = f"{best['name']} needs {less} energy per image than the LIF baseline by the paper's count"
-    ours, theirs = best.get("energy_mj_honest"), lif.get("energy_mj_honest")
+    energies = [(energy, network) for network in networks if (energy := network.get("energy_mj"))]
+    least = min(energy for energy, _ in energies)
+    winners = [network for energy, network in energies if energy == least]
+    if lif in winners:
+        return "No network needs less energy than the LIF baseline by the paper’s count."
+    subject = f"{_named(winners, 'needs', 'need')} {_less(reference / least)} energy per image"
+    paper = f"{subject} than the LIF baseline by the paper’s count"
+    ours, theirs = winners[0].get("energy_mj_honest"), lif.get("energy_mj_honest")
     return f"{paper}, {_less(theirs / ours)} by the honest count." if ours and theirs else f"{paper}."
+
+
+def _named(networks: Sequence[Network], singular: str, plural: str) -> str:
+    names = [network["name"] for network in networks]
+    if len(names) == 1:
+        return f"{names[0]} {singular}"
+    return f"{', '.join(names[:-1])} and {names[-1]} {plural}"
 
 
 def _less(ratio: float) -> str:

@@ -28,10 +28,11 @@ _FINITE = ConfigDict(allow_inf_nan=False)
 
 @with_config(_FINITE)
 class Layer(TypedDict):
-    """One row of a profile, per image, summed over the time steps; density is the share of inputs not zero."""
+    """One row of a profile, per image over all time steps; density: share of a neuron's spikes not zero."""
 
     name: Name
     sops: NotRequired[Number]
+    nops: NotRequired[Number]
     density: NotRequired[Number]
 
 
@@ -70,7 +71,6 @@ class Network(TypedDict):
     hardware: NotRequired[dict[str, Any]]
 
 
-@with_config(_FINITE)
 class Metric(TypedDict):
     """One line of `metrics.jsonl`; a loss may be infinite or NaN there."""
 
@@ -81,11 +81,13 @@ class Metric(TypedDict):
     accuracy: Number
 
 
+@with_config(_FINITE)
 class Artefact(TypedDict):
     """The deployed file: its size, how far it agrees with the network it was made from, and its latency."""
 
     path: str
     bytes: int
+    accuracy: NotRequired[Number]
     argmax_agreement: NotRequired[Number]
     max_logit_difference: NotRequired[Number]
     latency_ms: NotRequired[Number]
@@ -160,9 +162,7 @@ def merge(runs: Sequence[Run]) -> Run:
     """
     artefacts = [run.artefact for run in runs if run.artefact]
     if len(artefacts) > 1:
-        raise InputError(
-            f"{len(artefacts)} of the runs are demos, a page shows one; report each demo by itself"
-        )
+        raise InputError(f"{len(artefacts)} of the runs are demos, a page shows one; report each demo by itself")
     data = {run.data for run in runs}
     merged = Run(artefact=artefacts[0] if artefacts else None, data=data.pop() if len(data) == 1 else None)
     names = [network["name"] for run in runs for network in run.networks]

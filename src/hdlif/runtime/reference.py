@@ -98,11 +98,12 @@ def _conv2d(node: Node, t: int, x: Array) -> Array:
     taps = list(_windows(padded, weight.shape[2:], strides))
     if x.dtype == np.uint8 and weight.dtype == np.int8:
         # float64 holds these integers exactly, and multiplies matrices fast
+        exact = weight.astype(np.float64)
         parts = [
-            np.einsum("oc,bchw->bohw", weight[:, :, ky, kx].astype(np.float64), window.astype(np.float64), optimize=True)
-            for ky, kx, window in taps
+            np.tensordot(exact[:, :, ky, kx], window.astype(np.float64), axes=([1], [1])) for ky, kx, window in taps
         ]
-        return np.sum(parts, axis=0).astype(np.float32)
+        summed: Array = np.sum(parts, axis=0)
+        return summed.swapaxes(0, 1).astype(np.float32)
     total = np.zeros((len(x), len(weight), *taps[0][2].shape[2:]), np.float32)
     for ky, kx, window in taps:
         for channel in range(x.shape[1]):
@@ -122,7 +123,8 @@ def _windows(x: Array, kernel: Any, strides: tuple[int, int]) -> Iterator[tuple[
 def _linear(node: Node, t: int, x: Array) -> Array:
     weight = node.tensors["weight"]
     if x.dtype == np.uint8 and weight.dtype == np.int8:
-        return (x.astype(np.int64) @ weight.T.astype(np.int64)).astype(np.float32)
+        exact: Array = x.astype(np.int64) @ weight.T.astype(np.int64)
+        return exact.astype(np.float32)
     total = np.zeros((len(x), len(weight)), np.float32)
     for channel in range(x.shape[1]):
         total += weight[:, channel].astype(np.float32) * x[:, channel, None].astype(np.float32)
@@ -140,7 +142,9 @@ def _parallel(node: Node, t: int, x: Array) -> Array:
 def _quantise(node: Node, t: int, x: Array) -> Array:
     inverse_step, offset = (np.float32(node.attributes[key]) for key in ("inverse_step", "offset"))
     positive = np.where(x > 0, x, 0).astype(np.float32)
-    return np.minimum(np.floor(positive * inverse_step + offset), np.float32(2 ** int(node.attributes["bits"]) - 1))
+    largest = np.float32(2 ** int(node.attributes["bits"]) - 1)
+    code: Array = np.minimum(np.floor(positive * inverse_step + offset), largest)
+    return code
 
 
 def _add(node: Node, t: int, x: Array, y: Array) -> Array:

@@ -16,6 +16,7 @@ from hdlif.errors import ShapeError, StateError
 Array = NDArray[Any]
 State = dict[str, Array]
 NEURONS_WITH_STATE = ("hd_lif", "lif")
+MAX_BATCH = 2**20
 
 
 def potential_shapes(graph: Graph, values: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
@@ -26,7 +27,8 @@ def potential_shapes(graph: Graph, values: Mapping[str, Value]) -> dict[str, tup
 
 def check_frame(x: Array, shape: tuple[int, ...]) -> None:
     """Raises `ShapeError` unless `x` is float32 [B, *shape]."""
-    if not isinstance(x, np.ndarray) or x.dtype != np.float32 or x.shape[1:] != shape or x.shape[0] < 1:
+    fits = isinstance(x, np.ndarray) and x.dtype == np.float32 and x.shape[1:] == shape
+    if not fits or not 1 <= len(x) <= MAX_BATCH:
         raise ShapeError(f"x is {_seen(x)}; one step takes a float32 array [B, {', '.join(map(str, shape))}]")
 
 
@@ -36,13 +38,8 @@ def count_steps(x: Array, shape: tuple[int, ...], steps: int | None, time_steps:
     Raises:
         ShapeError: `x` is another array, or K is neither 1 nor `steps`.
     """
-    if (
-        not isinstance(x, np.ndarray)
-        or x.dtype != np.float32
-        or x.ndim != 5
-        or x.shape[2:] != shape
-        or min(x.shape) < 1
-    ):
+    fits = isinstance(x, np.ndarray) and x.dtype == np.float32 and x.ndim == 5 and x.shape[2:] == shape
+    if not fits or len(x) < 1 or not 1 <= x.shape[1] <= MAX_BATCH:
         raise ShapeError(f"x is {_seen(x)}; a run takes a float32 array [T, B, {', '.join(map(str, shape))}]")
     if steps is None:
         return time_steps if len(x) == 1 else len(x)
@@ -64,11 +61,7 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
     for name, shape in shapes.items():
         potential = state[name]
         expected = (batch, *shape)
-        if (
-            not isinstance(potential, np.ndarray)
-            or potential.dtype != np.float32
-            or potential.shape != expected
-        ):
+        if not isinstance(potential, np.ndarray) or potential.dtype != np.float32 or potential.shape != expected:
             raise StateError(
                 f"state[{name!r}] is {_seen(potential)}; x has batch {batch}, so it must be float32 "
                 f"{list(expected)}; start anew with state=None"

@@ -1,0 +1,113 @@
+// The one file that knows Python. Shapes of arrays are checked here, once; what is behind gets pointers.
+#include <algorithm>
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/vector.h>
+
+#include "program.h"
+#include "session.h"
+
+namespace nb = nanobind;
+
+namespace hdlif {
+namespace {
+
+using Words = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Scalars = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using OutFloats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+
+// keeps every size of a run below 2^63
+constexpr int64_t kMaxBatch = 1 << 20;
+constexpr int kMaxThreads = 256;
+
+class Network {
+public:
+  Network(Words program, Scalars scalars, const std::vector<Bytes>& buffers, int threads)
+      : session_(read(program, scalars, buffers), checked_threads(threads)) {}
+
+  void run(Floats x, int64_t steps, int64_t t, const std::vector<OutFloats>& potentials, OutFloats logits) {
+    const int64_t batch = check(x, steps, t, potentials, logits);
+    const std::vector<float*> pointers = pointers_of(potentials);
+    nb::gil_scoped_release release;
+    session_.run(x.data(), x.shape(0), batch, steps, t, pointers.data(), logits.data());
+  }
+
+  void run_and_keep(Floats x, int64_t steps, int64_t t, const std::vector<OutFloats>& potentials,
+                    OutFloats logits, const std::vector<OutFloats>& values) {
+    const int64_t batch = check(x, steps, t, potentials, logits);
+    const std::vector<Value>& types = session_.program().values;
+    require(values.size() == types.size(), "values: one array for each value");
+    for (size_t i = 0; i < types.size(); ++i)
+      require(int64_t(values[i].size()) == steps * batch * types[i].size(),
+              "values: an array has another size");
+    const std::vector<float*> pointers = pointers_of(potentials), kept = pointers_of(values);
+    nb::gil_scoped_release release;
+    session_.run_and_keep(x.data(), x.shape(0), batch, steps, t, pointers.data(), logits.data(), kept.data());
+  }
+
+private:
+  static void require(bool holds, const char* message) {
+    if (!holds)
+      throw nb::value_error(message);
+  }
+
+  static int checked_threads(int threads) {
+    require(threads >= 1 && threads <= kMaxThreads, "threads: an integer in 1..256");
+    return threads;
+  }
+
+  static Program read(const Words& program, const Scalars& scalars, const std::vector<Bytes>& buffers) {
+    std::vector<Buffer> views;
+    for (const Bytes& buffer : buffers)
+      views.push_back({buffer.data(), buffer.size()});
+    return read_program(program.data(), program.size(), scalars.data(), scalars.size(), views);
+  }
+
+  static std::vector<float*> pointers_of(const std::vector<OutFloats>& arrays) {
+    std::vector<float*> pointers;
+    for (const OutFloats& array : arrays)
+      pointers.push_back(array.data());
+    return pointers;
+  }
+
+  // Returns the batch size.
+  int64_t check(const Floats& x, int64_t steps, int64_t t, const std::vector<OutFloats>& potentials,
+                const OutFloats& logits) const {
+    const Program& program = session_.program();
+    const Value& in = program.values[0];
+    require(x.ndim() == 5 && int64_t(x.shape(2)) == in.channels && int64_t(x.shape(3)) == in.height &&
+                int64_t(x.shape(4)) == in.width,
+            "x: [K, B, C, H, W] of the network's input shape");
+    const int64_t x_steps = x.shape(0), batch = x.shape(1);
+    require(batch >= 1 && batch <= kMaxBatch, "x: a batch of 1..2^20");
+    require(steps >= 1 && steps < (int64_t(1) << 31) && (x_steps == 1 || x_steps == steps),
+            "steps: at least 1, and x has 1 or that many");
+    require(t >= 0 && t < (int64_t(1) << 62), "t: 0..2^62");
+    require(potentials.size() == program.stateful.size(), "potentials: one array for each neuron");
+    for (size_t i = 0; i < potentials.size(); ++i)
+      require(int64_t(potentials[i].size()) == batch * program.values[program.stateful[i] + 1].size(),
+              "potentials: an array has another size");
+    require(int64_t(logits.size()) == steps * batch * program.values[program.output].size(),
+            "logits: the array has another size");
+    return batch;
+  }
+
+  Session session_;
+};
+
+} // namespace
+} // namespace hdlif
+
+NB_MODULE(_native, module) {
+  using hdlif::Network;
+  nb::class_<Network>(module, "Network")
+      .def(nb::init<hdlif::Words, hdlif::Scalars, const std::vector<hdlif::Bytes>&, int>(),
+           nb::arg("program"), nb::arg("scalars"), nb::arg("buffers"), nb::arg("threads"))
+      .def("run", &Network::run, nb::arg("x").noconvert(), nb::arg("steps"), nb::arg("t"),
+           nb::arg("potentials").noconvert(), nb::arg("logits").noconvert())
+      .def("run_and_keep", &Network::run_and_keep, nb::arg("x").noconvert(), nb::arg("steps"), nb::arg("t"),
+           nb::arg("potentials").noconvert(), nb::arg("logits").noconvert(), nb::arg("values").noconvert());
+}

@@ -1,0 +1,45 @@
+// Ops that treat each entry by itself. Maps are [pixels][channels], float32 but where codes are named.
+// A row has one entry for all channels (columns == 1) or one for each (columns == channels).
+// Inputs and outputs do not overlap; a potential is updated in place. Each entry takes the stated
+// operations in the stated order, so any split of the pixels gives the same bits.
+#pragma once
+
+#include <cstdint>
+
+namespace hdlif {
+
+struct Row {
+  const float* data;
+  int32_t columns;
+};
+
+// y = x * scale + shift
+void affine(const float* x, float* y, const float* scale, const float* shift, int64_t pixels,
+            int32_t channels);
+
+// m = leak * v + x; y = max(m - threshold, 0); v = min(m, threshold)
+void hd_lif(const float* x, float* potential, float* y, Row leak, Row threshold, int64_t pixels,
+            int32_t channels);
+
+// y = max(x - threshold, 0)
+void parallel(const float* x, float* y, Row threshold, int64_t pixels, int32_t channels);
+
+struct Reset {
+  bool hard;
+  float potential; // after a hard reset
+};
+
+// m = leak * v + x; y = m >= threshold; v = y ? (hard ? reset.potential : m - threshold) : m
+void lif(const float* x, float* potential, uint8_t* y, Row leak, Row threshold, Reset reset, int64_t pixels,
+         int32_t channels);
+
+// y = min(floor(max(x, 0) * inverse_step + offset), largest); largest <= 255
+void quantise(const float* x, uint8_t* y, float inverse_step, float offset, float largest, int64_t count);
+
+// z = x + y
+void add(const float* x, const float* y, float* z, int64_t count);
+
+// codes as float32, exact
+void widen(const uint8_t* x, float* y, int64_t count);
+
+} // namespace hdlif

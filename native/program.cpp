@@ -1,0 +1,296 @@
+#include "program.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace hdlif {
+namespace {
+
+struct Arity {
+  int inputs, tensors, scalars;
+};
+
+Arity arity_of(Op op) {
+  switch (op) {
+  case Op::kConv2d:
+  case Op::kLinear:
+  case Op::kParallel:
+    return {1, 1, 0};
+  case Op::kAffine:
+  case Op::kHdLif:
+    return {1, 2, 0};
+  case Op::kLif:
+    return {1, 2, 1};
+  case Op::kQuantise:
+    return {1, 0, 2};
+  case Op::kAdd:
+    return {2, 0, 0};
+  default:
+    return {1, 0, 0};
+  }
+}
+
+class Reader {
+public:
+  Reader(const float* scalars, size_t scalar_count, const std::vector<Buffer>& buffers, Program& program)
+      : scalars_(scalars), scalar_count_(scalar_count), buffers_(buffers), program_(program) {}
+
+  void read_node(const int32_t* record, int32_t index) {
+    record_ = record;
+    index_ = index;
+    require(record[kOp] >= 0 && record[kOp] < int32_t(Op::kCount), "op is unknown");
+    node_ = Node{};
+    node_.op = Op(record[kOp]);
+    const Arity arity = arity_of(node_.op);
+    for (int i = 0; i < 2; ++i) {
+      const int32_t input = record[kInput0 + i];
+      // value index_ is the last one that stands before this node
+      require(i < arity.inputs ? input >= 0 && input <= index : input == -1, "input is no earlier value");
+      node_.inputs[i] = input;
+    }
+    check_unused(arity);
+    const Value value = infer(program_.values[record[kInput0]], arity);
+    require(value.size() <= kMaxElements, "output has too many entries");
+    if (node_.op == Op::kHdLif || node_.op == Op::kLif)
+      program_.stateful.push_back(index);
+    program_.values.push_back(value);
+    program_.nodes.push_back(std::move(node_));
+  }
+
+private:
+  void require(bool holds, const char* message) const {
+    if (!holds)
+      throw ProgramError("node " + std::to_string(index_) + ": " + message);
+  }
+
+  void check_unused(const Arity& arity) const {
+    const bool convolves = node_.op == Op::kConv2d, multiplies = convolves || node_.op == Op::kLinear;
+    const bool pools = node_.op == Op::kSumPool || node_.op == Op::kMaxPool;
+    const bool pads = convolves || node_.op == Op::kMaxPool;
+    const bool chooses = node_.op == Op::kLif || node_.op == Op::kQuantise;
+    const auto zero = [this](bool used, Field first, Field last) {
+      for (int i = first; i <= last; ++i)
+        require(used || record_[i] == 0, "a field that the op does not use is set");
+    };
+    zero(multiplies, kOutChannels, kOutChannels);
+    zero(convolves || pools, kKernelY, kStrideX);
+    zero(pads, kPadY, kPadX);
+    zero(multiplies, kEncoding, kEncoding);
+    zero(arity.tensors > 0 && !multiplies, kRows0, kColumns0);
+    zero(arity.tensors > 1, kRows1, kColumns1);
+    zero(chooses, kChoice, kChoice);
+    require(arity.tensors > 0 || record_[kTensor0] == -1, "it has a tensor that the op does not use");
+    require(arity.tensors > 1 || record_[kTensor1] == -1, "it has a tensor that the op does not use");
+    require(arity.scalars > 0 || record_[kScalar] == -1, "it has a scalar that the op does not use");
+  }
+
+  Value infer(const Value& x, const Arity& arity) {
+    Value y = x;
+    y.max_code = 0;
+    if (arity.scalars > 0) {
+      const int64_t first = record_[kScalar];
+      require(first >= 0 && first + arity.scalars <= int64_t(scalar_count_), "scalars are out of range");
+      for (int i = 0; i < arity.scalars; ++i)
+        require(std::isfinite(scalars_[first + i]), "a scalar is not finite");
+    }
+    switch (node_.op) {
+    case Op::kConv2d:
+      require(x.is_map, "conv2d takes a map");
+      read_window(x, y);
+      y.channels = read_weights(x);
+      break;
+    case Op::kLinear:
+      require(!x.is_map, "linear takes a vector");
+      y.channels = read_weights(x);
+      break;
+    case Op::kAffine:
+      read_rows(0, x.channels, false);
+      read_rows(1, x.channels, false);
+      y.constant = x.constant && node_.rows[0].steps == 1 && node_.rows[1].steps == 1;
+      break;
+    case Op::kHdLif:
+    case Op::kLif:
+      read_rows(0, x.channels, true);
+      read_rows(1, x.channels, true);
+      for (float leak : node_.rows[0].data)
+        require(leak >= 0, "leak is negative");
+      y.constant = false;
+      if (node_.op == Op::kLif) {
+        require(record_[kChoice] == 0 || record_[kChoice] == 1, "reset is unknown");
+        node_.hard_reset = record_[kChoice] == 1;
+        node_.reset_potential = scalars_[record_[kScalar]];
+        y.max_code = 1;
+      }
+      break;
+    case Op::kParallel:
+      read_rows(0, x.channels, true);
+      y.constant = x.constant && node_.rows[0].steps == 1;
+      break;
+    case Op::kQuantise:
+      require(record_[kChoice] >= 1 && record_[kChoice] <= 8, "bits are not in 1..8");
+      node_.inverse_step = scalars_[record_[kScalar]];
+      node_.offset = scalars_[record_[kScalar] + 1];
+      require(node_.inverse_step > 0, "inverse_step is not positive");
+      require(node_.offset >= 0 && node_.offset <= 1, "offset is not in 0..1");
+      y.max_code = (1 << record_[kChoice]) - 1;
+      break;
+    case Op::kAdd: {
+      const Value& other = program_.values[record_[kInput1]];
+      require(x.channels == other.channels && x.height == other.height && x.width == other.width &&
+                  x.is_map == other.is_map,
+              "add takes equal shapes");
+      y.constant = x.constant && other.constant;
+      break;
+    }
+    case Op::kSumPool:
+      require(x.is_map, "sum_pool takes a map");
+      read_window(x, y);
+      y.max_code = summed_code(x, int64_t(node_.window.kernel_y) * node_.window.kernel_x);
+      break;
+    case Op::kMaxPool:
+      require(x.is_map, "max_pool takes a map");
+      read_window(x, y);
+      y.max_code = x.max_code;
+      break;
+    case Op::kGlobalSumPool:
+      require(x.is_map, "global_sum_pool takes a map");
+      y.height = y.width = 1;
+      y.is_map = false;
+      y.max_code = summed_code(x, x.pixels());
+      break;
+    case Op::kFlatten:
+      y.channels = int32_t(x.size());
+      y.height = y.width = 1;
+      y.is_map = false;
+      y.max_code = x.max_code;
+      break;
+    case Op::kCount:
+      break;
+    }
+    return y;
+  }
+
+  static int32_t summed_code(const Value& x, int64_t terms) {
+    const int64_t largest = x.max_code * terms;
+    return largest <= kMaxCode ? int32_t(largest) : 0;
+  }
+
+  void read_window(const Value& x, Value& y) {
+    const int32_t* r = record_;
+    for (int i = kKernelY; i <= kPadX; ++i)
+      require(r[i] >= (i < kPadY ? 1 : 0) && r[i] < (1 << 15), "kernel, stride or padding is out of range");
+    require(r[kPadY] < r[kKernelY] && r[kPadX] < r[kKernelX], "padding is not below the kernel");
+    const int32_t free_y = x.height - r[kKernelY], free_x = x.width - r[kKernelX];
+    const int64_t spare_y = int64_t(free_y) + 2 * r[kPadY], spare_x = int64_t(free_x) + 2 * r[kPadX];
+    require(spare_y >= 0 && spare_x >= 0, "kernel does not fit the map");
+    node_.window = {r[kKernelY], r[kKernelX], r[kStrideY], r[kStrideX], r[kPadY], r[kPadX]};
+    y.height = int32_t(spare_y / r[kStrideY] + 1);
+    y.width = int32_t(spare_x / r[kStrideX] + 1);
+  }
+
+  const Buffer& buffer(int which) const {
+    const int32_t index = record_[which == 0 ? kTensor0 : kTensor1];
+    require(index >= 0 && size_t(index) < buffers_.size(), "tensor is out of range");
+    return buffers_[index];
+  }
+
+  void read_rows(int which, int32_t channels, bool may_be_shared) {
+    Rows& rows = node_.rows[which];
+    rows.steps = record_[which == 0 ? kRows0 : kRows1];
+    rows.columns = record_[which == 0 ? kColumns0 : kColumns1];
+    require(rows.steps == 1 || rows.steps == program_.time_steps, "rows are neither 1 nor one per step");
+    require(rows.columns == channels || (may_be_shared && rows.columns == 1),
+            "columns do not fit the channels");
+    const int64_t count = int64_t(rows.steps) * rows.columns;
+    const Buffer& bytes = buffer(which);
+    require(bytes.bytes == size_t(count) * sizeof(float), "tensor has another size");
+    rows.data.resize(count);
+    std::memcpy(rows.data.data(), bytes.data, bytes.bytes);
+    for (float entry : rows.data)
+      require(std::isfinite(entry), "tensor holds a value that is not finite");
+  }
+
+  // Reads the weights, stored [co][ci][ky][kx], into [ky][kx][ci][co]; returns the output channels.
+  int32_t read_weights(const Value& x) {
+    const int32_t out = record_[kOutChannels];
+    const int64_t taps = int64_t(node_.window.kernel_y) * node_.window.kernel_x;
+    require(out >= 1, "it has no output channel");
+    require(x.channels <= kMaxElements / taps && x.channels * taps <= kMaxElements / out,
+            "weight has too many entries");
+    // Accumulators are int32: the sum of a full receptive field of the largest code must fit.
+    require(x.channels * taps * x.max_code <= INT32_MAX, "sums of codes may pass 2^31");
+    require(record_[kEncoding] >= 0 && record_[kEncoding] < int32_t(Encoding::kCount), "encoding is unknown");
+    const Encoding encoding = Encoding(record_[kEncoding]);
+    const int64_t count = x.channels * taps * out;
+    const Buffer& packed = buffer(0);
+    if (encoding == Encoding::kFloat32) {
+      require(packed.bytes == size_t(count) * sizeof(float), "tensor has another size");
+      node_.float_weights.resize(count);
+      fill(node_.float_weights, out, x.channels, taps, [&](int64_t i) {
+        float weight;
+        std::memcpy(&weight, packed.data + i * sizeof(float), sizeof(float));
+        require(std::isfinite(weight), "weight holds a value that is not finite");
+        return weight;
+      });
+      return out;
+    }
+    const int per_byte = encoding == Encoding::kBinary ? 8 : 5;
+    require(packed.bytes == size_t((count + per_byte - 1) / per_byte), "tensor has another size");
+    node_.low_bit_weights.resize(count);
+    if (encoding == Encoding::kBinary) {
+      fill(node_.low_bit_weights, out, x.channels, taps,
+           [&](int64_t i) { return int8_t((packed.data[i / 8] >> (i % 8) & 1) * 2 - 1); });
+      return out;
+    }
+    for (size_t i = 0; i < packed.bytes; ++i)
+      require(packed.data[i] <= 242, "weight holds a byte above 242, which is no five ternary values");
+    static constexpr int kPower[5] = {1, 3, 9, 27, 81};
+    fill(node_.low_bit_weights, out, x.channels, taps,
+         [&](int64_t i) { return int8_t(packed.data[i / 5] / kPower[i % 5] % 3 - 1); });
+    return out;
+  }
+
+  template <typename Weight, typename At>
+  static void fill(std::vector<Weight>& weights, int64_t out, int64_t in, int64_t taps, At at) {
+    for (int64_t co = 0, i = 0; co < out; ++co)
+      for (int64_t ci = 0; ci < in; ++ci)
+        for (int64_t tap = 0; tap < taps; ++tap, ++i)
+          weights[(tap * in + ci) * out + co] = at(i);
+  }
+
+  const float* scalars_;
+  size_t scalar_count_;
+  const std::vector<Buffer>& buffers_;
+  Program& program_;
+  const int32_t* record_ = nullptr;
+  int32_t index_ = 0;
+  Node node_;
+};
+
+void require(bool holds, const char* message) {
+  if (!holds)
+    throw ProgramError(std::string("program: ") + message);
+}
+
+} // namespace
+
+Program read_program(const int32_t* words, size_t count, const float* scalars, size_t scalar_count,
+                     const std::vector<Buffer>& buffers) {
+  require(count >= kHeaderWords, "it is shorter than its header");
+  require(words[0] == kFormVersion, "form version is unknown");
+  require(words[1] >= 1 && words[1] < (1 << 15), "time steps are out of range");
+  const int32_t channels = words[2], height = words[3], width = words[4], nodes = words[5];
+  require(channels >= 1 && height >= 1 && width >= 1, "input shape is not positive");
+  require(int64_t(height) * width <= kMaxElements / channels, "input has too many entries");
+  require(nodes >= 0 && count == kHeaderWords + size_t(nodes) * kNodeWords,
+          "node count does not fit its length");
+  Program program{words[1], words[6], {{channels, height, width, true, 0, true}}, {}, {}};
+  Reader reader(scalars, scalar_count, buffers, program);
+  for (int32_t i = 0; i < nodes; ++i)
+    reader.read_node(words + kHeaderWords + int64_t(i) * kNodeWords, i);
+  require(program.output >= 0 && program.output <= nodes, "output is no value");
+  require(!program.values[program.output].is_map, "output is not a vector");
+  return program;
+}
+
+} // namespace hdlif

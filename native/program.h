@@ -1,0 +1,126 @@
+// A deployed network as the runtime holds it, and its flat form as Python hands it over.
+//
+// Flat form, int32 words; nothing in it is trusted:
+//   header  kHeaderWords: form version (1), time steps, C, H, W, node count, output value
+//   node    kNodeWords each: see Field. Value 0 is the input, value i + 1 the output of node i.
+// A field that an op does not use is 0, an index that it does not use is -1.
+// Scalars are float32: lif has reset_potential; quantise has inverse_step, offset.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace hdlif {
+
+constexpr int32_t kFormVersion = 1;
+constexpr int kHeaderWords = 7;
+constexpr int32_t kMaxCode = 255;
+constexpr int64_t kMaxElements = int64_t(1) << 30; // so that a coordinate with padding fits an int32
+
+enum class Op : int32_t {
+  kConv2d,
+  kLinear,
+  kAffine,
+  kHdLif,
+  kParallel,
+  kLif,
+  kQuantise,
+  kAdd,
+  kSumPool,
+  kMaxPool,
+  kGlobalSumPool,
+  kFlatten,
+  kCount
+};
+
+enum Field : int {
+  kOp,
+  kInput0,
+  kInput1,
+  kOutChannels,
+  kKernelY,
+  kKernelX,
+  kStrideY,
+  kStrideX,
+  kPadY,
+  kPadX,
+  kEncoding, // 0 float32, 1 ternary, 2 binary
+  kTensor0,  // weight; scale; leak; the threshold of parallel
+  kRows0,
+  kColumns0,
+  kTensor1, // shift; threshold
+  kRows1,
+  kColumns1,
+  kChoice, // lif: 0 soft, 1 hard reset; quantise: bits
+  kScalar, // index of the first scalar
+  kNodeWords
+};
+
+enum class Encoding : int32_t { kFloat32, kTernary, kBinary, kCount };
+
+class ProgramError : public std::invalid_argument {
+public:
+  using std::invalid_argument::invalid_argument;
+};
+
+struct Buffer {
+  const uint8_t* data;
+  size_t bytes;
+};
+
+// The type of a value: shape without time and batch. A vector [C] is a 1 x 1 map.
+struct Value {
+  int32_t channels;
+  int32_t height;
+  int32_t width;
+  bool is_map;
+  int32_t max_code; // 0: float32; otherwise uint8 codes in 0..max_code
+  bool constant;    // the same at every step where the input is
+
+  int64_t pixels() const { return int64_t(height) * width; }
+  int64_t size() const { return pixels() * channels; }
+};
+
+// Float32 [steps][columns], columns 1 or C. Beyond the last step the last row holds.
+struct Rows {
+  int32_t steps = 0;
+  int32_t columns = 0;
+  std::vector<float> data;
+
+  const float* at(int64_t t) const { return data.data() + (t < steps ? t : steps - 1) * columns; }
+};
+
+struct Window {
+  int32_t kernel_y = 1, kernel_x = 1;
+  int32_t stride_y = 1, stride_x = 1;
+  int32_t pad_y = 0, pad_x = 0;
+};
+
+struct Node {
+  Op op;
+  std::array<int32_t, 2> inputs; // value indices; -1 where absent
+  Window window;
+  std::array<Rows, 2> rows;
+  std::vector<int8_t> low_bit_weights; // [ky][kx][ci][co], one byte each; empty for float32 weights
+  std::vector<float> float_weights;    // [ky][kx][ci][co]
+  bool hard_reset = false;
+  float reset_potential = 0, inverse_step = 0, offset = 0;
+};
+
+struct Program {
+  int32_t time_steps;
+  int32_t output;
+  std::vector<Value> values; // input, then one for each node
+  std::vector<Node> nodes;
+  std::vector<int32_t> stateful; // the nodes that carry a potential, ascending
+};
+
+// Checks every field and unpacks the weights; throws ProgramError.
+Program read_program(const int32_t* words, size_t count, const float* scalars, size_t scalar_count,
+                     const std::vector<Buffer>& buffers);
+
+} // namespace hdlif

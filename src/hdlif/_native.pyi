@@ -1,0 +1,33 @@
+"""The compiled runtime. Arrays are C-contiguous; a wrong shape raises ValueError, a wrong dtype TypeError."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Network:
+    def __init__(
+        self,
+        program: NDArray[np.int32],
+        scalars: NDArray[np.float32],
+        buffers: Sequence[NDArray[np.uint8]],
+        threads: int,
+    ) -> None: ...
+    def run(
+        self,
+        x: NDArray[np.float32],
+        steps: int,
+        t: int,
+        potentials: Sequence[NDArray[Any]],
+        logits: NDArray[np.float32],
+    ) -> None: ...
+    def run_and_keep(
+        self,
+        x: NDArray[np.float32],
+        steps: int,
+        t: int,
+        potentials: Sequence[NDArray[Any]],
+        logits: NDArray[np.float32],
+        values: Sequence[NDArray[np.float32]],
+    ) -> None: ...

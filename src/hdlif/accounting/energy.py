@@ -1,0 +1,7 @@
+"""Energy of one operation, in picojoules at 45 nm (Horowitz, ISSCC 2014)."""
+
+FLOAT_ADD_PJ = 0.9
+FLOAT_MULTIPLY_PJ = 3.7
+FLOAT_MAC_PJ = FLOAT_ADD_PJ + FLOAT_MULTIPLY_PJ
+INT32_ADD_PJ = 0.1
+MJ_PER_PJ = 1e-9

@@ -1,0 +1,276 @@
+"""Parameters, synaptic and neuron operations, and energy of a network: one count, over the graph.
+
+Two ways of pricing the same count, always named:
+
+"paper": as the paper's tables have it. SOPs are the pairs (non-zero input, non-zero weight) that meet in the body's
+convolutions, summed over time; the 1x1 shortcuts count although their inputs are dense reals; stem and classifier do
+not. Energy = SOPs·0.9 pJ, times bits/32 where the spikes are quantised; nothing else costs energy. A neuron costs 3
+operations a step (1 without accumulation). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as 3;
+batch norm and neuron parameters are left out.
+
+"honest": every operation of the deployed network. A spike of 0 or 1, or an integer code, meets a weight at the price
+of an addition (fp32 weights 0.9 pJ, ternary or binary weights on integers 0.1 pJ); a real input (stem, shortcut,
+classifier, graded fp32 spikes) costs a multiply-accumulate of 4.6 pJ with fp32 weights, an addition of 0.9 pJ with
+low-bit ones. SOPs are those of inputs that are spikes. Affines, neurons, additions and pools are priced by their own
+multiplications and additions; what is constant in time counts once. Memory traffic is in neither.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.accounting.energy import FLOAT_ADD_PJ, FLOAT_MAC_PJ, FLOAT_MULTIPLY_PJ, INT32_ADD_PJ, MJ_PER_PJ
+from hdlif.artefact import Graph, InputRecord, Node, Value, infer_values
+from hdlif.artefact.io import dumps, tensor_bytes
+from hdlif.deploy import GraphModule, lower
+from hdlif.nn import StepSigmoid
+
+Counting = Literal["paper", "honest"]
+
+PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2}
+NEURON_NOPS = {"hd_lif": 3, "lif": 3, "parallel": 1}
+SPIKE_PASSING = {"sum_pool", "max_pool", "global_sum_pool", "flatten"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer's counts, per image and summed over time.
+
+    Attributes:
+        shape: of its output, without batch.
+        params_mb: as published; 0 for what the published counts leave out.
+        stored_mb: its tensors in the artefact.
+        density: share of non-zero entries, of a synapse's input and of a neuron's output.
+        spikes_in: whether a synapse's input is spikes; False for images, currents and means.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    params_mb: float
+    stored_mb: float
+    sops: float
+    nops: float
+    energy_mj: float
+    density: float | None
+    spikes_in: bool | None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Counts per layer and in total; see the module's docstring for the two ways of counting."""
+
+    layers: tuple[Layer, ...]
+    counting: Counting
+    stored_mb: float
+    """The whole artefact file, its header too."""
+
+    @property
+    def params_mb(self) -> float:
+        return sum(layer.params_mb for layer in self.layers)
+
+    @property
+    def sops(self) -> float:
+        return sum(layer.sops for layer in self.layers)
+
+    @property
+    def nops(self) -> float:
+        return sum(layer.nops for layer in self.layers)
+
+    @property
+    def energy_mj(self) -> float:
+        return sum(layer.energy_mj for layer in self.layers)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `hdlif profile --json` prints."""
+        totals = {key: getattr(self, key) for key in ("params_mb", "stored_mb", "sops", "nops", "energy_mj")}
+        layers = [{**asdict(layer), "shape": list(layer.shape)} for layer in self.layers]
+        return {"layers": layers, **totals, "counting": self.counting}
+
+
+def profile(
+    network: nn.Module | Graph,
+    x: Tensor | Iterable[Tensor],
+    *,
+    counting: Counting = "paper",
+    time_steps: int | None = None,
+) -> Profile:
+    """Count parameters, SOPs, NOPs and energy of a network on images.
+
+    Args:
+        network: a module that has a deployed form, or its graph.
+        x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them.
+        counting: "paper" or "honest".
+        time_steps: T of a module; by default the T its neurons were built for.
+    """
+    if counting not in ("paper", "honest"):
+        raise ValueError(f"counting = {counting!r}; choose one of honest, paper")
+    batches = [x] if isinstance(x, Tensor) else list(x)
+    graph = network if isinstance(network, Graph) else _graph_of(network, batches[0], time_steps)
+    tally = _Tally(graph)
+    module = GraphModule(graph, observer=tally.observe)
+    with torch.no_grad():
+        for batch in batches:
+            tally.images += batch.shape[1]
+            module(batch, steps=range(graph.time_steps))
+    layers = [_layer(node, tally, counting) for node in graph.nodes]
+    return Profile(tuple(layer for layer in layers if layer is not None), counting, len(dumps(graph)) / 1e6)
+
+
+def count_parameters_mb(graph: Graph) -> float:
+    """Parameters as published, in MB: 4 bytes in stem and classifier, 2 or 3 bits a low-bit weight, no norms."""
+    return sum(_published_bytes(node, graph) for node in graph.nodes) / 1e6
+
+
+class _Tally:
+    """What is seen while the graph runs: non-zero entries, and the pairs of non-zero inputs and weights."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.types = infer_values(graph)
+        self.images = 0
+        self.pairs: dict[str, float] = {}
+        self.nonzero: dict[str, float] = {}
+        self.entries: dict[str, float] = {}
+        self.spikes = {"input": False}
+        for node in graph.nodes:
+            self.spikes[node.name] = self._emits_spikes(node)
+
+    def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self._add(self.nonzero, node.name, torch.count_nonzero(output).item())
+        self._add(self.entries, node.name, output.numel())
+        if node.op in ("conv2d", "linear"):
+            self._add(self.nonzero, f"{node.name}<", torch.count_nonzero(inputs[0]).item())
+            self._add(self.entries, f"{node.name}<", inputs[0].numel())
+            self._add(self.pairs, node.name, _nonzero_pairs(node, inputs[0]))
+
+    def per_image(self, node: Node, count: float, *, once: bool) -> float:
+        """A count per image over T steps; a value constant in time was computed once, and counts `once` or T times."""
+        repeats = 1 if once or not self.types[node.name].constant else self.graph.time_steps
+        return count * repeats / self.images
+
+    def density(self, key: str) -> float:
+        return self.nonzero[key] / self.entries[key]
+
+    def entries_per_image(self, node: Node) -> float:
+        return self.entries[node.name] / self.images
+
+    def _emits_spikes(self, node: Node) -> bool:
+        if node.op in NEURON_NOPS or node.op == "quantise":
+            return True
+        return node.op in SPIKE_PASSING and self.spikes[node.inputs[0]]
+
+    @staticmethod
+    def _add(counts: dict[str, float], key: str, count: float) -> None:
+        counts[key] = counts.get(key, 0.0) + count
+
+
+def _nonzero_pairs(node: Node, x: Tensor) -> float:
+    """Σ over outputs of the number of (non-zero input, non-zero weight) pairs, padding excluded."""
+    taps = torch.from_numpy((node.tensors["weight"] != 0).astype("float32"))
+    active = (x != 0).float()
+    if node.op == "linear":
+        return float((active.flatten(0, 1) @ taps.sum(0)).double().sum())
+    # Summing the kernel over its outputs first makes this one single-output convolution.
+    folded = F.conv2d(
+        active.flatten(0, 1), taps.sum(0, keepdim=True), None, node.attributes["stride"], node.attributes["padding"]
+    )
+    return float(folded.double().sum())
+
+
+def _layer(node: Node, tally: _Tally, counting: Counting) -> Layer | None:
+    """The row of a node; None where it holds nothing and does nothing that is counted."""
+    graph = tally.graph
+    shape = tally.types[node.name].shape
+    synapse, neuron = node.op in ("conv2d", "linear"), node.op in NEURON_NOPS
+    if node.op == "quantise" or (not synapse and not neuron and not node.tensors and counting == "paper"):
+        return None
+    sops = nops = 0.0
+    density = spikes_in = None
+    if synapse:
+        spikes_in = tally.spikes[node.inputs[0]]
+        density = tally.density(f"{node.name}<")
+        if node.attributes["role"] == "body" and (counting == "paper" or spikes_in):
+            sops = tally.per_image(node, tally.pairs[node.name], once=counting == "honest")
+    if neuron:
+        nops = float(NEURON_NOPS[node.op] * graph.time_steps * _size(shape))
+        emitted = next((n.name for n in graph.nodes if n.op == "quantise" and n.inputs == (node.name,)), node.name)
+        density = tally.density(emitted)
+    energy = _paper_energy_pj(node, tally, sops) if counting == "paper" else _honest_energy_pj(node, tally)
+    return Layer(
+        name=node.name,
+        kind=node.op,
+        shape=shape,
+        params_mb=_published_bytes(node, graph) / 1e6,
+        stored_mb=tensor_bytes(node) / 1e6,
+        sops=sops,
+        nops=nops,
+        energy_mj=energy * MJ_PER_PJ,
+        density=density,
+        spikes_in=spikes_in,
+    )
+
+
+def _paper_energy_pj(node: Node, tally: _Tally, sops: float) -> float:
+    return sops * FLOAT_ADD_PJ * _spike_bits(tally.graph) / 32
+
+
+def _spike_bits(graph: Graph) -> int:
+    """Bits of the network's quantised spikes, 32 where they are not: what the paper scales its energy by."""
+    return max((node.attributes["bits"] for node in graph.nodes if node.op == "quantise"), default=32)
+
+
+def _honest_energy_pj(node: Node, tally: _Tally) -> float:
+    outputs = tally.entries_per_image(node)
+    match node.op:
+        case "conv2d" | "linear":
+            return tally.per_image(node, tally.pairs[node.name], once=True) * _synapse_pj(node, tally.types)
+        case "affine":
+            return outputs * FLOAT_MAC_PJ
+        case "hd_lif" | "lif":
+            return outputs * (FLOAT_MULTIPLY_PJ + 2 * FLOAT_ADD_PJ)
+        case "parallel" | "add":
+            return outputs * FLOAT_ADD_PJ
+        case "sum_pool" | "global_sum_pool":
+            terms = _size(tally.types[node.inputs[0]].shape) / _size(tally.types[node.name].shape)
+            price = FLOAT_ADD_PJ if tally.types[node.inputs[0]].max_code is None else INT32_ADD_PJ
+            return outputs * terms * price
+        case _:
+            return 0.0
+
+
+def _synapse_pj(node: Node, types: dict[str, Value]) -> float:
+    """The price of one non-zero input meeting one non-zero weight."""
+    max_code = types[node.inputs[0]].max_code
+    if node.attributes["encoding"] == "float32":
+        return FLOAT_ADD_PJ if max_code == 1 else FLOAT_MAC_PJ
+    return FLOAT_ADD_PJ if max_code is None else INT32_ADD_PJ
+
+
+def _published_bytes(node: Node, graph: Graph) -> float:
+    if node.op not in ("conv2d", "linear"):
+        return 0.0
+    biased = any(n.name == f"{node.name}.bias" for n in graph.nodes)
+    body = node.attributes["role"] == "body"
+    bits = PUBLISHED_BITS[node.attributes["encoding"]] if body else 32
+    return node.tensors["weight"].size * bits / 8 + (4 * node.tensors["weight"].shape[0] if biased else 0)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(torch.Size(shape).numel())
+
+
+def _graph_of(network: nn.Module, x: Tensor, time_steps: int | None) -> Graph:
+    """Lower a module for counting alone: the input record and the labels are placeholders of the right size."""
+    built_for = [module.time_steps for module in network.modules() if isinstance(module, StepSigmoid)]
+    steps = time_steps or max(built_for, default=1)
+    channels, height, width = x.shape[2:]
+    with torch.no_grad():
+        network.eval()
+        classes = network(x[:1, :1], steps=range(1))[0].shape[-1]
+    record = InputRecord((channels, height, width), (0.0,) * channels, (1.0,) * channels)
+    return lower(network, input=record, labels=tuple(map(str, range(classes))), time_steps=steps)

@@ -1,0 +1,230 @@
+"""The command line: parses, prints, sets the exit code. Each command is imported when it is called."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hdlif.errors import HdlifError, MissingExtraError
+
+FILE = click.Path(path_type=Path)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+data_root_option = click.option(
+    "--data-root", type=FILE, help="Folder of the data set, in torchvision's layout; not needed for digits."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="hdlif")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Train spiking networks online with HD-LIF neurons, and deploy them as one small file.
+
+    \b
+    Start here:
+      hdlif demo                                     the whole way on bundled digits, in a few minutes
+      hdlif train digits_hdlif_w1p5_s4               one training; the figures land in runs/
+      hdlif export runs/digits_hdlif_w1p5_s4 --to artefact --out digits.hdlif.safetensors
+      hdlif run digits.hdlif.safetensors photo.png   without PyTorch
+    """
+    context.obj = {"debug": debug}
+
+
+def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
+    """Print a command's result for a program or for a person."""
+    click.echo(json.dumps(result) if as_json else text())
+
+
+@cli.command()
+@click.argument("recipe")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value of the recipe; repeatable.")
+@data_root_option
+@click.option("--out", type=FILE, help="Run folder.  [default: runs/NAME]")
+@click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, exactly.")
+@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
+@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Machines.")
+@json_option
+def train(recipe: str, as_json: bool, **options: Any) -> None:
+    """Train RECIPE (a YAML file, or a name from `hdlif recipes ls`) and measure the result.
+
+    The run folder gets model.safetensors (the best epoch on validation), last.safetensors (to resume from),
+    metrics.jsonl, TensorBoard events and summary.json. Ctrl-C leaves a checkpoint that --resume continues.
+    """
+    from hdlif.commands import tables
+    from hdlif.commands.train import train as command
+
+    result = command(recipe, progress=not as_json, **options)
+    show(result, as_json, lambda: tables.networks_table([result]))
+
+
+@cli.command("eval")
+@click.argument("path", type=FILE)
+@click.option("--data", help="Name of the data set; a checkpoint's own by default.")
+@data_root_option
+@json_option
+def evaluate(path: Path, as_json: bool, **options: Any) -> None:
+    """Accuracy on the test set of PATH: a checkpoint, a run folder, or an artefact."""
+    from hdlif.commands.eval import evaluate_path
+
+    result = evaluate_path(path, **options)
+    per_step = ", ".join(f"{accuracy:.2%}" for accuracy in result["accuracy_per_step"])
+    show(result, as_json, lambda: f"{result['accuracy']:.2%} of {result['n']} images (after each step: {per_step})")
+
+
+@cli.command()
+@click.argument("checkpoint", type=FILE)
+@click.option("--to", "target", type=click.Choice(["artefact"]), default="artefact", show_default=True)
+@click.option("--out", type=FILE, required=True, help="The file to write, by custom NAME.hdlif.safetensors.")
+@json_option
+def export(checkpoint: Path, target: str, out: Path, as_json: bool) -> None:
+    """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch."""
+    from hdlif.commands.export import export as command
+
+    result = command(checkpoint, out=out)
+    show(result, as_json, lambda: f"{result['artefact']}: {result['bytes']:,} bytes, {result['nodes']} nodes")
+
+
+@cli.command()
+@click.argument("artefact", type=FILE)
+@click.argument("inputs", type=FILE, nargs=-1, required=True)
+@click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the machine's cores]")
+@json_option
+def run(artefact: Path, inputs: tuple[Path, ...], threads: int | None, as_json: bool) -> None:
+    """Classify INPUTS (images, or .npy arrays) with ARTEFACT. Does not need PyTorch."""
+    from hdlif.commands.run import run as command
+
+    result = command(artefact, inputs, threads=threads)
+    show(
+        result,
+        as_json,
+        lambda: "\n".join(f"{i['input']}: {i['label']} ({i['probability']:.1%})" for i in result["inputs"]),
+    )
+
+
+@cli.command()
+@click.argument("target")
+@click.option("--counting", type=click.Choice(["paper", "honest"]), default="paper", show_default=True)
+@click.option("--data", help="Name of the data set whose images are counted on; needed for an artefact.")
+@data_root_option
+@json_option
+def profile(target: str, as_json: bool, **options: Any) -> None:
+    """Parameters, SOPs, NOPs and energy per layer of TARGET: a recipe (untrained), a checkpoint or an artefact.
+
+    "paper" counts as the paper's tables do (synaptic operations of the body alone, 2 bits a 1-bit weight);
+    "honest" prices every operation of the deployed network.
+    """
+    from hdlif.commands import tables
+    from hdlif.commands.profile import profile as command
+
+    result = command(target, **options)
+    note = "" if result["trained"] else "untrained network: firing rates, hence SOPs and energy, will change\n"
+    show(result, as_json, lambda: f"{note}{tables.layers_table(result)}")
+
+
+@cli.command()
+@click.argument("runs", type=FILE, nargs=-1, required=True)
+@click.option("--out", type=FILE, help="The page to write.  [default: report.html in the first run folder]")
+@json_option
+def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+    """One self-contained HTML page from run folders (or a demo's folder): tables, curves, per-layer figures."""
+    from hdlif.commands.report import report as command
+
+    result = command(runs, out=out)
+    show(result, as_json, lambda: str(result["report"]))
+
+
+@cli.group()
+def recipes() -> None:
+    """List, show and check recipes."""
+
+
+@recipes.command("ls")
+@json_option
+def recipes_ls(as_json: bool) -> None:
+    """Names of the recipes that ship."""
+    from hdlif.commands.recipes import ls
+
+    result = ls()
+    show(result, as_json, lambda: "\n".join(result["recipes"]))
+
+
+@recipes.command("show")
+@click.argument("recipe")
+@json_option
+def recipes_show(recipe: str, as_json: bool) -> None:
+    """The text of RECIPE."""
+    from hdlif.commands.recipes import show as command
+
+    result = command(recipe)
+    show(result, as_json, lambda: result["text"].rstrip())
+
+
+@recipes.command("check")
+@click.argument("recipe")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value first; repeatable.")
+@json_option
+def recipes_check(recipe: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check every key, name and argument of RECIPE without training."""
+    from hdlif.commands.recipes import check
+
+    result = check(recipe, overrides)
+    show(result, as_json, lambda: f"{result['name']}: good")
+
+
+@cli.command()
+@click.option("--data", default="digits", show_default=True, help="digits (bundled) or fashion_mnist.")
+@data_root_option
+@click.option("--out", type=FILE, default=Path("runs/demo"), show_default=True)
+@json_option
+def demo(as_json: bool, **options: Any) -> None:
+    """Train four networks online, compare them, deploy the smallest, run it without PyTorch, write a report."""
+    from hdlif.commands import tables
+    from hdlif.commands.demo import demo as command
+
+    result = command(progress=not as_json, **options)
+    artefact = result["artefact"]
+    show(
+        result,
+        as_json,
+        lambda: (
+            f"{tables.networks_table(result['networks'])}\n\n"
+            f"{artefact['path']}: {artefact['bytes']:,} bytes, {artefact['latency_ms']:.2f} ms an image\n"
+            f"runtime and PyTorch agree on {artefact['argmax_agreement']:.2%} of {artefact['images']:,} test images; "
+            f"largest logit difference {artefact['max_logit_difference']:.1e}\n"
+            f"{options['out'] / 'report.html'}"
+        ),
+    )
+
+
+def main() -> None:
+    """Entry point: errors on one line of standard error, exit codes 0, 1, 2, 130 and 143."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except HdlifError as error:
+        if debug:
+            raise
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        missing = MissingExtraError(f"{error.name} is not installed; install it with: pip install 'hdlif[train]'")
+        click.echo(f"{type(missing).__name__}: {missing}", err=True)
+        sys.exit(missing.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""From the file a training left to the recipe and the network."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+from torch import nn
+
+from hdlif import builders
+from hdlif.commands.files import existing
+from hdlif.config import Recipe
+from hdlif.errors import CheckpointError
+from hdlif.training import checkpoint
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network in eval mode, with the recipe that made it."""
+
+    path: Path
+    recipe: Recipe
+    network: nn.Module
+
+
+def load_trained(path: Path) -> Trained:
+    """The network in a checkpoint, or in a run folder's model.safetensors.
+
+    Raises:
+        CheckpointError: no checkpoint, a damaged one, or one without a recipe.
+    """
+    path = existing(path)
+    if path.is_dir():
+        path = path / "model.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no trained network; train one with `hdlif train`, or resume it")
+    _, record = checkpoint.load(path)
+    try:
+        recipe = Recipe.model_validate(record["recipe"])
+    except (KeyError, ValidationError) as error:
+        raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
+    network = builders.build_model(recipe)
+    checkpoint.load_model(path, network)
+    return Trained(path, recipe, network.eval())

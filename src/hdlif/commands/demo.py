@@ -1,0 +1,97 @@
+"""`hdlif demo`: four networks trained online, compared, deployed, run without PyTorch, and reported."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hdlif import builders
+from hdlif.artefact import Graph
+from hdlif.commands.checkpoints import load_trained
+from hdlif.commands.eval import ARTEFACT_SUFFIX, session_logits
+from hdlif.commands.files import write_json
+from hdlif.commands.provenance import hardware, versions
+from hdlif.commands.report import report
+from hdlif.commands.train import train
+from hdlif.data import Images
+from hdlif.deploy import export
+from hdlif.errors import DataError, did_you_mean
+from hdlif.runtime import Session, normalise
+from hdlif.training import progress_bar
+
+NETWORKS = ("lif", "hdlif", "hdlif_w1p5_s4", "hdlif_w1p5_s4_parallel")
+DATA_SETS = ("digits", "fashion_mnist")
+LATENCY_RUNS = 50
+
+
+def demo(
+    *,
+    data: str = "digits",
+    data_root: Path | None = None,
+    out: Path = Path("runs/demo"),
+    progress: bool = False,
+    memory_repeats: int = 3,
+) -> dict[str, Any]:
+    """Train, compare, deploy, run, report; returns what OUT/summary.json holds.
+
+    Raises:
+        DataError: `data` has no set of recipes, or its files are absent.
+    """
+    if data not in DATA_SETS:
+        raise DataError(f'--data "{data}" has no demo; {did_you_mean(data, DATA_SETS)}')
+    networks = []
+    with progress_bar(enabled=progress) as bar:
+        for name in NETWORKS:
+            recipe = f"{data}_{name}"
+            result = train(recipe, data_root=data_root, out=out / name, progress=bar, memory_repeats=memory_repeats)
+            networks.append({**result, "name": name})
+    path = out / f"{data}{ARTEFACT_SUFFIX}"
+    summary = {
+        "networks": networks,
+        "artefact": deploy_and_compare(out / NETWORKS[-1], path, data_root=data_root),
+        "data": data,
+        "seed": networks[0]["seed"],
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+    write_json(out / "summary.json", summary)
+    report([out], out=out / "report.html")
+    return summary
+
+
+def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None) -> dict[str, Any]:
+    """Export the network of a run folder, run the whole test set through the runtime, and compare with PyTorch."""
+    trained = load_trained(run)
+    recipe = trained.recipe
+    kind = builders.DATA[recipe.data.kind]
+    graph = export(trained.network, path, input=kind.input, labels=kind.labels, time_steps=recipe.time_steps)
+    test = builders.build_data(recipe, data_root).test
+    session = Session(path)
+    logits = session_logits(session, test.pixels.numpy())
+    with torch.inference_mode():
+        parts = torch.split(torch.arange(len(test)), 64)
+        steps = range(recipe.time_steps)
+        expected = torch.cat([trained.network(test.batch(p)[0][None], steps=steps)[0] for p in parts], dim=1).numpy()
+    agreement = np.mean(logits.mean(0).argmax(-1) == expected.mean(0).argmax(-1))
+    return {
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "argmax_agreement": float(agreement),
+        "max_logit_difference": float(np.abs(logits - expected).max()),
+        "latency_ms": latency_ms(session, graph, test),
+        "accuracy": float(np.mean(logits.mean(0).argmax(-1) == test.labels.numpy())),
+        "images": len(test),
+    }
+
+
+def latency_ms(session: Session, graph: Graph, test: Images) -> float:
+    """Median milliseconds of one image over all T steps, over the first test images."""
+    frames = [normalise(image[None].numpy(), graph.input)[None] for image in test.pixels[:LATENCY_RUNS]]
+    seconds = []
+    for frame in frames:
+        start = time.perf_counter()
+        session.run(frame)
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds) * 1e3)

@@ -1,0 +1,87 @@
+"""Peak memory of training, measured in fresh processes of its own.
+
+A child builds the network and the optimiser, reads its peak resident set, trains a few updates on random images and
+reads it again; the difference is what training needed above program and weights. `MALLOC_ARENA_MAX=1` keeps the
+allocator from adding arenas by chance. Run as a module, this file is that child.
+"""
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hdlif.config import Recipe, dump_recipe, load_recipe
+from hdlif.errors import TrainingError
+
+UPDATES = 4
+
+
+def peak_memory(recipe: Recipe, *, repeats: int = 3) -> int:
+    """Bytes of resident memory that training adds at its peak: the median over `repeats` fresh processes.
+
+    Raises:
+        TrainingError: a child failed (most often for want of memory).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{recipe.name}.yaml"
+        path.write_text(dump_recipe(recipe), encoding="utf-8")
+        return round(statistics.median(_measure(path) for _ in range(repeats)))
+
+
+def _measure(recipe: Path) -> int:
+    child = subprocess.run(
+        [sys.executable, "-m", "hdlif.commands.peak_memory", str(recipe)],
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if child.returncode != 0:
+        reason = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
+        raise TrainingError(f"{recipe.stem}: memory could not be measured ({reason[0]}); lower data.batch_size")
+    return int(child.stdout)
+
+
+def _train_and_report(path: Path) -> None:
+    """The child's work: print the bytes that `UPDATES` updates add to the peak resident set."""
+    import torch
+
+    from hdlif import builders
+    from hdlif.training.optim import sgd
+
+    recipe = load_recipe(path)
+    torch.manual_seed(recipe.seed)
+    model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
+    training = recipe.training
+    optimizer = sgd(
+        model,
+        learning_rate=training.learning_rate,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+    )
+    kind = builders.DATA[recipe.data.kind]
+    before = _peak_resident_bytes()
+    generator = torch.Generator().manual_seed(recipe.seed)
+    for _ in range(UPDATES):
+        x = torch.randn(1, recipe.data.batch_size, *kind.input.shape, generator=generator)
+        target = torch.randint(len(kind.labels), (recipe.data.batch_size,), generator=generator)
+        plan: Any = rule.schedule(recipe.time_steps, generator)
+        for step in rule(model, x, target, plan):
+            step.loss.backward()  # type: ignore[no-untyped-call]
+            if step.update:
+                optimizer.step()
+                optimizer.zero_grad()
+    print(_peak_resident_bytes() - before)
+
+
+def _peak_resident_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    _train_and_report(Path(sys.argv[1]))

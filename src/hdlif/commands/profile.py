@@ -1,0 +1,55 @@
+"""`hdlif profile`: parameters, operations and energy, layer by layer, of a recipe, a checkpoint or an artefact."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hdlif import builders
+from hdlif.accounting import profile as count
+from hdlif.accounting.operations import Counting
+from hdlif.artefact import Graph
+from hdlif.artefact.io import load
+from hdlif.commands.checkpoints import load_trained
+from hdlif.commands.eval import ARTEFACT_SUFFIX, sets_named
+from hdlif.commands.files import existing
+from hdlif.commands.train import PROFILED_IMAGES, first_images
+from hdlif.config import load_recipe
+from hdlif.data import ImageSets
+
+
+def profile(
+    target: str, *, counting: Counting = "paper", data: str | None = None, data_root: Path | None = None
+) -> dict[str, Any]:
+    """Counts per image, averaged over the first test images; those of a recipe are of an untrained network.
+
+    Args:
+        target: a recipe (file or shipped name), a checkpoint or run folder, or an artefact.
+        counting: "paper" or "honest"; see `hdlif.accounting.operations`.
+        data: the data set's name, which an artefact does not state.
+    """
+    network, sets, time_steps = _resolve(target, data, data_root)
+    result = count(network, first_images(sets.test, PROFILED_IMAGES), counting=counting, time_steps=time_steps)
+    return {**result.as_dict(), "trained": not _is_recipe(target), "images": min(PROFILED_IMAGES, len(sets.test))}
+
+
+def _is_recipe(target: str) -> bool:
+    return target.endswith((".yaml", ".yml")) or not Path(target).exists()
+
+
+def _resolve(target: str, data: str | None, data_root: Path | None) -> tuple[nn.Module | Graph, ImageSets, int | None]:
+    path = Path(target)
+    network: nn.Module
+    if target.endswith(ARTEFACT_SUFFIX):
+        return load(existing(path)), sets_named(data, data_root, path), None
+    if _is_recipe(target):
+        recipe = load_recipe(target)
+        builders.check(recipe)
+        torch.manual_seed(recipe.seed)
+        network = builders.build_model(recipe)
+    else:
+        trained = load_trained(path)
+        recipe, network = trained.recipe, trained.network
+    sets = sets_named(data, data_root, path) if data else builders.build_data(recipe, data_root)
+    return network, sets, recipe.time_steps

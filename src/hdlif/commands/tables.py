@@ -1,0 +1,78 @@
+"""Results as plain text: aligned columns, no dependency."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+TITLES = {
+    "lif": "LIF fp32",
+    "hdlif": "HD-LIF fp32",
+    "hdlif_w1p5_s4": "HD-LIF 1.5-bit, 4-bit spikes",
+    "hdlif_w1p5_s4_parallel": "… half parallel",
+}
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell: the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = []
+    for row in [header, *rows]:
+        first, *others = (
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join([first, *others]).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
+    """One row a network: the paper's ablation on the data at hand."""
+    header = [
+        "network",
+        "accuracy",
+        "MB published",
+        "MB stored",
+        "SOPs (M)",
+        "NOPs (M)",
+        "energy (µJ)",
+        "honest (µJ)",
+        "seconds",
+        "peak (MB)",
+    ]
+    rows = [
+        [
+            TITLES.get(n["name"], n["name"]),
+            f"{n['accuracy']:.2%}",
+            f"{n['params_mb']:.4f}",
+            f"{n['stored_mb']:.4f}",
+            f"{n['sops'] / 1e6:.3f}",
+            f"{n['nops'] / 1e6:.3f}",
+            f"{n['energy_mj'] * 1e3:.3f}",
+            f"{n['energy_mj_honest'] * 1e3:.3f}",
+            f"{n['train_seconds']:.1f}",
+            "—" if n["peak_bytes"] is None else f"{n['peak_bytes'] / 1e6:.1f}",
+        ]
+        for n in networks
+    ]
+    return aligned(header, rows)
+
+
+def layers_table(profile: Mapping[str, Any]) -> str:
+    """One row a layer and a total."""
+    header = ["layer", "kind", "shape", "MB published", "MB stored", "SOPs", "NOPs", "energy (nJ)", "density"]
+    rows = [
+        [
+            layer["name"],
+            layer["kind"],
+            "x".join(map(str, layer["shape"])),
+            f"{layer['params_mb']:.6f}",
+            f"{layer['stored_mb']:.6f}",
+            f"{layer['sops']:,.0f}",
+            f"{layer['nops']:,.0f}",
+            f"{layer['energy_mj'] * 1e6:,.1f}",
+            "" if layer["density"] is None else f"{layer['density']:.1%}",
+        ]
+        for layer in profile["layers"]
+    ]
+    total = ["total", "", "", f"{profile['params_mb']:.6f}", f"{profile['stored_mb']:.6f}"]
+    total += [f"{profile['sops']:,.0f}", f"{profile['nops']:,.0f}", f"{profile['energy_mj'] * 1e6:,.1f}", ""]
+    return aligned(header, [*rows, total])

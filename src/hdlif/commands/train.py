@@ -1,0 +1,155 @@
+"""`hdlif train`: from a recipe to a run folder with a trained network and its figures."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from hdlif import builders
+from hdlif.accounting import profile, saved_bytes
+from hdlif.artefact import Graph
+from hdlif.commands.files import write_json, write_text
+from hdlif.commands.peak_memory import peak_memory
+from hdlif.commands.provenance import hardware, versions
+from hdlif.config import Recipe, dump_recipe, load_recipe
+from hdlif.data import Images, ImageSets
+from hdlif.deploy import lower
+from hdlif.learning import Plan
+from hdlif.training import evaluate, fit, progress_bar
+
+PROFILED_IMAGES = 256
+"""Test images over which operations are averaged."""
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    overrides: Sequence[str] = (),
+    data_root: Path | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    devices: int = 1,
+    nodes: int = 1,
+    progress: bool | Progress = False,
+    memory_repeats: int = 3,
+) -> dict[str, Any]:
+    """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
+
+    Args:
+        recipe: a recipe, its file, or the name of one that ships.
+        overrides: "a.b=v" each.
+        data_root: the folder of the data set, where it is not bundled.
+        out: the run folder; runs/NAME by default.
+        resume: go on from OUT/last.safetensors.
+        progress: show a bar of one's own, or a task on the bar given.
+        memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
+    Returns:
+        the content of OUT/summary.json.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, overrides)
+    builders.check(recipe)
+    out = out or Path("runs") / recipe.name
+    sets = builders.build_data(recipe, data_root)
+    fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, precision=recipe.training.precision)
+    fabric.launch()
+    torch.manual_seed(recipe.seed)
+    model = builders.build_model(recipe)
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
+    bar = progress if isinstance(progress, Progress) else progress_bar(enabled=progress)
+    with nullcontext() if bar is progress else bar:
+        fitted = fit(
+            model=model,
+            rule=builders.build_rule(recipe),
+            sets=sets,
+            out=out,
+            config=recipe.training,
+            batch_size=recipe.data.batch_size,
+            time_steps=recipe.time_steps,
+            seed=recipe.seed,
+            fabric=fabric,
+            record=recipe.model_dump(mode="json"),
+            resume=resume,
+            progress=bar,
+        )
+    summary = {
+        "recipe": recipe.model_dump(mode="json"),
+        "name": recipe.name,
+        "best_epoch": fitted.best_epoch,
+        "validation_accuracy": fitted.best_accuracy,
+        "train_seconds": fitted.train_seconds,
+        **measure(model.cpu(), recipe, sets),
+        "peak_bytes": peak_memory(recipe, repeats=memory_repeats) if memory_repeats else None,
+        "seed": recipe.seed,
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]:
+    """Test accuracy, operations, sizes and learned neuron parameters of a trained network."""
+    test = evaluate(
+        model,
+        (sets.test.batch(part) for part in torch.split(torch.arange(len(sets.test)), recipe.data.batch_size)),
+        time_steps=recipe.time_steps,
+        criterion=nn.functional.cross_entropy,
+    )
+    kind = builders.DATA[recipe.data.kind]
+    graph = lower(model, input=kind.input, labels=kind.labels, time_steps=recipe.time_steps)
+    images = first_images(sets.test, PROFILED_IMAGES)
+    paper, honest = (profile(graph, images, counting=counting) for counting in ("paper", "honest"))
+    return {
+        "accuracy": test.accuracy,
+        "accuracy_per_step": list(test.accuracy_per_step),
+        "params_mb": paper.params_mb,
+        "stored_mb": paper.stored_mb,
+        "fp32_mb": 4e-6 * sum(p.numel() for name, p in model.named_parameters() if not name.endswith("logit")),
+        "sops": paper.sops,
+        "nops": paper.nops,
+        "energy_mj": paper.energy_mj,
+        "energy_mj_honest": honest.energy_mj,
+        "saved_bytes": bytes_saved_by_an_update(model, recipe, sets),
+        "layers": paper.as_dict()["layers"],
+        "neurons": neuron_rows(graph),
+    }
+
+
+def first_images(images: Images, count: int) -> list[Tensor]:
+    """The first images as batches [1, B, C, H, W] of at most 64."""
+    return [images.batch(part)[0][None] for part in torch.split(torch.arange(min(count, len(images))), 64)]
+
+
+def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: ImageSets) -> int:
+    """Bytes saved for backward at the most, by one loss of the recipe's rule on one batch."""
+    rule = builders.build_rule(recipe)
+    x, target = sets.test.batch(torch.arange(min(recipe.data.batch_size, len(sets.test))))
+    plan = rule.schedule(recipe.time_steps, torch.Generator().manual_seed(recipe.seed))
+    first = Plan(plan.time_steps, plan.steps[:1], plan.updates[:1])
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.train()
+    try:
+        return saved_bytes(lambda: next(iter(rule(model, x[None], target, first))), model=model)
+    finally:
+        model.load_state_dict(state)
+        model.eval()
+
+
+def neuron_rows(graph: Graph) -> list[dict[str, Any]]:
+    """Leak and threshold of every neuron layer at each time step; channel means where they differ by channel."""
+    rows = []
+    for node in graph.nodes:
+        if node.op not in ("hd_lif", "lif", "parallel"):
+            continue
+        values = {
+            role: [round(float(row.mean()), 6) for row in tensor] * (graph.time_steps if len(tensor) == 1 else 1)
+            for role, tensor in node.tensors.items()
+        }
+        rows.append({"name": node.name, "kind": node.op, "leak": values.get("leak"), "threshold": values["threshold"]})
+    return rows

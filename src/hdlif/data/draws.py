@@ -1,0 +1,52 @@
+"""Random numbers that are functions of named counters, so that nothing about them has to be saved.
+
+A generator's next number depends on every number drawn before it, hence on batch size, worker and resume.
+Here bits = mix(mix(mix(mix(seed) + epoch) + stream) + index): each is found by itself, in any order.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdlif.errors import DataError
+
+Bits = NDArray[np.uint64]
+
+_ORDER_STREAM = 0
+"""The data order's stream; augmentations use the streams from 1 on."""
+
+
+def random_bits(index: NDArray[np.int64], *, seed: int, epoch: int, stream: int) -> Bits:
+    """64 random bits for each entry of `index` [B], a function of (seed, epoch, stream, index) alone."""
+    key = np.array([seed], np.uint64)
+    for counter in (epoch, stream):
+        key = _mix(key) + np.uint64(counter)
+    return _mix(_mix(key) + index.astype(np.uint64))
+
+
+def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) -> list[Tensor]:
+    """One epoch over `n` samples in random order: index tensors [batch_size], a function of (seed, epoch).
+
+    The last one is shorter where `batch_size` does not divide `n`, and left out with `drop_last`.
+
+    Raises:
+        DataError: `drop_last` would leave no batch.
+    """
+    if drop_last and n < batch_size:
+        raise DataError(f"{n} images do not fill one batch of {batch_size}; lower data.batch_size to at most {n}")
+    bits = random_bits(np.zeros(1, np.int64), seed=seed, epoch=epoch, stream=_ORDER_STREAM)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(int(bits[0])))
+    return list(order[: n - n % batch_size if drop_last else n].split(batch_size))  # type: ignore[no-untyped-call]
+
+
+def _mix(bits: Bits) -> Bits:
+    """The splitmix64 step (Steele, Lea and Flood 2014): a bijection; an input bit moves half of the output.
+
+    z += 0x9E3779B97F4A7C15;  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
+    z = (z ^ z >> 27) * 0x94D049BB133111EB;  z ^ z >> 31        (all modulo 2**64)
+    """
+    bits = bits + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))

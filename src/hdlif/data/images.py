@@ -1,0 +1,230 @@
+"""Data sets of static images: no time axis (the training loop adds it), pixels kept as bytes in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.datasets import FashionMNIST
+from torchvision.transforms.v2 import functional as F
+
+from hdlif.data.augment import AUGMENTATIONS
+from hdlif.data.draws import random_bits
+from hdlif.errors import DataError, ShapeError, did_you_mean
+
+DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
+FASHION_MNIST_MEAN, FASHION_MNIST_STD = (0.2860,), (0.3530,)
+DIGITS_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+FASHION_MNIST_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+_SPLIT_SEED = 0
+"""Splits do not depend on the run's seed: all runs are measured on the same images."""
+_DIGITS_TEST = 360
+
+
+class Images(Dataset[tuple[Tensor, int]]):
+    """Labelled images, normalised as they are read: x = (augmented pixels / 255 - mean) / std.
+
+    The augmentation of a sample is a function of (seed, epoch, index), whatever the batch or the worker.
+    A worker process sees the epoch that was set when it started, so set it before the loader is iterated.
+
+    Args:
+        pixels: uint8 [N, C, H, W].
+        labels: int64 [N].
+        mean: of pixels / 255, one per channel.
+        std: likewise.
+        augment: names out of flip, shift, applied in this order.
+        seed: of the augmentation.
+    Raises:
+        ShapeError: tensors of another type or shape.
+        DataError: an unknown augmentation.
+    """
+
+    def __init__(
+        self,
+        pixels: Tensor,
+        labels: Tensor,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augment: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if pixels.dtype != torch.uint8 or pixels.ndim != 4:
+            seen = f"{pixels.dtype} {list(pixels.shape)}"
+            raise ShapeError(f"pixels are {seen}; give torch.uint8 [N, C, H, W]")
+        if labels.dtype != torch.int64 or labels.shape != pixels.shape[:1]:
+            seen = f"{labels.dtype} {list(labels.shape)}"
+            raise ShapeError(f"labels are {seen}; give torch.int64 [{len(pixels)}], one per image")
+        if not len(mean) == len(std) == pixels.shape[1]:
+            raise ShapeError(f"{len(mean)} means and {len(std)} stds; give one per channel, {pixels.shape[1]}")
+        for name in augment or ():
+            if name not in AUGMENTATIONS:
+                raise DataError(f'augment: "{name}" is unknown; {did_you_mean(name, AUGMENTATIONS)}')
+        self.pixels = pixels
+        self.labels = labels
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        self.augment = tuple(augment or ())
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose augmentation is drawn."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """x float32 [C, H, W] and the label."""
+        x, y = self.batch(torch.tensor([index]))
+        return x[0], int(y[0])
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """x float32 [B, C, H, W] and y int64 [B]: the samples of `indices` [B], stacked."""
+        n = len(self)
+        # A negative index would pick a sample, but draw another augmentation for it.
+        if outside := indices[(indices < 0) | (indices >= n)].tolist():
+            raise IndexError(f"index {outside[0]} is outside 0..{n - 1}")
+        pixels = self.pixels[indices]
+        for stream, name in enumerate(self.augment, start=1):
+            bits = random_bits(indices.numpy(), seed=self.seed, epoch=self.epoch, stream=stream)
+            pixels = AUGMENTATIONS[name](pixels, bits)
+        x: Tensor = F.normalize(pixels.float().div_(255), list(self.mean), list(self.std), inplace=True)
+        return x, self.labels[indices]
+
+
+@dataclass(frozen=True)
+class ImageSets:
+    """Three disjoint sets of images [C, H, W] = `shape`, normalised alike; only `train` is augmented."""
+
+    train: Images
+    validation: Images
+    test: Images
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def digits(root: Path | None = None, *, validation: int, augment: Sequence[str], seed: int) -> ImageSets:
+    """The 1,797 handwritten digits, 8x8, that scikit-learn bundles; `root` is not needed.
+
+    360 test images and `validation` ones, each stratified by class and the same for every seed.
+    """
+    bunch = load_digits()
+    # 0..16 grey levels to bytes.
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+    labels = bunch.target
+    remaining = len(labels) - _DIGITS_TEST
+    # A stratified split needs an image of every class on either side.
+    _check_validation("digits", validation, least=10, most=remaining - 10)
+    rest, test = train_test_split(
+        np.arange(len(labels)), test_size=_DIGITS_TEST, stratify=labels, random_state=_SPLIT_SEED
+    )
+    train, held_out = train_test_split(rest, test_size=validation, stratify=labels[rest], random_state=_SPLIT_SEED)
+    return image_sets(
+        *((torch.from_numpy(pixels[part]), torch.from_numpy(labels[part])) for part in (train, held_out, test)),
+        classes=DIGITS_CLASSES,
+        mean=DIGITS_MEAN,
+        std=DIGITS_STD,
+        augment=augment,
+        seed=seed,
+    )
+
+
+def fashion_mnist(root: Path | None = None, *, validation: int, augment: Sequence[str], seed: int) -> ImageSets:
+    """Fashion-MNIST, 28x28, read from ROOT/FashionMNIST/raw; nothing is downloaded.
+
+    The validation images are the last ones of a fixed permutation of the training set.
+
+    Raises:
+        DataError: `root` is missing or damaged.
+    """
+    pixels, labels = _read_fashion_mnist(root, train=True)
+    _check_validation("fashion_mnist", validation, least=1, most=len(labels) - 1)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_SPLIT_SEED))
+    train, held_out = order[:-validation], order[-validation:]
+    return image_sets(
+        (pixels[train], labels[train]),
+        (pixels[held_out], labels[held_out]),
+        _read_fashion_mnist(root, train=False),
+        classes=FASHION_MNIST_CLASSES,
+        mean=FASHION_MNIST_MEAN,
+        std=FASHION_MNIST_STD,
+        augment=augment,
+        seed=seed,
+    )
+
+
+def image_sets(
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    *,
+    classes: tuple[str, ...],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    augment: Sequence[str],
+    seed: int,
+) -> ImageSets:
+    """The sets of three (pixels, labels) pairs; only the training images are augmented."""
+    channels, height, width = train[0].shape[1:]
+    return ImageSets(
+        Images(*train, mean=mean, std=std, augment=augment, seed=seed),
+        Images(*validation, mean=mean, std=std),
+        Images(*test, mean=mean, std=std),
+        classes=classes,
+        shape=(channels, height, width),
+        mean=mean,
+        std=std,
+    )
+
+
+def _check_validation(name: str, validation: int, *, least: int, most: int) -> None:
+    if not least <= validation <= most:
+        raise DataError(f"{name}: {validation} validation images are refused; set data.validation to {least}..{most}")
+
+
+def _read_fashion_mnist(root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
+    """Pixels uint8 [N, 1, 28, 28] and labels int64 [N]."""
+    if root is None:
+        raise DataError(f"fashion_mnist: no folder is given; {_fashion_mnist_mend('DIR')}")
+    try:
+        raw = FashionMNIST(root, train=train, download=False)
+    # torchvision reports an absent file as RuntimeError and a damaged one as any of the others.
+    except (RuntimeError, OSError, ValueError, AssertionError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "a file is damaged"
+        raise DataError(f"{root}: {reason.rstrip('.')}; {_fashion_mnist_mend(root)}") from error
+    pixels, labels = raw.data, raw.targets
+    if pixels.dtype != torch.uint8 or pixels.shape[1:] != (28, 28) or labels.shape != pixels.shape[:1]:
+        seen = f"{pixels.dtype} images {list(pixels.shape)} and {list(labels.shape)} labels"
+        raise DataError(f"{root}: {seen} are not Fashion-MNIST; {_fashion_mnist_mend(root)}")
+    if not 0 <= int(labels.min()) <= int(labels.max()) < len(FASHION_MNIST_CLASSES):
+        raise DataError(f"{root}: a label is outside 0..9; {_fashion_mnist_mend(root)}")
+    return pixels[:, None], labels
+
+
+def _fashion_mnist_mend(root: Path | str) -> str:
+    return (
+        f"accepted is {root}/FashionMNIST/raw/ with train-images-idx3-ubyte, train-labels-idx1-ubyte, "
+        "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte; give it with --data-root, or fetch it: "
+        f"python -c \"from torchvision.datasets import FashionMNIST; FashionMNIST('{root}', download=True)\""
+    )

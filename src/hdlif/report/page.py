@@ -1,0 +1,308 @@
+"""The page: figures and tables of a run, set by the template beside this file."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from hdlif.report import charts
+from hdlif.report.charts import Series, Text
+from hdlif.report.comparison import DASH, aligned, findings, table
+from hdlif.report.runs import Artefact, Metric, Network
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+# More points than this on one line are noise to the eye, and bytes in the page.
+_POINTS = 200
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One chart, or small multiples of one kind, with its caption and the numbers behind it."""
+
+    caption: str
+    charts: list[Markup]
+    headings: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A row of the provenance table: one value where all networks share it, else one per network."""
+
+    heading: str
+    values: list[str]
+
+
+def render(
+    networks: Sequence[Network],
+    histories: Mapping[str, Sequence[Metric]],
+    artefact: Artefact | None = None,
+    *,
+    title: str | None = None,
+    recipes: Mapping[str, str] | None = None,
+    commands: Sequence[str] = (),
+) -> str:
+    """The whole page as HTML: no scripts and no links out, the same bytes for the same numbers.
+
+    Args:
+        networks: summaries of trainings, with names that differ; at least one.
+        histories: the lines of `metrics.jsonl` by network name; a network may lack them.
+        artefact: the deployed file, if one was made.
+        title: the heading; by default it says which networks are compared.
+        recipes: the resolved recipes (YAML) by network name.
+        commands: how to make the runs and this page again, a shell command each.
+    """
+    names = [network["name"] for network in networks]
+    sections = {
+        "Learning curves": _learning(names, histories),
+        "Accuracy over time": [_accuracy_per_step(networks)],
+        "Activity by layer": [_firing_rate(networks), _sops(networks)],
+        "Leak and threshold by time step": [
+            _per_step(networks, "leak", "Leak λ of each neuron layer by time step; a parallel neuron has none."),
+            _per_step(networks, "threshold", "Threshold θ of each neuron layer by time step."),
+        ],
+    }
+    return _TEMPLATES.get_template("page.html.j2").render(
+        title=title or (names[0] if len(names) == 1 else f"{len(names)} networks compared"),
+        findings=findings(networks),
+        table=table(networks),
+        swatch=_swatch,
+        sections={heading: drawn for heading, figures in sections.items() if (drawn := _drawn(figures))},
+        artefact=_artefact(artefact) if artefact else None,
+        names=names,
+        provenance=_provenance(networks),
+        recipes=recipes or {},
+        commands=commands,
+    )
+
+
+def _drawn(figures: Sequence[Figure]) -> list[Figure]:
+    return [figure for figure in figures if figure.charts]
+
+
+def _swatch(place: str, style: int, name: str) -> Markup:
+    return Markup(charts.swatch(Text(f"{place}-{style}", name, f"the line and the marker of {name}"), style))
+
+
+def _learning(names: Sequence[str], histories: Mapping[str, Sequence[Metric]]) -> list[Figure]:
+    accuracy, loss = [], []
+    for style, name in enumerate(names):
+        events = histories.get(name, ())
+        steps, fractions = _readings(events, "validation", "accuracy")
+        accuracy.append(Series(style, steps, [100 * fraction for fraction in fractions]))
+        loss.append(Series(style, *_readings(events, "train", "loss")))
+    block = math.ceil(max(len(one.y) for one in loss) / _POINTS)
+    thinned = [Series(one.style, _means(one.x, block), _means(one.y, block)) for one in loss]
+    smoothed = f" Each point is the mean of {block} readings in a row." if block > 1 else ""
+    return [
+        _lines(
+            "validation-accuracy",
+            "Validation accuracy (%) by optimiser update, once per epoch.",
+            names,
+            accuracy,
+            x_label="update",
+            y_label="validation accuracy, %",
+            markers=max(len(one.y) for one in accuracy) <= 30,
+        ),
+        _lines(
+            "training-loss",
+            f"Training loss by optimiser update.{smoothed}",
+            names,
+            thinned,
+            x_label="update",
+            y_label="training loss",
+        ),
+    ]
+
+
+def _readings(
+    events: Sequence[Metric], event: Literal["train", "validation"], quantity: Literal["loss", "accuracy"]
+) -> tuple[list[int], list[float]]:
+    """The updates at which a quantity was measured, and its values."""
+    found = [
+        (line["step"], value) for line in events if line["event"] == event and (value := line[quantity]) is not None
+    ]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def _means(values: Sequence[float], block: int) -> list[float]:
+    blocks = [values[i : i + block] for i in range(0, len(values), max(block, 1))]
+    return [sum(some) / len(some) for some in blocks]
+
+
+def _lines(ident: str, caption: str, names: Sequence[str], series: Sequence[Series], **options: Any) -> Figure:
+    drawn = [one for one in series if one.y]
+    if not drawn:
+        return Figure(caption, [])
+    text = Text(ident, caption, _spans(names, drawn))
+    return Figure(caption, [Markup(charts.lines(text, drawn, **options))])
+
+
+def _spans(names: Sequence[str], series: Sequence[Series]) -> str:
+    """What a line chart shows, in words."""
+    return "; ".join(f"{names[one.style]} from {one.y[0]:.4g} to {one.y[-1]:.4g}" for one in series) + "."
+
+
+def _accuracy_per_step(networks: Sequence[Network]) -> Figure:
+    caption = "Test accuracy (%) after each time step, by the mean of the outputs so far."
+    names = [network["name"] for network in networks]
+    percent = [[100 * value for value in network["accuracy_per_step"]] for network in networks]
+    series = [Series(i, _steps(values), values) for i, values in enumerate(percent)]
+    figure = _lines(
+        "accuracy-per-step", caption, names, series, x_label="time step", y_label="accuracy, %", markers=True
+    )
+    steps = max(len(values) for values in percent)
+    rows = [
+        [name, *aligned([*values, *[None] * (steps - len(values))], decimals=2)]
+        for name, values in zip(names, percent, strict=True)
+    ]
+    return replace(figure, headings=["network", *(f"t = {t}" for t in range(1, steps + 1))], rows=rows)
+
+
+def _steps(values: Sequence[float]) -> range:
+    """Time steps count from 1 on the page, as they do in the equations."""
+    return range(1, len(values) + 1)
+
+
+def _firing_rate(networks: Sequence[Network]) -> Figure:
+    caption = "Firing rate: the share of a neuron layer’s outputs that are not zero, over all time steps."
+    # A synapse has a density too, that of its inputs; neurons are the layers with operations of their own.
+    values = [
+        {layer["name"]: layer.get("density") for layer in network.get("layers", []) if layer.get("nops")}
+        for network in networks
+    ]
+    return _dots("firing-rate", caption, networks, values, x_label="share of outputs not zero")
+
+
+def _sops(networks: Sequence[Network]) -> Figure:
+    caption = "Synaptic operations (SOPs) of each layer per image, over all time steps."
+    values = [{layer["name"]: layer.get("sops") or None for layer in n.get("layers", [])} for n in networks]
+    largest = max((value for layers in values for value in layers.values() if value), default=0.0)
+    factor, unit = (1e-6, "millions") if largest >= 1e6 else (1e-3, "thousands")
+    scaled = [{name: value and value * factor for name, value in layers.items()} for layers in values]
+    return _dots("sops", caption, networks, scaled, x_label=f"SOPs per image, {unit}")
+
+
+def _dots(
+    ident: str,
+    caption: str,
+    networks: Sequence[Network],
+    values: Sequence[Mapping[str, float | None]],
+    *,
+    x_label: str,
+) -> Figure:
+    """A row for every layer that has a number in any network; `values` by layer name, one mapping per network."""
+    rows = _union([name for name, value in layers.items() if value is not None] for layers in values)
+    if not rows:
+        return Figure(caption, [])
+    names = [network["name"] for network in networks]
+    series, spans = [], []
+    for style, layers in enumerate(values):
+        known = [(value, rows.index(name)) for name, value in layers.items() if value is not None]
+        if known:
+            series.append(Series(style, [value for value, _ in known], [row for _, row in known]))
+            spans.append(f"{names[style]} between {min(known)[0]:.3g} and {max(known)[0]:.3g}")
+    chart = charts.dots(Text(ident, caption, "; ".join(spans) + "."), rows, series, x_label=x_label)
+    columns = [aligned([layers.get(row) for row in rows]) for layers in values]
+    cells = [[row, *(column[i] for column in columns)] for i, row in enumerate(rows)]
+    return Figure(caption, [Markup(chart)], [f"layer ({x_label})", *names], cells)
+
+
+def _per_step(networks: Sequence[Network], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
+    """Small multiples, one per neuron layer, on a common scale, so that layers compare at a glance."""
+    names = [network["name"] for network in networks]
+    values = [
+        {neuron["name"]: numbers for neuron in network.get("neurons", []) if (numbers := neuron.get(quantity))}
+        for network in networks
+    ]
+    layers = _union(values)
+    top = max((number for by_layer in values for numbers in by_layer.values() for number in numbers), default=0.0)
+    drawn, rows = [], []
+    for place, layer in enumerate(layers):
+        series = [
+            Series(i, _steps(by_layer[layer]), by_layer[layer])
+            for i, by_layer in enumerate(values)
+            if layer in by_layer
+        ]
+        drawn.append(
+            charts.lines(
+                Text(f"{quantity}-{place}", f"{quantity} of {layer}", _spans(names, series)),
+                series,
+                x_label="time step",
+                y_label=layer,
+                y_limits=(0.0, max(1.0, 1.05 * top)),
+                markers=True,
+                size=(1.9, 1.35),
+            )
+        )
+        rows += [[layer, names[one.style], ", ".join(f"{value:.3f}" for value in one.y)] for one in series]
+    return Figure(
+        caption, [Markup(chart) for chart in drawn], ["layer", "network", f"{quantity}, t = 1, 2, …"], rows, small=True
+    )
+
+
+def _union(names: Iterable[Iterable[str]]) -> list[str]:
+    """Every name once, in the order met."""
+    return list(dict.fromkeys(name for some in names for name in some))
+
+
+def _artefact(artefact: Artefact) -> list[tuple[str, str]]:
+    difference, latency = artefact.get("max_logit_difference"), artefact.get("latency_ms")
+    return [
+        ("File", artefact["path"]),
+        ("Size", f"{artefact['bytes']:,} bytes"),
+        ("Accuracy on the test images", _percent(artefact.get("accuracy"))),
+        ("Class agreement with the trained network", _percent(artefact.get("argmax_agreement"))),
+        ("Largest difference of a logit", DASH if difference is None else _scientific(difference)),
+        ("Latency per image", DASH if latency is None else f"{latency:.3g} ms"),
+    ]
+
+
+def _percent(fraction: float | None) -> str:
+    return DASH if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def _scientific(value: float) -> str:
+    """Two digits and a power of ten, as in print.
+
+    >>> _scientific(3.1e-05)
+    '3.1 × 10⁻⁵'
+    """
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}" if value else "0"
+
+
+def _provenance(networks: Sequence[Network]) -> list[Origin]:
+    facts = [
+        {
+            "recipe": recipe.get("name") if isinstance(recipe := network.get("recipe"), dict) else recipe,
+            "seed": network.get("seed"),
+            "best epoch": network.get("best_epoch"),
+            **{str(key): value for key, value in network.get("versions", {}).items()},
+            **{str(key): value for key, value in network.get("hardware", {}).items()},
+        }
+        for network in networks
+    ]
+    rows = [(key, [_plain(fact.get(key)) for fact in facts]) for key in _union(facts)]
+    return [Origin(key, values[:1] if len(set(values)) == 1 else values) for key, values in rows]
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return DASH
+    if isinstance(value, list):
+        return ", ".join(_plain(item) for item in value) or DASH
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)

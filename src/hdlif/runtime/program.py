@@ -1,0 +1,95 @@
+"""A graph in the flat form that the compiled runtime reads; `native/program.h` states the form.
+
+Nothing is checked here: the native side checks every field itself.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.artefact import INPUT, Graph, Node, pack
+
+FORM_VERSION = 1
+OP_CODES = {
+    "conv2d": 0,
+    "linear": 1,
+    "affine": 2,
+    "hd_lif": 3,
+    "parallel": 4,
+    "lif": 5,
+    "quantise": 6,
+    "add": 7,
+    "sum_pool": 8,
+    "max_pool": 9,
+    "global_sum_pool": 10,
+    "flatten": 11,
+}
+ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2}
+TENSORS = {
+    "affine": ("scale", "shift"),
+    "hd_lif": ("leak", "threshold"),
+    "lif": ("leak", "threshold"),
+    "parallel": ("threshold",),
+}
+
+
+@dataclass
+class Program:
+    """The words, and the scalars and buffers that they point into."""
+
+    words: list[int] = field(default_factory=list)
+    scalars: list[float] = field(default_factory=list)
+    buffers: list[NDArray[np.uint8]] = field(default_factory=list)
+
+
+def flatten_graph(graph: Graph) -> Program:
+    """The flat form of a graph that `infer_values` accepts."""
+    index = {INPUT: 0} | {node.name: i + 1 for i, node in enumerate(graph.nodes)}
+    program = Program()
+    program.words += [FORM_VERSION, graph.time_steps, *graph.input.shape, len(graph.nodes), index[graph.output]]
+    for node in graph.nodes:
+        inputs = [index[name] for name in node.inputs]
+        _append_node(program, node, [*inputs, -1][:2])
+    return program
+
+
+def _append_node(program: Program, node: Node, inputs: list[int]) -> None:
+    attributes = node.attributes
+    out_channels, encoding, choice, scalar = 0, 0, 0, -1
+    kernel, stride, padding = (0, 0), (0, 0), (0, 0)
+    tensors = []
+    if node.op in ("conv2d", "linear"):
+        weight = node.tensors["weight"]
+        out_channels, encoding = len(weight), ENCODING_CODES[attributes["encoding"]]
+        packed = pack(weight, attributes["encoding"]) if encoding else _bytes(weight)
+        tensors.append((packed, 0, 0))
+        kernel = tuple(weight.shape[2:]) or kernel
+    for key in TENSORS.get(node.op, ()):
+        tensors.append((_bytes(node.tensors[key]), *node.tensors[key].shape))
+    kernel = attributes.get("kernel", kernel)
+    stride, padding = attributes.get("stride", stride), attributes.get("padding", padding)
+    if node.op == "lif":
+        choice = int(attributes["reset"] == "hard")
+        scalar = _append_scalars(program, attributes["reset_potential"])
+    if node.op == "quantise":
+        choice = int(attributes["bits"])
+        scalar = _append_scalars(program, attributes["inverse_step"], attributes["offset"])
+    program.words += [OP_CODES[node.op], *inputs, out_channels, *kernel, *stride, *padding, encoding]
+    for slot in range(2):
+        if slot < len(tensors):
+            buffer, rows, columns = tensors[slot]
+            program.words += [len(program.buffers), rows, columns]
+            program.buffers.append(buffer)
+        else:
+            program.words += [-1, 0, 0]
+    program.words += [choice, scalar]
+
+
+def _append_scalars(program: Program, *scalars: float) -> int:
+    program.scalars += scalars
+    return len(program.scalars) - len(scalars)
+
+
+def _bytes(tensor: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)

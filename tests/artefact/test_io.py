@@ -1,0 +1,232 @@
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployed_graphs import residual_network, tiny_network
+from hdlif.artefact import Graph, dumps, load, loads, save, tensor_bytes
+from hdlif.errors import ArtefactError
+
+GOLDEN = Path(__file__).parent / "tiny.hdlif.safetensors"
+
+
+def assert_equal(a: Graph, b: Graph) -> None:
+    assert (a.output, a.time_steps, a.input, a.labels) == (b.output, b.time_steps, b.input, b.labels)
+    assert len(a.nodes) == len(b.nodes)
+    for x, y in zip(a.nodes, b.nodes, strict=True):
+        assert (x.op, x.name, x.inputs, dict(x.attributes)) == (y.op, y.name, y.inputs, dict(y.attributes))
+        assert x.tensors.keys() == y.tensors.keys()
+        for role in x.tensors:
+            np.testing.assert_array_equal(x.tensors[role], y.tensors[role], strict=True)
+
+
+@pytest.mark.parametrize("encoding", ["float32", "ternary", "binary"])
+def test_round_trip(tmp_path: Path, encoding: str) -> None:
+    graph = residual_network(encoding=encoding)
+    save(graph, tmp_path / "net.hdlif.safetensors")
+    assert_equal(load(tmp_path / "net.hdlif.safetensors"), graph)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.hdlif.safetensors"]
+
+
+def test_the_same_graph_gives_the_same_bytes() -> None:
+    assert dumps(residual_network()) == dumps(residual_network())
+    assert dumps(loads(dumps(residual_network()), "x")) == dumps(residual_network())
+
+
+def test_golden_bytes() -> None:
+    assert dumps(tiny_network()) == GOLDEN.read_bytes()
+    assert_equal(load(GOLDEN), tiny_network())
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "net.hdlif.safetensors"
+    save(tiny_network(), path)
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save(residual_network(), path)
+    assert path.read_bytes() == GOLDEN.read_bytes()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_tensor_bytes_are_the_files() -> None:
+    for graph in (tiny_network(), residual_network(), residual_network(encoding="binary")):
+        content = dumps(graph)
+        stored = len(content) - 8 - int.from_bytes(content[:8], "little")
+        assert sum(tensor_bytes(node) for node in graph.nodes) == stored
+    # 7 ternary weights in 2 bytes; 1 leak and 2 thresholds in 12
+    assert [tensor_bytes(node) for node in tiny_network().nodes] == [2, 12, 0]
+
+
+def test_a_breach_of_the_format_is_never_written() -> None:
+    graph = tiny_network()
+    graph.nodes[0].tensors["weight"][0] = 2
+    with pytest.raises(ArtefactError, match=r"conv\.weight: holds a value that is not ternary"):
+        dumps(graph)
+    with pytest.raises(ArtefactError, match="time_steps = 0"):
+        dumps(replace(tiny_network(), time_steps=0))
+
+
+def test_every_truncation_is_refused() -> None:
+    content = GOLDEN.read_bytes()
+    for length in range(len(content)):
+        with pytest.raises(ArtefactError, match=r"^cut: "):
+            loads(content[:length], "cut")
+    with pytest.raises(ArtefactError, match="the tensors end at byte"):
+        loads(content + b"\0", "longer")
+
+
+def test_every_flipped_bit_gives_a_checked_graph_or_an_artefact_error() -> None:
+    content = GOLDEN.read_bytes()
+    for position in range(len(content)):
+        for bit in range(8):
+            damaged = bytearray(content)
+            damaged[position] ^= 1 << bit
+            with contextlib.suppress(ArtefactError):
+                dumps(loads(bytes(damaged), "flipped"))
+
+
+def rewritten(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> bytes:
+    """The golden file after `change(header, graph)`."""
+    content = GOLDEN.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    graph = json.loads(header["__metadata__"]["hdlif"])
+    change(header, graph)
+    if "hdlif" in header.get("__metadata__", {}):
+        header["__metadata__"]["hdlif"] = json.dumps(graph)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
+
+
+def test_rewriting_alone_changes_nothing() -> None:
+    assert_equal(loads(rewritten(lambda header, graph: None), "x"), tiny_network())
+
+
+def put(path: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    """A change that sets `path`, dotted, in the header (first word "header") or in the graph."""
+
+    def change(header: dict[str, Any], graph: dict[str, Any]) -> None:
+        first, *keys, last = path.split("/")
+        target: Any = header if first == "header" else graph
+        for key in keys:
+            target = target[int(key)] if isinstance(target, list) else target[key]
+        target[int(last) if isinstance(target, list) else last] = value
+
+    return change
+
+
+LIES = {
+    "version": (put("graph/format", 2), "format = 2"),
+    "version type": (put("graph/format", [1]), r"format = \[1\]"),
+    "unknown key": (put("graph/extra", 1), "hdlif has the keys"),
+    "metadata key": (put("header/__metadata__/more", "x"), "metadata keys"),
+    "no metadata": (lambda header, graph: header.pop("__metadata__"), "__metadata__ = None"),
+    "dtype": (put("header/neuron.leak/dtype", "U8"), "data_offsets"),
+    "unknown dtype": (put("header/neuron.leak/dtype", "F16"), "dtype = 'F16'"),
+    "shape in header": (put("header/conv.weight/shape", [3]), "data_offsets"),
+    "shape as bool": (put("header/conv.weight/shape", [True]), "must be an integer"),
+    "negative shape": (put("header/conv.weight/shape", [-2]), "must be an integer"),
+    "vast shape": (put("header/conv.weight/shape", [2**62, 2**62]), "data_offsets"),
+    "deep shape": (put("header/conv.weight/shape", [1] * 100_000), "no tensor has more than 4"),
+    "offsets overlap": (put("header/conv.weight/data_offsets", [0, 2]), "data_offsets begin at"),
+    "offsets beyond": (put("header/conv.weight/data_offsets", [2**40, 2**40 + 2]), "data_offsets begin at"),
+    "offsets backwards": (put("header/conv.weight/data_offsets", [14, 12]), "data_offsets"),
+    "missing tensor": (lambda header, graph: header.pop("conv.weight"), "is not in the file|tensors end"),
+    "tensor of nobody": (put("header/x", {"dtype": "U8", "shape": [0], "data_offsets": [14, 14]}), "no node"),
+    "weight shape": (put("graph/nodes/0/tensors/weight/shape", [11, 1, 1, 1]), "stored as U8"),
+    "weight shape that packs alike": (put("graph/nodes/0/tensors/weight/shape", [8, 1, 1, 1]), "labels"),
+    "weight as float": (put("graph/nodes/0/attributes/encoding", "float32"), "stored as"),
+    "weight as binary": (put("graph/nodes/0/attributes/encoding", "binary"), "stored as|fill"),
+    "encoding": (put("graph/nodes/0/attributes/encoding", "quaternary"), "stored as|unknown"),
+    "encoding of another type": (put("graph/nodes/0/attributes/encoding", {}), "stored as|unknown"),
+    "leak shape": (put("graph/nodes/1/tensors/leak/shape", [1]), "stored as F32"),
+    "tensor twice": (put("graph/nodes/1/tensors/threshold/tensor", "neuron.leak"), "used twice"),
+    "tensor is the metadata": (put("graph/nodes/1/tensors/leak/tensor", "__metadata__"), "not in the file"),
+    "op": (put("graph/nodes/1/op", "hd_lf"), 'did you mean "hd_lif"'),
+    "own output as input": (put("graph/nodes/0/inputs", ["conv"]), "topological order"),
+    "cycle": (put("graph/nodes/0/inputs", ["neuron"]), "topological order"),
+    "two inputs": (put("graph/nodes/1/inputs", ["conv", "conv"]), "inputs of hd_lif are 2"),
+    "same name": (put("graph/nodes/1/name", "conv"), "two values have this name"),
+    "name of the input": (put("graph/nodes/0/name", "input"), "two values have this name"),
+    "name that is no text": (put("graph/nodes/0/name", "\ud800"), "must be a string"),
+    "output": (put("graph/output", "nothing"), "no node of the graph"),
+    "labels": (put("graph/labels", ["a"]), "1 labels need"),
+    "steps": (put("graph/time_steps", 3), r"neuron\.threshold: float32 \[2, 1\]"),
+    "no step": (put("graph/time_steps", 0), "time_steps = 0"),
+    "steps of another type": (put("graph/time_steps", 2.0), "time_steps = 2.0"),
+    "stride": (put("graph/nodes/0/attributes/stride", [0, 1]), "stride"),
+    "padding": (put("graph/nodes/0/attributes/padding", [1, 1]), "padding"),
+    "input shape": (put("graph/input/shape", [1, 2]), r"input\.shape"),
+    "channels": (put("graph/input/shape", [2, 2, 2]), r"input\.mean"),
+    "std": (put("graph/input/std", [0.0]), r"input\.std"),
+    "mean": (put("graph/input/mean", [float("nan")]), "NaN"),
+    "vast mean": (put("graph/input/mean", [10**400]), r"input\.mean"),
+    "kind": (put("graph/input/kind", "sound"), r"input\.kind"),
+    "resize": (put("graph/input/resize", "bilinar"), 'did you mean "bilinear"'),
+    "nodes": (put("graph/nodes", {}), "nodes = {}"),
+    "node": (put("graph/nodes/0", None), r"nodes\[0\] = None"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_lies_are_refused_by_field(name: str) -> None:
+    change, message = LIES[name]
+    with pytest.raises(ArtefactError, match=message):
+        loads(rewritten(change), "lie")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"", b"[]", b"{", b"\xff", b'{"a":1,"a":2}', b"[" * 100_000, b"9" * 5000, b'{"__metadata__":{"hdlif":1}}'],
+)
+def test_headers_that_are_none(header: bytes) -> None:
+    with pytest.raises(ArtefactError, match=r"^none: h"):
+        loads(len(header).to_bytes(8, "little") + header, "none")
+
+
+def test_a_header_that_begins_with_spaces_is_refused() -> None:
+    content = GOLDEN.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    with pytest.raises(ArtefactError, match="header begins with b' '"):
+        loads((length + 8).to_bytes(8, "little") + b" " * 8 + content[8:], "spaced")
+
+
+def test_what_only_the_library_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(content: bytes) -> None:
+        raise safetensors.SafetensorError("HeaderTooLarge")
+
+    monkeypatch.setattr(safetensors.numpy, "load", refuse)
+    with pytest.raises(ArtefactError, match=r"is no safetensors file \(HeaderTooLarge\)"):
+        load(GOLDEN)
+
+
+def test_tensors_that_are_not_finite_are_refused() -> None:
+    content = bytearray(GOLDEN.read_bytes())
+    content[-14:-10] = np.float32(np.inf).tobytes()
+    with pytest.raises(ArtefactError, match="not finite"):
+        loads(bytes(content), "infinite")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused(content: bytes) -> None:
+    with pytest.raises(ArtefactError):
+        loads(content, "noise")
+
+
+def test_a_path_that_cannot_be_read(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent", tmp_path):
+        with pytest.raises(ArtefactError, match="cannot be read"):
+            load(path)

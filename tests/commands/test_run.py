@@ -1,0 +1,90 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hdlif
+from deployed_graphs import random_input, residual_network
+from hdlif.artefact import save
+from hdlif.commands.run import run
+from hdlif.errors import InputError
+from hdlif.runtime import Session
+
+
+@pytest.fixture
+def artefact(tmp_path: Path) -> Path:
+    save(residual_network(), tmp_path / "net.hdlif.safetensors")
+    return tmp_path / "net.hdlif.safetensors"
+
+
+def test_images_and_arrays_give_classes(artefact: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.save(tmp_path / "b.npy", pixels.transpose(2, 0, 1))
+    normalised = ((pixels / np.float32(255) - np.float32(0.5)) / np.float32(0.25)).transpose(2, 0, 1)
+    np.save(tmp_path / "c.npy", normalised)
+    np.save(tmp_path / "d.npy", normalised[None].repeat(4, axis=0))
+    inputs = [tmp_path / name for name in ("a.png", "b.npy", "c.npy", "d.npy")]
+    results = run(artefact, inputs, threads=1)["inputs"]
+    logits = Session(artefact).run(normalised[None, None]).mean(axis=0)[0]
+    powers = np.exp(logits - logits.max())
+    for path, result in zip(inputs, results, strict=True):
+        assert result["input"] == str(path)
+        assert result["class"] == logits.argmax()
+        assert result["label"] == f"class {logits.argmax()}"
+        np.testing.assert_allclose(result["logits"], logits, rtol=1e-6)
+        np.testing.assert_allclose(result["probability"], powers.max() / powers.sum(), rtol=1e-5)
+
+
+def test_a_sequence_has_its_own_steps(artefact: Path, tmp_path: Path) -> None:
+    x = random_input(residual_network(), 6, 1)
+    np.save(tmp_path / "six.npy", x[:, 0])
+    result = run(artefact, [tmp_path / "six.npy"])["inputs"][0]
+    np.testing.assert_allclose(result["logits"], Session(artefact).run(x).mean(axis=0)[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((3, 9, 8), np.float32),
+        np.zeros((3, 9, 7)),
+        np.zeros((1, 1, 3, 9, 7), np.float32),
+        np.zeros((0, 3, 9, 7), np.float32),
+        np.full((3, 9, 7), np.nan, np.float32),
+        np.array(1.0, np.float32),
+    ],
+)
+def test_refuses_arrays(artefact: Path, tmp_path: Path, array: np.ndarray) -> None:
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(InputError, match=r"x.npy: .*the network takes \[3, 9, 7\] or \[T, 3, 9, 7\]"):
+        run(artefact, [tmp_path / "x.npy"])
+
+
+def test_refuses_what_is_no_array(artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_bytes(b"nothing")
+    for name in ("x.npy", "absent.npy"):
+        with pytest.raises(InputError, match="cannot be read as an array"):
+            run(artefact, [tmp_path / name])
+
+
+def test_runs_where_torch_cannot_be_imported(artefact: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((3, 9, 7), np.uint8))
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from pathlib import Path\n"
+        "from hdlif.commands.run import run\n"
+        f"print(run(Path({str(artefact)!r}), [Path({str(tmp_path / 'x.npy')!r})])['inputs'][0]['label'])\n"
+        "assert not [name for name in sys.modules if name.startswith(('torchvision', 'lightning'))]"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_environment())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("class ")
+
+
+def _environment() -> dict[str, str]:
+    """The child finds the same `hdlif` as this process."""
+    return os.environ | {"PYTHONPATH": str(Path(hdlif.__file__).parents[1])}

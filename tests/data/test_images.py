@@ -1,0 +1,340 @@
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from hdlif.data import Images, ImageSets, digits, fashion_mnist, synthetic
+from hdlif.errors import DataError, ShapeError
+
+AUGMENTS = [(), ("flip",), ("shift",), ("flip", "shift")]
+
+
+def random_images(n: int = 50, *, augment: tuple[str, ...] = (), seed: int = 0) -> Images:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (n, 3, 9, 7), generator=generator, dtype=torch.uint8)
+    return Images(pixels, torch.arange(n), mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3), augment=augment, seed=seed)
+
+
+def write_idx(path: Path, values: np.ndarray) -> None:
+    """The IDX format: two zero bytes, 8 for uint8, the number of axes, each length in big endian, the bytes."""
+    header = bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
+    path.write_bytes(header + values.astype(np.uint8).tobytes())
+
+
+@pytest.fixture
+def small_root(tmp_path: Path) -> Path:
+    """Fashion-MNIST's layout with 40 training and 20 test images, all different."""
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 40), ("t10k", 20)):
+        write_idx(raw / f"{part}-images-idx3-ubyte", rng.integers(0, 256, (n, 28, 28)))
+        write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(n) % 10)
+    return tmp_path
+
+
+def load(name: str, root: Path, *, validation: int = 15, augment: tuple[str, ...] = (), seed: int = 0) -> ImageSets:
+    source = {"digits": digits, "fashion_mnist": fashion_mnist, "synthetic": synthetic}[name]
+    return source(root, validation=validation, augment=augment, seed=seed)
+
+
+every_set = pytest.mark.parametrize("name", ["digits", "fashion_mnist", "synthetic"])
+
+
+def test_sample_is_pixels_scaled_to_one_then_normalised_per_channel() -> None:
+    pixels = torch.tensor([[[[0, 255]], [[51, 102]]]], dtype=torch.uint8)
+    x, label = Images(pixels, torch.tensor([7]), mean=(0.5, 0.2), std=(0.5, 0.1))[0]
+    assert x.dtype == torch.float32
+    assert label == 7
+    assert isinstance(label, int)
+    # float32 rounding of values up to 2.
+    torch.testing.assert_close(x, torch.tensor([[[-1.0, 1.0]], [[0.0, 2.0]]]), rtol=0, atol=1e-6)
+
+
+def test_normalisation_of_every_byte_equals_numpy_bit_for_bit() -> None:
+    # The deployed runtime normalises in NumPy's float32 arithmetic.
+    grey = np.arange(256, dtype=np.uint8)
+    images = Images(torch.from_numpy(grey).reshape(1, 1, 16, 16), torch.zeros(1).long(), mean=(0.286,), std=(0.353,))
+    expected = (grey.astype(np.float32) / np.float32(255) - np.float32(0.286)) / np.float32(0.353)
+    assert images[0][0].flatten().numpy().tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("augment", AUGMENTS)
+def test_batch_equals_stacked_samples(augment: tuple[str, ...]) -> None:
+    images = random_images(augment=augment)
+    images.set_epoch(3)
+    indices = torch.tensor([4, 49, 0, 4, 17, 23, 31])
+    x, y = images.batch(indices)
+    samples = [images[i] for i in indices.tolist()]
+    assert torch.equal(x, torch.stack([sample for sample, _ in samples]))
+    assert y.tolist() == [label for _, label in samples]
+    assert y.dtype == torch.int64
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmented_sample_does_not_depend_on_batch_or_worker(workers: int) -> None:
+    images = random_images(augment=("flip", "shift"), seed=5)
+    images.set_epoch(2)
+    expected, _ = images.batch(torch.arange(50))
+    x = torch.cat([x for x, _ in DataLoader(images, batch_size=7, num_workers=workers)])
+    assert torch.equal(x, expected)
+
+
+@pytest.mark.parametrize("augment", AUGMENTS[1:])
+def test_augmentation_changes_with_epoch_and_seed_and_comes_back(augment: tuple[str, ...]) -> None:
+    everything = torch.arange(50)
+    images = random_images(augment=augment)
+    first, _ = images.batch(everything)
+    images.set_epoch(1)
+    assert not torch.equal(images.batch(everything)[0], first)
+    images.set_epoch(0)
+    assert torch.equal(images.batch(everything)[0], first)
+    assert not torch.equal(random_images(augment=augment, seed=1).batch(everything)[0], first)
+
+
+def test_augmentation_changes_with_the_index() -> None:
+    one = torch.arange(63, dtype=torch.uint8).reshape(1, 1, 9, 7)
+    images = Images(one.repeat(50, 1, 1, 1), torch.zeros(50).long(), mean=(0.5,), std=(0.5,), augment=("shift",))
+    assert len(torch.unique(images.batch(torch.arange(50))[0], dim=0)) == 9
+
+
+def test_augmentations_of_a_sample_are_drawn_independently() -> None:
+    # Were the two flips given the same draw, each would undo the other.
+    twice, plain = random_images(augment=("flip", "flip")), random_images()
+    everything = torch.arange(50)
+    assert not torch.equal(twice.batch(everything)[0], plain.batch(everything)[0])
+
+
+def test_images_leave_their_pixels_alone() -> None:
+    images = random_images(augment=("flip", "shift"))
+    kept = images.pixels.clone()
+    images.batch(torch.arange(50))
+    assert torch.equal(images.pixels, kept)
+
+
+@pytest.mark.parametrize("index", [-1, 50])
+def test_index_outside_is_refused(index: int) -> None:
+    with pytest.raises(IndexError, match=rf"index {index} is outside 0\.\.49"):
+        random_images()[index]
+
+
+def test_images_can_be_iterated() -> None:
+    assert [label for _, label in random_images(4)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "mean", "message"),
+    [
+        (torch.zeros(2, 1, 3, 3), torch.zeros(2).long(), (0.5,), "pixels are torch.float32 [2, 1, 3, 3]; give"),
+        (torch.zeros(2, 3, 3).byte(), torch.zeros(2).long(), (0.5,), "pixels are torch.uint8 [2, 3, 3]; give"),
+        (torch.zeros(2, 1, 3, 3).byte(), torch.zeros(3).long(), (0.5,), "labels are torch.int64 [3]; give"),
+        (torch.zeros(2, 1, 3, 3).byte(), torch.zeros(2), (0.5,), "labels are torch.float32 [2]; give"),
+        (torch.zeros(2, 1, 3, 3).byte(), torch.zeros(2).long(), (0.5, 0.5), "2 means and 1 stds; give one"),
+    ],
+)
+def test_images_refuse_other_shapes(
+    pixels: torch.Tensor, labels: torch.Tensor, mean: tuple[float, ...], message: str
+) -> None:
+    with pytest.raises(ShapeError, match=re.escape(message)):
+        Images(pixels, labels, mean=mean, std=(0.5,))
+
+
+def test_unknown_augmentation_is_refused() -> None:
+    with pytest.raises(DataError, match=r'"flp" is unknown; choose one of flip, shift \(did you mean "flip"\?\)'):
+        random_images(augment=("flp",))
+
+
+@every_set
+def test_sets_are_disjoint(name: str, small_root: Path) -> None:
+    sets = load(name, small_root)
+    rows = torch.cat([part.pixels.flatten(1) for part in (sets.train, sets.validation, sets.test)])
+    assert len(torch.unique(rows, dim=0)) == len(rows)
+
+
+@every_set
+def test_sets_state_their_shape_classes_and_normalisation(name: str, small_root: Path) -> None:
+    sets = load(name, small_root)
+    for part in (sets.train, sets.validation, sets.test):
+        assert tuple(part[0][0].shape) == sets.shape
+        assert (part.mean, part.std) == (sets.mean, sets.std)
+        assert set(part.labels.tolist()) <= set(range(10))
+    assert len(set(sets.classes)) == 10
+    assert len(sets.validation) == 15
+
+
+@every_set
+def test_only_training_images_are_augmented(name: str, small_root: Path) -> None:
+    sets = load(name, small_root, augment=("shift",), seed=3)
+    assert (sets.train.augment, sets.train.seed) == (("shift",), 3)
+    assert sets.validation.augment == sets.test.augment == ()
+
+
+@every_set
+def test_split_is_the_same_for_every_seed(name: str, small_root: Path) -> None:
+    one, other = load(name, small_root, seed=0), load(name, small_root, seed=1)
+    for part in ("train", "validation", "test"):
+        assert torch.equal(getattr(one, part).pixels, getattr(other, part).pixels)
+        assert torch.equal(getattr(one, part).labels, getattr(other, part).labels)
+
+
+@every_set
+def test_test_set_does_not_depend_on_the_size_of_the_validation_set(name: str, small_root: Path) -> None:
+    one, other = load(name, small_root), load(name, small_root, validation=20)
+    assert torch.equal(one.test.pixels, other.test.pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "validation", "accepted"),
+    [
+        ("digits", 9, "10..1427"),
+        ("digits", 1428, "10..1427"),
+        ("fashion_mnist", 0, "1..39"),
+        ("fashion_mnist", 40, "1..39"),
+        ("synthetic", 0, "1 or more"),
+    ],
+)
+def test_validation_set_that_leaves_nothing_is_refused(
+    name: str, validation: int, accepted: str, small_root: Path
+) -> None:
+    message = f"{name}: {validation} validation images are refused; set data.validation to {accepted}"
+    with pytest.raises(DataError, match=re.escape(message)):
+        load(name, small_root, validation=validation)
+
+
+def test_digits_sizes_and_stratification() -> None:
+    sets = digits(validation=200, augment=(), seed=0)
+    assert (len(sets.train), len(sets.validation), len(sets.test)) == (1237, 200, 360)
+    assert sets.shape == (1, 8, 8)
+    # 1,797 images have 174 to 183 of each class.
+    assert torch.bincount(sets.test.labels).tolist() == pytest.approx([36] * 10, abs=1)
+    assert torch.bincount(sets.validation.labels).tolist() == pytest.approx([20] * 10, abs=1)
+
+
+def test_digits_pixels_span_the_bytes_and_match_the_stated_moments() -> None:
+    sets = digits(validation=200, augment=(), seed=0)
+    pixels = torch.cat([sets.train.pixels, sets.validation.pixels])
+    assert (int(pixels.min()), int(pixels.max())) == (0, 255)
+    assert len(torch.unique(pixels)) == 17
+    # Four digits are stated.
+    assert (pixels / 255).mean().item() == pytest.approx(sets.mean[0], abs=5e-5)
+    assert (pixels / 255).std().item() == pytest.approx(sets.std[0], abs=5e-5)
+
+
+def test_digits_test_images_stay_the_same() -> None:
+    pixels = digits(validation=200, augment=(), seed=0).test.pixels
+    assert (
+        hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
+        == "ac6ada28192bd51afee49bd7498331d97a9233e21e762b219700b723b191dbf1"
+    )
+
+
+def test_synthetic_is_separated_by_the_nearest_class_mean() -> None:
+    sets = synthetic(validation=50, augment=(), seed=0)
+    assert (len(sets.train), len(sets.validation), len(sets.test)) == (320, 50, 100)
+    x, y = sets.train.batch(torch.arange(320))
+    means = torch.stack([x[y == label].mean(0) for label in range(10)])
+    for part in (sets.validation, sets.test):
+        x, y = part.batch(torch.arange(len(part)))
+        assert torch.equal(torch.cdist(x.flatten(1), means.flatten(1)).argmin(1), y)
+
+
+def test_fashion_mnist_reads_the_files_that_torchvision_writes(small_root: Path) -> None:
+    sets = load("fashion_mnist", small_root)
+    assert (len(sets.train), len(sets.validation), len(sets.test)) == (25, 15, 20)
+    rng = np.random.default_rng(0)
+    train, test = rng.integers(0, 256, (40, 28, 28)), rng.integers(0, 256, (20, 28, 28))
+    assert np.array_equal(sets.test.pixels[:, 0].numpy(), test)
+    assert sets.test.labels.tolist() == list(range(10)) * 2
+    place = {image.astype(np.uint8).tobytes(): i for i, image in enumerate(train)}
+    for part in (sets.train, sets.validation):
+        for image, label in zip(part.pixels[:, 0].numpy(), part.labels.tolist(), strict=True):
+            assert place[image.tobytes()] % 10 == label
+
+
+def test_larger_fashion_mnist_validation_set_contains_the_smaller(small_root: Path) -> None:
+    small, large = (load("fashion_mnist", small_root, validation=n).validation for n in (5, 15))
+    assert torch.equal(large.pixels[-5:], small.pixels)
+
+
+def test_fashion_mnist_without_a_folder_says_what_to_give() -> None:
+    with pytest.raises(DataError, match=r"no folder is given; .*DIR/FashionMNIST/raw/.*--data-root.*download=True"):
+        fashion_mnist(validation=5, augment=(), seed=0)
+
+
+def break_nothing_there(raw: Path) -> None:
+    for path in raw.iterdir():
+        path.unlink()
+
+
+def break_truncated(raw: Path) -> None:
+    path = raw / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def break_empty(raw: Path) -> None:
+    (raw / "t10k-labels-idx1-ubyte").write_bytes(b"")
+
+
+def break_header(raw: Path) -> None:
+    (raw / "train-labels-idx1-ubyte").write_bytes(b"\0\0\xff\1\0\0\0\1\0")
+
+
+def break_type(raw: Path) -> None:
+    (raw / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x0a\1\0\0\0\1\0")
+
+
+def break_counts(raw: Path) -> None:
+    write_idx(raw / "train-labels-idx1-ubyte", np.arange(39) % 10)
+
+
+def break_size(raw: Path) -> None:
+    write_idx(raw / "train-images-idx3-ubyte", np.zeros((40, 27, 28)))
+
+
+def break_label(raw: Path) -> None:
+    write_idx(raw / "train-labels-idx1-ubyte", np.full(40, 10))
+
+
+def break_no_images(raw: Path) -> None:
+    write_idx(raw / "t10k-images-idx3-ubyte", np.zeros((0, 28, 28)))
+    write_idx(raw / "t10k-labels-idx1-ubyte", np.zeros(0))
+
+
+@pytest.mark.parametrize(
+    ("damage", "seen"),
+    [
+        (break_nothing_there, "Dataset not found"),
+        (break_truncated, ""),
+        (break_empty, ""),
+        (break_header, ""),
+        (break_type, ""),
+        (break_no_images, ""),
+        (break_counts, "torch.uint8 images [40, 28, 28] and [39] labels are not Fashion-MNIST"),
+        (break_size, "torch.uint8 images [40, 27, 28] and [40] labels are not Fashion-MNIST"),
+        (break_label, "a label is outside 0..9"),
+    ],
+)
+def test_absent_or_damaged_fashion_mnist_names_folder_layout_and_mend(damage, seen: str, small_root: Path) -> None:  # type: ignore[no-untyped-def]
+    damage(small_root / "FashionMNIST" / "raw")
+    with pytest.raises(DataError) as caught:
+        load("fashion_mnist", small_root, validation=5)
+    message = str(caught.value)
+    assert message.startswith(f"{small_root}: {seen}")
+    assert f"{small_root}/FashionMNIST/raw/" in message
+    assert f"FashionMNIST('{small_root}', download=True)" in message
+    assert "\n" not in message
+
+
+def test_real_fashion_mnist(data_root: Path) -> None:
+    sets = fashion_mnist(data_root, validation=5000, augment=("flip",), seed=0)
+    assert (len(sets.train), len(sets.validation), len(sets.test)) == (55_000, 5_000, 10_000)
+    assert torch.bincount(sets.test.labels).tolist() == [1000] * 10
+    pixels = torch.cat([sets.train.pixels, sets.validation.pixels])
+    # Four digits are stated.
+    assert (pixels / 255).mean(dtype=torch.float64).item() == pytest.approx(sets.mean[0], abs=1e-4)
+    assert (pixels / 255).double().std().item() == pytest.approx(sets.std[0], abs=1e-4)
+    assert sets.classes[int(sets.test.labels[0])] == "Ankle boot"

@@ -1,0 +1,137 @@
+"""Small deployed networks, built by hand or drawn at random, for the tests of artefact and runtime."""
+
+from typing import Any
+
+import numpy as np
+
+from hdlif.artefact import INPUT, Graph, InputRecord, Node, infer_values
+
+CLASSES = 3
+
+
+class Builder:
+    """Appends nodes with random tensors; `add` returns the name of the new value."""
+
+    def __init__(self, shape: tuple[int, int, int], time_steps: int, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.shape, self.time_steps = shape, time_steps
+        self.nodes: list[Node] = []
+
+    def add(self, op: str, *inputs: str, tensors: Any = None, **attributes: Any) -> str:
+        name = f"n{len(self.nodes)}.{op}"
+        self.nodes.append(Node(op, name, inputs, attributes, tensors or {}))
+        return name
+
+    def channels(self, value: str) -> int:
+        return self.value_shape(value)[0]
+
+    def value_shape(self, value: str) -> tuple[int, ...]:
+        # the classifier that closes the graph is not there yet: infer with a stand-in for it
+        stand_in = [Node("global_sum_pool", "pooled", (INPUT,))]
+        graph = Graph((*self.nodes, *stand_in), "pooled", self.time_steps, self.record(), ("",) * self.shape[0])
+        return infer_values(graph)[value].shape
+
+    def record(self) -> InputRecord:
+        return InputRecord(self.shape, (0.5,) * self.shape[0], (0.25,) * self.shape[0])
+
+    def weights(self, shape: tuple[int, ...], encoding: str) -> np.ndarray:
+        if encoding == "ternary":
+            return self.rng.integers(-1, 2, shape).astype(np.int8)
+        if encoding == "binary":
+            return (self.rng.integers(0, 2, shape) * 2 - 1).astype(np.int8)
+        return self.rng.normal(size=shape).astype(np.float32)
+
+    def conv(self, x: str, out: int, *, kernel=(3, 3), stride=(1, 1), padding=(1, 1), encoding="ternary") -> str:
+        weight = self.weights((out, self.channels(x), *kernel), encoding)
+        return self.add(
+            "conv2d",
+            x,
+            tensors={"weight": weight},
+            encoding=encoding,
+            role="body",
+            stride=stride,
+            padding=padding,
+        )
+
+    def linear(self, x: str, out: int, *, encoding="float32") -> str:
+        weight = self.weights((out, self.channels(x)), encoding)
+        return self.add("linear", x, tensors={"weight": weight}, encoding=encoding, role="classifier")
+
+    def rows(self, rows: int, columns: int, low: float, high: float) -> np.ndarray:
+        return self.rng.uniform(low, high, (rows, columns)).astype(np.float32)
+
+    def affine(self, x: str, *, per_step=False, scale=1.0) -> str:
+        shape = (self.time_steps if per_step else 1, self.channels(x))
+        return self.add(
+            "affine", x, tensors={"scale": self.rows(*shape, -scale, scale), "shift": self.rows(*shape, -1, 1)}
+        )
+
+    def hd_lif(self, x: str, *, per_step=True, per_channel=False) -> str:
+        shape = (self.time_steps if per_step else 1, self.channels(x) if per_channel else 1)
+        return self.add(
+            "hd_lif", x, tensors={"leak": self.rows(*shape, 0, 1.2), "threshold": self.rows(*shape, -0.2, 1)}
+        )
+
+    def lif(self, x: str, *, per_step=True, per_channel=False, reset="soft", reset_potential=0.0) -> str:
+        shape = (self.time_steps if per_step else 1, self.channels(x) if per_channel else 1)
+        return self.add(
+            "lif",
+            x,
+            tensors={"leak": self.rows(*shape, 0, 1), "threshold": self.rows(*shape, 0.1, 1)},
+            reset=reset,
+            reset_potential=reset_potential,
+        )
+
+    def parallel(self, x: str, *, per_step=True, per_channel=False) -> str:
+        shape = (self.time_steps if per_step else 1, self.channels(x) if per_channel else 1)
+        return self.add("parallel", x, tensors={"threshold": self.rows(*shape, -0.2, 0.6)})
+
+    def quantise(self, x: str, *, bits=4, inverse_step=4.0, offset=0.5) -> str:
+        return self.add("quantise", x, bits=bits, inverse_step=inverse_step, offset=offset)
+
+    def graph(self, x: str) -> Graph:
+        """Closes the network with whatever turns the value `x` into `CLASSES` logits."""
+        if len(self.value_shape(x)) == 3:
+            x = self.add("flatten", x)
+        x = self.linear(x, CLASSES)
+        labels = tuple(f"class {i}" for i in range(CLASSES))
+        return Graph(tuple(self.nodes), x, self.time_steps, self.record(), labels)
+
+
+def residual_network(seed: int = 0, *, time_steps: int = 4, encoding: str = "ternary", width: int = 5) -> Graph:
+    """The shape of a deployed 1.5-bit, 4-bit-spike residual network, with odd sizes."""
+    b = Builder((3, 9, 7), time_steps, seed)
+    stream = b.affine(b.conv(INPUT, width, encoding="float32"))
+    for stride in (1, 2):
+        spikes = b.quantise(b.hd_lif(stream))
+        inner = b.affine(b.conv(spikes, width, stride=(stride, stride), encoding=encoding), scale=0.2)
+        spikes = b.quantise(b.parallel(inner))
+        outer = b.affine(b.conv(spikes, width, encoding=encoding), per_step=True, scale=0.2)
+        if stride > 1:
+            skip = b.conv(stream, width, kernel=(1, 1), stride=(2, 2), padding=(0, 0), encoding=encoding)
+            stream = b.affine(skip)
+        stream = b.add("add", outer, stream)
+    pooled = b.affine(b.add("global_sum_pool", stream), scale=0.1)
+    return b.graph(pooled)
+
+
+def tiny_network() -> Graph:
+    """One ternary convolution and a neuron, with round numbers: its file is a golden file."""
+    weight = np.array([-1, 0, 1, 1, 0, -1, 1], np.int8).reshape(7, 1, 1, 1)
+    attributes = {"encoding": "ternary", "padding": (0, 0), "role": "body", "stride": (1, 1)}
+    leak, threshold = np.array([[0.5]], np.float32), np.array([[1.0], [0.25]], np.float32)
+    nodes = (
+        Node("conv2d", "conv", (INPUT,), attributes, {"weight": weight}),
+        Node("hd_lif", "neuron", ("conv",), {}, {"leak": leak, "threshold": threshold}),
+        Node("global_sum_pool", "logits", ("neuron",)),
+    )
+    record = InputRecord((1, 2, 2), (0.5,), (0.25,))
+    return Graph(nodes, "logits", 2, record, tuple("abcdefg"))
+
+
+def random_input(graph: Graph, steps: int, batch: int, seed: int = 0) -> np.ndarray:
+    """Normal deviates [steps, batch, C, H, W], a fifth of them zero."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(steps, batch, *graph.input.shape)).astype(np.float32)
+    x[rng.random(x.shape) < 0.2] = 0
+    return x

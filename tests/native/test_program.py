@@ -1,0 +1,176 @@
+"""The native reader trusts nothing: whatever the words are, it refuses them or runs inside its bounds."""
+
+import contextlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployed_graphs import Builder, residual_network, tiny_network
+from hdlif._native import Network
+from hdlif.artefact import INPUT, Graph, infer_values
+from hdlif.runtime.program import Program, flatten_graph
+from hdlif.runtime.state import potential_shapes
+
+HEADER_WORDS, NODE_WORDS = 7, 19
+
+
+def every_op() -> Graph:
+    b = Builder((3, 6, 5), 2, 0)
+    x = b.quantise(b.affine(b.conv(INPUT, 4, encoding="float32"), per_step=True))
+    x = b.conv(b.add("max_pool", x, kernel=(2, 2), stride=(1, 1), padding=(1, 1)), 5, encoding="binary")
+    x = b.lif(b.parallel(b.hd_lif(x, per_channel=True)))
+    x = b.add("sum_pool", x, kernel=(2, 2), stride=(2, 2))
+    x = b.conv(b.add("add", x, x), 3)
+    return b.graph(b.linear(b.add("global_sum_pool", x), 4, encoding="ternary"))
+
+
+STATE_SIZES = [math.prod(shape) for shape in potential_shapes(every_op(), infer_values(every_op())).values()]
+
+
+def network(program: Program, words: Sequence[int] | None = None, threads: int = 1) -> Network:
+    return Network(
+        np.array(program.words if words is None else words, np.int32),
+        np.array(program.scalars, np.float32),
+        program.buffers,
+        threads,
+    )
+
+
+@pytest.mark.parametrize("graph", [every_op(), tiny_network(), residual_network()], ids=["ops", "tiny", "residual"])
+def test_every_shorter_or_longer_program_is_refused(graph: Graph) -> None:
+    program = flatten_graph(graph)
+    for length in range(len(program.words)):
+        with pytest.raises(ValueError, match=r"^program: "):
+            network(program, program.words[:length])
+    with pytest.raises(ValueError, match="node count"):
+        network(program, [*program.words, 0])
+
+
+def test_every_word_is_checked() -> None:
+    """No word can be set to a far value without a refusal."""
+    program = flatten_graph(every_op())
+    for position in range(len(program.words)):
+        for value in (-(2**31), 2**31 - 1):
+            words = list(program.words)
+            words[position] = value
+            with pytest.raises(ValueError, match=r"^(program|node [0-9]+): "):
+                network(program, words)
+
+
+@settings(max_examples=500, deadline=None)
+@given(data=st.data())
+def test_a_program_that_is_accepted_runs_inside_its_bounds(data: st.DataObject) -> None:
+    program = flatten_graph(every_op())
+    words = list(program.words)
+    for _ in range(data.draw(st.integers(1, 3))):
+        position = data.draw(st.integers(0, len(words) - 1))
+        words[position] = data.draw(st.one_of(st.integers(-2, 20), st.just(words[position] + 1)))
+    for index in data.draw(st.lists(st.integers(0, len(program.buffers) - 1), max_size=1)):
+        buffer = program.buffers[index]
+        program.buffers[index] = np.resize(buffer, data.draw(st.integers(0, buffer.size + 5))).view(np.uint8)
+    try:
+        changed = network(program, words)
+    except ValueError:
+        return
+    x = np.ones((1, 1, *words[2:5]), np.float32)
+    potentials = [np.zeros(size, np.float32) for size in STATE_SIZES]
+    # a change may make another network, with states or logits of other sizes
+    with contextlib.suppress(ValueError):
+        changed.run(x, 2, 0, potentials, np.empty((2, 1, 3), np.float32))
+
+
+def field(node: int, offset: int) -> int:
+    return HEADER_WORDS + NODE_WORDS * node + offset
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "message"),
+    [
+        (0, 2, "form version"),
+        (1, 3, "rows"),
+        (2, 0, "input shape"),
+        (6, 4, "output is no value"),
+        (6, 1, "output is not a vector"),
+        (field(0, 0), 12, "op is unknown"),
+        (field(0, 1), 1, "no earlier value"),
+        (field(0, 2), 0, "no earlier value"),
+        (field(0, 3), 0, "no output channel"),
+        (field(0, 3), 11, "another size"),
+        (field(0, 4), 3, "does not fit"),
+        (field(0, 6), 0, "stride"),
+        (field(0, 8), 1, "padding"),
+        (field(0, 10), 3, "encoding"),
+        (field(0, 11), 9, "tensor is out of range"),
+        (field(1, 11), 0, "another size"),
+        (field(1, 13), 7, "another size"),
+        (field(1, 17), 1, "does not use"),
+        (field(2, 18), 0, "does not use"),
+    ],
+)
+def test_refusals_name_the_field(position: int, value: int, message: str) -> None:
+    program = flatten_graph(tiny_network())
+    program.words[position] = value
+    with pytest.raises(ValueError, match=message):
+        network(program)
+
+
+def test_bytes_that_are_no_weights_are_refused() -> None:
+    program = flatten_graph(tiny_network())
+    program.buffers[0] = np.array([0, 243], np.uint8)
+    with pytest.raises(ValueError, match="above 242"):
+        network(program)
+    program = flatten_graph(every_op())
+    program.buffers[0][:4] = np.array([np.nan], np.float32).view(np.uint8)
+    with pytest.raises(ValueError, match="not finite"):
+        network(program)
+    program = flatten_graph(every_op())
+    program.scalars[0] = np.inf
+    with pytest.raises(ValueError, match="not finite"):
+        network(program)
+
+
+def test_sums_that_could_pass_an_int32_are_refused() -> None:
+    # 255 * 2^24 channels > 2^31; the weights themselves are never looked at
+    words = [1, 1, 2**24, 1, 1, 3, 3]
+    words += [6, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, -1, 0, 0, 8, 0]
+    words += [11, 1, -1, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, -1, 0, 0, 0, -1]
+    words += [1, 2, -1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, -1, 0, 0, 0, -1]
+    with pytest.raises(ValueError, match=r"node 2: sums of codes may pass 2\^31"):
+        network(Program(words, [1.0, 0.5], [np.zeros(1, np.uint8)]))
+
+
+def test_arrays_of_a_run_are_checked() -> None:
+    changed = network(flatten_graph(tiny_network()))
+    x, logits = np.zeros((1, 3, 1, 2, 2), np.float32), np.empty((2, 3, 7), np.float32)
+    potential = np.zeros((3, 2, 2, 7), np.float32)
+    changed.run(x, 2, 0, [potential], logits)
+    for arguments in [
+        (x[:, :, :, :1], 2, 0, [potential], logits),
+        (x[:, :0], 2, 0, [potential[:0]], logits[:, :0]),
+        (x, 0, 0, [potential], logits[:0]),
+        (x, 3, 0, [potential], logits),
+        (x, 2, -1, [potential], logits),
+        (x, 2, 0, [], logits),
+        (x, 2, 0, [potential[:2]], logits),
+        (x, 2, 0, [potential], logits[:1]),
+    ]:
+        with pytest.raises((ValueError, TypeError)):
+            changed.run(*arguments)
+    # a converted copy would swallow the results
+    for arguments in [
+        (x.astype(np.float64), 2, 0, [potential], logits),
+        (x, 2, 0, [potential.astype(np.float64)], logits),
+        (x, 2, 0, [np.asfortranarray(potential)], logits),
+        (x, 2, 0, [potential], logits.astype(np.float64)),
+    ]:
+        with pytest.raises(TypeError):
+            changed.run(*arguments)
+    with pytest.raises(ValueError, match="values"):
+        changed.run_and_keep(x, 2, 0, [potential], logits, [])
+    for threads in (0, 257):
+        with pytest.raises(ValueError, match="threads"):
+            network(flatten_graph(tiny_network()), threads=threads)

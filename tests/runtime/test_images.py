@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hdlif.artefact import InputRecord
+from hdlif.errors import InputError
+from hdlif.runtime import read_image
+
+GREY = InputRecord((1, 2, 3), (0.5,), (0.25,), resize="none")
+RGB = InputRecord((3, 2, 3), (0.5, 0.25, 0.0), (0.25, 0.5, 1.0), resize="none")
+
+
+def test_pixels_are_scaled_and_normalised(tmp_path: Path) -> None:
+    pixels = np.array([[0, 51, 102], [153, 204, 255]], np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "grey.png")
+    x = read_image(tmp_path / "grey.png", GREY)
+    np.testing.assert_allclose(x, [[[[[-2, -1.2, -0.4], [0.4, 1.2, 2]]]]], atol=1e-6)
+    assert x.dtype == np.float32
+    rgb = read_image(tmp_path / "grey.png", RGB)
+    np.testing.assert_allclose(rgb[0, 0, :, 1, 2], [2, 1.5, 1], atol=1e-6)
+
+
+def test_colour_order(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 2), (255, 0, 51)).save(tmp_path / "colour.png")
+    x = read_image(tmp_path / "colour.png", RGB)
+    np.testing.assert_allclose(x[0, 0, :, 0, 0], [2, -0.5, 0.2], atol=1e-6)
+
+
+@pytest.mark.parametrize("resize", ["nearest", "bilinear", "bicubic"])
+def test_resizes_as_the_record_says(tmp_path: Path, resize: str) -> None:
+    pixels = np.arange(6 * 9, dtype=np.uint8).reshape(6, 9) * 4
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    record = InputRecord((1, 2, 3), (0.0,), (1.0,), resize=resize)
+    expected = Image.fromarray(pixels).resize((3, 2), getattr(Image.Resampling, resize.upper()))
+    np.testing.assert_allclose(
+        read_image(tmp_path / "large.png", record)[0, 0, 0], np.asarray(expected) / 255, atol=1e-6
+    )
+
+
+def test_refusals(tmp_path: Path) -> None:
+    Image.new("L", (4, 2)).save(tmp_path / "wide.png")
+    with pytest.raises(InputError, match=r"is 2x4 .* give one of 2x3"):
+        read_image(tmp_path / "wide.png", GREY)
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        read_image(tmp_path / "text.png", GREY)
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        read_image(tmp_path / "absent.png", GREY)
+    Image.fromarray(np.full((2, 3), 60000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(InputError, match="8 bits a channel"):
+        read_image(tmp_path / "deep.png", GREY)
+    with pytest.raises(InputError, match="takes 2 channels"):
+        read_image(tmp_path / "wide.png", InputRecord((2, 2, 3), (0.0, 0.0), (1.0, 1.0)))
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)).save(tmp_path / "cut.png")
+    whole = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        read_image(tmp_path / "cut.png", InputRecord((1, 40, 40), (0.0,), (1.0,)))

@@ -1,0 +1,229 @@
+"""The compiled runtime gives the bits of the NumPy reference, op by op and network by network."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployed_graphs import Builder, random_input, residual_network
+from hdlif.artefact import INPUT, Graph, Node, infer_values
+from hdlif.runtime import Session, reference
+from hdlif.runtime.state import potential_shapes
+
+ENCODINGS = ("float32", "ternary", "binary")
+
+
+def reference_values(graph: Graph, x: np.ndarray, steps: int) -> dict[str, np.ndarray]:
+    shapes = potential_shapes(graph, infer_values(graph))
+    state = {name: np.zeros((x.shape[1], *shape), np.float32) for name, shape in shapes.items()}
+    rows = [reference.evaluate(graph, x[t if len(x) > 1 else 0], state, t) for t in range(steps)]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def assert_same_bits(graph: Graph, x: np.ndarray, steps: int | None = None, threads: int = 2) -> None:
+    """Every value of every step, and the logits of a plain run (whose buffers are reused)."""
+    session = Session(graph, threads)
+    seen = session.values(x, steps)
+    count = len(next(iter(seen.values())))
+    expected = reference_values(graph, x, count)
+    assert list(seen) == list(expected)
+    for name, values in expected.items():
+        assert seen[name].dtype == values.dtype, name
+        np.testing.assert_array_equal(seen[name], values, err_msg=name, strict=True)
+    np.testing.assert_array_equal(session.run(x, steps), expected[graph.output], strict=True)
+
+
+def codes(b: Builder, *, bits: int = 4, inverse_step: float = 4.0) -> str:
+    return b.quantise(INPUT, bits=bits, inverse_step=inverse_step)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_conv2d(data: st.DataObject) -> None:
+    draw = data.draw
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    shape = draw(st.tuples(st.integers(1, 9), st.integers(kernel[0], 8), st.integers(kernel[1], 8)))
+    b = Builder(shape, 2, draw(st.integers(0, 99)))
+    x = codes(b, bits=draw(st.sampled_from([1, 4, 8]))) if draw(st.booleans()) else INPUT
+    x = b.conv(
+        x,
+        draw(st.sampled_from([1, 3, 7, 8, 33, 41])),
+        kernel=kernel,
+        stride=draw(st.tuples(st.integers(1, 5), st.integers(1, 5))),
+        padding=(draw(st.integers(0, kernel[0] - 1)), draw(st.integers(0, kernel[1] - 1))),
+        encoding=draw(st.sampled_from(ENCODINGS)),
+    )
+    graph = b.graph(x)
+    assert_same_bits(graph, random_input(graph, 2, draw(st.sampled_from([1, 7]))), threads=draw(st.integers(1, 2)))
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("is_code", [False, True])
+def test_linear(encoding: str, is_code: bool) -> None:
+    b = Builder((5, 3, 3), 2, 1)
+    x = b.add("flatten", codes(b) if is_code else INPUT)
+    graph = b.graph(b.linear(x, 37, encoding=encoding))
+    assert_same_bits(graph, random_input(graph, 2, 7))
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("is_code", [False, True])
+@pytest.mark.parametrize("neuron", ["hd_lif", "parallel", "soft", "hard"])
+def test_neurons(neuron: str, is_code: bool, per_step: bool, per_channel: bool) -> None:
+    b = Builder((5, 4, 3), 3, 2)
+    x = codes(b, bits=2, inverse_step=1.0) if is_code else INPUT
+    rows = {"per_step": per_step, "per_channel": per_channel}
+    if neuron in ("hd_lif", "parallel"):
+        x = getattr(b, neuron)(x, **rows)
+    else:
+        x = b.lif(x, reset=neuron, reset_potential=-0.3, **rows)
+    graph = b.graph(x)
+    assert_same_bits(graph, random_input(graph, 3, 2))
+
+
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("is_code", [False, True])
+def test_affine(is_code: bool, per_step: bool) -> None:
+    b = Builder((5, 4, 3), 3, 3)
+    graph = b.graph(b.affine(codes(b) if is_code else INPUT, per_step=per_step))
+    assert_same_bits(graph, random_input(graph, 3, 2))
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("offset", [0.0, 0.5, 1.0])
+def test_quantise(bits: int, offset: float) -> None:
+    b = Builder((5, 4, 3), 1, 4)
+    graph = b.graph(b.quantise(INPUT, bits=bits, inverse_step=3.3, offset=offset))
+    x = random_input(graph, 2, 2) * 30
+    # ties, and values far beyond the codes
+    x[0, 0, 0] = np.array([0.5 / 3.3, 1.5 / 3.3, 1e30, -1e30, np.inf, -np.inf, -0.0, 1e-40, 5, 7, 9, 11]).reshape(4, 3)
+    session = Session(graph, 1)
+    expected = reference_values(graph, x, 2)[graph.nodes[0].name]
+    np.testing.assert_array_equal(session.values(x)[graph.nodes[0].name], expected, strict=True)
+
+
+@pytest.mark.parametrize("left", ["float", "code"])
+@pytest.mark.parametrize("right", ["float", "code", "itself"])
+def test_add(left: str, right: str) -> None:
+    b = Builder((5, 4, 3), 2, 5)
+    x = codes(b) if left == "code" else INPUT
+    y = {"float": b.affine(INPUT), "code": codes(b, bits=2), "itself": x}[right]
+    graph = b.graph(b.add("add", x, y))
+    assert_same_bits(graph, random_input(graph, 2, 3))
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_pools(data: st.DataObject) -> None:
+    draw = data.draw
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    shape = draw(st.tuples(st.integers(1, 9), st.integers(kernel[0], 8), st.integers(kernel[1], 8)))
+    b = Builder(shape, 2, 6)
+    bits = draw(st.sampled_from([0, 1, 4, 8]))
+    x = codes(b, bits=bits, inverse_step=100.0) if bits else INPUT
+    op = draw(st.sampled_from(["sum_pool", "max_pool", "global_sum_pool"]))
+    stride = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    if op == "max_pool":
+        padding = (draw(st.integers(0, kernel[0] - 1)), draw(st.integers(0, kernel[1] - 1)))
+        x = b.add(op, x, kernel=kernel, stride=stride, padding=padding)
+    elif op == "sum_pool":
+        x = b.add(op, x, kernel=kernel, stride=stride)
+    else:
+        x = b.add(op, x)
+    graph = b.graph(x)
+    assert_same_bits(graph, random_input(graph, 2, 3), threads=draw(st.integers(1, 2)))
+
+
+@pytest.mark.parametrize("is_code", [False, True])
+def test_flatten_is_channel_major(is_code: bool) -> None:
+    b = Builder((3, 2, 2), 1, 7)
+    graph = b.graph(b.add("flatten", codes(b) if is_code else INPUT))
+    assert_same_bits(graph, random_input(graph, 1, 7))
+    x = np.arange(12, dtype=np.float32).reshape(1, 1, 3, 2, 2)
+    flat = Session(graph).values(x)["n1.flatten" if is_code else "n0.flatten"]
+    if not is_code:
+        np.testing.assert_array_equal(flat[0, 0], np.arange(12))
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize("weight", [1, -1])
+def test_saturated_codes_pass_through_many_partial_sums(bits: int, weight: int) -> None:
+    # 600 channels x 9 taps x 255 = 1,377,000: 42 times what an int16 holds
+    b = Builder((1, 3, 3), 1, 8)
+    x = b.quantise(b.conv(INPUT, 600, kernel=(1, 1), padding=(0, 0), encoding="binary"), bits=bits, offset=1.0)
+    b.nodes[0].tensors["weight"][...] = 1
+    y = b.conv(x, 40)
+    b.nodes[2].tensors["weight"][...] = weight
+    graph = b.graph(y)
+    full = np.full((1, 1, 1, 3, 3), 1e6, np.float32)
+    assert_same_bits(graph, full)
+    centre = Session(graph).values(full)[y][0, 0, :, 1, 1]
+    np.testing.assert_array_equal(centre, weight * 600 * 9 * (2**bits - 1))
+
+
+def test_all_zero_codes_give_zero() -> None:
+    b = Builder((4, 5, 5), 2, 9)
+    y = b.conv(b.quantise(INPUT), 11)
+    graph = b.graph(y)
+    nothing = np.full((1, 2, 4, 5, 5), -1, np.float32)
+    assert_same_bits(graph, nothing)
+    assert not Session(graph).values(nothing)[y].any()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("time_steps", [1, 4])
+@pytest.mark.parametrize("batch", [1, 7])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_network(encoding: str, time_steps: int, batch: int, threads: int) -> None:
+    graph = residual_network(batch, time_steps=time_steps, encoding=encoding, width=9)
+    assert_same_bits(graph, random_input(graph, time_steps, batch), threads=threads)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 9])
+def test_constant_input_and_more_steps_than_rows(steps: int) -> None:
+    graph = residual_network()
+    x = random_input(graph, 1, 2)
+    assert_same_bits(graph, x, steps)
+    np.testing.assert_array_equal(Session(graph).run(x, steps), reference.run(graph, np.repeat(x, steps, 0), steps))
+
+
+@pytest.mark.parametrize("batch", [1, 5, 70])
+def test_a_run_of_many_chunks(batch: int) -> None:
+    # a chunk holds 16 steps, and 64 images unless one step has more
+    graph = residual_network(1, width=2)
+    x = random_input(graph, 35, batch)
+    session = Session(graph, 2)
+    logits = session.run(x)
+    np.testing.assert_array_equal(logits, session.values(x)[graph.output])
+    np.testing.assert_array_equal(session.run(x[:1], 35), session.run(np.repeat(x[:1], 35, axis=0)))
+    np.testing.assert_array_equal(logits[:2], reference.run(graph, x)[:2])
+
+
+def test_runs_of_changing_shape_do_not_disturb_each_other() -> None:
+    graph = residual_network(2)
+    session = Session(graph, 2)
+    for steps, batch in [(4, 3), (1, 1), (2, 8), (4, 3)]:
+        x = random_input(graph, steps, batch, seed=steps)
+        np.testing.assert_array_equal(session.run(x, steps), reference.run(graph, x, steps))
+        np.testing.assert_array_equal(session.run(x[:1]), reference.run(graph, x[:1]))
+
+
+def test_codes_as_logits() -> None:
+    b = Builder((3, 2, 2), 2, 0)
+    x = b.lif(b.add("flatten", INPUT))
+    graph = Graph(tuple(b.nodes), x, 2, b.record(), tuple("abcdefghijkl"))
+    x = random_input(graph, 2, 2)
+    np.testing.assert_array_equal(Session(graph).run(x), reference.run(graph, x), strict=True)
+
+
+def test_a_value_may_be_read_long_after_its_neighbours_are_gone() -> None:
+    b = Builder((3, 4, 4), 2, 3)
+    early = b.affine(INPUT)
+    x = early
+    for _ in range(5):
+        x = b.hd_lif(b.affine(x))
+    unused = Node("quantise", "unused", (early,), {"bits": 4, "inverse_step": 4.0, "offset": 0.5})
+    b.nodes.insert(3, unused)
+    graph = b.graph(b.add("add", x, early))
+    assert_same_bits(graph, random_input(graph, 2, 2))

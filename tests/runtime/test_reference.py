@@ -1,0 +1,80 @@
+"""The oracle itself, against numbers computed by hand."""
+
+import numpy as np
+import pytest
+
+from deployed_graphs import Builder, residual_network
+from hdlif.artefact import INPUT, Graph, InputRecord, Node
+from hdlif.errors import ShapeError, StateError
+from hdlif.runtime import reference
+
+
+def one_neuron(op: str, tensors: dict[str, list[list[float]]], **attributes: object) -> Graph:
+    arrays = {key: np.array(rows, np.float32) for key, rows in tensors.items()}
+    nodes = (Node("flatten", "x", (INPUT,)), Node(op, "y", ("x",), attributes, arrays))
+    return Graph(nodes, "y", 3, InputRecord((1, 1, 1), (0.0,), (1.0,)), ("only",))
+
+
+def response(graph: Graph, currents: list[float]) -> list[float]:
+    x = np.array(currents, np.float32).reshape(-1, 1, 1, 1, 1)
+    return reference.run(graph, x)[:, 0, 0].tolist()
+
+
+def test_hd_lif_emits_the_surplus() -> None:
+    # 1.25 -> m 1.25; 0.5 v + 1.25 with v clipped at 0.5 -> m 1.5 ever after
+    graph = one_neuron("hd_lif", {"leak": [[0.5]], "threshold": [[0.5]]})
+    assert response(graph, [1.25, 1.25, 1.25, -3.0, 1.25]) == [0.75, 1.0, 1.0, 0.0, 0.0]
+
+
+def test_rows_go_with_the_step_and_the_last_one_holds() -> None:
+    graph = one_neuron("parallel", {"threshold": [[1.0], [2.0], [3.0]]})
+    assert response(graph, [5, 5, 5, 5, 0]) == [4, 3, 2, 2, 0]
+
+
+@pytest.mark.parametrize(("reset", "expected"), [("soft", [1, 1, 1, 0]), ("hard", [1, 0, 1, 0])])
+def test_lif_resets(reset: str, expected: list[float]) -> None:
+    # soft: m = 2, v = 1; m = 1, v = 0; m = 1, v = 0; m = 0.  hard, to 0: m = 2; 0.5; 1.25; -0 + 0
+    graph = one_neuron("lif", {"leak": [[0.5]], "threshold": [[1.0]]}, reset=reset, reset_potential=0.0)
+    assert response(graph, [2.0, 0.5, 1.0, 0.0]) == expected
+
+
+def test_conv2d_by_hand() -> None:
+    b = Builder((1, 2, 2), 1, 0)
+    y = b.conv(INPUT, 1, encoding="float32")
+    b.nodes[0].tensors["weight"][...] = np.arange(9).reshape(1, 1, 3, 3)
+    x = np.array([[1, 2], [3, 4]], np.float32).reshape(1, 1, 2, 2)
+    # the output's corner sees taps 4 5 / 7 8, then 3 4 / 6 7, then 1 2 / 4 5, then 0 1 / 3 4
+    expected = [[4 + 10 + 21 + 32, 3 + 8 + 18 + 28], [1 + 4 + 12 + 20, 0 + 2 + 9 + 16]]
+    np.testing.assert_array_equal(reference.evaluate(b.graph(y), x, {}, 0)[y][0, 0], expected)
+
+
+def test_float_sums_keep_the_stated_order() -> None:
+    # (1e8 + 1) - 1e8 is 0 in float32, ascending; any other order gives 1
+    b = Builder((3, 1, 1), 1, 0)
+    y = b.conv(INPUT, 1, kernel=(1, 1), padding=(0, 0), encoding="float32")
+    b.nodes[0].tensors["weight"][...] = 1
+    x = np.array([1e8, 1, -1e8], np.float32).reshape(1, 3, 1, 1)
+    assert reference.evaluate(b.graph(y), x, {}, 0)[y].item() == 0
+
+
+def test_step_leaves_the_state_it_is_given() -> None:
+    graph = residual_network()
+    x = np.ones((1, *graph.input.shape), np.float32)
+    _, state = reference.step(graph, x)
+    before = {name: value.copy() for name, value in state.items()}
+    _, after = reference.step(graph, x, state)
+    assert int(after["t"]) == 2
+    for name, value in before.items():
+        np.testing.assert_array_equal(state[name], value)
+
+
+def test_refusals() -> None:
+    graph = residual_network()
+    frame = np.zeros((2, *graph.input.shape), np.float32)
+    _, state = reference.step(graph, frame)
+    with pytest.raises(StateError, match="batch 1"):
+        reference.step(graph, frame[:1], state)
+    with pytest.raises(ShapeError, match="one step takes"):
+        reference.step(graph, frame[0])
+    with pytest.raises(ShapeError, match="steps = 3"):
+        reference.run(graph, frame[None].repeat(2, axis=0), 3)

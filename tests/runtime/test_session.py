@@ -1,0 +1,173 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deployed_graphs import random_input, residual_network
+from hdlif.artefact import save
+from hdlif.errors import ArtefactError, HdlifError, ShapeError, StateError
+from hdlif.runtime import Session, State, probabilities, reference
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return Session(residual_network(), threads=2)
+
+
+def frames(steps: int = 6, batch: int = 3) -> np.ndarray:
+    return random_input(residual_network(), steps, batch)
+
+
+def test_a_file_and_its_graph_run_alike(tmp_path: Path) -> None:
+    graph = residual_network()
+    save(graph, tmp_path / "net.hdlif.safetensors")
+    session = Session(tmp_path / "net.hdlif.safetensors")
+    np.testing.assert_array_equal(session.run(frames()), Session(graph).run(frames()))
+    assert session.labels == graph.labels
+    assert session.input == graph.input
+    assert session.time_steps == graph.time_steps
+
+
+def test_steps_equal_a_run(session: Session) -> None:
+    x = frames()
+    state: State | None = None
+    for t, logits in enumerate(session.run(x)):
+        seen, state = session.step(x[t], state)
+        np.testing.assert_array_equal(seen, logits, strict=True)
+        assert int(state["t"]) == t + 1
+
+
+def test_a_state_equals_the_reference_and_travels_both_ways(session: Session) -> None:
+    graph, x = residual_network(), frames()
+    native, plain = session.step(x[0])[1], reference.step(graph, x[0])[1]
+    assert native.keys() == plain.keys()
+    for name, value in plain.items():
+        np.testing.assert_array_equal(native[name], value, strict=True)
+    # the reference's arrays lie channels-first in memory, the session's channels-last
+    crossed = session.step(x[1], plain), reference.step(graph, x[1], native)
+    np.testing.assert_array_equal(crossed[0][0], crossed[1][0])
+    for name, value in crossed[1][1].items():
+        np.testing.assert_array_equal(crossed[0][1][name], value)
+
+
+def test_step_without_out_leaves_the_state(session: Session) -> None:
+    x = frames()
+    _, state = session.step(x[0])
+    copy = {name: value.copy() for name, value in state.items()}
+    session.step(x[1], state)
+    for name, value in copy.items():
+        np.testing.assert_array_equal(state[name], value)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_step_in_place_keeps_the_arrays(session: Session, order: str) -> None:
+    x = frames()
+    _, first = session.step(x[0])
+    state = {name: np.array(value, order=order) for name, value in first.items()}
+    arrays = dict(state)
+    logits, returned = session.step(x[1], state, out=state)
+    assert returned is state
+    expected_logits, expected = session.step(x[1], first)
+    np.testing.assert_array_equal(logits, expected_logits)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(state[name], value)
+        assert name == "t" or state[name] is arrays[name]
+
+
+def test_step_into_another_state(session: Session) -> None:
+    x = frames()
+    _, state = session.step(x[0])
+    _, used = session.step(x[3])
+    kept = {name: value.copy() for name, value in state.items()}
+    session.step(x[1], state, out=used)
+    for name, value in session.step(x[1], kept)[1].items():
+        np.testing.assert_array_equal(used[name], value)
+        np.testing.assert_array_equal(state[name], kept[name])
+    # a start into a used state forgets what it held
+    session.step(x[0], out=used)
+    for name, value in kept.items():
+        np.testing.assert_array_equal(used[name], value)
+
+
+def test_non_contiguous_input(session: Session) -> None:
+    x = frames()
+    strided = np.asfortranarray(x)
+    np.testing.assert_array_equal(session.run(strided), session.run(x))
+    np.testing.assert_array_equal(session.step(strided[0])[0], session.run(x)[0])
+
+
+def test_default_steps(session: Session) -> None:
+    assert len(session.run(frames(1))) == session.time_steps
+    assert len(session.run(frames(3))) == 3
+    assert len(session.run(frames(1), 1)) == 1
+
+
+def test_calls_from_several_threads(session: Session) -> None:
+    inputs = [random_input(residual_network(), 3, batch, seed=batch) for batch in range(1, 9)]
+    expected = [session.run(x) for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for seen, logits in zip(pool.map(session.run, inputs), expected, strict=True):
+            np.testing.assert_array_equal(seen, logits)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.zeros((4, 1, 3, 9, 7)),
+        np.zeros((1, 3, 9, 7), np.float32),
+        np.zeros((4, 1, 3, 7, 9), np.float32),
+        np.zeros((0, 1, 3, 9, 7), np.float32),
+        np.zeros((4, 0, 3, 9, 7), np.float32),
+        [[1.0]],
+    ],
+    ids=["float64", "4-d", "another shape", "no step", "no image", "list"],
+)
+def test_run_refuses(session: Session, x: np.ndarray) -> None:
+    with pytest.raises(ShapeError, match=r"a run takes a float32 array \[T, B, 3, 9, 7\]"):
+        session.run(x)
+    with pytest.raises(ShapeError, match="one step takes"):
+        session.step(np.zeros((3, 9, 7), np.float32))
+
+
+@pytest.mark.parametrize("steps", [0, -1, 3])
+def test_run_refuses_steps(session: Session, steps: int) -> None:
+    with pytest.raises(ShapeError, match=f"steps = {steps}"):
+        session.run(frames(2), steps)
+
+
+def test_step_refuses_foreign_states(session: Session) -> None:
+    x = frames()
+    _, state = session.step(x[0])
+    name = next(key for key in state if key != "t")
+    foreign = [
+        {"t": state["t"]},
+        state | {"more": state[name]},
+        state | {name: state[name].astype(np.float64)},
+        state | {name: state[name][:1]},
+        state | {"t": np.array(-1)},
+        state | {"t": np.array(0.5)},
+    ]
+    for entry in foreign:
+        with pytest.raises(StateError):
+            session.step(x[1], entry)
+        with pytest.raises(StateError):
+            session.step(x[1], state, out=entry)
+    with pytest.raises(StateError, match="batch 1"):
+        session.step(x[1, :1], state)
+
+
+def test_refuses_threads_and_absent_files(tmp_path: Path) -> None:
+    for threads in (0, 257):
+        with pytest.raises(HdlifError, match=f"threads = {threads}"):
+            Session(residual_network(), threads)
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        Session(tmp_path / "absent.safetensors")
+
+
+def test_probabilities_are_of_the_mean_so_far() -> None:
+    logits = np.log(np.array([[[1, 3]], [[1, 27]]], np.float32))
+    # means: log 1, log 3; then log 1, log 9
+    np.testing.assert_allclose(probabilities(logits), [[[0.25, 0.75]], [[0.1, 0.9]]], rtol=1e-6)
+    huge = np.array([[[1e4, -1e4]]], np.float32)
+    np.testing.assert_array_equal(probabilities(huge), [[[1, 0]]])

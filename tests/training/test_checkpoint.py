@@ -1,0 +1,208 @@
+"""Checkpoints: what is written comes back, and what is no checkpoint is refused."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from hdlif.errors import CheckpointError, TrainingError
+from hdlif.training import checkpoint
+from hdlif.training.optim import sgd
+from training.tiny import tiny_network
+
+TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3), "c": torch.zeros(0, dtype=torch.float64)}
+RECORD = {"z": [1, 2.5, None], "a": {"name": "ü", "x": 0.1}}
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, tensors=TENSORS, record=RECORD)
+    tensors, record = checkpoint.load(path)
+    assert record == RECORD
+    assert tensors.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert tensors[name].dtype == tensor.dtype
+        assert torch.equal(tensors[name], tensor)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_metadata_is_one_key_of_canonical_json(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, tensors=TENSORS, record=RECORD)
+    with safetensors.safe_open(path, framework="pt") as file:
+        assert file.metadata() == {"hdlif": '{"a":{"name":"ü","x":0.1},"z":[1,2.5,null]}'}
+
+
+def test_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+    one, two = tmp_path / "1", tmp_path / "2"
+    checkpoint.save(one, tensors=TENSORS, record=RECORD)
+    checkpoint.save(two, tensors=dict(reversed(TENSORS.items())), record=dict(reversed(RECORD.items())))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_channels_last_tensor_is_stored_by_its_values(tmp_path: Path) -> None:
+    weight = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last)
+    checkpoint.save(tmp_path / "x", tensors={"w": weight}, record={})
+    assert torch.equal(checkpoint.load(tmp_path / "x")[0]["w"], weight)
+
+
+def test_loaded_tensors_survive_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    checkpoint.save(path, tensors=TENSORS, record={})
+    tensors, _ = checkpoint.load(path)
+    path.write_bytes(bytes(path.stat().st_size))
+    assert torch.equal(tensors["a"], TENSORS["a"])
+
+
+def test_file_truncated_anywhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, tensors={"w": torch.randn(200)}, record=RECORD)
+    content = path.read_bytes()
+    for length in range(0, len(content), 64):
+        path.write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match=r"x\.safetensors"):
+            checkpoint.load(path)
+
+
+def test_header_damaged_anywhere_is_refused_or_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, tensors={"w": torch.randn(4)}, record={"a": 1})
+    content = path.read_bytes()
+    refused = 0
+    for position in range(len(content) - 16):
+        damaged = bytearray(content)
+        damaged[position] ^= 0x80
+        path.write_bytes(damaged)
+        try:
+            checkpoint.load(path)
+        except CheckpointError:
+            refused += 1
+    assert refused > 60
+
+
+@pytest.mark.parametrize(
+    ("metadata", "fault"),
+    [
+        (None, "metadata keys are"),
+        ({"format": "pt"}, "metadata keys are"),
+        ({"hdlif": "{}", "format": "pt"}, "metadata keys are"),
+        ({"hdlif": "{"}, "no JSON"),
+        ({"hdlif": "[1]"}, "no JSON object"),
+    ],
+)
+def test_foreign_file_is_refused(tmp_path: Path, metadata: dict[str, str] | None, fault: str) -> None:
+    path = tmp_path / "x.safetensors"
+    safetensors.torch.save_file({"w": torch.zeros(2)}, path, metadata)
+    with pytest.raises(CheckpointError, match=fault):
+        checkpoint.load(path)
+
+
+def test_absent_file_and_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such file"):
+        checkpoint.load(tmp_path / "x")
+    with pytest.raises(CheckpointError, match="no whole safetensors file"):
+        checkpoint.load(tmp_path)
+
+
+def test_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, tensors=TENSORS, record=RECORD)
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError, match=r"the disk is full.*the checkpoint written before is kept"):
+        checkpoint.save(path, tensors={"w": torch.zeros(3)}, record={})
+    with pytest.raises(TrainingError, match=r"the disk is full.*no earlier checkpoint is there"):
+        checkpoint.save(tmp_path / "y", tensors={"w": torch.zeros(3)}, record={})
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
+
+
+def test_unwritable_folder_is_a_training_error(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="cannot be written"):
+        checkpoint.save(tmp_path / "no" / "x", tensors=TENSORS, record={})
+
+
+def test_model_round_trip(tmp_path: Path) -> None:
+    model, other = tiny_network(), tiny_network()
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            tensor.add_(1)
+    checkpoint.save_model(tmp_path / "m", model, {"recipe": {}})
+    assert checkpoint.load_model(tmp_path / "m", other) == {"recipe": {}}
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize(
+    ("other", "fault"),
+    [
+        (nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)), r"missing: 1\.bias, 1\.weight"),
+        (nn.Sequential(nn.Linear(2, 3, bias=False)), r"unexpected: 0\.bias"),
+        (nn.Sequential(nn.Linear(4, 3)), r"of another shape: 0\.weight \[3, 2\], .* \[3, 4\]"),
+    ],
+)
+def test_tensors_of_another_model_are_named(tmp_path: Path, other: nn.Module, fault: str) -> None:
+    checkpoint.save_model(tmp_path / "m", nn.Sequential(nn.Linear(2, 3)), {})
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(CheckpointError, match=fault):
+        checkpoint.load_model(tmp_path / "m", other)
+    for name, tensor in other.state_dict().items():
+        assert torch.equal(before[name], tensor)
+
+
+def test_restored_training_goes_on_exactly(tmp_path: Path) -> None:
+    x = torch.randn(5, 3)
+
+    def step(model: nn.Module, optimizer: torch.optim.SGD) -> None:
+        optimizer.zero_grad()
+        model(x).square().sum().backward()
+        optimizer.step()
+
+    def pair() -> tuple[nn.Module, torch.optim.SGD]:
+        model = nn.Sequential(nn.Linear(3, 2))
+        # It never gets a gradient, so it has no momentum to keep.
+        model.unused = nn.Parameter(torch.ones(2))
+        return model, sgd(model, learning_rate=0.01, momentum=0.9, weight_decay=1e-2)
+
+    model, optimizer = pair()
+    step(model[:1], optimizer)
+    tensors = checkpoint.training_tensors(model, optimizer)
+    assert sorted(tensors) == [
+        "model.0.bias",
+        "model.0.weight",
+        "model.unused",
+        "optimizer.0.bias",
+        "optimizer.0.weight",
+    ]
+    checkpoint.save(tmp_path / "x", tensors=tensors, record={})
+    other, other_optimizer = pair()
+    checkpoint.restore_training(other, other_optimizer, checkpoint.load(tmp_path / "x")[0], tmp_path / "x")
+    step(model[:1], optimizer)
+    step(other[:1], other_optimizer)
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("name", ["optimizer.nobody", "model.nobody"])
+def test_training_state_of_another_model_is_refused(tmp_path: Path, name: str) -> None:
+    model = nn.Linear(2, 2)
+    optimizer = sgd(model, learning_rate=1, momentum=0.9, weight_decay=0)
+    tensors = checkpoint.training_tensors(model, optimizer) | {name: torch.zeros(2)}
+    with pytest.raises(CheckpointError, match=r"unexpected: .*nobody"):
+        checkpoint.restore_training(model, optimizer, tensors, tmp_path)
+
+
+def test_another_recipe_is_refused_by_the_key_that_differs(tmp_path: Path) -> None:
+    record = {"recipe": {"seed": 1, "training": {"epochs": 2, "blocks": [1, [2]]}}}
+    checkpoint.check_recipe(tmp_path, record, {"seed": 1, "training": {"epochs": 2, "blocks": (1, (2,))}})
+    with pytest.raises(CheckpointError, match=r"training\.epochs = 2, the recipe says 3"):
+        checkpoint.check_recipe(tmp_path, record, {"seed": 1, "training": {"epochs": 3, "blocks": [1, [2]]}})
+    with pytest.raises(CheckpointError, match=r"seed = 1, the recipe says None"):
+        checkpoint.check_recipe(tmp_path, record, {"training": {"epochs": 2, "blocks": [1, [2]]}})

@@ -1,0 +1,64 @@
+"""Accuracy per step from the running sum of logits."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.functional.classification import multiclass_accuracy
+
+from hdlif.errors import DataError
+from hdlif.training import evaluate
+
+
+class Given(nn.Module):
+    """Emits given logits [T, N, classes]; x holds the numbers of the images."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+        self.child = nn.Dropout()
+        self.modes: list[bool] = []
+
+    def forward(self, x: Tensor, state: None = None, *, steps: range) -> tuple[Tensor, None]:
+        self.modes += [self.training, self.child.training, torch.is_grad_enabled()]
+        return self.logits[steps.start : steps.stop, x[0, :, 0].long()], None
+
+
+def test_accuracy_after_each_step_by_hand() -> None:
+    # Two images of class 0; the sums over time are (0, 1), (2, 1), (2, 4) and (5, 0) throughout.
+    logits = torch.tensor([[[0.0, 1], [5, 0]], [[2, 0], [0, 0]], [[0, 3], [0, 0]]])
+    batch = (torch.tensor([[0.0], [1]]), torch.tensor([0, 0]))
+    result = evaluate(Given(logits), [batch], time_steps=3, criterion=F.cross_entropy)
+    assert result.accuracy_per_step == (0.5, 1.0, 0.5)
+    assert result.accuracy == 0.5
+    assert result.n == 2
+    # Mean logits (2/3, 4/3) and (5/3, 0): log(1 + e^(2/3)) and log(1 + e^(-5/3)).
+    expected = (torch.tensor([2 / 3, -5 / 3]).exp() + 1).log().mean()
+    assert result.loss == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_uneven_batches_weigh_images_alike_and_agree_with_torchmetrics() -> None:
+    torch.manual_seed(0)
+    logits, target = torch.randn(4, 10, 5), torch.randint(5, (10,))
+    batches = [(torch.arange(10.0)[part, None], target[part]) for part in (slice(7), slice(7, 10))]
+    result = evaluate(Given(logits), batches, time_steps=4, criterion=F.cross_entropy)
+    for t, accuracy in enumerate(result.accuracy_per_step):
+        oracle = multiclass_accuracy(logits[: t + 1].sum(0), target, num_classes=5, average="micro")
+        assert accuracy == pytest.approx(oracle.item(), abs=1e-6)
+    assert result.loss == pytest.approx(F.cross_entropy(logits.mean(0), target).item(), abs=1e-6)
+    assert result.n == 10
+
+
+def test_runs_in_eval_mode_without_gradients_and_gives_each_module_its_mode_back() -> None:
+    model = Given(torch.zeros(1, 1, 2))
+    model.train()
+    model.child.eval()
+    evaluate(model, [(torch.zeros(1, 1), torch.zeros(1).long())], time_steps=1, criterion=F.cross_entropy)
+    assert model.modes == [False, False, False]
+    assert model.training
+    assert not model.child.training
+
+
+def test_no_image_is_refused() -> None:
+    with pytest.raises(DataError, match="no image"):
+        evaluate(Given(torch.zeros(1, 1, 2)), [], time_steps=1, criterion=F.cross_entropy)

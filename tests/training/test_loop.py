@@ -1,0 +1,479 @@
+"""The loop: what it writes, that any stop is mended by a resume, and what it refuses."""
+
+import errno
+import json
+import math
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from hdlif.data import batches
+from hdlif.errors import CheckpointError, DataError, RecipeError, TrainingError
+from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep
+from hdlif.training import checkpoint, evaluate, progress_bar
+from training.tiny import BATCHES, EPOCHS, TIME_STEPS, At, tiny_network, tiny_sets, train
+
+
+class CrashError(Exception):
+    """Stands for anything that ends a process without notice."""
+
+
+def crash() -> None:
+    raise CrashError
+
+
+def events(out: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without its times."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def model_bytes(out: Path) -> bytes:
+    return (out / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nothing interrupted."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("straight")
+    train(out)
+    return out
+
+
+def test_two_runs_give_the_same_model_and_metrics(straight: Path, tmp_path: Path) -> None:
+    torch.manual_seed(12345)
+    train(tmp_path)
+    assert model_bytes(tmp_path) == model_bytes(straight)
+    assert events(tmp_path) == events(straight)
+
+
+def test_another_seed_gives_another_model(straight: Path, tmp_path: Path) -> None:
+    train(tmp_path, seed=8)
+    assert model_bytes(tmp_path) != model_bytes(straight)
+
+
+def test_metrics_tell_of_every_window_and_epoch(straight: Path) -> None:
+    seen = [(e["event"], e["epoch"], e["step"]) for e in events(straight)]
+    first = [("train", 1, 4), ("train", 1, 8), ("train", 1, 10), ("validation", 1, 10), ("train", 2, 12)]
+    assert seen[:5] == first
+    assert seen[-1] == ("validation", EPOCHS, EPOCHS * BATCHES)
+    validation = events(straight)[3]
+    assert len(validation["accuracy_per_step"]) == TIME_STEPS
+    assert validation["accuracy"] == validation["accuracy_per_step"][-1]
+    # Warm-up over one epoch of ten batches: the last factor of the first window is 4/10.
+    assert events(straight)[0]["learning_rate"] == pytest.approx(0.1 * 4 / 10)
+
+
+def test_run_folder_holds_what_is_promised(straight: Path) -> None:
+    assert sorted(path.name for path in straight.iterdir()) == [
+        "last.safetensors",
+        "metrics.jsonl",
+        "model.safetensors",
+        "tensorboard",
+    ]
+
+
+def test_model_is_the_first_best_epoch_with_statistics_over_all_steps(tmp_path: Path) -> None:
+    model, sets = tiny_network(), tiny_sets()
+    result = train(tmp_path, model=model, sets=sets)
+    validations = [e for e in events(tmp_path) if e["event"] == "validation"]
+    accuracies = [e["accuracy"] for e in validations]
+    assert result.best_accuracy == max(accuracies)
+    assert result.best_epoch == accuracies.index(max(accuracies)) + 1
+    assert list(result.accuracy_per_step) == validations[result.best_epoch - 1]["accuracy_per_step"]
+    loaded = tiny_network()
+    record = checkpoint.load_model(tmp_path / "model.safetensors", loaded)
+    assert record == {
+        "recipe": {"seed": 7, "training": {"epochs": EPOCHS}},
+        "epoch": result.best_epoch,
+        "accuracy": result.best_accuracy,
+    }
+    for one, two in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True):
+        assert torch.equal(one, two)
+    assert not model.training
+    x, target = sets.validation.batch(torch.arange(40))
+    # Without dropout and at fixed statistics, a batch's size changes nothing but rounding.
+    again = evaluate(loaded, [(x, target)], time_steps=TIME_STEPS, criterion=F.cross_entropy)
+    assert again.accuracy == result.best_accuracy
+    # All T steps of 320 images in ten batches, whatever the rule had run.
+    assert loaded.body.stage1[0].bn1.num_batches_tracked.item() == BATCHES * TIME_STEPS
+
+
+def test_train_accuracy_is_that_of_the_mean_logits(tmp_path: Path) -> None:
+    class Two(STBP):
+        def __call__(self, model, x, target, plan):  # type: ignore[no-untyped-def]
+            for step in super().__call__(model, x, target, plan):
+                shown = F.one_hot((target + (torch.arange(len(target)) % 4 == 0)) % 10, 10).float()
+                # The last step alone would be wrong everywhere; the mean is wrong for one image in four.
+                wrong = 0.5 * F.one_hot((target + 2) % 10, 10).float()
+                yield type(step)(step.loss, torch.stack([shown, wrong]), step.update)
+
+    train(tmp_path, rule=Two(), epochs=1)
+    assert events(tmp_path)[0]["accuracy"] == 0.75
+
+
+@pytest.mark.parametrize("batch", [0, 1, 9, 10, 17, EPOCHS * BATCHES - 1])
+@pytest.mark.parametrize("checkpoint_every", [0.0, 1e9])
+def test_resume_after_a_crash_ends_with_the_same_bytes(
+    straight: Path, tmp_path: Path, batch: int, checkpoint_every: float
+) -> None:
+    with pytest.raises(CrashError):
+        train(tmp_path, rule=At(batch, crash, StochasticStep()), checkpoint_every=checkpoint_every)
+    train(tmp_path, resume=True)
+    assert model_bytes(tmp_path) == model_bytes(straight)
+    assert events(tmp_path) == events(straight)
+
+
+@pytest.mark.parametrize(
+    ("rule", "precision"),
+    [
+        (STBP(), "32-true"),
+        (SLTT("sum"), "32-true"),
+        (SLTT("each"), "32-true"),
+        (StochasticStep(2), "bf16-mixed"),
+        (StochasticStep(2), "64-true"),
+    ],
+)
+def test_resume_is_exact_for_every_rule_and_precision(tmp_path: Path, rule: Rule, precision: str) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(one, rule=rule, precision=precision, epochs=2)
+    with pytest.raises(CrashError):
+        train(two, rule=At(13, crash, rule), precision=precision, epochs=2, checkpoint_every=0)
+    train(two, rule=rule, precision=precision, epochs=2, resume=True)
+    assert model_bytes(one) == model_bytes(two)
+    assert events(one) == events(two)
+
+
+def test_crash_between_validation_and_checkpoint_leaves_no_second_event(
+    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = checkpoint.save
+
+    def save(path: Path, **content: Any) -> None:
+        if path.name == "last.safetensors":
+            raise CrashError
+        written(path, **content)
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    with pytest.raises(CrashError):
+        train(tmp_path, checkpoint_every=1e9)
+    monkeypatch.undo()
+    assert (tmp_path / "best.safetensors").exists()
+    train(tmp_path, resume=True)
+    assert model_bytes(tmp_path) == model_bytes(straight)
+    assert events(tmp_path) == events(straight)
+
+
+def test_resume_of_a_finished_training_changes_nothing(tmp_path: Path) -> None:
+    first = train(tmp_path)
+    before, metrics = model_bytes(tmp_path), events(tmp_path)
+    assert train(tmp_path, resume=True) == first
+    assert model_bytes(tmp_path) == before
+    assert events(tmp_path) == metrics
+
+
+def test_train_seconds_add_up_over_resumes(tmp_path: Path) -> None:
+    with pytest.raises(CrashError):
+        train(tmp_path, rule=At(15, crash, StochasticStep()), checkpoint_every=0)
+    path = tmp_path / "last.safetensors"
+    tensors, record = checkpoint.load(path)
+    record["counters"]["train_seconds"] = 1000.0
+    checkpoint.save(path, tensors=tensors, record=record)
+    assert 1000 < train(tmp_path, resume=True).train_seconds < 1060
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["seconds"] > 1000
+
+
+def test_tensorboard_has_each_step_once_after_a_resume(straight: Path, tmp_path: Path) -> None:
+    with pytest.raises(CrashError):
+        train(tmp_path, rule=At(17, crash, StochasticStep()), checkpoint_every=1e9)
+    train(tmp_path, resume=True)
+
+    def scalars(out: Path, tag: str) -> list[tuple[int, float]]:
+        board = EventAccumulator(str(out / "tensorboard"))
+        board.Reload()
+        return [(event.step, event.value) for event in board.Scalars(tag)]
+
+    for tag in ("train/loss", "train/learning_rate", "validation/accuracy", "validation/accuracy_after_3"):
+        assert scalars(tmp_path, tag) == scalars(straight, tag)
+    steps = [step for step, _ in scalars(straight, "train/loss")]
+    assert steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize(("number", "outcome"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+@pytest.mark.parametrize("batch", [0, 9, 14])
+def test_signal_leaves_a_resumable_checkpoint(
+    straight: Path, tmp_path: Path, number: signal.Signals, outcome: type[BaseException], batch: int
+) -> None:
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    stop = At(batch, lambda: os.kill(os.getpid(), number), StochasticStep())
+    with pytest.raises(outcome) as raised:
+        train(tmp_path, rule=stop, checkpoint_every=1e9)
+    if outcome is SystemExit:
+        assert raised.value.code == 143
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    _, record = checkpoint.load(tmp_path / "last.safetensors")
+    # The batch in which the signal came is finished first.
+    assert record["counters"]["step"] == batch + 1
+    train(tmp_path, resume=True)
+    assert model_bytes(tmp_path) == model_bytes(straight)
+    assert events(tmp_path) == events(straight)
+
+
+def test_signal_during_validation_saves_the_training_statistics(
+    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = tiny_sets()
+    read = sets.validation.batch
+
+    def stop(indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return read(indices)
+
+    monkeypatch.setattr(sets.validation, "batch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, sets=sets)
+    train(tmp_path, resume=True)
+    assert model_bytes(tmp_path) == model_bytes(straight)
+    assert events(tmp_path) == events(straight)
+
+
+def test_signal_in_the_last_moment_is_not_lost(straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = checkpoint.save
+
+    def save(path: Path, **content: Any) -> None:
+        written(path, **content)
+        if content["record"].get("counters", {}).get("epoch") == EPOCHS:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path)
+    assert model_bytes(tmp_path) == model_bytes(straight)
+
+
+def test_second_signal_acts_at_once(tmp_path: Path) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, rule=At(5, twice, StochasticStep()))
+    assert not (tmp_path / "last.safetensors").exists()
+
+
+def test_ignored_signal_stays_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        train(tmp_path, rule=At(5, lambda: os.kill(os.getpid(), signal.SIGINT), StochasticStep()), epochs=1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (tmp_path / "model.safetensors").exists()
+
+
+def test_training_outside_the_main_thread_needs_no_signals(straight: Path, tmp_path: Path) -> None:
+    thread = threading.Thread(target=train, args=(tmp_path,))
+    thread.start()
+    thread.join()
+    assert model_bytes(tmp_path) == model_bytes(straight)
+
+
+def test_full_disk_is_mended_by_a_resume(straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+    flush = os.fsync
+
+    def full(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError, match=r"the disk is full|cannot be written"):
+        train(tmp_path, checkpoint_every=0)
+    monkeypatch.undo()
+    train(tmp_path, resume=True)
+    assert model_bytes(tmp_path) == model_bytes(straight)
+    assert events(tmp_path) == events(straight)
+
+
+def poisoned(model: nn.Module, name: str, value: float, batch: int) -> At:
+    def poison() -> None:
+        with torch.no_grad():
+            model.get_parameter(name).fill_(value)
+
+    return At(batch, poison, StochasticStep())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("body.stage1.0.bn1.weight", math.nan, r"the parameter body\.stage1\.0\.bn1\.weight"),
+        ("stem.conv.weight", 3e38, r"the output of stem\.conv \(Conv2d\)"),
+        ("classifier.bias", math.inf, r"the parameter classifier\.bias"),
+    ],
+)
+def test_loss_not_finite_names_step_and_first_layer(tmp_path: Path, name: str, value: float, found: str) -> None:
+    model = tiny_network()
+    with pytest.raises(TrainingError, match=rf"step 7: the loss is (nan|inf).*{found};.*last good state"):
+        train(tmp_path, model=model, rule=poisoned(model, name, value, 7), checkpoint_every=0)
+    tensors, record = checkpoint.load(tmp_path / "last.safetensors")
+    assert record["counters"]["step"] == 7
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_loss_not_finite_is_not_learned_from(tmp_path: Path) -> None:
+    model = tiny_network()
+
+    class Infinite(StochasticStep):
+        def __call__(self, model, x, target, plan):  # type: ignore[no-untyped-def]
+            for step in super().__call__(model, x, target, plan):
+                yield type(step)(step.loss * math.inf, step.logits, step.update)
+
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    with pytest.raises(TrainingError, match=r"the loss itself, every layer is finite.*no checkpoint"):
+        train(tmp_path, model=model, rule=Infinite())
+    for old, new in zip(before, model.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_weight_not_finite_is_never_written(tmp_path: Path) -> None:
+    model = tiny_network()
+    name = "body.stage1.0.act1.leak.logit"
+    assert name in dict(model.named_parameters())
+
+    def nan_gradient() -> None:
+        model.get_parameter(name).register_hook(lambda gradient: gradient * math.nan)
+
+    # The loss is still finite when the weight is not: only the writing can notice.
+    with pytest.raises(TrainingError, match=rf"step 4: {name.replace('.', '[.]')} is not finite"):
+        train(tmp_path, model=model, rule=At(3, nan_gradient, STBP()), checkpoint_every=0)
+    assert checkpoint.load(tmp_path / "last.safetensors")[1]["counters"]["step"] == 3
+
+
+def test_data_order_follows_seed_and_epoch_and_leaves_the_remainder_out(tmp_path: Path) -> None:
+    sets = tiny_sets()
+    read, seen = sets.train.batch, []
+
+    def note(indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append((sets.train.epoch, indices.tolist()))
+        return read(indices)
+
+    sets.train.batch = note  # type: ignore[method-assign]
+    train(tmp_path, sets=sets, epochs=2, batch_size=96)
+    expected = [
+        (epoch, part.tolist())
+        for epoch in range(2)
+        for part in batches(320, batch_size=96, seed=7, epoch=epoch, drop_last=True)
+    ]
+    assert seen == expected
+    assert len(seen) == 6
+
+
+def test_plan_is_drawn_from_seed_and_step(tmp_path: Path) -> None:
+    class Noting(StochasticStep):
+        plans: list[Plan] = []  # noqa: RUF012
+
+        def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
+            self.plans.append(super().schedule(time_steps, generator))
+            return self.plans[-1]
+
+    train(tmp_path, rule=Noting(), epochs=3)
+    drawn = [plan.steps[0] for plan in Noting.plans]
+    assert {drawn.count(t) > 3 for t in range(TIME_STEPS)} == {True}
+    assert drawn[:10] != drawn[10:20]
+
+
+def test_random_numbers_of_the_caller_are_left_alone(tmp_path: Path) -> None:
+    model = tiny_network()
+    before = torch.get_rng_state()
+    train(tmp_path, model=model, epochs=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Path:
+    """A training stopped in its second epoch."""
+    with pytest.raises(CrashError):
+        train(tmp_path, rule=At(15, crash, StochasticStep()), checkpoint_every=0)
+    return tmp_path
+
+
+def test_resume_with_another_recipe_is_refused(stopped: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"seed = 7, the recipe says 9"):
+        train(stopped, resume=True, record={"seed": 9, "training": {"epochs": EPOCHS}})
+
+
+def test_resume_from_a_damaged_file_is_refused(stopped: Path) -> None:
+    path = stopped / "last.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: is no whole"):
+        train(stopped, resume=True)
+
+
+def test_resume_from_a_model_file_is_refused(stopped: Path) -> None:
+    (stopped / "best.safetensors").replace(stopped / "last.safetensors")
+    with pytest.raises(CheckpointError, match="no training state"):
+        train(stopped, resume=True)
+
+
+def test_resume_without_the_best_model_is_refused(stopped: Path) -> None:
+    (stopped / "best.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"best\.safetensors: is gone"):
+        train(stopped, resume=True)
+
+
+def test_resume_without_the_metrics_is_refused(stopped: Path) -> None:
+    (stopped / "metrics.jsonl").unlink()
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl: has 0 bytes"):
+        train(stopped, resume=True)
+
+
+def test_resume_beside_a_finished_model_alone_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"precious")
+    with pytest.raises(CheckpointError, match=r"no last\.safetensors"):
+        train(tmp_path, resume=True)
+    assert model_bytes(tmp_path) == b"precious"
+
+
+def test_training_anew_replaces_the_earlier_one(straight: Path, stopped: Path) -> None:
+    train(stopped)
+    assert model_bytes(stopped) == model_bytes(straight)
+    assert events(stopped) == events(straight)
+
+
+def test_refused_arguments_leave_an_earlier_training_as_it_is(stopped: Path) -> None:
+    before = (stopped / "last.safetensors").read_bytes()
+    with pytest.raises(DataError, match="do not fill one batch"):
+        train(stopped, batch_size=1000)
+    assert (stopped / "last.safetensors").read_bytes() == before
+
+
+def test_several_processes_are_refused(tmp_path: Path) -> None:
+    class Two:
+        world_size = 2
+
+    with pytest.raises(RecipeError, match="2 processes"):
+        train(tmp_path, fabric=Two())
+
+
+def test_progress_is_shown_on_standard_error_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(enabled=True) as bar:
+        train(tmp_path / "shown", epochs=1, progress=bar)
+    with progress_bar(enabled=False) as bar:
+        train(tmp_path / "hidden", epochs=1, progress=bar)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "shown" in printed.err
+    assert "accuracy" in printed.err
+    assert f"{BATCHES}/{BATCHES}" in printed.err
+    assert "hidden" not in printed.err

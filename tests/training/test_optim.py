@@ -1,0 +1,64 @@
+"""Which parameters decay, and the learning rate over time."""
+
+import pytest
+import torch
+from torch import nn
+
+from hdlif.training.optim import cosine, parameter_groups, sgd
+from training.tiny import tiny_network
+
+
+def test_neuron_logits_batch_norm_and_biases_do_not_decay() -> None:
+    model = tiny_network()
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    decayed, kept = parameter_groups(model)
+    assert [names[p] for p in decayed] == [
+        "stem.conv.weight",
+        "body.stage1.0.conv1.weight",
+        "body.stage1.0.conv2.weight",
+        "classifier.weight",
+    ]
+    assert {names[p] for p in kept} == set(names.values()) - {names[p] for p in decayed}
+
+
+def test_logit_per_step_and_channel_does_not_decay() -> None:
+    model = nn.Module()
+    model.leak_logit = nn.Parameter(torch.zeros(4, 8))
+    model.weight = nn.Parameter(torch.zeros(4, 8))
+    decayed, kept = parameter_groups(model)
+    assert decayed == [model.weight]
+    assert kept == [model.leak_logit]
+
+
+def test_sgd_step_is_nesterov_with_decay_on_weights_only() -> None:
+    model = nn.Linear(1, 1)
+    nn.init.constant_(model.weight, 2.0)
+    nn.init.constant_(model.bias, 3.0)
+    optimizer = sgd(model, learning_rate=0.5, momentum=0.5, weight_decay=0.25)
+    for _ in range(2):
+        model.weight.grad, model.bias.grad = torch.ones(1, 1), torch.ones(1)
+        optimizer.step()
+    # weight: g = 1 + 0.25·2 = 1.5, buffer 1.5, step 1.5 + 0.5·1.5 = 2.25, weight 2 - 1.125 = 0.875;
+    # then g = 1.21875, buffer 1.96875, step 2.203125, weight 0.875 - 1.1015625.
+    # bias: buffer 1, step 1.5, bias 2.25; then buffer 1.5, step 1.75, bias 1.375.
+    assert model.weight.item() == -0.2265625
+    assert model.bias.item() == 1.375
+
+
+def test_sgd_without_momentum_is_plain() -> None:
+    assert sgd(nn.Linear(1, 1), learning_rate=1, momentum=0, weight_decay=0).defaults["nesterov"] is False
+
+
+def test_cosine_by_hand() -> None:
+    factors = [cosine(step, 8, 4) for step in range(9)]
+    half = 2**-0.5
+    expected = [0.25, 0.5, 0.75, 1.0, 1.0, (1 + half) / 2, 0.5, (1 - half) / 2, 0.0]
+    assert factors == pytest.approx(expected, abs=1e-12)
+
+
+def test_cosine_without_warmup_starts_at_one() -> None:
+    assert cosine(0, 10, 0) == 1.0
+
+
+def test_warmup_may_fill_the_whole_run() -> None:
+    assert [cosine(step, 2, 2) for step in range(3)] == [0.5, 1.0, 1.0]

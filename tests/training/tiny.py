@@ -1,0 +1,82 @@
+"""A training small enough for many tests; as a program, one that can be killed: `python tiny.py OUT`."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from hdlif.config import TrainingConfig
+from hdlif.data import ImageSets, synthetic
+from hdlif.learning import Plan, Rule, Step, StochasticStep
+from hdlif.models import resnet
+from hdlif.nn import HDLIF, QuantConv2d, Ternary
+from hdlif.training import Fit, fit
+
+TIME_STEPS, EPOCHS, BATCH_SIZE = 3, 3, 32
+BATCHES = 320 // BATCH_SIZE
+
+
+def tiny_network() -> nn.Module:
+    """One block of ternary convolutions and HD-LIF neurons, with dropout: everything a resume must get right."""
+    torch.manual_seed(0)
+
+    def conv(in_channels: int, out_channels: int, kernel_size: int, **place: int) -> nn.Module:
+        return QuantConv2d(in_channels, out_channels, kernel_size, quantizer=Ternary(), **place)
+
+    model = resnet(neuron=lambda place: HDLIF(TIME_STEPS), blocks=[1], width=4, classes=10, in_channels=1, conv=conv)
+    model.head = nn.Sequential(nn.Dropout(0.1), *model.head)
+    return model
+
+
+def tiny_sets() -> ImageSets:
+    return synthetic(validation=40, augment=["flip", "shift"], seed=0)
+
+
+def train(out: Path, **changes: Any) -> Fit:
+    """`fit` on the tiny network; `changes` replace single arguments."""
+    epochs = changes.pop("epochs", EPOCHS)
+    precision = changes.pop("precision", "32-true")
+    arguments: dict[str, Any] = {
+        "model": tiny_network(),
+        "rule": StochasticStep(),
+        "sets": tiny_sets(),
+        "out": out,
+        "config": TrainingConfig(epochs=epochs, learning_rate=0.1, warmup_epochs=1),
+        "batch_size": BATCH_SIZE,
+        "time_steps": TIME_STEPS,
+        "seed": 7,
+        "fabric": Fabric(accelerator="cpu", devices=1, precision=precision),
+        "record": {"seed": 7, "training": {"epochs": epochs}},
+        "log_every": 4,
+    }
+    return fit(**(arguments | changes))
+
+
+@dataclass
+class At:
+    """`rule`, that does something else just before batch number `batch` (from 0) of this process."""
+
+    batch: int
+    action: Callable[[], object]
+    rule: Rule
+    seen: int = 0
+
+    def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
+        if self.seen == self.batch:
+            self.action()
+        self.seen += 1
+        return self.rule.schedule(time_steps, generator)
+
+    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+        return self.rule(model, x, target, plan)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print("ready", flush=True)
+    train(Path(sys.argv[1]), epochs=12, resume=True, checkpoint_every=0.02)
