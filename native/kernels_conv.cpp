@@ -62,8 +62,14 @@ void sum_channels(const Event* events, int64_t count, int64_t per_partial, const
   int32_t c = 0;
   for (; c + 32 <= channels; c += 32)
     sum_field<32>(events, count, per_partial, w + c, y + c);
-  for (; c + 8 <= channels; c += 8)
-    sum_field<8>(events, count, per_partial, w + c, y + c);
+  for (; c + 16 <= channels; c += 16)
+    sum_field<16>(events, count, per_partial, w + c, y + c);
+  if (c < channels && channels >= 16) {
+    // the last 16 channels once more rather than each of the rest alone: the same sums, written again
+    c = channels - 16;
+    sum_field<16>(events, count, per_partial, w + c, y + c);
+    return;
+  }
   for (; c < channels; ++c)
     sum_field<1>(events, count, per_partial, w + c, y + c);
 }

@@ -47,6 +47,13 @@ def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, exactly.")
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
 @click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Machines.")
+@click.option(
+    "--memory-repeats",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="Fresh processes that measure peak memory, for the median; 0 leaves it out.",
+)
 @json_option
 def train(recipe: str, as_json: bool, **options: Any) -> None:
     """Train RECIPE (a YAML file, or a name from `hdlif recipes ls`) and measure the result.

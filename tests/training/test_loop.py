@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from hdlif.config import TrainingConfig
 from hdlif.data import batches
 from hdlif.errors import CheckpointError, DataError, RecipeError, TrainingError
 from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep
@@ -106,6 +107,12 @@ def test_model_is_the_first_best_epoch_with_statistics_over_all_steps(tmp_path: 
     assert again.accuracy == result.best_accuracy
     # All T steps of 320 images in ten batches, whatever the rule had run.
     assert loaded.body.stage1[0].bn1.num_batches_tracked.item() == BATCHES * TIME_STEPS
+
+
+def test_first_of_equal_epochs_is_the_best(tmp_path: Path) -> None:
+    still = TrainingConfig(epochs=3, learning_rate=1e-12)
+    assert train(tmp_path, config=still).best_epoch == 1
+    assert len({e["accuracy"] for e in events(tmp_path) if e["event"] == "validation"}) == 1
 
 
 def test_train_accuracy_is_that_of_the_mean_logits(tmp_path: Path) -> None:
@@ -274,6 +281,8 @@ def test_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         train(tmp_path, rule=At(5, lambda: os.kill(os.getpid(), signal.SIGINT), StochasticStep()), epochs=1)
+    except KeyboardInterrupt:
+        pytest.fail("the signal was acted on")
     finally:
         signal.signal(signal.SIGINT, before)
     assert (tmp_path / "model.safetensors").exists()

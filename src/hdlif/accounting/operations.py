@@ -136,11 +136,13 @@ class _Tally:
         self.pairs: dict[str, float] = {}
         self.nonzero: dict[str, float] = {}
         self.entries: dict[str, float] = {}
+        self.repeats: dict[str, float] = {}
         self.spikes = {"input": False}
         for node in graph.nodes:
             self.spikes[node.name] = self._emits_spikes(node)
 
     def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.repeats[node.name] = self.graph.time_steps / output.shape[0]
         self._add(self.nonzero, node.name, torch.count_nonzero(output).item())
         self._add(self.entries, node.name, output.numel())
         if node.op in ("conv2d", "linear"):
@@ -149,9 +151,8 @@ class _Tally:
             self._add(self.pairs, node.name, _nonzero_pairs(node, inputs[0]))
 
     def per_image(self, node: Node, count: float, *, once: bool) -> float:
-        """A count per image over T steps; a value constant in time was computed once, and counts `once` or T times."""
-        repeats = 1 if once or not self.types[node.name].constant else self.graph.time_steps
-        return count * repeats / self.images
+        """A count per image over T steps; what was constant in time ran once, and counts `once` or T times."""
+        return count * (1 if once else self.repeats[node.name]) / self.images
 
     def density(self, key: str) -> float:
         return self.nonzero[key] / self.entries[key]

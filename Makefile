@@ -1,0 +1,38 @@
+# `make demo` and `make test` are the two commands; both make .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+NATIVE := $(wildcard native/*) CMakeLists.txt pyproject.toml
+
+.PHONY: demo test lint types format clean
+
+demo: $(STAMP)
+	$(BIN)/hdlif demo
+
+test: $(STAMP)
+	$(BIN)/pytest -m "not slow and not kill" $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror native/*.cpp native/*.h
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i native/*.cpp native/*.h
+
+# An editable install: Python sources are read from src/, the extension is rebuilt when native/ changes.
+$(STAMP): $(NATIVE)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hdlif needs Python 3.11 or later; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build dist runs

@@ -1,0 +1,165 @@
+"""Counts against brute force on small networks, and against the paper's printed cells on its own."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hdlif.accounting import count_parameters_mb, profile, saved_bytes
+from hdlif.accounting.operations import _paper_energy_pj
+from hdlif.artefact import Graph, InputRecord, Node
+from hdlif.deploy import lower
+from hdlif.models import resnet18, resnet34, vgg_snn
+from hdlif.nn import HDLIF, LIF, Binary, ParallelHDLIF, QuantConv2d, SpikeQuantizer, Ternary
+
+
+def hd_lif(place):
+    return HDLIF(4)
+
+
+def half_parallel(place):
+    return ParallelHDLIF(4) if place.index % 2 else HDLIF(4)
+
+
+def graph_of(network, shape, classes, time_steps=4):
+    record = InputRecord(shape, (0.0,) * shape[0], (1.0,) * shape[0])
+    return lower(network.eval(), input=record, labels=tuple(map(str, range(classes))), time_steps=time_steps)
+
+
+def nops(graph):
+    """Neuron operations need no data: T·(3·N, or 1·N without accumulation)."""
+    from hdlif.accounting.operations import NEURON_NOPS
+    from hdlif.artefact import infer_values
+
+    values = infer_values(graph)
+    return sum(
+        NEURON_NOPS[n.op] * graph.time_steps * np.prod(values[n.name].shape) for n in graph.nodes if n.op in NEURON_NOPS
+    )
+
+
+@pytest.mark.parametrize(
+    ("classes", "quantizer", "published"),
+    [(10, None, "44.66"), (10, Binary(), "2.82"), (100, None, "44.84"), (100, Binary(), "3.00"), (100, Ternary(), "4.40")],
+)
+def test_resnet18_megabytes_equal_the_published_cell(classes, quantizer, published):
+    network = resnet18(neuron=hd_lif, classes=classes, conv=partial(QuantConv2d, quantizer=quantizer))
+    assert f"{count_parameters_mb(graph_of(network, (3, 32, 32), classes)):.2f}" == published
+
+
+def test_resnet34_megabytes_equal_the_published_cells():
+    for quantizer, published in ((None, "87.12"), (Ternary(), "10.06")):
+        network = resnet34(neuron=hd_lif, classes=1000, conv=partial(QuantConv2d, quantizer=quantizer))
+        assert f"{count_parameters_mb(graph_of(network, (3, 224, 224), 1000)):.2f}" == published
+
+
+def test_vgg_snn_megabytes_equal_the_published_cells():
+    for quantizer, published in ((None, "37.05"), (Binary(), "2.49")):
+        conv = partial(QuantConv2d, quantizer=quantizer)
+        network = vgg_snn(neuron=hd_lif, classes=10, conv=conv, first_conv=conv)
+        assert f"{count_parameters_mb(graph_of(network, (2, 48, 48), 10)):.2f}" == published
+
+
+@pytest.mark.parametrize(("neuron", "published"), [(hd_lif, "6.59"), (half_parallel, "4.62")])
+def test_resnet18_neuron_operations_equal_the_published_cell(neuron, published):
+    graph = graph_of(resnet18(neuron=neuron, classes=100), (3, 32, 32), 100)
+    assert f"{nops(graph) / 1e6:.2f}" == published
+
+
+@pytest.mark.parametrize(
+    ("sops_m", "bits", "published"),
+    [(273.02, None, "0.25"), (284.49, None, "0.26"), (233.84, 4, "0.03"), (254.08, None, "0.23"), (190.13, 4, "0.02")],
+)
+def test_energy_formula_equals_the_published_cell(sops_m, bits, published):
+    quantise = Node("quantise", "q", ("input",), {"bits": bits, "inverse_step": 4.0, "offset": 0.5})
+    graph = Graph((quantise,) if bits else (), "q", 4, InputRecord((1, 1, 1), (0,), (1,)), ("a",))
+    tally = type("T", (), {"graph": graph})
+    assert f"{_paper_energy_pj(None, tally, sops_m * 1e6) * 1e-9:.2f}" == published
+
+
+def brute_force_pairs(x, weight, stride, padding):
+    """Non-zero (input, weight) pairs, tap by tap."""
+    x = np.pad(x != 0, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    taps, count = weight != 0, 0
+    for b in range(len(x)):
+        for oy in range((x.shape[2] - weight.shape[2]) // stride + 1):
+            for ox in range((x.shape[3] - weight.shape[3]) // stride + 1):
+                patch = x[b, :, oy * stride : oy * stride + weight.shape[2], ox * stride : ox * stride + weight.shape[3]]
+                count += int((patch[None] & taps).sum())
+    return count
+
+
+@pytest.mark.parametrize("neuron", [hd_lif, half_parallel, lambda place: LIF(4)])
+def test_sops_equal_brute_force_with_padding_and_stride(neuron):
+    from hdlif.models import resnet
+
+    torch.manual_seed(0)
+    network = resnet(
+        neuron=neuron, blocks=(1, 1), width=3, classes=4, in_channels=2, conv=partial(QuantConv2d, quantizer=Ternary())
+    ).eval()
+    x = torch.randn(4, 2, 2, 5, 5) * 3
+    seen, hooks = {}, []
+
+    def remember(name):
+        def hook(module, args, output):
+            weight = module.weight_q().detach().numpy()
+            pairs = brute_force_pairs(args[0].numpy(), weight, module.stride[0], module.padding[0])
+            seen[name] = seen.get(name, 0) + pairs
+
+        return hook
+
+    for name, module in network.named_modules():
+        if isinstance(module, QuantConv2d):
+            hooks.append(module.register_forward_hook(remember(name)))
+    with torch.no_grad():
+        network(x, steps=range(4))
+    for hook in hooks:
+        hook.remove()
+    result = {layer.name: layer for layer in profile(network, x, time_steps=4).layers}
+    assert set(seen) == {name for name, layer in result.items() if layer.sops}
+    for name, pairs in seen.items():
+        assert result[name].sops == pairs / 2
+    honest = profile(network, x, counting="honest", time_steps=4)
+    assert not result["body.stage2.0.shortcut.conv"].spikes_in
+    assert honest.sops == pytest.approx(
+        sum(layer.sops for layer in result.values()) - result["body.stage2.0.shortcut.conv"].sops
+    )
+
+
+def test_constant_image_is_counted_at_every_step_by_the_paper_and_once_honestly():
+    from hdlif.models import vgg_snn
+
+    torch.manual_seed(0)
+    network = vgg_snn(
+        neuron=lambda place: ParallelHDLIF(4, threshold=0.01, learned=False), plan=(3, 3), classes=2, in_channels=1, final_size=None
+    )
+    x = torch.randn(1, 2, 1, 6, 6)
+    repeated = profile(network, x.expand(4, -1, -1, -1, -1), time_steps=4)
+    constant = profile(network, x, time_steps=4)
+    assert constant.sops == repeated.sops
+    assert profile(network, x, counting="honest", time_steps=4).sops * 4 == pytest.approx(constant.sops)
+
+
+def test_energy_of_4_bit_spikes_is_an_eighth_of_the_paper_formula():
+    torch.manual_seed(0)
+    network = resnet18(neuron=lambda place: HDLIF(2, quantizer=SpikeQuantizer()), classes=3, in_channels=1, width=2)
+    result = profile(network, torch.randn(1, 1, 1, 8, 8))
+    assert result.energy_mj == pytest.approx(result.sops * 0.9e-9 / 8)
+
+
+def test_stored_megabytes_are_the_file(tmp_path):
+    from hdlif.artefact.io import save
+
+    graph = graph_of(resnet18(neuron=hd_lif, classes=10, width=4, in_channels=1), (1, 8, 8), 10)
+    save(graph, tmp_path / "a.hdlif.safetensors")
+    result = profile(graph, torch.randn(1, 1, 1, 8, 8))
+    assert result.stored_mb * 1e6 == (tmp_path / "a.hdlif.safetensors").stat().st_size
+    assert sum(layer.stored_mb for layer in result.layers) < result.stored_mb
+
+
+def test_saved_bytes_count_each_tensor_once():
+    weight = torch.nn.Linear(3, 5, bias=False)
+    x = torch.randn(4, 3)
+    # The input is saved by both products; the weight is the model's own.
+    assert saved_bytes(lambda: F.linear(x, weight.weight) + F.linear(x, weight.weight), model=weight) == 4 * 3 * 4

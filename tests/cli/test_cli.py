@@ -1,0 +1,173 @@
+"""The command line as a user meets it: exit codes, one-line errors, JSON on standard output."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hdlif.cli import main
+
+FAST = ["--set", "training.epochs=1", "--set", "data.batch_size=128", "--set", "model.width=4"]
+
+
+def hdlif(*arguments):
+    """Run a command in this process, as the console script does: importing torch anew would take seconds a call."""
+    out, err = io.StringIO(), io.StringIO()
+    before, sys.argv = sys.argv, ["hdlif", *map(str, arguments)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
+            main()
+            raise SystemExit(0)
+    finally:
+        sys.argv = before
+    return SimpleNamespace(returncode=stop.value.code, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "net"
+    done = hdlif("train", "digits_hdlif_w1p5_s4_parallel", *FAST, "--out", out, "--memory-repeats", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    return out, json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def artefact(run_folder):
+    path = run_folder[0] / "net.hdlif.safetensors"
+    done = hdlif("export", run_folder[0], "--to", "artefact", "--out", path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bytes"] == path.stat().st_size
+    return path
+
+
+def test_train_writes_its_summary_and_prints_the_same(run_folder):
+    out, printed = run_folder
+    assert json.loads((out / "summary.json").read_text()) == printed
+    promised = {"recipe", "accuracy", "accuracy_per_step", "best_epoch", "train_seconds", "peak_bytes", "params_mb"}
+    promised |= {"stored_mb", "sops", "nops", "energy_mj", "seed", "versions", "hardware"}
+    assert promised <= set(printed)
+    assert len(printed["accuracy_per_step"]) == 4
+    assert printed["accuracy"] == printed["accuracy_per_step"][-1]
+    assert printed["peak_bytes"] > 100_000
+
+
+def test_eval_of_checkpoint_and_artefact_agree_with_training(run_folder, artefact):
+    trained = json.loads(hdlif("eval", run_folder[0], "--json").stdout)
+    deployed = json.loads(hdlif("eval", artefact, "--data", "digits", "--json").stdout)
+    assert trained["n"] == deployed["n"] == 360
+    assert trained["accuracy"] == run_folder[1]["accuracy"]
+    assert abs(trained["accuracy"] - deployed["accuracy"]) <= 1 / 360
+
+
+def test_run_classifies_an_image_of_another_size(artefact, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / "photo.png")
+    done = hdlif("run", artefact, tmp_path / "photo.png", "--json")
+    (result,) = json.loads(done.stdout)["inputs"]
+    assert result["label"] == str(result["class"])
+    assert 0 < result["probability"] <= 1
+    assert len(result["logits"]) == 10
+
+
+def test_run_does_not_import_torch(artefact, tmp_path):
+    Image.new("L", (8, 8), 128).save(tmp_path / "photo.png")
+    blocked = "import sys; sys.modules['torch'] = None; sys.argv[0] = 'hdlif'; from hdlif.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked, "run", str(artefact), str(tmp_path / "photo.png")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_profile_of_artefact_equals_that_of_its_checkpoint(run_folder, artefact):
+    of_checkpoint = json.loads(hdlif("profile", run_folder[0], "--json").stdout)
+    of_artefact = json.loads(hdlif("profile", artefact, "--data", "digits", "--json").stdout)
+    assert of_checkpoint["sops"] == of_artefact["sops"]
+    assert of_checkpoint["trained"]
+    untrained = hdlif("profile", "digits_lif")
+    assert untrained.returncode == 0
+    assert untrained.stdout.startswith("untrained network")
+
+
+def test_report_is_written(run_folder, tmp_path):
+    done = hdlif("report", run_folder[0], "--out", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    assert "</html>" in (tmp_path / "page.html").read_text()
+
+
+def test_recipes_are_listed_shown_and_checked():
+    assert "digits_hdlif" in hdlif("recipes", "ls").stdout.split()
+    assert "stochastic_step" in hdlif("recipes", "show", "digits_hdlif").stdout
+    assert hdlif("recipes", "check", "digits_hdlif").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "digits_hdlf"], ["RecipeError", "digits_hdlf", 'did you mean "digits_hdlif"']),
+        (["train", "digits_hdlif", "--set", "training.epoch=3"], ["RecipeError", "training.epoch", '"epochs"']),
+        (["train", "digits_hdlif", "--set", "neuron.kind=hdlf"], ["RecipeError", "neuron.kind", '"hdlif"']),
+        (["train", "digits_hdlif", "--set", "model.widht=3"], ["RecipeError", "model.widht", '"width"']),
+        (["train", "digits_hdlif", "--set", "rule.k=9"], ["RecipeError", "rule.k", "time_steps = 4"]),
+        (["train", "fashion_mnist_lif", "--data-root", "nowhere"], ["DataError", "nowhere", "FashionMNIST/raw"]),
+        (["eval", "nothing"], ["InputError", "nothing", "check the path"]),
+        (["run", "nothing.hdlif.safetensors", "x.png"], ["ArtefactError", "nothing.hdlif.safetensors"]),
+        (["demo", "--data", "cifar"], ["DataError", "cifar", "digits"]),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = hdlif(*arguments)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_damaged_checkpoint_and_artefact_are_refused(run_folder, artefact, tmp_path):
+    for source, kind in ((run_folder[0] / "model.safetensors", "CheckpointError"), (artefact, "ArtefactError")):
+        damaged = tmp_path / source.name
+        damaged.write_bytes(source.read_bytes()[:-7])
+        done = hdlif("eval", damaged, "--data", "digits")
+        assert (done.returncode, kind in done.stderr) == (2, True), done.stderr
+
+
+def test_unreadable_image_names_the_file(artefact, tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"no picture")
+    done = hdlif("run", artefact, tmp_path / "photo.png")
+    assert done.returncode == 2
+    assert "InputError" in done.stderr
+    assert "photo.png" in done.stderr
+
+
+def test_debug_shows_the_traceback():
+    command = [sys.executable, "-m", "hdlif.cli", "--debug", "recipes", "show", "nothing"]
+    assert "Traceback" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_training_resumes_from_the_command_line(number, code, tmp_path):
+    arguments = ["train", "digits_hdlif", "--set", "model.width=4", "--set", "training.epochs=40", "--out", tmp_path / "r", "--memory-repeats", 0]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hdlif.cli", *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while not Path(tmp_path / "r" / "last.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    done = hdlif(*arguments, "--set", "training.epochs=40", "--resume", "--json")
+    assert done.returncode == 0, done.stderr

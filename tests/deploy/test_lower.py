@@ -1,0 +1,142 @@
+"""A trained network and its deployed graph compute the same; the graph's weights stay low-bit."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hdlif import deploy
+from hdlif.artefact import InputRecord
+from hdlif.artefact.io import dumps, loads
+from hdlif.errors import LoweringError
+from hdlif.functional import HardReset
+from hdlif.models import resnet, vgg_snn
+from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, ParallelHDLIF, QuantConv2d, Sequential, SpikeQuantizer, Ternary
+
+T = 4
+RECORD = InputRecord((1, 8, 8), (0.3,), (0.4,))
+LABELS = tuple("abcde")
+
+
+def lif(place):
+    return LIF(T, learned=True)
+
+
+def hard_lif(place):
+    return LIF(T, reset=HardReset(0.1))
+
+
+def hd_lif(place):
+    return HDLIF(T)
+
+
+def hybrid_4_bit(place):
+    kind = ParallelHDLIF if place.index % 2 else HDLIF
+    return kind(T, quantizer=SpikeQuantizer())
+
+
+NEURONS = [lif, hard_lif, hd_lif, hybrid_4_bit]
+QUANTIZERS = [None, Ternary(), Binary()]
+NETWORKS = {
+    "resnet": partial(resnet, blocks=(1, 1), width=4, in_channels=1, classes=5),
+    "vgg_flat": partial(vgg_snn, plan=(4, 6, "P", 5, "P"), final_size=2, in_channels=1, classes=5),
+    "vgg_global": partial(vgg_snn, plan=(4, "P", 5), final_size=None, in_channels=1, classes=5),
+}
+
+
+def trained_like(network, seed=0):
+    """Give neurons and norms values that differ from their start, and running statistics of real activity."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in network.named_parameters():
+        if parameter.ndim == 1:
+            noise = torch.rand(parameter.shape, generator=generator)
+            parameter.data = noise - 0.5 if name.endswith("logit") else noise + 0.5
+    network.train()
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(1, 16, 1, 8, 8, generator=generator), steps=range(T))
+    return network.eval()
+
+
+@pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=["float", "ternary", "binary"])
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_folded_network_equals_trained_network(build, quantizer, neuron):
+    network = trained_like(build(neuron=neuron, conv=partial(QuantConv2d, quantizer=quantizer))).double()
+    folded = deploy.fold(network, input=RECORD, labels=LABELS, time_steps=T).double()
+    x = torch.randn(1, 16, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.no_grad():
+        expected, _ = network(x, steps=range(T))
+        logits, _ = folded(x, steps=range(T))
+    # The graph stores float32, so a current that falls on a rounding boundary or a threshold may cross it.
+    close = (logits - expected).abs().amax((0, 2)) < 1e-5
+    assert close.float().mean() >= 0.8
+    assert expected.std() > 0.01
+    assert (logits.mean(0).argmax(1) == expected.mean(0).argmax(1)).float().mean() >= 0.9
+
+
+def test_folded_chunk_of_k_equals_k_chunks_of_one():
+    network = trained_like(NETWORKS["resnet"](neuron=hybrid_4_bit))
+    folded = deploy.fold(network, input=RECORD, labels=LABELS, time_steps=T)
+    x = torch.randn(T, 3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole, whole_state = folded(x, steps=range(T))
+        state, parts = None, []
+        for t in range(T):
+            logits, state = folded(x[t : t + 1], state, steps=range(t, t + 1))
+            parts.append(logits)
+    assert torch.equal(torch.cat(parts), whole)
+    assert all(torch.equal(state[name]["potential"], whole_state[name]["potential"]) for name in whole_state)
+
+
+def test_low_bit_weights_stay_codes_and_scales_go_to_the_affine():
+    network = trained_like(NETWORKS["resnet"](neuron=hybrid_4_bit, conv=partial(QuantConv2d, quantizer=Ternary())))
+    graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+    nodes = {node.name: node for node in graph.nodes}
+    conv, block = nodes["body.stage1.0.conv1"], network.body.get_submodule("stage1.0")
+    assert conv.tensors["weight"].dtype == np.int8
+    assert set(np.unique(conv.tensors["weight"])) == {-1, 0, 1}
+    _, scale = Ternary().codes(block.conv1.weight)
+    gain = block.bn1.weight / torch.sqrt(block.bn1.running_var + block.bn1.eps)
+    expected = (0.25 * scale.item() * gain).detach().numpy()
+    np.testing.assert_allclose(nodes["body.stage1.0.bn1"].tensors["scale"][0], expected, rtol=1e-6)
+
+
+def test_average_pool_of_codes_travels_as_a_sum_of_codes():
+    network = trained_like(NETWORKS["vgg_flat"](neuron=hybrid_4_bit, conv=partial(QuantConv2d, quantizer=Ternary())))
+    graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+    from hdlif.artefact import infer_values
+
+    assert infer_values(graph)["body.pool1"].max_code == 60
+
+
+def test_equal_steps_are_stored_as_one_row():
+    graph = deploy.lower(NETWORKS["resnet"](neuron=hd_lif), input=RECORD, labels=LABELS, time_steps=T)
+    neuron = next(node for node in graph.nodes if node.op == "hd_lif")
+    assert neuron.tensors["leak"].shape == (1, 1)
+
+
+def test_artefact_of_a_network_reads_back_equal():
+    network = trained_like(NETWORKS["resnet"](neuron=hybrid_4_bit, conv=partial(QuantConv2d, quantizer=Ternary())))
+    graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+    content = dumps(graph)
+    assert dumps(loads(content, "a")) == content
+
+
+def test_convolution_without_norm_gets_its_scale_applied():
+    body = Sequential(QuantConv2d(1, 3, 3, padding=1, quantizer=Binary()), HDLIF(T), nn.AdaptiveAvgPool2d(1))
+    network = Sequential(body, nn.Flatten(), nn.Linear(3, 5))
+    x = torch.randn(1, 2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    lowerer_free = deploy.fold(network.eval(), input=RECORD, labels=LABELS, time_steps=T)
+    with torch.no_grad():
+        expected, _ = network(x, None, range(T))
+        logits, _ = lowerer_free(x, steps=range(T))
+    torch.testing.assert_close(logits, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_module_without_a_deployed_form_is_refused_by_name():
+    network = Sequential(nn.Conv2d(1, 2, 3), BatchNorm2d(2), nn.GELU())
+    with pytest.raises(LoweringError, match=r"2: GELU has no deployed form"):
+        deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)

@@ -1,0 +1,298 @@
+"""The neurons' equations, against numbers by hand and formulas that do not use autograd."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from hdlif.errors import ShapeError
+from hdlif.functional import (
+    DetachedReset,
+    HardReset,
+    Reset,
+    Triangle,
+    hd_lif_step,
+    lif_step,
+    parallel_hd_lif_step,
+    quantize_spike,
+    soft_reset,
+)
+
+T, N = 6, 200
+EXACT = {"atol": 1e-10, "rtol": 0.0}
+
+
+def scan(current: Tensor, leak: Tensor, threshold: Tensor, *, online: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """HD-LIF over [T, N]: spikes, and the potentials before and after each step."""
+    potential = torch.zeros_like(current[0])
+    spikes, before, after = [], [], []
+    for t in range(len(current)):
+        before.append(potential)
+        spike, potential = hd_lif_step(
+            current[t], potential.detach() if online else potential, leak[t], threshold[t]
+        )
+        spikes.append(spike)
+        after.append(potential)
+    return torch.stack(spikes), torch.stack(before).detach(), torch.stack(after).detach()
+
+
+def lif_scan(
+    current: Tensor, *, leak: float = 0.5, threshold: float = 1.0, reset: Reset = soft_reset
+) -> tuple[Tensor, Tensor]:
+    potential = torch.zeros_like(current[0])
+    spikes, potentials = [], []
+    for t in range(len(current)):
+        spike, potential = lif_step(
+            current[t], potential, torch.tensor(leak), torch.tensor(threshold), reset=reset
+        )
+        spikes.append(spike)
+        potentials.append(potential)
+    return torch.stack(spikes), torch.stack(potentials)
+
+
+def random_case(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Currents [T, N] that stay clear of ties, leaks and thresholds [T], and an arbitrary G = dL/ds."""
+    g = torch.Generator().manual_seed(seed)
+    current = torch.randn(T, N, generator=g, dtype=torch.float64) * 0.7 + 0.1
+    leak = torch.rand(T, generator=g, dtype=torch.float64) * 0.9 + 0.05
+    threshold = torch.rand(T, generator=g, dtype=torch.float64) * 0.8 + 0.1
+    return current, leak, threshold, torch.randn(T, N, generator=g, dtype=torch.float64)
+
+
+def fired(current: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
+    """χ_t = 1[m_t > θ_t]."""
+    _, before, _ = scan(current, leak, threshold)
+    return (leak[:, None] * before + current > threshold[:, None]).double()
+
+
+# HD-LIF, forward
+
+
+def test_hd_lif_constant_current_gives_the_golden_train() -> None:
+    # m: 1.3, then 0.5 * 0.5 + 1.3 = 1.55 at every later step
+    half = torch.full((4,), 0.5, dtype=torch.float64)
+    spikes, _, after = scan(torch.full((4, 1), 1.3, dtype=torch.float64), half, half)
+    torch.testing.assert_close(spikes[:, 0], torch.tensor([0.8, 1.05, 1.05, 1.05], dtype=torch.float64), **EXACT)
+    assert after[:, 0].tolist() == [0.5] * 4
+
+
+def test_hd_lif_trace_of_silence_firing_and_negative_current() -> None:
+    # m: 0.25, 0.375, 0.9375 (fires 0.4375), 0.25 - 2 = -1.75 (kept: no lower bound), -0.875 + 1 = 0.125
+    half = torch.full((5,), 0.5, dtype=torch.float64)
+    current = torch.tensor([0.25, 0.25, 0.75, -2.0, 1.0], dtype=torch.float64)[:, None]
+    spikes, _, after = scan(current, half, half)
+    assert spikes[:, 0].tolist() == [0.0, 0.0, 0.4375, 0.0, 0.0]
+    assert after[:, 0].tolist() == [0.25, 0.375, 0.5, -1.75, 0.125]
+
+
+def test_hd_lif_below_threshold_fires_in_the_end_only_above_the_leaked_threshold() -> None:
+    # m_t = I (1 - λ^t) / (1 - λ) tends to 2 I: it crosses θ = 0.5 iff I > 0.25
+    half = torch.full((40,), 0.5, dtype=torch.float64)
+    spikes, _, _ = scan(torch.tensor([0.24, 0.26], dtype=torch.float64).expand(40, 2), half, half)
+    assert (spikes.sum(0) > 0).tolist() == [False, True]
+
+
+def test_p2_reset_clamps_potential_to_threshold_and_conserves_the_membrane() -> None:
+    current, leak, threshold, _ = random_case(0)
+    spikes, before, after = scan(current, leak, threshold)
+    membrane = leak[:, None] * before + current
+    torch.testing.assert_close(after, torch.minimum(membrane, threshold[:, None]), **EXACT)
+    torch.testing.assert_close(after + spikes, membrane, **EXACT)
+    assert (spikes >= 0).all()
+    # 1 ulp: the code has v = m - s, not a minimum
+    assert (after <= threshold[:, None] + 1e-15).all()
+
+
+def test_hd_lif_refuses_a_potential_of_another_shape() -> None:
+    half = torch.tensor(0.5)
+    for step in (hd_lif_step, lif_step):
+        with pytest.raises(ShapeError, match=r"potential has shape \[3\], the current \[2\]"):
+            step(torch.zeros(2), torch.zeros(3), half, half)
+
+
+# HD-LIF, backward
+
+
+@pytest.mark.parametrize(("membrane", "chi"), [(0.75, 1.0), (0.25, 0.0), (0.5, 0.0)], ids=["fires", "silent", "tie"])
+def test_hd_lif_derivatives_on_each_branch(membrane: float, chi: float) -> None:
+    # v = 0.25 and λ = 0.5 put 0.125 in; the rest is the current
+    current = torch.tensor([membrane - 0.125], requires_grad=True)
+    potential = torch.tensor([0.25], requires_grad=True)
+    leak, threshold = torch.tensor(0.5, requires_grad=True), torch.tensor(0.5, requires_grad=True)
+    inputs = (current, potential, leak, threshold)
+    spike, after = hd_lif_step(*inputs)
+    ds = [float(g) for g in torch.autograd.grad(spike.sum(), inputs, retain_graph=True)]
+    dv = [float(g) for g in torch.autograd.grad(after.sum(), inputs)]
+    assert ds == [chi, 0.5 * chi, 0.25 * chi, -chi]
+    assert dv == [1 - chi, 0.5 * (1 - chi), 0.25 * (1 - chi), chi]
+
+
+def test_online_gradients_of_leak_and_threshold_follow_the_hand_formula() -> None:
+    current, leak, threshold, G = random_case(1)
+    chi = fired(current, leak, threshold)
+    for value in (current, leak, threshold):
+        value.requires_grad_()
+    spikes, before, _ = scan(current, leak, threshold, online=True)
+    (spikes * G).sum().backward()
+    torch.testing.assert_close(current.grad, chi * G, **EXACT)
+    torch.testing.assert_close(threshold.grad, -(chi * G).sum(1), **EXACT)
+    torch.testing.assert_close(leak.grad, (chi * G * before).sum(1), **EXACT)
+
+
+def test_stbp_gradients_of_leak_and_threshold_follow_the_recurrence_of_firing_bits() -> None:
+    current, leak, threshold, G = random_case(2)
+    chi = fired(current, leak, threshold)
+    g = torch.zeros(T + 1, N, dtype=torch.float64)
+    carried = torch.zeros(T, N, dtype=torch.float64)
+    for t in reversed(range(T)):
+        carried[t] = leak[t + 1] * g[t + 1] if t + 1 < T else 0.0
+        g[t] = chi[t] * G[t] + (1 - chi[t]) * carried[t]
+    for value in (current, leak, threshold):
+        value.requires_grad_()
+    spikes, before, _ = scan(current, leak, threshold)
+    (spikes * G).sum().backward()
+    torch.testing.assert_close(current.grad, g[:T], **EXACT)
+    torch.testing.assert_close(threshold.grad, (chi * (carried - G)).sum(1), **EXACT)
+    torch.testing.assert_close(leak.grad, (g[:T] * before).sum(1), **EXACT)
+    assert leak.grad is not None
+    assert leak.grad[0] == 0
+
+
+def test_a_detached_p2_reset_would_change_the_gradient() -> None:
+    current, leak, threshold, G = random_case(3)
+    current.requires_grad_()
+    (attached,) = torch.autograd.grad((scan(current, leak, threshold)[0] * G).sum(), current)
+    potential, loss = torch.zeros(N, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for t in range(T):
+        membrane = leak[t] * potential + current[t]
+        spike = torch.relu(membrane - threshold[t])
+        potential = membrane - spike.detach()
+        loss = loss + (spike * G[t]).sum()
+    (detached,) = torch.autograd.grad(loss, current)
+    assert (attached - detached).abs().max() > 0.5
+
+
+# True and surrogate derivatives
+
+
+def clear_of_ties(current: Tensor, leak: Tensor, threshold: Tensor) -> None:
+    _, before, _ = scan(current, leak, threshold)
+    assert (leak[:, None] * before + current - threshold[:, None]).abs().min() > 1e-4
+
+
+def test_gradcheck_passes_for_hd_lif_through_time() -> None:
+    current, leak, threshold, _ = (v.detach()[:, :5] if v.ndim == 2 else v for v in random_case(4))
+    clear_of_ties(current, leak, threshold)
+    inputs = tuple(v.clone().requires_grad_() for v in (current, leak, threshold))
+    assert torch.autograd.gradcheck(lambda *a: scan(*a)[0], inputs)
+
+
+def test_gradcheck_passes_for_parallel_hd_lif() -> None:
+    current, _, threshold, _ = random_case(5)
+    current, threshold = current[:, :5].clone().requires_grad_(), threshold[:, None].requires_grad_()
+    assert (current - threshold).abs().min() > 1e-4
+    assert torch.autograd.gradcheck(parallel_hd_lif_step, (current, threshold))
+
+
+def test_gradcheck_fails_for_lif_whose_derivative_is_a_surrogate() -> None:
+    current = random_case(6)[0][:, :5].clone().requires_grad_()
+    assert not torch.autograd.gradcheck(lambda x: lif_scan(x)[0], current, raise_exception=False)
+
+
+def test_gradcheck_fails_for_quantised_spikes_whose_derivative_is_straight_through() -> None:
+    spikes = torch.tensor([0.3, 0.7], dtype=torch.float64, requires_grad=True)
+    assert not torch.autograd.gradcheck(quantize_spike, spikes, raise_exception=False)
+
+
+# LIF
+
+
+def test_soft_reset_lif_trace() -> None:
+    # λ = 0.5, θ = 1; m: 0.75, 1.125, 0.0625 + 1.5 = 1.5625, 0.28125 + 0.75 = 1.03125
+    spikes, after = lif_scan(torch.tensor([[0.75], [0.75], [1.5], [0.75]], dtype=torch.float64))
+    assert spikes[:, 0].tolist() == [0.0, 1.0, 1.0, 1.0]
+    assert after[:, 0].tolist() == [0.75, 0.125, 0.5625, 0.03125]
+
+
+def test_hard_reset_lif_trace() -> None:
+    # m: 0.75, 1.125 -> -0.25, -0.125 + 1.5 = 1.375 -> -0.25, -0.125 + 0.75 = 0.625
+    spikes, after = lif_scan(
+        torch.tensor([[0.75], [0.75], [1.5], [0.75]], dtype=torch.float64), reset=HardReset(-0.25)
+    )
+    assert spikes[:, 0].tolist() == [0.0, 1.0, 1.0, 0.0]
+    assert after[:, 0].tolist() == [0.75, -0.25, -0.25, 0.625]
+
+
+def test_lif_fires_at_the_threshold_itself_and_emits_the_threshold() -> None:
+    spikes, after = lif_scan(torch.tensor([[0.75], [0.375]], dtype=torch.float64), threshold=0.75)
+    assert spikes[:, 0].tolist() == [0.75, 0.0]
+    assert after[:, 0].tolist() == [0.0, 0.375]
+
+
+def dyadic_currents(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Multiples of 1/16 in (-1, 2): sums and halves of them are exact."""
+    return torch.randint(-15, 32, shape, generator=torch.Generator().manual_seed(seed)).double() / 16
+
+
+@pytest.mark.parametrize(
+    ("reset", "dv_dm"),
+    [
+        (soft_reset, lambda m, h, f: 1 - 0.75 * f),
+        (DetachedReset(), lambda m, h, f: torch.ones_like(m)),
+        (HardReset(), lambda m, h, f: 1 - h - m * f),
+        (DetachedReset(HardReset()), lambda m, h, f: 1 - h),
+    ],
+    ids=["soft", "soft_detached", "hard", "hard_detached"],
+)
+def test_lif_temporal_jacobian_follows_the_hand_formula(reset: Reset, dv_dm) -> None:  # type: ignore[no-untyped-def]
+    # ε[i, t] = ds_i/dm_t = θ f_i Π_{j=t+1..i} λ dv_{j-1}/dm_{j-1}; soft: dv/dm = 1 - θ f
+    steps, neurons, leak, threshold = 5, 40, 0.5, 0.75
+    current = dyadic_currents((steps, neurons), 0).requires_grad_()
+    spikes, after = lif_scan(current, leak=leak, threshold=threshold, reset=reset)
+    before = torch.cat([torch.zeros(1, neurons, dtype=torch.float64), after[:-1].detach()])
+    membrane = leak * before + current.detach()
+    step, f = (membrane >= threshold).double(), Triangle()(membrane - threshold)
+    along = dv_dm(membrane, step, f)
+    for i in range(steps):
+        (row,) = torch.autograd.grad(spikes[i].sum(), current, retain_graph=True)
+        for t in range(steps):
+            expected = threshold * f[i] if t <= i else torch.zeros(neurons, dtype=torch.float64)
+            for j in range(t + 1, i + 1):
+                expected = expected * leak * along[j - 1]
+            torch.testing.assert_close(row[t], expected, **EXACT)
+
+
+def test_detaching_the_lif_reset_keeps_the_trace_and_changes_the_gradient() -> None:
+    current = dyadic_currents((5, 40), 1).requires_grad_()
+    for reset in (soft_reset, HardReset()):
+        attached, detached = lif_scan(current, reset=reset)[0], lif_scan(current, reset=DetachedReset(reset))[0]
+        assert torch.equal(attached, detached)
+        (a,) = torch.autograd.grad(attached.sum(), current)
+        (d,) = torch.autograd.grad(detached.sum(), current)
+        assert (a - d).abs().max() > 0.1
+
+
+def test_moving_a_current_without_crossing_leaves_the_hd_lif_gradient_bitwise_and_moves_that_of_lif() -> None:
+    current, leak, threshold, G = random_case(7)
+    moved = current + 1e-6
+    assert torch.equal(fired(current, leak, threshold), fired(moved, leak, threshold))
+    lif, hd_lif = [], []
+    for value in (current, moved):
+        value.requires_grad_()
+        hd_lif.append(torch.autograd.grad((scan(value, leak, threshold)[0] * G).sum(), value)[0])
+        lif.append(torch.autograd.grad((lif_scan(value)[0] * G).sum(), value)[0])
+    assert torch.equal(*hd_lif)
+    assert not torch.equal(*lif)
+
+
+# Parallel HD-LIF
+
+
+def test_parallel_hd_lif_is_the_surplus_over_the_threshold() -> None:
+    spikes = parallel_hd_lif_step(torch.tensor([-1.0, 0.5, 0.75, 2.0]), torch.tensor(0.5))
+    assert spikes.tolist() == [0.0, 0.0, 0.25, 1.5]
+
+
+def test_parallel_hd_lif_equals_hd_lif_without_leak() -> None:
+    current, _, threshold, _ = random_case(8)
+    spikes, _, _ = scan(current, torch.zeros(T, dtype=torch.float64), threshold)
+    assert torch.equal(spikes, parallel_hd_lif_step(current, threshold[:, None]))

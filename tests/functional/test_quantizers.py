@@ -1,0 +1,116 @@
+"""Quantisers: golden vectors, the values they may take, and their straight-through gradients."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hdlif.functional import (
+    binarize_weight,
+    binary_codes,
+    quantize_spike,
+    spike_codes,
+    ternarize_weight,
+    ternary_codes,
+)
+
+
+def gaussian_weights(sigma: float, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * sigma
+
+
+def test_quantised_spike_takes_the_golden_values() -> None:
+    spikes = torch.tensor([-0.3, 0.0, 0.1, 0.124, 0.126, 0.9, 3.74, 3.76, 9.0])
+    assert quantize_spike(spikes).tolist() == [0.0, 0.0, 0.0, 0.0, 0.25, 1.0, 3.75, 3.75, 3.75]
+
+
+def test_exact_half_steps_of_a_spike_round_up() -> None:
+    assert quantize_spike(torch.tensor([0.125, 0.375, 0.625])).tolist() == [0.25, 0.5, 0.75]
+
+
+def test_spike_bits_step_and_offset_each_have_their_effect() -> None:
+    spikes = torch.tensor([0.75, 1.0, 5.0])
+    assert quantize_spike(spikes, bits=2, step=0.5).tolist() == [1.0, 1.0, 1.5]
+    assert quantize_spike(spikes, bits=2, step=0.5, offset=0.0).tolist() == [0.5, 1.0, 1.5]
+
+
+def test_spike_codes_are_the_integers_behind_the_quantised_spikes() -> None:
+    spikes = torch.tensor([0.0, 0.3, 2.0, 99.0])
+    assert spike_codes(spikes, bits=4, step=0.25, offset=0.5).tolist() == [0.0, 1.0, 8.0, 15.0]
+
+
+def test_quantised_spike_passes_the_gradient_everywhere_above_the_range_too() -> None:
+    spikes = torch.tensor([-1.0, 0.1, 2.0, 99.0], requires_grad=True)
+    (quantize_spike(spikes) * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
+    assert spikes.grad is not None
+    assert spikes.grad.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+@settings(derandomize=True, deadline=None, max_examples=50)
+@given(st.floats(0, 3.8125), st.integers(1, 8))
+def test_quantised_spike_is_within_half_a_step_below_saturation(spike: float, bits: int) -> None:
+    value = quantize_spike(torch.tensor(spike, dtype=torch.float64), bits=bits).item()
+    assert value == value // 0.25 * 0.25
+    assert abs(value - min(spike, 0.25 * (2**bits - 1))) <= 0.125
+
+
+def test_binary_weight_is_sign_times_mean_magnitude_of_its_output_channel() -> None:
+    weight = torch.tensor([[0.5, -1.5], [0.0, -0.25]])
+    assert binarize_weight(weight).tolist() == [[1.0, -1.0], [0.125, -0.125]]
+
+
+def test_sign_of_a_zero_weight_is_plus_one() -> None:
+    signs, _ = binary_codes(torch.tensor([[0.0, -0.0, -1.0]]))
+    assert signs.tolist() == [[1.0, 1.0, -1.0]]
+
+
+def test_binary_gradient_stops_beyond_one_and_is_not_scaled() -> None:
+    weight = torch.tensor([[0.5, -1.0, 1.25, -3.0]], requires_grad=True)
+    (binarize_weight(weight) * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [[1.0, 2.0, 0.0, 0.0]]
+
+
+def test_ternary_weight_by_hand() -> None:
+    # clipped magnitudes 0.1, 0.5, 1, 0.05: mean 0.4125, Δ = 0.28875, a = (0.5 + 1) / 2
+    weight = torch.tensor([[0.1, -0.5], [1.5, -0.05]])
+    assert ternarize_weight(weight).tolist() == [[0.0, -0.75], [0.75, 0.0]]
+
+
+def test_ternary_gradient_stops_from_one_on_and_is_not_scaled() -> None:
+    weight = torch.tensor([0.1, -0.5, 1.0, -3.0], requires_grad=True)
+    (ternarize_weight(weight) * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [1.0, 2.0, 0.0, 0.0]
+
+
+def test_gaussian_ternary_weights_are_42_percent_zero() -> None:
+    # erf(0.7 / sqrt(π)) of a Gaussian lies below 0.7 of its mean magnitude
+    weight_q = ternarize_weight(gaussian_weights(0.05, 100_000))
+    assert (weight_q == 0).double().mean().item() == pytest.approx(0.4235, abs=0.01)
+
+
+def test_ternary_weights_take_three_values() -> None:
+    weight = gaussian_weights(0.05, 8, 4, 3, 3)
+    scale = ternary_codes(weight)[1].item()
+    assert set(ternarize_weight(weight).unique().tolist()) == {-scale, 0.0, scale}
+
+
+def test_binary_weights_take_two_values_per_output_channel() -> None:
+    for channel in binarize_weight(gaussian_weights(0.05, 8, 4, 3, 3)):
+        low, high = channel.unique().tolist()
+        assert low == -high
+
+
+def test_ternary_weights_of_a_zero_tensor_are_zero() -> None:
+    assert ternarize_weight(torch.zeros(3, 3)).tolist() == [[0.0] * 3] * 3
+
+
+@pytest.mark.parametrize("codes_of", [binary_codes, ternary_codes])
+def test_weight_scale_is_the_least_squares_one_for_its_codes(codes_of) -> None:  # type: ignore[no-untyped-def]
+    weight = gaussian_weights(0.05, 8, 36)
+    codes, scale = codes_of(weight)
+    best = (codes * scale - weight).square().sum()
+    for factor in (0.99, 1.01):
+        assert (codes * scale * factor - weight).square().sum() > best

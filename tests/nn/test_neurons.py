@@ -1,0 +1,177 @@
+"""Neuron modules: values per step, parameters, what they emit, and the state they keep."""
+
+import pytest
+import torch
+
+from hdlif.errors import ShapeError, StateError
+from hdlif.functional import DetachedReset, quantize_spike
+from hdlif.nn import HDLIF, LIF, ParallelHDLIF, SpikeQuantizer, StepSigmoid
+
+
+def currents(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 0.7 + 0.3
+
+
+# StepSigmoid
+
+
+def test_learned_value_starts_as_given_at_every_step() -> None:
+    for value, low in ((0.5, 0.0), (0.9, 0.0), (1.0, 0.5)):
+        values = StepSigmoid(3, value=value, low=low, learned=True).double().values()
+        torch.testing.assert_close(values, torch.full((3,), value, dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+def test_learned_value_stays_in_its_open_range() -> None:
+    step_value = StepSigmoid(2, value=1.0, low=0.5, learned=True).double()
+    with torch.no_grad():
+        step_value.logit.copy_(torch.tensor([-20.0, 20.0]))
+    low, high = step_value.values().tolist()
+    assert 0.5 < low < 0.51
+    assert 1.49 < high < 1.5
+
+
+def test_steps_beyond_the_trained_ones_hold_the_last_value() -> None:
+    step_value = StepSigmoid(3, value=0.5, learned=True)
+    with torch.no_grad():
+        step_value.logit.copy_(torch.tensor([0.0, 1.0, 2.0]))
+    a, b, c = step_value.values().tolist()
+    assert step_value(range(2)).tolist() == [a, b]
+    assert step_value(range(1, 3)).tolist() == [b, c]
+    assert step_value(range(1, 5)).tolist() == [b, c, c, c]
+    assert step_value(range(7, 9)).tolist() == [c, c]
+
+
+def test_held_last_value_gathers_the_gradient_of_all_its_steps() -> None:
+    step_value = StepSigmoid(2, value=0.5, learned=True)
+    step_value(range(5)).sum().backward()
+    # σ'(0) = 1/4
+    assert step_value.logit.grad.tolist() == [0.25, 1.0]
+
+
+def test_fixed_value_is_a_buffer_that_may_lie_outside_the_learned_range() -> None:
+    step_value = StepSigmoid(2, value=0.0, learned=False)
+    assert list(step_value.parameters()) == []
+    assert step_value.values().tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.5, 1.5])
+def test_learned_value_outside_its_range_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=r"must lie in \(0.0, 1.0\)"):
+        StepSigmoid(2, value=value, learned=True)
+
+
+def test_no_time_steps_are_refused() -> None:
+    with pytest.raises(ValueError, match="time_steps = 0; it must be at least 1"):
+        StepSigmoid(0, value=0.5, learned=False)
+
+
+# Neurons
+
+
+def test_hdlif_module_gives_the_golden_train() -> None:
+    x = torch.full((3, 1, 1), 1.3, dtype=torch.float64)
+    spikes, state = HDLIF(3).double()(x, None, range(3))
+    torch.testing.assert_close(
+        spikes.flatten(), torch.tensor([0.8, 1.05, 1.05], dtype=torch.float64), atol=1e-10, rtol=0
+    )
+    assert state["potential"].tolist() == [[0.5]]
+
+
+def test_neuron_parameters_are_one_scalar_per_step() -> None:
+    shapes = {name: list(p.shape) for name, p in HDLIF(4).named_parameters()}
+    assert shapes == {"leak.logit": [4], "threshold.logit": [4]}
+    assert {name: list(p.shape) for name, p in ParallelHDLIF(4).named_parameters()} == {"threshold.logit": [4]}
+    assert list(LIF(4).parameters()) == []
+
+
+def test_each_step_uses_its_own_leak_and_threshold() -> None:
+    # θ: 0.5, 0.75, λ: -, 0.25; m: 1, 0.25 * 0.5 + 1 = 1.125
+    neuron = HDLIF(2, learned=False)
+    neuron.leak.value.copy_(torch.tensor([0.5, 0.25]))
+    neuron.threshold.value.copy_(torch.tensor([0.5, 0.75]))
+    assert neuron(torch.ones(2, 1, 1), None, range(2))[0].flatten().tolist() == [0.5, 0.375]
+    parallel = ParallelHDLIF(2, learned=False)
+    parallel.threshold.value.copy_(torch.tensor([0.5, 0.75]))
+    assert parallel(torch.ones(2, 1, 1), None, range(2))[0].flatten().tolist() == [0.5, 0.25]
+
+
+def test_logit_gradient_is_the_value_gradient_times_the_sigmoid_slope() -> None:
+    # one step from rest with v = 0.25: s = λ v + I - θ fires; ds/dλ = v, ds/dθ = -1, σ' = 0.8 * 0.2 and 0.25
+    neuron = HDLIF(1, leak=0.8, threshold=0.5).double()
+    state = {"potential": torch.tensor([0.25], dtype=torch.float64)}
+    neuron(torch.ones(1, 1, dtype=torch.float64), state, range(1))[0].sum().backward()
+    assert neuron.leak.logit.grad.item() == pytest.approx(0.25 * 0.16, abs=1e-6)
+    assert neuron.threshold.logit.grad.item() == pytest.approx(-0.25, abs=1e-6)
+
+
+def test_first_leak_has_no_gradient() -> None:
+    neuron = HDLIF(3).double()
+    neuron(currents(3, 20, 4), None, range(3))[0].sum().backward()
+    first, *later = neuron.leak.logit.grad.tolist()
+    assert first == 0
+    assert all(later)
+
+
+def test_reset_uses_the_surplus_before_rounding() -> None:
+    x = currents(5, 3, 4)
+    exact, exact_state = HDLIF(5).double()(x, None, range(5))
+    quantised, state = HDLIF(5, quantizer=SpikeQuantizer()).double()(x, None, range(5))
+    assert torch.equal(quantised, quantize_spike(exact))
+    assert not torch.equal(quantised, exact)
+    assert torch.equal(state["potential"], exact_state["potential"])
+
+
+def test_quantised_spikes_leave_silent_neurons_without_gradient() -> None:
+    x = currents(1, 50, 1).requires_grad_()
+    for neuron in (HDLIF(1, quantizer=SpikeQuantizer()), ParallelHDLIF(1, quantizer=SpikeQuantizer())):
+        (grad,) = torch.autograd.grad(neuron.double()(x, None, range(1))[0].sum(), x)
+        assert torch.equal(grad, (x > 0.5).double())
+
+
+def test_lif_module_carries_its_reset_and_surrogate() -> None:
+    x = torch.tensor([[[1.25]], [[0.75]]], requires_grad=True)
+    # soft: dm_2/dm_1 = 0.5 (1 - f(0.25)) = 0.125; detached: 0.5; m_2 = 0.875, f(-0.125) = 0.875
+    for neuron, along in ((LIF(2), 0.125), (LIF(2, reset=DetachedReset()), 0.5)):
+        spikes, _ = neuron(x, None, range(2))
+        (grad,) = torch.autograd.grad(spikes[1].sum(), x)
+        assert grad.flatten().tolist() == [along * 0.875, 0.875]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("neuron", [HDLIF(2), LIF(2)], ids=["hdlif", "lif"])
+def test_potential_is_float32_where_currents_are_narrower(neuron: HDLIF | LIF, dtype: torch.dtype) -> None:
+    spikes, state = neuron(torch.ones(2, 1, 1, dtype=dtype), None, range(2))
+    assert spikes.dtype == dtype
+    assert state["potential"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"bits": 0}, {"bits": 9}, {"step": 0.0}, {"offset": -0.1}, {"offset": 1.5}], ids=str
+)
+def test_spike_quantiser_refuses_what_has_no_codes(arguments: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"accepted: 1\.\.8, > 0, 0\.\.1"):
+        SpikeQuantizer(**arguments)
+
+
+# State
+
+
+@pytest.mark.parametrize("neuron", [HDLIF(2), LIF(2)], ids=["hdlif", "lif"])
+def test_state_of_another_kind_is_refused(neuron: HDLIF | LIF) -> None:
+    x = torch.ones(1, 2, 3)
+    for state in ({"charge": torch.zeros(2, 3)}, {"potential": {}}, {"potential": torch.zeros(2, 3), "more": {}}):
+        with pytest.raises(StateError, match="it must be one tensor, 'potential'"):
+            neuron(x, state, range(1))
+
+
+@pytest.mark.parametrize("neuron", [HDLIF(2), LIF(2)], ids=["hdlif", "lif"])
+def test_state_of_another_batch_shape_is_refused(neuron: HDLIF | LIF) -> None:
+    _, state = neuron(torch.ones(1, 4, 3), None, range(1))
+    with pytest.raises(ShapeError, match=r"potential has shape \[4, 3\], the input of this step \[2, 3\]"):
+        neuron(torch.ones(1, 2, 3), state, range(1, 2))
+
+
+@pytest.mark.parametrize("neuron", [HDLIF(2), LIF(2), ParallelHDLIF(2)], ids=["hdlif", "lif", "parallel"])
+def test_a_chunk_of_another_length_than_its_steps_is_refused(neuron: HDLIF | LIF | ParallelHDLIF) -> None:
+    with pytest.raises(ShapeError, match="for 3 time steps"):
+        neuron(torch.ones(2, 1, 1), None, range(3))

@@ -1,0 +1,87 @@
+"""Batch norm in time, against torch's own run step by step and against closed forms."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hdlif.errors import ShapeError
+from hdlif.nn import BatchNorm2d
+
+EXACT = {"atol": 1e-12, "rtol": 0.0}
+
+
+def sequence(steps: int, seed: int = 0) -> torch.Tensor:
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(steps, 4, 3, 2, 2, generator=g, dtype=torch.float64) * 2 + 1
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.7, None])
+def test_training_equals_torch_batch_norm_run_step_by_step(momentum: float | None) -> None:
+    x = sequence(5)
+    ours = BatchNorm2d(3, momentum=momentum).double()
+    torchs = torch.nn.BatchNorm2d(3, momentum=momentum).double()
+    y, state = ours(x, None, range(5))
+    torch.testing.assert_close(y, torch.stack([torchs(step) for step in x]), **EXACT)
+    assert state is None
+    for name, buffer in torchs.named_buffers():
+        torch.testing.assert_close(getattr(ours, name), buffer, **EXACT)
+
+
+def test_evaluation_uses_the_running_statistics_at_every_step_and_leaves_them() -> None:
+    norm = BatchNorm2d(3).double().eval()
+    norm.running_mean.copy_(torch.tensor([0.5, -1.0, 2.0]))
+    norm.running_var.copy_(torch.tensor([1.0, 4.0, 0.25]))
+    before = {name: b.clone() for name, b in norm.named_buffers()}
+    x = sequence(3)
+    mean, var = norm.running_mean.view(1, 1, 3, 1, 1), norm.running_var.view(1, 1, 3, 1, 1)
+    torch.testing.assert_close(norm(x, None, range(3))[0], (x - mean) / (var + 1e-5).sqrt(), **EXACT)
+    for name, buffer in norm.named_buffers():
+        assert torch.equal(buffer, before[name])
+
+
+def test_constant_input_enters_the_statistics_once_per_step_in_closed_form() -> None:
+    # K steps with the same batch mean μ: running = (1 - p)^K running + (1 - (1 - p)^K) μ
+    norm = BatchNorm2d(3, momentum=0.3).double()
+    norm.running_mean.fill_(2.0)
+    norm.running_var.fill_(3.0)
+    x = sequence(1)
+    norm(x, None, range(4))
+    kept = 0.7**4
+    mean = x[0].mean((0, 2, 3))
+    var = x[0].transpose(0, 1).flatten(1).var(1, unbiased=True)
+    torch.testing.assert_close(norm.running_mean, kept * 2 + (1 - kept) * mean, **EXACT)
+    torch.testing.assert_close(norm.running_var, kept * 3 + (1 - kept) * var, **EXACT)
+    assert norm.num_batches_tracked == 4
+
+
+def test_momentum_none_is_the_mean_over_all_steps_seen() -> None:
+    norm = BatchNorm2d(3, momentum=None).double()
+    x = sequence(3)
+    norm(x[:1], None, range(2))
+    norm(x[1:], None, range(2, 4))
+    means = x.mean((1, 3, 4))
+    torch.testing.assert_close(norm.running_mean, (2 * means[0] + means[1] + means[2]) / 4, **EXACT)
+    assert norm.num_batches_tracked == 4
+
+
+def test_statistics_follow_the_steps_without_a_graph_too() -> None:
+    x = sequence(2)
+    with_graph, without = BatchNorm2d(3).double(), BatchNorm2d(3).double()
+    with_graph(x, None, range(2))
+    with torch.no_grad():
+        without(x, None, range(2))
+    assert torch.equal(with_graph.running_var, without.running_var)
+
+
+def test_gradient_is_that_of_torch_batch_norm() -> None:
+    x = sequence(2)
+    norm = BatchNorm2d(3).double()
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    norm(ours, None, range(2))[0].square().sum().backward()
+    torch.stack([F.batch_norm(s, None, None, training=True) for s in theirs]).square().sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, **EXACT)
+
+
+def test_a_chunk_of_another_length_than_its_steps_is_refused() -> None:
+    with pytest.raises(ShapeError, match="for 3 time steps"):
+        BatchNorm2d(3)(torch.ones(2, 4, 3, 2, 2), None, range(3))

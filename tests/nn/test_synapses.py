@@ -1,0 +1,138 @@
+"""Quantised synapses, and weights held for an update of several backward passes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.functional import binarize_weight, ternarize_weight
+from hdlif.learning import SLTT, Rule, StochasticStep
+from hdlif.nn import HDLIF, Binary, QuantConv2d, QuantLinear, Ternary, hold_weights
+from small_networks import assert_close, gradients, tiny_resnet
+
+
+@dataclass
+class Counted:
+    """Ternary weights that count how often they are computed, and how often their gradient passes."""
+
+    bits: float = 1.5
+    forwards: int = 0
+    backwards: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        self.forwards += 1
+        weight_q = ternarize_weight(weight)
+        if weight_q.requires_grad:
+            weight_q.register_hook(self.backwards.append)
+        return weight_q
+
+    codes = Ternary.codes
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "quantise"),
+    [(None, lambda w: w), (Binary(), binarize_weight), (Ternary(), ternarize_weight)],
+    ids=["float", "binary", "ternary"],
+)
+def test_convolution_and_linear_run_the_quantised_weights(
+    quantizer: Binary | Ternary | None, quantise: Callable[[Tensor], Tensor]
+) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 5, 5)
+    conv = QuantConv2d(3, 4, 3, stride=2, padding=1, quantizer=quantizer)
+    assert torch.equal(conv(x), F.conv2d(x, quantise(conv.weight), stride=2, padding=1))
+    linear = QuantLinear(5, 4, quantizer=quantizer)
+    assert torch.equal(linear(x), F.linear(x, quantise(linear.weight), linear.bias))
+    assert conv.bias is None
+
+
+@pytest.mark.parametrize("quantizer", [Binary(), Ternary()])
+def test_weights_are_codes_times_scale(quantizer: Binary | Ternary) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(4, 3, 3, 3)
+    codes, scale = quantizer.codes(weight)
+    assert set(codes.unique().tolist()) <= {-1.0, 0.0, 1.0}
+    assert torch.equal(codes * scale, quantizer(weight))
+
+
+def test_latent_weights_start_symmetric() -> None:
+    torch.manual_seed(0)
+    positive = (QuantConv2d(16, 32, 3).weight > 0).double().mean().item()
+    assert positive == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("rule", [SLTT(), StochasticStep(2), StochasticStep(3)], ids=repr)
+def test_held_weights_give_the_gradient_of_weights_computed_anew(rule: Rule) -> None:
+    steps = 4
+    x = torch.randn(1, 5, 2, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    target = torch.tensor([0, 1, 2, 0, 1])
+    net = tiny_resnet(lambda place: HDLIF(steps), quantizer=Ternary())
+    plan = rule.schedule(steps, torch.Generator().manual_seed(3))
+    for step in rule(net, x, target, plan):
+        step.loss.backward()
+    held = gradients(net)
+    anew = tiny_resnet(lambda place: HDLIF(steps), quantizer=Ternary())
+    state = None
+    for t in range(max(plan.steps) + 1):
+        logits, state = anew(x, state, steps=range(t, t + 1))
+        if t in plan.steps:
+            (F.cross_entropy(logits[0], target) / len(plan.steps)).backward()
+        state = {"body": _cut(state["body"])}
+    assert_close(held, gradients(anew))
+
+
+def _cut(state: dict) -> dict:  # type: ignore[type-arg]
+    return {k: v.detach() if isinstance(v, Tensor) else _cut(v) for k, v in state.items()}
+
+
+@pytest.mark.parametrize("rule", [SLTT(), StochasticStep(1), StochasticStep(3)], ids=repr)
+def test_held_weights_are_computed_and_straight_through_differentiated_once_an_update(rule: Rule) -> None:
+    counted = Counted()
+    net = nn.Sequential(QuantLinear(6, 3, quantizer=counted)).double()
+    model = _OneLayer(net[0])
+    arrived: list[Tensor] = []
+    net[0].weight.register_post_accumulate_grad_hook(lambda p: arrived.append(p.grad.clone()))
+    x = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    losses = 0
+    for step in rule(model, x, torch.tensor([0, 1, 2, 0, 1]), rule.schedule(4, torch.Generator().manual_seed(0))):
+        step.loss.backward()
+        losses += 1
+        # a data-parallel hook fires with the update's last backward pass, not before
+        assert len(arrived) == int(step.update)
+    assert losses == (4 if isinstance(rule, SLTT) else rule.k)
+    assert (counted.forwards, len(counted.backwards), len(arrived)) == (1, 1, 1)
+
+
+class _OneLayer(nn.Module):
+    """A network of one layer and no state."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, state: None = None, steps: range = range(1)) -> tuple[Tensor, None]:
+        return self.layer(x), None
+
+
+def test_weights_are_computed_anew_after_an_update_and_after_an_error() -> None:
+    conv = QuantConv2d(2, 2, 1, quantizer=Ternary())
+    with hold_weights(conv):
+        held = conv.weight_q()
+        assert conv.weight_q() is held
+    assert conv.weight_q() is not held
+    with pytest.raises(RuntimeError, match="stop"), hold_weights(conv):
+        raise RuntimeError("stop")
+    assert conv._held is None
+
+
+def test_an_abandoned_rule_releases_the_weights() -> None:
+    net = tiny_resnet(lambda place: HDLIF(2), quantizer=Binary())
+    rule = SLTT()
+    x = torch.ones(1, 2, 2, 8, 8, dtype=torch.float64)
+    losses = rule(net, x, torch.tensor([0, 1]), rule.schedule(2, torch.Generator()))
+    next(losses)
+    losses.close()
+    assert all(m._held is None for m in net.modules() if isinstance(m, QuantConv2d))
