@@ -139,7 +139,7 @@ def _draw(axes: Axes, style: int, x: Sequence[float], y: Sequence[float], **opti
 
 
 def _shortened(name: str) -> str:
-    return name if len(name) <= 26 else f"{name[:12]}…{name[-13:]}"
+    return name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
 
 
 @contextmanager

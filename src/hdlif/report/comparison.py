@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from hdlif.report.runs import Network
 
 DASH = "—"
+# Sizes and energies within half a percent of each other are called alike: such ratios would print as 1.
+_ALIKE = 1.005
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _size(networks: Sequence[Network], lif: Network | None) -> str | None:
     if not sizes:
         return None
     smallest = min(size for size, _ in sizes)
-    winners = [network for size, network in sizes if size == smallest]
+    winners = [network for size, network in sizes if size <= _ALIKE * smallest]
     # Three digits in kilobytes read better than 0.0123 MB.
     stored = f"{smallest:.3g} MB" if smallest >= 0.1 else f"{1e3 * smallest:.3g} kB"
     if lif in winners:
@@ -146,7 +148,7 @@ def _energy(networks: Sequence[Network], lif: Network | None) -> str | None:
         return None
     energies = [(energy, network) for network in networks if (energy := network.get("energy_mj"))]
     least = min(energy for energy, _ in energies)
-    winners = [network for energy, network in energies if energy == least]
+    winners = [network for energy, network in energies if energy <= _ALIKE * least]
     if lif in winners:
         return "No network needs less energy than the LIF baseline by the paper’s count."
     subject = f"{_named(winners, 'needs', 'need')} {_less(reference / least)} energy per image"
@@ -163,6 +165,4 @@ def _named(networks: Sequence[Network], singular: str, plural: str) -> str:
 
 
 def _less(ratio: float) -> str:
-    if f"{ratio:.3g}" == "1":
-        return "no less"
-    return f"{ratio:.3g} times less" if ratio > 1 else f"{1 / ratio:.3g} times more"
+    return f"{ratio:.3g} times less" if ratio >= 1 else f"{1 / ratio:.3g} times more"

@@ -1,0 +1,196 @@
+"""The law of time: a chunk of K steps equals K chunks of one, and an input constant in time equals the repeated one.
+
+Outputs, gradients of inputs and parameters, final state and buffers agree, in train and in eval mode. The
+tolerance of 1e-10 is float64 rounding; networks end in float32 logits, whose gradient is exact here because the
+loss is linear in them.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from hdlif.functional import DetachedReset, HardReset
+from hdlif.models import Network, Place, PreActBlock, vgg_snn
+from hdlif.nn import (
+    HDLIF,
+    LIF,
+    BatchNorm2d,
+    Binary,
+    ParallelHDLIF,
+    QuantConv2d,
+    Sequential,
+    SpikeQuantizer,
+    Temporal,
+    Ternary,
+)
+from small_networks import alternate, assert_close, gradients, scatter_norms, tensors_of, tiny_resnet
+
+# Steps from the fifth on hold the values of the fourth.
+TRAINED = 4
+BATCH, CHANNELS, SIDE = 3, 4, 4
+
+
+def scattered_steps(neuron: Temporal) -> Temporal:
+    """Leak and threshold that differ by step."""
+    for name, parameter in neuron.named_parameters():
+        if name.endswith("logit"):
+            nn.init.normal_(parameter, std=0.7)
+    return neuron
+
+
+def hd_lif(place: Place | None = None, *, quantised: bool = False) -> Temporal:
+    return scattered_steps(HDLIF(TRAINED, quantizer=SpikeQuantizer() if quantised else None))
+
+
+def parallel(place: Place | None = None, *, quantised: bool = False) -> Temporal:
+    return scattered_steps(ParallelHDLIF(TRAINED, quantizer=SpikeQuantizer() if quantised else None))
+
+
+def lif(place: Place | None = None) -> Temporal:
+    return LIF(TRAINED)
+
+
+def block(*, stride: int, out_channels: int) -> Temporal:
+    places = (Place("act1", 0, 0, 0, 0, CHANNELS), Place("act2", 0, 0, 1, 1, out_channels))
+    conv = partial(QuantConv2d, quantizer=Ternary())
+    return PreActBlock(CHANNELS, out_channels, stride=stride, neuron=hd_lif, conv=conv, places=places)
+
+
+def tiny_vgg(neuron: Callable[[Place], Temporal], quantizer: Binary | Ternary | None = None) -> Network:
+    return vgg_snn(
+        neuron=neuron,
+        classes=3,
+        in_channels=CHANNELS,
+        plan=(4, "P", 6),
+        final_size=2,
+        conv=partial(QuantConv2d, quantizer=quantizer),
+    )
+
+
+def resnet_of(neuron: Callable[[Place], Temporal], quantizer: Binary | Ternary | None = None) -> Network:
+    return tiny_resnet(neuron, quantizer=quantizer, in_channels=CHANNELS)
+
+
+MODULES: dict[str, Callable[[], Temporal]] = {
+    "lif_soft": lif,
+    "lif_hard": lambda: LIF(TRAINED, leak=0.25, reset=HardReset(-0.5)),
+    "lif_detached": lambda: LIF(TRAINED, reset=DetachedReset()),
+    "lif_learned": lambda: scattered_steps(LIF(TRAINED, learned=True)),
+    "hdlif": hd_lif,
+    "hdlif_fixed": lambda: HDLIF(TRAINED, leak=0.75, learned=False),
+    "hdlif_quantised": lambda: hd_lif(quantised=True),
+    "parallel": parallel,
+    "parallel_quantised": lambda: parallel(quantised=True),
+    "norm": lambda: BatchNorm2d(CHANNELS),
+    "norm_cumulative": lambda: BatchNorm2d(CHANNELS, momentum=None),
+    "sequential": lambda: Sequential(
+        QuantConv2d(CHANNELS, 6, 3, quantizer=Binary()), BatchNorm2d(6), hd_lif(), nn.AvgPool2d(2)
+    ),
+    "block": lambda: block(stride=1, out_channels=CHANNELS),
+    "block_strided": lambda: block(stride=2, out_channels=6),
+    "resnet_lif": lambda: resnet_of(lif),
+    "resnet_hdlif": lambda: resnet_of(hd_lif),
+    "resnet_ternary_quantised_alternate": lambda: resnet_of(
+        alternate(partial(hd_lif, quantised=True), partial(parallel, quantised=True)), Ternary()
+    ),
+    "resnet_binary_parallel": lambda: resnet_of(parallel, Binary()),
+    "vgg_hdlif": lambda: tiny_vgg(hd_lif, Ternary()),
+    "vgg_lif": lambda: tiny_vgg(lif),
+}
+
+
+@dataclass
+class Run:
+    outputs: Tensor
+    state: dict[str, Tensor]
+    gradients: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+
+
+def build(name: str, mode: str, seed: int) -> Temporal:
+    torch.manual_seed(seed)
+    module = MODULES[name]().double()
+    scatter_norms(module)
+    return module.train(mode == "train")
+
+
+def currents(name: str, steps: int, seed: int) -> Tensor:
+    g = torch.Generator().manual_seed(seed)
+    shape = (steps, BATCH, CHANNELS, SIDE, SIDE)
+    if name.startswith("lif") or name.endswith("quantised"):
+        # multiples of 1/16, so that a spike never hangs on rounding
+        return torch.randint(-16, 33, shape, generator=g).double() / 16
+    return torch.randn(shape, generator=g, dtype=torch.float64) + 0.3
+
+
+def through(module: Temporal, x: Tensor, chunks: list[int]) -> Run:
+    """Run a copy of `module` on x in chunks; back-propagate a fixed weighting of all outputs and of the final state.
+
+    Where x has one step, every chunk gets it as an input constant in time.
+    """
+    module, x = copy.deepcopy(module), x.clone().requires_grad_()
+    state, start, outputs = None, 0, []
+    for length in chunks:
+        steps = range(start, start + length)
+        y, state = module(x if len(x) == 1 else x[start : start + length], state, steps)
+        outputs.append(y.expand(length, *y.shape[1:]))
+        start += length
+    y = torch.cat(outputs)
+    leaves = dict(tensors_of(state))
+    g = torch.Generator().manual_seed(99)
+    loss = sum((v * torch.randn(v.shape, generator=g, dtype=v.dtype)).sum() for v in (y, *leaves.values()))
+    loss.backward()
+    assert x.grad is not None
+    return Run(
+        y.detach(),
+        {name: v.detach() for name, v in leaves.items()},
+        gradients(module) | {"input": x.grad},
+        dict(module.named_buffers()),
+    )
+
+
+def assert_same(actual: Run, expected: Run) -> None:
+    atol = 1e-10 if expected.outputs.dtype == torch.float64 else 1e-6
+    torch.testing.assert_close(actual.outputs, expected.outputs, atol=atol, rtol=0)
+    assert_close(actual.state, expected.state)
+    assert_close(actual.gradients, expected.gradients)
+    assert_close(actual.buffers, expected.buffers)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("name", MODULES)
+@settings(derandomize=True, deadline=None, max_examples=6)
+@given(chunks=st.lists(st.integers(1, 4), min_size=1, max_size=3), seed=st.integers(0, 1000))
+def test_a_chunk_of_steps_equals_chunks_of_one(name: str, mode: str, chunks: list[int], seed: int) -> None:
+    steps = sum(chunks)
+    module, x = build(name, mode, seed), currents(name, steps, seed)
+    assert_same(through(module, x, chunks), through(module, x, [1] * steps))
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("name", MODULES)
+@settings(derandomize=True, deadline=None, max_examples=4)
+@given(chunks=st.lists(st.integers(1, 4), min_size=1, max_size=3), seed=st.integers(0, 1000))
+def test_an_input_constant_in_time_equals_the_repeated_one(
+    name: str, mode: str, chunks: list[int], seed: int
+) -> None:
+    steps = sum(chunks)
+    module, x = build(name, mode, seed), currents(name, 1, seed)
+    constant, repeated = through(module, x, chunks), through(module, x.expand(steps, *x.shape[1:]), [1] * steps)
+    repeated.gradients["input"] = repeated.gradients["input"].sum(0, keepdim=True)
+    assert_same(constant, repeated)
+
+
+@pytest.mark.parametrize("name", ["hdlif", "lif_soft", "resnet_hdlif"])
+def test_the_state_matters(name: str) -> None:
+    """Without its state a chunk goes differently: the law above is not kept by having no memory."""
+    module, x = build(name, "eval", 0), currents(name, 2, 0)
+    whole = module(x, None, range(2))[0]
+    assert not torch.allclose(whole[1:], module(x[1:], None, range(1, 2))[0], atol=1e-3)

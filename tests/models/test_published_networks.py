@@ -1,0 +1,121 @@
+"""Sizes of the published networks, counted on the meta device: no weight is drawn and nothing is computed."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdlif.models import Network, Place, cifar_stem, resnet18, resnet34, vgg_snn
+from hdlif.nn import HDLIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Temporal, Ternary
+
+STEPS = 4
+
+
+def neuron(place: Place) -> Temporal:
+    return HDLIF(STEPS)
+
+
+def on_meta(make: Callable[..., Network], **arguments: object) -> Network:
+    with torch.device("meta"):
+        return make(neuron=neuron, **arguments)
+
+
+def count(network: Network, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> int:
+    """Weights and biases of one kind of layer."""
+    return sum(
+        p.numel() for m in network.modules() if isinstance(m, kind) for p in m.parameters(recurse=False)
+    )
+
+
+def parameters(network: Network) -> int:
+    """Parameters without the neurons' logits."""
+    return sum(p.numel() for name, p in network.named_parameters() if not name.endswith("logit"))
+
+
+def neurons(network: Network, *image: int) -> dict[str, int]:
+    """Neurons per layer for an image [C, H, W]."""
+    sizes: dict[str, int] = {}
+
+    def record(name: str, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        sizes[name] = args[0].shape[2:].numel()
+
+    for name, module in network.named_modules():
+        if isinstance(module, HDLIF | ParallelHDLIF):
+            module.register_forward_pre_hook(partial(record, name))
+    network.eval()(torch.empty(1, 1, *image, device="meta"), steps=range(1))
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("make", "classes", "total", "norms", "logits"),
+    [
+        (resnet18, 10, 11_173_962, 9_600, 128),
+        (resnet18, 100, 11_220_132, 9_600, 128),
+        (resnet34, 1000, 21_797_672, 17_024, 256),
+    ],
+    ids=["resnet18_cifar10", "resnet18_cifar100", "resnet34_imagenet"],
+)
+def test_resnet_has_the_published_parameters(
+    make: Callable[..., Network], classes: int, total: int, norms: int, logits: int
+) -> None:
+    network = on_meta(make, classes=classes)
+    assert parameters(network) == total
+    assert count(network, BatchNorm2d) == norms
+    assert sum(p.numel() for p in network.parameters()) - total == logits
+
+
+def test_resnet18_body_and_stem_split_as_published() -> None:
+    network = on_meta(resnet18, classes=10)
+    assert count(network, QuantConv2d) == 11_157_504
+    assert sum(p.numel() for p in network.stem.conv.parameters()) == 1_728
+    assert count(network, nn.Linear) == 5_130
+
+
+def test_resnet34_body_and_stem_split_as_published() -> None:
+    network = on_meta(resnet34, classes=1000)
+    assert count(network, QuantConv2d) == 21_258_240
+    assert sum(p.numel() for p in network.stem.conv.parameters()) == 9_408
+
+
+def test_resnet18_has_548864_neurons_in_16_layers() -> None:
+    sizes = list(neurons(on_meta(resnet18, classes=10), 3, 32, 32).values())
+    assert sizes == [65536] * 5 + [32768] * 4 + [16384] * 4 + [8192] * 3
+    assert sum(sizes) == 548_864
+
+
+def test_second_neurons_of_resnet18_are_the_published_245760() -> None:
+    sizes = neurons(on_meta(resnet18, classes=10), 3, 32, 32)
+    assert sum(size for name, size in sizes.items() if name.endswith("act2")) == 245_760
+
+
+def test_resnet34_has_2935296_neurons_in_32_layers() -> None:
+    sizes = neurons(on_meta(resnet34, classes=1000), 3, 224, 224)
+    assert len(sizes) == 32
+    assert sum(sizes.values()) == 2_935_296
+
+
+def test_resnet18_on_event_frames_has_1234944_neurons() -> None:
+    assert sum(neurons(on_meta(resnet18, classes=10, in_channels=2), 2, 48, 48).values()) == 1_234_944
+
+
+def test_vgg_snn_has_the_published_weights_and_neurons() -> None:
+    network = on_meta(vgg_snn, classes=10)
+    assert count(network, (nn.Conv2d, QuantConv2d)) == 9_217_152
+    assert count(network, nn.Linear) == 46_090
+    assert count(network, BatchNorm2d) == 5_504
+    sizes = neurons(network, 2, 48, 48)
+    assert len(sizes) == 8
+    assert sum(sizes.values()) == 921_600
+
+
+def test_vgg_snn_first_convolution_is_a_body_layer_only_where_asked() -> None:
+    conv = partial(QuantConv2d, quantizer=Ternary())
+    assert count(on_meta(vgg_snn, classes=10, conv=conv), QuantConv2d) == 9_217_152 - 64 * 2 * 9
+    assert count(on_meta(vgg_snn, classes=10, conv=conv, first_conv=conv), QuantConv2d) == 9_217_152
+
+
+def test_resnet34_takes_the_cifar_stem() -> None:
+    network = on_meta(resnet34, classes=10, stem=cifar_stem)
+    assert neurons(network, 3, 32, 32)["body.stage1.0.act1"] == 64 * 32 * 32

@@ -1,0 +1,109 @@
+"""What stands where in a network: places, names, factories, and the block's equation."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdlif.models import Network, Place, resnet18, resnet34, vgg_snn
+from hdlif.nn import HDLIF, ParallelHDLIF, QuantConv2d, Temporal, Ternary
+from small_networks import alternate, tiny_resnet
+
+
+def with_places(make, **arguments: object) -> tuple[Network, list[tuple[Place, Temporal]]]:  # type: ignore[no-untyped-def]
+    made: list[tuple[Place, Temporal]] = []
+
+    def neuron(place: Place) -> Temporal:
+        made.append((place, HDLIF(1)))
+        return made[-1][1]
+
+    with torch.device("meta"):
+        return make(neuron=neuron, classes=10, **arguments), made
+
+
+@pytest.mark.parametrize(
+    ("make", "layers"), [(resnet18, 16), (resnet34, 32), (vgg_snn, 8)], ids=["resnet18", "resnet34", "vgg_snn"]
+)
+def test_every_place_names_its_neuron_and_is_numbered_in_order(make, layers: int) -> None:  # type: ignore[no-untyped-def]
+    network, made = with_places(make)
+    assert [place.index for place, _ in made] == list(range(layers))
+    for place, neuron in made:
+        assert network.get_submodule(place.name) is neuron
+    in_tree = [name for name, module in network.named_modules() if isinstance(module, HDLIF)]
+    assert in_tree == [place.name for place, _ in made]
+
+
+def test_places_of_resnet18() -> None:
+    _, made = with_places(resnet18)
+    places = [place for place, _ in made]
+    assert places[4] == Place("body.stage2.0.act1", 1, 0, 0, 4, 64)
+    assert places[7] == Place("body.stage2.1.act2", 1, 1, 1, 7, 128)
+    assert [place.channels for place in places] == [64] * 5 + [128] * 4 + [256] * 4 + [512] * 3
+
+
+def test_places_of_vgg_snn() -> None:
+    _, made = with_places(vgg_snn)
+    places = [place for place, _ in made]
+    assert places[3] == Place("body.act4", 1, 1, 0, 3, 256)
+    assert [place.channels for place in places] == [64, 128, 256, 256, 512, 512, 512, 512]
+
+
+def test_resnet_stem_has_no_neuron_and_nothing_fires_before_the_classifier() -> None:
+    network = tiny_resnet(lambda place: HDLIF(1))
+    assert not any(isinstance(m, HDLIF) for part in (network.stem, network.head) for m in part.modules())
+
+
+def test_block_adds_the_real_valued_current_to_its_branch() -> None:
+    network = tiny_resnet(lambda place: HDLIF(1)).eval()
+    x = torch.randn(1, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def fires(m: Tensor) -> Tensor:
+        return torch.relu(m - 0.5)
+
+    def normed(norm: nn.Module, h: Tensor) -> Tensor:
+        return norm(h[None], None, range(1))[0][0]
+
+    for block, strided in ((network.body.stage1[0], False), (network.body.stage2[0], True)):
+        h = normed(block.bn1, block.conv1(fires(x[0])))
+        h = normed(block.bn2, block.conv2(fires(h)))
+        shortcut = normed(block.shortcut.bn, block.shortcut.conv(x[0])) if strided else x[0]
+        torch.testing.assert_close(block(x, None, range(1))[0][0], h + shortcut, atol=1e-7, rtol=0)
+
+
+def test_body_convolutions_come_from_the_factory_and_stem_and_classifier_stay_fp32() -> None:
+    quantizer = Ternary()
+    network = tiny_resnet(lambda place: HDLIF(1), quantizer=quantizer)
+    quantised = [name for name, m in network.named_modules() if isinstance(m, QuantConv2d)]
+    assert quantised == [
+        "body.stage1.0.conv1",
+        "body.stage1.0.conv2",
+        "body.stage2.0.conv1",
+        "body.stage2.0.conv2",
+        "body.stage2.0.shortcut.conv",
+    ]
+    assert all(m.quantizer is quantizer for m in network.modules() if isinstance(m, QuantConv2d))
+    assert type(network.stem.conv) is nn.Conv2d
+    assert type(network.classifier) is nn.Linear
+
+
+def test_a_hybrid_is_a_factory_that_looks_at_the_place() -> None:
+    network = tiny_resnet(alternate(lambda place: HDLIF(1), lambda place: ParallelHDLIF(1)))
+    kinds = {name: type(m) for name, m in network.named_modules() if isinstance(m, HDLIF | ParallelHDLIF)}
+    assert list(kinds.values()) == [HDLIF, ParallelHDLIF] * 2
+
+
+@pytest.mark.parametrize("final_size", [2, None])
+def test_vgg_pools_after_the_neuron_and_reads_the_last_map(final_size: int | None) -> None:
+    network = vgg_snn(neuron=lambda place: HDLIF(2), classes=3, plan=(4, "P", 6, "P"), final_size=final_size)
+    assert [name for name, _ in network.body.named_children()] == ["act1", "pool1", "conv2", "bn2", "act2", "pool2"]
+    assert network.classifier.in_features == (24 if final_size else 6)
+    assert network(torch.zeros(2, 1, 2, 8, 8))[0].shape == (2, 1, 3)
+
+
+def test_logits_are_float32_and_have_one_row_per_step_for_a_constant_input_too() -> None:
+    for neuron in (partial(HDLIF, 3), partial(ParallelHDLIF, 3)):
+        network = tiny_resnet(lambda place, neuron=neuron: neuron())
+        logits, _ = network(torch.ones(1, 2, 2, 8, 8, dtype=torch.float64), steps=range(3))
+        assert logits.shape == (3, 2, 3)
+        assert logits.dtype == torch.float32

@@ -1,0 +1,62 @@
+"""Charts: SVG that can stand in the page."""
+
+import math
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import pytest
+
+from hdlif.report.charts import Series, Text, dots, lines, swatch
+
+TEXT = Text("one", "A title & more", "What it shows")
+
+
+def test_line_leaves_a_gap_where_a_value_is_not_finite():
+    svg = lines(TEXT, [Series(0, [1, 2, 3, 4, 5], [1, 2, math.inf, 2, 1])], x_label="t", y_label="y")
+    line = next(
+        path
+        for path in ElementTree.fromstring(svg).iter("path")
+        if "stroke: var(--series-0)" in path.get("style", "") and "fill: none" in path.get("style", "")
+    )
+    assert line.attrib["d"].count("M") == 2
+
+
+def test_dots_put_the_first_layer_on_top():
+    svg = ElementTree.fromstring(dots(TEXT, ["first", "second"], [Series(0, [1, 2], [0, 1])], x_label="x"))
+    heights = {text.text: float(text.attrib["y"]) for text in svg.iter("text")}
+    assert heights["first"] < heights["second"]
+
+
+def test_equal_numbers_of_two_networks_do_not_hide_each_other():
+    svg = ElementTree.fromstring(dots(TEXT, ["conv"], [Series(0, [1], [0]), Series(1, [1], [0])], x_label="x"))
+    marks = [use.attrib for use in svg.iter("use") if "--series" in use.attrib["style"]]
+    assert marks[0]["x"] == marks[1]["x"]
+    assert marks[0]["y"] != marks[1]["y"]
+
+
+def test_long_layer_name_leaves_room_for_the_dots():
+    name = "body." + 40 * "stage" + ".conv1"
+    svg = dots(TEXT, [name], [Series(0, [1], [0])], x_label="x")
+    assert name not in svg
+    assert "stage.conv1<" in svg
+
+
+def test_28_networks_differ_in_colour_dash_or_marker():
+    drawn = {swatch(TEXT, style) for style in range(28)}
+    assert len(drawn) == 28
+
+
+def test_chart_scales_and_names_itself():
+    svg = ElementTree.fromstring(swatch(TEXT, 0))
+    assert "width" not in svg.attrib
+    assert svg.attrib["viewBox"].startswith("0 0 ")
+    assert svg.find("title").text == "A title & more"
+    assert svg.find("desc").text == "What it shows"
+
+
+@pytest.mark.parametrize("changed", [{"font.size": 30.0}, {"axes.facecolor": "red"}, {"svg.fonttype": "path"}])
+def test_reader_settings_of_matplotlib_change_nothing(changed):
+    series = [Series(0, [1, 2], [1, 2])]
+    plain = lines(TEXT, series, x_label="t", y_label="y")
+    with mpl.rc_context(changed):
+        assert lines(TEXT, series, x_label="t", y_label="y") == plain

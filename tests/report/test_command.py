@@ -1,0 +1,76 @@
+"""`hdlif report`: from run folders to a page on disk."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hdlif.commands.report import report
+from hdlif.errors import InputError, MissingExtraError, TrainingError
+
+
+def test_demo_gets_its_page_beside_its_summary(demo):
+    assert report([demo]) == {"report": str(demo / "report.html")}
+    page = (demo / "report.html").read_text(encoding="utf-8")
+    assert "<h1>3 networks on digits</h1>" in page
+    assert f"hdlif demo --data digits --out {demo.as_posix()}" in page
+    assert not list(demo.glob("*.tmp"))
+
+
+def test_runs_side_by_side_go_to_the_current_folder(make_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [make_run("lif"), make_run("my run")]
+    assert report(runs) == {"report": "report.html"}
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<h1>2 networks compared</h1>" in page
+    # A command that can be pasted: the space is quoted.
+    assert f"hdlif train &#39;{(tmp_path / 'my run' / 'recipe.yaml').as_posix()}&#39;" in page
+
+
+def test_page_is_the_same_in_another_process(demo):
+    report([demo])
+    first = (demo / "report.html").read_bytes()
+    code = "import sys, pathlib; from hdlif.commands.report import report; report([pathlib.Path(sys.argv[1])])"
+    subprocess.run(
+        [sys.executable, "-c", code, str(demo)],
+        check=True,
+        env={"PYTHONHASHSEED": "7", "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert (demo / "report.html").read_bytes() == first
+
+
+def test_half_a_surrogate_pair_does_not_stop_the_page(make_run):
+    folder = make_run("lif", hardware={"cpu": "\ud800"})
+    report([folder])
+    assert (folder / "report.html").read_text(encoding="utf-8").endswith("</html>\n")
+
+
+def test_old_page_stays_when_a_run_is_damaged(make_run):
+    folder = make_run()
+    page = folder / "report.html"
+    page.write_text("old")
+    (folder / "metrics.jsonl").write_text("{")
+    with pytest.raises(InputError, match=r"metrics\.jsonl line 1"):
+        report([folder])
+    assert page.read_text() == "old"
+
+
+def test_no_run_is_refused():
+    with pytest.raises(InputError, match="no run was given"):
+        report([])
+
+
+def test_page_that_cannot_be_written_is_named(make_run):
+    folder = make_run()
+    (folder / "report.html").mkdir()
+    with pytest.raises(TrainingError, match=r"report\.html: cannot be written"):
+        report([folder])
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_missing_package_names_the_extra(make_run, monkeypatch, package):
+    for module in [name for name in sys.modules if name.startswith("hdlif.report")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"{package} is not installed; pip install 'hdlif\[train\]'"):
+        report([make_run()])

@@ -1,0 +1,200 @@
+"""The page: complete, self-contained, the same for the same numbers."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from hdlif.report.page import render
+
+VOID = {"meta"}
+
+
+class Outline(HTMLParser):
+    """Elements with their attributes, the text between them, and tags that do not match."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture
+def page(networks, histories, artefact) -> str:
+    return render(
+        networks,
+        histories,
+        artefact,
+        title="3 networks on digits",
+        recipes={"lif": "seed: 42\n"},
+        commands=["hdlif demo --out runs/demo"],
+    )
+
+
+def test_page_shows_every_network_and_figure(page):
+    outline = Outline(page)
+    text = "".join(outline.text)
+    for name in ("lif", "hdlif", "hdlif_w1p5_s4"):
+        assert f'<th scope="row">{name}</th>' in page
+    for heading in (
+        "Results",
+        "Learning curves",
+        "Accuracy over time",
+        "Activity by layer",
+        "Leak and threshold by time step",
+        "Deployed file",
+        "Provenance",
+    ):
+        assert f">{heading}</h2>" in page
+    assert [int(n) for n in re.findall(r"Figure (\d)\.", text)] == [1, 2, 3, 4, 5, 6, 7]
+    titles = [a["id"] for a in outline.all("title") if "id" in a]
+    for chart in ("validation-accuracy", "training-loss", "accuracy-per-step", "firing-rate", "sops"):
+        assert f"{chart}-title" in titles
+    # One panel per neuron layer; the second, a parallel one, has no leak.
+    assert [t for t in titles if t.startswith("leak-")] == ["leak-0-title"]
+    assert [t for t in titles if t.startswith("threshold-")] == ["threshold-0-title", "threshold-1-title"]
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        "97.22",  # accuracy, %
+        "0.3200",  # parameters as published, MB
+        "0.0162",  # as stored, MB
+        "0.812",  # SOPs, M
+        "0.0983",  # NOPs, M
+        "0.0730",  # energy by the paper's count, µJ
+        "0.410",  # energy by the honest count, µJ
+        "41.2",  # training, s
+        "61.0",  # peak memory, MB
+        "9.10",  # bytes saved for backward, MB
+    ],
+)
+def test_table_prints_figure_in_its_unit(page, figure):
+    assert re.search(rf"<td>(<strong>)?{re.escape(figure)}(</strong>)?</td>", page)
+
+
+def test_best_cell_is_emphasised_and_unmeasured_one_is_a_dash(page):
+    row = next(line for line in page.splitlines() if '<th scope="row">hdlif_w1p5_s4</th>' in line and "96.67" in line)
+    assert "<td>96.67</td>" in row
+    assert "<td><strong>0.0162</strong></td>" in row
+    assert row.endswith("<td>—</td></tr>")
+
+
+def test_numbers_behind_the_figures_are_there(page):
+    assert "<td>90.00</td><td>95.00</td>" in page
+    assert "<td>0.500, 0.625</td>" in page
+    assert '<th scope="row">stage1.0.conv1</th><td>123</td>' in page
+    assert '<th scope="row">stage1.0.act1</th><td>0.250</td>' in page
+
+
+def test_artefact_and_provenance_are_there(page):
+    for text in ("23,144 bytes", "99.90 %", "3.1 × 10⁻⁵", "0.412 ms", "digits_hdlif_w1p5_s4", "2.9.1", "avx2, avx512f"):
+        assert text in page
+    assert "hdlif demo --out runs/demo" in page
+    assert "seed: 42" in page
+    # What all networks share stands once.
+    assert page.count("a processor") == 1
+
+
+def test_same_numbers_give_same_bytes(networks, histories, artefact):
+    assert render(networks, histories, artefact) == render(networks, histories, artefact)
+
+
+def test_page_refers_to_nothing_outside(page):
+    outline = Outline(page)
+    assert not [tag for tag, _ in outline.elements if tag in {"script", "link", "img", "iframe", "object", "base"}]
+    for tag, attributes in outline.elements:
+        for key in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            assert attributes.get(key, "#").startswith("#"), (tag, attributes)
+        assert not any(key.startswith("on") for key in attributes)
+    assert all(target.startswith("#") for target in re.findall(r"url\(['\"]?([^)]*)", page))
+    assert "@import" not in page
+    assert "http:" not in page
+    assert "https:" not in page
+
+
+def test_ids_are_unique_and_every_reference_is_met(page):
+    outline = Outline(page)
+    ids = [attributes["id"] for _, attributes in outline.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert outline.open == []
+    references = re.findall(r"url\(#([^)]+)\)", page)
+    for _, attributes in outline.elements:
+        references += (attributes.get("aria-labelledby") or "").split()
+        references += [attributes["href"][1:]] if "href" in attributes else []
+    assert len(references) > 20
+    assert set(references) <= set(ids)
+
+
+def test_page_is_accessible(page):
+    outline = Outline(page)
+    assert outline.all("html") == [{"lang": "en"}]
+    assert all("scope" in attributes for attributes in outline.all("th"))
+    assert all(svg["role"] == "img" and svg["aria-labelledby"] for svg in outline.all("svg"))
+    assert len(outline.all("desc")) == len(outline.all("svg"))
+    assert len(outline.all("figure")) == len(outline.all("figcaption"))
+
+
+def test_chart_colours_are_variables_of_the_style_sheet(page):
+    style = page[page.index("<style>") : page.index("</style>")]
+    light, dark = style.split("prefers-color-scheme: dark", 1)
+    for variable in set(re.findall(r"var\((--(?:ink|rule|series-\d))\)", page)):
+        assert f"{variable}:" in light
+        assert f"{variable}:" in dark
+    assert not re.findall(r'style="[^"]*#[0-9a-f]{6}', page)
+
+
+def test_names_are_escaped(networks, histories):
+    hostile = '<script>alert("1")</script> & $x_1$'
+    layer = '<b onload="x">'
+    neuron = {"name": layer, "leak": [0.5], "threshold": [0.5]}
+    shown = networks[0] | {"name": hostile, "neurons": [neuron], "hardware": {"<i>": "</td>"}}
+    page = render([shown, networks[1]], {hostile: histories["lif"]}, title=hostile, commands=[hostile])
+    assert "<script" not in page
+    assert "<b onload" not in page
+    assert "<i>" not in page
+    assert "&lt;script&gt;" in page
+    # A dollar sign is no formula.
+    assert "$x_1$" in page
+    assert Outline(page).open == []
+
+
+def test_bare_summary_without_history_still_makes_a_page():
+    page = render([{"name": "bare", "accuracy": 0.5, "accuracy_per_step": []}], {})
+    assert "bare classifies 50.00 % of the test images correctly." in page
+    assert "<figure>" not in page
+    assert page.count("<td>—</td>") >= 9
+
+
+def test_null_and_infinite_losses_do_not_stop_the_page(networks, histories):
+    events = histories["lif"]
+    events[0]["loss"] = None
+    events[1]["loss"] = float("inf")
+    assert "training-loss-title" in render(networks, histories)
+
+
+def test_long_history_is_averaged_and_says_so(networks):
+    events = [{"event": "train", "epoch": 0, "step": i, "loss": 1.0, "accuracy": 0.5} for i in range(1000)]
+    page = render(networks[:1], {"lif": events})
+    assert "Each point is the mean of 5 readings in a row." in page
