@@ -62,9 +62,7 @@ def tensors_of(state: State | None, prefix: str = "") -> Iterator[tuple[str, Ten
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:
     """The gradient of every parameter; zeros where none arrived."""
-    return {
-        name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in model.named_parameters()
-    }
+    return {name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
 
 
 def assert_close(actual: dict[str, Tensor], expected: dict[str, Tensor], *, atol: float = 1e-10) -> None:

@@ -178,9 +178,7 @@ def test_a_chunk_of_steps_equals_chunks_of_one(name: str, mode: str, chunks: lis
 @pytest.mark.parametrize("name", MODULES)
 @settings(derandomize=True, deadline=None, max_examples=4)
 @given(chunks=st.lists(st.integers(1, 4), min_size=1, max_size=3), seed=st.integers(0, 1000))
-def test_an_input_constant_in_time_equals_the_repeated_one(
-    name: str, mode: str, chunks: list[int], seed: int
-) -> None:
+def test_an_input_constant_in_time_equals_the_repeated_one(name: str, mode: str, chunks: list[int], seed: int) -> None:
     steps = sum(chunks)
     module, x = build(name, mode, seed), currents(name, 1, seed)
     constant, repeated = through(module, x, chunks), through(module, x.expand(steps, *x.shape[1:]), [1] * steps)

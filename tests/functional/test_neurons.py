@@ -27,9 +27,7 @@ def scan(current: Tensor, leak: Tensor, threshold: Tensor, *, online: bool = Fal
     spikes, before, after = [], [], []
     for t in range(len(current)):
         before.append(potential)
-        spike, potential = hd_lif_step(
-            current[t], potential.detach() if online else potential, leak[t], threshold[t]
-        )
+        spike, potential = hd_lif_step(current[t], potential.detach() if online else potential, leak[t], threshold[t])
         spikes.append(spike)
         after.append(potential)
     return torch.stack(spikes), torch.stack(before).detach(), torch.stack(after).detach()
@@ -41,9 +39,7 @@ def lif_scan(
     potential = torch.zeros_like(current[0])
     spikes, potentials = [], []
     for t in range(len(current)):
-        spike, potential = lif_step(
-            current[t], potential, torch.tensor(leak), torch.tensor(threshold), reset=reset
-        )
+        spike, potential = lif_step(current[t], potential, torch.tensor(leak), torch.tensor(threshold), reset=reset)
         spikes.append(spike)
         potentials.append(potential)
     return torch.stack(spikes), torch.stack(potentials)
@@ -215,9 +211,7 @@ def test_soft_reset_lif_trace() -> None:
 
 def test_hard_reset_lif_trace() -> None:
     # m: 0.75, 1.125 -> -0.25, -0.125 + 1.5 = 1.375 -> -0.25, -0.125 + 0.75 = 0.625
-    spikes, after = lif_scan(
-        torch.tensor([[0.75], [0.75], [1.5], [0.75]], dtype=torch.float64), reset=HardReset(-0.25)
-    )
+    spikes, after = lif_scan(torch.tensor([[0.75], [0.75], [1.5], [0.75]], dtype=torch.float64), reset=HardReset(-0.25))
     assert spikes[:, 0].tolist() == [0.0, 1.0, 1.0, 0.0]
     assert after[:, 0].tolist() == [0.75, -0.25, -0.25, 0.625]
 

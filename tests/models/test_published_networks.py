@@ -24,9 +24,7 @@ def on_meta(make: Callable[..., Network], **arguments: object) -> Network:
 
 def count(network: Network, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> int:
     """Weights and biases of one kind of layer."""
-    return sum(
-        p.numel() for m in network.modules() if isinstance(m, kind) for p in m.parameters(recurse=False)
-    )
+    return sum(p.numel() for m in network.modules() if isinstance(m, kind) for p in m.parameters(recurse=False))
 
 
 def parameters(network: Network) -> int:

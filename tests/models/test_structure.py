@@ -97,6 +97,8 @@ def test_a_hybrid_is_a_factory_that_looks_at_the_place() -> None:
 def test_vgg_pools_after_the_neuron_and_reads_the_last_map(final_size: int | None) -> None:
     network = vgg_snn(neuron=lambda place: HDLIF(2), classes=3, plan=(4, "P", 6, "P"), final_size=final_size)
     assert [name for name, _ in network.body.named_children()] == ["act1", "pool1", "conv2", "bn2", "act2", "pool2"]
+    # the mean of a 2x2 patch, not its maximum
+    assert network.body.pool1(torch.tensor([[[[4.0, 0.0], [0.0, 0.0]]]])).item() == 1.0
     assert network.classifier.in_features == (24 if final_size else 6)
     assert network(torch.zeros(2, 1, 2, 8, 8))[0].shape == (2, 1, 3)
 

@@ -84,6 +84,17 @@ def test_neuron_parameters_are_one_scalar_per_step() -> None:
     assert list(LIF(4).parameters()) == []
 
 
+def test_learned_lif_threshold_lies_half_above_the_sigmoid() -> None:
+    neuron = LIF(2, threshold=0.75, learned=True).double()
+    # σ(-ln 3) = 1/4
+    torch.testing.assert_close(
+        neuron.threshold.values(), torch.full((2,), 0.75, dtype=torch.float64), atol=1e-6, rtol=0
+    )
+    with torch.no_grad():
+        neuron.threshold.logit.zero_()
+    assert neuron.threshold.values().tolist() == [1.0, 1.0]
+
+
 def test_each_step_uses_its_own_leak_and_threshold() -> None:
     # θ: 0.5, 0.75, λ: -, 0.25; m: 1, 0.25 * 0.5 + 1 = 1.125
     neuron = HDLIF(2, learned=False)

@@ -75,23 +75,21 @@ def test_page_shows_every_network_and_figure(page):
     assert [t for t in titles if t.startswith("threshold-")] == ["threshold-0-title", "threshold-1-title"]
 
 
-@pytest.mark.parametrize(
-    "figure",
-    [
-        "97.22",  # accuracy, %
-        "0.3200",  # parameters as published, MB
-        "0.0162",  # as stored, MB
-        "0.812",  # SOPs, M
-        "0.0983",  # NOPs, M
-        "0.0730",  # energy by the paper's count, µJ
-        "0.410",  # energy by the honest count, µJ
-        "41.2",  # training, s
-        "61.0",  # peak memory, MB
-        "9.10",  # bytes saved for backward, MB
-    ],
-)
-def test_table_prints_figure_in_its_unit(page, figure):
-    assert re.search(rf"<td>(<strong>)?{re.escape(figure)}(</strong>)?</td>", page)
+def test_table_prints_every_figure_in_its_unit(page):
+    expected = {
+        "accuracy, %": "97.22",
+        "parameters as published, MB": "0.3200",
+        "parameters as stored, MB": "0.0162",
+        "SOPs, M": "0.812",
+        "NOPs, M": "0.0983",
+        "energy by the paper's count, µJ": "0.0730",
+        "energy by the honest count, µJ": "0.410",
+        "training, s": "41.2",
+        "peak memory, MB": "61.0",
+        "saved for backward, MB": "9.10",
+    }
+    printed = set(re.findall(r"<td>(?:<strong>)?([^<]+)(?:</strong>)?</td>", page))
+    assert {name for name, figure in expected.items() if figure not in printed} == set()
 
 
 def test_best_cell_is_emphasised_and_unmeasured_one_is_a_dash(page):

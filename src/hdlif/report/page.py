@@ -21,6 +21,7 @@ _TEMPLATES = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    keep_trailing_newline=True,
 )
 # More points than this on one line are noise to the eye, and bytes in the page.
 _POINTS = 200

@@ -1,0 +1,249 @@
+"""Learning rules against plain loops, each other, and their own promises about what they run."""
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep, sum_logits
+from hdlif.models import Network
+from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, SpikeQuantizer, Ternary
+from small_networks import assert_close, gradients, tensors_of, tiny_resnet
+
+STEPS = 4
+TARGET = torch.tensor([0, 1, 2, 0])
+# Logits leave the network as float32, so losses and what flows back from them are float32 at their source.
+FLOAT32 = 1e-6
+
+NETWORKS: dict[str, Callable[[], Network]] = {
+    "hdlif": lambda: tiny_resnet(lambda place: HDLIF(STEPS)),
+    "lif": lambda: tiny_resnet(lambda place: LIF(STEPS)),
+    "hdlif_ternary_quantised": lambda: tiny_resnet(
+        lambda place: HDLIF(STEPS, quantizer=SpikeQuantizer()), quantizer=Ternary()
+    ),
+    "hdlif_binary": lambda: tiny_resnet(lambda place: HDLIF(STEPS), quantizer=Binary()),
+}
+each_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
+
+
+def frames(steps: int = STEPS, seed: int = 0) -> Tensor:
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(steps, len(TARGET), 2, 6, 6, generator=g, dtype=torch.float64)
+
+
+def drawn(rule: Rule, seed: int = 0, steps: int = STEPS) -> Plan:
+    return rule.schedule(steps, torch.Generator().manual_seed(seed))
+
+
+def learn(rule: Rule, net: Network, x: Tensor, plan: Plan) -> dict[str, Tensor]:
+    """The gradient that one run of the rule gathers."""
+    net.zero_grad()
+    for step in rule(net, x, TARGET, plan):
+        step.loss.backward()
+    return gradients(net)
+
+
+def online_loop(net: Network, x: Tensor, losses: dict[int, float]) -> dict[str, Tensor]:
+    """Back-propagate the weighted loss of each step named, every potential detached between steps."""
+    net.zero_grad()
+    state = None
+    for t in range(max(losses) + 1):
+        logits, state = net(x if len(x) == 1 else x[t : t + 1], state, steps=range(t, t + 1))
+        if t in losses:
+            (F.cross_entropy(logits[0], TARGET) * losses[t]).backward()
+        state = detached(state)
+    return gradients(net)
+
+
+def detached(state):  # type: ignore[no-untyped-def]
+    return state.detach() if isinstance(state, Tensor) else {k: detached(v) for k, v in state.items()}
+
+
+def count_forwards(net: Network) -> list[range]:
+    """The steps of each forward pass from now on."""
+    seen: list[range] = []
+    net.register_forward_pre_hook(lambda module, args, kwargs: seen.append(kwargs["steps"]), with_kwargs=True)
+    return seen
+
+
+# Against plain loops
+
+
+@each_network
+@pytest.mark.parametrize("reduce", ["mean", "sum"])
+def test_stbp_is_one_backward_pass_through_all_steps(network: Callable[[], Network], reduce: str) -> None:
+    rule = STBP(reduce=sum_logits) if reduce == "sum" else STBP()
+    x, net = frames(), network()
+    found = learn(rule, net, x, drawn(rule))
+    net.zero_grad()
+    state, logits = None, []
+    for t in range(STEPS):
+        y, state = net(x[t : t + 1], state, steps=range(t, t + 1))
+        logits.append(y[0])
+    total = torch.stack(logits).sum(0)
+    F.cross_entropy(total if reduce == "sum" else total / STEPS, TARGET).backward()
+    assert_close(found, gradients(net), atol=FLOAT32)
+
+
+@each_network
+def test_sltt_equals_back_propagation_with_the_potential_detached(network: Callable[[], Network]) -> None:
+    x = frames()
+    found = learn(SLTT(), network(), x, drawn(SLTT()))
+    assert_close(found, online_loop(network(), x, dict.fromkeys(range(STEPS), 1 / STEPS)), atol=FLOAT32)
+
+
+def test_sltt_differs_from_stbp() -> None:
+    x, net = frames(), NETWORKS["hdlif"]()
+    # the same loss per step, so that only the temporal gradient is cut
+    whole = STBP(criterion=lambda logits, target: sum(F.cross_entropy(y, target) for y in logits) / STEPS, reduce=list)
+    stbp, sltt = learn(whole, net, x, drawn(whole)), learn(SLTT(), net, x, drawn(SLTT()))
+    name = "body.stage1.0.conv1.weight"
+    assert (stbp[name] - sltt[name]).abs().max() > 1e-4
+
+
+@each_network
+def test_sltt_each_steps_losses_are_those_of_sltt_times_the_number_of_steps(network: Callable[[], Network]) -> None:
+    x = frames()
+    each = learn(SLTT("each"), network(), x, drawn(SLTT("each")))
+    mean = learn(SLTT(), network(), x, drawn(SLTT()))
+    assert_close({k: v / STEPS for k, v in each.items()}, mean, atol=FLOAT32)
+
+
+@each_network
+@pytest.mark.parametrize("chosen", [(0,), (2,), (0, 3), (1, 2), (0, 1, 2, 3)], ids=str)
+def test_stochastic_step_learns_from_the_chosen_steps_only(
+    network: Callable[[], Network], chosen: tuple[int, ...]
+) -> None:
+    x, k = frames(), len(chosen)
+    found = learn(StochasticStep(k), network(), x, Plan(STEPS, chosen, (False,) * (k - 1) + (True,)))
+    assert_close(found, online_loop(network(), x, dict.fromkeys(chosen, 1 / k)), atol=FLOAT32)
+
+
+# Against each other
+
+
+@each_network
+def test_with_one_time_step_all_rules_are_equal(network: Callable[[], Network]) -> None:
+    x = frames(1)
+    rules: list[Rule] = [STBP(), STBP(reduce=sum_logits), SLTT(), SLTT("each"), StochasticStep()]
+    first, *others = (learn(rule, network(), x, drawn(rule, steps=1)) for rule in rules)
+    for other in others:
+        assert_close(other, first)
+
+
+@each_network
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_stochastic_step_averaged_over_all_draws_is_sltt(network: Callable[[], Network], k: int) -> None:
+    x, net = frames(), network()
+    updates = (False,) * (k - 1) + (True,)
+    subsets = list(itertools.combinations(range(STEPS), k))
+    total = dict.fromkeys(gradients(net), torch.zeros((), dtype=torch.float64))
+    for subset in subsets:
+        found = learn(StochasticStep(k), net, x, Plan(STEPS, subset, updates))
+        total = {name: total[name] + found[name] for name in total}
+    mean = {name: value / len(subsets) for name, value in total.items()}
+    assert_close(mean, learn(SLTT(), net, x, drawn(SLTT())), atol=FLOAT32)
+
+
+@pytest.mark.parametrize("rule", [SLTT(), StochasticStep(2)], ids=["sltt", "stochastic_step"])
+def test_a_constant_input_teaches_as_the_repeated_one(rule: Rule) -> None:
+    x, plan = frames(1), drawn(rule)
+    constant = learn(rule, NETWORKS["hdlif"](), x, plan)
+    repeated = learn(rule, NETWORKS["hdlif"](), x.expand(STEPS, *x.shape[1:]), plan)
+    assert_close(constant, repeated, atol=FLOAT32)
+
+
+@pytest.mark.parametrize("most", [2, 3, 9])
+def test_stochastic_step_may_run_its_silent_steps_in_chunks(most: int) -> None:
+    x, plan = frames(), Plan(STEPS, (3,), (True,))
+    net = NETWORKS["hdlif"]()
+    seen = count_forwards(net)
+    chunked = learn(StochasticStep(chunk=most), net, x, plan)
+    assert_close(chunked, learn(StochasticStep(), NETWORKS["hdlif"](), x, plan), atol=FLOAT32)
+    assert max(len(steps) for steps in seen) == min(most, 3)
+    assert [t for steps in seen for t in steps] == [0, 1, 2, 3]
+
+
+# What runs, and what is said beforehand
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_stochastic_step_runs_no_step_after_its_last_one(k: int, seed: int) -> None:
+    rule, net = StochasticStep(k), NETWORKS["hdlif"]()
+    plan, seen = drawn(rule, seed), count_forwards(net)
+    learn(rule, net, frames(), plan)
+    assert seen == [range(t, t + 1) for t in range(max(plan.steps) + 1)]
+
+
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(1), StochasticStep(3)])
+def test_batch_norm_statistics_count_the_steps_that_ran(rule: Rule) -> None:
+    net, plan = NETWORKS["hdlif_binary"](), drawn(rule, seed=1)
+    learn(rule, net, frames(), plan)
+    counts = {int(m.num_batches_tracked) for m in net.modules() if isinstance(m, BatchNorm2d)}
+    assert counts == {max(plan.steps) + 1}
+
+
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(1), StochasticStep(3)])
+def test_a_plan_says_which_losses_end_an_update(rule: Rule) -> None:
+    plan = drawn(rule)
+    steps = list(rule(NETWORKS["hdlif"](), frames(), TARGET, plan))
+    assert tuple(step.update for step in steps) == plan.updates
+    assert plan.updates[-1]
+    assert sum(plan.updates) == (STEPS if rule == SLTT("each") else 1)
+    assert not any(step.logits.requires_grad for step in steps)
+    assert all(step.logits.shape[1:] == (len(TARGET), 3) for step in steps)
+    assert list(plan.steps) == sorted(set(plan.steps))
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_stochastic_step_draws_every_subset_alike(k: int) -> None:
+    generator, draws = torch.Generator().manual_seed(0), 3000
+    counts = dict.fromkeys(itertools.combinations(range(STEPS), k), 0)
+    for _ in range(draws):
+        counts[StochasticStep(k).schedule(STEPS, generator).steps] += 1
+    # four standard deviations of a binomial count are below 0.04 of the draws
+    assert all(abs(count / draws - 1 / len(counts)) < 0.04 for count in counts.values())
+
+
+def test_the_same_generator_state_draws_the_same_plan() -> None:
+    assert [drawn(StochasticStep(2), seed).steps for seed in range(8)] == [
+        drawn(StochasticStep(2), seed).steps for seed in range(8)
+    ]
+
+
+def test_the_criterion_given_is_the_one_used() -> None:
+    smoothed = partial(F.cross_entropy, label_smoothing=0.5)
+    for make in (STBP, SLTT, StochasticStep):
+        rule = make(criterion=smoothed)
+        (step,) = rule(NETWORKS["hdlif"](), frames(1), TARGET, drawn(rule, steps=1))
+        torch.testing.assert_close(step.loss.detach(), smoothed(step.logits[0], TARGET))
+
+
+def test_rules_refuse_arguments_without_meaning() -> None:
+    with pytest.raises(ValueError, match="choose one of each, sum"):
+        SLTT("all")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="k = 0"):
+        StochasticStep(0)
+    with pytest.raises(ValueError, match="chunk = 0"):
+        StochasticStep(chunk=0)
+    with pytest.raises(ValueError, match="k = 5 steps cannot be drawn from time_steps = 4"):
+        drawn(StochasticStep(5))
+
+
+# Precision
+
+
+@pytest.mark.parametrize("neuron", [HDLIF, LIF])
+def test_bfloat16_autocast_keeps_state_and_logits_float32(neuron: type[nn.Module]) -> None:
+    net = tiny_resnet(lambda place: neuron(STEPS), quantizer=Ternary()).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, state = net(frames().float())
+        narrow, _ = net.stem(frames().float(), None, range(STEPS))
+    assert narrow.dtype == torch.bfloat16
+    assert logits.dtype == torch.float32
+    assert [potential.dtype for _, potential in tensors_of(state)] == [torch.float32] * 4

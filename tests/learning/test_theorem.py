@@ -1,0 +1,147 @@
+"""Theorem 4.2 of arXiv 2410.07547 in a three-layer network, layer by layer, given the same G = dL/ds.
+
+d_t(online) = χ_tt / (χ_tt + Σ_{i>t} ε[i, t]) · d_t(STBP), with 0/0 := 0. For HD-LIF the ratio is 0 or 1.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.nn import HDLIF, LIF, SpikeQuantizer, Temporal, detach
+
+STEPS, BATCH = 6, 16
+WIDTHS = (8, 12, 12, 12, 5)
+
+
+@dataclass
+class Layer:
+    """What one neuron layer received, and the gradients that arrived at it under STBP; all [T, B, N]."""
+
+    neuron: Temporal
+    current: Tensor
+    along_spikes: Tensor
+    along_membrane: Tensor
+
+
+def three_layers(make: type[HDLIF] | type[LIF], **arguments: object) -> list[Layer]:
+    """Back-propagate a loss on every step through time and depth."""
+    torch.manual_seed(0)
+    h = torch.rand(STEPS, BATCH, WIDTHS[0], dtype=torch.float64)
+    kept = []
+    for fan_in, fan_out in itertools.pairwise(WIDTHS[:-1]):
+        neuron = make(STEPS, **arguments).double()
+        for name, parameter in neuron.named_parameters():
+            # λ in about (0.4, 0.9)
+            nn.init.uniform_(parameter, *((-0.4, 2.2) if name.startswith("leak") else (-1.0, 0.5)))
+        current = h @ (torch.randn(fan_in, fan_out, dtype=torch.float64) * 1.6 / fan_in**0.5).requires_grad_()
+        current.retain_grad()
+        spikes, _ = neuron(current, None, range(STEPS))
+        # a copy: the gradient at the spikes themselves would also hold the reset path v = m - s
+        h = spikes.clone()
+        h.retain_grad()
+        kept.append((neuron, current, h))
+    logits = h @ torch.randn(WIDTHS[-2], WIDTHS[-1], dtype=torch.float64)
+    target = torch.randint(0, WIDTHS[-1], (BATCH,))
+    sum(nn.functional.cross_entropy(step, target) for step in logits).backward()
+    return [Layer(n, c.detach(), s.grad, c.grad) for n, c, s in kept]
+
+
+def online(layer: Layer) -> Tensor:
+    """dL/dm of the same layer given the same G, its potential detached between steps."""
+    current, state, spikes = layer.current.clone().requires_grad_(), None, []
+    for t in range(STEPS):
+        spike, state = layer.neuron(current[t : t + 1], detach(state), range(t, t + 1))
+        spikes.append(spike)
+    (d,) = torch.autograd.grad((torch.cat(spikes) * layer.along_spikes).sum(), current)
+    return d
+
+
+def membranes(layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
+    """m_t [T, B, N] by the equation v = min(m, θ), and λ, θ of each step."""
+    leak, threshold = layer.neuron.leak.values().detach(), layer.neuron.threshold.values().detach()
+    v, found = torch.zeros_like(layer.current[0]), []
+    for t in range(STEPS):
+        found.append(leak[t] * v + layer.current[t])
+        v = torch.minimum(found[-1], threshold[t])
+    return torch.stack(found), leak, threshold
+
+
+def jacobian(layer: Layer) -> tuple[Tensor, Tensor]:
+    """χ [T, B, N] and ε[i, t] = χ_ii Π_{j=t+1..i} λ_j (1 - χ_{j-1}), [T, T, B, N]."""
+    m, leak, threshold = membranes(layer)
+    chi = (m > threshold.view(-1, 1, 1)).double()
+    eps = torch.zeros(STEPS, STEPS, *m.shape[1:], dtype=m.dtype)
+    for t in range(STEPS):
+        product = torch.ones_like(m[0])
+        for i in range(t, STEPS):
+            if i > t:
+                product = product * leak[i] * (1 - chi[i - 1])
+            eps[i, t] = chi[i] * product
+    return chi, eps
+
+
+def test_stbp_gradient_is_the_sum_over_the_temporal_jacobian_in_every_layer() -> None:
+    for layer in three_layers(HDLIF):
+        _, eps = jacobian(layer)
+        expected = (eps * layer.along_spikes[:, None]).sum(0)
+        torch.testing.assert_close(layer.along_membrane, expected, atol=1e-10, rtol=0)
+
+
+def test_online_gradient_is_that_of_firing_neurons_and_zero_for_silent_ones() -> None:
+    for layer in three_layers(HDLIF):
+        chi, _ = jacobian(layer)
+        d = online(layer)
+        torch.testing.assert_close(d, chi * layer.along_spikes, atol=1e-10, rtol=0)
+        torch.testing.assert_close(d[chi == 1], layer.along_membrane[chi == 1], atol=1e-10, rtol=0)
+        assert (d[chi == 0] == 0).all()
+        # not vacuous: some silent entries have a gradient under STBP
+        assert (layer.along_membrane[chi == 0].abs() > 1e-6).any()
+
+
+def test_ratio_of_online_to_stbp_is_zero_or_one_and_turns_one_into_the_other() -> None:
+    for layer in three_layers(HDLIF):
+        chi, eps = jacobian(layer)
+        whole = eps.sum(0)
+        ratio = torch.where(whole > 0, chi / whole.clamp_min(1e-300), 0.0)
+        assert set(ratio.unique().tolist()) == {0.0, 1.0}
+        torch.testing.assert_close(ratio * layer.along_membrane, online(layer), atol=1e-10, rtol=0)
+
+
+def test_one_future_spike_at_most_reaches_back_to_a_step() -> None:
+    for layer in three_layers(HDLIF):
+        _, eps = jacobian(layer)
+        assert ((eps != 0).sum(0) <= 1).all()
+
+
+def test_stbp_gradient_is_the_leaked_gradient_of_the_next_firing() -> None:
+    for layer in three_layers(HDLIF):
+        chi, _ = jacobian(layer)
+        leak = layer.neuron.leak.values().detach()
+        expected = torch.zeros_like(chi)
+        for t in range(STEPS):
+            silent, product = torch.ones_like(chi[0]), 1.0
+            for i in range(t, STEPS):
+                product = product * leak[i] if i > t else product
+                expected[t] += silent * chi[i] * product * layer.along_spikes[i]
+                silent = silent * (1 - chi[i])
+        torch.testing.assert_close(layer.along_membrane, expected, atol=1e-10, rtol=0)
+
+
+def test_the_theorem_holds_for_quantised_spikes() -> None:
+    for layer in three_layers(HDLIF, quantizer=SpikeQuantizer()):
+        chi, eps = jacobian(layer)
+        expected = (eps * layer.along_spikes[:, None]).sum(0)
+        torch.testing.assert_close(layer.along_membrane, expected, atol=1e-10, rtol=0)
+        torch.testing.assert_close(online(layer), chi * layer.along_spikes, atol=1e-10, rtol=0)
+
+
+def test_the_ratio_is_no_mask_for_lif() -> None:
+    ratios = []
+    for layer in three_layers(LIF):
+        d, whole = online(layer), layer.along_membrane
+        ratios.append((d / whole)[whole.abs() > 1e-9])
+    ratio = torch.cat(ratios)
+    assert ((ratio > 0.05) & (ratio < 0.95)).double().mean() > 0.1
+    assert (ratio < 0).any()
