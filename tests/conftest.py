@@ -13,5 +13,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def data_root(request: pytest.FixtureRequest) -> Path:
     root: Path | None = request.config.getoption("--data-root")
     if root is None:
-        pytest.skip("needs real data: give --data-root DIR, the folder that holds FashionMNIST/raw")
+        pytest.skip("needs real data: give --data-root=DIR, the folder that holds FashionMNIST/raw")
     return root
