@@ -41,7 +41,13 @@ def nops(graph):
 
 @pytest.mark.parametrize(
     ("classes", "quantizer", "published"),
-    [(10, None, "44.66"), (10, Binary(), "2.82"), (100, None, "44.84"), (100, Binary(), "3.00"), (100, Ternary(), "4.40")],
+    [
+        (10, None, "44.66"),
+        (10, Binary(), "2.82"),
+        (100, None, "44.84"),
+        (100, Binary(), "3.00"),
+        (100, Ternary(), "4.40"),
+    ],
 )
 def test_resnet18_megabytes_equal_the_published_cell(classes, quantizer, published):
     network = resnet18(neuron=hd_lif, classes=classes, conv=partial(QuantConv2d, quantizer=quantizer))
@@ -82,10 +88,13 @@ def brute_force_pairs(x, weight, stride, padding):
     """Non-zero (input, weight) pairs, tap by tap."""
     x = np.pad(x != 0, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     taps, count = weight != 0, 0
+    kernel = weight.shape[2]
     for b in range(len(x)):
-        for oy in range((x.shape[2] - weight.shape[2]) // stride + 1):
-            for ox in range((x.shape[3] - weight.shape[3]) // stride + 1):
-                patch = x[b, :, oy * stride : oy * stride + weight.shape[2], ox * stride : ox * stride + weight.shape[3]]
+        for oy in range((x.shape[2] - kernel) // stride + 1):
+            for ox in range((x.shape[3] - kernel) // stride + 1):
+                patch = x[
+                    b, :, oy * stride : oy * stride + weight.shape[2], ox * stride : ox * stride + weight.shape[3]
+                ]
                 count += int((patch[None] & taps).sum())
     return count
 
@@ -132,7 +141,11 @@ def test_constant_image_is_counted_at_every_step_by_the_paper_and_once_honestly(
 
     torch.manual_seed(0)
     network = vgg_snn(
-        neuron=lambda place: ParallelHDLIF(4, threshold=0.01, learned=False), plan=(3, 3), classes=2, in_channels=1, final_size=None
+        neuron=lambda place: ParallelHDLIF(4, threshold=0.01, learned=False),
+        plan=(3, 3),
+        classes=2,
+        in_channels=1,
+        final_size=None,
     )
     x = torch.randn(1, 2, 1, 6, 6)
     repeated = profile(network, x.expand(4, -1, -1, -1, -1), time_steps=4)

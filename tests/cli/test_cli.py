@@ -21,15 +21,16 @@ FAST = ["--set", "training.epochs=1", "--set", "data.batch_size=128", "--set", "
 
 def hdlif(*arguments):
     """Run a command in this process, as the console script does: importing torch anew would take seconds a call."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err, code = io.StringIO(), io.StringIO(), 0
     before, sys.argv = sys.argv, ["hdlif", *map(str, arguments)]
     try:
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
+        with redirect_stdout(out), redirect_stderr(err):
             main()
-            raise SystemExit(0)
+    except SystemExit as stop:
+        code = stop.code
     finally:
         sys.argv = before
-    return SimpleNamespace(returncode=stop.value.code, stdout=out.getvalue(), stderr=err.getvalue())
+    return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +160,18 @@ def test_debug_shows_the_traceback():
 @pytest.mark.kill
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_training_resumes_from_the_command_line(number, code, tmp_path):
-    arguments = ["train", "digits_hdlif", "--set", "model.width=4", "--set", "training.epochs=40", "--out", tmp_path / "r", "--memory-repeats", 0]
+    arguments = [
+        "train",
+        "digits_hdlif",
+        "--set",
+        "model.width=4",
+        "--set",
+        "training.epochs=40",
+        "--out",
+        tmp_path / "r",
+        "--memory-repeats",
+        0,
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "hdlif.cli", *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -169,5 +181,5 @@ def test_interrupted_training_resumes_from_the_command_line(number, code, tmp_pa
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == code
-    done = hdlif(*arguments, "--set", "training.epochs=40", "--resume", "--json")
+    done = hdlif(*arguments, "--resume", "--json")
     assert done.returncode == 0, done.stderr

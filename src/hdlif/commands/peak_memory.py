@@ -9,6 +9,7 @@ reading. `MALLOC_ARENA_MAX=1` keeps the allocator from adding arenas by chance. 
 import contextlib
 import ctypes
 import os
+import platform
 import resource
 import statistics
 import subprocess
@@ -84,7 +85,7 @@ def _train_and_report(path: Path) -> None:
 
 def _forget_peak() -> None:
     """Give free memory back and let the peak start from what is resident now; where that is not offered, do nothing."""
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         # musl has no malloc_trim, and a container may forbid clear_refs: the reading is then the import's peak.
         with contextlib.suppress(AttributeError, OSError):
             ctypes.CDLL(None).malloc_trim(0)
@@ -93,12 +94,12 @@ def _forget_peak() -> None:
 
 
 def _peak_resident_bytes() -> int:
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         # Not ru_maxrss, which starts from the peak of the parent that a child was spawned from.
         status = Path("/proc/self/status").read_text().splitlines()
         return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak if platform.system() == "Darwin" else peak * 1024
 
 
 if __name__ == "__main__":
