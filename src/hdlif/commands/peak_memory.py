@@ -1,9 +1,9 @@
 """Peak memory of training, measured in fresh processes of its own.
 
 A child builds the network and the optimiser, reads its resident set, trains a few updates on random images and reads
-its peak; the difference is what training needed above program and weights. Importing PyTorch peaks higher than a small
-training does, so on Linux free memory is given back and the kernel's high-water mark is reset before the first
-reading. `MALLOC_ARENA_MAX=1` keeps the allocator from adding arenas by chance. Run as a module, this file is that child.
+its peak; the difference is what training needed above program and weights. Importing PyTorch peaks higher than a
+small training does, so on Linux free memory is given back and the kernel's high-water mark is reset before the first
+reading. `MALLOC_ARENA_MAX=1` keeps the allocator from adding arenas by chance. Run as a module, this is that child.
 """
 
 import contextlib
