@@ -1,5 +1,6 @@
 """Small files that commands write whole or not at all."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise TrainingError(
             f"{path}: cannot be written ({error.strerror}); free space or choose another --out"
         ) from error

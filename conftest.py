@@ -1,0 +1,24 @@
+"""Runs the examples of the documentation: README, docs/, and the docstrings of the package."""
+
+from pathlib import Path
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil.parsers.rest import DocTestParser
+
+
+@pytest.fixture
+def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples may write files."""
+    monkeypatch.chdir(tmp_path)
+
+
+markdown = Sybil(
+    parsers=[PythonCodeBlockParser()],
+    patterns=["README.md", "docs/*.md"],
+    fixtures=["in_empty_folder"],
+)
+docstrings = Sybil(parsers=[DocTestParser()], patterns=["src/hdlif/**/*.py"], fixtures=["in_empty_folder"])
+
+pytest_collect_file = (markdown + docstrings).pytest()

@@ -1,0 +1,82 @@
+"""Three ways to compute a deployed network agree: torch, NumPy reference, compiled runtime."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from hdlif.artefact import InputRecord
+from hdlif.deploy import GraphModule, lower
+from hdlif.models import resnet, vgg_snn
+from hdlif.nn import HDLIF, LIF, Binary, ParallelHDLIF, QuantConv2d, SpikeQuantizer, Ternary
+from hdlif.runtime import Session
+
+T = 4
+RECORD = InputRecord((1, 12, 12), (0.3,), (0.4,))
+
+
+def four_bit_hybrid(place):
+    kind = ParallelHDLIF if place.index % 2 else HDLIF
+    return kind(T, quantizer=SpikeQuantizer())
+
+
+NETWORKS = {
+    "ternary_hybrid_resnet": (resnet, four_bit_hybrid, Ternary(), {"blocks": (1, 1, 1), "width": 8}),
+    "binary_vgg": (vgg_snn, four_bit_hybrid, Binary(), {"plan": (8, 9, "P", 11, "P"), "final_size": 3}),
+    "fp32_hd_lif_resnet": (resnet, lambda place: HDLIF(T), None, {"blocks": (1, 1), "width": 5}),
+    "fp32_lif_vgg": (vgg_snn, lambda place: LIF(T, learned=True), None, {"plan": (7, "P", 6), "final_size": None}),
+}
+
+
+@pytest.fixture(params=NETWORKS, scope="module")
+def deployed(request):
+    build, neuron, quantizer, arguments = NETWORKS[request.param]
+    generator = torch.Generator().manual_seed(3)
+    network = build(
+        neuron=neuron, classes=10, in_channels=1, conv=partial(QuantConv2d, quantizer=quantizer), **arguments
+    ).train()
+    for name, parameter in network.named_parameters():
+        if parameter.ndim == 1:
+            shift = -0.5 if name.endswith("logit") else 0.5
+            parameter.data = torch.rand(parameter.shape, generator=generator) + shift
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(1, 16, 1, 12, 12, generator=generator), steps=range(T))
+    graph = lower(network.eval(), input=RECORD, labels=tuple("0123456789"), time_steps=T)
+    x = torch.randn(1, 32, 1, 12, 12, generator=generator)
+    return network, graph, x
+
+
+def test_every_torch_node_equals_the_native_one_on_the_native_inputs(deployed):
+    _, graph, x = deployed
+    values = {
+        name: torch.from_numpy(np.asarray(v, np.float32)) for name, v in Session(graph).values(x.numpy(), T).items()
+    }
+    module = GraphModule(graph)
+    steps = range(T)
+    seen = 0
+    for node in graph.nodes:
+        inputs = tuple(values[name] for name in node.inputs)
+        if node.op in ("hd_lif", "lif"):
+            output, _ = module._scan(node, inputs[0], None, steps)
+        else:
+            output = module._evaluate(node, inputs, steps)
+        native = values[node.name]
+        if node.op in ("quantise", "lif"):
+            assert torch.equal(output.expand_as(native), native), node.name
+        else:
+            torch.testing.assert_close(output.expand_as(native), native, atol=1e-4, rtol=1e-5)
+        seen += int(native.abs().max() > 0)
+    assert seen == len(graph.nodes), "a silent layer would compare zeros with zeros"
+
+
+def test_trained_torch_network_and_native_runtime_choose_the_same_class(deployed):
+    network, graph, x = deployed
+    with torch.no_grad():
+        expected, _ = network(x, steps=range(T))
+    logits = Session(graph).run(x.numpy(), T)
+    difference = np.abs(logits - expected.numpy()).max(axis=(0, 2))
+    # A code that falls on a rounding boundary may differ, and then so do the image's logits; most images have none.
+    assert np.mean(difference < 1e-4) >= 0.8
+    assert np.mean(logits.mean(0).argmax(1) == expected.mean(0).argmax(1).numpy()) >= 0.96
