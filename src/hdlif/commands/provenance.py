@@ -1,12 +1,12 @@
 """Where a figure comes from: versions and hardware, as every summary states them."""
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import hdlif
+from hdlif.runtime.session import available_cores
 
 
 def versions() -> dict[str, str]:
@@ -29,6 +29,6 @@ def hardware() -> dict[str, Any]:
     flags = set(fields.get("flags", "").split())
     return {
         "cpu": fields.get("model name", platform.processor() or platform.machine()),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "instruction_sets": [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16") if name in flags],
     }
