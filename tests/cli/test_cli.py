@@ -152,6 +152,11 @@ def test_unreadable_image_names_the_file(artefact, tmp_path):
     assert "photo.png" in done.stderr
 
 
+def test_module_runs_as_the_command_does():
+    run = subprocess.run([sys.executable, "-m", "hdlif", "recipes", "ls"], capture_output=True, text=True, check=True)
+    assert run.stdout == hdlif("recipes", "ls").stdout
+
+
 def test_debug_shows_the_traceback():
     command = [sys.executable, "-m", "hdlif.cli", "--debug", "recipes", "show", "nothing"]
     assert "Traceback" in subprocess.run(command, capture_output=True, text=True, check=False).stderr

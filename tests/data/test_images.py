@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from hdlif.data import Images, ImageSets, digits, fashion_mnist, synthetic
+from hdlif.data import Images, ImageSets, batches, digits, fashion_mnist, synthetic
+from hdlif.data.draws import random_bits
 from hdlif.errors import DataError, ShapeError
 
 AUGMENTS = [(), ("flip",), ("shift",), ("flip", "shift")]
@@ -107,6 +108,20 @@ def test_augmentations_of_a_sample_are_drawn_independently() -> None:
     twice, plain = random_images(augment=("flip", "flip")), random_images()
     everything = torch.arange(50)
     assert not torch.equal(twice.batch(everything)[0], plain.batch(everything)[0])
+
+
+def test_order_and_augmentations_draw_from_streams_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams: list[int] = []
+
+    def recording(index: np.ndarray, *, seed: int, epoch: int, stream: int) -> np.ndarray:
+        streams.append(stream)
+        return random_bits(index, seed=seed, epoch=epoch, stream=stream)
+
+    for module in ("images", "draws"):
+        monkeypatch.setattr(f"hdlif.data.{module}.random_bits", recording)
+    batches(50, batch_size=50, seed=0, epoch=0, drop_last=False)
+    random_images(augment=("flip", "shift")).batch(torch.arange(50))
+    assert len(streams) == len(set(streams)) == 3
 
 
 def test_images_leave_their_pixels_alone() -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from hdlif import deploy
 from hdlif.artefact import InputRecord
 from hdlif.artefact.io import dumps, loads
-from hdlif.errors import LoweringError
+from hdlif.errors import LoweringError, StateError
 from hdlif.functional import HardReset
 from hdlif.models import resnet, vgg_snn
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, ParallelHDLIF, QuantConv2d, Sequential, SpikeQuantizer, Ternary
@@ -89,6 +89,13 @@ def test_folded_chunk_of_k_equals_k_chunks_of_one():
             parts.append(logits)
     assert torch.equal(torch.cat(parts), whole)
     assert all(torch.equal(state[name]["potential"], whole_state[name]["potential"]) for name in whole_state)
+
+
+def test_folded_network_refuses_a_tensor_for_a_neurons_state():
+    folded = deploy.fold(trained_like(NETWORKS["resnet"](neuron=hd_lif)), input=RECORD, labels=LABELS, time_steps=T)
+    name = next(node.name for node in folded.graph.nodes if node.op == "hd_lif")
+    with pytest.raises(StateError, match=f"state of '{name}' is a tensor; it must be a mapping"):
+        folded(torch.zeros(1, 1, 1, 8, 8), {name: torch.zeros(1)}, steps=range(T))
 
 
 def test_low_bit_weights_stay_codes_and_scales_go_to_the_affine():

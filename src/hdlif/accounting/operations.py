@@ -20,20 +20,25 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.accounting.energy import FLOAT_ADD_PJ, FLOAT_MAC_PJ, FLOAT_MULTIPLY_PJ, INT32_ADD_PJ, MJ_PER_PJ
-from hdlif.artefact import Graph, InputRecord, Node, Value, infer_values
+from hdlif.accounting.activity import Activity, activity
+from hdlif.accounting.energy import (
+    FLOAT_ADD_PJ,
+    FLOAT_MAC_PJ,
+    FLOAT_MULTIPLY_PJ,
+    INT32_ADD_PJ,
+    MJ_PER_PJ,
+    published_energy_pj,
+)
+from hdlif.artefact import Graph, Node, Value
+from hdlif.artefact.format import OPS
 from hdlif.artefact.io import dumps, tensor_bytes
-from hdlif.deploy import GraphModule, lower
-from hdlif.nn import StepSigmoid
 
 Counting = Literal["paper", "honest"]
 
 PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2}
 NEURON_NOPS = {"hd_lif": 3, "lif": 3, "parallel": 1}
-SPIKE_PASSING = {"sum_pool", "max_pool", "global_sum_pool", "flatten"}
 
 
 @dataclass(frozen=True)
@@ -107,18 +112,15 @@ def profile(
         counting: "paper" or "honest".
         time_steps: T of a module; by default the T its neurons were built for.
     """
+    return priced(activity(network, x, time_steps=time_steps), counting)
+
+
+def priced(seen: Activity, counting: Counting) -> Profile:
+    """The profile of a counted run; one run may be priced both ways."""
     if counting not in ("paper", "honest"):
         raise ValueError(f"counting = {counting!r}; choose one of honest, paper")
-    batches = [x] if isinstance(x, Tensor) else list(x)
-    graph = network if isinstance(network, Graph) else _graph_of(network, batches[0], time_steps)
-    tally = _Tally(graph)
-    module = GraphModule(graph, observer=tally.observe)
-    with torch.no_grad():
-        for batch in batches:
-            tally.images += batch.shape[1]
-            module(batch, steps=range(graph.time_steps))
-    layers = [_layer(node, tally, counting) for node in graph.nodes]
-    return Profile(tuple(layer for layer in layers if layer is not None), counting, len(dumps(graph)) / 1e6)
+    layers = [_layer(node, seen, counting) for node in seen.graph.nodes]
+    return Profile(tuple(layer for layer in layers if layer is not None), counting, len(dumps(seen.graph)) / 1e6)
 
 
 def count_parameters_mb(graph: Graph) -> float:
@@ -126,82 +128,28 @@ def count_parameters_mb(graph: Graph) -> float:
     return sum(_published_bytes(node, graph) for node in graph.nodes) / 1e6
 
 
-class _Tally:
-    """What is seen while the graph runs: non-zero entries, and the pairs of non-zero inputs and weights."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.types = infer_values(graph)
-        self.images = 0
-        self.pairs: dict[str, float] = {}
-        self.nonzero: dict[str, float] = {}
-        self.entries: dict[str, float] = {}
-        self.repeats: dict[str, float] = {}
-        self.spikes = {"input": False}
-        for node in graph.nodes:
-            self.spikes[node.name] = self._emits_spikes(node)
-
-    def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self.repeats[node.name] = self.graph.time_steps / output.shape[0]
-        self._add(self.nonzero, node.name, torch.count_nonzero(output).item())
-        self._add(self.entries, node.name, output.numel())
-        if node.op in ("conv2d", "linear"):
-            self._add(self.nonzero, f"{node.name}<", torch.count_nonzero(inputs[0]).item())
-            self._add(self.entries, f"{node.name}<", inputs[0].numel())
-            self._add(self.pairs, node.name, _nonzero_pairs(node, inputs[0]))
-
-    def per_image(self, node: Node, count: float, *, once: bool) -> float:
-        """A count per image over T steps; what was constant in time ran once, and counts `once` or T times."""
-        return count * (1 if once else self.repeats[node.name]) / self.images
-
-    def density(self, key: str) -> float:
-        return self.nonzero[key] / self.entries[key]
-
-    def entries_per_image(self, node: Node) -> float:
-        return self.entries[node.name] / self.images
-
-    def _emits_spikes(self, node: Node) -> bool:
-        if node.op in NEURON_NOPS or node.op == "quantise":
-            return True
-        return node.op in SPIKE_PASSING and self.spikes[node.inputs[0]]
-
-    @staticmethod
-    def _add(counts: dict[str, float], key: str, count: float) -> None:
-        counts[key] = counts.get(key, 0.0) + count
-
-
-def _nonzero_pairs(node: Node, x: Tensor) -> float:
-    """Σ over outputs of the number of (non-zero input, non-zero weight) pairs, padding excluded."""
-    taps = torch.from_numpy((node.tensors["weight"] != 0).astype("float32"))
-    active = (x != 0).float()
-    if node.op == "linear":
-        return float((active.flatten(0, 1) @ taps.sum(0)).double().sum())
-    # Summing the kernel over its outputs first makes this one single-output convolution.
-    folded = F.conv2d(
-        active.flatten(0, 1), taps.sum(0, keepdim=True), None, node.attributes["stride"], node.attributes["padding"]
-    )
-    return float(folded.double().sum())
-
-
-def _layer(node: Node, tally: _Tally, counting: Counting) -> Layer | None:
+def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
     """The row of a node; None where it holds nothing and does nothing that is counted."""
-    graph = tally.graph
-    shape = tally.types[node.name].shape
-    synapse, neuron = node.op in ("conv2d", "linear"), node.op in NEURON_NOPS
+    graph = seen.graph
+    shape = seen.types[node.name].shape
+    synapse, neuron = node.op in ("conv2d", "linear"), OPS[node.op].neuron
     if node.op == "quantise" or (not synapse and not neuron and not node.tensors and counting == "paper"):
         return None
     sops = nops = 0.0
     density = spikes_in = None
     if synapse:
-        spikes_in = tally.spikes[node.inputs[0]]
-        density = tally.density(f"{node.name}<")
+        spikes_in = seen.spikes[node.inputs[0]]
+        density = seen.density(f"{node.name}<")
         if node.attributes["role"] == "body" and (counting == "paper" or spikes_in):
-            sops = tally.per_image(node, tally.pairs[node.name], once=counting == "honest")
+            sops = seen.per_image(node, seen.pairs[node.name], once=counting == "honest")
     if neuron:
         nops = float(NEURON_NOPS[node.op] * graph.time_steps * _size(shape))
         emitted = next((n.name for n in graph.nodes if n.op == "quantise" and n.inputs == (node.name,)), node.name)
-        density = tally.density(emitted)
-    energy = _paper_energy_pj(node, tally, sops) if counting == "paper" else _honest_energy_pj(node, tally)
+        density = seen.density(emitted)
+    if counting == "paper":
+        energy = published_energy_pj(sops, spike_bits=_spike_bits(graph))
+    else:
+        energy = _honest_energy_pj(node, seen)
     return Layer(
         name=node.name,
         kind=node.op,
@@ -216,20 +164,16 @@ def _layer(node: Node, tally: _Tally, counting: Counting) -> Layer | None:
     )
 
 
-def _paper_energy_pj(node: Node, tally: _Tally, sops: float) -> float:
-    return sops * FLOAT_ADD_PJ * _spike_bits(tally.graph) / 32
-
-
 def _spike_bits(graph: Graph) -> int:
     """Bits of the network's quantised spikes, 32 where they are not: what the paper scales its energy by."""
     return max((node.attributes["bits"] for node in graph.nodes if node.op == "quantise"), default=32)
 
 
-def _honest_energy_pj(node: Node, tally: _Tally) -> float:
-    outputs = tally.entries_per_image(node)
+def _honest_energy_pj(node: Node, seen: Activity) -> float:
+    outputs = seen.entries_per_image(node)
     match node.op:
         case "conv2d" | "linear":
-            return tally.per_image(node, tally.pairs[node.name], once=True) * _synapse_pj(node, tally.types)
+            return seen.per_image(node, seen.pairs[node.name], once=True) * _synapse_pj(node, seen.types)
         case "affine":
             return outputs * FLOAT_MAC_PJ
         case "hd_lif" | "lif":
@@ -237,8 +181,8 @@ def _honest_energy_pj(node: Node, tally: _Tally) -> float:
         case "parallel" | "add":
             return outputs * FLOAT_ADD_PJ
         case "sum_pool" | "global_sum_pool":
-            terms = _size(tally.types[node.inputs[0]].shape) / _size(tally.types[node.name].shape)
-            price = FLOAT_ADD_PJ if tally.types[node.inputs[0]].max_code is None else INT32_ADD_PJ
+            terms = _size(seen.types[node.inputs[0]].shape) / _size(seen.types[node.name].shape)
+            price = FLOAT_ADD_PJ if seen.types[node.inputs[0]].max_code is None else INT32_ADD_PJ
             return outputs * terms * price
         case _:
             return 0.0
@@ -263,15 +207,3 @@ def _published_bytes(node: Node, graph: Graph) -> float:
 
 def _size(shape: tuple[int, ...]) -> int:
     return int(torch.Size(shape).numel())
-
-
-def _graph_of(network: nn.Module, x: Tensor, time_steps: int | None) -> Graph:
-    """Lower a module for counting alone: the input record and the labels are placeholders of the right size."""
-    built_for = [module.time_steps for module in network.modules() if isinstance(module, StepSigmoid)]
-    steps = time_steps or max(built_for, default=1)
-    channels, height, width = x.shape[2:]
-    with torch.no_grad():
-        network.eval()
-        classes = network(x[:1, :1], steps=range(1))[0].shape[-1]
-    record = InputRecord((channels, height, width), (0.0,) * channels, (1.0,) * channels)
-    return lower(network, input=record, labels=tuple(map(str, range(classes))), time_steps=steps)

@@ -77,12 +77,17 @@ class Value:
 
 @dataclass(frozen=True)
 class Op:
-    """The statement of one op: how many inputs, which attributes and tensors, and its output value."""
+    """The statement of one op: how many inputs, which attributes and tensors, and its output value.
+
+    `neuron` says that it emits spikes, `stateful` that it carries a potential from step to step.
+    """
 
     arity: int
     attributes: tuple[str, ...]
     tensors: tuple[str, ...]
     infer: Callable[[Node, tuple[Value, ...], int], Value]
+    neuron: bool = False
+    stateful: bool = False
 
 
 def infer_values(graph: Graph) -> dict[str, Value]:
@@ -328,12 +333,12 @@ OPS: Mapping[str, Op] = {
     # y = x * scale[t, c] + shift[t, c]
     "affine": Op(1, (), ("scale", "shift"), _affine),
     # m = leak * v + x; y = max(m - threshold, 0); v = min(m, threshold)
-    "hd_lif": Op(1, (), ("leak", "threshold"), _hd_lif),
+    "hd_lif": Op(1, (), ("leak", "threshold"), _hd_lif, neuron=True, stateful=True),
     # y = max(x - threshold, 0)
-    "parallel": Op(1, (), ("threshold",), _parallel),
+    "parallel": Op(1, (), ("threshold",), _parallel, neuron=True),
     # m = leak * v + x; y = 1 if m >= threshold else 0;
     # soft: v = m - y * threshold; hard: v = reset_potential if y else m
-    "lif": Op(1, ("reset", "reset_potential"), ("leak", "threshold"), _lif),
+    "lif": Op(1, ("reset", "reset_potential"), ("leak", "threshold"), _lif, neuron=True, stateful=True),
     # y = min(floor(max(x, 0) * inverse_step + offset), 2^bits - 1), an integer code
     "quantise": Op(1, ("bits", "inverse_step", "offset"), (), _quantise),
     "add": Op(2, (), (), _add),

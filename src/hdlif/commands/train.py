@@ -11,8 +11,9 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from hdlif import builders
-from hdlif.accounting import profile, saved_bytes
+from hdlif.accounting import activity, priced, saved_bytes
 from hdlif.artefact import Graph
+from hdlif.artefact.format import OPS
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.provenance import hardware, versions
@@ -103,8 +104,8 @@ def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]
     )
     kind = builders.DATA[recipe.data.kind]
     graph = lower(model, input=kind.input, labels=kind.labels, time_steps=recipe.time_steps)
-    images = first_images(sets.test, PROFILED_IMAGES)
-    paper, honest = (profile(graph, images, counting=counting) for counting in ("paper", "honest"))
+    seen = activity(graph, first_images(sets.test, PROFILED_IMAGES))
+    paper, honest = priced(seen, "paper"), priced(seen, "honest")
     return {
         "accuracy": test.accuracy,
         "accuracy_per_step": list(test.accuracy_per_step),
@@ -145,7 +146,7 @@ def neuron_rows(graph: Graph) -> list[dict[str, Any]]:
     """Leak and threshold of every neuron layer at each time step; channel means where they differ by channel."""
     rows = []
     for node in graph.nodes:
-        if node.op not in ("hd_lif", "lif", "parallel"):
+        if not OPS[node.op].neuron:
             continue
         values = {
             role: [round(float(row.mean()), 6) for row in tensor] * (graph.time_steps if len(tensor) == 1 else 1)

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdlif.artefact import Graph, Node, infer_values
-from hdlif.artefact.format import INPUT
+from hdlif.artefact.format import INPUT, OPS
+from hdlif.errors import StateError
 from hdlif.functional import hd_lif_step, parallel_hd_lif_step
 from hdlif.nn.state import State, Temporal, check_chunk, check_steps, potential_of, stack_steps
 
@@ -42,10 +43,10 @@ class GraphModule(Temporal):
         values, given, after = {INPUT: x}, {} if state is None else state, {}
         for node in self.graph.nodes:
             inputs = tuple(values[name] for name in node.inputs)
-            if node.op in ("hd_lif", "lif"):
+            if OPS[node.op].stateful:
                 substate = given.get(node.name)
                 if isinstance(substate, Tensor):
-                    raise TypeError("the state of a neuron is a mapping")
+                    raise StateError(f"state of {node.name!r} is a tensor; it must be a mapping")
                 values[node.name], after[node.name] = self._scan(node, inputs[0], substate, steps)
             else:
                 values[node.name] = self._evaluate(node, inputs, steps)

@@ -1,6 +1,7 @@
 """Temporal modules: neurons, synapses, norms, and the state that threads them through time."""
 
 from hdlif.nn.container import Sequential
+from hdlif.nn.modes import evaluation_mode
 from hdlif.nn.neurons import HDLIF, LIF, ParallelHDLIF, SpikeQuantizer, StepSigmoid
 from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.state import Scope, State, Temporal, detach
@@ -23,5 +24,6 @@ __all__ = [
     "Ternary",
     "WeightQuantizer",
     "detach",
+    "evaluation_mode",
     "hold_weights",
 ]

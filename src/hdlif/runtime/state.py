@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import Graph, Value
+from hdlif.artefact.format import OPS
 from hdlif.errors import ShapeError, StateError
 
 Array = NDArray[Any]
 State = dict[str, Array]
-NEURONS_WITH_STATE = ("hd_lif", "lif")
 MAX_BATCH = 2**20
 
 
 def potential_shapes(graph: Graph, values: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
     """The state's names, in node order, with their shapes without batch."""
-    neurons = [node.name for node in graph.nodes if node.op in NEURONS_WITH_STATE]
+    neurons = [node.name for node in graph.nodes if OPS[node.op].stateful]
     return {f"{name}.potential": values[name].shape for name in neurons}
 
 

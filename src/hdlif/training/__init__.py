@@ -3,6 +3,8 @@
 from hdlif.training.evaluate import Evaluation, evaluate
 from hdlif.training.loop import Fit, fit
 from hdlif.training.metrics import progress_bar
+from hdlif.training.optim import sgd
 from hdlif.training.reestimate import reestimate, reestimated
+from hdlif.training.update import Updater
 
-__all__ = ["Evaluation", "Fit", "evaluate", "fit", "progress_bar", "reestimate", "reestimated"]
+__all__ = ["Evaluation", "Fit", "Updater", "evaluate", "fit", "progress_bar", "reestimate", "reestimated", "sgd"]

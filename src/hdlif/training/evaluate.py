@@ -1,7 +1,6 @@
 """Accuracy after every time step."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from hdlif.errors import DataError
 from hdlif.learning import Criterion
+from hdlif.nn import evaluation_mode
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """(x [B, C, H, W], target [B]) on the model's device."""
@@ -51,15 +51,3 @@ def evaluate(model: nn.Module, batches: Batches, *, time_steps: int, criterion: 
     # Counts, not torchmetrics: its accuracy is float32, and 0.955 would be reported as 0.9549999833106995.
     per_step = tuple(int(count) / n for count in correct)
     return Evaluation(per_step[-1], per_step, loss / n, n)
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Every module in eval mode inside, in the mode it had before outside."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

@@ -32,6 +32,7 @@ from hdlif.training.interruption import Interrupted, Pending, deferred_signals
 from hdlif.training.metrics import Metrics, progress_bar
 from hdlif.training.optim import cosine, sgd
 from hdlif.training.reestimate import reestimated
+from hdlif.training.update import Updater
 
 REESTIMATION_IMAGES = 2000
 """Training images that batch norm's statistics are measured on before a validation."""
@@ -136,23 +137,6 @@ class _Counters:
     best_accuracy_per_step: tuple[float, ...] = ()
 
 
-class _InPrecision(nn.Module):
-    """A model whose every call runs in the precision of `fabric`.
-
-    Fabric's own wrapper takes sequences among the arguments apart, and cannot put a `range` together again.
-    """
-
-    def __init__(self, model: nn.Module, fabric: Fabric) -> None:
-        super().__init__()
-        self.model, self._fabric = model, fabric
-
-    def forward(self, x: Tensor, state: Any = None, *, steps: range) -> tuple[Tensor, Any]:
-        x = self._fabric.strategy.precision.convert_input(x)
-        with self._fabric.autocast():
-            output: tuple[Tensor, Any] = self.model(x, state, steps=steps)
-        return output
-
-
 @dataclass(kw_only=True)
 class _Training:
     model: nn.Module
@@ -182,8 +166,8 @@ class _Training:
             momentum=config.momentum,
             weight_decay=config.weight_decay,
         )
-        self.wrapped, self.optimizer = self.fabric.setup(self.model, self.sgd)
-        self.network = _InPrecision(self.model, self.fabric)
+        self.updater = Updater(self.fabric, self.model, self.sgd, self.rule)
+        self.network = self.updater.network
         self.counters = _Counters()
         if self.resume and not self.last.exists() and self.final.exists():
             raise CheckpointError(
@@ -288,7 +272,7 @@ class _Training:
         plan = self.rule.schedule(self.time_steps, draws)
         for group in self.sgd.param_groups:
             group["lr"] = self._learning_rate()
-        loss, logits = self._update(x, target, plan)
+        loss, logits = self.updater(x, target, plan)
         if not math.isfinite(loss):
             raise TrainingError(self._explain(loss, x, target, plan))
         counters.loss += loss
@@ -296,28 +280,6 @@ class _Training:
         counters.window += 1
         counters.batch += 1
         counters.step += 1
-
-    def _update(self, x: Tensor, target: Tensor, plan: Plan) -> tuple[float, Tensor]:
-        """The batch's loss per update and its mean logits [B, classes].
-
-        A loss that is not finite is returned at once and not learned from.
-        """
-        steps = self.rule(self.network, x[None], target, plan)
-        total, logits = 0.0, []
-        for update in plan.updates:
-            with self.fabric.no_backward_sync(self.wrapped, enabled=not update):
-                step = next(steps)
-                loss = step.loss.item()
-                logits.append(step.logits)
-                if not math.isfinite(loss):
-                    return loss, step.logits[-1]
-                self.fabric.backward(step.loss)
-            if update:
-                self.optimizer.step()
-                self.optimizer.zero_grad()
-            total += loss
-        assert next(steps, None) is None, "a plan names every step that its rule yields"
-        return total / sum(plan.updates), torch.cat(logits).mean(0)
 
     def _explain(self, loss: float, x: Tensor, target: Tensor, plan: Plan) -> str:
         """Run the batch again, without learning, to find what made `loss` NaN or infinite."""

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from hdlif.errors import DataError
-from hdlif.nn import BatchNorm2d
-from hdlif.training.evaluate import Batches, evaluation_mode
+from hdlif.nn import BatchNorm2d, evaluation_mode
+from hdlif.training.evaluate import Batches
 
 
 def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:

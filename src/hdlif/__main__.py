@@ -1,0 +1,5 @@
+"""`python -m hdlif` is `hdlif`."""
+
+from hdlif.cli import main
+
+main()

@@ -1,0 +1,58 @@
+"""From one batch to optimiser updates: the rule's losses, back-propagated in the precision of a Fabric."""
+
+import math
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from hdlif.learning import Plan, Rule
+
+
+class InPrecision(nn.Module):
+    """A model whose every call runs in the precision of `fabric`.
+
+    Fabric's own wrapper takes sequences among the arguments apart, and cannot put a `range` together again.
+    """
+
+    def __init__(self, model: nn.Module, fabric: Fabric) -> None:
+        super().__init__()
+        self.model, self._fabric = model, fabric
+
+    def forward(self, x: Tensor, state: Any = None, *, steps: range) -> tuple[Tensor, Any]:
+        x = self._fabric.strategy.precision.convert_input(x)
+        with self._fabric.autocast():
+            output: tuple[Tensor, Any] = self.model(x, state, steps=steps)
+        return output
+
+
+class Updater:
+    """Carries out the plans of `rule` on `model`; `network` is the model in the precision of `fabric`."""
+
+    def __init__(self, fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, rule: Rule) -> None:
+        self._fabric, self._rule = fabric, rule
+        self._wrapped, self._optimizer = fabric.setup(model, optimizer)
+        self.network = InPrecision(model, fabric)
+
+    def __call__(self, x: Tensor, target: Tensor, plan: Plan) -> tuple[float, Tensor]:
+        """The loss per update and the mean logits [B, classes] of a batch [B, C, H, W].
+
+        A loss that is not finite is returned at once and not learned from.
+        """
+        steps = self._rule(self.network, x[None], target, plan)
+        total, logits = 0.0, []
+        for update in plan.updates:
+            with self._fabric.no_backward_sync(self._wrapped, enabled=not update):
+                step = next(steps)
+                loss = step.loss.item()
+                logits.append(step.logits)
+                if not math.isfinite(loss):
+                    return loss, step.logits[-1]
+                self._fabric.backward(step.loss)
+            if update:
+                self._optimizer.step()
+                self._optimizer.zero_grad()
+            total += loss
+        assert next(steps, None) is None, "a plan names every step that its rule yields"
+        return total / sum(plan.updates), torch.cat(logits).mean(0)
