@@ -19,7 +19,10 @@ from hdlif.data.synthetic import SYNTHETIC_CLASSES, SYNTHETIC_MEAN, SYNTHETIC_ST
 from hdlif.errors import RecipeError, did_you_mean
 from hdlif.functional import ATan, DetachedReset, HardReset, Rectangle, Sigmoid, Triangle, soft_reset
 from hdlif.learning import Rule
-from hdlif.models import Network, NeuronFactory, Place
+from hdlif.models import Network, NeuronFactory, NormFactory, Place
+
+GIVEN = ("neuron", "conv", "norm", "criterion", "time_steps")
+"""Arguments that other sections of a recipe decide."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ DATA: Mapping[str, DataKind] = {
         SYNTHETIC_CLASSES,
     ),
 }
+
+
+def _batch_norm(*, time_steps: int, per_step: bool = False, **arguments: Any) -> NormFactory:
+    arguments["time_steps"] = time_steps if per_step else None
+    hnn.BatchNorm2d(1, **arguments)
+    return lambda channels: hnn.BatchNorm2d(channels, **arguments)
+
+
 STEMS = {"cifar": models.cifar_stem, "imagenet": models.imagenet_stem}
 SURROGATES = {"triangle": Triangle, "rectangle": Rectangle, "sigmoid": Sigmoid, "atan": ATan}
 RESETS = {
@@ -56,6 +67,7 @@ RESETS = {
     "soft_detached": DetachedReset(),
     "hard_detached": DetachedReset(HardReset()),
 }
+NORMS: Mapping[str, Callable[..., NormFactory]] = {"batch_norm": _batch_norm}
 WEIGHTS: Mapping[str, Callable[[], hnn.WeightQuantizer | None]] = {
     "float": lambda: None,
     "ternary": hnn.Ternary,
@@ -147,10 +159,12 @@ def build_model(recipe: Recipe) -> Network:
     arguments = dict(recipe.model.arguments)
     if "stem" in arguments:
         arguments["stem"] = _choose(STEMS, arguments["stem"], "model.stem")
-    given = {"neuron": neuron, "conv": partial(hnn.QuantConv2d, quantizer=weights)}
+    make_norm = _choose(NORMS, recipe.norm.kind, "norm.kind")
+    norm = _call(make_norm, "norm", {"time_steps": recipe.time_steps, **recipe.norm.arguments})
+    given = {"neuron": neuron, "conv": partial(hnn.QuantConv2d, quantizer=weights), "norm": norm}
     for key in given:
         if key in arguments:
-            raise RecipeError(f"model.{key} is not set there; neuron and weights are sections of their own")
+            raise RecipeError(f"model.{key} is not set there; neuron, norm and weights are sections of their own")
     arguments = {"classes": len(kind.labels), "in_channels": kind.input.shape[0], **given, **arguments}
     network: Network = _call(_choose(MODELS, recipe.model.kind, "model.kind"), "model", arguments)
     parallel = recipe.neuron.arguments.get("parallel")
@@ -198,7 +212,7 @@ def _choose(table: Mapping[str, Any], name: object, key: str) -> Any:
 
 def _call(function: Callable[..., Any], section: str, arguments: dict[str, Any]) -> Any:
     """Call with arguments from a recipe; unknown or unfit ones are the recipe's error."""
-    accepted = [name for name in inspect.signature(function).parameters if name not in ("neuron", "conv", "criterion")]
+    accepted = [name for name in inspect.signature(function).parameters if name not in GIVEN]
     for name in arguments:
         if name not in inspect.signature(function).parameters:
             raise RecipeError(

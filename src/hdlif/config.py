@@ -85,6 +85,8 @@ class Recipe(_Section):
     time_steps: Count
     data: DataConfig
     model: Component
+    norm: Component = Component.model_validate({"kind": "batch_norm"})
+    """The batch norms behind the body's convolutions."""
     neuron: Component
     weights: Component
     spikes: Component

@@ -41,6 +41,9 @@ NEURONS = [lif, hard_lif, hd_lif, hybrid_4_bit]
 QUANTIZERS = [None, Ternary(), Binary()]
 NETWORKS = {
     "resnet": partial(resnet, blocks=(1, 1), width=4, in_channels=1, classes=5),
+    "resnet_norms_per_step": partial(
+        resnet, blocks=(1, 1), width=4, in_channels=1, classes=5, norm=partial(BatchNorm2d, time_steps=T)
+    ),
     "vgg_flat": partial(vgg_snn, plan=(4, 6, "P", 5, "P"), final_size=2, in_channels=1, classes=5),
     "vgg_global": partial(vgg_snn, plan=(4, "P", 5), final_size=None, in_channels=1, classes=5),
 }
@@ -58,6 +61,19 @@ def trained_like(network, seed=0):
         for _ in range(3):
             network(torch.randn(1, 16, 1, 8, 8, generator=generator), steps=range(T))
     return network.eval()
+
+
+def test_norms_per_step_are_stored_as_a_row_a_step_and_the_last_is_held():
+    network = trained_like(NETWORKS["resnet_norms_per_step"](neuron=hd_lif))
+    for steps, rows in ((T, T), (T + 2, T + 2), (1, 1)):
+        graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=steps)
+        (node,) = (node for node in graph.nodes if node.name == "body.stage1.0.bn1")
+        assert node.tensors["scale"].shape == node.tensors["shift"].shape == (rows, 4)
+    assert (node.tensors["scale"] > 0).all()
+    held = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T + 2)
+    (node,) = (node for node in held.nodes if node.name == "body.stage1.0.bn1")
+    assert (node.tensors["shift"][T:] == node.tensors["shift"][T - 1]).all()
+    assert (node.tensors["shift"][1] != node.tensors["shift"][0]).all()
 
 
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)

@@ -23,6 +23,8 @@ from hdlif.nn import (
     LIF,
     BatchNorm2d,
     Binary,
+    GradedLIF,
+    MemBN,
     ParallelHDLIF,
     QuantConv2d,
     Sequential,
@@ -47,6 +49,14 @@ def scattered_steps(neuron: Temporal) -> Temporal:
 
 def hd_lif(place: Place | None = None, *, quantised: bool = False) -> Temporal:
     return scattered_steps(HDLIF(TRAINED, quantizer=SpikeQuantizer() if quantised else None))
+
+
+def mem_bn(mix: str = "raw") -> MemBN:
+    norm = MemBN(TRAINED, CHANNELS, mix=mix)
+    for parameter in (norm.alpha, norm.beta, norm.bias, norm.weight):
+        nn.init.normal_(parameter, mean=0.5, std=0.3)
+    nn.init.normal_(norm.running_mean, std=0.3)
+    return norm
 
 
 def parallel(place: Place | None = None, *, quantised: bool = False) -> Temporal:
@@ -89,6 +99,18 @@ MODULES: dict[str, Callable[[], Temporal]] = {
     "parallel": parallel,
     "parallel_quantised": lambda: parallel(quantised=True),
     "norm": lambda: BatchNorm2d(CHANNELS),
+    "norm_per_step": lambda: BatchNorm2d(CHANNELS, time_steps=TRAINED),
+    "hdlif_bits": lambda: scattered_steps(HDLIF(TRAINED, path="bits")),
+    "hdlif_scan": lambda: scattered_steps(HDLIF(TRAINED, path="scan")),
+    "hdlif_per_channel": lambda: scattered_steps(HDLIF(TRAINED, channels=CHANNELS)),
+    "hdlif_shared": lambda: scattered_steps(HDLIF(TRAINED, per_step=False)),
+    "hdlif_learned_step_quantised": lambda: scattered_steps(
+        HDLIF(TRAINED, quantizer=SpikeQuantizer(learned=True, gradient="clip"))
+    ),
+    "mem_bn": lambda: scattered_steps(HDLIF(TRAINED, norm=mem_bn())),
+    "mem_bn_sigmoid": lambda: scattered_steps(HDLIF(TRAINED, norm=mem_bn(mix="sigmoid"))),
+    "graded_lif": lambda: scattered_steps(GradedLIF(TRAINED)),
+    "parallel_per_channel": lambda: scattered_steps(ParallelHDLIF(TRAINED, channels=CHANNELS)),
     "norm_cumulative": lambda: BatchNorm2d(CHANNELS, momentum=None),
     "sequential": lambda: Sequential(
         QuantConv2d(CHANNELS, 6, 3, quantizer=Binary()), BatchNorm2d(6), hd_lif(), nn.AvgPool2d(2)

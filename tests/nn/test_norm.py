@@ -85,3 +85,49 @@ def test_gradient_is_that_of_torch_batch_norm() -> None:
 def test_a_chunk_of_another_length_than_its_steps_is_refused() -> None:
     with pytest.raises(ShapeError, match="for 3 time steps"):
         BatchNorm2d(3)(torch.ones(2, 4, 3, 2, 2), None, range(3))
+
+
+# Statistics per step
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_statistics_per_step_equal_a_torch_batch_norm_for_each_step(momentum: float | None) -> None:
+    ours = BatchNorm2d(3, time_steps=2, momentum=momentum).double()
+    torchs = [torch.nn.BatchNorm2d(3, momentum=momentum).double() for _ in range(2)]
+    for seed, steps in enumerate((range(2), range(1), range(1, 4))):
+        x = sequence(len(steps), seed)
+        # From T on, the last step's statistics are used and changed.
+        expected = torch.stack([torchs[min(t, 1)](step) for t, step in zip(steps, x, strict=True)])
+        torch.testing.assert_close(ours(x, None, steps)[0], expected, **EXACT)
+    for t, norm in enumerate(torchs):
+        for name, buffer in norm.named_buffers():
+            torch.testing.assert_close(getattr(ours, name)[t], buffer, **EXACT)
+    x = sequence(3, 9)
+    expected = torch.stack([torchs[min(t, 1)].eval()(step) for t, step in enumerate(x)])
+    torch.testing.assert_close(ours.eval()(x, None, range(3))[0], expected, **EXACT)
+
+
+def test_constant_input_enters_the_statistics_of_each_of_its_steps() -> None:
+    constant, repeated = (BatchNorm2d(3, time_steps=3).double() for _ in range(2))
+    x = sequence(1)
+    y, _ = constant(x, None, range(1, 3))
+    torch.testing.assert_close(y.expand(2, -1, -1, -1, -1), repeated(x.expand(2, -1, -1, -1, -1), None, range(1, 3))[0])
+    assert len(y) == 1
+    for name, buffer in repeated.named_buffers():
+        torch.testing.assert_close(getattr(constant, name), buffer, **EXACT)
+    assert constant.num_batches_tracked.tolist() == [0, 1, 1]
+
+
+def test_forgotten_statistics_are_those_of_the_steps_named() -> None:
+    norm = BatchNorm2d(3, time_steps=3).double()
+    norm(sequence(3), None, range(3))
+    kept = norm.running_mean[2].clone()
+    norm.forget(2)
+    assert norm.running_mean[:2].eq(0).all()
+    assert torch.equal(norm.running_mean[2], kept)
+    assert norm.num_batches_tracked.tolist() == [0, 0, 1]
+
+
+def test_no_time_steps_are_refused() -> None:
+    with pytest.raises(ValueError, match="time_steps = 0; it must be at least 1, or None"):
+        BatchNorm2d(3, time_steps=0)

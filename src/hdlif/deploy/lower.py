@@ -95,9 +95,14 @@ class Lowerer:
         return Wire(name, pending)
 
     def affine(self, wire: Wire, name: str, scale: Floats, shift: Floats) -> Wire:
-        """scale·wire + shift, both [1, C], absorbing the wire's own scale."""
+        """scale·wire + shift, both [T or 1, C], absorbing the wire's own scale."""
         scale = scale * wire.scale
         return self.emit("affine", name, wire, **_affine_rows(scale, shift))
+
+    def held(self, rows: Floats) -> Floats:
+        """Rows of T' trained steps as [T, C], the last one held; one row where all are equal."""
+        rows = rows[[min(t, len(rows) - 1) for t in range(self.time_steps)]]
+        return rows[:1] if (rows == rows[0]).all() else rows
 
     def applied(self, wire: Wire) -> Wire:
         """The same value with its scale applied."""
@@ -112,8 +117,11 @@ class Lowerer:
 
 
 def _affine_rows(scale: Floats, shift: Floats) -> dict[str, Any]:
-    shape = (scale.shape[0], shift.shape[1])
-    return {"scale": np.ascontiguousarray(np.broadcast_to(scale, shape), np.float32), "shift": shift.astype(np.float32)}
+    rows = max(len(scale), len(shift))
+    return {
+        key: np.ascontiguousarray(np.broadcast_to(values, (rows, shift.shape[1])), np.float32)
+        for key, values in (("scale", scale), ("shift", shift))
+    }
 
 
 def lower(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], time_steps: int) -> Graph:
@@ -226,7 +234,9 @@ def _biased(lowerer: Lowerer, wire: Wire, path: str, bias: Tensor) -> Wire:
 def _batch_norm(lowerer: Lowerer, module: BatchNorm2d, wire: Wire, path: str) -> Wire:
     gain = _f64(module.weight) / np.sqrt(_f64(module.running_var) + module.eps)
     shift = _f64(module.bias) - gain * _f64(module.running_mean)
-    return lowerer.affine(wire, path, gain.reshape(1, -1), shift.reshape(1, -1))
+    if module.time_steps is None:
+        return lowerer.affine(wire, path, gain[None], shift[None])
+    return lowerer.affine(wire, path, lowerer.held(gain), lowerer.held(shift))
 
 
 def _quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, path: str) -> Wire:

@@ -38,6 +38,29 @@ class DetachedReset:
         return self.reset(membrane, fired.detach(), threshold)
 
 
+@dataclass(frozen=True)
+class GLIFParameters:
+    """The parameters of `glif_step`; gates in (0, 1), all broadcastable to the current.
+
+    Attributes:
+        decay_gate, input_gate, reset_gate: α, β, γ.
+        leak: λ, the exponential decay.
+        linear_leak: l, what a step takes away.
+        conductance: c_t, the weight of this step's input.
+        reset: r, what a spike takes away.
+        threshold: θ.
+    """
+
+    decay_gate: Tensor
+    input_gate: Tensor
+    reset_gate: Tensor
+    leak: Tensor
+    linear_leak: Tensor
+    conductance: Tensor
+    reset: Tensor
+    threshold: Tensor
+
+
 def lif_step(
     current: Tensor,
     potential: Tensor,
@@ -69,10 +92,76 @@ def lif_step(
     return threshold * fired, reset(membrane, fired, threshold)
 
 
-def hd_lif_step(current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+def graded_lif_step(
+    current: Tensor,
+    potential: Tensor,
+    leak: Tensor,
+    threshold: Tensor,
+    *,
+    surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
+) -> tuple[Tensor, Tensor]:
+    """One step of a LIF neuron that emits the surplus but resets softly: HD-LIF's spikes without its reset.
+
+    m_t = λ_t·v_{t-1} + I_t,   s_t = max(m_t - θ_t, 0),   v_t = m_t - θ_t·H(m_t - θ_t)
+
+    The control that tells graded spikes from P2-Reset. ds/dm = 1[m > θ] is a true derivative, dH/dx is not.
+
+    Args, returns and errors are those of `lif_step`, with the surplus s_t >= 0 as the spike.
+    """
+    _check_potential(current, potential)
+    membrane = leak * potential + current
+    surplus = membrane - threshold
+    return torch.relu(surplus), membrane - threshold * heaviside(surplus, surrogate)
+
+
+def glif_step(
+    current: Tensor,
+    potential: Tensor,
+    fired: Tensor,
+    parameters: GLIFParameters,
+    *,
+    surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
+) -> tuple[Tensor, Tensor]:
+    """One step of the gated LIF neuron (Yao et al., NeurIPS 2022), whose potential is that before the reset.
+
+    u_t = (1 - α(1 - λ))·u_{t-1}·(1 - γ·h_{t-1}) - (1 - α)·l + (1 - β(1 - c_t))·I_t - (1 - γ)·r·h_{t-1}
+    h_t = H(u_t - θ)
+
+    α blends exponential decay (factor λ) with a linear one (l a step), β weighs the input by its conductance c_t,
+    and γ blends a hard reset with the subtraction of r. With α = 1, β = 0: γ = 1 is LIF with a hard reset to 0, and
+    γ = 0 is LIF with a soft reset exactly where r = λθ.
+
+    Args:
+        current: I_t, [B, ...].
+        potential: u_{t-1}; zeros before the first step.
+        fired: h_{t-1} in {0, 1}; zeros before the first step.
+        parameters: broadcastable to `current`.
+    Returns:
+        h_t and u_t, shaped like `current`.
+    Raises:
+        ShapeError: `potential` and `current` differ in shape.
+    """
+    _check_potential(current, potential)
+    p = parameters
+    decayed = (1 - p.decay_gate * (1 - p.leak)) * potential * (1 - p.reset_gate * fired)
+    charged = current * (1 - p.input_gate * (1 - p.conductance))
+    potential = decayed - (1 - p.decay_gate) * p.linear_leak + charged - (1 - p.reset_gate) * p.reset * fired
+    return heaviside(potential - p.threshold, surrogate), potential
+
+
+def hd_lif_step(
+    current: Tensor,
+    potential: Tensor,
+    leak: Tensor,
+    threshold: Tensor,
+    *,
+    norm: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
     """One HD-LIF time step with P2-Reset (arXiv 2410.07547).
 
     m_t = λ_t·v_{t-1} + I_t,   s_t = max(m_t - θ_t, 0),   v_t = min(m_t, θ_t)
+
+    With Mem-BN, m̂_t = norm(m_t) stands for m_t in spike and potential.
 
     The derivatives are constants: with χ_t = 1[m_t > θ_t], ds/dm = χ, ds/dθ = -χ, dv/dm = 1 - χ, dv/dθ = χ.
     At a tie m = θ, χ = 0. The reset is not detached: v = m - s keeps the "0" branch of dv/dm.
@@ -82,6 +171,7 @@ def hd_lif_step(current: Tensor, potential: Tensor, leak: Tensor, threshold: Ten
         potential: v_{t-1}, same shape; zeros before the first step.
         leak: λ_t, broadcastable to `current`.
         threshold: θ_t, broadcastable to `current` (trained ones are > 0; a folded one may be any finite value).
+        norm: Mem-BN's map of this step.
     Returns:
         spike s_t >= 0 (the graded surplus) and potential v_t <= θ_t, both shaped like `current`.
     Raises:
@@ -89,6 +179,8 @@ def hd_lif_step(current: Tensor, potential: Tensor, leak: Tensor, threshold: Ten
     """
     _check_potential(current, potential)
     membrane = leak * potential + current
+    if norm is not None:
+        membrane = norm(membrane)
     spike = torch.relu(membrane - threshold)
     return spike, membrane - spike
 

@@ -57,6 +57,20 @@ class ATan:
         return (self.slope / 2) / (1 + (math.pi * self.slope / 2 * x) ** 2)
 
 
+def dspike(x: Tensor, temperature: Tensor) -> Tensor:
+    """f(x) = b·sech²(b·(y - ½)) / (2·tanh(b/2)) with y = x + ½, and 0 for y outside [0, 1] (Dspike, Li et al. 2021).
+
+    The derivative of the smooth step (tanh(b(y - ½)) + tanh(b/2)) / (2·tanh(b/2)), which runs from 0 to 1 on
+    [0, 1] and peaks at the threshold. Small b is a rectangle of width 1, large b a spike at the threshold.
+
+    Args:
+        x: m - θ.
+        temperature: b > 0, a scalar.
+    """
+    slope = temperature / torch.cosh(temperature * x).square() / (2 * torch.tanh(temperature / 2))
+    return torch.where(x.abs() <= 0.5, slope, 0)
+
+
 class _Heaviside(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, surrogate: Surrogate) -> Tensor:

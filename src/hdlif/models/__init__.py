@@ -1,6 +1,6 @@
 """Networks as plain builder functions; neurons and convolutions are given as factories."""
 
-from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, Place, PreActBlock
+from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, NormFactory, Place, PreActBlock
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34
 from hdlif.models.vgg import vgg_snn
 
@@ -8,6 +8,7 @@ __all__ = [
     "ConvFactory",
     "Network",
     "NeuronFactory",
+    "NormFactory",
     "Place",
     "PreActBlock",
     "cifar_stem",

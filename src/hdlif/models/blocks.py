@@ -24,6 +24,9 @@ class Place:
     channels: int
 
 
+NormFactory = Callable[[int], nn.Module]
+"""Makes the batch norm behind a convolution of the body, from its channels."""
+
 NeuronFactory = Callable[[Place], Temporal]
 """Makes the neuron layer of a place; hybrids are factories that look at the place."""
 
@@ -52,18 +55,19 @@ class PreActBlock(Temporal):
         neuron: NeuronFactory,
         conv: ConvFactory,
         places: tuple[Place, Place],
+        norm: NormFactory = BatchNorm2d,
     ) -> None:
         super().__init__()
         self.act1 = neuron(places[0])
         self.conv1 = conv(in_channels, out_channels, 3, stride=stride, padding=1)
-        self.bn1 = BatchNorm2d(out_channels)
+        self.bn1 = norm(out_channels)
         self.act2 = neuron(places[1])
         self.conv2 = conv(out_channels, out_channels, 3, stride=1, padding=1)
-        self.bn2 = BatchNorm2d(out_channels)
+        self.bn2 = norm(out_channels)
         self.shortcut = Sequential()
         if stride != 1 or in_channels != out_channels:
             self.shortcut = Sequential(
-                {"conv": conv(in_channels, out_channels, 1, stride=stride), "bn": BatchNorm2d(out_channels)}
+                {"conv": conv(in_channels, out_channels, 1, stride=stride), "bn": norm(out_channels)}
             )
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:

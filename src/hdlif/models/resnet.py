@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, Place, PreActBlock, default_conv
+from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, NormFactory, Place, PreActBlock, default_conv
 from hdlif.nn import BatchNorm2d, Sequential
 
 StemFactory = Callable[[int, int], nn.Module]
@@ -29,6 +29,7 @@ def resnet(
     classes: int,
     in_channels: int = 3,
     conv: ConvFactory = default_conv,
+    norm: NormFactory = BatchNorm2d,
     stem: StemFactory = cifar_stem,
 ) -> Network:
     """A pre-activation ResNet: stage i has `blocks[i]` blocks of `width`·2^i channels; later stages halve the map.
@@ -40,6 +41,7 @@ def resnet(
         classes: number of logits.
         in_channels: channels of the image.
         conv: makes the body's convolutions (both 3x3 and the 1x1 shortcuts).
+        norm: makes the body's batch norms; the stem's, whose input may be constant in time, shares its statistics.
         stem: makes the stem from (in_channels, width).
     """
     stages: dict[str, nn.Module] = {}
@@ -53,7 +55,9 @@ def resnet(
             second = Place(f"{name}.act2", stage, block, 1, index + 1, out_width)
             stride = 2 if stage > 0 and block == 0 else 1
             members.append(
-                PreActBlock(in_width, out_width, stride=stride, neuron=neuron, conv=conv, places=(first, second))
+                PreActBlock(
+                    in_width, out_width, stride=stride, neuron=neuron, conv=conv, norm=norm, places=(first, second)
+                )
             )
             in_width, index = out_width, index + 2
         stages[f"stage{stage + 1}"] = Sequential(*members)
@@ -72,6 +76,7 @@ def resnet18(
     in_channels: int = 3,
     width: int = 64,
     conv: ConvFactory = default_conv,
+    norm: NormFactory = BatchNorm2d,
     stem: StemFactory = cifar_stem,
 ) -> Network:
     """ResNet-18: four stages of two blocks; with the CIFAR stem at 32x32 and width 64 it has 548,864 neurons."""
@@ -82,6 +87,7 @@ def resnet18(
         classes=classes,
         in_channels=in_channels,
         conv=conv,
+        norm=norm,
         stem=stem,
     )
 
@@ -93,6 +99,7 @@ def resnet34(
     in_channels: int = 3,
     width: int = 64,
     conv: ConvFactory = default_conv,
+    norm: NormFactory = BatchNorm2d,
     stem: StemFactory = imagenet_stem,
 ) -> Network:
     """ResNet-34: stages of 3, 4, 6 and 3 blocks; with the ImageNet stem at 224x224 it has 2,935,296 neurons."""
@@ -103,5 +110,6 @@ def resnet34(
         classes=classes,
         in_channels=in_channels,
         conv=conv,
+        norm=norm,
         stem=stem,
     )

@@ -1,9 +1,12 @@
 """Temporal modules: neurons, synapses, norms, and the state that threads them through time."""
 
 from hdlif.nn.container import Sequential
+from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.modes import evaluation_mode
-from hdlif.nn.neurons import HDLIF, LIF, ParallelHDLIF, SpikeQuantizer, StepSigmoid
+from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
 from hdlif.nn.norm import BatchNorm2d
+from hdlif.nn.per_step import PerStep, StepSigmoid
+from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Scope, State, Temporal, detach
 from hdlif.nn.synapses import Binary, QuantConv2d, QuantLinear, Ternary, WeightQuantizer, hold_weights
 
@@ -12,7 +15,10 @@ __all__ = [
     "LIF",
     "BatchNorm2d",
     "Binary",
+    "GradedLIF",
+    "MemBN",
     "ParallelHDLIF",
+    "PerStep",
     "QuantConv2d",
     "QuantLinear",
     "Scope",

@@ -1,72 +1,49 @@
 """Neuron modules: parameters per time step, and the scan of the functional step over a chunk."""
 
-import math
-from typing import cast
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hdlif.functional import (
     Reset,
     Surrogate,
     Triangle,
+    graded_lif_step,
+    hd_lif_sequence,
     hd_lif_step,
     lif_step,
     parallel_hd_lif_step,
-    quantize_spike,
     soft_reset,
 )
+from hdlif.nn.mem_bn import MemBN
+from hdlif.nn.per_step import StepSigmoid
+from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import State, Temporal, check_chunk, potential_of, stack_steps
 
+Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(current, potential, leak, threshold) -> (spike, potential): one time step of a neuron."""
 
-class StepSigmoid(nn.Module):
-    """A scalar per time step, y_t = low + σ(logit_t), so that y_t lies in (low, low + 1); [T].
 
-    Learned through its logit (which starts at `value`), or fixed at `value` as a buffer. Steps beyond T take
-    the last step's value.
+def scan(
+    step: Callable[[int], Step], x: Tensor, state: State | None, steps: range, leak: StepSigmoid, threshold: StepSigmoid
+) -> tuple[Tensor, State]:
+    """Take the steps of a chunk one by one: spikes [K, B, ...] and the state after them.
+
+    Args:
+        step: gives the function of a time step.
     """
-
-    def __init__(self, time_steps: int, *, value: float, low: float = 0.0, learned: bool) -> None:
-        super().__init__()
-        if time_steps < 1:
-            raise ValueError(f"time_steps = {time_steps}; it must be at least 1")
-        if learned and not low < value < low + 1:
-            raise ValueError(f"a learned value must lie in ({low}, {low + 1}); got {value}")
-        self.time_steps, self.low, self.learned = time_steps, low, learned
-        if learned:
-            self.logit = nn.Parameter(torch.full((time_steps,), math.log((value - low) / (low + 1 - value))))
-        else:
-            self.register_buffer("value", torch.full((time_steps,), float(value)))
-
-    def values(self) -> Tensor:
-        """y of every trained step, [T]."""
-        return self.low + torch.sigmoid(self.logit) if self.learned else cast(Tensor, self.value)
-
-    def forward(self, steps: range) -> Tensor:
-        """y of the steps of a chunk, [K]."""
-        values = self.values()
-        if steps.stop <= self.time_steps:
-            return values[steps.start : steps.stop]
-        return values[[min(t, self.time_steps - 1) for t in steps]]
-
-    def extra_repr(self) -> str:
-        return f"time_steps={self.time_steps}, low={self.low}, learned={self.learned}"
-
-
-class SpikeQuantizer(nn.Module):
-    """Graded spikes on 2^bits levels; see `functional.quantize_spike`."""
-
-    def __init__(self, *, bits: int = 4, step: float = 0.25, offset: float = 0.5) -> None:
-        super().__init__()
-        if not 1 <= bits <= 8 or step <= 0 or not 0 <= offset <= 1:
-            raise ValueError(f"bits = {bits}, step = {step}, offset = {offset}; accepted: 1..8, > 0, 0..1")
-        self.bits, self.step, self.offset = bits, step, offset
-
-    def forward(self, spike: Tensor) -> Tensor:
-        return quantize_spike(spike, bits=self.bits, step=self.step, offset=self.offset)
-
-    def extra_repr(self) -> str:
-        return f"bits={self.bits}, step={self.step}, offset={self.offset}"
+    check_chunk(x, steps)
+    potential = potential_of(state, x)
+    current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
+    leaks, thresholds = leak.rows(steps, x), threshold.rows(steps, x)
+    spikes = []
+    for k, t in enumerate(steps):
+        spike, potential = step(t)(current[k], potential, leaks[k], thresholds[k])
+        spikes.append(spike)
+    return stack_steps(spikes), {"potential": potential}
 
 
 class LIF(Temporal):
@@ -76,6 +53,8 @@ class LIF(Temporal):
         time_steps: T, the number of steps leak and threshold are held for.
         leak, threshold: λ and θ at the start, at every step.
         learned: learn λ_t = σ(a_t) and θ_t = ½ + σ(b_t), range (½, 1½); otherwise both are fixed.
+        channels: C for a leak and a threshold per channel; None for one of the layer.
+        per_step: False shares leak and threshold among all steps.
         surrogate, reset: as in `functional.lif_step`.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
@@ -87,41 +66,33 @@ class LIF(Temporal):
         leak: float = 0.5,
         threshold: float = 1.0,
         learned: bool = False,
+        channels: int | None = None,
+        per_step: bool = True,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
         reset: Reset = soft_reset,
     ) -> None:
         super().__init__()
-        self.leak = StepSigmoid(time_steps, value=leak, learned=learned)
-        self.threshold = StepSigmoid(time_steps, value=threshold, low=0.5, learned=learned)
+        shape = {"learned": learned, "channels": channels, "per_step": per_step}
+        self.leak = StepSigmoid(time_steps, value=leak, **shape)  # type: ignore[arg-type]
+        self.threshold = StepSigmoid(time_steps, value=threshold, low=0.5, **shape)  # type: ignore[arg-type]
         self.surrogate, self.reset = surrogate, reset
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
-        check_chunk(x, steps)
-        potential = potential_of(state, x)
-        current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
-        leak, threshold = self.leak(steps), self.threshold(steps)
-        spikes = []
-        for k in range(len(steps)):
-            spike, potential = lif_step(
-                current[k], potential, leak[k], threshold[k], surrogate=self.surrogate, reset=self.reset
-            )
-            spikes.append(spike)
-        return stack_steps(spikes).to(x.dtype), {"potential": potential}
+        step = partial(lif_step, surrogate=self.surrogate, reset=self.reset)
+        spikes, after = scan(lambda t: step, x, state, steps, self.leak, self.threshold)
+        return spikes.to(x.dtype), after
 
     def extra_repr(self) -> str:
         return f"surrogate={self.surrogate}, reset={getattr(self.reset, '__name__', self.reset)}"
 
 
-class HDLIF(Temporal):
-    """HD-LIF neurons with P2-Reset; equation at `functional.hd_lif_step`.
+class GradedLIF(Temporal):
+    """LIF neurons that emit the surplus: HD-LIF's spikes with LIF's soft reset; `functional.graded_lif_step`.
 
-    λ_t = σ(a_t) and θ_t = σ(b_t) are one scalar per layer and time step, learned by default.
+    λ_t = σ(a_t) and θ_t = σ(b_t) as in `HDLIF`, whose arguments these are.
 
     Args:
-        time_steps: T.
-        leak, threshold: λ and θ at the start, in (0, 1).
-        learned: learn both; otherwise both are fixed.
-        quantizer: maps the surplus to what is emitted (a `SpikeQuantizer`); the reset uses the surplus itself.
+        surrogate: stands for dH/dx in the reset.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
 
@@ -132,32 +103,99 @@ class HDLIF(Temporal):
         leak: float = 0.5,
         threshold: float = 0.5,
         learned: bool = True,
+        channels: int | None = None,
+        per_step: bool = True,
         quantizer: SpikeQuantizer | None = None,
+        surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
     ) -> None:
         super().__init__()
-        self.leak = StepSigmoid(time_steps, value=leak, learned=learned)
-        self.threshold = StepSigmoid(time_steps, value=threshold, learned=learned)
-        self.quantizer = quantizer
+        shape = {"learned": learned, "channels": channels, "per_step": per_step}
+        self.leak = StepSigmoid(time_steps, value=leak, **shape)  # type: ignore[arg-type]
+        self.threshold = StepSigmoid(time_steps, value=threshold, **shape)  # type: ignore[arg-type]
+        self.quantizer, self.surrogate = quantizer, surrogate
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
-        check_chunk(x, steps)
-        potential = potential_of(state, x)
-        current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
-        leak, threshold = self.leak(steps), self.threshold(steps)
-        spikes = []
-        for k in range(len(steps)):
-            spike, potential = hd_lif_step(current[k], potential, leak[k], threshold[k])
-            spikes.append(spike)
-        surplus = stack_steps(spikes)
-        emitted = surplus if self.quantizer is None else self.quantizer(surplus)
-        return emitted.to(x.dtype), {"potential": potential}
+        step = partial(graded_lif_step, surrogate=self.surrogate)
+        surplus, after = scan(lambda t: step, x, state, steps, self.leak, self.threshold)
+        return _emitted(surplus, self.quantizer).to(x.dtype), after
+
+
+class HDLIF(Temporal):
+    """HD-LIF neurons with P2-Reset; equation at `functional.hd_lif_step`.
+
+    λ_t = σ(a_t) and θ_t = σ(b_t), by default learned and one scalar per layer and time step.
+
+    Args:
+        time_steps: T.
+        leak, threshold: λ and θ at the start, in (0, 1).
+        learned: learn both; otherwise both are fixed.
+        channels: C for a leak and a threshold per channel; None for one of the layer.
+        per_step: False shares leak and threshold among all steps.
+        quantizer: maps the surplus to what is emitted (a `SpikeQuantizer`); the reset uses the surplus itself.
+        norm: Mem-BN on the membrane.
+        path: how a chunk is computed. "steps" takes its steps one by one under autograd. "bits" keeps one bit per
+            neuron and step for the backward pass (and v where λ is learned): less memory under STBP. "scan" does so
+            too, and composes the steps in ⌈log2 K⌉ rounds, for long chunks. All give the same, but for rounding;
+            with Mem-BN there is "steps" alone.
+    State: {"potential": v [B, ...]}, float32 or wider.
+    """
+
+    def __init__(
+        self,
+        time_steps: int,
+        *,
+        leak: float = 0.5,
+        threshold: float = 0.5,
+        learned: bool = True,
+        channels: int | None = None,
+        per_step: bool = True,
+        quantizer: SpikeQuantizer | None = None,
+        norm: MemBN | None = None,
+        path: Literal["steps", "bits", "scan"] = "steps",
+    ) -> None:
+        super().__init__()
+        if path not in ("steps", "bits", "scan"):
+            raise ValueError(f"path = {path!r}; choose one of bits, scan, steps")
+        if norm is not None and path != "steps":
+            raise ValueError(f"path = {path!r} does not go with Mem-BN, whose statistics couple samples; choose steps")
+        shape = {"learned": learned, "channels": channels, "per_step": per_step}
+        self.leak = StepSigmoid(time_steps, value=leak, **shape)  # type: ignore[arg-type]
+        self.threshold = StepSigmoid(time_steps, value=threshold, **shape)  # type: ignore[arg-type]
+        self.quantizer, self.norm, self.path = quantizer, norm, path
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
+        after: State
+        if self.path == "steps":
+            surplus, after = scan(self._step, x, state, steps, self.leak, self.threshold)
+        else:
+            check_chunk(x, steps)
+            potential = potential_of(state, x)
+            current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
+            surplus, potential = hd_lif_sequence(
+                current,
+                potential,
+                self.leak.rows(steps, x),
+                self.threshold.rows(steps, x),
+                path="scan" if self.path == "scan" else "loop",
+            )
+            after = {"potential": potential}
+        return _emitted(surplus, self.quantizer).to(x.dtype), after
+
+    def _step(self, t: int) -> Step:
+        return hd_lif_step if self.norm is None else partial(hd_lif_step, norm=partial(self.norm, step=t))
+
+    def extra_repr(self) -> str:
+        return f"path={self.path!r}"
 
 
 class ParallelHDLIF(Temporal):
     """HD-LIF neurons with λ = 0: no accumulation, no state; equation at `functional.parallel_hd_lif_step`.
 
-    Each step has its own θ_t = σ(b_t). (The paper's release uses θ_1 at every step.) All steps of a chunk are
-    computed at once.
+    Each step has its own θ_t = σ(b_t). All steps of a chunk are computed at once.
+
+    Args:
+        time_steps, threshold, learned, channels, per_step, quantizer: as in `HDLIF`.
+        compat_release: use θ_1 at every step, as the paper's release does.
     """
 
     def __init__(
@@ -166,16 +204,27 @@ class ParallelHDLIF(Temporal):
         *,
         threshold: float = 0.5,
         learned: bool = True,
+        channels: int | None = None,
+        per_step: bool = True,
         quantizer: SpikeQuantizer | None = None,
+        compat_release: bool = False,
     ) -> None:
         super().__init__()
-        self.threshold = StepSigmoid(time_steps, value=threshold, learned=learned)
+        self.threshold = StepSigmoid(
+            time_steps,
+            value=threshold,
+            learned=learned,
+            channels=channels,
+            per_step=per_step and not compat_release,
+        )
         self.quantizer = quantizer
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
         check_chunk(x, steps)
         current = x.to(torch.promote_types(x.dtype, torch.float32))
-        threshold = self.threshold(steps).view(-1, *[1] * (x.ndim - 1))
-        spike = parallel_hd_lif_step(current, threshold)
-        emitted = spike if self.quantizer is None else self.quantizer(spike)
-        return emitted.to(x.dtype), None
+        spike = parallel_hd_lif_step(current, self.threshold.rows(steps, x))
+        return _emitted(spike, self.quantizer).to(x.dtype), None
+
+
+def _emitted(surplus: Tensor, quantizer: SpikeQuantizer | None) -> Tensor:
+    return surplus if quantizer is None else quantizer(surplus)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.nn.state import State, Temporal, check_chunk
+from hdlif.nn.state import State, Temporal, check_chunk, stack_steps
 
 
 class BatchNorm2d(Temporal):
@@ -12,11 +12,14 @@ class BatchNorm2d(Temporal):
 
     y = weight·(x - μ)/√(σ² + eps) + bias. In train mode each step has its own batch μ and σ², and
     running ← (1 - momentum)·running + momentum·(batch statistic), once per step that ran, in step order. An input
-    constant in time (time axis 1) is normalised once, and its statistics enter K times in closed form. In eval
-    mode μ and σ² are the running statistics, shared by all steps.
+    constant in time (time axis 1) is normalised once, and its statistics enter once for each of its K steps. In eval
+    mode μ and σ² are the running statistics.
 
     Args:
         channels: C.
+        time_steps: None shares the running statistics among all steps, as published: currents differ from step to
+            step, so that what is trained step by step is run with the statistics of their mixture. T gives each
+            step its own, [T, C] (steps beyond T take, and change, the last one's); weight and bias stay shared.
         momentum: weight of a new step's statistics; None takes the mean over all steps seen.
     """
 
@@ -24,42 +27,84 @@ class BatchNorm2d(Temporal):
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
+    def __init__(
+        self, channels: int, *, time_steps: int | None = None, eps: float = 1e-5, momentum: float | None = 0.1
+    ) -> None:
         super().__init__()
-        self.eps, self.momentum = eps, momentum
+        if time_steps is not None and time_steps < 1:
+            raise ValueError(f"time_steps = {time_steps}; it must be at least 1, or None for shared statistics")
+        self.eps, self.momentum, self.time_steps = eps, momentum, time_steps
+        rows = [] if time_steps is None else [time_steps]
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-        self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("running_mean", torch.zeros(*rows, channels))
+        self.register_buffer("running_var", torch.ones(*rows, channels))
+        self.register_buffer("num_batches_tracked", torch.zeros(rows, dtype=torch.int64))
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
         check_chunk(x, steps)
-        if not self.training:
-            y = F.batch_norm(x.flatten(0, 1), self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-            return y.view(x.shape), None
+        if self.time_steps is None:
+            return (self._train_shared(x, steps) if self.training else self._run_shared(x)), None
+        if self.training and len(x) == 1 < len(steps):
+            # Normalised once, and counted at every step.
+            y = self._normalise(x[0], None, 0.0)[None]
+            with torch.no_grad():
+                var, mean = torch.var_mean(x[0], (0, *range(2, x.ndim - 1)), correction=1)
+                for t in steps:
+                    row, momentum = self._count(t)
+                    self.running_mean[row].lerp_(mean.to(self.running_mean.dtype), momentum)
+                    self.running_var[row].lerp_(var.to(self.running_var.dtype), momentum)
+            return y, None
+        x = x.expand(len(steps), *x.shape[1:])
+        return stack_steps([self._at(x[k], t) for k, t in enumerate(steps)]), None
+
+    def forget(self, time_steps: int) -> None:
+        """Start the statistics of the first `time_steps` steps anew."""
+        rows = ... if self.time_steps is None else slice(time_steps)
+        self.running_mean[rows] = 0
+        self.running_var[rows] = 1
+        self.num_batches_tracked[rows] = 0
+
+    def _run_shared(self, x: Tensor) -> Tensor:
+        y = F.batch_norm(x.flatten(0, 1), self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return y.view(x.shape)
+
+    def _train_shared(self, x: Tensor, steps: range) -> Tensor:
         repeats = len(steps) // x.shape[0]
-        normalised = [self._normalise_step(x[k], repeats) for k in range(x.shape[0])]
-        return normalised[0].unsqueeze(0) if len(normalised) == 1 else torch.stack(normalised), None
+        normalised = []
+        for k in range(x.shape[0]):
+            with torch.no_grad():
+                self.num_batches_tracked += repeats
+                if self.momentum is None:
+                    momentum = repeats / int(self.num_batches_tracked)
+                else:
+                    momentum = 1 - (1 - self.momentum) ** repeats
+            normalised.append(self._normalise(x[k], (self.running_mean, self.running_var), momentum))
+        return stack_steps(normalised)
 
-    def _normalise_step(self, x: Tensor, repeats: int) -> Tensor:
-        """Normalise one step [B, C, H, W] by its own statistics, which count as those of `repeats` steps."""
+    def _at(self, x: Tensor, t: int) -> Tensor:
+        """Normalise the step t, [B, C, H, W], by the batch (which enters the statistics of t) or by those."""
+        row, momentum = self._count(t) if self.training else (self._row(t), 0.0)
+        # Copies, since a backward pass keeps what it is given, and all rows share one version counter.
+        running = self.running_mean[row].clone(), self.running_var[row].clone()
+        y = self._normalise(x, running, momentum)
+        if self.training:
+            self.running_mean[row], self.running_var[row] = running
+        return y
+
+    def _row(self, t: int) -> int:
+        assert self.time_steps is not None
+        return min(t, self.time_steps - 1)
+
+    def _count(self, t: int) -> tuple[int, float]:
+        """Count one more batch at step t; its row of statistics, and the weight of the batch in them."""
+        row = self._row(t)
         with torch.no_grad():
-            self.num_batches_tracked += repeats
-            if self.momentum is None:
-                momentum = repeats / int(self.num_batches_tracked)
-            else:
-                momentum = 1 - (1 - self.momentum) ** repeats
-        return F.batch_norm(
-            x,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            training=True,
-            momentum=momentum,
-            eps=self.eps,
-        )
+            self.num_batches_tracked[row] += 1
+        return row, 1 / int(self.num_batches_tracked[row]) if self.momentum is None else self.momentum
 
-    def extra_repr(self) -> str:
-        return f"{self.weight.numel()}, eps={self.eps}, momentum={self.momentum}"
+    def _normalise(self, x: Tensor, running: tuple[Tensor, Tensor] | None, momentum: float) -> Tensor:
+        mean, var = running or (None, None)
+        return F.batch_norm(
+            x, mean, var, self.weight, self.bias, training=self.training, momentum=momentum, eps=self.eps
+        )

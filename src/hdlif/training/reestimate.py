@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from hdlif.errors import DataError
-from hdlif.nn import BatchNorm2d, evaluation_mode
+from hdlif.nn import BatchNorm2d, MemBN, evaluation_mode
 from hdlif.training.evaluate import Batches
 
 
 def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
-    """Replace the statistics of every `BatchNorm2d` by their mean over batches and all T steps, in place.
+    """Replace the statistics of every `BatchNorm2d` and `MemBN` by their mean over batches and T steps, in place.
 
     Meanwhile a batch norm normalises by the batch, as in training; all other modules are in eval mode.
     Batches of equal size give each image the same weight.
@@ -32,16 +32,14 @@ def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
         for norm in norms:
             norm.train()
             norm.momentum = None
-            norm.running_mean.zero_()
-            norm.running_var.fill_(1)
-            norm.num_batches_tracked.zero_()
+            norm.forget(time_steps)
         try:
             for x, _ in batches:
                 model(x[None], steps=range(time_steps))
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum
-    if int(norms[0].num_batches_tracked) == 0:
+    if not norms[0].num_batches_tracked.any():
         raise DataError("there is no batch to measure batch norm's statistics on; give at least one")
 
 
@@ -58,5 +56,5 @@ def reestimated(model: nn.Module, batches: Batches, *, time_steps: int) -> Itera
                 buffer.copy_(value)
 
 
-def _batch_norms(model: nn.Module) -> list[BatchNorm2d]:
-    return [module for module in model.modules() if isinstance(module, BatchNorm2d)]
+def _batch_norms(model: nn.Module) -> list[BatchNorm2d | MemBN]:
+    return [module for module in model.modules() if isinstance(module, BatchNorm2d | MemBN)]

@@ -1,0 +1,97 @@
+"""Mem-BN: batch norm on the membrane, one per time step, mixed with the membrane itself."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.errors import ShapeError
+from hdlif.nn.per_step import PerStep
+
+
+class MemBN(PerStep):
+    """m̂_t = α_t·m_t + β_t·BN_t(m_t), with BN_t(m) = weight_t·(m - μ_t)/√(σ²_t + eps) + bias_t per channel.
+
+    Every step has its own BN, which sees only the batches in which the step ran: under the random step, step t sees
+    a share (T - t + 1)/T of them. At the start α = 1 and β = 0: the neuron is one without Mem-BN. Steps beyond T
+    take the last step's values, and change its statistics. In eval mode m̂ = α*·m - β*, see `affine`, and a deployed
+    neuron carries it in its leak and threshold, at no cost (`deploy.fold_mem_bn`).
+
+    Args:
+        time_steps: T.
+        channels: C of the membrane [B, C, ...].
+        mix: "raw" has α and β themselves as parameters; "sigmoid" has α = σ(a), β = σ(b), both ½ at the start, as
+            the paper's release.
+        momentum: weight of a new batch's statistics; None takes the mean over all batches seen.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(
+        self,
+        time_steps: int,
+        channels: int,
+        *,
+        mix: str = "raw",
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+    ) -> None:
+        super().__init__(time_steps)
+        if mix not in ("raw", "sigmoid"):
+            raise ValueError(f"mix = {mix!r}; choose one of raw, sigmoid")
+        self.channels, self.mix, self.eps, self.momentum = channels, mix, eps, momentum
+        self.weight = nn.Parameter(torch.ones(time_steps, channels))
+        self.bias = nn.Parameter(torch.zeros(time_steps, channels))
+        self.alpha = nn.Parameter(torch.ones(time_steps) if mix == "raw" else torch.zeros(time_steps))
+        self.beta = nn.Parameter(torch.zeros(time_steps))
+        self.register_buffer("running_mean", torch.zeros(time_steps, channels))
+        self.register_buffer("running_var", torch.ones(time_steps, channels))
+        self.register_buffer("num_batches_tracked", torch.zeros(time_steps, dtype=torch.int64))
+
+    def gains(self) -> tuple[Tensor, Tensor]:
+        """α and β of every step, [T] each."""
+        if self.mix == "sigmoid":
+            return torch.sigmoid(self.alpha), torch.sigmoid(self.beta)
+        return self.alpha, self.beta
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """α* and β*, [T, C]: with the running statistics, m̂_t = α*_t·m_t - β*_t.
+
+        With g = weight/√(σ² + eps): α* = α + β·g and β* = β·(g·μ - bias).
+        """
+        alpha, beta = (gain[:, None] for gain in self.gains())
+        slope = self.weight / torch.sqrt(self.running_var + self.eps)
+        return alpha + beta * slope, beta * (slope * self.running_mean - self.bias)
+
+    def forget(self, time_steps: int) -> None:
+        """Start the statistics of the first `time_steps` steps anew."""
+        self.running_mean[:time_steps] = 0
+        self.running_var[:time_steps] = 1
+        self.num_batches_tracked[:time_steps] = 0
+
+    def forward(self, membrane: Tensor, step: int) -> Tensor:
+        """m̂ of the membrane [B, C, ...] at time step `step`."""
+        if membrane.ndim < 2 or membrane.shape[1] != self.channels:
+            raise ShapeError(f"membrane has shape {list(membrane.shape)}; Mem-BN is for [B, {self.channels}, ...]")
+        t = min(step, self.time_steps - 1)
+        momentum = 0.0
+        if self.training:
+            with torch.no_grad():
+                self.num_batches_tracked[t] += 1
+            momentum = 1 / int(self.num_batches_tracked[t]) if self.momentum is None else self.momentum
+        normalised = F.batch_norm(
+            membrane,
+            self.running_mean[t],
+            self.running_var[t],
+            self.weight[t],
+            self.bias[t],
+            training=self.training,
+            momentum=momentum,
+            eps=self.eps,
+        )
+        alpha, beta = self.gains()
+        return alpha[t] * membrane + beta[t] * normalised
+
+    def extra_repr(self) -> str:
+        return f"time_steps={self.time_steps}, channels={self.channels}, mix={self.mix!r}"

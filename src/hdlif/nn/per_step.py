@@ -1,0 +1,95 @@
+"""Parameters per time step: tensors [T] or [T, C], never T modules (unused ones would break data-parallel training)."""
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import ShapeError
+
+
+class PerStep(nn.Module):
+    """A module whose parameters belong to time steps, first axis T (or 1 where all steps share); no weight decay.
+
+    Steps beyond T take the last step's values.
+    """
+
+    def __init__(self, time_steps: int) -> None:
+        super().__init__()
+        if time_steps < 1:
+            raise ValueError(f"time_steps = {time_steps}; it must be at least 1")
+        self.time_steps = time_steps
+
+    def held(self, values: Tensor, steps: range) -> Tensor:
+        """The rows of [T, ...] or [1, ...] that belong to `steps`, [K, ...]."""
+        if len(values) == 1:
+            return values.expand(len(steps), *values.shape[1:])
+        if steps.stop <= len(values):
+            return values[steps.start : steps.stop]
+        return values[[min(t, len(values) - 1) for t in steps]]
+
+
+class StepSigmoid(PerStep):
+    """y_t = low + σ(logit_t), so that y_t lies in (low, low + 1): a scalar, or a value per channel, for each step.
+
+    Learned through its logit (which starts at `value`), or fixed at `value` as a buffer.
+
+    Args:
+        time_steps: T.
+        value: y at the start, at every step.
+        low: lower end of the range.
+        learned: learn the logit; otherwise y is fixed, and may lie outside the range.
+        channels: C for values per channel, [T, C]; None for one of the layer, [T].
+        per_step: False shares one row among all steps, [1] or [1, C].
+    """
+
+    def __init__(
+        self,
+        time_steps: int,
+        *,
+        value: float,
+        low: float = 0.0,
+        learned: bool,
+        channels: int | None = None,
+        per_step: bool = True,
+    ) -> None:
+        super().__init__(time_steps)
+        if learned and not low < value < low + 1:
+            raise ValueError(f"a learned value must lie in ({low}, {low + 1}); got {value}")
+        self.low, self.learned, self.channels = low, learned, channels
+        shape = (time_steps if per_step else 1, *([] if channels is None else [channels]))
+        if learned:
+            self.logit = nn.Parameter(torch.full(shape, math.log((value - low) / (low + 1 - value))))
+        else:
+            self.register_buffer("value", torch.full(shape, float(value)))
+
+    def values(self) -> Tensor:
+        """y of every trained step, [T] or [T, C]; one row where the steps share it."""
+        return self.low + torch.sigmoid(self.logit) if self.learned else cast(Tensor, self.value)
+
+    def forward(self, steps: range) -> Tensor:
+        """y of the steps of a chunk, [K] or [K, C]."""
+        return self.held(self.values(), steps)
+
+    def rows(self, steps: range, x: Tensor) -> Tensor:
+        """y of the steps of a chunk, broadcastable to the chunk x [K, B, C, ...].
+
+        Raises:
+            ShapeError: x has other channels.
+        """
+        return broadcast_rows(self(steps), x)
+
+    def extra_repr(self) -> str:
+        channels = "" if self.channels is None else f", channels={self.channels}"
+        return f"time_steps={self.time_steps}, low={self.low}, learned={self.learned}{channels}"
+
+
+def broadcast_rows(values: Tensor, x: Tensor) -> Tensor:
+    """Rows [K] or [K, C] as [K, 1, ..., 1] or [K, 1, C, 1, ...], broadcastable to x [K, B, C, ...]."""
+    if values.ndim == 1:
+        return values.view(-1, *[1] * (x.ndim - 1))
+    if x.ndim < 3 or x.shape[2] != values.shape[1]:
+        seen = x.shape[2] if x.ndim > 2 else "no"
+        raise ShapeError(f"input has {seen} channels; this neuron's parameters are for {values.shape[1]}")
+    return values.view(values.shape[0], 1, values.shape[1], *[1] * (x.ndim - 3))

@@ -1,0 +1,47 @@
+"""The quantiser of graded spikes as a module: fixed or learned step size."""
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.functional import StraightThrough, quantize_spike
+
+
+class SpikeQuantizer(nn.Module):
+    """Graded spikes on 2^bits levels; see `functional.quantize_spike`.
+
+    Args:
+        bits: 1 to 8.
+        step: distance of two levels, at the start where it is learned.
+        offset: rounding offset, 0 to 1; ½ rounds to nearest.
+        learned: learn the step, one scalar per layer, with its gradient divided by √(neurons · largest code) (LSQ,
+            Esser et al., ICLR 2020).
+        gradient: "identity" passes the gradient everywhere, "clip" stops it above the range.
+    """
+
+    def __init__(
+        self,
+        *,
+        bits: int = 4,
+        step: float = 0.25,
+        offset: float = 0.5,
+        learned: bool = False,
+        gradient: StraightThrough = "identity",
+    ) -> None:
+        super().__init__()
+        if not 1 <= bits <= 8 or step <= 0 or not 0 <= offset <= 1:
+            raise ValueError(f"bits = {bits}, step = {step}, offset = {offset}; accepted: 1..8, > 0, 0..1")
+        if gradient not in ("identity", "clip"):
+            raise ValueError(f"gradient = {gradient!r}; choose one of clip, identity")
+        self.bits, self.offset, self.learned, self.gradient = bits, offset, learned, gradient
+        self.step: Tensor | float = nn.Parameter(torch.tensor(float(step))) if learned else step
+
+    def forward(self, spike: Tensor) -> Tensor:
+        step = self.step
+        if isinstance(step, Tensor):
+            scale = (spike.shape[2:].numel() * (2**self.bits - 1)) ** -0.5
+            # The value of the step, with a gradient `scale` times as large.
+            step = (step - step * scale).detach() + step * scale
+        return quantize_spike(spike, bits=self.bits, step=step, offset=self.offset, gradient=self.gradient)
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, step={float(self.step)}, offset={self.offset}, gradient={self.gradient}"
