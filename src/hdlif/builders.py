@@ -72,6 +72,7 @@ WEIGHTS: Mapping[str, Callable[[], hnn.WeightQuantizer | None]] = {
     "float": lambda: None,
     "ternary": hnn.Ternary,
     "binary": hnn.Binary,
+    "integer": hnn.Integer,
 }
 SPIKES: Mapping[str, Callable[..., hnn.SpikeQuantizer | None]] = {
     "exact": lambda: None,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from hdlif.functional import DetachedReset, HardReset
 from hdlif.models import Network, Place, PreActBlock, vgg_snn
 from hdlif.nn import (
+    GLIF,
     HDLIF,
     LIF,
     BatchNorm2d,
@@ -49,6 +50,12 @@ def scattered_steps(neuron: Temporal) -> Temporal:
 
 def hd_lif(place: Place | None = None, *, quantised: bool = False) -> Temporal:
     return scattered_steps(HDLIF(TRAINED, quantizer=SpikeQuantizer() if quantised else None))
+
+
+def scattered_glif(neuron: GLIF) -> GLIF:
+    for logit in neuron.parameters():
+        nn.init.normal_(logit, std=0.7)
+    return neuron
 
 
 def mem_bn(mix: str = "raw") -> MemBN:
@@ -109,6 +116,8 @@ MODULES: dict[str, Callable[[], Temporal]] = {
     ),
     "mem_bn": lambda: scattered_steps(HDLIF(TRAINED, norm=mem_bn())),
     "mem_bn_sigmoid": lambda: scattered_steps(HDLIF(TRAINED, norm=mem_bn(mix="sigmoid"))),
+    "glif": lambda: GLIF(TRAINED),
+    "glif_per_channel_and_step": lambda: scattered_glif(GLIF(TRAINED, channels=CHANNELS, per_step=True)),
     "graded_lif": lambda: scattered_steps(GradedLIF(TRAINED)),
     "parallel_per_channel": lambda: scattered_steps(ParallelHDLIF(TRAINED, channels=CHANNELS)),
     "norm_cumulative": lambda: BatchNorm2d(CHANNELS, momentum=None),

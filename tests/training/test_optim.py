@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from hdlif.nn import GLIF, HDLIF, MemBN
 from hdlif.training.optim import cosine, parameter_groups, sgd
 from training.tiny import tiny_network
 
@@ -21,13 +22,17 @@ def test_neuron_logits_batch_norm_and_biases_do_not_decay() -> None:
     assert {names[p] for p in kept} == set(names.values()) - {names[p] for p in decayed}
 
 
-def test_logit_per_step_and_channel_does_not_decay() -> None:
-    model = nn.Module()
-    model.leak_logit = nn.Parameter(torch.zeros(4, 8))
-    model.weight = nn.Parameter(torch.zeros(4, 8))
+@pytest.mark.parametrize(
+    "neuron",
+    [HDLIF(4, channels=8), HDLIF(4, norm=MemBN(4, 8)), GLIF(4, channels=8)],
+    ids=["per_channel", "mem_bn", "glif"],
+)
+def test_what_belongs_to_time_steps_does_not_decay(neuron: nn.Module) -> None:
+    assert any(parameter.ndim == 2 for parameter in neuron.parameters())
+    model = nn.Sequential(neuron, nn.Linear(2, 2, bias=False))
     decayed, kept = parameter_groups(model)
-    assert decayed == [model.weight]
-    assert kept == [model.leak_logit]
+    assert [id(p) for p in decayed] == [id(model[1].weight)]
+    assert [id(p) for p in kept] == [id(p) for p in neuron.parameters()]
 
 
 def test_sgd_step_is_nesterov_with_decay_on_weights_only() -> None:

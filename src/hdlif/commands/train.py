@@ -21,6 +21,7 @@ from hdlif.config import Recipe, dump_recipe, load_recipe
 from hdlif.data import Images, ImageSets
 from hdlif.deploy import lower
 from hdlif.learning import Plan
+from hdlif.nn import step_parameters
 from hdlif.training import evaluate, fit, progress_bar
 
 PROFILED_IMAGES = 256
@@ -104,6 +105,7 @@ def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]
     )
     kind = builders.DATA[recipe.data.kind]
     graph = lower(model, input=kind.input, labels=kind.labels, time_steps=recipe.time_steps)
+    in_neurons = set(map(id, step_parameters(model)))
     seen = activity(graph, first_images(sets.test, PROFILED_IMAGES))
     paper, honest = priced(seen, "paper"), priced(seen, "honest")
     return {
@@ -111,7 +113,7 @@ def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]
         "accuracy_per_step": list(test.accuracy_per_step),
         "params_mb": paper.params_mb,
         "stored_mb": paper.stored_mb,
-        "fp32_mb": 4e-6 * sum(p.numel() for name, p in model.named_parameters() if not name.endswith("logit")),
+        "fp32_mb": 4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),
         "sops": paper.sops,
         "nops": paper.nops,
         "energy_mj": paper.energy_mj,

@@ -1,21 +1,26 @@
 """Temporal modules: neurons, synapses, norms, and the state that threads them through time."""
 
 from hdlif.nn.container import Sequential
+from hdlif.nn.dspike import Dspike
+from hdlif.nn.glif import GLIF
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.modes import evaluation_mode
 from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
 from hdlif.nn.norm import BatchNorm2d
-from hdlif.nn.per_step import PerStep, StepSigmoid
+from hdlif.nn.per_step import PerStep, StepSigmoid, step_parameters
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Scope, State, Temporal, detach
-from hdlif.nn.synapses import Binary, QuantConv2d, QuantLinear, Ternary, WeightQuantizer, hold_weights
+from hdlif.nn.synapses import Binary, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer, hold_weights
 
 __all__ = [
+    "GLIF",
     "HDLIF",
     "LIF",
     "BatchNorm2d",
     "Binary",
+    "Dspike",
     "GradedLIF",
+    "Integer",
     "MemBN",
     "ParallelHDLIF",
     "PerStep",
@@ -32,4 +37,5 @@ __all__ = [
     "detach",
     "evaluation_mode",
     "hold_weights",
+    "step_parameters",
 ]

@@ -30,6 +30,12 @@ class PerStep(nn.Module):
         return values[[min(t, len(values) - 1) for t in steps]]
 
 
+def step_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of a network that belong to time steps, in its order."""
+    owned = {id(p) for module in model.modules() if isinstance(module, PerStep) for p in module.parameters()}
+    return [parameter for parameter in model.parameters() if id(parameter) in owned]
+
+
 class StepSigmoid(PerStep):
     """y_t = low + σ(logit_t), so that y_t lies in (low, low + 1): a scalar, or a value per channel, for each step.
 

@@ -9,7 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.functional import binarize_weight, binary_codes, ternarize_weight, ternary_codes
+from hdlif.functional import (
+    binarize_weight,
+    binary_codes,
+    integer_codes,
+    quantize_weight,
+    ternarize_weight,
+    ternary_codes,
+)
 
 
 class WeightQuantizer(Protocol):
@@ -50,6 +57,23 @@ class Ternary:
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         return ternary_codes(weight)
+
+
+@dataclass(frozen=True)
+class Integer:
+    """Weights of 2 to 8 bits, symmetric, with a scale per output channel: `functional.quantize_weight`."""
+
+    bits: int = 4
+
+    def __post_init__(self) -> None:
+        if self.bits not in range(2, 9):
+            raise ValueError(f"bits = {self.bits}; weights have 2 to 8 (1 and 1.5 are kinds of their own)")
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        return quantize_weight(weight, bits=self.bits)
+
+    def codes(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return integer_codes(weight, bits=self.bits)
 
 
 class _Gather(torch.autograd.Function):

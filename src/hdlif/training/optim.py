@@ -5,17 +5,20 @@ import math
 import torch
 from torch import nn
 
+from hdlif.nn import step_parameters
+
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The parameters that weight decay acts on, and those it leaves alone, each in the model's order.
 
-    Left alone are vectors and scalars (biases, batch norm's affine, a neuron's parameters per step [T])
-    and, by name, logits of any shape ([T, C]): decay would pull λ and θ to the middle of their range.
+    Left alone are vectors and scalars (biases, batch norm's affine) and what belongs to time steps, of any shape:
+    decay would pull λ and θ to the middle of their range.
     """
+    per_step = set(map(id, step_parameters(model)))
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        (kept if parameter.ndim <= 1 or name.endswith("logit") else decayed).append(parameter)
+    for parameter in model.parameters():
+        (kept if parameter.ndim <= 1 or id(parameter) in per_step else decayed).append(parameter)
     return decayed, kept
 
 

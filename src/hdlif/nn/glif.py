@@ -1,0 +1,92 @@
+"""Gated LIF neurons: learned gates between the primitives of leaky integrate-and-fire."""
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.functional import GLIFParameters, Surrogate, Triangle, glif_step, heaviside
+from hdlif.nn.per_step import PerStep, broadcast_rows
+from hdlif.nn.state import State, Temporal, check_chunk, potential_of, stack_steps
+
+GATES = ("decay_gate", "input_gate", "reset_gate")
+
+
+class _Logits(PerStep):
+    """The logits of a GLIF's parameters, all learned, [T or 1] or [T or 1, C] each."""
+
+    def __init__(self, time_steps: int, start: dict[str, float], *, channels: int | None, per_step: bool) -> None:
+        super().__init__(time_steps)
+        for name, value in start.items():
+            if not 0 < value < 1:
+                raise ValueError(f"{name} = {value}; it must lie in (0, 1)")
+            rows = time_steps if per_step or name == "conductance" else 1
+            logit = torch.full((rows, *([] if channels is None else [channels])), value).logit()
+            if name in GATES:
+                # Not all alike at the start, or no gate would tell its channels apart.
+                logit += 0.2 * (torch.rand_like(logit) - 0.5)
+            self.register_parameter(name, nn.Parameter(logit))
+
+    def forward(self, steps: range, x: Tensor) -> dict[str, Tensor]:
+        """Every parameter at the steps of a chunk, broadcastable to the chunk x [K, B, C, ...]."""
+        return {
+            name: broadcast_rows(self.held(torch.sigmoid(logit), steps), x) for name, logit in self.named_parameters()
+        }
+
+
+class GLIF(Temporal):
+    """Gated LIF (Yao et al., NeurIPS 2022), which emits 0 or 1; equation at `functional.glif_step`.
+
+    All parameters are learned, as logits of a sigmoid; the gates start near ½.
+
+    Args:
+        time_steps: T.
+        channels: C for parameters per channel; None for one set of the layer.
+        per_step: every parameter has a value for each step; otherwise the conductance alone has, as published.
+        leak, linear_leak, reset, threshold: λ, l, r and θ at the start, in (0, 1); l starts at θ/2T and r at θ by
+            default.
+        surrogate: stands for dH/dx.
+    State: {"potential": u [B, ...]} before the reset, float32 or wider; whether it fired follows from u and θ.
+    """
+
+    def __init__(
+        self,
+        time_steps: int,
+        *,
+        channels: int | None = None,
+        per_step: bool = False,
+        leak: float = 0.25,
+        threshold: float = 0.5,
+        linear_leak: float | None = None,
+        reset: float | None = None,
+        surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
+    ) -> None:
+        super().__init__()
+        start = {
+            **dict.fromkeys(GATES, 0.5),
+            "leak": leak,
+            "linear_leak": threshold / (2 * max(time_steps, 1)) if linear_leak is None else linear_leak,
+            "conductance": 0.5,
+            "reset": threshold if reset is None else reset,
+            "threshold": threshold,
+        }
+        self.logits = _Logits(time_steps, start, channels=channels, per_step=per_step)
+        self.surrogate = surrogate
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
+        check_chunk(x, steps)
+        potential = potential_of(state, x)
+        current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
+        rows = self.logits(steps, x)
+        if state is None or steps.start == 0:
+            fired = torch.zeros_like(potential)
+        else:
+            before = self.logits(range(steps.start - 1, steps.start), x)["threshold"][0]
+            fired = heaviside(potential - before, self.surrogate)
+        spikes = []
+        for k in range(len(steps)):
+            parameters = GLIFParameters(**{name: values[k] for name, values in rows.items()})
+            fired, potential = glif_step(current[k], potential, fired, parameters, surrogate=self.surrogate)
+            spikes.append(fired)
+        return stack_steps(spikes).to(x.dtype), {"potential": potential}
+
+    def extra_repr(self) -> str:
+        return f"surrogate={self.surrogate}"
