@@ -1,8 +1,23 @@
 """Learning rules: who is trained through which time steps, and what is cut."""
 
+from hdlif.learning.ottt import OTTT, OTTTCriterion
 from hdlif.learning.rule import Criterion, Plan, Rule, Step
 from hdlif.learning.sltt import SLTT
 from hdlif.learning.stbp import STBP, mean_logits, sum_logits
-from hdlif.learning.stochastic_step import StochasticStep
+from hdlif.learning.stochastic_step import StochasticStep, Stratified, Uniform
 
-__all__ = ["SLTT", "STBP", "Criterion", "Plan", "Rule", "Step", "StochasticStep", "mean_logits", "sum_logits"]
+__all__ = [
+    "OTTT",
+    "SLTT",
+    "STBP",
+    "Criterion",
+    "OTTTCriterion",
+    "Plan",
+    "Rule",
+    "Step",
+    "StochasticStep",
+    "Stratified",
+    "Uniform",
+    "mean_logits",
+    "sum_logits",
+]
