@@ -4,13 +4,14 @@ from hdlif.learning.ottt import OTTT, OTTTCriterion
 from hdlif.learning.rule import Criterion, Plan, Rule, Step
 from hdlif.learning.sltt import SLTT
 from hdlif.learning.stbp import STBP, mean_logits, sum_logits
-from hdlif.learning.stochastic_step import StochasticStep, Stratified, Uniform
+from hdlif.learning.stochastic_step import Draw, StochasticStep, Stratified, Uniform
 
 __all__ = [
     "OTTT",
     "SLTT",
     "STBP",
     "Criterion",
+    "Draw",
     "OTTTCriterion",
     "Plan",
     "Rule",

@@ -51,7 +51,13 @@ class OTTTCriterion:
     """(1 - share)·cross-entropy + share·mean squared distance of the logits to the one-hot target."""
 
     share: float = 0.05
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share = {self.share}; it must lie in 0..1")
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
         one_hot = F.one_hot(target, logits.shape[-1]).to(logits.dtype)
-        return (1 - self.share) * F.cross_entropy(logits, target) + self.share * F.mse_loss(logits, one_hot)
+        entropy = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        return (1 - self.share) * entropy + self.share * F.mse_loss(logits, one_hot)
