@@ -1,6 +1,7 @@
 """The random time step: learn from k of T steps, run no step after the last of them."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -33,10 +34,21 @@ class StochasticStep:
             raise ValueError(f"k = {self.k}, chunk = {self.chunk}; both must be at least 1")
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
+        self._check(time_steps)
+        drawn = torch.randperm(time_steps, generator=generator)[: self.k]
+        return self._plan(time_steps, sorted(drawn.tolist()))
+
+    def plans(self, time_steps: int) -> tuple[Plan, ...]:
+        """Every plan that `schedule` may draw, each as likely as the others."""
+        self._check(time_steps)
+        return tuple(self._plan(time_steps, steps) for steps in itertools.combinations(range(time_steps), self.k))
+
+    def _check(self, time_steps: int) -> None:
         if self.k > time_steps:
             raise ValueError(f"k = {self.k} steps cannot be drawn from time_steps = {time_steps}")
-        drawn = torch.randperm(time_steps, generator=generator)[: self.k]
-        return Plan(time_steps, tuple(sorted(drawn.tolist())), (False,) * (self.k - 1) + (True,))
+
+    def _plan(self, time_steps: int, steps: Iterable[int]) -> Plan:
+        return Plan(time_steps, tuple(steps), (False,) * (self.k - 1) + (True,))
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         state: State | None = None
