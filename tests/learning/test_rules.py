@@ -162,8 +162,8 @@ def test_stochastic_step_averaged_over_all_draws_is_sltt(network: Callable[[], N
 def test_stratified_steps_averaged_over_all_draws_are_sltt(k: int) -> None:
     x, net, draw = frames(), NETWORKS["hdlif"](), Stratified()
     edges = [i * STEPS // k for i in range(k + 1)]
-    strata = [range(*pair) for pair in itertools.pairwise(edges)]
-    draws = list(itertools.product(*strata))
+    draws = list(itertools.product(*(range(*pair) for pair in itertools.pairwise(edges))))
+    assert draw.every(STEPS, k) == draws
     total = dict.fromkeys(gradients(net), torch.zeros((), dtype=torch.float64))
     for steps in draws:
         plan = Plan(STEPS, steps, (False,) * (k - 1) + (True,))

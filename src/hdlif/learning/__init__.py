@@ -1,5 +1,6 @@
 """Learning rules: who is trained through which time steps, and what is cut."""
 
+from hdlif.learning.coherence import RuleCoherence, coherence, loss_of_each, loss_of_mean
 from hdlif.learning.ottt import OTTT, OTTTCriterion
 from hdlif.learning.rule import Criterion, Plan, Rule, Step
 from hdlif.learning.sltt import SLTT
@@ -15,10 +16,14 @@ __all__ = [
     "OTTTCriterion",
     "Plan",
     "Rule",
+    "RuleCoherence",
     "Step",
     "StochasticStep",
     "Stratified",
     "Uniform",
+    "coherence",
+    "loss_of_each",
+    "loss_of_mean",
     "mean_logits",
     "sum_logits",
 ]

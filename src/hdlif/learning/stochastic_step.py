@@ -1,7 +1,7 @@
 """The random time step: learn from k of T steps, run no step after the last of them."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,9 @@ class Draw(Protocol):
 
     def __call__(self, time_steps: int, k: int, generator: torch.Generator) -> list[int]: ...
 
+    def every(self, time_steps: int, k: int) -> list[tuple[int, ...]]:
+        """All that may be drawn, each as likely as the others."""
+
     def weight(self, time_steps: int, k: int, step: int) -> float: ...
 
 
@@ -28,6 +31,9 @@ class Uniform:
     def __call__(self, time_steps: int, k: int, generator: torch.Generator) -> list[int]:
         drawn: list[int] = torch.randperm(time_steps, generator=generator)[:k].tolist()
         return sorted(drawn)
+
+    def every(self, time_steps: int, k: int) -> list[tuple[int, ...]]:
+        return list(itertools.combinations(range(time_steps), k))
 
     def weight(self, time_steps: int, k: int, step: int) -> float:
         return 1 / k
@@ -45,6 +51,9 @@ class Stratified:
         lengths = torch.tensor([stop - start for start, stop in bounds])
         offsets = (torch.rand(k, generator=generator, dtype=torch.float64) * lengths).long().tolist()
         return [start + offset for (start, _), offset in zip(bounds, offsets, strict=True)]
+
+    def every(self, time_steps: int, k: int) -> list[tuple[int, ...]]:
+        return list(itertools.product(*(range(*bound) for bound in self._bounds(time_steps, k))))
 
     def weight(self, time_steps: int, k: int, step: int) -> float:
         start, stop = next(bound for bound in self._bounds(time_steps, k) if bound[0] <= step < bound[1])
@@ -84,10 +93,20 @@ class StochasticStep:
             raise ValueError(f"k = {self.k}, chunk = {self.chunk}; both must be at least 1")
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
+        self._check(time_steps)
+        return self._plan(time_steps, self.draw(time_steps, self.k, generator))
+
+    def plans(self, time_steps: int) -> tuple[Plan, ...]:
+        """Every plan that `schedule` may draw, each as likely as the others."""
+        self._check(time_steps)
+        return tuple(self._plan(time_steps, steps) for steps in self.draw.every(time_steps, self.k))
+
+    def _check(self, time_steps: int) -> None:
         if self.k > time_steps:
             raise ValueError(f"k = {self.k} steps cannot be drawn from time_steps = {time_steps}")
-        steps = tuple(self.draw(time_steps, self.k, generator))
-        return Plan(time_steps, steps, (False,) * (self.k - 1) + (True,))
+
+    def _plan(self, time_steps: int, steps: Iterable[int]) -> Plan:
+        return Plan(time_steps, tuple(steps), (False,) * (self.k - 1) + (True,))
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         return online_steps(

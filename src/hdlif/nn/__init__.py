@@ -9,7 +9,7 @@ from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
 from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.per_step import PerStep, StepSigmoid, step_parameters
 from hdlif.nn.spikes import SpikeQuantizer
-from hdlif.nn.state import Scope, State, Temporal, detach
+from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
 from hdlif.nn.synapses import Binary, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer, hold_weights
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "GradedLIF",
     "Integer",
     "MemBN",
+    "Neuron",
     "ParallelHDLIF",
     "PerStep",
     "QuantConv2d",

@@ -26,6 +26,13 @@ class Temporal(nn.Module):
         raise NotImplementedError
 
 
+class Neuron(Temporal):
+    """A neuron layer: currents [K, B, ...] in (or [1, B, ...]), spikes [K, B, ...] out, one for each current.
+
+    What watches a network, and is not to know its kinds of neuron, finds the layers by this class.
+    """
+
+
 class Scope:
     """Runs the children of one module on one chunk, and gathers their states under their names.
 
