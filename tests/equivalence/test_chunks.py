@@ -22,6 +22,7 @@ from hdlif.nn import (
     GLIF,
     HDLIF,
     LIF,
+    SECA,
     BatchNorm2d,
     Binary,
     GradedLIF,
@@ -64,6 +65,14 @@ def mem_bn(mix: str = "raw") -> MemBN:
         nn.init.normal_(parameter, mean=0.5, std=0.3)
     nn.init.normal_(norm.running_mean, std=0.3)
     return norm
+
+
+def scattered_attention(channels: int) -> SECA:
+    """A kernel per step, each other than the next."""
+    attention = SECA(channels, time_steps=TRAINED)
+    for parameter in attention.parameters():
+        nn.init.normal_(parameter)
+    return attention
 
 
 def parallel(place: Place | None = None, *, quantised: bool = False) -> Temporal:
@@ -134,6 +143,8 @@ MODULES: dict[str, Callable[[], Temporal]] = {
     "resnet_binary_parallel": lambda: resnet_of(parallel, Binary()),
     "vgg_hdlif": lambda: tiny_vgg(hd_lif, Ternary()),
     "vgg_lif": lambda: tiny_vgg(lif),
+    "seca": lambda: SECA(CHANNELS),
+    "seca_per_step": lambda: scattered_attention(CHANNELS),
 }
 
 
