@@ -12,7 +12,9 @@ from hdlif.models.blocks import (
     Place,
     PreActBlock,
 )
+from hdlif.models.recompute import ReversibleSequential
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34
+from hdlif.models.reversible import ReversibleBlock, reversible_resnet
 from hdlif.models.vgg import vgg_snn
 
 __all__ = [
@@ -26,10 +28,13 @@ __all__ = [
     "NormFactory",
     "Place",
     "PreActBlock",
+    "ReversibleBlock",
+    "ReversibleSequential",
     "cifar_stem",
     "imagenet_stem",
     "resnet",
     "resnet18",
     "resnet34",
+    "reversible_resnet",
     "vgg_snn",
 ]
