@@ -1,5 +1,6 @@
 """Temporal modules: neurons, synapses, norms, and the state that threads them through time."""
 
+from hdlif.nn.attention import SECA, eca, eca_kernel_size
 from hdlif.nn.container import Sequential
 from hdlif.nn.dspike import Dspike
 from hdlif.nn.glif import GLIF
@@ -16,6 +17,7 @@ __all__ = [
     "GLIF",
     "HDLIF",
     "LIF",
+    "SECA",
     "BatchNorm2d",
     "Binary",
     "Dspike",
@@ -36,6 +38,8 @@ __all__ = [
     "Ternary",
     "WeightQuantizer",
     "detach",
+    "eca",
+    "eca_kernel_size",
     "evaluation_mode",
     "hold_weights",
     "step_parameters",
