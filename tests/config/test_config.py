@@ -122,7 +122,7 @@ def test_values_are_read_by_the_core_schema(my_yaml: Path, text: str, value: obj
 
 
 TRAINING_KEYS = "epochs, label_smoothing, learning_rate, momentum, precision, warmup_epochs, weight_decay"
-RECIPE_KEYS = "data, model, name, neuron, norm, rule, seed, spikes, time_steps, training, weights"
+RECIPE_KEYS = "activity, attention, data, model, name, neuron, norm, rule, seed, spikes, time_steps, training, weights"
 
 
 @pytest.mark.parametrize(
