@@ -112,8 +112,6 @@ private:
     case Op::kLif:
       read_rows(0, x.channels, true);
       read_rows(1, x.channels, true);
-      for (float leak : node_.rows[0].data)
-        require(leak >= 0, "leak is negative");
       y.constant = false;
       if (node_.op == Op::kLif) {
         require(record_[kChoice] == 0 || record_[kChoice] == 1, "reset is unknown");
@@ -198,7 +196,7 @@ private:
     Rows& rows = node_.rows[which];
     rows.steps = record_[which == 0 ? kRows0 : kRows1];
     rows.columns = record_[which == 0 ? kColumns0 : kColumns1];
-    require(rows.steps == 1 || rows.steps == program_.time_steps, "rows are neither 1 nor one per step");
+    require(rows.steps == 1 || rows.steps >= program_.time_steps, "rows are neither 1 nor one per step");
     require(rows.columns == channels || (may_be_shared && rows.columns == 1),
             "columns do not fit the channels");
     const int64_t count = int64_t(rows.steps) * rows.columns;

@@ -60,20 +60,24 @@ class Builder:
     def rows(self, rows: int, columns: int, low: float, high: float) -> np.ndarray:
         return self.rng.uniform(low, high, (rows, columns)).astype(np.float32)
 
-    def affine(self, x: str, *, per_step=False, scale=1.0) -> str:
-        shape = (self.time_steps if per_step else 1, self.channels(x))
+    def shape_of_rows(self, x: str, per_step: bool, per_channel: bool, beyond: int = 0) -> tuple[int, int]:
+        """One row, or a row for each of T + `beyond` steps, and one entry, or one for each channel of `x`."""
+        return (self.time_steps + beyond if per_step else 1, self.channels(x) if per_channel else 1)
+
+    def affine(self, x: str, *, per_step=False, scale=1.0, beyond=0) -> str:
+        shape = self.shape_of_rows(x, per_step, True, beyond)
         return self.add(
             "affine", x, tensors={"scale": self.rows(*shape, -scale, scale), "shift": self.rows(*shape, -1, 1)}
         )
 
-    def hd_lif(self, x: str, *, per_step=True, per_channel=False) -> str:
-        shape = (self.time_steps if per_step else 1, self.channels(x) if per_channel else 1)
+    def hd_lif(self, x: str, *, per_step=True, per_channel=False, beyond=0) -> str:
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
         return self.add(
-            "hd_lif", x, tensors={"leak": self.rows(*shape, 0, 1.2), "threshold": self.rows(*shape, -0.2, 1)}
+            "hd_lif", x, tensors={"leak": self.rows(*shape, -0.5, 1.2), "threshold": self.rows(*shape, -0.2, 1)}
         )
 
-    def lif(self, x: str, *, per_step=True, per_channel=False, reset="soft", reset_potential=0.0) -> str:
-        shape = (self.time_steps if per_step else 1, self.channels(x) if per_channel else 1)
+    def lif(self, x: str, *, per_step=True, per_channel=False, beyond=0, reset="soft", reset_potential=0.0) -> str:
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
         return self.add(
             "lif",
             x,
@@ -82,8 +86,8 @@ class Builder:
             reset_potential=reset_potential,
         )
 
-    def parallel(self, x: str, *, per_step=True, per_channel=False) -> str:
-        shape = (self.time_steps if per_step else 1, self.channels(x) if per_channel else 1)
+    def parallel(self, x: str, *, per_step=True, per_channel=False, beyond=0) -> str:
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
         return self.add("parallel", x, tensors={"threshold": self.rows(*shape, -0.2, 0.6)})
 
     def quantise(self, x: str, *, bits=4, inverse_step=4.0, offset=0.5) -> str:

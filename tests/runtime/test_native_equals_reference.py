@@ -1,5 +1,7 @@
 """The compiled runtime gives the bits of the NumPy reference, op by op and network by network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -80,6 +82,23 @@ def test_neurons(neuron: str, is_code: bool, per_step: bool, per_channel: bool) 
         x = b.lif(x, reset=neuron, reset_potential=-0.3, **rows)
     graph = b.graph(x)
     assert_same_bits(graph, random_input(graph, 3, 2))
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("op", ["affine", "hd_lif", "parallel", "lif"])
+def test_rows_beyond_the_trained_steps(op: str, per_channel: bool) -> None:
+    b = Builder((5, 4, 3), 3, 2)
+    rows = {} if op == "affine" else {"per_channel": per_channel}
+    y = getattr(b, op)(INPUT, per_step=True, beyond=2, **rows)
+    graph = b.graph(y)
+    x = random_input(graph, 7, 2)
+    assert_same_bits(graph, x)
+    held = {key: rows[:3] for key, rows in b.nodes[0].tensors.items()}
+    without = replace(graph, nodes=(replace(graph.nodes[0], tensors=held), *graph.nodes[1:]))
+    full, cut = Session(graph).values(x)[y], Session(without).values(x)[y]
+    np.testing.assert_array_equal(full[:3], cut[:3])
+    assert (full[3] != cut[3]).any()
+    assert (full[4] != cut[4]).any()
 
 
 @pytest.mark.parametrize("per_step", [False, True])

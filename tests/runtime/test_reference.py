@@ -31,6 +31,17 @@ def test_rows_go_with_the_step_and_the_last_one_holds() -> None:
     assert response(graph, [5, 5, 5, 5, 0]) == [4, 3, 2, 2, 0]
 
 
+def test_rows_may_go_on_beyond_the_trained_steps() -> None:
+    graph = one_neuron("parallel", {"threshold": [[1.0], [2.0], [3.0], [0.0], [4.0]]})
+    assert response(graph, [5, 5, 5, 5, 5, 5]) == [4, 3, 2, 5, 1, 1]
+
+
+def test_a_folded_leak_may_be_negative_or_exceed_one() -> None:
+    # v 0.5; m = -0.5*0.5 + 0.25 = 0, v 0; then 2*0 + 0.5 = 0.5, v 0.5; 2*0.5 + 0 = 1
+    graph = one_neuron("hd_lif", {"leak": [[1.0], [-0.5], [2.0]], "threshold": [[0.5]]})
+    assert response(graph, [0.75, 0.25, 0.5, 0.0]) == [0.25, 0.0, 0.0, 0.5]
+
+
 @pytest.mark.parametrize(("reset", "expected"), [("soft", [1, 1, 1, 0]), ("hard", [1, 0, 1, 0])])
 def test_lif_resets(reset: str, expected: list[float]) -> None:
     # soft: m = 2, v = 1; m = 1, v = 0; m = 1, v = 0; m = 0.  hard, to 0: m = 2; 0.5; 1.25; -0 + 0

@@ -229,18 +229,17 @@ def _linear(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
 
 
 def _rows(node: Node, key: str, value: Value, time_steps: int, per_channel_only: bool = False) -> Array:
-    """A tensor of one row, or a row per step, and one entry, or an entry per channel."""
+    """A tensor of one row, or a row per step and perhaps more, and one entry, or an entry per channel.
+
+    At step t the row min(t, rows - 1) is used: rows beyond `time_steps` say what holds beyond the trained steps.
+    """
     rows = node.tensors[key]
     channels = (value.shape[0],) if per_channel_only else (1, value.shape[0])
-    if (
-        rows.dtype != np.float32
-        or rows.ndim != 2
-        or rows.shape[0] not in (1, time_steps)
-        or rows.shape[1] not in channels
-    ):
+    fits = rows.dtype == np.float32 and rows.ndim == 2 and rows.shape[1] in channels
+    if not fits or not (rows.shape[0] == 1 or rows.shape[0] >= time_steps):
         raise ArtefactError(
             f"{node.name}.{key}: {rows.dtype} {list(rows.shape)}; it must be float32 "
-            f"[1 or {time_steps}, {' or '.join(map(str, channels))}]"
+            f"[1 or at least {time_steps}, {' or '.join(map(str, channels))}]"
         )
     if not np.isfinite(rows).all():
         raise ArtefactError(f"{node.name}.{key}: holds a value that is not finite")
@@ -253,8 +252,7 @@ def _affine(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
 
 
 def _hd_lif(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
-    if (_rows(node, "leak", inputs[0], time_steps) < 0).any():
-        raise ArtefactError(f"{node.name}.leak: holds a negative value; leaks are at least 0")
+    _rows(node, "leak", inputs[0], time_steps)
     _rows(node, "threshold", inputs[0], time_steps)
     return Value(inputs[0].shape, constant=False)
 
