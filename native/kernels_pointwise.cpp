@@ -3,33 +3,37 @@
 namespace hdlif {
 namespace {
 
-// Calls body(leak of c, threshold of c, index) for every entry. Shared rows are read once, so that the
+// Calls body(entry of c in a, entry of c in b, index) for every entry. Shared rows are read once, so that the
 // loop over entries has nothing to load but the maps.
-template <bool kLeak, bool kThreshold, typename Body>
-void for_rows(Row leak, Row threshold, int64_t pixels, int32_t channels, Body body) {
-  const float shared_leak = leak.data[0], shared_threshold = threshold.data[0];
-  if constexpr (!kLeak && !kThreshold) {
+template <bool kA, bool kB, typename Body>
+void for_rows(Row a, Row b, int64_t pixels, int32_t channels, Body body) {
+  const float shared_a = a.data[0], shared_b = b.data[0];
+  if constexpr (!kA && !kB) {
     for (int64_t i = 0; i < pixels * channels; ++i)
-      body(shared_leak, shared_threshold, i);
+      body(shared_a, shared_b, i);
   } else {
     for (int64_t p = 0; p < pixels; ++p)
       for (int32_t c = 0; c < channels; ++c)
-        body(kLeak ? leak.data[c] : shared_leak, kThreshold ? threshold.data[c] : shared_threshold,
-             p * channels + c);
+        body(kA ? a.data[c] : shared_a, kB ? b.data[c] : shared_b, p * channels + c);
   }
 }
 
-template <typename Body>
-void for_entries(Row leak, Row threshold, int64_t pixels, int32_t channels, Body body) {
-  const bool leaks = leak.columns > 1, thresholds = threshold.columns > 1;
-  if (leaks && thresholds)
-    for_rows<true, true>(leak, threshold, pixels, channels, body);
-  else if (leaks)
-    for_rows<true, false>(leak, threshold, pixels, channels, body);
-  else if (thresholds)
-    for_rows<false, true>(leak, threshold, pixels, channels, body);
+template <typename Body> void for_entries(Row a, Row b, int64_t pixels, int32_t channels, Body body) {
+  const bool per_channel_a = a.columns > 1, per_channel_b = b.columns > 1;
+  if (per_channel_a && per_channel_b)
+    for_rows<true, true>(a, b, pixels, channels, body);
+  else if (per_channel_a)
+    for_rows<true, false>(a, b, pixels, channels, body);
+  else if (per_channel_b)
+    for_rows<false, true>(a, b, pixels, channels, body);
   else
-    for_rows<false, false>(leak, threshold, pixels, channels, body);
+    for_rows<false, false>(a, b, pixels, channels, body);
+}
+
+// The same for an op of one row.
+template <typename Body> void for_entries(Row a, int64_t pixels, int32_t channels, Body body) {
+  const float none = 0.0f;
+  for_entries(a, {&none, 1}, pixels, channels, [=](float a_c, float, int64_t i) { body(a_c, i); });
 }
 
 float surplus(float membrane, float threshold) {
@@ -57,9 +61,8 @@ void hd_lif(const float* __restrict x, float* __restrict potential, float* __res
 
 void parallel(const float* __restrict x, float* __restrict y, Row threshold, int64_t pixels,
               int32_t channels) {
-  const float no_leak = 0.0f;
-  for_entries({&no_leak, 1}, threshold, pixels, channels,
-              [=](float, float threshold_c, int64_t i) { y[i] = surplus(x[i], threshold_c); });
+  for_entries(threshold, pixels, channels,
+              [=](float threshold_c, int64_t i) { y[i] = surplus(x[i], threshold_c); });
 }
 
 void lif(const float* __restrict x, float* __restrict potential, uint8_t* __restrict y, Row leak,
@@ -73,14 +76,14 @@ void lif(const float* __restrict x, float* __restrict potential, uint8_t* __rest
   });
 }
 
-void quantise(const float* __restrict x, uint8_t* __restrict y, float inverse_step, float offset,
-              float largest, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
+void quantise(const float* __restrict x, uint8_t* __restrict y, Row inverse_step, float offset, float largest,
+              int64_t pixels, int32_t channels) {
+  for_entries(inverse_step, pixels, channels, [=](float inverse_step_c, int64_t i) {
     const float positive = x[i] > 0.0f ? x[i] : 0.0f;
-    const float scaled = positive * inverse_step + offset;
+    const float scaled = positive * inverse_step_c + offset;
     // clipped before the cast, which is undefined beyond the range of int; truncation is the floor here
     y[i] = uint8_t(int32_t(scaled < largest ? scaled : largest));
-  }
+  });
 }
 
 void add(const float* __restrict x, const float* __restrict y, float* __restrict z, int64_t count) {

@@ -34,7 +34,8 @@ void lif(const float* x, float* potential, uint8_t* y, Row leak, Row threshold, 
          int32_t channels);
 
 // y = min(floor(max(x, 0) * inverse_step + offset), largest); largest <= 255
-void quantise(const float* x, uint8_t* y, float inverse_step, float offset, float largest, int64_t count);
+void quantise(const float* x, uint8_t* y, Row inverse_step, float offset, float largest, int64_t pixels,
+              int32_t channels);
 
 // z = x + y
 void add(const float* x, const float* y, float* z, int64_t count);

@@ -22,7 +22,7 @@ Arity arity_of(Op op) {
   case Op::kLif:
     return {1, 2, 1};
   case Op::kQuantise:
-    return {1, 0, 2};
+    return {1, 1, 1};
   case Op::kAdd:
     return {2, 0, 0};
   default:
@@ -68,7 +68,7 @@ private:
     const bool pools = node_.op == Op::kSumPool || node_.op == Op::kMaxPool;
     const bool pads = convolves || node_.op == Op::kMaxPool;
     const bool chooses = node_.op == Op::kLif || node_.op == Op::kQuantise;
-    const auto zero = [this](bool used, Field first, Field last) {
+    const auto zero = [this](bool used, int first, int last) {
       for (int i = first; i <= last; ++i)
         require(used || record_[i] == 0, "a field that the op does not use is set");
     };
@@ -76,11 +76,12 @@ private:
     zero(convolves || pools, kKernelY, kStrideX);
     zero(pads, kPadY, kPadX);
     zero(multiplies, kEncoding, kEncoding);
-    zero(arity.tensors > 0 && !multiplies, kRows0, kColumns0);
-    zero(arity.tensors > 1, kRows1, kColumns1);
     zero(chooses, kChoice, kChoice);
-    require(arity.tensors > 0 || record_[kTensor0] == -1, "it has a tensor that the op does not use");
-    require(arity.tensors > 1 || record_[kTensor1] == -1, "it has a tensor that the op does not use");
+    for (int i = 0; i < kMaxTensors; ++i) {
+      const int tensor = kTensors + 3 * i;
+      zero(i < arity.tensors && !multiplies, tensor + 1, tensor + 2);
+      require(i < arity.tensors || record_[tensor] == -1, "it has a tensor that the op does not use");
+    }
     require(arity.scalars > 0 || record_[kScalar] == -1, "it has a scalar that the op does not use");
   }
 
@@ -126,11 +127,13 @@ private:
       break;
     case Op::kQuantise:
       require(record_[kChoice] >= 1 && record_[kChoice] <= 8, "bits are not in 1..8");
-      node_.inverse_step = scalars_[record_[kScalar]];
-      node_.offset = scalars_[record_[kScalar] + 1];
-      require(node_.inverse_step > 0, "inverse_step is not positive");
+      node_.offset = scalars_[record_[kScalar]];
       require(node_.offset >= 0 && node_.offset <= 1, "offset is not in 0..1");
+      read_rows(0, x.channels, true);
+      for (float inverse_step : node_.rows[0].data)
+        require(inverse_step > 0, "inverse_step is not positive");
       y.max_code = (1 << record_[kChoice]) - 1;
+      y.constant = x.constant && node_.rows[0].steps == 1;
       break;
     case Op::kAdd: {
       const Value& other = program_.values[record_[kInput1]];
@@ -187,15 +190,15 @@ private:
   }
 
   const Buffer& buffer(int which) const {
-    const int32_t index = record_[which == 0 ? kTensor0 : kTensor1];
+    const int32_t index = record_[kTensors + 3 * which];
     require(index >= 0 && size_t(index) < buffers_.size(), "tensor is out of range");
     return buffers_[index];
   }
 
   void read_rows(int which, int32_t channels, bool may_be_shared) {
     Rows& rows = node_.rows[which];
-    rows.steps = record_[which == 0 ? kRows0 : kRows1];
-    rows.columns = record_[which == 0 ? kColumns0 : kColumns1];
+    rows.steps = record_[kTensors + 3 * which + 1];
+    rows.columns = record_[kTensors + 3 * which + 2];
     require(rows.steps == 1 || rows.steps >= program_.time_steps, "rows are neither 1 nor one per step");
     require(rows.columns == channels || (may_be_shared && rows.columns == 1),
             "columns do not fit the channels");

@@ -277,7 +277,7 @@ void Session::compute_pointwise(int32_t n, const Chunk& chunk) {
             {node.hard_reset, node.reset_potential}, count, channels);
         break;
       case Op::kQuantise:
-        quantise(x0, codes + to, node.inverse_step, node.offset, float(out.max_code), count * channels);
+        quantise(x0, codes + to, row(node.rows[0], t), node.offset, float(out.max_code), count, channels);
         break;
       case Op::kAdd:
         add(x0, x[1] + step * stride[1] + first, floats + to, count * channels);

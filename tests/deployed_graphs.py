@@ -90,8 +90,12 @@ class Builder:
         shape = self.shape_of_rows(x, per_step, per_channel, beyond)
         return self.add("parallel", x, tensors={"threshold": self.rows(*shape, -0.2, 0.6)})
 
-    def quantise(self, x: str, *, bits=4, inverse_step=4.0, offset=0.5) -> str:
-        return self.add("quantise", x, bits=bits, inverse_step=inverse_step, offset=offset)
+    def quantise(
+        self, x: str, *, bits=4, inverse_step=4.0, offset=0.5, per_step=False, per_channel=False, beyond=0
+    ) -> str:
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
+        rows = inverse_step * (self.rows(*shape, 0.5, 2) if per_step or per_channel else np.ones((1, 1)))
+        return self.add("quantise", x, tensors={"inverse_step": rows.astype(np.float32)}, bits=bits, offset=offset)
 
     def graph(self, x: str) -> Graph:
         """Closes the network with whatever turns the value `x` into `CLASSES` logits."""

@@ -128,8 +128,8 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], Non
 
 
 LIES = {
-    "version": (put("graph/format", 2), "format = 2"),
-    "version type": (put("graph/format", [1]), r"format = \[1\]"),
+    "version": (put("graph/format", 1), "format = 1"),
+    "version type": (put("graph/format", [2]), r"format = \[2\]"),
     "unknown key": (put("graph/extra", 1), "hdlif has the keys"),
     "metadata key": (put("header/__metadata__/more", "x"), "metadata keys"),
     "no metadata": (lambda header, graph: header.pop("__metadata__"), "__metadata__ = None"),
@@ -230,3 +230,11 @@ def test_a_path_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "absent", tmp_path):
         with pytest.raises(ArtefactError, match="cannot be read"):
             load(path)
+
+
+@pytest.mark.parametrize("entry", [0.0, -4.0, 1e-40])
+def test_an_inverse_step_must_be_positive(entry: float) -> None:
+    graph = residual_network()
+    next(node for node in graph.nodes if node.op == "quantise").tensors["inverse_step"][0, 0] = entry
+    with pytest.raises(ArtefactError, match=r"quantise\.inverse_step: holds .*; it must be above 0"):
+        dumps(graph)

@@ -85,7 +85,7 @@ def test_neurons(neuron: str, is_code: bool, per_step: bool, per_channel: bool) 
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("op", ["affine", "hd_lif", "parallel", "lif"])
+@pytest.mark.parametrize("op", ["affine", "hd_lif", "parallel", "lif", "quantise"])
 def test_rows_beyond_the_trained_steps(op: str, per_channel: bool) -> None:
     b = Builder((5, 4, 3), 3, 2)
     rows = {} if op == "affine" else {"per_channel": per_channel}
@@ -120,6 +120,17 @@ def test_quantise(bits: int, offset: float) -> None:
     session = Session(graph, 1)
     expected = reference_values(graph, x, 2)[graph.nodes[0].name]
     np.testing.assert_array_equal(session.values(x)[graph.nodes[0].name], expected, strict=True)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("is_code", [False, True])
+def test_quantise_with_rows(is_code: bool, per_step: bool, per_channel: bool) -> None:
+    b = Builder((5, 4, 3), 3, 4)
+    x = codes(b) if is_code else INPUT
+    graph = b.graph(b.quantise(x, inverse_step=0.9, per_step=per_step, per_channel=per_channel))
+    assert_same_bits(graph, random_input(graph, 3, 2))
+    assert_same_bits(graph, random_input(graph, 1, 2), 4)
 
 
 @pytest.mark.parametrize("left", ["float", "code"])
@@ -242,7 +253,8 @@ def test_a_value_may_be_read_long_after_its_neighbours_are_gone() -> None:
     x = early
     for _ in range(5):
         x = b.hd_lif(b.affine(x))
-    unused = Node("quantise", "unused", (early,), {"bits": 4, "inverse_step": 4.0, "offset": 0.5})
+    four = {"inverse_step": np.full((1, 1), 4, np.float32)}
+    unused = Node("quantise", "unused", (early,), {"bits": 4, "offset": 0.5}, four)
     b.nodes.insert(3, unused)
     graph = b.graph(b.add("add", x, early))
     assert_same_bits(graph, random_input(graph, 2, 2))

@@ -48,7 +48,7 @@ class Layer:
     Attributes:
         shape: of its output, without batch.
         params_mb: as published; 0 for what the published counts leave out.
-        stored_mb: its tensors in the artefact.
+        stored_mb: its tensors in the artefact; a neuron's row has those of the quantiser of its spikes too.
         density: share of non-zero entries, of a synapse's input and of a neuron's output.
         spikes_in: whether a synapse's input is spikes; False for images, currents and means.
     """
@@ -133,8 +133,9 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
     graph = seen.graph
     shape = seen.types[node.name].shape
     synapse, neuron = node.op in ("conv2d", "linear"), OPS[node.op].neuron
-    if node.op == "quantise" or (not synapse and not neuron and not node.tensors and counting == "paper"):
+    if _joins_its_neuron(node, graph) or (not synapse and not neuron and not node.tensors and counting == "paper"):
         return None
+    quantisers = [n for n in graph.nodes if n.inputs == (node.name,) and _joins_its_neuron(n, graph)]
     sops = nops = 0.0
     density = spikes_in = None
     if synapse:
@@ -144,8 +145,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
             sops = seen.per_image(node, seen.pairs[node.name], once=counting == "honest")
     if neuron:
         nops = float(NEURON_NOPS[node.op] * graph.time_steps * _size(shape))
-        emitted = next((n.name for n in graph.nodes if n.op == "quantise" and n.inputs == (node.name,)), node.name)
-        density = seen.density(emitted)
+        density = seen.density(quantisers[0].name if quantisers else node.name)
     if counting == "paper":
         energy = published_energy_pj(sops, spike_bits=_spike_bits(graph))
     else:
@@ -155,13 +155,18 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
         kind=node.op,
         shape=shape,
         params_mb=_published_bytes(node, graph) / 1e6,
-        stored_mb=tensor_bytes(node) / 1e6,
+        stored_mb=sum(map(tensor_bytes, (node, *quantisers))) / 1e6,
         sops=sops,
         nops=nops,
         energy_mj=energy * MJ_PER_PJ,
         density=density,
         spikes_in=spikes_in,
     )
+
+
+def _joins_its_neuron(node: Node, graph: Graph) -> bool:
+    """Whether this quantises the spikes of a neuron, whose row it shares."""
+    return node.op == "quantise" and any(n.name == node.inputs[0] and OPS[n.op].neuron for n in graph.nodes)
 
 
 def _spike_bits(graph: Graph) -> int:

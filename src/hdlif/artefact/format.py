@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from hdlif.errors import ArtefactError, did_you_mean
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INPUT = "input"
 MAX_CODE = 255
 """Largest integer code a value may carry; a value that could exceed it is a float value."""
 MAX_ELEMENTS = 2**30
 """Most entries that a value or a weight may have, so that an offset into it fits an int32."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+LEAST_NORMAL = float(np.finfo(np.float32).tiny)
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic")
 
 Encoding = Literal["float32", "ternary", "binary"]
@@ -272,9 +273,11 @@ def _lif(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
 
 def _quantise(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     bits = int(_number(node, "bits", lambda v: v in range(1, 9), "an integer in 1..8"))
-    _number(node, "inverse_step", lambda v: v >= 2.0**-126, "a positive float32")
     _number(node, "offset", lambda v: 0 <= v <= 1, "a number in 0..1")
-    return Value(inputs[0].shape, max_code=2**bits - 1, constant=inputs[0].constant)
+    inverse_step = _rows(node, "inverse_step", inputs[0], time_steps)
+    if (inverse_step < LEAST_NORMAL).any():
+        raise ArtefactError(f"{node.name}.inverse_step: holds {inverse_step.min()}; it must be above 0, in float32")
+    return Value(inputs[0].shape, 2**bits - 1, inputs[0].constant and len(inverse_step) == 1)
 
 
 def _add(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -337,8 +340,8 @@ OPS: Mapping[str, Op] = {
     # m = leak * v + x; y = 1 if m >= threshold else 0;
     # soft: v = m - y * threshold; hard: v = reset_potential if y else m
     "lif": Op(1, ("reset", "reset_potential"), ("leak", "threshold"), _lif, neuron=True, stateful=True),
-    # y = min(floor(max(x, 0) * inverse_step + offset), 2^bits - 1), an integer code
-    "quantise": Op(1, ("bits", "inverse_step", "offset"), (), _quantise),
+    # y = min(floor(max(x, 0) * inverse_step[t, c] + offset), 2^bits - 1), an integer code
+    "quantise": Op(1, ("bits", "offset"), ("inverse_step",), _quantise),
     "add": Op(2, (), (), _add),
     # y = sum over (ky, kx), in this order, of x; no padding, rest rows and columns dropped
     "sum_pool": Op(1, ("kernel", "stride"), (), _sum_pool),

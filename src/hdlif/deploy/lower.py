@@ -248,7 +248,7 @@ def _quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, p
         wire,
         pending=np.full((1, 1), quantizer.step),
         bits=quantizer.bits,
-        inverse_step=1 / quantizer.step,
+        inverse_step=np.full((1, 1), 1 / quantizer.step, np.float32),
         offset=quantizer.offset,
     )
 

@@ -88,7 +88,8 @@ class GraphModule(Temporal):
             case "parallel":
                 return parallel_hd_lif_step(x, self._rows(node, "threshold", steps, x.ndim))
             case "quantise":
-                code = torch.floor(x.clamp_min(0) * attributes["inverse_step"] + attributes["offset"])
+                inverse_step = self._rows(node, "inverse_step", steps, x.ndim)
+                code = torch.floor(x.clamp_min(0) * inverse_step + attributes["offset"])
                 return code.clamp_max(2 ** attributes["bits"] - 1)
             case "add":
                 return x + inputs[1]

@@ -140,7 +140,7 @@ def _parallel(node: Node, t: int, x: Array) -> Array:
 
 
 def _quantise(node: Node, t: int, x: Array) -> Array:
-    inverse_step, offset = (np.float32(node.attributes[key]) for key in ("inverse_step", "offset"))
+    inverse_step, offset = _row(node, "inverse_step", t, x.ndim), np.float32(node.attributes["offset"])
     positive = np.where(x > 0, x, 0).astype(np.float32)
     largest = np.float32(2 ** int(node.attributes["bits"]) - 1)
     code: Array = np.minimum(np.floor(positive * inverse_step + offset), largest)
