@@ -70,6 +70,14 @@ class Builder:
             "affine", x, tensors={"scale": self.rows(*shape, -scale, scale), "shift": self.rows(*shape, -1, 1)}
         )
 
+    def passing(self, x: str, *, identity: tuple[bool, ...]) -> str:
+        """An affine with a row for each of `identity`; where it is true, the row changes no bit."""
+        scale, shift = (self.rows(len(identity), self.channels(x), -1, 1) for _ in range(2))
+        for t, unchanged in enumerate(identity):
+            if unchanged:
+                scale[t], shift[t] = 1, -0.0
+        return self.add("affine", x, tensors={"scale": scale, "shift": shift})
+
     def hd_lif(self, x: str, *, per_step=True, per_channel=False, beyond=0) -> str:
         shape = self.shape_of_rows(x, per_step, per_channel, beyond)
         return self.add(

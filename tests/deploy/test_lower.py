@@ -8,12 +8,25 @@ import torch
 from torch import nn
 
 from hdlif import deploy
-from hdlif.artefact import InputRecord
+from hdlif.artefact import InputRecord, infer_values
 from hdlif.artefact.io import dumps, loads
 from hdlif.errors import LoweringError, StateError
 from hdlif.functional import HardReset
 from hdlif.models import resnet, vgg_snn
-from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, ParallelHDLIF, QuantConv2d, Sequential, SpikeQuantizer, Ternary
+from hdlif.models.blocks import Place
+from hdlif.nn import (
+    HDLIF,
+    LIF,
+    BatchNorm2d,
+    Binary,
+    MemBN,
+    ParallelHDLIF,
+    QuantConv2d,
+    Sequential,
+    SpikeQuantizer,
+    Ternary,
+)
+from hdlif.runtime import Session
 
 T = 4
 RECORD = InputRecord((1, 8, 8), (0.3,), (0.4,))
@@ -130,8 +143,6 @@ def test_low_bit_weights_stay_codes_and_scales_go_to_the_affine():
 def test_average_pool_of_codes_travels_as_a_sum_of_codes():
     network = trained_like(NETWORKS["vgg_flat"](neuron=hybrid_4_bit, conv=partial(QuantConv2d, quantizer=Ternary())))
     graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
-    from hdlif.artefact import infer_values
-
     assert infer_values(graph)["body.pool1"].max_code == 60
 
 
@@ -163,3 +174,139 @@ def test_module_without_a_deployed_form_is_refused_by_name():
     network = Sequential(nn.Conv2d(1, 2, 3), BatchNorm2d(2), nn.GELU())
     with pytest.raises(LoweringError, match=r"2: GELU has no deployed form"):
         deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+
+
+def mem_bn(place, *, quantizer=None, channels=False, sign=1.0):
+    """HD-LIF with a scattered Mem-BN; sign -1 makes some gains negative."""
+    norm = MemBN(T, place.channels)
+    width = place.channels if channels else None
+    neuron = HDLIF(T, norm=norm, quantizer=quantizer and quantizer(), channels=width)
+    torch.manual_seed(place.index)
+    torch.nn.init.uniform_(norm.alpha, 0.6, 1.2)
+    torch.nn.init.uniform_(norm.beta, 0.2, 0.5)
+    torch.nn.init.uniform_(norm.weight, 0.5, 1.0)
+    torch.nn.init.normal_(norm.bias, std=0.2)
+    if sign < 0:
+        norm.weight.data[:, 0] = -4.0
+    return neuron
+
+
+def mem_bn_resnet(**arguments):
+    network = resnet(
+        blocks=(1, 1), width=4, in_channels=1, classes=5, neuron=partial(mem_bn, **arguments), conv=QuantConv2d
+    )
+    return trained_like(network)
+
+
+MEM_BN = {
+    "on the state": {},
+    "on the state, 4 bits": {"quantizer": SpikeQuantizer},
+    "on the state, by channel": {"channels": True, "quantizer": SpikeQuantizer},
+    "on the current": {"sign": -1.0},
+    "on the current, 4 bits": {"sign": -1.0, "quantizer": SpikeQuantizer},
+}
+
+
+@pytest.mark.parametrize("arguments", MEM_BN.values(), ids=MEM_BN)
+def test_network_with_mem_bn_everywhere_equals_its_fold_and_the_native_runtime(arguments):
+    network = mem_bn_resnet(**arguments)
+    gains = torch.cat([m.affine()[0].flatten() for m in network.modules() if isinstance(m, MemBN)])
+    assert (gains <= 0).any() == ("sign" in arguments)
+    graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+    x = torch.randn(T + 3, 16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    steps = range(T + 3)
+    with torch.no_grad():
+        expected, _ = network.double()(x.double(), steps=steps)
+        folded, _ = deploy.GraphModule(graph).double()(x.double(), steps=steps)
+        constant, _ = network(x[:1].double(), steps=steps)
+    native = torch.from_numpy(Session(graph).run(x.numpy()))
+    native_constant = torch.from_numpy(Session(graph).run(x[:1].numpy(), T + 3))
+    assert expected.std() > 0.01
+    for logits, wanted in ((folded, expected), (native, expected), (native_constant, constant)):
+        close = (logits - wanted).abs().amax((0, 2)) < 1e-4
+        # a code on a rounding boundary may cross it
+        assert close.float().mean() >= (0.7 if "quantizer" in arguments else 1)
+
+
+def test_mem_bn_on_the_state_costs_nothing_on_the_current():
+    graph = deploy.lower(mem_bn_resnet(quantizer=SpikeQuantizer), input=RECORD, labels=LABELS, time_steps=T)
+    nodes = {node.name: node for node in graph.nodes}
+    # act1 reads the residual stream, which the shortcut reads too: an affine of its own, idle until T
+    norm, act1 = nodes["body.stage1.0.act1.norm"], nodes["body.stage1.0.act1"]
+    assert act1.inputs == (norm.name,)
+    assert act1.tensors["leak"].shape == act1.tensors["threshold"].shape == (T + 2, 4)
+    assert (norm.tensors["scale"][:T] == 1).all()
+    assert (norm.tensors["shift"][:T] == 0).all()
+    assert np.signbit(norm.tensors["shift"][:T]).all()
+    # act2 is fed by bn1 alone, which takes the rows beyond T in
+    bn1, act2 = nodes["body.stage1.0.bn1"], nodes["body.stage1.0.act2"]
+    assert act2.inputs == (bn1.name,)
+    assert "body.stage1.0.act2.norm" not in nodes
+    assert bn1.tensors["scale"].shape == (T + 2, 4)
+    assert (bn1.tensors["scale"][:T] == bn1.tensors["scale"][0]).all()
+    # gains have joined the step of the quantiser, whose codes then have one scale
+    assert nodes["body.stage1.0.act1.quantizer"].tensors["inverse_step"].shape == (T + 2, 4)
+    assert nodes["body.stage1.0.act1.quantizer"].inputs == ("body.stage1.0.act1",)
+
+
+def test_mem_bn_that_does_nothing_leaves_the_plain_neuron():
+    def plain(place):
+        return HDLIF(T, norm=MemBN(T, place.channels))
+
+    with_norm, without = (
+        deploy.lower(
+            resnet(neuron=neuron, blocks=(1,), width=4, in_channels=1, classes=5).eval(),
+            input=RECORD,
+            labels=LABELS,
+            time_steps=T,
+        )
+        for neuron in (plain, hd_lif)
+    )
+    assert [node.name for node in with_norm.nodes] == [node.name for node in without.nodes]
+    (a, b) = (next(node for node in g.nodes if node.op == "hd_lif") for g in (with_norm, without))
+    np.testing.assert_array_equal(a.tensors["leak"], b.tensors["leak"])
+
+
+def test_mem_bn_behind_a_constant_current_does_not_make_it_vary():
+    body = Sequential(
+        nn.Conv2d(1, 3, 3), BatchNorm2d(3), mem_bn(Place("", 0, 0, 0, 0, 3)), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    network = Sequential(body, nn.Linear(3, 5)).eval()
+    graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+    values = infer_values(graph)
+    neuron = next(node for node in graph.nodes if node.op == "hd_lif")
+    norm = next(node for node in graph.nodes if node.name == neuron.inputs[0])
+    assert not values[norm.name].constant
+    assert values[norm.inputs[0]].constant
+
+
+@pytest.mark.parametrize("kind", [LIF, HDLIF, ParallelHDLIF])
+@pytest.mark.parametrize("per_step", [True, False])
+def test_leak_and_threshold_per_channel_are_lowered(kind, per_step):
+    def neuron(place):
+        module = kind(T, learned=True, channels=place.channels, per_step=per_step)
+        for parameter in module.parameters():
+            torch.nn.init.normal_(parameter)
+        return module
+
+    network = trained_like(resnet(neuron=neuron, blocks=(1, 1), width=4, in_channels=1, classes=5))
+    graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+    node = next(node for node in graph.nodes if node.name == "body.stage2.0.act2")
+    assert node.tensors["threshold"].shape == (T if per_step else 1, 8)
+    x = torch.randn(1, 16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected, _ = network(x, steps=range(T + 2))
+    native = torch.from_numpy(Session(graph).run(x.numpy(), T + 2))
+    assert ((native - expected).abs().amax((0, 2)) < 1e-4).float().mean() >= 0.9
+
+
+def test_affines_in_a_row_are_joined_into_the_first():
+    network = Sequential(nn.Conv2d(1, 3, 3), BatchNorm2d(3), HDLIF(T), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    network = Sequential(network, nn.Linear(3, 5))
+    graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+    assert [node.name.split(".")[-1] for node in graph.nodes if node.op == "affine"] == ["bias", "bias"]
+    x = torch.randn(1, 4, 1, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            deploy.GraphModule(graph)(x, steps=range(T))[0], network(x, None, range(T))[0], atol=1e-5, rtol=1e-5
+        )

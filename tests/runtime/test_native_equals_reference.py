@@ -1,5 +1,6 @@
 """The compiled runtime gives the bits of the NumPy reference, op by op and network by network."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -107,6 +108,106 @@ def test_affine(is_code: bool, per_step: bool) -> None:
     b = Builder((5, 4, 3), 3, 3)
     graph = b.graph(b.affine(codes(b) if is_code else INPUT, per_step=per_step))
     assert_same_bits(graph, random_input(graph, 3, 2))
+
+
+def before_a_neuron(b: Builder, identity: tuple[bool, ...]) -> str:
+    return b.hd_lif(b.passing(INPUT, identity=identity))
+
+
+def beside_its_own_input(b: Builder, identity: tuple[bool, ...]) -> str:
+    stream = b.affine(INPUT)
+    spikes = b.hd_lif(b.passing(stream, identity=identity))
+    return b.add("add", b.affine(spikes), stream)
+
+
+def added_to_its_own_input(b: Builder, identity: tuple[bool, ...]) -> str:
+    stream = b.affine(INPUT, per_step=True)
+    joined = b.add("add", stream, b.passing(stream, identity=identity))
+    return b.affine(b.hd_lif(b.affine(joined)))
+
+
+def in_a_chain(b: Builder, identity: tuple[bool, ...]) -> str:
+    first = b.passing(b.affine(INPUT, per_step=True), identity=identity)
+    second = b.passing(first, identity=identity[1:] + identity[:1])
+    return b.affine(b.parallel(b.affine(b.hd_lif(second))))
+
+
+def read_late(b: Builder, identity: tuple[bool, ...]) -> str:
+    passed = b.passing(b.affine(INPUT), identity=identity)
+    x = passed
+    for _ in range(4):
+        x = b.affine(b.hd_lif(x))
+    return b.add("add", x, passed)
+
+
+def before_a_convolution(b: Builder, identity: tuple[bool, ...]) -> str:
+    return b.conv(b.passing(b.affine(INPUT), identity=identity), 4, encoding="float32")
+
+
+def of_codes(b: Builder, identity: tuple[bool, ...]) -> str:
+    return b.hd_lif(b.passing(codes(b), identity=identity))
+
+
+IDENTITIES = {
+    "always": (True,),
+    "until T": (True, True, True, False, False),
+    "until T, once": (True, True, True, False, True),
+    "now and then": (False, True, False, True),
+}
+
+
+@pytest.mark.parametrize("identity", IDENTITIES.values(), ids=IDENTITIES)
+@pytest.mark.parametrize(
+    "place",
+    [
+        before_a_neuron,
+        beside_its_own_input,
+        added_to_its_own_input,
+        in_a_chain,
+        read_late,
+        before_a_convolution,
+        of_codes,
+    ],
+)
+def test_affines_that_pass_their_input_on(
+    place: Callable[[Builder, tuple[bool, ...]], str], identity: tuple[bool, ...]
+) -> None:
+    b = Builder((3, 4, 5), 3, 11)
+    graph = b.graph(place(b, identity))
+    session = Session(graph, 2)
+    for steps in (2, 3, 8, 2, 21):
+        x = random_input(graph, steps, 2, seed=steps)
+        assert_same_bits(graph, x)
+        assert_same_bits(graph, x[:1], steps)
+        # plans of one session follow each other
+        np.testing.assert_array_equal(session.run(x), reference.run(graph, x))
+        np.testing.assert_array_equal(session.run(x[:1], steps), reference.run(graph, x[:1], steps))
+    state, expected_state = None, None
+    for frame in random_input(graph, 7, 2):
+        logits, state = session.step(frame, state)
+        expected, expected_state = reference.step(graph, frame, expected_state)
+        np.testing.assert_array_equal(logits, expected)
+
+
+def test_an_affine_that_passes_its_input_on_may_be_the_output() -> None:
+    b = Builder((3, 2, 2), 2, 0)
+    vector = b.linear(b.add("flatten", INPUT), 4)
+    y = b.passing(vector, identity=(True, True, False))
+    graph = Graph(tuple(b.nodes), y, 2, b.record(), tuple("abcd"))
+    x = random_input(graph, 5, 3)
+    assert_same_bits(graph, x)
+    assert_same_bits(graph, x[:1], 5)
+
+
+def test_only_a_shift_of_minus_zero_keeps_the_sign_of_a_zero() -> None:
+    for shift, sign in ((-0.0, True), (0.0, False)):
+        b = Builder((1, 1, 1), 1, 0)
+        y = b.passing(INPUT, identity=(True,))
+        b.nodes[0].tensors["shift"][...] = shift
+        graph = b.graph(y)
+        x = np.full((1, 1, 1, 1, 1), -0.0, np.float32)
+        for values in (Session(graph).values(x), reference_values(graph, x, 1)):
+            assert np.signbit(values[y].item()) == sign
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

@@ -180,7 +180,7 @@ def _honest_energy_pj(node: Node, seen: Activity) -> float:
         case "conv2d" | "linear":
             return seen.per_image(node, seen.pairs[node.name], once=True) * _synapse_pj(node, seen.types)
         case "affine":
-            return outputs * FLOAT_MAC_PJ
+            return outputs * _affine_pj(node, seen.graph.time_steps)
         case "hd_lif" | "lif":
             return outputs * (FLOAT_MULTIPLY_PJ + 2 * FLOAT_ADD_PJ)
         case "parallel" | "add":
@@ -191,6 +191,16 @@ def _honest_energy_pj(node: Node, seen: Activity) -> float:
             return outputs * terms * price
         case _:
             return 0.0
+
+
+def _affine_pj(node: Node, time_steps: int) -> float:
+    """The mean price of an entry over the steps; scales of 1 multiply nothing, shifts of 0 add nothing."""
+    price = 0.0
+    for role, neutral, operation_pj in (("scale", 1, FLOAT_MULTIPLY_PJ), ("shift", 0, FLOAT_ADD_PJ)):
+        rows = node.tensors[role]
+        acts = (rows != neutral).any(axis=1)
+        price += operation_pj * sum(bool(acts[min(t, len(rows) - 1)]) for t in range(time_steps)) / time_steps
+    return price
 
 
 def _synapse_pj(node: Node, types: dict[str, Value]) -> float:

@@ -15,7 +15,7 @@ Example: a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6: y = 0.25·6 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from hdlif.artefact import Graph, InputRecord, Node, Value, infer_values
 from hdlif.artefact.format import INPUT, OPS
+from hdlif.deploy.folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.errors import LoweringError
 from hdlif.functional import DetachedReset, HardReset, soft_reset
 from hdlif.models import Network, PreActBlock
@@ -33,6 +34,7 @@ from hdlif.nn import (
     LIF,
     BatchNorm2d,
     Binary,
+    MemBN,
     ParallelHDLIF,
     QuantConv2d,
     QuantLinear,
@@ -48,7 +50,7 @@ ONE: Floats = np.ones((1, 1))
 
 @dataclass(frozen=True)
 class Wire:
-    """A value on its way: `scale` [T or 1, C or 1] times the graph's value `name`; the scale is not applied yet."""
+    """A value on its way: `scale` [R or 1, C or 1] times the graph's value `name`; the scale is not applied yet."""
 
     name: str
     scale: Floats
@@ -96,13 +98,9 @@ class Lowerer:
 
     def affine(self, wire: Wire, name: str, scale: Floats, shift: Floats) -> Wire:
         """scale·wire + shift, both [T or 1, C], absorbing the wire's own scale."""
-        scale = scale * wire.scale
-        return self.emit("affine", name, wire, **_affine_rows(scale, shift))
-
-    def held(self, rows: Floats) -> Floats:
-        """Rows of T' trained steps as [T, C], the last one held; one row where all are equal."""
-        rows = rows[[min(t, len(rows) - 1) for t in range(self.time_steps)]]
-        return rows[:1] if (rows == rows[0]).all() else rows
+        rows = max(map(len, (scale, shift, wire.scale)))
+        scale = held(scale, rows) * held(wire.scale, rows)
+        return self.emit("affine", name, wire, **_affine_rows(scale, held(shift, rows)))
 
     def applied(self, wire: Wire) -> Wire:
         """The same value with its scale applied."""
@@ -116,12 +114,26 @@ class Lowerer:
         return wire if wire.scale.shape[1] == 1 else self.applied(wire)
 
 
+def held(rows: Floats, count: int) -> Floats:
+    """The first `count` of rows whose last one holds for ever."""
+    return rows[np.minimum(np.arange(count), len(rows) - 1)]
+
+
+def _compact(rows: Floats) -> Floats:
+    """Rows [R, C] with one column where all channels agree, and one row where all steps do."""
+    rows = rows[:, :1] if (rows == rows[:, :1]).all() else rows
+    return rows[:1] if (rows == rows[:1]).all() else rows
+
+
+def _stored(rows: Floats) -> NDArray[np.float32]:
+    return np.ascontiguousarray(rows, np.float32)
+
+
 def _affine_rows(scale: Floats, shift: Floats) -> dict[str, Any]:
-    rows = max(len(scale), len(shift))
-    return {
-        key: np.ascontiguousarray(np.broadcast_to(values, (rows, shift.shape[1])), np.float32)
-        for key, values in (("scale", scale), ("shift", shift))
-    }
+    scale, shift = np.broadcast_arrays(scale, shift)
+    if (scale == scale[0]).all() and (shift == shift[0]).all():
+        scale, shift = scale[:1], shift[:1]
+    return {"scale": _stored(scale), "shift": _stored(shift)}
 
 
 def lower(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], time_steps: int) -> Graph:
@@ -138,9 +150,42 @@ def lower(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], ti
     lowerer = Lowerer(time_steps, input)
     with torch.no_grad():
         output = lowerer.applied(lowerer.lower(network, Wire(INPUT, ONE), ""))
-    graph = Graph(tuple(lowerer.nodes), output.name, time_steps, input, labels)
+    graph = join_affines(Graph(tuple(lowerer.nodes), output.name, time_steps, input, labels))
     infer_values(graph)
     return graph
+
+
+def join_affines(graph: Graph) -> Graph:
+    """The graph with each affine behind an affine joined into it: (x·a + b)·c + d = x·(a·c) + (b·c + d).
+
+    Only where nothing else reads the first one, and not where the first one is constant in time and the second is
+    not: apart, the first is computed once. The joined node bears the first one's name.
+    """
+    values = infer_values(graph)
+    readers = [name for node in graph.nodes for name in node.inputs]
+    nodes: dict[str, Node] = {}
+    joined: dict[str, str] = {}
+    for node in graph.nodes:
+        node = replace(node, inputs=tuple(joined.get(name, name) for name in node.inputs))
+        first = nodes.get(node.inputs[0])
+        if (
+            node.op == "affine"
+            and first is not None
+            and first.op == "affine"
+            and readers.count(first.name) == 1
+            and first.name != graph.output
+            and (values[node.name].constant or not values[first.name].constant)
+        ):
+            count = max(len(n.tensors["scale"]) for n in (first, node))
+            a, b, c, d = (
+                held(n.tensors[role].astype(np.float64), count) for n in (first, node) for role in ("scale", "shift")
+            )
+            nodes[first.name] = replace(first, tensors=_affine_rows(a * c, b * c + d))
+            joined[node.name] = first.name
+            readers += [first.name] * (readers.count(node.name) - 1)
+        else:
+            nodes[node.name] = node
+    return replace(graph, nodes=tuple(nodes.values()), output=joined.get(graph.output, graph.output))
 
 
 def _f64(tensor: Tensor) -> Floats:
@@ -148,8 +193,8 @@ def _f64(tensor: Tensor) -> Floats:
 
 
 def _rows(values: StepSigmoid, time_steps: int) -> NDArray[np.float32]:
-    """λ or θ as [T, 1], or [1, 1] where all steps agree; the last trained step holds beyond its T."""
-    rows = values(range(time_steps)).detach().float().cpu().numpy().reshape(-1, 1)
+    """λ or θ as [T, 1 or C], or one row where all steps agree; the last trained step holds beyond its T."""
+    rows = values(range(time_steps)).detach().float().cpu().numpy().reshape(time_steps, -1)
     return np.ascontiguousarray(rows[:1] if (rows == rows[0]).all() else rows)
 
 
@@ -236,25 +281,45 @@ def _batch_norm(lowerer: Lowerer, module: BatchNorm2d, wire: Wire, path: str) ->
     shift = _f64(module.bias) - gain * _f64(module.running_mean)
     if module.time_steps is None:
         return lowerer.affine(wire, path, gain[None], shift[None])
-    return lowerer.affine(wire, path, lowerer.held(gain), lowerer.held(shift))
+    return lowerer.affine(wire, path, held(gain, lowerer.time_steps), held(shift, lowerer.time_steps))
 
 
 def _quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, path: str) -> Wire:
+    """The codes of graded spikes; a gain that the spikes still wait for joins the step."""
     if quantizer is None:
         return wire
+    step = float(quantizer.step)
     return lowerer.emit(
         "quantise",
         f"{path}.quantizer",
         wire,
-        pending=np.full((1, 1), quantizer.step),
+        pending=np.full((1, 1), step),
         bits=quantizer.bits,
-        inverse_step=np.full((1, 1), 1 / quantizer.step, np.float32),
+        inverse_step=_stored(wire.scale / step),
         offset=quantizer.offset,
     )
 
 
+def _mem_bn(lowerer: Lowerer, module: HDLIF, norm: MemBN, wire: Wire, path: str) -> Wire:
+    """HD-LIF with Mem-BN, folded on the state where every α* allows it, else on the current; see `deploy.folding`."""
+    rows = [
+        held(_f64(values).reshape(len(values), -1), lowerer.time_steps)
+        for values in (module.leak.values(), module.threshold.values(), *norm.affine())
+    ]
+    on_state = (rows[2] >= LEAST_GAIN).all()
+    folded = fold_mem_bn(*rows) if on_state else fold_mem_bn_on_current(*rows)
+    if (folded.scale == 1).all() and (folded.shift == 0).all():
+        current = lowerer.applied(wire)
+    else:
+        current = lowerer.affine(wire, f"{path}.norm", folded.scale, folded.shift)
+    leak, threshold = _stored(_compact(folded.leak)), _stored(_compact(folded.threshold))
+    return lowerer.emit("hd_lif", path, current, pending=_compact(folded.gain), leak=leak, threshold=threshold)
+
+
 @lowers(HDLIF)
 def _hd_lif(lowerer: Lowerer, module: HDLIF, wire: Wire, path: str) -> Wire:
+    if module.norm is not None:
+        return _quantised(lowerer, module.quantizer, _mem_bn(lowerer, module, module.norm, wire, path), path)
     rows: dict[str, Any] = {
         "leak": _rows(module.leak, lowerer.time_steps),
         "threshold": _rows(module.threshold, lowerer.time_steps),
