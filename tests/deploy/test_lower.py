@@ -310,3 +310,29 @@ def test_affines_in_a_row_are_joined_into_the_first():
         torch.testing.assert_close(
             deploy.GraphModule(graph)(x, steps=range(T))[0], network(x, None, range(T))[0], atol=1e-5, rtol=1e-5
         )
+
+
+def learned_step(place):
+    return HDLIF(T, quantizer=SpikeQuantizer(learned=True))
+
+
+def test_a_learned_step_of_the_spikes_is_lowered_as_it_is():
+    network = trained_like(NETWORKS["resnet"](neuron=learned_step))
+    for index, module in enumerate(m for m in network.modules() if isinstance(m, SpikeQuantizer)):
+        module.step.data.fill_(0.1 + 0.05 * index)
+    graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+    steps = [node.tensors["inverse_step"] for node in graph.nodes if node.op == "quantise"]
+    np.testing.assert_allclose(np.concatenate(steps), 1 / (0.1 + 0.05 * np.arange(4)[:, None]), rtol=1e-6)
+    x = torch.randn(1, 16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected, _ = network(x, steps=range(T))
+        logits, _ = deploy.GraphModule(graph)(x, steps=range(T))
+    assert ((logits - expected).abs().amax((0, 2)) < 1e-4).float().mean() >= 0.8
+
+
+@pytest.mark.parametrize("step", [0.0, -0.25, float("nan"), float("inf")])
+def test_a_step_that_is_not_positive_is_refused(step):
+    network = NETWORKS["resnet"](neuron=learned_step).eval()
+    network.body.get_submodule("stage1.0.act2.quantizer").step.data.fill_(step)
+    with pytest.raises(LoweringError, match=r"body\.stage1\.0\.act2\.quantizer: step = .*; spikes are counted in"):
+        deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)

@@ -14,6 +14,7 @@ Example: a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6: y = 0.25·6 
 2·(0.5·0.25·6 - 1) + 0.5 = 0.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
@@ -289,6 +290,11 @@ def _quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, p
     if quantizer is None:
         return wire
     step = float(quantizer.step)
+    if not 0 < step < math.inf:
+        raise LoweringError(
+            f"{path}.quantizer: step = {step}; spikes are counted in steps above 0. A learned step has run away: "
+            "go back to an earlier checkpoint, or train with a smaller learning rate or a fixed step"
+        )
     return lowerer.emit(
         "quantise",
         f"{path}.quantizer",
