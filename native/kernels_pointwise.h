@@ -24,6 +24,19 @@ void hd_lif(const float* x, float* potential, float* y, Row leak, Row threshold,
 // y = max(x - threshold, 0)
 void parallel(const float* x, float* y, Row threshold, int64_t pixels, int32_t channels);
 
+// m = leak * v + x; y = max(m - threshold, 0); v = m >= threshold ? m - threshold : m
+void graded_lif(const float* x, float* potential, float* y, Row leak, Row threshold, int64_t pixels,
+                int32_t channels);
+
+struct GlifRows {
+  Row leak, leak_after_spike, gain, shift, shift_after_spike, threshold;
+};
+
+// v = leak_h * v + gain * x + shift_h; y = v >= threshold, where h = v >= threshold_before of the v that it
+// is given: with h the rows "after spike". A NaN as threshold_before says that no step was before.
+void glif(const float* x, float* potential, uint8_t* y, const GlifRows& rows, Row threshold_before,
+          int64_t pixels, int32_t channels);
+
 struct Reset {
   bool hard;
   float potential; // after a hard reset

@@ -18,7 +18,10 @@ Arity arity_of(Op op) {
     return {1, 1, 0};
   case Op::kAffine:
   case Op::kHdLif:
+  case Op::kGradedLif:
     return {1, 2, 0};
+  case Op::kGlif:
+    return {1, 6, 0};
   case Op::kLif:
     return {1, 2, 1};
   case Op::kQuantise:
@@ -51,7 +54,7 @@ public:
     check_unused(arity);
     const Value value = infer(program_.values[record[kInput0]], arity);
     require(value.size() <= kMaxElements, "output has too many entries");
-    if (node_.op == Op::kHdLif || node_.op == Op::kLif)
+    if (node_.op == Op::kHdLif || node_.op == Op::kLif || node_.op == Op::kGradedLif || node_.op == Op::kGlif)
       program_.stateful.push_back(index);
     program_.values.push_back(value);
     program_.nodes.push_back(std::move(node_));
@@ -109,7 +112,14 @@ private:
       read_rows(1, x.channels, false);
       y.constant = x.constant && node_.rows[0].steps == 1 && node_.rows[1].steps == 1;
       break;
+    case Op::kGlif:
+      for (int i = 0; i < 6; ++i)
+        read_rows(i, x.channels, true);
+      y.constant = false;
+      y.max_code = 1;
+      break;
     case Op::kHdLif:
+    case Op::kGradedLif:
     case Op::kLif:
       read_rows(0, x.channels, true);
       read_rows(1, x.channels, true);

@@ -35,6 +35,8 @@ enum class Op : int32_t {
   kMaxPool,
   kGlobalSumPool,
   kFlatten,
+  kGradedLif,
+  kGlif,
   kCount
 };
 

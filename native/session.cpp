@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "kernels_conv.h"
@@ -33,6 +34,8 @@ bool takes_floats(Op op) {
   case Op::kHdLif:
   case Op::kParallel:
   case Op::kLif:
+  case Op::kGradedLif:
+  case Op::kGlif:
   case Op::kQuantise:
   case Op::kAdd:
     return true;
@@ -76,6 +79,13 @@ struct ScratchLayout {
 Row row(const Rows& rows, int64_t t) {
   return {rows.at(t), rows.columns};
 }
+
+GlifRows glif_rows(const Node& node, int64_t t) {
+  const auto& r = node.rows;
+  return {row(r[0], t), row(r[1], t), row(r[2], t), row(r[3], t), row(r[4], t), row(r[5], t)};
+}
+
+constexpr float kNoThreshold = std::numeric_limits<float>::quiet_NaN();
 
 // For each row whether x * scale + shift is x in every bit: only with a shift of -0, for -0 + 0 is 0.
 std::vector<bool> identity_rows(const Rows& scale, const Rows& shift) {
@@ -347,6 +357,14 @@ void Session::compute_pointwise(int32_t n, const Chunk& chunk) {
       case Op::kHdLif:
         hd_lif(x0, potential + first, floats + to, row(node.rows[0], t), row(node.rows[1], t), count,
                channels);
+        break;
+      case Op::kGradedLif:
+        graded_lif(x0, potential + first, floats + to, row(node.rows[0], t), row(node.rows[1], t), count,
+                   channels);
+        break;
+      case Op::kGlif:
+        glif(x0, potential + first, codes + to, glif_rows(node, t),
+             t > 0 ? row(node.rows[5], t - 1) : Row{&kNoThreshold, 1}, count, channels);
         break;
       case Op::kParallel:
         parallel(x0, floats + to, row(node.rows[0], t), count, channels);

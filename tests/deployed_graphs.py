@@ -94,6 +94,24 @@ class Builder:
             reset_potential=reset_potential,
         )
 
+    def graded_lif(self, x: str, *, per_step=True, per_channel=False, beyond=0) -> str:
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
+        return self.add(
+            "graded_lif", x, tensors={"leak": self.rows(*shape, -0.5, 1.2), "threshold": self.rows(*shape, -0.2, 1)}
+        )
+
+    def glif(self, x: str, *, per_step=True, per_channel=False, beyond=0) -> str:
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
+        low_high = {
+            "leak": (0.5, 1),
+            "leak_after_spike": (0, 0.5),
+            "gain": (0.5, 1),
+            "shift": (-0.2, 0),
+            "shift_after_spike": (-0.8, -0.2),
+            "threshold": (0.1, 0.6),
+        }
+        return self.add("glif", x, tensors={key: self.rows(*shape, *ends) for key, ends in low_high.items()})
+
     def parallel(self, x: str, *, per_step=True, per_channel=False, beyond=0) -> str:
         shape = self.shape_of_rows(x, per_step, per_channel, beyond)
         return self.add("parallel", x, tensors={"threshold": self.rows(*shape, -0.2, 0.6)})

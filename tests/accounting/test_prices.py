@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from deployed_graphs import residual_network
+from deployed_graphs import Builder, residual_network
 from hdlif.accounting import profile
-from hdlif.artefact import tensor_bytes
+from hdlif.artefact import INPUT, tensor_bytes
 
 
 @pytest.mark.parametrize("counting", ["paper", "honest"])
@@ -18,3 +18,41 @@ def test_layers_share_out_every_stored_byte(counting):
     quantiser = next(node for node in graph.nodes if node.inputs == (row.name,))
     assert quantiser.op == "quantise"
     assert round(1e6 * row.stored_mb) == stored[row.name] + stored[quantiser.name]
+
+
+@pytest.mark.parametrize(
+    ("neuron", "nops", "picojoules"),
+    [
+        ("graded_lif", 3, 3.7 + 2 * 0.9),
+        ("glif", 5, 2 * 3.7 + 3 * 0.9),
+        ("hd_lif", 3, 3.7 + 2 * 0.9),
+        ("parallel", 1, 0.9),
+    ],
+)
+def test_price_of_a_neuron_per_step(neuron, nops, picojoules):
+    b = Builder((2, 3, 3), 4, 0)
+    graph = b.graph(getattr(b, neuron)(INPUT))
+    (row,) = (r for r in profile(graph, torch.randn(1, 2, 2, 3, 3), counting="honest").layers if r.kind == neuron)
+    assert row.nops == nops * 4 * 18
+    assert row.energy_mj == pytest.approx(picojoules * 4 * 18 * 1e-9)
+
+
+def test_an_affine_is_priced_by_what_its_rows_do():
+    b = Builder((2, 3, 3), 4, 0)
+    y = b.passing(INPUT, identity=(True, True, False, True, False, False))
+    z = b.affine(INPUT, per_step=True)
+    b.nodes[1].tensors["shift"][...] = 0
+    graph = b.graph(b.add("add", y, z))
+    rows = {r.name: r for r in profile(graph, torch.randn(4, 2, 2, 3, 3), counting="honest").layers}
+    assert rows[y].energy_mj == pytest.approx(4.6e-9 * 18)
+    assert rows[z].energy_mj == pytest.approx(3.7e-9 * 18 * 4)
+
+
+def test_spikes_times_a_gain_are_spikes():
+    b = Builder((2, 3, 3), 4, 0)
+    gained, shifted = b.affine(b.hd_lif(INPUT)), b.affine(b.hd_lif(INPUT))
+    b.nodes[1].tensors["shift"][...] = 0
+    y, z = b.conv(gained, 3), b.conv(shifted, 3)
+    rows = {r.name: r for r in profile(b.graph(b.add("add", y, z)), torch.randn(1, 2, 2, 3, 3)).layers}
+    assert rows[y].spikes_in
+    assert not rows[z].spikes_in

@@ -15,10 +15,12 @@ from hdlif.functional import HardReset
 from hdlif.models import resnet, vgg_snn
 from hdlif.models.blocks import Place
 from hdlif.nn import (
+    GLIF,
     HDLIF,
     LIF,
     BatchNorm2d,
     Binary,
+    GradedLIF,
     MemBN,
     ParallelHDLIF,
     QuantConv2d,
@@ -50,7 +52,15 @@ def hybrid_4_bit(place):
     return kind(T, quantizer=SpikeQuantizer())
 
 
-NEURONS = [lif, hard_lif, hd_lif, hybrid_4_bit]
+def graded_lif(place):
+    return GradedLIF(T, channels=place.channels if place.index % 2 else None)
+
+
+def glif(place):
+    return GLIF(T, channels=place.channels if place.index % 2 else None, per_step=place.index > 1)
+
+
+NEURONS = [lif, hard_lif, hd_lif, hybrid_4_bit, graded_lif, glif]
 QUANTIZERS = [None, Ternary(), Binary()]
 NETWORKS = {
     "resnet": partial(resnet, blocks=(1, 1), width=4, in_channels=1, classes=5),
@@ -106,8 +116,9 @@ def test_folded_network_equals_trained_network(build, quantizer, neuron):
     assert (logits.mean(0).argmax(1) == expected.mean(0).argmax(1)).float().mean() >= 0.9
 
 
-def test_folded_chunk_of_k_equals_k_chunks_of_one():
-    network = trained_like(NETWORKS["resnet"](neuron=hybrid_4_bit))
+@pytest.mark.parametrize("neuron", [hybrid_4_bit, graded_lif, glif])
+def test_folded_chunk_of_k_equals_k_chunks_of_one(neuron):
+    network = trained_like(NETWORKS["resnet"](neuron=neuron))
     folded = deploy.fold(network, input=RECORD, labels=LABELS, time_steps=T)
     x = torch.randn(T, 3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -116,7 +127,8 @@ def test_folded_chunk_of_k_equals_k_chunks_of_one():
         for t in range(T):
             logits, state = folded(x[t : t + 1], state, steps=range(t, t + 1))
             parts.append(logits)
-    assert torch.equal(torch.cat(parts), whole)
+    # a pooled mean may be summed in another order
+    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-6, rtol=1e-6)
     assert all(torch.equal(state[name]["potential"], whole_state[name]["potential"]) for name in whole_state)
 
 
@@ -336,3 +348,29 @@ def test_a_step_that_is_not_positive_is_refused(step):
     network.body.get_submodule("stage1.0.act2.quantizer").step.data.fill_(step)
     with pytest.raises(LoweringError, match=r"body\.stage1\.0\.act2\.quantizer: step = .*; spikes are counted in"):
         deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+
+
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("channels", [None, 3])
+def test_glif_with_its_gates_multiplied_out_fires_like_the_module(per_step, channels):
+    torch.manual_seed(0)
+    neuron = GLIF(T, channels=channels, per_step=per_step)
+    for parameter in neuron.parameters():
+        torch.nn.init.normal_(parameter)
+    network = Sequential(neuron, nn.Flatten())
+    record = InputRecord((3, 5, 5), (0.0,) * 3, (1.0,) * 3)
+    graph = deploy.lower(network.eval(), input=record, labels=tuple(map(str, range(75))), time_steps=T)
+    node = graph.nodes[0]
+    assert node.tensors["gain"].shape == (T, channels or 1)
+    assert node.tensors["leak"].shape == (T if per_step else 1, channels or 1)
+    x = 2 * torch.randn(T + 3, 40, 3, 5, 5)
+    with torch.no_grad():
+        expected, _ = network.double()(x.double(), None, range(T + 3))
+        whole, state = deploy.GraphModule(graph).double()(x.double(), steps=range(T + 3))
+    assert 0.1 < expected.mean() < 0.9
+    # the constants are float32: only a membrane within their rounding of the threshold may fire otherwise
+    for spikes in (whole, torch.from_numpy(Session(graph).run(x.numpy()))):
+        assert (spikes == expected).double().mean() > 0.9999
+    potentials = network(x.double(), None, range(T + 3))[1]["0"]["potential"]
+    close = (state[node.name]["potential"] - potentials).abs() < 1e-5
+    assert close.double().mean() > 0.999

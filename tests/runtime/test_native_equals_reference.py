@@ -72,21 +72,39 @@ def test_linear(encoding: str, is_code: bool) -> None:
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize("per_step", [False, True])
 @pytest.mark.parametrize("is_code", [False, True])
-@pytest.mark.parametrize("neuron", ["hd_lif", "parallel", "soft", "hard"])
+@pytest.mark.parametrize("neuron", ["hd_lif", "parallel", "graded_lif", "glif", "soft", "hard"])
 def test_neurons(neuron: str, is_code: bool, per_step: bool, per_channel: bool) -> None:
     b = Builder((5, 4, 3), 3, 2)
     x = codes(b, bits=2, inverse_step=1.0) if is_code else INPUT
     rows = {"per_step": per_step, "per_channel": per_channel}
-    if neuron in ("hd_lif", "parallel"):
-        x = getattr(b, neuron)(x, **rows)
-    else:
+    if neuron in ("soft", "hard"):
         x = b.lif(x, reset=neuron, reset_potential=-0.3, **rows)
+    else:
+        x = getattr(b, neuron)(x, **rows)
     graph = b.graph(x)
-    assert_same_bits(graph, random_input(graph, 3, 2))
+    frames = random_input(graph, 5, 2)
+    assert_same_bits(graph, frames)
+    session = Session(graph)
+    states = None, None
+    for frame in frames:
+        (_, after), (_, expected) = session.step(frame, states[0]), reference.step(graph, frame, states[1])
+        for name, potential in expected.items():
+            np.testing.assert_array_equal(after[name], potential)
+        states = after, expected
+
+
+def test_neurons_with_rows_of_all_kinds() -> None:
+    b = Builder((5, 4, 3), 3, 2)
+    y = b.glif(INPUT, per_channel=True, beyond=1)
+    tensors = b.nodes[0].tensors
+    for i, key in enumerate(tensors):
+        tensors[key] = tensors[key][: (1, 3, 4)[i % 3], : (1, 5)[i % 2]]
+    graph = b.graph(y)
+    assert_same_bits(graph, random_input(graph, 6, 2))
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("op", ["affine", "hd_lif", "parallel", "lif", "quantise"])
+@pytest.mark.parametrize("op", ["affine", "hd_lif", "parallel", "lif", "graded_lif", "glif", "quantise"])
 def test_rows_beyond_the_trained_steps(op: str, per_channel: bool) -> None:
     b = Builder((5, 4, 3), 3, 2)
     rows = {} if op == "affine" else {"per_channel": per_channel}

@@ -49,6 +49,33 @@ def test_lif_resets(reset: str, expected: list[float]) -> None:
     assert response(graph, [2.0, 0.5, 1.0, 0.0]) == expected
 
 
+def test_graded_lif_emits_the_surplus_and_subtracts_the_threshold() -> None:
+    # m 1.25, v 0.75; m 0.375 + 0.125 = 0.5 = threshold: no surplus, but v 0; m 0.25
+    graph = one_neuron("graded_lif", {"leak": [[0.5]], "threshold": [[0.5]]})
+    assert response(graph, [1.25, 0.125, 0.25, 1.0]) == [0.75, 0.0, 0.0, 0.625]
+
+
+def test_glif_remembers_its_last_spike() -> None:
+    rows = {
+        "leak": [[0.5]],
+        "leak_after_spike": [[0.25]],
+        "gain": [[2.0]],
+        "shift": [[-0.125]],
+        "shift_after_spike": [[-1.125]],
+        "threshold": [[1.0], [4.0], [1.0]],
+    }
+    # v = 2 - 0.125 = 1.875 >= 1: spike; then 0.46875 + 4 - 1.125 = 3.34375 < 4: none, though it is above the next
+    # threshold and the first; then 1.671875 - 0.125 = 1.546875: spike; then 0.38671875 + 1 - 1.125 = 0.26171875
+    graph = one_neuron("glif", rows)
+    assert response(graph, [1.0, 2.0, 0.0, 0.5]) == [1, 0, 1, 0]
+    x = np.array([1.0, 2.0, 0.0, 0.5], np.float32).reshape(4, 1, 1, 1, 1)
+    state, potentials = None, []
+    for frame in x:
+        _, state = reference.step(graph, frame, state)
+        potentials.append(state["y.potential"].item())
+    assert potentials == [1.875, 3.34375, 1.546875, 0.26171875]
+
+
 def test_conv2d_by_hand() -> None:
     b = Builder((1, 2, 2), 1, 0)
     y = b.conv(INPUT, 1, encoding="float32")

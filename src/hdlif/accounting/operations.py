@@ -5,7 +5,7 @@ Two ways of pricing the same count, always named:
 "paper": as the paper's tables have it. SOPs are the pairs (non-zero input, non-zero weight) that meet in the body's
 convolutions, summed over time; the 1x1 shortcuts count although their inputs are dense reals; stem and classifier do
 not. Energy = SOPs·0.9 pJ, times bits/32 where the spikes are quantised; nothing else costs energy. A neuron costs 3
-operations a step (1 without accumulation). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as 3;
+operations a step (1 without accumulation, GLIF 5). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as 3;
 batch norm and neuron parameters are left out.
 
 "honest": every operation of the deployed network. A spike of 0 or 1, or an integer code, meets a weight at the price
@@ -38,7 +38,9 @@ from hdlif.artefact.io import dumps, tensor_bytes
 Counting = Literal["paper", "honest"]
 
 PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2}
-NEURON_NOPS = {"hd_lif": 3, "lif": 3, "parallel": 1}
+NEURON_NOPS = {"hd_lif": 3, "lif": 3, "graded_lif": 3, "glif": 5, "parallel": 1}
+"""Multiplications, additions and comparisons (an addition each) of a step. GLIF, whose gates are multiplied out:
+leak·v and gain·x, two sums, and the threshold."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,10 @@ def _honest_energy_pj(node: Node, seen: Activity) -> float:
             return seen.per_image(node, seen.pairs[node.name], once=True) * _synapse_pj(node, seen.types)
         case "affine":
             return outputs * _affine_pj(node, seen.graph.time_steps)
-        case "hd_lif" | "lif":
+        case "hd_lif" | "lif" | "graded_lif":
             return outputs * (FLOAT_MULTIPLY_PJ + 2 * FLOAT_ADD_PJ)
+        case "glif":
+            return outputs * (2 * FLOAT_MULTIPLY_PJ + 3 * FLOAT_ADD_PJ)
         case "parallel" | "add":
             return outputs * FLOAT_ADD_PJ
         case "sum_pool" | "global_sum_pool":

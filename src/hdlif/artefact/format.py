@@ -24,6 +24,7 @@ MAX_ELEMENTS = 2**30
 """Most entries that a value or a weight may have, so that an offset into it fits an int32."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 LEAST_NORMAL = float(np.finfo(np.float32).tiny)
+GLIF_ROWS = ("leak", "leak_after_spike", "gain", "shift", "shift_after_spike", "threshold")
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic")
 
 Encoding = Literal["float32", "ternary", "binary"]
@@ -271,6 +272,12 @@ def _lif(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     return Value(inputs[0].shape, max_code=1, constant=False)
 
 
+def _glif(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    for key in GLIF_ROWS:
+        _rows(node, key, inputs[0], time_steps)
+    return Value(inputs[0].shape, max_code=1, constant=False)
+
+
 def _quantise(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     bits = int(_number(node, "bits", lambda v: v in range(1, 9), "an integer in 1..8"))
     _number(node, "offset", lambda v: 0 <= v <= 1, "a number in 0..1")
@@ -340,6 +347,11 @@ OPS: Mapping[str, Op] = {
     # m = leak * v + x; y = 1 if m >= threshold else 0;
     # soft: v = m - y * threshold; hard: v = reset_potential if y else m
     "lif": Op(1, ("reset", "reset_potential"), ("leak", "threshold"), _lif, neuron=True, stateful=True),
+    # m = leak * v + x; y = max(m - threshold, 0); v = m - threshold if m >= threshold else m
+    "graded_lif": Op(1, (), ("leak", "threshold"), _hd_lif, neuron=True, stateful=True),
+    # h = 1 if v >= threshold[t - 1] else 0, and 0 at t = 0; v = leak_h * v + gain * x + shift_h, where leak_1 is
+    # leak_after_spike and so on; y = 1 if v >= threshold else 0
+    "glif": Op(1, (), GLIF_ROWS, _glif, neuron=True, stateful=True),
     # y = min(floor(max(x, 0) * inverse_step[t, c] + offset), 2^bits - 1), an integer code
     "quantise": Op(1, ("bits", "offset"), ("inverse_step",), _quantise),
     "add": Op(2, (), (), _add),

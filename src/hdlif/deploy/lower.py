@@ -31,10 +31,12 @@ from hdlif.errors import LoweringError
 from hdlif.functional import DetachedReset, HardReset, soft_reset
 from hdlif.models import Network, PreActBlock
 from hdlif.nn import (
+    GLIF,
     HDLIF,
     LIF,
     BatchNorm2d,
     Binary,
+    GradedLIF,
     MemBN,
     ParallelHDLIF,
     QuantConv2d,
@@ -332,6 +334,42 @@ def _hd_lif(lowerer: Lowerer, module: HDLIF, wire: Wire, path: str) -> Wire:
     }
     spike = lowerer.emit("hd_lif", path, lowerer.applied(wire), **rows)
     return _quantised(lowerer, module.quantizer, spike, path)
+
+
+@lowers(GradedLIF)
+def _graded_lif(lowerer: Lowerer, module: GradedLIF, wire: Wire, path: str) -> Wire:
+    rows: dict[str, Any] = {
+        "leak": _rows(module.leak, lowerer.time_steps),
+        "threshold": _rows(module.threshold, lowerer.time_steps),
+    }
+    spike = lowerer.emit("graded_lif", path, lowerer.applied(wire), **rows)
+    return _quantised(lowerer, module.quantizer, spike, path)
+
+
+@lowers(GLIF)
+def _glif(lowerer: Lowerer, module: GLIF, wire: Wire, path: str) -> Wire:
+    """The equation of `functional.glif_step` with its gates multiplied out, once for h_{t-1} = 0 and once for 1:
+
+    u_t = A·u_{t-1} + G·I_t - D                      A = 1 - α(1 - λ),  D = (1 - α)·l,  G = 1 - β(1 - c_t)
+    u_t = (1 - γ)·A·u_{t-1} + G·I_t - D - (1 - γ)·r
+    """
+    logits = module.logits
+    p = {
+        name: held(_f64(torch.sigmoid(logit.double())).reshape(len(logit), -1), lowerer.time_steps)
+        for name, logit in logits.named_parameters()
+    }
+    leak, decay = 1 - p["decay_gate"] * (1 - p["leak"]), (1 - p["decay_gate"]) * p["linear_leak"]
+    kept = 1 - p["reset_gate"]
+    rows: dict[str, Any] = {
+        "leak": leak,
+        "leak_after_spike": kept * leak,
+        "gain": 1 - p["input_gate"] * (1 - p["conductance"]),
+        "shift": -decay,
+        "shift_after_spike": -decay - kept * p["reset"],
+        "threshold": p["threshold"],
+    }
+    rows = {role: _stored(_compact(values)) for role, values in rows.items()}
+    return lowerer.emit("glif", path, lowerer.applied(wire), **rows)
 
 
 @lowers(ParallelHDLIF)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import INPUT, Graph, Node, pack
+from hdlif.artefact.format import GLIF_ROWS
 
 FORM_VERSION = 2
 MAX_TENSORS = 6
@@ -25,9 +26,13 @@ OP_CODES = {
     "max_pool": 9,
     "global_sum_pool": 10,
     "flatten": 11,
+    "graded_lif": 12,
+    "glif": 13,
 }
 ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2}
 TENSORS = {
+    "glif": GLIF_ROWS,
+    "graded_lif": ("leak", "threshold"),
     "affine": ("scale", "shift"),
     "hd_lif": ("leak", "threshold"),
     "lif": ("leak", "threshold"),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import INPUT, Graph, Node, infer_values
+from hdlif.artefact.format import GLIF_ROWS
 from hdlif.runtime.state import Array, State, check_frame, check_state, count_steps, potential_shapes
 
 Floats = NDArray[np.float32]
@@ -78,6 +79,22 @@ def _hd_lif(node: Node, x: Floats, potential: Floats, t: int) -> Floats:
     membrane = _row(node, "leak", t, x.ndim) * potential + x
     potential[...] = np.where(membrane < threshold, membrane, threshold)
     return _surplus(membrane, threshold)
+
+
+def _graded_lif(node: Node, x: Floats, potential: Floats, t: int) -> Floats:
+    threshold = _row(node, "threshold", t, x.ndim)
+    membrane = _row(node, "leak", t, x.ndim) * potential + x
+    potential[...] = np.where(membrane >= threshold, membrane - threshold, membrane)
+    return _surplus(membrane, threshold)
+
+
+def _glif(node: Node, x: Floats, potential: Floats, t: int) -> Array:
+    leak, leak_after, gain, shift, shift_after, threshold = (_row(node, key, t, x.ndim) for key in GLIF_ROWS)
+    fired = potential >= _row(node, "threshold", t - 1, x.ndim) if t > 0 else np.zeros(x.shape, bool)
+    kept = np.where(fired, leak_after, leak) * potential
+    potential[...] = kept + gain * x + np.where(fired, shift_after, shift)
+    spike: Array = potential >= threshold
+    return spike
 
 
 def _lif(node: Node, x: Floats, potential: Floats, t: int) -> Array:
@@ -180,7 +197,12 @@ def _flatten(node: Node, t: int, x: Array) -> Array:
     return x.reshape(len(x), -1)
 
 
-_NEURONS: dict[str, Callable[[Node, Floats, Floats, int], Array]] = {"hd_lif": _hd_lif, "lif": _lif}
+_NEURONS: dict[str, Callable[[Node, Floats, Floats, int], Array]] = {
+    "hd_lif": _hd_lif,
+    "graded_lif": _graded_lif,
+    "lif": _lif,
+    "glif": _glif,
+}
 _STATELESS: dict[str, Callable[..., Array]] = {
     "conv2d": _conv2d,
     "linear": _linear,
