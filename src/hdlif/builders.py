@@ -1,5 +1,6 @@
 """From a recipe to objects: the one place where names choose things. Checks names and arguments."""
 
+import fnmatch
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,9 +21,6 @@ from hdlif.errors import RecipeError, did_you_mean
 from hdlif.functional import ATan, DetachedReset, HardReset, Rectangle, Sigmoid, Triangle, soft_reset
 from hdlif.learning import Rule
 from hdlif.models import Network, NeuronFactory, NormFactory, Place
-
-GIVEN = ("neuron", "conv", "norm", "criterion", "time_steps")
-"""Arguments that other sections of a recipe decide."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,15 @@ DATA: Mapping[str, DataKind] = {
 }
 
 
-def _batch_norm(*, time_steps: int, per_step: bool = False, **arguments: Any) -> NormFactory:
-    arguments["time_steps"] = time_steps if per_step else None
-    hnn.BatchNorm2d(1, **arguments)
-    return lambda channels: hnn.BatchNorm2d(channels, **arguments)
+def _batch_norm(
+    *, time_steps: int, per_step: bool = False, momentum: float | None = 0.1, eps: float = 1e-5
+) -> NormFactory:
+    rows = time_steps if per_step else None
+    return lambda channels: hnn.BatchNorm2d(channels, time_steps=rows, momentum=momentum, eps=eps)
 
 
 STEMS = {"cifar": models.cifar_stem, "imagenet": models.imagenet_stem}
-SURROGATES = {"triangle": Triangle, "rectangle": Rectangle, "sigmoid": Sigmoid, "atan": ATan}
+SURROGATES = {"triangle": Triangle, "rectangle": Rectangle, "sigmoid": Sigmoid, "atan": ATan, "dspike": hnn.Dspike}
 RESETS = {
     "soft": soft_reset,
     "hard": HardReset(),
@@ -78,6 +77,11 @@ SPIKES: Mapping[str, Callable[..., hnn.SpikeQuantizer | None]] = {
     "exact": lambda: None,
     "quantised": hnn.SpikeQuantizer,
 }
+GRANULARITIES: Mapping[str, Callable[[Place], int | None]] = {
+    "layer": lambda place: None,
+    "channel": lambda place: place.channels,
+}
+"""Whom a neuron's leak and threshold are shared by."""
 PARALLEL_PATTERNS: Mapping[str, Callable[[Place], bool]] = {
     "none": lambda place: False,
     "alternate": lambda place: place.index % 2 == 1,
@@ -91,52 +95,115 @@ MODELS: Mapping[str, Callable[..., Network]] = {
     "resnet34": models.resnet34,
     "vgg_snn": models.vgg_snn,
 }
+
+
+def _sltt_k(*, criterion: learning.Criterion, k: int = 1) -> Rule:
+    return learning.StochasticStep(k, criterion=criterion, complete=True)
+
+
 RULES: Mapping[str, Callable[..., Rule]] = {
     "stbp": learning.STBP,
     "sltt": learning.SLTT,
+    "sltt_k": _sltt_k,
+    "ottt": learning.OTTT,
     "stochastic_step": learning.StochasticStep,
 }
+DRAWS = {"uniform": learning.Uniform(), "stratified": learning.Stratified()}
 REDUCTIONS = {"mean": learning.mean_logits, "sum": learning.sum_logits}
 
 
-def _lif(
-    time_steps: int,
-    quantizer: hnn.SpikeQuantizer | None,
-    *,
-    surrogate: str = "triangle",
-    reset: str = "soft",
-    **arguments: Any,
-) -> NeuronFactory:
-    if quantizer is not None:
-        raise RecipeError(
-            'spikes.kind = "quantised" does not go with neuron.kind = "lif", whose spikes are binary; choose exact'
-        )
-    chosen = {
-        "surrogate": _choose(SURROGATES, surrogate, "neuron.surrogate")(),
-        "reset": _choose(RESETS, reset, "neuron.reset"),
-    }
-    return _checked(hnn.LIF, "neuron", {**chosen, **arguments}, time_steps)
+TRIED = Place("tried", 0, 0, 0, 0, 1)
+"""Where arguments are tried out before there is a network."""
+Spikes = Callable[[Place], hnn.SpikeQuantizer | None]
+"""Makes a layer's own spike quantiser (a learned step is not shared), or None."""
+
+
+def _lif(time_steps: int, spikes: Spikes, **arguments: Any) -> NeuronFactory:
+    _only_binary(spikes, "lif")
+    return _neurons(hnn.LIF, time_steps, arguments)
+
+
+def _glif(time_steps: int, spikes: Spikes, **arguments: Any) -> NeuronFactory:
+    _only_binary(spikes, "glif")
+    return _neurons(hnn.GLIF, time_steps, arguments)
+
+
+def _graded_lif(time_steps: int, spikes: Spikes, **arguments: Any) -> NeuronFactory:
+    return _neurons(hnn.GradedLIF, time_steps, arguments, quantizer=spikes)
 
 
 def _hdlif(
-    time_steps: int, quantizer: hnn.SpikeQuantizer | None, *, parallel: str | list[str] = "none", **arguments: Any
+    time_steps: int,
+    spikes: Spikes,
+    *,
+    parallel: str | list[str] = "none",
+    mem_bn: bool | dict[str, Any] = False,
+    **arguments: Any,
 ) -> NeuronFactory:
     listed = isinstance(parallel, list)
     is_parallel = (
         (lambda place: place.name in parallel) if listed else _choose(PARALLEL_PATTERNS, parallel, "neuron.parallel")
     )
-    vanilla = _checked(hnn.HDLIF, "neuron", {"quantizer": quantizer, **arguments}, time_steps)
-    shared = {key: value for key, value in arguments.items() if key in ("threshold", "learned")}
-    without = _checked(hnn.ParallelHDLIF, "neuron", {"quantizer": quantizer, **shared}, time_steps)
+    vanilla = _neurons(hnn.HDLIF, time_steps, arguments, quantizer=spikes, norm=_mem_bn(time_steps, mem_bn))
+    shared = ("threshold", "learned", "granularity", "per_step", "compat_release")
+    without = _neurons(
+        hnn.ParallelHDLIF,
+        time_steps,
+        {key: value for key, value in arguments.items() if key in shared},
+        quantizer=spikes,
+    )
     return lambda place: (without if is_parallel(place) else vanilla)(place)
 
 
-def _parallel_hdlif(time_steps: int, quantizer: hnn.SpikeQuantizer | None, **arguments: Any) -> NeuronFactory:
-    return _checked(hnn.ParallelHDLIF, "neuron", {"quantizer": quantizer, **arguments}, time_steps)
+def _parallel_hdlif(time_steps: int, spikes: Spikes, **arguments: Any) -> NeuronFactory:
+    return _neurons(hnn.ParallelHDLIF, time_steps, arguments, quantizer=spikes)
+
+
+def _mem_bn(time_steps: int, chosen: bool | dict[str, Any]) -> Callable[[Place], hnn.MemBN] | None:
+    if chosen is False:
+        return None
+    if chosen is not True and not isinstance(chosen, dict):
+        raise RecipeError(f"neuron.mem_bn = {chosen!r}; it must be true, false or a mapping such as {{mix: sigmoid}}")
+    arguments = chosen if isinstance(chosen, dict) else {}
+    return lambda place: _call(hnn.MemBN, "neuron.mem_bn", arguments, time_steps=time_steps, channels=place.channels)
+
+
+def _only_binary(spikes: Spikes, kind: str) -> None:
+    if spikes(TRIED) is not None:
+        raise RecipeError(
+            f'spikes.kind = "quantised" does not go with neuron.kind = "{kind}", whose spikes are binary; choose exact'
+        )
+
+
+def _neurons(
+    kind: type[hnn.Temporal], time_steps: int, arguments: dict[str, Any], **parts: Callable[..., Any] | None
+) -> NeuronFactory:
+    """A factory of one kind of neuron; its arguments are tried out at once.
+
+    Args:
+        parts: make what each layer has of its own, from its place.
+    """
+    plain = dict(arguments)
+    granularity = _choose(GRANULARITIES, plain.pop("granularity", "layer"), "neuron.granularity")
+    if "surrogate" in plain:
+        surrogate = _choose(SURROGATES, plain.pop("surrogate"), "neuron.surrogate")
+        parts["surrogate"] = lambda place: surrogate()
+    if "reset" in plain and isinstance(plain["reset"], str):
+        plain["reset"] = _choose(RESETS, plain["reset"], "neuron.reset")
+
+    def make(place: Place) -> hnn.Temporal:
+        own = {name: part(place) for name, part in parts.items() if part is not None}
+        neuron: hnn.Temporal = _call(kind, "neuron", plain, time_steps=time_steps, channels=granularity(place), **own)
+        return neuron
+
+    make(TRIED)
+    return make
 
 
 NEURONS: Mapping[str, Callable[..., NeuronFactory]] = {
     "lif": _lif,
+    "glif": _glif,
+    "graded_lif": _graded_lif,
     "hdlif": _hdlif,
     "parallel_hdlif": _parallel_hdlif,
 }
@@ -153,21 +220,25 @@ def build_data(recipe: Recipe, root: Path | None = None) -> ImageSets:
 def build_model(recipe: Recipe) -> Network:
     """The recipe's network, freshly initialised from torch's random state."""
     kind: DataKind = _choose(DATA, recipe.data.kind, "data.kind")
-    quantizer = _call(_choose(SPIKES, recipe.spikes.kind, "spikes.kind"), "spikes", recipe.spikes.arguments)
-    weights = _call(_choose(WEIGHTS, recipe.weights.kind, "weights.kind"), "weights", recipe.weights.arguments)
+    make_spikes = _choose(SPIKES, recipe.spikes.kind, "spikes.kind")
+    chosen = recipe.weights.arguments
+    kept_float = chosen.pop("keep_float", [])
+    weights = _call(_choose(WEIGHTS, recipe.weights.kind, "weights.kind"), "weights", chosen)
     make_neuron = _choose(NEURONS, recipe.neuron.kind, "neuron.kind")
-    neuron = make_neuron(recipe.time_steps, quantizer, **recipe.neuron.arguments)
+    spikes = partial(_call, make_spikes, "spikes", recipe.spikes.arguments)
+    neuron = make_neuron(recipe.time_steps, lambda place: spikes(), **recipe.neuron.arguments)
     arguments = dict(recipe.model.arguments)
     if "stem" in arguments:
         arguments["stem"] = _choose(STEMS, arguments["stem"], "model.stem")
     make_norm = _choose(NORMS, recipe.norm.kind, "norm.kind")
-    norm = _call(make_norm, "norm", {"time_steps": recipe.time_steps, **recipe.norm.arguments})
+    norm = _call(make_norm, "norm", recipe.norm.arguments, time_steps=recipe.time_steps)
     given = {"neuron": neuron, "conv": partial(hnn.QuantConv2d, quantizer=weights), "norm": norm}
     for key in given:
         if key in arguments:
             raise RecipeError(f"model.{key} is not set there; neuron, norm and weights are sections of their own")
-    arguments = {"classes": len(kind.labels), "in_channels": kind.input.shape[0], **given, **arguments}
-    network: Network = _call(_choose(MODELS, recipe.model.kind, "model.kind"), "model", arguments)
+    arguments = {"classes": len(kind.labels), "in_channels": kind.input.shape[0], **arguments}
+    network: Network = _call(_choose(MODELS, recipe.model.kind, "model.kind"), "model", arguments, **given)
+    _keep_float(network, kept_float)
     parallel = recipe.neuron.arguments.get("parallel")
     if isinstance(parallel, list):
         places = [name for name, module in network.named_modules() if isinstance(module, hnn.HDLIF | hnn.ParallelHDLIF)]
@@ -177,13 +248,40 @@ def build_model(recipe: Recipe) -> Network:
     return network
 
 
+def _keep_float(network: Network, patterns: object) -> None:
+    """Take the quantiser from the synapses whose names match one of the patterns."""
+    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise RecipeError(
+            f"weights.keep_float = {patterns!r}; it must be a list of layer names, where * stands for any"
+        )
+    synapses = {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, hnn.QuantConv2d | hnn.QuantLinear)
+    }
+    for pattern in patterns:
+        found = fnmatch.filter(synapses, pattern)
+        if not found:
+            raise RecipeError(
+                f"weights.keep_float: {pattern!r} matches no quantised layer; {did_you_mean(pattern, list(synapses))}"
+            )
+        for name in found:
+            synapses[name].quantizer = None
+
+
 def build_rule(recipe: Recipe) -> Rule:
     """The recipe's learning rule, with cross-entropy smoothed as the training section says."""
     arguments: dict[str, Any] = dict(recipe.rule.arguments)
-    if "reduce" in arguments:
-        arguments["reduce"] = _choose(REDUCTIONS, arguments["reduce"], "rule.reduce")
-    criterion = partial(F.cross_entropy, label_smoothing=recipe.training.label_smoothing)
-    rule: Rule = _call(_choose(RULES, recipe.rule.kind, "rule.kind"), "rule", {"criterion": criterion, **arguments})
+    for key, table in (("reduce", REDUCTIONS), ("draw", DRAWS)):
+        if key in arguments:
+            arguments[key] = _choose(table, arguments[key], f"rule.{key}")
+    smoothing = recipe.training.label_smoothing
+    if "mse_share" in arguments:
+        share = {"share": arguments.pop("mse_share")}
+        criterion: learning.Criterion = _call(learning.OTTTCriterion, "rule", share, label_smoothing=smoothing)
+    else:
+        criterion = partial(F.cross_entropy, label_smoothing=smoothing)
+    rule: Rule = _call(_choose(RULES, recipe.rule.kind, "rule.kind"), "rule", arguments, criterion=criterion)
     if isinstance(rule, learning.StochasticStep) and rule.k > recipe.time_steps:
         raise RecipeError(f"rule.k = {rule.k}; it must be at most time_steps = {recipe.time_steps}")
     return rule
@@ -211,21 +309,15 @@ def _choose(table: Mapping[str, Any], name: object, key: str) -> Any:
     return table[name]
 
 
-def _call(function: Callable[..., Any], section: str, arguments: dict[str, Any]) -> Any:
-    """Call with arguments from a recipe; unknown or unfit ones are the recipe's error."""
-    accepted = [name for name in inspect.signature(function).parameters if name not in GIVEN]
+def _call(function: Callable[..., Any], section: str, arguments: dict[str, Any], **given: Any) -> Any:
+    """Call with the arguments of a recipe's section, and with those given, which it may not set."""
+    accepted = [name for name in inspect.signature(function).parameters if name not in given]
     for name in arguments:
-        if name not in inspect.signature(function).parameters:
+        if name not in accepted:
             raise RecipeError(
                 f"{section}.{name} is unknown; {did_you_mean(name, accepted) if accepted else 'it takes no arguments'}"
             )
     try:
-        return function(**arguments)
+        return function(**arguments, **given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise RecipeError(f"{section}: {error}") from error
-
-
-def _checked(kind: type[hnn.Temporal], section: str, arguments: dict[str, Any], time_steps: int) -> NeuronFactory:
-    """A factory of one kind of neuron that is the same at every place; its arguments are tried out at once."""
-    _call(partial(kind, time_steps), section, arguments)
-    return lambda place: kind(time_steps, **arguments)

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hdlif.functional import DetachedReset, HardReset
-from hdlif.models import Network, Place, PreActBlock, vgg_snn
+from hdlif.models import AttentionBlockI, AttentionBlockII, BlockFactory, Network, Place, PreActBlock, vgg_snn
 from hdlif.nn import (
     GLIF,
     HDLIF,
     LIF,
+    SECA,
     BatchNorm2d,
     Binary,
     GradedLIF,
@@ -66,6 +67,14 @@ def mem_bn(mix: str = "raw") -> MemBN:
     return norm
 
 
+def scattered_attention(channels: int) -> SECA:
+    """A kernel per step, each other than the next."""
+    attention = SECA(channels, time_steps=TRAINED)
+    for parameter in attention.parameters():
+        nn.init.normal_(parameter)
+    return attention
+
+
 def parallel(place: Place | None = None, *, quantised: bool = False) -> Temporal:
     return scattered_steps(ParallelHDLIF(TRAINED, quantizer=SpikeQuantizer() if quantised else None))
 
@@ -74,10 +83,10 @@ def lif(place: Place | None = None) -> Temporal:
     return LIF(TRAINED)
 
 
-def block(*, stride: int, out_channels: int) -> Temporal:
+def block(*, stride: int, out_channels: int, make: BlockFactory = PreActBlock) -> Temporal:
     places = (Place("act1", 0, 0, 0, 0, CHANNELS), Place("act2", 0, 0, 1, 1, out_channels))
     conv = partial(QuantConv2d, quantizer=Ternary())
-    return PreActBlock(CHANNELS, out_channels, stride=stride, neuron=hd_lif, conv=conv, places=places)
+    return make(CHANNELS, out_channels, stride=stride, neuron=hd_lif, conv=conv, places=places)
 
 
 def tiny_vgg(neuron: Callable[[Place], Temporal], quantizer: Binary | Ternary | None = None) -> Network:
@@ -134,6 +143,18 @@ MODULES: dict[str, Callable[[], Temporal]] = {
     "resnet_binary_parallel": lambda: resnet_of(parallel, Binary()),
     "vgg_hdlif": lambda: tiny_vgg(hd_lif, Ternary()),
     "vgg_lif": lambda: tiny_vgg(lif),
+    "block_seca_i": lambda: block(
+        stride=1, out_channels=CHANNELS, make=partial(AttentionBlockI, attention=scattered_attention)
+    ),
+    "block_seca_ii": lambda: block(
+        stride=1, out_channels=CHANNELS, make=partial(AttentionBlockII, attention=scattered_attention)
+    ),
+    "block_seca_ii_strided": lambda: block(stride=2, out_channels=6, make=partial(AttentionBlockII, attention=SECA)),
+    "vgg_seca": lambda: vgg_snn(
+        neuron=hd_lif, classes=3, in_channels=CHANNELS, plan=(4, "P", 6), final_size=2, attention=SECA
+    ),
+    "seca": lambda: SECA(CHANNELS),
+    "seca_per_step": lambda: scattered_attention(CHANNELS),
 }
 
 

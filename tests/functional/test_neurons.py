@@ -7,9 +7,12 @@ from torch import Tensor
 from hdlif.errors import ShapeError
 from hdlif.functional import (
     DetachedReset,
+    GLIFParameters,
     HardReset,
     Reset,
     Triangle,
+    glif_step,
+    graded_lif_step,
     hd_lif_step,
     lif_step,
     parallel_hd_lif_step,
@@ -290,3 +293,94 @@ def test_parallel_hd_lif_equals_hd_lif_without_leak() -> None:
     current, _, threshold, _ = random_case(8)
     spikes, _, _ = scan(current, torch.zeros(T, dtype=torch.float64), threshold)
     assert torch.equal(spikes, parallel_hd_lif_step(current, threshold[:, None]))
+
+
+# Graded LIF
+
+
+def test_graded_lif_emits_the_surplus_and_subtracts_the_threshold() -> None:
+    # θ = 0.5: m 1.25 -> s 0.75, v 0.75; m 0.375 + 0.25 = 0.625 -> s 0.125, v 0.125; m 0.0625 - 1 -> silent
+    current = torch.tensor([1.25, 0.25, -1.0], dtype=torch.float64)
+    half = torch.tensor(0.5, dtype=torch.float64)
+    potential, found = torch.zeros((), dtype=torch.float64), []
+    for step in current:
+        spike, potential = graded_lif_step(step, potential, half, half)
+        found.append((spike.item(), potential.item()))
+    assert found == [(0.75, 0.75), (0.125, 0.125), (0.0, -0.9375)]
+
+
+def test_graded_lif_is_hd_lif_but_for_the_reset() -> None:
+    current, leak, threshold, _ = random_case(3)
+    potential = torch.rand(N, dtype=torch.float64)
+    graded, after = graded_lif_step(current[0], potential, leak[0], threshold[0])
+    spike, clipped = hd_lif_step(current[0], potential, leak[0], threshold[0])
+    assert torch.equal(graded, spike)
+    torch.testing.assert_close(after, torch.where(spike > 0, clipped + spike - threshold[0], clipped), **EXACT)
+
+
+def test_graded_lif_spike_gradient_is_true_and_its_reset_uses_the_surrogate() -> None:
+    current = torch.tensor([1.0, 0.25], dtype=torch.float64, requires_grad=True)
+    half = torch.tensor(0.5, dtype=torch.float64)
+    spike, after = graded_lif_step(current, torch.zeros_like(current), half, half)
+    (of_spike,) = torch.autograd.grad(spike.sum(), current, retain_graph=True)
+    (of_potential,) = torch.autograd.grad(after.sum(), current)
+    assert of_spike.tolist() == [1.0, 0.0]
+    # 1 - θ·f(m - θ), f(0.5) = 0.5, f(-0.25) = 0.75
+    assert of_potential.tolist() == [0.75, 0.625]
+
+
+# GLIF
+
+
+def glif_parameters(**given: float) -> GLIFParameters:
+    names = ("decay_gate", "input_gate", "reset_gate", "leak", "linear_leak", "conductance", "reset", "threshold")
+    return GLIFParameters(*(torch.tensor(given.get(name, 0.5), dtype=torch.float64) for name in names))
+
+
+def glif_scan(current: Tensor, parameters: GLIFParameters) -> tuple[Tensor, Tensor]:
+    potential = fired = torch.zeros_like(current[0])
+    spikes, potentials = [], []
+    for step in current:
+        fired, potential = glif_step(step, potential, fired, parameters)
+        spikes.append(fired)
+        potentials.append(potential)
+    return torch.stack(spikes), torch.stack(potentials)
+
+
+def dyadic(*shape: int) -> Tensor:
+    return torch.randint(-16, 33, shape, generator=torch.Generator().manual_seed(0)).double() / 16
+
+
+def test_glif_trace_by_hand() -> None:
+    # α = β = γ = λ = c = ½, l = 1/4, r = 1, θ = 1: decay factor 1 - ½·½ = ¾, input weight ¾.
+    # u_1 = -1/8 + 3/2 = 1.375 fires; u_2 = ¾·1.375·½ - 1/8 + 3/2 - ½ = 1.390625 fires;
+    # u_3 = ¾·1.390625·½ - 1/8 - ½ = -0.103515625.
+    current = torch.tensor([[2.0], [2.0], [0.0]], dtype=torch.float64)
+    spikes, potentials = glif_scan(current, glif_parameters(linear_leak=0.25, reset=1.0, threshold=1.0))
+    assert spikes.flatten().tolist() == [1.0, 1.0, 0.0]
+    assert potentials.flatten().tolist() == [1.375, 1.390625, -0.103515625]
+
+
+def test_glif_with_hard_reset_gate_is_lif_with_hard_reset() -> None:
+    current = dyadic(8, 60)
+    spikes, _ = glif_scan(current, glif_parameters(decay_gate=1, input_gate=0, reset_gate=1, threshold=1.0))
+    expected, _ = lif_scan(current, reset=HardReset())
+    assert torch.equal(spikes, expected)
+
+
+def test_glif_with_soft_reset_gate_is_lif_where_the_reset_is_leaked() -> None:
+    current = dyadic(8, 60)
+    gates = {"decay_gate": 1.0, "input_gate": 0.0, "reset_gate": 0.0, "threshold": 1.0}
+    expected, _ = lif_scan(current)
+    assert torch.equal(glif_scan(current, glif_parameters(**gates, reset=0.5))[0], expected)
+    assert not torch.equal(glif_scan(current, glif_parameters(**gates, reset=1.0))[0], expected)
+
+
+# Mem-BN's place
+
+
+def test_norm_of_the_membrane_stands_for_it_in_spike_and_potential() -> None:
+    half = torch.tensor(0.5)
+    spike, after = hd_lif_step(torch.tensor([1.0, 0.0]), torch.zeros(2), half, half, norm=lambda m: 2 * m - 0.25)
+    assert spike.tolist() == [1.25, 0.0]
+    assert after.tolist() == [0.5, -0.25]

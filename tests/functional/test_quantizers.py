@@ -9,7 +9,9 @@ from torch import Tensor
 from hdlif.functional import (
     binarize_weight,
     binary_codes,
+    integer_codes,
     quantize_spike,
+    quantize_weight,
     spike_codes,
     ternarize_weight,
     ternary_codes,
@@ -114,3 +116,76 @@ def test_weight_scale_is_the_least_squares_one_for_its_codes(codes_of) -> None: 
     best = (codes * scale - weight).square().sum()
     for factor in (0.99, 1.01):
         assert (codes * scale * factor - weight).square().sum() > best
+
+
+# Integer weights
+
+
+def test_integer_weight_by_hand() -> None:
+    # 3 bits: codes -3..3; mean|W| = 0.75, a = 2·0.75/√3 = √3/2 = 0.866...
+    weight = torch.tensor([[0.0, 0.4, -2.0, 0.6]])
+    codes, scale = integer_codes(weight, bits=3)
+    assert scale.item() == pytest.approx(0.75 * 2 / 3**0.5)
+    assert codes.tolist() == [[0.0, 0.0, -2.0, 1.0]]
+    torch.testing.assert_close(quantize_weight(weight, bits=3), codes * scale)
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_integer_weight_takes_symmetric_codes_and_has_a_scale_per_channel(bits: int) -> None:
+    weight = gaussian_weights(0.05, 1, 3, 3, 3) * torch.tensor([1.0, 10.0, 100.0, 0.0]).view(4, 1, 1, 1)
+    codes, scale = integer_codes(weight, bits=bits)
+    most = 2 ** (bits - 1) - 1
+    assert scale.shape == (4, 1, 1, 1)
+    assert codes.abs().max() <= most
+    assert torch.equal(codes, codes.round())
+    torch.testing.assert_close(codes[0], codes[1])
+    assert codes[3].eq(0).all()
+    assert scale[3].item() == 1.0
+
+
+def test_more_bits_come_closer_to_the_weight() -> None:
+    weight = gaussian_weights(0.05, 8, 200)
+    errors = [(quantize_weight(weight, bits=bits) - weight).square().mean().item() for bits in (2, 3, 4, 6)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < errors[0] / 20
+
+
+def test_integer_gradient_stops_beyond_the_range() -> None:
+    weight = torch.tensor([[0.1, -0.1, 0.1, 9.0]], requires_grad=True)
+    # 2 bits: a = 2·mean|W| = 4.65, range ±2a = ±9.3; then one far outside
+    quantize_weight(weight, bits=2).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [[1.0, 1.0, 1.0, 1.0]]
+    far = torch.tensor([[0.1] * 7 + [9.0]], requires_grad=True)
+    quantize_weight(far, bits=2).sum().backward()
+    assert far.grad is not None
+    assert far.grad.tolist() == [[1.0] * 7 + [0.0]]
+
+
+# Spikes: clipped gradient and learned step
+
+
+def test_clipped_gradient_stops_above_the_largest_level() -> None:
+    spikes = torch.tensor([0.1, 0.75, 0.8, 9.0], requires_grad=True)
+    quantize_spike(spikes, bits=2, gradient="clip").sum().backward()
+    assert spikes.grad is not None
+    assert spikes.grad.tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_learned_step_has_the_lsq_gradient() -> None:
+    # codes 0, 1, 3 (saturated): code - s/step = -0.4, 0.25, and the largest code where saturated
+    spikes, step = torch.tensor([0.2, 0.375, 9.0]), torch.tensor(0.5, requires_grad=True)
+    quantized = quantize_spike(spikes, bits=2, step=step)
+    assert quantized.tolist() == [0.0, 0.5, 1.5]
+    (quantized * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    assert step.grad is not None
+    assert step.grad.item() == pytest.approx(-0.4 + 2 * 0.25 + 3 * 3)
+
+
+def test_step_given_as_a_tensor_passes_the_spike_gradient_on() -> None:
+    step = torch.tensor(0.25, requires_grad=True)
+    for gradient, expected in (("identity", [1.0, 1.0]), ("clip", [1.0, 0.0])):
+        spikes = torch.tensor([0.3, 99.0], requires_grad=True)
+        quantize_spike(spikes, step=step, gradient=gradient).sum().backward()  # type: ignore[arg-type]
+        assert spikes.grad is not None
+        assert spikes.grad.tolist() == expected

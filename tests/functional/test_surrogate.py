@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hdlif.functional import ATan, Rectangle, Sigmoid, Surrogate, Triangle, heaviside
+from hdlif.functional import ATan, Rectangle, Sigmoid, Surrogate, Triangle, dspike, heaviside
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,20 @@ def test_step_is_one_at_zero_and_passes_the_surrogate_back() -> None:
     assert y.tolist() == [0.0, 1.0, 1.0]
     assert x.grad is not None
     assert x.grad.tolist() == [1.0, 1.0, 0.75]
+
+
+def test_dspike_is_the_derivative_of_the_smooth_step() -> None:
+    b = torch.tensor(3.0, dtype=torch.float64)
+    y = torch.linspace(0.001, 0.999, 50, dtype=torch.float64, requires_grad=True)
+    smooth = (torch.tanh(b * (y - 0.5)) + torch.tanh(b / 2)) / (2 * torch.tanh(b / 2))
+    (slope,) = torch.autograd.grad(smooth.sum(), y)
+    torch.testing.assert_close(dspike(y.detach() - 0.5, b), slope, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.01, 3.0, 20.0])
+def test_dspike_has_unit_area_and_peaks_at_the_threshold(temperature: float) -> None:
+    x = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 100_000 - 1
+    f = dspike(x, torch.tensor(temperature, dtype=torch.float64))
+    assert (f.sum() / 100_000).item() == pytest.approx(1.0, abs=1e-4)
+    assert f.max() == pytest.approx(dspike(torch.zeros(1), torch.tensor(temperature)).item(), rel=1e-4)
+    assert f[x.abs() > 0.5].eq(0).all()

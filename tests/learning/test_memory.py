@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.accounting import saved_bytes
-from hdlif.learning import SLTT, STBP, Rule, StochasticStep
+from hdlif.learning import OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.nn import HDLIF, LIF, Scope, Sequential, State, Temporal
 
 BATCH, WIDTH = 8, 32
@@ -55,13 +55,32 @@ def test_stbp_saves_bytes_linear_in_the_time_steps(neuron: type[Temporal]) -> No
 
 
 @pytest.mark.parametrize("neuron", [HDLIF, LIF], ids=["hdlif", "lif"])
-@pytest.mark.parametrize("rule", [SLTT(), SLTT("each"), StochasticStep(), StochasticStep(2)])
+@pytest.mark.parametrize("rule", [SLTT(), SLTT("each"), OTTT(), StochasticStep(), StochasticStep(2)])
 def test_online_rules_save_the_bytes_of_one_step_whatever_the_time_steps(rule: Rule, neuron: type[Temporal]) -> None:
     two, four, eight = (peak_bytes(rule, neuron, steps) for steps in (2, 4, 8))
     # 3 layers × (leak and threshold) logits of one float32 per step
     scalars = 3 * 2 * 4
     assert 0 <= eight - four <= 4 * scalars
     assert 0 <= four - two <= 2 * scalars
+
+
+def neuron_bytes(path: str, *, learned: bool, time_steps: int = 8) -> int:
+    """Bytes that STBP saves in one HD-LIF layer, whose input is a leaf of its own."""
+    neuron = HDLIF(time_steps, learned=learned, path=path)  # type: ignore[arg-type]
+    x = torch.rand(time_steps, BATCH, WIDTH, requires_grad=True)
+    return saved_bytes(lambda: neuron(x, None, range(time_steps))[0], model=neuron)
+
+
+@pytest.mark.parametrize("path", ["bits", "scan"])
+@pytest.mark.parametrize("learned", [True, False], ids=["learned", "fixed"])
+def test_neuron_saves_a_bit_a_step_and_the_potential_where_the_leak_is_learned(path: str, learned: bool) -> None:
+    time_steps, neurons = 8, BATCH * WIDTH
+    bits = time_steps * neurons // 8
+    potentials = 4 * time_steps * neurons if learned else 0
+    # Beside them leak and threshold of each step; the scan keeps the last potential too, in one tensor with the others.
+    more = 3 * 4 * time_steps + (4 * neurons if path == "scan" and learned else 0)
+    assert bits + potentials <= neuron_bytes(path, learned=learned) <= bits + potentials + more
+    assert neuron_bytes("steps", learned=learned) > 8 * time_steps * neurons * (0.9 if learned else 0.45)
 
 
 def test_the_random_step_saves_as_much_as_sltt_at_its_peak() -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep, sum_logits
+from hdlif.learning import OTTT, SLTT, STBP, Plan, Rule, StochasticStep, Stratified, Uniform, sum_logits
 from hdlif.models import Network
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, SpikeQuantizer, Ternary
 from small_networks import assert_close, gradients, tensors_of, tiny_resnet
@@ -129,7 +129,16 @@ def test_stochastic_step_learns_from_the_chosen_steps_only(
 @each_network
 def test_with_one_time_step_all_rules_are_equal(network: Callable[[], Network]) -> None:
     x = frames(1)
-    rules: list[Rule] = [STBP(), STBP(reduce=sum_logits), SLTT(), SLTT("each"), StochasticStep()]
+    rules: list[Rule] = [
+        STBP(),
+        STBP(reduce=sum_logits),
+        SLTT(),
+        SLTT("each"),
+        OTTT(),
+        OTTT("each"),
+        StochasticStep(),
+        StochasticStep(draw=Stratified(), complete=True),
+    ]
     first, *others = (learn(rule, network(), x, drawn(rule, steps=1)) for rule in rules)
     for other in others:
         assert_close(other, first)
@@ -147,6 +156,69 @@ def test_stochastic_step_averaged_over_all_draws_is_sltt(network: Callable[[], N
         total = {name: total[name] + found[name] for name in total}
     mean = {name: value / len(subsets) for name, value in total.items()}
     assert_close(mean, learn(SLTT(), net, x, drawn(SLTT())), atol=FLOAT32)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_stratified_steps_averaged_over_all_draws_are_sltt(k: int) -> None:
+    x, net, draw = frames(), NETWORKS["hdlif"](), Stratified()
+    edges = [i * STEPS // k for i in range(k + 1)]
+    draws = list(itertools.product(*(range(*pair) for pair in itertools.pairwise(edges))))
+    assert draw.every(STEPS, k) == draws
+    total = dict.fromkeys(gradients(net), torch.zeros((), dtype=torch.float64))
+    for steps in draws:
+        plan = Plan(STEPS, steps, (False,) * (k - 1) + (True,))
+        found = learn(StochasticStep(k, draw=draw), net, x, plan)
+        total = {name: total[name] + found[name] for name in total}
+    mean = {name: value / len(draws) for name, value in total.items()}
+    assert_close(mean, learn(SLTT(), net, x, drawn(SLTT())), atol=FLOAT32)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_variance_of_the_random_step_is_that_of_drawing_without_replacement(k: int) -> None:
+    x, net, name = frames(), NETWORKS["hdlif"](), "body.stage1.0.conv1.weight"
+    per_step = torch.stack([learn(StochasticStep(), net, x, Plan(STEPS, (t,), (True,)))[name] for t in range(STEPS)])
+    total = per_step.sum(0)
+    estimates = torch.stack(
+        [
+            STEPS * learn(StochasticStep(k), net, x, Plan(STEPS, subset, (False,) * (k - 1) + (True,)))[name]
+            for subset in itertools.combinations(range(STEPS), k)
+        ]
+    )
+    variance = (per_step - total / STEPS).square().mean(0)
+    expected = STEPS**2 / k * variance * (STEPS - k) / (STEPS - 1)
+    torch.testing.assert_close((estimates - total).square().mean(0), expected, atol=FLOAT32, rtol=1e-4)
+
+
+@pytest.mark.parametrize("draw", [Uniform(), Stratified()], ids=["uniform", "stratified"])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_drawn_steps_have_the_probability_that_their_weight_mends(draw: Uniform | Stratified, k: int) -> None:
+    generator, draws = torch.Generator().manual_seed(0), 4000
+    counts = [0] * STEPS
+    for _ in range(draws):
+        steps = draw(STEPS, k, generator)
+        assert steps == sorted(set(steps))
+        for step in steps:
+            counts[step] += 1
+    for step, count in enumerate(counts):
+        # P(t in S)·w_t = 1/T; five standard deviations of a share of 4,000 draws.
+        assert abs(count / draws * draw.weight(STEPS, k, step) - 1 / STEPS) < 5 * 0.5 / draws**0.5
+
+
+def test_stratified_draw_takes_one_step_from_each_stratum() -> None:
+    generator = torch.Generator().manual_seed(0)
+    seen = {tuple(Stratified()(5, 2, generator)) for _ in range(200)}
+    assert seen == set(itertools.product(range(2), range(2, 5)))
+
+
+def test_complete_random_step_shows_batch_norm_all_steps_and_learns_the_same() -> None:
+    x, plan = frames(), Plan(STEPS, (1,), (True,))
+    net, cut = NETWORKS["hdlif_binary"](), NETWORKS["hdlif_binary"]()
+    seen = count_forwards(net)
+    found = learn(StochasticStep(complete=True, chunk=2), net, x, plan)
+    assert_close(found, learn(StochasticStep(), cut, x, plan), atol=FLOAT32)
+    assert seen == [range(1), range(1, 2), range(2, 4)]
+    counts = {int(m.num_batches_tracked) for m in net.modules() if isinstance(m, BatchNorm2d)}
+    assert counts == {STEPS}
 
 
 @pytest.mark.parametrize("rule", [SLTT(), StochasticStep(2)], ids=["sltt", "stochastic_step"])
@@ -180,7 +252,7 @@ def test_stochastic_step_runs_no_step_after_its_last_one(k: int, seed: int) -> N
     assert seen == [range(t, t + 1) for t in range(max(plan.steps) + 1)]
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(1), StochasticStep(3)])
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), OTTT(), StochasticStep(1), StochasticStep(3)])
 def test_batch_norm_statistics_count_the_steps_that_ran(rule: Rule) -> None:
     net, plan = NETWORKS["hdlif_binary"](), drawn(rule, seed=1)
     learn(rule, net, frames(), plan)
@@ -188,13 +260,13 @@ def test_batch_norm_statistics_count_the_steps_that_ran(rule: Rule) -> None:
     assert counts == {max(plan.steps) + 1}
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(1), StochasticStep(3)])
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), OTTT(), OTTT("each"), StochasticStep(3)])
 def test_a_plan_says_which_losses_end_an_update(rule: Rule) -> None:
     plan = drawn(rule)
     steps = list(rule(NETWORKS["hdlif"](), frames(), TARGET, plan))
     assert tuple(step.update for step in steps) == plan.updates
     assert plan.updates[-1]
-    assert sum(plan.updates) == (STEPS if rule == SLTT("each") else 1)
+    assert sum(plan.updates) == (STEPS if rule in (SLTT("each"), OTTT("each")) else 1)
     assert not any(step.logits.requires_grad for step in steps)
     assert all(step.logits.shape[1:] == (len(TARGET), 3) for step in steps)
     assert list(plan.steps) == sorted(set(plan.steps))

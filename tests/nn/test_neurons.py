@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hdlif.errors import ShapeError, StateError
-from hdlif.functional import DetachedReset, quantize_spike
-from hdlif.nn import HDLIF, LIF, ParallelHDLIF, SpikeQuantizer, StepSigmoid
+from hdlif.functional import DetachedReset, GLIFParameters, dspike, glif_step, quantize_spike
+from hdlif.nn import GLIF, HDLIF, LIF, Dspike, GradedLIF, ParallelHDLIF, SpikeQuantizer, StepSigmoid
 
 
 def currents(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -186,3 +186,110 @@ def test_state_of_another_batch_shape_is_refused(neuron: HDLIF | LIF) -> None:
 def test_a_chunk_of_another_length_than_its_steps_is_refused(neuron: HDLIF | LIF | ParallelHDLIF) -> None:
     with pytest.raises(ShapeError, match="for 3 time steps"):
         neuron(torch.ones(2, 1, 1), None, range(3))
+
+
+# Granularity
+
+
+def test_values_may_be_per_channel_and_shared_by_the_steps() -> None:
+    assert StepSigmoid(4, value=0.5, learned=True, channels=3).logit.shape == (4, 3)
+    assert StepSigmoid(4, value=0.5, learned=True, channels=3, per_step=False).logit.shape == (1, 3)
+    shared = StepSigmoid(4, value=0.5, learned=True, per_step=False)
+    assert shared.logit.shape == (1,)
+    assert shared(range(2, 7)).tolist() == [0.5] * 5
+
+
+@pytest.mark.parametrize("make", [HDLIF, LIF, ParallelHDLIF, GradedLIF])
+def test_a_threshold_per_channel_acts_on_its_channel(make: type[HDLIF]) -> None:
+    neuron = make(2, channels=3, learned=False)
+    neuron.threshold.value.copy_(torch.tensor([[0.25, 0.5, 5.0], [0.125, 5.0, 0.75]]))
+    spikes, _ = neuron(torch.ones(2, 1, 3, 2, 2), None, range(2))
+    assert (spikes[0, 0].amax((1, 2)) > 0).tolist() == [True, True, False]
+    assert (spikes[1, 0].amax((1, 2)) > 0).tolist() == [True, False, True]
+
+
+def test_parameters_for_other_channels_are_refused() -> None:
+    with pytest.raises(ShapeError, match="input has 4 channels; this neuron's parameters are for 3"):
+        HDLIF(2, channels=3)(torch.ones(2, 1, 4, 2, 2), None, range(2))
+    with pytest.raises(ShapeError, match="input has no channels; this neuron's parameters are for 3"):
+        HDLIF(2, channels=3)(torch.ones(2, 1), None, range(2))
+
+
+def test_release_compatible_parallel_neuron_has_one_threshold() -> None:
+    neuron = ParallelHDLIF(3, compat_release=True)
+    assert neuron.threshold.logit.shape == (1,)
+
+
+@pytest.mark.parametrize("path", ["bits", "scan"])
+def test_time_paths_of_hdlif_agree(path: str) -> None:
+    x = currents(9, 4, 3)
+    found, state = HDLIF(9, path=path).double()(x, None, range(9))  # type: ignore[arg-type]
+    expected, after = HDLIF(9).double()(x, None, range(9))
+    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+    torch.testing.assert_close(state["potential"], after["potential"], atol=1e-10, rtol=0)
+    with pytest.raises(ValueError, match="choose one of bits, scan, steps"):
+        HDLIF(2, path="tree")  # type: ignore[arg-type]
+
+
+# GLIF
+
+
+def test_glif_module_feeds_its_parameters_to_the_step() -> None:
+    torch.manual_seed(0)
+    neuron, x = GLIF(3, channels=2, per_step=True).double(), currents(3, 5, 2, 2, 2)
+    for logit in neuron.parameters():
+        torch.nn.init.normal_(logit)
+    spikes, state = neuron(x, None, range(3))
+    potential = fired = torch.zeros_like(x[0])
+    for t in range(3):
+        values = {name: logit[t].sigmoid().view(1, -1, 1, 1) for name, logit in neuron.logits.named_parameters()}
+        fired, potential = glif_step(x[t], potential, fired, GLIFParameters(**values))
+        assert torch.equal(spikes[t], fired)
+    assert 0 < spikes.mean() < 1
+    torch.testing.assert_close(state["potential"], potential, atol=1e-12, rtol=0)
+
+
+def test_glif_gates_of_channels_start_apart_near_one_half() -> None:
+    gates = GLIF(4, channels=64).logits
+    for name in ("decay_gate", "input_gate", "reset_gate"):
+        values = getattr(gates, name).sigmoid()
+        assert len(values.unique()) > 32
+        assert (values - 0.5).abs().max() < 0.03
+    assert gates.conductance.shape == (4, 64)
+    assert gates.leak.shape == (1, 64)
+    torch.testing.assert_close(gates.linear_leak.sigmoid(), torch.full((1, 64), 0.0625))
+
+
+def test_glif_refuses_a_start_outside_the_sigmoid() -> None:
+    with pytest.raises(ValueError, match=r"reset = 1.0; it must lie in \(0, 1\)"):
+        GLIF(2, reset=1.0)
+
+
+# Spike quantisers
+
+
+def test_learned_step_moves_by_the_scaled_gradient() -> None:
+    quantizer = SpikeQuantizer(bits=2, step=0.5, learned=True)
+    spikes = torch.tensor([0.2, 0.375, 9.0, 0.0]).view(1, 1, 4)
+    y = quantizer(spikes)
+    assert y.flatten().tolist() == [0.0, 0.5, 1.5, 0.0]
+    y.sum().backward()
+    # (-0.4 + 0.25 + 3)/√(4 neurons · largest code 3)
+    assert quantizer.step.grad.item() == pytest.approx(2.85 / 12**0.5)
+    assert list(SpikeQuantizer().parameters()) == []
+    with pytest.raises(ValueError, match="choose one of clip, identity"):
+        SpikeQuantizer(gradient="none")  # type: ignore[arg-type]
+
+
+# Dspike
+
+
+def test_dspike_is_a_surrogate_whose_temperature_is_kept_with_the_neuron() -> None:
+    neuron = LIF(1, threshold=0.5, surrogate=Dspike(2.0))
+    assert set(neuron.state_dict()) >= {"surrogate.temperature"}
+    x = torch.tensor([[0.75]], requires_grad=True)
+    neuron(x, None, range(1))[0].sum().backward()
+    expected = 0.5 * dspike(torch.tensor(0.25), torch.tensor(2.0))
+    torch.testing.assert_close(x.grad, expected.view(1, 1))
+    with pytest.raises(ValueError, match="temperature = 0; it must be above 0"):
+        Dspike(0)

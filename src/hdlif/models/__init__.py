@@ -1,20 +1,40 @@
 """Networks as plain builder functions; neurons and convolutions are given as factories."""
 
-from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, NormFactory, Place, PreActBlock
+from hdlif.models.blocks import (
+    AttentionBlockI,
+    AttentionBlockII,
+    AttentionFactory,
+    BlockFactory,
+    ConvFactory,
+    Network,
+    NeuronFactory,
+    NormFactory,
+    Place,
+    PreActBlock,
+)
+from hdlif.models.recompute import ReversibleSequential
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34
+from hdlif.models.reversible import ReversibleBlock, reversible_resnet
 from hdlif.models.vgg import vgg_snn
 
 __all__ = [
+    "AttentionBlockI",
+    "AttentionBlockII",
+    "AttentionFactory",
+    "BlockFactory",
     "ConvFactory",
     "Network",
     "NeuronFactory",
     "NormFactory",
     "Place",
     "PreActBlock",
+    "ReversibleBlock",
+    "ReversibleSequential",
     "cifar_stem",
     "imagenet_stem",
     "resnet",
     "resnet18",
     "resnet34",
+    "reversible_resnet",
     "vgg_snn",
 ]

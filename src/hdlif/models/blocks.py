@@ -1,4 +1,4 @@
-"""What the networks are made of: places, factories, and the pre-activation residual block."""
+"""What the networks are made of: places, factories, and the pre-activation residual blocks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,12 +31,32 @@ NeuronFactory = Callable[[Place], Temporal]
 """Makes the neuron layer of a place; hybrids are factories that look at the place."""
 
 
+AttentionFactory = Callable[[int], Temporal]
+"""Makes the channel attention behind a batch norm, from its channels: `SECA`, a partial of it, or `eca`."""
+
+
 class ConvFactory(Protocol):
     """Makes a bias-free convolution: `QuantConv2d`, or a partial of it with a quantiser."""
 
     def __call__(
         self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = ..., padding: int = ...
     ) -> nn.Module: ...
+
+
+class BlockFactory(Protocol):
+    """Makes a residual block: `PreActBlock`, or a partial of one of those with attention."""
+
+    def __call__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        neuron: NeuronFactory,
+        conv: ConvFactory,
+        places: tuple[Place, Place],
+        norm: NormFactory = ...,
+    ) -> Temporal: ...
 
 
 class PreActBlock(Temporal):
@@ -77,6 +97,56 @@ class PreActBlock(Temporal):
         h = run("act2", h)
         h = run("bn2", run("conv2", h))
         return h + run("shortcut", x), run.state
+
+
+class AttentionBlockI(PreActBlock):
+    """Pre-activation residual block with attention on its branch alone (SECA_I of arXiv 2410.07547).
+
+    c1 = att1(bn1(conv1(act1(h)))),   y = att2(bn2(conv2(act2(c1)))) + shortcut(h)
+
+    Args:
+        attention: makes att1 and att2; the others are those of `PreActBlock`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        neuron: NeuronFactory,
+        conv: ConvFactory,
+        places: tuple[Place, Place],
+        norm: NormFactory = BatchNorm2d,
+        attention: AttentionFactory,
+    ) -> None:
+        super().__init__(in_channels, out_channels, stride=stride, neuron=neuron, conv=conv, places=places, norm=norm)
+        self.att1 = attention(out_channels)
+        self.att2 = attention(out_channels)
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        run = Scope(self, state, steps)
+        h = run("bn1", run("conv1", run("act1", x)))
+        h = run("act2", run("att1", h))
+        h = run("bn2", run("conv2", h))
+        return run("att2", h) + run("shortcut", x), run.state
+
+
+class AttentionBlockII(AttentionBlockI):
+    """Pre-activation residual block whose attention sees input and output current joined (SECA_II).
+
+    c1 = att1(h + bn1(conv1(act1(h)))),   y = att2(c1 + bn2(conv2(act2(c1)))) + shortcut(h)
+
+    Where the block changes the shape, c1 = att1(bn1(conv1(act1(h)))). Elsewhere h reaches y twice, which scales the
+    stream by 1 + gate1·gate2 a block: about 1¼ at gates of ½, at most 2. Arguments as in `AttentionBlockI`.
+    """
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        run = Scope(self, state, steps)
+        h = run("bn1", run("conv1", run("act1", x)))
+        h = run("att1", h if len(self.shortcut) else x + h)
+        h = h + run("bn2", run("conv2", run("act2", h)))
+        return run("att2", h) + run("shortcut", x), run.state
 
 
 class Network(Temporal):

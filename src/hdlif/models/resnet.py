@@ -4,7 +4,16 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, NormFactory, Place, PreActBlock, default_conv
+from hdlif.models.blocks import (
+    BlockFactory,
+    ConvFactory,
+    Network,
+    NeuronFactory,
+    NormFactory,
+    Place,
+    PreActBlock,
+    default_conv,
+)
 from hdlif.nn import BatchNorm2d, Sequential
 
 StemFactory = Callable[[int, int], nn.Module]
@@ -30,6 +39,7 @@ def resnet(
     in_channels: int = 3,
     conv: ConvFactory = default_conv,
     norm: NormFactory = BatchNorm2d,
+    block: BlockFactory = PreActBlock,
     stem: StemFactory = cifar_stem,
 ) -> Network:
     """A pre-activation ResNet: stage i has `blocks[i]` blocks of `width`·2^i channels; later stages halve the map.
@@ -42,6 +52,7 @@ def resnet(
         in_channels: channels of the image.
         conv: makes the body's convolutions (both 3x3 and the 1x1 shortcuts).
         norm: makes the body's batch norms; the stem's, whose input may be constant in time, shares its statistics.
+        block: makes the blocks; with attention `partial(AttentionBlockI, attention=SECA)`, or `AttentionBlockII`.
         stem: makes the stem from (in_channels, width).
     """
     stages: dict[str, nn.Module] = {}
@@ -49,15 +60,13 @@ def resnet(
     for stage, depth in enumerate(blocks):
         out_width = width * 2**stage
         members: list[nn.Module] = []
-        for block in range(depth):
-            name = f"body.stage{stage + 1}.{block}"
-            first = Place(f"{name}.act1", stage, block, 0, index, in_width)
-            second = Place(f"{name}.act2", stage, block, 1, index + 1, out_width)
-            stride = 2 if stage > 0 and block == 0 else 1
+        for number in range(depth):
+            name = f"body.stage{stage + 1}.{number}"
+            first = Place(f"{name}.act1", stage, number, 0, index, in_width)
+            second = Place(f"{name}.act2", stage, number, 1, index + 1, out_width)
+            stride = 2 if stage > 0 and number == 0 else 1
             members.append(
-                PreActBlock(
-                    in_width, out_width, stride=stride, neuron=neuron, conv=conv, norm=norm, places=(first, second)
-                )
+                block(in_width, out_width, stride=stride, neuron=neuron, conv=conv, norm=norm, places=(first, second))
             )
             in_width, index = out_width, index + 2
         stages[f"stage{stage + 1}"] = Sequential(*members)
@@ -77,6 +86,7 @@ def resnet18(
     width: int = 64,
     conv: ConvFactory = default_conv,
     norm: NormFactory = BatchNorm2d,
+    block: BlockFactory = PreActBlock,
     stem: StemFactory = cifar_stem,
 ) -> Network:
     """ResNet-18: four stages of two blocks; with the CIFAR stem at 32x32 and width 64 it has 548,864 neurons."""
@@ -88,6 +98,7 @@ def resnet18(
         in_channels=in_channels,
         conv=conv,
         norm=norm,
+        block=block,
         stem=stem,
     )
 
@@ -100,6 +111,7 @@ def resnet34(
     width: int = 64,
     conv: ConvFactory = default_conv,
     norm: NormFactory = BatchNorm2d,
+    block: BlockFactory = PreActBlock,
     stem: StemFactory = imagenet_stem,
 ) -> Network:
     """ResNet-34: stages of 3, 4, 6 and 3 blocks; with the ImageNet stem at 224x224 it has 2,935,296 neurons."""
@@ -111,5 +123,6 @@ def resnet34(
         in_channels=in_channels,
         conv=conv,
         norm=norm,
+        block=block,
         stem=stem,
     )

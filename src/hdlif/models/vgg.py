@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, NormFactory, Place, default_conv
+from hdlif.models.blocks import AttentionFactory, ConvFactory, Network, NeuronFactory, NormFactory, Place, default_conv
 from hdlif.nn import BatchNorm2d, Sequential
 
 POOL = "P"
@@ -27,6 +27,7 @@ def vgg_snn(
     conv: ConvFactory = default_conv,
     first_conv: ConvFactory = _fixed_conv,
     norm: NormFactory = BatchNorm2d,
+    attention: AttentionFactory | None = None,
 ) -> Network:
     """A plain spiking network of 3x3 convolutions.
 
@@ -40,6 +41,7 @@ def vgg_snn(
         first_conv: makes the first one, which by default keeps fp32 weights and counts as the stem (published
             event-camera networks quantise it too: pass `conv` here).
         norm: makes the batch norms behind the first, whose input may be constant in time and shares its statistics.
+        attention: makes the channel attention between every batch norm and its neuron, "att1", ...; None for none.
     """
     layers: dict[str, nn.Module] = {}
     width, stage, block, index = in_channels, 0, 0, 0
@@ -52,6 +54,8 @@ def vgg_snn(
         make = first_conv if index == 0 else conv
         layers[f"conv{number}"] = make(width, int(entry), 3, padding=1)
         layers[f"bn{number}"] = (BatchNorm2d if index == 0 else norm)(int(entry))
+        if attention is not None:
+            layers[f"att{number}"] = attention(int(entry))
         layers[f"act{number}"] = neuron(Place(f"body.act{number}", stage, block, 0, index, int(entry)))
         width, block, index = int(entry), block + 1, index + 1
     head = nn.Flatten() if final_size is not None else nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())

@@ -1,5 +1,6 @@
 """Temporal modules: neurons, synapses, norms, and the state that threads them through time."""
 
+from hdlif.nn.attention import SECA, eca, eca_kernel_size
 from hdlif.nn.container import Sequential
 from hdlif.nn.dspike import Dspike
 from hdlif.nn.glif import GLIF
@@ -9,19 +10,21 @@ from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
 from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.per_step import PerStep, StepSigmoid, step_parameters
 from hdlif.nn.spikes import SpikeQuantizer
-from hdlif.nn.state import Scope, State, Temporal, detach
+from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
 from hdlif.nn.synapses import Binary, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer, hold_weights
 
 __all__ = [
     "GLIF",
     "HDLIF",
     "LIF",
+    "SECA",
     "BatchNorm2d",
     "Binary",
     "Dspike",
     "GradedLIF",
     "Integer",
     "MemBN",
+    "Neuron",
     "ParallelHDLIF",
     "PerStep",
     "QuantConv2d",
@@ -35,6 +38,8 @@ __all__ = [
     "Ternary",
     "WeightQuantizer",
     "detach",
+    "eca",
+    "eca_kernel_size",
     "evaluation_mode",
     "hold_weights",
     "step_parameters",

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from hdlif.functional import GLIFParameters, Surrogate, Triangle, glif_step, heaviside
 from hdlif.nn.per_step import PerStep, broadcast_rows
-from hdlif.nn.state import State, Temporal, check_chunk, potential_of, stack_steps
+from hdlif.nn.state import Neuron, State, check_chunk, potential_of, stack_steps
 
 GATES = ("decay_gate", "input_gate", "reset_gate")
 
@@ -32,7 +32,7 @@ class _Logits(PerStep):
         }
 
 
-class GLIF(Temporal):
+class GLIF(Neuron):
     """Gated LIF (Yao et al., NeurIPS 2022), which emits 0 or 1; equation at `functional.glif_step`.
 
     All parameters are learned, as logits of a sigmoid; the gates start near ½.

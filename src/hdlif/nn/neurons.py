@@ -21,7 +21,7 @@ from hdlif.functional import (
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.per_step import StepSigmoid
 from hdlif.nn.spikes import SpikeQuantizer
-from hdlif.nn.state import State, Temporal, check_chunk, potential_of, stack_steps
+from hdlif.nn.state import Neuron, State, check_chunk, potential_of, stack_steps
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(current, potential, leak, threshold) -> (spike, potential): one time step of a neuron."""
@@ -46,7 +46,7 @@ def scan(
     return stack_steps(spikes), {"potential": potential}
 
 
-class LIF(Temporal):
+class LIF(Neuron):
     """Leaky integrate-and-fire neurons that emit θ_t·H(m_t - θ_t); equation at `functional.lif_step`.
 
     Args:
@@ -86,7 +86,7 @@ class LIF(Temporal):
         return f"surrogate={self.surrogate}, reset={getattr(self.reset, '__name__', self.reset)}"
 
 
-class GradedLIF(Temporal):
+class GradedLIF(Neuron):
     """LIF neurons that emit the surplus: HD-LIF's spikes with LIF's soft reset; `functional.graded_lif_step`.
 
     λ_t = σ(a_t) and θ_t = σ(b_t) as in `HDLIF`, whose arguments these are.
@@ -120,7 +120,7 @@ class GradedLIF(Temporal):
         return _emitted(surplus, self.quantizer).to(x.dtype), after
 
 
-class HDLIF(Temporal):
+class HDLIF(Neuron):
     """HD-LIF neurons with P2-Reset; equation at `functional.hd_lif_step`.
 
     λ_t = σ(a_t) and θ_t = σ(b_t), by default learned and one scalar per layer and time step.
@@ -188,7 +188,7 @@ class HDLIF(Temporal):
         return f"path={self.path!r}"
 
 
-class ParallelHDLIF(Temporal):
+class ParallelHDLIF(Neuron):
     """HD-LIF neurons with λ = 0: no accumulation, no state; equation at `functional.parallel_hd_lif_step`.
 
     Each step has its own θ_t = σ(b_t). All steps of a chunk are computed at once.

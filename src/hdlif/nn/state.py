@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError
+from hdlif.nn.traces import run_traced, trace_leak
 
 State = Mapping[str, "State | Tensor"]
 
@@ -23,6 +24,13 @@ class Temporal(nn.Module):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         raise NotImplementedError
+
+
+class Neuron(Temporal):
+    """A neuron layer: currents [K, B, ...] in (or [1, B, ...]), spikes [K, B, ...] out, one for each current.
+
+    What watches a network, and is not to know its kinds of neuron, finds the layers by this class.
+    """
 
 
 class Scope:
@@ -51,12 +59,16 @@ class Scope:
     def __call__(self, name: str, x: Tensor) -> Tensor:
         """Run the child `name`: temporal ones with their state, others with time folded into the batch."""
         child = self._module.get_submodule(name)
-        if not isinstance(child, Temporal):
+        leak = trace_leak(child)
+        if leak is None and not isinstance(child, Temporal):
             return fold_time(child, x)
         check_chunk(x, self._steps)
         given = self._given.get(name)
         if isinstance(given, Tensor):
             raise StateError(f"state of {name!r} is a tensor; it must be a mapping")
+        if leak is not None:
+            y, self._next[name] = run_traced(child, x, given, self._steps, leak)
+            return y
         y, state = child(x, given, self._steps)
         if state is not None:
             self._next[name] = state

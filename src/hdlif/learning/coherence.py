@@ -1,0 +1,312 @@
+"""Gradient coherence: each rule's gradient beside STBP's, of the same loss, on the same batches.
+
+A rule that cuts the temporal gradient changes what flows back through a network, and that alone is compared. The
+outputs o_t do not depend on the rule, nor does dL/do_t. So every rule is given Σ_t <dL/do_t, o_t>, which is linear in
+the outputs and has the loss's own gradient at them. Two views are kept apart:
+
+local: every neuron layer is given STBP's own G_t = dL/ds_t, and d_t = dL/dm_t (at its input current) is compared
+    entry by entry. Here Theorem 4.2 of arXiv 2410.07547 speaks: with HD-LIF an entry is equal (it fired, or never
+    fires again) or dropped (silent now, firing later: 0 instead of a leaked G), and none is wrong. Then the weight
+    gradients Σ_t d_t ⊗ s_t of the synapses that feed those neurons.
+end to end: the gradient of every synapse with the rule at work in all layers, so that G differs too.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import DataError
+from hdlif.learning.overlap import Overlap, Tally
+from hdlif.learning.probe import (
+    Found,
+    Loss,
+    Named,
+    Observed,
+    end_to_end,
+    layer_local,
+    mean_of,
+    neurons_of,
+    observe,
+    synapses_of,
+    total,
+)
+from hdlif.learning.rule import Criterion, Plan, Rule
+from hdlif.learning.stbp import STBP
+from hdlif.nn import evaluation_mode
+
+Kind = Literal["neuron", "synapse", "parameters"]
+RuleFactory = Callable[..., Rule]
+"""Makes a rule from the keyword `criterion`: the rule's class, or a partial of it."""
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """A rule that draws its plan and can list all it may draw, each as likely as the others."""
+
+    def plans(self, time_steps: int) -> tuple[Plan, ...]:
+        """Every plan."""
+
+
+def loss_of_mean(criterion: Criterion) -> Loss:
+    """L = criterion(mean over t of o_t, target): dL/do_t is the same at every step."""
+    return lambda logits, target: criterion(logits.mean(0), target)
+
+
+def loss_of_each(criterion: Criterion) -> Loss:
+    """L = (1/T)·Σ_t criterion(o_t, target): what the online rules follow."""
+    return lambda logits, target: torch.stack([criterion(step, target) for step in logits]).mean()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A rule beside the reference; a figure without a meaning is None.
+
+    Attributes:
+        cosine, norm_ratio: of the two gradients, the rule's norm over the reference's.
+        equal, dropped, wrong: shares of the entries of dL/dm; they sum to 1.
+        idle: share of entries that are zero in both, a part of `equal`.
+        opposite: share of entries with the other sign, a part of `wrong`.
+        firing_rate: share of a neuron layer's spikes, or of what a synapse reads, that is not zero.
+    """
+
+    cosine: float | None
+    norm_ratio: float | None
+    equal: float | None
+    dropped: float | None
+    wrong: float | None
+    idle: float | None
+    opposite: float | None
+    firing_rate: float | None
+
+
+@dataclass(frozen=True)
+class Layer(Figures):
+    """One layer: its neurons' dL/dm, a synapse's weights, or a neuron layer's own parameters (leak, threshold).
+
+    `per_step` has T figures, or none where steps are not told apart. For weights end to end, step t is the gradient
+    of the loss at t alone, which STBP alone carries back to earlier steps.
+    """
+
+    name: str
+    kind: Kind
+    per_step: tuple[Figures, ...]
+
+
+@dataclass(frozen=True)
+class PlanFigures:
+    """One plan alone (one draw of the random step) beside the whole reference, over all synapses."""
+
+    steps: tuple[int, ...]
+    cosine: float | None
+    norm_ratio: float | None
+
+
+@dataclass(frozen=True)
+class Local:
+    """The layers, each given STBP's own G."""
+
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """The layers with the rule at work in all; cosine and norm ratio are over the weights of all synapses."""
+
+    layers: tuple[Layer, ...]
+    cosine: float | None
+    norm_ratio: float | None
+    plans: tuple[PlanFigures, ...]
+
+
+@dataclass(frozen=True)
+class RuleCoherence:
+    """Both views of one rule; its plans are enumerated, not drawn, and their mean is compared."""
+
+    local: Local
+    end_to_end: EndToEnd
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def coherence(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    rules: Mapping[str, RuleFactory],
+    loss: Loss,
+    time_steps: int,
+    rule_loss: Loss | None = None,
+) -> dict[str, RuleCoherence]:
+    """Compare each rule's gradient with STBP's, layer by layer; the model is left as it was.
+
+    All modules are in eval mode meanwhile: batch norm uses its running statistics, and couples neither samples nor
+    steps (the theorem needs that). Measure them on the same batches first, with `training.reestimated`. Give a float64
+    model for clean shares; in float32 entries within about 1e-4 of their neuron's largest G are called equal.
+
+    Args:
+        model: maps (x, state, steps=...) to (logits [K, B, classes], state); its neurons are `hdlif.nn.Neuron`.
+        batches: (x [T or 1, B, ...], target) pairs.
+        rules: by name, what makes the rule from its criterion.
+        loss: of all logits and the target, see `loss_of_mean` and `loss_of_each`.
+        rule_loss: the loss that the rules follow end to end, where it is not STBP's: truncation and loss then differ
+            together, as they do between two trainings.
+    Raises:
+        DataError: there is no batch.
+    """
+    comparisons = {name: _Comparison(model, make(criterion=total), time_steps) for name, make in rules.items()}
+    stbp = STBP(criterion=total)
+    (whole,) = _plans(stbp, time_steps)
+    seen = False
+    with evaluation_mode(model), torch.enable_grad():
+        for x, target in batches:
+            seen = True
+            observed = observe(model, x, target, loss, time_steps=time_steps)
+            along = observed.along_logits
+            if rule_loss is not None:
+                along = observe(model, x, target, rule_loss, time_steps=time_steps).along_logits
+            local = layer_local(model, x, target, stbp, whole, observed.along_spikes)
+            by_step = _by_step(model, x, target, stbp, whole, observed.along_logits)
+            for comparison in comparisons.values():
+                comparison.add_local(x, target, observed, local)
+                comparison.add_end_to_end(x, target, observed, along, by_step)
+    if not seen:
+        raise DataError("there is no batch to compare gradients on; give at least one")
+    return {name: comparison.result() for name, comparison in comparisons.items()}
+
+
+def _plans(rule: Rule, time_steps: int) -> tuple[Plan, ...]:
+    if isinstance(rule, Drawn):
+        return rule.plans(time_steps)
+    return (rule.schedule(time_steps, torch.Generator()),)
+
+
+def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along: Tensor) -> dict[int, Named]:
+    """The gradient of each step's part of the loss alone, by the steps of the plan; their sum is that of the loss."""
+    found = {}
+    for t in plan.steps:
+        weights = torch.zeros_like(along)
+        weights[t] = along[t] * plan.time_steps
+        found[t] = end_to_end(model, x, target, rule, plan, weights).parameters
+    return found
+
+
+class _Comparison:
+    """What is known so far of one rule."""
+
+    def __init__(self, model: nn.Module, rule: Rule, time_steps: int) -> None:
+        self.model, self.rule, self.time_steps = model, rule, time_steps
+        self.plans = _plans(rule, time_steps)
+        # Which parameters a row is about: those that a module owns itself.
+        self.owned: dict[tuple[Kind, str], list[str]] = {}
+        learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        for name in synapses_of(model):
+            if f"{name}.weight" in learned:
+                self.owned["synapse", name] = [f"{name}.weight"]
+        for name in neurons_of(model):
+            if inside := [parameter for parameter in learned if parameter.startswith(f"{name}.")]:
+                self.owned["parameters", name] = sorted(inside)
+        self.membranes = {name: [Tally() for _ in range(time_steps)] for name in neurons_of(model)}
+        self.local = {key: Tally() for key in self.owned}
+        self.steps = {key: [Tally() for _ in range(time_steps)] for key in self.owned}
+        self.ends = {key: Tally() for key in self.owned}
+        self.alone = [Overlap() for _ in self.plans]
+
+    def add_local(self, x: Tensor, target: Tensor, observed: Observed, reference: Found) -> None:
+        runs = (layer_local(self.model, x, target, self.rule, p, observed.along_spikes) for p in self.plans)
+        own = mean_of(runs, len(self.plans))
+        for name, tallies in self.membranes.items():
+            # d_t is made of the G_i of its own neuron, whose largest is the scale of its rounding errors.
+            scale = observed.along_spikes[name].abs().amax(0)
+            for t, tally in enumerate(tallies):
+                a, b = own.membranes[name][t], reference.membranes[name][t]
+                tally.overlap.add(a, b)
+                tally.shares.add(a, b, scale)
+                tally.rate.add(observed.spikes[name][t])
+        for key, tally in self.local.items():
+            self._add(key, tally, own.parameters, reference.parameters)
+            tally.rate.add(self._activity(key, observed))
+
+    def add_end_to_end(
+        self, x: Tensor, target: Tensor, observed: Observed, along: Tensor, reference: dict[int, Named]
+    ) -> None:
+        by_plan = [_by_step(self.model, x, target, self.rule, plan, along) for plan in self.plans]
+        zeros = {name: torch.zeros_like(value) for name, value in reference[0].items()}
+        by_step = {
+            t: _sum([one[t] for one in by_plan if t in one], zeros, 1 / len(self.plans)) for t in range(self.time_steps)
+        }
+        own, whole = _sum(by_step.values(), zeros), _sum(reference.values(), zeros)
+        for key in self.owned:
+            self._add(key, self.ends[key], own, whole)
+            activity = self._activity(key, observed)
+            self.ends[key].rate.add(activity)
+            for t, tally in enumerate(self.steps[key]):
+                self._add(key, tally, by_step[t], reference[t])
+                tally.rate.add(activity[t if len(activity) > 1 else 0])
+        for overlap, one in zip(self.alone, by_plan, strict=True):
+            alone = _sum(one.values(), zeros)
+            for key in self._synapses():
+                for parameter in self.owned[key]:
+                    overlap.add(alone[parameter], whole[parameter])
+
+    def result(self) -> RuleCoherence:
+        local = []
+        for name, tallies in self.membranes.items():
+            whole = Tally()
+            for tally in tallies:
+                whole.merge(tally)
+            local.append(_layer("neuron", name, whole, tallies))
+        local += [_layer(kind, name, tally, ()) for (kind, name), tally in self.local.items()]
+        ends = Overlap()
+        for key in self._synapses():
+            ends.merge(self.ends[key].overlap)
+        return RuleCoherence(
+            Local(tuple(local)),
+            EndToEnd(
+                tuple(_layer(kind, name, tally, self.steps[kind, name]) for (kind, name), tally in self.ends.items()),
+                ends.cosine,
+                ends.norm_ratio,
+                tuple(
+                    PlanFigures(plan.steps, overlap.cosine, overlap.norm_ratio)
+                    for plan, overlap in zip(self.plans, self.alone, strict=True)
+                ),
+            ),
+        )
+
+    def _synapses(self) -> list[tuple[Kind, str]]:
+        return [key for key in self.owned if key[0] == "synapse"]
+
+    def _add(self, key: tuple[Kind, str], tally: Tally, own: Named, reference: Named) -> None:
+        for parameter in self.owned[key]:
+            tally.overlap.add(own[parameter], reference[parameter])
+
+    def _activity(self, key: tuple[Kind, str], observed: Observed) -> Tensor:
+        kind, name = key
+        return observed.inputs[name] if kind == "synapse" else observed.spikes[name]
+
+
+def _sum(gradients: Iterable[Named], zeros: Named, factor: float = 1.0) -> Named:
+    result = dict(zeros)
+    for one in gradients:
+        result = {name: result[name] + one[name] * factor for name in result}
+    return result
+
+
+def _figures(tally: Tally) -> dict[str, Any]:
+    shares = tally.shares
+    names = ("equal", "dropped", "wrong", "idle", "opposite")
+    return {
+        "cosine": tally.overlap.cosine,
+        "norm_ratio": tally.overlap.norm_ratio,
+        **{name: getattr(shares, name) / shares.entries if shares.entries else None for name in names},
+        "firing_rate": tally.rate.share,
+    }
+
+
+def _layer(kind: Kind, name: str, whole: Tally, per_step: Iterable[Tally]) -> Layer:
+    steps = tuple(Figures(**_figures(tally)) for tally in per_step)
+    return Layer(**_figures(whole), name=name, kind=kind, per_step=steps)

@@ -1,0 +1,55 @@
+"""What all online rules share: one pass through time, with a graph at the steps that have a loss alone."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.learning.rule import Criterion, Plan, Step, chunk
+from hdlif.nn import State, detach, hold_weights
+
+
+def online_steps(
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor,
+    plan: Plan,
+    *,
+    criterion: Criterion,
+    weight: Callable[[int], float],
+    span: int = 1,
+    complete: bool = False,
+) -> Iterator[Step]:
+    """Run through time and yield weight(t)·criterion(logits_t, target) at each step t of the plan, in order.
+
+    The state that a step starts from is detached. Steps before and between those of the plan run without a graph.
+
+    Args:
+        weight: the factor of the loss of step t.
+        span: most steps run at once without a graph.
+        complete: also run the steps after the plan's last one, so that batch norm sees all T.
+    """
+    one_update = sum(plan.updates) == 1
+    state: State | None = None
+    start = 0
+    with hold_weights(model) if one_update else nullcontext() as held:
+        for t, update in zip(plan.steps, plan.updates, strict=True):
+            state = _without_graph(model, x, state, range(start, t), span)
+            if held is not None and update:
+                held.last()
+            steps = range(t, t + 1)
+            logits, state = model(chunk(x, steps), state, steps=steps)
+            state, start = detach(state), t + 1
+            if complete and t == plan.steps[-1]:
+                # Before the loss is given away, after which the weights change.
+                _without_graph(model, x, state, range(start, plan.time_steps), span)
+            yield Step(criterion(logits[0], target) * weight(t), logits.detach(), update)
+
+
+def _without_graph(model: nn.Module, x: Tensor, state: State | None, steps: range, span: int) -> State | None:
+    with torch.no_grad():
+        for first in range(steps.start, steps.stop, span):
+            part = range(first, min(first + span, steps.stop))
+            _, state = model(chunk(x, part), state, steps=part)
+    return state

@@ -1,0 +1,63 @@
+"""Online training through time: presynaptic traces in place of the temporal gradient (Xiao et al., NeurIPS 2022)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.learning.online import online_steps
+from hdlif.learning.rule import Criterion, Plan, Step
+from hdlif.learning.sltt import Update, check_update, every_step
+from hdlif.nn.traces import traced
+
+
+@dataclass(frozen=True)
+class OTTT:
+    """SLTT whose weight gradients use traces: dL/dW = Σ_t d_t ⊗ a_t, a_t = λ·a_{t-1} + s_t.
+
+    d_t is the step's gradient of the membrane, the potential before it detached. For one spiking layer, and for the
+    last one of a stack, this is exactly the STBP gradient with a detached soft reset and the constant leak λ (with
+    frozen batch-norm statistics); for earlier layers an approximation. The published loss per step,
+    ((1 - c)·CE + c·MSE(one-hot))/T, is `OTTTCriterion` here.
+
+    Args:
+        update: "sum" makes one update with the gradient of all T steps (OTTT-A); "each" one after every step (OTTT-O).
+        leak: λ of the traces; the neurons' own may differ, and be learned.
+    Memory is that of one step and of a trace for every synapse's input.
+    """
+
+    update: Update = "sum"
+    leak: float = 0.5
+    criterion: Criterion = F.cross_entropy
+
+    def __post_init__(self) -> None:
+        check_update(self.update)
+        if not 0 <= self.leak <= 1:
+            raise ValueError(f"leak = {self.leak}; it must lie in 0..1")
+
+    def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
+        return every_step(time_steps, self.update)
+
+    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+        weight = 1.0 if self.update == "each" else 1 / plan.time_steps
+        with traced(model, leak=self.leak):
+            yield from online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight)
+
+
+@dataclass(frozen=True)
+class OTTTCriterion:
+    """(1 - share)·cross-entropy + share·mean squared distance of the logits to the one-hot target."""
+
+    share: float = 0.05
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share = {self.share}; it must lie in 0..1")
+
+    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+        one_hot = F.one_hot(target, logits.shape[-1]).to(logits.dtype)
+        entropy = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        return (1 - self.share) * entropy + self.share * F.mse_loss(logits, one_hot)

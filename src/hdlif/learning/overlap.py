@@ -1,0 +1,124 @@
+"""Two gradients side by side, in sums that add up over batches, time steps and layers."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Overlap:
+    """<a, b>, |a|² and |b|² of a rule's gradient a and the reference b.
+
+    Sums over batches give the cosine of the gradients of all batches laid end to end, so a batch counts by the size
+    of its gradient.
+    """
+
+    product: float = 0.0
+    own: float = 0.0
+    reference: float = 0.0
+
+    def add(self, own: Tensor, reference: Tensor) -> None:
+        """Add one batch's gradients, of equal shape."""
+        self.product += float((own * reference).sum())
+        self.own += float(own.square().sum())
+        self.reference += float(reference.square().sum())
+
+    def merge(self, other: "Overlap") -> None:
+        """Add what another overlap has gathered."""
+        self.product += other.product
+        self.own += other.own
+        self.reference += other.reference
+
+    @property
+    def cosine(self) -> float | None:
+        """<a, b> / (|a| |b|), or None where either is zero."""
+        if not self.own or not self.reference:
+            return None
+        return self.product / math.sqrt(self.own * self.reference)
+
+    @property
+    def norm_ratio(self) -> float | None:
+        """|a| / |b|, or None where b is zero."""
+        return math.sqrt(self.own / self.reference) if self.reference else None
+
+
+@dataclass
+class Shares:
+    """How entries of dL/dm compare: counts at one time step.
+
+    Attributes:
+        equal: a = b; of these, `idle` are zero in both.
+        dropped: a = 0, b ≠ 0.
+        wrong: the rest (rescaled, of the other sign, or made of nothing); of these, `opposite` have the other sign.
+    """
+
+    equal: int = 0
+    idle: int = 0
+    dropped: int = 0
+    wrong: int = 0
+    opposite: int = 0
+
+    def add(self, own: Tensor, reference: Tensor, scale: Tensor) -> None:
+        """Add the entries of one batch; zero and equal mean within 1000 roundings of `scale`, all of one shape."""
+        tolerance = 1e3 * torch.finfo(own.dtype).eps * scale
+        equal = (own - reference).abs() <= tolerance
+        zero = own.abs() <= tolerance
+        wrong = ~equal & ~zero
+        self.equal += int(equal.sum())
+        self.idle += int((equal & zero).sum())
+        self.dropped += int((zero & ~equal).sum())
+        self.wrong += int(wrong.sum())
+        self.opposite += int((wrong & (own * reference < 0)).sum())
+
+    def merge(self, other: "Shares") -> None:
+        """Add what other shares have counted."""
+        self.equal += other.equal
+        self.idle += other.idle
+        self.dropped += other.dropped
+        self.wrong += other.wrong
+        self.opposite += other.opposite
+
+    @property
+    def entries(self) -> int:
+        """Entries counted so far."""
+        return self.equal + self.dropped + self.wrong
+
+
+@dataclass
+class Rate:
+    """A share of entries that are not zero."""
+
+    active: int = 0
+    entries: int = 0
+
+    def add(self, values: Tensor) -> None:
+        """Add the entries of one batch."""
+        self.active += int(torch.count_nonzero(values))
+        self.entries += values.numel()
+
+    def merge(self, other: "Rate") -> None:
+        """Add what another rate has counted."""
+        self.active += other.active
+        self.entries += other.entries
+
+    @property
+    def share(self) -> float | None:
+        """In 0..1, or None where nothing was counted."""
+        return self.active / self.entries if self.entries else None
+
+
+@dataclass
+class Tally:
+    """What is known of one layer at one time step, or summed over them."""
+
+    overlap: Overlap = field(default_factory=Overlap)
+    shares: Shares = field(default_factory=Shares)
+    rate: Rate = field(default_factory=Rate)
+
+    def merge(self, other: "Tally") -> None:
+        """Add what another tally has gathered."""
+        self.overlap.merge(other.overlap)
+        self.shares.merge(other.shares)
+        self.rate.merge(other.rate)

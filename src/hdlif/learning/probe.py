@@ -1,0 +1,209 @@
+"""Gradients read off a network from outside: what arrives at its neurons, and what a rule makes of it.
+
+Hooks are set for the time of a context and taken away; nothing of the network changes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from hdlif.learning.rule import Plan, Rule
+from hdlif.nn import Neuron, State
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(logits of all steps [T, B, classes], target) -> scalar."""
+Named = dict[str, Tensor]
+
+
+def neurons_of(model: nn.Module) -> dict[str, Neuron]:
+    """The neuron layers of a network by name, in its order."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, Neuron)}
+
+
+def synapses_of(model: nn.Module) -> dict[str, nn.Module]:
+    """The convolutions and linear layers of a network by name, in its order."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, _ConvNd | nn.Linear)}
+
+
+def total(values: Tensor, target: Tensor) -> Tensor:
+    """The criterion under which a rule sees a loss that is already a sum of weighted outputs."""
+    return values.sum()
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One forward pass over all steps, and what its loss sends back.
+
+    Attributes:
+        along_logits: dL/do_t, [T, B, classes].
+        along_spikes: by neuron layer, G_t = dL/ds_t along the edge to the next layer alone, [T, B, ...].
+        spikes: by neuron layer, s_t, [T, B, ...].
+        inputs: by synapse, what it reads, [T or 1, B, ...].
+    """
+
+    along_logits: Tensor
+    along_spikes: Named
+    spikes: Named
+    inputs: Named
+
+
+def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_steps: int) -> Observed:
+    """Run all steps at once and back-propagate `loss` through time and depth (STBP), to spikes and logits."""
+    spikes: Named = {}
+    inputs: Named = {}
+    batch = x.shape[1]
+
+    def emit(name: str) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, State | None]) -> Any:
+            # A copy: the gradient at the spikes themselves would also hold the reset path v = m - s.
+            spikes[name] = output[0].clone()
+            return spikes[name], output[1]
+
+        return hook
+
+    def read(name: str) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+            inputs[name] = args[0].detach().unflatten(0, (-1, batch))
+
+        return hook
+
+    with ExitStack() as stack:
+        for name, neuron in neurons_of(model).items():
+            stack.callback(neuron.register_forward_pre_hook(_current_apart(None)).remove)
+            stack.callback(neuron.register_forward_hook(emit(name)).remove)
+        for name, synapse in synapses_of(model).items():
+            stack.callback(synapse.register_forward_pre_hook(read(name)).remove)
+        logits, _ = model(x, steps=range(time_steps))
+    names = list(spikes)
+    found = torch.autograd.grad(loss(logits, target), [logits, *spikes.values()], allow_unused=True)
+    along = [torch.zeros_like(spikes[name]) if g is None else g for name, g in zip(names, found[1:], strict=True)]
+    return Observed(
+        along_logits=found[0],
+        along_spikes=dict(zip(names, along, strict=True)),
+        spikes={name: value.detach() for name, value in spikes.items()},
+        inputs=inputs,
+    )
+
+
+@dataclass
+class Found:
+    """What one plan of a rule has sent back: parameter gradients, and dL/dm_t [T, B, ...] by neuron layer."""
+
+    parameters: Named = field(default_factory=dict)
+    membranes: Named = field(default_factory=dict)
+
+
+def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, weights: Tensor) -> Found:
+    """The gradient of (1/T)·Σ_t <weights_t, o_t> in the way of a rule with criterion `total`.
+
+    Args:
+        weights: T·dL/do_t, [T, B, classes], zero at the steps that are left out.
+    """
+
+    def weigh(module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: tuple[Tensor, State | None]) -> Any:
+        steps: range = kwargs["steps"]
+        return output[0] * weights[steps.start : steps.stop], output[1]
+
+    handle = model.register_forward_hook(weigh, with_kwargs=True)
+    try:
+        return Found(_learn(model, x, target, rule, plan))
+    finally:
+        handle.remove()
+
+
+def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along_spikes: Named) -> Found:
+    """What a rule makes of the same G in every layer: the network is cut behind each neuron layer.
+
+    The loss is Σ_t Σ_layers <G_t, s_t>, and what a layer emits goes on without a graph. So a synapse gets the gradient
+    of the neurons it reaches through no other neuron.
+    """
+    found = Found()
+    terms: list[Tensor] = []
+
+    def cut(name: str) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, State | None]) -> Any:
+            steps: range = args[2]
+            spikes, after = output
+            along = along_spikes[name][steps.start : steps.stop]
+            # The rule's loss is a mean over its steps.
+            terms.append((spikes * along).flatten(2).sum(2, keepdim=True) * plan.time_steps)
+            return spikes.detach(), after
+
+        return hook
+
+    def gather(name: str) -> Callable[[Tensor, range], None]:
+        found.membranes[name] = torch.zeros_like(along_spikes[name])
+
+        def add(gradient: Tensor, steps: range) -> None:
+            found.membranes[name][steps.start : steps.stop] += gradient
+
+        return add
+
+    def replace(module: nn.Module, args: Any, output: tuple[Tensor, State | None]) -> Any:
+        value = torch.stack(terms).sum(0)
+        terms.clear()
+        return value, output[1]
+
+    with ExitStack() as stack:
+        for name, neuron in neurons_of(model).items():
+            stack.callback(neuron.register_forward_pre_hook(_current_apart(gather(name))).remove)
+            stack.callback(neuron.register_forward_hook(cut(name)).remove)
+        stack.callback(model.register_forward_hook(replace).remove)
+        found.parameters = _learn(model, x, target, rule, plan)
+    return found
+
+
+@contextmanager
+def borrowed_gradients(model: nn.Module) -> Iterator[None]:
+    """Whatever is accumulated inside, the gradients of the parameters are afterwards those from before."""
+    kept = [(parameter, parameter.grad) for parameter in model.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, gradient in kept:
+            parameter.grad = gradient
+
+
+def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) -> Named:
+    """The gradient a rule accumulates over one plan, for every parameter that is learned."""
+    with borrowed_gradients(model):
+        for parameter in model.parameters():
+            parameter.grad = None
+        for step in rule(model, x, target, plan):
+            step.loss.backward()  # type: ignore[no-untyped-call]
+        return {
+            name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
+
+
+def _current_apart(received: Callable[[Tensor, range], None] | None) -> Callable[..., Any]:
+    """A hook that gives a neuron its current as a tensor of its own, one per step, which nothing else reads."""
+
+    def hook(module: nn.Module, args: tuple[Tensor, State | None, range]) -> tuple[Tensor, State | None, range]:
+        x, state, steps = args
+        current = x.expand(len(steps), *x.shape[1:])
+        if torch.is_grad_enabled():
+            if not current.requires_grad:
+                current = current.detach().requires_grad_()
+            if received is not None:
+                current.register_hook(lambda gradient: received(gradient, steps))  # type: ignore[no-untyped-call]
+        return current, state, steps
+
+    return hook
+
+
+def mean_of(found: Iterable[Found], count: int) -> Found:
+    """The mean of several plans, each as likely as the others."""
+    mean = Found()
+    for one in found:
+        for into, values in ((mean.parameters, one.parameters), (mean.membranes, one.membranes)):
+            for name, value in values.items():
+                into[name] = into[name] + value / count if name in into else value / count
+    return mean

@@ -1,0 +1,167 @@
+"""Back-propagation through reversible blocks: inputs are recomputed from outputs, so memory is constant in depth."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from hdlif.nn import QuantConv2d, QuantLinear, Sequential, State
+
+Held = Mapping[QuantConv2d | QuantLinear, Tensor | None]
+
+
+class ReversibleSequential(Sequential):
+    """`ReversibleBlock`s one after another, with the gradients of a `Sequential` but without its memory.
+
+    A chunk keeps its last block's output and the state it starts from (nothing, where it starts a sequence), however
+    many blocks there are. The backward pass runs each branch f and g once more, from the last block to the first,
+    with the state, the held weights, the mode and the precision of its forward pass; it leaves buffers alone. The
+    streams are float32 or wider.
+    """
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        x = x.to(torch.promote_types(x.dtype, torch.float32)).expand(len(steps), *x.shape[1:])
+        if not torch.is_grad_enabled():
+            return super().forward(x, state, steps)
+        before = flat(state)
+        replay = _Replay(self, steps, tuple(before), x.device.type)
+        y, *after = _Reversible.apply(replay, x, *replay.leaves, *before.values())  # type: ignore[no-untyped-call]
+        return y, nested(dict(zip(replay.after, after, strict=True)))
+
+
+class _Replay:
+    """What the forward pass of a chunk is run with, for the backward pass to run its branches again.
+
+    `leaves` are the weights that gradients go to: parameters, and quantised weights where `hold_weights` holds them.
+    `before` and `after` are the paths of the state's tensors before and after the chunk.
+    """
+
+    def __init__(self, blocks: ReversibleSequential, steps: range, before: tuple[str, ...], device_type: str) -> None:
+        self.blocks, self.steps, self.before = blocks, steps, before
+        self.after: tuple[str, ...] = ()
+        self.modes = {module: module.training for module in blocks.modules()}
+        self.held = {m: m._held for m in blocks.modules() if isinstance(m, QuantConv2d | QuantLinear)}
+        self.parameters = [p for p in blocks.parameters() if p.requires_grad]
+        self.leaves: list[Tensor] = [*self.parameters, *(w for w in self.held.values() if w is not None)]
+        self.device_type = device_type
+        self.autocast = torch.is_autocast_enabled(device_type)
+        self.autocast_dtype = torch.get_autocast_dtype(device_type)
+
+    def fixed_buffers(self) -> list[Tensor]:
+        """The buffers that outputs depend on: those of modules in eval mode."""
+        return [b for module, training in self.modes.items() if not training for b in module.buffers(recurse=False)]
+
+    @contextmanager
+    def again(self) -> Iterator[list[Tensor]]:
+        """Modes, held weights and precision of the forward pass, with a graph that ends at the leaves it yields."""
+        modes, held = {m: m.training for m in self.modes}, {m: m._held for m in self.held}
+        # A held weight may have a graph to its parameter; what lies before it is for the outer backward pass.
+        cut = {m: None if w is None else w.detach().requires_grad_() for m, w in self.held.items()}
+        # Casts cached without a graph, by the forward pass, would cut the weights off.
+        precision = torch.autocast(self.device_type, self.autocast_dtype, self.autocast, cache_enabled=False)
+        try:
+            _set(self.modes, cut)
+            with torch.enable_grad(), precision:
+                yield [*self.parameters, *(w for w in cut.values() if w is not None)]
+        finally:
+            _set(modes, held)
+
+
+def _set(modes: Mapping[nn.Module, bool], held: Held) -> None:
+    for module, training in modes.items():
+        module.training = training
+    for layer, weight in held.items():
+        layer._held = weight
+
+
+class _Reversible(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, replay: _Replay, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        before = nested(dict(zip(replay.before, tensors[len(replay.leaves) :], strict=True)))
+        y, state = Sequential.forward(replay.blocks, x, before, replay.steps)
+        after = flat(state)
+        replay.after = tuple(after)
+        ctx.replay = replay
+        # Weights and buffers lie in memory anyway: given here, a change before the backward pass is an error.
+        ctx.save_for_backward(y, *tensors, *replay.fixed_buffers())
+        ctx.set_materialize_grads(False)
+        return y, *after.values()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        replay: _Replay = ctx.replay
+        y, *tensors = ctx.saved_tensors
+        states = tensors[len(replay.leaves) :][: len(replay.before)]
+        before, after_grads = (
+            dict(zip(replay.before, states, strict=True)),
+            dict(zip(replay.after, grads[1:], strict=True)),
+        )
+        (y1, y2), (d1, d2) = y.chunk(2, 2), (torch.zeros_like(y) if grads[0] is None else grads[0]).chunk(2, 2)
+        with replay.again() as leaves:
+            branches = _Branches(replay, leaves, before, after_grads)
+            for name, _ in reversed(list(replay.blocks.named_children())):
+                # y2 = x2 + g(y1), then y1 = x1 + f(x2): after these lines (y1, y2) are (x1, x2), (d1, d2) likewise.
+                current, grad = branches.back(f"{name}.g", y1, d2)
+                y2, d1 = y2 - current, d1 + grad
+                current, grad = branches.back(f"{name}.f", y2, d1)
+                y1, d2 = y1 - current, d2 + grad
+        return None, torch.cat([d1, d2], 2), *branches.leaf_grads, *(branches.state_grads.get(k) for k in replay.before)
+
+
+class _Branches:
+    """The branches of a chunk, run once more one by one, and the gradients they leave."""
+
+    def __init__(
+        self,
+        replay: _Replay,
+        leaves: list[Tensor],
+        before: dict[str, Tensor],
+        after_grads: dict[str, Tensor | None],
+    ) -> None:
+        self.replay, self.leaves, self.before, self.after_grads = replay, leaves, before, after_grads
+        self.leaf_grads: list[Tensor | None] = [None] * len(leaves)
+        self.state_grads: dict[str, Tensor | None] = {}
+
+    def back(self, path: str, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """The output of the branch `path` for x, and the gradient of x where that of the output is `grad`."""
+        branch, prefix = self.replay.blocks.get_submodule(path), f"{path}."
+        x = x.detach().requires_grad_()
+        state = {k: v.detach().requires_grad_() for k, v in self.before.items() if k.startswith(prefix)}
+        given = nested({k.removeprefix(prefix): v for k, v in state.items()})
+        # Statistics and counts have had this chunk already: the second run changes copies.
+        buffers = {name: buffer.clone() for name, buffer in branch.named_buffers()}
+        y, after = functional_call(branch, buffers, (x, given, self.replay.steps))
+        arriving = [(y, grad), *((v, self.after_grads[k]) for k, v in flat(after, prefix).items())]
+        outputs, grads = zip(*((v, g) for v, g in arriving if g is not None), strict=True)
+        inputs = [x, *state.values(), *self.leaves]
+        x_grad, *others = torch.autograd.grad(outputs, inputs, grads, allow_unused=True)
+        self.state_grads |= dict(zip(state, others, strict=False))
+        for index, found in enumerate(others[len(state) :]):
+            if found is not None:
+                known = self.leaf_grads[index]
+                self.leaf_grads[index] = found if known is None else known + found
+        return y.detach(), torch.zeros_like(x) if x_grad is None else x_grad
+
+
+def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a state by their paths, such as "0.f.act.potential"."""
+    tensors: dict[str, Tensor] = {}
+    for name, value in (state or {}).items():
+        tensors |= {prefix + name: value} if isinstance(value, Tensor) else flat(value, f"{prefix}{name}.")
+    return tensors
+
+
+def nested(tensors: Mapping[str, Tensor]) -> State | None:
+    """The state whose tensors have these paths; None where there are none."""
+    state: dict[str, Any] = {}
+    for path, tensor in tensors.items():
+        *parents, last = path.split(".")
+        level = state
+        for name in parents:
+            level = level.setdefault(name, {})
+        level[last] = tensor
+    return state or None

@@ -1,0 +1,88 @@
+"""Channel attention: a gate per channel and time step from the channel means of that step."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.errors import ShapeError
+from hdlif.nn.per_step import PerStep
+from hdlif.nn.state import State, Temporal, check_chunk
+
+
+class SECA(PerStep, Temporal):
+    """Spiking efficient channel attention (arXiv 2410.07547) on real-valued currents x [K, B, C, H, W].
+
+    gate_{t,c} = σ(bias + Σ_j weight_j · a_{t,c+j-(k-1)/2}),   a_{t,c} = mean over (H, W) of x_{t,c},   y = x·gate,
+
+    with j from 0 to k - 1 and a = 0 beyond the first and the last channel. A gate pooled over time could not run
+    online, so every step has its own; the kernel is shared by all of them, as published. An input constant in time
+    then stays so. The gate multiplies a current and cannot be folded. `weight` [1, k] or [T, k] and `bias` [1] or [T]
+    start as those of a 1-D convolution, uniform in ±1/√k.
+
+    Args:
+        channels: C.
+        kernel_size: k, odd; the published modules have 5 and a bias, 6 parameters each.
+        bias: False leaves the bias out, as the original ECA does.
+        time_steps: None shares the kernel among all steps; T gives each its own, all equal at the start (steps
+            beyond T take the last one's).
+    """
+
+    bias: Tensor | None
+
+    def __init__(
+        self, channels: int, *, kernel_size: int = 5, bias: bool = True, time_steps: int | None = None
+    ) -> None:
+        super().__init__(1 if time_steps is None else time_steps)
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size = {kernel_size}; it must be odd, so that a channel stands in its middle")
+        self.channels, self.kernel_size = channels, kernel_size
+        reach = kernel_size**-0.5
+        # One draw for all rows: per step or shared, the same seed gives the same gates.
+        self.weight = nn.Parameter(torch.empty(1, kernel_size).uniform_(-reach, reach).repeat(self.time_steps, 1))
+        self.bias = nn.Parameter(torch.empty(1).uniform_(-reach, reach).repeat(self.time_steps)) if bias else None
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
+        return x * self.gate(x, steps)[..., None, None], None
+
+    def gate(self, x: Tensor, steps: range) -> Tensor:
+        """The gates of a chunk, [K, B, C] (or [1, B, C] where neither input nor kernel changes), in (0, 1).
+
+        Raises:
+            ShapeError: x is not [K, B, C, H, W] with this module's C.
+        """
+        check_chunk(x, steps)
+        if x.ndim != 5 or x.shape[2] != self.channels:
+            raise ShapeError(f"input has shape {list(x.shape)}; this attention is for [K, B, {self.channels}, H, W]")
+        margin = self.kernel_size // 2
+        neighbours = F.pad(x.mean((3, 4)), (margin, margin)).unfold(2, self.kernel_size, 1)
+        logit = (neighbours * self._rows(self.weight, steps)[:, None, None]).sum(3)
+        if self.bias is not None:
+            logit = logit + self._rows(self.bias, steps)[:, None, None]
+        return torch.sigmoid(logit).to(x.dtype)
+
+    def _rows(self, values: Tensor, steps: range) -> Tensor:
+        # A shared row stays one, so that an input constant in time does too.
+        return values if len(values) == 1 else self.held(values, steps)
+
+    def extra_repr(self) -> str:
+        return (
+            f"channels={self.channels}, kernel_size={self.kernel_size}, bias={self.bias is not None}, "
+            f"time_steps={self.time_steps}"
+        )
+
+
+def eca_kernel_size(channels: int) -> int:
+    """The kernel of the original ECA (Wang et al., CVPR 2020): int(log2(C)/2 + 1/2), plus 1 if that is even.
+
+    >>> [eca_kernel_size(channels) for channels in (64, 128, 256, 512, 1024, 2048)]
+    [3, 5, 5, 5, 5, 7]
+    """
+    size = int(math.log2(channels) / 2 + 1 / 2)
+    return size if size % 2 else size + 1
+
+
+def eca(channels: int) -> SECA:
+    """The original ECA, at every time step: a kernel that grows with the channels, and no bias."""
+    return SECA(channels, kernel_size=eca_kernel_size(channels), bias=False)

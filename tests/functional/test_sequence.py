@@ -1,0 +1,127 @@
+"""HD-LIF over a chunk: one bit per neuron and step, and the associative scan, against the loop under autograd."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hdlif.errors import ShapeError
+from hdlif.functional import hd_lif_sequence, hd_lif_step
+from hdlif.functional.sequence import hd_lif_potentials, pack_bits, unpack_bits
+
+EXACT = {"atol": 1e-10, "rtol": 0.0}
+
+
+def loop(current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """The plain oracle: steps one by one under autograd."""
+    spikes = []
+    leak, threshold = (row.expand(len(current), *row.shape[1:]) for row in (leak, threshold))
+    for k in range(len(current)):
+        spike, potential = hd_lif_step(current[k], potential, leak[k], threshold[k])
+        spikes.append(spike)
+    return torch.stack(spikes), potential
+
+
+def case(steps: int, rows: tuple[int, ...], seed: int) -> list[Tensor]:
+    """Currents [K, 3, 5], a potential, leaks and thresholds with `rows` as their shape."""
+    g = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(steps, 3, 5, generator=g, dtype=torch.float64).requires_grad_(),
+        torch.randn(3, 5, generator=g, dtype=torch.float64).requires_grad_(),
+        torch.rand(rows, generator=g, dtype=torch.float64).requires_grad_(),
+        torch.rand(rows, generator=g, dtype=torch.float64).requires_grad_(),
+    ]
+
+
+def everything(function, inputs: list[Tensor], seed: int, *, spikes_only: bool = False) -> list[Tensor]:  # type: ignore[no-untyped-def]
+    """Spikes, last potential, and the gradient of a fixed weighting of both (or of the spikes alone)."""
+    spikes, after = function(*inputs)
+    g = torch.Generator().manual_seed(seed + 1)
+    loss = (spikes * torch.randn(spikes.shape, generator=g, dtype=spikes.dtype)).sum()
+    if not spikes_only:
+        loss = loss + (after * torch.randn(after.shape, generator=g, dtype=after.dtype)).sum()
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    return [spikes.detach(), after.detach(), *torch.autograd.grad(loss, wanted)]
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(
+    steps=st.integers(1, 17),
+    rows=st.sampled_from(["layer", "channel", "shared"]),
+    path=st.sampled_from(["loop", "scan"]),
+    spikes_only=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_sequence_equals_the_loop_in_value_and_every_gradient(
+    steps: int, rows: str, path: str, spikes_only: bool, seed: int
+) -> None:
+    shape = {"layer": (steps, 1, 1), "channel": (steps, 1, 5), "shared": (1, 1, 1)}[rows]
+    inputs = case(steps, shape, seed)
+    found = everything(lambda *a: hd_lif_sequence(*a, path=path), inputs, seed, spikes_only=spikes_only)
+    for ours, oracle in zip(found, everything(loop, inputs, seed, spikes_only=spikes_only), strict=True):
+        torch.testing.assert_close(ours, oracle, **EXACT)
+
+
+@pytest.mark.parametrize("path", ["loop", "scan"])
+@pytest.mark.parametrize("frozen", [(1,), (2,), (3,), (0, 2), (1, 2, 3)], ids=str)
+def test_gradients_are_right_whatever_else_needs_none(path: str, frozen: tuple[int, ...]) -> None:
+    inputs = [v.detach().requires_grad_(i not in frozen) for i, v in enumerate(case(6, (6, 1, 1), 0))]
+    found = everything(lambda *a: hd_lif_sequence(*a, path=path), inputs, 0)
+    for ours, oracle in zip(found, everything(loop, inputs, 0), strict=True):
+        torch.testing.assert_close(ours, oracle, **EXACT)
+
+
+@pytest.mark.parametrize("path", ["loop", "scan"])
+def test_last_potential_alone_back_propagates(path: str) -> None:
+    inputs = case(5, (5, 1, 1), 0)
+    found, expected = (
+        torch.autograd.grad(function(*inputs)[1].sum(), inputs)
+        for function in (lambda *a: hd_lif_sequence(*a, path=path), loop)
+    )
+    for ours, oracle in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, oracle, **EXACT)
+
+
+def test_scan_composes_steps_for_potentials_at_every_step() -> None:
+    current, potential, leak, threshold = (v.detach() for v in case(13, (13, 1, 1), 1))
+    expected, v = [], potential
+    for k in range(13):
+        v = torch.minimum(leak[k] * v + current[k], threshold[k])
+        expected.append(v)
+    torch.testing.assert_close(hd_lif_potentials(current, potential, leak, threshold), torch.stack(expected), **EXACT)
+
+
+def test_scan_takes_logarithmically_many_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = []
+    minimum = torch.minimum
+    monkeypatch.setattr(torch, "minimum", lambda *a: rounds.append(1) or minimum(*a))
+    hd_lif_potentials(torch.zeros(64, 1), torch.zeros(1), torch.ones(64, 1), torch.ones(64, 1))
+    # six rounds of composition and the application to the first potential
+    assert len(rounds) == 7
+
+
+@pytest.mark.parametrize("shape", [(1,), (8,), (9,), (3, 5, 7), (0,)], ids=str)
+def test_bits_come_back(shape: tuple[int, ...]) -> None:
+    values = torch.rand(shape, generator=torch.Generator().manual_seed(0)) > 0.5
+    packed = pack_bits(values)
+    assert packed.dtype == torch.uint8
+    assert len(packed) == -(-values.numel() // 8)
+    assert torch.equal(unpack_bits(packed, values.shape), values)
+
+
+def test_no_graph_is_kept_where_none_is_wanted() -> None:
+    inputs = case(4, (4, 1, 1), 0)
+    with torch.no_grad():
+        spikes, after = hd_lif_sequence(*inputs)
+    assert not spikes.requires_grad
+    assert not after.requires_grad
+    torch.testing.assert_close(spikes, loop(*inputs)[0].detach(), **EXACT)
+
+
+def test_unknown_path_and_other_shape_are_refused() -> None:
+    current, potential, leak, threshold = (v.detach() for v in case(2, (2, 1, 1), 0))
+    with pytest.raises(ValueError, match="choose one of loop, scan"):
+        hd_lif_sequence(current, potential, leak, threshold, path="tree")  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="they must be equal"):
+        hd_lif_sequence(current, potential[:2], leak, threshold)

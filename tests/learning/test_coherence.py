@@ -1,0 +1,352 @@
+"""Each rule's gradient beside STBP's, against plain loops and Theorem 4.2."""
+
+import copy
+import math
+from dataclasses import asdict, astuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.errors import DataError
+from hdlif.learning import SLTT, STBP, StochasticStep, coherence, loss_of_each, loss_of_mean
+from hdlif.learning.coherence import Layer, RuleCoherence
+from hdlif.learning.probe import observe
+from hdlif.nn import HDLIF, LIF, GradedLIF, ParallelHDLIF, SpikeQuantizer, Ternary
+from plain_networks import STEPS, TARGET, cosine, frames, gradient, loop, plain, weights
+from small_networks import alternate, tiny_resnet
+
+MEAN, EACH = loss_of_mean(F.cross_entropy), loss_of_each(F.cross_entropy)
+RULES = {"stbp": STBP, "sltt": SLTT, "stochastic_step": StochasticStep}
+each_kind = pytest.mark.parametrize("kind", [HDLIF, LIF])
+each_loss = pytest.mark.parametrize("loss", [MEAN, EACH], ids=["mean_logits", "per_step"])
+
+
+def compare(net: nn.Module, x: Tensor | None = None, **changed: object) -> dict[str, RuleCoherence]:
+    arguments = {"rules": RULES, "loss": MEAN, "time_steps": STEPS} | changed
+    return coherence(net, [(frames() if x is None else x, TARGET)], **arguments)  # type: ignore[arg-type]
+
+
+def rows(layers: tuple[Layer, ...], kind: str) -> dict[str, Layer]:
+    return {layer.name: layer for layer in layers if layer.kind == kind}
+
+
+def images(steps: int = STEPS) -> Tensor:
+    g = torch.Generator().manual_seed(1)
+    return torch.randn(steps, len(TARGET), 2, 6, 6, generator=g, dtype=torch.float64)
+
+
+# The local view: Theorem 4.2
+
+
+@each_loss
+def test_hd_lif_entries_are_equal_or_dropped_and_never_wrong(loss) -> None:
+    for layer in rows(compare(plain(), loss=loss)["sltt"].local.layers, "neuron").values():
+        assert layer.wrong == layer.opposite == 0
+        assert layer.equal + layer.dropped == pytest.approx(1)
+        assert layer.dropped > 0.05
+        assert layer.equal > layer.idle > 0
+        for step in layer.per_step:
+            assert step.wrong == 0
+        assert layer.per_step[-1].dropped == 0
+        # what is left of a vector after entries are dropped is as long as its cosine
+        assert layer.cosine == pytest.approx(layer.norm_ratio)
+        assert layer.cosine < 0.999
+
+
+def test_hd_lif_figures_follow_from_the_firing_bits_and_g() -> None:
+    net, x = plain(), frames()
+    layers = rows(compare(net)["sltt"].local.layers, "neuron")
+    observed = observe(net, x, TARGET, MEAN, time_steps=STEPS)
+    for name, layer in layers.items():
+        G, fired = observed.along_spikes[name], (observed.spikes[name] > 0).double()
+        leak = net.get_submodule(name).leak.values().detach()
+        stbp, later = torch.zeros_like(G), torch.zeros_like(G[0])
+        for t in reversed(range(STEPS)):
+            leaked = leak[t + 1] * later if t + 1 < STEPS else later
+            later = stbp[t] = fired[t] * G[t] + (1 - fired[t]) * leaked
+        online = fired * G
+        assert layer.cosine == pytest.approx(cosine(online, stbp), abs=1e-10)
+        assert layer.norm_ratio == pytest.approx(float(online.norm() / stbp.norm()), abs=1e-10)
+        assert layer.dropped == pytest.approx(float(((fired == 0) & (stbp != 0)).double().mean()), abs=1e-12)
+        assert layer.idle == pytest.approx(float((stbp == 0).double().mean()), abs=1e-12)
+        assert layer.firing_rate == pytest.approx(float(fired.mean()), abs=1e-12)
+        for t, step in enumerate(layer.per_step):
+            assert step.cosine == pytest.approx(cosine(online[t], stbp[t]), abs=1e-10)
+            assert step.firing_rate == pytest.approx(float(fired[t].mean()), abs=1e-12)
+
+
+def test_local_weight_gradient_is_that_of_the_membrane_gradient() -> None:
+    net, x = plain(LIF), frames()
+    observed = observe(net, x, TARGET, MEAN, time_steps=STEPS)
+    synapses = rows(compare(net)["sltt"].local.layers, "synapse")
+    for fc, act in (("fc1", "act1"), ("fc2", "act2")):
+        weight, found = weights(net)[fc], {}
+        for cut in (True, False):
+            potential, total = torch.zeros_like(observed.spikes[act][0]), 0
+            for t in range(STEPS):
+                current = observed.inputs[fc][t] @ weight.T
+                before = {"potential": potential.detach() if cut else potential}
+                spikes, after = net.get_submodule(act)(current[None], before, range(t, t + 1))
+                potential = after["potential"]
+                total = total + (spikes[0] * observed.along_spikes[act][t]).sum()
+            (found[cut],) = torch.autograd.grad(total, weight)
+        assert synapses[fc].cosine == pytest.approx(cosine(found[True], found[False]), abs=1e-10)
+        assert synapses[fc].norm_ratio == pytest.approx(float(found[True].norm() / found[False].norm()), abs=1e-10)
+    assert synapses["fc3"].cosine is None
+
+
+def test_lif_entries_are_wrong_some_even_in_sign() -> None:
+    for layer in rows(compare(plain(LIF, threshold=0.6))["sltt"].local.layers, "neuron").values():
+        assert layer.wrong > 0.1
+        assert layer.equal + layer.dropped + layer.wrong == pytest.approx(1)
+        assert layer.wrong > layer.opposite
+    assert any(layer.opposite > 0 for layer in rows(compare(plain(LIF))["sltt"].local.layers, "neuron").values())
+
+
+def test_graded_spikes_alone_do_not_make_a_neuron_coherent() -> None:
+    found = compare(plain(GradedLIF))["sltt"].local.layers
+    assert all(layer.wrong > 0 for layer in rows(found, "neuron").values())
+
+
+def test_a_parallel_neuron_is_equal_everywhere() -> None:
+    for rule in compare(plain(ParallelHDLIF)).values():
+        for layer in rows(rule.local.layers, "neuron").values():
+            assert layer.equal == 1
+            assert layer.cosine == pytest.approx(1)
+        assert rule.end_to_end.cosine == pytest.approx(1)
+
+
+@pytest.mark.parametrize("path", ["bits", "scan"])
+def test_other_paths_of_hd_lif_give_the_same_figures(path: str) -> None:
+    for layer, other in zip(
+        compare(plain())["sltt"].local.layers, compare(plain(path=path))["sltt"].local.layers, strict=True
+    ):
+        close(layer, other)
+
+
+def test_leak_and_threshold_are_outside_the_theorem() -> None:
+    found = rows(compare(plain())["sltt"].local.layers, "parameters")
+    assert set(found) == {"act1", "act2"}
+    # a neuron that fired has dL/dθ = -G online, and STBP adds what the clamped potential hands on
+    assert all(layer.norm_ratio > 1.01 for layer in found.values())
+    assert not rows(compare(plain(learned=False))["sltt"].local.layers, "parameters")
+
+
+# End to end
+
+
+@each_kind
+@each_loss
+def test_end_to_end_is_the_gradient_with_and_without_detached_potentials(kind, loss) -> None:
+    net, x = plain(kind), frames()
+    found = compare(net, loss=loss)["sltt"].end_to_end
+    own = gradient(net, loss(loop(net, x, cut=True), TARGET))
+    reference = gradient(net, loss(loop(net, x, cut=False), TARGET))
+    for name, layer in rows(found.layers, "synapse").items():
+        assert layer.cosine == pytest.approx(cosine(own[name], reference[name]), abs=1e-10)
+        assert layer.norm_ratio == pytest.approx(float(own[name].norm() / reference[name].norm()), abs=1e-10)
+    a, b = (torch.cat([g.flatten() for g in gradients.values()]) for gradients in (own, reference))
+    assert found.cosine == pytest.approx(cosine(a, b), abs=1e-10)
+    assert found.norm_ratio == pytest.approx(float(a.norm() / b.norm()), abs=1e-10)
+    assert found.cosine < 0.9999
+
+
+@each_kind
+def test_a_step_end_to_end_is_the_loss_at_that_step_alone(kind) -> None:
+    net, x = plain(kind), frames()
+    layers = rows(compare(net, loss=EACH)["sltt"].end_to_end.layers, "synapse")
+    cut, whole = loop(net, x, cut=True), loop(net, x, cut=False)
+    for t in range(STEPS):
+        own, reference = (gradient(net, F.cross_entropy(logits[t], TARGET)) for logits in (cut, whole))
+        for name, layer in layers.items():
+            assert layer.per_step[t].cosine == pytest.approx(cosine(own[name], reference[name]), abs=1e-10)
+    assert layers["fc1"].per_step[0].cosine == pytest.approx(1)
+
+
+@each_kind
+def test_one_draw_of_the_random_step_is_compared_with_the_whole_gradient(kind) -> None:
+    net, x = plain(kind), frames()
+    found = compare(net, loss=EACH)["stochastic_step"].end_to_end
+    reference = gradient(net, EACH(loop(net, x, cut=False), TARGET))
+    cut = loop(net, x, cut=True)
+    assert [plan.steps for plan in found.plans] == [(t,) for t in range(STEPS)]
+    for plan in found.plans:
+        own = gradient(net, F.cross_entropy(cut[plan.steps[0]], TARGET))
+        a, b = (torch.cat([g.flatten() for g in gradients.values()]) for gradients in (own, reference))
+        assert plan.cosine == pytest.approx(cosine(a, b), abs=1e-10)
+        assert plan.norm_ratio == pytest.approx(float(a.norm() / b.norm()), abs=1e-10)
+        assert plan.cosine < found.cosine
+
+
+@each_kind
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_the_enumerated_random_step_is_sltt(kind, k: int) -> None:
+    found = compare(plain(kind), rules={"sltt": SLTT, "k": lambda criterion: StochasticStep(k, criterion=criterion)})
+    for layer, other in zip(found["k"].local.layers, found["sltt"].local.layers, strict=True):
+        close(layer, other)
+    for layer, other in zip(found["k"].end_to_end.layers, found["sltt"].end_to_end.layers, strict=True):
+        close(layer, other)
+    assert len(found["k"].end_to_end.plans) == math.comb(STEPS, k)
+
+
+@each_kind
+def test_losses_that_differ_are_compared_as_two_trainings(kind) -> None:
+    net, x = plain(kind), frames()
+    found = compare(net, rule_loss=EACH)["sltt"]
+    own = gradient(net, EACH(loop(net, x, cut=True), TARGET))
+    reference = gradient(net, MEAN(loop(net, x, cut=False), TARGET))
+    for name, layer in rows(found.end_to_end.layers, "synapse").items():
+        assert layer.cosine == pytest.approx(cosine(own[name], reference[name]), abs=1e-10)
+    assert found.local == compare(net)["sltt"].local
+
+
+def test_the_rules_own_weights_show_in_the_norm() -> None:
+    found = compare(plain(), rules={"each": lambda criterion: SLTT("each", criterion=criterion), "sum": SLTT})
+    assert found["each"].end_to_end.norm_ratio == pytest.approx(STEPS * found["sum"].end_to_end.norm_ratio)
+
+
+# Where rules agree
+
+
+@each_kind
+@each_loss
+def test_with_one_time_step_every_cosine_is_one(kind, loss) -> None:
+    found = compare(plain(kind, steps=1), frames(1), loss=loss, time_steps=1)
+    for rule in found.values():
+        for layer in (*rule.local.layers, *rule.end_to_end.layers):
+            assert layer.cosine is None or layer.cosine == pytest.approx(1, abs=1e-12)
+            assert layer.wrong in (None, 0)
+            assert layer.dropped in (None, 0)
+        assert rule.end_to_end.norm_ratio == pytest.approx(1)
+
+
+@each_kind
+def test_stbp_beside_itself_is_equal(kind) -> None:
+    rule = compare(plain(kind))["stbp"]
+    assert all(layer.equal == 1 for layer in rows(rule.local.layers, "neuron").values())
+    assert all(layer.cosine == pytest.approx(1) for layer in rule.end_to_end.layers)
+
+
+# Networks as they are
+
+
+@pytest.mark.parametrize("quantizer", [None, Ternary()], ids=["float", "ternary"])
+def test_a_residual_hybrid_has_every_layer_and_no_wrong_entry(quantizer) -> None:
+    make = alternate(lambda place: HDLIF(STEPS, quantizer=SpikeQuantizer()), lambda place: ParallelHDLIF(STEPS))
+    net = tiny_resnet(make, quantizer=quantizer)
+    found = compare(net, images())["sltt"]
+    neurons = rows(found.local.layers, "neuron")
+    assert list(neurons) == [f"body.stage{s}.0.act{i}" for s in (1, 2) for i in (1, 2)]
+    assert all(layer.wrong == 0 for layer in neurons.values())
+    assert neurons["body.stage1.0.act1"].dropped > 0
+    assert neurons["body.stage1.0.act2"].dropped == 0
+    synapses = rows(found.end_to_end.layers, "synapse")
+    assert {"stem.conv", "body.stage2.0.shortcut.conv", "classifier"} < set(synapses)
+    assert all(0.5 < layer.cosine <= 1 + 1e-12 for layer in synapses.values())
+
+
+def test_a_constant_input_is_compared_as_the_repeated_one() -> None:
+    net, x = tiny_resnet(lambda place: HDLIF(STEPS)), images(1)
+    constant, repeated = compare(net, x)["sltt"], compare(net, x.expand(STEPS, *x.shape[1:]))["sltt"]
+    for layer, other in zip(constant.local.layers, repeated.local.layers, strict=True):
+        # logits leave the network as float32
+        close(layer, other, 1e-6)
+    for layer, other in zip(constant.end_to_end.layers, repeated.end_to_end.layers, strict=True):
+        close(layer, other, 1e-6)
+
+
+def test_float32_has_no_wrong_entries_either() -> None:
+    net = tiny_resnet(lambda place: HDLIF(STEPS)).float()
+    found = compare(net, images().float())["sltt"]
+    assert all(layer.wrong == 0 for layer in rows(found.local.layers, "neuron").values())
+
+
+def test_batches_count_by_the_size_of_their_gradients() -> None:
+    net = plain(LIF)
+    one, two = (frames(seed=seed) for seed in (0, 1))
+    found = coherence(net, [(one, TARGET), (two, TARGET)], rules=RULES, loss=MEAN, time_steps=STEPS)["sltt"]
+    own, reference = (
+        [gradient(net, MEAN(loop(net, x, cut=cut), TARGET))["fc1"] for x in (one, two)] for cut in (True, False)
+    )
+    expected = cosine(torch.stack(own), torch.stack(reference))
+    assert rows(found.end_to_end.layers, "synapse")["fc1"].cosine == pytest.approx(expected, abs=1e-10)
+
+
+# What is left behind
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    net = tiny_resnet(lambda place: HDLIF(STEPS), quantizer=Ternary())
+    net.train()
+    net.body.eval()
+    for i, parameter in enumerate(net.parameters()):
+        parameter.grad = torch.full_like(parameter, float(i)) if i % 2 else None
+    before = copy.deepcopy(net)
+    for parameter, expected in zip(net.parameters(), before.parameters(), strict=True):
+        # a copy of a network has no gradients
+        expected.grad = None if parameter.grad is None else parameter.grad.clone()
+    compare(net, images())
+    assert_untouched(net, before)
+
+
+def test_a_rule_that_fails_leaves_the_model_as_it_was() -> None:
+    class Failing(SLTT):
+        def __call__(self, *arguments: object):  # type: ignore[no-untyped-def, override]
+            yield next(super().__call__(*arguments))  # type: ignore[arg-type]
+            raise RuntimeError("no more")
+
+    net = plain()
+    before = copy.deepcopy(net)
+    with pytest.raises(RuntimeError, match="no more"):
+        compare(net, rules={"failing": Failing})
+    assert_untouched(net, before)
+
+
+def assert_untouched(net: nn.Module, before: nn.Module) -> None:
+    for (name, value), expected in zip(net.state_dict().items(), before.state_dict().values(), strict=True):
+        assert torch.equal(value, expected), name
+    for module, expected in zip(net.modules(), before.modules(), strict=True):
+        assert module.training == expected.training
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+    for parameter, expected in zip(net.parameters(), before.parameters(), strict=True):
+        assert parameter.requires_grad == expected.requires_grad
+        assert (parameter.grad is None) == (expected.grad is None)
+        assert parameter.grad is None or torch.equal(parameter.grad, expected.grad)
+
+
+def test_frozen_synapses_have_no_row() -> None:
+    net = plain()
+    net.fc1.requires_grad_(False)
+    found = compare(net)["sltt"]
+    assert set(rows(found.end_to_end.layers, "synapse")) == {"fc2", "fc3"}
+    assert rows(found.local.layers, "neuron")["act1"].wrong == 0
+
+
+def test_it_works_where_gradients_are_switched_off_around_it() -> None:
+    with torch.no_grad():
+        assert compare(plain())["sltt"].end_to_end.cosine > 0.5
+
+
+def test_no_batch_is_refused() -> None:
+    with pytest.raises(DataError, match="there is no batch"):
+        coherence(plain(), [], rules=RULES, loss=MEAN, time_steps=STEPS)
+
+
+def test_as_dict_is_plain_json() -> None:
+    found = compare(plain())["sltt"].as_dict()
+    assert set(found) == {"local", "end_to_end"}
+    layer = found["local"]["layers"][0]
+    assert {"name", "cosine", "norm_ratio", "equal", "dropped", "wrong", "firing_rate", "per_step"} <= set(layer)
+    assert len(layer["per_step"]) == STEPS
+
+
+def close(one: Layer, other: Layer, tolerance: float = 1e-10) -> None:
+    assert (one.name, one.kind, len(one.per_step)) == (other.name, other.kind, len(other.per_step))
+    assert asdict(one).keys() == asdict(other).keys()
+    for a, b in zip((one, *one.per_step), (other, *other.per_step), strict=True):
+        for x, y in zip(astuple(a)[:8], astuple(b)[:8], strict=True):
+            assert (x is None) == (y is None)
+            assert x is None or x == pytest.approx(y, abs=tolerance)

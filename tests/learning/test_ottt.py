@@ -1,0 +1,202 @@
+"""OTTT: traces against exact back-propagation through time where they are exact, and where they are not."""
+
+import itertools
+from contextlib import nullcontext
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.errors import ShapeError, StateError
+from hdlif.functional import DetachedReset
+from hdlif.learning import OTTT, SLTT, STBP, OTTTCriterion, Plan, StochasticStep
+from hdlif.nn import HDLIF, LIF, QuantConv2d, QuantLinear, Scope, Sequential, State, Temporal, Ternary
+from hdlif.nn.traces import traced
+from small_networks import assert_close, gradients, tiny_resnet
+
+STEPS = 5
+LEAK = 0.5
+TARGET = torch.tensor([0, 1, 2, 0])
+
+
+class Stack(Temporal):
+    """Layers of LIF neurons with a constant leak and a detached soft reset, and a linear read-out."""
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        layers: dict[str, nn.Module] = {}
+        for i, (fan_in, width) in enumerate(itertools.pairwise(widths)):
+            layers[f"fc{i}"] = QuantLinear(fan_in, width)
+            layers[f"act{i}"] = LIF(STEPS, leak=LEAK, threshold=0.5, reset=DetachedReset())
+        self.body, self.out = Sequential(layers), nn.Linear(widths[-1], 3)
+        self.double()
+
+    def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+        run = Scope(self, state, steps)
+        return run("out", run("body", x)), run.state
+
+
+def frames(features: int = 6) -> Tensor:
+    return torch.randn(STEPS, len(TARGET), features, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def mean_of_losses(logits: Tensor, target: Tensor) -> Tensor:
+    return torch.stack([F.cross_entropy(y, target) for y in logits]).mean()
+
+
+EXACT = STBP(criterion=mean_of_losses, reduce=lambda logits: logits)
+
+
+def learn(rule: OTTT | SLTT | STBP | StochasticStep, net: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    net.zero_grad()
+    plan: Plan = rule.schedule(STEPS, torch.Generator().manual_seed(0))
+    for step in rule(net, x, TARGET, plan):
+        step.loss.backward()
+    return gradients(net)
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    return float(F.cosine_similarity(a.flatten(), b.flatten(), 0))
+
+
+def test_one_spiking_layer_learns_by_the_exact_gradient() -> None:
+    net, x = Stack(6, 8), frames()
+    exact = learn(EXACT, net, x)
+    assert_close(learn(OTTT(leak=LEAK), net, x), exact)
+    assert cosine(learn(SLTT(), net, x)["body.fc0.weight"], exact["body.fc0.weight"]) < 0.999
+
+
+def test_last_of_two_spiking_layers_is_exact_and_the_first_is_not() -> None:
+    net, x = Stack(6, 12, 8), frames()
+    exact, found = learn(EXACT, net, x), learn(OTTT(leak=LEAK), net, x)
+    for name in ("body.fc1.weight", "out.weight", "out.bias"):
+        torch.testing.assert_close(found[name], exact[name], atol=1e-10, rtol=0)
+    first = cosine(found["body.fc0.weight"], exact["body.fc0.weight"])
+    without = cosine(learn(SLTT(), net, x)["body.fc0.weight"], exact["body.fc0.weight"])
+    assert without < first < 0.999
+
+
+def test_trace_without_leak_is_the_input_itself() -> None:
+    net, x = Stack(6, 12, 8), frames()
+    assert_close(learn(OTTT(leak=0.0), net, x), learn(SLTT(), net, x))
+
+
+def test_update_at_each_step_has_the_gradients_of_the_sum_times_the_steps() -> None:
+    net, x = Stack(6, 8), frames()
+    each = learn(OTTT("each", leak=LEAK), net, x)
+    assert_close({name: v / STEPS for name, v in each.items()}, learn(OTTT(leak=LEAK), net, x))
+    plan = OTTT("each").schedule(3, torch.Generator())
+    assert plan.updates == (True, True, True)
+
+
+@pytest.mark.parametrize("convolution", [True, False])
+@pytest.mark.parametrize("quantizer", [None, Ternary()])
+def test_traced_synapse_keeps_value_and_input_gradient_and_learns_from_the_trace(
+    convolution: bool, quantizer: Ternary | None
+) -> None:
+    torch.manual_seed(0)
+    synapse: nn.Module
+    if convolution:
+        synapse, shape = QuantConv2d(2, 3, 3, stride=2, padding=1, quantizer=quantizer), (STEPS, 2, 2, 5, 5)
+    else:
+        synapse, shape = QuantLinear(4, 3, bias=False, quantizer=quantizer), (STEPS, 2, 4)
+    net = Sequential({"synapse": synapse}).double()
+    x = torch.randn(shape, dtype=torch.float64)
+    a = torch.zeros(shape[1:], dtype=torch.float64)
+    traces = []
+    for step in x:
+        a = 0.25 * a + step
+        traces.append(a)
+
+    def run(values: Tensor, context: object) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        values = values.clone().requires_grad_()
+        net.zero_grad()
+        with context:  # type: ignore[attr-defined]
+            y, _ = net(values, None, range(STEPS))
+        weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=y.dtype)
+        (y * weights).sum().backward()
+        assert values.grad is not None
+        return y.detach(), values.grad, gradients(net)
+
+    y, to_x, found = run(x, traced(net, leak=0.25))
+    plain, plain_to_x, _ = run(x, nullcontext())
+    _, _, of_trace = run(torch.stack(traces), nullcontext())
+    torch.testing.assert_close(y, plain, atol=0, rtol=0)
+    torch.testing.assert_close(to_x, plain_to_x, atol=1e-12, rtol=0)
+    assert_close(found, of_trace)
+
+
+def test_chunk_of_steps_equals_chunks_of_one_with_traces() -> None:
+    net, x = Stack(6, 8), frames()
+    with traced(net, leak=LEAK):
+        whole, _ = net(x, steps=range(STEPS))
+        state, parts = None, []
+        for t in range(STEPS):
+            y, state = net(x[t : t + 1], state, steps=range(t, t + 1))
+            parts.append(y)
+    assert state is not None
+    assert set(state["body"]) == {"fc0", "act0"}  # type: ignore[arg-type]
+    torch.testing.assert_close(torch.cat(parts), whole, atol=0, rtol=0)
+
+
+def test_no_trace_outlives_the_rule() -> None:
+    net, x = Stack(6, 8), frames()
+    learn(OTTT(), net, x)
+    _, state = net(x, steps=range(STEPS))
+    assert set(state["body"]) == {"act0"}
+
+
+def test_traces_work_in_a_residual_net_with_low_bit_weights_held_for_the_update() -> None:
+    net = tiny_resnet(lambda place: HDLIF(STEPS), quantizer=Ternary())
+    x = torch.randn(STEPS, len(TARGET), 2, 6, 6, dtype=torch.float64)
+    found, plain = learn(OTTT(leak=LEAK), net, x), learn(SLTT(), net, x)
+    assert {name for name, v in found.items() if not torch.equal(v, plain[name])} >= {
+        "stem.conv.weight",
+        "body.stage1.0.conv1.weight",
+        "body.stage2.0.shortcut.conv.weight",
+    }
+    # What comes down to a stem's neuron is the same: only weight gradients use the trace.
+    assert_close(
+        {name: v for name, v in found.items() if name.endswith("logit")},
+        {name: v for name, v in plain.items() if name.endswith("logit")},
+        atol=1e-6,
+    )
+
+
+def test_state_that_is_no_trace_is_refused() -> None:
+    net, x = Sequential({"fc": QuantLinear(6, 2)}).double(), frames()
+    with traced(net, leak=0.5):
+        with pytest.raises(StateError, match="it must be one tensor, 'trace'"):
+            net(x, {"fc": {"potential": x[0]}}, range(STEPS))
+        with pytest.raises(ShapeError, match=r"trace has shape \[2, 6\], the input of this step \[4, 6\]"):
+            net(x, {"fc": {"trace": x[0, :2]}}, range(STEPS))
+
+
+def test_narrow_arithmetic_is_that_of_the_plain_synapse() -> None:
+    torch.manual_seed(0)
+    net = Sequential({"conv": QuantConv2d(2, 3, 3, padding=1)})
+    x = torch.randn(1, 2, 2, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain, _ = net(x, None, range(1))
+        with traced(net, leak=0.5):
+            y, _ = net(x, None, range(1))
+    assert y.dtype == plain.dtype == torch.bfloat16
+    assert torch.equal(y, plain)
+    y.float().sum().backward()
+    assert net[0].weight.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("leak", [-0.1, 1.5])
+def test_leak_outside_its_range_is_refused(leak: float) -> None:
+    with pytest.raises(ValueError, match=r"must lie in 0\.\.1"):
+        OTTT(leak=leak)
+
+
+def test_criterion_mixes_cross_entropy_and_squared_distance() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.5, -0.5]])
+    target = torch.tensor([0, 1])
+    squared = (1.0 + 0.0 + 0.25 + 2.25) / 4
+    expected = 0.9 * F.cross_entropy(logits, target) + 0.1 * squared
+    torch.testing.assert_close(OTTTCriterion(share=0.1)(logits, target), expected)

@@ -1,0 +1,334 @@
+"""Reversible networks against the same network that keeps its graph, and the memory they save."""
+
+import copy
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdlif.accounting import saved_bytes
+from hdlif.learning import SLTT, STBP, Rule, StochasticStep
+from hdlif.models import (
+    Network,
+    NeuronFactory,
+    Place,
+    PreActBlock,
+    ReversibleBlock,
+    ReversibleSequential,
+    reversible_resnet,
+)
+from hdlif.nn import (
+    GLIF,
+    HDLIF,
+    LIF,
+    BatchNorm2d,
+    Binary,
+    MemBN,
+    ParallelHDLIF,
+    QuantConv2d,
+    Sequential,
+    SpikeQuantizer,
+    State,
+    Temporal,
+    Ternary,
+    WeightQuantizer,
+    evaluation_mode,
+    hold_weights,
+)
+from small_networks import alternate, assert_close, gradients, scatter_norms, tensors_of
+
+STEPS, BATCH, WIDTH, SIDE = 4, 3, 6, 5
+
+NEURONS: dict[str, NeuronFactory] = {
+    "hdlif": lambda place: HDLIF(STEPS),
+    "hdlif_bits": lambda place: HDLIF(STEPS, path="bits"),
+    "hdlif_mem_bn": lambda place: HDLIF(STEPS, norm=MemBN(STEPS, place.channels)),
+    "hdlif_quantised": lambda place: HDLIF(STEPS, quantizer=SpikeQuantizer()),
+    "lif": lambda place: LIF(STEPS, learned=True),
+    "glif": lambda place: GLIF(STEPS),
+    "alternate": alternate(lambda place: HDLIF(STEPS), lambda place: ParallelHDLIF(STEPS)),
+}
+
+
+def chain_of(depth: int, neuron: NeuronFactory, quantizer: WeightQuantizer | None = None) -> ReversibleSequential:
+    torch.manual_seed(0)
+    blocks = []
+    for block in range(depth):
+        places = (
+            Place(f"{block}.f.act", 0, block, 0, 2 * block, WIDTH // 2),
+            Place(f"{block}.g.act", 0, block, 1, 2 * block + 1, WIDTH // 2),
+        )
+        conv = partial(QuantConv2d, quantizer=quantizer)
+        blocks.append(ReversibleBlock(WIDTH, neuron=neuron, places=places, conv=conv))
+    chain = ReversibleSequential(*blocks).double()
+    for name, parameter in chain.named_parameters():
+        if "logit" in name:
+            nn.init.normal_(parameter, std=0.5)
+    scatter_norms(chain)
+    return chain
+
+
+def currents(steps: int = STEPS, seed: int = 1) -> Tensor:
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(steps, BATCH, WIDTH, SIDE, SIDE, generator=g, dtype=torch.float64) + 0.2
+
+
+Forward = Callable[[Sequential, Tensor, State | None, range], tuple[Tensor, State | None]]
+FORWARDS: list[Forward] = [ReversibleSequential.forward, Sequential.forward]
+
+
+def through(chain: ReversibleSequential, x: Tensor, chunks: list[int], forward: Forward) -> dict[str, Tensor]:
+    """Outputs, final state, buffers and every gradient of a copy, for a fixed weighting of all outputs and states."""
+    chain, x = copy.deepcopy(chain), x.clone().requires_grad_()
+    state: State | None = None
+    start, outputs = 0, []
+    for length in chunks:
+        y, state = forward(chain, x[start : start + length], state, range(start, start + length))
+        outputs.append(y)
+        start += length
+    y = torch.cat(outputs)
+    leaves = {f"state {name}": tensor for name, tensor in tensors_of(state)}
+    g = torch.Generator().manual_seed(2)
+    loss = sum((v * torch.randn(v.shape, generator=g, dtype=v.dtype)).sum() for v in (y, *leaves.values()))
+    loss.backward()
+    assert x.grad is not None
+    results = {"output": y.detach(), "input gradient": x.grad} | {k: v.detach() for k, v in leaves.items()}
+    return results | gradients(chain) | dict(chain.named_buffers())
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("chunks", [[4], [1, 2, 1]], ids=["whole", "chunks"])
+@pytest.mark.parametrize("neuron", NEURONS.values(), ids=NEURONS)
+def test_gradients_state_and_buffers_are_those_of_the_network_that_keeps_its_graph(
+    neuron: NeuronFactory, chunks: list[int], mode: str
+) -> None:
+    chain, x = chain_of(3, neuron, Ternary()).train(mode == "train"), currents()
+    reversible, plain = (through(chain, x, chunks, forward) for forward in FORWARDS)
+    assert_close(reversible, plain)
+    assert any((value != 0).any() for name, value in plain.items() if name.endswith("f.conv.weight"))
+
+
+def test_block_is_its_formula_and_its_inverse() -> None:
+    block, x = chain_of(1, NEURONS["hdlif"])[0], currents()
+
+    def branch(module: Sequential, h: Tensor) -> Tensor:
+        spikes = module.act(h, None, range(STEPS))[0]
+        return module.bn(torch.stack([module.conv(step) for step in spikes]), None, range(STEPS))[0]
+
+    x1, x2 = x[:, :, : WIDTH // 2], x[:, :, WIDTH // 2 :]
+    y1 = x1 + branch(block.f, x2)
+    y2 = x2 + branch(block.g, y1)
+    y, _ = block(x, None, range(STEPS))
+    torch.testing.assert_close(y, torch.cat([y1, y2], 2), atol=1e-12, rtol=0)
+    torch.testing.assert_close(block.inverse(y, None, range(STEPS)), x, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_inputs_of_many_blocks_come_back_from_their_outputs(dtype: torch.dtype) -> None:
+    chain, x = chain_of(12, NEURONS["hdlif"]).to(dtype), currents().to(dtype)
+    with torch.no_grad():
+        first, state = chain(x[:2], None, range(2))
+        second, _ = chain(x[2:], state, range(2, STEPS))
+        for index in reversed(range(len(chain))):
+            before = state[str(index)]
+            first = chain[index].inverse(first, None, range(2))
+            second = chain[index].inverse(second, before, range(2, STEPS))
+    # 24 additions and subtractions of currents below 32 in size
+    atol = 100 * 32 * torch.finfo(dtype).eps
+    torch.testing.assert_close(torch.cat([first, second]), x, atol=atol, rtol=0)
+
+
+def kept_bytes(model: Temporal, x: Tensor, steps: range) -> int:
+    return saved_bytes(lambda: model(x, None, steps), model=model)
+
+
+@pytest.mark.parametrize("neuron", [NEURONS["hdlif"], NEURONS["lif"]], ids=["hdlif", "lif"])
+def test_saved_bytes_are_one_map_whatever_the_number_of_blocks(neuron: NeuronFactory) -> None:
+    x = currents()
+    reversible = [kept_bytes(chain_of(depth, neuron), x, range(STEPS)) for depth in (1, 2, 8)]
+    assert reversible == [x.nbytes] * 3
+    plain = [kept_bytes(Sequential(*chain_of(depth, neuron)), x, range(STEPS)) for depth in (1, 2, 8)]
+    assert plain[2] > 7 * plain[0] > 7 * x.nbytes
+
+
+def tiny(
+    neuron: NeuronFactory = NEURONS["hdlif"], *, blocks: tuple[int, ...] = (2, 3), quantizer: object = None
+) -> Network:
+    torch.manual_seed(0)
+    network = reversible_resnet(
+        neuron=neuron,
+        blocks=blocks,
+        width=4,
+        classes=3,
+        in_channels=2,
+        conv=partial(QuantConv2d, quantizer=quantizer),
+    ).double()
+    scatter_norms(network)
+    return network
+
+
+@pytest.fixture
+def images() -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(3)
+    return torch.randn(STEPS, 4, 2, 6, 6, generator=g, dtype=torch.float64), torch.tensor([0, 1, 2, 1])
+
+
+@pytest.mark.parametrize("constant", [False, True], ids=["sequence", "static_image"])
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(2)], ids=lambda rule: repr(rule)[:20])
+@pytest.mark.parametrize("quantizer", [None, Ternary(), Binary()], ids=["fp32", "ternary", "binary"])
+def test_every_rule_finds_the_gradients_of_the_network_that_keeps_its_graph(
+    rule: Rule,
+    quantizer: WeightQuantizer | None,
+    constant: bool,
+    images: tuple[Tensor, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, target = images
+    results = []
+    for forward in FORWARDS:
+        monkeypatch.setattr(ReversibleSequential, "forward", forward)
+        network = tiny(quantizer=quantizer)
+        plan = rule.schedule(STEPS, torch.Generator().manual_seed(0))
+        for step in rule(network, x[:1] if constant else x, target, plan):
+            step.loss.backward()
+        results.append(gradients(network) | dict(network.named_buffers()))
+    # logits and loss are float32
+    assert_close(*results, atol=1e-7)
+    assert all((results[0][name] != 0).any() for name in results[0] if name.endswith("conv.weight"))
+
+
+def test_network_saves_the_same_bytes_with_more_reversible_blocks(images: tuple[Tensor, Tensor]) -> None:
+    def kept(blocks: tuple[int, ...]) -> int:
+        network = tiny(blocks=blocks)
+        return saved_bytes(lambda: network(images[0]), model=network)
+
+    shallow, deep = kept((1, 2)), kept((4, 9))
+    assert deep == shallow
+
+
+def test_network_has_one_ordinary_block_a_later_stage_and_places_that_name_their_neurons() -> None:
+    made: list[tuple[Place, Temporal]] = []
+
+    def neuron(place: Place) -> Temporal:
+        made.append((place, HDLIF(1)))
+        return made[-1][1]
+
+    network = tiny(neuron, blocks=(1, 3, 1))
+    kinds = {name: type(m) for name, m in network.named_modules() if isinstance(m, PreActBlock | ReversibleBlock)}
+    assert kinds == {
+        "body.stage1.blocks.0": ReversibleBlock,
+        "body.stage2.down": PreActBlock,
+        "body.stage2.blocks.0": ReversibleBlock,
+        "body.stage2.blocks.1": ReversibleBlock,
+        "body.stage3.down": PreActBlock,
+    }
+    assert [place.index for place, _ in made] == list(range(10))
+    assert [place.channels for place, _ in made] == [2, 2, 4, 8, 4, 4, 4, 4, 8, 16]
+    assert all(network.get_submodule(place.name) is module for place, module in made)
+
+
+def test_low_precision_input_keeps_streams_of_float32() -> None:
+    chain = chain_of(2, NEURONS["hdlif"]).float()
+    y, _ = chain(currents().bfloat16(), None, range(STEPS))
+    assert y.dtype == torch.float32
+
+
+def backward_after(change: Callable[[ReversibleSequential], None], forward: Forward) -> dict[str, Tensor]:
+    chain, x = chain_of(2, NEURONS["hdlif"], Ternary()), currents().requires_grad_()
+    y, _ = forward(chain, x, None, range(STEPS))
+    change(chain)
+    y.square().sum().backward()
+    assert x.grad is not None
+    return gradients(chain) | {"input gradient": x.grad}
+
+
+def test_mode_of_the_forward_pass_is_that_of_the_backward_pass() -> None:
+    assert_close(*(backward_after(lambda chain: chain.eval(), forward) for forward in FORWARDS))
+
+
+def test_mode_at_the_backward_pass_is_left_as_it_was() -> None:
+    chain = chain_of(2, NEURONS["hdlif"])
+    y, _ = chain(currents(), None, range(STEPS))
+    with evaluation_mode(chain):
+        y.sum().backward()
+        assert not any(module.training for module in chain.modules())
+    assert all(module.training for module in chain.modules())
+
+
+@pytest.mark.parametrize("forward", FORWARDS, ids=["reversible", "plain"])
+def test_weights_changed_before_the_backward_pass_are_an_error(forward: Forward) -> None:
+    def change(chain: ReversibleSequential) -> None:
+        with torch.no_grad():
+            for parameter in chain.parameters():
+                parameter.add_(1)
+
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        backward_after(change, forward)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_held_weights_gather_the_gradient_even_where_released_before_the_backward_pass(last: bool) -> None:
+    def run(forward: Forward) -> dict[str, Tensor]:
+        chain, x = chain_of(2, NEURONS["hdlif"], Ternary()), currents()
+        with hold_weights(chain) as held:
+            forward(chain, x, None, range(STEPS))[0].square().sum().backward()
+            if last:
+                held.last()
+            y, _ = forward(chain, 2 * x, None, range(STEPS))
+        y.square().sum().backward()
+        return gradients(chain) | {f"leaf {i}": leaf.grad for i, leaf in enumerate(held._leaves) if not last}
+
+    assert_close(*map(run, FORWARDS))
+
+
+def test_batch_norm_in_evaluation_mode_guards_its_statistics() -> None:
+    def change(chain: ReversibleSequential) -> None:
+        chain.train()
+        chain(currents(), None, range(STEPS))
+
+    chain = chain_of(2, NEURONS["hdlif"]).eval()
+    y, _ = chain(currents(), None, range(STEPS))
+    change(chain)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_gradient_of_the_state_alone_arrives() -> None:
+    def run(forward: Forward) -> dict[str, Tensor]:
+        chain, x = chain_of(2, NEURONS["hdlif"]), currents().requires_grad_()
+        _, state = forward(chain, x, None, range(STEPS))
+        sum(v.square().sum() for _, v in tensors_of(state)).backward()
+        assert x.grad is not None
+        return gradients(chain) | {"input gradient": x.grad}
+
+    assert_close(*map(run, FORWARDS))
+
+
+def test_frozen_parameters_get_no_gradient() -> None:
+    chain = chain_of(2, NEURONS["hdlif"])
+    for parameter in chain[0].parameters():
+        parameter.requires_grad_(False)
+    chain(currents(), None, range(STEPS))[0].square().sum().backward()
+    assert all(p.grad is None for p in chain[0].parameters())
+    assert all(p.grad is not None for p in chain[1].parameters())
+
+
+def test_odd_channels_are_refused() -> None:
+    places = (Place("f", 0, 0, 0, 0, 2), Place("g", 0, 0, 1, 1, 2))
+    with pytest.raises(ValueError, match="must be even"):
+        ReversibleBlock(5, neuron=NEURONS["hdlif"], places=places)
+
+
+def norms(module: nn.Module) -> Iterator[BatchNorm2d]:
+    return (m for m in module.modules() if isinstance(m, BatchNorm2d))
+
+
+def test_backward_pass_counts_no_batch_twice() -> None:
+    chain = chain_of(2, NEURONS["hdlif"])
+    y, _ = chain(currents(), None, range(STEPS))
+    before = [norm.running_mean.clone() for norm in norms(chain)]
+    y.sum().backward()
+    assert all(int(norm.num_batches_tracked) == STEPS for norm in norms(chain))
+    assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms(chain), before, strict=True))

@@ -1,0 +1,147 @@
+"""Channel attention: its equation against a plain loop, its parameters, and the step it belongs to."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import ShapeError
+from hdlif.nn import SECA, eca, step_parameters
+
+EXACT = {"atol": 1e-10, "rtol": 0.0}
+
+
+def currents(steps: int, channels: int = 6, seed: int = 0) -> Tensor:
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(steps, 3, channels, 4, 5, generator=g, dtype=torch.float64) + 0.3
+
+
+def attention(channels: int = 6, *, seed: int = 0, **arguments: object) -> SECA:
+    torch.manual_seed(seed)
+    return SECA(channels, **arguments).double()
+
+
+def scattered(module: SECA) -> SECA:
+    """Rows that differ by step."""
+    for parameter in module.parameters():
+        nn.init.normal_(parameter)
+    return module
+
+
+def by_loop(module: SECA, x: Tensor, start: int = 0) -> Tensor:
+    """The equation, one channel of one step after the other."""
+    y = torch.empty_like(x)
+    half = (module.kernel_size - 1) // 2
+    for k, step in enumerate(x):
+        row = min(start + k, len(module.weight) - 1)
+        for c in range(module.channels):
+            logit = torch.zeros(len(step), dtype=x.dtype) if module.bias is None else module.bias[row]
+            for j, weight in enumerate(module.weight[row]):
+                if 0 <= c + j - half < module.channels:
+                    logit = logit + weight * step[:, c + j - half].mean((1, 2))
+            y[k, :, c] = step[:, c] * torch.sigmoid(logit).view(-1, 1, 1)
+    return y
+
+
+@pytest.mark.parametrize("arguments", [{}, {"kernel_size": 3}, {"kernel_size": 1}, {"bias": False}, {"time_steps": 2}])
+def test_gate_is_the_sigmoid_of_the_weighted_means_of_neighbouring_channels(arguments: dict[str, object]) -> None:
+    module, x = scattered(attention(**arguments)), currents(4).requires_grad_()
+    y, state = module(x, None, range(1, 5))
+    expected = by_loop(module, x, start=1)
+    assert state is None
+    torch.testing.assert_close(y, expected, **EXACT)
+    weighting = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    leaves = [x, *module.parameters()]
+    for actual, hand in zip(
+        torch.autograd.grad((y * weighting).sum(), leaves),
+        torch.autograd.grad((expected * weighting).sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(actual, hand, **EXACT)
+
+
+def test_gate_by_hand() -> None:
+    # means 1, 2, 4 with kernel (1, 0, -1) and bias ½: logits ½ - 2, ½ + 1 - 4, ½ + 2
+    module = attention(3, kernel_size=3)
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([[1.0, 0.0, -1.0]]))
+        module.bias.fill_(0.5)
+    x = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64).view(1, 1, 3, 1, 1) * torch.tensor([0.5, 1.5])
+    logits = torch.tensor([-1.5, -2.5, 2.5], dtype=torch.float64)
+    torch.testing.assert_close(module.gate(x, range(1)), torch.sigmoid(logits).view(1, 1, 3), **EXACT)
+
+
+def test_gate_lies_between_zero_and_one() -> None:
+    gate = attention().gate(5 * currents(3), range(3))
+    assert gate.shape == (3, 3, 6)
+    assert ((gate > 0) & (gate < 1)).all()
+
+
+def test_every_step_is_pooled_alone() -> None:
+    module, x = attention(), currents(3)
+    other = x.clone()
+    other[1] *= 2
+    y, after = module(x, None, range(3))[0], module(other, None, range(3))[0]
+    assert torch.equal(y[[0, 2]], after[[0, 2]])
+    assert not torch.allclose(module.gate(x, range(3))[1], module.gate(other, range(3))[1])
+
+
+@pytest.mark.parametrize(
+    ("module", "shapes"),
+    [
+        (SECA(64), {"weight": (1, 5), "bias": (1,)}),
+        (SECA(64, bias=False), {"weight": (1, 5)}),
+        (SECA(64, time_steps=4), {"weight": (4, 5), "bias": (4,)}),
+        (eca(64), {"weight": (1, 3)}),
+        (eca(512), {"weight": (1, 5)}),
+    ],
+    ids=["published", "without_bias", "per_step", "eca_64", "eca_512"],
+)
+def test_parameters(module: SECA, shapes: dict[str, tuple[int, ...]]) -> None:
+    assert {name: tuple(p.shape) for name, p in module.named_parameters()} == shapes
+    assert [id(p) for p in step_parameters(module)] == [id(p) for p in module.parameters()]
+
+
+def test_kernels_per_step_start_as_the_shared_one() -> None:
+    shared, per_step, x = attention(seed=3), attention(seed=3, time_steps=4), currents(6)
+    assert torch.equal(per_step(x, None, range(6))[0], shared(x, None, range(6))[0])
+
+
+def test_parameters_start_as_those_of_a_convolution() -> None:
+    torch.manual_seed(0)
+    drawn = torch.stack([torch.cat([m.weight[0], m.bias]) for m in (SECA(4) for _ in range(2000))]).detach()
+    reach = 5**-0.5
+    assert drawn.abs().max() <= reach
+    # the spread of a uniform distribution; 12,000 draws give it within 2 %
+    assert drawn.std().item() == pytest.approx(reach / 3**0.5, rel=0.02)
+
+
+def test_steps_beyond_the_trained_ones_take_the_last_kernel_and_its_gradient() -> None:
+    module, x = scattered(attention(time_steps=2)), currents(3)
+    y, _ = module(x, None, range(1, 4))
+    torch.testing.assert_close(y[1:], module(x[1:], None, range(1, 3))[0], **EXACT)
+    y.sum().backward()
+    assert (module.weight.grad[0] == 0).all()
+    assert (module.weight.grad[1] != 0).all()
+
+
+def test_input_constant_in_time_stays_so_only_where_the_kernel_is_shared() -> None:
+    x = currents(1)
+    assert attention()(x, None, range(3))[0].shape[0] == 1
+    assert attention(time_steps=2)(x, None, range(3))[0].shape[0] == 3
+
+
+@pytest.mark.parametrize("kernel_size", [0, 2, -1])
+def test_even_kernel_is_refused(kernel_size: int) -> None:
+    with pytest.raises(ValueError, match="must be odd"):
+        SECA(8, kernel_size=kernel_size)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 5, 4, 4), (1, 2, 6)])
+def test_input_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match=r"this attention is for \[K, B, 6, H, W\]"):
+        attention()(torch.zeros(shape, dtype=torch.float64), None, range(1))
+
+
+def test_low_precision_input_keeps_its_type() -> None:
+    x = currents(2).bfloat16()
+    assert SECA(6)(x, None, range(2))[0].dtype == torch.bfloat16

@@ -1,0 +1,102 @@
+"""Mem-BN: its equation, its statistics per step, and the affine that it is in eval mode."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import ShapeError
+from hdlif.learning import StochasticStep
+from hdlif.nn import HDLIF, MemBN
+from small_networks import tiny_resnet
+
+T, C = 3, 4
+EXACT = {"atol": 1e-10, "rtol": 0.0}
+
+
+def scattered(mix: str = "raw") -> MemBN:
+    torch.manual_seed(0)
+    norm = MemBN(T, C, mix=mix)
+    for tensor in (norm.weight, norm.bias, norm.alpha, norm.beta, norm.running_mean):
+        nn.init.normal_(tensor, mean=0.3, std=0.5)
+    nn.init.uniform_(norm.running_var, 0.5, 2)
+    return norm.double()
+
+
+def membranes(seed: int = 0) -> Tensor:
+    return torch.randn(5, C, 2, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("mix", ["raw", "sigmoid"])
+def test_mixes_the_membrane_with_a_batch_norm_of_its_step(mix: str) -> None:
+    norm = scattered(mix)
+    alpha, beta = (norm.alpha, norm.beta) if mix == "raw" else (norm.alpha.sigmoid(), norm.beta.sigmoid())
+    for t in range(T):
+        plain = nn.BatchNorm2d(C).double()
+        plain.weight.data, plain.bias.data = norm.weight[t].detach().clone(), norm.bias[t].detach().clone()
+        plain.running_mean.copy_(norm.running_mean[t])
+        plain.running_var.copy_(norm.running_var[t])
+        m = membranes(t)
+        torch.testing.assert_close(norm(m, t), alpha[t] * m + beta[t] * plain(m), **EXACT)
+        torch.testing.assert_close(norm.running_mean[t], plain.running_mean, **EXACT)
+        torch.testing.assert_close(norm.running_var[t], plain.running_var, **EXACT)
+
+
+@pytest.mark.parametrize("mix", ["raw", "sigmoid"])
+def test_is_its_affine_in_eval_mode(mix: str) -> None:
+    norm = scattered(mix).eval()
+    scale, shift = norm.affine()
+    assert scale.shape == shift.shape == (T, C)
+    for step in range(T + 2):
+        t, m = min(step, T - 1), membranes(step)
+        expected = scale[t].view(-1, 1, 1) * m - shift[t].view(-1, 1, 1)
+        torch.testing.assert_close(norm(m, step), expected, **EXACT)
+
+
+def test_starts_as_no_norm_at_all() -> None:
+    x = torch.randn(T, 6, C, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    plain, normed = HDLIF(T).double(), HDLIF(T, norm=MemBN(T, C)).double()
+    assert torch.equal(normed(x, None, range(T))[0], plain(x, None, range(T))[0])
+
+
+def test_release_form_starts_at_one_half() -> None:
+    alpha, beta = MemBN(T, C, mix="sigmoid").gains()
+    assert alpha.tolist() == beta.tolist() == [0.5] * T
+
+
+def test_each_step_counts_the_batches_in_which_it_ran() -> None:
+    network = tiny_resnet(lambda place: HDLIF(4, norm=MemBN(4, place.channels)))
+    rule, generator = StochasticStep(), torch.Generator().manual_seed(0)
+    x, target = torch.randn(1, 4, 2, 6, 6, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
+    ran = [0] * 4
+    for _ in range(12):
+        plan = rule.schedule(4, generator)
+        for t in range(max(plan.steps) + 1):
+            ran[t] += 1
+        for step in rule(network, x, target, plan):
+            step.loss.backward()
+    assert ran[0] == 12 > ran[3] > 0
+    counts = [module.num_batches_tracked.tolist() for module in network.modules() if isinstance(module, MemBN)]
+    assert counts == [ran] * 4
+
+
+def test_cumulative_statistics_are_the_mean_over_batches() -> None:
+    norm = MemBN(T, C, momentum=None).double()
+    batches = [membranes(seed) for seed in range(3)]
+    for batch in batches:
+        norm(batch, 1)
+    expected = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
+    torch.testing.assert_close(norm.running_mean[1], expected, **EXACT)
+    assert norm.running_mean[0].eq(0).all()
+    norm.forget(1)
+    assert norm.num_batches_tracked.tolist() == [0, 3, 0]
+    norm.forget(2)
+    assert norm.num_batches_tracked.tolist() == [0, 0, 0]
+
+
+def test_refuses_other_channels_mixes_and_time_paths() -> None:
+    with pytest.raises(ShapeError, match=r"membrane has shape \[5, 4, 2, 2\]; Mem-BN is for \[B, 3, ...\]"):
+        MemBN(T, 3)(membranes().float(), 0)
+    with pytest.raises(ValueError, match="choose one of raw, sigmoid"):
+        MemBN(T, C, mix="tanh")
+    with pytest.raises(ValueError, match="does not go with Mem-BN"):
+        HDLIF(T, norm=MemBN(T, C), path="scan")
