@@ -1,5 +1,8 @@
 #include "kernels_pointwise.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace hdlif {
 namespace {
 
@@ -43,6 +46,18 @@ float at(Row row, int32_t c) {
 float surplus(float membrane, float threshold) {
   const float above = membrane - threshold;
   return above > 0.0f ? above : 0.0f;
+}
+
+// As docs/artefact_format.md states it: e = exp(-|x|) by a polynomial, then 1 / (1 + e) or e / (1 + e).
+float sigmoid(float x) {
+  const float magnitude = std::fabs(x), a = magnitude < 30.0f ? magnitude : 30.0f;
+  const float n = std::floor(a * 1.44269504f + 0.5f);
+  const float r = (a - n * 0.693359375f) - n * -2.12194440e-4f;
+  float p = 1.0f / 720;
+  for (float coefficient : {-1.0f / 120, 1.0f / 24, -1.0f / 6, 0.5f, -1.0f, 1.0f})
+    p = p * r + coefficient;
+  const float e = std::ldexp(p, -int(n)); // exact: n <= 43
+  return (x >= 0 ? 1.0f : e) / (1.0f + e);
 }
 
 } // namespace
@@ -115,6 +130,28 @@ void quantise(const float* __restrict x, uint8_t* __restrict y, Row inverse_step
 void add(const float* __restrict x, const float* __restrict y, float* __restrict z, int64_t count) {
   for (int64_t i = 0; i < count; ++i)
     z[i] = x[i] + y[i];
+}
+
+void seca(const float* __restrict x, float* __restrict y, Row weight, float bias, int64_t pixels,
+          int32_t channels, float* __restrict scratch) {
+  float *mean = scratch, *gate = scratch + channels;
+  std::fill(mean, mean + channels, 0.0f);
+  for (int64_t p = 0; p < pixels; ++p)
+    for (int32_t c = 0; c < channels; ++c)
+      mean[c] += x[p * channels + c];
+  for (int32_t c = 0; c < channels; ++c)
+    mean[c] /= float(pixels);
+  const int32_t margin = weight.columns / 2;
+  for (int32_t c = 0; c < channels; ++c) {
+    float logit = bias;
+    const int32_t first = std::max(0, margin - c), last = std::min(weight.columns, channels - c + margin);
+    for (int32_t j = first; j < last; ++j)
+      logit += weight.data[j] * mean[c + j - margin];
+    gate[c] = sigmoid(logit);
+  }
+  for (int64_t p = 0; p < pixels; ++p)
+    for (int32_t c = 0; c < channels; ++c)
+      y[p * channels + c] = x[p * channels + c] * gate[c];
 }
 
 void widen(const uint8_t* __restrict x, float* __restrict y, int64_t count) {

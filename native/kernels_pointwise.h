@@ -1,7 +1,7 @@
-// Ops that treat each entry by itself. Maps are [pixels][channels], float32 but where codes are named.
-// A row has one entry for all channels (columns == 1) or one for each (columns == channels).
-// Inputs and outputs do not overlap; a potential is updated in place. Each entry takes the stated
-// operations in the stated order, so any split of the pixels gives the same bits.
+// Ops that treat each entry by itself, and seca, which treats each map by itself. Maps are
+// [pixels][channels], float32 but where codes are named. A row has one entry for all channels (columns == 1)
+// or one for each (columns == channels). Inputs and outputs do not overlap; a potential is updated in place.
+// Each entry takes the stated operations in the stated order, so any split of the pixels gives the same bits.
 #pragma once
 
 #include <cstdint>
@@ -52,6 +52,11 @@ void quantise(const float* x, uint8_t* y, Row inverse_step, float offset, float 
 
 // z = x + y
 void add(const float* x, const float* y, float* z, int64_t count);
+
+// y = x * sigmoid(bias + sum over j of weight[j] * a[c + j - (kernel - 1) / 2]) of one map, a = mean of x
+// over the pixels, 0 beyond the channels; j ascending, products before sums. `scratch` has room for 2 *
+// channels.
+void seca(const float* x, float* y, Row weight, float bias, int64_t pixels, int32_t channels, float* scratch);
 
 // codes as float32, exact
 void widen(const uint8_t* x, float* y, int64_t count);

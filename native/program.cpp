@@ -19,6 +19,7 @@ Arity arity_of(Op op) {
   case Op::kAffine:
   case Op::kHdLif:
   case Op::kGradedLif:
+  case Op::kSeca:
     return {1, 2, 0};
   case Op::kGlif:
     return {1, 6, 0};
@@ -145,6 +146,14 @@ private:
       y.max_code = (1 << record_[kChoice]) - 1;
       y.constant = x.constant && node_.rows[0].steps == 1;
       break;
+    case Op::kSeca:
+      require(x.is_map, "seca takes a map");
+      require(columns(0) >= 1 && columns(0) < (1 << 15) && columns(0) % 2 == 1, "kernel is not odd");
+      require(columns(1) == 1, "bias has more than one column");
+      read_rows(0);
+      read_rows(1);
+      y.constant = x.constant && node_.rows[0].steps == 1 && node_.rows[1].steps == 1;
+      break;
     case Op::kAdd: {
       const Value& other = program_.values[record_[kInput1]];
       require(x.channels == other.channels && x.height == other.height && x.width == other.width &&
@@ -205,13 +214,19 @@ private:
     return buffers_[index];
   }
 
+  int32_t columns(int which) const { return record_[kTensors + 3 * which + 2]; }
+
   void read_rows(int which, int32_t channels, bool may_be_shared) {
+    require(columns(which) == channels || (may_be_shared && columns(which) == 1),
+            "columns do not fit the channels");
+    read_rows(which);
+  }
+
+  void read_rows(int which) {
     Rows& rows = node_.rows[which];
     rows.steps = record_[kTensors + 3 * which + 1];
-    rows.columns = record_[kTensors + 3 * which + 2];
+    rows.columns = columns(which);
     require(rows.steps == 1 || rows.steps >= program_.time_steps, "rows are neither 1 nor one per step");
-    require(rows.columns == channels || (may_be_shared && rows.columns == 1),
-            "columns do not fit the channels");
     const int64_t count = int64_t(rows.steps) * rows.columns;
     const Buffer& bytes = buffer(which);
     require(bytes.bytes == size_t(count) * sizeof(float), "tensor has another size");

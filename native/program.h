@@ -37,6 +37,7 @@ enum class Op : int32_t {
   kFlatten,
   kGradedLif,
   kGlif,
+  kSeca,
   kCount
 };
 

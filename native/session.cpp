@@ -36,6 +36,7 @@ bool takes_floats(Op op) {
   case Op::kLif:
   case Op::kGradedLif:
   case Op::kGlif:
+  case Op::kSeca:
   case Op::kQuantise:
   case Op::kAdd:
     return true;
@@ -218,6 +219,8 @@ void Session::prepare(int64_t batch, int64_t steps, bool is_static, bool keeps_a
     if (node.op == Op::kConv2d || node.op == Op::kLinear)
       scratch_bytes =
           std::max(scratch_bytes, ScratchLayout(conv_shape(node, in, program_.values[output])).bytes());
+    if (node.op == Op::kSeca)
+      scratch_bytes = std::max<int64_t>(scratch_bytes, 2 * in.channels * sizeof(float));
     for (int i = 0; i < 2; ++i)
       if (node.inputs[i] >= 0 && takes_floats(node.op) && program_.values[node.inputs[i]].max_code > 0)
         plan_.widened[2 * n + i] = allocate(entries(node.inputs[i]) * sizeof(float));
@@ -344,6 +347,18 @@ void Session::compute_pointwise(int32_t n, const Chunk& chunk) {
   float* floats = reinterpret_cast<float*>(data(n + 1));
   uint8_t* codes = data(n + 1);
   const int64_t steps = leading(n + 1, chunk);
+  if (node.op == Op::kSeca) {
+    const int64_t size = out.size();
+    pool_.split(steps * chunk.batch, grain(size), [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t step = i / chunk.batch, t = chunk.t + step;
+        const float* map = x[0] + step * stride[0] + i % chunk.batch * size;
+        seca(map, floats + i * size, row(node.rows[0], t), *node.rows[1].at(t), out.pixels(), channels,
+             reinterpret_cast<float*>(scratch_[thread].data()));
+      }
+    });
+    return;
+  }
   pool_.split(pixels, grain(steps * channels), [&](int64_t begin, int64_t end, int) {
     const int64_t first = begin * channels, count = end - begin;
     for (int64_t step = 0; step < steps; ++step) {

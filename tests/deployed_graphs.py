@@ -116,6 +116,12 @@ class Builder:
         shape = self.shape_of_rows(x, per_step, per_channel, beyond)
         return self.add("parallel", x, tensors={"threshold": self.rows(*shape, -0.2, 0.6)})
 
+    def seca(self, x: str, *, kernel=5, per_step=False, beyond=0) -> str:
+        rows = self.time_steps + beyond if per_step else 1
+        return self.add(
+            "seca", x, tensors={"weight": self.rows(rows, kernel, -4, 4), "bias": self.rows(rows, 1, -1, 1)}
+        )
+
     def quantise(
         self, x: str, *, bits=4, inverse_step=4.0, offset=0.5, per_step=False, per_channel=False, beyond=0
     ) -> str:

@@ -56,3 +56,18 @@ def test_spikes_times_a_gain_are_spikes():
     rows = {r.name: r for r in profile(b.graph(b.add("add", y, z)), torch.randn(1, 2, 2, 3, 3)).layers}
     assert rows[y].spikes_in
     assert not rows[z].spikes_in
+
+
+def test_price_of_attention():
+    b = Builder((4, 3, 5), 4, 0)
+    varying = b.affine(INPUT, per_step=True)
+    y, z = b.seca(varying, kernel=5), b.seca(INPUT, kernel=3)
+    graph = b.graph(b.add("add", y, z))
+    for counting in ("honest", "paper"):
+        rows = {r.name: r for r in profile(graph, torch.randn(1, 2, 4, 3, 5), counting=counting).layers}
+        assert rows[y].params_mb == pytest.approx(6 * 4e-6)
+    honest = {r.name: r for r in profile(graph, torch.randn(1, 2, 4, 3, 5), counting="honest").layers}
+    # a sum and a product for each of 60 entries; 5 products of the kernel and a sigmoid of 10 for each of 4 gates
+    assert honest[y].energy_mj == pytest.approx(4 * (60 * 4.6 + 4 * 15 * 4.6) * 1e-9)
+    # what is constant in time counts once
+    assert honest[z].energy_mj == pytest.approx((60 * 4.6 + 4 * 13 * 4.6) * 1e-9)

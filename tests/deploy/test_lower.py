@@ -12,12 +12,13 @@ from hdlif.artefact import InputRecord, infer_values
 from hdlif.artefact.io import dumps, loads
 from hdlif.errors import LoweringError, StateError
 from hdlif.functional import HardReset
-from hdlif.models import resnet, vgg_snn
+from hdlif.models import AttentionBlockI, AttentionBlockII, PreActBlock, resnet, vgg_snn
 from hdlif.models.blocks import Place
 from hdlif.nn import (
     GLIF,
     HDLIF,
     LIF,
+    SECA,
     BatchNorm2d,
     Binary,
     GradedLIF,
@@ -66,6 +67,20 @@ NETWORKS = {
     "resnet": partial(resnet, blocks=(1, 1), width=4, in_channels=1, classes=5),
     "resnet_norms_per_step": partial(
         resnet, blocks=(1, 1), width=4, in_channels=1, classes=5, norm=partial(BatchNorm2d, time_steps=T)
+    ),
+    "resnet_attention_1": partial(
+        resnet,
+        blocks=(2, 1),
+        width=4,
+        in_channels=1,
+        classes=5,
+        block=partial(AttentionBlockI, attention=partial(SECA, time_steps=T)),
+    ),
+    "resnet_attention_2": partial(
+        resnet, blocks=(2, 1), width=4, in_channels=1, classes=5, block=partial(AttentionBlockII, attention=SECA)
+    ),
+    "vgg_attention": partial(
+        vgg_snn, plan=(4, "P", 5), final_size=None, in_channels=1, classes=5, attention=partial(SECA, bias=False)
     ),
     "vgg_flat": partial(vgg_snn, plan=(4, 6, "P", 5, "P"), final_size=2, in_channels=1, classes=5),
     "vgg_global": partial(vgg_snn, plan=(4, "P", 5), final_size=None, in_channels=1, classes=5),
@@ -203,10 +218,9 @@ def mem_bn(place, *, quantizer=None, channels=False, sign=1.0):
     return neuron
 
 
-def mem_bn_resnet(**arguments):
-    network = resnet(
-        blocks=(1, 1), width=4, in_channels=1, classes=5, neuron=partial(mem_bn, **arguments), conv=QuantConv2d
-    )
+def mem_bn_resnet(*, block=PreActBlock, **arguments):
+    neuron = partial(mem_bn, **arguments)
+    network = resnet(blocks=(1, 1), width=4, in_channels=1, classes=5, neuron=neuron, conv=QuantConv2d, block=block)
     return trained_like(network)
 
 
@@ -214,6 +228,7 @@ MEM_BN = {
     "on the state": {},
     "on the state, 4 bits": {"quantizer": SpikeQuantizer},
     "on the state, by channel": {"channels": True, "quantizer": SpikeQuantizer},
+    "on the state, behind attention": {"block": partial(AttentionBlockII, attention=SECA)},
     "on the current": {"sign": -1.0},
     "on the current, 4 bits": {"sign": -1.0, "quantizer": SpikeQuantizer},
 }
@@ -374,3 +389,23 @@ def test_glif_with_its_gates_multiplied_out_fires_like_the_module(per_step, chan
     potentials = network(x.double(), None, range(T + 3))[1]["0"]["potential"]
     close = (state[node.name]["potential"] - potentials).abs() < 1e-5
     assert close.double().mean() > 0.999
+
+
+@pytest.mark.parametrize("time_steps", [None, T])
+@pytest.mark.parametrize("bias", [True, False])
+def test_attention_is_lowered_row_by_row_and_held_beyond_the_trained_steps(time_steps, bias):
+    torch.manual_seed(0)
+    attention = SECA(4, kernel_size=3, bias=bias, time_steps=time_steps)
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter)
+    network = Sequential(attention, nn.Flatten()).eval()
+    record = InputRecord((4, 3, 3), (0.0,) * 4, (1.0,) * 4)
+    graph = deploy.lower(network, input=record, labels=tuple(map(str, range(36))), time_steps=T)
+    assert graph.nodes[0].tensors["weight"].shape == (T if time_steps else 1, 3)
+    assert infer_values(graph)[graph.nodes[0].name].constant == (time_steps is None)
+    x = torch.randn(T + 3, 5, 4, 3, 3)
+    with torch.no_grad():
+        expected, _ = network(x, None, range(T + 3))
+        folded, _ = deploy.GraphModule(graph)(x, steps=range(T + 3))
+    torch.testing.assert_close(folded, expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(torch.from_numpy(Session(graph).run(x.numpy())), expected, atol=1e-5, rtol=1e-5)

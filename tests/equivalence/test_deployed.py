@@ -9,11 +9,12 @@ import torch
 from hdlif.artefact import InputRecord
 from hdlif.artefact.format import OPS
 from hdlif.deploy import GraphModule, lower
-from hdlif.models import resnet, vgg_snn
+from hdlif.models import AttentionBlockI, AttentionBlockII, resnet, vgg_snn
 from hdlif.nn import (
     GLIF,
     HDLIF,
     LIF,
+    SECA,
     Binary,
     GradedLIF,
     MemBN,
@@ -41,7 +42,12 @@ def glif(place):
     return GLIF(T, channels=place.channels if place.index % 2 else None, per_step=place.index > 1)
 
 
+ATTENTION_1 = partial(AttentionBlockI, attention=partial(SECA, time_steps=T))
+ATTENTION_2 = partial(AttentionBlockII, attention=SECA)
+
 NETWORKS = {
+    "attention_1_resnet": (resnet, mem_bn, Ternary(), {"blocks": (1, 1), "width": 6, "block": ATTENTION_1}),
+    "attention_2_resnet": (resnet, four_bit_hybrid, Binary(), {"blocks": (2, 1), "width": 6, "block": ATTENTION_2}),
     "mem_bn_resnet": (resnet, mem_bn, Ternary(), {"blocks": (1, 1), "width": 6}),
     "graded_lif_resnet": (resnet, lambda place: GradedLIF(T), Binary(), {"blocks": (1, 1), "width": 6}),
     "glif_resnet": (resnet, glif, Ternary(), {"blocks": (1, 1), "width": 6}),

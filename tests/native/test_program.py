@@ -25,7 +25,7 @@ def every_op() -> Graph:
     x = b.glif(b.graded_lif(b.parallel(b.hd_lif(x, per_channel=True))), per_channel=True)
     x = b.lif(x)
     x = b.add("sum_pool", x, kernel=(2, 2), stride=(2, 2))
-    x = b.conv(b.add("add", x, x), 3)
+    x = b.seca(b.conv(b.add("add", x, x), 3), kernel=3)
     return b.graph(b.linear(b.add("global_sum_pool", x), 4, encoding="ternary"))
 
 
@@ -96,7 +96,7 @@ def field(node: int, offset: int) -> int:
         (2, 0, "input shape"),
         (6, 4, "output is no value"),
         (6, 1, "output is not a vector"),
-        (field(0, 0), 14, "op is unknown"),
+        (field(0, 0), 15, "op is unknown"),
         (field(0, 1), 1, "no earlier value"),
         (field(0, 2), 0, "no earlier value"),
         (field(0, 3), 0, "no output channel"),

@@ -104,10 +104,10 @@ def test_neurons_with_rows_of_all_kinds() -> None:
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("op", ["affine", "hd_lif", "parallel", "lif", "graded_lif", "glif", "quantise"])
+@pytest.mark.parametrize("op", ["affine", "hd_lif", "parallel", "lif", "graded_lif", "glif", "quantise", "seca"])
 def test_rows_beyond_the_trained_steps(op: str, per_channel: bool) -> None:
     b = Builder((5, 4, 3), 3, 2)
-    rows = {} if op == "affine" else {"per_channel": per_channel}
+    rows = {} if op in ("affine", "seca") else {"per_channel": per_channel}
     y = getattr(b, op)(INPUT, per_step=True, beyond=2, **rows)
     graph = b.graph(y)
     x = random_input(graph, 7, 2)
@@ -126,6 +126,25 @@ def test_affine(is_code: bool, per_step: bool) -> None:
     b = Builder((5, 4, 3), 3, 3)
     graph = b.graph(b.affine(codes(b) if is_code else INPUT, per_step=per_step))
     assert_same_bits(graph, random_input(graph, 3, 2))
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 9, 15])
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("is_code", [False, True])
+def test_seca(is_code: bool, per_step: bool, kernel: int) -> None:
+    b = Builder((4, 7, 3), 3, 4)
+    x = codes(b) if is_code else INPUT
+    graph = b.graph(b.seca(x, kernel=kernel, per_step=per_step, beyond=1))
+    frames = random_input(graph, 5, 3)
+    for factor in (1, 100, 1e30):
+        assert_same_bits(graph, factor * frames)
+    assert_same_bits(graph, frames[:1], 5)
+
+
+def test_seca_of_many_maps() -> None:
+    b = Builder((37, 16, 16), 2, 4)
+    graph = b.graph(b.seca(b.affine(INPUT), per_step=True))
+    assert_same_bits(graph, random_input(graph, 3, 20))
 
 
 def before_a_neuron(b: Builder, identity: tuple[bool, ...]) -> str:
@@ -148,6 +167,10 @@ def in_a_chain(b: Builder, identity: tuple[bool, ...]) -> str:
     first = b.passing(b.affine(INPUT, per_step=True), identity=identity)
     second = b.passing(first, identity=identity[1:] + identity[:1])
     return b.affine(b.parallel(b.affine(b.hd_lif(second))))
+
+
+def before_an_attention(b: Builder, identity: tuple[bool, ...]) -> str:
+    return b.seca(b.passing(b.affine(INPUT), identity=identity))
 
 
 def read_late(b: Builder, identity: tuple[bool, ...]) -> str:
@@ -183,6 +206,7 @@ IDENTITIES = {
         added_to_its_own_input,
         in_a_chain,
         read_late,
+        before_an_attention,
         before_a_convolution,
         of_codes,
     ],

@@ -76,6 +76,31 @@ def test_glif_remembers_its_last_spike() -> None:
     assert potentials == [1.875, 3.34375, 1.546875, 0.26171875]
 
 
+def test_sigmoid_is_close_everywhere_and_saturates() -> None:
+    x = np.concatenate([np.linspace(-30, 30, 2_000_001), np.random.default_rng(0).normal(size=100_000)])
+    single = x.astype(np.float32)
+    exact = 1 / (1 + np.exp(-single.astype(np.float64)))
+    assert np.abs(reference.sigmoid(single) - exact).max() < 1e-6
+    ends = np.array([30, 31, 1e30, np.inf, -30, -31, -1e30, -np.inf, 0, -0.0], np.float32)
+    seen = reference.sigmoid(ends)
+    assert (seen[:4] == 1).all()
+    assert (seen[4:8] == seen[4]).all()
+    assert 0 < seen[4] < 1e-13
+    assert (seen[8:] == 0.5).all()
+
+
+def test_seca_by_hand() -> None:
+    b = Builder((2, 1, 2), 1, 0)
+    y = b.seca(INPUT, kernel=3)
+    b.nodes[0].tensors["weight"][...] = [1, 2, 4]
+    b.nodes[0].tensors["bias"][...] = -1
+    x = np.array([[[1, 0]], [[0, -2]]], np.float32)[None]
+    # means 0.5 and -1; logits 2*0.5 + 4*(-1) - 1 = -4 and 1*0.5 + 2*(-1) - 1 = -2.5
+    gates = 1 / (1 + np.exp([4, 2.5]))
+    expected = np.array([[[gates[0], 0]], [[0, -2 * gates[1]]]])
+    np.testing.assert_allclose(reference.evaluate(b.graph(y), x, {}, 0)[y][0], expected, rtol=1e-6)
+
+
 def test_conv2d_by_hand() -> None:
     b = Builder((1, 2, 2), 1, 0)
     y = b.conv(INPUT, 1, encoding="float32")

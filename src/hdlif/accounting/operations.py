@@ -11,8 +11,9 @@ batch norm and neuron parameters are left out.
 "honest": every operation of the deployed network. A spike of 0 or 1, or an integer code, meets a weight at the price
 of an addition (fp32 weights 0.9 pJ, ternary or binary weights on integers 0.1 pJ); a real input (stem, shortcut,
 classifier, graded fp32 spikes) costs a multiply-accumulate of 4.6 pJ with fp32 weights, an addition of 0.9 pJ with
-low-bit ones. SOPs are those of inputs that are spikes. Affines, neurons, additions and pools are priced by their own
-multiplications and additions; what is constant in time counts once. Memory traffic is in neither.
+low-bit ones. SOPs are those of inputs that are spikes. Affines, neurons, additions, pools and attention are priced by
+their own multiplications and additions (a sigmoid is 10 multiply-accumulates); what is constant in time counts once.
+Memory traffic is in neither.
 """
 
 from collections.abc import Iterable
@@ -41,6 +42,9 @@ PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2}
 NEURON_NOPS = {"hd_lif": 3, "lif": 3, "graded_lif": 3, "glif": 5, "parallel": 1}
 """Multiplications, additions and comparisons (an addition each) of a step. GLIF, whose gates are multiplied out:
 leak·v and gain·x, two sums, and the threshold."""
+
+SIGMOID_MACS = 10
+"""One to find the power of two, two to reduce the argument, six for the polynomial, one for sum and quotient."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,9 @@ def _honest_energy_pj(node: Node, seen: Activity) -> float:
             return outputs * (FLOAT_MULTIPLY_PJ + 2 * FLOAT_ADD_PJ)
         case "glif":
             return outputs * (2 * FLOAT_MULTIPLY_PJ + 3 * FLOAT_ADD_PJ)
+        case "seca":
+            # an addition for the mean and a multiplication by the gate
+            return outputs * (FLOAT_ADD_PJ + FLOAT_MULTIPLY_PJ + _gate_pj(node, seen.types))
         case "parallel" | "add":
             return outputs * FLOAT_ADD_PJ
         case "sum_pool" | "global_sum_pool":
@@ -195,6 +202,12 @@ def _honest_energy_pj(node: Node, seen: Activity) -> float:
             return outputs * terms * price
         case _:
             return 0.0
+
+
+def _gate_pj(node: Node, types: dict[str, Value]) -> float:
+    """The price of the channels' gates, for each entry of the map: kernel and sigmoid, in multiply-accumulates."""
+    _, height, width = types[node.name].shape
+    return (node.tensors["weight"].shape[1] + SIGMOID_MACS) * FLOAT_MAC_PJ / (height * width)
 
 
 def _affine_pj(node: Node, time_steps: int) -> float:
@@ -216,6 +229,8 @@ def _synapse_pj(node: Node, types: dict[str, Value]) -> float:
 
 
 def _published_bytes(node: Node, graph: Graph) -> float:
+    if node.op == "seca":
+        return 4.0 * sum(tensor.size for tensor in node.tensors.values())
     if node.op not in ("conv2d", "linear"):
         return 0.0
     biased = any(n.name == f"{node.name}.bias" for n in graph.nodes)

@@ -235,13 +235,18 @@ def _rows(node: Node, key: str, value: Value, time_steps: int, per_channel_only:
 
     At step t the row min(t, rows - 1) is used: rows beyond `time_steps` say what holds beyond the trained steps.
     """
-    rows = node.tensors[key]
     channels = (value.shape[0],) if per_channel_only else (1, value.shape[0])
-    fits = rows.dtype == np.float32 and rows.ndim == 2 and rows.shape[1] in channels
+    return _rows_of(node, key, time_steps, lambda n: n in channels, " or ".join(map(str, channels)))
+
+
+def _rows_of(node: Node, key: str, time_steps: int, accepts: Callable[[int], bool], accepted: str) -> Array:
+    """A tensor of rows with a number of columns that `accepts`."""
+    rows = node.tensors[key]
+    fits = rows.dtype == np.float32 and rows.ndim == 2 and accepts(rows.shape[1])
     if not fits or not (rows.shape[0] == 1 or rows.shape[0] >= time_steps):
         raise ArtefactError(
             f"{node.name}.{key}: {rows.dtype} {list(rows.shape)}; it must be float32 "
-            f"[1 or at least {time_steps}, {' or '.join(map(str, channels))}]"
+            f"[1 or at least {time_steps}, {accepted}]"
         )
     if not np.isfinite(rows).all():
         raise ArtefactError(f"{node.name}.{key}: holds a value that is not finite")
@@ -285,6 +290,13 @@ def _quantise(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     if (inverse_step < LEAST_NORMAL).any():
         raise ArtefactError(f"{node.name}.inverse_step: holds {inverse_step.min()}; it must be above 0, in float32")
     return Value(inputs[0].shape, 2**bits - 1, inputs[0].constant and len(inverse_step) == 1)
+
+
+def _seca(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    shape = _map_shape(node, inputs[0])
+    weight = _rows_of(node, "weight", time_steps, lambda n: n % 2 == 1 and n < 2**15, "an odd number")
+    bias = _rows_of(node, "bias", time_steps, lambda n: n == 1, "1")
+    return Value(shape, constant=inputs[0].constant and len(weight) == len(bias) == 1)
 
 
 def _add(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -354,6 +366,9 @@ OPS: Mapping[str, Op] = {
     "glif": Op(1, (), GLIF_ROWS, _glif, neuron=True, stateful=True),
     # y = min(floor(max(x, 0) * inverse_step[t, c] + offset), 2^bits - 1), an integer code
     "quantise": Op(1, ("bits", "offset"), ("inverse_step",), _quantise),
+    # a = mean of x over (row, column); y = x * sigmoid(bias[t] + sum over j of weight[t, j] * a[c + j - (k - 1) / 2]),
+    # a = 0 beyond the channels; docs/artefact_format.md states the sigmoid
+    "seca": Op(1, (), ("weight", "bias"), _seca),
     "add": Op(2, (), (), _add),
     # y = sum over (ky, kx), in this order, of x; no padding, rest rows and columns dropped
     "sum_pool": Op(1, ("kernel", "stride"), (), _sum_pool),

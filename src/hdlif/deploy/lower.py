@@ -29,11 +29,12 @@ from hdlif.artefact.format import INPUT, OPS
 from hdlif.deploy.folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.errors import LoweringError
 from hdlif.functional import DetachedReset, HardReset, soft_reset
-from hdlif.models import Network, PreActBlock
+from hdlif.models import AttentionBlockI, AttentionBlockII, Network, PreActBlock
 from hdlif.nn import (
     GLIF,
     HDLIF,
     LIF,
+    SECA,
     BatchNorm2d,
     Binary,
     GradedLIF,
@@ -223,6 +224,43 @@ def _pre_act_block(lowerer: Lowerer, module: PreActBlock, wire: Wire, path: str)
         h = lowerer.lower(getattr(module, name), h, f"{path}.{name}")
     shortcut = lowerer.lower(module.shortcut, stream, f"{path}.shortcut")
     return lowerer.emit("add", f"{path}.add", lowerer.applied(h), lowerer.applied(shortcut))
+
+
+@lowers(AttentionBlockI)
+def _attention_block_1(lowerer: Lowerer, module: AttentionBlockI, wire: Wire, path: str) -> Wire:
+    stream = lowerer.applied(wire)
+    h = stream
+    for name in ("act1", "conv1", "bn1", "att1", "act2", "conv2", "bn2", "att2"):
+        h = lowerer.lower(getattr(module, name), h, f"{path}.{name}")
+    shortcut = lowerer.lower(module.shortcut, stream, f"{path}.shortcut")
+    return lowerer.emit("add", f"{path}.add", lowerer.applied(h), lowerer.applied(shortcut))
+
+
+@lowers(AttentionBlockII)
+def _attention_block_2(lowerer: Lowerer, module: AttentionBlockII, wire: Wire, path: str) -> Wire:
+    stream = lowerer.applied(wire)
+
+    def branch(names: tuple[str, ...], h: Wire) -> Wire:
+        for name in names:
+            h = lowerer.lower(getattr(module, name), h, f"{path}.{name}")
+        return lowerer.applied(h)
+
+    h = branch(("act1", "conv1", "bn1"), stream)
+    if not len(module.shortcut):
+        h = lowerer.emit("add", f"{path}.join1", stream, h)
+    h = branch(("att1",), h)
+    h = lowerer.emit("add", f"{path}.join2", h, branch(("act2", "conv2", "bn2"), h))
+    h = branch(("att2",), h)
+    shortcut = lowerer.lower(module.shortcut, stream, f"{path}.shortcut")
+    return lowerer.emit("add", f"{path}.add", h, lowerer.applied(shortcut))
+
+
+@lowers(SECA)
+def _seca(lowerer: Lowerer, module: SECA, wire: Wire, path: str) -> Wire:
+    weight = held(_f64(module.weight), lowerer.time_steps)
+    bias = np.zeros((1, 1)) if module.bias is None else held(_f64(module.bias)[:, None], lowerer.time_steps)
+    weight, bias = (rows[:1] if (rows == rows[:1]).all() else rows for rows in (weight, bias))
+    return lowerer.emit("seca", path, lowerer.applied(wire), weight=_stored(weight), bias=_stored(bias))
 
 
 def _weight(module: QuantConv2d | QuantLinear) -> tuple[str, NDArray[Any], Floats]:

@@ -104,6 +104,12 @@ class GraphModule(Temporal):
                 inverse_step = self._rows(node, "inverse_step", steps, x.ndim)
                 code = torch.floor(x.clamp_min(0) * inverse_step + attributes["offset"])
                 return code.clamp_max(2 ** attributes["bits"] - 1)
+            case "seca":
+                weight, bias = self._rows(node, "weight", steps, 3), self._rows(node, "bias", steps, 3)
+                margin = weight.shape[2] // 2
+                neighbours = F.pad(x.mean((3, 4)), (margin, margin)).unfold(2, weight.shape[2], 1)
+                gate = torch.sigmoid((neighbours * weight[:, :, None]).sum(3) + bias)
+                return x * gate[..., None, None]
             case "add":
                 return x + inputs[1]
             case "sum_pool":

@@ -28,6 +28,7 @@ OP_CODES = {
     "flatten": 11,
     "graded_lif": 12,
     "glif": 13,
+    "seca": 14,
 }
 ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2}
 TENSORS = {
@@ -38,6 +39,7 @@ TENSORS = {
     "lif": ("leak", "threshold"),
     "parallel": ("threshold",),
     "quantise": ("inverse_step",),
+    "seca": ("weight", "bias"),
 }
 
 

@@ -6,6 +6,7 @@ Values have a batch axis in front of the graph's shapes: [B, C, H, W] or [B, C].
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,10 @@ from hdlif.artefact.format import GLIF_ROWS
 from hdlif.runtime.state import Array, State, check_frame, check_state, count_steps, potential_shapes
 
 Floats = NDArray[np.float32]
+LOG2_E = np.float32(1.44269504)
+LN_2_HIGH, LN_2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+# of e^-r, the highest power first: 1/6!, -1/5!, ..., 1
+EXPONENTIAL = tuple(np.float32((-1) ** k / math.factorial(k)) for k in range(6, -1, -1))
 
 
 def run(graph: Graph, x: Floats, steps: int | None = None) -> Floats:
@@ -164,6 +169,31 @@ def _quantise(node: Node, t: int, x: Array) -> Array:
     return code
 
 
+def _seca(node: Node, t: int, x: Array) -> Array:
+    channels, pixels = x.shape[1], x.shape[2] * x.shape[3]
+    mean = _global_sum_pool(node, t, x) / np.float32(pixels)
+    (weight, bias) = (node.tensors[key][min(t, len(node.tensors[key]) - 1)] for key in ("weight", "bias"))
+    margin = len(weight) // 2
+    neighbours = np.pad(mean, ((0, 0), (margin, margin)))
+    logit = np.full(mean.shape, bias, np.float32)
+    for j, factor in enumerate(weight):
+        logit += factor * neighbours[:, j : j + channels]
+    return x.astype(np.float32) * sigmoid(logit)[:, :, None, None]
+
+
+def sigmoid(x: Floats) -> Floats:
+    """σ(x), in the float32 operations that docs/artefact_format.md states; within 1e-6 of the true one."""
+    one = np.float32(1)
+    a = np.where(np.abs(x) < 30, np.abs(x), np.float32(30))
+    n = np.floor(a * LOG2_E + np.float32(0.5))
+    r = (a - n * LN_2_HIGH) - n * LN_2_LOW
+    p = np.full_like(r, EXPONENTIAL[0])
+    for coefficient in EXPONENTIAL[1:]:
+        p = p * r + coefficient
+    e = np.ldexp(p, -n.astype(np.int32))
+    return np.where(x >= 0, one, e) / (one + e)
+
+
 def _add(node: Node, t: int, x: Array, y: Array) -> Array:
     return x.astype(np.float32) + y.astype(np.float32)
 
@@ -209,6 +239,7 @@ _STATELESS: dict[str, Callable[..., Array]] = {
     "affine": _affine,
     "parallel": _parallel,
     "quantise": _quantise,
+    "seca": _seca,
     "add": _add,
     "sum_pool": _sum_pool,
     "max_pool": _max_pool,
