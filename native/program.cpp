@@ -243,10 +243,13 @@ private:
     require(out >= 1, "it has no output channel");
     require(x.channels <= kMaxElements / taps && x.channels * taps <= kMaxElements / out,
             "weight has too many entries");
-    // Accumulators are int32: the sum of a full receptive field of the largest code must fit.
-    require(x.channels * taps * x.max_code <= INT32_MAX, "sums of codes may pass 2^31");
     require(record_[kEncoding] >= 0 && record_[kEncoding] < int32_t(Encoding::kCount), "encoding is unknown");
     const Encoding encoding = Encoding(record_[kEncoding]);
+    const int bits = encoding == Encoding::kInt2 ? 2 : encoding == Encoding::kInt4 ? 4 : 8;
+    const bool is_integer = encoding >= Encoding::kInt2;
+    node_.max_weight = is_integer ? (1 << (bits - 1)) - 1 : 1;
+    // Accumulators are int32: the sum of a full receptive field of the largest code and weight must fit.
+    require(x.channels * taps * x.max_code * node_.max_weight <= INT32_MAX, "sums of codes may pass 2^31");
     const int64_t count = x.channels * taps * out;
     const Buffer& packed = buffer(0);
     if (encoding == Encoding::kFloat32) {
@@ -260,12 +263,22 @@ private:
       });
       return out;
     }
-    const int per_byte = encoding == Encoding::kBinary ? 8 : 5;
+    const int per_byte = is_integer ? 8 / bits : encoding == Encoding::kBinary ? 8 : 5;
     require(packed.bytes == size_t((count + per_byte - 1) / per_byte), "tensor has another size");
     node_.low_bit_weights.resize(count);
     if (encoding == Encoding::kBinary) {
       fill(node_.low_bit_weights, out, x.channels, taps,
            [&](int64_t i) { return int8_t((packed.data[i / 8] >> (i % 8) & 1) * 2 - 1); });
+      return out;
+    }
+    if (is_integer) {
+      const int least = -(1 << (bits - 1));
+      fill(node_.low_bit_weights, out, x.channels, taps, [&](int64_t i) {
+        const int field = packed.data[i / per_byte] >> (i % per_byte * bits) & ((1 << bits) - 1);
+        const int weight = field < -least ? field : field + 2 * least;
+        require(weight > least, "weight holds the least value of its bits, which has no negative");
+        return int8_t(weight);
+      });
       return out;
     }
     for (size_t i = 0; i < packed.bytes; ++i)

@@ -52,14 +52,14 @@ enum Field : int {
   kStrideX,
   kPadY,
   kPadX,
-  kEncoding, // 0 float32, 1 ternary, 2 binary
+  kEncoding, // see Encoding
   kChoice,   // lif: 0 soft, 1 hard reset; quantise: bits
   kScalar,   // index of the first scalar
   kTensors, // kMaxTensors times (buffer, rows, columns), in the order of the op; of a weight, only the buffer
   kNodeWords = kTensors + 3 * kMaxTensors
 };
 
-enum class Encoding : int32_t { kFloat32, kTernary, kBinary, kCount };
+enum class Encoding : int32_t { kFloat32, kTernary, kBinary, kInt2, kInt4, kInt8, kCount };
 
 class ProgramError : public std::invalid_argument {
 public:
@@ -106,6 +106,7 @@ struct Node {
   std::array<Rows, kMaxTensors> rows;
   std::vector<int8_t> low_bit_weights; // [ky][kx][ci][co], one byte each; empty for float32 weights
   std::vector<float> float_weights;    // [ky][kx][ci][co]
+  int32_t max_weight = 1;              // largest magnitude that the encoding of low_bit_weights has
   bool hard_reset = false;
   float reset_potential = 0, offset = 0;
 };

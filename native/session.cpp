@@ -48,7 +48,7 @@ bool takes_floats(Op op) {
 ConvShape conv_shape(const Node& node, const Value& in, const Value& out) {
   const Window& w = node.window;
   return {in.height,  in.width,   in.channels, out.height, out.width, out.channels, w.kernel_y,
-          w.kernel_x, w.stride_y, w.stride_x,  w.pad_y,    w.pad_x,   in.max_code};
+          w.kernel_x, w.stride_y, w.stride_x,  w.pad_y,    w.pad_x,   in.max_code,  node.max_weight};
 }
 
 PoolShape pool_shape(const Node& node, const Value& in, const Value& out) {

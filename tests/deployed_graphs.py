@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from hdlif.artefact import INPUT, Graph, InputRecord, Node, infer_values
+from hdlif.artefact.format import LARGEST_WEIGHT
 
 CLASSES = 3
 
@@ -35,10 +36,11 @@ class Builder:
         return InputRecord(self.shape, (0.5,) * self.shape[0], (0.25,) * self.shape[0])
 
     def weights(self, shape: tuple[int, ...], encoding: str) -> np.ndarray:
-        if encoding == "ternary":
-            return self.rng.integers(-1, 2, shape).astype(np.int8)
         if encoding == "binary":
             return (self.rng.integers(0, 2, shape) * 2 - 1).astype(np.int8)
+        if encoding in LARGEST_WEIGHT:
+            most = LARGEST_WEIGHT[encoding]
+            return self.rng.integers(-most, most + 1, shape).astype(np.int8)
         return self.rng.normal(size=shape).astype(np.float32)
 
     def conv(self, x: str, out: int, *, kernel=(3, 3), stride=(1, 1), padding=(1, 1), encoding="ternary") -> str:

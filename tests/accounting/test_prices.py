@@ -71,3 +71,29 @@ def test_price_of_attention():
     assert honest[y].energy_mj == pytest.approx(4 * (60 * 4.6 + 4 * 15 * 4.6) * 1e-9)
     # what is constant in time counts once
     assert honest[z].energy_mj == pytest.approx((60 * 4.6 + 4 * 13 * 4.6) * 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "bits", "on_spikes", "on_codes", "on_reals"),
+    [
+        ("float32", 32, 0.9, 4.6, 4.6),
+        ("ternary", 3, 0.1, 0.1, 0.9),
+        ("binary", 2, 0.1, 0.1, 0.9),
+        ("int2", 2, 0.1, 0.1, 0.9),
+        ("int4", 4, 0.1, 0.3, 4.6),
+        ("int8", 8, 0.1, 0.3, 4.6),
+    ],
+)
+def test_price_and_published_size_of_a_weight(encoding, bits, on_spikes, on_codes, on_reals):
+    b = Builder((2, 3, 3), 1, 0)
+    prices = {}
+    for x, price in ((b.quantise(INPUT, bits=1), on_spikes), (b.quantise(INPUT), on_codes), (INPUT, on_reals)):
+        y = b.conv(x, 5, kernel=(1, 1), padding=(0, 0), encoding=encoding)
+        b.nodes[-1].tensors["weight"][...] = 1
+        prices[y] = price
+    names = list(prices)
+    graph = b.graph(b.add("add", b.add("add", names[0], names[1]), names[2]))
+    rows = {r.name: r for r in profile(graph, torch.full((1, 1, 2, 3, 3), 3.0), counting="honest").layers}
+    for name, price in prices.items():
+        assert rows[name].energy_mj == pytest.approx(price * 18 * 5 * 1e-9)
+        assert rows[name].params_mb == pytest.approx(10 * bits / 8 * 1e-6)

@@ -22,6 +22,7 @@ from hdlif.nn import (
     BatchNorm2d,
     Binary,
     GradedLIF,
+    Integer,
     MemBN,
     ParallelHDLIF,
     QuantConv2d,
@@ -62,7 +63,7 @@ def glif(place):
 
 
 NEURONS = [lif, hard_lif, hd_lif, hybrid_4_bit, graded_lif, glif]
-QUANTIZERS = [None, Ternary(), Binary()]
+QUANTIZERS = [None, Ternary(), Binary(), Integer(3)]
 NETWORKS = {
     "resnet": partial(resnet, blocks=(1, 1), width=4, in_channels=1, classes=5),
     "resnet_norms_per_step": partial(
@@ -115,7 +116,7 @@ def test_norms_per_step_are_stored_as_a_row_a_step_and_the_last_is_held():
 
 
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
-@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=["float", "ternary", "binary"])
+@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=["float", "ternary", "binary", "integer"])
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_folded_network_equals_trained_network(build, quantizer, neuron):
     network = trained_like(build(neuron=neuron, conv=partial(QuantConv2d, quantizer=quantizer))).double()
@@ -409,3 +410,32 @@ def test_attention_is_lowered_row_by_row_and_held_beyond_the_trained_steps(time_
         folded, _ = deploy.GraphModule(graph)(x, steps=range(T + 3))
     torch.testing.assert_close(folded, expected, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(torch.from_numpy(Session(graph).run(x.numpy())), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("bits", "encoding", "most"),
+    [(2, "int2", 1), (3, "int4", 3), (4, "int4", 7), (5, "int8", 15), (6, "int8", 31), (8, "int8", 127)],
+)
+def test_integer_weights_stay_codes_with_a_scale_per_channel(bits, encoding, most):
+    network = trained_like(NETWORKS["resnet"](neuron=hybrid_4_bit, conv=partial(QuantConv2d, quantizer=Integer(bits))))
+    conv1 = network.body.get_submodule("stage1.0.conv1")
+    conv1.weight.data[0, 0, 0, 0] = 100
+    graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+    nodes = {node.name: node for node in graph.nodes}
+    conv = nodes["body.stage1.0.conv1"]
+    assert conv.attributes["encoding"] == encoding
+    assert conv.tensors["weight"].max() == most
+    _, scale = Integer(bits).codes(conv1.weight)
+    bn1 = network.body.get_submodule("stage1.0.bn1")
+    gain = bn1.weight / torch.sqrt(bn1.running_var + bn1.eps)
+    expected = (0.25 * scale.flatten() * gain).detach().numpy()
+    np.testing.assert_allclose(nodes["body.stage1.0.bn1"].tensors["scale"][0], expected, rtol=1e-6)
+    content = dumps(graph)
+    assert dumps(loads(content, "a")) == content
+    x = torch.randn(1, 16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        folded, _ = deploy.GraphModule(graph)(x, steps=range(T))
+        trained, _ = network(x, steps=range(T))
+    native = torch.from_numpy(Session(graph).run(x.numpy(), T))
+    for logits in (folded, native):
+        assert ((logits - trained).abs().amax((0, 2)) < 1e-4).float().mean() >= 0.8

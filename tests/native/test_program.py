@@ -25,7 +25,7 @@ def every_op() -> Graph:
     x = b.glif(b.graded_lif(b.parallel(b.hd_lif(x, per_channel=True))), per_channel=True)
     x = b.lif(x)
     x = b.add("sum_pool", x, kernel=(2, 2), stride=(2, 2))
-    x = b.seca(b.conv(b.add("add", x, x), 3), kernel=3)
+    x = b.seca(b.conv(b.add("add", x, x), 3, encoding="int4"), kernel=3)
     return b.graph(b.linear(b.add("global_sum_pool", x), 4, encoding="ternary"))
 
 
@@ -104,7 +104,7 @@ def field(node: int, offset: int) -> int:
         (field(0, 4), 3, "does not fit"),
         (field(0, 6), 0, "stride"),
         (field(0, 8), 1, "padding"),
-        (field(0, 10), 3, "encoding"),
+        (field(0, 10), 6, "encoding"),
         (field(0, 13), 9, "tensor is out of range"),
         (field(1, 13), 0, "another size"),
         (field(1, 15), 7, "another size"),
@@ -145,6 +145,30 @@ def test_sums_that_could_pass_an_int32_are_refused() -> None:
     words += [1, 2, -1, 1, 0, 0, 0, 0, 0, 0, 1, 0, -1, 1, 0, 0, *none * (MAX_TENSORS - 1)]
     with pytest.raises(ValueError, match=r"node 2: sums of codes may pass 2\^31"):
         network(Program(words, [0.5], [np.ones(1, np.float32).view(np.uint8), np.zeros(1, np.uint8)]))
+
+
+@pytest.mark.parametrize(("encoding", "byte"), [("int2", 0x80), ("int4", 0x80), ("int8", 0x80)])
+def test_the_least_value_of_the_bits_is_refused(encoding: str, byte: int) -> None:
+    b = Builder((4, 1, 1), 1, 0)
+    program = flatten_graph(b.graph(b.conv(INPUT, 2, kernel=(1, 1), padding=(0, 0), encoding=encoding)))
+    program.buffers[0][0] = byte
+    with pytest.raises(ValueError, match="node 0: weight holds the least value of its bits"):
+        network(program)
+
+
+def test_integer_sums_that_could_pass_an_int32_are_refused() -> None:
+    for channels, refused in ((66_312, True), (66_311, False)):
+        b = Builder((1, 1, 1), 1, 0)
+        x = b.quantise(b.add("flatten", INPUT), bits=8)
+        b.linear(x, 1, encoding="int8")
+        program = flatten_graph(Graph(tuple(b.nodes), b.nodes[-1].name, 1, b.record(), ("only",)))
+        program.words[4] = channels
+        program.buffers[-1] = np.zeros(channels, np.uint8)
+        if refused:
+            with pytest.raises(ValueError, match=r"node 2: sums of codes may pass 2\^31"):
+                network(program)
+        else:
+            network(program)
 
 
 @pytest.mark.parametrize("entry", [0.0, -1.0, np.nan])

@@ -13,7 +13,7 @@ from hdlif.artefact import INPUT, Graph, Node, infer_values
 from hdlif.runtime import Session, reference
 from hdlif.runtime.state import potential_shapes
 
-ENCODINGS = ("float32", "ternary", "binary")
+ENCODINGS = ("float32", "ternary", "binary", "int2", "int4", "int8")
 
 
 def reference_values(graph: Graph, x: np.ndarray, steps: int) -> dict[str, np.ndarray]:
@@ -333,6 +333,22 @@ def test_saturated_codes_pass_through_many_partial_sums(bits: int, weight: int) 
     assert_same_bits(graph, full)
     centre = Session(graph).values(full)[y][0, 0, :, 1, 1]
     np.testing.assert_array_equal(centre, weight * 600 * 9 * (2**bits - 1))
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize(("encoding", "weight"), [("int4", -7), ("int8", 127), ("int8", -127)])
+def test_saturated_codes_meet_the_largest_weights(bits: int, encoding: str, weight: int) -> None:
+    # 40 channels x 9 taps x 255 x 127 = 11,658,600, which float32 holds; one product reaches 32,385
+    b = Builder((1, 3, 3), 1, 8)
+    x = b.quantise(b.conv(INPUT, 40, kernel=(1, 1), padding=(0, 0), encoding="binary"), bits=bits, offset=1.0)
+    b.nodes[0].tensors["weight"][...] = 1
+    y = b.conv(x, 40, encoding=encoding)
+    b.nodes[2].tensors["weight"][...] = weight
+    graph = b.graph(y)
+    full = np.full((1, 1, 1, 3, 3), 1e6, np.float32)
+    assert_same_bits(graph, full)
+    centre = Session(graph).values(full)[y][0, 0, :, 1, 1]
+    np.testing.assert_array_equal(centre, weight * 40 * 9 * (2**bits - 1))
 
 
 def test_all_zero_codes_give_zero() -> None:

@@ -11,9 +11,9 @@ batch norm and neuron parameters are left out.
 "honest": every operation of the deployed network. A spike of 0 or 1, or an integer code, meets a weight at the price
 of an addition (fp32 weights 0.9 pJ, ternary or binary weights on integers 0.1 pJ); a real input (stem, shortcut,
 classifier, graded fp32 spikes) costs a multiply-accumulate of 4.6 pJ with fp32 weights, an addition of 0.9 pJ with
-low-bit ones. SOPs are those of inputs that are spikes. Affines, neurons, additions, pools and attention are priced by
-their own multiplications and additions (a sigmoid is 10 multiply-accumulates); what is constant in time counts once.
-Memory traffic is in neither.
+low-bit ones. Integer weights of more than 2 bits multiply: 0.3 pJ on codes, 4.6 pJ on reals. SOPs are those of inputs
+that are spikes. Affines, neurons, additions, pools and attention are priced by their own multiplications and additions
+(a sigmoid is 10 multiply-accumulates); what is constant in time counts once. Memory traffic is in neither.
 """
 
 from collections.abc import Iterable
@@ -28,6 +28,7 @@ from hdlif.accounting.energy import (
     FLOAT_ADD_PJ,
     FLOAT_MAC_PJ,
     FLOAT_MULTIPLY_PJ,
+    INT8_MULTIPLY_PJ,
     INT32_ADD_PJ,
     MJ_PER_PJ,
     published_energy_pj,
@@ -38,7 +39,10 @@ from hdlif.artefact.io import dumps, tensor_bytes
 
 Counting = Literal["paper", "honest"]
 
-PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2}
+PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2, "int2": 2, "int4": 4, "int8": 8}
+"""Of a weight. The paper has no integer weights: they count the bits that they are stored in."""
+ADDING_ENCODINGS = ("ternary", "binary", "int2")
+"""Weights of -1, 0 and 1 alone, which multiply nothing."""
 NEURON_NOPS = {"hd_lif": 3, "lif": 3, "graded_lif": 3, "glif": 5, "parallel": 1}
 """Multiplications, additions and comparisons (an addition each) of a step. GLIF, whose gates are multiplied out:
 leak·v and gain·x, two sums, and the threshold."""
@@ -207,7 +211,8 @@ def _honest_energy_pj(node: Node, seen: Activity) -> float:
 def _gate_pj(node: Node, types: dict[str, Value]) -> float:
     """The price of the channels' gates, for each entry of the map: kernel and sigmoid, in multiply-accumulates."""
     _, height, width = types[node.name].shape
-    return (node.tensors["weight"].shape[1] + SIGMOID_MACS) * FLOAT_MAC_PJ / (height * width)
+    kernel = int(node.tensors["weight"].shape[1])
+    return (kernel + SIGMOID_MACS) * FLOAT_MAC_PJ / (height * width)
 
 
 def _affine_pj(node: Node, time_steps: int) -> float:
@@ -222,10 +227,13 @@ def _affine_pj(node: Node, time_steps: int) -> float:
 
 def _synapse_pj(node: Node, types: dict[str, Value]) -> float:
     """The price of one non-zero input meeting one non-zero weight."""
-    max_code = types[node.inputs[0]].max_code
-    if node.attributes["encoding"] == "float32":
+    max_code, encoding = types[node.inputs[0]].max_code, node.attributes["encoding"]
+    if encoding == "float32":
         return FLOAT_ADD_PJ if max_code == 1 else FLOAT_MAC_PJ
-    return FLOAT_ADD_PJ if max_code is None else INT32_ADD_PJ
+    multiplies = encoding not in ADDING_ENCODINGS
+    if max_code is None:
+        return FLOAT_MAC_PJ if multiplies else FLOAT_ADD_PJ
+    return INT32_ADD_PJ + (INT8_MULTIPLY_PJ if multiplies and max_code > 1 else 0)
 
 
 def _published_bytes(node: Node, graph: Graph) -> float:

@@ -27,7 +27,9 @@ LEAST_NORMAL = float(np.finfo(np.float32).tiny)
 GLIF_ROWS = ("leak", "leak_after_spike", "gain", "shift", "shift_after_spike", "threshold")
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic")
 
-Encoding = Literal["float32", "ternary", "binary"]
+Encoding = Literal["float32", "ternary", "binary", "int2", "int4", "int8"]
+LARGEST_WEIGHT = {"ternary": 1, "binary": 1, "int2": 1, "int4": 7, "int8": 127}
+"""Of each encoding whose weights are integers; the smallest is its negative."""
 Array = NDArray[Any]
 
 
@@ -44,7 +46,7 @@ class InputRecord:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation. Low-bit weights are held as int8 in {-1, 0, 1}; `encoding` names their packing."""
+    """One operation. Low-bit weights are held as int8; `encoding` names their packing."""
 
     op: str
     name: str
@@ -178,7 +180,7 @@ def _map_shape(node: Node, value: Value) -> tuple[int, int, int]:
 def _weight(node: Node, in_shape: tuple[int, ...]) -> Array:
     weight = node.tensors["weight"]
     encoding = node.attributes["encoding"]
-    dtypes = {"float32": np.float32, "ternary": np.int8, "binary": np.int8}
+    dtypes: dict[str, type[np.generic]] = {"float32": np.float32, **dict.fromkeys(LARGEST_WEIGHT, np.int8)}
     if not isinstance(encoding, str) or encoding not in dtypes:
         raise ArtefactError(f"{node.name}: encoding = {encoding!r} is unknown; {did_you_mean(str(encoding), dtypes)}")
     if weight.dtype != dtypes[encoding]:
@@ -191,16 +193,22 @@ def _weight(node: Node, in_shape: tuple[int, ...]) -> Array:
         raise ArtefactError(f"{node.name}.weight: shape {list(weight.shape)} does not fit {in_shape[0]} input channels")
     if encoding == "float32" and not np.isfinite(weight).all():
         raise ArtefactError(f"{node.name}.weight: holds a value that is not finite")
-    if encoding != "float32" and (weight.min() < -1 or weight.max() > 1 or (encoding == "binary" and 0 in weight)):
+    most = LARGEST_WEIGHT.get(encoding, 0)
+    outside = encoding in LARGEST_WEIGHT and (weight.min() < -most or weight.max() > most)
+    if outside or (encoding == "binary" and 0 in weight):
         raise ArtefactError(f"{node.name}.weight: holds a value that is not {encoding}")
     return weight
 
 
 def _check_sum(node: Node, value: Value) -> None:
-    """Sums of codes over a receptive field are held in an int32."""
+    """Sums of codes times weights over a receptive field are held in an int32."""
     terms = math.prod(node.tensors["weight"].shape[1:])
-    if value.max_code is not None and terms * value.max_code >= 2**31:
-        raise ArtefactError(f"{node.name}: {terms} codes of up to {value.max_code} may pass 2^31; split the layer")
+    largest = LARGEST_WEIGHT.get(node.attributes["encoding"], 1)
+    if value.max_code is not None and terms * value.max_code * largest >= 2**31:
+        raise ArtefactError(
+            f"{node.name}: {terms} codes of up to {value.max_code}, times weights of up to {largest}, may pass 2^31; "
+            "split the layer"
+        )
 
 
 def _conv2d(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -346,7 +354,7 @@ def _flatten(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
 
 OPS: Mapping[str, Op] = {
     # y = sum over (ky, kx, ci), in this order, of weight * x, in float32 from +0; zero padding;
-    # of codes and low-bit weights: the integer sum (exact, in any order), rounded to float32 once
+    # of codes and integer weights: the integer sum (exact, in any order), rounded to float32 once
     "conv2d": Op(1, ("encoding", "padding", "role", "stride"), ("weight",), _conv2d),
     # y = sum over ci, ascending, of weight * x, as conv2d
     "linear": Op(1, ("encoding", "role"), ("weight",), _linear),

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdlif.artefact import Graph, InputRecord, Node, Value, infer_values
-from hdlif.artefact.format import INPUT, OPS
+from hdlif.artefact.format import INPUT, OPS, Encoding
 from hdlif.deploy.folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.errors import LoweringError
 from hdlif.functional import DetachedReset, HardReset, soft_reset
@@ -38,6 +38,7 @@ from hdlif.nn import (
     BatchNorm2d,
     Binary,
     GradedLIF,
+    Integer,
     MemBN,
     ParallelHDLIF,
     QuantConv2d,
@@ -45,6 +46,7 @@ from hdlif.nn import (
     Sequential,
     SpikeQuantizer,
     StepSigmoid,
+    WeightQuantizer,
 )
 
 Floats = NDArray[np.float64]
@@ -263,13 +265,23 @@ def _seca(lowerer: Lowerer, module: SECA, wire: Wire, path: str) -> Wire:
     return lowerer.emit("seca", path, lowerer.applied(wire), weight=_stored(weight), bias=_stored(bias))
 
 
+def _encoding(quantizer: WeightQuantizer) -> Encoding:
+    """The narrowest encoding that holds the quantiser's codes."""
+    match quantizer:
+        case Binary():
+            return "binary"
+        case Integer(bits=bits):
+            return "int2" if bits == 2 else "int4" if bits <= 4 else "int8"
+        case _:
+            return "ternary"
+
+
 def _weight(module: QuantConv2d | QuantLinear) -> tuple[str, NDArray[Any], Floats]:
     """Encoding, codes (or fp32 weights) and the scale of W = scale·codes as [1, out or 1]."""
     if module.quantizer is None:
         return "float32", module.weight.detach().float().cpu().numpy(), ONE
     codes, scale = module.quantizer.codes(module.weight)
-    encoding = "binary" if isinstance(module.quantizer, Binary) else "ternary"
-    return encoding, codes.to(torch.int8).cpu().numpy(), _f64(scale).reshape(1, -1)
+    return _encoding(module.quantizer), codes.to(torch.int8).cpu().numpy(), _f64(scale).reshape(1, -1)
 
 
 @lowers(nn.Conv2d, QuantConv2d)

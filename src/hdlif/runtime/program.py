@@ -30,7 +30,7 @@ OP_CODES = {
     "glif": 13,
     "seca": 14,
 }
-ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2}
+ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2, "int2": 3, "int4": 4, "int8": 5}
 TENSORS = {
     "glif": GLIF_ROWS,
     "graded_lif": ("leak", "threshold"),

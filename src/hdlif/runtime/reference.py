@@ -191,7 +191,8 @@ def sigmoid(x: Floats) -> Floats:
     for coefficient in EXPONENTIAL[1:]:
         p = p * r + coefficient
     e = np.ldexp(p, -n.astype(np.int32))
-    return np.where(x >= 0, one, e) / (one + e)
+    gate: Floats = np.where(x >= 0, one, e) / (one + e)
+    return gate
 
 
 def _add(node: Node, t: int, x: Array, y: Array) -> Array:
