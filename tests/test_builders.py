@@ -8,11 +8,12 @@ from hdlif.config import Recipe, load_recipe
 from hdlif.errors import RecipeError
 from hdlif.functional import DetachedReset, HardReset
 from hdlif.learning import OTTT, OTTTCriterion, StochasticStep, Stratified
-from hdlif.models import Network
+from hdlif.models import AttentionBlockI, AttentionBlockII, Network, PreActBlock
 from hdlif.nn import (
     GLIF,
     HDLIF,
     LIF,
+    SECA,
     BatchNorm2d,
     Dspike,
     GradedLIF,
@@ -23,6 +24,7 @@ from hdlif.nn import (
     SpikeQuantizer,
     Temporal,
 )
+from hdlif.training.activity import Budget, Density, Surplus
 
 
 def recipe(*overrides: str) -> Recipe:
@@ -108,6 +110,42 @@ def test_norm_per_step_is_in_the_body_and_not_in_the_stem() -> None:
     assert all(m.time_steps is None for m in shared.modules() if isinstance(m, BatchNorm2d))
 
 
+@pytest.mark.parametrize(
+    ("words", "block"),
+    [
+        ("{kind: seca}", AttentionBlockI),
+        ("{kind: seca, form: II, per_step: true}", AttentionBlockII),
+        ("{kind: eca}", AttentionBlockI),
+    ],
+)
+def test_attention_is_in_every_block(words: str, block: type[AttentionBlockI]) -> None:
+    network = built(f"attention={words}")
+    blocks = [module for module in network.modules() if isinstance(module, PreActBlock)]
+    assert {type(module) for module in blocks} == {block}
+    modules = [module for module in network.modules() if isinstance(module, SECA)]
+    assert len(modules) == 6
+    assert {len(module.weight) for module in modules} == {4 if "per_step" in words else 1}
+    assert {module.bias is None for module in modules} == {words == "{kind: eca}"}
+
+
+def test_attention_in_a_plain_network_and_a_reversible_network() -> None:
+    plain = "model={kind: vgg_snn, plan: [4, P, 4], final_size: null}"
+    chosen = load_recipe("digits_hdlif", [plain, "attention={kind: seca}"])
+    builders.check(chosen)
+    assert sum(isinstance(m, SECA) for m in builders.build_model(chosen).modules()) == 2
+    reversible = "model={kind: reversible_resnet, width: 4, blocks: [2, 1]}"
+    builders.check(load_recipe("digits_hdlif", [reversible]))
+    with pytest.raises(RecipeError, match=r'does not go with model.kind = "reversible_resnet"; choose none'):
+        builders.check(load_recipe("digits_hdlif", [reversible, "attention={kind: seca}"]))
+
+
+def test_penalties_are_made_with_their_arguments() -> None:
+    assert builders.build_penalty(recipe()) is None
+    assert builders.build_penalty(recipe("activity={kind: surplus, weight: 0.1}")) == Surplus(0.1)
+    assert builders.build_penalty(recipe("activity={kind: density, target: 0.1}")) == Density(0.1)
+    assert builders.build_penalty(recipe("activity={kind: sops, sops: 1.0e6}")) == Budget(1e6, 4)
+
+
 def test_rules_are_made_with_their_arguments() -> None:
     ottt = builders.build_rule(recipe("rule={kind: ottt, update: each, leak: 0.25, mse_share: 0.05}"))
     assert ottt == OTTT("each", leak=0.25, criterion=OTTTCriterion(share=0.05))
@@ -139,12 +177,21 @@ def test_rules_are_made_with_their_arguments() -> None:
         ("rule={kind: sltt_k, complete: false}", "rule.complete is unknown"),
         ("rule={kind: stochastic_step, draw: even}", 'rule.draw = "even" is unknown'),
         ("rule={kind: stochastic_step, k: 5}", "rule.k = 5; it must be at most time_steps = 4"),
+        ("attention={kind: seca, kernel_size: 4}", "attention: kernel_size = 4; it must be odd"),
+        ("attention={kind: seca, form: III}", 'attention.form = "III" is unknown'),
+        ("activity={kind: density, target: 2}", r"activity: target = 2; a spike density lies in 0\.\.1"),
+        ("activity={kind: sops, sops: 1.0e6, time_steps: 3}", "activity.time_steps is unknown"),
         ("model={kind: resnet, neuron: lif}", "model.neuron is not set there"),
     ],
 )
 def test_what_cannot_be_built_is_refused_by_name(override: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         builders.check(recipe(override))
+
+
+def test_budget_of_operations_refuses_traced_synapses() -> None:
+    with pytest.raises(RecipeError, match=r'activity.kind = "sops" does not go with rule.kind = "ottt"'):
+        builders.check(recipe("activity={kind: sops, sops: 1.0e6}", "rule={kind: ottt}"))
 
 
 @pytest.mark.parametrize("kind", ["lif", "glif"])

@@ -20,7 +20,9 @@ from hdlif.data.synthetic import SYNTHETIC_CLASSES, SYNTHETIC_MEAN, SYNTHETIC_ST
 from hdlif.errors import RecipeError, did_you_mean
 from hdlif.functional import ATan, DetachedReset, HardReset, Rectangle, Sigmoid, Triangle, soft_reset
 from hdlif.learning import Rule
-from hdlif.models import Network, NeuronFactory, NormFactory, Place
+from hdlif.models import AttentionFactory, Network, NeuronFactory, NormFactory, Place
+from hdlif.training import activity
+from hdlif.training.activity import Penalty
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,23 @@ def _batch_norm(
     return lambda channels: hnn.BatchNorm2d(channels, time_steps=rows, momentum=momentum, eps=eps)
 
 
+def _no_attention() -> None:
+    return None
+
+
+def _seca(*, time_steps: int, per_step: bool = False, kernel_size: int = 5, bias: bool = True) -> AttentionFactory:
+    arguments = {"kernel_size": kernel_size, "bias": bias, "time_steps": time_steps if per_step else None}
+    hnn.SECA(1, **arguments)  # type: ignore[arg-type]
+    return lambda channels: hnn.SECA(channels, **arguments)  # type: ignore[arg-type]
+
+
+def _eca(*, time_steps: int) -> AttentionFactory:
+    return hnn.eca
+
+
+ATTENTIONS: Mapping[str, Callable[..., AttentionFactory | None]] = {"none": _no_attention, "seca": _seca, "eca": _eca}
+ATTENTION_FORMS = {"I": models.AttentionBlockI, "II": models.AttentionBlockII}
+"""Of residual blocks; a plain network has one form."""
 STEMS = {"cifar": models.cifar_stem, "imagenet": models.imagenet_stem}
 SURROGATES = {"triangle": Triangle, "rectangle": Rectangle, "sigmoid": Sigmoid, "atan": ATan, "dspike": hnn.Dspike}
 RESETS = {
@@ -93,6 +112,7 @@ MODELS: Mapping[str, Callable[..., Network]] = {
     "resnet": models.resnet,
     "resnet18": models.resnet18,
     "resnet34": models.resnet34,
+    "reversible_resnet": models.reversible_resnet,
     "vgg_snn": models.vgg_snn,
 }
 
@@ -109,6 +129,12 @@ RULES: Mapping[str, Callable[..., Rule]] = {
     "stochastic_step": learning.StochasticStep,
 }
 DRAWS = {"uniform": learning.Uniform(), "stratified": learning.Stratified()}
+PENALTIES: Mapping[str, Callable[..., Penalty | None]] = {
+    "free": lambda: None,
+    "surplus": activity.Surplus,
+    "density": activity.Density,
+    "sops": activity.Budget,
+}
 REDUCTIONS = {"mean": learning.mean_logits, "sum": learning.sum_logits}
 
 
@@ -232,7 +258,7 @@ def build_model(recipe: Recipe) -> Network:
         arguments["stem"] = _choose(STEMS, arguments["stem"], "model.stem")
     make_norm = _choose(NORMS, recipe.norm.kind, "norm.kind")
     norm = _call(make_norm, "norm", recipe.norm.arguments, time_steps=recipe.time_steps)
-    given = {"neuron": neuron, "conv": partial(hnn.QuantConv2d, quantizer=weights), "norm": norm}
+    given = {**_attention(recipe), "neuron": neuron, "conv": partial(hnn.QuantConv2d, quantizer=weights), "norm": norm}
     for key in given:
         if key in arguments:
             raise RecipeError(f"model.{key} is not set there; neuron, norm and weights are sections of their own")
@@ -246,6 +272,26 @@ def build_model(recipe: Recipe) -> Network:
             if name not in places:
                 raise RecipeError(f"neuron.parallel: {name!r} is no neuron layer; {did_you_mean(str(name), places)}")
     return network
+
+
+def _attention(recipe: Recipe) -> dict[str, Any]:
+    """The argument that gives the recipe's network its attention, if any."""
+    make = _choose(ATTENTIONS, recipe.attention.kind, "attention.kind")
+    arguments = recipe.attention.arguments
+    form = _choose(ATTENTION_FORMS, arguments.pop("form", "I"), "attention.form")
+    attention: models.AttentionFactory | None = _call(
+        make, "attention", arguments, **({} if make is _no_attention else {"time_steps": recipe.time_steps})
+    )
+    if attention is None:
+        return {}
+    accepted = inspect.signature(_choose(MODELS, recipe.model.kind, "model.kind")).parameters
+    if "block" in accepted:
+        return {"block": partial(form, attention=attention)}
+    if "attention" in accepted:
+        return {"attention": attention}
+    raise RecipeError(
+        f'attention.kind = "{recipe.attention.kind}" does not go with model.kind = "{recipe.model.kind}"; choose none'
+    )
 
 
 def _keep_float(network: Network, patterns: object) -> None:
@@ -287,12 +333,27 @@ def build_rule(recipe: Recipe) -> Rule:
     return rule
 
 
+def build_penalty(recipe: Recipe) -> Penalty | None:
+    """The recipe's penalty on activity; None where spikes are free."""
+    kind = recipe.activity.kind
+    make = _choose(PENALTIES, kind, "activity.kind")
+    if kind == "sops" and recipe.rule.kind == "ottt":
+        raise RecipeError(
+            'activity.kind = "sops" does not go with rule.kind = "ottt", whose synapses run on traces; choose density'
+        )
+    penalty: Penalty | None = _call(
+        make, "activity", recipe.activity.arguments, **({"time_steps": recipe.time_steps} if kind == "sops" else {})
+    )
+    return penalty
+
+
 def check(recipe: Recipe) -> None:
     """Raise `RecipeError` on the first name or argument of the recipe that cannot be built."""
     kind: DataKind = _choose(DATA, recipe.data.kind, "data.kind")
     for name in recipe.data.augment:
         _choose(data.AUGMENTATIONS, name, "data.augment")
     build_rule(recipe)
+    build_penalty(recipe)
     network = build_model(recipe)
     # One image tells whether the network's maps fit the data's.
     try:

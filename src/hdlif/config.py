@@ -87,10 +87,14 @@ class Recipe(_Section):
     model: Component
     norm: Component = Component.model_validate({"kind": "batch_norm"})
     """The batch norms behind the body's convolutions."""
+    attention: Component = Component.model_validate({"kind": "none"})
+    """Channel attention behind the body's batch norms."""
     neuron: Component
     weights: Component
     spikes: Component
     rule: Component
+    activity: Component = Component.model_validate({"kind": "free"})
+    """The penalty on spikes."""
     training: TrainingConfig
 
 

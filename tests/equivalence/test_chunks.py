@@ -17,7 +17,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hdlif.functional import DetachedReset, HardReset
-from hdlif.models import AttentionBlockI, AttentionBlockII, BlockFactory, Network, Place, PreActBlock, vgg_snn
+from hdlif.models import (
+    AttentionBlockI,
+    AttentionBlockII,
+    BlockFactory,
+    Network,
+    Place,
+    PreActBlock,
+    reversible_resnet,
+    vgg_snn,
+)
 from hdlif.nn import (
     GLIF,
     HDLIF,
@@ -104,6 +113,17 @@ def resnet_of(neuron: Callable[[Place], Temporal], quantizer: Binary | Ternary |
     return tiny_resnet(neuron, quantizer=quantizer, in_channels=CHANNELS)
 
 
+def reversible_of(neuron: Callable[[Place], Temporal], quantizer: Binary | Ternary | None = None) -> Network:
+    return reversible_resnet(
+        neuron=neuron,
+        blocks=(1, 2),
+        width=4,
+        classes=3,
+        in_channels=CHANNELS,
+        conv=partial(QuantConv2d, quantizer=quantizer),
+    )
+
+
 MODULES: dict[str, Callable[[], Temporal]] = {
     "lif_soft": lif,
     "lif_hard": lambda: LIF(TRAINED, leak=0.25, reset=HardReset(-0.5)),
@@ -150,6 +170,8 @@ MODULES: dict[str, Callable[[], Temporal]] = {
         stride=1, out_channels=CHANNELS, make=partial(AttentionBlockII, attention=scattered_attention)
     ),
     "block_seca_ii_strided": lambda: block(stride=2, out_channels=6, make=partial(AttentionBlockII, attention=SECA)),
+    "reversible_hdlif": lambda: reversible_of(hd_lif, Ternary()),
+    "reversible_lif": lambda: reversible_of(lif),
     "vgg_seca": lambda: vgg_snn(
         neuron=hd_lif, classes=3, in_channels=CHANNELS, plan=(4, "P", 6), final_size=2, attention=SECA
     ),

@@ -19,6 +19,7 @@ from hdlif.models import (
     ReversibleSequential,
     reversible_resnet,
 )
+from hdlif.models.reversible import GRID, Grid
 from hdlif.nn import (
     GLIF,
     HDLIF,
@@ -52,7 +53,9 @@ NEURONS: dict[str, NeuronFactory] = {
 }
 
 
-def chain_of(depth: int, neuron: NeuronFactory, quantizer: WeightQuantizer | None = None) -> ReversibleSequential:
+def chain_of(
+    depth: int, neuron: NeuronFactory, quantizer: WeightQuantizer | None = None, *, grid: float | None = GRID
+) -> ReversibleSequential:
     torch.manual_seed(0)
     blocks = []
     for block in range(depth):
@@ -61,7 +64,7 @@ def chain_of(depth: int, neuron: NeuronFactory, quantizer: WeightQuantizer | Non
             Place(f"{block}.g.act", 0, block, 1, 2 * block + 1, WIDTH // 2),
         )
         conv = partial(QuantConv2d, quantizer=quantizer)
-        blocks.append(ReversibleBlock(WIDTH, neuron=neuron, places=places, conv=conv))
+        blocks.append(ReversibleBlock(WIDTH, neuron=neuron, places=places, conv=conv, grid=grid))
     chain = ReversibleSequential(*blocks).double()
     for name, parameter in chain.named_parameters():
         if "logit" in name:
@@ -110,34 +113,100 @@ def test_gradients_state_and_buffers_are_those_of_the_network_that_keeps_its_gra
     assert any((value != 0).any() for name, value in plain.items() if name.endswith("f.conv.weight"))
 
 
-def test_block_is_its_formula_and_its_inverse() -> None:
-    block, x = chain_of(1, NEURONS["hdlif"])[0], currents()
+@pytest.mark.parametrize("grid", [None, GRID, 0.25])
+def test_block_is_its_formula_but_for_the_rounding_to_the_grid(grid: float | None) -> None:
+    block, x = chain_of(1, NEURONS["hdlif"], grid=grid)[0], currents()
 
     def branch(module: Sequential, h: Tensor) -> Tensor:
         spikes = module.act(h, None, range(STEPS))[0]
         return module.bn(torch.stack([module.conv(step) for step in spikes]), None, range(STEPS))[0]
 
-    x1, x2 = x[:, :, : WIDTH // 2], x[:, :, WIDTH // 2 :]
-    y1 = x1 + branch(block.f, x2)
-    y2 = x2 + branch(block.g, y1)
-    y, _ = block(x, None, range(STEPS))
-    torch.testing.assert_close(y, torch.cat([y1, y2], 2), atol=1e-12, rtol=0)
-    torch.testing.assert_close(block.inverse(y, None, range(STEPS)), x, atol=1e-12, rtol=0)
+    def rounded(h: Tensor) -> Tensor:
+        return h if grid is None else (h / grid).round() * grid
+
+    x1, x2 = rounded(x).chunk(2, 2)
+    y1 = x1 + rounded(branch(block.f, x2))
+    y2 = x2 + rounded(branch(block.g, y1))
+    torch.testing.assert_close(block(x, None, range(STEPS))[0], torch.cat([y1, y2], 2), atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_inputs_of_many_blocks_come_back_from_their_outputs(dtype: torch.dtype) -> None:
-    chain, x = chain_of(12, NEURONS["hdlif"]).to(dtype), currents().to(dtype)
+def there_and_back(chain: ReversibleSequential, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The input of a chain in chunks of 1 and of the rest, as its first block takes it and as its inverse gives it."""
+    chunks = [range(1), range(1, STEPS)]
     with torch.no_grad():
-        first, state = chain(x[:2], None, range(2))
-        second, _ = chain(x[2:], state, range(2, STEPS))
+        states: list[State | None] = [None]
+        outputs = []
+        for steps in chunks:
+            y, state = chain(x[steps.start : steps.stop], states[-1], steps)
+            outputs.append(y)
+            states.append(state)
         for index in reversed(range(len(chain))):
-            before = state[str(index)]
-            first = chain[index].inverse(first, None, range(2))
-            second = chain[index].inverse(second, before, range(2, STEPS))
-    # 24 additions and subtractions of currents below 32 in size
-    atol = 100 * 32 * torch.finfo(dtype).eps
-    torch.testing.assert_close(torch.cat([first, second]), x, atol=atol, rtol=0)
+            for k, steps in enumerate(chunks):
+                before = (states[k] or {}).get(str(index))
+                outputs[k] = chain[index].inverse(outputs[k], before, steps)
+    return torch.cat(outputs), chain[0].grid(x)
+
+
+@pytest.mark.parametrize("neuron", [NEURONS["hdlif"], NEURONS["lif"]], ids=["hdlif", "lif"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_inputs_of_many_blocks_come_back_bit_for_bit_on_the_grid(dtype: torch.dtype, neuron: NeuronFactory) -> None:
+    again, x = there_and_back(chain_of(12, neuron).to(dtype), currents().to(dtype))
+    assert torch.equal(again, x)
+
+
+def test_inputs_come_back_but_for_rounding_without_a_grid() -> None:
+    again, x = there_and_back(chain_of(12, NEURONS["hdlif"], grid=None), currents())
+    # 24 additions and as many subtractions of currents below 32
+    torch.testing.assert_close(again, x, atol=48 * 32 * 2.0**-53, rtol=0)
+    assert not torch.equal(again, x)
+
+
+def test_grid_keeps_gradients_exact_in_low_precision() -> None:
+    x = torch.cat([currents(seed=seed) for seed in range(8)], 1).float()
+
+    def error(grid: float | None) -> float:
+        found = []
+        for forward in FORWARDS:
+            chain = chain_of(24, NEURONS["hdlif"], grid=grid).float()
+            with torch.autocast("cpu", torch.bfloat16):
+                y, _ = forward(chain, x, None, range(STEPS))
+            y.square().sum().backward()
+            found.append(torch.cat([gradient.flatten() for gradient in gradients(chain).values()]))
+        return ((found[0] - found[1]).norm() / found[1].norm()).item()
+
+    # the order of sums alone; without a grid, neurons that fire in one pass and not in the other
+    assert error(GRID) < 1e-5
+    assert error(None) > 1e-4
+
+
+def test_weights_cast_to_low_precision_get_their_gradient_from_a_backward_pass_in_the_same_context() -> None:
+    def run(forward: Forward) -> dict[str, Tensor]:
+        chain = chain_of(2, NEURONS["hdlif"]).float()
+        with torch.autocast("cpu", torch.bfloat16):
+            forward(chain, currents().float(), None, range(STEPS))[0].square().sum().backward()
+        return gradients(chain)
+
+    reversible, plain = map(run, FORWARDS)
+    for name, gradient in plain.items():
+        torch.testing.assert_close(reversible[name], gradient, atol=0, rtol=1e-4)
+    assert all((gradient != 0).any() for name, gradient in plain.items() if name.endswith("conv.weight"))
+
+
+def test_rounding_passes_the_gradient_and_takes_the_nearest_multiple() -> None:
+    x = torch.tensor([0.3, -0.3, 0.74, 1000.1], requires_grad=True)
+    y = Grid(0.25)(x)
+    assert y.tolist() == [0.25, -0.25, 0.75, 1000.0]
+    y.backward(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0, 2.0, 3.0, 4.0]
+    # float16 itself ends at 65504: a multiple of the step must not be counted in it
+    assert Grid(GRID)(torch.tensor([300.0], dtype=torch.float16)).item() == 300.0
+
+
+@pytest.mark.parametrize("step", [0.0, -0.5, 0.1, 3.0])
+def test_grid_whose_multiples_are_not_exact_is_refused(step: float) -> None:
+    with pytest.raises(ValueError, match="must be a power of two"):
+        Grid(step)
 
 
 def kept_bytes(model: Temporal, x: Tensor, steps: range) -> int:
@@ -313,6 +382,21 @@ def test_frozen_parameters_get_no_gradient() -> None:
     chain(currents(), None, range(STEPS))[0].square().sum().backward()
     assert all(p.grad is None for p in chain[0].parameters())
     assert all(p.grad is not None for p in chain[1].parameters())
+
+
+def test_a_block_used_twice_gathers_both_gradients() -> None:
+    def run(forward: Forward) -> dict[str, Tensor]:
+        block = chain_of(1, NEURONS["hdlif"])[0]
+        chain = ReversibleSequential(block, block)
+        forward(chain, currents(), None, range(STEPS))[0].square().sum().backward()
+        return gradients(chain)
+
+    assert_close(*map(run, FORWARDS))
+
+
+def test_a_block_without_inverse_is_refused() -> None:
+    with pytest.raises(TypeError, match="BatchNorm2d has no inverse"):
+        ReversibleSequential(BatchNorm2d(4))
 
 
 def test_odd_channels_are_refused() -> None:

@@ -77,6 +77,7 @@ def train(
             fabric=fabric,
             record=recipe.model_dump(mode="json"),
             resume=resume,
+            penalty=builders.build_penalty(recipe),
             progress=bar,
         )
     summary = {

@@ -13,8 +13,8 @@ from hdlif.models.blocks import (
     PreActBlock,
 )
 from hdlif.models.recompute import ReversibleSequential
-from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34
-from hdlif.models.reversible import ReversibleBlock, reversible_resnet
+from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34, reversible_resnet
+from hdlif.models.reversible import ReversibleBlock
 from hdlif.models.vgg import vgg_snn
 
 __all__ = [

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from hdlif.models.reversible import ReversibleBlock
 from hdlif.nn import QuantConv2d, QuantLinear, Sequential, State
 
 Held = Mapping[QuantConv2d | QuantLinear, Tensor | None]
@@ -21,6 +22,14 @@ class ReversibleSequential(Sequential):
     with the state, the held weights, the mode and the precision of its forward pass; it leaves buffers alone. The
     streams are float32 or wider.
     """
+
+    def __init__(self, *blocks: ReversibleBlock) -> None:
+        for block in blocks:
+            if not isinstance(block, ReversibleBlock):
+                raise TypeError(
+                    f"{type(block).__name__} has no inverse; give ReversibleBlocks, and others to Sequential"
+                )
+        super().__init__(*blocks)
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         x = x.to(torch.promote_types(x.dtype, torch.float32)).expand(len(steps), *x.shape[1:])
@@ -60,7 +69,7 @@ class _Replay:
         modes, held = {m: m.training for m in self.modes}, {m: m._held for m in self.held}
         # A held weight may have a graph to its parameter; what lies before it is for the outer backward pass.
         cut = {m: None if w is None else w.detach().requires_grad_() for m, w in self.held.items()}
-        # Casts cached without a graph, by the forward pass, would cut the weights off.
+        # Some versions of torch would take the casts that the forward pass cached without a graph.
         precision = torch.autocast(self.device_type, self.autocast_dtype, self.autocast, cache_enabled=False)
         try:
             _set(self.modes, cut)
@@ -96,14 +105,12 @@ class _Reversible(torch.autograd.Function):
         replay: _Replay = ctx.replay
         y, *tensors = ctx.saved_tensors
         states = tensors[len(replay.leaves) :][: len(replay.before)]
-        before, after_grads = (
-            dict(zip(replay.before, states, strict=True)),
-            dict(zip(replay.after, grads[1:], strict=True)),
-        )
+        before = dict(zip(replay.before, states, strict=True))
+        after_grads = dict(zip(replay.after, grads[1:], strict=True))
         (y1, y2), (d1, d2) = y.chunk(2, 2), (torch.zeros_like(y) if grads[0] is None else grads[0]).chunk(2, 2)
         with replay.again() as leaves:
             branches = _Branches(replay, leaves, before, after_grads)
-            for name, _ in reversed(list(replay.blocks.named_children())):
+            for name in reversed(list(replay.blocks._modules)):
                 # y2 = x2 + g(y1), then y1 = x1 + f(x2): after these lines (y1, y2) are (x1, x2), (d1, d2) likewise.
                 current, grad = branches.back(f"{name}.g", y1, d2)
                 y2, d1 = y2 - current, d1 + grad

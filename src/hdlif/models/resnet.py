@@ -1,4 +1,4 @@
-"""The pre-activation (membrane-shortcut) ResNet family of the paper, at any width and depth."""
+"""The pre-activation (membrane-shortcut) ResNet family of the paper, at any width and depth, and a reversible one."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,6 +14,8 @@ from hdlif.models.blocks import (
     PreActBlock,
     default_conv,
 )
+from hdlif.models.recompute import ReversibleSequential
+from hdlif.models.reversible import GRID, ReversibleBlock
 from hdlif.nn import BatchNorm2d, Sequential
 
 StemFactory = Callable[[int, int], nn.Module]
@@ -125,4 +127,58 @@ def resnet34(
         norm=norm,
         block=block,
         stem=stem,
+    )
+
+
+def reversible_resnet(
+    *,
+    neuron: NeuronFactory,
+    blocks: Sequence[int],
+    width: int,
+    classes: int,
+    in_channels: int = 3,
+    conv: ConvFactory = default_conv,
+    norm: NormFactory = BatchNorm2d,
+    stem: StemFactory = cifar_stem,
+    grid: float | None = GRID,
+) -> Network:
+    """A residual network of reversible blocks, whose training memory under STBP grows with its stages alone.
+
+    Stage i has `blocks[i]` blocks of `width`·2^i channels. The first block of a later stage halves the map and is an
+    ordinary `PreActBlock`, "down"; all others are `ReversibleBlock`s, in "blocks".
+
+    Args:
+        grid: as in `ReversibleBlock`.
+        The others are those of `resnet`.
+    """
+    stages: dict[str, nn.Module] = {}
+    in_width, index = width, 0
+    for stage, depth in enumerate(blocks):
+        out_width = width * 2**stage
+        path = f"body.stage{stage + 1}"
+        members: dict[str, nn.Module] = {}
+        chain: list[ReversibleBlock] = []
+        for block in range(depth):
+            if stage > 0 and block == 0:
+                first = Place(f"{path}.down.act1", stage, block, 0, index, in_width)
+                second = Place(f"{path}.down.act2", stage, block, 1, index + 1, out_width)
+                members["down"] = PreActBlock(
+                    in_width, out_width, stride=2, neuron=neuron, conv=conv, norm=norm, places=(first, second)
+                )
+            else:
+                name = f"{path}.blocks.{len(chain)}"
+                first = Place(f"{name}.f.act", stage, block, 0, index, out_width // 2)
+                second = Place(f"{name}.g.act", stage, block, 1, index + 1, out_width // 2)
+                chain.append(
+                    ReversibleBlock(out_width, neuron=neuron, conv=conv, norm=norm, places=(first, second), grid=grid)
+                )
+            in_width, index = out_width, index + 2
+        if chain:
+            members["blocks"] = ReversibleSequential(*chain)
+        stages[f"stage{stage + 1}"] = Sequential(members)
+    return Network(
+        stem=stem(in_channels, width),
+        body=Sequential(stages),
+        head=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        classifier=nn.Linear(in_width, classes),
     )

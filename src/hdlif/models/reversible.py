@@ -1,14 +1,46 @@
-"""Reversible networks: two streams of currents, each recomputed from the outputs of its block."""
+"""The reversible block: two streams of currents, each of which can be had back from the block's output."""
 
-from collections.abc import Sequence
+import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, NormFactory, Place, PreActBlock, default_conv
-from hdlif.models.recompute import ReversibleSequential
-from hdlif.models.resnet import StemFactory, cifar_stem
+from hdlif.models.blocks import ConvFactory, NeuronFactory, NormFactory, Place, default_conv
 from hdlif.nn import BatchNorm2d, Scope, Sequential, State, Temporal
+
+GRID = 2.0**-16
+
+
+class Grid(nn.Module):
+    """x rounded to multiples of `step`, in float32 or wider; the gradient passes as through the identity.
+
+    Raises:
+        ValueError: `step` is no power of two, so that the multiples would not be exact.
+    """
+
+    def __init__(self, step: float) -> None:
+        super().__init__()
+        if step <= 0 or math.frexp(step)[0] != 0.5:
+            raise ValueError(f"grid = {step}; it must be a power of two, such as 2**-16")
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = _Round.apply(x.to(torch.promote_types(x.dtype, torch.float32)), self.step)  # type: ignore[no-untyped-call]
+        return y
+
+    def extra_repr(self) -> str:
+        return f"step={self.step}"
+
+
+class _Round(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: float) -> Tensor:
+        return torch.round(x / step) * step
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
 
 
 class ReversibleBlock(Temporal):
@@ -17,6 +49,14 @@ class ReversibleBlock(Temporal):
     y1 = x1 + f(x2),   y2 = x2 + g(y1),   and back:   x2 = y2 - g(y1),   x1 = y1 - f(x2),
 
     where f and g are neuron -> 3x3 convolution -> batch norm on C/2 channels. Nothing in them may be random.
+
+    In floating point (y1 - f) + f is not quite y1, and a neuron next to its threshold then fires in one pass and not
+    in the other. So x, f and g are rounded to a grid, on which sums are exact, and so is the way back, for
+    currents of up to 2^24 steps in float32: 2^8 for the step of 2^-16.
+
+    Args:
+        grid: step of the grid, a power of two; None does not round.
+        The others are those of `PreActBlock`.
     """
 
     def __init__(
@@ -27,75 +67,34 @@ class ReversibleBlock(Temporal):
         places: tuple[Place, Place],
         conv: ConvFactory = default_conv,
         norm: NormFactory = BatchNorm2d,
+        grid: float | None = GRID,
     ) -> None:
         super().__init__()
         if channels % 2:
             raise ValueError(f"channels = {channels}; a reversible block splits them in halves, so they must be even")
 
+        def rounding() -> nn.Module:
+            return nn.Identity() if grid is None else Grid(grid)
+
         def branch(place: Place) -> Sequential:
             half = channels // 2
-            return Sequential({"act": neuron(place), "conv": conv(half, half, 3, padding=1), "bn": norm(half)})
+            layers = {"act": neuron(place), "conv": conv(half, half, 3, padding=1), "bn": norm(half)}
+            return Sequential(layers, {"grid": rounding()})
 
+        self.grid = rounding()
         self.f, self.g = branch(places[0]), branch(places[1])
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
-        x1, x2 = x.chunk(2, 2)
+        x1, x2 = run("grid", x).chunk(2, 2)
         y1 = x1 + run("f", x2)
         y2 = x2 + run("g", y1)
         return torch.cat([y1, y2], 2), run.state
 
     def inverse(self, y: Tensor, state: State | None, steps: range) -> Tensor:
-        """x from y, given the state before the chunk."""
+        """x (on the grid) from y, given the state before the chunk."""
         run = Scope(self, state, steps)
         y1, y2 = y.chunk(2, 2)
         x2 = y2 - run("g", y1)
         x1 = y1 - run("f", x2)
         return torch.cat([x1, x2], 2)
-
-
-def reversible_resnet(
-    *,
-    neuron: NeuronFactory,
-    blocks: Sequence[int],
-    width: int,
-    classes: int,
-    in_channels: int = 3,
-    conv: ConvFactory = default_conv,
-    norm: NormFactory = BatchNorm2d,
-    stem: StemFactory = cifar_stem,
-) -> Network:
-    """A residual network of reversible blocks, whose training memory under STBP grows with its stages alone.
-
-    Stage i has `blocks[i]` blocks of `width`·2^i channels. The first block of a later stage halves the map and is an
-    ordinary `PreActBlock`, "down"; all others are `ReversibleBlock`s, in "blocks". Arguments as in `resnet`.
-    """
-    stages: dict[str, nn.Module] = {}
-    in_width, index = width, 0
-    for stage, depth in enumerate(blocks):
-        out_width = width * 2**stage
-        path = f"body.stage{stage + 1}"
-        members: dict[str, nn.Module] = {}
-        chain: list[nn.Module] = []
-        for block in range(depth):
-            if stage > 0 and block == 0:
-                first = Place(f"{path}.down.act1", stage, block, 0, index, in_width)
-                second = Place(f"{path}.down.act2", stage, block, 1, index + 1, out_width)
-                members["down"] = PreActBlock(
-                    in_width, out_width, stride=2, neuron=neuron, conv=conv, norm=norm, places=(first, second)
-                )
-            else:
-                name = f"{path}.blocks.{len(chain)}"
-                first = Place(f"{name}.f.act", stage, block, 0, index, out_width // 2)
-                second = Place(f"{name}.g.act", stage, block, 1, index + 1, out_width // 2)
-                chain.append(ReversibleBlock(out_width, neuron=neuron, conv=conv, norm=norm, places=(first, second)))
-            in_width, index = out_width, index + 2
-        if chain:
-            members["blocks"] = ReversibleSequential(*chain)
-        stages[f"stage{stage + 1}"] = Sequential(members)
-    return Network(
-        stem=stem(in_channels, width),
-        body=Sequential(stages),
-        head=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-        classifier=nn.Linear(in_width, classes),
-    )

@@ -26,6 +26,7 @@ from hdlif.data import Images, ImageSets, batches
 from hdlif.errors import CheckpointError, RecipeError, TrainingError
 from hdlif.learning import Plan, Rule
 from hdlif.training import checkpoint
+from hdlif.training.activity import Penalty
 from hdlif.training.evaluate import evaluate
 from hdlif.training.finite import first_not_finite, not_finite
 from hdlif.training.interruption import Interrupted, Pending, deferred_signals
@@ -62,6 +63,7 @@ def fit(
     fabric: Fabric,
     record: Mapping[str, Any],
     resume: bool = False,
+    penalty: Penalty | None = None,
     progress: Progress | None = None,
     checkpoint_every: float = 60.0,
     log_every: int = 20,
@@ -77,6 +79,7 @@ def fit(
         record: the recipe; it is kept in the checkpoints, and resuming asks for the same one.
         resume: go on from OUT/last.safetensors, or start where nothing is there yet. Without it, what an
             earlier training left in OUT is removed first.
+        penalty: on the activity of the layers, added to every loss.
         progress: gets a task for this training.
         checkpoint_every: seconds between two writings of last.safetensors within an epoch.
         log_every: steps between two training events of metrics.jsonl.
@@ -103,6 +106,7 @@ def fit(
             fabric=fabric,
             record=record,
             resume=resume,
+            penalty=penalty,
             progress=progress or progress_bar(enabled=False),
             pending=pending,
             checkpoint_every=checkpoint_every,
@@ -150,6 +154,7 @@ class _Training:
     fabric: Fabric
     record: Mapping[str, Any]
     resume: bool
+    penalty: Penalty | None
     progress: Progress
     pending: Pending
     checkpoint_every: float
@@ -166,7 +171,7 @@ class _Training:
             momentum=config.momentum,
             weight_decay=config.weight_decay,
         )
-        self.updater = Updater(self.fabric, self.model, self.sgd, self.rule)
+        self.updater = Updater(self.fabric, self.model, self.sgd, self.rule, penalty=self.penalty)
         self.network = self.updater.network
         self.counters = _Counters()
         if self.resume and not self.last.exists() and self.final.exists():

@@ -8,6 +8,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hdlif.learning import Plan, Rule
+from hdlif.training.activity import Penalty, Watch, watching
 
 
 class InPrecision(nn.Module):
@@ -30,17 +31,33 @@ class InPrecision(nn.Module):
 class Updater:
     """Carries out the plans of `rule` on `model`; `network` is the model in the precision of `fabric`."""
 
-    def __init__(self, fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, rule: Rule) -> None:
-        self._fabric, self._rule = fabric, rule
+    def __init__(
+        self,
+        fabric: Fabric,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        rule: Rule,
+        *,
+        penalty: Penalty | None = None,
+    ) -> None:
+        self._fabric, self._rule, self._penalty = fabric, rule, penalty
         self._wrapped, self._optimizer = fabric.setup(model, optimizer)
         self.network = InPrecision(model, fabric)
 
     def __call__(self, x: Tensor, target: Tensor, plan: Plan) -> tuple[float, Tensor]:
-        """The loss per update and the mean logits [B, classes] of a batch [B, C, H, W].
+        """The loss per update (without penalty) and the mean logits [B, classes] of a batch [B, C, H, W].
 
         A loss that is not finite is returned at once and not learned from.
         """
+        if self._penalty is None:
+            return self._carry_out(x, target, plan, None)
+        with watching(self.network, self._penalty) as watch:
+            return self._carry_out(x, target, plan, watch)
+
+    def _carry_out(self, x: Tensor, target: Tensor, plan: Plan, watch: Watch | None) -> tuple[float, Tensor]:
         steps = self._rule(self.network, x[None], target, plan)
+        # An update of several losses has the mean of their penalties.
+        share = sum(plan.updates) / len(plan.updates)
         total, logits = 0.0, []
         for update in plan.updates:
             with self._fabric.no_backward_sync(self._wrapped, enabled=not update):
@@ -49,7 +66,8 @@ class Updater:
                 logits.append(step.logits)
                 if not math.isfinite(loss):
                     return loss, step.logits[-1]
-                self._fabric.backward(step.loss)
+                penalised = step.loss if watch is None else step.loss + share * watch.penalty()
+                self._fabric.backward(penalised)
             if update:
                 self._optimizer.step()
                 self._optimizer.zero_grad()
