@@ -78,7 +78,7 @@ template <typename In, typename Weight, typename Event>
 void convolve(const In* x, const Weight* w, float* y, const ConvShape& s, int64_t first, int64_t last,
               const ConvScratch<Event>& scratch) {
   const int32_t ring_rows = s.ring_rows();
-  const int64_t per_partial = s.max_code > 0 ? 32767 / s.max_code : 0;
+  const int64_t per_partial = s.max_code > 0 ? 32767 / (s.max_code * s.max_weight) : 0;
   int32_t next_row = 0; // input rows below this one have been gathered, or are no longer needed
   for (int64_t row = first; row < last; ++row) {
     const int64_t image = row / s.out_height;

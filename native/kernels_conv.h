@@ -9,7 +9,8 @@ struct ConvShape {
   int32_t in_height, in_width, in_channels;
   int32_t out_height, out_width, out_channels;
   int32_t kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x;
-  int32_t max_code; // largest code of the input; 0 for float input
+  int32_t max_code;   // largest code of the input; 0 for float input
+  int32_t max_weight; // largest magnitude of an integer weight
 
   int32_t ring_rows() const { return kernel_y < in_height ? kernel_y : in_height; }
 };
@@ -39,10 +40,11 @@ template <typename Event> struct ConvScratch {
 //   w  [ky][kx][ci][co], at most 2^30 entries
 //   y  [images][out_height][out_width][co], float32
 //
-// Integer sums: codes in 0..max_code times weights in {-1, 0, 1}. Partial sums of at most
-// 32767 / max_code events are held in int16 (|sum| <= 32767), totals in int32: the program's reader
-// refuses fields of kernel_y * kernel_x * in_channels * max_code >= 2^31 (a 3x3x512 field of 4-bit
-// codes reaches 69,120). The total is rounded to float32 once.
+// Integer sums: codes in 0..max_code times weights in -max_weight..max_weight. Partial sums of at most
+// 32767 / (max_code * max_weight) events are held in int16 (|sum| <= 32767; at least one event, for
+// 255 * 127 = 32385), totals in int32: the program's reader refuses fields of kernel_y * kernel_x *
+// in_channels * max_code * max_weight >= 2^31 (a 3x3x512 field of 4-bit codes and ternary weights
+// reaches 69,120, one of 8-bit codes and weights 149,230,080). The total is rounded to float32 once.
 void conv_rows(const uint8_t* x, const int8_t* w, float* y, const ConvShape& shape, int64_t first,
                int64_t last, const ConvScratch<CodeEvent>& scratch);
 

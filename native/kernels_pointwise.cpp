@@ -1,40 +1,63 @@
 #include "kernels_pointwise.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace hdlif {
 namespace {
 
-// Calls body(leak of c, threshold of c, index) for every entry. Shared rows are read once, so that the
+// Calls body(entry of c in a, entry of c in b, index) for every entry. Shared rows are read once, so that the
 // loop over entries has nothing to load but the maps.
-template <bool kLeak, bool kThreshold, typename Body>
-void for_rows(Row leak, Row threshold, int64_t pixels, int32_t channels, Body body) {
-  const float shared_leak = leak.data[0], shared_threshold = threshold.data[0];
-  if constexpr (!kLeak && !kThreshold) {
+template <bool kA, bool kB, typename Body>
+void for_rows(Row a, Row b, int64_t pixels, int32_t channels, Body body) {
+  const float shared_a = a.data[0], shared_b = b.data[0];
+  if constexpr (!kA && !kB) {
     for (int64_t i = 0; i < pixels * channels; ++i)
-      body(shared_leak, shared_threshold, i);
+      body(shared_a, shared_b, i);
   } else {
     for (int64_t p = 0; p < pixels; ++p)
       for (int32_t c = 0; c < channels; ++c)
-        body(kLeak ? leak.data[c] : shared_leak, kThreshold ? threshold.data[c] : shared_threshold,
-             p * channels + c);
+        body(kA ? a.data[c] : shared_a, kB ? b.data[c] : shared_b, p * channels + c);
   }
 }
 
-template <typename Body>
-void for_entries(Row leak, Row threshold, int64_t pixels, int32_t channels, Body body) {
-  const bool leaks = leak.columns > 1, thresholds = threshold.columns > 1;
-  if (leaks && thresholds)
-    for_rows<true, true>(leak, threshold, pixels, channels, body);
-  else if (leaks)
-    for_rows<true, false>(leak, threshold, pixels, channels, body);
-  else if (thresholds)
-    for_rows<false, true>(leak, threshold, pixels, channels, body);
+template <typename Body> void for_entries(Row a, Row b, int64_t pixels, int32_t channels, Body body) {
+  const bool per_channel_a = a.columns > 1, per_channel_b = b.columns > 1;
+  if (per_channel_a && per_channel_b)
+    for_rows<true, true>(a, b, pixels, channels, body);
+  else if (per_channel_a)
+    for_rows<true, false>(a, b, pixels, channels, body);
+  else if (per_channel_b)
+    for_rows<false, true>(a, b, pixels, channels, body);
   else
-    for_rows<false, false>(leak, threshold, pixels, channels, body);
+    for_rows<false, false>(a, b, pixels, channels, body);
+}
+
+// The same for an op of one row.
+template <typename Body> void for_entries(Row a, int64_t pixels, int32_t channels, Body body) {
+  const float none = 0.0f;
+  for_entries(a, {&none, 1}, pixels, channels, [=](float a_c, float, int64_t i) { body(a_c, i); });
+}
+
+float at(Row row, int32_t c) {
+  return row.data[row.columns > 1 ? c : 0];
 }
 
 float surplus(float membrane, float threshold) {
   const float above = membrane - threshold;
   return above > 0.0f ? above : 0.0f;
+}
+
+// As docs/artefact_format.md states it: e = exp(-|x|) by a polynomial, then 1 / (1 + e) or e / (1 + e).
+float sigmoid(float x) {
+  const float magnitude = std::fabs(x), a = magnitude < 30.0f ? magnitude : 30.0f;
+  const float n = std::floor(a * 1.44269504f + 0.5f);
+  const float r = (a - n * 0.693359375f) - n * -2.12194440e-4f;
+  float p = 1.0f / 720;
+  for (float coefficient : {-1.0f / 120, 1.0f / 24, -1.0f / 6, 0.5f, -1.0f, 1.0f})
+    p = p * r + coefficient;
+  const float e = std::ldexp(p, -int(n)); // exact: n <= 43
+  return (x >= 0 ? 1.0f : e) / (1.0f + e);
 }
 
 } // namespace
@@ -57,9 +80,8 @@ void hd_lif(const float* __restrict x, float* __restrict potential, float* __res
 
 void parallel(const float* __restrict x, float* __restrict y, Row threshold, int64_t pixels,
               int32_t channels) {
-  const float no_leak = 0.0f;
-  for_entries({&no_leak, 1}, threshold, pixels, channels,
-              [=](float, float threshold_c, int64_t i) { y[i] = surplus(x[i], threshold_c); });
+  for_entries(threshold, pixels, channels,
+              [=](float threshold_c, int64_t i) { y[i] = surplus(x[i], threshold_c); });
 }
 
 void lif(const float* __restrict x, float* __restrict potential, uint8_t* __restrict y, Row leak,
@@ -73,19 +95,63 @@ void lif(const float* __restrict x, float* __restrict potential, uint8_t* __rest
   });
 }
 
-void quantise(const float* __restrict x, uint8_t* __restrict y, float inverse_step, float offset,
-              float largest, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
+void graded_lif(const float* __restrict x, float* __restrict potential, float* __restrict y, Row leak,
+                Row threshold, int64_t pixels, int32_t channels) {
+  for_entries(leak, threshold, pixels, channels, [=](float leak_c, float threshold_c, int64_t i) {
+    const float membrane = leak_c * potential[i] + x[i];
+    y[i] = surplus(membrane, threshold_c);
+    potential[i] = membrane >= threshold_c ? membrane - threshold_c : membrane;
+  });
+}
+
+void glif(const float* __restrict x, float* __restrict potential, uint8_t* __restrict y, const GlifRows& rows,
+          Row threshold_before, int64_t pixels, int32_t channels) {
+  for (int64_t p = 0; p < pixels; ++p, x += channels, potential += channels, y += channels)
+    for (int32_t c = 0; c < channels; ++c) {
+      const bool fired = potential[c] >= at(threshold_before, c);
+      const float leak = at(fired ? rows.leak_after_spike : rows.leak, c);
+      const float shift = at(fired ? rows.shift_after_spike : rows.shift, c);
+      const float membrane = leak * potential[c] + at(rows.gain, c) * x[c] + shift;
+      potential[c] = membrane;
+      y[c] = membrane >= at(rows.threshold, c);
+    }
+}
+
+void quantise(const float* __restrict x, uint8_t* __restrict y, Row inverse_step, float offset, float largest,
+              int64_t pixels, int32_t channels) {
+  for_entries(inverse_step, pixels, channels, [=](float inverse_step_c, int64_t i) {
     const float positive = x[i] > 0.0f ? x[i] : 0.0f;
-    const float scaled = positive * inverse_step + offset;
+    const float scaled = positive * inverse_step_c + offset;
     // clipped before the cast, which is undefined beyond the range of int; truncation is the floor here
     y[i] = uint8_t(int32_t(scaled < largest ? scaled : largest));
-  }
+  });
 }
 
 void add(const float* __restrict x, const float* __restrict y, float* __restrict z, int64_t count) {
   for (int64_t i = 0; i < count; ++i)
     z[i] = x[i] + y[i];
+}
+
+void seca(const float* __restrict x, float* __restrict y, Row weight, float bias, int64_t pixels,
+          int32_t channels, float* __restrict scratch) {
+  float *mean = scratch, *gate = scratch + channels;
+  std::fill(mean, mean + channels, 0.0f);
+  for (int64_t p = 0; p < pixels; ++p)
+    for (int32_t c = 0; c < channels; ++c)
+      mean[c] += x[p * channels + c];
+  for (int32_t c = 0; c < channels; ++c)
+    mean[c] /= float(pixels);
+  const int32_t margin = weight.columns / 2;
+  for (int32_t c = 0; c < channels; ++c) {
+    float logit = bias;
+    const int32_t first = std::max(0, margin - c), last = std::min(weight.columns, channels - c + margin);
+    for (int32_t j = first; j < last; ++j)
+      logit += weight.data[j] * mean[c + j - margin];
+    gate[c] = sigmoid(logit);
+  }
+  for (int64_t p = 0; p < pixels; ++p)
+    for (int32_t c = 0; c < channels; ++c)
+      y[p * channels + c] = x[p * channels + c] * gate[c];
 }
 
 void widen(const uint8_t* __restrict x, float* __restrict y, int64_t count) {

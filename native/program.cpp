@@ -18,11 +18,15 @@ Arity arity_of(Op op) {
     return {1, 1, 0};
   case Op::kAffine:
   case Op::kHdLif:
+  case Op::kGradedLif:
+  case Op::kSeca:
     return {1, 2, 0};
+  case Op::kGlif:
+    return {1, 6, 0};
   case Op::kLif:
     return {1, 2, 1};
   case Op::kQuantise:
-    return {1, 0, 2};
+    return {1, 1, 1};
   case Op::kAdd:
     return {2, 0, 0};
   default:
@@ -51,7 +55,7 @@ public:
     check_unused(arity);
     const Value value = infer(program_.values[record[kInput0]], arity);
     require(value.size() <= kMaxElements, "output has too many entries");
-    if (node_.op == Op::kHdLif || node_.op == Op::kLif)
+    if (node_.op == Op::kHdLif || node_.op == Op::kLif || node_.op == Op::kGradedLif || node_.op == Op::kGlif)
       program_.stateful.push_back(index);
     program_.values.push_back(value);
     program_.nodes.push_back(std::move(node_));
@@ -68,7 +72,7 @@ private:
     const bool pools = node_.op == Op::kSumPool || node_.op == Op::kMaxPool;
     const bool pads = convolves || node_.op == Op::kMaxPool;
     const bool chooses = node_.op == Op::kLif || node_.op == Op::kQuantise;
-    const auto zero = [this](bool used, Field first, Field last) {
+    const auto zero = [this](bool used, int first, int last) {
       for (int i = first; i <= last; ++i)
         require(used || record_[i] == 0, "a field that the op does not use is set");
     };
@@ -76,11 +80,12 @@ private:
     zero(convolves || pools, kKernelY, kStrideX);
     zero(pads, kPadY, kPadX);
     zero(multiplies, kEncoding, kEncoding);
-    zero(arity.tensors > 0 && !multiplies, kRows0, kColumns0);
-    zero(arity.tensors > 1, kRows1, kColumns1);
     zero(chooses, kChoice, kChoice);
-    require(arity.tensors > 0 || record_[kTensor0] == -1, "it has a tensor that the op does not use");
-    require(arity.tensors > 1 || record_[kTensor1] == -1, "it has a tensor that the op does not use");
+    for (int i = 0; i < kMaxTensors; ++i) {
+      const int tensor = kTensors + 3 * i;
+      zero(i < arity.tensors && !multiplies, tensor + 1, tensor + 2);
+      require(i < arity.tensors || record_[tensor] == -1, "it has a tensor that the op does not use");
+    }
     require(arity.scalars > 0 || record_[kScalar] == -1, "it has a scalar that the op does not use");
   }
 
@@ -108,12 +113,17 @@ private:
       read_rows(1, x.channels, false);
       y.constant = x.constant && node_.rows[0].steps == 1 && node_.rows[1].steps == 1;
       break;
+    case Op::kGlif:
+      for (int i = 0; i < 6; ++i)
+        read_rows(i, x.channels, true);
+      y.constant = false;
+      y.max_code = 1;
+      break;
     case Op::kHdLif:
+    case Op::kGradedLif:
     case Op::kLif:
       read_rows(0, x.channels, true);
       read_rows(1, x.channels, true);
-      for (float leak : node_.rows[0].data)
-        require(leak >= 0, "leak is negative");
       y.constant = false;
       if (node_.op == Op::kLif) {
         require(record_[kChoice] == 0 || record_[kChoice] == 1, "reset is unknown");
@@ -128,11 +138,21 @@ private:
       break;
     case Op::kQuantise:
       require(record_[kChoice] >= 1 && record_[kChoice] <= 8, "bits are not in 1..8");
-      node_.inverse_step = scalars_[record_[kScalar]];
-      node_.offset = scalars_[record_[kScalar] + 1];
-      require(node_.inverse_step > 0, "inverse_step is not positive");
+      node_.offset = scalars_[record_[kScalar]];
       require(node_.offset >= 0 && node_.offset <= 1, "offset is not in 0..1");
+      read_rows(0, x.channels, true);
+      for (float inverse_step : node_.rows[0].data)
+        require(inverse_step > 0, "inverse_step is not positive");
       y.max_code = (1 << record_[kChoice]) - 1;
+      y.constant = x.constant && node_.rows[0].steps == 1;
+      break;
+    case Op::kSeca:
+      require(x.is_map, "seca takes a map");
+      require(columns(0) >= 1 && columns(0) < (1 << 15) && columns(0) % 2 == 1, "kernel is not odd");
+      require(columns(1) == 1, "bias has more than one column");
+      read_rows(0);
+      read_rows(1);
+      y.constant = x.constant && node_.rows[0].steps == 1 && node_.rows[1].steps == 1;
       break;
     case Op::kAdd: {
       const Value& other = program_.values[record_[kInput1]];
@@ -189,18 +209,24 @@ private:
   }
 
   const Buffer& buffer(int which) const {
-    const int32_t index = record_[which == 0 ? kTensor0 : kTensor1];
+    const int32_t index = record_[kTensors + 3 * which];
     require(index >= 0 && size_t(index) < buffers_.size(), "tensor is out of range");
     return buffers_[index];
   }
 
+  int32_t columns(int which) const { return record_[kTensors + 3 * which + 2]; }
+
   void read_rows(int which, int32_t channels, bool may_be_shared) {
-    Rows& rows = node_.rows[which];
-    rows.steps = record_[which == 0 ? kRows0 : kRows1];
-    rows.columns = record_[which == 0 ? kColumns0 : kColumns1];
-    require(rows.steps == 1 || rows.steps == program_.time_steps, "rows are neither 1 nor one per step");
-    require(rows.columns == channels || (may_be_shared && rows.columns == 1),
+    require(columns(which) == channels || (may_be_shared && columns(which) == 1),
             "columns do not fit the channels");
+    read_rows(which);
+  }
+
+  void read_rows(int which) {
+    Rows& rows = node_.rows[which];
+    rows.steps = record_[kTensors + 3 * which + 1];
+    rows.columns = columns(which);
+    require(rows.steps == 1 || rows.steps >= program_.time_steps, "rows are neither 1 nor one per step");
     const int64_t count = int64_t(rows.steps) * rows.columns;
     const Buffer& bytes = buffer(which);
     require(bytes.bytes == size_t(count) * sizeof(float), "tensor has another size");
@@ -217,10 +243,13 @@ private:
     require(out >= 1, "it has no output channel");
     require(x.channels <= kMaxElements / taps && x.channels * taps <= kMaxElements / out,
             "weight has too many entries");
-    // Accumulators are int32: the sum of a full receptive field of the largest code must fit.
-    require(x.channels * taps * x.max_code <= INT32_MAX, "sums of codes may pass 2^31");
     require(record_[kEncoding] >= 0 && record_[kEncoding] < int32_t(Encoding::kCount), "encoding is unknown");
     const Encoding encoding = Encoding(record_[kEncoding]);
+    const int bits = encoding == Encoding::kInt2 ? 2 : encoding == Encoding::kInt4 ? 4 : 8;
+    const bool is_integer = encoding >= Encoding::kInt2;
+    node_.max_weight = is_integer ? (1 << (bits - 1)) - 1 : 1;
+    // Accumulators are int32: the sum of a full receptive field of the largest code and weight must fit.
+    require(x.channels * taps * x.max_code * node_.max_weight <= INT32_MAX, "sums of codes may pass 2^31");
     const int64_t count = x.channels * taps * out;
     const Buffer& packed = buffer(0);
     if (encoding == Encoding::kFloat32) {
@@ -234,12 +263,22 @@ private:
       });
       return out;
     }
-    const int per_byte = encoding == Encoding::kBinary ? 8 : 5;
+    const int per_byte = is_integer ? 8 / bits : encoding == Encoding::kBinary ? 8 : 5;
     require(packed.bytes == size_t((count + per_byte - 1) / per_byte), "tensor has another size");
     node_.low_bit_weights.resize(count);
     if (encoding == Encoding::kBinary) {
       fill(node_.low_bit_weights, out, x.channels, taps,
            [&](int64_t i) { return int8_t((packed.data[i / 8] >> (i % 8) & 1) * 2 - 1); });
+      return out;
+    }
+    if (is_integer) {
+      const int least = -(1 << (bits - 1));
+      fill(node_.low_bit_weights, out, x.channels, taps, [&](int64_t i) {
+        const int field = packed.data[i / per_byte] >> (i % per_byte * bits) & ((1 << bits) - 1);
+        const int weight = field < -least ? field : field + 2 * least;
+        require(weight > least, "weight holds the least value of its bits, which has no negative");
+        return int8_t(weight);
+      });
       return out;
     }
     for (size_t i = 0; i < packed.bytes; ++i)

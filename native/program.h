@@ -1,10 +1,10 @@
 // A deployed network as the runtime holds it, and its flat form as Python hands it over.
 //
 // Flat form, int32 words; nothing in it is trusted:
-//   header  kHeaderWords: form version (1), time steps, C, H, W, node count, output value
+//   header  kHeaderWords: form version (2), time steps, C, H, W, node count, output value
 //   node    kNodeWords each: see Field. Value 0 is the input, value i + 1 the output of node i.
 // A field that an op does not use is 0, an index that it does not use is -1.
-// Scalars are float32: lif has reset_potential; quantise has inverse_step, offset.
+// Scalars are float32: lif has reset_potential, quantise has offset.
 #pragma once
 
 #include <array>
@@ -16,8 +16,9 @@
 
 namespace hdlif {
 
-constexpr int32_t kFormVersion = 1;
+constexpr int32_t kFormVersion = 2;
 constexpr int kHeaderWords = 7;
+constexpr int kMaxTensors = 6;
 constexpr int32_t kMaxCode = 255;
 constexpr int64_t kMaxElements = int64_t(1) << 30; // so that a coordinate with padding fits an int32
 
@@ -34,6 +35,9 @@ enum class Op : int32_t {
   kMaxPool,
   kGlobalSumPool,
   kFlatten,
+  kGradedLif,
+  kGlif,
+  kSeca,
   kCount
 };
 
@@ -48,19 +52,14 @@ enum Field : int {
   kStrideX,
   kPadY,
   kPadX,
-  kEncoding, // 0 float32, 1 ternary, 2 binary
-  kTensor0,  // weight; scale; leak; the threshold of parallel
-  kRows0,
-  kColumns0,
-  kTensor1, // shift; threshold
-  kRows1,
-  kColumns1,
-  kChoice, // lif: 0 soft, 1 hard reset; quantise: bits
-  kScalar, // index of the first scalar
-  kNodeWords
+  kEncoding, // see Encoding
+  kChoice,   // lif: 0 soft, 1 hard reset; quantise: bits
+  kScalar,   // index of the first scalar
+  kTensors, // kMaxTensors times (buffer, rows, columns), in the order of the op; of a weight, only the buffer
+  kNodeWords = kTensors + 3 * kMaxTensors
 };
 
-enum class Encoding : int32_t { kFloat32, kTernary, kBinary, kCount };
+enum class Encoding : int32_t { kFloat32, kTernary, kBinary, kInt2, kInt4, kInt8, kCount };
 
 class ProgramError : public std::invalid_argument {
 public:
@@ -104,11 +103,12 @@ struct Node {
   Op op;
   std::array<int32_t, 2> inputs; // value indices; -1 where absent
   Window window;
-  std::array<Rows, 2> rows;
+  std::array<Rows, kMaxTensors> rows;
   std::vector<int8_t> low_bit_weights; // [ky][kx][ci][co], one byte each; empty for float32 weights
   std::vector<float> float_weights;    // [ky][kx][ci][co]
+  int32_t max_weight = 1;              // largest magnitude that the encoding of low_bit_weights has
   bool hard_reset = false;
-  float reset_potential = 0, inverse_step = 0, offset = 0;
+  float reset_potential = 0, offset = 0;
 };
 
 struct Program {

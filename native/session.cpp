@@ -1,6 +1,8 @@
 #include "session.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <utility>
 
 #include "kernels_conv.h"
@@ -32,6 +34,9 @@ bool takes_floats(Op op) {
   case Op::kHdLif:
   case Op::kParallel:
   case Op::kLif:
+  case Op::kGradedLif:
+  case Op::kGlif:
+  case Op::kSeca:
   case Op::kQuantise:
   case Op::kAdd:
     return true;
@@ -43,7 +48,7 @@ bool takes_floats(Op op) {
 ConvShape conv_shape(const Node& node, const Value& in, const Value& out) {
   const Window& w = node.window;
   return {in.height,  in.width,   in.channels, out.height, out.width, out.channels, w.kernel_y,
-          w.kernel_x, w.stride_y, w.stride_x,  w.pad_y,    w.pad_x,   in.max_code};
+          w.kernel_x, w.stride_y, w.stride_x,  w.pad_y,    w.pad_x,   in.max_code,  node.max_weight};
 }
 
 PoolShape pool_shape(const Node& node, const Value& in, const Value& out) {
@@ -76,14 +81,81 @@ Row row(const Rows& rows, int64_t t) {
   return {rows.at(t), rows.columns};
 }
 
+GlifRows glif_rows(const Node& node, int64_t t) {
+  const auto& r = node.rows;
+  return {row(r[0], t), row(r[1], t), row(r[2], t), row(r[3], t), row(r[4], t), row(r[5], t)};
+}
+
+constexpr float kNoThreshold = std::numeric_limits<float>::quiet_NaN();
+
+// For each row whether x * scale + shift is x in every bit: only with a shift of -0, for -0 + 0 is 0.
+std::vector<bool> identity_rows(const Rows& scale, const Rows& shift) {
+  std::vector<bool> is_identity;
+  for (int32_t t = 0; t < std::max(scale.steps, shift.steps); ++t) {
+    const float *a = scale.at(t), *b = shift.at(t);
+    is_identity.push_back(
+        std::all_of(a, a + scale.columns, [](float v) { return v == 1.0f; }) &&
+        std::all_of(b, b + shift.columns, [](float v) { return v == 0.0f && std::signbit(v); }));
+  }
+  return is_identity;
+}
+
 } // namespace
 
 Session::Session(Program program, int threads)
-    : program_(std::move(program)), pool_(threads), scratch_(threads) {}
+    : program_(std::move(program)), source_(program_.values.size()), pool_(threads), scratch_(threads) {
+  for (size_t v = 0; v < source_.size(); ++v)
+    source_[v] = int32_t(v);
+  find_passing();
+}
 
-void Session::prepare(int64_t batch, int64_t steps, bool is_static, bool keeps_all) {
+// Affines of floats with an identity row, all of whose readers can read one step at every step (as they must
+// where the input is constant in time and the affine is not).
+void Session::find_passing() {
+  const std::vector<Node>& nodes = program_.nodes;
+  for (size_t n = 0; n < nodes.size(); ++n) {
+    if (nodes[n].op != Op::kAffine || program_.values[nodes[n].inputs[0]].max_code > 0)
+      continue;
+    bool reads_rows = false;
+    for (const Node& reader : nodes)
+      for (int32_t input : reader.inputs)
+        reads_rows = reads_rows || (input == int32_t(n) + 1 && !takes_floats(reader.op));
+    std::vector<bool> is_identity = identity_rows(nodes[n].rows[0], nodes[n].rows[1]);
+    if (!reads_rows && std::count(is_identity.begin(), is_identity.end(), true) > 0)
+      passing_.push_back({int32_t(n), std::move(is_identity)});
+  }
+}
+
+bool Session::passes_all(int64_t t, int64_t steps) const {
+  for (const Passing& affine : passing_)
+    for (int64_t step = t; step < t + steps; ++step) {
+      if (!affine.at(step))
+        return false;
+      if (step >= int64_t(affine.is_identity.size()))
+        break;
+    }
+  return true;
+}
+
+// How many of `steps` steps from t on pass the same affines on; at least 1.
+int64_t Session::steps_alike(int64_t t, int64_t steps) const {
+  for (int64_t step = 1; step < steps; ++step)
+    for (const Passing& affine : passing_)
+      if (affine.at(t + step) != affine.at(t))
+        return step;
+  return steps;
+}
+
+void Session::pass_on(int64_t t) {
+  for (const Passing& affine : passing_) {
+    const int32_t output = affine.node + 1;
+    source_[output] = affine.at(t) ? source_[program_.nodes[affine.node].inputs[0]] : output;
+  }
+}
+
+void Session::prepare(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool passes_all) {
   if (plan_.batch == batch && plan_.steps == steps && plan_.is_static == is_static &&
-      plan_.keeps_all == keeps_all)
+      plan_.keeps_all == keeps_all && plan_.passes_all == passes_all)
     return;
   const size_t value_count = program_.values.size();
   std::vector<size_t> last_use(value_count, 0);
@@ -92,6 +164,13 @@ void Session::prepare(int64_t batch, int64_t steps, bool is_static, bool keeps_a
       if (input >= 0)
         last_use[input] = n;
   last_use[program_.output] = value_count;
+  // what is passed on lives as long as the value that it is passed on as
+  std::vector<int32_t> passed_on(value_count, -1);
+  for (auto affine = passing_.rbegin(); affine != passing_.rend(); ++affine) {
+    const int32_t output = affine->node + 1, input = program_.nodes[affine->node].inputs[0];
+    passed_on[output] = input;
+    last_use[input] = std::max(last_use[input], last_use[output]);
+  }
 
   std::vector<int64_t> bytes; // of each slot
   std::vector<int32_t> free;
@@ -119,6 +198,15 @@ void Session::prepare(int64_t batch, int64_t steps, bool is_static, bool keeps_a
     return keeps_all || (is_static && program_.values[value].constant);
   };
 
+  const size_t gone = value_count + 1; // beyond every use
+  const auto release = [&](int32_t value, size_t n) {
+    for (; value >= 0 && last_use[value] == n && !stays(value); value = passed_on[value]) {
+      last_use[value] = gone;
+      if (plan_.slot_of_value[value] >= 0)
+        free.push_back(plan_.slot_of_value[value]);
+    }
+  };
+
   plan_.batch = 0; // no plan holds until this one is complete
   plan_.slot_of_value.assign(value_count, -1);
   plan_.widened.assign(2 * program_.nodes.size(), -1);
@@ -131,17 +219,17 @@ void Session::prepare(int64_t batch, int64_t steps, bool is_static, bool keeps_a
     if (node.op == Op::kConv2d || node.op == Op::kLinear)
       scratch_bytes =
           std::max(scratch_bytes, ScratchLayout(conv_shape(node, in, program_.values[output])).bytes());
+    if (node.op == Op::kSeca)
+      scratch_bytes = std::max<int64_t>(scratch_bytes, 2 * in.channels * sizeof(float));
     for (int i = 0; i < 2; ++i)
       if (node.inputs[i] >= 0 && takes_floats(node.op) && program_.values[node.inputs[i]].max_code > 0)
         plan_.widened[2 * n + i] = allocate(entries(node.inputs[i]) * sizeof(float));
-    plan_.slot_of_value[output] = allocate(entries(output) * entry_bytes(program_.values[output]));
+    if (!passes_all || passed_on[output] < 0)
+      plan_.slot_of_value[output] = allocate(entries(output) * entry_bytes(program_.values[output]));
     for (int i = 0; i < 2; ++i) {
       if (plan_.widened[2 * n + i] >= 0)
         free.push_back(plan_.widened[2 * n + i]);
-      const int32_t input = node.inputs[i];
-      const bool repeated = i == 1 && input == node.inputs[0];
-      if (input >= 0 && !repeated && last_use[input] == n && !stays(input))
-        free.push_back(plan_.slot_of_value[input]);
+      release(node.inputs[i], n);
     }
   }
   if (plan_.slots.size() < bytes.size())
@@ -156,6 +244,7 @@ void Session::prepare(int64_t batch, int64_t steps, bool is_static, bool keeps_a
   plan_.steps = steps;
   plan_.is_static = is_static;
   plan_.keeps_all = keeps_all;
+  plan_.passes_all = passes_all;
 }
 
 void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t,
@@ -175,11 +264,12 @@ void Session::forward(const float* x, int64_t x_steps, int64_t batch, int64_t st
   const bool is_static = x_steps == 1 && steps > 1;
   const int64_t images = std::clamp<int64_t>(kImagesPerChunk / batch, 1, kStepsPerChunk);
   const int64_t chunk_steps = std::min(steps, images);
-  prepare(batch, chunk_steps, is_static, values != nullptr);
+  prepare(batch, chunk_steps, is_static, values != nullptr, passes_all(t, steps));
   const int64_t frame = batch * program_.values[0].size();
-  for (int64_t begin = 0; begin < steps; begin += chunk_steps) {
-    const Chunk chunk{batch,     std::min(chunk_steps, steps - begin), t + begin, is_static, begin == 0,
-                      potentials};
+  for (int64_t begin = 0, count = 0; begin < steps; begin += count) {
+    count = steps_alike(t + begin, std::min(chunk_steps, steps - begin));
+    pass_on(t + begin);
+    const Chunk chunk{batch, count, t + begin, is_static, begin == 0, potentials};
     if (!is_static || chunk.is_first)
       load_input(x + (is_static ? 0 : begin * frame), chunk);
     for (size_t n = 0; n < program_.nodes.size(); ++n)
@@ -218,6 +308,8 @@ void Session::load_input(const float* x, const Chunk& chunk) {
 }
 
 void Session::compute(int32_t n, const Chunk& chunk) {
+  if (source_[n + 1] != n + 1)
+    return;
   const Node& node = program_.nodes[n];
   const int32_t input = node.inputs[0], output = n + 1;
   const Value &in = program_.values[input], &out = program_.values[output];
@@ -255,6 +347,18 @@ void Session::compute_pointwise(int32_t n, const Chunk& chunk) {
   float* floats = reinterpret_cast<float*>(data(n + 1));
   uint8_t* codes = data(n + 1);
   const int64_t steps = leading(n + 1, chunk);
+  if (node.op == Op::kSeca) {
+    const int64_t size = out.size();
+    pool_.split(steps * chunk.batch, grain(size), [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t step = i / chunk.batch, t = chunk.t + step;
+        const float* map = x[0] + step * stride[0] + i % chunk.batch * size;
+        seca(map, floats + i * size, row(node.rows[0], t), *node.rows[1].at(t), out.pixels(), channels,
+             reinterpret_cast<float*>(scratch_[thread].data()));
+      }
+    });
+    return;
+  }
   pool_.split(pixels, grain(steps * channels), [&](int64_t begin, int64_t end, int) {
     const int64_t first = begin * channels, count = end - begin;
     for (int64_t step = 0; step < steps; ++step) {
@@ -269,6 +373,14 @@ void Session::compute_pointwise(int32_t n, const Chunk& chunk) {
         hd_lif(x0, potential + first, floats + to, row(node.rows[0], t), row(node.rows[1], t), count,
                channels);
         break;
+      case Op::kGradedLif:
+        graded_lif(x0, potential + first, floats + to, row(node.rows[0], t), row(node.rows[1], t), count,
+                   channels);
+        break;
+      case Op::kGlif:
+        glif(x0, potential + first, codes + to, glif_rows(node, t),
+             t > 0 ? row(node.rows[5], t - 1) : Row{&kNoThreshold, 1}, count, channels);
+        break;
       case Op::kParallel:
         parallel(x0, floats + to, row(node.rows[0], t), count, channels);
         break;
@@ -277,7 +389,7 @@ void Session::compute_pointwise(int32_t n, const Chunk& chunk) {
             {node.hard_reset, node.reset_potential}, count, channels);
         break;
       case Op::kQuantise:
-        quantise(x0, codes + to, node.inverse_step, node.offset, float(out.max_code), count * channels);
+        quantise(x0, codes + to, row(node.rows[0], t), node.offset, float(out.max_code), count, channels);
         break;
       case Op::kAdd:
         add(x0, x[1] + step * stride[1] + first, floats + to, count * channels);

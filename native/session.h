@@ -2,6 +2,7 @@
 // node begins, so that its weights are read once; neurons scan the steps of the chunk in order.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -35,6 +36,7 @@ private:
     int64_t batch = 0, steps = 0; // the largest chunk
     bool is_static = false;       // constant values are computed once, and keep their slot for the run
     bool keeps_all = false;
+    bool passes_all = false; // every affine in passing_ is the identity throughout: it has no slot
     std::vector<int32_t> slot_of_value;
     std::vector<int32_t> widened; // for each node and input: the slot of its codes as floats, or -1
     std::vector<std::vector<uint8_t>> slots;
@@ -47,7 +49,18 @@ private:
     float* const* potentials;
   };
 
-  void prepare(int64_t batch, int64_t steps, bool is_static, bool keeps_all);
+  // An affine that some step leaves as it is, so that the step needs no copy: its readers read its input.
+  struct Passing {
+    int32_t node;
+    std::vector<bool> is_identity; // for each row
+    bool at(int64_t t) const { return is_identity[std::min<size_t>(t, is_identity.size() - 1)]; }
+  };
+
+  void find_passing();
+  bool passes_all(int64_t t, int64_t steps) const;
+  int64_t steps_alike(int64_t t, int64_t steps) const;
+  void pass_on(int64_t t);
+  void prepare(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool passes_all);
   void forward(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t,
                float* const* potentials, float* logits, float* const* values);
   void load_input(const float* x, const Chunk& chunk);
@@ -61,12 +74,14 @@ private:
 
   // 1 where the value is the same at every step, else the steps of the chunk
   int64_t leading(int32_t value, const Chunk& chunk) const {
-    return chunk.is_static && program_.values[value].constant ? 1 : chunk.steps;
+    return chunk.is_static && program_.values[source_[value]].constant ? 1 : chunk.steps;
   }
-  uint8_t* data(int32_t value) { return plan_.slots[plan_.slot_of_value[value]].data(); }
-  const uint8_t* data(int32_t value) const { return plan_.slots[plan_.slot_of_value[value]].data(); }
+  uint8_t* data(int32_t value) { return plan_.slots[plan_.slot_of_value[source_[value]]].data(); }
+  const uint8_t* data(int32_t value) const { return plan_.slots[plan_.slot_of_value[source_[value]]].data(); }
 
   Program program_;
+  std::vector<Passing> passing_;
+  std::vector<int32_t> source_; // of each value in this chunk: the value that it is, itself unless passed on
   ThreadPool pool_;
   std::vector<std::vector<uint8_t>> scratch_; // one for each thread
   Plan plan_;

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from hdlif.artefact import INPUT, Graph, InputRecord, Node, infer_values
+from hdlif.artefact.format import LARGEST_WEIGHT
 
 CLASSES = 3
 
@@ -35,10 +36,11 @@ class Builder:
         return InputRecord(self.shape, (0.5,) * self.shape[0], (0.25,) * self.shape[0])
 
     def weights(self, shape: tuple[int, ...], encoding: str) -> np.ndarray:
-        if encoding == "ternary":
-            return self.rng.integers(-1, 2, shape).astype(np.int8)
         if encoding == "binary":
             return (self.rng.integers(0, 2, shape) * 2 - 1).astype(np.int8)
+        if encoding in LARGEST_WEIGHT:
+            most = LARGEST_WEIGHT[encoding]
+            return self.rng.integers(-most, most + 1, shape).astype(np.int8)
         return self.rng.normal(size=shape).astype(np.float32)
 
     def conv(self, x: str, out: int, *, kernel=(3, 3), stride=(1, 1), padding=(1, 1), encoding="ternary") -> str:
@@ -60,20 +62,32 @@ class Builder:
     def rows(self, rows: int, columns: int, low: float, high: float) -> np.ndarray:
         return self.rng.uniform(low, high, (rows, columns)).astype(np.float32)
 
-    def affine(self, x: str, *, per_step=False, scale=1.0) -> str:
-        shape = (self.time_steps if per_step else 1, self.channels(x))
+    def shape_of_rows(self, x: str, per_step: bool, per_channel: bool, beyond: int = 0) -> tuple[int, int]:
+        """One row, or a row for each of T + `beyond` steps, and one entry, or one for each channel of `x`."""
+        return (self.time_steps + beyond if per_step else 1, self.channels(x) if per_channel else 1)
+
+    def affine(self, x: str, *, per_step=False, scale=1.0, beyond=0) -> str:
+        shape = self.shape_of_rows(x, per_step, True, beyond)
         return self.add(
             "affine", x, tensors={"scale": self.rows(*shape, -scale, scale), "shift": self.rows(*shape, -1, 1)}
         )
 
-    def hd_lif(self, x: str, *, per_step=True, per_channel=False) -> str:
-        shape = (self.time_steps if per_step else 1, self.channels(x) if per_channel else 1)
+    def passing(self, x: str, *, identity: tuple[bool, ...]) -> str:
+        """An affine with a row for each of `identity`; where it is true, the row changes no bit."""
+        scale, shift = (self.rows(len(identity), self.channels(x), -1, 1) for _ in range(2))
+        for t, unchanged in enumerate(identity):
+            if unchanged:
+                scale[t], shift[t] = 1, -0.0
+        return self.add("affine", x, tensors={"scale": scale, "shift": shift})
+
+    def hd_lif(self, x: str, *, per_step=True, per_channel=False, beyond=0) -> str:
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
         return self.add(
-            "hd_lif", x, tensors={"leak": self.rows(*shape, 0, 1.2), "threshold": self.rows(*shape, -0.2, 1)}
+            "hd_lif", x, tensors={"leak": self.rows(*shape, -0.5, 1.2), "threshold": self.rows(*shape, -0.2, 1)}
         )
 
-    def lif(self, x: str, *, per_step=True, per_channel=False, reset="soft", reset_potential=0.0) -> str:
-        shape = (self.time_steps if per_step else 1, self.channels(x) if per_channel else 1)
+    def lif(self, x: str, *, per_step=True, per_channel=False, beyond=0, reset="soft", reset_potential=0.0) -> str:
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
         return self.add(
             "lif",
             x,
@@ -82,12 +96,40 @@ class Builder:
             reset_potential=reset_potential,
         )
 
-    def parallel(self, x: str, *, per_step=True, per_channel=False) -> str:
-        shape = (self.time_steps if per_step else 1, self.channels(x) if per_channel else 1)
+    def graded_lif(self, x: str, *, per_step=True, per_channel=False, beyond=0) -> str:
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
+        return self.add(
+            "graded_lif", x, tensors={"leak": self.rows(*shape, -0.5, 1.2), "threshold": self.rows(*shape, -0.2, 1)}
+        )
+
+    def glif(self, x: str, *, per_step=True, per_channel=False, beyond=0) -> str:
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
+        low_high = {
+            "leak": (0.5, 1),
+            "leak_after_spike": (0, 0.5),
+            "gain": (0.5, 1),
+            "shift": (-0.2, 0),
+            "shift_after_spike": (-0.8, -0.2),
+            "threshold": (0.1, 0.6),
+        }
+        return self.add("glif", x, tensors={key: self.rows(*shape, *ends) for key, ends in low_high.items()})
+
+    def parallel(self, x: str, *, per_step=True, per_channel=False, beyond=0) -> str:
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
         return self.add("parallel", x, tensors={"threshold": self.rows(*shape, -0.2, 0.6)})
 
-    def quantise(self, x: str, *, bits=4, inverse_step=4.0, offset=0.5) -> str:
-        return self.add("quantise", x, bits=bits, inverse_step=inverse_step, offset=offset)
+    def seca(self, x: str, *, kernel=5, per_step=False, beyond=0) -> str:
+        rows = self.time_steps + beyond if per_step else 1
+        return self.add(
+            "seca", x, tensors={"weight": self.rows(rows, kernel, -4, 4), "bias": self.rows(rows, 1, -1, 1)}
+        )
+
+    def quantise(
+        self, x: str, *, bits=4, inverse_step=4.0, offset=0.5, per_step=False, per_channel=False, beyond=0
+    ) -> str:
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
+        rows = inverse_step * (self.rows(*shape, 0.5, 2) if per_step or per_channel else np.ones((1, 1)))
+        return self.add("quantise", x, tensors={"inverse_step": rows.astype(np.float32)}, bits=bits, offset=offset)
 
     def graph(self, x: str) -> Graph:
         """Closes the network with whatever turns the value `x` into `CLASSES` logits."""

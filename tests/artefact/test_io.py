@@ -11,8 +11,8 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployed_graphs import residual_network, tiny_network
-from hdlif.artefact import Graph, dumps, load, loads, save, tensor_bytes
+from deployed_graphs import Builder, residual_network, tiny_network
+from hdlif.artefact import INPUT, Graph, dumps, infer_values, load, loads, save, tensor_bytes
 from hdlif.errors import ArtefactError
 
 GOLDEN = Path(__file__).parent / "tiny.hdlif.safetensors"
@@ -28,7 +28,7 @@ def assert_equal(a: Graph, b: Graph) -> None:
             np.testing.assert_array_equal(x.tensors[role], y.tensors[role], strict=True)
 
 
-@pytest.mark.parametrize("encoding", ["float32", "ternary", "binary"])
+@pytest.mark.parametrize("encoding", ["float32", "ternary", "binary", "int2", "int4", "int8"])
 def test_round_trip(tmp_path: Path, encoding: str) -> None:
     graph = residual_network(encoding=encoding)
     save(graph, tmp_path / "net.hdlif.safetensors")
@@ -61,7 +61,8 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 
 
 def test_tensor_bytes_are_the_files() -> None:
-    for graph in (tiny_network(), residual_network(), residual_network(encoding="binary")):
+    encodings = ("ternary", "binary", "int2", "int4", "int8")
+    for graph in (tiny_network(), *(residual_network(encoding=encoding) for encoding in encodings)):
         content = dumps(graph)
         stored = len(content) - 8 - int.from_bytes(content[:8], "little")
         assert sum(tensor_bytes(node) for node in graph.nodes) == stored
@@ -128,8 +129,8 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], Non
 
 
 LIES = {
-    "version": (put("graph/format", 2), "format = 2"),
-    "version type": (put("graph/format", [1]), r"format = \[1\]"),
+    "version": (put("graph/format", 1), "format = 1"),
+    "version type": (put("graph/format", [2]), r"format = \[2\]"),
     "unknown key": (put("graph/extra", 1), "hdlif has the keys"),
     "metadata key": (put("header/__metadata__/more", "x"), "metadata keys"),
     "no metadata": (lambda header, graph: header.pop("__metadata__"), "__metadata__ = None"),
@@ -230,3 +231,33 @@ def test_a_path_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "absent", tmp_path):
         with pytest.raises(ArtefactError, match="cannot be read"):
             load(path)
+
+
+@pytest.mark.parametrize("entry", [0.0, -4.0, 1e-40])
+def test_an_inverse_step_must_be_positive(entry: float) -> None:
+    graph = residual_network()
+    next(node for node in graph.nodes if node.op == "quantise").tensors["inverse_step"][0, 0] = entry
+    with pytest.raises(ArtefactError, match=r"quantise\.inverse_step: holds .*; it must be above 0"):
+        dumps(graph)
+
+
+@pytest.mark.parametrize(("encoding", "least"), [("int2", -2), ("int4", -8), ("int8", -128)])
+def test_the_least_value_of_the_bits_is_no_weight(encoding: str, least: int) -> None:
+    graph = residual_network(encoding=encoding)
+    weight = next(node for node in graph.nodes if node.attributes.get("encoding") == encoding).tensors["weight"]
+    weight[0, 0, 0, 0] = least
+    with pytest.raises(ArtefactError, match=f"weight: holds a value that is not {encoding}"):
+        infer_values(graph)
+
+
+def test_integer_sums_that_may_pass_an_int32_are_refused() -> None:
+    # 66,312 channels x 255 x 127 > 2^31, though 66,312 x 255 is far below
+    b = Builder((1, 1, 66_312), 1, 0)
+    x = b.quantise(b.add("flatten", INPUT), bits=8)
+    b.linear(x, 1, encoding="int8")
+    b.nodes[-1] = replace(b.nodes[-1], name="y")
+    graph = Graph(tuple(b.nodes), "y", 1, b.record(), ("only",))
+    with pytest.raises(ArtefactError, match=r"y: 66312 codes of up to 255, times weights of up to 127, may pass 2\^31"):
+        infer_values(graph)
+    fewer = Builder((1, 1, 66_311), 1, 0)
+    infer_values(fewer.graph(fewer.linear(fewer.quantise(fewer.add("flatten", INPUT), bits=8), 1, encoding="int8")))

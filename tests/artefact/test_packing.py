@@ -25,7 +25,20 @@ def test_binary_round_trip(weights: np.ndarray) -> None:
     np.testing.assert_array_equal(unpack(packed, weights.shape, "binary"), weights, strict=True)
 
 
+@pytest.mark.parametrize(("encoding", "most", "per_byte"), [("int2", 1, 4), ("int4", 7, 2), ("int8", 127, 1)])
+@given(data=st.data())
+def test_integer_round_trip(encoding: str, most: int, per_byte: int, data: st.DataObject) -> None:
+    weights = data.draw(stn.arrays(np.int8, shapes, elements=st.integers(-most, most)))
+    packed = pack(weights, encoding)
+    assert packed.dtype == np.uint8
+    assert packed.size == packed_bytes(weights.size, encoding) == -(-weights.size // per_byte)
+    np.testing.assert_array_equal(unpack(packed, weights.shape, encoding), weights, strict=True)
+
+
 def test_worked_examples() -> None:
+    np.testing.assert_array_equal(pack(np.array([-3, 5, -7], np.int8), "int4"), [0x5D, 0x09])
+    np.testing.assert_array_equal(pack(np.array([-1, 0, 1, 1, -1], np.int8), "int2"), [0b01010011, 0b11])
+    np.testing.assert_array_equal(pack(np.array([-127, 5], np.int8), "int8"), [0x81, 5])
     np.testing.assert_array_equal(pack(np.array([-1, 0, 1, 1, 0, 1], np.int8), "ternary"), [156, 2])
     np.testing.assert_array_equal(pack(np.array([1, -1, 1, 1, -1, -1, -1, -1, 1], np.int8), "binary"), [13, 1])
 
@@ -41,7 +54,7 @@ def test_every_byte_up_to_242_is_five_weights_and_no_other() -> None:
             unpack(packed, (243, 5), "ternary", name="layer.weight")
 
 
-@pytest.mark.parametrize(("encoding", "last"), [("ternary", 3), ("binary", 2)])
+@pytest.mark.parametrize(("encoding", "last"), [("ternary", 3), ("binary", 2), ("int2", 4), ("int4", 0x21)])
 def test_fill_must_be_zero_and_sizes_must_fit(encoding: str, last: int) -> None:
     with pytest.raises(ArtefactError, match="fill of the last byte is not zero"):
         unpack(np.array([last], np.uint8), (1,), encoding)

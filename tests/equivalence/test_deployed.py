@@ -7,9 +7,23 @@ import pytest
 import torch
 
 from hdlif.artefact import InputRecord
+from hdlif.artefact.format import OPS
 from hdlif.deploy import GraphModule, lower
-from hdlif.models import resnet, vgg_snn
-from hdlif.nn import HDLIF, LIF, Binary, ParallelHDLIF, QuantConv2d, SpikeQuantizer, Ternary
+from hdlif.models import AttentionBlockI, AttentionBlockII, resnet, vgg_snn
+from hdlif.nn import (
+    GLIF,
+    HDLIF,
+    LIF,
+    SECA,
+    Binary,
+    GradedLIF,
+    Integer,
+    MemBN,
+    ParallelHDLIF,
+    QuantConv2d,
+    SpikeQuantizer,
+    Ternary,
+)
 from hdlif.runtime import Session
 
 T = 4
@@ -21,7 +35,25 @@ def four_bit_hybrid(place):
     return kind(T, quantizer=SpikeQuantizer())
 
 
+def mem_bn(place):
+    return HDLIF(T, norm=MemBN(T, place.channels), quantizer=SpikeQuantizer())
+
+
+def glif(place):
+    return GLIF(T, channels=place.channels if place.index % 2 else None, per_step=place.index > 1)
+
+
+ATTENTION_1 = partial(AttentionBlockI, attention=partial(SECA, time_steps=T))
+ATTENTION_2 = partial(AttentionBlockII, attention=SECA)
+
 NETWORKS = {
+    "attention_1_resnet": (resnet, mem_bn, Ternary(), {"blocks": (1, 1), "width": 6, "block": ATTENTION_1}),
+    "attention_2_resnet": (resnet, four_bit_hybrid, Binary(), {"blocks": (2, 1), "width": 6, "block": ATTENTION_2}),
+    "mem_bn_resnet": (resnet, mem_bn, Ternary(), {"blocks": (1, 1), "width": 6}),
+    "graded_lif_resnet": (resnet, lambda place: GradedLIF(T), Binary(), {"blocks": (1, 1), "width": 6}),
+    "glif_resnet": (resnet, glif, Ternary(), {"blocks": (1, 1), "width": 6}),
+    "int4_hybrid_resnet": (resnet, four_bit_hybrid, Integer(4), {"blocks": (1, 1), "width": 8}),
+    "int8_lif_resnet": (resnet, lambda place: LIF(T), Integer(8), {"blocks": (1, 1), "width": 8}),
     "ternary_hybrid_resnet": (resnet, four_bit_hybrid, Ternary(), {"blocks": (1, 1, 1), "width": 8}),
     "binary_vgg": (vgg_snn, four_bit_hybrid, Binary(), {"plan": (8, 9, "P", 11, "P"), "final_size": 3}),
     "fp32_hd_lif_resnet": (resnet, lambda place: HDLIF(T), None, {"blocks": (1, 1), "width": 5}),
@@ -58,12 +90,12 @@ def test_every_torch_node_equals_the_native_one_on_the_native_inputs(deployed):
     seen = 0
     for node in graph.nodes:
         inputs = tuple(values[name] for name in node.inputs)
-        if node.op in ("hd_lif", "lif"):
+        if OPS[node.op].stateful:
             output, _ = module._scan(node, inputs[0], None, steps)
         else:
             output = module._evaluate(node, inputs, steps)
         native = values[node.name]
-        if node.op in ("quantise", "lif"):
+        if node.op in ("quantise", "lif", "glif"):
             assert torch.equal(output.expand_as(native), native), node.name
         else:
             torch.testing.assert_close(output.expand_as(native), native, atol=1e-4, rtol=1e-5)

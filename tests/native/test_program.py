@@ -15,16 +15,17 @@ from hdlif.artefact import INPUT, Graph, infer_values
 from hdlif.runtime.program import Program, flatten_graph
 from hdlif.runtime.state import potential_shapes
 
-HEADER_WORDS, NODE_WORDS = 7, 19
+HEADER_WORDS, NODE_WORDS, MAX_TENSORS = 7, 31, 6
 
 
 def every_op() -> Graph:
     b = Builder((3, 6, 5), 2, 0)
     x = b.quantise(b.affine(b.conv(INPUT, 4, encoding="float32"), per_step=True))
     x = b.conv(b.add("max_pool", x, kernel=(2, 2), stride=(1, 1), padding=(1, 1)), 5, encoding="binary")
-    x = b.lif(b.parallel(b.hd_lif(x, per_channel=True)))
+    x = b.glif(b.graded_lif(b.parallel(b.hd_lif(x, per_channel=True))), per_channel=True)
+    x = b.lif(x)
     x = b.add("sum_pool", x, kernel=(2, 2), stride=(2, 2))
-    x = b.conv(b.add("add", x, x), 3)
+    x = b.seca(b.conv(b.add("add", x, x), 3, encoding="int4"), kernel=3)
     return b.graph(b.linear(b.add("global_sum_pool", x), 4, encoding="ternary"))
 
 
@@ -90,12 +91,12 @@ def field(node: int, offset: int) -> int:
 @pytest.mark.parametrize(
     ("position", "value", "message"),
     [
-        (0, 2, "form version"),
+        (0, 1, "form version"),
         (1, 3, "rows"),
         (2, 0, "input shape"),
         (6, 4, "output is no value"),
         (6, 1, "output is not a vector"),
-        (field(0, 0), 12, "op is unknown"),
+        (field(0, 0), 15, "op is unknown"),
         (field(0, 1), 1, "no earlier value"),
         (field(0, 2), 0, "no earlier value"),
         (field(0, 3), 0, "no output channel"),
@@ -103,12 +104,14 @@ def field(node: int, offset: int) -> int:
         (field(0, 4), 3, "does not fit"),
         (field(0, 6), 0, "stride"),
         (field(0, 8), 1, "padding"),
-        (field(0, 10), 3, "encoding"),
-        (field(0, 11), 9, "tensor is out of range"),
-        (field(1, 11), 0, "another size"),
-        (field(1, 13), 7, "another size"),
-        (field(1, 17), 1, "does not use"),
-        (field(2, 18), 0, "does not use"),
+        (field(0, 10), 6, "encoding"),
+        (field(0, 13), 9, "tensor is out of range"),
+        (field(1, 13), 0, "another size"),
+        (field(1, 15), 7, "another size"),
+        (field(1, 19), 0, "does not use"),
+        (field(1, 28), 0, "does not use"),
+        (field(1, 11), 1, "does not use"),
+        (field(2, 12), 0, "does not use"),
     ],
 )
 def test_refusals_name_the_field(position: int, value: int, message: str) -> None:
@@ -135,12 +138,46 @@ def test_bytes_that_are_no_weights_are_refused() -> None:
 
 def test_sums_that_could_pass_an_int32_are_refused() -> None:
     # 255 * 2^24 channels > 2^31; the weights themselves are never looked at
-    words = [1, 1, 2**24, 1, 1, 3, 3]
-    words += [6, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, -1, 0, 0, 8, 0]
-    words += [11, 1, -1, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, -1, 0, 0, 0, -1]
-    words += [1, 2, -1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, -1, 0, 0, 0, -1]
+    words = [2, 1, 2**24, 1, 1, 3, 3]
+    none = [-1, 0, 0]
+    words += [6, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 1, 1, *none * (MAX_TENSORS - 1)]
+    words += [11, 1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, *none * MAX_TENSORS]
+    words += [1, 2, -1, 1, 0, 0, 0, 0, 0, 0, 1, 0, -1, 1, 0, 0, *none * (MAX_TENSORS - 1)]
     with pytest.raises(ValueError, match=r"node 2: sums of codes may pass 2\^31"):
-        network(Program(words, [1.0, 0.5], [np.zeros(1, np.uint8)]))
+        network(Program(words, [0.5], [np.ones(1, np.float32).view(np.uint8), np.zeros(1, np.uint8)]))
+
+
+@pytest.mark.parametrize(("encoding", "byte"), [("int2", 0x80), ("int4", 0x80), ("int8", 0x80)])
+def test_the_least_value_of_the_bits_is_refused(encoding: str, byte: int) -> None:
+    b = Builder((4, 1, 1), 1, 0)
+    program = flatten_graph(b.graph(b.conv(INPUT, 2, kernel=(1, 1), padding=(0, 0), encoding=encoding)))
+    program.buffers[0][0] = byte
+    with pytest.raises(ValueError, match="node 0: weight holds the least value of its bits"):
+        network(program)
+
+
+def test_integer_sums_that_could_pass_an_int32_are_refused() -> None:
+    for channels, refused in ((66_312, True), (66_311, False)):
+        b = Builder((1, 1, 1), 1, 0)
+        x = b.quantise(b.add("flatten", INPUT), bits=8)
+        b.linear(x, 1, encoding="int8")
+        program = flatten_graph(Graph(tuple(b.nodes), b.nodes[-1].name, 1, b.record(), ("only",)))
+        program.words[4] = channels
+        program.buffers[-1] = np.zeros(channels, np.uint8)
+        if refused:
+            with pytest.raises(ValueError, match=r"node 2: sums of codes may pass 2\^31"):
+                network(program)
+        else:
+            network(program)
+
+
+@pytest.mark.parametrize("entry", [0.0, -1.0, np.nan])
+def test_an_inverse_step_that_is_not_positive_is_refused(entry: float) -> None:
+    b = Builder((1, 2, 2), 1, 0)
+    graph = b.graph(b.quantise(INPUT))
+    b.nodes[0].tensors["inverse_step"][0, 0] = entry
+    with pytest.raises(ValueError, match=r"node 0: (inverse_step is not positive|tensor holds a value)"):
+        network(flatten_graph(graph))
 
 
 def test_arrays_of_a_run_are_checked() -> None:

@@ -1,5 +1,8 @@
 """The compiled runtime gives the bits of the NumPy reference, op by op and network by network."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +13,7 @@ from hdlif.artefact import INPUT, Graph, Node, infer_values
 from hdlif.runtime import Session, reference
 from hdlif.runtime.state import potential_shapes
 
-ENCODINGS = ("float32", "ternary", "binary")
+ENCODINGS = ("float32", "ternary", "binary", "int2", "int4", "int8")
 
 
 def reference_values(graph: Graph, x: np.ndarray, steps: int) -> dict[str, np.ndarray]:
@@ -69,17 +72,52 @@ def test_linear(encoding: str, is_code: bool) -> None:
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize("per_step", [False, True])
 @pytest.mark.parametrize("is_code", [False, True])
-@pytest.mark.parametrize("neuron", ["hd_lif", "parallel", "soft", "hard"])
+@pytest.mark.parametrize("neuron", ["hd_lif", "parallel", "graded_lif", "glif", "soft", "hard"])
 def test_neurons(neuron: str, is_code: bool, per_step: bool, per_channel: bool) -> None:
     b = Builder((5, 4, 3), 3, 2)
     x = codes(b, bits=2, inverse_step=1.0) if is_code else INPUT
     rows = {"per_step": per_step, "per_channel": per_channel}
-    if neuron in ("hd_lif", "parallel"):
-        x = getattr(b, neuron)(x, **rows)
-    else:
+    if neuron in ("soft", "hard"):
         x = b.lif(x, reset=neuron, reset_potential=-0.3, **rows)
+    else:
+        x = getattr(b, neuron)(x, **rows)
     graph = b.graph(x)
-    assert_same_bits(graph, random_input(graph, 3, 2))
+    frames = random_input(graph, 5, 2)
+    assert_same_bits(graph, frames)
+    session = Session(graph)
+    states = None, None
+    for frame in frames:
+        (_, after), (_, expected) = session.step(frame, states[0]), reference.step(graph, frame, states[1])
+        for name, potential in expected.items():
+            np.testing.assert_array_equal(after[name], potential)
+        states = after, expected
+
+
+def test_neurons_with_rows_of_all_kinds() -> None:
+    b = Builder((5, 4, 3), 3, 2)
+    y = b.glif(INPUT, per_channel=True, beyond=1)
+    tensors = b.nodes[0].tensors
+    for i, key in enumerate(tensors):
+        tensors[key] = tensors[key][: (1, 3, 4)[i % 3], : (1, 5)[i % 2]]
+    graph = b.graph(y)
+    assert_same_bits(graph, random_input(graph, 6, 2))
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("op", ["affine", "hd_lif", "parallel", "lif", "graded_lif", "glif", "quantise", "seca"])
+def test_rows_beyond_the_trained_steps(op: str, per_channel: bool) -> None:
+    b = Builder((5, 4, 3), 3, 2)
+    rows = {} if op in ("affine", "seca") else {"per_channel": per_channel}
+    y = getattr(b, op)(INPUT, per_step=True, beyond=2, **rows)
+    graph = b.graph(y)
+    x = random_input(graph, 7, 2)
+    assert_same_bits(graph, x)
+    held = {key: rows[:3] for key, rows in b.nodes[0].tensors.items()}
+    without = replace(graph, nodes=(replace(graph.nodes[0], tensors=held), *graph.nodes[1:]))
+    full, cut = Session(graph).values(x)[y], Session(without).values(x)[y]
+    np.testing.assert_array_equal(full[:3], cut[:3])
+    assert (full[3] != cut[3]).any()
+    assert (full[4] != cut[4]).any()
 
 
 @pytest.mark.parametrize("per_step", [False, True])
@@ -88,6 +126,131 @@ def test_affine(is_code: bool, per_step: bool) -> None:
     b = Builder((5, 4, 3), 3, 3)
     graph = b.graph(b.affine(codes(b) if is_code else INPUT, per_step=per_step))
     assert_same_bits(graph, random_input(graph, 3, 2))
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 9, 15])
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("is_code", [False, True])
+def test_seca(is_code: bool, per_step: bool, kernel: int) -> None:
+    b = Builder((4, 7, 3), 3, 4)
+    x = codes(b) if is_code else INPUT
+    graph = b.graph(b.seca(x, kernel=kernel, per_step=per_step, beyond=1))
+    frames = random_input(graph, 5, 3)
+    for factor in (1, 100, 1e30):
+        assert_same_bits(graph, factor * frames)
+    assert_same_bits(graph, frames[:1], 5)
+
+
+def test_seca_of_many_maps() -> None:
+    b = Builder((37, 16, 16), 2, 4)
+    graph = b.graph(b.seca(b.affine(INPUT), per_step=True))
+    assert_same_bits(graph, random_input(graph, 3, 20))
+
+
+def before_a_neuron(b: Builder, identity: tuple[bool, ...]) -> str:
+    return b.hd_lif(b.passing(INPUT, identity=identity))
+
+
+def beside_its_own_input(b: Builder, identity: tuple[bool, ...]) -> str:
+    stream = b.affine(INPUT)
+    spikes = b.hd_lif(b.passing(stream, identity=identity))
+    return b.add("add", b.affine(spikes), stream)
+
+
+def added_to_its_own_input(b: Builder, identity: tuple[bool, ...]) -> str:
+    stream = b.affine(INPUT, per_step=True)
+    joined = b.add("add", stream, b.passing(stream, identity=identity))
+    return b.affine(b.hd_lif(b.affine(joined)))
+
+
+def in_a_chain(b: Builder, identity: tuple[bool, ...]) -> str:
+    first = b.passing(b.affine(INPUT, per_step=True), identity=identity)
+    second = b.passing(first, identity=identity[1:] + identity[:1])
+    return b.affine(b.parallel(b.affine(b.hd_lif(second))))
+
+
+def before_an_attention(b: Builder, identity: tuple[bool, ...]) -> str:
+    return b.seca(b.passing(b.affine(INPUT), identity=identity))
+
+
+def read_late(b: Builder, identity: tuple[bool, ...]) -> str:
+    passed = b.passing(b.affine(INPUT), identity=identity)
+    x = passed
+    for _ in range(4):
+        x = b.affine(b.hd_lif(x))
+    return b.add("add", x, passed)
+
+
+def before_a_convolution(b: Builder, identity: tuple[bool, ...]) -> str:
+    return b.conv(b.passing(b.affine(INPUT), identity=identity), 4, encoding="float32")
+
+
+def of_codes(b: Builder, identity: tuple[bool, ...]) -> str:
+    return b.hd_lif(b.passing(codes(b), identity=identity))
+
+
+IDENTITIES = {
+    "always": (True,),
+    "until T": (True, True, True, False, False),
+    "until T, once": (True, True, True, False, True),
+    "now and then": (False, True, False, True),
+}
+
+
+@pytest.mark.parametrize("identity", IDENTITIES.values(), ids=IDENTITIES)
+@pytest.mark.parametrize(
+    "place",
+    [
+        before_a_neuron,
+        beside_its_own_input,
+        added_to_its_own_input,
+        in_a_chain,
+        read_late,
+        before_an_attention,
+        before_a_convolution,
+        of_codes,
+    ],
+)
+def test_affines_that_pass_their_input_on(
+    place: Callable[[Builder, tuple[bool, ...]], str], identity: tuple[bool, ...]
+) -> None:
+    b = Builder((3, 4, 5), 3, 11)
+    graph = b.graph(place(b, identity))
+    session = Session(graph, 2)
+    for steps in (2, 3, 8, 2, 21):
+        x = random_input(graph, steps, 2, seed=steps)
+        assert_same_bits(graph, x)
+        assert_same_bits(graph, x[:1], steps)
+        # plans of one session follow each other
+        np.testing.assert_array_equal(session.run(x), reference.run(graph, x))
+        np.testing.assert_array_equal(session.run(x[:1], steps), reference.run(graph, x[:1], steps))
+    state, expected_state = None, None
+    for frame in random_input(graph, 7, 2):
+        logits, state = session.step(frame, state)
+        expected, expected_state = reference.step(graph, frame, expected_state)
+        np.testing.assert_array_equal(logits, expected)
+
+
+def test_an_affine_that_passes_its_input_on_may_be_the_output() -> None:
+    b = Builder((3, 2, 2), 2, 0)
+    vector = b.linear(b.add("flatten", INPUT), 4)
+    y = b.passing(vector, identity=(True, True, False))
+    graph = Graph(tuple(b.nodes), y, 2, b.record(), tuple("abcd"))
+    x = random_input(graph, 5, 3)
+    assert_same_bits(graph, x)
+    assert_same_bits(graph, x[:1], 5)
+
+
+def test_only_a_shift_of_minus_zero_keeps_the_sign_of_a_zero() -> None:
+    for shift, sign in ((-0.0, True), (0.0, False)):
+        b = Builder((1, 1, 1), 1, 0)
+        y = b.passing(INPUT, identity=(True,))
+        b.nodes[0].tensors["shift"][...] = shift
+        # behind a neuron, for an affine that a layer of another kind reads is never passed on
+        graph = b.graph(b.hd_lif(y))
+        x = np.full((1, 1, 1, 1, 1), -0.0, np.float32)
+        for values in (Session(graph).values(x), reference_values(graph, x, 1)):
+            assert np.signbit(values[y].item()) == sign
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
@@ -101,6 +264,17 @@ def test_quantise(bits: int, offset: float) -> None:
     session = Session(graph, 1)
     expected = reference_values(graph, x, 2)[graph.nodes[0].name]
     np.testing.assert_array_equal(session.values(x)[graph.nodes[0].name], expected, strict=True)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("is_code", [False, True])
+def test_quantise_with_rows(is_code: bool, per_step: bool, per_channel: bool) -> None:
+    b = Builder((5, 4, 3), 3, 4)
+    x = codes(b) if is_code else INPUT
+    graph = b.graph(b.quantise(x, inverse_step=0.9, per_step=per_step, per_channel=per_channel))
+    assert_same_bits(graph, random_input(graph, 3, 2))
+    assert_same_bits(graph, random_input(graph, 1, 2), 4)
 
 
 @pytest.mark.parametrize("left", ["float", "code"])
@@ -160,6 +334,22 @@ def test_saturated_codes_pass_through_many_partial_sums(bits: int, weight: int) 
     assert_same_bits(graph, full)
     centre = Session(graph).values(full)[y][0, 0, :, 1, 1]
     np.testing.assert_array_equal(centre, weight * 600 * 9 * (2**bits - 1))
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize(("encoding", "weight"), [("int4", -7), ("int8", 127), ("int8", -127)])
+def test_saturated_codes_meet_the_largest_weights(bits: int, encoding: str, weight: int) -> None:
+    # 40 channels x 9 taps x 255 x 127 = 11,658,600, which float32 holds; one product reaches 32,385
+    b = Builder((1, 3, 3), 1, 8)
+    x = b.quantise(b.conv(INPUT, 40, kernel=(1, 1), padding=(0, 0), encoding="binary"), bits=bits, offset=1.0)
+    b.nodes[0].tensors["weight"][...] = 1
+    y = b.conv(x, 40, encoding=encoding)
+    b.nodes[2].tensors["weight"][...] = weight
+    graph = b.graph(y)
+    full = np.full((1, 1, 1, 3, 3), 1e6, np.float32)
+    assert_same_bits(graph, full)
+    centre = Session(graph).values(full)[y][0, 0, :, 1, 1]
+    np.testing.assert_array_equal(centre, weight * 40 * 9 * (2**bits - 1))
 
 
 def test_all_zero_codes_give_zero() -> None:
@@ -223,7 +413,8 @@ def test_a_value_may_be_read_long_after_its_neighbours_are_gone() -> None:
     x = early
     for _ in range(5):
         x = b.hd_lif(b.affine(x))
-    unused = Node("quantise", "unused", (early,), {"bits": 4, "inverse_step": 4.0, "offset": 0.5})
+    four = {"inverse_step": np.full((1, 1), 4, np.float32)}
+    unused = Node("quantise", "unused", (early,), {"bits": 4, "offset": 0.5}, four)
     b.nodes.insert(3, unused)
     graph = b.graph(b.add("add", x, early))
     assert_same_bits(graph, random_input(graph, 2, 2))

@@ -31,11 +31,74 @@ def test_rows_go_with_the_step_and_the_last_one_holds() -> None:
     assert response(graph, [5, 5, 5, 5, 0]) == [4, 3, 2, 2, 0]
 
 
+def test_rows_may_go_on_beyond_the_trained_steps() -> None:
+    graph = one_neuron("parallel", {"threshold": [[1.0], [2.0], [3.0], [0.0], [4.0]]})
+    assert response(graph, [5, 5, 5, 5, 5, 5]) == [4, 3, 2, 5, 1, 1]
+
+
+def test_a_folded_leak_may_be_negative_or_exceed_one() -> None:
+    # v 0.5; m = -0.5*0.5 + 0.25 = 0, v 0; then 2*0 + 0.5 = 0.5, v 0.5; 2*0.5 + 0 = 1
+    graph = one_neuron("hd_lif", {"leak": [[1.0], [-0.5], [2.0]], "threshold": [[0.5]]})
+    assert response(graph, [0.75, 0.25, 0.5, 0.0]) == [0.25, 0.0, 0.0, 0.5]
+
+
 @pytest.mark.parametrize(("reset", "expected"), [("soft", [1, 1, 1, 0]), ("hard", [1, 0, 1, 0])])
 def test_lif_resets(reset: str, expected: list[float]) -> None:
     # soft: m = 2, v = 1; m = 1, v = 0; m = 1, v = 0; m = 0.  hard, to 0: m = 2; 0.5; 1.25; -0 + 0
     graph = one_neuron("lif", {"leak": [[0.5]], "threshold": [[1.0]]}, reset=reset, reset_potential=0.0)
     assert response(graph, [2.0, 0.5, 1.0, 0.0]) == expected
+
+
+def test_graded_lif_emits_the_surplus_and_subtracts_the_threshold() -> None:
+    # m 1.25, v 0.75; m 0.375 + 0.125 = 0.5 = threshold: no surplus, but v 0; m 0.25
+    graph = one_neuron("graded_lif", {"leak": [[0.5]], "threshold": [[0.5]]})
+    assert response(graph, [1.25, 0.125, 0.25, 1.0]) == [0.75, 0.0, 0.0, 0.625]
+
+
+def test_glif_remembers_its_last_spike() -> None:
+    rows = {
+        "leak": [[0.5]],
+        "leak_after_spike": [[0.25]],
+        "gain": [[2.0]],
+        "shift": [[-0.125]],
+        "shift_after_spike": [[-1.125]],
+        "threshold": [[1.0], [4.0], [1.0]],
+    }
+    # v = 2 - 0.125 = 1.875 >= 1: spike; then 0.46875 + 4 - 1.125 = 3.34375 < 4: none, though it is above the next
+    # threshold and the first; then 1.671875 - 0.125 = 1.546875: spike; then 0.38671875 + 1 - 1.125 = 0.26171875
+    graph = one_neuron("glif", rows)
+    assert response(graph, [1.0, 2.0, 0.0, 0.5]) == [1, 0, 1, 0]
+    x = np.array([1.0, 2.0, 0.0, 0.5], np.float32).reshape(4, 1, 1, 1, 1)
+    state, potentials = None, []
+    for frame in x:
+        _, state = reference.step(graph, frame, state)
+        potentials.append(state["y.potential"].item())
+    assert potentials == [1.875, 3.34375, 1.546875, 0.26171875]
+
+
+def test_sigmoid_is_close_everywhere_and_saturates() -> None:
+    x = np.concatenate([np.linspace(-30, 30, 2_000_001), np.random.default_rng(0).normal(size=100_000)])
+    single = x.astype(np.float32)
+    exact = 1 / (1 + np.exp(-single.astype(np.float64)))
+    assert np.abs(reference.sigmoid(single) - exact).max() < 1e-6
+    ends = np.array([30, 31, 1e30, np.inf, -30, -31, -1e30, -np.inf, 0, -0.0], np.float32)
+    seen = reference.sigmoid(ends)
+    assert (seen[:4] == 1).all()
+    assert (seen[4:8] == seen[4]).all()
+    assert 0 < seen[4] < 1e-13
+    assert (seen[8:] == 0.5).all()
+
+
+def test_seca_by_hand() -> None:
+    b = Builder((2, 1, 2), 1, 0)
+    y = b.seca(INPUT, kernel=3)
+    b.nodes[0].tensors["weight"][...] = [1, 2, 4]
+    b.nodes[0].tensors["bias"][...] = -1
+    x = np.array([[[1, 0]], [[0, -2]]], np.float32)[None]
+    # means 0.5 and -1; logits 2*0.5 + 4*(-1) - 1 = -4 and 1*0.5 + 2*(-1) - 1 = -2.5
+    gates = 1 / (1 + np.exp([4, 2.5]))
+    expected = np.array([[[gates[0], 0]], [[0, -2 * gates[1]]]])
+    np.testing.assert_allclose(reference.evaluate(b.graph(y), x, {}, 0)[y][0], expected, rtol=1e-6)
 
 
 def test_conv2d_by_hand() -> None:

@@ -51,7 +51,9 @@ class Activity:
     def _emits_spikes(self, node: Node) -> bool:
         if OPS[node.op].neuron or node.op == "quantise":
             return True
-        return node.op in SPIKE_PASSING and self.spikes[node.inputs[0]]
+        # graded spikes times a gain are graded spikes
+        is_gain = node.op == "affine" and not node.tensors["shift"].any()
+        return (node.op in SPIKE_PASSING or is_gain) and self.spikes[node.inputs[0]]
 
     @staticmethod
     def _add(counts: dict[str, float], key: str, count: float) -> None:

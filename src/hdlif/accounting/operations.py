@@ -5,14 +5,15 @@ Two ways of pricing the same count, always named:
 "paper": as the paper's tables have it. SOPs are the pairs (non-zero input, non-zero weight) that meet in the body's
 convolutions, summed over time; the 1x1 shortcuts count although their inputs are dense reals; stem and classifier do
 not. Energy = SOPs·0.9 pJ, times bits/32 where the spikes are quantised; nothing else costs energy. A neuron costs 3
-operations a step (1 without accumulation). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as 3;
+operations a step (1 without accumulation, GLIF 5). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as 3;
 batch norm and neuron parameters are left out.
 
 "honest": every operation of the deployed network. A spike of 0 or 1, or an integer code, meets a weight at the price
 of an addition (fp32 weights 0.9 pJ, ternary or binary weights on integers 0.1 pJ); a real input (stem, shortcut,
 classifier, graded fp32 spikes) costs a multiply-accumulate of 4.6 pJ with fp32 weights, an addition of 0.9 pJ with
-low-bit ones. SOPs are those of inputs that are spikes. Affines, neurons, additions and pools are priced by their own
-multiplications and additions; what is constant in time counts once. Memory traffic is in neither.
+low-bit ones. Integer weights of more than 2 bits multiply: 0.3 pJ on codes, 4.6 pJ on reals. SOPs are those of inputs
+that are spikes. Affines, neurons, additions, pools and attention are priced by their own multiplications and additions
+(a sigmoid is 10 multiply-accumulates); what is constant in time counts once. Memory traffic is in neither.
 """
 
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ from hdlif.accounting.energy import (
     FLOAT_ADD_PJ,
     FLOAT_MAC_PJ,
     FLOAT_MULTIPLY_PJ,
+    INT8_MULTIPLY_PJ,
     INT32_ADD_PJ,
     MJ_PER_PJ,
     published_energy_pj,
@@ -37,8 +39,16 @@ from hdlif.artefact.io import dumps, tensor_bytes
 
 Counting = Literal["paper", "honest"]
 
-PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2}
-NEURON_NOPS = {"hd_lif": 3, "lif": 3, "parallel": 1}
+PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2, "int2": 2, "int4": 4, "int8": 8}
+"""Of a weight. The paper has no integer weights: they count the bits that they are stored in."""
+ADDING_ENCODINGS = ("ternary", "binary", "int2")
+"""Weights of -1, 0 and 1 alone, which multiply nothing."""
+NEURON_NOPS = {"hd_lif": 3, "lif": 3, "graded_lif": 3, "glif": 5, "parallel": 1}
+"""Multiplications, additions and comparisons (an addition each) of a step. GLIF, whose gates are multiplied out:
+leak·v and gain·x, two sums, and the threshold."""
+
+SIGMOID_MACS = 10
+"""One to find the power of two, two to reduce the argument, six for the polynomial, one for sum and quotient."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class Layer:
     Attributes:
         shape: of its output, without batch.
         params_mb: as published; 0 for what the published counts leave out.
-        stored_mb: its tensors in the artefact.
+        stored_mb: its tensors in the artefact; a neuron's row has those of the quantiser of its spikes too.
         density: share of non-zero entries, of a synapse's input and of a neuron's output.
         spikes_in: whether a synapse's input is spikes; False for images, currents and means.
     """
@@ -133,8 +143,9 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
     graph = seen.graph
     shape = seen.types[node.name].shape
     synapse, neuron = node.op in ("conv2d", "linear"), OPS[node.op].neuron
-    if node.op == "quantise" or (not synapse and not neuron and not node.tensors and counting == "paper"):
+    if _joins_its_neuron(node, graph) or (not synapse and not neuron and not node.tensors and counting == "paper"):
         return None
+    quantisers = [n for n in graph.nodes if n.inputs == (node.name,) and _joins_its_neuron(n, graph)]
     sops = nops = 0.0
     density = spikes_in = None
     if synapse:
@@ -144,8 +155,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
             sops = seen.per_image(node, seen.pairs[node.name], once=counting == "honest")
     if neuron:
         nops = float(NEURON_NOPS[node.op] * graph.time_steps * _size(shape))
-        emitted = next((n.name for n in graph.nodes if n.op == "quantise" and n.inputs == (node.name,)), node.name)
-        density = seen.density(emitted)
+        density = seen.density(quantisers[0].name if quantisers else node.name)
     if counting == "paper":
         energy = published_energy_pj(sops, spike_bits=_spike_bits(graph))
     else:
@@ -155,13 +165,18 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
         kind=node.op,
         shape=shape,
         params_mb=_published_bytes(node, graph) / 1e6,
-        stored_mb=tensor_bytes(node) / 1e6,
+        stored_mb=sum(map(tensor_bytes, (node, *quantisers))) / 1e6,
         sops=sops,
         nops=nops,
         energy_mj=energy * MJ_PER_PJ,
         density=density,
         spikes_in=spikes_in,
     )
+
+
+def _joins_its_neuron(node: Node, graph: Graph) -> bool:
+    """Whether this quantises the spikes of a neuron, whose row it shares."""
+    return node.op == "quantise" and any(n.name == node.inputs[0] and OPS[n.op].neuron for n in graph.nodes)
 
 
 def _spike_bits(graph: Graph) -> int:
@@ -175,9 +190,14 @@ def _honest_energy_pj(node: Node, seen: Activity) -> float:
         case "conv2d" | "linear":
             return seen.per_image(node, seen.pairs[node.name], once=True) * _synapse_pj(node, seen.types)
         case "affine":
-            return outputs * FLOAT_MAC_PJ
-        case "hd_lif" | "lif":
+            return outputs * _affine_pj(node, seen.graph.time_steps)
+        case "hd_lif" | "lif" | "graded_lif":
             return outputs * (FLOAT_MULTIPLY_PJ + 2 * FLOAT_ADD_PJ)
+        case "glif":
+            return outputs * (2 * FLOAT_MULTIPLY_PJ + 3 * FLOAT_ADD_PJ)
+        case "seca":
+            # an addition for the mean and a multiplication by the gate
+            return outputs * (FLOAT_ADD_PJ + FLOAT_MULTIPLY_PJ + _gate_pj(node, seen.types))
         case "parallel" | "add":
             return outputs * FLOAT_ADD_PJ
         case "sum_pool" | "global_sum_pool":
@@ -188,15 +208,37 @@ def _honest_energy_pj(node: Node, seen: Activity) -> float:
             return 0.0
 
 
+def _gate_pj(node: Node, types: dict[str, Value]) -> float:
+    """The price of the channels' gates, for each entry of the map: kernel and sigmoid, in multiply-accumulates."""
+    _, height, width = types[node.name].shape
+    kernel = int(node.tensors["weight"].shape[1])
+    return (kernel + SIGMOID_MACS) * FLOAT_MAC_PJ / (height * width)
+
+
+def _affine_pj(node: Node, time_steps: int) -> float:
+    """The mean price of an entry over the steps; scales of 1 multiply nothing, shifts of 0 add nothing."""
+    price = 0.0
+    for role, neutral, operation_pj in (("scale", 1, FLOAT_MULTIPLY_PJ), ("shift", 0, FLOAT_ADD_PJ)):
+        rows = node.tensors[role]
+        acts = (rows != neutral).any(axis=1)
+        price += operation_pj * sum(bool(acts[min(t, len(rows) - 1)]) for t in range(time_steps)) / time_steps
+    return price
+
+
 def _synapse_pj(node: Node, types: dict[str, Value]) -> float:
     """The price of one non-zero input meeting one non-zero weight."""
-    max_code = types[node.inputs[0]].max_code
-    if node.attributes["encoding"] == "float32":
+    max_code, encoding = types[node.inputs[0]].max_code, node.attributes["encoding"]
+    if encoding == "float32":
         return FLOAT_ADD_PJ if max_code == 1 else FLOAT_MAC_PJ
-    return FLOAT_ADD_PJ if max_code is None else INT32_ADD_PJ
+    multiplies = encoding not in ADDING_ENCODINGS
+    if max_code is None:
+        return FLOAT_MAC_PJ if multiplies else FLOAT_ADD_PJ
+    return INT32_ADD_PJ + (INT8_MULTIPLY_PJ if multiplies and max_code > 1 else 0)
 
 
 def _published_bytes(node: Node, graph: Graph) -> float:
+    if node.op == "seca":
+        return 4.0 * sum(tensor.size for tensor in node.tensors.values())
     if node.op not in ("conv2d", "linear"):
         return 0.0
     biased = any(n.name == f"{node.name}.bias" for n in graph.nodes)

@@ -16,16 +16,20 @@ from numpy.typing import NDArray
 
 from hdlif.errors import ArtefactError, did_you_mean
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INPUT = "input"
 MAX_CODE = 255
 """Largest integer code a value may carry; a value that could exceed it is a float value."""
 MAX_ELEMENTS = 2**30
 """Most entries that a value or a weight may have, so that an offset into it fits an int32."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+LEAST_NORMAL = float(np.finfo(np.float32).tiny)
+GLIF_ROWS = ("leak", "leak_after_spike", "gain", "shift", "shift_after_spike", "threshold")
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic")
 
-Encoding = Literal["float32", "ternary", "binary"]
+Encoding = Literal["float32", "ternary", "binary", "int2", "int4", "int8"]
+LARGEST_WEIGHT = {"ternary": 1, "binary": 1, "int2": 1, "int4": 7, "int8": 127}
+"""Of each encoding whose weights are integers; the smallest is its negative."""
 Array = NDArray[Any]
 
 
@@ -42,7 +46,7 @@ class InputRecord:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation. Low-bit weights are held as int8 in {-1, 0, 1}; `encoding` names their packing."""
+    """One operation. Low-bit weights are held as int8; `encoding` names their packing."""
 
     op: str
     name: str
@@ -176,7 +180,7 @@ def _map_shape(node: Node, value: Value) -> tuple[int, int, int]:
 def _weight(node: Node, in_shape: tuple[int, ...]) -> Array:
     weight = node.tensors["weight"]
     encoding = node.attributes["encoding"]
-    dtypes = {"float32": np.float32, "ternary": np.int8, "binary": np.int8}
+    dtypes: dict[str, type[np.generic]] = {"float32": np.float32, **dict.fromkeys(LARGEST_WEIGHT, np.int8)}
     if not isinstance(encoding, str) or encoding not in dtypes:
         raise ArtefactError(f"{node.name}: encoding = {encoding!r} is unknown; {did_you_mean(str(encoding), dtypes)}")
     if weight.dtype != dtypes[encoding]:
@@ -189,16 +193,22 @@ def _weight(node: Node, in_shape: tuple[int, ...]) -> Array:
         raise ArtefactError(f"{node.name}.weight: shape {list(weight.shape)} does not fit {in_shape[0]} input channels")
     if encoding == "float32" and not np.isfinite(weight).all():
         raise ArtefactError(f"{node.name}.weight: holds a value that is not finite")
-    if encoding != "float32" and (weight.min() < -1 or weight.max() > 1 or (encoding == "binary" and 0 in weight)):
+    most = LARGEST_WEIGHT.get(encoding, 0)
+    outside = encoding in LARGEST_WEIGHT and (weight.min() < -most or weight.max() > most)
+    if outside or (encoding == "binary" and 0 in weight):
         raise ArtefactError(f"{node.name}.weight: holds a value that is not {encoding}")
     return weight
 
 
 def _check_sum(node: Node, value: Value) -> None:
-    """Sums of codes over a receptive field are held in an int32."""
+    """Sums of codes times weights over a receptive field are held in an int32."""
     terms = math.prod(node.tensors["weight"].shape[1:])
-    if value.max_code is not None and terms * value.max_code >= 2**31:
-        raise ArtefactError(f"{node.name}: {terms} codes of up to {value.max_code} may pass 2^31; split the layer")
+    largest = LARGEST_WEIGHT.get(node.attributes["encoding"], 1)
+    if value.max_code is not None and terms * value.max_code * largest >= 2**31:
+        raise ArtefactError(
+            f"{node.name}: {terms} codes of up to {value.max_code}, times weights of up to {largest}, may pass 2^31; "
+            "split the layer"
+        )
 
 
 def _conv2d(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -229,18 +239,22 @@ def _linear(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
 
 
 def _rows(node: Node, key: str, value: Value, time_steps: int, per_channel_only: bool = False) -> Array:
-    """A tensor of one row, or a row per step, and one entry, or an entry per channel."""
-    rows = node.tensors[key]
+    """A tensor of one row, or a row per step and perhaps more, and one entry, or an entry per channel.
+
+    At step t the row min(t, rows - 1) is used: rows beyond `time_steps` say what holds beyond the trained steps.
+    """
     channels = (value.shape[0],) if per_channel_only else (1, value.shape[0])
-    if (
-        rows.dtype != np.float32
-        or rows.ndim != 2
-        or rows.shape[0] not in (1, time_steps)
-        or rows.shape[1] not in channels
-    ):
+    return _rows_of(node, key, time_steps, lambda n: n in channels, " or ".join(map(str, channels)))
+
+
+def _rows_of(node: Node, key: str, time_steps: int, accepts: Callable[[int], bool], accepted: str) -> Array:
+    """A tensor of rows with a number of columns that `accepts`."""
+    rows = node.tensors[key]
+    fits = rows.dtype == np.float32 and rows.ndim == 2 and accepts(rows.shape[1])
+    if not fits or not (rows.shape[0] == 1 or rows.shape[0] >= time_steps):
         raise ArtefactError(
             f"{node.name}.{key}: {rows.dtype} {list(rows.shape)}; it must be float32 "
-            f"[1 or {time_steps}, {' or '.join(map(str, channels))}]"
+            f"[1 or at least {time_steps}, {accepted}]"
         )
     if not np.isfinite(rows).all():
         raise ArtefactError(f"{node.name}.{key}: holds a value that is not finite")
@@ -253,8 +267,7 @@ def _affine(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
 
 
 def _hd_lif(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
-    if (_rows(node, "leak", inputs[0], time_steps) < 0).any():
-        raise ArtefactError(f"{node.name}.leak: holds a negative value; leaks are at least 0")
+    _rows(node, "leak", inputs[0], time_steps)
     _rows(node, "threshold", inputs[0], time_steps)
     return Value(inputs[0].shape, constant=False)
 
@@ -272,11 +285,26 @@ def _lif(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     return Value(inputs[0].shape, max_code=1, constant=False)
 
 
+def _glif(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    for key in GLIF_ROWS:
+        _rows(node, key, inputs[0], time_steps)
+    return Value(inputs[0].shape, max_code=1, constant=False)
+
+
 def _quantise(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     bits = int(_number(node, "bits", lambda v: v in range(1, 9), "an integer in 1..8"))
-    _number(node, "inverse_step", lambda v: v >= 2.0**-126, "a positive float32")
     _number(node, "offset", lambda v: 0 <= v <= 1, "a number in 0..1")
-    return Value(inputs[0].shape, max_code=2**bits - 1, constant=inputs[0].constant)
+    inverse_step = _rows(node, "inverse_step", inputs[0], time_steps)
+    if (inverse_step < LEAST_NORMAL).any():
+        raise ArtefactError(f"{node.name}.inverse_step: holds {inverse_step.min()}; it must be above 0, in float32")
+    return Value(inputs[0].shape, 2**bits - 1, inputs[0].constant and len(inverse_step) == 1)
+
+
+def _seca(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    shape = _map_shape(node, inputs[0])
+    weight = _rows_of(node, "weight", time_steps, lambda n: n % 2 == 1 and n < 2**15, "an odd number")
+    bias = _rows_of(node, "bias", time_steps, lambda n: n == 1, "1")
+    return Value(shape, constant=inputs[0].constant and len(weight) == len(bias) == 1)
 
 
 def _add(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
@@ -326,7 +354,7 @@ def _flatten(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
 
 OPS: Mapping[str, Op] = {
     # y = sum over (ky, kx, ci), in this order, of weight * x, in float32 from +0; zero padding;
-    # of codes and low-bit weights: the integer sum (exact, in any order), rounded to float32 once
+    # of codes and integer weights: the integer sum (exact, in any order), rounded to float32 once
     "conv2d": Op(1, ("encoding", "padding", "role", "stride"), ("weight",), _conv2d),
     # y = sum over ci, ascending, of weight * x, as conv2d
     "linear": Op(1, ("encoding", "role"), ("weight",), _linear),
@@ -339,8 +367,16 @@ OPS: Mapping[str, Op] = {
     # m = leak * v + x; y = 1 if m >= threshold else 0;
     # soft: v = m - y * threshold; hard: v = reset_potential if y else m
     "lif": Op(1, ("reset", "reset_potential"), ("leak", "threshold"), _lif, neuron=True, stateful=True),
-    # y = min(floor(max(x, 0) * inverse_step + offset), 2^bits - 1), an integer code
-    "quantise": Op(1, ("bits", "inverse_step", "offset"), (), _quantise),
+    # m = leak * v + x; y = max(m - threshold, 0); v = m - threshold if m >= threshold else m
+    "graded_lif": Op(1, (), ("leak", "threshold"), _hd_lif, neuron=True, stateful=True),
+    # h = 1 if v >= threshold[t - 1] else 0, and 0 at t = 0; v = leak_h * v + gain * x + shift_h, where leak_1 is
+    # leak_after_spike and so on; y = 1 if v >= threshold else 0
+    "glif": Op(1, (), GLIF_ROWS, _glif, neuron=True, stateful=True),
+    # y = min(floor(max(x, 0) * inverse_step[t, c] + offset), 2^bits - 1), an integer code
+    "quantise": Op(1, ("bits", "offset"), ("inverse_step",), _quantise),
+    # a = mean of x over (row, column); y = x * sigmoid(bias[t] + sum over j of weight[t, j] * a[c + j - (k - 1) / 2]),
+    # a = 0 beyond the channels; docs/artefact_format.md states the sigmoid
+    "seca": Op(1, (), ("weight", "bias"), _seca),
     "add": Op(2, (), (), _add),
     # y = sum over (ky, kx), in this order, of x; no padding, rest rows and columns dropped
     "sum_pool": Op(1, ("kernel", "stride"), (), _sum_pool),

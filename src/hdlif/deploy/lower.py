@@ -14,8 +14,9 @@ Example: a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6: y = 0.25·6 
 2·(0.5·0.25·6 - 1) + 0.5 = 0.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -24,21 +25,28 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdlif.artefact import Graph, InputRecord, Node, Value, infer_values
-from hdlif.artefact.format import INPUT, OPS
+from hdlif.artefact.format import INPUT, OPS, Encoding
+from hdlif.deploy.folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.errors import LoweringError
 from hdlif.functional import DetachedReset, HardReset, soft_reset
-from hdlif.models import Network, PreActBlock
+from hdlif.models import AttentionBlockI, AttentionBlockII, Network, PreActBlock
 from hdlif.nn import (
+    GLIF,
     HDLIF,
     LIF,
+    SECA,
     BatchNorm2d,
     Binary,
+    GradedLIF,
+    Integer,
+    MemBN,
     ParallelHDLIF,
     QuantConv2d,
     QuantLinear,
     Sequential,
     SpikeQuantizer,
     StepSigmoid,
+    WeightQuantizer,
 )
 
 Floats = NDArray[np.float64]
@@ -48,7 +56,7 @@ ONE: Floats = np.ones((1, 1))
 
 @dataclass(frozen=True)
 class Wire:
-    """A value on its way: `scale` [T or 1, C or 1] times the graph's value `name`; the scale is not applied yet."""
+    """A value on its way: `scale` [R or 1, C or 1] times the graph's value `name`; the scale is not applied yet."""
 
     name: str
     scale: Floats
@@ -96,13 +104,9 @@ class Lowerer:
 
     def affine(self, wire: Wire, name: str, scale: Floats, shift: Floats) -> Wire:
         """scale·wire + shift, both [T or 1, C], absorbing the wire's own scale."""
-        scale = scale * wire.scale
-        return self.emit("affine", name, wire, **_affine_rows(scale, shift))
-
-    def held(self, rows: Floats) -> Floats:
-        """Rows of T' trained steps as [T, C], the last one held; one row where all are equal."""
-        rows = rows[[min(t, len(rows) - 1) for t in range(self.time_steps)]]
-        return rows[:1] if (rows == rows[0]).all() else rows
+        rows = max(map(len, (scale, shift, wire.scale)))
+        scale = held(scale, rows) * held(wire.scale, rows)
+        return self.emit("affine", name, wire, **_affine_rows(scale, held(shift, rows)))
 
     def applied(self, wire: Wire) -> Wire:
         """The same value with its scale applied."""
@@ -116,12 +120,26 @@ class Lowerer:
         return wire if wire.scale.shape[1] == 1 else self.applied(wire)
 
 
+def held(rows: Floats, count: int) -> Floats:
+    """The first `count` of rows whose last one holds for ever."""
+    return rows[np.minimum(np.arange(count), len(rows) - 1)]
+
+
+def _compact(rows: Floats) -> Floats:
+    """Rows [R, C] with one column where all channels agree, and one row where all steps do."""
+    rows = rows[:, :1] if (rows == rows[:, :1]).all() else rows
+    return rows[:1] if (rows == rows[:1]).all() else rows
+
+
+def _stored(rows: Floats) -> NDArray[np.float32]:
+    return np.ascontiguousarray(rows, np.float32)
+
+
 def _affine_rows(scale: Floats, shift: Floats) -> dict[str, Any]:
-    rows = max(len(scale), len(shift))
-    return {
-        key: np.ascontiguousarray(np.broadcast_to(values, (rows, shift.shape[1])), np.float32)
-        for key, values in (("scale", scale), ("shift", shift))
-    }
+    scale, shift = np.broadcast_arrays(scale, shift)
+    if (scale == scale[0]).all() and (shift == shift[0]).all():
+        scale, shift = scale[:1], shift[:1]
+    return {"scale": _stored(scale), "shift": _stored(shift)}
 
 
 def lower(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], time_steps: int) -> Graph:
@@ -138,9 +156,42 @@ def lower(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], ti
     lowerer = Lowerer(time_steps, input)
     with torch.no_grad():
         output = lowerer.applied(lowerer.lower(network, Wire(INPUT, ONE), ""))
-    graph = Graph(tuple(lowerer.nodes), output.name, time_steps, input, labels)
+    graph = join_affines(Graph(tuple(lowerer.nodes), output.name, time_steps, input, labels))
     infer_values(graph)
     return graph
+
+
+def join_affines(graph: Graph) -> Graph:
+    """The graph with each affine behind an affine joined into it: (x·a + b)·c + d = x·(a·c) + (b·c + d).
+
+    Only where nothing else reads the first one, and not where the first one is constant in time and the second is
+    not: apart, the first is computed once. The joined node bears the first one's name.
+    """
+    values = infer_values(graph)
+    readers = [name for node in graph.nodes for name in node.inputs]
+    nodes: dict[str, Node] = {}
+    joined: dict[str, str] = {}
+    for node in graph.nodes:
+        node = replace(node, inputs=tuple(joined.get(name, name) for name in node.inputs))
+        first = nodes.get(node.inputs[0])
+        if (
+            node.op == "affine"
+            and first is not None
+            and first.op == "affine"
+            and readers.count(first.name) == 1
+            and first.name != graph.output
+            and (values[node.name].constant or not values[first.name].constant)
+        ):
+            count = max(len(n.tensors["scale"]) for n in (first, node))
+            a, b, c, d = (
+                held(n.tensors[role].astype(np.float64), count) for n in (first, node) for role in ("scale", "shift")
+            )
+            nodes[first.name] = replace(first, tensors=_affine_rows(a * c, b * c + d))
+            joined[node.name] = first.name
+            readers += [first.name] * (readers.count(node.name) - 1)
+        else:
+            nodes[node.name] = node
+    return replace(graph, nodes=tuple(nodes.values()), output=joined.get(graph.output, graph.output))
 
 
 def _f64(tensor: Tensor) -> Floats:
@@ -148,8 +199,8 @@ def _f64(tensor: Tensor) -> Floats:
 
 
 def _rows(values: StepSigmoid, time_steps: int) -> NDArray[np.float32]:
-    """λ or θ as [T, 1], or [1, 1] where all steps agree; the last trained step holds beyond its T."""
-    rows = values(range(time_steps)).detach().float().cpu().numpy().reshape(-1, 1)
+    """λ or θ as [T, 1 or C], or one row where all steps agree; the last trained step holds beyond its T."""
+    rows = values(range(time_steps)).detach().float().cpu().numpy().reshape(time_steps, -1)
     return np.ascontiguousarray(rows[:1] if (rows == rows[0]).all() else rows)
 
 
@@ -177,13 +228,60 @@ def _pre_act_block(lowerer: Lowerer, module: PreActBlock, wire: Wire, path: str)
     return lowerer.emit("add", f"{path}.add", lowerer.applied(h), lowerer.applied(shortcut))
 
 
+@lowers(AttentionBlockI)
+def _attention_block_1(lowerer: Lowerer, module: AttentionBlockI, wire: Wire, path: str) -> Wire:
+    stream = lowerer.applied(wire)
+    h = stream
+    for name in ("act1", "conv1", "bn1", "att1", "act2", "conv2", "bn2", "att2"):
+        h = lowerer.lower(getattr(module, name), h, f"{path}.{name}")
+    shortcut = lowerer.lower(module.shortcut, stream, f"{path}.shortcut")
+    return lowerer.emit("add", f"{path}.add", lowerer.applied(h), lowerer.applied(shortcut))
+
+
+@lowers(AttentionBlockII)
+def _attention_block_2(lowerer: Lowerer, module: AttentionBlockII, wire: Wire, path: str) -> Wire:
+    stream = lowerer.applied(wire)
+
+    def branch(names: tuple[str, ...], h: Wire) -> Wire:
+        for name in names:
+            h = lowerer.lower(getattr(module, name), h, f"{path}.{name}")
+        return lowerer.applied(h)
+
+    h = branch(("act1", "conv1", "bn1"), stream)
+    if not len(module.shortcut):
+        h = lowerer.emit("add", f"{path}.join1", stream, h)
+    h = branch(("att1",), h)
+    h = lowerer.emit("add", f"{path}.join2", h, branch(("act2", "conv2", "bn2"), h))
+    h = branch(("att2",), h)
+    shortcut = lowerer.lower(module.shortcut, stream, f"{path}.shortcut")
+    return lowerer.emit("add", f"{path}.add", h, lowerer.applied(shortcut))
+
+
+@lowers(SECA)
+def _seca(lowerer: Lowerer, module: SECA, wire: Wire, path: str) -> Wire:
+    weight = held(_f64(module.weight), lowerer.time_steps)
+    bias = np.zeros((1, 1)) if module.bias is None else held(_f64(module.bias)[:, None], lowerer.time_steps)
+    weight, bias = (rows[:1] if (rows == rows[:1]).all() else rows for rows in (weight, bias))
+    return lowerer.emit("seca", path, lowerer.applied(wire), weight=_stored(weight), bias=_stored(bias))
+
+
+def _encoding(quantizer: WeightQuantizer) -> Encoding:
+    """The narrowest encoding that holds the quantiser's codes."""
+    match quantizer:
+        case Binary():
+            return "binary"
+        case Integer(bits=bits):
+            return "int2" if bits == 2 else "int4" if bits <= 4 else "int8"
+        case _:
+            return "ternary"
+
+
 def _weight(module: QuantConv2d | QuantLinear) -> tuple[str, NDArray[Any], Floats]:
     """Encoding, codes (or fp32 weights) and the scale of W = scale·codes as [1, out or 1]."""
     if module.quantizer is None:
         return "float32", module.weight.detach().float().cpu().numpy(), ONE
     codes, scale = module.quantizer.codes(module.weight)
-    encoding = "binary" if isinstance(module.quantizer, Binary) else "ternary"
-    return encoding, codes.to(torch.int8).cpu().numpy(), _f64(scale).reshape(1, -1)
+    return _encoding(module.quantizer), codes.to(torch.int8).cpu().numpy(), _f64(scale).reshape(1, -1)
 
 
 @lowers(nn.Conv2d, QuantConv2d)
@@ -236,31 +334,92 @@ def _batch_norm(lowerer: Lowerer, module: BatchNorm2d, wire: Wire, path: str) ->
     shift = _f64(module.bias) - gain * _f64(module.running_mean)
     if module.time_steps is None:
         return lowerer.affine(wire, path, gain[None], shift[None])
-    return lowerer.affine(wire, path, lowerer.held(gain), lowerer.held(shift))
+    return lowerer.affine(wire, path, held(gain, lowerer.time_steps), held(shift, lowerer.time_steps))
 
 
 def _quantised(lowerer: Lowerer, quantizer: SpikeQuantizer | None, wire: Wire, path: str) -> Wire:
+    """The codes of graded spikes; a gain that the spikes still wait for joins the step."""
     if quantizer is None:
         return wire
+    step = float(quantizer.step)
+    if not 0 < step < math.inf:
+        raise LoweringError(
+            f"{path}.quantizer: step = {step}; spikes are counted in steps above 0. A learned step has run away: "
+            "go back to an earlier checkpoint, or train with a smaller learning rate or a fixed step"
+        )
     return lowerer.emit(
         "quantise",
         f"{path}.quantizer",
         wire,
-        pending=np.full((1, 1), quantizer.step),
+        pending=np.full((1, 1), step),
         bits=quantizer.bits,
-        inverse_step=1 / quantizer.step,
+        inverse_step=_stored(wire.scale / step),
         offset=quantizer.offset,
     )
 
 
+def _mem_bn(lowerer: Lowerer, module: HDLIF, norm: MemBN, wire: Wire, path: str) -> Wire:
+    """HD-LIF with Mem-BN, folded on the state where every α* allows it, else on the current; see `deploy.folding`."""
+    rows = [
+        held(_f64(values).reshape(len(values), -1), lowerer.time_steps)
+        for values in (module.leak.values(), module.threshold.values(), *norm.affine())
+    ]
+    on_state = (rows[2] >= LEAST_GAIN).all()
+    folded = fold_mem_bn(*rows) if on_state else fold_mem_bn_on_current(*rows)
+    if (folded.scale == 1).all() and (folded.shift == 0).all():
+        current = lowerer.applied(wire)
+    else:
+        current = lowerer.affine(wire, f"{path}.norm", folded.scale, folded.shift)
+    leak, threshold = _stored(_compact(folded.leak)), _stored(_compact(folded.threshold))
+    return lowerer.emit("hd_lif", path, current, pending=_compact(folded.gain), leak=leak, threshold=threshold)
+
+
 @lowers(HDLIF)
 def _hd_lif(lowerer: Lowerer, module: HDLIF, wire: Wire, path: str) -> Wire:
+    if module.norm is not None:
+        return _quantised(lowerer, module.quantizer, _mem_bn(lowerer, module, module.norm, wire, path), path)
     rows: dict[str, Any] = {
         "leak": _rows(module.leak, lowerer.time_steps),
         "threshold": _rows(module.threshold, lowerer.time_steps),
     }
     spike = lowerer.emit("hd_lif", path, lowerer.applied(wire), **rows)
     return _quantised(lowerer, module.quantizer, spike, path)
+
+
+@lowers(GradedLIF)
+def _graded_lif(lowerer: Lowerer, module: GradedLIF, wire: Wire, path: str) -> Wire:
+    rows: dict[str, Any] = {
+        "leak": _rows(module.leak, lowerer.time_steps),
+        "threshold": _rows(module.threshold, lowerer.time_steps),
+    }
+    spike = lowerer.emit("graded_lif", path, lowerer.applied(wire), **rows)
+    return _quantised(lowerer, module.quantizer, spike, path)
+
+
+@lowers(GLIF)
+def _glif(lowerer: Lowerer, module: GLIF, wire: Wire, path: str) -> Wire:
+    """The equation of `functional.glif_step` with its gates multiplied out, once for h_{t-1} = 0 and once for 1:
+
+    u_t = A·u_{t-1} + G·I_t - D                      A = 1 - α(1 - λ),  D = (1 - α)·l,  G = 1 - β(1 - c_t)
+    u_t = (1 - γ)·A·u_{t-1} + G·I_t - D - (1 - γ)·r
+    """
+    logits = module.logits
+    p = {
+        name: held(_f64(torch.sigmoid(logit.double())).reshape(len(logit), -1), lowerer.time_steps)
+        for name, logit in logits.named_parameters()
+    }
+    leak, decay = 1 - p["decay_gate"] * (1 - p["leak"]), (1 - p["decay_gate"]) * p["linear_leak"]
+    kept = 1 - p["reset_gate"]
+    rows: dict[str, Any] = {
+        "leak": leak,
+        "leak_after_spike": kept * leak,
+        "gain": 1 - p["input_gate"] * (1 - p["conductance"]),
+        "shift": -decay,
+        "shift_after_spike": -decay - kept * p["reset"],
+        "threshold": p["threshold"],
+    }
+    rows = {role: _stored(_compact(values)) for role, values in rows.items()}
+    return lowerer.emit("glif", path, lowerer.applied(wire), **rows)
 
 
 @lowers(ParallelHDLIF)

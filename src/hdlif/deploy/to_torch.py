@@ -15,7 +15,7 @@ from torch import Tensor
 from hdlif.artefact import Graph, Node, infer_values
 from hdlif.artefact.format import INPUT, OPS
 from hdlif.errors import StateError
-from hdlif.functional import hd_lif_step, parallel_hd_lif_step
+from hdlif.functional import graded_lif_step, hd_lif_step, parallel_hd_lif_step
 from hdlif.nn.state import State, Temporal, check_chunk, check_steps, potential_of, stack_steps
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
@@ -63,14 +63,27 @@ class GraphModule(Temporal):
 
     def _scan(self, node: Node, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
         potential = potential_of(state, x)
-        leak, threshold = self._rows(node, "leak", steps, x.ndim), self._rows(node, "threshold", steps, x.ndim)
-        x, leak, threshold = (v.expand(len(steps), *v.shape[1:]) for v in (x, leak, threshold))
+        x = x.expand(len(steps), *x.shape[1:])
+        per_step = {role: self._rows(node, role, steps, x.ndim) for role in node.tensors}
+        per_step = {role: rows.expand(len(steps), *rows.shape[1:]) for role, rows in per_step.items()}
+        # what a GLIF fired before this chunk follows from its potential and the threshold of that step
+        fired = torch.zeros_like(potential)
+        if node.op == "glif" and steps.start > 0:
+            before = self._rows(node, "threshold", range(steps.start - 1, steps.start), x.ndim)[0]
+            fired = (potential >= before).to(potential.dtype)
         emitted = []
         for k in range(len(steps)):
-            if node.op == "hd_lif":
-                spike, potential = hd_lif_step(x[k], potential, leak[k], threshold[k])
-            else:
-                spike, potential = _lif_code(node, x[k], potential, leak[k], threshold[k])
+            rows = {role: values[k] for role, values in per_step.items()}
+            match node.op:
+                case "hd_lif":
+                    spike, potential = hd_lif_step(x[k], potential, rows["leak"], rows["threshold"])
+                case "graded_lif":
+                    spike, potential = graded_lif_step(x[k], potential, rows["leak"], rows["threshold"])
+                case "glif":
+                    fired, potential = _glif_code(x[k], potential, fired, rows)
+                    spike = fired
+                case _:
+                    spike, potential = _lif_code(node, x[k], potential, rows["leak"], rows["threshold"])
             emitted.append(spike)
         return stack_steps(emitted), {"potential": potential}
 
@@ -88,8 +101,15 @@ class GraphModule(Temporal):
             case "parallel":
                 return parallel_hd_lif_step(x, self._rows(node, "threshold", steps, x.ndim))
             case "quantise":
-                code = torch.floor(x.clamp_min(0) * attributes["inverse_step"] + attributes["offset"])
+                inverse_step = self._rows(node, "inverse_step", steps, x.ndim)
+                code = torch.floor(x.clamp_min(0) * inverse_step + attributes["offset"])
                 return code.clamp_max(2 ** attributes["bits"] - 1)
+            case "seca":
+                weight, bias = self._rows(node, "weight", steps, 3), self._rows(node, "bias", steps, 3)
+                margin = weight.shape[2] // 2
+                neighbours = F.pad(x.mean((3, 4)), (margin, margin)).unfold(2, weight.shape[2], 1)
+                gate = torch.sigmoid((neighbours * weight[:, :, None]).sum(3) + bias)
+                return x * gate[..., None, None]
             case "add":
                 return x + inputs[1]
             case "sum_pool":
@@ -120,3 +140,10 @@ def _lif_code(node: Node, current: Tensor, potential: Tensor, leak: Tensor, thre
     if node.attributes["reset"] == "soft":
         return fired, membrane - fired * threshold
     return fired, torch.where(fired > 0, node.attributes["reset_potential"], membrane)
+
+
+def _glif_code(current: Tensor, potential: Tensor, fired: Tensor, rows: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    leak = torch.where(fired > 0, rows["leak_after_spike"], rows["leak"])
+    shift = torch.where(fired > 0, rows["shift_after_spike"], rows["shift"])
+    membrane = leak * potential + rows["gain"] * current + shift
+    return (membrane >= rows["threshold"]).to(membrane.dtype), membrane

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import INPUT, Graph, Node, pack
+from hdlif.artefact.format import GLIF_ROWS
 
-FORM_VERSION = 1
+FORM_VERSION = 2
+MAX_TENSORS = 6
 OP_CODES = {
     "conv2d": 0,
     "linear": 1,
@@ -24,13 +26,20 @@ OP_CODES = {
     "max_pool": 9,
     "global_sum_pool": 10,
     "flatten": 11,
+    "graded_lif": 12,
+    "glif": 13,
+    "seca": 14,
 }
-ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2}
+ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2, "int2": 3, "int4": 4, "int8": 5}
 TENSORS = {
+    "glif": GLIF_ROWS,
+    "graded_lif": ("leak", "threshold"),
     "affine": ("scale", "shift"),
     "hd_lif": ("leak", "threshold"),
     "lif": ("leak", "threshold"),
     "parallel": ("threshold",),
+    "quantise": ("inverse_step",),
+    "seca": ("weight", "bias"),
 }
 
 
@@ -74,16 +83,13 @@ def _append_node(program: Program, node: Node, inputs: list[int]) -> None:
         scalar = _append_scalars(program, attributes["reset_potential"])
     if node.op == "quantise":
         choice = int(attributes["bits"])
-        scalar = _append_scalars(program, attributes["inverse_step"], attributes["offset"])
+        scalar = _append_scalars(program, attributes["offset"])
     program.words += [OP_CODES[node.op], *inputs, out_channels, *kernel, *stride, *padding, encoding]
-    for slot in range(2):
-        if slot < len(tensors):
-            buffer, rows, columns = tensors[slot]
-            program.words += [len(program.buffers), rows, columns]
-            program.buffers.append(buffer)
-        else:
-            program.words += [-1, 0, 0]
     program.words += [choice, scalar]
+    for buffer, rows, columns in tensors:
+        program.words += [len(program.buffers), rows, columns]
+        program.buffers.append(buffer)
+    program.words += [-1, 0, 0] * (MAX_TENSORS - len(tensors))
 
 
 def _append_scalars(program: Program, *scalars: float) -> int:

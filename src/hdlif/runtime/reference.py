@@ -6,6 +6,7 @@ Values have a batch axis in front of the graph's shapes: [B, C, H, W] or [B, C].
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,9 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import INPUT, Graph, Node, infer_values
+from hdlif.artefact.format import GLIF_ROWS
 from hdlif.runtime.state import Array, State, check_frame, check_state, count_steps, potential_shapes
 
 Floats = NDArray[np.float32]
+LOG2_E = np.float32(1.44269504)
+LN_2_HIGH, LN_2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+# of e^-r, the highest power first: 1/6!, -1/5!, ..., 1
+EXPONENTIAL = tuple(np.float32((-1) ** k / math.factorial(k)) for k in range(6, -1, -1))
 
 
 def run(graph: Graph, x: Floats, steps: int | None = None) -> Floats:
@@ -80,6 +86,22 @@ def _hd_lif(node: Node, x: Floats, potential: Floats, t: int) -> Floats:
     return _surplus(membrane, threshold)
 
 
+def _graded_lif(node: Node, x: Floats, potential: Floats, t: int) -> Floats:
+    threshold = _row(node, "threshold", t, x.ndim)
+    membrane = _row(node, "leak", t, x.ndim) * potential + x
+    potential[...] = np.where(membrane >= threshold, membrane - threshold, membrane)
+    return _surplus(membrane, threshold)
+
+
+def _glif(node: Node, x: Floats, potential: Floats, t: int) -> Array:
+    leak, leak_after, gain, shift, shift_after, threshold = (_row(node, key, t, x.ndim) for key in GLIF_ROWS)
+    fired = potential >= _row(node, "threshold", t - 1, x.ndim) if t > 0 else np.zeros(x.shape, bool)
+    kept = np.where(fired, leak_after, leak) * potential
+    potential[...] = kept + gain * x + np.where(fired, shift_after, shift)
+    spike: Array = potential >= threshold
+    return spike
+
+
 def _lif(node: Node, x: Floats, potential: Floats, t: int) -> Array:
     threshold = _row(node, "threshold", t, x.ndim)
     membrane = _row(node, "leak", t, x.ndim) * potential + x
@@ -140,11 +162,37 @@ def _parallel(node: Node, t: int, x: Array) -> Array:
 
 
 def _quantise(node: Node, t: int, x: Array) -> Array:
-    inverse_step, offset = (np.float32(node.attributes[key]) for key in ("inverse_step", "offset"))
+    inverse_step, offset = _row(node, "inverse_step", t, x.ndim), np.float32(node.attributes["offset"])
     positive = np.where(x > 0, x, 0).astype(np.float32)
     largest = np.float32(2 ** int(node.attributes["bits"]) - 1)
     code: Array = np.minimum(np.floor(positive * inverse_step + offset), largest)
     return code
+
+
+def _seca(node: Node, t: int, x: Array) -> Array:
+    channels, pixels = x.shape[1], x.shape[2] * x.shape[3]
+    mean = _global_sum_pool(node, t, x) / np.float32(pixels)
+    (weight, bias) = (node.tensors[key][min(t, len(node.tensors[key]) - 1)] for key in ("weight", "bias"))
+    margin = len(weight) // 2
+    neighbours = np.pad(mean, ((0, 0), (margin, margin)))
+    logit = np.full(mean.shape, bias, np.float32)
+    for j, factor in enumerate(weight):
+        logit += factor * neighbours[:, j : j + channels]
+    return x.astype(np.float32) * sigmoid(logit)[:, :, None, None]
+
+
+def sigmoid(x: Floats) -> Floats:
+    """σ(x), in the float32 operations that docs/artefact_format.md states; within 1e-6 of the true one."""
+    one = np.float32(1)
+    a = np.where(np.abs(x) < 30, np.abs(x), np.float32(30))
+    n = np.floor(a * LOG2_E + np.float32(0.5))
+    r = (a - n * LN_2_HIGH) - n * LN_2_LOW
+    p = np.full_like(r, EXPONENTIAL[0])
+    for coefficient in EXPONENTIAL[1:]:
+        p = p * r + coefficient
+    e = np.ldexp(p, -n.astype(np.int32))
+    gate: Floats = np.where(x >= 0, one, e) / (one + e)
+    return gate
 
 
 def _add(node: Node, t: int, x: Array, y: Array) -> Array:
@@ -180,13 +228,19 @@ def _flatten(node: Node, t: int, x: Array) -> Array:
     return x.reshape(len(x), -1)
 
 
-_NEURONS: dict[str, Callable[[Node, Floats, Floats, int], Array]] = {"hd_lif": _hd_lif, "lif": _lif}
+_NEURONS: dict[str, Callable[[Node, Floats, Floats, int], Array]] = {
+    "hd_lif": _hd_lif,
+    "graded_lif": _graded_lif,
+    "lif": _lif,
+    "glif": _glif,
+}
 _STATELESS: dict[str, Callable[..., Array]] = {
     "conv2d": _conv2d,
     "linear": _linear,
     "affine": _affine,
     "parallel": _parallel,
     "quantise": _quantise,
+    "seca": _seca,
     "add": _add,
     "sum_pool": _sum_pool,
     "max_pool": _max_pool,

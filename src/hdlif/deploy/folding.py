@@ -1,0 +1,101 @@
+"""Mem-BN folded into the constants of a plain HD-LIF neuron: pure functions on rows [T, C] in float64.
+
+In eval mode Mem-BN is an affine of the membrane, m̂_t = α*_t·m_t - β*_t (`nn.MemBN.affine`), so that the neuron is
+
+    m̂_t = α*_t·(λ_t·v_{t-1} + I_t) - β*_t,   s_t = max(m̂_t - θ_t, 0),   v_t = min(m̂_t, θ_t).
+
+**On the current** (`fold_mem_bn_on_current`), for every α*: m̂_t = (α*_t·λ_t)·v_{t-1} + (α*_t·I_t - β*_t). That is
+HD-LIF with the leak α*·λ behind an affine on its current.
+
+**On the state** (`fold_mem_bn`), for α* > 0: the current is left as it is, and the neuron carries w with
+v_t = α*_t·(w_t - c_t) - β*_t in place of v. With α*_{-1} = 1, β*_{-1} = c_{-1} = w_{-1} = 0,
+
+    λ'_t = λ_t·α*_{t-1},   c_t = λ_t·(β*_{t-1} + α*_{t-1}·c_{t-1}),   θ'_t = (θ_t + β*_t)/α*_t + c_t,
+    q_t = λ'_t·w_{t-1} + I_t,   s_t = α*_t·max(q_t - θ'_t, 0),   w_t = min(q_t, θ'_t):
+
+q_t = m_t + c_t, so q_t > θ'_t exactly where m̂_t > θ_t. The gain α*_t of the spike is for whatever follows to take up.
+
+The rows of the second form cannot be held beyond step T - 1, for λ' and c contain the step before. Step T goes over
+to the first form: with the last row's α*, β*, λ, θ and v = α*·(w - c) - β*,
+
+    m̂_T = (α*·λ·α*)·w + (α*·I - β* - α*·λ·(α*·c + β*)),
+
+again a leak and an affine on the current; it leaves v itself as the potential, and later steps are those of the first
+form, whose rows can be held.
+
+Example: λ = 0.5, θ = 1, α* = 2, β* = 1, T = 2. Then λ' = 0.5, 1; c = 0, 0.5; θ' = 1, 1.5. A current of 2, 2: q = 2,
+s = 2·(2 - 1) = 2, w = 1; q = 1·1 + 2 = 3, s = 2·(3 - 1.5) = 3. Directly: m̂ = 2·2 - 1 = 3, s = 2, v = 1;
+m̂ = 2·(0.5 + 2) - 1 = 4, s = 3, v = 1 (and 2·(1.5 - 0.5) - 1 = 1).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import LoweringError
+
+Floats = NDArray[np.float64]
+LEAST_GAIN = 2.0**-24
+"""α* below this is no gain to divide by: θ/α* would leave no digit of a float32 membrane for the surplus."""
+
+
+@dataclass(frozen=True)
+class FoldedNeuron:
+    """HD-LIF on the current scale·I + shift, its spikes times `gain`; rows [R, C], of which the last one holds.
+
+    Attributes:
+        scale, shift: the affine on the current. Where it is none they are 1 and -0.0: x·1 + (-0.0) is x in every bit,
+            which is how the runtime knows that it has nothing to do (+0.0 would turn -0.0 into +0.0).
+        leak, threshold: λ and θ of the neuron.
+        gain: what a spike counts.
+    """
+
+    scale: Floats
+    shift: Floats
+    leak: Floats
+    threshold: Floats
+    gain: Floats
+
+
+def fold_mem_bn(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: Floats) -> FoldedNeuron:
+    """Mem-BN folded on the state: nothing on the current for the first T steps; T + 2 rows.
+
+    Args:
+        leak, threshold: λ and θ of the trained steps, [T, 1 or C].
+        alpha_star, beta_star: of `MemBN.affine`, [T, C].
+    Raises:
+        LoweringError: an α* is not above 0.
+    """
+    if not (alpha_star >= LEAST_GAIN).all():
+        raise LoweringError(
+            f"alpha* of Mem-BN has {alpha_star.min():.3g}; it must be at least {LEAST_GAIN:.3g} to be folded on the "
+            "state; fold it on the current"
+        )
+    leak, threshold = (np.broadcast_to(rows, alpha_star.shape) for rows in (leak, threshold))
+    before = np.concatenate([np.ones_like(alpha_star[:1]), alpha_star[:-1]])
+    beta_before = np.concatenate([np.zeros_like(beta_star[:1]), beta_star[:-1]])
+    offset = np.zeros_like(alpha_star)
+    for t in range(len(alpha_star)):
+        offset[t] = leak[t] * (beta_before[t] + (before[t] * offset[t - 1] if t > 0 else 0))
+    scale, slope = alpha_star[-1:], alpha_star[-1:] * leak[-1:]
+    converting = -beta_star[-1:] - slope * (scale * offset[-1:] + beta_star[-1:])
+    ones, zeros = np.ones_like(alpha_star), np.zeros_like(alpha_star)
+    return FoldedNeuron(
+        scale=np.concatenate([ones, scale, scale]),
+        shift=np.concatenate([-zeros, converting, -beta_star[-1:]]),
+        leak=np.concatenate([leak * before, slope * scale, slope]),
+        threshold=np.concatenate([(threshold + beta_star) / alpha_star + offset, threshold[-1:], threshold[-1:]]),
+        gain=np.concatenate([alpha_star, ones[:1], ones[:1]]),
+    )
+
+
+def fold_mem_bn_on_current(leak: Floats, threshold: Floats, alpha_star: Floats, beta_star: Floats) -> FoldedNeuron:
+    """Mem-BN folded on the current, for every finite α*; T rows. Arguments as in `fold_mem_bn`."""
+    return FoldedNeuron(
+        scale=alpha_star,
+        shift=-beta_star,
+        leak=alpha_star * leak,
+        threshold=np.broadcast_to(threshold, alpha_star.shape).copy(),
+        gain=np.ones_like(alpha_star),
+    )
