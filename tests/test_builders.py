@@ -146,6 +146,19 @@ def test_penalties_are_made_with_their_arguments() -> None:
     assert builders.build_penalty(recipe("activity={kind: sops, sops: 1.0e6}")) == Budget(1e6, 4)
 
 
+def test_images_may_be_shown_row_by_row_and_fewer_of_them() -> None:
+    chosen = recipe("data.frames=rows", "time_steps=8", "data.train=100")
+    builders.check(chosen)
+    assert builders.input_record(chosen).shape == (1, 1, 8)
+    sets = builders.build_data(chosen)
+    assert len(sets.train) == 100
+    for images in (sets.train, sets.validation, sets.test):
+        assert images.sequence(torch.arange(2))[0].shape == (8, 2, 1, 1, 8)
+    assert builders.input_record(recipe()).shape == (1, 8, 8)
+    with pytest.raises(RecipeError, match=r"data.train = 9999; there are 1237 training images"):
+        builders.build_data(recipe("data.train=9999"))
+
+
 def test_rules_are_made_with_their_arguments() -> None:
     ottt = builders.build_rule(recipe("rule={kind: ottt, update: each, leak: 0.25, mse_share: 0.05}"))
     assert ottt == OTTT("each", leak=0.25, criterion=OTTTCriterion(share=0.05))
@@ -181,6 +194,8 @@ def test_rules_are_made_with_their_arguments() -> None:
         ("attention={kind: seca, form: III}", 'attention.form = "III" is unknown'),
         ("activity={kind: density, target: 2}", r"activity: target = 2; a spike density lies in 0\.\.1"),
         ("activity={kind: sops, sops: 1.0e6, time_steps: 3}", "activity.time_steps is unknown"),
+        ("data.frames=rows", 'data.frames = "rows" makes 8 steps of an image; set time_steps=8'),
+        ("data.frames=columns", 'data.frames = "columns" is unknown'),
         ("model={kind: resnet, neuron: lif}", "model.neuron is not set there"),
     ],
 )

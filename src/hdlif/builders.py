@@ -3,7 +3,7 @@
 import fnmatch
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ def _eca(*, time_steps: int) -> AttentionFactory:
 ATTENTIONS: Mapping[str, Callable[..., AttentionFactory | None]] = {"none": _no_attention, "seca": _seca, "eca": _eca}
 ATTENTION_FORMS = {"I": models.AttentionBlockI, "II": models.AttentionBlockII}
 """Of residual blocks; a plain network has one form."""
+FRAMES: Mapping[str, data.Frames] = {"constant": data.constant, "rows": data.rows}
 STEMS = {"cifar": models.cifar_stem, "imagenet": models.imagenet_stem}
 SURROGATES = {"triangle": Triangle, "rectangle": Rectangle, "sigmoid": Sigmoid, "atan": ATan, "dspike": hnn.Dspike}
 RESETS = {
@@ -240,7 +241,31 @@ def build_data(recipe: Recipe, root: Path | None = None) -> ImageSets:
     kind: DataKind = _choose(DATA, recipe.data.kind, "data.kind")
     for name in recipe.data.augment:
         _choose(data.AUGMENTATIONS, name, "data.augment")
-    return kind.load(root, validation=recipe.data.validation, augment=recipe.data.augment, seed=recipe.seed)
+    frames = _choose(FRAMES, recipe.data.frames, "data.frames")
+    sets = kind.load(root, validation=recipe.data.validation, augment=recipe.data.augment, seed=recipe.seed)
+    sets = sets.shown_as(frames)
+    if recipe.data.train is None:
+        return sets
+    if recipe.data.train > len(sets.train):
+        raise RecipeError(f"data.train = {recipe.data.train}; there are {len(sets.train)} training images")
+    return replace(sets, train=sets.train.first(recipe.data.train))
+
+
+def input_record(recipe: Recipe) -> InputRecord:
+    """What the recipe's network takes at each step: the data set's images, or a part of one.
+
+    Raises:
+        RecipeError: an image does not last for time_steps steps.
+    """
+    record: InputRecord = _choose(DATA, recipe.data.kind, "data.kind").input
+    frames: data.Frames = _choose(FRAMES, recipe.data.frames, "data.frames")
+    steps, _, *shape = frames(torch.zeros(1, *record.shape)).shape
+    if steps not in (1, recipe.time_steps):
+        raise RecipeError(
+            f'data.frames = "{recipe.data.frames}" makes {steps} steps of an image; set time_steps={steps}'
+        )
+    channels, height, width = shape
+    return replace(record, shape=(channels, height, width))
 
 
 def build_model(recipe: Recipe) -> Network:
@@ -262,7 +287,7 @@ def build_model(recipe: Recipe) -> Network:
     for key in given:
         if key in arguments:
             raise RecipeError(f"model.{key} is not set there; neuron, norm and weights are sections of their own")
-    arguments = {"classes": len(kind.labels), "in_channels": kind.input.shape[0], **arguments}
+    arguments = {"classes": len(kind.labels), "in_channels": input_record(recipe).shape[0], **arguments}
     network: Network = _call(_choose(MODELS, recipe.model.kind, "model.kind"), "model", arguments, **given)
     _keep_float(network, kept_float)
     parallel = recipe.neuron.arguments.get("parallel")
@@ -349,19 +374,18 @@ def build_penalty(recipe: Recipe) -> Penalty | None:
 
 def check(recipe: Recipe) -> None:
     """Raise `RecipeError` on the first name or argument of the recipe that cannot be built."""
-    kind: DataKind = _choose(DATA, recipe.data.kind, "data.kind")
+    _choose(DATA, recipe.data.kind, "data.kind")
     for name in recipe.data.augment:
         _choose(data.AUGMENTATIONS, name, "data.augment")
     build_rule(recipe)
     build_penalty(recipe)
     network = build_model(recipe)
+    shape = input_record(recipe).shape
     # One image tells whether the network's maps fit the data's.
     try:
-        network.eval()(torch.zeros(1, 1, *kind.input.shape), steps=range(1))
+        network.eval()(torch.zeros(1, 1, *shape), steps=range(1))
     except RuntimeError as error:
-        raise RecipeError(
-            f"model.{recipe.model.kind} does not fit images of {list(kind.input.shape)}: {error}"
-        ) from error
+        raise RecipeError(f"model.{recipe.model.kind} does not fit images of {list(shape)}: {error}") from error
 
 
 def _choose(table: Mapping[str, Any], name: object, key: str) -> Any:

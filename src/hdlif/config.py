@@ -51,6 +51,10 @@ class DataConfig(_Section):
     batch_size: Count
     validation: Count
     """Training images held out to choose the best epoch."""
+    train: Count | None = None
+    """Training images used, the first ones; all by default."""
+    frames: Text = "constant"
+    """How an image becomes a sequence: the same at every step, or a row a step."""
     # A YAML list has to become a tuple, which strict typing would refuse; the names in it stay strict.
     augment: Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False)] = ()
 

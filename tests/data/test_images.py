@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from hdlif.data import Images, ImageSets, batches, digits, fashion_mnist, synthetic
+from hdlif.data import Images, ImageSets, batches, digits, fashion_mnist, rows, synthetic
 from hdlif.data.draws import random_bits
 from hdlif.errors import DataError, ShapeError
 
@@ -353,3 +353,28 @@ def test_real_fashion_mnist(data_root: Path) -> None:
     assert (pixels / 255).mean(dtype=torch.float64).item() == pytest.approx(sets.mean[0], abs=1e-4)
     assert (pixels / 255).double().std().item() == pytest.approx(sets.std[0], abs=1e-4)
     assert sets.classes[int(sets.test.labels[0])] == "Ankle boot"
+
+
+def test_sequence_shows_the_image_whole_or_row_by_row() -> None:
+    images = random_images()
+    indices = torch.tensor([3, 1])
+    x, y = images.batch(indices)
+    whole, labels = images.sequence(indices)
+    assert torch.equal(whole, x[None])
+    assert torch.equal(labels, y)
+    images.frames = rows
+    shown, _ = images.sequence(indices)
+    assert shown.shape == (x.shape[2], 2, x.shape[1], 1, x.shape[3])
+    for t in range(x.shape[2]):
+        assert torch.equal(shown[t, :, :, 0], x[:, :, t])
+
+
+def test_first_images_keep_their_augmentation_and_frames() -> None:
+    images = random_images(augment=("flip",), seed=3)
+    images.frames = rows
+    images.set_epoch(2)
+    part = images.first(10)
+    part.set_epoch(2)
+    assert len(part) == 10
+    indices = torch.arange(10)
+    assert torch.equal(part.sequence(indices)[0], images.sequence(indices)[0])

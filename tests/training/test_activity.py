@@ -93,7 +93,7 @@ def test_penalty_lowers_the_density_of_a_training(rule: Rule, penalty: Penalty) 
         update = Updater(fabric, network, optimizer, rule, penalty=chosen)
         generator = torch.Generator().manual_seed(0)
         for _ in range(12):
-            update(frames()[0], TARGET, rule.schedule(T, generator))
+            update(frames(), TARGET, rule.schedule(T, generator))
         densities.append(density(network))
     assert densities[1] < 0.8 * densities[0]
 
@@ -106,7 +106,7 @@ def test_loss_that_is_reported_has_no_penalty() -> None:
         update = Updater(
             fabric, network, sgd(network, learning_rate=1e-9, momentum=0, weight_decay=0), STBP(), penalty=penalty
         )
-        losses.append(update(frames()[0], TARGET, STBP().schedule(T, torch.Generator()))[0])
+        losses.append(update(frames(), TARGET, STBP().schedule(T, torch.Generator()))[0])
     assert losses[0] == losses[1]
 
 

@@ -27,7 +27,7 @@ class Given(nn.Module):
 def test_accuracy_after_each_step_by_hand() -> None:
     # Two images of class 0; the sums over time are (0, 1), (2, 1), (2, 4) and (5, 0) throughout.
     logits = torch.tensor([[[0.0, 1], [5, 0]], [[2, 0], [0, 0]], [[0, 3], [0, 0]]])
-    batch = (torch.tensor([[0.0], [1]]), torch.tensor([0, 0]))
+    batch = (torch.tensor([[[0.0], [1]]]), torch.tensor([0, 0]))
     result = evaluate(Given(logits), [batch], time_steps=3, criterion=F.cross_entropy)
     assert result.accuracy_per_step == (0.5, 1.0, 0.5)
     assert result.accuracy == 0.5
@@ -40,7 +40,7 @@ def test_accuracy_after_each_step_by_hand() -> None:
 def test_uneven_batches_weigh_images_alike_and_agree_with_torchmetrics() -> None:
     torch.manual_seed(0)
     logits, target = torch.randn(4, 10, 5), torch.randint(5, (10,))
-    batches = [(torch.arange(10.0)[part, None], target[part]) for part in (slice(7), slice(7, 10))]
+    batches = [(torch.arange(10.0)[None, part, None], target[part]) for part in (slice(7), slice(7, 10))]
     result = evaluate(Given(logits), batches, time_steps=4, criterion=F.cross_entropy)
     for t, accuracy in enumerate(result.accuracy_per_step):
         oracle = multiclass_accuracy(logits[: t + 1].sum(0), target, num_classes=5, average="micro")
@@ -53,7 +53,7 @@ def test_runs_in_eval_mode_without_gradients_and_gives_each_module_its_mode_back
     model = Given(torch.zeros(1, 1, 2))
     model.train()
     model.child.eval()
-    evaluate(model, [(torch.zeros(1, 1), torch.zeros(1).long())], time_steps=1, criterion=F.cross_entropy)
+    evaluate(model, [(torch.zeros(1, 1, 1), torch.zeros(1).long())], time_steps=1, criterion=F.cross_entropy)
     assert model.modes == [False, False, False]
     assert model.training
     assert not model.child.training

@@ -101,7 +101,7 @@ def test_model_is_the_first_best_epoch_with_statistics_over_all_steps(tmp_path: 
     for one, two in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True):
         assert torch.equal(one, two)
     assert not model.training
-    x, target = sets.validation.batch(torch.arange(40))
+    x, target = sets.validation.sequence(torch.arange(40))
     # Without dropout and at fixed statistics, a batch's size changes nothing but rounding.
     again = evaluate(loaded, [(x, target)], time_steps=TIME_STEPS, criterion=F.cross_entropy)
     assert again.accuracy == result.best_accuracy

@@ -71,7 +71,7 @@ def test_training_statistics_come_back_after_a_failure_in_either_place() -> None
 
 def test_late_steps_of_a_spiking_network_count_like_early_ones() -> None:
     model = tiny_network()
-    x = torch.randn(16, 1, 8, 8)
+    x = torch.randn(1, 16, 1, 8, 8)
     reestimate(model, [(x, torch.zeros(16))], time_steps=TIME_STEPS)
     norm = model.body.stage1[0].bn1
     seen: list[Tensor] = []
@@ -82,7 +82,7 @@ def test_late_steps_of_a_spiking_network_count_like_early_ones() -> None:
             module.train()
     means = norm.running_mean.clone()
     with torch.no_grad():
-        model(x[None], steps=range(TIME_STEPS))
+        model(x, steps=range(TIME_STEPS))
     assert seen[0].shape[0] == TIME_STEPS
     assert torch.allclose(means, seen[0].mean((0, 1, 3, 4)), atol=1e-6)
 

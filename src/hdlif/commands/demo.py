@@ -66,14 +66,16 @@ def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None) -> dict
     trained = load_trained(run)
     recipe = trained.recipe
     kind = builders.DATA[recipe.data.kind]
-    graph = export(trained.network, path, input=kind.input, labels=kind.labels, time_steps=recipe.time_steps)
+    graph = export(
+        trained.network, path, input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps
+    )
     test = builders.build_data(recipe, data_root).test
     session = Session(path)
     logits = session_logits(session, test.pixels.numpy())
     with torch.inference_mode():
         parts = torch.split(torch.arange(len(test)), 64)
         steps = range(recipe.time_steps)
-        expected = torch.cat([trained.network(test.batch(p)[0][None], steps=steps)[0] for p in parts], dim=1).numpy()
+        expected = torch.cat([trained.network(test.sequence(p)[0], steps=steps)[0] for p in parts], dim=1).numpy()
     agreement = np.mean(logits.mean(0).argmax(-1) == expected.mean(0).argmax(-1))
     return {
         "path": str(path),

@@ -31,7 +31,7 @@ def evaluate_path(path: Path, *, data: str | None = None, data_root: Path | None
     trained = load_trained(path)
     recipe = trained.recipe
     sets = sets_named(data, data_root, path) if data else builders.build_data(recipe, data_root)
-    batches = (sets.test.batch(part) for part in torch.split(torch.arange(len(sets.test)), recipe.data.batch_size))
+    batches = (sets.test.sequence(part) for part in torch.split(torch.arange(len(sets.test)), recipe.data.batch_size))
     result = evaluate(trained.network, batches, time_steps=recipe.time_steps, criterion=F.cross_entropy)
     return {"accuracy": result.accuracy, "accuracy_per_step": list(result.accuracy_per_step), "n": result.n}
 

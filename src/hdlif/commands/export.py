@@ -15,7 +15,7 @@ def export(checkpoint: Path, *, out: Path) -> dict[str, Any]:
     graph = write_artefact(
         trained.network,
         out,
-        input=kind.input,
+        input=builders.input_record(trained.recipe),
         labels=kind.labels,
         time_steps=trained.recipe.time_steps,
     )

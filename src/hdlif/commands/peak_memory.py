@@ -75,7 +75,9 @@ def _train_and_report(path: Path) -> None:
     before = _peak_resident_bytes()
     generator = torch.Generator().manual_seed(recipe.seed)
     for _ in range(UPDATES):
-        x = torch.randn(recipe.data.batch_size, *kind.input.shape, generator=generator)
+        x = builders.FRAMES[recipe.data.frames](
+            torch.randn(recipe.data.batch_size, *kind.input.shape, generator=generator)
+        )
         target = torch.randint(len(kind.labels), (recipe.data.batch_size,), generator=generator)
         update(x, target, rule.schedule(recipe.time_steps, generator))
     print(_peak_resident_bytes() - before)

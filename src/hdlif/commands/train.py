@@ -100,12 +100,12 @@ def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]
     """Test accuracy, operations, sizes and learned neuron parameters of a trained network."""
     test = evaluate(
         model,
-        (sets.test.batch(part) for part in torch.split(torch.arange(len(sets.test)), recipe.data.batch_size)),
+        (sets.test.sequence(part) for part in torch.split(torch.arange(len(sets.test)), recipe.data.batch_size)),
         time_steps=recipe.time_steps,
         criterion=nn.functional.cross_entropy,
     )
     kind = builders.DATA[recipe.data.kind]
-    graph = lower(model, input=kind.input, labels=kind.labels, time_steps=recipe.time_steps)
+    graph = lower(model, input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
     in_neurons = set(map(id, step_parameters(model)))
     seen = activity(graph, first_images(sets.test, PROFILED_IMAGES))
     paper, honest = priced(seen, "paper"), priced(seen, "honest")
@@ -126,20 +126,20 @@ def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]
 
 
 def first_images(images: Images, count: int) -> list[Tensor]:
-    """The first images as batches [1, B, C, H, W] of at most 64."""
-    return [images.batch(part)[0][None] for part in torch.split(torch.arange(min(count, len(images))), 64)]
+    """The first images as batches [T or 1, B, ...] of at most 64."""
+    return [images.sequence(part)[0] for part in torch.split(torch.arange(min(count, len(images))), 64)]
 
 
 def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: ImageSets) -> int:
     """Bytes saved for backward at the most, by one loss of the recipe's rule on one batch."""
     rule = builders.build_rule(recipe)
-    x, target = sets.test.batch(torch.arange(min(recipe.data.batch_size, len(sets.test))))
+    x, target = sets.test.sequence(torch.arange(min(recipe.data.batch_size, len(sets.test))))
     plan = rule.schedule(recipe.time_steps, torch.Generator().manual_seed(recipe.seed))
     first = Plan(plan.time_steps, plan.steps[:1], plan.updates[:1])
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.train()
     try:
-        return saved_bytes(lambda: next(iter(rule(model, x[None], target, first))), model=model)
+        return saved_bytes(lambda: next(iter(rule(model, x, target, first))), model=model)
     finally:
         model.load_state_dict(state)
         model.eval()

@@ -2,7 +2,18 @@
 
 from hdlif.data.augment import AUGMENTATIONS
 from hdlif.data.draws import batches
-from hdlif.data.images import Images, ImageSets, digits, fashion_mnist
+from hdlif.data.images import Frames, Images, ImageSets, constant, digits, fashion_mnist, rows
 from hdlif.data.synthetic import synthetic
 
-__all__ = ["AUGMENTATIONS", "ImageSets", "Images", "batches", "digits", "fashion_mnist", "synthetic"]
+__all__ = [
+    "AUGMENTATIONS",
+    "Frames",
+    "ImageSets",
+    "Images",
+    "batches",
+    "constant",
+    "digits",
+    "fashion_mnist",
+    "rows",
+    "synthetic",
+]

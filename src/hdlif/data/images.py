@@ -1,8 +1,9 @@
-"""Data sets of static images: no time axis (the training loop adds it), pixels kept as bytes in memory."""
+"""Data sets of static images, shown whole at every step or row by row; pixels are kept as bytes in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -36,6 +37,20 @@ FASHION_MNIST_CLASSES = (
 _SPLIT_SEED = 0
 """Splits do not depend on the run's seed: all runs are measured on the same images."""
 _DIGITS_TEST = 360
+
+
+Frames = Callable[[Tensor], Tensor]
+"""From images [B, C, H, W] to what a network is shown: [T, B, ...], or [1, B, ...] for the same at every step."""
+
+
+def constant(x: Tensor) -> Tensor:
+    """The whole image at every step: [1, B, C, H, W]."""
+    return x[None]
+
+
+def rows(x: Tensor) -> Tensor:
+    """One row a step, from the top: [H, B, C, 1, W]. What was above has to be remembered."""
+    return x.permute(2, 0, 1, 3).unsqueeze(3)
 
 
 class Images(Dataset[tuple[Tensor, int]]):
@@ -83,6 +98,7 @@ class Images(Dataset[tuple[Tensor, int]]):
         self.std = tuple(std)
         self.augment = tuple(augment or ())
         self.seed = seed
+        self.frames: Frames = constant
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -91,6 +107,24 @@ class Images(Dataset[tuple[Tensor, int]]):
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def first(self, count: int) -> Self:
+        """The first `count` images, augmented and shown as these are."""
+        part = type(self)(
+            self.pixels[:count],
+            self.labels[:count],
+            mean=self.mean,
+            std=self.std,
+            augment=self.augment,
+            seed=self.seed,
+        )
+        part.frames = self.frames
+        return part
+
+    def sequence(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """x float32 [T, B, ...] (or [1, B, ...], constant in time) and y int64 [B] of the samples of `indices` [B]."""
+        x, y = self.batch(indices)
+        return self.frames(x), y
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """x float32 [C, H, W] and the label."""
@@ -122,6 +156,12 @@ class ImageSets:
     shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def shown_as(self, frames: Frames) -> Self:
+        """The same sets, whose `sequence`s are made by `frames`."""
+        for images in (self.train, self.validation, self.test):
+            images.frames = frames
+        return self
 
 
 def digits(root: Path | None = None, *, validation: int, augment: Sequence[str], seed: int) -> ImageSets:

@@ -11,7 +11,7 @@ from hdlif.learning import Criterion
 from hdlif.nn import evaluation_mode
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-"""(x [B, C, H, W], target [B]) on the model's device."""
+"""(x [T or 1, B, ...], target [B]) on the model's device."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def evaluate(model: nn.Module, batches: Batches, *, time_steps: int, criterion: 
     # no_grad, not inference_mode: a tensor that a module keeps could never be trained through again.
     with evaluation_mode(model), torch.no_grad():
         for x, target in batches:
-            logits, _ = model(x[None], steps=range(time_steps))
+            logits, _ = model(x, steps=range(time_steps))
             correct += (logits.cumsum(0).argmax(-1) == target).sum(1).cpu()
             loss += float(criterion(logits.mean(0), target)) * len(target)
             n += len(target)

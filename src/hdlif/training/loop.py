@@ -271,7 +271,7 @@ class _Training:
     def _train_on(self, indices: Tensor) -> None:
         """One batch: its updates, and the counters."""
         counters = self.counters
-        x, target = self.fabric.to_device(self.sets.train.batch(indices))
+        x, target = self.fabric.to_device(self.sets.train.sequence(indices))
         torch.manual_seed(_derived_seed(self.seed, "noise", counters.step))
         draws = torch.Generator().manual_seed(_derived_seed(self.seed, "plan", counters.step))
         plan = self.rule.schedule(self.time_steps, draws)
@@ -291,7 +291,7 @@ class _Training:
         torch.manual_seed(_derived_seed(self.seed, "noise", self.counters.step))
 
         def run() -> None:
-            for _ in self.rule(self.network, x[None], target, plan):
+            for _ in self.rule(self.network, x, target, plan):
                 pass
 
         if not x.isfinite().all():
@@ -307,6 +307,7 @@ class _Training:
         """Measure the epoch with re-estimated statistics, and keep the network if it is the best so far."""
         sets, counters = self.sets, self.counters
         plain = Images(sets.train.pixels, sets.train.labels, mean=sets.train.mean, std=sets.train.std)
+        plain.frames = sets.train.frames
         draws = torch.Generator().manual_seed(_derived_seed(self.seed, "reestimation", 0))
         # Whole batches, so that each image counts alike; an epoch has at least one.
         whole = max(1, min(REESTIMATION_IMAGES // self.batch_size, self.batches))
@@ -332,7 +333,7 @@ class _Training:
 
     def _read(self, images: Images, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         for part in self.pending.between(torch.split(indices, self.batch_size)):
-            yield self.fabric.to_device(images.batch(part))
+            yield self.fabric.to_device(images.sequence(part))
 
     def _learning_rate(self) -> float:
         warmup = self.config.warmup_epochs * self.batches

@@ -35,7 +35,7 @@ def reestimate(model: nn.Module, batches: Batches, *, time_steps: int) -> None:
             norm.forget(time_steps)
         try:
             for x, _ in batches:
-                model(x[None], steps=range(time_steps))
+                model(x, steps=range(time_steps))
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum

@@ -45,7 +45,7 @@ class Updater:
         self.network = InPrecision(model, fabric)
 
     def __call__(self, x: Tensor, target: Tensor, plan: Plan) -> tuple[float, Tensor]:
-        """The loss per update (without penalty) and the mean logits [B, classes] of a batch [B, C, H, W].
+        """The loss per update (without penalty) and the mean logits [B, classes] of a batch [T or 1, B, ...].
 
         A loss that is not finite is returned at once and not learned from.
         """
@@ -55,7 +55,7 @@ class Updater:
             return self._carry_out(x, target, plan, watch)
 
     def _carry_out(self, x: Tensor, target: Tensor, plan: Plan, watch: Watch | None) -> tuple[float, Tensor]:
-        steps = self._rule(self.network, x[None], target, plan)
+        steps = self._rule(self.network, x, target, plan)
         # An update of several losses has the mean of their penalties.
         share = sum(plan.updates) / len(plan.updates)
         total, logits = 0.0, []

@@ -1,0 +1,232 @@
+"""`hdlif ablate`: a table of trainings as a queue that can be stopped and taken up again.
+
+A table is a YAML file: a recipe to start from, rows and columns of overrides, and how many seeds. Every cell is
+trained once a seed, in a run folder of its own; a folder whose summary.json holds the same recipe is a finished cell
+and is skipped. So running the command again goes on where it stopped, and with more seeds it adds to what is there.
+"""
+
+import json
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hdlif import builders
+from hdlif.commands.files import write_json, write_text
+from hdlif.commands.provenance import hardware, versions
+from hdlif.commands.train import train
+from hdlif.config import Recipe, dump_recipe, load_recipe
+from hdlif.errors import RecipeError, did_you_mean
+
+UNDEFINED = "—"
+
+
+class Table(BaseModel):
+    """An ablation: every row with every column, `seeds` times."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    title: str
+    base: str
+    """The recipe that all cells start from."""
+    seeds: int = Field(default=1, ge=1)
+    overrides: list[str] = []
+    """For all cells."""
+    rows: dict[str, list[str]]
+    columns: dict[str, list[str]]
+    undefined: dict[str, list[str]] = {}
+    """Columns by row that do not exist; why is for the documentation to say."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    row: str
+    column: str
+    seed: int
+    recipe: Recipe
+    folder: Path
+
+
+def shipped_tables() -> list[str]:
+    """Names of the tables that come with the package, sorted."""
+    folder = files("hdlif").joinpath("ablations")
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_table(name_or_path: str | Path) -> Table:
+    """A shipped table by name, or a table from a YAML file.
+
+    Raises:
+        RecipeError: no such table, or a key or value that is not accepted.
+    """
+    if isinstance(name_or_path, str) and name_or_path in shipped_tables():
+        text = files("hdlif").joinpath("ablations", f"{name_or_path}.yaml").read_text("utf-8")
+    elif Path(name_or_path).is_file():
+        text = Path(name_or_path).read_text("utf-8")
+    else:
+        raise RecipeError(
+            f"{name_or_path}: there is no such file and no shipped table of that name; "
+            f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped_tables())}"
+        )
+    try:
+        table = Table.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{name_or_path}: {str(error).splitlines()[0]}; mend the YAML") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise RecipeError(
+            f"{name_or_path}: {place}: {first['msg']}; a table has the keys {', '.join(Table.model_fields)}"
+        ) from None
+    for row, columns in table.undefined.items():
+        for name, known in ((row, table.rows), *((column, table.columns) for column in columns)):
+            if name not in known:
+                raise RecipeError(f"{name_or_path}: undefined: {name!r} is unknown; {did_you_mean(name, known)}")
+    return table
+
+
+def cells(table: Table, out: Path) -> Iterator[Cell]:
+    """All cells, one seed after the other, so that a stopped queue has whole tables.
+
+    Raises:
+        RecipeError: a cell cannot be built; it names the cell.
+    """
+    base_seed = load_recipe(table.base).seed
+    for seed in range(base_seed, base_seed + table.seeds):
+        for row, of_row in table.rows.items():
+            for column, of_column in table.columns.items():
+                if column in table.undefined.get(row, ()):
+                    continue
+                name = f"{row}, {column}"
+                try:
+                    recipe = load_recipe(table.base, [*table.overrides, *of_row, *of_column, f"seed={seed}"])
+                    if seed == base_seed:
+                        builders.check(recipe)
+                except RecipeError as error:
+                    raise RecipeError(f"{name}: {error}; name the cell in undefined if it does not exist") from None
+                yield Cell(row, column, seed, recipe, out / _slug(row) / _slug(column) / f"seed_{seed}")
+
+
+def ablate(
+    table: str | Path,
+    *,
+    seeds: int | None = None,
+    data_root: Path | None = None,
+    out: Path | None = None,
+    progress: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Train what is missing of a table, and write OUT/table.json and OUT/table.md after every cell.
+
+    Args:
+        table: the name of one that ships, or a file.
+        seeds: instead of the table's own number.
+        out: the folder of all runs; runs/NAME by default.
+        progress: show a bar for each training.
+        say: gets a line for every cell.
+    Returns:
+        the content of OUT/table.json.
+    """
+    chosen = load_table(table)
+    if seeds is not None:
+        chosen = chosen.model_copy(update={"seeds": seeds})
+    out = out or Path("runs") / Path(table).stem
+    queue = list(cells(chosen, out))
+    for number, cell in enumerate(queue, start=1):
+        name = f"{number}/{len(queue)} {cell.row}, {cell.column}, seed {cell.seed}"
+        if _finished(cell) is not None:
+            say(f"{name}: done before")
+            continue
+        say(f"{name}: training")
+        summary = train(
+            cell.recipe,
+            data_root=data_root,
+            out=cell.folder,
+            resume=_begun(cell),
+            progress=progress,
+            memory_repeats=0,
+        )
+        say(f"{name}: {summary['accuracy']:.2%} in {summary['train_seconds']:.0f} s")
+        _write(chosen, queue, out)
+    return _write(chosen, queue, out)
+
+
+def _finished(cell: Cell) -> dict[str, Any] | None:
+    """The summary of a finished cell; None where it is missing or of another recipe."""
+    try:
+        summary: dict[str, Any] = json.loads((cell.folder / "summary.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return summary if summary.get("recipe") == cell.recipe.model_dump(mode="json") else None
+
+
+def _begun(cell: Cell) -> bool:
+    """Whether the folder holds a stopped training of this recipe."""
+    try:
+        return (cell.folder / "recipe.yaml").read_text("utf-8") == dump_recipe(cell.recipe)
+    except OSError:
+        return False
+
+
+def _write(table: Table, queue: list[Cell], out: Path) -> dict[str, Any]:
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {row: {c: [] for c in table.columns} for row in table.rows}
+    for cell in queue:
+        if (summary := _finished(cell)) is not None:
+            found[cell.row][cell.column].append(summary)
+    result = {
+        "title": table.title,
+        "base": table.base,
+        "rows": {
+            row: {column: _statistics(runs) for column, runs in columns.items() if runs}
+            for row, columns in found.items()
+        },
+        "undefined": table.undefined,
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+    write_json(out / "table.json", result)
+    write_text(out / "table.md", markdown(table, result))
+    return result
+
+
+def _statistics(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    accuracies = [run["accuracy"] for run in runs]
+    return {
+        "n": len(runs),
+        "accuracy": statistics.mean(accuracies),
+        "std": statistics.stdev(accuracies) if len(runs) > 1 else None,
+        "accuracies": accuracies,
+        "accuracy_per_step": list(map(statistics.mean, zip(*(run["accuracy_per_step"] for run in runs), strict=True))),
+        "sops": statistics.mean(run["sops"] for run in runs),
+        "train_seconds": statistics.mean(run["train_seconds"] for run in runs),
+    }
+
+
+def markdown(table: Table, result: dict[str, Any]) -> str:
+    """Accuracies in per cent as mean ± standard deviation (n), rows by columns."""
+    lines = [
+        f"| {table.title} | {' | '.join(table.columns)} |",
+        "| --- |" + " --- |" * len(table.columns),
+    ]
+    for row in table.rows:
+        texts = [_cell_text(table, row, column, result["rows"][row].get(column)) for column in table.columns]
+        lines.append(f"| {row} | {' | '.join(texts)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell_text(table: Table, row: str, column: str, found: dict[str, Any] | None) -> str:
+    if column in table.undefined.get(row, ()):
+        return UNDEFINED
+    if found is None:
+        return "not run"
+    spread = "" if found["std"] is None else f" ± {100 * found['std']:.2f}"
+    return f"{100 * found['accuracy']:.2f}{spread} ({found['n']})"
+
+
+def _slug(name: str) -> str:
+    return "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
