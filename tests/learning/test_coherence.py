@@ -7,7 +7,6 @@ from dataclasses import asdict, astuple
 import pytest
 import torch
 import torch.nn.functional as F
-from plain_networks import STEPS, TARGET, cosine, frames, gradient, loop, plain, weights
 from torch import Tensor, nn
 
 from hdlif.errors import DataError
@@ -15,6 +14,7 @@ from hdlif.learning import SLTT, STBP, StochasticStep, coherence, loss_of_each, 
 from hdlif.learning.coherence import Layer, RuleCoherence
 from hdlif.learning.probe import observe
 from hdlif.nn import HDLIF, LIF, GradedLIF, ParallelHDLIF, SpikeQuantizer, Ternary
+from plain_networks import STEPS, TARGET, cosine, frames, gradient, loop, plain, weights
 from small_networks import alternate, tiny_resnet
 
 MEAN, EACH = loss_of_mean(F.cross_entropy), loss_of_each(F.cross_entropy)

@@ -106,18 +106,23 @@ class PlanFigures:
 
 @dataclass(frozen=True)
 class Local:
-    """The layers, each given STBP's own G."""
+    """The layers, each given STBP's own G; `whole` is over dL/dm of all neuron layers."""
 
     layers: tuple[Layer, ...]
+    whole: Figures
 
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """The layers with the rule at work in all; cosine and norm ratio are over the weights of all synapses."""
+    """The layers with the rule at work in all; cosine and norm ratio are over the weights of all synapses.
+
+    `firing_rate` is that of all neuron layers.
+    """
 
     layers: tuple[Layer, ...]
     cosine: float | None
     norm_ratio: float | None
+    firing_rate: float | None
     plans: tuple[PlanFigures, ...]
 
 
@@ -254,22 +259,24 @@ class _Comparison:
                     overlap.add(alone[parameter], whole[parameter])
 
     def result(self) -> RuleCoherence:
-        local = []
+        local, network = [], Tally()
         for name, tallies in self.membranes.items():
             whole = Tally()
             for tally in tallies:
                 whole.merge(tally)
+            network.merge(whole)
             local.append(_layer("neuron", name, whole, tallies))
         local += [_layer(kind, name, tally, ()) for (kind, name), tally in self.local.items()]
         ends = Overlap()
         for key in self._synapses():
             ends.merge(self.ends[key].overlap)
         return RuleCoherence(
-            Local(tuple(local)),
+            Local(tuple(local), Figures(**_figures(network))),
             EndToEnd(
                 tuple(_layer(kind, name, tally, self.steps[kind, name]) for (kind, name), tally in self.ends.items()),
                 ends.cosine,
                 ends.norm_ratio,
+                network.rate.share,
                 tuple(
                     PlanFigures(plan.steps, overlap.cosine, overlap.norm_ratio)
                     for plan, overlap in zip(self.plans, self.alone, strict=True)
