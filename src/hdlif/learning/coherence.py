@@ -12,7 +12,7 @@ end to end: the gradient of every synapse with the rule at work in all layers, s
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -135,7 +135,8 @@ class RuleCoherence:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        plain: dict[str, Any] = _plain(self)
+        return plain
 
 
 def coherence(
@@ -301,6 +302,12 @@ def _sum(gradients: Iterable[Named], zeros: Named, factor: float = 1.0) -> Named
     for one in gradients:
         result = {name: result[name] + one[name] * factor for name in result}
     return result
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _figures(tally: Tally) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Figures of the page: charts with a caption and the numbers behind them."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -7,7 +8,7 @@ from markupsafe import Markup
 
 from hdlif.report import charts
 from hdlif.report.charts import Series, Text
-from hdlif.report.comparison import aligned
+from hdlif.report.comparison import DASH, aligned
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,10 @@ def panels(
     *,
     top: float,
 ) -> Figure:
-    """Small multiples over time steps, one per layer, from 0 to `top` so that layers compare at a glance."""
+    """Small multiples over time steps, one per layer, from 0 to `top` so that layers compare at a glance.
+
+    NaN is a step without a value.
+    """
     layers = union(values)
     drawn, rows = [], []
     for place, layer in enumerate(layers):
@@ -82,7 +86,10 @@ def panels(
                 size=(1.9, 1.35),
             )
         )
-        rows += [[layer, names[one.style], ", ".join(f"{value:.3f}" for value in one.y)] for one in series]
+        rows += [
+            [layer, names[one.style], ", ".join(DASH if math.isnan(value) else f"{value:.3f}" for value in one.y)]
+            for one in series
+        ]
     return Figure(
         caption, [Markup(chart) for chart in drawn], ["layer", "network", f"{quantity}, t = 1, 2, …"], rows, small=True
     )
@@ -90,7 +97,8 @@ def panels(
 
 def spans(names: Sequence[str], series: Sequence[Series]) -> str:
     """What a line chart shows, in words."""
-    return "; ".join(f"{names[one.style]} from {one.y[0]:.4g} to {one.y[-1]:.4g}" for one in series) + "."
+    known = [(names[one.style], [value for value in one.y if not math.isnan(value)]) for one in series]
+    return "; ".join(f"{name} from {y[0]:.4g} to {y[-1]:.4g}" for name, y in known if y) + "."
 
 
 def time_axis(values: Sequence[float]) -> range:
