@@ -163,7 +163,10 @@ def coherence(
             together, as they do between two trainings.
     Raises:
         DataError: there is no batch.
+        ValueError: the model has no neuron layer.
     """
+    if not neurons_of(model):
+        raise ValueError(f"{type(model).__name__} has no neuron layer; neurons derive from hdlif.nn.Neuron")
     comparisons = {name: _Comparison(model, make(criterion=total), time_steps) for name, make in rules.items()}
     stbp = STBP(criterion=total)
     (whole,) = _plans(stbp, time_steps)
