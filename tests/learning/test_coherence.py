@@ -177,6 +177,17 @@ def test_a_step_end_to_end_is_the_loss_at_that_step_alone(kind) -> None:
     assert layers["fc1"].per_step[0].cosine == pytest.approx(1)
 
 
+def test_a_synapse_has_the_rate_of_what_it_reads_by_step() -> None:
+    net, x = plain(), frames()
+    x[1] = 0
+    layers = rows(compare(net, x)["sltt"].end_to_end.layers, "synapse")
+    assert [step.firing_rate for step in layers["fc1"].per_step] == [1, 0, 1, 1]
+    assert layers["fc1"].firing_rate == 0.75
+    spikes = observe(net, x, TARGET, MEAN, time_steps=STEPS).spikes["act1"]
+    for t, step in enumerate(layers["fc2"].per_step):
+        assert step.firing_rate == pytest.approx(float((spikes[t] > 0).double().mean()))
+
+
 @each_kind
 def test_one_draw_of_the_random_step_is_compared_with_the_whole_gradient(kind) -> None:
     net, x = plain(kind), frames()

@@ -199,7 +199,7 @@ def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan
     found = {}
     for t in plan.steps:
         weights = torch.zeros_like(along)
-        weights[t] = along[t] * plan.time_steps
+        weights[t] = along[t]
         found[t] = end_to_end(model, x, target, rule, plan, weights).parameters
     return found
 
