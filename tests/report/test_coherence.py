@@ -63,7 +63,7 @@ def test_figures_show_shares_distances_and_steps() -> None:
     assert float(rows["layer (share of spikes not zero)"][0][1]) == 0.5
     assert float(rows["layer (1 − cosine)"][0][1]) == 0.25
     # a step without a gradient is a gap
-    assert drawn.figures[-1].rows == [["act1", drawn.names[0], "0.750, —"]]
+    assert drawn.figures[-1].rows == [["act1", drawn.names[0], "0.250, —"]]
 
 
 def test_the_section_has_a_legend_of_its_own(make_run) -> None:

@@ -99,7 +99,7 @@ def _words(networks: Sequence[Result]) -> str:
     lines = [
         "Theorem 4.2 promises that with HD-LIF, and STBP's own G given, each entry of dL/dm is STBP's or zero: never",
         "rescaled, never of the other sign. It says nothing of leak and threshold, of how G itself changes in depth,",
-        "or of accuracy. Compare cosines at equal firing rates: the rate moves them as much as the neuron does.",
+        "or of accuracy. The firing rate moves a cosine too: compare at equal rates.",
     ]
     for network in _of_mean(networks):
         rule = next(iter(network["rules"].values()))

@@ -1,5 +1,6 @@
 """The section on gradient coherence, from what `hdlif coherence --out` has left in run folders."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -19,10 +20,11 @@ def section(entries: Sequence[Coherence]) -> Section:
     series = _series([entry for entry in entries if entry["loss"] == _LOSS])
     names = list(series)
     neurons = [_layers(rule, "local", "neuron", "firing_rate") for rule in series.values()]
+    steps = [_step_distances(rule) for rule in series.values()]
     figures = [
         dots(
             "coherence-firing-rate",
-            "Firing rate on the batches compared. It moves a cosine as much as the neuron does.",
+            "Firing rate on the batches compared; cosines are to be compared at equal rates.",
             names,
             neurons,
             x_label="share of spikes not zero",
@@ -58,11 +60,12 @@ def section(entries: Sequence[Coherence]) -> Section:
         ),
         panels(
             "coherence-step",
-            "cosine",
-            "Cosine to STBP’s dL/dm by time step in each neuron layer, given STBP’s own dL/ds.",
+            "1 − cosine",
+            "Distance (1 − cosine) from STBP’s dL/dm by time step in each neuron layer, given STBP’s own dL/ds; at the "
+            "last step nothing lies ahead that could be cut.",
             names,
-            [_cosines(rule) for rule in series.values()],
-            top=1.0,
+            steps,
+            top=max([1e-3, *(1.05 * value for by_layer in steps for values in by_layer.values() for value in values)]),
         ),
     ]
     return Section(names, figures)
@@ -96,14 +99,18 @@ def _layers(rule: CoherenceRule, view: View, kind: str, quantity: Quantity) -> M
 
 def _distances(rule: CoherenceRule, view: View, kind: str) -> Mapping[str, float | None]:
     cosines = _layers(rule, view, kind, "cosine")
-    # A rounding above 1 is no distance below 0.
-    return {name: None if cosine is None else max(0.0, 1 - cosine) for name, cosine in cosines.items()}
+    return {name: None if cosine is None else _distance(cosine) for name, cosine in cosines.items()}
 
 
-def _cosines(rule: CoherenceRule) -> dict[str, list[float]]:
+def _step_distances(rule: CoherenceRule) -> dict[str, list[float]]:
     """By neuron layer; a step in which nothing flows back has no cosine and leaves a gap."""
     return {
-        layer["name"]: [float("nan") if step["cosine"] is None else step["cosine"] for step in layer["per_step"]]
+        layer["name"]: [math.nan if (cosine := step["cosine"]) is None else _distance(cosine) for step in steps]
         for layer in rule["local"]["layers"]
-        if layer["kind"] == "neuron"
+        if layer["kind"] == "neuron" and (steps := layer["per_step"])
     }
+
+
+def _distance(cosine: float) -> float:
+    # A rounding above 1 is no distance below 0.
+    return max(0.0, 1 - cosine)
