@@ -133,6 +133,28 @@ def profile(target: str, as_json: bool, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("targets", nargs=-1, required=True)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value of each recipe; repeatable."
+)
+@click.option("--batches", type=click.IntRange(1), default=2, show_default=True, help="Training batches to compare on.")
+@data_root_option
+@click.option("--out", type=FILE, help="Folder for coherence.json, such as a run folder, whose report then shows it.")
+@json_option
+def coherence(targets: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Each rule's gradient beside STBP's, layer by layer, in TARGETS: recipes (untrained), or checkpoints.
+
+    A recipe's network is compared with its own neuron, and with LIF or HD-LIF on the same weights beside it.
+    Several checkpoints of one training show how coherence goes along it.
+    """
+    from hdlif.commands.coherence import coherence as command
+    from hdlif.commands.coherence_text import as_text
+
+    result = command(targets, **options)
+    show(result, as_json, lambda: as_text(result["networks"]))
+
+
+@cli.command()
 @click.argument("runs", type=FILE, nargs=-1, required=True)
 @click.option("--out", type=FILE, help="The page to write.  [default: report.html in the first run folder]")
 @json_option

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,6 +101,31 @@ def test_profile_of_artefact_equals_that_of_its_checkpoint(run_folder, artefact)
     assert untrained.stdout.startswith("untrained network")
 
 
+def test_coherence_of_a_run_is_printed_written_and_reported(run_folder, tmp_path):
+    folder = shutil.copytree(run_folder[0], tmp_path / "net")
+    done = hdlif("coherence", folder, "--batches", 1, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    assert "0.0% wrong" in done.stdout
+    done = hdlif("report", folder)
+    assert done.returncode == 0, done.stderr
+    assert ">Gradient coherence</h2>" in (folder / "report.html").read_text()
+
+
+def test_coherence_prints_json_by_its_schema():
+    small = ["--set", "model.width=4", "--set", "model.blocks=[1]", "--set", "data.batch_size=16"]
+    done = hdlif("coherence", "digits_lif", *small, "--batches", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    networks = json.loads(done.stdout)["networks"]
+    assert {network["neuron"] for network in networks} == {"lif", "hdlif"}
+    promised = {"name", "cosine", "norm_ratio", "equal", "dropped", "wrong", "firing_rate", "per_step"}
+    for network in networks:
+        assert {"neuron", "loss", "rules"} <= set(network)
+        for rule in network["rules"].values():
+            assert {"layers", "cosine"} <= set(rule["end_to_end"])
+            for layer in (*rule["local"]["layers"], *rule["end_to_end"]["layers"]):
+                assert promised <= set(layer)
+
+
 def test_report_is_written(run_folder, tmp_path):
     done = hdlif("report", run_folder[0], "--out", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
@@ -124,6 +150,7 @@ def test_recipes_are_listed_shown_and_checked():
         (["eval", "nothing"], ["InputError", "nothing", "check the path"]),
         (["run", "nothing.hdlif.safetensors", "x.png"], ["ArtefactError", "nothing.hdlif.safetensors"]),
         (["demo", "--data", "cifar"], ["DataError", "cifar", "digits"]),
+        (["coherence", "digits_hdlif", "--batches", "99"], ["DataError", "--batches 99", "at most 19"]),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, words, tmp_path, monkeypatch):

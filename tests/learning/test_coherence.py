@@ -1,6 +1,8 @@
 """Each rule's gradient beside STBP's, against plain loops and Theorem 4.2."""
 
 import copy
+import itertools
+import json
 import math
 from dataclasses import asdict, astuple
 
@@ -13,8 +15,8 @@ from hdlif.errors import DataError
 from hdlif.learning import SLTT, STBP, StochasticStep, coherence, loss_of_each, loss_of_mean
 from hdlif.learning.coherence import Layer, RuleCoherence
 from hdlif.learning.probe import observe
-from hdlif.nn import HDLIF, LIF, GradedLIF, ParallelHDLIF, SpikeQuantizer, Ternary
-from plain_networks import STEPS, TARGET, cosine, frames, gradient, loop, plain, weights
+from hdlif.nn import HDLIF, LIF, GradedLIF, MemBN, ParallelHDLIF, Scope, Sequential, SpikeQuantizer, Temporal, Ternary
+from plain_networks import HIDDEN, STEPS, TARGET, Plain, cosine, frames, gradient, loop, plain, weights
 from small_networks import alternate, tiny_resnet
 
 MEAN, EACH = loss_of_mean(F.cross_entropy), loss_of_each(F.cross_entropy)
@@ -126,6 +128,16 @@ def test_other_paths_of_hd_lif_give_the_same_figures(path: str) -> None:
         close(layer, other)
 
 
+def test_mem_bn_with_frozen_statistics_keeps_the_theorem() -> None:
+    net = Plain(lambda: HDLIF(STEPS, norm=MemBN(STEPS, HIDDEN, mix="sigmoid")))
+    for act in (net.act1, net.act2):
+        nn.init.uniform_(act.norm.running_mean, -0.3, 0.3)
+        nn.init.uniform_(act.norm.running_var, 0.2, 2.0)
+    for layer in rows(compare(net)["sltt"].local.layers, "neuron").values():
+        assert layer.wrong == 0
+        assert layer.dropped > 0
+
+
 def test_leak_and_threshold_are_outside_the_theorem() -> None:
     found = rows(compare(plain())["sltt"].local.layers, "parameters")
     assert set(found) == {"act1", "act2"}
@@ -163,6 +175,17 @@ def test_a_step_end_to_end_is_the_loss_at_that_step_alone(kind) -> None:
         for name, layer in layers.items():
             assert layer.per_step[t].cosine == pytest.approx(cosine(own[name], reference[name]), abs=1e-10)
     assert layers["fc1"].per_step[0].cosine == pytest.approx(1)
+
+
+def test_a_synapse_has_the_rate_of_what_it_reads_by_step() -> None:
+    net, x = plain(), frames()
+    x[1] = 0
+    layers = rows(compare(net, x)["sltt"].end_to_end.layers, "synapse")
+    assert [step.firing_rate for step in layers["fc1"].per_step] == [1, 0, 1, 1]
+    assert layers["fc1"].firing_rate == 0.75
+    spikes = observe(net, x, TARGET, MEAN, time_steps=STEPS).spikes["act1"]
+    for t, step in enumerate(layers["fc2"].per_step):
+        assert step.firing_rate == pytest.approx(float((spikes[t] > 0).double().mean()))
 
 
 @each_kind
@@ -205,6 +228,42 @@ def test_losses_that_differ_are_compared_as_two_trainings(kind) -> None:
 def test_the_rules_own_weights_show_in_the_norm() -> None:
     found = compare(plain(), rules={"each": lambda criterion: SLTT("each", criterion=criterion), "sum": SLTT})
     assert found["each"].end_to_end.norm_ratio == pytest.approx(STEPS * found["sum"].end_to_end.norm_ratio)
+
+
+@pytest.mark.parametrize(
+    ("make", "gain", "expected"),
+    [(lambda: HDLIF(4), 1.6, 0.9987), (lambda: LIF(4), 2.2, 0.9812)],
+    ids=["hdlif", "lif"],
+)
+def test_random_networks_have_the_cosine_measured_without_this_library(make, gain: float, expected: float) -> None:
+    widths, found = (32, 64, 64, 64, 10), []
+    for seed in range(8):
+        g = torch.Generator().manual_seed(seed)
+        parts: list[nn.Module] = []
+        for fan_in, fan_out in itertools.pairwise(widths):
+            linear = nn.Linear(fan_in, fan_out, bias=False).double()
+            drawn = torch.randn(fan_out, fan_in, generator=g, dtype=torch.float64)
+            linear.weight.data = drawn * gain / math.sqrt(fan_in)
+            parts += [linear, make().double()]
+        x = torch.randn(1, 64, widths[0], generator=g, dtype=torch.float64)
+        target = torch.randint(0, 10, (64,), generator=g)
+        # the last linear layer is followed by no neuron
+        net = Stateless(Sequential(*parts[:-1]))
+        rule = coherence(net, [(x, target)], rules={"sltt": SLTT}, loss=MEAN, time_steps=4)["sltt"]
+        found.append(rule.end_to_end.cosine)
+    assert sum(found) / 8 == pytest.approx(expected, abs=5e-5)
+
+
+class Stateless(Temporal):
+    """A sequence that can be started without saying that there is no state."""
+
+    def __init__(self, body: Sequential) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x, state=None, steps=None):  # type: ignore[no-untyped-def]
+        run = Scope(self, state, steps)
+        return run("body", x), run.state
 
 
 # Where rules agree
@@ -335,9 +394,15 @@ def test_no_batch_is_refused() -> None:
         coherence(plain(), [], rules=RULES, loss=MEAN, time_steps=STEPS)
 
 
+def test_a_network_without_neurons_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Stateless has no neuron layer; neurons derive from hdlif\.nn\.Neuron"):
+        compare(Stateless(Sequential(nn.Linear(5, 3))))
+
+
 def test_as_dict_is_plain_json() -> None:
     found = compare(plain())["sltt"].as_dict()
     assert set(found) == {"local", "end_to_end"}
+    assert json.loads(json.dumps(found)) == found
     layer = found["local"]["layers"][0]
     assert {"name", "cosine", "norm_ratio", "equal", "dropped", "wrong", "firing_rate", "per_step"} <= set(layer)
     assert len(layer["per_step"]) == STEPS

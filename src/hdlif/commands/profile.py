@@ -31,10 +31,11 @@ def profile(
     """
     network, sets, time_steps = _resolve(target, data, data_root)
     result = count(network, first_images(sets.test, PROFILED_IMAGES), counting=counting, time_steps=time_steps)
-    return {**result.as_dict(), "trained": not _is_recipe(target), "images": min(PROFILED_IMAGES, len(sets.test))}
+    return {**result.as_dict(), "trained": not is_recipe(target), "images": min(PROFILED_IMAGES, len(sets.test))}
 
 
-def _is_recipe(target: str) -> bool:
+def is_recipe(target: str) -> bool:
+    """Whether a target is a recipe: a YAML file, or a name where no file or folder is."""
     return target.endswith((".yaml", ".yml")) or not Path(target).exists()
 
 
@@ -43,7 +44,7 @@ def _resolve(target: str, data: str | None, data_root: Path | None) -> tuple[nn.
     network: nn.Module
     if target.endswith(ARTEFACT_SUFFIX):
         return load(existing(path)), sets_named(data, data_root, path), None
-    if _is_recipe(target):
+    if is_recipe(target):
         recipe = load_recipe(target)
         builders.check(recipe)
         torch.manual_seed(recipe.seed)

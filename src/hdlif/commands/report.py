@@ -42,6 +42,7 @@ def report(runs: Sequence[Path], *, out: Path | None = None) -> dict[str, str]:
         run.artefact,
         title=f"{len(run.networks)} networks on {run.data}" if run.data else None,
         recipes=run.recipes,
+        coherence=run.coherence,
         commands=[
             *(_remake(folder, one) for folder, one in zip(runs, read, strict=True)),
             shlex.join(["hdlif", "report", *(folder.as_posix() for folder in runs)]),

@@ -12,7 +12,7 @@ end to end: the gradient of every synapse with the rule at work in all layers, s
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -106,18 +106,23 @@ class PlanFigures:
 
 @dataclass(frozen=True)
 class Local:
-    """The layers, each given STBP's own G."""
+    """The layers, each given STBP's own G; `whole` is over dL/dm of all neuron layers."""
 
     layers: tuple[Layer, ...]
+    whole: Figures
 
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """The layers with the rule at work in all; cosine and norm ratio are over the weights of all synapses."""
+    """The layers with the rule at work in all; cosine and norm ratio are over the weights of all synapses.
+
+    `firing_rate` is that of all neuron layers.
+    """
 
     layers: tuple[Layer, ...]
     cosine: float | None
     norm_ratio: float | None
+    firing_rate: float | None
     plans: tuple[PlanFigures, ...]
 
 
@@ -130,7 +135,8 @@ class RuleCoherence:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        plain: dict[str, Any] = _plain(self)
+        return plain
 
 
 def coherence(
@@ -157,7 +163,10 @@ def coherence(
             together, as they do between two trainings.
     Raises:
         DataError: there is no batch.
+        ValueError: the model has no neuron layer.
     """
+    if not neurons_of(model):
+        raise ValueError(f"{type(model).__name__} has no neuron layer; neurons derive from hdlif.nn.Neuron")
     comparisons = {name: _Comparison(model, make(criterion=total), time_steps) for name, make in rules.items()}
     stbp = STBP(criterion=total)
     (whole,) = _plans(stbp, time_steps)
@@ -190,7 +199,7 @@ def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan
     found = {}
     for t in plan.steps:
         weights = torch.zeros_like(along)
-        weights[t] = along[t] * plan.time_steps
+        weights[t] = along[t]
         found[t] = end_to_end(model, x, target, rule, plan, weights).parameters
     return found
 
@@ -254,22 +263,24 @@ class _Comparison:
                     overlap.add(alone[parameter], whole[parameter])
 
     def result(self) -> RuleCoherence:
-        local = []
+        local, network = [], Tally()
         for name, tallies in self.membranes.items():
             whole = Tally()
             for tally in tallies:
                 whole.merge(tally)
+            network.merge(whole)
             local.append(_layer("neuron", name, whole, tallies))
         local += [_layer(kind, name, tally, ()) for (kind, name), tally in self.local.items()]
         ends = Overlap()
         for key in self._synapses():
             ends.merge(self.ends[key].overlap)
         return RuleCoherence(
-            Local(tuple(local)),
+            Local(tuple(local), Figures(**_figures(network))),
             EndToEnd(
                 tuple(_layer(kind, name, tally, self.steps[kind, name]) for (kind, name), tally in self.ends.items()),
                 ends.cosine,
                 ends.norm_ratio,
+                network.rate.share,
                 tuple(
                     PlanFigures(plan.steps, overlap.cosine, overlap.norm_ratio)
                     for plan, overlap in zip(self.plans, self.alone, strict=True)
@@ -294,6 +305,12 @@ def _sum(gradients: Iterable[Named], zeros: Named, factor: float = 1.0) -> Named
     for one in gradients:
         result = {name: result[name] + one[name] * factor for name in result}
     return result
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _figures(tally: Tally) -> dict[str, Any]:

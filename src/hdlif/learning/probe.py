@@ -59,10 +59,9 @@ def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_ste
     batch = x.shape[1]
 
     def emit(name: str) -> Callable[..., Any]:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, State | None]) -> Any:
-            # A copy: the gradient at the spikes themselves would also hold the reset path v = m - s.
-            spikes[name] = output[0].clone()
-            return spikes[name], output[1]
+        def hook(module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, State | None]) -> None:
+            # All steps are one chunk, so that no reset reads what is emitted here, the next layer alone does.
+            spikes[name] = output[0]
 
         return hook
 
@@ -102,7 +101,8 @@ def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Pl
     """The gradient of (1/T)·Σ_t <weights_t, o_t> in the way of a rule with criterion `total`.
 
     Args:
-        weights: T·dL/do_t, [T, B, classes], zero at the steps that are left out.
+        weights: dL/do_t, [T, B, classes], zero at the steps that are left out. Every rule's gradient has the factor
+            1/T, which no comparison shows.
     """
 
     def weigh(module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: tuple[Tensor, State | None]) -> Any:

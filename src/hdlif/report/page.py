@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +12,10 @@ from markupsafe import Markup
 
 from hdlif.report import charts
 from hdlif.report.charts import Series, Text
+from hdlif.report.coherence import section
 from hdlif.report.comparison import DASH, aligned, findings, table
-from hdlif.report.runs import Artefact, Metric, Network
+from hdlif.report.figures import Figure, Section, dots, panels, spans, time_axis, union
+from hdlif.report.runs import Artefact, Coherence, Metric, Network
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -26,17 +28,6 @@ _TEMPLATES = Environment(
 # More points than this on one line are noise to the eye, and bytes in the page.
 _POINTS = 200
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One chart, or small multiples of one kind, with its caption and the numbers behind it."""
-
-    caption: str
-    charts: list[Markup]
-    headings: list[str] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
-    small: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +46,7 @@ def render(
     title: str | None = None,
     recipes: Mapping[str, str] | None = None,
     commands: Sequence[str] = (),
+    coherence: Sequence[Coherence] = (),
 ) -> str:
     """The whole page as HTML: no scripts and no links out, the same bytes for the same numbers.
 
@@ -65,9 +57,10 @@ def render(
         title: the heading; by default it says which networks are compared.
         recipes: the resolved recipes (YAML) by network name.
         commands: how to make the runs and this page again, a shell command each.
+        coherence: gradients beside STBP's, of these networks or others, which have a legend of their own.
     """
     names = [network["name"] for network in networks]
-    sections = {
+    figures = {
         "Learning curves": _learning(names, histories),
         "Accuracy over time": [_accuracy_per_step(networks)],
         "Activity by layer": [_firing_rate(networks), _sops(networks)],
@@ -76,12 +69,15 @@ def render(
             _per_step(networks, "threshold", "Threshold θ of each neuron layer by time step."),
         ],
     }
+    sections = {heading: Section(names, drawn) for heading, drawn in figures.items()}
+    if coherence:
+        sections["Gradient coherence"] = section(coherence)
     return _TEMPLATES.get_template("page.html.j2").render(
         title=title or (names[0] if len(names) == 1 else f"{len(names)} networks compared"),
         findings=findings(networks),
         table=table(networks),
         swatch=_swatch,
-        sections={heading: drawn for heading, figures in sections.items() if (drawn := _drawn(figures))},
+        sections={heading: drawn for heading, one in sections.items() if (drawn := _drawn(one)).figures},
         artefact=_artefact(artefact) if artefact else None,
         names=names,
         provenance=_provenance(networks),
@@ -90,8 +86,8 @@ def render(
     )
 
 
-def _drawn(figures: Sequence[Figure]) -> list[Figure]:
-    return [figure for figure in figures if figure.charts]
+def _drawn(section: Section) -> Section:
+    return replace(section, figures=[figure for figure in section.figures if figure.charts])
 
 
 def _swatch(place: str, style: int, name: str) -> Markup:
@@ -148,20 +144,15 @@ def _lines(ident: str, caption: str, names: Sequence[str], series: Sequence[Seri
     drawn = [one for one in series if one.y]
     if not drawn:
         return Figure(caption, [])
-    text = Text(ident, caption, _spans(names, drawn))
+    text = Text(ident, caption, spans(names, drawn))
     return Figure(caption, [Markup(charts.lines(text, drawn, **options))])
-
-
-def _spans(names: Sequence[str], series: Sequence[Series]) -> str:
-    """What a line chart shows, in words."""
-    return "; ".join(f"{names[one.style]} from {one.y[0]:.4g} to {one.y[-1]:.4g}" for one in series) + "."
 
 
 def _accuracy_per_step(networks: Sequence[Network]) -> Figure:
     caption = "Test accuracy (%) after each time step, by the mean of the outputs so far."
     names = [network["name"] for network in networks]
     percent = [[100 * value for value in network["accuracy_per_step"]] for network in networks]
-    series = [Series(i, _steps(values), values) for i, values in enumerate(percent)]
+    series = [Series(i, time_axis(values), values) for i, values in enumerate(percent)]
     figure = _lines(
         "accuracy-per-step", caption, names, series, x_label="time step", y_label="accuracy, %", markers=True
     )
@@ -173,11 +164,6 @@ def _accuracy_per_step(networks: Sequence[Network]) -> Figure:
     return replace(figure, headings=["network", *(f"t = {t}" for t in range(1, steps + 1))], rows=rows)
 
 
-def _steps(values: Sequence[float]) -> range:
-    """Time steps count from 1 on the page, as they do in the equations."""
-    return range(1, len(values) + 1)
-
-
 def _firing_rate(networks: Sequence[Network]) -> Figure:
     caption = "Firing rate: the share of a neuron layer’s outputs that are not zero, over all time steps."
     # A synapse has a density too, that of its inputs; neurons are the layers with operations of their own.
@@ -185,7 +171,7 @@ def _firing_rate(networks: Sequence[Network]) -> Figure:
         {layer["name"]: layer.get("density") for layer in network.get("layers", []) if layer.get("nops")}
         for network in networks
     ]
-    return _dots("firing-rate", caption, networks, values, x_label="share of outputs not zero")
+    return dots("firing-rate", caption, [n["name"] for n in networks], values, x_label="share of outputs not zero")
 
 
 def _sops(networks: Sequence[Network]) -> Figure:
@@ -194,70 +180,17 @@ def _sops(networks: Sequence[Network]) -> Figure:
     largest = max((value for layers in values for value in layers.values() if value), default=0.0)
     factor, unit = (1e-6, "millions") if largest >= 1e6 else (1e-3, "thousands")
     scaled = [{name: value and value * factor for name, value in layers.items()} for layers in values]
-    return _dots("sops", caption, networks, scaled, x_label=f"SOPs per image, {unit}")
-
-
-def _dots(
-    ident: str,
-    caption: str,
-    networks: Sequence[Network],
-    values: Sequence[Mapping[str, float | None]],
-    *,
-    x_label: str,
-) -> Figure:
-    """A row for every layer that has a number in any network; `values` by layer name, one mapping per network."""
-    rows = _union([name for name, value in layers.items() if value is not None] for layers in values)
-    if not rows:
-        return Figure(caption, [])
-    names = [network["name"] for network in networks]
-    series, spans = [], []
-    for style, layers in enumerate(values):
-        known = [(value, rows.index(name)) for name, value in layers.items() if value is not None]
-        if known:
-            series.append(Series(style, [value for value, _ in known], [row for _, row in known]))
-            spans.append(f"{names[style]} between {min(known)[0]:.3g} and {max(known)[0]:.3g}")
-    chart = charts.dots(Text(ident, caption, "; ".join(spans) + "."), rows, series, x_label=x_label)
-    columns = [aligned([layers.get(row) for row in rows]) for layers in values]
-    cells = [[row, *(column[i] for column in columns)] for i, row in enumerate(rows)]
-    return Figure(caption, [Markup(chart)], [f"layer ({x_label})", *names], cells)
+    return dots("sops", caption, [n["name"] for n in networks], scaled, x_label=f"SOPs per image, {unit}")
 
 
 def _per_step(networks: Sequence[Network], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
-    """Small multiples, one per neuron layer, on a common scale, so that layers compare at a glance."""
     names = [network["name"] for network in networks]
     values = [
         {neuron["name"]: numbers for neuron in network.get("neurons", []) if (numbers := neuron.get(quantity))}
         for network in networks
     ]
-    layers = _union(values)
     top = max((number for by_layer in values for numbers in by_layer.values() for number in numbers), default=0.0)
-    drawn, rows = [], []
-    for place, layer in enumerate(layers):
-        series = [
-            Series(i, _steps(by_layer[layer]), by_layer[layer])
-            for i, by_layer in enumerate(values)
-            if layer in by_layer
-        ]
-        drawn.append(
-            charts.lines(
-                Text(f"{quantity}-{place}", f"{quantity} of {layer}", _spans(names, series)),
-                series,
-                x_label="time step",
-                y_label=layer,
-                y_limits=(0.0, max(1.0, 1.05 * top)),
-                markers=True,
-                size=(1.9, 1.35),
-            )
-        )
-        rows += [[layer, names[one.style], ", ".join(f"{value:.3f}" for value in one.y)] for one in series]
-    return Figure(
-        caption, [Markup(chart) for chart in drawn], ["layer", "network", f"{quantity}, t = 1, 2, …"], rows, small=True
-    )
-
-
-def _union(names: Iterable[Iterable[str]]) -> list[str]:
-    """Every name once, in the order met."""
-    return list(dict.fromkeys(name for some in names for name in some))
+    return panels(quantity, quantity, caption, names, values, top=max(1.0, 1.05 * top))
 
 
 def _artefact(artefact: Artefact) -> list[tuple[str, str]]:
@@ -297,7 +230,7 @@ def _provenance(networks: Sequence[Network]) -> list[Origin]:
         }
         for network in networks
     ]
-    rows = [(key, [_plain(fact.get(key)) for fact in facts]) for key in _union(facts)]
+    rows = [(key, [_plain(fact.get(key)) for fact in facts]) for key in union(facts)]
     return [Origin(key, values[:1] if len(set(values)) == 1 else values) for key, values in rows]
 
 

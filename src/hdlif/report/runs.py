@@ -93,6 +93,57 @@ class Artefact(TypedDict):
     latency_ms: NotRequired[Number]
 
 
+@with_config(_FINITE)
+class CoherenceStep(TypedDict):
+    """A layer at one time step."""
+
+    cosine: Number
+
+
+@with_config(_FINITE)
+class CoherenceLayer(TypedDict):
+    """A layer's gradient beside STBP's; shares are of the entries of a neuron layer's dL/dm."""
+
+    name: Name
+    kind: Literal["neuron", "synapse", "parameters"]
+    cosine: Number
+    norm_ratio: Number
+    equal: Number
+    dropped: Number
+    wrong: Number
+    firing_rate: Number
+    per_step: list[CoherenceStep]
+
+
+class CoherenceView(TypedDict):
+    """The layers in one view, local or end to end."""
+
+    layers: list[CoherenceLayer]
+
+
+class CoherenceRule(TypedDict):
+    """One rule in both views."""
+
+    local: CoherenceView
+    end_to_end: CoherenceView
+
+
+class Coherence(TypedDict):
+    """An entry of `coherence.json`: one network under one loss."""
+
+    target: Name
+    neuron: Name
+    loss: Name
+    trained: NotRequired[bool]
+    rules: dict[Name, CoherenceRule]
+
+
+class CoherenceFile(TypedDict):
+    """What `hdlif coherence --out` writes."""
+
+    networks: list[Coherence]
+
+
 class Demo(TypedDict):
     """The demo's `summary.json`: its networks, each with a run folder of its name beside it."""
 
@@ -107,12 +158,16 @@ class Demo(TypedDict):
 _NETWORK = TypeAdapter(Network)
 _DEMO = TypeAdapter(Demo)
 _METRIC = TypeAdapter(Metric)
+_COHERENCE = TypeAdapter(CoherenceFile)
 _MEND = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 
 
 @dataclass
 class Run:
-    """What one folder holds, or several; the dicts go by network name, `recipes` holds their text."""
+    """What one folder holds, or several; the dicts go by network name, `recipes` holds their text.
+
+    `coherence` has the entries of every `coherence.json`, which may be of other networks.
+    """
 
     networks: list[Network] = field(default_factory=list)
     histories: dict[str, list[Metric]] = field(default_factory=dict)
@@ -120,6 +175,7 @@ class Run:
     folders: dict[str, Path] = field(default_factory=dict)
     artefact: Artefact | None = None
     data: str | None = None
+    coherence: list[Coherence] = field(default_factory=list)
 
 
 def read_run(folder: Path) -> Run:
@@ -144,7 +200,7 @@ def read_run(folder: Path) -> Run:
     if not demo["networks"]:
         raise InputError(f"{path}: networks is empty, a demo has at least one; run `hdlif demo` again")
     data = demo.get("data")
-    run = Run(artefact=demo.get("artefact"), data=data if isinstance(data, str) else None)
+    run = Run(coherence=_coherence(folder), artefact=demo.get("artefact"), data=data if isinstance(data, str) else None)
     common: Any = {key: value for key, value in demo.items() if key in ("seed", "versions", "hardware")}
     for network in demo["networks"]:
         name = network["name"]
@@ -177,6 +233,7 @@ def merge(runs: Sequence[Run]) -> Run:
             merged.histories[label] = run.histories[name]
             merged.recipes[label] = run.recipes[name]
             merged.folders[label] = folder
+        merged.coherence += run.coherence
     return merged
 
 
@@ -186,6 +243,15 @@ def _add(run: Run, network: Network, folder: Path) -> None:
     run.histories[name] = _metrics(folder / "metrics.jsonl")
     run.recipes[name] = _text(folder / "recipe.yaml")
     run.folders[name] = folder
+    run.coherence += _coherence(folder)
+
+
+def _coherence(folder: Path) -> list[Coherence]:
+    path = folder / "coherence.json"
+    if not path.exists():
+        return []
+    mend = "write it again with `hdlif coherence TARGET --out DIR`, or take it away"
+    return _checked(_COHERENCE, _json(_text(path), str(path)), str(path), mend)["networks"]
 
 
 def _metrics(path: Path) -> list[Metric]:
@@ -215,11 +281,11 @@ def _json(text: str, source: str) -> Any:
 _Record = TypeVar("_Record")
 
 
-def _checked(record: TypeAdapter[_Record], value: Any, source: str) -> _Record:
+def _checked(record: TypeAdapter[_Record], value: Any, source: str, mend: str = _MEND) -> _Record:
     try:
         return record.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         seen = "" if first["type"] == "missing" else f" = {first['input']!r:.40}"
-        raise InputError(f"{source}: {place}{seen}: {first['msg']}; {_MEND}") from error
+        raise InputError(f"{source}: {place}{seen}: {first['msg']}; {mend}") from error

@@ -1,0 +1,138 @@
+"""`hdlif coherence`: each rule's gradient beside STBP's, of untrained networks and of checkpoints."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hdlif import builders
+from hdlif.commands.checkpoints import load_trained
+from hdlif.commands.files import write_json
+from hdlif.commands.profile import is_recipe
+from hdlif.commands.provenance import hardware, versions
+from hdlif.config import Component, Recipe, load_recipe
+from hdlif.errors import DataError
+from hdlif.learning import OTTT, SLTT, StochasticStep, loss_of_each, loss_of_mean
+from hdlif.learning import coherence as compare
+from hdlif.learning.coherence import RuleFactory
+from hdlif.nn import Neuron
+from hdlif.training import reestimated
+
+BESIDE = ("lif", "hdlif")
+"""Neurons that a recipe's network is shown with, beside its own."""
+
+
+def coherence(
+    targets: Sequence[str],
+    *,
+    overrides: Sequence[str] = (),
+    batches: int = 2,
+    data_root: Path | None = None,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Compare gradients on the first training batches, in float64, with batch-norm statistics of these batches.
+
+    Args:
+        targets: recipes (file or shipped name; untrained), checkpoints or run folders.
+        overrides: "a.b=v" each, for the recipes.
+        batches: batches of the recipe's size.
+        data_root: the folder of the data set, where it is not bundled.
+        out: a folder that gets coherence.json.
+    Returns:
+        {"networks": [{"target", "trained", "neuron", "loss", "time_steps", "images", "rules"}], "versions",
+        "hardware"}: for each network one entry per loss; "rules" as in `RuleCoherence.as_dict`. The losses are
+        "mean_logits", the cross-entropy of the mean of the logits; "per_step", the mean of the cross-entropies of all
+        steps; and "as_trained", the first for STBP and the second for the rules.
+    Raises:
+        DataError: the training set has no such number of batches.
+    """
+    entries = []
+    for target in targets:
+        for network in _networks(target, overrides):
+            entries += _entries(target, network, batches, data_root)
+    result = {"networks": entries, "versions": versions(), "hardware": hardware()}
+    if out is not None:
+        write_json(out / "coherence.json", result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Network:
+    neuron: str
+    recipe: Recipe
+    module: nn.Module
+    trained: bool
+
+
+def _networks(target: str, overrides: Sequence[str]) -> Iterator[_Network]:
+    """A checkpoint's network, or those of a recipe: its own, and the same weights with the neurons of `BESIDE`."""
+    if not is_recipe(target):
+        trained = load_trained(Path(target))
+        yield _Network(trained.recipe.neuron.kind, trained.recipe, trained.network, trained=True)
+        return
+    recipe = load_recipe(target, overrides)
+    builders.check(recipe)
+    torch.manual_seed(recipe.seed)
+    own = builders.build_model(recipe)
+    yield _Network(recipe.neuron.kind, recipe, own, trained=False)
+    for kind in BESIDE:
+        if kind == recipe.neuron.kind:
+            continue
+        changes: dict[str, Any] = {"neuron": Component.model_validate({"kind": kind})}
+        if kind == "lif":
+            changes["spikes"] = Component.model_validate({"kind": "exact"})
+        other = builders.build_model(recipe.model_copy(update=changes))
+        neurons = tuple(f"{name}." for name, module in own.named_modules() if isinstance(module, Neuron))
+        shared = {name: value for name, value in own.state_dict().items() if not name.startswith(neurons)}
+        other.load_state_dict(shared, strict=False)
+        yield _Network(kind, recipe, other, trained=False)
+
+
+def _entries(target: str, network: _Network, batches: int, data_root: Path | None) -> list[dict[str, Any]]:
+    recipe, module = network.recipe, network.module.double()
+    train = builders.build_data(recipe, data_root).train
+    size = recipe.data.batch_size
+    if batches * size > len(train):
+        raise DataError(
+            f"--batches {batches} of {size} images are more than the {len(train)} training images of "
+            f"{recipe.data.kind}; give at most {len(train) // size}"
+        )
+    images = [train.sequence(torch.arange(i * size, (i + 1) * size)) for i in range(batches)]
+    read = [(x.double(), y) for x, y in images]
+    criterion = partial(F.cross_entropy, label_smoothing=recipe.training.label_smoothing)
+    mean, each = loss_of_mean(criterion), loss_of_each(criterion)
+    losses = {"mean_logits": (mean, None), "per_step": (each, None), "as_trained": (mean, each)}
+    entries = []
+    with reestimated(module, read, time_steps=recipe.time_steps):
+        for name, (loss, rule_loss) in losses.items():
+            rules = compare(
+                module,
+                read,
+                rules=_rules(recipe),
+                loss=loss,
+                rule_loss=rule_loss,
+                time_steps=recipe.time_steps,
+            )
+            entries.append(
+                {
+                    "target": target,
+                    "trained": network.trained,
+                    "neuron": network.neuron,
+                    "loss": name,
+                    "time_steps": recipe.time_steps,
+                    "images": batches * size,
+                    "rules": {rule: found.as_dict() for rule, found in rules.items()},
+                }
+            )
+    return entries
+
+
+def _rules(recipe: Recipe) -> dict[str, RuleFactory]:
+    own = builders.build_rule(recipe)
+    k = own.k if isinstance(own, StochasticStep) else 1
+    return {"sltt": SLTT, "ottt": OTTT, "stochastic_step": partial(StochasticStep, k)}

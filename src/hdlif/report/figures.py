@@ -1,0 +1,111 @@
+"""Figures of the page: charts with a caption and the numbers behind them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from hdlif.report import charts
+from hdlif.report.charts import Series, Text
+from hdlif.report.comparison import DASH, aligned
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One chart, or small multiples of one kind, with its caption and the numbers behind it."""
+
+    caption: str
+    charts: list[Markup]
+    headings: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures under one heading; a series of style i is that of `names[i]`, as their common legend says."""
+
+    names: Sequence[str]
+    figures: Sequence[Figure]
+
+
+def dots(
+    ident: str,
+    caption: str,
+    names: Sequence[str],
+    values: Sequence[Mapping[str, float | None]],
+    *,
+    x_label: str,
+) -> Figure:
+    """A row for every layer that has a number in any series; `values` by layer name, one mapping per name."""
+    rows = union([name for name, value in layers.items() if value is not None] for layers in values)
+    if not rows:
+        return Figure(caption, [])
+    series, spans = [], []
+    for style, layers in enumerate(values):
+        known = [(value, rows.index(name)) for name, value in layers.items() if value is not None]
+        if known:
+            series.append(Series(style, [value for value, _ in known], [row for _, row in known]))
+            spans.append(f"{names[style]} between {min(known)[0]:.3g} and {max(known)[0]:.3g}")
+    chart = charts.dots(Text(ident, caption, "; ".join(spans) + "."), rows, series, x_label=x_label)
+    columns = [aligned([layers.get(row) for row in rows]) for layers in values]
+    cells = [[row, *(column[i] for column in columns)] for i, row in enumerate(rows)]
+    return Figure(caption, [Markup(chart)], [f"layer ({x_label})", *names], cells)
+
+
+def panels(
+    ident: str,
+    quantity: str,
+    caption: str,
+    names: Sequence[str],
+    values: Sequence[Mapping[str, Sequence[float]]],
+    *,
+    top: float,
+) -> Figure:
+    """Small multiples over time steps, one per layer, from 0 to `top` so that layers compare at a glance.
+
+    NaN is a step without a value.
+    """
+    layers = union(values)
+    drawn, rows = [], []
+    for place, layer in enumerate(layers):
+        series = [
+            Series(i, time_axis(by_layer[layer]), by_layer[layer])
+            for i, by_layer in enumerate(values)
+            if layer in by_layer
+        ]
+        drawn.append(
+            charts.lines(
+                Text(f"{ident}-{place}", f"{quantity} of {layer}", spans(names, series)),
+                series,
+                x_label="time step",
+                y_label=layer,
+                y_limits=(0.0, top),
+                markers=True,
+                size=(1.9, 1.35),
+            )
+        )
+        rows += [
+            [layer, names[one.style], ", ".join(DASH if math.isnan(value) else f"{value:.3f}" for value in one.y)]
+            for one in series
+        ]
+    return Figure(
+        caption, [Markup(chart) for chart in drawn], ["layer", "network", f"{quantity}, t = 1, 2, …"], rows, small=True
+    )
+
+
+def spans(names: Sequence[str], series: Sequence[Series]) -> str:
+    """What a line chart shows, in words."""
+    known = [(names[one.style], [value for value in one.y if not math.isnan(value)]) for one in series]
+    return "; ".join(f"{name} from {y[0]:.4g} to {y[-1]:.4g}" for name, y in known if y) + "."
+
+
+def time_axis(values: Sequence[float]) -> range:
+    """Time steps count from 1 on the page, as they do in the equations."""
+    return range(1, len(values) + 1)
+
+
+def union(names: Iterable[Iterable[str]]) -> list[str]:
+    """Every name once, in the order met."""
+    return list(dict.fromkeys(name for some in names for name in some))

@@ -1,0 +1,117 @@
+"""`hdlif coherence` on the bundled digits: what is compared, and what is said of it."""
+
+import json
+
+import pytest
+import torch
+
+from hdlif.commands import coherence as module
+from hdlif.commands.coherence import coherence
+from hdlif.commands.coherence_text import as_text
+from hdlif.commands.train import train
+from hdlif.errors import CheckpointError, DataError, RecipeError
+from hdlif.nn import Neuron
+
+SMALL = ["model.width=4", "model.blocks=[1]", "data.batch_size=16"]
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    return coherence(["digits_hdlif"], overrides=SMALL, batches=1)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "net"
+    train("digits_hdlif", overrides=[*SMALL, "training.epochs=1"], out=out, memory_repeats=0)
+    return out
+
+
+def test_a_recipe_has_its_own_neuron_and_lif_beside_it_under_each_loss(untrained) -> None:
+    entries = untrained["networks"]
+    assert [(entry["neuron"], entry["loss"]) for entry in entries] == [
+        (neuron, loss) for neuron in ("hdlif", "lif") for loss in ("mean_logits", "per_step", "as_trained")
+    ]
+    assert all(entry["target"] == "digits_hdlif" and not entry["trained"] for entry in entries)
+    assert all((entry["images"], entry["time_steps"]) == (16, 4) for entry in entries)
+    assert all(set(entry["rules"]) == {"sltt", "ottt", "stochastic_step"} for entry in entries)
+    for entry in entries:
+        whole = entry["rules"]["sltt"]["local"]["whole"]
+        assert whole["equal"] + whole["dropped"] + whole["wrong"] == pytest.approx(1)
+        assert (whole["wrong"] == 0) == (entry["neuron"] == "hdlif")
+    # JSON all through
+    assert json.loads(json.dumps(untrained)) is not None
+
+
+def test_lif_beside_hd_lif_has_the_same_weights_and_float_spikes() -> None:
+    overrides = [*SMALL, "neuron={kind: hdlif, granularity: layer}", "spikes={kind: quantised}"]
+    own, other = module._networks("digits_hdlif", overrides)
+    assert (own.neuron, other.neuron) == ("hdlif", "lif")
+    neurons = tuple(f"{name}." for name, part in own.module.named_modules() if isinstance(part, Neuron))
+    theirs = other.module.state_dict()
+    compared = [name for name in own.module.state_dict() if not name.startswith(neurons)]
+    assert "body.stage1.0.conv2.weight" in compared
+    for name in compared:
+        assert torch.equal(own.module.state_dict()[name], theirs[name]), name
+
+
+def test_other_neurons_are_shown_with_both() -> None:
+    shown = module._networks("digits_hdlif", [*SMALL, "neuron={kind: parallel_hdlif}"])
+    assert [network.neuron for network in shown] == ["parallel_hdlif", "lif", "hdlif"]
+
+
+def test_a_checkpoint_is_shown_alone_and_several_along_training(checkpoint, tmp_path) -> None:
+    entries = coherence([str(checkpoint), str(checkpoint / "model.safetensors")], batches=1)["networks"]
+    assert [entry["neuron"] for entry in entries] == ["hdlif"] * 6
+    assert all(entry["trained"] for entry in entries)
+    assert entries[0]["rules"] == entries[3]["rules"]
+
+
+def test_the_rule_of_the_recipe_says_how_many_steps_are_drawn() -> None:
+    found = coherence(["digits_hdlif"], overrides=[*SMALL, "rule.k=2"], batches=1)["networks"][0]
+    assert len(found["rules"]["stochastic_step"]["end_to_end"]["plans"]) == 6
+    assert len(found["rules"]["sltt"]["end_to_end"]["plans"]) == 1
+
+
+def test_the_result_is_written_where_asked(tmp_path) -> None:
+    result = coherence(["digits_hdlif"], overrides=SMALL, batches=1, out=tmp_path / "new")
+    assert json.loads((tmp_path / "new" / "coherence.json").read_text()) == result
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path) -> None:
+    with pytest.raises(DataError, match="--batches 20 of 64 images are more than the 1237 training images of digits"):
+        coherence(["digits_hdlif"], batches=20)
+    with pytest.raises(RecipeError, match="digits_hdlf"):
+        coherence(["digits_hdlf"])
+    with pytest.raises(CheckpointError, match="there is no trained network"):
+        coherence([str(tmp_path)])
+
+
+def test_text_has_every_layer_rule_and_loss_and_the_words(untrained) -> None:
+    text = as_text(untrained["networks"])
+    for words in (
+        "on 16 images with T = 4",
+        "digits_hdlif hdlif (untrained), sltt and stochastic_step: dL/dm of each layer",
+        "body.stage1.0.act2",
+        "stem.conv",
+        "as_trained",
+        "Theorem 4.2 promises",
+        "0.0% wrong",
+    ):
+        assert words in text
+    assert all(len(line) <= 160 for line in text.splitlines())
+
+
+def test_rules_with_other_figures_have_rows_of_their_own(untrained) -> None:
+    network = json.loads(json.dumps(untrained["networks"][0]))
+    network["rules"]["stochastic_step"]["local"]["layers"][0]["cosine"] -= 0.1
+    text = as_text([network])
+    assert "digits_hdlif hdlif (untrained), sltt: dL/dm" in text
+    assert "digits_hdlif hdlif (untrained), stochastic_step: dL/dm" in text
+
+
+def test_a_figure_without_a_meaning_is_a_dash(untrained) -> None:
+    rows = [line.split() for line in as_text(untrained["networks"]).splitlines() if line.startswith("classifier")]
+    # the classifier has no neuron behind it
+    assert rows[0][2:4] == ["—", "—"]
+    assert rows[0][4] == "1.0000"
