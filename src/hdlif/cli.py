@@ -205,6 +205,27 @@ def recipes_check(recipe: str, overrides: tuple[str, ...], as_json: bool) -> Non
 
 
 @cli.command()
+@click.argument("table")
+@click.option("--seeds", type=click.IntRange(1), help="Trainings per cell.  [default: the table's own number]")
+@data_root_option
+@click.option("--out", type=FILE, help="Folder of all runs.  [default: runs/TABLE]")
+@json_option
+def ablate(table: str, as_json: bool, **options: Any) -> None:
+    """Train every cell of TABLE (a YAML file, or the name of one that ships: digits, digits_norms, fashion_mnist, ...).
+
+    Finished cells are skipped and a stopped training is taken up again, so run it as often as you like; more seeds
+    add to what is there. OUT gets table.md and table.json after every cell.
+    """
+    from hdlif.commands.ablate import ablate as command
+    from hdlif.commands.ablate import load_table, markdown
+
+    result = command(
+        table, progress=not as_json, say=lambda line: None if as_json else click.echo(line, err=True), **options
+    )
+    show(result, as_json, lambda: markdown(load_table(table), result).rstrip())
+
+
+@cli.command()
 @click.option("--data", default="digits", show_default=True, help="digits (bundled) or fashion_mnist.")
 @data_root_option
 @click.option("--out", type=FILE, default=Path("runs/demo"), show_default=True)

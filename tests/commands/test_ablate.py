@@ -1,0 +1,105 @@
+"""`hdlif ablate`: which cells are trained, what is taken up again, and what the table says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hdlif.commands import ablate as module
+from hdlif.commands.ablate import ablate, cells, load_table, shipped_tables
+from hdlif.errors import RecipeError
+
+TABLE = """
+title: tiny, accuracy %
+base: digits_hdlif
+seeds: 1
+overrides: [model.width=4, "model.blocks=[1]", training.epochs=1, data.batch_size=128, data.train=256]
+rows:
+  HD-LIF: ["neuron={kind: hdlif}"]
+  LIF: ["neuron={kind: lif}"]
+columns:
+  fp32: []
+  4 bit: ["spikes={kind: quantised}"]
+undefined:
+  LIF: [4 bit]
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TABLE)
+    return path
+
+
+def test_cells_are_trained_once_and_more_seeds_add_to_them(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+    train = module.train
+
+    def counting(recipe, **arguments):  # type: ignore[no-untyped-def]
+        trained.append(str(arguments["out"].relative_to(tmp_path / "out")))
+        return train(recipe, **arguments)
+
+    monkeypatch.setattr(module, "train", counting)
+    first = ablate(table, out=tmp_path / "out")
+    assert trained == ["hd_lif/fp32/seed_42", "hd_lif/4_bit/seed_42", "lif/fp32/seed_42"]
+    assert first["rows"]["HD-LIF"]["fp32"]["n"] == 1
+    assert first["rows"]["HD-LIF"]["fp32"]["std"] is None
+    assert ablate(table, out=tmp_path / "out")["rows"] == first["rows"]
+    assert len(trained) == 3
+    both = ablate(table, seeds=2, out=tmp_path / "out")
+    assert [name[-7:] for name in trained[3:]] == ["seed_43"] * 3
+    cell = both["rows"]["HD-LIF"]["fp32"]
+    assert cell["n"] == 2
+    assert cell["accuracy"] == pytest.approx(sum(cell["accuracies"]) / 2)
+    assert cell["accuracies"][0] == first["rows"]["HD-LIF"]["fp32"]["accuracy"]
+    assert "4 bit" not in both["rows"]["LIF"]
+    lines = (tmp_path / "out" / "table.md").read_text().splitlines()
+    assert lines[0] == "| tiny, accuracy % | fp32 | 4 bit |"
+    assert lines[3].startswith("| LIF | ")
+    assert lines[3].endswith("(2) | — |")
+    assert json.loads((tmp_path / "out" / "table.json").read_text())["rows"] == both["rows"]
+
+
+def test_a_cell_of_another_recipe_is_trained_anew(table: Path, tmp_path: Path) -> None:
+    before = ablate(table, out=tmp_path / "out")
+    table.write_text(TABLE.replace("training.epochs=1", "training.epochs=2"))
+    after = ablate(table, out=tmp_path / "out")
+    assert json.loads((tmp_path / "out/lif/fp32/seed_42/summary.json").read_text())["recipe"]["training"]["epochs"] == 2
+    assert before["rows"] != after["rows"]
+
+
+@pytest.mark.parametrize("name", shipped_tables())
+def test_every_cell_of_a_shipped_table_can_be_built(name: str, tmp_path: Path) -> None:
+    table = load_table(name)
+    queue = list(cells(table, tmp_path))
+    assert len({cell.folder for cell in queue}) == len(queue)
+    assert len(queue) == table.seeds * (
+        len(table.rows) * len(table.columns) - sum(len(columns) for columns in table.undefined.values())
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("undefined:", "absent:"), "absent: Extra inputs are not permitted; a table has the keys title, base"),
+        (("LIF: [4 bit]", "LIF: [5 bit]"), "undefined: '5 bit' is unknown; choose one of 4 bit, fp32"),
+        (("undefined:\n  LIF: [4 bit]", ""), 'LIF, 4 bit: spikes.kind = "quantised" does not go with'),
+        (("seeds: 1", "seeds: 0"), "seeds: Input should be greater than or equal to 1"),
+    ],
+)
+def test_tables_that_cannot_be_trained_are_refused(
+    change: tuple[str, str], message: str, table: Path, tmp_path: Path
+) -> None:
+    table.write_text(TABLE.replace(*change))
+    with pytest.raises(RecipeError) as refused:
+        ablate(table, out=tmp_path / "out")
+    assert message in str(refused.value)
+    assert not (tmp_path / "out" / "hd_lif").exists()
+
+
+def test_unknown_table_names_those_that_ship() -> None:
+    with pytest.raises(RecipeError, match="no shipped table of that name; give the path of a YAML file or"):
+        load_table("digit")
