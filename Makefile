@@ -11,7 +11,7 @@ demo: $(STAMP)
 	$(BIN)/hdlif demo
 
 test: $(STAMP)
-	$(BIN)/pytest -m "not slow and not kill" $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not slow and not kill and not peers" $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
