@@ -9,7 +9,7 @@ from hdlif.functional import dspike
 class Dspike(nn.Module):
     """The surrogate `functional.dspike` with its temperature b as a buffer, which checkpoints carry.
 
-    A neuron that has it as its `surrogate` can have b adapted, see `training.adapt_temperatures`.
+    A neuron that has it as its `surrogate` can have b adapted, see `training.temperature`.
     """
 
     temperature: Tensor

@@ -33,6 +33,7 @@ from hdlif.training.interruption import Interrupted, Pending, deferred_signals
 from hdlif.training.metrics import Metrics, progress_bar
 from hdlif.training.optim import cosine, sgd
 from hdlif.training.reestimate import reestimated
+from hdlif.training.temperature import adapt_temperatures, dspikes
 from hdlif.training.update import Updater
 
 REESTIMATION_IMAGES = 2000
@@ -197,6 +198,8 @@ class _Training:
         while counters.epoch < self.config.epochs:
             self.network.train()
             self.sets.train.set_epoch(counters.epoch)
+            if counters.batch == 0:
+                self._adapt_surrogates()
             for indices in self._order(counters.epoch)[counters.batch :]:
                 self.pending.check()
                 if time.monotonic() - self.saved >= self.checkpoint_every:
@@ -214,6 +217,20 @@ class _Training:
             self._validate()
             counters.epoch, counters.batch = counters.epoch + 1, 0
             self.save()
+
+    def _adapt_surrogates(self) -> None:
+        """Let the temperature of Dspike surrogates, if any, follow the network, on the epoch's first batch."""
+        if not dspikes(self.model):
+            return
+        x, target = self.fabric.to_device(self.sets.train.sequence(self._order(self.counters.epoch)[0]))
+
+        def loss() -> Tensor:
+            logits, _ = self.network(x, steps=range(self.time_steps))
+            return F.cross_entropy(logits.mean(0), target)
+
+        draws = torch.Generator().manual_seed(_derived_seed(self.seed, "temperature", self.counters.epoch))
+        temperature = adapt_temperatures(self.network, loss, generator=draws)
+        self._log("surrogate", temperature=temperature)
 
     def finish(self) -> Fit:
         """Let the best epoch's file become model.safetensors, and its tensors the model's."""

@@ -1,0 +1,74 @@
+"""Dspike's temperature, adapted along training by finite differences (Li et al., NeurIPS 2021)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.nn import Dspike, evaluation_mode
+
+EPSILON = 1e-2
+"""Half the distance of the two losses of a finite difference."""
+
+
+def dspikes(model: nn.Module) -> list[Dspike]:
+    """The surrogates of the model whose temperature can be adapted."""
+    return [module for module in model.modules() if isinstance(module, Dspike)]
+
+
+def adapt_temperatures(
+    model: nn.Module,
+    loss: Callable[[], Tensor],
+    *,
+    generator: torch.Generator,
+    directions: int = 16,
+    change: float = 0.2,
+    least: float = 1.0,
+) -> float:
+    """Move the temperature of all Dspike surrogates by `change`, or not at all, to where their gradient is truest.
+
+    Truest is the largest cosine between the slopes that the surrogate gradient predicts along random directions of
+    the first convolution's weights, and the differences (L(w + εd) - L(w - εd))/2ε of the loss itself, which is a
+    staircase of the spikes and knows nothing of surrogates. The network is in eval mode meanwhile.
+
+    Args:
+        loss: the loss of one batch, through all time steps.
+        directions: random directions, each of the length of the weights' standard deviation per entry.
+        change: step of the temperature.
+        least: smallest temperature.
+    Returns:
+        the temperature chosen.
+    """
+    surrogates = dspikes(model)
+    weight = next(module.weight for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+    start = float(surrogates[0].temperature)
+    scale = weight.detach().std()
+    drawn = [torch.randn(weight.shape, generator=generator).to(weight) * scale for _ in range(directions)]
+    with evaluation_mode(model):
+        differences = torch.stack([_difference(loss, weight, direction) for direction in drawn])
+        cosines = {}
+        for temperature in sorted({max(start - change, least), start, start + change}):
+            _set(surrogates, temperature)
+            (gradient,) = torch.autograd.grad(loss(), [weight])
+            slopes = torch.stack([(gradient * direction).sum() for direction in drawn])
+            cosines[temperature] = float(nn.functional.cosine_similarity(slopes, differences, dim=0))
+    # Of equals the present one, so that a network without a gradient stays as it is.
+    best = max(cosines, key=lambda temperature: (cosines[temperature], temperature == start))
+    _set(surrogates, best)
+    return best
+
+
+def _difference(loss: Callable[[], Tensor], weight: Tensor, direction: Tensor) -> Tensor:
+    with torch.no_grad():
+        kept = weight.clone()
+        weight.add_(EPSILON * direction)
+        above = loss()
+        weight.copy_(kept).sub_(EPSILON * direction)
+        below = loss()
+        weight.copy_(kept)
+    return (above - below) / (2 * EPSILON)
+
+
+def _set(surrogates: list[Dspike], temperature: float) -> None:
+    for surrogate in surrogates:
+        surrogate.temperature.fill_(temperature)

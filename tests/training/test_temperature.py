@@ -1,0 +1,89 @@
+"""Dspike's temperature: it moves to the truer gradient, and a training carries it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.nn import HDLIF, LIF, Dspike
+from hdlif.training import checkpoint
+from hdlif.training.temperature import adapt_temperatures, dspikes
+from small_networks import tiny_resnet
+from training.tiny import EPOCHS, TIME_STEPS, train
+
+
+class Line(nn.Module):
+    """A loss that is linear in a weight, and a gradient that is right at one temperature alone."""
+
+    def __init__(self, right: float) -> None:
+        super().__init__()
+        self.layer, self.right, self.surrogate = nn.Linear(2, 1, bias=False), right, Dspike(3.0)
+
+    def loss(self) -> Tensor:
+        weight = self.layer.weight[0]
+        true = weight @ torch.tensor([1.0, 2.0])
+        # Turned away from the truth the further the temperature is from `right`.
+        turned = weight @ torch.tensor([1.0, 2.0 + 5 * (float(self.surrogate.temperature) - self.right)])
+        return turned + (true - turned).detach()
+
+
+def draws() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize(("right", "expected"), [(3.2, 3.2), (3.0, 3.0), (1.5, 2.8)])
+def test_moves_one_step_towards_the_truest_gradient(right: float, expected: float) -> None:
+    torch.manual_seed(0)
+    model = Line(right)
+    before = model.layer.weight.detach().clone()
+    assert adapt_temperatures(model, model.loss, generator=draws()) == pytest.approx(expected)
+    assert float(model.surrogate.temperature) == pytest.approx(expected)
+    assert torch.equal(model.layer.weight, before)
+
+
+def test_stays_above_the_least() -> None:
+    torch.manual_seed(0)
+    model = Line(0.0)
+    model.surrogate.temperature.fill_(1.1)
+    assert adapt_temperatures(model, model.loss, generator=draws()) == 1.0
+    assert adapt_temperatures(model, model.loss, generator=draws()) == 1.0
+
+
+def test_all_layers_share_it_and_buffers_stay() -> None:
+    network = tiny_resnet(lambda place: LIF(4, surrogate=Dspike(3.0)))
+    x, target = torch.randn(1, 4, 2, 6, 6, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
+    before = {name: b.clone() for name, b in network.named_buffers() if "temperature" not in name}
+
+    def loss() -> Tensor:
+        return F.cross_entropy(network(x, steps=range(4))[0].mean(0), target)
+
+    chosen = adapt_temperatures(network, loss, generator=draws())
+    assert len(dspikes(network)) == 4
+    assert [float(surrogate.temperature) for surrogate in dspikes(network)] == pytest.approx([chosen] * 4)
+    assert all(torch.equal(b, before[name]) for name, b in network.named_buffers() if name in before)
+    assert network.training
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_training_adapts_it_once_an_epoch_and_resumes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        return tiny_resnet(lambda place: LIF(TIME_STEPS, surrogate=Dspike(3.0)), in_channels=1, classes=10).float()
+
+    calls: list[float] = []
+
+    def counting(*arguments, **more):  # type: ignore[no-untyped-def]
+        calls.append(adapt_temperatures(*arguments, **more))
+        return calls[-1]
+
+    monkeypatch.setattr("hdlif.training.loop.adapt_temperatures", counting)
+    train(tmp_path / "straight", model=network())
+    assert len(calls) == EPOCHS
+    tensors, _ = checkpoint.load(tmp_path / "straight" / "last.safetensors")
+    kept = [float(value) for name, value in tensors.items() if name.endswith("surrogate.temperature")]
+    assert kept == [pytest.approx(calls[-1])] * 4
+    train(tmp_path / "again", model=network())
+    assert calls[:EPOCHS] == calls[EPOCHS:]
+    assert dspikes(tiny_resnet(lambda place: HDLIF(2))) == []
