@@ -49,6 +49,16 @@ def test_absent_folder_is_refused(tmp_path):
         read_run(tmp_path / "nowhere")
 
 
+def test_a_surrogates_temperature_among_the_metrics_is_passed_over(make_run):
+    folder = make_run()
+    before = read_run(folder).histories
+    with (folder / "metrics.jsonl").open("a") as metrics:
+        metrics.write(
+            json.dumps({"event": "surrogate", "epoch": 1, "step": 0, "temperature": 3.2, "seconds": 1.0}) + "\n"
+        )
+    assert read_run(folder).histories == before
+
+
 @pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl", "recipe.yaml"])
 def test_missing_file_is_named_with_the_mend(make_run, name):
     folder = make_run()

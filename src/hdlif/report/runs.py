@@ -258,7 +258,10 @@ def _metrics(path: Path) -> list[Metric]:
     events = []
     for number, line in enumerate(_text(path).splitlines(), start=1):
         source = f"{path} line {number}"
-        events.append(_checked(_METRIC, _json(line, source), source))
+        event = _json(line, source)
+        # What a surrogate's temperature does is not drawn.
+        if not isinstance(event, dict) or event.get("event") != "surrogate":
+            events.append(_checked(_METRIC, event, source))
     return events
 
 
