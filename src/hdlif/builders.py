@@ -127,6 +127,7 @@ RULES: Mapping[str, Callable[..., Rule]] = {
     "sltt": learning.SLTT,
     "sltt_k": _sltt_k,
     "ottt": learning.OTTT,
+    "ndot": learning.NDOT,
     "stochastic_step": learning.StochasticStep,
 }
 DRAWS = {"uniform": learning.Uniform(), "stratified": learning.Stratified()}
@@ -362,9 +363,10 @@ def build_penalty(recipe: Recipe) -> Penalty | None:
     """The recipe's penalty on activity; None where spikes are free."""
     kind = recipe.activity.kind
     make = _choose(PENALTIES, kind, "activity.kind")
-    if kind == "sops" and recipe.rule.kind == "ottt":
+    if kind == "sops" and recipe.rule.kind in ("ottt", "ndot"):
         raise RecipeError(
-            'activity.kind = "sops" does not go with rule.kind = "ottt", whose synapses run on traces; choose density'
+            f'activity.kind = "sops" does not go with rule.kind = "{recipe.rule.kind}", whose synapses run on traces; '
+            "choose density"
         )
     penalty: Penalty | None = _call(
         make, "activity", recipe.activity.arguments, **({"time_steps": recipe.time_steps} if kind == "sops" else {})

@@ -34,7 +34,7 @@ def test_a_recipe_has_its_own_neuron_and_lif_beside_it_under_each_loss(untrained
     ]
     assert all(entry["target"] == "digits_hdlif" and not entry["trained"] for entry in entries)
     assert all((entry["images"], entry["time_steps"]) == (16, 4) for entry in entries)
-    assert all(set(entry["rules"]) == {"sltt", "ottt", "stochastic_step"} for entry in entries)
+    assert all(set(entry["rules"]) == {"sltt", "ottt", "ndot", "stochastic_step"} for entry in entries)
     for entry in entries:
         whole = entry["rules"]["sltt"]["local"]["whole"]
         assert whole["equal"] + whole["dropped"] + whole["wrong"] == pytest.approx(1)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.accounting import saved_bytes
-from hdlif.learning import OTTT, SLTT, STBP, Rule, StochasticStep
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.nn import HDLIF, LIF, Scope, Sequential, State, Temporal
 
 BATCH, WIDTH = 8, 32
@@ -55,7 +55,7 @@ def test_stbp_saves_bytes_linear_in_the_time_steps(neuron: type[Temporal]) -> No
 
 
 @pytest.mark.parametrize("neuron", [HDLIF, LIF], ids=["hdlif", "lif"])
-@pytest.mark.parametrize("rule", [SLTT(), SLTT("each"), OTTT(), StochasticStep(), StochasticStep(2)])
+@pytest.mark.parametrize("rule", [SLTT(), SLTT("each"), OTTT(), NDOT(), StochasticStep(), StochasticStep(2)])
 def test_online_rules_save_the_bytes_of_one_step_whatever_the_time_steps(rule: Rule, neuron: type[Temporal]) -> None:
     two, four, eight = (peak_bytes(rule, neuron, steps) for steps in (2, 4, 8))
     # 3 layers × (leak and threshold) logits of one float32 per step

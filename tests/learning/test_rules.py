@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.learning import OTTT, SLTT, STBP, Plan, Rule, StochasticStep, Stratified, Uniform, sum_logits
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, Plan, Rule, StochasticStep, Stratified, Uniform, sum_logits
 from hdlif.models import Network
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, SpikeQuantizer, Ternary
 from small_networks import assert_close, gradients, tensors_of, tiny_resnet
@@ -136,6 +136,7 @@ def test_with_one_time_step_all_rules_are_equal(network: Callable[[], Network]) 
         SLTT("each"),
         OTTT(),
         OTTT("each"),
+        NDOT(),
         StochasticStep(),
         StochasticStep(draw=Stratified(), complete=True),
     ]
@@ -252,7 +253,7 @@ def test_stochastic_step_runs_no_step_after_its_last_one(k: int, seed: int) -> N
     assert seen == [range(t, t + 1) for t in range(max(plan.steps) + 1)]
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), OTTT(), StochasticStep(1), StochasticStep(3)])
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), OTTT(), NDOT(), StochasticStep(1), StochasticStep(3)])
 def test_batch_norm_statistics_count_the_steps_that_ran(rule: Rule) -> None:
     net, plan = NETWORKS["hdlif_binary"](), drawn(rule, seed=1)
     learn(rule, net, frames(), plan)
@@ -260,7 +261,7 @@ def test_batch_norm_statistics_count_the_steps_that_ran(rule: Rule) -> None:
     assert counts == {max(plan.steps) + 1}
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), OTTT(), OTTT("each"), StochasticStep(3)])
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), OTTT(), OTTT("each"), NDOT(), StochasticStep(3)])
 def test_a_plan_says_which_losses_end_an_update(rule: Rule) -> None:
     plan = drawn(rule)
     steps = list(rule(NETWORKS["hdlif"](), frames(), TARGET, plan))

@@ -17,7 +17,7 @@ from hdlif.commands.profile import is_recipe
 from hdlif.commands.provenance import hardware, versions
 from hdlif.config import Component, Recipe, load_recipe
 from hdlif.errors import DataError
-from hdlif.learning import OTTT, SLTT, StochasticStep, loss_of_each, loss_of_mean
+from hdlif.learning import NDOT, OTTT, SLTT, StochasticStep, loss_of_each, loss_of_mean
 from hdlif.learning import coherence as compare
 from hdlif.learning.coherence import RuleFactory
 from hdlif.nn import Neuron
@@ -135,4 +135,4 @@ def _entries(target: str, network: _Network, batches: int, data_root: Path | Non
 def _rules(recipe: Recipe) -> dict[str, RuleFactory]:
     own = builders.build_rule(recipe)
     k = own.k if isinstance(own, StochasticStep) else 1
-    return {"sltt": SLTT, "ottt": OTTT, "stochastic_step": partial(StochasticStep, k)}
+    return {"sltt": SLTT, "ottt": OTTT, "ndot": NDOT, "stochastic_step": partial(StochasticStep, k)}

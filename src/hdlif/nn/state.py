@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError
-from hdlif.nn.traces import run_traced, trace_leak
+from hdlif.nn.traces import drift, run_traced, trace_rule
 
 State = Mapping[str, "State | Tensor"]
 
@@ -49,6 +49,7 @@ class Scope:
         self._given = {} if state is None else state
         self._steps = steps
         self._next: dict[str, State | Tensor] = {}
+        self._fired: tuple[Tensor, Tensor, State | None] | None = None
         unknown = [name for name in self._given if name not in module._modules]
         if unknown:
             raise StateError(
@@ -59,20 +60,33 @@ class Scope:
     def __call__(self, name: str, x: Tensor) -> Tensor:
         """Run the child `name`: temporal ones with their state, others with time folded into the batch."""
         child = self._module.get_submodule(name)
-        leak = trace_leak(child)
-        if leak is None and not isinstance(child, Temporal):
+        rule = trace_rule(child)
+        if rule is None and not isinstance(child, Temporal):
             return fold_time(child, x)
         check_chunk(x, self._steps)
         given = self._given.get(name)
         if isinstance(given, Tensor):
             raise StateError(f"state of {name!r} is a tensor; it must be a mapping")
-        if leak is not None:
-            y, self._next[name] = run_traced(child, x, given, self._steps, leak)
+        if rule is not None:
+            moved = self._drift_behind(x, rule.leak) if rule.dynamic else None
+            y, self._next[name] = run_traced(child, x, given, self._steps, rule, moved)
             return y
         y, state = child(x, given, self._steps)
+        if isinstance(child, Neuron):
+            self._fired = y, x, state
         if state is not None:
             self._next[name] = state
         return y  # type: ignore[no-any-return]
+
+    def _drift_behind(self, x: Tensor, leak: float) -> Tensor | None:
+        """How the potentials of the neurons that emitted `x` moved; None where no neuron with a potential did."""
+        if self._fired is None:
+            return None
+        emitted, current, state = self._fired
+        potential = None if state is None else state.get("potential")
+        if emitted is not x or not isinstance(potential, Tensor):
+            return None
+        return drift(current[-1].to(potential.dtype), potential, leak)
 
     @property
     def state(self) -> State | None:

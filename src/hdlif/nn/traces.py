@@ -4,10 +4,15 @@ A rule that cuts the temporal gradient of the membrane can put back what the mem
 a_t = λ·a_{t-1} + x_t and d_t = dL/dm_t, the gradient of a weight becomes Σ_t d_t ⊗ a_t in place of Σ_t d_t ⊗ x_t
 (OTTT, Xiao et al., NeurIPS 2022). Values and the gradient of the input stay as they are. The trace is part of the
 synapse's state, {"trace": a [B, ...]}.
+
+A dynamic trace has a factor of its own for each presynaptic neuron and step in place of λ, which follows how that
+neuron's potential moves: with u̇_t = I_t - (1 - λ)·v_t, a_t = r_t·a_{t-1} + s_t, r_t = clip(u̇_t/u̇_{t-1}, -1, 1), and
+r_t = λ where u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has it.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +22,17 @@ from torch import Tensor, nn
 from hdlif.errors import ShapeError, StateError
 from hdlif.nn.synapses import QuantConv2d, QuantLinear
 
-_LEAK = "_trace_leak"
+_RULE = "_trace_rule"
+STILL = 1e-6
+"""A potential that moves less than this in a step is still: its ratio has no meaning."""
+
+
+@dataclass(frozen=True)
+class TraceRule:
+    """How a trace decays: by `leak`, or as its neuron moves where that is known and `dynamic` is set."""
+
+    leak: float
+    dynamic: bool = False
 
 
 Synapse = nn.Conv2d | QuantLinear
@@ -25,39 +40,66 @@ Synapse = nn.Conv2d | QuantLinear
 
 
 @contextmanager
-def traced(model: nn.Module, *, leak: float) -> Iterator[None]:
-    """Let every synapse in front of a membrane keep a trace with this leak, inside the context.
+def traced(model: nn.Module, *, leak: float, dynamic: bool = False) -> Iterator[None]:
+    """Let every synapse in front of a membrane keep a trace, inside the context.
 
     The read-out, a plain `nn.Linear`, has no membrane behind it and learns from its input itself.
     """
     synapses = [module for module in model.modules() if isinstance(module, Synapse)]
     for synapse in synapses:
-        setattr(synapse, _LEAK, leak)
+        setattr(synapse, _RULE, TraceRule(leak, dynamic))
     try:
         yield
     finally:
         for synapse in synapses:
-            delattr(synapse, _LEAK)
+            delattr(synapse, _RULE)
 
 
-def trace_leak(module: nn.Module) -> float | None:
-    """The leak of the module's trace; None where it keeps none."""
-    return getattr(module, _LEAK, None)
+def trace_rule(module: nn.Module) -> TraceRule | None:
+    """How the module's trace decays; None where it keeps none."""
+    return getattr(module, _RULE, None)
+
+
+def drift(current: Tensor, potential: Tensor, leak: float) -> Tensor:
+    """u̇ = I - (1 - λ)·v: how a neuron's potential moves after a step, [B, ...], without graph."""
+    return (current - (1 - leak) * potential).detach()
+
+
+def decay(now: Tensor, before: Tensor | None, leak: float) -> Tensor | float:
+    """r = clip(u̇_t/u̇_{t-1}, -1, 1), and λ where there is no step before or the potential was still."""
+    if before is None:
+        return leak
+    still = before.abs() < STILL
+    return torch.where(still, leak, (now / before.masked_fill(still, 1)).clamp(-1, 1))
 
 
 def run_traced(
-    module: nn.Module, x: Tensor, state: Mapping[str, Any] | None, steps: range, leak: float
+    module: nn.Module,
+    x: Tensor,
+    state: Mapping[str, Any] | None,
+    steps: range,
+    rule: TraceRule,
+    moved: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """A chunk [K or 1, B, ...] through a synapse with a trace: y [K, B, ...], and its state after the chunk.
 
+    Args:
+        moved: u̇ of the neurons that emitted x, after the chunk, which is then one step; for a dynamic trace.
     Raises:
         ShapeError: the trace has another shape than a step of x.
-        StateError: the state is not {"trace": a}.
+        StateError: the state is not {"trace": a}, or with u̇ {"trace": a, "drift": u̇}.
     """
     assert isinstance(module, Synapse), "traced marks no other module"
-    trace: Tensor | None = None if state is None else state.get("trace")
-    if state is not None and (len(state) != 1 or not isinstance(trace, Tensor)):
-        raise StateError(f"state of a traced synapse has {sorted(state)}; it must be one tensor, 'trace'")
+    names = {"trace"} if moved is None else {"trace", "drift"}
+    if state is not None and (set(state) != names or not all(isinstance(v, Tensor) for v in state.values())):
+        expected = "one tensor, 'trace'" if moved is None else "two tensors, 'trace' and 'drift'"
+        raise StateError(f"state of a traced synapse has {sorted(state)}; it must be {expected}")
+    trace: Tensor | None = None if state is None else state["trace"]
+    leak: Tensor | float = rule.leak
+    if moved is not None:
+        if len(steps) != 1:
+            raise StateError(f"steps = {steps}; dynamic traces are run one time step at a time")
+        leak = decay(moved, None if state is None else state["drift"], rule.leak)
     if trace is not None and trace.shape != x.shape[1:]:
         raise ShapeError(
             f"trace has shape {list(trace.shape)}, the input of this step {list(x.shape[1:])}; "
@@ -71,11 +113,13 @@ def run_traced(
         y = _TracedSynapse.apply(step, weight, trace, module)  # type: ignore[no-untyped-call]
         if bias is not None:
             # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
-            of_one = sum(leak**i for i in range(t + 1))
+            of_one = sum(rule.leak**i for i in range(t + 1))
             y = y + (bias - bias * of_one).detach() + bias * of_one
         outputs.append(y)
     assert trace is not None
-    return outputs[0][None] if len(outputs) == 1 else torch.stack(outputs), {"trace": trace}
+    return outputs[0][None] if len(outputs) == 1 else torch.stack(outputs), (
+        {"trace": trace} if moved is None else {"trace": trace, "drift": moved}
+    )
 
 
 class _TracedSynapse(torch.autograd.Function):

@@ -1,0 +1,83 @@
+"""NDOT: traces by hand, OTTT where the ratio is the leak, and where there is no ratio."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import StateError
+from hdlif.learning import NDOT, OTTT
+from hdlif.nn import LIF, ParallelHDLIF, QuantLinear, Sequential, Temporal, traces
+from hdlif.nn.traces import STILL, decay, drift, traced
+from learning.test_ottt import LEAK, STEPS, Stack, frames, learn
+from small_networks import assert_close
+
+
+def test_drift_and_decay_by_hand() -> None:
+    current, potential = torch.tensor([1.0, 0.5, 2.0, 0.25]), torch.tensor([1.0, 1.0, 0.0, 0.5])
+    now = drift(current, potential, 0.5)
+    assert now.tolist() == [0.5, 0.0, 2.0, 0.0]
+    before = torch.tensor([1.0, 0.0, -0.5, STILL / 2])
+    # ½/1; still before: λ; 2/-½ clipped; still before: λ
+    assert decay(now, before, 0.25).tolist() == [0.5, 0.25, -1.0, 0.25]
+    assert decay(now, None, 0.25) == 0.25
+
+
+def test_trace_of_a_synapse_behind_a_neuron_decays_as_the_neuron_moves() -> None:
+    torch.manual_seed(0)
+    net = Sequential({"act": LIF(STEPS, leak=LEAK, threshold=0.5), "fc": QuantLinear(4, 3)}).double()
+    x = torch.randn(STEPS, 2, 4, dtype=torch.float64) * 2
+    state, a, before = None, torch.zeros(2, 4, dtype=torch.float64), None
+    lif_state = None
+    with traced(net, leak=LEAK, dynamic=True):
+        for t in range(STEPS):
+            _, state = net(x[t : t + 1], state, range(t, t + 1))
+            spike, lif_state = net[0](x[t : t + 1], lif_state, range(t, t + 1))
+            moved = x[t] - (1 - LEAK) * lif_state["potential"]
+            a = (LEAK if before is None else decay(moved, before, LEAK)) * a + spike[0]
+            before = moved
+            torch.testing.assert_close(state["fc"]["trace"], a, atol=1e-12, rtol=0)
+            torch.testing.assert_close(state["fc"]["drift"], moved, atol=1e-12, rtol=0)
+
+
+def test_with_the_leak_as_its_ratio_it_is_ottt(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = Stack(6, 12, 8), frames()
+    found, expected = learn(NDOT(leak=LEAK), net, x), learn(OTTT(leak=LEAK), net, x)
+    # The first synapse follows no neuron; the second one does.
+    torch.testing.assert_close(found["body.fc0.weight"], expected["body.fc0.weight"], atol=1e-12, rtol=0)
+    assert (found["body.fc1.weight"] - expected["body.fc1.weight"]).abs().max() > 1e-4
+    monkeypatch.setattr(traces, "decay", lambda now, before, leak: leak)
+    assert_close(learn(NDOT(leak=LEAK), net, x), expected)
+
+
+class Between(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 1
+
+
+@pytest.mark.parametrize(
+    "before",
+    [{"act": ParallelHDLIF(STEPS)}, {"act": LIF(STEPS, threshold=0.5), "pool": Between()}],
+    ids=["parallel", "pool"],
+)
+def test_without_a_potential_directly_before_there_is_no_ratio(before: dict[str, Temporal]) -> None:
+    net = Sequential({**before, "fc": QuantLinear(4, 3)}).double()
+    with traced(net, leak=LEAK, dynamic=True):
+        _, state = net(torch.randn(1, 2, 4, dtype=torch.float64), None, range(1))
+    assert set(state["fc"]) == {"trace"}
+
+
+def test_steps_and_states_that_a_dynamic_trace_cannot_follow_are_refused() -> None:
+    net = Sequential({"act": LIF(STEPS, threshold=0.5), "fc": QuantLinear(4, 3)}).double()
+    x = torch.randn(2, 2, 4, dtype=torch.float64)
+    with traced(net, leak=LEAK, dynamic=True):
+        with pytest.raises(StateError, match="dynamic traces are run one time step at a time"):
+            net(x, None, range(2))
+        with pytest.raises(StateError, match="it must be two tensors, 'trace' and 'drift'"):
+            net(x[:1], {"fc": {"trace": x[0]}}, range(1))
+
+
+def test_arguments_without_meaning_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"leak = 1.5; it must lie in 0\.\.1"):
+        NDOT(leak=1.5)
+    with pytest.raises(ValueError, match="choose one of each, sum"):
+        NDOT("all")  # type: ignore[arg-type]
