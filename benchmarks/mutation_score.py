@@ -29,9 +29,8 @@ IRRELEVANT = ("core/RemoveDecorator", "core/ExceptionReplacer")
 def mutate(tree: Path, room: str, count: int, seed: int) -> list[dict[str, Any]]:
     """Run `count` mutants of a room in `tree`; what became of each."""
     config, session = tree / f"{room}.toml", tree / f"{room}.sqlite"
-    tests = (
-        f"{sys.executable} -m pytest -x -q -p no:cacheprovider -m 'not slow and not kill and not peers' tests/{room}"
-    )
+    marks = "not slow and not kill and not peers"
+    tests = f"{sys.executable} -m pytest -x -q -p no:cacheprovider -m '{marks}' tests/{room}"
     config.write_text(
         f'[cosmic-ray]\nmodule-path = "src/hdlif/{room}"\ntimeout = 120.0\nexcluded-modules = []\n'
         f'test-command = "{tests}"\n[cosmic-ray.distributor]\nname = "local"\n'

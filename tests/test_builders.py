@@ -51,7 +51,7 @@ def neurons(network: Network) -> list[Temporal]:
         ("{kind: graded_lif, surrogate: atan}", GradedLIF),
         ("{kind: hdlif, path: bits}", HDLIF),
         ("{kind: hdlif, path: scan, per_step: false}", HDLIF),
-        ("{kind: parallel_hdlif, compat_release: true}", ParallelHDLIF),
+        ("{kind: parallel_hdlif, per_step: false}", ParallelHDLIF),
     ],
 )
 def test_every_neuron_kind_is_made_and_runs(words: str, kind: type[Temporal]) -> None:

@@ -173,7 +173,7 @@ def _hdlif(
         (lambda place: place.name in parallel) if listed else _choose(PARALLEL_PATTERNS, parallel, "neuron.parallel")
     )
     vanilla = _neurons(hnn.HDLIF, time_steps, arguments, quantizer=spikes, norm=_mem_bn(time_steps, mem_bn))
-    shared = ("threshold", "learned", "granularity", "per_step", "compat_release")
+    shared = ("threshold", "learned", "granularity", "per_step")
     without = _neurons(
         hnn.ParallelHDLIF,
         time_steps,

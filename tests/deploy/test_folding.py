@@ -19,13 +19,13 @@ def neuron(time_steps: int, *, seed: int = 0, signs: bool = False, channels: int
     module = HDLIF(time_steps, norm=norm, channels=channels).double().eval()
     for parameter in (module.leak.logit, module.threshold.logit, norm.bias):
         torch.nn.init.normal_(parameter)
-    torch.nn.init.uniform_(norm.alpha, 0.3, 1.2)
-    torch.nn.init.uniform_(norm.beta, -0.4, 0.8)
+    torch.nn.init.uniform_(norm.mem_scale, 0.3, 1.2)
+    torch.nn.init.uniform_(norm.bn_scale, -0.4, 0.8)
     torch.nn.init.uniform_(norm.weight, 0.3, 1.0)
     norm.running_mean.normal_(std=0.5)
     norm.running_var.uniform_(0.5, 2)
     if signs:
-        norm.beta.data[:] = 0.8
+        norm.bn_scale.data[:] = 0.8
         norm.weight.data[:, ::2] = -2.5
     return module
 

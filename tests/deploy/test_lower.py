@@ -210,8 +210,8 @@ def mem_bn(place, *, quantizer=None, channels=False, sign=1.0):
     width = place.channels if channels else None
     neuron = HDLIF(T, norm=norm, quantizer=quantizer and quantizer(), channels=width)
     torch.manual_seed(place.index)
-    torch.nn.init.uniform_(norm.alpha, 0.6, 1.2)
-    torch.nn.init.uniform_(norm.beta, 0.2, 0.5)
+    torch.nn.init.uniform_(norm.mem_scale, 0.6, 1.2)
+    torch.nn.init.uniform_(norm.bn_scale, 0.2, 0.5)
     torch.nn.init.uniform_(norm.weight, 0.5, 1.0)
     torch.nn.init.normal_(norm.bias, std=0.2)
     if sign < 0:

@@ -70,7 +70,7 @@ def scattered_glif(neuron: GLIF) -> GLIF:
 
 def mem_bn(mix: str = "raw") -> MemBN:
     norm = MemBN(TRAINED, CHANNELS, mix=mix)
-    for parameter in (norm.alpha, norm.beta, norm.bias, norm.weight):
+    for parameter in (norm.mem_scale, norm.bn_scale, norm.bias, norm.weight):
         nn.init.normal_(parameter, mean=0.5, std=0.3)
     nn.init.normal_(norm.running_mean, std=0.3)
     return norm

@@ -16,7 +16,7 @@ EXACT = {"atol": 1e-10, "rtol": 0.0}
 def scattered(mix: str = "raw") -> MemBN:
     torch.manual_seed(0)
     norm = MemBN(T, C, mix=mix)
-    for tensor in (norm.weight, norm.bias, norm.alpha, norm.beta, norm.running_mean):
+    for tensor in (norm.weight, norm.bias, norm.mem_scale, norm.bn_scale, norm.running_mean):
         nn.init.normal_(tensor, mean=0.3, std=0.5)
     nn.init.uniform_(norm.running_var, 0.5, 2)
     return norm.double()
@@ -29,7 +29,9 @@ def membranes(seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("mix", ["raw", "sigmoid"])
 def test_mixes_the_membrane_with_a_batch_norm_of_its_step(mix: str) -> None:
     norm = scattered(mix)
-    alpha, beta = (norm.alpha, norm.beta) if mix == "raw" else (norm.alpha.sigmoid(), norm.beta.sigmoid())
+    alpha, beta = (
+        (norm.mem_scale, norm.bn_scale) if mix == "raw" else (norm.mem_scale.sigmoid(), norm.bn_scale.sigmoid())
+    )
     for t in range(T):
         plain = nn.BatchNorm2d(C).double()
         plain.weight.data, plain.bias.data = norm.weight[t].detach().clone(), norm.bias[t].detach().clone()

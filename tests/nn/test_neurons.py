@@ -215,8 +215,8 @@ def test_parameters_for_other_channels_are_refused() -> None:
         HDLIF(2, channels=3)(torch.ones(2, 1), None, range(2))
 
 
-def test_release_compatible_parallel_neuron_has_one_threshold() -> None:
-    neuron = ParallelHDLIF(3, compat_release=True)
+def test_parallel_neuron_may_share_one_threshold_as_the_release_does() -> None:
+    neuron = ParallelHDLIF(3, per_step=False)
     assert neuron.threshold.logit.shape == (1,)
 
 

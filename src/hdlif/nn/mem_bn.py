@@ -43,8 +43,8 @@ class MemBN(PerStep):
         self.channels, self.mix, self.eps, self.momentum = channels, mix, eps, momentum
         self.weight = nn.Parameter(torch.ones(time_steps, channels))
         self.bias = nn.Parameter(torch.zeros(time_steps, channels))
-        self.alpha = nn.Parameter(torch.ones(time_steps) if mix == "raw" else torch.zeros(time_steps))
-        self.beta = nn.Parameter(torch.zeros(time_steps))
+        self.mem_scale = nn.Parameter(torch.ones(time_steps) if mix == "raw" else torch.zeros(time_steps))
+        self.bn_scale = nn.Parameter(torch.zeros(time_steps))
         self.register_buffer("running_mean", torch.zeros(time_steps, channels))
         self.register_buffer("running_var", torch.ones(time_steps, channels))
         self.register_buffer("num_batches_tracked", torch.zeros(time_steps, dtype=torch.int64))
@@ -52,8 +52,8 @@ class MemBN(PerStep):
     def gains(self) -> tuple[Tensor, Tensor]:
         """α and β of every step, [T] each."""
         if self.mix == "sigmoid":
-            return torch.sigmoid(self.alpha), torch.sigmoid(self.beta)
-        return self.alpha, self.beta
+            return torch.sigmoid(self.mem_scale), torch.sigmoid(self.bn_scale)
+        return self.mem_scale, self.bn_scale
 
     def affine(self) -> tuple[Tensor, Tensor]:
         """α* and β*, [T, C]: with the running statistics, m̂_t = α*_t·m_t - β*_t.

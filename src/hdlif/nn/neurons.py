@@ -191,11 +191,11 @@ class HDLIF(Neuron):
 class ParallelHDLIF(Neuron):
     """HD-LIF neurons with λ = 0: no accumulation, no state; equation at `functional.parallel_hd_lif_step`.
 
-    Each step has its own θ_t = σ(b_t). All steps of a chunk are computed at once.
+    Each step has its own θ_t = σ(b_t); `per_step=False` has one for all, which is what the paper's release runs. All steps
+    of a chunk are computed at once.
 
     Args:
         time_steps, threshold, learned, channels, per_step, quantizer: as in `HDLIF`.
-        compat_release: use θ_1 at every step, as the paper's release does.
     """
 
     def __init__(
@@ -207,7 +207,6 @@ class ParallelHDLIF(Neuron):
         channels: int | None = None,
         per_step: bool = True,
         quantizer: SpikeQuantizer | None = None,
-        compat_release: bool = False,
     ) -> None:
         super().__init__()
         self.threshold = StepSigmoid(
@@ -215,7 +214,7 @@ class ParallelHDLIF(Neuron):
             value=threshold,
             learned=learned,
             channels=channels,
-            per_step=per_step and not compat_release,
+            per_step=per_step,
         )
         self.quantizer = quantizer
 
