@@ -73,6 +73,58 @@ def test_resnet18_neuron_operations_equal_the_published_cell(neuron, published):
     assert f"{nops(graph) / 1e6:.2f}" == published
 
 
+VGG13 = (64, 64, "P", 128, 128, "P", 256, 256, "P", 512, 512, 512, "P", 512)
+NETWORKS = {
+    "resnet18_cifar10": (partial(resnet18, classes=10), (3, 32, 32), 10, 4),
+    "resnet18_cifar100": (partial(resnet18, classes=100), (3, 32, 32), 100, 4),
+    "resnet18_dvs": (partial(resnet18, classes=10, in_channels=2), (2, 48, 48), 10, 10),
+    "resnet34": (partial(resnet34, classes=1000), (3, 224, 224), 1000, 4),
+    "vgg_snn": (partial(vgg_snn, classes=10), (2, 48, 48), 10, 10),
+    "vgg13": (partial(vgg_snn, classes=200, in_channels=3, plan=VGG13, final_size=None), (3, 64, 64), 200, 4),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("resnet18_cifar10", ("44.6574", "2.8168", "4.2115")),
+        ("resnet18_cifar100", ("44.8421", "3.0015", "4.3962")),
+        ("resnet18_dvs", ("44.6551", "2.8145", "4.2092")),
+        ("resnet34", ("87.1226", "7.4042", "10.0615")),
+        ("vgg_snn", ("37.0530", "2.4886", "3.6408")),
+        ("vgg13", ("38.0186", "2.7674", "3.9424")),
+    ],
+)
+def test_megabytes_of_every_network_to_four_digits(name, published):
+    build, shape, classes, _ = NETWORKS[name]
+    found = []
+    for quantizer in (None, Binary(), Ternary()):
+        conv = partial(QuantConv2d, quantizer=quantizer)
+        # The event camera's network quantises its first convolution too.
+        more = {"first_conv": conv} if name == "vgg_snn" else {}
+        network = build(neuron=lambda place: ParallelHDLIF(1), conv=conv, **more)
+        found.append(f"{count_parameters_mb(graph_of(network, shape, classes, time_steps=1)):.4f}")
+    assert tuple(found) == published
+
+
+@pytest.mark.parametrize(
+    ("name", "neuron", "published"),
+    [
+        ("resnet18_cifar100", half_parallel, "4.620"),
+        ("resnet18_cifar100", lambda place: ParallelHDLIF(4), "2.195"),
+        ("resnet18_dvs", hd_lif, "37.048"),
+        ("resnet18_dvs", half_parallel, "25.989"),
+        ("resnet34", hd_lif, "35.224"),
+        ("resnet34", half_parallel, "24.185"),
+        ("vgg_snn", hd_lif, "27.648"),
+    ],
+)
+def test_neuron_operations_of_every_network(name, neuron, published):
+    build, shape, classes, time_steps = NETWORKS[name]
+    graph = graph_of(build(neuron=neuron), shape, classes, time_steps=time_steps)
+    assert f"{nops(graph) / 1e6:.3f}" == published
+
+
 @pytest.mark.parametrize(
     ("sops_m", "bits", "published"),
     [(273.02, 32, "0.25"), (284.49, 32, "0.26"), (233.84, 4, "0.03"), (254.08, 32, "0.23"), (190.13, 4, "0.02")],

@@ -63,6 +63,15 @@ def test_cells_are_trained_once_and_more_seeds_add_to_them(
     assert json.loads((tmp_path / "out" / "table.json").read_text())["rows"] == both["rows"]
 
 
+def test_cells_may_tell_their_operations(table: Path, tmp_path: Path) -> None:
+    ablate(table, out=tmp_path / "out")
+    chosen = load_table(table).model_copy(update={"quantities": ["accuracy", "sops"]})
+    result = json.loads((tmp_path / "out" / "table.json").read_text())
+    cell = result["rows"]["LIF"]["fp32"]
+    expected = f"| LIF | {100 * cell['accuracy']:.2f}, {cell['sops'] / 1e6:.3f} M SOPs (1) | — |"
+    assert module.markdown(chosen, result).splitlines()[3] == expected
+
+
 def test_a_cell_of_another_recipe_is_trained_anew(table: Path, tmp_path: Path) -> None:
     before = ablate(table, out=tmp_path / "out")
     table.write_text(TABLE.replace("training.epochs=1", "training.epochs=2"))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -39,6 +39,8 @@ class Table(BaseModel):
     """For all cells."""
     rows: dict[str, list[str]]
     columns: dict[str, list[str]]
+    quantities: list[Literal["accuracy", "sops"]] = ["accuracy"]
+    """What a cell of the printed table says; table.json has all."""
     undefined: dict[str, list[str]] = {}
     """Columns by row that do not exist; why is for the documentation to say."""
 
@@ -208,7 +210,7 @@ def _statistics(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def markdown(table: Table, result: dict[str, Any]) -> str:
-    """Accuracies in per cent as mean ± standard deviation (n), rows by columns."""
+    """Accuracies in per cent as mean ± standard deviation (n), SOPs as their mean; rows by columns."""
     lines = [
         f"| {table.title} | {' | '.join(table.columns)} |",
         "| --- |" + " --- |" * len(table.columns),
@@ -225,7 +227,8 @@ def _cell_text(table: Table, row: str, column: str, found: dict[str, Any] | None
     if found is None:
         return "not run"
     spread = "" if found["std"] is None else f" ± {100 * found['std']:.2f}"
-    return f"{100 * found['accuracy']:.2f}{spread} ({found['n']})"
+    texts = {"accuracy": f"{100 * found['accuracy']:.2f}{spread}", "sops": f"{found['sops'] / 1e6:.3f} M SOPs"}
+    return f"{', '.join(texts[quantity] for quantity in table.quantities)} ({found['n']})"
 
 
 def _slug(name: str) -> str:

@@ -191,8 +191,8 @@ class HDLIF(Neuron):
 class ParallelHDLIF(Neuron):
     """HD-LIF neurons with λ = 0: no accumulation, no state; equation at `functional.parallel_hd_lif_step`.
 
-    Each step has its own θ_t = σ(b_t); `per_step=False` has one for all, which is what the paper's release runs. All steps
-    of a chunk are computed at once.
+    Each step has its own θ_t = σ(b_t); `per_step=False` has one for all, which is what the paper's release runs. All
+    steps of a chunk are computed at once.
 
     Args:
         time_steps, threshold, learned, channels, per_step, quantizer: as in `HDLIF`.
