@@ -132,7 +132,10 @@ RECIPE_KEYS = "activity, attention, data, model, name, neuron, norm, rule, seed,
             "training.epoch=3",
             f'training.epoch = 3 is unknown; choose one of {TRAINING_KEYS} (did you mean "epochs"?)',
         ),
-        ("data.epochs=3", "data.epochs = 3 is unknown; choose one of augment, batch_size, frames, kind, train, validation"),
+        (
+            "data.epochs=3",
+            "data.epochs = 3 is unknown; choose one of augment, batch_size, frames, kind, train, validation",
+        ),
         (
             "trainin={}",
             f'trainin = {{}} is unknown; choose one of {RECIPE_KEYS} (did you mean "training"?)',
