@@ -378,21 +378,18 @@ def _mem_bn(lowerer: Lowerer, module: HDLIF, norm: MemBN, wire: Wire, path: str)
 def _hd_lif(lowerer: Lowerer, module: HDLIF, wire: Wire, path: str) -> Wire:
     if module.norm is not None:
         return _quantised(lowerer, module.quantizer, _mem_bn(lowerer, module, module.norm, wire, path), path)
-    rows: dict[str, Any] = {
-        "leak": _rows(module.leak, lowerer.time_steps),
-        "threshold": _rows(module.threshold, lowerer.time_steps),
-    }
-    spike = lowerer.emit("hd_lif", path, lowerer.applied(wire), **rows)
-    return _quantised(lowerer, module.quantizer, spike, path)
+    return _accumulating(lowerer, "hd_lif", module, wire, path)
 
 
 @lowers(GradedLIF)
 def _graded_lif(lowerer: Lowerer, module: GradedLIF, wire: Wire, path: str) -> Wire:
-    rows: dict[str, Any] = {
-        "leak": _rows(module.leak, lowerer.time_steps),
-        "threshold": _rows(module.threshold, lowerer.time_steps),
-    }
-    spike = lowerer.emit("graded_lif", path, lowerer.applied(wire), **rows)
+    return _accumulating(lowerer, "graded_lif", module, wire, path)
+
+
+def _accumulating(lowerer: Lowerer, op: str, module: HDLIF | GradedLIF, wire: Wire, path: str) -> Wire:
+    """A neuron of graded spikes with leak and threshold, and its quantiser."""
+    leak, threshold = _rows(module.leak, lowerer.time_steps), _rows(module.threshold, lowerer.time_steps)
+    spike = lowerer.emit(op, path, lowerer.applied(wire), leak=leak, threshold=threshold)
     return _quantised(lowerer, module.quantizer, spike, path)
 
 

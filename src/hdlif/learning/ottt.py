@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,8 @@ class OTTT:
     leak: float = 0.5
     criterion: Criterion = F.cross_entropy
 
+    _dynamic: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         check_update(self.update)
         if not 0 <= self.leak <= 1:
@@ -42,7 +45,7 @@ class OTTT:
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         weight = 1.0 if self.update == "each" else 1 / plan.time_steps
-        with traced(model, leak=self.leak):
+        with traced(model, leak=self.leak, dynamic=self._dynamic):
             yield from online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight)
 
 

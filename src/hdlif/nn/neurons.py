@@ -46,6 +46,21 @@ def scan(
     return stack_steps(spikes), {"potential": potential}
 
 
+def _leak_and_threshold(
+    time_steps: int,
+    leak: float,
+    threshold: float,
+    *,
+    low: float = 0.0,
+    learned: bool,
+    channels: int | None,
+    per_step: bool,
+) -> tuple[StepSigmoid, StepSigmoid]:
+    """λ and θ of one layer; θ lies above `low` where it is learned."""
+    make = partial(StepSigmoid, time_steps, learned=learned, channels=channels, per_step=per_step)
+    return make(value=leak), make(value=threshold, low=low)
+
+
 class LIF(Neuron):
     """Leaky integrate-and-fire neurons that emit θ_t·H(m_t - θ_t); equation at `functional.lif_step`.
 
@@ -72,9 +87,9 @@ class LIF(Neuron):
         reset: Reset = soft_reset,
     ) -> None:
         super().__init__()
-        shape = {"learned": learned, "channels": channels, "per_step": per_step}
-        self.leak = StepSigmoid(time_steps, value=leak, **shape)  # type: ignore[arg-type]
-        self.threshold = StepSigmoid(time_steps, value=threshold, low=0.5, **shape)  # type: ignore[arg-type]
+        self.leak, self.threshold = _leak_and_threshold(
+            time_steps, leak, threshold, low=0.5, learned=learned, channels=channels, per_step=per_step
+        )
         self.surrogate, self.reset = surrogate, reset
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
@@ -109,9 +124,9 @@ class GradedLIF(Neuron):
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
     ) -> None:
         super().__init__()
-        shape = {"learned": learned, "channels": channels, "per_step": per_step}
-        self.leak = StepSigmoid(time_steps, value=leak, **shape)  # type: ignore[arg-type]
-        self.threshold = StepSigmoid(time_steps, value=threshold, **shape)  # type: ignore[arg-type]
+        self.leak, self.threshold = _leak_and_threshold(
+            time_steps, leak, threshold, learned=learned, channels=channels, per_step=per_step
+        )
         self.quantizer, self.surrogate = quantizer, surrogate
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
@@ -158,9 +173,9 @@ class HDLIF(Neuron):
             raise ValueError(f"path = {path!r}; choose one of bits, scan, steps")
         if norm is not None and path != "steps":
             raise ValueError(f"path = {path!r} does not go with Mem-BN, whose statistics couple samples; choose steps")
-        shape = {"learned": learned, "channels": channels, "per_step": per_step}
-        self.leak = StepSigmoid(time_steps, value=leak, **shape)  # type: ignore[arg-type]
-        self.threshold = StepSigmoid(time_steps, value=threshold, **shape)  # type: ignore[arg-type]
+        self.leak, self.threshold = _leak_and_threshold(
+            time_steps, leak, threshold, learned=learned, channels=channels, per_step=per_step
+        )
         self.quantizer, self.norm, self.path = quantizer, norm, path
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
