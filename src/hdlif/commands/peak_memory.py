@@ -3,7 +3,8 @@
 A child builds the network and the optimiser, reads its resident set, trains a few updates on random images and reads
 its peak; the difference is what training needed above program and weights. Importing PyTorch peaks higher than a
 small training does, so on Linux free memory is given back and the kernel's high-water mark is reset before the first
-reading. `MALLOC_ARENA_MAX=1` keeps the allocator from adding arenas by chance. Run as a module, this is that child.
+reading. One arena, and pages of its own for every tensor above 64 KiB, keep the allocator's chance out: what is freed
+leaves at once, and what is read is what training holds. Run as a module, this is that child.
 """
 
 import contextlib
@@ -38,7 +39,7 @@ def peak_memory(recipe: Recipe, *, repeats: int = 3) -> int:
 def _measure(recipe: Path) -> int:
     child = subprocess.run(
         [sys.executable, "-m", "hdlif.commands.peak_memory", str(recipe)],
-        env={**os.environ, "MALLOC_ARENA_MAX": "1"},
+        env={**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**16)},
         capture_output=True,
         text=True,
         check=False,
