@@ -128,15 +128,11 @@ def test_attention_is_in_every_block(words: str, block: type[AttentionBlockI]) -
     assert {module.bias is None for module in modules} == {words == "{kind: eca}"}
 
 
-def test_attention_in_a_plain_network_and_a_reversible_network() -> None:
+def test_attention_in_a_plain_network() -> None:
     plain = "model={kind: vgg_snn, plan: [4, P, 4], final_size: null}"
     chosen = load_recipe("digits_hdlif", [plain, "attention={kind: seca}"])
     builders.check(chosen)
     assert sum(isinstance(m, SECA) for m in builders.build_model(chosen).modules()) == 2
-    reversible = "model={kind: reversible_resnet, width: 4, blocks: [2, 1]}"
-    builders.check(load_recipe("digits_hdlif", [reversible]))
-    with pytest.raises(RecipeError, match=r'does not go with model.kind = "reversible_resnet"; choose none'):
-        builders.check(load_recipe("digits_hdlif", [reversible, "attention={kind: seca}"]))
 
 
 def test_penalties_are_made_with_their_arguments() -> None:
@@ -192,6 +188,24 @@ def test_rules_are_made_with_their_arguments() -> None:
         ("rule={kind: stochastic_step, k: 5}", "rule.k = 5; it must be at most time_steps = 4"),
         ("attention={kind: seca, kernel_size: 4}", "attention: kernel_size = 4; it must be odd"),
         ("attention={kind: seca, form: III}", 'attention.form = "III" is unknown'),
+        ("neuron={kind: hdlif, time_steps: 3}", "neuron.time_steps is not set there"),
+        ("neuron={kind: lif, reset: 3}", 'neuron.reset = "3" is unknown'),
+        ("neuron.leak=null", "neuron.leak = None is refused; it should be a valid number"),
+        ("norm={kind: batch_norm, eps: x}", "norm.eps = 'x' is refused; it should be a valid number"),
+        ("norm={kind: batch_norm, momentum: 7}", r"momentum = 7; it must lie in \(0, 1\]"),
+        ("norm={kind: batch_norm, per_step: 3}", "norm.per_step = 3 is refused; it should be a valid boolean"),
+        ("rule={kind: stochastic_step, k: 1.5}", "rule.k = 1.5 is refused; it should be a valid integer"),
+        ("rule={kind: sltt_k, k: 1.5}", "rule.k = 1.5 is refused; it should be a valid integer"),
+        ("model.classes=3", "model.classes is unknown"),
+        ("model.width=abc", "model.width = 'abc' is refused; it should be a valid integer"),
+        ("model.width=-3", "model: blocks = .*, width = -3; give at least one stage of at least one block"),
+        ("model.blocks=3", "model.blocks = 3 is refused"),
+        ("model={kind: vgg_snn, plan: [8, Q]}", "model: plan has 'Q'; its entries are widths above 0"),
+        ("model.blocks=[]", "give at least one stage of at least one block"),
+        ("spikes={kind: quantised, bits: x}", "spikes.bits = 'x' is refused; it should be a valid integer"),
+        ("activity={kind: density}", "activity.target is missing; give it a value"),
+        ("activity={kind: density, target: 0.1, weight: x}", "activity.weight = 'x' is refused"),
+        ("activity={kind: surplus, weight: -1}", "weight = -1; a penalty's weight is above 0"),
         ("activity={kind: density, target: 2}", r"activity: target = 2; a spike density lies in 0\.\.1"),
         ("activity={kind: sops, sops: 1.0e6, time_steps: 3}", "activity.time_steps is unknown"),
         ("data.frames=rows", 'data.frames = "rows" makes 8 steps of an image; set time_steps=8'),

@@ -2,6 +2,7 @@
 
 import fnmatch
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from hdlif import data, learning, models
 from hdlif import nn as hnn
@@ -113,7 +115,6 @@ MODELS: Mapping[str, Callable[..., Network]] = {
     "resnet": models.resnet,
     "resnet18": models.resnet18,
     "resnet34": models.resnet34,
-    "reversible_resnet": models.reversible_resnet,
     "vgg_snn": models.vgg_snn,
 }
 
@@ -216,7 +217,7 @@ def _neurons(
     if "surrogate" in plain:
         surrogate = _choose(SURROGATES, plain.pop("surrogate"), "neuron.surrogate")
         parts["surrogate"] = lambda place: surrogate()
-    if "reset" in plain and isinstance(plain["reset"], str):
+    if "reset" in plain and kind is not hnn.GLIF:
         plain["reset"] = _choose(RESETS, plain["reset"], "neuron.reset")
 
     def make(place: Place) -> hnn.Temporal:
@@ -278,6 +279,9 @@ def build_model(recipe: Recipe) -> Network:
     weights = _call(_choose(WEIGHTS, recipe.weights.kind, "weights.kind"), "weights", chosen)
     make_neuron = _choose(NEURONS, recipe.neuron.kind, "neuron.kind")
     spikes = partial(_call, make_spikes, "spikes", recipe.spikes.arguments)
+    for key in ("time_steps", "spikes"):
+        if key in recipe.neuron.arguments:
+            raise RecipeError(f"neuron.{key} is not set there; it is a key of its own")
     neuron = make_neuron(recipe.time_steps, lambda place: spikes(), **recipe.neuron.arguments)
     arguments = dict(recipe.model.arguments)
     if "stem" in arguments:
@@ -288,8 +292,8 @@ def build_model(recipe: Recipe) -> Network:
     for key in given:
         if key in arguments:
             raise RecipeError(f"model.{key} is not set there; neuron, norm and weights are sections of their own")
-    arguments = {"classes": len(kind.labels), "in_channels": input_record(recipe).shape[0], **arguments}
-    network: Network = _call(_choose(MODELS, recipe.model.kind, "model.kind"), "model", arguments, **given)
+    sizes = {"classes": len(kind.labels), "in_channels": input_record(recipe).shape[0]}
+    network: Network = _call(_choose(MODELS, recipe.model.kind, "model.kind"), "model", arguments, **given, **sizes)
     _keep_float(network, kept_float)
     parallel = recipe.neuron.arguments.get("parallel")
     if isinstance(parallel, list):
@@ -397,14 +401,38 @@ def _choose(table: Mapping[str, Any], name: object, key: str) -> Any:
 
 
 def _call(function: Callable[..., Any], section: str, arguments: dict[str, Any], **given: Any) -> Any:
-    """Call with the arguments of a recipe's section, and with those given, which it may not set."""
-    accepted = [name for name in inspect.signature(function).parameters if name not in given]
-    for name in arguments:
-        if name not in accepted:
-            raise RecipeError(
-                f"{section}.{name} is unknown; {did_you_mean(name, accepted) if accepted else 'it takes no arguments'}"
-            )
+    """Call with the arguments of a recipe's section, and with those given, which it may not set.
+
+    What comes from the file as it stands (numbers, text, lists) must have the type that the function states.
+    """
+    parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name not in given}
+    for name, value in arguments.items():
+        if name not in parameters:
+            choices = did_you_mean(name, parameters) if parameters else "it takes no arguments"
+            raise RecipeError(f"{section}.{name} is unknown; {choices}")
+        if isinstance(value, str | int | float | list | dict | None):
+            _check_type(f"{section}.{name}", value, _annotation(function, name))
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in arguments:
+            raise RecipeError(f"{section}.{name} is missing; give it a value")
     try:
         return function(**arguments, **given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise RecipeError(f"{section}: {error}") from error
+
+
+def _annotation(function: Callable[..., Any], name: str) -> Any:
+    stated = function.__init__ if inspect.isclass(function) else function
+    return typing.get_type_hints(stated).get(name, Any)
+
+
+def _check_type(key: str, value: object, annotation: Any) -> None:
+    """Raise `RecipeError` unless `value` is of the type stated; types that pydantic cannot check pass."""
+    try:
+        # Lenient for sequences alone: a YAML list stands for any of them, and no text for a number.
+        TypeAdapter(annotation, config=ConfigDict(strict=True)).validate_python(value)
+    except PydanticSchemaGenerationError:
+        return
+    except ValidationError as error:
+        message = error.errors()[0]["msg"]
+        raise RecipeError(f"{key} = {value!r} is refused; it {message.removeprefix('Input ')}") from None

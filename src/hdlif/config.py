@@ -146,7 +146,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         RecipeError: names the file, the key, the value seen and what is accepted.
     """
     name, text = recipe_text(name_or_path)
-    tree = _parse(text, source=str(name_or_path))
+    tree = parse_yaml(text, source=str(name_or_path))
     if not isinstance(tree, dict):
         raise RecipeError(
             f"{name_or_path}: {_shown(tree)} is no recipe; a recipe is a YAML mapping with the keys "
@@ -180,7 +180,7 @@ def _replace(tree: dict[str, Any], override: str) -> None:
                 f"--set {override}: {section} = {_shown(place)} has no keys; "
                 f"set {section} as a whole, for example --set {section}=VALUE"
             )
-    place[key] = _parse(text, source=f"--set {override}")
+    place[key] = parse_yaml(text, source=f"--set {override}")
 
 
 def _explain(errors: list[ErrorDetails]) -> str:
@@ -219,7 +219,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _parse(text: str, *, source: str) -> Any:
+def parse_yaml(text: str, *, source: str) -> Any:
     """The value that `text` states in YAML. Raises RecipeError with the line at fault."""
     try:
         return yaml.load(text, Loader=_Loader)

@@ -62,6 +62,26 @@ def test_train_writes_its_summary_and_prints_the_same(run_folder):
     assert printed["peak_bytes"] > 100_000
 
 
+def test_refused_resume_leaves_the_run_folder_as_it_was(run_folder):
+    out, _ = run_folder
+    before = {name: (out / name).read_bytes() for name in ("recipe.yaml", "summary.json", "model.safetensors")}
+    arguments = [*FAST, "--set", "training.epochs=2", "--out", out, "--memory-repeats", 0]
+    refused = hdlif("train", "digits_hdlif_w1p5_s4_parallel", *arguments, "--resume")
+    assert refused.returncode == 2
+    assert {name: (out / name).read_bytes() for name in before} == before
+
+
+def test_export_makes_the_folder_of_its_file_or_says_that_it_cannot(run_folder, tmp_path):
+    out = tmp_path / "new" / "net.hdlif.safetensors"
+    assert hdlif("export", run_folder[0], "--to", "artefact", "--out", out).returncode == 0
+    assert out.exists()
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    (tmp_path / "file").write_text("")
+    refused = hdlif("export", run_folder[0], "--to", "artefact", "--out", tmp_path / "file" / "net.hdlif.safetensors")
+    assert refused.returncode == 1
+    assert "cannot be written" in refused.stderr
+
+
 def test_eval_of_checkpoint_and_artefact_agree_with_training(run_folder, artefact):
     trained = json.loads(hdlif("eval", run_folder[0], "--json").stdout)
     deployed = json.loads(hdlif("eval", artefact, "--data", "digits", "--json").stdout)

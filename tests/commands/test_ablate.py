@@ -7,7 +7,7 @@ import pytest
 
 from hdlif.commands import ablate as module
 from hdlif.commands.ablate import ablate, cells, load_table, shipped_tables
-from hdlif.errors import RecipeError
+from hdlif.errors import RecipeError, TrainingError
 
 TABLE = """
 title: tiny, accuracy %
@@ -96,6 +96,9 @@ def test_every_cell_of_a_shipped_table_can_be_built(name: str, tmp_path: Path) -
         (("undefined:", "absent:"), "absent: Extra inputs are not permitted; a table has the keys title, base"),
         (("LIF: [4 bit]", "LIF: [5 bit]"), "undefined: '5 bit' is unknown; choose one of 4 bit, fp32"),
         (("undefined:\n  LIF: [4 bit]", ""), 'LIF, 4 bit: spikes.kind = "quantised" does not go with'),
+        (("HD-LIF:", '"-lif":'), "'-lif' would share the folder 'lif' with another"),
+        (('  fp32: []\n  4 bit: ["spikes={kind: quantised}"]', "  {}"), "columns: "),
+        (("rows:", "rows:\n  LIF: []"), "the key LIF is repeated"),
         (("seeds: 1", "seeds: 0"), "seeds: Input should be greater than or equal to 1"),
     ],
 )
@@ -112,3 +115,12 @@ def test_tables_that_cannot_be_trained_are_refused(
 def test_unknown_table_names_those_that_ship() -> None:
     with pytest.raises(RecipeError, match="no shipped table of that name; give the path of a YAML file or"):
         load_table("digit")
+
+
+def test_a_cell_that_fails_does_not_keep_the_others_from_training(table: Path, tmp_path: Path) -> None:
+    table.write_text(TABLE.replace('HD-LIF: ["neuron={kind: hdlif}"]', "HD-LIF: [training.learning_rate=1.0e+30]"))
+    with pytest.raises(TrainingError, match=r"2 of 3 cells failed, the others are in .*; first HD-LIF, fp32, seed 42"):
+        ablate(table, out=tmp_path / "out")
+    rows = json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
+    assert rows["HD-LIF"] == {}
+    assert rows["LIF"]["fp32"]["n"] == 1

@@ -1,5 +1,7 @@
 """Dspike's temperature: it moves to the truer gradient, and a training carries it."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hdlif.learning import StochasticStep
 from hdlif.nn import HDLIF, LIF, Dspike
 from hdlif.training import checkpoint
 from hdlif.training.temperature import adapt_temperatures, dspikes
 from small_networks import tiny_resnet
-from training.tiny import EPOCHS, TIME_STEPS, train
+from training.tiny import BATCHES, EPOCHS, TIME_STEPS, At, train
 
 
 class Line(nn.Module):
@@ -87,3 +90,18 @@ def test_training_adapts_it_once_an_epoch_and_resumes_with_it(tmp_path: Path, mo
     train(tmp_path / "again", model=network())
     assert calls[:EPOCHS] == calls[EPOCHS:]
     assert dspikes(tiny_resnet(lambda place: HDLIF(2))) == []
+
+
+def test_stop_between_two_epochs_does_not_adapt_twice(tmp_path: Path) -> None:
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        return tiny_resnet(lambda place: LIF(TIME_STEPS, surrogate=Dspike(3.0)), in_channels=1, classes=10).float()
+
+    train(tmp_path / "straight", model=network())
+    # Heard of before the first batch of the second epoch.
+    stopping = At(BATCHES - 1, lambda: os.kill(os.getpid(), signal.SIGINT), StochasticStep())
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", model=network(), rule=stopping)
+    train(tmp_path / "stopped", model=network(), resume=True)
+    straight, stopped = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "stopped"))
+    assert straight == stopped

@@ -13,15 +13,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hdlif import builders
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.train import train
-from hdlif.config import Recipe, dump_recipe, load_recipe
-from hdlif.errors import RecipeError, did_you_mean
+from hdlif.config import Recipe, dump_recipe, load_recipe, parse_yaml
+from hdlif.errors import RecipeError, TrainingError, did_you_mean
 
 UNDEFINED = "—"
 
@@ -37,8 +36,8 @@ class Table(BaseModel):
     seeds: int = Field(default=1, ge=1)
     overrides: list[str] = []
     """For all cells."""
-    rows: dict[str, list[str]]
-    columns: dict[str, list[str]]
+    rows: dict[str, list[str]] = Field(min_length=1)
+    columns: dict[str, list[str]] = Field(min_length=1)
     quantities: list[Literal["accuracy", "sops"]] = ["accuracy"]
     """What a cell of the printed table says; table.json has all."""
     undefined: dict[str, list[str]] = {}
@@ -69,16 +68,17 @@ def load_table(name_or_path: str | Path) -> Table:
     if isinstance(name_or_path, str) and name_or_path in shipped_tables():
         text = files("hdlif").joinpath("ablations", f"{name_or_path}.yaml").read_text("utf-8")
     elif Path(name_or_path).is_file():
-        text = Path(name_or_path).read_text("utf-8")
+        try:
+            text = Path(name_or_path).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{name_or_path}: cannot be read ({error}); a table is a YAML text file") from None
     else:
         raise RecipeError(
             f"{name_or_path}: there is no such file and no shipped table of that name; "
             f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped_tables())}"
         )
     try:
-        table = Table.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{name_or_path}: {str(error).splitlines()[0]}; mend the YAML") from None
+        table = Table.model_validate(parse_yaml(text, source=str(name_or_path)))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
@@ -98,6 +98,11 @@ def cells(table: Table, out: Path) -> Iterator[Cell]:
     Raises:
         RecipeError: a cell cannot be built; it names the cell.
     """
+    for names in (table.rows, table.columns):
+        slugs = [_slug(name) for name in names]
+        for name, slug in zip(names, slugs, strict=True):
+            if not slug or slugs.count(slug) > 1:
+                raise RecipeError(f"{name!r} would share the folder {slug!r} with another; give it letters of its own")
     base_seed = load_recipe(table.base).seed
     for seed in range(base_seed, base_seed + table.seeds):
         for row, of_row in table.rows.items():
@@ -133,29 +138,39 @@ def ablate(
         say: gets a line for every cell.
     Returns:
         the content of OUT/table.json.
+    Raises:
+        TrainingError: at the end, if the training of a cell failed; the other cells are done.
     """
     chosen = load_table(table)
     if seeds is not None:
         chosen = chosen.model_copy(update={"seeds": seeds})
     out = out or Path("runs") / Path(table).stem
-    queue = list(cells(chosen, out))
+    queue, failed = list(cells(chosen, out)), []
     for number, cell in enumerate(queue, start=1):
         name = f"{number}/{len(queue)} {cell.row}, {cell.column}, seed {cell.seed}"
         if _finished(cell) is not None:
             say(f"{name}: done before")
             continue
         say(f"{name}: training")
-        summary = train(
-            cell.recipe,
-            data_root=data_root,
-            out=cell.folder,
-            resume=_begun(cell),
-            progress=progress,
-            memory_repeats=0,
-        )
+        try:
+            summary = train(
+                cell.recipe,
+                data_root=data_root,
+                out=cell.folder,
+                resume=_begun(cell),
+                progress=progress,
+                memory_repeats=0,
+            )
+        except TrainingError as error:
+            failed.append(f"{cell.row}, {cell.column}, seed {cell.seed}: {error}")
+            say(f"{name}: {error}")
+            continue
         say(f"{name}: {summary['accuracy']:.2%} in {summary['train_seconds']:.0f} s")
         _write(chosen, queue, out)
-    return _write(chosen, queue, out)
+    result = _write(chosen, queue, out)
+    if failed:
+        raise TrainingError(f"{len(failed)} of {len(queue)} cells failed, the others are in {out}; first {failed[0]}")
+    return result
 
 
 def _finished(cell: Cell) -> dict[str, Any] | None:

@@ -39,8 +39,8 @@ def evaluate_path(path: Path, *, data: str | None = None, data_root: Path | None
 def sets_named(data: str | None, data_root: Path | None, path: Path) -> ImageSets:
     """A data set by name, for a file that does not say which it was trained on."""
     if data is None or data not in builders.DATA:
-        seen = "no data set is named" if data is None else f'--data "{data}" is unknown'
-        raise DataError(f"{path}: {seen}; {did_you_mean(data or '', builders.DATA)}")
+        seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
+        raise DataError(f"{path}: {seen}; give --data NAME, {did_you_mean(data or '', builders.DATA)}")
     return builders.DATA[data].load(data_root, validation=100, augment=(), seed=0)
 
 

@@ -5,12 +5,14 @@ from typing import Any
 
 from hdlif import builders
 from hdlif.commands.checkpoints import load_trained
+from hdlif.commands.files import prepare
 from hdlif.deploy import export as write_artefact
 
 
 def export(checkpoint: Path, *, out: Path) -> dict[str, Any]:
     """Write the artefact of a checkpoint or run folder: {"artefact", "bytes", "nodes"}."""
     trained = load_trained(checkpoint)
+    prepare(out)
     kind = builders.DATA[trained.recipe.data.kind]
     graph = write_artefact(
         trained.network,

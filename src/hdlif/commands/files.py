@@ -28,6 +28,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
+def prepare(path: Path) -> None:
+    """Make the folder of `path`; raises `TrainingError` where nothing can be written there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path.with_name(f"{path.name}.try"), "")
+        path.with_name(f"{path.name}.try").unlink()
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+
+
 def existing(path: Path) -> Path:
     """`path`, or `InputError` where nothing is there."""
     if not path.exists():

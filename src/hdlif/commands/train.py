@@ -62,7 +62,10 @@ def train(
     fabric.launch()
     torch.manual_seed(recipe.seed)
     model = builders.build_model(recipe)
-    write_text(out / "recipe.yaml", dump_recipe(recipe))
+    if not resume:
+        # What an earlier training left says nothing of this one; a resumed one has its recipe, unless it is refused.
+        (out / "summary.json").unlink(missing_ok=True)
+        write_text(out / "recipe.yaml", dump_recipe(recipe))
     bar = progress if isinstance(progress, Progress) else progress_bar(enabled=progress)
     with nullcontext() if bar is progress else bar:
         fitted = fit(
@@ -80,6 +83,7 @@ def train(
             penalty=builders.build_penalty(recipe),
             progress=bar,
         )
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
     summary = {
         "recipe": recipe.model_dump(mode="json"),
         "name": recipe.name,

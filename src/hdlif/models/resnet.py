@@ -57,6 +57,8 @@ def resnet(
         block: makes the blocks; with attention `partial(AttentionBlockI, attention=SECA)`, or `AttentionBlockII`.
         stem: makes the stem from (in_channels, width).
     """
+    if not blocks or min(blocks) < 1 or width < 1:
+        raise ValueError(f"blocks = {list(blocks)}, width = {width}; give at least one stage of at least one block")
     stages: dict[str, nn.Module] = {}
     in_width, index = width, 0
     for stage, depth in enumerate(blocks):
@@ -151,6 +153,8 @@ def reversible_resnet(
         grid: as in `ReversibleBlock`.
         The others are those of `resnet`.
     """
+    if not blocks or min(blocks) < 1 or width < 1:
+        raise ValueError(f"blocks = {list(blocks)}, width = {width}; give at least one stage of at least one block")
     stages: dict[str, nn.Module] = {}
     in_width, index = width, 0
     for stage, depth in enumerate(blocks):

@@ -43,6 +43,9 @@ def vgg_snn(
         norm: makes the batch norms behind the first, whose input may be constant in time and shares its statistics.
         attention: makes the channel attention between every batch norm and its neuron, "att1", ...; None for none.
     """
+    for entry in plan:
+        if entry != POOL and not (isinstance(entry, int) and entry > 0):
+            raise ValueError(f'plan has {entry!r}; its entries are widths above 0 and "{POOL}" for a pool')
     layers: dict[str, nn.Module] = {}
     width, stage, block, index = in_channels, 0, 0, 0
     for entry in plan:

@@ -34,6 +34,9 @@ class Surplus:
 
     weight: float
 
+    def __post_init__(self) -> None:
+        _check_weight(self.weight)
+
     def __call__(self, seen: Seen) -> Tensor:
         return self.weight * _sum(torch.stack([s.mean() for s in spikes]).mean() for spikes in seen.spikes.values())
 
@@ -47,6 +50,7 @@ class Density:
     per_layer: bool = True
 
     def __post_init__(self) -> None:
+        _check_weight(self.weight)
         if not 0 <= self.target < 1:
             raise ValueError(f"target = {self.target}; a spike density lies in 0..1")
 
@@ -72,12 +76,18 @@ class Budget:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_weight(self.weight)
         if self.sops <= 0:
             raise ValueError(f"sops = {self.sops}; a budget is above 0")
 
     def __call__(self, seen: Seen) -> Tensor:
         total = _sum(torch.stack([_sops(*run) for run in runs]).mean() for runs in seen.inputs.values())
         return self.weight * (total * self.time_steps / self.sops - 1).clamp_min(0)
+
+
+def _check_weight(weight: float) -> None:
+    if weight <= 0:
+        raise ValueError(f"weight = {weight}; a penalty's weight is above 0, or it rewards what it should punish")
 
 
 def _sum(terms: Iterable[Tensor]) -> Tensor:

@@ -198,12 +198,13 @@ class _Training:
         while counters.epoch < self.config.epochs:
             self.network.train()
             self.sets.train.set_epoch(counters.epoch)
-            if counters.batch == 0:
-                self._adapt_surrogates()
             for indices in self._order(counters.epoch)[counters.batch :]:
                 self.pending.check()
                 if time.monotonic() - self.saved >= self.checkpoint_every:
                     self.save()
+                if counters.batch == 0:
+                    # After any save, so that whoever resumes there adapts too, and once.
+                    self._adapt_surrogates()
                 self._train_on(indices)
                 seen = counters.window * self.batch_size
                 self.progress.update(
