@@ -2,40 +2,41 @@
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hdlif.errors import InputError, TrainingError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write to a temporary name beside `path`, then rename."""
-    temporary = path.with_name(f"{path.name}.tmp")
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make the folder of `path`; whatever keeps it from being written inside is one `TrainingError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        yield
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise TrainingError(
             f"{path}: cannot be written ({error.strerror}); free space or choose another --out"
         ) from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write to a temporary name beside `path`, then rename."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with writing(path):
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-def prepare(path: Path) -> None:
-    """Make the folder of `path`; raises `TrainingError` where nothing can be written there."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path.with_name(f"{path.name}.try"), "")
-        path.with_name(f"{path.name}.try").unlink()
-    except OSError as error:
-        raise TrainingError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
 
 
 def existing(path: Path) -> Path:

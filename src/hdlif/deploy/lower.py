@@ -218,22 +218,13 @@ def _sequential(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -> W
     return wire
 
 
-@lowers(PreActBlock)
+@lowers(PreActBlock, AttentionBlockI)
 def _pre_act_block(lowerer: Lowerer, module: PreActBlock, wire: Wire, path: str) -> Wire:
     stream = lowerer.applied(wire)
     h = stream
-    for name in ("act1", "conv1", "bn1", "act2", "conv2", "bn2"):
-        h = lowerer.lower(getattr(module, name), h, f"{path}.{name}")
-    shortcut = lowerer.lower(module.shortcut, stream, f"{path}.shortcut")
-    return lowerer.emit("add", f"{path}.add", lowerer.applied(h), lowerer.applied(shortcut))
-
-
-@lowers(AttentionBlockI)
-def _attention_block_1(lowerer: Lowerer, module: AttentionBlockI, wire: Wire, path: str) -> Wire:
-    stream = lowerer.applied(wire)
-    h = stream
     for name in ("act1", "conv1", "bn1", "att1", "act2", "conv2", "bn2", "att2"):
-        h = lowerer.lower(getattr(module, name), h, f"{path}.{name}")
+        if hasattr(module, name):
+            h = lowerer.lower(getattr(module, name), h, f"{path}.{name}")
     shortcut = lowerer.lower(module.shortcut, stream, f"{path}.shortcut")
     return lowerer.emit("add", f"{path}.add", lowerer.applied(h), lowerer.applied(shortcut))
 

@@ -52,8 +52,7 @@ def hd_lif_potentials(current: Tensor, potential: Tensor, leak: Tensor, threshol
     A step maps v to min(a·v + b, c) with a = λ_t >= 0, b = I_t, c = θ_t. First (a1, b1, c1), then (a2, b2, c2) is
     again such a map: (a1·a2, a2·b1 + b2, min(a2·c1 + b2, c2)).
     """
-    a, c = leak.expand_as(current).clone(), threshold.expand_as(current).clone()
-    b = current
+    a, b, c = leak.expand_as(current), current, threshold.expand_as(current)
     reach = 1
     while reach < len(current):
         earlier = slice(None, -reach)
