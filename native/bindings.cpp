@@ -1,10 +1,15 @@
 // The one file that knows Python. Shapes of arrays are checked here, once; what is behind gets pointers.
 #include <algorithm>
+#include <optional>
+#include <string>
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "kernels/kernels.h"
 #include "program.h"
 #include "session.h"
 
@@ -18,22 +23,40 @@ using Scalars = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::
 using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using OutFloats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+using OutSeconds = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 // keeps every size of a run below 2^63
 constexpr int64_t kMaxBatch = 1 << 20;
 constexpr int kMaxThreads = 256;
 
+std::vector<const Kernels*> all_kernels() {
+  std::vector<const Kernels*> tables(8);
+  tables.resize(size_t(available_kernels(tables.data(), int(tables.size()))));
+  return tables;
+}
+
 class Network {
 public:
-  Network(Words program, Scalars scalars, const std::vector<Bytes>& buffers, int threads)
-      : session_(read(program, scalars, buffers), checked_threads(threads)) {}
+  Network(Words program, Scalars scalars, const std::vector<Bytes>& buffers, int threads,
+          const std::string& instructions)
+      : session_(read(program, scalars, buffers), checked_threads(threads), chosen_kernels(instructions)) {}
 
-  void run(Floats x, int64_t steps, int64_t t, const std::vector<OutFloats>& potentials, OutFloats logits) {
+  void run(Floats x, int64_t steps, int64_t t, const std::vector<OutFloats>& potentials, OutFloats logits,
+           std::optional<OutSeconds> seconds) {
     const int64_t batch = check(x, steps, t, potentials, logits);
+    Kept kept;
+    if (seconds) {
+      require(seconds->size() == session_.program().nodes.size(), "seconds: one entry for each node");
+      kept.seconds = seconds->data();
+    }
     const std::vector<float*> pointers = pointers_of(potentials);
     nb::gil_scoped_release release;
-    session_.run(x.data(), x.shape(0), batch, steps, t, pointers.data(), logits.data());
+    session_.run(x.data(), x.shape(0), batch, steps, t, pointers.data(), logits.data(), kept);
   }
+
+  std::string instructions() const { return session_.kernels().name; }
+  int64_t weight_bytes() const { return session_.weight_bytes(); }
+  int64_t working_bytes() const { return session_.working_bytes(); }
 
   void run_and_keep(Floats x, int64_t steps, int64_t t, const std::vector<OutFloats>& potentials,
                     OutFloats logits, const std::vector<OutFloats>& values) {
@@ -45,7 +68,7 @@ public:
               "values: an array has another size");
     const std::vector<float*> pointers = pointers_of(potentials), kept = pointers_of(values);
     nb::gil_scoped_release release;
-    session_.run_and_keep(x.data(), x.shape(0), batch, steps, t, pointers.data(), logits.data(), kept.data());
+    session_.run(x.data(), x.shape(0), batch, steps, t, pointers.data(), logits.data(), {kept.data(), nullptr});
   }
 
 private:
@@ -57,6 +80,16 @@ private:
   static int checked_threads(int threads) {
     require(threads >= 1 && threads <= kMaxThreads, "threads: an integer in 1..256");
     return threads;
+  }
+
+  static const Kernels& chosen_kernels(const std::string& name) {
+    std::string names;
+    for (const Kernels* table : all_kernels()) {
+      if (table->name == name)
+        return *table;
+      names += std::string(names.empty() ? "" : ", ") + table->name;
+    }
+    throw nb::value_error(("instructions: this machine has " + names).c_str());
   }
 
   static Program read(const Words& program, const Scalars& scalars, const std::vector<Bytes>& buffers) {
@@ -103,11 +136,21 @@ private:
 
 NB_MODULE(_native, module) {
   using hdlif::Network;
+  module.def("instruction_sets", [] {
+    std::vector<std::string> names;
+    for (const hdlif::Kernels* table : hdlif::all_kernels())
+      names.push_back(table->name);
+    return names;
+  });
   nb::class_<Network>(module, "Network")
-      .def(nb::init<hdlif::Words, hdlif::Scalars, const std::vector<hdlif::Bytes>&, int>(),
-           nb::arg("program"), nb::arg("scalars"), nb::arg("buffers"), nb::arg("threads"))
+      .def(nb::init<hdlif::Words, hdlif::Scalars, const std::vector<hdlif::Bytes>&, int,
+                    const std::string&>(),
+           nb::arg("program"), nb::arg("scalars"), nb::arg("buffers"), nb::arg("threads"), nb::arg("instructions"))
+      .def_prop_ro("instructions", &Network::instructions)
+      .def_prop_ro("weight_bytes", &Network::weight_bytes)
+      .def_prop_ro("working_bytes", &Network::working_bytes)
       .def("run", &Network::run, nb::arg("x").noconvert(), nb::arg("steps"), nb::arg("t"),
-           nb::arg("potentials").noconvert(), nb::arg("logits").noconvert())
+           nb::arg("potentials").noconvert(), nb::arg("logits").noconvert(), nb::arg("seconds").noconvert() = nb::none())
       .def("run_and_keep", &Network::run_and_keep, nb::arg("x").noconvert(), nb::arg("steps"), nb::arg("t"),
            nb::arg("potentials").noconvert(), nb::arg("logits").noconvert(), nb::arg("values").noconvert());
 }

@@ -82,6 +82,7 @@ struct Value {
 
   int64_t pixels() const { return int64_t(height) * width; }
   int64_t size() const { return pixels() * channels; }
+  int64_t entry_bytes() const { return max_code > 0 ? 1 : int64_t(sizeof(float)); }
 };
 
 // Float32 [steps][columns], columns 1 or C. Beyond the last step the last row holds.

@@ -1,81 +1,25 @@
 #include "session.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <utility>
-
-#include "kernels_conv.h"
-#include "kernels_pointwise.h"
-#include "kernels_pool.h"
 
 namespace hdlif {
 namespace {
 
-// Bounds the memory of a run: images whose values are held at once, and steps among them.
-constexpr int64_t kImagesPerChunk = 64;
+// Bounds the memory of a chunk, and keeps it in the cache.
+constexpr int64_t kImagesPerChunk = 16; // counting an image once for each step
 constexpr int64_t kStepsPerChunk = 16;
 
-// Entries, or multiplications, below which waking a thread costs more than it gains.
-constexpr int64_t kWorkPerRange = 1 << 15;
+// Rough cycles of work below which another thread is not worth its wake-up.
+constexpr int64_t kCyclesPerRange = 4096;
+constexpr int64_t kProductsPerCycle = 128;
+constexpr int64_t kEntriesPerCycle = 4;
 
-int64_t grain(int64_t work_per_item) {
-  return std::max<int64_t>(1, kWorkPerRange / std::max<int64_t>(1, work_per_item));
-}
-
-int64_t entry_bytes(const Value& value) {
-  return value.max_code > 0 ? 1 : sizeof(float);
-}
-
-// Ops whose kernels take floats only; their codes are widened first.
-bool takes_floats(Op op) {
-  switch (op) {
-  case Op::kAffine:
-  case Op::kHdLif:
-  case Op::kParallel:
-  case Op::kLif:
-  case Op::kGradedLif:
-  case Op::kGlif:
-  case Op::kSeca:
-  case Op::kQuantise:
-  case Op::kAdd:
-    return true;
-  default:
-    return false;
-  }
-}
-
-ConvShape conv_shape(const Node& node, const Value& in, const Value& out) {
-  const Window& w = node.window;
-  return {in.height,  in.width,   in.channels, out.height, out.width, out.channels, w.kernel_y,
-          w.kernel_x, w.stride_y, w.stride_x,  w.pad_y,    w.pad_x,   in.max_code,  node.max_weight};
-}
-
-PoolShape pool_shape(const Node& node, const Value& in, const Value& out) {
-  Window w = node.window;
-  if (node.op == Op::kGlobalSumPool) {
-    w.kernel_y = in.height;
-    w.kernel_x = in.width;
-  }
-  return {in.height,  in.width,   in.channels, out.height, out.width, w.kernel_y,
-          w.kernel_x, w.stride_y, w.stride_x,  w.pad_y,    w.pad_x};
-}
-
-struct ScratchLayout {
-  int64_t ring, field, counts; // entries
-
-  explicit ScratchLayout(const ConvShape& s)
-      : ring(int64_t(s.ring_rows()) * s.in_width * s.in_channels),
-        field(int64_t(s.ring_rows()) * std::min(s.kernel_x, s.in_width) * s.in_channels),
-        counts(int64_t(s.ring_rows()) * s.in_width) {}
-
-  int64_t bytes() const { return (ring + field) * sizeof(FloatEvent) + counts * sizeof(int32_t); }
-
-  template <typename Event> ConvScratch<Event> at(uint8_t* memory) const {
-    Event* events = reinterpret_cast<Event*>(memory);
-    return {events, reinterpret_cast<int32_t*>(events + ring + field), events + ring};
-  }
-};
+constexpr float kNoThreshold = std::numeric_limits<float>::quiet_NaN();
 
 Row row(const Rows& rows, int64_t t) {
   return {rows.at(t), rows.columns};
@@ -85,8 +29,6 @@ GlifRows glif_rows(const Node& node, int64_t t) {
   const auto& r = node.rows;
   return {row(r[0], t), row(r[1], t), row(r[2], t), row(r[3], t), row(r[4], t), row(r[5], t)};
 }
-
-constexpr float kNoThreshold = std::numeric_limits<float>::quiet_NaN();
 
 // For each row whether x * scale + shift is x in every bit: only with a shift of -0, for -0 + 0 is 0.
 std::vector<bool> identity_rows(const Rows& scale, const Rows& shift) {
@@ -100,359 +42,526 @@ std::vector<bool> identity_rows(const Rows& scale, const Rows& shift) {
   return is_identity;
 }
 
+PoolShape pool_shape(const Node& node, const Value& in, const Value& out) {
+  Window w = node.window;
+  if (node.op == Op::kGlobalSumPool) {
+    w.kernel_y = in.height;
+    w.kernel_x = in.width;
+  }
+  return {in.height,  in.width,   in.channels, out.height, out.width, w.kernel_y,
+          w.kernel_x, w.stride_y, w.stride_x,  w.pad_y,    w.pad_x};
+}
+
+// [rows][columns] to [columns][rows]
+template <typename T> void transpose(const T* x, T* y, int64_t rows, int64_t columns) {
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c)
+      y[c * rows + r] = x[r * columns + c];
+}
+
+const float* floats(const uint8_t* memory) {
+  return reinterpret_cast<const float*>(memory);
+}
+float* floats(uint8_t* memory) {
+  return reinterpret_cast<float*>(memory);
+}
+
+// Where a thread keeps the events of the input rows under the kernel: for each step, as many rows as the kernel
+// has, each with a start for each pixel, and the list of rows that a kernel is given.
+struct EventRoom {
+  int64_t events_per_row, starts_per_row, rows; // rows of all steps
+
+  EventRoom(const Layer& layer, int64_t steps)
+      : events_per_row(layer.sum == Sum::kDense ? 0
+                                                : int64_t(layer.shape.in_width) *
+                                                      (layer.sum == Sum::kUnits ? layer.form.units
+                                                                                : layer.shape.in_channels)),
+        starts_per_row(layer.sum == Sum::kDense ? 0 : layer.shape.in_width + 1), rows(layer.rows() * steps) {}
+
+  int64_t list_bytes(const Layer& layer) const { return layer.shape.kernel_y * int64_t(sizeof(EventRow<UnitEvent>)); }
+  int64_t bytes(const Layer& layer) const {
+    return list_bytes(layer) + rows * events_per_row * int64_t(sizeof(UnitEvent)) +
+           rows * starts_per_row * int64_t(sizeof(int32_t));
+  }
+};
+
+// A gathering of single entries.
+template <typename In, typename Event>
+auto entries_by(const Layer& layer, void (*gather)(const In*, int32_t, int32_t, int32_t, Event*, int32_t*)) {
+  return [&layer, gather](const In* row, Event* events, int32_t* starts) {
+    gather(row, layer.shape.in_width, layer.shape.in_channels, layer.shape.out_channels, events, starts);
+  };
+}
+
 } // namespace
 
-Session::Session(Program program, int threads)
-    : program_(std::move(program)), source_(program_.values.size()), pool_(threads), scratch_(threads) {
-  for (size_t v = 0; v < source_.size(); ++v)
-    source_[v] = int32_t(v);
-  find_passing();
+int64_t Session::Workspace::bytes() const {
+  int64_t total = 0;
+  for (const auto& slot : slots)
+    total += int64_t(slot.size());
+  for (const Thread& thread : threads)
+    total += int64_t(thread.tile.size() + thread.events.size() + thread.scratch.size());
+  return total;
 }
 
-// Affines of floats with an identity row, all of whose readers can read one step at every step (as they must
-// where the input is constant in time and the affine is not).
-void Session::find_passing() {
-  const std::vector<Node>& nodes = program_.nodes;
-  for (size_t n = 0; n < nodes.size(); ++n) {
-    if (nodes[n].op != Op::kAffine || program_.values[nodes[n].inputs[0]].max_code > 0)
-      continue;
-    bool reads_rows = false;
-    for (const Node& reader : nodes)
-      for (int32_t input : reader.inputs)
-        reads_rows = reads_rows || (input == int32_t(n) + 1 && !takes_floats(reader.op));
-    std::vector<bool> is_identity = identity_rows(nodes[n].rows[0], nodes[n].rows[1]);
-    if (!reads_rows && std::count(is_identity.begin(), is_identity.end(), true) > 0)
-      passing_.push_back({int32_t(n), std::move(is_identity)});
-  }
-}
+// Computes rows of one stage on one thread.
+class Session::Rows {
+public:
+  Rows(Session& session, const Stage& stage, const Chunk& chunk, Workspace& workspace, int thread)
+      : session_(session), program_(session.program_), kernels_(session.kernels_), stage_(stage), chunk_(chunk),
+        workspace_(workspace), memory_(workspace.threads[thread]), at_(program_.values.size(), nullptr) {}
 
-bool Session::passes_all(int64_t t, int64_t steps) const {
-  for (const Passing& affine : passing_)
-    for (int64_t step = t; step < t + steps; ++step) {
-      if (!affine.at(step))
-        return false;
-      if (step >= int64_t(affine.is_identity.size()))
-        break;
+  // Rows [first, last) of row = image * height + oy.
+  void compute(int64_t first, int64_t last) {
+    const int64_t steps = session_.leading_of(stage_, chunk_);
+    for (int64_t row = first; row < last; ++row) {
+      row_ = row;
+      for (int64_t step = 0; step < steps; ++step) {
+        step_ = step;
+        if (stage_.root >= 0 && is_due(stage_.root))
+          compute_root();
+        for (int32_t n : stage_.chain)
+          if (is_due(n))
+            compute_entries(n);
+      }
+      is_gathered_ = stage_.root >= 0 && (row + 1) % program_.values[stage_.root + 1].height != 0;
     }
-  return true;
-}
-
-// How many of `steps` steps from t on pass the same affines on; at least 1.
-int64_t Session::steps_alike(int64_t t, int64_t steps) const {
-  for (int64_t step = 1; step < steps; ++step)
-    for (const Passing& affine : passing_)
-      if (affine.at(t + step) != affine.at(t))
-        return step;
-  return steps;
-}
-
-void Session::pass_on(int64_t t) {
-  for (const Passing& affine : passing_) {
-    const int32_t output = affine.node + 1;
-    source_[output] = affine.at(t) ? source_[program_.nodes[affine.node].inputs[0]] : output;
-  }
-}
-
-void Session::prepare(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool passes_all) {
-  if (plan_.batch == batch && plan_.steps == steps && plan_.is_static == is_static &&
-      plan_.keeps_all == keeps_all && plan_.passes_all == passes_all)
-    return;
-  const size_t value_count = program_.values.size();
-  std::vector<size_t> last_use(value_count, 0);
-  for (size_t n = 0; n < program_.nodes.size(); ++n)
-    for (int32_t input : program_.nodes[n].inputs)
-      if (input >= 0)
-        last_use[input] = n;
-  last_use[program_.output] = value_count;
-  // what is passed on lives as long as the value that it is passed on as
-  std::vector<int32_t> passed_on(value_count, -1);
-  for (auto affine = passing_.rbegin(); affine != passing_.rend(); ++affine) {
-    const int32_t output = affine->node + 1, input = program_.nodes[affine->node].inputs[0];
-    passed_on[output] = input;
-    last_use[input] = std::max(last_use[input], last_use[output]);
   }
 
-  std::vector<int64_t> bytes; // of each slot
-  std::vector<int32_t> free;
-  const auto allocate = [&](int64_t wanted) {
-    // the smallest slot that is large enough, else the largest, which grows
-    const auto order = [&](int32_t a, int32_t b) {
-      const bool a_fits = bytes[a] >= wanted, b_fits = bytes[b] >= wanted;
-      return a_fits != b_fits ? a_fits : (a_fits ? bytes[a] < bytes[b] : bytes[a] > bytes[b]);
-    };
-    if (free.empty()) {
-      bytes.push_back(wanted);
-      return int32_t(bytes.size() - 1);
-    }
-    const auto best = std::min_element(free.begin(), free.end(), order);
-    const int32_t slot = *best;
-    free.erase(best);
-    bytes[slot] = std::max(bytes[slot], wanted);
-    return slot;
-  };
-  const auto entries = [&](int32_t value) {
+private:
+  bool is_due(int32_t n) const { return step_ == 0 || session_.leading(n + 1, chunk_) > 1; }
+
+  // Where row `y` of `image` begins in a value's slot, at this step.
+  uint8_t* in_slot(int32_t value, int64_t image, int64_t y) const {
     const Value& type = program_.values[value];
-    return (is_static && type.constant ? 1 : steps) * batch * type.size();
-  };
-  const auto stays = [&](int32_t value) {
-    return keeps_all || (is_static && program_.values[value].constant);
-  };
+    const int64_t step = session_.leading(value, chunk_) > 1 ? step_ : 0;
+    const int64_t first = ((step * chunk_.batch + image) * type.height + y) * type.width * type.channels;
+    return workspace_.slots[workspace_.placement.slot[value]].data() + first * type.entry_bytes();
+  }
 
-  const size_t gone = value_count + 1; // beyond every use
-  const auto release = [&](int32_t value, size_t n) {
-    for (; value >= 0 && last_use[value] == n && !stays(value); value = passed_on[value]) {
-      last_use[value] = gone;
-      if (plan_.slot_of_value[value] >= 0)
-        free.push_back(plan_.slot_of_value[value]);
-    }
-  };
+  // This row of a value; of one that is written here, where it is to be written.
+  uint8_t* output_row(int32_t value) {
+    const int32_t height = program_.values[value].height;
+    uint8_t* to = workspace_.placement.slot[value] >= 0 ? in_slot(value, row_ / height, row_ % height)
+                                                        : memory_.tile.data() + workspace_.placement.tile[value];
+    at_[value] = to;
+    return to;
+  }
 
-  plan_.batch = 0; // no plan holds until this one is complete
-  plan_.slot_of_value.assign(value_count, -1);
-  plan_.widened.assign(2 * program_.nodes.size(), -1);
-  plan_.slot_of_value[0] = allocate(entries(0) * sizeof(float));
-  int64_t scratch_bytes = 0;
-  for (size_t n = 0; n < program_.nodes.size(); ++n) {
+  const uint8_t* input_row(int32_t value) const {
+    if (workspace_.placement.slot[value] < 0)
+      return at_[value];
+    const int32_t height = program_.values[value].height;
+    return in_slot(value, row_ / height, row_ % height);
+  }
+
+  // The same as float32.
+  const float* float_row(int32_t n, int i) {
+    const int32_t value = program_.nodes[n].inputs[i];
+    const Value& type = program_.values[value];
+    const uint8_t* from = input_row(value);
+    if (type.max_code == 0)
+      return floats(from);
+    float* widened = floats(memory_.tile.data() + workspace_.placement.widened[2 * n + i]);
+    kernels_.widen(from, widened, int64_t(type.width) * type.channels);
+    return widened;
+  }
+
+  void compute_entries(int32_t n) {
     const Node& node = program_.nodes[n];
-    const int32_t output = int32_t(n) + 1;
-    const Value& in = program_.values[node.inputs[0]];
-    if (node.op == Op::kConv2d || node.op == Op::kLinear)
-      scratch_bytes =
-          std::max(scratch_bytes, ScratchLayout(conv_shape(node, in, program_.values[output])).bytes());
-    if (node.op == Op::kSeca)
-      scratch_bytes = std::max<int64_t>(scratch_bytes, 2 * in.channels * sizeof(float));
-    for (int i = 0; i < 2; ++i)
-      if (node.inputs[i] >= 0 && takes_floats(node.op) && program_.values[node.inputs[i]].max_code > 0)
-        plan_.widened[2 * n + i] = allocate(entries(node.inputs[i]) * sizeof(float));
-    if (!passes_all || passed_on[output] < 0)
-      plan_.slot_of_value[output] = allocate(entries(output) * entry_bytes(program_.values[output]));
-    for (int i = 0; i < 2; ++i) {
-      if (plan_.widened[2 * n + i] >= 0)
-        free.push_back(plan_.widened[2 * n + i]);
-      release(node.inputs[i], n);
+    const Value& out = program_.values[n + 1];
+    const int64_t t = chunk_.t + step_, pixels = out.width;
+    const int32_t channels = out.channels;
+    const auto& rows = node.rows;
+    if (node.op == Op::kAffine && is_identity(n, t)) {
+      const uint8_t* x = input_row(node.inputs[0]);
+      if (workspace_.placement.slot[n + 1] >= 0)
+        std::memcpy(output_row(n + 1), x, size_t(pixels * channels) * sizeof(float));
+      else
+        at_[n + 1] = x;
+      return;
+    }
+    const float* x = float_row(n, 0);
+    uint8_t* codes = output_row(n + 1);
+    float* y = floats(codes);
+    float* potential = nullptr;
+    if (const int32_t which = session_.potential_of_[n]; which >= 0)
+      potential = chunk_.potentials[which] + row_ * pixels * channels;
+    switch (node.op) {
+    case Op::kAffine:
+      kernels_.affine(x, y, rows[0].at(t), rows[1].at(t), pixels, channels);
+      break;
+    case Op::kHdLif:
+      kernels_.hd_lif(x, potential, y, row(rows[0], t), row(rows[1], t), pixels, channels);
+      break;
+    case Op::kGradedLif:
+      kernels_.graded_lif(x, potential, y, row(rows[0], t), row(rows[1], t), pixels, channels);
+      break;
+    case Op::kGlif:
+      kernels_.glif(x, potential, codes, glif_rows(node, t),
+                    t > 0 ? row(rows[5], t - 1) : Row{&kNoThreshold, 1}, pixels, channels);
+      break;
+    case Op::kParallel:
+      kernels_.parallel(x, y, row(rows[0], t), pixels, channels);
+      break;
+    case Op::kLif:
+      kernels_.lif(x, potential, codes, row(rows[0], t), row(rows[1], t),
+                   {node.hard_reset, node.reset_potential}, pixels, channels);
+      break;
+    case Op::kQuantise:
+      kernels_.quantise(x, codes, row(rows[0], t), node.offset, float(out.max_code), pixels, channels);
+      break;
+    case Op::kAdd:
+      kernels_.add(x, float_row(n, 1), y, pixels * channels);
+      break;
+    default:
+      break;
     }
   }
-  if (plan_.slots.size() < bytes.size())
-    plan_.slots.resize(bytes.size());
-  for (size_t slot = 0; slot < bytes.size(); ++slot)
-    if (int64_t(plan_.slots[slot].size()) < bytes[slot])
-      plan_.slots[slot].resize(bytes[slot]);
-  for (std::vector<uint8_t>& memory : scratch_)
-    if (int64_t(memory.size()) < scratch_bytes)
-      memory.resize(scratch_bytes);
-  plan_.batch = batch;
-  plan_.steps = steps;
-  plan_.is_static = is_static;
-  plan_.keeps_all = keeps_all;
-  plan_.passes_all = passes_all;
+
+  bool is_identity(int32_t n, int64_t t) const {
+    const std::vector<bool>& rows = session_.identity_rows_[n];
+    return program_.values[program_.nodes[n].inputs[0]].max_code == 0 &&
+           rows[std::min<size_t>(size_t(t), rows.size() - 1)];
+  }
+
+  void compute_root() {
+    const Node& node = program_.nodes[stage_.root];
+    switch (node.op) {
+    case Op::kConv2d:
+    case Op::kLinear:
+      return compute_layer();
+    case Op::kSeca:
+      return compute_seca();
+    case Op::kFlatten:
+      return compute_flatten();
+    default:
+      return compute_pool();
+    }
+  }
+
+  void compute_pool() {
+    const Node& node = program_.nodes[stage_.root];
+    const Value &in = program_.values[node.inputs[0]], &out = program_.values[stage_.root + 1];
+    const uint8_t* x = in_slot(node.inputs[0], 0, 0);
+    uint8_t* y = output_row(stage_.root + 1);
+    const PoolShape shape = pool_shape(node, in, out);
+    if (node.op == Op::kMaxPool && in.max_code > 0)
+      kernels_.max_pool_codes(x, y, shape, row_);
+    else if (node.op == Op::kMaxPool)
+      kernels_.max_pool(floats(x), floats(y), shape, row_);
+    else if (out.max_code > 0)
+      kernels_.sum_pool_codes(x, y, shape, row_);
+    else if (in.max_code > 0)
+      kernels_.sum_pool_code_values(x, floats(y), shape, row_);
+    else
+      kernels_.sum_pool(floats(x), floats(y), shape, row_);
+  }
+
+  // Of both, a row is a whole map.
+  void compute_flatten() {
+    const Value& in = program_.values[program_.nodes[stage_.root].inputs[0]];
+    const uint8_t* x = in_slot(program_.nodes[stage_.root].inputs[0], row_, 0);
+    uint8_t* y = in_slot(stage_.root + 1, row_, 0);
+    if (in.max_code > 0)
+      transpose(x, y, in.pixels(), in.channels);
+    else
+      transpose(floats(x), floats(y), in.pixels(), in.channels);
+  }
+
+  void compute_seca() {
+    const int32_t n = stage_.root;
+    const Node& node = program_.nodes[n];
+    const Value& type = program_.values[n + 1];
+    const uint8_t* codes = in_slot(node.inputs[0], row_, 0);
+    const float* x = floats(codes);
+    if (program_.values[node.inputs[0]].max_code > 0) {
+      float* widened = floats(memory_.tile.data() + workspace_.placement.widened[2 * n]);
+      kernels_.widen(codes, widened, type.size());
+      x = widened;
+    }
+    const int64_t t = chunk_.t + step_;
+    kernels_.seca(x, floats(in_slot(n + 1, row_, 0)), row(node.rows[0], t), *node.rows[1].at(t), type.pixels(),
+                  type.channels, floats(memory_.scratch.data()));
+  }
+
+  void compute_layer() {
+    const Layer& layer = session_.layers_[stage_.root];
+    float* y = floats(output_row(stage_.root + 1));
+    const int8_t* low_bit = layer.low_bit.data();
+    switch (layer.sum) {
+    case Sum::kUnits: {
+      const auto gather = [&](const uint8_t* row, UnitEvent* events, int32_t* starts) {
+        kernels_.gather_units(row, layer.shape.in_width, layer.shape.in_channels, layer.form,
+                              layer.shape.max_weight, events, starts);
+      };
+      kernels_.unit_row(gathered<uint8_t, UnitEvent>(layer, gather), layer.index.data(), layer.table.data(),
+                        layer.form, y, layer.shape);
+      break;
+    }
+    case Sum::kCodes:
+      kernels_.code_row(gathered<uint8_t, CodeEvent>(layer, entries_by(layer, kernels_.gather_codes)), low_bit, y,
+                        layer.shape);
+      break;
+    case Sum::kCodeValues:
+      kernels_.float_row(gathered<uint8_t, FloatEvent>(layer, entries_by(layer, kernels_.gather_code_values)),
+                         layer.floats.data(), y, layer.shape);
+      break;
+    case Sum::kFloats: {
+      const auto* rows = gathered<float, FloatEvent>(layer, entries_by(layer, kernels_.gather_floats));
+      if (layer.low_bit.empty())
+        kernels_.float_row(rows, layer.floats.data(), y, layer.shape);
+      else
+        kernels_.float_row_low_bit(rows, low_bit, y, layer.shape);
+      break;
+    }
+    case Sum::kDense: {
+      const float** rows = reinterpret_cast<const float**>(memory_.events.data());
+      const int32_t y0 = top_of_field(layer.shape);
+      for (int32_t ky = 0; ky < layer.shape.kernel_y; ++ky) {
+        const int32_t iy = y0 + ky;
+        const bool is_inside = iy >= 0 && iy < layer.shape.in_height;
+        rows[ky] = is_inside ? floats(in_slot(input_of_root(), image_of_root(), iy)) : nullptr;
+      }
+      if (layer.low_bit.empty())
+        kernels_.dense_row(rows, layer.floats.data(), y, layer.shape);
+      else
+        kernels_.dense_row_low_bit(rows, low_bit, y, layer.shape);
+      break;
+    }
+    }
+  }
+
+  int32_t input_of_root() const { return program_.nodes[stage_.root].inputs[0]; }
+  int64_t image_of_root() const { return row_ / program_.values[stage_.root + 1].height; }
+  int32_t top_of_field(const ConvShape& s) const {
+    return int32_t(row_ % s.out_height) * s.stride_y - s.pad_y;
+  }
+
+  // The events of the rows under the kernel: those that the row before did not have are gathered now.
+  template <typename In, typename Event, typename Gather>
+  const EventRow<Event>* gathered(const Layer& layer, const Gather& gather) {
+    static_assert(sizeof(Event) == sizeof(UnitEvent) && sizeof(EventRow<Event>) == sizeof(EventRow<UnitEvent>));
+    const ConvShape& s = layer.shape;
+    const int64_t ring = layer.rows();
+    const EventRoom room(layer, session_.leading(stage_.root + 1, chunk_));
+    auto* list = reinterpret_cast<EventRow<Event>*>(memory_.events.data());
+    auto* events = reinterpret_cast<Event*>(memory_.events.data() + room.list_bytes(layer));
+    auto* starts = reinterpret_cast<int32_t*>(events + room.rows * room.events_per_row);
+    const int32_t y0 = top_of_field(s), top = std::max(y0, 0), bottom = std::min(y0 + s.kernel_y, s.in_height);
+    const int32_t known = is_gathered_ ? std::max(top, bottom_before(s)) : top;
+    for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
+      const int32_t iy = y0 + ky;
+      if (iy < top || iy >= bottom) {
+        list[ky] = {};
+        continue;
+      }
+      const int64_t place = step_ * ring + iy % ring;
+      list[ky] = {events + place * room.events_per_row, starts + place * room.starts_per_row};
+      if (iy >= known)
+        gather(reinterpret_cast<const In*>(in_slot(input_of_root(), image_of_root(), iy)),
+               events + place * room.events_per_row, starts + place * room.starts_per_row);
+    }
+    return list;
+  }
+
+  // Where the field of the output row above ends.
+  int32_t bottom_before(const ConvShape& s) const {
+    return std::min(top_of_field(s) - s.stride_y + s.kernel_y, s.in_height);
+  }
+
+  Session& session_;
+  const Program& program_;
+  const Kernels& kernels_;
+  const Stage& stage_;
+  const Chunk& chunk_;
+  Workspace& workspace_;
+  Workspace::Thread& memory_;
+  std::vector<const uint8_t*> at_; // of values in the tile: this row
+  int64_t row_ = 0, step_ = 0;
+  bool is_gathered_ = false; // the events of the row above are there
+};
+
+Session::Session(Program program, int threads, const Kernels& kernels)
+    : program_(std::move(program)), kernels_(kernels), layers_(prepare_layers(program_, kernels)),
+      stages_(fuse(program_)), identity_rows_(program_.nodes.size()), potential_of_(program_.nodes.size(), -1),
+      pool_(threads) {
+  for (size_t n = 0; n < program_.nodes.size(); ++n)
+    if (program_.nodes[n].op == Op::kAffine)
+      identity_rows_[n] = identity_rows(program_.nodes[n].rows[0], program_.nodes[n].rows[1]);
+  for (size_t i = 0; i < program_.stateful.size(); ++i)
+    potential_of_[program_.stateful[i]] = int32_t(i);
+}
+
+int64_t Session::weight_bytes() const {
+  int64_t total = 0;
+  for (const Layer& layer : layers_)
+    total += int64_t(layer.index.size() + layer.table.size() + layer.low_bit.size()) +
+             int64_t(layer.floats.size() * sizeof(float));
+  for (const Node& node : program_.nodes)
+    for (const hdlif::Rows& rows : node.rows)
+      total += int64_t(rows.data.size() * sizeof(float));
+  return total;
+}
+
+int64_t Session::working_bytes() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return working_bytes_;
 }
 
 void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t,
-                  float* const* potentials, float* logits) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  forward(x, x_steps, batch, steps, t, potentials, logits, nullptr);
-}
-
-void Session::run_and_keep(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t,
-                           float* const* potentials, float* logits, float* const* values) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  forward(x, x_steps, batch, steps, t, potentials, logits, values);
-}
-
-void Session::forward(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t,
-                      float* const* potentials, float* logits, float* const* values) {
+                  float* const* potentials, float* logits, const Kept& kept) {
   const bool is_static = x_steps == 1 && steps > 1;
-  const int64_t images = std::clamp<int64_t>(kImagesPerChunk / batch, 1, kStepsPerChunk);
-  const int64_t chunk_steps = std::min(steps, images);
-  prepare(batch, chunk_steps, is_static, values != nullptr, passes_all(t, steps));
-  const int64_t frame = batch * program_.values[0].size();
-  for (int64_t begin = 0, count = 0; begin < steps; begin += count) {
-    count = steps_alike(t + begin, std::min(chunk_steps, steps - begin));
-    pass_on(t + begin);
-    const Chunk chunk{batch, count, t + begin, is_static, begin == 0, potentials};
-    if (!is_static || chunk.is_first)
-      load_input(x + (is_static ? 0 : begin * frame), chunk);
-    for (size_t n = 0; n < program_.nodes.size(); ++n)
-      if (chunk.is_first || !is_static || !program_.values[n + 1].constant)
-        compute(int32_t(n), chunk);
-    const int64_t classes = program_.values[program_.output].size();
-    for (int64_t step = 0; step < chunk.steps; ++step)
-      read(program_.output, chunk, step, logits + (begin + step) * batch * classes);
-    for (size_t v = 0; values != nullptr && v < program_.values.size(); ++v)
-      for (int64_t step = 0; step < chunk.steps; ++step)
-        read(int32_t(v), chunk, step, values[v] + (begin + step) * batch * program_.values[v].size());
+  const int64_t chunk_steps = std::min(steps, kStepsPerChunk);
+  const int64_t group = std::clamp<int64_t>(kImagesPerChunk / chunk_steps, 1, batch);
+  const int64_t classes = program_.values[program_.output].size();
+  std::unique_ptr<Workspace> workspace = borrow(group, chunk_steps, is_static, kept.values != nullptr);
+  std::vector<float*> own_potentials(program_.stateful.size());
+  for (int64_t image = 0; image < batch; image += group) {
+    for (size_t i = 0; i < own_potentials.size(); ++i)
+      own_potentials[i] = potentials[i] + image * program_.values[program_.stateful[i] + 1].size();
+    for (int64_t begin = 0; begin < steps; begin += chunk_steps) {
+      const Chunk chunk{std::min(group, batch - image), std::min(chunk_steps, steps - begin), t + begin, is_static,
+                        own_potentials.data()};
+      const int64_t x_step = is_static ? 0 : begin;
+      load_input(x + (x_step * batch + image) * program_.values[0].size(), batch, chunk, *workspace);
+      for (const Stage& stage : stages_) {
+        const auto start = std::chrono::steady_clock::now();
+        compute(stage, chunk, *workspace);
+        if (kept.seconds != nullptr)
+          kept.seconds[stage.first()] +=
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      }
+      for (int64_t step = 0; step < chunk.steps; ++step) {
+        const int64_t first = (begin + step) * batch + image;
+        read(program_.output, chunk, step, *workspace, logits + first * classes);
+        for (size_t v = 0; kept.values != nullptr && v < program_.values.size(); ++v)
+          read(int32_t(v), chunk, step, *workspace, kept.values[v] + first * program_.values[v].size());
+      }
+    }
   }
+  give_back(std::move(workspace));
+}
+
+std::unique_ptr<Session::Workspace> Session::borrow(int64_t batch, int64_t steps, bool is_static,
+                                                    bool keeps_all) {
+  std::unique_ptr<Workspace> workspace;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const auto fits = [&](const std::unique_ptr<Workspace>& spare) {
+      const Placement& p = spare->placement;
+      return p.batch == batch && p.steps == steps && p.is_static == is_static && p.keeps_all == keeps_all;
+    };
+    auto chosen = std::find_if(workspaces_.begin(), workspaces_.end(), fits);
+    if (chosen == workspaces_.end() && !workspaces_.empty())
+      chosen = workspaces_.end() - 1;
+    if (chosen != workspaces_.end()) {
+      workspace = std::move(*chosen);
+      workspaces_.erase(chosen);
+    }
+  }
+  if (workspace == nullptr)
+    workspace = std::make_unique<Workspace>();
+  const int64_t before = workspace->bytes();
+  fit(*workspace, batch, steps, is_static, keeps_all);
+  std::lock_guard<std::mutex> lock(mutex_);
+  working_bytes_ += workspace->bytes() - before;
+  return workspace;
+}
+
+void Session::give_back(std::unique_ptr<Workspace> workspace) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  workspaces_.push_back(std::move(workspace));
+}
+
+void Session::fit(Workspace& workspace, int64_t batch, int64_t steps, bool is_static, bool keeps_all) const {
+  const Placement& old = workspace.placement;
+  if (old.batch == batch && old.steps == steps && old.is_static == is_static && old.keeps_all == keeps_all)
+    return;
+  workspace.placement.batch = 0; // no placement holds until this one is complete
+  Placement placement = place(program_, stages_, batch, steps, is_static, keeps_all);
+  const auto grow = [](LineVector<uint8_t>& memory, int64_t bytes) {
+    if (int64_t(memory.size()) < bytes)
+      memory.resize(size_t(bytes));
+  };
+  workspace.slots.resize(std::max(workspace.slots.size(), placement.slot_bytes.size()));
+  for (size_t slot = 0; slot < placement.slot_bytes.size(); ++slot)
+    grow(workspace.slots[slot], placement.slot_bytes[slot]);
+  int64_t event_bytes = 0, scratch_bytes = 0;
+  for (size_t n = 0; n < program_.nodes.size(); ++n) {
+    const Value& out = program_.values[n + 1];
+    const Node& node = program_.nodes[n];
+    const int64_t node_steps = is_static && out.constant ? 1 : steps;
+    if (node.op == Op::kConv2d || node.op == Op::kLinear)
+      event_bytes = std::max(event_bytes, EventRoom(layers_[n], node_steps).bytes(layers_[n]));
+    if (node.op == Op::kSeca)
+      scratch_bytes = std::max<int64_t>(scratch_bytes, 2 * int64_t(out.channels) * sizeof(float));
+  }
+  workspace.threads.resize(size_t(pool_.threads()));
+  for (Workspace::Thread& thread : workspace.threads) {
+    grow(thread.tile, placement.tile_bytes);
+    grow(thread.events, event_bytes);
+    grow(thread.scratch, scratch_bytes);
+  }
+  workspace.placement = std::move(placement);
+}
+
+int64_t Session::leading_of(const Stage& stage, const Chunk& chunk) const {
+  int64_t steps = stage.root >= 0 ? leading(stage.root + 1, chunk) : 1;
+  for (int32_t n : stage.chain)
+    steps = std::max(steps, leading(n + 1, chunk));
+  return steps;
+}
+
+int64_t Session::cycles_per_row(const Stage& stage) const {
+  const Value& out = program_.values[stage.first() + 1];
+  int64_t entries = int64_t(out.width) * out.channels, cycles = 1;
+  if (stage.root >= 0) {
+    const Op op = program_.nodes[stage.root].op;
+    const ConvShape& s = layers_[stage.root].shape;
+    if (op == Op::kConv2d || op == Op::kLinear)
+      cycles += entries * s.kernel_y * s.kernel_x * s.in_channels / kProductsPerCycle;
+    else
+      cycles += program_.values[program_.nodes[stage.root].inputs[0]].size() / out.height / kEntriesPerCycle;
+  }
+  return cycles + entries * int64_t(stage.chain.size()) / kEntriesPerCycle;
+}
+
+void Session::compute(const Stage& stage, const Chunk& chunk, Workspace& workspace) {
+  const bool is_map_at_once =
+      stage.root >= 0 && (program_.nodes[stage.root].op == Op::kSeca || program_.nodes[stage.root].op == Op::kFlatten);
+  const int64_t rows = chunk.batch * (is_map_at_once ? 1 : program_.values[stage.first() + 1].height);
+  const int64_t cycles = cycles_per_row(stage) * leading_of(stage, chunk);
+  pool_.split(rows, std::max<int64_t>(1, kCyclesPerRange / cycles),
+              [&](int64_t begin, int64_t end, int thread) {
+                Rows(*this, stage, chunk, workspace, thread).compute(begin, end);
+              });
+}
+
+// The chunk's images, from [x_steps][x_batch][C][H][W].
+void Session::load_input(const float* x, int64_t x_batch, const Chunk& chunk, Workspace& workspace) const {
+  const Value& in = program_.values[0];
+  float* to = floats(workspace.slots[workspace.placement.slot[0]].data());
+  const int64_t steps = leading(0, chunk);
+  for (int64_t step = 0; step < steps; ++step)
+    for (int64_t image = 0; image < chunk.batch; ++image, to += in.size())
+      transpose(x + (step * x_batch + image) * in.size(), to, in.channels, in.pixels());
 }
 
 // One step of a value as float32 [batch][C][H][W].
-void Session::read(int32_t value, const Chunk& chunk, int64_t step, float* out) const {
+void Session::read(int32_t value, const Chunk& chunk, int64_t step, const Workspace& workspace, float* out) const {
   const Value& type = program_.values[value];
   const int64_t pixels = type.pixels(), channels = type.channels;
+  const uint8_t* memory = workspace.slots[workspace.placement.slot[value]].data();
   const int64_t first = (leading(value, chunk) == 1 ? 0 : step) * chunk.batch;
   for (int64_t image = 0; image < chunk.batch; ++image, out += type.size()) {
     const int64_t offset = (first + image) * type.size();
     for (int64_t p = 0; p < pixels; ++p)
       for (int64_t c = 0; c < channels; ++c) {
         const int64_t i = offset + p * channels + c;
-        out[c * pixels + p] =
-            type.max_code > 0 ? float(data(value)[i]) : reinterpret_cast<const float*>(data(value))[i];
+        out[c * pixels + p] = type.max_code > 0 ? float(memory[i]) : floats(memory)[i];
       }
   }
-}
-
-void Session::load_input(const float* x, const Chunk& chunk) {
-  const Value& type = program_.values[0];
-  float* y = reinterpret_cast<float*>(data(0));
-  for (int64_t image = 0; image < leading(0, chunk) * chunk.batch; ++image)
-    to_channels_last(x + image * type.size(), y + image * type.size(), type.pixels(), type.channels);
-}
-
-void Session::compute(int32_t n, const Chunk& chunk) {
-  if (source_[n + 1] != n + 1)
-    return;
-  const Node& node = program_.nodes[n];
-  const int32_t input = node.inputs[0], output = n + 1;
-  const Value &in = program_.values[input], &out = program_.values[output];
-  const int64_t images = leading(output, chunk) * chunk.batch;
-  if (node.op == Op::kConv2d || node.op == Op::kLinear)
-    return compute_conv(node, in, out, images, data(input), reinterpret_cast<float*>(data(output)));
-  if (!takes_floats(node.op))
-    return compute_pool(node, in, out, images, data(input), data(output));
-  compute_pointwise(n, chunk);
-}
-
-void Session::compute_pointwise(int32_t n, const Chunk& chunk) {
-  const Node& node = program_.nodes[n];
-  const Value& out = program_.values[n + 1];
-  const int32_t channels = out.channels;
-  const int64_t pixels = chunk.batch * out.pixels(), frame = pixels * channels;
-  const float* x[2] = {nullptr, nullptr};
-  int64_t stride[2] = {0, 0}; // from one step to the next
-  for (int i = 0; i < 2 && node.inputs[i] >= 0; ++i) {
-    const int64_t steps = leading(node.inputs[i], chunk);
-    stride[i] = steps == 1 ? 0 : frame;
-    const uint8_t* values = data(node.inputs[i]);
-    if (const int32_t slot = plan_.widened[2 * n + i]; slot >= 0) {
-      float* floats = reinterpret_cast<float*>(plan_.slots[slot].data());
-      widen(values, floats, steps * frame);
-      x[i] = floats;
-    } else {
-      x[i] = reinterpret_cast<const float*>(values);
-    }
-  }
-  float* potential = nullptr;
-  for (size_t i = 0; i < program_.stateful.size(); ++i)
-    if (program_.stateful[i] == n)
-      potential = chunk.potentials[i];
-  float* floats = reinterpret_cast<float*>(data(n + 1));
-  uint8_t* codes = data(n + 1);
-  const int64_t steps = leading(n + 1, chunk);
-  if (node.op == Op::kSeca) {
-    const int64_t size = out.size();
-    pool_.split(steps * chunk.batch, grain(size), [&](int64_t begin, int64_t end, int thread) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t step = i / chunk.batch, t = chunk.t + step;
-        const float* map = x[0] + step * stride[0] + i % chunk.batch * size;
-        seca(map, floats + i * size, row(node.rows[0], t), *node.rows[1].at(t), out.pixels(), channels,
-             reinterpret_cast<float*>(scratch_[thread].data()));
-      }
-    });
-    return;
-  }
-  pool_.split(pixels, grain(steps * channels), [&](int64_t begin, int64_t end, int) {
-    const int64_t first = begin * channels, count = end - begin;
-    for (int64_t step = 0; step < steps; ++step) {
-      const float* x0 = x[0] + step * stride[0] + first;
-      const int64_t to = step * frame + first;
-      const int64_t t = chunk.t + step;
-      switch (node.op) {
-      case Op::kAffine:
-        affine(x0, floats + to, node.rows[0].at(t), node.rows[1].at(t), count, channels);
-        break;
-      case Op::kHdLif:
-        hd_lif(x0, potential + first, floats + to, row(node.rows[0], t), row(node.rows[1], t), count,
-               channels);
-        break;
-      case Op::kGradedLif:
-        graded_lif(x0, potential + first, floats + to, row(node.rows[0], t), row(node.rows[1], t), count,
-                   channels);
-        break;
-      case Op::kGlif:
-        glif(x0, potential + first, codes + to, glif_rows(node, t),
-             t > 0 ? row(node.rows[5], t - 1) : Row{&kNoThreshold, 1}, count, channels);
-        break;
-      case Op::kParallel:
-        parallel(x0, floats + to, row(node.rows[0], t), count, channels);
-        break;
-      case Op::kLif:
-        lif(x0, potential + first, codes + to, row(node.rows[0], t), row(node.rows[1], t),
-            {node.hard_reset, node.reset_potential}, count, channels);
-        break;
-      case Op::kQuantise:
-        quantise(x0, codes + to, row(node.rows[0], t), node.offset, float(out.max_code), count, channels);
-        break;
-      case Op::kAdd:
-        add(x0, x[1] + step * stride[1] + first, floats + to, count * channels);
-        break;
-      default:
-        break;
-      }
-    }
-  });
-}
-
-void Session::compute_conv(const Node& node, const Value& in, const Value& out, int64_t images,
-                           const uint8_t* x, float* y) {
-  const ConvShape shape = conv_shape(node, in, out);
-  const ScratchLayout layout(shape);
-  const int64_t row_work =
-      int64_t(out.width) * out.channels * shape.kernel_y * shape.kernel_x * shape.in_channels;
-  const auto rows = [&](const auto* input, const std::vector<float>& floats,
-                        const std::vector<int8_t>& low_bit) {
-    using In = std::remove_const_t<std::remove_pointer_t<decltype(input)>>;
-    using IntegerEvent = std::conditional_t<std::is_same_v<In, uint8_t>, CodeEvent, FloatEvent>;
-    pool_.split(images * out.height, grain(row_work), [&](int64_t begin, int64_t end, int thread) {
-      uint8_t* memory = scratch_[thread].data();
-      if (low_bit.empty())
-        conv_rows(input, floats.data(), y, shape, begin, end, layout.at<FloatEvent>(memory));
-      else
-        conv_rows(input, low_bit.data(), y, shape, begin, end, layout.at<IntegerEvent>(memory));
-    });
-  };
-  if (in.max_code > 0)
-    rows(x, node.float_weights, node.low_bit_weights);
-  else
-    rows(reinterpret_cast<const float*>(x), node.float_weights, node.low_bit_weights);
-}
-
-void Session::compute_pool(const Node& node, const Value& in, const Value& out, int64_t images,
-                           const uint8_t* x, uint8_t* y) {
-  const float* x_floats = reinterpret_cast<const float*>(x);
-  float* y_floats = reinterpret_cast<float*>(y);
-  if (node.op == Op::kFlatten) {
-    pool_.split(images, grain(in.size()), [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin * in.size(); i < end * in.size(); i += in.size())
-        if (in.max_code > 0)
-          to_channels_first(x + i, y + i, in.pixels(), in.channels);
-        else
-          to_channels_first(x_floats + i, y_floats + i, in.pixels(), in.channels);
-    });
-    return;
-  }
-  const PoolShape shape = pool_shape(node, in, out);
-  const int64_t row_work = int64_t(out.width) * out.channels * shape.kernel_y * shape.kernel_x;
-  pool_.split(images * out.height, grain(row_work), [&](int64_t begin, int64_t end, int) {
-    if (node.op == Op::kMaxPool && in.max_code > 0)
-      max_pool_rows(x, y, shape, begin, end);
-    else if (node.op == Op::kMaxPool)
-      max_pool_rows(x_floats, y_floats, shape, begin, end);
-    else if (out.max_code > 0)
-      sum_pool_rows(x, y, shape, begin, end);
-    else if (in.max_code > 0)
-      sum_pool_rows(x, y_floats, shape, begin, end);
-    else
-      sum_pool_rows(x_floats, y_floats, shape, begin, end);
-  });
 }
 
 } // namespace hdlif

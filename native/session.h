@@ -1,91 +1,88 @@
-// Runs a program. Steps are taken layer by layer: a node computes all steps of a chunk before the next
-// node begins, so that its weights are read once; neurons scan the steps of the chunk in order.
+// Runs a program, stage by stage: a stage computes all steps of a chunk before the next stage begins, so that its
+// weights are read once, and row by row within, the steps of a row in order, so that a row's potentials stay in
+// the cache.
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <vector>
 
+#include "plan.h"
 #include "program.h"
 #include "thread_pool.h"
 
 namespace hdlif {
 
+// What a run may give back beside the logits.
+struct Kept {
+  float* const* values = nullptr; // values[i] is [steps][batch][C][H][W] of value i, codes as float32
+  double* seconds = nullptr;      // for each node, added: its stage's time stands at the stage's first node
+};
+
 class Session {
 public:
-  Session(Program program, int threads);
+  Session(Program program, int threads, const Kernels& kernels);
 
   const Program& program() const { return program_; }
+  const Kernels& kernels() const { return kernels_; }
+
+  // Bytes of weights and rows, which all runs share, and of the working memory of the runs so far.
+  int64_t weight_bytes() const;
+  int64_t working_bytes() const;
 
   // x           [x_steps][batch][C][H][W], x_steps 1 or `steps`; 1 means the same input at every step
   // potentials  for each of program().stateful, [batch][H][W][C]: read, and left as after the last step
   // logits      [steps][batch][classes]
-  // The first step has number t. Calls from several threads wait for each other.
+  // The first step has number t. Any number of threads may call; one of them at a time has the help of the pool.
   void run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t, float* const* potentials,
-           float* logits);
-
-  // The same, and writes every value: values[i] is [steps][batch][C][H][W] of value i, codes as float32.
-  void run_and_keep(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t,
-                    float* const* potentials, float* logits, float* const* values);
+           float* logits, const Kept& kept = {});
 
 private:
-  // Where values live: slots are reused as soon as their value has had its last reader.
-  struct Plan {
-    int64_t batch = 0, steps = 0; // the largest chunk
-    bool is_static = false;       // constant values are computed once, and keep their slot for the run
-    bool keeps_all = false;
-    bool passes_all = false; // every affine in passing_ is the identity throughout: it has no slot
-    std::vector<int32_t> slot_of_value;
-    std::vector<int32_t> widened; // for each node and input: the slot of its codes as floats, or -1
-    std::vector<std::vector<uint8_t>> slots;
+  // The working memory of one call.
+  struct Workspace {
+    Placement placement;
+    std::vector<LineVector<uint8_t>> slots;
+    struct Thread {
+      LineVector<uint8_t> tile, events, scratch;
+    };
+    std::vector<Thread> threads;
+    int64_t bytes() const;
   };
 
-  // The chunk that is being computed.
+  // The images and steps that are computed together.
   struct Chunk {
     int64_t batch, steps, t;
-    bool is_static, is_first;
+    bool is_static;
     float* const* potentials;
   };
 
-  // An affine that some step leaves as it is, so that the step needs no copy: its readers read its input.
-  struct Passing {
-    int32_t node;
-    std::vector<bool> is_identity; // for each row
-    bool at(int64_t t) const { return is_identity[std::min<size_t>(t, is_identity.size() - 1)]; }
-  };
+  class Rows; // computes rows of a stage on one thread
 
-  void find_passing();
-  bool passes_all(int64_t t, int64_t steps) const;
-  int64_t steps_alike(int64_t t, int64_t steps) const;
-  void pass_on(int64_t t);
-  void prepare(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool passes_all);
-  void forward(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t,
-               float* const* potentials, float* logits, float* const* values);
-  void load_input(const float* x, const Chunk& chunk);
-  void compute(int32_t node, const Chunk& chunk);
-  void compute_pointwise(int32_t node, const Chunk& chunk);
-  void compute_conv(const Node& node, const Value& in, const Value& out, int64_t images, const uint8_t* x,
-                    float* y);
-  void compute_pool(const Node& node, const Value& in, const Value& out, int64_t images, const uint8_t* x,
-                    uint8_t* y);
-  void read(int32_t value, const Chunk& chunk, int64_t step, float* out) const;
+  std::unique_ptr<Workspace> borrow(int64_t batch, int64_t steps, bool is_static, bool keeps_all);
+  void give_back(std::unique_ptr<Workspace> workspace);
+  void fit(Workspace& workspace, int64_t batch, int64_t steps, bool is_static, bool keeps_all) const;
+  void compute(const Stage& stage, const Chunk& chunk, Workspace& workspace);
+  void load_input(const float* x, int64_t x_batch, const Chunk& chunk, Workspace& workspace) const;
+  void read(int32_t value, const Chunk& chunk, int64_t step, const Workspace& workspace, float* out) const;
+  int64_t leading_of(const Stage& stage, const Chunk& chunk) const;
+  int64_t cycles_per_row(const Stage& stage) const;
 
   // 1 where the value is the same at every step, else the steps of the chunk
   int64_t leading(int32_t value, const Chunk& chunk) const {
-    return chunk.is_static && program_.values[source_[value]].constant ? 1 : chunk.steps;
+    return chunk.is_static && program_.values[value].constant ? 1 : chunk.steps;
   }
-  uint8_t* data(int32_t value) { return plan_.slots[plan_.slot_of_value[source_[value]]].data(); }
-  const uint8_t* data(int32_t value) const { return plan_.slots[plan_.slot_of_value[source_[value]]].data(); }
 
   Program program_;
-  std::vector<Passing> passing_;
-  std::vector<int32_t> source_; // of each value in this chunk: the value that it is, itself unless passed on
+  const Kernels& kernels_;
+  std::vector<Layer> layers_;
+  std::vector<Stage> stages_;
+  std::vector<std::vector<bool>> identity_rows_; // of each affine: the rows that leave x as it is
+  std::vector<int32_t> potential_of_;            // of each node: which of the potentials, or -1
   ThreadPool pool_;
-  std::vector<std::vector<uint8_t>> scratch_; // one for each thread
-  Plan plan_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_; // guards workspaces_ and working_bytes_
+  std::vector<std::unique_ptr<Workspace>> workspaces_;
+  int64_t working_bytes_ = 0;
 };
 
 } // namespace hdlif

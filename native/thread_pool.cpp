@@ -1,8 +1,41 @@
 #include "thread_pool.h"
 
 #include <algorithm>
+#include <chrono>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
 
 namespace hdlif {
+namespace {
+
+// Longer than from one stage of a run to the next, shorter than a user would notice.
+constexpr std::chrono::microseconds kSpin{50};
+constexpr int kPausesPerLook = 32;
+
+// Several ranges a thread, since sparse rows differ in cost.
+constexpr int64_t kRangesPerThread = 4;
+
+void pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// In the lower half of a ticket: no range is left.
+constexpr uint64_t kClosed = 0xffffffff;
+
+uint64_t round_of(uint64_t ticket) {
+  return ticket >> 32;
+}
+uint32_t range_of(uint64_t ticket) {
+  return uint32_t(ticket);
+}
+
+} // namespace
 
 ThreadPool::ThreadPool(int threads) {
   for (int i = 1; i < threads; ++i)
@@ -14,48 +47,80 @@ ThreadPool::~ThreadPool() {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
   }
-  started_.notify_all();
+  wake_.notify_all();
   for (std::thread& worker : workers_)
     worker.join();
 }
 
 void ThreadPool::share(int64_t count, int64_t grain, Call call, void* context) {
-  call_ = call;
-  context_ = context;
-  count_ = count;
-  // several ranges a thread, since sparse rows differ in cost
-  range_ = std::max(grain, count / (4 * threads()) + 1);
-  next_.store(0);
-  {
+  const int64_t length = std::max(grain, count / (kRangesPerThread * threads()) + 1);
+  const uint32_t ranges = uint32_t((count + length - 1) / length);
+  // closed, so that no worker takes a range of the round before with what it reads of this one
+  const uint64_t before = ticket_.load(std::memory_order_relaxed);
+  ticket_.store(before | kClosed, std::memory_order_release);
+  call_.store(call, std::memory_order_release);
+  context_.store(context, std::memory_order_release);
+  count_.store(count, std::memory_order_release);
+  length_.store(length, std::memory_order_release);
+  ranges_.store(ranges, std::memory_order_release);
+  done_.store(0, std::memory_order_release);
+  const uint64_t ticket = (round_of(before) + 1) << 32;
+  ticket_.store(ticket);
+  if (sleepers_.load() > 0) {
     std::lock_guard<std::mutex> lock(mutex_);
-    busy_ = int(workers_.size());
-    ++round_;
+    wake_.notify_all();
   }
-  started_.notify_all();
-  take_ranges(0);
-  std::unique_lock<std::mutex> lock(mutex_);
-  finished_.wait(lock, [this] { return busy_ == 0; });
+  while (take_range(ticket, 0)) {
+  }
+  for (int looks = 0; done_.load(std::memory_order_acquire) < ranges; ++looks)
+    if (looks < 1000)
+      pause();
+    else
+      std::this_thread::yield(); // a worker may have lost its core
 }
 
-void ThreadPool::take_ranges(int thread) {
-  for (int64_t begin = next_.fetch_add(range_); begin < count_; begin = next_.fetch_add(range_))
-    call_(context_, begin, std::min(begin + range_, count_), thread);
+// Computes the next range of the ticket's round; false if there is none.
+bool ThreadPool::take_range(uint64_t ticket, int thread) {
+  uint64_t next = ticket_.load(std::memory_order_acquire);
+  while (true) {
+    const uint32_t ranges = ranges_.load(std::memory_order_acquire);
+    const Call call = call_.load(std::memory_order_acquire);
+    void* context = context_.load(std::memory_order_acquire);
+    const int64_t count = count_.load(std::memory_order_acquire), length = length_.load(std::memory_order_acquire);
+    if (round_of(next) != round_of(ticket) || range_of(next) >= ranges)
+      return false;
+    if (!ticket_.compare_exchange_weak(next, next + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+      continue;
+    const int64_t begin = int64_t(range_of(next)) * length;
+    call(context, begin, std::min(begin + length, count), thread);
+    done_.fetch_add(1, std::memory_order_release);
+    return true;
+  }
 }
 
 void ThreadPool::work(int thread) {
-  uint64_t seen = 0;
-  std::unique_lock<std::mutex> lock(mutex_);
-  while (true) {
-    started_.wait(lock, [&] { return stopping_ || round_ != seen; });
-    if (stopping_)
-      return;
-    seen = round_;
-    lock.unlock();
-    take_ranges(thread);
-    lock.lock();
-    if (--busy_ == 0)
-      finished_.notify_one();
+  for (uint64_t round = 0; !stopping_.load(std::memory_order_relaxed);) {
+    const uint64_t ticket = await_work(round);
+    while (take_range(ticket, thread)) {
+    }
+    round = round_of(ticket);
   }
+}
+
+// A ticket of another round than the one that is finished, or any when the pool stops.
+uint64_t ThreadPool::await_work(uint64_t finished) {
+  const auto give_up = std::chrono::steady_clock::now() + kSpin;
+  const auto is_new = [&] { return round_of(ticket_.load(std::memory_order_acquire)) != finished; };
+  while (!is_new() && std::chrono::steady_clock::now() < give_up)
+    for (int i = 0; i < kPausesPerLook && !is_new(); ++i)
+      pause();
+  if (!is_new()) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    ++sleepers_;
+    wake_.wait(lock, [&] { return stopping_ || round_of(ticket_.load()) != finished; });
+    --sleepers_;
+  }
+  return ticket_.load(std::memory_order_acquire);
 }
 
 } // namespace hdlif

@@ -1,4 +1,5 @@
-// A fixed set of threads that share loops; the calling thread is one of them.
+// A fixed set of threads that share loops; the calling thread is one of them. Waiting threads spin for a while, so
+// that the next loop of a run finds them awake, and then sleep.
 #pragma once
 
 #include <atomic>
@@ -6,6 +7,7 @@
 #include <cstdint>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace hdlif {
@@ -19,13 +21,15 @@ public:
 
   int threads() const { return int(workers_.size()) + 1; }
 
-  // Calls body(begin, end, thread) on disjoint ranges that cover [0, count), each of at least `grain`
-  // entries but the last; returns when all are done. One caller at a time; body must not throw.
+  // Calls body(begin, end, thread) on disjoint ranges that cover [0, count), each of at least `grain` entries but
+  // the last; returns when all are done. While one caller has the workers, another does its loop alone, as thread
+  // 0. body must not throw.
   template <typename Body> void split(int64_t count, int64_t grain, Body&& body) {
-    if (workers_.empty() || count <= grain) {
+    if (workers_.empty() || count <= grain || !owner_.try_lock()) {
       body(int64_t(0), count, 0);
       return;
     }
+    std::lock_guard<std::mutex> lock(owner_, std::adopt_lock);
     const auto call = [](void* context, int64_t begin, int64_t end, int thread) {
       (*static_cast<std::remove_reference_t<Body>*>(context))(begin, end, thread);
     };
@@ -36,21 +40,26 @@ private:
   using Call = void (*)(void* context, int64_t begin, int64_t end, int thread);
 
   void share(int64_t count, int64_t grain, Call call, void* context);
-  void take_ranges(int thread);
+  bool take_range(uint64_t ticket, int thread);
   void work(int thread);
+  uint64_t await_work(uint64_t finished);
 
   std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable started_, finished_;
-  uint64_t round_ = 0; // guarded by mutex_, as are busy_ and stopping_
-  int busy_ = 0;
-  bool stopping_ = false;
+  std::mutex owner_; // held by the caller whose loop is shared
 
-  // the loop of this round
-  Call call_ = nullptr;
-  void* context_ = nullptr;
-  int64_t count_ = 0, range_ = 1;
-  std::atomic<int64_t> next_{0};
+  // The loop of this round. Workers may read it while it changes, but can take a range only with the ticket of the
+  // round that they read it in: the round in the upper half, the next range in the lower.
+  std::atomic<Call> call_{nullptr};
+  std::atomic<void*> context_{nullptr};
+  std::atomic<int64_t> count_{0}, length_{1};
+  std::atomic<uint32_t> ranges_{0};
+  std::atomic<uint64_t> ticket_{0};
+  std::atomic<uint32_t> done_{0};
+
+  std::mutex mutex_; // guards sleeping
+  std::condition_variable wake_;
+  std::atomic<int> sleepers_{0};
+  std::atomic<bool> stopping_{false};
 };
 
 } // namespace hdlif

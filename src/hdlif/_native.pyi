@@ -6,13 +6,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+def instruction_sets() -> list[str]:
+    """What was compiled in and runs on this machine, the best last."""
+
 class Network:
+    instructions: str
+    weight_bytes: int
+    working_bytes: int
     def __init__(
         self,
         program: NDArray[np.int32],
         scalars: NDArray[np.float32],
         buffers: Sequence[NDArray[np.uint8]],
         threads: int,
+        instructions: str,
     ) -> None: ...
     def run(
         self,
@@ -21,6 +28,7 @@ class Network:
         t: int,
         potentials: Sequence[NDArray[Any]],
         logits: NDArray[np.float32],
+        seconds: NDArray[np.float64] | None = None,
     ) -> None: ...
     def run_and_keep(
         self,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import Builder, residual_network, tiny_network
-from hdlif._native import Network
+from hdlif._native import Network, instruction_sets
 from hdlif.artefact import INPUT, Graph, infer_values
 from hdlif.runtime.program import Program, flatten_graph
 from hdlif.runtime.state import potential_shapes
@@ -38,6 +38,7 @@ def network(program: Program, words: Sequence[int] | None = None, threads: int =
         np.array(program.scalars, np.float32),
         program.buffers,
         threads,
+        instruction_sets()[-1],
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif._native import Network
+from hdlif._native import Network, instruction_sets
 from hdlif.artefact import INPUT, Graph, InputRecord, infer_values, load
 from hdlif.errors import ArtefactError, HdlifError
 from hdlif.runtime.program import flatten_graph
@@ -25,16 +25,26 @@ class Session:
     Calls from several Python threads are safe; they wait for each other.
     """
 
-    def __init__(self, artefact: str | Path | Graph, threads: int | None = None) -> None:
-        """Load a file, or take a graph; `threads` defaults to the cores that this process may use.
+    def __init__(
+        self, artefact: str | Path | Graph, threads: int | None = None, *, instructions: str | None = None
+    ) -> None:
+        """Load a file, or take a graph.
 
+        Args:
+            threads: the cores that this process may use, by default.
+            instructions: one of `instruction_sets()`; the best that the machine has, by default. All give the same
+                bits.
         Raises:
             ArtefactError: the file or the graph breaks the format.
-            HdlifError: `threads` is not in 1..256.
+            HdlifError: `threads` is not in 1..256, or the machine has no such instructions.
         """
         threads = min(available_cores(), MAX_THREADS) if threads is None else threads
         if not 1 <= threads <= MAX_THREADS:
             raise HdlifError(f"threads = {threads}; give a number in 1..{MAX_THREADS}")
+        available = instruction_sets()
+        instructions = available[-1] if instructions is None else instructions
+        if instructions not in available:
+            raise HdlifError(f"instructions = {instructions!r}; this machine has {', '.join(available)}")
         graph = artefact if isinstance(artefact, Graph) else load(artefact)
         self._values = infer_values(graph)
         self._potential_shapes = potential_shapes(graph, self._values)
@@ -47,6 +57,7 @@ class Session:
                 np.array(program.scalars, np.float32),
                 program.buffers,
                 threads,
+                instructions,
             )
         except ValueError as error:
             raise ArtefactError(f"the compiled runtime refuses the network: {error}") from error

@@ -1,9 +1,5 @@
-#include "kernels_pointwise.h"
+// Ops that treat each entry by itself, and seca, which treats each map by itself; see kernels.h.
 
-#include <algorithm>
-#include <cmath>
-
-namespace hdlif {
 namespace {
 
 // Calls body(entry of c in a, entry of c in b, index) for every entry. Shared rows are read once, so that the
@@ -50,17 +46,16 @@ float surplus(float membrane, float threshold) {
 
 // As docs/artefact_format.md states it: e = exp(-|x|) by a polynomial, then 1 / (1 + e) or e / (1 + e).
 float sigmoid(float x) {
-  const float magnitude = std::fabs(x), a = magnitude < 30.0f ? magnitude : 30.0f;
-  const float n = std::floor(a * 1.44269504f + 0.5f);
+  const float magnitude = __builtin_fabsf(x), a = magnitude < 30.0f ? magnitude : 30.0f;
+  const float n = __builtin_floorf(a * 1.44269504f + 0.5f);
   const float r = (a - n * 0.693359375f) - n * -2.12194440e-4f;
+  const float coefficients[] = {-1.0f / 120, 1.0f / 24, -1.0f / 6, 0.5f, -1.0f, 1.0f};
   float p = 1.0f / 720;
-  for (float coefficient : {-1.0f / 120, 1.0f / 24, -1.0f / 6, 0.5f, -1.0f, 1.0f})
+  for (float coefficient : coefficients)
     p = p * r + coefficient;
-  const float e = std::ldexp(p, -int(n)); // exact: n <= 43
+  const float e = __builtin_ldexpf(p, -int(n)); // exact: n <= 43
   return (x >= 0 ? 1.0f : e) / (1.0f + e);
 }
-
-} // namespace
 
 void affine(const float* __restrict x, float* __restrict y, const float* __restrict scale,
             const float* __restrict shift, int64_t pixels, int32_t channels) {
@@ -135,7 +130,8 @@ void add(const float* __restrict x, const float* __restrict y, float* __restrict
 void seca(const float* __restrict x, float* __restrict y, Row weight, float bias, int64_t pixels,
           int32_t channels, float* __restrict scratch) {
   float *mean = scratch, *gate = scratch + channels;
-  std::fill(mean, mean + channels, 0.0f);
+  for (int32_t c = 0; c < channels; ++c)
+    mean[c] = 0.0f;
   for (int64_t p = 0; p < pixels; ++p)
     for (int32_t c = 0; c < channels; ++c)
       mean[c] += x[p * channels + c];
@@ -144,7 +140,7 @@ void seca(const float* __restrict x, float* __restrict y, Row weight, float bias
   const int32_t margin = weight.columns / 2;
   for (int32_t c = 0; c < channels; ++c) {
     float logit = bias;
-    const int32_t first = std::max(0, margin - c), last = std::min(weight.columns, channels - c + margin);
+    const int32_t first = most(0, margin - c), last = least(weight.columns, channels - c + margin);
     for (int32_t j = first; j < last; ++j)
       logit += weight.data[j] * mean[c + j - margin];
     gate[c] = sigmoid(logit);
@@ -159,4 +155,4 @@ void widen(const uint8_t* __restrict x, float* __restrict y, int64_t count) {
     y[i] = float(x[i]);
 }
 
-} // namespace hdlif
+} // namespace

@@ -1,0 +1,308 @@
+// Convolution of one output row, event by event; see kernels.h.
+
+namespace {
+
+constexpr int32_t least(int32_t a, int32_t b) {
+  return a < b ? a : b;
+}
+constexpr int32_t most(int32_t a, int32_t b) {
+  return a > b ? a : b;
+}
+
+void set_event(CodeEvent& event, uint32_t offset, uint8_t code) {
+  event = {offset, code};
+}
+template <typename In> void set_event(FloatEvent& event, uint32_t offset, In value) {
+  event = {offset, float(value)};
+}
+
+// Writes each entry and advances past non-zero ones: no branch to mispredict.
+template <typename In, typename Event>
+void gather(const In* row, int32_t width, int32_t channels, int32_t stride, Event* events, int32_t* starts) {
+  int32_t count = 0;
+  uint32_t offset = 0;
+  for (int32_t x = 0; x < width; ++x, row += channels) {
+    starts[x] = count;
+    for (int32_t c = 0; c < channels; ++c, offset += uint32_t(stride)) {
+      set_event(events[count], offset, row[c]);
+      count += row[c] != 0;
+    }
+  }
+  starts[width] = count;
+}
+
+// Calls body(begin, end, base) for each run of events in the field of output pixel ox, from the top; the weights of
+// an event begin at base + its offset. `entries` weights belong to one column of the kernel.
+template <typename Event, typename Body>
+inline __attribute__((always_inline)) void for_runs(const EventRow<Event>* rows, const ConvShape& s, int32_t ox,
+                                                    int64_t entries, Body body) {
+  const int32_t x0 = ox * s.stride_x - s.pad_x;
+  const int32_t left = most(x0, 0), right = least(x0 + s.kernel_x, s.in_width);
+  for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
+    const EventRow<Event>& row = rows[ky];
+    if (row.events != nullptr)
+      body(row.events + row.starts[left], row.events + row.starts[right],
+           (int64_t(ky) * s.kernel_x - x0) * entries);
+  }
+}
+
+// Sums of kWidth output channels. The width is a constant so that the partial sums stay in registers.
+template <int kWidth>
+void sum_channels(const EventRow<CodeEvent>* rows, const int8_t* w, float* y, const ConvShape& s, int32_t ox) {
+  const int64_t per_partial = most(1, 32767 / (s.max_code * s.max_weight));
+  int32_t total[kWidth] = {};
+  for_runs(rows, s, ox, int64_t(s.in_channels) * s.out_channels,
+           [&](const CodeEvent* event, const CodeEvent* end, int64_t base) {
+             while (event < end) {
+               const CodeEvent* stop = end - event < per_partial ? end : event + per_partial;
+               int16_t partial[kWidth] = {};
+               for (; event < stop; ++event) {
+                 const int8_t* weights = w + (base + event->offset);
+                 const int16_t code = int16_t(event->code);
+                 for (int i = 0; i < kWidth; ++i)
+                   partial[i] = int16_t(partial[i] + code * weights[i]);
+               }
+               for (int i = 0; i < kWidth; ++i)
+                 total[i] += partial[i];
+             }
+           });
+  for (int i = 0; i < kWidth; ++i)
+    y[i] = float(total[i]);
+}
+
+template <int kWidth, typename Weight>
+void sum_channels(const EventRow<FloatEvent>* rows, const Weight* w, float* y, const ConvShape& s, int32_t ox) {
+  float total[kWidth] = {};
+  for_runs(rows, s, ox, int64_t(s.in_channels) * s.out_channels,
+           [&](const FloatEvent* event, const FloatEvent* end, int64_t base) {
+             for (; event < end; ++event) {
+               const Weight* weights = w + (base + event->offset);
+               const float value = event->value;
+               for (int i = 0; i < kWidth; ++i)
+                 total[i] += value * float(weights[i]);
+             }
+           });
+  for (int i = 0; i < kWidth; ++i)
+    y[i] = total[i];
+}
+
+template <typename Event, typename Weight>
+void event_row(const EventRow<Event>* rows, const Weight* w, float* y, const ConvShape& s) {
+  for (int32_t ox = 0; ox < s.out_width; ++ox, y += s.out_channels) {
+    int32_t c = 0;
+    for (; c + 32 <= s.out_channels; c += 32)
+      sum_channels<32>(rows, w + c, y + c, s, ox);
+    for (; c + 16 <= s.out_channels; c += 16)
+      sum_channels<16>(rows, w + c, y + c, s, ox);
+    if (c < s.out_channels && s.out_channels >= 16) {
+      // the last 16 channels once more rather than each of the rest alone: the same sums, written again
+      c = s.out_channels - 16;
+      sum_channels<16>(rows, w + c, y + c, s, ox);
+      c += 16;
+    }
+    for (; c < s.out_channels; ++c)
+      sum_channels<1>(rows, w + c, y + c, s, ox);
+  }
+}
+
+// Sixteen sums of float32, in as many registers as that takes.
+typedef float Floats16 __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int8_t Weights16 __attribute__((vector_size(16), aligned(1), may_alias));
+
+inline Floats16 weights_at(const float* w) {
+  return *reinterpret_cast<const Floats16*>(w);
+}
+inline Floats16 weights_at(const int8_t* w) {
+  return __builtin_convertvector(*reinterpret_cast<const Weights16*>(w), Floats16);
+}
+
+// Sums of kPixels neighbours in the output row, whose fields do not reach over the row's ends unless it is one.
+template <int kPixels, typename Weight>
+void dense_pixels(const float* const* rows, const Weight* w, float* y, const ConvShape& s, int32_t ox, int32_t c) {
+  const int32_t x0 = ox * s.stride_x - s.pad_x;
+  const int32_t left = most(-x0, 0), right = least(s.kernel_x, s.in_width - x0);
+  const int64_t step = int64_t(s.stride_x) * s.in_channels;
+  Floats16 total[kPixels] = {};
+  for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
+    if (rows[ky] == nullptr)
+      continue;
+    const float* x = rows[ky] + int64_t(x0 + left) * s.in_channels;
+    const Weight* weights = w + int64_t(ky * s.kernel_x + left) * s.in_channels * s.out_channels + c;
+    const int64_t entries = int64_t(right - left) * s.in_channels; // columns of the kernel read on in both
+    for (int64_t i = 0; i < entries; ++i, weights += s.out_channels) {
+      const Floats16 weight = weights_at(weights);
+      for (int p = 0; p < kPixels; ++p)
+        total[p] += x[p * step + i] * weight;
+    }
+  }
+  for (int p = 0; p < kPixels; ++p)
+    *reinterpret_cast<Floats16*>(y + int64_t(p) * s.out_channels + c) = total[p];
+}
+
+template <typename Weight>
+void dense_channel(const float* const* rows, const Weight* w, float* y, const ConvShape& s, int32_t ox,
+                   int32_t c) {
+  const int32_t x0 = ox * s.stride_x - s.pad_x;
+  const int32_t left = most(-x0, 0), right = least(s.kernel_x, s.in_width - x0);
+  float total = 0.0f;
+  for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
+    if (rows[ky] == nullptr)
+      continue;
+    const float* x = rows[ky] + int64_t(x0 + left) * s.in_channels;
+    const Weight* weights = w + int64_t(ky * s.kernel_x + left) * s.in_channels * s.out_channels + c;
+    const int64_t entries = int64_t(right - left) * s.in_channels;
+    for (int64_t i = 0; i < entries; ++i)
+      total += x[i] * float(weights[i * s.out_channels]);
+  }
+  y[c] = total;
+}
+
+template <typename Weight>
+void dense_row(const float* const* rows, const Weight* w, float* y, const ConvShape& s) {
+  constexpr int kPixels = 4;
+  for (int32_t ox = 0, count = 1; ox < s.out_width; ox += count, y += int64_t(count) * s.out_channels) {
+    const int32_t x0 = ox * s.stride_x - s.pad_x;
+    const bool is_inner = ox + kPixels <= s.out_width && x0 >= 0 &&
+                          int64_t(x0) + (kPixels - 1) * int64_t(s.stride_x) + s.kernel_x <= s.in_width;
+    count = is_inner ? kPixels : 1;
+    if (s.out_channels < 16) {
+      for (int32_t p = 0; p < count; ++p)
+        for (int32_t c = 0; c < s.out_channels; ++c)
+          dense_channel(rows, w, y + int64_t(p) * s.out_channels, s, ox + p, c);
+      continue;
+    }
+    for (int32_t next = 0; next < s.out_channels; next += 16) {
+      const int32_t c = least(next, s.out_channels - 16); // the last 16 may overlap: the same sums, written again
+      if (is_inner)
+        dense_pixels<kPixels>(rows, w, y, s, ox, c);
+      else
+        dense_pixels<1>(rows, w, y, s, ox, c);
+    }
+  }
+}
+
+void gather_units(const uint8_t* row, int32_t width, int32_t channels, const LookupForm& form, int32_t max_weight,
+                  UnitEvent* events, int32_t* starts) {
+  int32_t count = 0;
+  uint32_t offset = 0;
+  const auto set = [&](int32_t code0, int32_t code1, uint32_t at) {
+    events[count] = {at, uint16_t((code0 | code1 << 4) * kTableEntry), uint16_t((code0 + code1) * max_weight)};
+  };
+  for (int32_t x = 0; x < width; ++x, row += channels, offset += uint32_t(form.units * form.lanes)) {
+    starts[x] = count;
+#if defined(__AVX2__)
+    // reads up to 63 bytes beyond the row, which every map of codes has behind it
+    for (int32_t first = 0; first < channels; first += 64) {
+      uint64_t bits = non_zero(row + first);
+      if (channels - first < 64)
+        bits &= (uint64_t(1) << (channels - first)) - 1;
+      if (form.per_unit == 2)
+        bits = (bits | bits >> 1) & 0x5555555555555555u;
+      for (; bits != 0; bits &= bits - 1, ++count) {
+        const int32_t c = first + __builtin_ctzll(bits);
+        if (form.per_unit == 2)
+          set(row[c], row[c + 1], offset + uint32_t(c / 2 * form.lanes));
+        else
+          set(row[c], 0, offset + uint32_t(c * form.lanes));
+      }
+    }
+#else
+    for (int32_t u = 0; u < form.units; ++u) {
+      const int32_t code0 = row[u * form.per_unit], code1 = form.per_unit == 2 ? row[2 * u + 1] : 0;
+      set(code0, code1, offset + uint32_t(u * form.lanes));
+      count += (code0 | code1) != 0;
+    }
+#endif
+  }
+  starts[width] = count;
+}
+
+#if defined(HDLIF_HAS_LOOKUP)
+
+constexpr int32_t kRoom = 127;      // of an int8
+constexpr int32_t kWidenings = 258; // kRoom times that fits an int16
+
+template <typename Vector, int kVectors>
+void sum_lanes(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table, const LookupForm& form,
+               float* y, int32_t channels, const ConvShape& s, int32_t ox) {
+  constexpr int kLanes = kVectors * Vector::kLanes;
+  typename Vector::Bytes sums[kVectors];
+  alignas(64) int16_t totals[kLanes] = {};
+  int32_t spilled[kLanes];
+  bool has_spilled = false;
+  int32_t room = kRoom, widenings = 0;
+  const auto clear = [&] {
+    for (int v = 0; v < kVectors; ++v)
+      sums[v] = Vector::zero();
+  };
+  const auto widen = [&] {
+    for (int v = 0; v < kVectors; ++v)
+      Vector::widen_add(sums[v], totals + v * Vector::kLanes);
+    if (++widenings % kWidenings == 0) {
+      for (int i = 0; i < kLanes; ++i) {
+        spilled[i] = totals[i] + (has_spilled ? spilled[i] : 0);
+        totals[i] = 0;
+      }
+      has_spilled = true;
+    }
+  };
+  clear();
+  for_runs(rows, s, ox, int64_t(form.units) * form.lanes,
+           [&](const UnitEvent* event, const UnitEvent* end, int64_t base) __attribute__((always_inline)) {
+             const uint8_t* weights = index + base;
+             for (; event < end; ++event) {
+               room -= event->bound;
+               if (__builtin_expect(room < 0, 0)) {
+                 widen();
+                 clear();
+                 room = kRoom - event->bound;
+               }
+               const auto products = Vector::table(table + event->entry);
+               const uint8_t* at = weights + event->offset;
+               for (int v = 0; v < kVectors; ++v)
+                 sums[v] = Vector::add(sums[v], Vector::lookup(products, Vector::load(at + v * Vector::kLanes)));
+             }
+           });
+  widen();
+  if (has_spilled)
+    for (int i = 0; i < least(kLanes, channels); ++i)
+      y[i] = float(spilled[i] + totals[i]);
+  else if (channels >= kLanes)
+    for (int i = 0; i < kLanes; ++i)
+      y[i] = float(totals[i]);
+  else
+    for (int i = 0; i < channels; ++i)
+      y[i] = float(totals[i]);
+}
+
+// Blocks of kVectors vectors as long as there are lanes for them, then of half as many.
+template <typename Vector, int kVectors>
+int32_t sum_blocks(int32_t lane, const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
+                   const LookupForm& form, float* y, const ConvShape& s, int32_t ox) {
+  constexpr int kLanes = kVectors * Vector::kLanes;
+  for (; lane + kLanes <= form.lanes; lane += kLanes)
+    sum_lanes<Vector, kVectors>(rows, index + lane, table, form, y + lane, s.out_channels - lane, s, ox);
+  if constexpr (kVectors > 1)
+    lane = sum_blocks<Vector, kVectors / 2>(lane, rows, index, table, form, y, s, ox);
+  return lane;
+}
+
+void unit_row(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table, const LookupForm& form,
+              float* y, const ConvShape& s) {
+  for (int32_t ox = 0; ox < s.out_width; ++ox, y += s.out_channels) {
+    int32_t lane = 0;
+#if defined(__AVX512BW__)
+    lane = sum_blocks<Vector64, 8>(lane, rows, index, table, form, y, s, ox);
+#endif
+#if defined(__AVX2__)
+    lane = sum_blocks<Vector32, 8>(lane, rows, index, table, form, y, s, ox);
+    sum_blocks<Vector16, 1>(lane, rows, index, table, form, y, s, ox);
+#else
+    sum_blocks<Vector16, 8>(lane, rows, index, table, form, y, s, ox);
+#endif
+  }
+}
+
+#endif
+
+} // namespace

@@ -1,0 +1,32 @@
+#include "kernels.h"
+
+namespace hdlif {
+
+extern const Kernels kKernels_scalar;
+#if defined(__x86_64__) || defined(_M_X64)
+extern const Kernels kKernels_avx2;
+extern const Kernels kKernels_avx512;
+#elif defined(__aarch64__)
+extern const Kernels kKernels_neon;
+#endif
+
+int available_kernels(const Kernels** tables, int room) {
+  int count = 0;
+  const auto offer = [&](const Kernels& table, bool runs) {
+    if (runs && count < room)
+      tables[count++] = &table;
+  };
+  offer(kKernels_scalar, true);
+#if defined(__x86_64__) || defined(_M_X64)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi");
+  offer(kKernels_avx2, avx2);
+  offer(kKernels_avx512, avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"));
+#elif defined(__aarch64__)
+  offer(kKernels_neon, true);
+#endif
+  return count;
+}
+
+} // namespace hdlif

@@ -1,0 +1,54 @@
+// The kernels for one instruction set: this file is compiled once for each, with its flags and its name in
+// HDLIF_INSTRUCTION_SET. Nothing here may be shared with another compilation, or the linker could choose code that
+// a machine cannot run; so everything is in an anonymous namespace, and no function of the standard library is used.
+#include "kernels.h"
+#include "vectors.h"
+
+namespace hdlif {
+
+#include "conv.inl"
+
+#include "pointwise.inl"
+
+#include "pool.inl"
+
+#define HDLIF_JOIN(a, b) a##b
+#define HDLIF_TABLE(name) HDLIF_JOIN(kKernels_, name)
+#define HDLIF_TEXT(name) #name
+#define HDLIF_NAME(name) HDLIF_TEXT(name)
+
+extern const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET);
+const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
+    HDLIF_NAME(HDLIF_INSTRUCTION_SET),
+    gather<uint8_t, CodeEvent>,
+    gather<uint8_t, FloatEvent>,
+    gather<float, FloatEvent>,
+    gather_units,
+    event_row<CodeEvent, int8_t>,
+#if defined(HDLIF_HAS_LOOKUP)
+    unit_row,
+#else
+    nullptr,
+#endif
+    event_row<FloatEvent, float>,
+    event_row<FloatEvent, int8_t>,
+    dense_row<float>,
+    dense_row<int8_t>,
+    affine,
+    hd_lif,
+    parallel,
+    graded_lif,
+    glif,
+    lif,
+    quantise,
+    add,
+    widen,
+    seca,
+    pool_row<Sum<float>, float, float>,
+    pool_row<Sum<uint8_t>, uint8_t, uint8_t>,
+    pool_row<Sum<float>, uint8_t, float>,
+    pool_row<Max<float>, float, float>,
+    pool_row<Max<uint8_t>, uint8_t, uint8_t>,
+};
+
+} // namespace hdlif

@@ -1,0 +1,101 @@
+// Vectors of bytes, for the look-up kernel: the one place that names instructions.
+//
+// A vector has kLanes int8 lanes. `table` repeats 16 products in every 16 lanes; `lookup` takes, for each lane, the
+// product that its index (0..15) names; `widen_add` adds the lanes to kLanes int16 totals.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#if defined(__AVX2__) || defined(__ARM_NEON)
+#define HDLIF_HAS_LOOKUP 1
+
+namespace hdlif {
+namespace {
+
+#if defined(__AVX2__)
+
+struct Vector16 {
+  static constexpr int kLanes = 16;
+  using Bytes = __m128i;
+  static Bytes zero() { return _mm_setzero_si128(); }
+  static Bytes table(const int8_t* products) { return _mm_load_si128(reinterpret_cast<const Bytes*>(products)); }
+  static Bytes load(const uint8_t* index) { return _mm_loadu_si128(reinterpret_cast<const Bytes*>(index)); }
+  static Bytes lookup(Bytes table, Bytes index) { return _mm_shuffle_epi8(table, index); }
+  static Bytes add(Bytes a, Bytes b) { return _mm_add_epi8(a, b); }
+  static void widen_add(Bytes bytes, int16_t* totals) {
+    __m256i* to = reinterpret_cast<__m256i*>(totals);
+    _mm256_storeu_si256(to, _mm256_add_epi16(_mm256_loadu_si256(to), _mm256_cvtepi8_epi16(bytes)));
+  }
+};
+
+struct Vector32 {
+  static constexpr int kLanes = 32;
+  using Bytes = __m256i;
+  static Bytes zero() { return _mm256_setzero_si256(); }
+  static Bytes table(const int8_t* products) { return _mm256_broadcastsi128_si256(Vector16::table(products)); }
+  static Bytes load(const uint8_t* index) { return _mm256_loadu_si256(reinterpret_cast<const Bytes*>(index)); }
+  static Bytes lookup(Bytes table, Bytes index) { return _mm256_shuffle_epi8(table, index); }
+  static Bytes add(Bytes a, Bytes b) { return _mm256_add_epi8(a, b); }
+  static void widen_add(Bytes bytes, int16_t* totals) {
+    Vector16::widen_add(_mm256_castsi256_si128(bytes), totals);
+    Vector16::widen_add(_mm256_extracti128_si256(bytes, 1), totals + 16);
+  }
+};
+
+// The bits of the non-zero units among 64 codes: bit i for codes i (one to a unit), or 2 * i for codes 2i, 2i + 1.
+inline uint64_t non_zero(const uint8_t* codes) {
+  const __m256i* from = reinterpret_cast<const __m256i*>(codes);
+  const __m256i zero = _mm256_setzero_si256();
+  const uint32_t low = uint32_t(_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256(from), zero)));
+  const uint32_t high = uint32_t(_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256(from + 1), zero)));
+  return ~(uint64_t(high) << 32 | low);
+}
+
+#else
+
+struct Vector16 {
+  static constexpr int kLanes = 16;
+  using Bytes = int8x16_t;
+  static Bytes zero() { return vdupq_n_s8(0); }
+  static Bytes table(const int8_t* products) { return vld1q_s8(products); }
+  static uint8x16_t load(const uint8_t* index) { return vld1q_u8(index); }
+  static Bytes lookup(Bytes table, uint8x16_t index) { return vqtbl1q_s8(table, index); }
+  static Bytes add(Bytes a, Bytes b) { return vaddq_s8(a, b); }
+  static void widen_add(Bytes bytes, int16_t* totals) {
+    vst1q_s16(totals, vaddw_s8(vld1q_s16(totals), vget_low_s8(bytes)));
+    vst1q_s16(totals + 8, vaddw_high_s8(vld1q_s16(totals + 8), bytes));
+  }
+};
+
+#endif
+
+#if defined(__AVX512BW__)
+
+struct Vector64 {
+  static constexpr int kLanes = 64;
+  using Bytes = __m512i;
+  static Bytes zero() { return _mm512_setzero_si512(); }
+  static Bytes table(const int8_t* products) { return _mm512_broadcast_i32x4(Vector16::table(products)); }
+  static Bytes load(const uint8_t* index) { return _mm512_loadu_si512(index); }
+  static Bytes lookup(Bytes table, Bytes index) { return _mm512_shuffle_epi8(table, index); }
+  static Bytes add(Bytes a, Bytes b) { return _mm512_add_epi8(a, b); }
+  static void widen_add(Bytes bytes, int16_t* totals) {
+    const __m512i low = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(bytes));
+    const __m512i high = _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(bytes, 1));
+    _mm512_storeu_si512(totals, _mm512_add_epi16(_mm512_loadu_si512(totals), low));
+    _mm512_storeu_si512(totals + 32, _mm512_add_epi16(_mm512_loadu_si512(totals + 32), high));
+  }
+};
+
+#endif
+
+} // namespace
+} // namespace hdlif
+
+#endif
