@@ -68,7 +68,8 @@ public:
               "values: an array has another size");
     const std::vector<float*> pointers = pointers_of(potentials), kept = pointers_of(values);
     nb::gil_scoped_release release;
-    session_.run(x.data(), x.shape(0), batch, steps, t, pointers.data(), logits.data(), {kept.data(), nullptr});
+    session_.run(x.data(), x.shape(0), batch, steps, t, pointers.data(), logits.data(),
+                 {kept.data(), nullptr});
   }
 
 private:
@@ -143,14 +144,16 @@ NB_MODULE(_native, module) {
     return names;
   });
   nb::class_<Network>(module, "Network")
-      .def(nb::init<hdlif::Words, hdlif::Scalars, const std::vector<hdlif::Bytes>&, int,
-                    const std::string&>(),
-           nb::arg("program"), nb::arg("scalars"), nb::arg("buffers"), nb::arg("threads"), nb::arg("instructions"))
+      .def(
+          nb::init<hdlif::Words, hdlif::Scalars, const std::vector<hdlif::Bytes>&, int, const std::string&>(),
+          nb::arg("program"), nb::arg("scalars"), nb::arg("buffers"), nb::arg("threads"),
+          nb::arg("instructions"))
       .def_prop_ro("instructions", &Network::instructions)
       .def_prop_ro("weight_bytes", &Network::weight_bytes)
       .def_prop_ro("working_bytes", &Network::working_bytes)
       .def("run", &Network::run, nb::arg("x").noconvert(), nb::arg("steps"), nb::arg("t"),
-           nb::arg("potentials").noconvert(), nb::arg("logits").noconvert(), nb::arg("seconds").noconvert() = nb::none())
+           nb::arg("potentials").noconvert(), nb::arg("logits").noconvert(),
+           nb::arg("seconds").noconvert() = nb::none())
       .def("run_and_keep", &Network::run_and_keep, nb::arg("x").noconvert(), nb::arg("steps"), nb::arg("t"),
            nb::arg("potentials").noconvert(), nb::arg("logits").noconvert(), nb::arg("values").noconvert());
 }

@@ -70,7 +70,8 @@ std::vector<bool> sparse_values(const Program& program) {
   return is_sparse;
 }
 
-// The channels of a unit so that a unit of weights is one of 16, a unit of codes one of 256, and a product an int8.
+// The channels of a unit so that a unit of weights is one of 16, a unit of codes one of 256, and a product an
+// int8.
 int32_t channels_per_unit(const Value& in, int32_t max_weight) {
   const int32_t symbols = 2 * max_weight + 1;
   const auto holds = [&](int32_t channels, int32_t kinds, int32_t largest) {
@@ -92,8 +93,8 @@ LookupForm lookup_form(const Value& in, int32_t max_weight, int32_t out_channels
   return form;
 }
 
-// Worked on one number: ternary weights (-1, 1) of channels 0 and 1 are index (-1 + 1) + 3 * (1 + 1) = 6; codes
-// (5, 2) are entry 5 | 2 << 4 = 37; the table holds at [37][6] the product 5 * -1 + 2 * 1 = -3.
+// Worked on one number: ternary weights (-1, 1) of channels 0 and 1 are index (-1 + 1) + 3 * (1 + 1) = 6;
+// codes (5, 2) are entry 5 | 2 << 4 = 37; the table holds at [37][6] the product 5 * -1 + 2 * 1 = -3.
 void index_weights(Layer& layer, const std::vector<int8_t>& weights) {
   const ConvShape& s = layer.shape;
   const LookupForm& form = layer.form;
@@ -118,6 +119,20 @@ void index_weights(Layer& layer, const std::vector<int8_t>& weights) {
       if (code0 <= s.max_code && code1 <= s.max_code && weight1 <= s.max_weight)
         layer.table[entry * kTableEntry + index] = int8_t(code0 * weight0 + (is_pair ? code1 * weight1 : 0));
     }
+}
+
+// [ky][kx][ci][co] as it is, or in blocks of output channels.
+template <typename Weight>
+LineVector<Weight> laid_out(const std::vector<Weight>& weights, int64_t channels, bool in_blocks) {
+  if (!in_blocks || weights.empty())
+    return LineVector<Weight>(weights.begin(), weights.end());
+  const int64_t rows = int64_t(weights.size()) / channels,
+                blocks = (channels + kDenseBlock - 1) / kDenseBlock;
+  LineVector<Weight> laid(size_t(blocks * rows * kDenseBlock), Weight(0));
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t c = 0; c < channels; ++c)
+      laid[(c / kDenseBlock * rows + row) * kDenseBlock + c % kDenseBlock] = weights[row * channels + c];
+  return laid;
 }
 
 // Hands out byte offsets of a tile, smallest first.
@@ -227,8 +242,8 @@ std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels) {
     if (layer.sum == Sum::kUnits)
       index_weights(layer, node.low_bit_weights);
     else
-      layer.low_bit = std::move(node.low_bit_weights);
-    layer.floats = std::move(node.float_weights);
+      layer.low_bit = laid_out(node.low_bit_weights, out.channels, layer.sum == Sum::kDense);
+    layer.floats = laid_out(node.float_weights, out.channels, layer.sum == Sum::kDense);
     node.low_bit_weights = {};
     node.float_weights = {};
   }

@@ -25,9 +25,9 @@ template <typename T> struct LineAllocator {
 template <typename T> using LineVector = std::vector<T, LineAllocator<T>>;
 
 // A root reads neighbouring entries of its input; the nodes of the chain treat each entry by itself. A stage
-// computes one output row of its root, and at once the chain on this row, while it lies in the cache; so a current
-// that only its neuron reads is never written out. Only the first stages of a program and those behind an op that
-// needs the whole map have no root.
+// computes one output row of its root, and at once the chain on this row, while it lies in the cache; so a
+// current that only its neuron reads is never written out. Only the first stages of a program and those
+// behind an op that needs the whole map have no root.
 struct Stage {
   int32_t root = -1;
   std::vector<int32_t> chain;
@@ -45,17 +45,18 @@ struct Layer {
   Sum sum = Sum::kDense;
   ConvShape shape{};
   LookupForm form{};
-  LineVector<uint8_t> index;     // kUnits: [ky][kx][unit][lane]
-  LineVector<int8_t> table;      // kUnits: kTableEntry products for each unit of codes
-  std::vector<int8_t> low_bit;   // [ky][kx][ci][co], where the layer has low-bit weights and another sum
-  std::vector<float> floats;     // [ky][kx][ci][co]
+  LineVector<uint8_t> index;  // kUnits: [ky][kx][unit][lane]
+  LineVector<int8_t> table;   // kUnits: kTableEntry products for each unit of codes
+  LineVector<int8_t> low_bit; // [ky][kx][ci][co], where the layer has low-bit weights and another sum
+  LineVector<float> floats;   // [ky][kx][ci][co]; of both, [block][ky][kx][ci][kDenseBlock] for kDense
   int64_t rows() const { return shape.kernel_y < shape.in_height ? shape.kernel_y : shape.in_height; }
 };
 
 // The layer of each conv2d or linear node (others have an empty one). Takes the weights out of the program.
 std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels);
 
-// Where the values of a chunk live. Values that only their own stage reads live in a thread's tile, one row at a time.
+// Where the values of a chunk live. Values that only their own stage reads live in a thread's tile, one row
+// at a time.
 struct Placement {
   int64_t batch = 0, steps = 0; // of the largest chunk
   bool is_static = false;       // values that are constant in time have one step

@@ -66,19 +66,21 @@ float* floats(uint8_t* memory) {
   return reinterpret_cast<float*>(memory);
 }
 
-// Where a thread keeps the events of the input rows under the kernel: for each step, as many rows as the kernel
-// has, each with a start for each pixel, and the list of rows that a kernel is given.
+// Where a thread keeps the events of the input rows under the kernel: for each step, as many rows as the
+// kernel has, each with a start for each pixel, and the list of rows that a kernel is given.
 struct EventRoom {
   int64_t events_per_row, starts_per_row, rows; // rows of all steps
 
   EventRoom(const Layer& layer, int64_t steps)
-      : events_per_row(layer.sum == Sum::kDense ? 0
-                                                : int64_t(layer.shape.in_width) *
-                                                      (layer.sum == Sum::kUnits ? layer.form.units
-                                                                                : layer.shape.in_channels)),
+      : events_per_row(layer.sum == Sum::kDense
+                           ? 0
+                           : int64_t(layer.shape.in_width) *
+                                 (layer.sum == Sum::kUnits ? layer.form.units : layer.shape.in_channels)),
         starts_per_row(layer.sum == Sum::kDense ? 0 : layer.shape.in_width + 1), rows(layer.rows() * steps) {}
 
-  int64_t list_bytes(const Layer& layer) const { return layer.shape.kernel_y * int64_t(sizeof(EventRow<UnitEvent>)); }
+  int64_t list_bytes(const Layer& layer) const {
+    return layer.shape.kernel_y * int64_t(sizeof(EventRow<UnitEvent>));
+  }
   int64_t bytes(const Layer& layer) const {
     return list_bytes(layer) + rows * events_per_row * int64_t(sizeof(UnitEvent)) +
            rows * starts_per_row * int64_t(sizeof(int32_t));
@@ -108,8 +110,9 @@ int64_t Session::Workspace::bytes() const {
 class Session::Rows {
 public:
   Rows(Session& session, const Stage& stage, const Chunk& chunk, Workspace& workspace, int thread)
-      : session_(session), program_(session.program_), kernels_(session.kernels_), stage_(stage), chunk_(chunk),
-        workspace_(workspace), memory_(workspace.threads[thread]), at_(program_.values.size(), nullptr) {}
+      : session_(session), program_(session.program_), kernels_(session.kernels_), stage_(stage),
+        chunk_(chunk), workspace_(workspace), memory_(workspace.threads[thread]),
+        at_(program_.values.size(), nullptr) {}
 
   // Rows [first, last) of row = image * height + oy.
   void compute(int64_t first, int64_t last) {
@@ -142,8 +145,9 @@ private:
   // This row of a value; of one that is written here, where it is to be written.
   uint8_t* output_row(int32_t value) {
     const int32_t height = program_.values[value].height;
-    uint8_t* to = workspace_.placement.slot[value] >= 0 ? in_slot(value, row_ / height, row_ % height)
-                                                        : memory_.tile.data() + workspace_.placement.tile[value];
+    uint8_t* to = workspace_.placement.slot[value] >= 0
+                      ? in_slot(value, row_ / height, row_ % height)
+                      : memory_.tile.data() + workspace_.placement.tile[value];
     at_[value] = to;
     return to;
   }
@@ -281,8 +285,8 @@ private:
       x = widened;
     }
     const int64_t t = chunk_.t + step_;
-    kernels_.seca(x, floats(in_slot(n + 1, row_, 0)), row(node.rows[0], t), *node.rows[1].at(t), type.pixels(),
-                  type.channels, floats(memory_.scratch.data()));
+    kernels_.seca(x, floats(in_slot(n + 1, row_, 0)), row(node.rows[0], t), *node.rows[1].at(t),
+                  type.pixels(), type.channels, floats(memory_.scratch.data()));
   }
 
   void compute_layer() {
@@ -300,8 +304,8 @@ private:
       break;
     }
     case Sum::kCodes:
-      kernels_.code_row(gathered<uint8_t, CodeEvent>(layer, entries_by(layer, kernels_.gather_codes)), low_bit, y,
-                        layer.shape);
+      kernels_.code_row(gathered<uint8_t, CodeEvent>(layer, entries_by(layer, kernels_.gather_codes)),
+                        low_bit, y, layer.shape);
       break;
     case Sum::kCodeValues:
       kernels_.float_row(gathered<uint8_t, FloatEvent>(layer, entries_by(layer, kernels_.gather_code_values)),
@@ -341,14 +345,16 @@ private:
   // The events of the rows under the kernel: those that the row before did not have are gathered now.
   template <typename In, typename Event, typename Gather>
   const EventRow<Event>* gathered(const Layer& layer, const Gather& gather) {
-    static_assert(sizeof(Event) == sizeof(UnitEvent) && sizeof(EventRow<Event>) == sizeof(EventRow<UnitEvent>));
+    static_assert(sizeof(Event) == sizeof(UnitEvent) &&
+                  sizeof(EventRow<Event>) == sizeof(EventRow<UnitEvent>));
     const ConvShape& s = layer.shape;
     const int64_t ring = layer.rows();
     const EventRoom room(layer, session_.leading(stage_.root + 1, chunk_));
     auto* list = reinterpret_cast<EventRow<Event>*>(memory_.events.data());
     auto* events = reinterpret_cast<Event*>(memory_.events.data() + room.list_bytes(layer));
     auto* starts = reinterpret_cast<int32_t*>(events + room.rows * room.events_per_row);
-    const int32_t y0 = top_of_field(s), top = std::max(y0, 0), bottom = std::min(y0 + s.kernel_y, s.in_height);
+    const int32_t y0 = top_of_field(s), top = std::max(y0, 0),
+                  bottom = std::min(y0 + s.kernel_y, s.in_height);
     const int32_t known = is_gathered_ ? std::max(top, bottom_before(s)) : top;
     for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
       const int32_t iy = y0 + ky;
@@ -384,8 +390,8 @@ private:
 
 Session::Session(Program program, int threads, const Kernels& kernels)
     : program_(std::move(program)), kernels_(kernels), layers_(prepare_layers(program_, kernels)),
-      stages_(fuse(program_)), identity_rows_(program_.nodes.size()), potential_of_(program_.nodes.size(), -1),
-      pool_(threads) {
+      stages_(fuse(program_)), identity_rows_(program_.nodes.size()),
+      potential_of_(program_.nodes.size(), -1), pool_(threads) {
   for (size_t n = 0; n < program_.nodes.size(); ++n)
     if (program_.nodes[n].op == Op::kAffine)
       identity_rows_[n] = identity_rows(program_.nodes[n].rows[0], program_.nodes[n].rows[1]);
@@ -421,8 +427,8 @@ void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps,
     for (size_t i = 0; i < own_potentials.size(); ++i)
       own_potentials[i] = potentials[i] + image * program_.values[program_.stateful[i] + 1].size();
     for (int64_t begin = 0; begin < steps; begin += chunk_steps) {
-      const Chunk chunk{std::min(group, batch - image), std::min(chunk_steps, steps - begin), t + begin, is_static,
-                        own_potentials.data()};
+      const Chunk chunk{std::min(group, batch - image), std::min(chunk_steps, steps - begin), t + begin,
+                        is_static, own_potentials.data()};
       const int64_t x_step = is_static ? 0 : begin;
       load_input(x + (x_step * batch + image) * program_.values[0].size(), batch, chunk, *workspace);
       for (const Stage& stage : stages_) {
@@ -528,8 +534,8 @@ int64_t Session::cycles_per_row(const Stage& stage) const {
 }
 
 void Session::compute(const Stage& stage, const Chunk& chunk, Workspace& workspace) {
-  const bool is_map_at_once =
-      stage.root >= 0 && (program_.nodes[stage.root].op == Op::kSeca || program_.nodes[stage.root].op == Op::kFlatten);
+  const bool is_map_at_once = stage.root >= 0 && (program_.nodes[stage.root].op == Op::kSeca ||
+                                                  program_.nodes[stage.root].op == Op::kFlatten);
   const int64_t rows = chunk.batch * (is_map_at_once ? 1 : program_.values[stage.first() + 1].height);
   const int64_t cycles = cycles_per_row(stage) * leading_of(stage, chunk);
   pool_.split(rows, std::max<int64_t>(1, kCyclesPerRange / cycles),
@@ -549,7 +555,8 @@ void Session::load_input(const float* x, int64_t x_batch, const Chunk& chunk, Wo
 }
 
 // One step of a value as float32 [batch][C][H][W].
-void Session::read(int32_t value, const Chunk& chunk, int64_t step, const Workspace& workspace, float* out) const {
+void Session::read(int32_t value, const Chunk& chunk, int64_t step, const Workspace& workspace,
+                   float* out) const {
   const Value& type = program_.values[value];
   const int64_t pixels = type.pixels(), channels = type.channels;
   const uint8_t* memory = workspace.slots[workspace.placement.slot[value]].data();

@@ -1,6 +1,6 @@
-// Runs a program, stage by stage: a stage computes all steps of a chunk before the next stage begins, so that its
-// weights are read once, and row by row within, the steps of a row in order, so that a row's potentials stay in
-// the cache.
+// Runs a program, stage by stage: a stage computes all steps of a chunk before the next stage begins, so that
+// its weights are read once, and row by row within, the steps of a row in order, so that a row's potentials
+// stay in the cache.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,8 @@ public:
   // x           [x_steps][batch][C][H][W], x_steps 1 or `steps`; 1 means the same input at every step
   // potentials  for each of program().stateful, [batch][H][W][C]: read, and left as after the last step
   // logits      [steps][batch][classes]
-  // The first step has number t. Any number of threads may call; one of them at a time has the help of the pool.
+  // The first step has number t. Any number of threads may call; one of them at a time has the help of the
+  // pool.
   void run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t, float* const* potentials,
            float* logits, const Kept& kept = {});
 

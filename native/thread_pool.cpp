@@ -86,7 +86,8 @@ bool ThreadPool::take_range(uint64_t ticket, int thread) {
     const uint32_t ranges = ranges_.load(std::memory_order_acquire);
     const Call call = call_.load(std::memory_order_acquire);
     void* context = context_.load(std::memory_order_acquire);
-    const int64_t count = count_.load(std::memory_order_acquire), length = length_.load(std::memory_order_acquire);
+    const int64_t count = count_.load(std::memory_order_acquire),
+                  length = length_.load(std::memory_order_acquire);
     if (round_of(next) != round_of(ticket) || range_of(next) >= ranges)
       return false;
     if (!ticket_.compare_exchange_weak(next, next + 1, std::memory_order_acq_rel, std::memory_order_acquire))

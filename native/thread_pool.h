@@ -1,5 +1,5 @@
-// A fixed set of threads that share loops; the calling thread is one of them. Waiting threads spin for a while, so
-// that the next loop of a run finds them awake, and then sleep.
+// A fixed set of threads that share loops; the calling thread is one of them. Waiting threads spin for a
+// while, so that the next loop of a run finds them awake, and then sleep.
 #pragma once
 
 #include <atomic>
@@ -21,9 +21,9 @@ public:
 
   int threads() const { return int(workers_.size()) + 1; }
 
-  // Calls body(begin, end, thread) on disjoint ranges that cover [0, count), each of at least `grain` entries but
-  // the last; returns when all are done. While one caller has the workers, another does its loop alone, as thread
-  // 0. body must not throw.
+  // Calls body(begin, end, thread) on disjoint ranges that cover [0, count), each of at least `grain` entries
+  // but the last; returns when all are done. While one caller has the workers, another does its loop alone,
+  // as thread 0. body must not throw.
   template <typename Body> void split(int64_t count, int64_t grain, Body&& body) {
     if (workers_.empty() || count <= grain || !owner_.try_lock()) {
       body(int64_t(0), count, 0);
@@ -47,8 +47,8 @@ private:
   std::vector<std::thread> workers_;
   std::mutex owner_; // held by the caller whose loop is shared
 
-  // The loop of this round. Workers may read it while it changes, but can take a range only with the ticket of the
-  // round that they read it in: the round in the upper half, the next range in the lower.
+  // The loop of this round. Workers may read it while it changes, but can take a range only with the ticket
+  // of the round that they read it in: the round in the upper half, the next range in the lower.
   std::atomic<Call> call_{nullptr};
   std::atomic<void*> context_{nullptr};
   std::atomic<int64_t> count_{0}, length_{1};

@@ -31,11 +31,11 @@ void gather(const In* row, int32_t width, int32_t channels, int32_t stride, Even
   starts[width] = count;
 }
 
-// Calls body(begin, end, base) for each run of events in the field of output pixel ox, from the top; the weights of
-// an event begin at base + its offset. `entries` weights belong to one column of the kernel.
+// Calls body(begin, end, base) for each run of events in the field of output pixel ox, from the top; the
+// weights of an event begin at base + its offset. `entries` weights belong to one column of the kernel.
 template <typename Event, typename Body>
-inline __attribute__((always_inline)) void for_runs(const EventRow<Event>* rows, const ConvShape& s, int32_t ox,
-                                                    int64_t entries, Body body) {
+inline __attribute__((always_inline)) void for_runs(const EventRow<Event>* rows, const ConvShape& s,
+                                                    int32_t ox, int64_t entries, Body body) {
   const int32_t x0 = ox * s.stride_x - s.pad_x;
   const int32_t left = most(x0, 0), right = least(x0 + s.kernel_x, s.in_width);
   for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
@@ -48,7 +48,8 @@ inline __attribute__((always_inline)) void for_runs(const EventRow<Event>* rows,
 
 // Sums of kWidth output channels. The width is a constant so that the partial sums stay in registers.
 template <int kWidth>
-void sum_channels(const EventRow<CodeEvent>* rows, const int8_t* w, float* y, const ConvShape& s, int32_t ox) {
+void sum_channels(const EventRow<CodeEvent>* rows, const int8_t* w, float* y, const ConvShape& s,
+                  int32_t ox) {
   const int64_t per_partial = most(1, 32767 / (s.max_code * s.max_weight));
   int32_t total[kWidth] = {};
   for_runs(rows, s, ox, int64_t(s.in_channels) * s.out_channels,
@@ -71,7 +72,8 @@ void sum_channels(const EventRow<CodeEvent>* rows, const int8_t* w, float* y, co
 }
 
 template <int kWidth, typename Weight>
-void sum_channels(const EventRow<FloatEvent>* rows, const Weight* w, float* y, const ConvShape& s, int32_t ox) {
+void sum_channels(const EventRow<FloatEvent>* rows, const Weight* w, float* y, const ConvShape& s,
+                  int32_t ox) {
   float total[kWidth] = {};
   for_runs(rows, s, ox, int64_t(s.in_channels) * s.out_channels,
            [&](const FloatEvent* event, const FloatEvent* end, int64_t base) {
@@ -105,88 +107,84 @@ void event_row(const EventRow<Event>* rows, const Weight* w, float* y, const Con
   }
 }
 
-// Sixteen sums of float32, in as many registers as that takes.
-typedef float Floats16 __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int8_t Weights16 __attribute__((vector_size(16), aligned(1), may_alias));
-
-inline Floats16 weights_at(const float* w) {
-  return *reinterpret_cast<const Floats16*>(w);
-}
-inline Floats16 weights_at(const int8_t* w) {
-  return __builtin_convertvector(*reinterpret_cast<const Weights16*>(w), Floats16);
-}
-
-// Sums of kPixels neighbours in the output row, whose fields do not reach over the row's ends unless it is one.
-template <int kPixels, typename Weight>
-void dense_pixels(const float* const* rows, const Weight* w, float* y, const ConvShape& s, int32_t ox, int32_t c) {
+// Sums of kPixels neighbours in the output row, whose fields do not reach over the row's ends unless it is
+// one, and of one block of channels, of which `channels` exist.
+template <int kPixels, typename Weight, Floats (*kAccumulate)(Floats, float, Floats)>
+void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t channels, const ConvShape& s,
+                  int32_t ox) {
+  constexpr int kParts = kDenseBlock / kFloats;
   const int32_t x0 = ox * s.stride_x - s.pad_x;
   const int32_t left = most(-x0, 0), right = least(s.kernel_x, s.in_width - x0);
   const int64_t step = int64_t(s.stride_x) * s.in_channels;
-  Floats16 total[kPixels] = {};
+  Floats total[kPixels][kParts] = {};
   for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
     if (rows[ky] == nullptr)
       continue;
     const float* x = rows[ky] + int64_t(x0 + left) * s.in_channels;
-    const Weight* weights = w + int64_t(ky * s.kernel_x + left) * s.in_channels * s.out_channels + c;
+    const Weight* weights = w + int64_t(ky * s.kernel_x + left) * s.in_channels * kDenseBlock;
     const int64_t entries = int64_t(right - left) * s.in_channels; // columns of the kernel read on in both
-    for (int64_t i = 0; i < entries; ++i, weights += s.out_channels) {
-      const Floats16 weight = weights_at(weights);
+    for (int64_t i = 0; i < entries; ++i, weights += kDenseBlock) {
+      Floats weight[kParts];
+      for (int v = 0; v < kParts; ++v)
+        weight[v] = weights_at(weights + v * kFloats);
       for (int p = 0; p < kPixels; ++p)
-        total[p] += x[p * step + i] * weight;
+        for (int v = 0; v < kParts; ++v)
+          total[p][v] = kAccumulate(total[p][v], x[p * step + i], weight[v]);
     }
   }
-  for (int p = 0; p < kPixels; ++p)
-    *reinterpret_cast<Floats16*>(y + int64_t(p) * s.out_channels + c) = total[p];
-}
-
-template <typename Weight>
-void dense_channel(const float* const* rows, const Weight* w, float* y, const ConvShape& s, int32_t ox,
-                   int32_t c) {
-  const int32_t x0 = ox * s.stride_x - s.pad_x;
-  const int32_t left = most(-x0, 0), right = least(s.kernel_x, s.in_width - x0);
-  float total = 0.0f;
-  for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
-    if (rows[ky] == nullptr)
-      continue;
-    const float* x = rows[ky] + int64_t(x0 + left) * s.in_channels;
-    const Weight* weights = w + int64_t(ky * s.kernel_x + left) * s.in_channels * s.out_channels + c;
-    const int64_t entries = int64_t(right - left) * s.in_channels;
-    for (int64_t i = 0; i < entries; ++i)
-      total += x[i] * float(weights[i * s.out_channels]);
+  for (int p = 0; p < kPixels; ++p) {
+    float sums[kDenseBlock];
+    for (int v = 0; v < kParts; ++v)
+      *reinterpret_cast<Floats*>(sums + v * kFloats) = total[p][v];
+    for (int32_t c = 0; c < channels; ++c)
+      y[int64_t(p) * s.out_channels + c] = sums[c];
   }
-  y[c] = total;
 }
 
-template <typename Weight>
-void dense_row(const float* const* rows, const Weight* w, float* y, const ConvShape& s) {
-  constexpr int kPixels = 4;
+template <typename Weight, Floats (*kAccumulate)(Floats, float, Floats)>
+void dense_row_by(const float* const* rows, const Weight* w, float* y, const ConvShape& s) {
+  const int64_t block = int64_t(s.kernel_y) * s.kernel_x * s.in_channels * kDenseBlock;
   for (int32_t ox = 0, count = 1; ox < s.out_width; ox += count, y += int64_t(count) * s.out_channels) {
-    const int32_t x0 = ox * s.stride_x - s.pad_x;
-    const bool is_inner = ox + kPixels <= s.out_width && x0 >= 0 &&
-                          int64_t(x0) + (kPixels - 1) * int64_t(s.stride_x) + s.kernel_x <= s.in_width;
-    count = is_inner ? kPixels : 1;
-    if (s.out_channels < 16) {
-      for (int32_t p = 0; p < count; ++p)
-        for (int32_t c = 0; c < s.out_channels; ++c)
-          dense_channel(rows, w, y + int64_t(p) * s.out_channels, s, ox + p, c);
-      continue;
-    }
-    for (int32_t next = 0; next < s.out_channels; next += 16) {
-      const int32_t c = least(next, s.out_channels - 16); // the last 16 may overlap: the same sums, written again
-      if (is_inner)
-        dense_pixels<kPixels>(rows, w, y, s, ox, c);
+    // as many pixels as the registers hold sums of, if all of the kernel's columns lie within the row for
+    // each
+    const auto holds = [&](int32_t pixels) {
+      const int64_t x0 = int64_t(ox) * s.stride_x - s.pad_x;
+      return ox + pixels <= s.out_width && x0 >= 0 &&
+             x0 + (pixels - 1) * int64_t(s.stride_x) + s.kernel_x <= s.in_width;
+    };
+    const bool eight = kFloats == 16 && holds(8), four = holds(4);
+    count = eight ? 8 : four ? 4 : 1;
+    const Weight* weights = w;
+    for (int32_t c = 0; c < s.out_channels; c += kDenseBlock, weights += block) {
+      const int32_t channels = least(kDenseBlock, s.out_channels - c);
+      if (eight)
+        dense_pixels<8, Weight, kAccumulate>(rows, weights, y + c, channels, s, ox);
+      else if (four)
+        dense_pixels<4, Weight, kAccumulate>(rows, weights, y + c, channels, s, ox);
       else
-        dense_pixels<1>(rows, w, y, s, ox, c);
+        dense_pixels<1, Weight, kAccumulate>(rows, weights, y + c, channels, s, ox);
     }
   }
 }
 
-void gather_units(const uint8_t* row, int32_t width, int32_t channels, const LookupForm& form, int32_t max_weight,
-                  UnitEvent* events, int32_t* starts) {
+void dense_row(const float* const* rows, const float* w, float* y, const ConvShape& s) {
+  dense_row_by<float, add_product>(rows, w, y, s);
+}
+
+void dense_row(const float* const* rows, const int8_t* w, float* y, const ConvShape& s) {
+  if (s.max_weight == 1) // then products are exact
+    dense_row_by<int8_t, add_exact_product>(rows, w, y, s);
+  else
+    dense_row_by<int8_t, add_product>(rows, w, y, s);
+}
+
+void gather_units(const uint8_t* row, int32_t width, int32_t channels, const LookupForm& form,
+                  int32_t max_weight, UnitEvent* events, int32_t* starts) {
   int32_t count = 0;
   uint32_t offset = 0;
   const auto set = [&](int32_t code0, int32_t code1, uint32_t at) {
-    events[count] = {at, uint16_t((code0 | code1 << 4) * kTableEntry), uint16_t((code0 + code1) * max_weight)};
+    events[count] = {at, uint16_t((code0 | code1 << 4) * kTableEntry),
+                     uint16_t((code0 + code1) * max_weight)};
   };
   for (int32_t x = 0; x < width; ++x, row += channels, offset += uint32_t(form.units * form.lanes)) {
     starts[x] = count;
@@ -223,8 +221,8 @@ constexpr int32_t kRoom = 127;      // of an int8
 constexpr int32_t kWidenings = 258; // kRoom times that fits an int16
 
 template <typename Vector, int kVectors>
-void sum_lanes(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table, const LookupForm& form,
-               float* y, int32_t channels, const ConvShape& s, int32_t ox) {
+void sum_lanes(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
+               const LookupForm& form, float* y, int32_t channels, const ConvShape& s, int32_t ox) {
   constexpr int kLanes = kVectors * Vector::kLanes;
   typename Vector::Bytes sums[kVectors];
   alignas(64) int16_t totals[kLanes] = {};
@@ -260,7 +258,8 @@ void sum_lanes(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8
                const auto products = Vector::table(table + event->entry);
                const uint8_t* at = weights + event->offset;
                for (int v = 0; v < kVectors; ++v)
-                 sums[v] = Vector::add(sums[v], Vector::lookup(products, Vector::load(at + v * Vector::kLanes)));
+                 sums[v] =
+                     Vector::add(sums[v], Vector::lookup(products, Vector::load(at + v * Vector::kLanes)));
              }
            });
   widen();
@@ -287,8 +286,8 @@ int32_t sum_blocks(int32_t lane, const EventRow<UnitEvent>* rows, const uint8_t*
   return lane;
 }
 
-void unit_row(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table, const LookupForm& form,
-              float* y, const ConvShape& s) {
+void unit_row(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
+              const LookupForm& form, float* y, const ConvShape& s) {
   for (int32_t ox = 0; ox < s.out_width; ++ox, y += s.out_channels) {
     int32_t lane = 0;
 #if defined(__AVX512BW__)

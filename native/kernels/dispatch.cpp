@@ -19,7 +19,8 @@ int available_kernels(const Kernels** tables, int room) {
   offer(kKernels_scalar, true);
 #if defined(__x86_64__) || defined(_M_X64)
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
   offer(kKernels_avx2, avx2);
   offer(kKernels_avx512, avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"));

@@ -1,6 +1,7 @@
 // The kernels for one instruction set: this file is compiled once for each, with its flags and its name in
-// HDLIF_INSTRUCTION_SET. Nothing here may be shared with another compilation, or the linker could choose code that
-// a machine cannot run; so everything is in an anonymous namespace, and no function of the standard library is used.
+// HDLIF_INSTRUCTION_SET. Nothing here may be shared with another compilation, or the linker could choose code
+// that a machine cannot run; so everything is in an anonymous namespace, and no function of the standard
+// library is used.
 #include "kernels.h"
 #include "vectors.h"
 
@@ -32,8 +33,8 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
 #endif
     event_row<FloatEvent, float>,
     event_row<FloatEvent, int8_t>,
-    dense_row<float>,
-    dense_row<int8_t>,
+    dense_row,
+    dense_row,
     affine,
     hd_lif,
     parallel,

@@ -1,7 +1,7 @@
 // The kernels, a table of them for each instruction set. Plain pointers, no exceptions, no allocation.
 //
-// Maps are [height][width][channels]. Every kernel gives the bits of the scalar one: integers are exact in any
-// order, and float operations are the stated ones in the stated order, without contraction.
+// Maps are [height][width][channels]. Every kernel gives the bits of the scalar one: integers are exact in
+// any order, and float operations are the stated ones in the stated order, without contraction.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +16,10 @@ struct ConvShape {
   int32_t max_weight; // largest magnitude of an integer weight
 };
 
-// A non-zero entry of an input row, or a unit of entries. Its weights begin at `offset` from those of the row's
-// first entry under the kernel's first column: weights lie [ky][kx][ci][co], and a pixel further right in the
-// row is a kernel column further right, so that the events of neighbouring pixels read on in the weights. The
-// field of an output pixel in one input row is then one run of events.
+// A non-zero entry of an input row, or a unit of entries. Its weights begin at `offset` from those of the
+// row's first entry under the kernel's first column: weights lie [ky][kx][ci][co], and a pixel further right
+// in the row is a kernel column further right, so that the events of neighbouring pixels read on in the
+// weights. The field of an output pixel in one input row is then one run of events.
 struct CodeEvent {
   uint32_t offset;
   int32_t code;
@@ -40,16 +40,20 @@ template <typename Event> struct EventRow {
   const int32_t* starts = nullptr;
 };
 
-// Weights for the look-up kernel. A unit is 1 or 2 input channels. For each unit and output channel there is one
-// byte, which says the unit's weights: index = sum of (weight + max_weight) * symbols^i, symbols = 2 * max_weight
-// + 1, below 16. For each possible unit of codes, the table has 16 bytes: by index, the sum of code * weight. One
-// byte shuffle then looks up as many products as it has lanes.
+// Weights for the look-up kernel. A unit is 1 or 2 input channels. For each unit and output channel there is
+// one byte, which says the unit's weights: index = sum of (weight + max_weight) * symbols^i, symbols = 2 *
+// max_weight
+// + 1, below 16. For each possible unit of codes, the table has 16 bytes: by index, the sum of code * weight.
+// One byte shuffle then looks up as many products as it has lanes.
 struct LookupForm {
   int32_t per_unit = 0; // input channels of a unit; 0: the layer has no such form
   int32_t units = 0;    // of a pixel
   int32_t lanes = 0;    // output channels, padded to a multiple of 16
 };
 constexpr int kTableEntry = 16;
+
+// Output channels that the dense kernels sum together.
+constexpr int kDenseBlock = 16;
 
 // One entry for all channels (columns == 1), or one for each.
 struct Row {
@@ -75,9 +79,9 @@ struct PoolShape {
 struct Kernels {
   const char* name;
 
-  // Convolution. Gathering: one input row [width][channels] to its events and width + 1 starts; `stride` is the
-  // step of `offset` from one entry (or unit) to the next. Rows: one output row y [out_width][out_channels] from
-  // kernel_y input rows.
+  // Convolution. Gathering: one input row [width][channels] to its events and width + 1 starts; `stride` is
+  // the step of `offset` from one entry (or unit) to the next. Rows: one output row y
+  // [out_width][out_channels] from kernel_y input rows.
 
   void (*gather_codes)(const uint8_t* row, int32_t width, int32_t channels, int32_t stride, CodeEvent* events,
                        int32_t* starts);
@@ -88,21 +92,24 @@ struct Kernels {
   void (*gather_units)(const uint8_t* row, int32_t width, int32_t channels, const LookupForm& form,
                        int32_t max_weight, UnitEvent* events, int32_t* starts);
 
-  // Integer sums: partial sums of at most 32767 / (max_code * max_weight) events (at least one: 255 * 127 = 32385)
-  // in int16, totals in int32: the program's reader refuses fields that may pass 2^31. Rounded to float32 once.
+  // Integer sums: partial sums of at most 32767 / (max_code * max_weight) events (at least one: 255 * 127 =
+  // 32385) in int16, totals in int32: the program's reader refuses fields that may pass 2^31. Rounded to
+  // float32 once.
   void (*code_row)(const EventRow<CodeEvent>* rows, const int8_t* weights, float* y, const ConvShape& shape);
-  // The same sums from products looked up: of int8 as long as the bounds add up to at most 127, then widened to
-  // int16, and after 258 times (32766) to int32. Null where the instruction set has no byte shuffle.
+  // The same sums from products looked up: of int8 as long as the bounds add up to at most 127, then widened
+  // to int16, and after 258 times (32766) to int32. Null where the instruction set has no byte shuffle.
   void (*unit_row)(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
                    const LookupForm& form, float* y, const ConvShape& shape);
-  // Float sums: (ky, kx, ci) ascending, one multiplication and one addition at a time from +0. Leaving out x = 0
-  // changes no bit: weights are finite, so the product is a zero, and a sum that began at +0 is never -0.
+  // Float sums: (ky, kx, ci) ascending, one multiplication and one addition at a time from +0. Leaving out x
+  // = 0 changes no bit: weights are finite, so the product is a zero, and a sum that began at +0 is never -0.
   void (*float_row)(const EventRow<FloatEvent>* rows, const float* weights, float* y, const ConvShape& shape);
   void (*float_row_low_bit)(const EventRow<FloatEvent>* rows, const int8_t* weights, float* y,
                             const ConvShape& shape);
-  // The same sums of rows that are mostly not zero; `rows` are the input rows themselves, null where padding.
+  // The same sums of rows that are mostly not zero; `rows` are the input rows themselves, null where padding,
+  // and weights lie [block][ky][kx][ci][kDenseBlock], output channels padded.
   void (*dense_row)(const float* const* rows, const float* weights, float* y, const ConvShape& shape);
-  void (*dense_row_low_bit)(const float* const* rows, const int8_t* weights, float* y, const ConvShape& shape);
+  void (*dense_row_low_bit)(const float* const* rows, const int8_t* weights, float* y,
+                            const ConvShape& shape);
 
   // Ops that treat each entry by itself. Inputs and outputs do not overlap; a potential is updated in place.
 
@@ -117,8 +124,8 @@ struct Kernels {
   // m = leak * v + x; y = max(m - threshold, 0); v = m >= threshold ? m - threshold : m
   void (*graded_lif)(const float* x, float* potential, float* y, Row leak, Row threshold, int64_t pixels,
                      int32_t channels);
-  // v = leak_h * v + gain * x + shift_h; y = v >= threshold, where h = v >= threshold_before of the v that it is
-  // given: with h the rows "after spike". A NaN as threshold_before says that no step was before.
+  // v = leak_h * v + gain * x + shift_h; y = v >= threshold, where h = v >= threshold_before of the v that it
+  // is given: with h the rows "after spike". A NaN as threshold_before says that no step was before.
   void (*glif)(const float* x, float* potential, uint8_t* y, const GlifRows& rows, Row threshold_before,
                int64_t pixels, int32_t channels);
   // m = leak * v + x; y = m >= threshold; v = y ? (hard ? reset.potential : m - threshold) : m
@@ -131,14 +138,15 @@ struct Kernels {
   void (*add)(const float* x, const float* y, float* z, int64_t count);
   // codes as float32, exact
   void (*widen)(const uint8_t* x, float* y, int64_t count);
-  // y = x * sigmoid(bias + sum over j of weight[j] * a[c + j - (kernel - 1) / 2]) of one map, a = mean of x over
-  // the pixels, 0 beyond the channels; j ascending, products before sums. `scratch` has room for 2 * channels.
+  // y = x * sigmoid(bias + sum over j of weight[j] * a[c + j - (kernel - 1) / 2]) of one map, a = mean of x
+  // over the pixels, 0 beyond the channels; j ascending, products before sums. `scratch` has room for 2 *
+  // channels.
   void (*seca)(const float* x, float* y, Row weight, float bias, int64_t pixels, int32_t channels,
                float* scratch);
 
-  // Ops that rearrange or reduce a map. Output row `row` (of row = image * out_height + oy); pads are 0. Sums of
-  // codes are exact: in uint8 where the program's reader grants it, or in float32 (below 2^24). Sums of floats are
-  // row-major from +0. The largest of floats is the first of equals, and -inf where all are NaN.
+  // Ops that rearrange or reduce a map. Output row `row` (of row = image * out_height + oy); pads are 0. Sums
+  // of codes are exact: in uint8 where the program's reader grants it, or in float32 (below 2^24). Sums of
+  // floats are row-major from +0. The largest of floats is the first of equals, and -inf where all are NaN.
   void (*sum_pool)(const float* x, float* y, const PoolShape& shape, int64_t row);
   void (*sum_pool_codes)(const uint8_t* x, uint8_t* y, const PoolShape& shape, int64_t row);
   void (*sum_pool_code_values)(const uint8_t* x, float* y, const PoolShape& shape, int64_t row);

@@ -1,7 +1,8 @@
-// Vectors of bytes, for the look-up kernel: the one place that names instructions.
+// Vectors: the one place that names instructions.
 //
-// A vector has kLanes int8 lanes. `table` repeats 16 products in every 16 lanes; `lookup` takes, for each lane, the
-// product that its index (0..15) names; `widen_add` adds the lanes to kLanes int16 totals.
+// For the look-up kernel, a vector of bytes has kLanes int8 lanes. `table` repeats 16 products in every 16
+// lanes; `lookup` takes, for each lane, the product that its index (0..15) names; `widen_add` adds the lanes
+// to kLanes int16 totals.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,52 @@
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
 #endif
+
+namespace hdlif {
+namespace {
+
+// A register of float32.
+#if defined(__AVX512F__)
+constexpr int kFloats = 16;
+#elif defined(__AVX2__)
+constexpr int kFloats = 8;
+#else
+constexpr int kFloats = 4;
+#endif
+typedef float Floats __attribute__((vector_size(4 * kFloats), aligned(4), may_alias));
+
+inline Floats weights_at(const float* w) {
+  return *reinterpret_cast<const Floats*>(w);
+}
+inline Floats weights_at(const int8_t* w) {
+#if defined(__AVX512F__)
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w))));
+#elif defined(__AVX2__)
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(w))));
+#else
+  return Floats{float(w[0]), float(w[1]), float(w[2]), float(w[3])};
+#endif
+}
+
+inline Floats add_product(Floats total, float x, Floats weight) {
+  return total + x * weight;
+}
+
+// The same where x * weight is exact: then one rounding, of the sum, is all there is either way.
+inline Floats add_exact_product(Floats total, float x, Floats weight) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(_mm512_set1_ps(x), weight, total);
+#elif defined(__FMA__)
+  return _mm256_fmadd_ps(_mm256_set1_ps(x), weight, total);
+#elif defined(__ARM_NEON)
+  return vfmaq_n_f32(total, weight, x);
+#else
+  return add_product(total, x, weight);
+#endif
+}
+
+} // namespace
+} // namespace hdlif
 
 #if defined(__AVX2__) || defined(__ARM_NEON)
 #define HDLIF_HAS_LOOKUP 1
@@ -24,7 +71,9 @@ struct Vector16 {
   static constexpr int kLanes = 16;
   using Bytes = __m128i;
   static Bytes zero() { return _mm_setzero_si128(); }
-  static Bytes table(const int8_t* products) { return _mm_load_si128(reinterpret_cast<const Bytes*>(products)); }
+  static Bytes table(const int8_t* products) {
+    return _mm_load_si128(reinterpret_cast<const Bytes*>(products));
+  }
   static Bytes load(const uint8_t* index) { return _mm_loadu_si128(reinterpret_cast<const Bytes*>(index)); }
   static Bytes lookup(Bytes table, Bytes index) { return _mm_shuffle_epi8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return _mm_add_epi8(a, b); }
@@ -38,8 +87,12 @@ struct Vector32 {
   static constexpr int kLanes = 32;
   using Bytes = __m256i;
   static Bytes zero() { return _mm256_setzero_si256(); }
-  static Bytes table(const int8_t* products) { return _mm256_broadcastsi128_si256(Vector16::table(products)); }
-  static Bytes load(const uint8_t* index) { return _mm256_loadu_si256(reinterpret_cast<const Bytes*>(index)); }
+  static Bytes table(const int8_t* products) {
+    return _mm256_broadcastsi128_si256(Vector16::table(products));
+  }
+  static Bytes load(const uint8_t* index) {
+    return _mm256_loadu_si256(reinterpret_cast<const Bytes*>(index));
+  }
   static Bytes lookup(Bytes table, Bytes index) { return _mm256_shuffle_epi8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return _mm256_add_epi8(a, b); }
   static void widen_add(Bytes bytes, int16_t* totals) {
@@ -48,7 +101,8 @@ struct Vector32 {
   }
 };
 
-// The bits of the non-zero units among 64 codes: bit i for codes i (one to a unit), or 2 * i for codes 2i, 2i + 1.
+// The bits of the non-zero units among 64 codes: bit i for codes i (one to a unit), or 2 * i for codes 2i, 2i
+// + 1.
 inline uint64_t non_zero(const uint8_t* codes) {
   const __m256i* from = reinterpret_cast<const __m256i*>(codes);
   const __m256i zero = _mm256_setzero_si256();

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import Builder, random_input, residual_network
+from hdlif._native import instruction_sets
 from hdlif.artefact import INPUT, Graph, Node, infer_values
 from hdlif.runtime import Session, reference
 from hdlif.runtime.state import potential_shapes
@@ -24,16 +25,19 @@ def reference_values(graph: Graph, x: np.ndarray, steps: int) -> dict[str, np.nd
 
 
 def assert_same_bits(graph: Graph, x: np.ndarray, steps: int | None = None, threads: int = 2) -> None:
-    """Every value of every step, and the logits of a plain run (whose buffers are reused)."""
-    session = Session(graph, threads)
-    seen = session.values(x, steps)
-    count = len(next(iter(seen.values())))
-    expected = reference_values(graph, x, count)
-    assert list(seen) == list(expected)
-    for name, values in expected.items():
-        assert seen[name].dtype == values.dtype, name
-        np.testing.assert_array_equal(seen[name], values, err_msg=name, strict=True)
-    np.testing.assert_array_equal(session.run(x, steps), expected[graph.output], strict=True)
+    """Every value of every step, and the logits of a plain run (fused, in reused buffers), on all instruction sets."""
+    expected = None
+    for instructions in instruction_sets():
+        session = Session(graph, threads, instructions=instructions)
+        seen = session.values(x, steps)
+        if expected is None:
+            expected = reference_values(graph, x, len(next(iter(seen.values()))))
+        assert list(seen) == list(expected)
+        for name, values in expected.items():
+            assert seen[name].dtype == values.dtype, name
+            np.testing.assert_array_equal(seen[name], values, err_msg=f"{name}, {instructions}", strict=True)
+        logits = session.run(x, steps)
+        np.testing.assert_array_equal(logits, expected[graph.output], err_msg=instructions, strict=True)
 
 
 def codes(b: Builder, *, bits: int = 4, inverse_step: float = 4.0) -> str:
@@ -251,6 +255,14 @@ def test_only_a_shift_of_minus_zero_keeps_the_sign_of_a_zero() -> None:
         x = np.full((1, 1, 1, 1, 1), -0.0, np.float32)
         for values in (Session(graph).values(x), reference_values(graph, x, 1)):
             assert np.signbit(values[y].item()) == sign
+
+
+@pytest.mark.parametrize("out_channels", [16, 30, 48, 65, 112, 240, 500, 1040])
+@pytest.mark.parametrize("encoding", ["ternary", "binary", "int4"])
+def test_wide_layers_take_all_blocks_of_lanes(encoding: str, out_channels: int) -> None:
+    b = Builder((70, 2, 3), 2, 11)
+    graph = b.graph(b.conv(codes(b), out_channels, kernel=(1, 2), padding=(0, 1), encoding=encoding))
+    assert_same_bits(graph, random_input(graph, 2, 2))
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
