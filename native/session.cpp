@@ -102,7 +102,8 @@ int64_t Session::Workspace::bytes() const {
   for (const auto& slot : slots)
     total += int64_t(slot.size());
   for (const Thread& thread : threads)
-    total += int64_t(thread.tile.size() + thread.events.size() + thread.scratch.size());
+    total +=
+        int64_t(thread.tile.size() + thread.events.size() + thread.totals.size() + thread.scratch.size());
   return total;
 }
 
@@ -112,7 +113,7 @@ public:
   Rows(Session& session, const Stage& stage, const Chunk& chunk, Workspace& workspace, int thread)
       : session_(session), program_(session.program_), kernels_(session.kernels_), stage_(stage),
         chunk_(chunk), workspace_(workspace), memory_(workspace.threads[thread]),
-        at_(program_.values.size(), nullptr) {}
+        at_(program_.values.size(), nullptr), adds_changes_(chunk.steps, false) {}
 
   // Rows [first, last) of row = image * height + oy.
   void compute(int64_t first, int64_t last) {
@@ -295,12 +296,14 @@ private:
     const int8_t* low_bit = layer.low_bit.data();
     switch (layer.sum) {
     case Sum::kUnits: {
+      const bool adds = adds_changes(layer);
       const auto gather = [&](const uint8_t* row, UnitEvent* events, int32_t* starts) {
-        kernels_.gather_units(row, layer.shape.in_width, layer.shape.in_channels, layer.form,
-                              layer.shape.max_weight, events, starts);
+        const uint8_t* before = adds ? row - frame_bytes(input_of_root()) : nullptr;
+        kernels_.gather_units(row, before, layer.shape.in_width, layer.shape, layer.form, events, starts);
       };
-      kernels_.unit_row(gathered<uint8_t, UnitEvent>(layer, gather), layer.index.data(), layer.table.data(),
-                        layer.form, y, layer.shape);
+      const EventRow<UnitEvent>* rows = gathered<uint8_t, UnitEvent>(layer, gather);
+      kernels_.unit_row(rows, layer.index.data(), layer.table.data(), layer.form, adds,
+                        reinterpret_cast<int32_t*>(memory_.totals.data()), y, layer.shape);
       break;
     }
     case Sum::kCodes:
@@ -334,6 +337,27 @@ private:
       break;
     }
     }
+  }
+
+  // Whether this step's sums are those of the step before and what its changes add: where codes change less
+  // often than they are not zero. The totals are integers, so that both ways give the same.
+  bool adds_changes(const Layer& layer) {
+    if (step_ == 0 || session_.leading(input_of_root(), chunk_) == 1)
+      return false;
+    if (!is_gathered_) { // decided once for all rows whose events are gathered one after the other
+      const ConvShape& s = layer.shape;
+      const int32_t y0 = top_of_field(s), top = std::max(y0, 0),
+                    bottom = std::min(y0 + s.kernel_y, s.in_height);
+      const uint8_t* row = in_slot(input_of_root(), image_of_root(), top);
+      const int64_t count = int64_t(bottom - top) * s.in_width * s.in_channels;
+      adds_changes_[step_] = kernels_.excess_of_changes(row, row - frame_bytes(input_of_root()), count) < 0;
+    }
+    return adds_changes_[step_];
+  }
+
+  // From one step of a value to the next.
+  int64_t frame_bytes(int32_t value) const {
+    return chunk_.batch * program_.values[value].size() * program_.values[value].entry_bytes();
   }
 
   int32_t input_of_root() const { return program_.nodes[stage_.root].inputs[0]; }
@@ -385,7 +409,8 @@ private:
   Workspace::Thread& memory_;
   std::vector<const uint8_t*> at_; // of values in the tile: this row
   int64_t row_ = 0, step_ = 0;
-  bool is_gathered_ = false; // the events of the row above are there
+  bool is_gathered_ = false;       // the events of the row above are there
+  std::vector<bool> adds_changes_; // of each step
 };
 
 Session::Session(Program program, int threads, const Kernels& kernels)
@@ -493,13 +518,16 @@ void Session::fit(Workspace& workspace, int64_t batch, int64_t steps, bool is_st
   workspace.slots.resize(std::max(workspace.slots.size(), placement.slot_bytes.size()));
   for (size_t slot = 0; slot < placement.slot_bytes.size(); ++slot)
     grow(workspace.slots[slot], placement.slot_bytes[slot]);
-  int64_t event_bytes = 0, scratch_bytes = 0;
+  int64_t event_bytes = 0, scratch_bytes = 0, total_bytes = 0;
   for (size_t n = 0; n < program_.nodes.size(); ++n) {
     const Value& out = program_.values[n + 1];
     const Node& node = program_.nodes[n];
     const int64_t node_steps = is_static && out.constant ? 1 : steps;
-    if (node.op == Op::kConv2d || node.op == Op::kLinear)
+    if (node.op == Op::kConv2d || node.op == Op::kLinear) {
       event_bytes = std::max(event_bytes, EventRoom(layers_[n], node_steps).bytes(layers_[n]));
+      total_bytes =
+          std::max(total_bytes, int64_t(out.width) * layers_[n].form.lanes * int64_t(sizeof(int32_t)));
+    }
     if (node.op == Op::kSeca)
       scratch_bytes = std::max<int64_t>(scratch_bytes, 2 * int64_t(out.channels) * sizeof(float));
   }
@@ -507,6 +535,7 @@ void Session::fit(Workspace& workspace, int64_t batch, int64_t steps, bool is_st
   for (Workspace::Thread& thread : workspace.threads) {
     grow(thread.tile, placement.tile_bytes);
     grow(thread.events, event_bytes);
+    grow(thread.totals, total_bytes);
     grow(thread.scratch, scratch_bytes);
   }
   workspace.placement = std::move(placement);

@@ -45,7 +45,7 @@ private:
     Placement placement;
     std::vector<LineVector<uint8_t>> slots;
     struct Thread {
-      LineVector<uint8_t> tile, events, scratch;
+      LineVector<uint8_t> tile, events, totals, scratch;
     };
     std::vector<Thread> threads;
     int64_t bytes() const;

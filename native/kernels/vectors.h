@@ -101,14 +101,22 @@ struct Vector32 {
   }
 };
 
-// The bits of the non-zero units among 64 codes: bit i for codes i (one to a unit), or 2 * i for codes 2i, 2i
-// + 1.
+// The bits of those of 64 codes that are not zero, or not as before.
 inline uint64_t non_zero(const uint8_t* codes) {
   const __m256i* from = reinterpret_cast<const __m256i*>(codes);
   const __m256i zero = _mm256_setzero_si256();
   const uint32_t low = uint32_t(_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256(from), zero)));
   const uint32_t high = uint32_t(_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256(from + 1), zero)));
   return ~(uint64_t(high) << 32 | low);
+}
+
+inline uint64_t different(const uint8_t* codes, const uint8_t* before) {
+  const auto equal = [](const uint8_t* a, const uint8_t* b) {
+    return uint32_t(
+        _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)),
+                                               _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)))));
+  };
+  return ~(uint64_t(equal(codes + 32, before + 32)) << 32 | equal(codes, before));
 }
 
 #else
