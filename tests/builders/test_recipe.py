@@ -28,6 +28,8 @@ from small_recipes import recipe
         ("rule={kind: stochastic_step, draw: even}", 'rule.draw = "even" is unknown'),
         ("rule={kind: stochastic_step, k: 5}", "rule.k = 5; it must be at most time_steps = 4"),
         ("attention={kind: seca, kernel_size: 4}", "attention: kernel_size = 4; it must be odd"),
+        ("attention={kind: none, form: II}", "attention.form is unknown; it takes no arguments"),
+        ("attention={kind: eca, kernel_size: 5}", "attention.kernel_size is unknown; it takes no arguments"),
         ("attention={kind: seca, form: III}", 'attention.form = "III" is unknown'),
         ("neuron={kind: hdlif, time_steps: 3}", "neuron.time_steps is not set there"),
         ("neuron={kind: lif, reset: 3}", 'neuron.reset = "3" is unknown'),

@@ -36,21 +36,23 @@ def attention_arguments(recipe: Recipe, model: Callable[..., Network]) -> dict[s
     """The argument that gives a network of the recipe its attention, if any.
 
     Args:
-        model: makes the network; it takes attention as a `block` or as such.
+        model: makes the network; it takes attention as a `block`, which has a form, or as such.
     """
-    make = choose(ATTENTIONS, recipe.attention.kind, "attention.kind")
-    arguments = recipe.attention.arguments
-    form = choose(ATTENTION_FORMS, arguments.pop("form", "I"), "attention.form")
-    attention = call(
-        make, "attention", arguments, **({} if make is _no_attention else {"time_steps": recipe.time_steps})
-    )
+    kind, of_model = recipe.attention.kind, f'model.kind = "{recipe.model.kind}"'
+    make = choose(ATTENTIONS, kind, "attention.kind")
+    arguments, given = recipe.attention.arguments, {}
+    if make is not _no_attention:
+        given = {"time_steps": recipe.time_steps}
+        arguments.pop("form", None)
+    attention = call(make, "attention", arguments, **given)
     if attention is None:
         return {}
+    form = choose(ATTENTION_FORMS, recipe.attention.arguments.get("form", "I"), "attention.form")
     accepted = inspect.signature(model).parameters
     if "block" in accepted:
         return {"block": partial(form, attention=attention)}
-    if "attention" in accepted:
-        return {"attention": attention}
-    raise RecipeError(
-        f'attention.kind = "{recipe.attention.kind}" does not go with model.kind = "{recipe.model.kind}"; choose none'
-    )
+    if "attention" not in accepted:
+        raise RecipeError(f'attention.kind = "{kind}" does not go with {of_model}; choose none')
+    if "form" in recipe.attention.arguments:
+        raise RecipeError(f"attention.form does not go with {of_model}, where attention has one form; leave it out")
+    return {"attention": attention}
