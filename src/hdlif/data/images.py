@@ -1,6 +1,6 @@
 """Data sets of static images, shown whole at every step or row by row; pixels are kept as bytes in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -125,6 +125,14 @@ class Images(Dataset[tuple[Tensor, int]]):
         """x float32 [T, B, ...] (or [1, B, ...], constant in time) and y int64 [B] of the samples of `indices` [B]."""
         x, y = self.batch(indices)
         return self.frames(x), y
+
+    def sequences(self, batch_size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The `sequence`s of all images in order, or of those of `indices` [N], `batch_size` at a time.
+
+        The last one has what is left.
+        """
+        for part in torch.split(torch.arange(len(self)) if indices is None else indices, batch_size):
+            yield self.sequence(part)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """x float32 [C, H, W] and the label."""
