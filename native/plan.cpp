@@ -186,6 +186,51 @@ private:
   std::vector<int32_t> free_;
 };
 
+// The passes of a chain. All nodes of a pass run at the same steps, none takes codes, and of the values
+// between them, only what the neuron takes may have another reader.
+void find_firing(const Program& program, const Stage& stage, const std::vector<int32_t>& readers,
+                 Placement& placement) {
+  const std::vector<int32_t>& chain = stage.chain;
+  const auto constant = [&](int32_t n) { return program.values[n + 1].constant; };
+  const auto takes_codes = [&](int32_t n) {
+    const auto& inputs = program.nodes[n].inputs;
+    return std::any_of(inputs.begin(), inputs.end(),
+                       [&](int32_t input) { return input >= 0 && program.values[input].max_code > 0; });
+  };
+  for (size_t i = 1; i < chain.size(); ++i) {
+    const int32_t quantise = chain[i], neuron = chain[i - 1];
+    const Op op = program.nodes[neuron].op;
+    if (program.nodes[quantise].op != Op::kQuantise || (op != Op::kHdLif && op != Op::kParallel) ||
+        program.nodes[quantise].inputs[0] != neuron + 1 || readers[neuron + 1] != 1 || takes_codes(neuron) ||
+        constant(neuron) != constant(quantise))
+      continue;
+    FiringNodes nodes;
+    nodes.quantise = quantise;
+    nodes.neuron = neuron;
+    // the node before, if it makes what the pass so far begins with
+    size_t next = i - 1;
+    const auto joins = [&](Op wanted, int32_t reader, bool is_between) {
+      if (next == 0)
+        return -1;
+      const int32_t n = chain[next - 1];
+      const auto& inputs = program.nodes[reader].inputs;
+      const bool fits =
+          program.nodes[n].op == wanted && !takes_codes(n) && constant(n) == constant(quantise) &&
+          std::count(inputs.begin(), inputs.end(), n + 1) == 1 && (!is_between || readers[n + 1] == 1);
+      if (!fits)
+        return -1;
+      --next;
+      return n;
+    };
+    nodes.add = joins(Op::kAdd, neuron, false);
+    nodes.affine = joins(Op::kAffine, nodes.add >= 0 ? nodes.add : neuron, nodes.add >= 0);
+    placement.firing[nodes.first()] = nodes;
+    for (int32_t n : {nodes.affine, nodes.add, nodes.neuron, nodes.quantise})
+      if (n >= 0)
+        placement.is_passed[n] = n != nodes.first();
+  }
+}
+
 } // namespace
 
 bool takes_floats(Op op) {
@@ -269,6 +314,12 @@ Placement place(const Program& program, const std::vector<Stage>& stages, int64_
           is_shared[input] = true;
       }
   last_stage[program.output] = stage_count;
+  std::vector<int32_t> readers(value_count, 0);
+  ++readers[program.output];
+  for (const Node& node : program.nodes)
+    for (int32_t input : node.inputs)
+      if (input >= 0)
+        ++readers[input];
 
   Placement placement;
   placement.batch = batch;
@@ -278,6 +329,13 @@ Placement place(const Program& program, const std::vector<Stage>& stages, int64_
   placement.slot.assign(value_count, -1);
   placement.tile.assign(value_count, -1);
   placement.widened.assign(2 * program.nodes.size(), -1);
+  placement.firing.assign(program.nodes.size(), {});
+  placement.is_passed.assign(program.nodes.size(), false);
+  for (int32_t count : readers)
+    placement.is_read_again.push_back(count > 1);
+  if (!keeps_all)
+    for (const Stage& stage : stages)
+      find_firing(program, stage, readers, placement);
   Slots slots;
   const auto slot_bytes = [&](int32_t value) {
     const Value& type = program.values[value];

@@ -125,8 +125,12 @@ public:
         if (stage_.root >= 0 && is_due(stage_.root))
           compute_root();
         for (int32_t n : stage_.chain)
-          if (is_due(n))
-            compute_entries(n);
+          if (is_due(n) && !workspace_.placement.is_passed[n]) {
+            if (const FiringNodes& firing = workspace_.placement.firing[n]; firing.neuron >= 0)
+              compute_firing(firing);
+            else
+              compute_entries(n);
+          }
       }
       is_gathered_ = stage_.root >= 0 && (row + 1) % program_.values[stage_.root + 1].height != 0;
     }
@@ -172,6 +176,43 @@ private:
     return widened;
   }
 
+  float* potential_row(int32_t n) const {
+    const int32_t which = session_.potential_of_[n];
+    const Value& type = program_.values[n + 1];
+    return which < 0 ? nullptr : chunk_.potentials[which] + row_ * type.width * type.channels;
+  }
+
+  void compute_firing(const FiringNodes& nodes) {
+    const int64_t t = chunk_.t + step_;
+    const Node &neuron = program_.nodes[nodes.neuron], &quantise = program_.nodes[nodes.quantise];
+    const Value& out = program_.values[nodes.quantise + 1];
+    Firing firing;
+    int32_t x = neuron.inputs[0];
+    if (nodes.add >= 0) {
+      const auto& inputs = program_.nodes[nodes.add].inputs;
+      const int which = nodes.affine >= 0 && inputs[1] == nodes.affine + 1 ? 1 : 0;
+      x = inputs[which];
+      firing.addend = floats(input_row(inputs[1 - which]));
+    }
+    if (nodes.affine >= 0) {
+      x = program_.nodes[nodes.affine].inputs[0];
+      firing.scale = program_.nodes[nodes.affine].rows[0].at(t);
+      firing.shift = program_.nodes[nodes.affine].rows[1].at(t);
+    }
+    const int32_t current = neuron.inputs[0];
+    if (x != current &&
+        (workspace_.placement.slot[current] >= 0 || workspace_.placement.is_read_again[current]))
+      firing.current = floats(output_row(current));
+    firing.potential = potential_row(nodes.neuron);
+    if (neuron.op == Op::kHdLif)
+      firing.leak = row(neuron.rows[0], t);
+    firing.threshold = row(neuron.rows[neuron.op == Op::kHdLif ? 1 : 0], t);
+    firing.inverse_step = row(quantise.rows[0], t);
+    firing.offset = quantise.offset;
+    firing.largest = float(out.max_code);
+    kernels_.fire(floats(input_row(x)), output_row(nodes.quantise + 1), firing, out.width, out.channels);
+  }
+
   void compute_entries(int32_t n) {
     const Node& node = program_.nodes[n];
     const Value& out = program_.values[n + 1];
@@ -189,9 +230,7 @@ private:
     const float* x = float_row(n, 0);
     uint8_t* codes = output_row(n + 1);
     float* y = floats(codes);
-    float* potential = nullptr;
-    if (const int32_t which = session_.potential_of_[n]; which >= 0)
-      potential = chunk_.potentials[which] + row_ * pixels * channels;
+    float* potential = potential_row(n);
     switch (node.op) {
     case Op::kAffine:
       kernels_.affine(x, y, rows[0].at(t), rows[1].at(t), pixels, channels);

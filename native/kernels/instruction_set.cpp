@@ -43,6 +43,7 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     glif,
     lif,
     quantise,
+    fire,
     add,
     widen,
     seca,

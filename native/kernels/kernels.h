@@ -71,6 +71,17 @@ struct Reset {
   float potential; // after a hard reset
 };
 
+// What follows a sum in one pass: affine, addition, a neuron and its quantiser, each as the op of that name
+// below.
+struct Firing {
+  const float *scale = nullptr, *shift = nullptr; // null: no affine
+  const float* addend = nullptr;                  // null: no addition
+  float* current = nullptr;                       // gets what the neuron gets; null: nobody else reads it
+  float* potential = nullptr;                     // null: the neuron is parallel, and has no leak
+  Row leak{nullptr, 1}, threshold{nullptr, 1}, inverse_step{nullptr, 1};
+  float offset = 0, largest = 0;
+};
+
 struct PoolShape {
   int32_t in_height, in_width, channels;
   int32_t out_height, out_width;
@@ -140,6 +151,8 @@ struct Kernels {
   // y = min(floor(max(x, 0) * inverse_step + offset), largest); largest <= 255
   void (*quantise)(const float* x, uint8_t* y, Row inverse_step, float offset, float largest, int64_t pixels,
                    int32_t channels);
+  // affine, add, hd_lif or parallel, quantise
+  void (*fire)(const float* x, uint8_t* y, const Firing& firing, int64_t pixels, int32_t channels);
   // z = x + y
   void (*add)(const float* x, const float* y, float* z, int64_t count);
   // codes as float32, exact

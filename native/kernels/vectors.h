@@ -39,6 +39,31 @@ inline Floats weights_at(const int8_t* w) {
 #endif
 }
 
+typedef int32_t Integers __attribute__((vector_size(4 * kFloats)));
+
+inline Floats at(const float* from) {
+  return *reinterpret_cast<const Floats*>(from);
+}
+inline void set(float* to, Floats values) {
+  *reinterpret_cast<Floats*>(to) = values;
+}
+
+// Integers in 0..255, as bytes.
+inline void set_codes(uint8_t* to, Integers values) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(__m512i(values)));
+#elif defined(__AVX2__)
+  const __m256i bytes = _mm256_shuffle_epi8(
+      __m256i(values), _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8,
+                                        12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
+  const __m128i low = _mm256_castsi256_si128(bytes), high = _mm256_extracti128_si256(bytes, 1);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi32(low, high));
+#else
+  for (int i = 0; i < kFloats; ++i)
+    to[i] = uint8_t(values[i]);
+#endif
+}
+
 inline Floats add_product(Floats total, float x, Floats weight) {
   return total + x * weight;
 }

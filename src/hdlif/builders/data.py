@@ -56,6 +56,8 @@ def build_data(recipe: Recipe, root: Path | None = None) -> ImageSets:
     kind = data_kind(recipe)
     frames = choose(FRAMES, recipe.data.frames, "data.frames")
     sets = kind.load(root, validation=recipe.data.validation, augment=recipe.data.augment, seed=recipe.seed)
+    if recipe.data.size is not None:
+        sets = sets.resized(recipe.data.size)
     sets = sets.shown_as(frames)
     if recipe.data.train is None:
         return sets
@@ -71,6 +73,8 @@ def input_record(recipe: Recipe) -> InputRecord:
         RecipeError: an image does not last for time_steps steps.
     """
     record = data_kind(recipe).input
+    if (size := recipe.data.size) is not None:
+        record = replace(record, shape=(record.shape[0], size, size))
     frames = choose(FRAMES, recipe.data.frames, "data.frames")
     steps, _, *shape = frames(torch.zeros(1, *record.shape)).shape
     if steps not in (1, recipe.time_steps):
