@@ -7,8 +7,9 @@ counts: the most bytes saved for backward at any one time of an update, and the 
     by hooks (`hdlif.accounting.update_cost`). Of a rule that draws, every plan is run: the bytes are their maximum, the
     steps their mean. A rule that misses its stated law ends the run here, before anything is timed.
 peak: resident memory above program and weights, the median over fresh processes (`hdlif.commands.peak_memory`).
-time: seconds of an update, over those of an STBP update at T = 1 measured just before it; median over rounds that
-    alternate between all rules and T, and quartiles. Of a rule that draws, the mean over at most 16 plans.
+time: CPU seconds of an update, over those of an STBP update at T = 1 measured just before it; median over rounds that
+    alternate between all rules and T, and quartiles. Of a rule that draws, the mean over at most 16 plans. In one
+    thread (OMP_NUM_THREADS=1) they are what the clock shows on an idle machine, and other work disturbs them less.
 
 The tables are printed, and written as JSON with --out. Images are random.
 """
@@ -122,14 +123,14 @@ class Network:
         return [update_cost(self.model, lambda plan=plan: self.run(plan), batch=batch) for plan in self.plans]
 
     def seconds(self) -> float:
-        """Of an update: the mean over plans, evenly spaced in the order of their last steps, on which time depends."""
+        """CPU seconds of an update: the mean over plans evenly spaced in the order of their last steps."""
         plans = sorted(self.plans, key=lambda plan: plan.steps[-1])
         count = min(TIMED_PLANS, len(plans))
         chosen = [plans[(2 * i + 1) * len(plans) // (2 * count)] for i in range(count)]
-        start = time.perf_counter()
+        start = time.process_time()
         for plan in chosen:
             self.run(plan)
-        return (time.perf_counter() - start) / count
+        return (time.process_time() - start) / count
 
 
 Cells = dict[str, dict[int, Any]]
@@ -201,7 +202,7 @@ def peaks(arguments: argparse.Namespace, rules: Sequence[str], time_steps: Seque
 
 
 def times(arguments: argparse.Namespace, rules: Sequence[str], time_steps: Sequence[int]) -> tuple[Cells, float]:
-    """Seconds over those of STBP at T = 1, in quartiles, and the median of the latter."""
+    """CPU seconds over those of STBP at T = 1, in quartiles, and the median of the latter."""
     reference = Network(recipe_of(arguments, LAWS["STBP"].rule, 1))
     networks = {
         (name, steps): Network(recipe_of(arguments, LAWS[name].rule, steps))
@@ -273,7 +274,7 @@ def main() -> None:
     if "time" in parts:
         found, unit = times(arguments, rules, time_steps)
         record.update(times=found, unit_seconds=unit)
-        title = f"time of an update over that of STBP at T = 1 ({unit * 1e3:.1f} ms): median [quartiles]"
+        title = f"CPU time of an update over that of STBP at T = 1 ({unit * 1e3:.1f} ms): median [quartiles]"
         print(table(title, time_steps, found, lambda q: f"{q[1]:.2f} [{q[0]:.2f}, {q[2]:.2f}]"))
     if arguments.out:
         write_json(arguments.out, json.loads(json.dumps(record)))
