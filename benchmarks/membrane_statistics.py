@@ -123,7 +123,7 @@ def measure(run: Path, data_root: Path | None) -> dict[str, Any]:
 
 
 def text(found: dict[str, Any]) -> str:
-    kinds = [("m", "membrane"), *([("m̂", "normalised")] if found["mem_bn"] else [])]
+    kinds = [("m", "membrane"), *([("m-hat", "normalised")] if found["mem_bn"] else [])]
     steps = range(1, len(found["layers"][0]["firing_rate"]) + 1)
     header = ["layer", "", *(f"mean, t={t}" for t in steps), *(f"variance, t={t}" for t in steps), "last / first"]
     rows = []
