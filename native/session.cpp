@@ -112,8 +112,7 @@ class Session::Rows {
 public:
   Rows(Session& session, const Stage& stage, const Chunk& chunk, Workspace& workspace, int thread)
       : session_(session), program_(session.program_), kernels_(session.kernels_), stage_(stage),
-        chunk_(chunk), workspace_(workspace), memory_(workspace.threads[thread]),
-        at_(program_.values.size(), nullptr), adds_changes_(chunk.steps, false) {}
+        chunk_(chunk), workspace_(workspace), memory_(workspace.threads[thread]) {}
 
   // Rows [first, last) of row = image * height + oy.
   void compute(int64_t first, int64_t last) {
@@ -153,13 +152,13 @@ private:
     uint8_t* to = workspace_.placement.slot[value] >= 0
                       ? in_slot(value, row_ / height, row_ % height)
                       : memory_.tile.data() + workspace_.placement.tile[value];
-    at_[value] = to;
+    memory_.at[value] = to;
     return to;
   }
 
   const uint8_t* input_row(int32_t value) const {
     if (workspace_.placement.slot[value] < 0)
-      return at_[value];
+      return memory_.at[value];
     const int32_t height = program_.values[value].height;
     return in_slot(value, row_ / height, row_ % height);
   }
@@ -224,7 +223,7 @@ private:
       if (workspace_.placement.slot[n + 1] >= 0)
         std::memcpy(output_row(n + 1), x, size_t(pixels * channels) * sizeof(float));
       else
-        at_[n + 1] = x;
+        memory_.at[n + 1] = x;
       return;
     }
     const float* x = float_row(n, 0);
@@ -389,9 +388,10 @@ private:
                     bottom = std::min(y0 + s.kernel_y, s.in_height);
       const uint8_t* row = in_slot(input_of_root(), image_of_root(), top);
       const int64_t count = int64_t(bottom - top) * s.in_width * s.in_channels;
-      adds_changes_[step_] = kernels_.excess_of_changes(row, row - frame_bytes(input_of_root()), count) < 0;
+      memory_.adds_changes[step_] =
+          kernels_.excess_of_changes(row, row - frame_bytes(input_of_root()), count) < 0;
     }
-    return adds_changes_[step_];
+    return memory_.adds_changes[step_];
   }
 
   // From one step of a value to the next.
@@ -446,10 +446,8 @@ private:
   const Chunk& chunk_;
   Workspace& workspace_;
   Workspace::Thread& memory_;
-  std::vector<const uint8_t*> at_; // of values in the tile: this row
   int64_t row_ = 0, step_ = 0;
-  bool is_gathered_ = false;       // the events of the row above are there
-  std::vector<bool> adds_changes_; // of each step
+  bool is_gathered_ = false; // the events of the row above are there
 };
 
 Session::Session(Program program, int threads, const Kernels& kernels)
@@ -486,7 +484,7 @@ void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps,
   const int64_t group = std::clamp<int64_t>(kImagesPerChunk / chunk_steps, 1, batch);
   const int64_t classes = program_.values[program_.output].size();
   std::unique_ptr<Workspace> workspace = borrow(group, chunk_steps, is_static, kept.values != nullptr);
-  std::vector<float*> own_potentials(program_.stateful.size());
+  std::vector<float*>& own_potentials = workspace->potentials;
   for (int64_t image = 0; image < batch; image += group) {
     for (size_t i = 0; i < own_potentials.size(); ++i)
       own_potentials[i] = potentials[i] + image * program_.values[program_.stateful[i] + 1].size();
@@ -576,7 +574,10 @@ void Session::fit(Workspace& workspace, int64_t batch, int64_t steps, bool is_st
     grow(thread.events, event_bytes);
     grow(thread.totals, total_bytes);
     grow(thread.scratch, scratch_bytes);
+    thread.at.resize(program_.values.size());
+    thread.adds_changes.resize(std::max<size_t>(thread.adds_changes.size(), size_t(steps)));
   }
+  workspace.potentials.resize(program_.stateful.size());
   workspace.placement = std::move(placement);
 }
 
