@@ -102,6 +102,7 @@ struct Vector16 {
   static Bytes load(const uint8_t* index) { return _mm_loadu_si128(reinterpret_cast<const Bytes*>(index)); }
   static Bytes lookup(Bytes table, Bytes index) { return _mm_shuffle_epi8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return _mm_add_epi8(a, b); }
+  static void store(Bytes bytes, int8_t* to) { _mm_store_si128(reinterpret_cast<Bytes*>(to), bytes); }
   static void widen_add(Bytes bytes, int16_t* totals) {
     __m256i* to = reinterpret_cast<__m256i*>(totals);
     _mm256_storeu_si256(to, _mm256_add_epi16(_mm256_loadu_si256(to), _mm256_cvtepi8_epi16(bytes)));
@@ -120,6 +121,7 @@ struct Vector32 {
   }
   static Bytes lookup(Bytes table, Bytes index) { return _mm256_shuffle_epi8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return _mm256_add_epi8(a, b); }
+  static void store(Bytes bytes, int8_t* to) { _mm256_store_si256(reinterpret_cast<Bytes*>(to), bytes); }
   static void widen_add(Bytes bytes, int16_t* totals) {
     Vector16::widen_add(_mm256_castsi256_si128(bytes), totals);
     Vector16::widen_add(_mm256_extracti128_si256(bytes, 1), totals + 16);
@@ -154,6 +156,7 @@ struct Vector16 {
   static uint8x16_t load(const uint8_t* index) { return vld1q_u8(index); }
   static Bytes lookup(Bytes table, uint8x16_t index) { return vqtbl1q_s8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return vaddq_s8(a, b); }
+  static void store(Bytes bytes, int8_t* to) { vst1q_s8(to, bytes); }
   static void widen_add(Bytes bytes, int16_t* totals) {
     vst1q_s16(totals, vaddw_s8(vld1q_s16(totals), vget_low_s8(bytes)));
     vst1q_s16(totals + 8, vaddw_high_s8(vld1q_s16(totals + 8), bytes));
@@ -172,6 +175,7 @@ struct Vector64 {
   static Bytes load(const uint8_t* index) { return _mm512_loadu_si512(index); }
   static Bytes lookup(Bytes table, Bytes index) { return _mm512_shuffle_epi8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return _mm512_add_epi8(a, b); }
+  static void store(Bytes bytes, int8_t* to) { _mm512_store_si512(to, bytes); }
   static void widen_add(Bytes bytes, int16_t* totals) {
     const __m512i low = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(bytes));
     const __m512i high = _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(bytes, 1));
