@@ -111,8 +111,7 @@ class Session::Rows {
 public:
   Rows(Session& session, const Stage& stage, const Chunk& chunk, Workspace& workspace, int thread)
       : session_(session), program_(session.program_), kernels_(session.kernels_), stage_(stage),
-        chunk_(chunk), workspace_(workspace), memory_(workspace.threads[thread]),
-        at_(program_.values.size(), nullptr) {}
+        chunk_(chunk), workspace_(workspace), memory_(workspace.threads[thread]), at_(memory_.at) {}
 
   // Rows [first, last) of row = image * height + oy.
   void compute(int64_t first, int64_t last) {
@@ -383,7 +382,7 @@ private:
   const Chunk& chunk_;
   Workspace& workspace_;
   Workspace::Thread& memory_;
-  std::vector<const uint8_t*> at_; // of values in the tile: this row
+  std::vector<const uint8_t*>& at_;
   int64_t row_ = 0, step_ = 0;
   bool is_gathered_ = false; // the events of the row above are there
 };
@@ -422,7 +421,7 @@ void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps,
   const int64_t group = std::clamp<int64_t>(kImagesPerChunk / chunk_steps, 1, batch);
   const int64_t classes = program_.values[program_.output].size();
   std::unique_ptr<Workspace> workspace = borrow(group, chunk_steps, is_static, kept.values != nullptr);
-  std::vector<float*> own_potentials(program_.stateful.size());
+  std::vector<float*>& own_potentials = workspace->potentials;
   for (int64_t image = 0; image < batch; image += group) {
     for (size_t i = 0; i < own_potentials.size(); ++i)
       own_potentials[i] = potentials[i] + image * program_.values[program_.stateful[i] + 1].size();
@@ -503,11 +502,13 @@ void Session::fit(Workspace& workspace, int64_t batch, int64_t steps, bool is_st
     if (node.op == Op::kSeca)
       scratch_bytes = std::max<int64_t>(scratch_bytes, 2 * int64_t(out.channels) * sizeof(float));
   }
+  workspace.potentials.resize(program_.stateful.size());
   workspace.threads.resize(size_t(pool_.threads()));
   for (Workspace::Thread& thread : workspace.threads) {
     grow(thread.tile, placement.tile_bytes);
     grow(thread.events, event_bytes);
     grow(thread.scratch, scratch_bytes);
+    thread.at.resize(program_.values.size());
   }
   workspace.placement = std::move(placement);
 }

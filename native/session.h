@@ -46,8 +46,10 @@ private:
     std::vector<LineVector<uint8_t>> slots;
     struct Thread {
       LineVector<uint8_t> tile, events, scratch;
+      std::vector<const uint8_t*> at; // of values in the tile: their row
     };
     std::vector<Thread> threads;
+    std::vector<float*> potentials; // of the chunk's first image
     int64_t bytes() const;
   };
 
