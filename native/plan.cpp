@@ -139,9 +139,9 @@ LineVector<Weight> laid_out(const std::vector<Weight>& weights, int64_t channels
 // Hands out byte offsets of a tile, smallest first.
 class Tile {
 public:
-  int64_t take(int64_t bytes) {
+  int64_t take(int64_t bytes, bool may_reuse = true) {
     bytes = rounded(bytes);
-    for (auto gap = gaps_.begin(); gap != gaps_.end(); ++gap)
+    for (auto gap = gaps_.begin(); may_reuse && gap != gaps_.end(); ++gap)
       if (gap->second == bytes) {
         const int64_t offset = gap->first;
         gaps_.erase(gap);
@@ -302,9 +302,15 @@ Placement place(const Program& program, const std::vector<Stage>& stages, int64_
   const std::vector<int32_t> stage = stage_of_nodes(program, stages);
   const auto stage_of = [&](int32_t value) { return value == 0 ? -1 : stage[value - 1]; };
 
-  // the last stage that reads a value, and whether another stage than its own does
+  // the last stage that reads a value, and whether another stage than its own does; a whole map is shared,
+  // even if nothing reads it, for no tile holds one
   std::vector<size_t> last_stage(value_count, 0);
   std::vector<bool> is_shared(value_count, keeps_all);
+  for (size_t s = 0; s < stage_count; ++s)
+    if (const int32_t root = stages[s].root; root >= 0 && is_map_at_once(program.nodes[root].op)) {
+      is_shared[root + 1] = true;
+      last_stage[root + 1] = s;
+    }
   is_shared[0] = is_shared[program.output] = true;
   for (size_t n = 0; n < program.nodes.size(); ++n)
     for (int32_t input : program.nodes[n].inputs)
@@ -374,15 +380,17 @@ Placement place(const Program& program, const std::vector<Stage>& stages, int64_
           widened_bytes[j] = entries * int64_t(sizeof(float));
           placement.widened[2 * nodes[i] + j] = tile.take(widened_bytes[j]);
         }
+      // a constant is computed at the first step of a chunk and read at all: it shares memory neither with
+      // what comes after it nor, for that is computed once more at the next step, with what came before it
+      const bool is_constant = program.values[output].constant;
       if (placement.slot[output] < 0)
-        placement.tile[output] = tile.take(row_bytes(program.values[output]));
+        placement.tile[output] = tile.take(row_bytes(program.values[output]), !is_constant);
       for (int j = 0; j < 2; ++j)
         if (widened_bytes[j] > 0)
           tile.give(placement.widened[2 * nodes[i] + j], widened_bytes[j]);
       for (size_t k = 0; k <= i; ++k) {
         const int32_t value = nodes[k] + 1;
         const bool is_over = last_node[value] == i && k < i;
-        // a constant is computed at the first step of a chunk and read at all
         if (is_over && placement.tile[value] >= 0 && !program.values[value].constant)
           tile.give(placement.tile[value], row_bytes(program.values[value]));
       }

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -185,6 +188,28 @@ def test_step_refuses_foreign_states(session: Session) -> None:
             session.step(x[1], state, out=entry)
     with pytest.raises(StateError, match="batch 1"):
         session.step(x[1, :1], state)
+
+
+LIMITED = """
+import resource
+from deployed_graphs import random_input, residual_network
+from hdlif.runtime import Session
+with open("/proc/self/statm") as file:
+    taken = int(file.read().split()[0]) * resource.getpagesize()
+# room for the stacks of a few threads
+resource.setrlimit(resource.RLIMIT_AS, (taken + 200_000_000, -1))
+graph = residual_network()
+x = random_input(graph, 3, 2)
+assert (Session(graph, 256).run(x) == Session(graph, 1).run(x)).all()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory as Linux does")
+def test_a_machine_that_grants_fewer_threads_is_no_failure() -> None:
+    paths = [str(Path(__file__).parents[1]), *sys.path]
+    subprocess.run(
+        [sys.executable, "-c", LIMITED], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    )
 
 
 def test_refuses_threads_and_absent_files(tmp_path: Path) -> None:
