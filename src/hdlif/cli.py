@@ -84,15 +84,30 @@ def evaluate(path: Path, as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @click.argument("checkpoint", type=FILE)
-@click.option("--to", "target", type=click.Choice(["artefact"]), default="artefact", show_default=True)
+@click.option("--to", "target", type=click.Choice(["artefact", "onnx"]), default="artefact", show_default=True)
 @click.option("--out", type=FILE, required=True, help="The file to write, by custom NAME.hdlif.safetensors.")
+@click.option(
+    "--form",
+    type=click.Choice(["unrolled", "step"]),
+    default="unrolled",
+    show_default=True,
+    help="Of ONNX: all time steps of a static image, or one step with its state as input and output.",
+)
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images of the unrolled form.")
 @json_option
-def export(checkpoint: Path, target: str, out: Path, as_json: bool) -> None:
-    """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch."""
-    from hdlif.commands.export import export as command
+def export(checkpoint: Path, target: str, out: Path, form: str, batch: int, as_json: bool) -> None:
+    """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch.
 
-    result = command(checkpoint, out=out)
-    show(result, as_json, lambda: f"{result['artefact']}: {result['bytes']:,} bytes, {result['nodes']} nodes")
+    ONNX is written from an artefact too; its weights are float32.
+    """
+    from hdlif.commands.export import export as to_artefact
+    from hdlif.commands.export import export_onnx
+
+    if target == "onnx":
+        result = export_onnx(checkpoint, out=out, form=form, batch=batch)
+    else:
+        result = to_artefact(checkpoint, out=out)
+    show(result, as_json, lambda: f"{result[target]}: {result['bytes']:,} bytes, {result['nodes']} nodes")
 
 
 @cli.command()

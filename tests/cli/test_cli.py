@@ -62,6 +62,20 @@ def test_train_writes_its_summary_and_prints_the_same(run_folder):
     assert printed["peak_bytes"] > 100_000
 
 
+@pytest.mark.peers
+def test_export_writes_onnx_from_a_checkpoint_and_from_its_artefact(run_folder, artefact, tmp_path):
+    pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
+    for form in ("unrolled", "step"):
+        paths = [tmp_path / f"{i}.{form}.onnx" for i in range(2)]
+        for source, path in zip((run_folder[0], artefact), paths, strict=True):
+            arguments = ("--to", "onnx", "--form", form, "--batch", 2, "--out", path, "--json")
+            done = hdlif("export", source, *arguments)
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["bytes"] == path.stat().st_size
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert not list(tmp_path.glob("*.tmp"))
+
+
 def test_refused_resume_leaves_the_run_folder_as_it_was(run_folder):
     out, _ = run_folder
     before = {name: (out / name).read_bytes() for name in ("recipe.yaml", "summary.json", "model.safetensors")}
