@@ -116,7 +116,11 @@ def export(checkpoint: Path, target: str, out: Path, form: str, batch: int, as_j
 @click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the machine's cores]")
 @json_option
 def run(artefact: Path, inputs: tuple[Path, ...], threads: int | None, as_json: bool) -> None:
-    """Classify INPUTS (images, or .npy arrays) with ARTEFACT. Does not need PyTorch."""
+    """Classify INPUTS with ARTEFACT. Does not need PyTorch.
+
+    An input is an image, a folder (all images below it) or a .npy array: float32 [C, H, W] or [T, C, H, W], normalised
+    already; uint8 pixels of these shapes; or an image, uint8 [H, W] or [H, W, channels], of any size.
+    """
     from hdlif.commands.run import run as command
 
     result = command(artefact, inputs, threads=threads)
