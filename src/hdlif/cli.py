@@ -132,6 +132,34 @@ def run(artefact: Path, inputs: tuple[Path, ...], threads: int | None, as_json: 
 
 
 @cli.command()
+@click.argument("artefact", type=FILE)
+@click.option(
+    "--against",
+    metavar="NAMES",
+    help="Peers to time beside it, out of openvino,onnxruntime,torch.  [default: those that are installed]",
+)
+@click.option("--data", help="Data set of the images to run and to calibrate INT8 on.  [default: noise]")
+@data_root_option
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Images at once for throughput.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of each engine.  [default: the machine's cores]")
+@click.option("--repeats", type=click.IntRange(1), default=20, show_default=True, help="Rounds of timing.")
+@json_option
+def bench(artefact: Path, against: str | None, as_json: bool, **options: Any) -> None:
+    """Time ARTEFACT beside other engines on the same network: latency, throughput, memory, start, and each stage.
+
+    The engines are timed in turns, in one run, and only where they choose the classes that ARTEFACT chooses.
+    """
+    from hdlif.commands import tables
+    from hdlif.commands.bench import bench as command
+
+    peers = None if against is None else [name for name in against.split(",") if name]
+    result = command(
+        artefact, against=peers, say=lambda line: None if as_json else click.echo(line, err=True), **options
+    )
+    show(result, as_json, lambda: tables.engines_table(result))
+
+
+@cli.command()
 @click.argument("target")
 @click.option("--counting", type=click.Choice(["paper", "honest"]), default="paper", show_default=True)
 @click.option("--data", help="Name of the data set whose images are counted on; needed for an artefact.")

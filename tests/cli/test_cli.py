@@ -76,6 +76,19 @@ def test_export_writes_onnx_from_a_checkpoint_and_from_its_artefact(run_folder, 
     assert not list(tmp_path.glob("*.tmp"))
 
 
+def test_bench_of_the_artefact_alone(artefact):
+    done = hdlif("bench", artefact, "--against", "", "--data", "digits", "--batch", 4, "--repeats", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert {"engines", "layers", "batch", "threads", "hardware"} <= set(result)
+    promised = {"latency_ms", "throughput_per_s", "file_bytes", "resident_bytes", "agreement", "ratio"}
+    assert promised <= set(result["engines"]["hdlif"])
+    assert "digits" in result["images"]
+    refused = hdlif("bench", artefact, "--against", "opnvino")
+    assert refused.returncode == 2
+    assert "did you mean" in refused.stderr
+
+
 def test_refused_resume_leaves_the_run_folder_as_it_was(run_folder):
     out, _ = run_folder
     before = {name: (out / name).read_bytes() for name in ("recipe.yaml", "summary.json", "model.safetensors")}
