@@ -46,7 +46,7 @@ def bench(
     repeats: int = 20,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
-    """Time an artefact beside other engines; docs/runtime.md says what each gets.
+    """Time an artefact beside other engines; `hdlif.commands.engines` says what each gets.
 
     An engine that does not choose the same classes is reported and not timed.
 
