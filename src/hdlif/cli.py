@@ -89,13 +89,11 @@ def evaluate(path: Path, as_json: bool, **options: Any) -> None:
 @click.option(
     "--form",
     type=click.Choice(["unrolled", "step"]),
-    default="unrolled",
-    show_default=True,
-    help="Of ONNX: all time steps of a static image, or one step with its state as input and output.",
+    help="Of ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]",
 )
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images of the unrolled form.")
+@click.option("--batch", type=click.IntRange(1), help="Images that the unrolled form takes at once.  [default: 1]")
 @json_option
-def export(checkpoint: Path, target: str, out: Path, form: str, batch: int, as_json: bool) -> None:
+def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: int | None, as_json: bool) -> None:
     """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch.
 
     ONNX is written from an artefact too; its weights are float32.
@@ -103,8 +101,10 @@ def export(checkpoint: Path, target: str, out: Path, form: str, batch: int, as_j
     from hdlif.commands.export import export as to_artefact
     from hdlif.commands.export import export_onnx
 
+    if (target != "onnx" and (form or batch)) or (form == "step" and batch):
+        raise click.UsageError("--form is for --to onnx, and --batch for its unrolled form: a step takes any number")
     if target == "onnx":
-        result = export_onnx(checkpoint, out=out, form=form, batch=batch)
+        result = export_onnx(checkpoint, out=out, form=form or "unrolled", batch=batch or 1)
     else:
         result = to_artefact(checkpoint, out=out)
     show(result, as_json, lambda: f"{result[target]}: {result['bytes']:,} bytes, {result['nodes']} nodes")

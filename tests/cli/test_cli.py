@@ -68,12 +68,23 @@ def test_export_writes_onnx_from_a_checkpoint_and_from_its_artefact(run_folder, 
     for form in ("unrolled", "step"):
         paths = [tmp_path / f"{i}.{form}.onnx" for i in range(2)]
         for source, path in zip((run_folder[0], artefact), paths, strict=True):
-            arguments = ("--to", "onnx", "--form", form, "--batch", 2, "--out", path, "--json")
+            batch = ("--batch", 2) if form == "unrolled" else ()
+            arguments = ("--to", "onnx", "--form", form, *batch, "--out", path, "--json")
             done = hdlif("export", source, *arguments)
             assert done.returncode == 0, done.stderr
             assert json.loads(done.stdout)["bytes"] == path.stat().st_size
         assert paths[0].read_bytes() == paths[1].read_bytes()
     assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    "options", [("--form", "step"), ("--batch", 2), ("--to", "onnx", "--form", "step", "--batch", 2)]
+)
+def test_export_refuses_options_without_effect(run_folder, tmp_path, options):
+    refused = hdlif("export", run_folder[0], *options, "--out", tmp_path / "net")
+    assert refused.returncode == 2
+    assert "a step takes any number" in refused.stderr
+    assert not (tmp_path / "net").exists()
 
 
 def test_bench_of_the_artefact_alone(artefact):

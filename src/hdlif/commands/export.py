@@ -9,6 +9,7 @@ from hdlif.artefact import Graph, load, save
 from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.files import ARTEFACT_SUFFIX, existing, writing
 from hdlif.deploy import lower, onnx
+from hdlif.errors import InputError, did_you_mean
 
 FORMS: Mapping[str, Callable[[Graph, int], Any]] = {
     "unrolled": lambda graph, batch: onnx.unrolled(graph, batch=batch),
@@ -32,8 +33,11 @@ def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int =
         form: one of `FORMS`: all time steps of a static image, or one step with its state.
         batch: images that the unrolled form takes at once; a step takes any number.
     Raises:
+        InputError: another form.
         MissingExtraError: the package onnx is not installed.
     """
+    if form not in FORMS:
+        raise InputError(f'form = "{form}" is unknown; {did_you_mean(form, FORMS)}')
     graph = load(existing(source)) if source.name.endswith(ARTEFACT_SUFFIX) else trained_graph(source)
     model = FORMS[form](graph, batch)
     write_model(model, out)
