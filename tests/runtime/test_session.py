@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from deployed_graphs import random_input, residual_network
-from hdlif._native import instruction_sets
 from hdlif.artefact import save
 from hdlif.errors import ArtefactError, HdlifError, ShapeError, StateError
 from hdlif.runtime import Session, State, probabilities, reference
@@ -181,9 +180,3 @@ def test_seconds_stand_at_the_first_node_of_each_stage(session: Session) -> None
     assert list(seconds) == [name for name in names if name in seconds]
     assert {node.name for node in graph.nodes if node.op == "conv2d"} <= set(seconds) < set(names)
     assert all(0 < s < 10 for s in seconds.values())
-
-
-def test_a_session_says_what_it_uses(session: Session) -> None:
-    assert session.instructions == instruction_sets()[-1]
-    session.run(frames())
-    assert min(session.memory_bytes.values()) > 1000

@@ -65,16 +65,6 @@ class Session:
             raise ArtefactError(f"the compiled runtime refuses the network: {error}") from error
 
     @property
-    def instructions(self) -> str:
-        """The instruction set in use."""
-        return self._network.instructions
-
-    @property
-    def memory_bytes(self) -> dict[str, int]:
-        """Bytes that the runtime holds: {"weights", "working"}, the latter after the runs so far."""
-        return {"weights": self._network.weight_bytes, "working": self._network.working_bytes}
-
-    @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes."""
         return self._labels
@@ -88,6 +78,21 @@ class Session:
     def time_steps(self) -> int:
         """The steps that the network was trained for."""
         return self._time_steps
+
+    @property
+    def instructions(self) -> str:
+        """The instruction set that it runs on."""
+        return self._network.instructions
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights and per-step rows in memory; all calls share them."""
+        return self._network.weight_bytes
+
+    @property
+    def working_bytes(self) -> int:
+        """Bytes of working memory of the calls so far; a call like one before adds none."""
+        return self._network.working_bytes
 
     def run(self, x: Floats, steps: int | None = None) -> Floats:
         """Logits [T, B, classes] of a whole sequence, from the start.
