@@ -88,8 +88,8 @@ def test_noise_has_the_statistics_that_the_input_record_states() -> None:
 
 
 def test_images_of_a_data_set_are_fitted_to_the_network() -> None:
-    images = images_of(InputRecord((3, 12, 10), (0.5,) * 3, (0.25,) * 3), "digits", None, compared=400)
-    assert images.compared.shape == (400, 3, 12, 10)
+    images = images_of(InputRecord((3, 12, 12), (0.5,) * 3, (0.25,) * 3), "digits", None, compared=400)
+    assert images.compared.shape == (400, 3, 12, 12)
     # there are 360 test images
     np.testing.assert_array_equal(images.compared[360:], images.compared[:40])
     assert not np.array_equal(images.compared[:40], images.calibration[:40])

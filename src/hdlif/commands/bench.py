@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hdlif.artefact import Graph, InputRecord, infer_values, load
 from hdlif.commands.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
@@ -22,7 +21,7 @@ from hdlif.commands.files import existing
 from hdlif.commands.provenance import hardware, versions
 from hdlif.errors import InputError, MissingExtraError, TrainingError, did_you_mean
 from hdlif.runtime import Session, normalise
-from hdlif.runtime.images import image_pixels
+from hdlif.runtime.images import fit_images
 from hdlif.runtime.session import available_cores
 
 COMPARED_IMAGES = 64
@@ -134,18 +133,12 @@ def images_of(record: InputRecord, data: str | None, data_root: Path | None, *, 
 
     sets = sets_named(data, data_root, Path(data))
     run, calibration = (
-        normalise(_fitted(part.pixels[:count].numpy(), record), record)
+        normalise(fit_images(part.pixels[:count].numpy(), record), record)
         for part, count in ((sets.test, compared), (sets.train, CALIBRATION_IMAGES))
     )
     # few test images are shown again
     run = np.resize(run, (compared, *record.shape))
     return BenchImages(run, calibration, f"test images of {data}, calibrated on training images")
-
-
-def _fitted(pixels: NDArray[np.uint8], record: InputRecord) -> NDArray[np.uint8]:
-    if pixels.shape[1:] == record.shape:
-        return pixels
-    return np.stack([image_pixels(image.transpose(1, 2, 0), record, "image") for image in pixels])
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,22 @@ def image_pixels(array: Pixels, record: InputRecord, name: str) -> Pixels:
     return _fit(Image.fromarray(flat, _CHANNELS[channels]).convert(mode), record, name)
 
 
+def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
+    """Images of a data set, uint8 [N, C, H, W], resized to the network's size and channels where they have others.
+
+    Raises:
+        InputError: that would change their proportions: such a network is shown a part of an image at each step.
+    """
+    (height, width), (_, to_height, to_width) = pixels.shape[2:], record.shape
+    if pixels.shape[1:] == record.shape:
+        return pixels
+    if height * to_width != width * to_height:
+        raise InputError(
+            f"images are {height}x{width} and the network takes {to_height}x{to_width}; give data of its shape"
+        )
+    return np.stack([image_pixels(image.transpose(1, 2, 0), record, "image") for image in pixels])
+
+
 def normalise(pixels: NDArray[Any], record: InputRecord) -> NDArray[np.float32]:
     """(pixels / 255 - mean) / std of 0..255 pixels [..., C, H, W], in float32."""
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (record.mean, record.std))
