@@ -15,9 +15,6 @@ namespace {
 constexpr std::chrono::microseconds kSpin{50};
 constexpr int kPausesPerLook = 32;
 
-// Several ranges a thread, since sparse rows differ in cost.
-constexpr int64_t kRangesPerThread = 4;
-
 void pause() {
 #if defined(__x86_64__) || defined(_M_X64)
   _mm_pause();
@@ -59,7 +56,8 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::share(int64_t count, int64_t grain, Call call, void* context) {
-  const int64_t length = std::max(grain, count / (kRangesPerThread * threads()) + 1);
+  // one range a thread: rows of a convolution share their inputs, which two ranges would both gather
+  const int64_t length = std::max(grain, (count + threads() - 1) / threads());
   const uint32_t ranges = uint32_t((count + length - 1) / length);
   // closed, so that no worker takes a range of the round before with what it reads of this one
   const uint64_t before = ticket_.load(std::memory_order_relaxed);
