@@ -70,17 +70,17 @@ std::vector<bool> sparse_values(const Program& program) {
   return is_sparse;
 }
 
-// The channels of a unit so that a unit of weights is one of 16, a unit of codes one of 256, and a product an
-// int8.
+// The channels of a unit so that its weights are one of 16 kinds, no product of a difference of codes passes
+// an int8, and an entry of the table can be named in 16 bits.
 int32_t channels_per_unit(const Value& in, int32_t max_weight) {
-  const int32_t symbols = 2 * max_weight + 1;
-  const auto holds = [&](int32_t channels, int32_t kinds, int32_t largest) {
-    return in.channels % channels == 0 && kinds <= 16 && channels * in.max_code * max_weight <= 127 &&
-           in.max_code <= largest;
+  const int64_t symbols = 2 * int64_t(max_weight) + 1, differences = 2 * int64_t(in.max_code) + 1;
+  const auto holds = [&](int32_t channels, int64_t kinds, int64_t entries) {
+    return in.channels % channels == 0 && kinds <= kTableEntry && entries * kTableEntry <= UINT16_MAX + 1 &&
+           int64_t(channels) * in.max_code * max_weight <= INT8_MAX;
   };
-  if (holds(2, symbols * symbols, 15))
+  if (holds(2, symbols * symbols, differences * differences))
     return 2;
-  return holds(1, symbols, 127) ? 1 : 0;
+  return holds(1, symbols, differences) ? 1 : 0;
 }
 
 LookupForm lookup_form(const Value& in, int32_t max_weight, int32_t out_channels) {
@@ -94,7 +94,8 @@ LookupForm lookup_form(const Value& in, int32_t max_weight, int32_t out_channels
 }
 
 // Worked on one number: ternary weights (-1, 1) of channels 0 and 1 are index (-1 + 1) + 3 * (1 + 1) = 6;
-// codes (5, 2) are entry 5 | 2 << 4 = 37; the table holds at [37][6] the product 5 * -1 + 2 * 1 = -3.
+// 4-bit codes that went from (5, 2) to (5, 0) are entry (0 + 15) + 31 * (-2 + 15) = 418; the table holds at
+// [418][6] the product 0 * -1 - 2 * 1 = -2.
 void index_weights(Layer& layer, const std::vector<int8_t>& weights) {
   const ConvShape& s = layer.shape;
   const LookupForm& form = layer.form;
@@ -109,15 +110,15 @@ void index_weights(Layer& layer, const std::vector<int8_t>& weights) {
         index += symbols * (w[s.out_channels] + s.max_weight);
       layer.index[row * form.lanes + co] = uint8_t(index);
     }
-  const int32_t entries = form.per_unit == 2 ? 256 : s.max_code + 1;
+  const bool is_pair = form.per_unit == 2;
+  const int32_t differences = 2 * s.max_code + 1, entries = differences * (is_pair ? differences : 1);
   layer.table.assign(int64_t(entries) * kTableEntry, 0);
   for (int32_t entry = 0; entry < entries; ++entry)
-    for (int32_t index = 0; index < kTableEntry; ++index) {
-      const bool is_pair = form.per_unit == 2;
-      const int32_t code0 = is_pair ? entry & 15 : entry, code1 = is_pair ? entry >> 4 : 0;
-      const int32_t weight0 = index % symbols - s.max_weight, weight1 = index / symbols - s.max_weight;
-      if (code0 <= s.max_code && code1 <= s.max_code && weight1 <= s.max_weight)
-        layer.table[entry * kTableEntry + index] = int8_t(code0 * weight0 + (is_pair ? code1 * weight1 : 0));
+    for (int32_t i = 0; i < symbols * (is_pair ? symbols : 1); ++i) {
+      int32_t product = (entry % differences - s.max_code) * (i % symbols - s.max_weight);
+      if (is_pair)
+        product += (entry / differences - s.max_code) * (i / symbols - s.max_weight);
+      layer.table[entry * kTableEntry + i] = int8_t(product);
     }
 }
 
@@ -184,6 +185,51 @@ private:
   std::vector<int64_t> bytes_;
   std::vector<int32_t> free_;
 };
+
+// The passes of a chain. All nodes of a pass run at the same steps, none takes codes, and of the values
+// between them, only what the neuron takes may have another reader.
+void find_firing(const Program& program, const Stage& stage, const std::vector<int32_t>& readers,
+                 Placement& placement) {
+  const std::vector<int32_t>& chain = stage.chain;
+  const auto constant = [&](int32_t n) { return program.values[n + 1].constant; };
+  const auto takes_codes = [&](int32_t n) {
+    const auto& inputs = program.nodes[n].inputs;
+    return std::any_of(inputs.begin(), inputs.end(),
+                       [&](int32_t input) { return input >= 0 && program.values[input].max_code > 0; });
+  };
+  for (size_t i = 1; i < chain.size(); ++i) {
+    const int32_t quantise = chain[i], neuron = chain[i - 1];
+    const Op op = program.nodes[neuron].op;
+    if (program.nodes[quantise].op != Op::kQuantise || (op != Op::kHdLif && op != Op::kParallel) ||
+        program.nodes[quantise].inputs[0] != neuron + 1 || readers[neuron + 1] != 1 || takes_codes(neuron) ||
+        constant(neuron) != constant(quantise))
+      continue;
+    FiringNodes nodes;
+    nodes.quantise = quantise;
+    nodes.neuron = neuron;
+    // the node before, if it makes what the pass so far begins with
+    size_t next = i - 1;
+    const auto joins = [&](Op wanted, int32_t reader, bool is_between) {
+      if (next == 0)
+        return -1;
+      const int32_t n = chain[next - 1];
+      const auto& inputs = program.nodes[reader].inputs;
+      const bool fits =
+          program.nodes[n].op == wanted && !takes_codes(n) && constant(n) == constant(quantise) &&
+          std::count(inputs.begin(), inputs.end(), n + 1) == 1 && (!is_between || readers[n + 1] == 1);
+      if (!fits)
+        return -1;
+      --next;
+      return n;
+    };
+    nodes.add = joins(Op::kAdd, neuron, false);
+    nodes.affine = joins(Op::kAffine, nodes.add >= 0 ? nodes.add : neuron, nodes.add >= 0);
+    placement.firing[nodes.first()] = nodes;
+    for (int32_t n : {nodes.affine, nodes.add, nodes.neuron, nodes.quantise})
+      if (n >= 0)
+        placement.is_passed[n] = n != nodes.first();
+  }
+}
 
 } // namespace
 
@@ -274,6 +320,12 @@ Placement place(const Program& program, const std::vector<Stage>& stages, int64_
           is_shared[input] = true;
       }
   last_stage[program.output] = stage_count;
+  std::vector<int32_t> readers(value_count, 0);
+  ++readers[program.output];
+  for (const Node& node : program.nodes)
+    for (int32_t input : node.inputs)
+      if (input >= 0)
+        ++readers[input];
 
   Placement placement;
   placement.batch = batch;
@@ -283,6 +335,13 @@ Placement place(const Program& program, const std::vector<Stage>& stages, int64_
   placement.slot.assign(value_count, -1);
   placement.tile.assign(value_count, -1);
   placement.widened.assign(2 * program.nodes.size(), -1);
+  placement.firing.assign(program.nodes.size(), {});
+  placement.is_passed.assign(program.nodes.size(), false);
+  for (int32_t count : readers)
+    placement.is_read_again.push_back(count > 1);
+  if (!keeps_all)
+    for (const Stage& stage : stages)
+      find_firing(program, stage, readers, placement);
   Slots slots;
   const auto slot_bytes = [&](int32_t value) {
     const Value& type = program.values[value];

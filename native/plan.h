@@ -55,6 +55,12 @@ struct Layer {
 // The layer of each conv2d or linear node (others have an empty one). Takes the weights out of the program.
 std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels);
 
+// Nodes of a chain that one pass computes; -1 where a part is missing.
+struct FiringNodes {
+  int32_t affine = -1, add = -1, neuron = -1, quantise = -1;
+  int32_t first() const { return affine >= 0 ? affine : add >= 0 ? add : neuron; }
+};
+
 // Where the values of a chunk live. Values that only their own stage reads live in a thread's tile, one row
 // at a time.
 struct Placement {
@@ -67,6 +73,11 @@ struct Placement {
   std::vector<int64_t> widened;    // of each node and input: offset in the tile of its codes as floats, or -1
   std::vector<int64_t> slot_bytes; // of each slot
   int64_t tile_bytes = 0;
+
+  // Of the first node of each pass: its nodes. Of the others: is_passed.
+  std::vector<FiringNodes> firing;
+  std::vector<bool> is_passed;
+  std::vector<bool> is_read_again; // of each value: it has more than one reader
 };
 
 Placement place(const Program& program, const std::vector<Stage>& stages, int64_t batch, int64_t steps,

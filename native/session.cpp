@@ -102,7 +102,8 @@ int64_t Session::Workspace::bytes() const {
   for (const auto& slot : slots)
     total += int64_t(slot.size());
   for (const Thread& thread : threads)
-    total += int64_t(thread.tile.size() + thread.events.size() + thread.scratch.size());
+    total +=
+        int64_t(thread.tile.size() + thread.events.size() + thread.totals.size() + thread.scratch.size());
   return total;
 }
 
@@ -111,7 +112,7 @@ class Session::Rows {
 public:
   Rows(Session& session, const Stage& stage, const Chunk& chunk, Workspace& workspace, int thread)
       : session_(session), program_(session.program_), kernels_(session.kernels_), stage_(stage),
-        chunk_(chunk), workspace_(workspace), memory_(workspace.threads[thread]), at_(memory_.at) {}
+        chunk_(chunk), workspace_(workspace), memory_(workspace.threads[thread]) {}
 
   // Rows [first, last) of row = image * height + oy.
   void compute(int64_t first, int64_t last) {
@@ -123,8 +124,12 @@ public:
         if (stage_.root >= 0 && is_due(stage_.root))
           compute_root();
         for (int32_t n : stage_.chain)
-          if (is_due(n))
-            compute_entries(n);
+          if (is_due(n) && !workspace_.placement.is_passed[n]) {
+            if (const FiringNodes& firing = workspace_.placement.firing[n]; firing.neuron >= 0)
+              compute_firing(firing);
+            else
+              compute_entries(n);
+          }
       }
       is_gathered_ = stage_.root >= 0 && (row + 1) % program_.values[stage_.root + 1].height != 0;
     }
@@ -147,13 +152,13 @@ private:
     uint8_t* to = workspace_.placement.slot[value] >= 0
                       ? in_slot(value, row_ / height, row_ % height)
                       : memory_.tile.data() + workspace_.placement.tile[value];
-    at_[value] = to;
+    memory_.at[value] = to;
     return to;
   }
 
   const uint8_t* input_row(int32_t value) const {
     if (workspace_.placement.slot[value] < 0)
-      return at_[value];
+      return memory_.at[value];
     const int32_t height = program_.values[value].height;
     return in_slot(value, row_ / height, row_ % height);
   }
@@ -170,6 +175,43 @@ private:
     return widened;
   }
 
+  float* potential_row(int32_t n) const {
+    const int32_t which = session_.potential_of_[n];
+    const Value& type = program_.values[n + 1];
+    return which < 0 ? nullptr : chunk_.potentials[which] + row_ * type.width * type.channels;
+  }
+
+  void compute_firing(const FiringNodes& nodes) {
+    const int64_t t = chunk_.t + step_;
+    const Node &neuron = program_.nodes[nodes.neuron], &quantise = program_.nodes[nodes.quantise];
+    const Value& out = program_.values[nodes.quantise + 1];
+    Firing firing;
+    int32_t x = neuron.inputs[0];
+    if (nodes.add >= 0) {
+      const auto& inputs = program_.nodes[nodes.add].inputs;
+      const int which = nodes.affine >= 0 && inputs[1] == nodes.affine + 1 ? 1 : 0;
+      x = inputs[which];
+      firing.addend = floats(input_row(inputs[1 - which]));
+    }
+    if (nodes.affine >= 0) {
+      x = program_.nodes[nodes.affine].inputs[0];
+      firing.scale = program_.nodes[nodes.affine].rows[0].at(t);
+      firing.shift = program_.nodes[nodes.affine].rows[1].at(t);
+    }
+    const int32_t current = neuron.inputs[0];
+    if (x != current &&
+        (workspace_.placement.slot[current] >= 0 || workspace_.placement.is_read_again[current]))
+      firing.current = floats(output_row(current));
+    firing.potential = potential_row(nodes.neuron);
+    if (neuron.op == Op::kHdLif)
+      firing.leak = row(neuron.rows[0], t);
+    firing.threshold = row(neuron.rows[neuron.op == Op::kHdLif ? 1 : 0], t);
+    firing.inverse_step = row(quantise.rows[0], t);
+    firing.offset = quantise.offset;
+    firing.largest = float(out.max_code);
+    kernels_.fire(floats(input_row(x)), output_row(nodes.quantise + 1), firing, out.width, out.channels);
+  }
+
   void compute_entries(int32_t n) {
     const Node& node = program_.nodes[n];
     const Value& out = program_.values[n + 1];
@@ -181,15 +223,13 @@ private:
       if (workspace_.placement.slot[n + 1] >= 0)
         std::memcpy(output_row(n + 1), x, size_t(pixels * channels) * sizeof(float));
       else
-        at_[n + 1] = x;
+        memory_.at[n + 1] = x;
       return;
     }
     const float* x = float_row(n, 0);
     uint8_t* codes = output_row(n + 1);
     float* y = floats(codes);
-    float* potential = nullptr;
-    if (const int32_t which = session_.potential_of_[n]; which >= 0)
-      potential = chunk_.potentials[which] + row_ * pixels * channels;
+    float* potential = potential_row(n);
     switch (node.op) {
     case Op::kAffine:
       kernels_.affine(x, y, rows[0].at(t), rows[1].at(t), pixels, channels);
@@ -294,12 +334,14 @@ private:
     const int8_t* low_bit = layer.low_bit.data();
     switch (layer.sum) {
     case Sum::kUnits: {
+      const bool adds = adds_changes(layer);
       const auto gather = [&](const uint8_t* row, UnitEvent* events, int32_t* starts) {
-        kernels_.gather_units(row, layer.shape.in_width, layer.shape.in_channels, layer.form,
-                              layer.shape.max_weight, events, starts);
+        const uint8_t* before = adds ? row - frame_bytes(input_of_root()) : nullptr;
+        kernels_.gather_units(row, before, layer.shape.in_width, layer.shape, layer.form, events, starts);
       };
-      kernels_.unit_row(gathered<uint8_t, UnitEvent>(layer, gather), layer.index.data(), layer.table.data(),
-                        layer.form, y, layer.shape);
+      const EventRow<UnitEvent>* rows = gathered<uint8_t, UnitEvent>(layer, gather);
+      kernels_.unit_row(rows, layer.index.data(), layer.table.data(), layer.form, adds,
+                        reinterpret_cast<int32_t*>(memory_.totals.data()), y, layer.shape);
       break;
     }
     case Sum::kCodes:
@@ -333,6 +375,28 @@ private:
       break;
     }
     }
+  }
+
+  // Whether this step's sums are those of the step before and what its changes add: where codes change less
+  // often than they are not zero. The totals are integers, so that both ways give the same.
+  bool adds_changes(const Layer& layer) {
+    if (step_ == 0 || session_.leading(input_of_root(), chunk_) == 1)
+      return false;
+    if (!is_gathered_) { // decided once for all rows whose events are gathered one after the other
+      const ConvShape& s = layer.shape;
+      const int32_t y0 = top_of_field(s), top = std::max(y0, 0),
+                    bottom = std::min(y0 + s.kernel_y, s.in_height);
+      const uint8_t* row = in_slot(input_of_root(), image_of_root(), top);
+      const int64_t count = int64_t(bottom - top) * s.in_width * s.in_channels;
+      memory_.adds_changes[step_] =
+          kernels_.excess_of_changes(row, row - frame_bytes(input_of_root()), count) < 0;
+    }
+    return memory_.adds_changes[step_];
+  }
+
+  // From one step of a value to the next.
+  int64_t frame_bytes(int32_t value) const {
+    return chunk_.batch * program_.values[value].size() * program_.values[value].entry_bytes();
   }
 
   int32_t input_of_root() const { return program_.nodes[stage_.root].inputs[0]; }
@@ -382,7 +446,6 @@ private:
   const Chunk& chunk_;
   Workspace& workspace_;
   Workspace::Thread& memory_;
-  std::vector<const uint8_t*>& at_;
   int64_t row_ = 0, step_ = 0;
   bool is_gathered_ = false; // the events of the row above are there
 };
@@ -492,24 +555,29 @@ void Session::fit(Workspace& workspace, int64_t batch, int64_t steps, bool is_st
   workspace.slots.resize(std::max(workspace.slots.size(), placement.slot_bytes.size()));
   for (size_t slot = 0; slot < placement.slot_bytes.size(); ++slot)
     grow(workspace.slots[slot], placement.slot_bytes[slot]);
-  int64_t event_bytes = 0, scratch_bytes = 0;
+  int64_t event_bytes = 0, scratch_bytes = 0, total_bytes = 0;
   for (size_t n = 0; n < program_.nodes.size(); ++n) {
     const Value& out = program_.values[n + 1];
     const Node& node = program_.nodes[n];
     const int64_t node_steps = is_static && out.constant ? 1 : steps;
-    if (node.op == Op::kConv2d || node.op == Op::kLinear)
+    if (node.op == Op::kConv2d || node.op == Op::kLinear) {
       event_bytes = std::max(event_bytes, EventRoom(layers_[n], node_steps).bytes(layers_[n]));
+      total_bytes =
+          std::max(total_bytes, int64_t(out.width) * layers_[n].form.lanes * int64_t(sizeof(int32_t)));
+    }
     if (node.op == Op::kSeca)
       scratch_bytes = std::max<int64_t>(scratch_bytes, 2 * int64_t(out.channels) * sizeof(float));
   }
-  workspace.potentials.resize(program_.stateful.size());
   workspace.threads.resize(size_t(pool_.threads()));
   for (Workspace::Thread& thread : workspace.threads) {
     grow(thread.tile, placement.tile_bytes);
     grow(thread.events, event_bytes);
+    grow(thread.totals, total_bytes);
     grow(thread.scratch, scratch_bytes);
     thread.at.resize(program_.values.size());
+    thread.adds_changes.resize(std::max<size_t>(thread.adds_changes.size(), size_t(steps)));
   }
+  workspace.potentials.resize(program_.stateful.size());
   workspace.placement = std::move(placement);
 }
 

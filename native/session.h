@@ -45,11 +45,12 @@ private:
     Placement placement;
     std::vector<LineVector<uint8_t>> slots;
     struct Thread {
-      LineVector<uint8_t> tile, events, scratch;
-      std::vector<const uint8_t*> at; // of values in the tile: their row
+      LineVector<uint8_t> tile, events, totals, scratch;
+      std::vector<const uint8_t*> at;    // of each value in the tile: its row at this step
+      std::vector<uint8_t> adds_changes; // of each step: see Rows
     };
     std::vector<Thread> threads;
-    std::vector<float*> potentials; // of the chunk's first image
+    std::vector<float*> potentials; // of the images that are computed
     int64_t bytes() const;
   };
 

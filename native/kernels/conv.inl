@@ -178,41 +178,48 @@ void dense_row(const float* const* rows, const int8_t* w, float* y, const ConvSh
     dense_row_by<int8_t, add_product>(rows, w, y, s);
 }
 
-void gather_units(const uint8_t* row, int32_t width, int32_t channels, const LookupForm& form,
-                  int32_t max_weight, UnitEvent* events, int32_t* starts) {
+void gather_units(const uint8_t* row, const uint8_t* before, int32_t width, const ConvShape& s,
+                  const LookupForm& form, UnitEvent* events, int32_t* starts) {
+  const int32_t channels = s.in_channels, kinds = 2 * s.max_code + 1;
   int32_t count = 0;
   uint32_t offset = 0;
-  const auto set = [&](int32_t code0, int32_t code1, uint32_t at) {
-    events[count] = {at, uint16_t((code0 | code1 << 4) * kTableEntry),
-                     uint16_t((code0 + code1) * max_weight)};
+  const auto difference = [&](int32_t c) { return row[c] - (before != nullptr ? before[c] : 0); };
+  const auto set = [&](int32_t unit) {
+    const int32_t d0 = difference(unit * form.per_unit),
+                  d1 = form.per_unit == 2 ? difference(2 * unit + 1) : 0;
+    const int32_t entry = d0 + s.max_code + (form.per_unit == 2 ? kinds * (d1 + s.max_code) : 0);
+    const int32_t bound = ((d0 < 0 ? -d0 : d0) + (d1 < 0 ? -d1 : d1)) * s.max_weight;
+    events[count] = {offset + uint32_t(unit * form.lanes), uint16_t(entry * kTableEntry), uint16_t(bound)};
+    return bound != 0;
   };
   for (int32_t x = 0; x < width; ++x, row += channels, offset += uint32_t(form.units * form.lanes)) {
     starts[x] = count;
 #if defined(__AVX2__)
     // reads up to 63 bytes beyond the row, which every map of codes has behind it
     for (int32_t first = 0; first < channels; first += 64) {
-      uint64_t bits = non_zero(row + first);
+      uint64_t bits = before != nullptr ? different(row + first, before + first) : non_zero(row + first);
       if (channels - first < 64)
         bits &= (uint64_t(1) << (channels - first)) - 1;
       if (form.per_unit == 2)
         bits = (bits | bits >> 1) & 0x5555555555555555u;
-      for (; bits != 0; bits &= bits - 1, ++count) {
-        const int32_t c = first + __builtin_ctzll(bits);
-        if (form.per_unit == 2)
-          set(row[c], row[c + 1], offset + uint32_t(c / 2 * form.lanes));
-        else
-          set(row[c], 0, offset + uint32_t(c * form.lanes));
-      }
+      for (; bits != 0; bits &= bits - 1, ++count)
+        set((first + __builtin_ctzll(bits)) / form.per_unit);
     }
 #else
-    for (int32_t u = 0; u < form.units; ++u) {
-      const int32_t code0 = row[u * form.per_unit], code1 = form.per_unit == 2 ? row[2 * u + 1] : 0;
-      set(code0, code1, offset + uint32_t(u * form.lanes));
-      count += (code0 | code1) != 0;
-    }
+    for (int32_t unit = 0; unit < form.units; ++unit)
+      count += set(unit);
 #endif
+    if (before != nullptr)
+      before += channels;
   }
   starts[width] = count;
+}
+
+int64_t excess_of_changes(const uint8_t* row, const uint8_t* before, int64_t count) {
+  int64_t excess = 0;
+  for (int64_t i = 0; i < count; ++i)
+    excess += int(row[i] != before[i]) - int(row[i] != 0);
+  return excess;
 }
 
 #if defined(HDLIF_HAS_LOOKUP)
@@ -220,53 +227,75 @@ void gather_units(const uint8_t* row, int32_t width, int32_t channels, const Loo
 constexpr int32_t kRoom = 127;      // of an int8
 constexpr int32_t kWidenings = 258; // kRoom times that fits an int16
 
+struct UnitSum {
+  const EventRow<UnitEvent>* rows;
+  const uint8_t* index;
+  const int8_t* table;
+  const LookupForm& form;
+  const ConvShape& shape;
+  bool adds;
+};
+
 template <typename Vector, int kVectors>
-void sum_lanes(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
-               const LookupForm& form, float* y, int32_t channels, const ConvShape& s, int32_t ox) {
+void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int32_t ox) {
   constexpr int kLanes = kVectors * Vector::kLanes;
   typename Vector::Bytes sums[kVectors];
-  alignas(64) int16_t totals[kLanes] = {};
-  int32_t spilled[kLanes];
-  bool has_spilled = false;
+  alignas(64) int16_t wide[kLanes]; // of what was widened since the last total, if anything
   int32_t room = kRoom, widenings = 0;
+  bool adds = sum.adds;
   const auto clear = [&] {
     for (int v = 0; v < kVectors; ++v)
       sums[v] = Vector::zero();
   };
   const auto widen = [&] {
+    if (widenings++ == 0)
+      for (int i = 0; i < kLanes; ++i)
+        wide[i] = 0;
     for (int v = 0; v < kVectors; ++v)
-      Vector::widen_add(sums[v], totals + v * Vector::kLanes);
-    if (++widenings % kWidenings == 0) {
-      for (int i = 0; i < kLanes; ++i) {
-        spilled[i] = totals[i] + (has_spilled ? spilled[i] : 0);
-        totals[i] = 0;
-      }
-      has_spilled = true;
-    }
+      Vector::widen_add(sums[v], wide + v * Vector::kLanes);
+  };
+  // Sets the totals, or adds to them.
+  const auto total = [&](const auto* part) {
+    if (adds)
+      for (int i = 0; i < kLanes; ++i)
+        totals[i] += part[i];
+    else
+      for (int i = 0; i < kLanes; ++i)
+        totals[i] = part[i];
+    adds = true;
   };
   clear();
-  for_runs(rows, s, ox, int64_t(form.units) * form.lanes,
+  for_runs(sum.rows, sum.shape, ox, int64_t(sum.form.units) * sum.form.lanes,
            [&](const UnitEvent* event, const UnitEvent* end, int64_t base) __attribute__((always_inline)) {
-             const uint8_t* weights = index + base;
+             const uint8_t* weights = sum.index + (base + lane);
              for (; event < end; ++event) {
                room -= event->bound;
                if (__builtin_expect(room < 0, 0)) {
                  widen();
                  clear();
                  room = kRoom - event->bound;
+                 if (widenings == kWidenings) {
+                   total(wide);
+                   widenings = 0;
+                 }
                }
-               const auto products = Vector::table(table + event->entry);
+               const auto products = Vector::table(sum.table + event->entry);
                const uint8_t* at = weights + event->offset;
                for (int v = 0; v < kVectors; ++v)
                  sums[v] =
                      Vector::add(sums[v], Vector::lookup(products, Vector::load(at + v * Vector::kLanes)));
              }
            });
-  widen();
-  if (has_spilled)
-    for (int i = 0; i < least(kLanes, channels); ++i)
-      y[i] = float(spilled[i] + totals[i]);
-  else if (channels >= kLanes)
+  if (widenings > 0) {
+    widen();
+    total(wide);
+  } else if (room < kRoom || !adds) { // else there was no event
+    alignas(64) int8_t bytes[kLanes];
+    for (int v = 0; v < kVectors; ++v)
+      Vector::store(sums[v], bytes + v * Vector::kLanes);
+    total(bytes);
+  }
+  if (const int32_t channels = sum.shape.out_channels - lane; channels >= kLanes)
     for (int i = 0; i < kLanes; ++i)
       y[i] = float(totals[i]);
   else
@@ -276,28 +305,28 @@ void sum_lanes(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8
 
 // Blocks of kVectors vectors as long as there are lanes for them, then of half as many.
 template <typename Vector, int kVectors>
-int32_t sum_blocks(int32_t lane, const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
-                   const LookupForm& form, float* y, const ConvShape& s, int32_t ox) {
+int32_t sum_blocks(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int32_t ox) {
   constexpr int kLanes = kVectors * Vector::kLanes;
-  for (; lane + kLanes <= form.lanes; lane += kLanes)
-    sum_lanes<Vector, kVectors>(rows, index + lane, table, form, y + lane, s.out_channels - lane, s, ox);
+  for (; lane + kLanes <= sum.form.lanes; lane += kLanes)
+    sum_lanes<Vector, kVectors>(sum, lane, totals + lane, y + lane, ox);
   if constexpr (kVectors > 1)
-    lane = sum_blocks<Vector, kVectors / 2>(lane, rows, index, table, form, y, s, ox);
+    lane = sum_blocks<Vector, kVectors / 2>(sum, lane, totals, y, ox);
   return lane;
 }
 
 void unit_row(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
-              const LookupForm& form, float* y, const ConvShape& s) {
-  for (int32_t ox = 0; ox < s.out_width; ++ox, y += s.out_channels) {
+              const LookupForm& form, bool adds, int32_t* totals, float* y, const ConvShape& s) {
+  const UnitSum sum{rows, index, table, form, s, adds};
+  for (int32_t ox = 0; ox < s.out_width; ++ox, y += s.out_channels, totals += form.lanes) {
     int32_t lane = 0;
 #if defined(__AVX512BW__)
-    lane = sum_blocks<Vector64, 8>(lane, rows, index, table, form, y, s, ox);
+    lane = sum_blocks<Vector64, 8>(sum, lane, totals, y, ox);
 #endif
 #if defined(__AVX2__)
-    lane = sum_blocks<Vector32, 8>(lane, rows, index, table, form, y, s, ox);
-    sum_blocks<Vector16, 1>(lane, rows, index, table, form, y, s, ox);
+    lane = sum_blocks<Vector32, 8>(sum, lane, totals, y, ox);
+    sum_blocks<Vector16, 1>(sum, lane, totals, y, ox);
 #else
-    sum_blocks<Vector16, 8>(lane, rows, index, table, form, y, s, ox);
+    sum_blocks<Vector16, 8>(sum, lane, totals, y, ox);
 #endif
   }
 }

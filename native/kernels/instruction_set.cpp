@@ -25,6 +25,7 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     gather<uint8_t, FloatEvent>,
     gather<float, FloatEvent>,
     gather_units,
+    excess_of_changes,
     event_row<CodeEvent, int8_t>,
 #if defined(HDLIF_HAS_LOOKUP)
     unit_row,
@@ -42,6 +43,7 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     glif,
     lif,
     quantise,
+    fire,
     add,
     widen,
     seca,

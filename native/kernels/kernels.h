@@ -43,8 +43,9 @@ template <typename Event> struct EventRow {
 // Weights for the look-up kernel. A unit is 1 or 2 input channels. For each unit and output channel there is
 // one byte, which says the unit's weights: index = sum of (weight + max_weight) * symbols^i, symbols = 2 *
 // max_weight
-// + 1, below 16. For each possible unit of codes, the table has 16 bytes: by index, the sum of code * weight.
-// One byte shuffle then looks up as many products as it has lanes.
+// + 1, below 16. For each possible unit of codes, or of differences of codes between two steps, the table has
+// 16 bytes: by index, the sum of difference * weight. One byte shuffle then looks up as many products as it
+// has lanes. The entry of differences d0, d1 is (d0 + max_code) + (2 * max_code + 1) * (d1 + max_code).
 struct LookupForm {
   int32_t per_unit = 0; // input channels of a unit; 0: the layer has no such form
   int32_t units = 0;    // of a pixel
@@ -70,6 +71,17 @@ struct Reset {
   float potential; // after a hard reset
 };
 
+// What follows a sum in one pass: affine, addition, a neuron and its quantiser, each as the op of that name
+// below.
+struct Firing {
+  const float *scale = nullptr, *shift = nullptr; // null: no affine
+  const float* addend = nullptr;                  // null: no addition
+  float* current = nullptr;                       // gets what the neuron gets; null: nobody else reads it
+  float* potential = nullptr;                     // null: the neuron is parallel, and has no leak
+  Row leak{nullptr, 1}, threshold{nullptr, 1}, inverse_step{nullptr, 1};
+  float offset = 0, largest = 0;
+};
+
 struct PoolShape {
   int32_t in_height, in_width, channels;
   int32_t out_height, out_width;
@@ -89,17 +101,22 @@ struct Kernels {
                              FloatEvent* events, int32_t* starts);
   void (*gather_floats)(const float* row, int32_t width, int32_t channels, int32_t stride, FloatEvent* events,
                         int32_t* starts);
-  void (*gather_units)(const uint8_t* row, int32_t width, int32_t channels, const LookupForm& form,
-                       int32_t max_weight, UnitEvent* events, int32_t* starts);
+  // Of units, those that differ from `before`, the row at the step before; from 0 where `before` is null.
+  void (*gather_units)(const uint8_t* row, const uint8_t* before, int32_t width, const ConvShape& shape,
+                       const LookupForm& form, UnitEvent* events, int32_t* starts);
+  // How many codes of a row differ from the row before, less how many are not zero.
+  int64_t (*excess_of_changes)(const uint8_t* row, const uint8_t* before, int64_t count);
 
   // Integer sums: partial sums of at most 32767 / (max_code * max_weight) events (at least one: 255 * 127 =
   // 32385) in int16, totals in int32: the program's reader refuses fields that may pass 2^31. Rounded to
   // float32 once.
   void (*code_row)(const EventRow<CodeEvent>* rows, const int8_t* weights, float* y, const ConvShape& shape);
   // The same sums from products looked up: of int8 as long as the bounds add up to at most 127, then widened
-  // to int16, and after 258 times (32766) to int32. Null where the instruction set has no byte shuffle.
+  // to int16, and after 258 times (32766) to int32. `totals` [out_width][lanes] are the sums as integers;
+  // where `adds`, they are those of the step before, to which the events, of changes, are added. Null where
+  // the instruction set has no byte shuffle.
   void (*unit_row)(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
-                   const LookupForm& form, float* y, const ConvShape& shape);
+                   const LookupForm& form, bool adds, int32_t* totals, float* y, const ConvShape& shape);
   // Float sums: (ky, kx, ci) ascending, one multiplication and one addition at a time from +0. Leaving out x
   // = 0 changes no bit: weights are finite, so the product is a zero, and a sum that began at +0 is never -0.
   void (*float_row)(const EventRow<FloatEvent>* rows, const float* weights, float* y, const ConvShape& shape);
@@ -134,6 +151,8 @@ struct Kernels {
   // y = min(floor(max(x, 0) * inverse_step + offset), largest); largest <= 255
   void (*quantise)(const float* x, uint8_t* y, Row inverse_step, float offset, float largest, int64_t pixels,
                    int32_t channels);
+  // affine, add, hd_lif or parallel, quantise
+  void (*fire)(const float* x, uint8_t* y, const Firing& firing, int64_t pixels, int32_t channels);
   // z = x + y
   void (*add)(const float* x, const float* y, float* z, int64_t count);
   // codes as float32, exact

@@ -122,6 +122,75 @@ void quantise(const float* __restrict x, uint8_t* __restrict y, Row inverse_step
   });
 }
 
+// The lanes of `Lanes`, a register of channels or one channel alone; the operations are those of the single
+// ops.
+template <bool kAffine, bool kAdd, bool kKeeps, bool kLeaks, typename Lanes, typename Load, typename Store,
+          typename StoreCodes>
+void fire_lanes(const float* x, uint8_t* y, const Firing& f, int64_t pixels, int32_t channels, int32_t c,
+                Load load, Store store, StoreCodes store_codes) {
+  const auto of_row = [&](Row row) { return row.columns > 1 ? load(row.data + c) : Lanes{} + row.data[0]; };
+  const Lanes zero{}, largest = zero + f.largest;
+  Lanes scale{}, shift{}, leak{};
+  if constexpr (kAffine) {
+    scale = load(f.scale + c);
+    shift = load(f.shift + c);
+  }
+  if constexpr (kLeaks)
+    leak = of_row(f.leak);
+  const Lanes threshold = of_row(f.threshold), inverse_step = of_row(f.inverse_step);
+  for (int64_t i = c; i < pixels * channels; i += channels) {
+    Lanes membrane = load(x + i);
+    if constexpr (kAffine)
+      membrane = membrane * scale + shift;
+    if constexpr (kAdd)
+      membrane = membrane + load(f.addend + i);
+    if constexpr (kKeeps)
+      store(f.current + i, membrane);
+    if constexpr (kLeaks)
+      membrane = leak * load(f.potential + i) + membrane;
+    const Lanes above = membrane - threshold;
+    const Lanes scaled = (above > zero ? above : zero) * inverse_step + f.offset;
+    store_codes(y + i, scaled < largest ? scaled : largest);
+    if constexpr (kLeaks)
+      store(f.potential + i, membrane < threshold ? membrane : threshold);
+  }
+}
+
+template <bool... kParts>
+void fire_channels(const float* x, uint8_t* y, const Firing& firing, int64_t pixels, int32_t channels) {
+  int32_t c = 0;
+  for (; c + kFloats <= channels; c += kFloats)
+    fire_lanes<kParts..., Floats>(
+        x, y, firing, pixels, channels, c, [](const float* from) { return at(from); },
+        [](float* to, Floats values) { set(to, values); },
+        [](uint8_t* to, Floats values) { set_codes(to, __builtin_convertvector(values, Integers)); });
+  for (; c < channels; ++c)
+    fire_lanes<kParts..., float>(
+        x, y, firing, pixels, channels, c, [](const float* from) { return *from; },
+        [](float* to, float value) { *to = value; },
+        [](uint8_t* to, float value) { *to = uint8_t(int32_t(value)); });
+}
+
+// One instance for each combination of parts, chosen one after the other.
+template <bool... kChosen>
+void fire_parts(const float* x, uint8_t* y, const Firing& firing, int64_t pixels, int32_t channels) {
+  constexpr int kCount = sizeof...(kChosen);
+  if constexpr (kCount == 4) {
+    fire_channels<kChosen...>(x, y, firing, pixels, channels);
+  } else {
+    const bool parts[] = {firing.scale != nullptr, firing.addend != nullptr, firing.current != nullptr,
+                          firing.potential != nullptr};
+    if (parts[kCount])
+      fire_parts<kChosen..., true>(x, y, firing, pixels, channels);
+    else
+      fire_parts<kChosen..., false>(x, y, firing, pixels, channels);
+  }
+}
+
+void fire(const float* x, uint8_t* y, const Firing& firing, int64_t pixels, int32_t channels) {
+  fire_parts<>(x, y, firing, pixels, channels);
+}
+
 void add(const float* __restrict x, const float* __restrict y, float* __restrict z, int64_t count) {
   for (int64_t i = 0; i < count; ++i)
     z[i] = x[i] + y[i];

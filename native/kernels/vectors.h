@@ -39,6 +39,31 @@ inline Floats weights_at(const int8_t* w) {
 #endif
 }
 
+typedef int32_t Integers __attribute__((vector_size(4 * kFloats)));
+
+inline Floats at(const float* from) {
+  return *reinterpret_cast<const Floats*>(from);
+}
+inline void set(float* to, Floats values) {
+  *reinterpret_cast<Floats*>(to) = values;
+}
+
+// Integers in 0..255, as bytes.
+inline void set_codes(uint8_t* to, Integers values) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(__m512i(values)));
+#elif defined(__AVX2__)
+  const __m256i bytes = _mm256_shuffle_epi8(
+      __m256i(values), _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8,
+                                        12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
+  const __m128i low = _mm256_castsi256_si128(bytes), high = _mm256_extracti128_si256(bytes, 1);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi32(low, high));
+#else
+  for (int i = 0; i < kFloats; ++i)
+    to[i] = uint8_t(values[i]);
+#endif
+}
+
 inline Floats add_product(Floats total, float x, Floats weight) {
   return total + x * weight;
 }
@@ -77,6 +102,7 @@ struct Vector16 {
   static Bytes load(const uint8_t* index) { return _mm_loadu_si128(reinterpret_cast<const Bytes*>(index)); }
   static Bytes lookup(Bytes table, Bytes index) { return _mm_shuffle_epi8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return _mm_add_epi8(a, b); }
+  static void store(Bytes bytes, int8_t* to) { _mm_store_si128(reinterpret_cast<Bytes*>(to), bytes); }
   static void widen_add(Bytes bytes, int16_t* totals) {
     __m256i* to = reinterpret_cast<__m256i*>(totals);
     _mm256_storeu_si256(to, _mm256_add_epi16(_mm256_loadu_si256(to), _mm256_cvtepi8_epi16(bytes)));
@@ -95,20 +121,29 @@ struct Vector32 {
   }
   static Bytes lookup(Bytes table, Bytes index) { return _mm256_shuffle_epi8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return _mm256_add_epi8(a, b); }
+  static void store(Bytes bytes, int8_t* to) { _mm256_store_si256(reinterpret_cast<Bytes*>(to), bytes); }
   static void widen_add(Bytes bytes, int16_t* totals) {
     Vector16::widen_add(_mm256_castsi256_si128(bytes), totals);
     Vector16::widen_add(_mm256_extracti128_si256(bytes, 1), totals + 16);
   }
 };
 
-// The bits of the non-zero units among 64 codes: bit i for codes i (one to a unit), or 2 * i for codes 2i, 2i
-// + 1.
+// The bits of those of 64 codes that are not zero, or not as before.
 inline uint64_t non_zero(const uint8_t* codes) {
   const __m256i* from = reinterpret_cast<const __m256i*>(codes);
   const __m256i zero = _mm256_setzero_si256();
   const uint32_t low = uint32_t(_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256(from), zero)));
   const uint32_t high = uint32_t(_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256(from + 1), zero)));
   return ~(uint64_t(high) << 32 | low);
+}
+
+inline uint64_t different(const uint8_t* codes, const uint8_t* before) {
+  const auto equal = [](const uint8_t* a, const uint8_t* b) {
+    return uint32_t(
+        _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)),
+                                               _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)))));
+  };
+  return ~(uint64_t(equal(codes + 32, before + 32)) << 32 | equal(codes, before));
 }
 
 #else
@@ -121,6 +156,7 @@ struct Vector16 {
   static uint8x16_t load(const uint8_t* index) { return vld1q_u8(index); }
   static Bytes lookup(Bytes table, uint8x16_t index) { return vqtbl1q_s8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return vaddq_s8(a, b); }
+  static void store(Bytes bytes, int8_t* to) { vst1q_s8(to, bytes); }
   static void widen_add(Bytes bytes, int16_t* totals) {
     vst1q_s16(totals, vaddw_s8(vld1q_s16(totals), vget_low_s8(bytes)));
     vst1q_s16(totals + 8, vaddw_high_s8(vld1q_s16(totals + 8), bytes));
@@ -139,6 +175,7 @@ struct Vector64 {
   static Bytes load(const uint8_t* index) { return _mm512_loadu_si512(index); }
   static Bytes lookup(Bytes table, Bytes index) { return _mm512_shuffle_epi8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return _mm512_add_epi8(a, b); }
+  static void store(Bytes bytes, int8_t* to) { _mm512_store_si512(to, bytes); }
   static void widen_add(Bytes bytes, int16_t* totals) {
     const __m512i low = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(bytes));
     const __m512i high = _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(bytes, 1));

@@ -53,6 +53,8 @@ class DataConfig(_Section):
     """Training images held out to choose the best epoch."""
     train: Count | None = None
     """Training images used, the first ones; all by default."""
+    size: Count | None = None
+    """Images are resized to size x size, bilinearly; by default they stay as they are."""
     frames: Text = "constant"
     """How an image becomes a sequence: the same at every step, or a row a step."""
     # A YAML list has to become a tuple, which strict typing would refuse; the names in it stay strict.

@@ -1,6 +1,8 @@
 import contextlib
+import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,36 +81,90 @@ def test_a_breach_of_the_format_is_never_written() -> None:
         dumps(replace(tiny_network(), time_steps=0))
 
 
+def signed(content: bytes) -> bytes:
+    """`content` with the digest of its bytes; as it is where it has no place for one."""
+    found = re.search(rb'\\"digest\\": ?\\"([0-9a-f]{64})', content)
+    if found is None:
+        return content
+    head, tail = content[: found.start(1)], content[found.end(1) :]
+    return head + hashlib.sha256(head + b"0" * 64 + tail).hexdigest().encode() + tail
+
+
+def test_the_digest_is_that_of_the_file_with_zeros_in_its_place() -> None:
+    for graph in (tiny_network(), residual_network()):
+        assert signed(dumps(graph)) == dumps(graph)
+
+
 def test_every_truncation_is_refused() -> None:
     content = GOLDEN.read_bytes()
     for length in range(len(content)):
         with pytest.raises(ArtefactError, match=r"^cut: "):
             loads(content[:length], "cut")
-    with pytest.raises(ArtefactError, match="the tensors end at byte"):
-        loads(content + b"\0", "longer")
+        with pytest.raises(ArtefactError, match=r"^cut: "):
+            loads(signed(content[:length]), "cut")
+    for longer in (content + b"\0", signed(content + b"\0")):
+        with pytest.raises(ArtefactError, match=r"digest = .* is not|the tensors take 14 of 15 bytes"):
+            loads(longer, "longer")
 
 
-def test_every_flipped_bit_gives_a_checked_graph_or_an_artefact_error() -> None:
-    content = GOLDEN.read_bytes()
+def flipped_bits(content: bytes) -> Iterator[bytes]:
     for position in range(len(content)):
         for bit in range(8):
             damaged = bytearray(content)
             damaged[position] ^= 1 << bit
-            with contextlib.suppress(ArtefactError):
-                dumps(loads(bytes(damaged), "flipped"))
+            yield bytes(damaged)
+
+
+def test_every_flipped_bit_is_refused() -> None:
+    for damaged in flipped_bits(GOLDEN.read_bytes()):
+        with pytest.raises(ArtefactError, match=r"^flipped: "):
+            loads(damaged, "flipped")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_every_changed_byte_is_refused(data: st.DataObject) -> None:
+    content = bytearray(dumps(residual_network()))
+    # The header is the larger part; half the examples fall on tensors.
+    first = data.draw(st.sampled_from([0, 8 + int.from_bytes(content[:8], "little")]))
+    position = data.draw(st.integers(first, len(content) - 1))
+    content[position] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(ArtefactError, match=r"^changed: .*(export it again|--to artefact`)$"):
+        loads(bytes(content), "changed")
+
+
+def test_a_changed_weight_that_is_a_legal_code_is_refused(tmp_path: Path) -> None:
+    content = bytearray(GOLDEN.read_bytes())
+    content[-1] += 1
+    # the digest apart, nothing is wrong with it
+    loads(signed(bytes(content)), "x")
+    path = tmp_path / "net.hdlif.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError) as refused:
+        load(path)
+    assert re.fullmatch(
+        rf"{path}: digest = '[0-9a-f]{{64}}' is not that of its bytes; the file is damaged, export it again",
+        str(refused.value),
+    )
+
+
+def test_every_flipped_bit_under_a_new_digest_gives_a_checked_graph_or_an_artefact_error() -> None:
+    for damaged in flipped_bits(GOLDEN.read_bytes()):
+        with contextlib.suppress(ArtefactError):
+            dumps(loads(signed(damaged), "flipped"))
 
 
 def rewritten(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> bytes:
-    """The golden file after `change(header, graph)`."""
+    """The golden file after `change(header, graph)`, with a digest to fit."""
     content = GOLDEN.read_bytes()
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     graph = json.loads(header["__metadata__"]["hdlif"])
     change(header, graph)
-    if "hdlif" in header.get("__metadata__", {}):
+    if isinstance(header.get("__metadata__"), dict):
         header["__metadata__"]["hdlif"] = json.dumps(graph)
     text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + content[8 + length :]
+    return signed(len(text).to_bytes(8, "little") + text + content[8 + length :])
 
 
 def test_rewriting_alone_changes_nothing() -> None:
@@ -129,11 +185,17 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], Non
 
 
 LIES = {
-    "version": (put("graph/format", 1), "format = 1"),
-    "version type": (put("graph/format", [2]), r"format = \[2\]"),
+    "version": (put("graph/format", 2), "format = 2; this version of hdlif reads format 3; export it again"),
+    "version without a digest": (lambda header, graph: graph.update(format=2) or graph.pop("digest"), "format = 2;"),
+    "version type": (put("graph/format", [3]), r"format = \[3\]"),
+    "no digest": (lambda header, graph: graph.pop("digest"), "digest = None; it must be a string"),
+    "short digest": (put("graph/digest", "0"), "digest = '0' is not that of its bytes"),
+    "digest in capitals": (put("graph/digest", "A" * 64), "digest = 'A{64}' is not that of its bytes"),
     "unknown key": (put("graph/extra", 1), "hdlif has the keys"),
     "metadata key": (put("header/__metadata__/more", "x"), "metadata keys"),
-    "no metadata": (lambda header, graph: header.pop("__metadata__"), "__metadata__ = None"),
+    "no metadata": (lambda header, graph: header.pop("__metadata__"), r"metadata keys are \[\]; .* made by"),
+    "metadata that are none": (put("header/__metadata__", 3), "__metadata__ = 3"),
+    "another record": (lambda header, graph: graph.clear(), r"is not an artefact \(its metadata hold no graph\); give"),
     "dtype": (put("header/neuron.leak/dtype", "U8"), "data_offsets"),
     "unknown dtype": (put("header/neuron.leak/dtype", "F16"), "dtype = 'F16'"),
     "shape in header": (put("header/conv.weight/shape", [3]), "data_offsets"),
@@ -144,7 +206,7 @@ LIES = {
     "offsets overlap": (put("header/conv.weight/data_offsets", [0, 2]), "data_offsets begin at"),
     "offsets beyond": (put("header/conv.weight/data_offsets", [2**40, 2**40 + 2]), "data_offsets begin at"),
     "offsets backwards": (put("header/conv.weight/data_offsets", [14, 12]), "data_offsets"),
-    "missing tensor": (lambda header, graph: header.pop("conv.weight"), "is not in the file|tensors end"),
+    "missing tensor": (lambda header, graph: header.pop("conv.weight"), "begin at 0|is not in the file|bytes behind"),
     "tensor of nobody": (put("header/x", {"dtype": "U8", "shape": [0], "data_offsets": [14, 14]}), "no node"),
     "weight shape": (put("graph/nodes/0/tensors/weight/shape", [11, 1, 1, 1]), "stored as U8"),
     "weight shape that packs alike": (put("graph/nodes/0/tensors/weight/shape", [8, 1, 1, 1]), "labels"),
@@ -189,18 +251,28 @@ def test_lies_are_refused_by_field(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "header",
-    [b"", b"[]", b"{", b"\xff", b'{"a":1,"a":2}', b"[" * 100_000, b"9" * 5000, b'{"__metadata__":{"hdlif":1}}'],
+    "header", [b"{", b"{\xff", b'{"a":1,"a":2}', b'{"a":' + b"[" * 100_000, b'{"__metadata__":{"hdlif":1}}']
 )
 def test_headers_that_are_none(header: bytes) -> None:
-    with pytest.raises(ArtefactError, match=r"^none: h"):
+    with pytest.raises(ArtefactError, match=r"^none: h.*damaged"):
         loads(len(header).to_bytes(8, "little") + header, "none")
+
+
+@pytest.mark.parametrize("content", [b"", b"P5 8 8 255\n", b"\x08" + bytes(7) + b" " * 8, b"\x02" + bytes(7) + b"[]"])
+def test_what_has_no_header_is_no_artefact(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "photo.pgm"
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError) as refused:
+        load(path)
+    assert str(refused.value) == (
+        f"{path}: is not an artefact (no safetensors header); give a file made by `hdlif export --to artefact`"
+    )
 
 
 def test_a_header_that_begins_with_spaces_is_refused() -> None:
     content = GOLDEN.read_bytes()
     length = int.from_bytes(content[:8], "little")
-    with pytest.raises(ArtefactError, match="header begins with b' '"):
+    with pytest.raises(ArtefactError, match="no safetensors header"):
         loads((length + 8).to_bytes(8, "little") + b" " * 8 + content[8:], "spaced")
 
 
@@ -217,7 +289,7 @@ def test_tensors_that_are_not_finite_are_refused() -> None:
     content = bytearray(GOLDEN.read_bytes())
     content[-14:-10] = np.float32(np.inf).tobytes()
     with pytest.raises(ArtefactError, match="not finite"):
-        loads(bytes(content), "infinite")
+        loads(signed(bytes(content)), "infinite")
 
 
 @settings(max_examples=300, deadline=None)

@@ -111,6 +111,25 @@ def test_run_does_not_import_torch(artefact, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_run_says_what_is_no_artefact_and_what_is_a_damaged_one(run_folder, artefact, tmp_path):
+    photo, damaged = tmp_path / "photo.png", tmp_path / "damaged.hdlif.safetensors"
+    Image.new("L", (8, 8), 128).save(photo)
+    content = bytearray(artefact.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    checkpoint = run_folder[0] / "model.safetensors"
+    mend = "give a file made by `hdlif export --to artefact`"
+    for path, message in (
+        (photo, f"is not an artefact (no safetensors header); {mend}"),
+        (checkpoint, f"is not an artefact (its metadata hold no graph); {mend}"),
+        (damaged, "is not that of its bytes; the file is damaged, export it again"),
+    ):
+        refused = hdlif("run", path, photo)
+        assert refused.returncode == 2
+        assert f"{path}: " in refused.stderr
+        assert message in refused.stderr
+
+
 def test_profile_of_artefact_equals_that_of_its_checkpoint(run_folder, artefact):
     of_checkpoint = json.loads(hdlif("profile", run_folder[0], "--json").stdout)
     of_artefact = json.loads(hdlif("profile", artefact, "--data", "digits", "--json").stdout)

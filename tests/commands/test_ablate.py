@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,38 @@ def test_cells_are_trained_once_and_more_seeds_add_to_them(
     assert lines[3].startswith("| LIF | ")
     assert lines[3].endswith("(2) | — |")
     assert json.loads((tmp_path / "out" / "table.json").read_text())["rows"] == both["rows"]
+
+
+def test_every_summary_is_read_once(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    finished = module._finished
+
+    def counting(cell: module.Cell) -> dict[str, Any] | None:
+        read.append(cell.folder)
+        return finished(cell)
+
+    monkeypatch.setattr(module, "_finished", counting)
+    first = ablate(table, out=tmp_path / "out")
+    folders = [cell.folder for cell in cells(load_table(table), tmp_path / "out")]
+    assert read == folders
+    # What was kept of a training is what stands in its file.
+    assert ablate(table, out=tmp_path / "out")["rows"] == first["rows"]
+    assert read == folders * 2
+
+
+def test_the_table_has_finished_cells_before_their_turn(table: Path, tmp_path: Path) -> None:
+    ablate(table, out=tmp_path / "out")
+    (tmp_path / "out/hd_lif/fp32/seed_42/summary.json").unlink()
+    written: list[dict[str, Any]] = []
+
+    def say(line: str) -> None:
+        if (path := tmp_path / "out/table.json").exists():
+            written.append(json.loads(path.read_text())["rows"])
+
+    (tmp_path / "out/table.json").unlink()
+    ablate(table, out=tmp_path / "out", say=say)
+    assert list(written[0]["LIF"]) == ["fp32"]
+    assert list(written[0]["HD-LIF"]) == ["fp32", "4 bit"]
 
 
 def test_cells_may_tell_their_operations(table: Path, tmp_path: Path) -> None:

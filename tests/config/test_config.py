@@ -134,7 +134,7 @@ RECIPE_KEYS = "activity, attention, data, model, name, neuron, norm, rule, seed,
         ),
         (
             "data.epochs=3",
-            "data.epochs = 3 is unknown; choose one of augment, batch_size, frames, kind, train, validation",
+            "data.epochs = 3 is unknown; choose one of augment, batch_size, frames, kind, size, train, validation",
         ),
         (
             "trainin={}",

@@ -369,6 +369,19 @@ def test_sequence_shows_the_image_whole_or_row_by_row() -> None:
         assert torch.equal(shown[t, :, :, 0], x[:, :, t])
 
 
+@pytest.mark.parametrize("indices", [None, torch.tensor([4, 49, 0, 4, 17, 23, 31])])
+def test_sequences_are_all_images_in_order_or_those_named_with_a_short_rest(indices: torch.Tensor | None) -> None:
+    images = random_images(augment=("flip", "shift"))
+    images.frames = rows
+    images.set_epoch(2)
+    shown = list(images.sequences(3, indices))
+    chosen = torch.arange(50) if indices is None else indices
+    whole, labels = images.sequence(chosen)
+    assert [len(y) for _, y in shown] == [3] * (len(chosen) // 3) + [len(chosen) % 3]
+    assert torch.equal(torch.cat([x for x, _ in shown], dim=1), whole)
+    assert torch.equal(torch.cat([y for _, y in shown]), labels)
+
+
 def test_first_images_keep_their_augmentation_and_frames() -> None:
     images = random_images(augment=("flip",), seed=3)
     images.frames = rows

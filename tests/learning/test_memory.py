@@ -1,12 +1,15 @@
-"""Training memory: what a rule saves for its backward passes as the number of time steps grows."""
+"""Training memory and time: what a rule saves for its backward passes and runs, as the number of time steps grows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from hdlif.accounting import saved_bytes
-from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
-from hdlif.nn import HDLIF, LIF, Scope, Sequential, State, Temporal
+from hdlif.accounting import UpdateCost, saved_bytes, update_cost
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, Plan, Rule, Step, StochasticStep, Stratified
+from hdlif.nn import HDLIF, LIF, QuantLinear, Scope, Sequential, State, Temporal
 
 BATCH, WIDTH = 8, 32
 
@@ -18,7 +21,7 @@ class MLP(Temporal):
         super().__init__()
         layers: list[nn.Module] = []
         for _ in range(3):
-            layers += [nn.Linear(WIDTH, WIDTH), neuron(time_steps)]
+            layers += [QuantLinear(WIDTH, WIDTH), neuron(time_steps)]
         self.body = Sequential(*layers, nn.Linear(WIDTH, 4))
 
     def forward(self, x: Tensor, state: State | None = None, steps: range = range(1)) -> tuple[Tensor, State | None]:
@@ -26,23 +29,30 @@ class MLP(Temporal):
         return run("body", x), run.state
 
 
-def peak_bytes(rule: Rule, neuron: type[Temporal], time_steps: int) -> int:
-    """Most bytes saved at once: the graph of one loss, since it is freed before the next is asked for."""
+def costs(rule: Rule, neuron: type[Temporal], time_steps: int) -> dict[Plan, UpdateCost]:
+    """What an update of each plan runs and saves, on fresh weights."""
+    plans = (
+        rule.plans(time_steps) if isinstance(rule, StochasticStep) else (rule.schedule(time_steps, torch.Generator()),)
+    )
+    return {plan: cost(rule, neuron, plan) for plan in plans}
+
+
+def cost(rule: Rule, neuron: type[Temporal], plan: Plan) -> UpdateCost:
     torch.manual_seed(0)
-    net = MLP(neuron, time_steps)
-    x = torch.rand(time_steps, BATCH, WIDTH)
+    net = MLP(neuron, plan.time_steps)
+    x = torch.rand(plan.time_steps, BATCH, WIDTH)
     target = torch.zeros(BATCH, dtype=torch.int64)
-    # A view of x would be counted with the whole of x, which lies there anyway: each step is a storage of its own.
-    first = net.body[0]
-    first.register_forward_pre_hook(lambda module, args: (args[0].clone(),))
-    plan = rule.schedule(time_steps, torch.Generator().manual_seed(0))
-    losses = iter(rule(net, x, target, plan))
-    peak = 0
-    for _ in plan.updates:
-        step = []
-        peak = max(peak, saved_bytes(lambda step=step: step.append(next(losses)), model=net))
-        step[0].loss.backward()
-    return peak
+
+    def update() -> None:
+        for step in rule(net, x, target, plan):
+            step.loss.backward()
+
+    return update_cost(net, update, batch=[x])
+
+
+def peak_bytes(rule: Rule, neuron: type[Temporal], time_steps: int) -> int:
+    """Most bytes saved at once during an update, over all plans."""
+    return max(found.saved_bytes for found in costs(rule, neuron, time_steps).values())
 
 
 @pytest.mark.parametrize("neuron", [HDLIF, LIF], ids=["hdlif", "lif"])
@@ -54,14 +64,71 @@ def test_stbp_saves_bytes_linear_in_the_time_steps(neuron: type[Temporal]) -> No
     assert (four - two) / 2 == pytest.approx(per_step, rel=0.02)
 
 
-@pytest.mark.parametrize("neuron", [HDLIF, LIF], ids=["hdlif", "lif"])
-@pytest.mark.parametrize("rule", [SLTT(), SLTT("each"), OTTT(), NDOT(), StochasticStep(), StochasticStep(2)])
-def test_online_rules_save_the_bytes_of_one_step_whatever_the_time_steps(rule: Rule, neuron: type[Temporal]) -> None:
+@dataclass(frozen=True)
+class Hoarding:
+    """SLTT as it is not to be: no loss is given away before all steps have run, so that their graphs lie together."""
+
+    def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
+        return SLTT().schedule(time_steps, generator)
+
+    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+        yield from list(SLTT()(model, x, target, plan))
+
+
+def is_flat(rule: Rule, neuron: type[Temporal]) -> bool:
+    """Whether 2, 4 and 8 steps save the same, but for a few scalars."""
     two, four, eight = (peak_bytes(rule, neuron, steps) for steps in (2, 4, 8))
     # 3 layers × (leak and threshold) logits of one float32 per step
     scalars = 3 * 2 * 4
-    assert 0 <= eight - four <= 4 * scalars
-    assert 0 <= four - two <= 2 * scalars
+    return 0 <= eight - four <= 4 * scalars and 0 <= four - two <= 2 * scalars
+
+
+ONLINE = [
+    SLTT(),
+    SLTT("each"),
+    OTTT(),
+    OTTT("each"),
+    NDOT(),
+    StochasticStep(),
+    StochasticStep(2),
+    StochasticStep(2, draw=Stratified()),
+    StochasticStep(2, complete=True),
+]
+
+
+@pytest.mark.parametrize("neuron", [HDLIF, LIF], ids=["hdlif", "lif"])
+@pytest.mark.parametrize("rule", ONLINE, ids=str)
+def test_online_rules_save_the_bytes_of_one_step_whatever_the_time_steps(rule: Rule, neuron: type[Temporal]) -> None:
+    assert is_flat(rule, neuron)
+
+
+def test_a_rule_that_keeps_the_graphs_of_earlier_steps_is_told() -> None:
+    assert not is_flat(Hoarding(), HDLIF)
+    assert peak_bytes(Hoarding(), HDLIF, 8) > 3 * peak_bytes(SLTT(), HDLIF, 8)
+
+
+@pytest.mark.parametrize("rule", [STBP(), *ONLINE], ids=str)
+def test_each_plan_runs_the_steps_of_its_law_and_no_other(rule: Rule) -> None:
+    # Counted from 0, so that a step t has t + 1 steps up to it.
+    for plan, found in costs(rule, HDLIF, 4).items():
+        stops = isinstance(rule, StochasticStep) and not rule.complete
+        assert found.forward_steps == (max(plan.steps) + 1 if stops else 4)
+        assert found.backward_steps == len(plan.steps)
+
+
+def test_the_random_step_runs_half_the_steps_on_average() -> None:
+    for time_steps in (1, 2, 4, 8):
+        found = costs(StochasticStep(), HDLIF, time_steps).values()
+        assert sum(one.forward_steps for one in found) / len(found) == (time_steps + 1) / 2
+        assert {one.backward_steps for one in found} == {1}
+
+
+def test_traces_save_one_tensor_more_a_synapse_that_a_neuron_feeds() -> None:
+    # The first step's trace is the input itself.
+    at_two, at_one = (peak_bytes(OTTT(), HDLIF, steps) - peak_bytes(SLTT(), HDLIF, steps) for steps in (2, 1))
+    assert at_one <= 0
+    assert at_two > 0
+    assert peak_bytes(NDOT(), HDLIF, 4) == peak_bytes(OTTT(), HDLIF, 4)
 
 
 def neuron_bytes(path: str, *, learned: bool, time_steps: int = 8) -> int:

@@ -7,9 +7,13 @@ from torch import Tensor, nn
 from hdlif.errors import StateError
 from hdlif.learning import NDOT, OTTT
 from hdlif.nn import LIF, ParallelHDLIF, QuantLinear, Sequential, Temporal, traces
-from hdlif.nn.traces import STILL, decay, drift, traced
+from hdlif.nn.traces import STILL, Synapse, TraceRule, decay, drift, traced
 from learning.test_ottt import LEAK, STEPS, Stack, frames, learn
 from small_networks import assert_close
+
+
+def synapses(net: nn.Module) -> list[Synapse]:
+    return [module for module in net.modules() if isinstance(module, Synapse)]
 
 
 def test_drift_and_decay_by_hand() -> None:
@@ -28,7 +32,7 @@ def test_trace_of_a_synapse_behind_a_neuron_decays_as_the_neuron_moves() -> None
     x = torch.randn(STEPS, 2, 4, dtype=torch.float64) * 2
     state, a, before = None, torch.zeros(2, 4, dtype=torch.float64), None
     lif_state = None
-    with traced(net, leak=LEAK, dynamic=True):
+    with traced(synapses(net), TraceRule(LEAK, dynamic=True)):
         for t in range(STEPS):
             _, state = net(x[t : t + 1], state, range(t, t + 1))
             spike, lif_state = net[0](x[t : t + 1], lif_state, range(t, t + 1))
@@ -61,7 +65,7 @@ class Between(nn.Module):
 )
 def test_without_a_potential_directly_before_there_is_no_ratio(before: dict[str, Temporal]) -> None:
     net = Sequential({**before, "fc": QuantLinear(4, 3)}).double()
-    with traced(net, leak=LEAK, dynamic=True):
+    with traced(synapses(net), TraceRule(LEAK, dynamic=True)):
         _, state = net(torch.randn(1, 2, 4, dtype=torch.float64), None, range(1))
     assert set(state["fc"]) == {"trace"}
 
@@ -69,7 +73,7 @@ def test_without_a_potential_directly_before_there_is_no_ratio(before: dict[str,
 def test_steps_and_states_that_a_dynamic_trace_cannot_follow_are_refused() -> None:
     net = Sequential({"act": LIF(STEPS, threshold=0.5), "fc": QuantLinear(4, 3)}).double()
     x = torch.randn(2, 2, 4, dtype=torch.float64)
-    with traced(net, leak=LEAK, dynamic=True):
+    with traced(synapses(net), TraceRule(LEAK, dynamic=True)):
         with pytest.raises(StateError, match="dynamic traces are run one time step at a time"):
             net(x, None, range(2))
         with pytest.raises(StateError, match="it must be two tensors, 'trace' and 'drift'"):

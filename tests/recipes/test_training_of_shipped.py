@@ -19,7 +19,7 @@ def test_two_updates_change_every_parameter_that_has_a_gradient_and_stay_finite(
     kind, generator = builders.DATA[recipe.data.kind], torch.Generator().manual_seed(0)
     batch = min(recipe.data.batch_size, 16)
     for _ in range(2):
-        x = torch.randn(1, batch, *kind.input.shape, generator=generator)
+        x = torch.randn(1, batch, *builders.input_record(recipe).shape, generator=generator)
         target = torch.randint(len(kind.labels), (batch,), generator=generator)
         plan = rule.schedule(recipe.time_steps, generator)
         for step in rule(model, x, target, plan):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deployed_graphs import random_input, residual_network
+from hdlif._native import instruction_sets
 from hdlif.artefact import save
 from hdlif.errors import ArtefactError, HdlifError, ShapeError, StateError
 from hdlif.runtime import Session, State, probabilities, reference
@@ -112,6 +113,35 @@ def test_calls_from_several_threads(session: Session) -> None:
     with ThreadPoolExecutor(4) as pool:
         for seen, logits in zip(pool.map(session.run, inputs), expected, strict=True):
             np.testing.assert_array_equal(seen, logits)
+
+
+def test_memory_is_stated_and_settles() -> None:
+    session = Session(residual_network(), threads=2)
+    assert session.working_bytes == 0
+    weights = session.weight_bytes
+    assert weights > 0
+    x = frames(4, 40)
+    session.run(x)
+    working = session.working_bytes
+    assert working > 0
+    for _ in range(3):
+        session.run(x)
+        session.run(x[:, :5])
+        session.step(x[0])
+    assert (session.working_bytes, session.weight_bytes) == (working, weights)
+
+
+@pytest.mark.parametrize("instructions", instruction_sets())
+def test_instructions_can_be_chosen(instructions: str) -> None:
+    chosen = Session(residual_network(), instructions=instructions)
+    assert chosen.instructions == instructions
+    np.testing.assert_array_equal(chosen.run(frames()), reference.run(residual_network(), frames()))
+
+
+def test_the_best_instructions_are_the_default_and_others_are_refused() -> None:
+    assert Session(residual_network()).instructions == instruction_sets()[-1]
+    with pytest.raises(HdlifError, match=r"instructions = 'sse9'; this machine has scalar"):
+        Session(residual_network(), instructions="sse9")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,21 @@
 """Counting: parameters, operations, energy and memory. It reads a graph and changes nothing."""
 
 from hdlif.accounting.activity import Activity, activity
-from hdlif.accounting.memory import saved_bytes
+from hdlif.accounting.memory import Saved, saved_bytes, watching_saved
 from hdlif.accounting.operations import Layer, Profile, count_parameters_mb, priced, profile
+from hdlif.accounting.updates import UpdateCost, update_cost
 
-__all__ = ["Activity", "Layer", "Profile", "activity", "count_parameters_mb", "priced", "profile", "saved_bytes"]
+__all__ = [
+    "Activity",
+    "Layer",
+    "Profile",
+    "Saved",
+    "UpdateCost",
+    "activity",
+    "count_parameters_mb",
+    "priced",
+    "profile",
+    "saved_bytes",
+    "update_cost",
+    "watching_saved",
+]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hdlif.errors import ArtefactError, did_you_mean
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 INPUT = "input"
 MAX_CODE = 255
 """Largest integer code a value may carry; a value that could exceed it is a float value."""

@@ -1,10 +1,12 @@
 """Reading and writing an artefact: one safetensors file that holds a `Graph`.
 
 Weights of low bit width are packed (`packing`); every other tensor is float32. The graph itself is
-canonical JSON under the one metadata key "hdlif". `docs/artefact_format.md` gives it byte by byte.
+canonical JSON under the one metadata key "hdlif", with a digest of the whole file.
+`docs/artefact_format.md` gives it byte by byte.
 Files are not trusted: whatever the bytes are, `loads` returns a checked graph or raises `ArtefactError`.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -23,6 +25,9 @@ from hdlif.errors import ArtefactError
 METADATA_KEY = "hdlif"
 _ITEM_BYTES = {"F32": 4, "U8": 1}
 _DAMAGED = "the file is damaged, export it again"
+_MEND = "give a file made by `hdlif export --to artefact`"
+_NO_DIGEST = "0" * 64
+"""What stands in the place of the digest where it is computed."""
 
 
 def save(graph: Graph, path: str | Path) -> None:
@@ -57,6 +62,7 @@ def dumps(graph: Graph) -> bytes:
     infer_values(graph)
     tensors = {f"{node.name}.{role}": _stored(node, role) for node in graph.nodes for role in node.tensors}
     record = {
+        "digest": _NO_DIGEST,
         "format": FORMAT_VERSION,
         "input": {
             "kind": graph.input.kind,
@@ -83,14 +89,20 @@ def dumps(graph: Graph) -> bytes:
         "time_steps": graph.time_steps,
     }
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return safetensors.numpy.save(tensors, {METADATA_KEY: text})
+    content = safetensors.numpy.save(tensors, {METADATA_KEY: text})
+    # The metadata stand first in the header, and "digest" first in them.
+    position = content.index(_NO_DIGEST.encode())
+    return content[:position] + _digest(content, position).encode() + content[position + len(_NO_DIGEST) :]
 
 
 def loads(content: bytes, name: str) -> Graph:
     """The graph that `content` holds; `name` begins every message. Raises `ArtefactError`."""
     try:
-        header = _read_header(content)
-        graph, stored_as = _read_graph(header)
+        header, length = _read_header(content)
+        record = _read_record(header.pop("__metadata__", {}))
+        _check_digest(content, length, record)
+        _check_table(header, len(content) - 8 - length)
+        graph, stored_as = _read_graph(record, header)
         tensors = safetensors.numpy.load(content)
         nodes = tuple(_with_tensors(node, stored_as[node.name], tensors) for node in graph.nodes)
         graph = Graph(nodes, graph.output, graph.time_steps, graph.input, graph.labels)
@@ -129,18 +141,54 @@ def _with_tensors(
     return Node(node.op, node.name, node.inputs, node.attributes, tensors)
 
 
-def _read_header(content: bytes) -> dict[str, Any]:
-    """The safetensors header: every offset, dtype and shape fits the others and the file's size."""
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or length > len(content) - 8:
-        raise ArtefactError(f"header length = {length} in a file of {len(content)} bytes; {_DAMAGED}")
+def _read_header(content: bytes) -> tuple[dict[str, Any], int]:
+    """The safetensors header, and its length in bytes."""
     # JSON would take leading spaces; safetensors does not
     if content[8:9] != b"{":
-        raise ArtefactError(f"header begins with {content[8:9]!r}; a safetensors header is an object; {_DAMAGED}")
-    header = _object("header", _parse("header", content[8 : 8 + length]))
-    metadata = _object("header.__metadata__", header.pop("__metadata__", None))
+        raise ArtefactError(f"is not an artefact (no safetensors header); {_MEND}")
+    length = int.from_bytes(content[:8], "little")
+    if length > len(content) - 8:
+        raise ArtefactError(f"header length = {length} in a file of {len(content)} bytes; {_DAMAGED}")
+    return _object("header", _parse("header", content[8 : 8 + length])), length
+
+
+def _read_record(value: object) -> dict[str, Any]:
+    """The JSON object that the metadata hold, of this version of the format."""
+    metadata = _object("header.__metadata__", value)
     if list(metadata) != [METADATA_KEY]:
-        raise ArtefactError(f"metadata keys are {sorted(metadata)}; an artefact has exactly one, {METADATA_KEY!r}")
+        raise ArtefactError(
+            f"metadata keys are {sorted(metadata)}; an artefact has exactly one, {METADATA_KEY!r}; {_MEND}"
+        )
+    record = _object("hdlif", _parse("hdlif", _string("hdlif", metadata[METADATA_KEY]).encode()))
+    # checkpoints have the same key
+    if "format" not in record and "nodes" not in record:
+        raise ArtefactError(f"is not an artefact (its metadata hold no graph); {_MEND}")
+    # the version comes first: another version may have other keys
+    if record.get("format") != FORMAT_VERSION:
+        raise ArtefactError(
+            f"format = {_short(record.get('format'))}; this version of hdlif reads format {FORMAT_VERSION}; "
+            "export it again"
+        )
+    return record
+
+
+def _check_digest(content: bytes, length: int, record: Mapping[str, Any]) -> None:
+    digest = _string("digest", record.get("digest"))
+    position = content.find(digest.encode(), 8, 8 + length)
+    if len(digest) != len(_NO_DIGEST) or position < 0 or digest != _digest(content, position):
+        raise ArtefactError(f"digest = {_short(digest)} is not that of its bytes; {_DAMAGED}")
+
+
+def _digest(content: bytes, position: int) -> str:
+    """SHA-256, in hexadecimal, of a file whose digest stands at `position`."""
+    found = hashlib.sha256(content[:position])
+    found.update(_NO_DIGEST.encode())
+    found.update(memoryview(content)[position + len(_NO_DIGEST) :])
+    return found.hexdigest()
+
+
+def _check_table(header: Mapping[str, Any], room: int) -> None:
+    """Every offset, dtype and shape fits the others and the `room` bytes behind the header."""
     extents = []
     for key, entry in header.items():
         where = f"header.{key}"
@@ -162,23 +210,15 @@ def _read_header(content: bytes) -> dict[str, Any]:
         if begin != position:
             raise ArtefactError(f"header.{key}.data_offsets begin at {begin}; {position} is next; {_DAMAGED}")
         position = end
-    if position != len(content) - 8 - length:
-        raise ArtefactError(
-            f"the tensors end at byte {8 + length + position} of a file of {len(content)} bytes; {_DAMAGED}"
-        )
-    return {**header, "__metadata__": metadata}
+    if position != room:
+        raise ArtefactError(f"the tensors take {position} of {room} bytes behind the header; {_DAMAGED}")
 
 
-def _read_graph(header: Mapping[str, Any]) -> tuple[Graph, dict[str, dict[str, tuple[str, tuple[int, ...]]]]]:
+def _read_graph(
+    record: Mapping[str, Any], header: Mapping[str, Any]
+) -> tuple[Graph, dict[str, dict[str, tuple[str, tuple[int, ...]]]]]:
     """The graph without tensors, and for each node: role -> (name in the file, shape)."""
-    record = _object("hdlif", _parse("hdlif", _string("hdlif", header["__metadata__"][METADATA_KEY]).encode()))
-    # the version comes first: another version may have other keys
-    if record.get("format") != FORMAT_VERSION:
-        raise ArtefactError(
-            f"format = {_short(record.get('format'))}; this version of hdlif reads format {FORMAT_VERSION}; "
-            "export it again"
-        )
-    _keys("hdlif", record, ("format", "input", "labels", "nodes", "output", "time_steps"))
+    _keys("hdlif", record, ("digest", "format", "input", "labels", "nodes", "output", "time_steps"))
     nodes = []
     stored_as: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {}
     used: set[str] = set()
@@ -202,7 +242,7 @@ def _read_graph(header: Mapping[str, Any]) -> tuple[Graph, dict[str, dict[str, t
             role: _read_reference(f"{where}.tensors.{role}", node, role, reference, header, used)
             for role, reference in _object(f"{where}.tensors", entry["tensors"]).items()
         }
-    if unused := header.keys() - used - {"__metadata__"}:
+    if unused := header.keys() - used:
         raise ArtefactError(f"tensors {sorted(unused)} belong to no node; {_DAMAGED}")
     graph = Graph(
         tuple(nodes),
@@ -220,7 +260,7 @@ def _read_reference(
     entry = _object(where, reference)
     _keys(where, entry, ("shape", "tensor"))
     key, shape = _string(f"{where}.tensor", entry["tensor"]), _integers(f"{where}.shape", entry["shape"])
-    if key not in header or key == "__metadata__":
+    if key not in header:
         raise ArtefactError(f"{where}.tensor = {key!r} is not in the file; {_DAMAGED}")
     if key in used:
         raise ArtefactError(f"{where}.tensor = {key!r} is used twice; {_DAMAGED}")

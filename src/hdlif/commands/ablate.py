@@ -7,7 +7,7 @@ and is skipped. So running the command again goes on where it stopped, and with 
 
 import json
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -146,9 +146,11 @@ def ablate(
         chosen = chosen.model_copy(update={"seeds": seeds})
     out = out or Path("runs") / Path(table).stem
     queue, failed = list(cells(chosen, out)), []
+    # Read once: what is finished does not change while this runs.
+    summaries = {cell.folder: summary for cell in queue if (summary := _finished(cell)) is not None}
     for number, cell in enumerate(queue, start=1):
         name = f"{number}/{len(queue)} {cell.row}, {cell.column}, seed {cell.seed}"
-        if _finished(cell) is not None:
+        if cell.folder in summaries:
             say(f"{name}: done before")
             continue
         say(f"{name}: training")
@@ -165,9 +167,10 @@ def ablate(
             failed.append(f"{cell.row}, {cell.column}, seed {cell.seed}: {error}")
             say(f"{name}: {error}")
             continue
+        summaries[cell.folder] = summary
         say(f"{name}: {summary['accuracy']:.2%} in {summary['train_seconds']:.0f} s")
-        _write(chosen, queue, out)
-    result = _write(chosen, queue, out)
+        _write(chosen, queue, summaries, out)
+    result = _write(chosen, queue, summaries, out)
     if failed:
         raise TrainingError(f"{len(failed)} of {len(queue)} cells failed, the others are in {out}; first {failed[0]}")
     return result
@@ -190,10 +193,11 @@ def _begun(cell: Cell) -> bool:
         return False
 
 
-def _write(table: Table, queue: list[Cell], out: Path) -> dict[str, Any]:
+def _write(table: Table, queue: list[Cell], summaries: Mapping[Path, dict[str, Any]], out: Path) -> dict[str, Any]:
+    """Write what is known of the cells by folder; returns the content of table.json."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {row: {c: [] for c in table.columns} for row in table.rows}
     for cell in queue:
-        if (summary := _finished(cell)) is not None:
+        if (summary := summaries.get(cell.folder)) is not None:
             found[cell.row][cell.column].append(summary)
     result = {
         "title": table.title,

@@ -102,8 +102,7 @@ def _entries(target: str, network: _Network, batches: int, data_root: Path | Non
             f"--batches {batches} of {size} images are more than the {len(train)} training images of "
             f"{recipe.data.kind}; give at most {len(train) // size}"
         )
-    images = [train.sequence(torch.arange(i * size, (i + 1) * size)) for i in range(batches)]
-    read = [(x.double(), y) for x, y in images]
+    read = [(x.double(), y) for x, y in train.first(batches * size).sequences(size)]
     criterion = partial(F.cross_entropy, label_smoothing=recipe.training.label_smoothing)
     mean, each = loss_of_mean(criterion), loss_of_each(criterion)
     losses = {"mean_logits": (mean, None), "per_step": (each, None), "as_trained": (mean, each)}

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from hdlif import builders
@@ -31,7 +30,7 @@ def evaluate_path(path: Path, *, data: str | None = None, data_root: Path | None
     trained = load_trained(path)
     recipe = trained.recipe
     sets = sets_named(data, data_root, path) if data else builders.build_data(recipe, data_root)
-    batches = (sets.test.sequence(part) for part in torch.split(torch.arange(len(sets.test)), recipe.data.batch_size))
+    batches = sets.test.sequences(recipe.data.batch_size)
     result = evaluate(trained.network, batches, time_steps=recipe.time_steps, criterion=F.cross_entropy)
     return {"accuracy": result.accuracy, "accuracy_per_step": list(result.accuracy_per_step), "n": result.n}
 

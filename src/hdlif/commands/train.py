@@ -104,7 +104,7 @@ def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]
     """Test accuracy, operations, sizes and learned neuron parameters of a trained network."""
     test = evaluate(
         model,
-        (sets.test.sequence(part) for part in torch.split(torch.arange(len(sets.test)), recipe.data.batch_size)),
+        sets.test.sequences(recipe.data.batch_size),
         time_steps=recipe.time_steps,
         criterion=nn.functional.cross_entropy,
     )
@@ -131,7 +131,7 @@ def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]
 
 def first_images(images: Images, count: int) -> list[Tensor]:
     """The first images as batches [T or 1, B, ...] of at most 64."""
-    return [images.sequence(part)[0] for part in torch.split(torch.arange(min(count, len(images))), 64)]
+    return [x for x, _ in images.first(count).sequences(64)]
 
 
 def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: ImageSets) -> int:

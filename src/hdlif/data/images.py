@@ -1,7 +1,7 @@
 """Data sets of static images, shown whole at every step or row by row; pixels are kept as bytes in memory."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -110,21 +110,29 @@ class Images(Dataset[tuple[Tensor, int]]):
 
     def first(self, count: int) -> Self:
         """The first `count` images, augmented and shown as these are."""
-        part = type(self)(
-            self.pixels[:count],
-            self.labels[:count],
-            mean=self.mean,
-            std=self.std,
-            augment=self.augment,
-            seed=self.seed,
-        )
-        part.frames = self.frames
-        return part
+        return self._with(self.pixels[:count], self.labels[:count])
+
+    def resized(self, size: int) -> Self:
+        """The images at size x size, augmented and shown as these are."""
+        return self._with(F.resize(self.pixels, [size, size], antialias=True), self.labels)
+
+    def _with(self, pixels: Tensor, labels: Tensor) -> Self:
+        other = type(self)(pixels, labels, mean=self.mean, std=self.std, augment=self.augment, seed=self.seed)
+        other.frames = self.frames
+        return other
 
     def sequence(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """x float32 [T, B, ...] (or [1, B, ...], constant in time) and y int64 [B] of the samples of `indices` [B]."""
         x, y = self.batch(indices)
         return self.frames(x), y
+
+    def sequences(self, batch_size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The `sequence`s of all images in order, or of those of `indices` [N], `batch_size` at a time.
+
+        The last one has what is left.
+        """
+        for part in torch.split(torch.arange(len(self)) if indices is None else indices, batch_size):
+            yield self.sequence(part)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """x float32 [C, H, W] and the label."""
@@ -156,6 +164,11 @@ class ImageSets:
     shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def resized(self, size: int) -> Self:
+        """The same sets with images of size x size, made bilinearly with antialiasing and rounded to bytes."""
+        sets = {name: getattr(self, name).resized(size) for name in ("train", "validation", "test")}
+        return replace(self, shape=(self.shape[0], size, size), **sets)
 
     def shown_as(self, frames: Frames) -> Self:
         """The same sets, whose `sequence`s are made by `frames`."""

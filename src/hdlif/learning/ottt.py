@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from hdlif.learning.online import online_steps
 from hdlif.learning.rule import Criterion, Plan, Step
 from hdlif.learning.sltt import Update, check_update, every_step
-from hdlif.nn.traces import traced
+from hdlif.nn import Neuron
+from hdlif.nn.traces import Synapse, TraceRule, traced
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class OTTT:
     Args:
         update: "sum" makes one update with the gradient of all T steps (OTTT-A); "each" one after every step (OTTT-O).
         leak: λ of the traces; the neurons' own may differ, and be learned.
-    Memory is that of one step and of a trace for every synapse's input.
+    Memory is that of one step and of a trace for the input of every synapse in front of a membrane.
     """
 
     update: Update = "sum"
@@ -45,8 +46,19 @@ class OTTT:
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         weight = 1.0 if self.update == "each" else 1 / plan.time_steps
-        with traced(model, leak=self.leak, dynamic=self._dynamic):
+        with traced(remembered(model), TraceRule(self.leak, self._dynamic)):
             yield from online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight)
+
+
+def remembered(model: nn.Module) -> list[Synapse]:
+    """The synapses whose inputs a membrane remembers.
+
+    What comes behind the network's last neuron, in the order of its modules, has no membrane behind it and learns from
+    the input itself: the read-out, and in a pre-activation network the last block's second convolution and shortcut.
+    """
+    modules = list(model.modules())
+    last = max((i for i, module in enumerate(modules) if isinstance(module, Neuron)), default=-1)
+    return [module for module in modules[: last + 1] if isinstance(module, Synapse)]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ neuron's potential moves: with u̇_t = I_t - (1 - λ)·v_t, a_t = r_t·a_{t-1} +
 r_t = λ where u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -36,18 +36,15 @@ class TraceRule:
 
 
 Synapse = nn.Conv2d | QuantLinear
-"""What a membrane integrates: convolutions and quantisable linear layers; a plain `nn.Linear` is the read-out."""
+"""What a membrane integrates: convolutions and quantisable linear layers."""
 
 
 @contextmanager
-def traced(model: nn.Module, *, leak: float, dynamic: bool = False) -> Iterator[None]:
-    """Let every synapse in front of a membrane keep a trace, inside the context.
-
-    The read-out, a plain `nn.Linear`, has no membrane behind it and learns from its input itself.
-    """
-    synapses = [module for module in model.modules() if isinstance(module, Synapse)]
+def traced(synapses: Iterable[Synapse], rule: TraceRule) -> Iterator[None]:
+    """Let these synapses keep a trace, inside the context."""
+    synapses = list(synapses)
     for synapse in synapses:
-        setattr(synapse, _RULE, TraceRule(leak, dynamic))
+        setattr(synapse, _RULE, rule)
     try:
         yield
     finally:

@@ -77,6 +77,21 @@ class Session:
         """The steps that the network was trained for."""
         return self._time_steps
 
+    @property
+    def instructions(self) -> str:
+        """The instruction set that it runs on."""
+        return self._network.instructions
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights and per-step rows in memory; all calls share them."""
+        return self._network.weight_bytes
+
+    @property
+    def working_bytes(self) -> int:
+        """Bytes of working memory of the calls so far; a call like one before adds none."""
+        return self._network.working_bytes
+
     def run(self, x: Floats, steps: int | None = None) -> Floats:
         """Logits [T, B, classes] of a whole sequence, from the start.
 

@@ -333,7 +333,7 @@ class _Training:
         with reestimated(self.network, self._read(plain, sample), time_steps=self.time_steps):
             result = evaluate(
                 self.network,
-                self._read(sets.validation, torch.arange(len(sets.validation))),
+                self._read(sets.validation),
                 time_steps=self.time_steps,
                 criterion=F.cross_entropy,
             )
@@ -349,9 +349,9 @@ class _Training:
                 counters.best_accuracy_per_step = result.accuracy_per_step
         self._log("validation", **asdict(result))
 
-    def _read(self, images: Images, indices: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        for part in self.pending.between(torch.split(indices, self.batch_size)):
-            yield self.fabric.to_device(images.sequence(part))
+    def _read(self, images: Images, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self.pending.between(images.sequences(self.batch_size, indices)):
+            yield self.fabric.to_device(batch)
 
     def _learning_rate(self) -> float:
         warmup = self.config.warmup_epochs * self.batches

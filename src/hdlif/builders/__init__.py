@@ -1,0 +1,43 @@
+"""From a recipe to objects: the one place where names choose things. Checks names and arguments.
+
+One file for each section of a recipe; it holds the section's tables of names and what builds from them.
+"""
+
+from hdlif.builders.activity import PENALTIES, build_penalty
+from hdlif.builders.attention import ATTENTION_FORMS, ATTENTIONS
+from hdlif.builders.data import DATA, FRAMES, DataKind, build_data, input_record
+from hdlif.builders.model import MODELS, STEMS, build_model
+from hdlif.builders.neuron import GRANULARITIES, NEURONS, PARALLEL_PATTERNS, RESETS, SURROGATES
+from hdlif.builders.norm import NORMS
+from hdlif.builders.recipe import check
+from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule
+from hdlif.builders.spikes import SPIKES
+from hdlif.builders.weights import WEIGHTS
+
+__all__ = [
+    "ATTENTIONS",
+    "ATTENTION_FORMS",
+    "DATA",
+    "DRAWS",
+    "FRAMES",
+    "GRANULARITIES",
+    "MODELS",
+    "NEURONS",
+    "NORMS",
+    "PARALLEL_PATTERNS",
+    "PENALTIES",
+    "REDUCTIONS",
+    "RESETS",
+    "RULES",
+    "SPIKES",
+    "STEMS",
+    "SURROGATES",
+    "WEIGHTS",
+    "DataKind",
+    "build_data",
+    "build_model",
+    "build_penalty",
+    "build_rule",
+    "check",
+    "input_record",
+]

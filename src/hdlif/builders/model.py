@@ -1,0 +1,45 @@
+"""The section `model`: a whole network, with the neurons, weights, norms and attention of their own sections."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hdlif import models
+from hdlif.builders.arguments import call, choose
+from hdlif.builders.attention import attention_arguments
+from hdlif.builders.data import data_kind, input_record
+from hdlif.builders.neuron import build_neuron, check_parallel
+from hdlif.builders.norm import build_norm
+from hdlif.builders.weights import build_conv, keep_float
+from hdlif.config import Recipe
+from hdlif.errors import RecipeError
+from hdlif.models import Network
+
+MODELS: Mapping[str, Callable[..., Network]] = {
+    "resnet": models.resnet,
+    "resnet18": models.resnet18,
+    "resnet34": models.resnet34,
+    "vgg_snn": models.vgg_snn,
+}
+STEMS = {"cifar": models.cifar_stem, "imagenet": models.imagenet_stem}
+
+
+def build_model(recipe: Recipe) -> Network:
+    """The recipe's network, freshly initialised from torch's random state."""
+    make = choose(MODELS, recipe.model.kind, "model.kind")
+    arguments: dict[str, Any] = recipe.model.arguments
+    if "stem" in arguments:
+        arguments["stem"] = choose(STEMS, arguments["stem"], "model.stem")
+    parts = {
+        **attention_arguments(recipe, make),
+        "neuron": build_neuron(recipe),
+        "conv": build_conv(recipe),
+        "norm": build_norm(recipe),
+    }
+    for key in parts:
+        if key in arguments:
+            raise RecipeError(f"model.{key} is not set there; neuron, norm and weights are sections of their own")
+    sizes = {"classes": len(data_kind(recipe).labels), "in_channels": input_record(recipe).shape[0]}
+    network = call(make, "model", arguments, **parts, **sizes)
+    keep_float(recipe, network)
+    check_parallel(recipe, network)
+    return network

@@ -1,0 +1,49 @@
+"""The section `rule`: learning rules, and the loss they minimise."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch.nn.functional as F
+
+from hdlif import learning
+from hdlif.builders.arguments import call, choose
+from hdlif.config import Recipe
+from hdlif.errors import RecipeError
+from hdlif.learning import Rule
+
+
+def _sltt_k(*, criterion: learning.Criterion, k: int = 1) -> Rule:
+    return learning.StochasticStep(k, criterion=criterion, complete=True)
+
+
+RULES: Mapping[str, Callable[..., Rule]] = {
+    "stbp": learning.STBP,
+    "sltt": learning.SLTT,
+    "sltt_k": _sltt_k,
+    "ottt": learning.OTTT,
+    "ndot": learning.NDOT,
+    "stochastic_step": learning.StochasticStep,
+}
+DRAWS = {"uniform": learning.Uniform(), "stratified": learning.Stratified()}
+REDUCTIONS = {"mean": learning.mean_logits, "sum": learning.sum_logits}
+
+
+def build_rule(recipe: Recipe) -> Rule:
+    """The recipe's learning rule, with cross-entropy smoothed as the training section says."""
+    arguments = recipe.rule.arguments
+    tables: Mapping[str, Mapping[str, Any]] = {"reduce": REDUCTIONS, "draw": DRAWS}
+    for key, table in tables.items():
+        if key in arguments:
+            arguments[key] = choose(table, arguments[key], f"rule.{key}")
+    smoothing = recipe.training.label_smoothing
+    criterion: learning.Criterion
+    if "mse_share" in arguments:
+        share = {"share": arguments.pop("mse_share")}
+        criterion = call(learning.OTTTCriterion, "rule", share, label_smoothing=smoothing)
+    else:
+        criterion = partial(F.cross_entropy, label_smoothing=smoothing)
+    rule = call(choose(RULES, recipe.rule.kind, "rule.kind"), "rule", arguments, criterion=criterion)
+    if isinstance(rule, learning.StochasticStep) and rule.k > recipe.time_steps:
+        raise RecipeError(f"rule.k = {rule.k}; it must be at most time_steps = {recipe.time_steps}")
+    return rule

@@ -1,0 +1,24 @@
+"""Small recipes, and the networks that they make."""
+
+import torch
+
+from hdlif import builders
+from hdlif.config import Recipe, load_recipe
+from hdlif.models import Network
+from hdlif.nn import GLIF, HDLIF, LIF, GradedLIF, ParallelHDLIF, Temporal
+
+
+def recipe(*overrides: str) -> Recipe:
+    return load_recipe("digits_hdlif", ["model.width=4", *overrides])
+
+
+def built(*overrides: str) -> Network:
+    chosen = recipe(*overrides)
+    builders.check(chosen)
+    torch.manual_seed(0)
+    return builders.build_model(chosen)
+
+
+def neurons(network: Network) -> list[Temporal]:
+    kinds = (GLIF, GradedLIF, HDLIF, LIF, ParallelHDLIF)
+    return [module for module in network.modules() if isinstance(module, kinds)]
