@@ -13,7 +13,7 @@ from hdlif._native import instruction_sets
 from hdlif.artefact import INPUT, Graph
 from hdlif.runtime import Session, reference
 
-POINTWISE = ("affine", "passing", "hd_lif", "parallel", "lif", "graded_lif", "glif", "quantise", "add")
+POINTWISE = ("affine", "passing", "hd_lif", "parallel", "lif", "graded_lif", "glif", "quantise", "add", "pass")
 REDUCING = ("conv", "sum_pool", "max_pool", "seca", "flatten")
 
 
@@ -45,6 +45,13 @@ def append(draw: st.DrawFn, b: Builder, op: str, x: str, names: list[str]) -> st
     if op == "add":
         alike = [name for name in names if b.value_shape(name) == shape]
         return b.add("add", *draw(st.permutations([x, draw(st.sampled_from(alike))])))
+    if op == "pass":
+        x = append(draw, b, "affine", x, names) if draw(st.booleans()) else x
+        x = append(draw, b, "add", x, names) if draw(st.booleans()) else x
+        names.append(x)  # others may read what the neuron does
+        return append(
+            draw, b, "quantise", append(draw, b, draw(st.sampled_from(["hd_lif", "parallel"])), x, names), names
+        )
     if op == "passing":
         return b.passing(x, identity=draw(st.sampled_from([(True,), (True, False, True), (False, True, True)])))
     if op == "quantise":

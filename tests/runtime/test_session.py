@@ -208,7 +208,10 @@ assert (Session(graph, 256).run(x) == Session(graph, 1).run(x)).all()
 def test_a_machine_that_grants_fewer_threads_is_no_failure() -> None:
     paths = [str(Path(__file__).parents[1]), *sys.path]
     subprocess.run(
-        [sys.executable, "-c", LIMITED], check=True, timeout=120, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        [sys.executable, "-c", LIMITED],
+        check=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
     )
 
 

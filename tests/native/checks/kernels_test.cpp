@@ -1,5 +1,6 @@
-// Every kernel of every instruction set that this machine has gives the bits of the scalar one, on drawn shapes; of
-// layers, the scalar one gives those of plain loops, so that events and laid-out weights are right as well.
+// Every kernel of every instruction set that this machine has gives the bits of the scalar one, on drawn
+// shapes; of layers, the scalar one gives those of plain loops, so that events and laid-out weights are right
+// as well.
 //
 //   kernels_test [INSTRUCTIONS] [CASES]
 #include <cmath>
@@ -39,7 +40,8 @@ template <typename T> bool same(const T& a, const T& b) {
   return std::memcmp(&a, &b, sizeof(T)) == 0;
 }
 
-template <typename A, typename B> void check(const char* kernel, const Kernels& table, const A& a, const B& b) {
+template <typename A, typename B>
+void check(const char* kernel, const Kernels& table, const A& a, const B& b) {
   for (size_t i = 0; i < a.size(); ++i)
     if (!same(a[i], b[i])) {
       std::fprintf(stderr, "%s of %s: entry %zu is %g, not %g (%s)\n", kernel, table.name, i, double(a[i]),
@@ -75,7 +77,8 @@ std::vector<float> finite(int64_t count) {
 
 // All zero, all saturated, or of some density; with what may be read behind a map.
 std::vector<uint8_t> codes(int64_t count, int32_t max_code, bool is_saturated = false) {
-  const int32_t percent = is_saturated ? 100 : choose({0, 5, 30, 100}), fixed = is_saturated || coin() ? max_code : 0;
+  const int32_t percent = is_saturated ? 100 : choose({0, 5, 30, 100}),
+                fixed = is_saturated || coin() ? max_code : 0;
   std::vector<uint8_t> values(size_t(count + kReadAhead));
   for (int64_t i = 0; i < count; ++i)
     if (draw(1, 100) <= percent)
@@ -111,7 +114,8 @@ ConvShape draw_conv(int32_t max_code, int32_t max_weight, bool is_wide = false) 
   s.kernel_x = is_linear ? 1 : draw(1, 4);
   s.in_height = is_linear ? 1 : draw(s.kernel_y, 9);
   s.in_width = is_linear ? 1 : draw(s.kernel_x, 19);
-  s.in_channels = is_wide || (is_linear && coin()) ? choose({600, 1201, 2400}) : choose({1, 2, 3, 5, 16, 30, 63, 64, 65, 130});
+  s.in_channels = is_wide || (is_linear && coin()) ? choose({600, 1201, 2400})
+                                                   : choose({1, 2, 3, 5, 16, 30, 63, 64, 65, 130});
   s.out_channels = choose({1, 3, 7, 8, 15, 16, 17, 31, 33, 48, 65, 112, 129, 300, 530});
   s.stride_y = is_linear ? 1 : draw(1, 5);
   s.stride_x = is_linear ? 1 : draw(1, 5);
@@ -121,10 +125,10 @@ ConvShape draw_conv(int32_t max_code, int32_t max_weight, bool is_wide = false) 
   s.out_width = (s.in_width + 2 * s.pad_x - s.kernel_x) / s.stride_x + 1;
   case_text = "map " + std::to_string(s.in_height) + "x" + std::to_string(s.in_width) + "x" +
               std::to_string(s.in_channels) + ", out " + std::to_string(s.out_channels) + ", kernel " +
-              std::to_string(s.kernel_y) + "x" + std::to_string(s.kernel_x) + ", stride " + std::to_string(s.stride_y) +
-              "x" + std::to_string(s.stride_x) + ", padding " + std::to_string(s.pad_y) + "x" +
-              std::to_string(s.pad_x) + ", codes to " + std::to_string(max_code) + ", weights to " +
-              std::to_string(max_weight);
+              std::to_string(s.kernel_y) + "x" + std::to_string(s.kernel_x) + ", stride " +
+              std::to_string(s.stride_y) + "x" + std::to_string(s.stride_x) + ", padding " +
+              std::to_string(s.pad_y) + "x" + std::to_string(s.pad_x) + ", codes to " +
+              std::to_string(max_code) + ", weights to " + std::to_string(max_weight);
   return s;
 }
 
@@ -144,8 +148,9 @@ std::vector<float> plain_row(const In* map, const Weight* weights, const ConvSha
             const In x = map[(int64_t(iy) * s.in_width + ix) * s.in_channels + ci];
             // an event-driven sum leaves out zeros, which changes no bit: see kernels.h
             if (x != 0)
-              total += Sum(x) * Sum(weights[((int64_t(ky) * s.kernel_x + kx) * s.in_channels + ci) * s.out_channels +
-                                            co]);
+              total +=
+                  Sum(x) *
+                  Sum(weights[((int64_t(ky) * s.kernel_x + kx) * s.in_channels + ci) * s.out_channels + co]);
           }
         }
       y[size_t(ox) * size_t(s.out_channels) + size_t(co)] = float(total);
@@ -180,7 +185,8 @@ struct OneLayer {
   std::vector<float> floats;
   std::vector<Layer> layers;
 
-  OneLayer(const ConvShape& s, const Kernels& table, std::vector<int8_t> low_bit_weights, std::vector<float> weights)
+  OneLayer(const ConvShape& s, const Kernels& table, std::vector<int8_t> low_bit_weights,
+           std::vector<float> weights)
       : low_bit(std::move(low_bit_weights)), floats(std::move(weights)) {
     Program program{};
     program.values = {{s.in_channels, s.in_height, s.in_width, true, s.max_code, false},
@@ -207,35 +213,60 @@ std::vector<int8_t> low_bit_weights(const ConvShape& s, bool is_saturated = fals
   return weights;
 }
 
+// The events of the units that differ from `before`, summed on top of `totals` where there is one.
+std::vector<float> sum_units(const Kernels& table, const Layer& layer, const uint8_t* map,
+                             const uint8_t* before, int32_t oy, std::vector<int32_t>& totals) {
+  const ConvShape& s = layer.shape;
+  std::vector<float> y = room(int64_t(s.out_width) * s.out_channels);
+  const Field<UnitEvent> units(map, s, oy, layer.form.units,
+                               [&](const uint8_t* row, UnitEvent* events, int32_t* starts) {
+                                 table.gather_units(row, before == nullptr ? nullptr : before + (row - map),
+                                                    s.in_width, s, layer.form, events, starts);
+                               });
+  table.unit_row(units.rows.data(), layer.index.data(), layer.table.data(), layer.form, before != nullptr,
+                 totals.data(), y.data(), s);
+  return y;
+}
+
 void check_integer_sums(const std::vector<const Kernels*>& tables) {
   // every product the largest, often enough to fill an int8 and an int16 to the brim, and beyond
   const bool is_saturated = draw(0, 5) == 0;
   const ConvShape s = draw_conv((1 << draw(1, 8)) - 1, choose({1, 1, 1, 3, 7, 127}), is_saturated);
-  const std::vector<uint8_t> map =
-      codes(int64_t(s.in_height) * s.in_width * s.in_channels, s.max_code, is_saturated);
+  const int64_t count = int64_t(s.in_height) * s.in_width * s.in_channels;
+  const std::vector<uint8_t> map = codes(count, s.max_code, is_saturated);
+  std::vector<uint8_t> before = codes(count, s.max_code);
+  for (size_t i = 0; i < size_t(count); ++i)
+    if (coin() && !is_saturated)
+      before[i] = map[i];
+  int64_t excess = 0;
+  for (size_t i = 0; i < size_t(count); ++i)
+    excess += int(map[i] != before[i]) - int(map[i] != 0);
   const std::vector<int8_t> weights = low_bit_weights(s, is_saturated);
   const int32_t oy = draw(0, s.out_height - 1);
   const std::vector<float> expected = plain_row<int64_t>(map.data(), weights.data(), s, oy);
   for (const Kernels* table : tables) {
     std::vector<float> y = room(int64_t(s.out_width) * s.out_channels);
-    const Field<CodeEvent> field(map.data(), s, oy, s.in_channels,
-                                 [&](const uint8_t* row, CodeEvent* events, int32_t* starts) {
-                                   table->gather_codes(row, s.in_width, s.in_channels, s.out_channels, events, starts);
-                                 });
+    if (table->excess_of_changes(map.data(), before.data(), count) != excess)
+      check("excess_of_changes", *table, std::vector<float>{0}, std::vector<float>{1});
+    const Field<CodeEvent> field(
+        map.data(), s, oy, s.in_channels, [&](const uint8_t* row, CodeEvent* events, int32_t* starts) {
+          table->gather_codes(row, s.in_width, s.in_channels, s.out_channels, events, starts);
+        });
     table->code_row(field.rows.data(), weights.data(), y.data(), s);
     check("code_row", *table, y, expected);
     const OneLayer one(s, *table, weights, {});
     const LookupForm& form = one.layer().form;
     if (table->unit_row == nullptr || form.per_unit == 0)
       continue;
-    y = room(int64_t(s.out_width) * s.out_channels);
-    const Field<UnitEvent> units(map.data(), s, oy, form.units,
-                                 [&](const uint8_t* row, UnitEvent* events, int32_t* starts) {
-                                   table->gather_units(row, s.in_width, s.in_channels, form, s.max_weight, events,
-                                                       starts);
-                                 });
-    table->unit_row(units.rows.data(), one.layer().index.data(), one.layer().table.data(), form, y.data(), s);
-    check("unit_row", *table, y, expected);
+    // all of the row; then the changes from the step before, added to its totals
+    std::vector<int32_t> totals(size_t(s.out_width) * size_t(form.lanes));
+    for (bool adds : {false, true}) {
+      const uint8_t* step_before = adds ? before.data() : nullptr;
+      if (adds)
+        sum_units(*table, one.layer(), before.data(), nullptr, oy, totals);
+      const std::vector<float> y = sum_units(*table, one.layer(), map.data(), step_before, oy, totals);
+      check(adds ? "unit_row of changes" : "unit_row", *table, y, expected);
+    }
   }
 }
 
@@ -254,11 +285,10 @@ void check_float_sums(const std::vector<const Kernels*>& tables) {
   const int64_t size = int64_t(s.out_width) * s.out_channels;
   for (const Kernels* table : tables) {
     std::vector<float> y = room(size);
-    const Field<FloatEvent> values(map.data(), s, oy, s.in_channels,
-                                   [&](const float* row, FloatEvent* events, int32_t* starts) {
-                                     table->gather_floats(row, s.in_width, s.in_channels, s.out_channels, events,
-                                                          starts);
-                                   });
+    const Field<FloatEvent> values(
+        map.data(), s, oy, s.in_channels, [&](const float* row, FloatEvent* events, int32_t* starts) {
+          table->gather_floats(row, s.in_width, s.in_channels, s.out_channels, events, starts);
+        });
     table->float_row(values.rows.data(), weights.data(), y.data(), s);
     check("float_row", *table, y, of_floats);
     y = room(size);
@@ -279,7 +309,8 @@ void check_float_sums(const std::vector<const Kernels*>& tables) {
     std::vector<const float*> rows;
     for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
       const int32_t iy = oy * s.stride_y - s.pad_y + ky;
-      rows.push_back(iy < 0 || iy >= s.in_height ? nullptr : map.data() + int64_t(iy) * s.in_width * s.in_channels);
+      rows.push_back(iy < 0 || iy >= s.in_height ? nullptr
+                                                 : map.data() + int64_t(iy) * s.in_width * s.in_channels);
     }
     y = room(size);
     const OneLayer dense(s, *table, {}, weights);
@@ -292,9 +323,11 @@ void check_float_sums(const std::vector<const Kernels*>& tables) {
   }
 }
 
-// Runs `call(table, outputs...)` on fresh copies of the outputs for each table and compares with the first table's.
+// Runs `call(table, outputs...)` on fresh copies of the outputs for each table and compares with the first
+// table's.
 template <typename Call, typename... Outputs>
-void compare(const char* kernel, const std::vector<const Kernels*>& tables, Call call, const Outputs&... outputs) {
+void compare(const char* kernel, const std::vector<const Kernels*>& tables, Call call,
+             const Outputs&... outputs) {
   std::tuple<Outputs...> expected(outputs...);
   std::apply([&](auto&... each) { call(*tables[0], each.data()...); }, expected);
   for (const Kernels* table : tables) {
@@ -308,26 +341,86 @@ void compare(const char* kernel, const std::vector<const Kernels*>& tables, Call
   }
 }
 
+// One pass gives the bits of the ops of which it is made, on the first table.
+void check_fire(const std::vector<const Kernels*>& tables, const std::vector<float>& x,
+                const std::vector<float>& potential, int64_t pixels, int32_t channels, Row inverse_step,
+                float offset, float largest) {
+  const int64_t count = pixels * channels;
+  const bool has_affine = coin(), has_addend = coin(), has_current = coin(), is_parallel = coin();
+  const std::vector<float> scale = finite(channels), shift = finite(channels), addend = reals(count);
+  const DrawnRow leak(channels), threshold(channels);
+  const Kernels& plain = *tables[0];
+  std::vector<float> current = x, v = potential, z = room(count), other = room(count);
+  if (has_affine) {
+    plain.affine(x.data(), z.data(), scale.data(), shift.data(), pixels, channels);
+    current = z;
+  }
+  if (has_addend) {
+    plain.add(current.data(), addend.data(), z.data(), count);
+    current = z;
+  }
+  if (is_parallel)
+    plain.parallel(current.data(), other.data(), threshold, pixels, channels);
+  else
+    plain.hd_lif(current.data(), v.data(), other.data(), leak, threshold, pixels, channels);
+  std::vector<uint8_t> y = code_room(count);
+  plain.quantise(other.data(), y.data(), inverse_step, offset, largest, pixels, channels);
+  for (const Kernels* table : tables) {
+    std::vector<float> seen_current = room(count), seen_v = potential;
+    std::vector<uint8_t> seen = code_room(count);
+    Firing firing;
+    if (has_affine) {
+      firing.scale = scale.data();
+      firing.shift = shift.data();
+    }
+    if (has_addend)
+      firing.addend = addend.data();
+    if (has_current)
+      firing.current = seen_current.data();
+    if (!is_parallel) {
+      firing.potential = seen_v.data();
+      firing.leak = leak;
+    }
+    firing.threshold = threshold;
+    firing.inverse_step = inverse_step;
+    firing.offset = offset;
+    firing.largest = largest;
+    table->fire(x.data(), seen.data(), firing, pixels, channels);
+    check("fire", *table, seen, y);
+    check("potential of fire", *table, seen_v, v);
+    if (has_current)
+      for (size_t i = 0; i < seen_current.size(); ++i)
+        check("current of fire", *table, std::vector<float>{seen_current[i]},
+              std::vector<float>{i < size_t(count) ? current[i] : kUntouched});
+  }
+}
+
 void check_entries(const std::vector<const Kernels*>& tables) {
   const int32_t channels = choose({1, 2, 3, 7, 8, 16, 17, 33, 64, 100});
   const int64_t pixels = draw(1, 21), count = pixels * channels;
   case_text = std::to_string(pixels) + " pixels of " + std::to_string(channels) + " channels";
-  const std::vector<float> x = reals(count, choose({0, 50, 100})), other = reals(count), potential = reals(count),
-                           scale = finite(channels), shift = finite(channels), y = room(count);
+  const std::vector<float> x = reals(count, choose({0, 50, 100})), other = reals(count),
+                           potential = reals(count), scale = finite(channels), shift = finite(channels),
+                           y = room(count);
   const std::vector<uint8_t> y_codes = code_room(count), some_codes = codes(count, 255);
   const DrawnRow a(channels), b(channels), c(channels), d(channels), e(channels), f(channels), g(channels);
   compare(
       "affine", tables,
-      [&](const Kernels& k, float* to) { k.affine(x.data(), to, scale.data(), shift.data(), pixels, channels); }, y);
+      [&](const Kernels& k, float* to) {
+        k.affine(x.data(), to, scale.data(), shift.data(), pixels, channels);
+      },
+      y);
   compare(
       "hd_lif", tables,
-      [&](const Kernels& k, float* to, float* v) { k.hd_lif(x.data(), v, to, a, b, pixels, channels); }, y, potential);
-  compare(
-      "graded_lif", tables,
-      [&](const Kernels& k, float* to, float* v) { k.graded_lif(x.data(), v, to, a, b, pixels, channels); }, y,
+      [&](const Kernels& k, float* to, float* v) { k.hd_lif(x.data(), v, to, a, b, pixels, channels); }, y,
       potential);
   compare(
-      "parallel", tables, [&](const Kernels& k, float* to) { k.parallel(x.data(), to, a, pixels, channels); }, y);
+      "graded_lif", tables,
+      [&](const Kernels& k, float* to, float* v) { k.graded_lif(x.data(), v, to, a, b, pixels, channels); },
+      y, potential);
+  compare(
+      "parallel", tables, [&](const Kernels& k, float* to) { k.parallel(x.data(), to, a, pixels, channels); },
+      y);
   for (bool hard : {false, true})
     compare(
         "lif", tables,
@@ -347,9 +440,12 @@ void check_entries(const std::vector<const Kernels*>& tables) {
   for (float& entry : inverse_step.data)
     entry = std::fabs(entry) + 0.25f;
   const float largest = float((1 << draw(1, 8)) - 1), offset = float(draw(0, 2)) / 2;
+  check_fire(tables, x, potential, pixels, channels, inverse_step, offset, largest);
   compare(
       "quantise", tables,
-      [&](const Kernels& k, uint8_t* to) { k.quantise(x.data(), to, inverse_step, offset, largest, pixels, channels); },
+      [&](const Kernels& k, uint8_t* to) {
+        k.quantise(x.data(), to, inverse_step, offset, largest, pixels, channels);
+      },
       y_codes);
   compare("add", tables, [&](const Kernels& k, float* to) { k.add(x.data(), other.data(), to, count); }, y);
   compare("widen", tables, [&](const Kernels& k, float* to) { k.widen(some_codes.data(), to, count); }, y);
@@ -384,17 +480,18 @@ void check_pools(const std::vector<const Kernels*>& tables) {
   const int64_t in = 2 * int64_t(s.in_height) * s.in_width * s.channels, out = 20 * int64_t(s.channels);
   const std::vector<float> x = reals(in, choose({0, 100}));
   const std::vector<uint8_t> few = codes(in, 255 / (s.kernel_y * s.kernel_x)), many = codes(in, 255);
-  pool("sum_pool", false, [&](auto& k, auto* a, auto* b, int64_t r) { k.sum_pool(a, b, s, r); }, x, room(out));
+  pool(
+      "sum_pool", false, [&](auto& k, auto* a, auto* b, int64_t r) { k.sum_pool(a, b, s, r); }, x, room(out));
   pool("max_pool", true, [&](auto& k, auto* a, auto* b, int64_t r) { k.max_pool(a, b, s, r); }, x, room(out));
   pool(
-      "sum_pool_codes", false, [&](auto& k, auto* a, auto* b, int64_t r) { k.sum_pool_codes(a, b, s, r); }, few,
-      code_room(out));
+      "sum_pool_codes", false, [&](auto& k, auto* a, auto* b, int64_t r) { k.sum_pool_codes(a, b, s, r); },
+      few, code_room(out));
   pool(
-      "sum_pool_code_values", false, [&](auto& k, auto* a, auto* b, int64_t r) { k.sum_pool_code_values(a, b, s, r); },
-      many, room(out));
+      "sum_pool_code_values", false,
+      [&](auto& k, auto* a, auto* b, int64_t r) { k.sum_pool_code_values(a, b, s, r); }, many, room(out));
   pool(
-      "max_pool_codes", true, [&](auto& k, auto* a, auto* b, int64_t r) { k.max_pool_codes(a, b, s, r); }, many,
-      code_room(out));
+      "max_pool_codes", true, [&](auto& k, auto* a, auto* b, int64_t r) { k.max_pool_codes(a, b, s, r); },
+      many, code_room(out));
 }
 
 } // namespace
