@@ -121,6 +121,16 @@ def test_a_constant_is_not_written_over_by_codes_as_floats() -> None:
     assert_runs_as_the_reference(b.graph(b.add("add", spikes, b.affine(stream))), 1)
 
 
+def test_codes_are_not_written_over_what_their_pass_still_reads() -> None:
+    """12 floats and 12 codes take one cache line each, so that one could take the other's place."""
+    b = Builder((3, 4, 4), 3, 0)
+    stream = b.affine(INPUT)
+    x = b.affine(b.add("add", stream, b.affine(stream)))
+    joined = b.add("add", b.affine(x), INPUT)
+    b.affine(b.quantise(b.hd_lif(joined), bits=1))
+    assert_runs_as_the_reference(b.graph(joined), 1)
+
+
 @pytest.mark.parametrize("op", ["flatten", "seca", "sum_pool", "conv", "affine", "hd_lif"])
 def test_values_that_nobody_reads(op: str) -> None:
     b = Builder((3, 4, 5), 3, 0)
