@@ -125,7 +125,7 @@ def test_codes_are_not_written_over_what_their_pass_still_reads() -> None:
     """12 floats and 12 codes take one cache line each, so that one could take the other's place."""
     b = Builder((3, 4, 4), 3, 0)
     stream = b.affine(INPUT)
-    x = b.affine(b.add("add", stream, b.affine(stream)))
+    x = b.affine(b.hd_lif(stream))
     joined = b.add("add", b.affine(x), INPUT)
     b.affine(b.quantise(b.hd_lif(joined), bits=1))
     assert_runs_as_the_reference(b.graph(joined), 1)
