@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deployed_graphs import random_input, residual_network
+from deployed_graphs import random_input, residual_network, tiny_network
 from hdlif._native import instruction_sets
 from hdlif.artefact import save
 from hdlif.errors import ArtefactError, HdlifError, ShapeError, StateError
@@ -213,7 +213,7 @@ def test_step_refuses_foreign_states(session: Session) -> None:
 
 LIMITED = """
 import resource
-from deployed_graphs import random_input, residual_network
+from deployed_graphs import random_input, residual_network, tiny_network
 from hdlif.runtime import Session
 with open("/proc/self/statm") as file:
     taken = int(file.read().split()[0]) * resource.getpagesize()
