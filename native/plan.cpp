@@ -290,8 +290,8 @@ std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels) {
     else
       layer.low_bit = laid_out(node.low_bit_weights, out.channels, layer.sum == Sum::kDense);
     layer.floats = laid_out(node.float_weights, out.channels, layer.sum == Sum::kDense);
-    node.low_bit_weights = {};
-    node.float_weights = {};
+    node.low_bit_weights = std::vector<int8_t>(); // gives its memory back, as "= {}" would not
+    node.float_weights = std::vector<float>();
   }
   return layers;
 }

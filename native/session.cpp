@@ -577,7 +577,6 @@ void Session::fit(Workspace& workspace, int64_t batch, int64_t steps, bool is_st
     thread.at.resize(program_.values.size());
     thread.adds_changes.resize(std::max<size_t>(thread.adds_changes.size(), size_t(steps)));
   }
-  workspace.potentials.resize(program_.stateful.size());
   workspace.placement = std::move(placement);
 }
 

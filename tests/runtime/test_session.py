@@ -250,3 +250,12 @@ def test_probabilities_are_of_the_mean_so_far() -> None:
     np.testing.assert_allclose(probabilities(logits), [[[0.25, 0.75]], [[0.1, 0.9]]], rtol=1e-6)
     huge = np.array([[[1e4, -1e4]]], np.float32)
     np.testing.assert_array_equal(probabilities(huge), [[[1, 0]]])
+
+
+def test_seconds_stand_at_the_first_node_of_each_stage(session: Session) -> None:
+    graph = residual_network()
+    seconds = session.stage_seconds(frames())
+    names = [node.name for node in graph.nodes]
+    assert list(seconds) == [name for name in names if name in seconds]
+    assert {node.name for node in graph.nodes if node.op == "conv2d"} <= set(seconds) < set(names)
+    assert all(0 < s < 10 for s in seconds.values())

@@ -9,13 +9,12 @@ import torch.nn.functional as F
 from hdlif import builders
 from hdlif.artefact.io import load
 from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.files import existing
+from hdlif.commands.files import ARTEFACT_SUFFIX, existing
 from hdlif.data import ImageSets
 from hdlif.errors import DataError, did_you_mean
 from hdlif.runtime import Session, normalise
+from hdlif.runtime.images import fit_images
 from hdlif.training import evaluate
-
-ARTEFACT_SUFFIX = ".hdlif.safetensors"
 
 
 def evaluate_path(path: Path, *, data: str | None = None, data_root: Path | None = None) -> dict[str, Any]:
@@ -46,9 +45,9 @@ def sets_named(data: str | None, data_root: Path | None, path: Path) -> ImageSet
 def session_logits(
     session: Session, pixels: np.ndarray[Any, np.dtype[np.uint8]], *, batch: int = 64
 ) -> np.ndarray[Any, Any]:
-    """Logits [T, N, classes] of images uint8 [N, C, H, W], normalised as the artefact's input record says."""
+    """Logits [T, N, classes] of images uint8 [N, C, H, W], resized and normalised as the artefact's record says."""
     parts = [
-        session.run(normalise(pixels[first : first + batch], session.input)[None])
+        session.run(normalise(fit_images(pixels[first : first + batch], session.input), session.input)[None])
         for first in range(0, len(pixels), batch)
     ]
     return np.concatenate(parts, axis=1)
