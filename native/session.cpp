@@ -568,6 +568,7 @@ void Session::fit(Workspace& workspace, int64_t batch, int64_t steps, bool is_st
     if (node.op == Op::kSeca)
       scratch_bytes = std::max<int64_t>(scratch_bytes, 2 * int64_t(out.channels) * sizeof(float));
   }
+  workspace.potentials.resize(program_.stateful.size());
   workspace.threads.resize(size_t(pool_.threads()));
   for (Workspace::Thread& thread : workspace.threads) {
     grow(thread.tile, placement.tile_bytes);
