@@ -357,13 +357,17 @@ Placement place(const Program& program, const std::vector<Stage>& stages, int64_
       if (is_shared[n + 1])
         placement.slot[n + 1] = slots.take(slot_bytes(n + 1));
 
-    // what an identity passes on must live as long as what it is passed on as
+    // what an identity passes on must live as long as what it is passed on as, and what a fused pass reads
+    // until it has written all that it writes
     std::vector<size_t> last_node(value_count, 0);
+    size_t end_of_pass = 0;
     for (size_t i = nodes.size(); i-- > 0;) {
       const Node& node = program.nodes[nodes[i]];
+      if (i + 1 == nodes.size() || !placement.is_passed[nodes[i + 1]])
+        end_of_pass = i;
       for (int32_t input : node.inputs)
         if (input >= 0) {
-          last_node[input] = std::max(last_node[input], i);
+          last_node[input] = std::max(last_node[input], end_of_pass);
           if (node.op == Op::kAffine)
             last_node[input] = std::max(last_node[input], last_node[nodes[i] + 1]);
         }

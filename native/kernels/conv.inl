@@ -135,7 +135,7 @@ void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t c
   for (int p = 0; p < kPixels; ++p) {
     float sums[kDenseBlock];
     for (int v = 0; v < kParts; ++v)
-      *reinterpret_cast<Floats*>(sums + v * kFloats) = total[p][v];
+      *reinterpret_cast<FloatsInMemory*>(sums + v * kFloats) = total[p][v];
     for (int32_t c = 0; c < channels; ++c)
       y[int64_t(p) * s.out_channels + c] = sums[c];
   }

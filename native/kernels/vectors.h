@@ -9,7 +9,8 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
-#elif defined(__ARM_NEON)
+#elif defined(__ARM_NEON) && !defined(HDLIF_PLAIN)
+#define HDLIF_NEON 1
 #include <arm_neon.h>
 #endif
 
@@ -24,10 +25,11 @@ constexpr int kFloats = 8;
 #else
 constexpr int kFloats = 4;
 #endif
-typedef float Floats __attribute__((vector_size(4 * kFloats), aligned(4), may_alias));
+typedef float Floats __attribute__((vector_size(4 * kFloats)));
+typedef float FloatsInMemory __attribute__((vector_size(4 * kFloats), aligned(4), may_alias));
 
 inline Floats weights_at(const float* w) {
-  return *reinterpret_cast<const Floats*>(w);
+  return *reinterpret_cast<const FloatsInMemory*>(w);
 }
 inline Floats weights_at(const int8_t* w) {
 #if defined(__AVX512F__)
@@ -42,10 +44,10 @@ inline Floats weights_at(const int8_t* w) {
 typedef int32_t Integers __attribute__((vector_size(4 * kFloats)));
 
 inline Floats at(const float* from) {
-  return *reinterpret_cast<const Floats*>(from);
+  return *reinterpret_cast<const FloatsInMemory*>(from);
 }
 inline void set(float* to, Floats values) {
-  *reinterpret_cast<Floats*>(to) = values;
+  *reinterpret_cast<FloatsInMemory*>(to) = values;
 }
 
 // Integers in 0..255, as bytes.
@@ -74,7 +76,7 @@ inline Floats add_exact_product(Floats total, float x, Floats weight) {
   return _mm512_fmadd_ps(_mm512_set1_ps(x), weight, total);
 #elif defined(__FMA__)
   return _mm256_fmadd_ps(_mm256_set1_ps(x), weight, total);
-#elif defined(__ARM_NEON)
+#elif defined(HDLIF_NEON)
   return vfmaq_n_f32(total, weight, x);
 #else
   return add_product(total, x, weight);
@@ -84,7 +86,7 @@ inline Floats add_exact_product(Floats total, float x, Floats weight) {
 } // namespace
 } // namespace hdlif
 
-#if defined(__AVX2__) || defined(__ARM_NEON)
+#if defined(__AVX2__) || defined(HDLIF_NEON)
 #define HDLIF_HAS_LOOKUP 1
 
 namespace hdlif {

@@ -13,7 +13,7 @@ from hdlif._native import instruction_sets
 from hdlif.artefact import INPUT, Graph
 from hdlif.runtime import Session, reference
 
-POINTWISE = ("affine", "passing", "hd_lif", "parallel", "lif", "graded_lif", "glif", "quantise", "add")
+POINTWISE = ("affine", "passing", "hd_lif", "parallel", "lif", "graded_lif", "glif", "quantise", "add", "pass")
 REDUCING = ("conv", "sum_pool", "max_pool", "seca", "flatten")
 
 
@@ -45,6 +45,13 @@ def append(draw: st.DrawFn, b: Builder, op: str, x: str, names: list[str]) -> st
     if op == "add":
         alike = [name for name in names if b.value_shape(name) == shape]
         return b.add("add", *draw(st.permutations([x, draw(st.sampled_from(alike))])))
+    if op == "pass":
+        x = append(draw, b, "affine", x, names) if draw(st.booleans()) else x
+        x = append(draw, b, "add", x, names) if draw(st.booleans()) else x
+        names.append(x)  # others may read what the neuron does
+        return append(
+            draw, b, "quantise", append(draw, b, draw(st.sampled_from(["hd_lif", "parallel"])), x, names), names
+        )
     if op == "passing":
         return b.passing(x, identity=draw(st.sampled_from([(True,), (True, False, True), (False, True, True)])))
     if op == "quantise":
@@ -112,6 +119,16 @@ def test_a_constant_is_not_written_over_by_codes_as_floats() -> None:
     stream = b.affine(INPUT)
     spikes = b.hd_lif(b.lif(stream))
     assert_runs_as_the_reference(b.graph(b.add("add", spikes, b.affine(stream))), 1)
+
+
+def test_codes_are_not_written_over_what_their_pass_still_reads() -> None:
+    """12 floats and 12 codes take one cache line each, so that one could take the other's place."""
+    b = Builder((3, 4, 4), 3, 0)
+    stream = b.affine(INPUT)
+    x = b.affine(b.hd_lif(stream))
+    joined = b.add("add", b.affine(x), INPUT)
+    b.affine(b.quantise(b.hd_lif(joined), bits=1))
+    assert_runs_as_the_reference(b.graph(joined), 1)
 
 
 @pytest.mark.parametrize("op", ["flatten", "seca", "sum_pool", "conv", "affine", "hd_lif"])

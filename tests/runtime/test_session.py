@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deployed_graphs import random_input, residual_network
+from deployed_graphs import random_input, residual_network, tiny_network
 from hdlif._native import instruction_sets
 from hdlif.artefact import save
 from hdlif.errors import ArtefactError, HdlifError, ShapeError, StateError
@@ -101,6 +101,27 @@ def test_non_contiguous_input(session: Session) -> None:
     np.testing.assert_array_equal(session.step(strided[0])[0], session.run(x)[0])
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory as Linux states it")
+def test_a_long_stream_takes_no_more_memory() -> None:
+    graph = tiny_network()
+    session, x = Session(graph, 2), random_input(graph, 1, 1)[0]
+    _, state = session.step(x)
+
+    def resident_pages() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    for _ in range(1000):
+        session.step(x, state, out=state)
+    before, working = resident_pages(), session.working_bytes
+    for _ in range(100_000):
+        session.step(x, state, out=state)
+    assert state["t"] == 101_001
+    assert session.working_bytes == working
+    # 4 bytes a step would be 98 pages
+    assert resident_pages() - before < 64
+
+
 def test_default_steps(session: Session) -> None:
     assert len(session.run(frames(1))) == session.time_steps
     assert len(session.run(frames(3))) == 3
@@ -192,7 +213,7 @@ def test_step_refuses_foreign_states(session: Session) -> None:
 
 LIMITED = """
 import resource
-from deployed_graphs import random_input, residual_network
+from deployed_graphs import random_input, residual_network, tiny_network
 from hdlif.runtime import Session
 with open("/proc/self/statm") as file:
     taken = int(file.read().split()[0]) * resource.getpagesize()
@@ -208,7 +229,10 @@ assert (Session(graph, 256).run(x) == Session(graph, 1).run(x)).all()
 def test_a_machine_that_grants_fewer_threads_is_no_failure() -> None:
     paths = [str(Path(__file__).parents[1]), *sys.path]
     subprocess.run(
-        [sys.executable, "-c", LIMITED], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        [sys.executable, "-c", LIMITED],
+        check=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
     )
 
 
