@@ -71,7 +71,7 @@ std::vector<float> reals(int64_t count, int32_t percent_zero = 0) {
 std::vector<float> finite(int64_t count) {
   std::vector<float> values(static_cast<size_t>(count));
   for (float& value : values)
-    value = float(draw(-4000, 4000)) / (coin() ? 1000 : 1024);
+    value = draw(0, 30) == 0 ? -0.0f : float(draw(-4000, 4000)) / (coin() ? 1000 : 1024);
   return values;
 }
 
