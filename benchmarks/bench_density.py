@@ -3,10 +3,10 @@
     python benchmarks/bench_density.py ARTEFACT [--data NAME] [--data-root DIR] [--densities 0.05,0.1,0.2,0.3]
         [--threads N] [--repeats N] [--out FILE]
 
-Density is the share of non-zero codes among all codes that neurons emit, over all steps. The shift to a density
-is found by bisection on the images that are timed. Accuracy is lost by it: only the time is of interest here. "whole" is
-a run of all steps; "step by step" streams them, one call each, so that nothing is known of the step before and each sum
-is made anew.
+Density is the share of non-zero codes among all codes that neurons emit, over all steps. The shift that gives it is
+found by bisection on the images that are timed. Accuracy is lost by that: only the time is of interest here. "whole" is
+a run of all steps; "step by step" streams them, one call each, so that nothing is known of the step before, and each
+sum is made anew.
 """
 
 import argparse
