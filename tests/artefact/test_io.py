@@ -329,8 +329,8 @@ LIE = st.one_of(
         ["", "input", "conv2d", "ternary", "int8", "F32", "U8", "hard", "n0.conv2d", "\ud800", "__metadata__"]
     ),
     st.lists(NUMBERS, max_size=5),
-    st.just({}),
-    st.just([[]]),
+    st.builds(dict),
+    st.builds(lambda: [[]]),
 )
 
 
