@@ -14,6 +14,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "placement.h"
 #include "plan.h"
 
 using namespace hdlif;
@@ -179,7 +180,7 @@ template <typename Event> struct Field {
   }
 };
 
-// A program of one layer, so that its weights are laid out by `prepare_layers`.
+// A program of one layer, so that its weights are laid out as a plan lays them out.
 struct OneLayer {
   std::vector<int8_t> low_bit;
   std::vector<float> floats;
@@ -199,7 +200,7 @@ struct OneLayer {
     node.float_weights = floats;
     node.max_weight = s.max_weight;
     program.nodes.push_back(node);
-    layers = prepare_layers(program, table);
+    layers = Plan(std::move(program), table).layers;
   }
   const Layer& layer() const { return layers[0]; }
 };
