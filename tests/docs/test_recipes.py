@@ -12,6 +12,7 @@ TABLES = {
     for name in (
         "ATTENTIONS",
         "ATTENTION_FORMS",
+        "BINNINGS",
         "DATA",
         "DRAWS",
         "FRAMES",

@@ -18,7 +18,7 @@ from hdlif.commands.files import write_json, write_text
 from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.provenance import hardware, versions
 from hdlif.config import Recipe, dump_recipe, load_recipe
-from hdlif.data import Images, ImageSets
+from hdlif.data import ImageSets, Samples
 from hdlif.deploy import lower
 from hdlif.learning import Plan
 from hdlif.nn import step_parameters
@@ -129,7 +129,7 @@ def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]
     }
 
 
-def first_images(images: Images, count: int) -> list[Tensor]:
+def first_images(images: Samples, count: int) -> list[Tensor]:
     """The first images as batches [T or 1, B, ...] of at most 64."""
     return [x for x, _ in images.first(count).sequences(64)]
 
