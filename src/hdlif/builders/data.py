@@ -12,6 +12,14 @@ from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
 from hdlif.config import Recipe
 from hdlif.data import ImageSets, cifar, images
+from hdlif.data.imagenet import (
+    IMAGENET_CLASSES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    TINY_IMAGENET_CLASSES,
+    TINY_IMAGENET_MEAN,
+    TINY_IMAGENET_STD,
+)
 from hdlif.data.synthetic import SYNTHETIC_CLASSES, SYNTHETIC_MEAN, SYNTHETIC_STD
 from hdlif.errors import DataError, RecipeError
 
@@ -75,6 +83,16 @@ DATA: Mapping[str, DataKind] = {
         data.cifar100,
         InputRecord((3, 32, 32), cifar.CIFAR100_MEAN, cifar.CIFAR100_STD),
         cifar.CIFAR100_CLASSES,
+    ),
+    "imagenet": DataKind(
+        data.imagenet,
+        InputRecord((3, 224, 224), IMAGENET_MEAN, IMAGENET_STD),
+        IMAGENET_CLASSES,
+    ),
+    "tiny_imagenet": DataKind(
+        data.tiny_imagenet,
+        InputRecord((3, 64, 64), TINY_IMAGENET_MEAN, TINY_IMAGENET_STD),
+        TINY_IMAGENET_CLASSES,
     ),
     "digits_events": DataKind(_simulated(data.digits), _counts(8, 8), images.DIGITS_CLASSES),
     "fashion_mnist_events": DataKind(_simulated(data.fashion_mnist), _counts(28, 28), images.FASHION_MNIST_CLASSES),

@@ -4,6 +4,7 @@ from hdlif.data.augment import AUGMENTATIONS
 from hdlif.data.cifar import cifar10, cifar100
 from hdlif.data.draws import batches
 from hdlif.data.frames import Binning, Events, by_number, by_time, count_frames
+from hdlif.data.imagenet import imagenet, tiny_imagenet
 from hdlif.data.images import Images, digits, fashion_mnist
 from hdlif.data.samples import Frames, ImageSets, Samples, constant, processors, rows
 from hdlif.data.simulator import simulated
@@ -26,8 +27,10 @@ __all__ = [
     "count_frames",
     "digits",
     "fashion_mnist",
+    "imagenet",
     "processors",
     "rows",
     "simulated",
     "synthetic",
+    "tiny_imagenet",
 ]
