@@ -12,6 +12,7 @@ from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
 from hdlif.config import Recipe
 from hdlif.data import ImageSets, cifar, images
+from hdlif.data.event_sets import DVS_GESTURE_CLASSES, DVS_SIDE, N_MNIST_SIDE
 from hdlif.data.imagenet import (
     IMAGENET_CLASSES,
     IMAGENET_MEAN,
@@ -96,6 +97,9 @@ DATA: Mapping[str, DataKind] = {
     ),
     "digits_events": DataKind(_simulated(data.digits), _counts(8, 8), images.DIGITS_CLASSES),
     "fashion_mnist_events": DataKind(_simulated(data.fashion_mnist), _counts(28, 28), images.FASHION_MNIST_CLASSES),
+    "dvs_cifar10": DataKind(data.dvs_cifar10, _counts(DVS_SIDE, DVS_SIDE), cifar.CIFAR10_CLASSES),
+    "dvs_gesture": DataKind(data.dvs_gesture, _counts(DVS_SIDE, DVS_SIDE), DVS_GESTURE_CLASSES),
+    "n_mnist": DataKind(data.n_mnist, _counts(N_MNIST_SIDE, N_MNIST_SIDE), images.DIGITS_CLASSES),
 }
 FRAMES: Mapping[str, data.Frames] = {"constant": data.constant, "rows": data.rows}
 BINNINGS: Mapping[str, data.Binning] = {"by_number": data.by_number, "by_time": data.by_time}

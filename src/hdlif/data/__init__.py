@@ -3,6 +3,7 @@
 from hdlif.data.augment import AUGMENTATIONS
 from hdlif.data.cifar import cifar10, cifar100
 from hdlif.data.draws import batches
+from hdlif.data.event_sets import dvs_cifar10, dvs_gesture, n_mnist
 from hdlif.data.frames import Binning, Events, by_number, by_time, count_frames
 from hdlif.data.imagenet import imagenet, tiny_imagenet
 from hdlif.data.images import Images, digits, fashion_mnist
@@ -26,8 +27,11 @@ __all__ = [
     "constant",
     "count_frames",
     "digits",
+    "dvs_cifar10",
+    "dvs_gesture",
     "fashion_mnist",
     "imagenet",
+    "n_mnist",
     "processors",
     "rows",
     "simulated",

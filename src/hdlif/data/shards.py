@@ -95,7 +95,7 @@ def _scanned(path: Path) -> Iterator[tuple[int, int, int]]:
         if key not in labels:
             raise DataError(
                 f"{path}: {key.lstrip('/')} has no .cls beside it; accepted are shards of KEY.jpg and KEY.cls, its "
-                "label as a number; an archive of one class, as ImageNet's train.tar holds them, belongs extracted in a "
+                "label as a number; an archive of one class, as ImageNet's train.tar has them, belongs extracted in a "
                 f"folder {path.with_suffix('')}"
             )
         if offset + size > length:
