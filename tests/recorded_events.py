@@ -1,5 +1,6 @@
 """Small recordings in the formats in which event cameras and their data sets keep them."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,35 @@ def aedat3_bytes(events: Events, *, packet: int = 7) -> bytes:
         content += body.tobytes() + bytes(8 * (room - len(body)))
         content += np.array([0, 1], "<i2").tobytes() + np.array([8, 4, 0, 1, 1, 1], "<i4").tobytes() + bytes([1] * 8)
     return content
+
+
+def aedat4_bytes(events: Events) -> bytes:
+    """AEDAT 4.0, not compressed: two flatbuffers written out by hand, a header and one packet of events.
+
+    Each has a root offset, an identifier, a table of field offsets (padded to 8 bytes), the fields, and what they
+    point to.
+    """
+    streams = (
+        b'<dv version="2.0"><node name="outInfo" path="/o/"><node name="0" path="/o/0/">'
+        b'<attr key="compression" type="string">NONE</attr><attr key="typeIdentifier" type="string">EVTS</attr>'
+        b'<node name="info" path="/o/0/info/"><attr key="sizeX" type="int">128</attr>'
+        b'<attr key="sizeY" type="int">128</attr></node></node></node></dv>'
+    )
+    # Fields: compression (none), place of the table of packets (-1: there is none), the streams.
+    header = struct.pack("<I4s5H6x", 24, b"IOHE", 10, 20, 4, 8, 16) + struct.pack("<iiqI", 16, 0, -1, 4)
+    header += struct.pack("<I", len(streams)) + streams + b"\0"
+    layout = np.dtype(
+        {"names": list("txyp"), "formats": ["<i8", "<i2", "<i2", "?"], "offsets": [0, 8, 10, 12], "itemsize": 16}
+    )
+    entries = np.zeros(len(events.t), layout)
+    for name, values in zip("txyp", (events.t, events.x, events.y, events.polarity), strict=True):
+        entries[name] = values
+    packet = (
+        struct.pack("<I4s3H2x", 16, b"EVTS", 6, 8, 4) + struct.pack("<iI4xI", 8, 8, len(entries)) + entries.tobytes()
+    )
+    sized = struct.pack("<I", len(packet)) + packet
+    prefix = b"#!AER-DAT4.0\r\n" + struct.pack("<I", len(header)) + header
+    return prefix + struct.pack("<ii", 0, len(sized)) + sized
 
 
 def write_n_mnist(root: Path, *, per_digit: tuple[int, int] = (3, 1)) -> None:

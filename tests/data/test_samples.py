@@ -117,3 +117,8 @@ def test_workers_are_as_asked_or_where_a_batch_is_costly(
     sets: ImageSets = synthetic(validation=10, augment=augment, seed=0).made_by(asked)
     assert sets.train.workers == expected
     assert sets.test.workers == (asked or 0)
+
+
+def test_ranks_share_the_processors() -> None:
+    sets = synthetic(validation=10, augment=("autoaugment_imagenet",), seed=0).made_by(None, ranks=processors())
+    assert sets.train.workers == 1

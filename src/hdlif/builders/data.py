@@ -123,8 +123,8 @@ def data_kind(recipe: Recipe) -> DataKind:
     return kind
 
 
-def build_data(recipe: Recipe, root: Path | None = None, *, workers: int | None = None) -> ImageSets:
-    """The recipe's data set, from `root` where it is not bundled; `workers` as in `ImageSets.made_by`."""
+def build_data(recipe: Recipe, root: Path | None = None, *, workers: int | None = None, ranks: int = 1) -> ImageSets:
+    """The recipe's data set, from `root` where it is not bundled; `workers` and `ranks` as in `ImageSets.made_by`."""
     kind, section = data_kind(recipe), recipe.data
     split = {"validation": section.validation, "augment": section.augment, "seed": recipe.seed}
     if kind.events:
@@ -135,7 +135,7 @@ def build_data(recipe: Recipe, root: Path | None = None, *, workers: int | None 
         if section.size is not None:
             sets = sets.resized(section.size)
         sets = sets.shown_as(FRAMES[section.frames])
-    sets = sets.made_by(workers)
+    sets = sets.made_by(workers, ranks=ranks)
     if section.train is None:
         return sets
     if section.train > len(sets.train):

@@ -37,6 +37,7 @@ def train(
     resume: bool = False,
     devices: int = 1,
     nodes: int = 1,
+    workers: int | None = None,
     progress: bool | Progress = False,
     memory_repeats: int = 3,
 ) -> dict[str, Any]:
@@ -48,6 +49,7 @@ def train(
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
         resume: go on from OUT/last.safetensors.
+        workers: processes that make batches, for each device; by default as many as the data set needs.
         progress: show a bar of one's own, or a task on the bar given.
         memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
     Returns:
@@ -57,7 +59,7 @@ def train(
         recipe = load_recipe(recipe, overrides)
     builders.check(recipe)
     out = out or Path("runs") / recipe.name
-    sets = builders.build_data(recipe, data_root)
+    sets = builders.build_data(recipe, data_root, workers=workers, ranks=devices)
     fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, precision=recipe.training.precision)
     fabric.launch()
     torch.manual_seed(recipe.seed)

@@ -214,13 +214,17 @@ class ImageSets:
             part.frames = frames
         return self
 
-    def made_by(self, workers: int | None) -> Self:
-        """The same sets, whose streams are made by so many processes.
+    def made_by(self, workers: int | None, *, ranks: int = 1) -> Self:
+        """The same sets, whose streams are made by so many worker processes.
 
-        None gives each processor one, 16 at the most, where making a batch is costly, and elsewhere there are none.
+        None gives one to each processor, 16 at the most, where making a batch is costly, and none elsewhere.
+
+        Args:
+            ranks: processes of this training on this machine, which share its processors.
         """
+        most = max(1, min(16, processors() // ranks))
         for part in self.parts:
-            part.workers = workers if workers is not None else min(16, processors()) if part.costly else 0
+            part.workers = workers if workers is not None else most if part.costly else 0
         return self
 
 
