@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from hdlif import builders
 from hdlif.artefact.io import load
@@ -14,7 +15,10 @@ from hdlif.commands.export import export
 from hdlif.commands.profile import profile
 from hdlif.commands.run import run
 from hdlif.config import load_recipe
+from hdlif.deploy import export as write_artefact
 from hdlif.errors import DataError, InputError
+from hdlif.models import vgg_snn
+from hdlif.nn import HDLIF, QuantConv2d, Ternary
 from hdlif.runtime import Session
 from hdlif.training.checkpoint import save_model
 
@@ -67,6 +71,24 @@ def test_artefact_is_profiled_on_events(folder: Path) -> None:
     of_file = profile(str(folder / "net.hdlif.safetensors"), data="digits_events")
     of_checkpoint = profile(str(folder))
     assert of_file["sops"] == pytest.approx(of_checkpoint["sops"], rel=1e-3)
+
+
+def test_low_bit_first_convolution_takes_counts(tmp_path: Path) -> None:
+    # Published networks of event cameras quantise the first convolution too.
+    def conv(in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, padding: int = 0) -> nn.Module:
+        return QuantConv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, quantizer=Ternary())
+
+    torch.manual_seed(0)
+    network = vgg_snn(
+        neuron=lambda place: HDLIF(4), classes=10, plan=[8, "P", 8], final_size=None, conv=conv, first_conv=conv
+    ).eval()
+    write_artefact(
+        network, tmp_path / "n", input=builders.input_record(RECIPE), labels=tuple("0123456789"), time_steps=4
+    )
+    x, _ = builders.build_data(RECIPE).test.sequence(torch.arange(20))
+    with torch.no_grad():
+        expected, _ = network(x, steps=range(4))
+    np.testing.assert_allclose(Session(tmp_path / "n").run(x.contiguous().numpy()), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["net.hdlif.safetensors", "model.safetensors"])
