@@ -17,7 +17,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/clang-format --dry-run --Werror $(shell find native -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+	$(BIN)/clang-format --dry-run --Werror $(shell find native tests/native -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 
 types: $(STAMP)
 	$(BIN)/mypy
@@ -25,7 +25,7 @@ types: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(shell find native -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+	$(BIN)/clang-format -i $(shell find native tests/native -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 
 # An editable install: Python sources are read from src/, the extension is rebuilt when native/ changes.
 $(STAMP): $(NATIVE)

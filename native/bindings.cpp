@@ -27,6 +27,7 @@ using OutSeconds = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cp
 
 // keeps every size of a run below 2^63
 constexpr int64_t kMaxBatch = 1 << 20;
+constexpr int64_t kMaxFrames = int64_t(1) << 32;
 constexpr int kMaxThreads = 256;
 
 std::vector<const Kernels*> all_kernels() {
@@ -119,6 +120,7 @@ private:
     require(batch >= 1 && batch <= kMaxBatch, "x: a batch of 1..2^20");
     require(steps >= 1 && steps < (int64_t(1) << 31) && (x_steps == 1 || x_steps == steps),
             "steps: at least 1, and x has 1 or that many");
+    require(steps <= kMaxFrames / batch, "steps: a batch takes at most 2^32 in all");
     require(t >= 0 && t < (int64_t(1) << 62), "t: 0..2^62");
     require(potentials.size() == program.stateful.size(), "potentials: one array for each neuron");
     for (size_t i = 0; i < potentials.size(); ++i)

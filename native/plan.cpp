@@ -1,10 +1,15 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace hdlif {
 namespace {
+
+// Rough rates, to tell whether a thread is worth its wake-up.
+constexpr int64_t kProductsPerCycle = 128;
+constexpr int64_t kEntriesPerCycle = 4;
 
 bool is_pointwise(Op op) {
   switch (op) {
@@ -20,31 +25,6 @@ bool is_pointwise(Op op) {
   default:
     return false;
   }
-}
-
-// Roots that are computed a map at a time, so that no chain can follow within the stage.
-bool is_map_at_once(Op op) {
-  return op == Op::kSeca || op == Op::kFlatten;
-}
-
-int64_t row_bytes(const Value& value) {
-  return int64_t(value.width) * value.channels * value.entry_bytes();
-}
-
-// Tiles begin on cache lines.
-int64_t rounded(int64_t bytes) {
-  return (bytes + 63) / 64 * 64;
-}
-
-std::vector<int32_t> stage_of_nodes(const Program& program, const std::vector<Stage>& stages) {
-  std::vector<int32_t> stage(program.nodes.size(), -1);
-  for (size_t s = 0; s < stages.size(); ++s) {
-    if (stages[s].root >= 0)
-      stage[stages[s].root] = int32_t(s);
-    for (int32_t n : stages[s].chain)
-      stage[n] = int32_t(s);
-  }
-  return stage;
 }
 
 // Whether a value is a neuron's output of which many entries are zero, also pooled or flattened.
@@ -136,107 +116,19 @@ LineVector<Weight> laid_out(const std::vector<Weight>& weights, int64_t channels
   return laid;
 }
 
-// Hands out byte offsets of a tile, smallest first.
-class Tile {
-public:
-  int64_t take(int64_t bytes) {
-    bytes = rounded(bytes);
-    for (auto gap = gaps_.begin(); gap != gaps_.end(); ++gap)
-      if (gap->second == bytes) {
-        const int64_t offset = gap->first;
-        gaps_.erase(gap);
-        return offset;
-      }
-    const int64_t offset = size_;
-    size_ += bytes;
-    return offset;
+// For each row whether x * scale + shift is x in every bit: only with a shift of -0, for -0 + 0 is 0.
+std::vector<bool> identity_rows(const Rows& scale, const Rows& shift) {
+  std::vector<bool> is_identity;
+  for (int32_t t = 0; t < std::max(scale.steps, shift.steps); ++t) {
+    const float *a = scale.at(t), *b = shift.at(t);
+    is_identity.push_back(
+        std::all_of(a, a + scale.columns, [](float v) { return v == 1.0f; }) &&
+        std::all_of(b, b + shift.columns, [](float v) { return v == 0.0f && std::signbit(v); }));
   }
-  void give(int64_t offset, int64_t bytes) { gaps_.push_back({offset, rounded(bytes)}); }
-  int64_t size() const { return size_; }
-
-private:
-  std::vector<std::pair<int64_t, int64_t>> gaps_;
-  int64_t size_ = 0;
-};
-
-// Slots of memory that are reused as soon as their value has had its last reader.
-class Slots {
-public:
-  int32_t take(int64_t wanted) {
-    if (free_.empty()) {
-      bytes_.push_back(wanted);
-      return int32_t(bytes_.size() - 1);
-    }
-    // the smallest slot that is large enough, else the largest, which grows
-    const auto order = [&](int32_t a, int32_t b) {
-      const bool a_fits = bytes_[a] >= wanted, b_fits = bytes_[b] >= wanted;
-      return a_fits != b_fits ? a_fits : (a_fits ? bytes_[a] < bytes_[b] : bytes_[a] > bytes_[b]);
-    };
-    const auto best = std::min_element(free_.begin(), free_.end(), order);
-    const int32_t slot = *best;
-    free_.erase(best);
-    bytes_[slot] = std::max(bytes_[slot], wanted);
-    return slot;
-  }
-  void give(int32_t slot) { free_.push_back(slot); }
-  const std::vector<int64_t>& bytes() const { return bytes_; }
-
-private:
-  std::vector<int64_t> bytes_;
-  std::vector<int32_t> free_;
-};
-
-// The passes of a chain. All nodes of a pass run at the same steps, none takes codes, and of the values
-// between them, only what the neuron takes may have another reader.
-void find_firing(const Program& program, const Stage& stage, const std::vector<int32_t>& readers,
-                 Placement& placement) {
-  const std::vector<int32_t>& chain = stage.chain;
-  const auto constant = [&](int32_t n) { return program.values[n + 1].constant; };
-  const auto takes_codes = [&](int32_t n) {
-    const auto& inputs = program.nodes[n].inputs;
-    return std::any_of(inputs.begin(), inputs.end(),
-                       [&](int32_t input) { return input >= 0 && program.values[input].max_code > 0; });
-  };
-  for (size_t i = 1; i < chain.size(); ++i) {
-    const int32_t quantise = chain[i], neuron = chain[i - 1];
-    const Op op = program.nodes[neuron].op;
-    if (program.nodes[quantise].op != Op::kQuantise || (op != Op::kHdLif && op != Op::kParallel) ||
-        program.nodes[quantise].inputs[0] != neuron + 1 || readers[neuron + 1] != 1 || takes_codes(neuron) ||
-        constant(neuron) != constant(quantise))
-      continue;
-    FiringNodes nodes;
-    nodes.quantise = quantise;
-    nodes.neuron = neuron;
-    // the node before, if it makes what the pass so far begins with
-    size_t next = i - 1;
-    const auto joins = [&](Op wanted, int32_t reader, bool is_between) {
-      if (next == 0)
-        return -1;
-      const int32_t n = chain[next - 1];
-      const auto& inputs = program.nodes[reader].inputs;
-      const bool fits =
-          program.nodes[n].op == wanted && !takes_codes(n) && constant(n) == constant(quantise) &&
-          std::count(inputs.begin(), inputs.end(), n + 1) == 1 && (!is_between || readers[n + 1] == 1);
-      if (!fits)
-        return -1;
-      --next;
-      return n;
-    };
-    nodes.add = joins(Op::kAdd, neuron, false);
-    nodes.affine = joins(Op::kAffine, nodes.add >= 0 ? nodes.add : neuron, nodes.add >= 0);
-    placement.firing[nodes.first()] = nodes;
-    for (int32_t n : {nodes.affine, nodes.add, nodes.neuron, nodes.quantise})
-      if (n >= 0)
-        placement.is_passed[n] = n != nodes.first();
-  }
+  return is_identity;
 }
 
-} // namespace
-
-bool takes_floats(Op op) {
-  return is_pointwise(op) || op == Op::kSeca;
-}
-
+// The stages of a program.
 std::vector<Stage> fuse(const Program& program) {
   std::vector<Stage> stages;
   std::vector<int32_t> stage_of_value(program.values.size(), -1);
@@ -248,7 +140,7 @@ std::vector<Stage> fuse(const Program& program) {
         if (input >= 0)
           stage = std::max(stage, stage_of_value[input]);
     const bool joins =
-        stage >= 0 && !(stages[stage].root >= 0 && is_map_at_once(program.nodes[stages[stage].root].op));
+        stage >= 0 && !(stages[stage].root >= 0 && computes_maps(program.nodes[stages[stage].root].op));
     if (!joins) {
       stage = int32_t(stages.size());
       stages.emplace_back();
@@ -262,6 +154,7 @@ std::vector<Stage> fuse(const Program& program) {
   return stages;
 }
 
+// The layers, with the weights of the program, which has none then.
 std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels) {
   const std::vector<bool> is_sparse = sparse_values(program);
   std::vector<Layer> layers(program.nodes.size());
@@ -290,113 +183,68 @@ std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels) {
     else
       layer.low_bit = laid_out(node.low_bit_weights, out.channels, layer.sum == Sum::kDense);
     layer.floats = laid_out(node.float_weights, out.channels, layer.sum == Sum::kDense);
-    node.low_bit_weights = {};
-    node.float_weights = {};
+    node.low_bit_weights = std::vector<int8_t>(); // gives its memory back, as "= {}" would not
+    node.float_weights = std::vector<float>();
   }
   return layers;
 }
 
-Placement place(const Program& program, const std::vector<Stage>& stages, int64_t batch, int64_t steps,
-                bool is_static, bool keeps_all) {
-  const size_t value_count = program.values.size(), stage_count = stages.size();
-  const std::vector<int32_t> stage = stage_of_nodes(program, stages);
-  const auto stage_of = [&](int32_t value) { return value == 0 ? -1 : stage[value - 1]; };
+} // namespace
 
-  // the last stage that reads a value, and whether another stage than its own does
-  std::vector<size_t> last_stage(value_count, 0);
-  std::vector<bool> is_shared(value_count, keeps_all);
-  is_shared[0] = is_shared[program.output] = true;
+bool takes_floats(Op op) {
+  return is_pointwise(op) || op == Op::kSeca;
+}
+
+bool computes_maps(Op op) {
+  return op == Op::kSeca || op == Op::kFlatten;
+}
+
+Plan::Plan(Program given, const Kernels& kernels)
+    : program(std::move(given)), kernels(kernels), layers(prepare_layers(program, kernels)),
+      stages(fuse(program)), identity_rows(program.nodes.size()), potential_of(program.nodes.size(), -1) {
   for (size_t n = 0; n < program.nodes.size(); ++n)
-    for (int32_t input : program.nodes[n].inputs)
-      if (input >= 0) {
-        last_stage[input] = std::max(last_stage[input], size_t(stage[n]));
-        if (stage_of(input) != stage[n])
-          is_shared[input] = true;
-      }
-  last_stage[program.output] = stage_count;
-  std::vector<int32_t> readers(value_count, 0);
-  ++readers[program.output];
+    if (program.nodes[n].op == Op::kAffine)
+      identity_rows[n] = hdlif::identity_rows(program.nodes[n].rows[0], program.nodes[n].rows[1]);
+  for (size_t i = 0; i < program.stateful.size(); ++i)
+    potential_of[program.stateful[i]] = int32_t(i);
+}
+
+int64_t Plan::bytes() const {
+  int64_t total = 0;
+  for (const Layer& layer : layers)
+    total += int64_t(layer.index.size() + layer.table.size() + layer.low_bit.size()) +
+             int64_t(layer.floats.size() * sizeof(float));
   for (const Node& node : program.nodes)
-    for (int32_t input : node.inputs)
-      if (input >= 0)
-        ++readers[input];
+    for (const Rows& rows : node.rows)
+      total += int64_t(rows.data.size() * sizeof(float));
+  return total;
+}
 
-  Placement placement;
-  placement.batch = batch;
-  placement.steps = steps;
-  placement.is_static = is_static;
-  placement.keeps_all = keeps_all;
-  placement.slot.assign(value_count, -1);
-  placement.tile.assign(value_count, -1);
-  placement.widened.assign(2 * program.nodes.size(), -1);
-  placement.firing.assign(program.nodes.size(), {});
-  placement.is_passed.assign(program.nodes.size(), false);
-  for (int32_t count : readers)
-    placement.is_read_again.push_back(count > 1);
-  if (!keeps_all)
-    for (const Stage& stage : stages)
-      find_firing(program, stage, readers, placement);
-  Slots slots;
-  const auto slot_bytes = [&](int32_t value) {
-    const Value& type = program.values[value];
-    const int64_t leading = is_static && type.constant ? 1 : steps;
-    return leading * batch * type.size() * type.entry_bytes() + kReadAhead;
-  };
-  placement.slot[0] = slots.take(slot_bytes(0));
-  for (size_t s = 0; s < stage_count; ++s) {
-    std::vector<int32_t> nodes = stages[s].chain;
-    if (stages[s].root >= 0)
-      nodes.insert(nodes.begin(), stages[s].root);
-    for (int32_t n : nodes)
-      if (is_shared[n + 1])
-        placement.slot[n + 1] = slots.take(slot_bytes(n + 1));
+int64_t Plan::leading(const Stage& stage, const Chunk& chunk) const {
+  int64_t steps = stage.root >= 0 ? leading(stage.root + 1, chunk) : 1;
+  for (int32_t n : stage.chain)
+    steps = std::max(steps, leading(n + 1, chunk));
+  return steps;
+}
 
-    // what an identity passes on must live as long as what it is passed on as
-    std::vector<size_t> last_node(value_count, 0);
-    for (size_t i = nodes.size(); i-- > 0;) {
-      const Node& node = program.nodes[nodes[i]];
-      for (int32_t input : node.inputs)
-        if (input >= 0) {
-          last_node[input] = std::max(last_node[input], i);
-          if (node.op == Op::kAffine)
-            last_node[input] = std::max(last_node[input], last_node[nodes[i] + 1]);
-        }
-    }
-    Tile tile;
-    for (size_t i = 0; i < nodes.size(); ++i) {
-      const Node& node = program.nodes[nodes[i]];
-      const int32_t output = nodes[i] + 1;
-      int64_t widened_bytes[2] = {0, 0};
-      for (int j = 0; j < 2; ++j)
-        if (node.inputs[j] >= 0 && takes_floats(node.op) && program.values[node.inputs[j]].max_code > 0) {
-          const Value& in = program.values[node.inputs[j]];
-          const int64_t entries = node.op == Op::kSeca ? in.size() : int64_t(in.width) * in.channels;
-          widened_bytes[j] = entries * int64_t(sizeof(float));
-          placement.widened[2 * nodes[i] + j] = tile.take(widened_bytes[j]);
-        }
-      if (placement.slot[output] < 0)
-        placement.tile[output] = tile.take(row_bytes(program.values[output]));
-      for (int j = 0; j < 2; ++j)
-        if (widened_bytes[j] > 0)
-          tile.give(placement.widened[2 * nodes[i] + j], widened_bytes[j]);
-      for (size_t k = 0; k <= i; ++k) {
-        const int32_t value = nodes[k] + 1;
-        const bool is_over = last_node[value] == i && k < i;
-        // a constant is computed at the first step of a chunk and read at all
-        if (is_over && placement.tile[value] >= 0 && !program.values[value].constant)
-          tile.give(placement.tile[value], row_bytes(program.values[value]));
-      }
-    }
-    placement.tile_bytes = std::max(placement.tile_bytes, tile.size());
+int64_t Plan::rows(const Stage& stage, const Chunk& chunk) const {
+  const bool is_map = stage.root >= 0 && computes_maps(program.nodes[stage.root].op);
+  return chunk.batch * (is_map ? 1 : program.values[stage.first() + 1].height);
+}
 
-    if (keeps_all)
-      continue;
-    for (size_t value = 0; value < value_count; ++value)
-      if (placement.slot[value] >= 0 && last_stage[value] == s && stage_of(int32_t(value)) <= int32_t(s))
-        slots.give(placement.slot[value]);
+int64_t Plan::cycles_per_row(const Stage& stage) const {
+  const Value& out = program.values[stage.first() + 1];
+  const int64_t entries = int64_t(out.width) * out.channels;
+  int64_t cycles = 1 + entries * int64_t(stage.chain.size()) / kEntriesPerCycle;
+  if (stage.root >= 0) {
+    const Node& root = program.nodes[stage.root];
+    const ConvShape& s = layers[stage.root].shape;
+    if (root.op == Op::kConv2d || root.op == Op::kLinear)
+      cycles += entries * s.kernel_y * s.kernel_x * s.in_channels / kProductsPerCycle;
+    else
+      cycles += program.values[root.inputs[0]].size() / out.height / kEntriesPerCycle;
   }
-  placement.slot_bytes = slots.bytes();
-  return placement;
+  return cycles;
 }
 
 } // namespace hdlif

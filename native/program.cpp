@@ -243,6 +243,10 @@ private:
     require(out >= 1, "it has no output channel");
     require(x.channels <= kMaxElements / taps && x.channels * taps <= kMaxElements / out,
             "weight has too many entries");
+    // Events point to their weights with an uint32, counted from the row's first entry; look-up kernels pad
+    // the output channels to a multiple of 16.
+    const int64_t lanes = (int64_t(out) + 15) / 16 * 16, row = int64_t(x.width) * x.channels;
+    require(row <= UINT32_MAX / lanes, "a row has too many products");
     require(record_[kEncoding] >= 0 && record_[kEncoding] < int32_t(Encoding::kCount), "encoding is unknown");
     const Encoding encoding = Encoding(record_[kEncoding]);
     const int bits = encoding == Encoding::kInt2 ? 2 : encoding == Encoding::kInt4 ? 4 : 8;

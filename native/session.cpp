@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <cstring>
-#include <limits>
 #include <utility>
 
 namespace hdlif {
@@ -16,461 +13,11 @@ constexpr int64_t kStepsPerChunk = 16;
 
 // Rough cycles of work below which another thread is not worth its wake-up.
 constexpr int64_t kCyclesPerRange = 4096;
-constexpr int64_t kProductsPerCycle = 128;
-constexpr int64_t kEntriesPerCycle = 4;
-
-constexpr float kNoThreshold = std::numeric_limits<float>::quiet_NaN();
-
-Row row(const Rows& rows, int64_t t) {
-  return {rows.at(t), rows.columns};
-}
-
-GlifRows glif_rows(const Node& node, int64_t t) {
-  const auto& r = node.rows;
-  return {row(r[0], t), row(r[1], t), row(r[2], t), row(r[3], t), row(r[4], t), row(r[5], t)};
-}
-
-// For each row whether x * scale + shift is x in every bit: only with a shift of -0, for -0 + 0 is 0.
-std::vector<bool> identity_rows(const Rows& scale, const Rows& shift) {
-  std::vector<bool> is_identity;
-  for (int32_t t = 0; t < std::max(scale.steps, shift.steps); ++t) {
-    const float *a = scale.at(t), *b = shift.at(t);
-    is_identity.push_back(
-        std::all_of(a, a + scale.columns, [](float v) { return v == 1.0f; }) &&
-        std::all_of(b, b + shift.columns, [](float v) { return v == 0.0f && std::signbit(v); }));
-  }
-  return is_identity;
-}
-
-PoolShape pool_shape(const Node& node, const Value& in, const Value& out) {
-  Window w = node.window;
-  if (node.op == Op::kGlobalSumPool) {
-    w.kernel_y = in.height;
-    w.kernel_x = in.width;
-  }
-  return {in.height,  in.width,   in.channels, out.height, out.width, w.kernel_y,
-          w.kernel_x, w.stride_y, w.stride_x,  w.pad_y,    w.pad_x};
-}
-
-// [rows][columns] to [columns][rows]
-template <typename T> void transpose(const T* x, T* y, int64_t rows, int64_t columns) {
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < columns; ++c)
-      y[c * rows + r] = x[r * columns + c];
-}
-
-const float* floats(const uint8_t* memory) {
-  return reinterpret_cast<const float*>(memory);
-}
-float* floats(uint8_t* memory) {
-  return reinterpret_cast<float*>(memory);
-}
-
-// Where a thread keeps the events of the input rows under the kernel: for each step, as many rows as the
-// kernel has, each with a start for each pixel, and the list of rows that a kernel is given.
-struct EventRoom {
-  int64_t events_per_row, starts_per_row, rows; // rows of all steps
-
-  EventRoom(const Layer& layer, int64_t steps)
-      : events_per_row(layer.sum == Sum::kDense
-                           ? 0
-                           : int64_t(layer.shape.in_width) *
-                                 (layer.sum == Sum::kUnits ? layer.form.units : layer.shape.in_channels)),
-        starts_per_row(layer.sum == Sum::kDense ? 0 : layer.shape.in_width + 1), rows(layer.rows() * steps) {}
-
-  int64_t list_bytes(const Layer& layer) const {
-    return layer.shape.kernel_y * int64_t(sizeof(EventRow<UnitEvent>));
-  }
-  int64_t bytes(const Layer& layer) const {
-    return list_bytes(layer) + rows * events_per_row * int64_t(sizeof(UnitEvent)) +
-           rows * starts_per_row * int64_t(sizeof(int32_t));
-  }
-};
-
-// A gathering of single entries.
-template <typename In, typename Event>
-auto entries_by(const Layer& layer, void (*gather)(const In*, int32_t, int32_t, int32_t, Event*, int32_t*)) {
-  return [&layer, gather](const In* row, Event* events, int32_t* starts) {
-    gather(row, layer.shape.in_width, layer.shape.in_channels, layer.shape.out_channels, events, starts);
-  };
-}
 
 } // namespace
 
-int64_t Session::Workspace::bytes() const {
-  int64_t total = 0;
-  for (const auto& slot : slots)
-    total += int64_t(slot.size());
-  for (const Thread& thread : threads)
-    total +=
-        int64_t(thread.tile.size() + thread.events.size() + thread.totals.size() + thread.scratch.size());
-  return total;
-}
-
-// Computes rows of one stage on one thread.
-class Session::Rows {
-public:
-  Rows(Session& session, const Stage& stage, const Chunk& chunk, Workspace& workspace, int thread)
-      : session_(session), program_(session.program_), kernels_(session.kernels_), stage_(stage),
-        chunk_(chunk), workspace_(workspace), memory_(workspace.threads[thread]) {}
-
-  // Rows [first, last) of row = image * height + oy.
-  void compute(int64_t first, int64_t last) {
-    const int64_t steps = session_.leading_of(stage_, chunk_);
-    for (int64_t row = first; row < last; ++row) {
-      row_ = row;
-      for (int64_t step = 0; step < steps; ++step) {
-        step_ = step;
-        if (stage_.root >= 0 && is_due(stage_.root))
-          compute_root();
-        for (int32_t n : stage_.chain)
-          if (is_due(n) && !workspace_.placement.is_passed[n]) {
-            if (const FiringNodes& firing = workspace_.placement.firing[n]; firing.neuron >= 0)
-              compute_firing(firing);
-            else
-              compute_entries(n);
-          }
-      }
-      is_gathered_ = stage_.root >= 0 && (row + 1) % program_.values[stage_.root + 1].height != 0;
-    }
-  }
-
-private:
-  bool is_due(int32_t n) const { return step_ == 0 || session_.leading(n + 1, chunk_) > 1; }
-
-  // Where row `y` of `image` begins in a value's slot, at this step.
-  uint8_t* in_slot(int32_t value, int64_t image, int64_t y) const {
-    const Value& type = program_.values[value];
-    const int64_t step = session_.leading(value, chunk_) > 1 ? step_ : 0;
-    const int64_t first = ((step * chunk_.batch + image) * type.height + y) * type.width * type.channels;
-    return workspace_.slots[workspace_.placement.slot[value]].data() + first * type.entry_bytes();
-  }
-
-  // This row of a value; of one that is written here, where it is to be written.
-  uint8_t* output_row(int32_t value) {
-    const int32_t height = program_.values[value].height;
-    uint8_t* to = workspace_.placement.slot[value] >= 0
-                      ? in_slot(value, row_ / height, row_ % height)
-                      : memory_.tile.data() + workspace_.placement.tile[value];
-    memory_.at[value] = to;
-    return to;
-  }
-
-  const uint8_t* input_row(int32_t value) const {
-    if (workspace_.placement.slot[value] < 0)
-      return memory_.at[value];
-    const int32_t height = program_.values[value].height;
-    return in_slot(value, row_ / height, row_ % height);
-  }
-
-  // The same as float32.
-  const float* float_row(int32_t n, int i) {
-    const int32_t value = program_.nodes[n].inputs[i];
-    const Value& type = program_.values[value];
-    const uint8_t* from = input_row(value);
-    if (type.max_code == 0)
-      return floats(from);
-    float* widened = floats(memory_.tile.data() + workspace_.placement.widened[2 * n + i]);
-    kernels_.widen(from, widened, int64_t(type.width) * type.channels);
-    return widened;
-  }
-
-  float* potential_row(int32_t n) const {
-    const int32_t which = session_.potential_of_[n];
-    const Value& type = program_.values[n + 1];
-    return which < 0 ? nullptr : chunk_.potentials[which] + row_ * type.width * type.channels;
-  }
-
-  void compute_firing(const FiringNodes& nodes) {
-    const int64_t t = chunk_.t + step_;
-    const Node &neuron = program_.nodes[nodes.neuron], &quantise = program_.nodes[nodes.quantise];
-    const Value& out = program_.values[nodes.quantise + 1];
-    Firing firing;
-    int32_t x = neuron.inputs[0];
-    if (nodes.add >= 0) {
-      const auto& inputs = program_.nodes[nodes.add].inputs;
-      const int which = nodes.affine >= 0 && inputs[1] == nodes.affine + 1 ? 1 : 0;
-      x = inputs[which];
-      firing.addend = floats(input_row(inputs[1 - which]));
-    }
-    if (nodes.affine >= 0) {
-      x = program_.nodes[nodes.affine].inputs[0];
-      firing.scale = program_.nodes[nodes.affine].rows[0].at(t);
-      firing.shift = program_.nodes[nodes.affine].rows[1].at(t);
-    }
-    const int32_t current = neuron.inputs[0];
-    if (x != current &&
-        (workspace_.placement.slot[current] >= 0 || workspace_.placement.is_read_again[current]))
-      firing.current = floats(output_row(current));
-    firing.potential = potential_row(nodes.neuron);
-    if (neuron.op == Op::kHdLif)
-      firing.leak = row(neuron.rows[0], t);
-    firing.threshold = row(neuron.rows[neuron.op == Op::kHdLif ? 1 : 0], t);
-    firing.inverse_step = row(quantise.rows[0], t);
-    firing.offset = quantise.offset;
-    firing.largest = float(out.max_code);
-    kernels_.fire(floats(input_row(x)), output_row(nodes.quantise + 1), firing, out.width, out.channels);
-  }
-
-  void compute_entries(int32_t n) {
-    const Node& node = program_.nodes[n];
-    const Value& out = program_.values[n + 1];
-    const int64_t t = chunk_.t + step_, pixels = out.width;
-    const int32_t channels = out.channels;
-    const auto& rows = node.rows;
-    if (node.op == Op::kAffine && is_identity(n, t)) {
-      const uint8_t* x = input_row(node.inputs[0]);
-      if (workspace_.placement.slot[n + 1] >= 0)
-        std::memcpy(output_row(n + 1), x, size_t(pixels * channels) * sizeof(float));
-      else
-        memory_.at[n + 1] = x;
-      return;
-    }
-    const float* x = float_row(n, 0);
-    uint8_t* codes = output_row(n + 1);
-    float* y = floats(codes);
-    float* potential = potential_row(n);
-    switch (node.op) {
-    case Op::kAffine:
-      kernels_.affine(x, y, rows[0].at(t), rows[1].at(t), pixels, channels);
-      break;
-    case Op::kHdLif:
-      kernels_.hd_lif(x, potential, y, row(rows[0], t), row(rows[1], t), pixels, channels);
-      break;
-    case Op::kGradedLif:
-      kernels_.graded_lif(x, potential, y, row(rows[0], t), row(rows[1], t), pixels, channels);
-      break;
-    case Op::kGlif:
-      kernels_.glif(x, potential, codes, glif_rows(node, t),
-                    t > 0 ? row(rows[5], t - 1) : Row{&kNoThreshold, 1}, pixels, channels);
-      break;
-    case Op::kParallel:
-      kernels_.parallel(x, y, row(rows[0], t), pixels, channels);
-      break;
-    case Op::kLif:
-      kernels_.lif(x, potential, codes, row(rows[0], t), row(rows[1], t),
-                   {node.hard_reset, node.reset_potential}, pixels, channels);
-      break;
-    case Op::kQuantise:
-      kernels_.quantise(x, codes, row(rows[0], t), node.offset, float(out.max_code), pixels, channels);
-      break;
-    case Op::kAdd:
-      kernels_.add(x, float_row(n, 1), y, pixels * channels);
-      break;
-    default:
-      break;
-    }
-  }
-
-  bool is_identity(int32_t n, int64_t t) const {
-    const std::vector<bool>& rows = session_.identity_rows_[n];
-    return program_.values[program_.nodes[n].inputs[0]].max_code == 0 &&
-           rows[std::min<size_t>(size_t(t), rows.size() - 1)];
-  }
-
-  void compute_root() {
-    const Node& node = program_.nodes[stage_.root];
-    switch (node.op) {
-    case Op::kConv2d:
-    case Op::kLinear:
-      return compute_layer();
-    case Op::kSeca:
-      return compute_seca();
-    case Op::kFlatten:
-      return compute_flatten();
-    default:
-      return compute_pool();
-    }
-  }
-
-  void compute_pool() {
-    const Node& node = program_.nodes[stage_.root];
-    const Value &in = program_.values[node.inputs[0]], &out = program_.values[stage_.root + 1];
-    const uint8_t* x = in_slot(node.inputs[0], 0, 0);
-    uint8_t* y = output_row(stage_.root + 1);
-    const PoolShape shape = pool_shape(node, in, out);
-    if (node.op == Op::kMaxPool && in.max_code > 0)
-      kernels_.max_pool_codes(x, y, shape, row_);
-    else if (node.op == Op::kMaxPool)
-      kernels_.max_pool(floats(x), floats(y), shape, row_);
-    else if (out.max_code > 0)
-      kernels_.sum_pool_codes(x, y, shape, row_);
-    else if (in.max_code > 0)
-      kernels_.sum_pool_code_values(x, floats(y), shape, row_);
-    else
-      kernels_.sum_pool(floats(x), floats(y), shape, row_);
-  }
-
-  // Of both, a row is a whole map.
-  void compute_flatten() {
-    const Value& in = program_.values[program_.nodes[stage_.root].inputs[0]];
-    const uint8_t* x = in_slot(program_.nodes[stage_.root].inputs[0], row_, 0);
-    uint8_t* y = in_slot(stage_.root + 1, row_, 0);
-    if (in.max_code > 0)
-      transpose(x, y, in.pixels(), in.channels);
-    else
-      transpose(floats(x), floats(y), in.pixels(), in.channels);
-  }
-
-  void compute_seca() {
-    const int32_t n = stage_.root;
-    const Node& node = program_.nodes[n];
-    const Value& type = program_.values[n + 1];
-    const uint8_t* codes = in_slot(node.inputs[0], row_, 0);
-    const float* x = floats(codes);
-    if (program_.values[node.inputs[0]].max_code > 0) {
-      float* widened = floats(memory_.tile.data() + workspace_.placement.widened[2 * n]);
-      kernels_.widen(codes, widened, type.size());
-      x = widened;
-    }
-    const int64_t t = chunk_.t + step_;
-    kernels_.seca(x, floats(in_slot(n + 1, row_, 0)), row(node.rows[0], t), *node.rows[1].at(t),
-                  type.pixels(), type.channels, floats(memory_.scratch.data()));
-  }
-
-  void compute_layer() {
-    const Layer& layer = session_.layers_[stage_.root];
-    float* y = floats(output_row(stage_.root + 1));
-    const int8_t* low_bit = layer.low_bit.data();
-    switch (layer.sum) {
-    case Sum::kUnits: {
-      const bool adds = adds_changes(layer);
-      const auto gather = [&](const uint8_t* row, UnitEvent* events, int32_t* starts) {
-        const uint8_t* before = adds ? row - frame_bytes(input_of_root()) : nullptr;
-        kernels_.gather_units(row, before, layer.shape.in_width, layer.shape, layer.form, events, starts);
-      };
-      const EventRow<UnitEvent>* rows = gathered<uint8_t, UnitEvent>(layer, gather);
-      kernels_.unit_row(rows, layer.index.data(), layer.table.data(), layer.form, adds,
-                        reinterpret_cast<int32_t*>(memory_.totals.data()), y, layer.shape);
-      break;
-    }
-    case Sum::kCodes:
-      kernels_.code_row(gathered<uint8_t, CodeEvent>(layer, entries_by(layer, kernels_.gather_codes)),
-                        low_bit, y, layer.shape);
-      break;
-    case Sum::kCodeValues:
-      kernels_.float_row(gathered<uint8_t, FloatEvent>(layer, entries_by(layer, kernels_.gather_code_values)),
-                         layer.floats.data(), y, layer.shape);
-      break;
-    case Sum::kFloats: {
-      const auto* rows = gathered<float, FloatEvent>(layer, entries_by(layer, kernels_.gather_floats));
-      if (layer.low_bit.empty())
-        kernels_.float_row(rows, layer.floats.data(), y, layer.shape);
-      else
-        kernels_.float_row_low_bit(rows, low_bit, y, layer.shape);
-      break;
-    }
-    case Sum::kDense: {
-      const float** rows = reinterpret_cast<const float**>(memory_.events.data());
-      const int32_t y0 = top_of_field(layer.shape);
-      for (int32_t ky = 0; ky < layer.shape.kernel_y; ++ky) {
-        const int32_t iy = y0 + ky;
-        const bool is_inside = iy >= 0 && iy < layer.shape.in_height;
-        rows[ky] = is_inside ? floats(in_slot(input_of_root(), image_of_root(), iy)) : nullptr;
-      }
-      if (layer.low_bit.empty())
-        kernels_.dense_row(rows, layer.floats.data(), y, layer.shape);
-      else
-        kernels_.dense_row_low_bit(rows, low_bit, y, layer.shape);
-      break;
-    }
-    }
-  }
-
-  // Whether this step's sums are those of the step before and what its changes add: where codes change less
-  // often than they are not zero. The totals are integers, so that both ways give the same.
-  bool adds_changes(const Layer& layer) {
-    if (step_ == 0 || session_.leading(input_of_root(), chunk_) == 1)
-      return false;
-    if (!is_gathered_) { // decided once for all rows whose events are gathered one after the other
-      const ConvShape& s = layer.shape;
-      const int32_t y0 = top_of_field(s), top = std::max(y0, 0),
-                    bottom = std::min(y0 + s.kernel_y, s.in_height);
-      const uint8_t* row = in_slot(input_of_root(), image_of_root(), top);
-      const int64_t count = int64_t(bottom - top) * s.in_width * s.in_channels;
-      memory_.adds_changes[step_] =
-          kernels_.excess_of_changes(row, row - frame_bytes(input_of_root()), count) < 0;
-    }
-    return memory_.adds_changes[step_];
-  }
-
-  // From one step of a value to the next.
-  int64_t frame_bytes(int32_t value) const {
-    return chunk_.batch * program_.values[value].size() * program_.values[value].entry_bytes();
-  }
-
-  int32_t input_of_root() const { return program_.nodes[stage_.root].inputs[0]; }
-  int64_t image_of_root() const { return row_ / program_.values[stage_.root + 1].height; }
-  int32_t top_of_field(const ConvShape& s) const {
-    return int32_t(row_ % s.out_height) * s.stride_y - s.pad_y;
-  }
-
-  // The events of the rows under the kernel: those that the row before did not have are gathered now.
-  template <typename In, typename Event, typename Gather>
-  const EventRow<Event>* gathered(const Layer& layer, const Gather& gather) {
-    static_assert(sizeof(Event) == sizeof(UnitEvent) &&
-                  sizeof(EventRow<Event>) == sizeof(EventRow<UnitEvent>));
-    const ConvShape& s = layer.shape;
-    const int64_t ring = layer.rows();
-    const EventRoom room(layer, session_.leading(stage_.root + 1, chunk_));
-    auto* list = reinterpret_cast<EventRow<Event>*>(memory_.events.data());
-    auto* events = reinterpret_cast<Event*>(memory_.events.data() + room.list_bytes(layer));
-    auto* starts = reinterpret_cast<int32_t*>(events + room.rows * room.events_per_row);
-    const int32_t y0 = top_of_field(s), top = std::max(y0, 0),
-                  bottom = std::min(y0 + s.kernel_y, s.in_height);
-    const int32_t known = is_gathered_ ? std::max(top, bottom_before(s)) : top;
-    for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
-      const int32_t iy = y0 + ky;
-      if (iy < top || iy >= bottom) {
-        list[ky] = {};
-        continue;
-      }
-      const int64_t place = step_ * ring + iy % ring;
-      list[ky] = {events + place * room.events_per_row, starts + place * room.starts_per_row};
-      if (iy >= known)
-        gather(reinterpret_cast<const In*>(in_slot(input_of_root(), image_of_root(), iy)),
-               events + place * room.events_per_row, starts + place * room.starts_per_row);
-    }
-    return list;
-  }
-
-  // Where the field of the output row above ends.
-  int32_t bottom_before(const ConvShape& s) const {
-    return std::min(top_of_field(s) - s.stride_y + s.kernel_y, s.in_height);
-  }
-
-  Session& session_;
-  const Program& program_;
-  const Kernels& kernels_;
-  const Stage& stage_;
-  const Chunk& chunk_;
-  Workspace& workspace_;
-  Workspace::Thread& memory_;
-  int64_t row_ = 0, step_ = 0;
-  bool is_gathered_ = false; // the events of the row above are there
-};
-
 Session::Session(Program program, int threads, const Kernels& kernels)
-    : program_(std::move(program)), kernels_(kernels), layers_(prepare_layers(program_, kernels)),
-      stages_(fuse(program_)), identity_rows_(program_.nodes.size()),
-      potential_of_(program_.nodes.size(), -1), pool_(threads) {
-  for (size_t n = 0; n < program_.nodes.size(); ++n)
-    if (program_.nodes[n].op == Op::kAffine)
-      identity_rows_[n] = identity_rows(program_.nodes[n].rows[0], program_.nodes[n].rows[1]);
-  for (size_t i = 0; i < program_.stateful.size(); ++i)
-    potential_of_[program_.stateful[i]] = int32_t(i);
-}
-
-int64_t Session::weight_bytes() const {
-  int64_t total = 0;
-  for (const Layer& layer : layers_)
-    total += int64_t(layer.index.size() + layer.table.size() + layer.low_bit.size()) +
-             int64_t(layer.floats.size() * sizeof(float));
-  for (const Node& node : program_.nodes)
-    for (const hdlif::Rows& rows : node.rows)
-      total += int64_t(rows.data.size() * sizeof(float));
-  return total;
-}
+    : plan_(std::move(program), kernels), pool_(threads) {}
 
 int64_t Session::working_bytes() const {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -482,18 +29,18 @@ void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps,
   const bool is_static = x_steps == 1 && steps > 1;
   const int64_t chunk_steps = std::min(steps, kStepsPerChunk);
   const int64_t group = std::clamp<int64_t>(kImagesPerChunk / chunk_steps, 1, batch);
-  const int64_t classes = program_.values[program_.output].size();
+  const int64_t classes = program().values[program().output].size();
   std::unique_ptr<Workspace> workspace = borrow(group, chunk_steps, is_static, kept.values != nullptr);
   std::vector<float*>& own_potentials = workspace->potentials;
   for (int64_t image = 0; image < batch; image += group) {
     for (size_t i = 0; i < own_potentials.size(); ++i)
-      own_potentials[i] = potentials[i] + image * program_.values[program_.stateful[i] + 1].size();
+      own_potentials[i] = potentials[i] + image * program().values[program().stateful[i] + 1].size();
     for (int64_t begin = 0; begin < steps; begin += chunk_steps) {
       const Chunk chunk{std::min(group, batch - image), std::min(chunk_steps, steps - begin), t + begin,
                         is_static, own_potentials.data()};
       const int64_t x_step = is_static ? 0 : begin;
-      load_input(x + (x_step * batch + image) * program_.values[0].size(), batch, chunk, *workspace);
-      for (const Stage& stage : stages_) {
+      load_input(x + (x_step * batch + image) * program().values[0].size(), batch, chunk, *workspace);
+      for (const Stage& stage : plan_.stages) {
         const auto start = std::chrono::steady_clock::now();
         compute(stage, chunk, *workspace);
         if (kept.seconds != nullptr)
@@ -502,25 +49,22 @@ void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps,
       }
       for (int64_t step = 0; step < chunk.steps; ++step) {
         const int64_t first = (begin + step) * batch + image;
-        read(program_.output, chunk, step, *workspace, logits + first * classes);
-        for (size_t v = 0; kept.values != nullptr && v < program_.values.size(); ++v)
-          read(int32_t(v), chunk, step, *workspace, kept.values[v] + first * program_.values[v].size());
+        read(program().output, chunk, step, *workspace, logits + first * classes);
+        for (size_t v = 0; kept.values != nullptr && v < program().values.size(); ++v)
+          read(int32_t(v), chunk, step, *workspace, kept.values[v] + first * program().values[v].size());
       }
     }
   }
   give_back(std::move(workspace));
 }
 
-std::unique_ptr<Session::Workspace> Session::borrow(int64_t batch, int64_t steps, bool is_static,
-                                                    bool keeps_all) {
+std::unique_ptr<Workspace> Session::borrow(int64_t batch, int64_t steps, bool is_static, bool keeps_all) {
   std::unique_ptr<Workspace> workspace;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    const auto fits = [&](const std::unique_ptr<Workspace>& spare) {
-      const Placement& p = spare->placement;
-      return p.batch == batch && p.steps == steps && p.is_static == is_static && p.keeps_all == keeps_all;
-    };
-    auto chosen = std::find_if(workspaces_.begin(), workspaces_.end(), fits);
+    auto chosen = std::find_if(workspaces_.begin(), workspaces_.end(), [&](const auto& spare) {
+      return spare->fits(batch, steps, is_static, keeps_all);
+    });
     if (chosen == workspaces_.end() && !workspaces_.empty())
       chosen = workspaces_.end() - 1;
     if (chosen != workspaces_.end()) {
@@ -531,7 +75,7 @@ std::unique_ptr<Session::Workspace> Session::borrow(int64_t batch, int64_t steps
   if (workspace == nullptr)
     workspace = std::make_unique<Workspace>();
   const int64_t before = workspace->bytes();
-  fit(*workspace, batch, steps, is_static, keeps_all);
+  workspace->fit(plan_, pool_.threads(), batch, steps, is_static, keeps_all);
   std::lock_guard<std::mutex> lock(mutex_);
   working_bytes_ += workspace->bytes() - before;
   return workspace;
@@ -542,82 +86,19 @@ void Session::give_back(std::unique_ptr<Workspace> workspace) {
   workspaces_.push_back(std::move(workspace));
 }
 
-void Session::fit(Workspace& workspace, int64_t batch, int64_t steps, bool is_static, bool keeps_all) const {
-  const Placement& old = workspace.placement;
-  if (old.batch == batch && old.steps == steps && old.is_static == is_static && old.keeps_all == keeps_all)
-    return;
-  workspace.placement.batch = 0; // no placement holds until this one is complete
-  Placement placement = place(program_, stages_, batch, steps, is_static, keeps_all);
-  const auto grow = [](LineVector<uint8_t>& memory, int64_t bytes) {
-    if (int64_t(memory.size()) < bytes)
-      memory.resize(size_t(bytes));
-  };
-  workspace.slots.resize(std::max(workspace.slots.size(), placement.slot_bytes.size()));
-  for (size_t slot = 0; slot < placement.slot_bytes.size(); ++slot)
-    grow(workspace.slots[slot], placement.slot_bytes[slot]);
-  int64_t event_bytes = 0, scratch_bytes = 0, total_bytes = 0;
-  for (size_t n = 0; n < program_.nodes.size(); ++n) {
-    const Value& out = program_.values[n + 1];
-    const Node& node = program_.nodes[n];
-    const int64_t node_steps = is_static && out.constant ? 1 : steps;
-    if (node.op == Op::kConv2d || node.op == Op::kLinear) {
-      event_bytes = std::max(event_bytes, EventRoom(layers_[n], node_steps).bytes(layers_[n]));
-      total_bytes =
-          std::max(total_bytes, int64_t(out.width) * layers_[n].form.lanes * int64_t(sizeof(int32_t)));
-    }
-    if (node.op == Op::kSeca)
-      scratch_bytes = std::max<int64_t>(scratch_bytes, 2 * int64_t(out.channels) * sizeof(float));
-  }
-  workspace.threads.resize(size_t(pool_.threads()));
-  for (Workspace::Thread& thread : workspace.threads) {
-    grow(thread.tile, placement.tile_bytes);
-    grow(thread.events, event_bytes);
-    grow(thread.totals, total_bytes);
-    grow(thread.scratch, scratch_bytes);
-    thread.at.resize(program_.values.size());
-    thread.adds_changes.resize(std::max<size_t>(thread.adds_changes.size(), size_t(steps)));
-  }
-  workspace.potentials.resize(program_.stateful.size());
-  workspace.placement = std::move(placement);
-}
-
-int64_t Session::leading_of(const Stage& stage, const Chunk& chunk) const {
-  int64_t steps = stage.root >= 0 ? leading(stage.root + 1, chunk) : 1;
-  for (int32_t n : stage.chain)
-    steps = std::max(steps, leading(n + 1, chunk));
-  return steps;
-}
-
-int64_t Session::cycles_per_row(const Stage& stage) const {
-  const Value& out = program_.values[stage.first() + 1];
-  int64_t entries = int64_t(out.width) * out.channels, cycles = 1;
-  if (stage.root >= 0) {
-    const Op op = program_.nodes[stage.root].op;
-    const ConvShape& s = layers_[stage.root].shape;
-    if (op == Op::kConv2d || op == Op::kLinear)
-      cycles += entries * s.kernel_y * s.kernel_x * s.in_channels / kProductsPerCycle;
-    else
-      cycles += program_.values[program_.nodes[stage.root].inputs[0]].size() / out.height / kEntriesPerCycle;
-  }
-  return cycles + entries * int64_t(stage.chain.size()) / kEntriesPerCycle;
-}
-
 void Session::compute(const Stage& stage, const Chunk& chunk, Workspace& workspace) {
-  const bool is_map_at_once = stage.root >= 0 && (program_.nodes[stage.root].op == Op::kSeca ||
-                                                  program_.nodes[stage.root].op == Op::kFlatten);
-  const int64_t rows = chunk.batch * (is_map_at_once ? 1 : program_.values[stage.first() + 1].height);
-  const int64_t cycles = cycles_per_row(stage) * leading_of(stage, chunk);
-  pool_.split(rows, std::max<int64_t>(1, kCyclesPerRange / cycles),
+  const int64_t cycles = plan_.cycles_per_row(stage) * plan_.leading(stage, chunk);
+  pool_.split(plan_.rows(stage, chunk), std::max<int64_t>(1, kCyclesPerRange / cycles),
               [&](int64_t begin, int64_t end, int thread) {
-                Rows(*this, stage, chunk, workspace, thread).compute(begin, end);
+                compute_rows(plan_, stage, chunk, workspace, thread, begin, end);
               });
 }
 
 // The chunk's images, from [x_steps][x_batch][C][H][W].
 void Session::load_input(const float* x, int64_t x_batch, const Chunk& chunk, Workspace& workspace) const {
-  const Value& in = program_.values[0];
+  const Value& in = program().values[0];
   float* to = floats(workspace.slots[workspace.placement.slot[0]].data());
-  const int64_t steps = leading(0, chunk);
+  const int64_t steps = plan_.leading(0, chunk);
   for (int64_t step = 0; step < steps; ++step)
     for (int64_t image = 0; image < chunk.batch; ++image, to += in.size())
       transpose(x + (step * x_batch + image) * in.size(), to, in.channels, in.pixels());
@@ -626,10 +107,10 @@ void Session::load_input(const float* x, int64_t x_batch, const Chunk& chunk, Wo
 // One step of a value as float32 [batch][C][H][W].
 void Session::read(int32_t value, const Chunk& chunk, int64_t step, const Workspace& workspace,
                    float* out) const {
-  const Value& type = program_.values[value];
+  const Value& type = program().values[value];
   const int64_t pixels = type.pixels(), channels = type.channels;
   const uint8_t* memory = workspace.slots[workspace.placement.slot[value]].data();
-  const int64_t first = (leading(value, chunk) == 1 ? 0 : step) * chunk.batch;
+  const int64_t first = (plan_.leading(value, chunk) == 1 ? 0 : step) * chunk.batch;
   for (int64_t image = 0; image < chunk.batch; ++image, out += type.size()) {
     const int64_t offset = (first + image) * type.size();
     for (int64_t p = 0; p < pixels; ++p)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -13,9 +14,6 @@ namespace {
 // Longer than from one stage of a run to the next, shorter than a user would notice.
 constexpr std::chrono::microseconds kSpin{50};
 constexpr int kPausesPerLook = 32;
-
-// Several ranges a thread, since sparse rows differ in cost.
-constexpr int64_t kRangesPerThread = 4;
 
 void pause() {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -38,8 +36,13 @@ uint32_t range_of(uint64_t ticket) {
 } // namespace
 
 ThreadPool::ThreadPool(int threads) {
-  for (int i = 1; i < threads; ++i)
-    workers_.emplace_back([this, i] { work(i); });
+  workers_.reserve(size_t(threads - 1));
+  try {
+    for (int i = 1; i < threads; ++i)
+      workers_.emplace_back([this, i] { work(i); });
+  } catch (const std::system_error&) {
+    // the machine grants no more: those that there are will do
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -53,7 +56,8 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::share(int64_t count, int64_t grain, Call call, void* context) {
-  const int64_t length = std::max(grain, count / (kRangesPerThread * threads()) + 1);
+  // one range a thread: rows of a convolution share their inputs, which two ranges would both gather
+  const int64_t length = std::max(grain, (count + threads() - 1) / threads());
   const uint32_t ranges = uint32_t((count + length - 1) / length);
   // closed, so that no worker takes a range of the round before with what it reads of this one
   const uint64_t before = ticket_.load(std::memory_order_relaxed);

@@ -14,6 +14,7 @@ namespace hdlif {
 
 class ThreadPool {
 public:
+  // Fewer than `threads` where the machine grants no more.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

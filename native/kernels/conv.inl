@@ -135,7 +135,7 @@ void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t c
   for (int p = 0; p < kPixels; ++p) {
     float sums[kDenseBlock];
     for (int v = 0; v < kParts; ++v)
-      *reinterpret_cast<Floats*>(sums + v * kFloats) = total[p][v];
+      *reinterpret_cast<FloatsInMemory*>(sums + v * kFloats) = total[p][v];
     for (int32_t c = 0; c < channels; ++c)
       y[int64_t(p) * s.out_channels + c] = sums[c];
   }
@@ -240,24 +240,29 @@ template <typename Vector, int kVectors>
 void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int32_t ox) {
   constexpr int kLanes = kVectors * Vector::kLanes;
   typename Vector::Bytes sums[kVectors];
-  alignas(64) int16_t wide[kLanes] = {};
+  alignas(64) int16_t wide[kLanes]; // of what was widened since the last total, if anything
   int32_t room = kRoom, widenings = 0;
   bool adds = sum.adds;
   const auto clear = [&] {
     for (int v = 0; v < kVectors; ++v)
       sums[v] = Vector::zero();
   };
-  const auto total = [&] {
-    if (adds)
-      for (int i = 0; i < kLanes; ++i)
-        totals[i] += wide[i];
-    else
-      for (int i = 0; i < kLanes; ++i)
-        totals[i] = wide[i];
-  };
   const auto widen = [&] {
+    if (widenings++ == 0)
+      for (int i = 0; i < kLanes; ++i)
+        wide[i] = 0;
     for (int v = 0; v < kVectors; ++v)
       Vector::widen_add(sums[v], wide + v * Vector::kLanes);
+  };
+  // Sets the totals, or adds to them.
+  const auto total = [&](const auto* part) {
+    if (adds)
+      for (int i = 0; i < kLanes; ++i)
+        totals[i] += part[i];
+    else
+      for (int i = 0; i < kLanes; ++i)
+        totals[i] = part[i];
+    adds = true;
   };
   clear();
   for_runs(sum.rows, sum.shape, ox, int64_t(sum.form.units) * sum.form.lanes,
@@ -269,11 +274,9 @@ void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int3
                  widen();
                  clear();
                  room = kRoom - event->bound;
-                 if (++widenings % kWidenings == 0) {
-                   total();
-                   adds = true;
-                   for (int i = 0; i < kLanes; ++i)
-                     wide[i] = 0;
+                 if (widenings == kWidenings) {
+                   total(wide);
+                   widenings = 0;
                  }
                }
                const auto products = Vector::table(sum.table + event->entry);
@@ -283,8 +286,15 @@ void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int3
                      Vector::add(sums[v], Vector::lookup(products, Vector::load(at + v * Vector::kLanes)));
              }
            });
-  widen();
-  total();
+  if (widenings > 0) {
+    widen();
+    total(wide);
+  } else if (room < kRoom || !adds) { // else there was no event
+    alignas(64) int8_t bytes[kLanes];
+    for (int v = 0; v < kVectors; ++v)
+      Vector::store(sums[v], bytes + v * Vector::kLanes);
+    total(bytes);
+  }
   if (const int32_t channels = sum.shape.out_channels - lane; channels >= kLanes)
     for (int i = 0; i < kLanes; ++i)
       y[i] = float(totals[i]);

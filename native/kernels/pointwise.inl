@@ -128,7 +128,8 @@ template <bool kAffine, bool kAdd, bool kKeeps, bool kLeaks, typename Lanes, typ
           typename StoreCodes>
 void fire_lanes(const float* x, uint8_t* y, const Firing& f, int64_t pixels, int32_t channels, int32_t c,
                 Load load, Store store, StoreCodes store_codes) {
-  const auto of_row = [&](Row row) { return row.columns > 1 ? load(row.data + c) : Lanes{} + row.data[0]; };
+  // less 0, not plus 0, which would make 0 of -0
+  const auto of_row = [&](Row row) { return row.columns > 1 ? load(row.data + c) : row.data[0] - Lanes{}; };
   const Lanes zero{}, largest = zero + f.largest;
   Lanes scale{}, shift{}, leak{};
   if constexpr (kAffine) {

@@ -9,7 +9,8 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
-#elif defined(__ARM_NEON)
+#elif defined(__ARM_NEON) && !defined(HDLIF_PLAIN)
+#define HDLIF_NEON 1
 #include <arm_neon.h>
 #endif
 
@@ -24,10 +25,11 @@ constexpr int kFloats = 8;
 #else
 constexpr int kFloats = 4;
 #endif
-typedef float Floats __attribute__((vector_size(4 * kFloats), aligned(4), may_alias));
+typedef float Floats __attribute__((vector_size(4 * kFloats)));
+typedef float FloatsInMemory __attribute__((vector_size(4 * kFloats), aligned(4), may_alias));
 
 inline Floats weights_at(const float* w) {
-  return *reinterpret_cast<const Floats*>(w);
+  return *reinterpret_cast<const FloatsInMemory*>(w);
 }
 inline Floats weights_at(const int8_t* w) {
 #if defined(__AVX512F__)
@@ -42,10 +44,10 @@ inline Floats weights_at(const int8_t* w) {
 typedef int32_t Integers __attribute__((vector_size(4 * kFloats)));
 
 inline Floats at(const float* from) {
-  return *reinterpret_cast<const Floats*>(from);
+  return *reinterpret_cast<const FloatsInMemory*>(from);
 }
 inline void set(float* to, Floats values) {
-  *reinterpret_cast<Floats*>(to) = values;
+  *reinterpret_cast<FloatsInMemory*>(to) = values;
 }
 
 // Integers in 0..255, as bytes.
@@ -74,7 +76,7 @@ inline Floats add_exact_product(Floats total, float x, Floats weight) {
   return _mm512_fmadd_ps(_mm512_set1_ps(x), weight, total);
 #elif defined(__FMA__)
   return _mm256_fmadd_ps(_mm256_set1_ps(x), weight, total);
-#elif defined(__ARM_NEON)
+#elif defined(HDLIF_NEON)
   return vfmaq_n_f32(total, weight, x);
 #else
   return add_product(total, x, weight);
@@ -84,7 +86,7 @@ inline Floats add_exact_product(Floats total, float x, Floats weight) {
 } // namespace
 } // namespace hdlif
 
-#if defined(__AVX2__) || defined(__ARM_NEON)
+#if defined(__AVX2__) || defined(HDLIF_NEON)
 #define HDLIF_HAS_LOOKUP 1
 
 namespace hdlif {
@@ -102,6 +104,7 @@ struct Vector16 {
   static Bytes load(const uint8_t* index) { return _mm_loadu_si128(reinterpret_cast<const Bytes*>(index)); }
   static Bytes lookup(Bytes table, Bytes index) { return _mm_shuffle_epi8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return _mm_add_epi8(a, b); }
+  static void store(Bytes bytes, int8_t* to) { _mm_store_si128(reinterpret_cast<Bytes*>(to), bytes); }
   static void widen_add(Bytes bytes, int16_t* totals) {
     __m256i* to = reinterpret_cast<__m256i*>(totals);
     _mm256_storeu_si256(to, _mm256_add_epi16(_mm256_loadu_si256(to), _mm256_cvtepi8_epi16(bytes)));
@@ -120,6 +123,7 @@ struct Vector32 {
   }
   static Bytes lookup(Bytes table, Bytes index) { return _mm256_shuffle_epi8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return _mm256_add_epi8(a, b); }
+  static void store(Bytes bytes, int8_t* to) { _mm256_store_si256(reinterpret_cast<Bytes*>(to), bytes); }
   static void widen_add(Bytes bytes, int16_t* totals) {
     Vector16::widen_add(_mm256_castsi256_si128(bytes), totals);
     Vector16::widen_add(_mm256_extracti128_si256(bytes, 1), totals + 16);
@@ -154,6 +158,7 @@ struct Vector16 {
   static uint8x16_t load(const uint8_t* index) { return vld1q_u8(index); }
   static Bytes lookup(Bytes table, uint8x16_t index) { return vqtbl1q_s8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return vaddq_s8(a, b); }
+  static void store(Bytes bytes, int8_t* to) { vst1q_s8(to, bytes); }
   static void widen_add(Bytes bytes, int16_t* totals) {
     vst1q_s16(totals, vaddw_s8(vld1q_s16(totals), vget_low_s8(bytes)));
     vst1q_s16(totals + 8, vaddw_high_s8(vld1q_s16(totals + 8), bytes));
@@ -172,6 +177,7 @@ struct Vector64 {
   static Bytes load(const uint8_t* index) { return _mm512_loadu_si512(index); }
   static Bytes lookup(Bytes table, Bytes index) { return _mm512_shuffle_epi8(table, index); }
   static Bytes add(Bytes a, Bytes b) { return _mm512_add_epi8(a, b); }
+  static void store(Bytes bytes, int8_t* to) { _mm512_store_si512(to, bytes); }
   static void widen_add(Bytes bytes, int16_t* totals) {
     const __m512i low = _mm512_cvtepi8_epi16(_mm512_castsi512_si256(bytes));
     const __m512i high = _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(bytes, 1));

@@ -1,8 +1,13 @@
 """HD-LIF spiking networks: online training in constant memory, and low-bit deployment without PyTorch."""
 
-from importlib.metadata import PackageNotFoundError, version
 
-try:
-    __version__ = version("hdlif")
-except PackageNotFoundError:  # imported from a source tree that is not installed
-    __version__ = "0+unknown"
+def __getattr__(name: str) -> str:
+    """`__version__`, looked up when it is asked for: reading the metadata takes a tenth of a small run's time."""
+    if name != "__version__":
+        raise AttributeError(f"module 'hdlif' has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("hdlif")
+    except PackageNotFoundError:  # imported from a source tree that is not installed
+        return "0+unknown"

@@ -89,15 +89,30 @@ def evaluate(path: Path, as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @click.argument("checkpoint", type=FILE)
-@click.option("--to", "target", type=click.Choice(["artefact"]), default="artefact", show_default=True)
+@click.option("--to", "target", type=click.Choice(["artefact", "onnx"]), default="artefact", show_default=True)
 @click.option("--out", type=FILE, required=True, help="The file to write, by custom NAME.hdlif.safetensors.")
+@click.option(
+    "--form",
+    type=click.Choice(["unrolled", "step"]),
+    help="Of ONNX: all time steps of a static image, or one step with its state.  [default: unrolled]",
+)
+@click.option("--batch", type=click.IntRange(1), help="Images that the unrolled form takes at once.  [default: 1]")
 @json_option
-def export(checkpoint: Path, target: str, out: Path, as_json: bool) -> None:
-    """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch."""
-    from hdlif.commands.export import export as command
+def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: int | None, as_json: bool) -> None:
+    """Deploy CHECKPOINT (or a run folder): norms folded, low-bit weights packed, one file that needs no PyTorch.
 
-    result = command(checkpoint, out=out)
-    show(result, as_json, lambda: f"{result['artefact']}: {result['bytes']:,} bytes, {result['nodes']} nodes")
+    ONNX is written from an artefact too; its weights are float32.
+    """
+    from hdlif.commands.export import export as to_artefact
+    from hdlif.commands.export import export_onnx
+
+    if (target != "onnx" and (form or batch)) or (form == "step" and batch):
+        raise click.UsageError("--form is for --to onnx, and --batch for its unrolled form: a step takes any number")
+    if target == "onnx":
+        result = export_onnx(checkpoint, out=out, form=form or "unrolled", batch=batch or 1)
+    else:
+        result = to_artefact(checkpoint, out=out)
+    show(result, as_json, lambda: f"{result[target]}: {result['bytes']:,} bytes, {result['nodes']} nodes")
 
 
 @cli.command()
@@ -106,7 +121,11 @@ def export(checkpoint: Path, target: str, out: Path, as_json: bool) -> None:
 @click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the machine's cores]")
 @json_option
 def run(artefact: Path, inputs: tuple[Path, ...], threads: int | None, as_json: bool) -> None:
-    """Classify INPUTS (images, or .npy arrays) with ARTEFACT. Does not need PyTorch."""
+    """Classify INPUTS with ARTEFACT. Does not need PyTorch.
+
+    An input is an image, a folder (all images below it) or a .npy array: float32 [C, H, W] or [T, C, H, W], normalised
+    already; uint8 pixels of these shapes; or an image, uint8 [H, W] or [H, W, channels], of any size.
+    """
     from hdlif.commands.run import run as command
 
     result = command(artefact, inputs, threads=threads)
@@ -115,6 +134,34 @@ def run(artefact: Path, inputs: tuple[Path, ...], threads: int | None, as_json: 
         as_json,
         lambda: "\n".join(f"{i['input']}: {i['label']} ({i['probability']:.1%})" for i in result["inputs"]),
     )
+
+
+@cli.command()
+@click.argument("artefact", type=FILE)
+@click.option(
+    "--against",
+    metavar="NAMES",
+    help="Peers to time beside it, out of openvino,onnxruntime,torch.  [default: those that are installed]",
+)
+@click.option("--data", help="Data set of the images to run and to calibrate INT8 on.  [default: noise]")
+@data_root_option
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Images at once for throughput.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of each engine.  [default: the machine's cores]")
+@click.option("--repeats", type=click.IntRange(1), default=20, show_default=True, help="Rounds of timing.")
+@json_option
+def bench(artefact: Path, against: str | None, as_json: bool, **options: Any) -> None:
+    """Time ARTEFACT beside other engines on the same network: latency, throughput, memory, start, and each stage.
+
+    The engines are timed in turns, in one run, and only where they choose the classes that ARTEFACT chooses.
+    """
+    from hdlif.commands import tables
+    from hdlif.commands.bench import bench as command
+
+    peers = None if against is None else [name for name in against.split(",") if name]
+    result = command(
+        artefact, against=peers, say=lambda line: None if as_json else click.echo(line, err=True), **options
+    )
+    show(result, as_json, lambda: tables.engines_table(result))
 
 
 @cli.command()

@@ -4,7 +4,6 @@ Each message says what was seen, what is accepted and how to mend it, in one lin
 `exit_code` is what the command line returns: 2 for bad input, 1 for a run that failed.
 """
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -62,6 +61,9 @@ def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
     >>> did_you_mean("hdlf", ["lif", "hdlif"])
     'choose one of hdlif, lif (did you mean "hdlif"?)'
     """
+    # imported here, for it takes longer than a good run's other imports from the standard library
+    import difflib
+
     names = sorted(accepted)
     likely = difflib.get_close_matches(seen, names, n=1)
     return f"choose one of {', '.join(names)}" + (f' (did you mean "{likely[0]}"?)' if likely else "")

@@ -62,6 +62,44 @@ def test_train_writes_its_summary_and_prints_the_same(run_folder):
     assert printed["peak_bytes"] > 100_000
 
 
+@pytest.mark.peers
+def test_export_writes_onnx_from_a_checkpoint_and_from_its_artefact(run_folder, artefact, tmp_path):
+    pytest.importorskip("onnx", reason="pip install 'hdlif[export]'")
+    for form in ("unrolled", "step"):
+        paths = [tmp_path / f"{i}.{form}.onnx" for i in range(2)]
+        for source, path in zip((run_folder[0], artefact), paths, strict=True):
+            batch = ("--batch", 2) if form == "unrolled" else ()
+            arguments = ("--to", "onnx", "--form", form, *batch, "--out", path, "--json")
+            done = hdlif("export", source, *arguments)
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["bytes"] == path.stat().st_size
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    "options", [("--form", "step"), ("--batch", 2), ("--to", "onnx", "--form", "step", "--batch", 2)]
+)
+def test_export_refuses_options_without_effect(run_folder, tmp_path, options):
+    refused = hdlif("export", run_folder[0], *options, "--out", tmp_path / "net")
+    assert refused.returncode == 2
+    assert "a step takes any number" in refused.stderr
+    assert not (tmp_path / "net").exists()
+
+
+def test_bench_of_the_artefact_alone(artefact):
+    done = hdlif("bench", artefact, "--against", "", "--data", "digits", "--batch", 4, "--repeats", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert {"engines", "layers", "batch", "threads", "hardware"} <= set(result)
+    promised = {"latency_ms", "throughput_per_s", "file_bytes", "resident_bytes", "agreement", "ratio"}
+    assert promised <= set(result["engines"]["hdlif"])
+    assert "digits" in result["images"]
+    refused = hdlif("bench", artefact, "--against", "opnvino")
+    assert refused.returncode == 2
+    assert "did you mean" in refused.stderr
+
+
 def test_refused_resume_leaves_the_run_folder_as_it_was(run_folder):
     out, _ = run_folder
     before = {name: (out / name).read_bytes() for name in ("recipe.yaml", "summary.json", "model.safetensors")}

@@ -10,8 +10,9 @@ from torch import nn
 
 from hdlif import builders
 from hdlif.artefact.io import load
+from hdlif.commands.bench import bench
 from hdlif.commands.eval import evaluate_path, session_logits
-from hdlif.commands.export import export
+from hdlif.commands.export import export, export_onnx
 from hdlif.commands.profile import profile
 from hdlif.commands.run import run
 from hdlif.config import load_recipe
@@ -95,3 +96,13 @@ def test_low_bit_first_convolution_takes_counts(tmp_path: Path) -> None:
 def test_images_are_refused(name: str, folder: Path) -> None:
     with pytest.raises(DataError, match=r"the network takes input of kind events .* digits has input of kind image"):
         evaluate_path(folder / name, data="digits")
+
+
+def test_bench_of_events_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"the network takes input of kind events; images are what"):
+        bench(folder / "net.hdlif.safetensors", against=())
+
+
+def test_unrolled_onnx_of_events_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"its input changes at each step, and unrolled it would not; give the form"):
+        export_onnx(folder / "net.hdlif.safetensors", out=tmp_path / "net.onnx")

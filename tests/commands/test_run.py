@@ -10,7 +10,7 @@ from PIL import Image
 import hdlif
 from deployed_graphs import random_input, residual_network
 from hdlif.artefact import save
-from hdlif.commands.run import run
+from hdlif.commands.run import BATCH, run
 from hdlif.errors import InputError
 from hdlif.runtime import Session
 
@@ -40,6 +40,59 @@ def test_images_and_arrays_give_classes(artefact: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(result["probability"], powers.max() / powers.sum(), rtol=1e-5)
 
 
+def test_an_array_may_hold_an_image_of_any_size(artefact: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    arrays = [
+        rng.integers(0, 256, (12, 10, 3), dtype=np.uint8),
+        rng.integers(0, 256, (12, 10), dtype=np.uint8),
+        rng.integers(0, 256, (12, 10, 1), dtype=np.uint8),
+        np.concatenate([rng.integers(0, 256, (9, 7, 3), dtype=np.uint8), np.full((9, 7, 1), 255, np.uint8)], axis=2),
+    ]
+    for i, array in enumerate(arrays):
+        np.save(tmp_path / f"{i}.npy", array)
+        Image.fromarray(array.squeeze()).save(tmp_path / f"{i}.png")
+    of_arrays = run(artefact, [tmp_path / f"{i}.npy" for i in range(4)])["inputs"]
+    of_images = run(artefact, [tmp_path / f"{i}.png" for i in range(4)])["inputs"]
+    assert [result["logits"] for result in of_arrays] == [result["logits"] for result in of_images]
+    assert len({tuple(result["logits"]) for result in of_arrays}) == 4
+
+
+def test_a_folder_gives_all_images_below_it_in_order(artefact: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    (folder / "b").mkdir(parents=True)
+    pixels = np.random.default_rng(2).integers(0, 256, (3, 9, 7, 3), dtype=np.uint8)
+    names = ["a.png", "b/c.PNG", "d.jpg"]
+    for name, image in zip(names, pixels, strict=True):
+        Image.fromarray(image).save(folder / name)
+    (folder / "notes.txt").write_text("no image")
+    results = run(artefact, [folder, folder / "a.png"])["inputs"]
+    assert [result["input"] for result in results] == [str(folder / name) for name in [*names, "a.png"]]
+    assert results[0] == results[3]
+    assert results[0]["logits"] != results[1]["logits"]
+
+
+def test_refuses_a_folder_without_images(artefact: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no image lies in this folder"):
+        run(artefact, [tmp_path / "empty"])
+
+
+def test_many_inputs_are_run_in_batches_of_equally_many_steps(
+    artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = [1] * (BATCH + 1) + [6, 6, 1]
+    paths = []
+    for i, steps in enumerate(lengths):
+        paths.append(tmp_path / f"{i}.npy")
+        np.save(paths[-1], random_input(residual_network(), steps, 1, seed=i)[:, 0])
+    alone = [run(artefact, [path])["inputs"][0] for path in paths]
+    shapes = []
+    of_session = Session.run
+    monkeypatch.setattr(Session, "run", lambda self, x: (shapes.append(x.shape[:2]), of_session(self, x))[1])
+    assert run(artefact, paths)["inputs"] == alone
+    assert shapes == [(1, BATCH), (1, 1), (6, 2), (1, 1)]
+
+
 def test_a_sequence_has_its_own_steps(artefact: Path, tmp_path: Path) -> None:
     x = random_input(residual_network(), 6, 1)
     np.save(tmp_path / "six.npy", x[:, 0])
@@ -56,11 +109,19 @@ def test_a_sequence_has_its_own_steps(artefact: Path, tmp_path: Path) -> None:
         np.zeros((0, 3, 9, 7), np.float32),
         np.full((3, 9, 7), np.nan, np.float32),
         np.array(1.0, np.float32),
+        np.zeros((2, 3, 9, 8), np.uint8),
     ],
 )
 def test_refuses_arrays(artefact: Path, tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "x.npy", array)
     with pytest.raises(InputError, match=r"x.npy: .*the network takes \[3, 9, 7\] or \[T, 3, 9, 7\]"):
+        run(artefact, [tmp_path / "x.npy"])
+
+
+@pytest.mark.parametrize("shape", [(9, 7, 2), (9, 0), (3, 9, 8)])
+def test_refuses_arrays_that_are_no_image(artefact: Path, tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.uint8))
+    with pytest.raises(InputError, match=r"x.npy: uint8 .*; an image is \[H, W\] or \[H, W, 1, 3 or 4\]"):
         run(artefact, [tmp_path / "x.npy"])
 
 
@@ -78,7 +139,9 @@ def test_runs_where_torch_cannot_be_imported(artefact: Path, tmp_path: Path) -> 
         "from pathlib import Path\n"
         "from hdlif.commands.run import run\n"
         f"print(run(Path({str(artefact)!r}), [Path({str(tmp_path / 'x.npy')!r})])['inputs'][0]['label'])\n"
-        "assert not [name for name in sys.modules if name.startswith(('torchvision', 'lightning'))]"
+        "assert not [name for name in sys.modules if name.startswith(('torchvision', 'lightning'))]\n"
+        # nor what only costs time here
+        "assert not {'PIL', 'difflib', 'importlib.metadata'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_environment())
     assert done.returncode == 0, done.stderr

@@ -181,6 +181,26 @@ def test_an_inverse_step_that_is_not_positive_is_refused(entry: float) -> None:
         network(flatten_graph(graph))
 
 
+def vast_outputs() -> Graph:
+    b = Builder((1, 1, 1), 1, 0)
+    b.linear(b.add("flatten", INPUT), 2**14, encoding="binary")
+    return Graph(tuple(b.nodes), b.nodes[-1].name, 1, b.record(), ("",) * 2**14)
+
+
+def test_rows_whose_products_an_event_could_not_point_to_are_refused() -> None:
+    """From a row of 2^14 pixels, the weights of 2^18 output channels are 2^32 apart; the file has 33 kB of them."""
+    for width, refused in ((2**14, True), (2**14 - 1, False)):
+        b = Builder((1, 1, width), 1, 0)
+        x = b.conv(b.quantise(INPUT), 2**18, kernel=(1, 1), stride=(1, 2**13), padding=(0, 0), encoding="binary")
+        b.add("global_sum_pool", x)
+        program = flatten_graph(Graph(tuple(b.nodes), b.nodes[-1].name, 1, b.record(), ("",) * 2**18))
+        if refused:
+            with pytest.raises(ValueError, match="node 1: a row has too many products"):
+                network(program)
+        else:
+            network(program)
+
+
 def test_arrays_of_a_run_are_checked() -> None:
     changed = network(flatten_graph(tiny_network()))
     x, logits = np.zeros((1, 3, 1, 2, 2), np.float32), np.empty((2, 3, 7), np.float32)
@@ -207,6 +227,10 @@ def test_arrays_of_a_run_are_checked() -> None:
     ]:
         with pytest.raises(TypeError):
             changed.run(*arguments)
+    # 2^30 steps of 2^20 images of 2^14 classes are 2^64 logits: none, counted in 64 bits
+    vast = network(flatten_graph(vast_outputs()))
+    with pytest.raises(ValueError, match="steps: a batch takes at most"):
+        vast.run(np.zeros((1, 2**20, 1, 1, 1), np.float32), 2**30, 0, [], np.empty((0, 1, 1), np.float32))
     with pytest.raises(ValueError, match="values"):
         changed.run_and_keep(x, 2, 0, [potential], logits, [])
     for threads in (0, 257):

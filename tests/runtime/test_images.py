@@ -6,7 +6,8 @@ from PIL import Image
 
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError
-from hdlif.runtime import read_image
+from hdlif.runtime import normalise, read_image
+from hdlif.runtime.images import fit_images
 
 GREY = InputRecord((1, 2, 3), (0.5,), (0.25,), resize="none")
 RGB = InputRecord((3, 2, 3), (0.5, 0.25, 0.0), (0.25, 0.5, 1.0), resize="none")
@@ -58,3 +59,18 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="cannot be read as an image"):
         read_image(tmp_path / "cut.png", InputRecord((1, 40, 40), (0.0,), (1.0,)))
+
+
+def test_images_of_a_data_set_are_resized_as_files_are(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 1, 6, 9), dtype=np.uint8)
+    record = InputRecord((3, 4, 6), (0.5,) * 3, (0.25,) * 3)
+    for image, fitted in zip(pixels, fit_images(pixels, record), strict=True):
+        Image.fromarray(image[0]).save(tmp_path / "x.png")
+        np.testing.assert_array_equal(normalise(fitted, record), read_image(tmp_path / "x.png", record)[0, 0])
+    same = InputRecord((1, 6, 9), (0.5,), (0.25,))
+    assert fit_images(pixels, same) is pixels
+
+
+def test_images_are_not_squeezed_into_a_network_that_reads_rows() -> None:
+    with pytest.raises(InputError, match="images are 8x8 and the network takes 1x8"):
+        fit_images(np.zeros((2, 1, 8, 8), np.uint8), InputRecord((1, 1, 8), (0.5,), (0.25,)))

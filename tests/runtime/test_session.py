@@ -1,10 +1,14 @@
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deployed_graphs import random_input, residual_network
+from deployed_graphs import random_input, residual_network, tiny_network
+from hdlif._native import instruction_sets
 from hdlif.artefact import save
 from hdlif.errors import ArtefactError, HdlifError, ShapeError, StateError
 from hdlif.runtime import Session, State, probabilities, reference
@@ -97,6 +101,27 @@ def test_non_contiguous_input(session: Session) -> None:
     np.testing.assert_array_equal(session.step(strided[0])[0], session.run(x)[0])
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory as Linux states it")
+def test_a_long_stream_takes_no_more_memory() -> None:
+    graph = tiny_network()
+    session, x = Session(graph, 2), random_input(graph, 1, 1)[0]
+    _, state = session.step(x)
+
+    def resident_pages() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    for _ in range(1000):
+        session.step(x, state, out=state)
+    before, working = resident_pages(), session.working_bytes
+    for _ in range(100_000):
+        session.step(x, state, out=state)
+    assert state["t"] == 101_001
+    assert session.working_bytes == working
+    # 4 bytes a step would be 98 pages
+    assert resident_pages() - before < 64
+
+
 def test_default_steps(session: Session) -> None:
     assert len(session.run(frames(1))) == session.time_steps
     assert len(session.run(frames(3))) == 3
@@ -109,6 +134,35 @@ def test_calls_from_several_threads(session: Session) -> None:
     with ThreadPoolExecutor(4) as pool:
         for seen, logits in zip(pool.map(session.run, inputs), expected, strict=True):
             np.testing.assert_array_equal(seen, logits)
+
+
+def test_memory_is_stated_and_settles() -> None:
+    session = Session(residual_network(), threads=2)
+    assert session.working_bytes == 0
+    weights = session.weight_bytes
+    assert weights > 0
+    x = frames(4, 40)
+    session.run(x)
+    working = session.working_bytes
+    assert working > 0
+    for _ in range(3):
+        session.run(x)
+        session.run(x[:, :5])
+        session.step(x[0])
+    assert (session.working_bytes, session.weight_bytes) == (working, weights)
+
+
+@pytest.mark.parametrize("instructions", instruction_sets())
+def test_instructions_can_be_chosen(instructions: str) -> None:
+    chosen = Session(residual_network(), instructions=instructions)
+    assert chosen.instructions == instructions
+    np.testing.assert_array_equal(chosen.run(frames()), reference.run(residual_network(), frames()))
+
+
+def test_the_best_instructions_are_the_default_and_others_are_refused() -> None:
+    assert Session(residual_network()).instructions == instruction_sets()[-1]
+    with pytest.raises(HdlifError, match=r"instructions = 'sse9'; this machine has scalar"):
+        Session(residual_network(), instructions="sse9")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +211,31 @@ def test_step_refuses_foreign_states(session: Session) -> None:
         session.step(x[1, :1], state)
 
 
+LIMITED = """
+import resource
+from deployed_graphs import random_input, residual_network, tiny_network
+from hdlif.runtime import Session
+with open("/proc/self/statm") as file:
+    taken = int(file.read().split()[0]) * resource.getpagesize()
+# room for the stacks of a few threads
+resource.setrlimit(resource.RLIMIT_AS, (taken + 200_000_000, -1))
+graph = residual_network()
+x = random_input(graph, 3, 2)
+assert (Session(graph, 256).run(x) == Session(graph, 1).run(x)).all()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory as Linux does")
+def test_a_machine_that_grants_fewer_threads_is_no_failure() -> None:
+    paths = [str(Path(__file__).parents[1]), *sys.path]
+    subprocess.run(
+        [sys.executable, "-c", LIMITED],
+        check=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
+
+
 def test_refuses_threads_and_absent_files(tmp_path: Path) -> None:
     for threads in (0, 257):
         with pytest.raises(HdlifError, match=f"threads = {threads}"):
@@ -171,3 +250,12 @@ def test_probabilities_are_of_the_mean_so_far() -> None:
     np.testing.assert_allclose(probabilities(logits), [[[0.25, 0.75]], [[0.1, 0.9]]], rtol=1e-6)
     huge = np.array([[[1e4, -1e4]]], np.float32)
     np.testing.assert_array_equal(probabilities(huge), [[[1, 0]]])
+
+
+def test_seconds_stand_at_the_first_node_of_each_stage(session: Session) -> None:
+    graph = residual_network()
+    seconds = session.stage_seconds(frames())
+    names = [node.name for node in graph.nodes]
+    assert list(seconds) == [name for name in names if name in seconds]
+    assert {node.name for node in graph.nodes if node.op == "conv2d"} <= set(seconds) < set(names)
+    assert all(0 < s < 10 for s in seconds.values())

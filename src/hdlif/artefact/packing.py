@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from hdlif.errors import ArtefactError
 
 WEIGHTS_PER_BYTE = {"binary": 8, "ternary": 5, "int2": 4, "int4": 2, "int8": 1}
-_POWERS_OF_3 = np.array([1, 3, 9, 27, 81], dtype=np.uint8)
 # digits less 1 of every byte value: row b is the five weights of byte b
-_WEIGHTS_OF_BYTE = (np.arange(243)[:, None] // _POWERS_OF_3 % 3 - 1).astype(np.int8)
+_WEIGHTS_OF_BYTE = (np.arange(243)[:, None] // [1, 3, 9, 27, 81] % 3 - 1).astype(np.int8)
 _DAMAGED = "the file is damaged, export it again"
 
 
@@ -50,7 +49,11 @@ def pack(weights: NDArray[np.int8], encoding: str) -> NDArray[np.uint8]:
         return joined
     digits = np.zeros((packed_bytes(flat.size, encoding), 5), dtype=np.uint8)
     digits.reshape(-1)[: flat.size] = flat + 1
-    packed: NDArray[np.uint8] = (digits * _POWERS_OF_3).sum(axis=1, dtype=np.uint8)
+    # Horner's rule, column by column: several times faster than a sum along the short axis
+    packed = digits[:, 4].copy()
+    for i in (3, 2, 1, 0):
+        packed *= np.uint8(3)
+        packed += digits[:, i]
     return packed
 
 
@@ -82,7 +85,7 @@ def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, 
                 f"{name}: byte {packed[offset]} at offset {offset} is above 242 "
                 f"and is no five ternary values; {_DAMAGED}"
             )
-        weights = _WEIGHTS_OF_BYTE[packed].reshape(-1)
+        weights = np.take(_WEIGHTS_OF_BYTE, packed, axis=0).reshape(-1)
         flat, fill = weights[:count], (weights[count:] + 1).view(np.uint8)
     if fill.any():
         raise ArtefactError(f"{name}: the fill of the last byte is not zero; {_DAMAGED}")

@@ -9,8 +9,8 @@ import torch
 
 from hdlif import builders
 from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.eval import ARTEFACT_SUFFIX, session_logits
-from hdlif.commands.files import write_json
+from hdlif.commands.eval import session_logits
+from hdlif.commands.files import ARTEFACT_SUFFIX, write_json
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.report import report
 from hdlif.commands.train import train

@@ -10,13 +10,11 @@ from hdlif import builders
 from hdlif.artefact import Graph, InputRecord
 from hdlif.artefact.io import load
 from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.files import existing
+from hdlif.commands.files import ARTEFACT_SUFFIX, existing
 from hdlif.data import ImageSets, Samples
 from hdlif.errors import DataError, did_you_mean
 from hdlif.runtime import Session
 from hdlif.training import evaluate
-
-ARTEFACT_SUFFIX = ".hdlif.safetensors"
 
 
 def evaluate_path(path: Path, *, data: str | None = None, data_root: Path | None = None) -> dict[str, Any]:

@@ -1,24 +1,68 @@
-"""`hdlif export`: a trained network as one file that runs without PyTorch."""
+"""`hdlif export`: a trained network as one file that runs without PyTorch, or as an ONNX model."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hdlif import builders
+from hdlif.artefact import Graph, load, save
 from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.files import writing
-from hdlif.deploy import export as write_artefact
+from hdlif.commands.files import ARTEFACT_SUFFIX, existing, writing
+from hdlif.deploy import lower, onnx
+from hdlif.errors import InputError, did_you_mean
+
+FORMS: Mapping[str, Callable[[Graph, int], Any]] = {
+    "unrolled": lambda graph, batch: onnx.unrolled(graph, batch=batch),
+    "step": lambda graph, batch: onnx.streamed(graph),
+}
+"""ONNX models of a graph, by name."""
 
 
 def export(checkpoint: Path, *, out: Path) -> dict[str, Any]:
     """Write the artefact of a checkpoint or run folder: {"artefact", "bytes", "nodes"}."""
-    trained = load_trained(checkpoint)
-    kind = builders.DATA[trained.recipe.data.kind]
+    graph = trained_graph(checkpoint)
     with writing(out):
-        graph = write_artefact(
-            trained.network,
-            out,
-            input=builders.input_record(trained.recipe),
-            labels=kind.labels,
-            time_steps=trained.recipe.time_steps,
-        )
+        save(graph, out)
     return {"artefact": str(out), "bytes": out.stat().st_size, "nodes": len(graph.nodes)}
+
+
+def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int = 1) -> dict[str, Any]:
+    """Write the ONNX model of a checkpoint, run folder or artefact: {"onnx", "bytes", "nodes"}.
+
+    Args:
+        form: one of `FORMS`: all time steps of a static image, or one step with its state.
+        batch: images that the unrolled form takes at once; a step takes any number.
+    Raises:
+        InputError: another form, or one that shows a single image to a network of events.
+        MissingExtraError: the package onnx is not installed.
+    """
+    if form not in FORMS:
+        raise InputError(f'form = "{form}" is unknown; {did_you_mean(form, FORMS)}')
+    graph = load(existing(source)) if source.name.endswith(ARTEFACT_SUFFIX) else trained_graph(source)
+    if form == "unrolled" and graph.input.kind != "image":
+        raise InputError(f"{source}: its input changes at each step, and unrolled it would not; give the form step")
+    model = FORMS[form](graph, batch)
+    write_model(model, out)
+    return {"onnx": str(out), "bytes": out.stat().st_size, "nodes": len(model.graph.node)}
+
+
+def write_model(model: Any, out: Path) -> None:
+    """Write an ONNX model, whole or not at all."""
+    temporary = out.with_name(f"{out.name}.tmp")
+    with writing(out):
+        try:
+            temporary.write_bytes(model.SerializeToString())
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def trained_graph(checkpoint: Path) -> Graph:
+    """The graph of a checkpoint or run folder."""
+    trained = load_trained(checkpoint)
+    return lower(
+        trained.network,
+        input=builders.input_record(trained.recipe),
+        labels=builders.DATA[trained.recipe.data.kind].labels,
+        time_steps=trained.recipe.time_steps,
+    )

@@ -8,6 +8,8 @@ from typing import Any
 
 from hdlif.errors import InputError, TrainingError
 
+ARTEFACT_SUFFIX = ".hdlif.safetensors"
+
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:

@@ -12,8 +12,8 @@ from hdlif.accounting.operations import Counting
 from hdlif.artefact import Graph
 from hdlif.artefact.io import load
 from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.eval import ARTEFACT_SUFFIX, sets_named
-from hdlif.commands.files import existing
+from hdlif.commands.eval import sets_named
+from hdlif.commands.files import ARTEFACT_SUFFIX, existing
 from hdlif.commands.train import PROFILED_IMAGES, first_images
 from hdlif.config import load_recipe
 from hdlif.data import ImageSets

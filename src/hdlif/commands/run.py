@@ -1,6 +1,6 @@
 """`hdlif run`: the classes of images or arrays, by a deployed network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,45 +10,84 @@ from numpy.typing import NDArray
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError
 from hdlif.runtime import Session, normalise, probabilities, read_image
+from hdlif.runtime.images import SUFFIXES, image_pixels
+
+Floats = NDArray[np.float32]
+BATCH = 16
+"""Inputs that are run at once: enough to occupy the cores, few enough to stay in the cache."""
 
 
 def run(artefact: Path, inputs: Sequence[Path], *, threads: int | None = None) -> dict[str, Any]:
     """The class of each input file: {"inputs": [{"input", "class", "label", "probability", "logits"}]}.
 
-    An input is an image, or a .npy array: uint8 pixels [C, H, W] or [T, C, H, W], normalised here, or
-    float32 that is normalised already. Without a time axis it is constant over the network's steps.
-    The logits are the mean over time.
+    An input is an image, a folder (all images below, sorted by path) or a .npy array. An array holds
+
+        float32 [C, H, W] or [T, C, H, W] of the network's size, normalised already;
+        uint8 pixels of the same shapes, normalised here;
+        or an image, uint8 [H, W] or [H, W, channels] of any size, which is treated as an image file is.
+
+    Without a time axis it is constant over the network's steps. The logits are the mean over time.
 
     Raises:
         ArtefactError, InputError: a file cannot be read, or does not fit the network.
     """
     session = Session(artefact, threads)
-    return {"inputs": [_classify(session, Path(path)) for path in inputs]}
+    frames = ((path, _read(path, session.input)) for path in _files(inputs))
+    return {"inputs": [result for batch in _batches(frames) for result in _classify(session, batch)]}
 
 
-def _classify(session: Session, path: Path) -> dict[str, Any]:
-    is_array = path.suffix == ".npy"
-    x = _read_array(path, session.input) if is_array else read_image(path, session.input)
-    logits = session.run(x)
-    mean = logits.mean(axis=0)[0]
-    winner = int(mean.argmax())
-    return {
-        "input": str(path),
-        "class": winner,
-        "label": session.labels[winner],
-        "probability": float(probabilities(logits)[-1, 0, winner]),
-        "logits": [float(logit) for logit in mean],
-    }
+def _files(inputs: Sequence[Path]) -> Iterator[Path]:
+    for path in map(Path, inputs):
+        if not path.is_dir():
+            yield path
+            continue
+        images = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        if not images:
+            raise InputError(f"{path}: no image lies in this folder; image files end in {', '.join(SUFFIXES)}")
+        yield from images
 
 
-def _read_array(path: Path, record: InputRecord) -> NDArray[np.float32]:
-    """The array as [T or 1, 1, C, H, W]."""
+def _batches(frames: Iterator[tuple[Path, Floats]]) -> Iterator[list[tuple[Path, Floats]]]:
+    """Neighbours with equally many steps, up to `BATCH` of them; no more than one batch is held."""
+    batch: list[tuple[Path, Floats]] = []
+    for path, x in frames:
+        if batch and (len(batch) == BATCH or len(batch[0][1]) != len(x)):
+            yield batch
+            batch = []
+        batch.append((path, x))
+    if batch:
+        yield batch
+
+
+def _classify(session: Session, batch: Sequence[tuple[Path, Floats]]) -> Iterator[dict[str, Any]]:
+    logits = session.run(np.concatenate([x for _, x in batch], axis=1))
+    means, chances = logits.mean(axis=0), probabilities(logits)[-1]
+    for (path, _), mean, chance in zip(batch, means, chances, strict=True):
+        winner = int(mean.argmax())
+        yield {
+            "input": str(path),
+            "class": winner,
+            "label": session.labels[winner],
+            "probability": float(chance[winner]),
+            "logits": [float(logit) for logit in mean],
+        }
+
+
+def _read(path: Path, record: InputRecord) -> Floats:
+    """The input as [T or 1, 1, C, H, W]."""
+    return _read_array(path, record) if path.suffix == ".npy" else read_image(path, record)
+
+
+def _read_array(path: Path, record: InputRecord) -> Floats:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: cannot be read as an array ({error}); write it with numpy.save") from error
+    fits = array.shape[-3:] == record.shape and array.ndim in (3, 4)
+    if array.dtype == np.uint8 and not fits and array.ndim in (2, 3):
+        return normalise(image_pixels(array, record, str(path)), record)[None, None]
     accepted = f"{list(record.shape)} or [T, {', '.join(map(str, record.shape))}], uint8 or float32"
-    if array.dtype not in (np.uint8, np.float32) or array.shape[-3:] != record.shape or array.ndim not in (3, 4):
+    if array.dtype not in (np.uint8, np.float32) or not fits:
         raise InputError(f"{path}: {array.dtype} {list(array.shape)}; the network takes {accepted}")
     if not len(array) or not np.isfinite(array).all():
         raise InputError(f"{path}: is empty or holds a value that is not finite; the network takes {accepted}")

@@ -76,3 +76,56 @@ def layers_table(profile: Mapping[str, Any]) -> str:
     total = ["total", "", "", f"{profile['params_mb']:.6f}", f"{profile['stored_mb']:.6f}"]
     total += [f"{profile['sops']:,.0f}", f"{profile['nops']:,.0f}", f"{profile['energy_mj'] * 1e6:,.1f}", ""]
     return aligned(header, [*rows, total])
+
+
+def engines_table(result: Mapping[str, Any]) -> str:
+    """What `hdlif bench` measured: one row an engine, then one a stage of ours."""
+    header = ["engine", "ms", "min–max", "ratio", "images/s", "ratio", "agreement", "Δ logits"]
+    header += ["file (MB)", "resident (MB)", "peak (MB)", "start (s)"]
+    rows = []
+    for name, engine in result["engines"].items():
+        row = [name]
+        if "latency_ms" in engine:
+            latency = engine["latency_ms"]
+            row += [f"{latency['median']:.2f}", f"{latency['min']:.2f}–{latency['max']:.2f}", f"{engine['ratio']:.2f}"]
+            row += [f"{engine['throughput_per_s']:.1f}", f"{engine['throughput_ratio']:.2f}"]
+        else:
+            row += ["disagrees", *[""] * 4]
+        row += [f"{engine['agreement']:.2%}", f"{engine['max_logit_difference']:.1e}"]
+        row += [_mb(engine.get(key)) for key in ("file_bytes", "resident_bytes", "peak_resident_bytes")]
+        row.append(f"{engine['start_seconds']:.2f}" if "start_seconds" in engine else "")
+        rows.append(row)
+    cpu = result["hardware"]["cpu"]
+    vnni = "with" if any("vnni" in name for name in result["hardware"]["instruction_sets"]) else "without"
+    lines = [
+        f"{result['threads']} threads, {cpu} {vnni} VNNI, ours on {result['instructions']}; {result['images']}",
+        f"ms: one image; images/s: {result['batch']} at once; a ratio is the engine's time over ours",
+        "",
+        aligned(header, rows),
+        "",
+        stages_table(result["layers"]),
+    ]
+    return "\n".join(lines)
+
+
+def stages_table(layers: Sequence[Mapping[str, Any]]) -> str:
+    """One row a stage: its time, and what a dense engine would have computed in it."""
+    header = ["stage", "op", "ms", "density", "M MACs", "dense GMAC/s"]
+    rows = [
+        [
+            layer["name"],
+            layer["op"],
+            f"{layer['ms']:.3f}",
+            "" if layer["density"] is None else f"{layer['density']:.1%}",
+            f"{layer['macs'] / 1e6:.2f}" if layer["macs"] else "",
+            "" if layer["dense_gmacs_per_s"] is None else f"{layer['dense_gmacs_per_s']:.0f}",
+        ]
+        for layer in layers
+    ]
+    seconds, macs = sum(layer["ms"] for layer in layers) / 1e3, sum(layer["macs"] for layer in layers)
+    total = ["total", "", f"{1e3 * seconds:.3f}", "", f"{macs / 1e6:.2f}", f"{macs / seconds / 1e9:.0f}"]
+    return aligned(header, [*rows, total])
+
+
+def _mb(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.2f}"

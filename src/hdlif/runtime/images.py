@@ -1,22 +1,24 @@
-"""An image file as the input of a deployed network."""
+"""Image files, and arrays of pixels, as the input of a deployed network."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from hdlif.artefact import InputRecord
 from hdlif.artefact.format import INPUT_KINDS
 from hdlif.errors import InputError
 
+if TYPE_CHECKING:
+    # imported where an image is read: a run on arrays has no use for it
+    from PIL import Image
+
+Pixels = NDArray[np.uint8]
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""The names of image files in a folder end so, in small or capital letters."""
 _MODES = {1: "L", 3: "RGB"}
-_RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
+_CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def read_image(path: str | Path, record: InputRecord) -> NDArray[np.float32]:
@@ -25,25 +27,50 @@ def read_image(path: str | Path, record: InputRecord) -> NDArray[np.float32]:
     Raises:
         InputError: the file is no image, or its size is another and the record does not resize.
     """
-    channels, height, width = record.shape
-    if channels not in _MODES:
-        raise InputError(f"{path}: the network takes {channels} channels; an image gives 1 or 3; give a .npy file")
+    from PIL import Image, UnidentifiedImageError
+
+    mode = _mode(record, str(path))
     try:
         with Image.open(path) as image:
             # 16- and 32-bit grey would be clipped to white, not scaled
             if image.mode[0] in "IF":
                 raise InputError(f"{path}: mode is {image.mode}; give an image of 8 bits a channel, or a .npy file")
-            pixels = image.convert(_MODES[channels])
+            pixels = image.convert(mode)
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: cannot be read as an image ({error}); give a PNG, a JPEG or a .npy file") from error
-    if pixels.size != (width, height):
-        if record.resize == "none":
-            raise InputError(
-                f"{path}: the image is {pixels.height}x{pixels.width} and the network does not resize; "
-                f"give one of {height}x{width}"
-            )
-        pixels = pixels.resize((width, height), _RESAMPLING[record.resize])
-    return normalise(np.asarray(pixels).reshape(height, width, channels).transpose(2, 0, 1), record)[None, None]
+    return normalise(_fit(pixels, record, str(path)), record)[None, None]
+
+
+def image_pixels(array: Pixels, record: InputRecord, name: str) -> Pixels:
+    """An image [H, W] or [H, W, 1, 3 or 4 channels] as pixels [C, H, W] of the network's size, as `read_image` does.
+
+    Raises:
+        InputError: it has another shape, or another size and the record does not resize; begins with `name`.
+    """
+    from PIL import Image
+
+    mode = _mode(record, name)
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or channels not in _CHANNELS or not array.size:
+        raise InputError(f"{name}: uint8 {list(array.shape)}; an image is [H, W] or [H, W, 1, 3 or 4]")
+    flat = array.reshape(array.shape[:2]) if channels == 1 else array
+    return _fit(Image.fromarray(flat, _CHANNELS[channels]).convert(mode), record, name)
+
+
+def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
+    """Images of a data set, uint8 [N, C, H, W], resized to the network's size and channels where they have others.
+
+    Raises:
+        InputError: that would change their proportions: such a network is shown a part of an image at each step.
+    """
+    (height, width), (_, to_height, to_width) = pixels.shape[2:], record.shape
+    if pixels.shape[1:] == record.shape:
+        return pixels
+    if height * to_width != width * to_height:
+        raise InputError(
+            f"images are {height}x{width} and the network takes {to_height}x{to_width}; give data of its shape"
+        )
+    return np.stack([image_pixels(image.transpose(1, 2, 0), record, "image") for image in pixels])
 
 
 def normalise(pixels: NDArray[Any], record: InputRecord) -> NDArray[np.float32]:
@@ -51,3 +78,26 @@ def normalise(pixels: NDArray[Any], record: InputRecord) -> NDArray[np.float32]:
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (record.mean, record.std))
     normalised: NDArray[np.float32] = (pixels.astype(np.float32) / np.float32(INPUT_KINDS[record.kind]) - mean) / std
     return np.ascontiguousarray(normalised)
+
+
+def _mode(record: InputRecord, name: str) -> str:
+    if record.shape[0] not in _MODES:
+        raise InputError(
+            f"{name}: the network takes {record.shape[0]} channels; an image gives 1 or 3; give a .npy file"
+        )
+    return _MODES[record.shape[0]]
+
+
+def _fit(image: "Image.Image", record: InputRecord, name: str) -> Pixels:
+    """The pixels [C, H, W] of an image that has the network's mode."""
+    from PIL import Image
+
+    channels, height, width = record.shape
+    if image.size != (width, height):
+        if record.resize == "none":
+            raise InputError(
+                f"{name}: the image is {image.height}x{image.width} and the network does not resize; "
+                f"give one of {height}x{width}"
+            )
+        image = image.resize((width, height), Image.Resampling[record.resize.upper()])
+    return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)

@@ -51,6 +51,8 @@ class Session:
         self._names = [INPUT, *(node.name for node in graph.nodes)]
         self._input, self._labels, self._time_steps = graph.input, graph.labels, graph.time_steps
         program = flatten_graph(graph)
+        # the unpacked weights may go before the runtime lays out its own
+        del graph
         try:
             self._network = Network(
                 np.array(program.words, np.int32),
@@ -76,6 +78,21 @@ class Session:
     def time_steps(self) -> int:
         """The steps that the network was trained for."""
         return self._time_steps
+
+    @property
+    def instructions(self) -> str:
+        """The instruction set that it runs on."""
+        return self._network.instructions
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights and per-step rows in memory; all calls share them."""
+        return self._network.weight_bytes
+
+    @property
+    def working_bytes(self) -> int:
+        """Bytes of working memory of the calls so far; a call like one before adds none."""
+        return self._network.working_bytes
 
     def run(self, x: Floats, steps: int | None = None) -> Floats:
         """Logits [T, B, classes] of a whole sequence, from the start.
@@ -103,6 +120,16 @@ class Session:
             name: value.astype(np.uint8) if code else value
             for name, value, code in zip(self._names, kept, is_code, strict=True)
         }
+
+    def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
+        """Where the time of a run goes: seconds of each stage, by the name of its first node.
+
+        A stage is what the runtime computes together, such as a convolution with the affine and the neuron behind it.
+        """
+        x, logits = self._prepare(x, steps)
+        seconds = np.zeros(len(self._names) - 1)
+        self._network.run(x, len(logits), 0, _channels_last(self._start(x.shape[1])), logits, seconds)
+        return {name: float(s) for name, s in zip(self._names[1:], seconds, strict=True) if s > 0}
 
     def step(
         self, x: Floats, state: Mapping[str, Any] | None = None, *, out: State | None = None

@@ -1,0 +1,244 @@
+#include "placement.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "memory.h"
+
+namespace hdlif {
+namespace {
+
+int64_t row_bytes(const Value& value) {
+  return int64_t(value.width) * value.channels * value.entry_bytes();
+}
+
+// Tiles begin on cache lines.
+int64_t rounded(int64_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
+
+std::vector<int32_t> stage_of_nodes(const Program& program, const std::vector<Stage>& stages) {
+  std::vector<int32_t> stage(program.nodes.size(), -1);
+  for (size_t s = 0; s < stages.size(); ++s) {
+    if (stages[s].root >= 0)
+      stage[stages[s].root] = int32_t(s);
+    for (int32_t n : stages[s].chain)
+      stage[n] = int32_t(s);
+  }
+  return stage;
+}
+
+// Hands out byte offsets of a tile, smallest first.
+class Tile {
+public:
+  int64_t take(int64_t bytes, bool may_reuse = true) {
+    bytes = rounded(bytes);
+    for (auto gap = gaps_.begin(); may_reuse && gap != gaps_.end(); ++gap)
+      if (gap->second == bytes) {
+        const int64_t offset = gap->first;
+        gaps_.erase(gap);
+        return offset;
+      }
+    const int64_t offset = size_;
+    size_ += bytes;
+    return offset;
+  }
+  void give(int64_t offset, int64_t bytes) { gaps_.push_back({offset, rounded(bytes)}); }
+  int64_t size() const { return size_; }
+
+private:
+  std::vector<std::pair<int64_t, int64_t>> gaps_;
+  int64_t size_ = 0;
+};
+
+// Slots of memory that are reused as soon as their value has had its last reader.
+class Slots {
+public:
+  int32_t take(int64_t wanted) {
+    if (free_.empty()) {
+      bytes_.push_back(wanted);
+      return int32_t(bytes_.size() - 1);
+    }
+    // the smallest slot that is large enough, else the largest, which grows
+    const auto order = [&](int32_t a, int32_t b) {
+      const bool a_fits = bytes_[a] >= wanted, b_fits = bytes_[b] >= wanted;
+      return a_fits != b_fits ? a_fits : (a_fits ? bytes_[a] < bytes_[b] : bytes_[a] > bytes_[b]);
+    };
+    const auto best = std::min_element(free_.begin(), free_.end(), order);
+    const int32_t slot = *best;
+    free_.erase(best);
+    bytes_[slot] = std::max(bytes_[slot], wanted);
+    return slot;
+  }
+  void give(int32_t slot) { free_.push_back(slot); }
+  const std::vector<int64_t>& bytes() const { return bytes_; }
+
+private:
+  std::vector<int64_t> bytes_;
+  std::vector<int32_t> free_;
+};
+
+// The passes of a chain. All nodes of a pass run at the same steps, none takes codes, and of the values
+// between them, only what the neuron takes may have another reader.
+void find_firing(const Program& program, const Stage& stage, const std::vector<int32_t>& readers,
+                 Placement& placement) {
+  const std::vector<int32_t>& chain = stage.chain;
+  const auto constant = [&](int32_t n) { return program.values[n + 1].constant; };
+  const auto takes_codes = [&](int32_t n) {
+    const auto& inputs = program.nodes[n].inputs;
+    return std::any_of(inputs.begin(), inputs.end(),
+                       [&](int32_t input) { return input >= 0 && program.values[input].max_code > 0; });
+  };
+  for (size_t i = 1; i < chain.size(); ++i) {
+    const int32_t quantise = chain[i], neuron = chain[i - 1];
+    const Op op = program.nodes[neuron].op;
+    if (program.nodes[quantise].op != Op::kQuantise || (op != Op::kHdLif && op != Op::kParallel) ||
+        program.nodes[quantise].inputs[0] != neuron + 1 || readers[neuron + 1] != 1 || takes_codes(neuron) ||
+        constant(neuron) != constant(quantise))
+      continue;
+    FiringNodes nodes;
+    nodes.quantise = quantise;
+    nodes.neuron = neuron;
+    // the node before, if it makes what the pass so far begins with
+    size_t next = i - 1;
+    const auto joins = [&](Op wanted, int32_t reader, bool is_between) {
+      if (next == 0)
+        return -1;
+      const int32_t n = chain[next - 1];
+      const auto& inputs = program.nodes[reader].inputs;
+      const bool fits =
+          program.nodes[n].op == wanted && !takes_codes(n) && constant(n) == constant(quantise) &&
+          std::count(inputs.begin(), inputs.end(), n + 1) == 1 && (!is_between || readers[n + 1] == 1);
+      if (!fits)
+        return -1;
+      --next;
+      return n;
+    };
+    nodes.add = joins(Op::kAdd, neuron, false);
+    nodes.affine = joins(Op::kAffine, nodes.add >= 0 ? nodes.add : neuron, nodes.add >= 0);
+    placement.firing[nodes.first()] = nodes;
+    for (int32_t n : {nodes.affine, nodes.add, nodes.neuron, nodes.quantise})
+      if (n >= 0)
+        placement.is_passed[n] = n != nodes.first();
+  }
+}
+
+} // namespace
+
+Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, bool keeps_all) {
+  const Program& program = plan.program;
+  const std::vector<Stage>& stages = plan.stages;
+  const size_t value_count = program.values.size(), stage_count = stages.size();
+  const std::vector<int32_t> stage = stage_of_nodes(program, stages);
+  const auto stage_of = [&](int32_t value) { return value == 0 ? -1 : stage[value - 1]; };
+
+  // the last stage that reads a value, and whether another stage than its own does; a whole map is shared,
+  // even if nothing reads it, for no tile holds one
+  std::vector<size_t> last_stage(value_count, 0);
+  std::vector<bool> is_shared(value_count, keeps_all);
+  for (size_t s = 0; s < stage_count; ++s)
+    if (const int32_t root = stages[s].root; root >= 0 && computes_maps(program.nodes[root].op)) {
+      is_shared[root + 1] = true;
+      last_stage[root + 1] = s;
+    }
+  is_shared[0] = is_shared[program.output] = true;
+  for (size_t n = 0; n < program.nodes.size(); ++n)
+    for (int32_t input : program.nodes[n].inputs)
+      if (input >= 0) {
+        last_stage[input] = std::max(last_stage[input], size_t(stage[n]));
+        if (stage_of(input) != stage[n])
+          is_shared[input] = true;
+      }
+  last_stage[program.output] = stage_count;
+  std::vector<int32_t> readers(value_count, 0);
+  ++readers[program.output];
+  for (const Node& node : program.nodes)
+    for (int32_t input : node.inputs)
+      if (input >= 0)
+        ++readers[input];
+
+  Placement placement;
+  placement.batch = batch;
+  placement.steps = steps;
+  placement.is_static = is_static;
+  placement.keeps_all = keeps_all;
+  placement.slot.assign(value_count, -1);
+  placement.tile.assign(value_count, -1);
+  placement.widened.assign(2 * program.nodes.size(), -1);
+  placement.firing.assign(program.nodes.size(), {});
+  placement.is_passed.assign(program.nodes.size(), false);
+  for (int32_t count : readers)
+    placement.is_read_again.push_back(count > 1);
+  if (!keeps_all)
+    for (const Stage& stage : stages)
+      find_firing(program, stage, readers, placement);
+  Slots slots;
+  const auto slot_bytes = [&](int32_t value) {
+    const Value& type = program.values[value];
+    const int64_t leading = is_static && type.constant ? 1 : steps;
+    return leading * batch * type.size() * type.entry_bytes() + kReadAhead;
+  };
+  placement.slot[0] = slots.take(slot_bytes(0));
+  for (size_t s = 0; s < stage_count; ++s) {
+    std::vector<int32_t> nodes = stages[s].chain;
+    if (stages[s].root >= 0)
+      nodes.insert(nodes.begin(), stages[s].root);
+    for (int32_t n : nodes)
+      if (is_shared[n + 1])
+        placement.slot[n + 1] = slots.take(slot_bytes(n + 1));
+
+    // what an identity passes on must live as long as what it is passed on as, and what a fused pass reads
+    // until it has written all that it writes
+    std::vector<size_t> last_node(value_count, 0);
+    size_t end_of_pass = 0;
+    for (size_t i = nodes.size(); i-- > 0;) {
+      const Node& node = program.nodes[nodes[i]];
+      if (i + 1 == nodes.size() || !placement.is_passed[nodes[i + 1]])
+        end_of_pass = i;
+      for (int32_t input : node.inputs)
+        if (input >= 0) {
+          last_node[input] = std::max(last_node[input], end_of_pass);
+          if (node.op == Op::kAffine)
+            last_node[input] = std::max(last_node[input], last_node[nodes[i] + 1]);
+        }
+    }
+    Tile tile;
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      const Node& node = program.nodes[nodes[i]];
+      const int32_t output = nodes[i] + 1;
+      int64_t widened_bytes[2] = {0, 0};
+      for (int j = 0; j < 2; ++j)
+        if (node.inputs[j] >= 0 && takes_floats(node.op) && program.values[node.inputs[j]].max_code > 0) {
+          const Value& in = program.values[node.inputs[j]];
+          const int64_t entries = node.op == Op::kSeca ? in.size() : int64_t(in.width) * in.channels;
+          widened_bytes[j] = entries * int64_t(sizeof(float));
+          placement.widened[2 * nodes[i] + j] = tile.take(widened_bytes[j]);
+        }
+      // a constant is computed at the first step of a chunk and read at all: it shares memory neither with
+      // what comes after it nor, for that is computed once more at the next step, with what came before it
+      const bool is_constant = program.values[output].constant;
+      if (placement.slot[output] < 0)
+        placement.tile[output] = tile.take(row_bytes(program.values[output]), !is_constant);
+      for (int j = 0; j < 2; ++j)
+        if (widened_bytes[j] > 0)
+          tile.give(placement.widened[2 * nodes[i] + j], widened_bytes[j]);
+      for (size_t k = 0; k <= i; ++k) {
+        const int32_t value = nodes[k] + 1;
+        const bool is_over = last_node[value] == i && k < i;
+        if (is_over && placement.tile[value] >= 0 && !program.values[value].constant)
+          tile.give(placement.tile[value], row_bytes(program.values[value]));
+      }
+    }
+    placement.tile_bytes = std::max(placement.tile_bytes, tile.size());
+
+    if (keeps_all)
+      continue;
+    for (size_t value = 0; value < value_count; ++value)
+      if (placement.slot[value] >= 0 && last_stage[value] == s && stage_of(int32_t(value)) <= int32_t(s))
+        slots.give(placement.slot[value]);
+  }
+  placement.slot_bytes = slots.bytes();
+  return placement;
+}
+
+} // namespace hdlif

@@ -1,0 +1,326 @@
+"""`hdlif bench`: an artefact on the compiled runtime and on general engines, checked for agreement, timed in turns."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hdlif.artefact import Graph, InputRecord, infer_values, load
+from hdlif.commands.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
+from hdlif.commands.files import existing
+from hdlif.commands.provenance import hardware, versions
+from hdlif.errors import InputError, MissingExtraError, TrainingError, did_you_mean
+from hdlif.runtime import Session, normalise
+from hdlif.runtime.images import fit_images
+from hdlif.runtime.session import available_cores
+
+COMPARED_IMAGES = 64
+STARTS = 3
+CALLS = 3
+"""Timed calls of an engine in each round of latencies, after one that is not: the others' data left the caches."""
+SETTLE_SECONDS = 0.02
+"""Pause before an engine's turn, so that the last one's threads have stopped waiting for work."""
+PROFILED_IMAGES = 4
+Say = Callable[[str], None]
+
+
+def bench(
+    artefact: Path,
+    *,
+    against: Sequence[str] | None = None,
+    data: str | None = None,
+    data_root: Path | None = None,
+    batch: int = 16,
+    threads: int | None = None,
+    repeats: int = 20,
+    say: Say = lambda line: None,
+) -> dict[str, Any]:
+    """Time an artefact beside other engines; `hdlif.commands.engines` says what each gets.
+
+    An engine that does not choose the same classes is reported and not timed.
+
+    Args:
+        against: names out of `PEERS`; by default those that are installed.
+        data: name of the data set whose test images are run, and whose training images INT8 is calibrated on; by
+            default noise of the mean and deviation that the artefact's input record states.
+        batch: images at once where throughput is measured; latency is that of one.
+        threads: of each engine; by default the cores that this process may use.
+        repeats: rounds of timing.
+        say: called with each line of progress.
+    Returns:
+        {"engines": {name: {"agreement", "max_logit_difference", "latency_ms", "throughput_per_s", "ratio",
+        "ratio_range", "throughput_ratio", "file_bytes", "resident_bytes", "peak_resident_bytes", "start_seconds"}},
+        "layers", "images", "batch", "threads", "instructions", "hardware", "versions"}; a ratio is the engine's time
+        over ours.
+    Raises:
+        InputError: an engine that is not known.
+        MissingExtraError: one that was asked for is not installed.
+    """
+    threads = available_cores() if threads is None else threads
+    names = [OURS, *engines_of(against)]
+    graph = load(existing(artefact))
+    images = images_of(graph.input, data, data_root, compared=max(COMPARED_IMAGES // batch, 1) * batch)
+    say(f"images: {images.source}")
+    with tempfile.TemporaryDirectory() as folder:
+        material = Material(artefact, graph, images.calibration, Path(folder))
+        candidates = {}
+        for name in names:
+            say(f"{name}: preparing")
+            candidates[name] = _prepare(name, material, threads, batch)
+        results = _compare(candidates, images.compared, batch)
+        timed = {name: c for name, c in candidates.items() if results[name]["agrees"]}
+        say(f"timing {', '.join(timed)}")
+        _time(timed, results, images.compared, batch, repeats)
+        say("starting each in a fresh process")
+        _start(timed, results, images.compared[:1], Path(folder), threads)
+    session = Session(artefact, threads)
+    return {
+        "engines": results,
+        "layers": layers_of(session, graph, images.compared),
+        "images": images.source,
+        "batch": batch,
+        "threads": threads,
+        "instructions": session.instructions,
+        "hardware": hardware(),
+        "versions": {**versions(), **_engine_versions(names)},
+    }
+
+
+def engines_of(against: Sequence[str] | None) -> list[str]:
+    """The engines that `--against` means."""
+    for peer in against or ():
+        if peer not in PEERS:
+            raise InputError(f'--against "{peer}" is unknown; {did_you_mean(peer, PEERS)}')
+    names = [name for peer in (PEERS if against is None else dict.fromkeys(against)) for name in PEERS[peer]]
+    absent = {name: [p for p in ENGINES[name].packages if find_spec(p) is None] for name in names}
+    if against is not None:
+        for name, packages in absent.items():
+            if packages:
+                raise MissingExtraError(
+                    f"{name}: {', '.join(packages)} is not installed; install it with: pip install 'hdlif[engines]'"
+                )
+    return [name for name in names if not absent[name]]
+
+
+@dataclass(frozen=True)
+class BenchImages:
+    """Normalised images [N, C, H, W] to run and to calibrate on, and where they are from."""
+
+    compared: Floats
+    calibration: Floats
+    source: str
+
+
+def images_of(record: InputRecord, data: str | None, data_root: Path | None, *, compared: int) -> BenchImages:
+    """Images of a data set, fitted to the network's size as `hdlif run` does, or noise."""
+    if record.kind != "image":
+        raise InputError(f"the network takes input of kind {record.kind}; images are what `hdlif bench` shows")
+    if data is None:
+        rng = np.random.default_rng(0)
+        mean, std = (np.array(v, np.float32)[:, None, None] for v in (record.mean, record.std))
+        pixels = (mean + std * rng.standard_normal((compared + CALIBRATION_IMAGES, *record.shape))).clip(0, 1)
+        x = normalise(np.round(255 * pixels), record)
+        return BenchImages(x[:compared], x[compared:], "noise of the input's mean and deviation (no --data)")
+    import torch
+
+    from hdlif.commands.eval import sets_named
+
+    sets = sets_named(data, data_root, Path(data))
+    run, calibration = (
+        normalise(fit_images(part.read(torch.arange(min(count, len(part)))).numpy(), record), record)
+        for part, count in ((sets.test, compared), (sets.train, CALIBRATION_IMAGES))
+    )
+    # few test images are shown again
+    run = np.resize(run, (compared, *record.shape))
+    return BenchImages(run, calibration, f"test images of {data}, calibrated on training images")
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """An engine with its file, ready to run one image, and many."""
+
+    path: Path
+    one: Run
+    many: Run
+
+
+def _prepare(name: str, material: Material, threads: int, batch: int) -> _Candidate:
+    engine = ENGINES[name]
+    paths = [engine.write(material, size) for size in (1, batch)]
+    return _Candidate(paths[0], *(engine.load(path, threads) for path in paths))
+
+
+def _compare(candidates: Mapping[str, _Candidate], images: Floats, batch: int) -> dict[str, dict[str, Any]]:
+    """How far each engine agrees with ours, one image at a time and many at once."""
+    few = images[: max(len(images) // 4, 1)]
+    seen = {}
+    for name, candidate in candidates.items():
+        parts = [candidate.many(images[first : first + batch]) for first in range(0, len(images), batch)]
+        parts += [candidate.one(few[i : i + 1]) for i in range(len(few))]
+        seen[name] = np.concatenate(parts, axis=1)
+    results = {}
+    for name, logits in seen.items():
+        same = logits.mean(0).argmax(-1) == seen[OURS].mean(0).argmax(-1)
+        agreement = float(same.mean())
+        results[name] = {
+            "agreement": agreement,
+            "max_logit_difference": float(np.abs(logits - seen[OURS]).max()),
+            "agrees": agreement >= ENGINES[name].least_agreement,
+            "file_bytes": file_bytes(candidates[name].path),
+        }
+    return results
+
+
+def _time(
+    timed: Mapping[str, _Candidate], results: dict[str, dict[str, Any]], images: Floats, batch: int, repeats: int
+) -> None:
+    """Latency of one image and throughput of many, all engines in turns."""
+    one = in_turns({name: c.one for name, c in timed.items()}, np.split(images, len(images)), repeats, CALLS)
+    batches = np.split(images, len(images) // batch)
+    many = in_turns({name: c.many for name, c in timed.items()}, batches, max(3, repeats // 4), 1)
+    for name in timed:
+        ratios = [statistics.median(r[name]) / statistics.median(r[OURS]) for r in one]
+        results[name] |= {
+            "latency_ms": spread([1e3 * s for r in one for s in r[name]]),
+            "throughput_per_s": statistics.median(batch / s for r in many for s in r[name]),
+            "ratio": statistics.median(ratios),
+            "ratio_range": [min(ratios), max(ratios)],
+            "throughput_ratio": statistics.median(r[name][0] / r[OURS][0] for r in many),
+        }
+
+
+def in_turns(
+    runs: Mapping[str, Run], inputs: Sequence[Floats], rounds: int, calls: int
+) -> list[dict[str, list[float]]]:
+    """Seconds of each call: for each round, of each runner, `calls` of them, after one that is not timed.
+
+    Every round begins with another runner, and each runner gets the same inputs in the same order.
+    """
+    names, taken = list(runs), []
+    for number in range(rounds):
+        seconds = {}
+        for name in [*names[number % len(names) :], *names[: number % len(names)]]:
+            time.sleep(SETTLE_SECONDS)
+            runs[name](inputs[number % len(inputs)])
+            seconds[name] = [
+                _seconds(runs[name], inputs[(number * calls + call) % len(inputs)]) for call in range(calls)
+            ]
+        taken.append(seconds)
+    return taken
+
+
+def _seconds(run: Run, x: Floats) -> float:
+    start = time.perf_counter()
+    run(x)
+    return time.perf_counter() - start
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """{"median", "min", "max"}."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def _start(
+    timed: Mapping[str, _Candidate], results: dict[str, dict[str, Any]], image: Floats, folder: Path, threads: int
+) -> None:
+    """Memory of a fresh process that loads and runs, and the time from its start to its first answer."""
+    np.save(folder / "images.npy", image)
+    np.save(folder / "image.npy", image[0])
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(STARTS):
+        for name, candidate in timed.items():
+            command = ["hdlif.commands.engine_process", name, candidate.path, folder / "images.npy", threads]
+            lines = list(_timed_lines(command))
+            seconds[name].append(lines[0][0])
+            results[name] |= json.loads(lines[-1][1])
+            if name == OURS:
+                # as a user starts it: with the command line
+                command = ["hdlif", "run", candidate.path, folder / "image.npy", "--threads", threads]
+                seconds[name][-1] = next(_timed_lines(command))[0]
+    for name in timed:
+        results[name]["start_seconds"] = statistics.median(seconds[name])
+
+
+def _timed_lines(command: Sequence[object]) -> Iterator[tuple[float, str]]:
+    """What `python -m COMMAND` prints, each line with the seconds since the process was started."""
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-m", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        for line in child.stdout:
+            yield time.perf_counter() - start, line
+        reason = child.stderr.read().strip().splitlines()[-1:]
+    if child.returncode != 0:
+        raise TrainingError(f"{command[0]} {command[1]} failed: {(reason or [f'exit code {child.returncode}'])[0]}")
+
+
+def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 20) -> list[dict[str, Any]]:
+    """Where our time goes, one image at a time: a row for each stage, by the name of its first node.
+
+    {"name", "op", "ms", "density", "macs", "dense_gmacs_per_s"}: the median time, the share of non-zero entries of a
+    synapse's input, and the multiply-accumulates of a dense engine that computes what is constant in time once.
+    """
+    frames = [images[i : i + 1][None] for i in range(min(len(images), PROFILED_IMAGES))]
+    session.stage_seconds(frames[0])
+    runs = [session.stage_seconds(frames[i % len(frames)]) for i in range(repeats)]
+    density = _densities(session, graph, frames)
+    rows = []
+    for node in graph.nodes:
+        if node.name not in runs[0]:
+            continue
+        seconds = statistics.median(run.get(node.name, 0.0) for run in runs)
+        macs = dense_macs(graph, node.name)
+        rows.append(
+            {
+                "name": node.name,
+                "op": node.op,
+                "ms": 1e3 * seconds,
+                "density": density.get(node.name),
+                "macs": macs,
+                "dense_gmacs_per_s": macs / seconds / 1e9 if macs else None,
+            }
+        )
+    return rows
+
+
+def dense_macs(graph: Graph, name: str) -> int:
+    """Multiply-accumulates of an image over all steps of a convolution or linear layer; 0 for other ops."""
+    node = next(node for node in graph.nodes if node.name == name)
+    if node.op not in ("conv2d", "linear"):
+        return 0
+    value = infer_values(graph)[name]
+    steps = 1 if value.constant else graph.time_steps
+    return steps * int(np.prod(value.shape)) * int(np.prod(node.tensors["weight"].shape[1:]))
+
+
+def _densities(session: Session, graph: Graph, frames: Sequence[Floats]) -> dict[str, float]:
+    shares: dict[str, list[float]] = {}
+    for frame in frames:
+        values = session.values(frame)
+        for node in graph.nodes:
+            if node.op in ("conv2d", "linear"):
+                read = values[node.inputs[0]]
+                shares.setdefault(node.name, []).append(np.count_nonzero(read) / read.size)
+    return {name: float(np.mean(part)) for name, part in shares.items()}
+
+
+def _engine_versions(names: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for package in sorted({package for name in names for package in ENGINES[name].packages}):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,112 @@
+"""Writing an ONNX model node by node: equal nodes are written once, and what no output needs is left out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import MissingExtraError
+
+OPSET, IR_VERSION = 17, 8
+"""Of 2022: old enough for every engine in use."""
+
+Shape = Sequence[int | str]
+"""A string is the name of a size that is free."""
+
+
+class Writer:
+    """Collects the nodes and constants of one ONNX graph.
+
+    Raises:
+        MissingExtraError: the package onnx is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import onnx
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("onnx is not installed; install it with: pip install 'hdlif[export]'") from error
+        self._onnx = onnx
+        self._nodes: list[Any] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._constants: dict[str, NDArray[Any]] = {}
+        self._known: dict[Any, tuple[str, ...]] = {}
+        self._arguments: dict[tuple[str, str], str] = {}
+        self._names: set[str] = set()
+
+    def input(self, name: str, shape: Shape, dtype: type[np.generic] = np.float32) -> str:
+        """An input of the graph."""
+        self._inputs.append(self._typed(name, shape, dtype))
+        self._names.add(name)
+        return name
+
+    def output(self, value: str, name: str, shape: Shape, dtype: type[np.generic] = np.float32) -> None:
+        """Make `value` an output of the graph, by the given name."""
+        self._outputs.append(self._typed(name, shape, dtype))
+        self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
+        self._names.add(name)
+
+    def constant(self, value: Any, dtype: type[np.generic] = np.float32) -> str:
+        """The name of a constant."""
+        array = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._known:
+            self._known[key] = (self._unused("constant"),)
+            self._constants[self._known[key][0]] = array
+        return self._known[key][0]
+
+    def op(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
+        """The result of one operation."""
+        return self.split(kind, inputs, 1, name, attributes)[0]
+
+    def split(
+        self, kind: str, inputs: Sequence[str], count: int, name: str = "", attributes: Mapping[str, Any] | None = None
+    ) -> tuple[str, ...]:
+        """The `count` results of one operation."""
+        attributes = attributes or {}
+        key = (kind, *inputs, count, *sorted((k, repr(v)) for k, v in attributes.items()))
+        if key not in self._known:
+            outputs = tuple(self._unused(name or kind) for _ in range(count))
+            self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), list(outputs), outputs[0], **attributes))
+            self._known[key] = outputs
+            self._arguments[kind, outputs[0]] = inputs[0]
+        return self._known[key]
+
+    def argument_of(self, kind: str, value: str) -> str:
+        """What the operation of this kind that gave `value` was applied to; `value` itself if another gave it."""
+        return self._arguments.get((kind, value), value)
+
+    def model(self, name: str, metadata: Mapping[str, str]) -> Any:
+        """The checked `onnx.ModelProto`."""
+        needed = {output.name for output in self._outputs}
+        kept = []
+        for node in reversed(self._nodes):
+            if needed.intersection(node.output):
+                kept.append(node)
+                needed.update(node.input)
+        onnx = self._onnx
+        constants = [onnx.numpy_helper.from_array(a, n) for n, a in self._constants.items() if n in needed]
+        graph = onnx.helper.make_graph(kept[::-1], name, self._inputs, self._outputs, constants)
+        model = onnx.helper.make_model(
+            graph,
+            opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="hdlif",
+        )
+        onnx.helper.set_model_props(model, dict(metadata))
+        onnx.checker.check_model(model)
+        return model
+
+    def _typed(self, name: str, shape: Shape, dtype: type[np.generic]) -> Any:
+        helper = self._onnx.helper
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), list(shape))
+
+    def _unused(self, name: str) -> str:
+        candidate, count = name, 0
+        while candidate in self._names:
+            count += 1
+            candidate = f"{name}:{count}"
+        self._names.add(candidate)
+        return candidate

@@ -1,0 +1,153 @@
+"""The runtime's own tests, built without Python: kernels against plain loops, sanitizers, other processors, a fuzzer.
+
+They need a compiler, some of them clang, valgrind, or a cross-compiler and qemu; without, they are skipped.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHECKS = ROOT / "tests/native/checks"
+X86 = platform.machine() in ("x86_64", "AMD64")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("cmake") is None, reason="needs cmake"),
+    pytest.mark.skipif(sys.platform != "linux", reason="sanitizers, nm and qemu as on Linux"),
+]
+
+Build = Callable[..., Path]
+
+
+def tool(*names: str) -> str:
+    """The first of the programs that there is."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip(f"needs {' or '.join(names)}")
+    return found
+
+
+def clang() -> str:
+    return tool("clang++", *(f"clang++-{version}" for version in range(25, 13, -1)))
+
+
+def run(*command: str | Path, timeout: int = 600, **environment: str) -> str:
+    result = subprocess.run(
+        list(map(str, command)),
+        env={**os.environ, **environment},
+        timeout=timeout,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert result.returncode == 0, f"{command[0]}: exit code {result.returncode}\n{result.stdout[-4000:]}"
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Builds `targets` with `settings`; the same settings share a folder, which is returned."""
+    folders: dict[tuple[str, ...], Path] = {}
+
+    def build(*targets: str, settings: tuple[str, ...] = ()) -> Path:
+        folder = folders.get(settings)
+        if folder is None:
+            folder = folders[settings] = tmp_path_factory.mktemp("checks")
+            run("cmake", "-S", ROOT, "-B", folder, "-DHDLIF_BUILD_CHECKS=ON", *settings)
+        run("cmake", "--build", folder, "-j2", "--target", *targets, timeout=1200)
+        return folder / "tests/native/checks"
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Encoded programs: the seeds, written now, and what the fuzzer found."""
+    folder = tmp_path_factory.mktemp("seeds")
+    paths = os.pathsep.join([str(ROOT / "tests"), *sys.path])
+    run(sys.executable, CHECKS / "write_corpus.py", folder, PYTHONPATH=paths)
+    return sorted([*folder.iterdir(), *(CHECKS / "corpus").iterdir()])
+
+
+def test_kernels_and_programs(build: Build, programs: list[Path]) -> None:
+    folder = build("kernels_test", "replay")
+    run(folder / "kernels_test", "all", "3000")
+    run(folder / "replay", *programs)
+
+
+def test_instruction_sets_share_no_code(build: Build) -> None:
+    """A function that two objects define weakly is linked once: perhaps with instructions that the machine lacks."""
+    folder = build("kernels_test").parents[2]
+    objects = list(folder.glob("CMakeFiles/hdlif_kernels_*.dir/native/kernels/instruction_set.cpp.o"))
+    assert len(objects) >= (3 if X86 else 2)
+    for path in objects:
+        symbols = [line.split() for line in run(tool("nm"), "--defined-only", "--extern-only", path).splitlines()]
+        # the table alone; its letter says read-only data
+        assert [fields[1] in "RD" for fields in symbols] == [True], symbols
+
+
+def test_address_and_undefined_behaviour(build: Build, programs: list[Path]) -> None:
+    flags = "-DCMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
+    folder = build("kernels_test", "replay", settings=(flags,))
+    run(folder / "kernels_test", "all", "1000")
+    run(folder / "replay", *programs)
+
+
+def test_threads(build: Build, programs: list[Path]) -> None:
+    folder = build("threads_test", settings=("-DCMAKE_CXX_FLAGS=-fsanitize=thread -g",))
+    chosen = [path for path in programs if path.name in ("layers_ternary", "layers_float32", "residual", "pointwise_3")]
+    run(folder / "threads_test", "20000", *chosen)
+
+
+@pytest.mark.parametrize("instructions", ["scalar", "avx2"] if X86 else ["scalar", "neon"])
+def test_valgrind(build: Build, programs: list[Path], instructions: str) -> None:
+    """Its processor has no AVX-512, so that the best table is the one of AVX2."""
+    valgrind = tool("valgrind")
+    folder = build("kernels_test", "replay")
+    strict = ("--quiet", "--error-exitcode=9", "--leak-check=full")
+    run(valgrind, *strict, folder / "kernels_test", instructions, "25")
+    run(valgrind, *strict, folder / "replay", *programs[:40])
+
+
+def test_neon(build: Build, programs: list[Path]) -> None:
+    compiler, qemu = tool("aarch64-linux-gnu-g++"), tool("qemu-aarch64", "qemu-aarch64-static")
+    settings = (
+        "-DCMAKE_SYSTEM_NAME=Linux",
+        "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
+        f"-DCMAKE_CXX_COMPILER={compiler}",
+        "-DCMAKE_EXE_LINKER_FLAGS=-static",
+    )
+    folder = build("kernels_test", "replay", settings=settings)
+    assert "neon" in run(qemu, folder / "kernels_test", "all", "1000")
+    run(qemu, folder / "replay", *programs)
+
+
+def test_fuzzing(build: Build, programs: list[Path], tmp_path: Path) -> None:
+    """Half a minute from the corpus; `fuzz_program` run alone goes on as long as one likes."""
+    compiler = clang()
+    probe = tmp_path / "probe.cpp"
+    probe.write_text("int main() {}\n")
+    if subprocess.run(
+        [compiler, "-fsanitize=address", probe, "-o", tmp_path / "probe"], capture_output=True
+    ).returncode:
+        pytest.skip("needs clang's sanitizers (Debian: libclang-rt-dev)")
+    settings = (
+        f"-DCMAKE_CXX_COMPILER={compiler}",
+        "-DCMAKE_CXX_FLAGS=-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -g",
+        "-DHDLIF_BUILD_FUZZER=ON",
+    )
+    folder = build("fuzz_program", settings=settings)
+    corpus, found = tmp_path / "corpus", tmp_path / "found"
+    corpus.mkdir()
+    found.mkdir()
+    for path in programs:
+        shutil.copy(path, corpus)
+    limits = ("-max_total_time=30", "-max_len=8192", "-rss_limit_mb=2048", "-timeout=60")
+    run(folder / "fuzz_program", *limits, f"-artifact_prefix={found}/", corpus)

@@ -1,0 +1,146 @@
+"""Any graph runs as its reference does: values shared by several readers, dead ends, constants in time, passed-on rows.
+
+What the compiled runtime fuses, keeps in a thread's tile or writes over must not show in a single bit.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployed_graphs import Builder, random_input
+from hdlif._native import instruction_sets
+from hdlif.artefact import INPUT, Graph
+from hdlif.runtime import Session, reference
+
+POINTWISE = ("affine", "passing", "hd_lif", "parallel", "lif", "graded_lif", "glif", "quantise", "add", "pass")
+REDUCING = ("conv", "sum_pool", "max_pool", "seca", "flatten")
+
+
+def random_rows(draw: st.DrawFn, op: str) -> dict[str, bool]:
+    rows = {"per_step": draw(st.booleans())}
+    return rows if op in ("affine", "seca") else rows | {"per_channel": draw(st.booleans())}
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    """Up to 24 nodes, each of which reads any earlier values that fit; some are read by none."""
+    shape = draw(st.tuples(st.sampled_from([1, 2, 3, 5]), st.integers(1, 5), st.integers(1, 5)))
+    b = Builder(shape, draw(st.sampled_from([1, 2, 3])), draw(st.integers(0, 99)))
+    names = [INPUT]
+    for _ in range(draw(st.integers(1, 24))):
+        # mostly the latest values, so that stages grow long
+        x = names[-1 - min(draw(st.integers(0, 6)), len(names) - 1)]
+        is_map = len(b.value_shape(x)) == 3
+        op = draw(st.sampled_from(POINTWISE if draw(st.integers(0, 3)) else REDUCING))
+        names.append(append(draw, b, op, x, names) if is_map or op in POINTWISE else b.linear(x, draw(WIDTHS)))
+    return b.graph(names[-1])
+
+
+WIDTHS = st.sampled_from([2, 3, 17])
+
+
+def append(draw: st.DrawFn, b: Builder, op: str, x: str, names: list[str]) -> str:
+    shape = b.value_shape(x)
+    if op == "add":
+        alike = [name for name in names if b.value_shape(name) == shape]
+        return b.add("add", *draw(st.permutations([x, draw(st.sampled_from(alike))])))
+    if op == "pass":
+        x = append(draw, b, "affine", x, names) if draw(st.booleans()) else x
+        x = append(draw, b, "add", x, names) if draw(st.booleans()) else x
+        names.append(x)  # others may read what the neuron does
+        return append(
+            draw, b, "quantise", append(draw, b, draw(st.sampled_from(["hd_lif", "parallel"])), x, names), names
+        )
+    if op == "passing":
+        return b.passing(x, identity=draw(st.sampled_from([(True,), (True, False, True), (False, True, True)])))
+    if op == "quantise":
+        return b.quantise(x, bits=draw(st.sampled_from([1, 2, 4])), inverse_step=2.0, **random_rows(draw, op))
+    if op in POINTWISE or op == "seca":
+        return getattr(b, op)(x, **random_rows(draw, op))
+    if op == "flatten":
+        return b.add("flatten", x)
+    kernel = tuple(draw(st.integers(1, min(3, size))) for size in shape[1:])
+    padding = tuple(draw(st.integers(0, size - 1)) for size in kernel)
+    stride = draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (3, 3)]))
+    if op == "conv":
+        encoding = draw(st.sampled_from(["float32", "ternary", "binary", "int4"]))
+        return b.conv(x, draw(WIDTHS), kernel=kernel, stride=stride, padding=padding, encoding=encoding)
+    if op == "max_pool":
+        return b.add(op, x, kernel=kernel, stride=stride, padding=padding)
+    return b.add(op, x, kernel=kernel, stride=stride)
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """Deep chains may overflow; which of the NaN it is then is no property of the arithmetic."""
+    return np.where(np.isnan(values), np.float32(0), values)
+
+
+def assert_runs_as_the_reference(graph: Graph, threads: int) -> None:
+    session = {name: Session(graph, threads, instructions=name) for name in instruction_sets()}
+    # plans of one session follow each other; 17 steps are two chunks, of which the second has one
+    for steps, batch in ((2, 2), (17, 1), (1, 3)):
+        frames = random_input(graph, steps, batch, seed=steps)
+        for x in (frames, frames[:1]):
+            with np.errstate(all="ignore"):
+                expected = reference.run(graph, x, steps)
+            for name in instruction_sets():
+                np.testing.assert_array_equal(finite(session[name].run(x, steps)), finite(expected), err_msg=name)
+
+
+@settings(max_examples=150)
+@given(graph=graphs(), threads=st.integers(1, 2))
+def test_random_graphs(graph: Graph, threads: int) -> None:
+    assert_runs_as_the_reference(graph, threads)
+    x = random_input(graph, 3, 2)
+    session = Session(graph, threads)
+    for frames in (x, x[:1]):
+        kept = session.values(frames, 3)[graph.output]
+        np.testing.assert_array_equal(finite(kept), finite(session.run(frames, 3)))
+
+
+@pytest.mark.slow
+@settings(max_examples=3000)
+@given(graph=graphs(), threads=st.integers(1, 3))
+def test_many_random_graphs(graph: Graph, threads: int) -> None:
+    assert_runs_as_the_reference(graph, threads)
+
+
+def test_a_constant_is_not_written_over_by_what_came_before_it() -> None:
+    """At the second step the neurons run again, and the constant behind them does not."""
+    b = Builder((3, 4, 5), 3, 0)
+    stream = b.affine(INPUT)
+    spikes = b.hd_lif(b.hd_lif(stream))
+    assert_runs_as_the_reference(b.graph(b.add("add", spikes, b.affine(stream))), 1)
+
+
+def test_a_constant_is_not_written_over_by_codes_as_floats() -> None:
+    b = Builder((3, 4, 5), 3, 0)
+    stream = b.affine(INPUT)
+    spikes = b.hd_lif(b.lif(stream))
+    assert_runs_as_the_reference(b.graph(b.add("add", spikes, b.affine(stream))), 1)
+
+
+def test_codes_are_not_written_over_what_their_pass_still_reads() -> None:
+    """12 floats and 12 codes take one cache line each, so that one could take the other's place."""
+    b = Builder((3, 4, 4), 3, 0)
+    stream = b.affine(INPUT)
+    x = b.affine(b.hd_lif(stream))
+    joined = b.add("add", b.affine(x), INPUT)
+    b.affine(b.quantise(b.hd_lif(joined), bits=1))
+    assert_runs_as_the_reference(b.graph(joined), 1)
+
+
+@pytest.mark.parametrize("op", ["flatten", "seca", "sum_pool", "conv", "affine", "hd_lif"])
+def test_values_that_nobody_reads(op: str) -> None:
+    b = Builder((3, 4, 5), 3, 0)
+    x = b.affine(INPUT)
+    if op == "flatten":
+        b.add("flatten", x)
+    elif op == "sum_pool":
+        b.add("sum_pool", x, kernel=(2, 2), stride=(1, 1))
+    elif op == "conv":
+        b.conv(x, 4)
+    else:
+        getattr(b, op)(x)
+    assert_runs_as_the_reference(b.graph(b.hd_lif(x)), 2)
