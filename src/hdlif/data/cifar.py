@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.images import image_sets
-from hdlif.data.samples import ImageSets, check_validation
+from hdlif.data.samples import ImageSets
+from hdlif.data.splits import check_validation, fixed_permutation
 from hdlif.errors import DataError
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -33,8 +34,6 @@ sunflower sweet_pepper table tank telephone television tiger tractor train trout
 willow_tree wolf woman worm
 """
 CIFAR100_CLASSES = tuple(_CIFAR100_NAMES.split())
-
-_SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def _cifar(
         raise DataError(f"{root / layout.folder}: {', '.join(missing)} missing; {_mend(layout, root)}")
     pixels, labels = _read(layout, root, layout.train, per_class[0])
     check_validation(layout.name, validation, least=1, most=len(labels) - 1)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_SPLIT_SEED))
+    order = fixed_permutation(len(labels))
     train, held_out = order[:-validation], order[-validation:]
     return image_sets(
         (pixels[train], labels[train]),

@@ -13,7 +13,8 @@ from hdlif.data.cifar import CIFAR10_CLASSES
 from hdlif.data.frame_cache import Clip, EventFrames, Recordings, cached_frames
 from hdlif.data.frames import Binning
 from hdlif.data.images import DIGITS_CLASSES
-from hdlif.data.samples import ImageSets, check_validation
+from hdlif.data.samples import ImageSets
+from hdlif.data.splits import check_validation, fixed_permutation
 from hdlif.errors import DataError
 
 DVS_SIDE, N_MNIST_SIDE = 128, 34
@@ -30,8 +31,6 @@ DVS_GESTURE_CLASSES = (
     "air guitar",
     "other gestures",
 )
-
-_SPLIT_SEED = 0
 
 
 def dvs_cifar10(
@@ -200,18 +199,14 @@ def _sets(
     def samples(places: NDArray[np.int64], augment: Sequence[str] = ()) -> EventFrames:
         return EventFrames(path, places, labels[places], time_steps=time_steps, augment=augment, seed=seed)
 
-    order = _permutation(n)
+    order = fixed_permutation(n).numpy()
     height, width = (recordings.height, recordings.width) if size is None else (size, size)
     return ImageSets(
         samples(order[:-validation], augment),
         samples(order[-validation:]),
-        samples(n + _permutation(len(recordings.test))),
+        samples(n + fixed_permutation(len(recordings.test)).numpy()),
         classes=classes,
         shape=(2, height, width),
         mean=(0.0, 0.0),
         std=(1.0, 1.0),
     )
-
-
-def _permutation(n: int) -> NDArray[np.int64]:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(_SPLIT_SEED)).numpy()

@@ -11,8 +11,9 @@ from torch import Tensor
 from torchvision.models import ResNet18_Weights
 
 from hdlif.data.image_files import SUFFIXES, Folder, ImageFiles, Source
-from hdlif.data.samples import ImageSets, check_validation
+from hdlif.data.samples import ImageSets
 from hdlif.data.shards import open_shards, shards_in
+from hdlif.data.splits import check_validation, fixed_permutation
 from hdlif.errors import DataError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -23,8 +24,6 @@ TINY_IMAGENET_MEAN, TINY_IMAGENET_STD = (0.480, 0.448, 0.398), (0.272, 0.266, 0.
 TINY_IMAGENET_SIZE = 64
 TINY_IMAGENET_CLASSES = tuple(f"class {number}" for number in range(200))
 """In the order of the sorted WordNet ids; their names stand in the set's words.txt."""
-
-_SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,7 @@ def _sets(
 ) -> ImageSets:
     train, test = parts
     check_validation(name, validation, least=1, most=len(train.labels) - 1)
-    order, test_order = _permutation(len(train.labels)), _permutation(len(test.labels))
+    order, test_order = fixed_permutation(len(train.labels)).numpy(), fixed_permutation(len(test.labels)).numpy()
 
     def samples(part: Part, places: NDArray[np.int64], augment: Sequence[str] = ()) -> ImageFiles:
         labels: Tensor = torch.from_numpy(part.labels[places])
@@ -224,7 +223,3 @@ def _sets(
         mean=moments[0],
         std=moments[1],
     )
-
-
-def _permutation(n: int) -> NDArray[np.int64]:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(_SPLIT_SEED)).numpy()

@@ -12,7 +12,8 @@ from torch import Tensor
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms.v2 import functional as F
 
-from hdlif.data.samples import ImageSets, Samples, check_validation
+from hdlif.data.samples import ImageSets, Samples
+from hdlif.data.splits import SPLIT_SEED, check_validation, fixed_permutation
 from hdlif.errors import DataError, ShapeError
 
 DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
@@ -30,9 +31,6 @@ FASHION_MNIST_CLASSES = (
     "Bag",
     "Ankle boot",
 )
-
-_SPLIT_SEED = 0
-"""Splits do not depend on the run's seed: all runs are measured on the same images."""
 _DIGITS_TEST = 360
 
 
@@ -110,9 +108,9 @@ def digits(root: Path | None = None, *, validation: int, augment: Sequence[str],
     # A stratified split needs an image of every class on either side.
     check_validation("digits", validation, least=10, most=remaining - 10)
     rest, test = train_test_split(
-        np.arange(len(labels)), test_size=_DIGITS_TEST, stratify=labels, random_state=_SPLIT_SEED
+        np.arange(len(labels)), test_size=_DIGITS_TEST, stratify=labels, random_state=SPLIT_SEED
     )
-    train, held_out = train_test_split(rest, test_size=validation, stratify=labels[rest], random_state=_SPLIT_SEED)
+    train, held_out = train_test_split(rest, test_size=validation, stratify=labels[rest], random_state=SPLIT_SEED)
     return image_sets(
         *((torch.from_numpy(pixels[part]), torch.from_numpy(labels[part])) for part in (train, held_out, test)),
         classes=DIGITS_CLASSES,
@@ -133,7 +131,7 @@ def fashion_mnist(root: Path | None = None, *, validation: int, augment: Sequenc
     """
     pixels, labels = _read_fashion_mnist(root, train=True)
     check_validation("fashion_mnist", validation, least=1, most=len(labels) - 1)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_SPLIT_SEED))
+    order = fixed_permutation(len(labels))
     train, held_out = order[:-validation], order[-validation:]
     return image_sets(
         (pixels[train], labels[train]),

@@ -231,9 +231,3 @@ class ImageSets:
 def processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_validation(name: str, validation: int, *, least: int, most: int) -> None:
-    """Raise `DataError` unless a number of validation images leaves something on either side."""
-    if not least <= validation <= most:
-        raise DataError(f"{name}: {validation} validation images are refused; set data.validation to {least}..{most}")
