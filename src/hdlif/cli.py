@@ -13,7 +13,7 @@ from hdlif.errors import HdlifError, MissingExtraError
 FILE = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 data_root_option = click.option(
-    "--data-root", type=FILE, help="Folder of the data set, in torchvision's layout; not needed for digits."
+    "--data-root", type=FILE, help="Folder that holds the data set, as docs/data.md lays it out; not needed for digits."
 )
 
 
@@ -47,6 +47,11 @@ def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, exactly.")
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
 @click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Machines.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    help="Processes that read and augment, for each device.  [default: as the data set needs]",
+)
 @click.option(
     "--memory-repeats",
     type=click.IntRange(0),

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from hdlif import builders
-from hdlif.errors import RecipeError
+from hdlif.artefact import InputRecord
+from hdlif.config import Recipe, load_recipe
+from hdlif.errors import DataError, RecipeError
 from small_recipes import recipe
 
 
@@ -34,3 +36,70 @@ def test_images_may_be_resized() -> None:
     assert sets.train.augment == whole.train.augment
     rows = recipe("data.size=12", "data.frames=rows", "time_steps=12")
     assert builders.input_record(rows).shape == (1, 1, 12)
+
+
+def events(*overrides: str) -> Recipe:
+    return load_recipe("digits_events_hdlif", ["model.width=4", *overrides])
+
+
+def test_events_are_shown_as_frames_of_counts() -> None:
+    chosen = events("data.frames=by_time", "data.size=10", "time_steps=3", "data.train=50")
+    builders.check(chosen)
+    record = builders.input_record(chosen)
+    assert record == InputRecord((2, 10, 10), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
+    sets = builders.build_data(chosen)
+    assert len(sets.train) == 50
+    for part in sets.parts:
+        x, _ = part.sequence(torch.arange(2))
+        assert x.shape == (3, 2, 2, 10, 10)
+        assert torch.equal(x, x.round())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.kind=digits"], r'"by_number" makes frames of events, and digits gives images; choose one of constant'),
+        (["data.frames=rows"], r'"rows" makes frames of images, and digits_events gives events; choose one of by_num'),
+        (["data.frames=by_numbers"], r'data.frames = "by_numbers" is unknown; .*did you mean "by_number"'),
+        (["data.augment=[autoaugment_cifar10]"], r"takes 8-bit pixels, and digits_events gives counts"),
+    ],
+)
+def test_recipe_for_events_given_images_or_the_other_way_round_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        builders.check(events(*overrides))
+
+
+def test_named_data_is_shown_as_the_network_takes_it() -> None:
+    for chosen in (recipe(), recipe("data.size=12"), recipe("data.frames=rows", "time_steps=8"), events()):
+        sets = builders.named_data(
+            chosen.data.kind, None, record=builders.input_record(chosen), time_steps=chosen.time_steps
+        )
+        x, y = builders.build_data(chosen).test.sequence(torch.arange(4))
+        seen, labels = sets.test.sequence(torch.arange(4))
+        assert torch.equal(x, seen)
+        assert torch.equal(y, labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "message"),
+    [
+        (
+            "digits",
+            events(),
+            r"takes input of kind events \[2, 8, 8\] at each step, and digits has input of kind image",
+        ),
+        ("digits_events", recipe(), r"takes input of kind image \[1, 8, 8\] at each step, and digits_events has"),
+        ("digits", recipe("data.frames=rows", "time_steps=9", "data.size=9"), r"give the data set that it was"),
+    ],
+)
+def test_named_data_of_another_kind_is_refused(name: str, chosen: Recipe, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        builders.named_data(name, None, record=builders.input_record(chosen), time_steps=chosen.time_steps)
+
+
+@pytest.mark.parametrize(
+    "chosen", [recipe(), recipe("data.frames=rows", "time_steps=8"), recipe("data.size=12"), events()]
+)
+def test_random_input_has_the_shape_of_the_data(chosen: Recipe) -> None:
+    noise = builders.random_input(chosen, 5, torch.Generator().manual_seed(0))
+    assert noise.shape == builders.build_data(chosen).train.sequence(torch.arange(5))[0].shape

@@ -1,9 +1,20 @@
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
 
-from hdlif.data.augment import flip, shift
-from hdlif.data.draws import random_bits
+from hdlif.data.augment import (
+    AUGMENTATIONS,
+    autoaugment,
+    crop,
+    cutout,
+    event_policy,
+    flip,
+    of_each,
+    random_resized_crop,
+    shift,
+)
+from hdlif.data.draws import Bits, random_bits
 
 
 def test_flip_mirrors_where_the_top_bit_is_set() -> None:
@@ -46,12 +57,98 @@ def test_shift_reaches_every_offset_up_to_a_fourteenth_of_the_side(side: int, mo
     assert seen == {(y, x) for y in offsets for x in offsets}
 
 
-@pytest.mark.parametrize("augmentation", [flip, shift])
-def test_augmentation_leaves_its_input_and_the_global_generator_alone(augmentation) -> None:  # type: ignore[no-untyped-def]
-    pixels = torch.arange(5 * 2 * 8 * 8).to(torch.uint8).reshape(5, 2, 8, 8)
+def bits_of(n: int, *, epoch: int = 0) -> Bits:
+    return random_bits(np.arange(n), seed=0, epoch=epoch, stream=1)
+
+
+def test_crop_reaches_every_offset_up_to_four_pixels_of_32() -> None:
+    pixels = torch.zeros(4000, 1, 32, 32, dtype=torch.uint8)
+    pixels[:, 0, 16, 16] = 1
+    _, _, rows, columns = crop(pixels, bits_of(4000)).nonzero(as_tuple=True)
+    seen = set(zip((rows - 16).tolist(), (columns - 16).tolist(), strict=True))
+    assert seen == {(y, x) for y in range(-4, 5) for x in range(-4, 5)}
+
+
+@pytest.mark.parametrize(("bits", "rows", "columns"), [(0, 2, 2), (5, 3, 2), (3 | 4 << 32, 4, 4)])
+def test_cutout_zeroes_a_square_around_the_pixel_drawn(bits: int, rows: int, columns: int) -> None:
+    # The low 32 bits give the row and the high ones the column; half of the square lies before them.
+    x = cutout(torch.ones(1, 3, 6, 8), np.array([bits], np.uint64), side=4)
+    hidden = (x[0, 0] == 0).nonzero()
+    y, x_ = bits & 0xFFFFFFFF, bits >> 32
+    assert len(hidden) == rows * columns
+    assert hidden.min(0).values.tolist() == [max(0, y - 2), max(0, x_ - 2)]
+    assert hidden.max(0).values.tolist() == [min(5, y + 1), min(7, x_ + 1)]
+    assert torch.equal(x[0, 0], x[0, 2])
+
+
+def test_autoaugment_is_torchvisions_under_a_seed_of_the_image() -> None:
+    pixels = torch.randint(256, (20, 3, 12, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    bits = bits_of(20)
+    seen = autoaugment(pixels, bits, policy=v2.AutoAugmentPolicy.CIFAR10)
+    expected = []
+    with torch.random.fork_rng(devices=[]):
+        for image, seed in zip(pixels, bits.tolist(), strict=True):
+            torch.manual_seed(seed >> 1)
+            expected.append(v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)(image))
+    assert torch.equal(seen, torch.stack(expected))
+    assert (seen != pixels).flatten(1).any(1).sum() > 10
+
+
+def test_random_resized_crop_keeps_the_size_and_shows_a_part() -> None:
+    ramp = torch.arange(24, dtype=torch.uint8).mul(10).expand(50, 1, 24, 24).contiguous()
+    seen = random_resized_crop(ramp, bits_of(50))
+    assert seen.shape == ramp.shape
+    spans = (seen.amax((1, 2, 3)).int() - seen.amin((1, 2, 3)).int()).tolist()
+    # sqrt(0.08 * 3/4) of 230 at the narrowest, all of it at the widest.
+    assert min(spans) < 100
+    assert max(spans) > 180
+    assert max(spans) <= 230
+
+
+def test_event_policy_does_the_same_to_all_frames_of_a_sample() -> None:
+    frame = torch.arange(48 * 48).reshape(48, 48).float() + 1
+    seen = event_policy(frame.expand(40, 20, 48, 48).contiguous(), bits_of(40))
+    assert all(torch.equal(seen[:, 0], seen[:, channel]) for channel in range(20))
+    assert len(torch.unique(seen[:, 0].flatten(1), dim=0)) == 40
+
+
+def test_event_policy_draws_rolls_rotations_and_cutouts_alike() -> None:
+    frame = torch.ones(600, 1, 48, 48)
+    seen = event_policy(frame, bits_of(600))
+    # Two rolls leave ones as they are: 1 in 9. A cutout, not at the edge, hides 256 pixels; rotations clear corners.
+    untouched = (seen == 1).flatten(1).all(1).float().mean().item()
+    assert untouched == pytest.approx(1 / 9, abs=0.05)
+    corners = (seen[:, 0, 0, 0] == 0).float().mean().item()
+    assert corners == pytest.approx(5 / 9, abs=0.12)
+
+
+def test_draws_of_each_image_do_not_depend_on_the_images_beside_it() -> None:
+    images, bits = list(torch.arange(6).reshape(6, 1, 1, 1).float()), bits_of(6)
+
+    def noisy(image: torch.Tensor) -> torch.Tensor:
+        return image + torch.rand(1)
+
+    together = of_each(noisy, images, bits)
+    alone = torch.cat([of_each(noisy, images[i : i + 1], bits[i : i + 1]) for i in range(6)])
+    assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_augmentation_leaves_its_input_and_the_global_generator_alone(name: str) -> None:
+    pixels = torch.arange(5 * 3 * 16 * 16).to(torch.uint8).reshape(5, 3, 16, 16)
     kept, state = pixels.clone(), torch.get_rng_state()
-    augmented = augmentation(pixels, random_bits(np.arange(5), seed=0, epoch=0, stream=1))
+    augmented = AUGMENTATIONS[name].apply(pixels, bits_of(5))
     assert augmented.shape == pixels.shape
     assert augmented.dtype == torch.uint8
     assert torch.equal(pixels, kept)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_augmentation_of_a_sample_does_not_depend_on_the_batch(name: str) -> None:
+    pixels = torch.randint(256, (6, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    apply, bits = AUGMENTATIONS[name].apply, bits_of(6)
+    together = apply(pixels, bits)
+    alone = torch.cat([apply(pixels[i : i + 1], bits[i : i + 1]) for i in range(6)])
+    assert torch.equal(together, alone)
+    assert not torch.equal(apply(pixels, bits_of(6, epoch=1)), together)

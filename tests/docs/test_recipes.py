@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hdlif import builders
+from hdlif.data import AUGMENTATIONS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
 TABLES = {
@@ -12,6 +13,7 @@ TABLES = {
     for name in (
         "ATTENTIONS",
         "ATTENTION_FORMS",
+        "BINNINGS",
         "DATA",
         "DRAWS",
         "FRAMES",
@@ -30,6 +32,11 @@ TABLES = {
         "WEIGHTS",
     )
 }
+
+
+def test_every_data_set_and_augmentation_has_its_row() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
+    assert [kind for kind in (*builders.DATA, *AUGMENTATIONS) if f"`{kind}`" not in text] == []
 
 
 @pytest.mark.parametrize("table", TABLES)

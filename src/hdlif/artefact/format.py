@@ -25,6 +25,8 @@ MAX_ELEMENTS = 2**30
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 LEAST_NORMAL = float(np.finfo(np.float32).tiny)
 GLIF_ROWS = ("leak", "leak_after_spike", "gain", "shift", "shift_after_spike", "threshold")
+INPUT_KINDS = {"image": 255, "events": 1}
+"""Kinds of input, and the raw value that is 1 to the network before mean and std."""
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic")
 
 Encoding = Literal["float32", "ternary", "binary", "int2", "int4", "int8"]
@@ -35,7 +37,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class InputRecord:
-    """What the network takes: images of `shape` [C, H, W], scaled to 0..1, then (x - mean) / std."""
+    """What the network takes at each step: [C, H, W] = `shape`, as (x / whole - mean) / std.
+
+    `whole` is what a kind of input counts as 1 (`INPUT_KINDS`): an image's pixels go to 255; events are counted.
+    """
 
     shape: tuple[int, int, int]
     mean: tuple[float, ...]
@@ -137,8 +142,8 @@ def _check_input(record: InputRecord) -> None:
         if len(numbers) != shape[0] or not valid:
             above = ", above 0" if key == "std" else ""
             raise ArtefactError(f"input.{key} = {list(numbers)}; it must be {shape[0]} finite numbers{above}")
-    if record.kind != "image":
-        raise ArtefactError(f"input.kind = {record.kind!r} is unknown; {did_you_mean(record.kind, ['image'])}")
+    if record.kind not in INPUT_KINDS:
+        raise ArtefactError(f"input.kind = {record.kind!r} is unknown; {did_you_mean(record.kind, INPUT_KINDS)}")
     if record.resize not in RESIZE_MODES:
         raise ArtefactError(f"input.resize = {record.resize!r} is unknown; {did_you_mean(record.resize, RESIZE_MODES)}")
 

@@ -5,7 +5,7 @@ One file for each section of a recipe; it holds the section's tables of names an
 
 from hdlif.builders.activity import PENALTIES, build_penalty
 from hdlif.builders.attention import ATTENTION_FORMS, ATTENTIONS
-from hdlif.builders.data import DATA, FRAMES, DataKind, build_data, input_record
+from hdlif.builders.data import BINNINGS, DATA, FRAMES, DataKind, build_data, input_record, named_data, random_input
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import GRANULARITIES, NEURONS, PARALLEL_PATTERNS, RESETS, SURROGATES
 from hdlif.builders.norm import NORMS
@@ -17,6 +17,7 @@ from hdlif.builders.weights import WEIGHTS
 __all__ = [
     "ATTENTIONS",
     "ATTENTION_FORMS",
+    "BINNINGS",
     "DATA",
     "DRAWS",
     "FRAMES",
@@ -40,4 +41,6 @@ __all__ = [
     "build_rule",
     "check",
     "input_record",
+    "named_data",
+    "random_input",
 ]

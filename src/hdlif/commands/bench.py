@@ -123,17 +123,21 @@ class BenchImages:
 
 def images_of(record: InputRecord, data: str | None, data_root: Path | None, *, compared: int) -> BenchImages:
     """Images of a data set, fitted to the network's size as `hdlif run` does, or noise."""
+    if record.kind != "image":
+        raise InputError(f"the network takes input of kind {record.kind}; images are what `hdlif bench` shows")
     if data is None:
         rng = np.random.default_rng(0)
         mean, std = (np.array(v, np.float32)[:, None, None] for v in (record.mean, record.std))
         pixels = (mean + std * rng.standard_normal((compared + CALIBRATION_IMAGES, *record.shape))).clip(0, 1)
         x = normalise(np.round(255 * pixels), record)
         return BenchImages(x[:compared], x[compared:], "noise of the input's mean and deviation (no --data)")
+    import torch
+
     from hdlif.commands.eval import sets_named
 
     sets = sets_named(data, data_root, Path(data))
     run, calibration = (
-        normalise(fit_images(part.pixels[:count].numpy(), record), record)
+        normalise(fit_images(part.read(torch.arange(min(count, len(part)))).numpy(), record), record)
         for part, count in ((sets.test, compared), (sets.train, CALIBRATION_IMAGES))
     )
     # few test images are shown again

@@ -8,17 +8,16 @@ import numpy as np
 import torch
 
 from hdlif import builders
-from hdlif.artefact import Graph
 from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.eval import session_logits
 from hdlif.commands.files import ARTEFACT_SUFFIX, write_json
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.report import report
 from hdlif.commands.train import train
-from hdlif.data import Images
+from hdlif.data import Samples
 from hdlif.deploy import export
 from hdlif.errors import DataError, did_you_mean
-from hdlif.runtime import Session, normalise
+from hdlif.runtime import Session
 from hdlif.training import progress_bar
 
 NETWORKS = ("lif", "hdlif", "hdlif_w1p5_s4", "hdlif_w1p5_s4_parallel")
@@ -66,12 +65,10 @@ def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None) -> dict
     trained = load_trained(run)
     recipe = trained.recipe
     kind = builders.DATA[recipe.data.kind]
-    graph = export(
-        trained.network, path, input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps
-    )
+    export(trained.network, path, input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
     test = builders.build_data(recipe, data_root).test
     session = Session(path)
-    logits = session_logits(session, test.pixels.numpy())
+    logits = session_logits(session, test)
     with torch.inference_mode():
         steps = range(recipe.time_steps)
         parts = [trained.network(x, steps=steps)[0] for x, _ in test.sequences(64)]
@@ -82,15 +79,15 @@ def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None) -> dict
         "bytes": path.stat().st_size,
         "argmax_agreement": float(agreement),
         "max_logit_difference": float(np.abs(logits - expected).max()),
-        "latency_ms": latency_ms(session, graph, test),
+        "latency_ms": latency_ms(session, test),
         "accuracy": float(np.mean(logits.mean(0).argmax(-1) == test.labels.numpy())),
         "images": len(test),
     }
 
 
-def latency_ms(session: Session, graph: Graph, test: Images) -> float:
+def latency_ms(session: Session, test: Samples) -> float:
     """Median milliseconds of one image over all T steps, over the first test images."""
-    frames = [normalise(image[None].numpy(), graph.input)[None] for image in test.pixels[:LATENCY_RUNS]]
+    frames = [x.numpy() for x, _ in test.first(LATENCY_RUNS).sequences(1)]
     seconds = []
     for frame in frames:
         start = time.perf_counter()

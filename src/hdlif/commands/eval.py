@@ -7,13 +7,13 @@ import numpy as np
 import torch.nn.functional as F
 
 from hdlif import builders
+from hdlif.artefact import Graph, InputRecord
 from hdlif.artefact.io import load
 from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.files import ARTEFACT_SUFFIX, existing
-from hdlif.data import ImageSets
+from hdlif.data import ImageSets, Samples
 from hdlif.errors import DataError, did_you_mean
-from hdlif.runtime import Session, normalise
-from hdlif.runtime.images import fit_images
+from hdlif.runtime import Session
 from hdlif.training import evaluate
 
 
@@ -25,37 +25,44 @@ def evaluate_path(path: Path, *, data: str | None = None, data_root: Path | None
         data: the data set's name; a checkpoint's own by default.
     """
     if path.name.endswith(ARTEFACT_SUFFIX):
-        return _evaluate_artefact(existing(path), sets_named(data, data_root, path))
+        graph = load(existing(path))
+        sets = sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps)
+        return _evaluate_artefact(graph, sets)
     trained = load_trained(path)
     recipe = trained.recipe
-    sets = sets_named(data, data_root, path) if data else builders.build_data(recipe, data_root)
+    if data:
+        record = builders.input_record(recipe)
+        sets = sets_named(data, data_root, path, record=record, time_steps=recipe.time_steps)
+    else:
+        sets = builders.build_data(recipe, data_root)
     batches = sets.test.sequences(recipe.data.batch_size)
     result = evaluate(trained.network, batches, time_steps=recipe.time_steps, criterion=F.cross_entropy)
     return {"accuracy": result.accuracy, "accuracy_per_step": list(result.accuracy_per_step), "n": result.n}
 
 
-def sets_named(data: str | None, data_root: Path | None, path: Path) -> ImageSets:
-    """A data set by name, for a file that does not say which it was trained on."""
+def sets_named(
+    data: str | None, data_root: Path | None, path: Path, *, record: InputRecord | None = None, time_steps: int = 1
+) -> ImageSets:
+    """A data set by name, for a file that does not say which it was trained on.
+
+    Args:
+        record: what the file's network takes; what the data set gives by default.
+        time_steps: the network's.
+    """
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME, {did_you_mean(data or '', builders.DATA)}")
-    return builders.DATA[data].load(data_root, validation=100, augment=(), seed=0)
+    taken = record or builders.DATA[data].input
+    return builders.named_data(data, data_root, record=taken, time_steps=time_steps)
 
 
-def session_logits(
-    session: Session, pixels: np.ndarray[Any, np.dtype[np.uint8]], *, batch: int = 64
-) -> np.ndarray[Any, Any]:
-    """Logits [T, N, classes] of images uint8 [N, C, H, W], resized and normalised as the artefact's record says."""
-    parts = [
-        session.run(normalise(fit_images(pixels[first : first + batch], session.input), session.input)[None])
-        for first in range(0, len(pixels), batch)
-    ]
-    return np.concatenate(parts, axis=1)
+def session_logits(session: Session, samples: Samples, *, batch: int = 64) -> np.ndarray[Any, Any]:
+    """Logits [T, N, classes] of all samples, run `batch` at a time."""
+    return np.concatenate([session.run(x.contiguous().numpy()) for x, _ in samples.sequences(batch)], axis=1)
 
 
-def _evaluate_artefact(path: Path, sets: ImageSets) -> dict[str, Any]:
-    session = Session(load(path))
-    logits = session_logits(session, sets.test.pixels.numpy())
+def _evaluate_artefact(graph: Graph, sets: ImageSets) -> dict[str, Any]:
+    logits = session_logits(Session(graph), sets.test)
     running = np.cumsum(logits, axis=0)
     correct = (running.argmax(-1) == sets.test.labels.numpy()).mean(-1)
     return {"accuracy": float(correct[-1]), "accuracy_per_step": correct.tolist(), "n": len(sets.test)}

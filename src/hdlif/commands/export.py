@@ -33,12 +33,14 @@ def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int =
         form: one of `FORMS`: all time steps of a static image, or one step with its state.
         batch: images that the unrolled form takes at once; a step takes any number.
     Raises:
-        InputError: another form.
+        InputError: another form, or one that shows a single image to a network of events.
         MissingExtraError: the package onnx is not installed.
     """
     if form not in FORMS:
         raise InputError(f'form = "{form}" is unknown; {did_you_mean(form, FORMS)}')
     graph = load(existing(source)) if source.name.endswith(ARTEFACT_SUFFIX) else trained_graph(source)
+    if form == "unrolled" and graph.input.kind != "image":
+        raise InputError(f"{source}: its input changes at each step, and unrolled it would not; give the form step")
     model = FORMS[form](graph, batch)
     write_model(model, out)
     return {"onnx": str(out), "bytes": out.stat().st_size, "nodes": len(model.graph.node)}

@@ -76,9 +76,7 @@ def _train_and_report(path: Path) -> None:
     before = _peak_resident_bytes()
     generator = torch.Generator().manual_seed(recipe.seed)
     for _ in range(UPDATES):
-        x = builders.FRAMES[recipe.data.frames](
-            torch.randn(recipe.data.batch_size, *kind.input.shape, generator=generator)
-        )
+        x = builders.random_input(recipe, recipe.data.batch_size, generator)
         target = torch.randint(len(kind.labels), (recipe.data.batch_size,), generator=generator)
         update(x, target, rule.schedule(recipe.time_steps, generator))
     print(_peak_resident_bytes() - before)

@@ -43,7 +43,8 @@ def _resolve(target: str, data: str | None, data_root: Path | None) -> tuple[nn.
     path = Path(target)
     network: nn.Module
     if target.endswith(ARTEFACT_SUFFIX):
-        return load(existing(path)), sets_named(data, data_root, path), None
+        graph = load(existing(path))
+        return graph, sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps), None
     if is_recipe(target):
         recipe = load_recipe(target)
         builders.check(recipe)
@@ -52,5 +53,9 @@ def _resolve(target: str, data: str | None, data_root: Path | None) -> tuple[nn.
     else:
         trained = load_trained(path)
         recipe, network = trained.recipe, trained.network
-    sets = sets_named(data, data_root, path) if data else builders.build_data(recipe, data_root)
+    if data:
+        record = builders.input_record(recipe)
+        sets = sets_named(data, data_root, path, record=record, time_steps=recipe.time_steps)
+    else:
+        sets = builders.build_data(recipe, data_root)
     return network, sets, recipe.time_steps

@@ -18,7 +18,7 @@ from hdlif.commands.files import write_json, write_text
 from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.provenance import hardware, versions
 from hdlif.config import Recipe, dump_recipe, load_recipe
-from hdlif.data import Images, ImageSets
+from hdlif.data import ImageSets, Samples
 from hdlif.deploy import lower
 from hdlif.learning import Plan
 from hdlif.nn import step_parameters
@@ -37,6 +37,7 @@ def train(
     resume: bool = False,
     devices: int = 1,
     nodes: int = 1,
+    workers: int | None = None,
     progress: bool | Progress = False,
     memory_repeats: int = 3,
 ) -> dict[str, Any]:
@@ -48,6 +49,7 @@ def train(
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
         resume: go on from OUT/last.safetensors.
+        workers: processes that make batches, for each device; by default as many as the data set needs.
         progress: show a bar of one's own, or a task on the bar given.
         memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
     Returns:
@@ -57,7 +59,7 @@ def train(
         recipe = load_recipe(recipe, overrides)
     builders.check(recipe)
     out = out or Path("runs") / recipe.name
-    sets = builders.build_data(recipe, data_root)
+    sets = builders.build_data(recipe, data_root, workers=workers, ranks=devices)
     fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, precision=recipe.training.precision)
     fabric.launch()
     torch.manual_seed(recipe.seed)
@@ -129,7 +131,7 @@ def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]
     }
 
 
-def first_images(images: Images, count: int) -> list[Tensor]:
+def first_images(images: Samples, count: int) -> list[Tensor]:
     """The first images as batches [T or 1, B, ...] of at most 64."""
     return [x for x, _ in images.first(count).sequences(64)]
 

@@ -1,19 +1,40 @@
 """Data sets: map-style, deterministic in (seed, epoch, index)."""
 
 from hdlif.data.augment import AUGMENTATIONS
+from hdlif.data.cifar import cifar10, cifar100
 from hdlif.data.draws import batches
-from hdlif.data.images import Frames, Images, ImageSets, constant, digits, fashion_mnist, rows
+from hdlif.data.event_sets import dvs_cifar10, dvs_gesture, n_mnist
+from hdlif.data.frames import Binning, Events, by_number, by_time, count_frames
+from hdlif.data.imagenet import imagenet, tiny_imagenet
+from hdlif.data.images import Images, digits, fashion_mnist
+from hdlif.data.samples import Frames, ImageSets, Samples, constant, processors, rows
+from hdlif.data.simulator import simulated
 from hdlif.data.synthetic import synthetic
 
 __all__ = [
     "AUGMENTATIONS",
+    "Binning",
+    "Events",
     "Frames",
     "ImageSets",
     "Images",
+    "Samples",
     "batches",
+    "by_number",
+    "by_time",
+    "cifar10",
+    "cifar100",
     "constant",
+    "count_frames",
     "digits",
+    "dvs_cifar10",
+    "dvs_gesture",
     "fashion_mnist",
+    "imagenet",
+    "n_mnist",
+    "processors",
     "rows",
+    "simulated",
     "synthetic",
+    "tiny_imagenet",
 ]

@@ -1,26 +1,51 @@
-"""Random image transforms, each a pure function of a batch and of 64 random bits per image.
+"""Random transforms, each a pure function of a batch and of 64 random bits per sample.
 
 `torchvision.transforms.v2.RandomHorizontalFlip` and its like draw once per call from the global generator: a
 batch would share its draw, and an image's would depend on those before it. So the draw is ours, from
-`hdlif.data.draws`, and the images that drew the same are handed together to torchvision's functional form,
-which is also faster than a call for each image.
+`hdlif.data.draws`. Images that drew the same are handed together to torchvision's functional form, which is also
+faster than a call for each image. Transforms that draw a lot are torchvision's own, called for each image by
+itself with the generator seeded by the image's bits.
+
+Frames of events are augmented with their T·2 maps as channels, hence all frames of a sample alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from hdlif.data.draws import Bits
+from hdlif.data.draws import Bits, expanded
 
-Augmentation = Callable[[Tensor, Bits], Tensor]
+Transform = Callable[[Tensor, Bits], Tensor]
+"""From a batch [B, C, H, W] and bits [B] to a batch; the input is left alone."""
+
+MOST_ROLL, MOST_DEGREES = 5, 30.0
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A transform and its place.
+
+    Attributes:
+        normalised: it is applied behind the normalisation, where 0 is the mean.
+        pixels_only: it takes 8-bit pixels, hence no events.
+        costly: worth a worker process.
+    """
+
+    apply: Transform
+    normalised: bool = False
+    pixels_only: bool = False
+    costly: bool = False
 
 
 def flip(pixels: Tensor, bits: Bits) -> Tensor:
-    """Mirror left and right with probability 1/2 (RandomHorizontalFlip); pixels [B, C, H, W], bits [B]."""
+    """Mirror left and right with probability 1/2 (RandomHorizontalFlip)."""
     mirrored = torch.from_numpy(bits >> np.uint64(63) == 1)
     return torch.where(mirrored[:, None, None, None], F.horizontal_flip(pixels), pixels)
 
@@ -30,9 +55,19 @@ def shift(pixels: Tensor, bits: Bits) -> Tensor:
 
     28x28: 2 pixels, 32x32: 2, 8x8: 1. Every offset in -p..p is equally likely, in each direction by itself.
     """
+    return _moved(pixels, bits, part=14)
+
+
+def crop(pixels: Tensor, bits: Bits) -> Tensor:
+    """Move by up to 1/8 of the side over zeros: of 32x32, RandomCrop(32, padding=4)."""
+    return _moved(pixels, bits, part=8)
+
+
+def _moved(pixels: Tensor, bits: Bits, *, part: int) -> Tensor:
     height, width = pixels.shape[-2:]
     low, high = bits & np.uint64(0xFFFFFFFF), bits >> np.uint64(32)
-    top, left = _offset(low, side=height), _offset(high, side=width)
+    top = _offset(low, most=max(1, round(height / part)))
+    left = _offset(high, most=max(1, round(width / part)))
     moved = torch.empty_like(pixels)
     for y, x in np.unique(np.stack([top, left], axis=1), axis=0).tolist():
         drew_it = torch.from_numpy((top == y) & (left == x))
@@ -41,10 +76,96 @@ def shift(pixels: Tensor, bits: Bits) -> Tensor:
     return moved
 
 
-def _offset(bits: Bits, *, side: int) -> NDArray[np.int64]:
-    """An offset in -p..p from 32 random bits (their remainder is uneven by less than one in 10**8)."""
-    padding = max(1, round(side / 14))
-    return (bits % np.uint64(2 * padding + 1)).astype(np.int64) - padding
+def _offset(bits: Bits, *, most: int) -> NDArray[np.int64]:
+    """An offset in -most..most from 32 random bits (their remainder is uneven by less than one in 10**6)."""
+    return (bits % np.uint64(2 * most + 1)).astype(np.int64) - most
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {"flip": flip, "shift": shift}
+def cutout(x: Tensor, bits: Bits, *, side: int) -> Tensor:
+    """Zeros in a square of `side` pixels around a pixel drawn evenly; what lies outside is cut off (Cutout)."""
+    height, width = x.shape[-2:]
+    centres = ((bits & np.uint64(0xFFFFFFFF)) % np.uint64(height), (bits >> np.uint64(32)) % np.uint64(width))
+    inside = []
+    for centre, extent in zip(centres, (height, width), strict=True):
+        first = torch.from_numpy(centre.astype(np.int64))[:, None] - side // 2
+        place = torch.arange(extent)
+        inside.append((place >= first) & (place < first + side))
+    return x.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0)
+
+
+def event_policy(x: Tensor, bits: Bits) -> Tensor:
+    """Two draws, with replacement, out of {roll, rotate, cut out}, the same for all channels.
+
+    A roll by -5..5 pixels in each direction, a rotation by -30..30 degrees (nearest neighbour, over zeros), or zeros in
+    a square of a third of the side (16 pixels of 48).
+    """
+    turns = expanded(bits, 4)
+    for kind, amount in ((turns[:, 0], turns[:, 1]), (turns[:, 2], turns[:, 3])):
+        chosen = torch.from_numpy((kind % np.uint64(3)).astype(np.int64))
+        x = x.clone()
+        transforms: tuple[Transform, ...] = (_roll, _rotate, partial(cutout, side=round(x.shape[-1] / 3)))
+        for number, transform in enumerate(transforms):
+            drew_it = chosen == number
+            if drew_it.any():
+                x[drew_it] = transform(x[drew_it], amount[drew_it.numpy()])
+    return x
+
+
+def _roll(x: Tensor, bits: Bits) -> Tensor:
+    down = _offset(bits & np.uint64(0xFFFFFFFF), most=MOST_ROLL).tolist()
+    right = _offset(bits >> np.uint64(32), most=MOST_ROLL).tolist()
+    return torch.stack([s.roll((d, r), (-2, -1)) for s, d, r in zip(x, down, right, strict=True)])
+
+
+def _rotate(x: Tensor, bits: Bits) -> Tensor:
+    # 53 bits, as many as a float64 holds.
+    share = (bits >> np.uint64(11)).astype(np.float64) / 2**53
+    degrees = ((2 * share - 1) * MOST_DEGREES).tolist()
+    return torch.stack([F.rotate(sample, angle) for sample, angle in zip(x, degrees, strict=True)])
+
+
+def of_each(transform: Callable[[Tensor], Tensor], images: list[Tensor], bits: Bits) -> Tensor:
+    """`transform` of each image [C, H, W] by itself, its draws seeded by the image's bits; stacked."""
+    # The CPU's generator alone: torch.manual_seed would reach for CUDA's, also in a worker that must not touch it.
+    generator = torch.default_generator
+    kept = generator.get_state()
+    try:
+        made = []
+        for image, seed in zip(images, (bits >> np.uint64(1)).tolist(), strict=True):
+            generator.manual_seed(seed)
+            made.append(transform(image))
+        return torch.stack(made)
+    finally:
+        generator.set_state(kept)
+
+
+def autoaugment(pixels: Tensor, bits: Bits, *, policy: v2.AutoAugmentPolicy) -> Tensor:
+    """One sub-policy of AutoAugment (Cubuk et al. 2019) for each image; pixels uint8, of 1 or 3 channels."""
+    return of_each(v2.AutoAugment(policy), list(pixels), bits)
+
+
+def resized_crop(images: list[Tensor], bits: Bits, *, size: int) -> Tensor:
+    """A part of 8 to 100 % of each image, sides at most 4:3, at size x size (RandomResizedCrop, bilinear)."""
+    return of_each(v2.RandomResizedCrop(size, antialias=True), images, bits)
+
+
+def random_resized_crop(pixels: Tensor, bits: Bits) -> Tensor:
+    """`resized_crop` at the size that the images have."""
+    return resized_crop(list(pixels), bits, size=pixels.shape[-1])
+
+
+def _autoaugment(policy: v2.AutoAugmentPolicy) -> Augmentation:
+    return Augmentation(partial(autoaugment, policy=policy), pixels_only=True, costly=True)
+
+
+AUGMENTATIONS: Mapping[str, Augmentation] = {
+    "autoaugment_cifar10": _autoaugment(v2.AutoAugmentPolicy.CIFAR10),
+    "autoaugment_imagenet": _autoaugment(v2.AutoAugmentPolicy.IMAGENET),
+    "crop": Augmentation(crop),
+    "cutout_12": Augmentation(partial(cutout, side=12), normalised=True),
+    "cutout_16": Augmentation(partial(cutout, side=16), normalised=True),
+    "event_policy": Augmentation(event_policy, costly=True),
+    "flip": Augmentation(flip),
+    "random_resized_crop": Augmentation(random_resized_crop, pixels_only=True, costly=True),
+    "shift": Augmentation(shift),
+}

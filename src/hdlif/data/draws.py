@@ -25,6 +25,12 @@ def random_bits(index: NDArray[np.int64], *, seed: int, epoch: int, stream: int)
     return _mix(_mix(key) + index.astype(np.uint64))
 
 
+def expanded(bits: Bits, count: int) -> Bits:
+    """`count` independent draws from each of `bits` [B]: [B, count]."""
+    counters: Bits = np.arange(1, count + 1, dtype=np.uint64)
+    return _mix(bits[:, None] + counters)
+
+
 def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) -> list[Tensor]:
     """One epoch over `n` samples in random order: index tensors [batch_size], a function of (seed, epoch).
 

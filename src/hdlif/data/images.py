@@ -1,7 +1,6 @@
-"""Data sets of static images, shown whole at every step or row by row; pixels are kept as bytes in memory."""
+"""Data sets of static images whose pixels are kept as bytes in memory."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -10,13 +9,12 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms.v2 import functional as F
 
-from hdlif.data.augment import AUGMENTATIONS
-from hdlif.data.draws import random_bits
-from hdlif.errors import DataError, ShapeError, did_you_mean
+from hdlif.data.samples import ImageSets, Samples
+from hdlif.data.splits import SPLIT_SEED, check_validation, fixed_permutation
+from hdlif.errors import DataError, ShapeError
 
 DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
 FASHION_MNIST_MEAN, FASHION_MNIST_STD = (0.2860,), (0.3530,)
@@ -33,38 +31,18 @@ FASHION_MNIST_CLASSES = (
     "Bag",
     "Ankle boot",
 )
-
-_SPLIT_SEED = 0
-"""Splits do not depend on the run's seed: all runs are measured on the same images."""
 _DIGITS_TEST = 360
 
 
-Frames = Callable[[Tensor], Tensor]
-"""From images [B, C, H, W] to what a network is shown: [T, B, ...], or [1, B, ...] for the same at every step."""
-
-
-def constant(x: Tensor) -> Tensor:
-    """The whole image at every step: [1, B, C, H, W]."""
-    return x[None]
-
-
-def rows(x: Tensor) -> Tensor:
-    """One row a step, from the top: [H, B, C, 1, W]. What was above has to be remembered."""
-    return x.permute(2, 0, 1, 3).unsqueeze(3)
-
-
-class Images(Dataset[tuple[Tensor, int]]):
-    """Labelled images, normalised as they are read: x = (augmented pixels / 255 - mean) / std.
-
-    The augmentation of a sample is a function of (seed, epoch, index), whatever the batch or the worker.
-    A worker process sees the epoch that was set when it started, so set it before the loader is iterated.
+class Images(Samples):
+    """Labelled images in memory, normalised as they are read: x = (augmented pixels / 255 - mean) / std.
 
     Args:
         pixels: uint8 [N, C, H, W].
         labels: int64 [N].
         mean: of pixels / 255, one per channel.
         std: likewise.
-        augment: names out of flip, shift, applied in this order.
+        augment: names out of `AUGMENTATIONS`, applied in this order.
         seed: of the augmentation.
     Raises:
         ShapeError: tensors of another type or shape.
@@ -89,92 +67,32 @@ class Images(Dataset[tuple[Tensor, int]]):
             raise ShapeError(f"labels are {seen}; give torch.int64 [{len(pixels)}], one per image")
         if not len(mean) == len(std) == pixels.shape[1]:
             raise ShapeError(f"{len(mean)} means and {len(std)} stds; give one per channel, {pixels.shape[1]}")
-        for name in augment or ():
-            if name not in AUGMENTATIONS:
-                raise DataError(f'augment: "{name}" is unknown; {did_you_mean(name, AUGMENTATIONS)}')
+        super().__init__(labels, augment=augment, seed=seed)
         self.pixels = pixels
-        self.labels = labels
         self.mean = tuple(mean)
         self.std = tuple(std)
-        self.augment = tuple(augment or ())
-        self.seed = seed
-        self.frames: Frames = constant
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose augmentation is drawn."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     def first(self, count: int) -> Self:
         """The first `count` images, augmented and shown as these are."""
-        return self._with(self.pixels[:count], self.labels[:count])
+        return self._changed(pixels=self.pixels[:count], labels=self.labels[:count])
 
     def resized(self, size: int) -> Self:
         """The images at size x size, augmented and shown as these are."""
-        return self._with(F.resize(self.pixels, [size, size], antialias=True), self.labels)
+        return self._changed(pixels=F.resize(self.pixels, [size, size], antialias=True))
 
-    def _with(self, pixels: Tensor, labels: Tensor) -> Self:
-        other = type(self)(pixels, labels, mean=self.mean, std=self.std, augment=self.augment, seed=self.seed)
-        other.frames = self.frames
-        return other
+    def read(self, indices: Tensor) -> Tensor:
+        """Pixels uint8 [B, C, H, W]."""
+        return self.pixels[indices]
 
-    def sequence(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """x float32 [T, B, ...] (or [1, B, ...], constant in time) and y int64 [B] of the samples of `indices` [B]."""
-        x, y = self.batch(indices)
-        return self.frames(x), y
-
-    def sequences(self, batch_size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """The `sequence`s of all images in order, or of those of `indices` [N], `batch_size` at a time.
-
-        The last one has what is left.
-        """
-        for part in torch.split(torch.arange(len(self)) if indices is None else indices, batch_size):
-            yield self.sequence(part)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """x float32 [C, H, W] and the label."""
-        x, y = self.batch(torch.tensor([index]))
-        return x[0], int(y[0])
-
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """x float32 [B, C, H, W] and y int64 [B]: the samples of `indices` [B], stacked."""
-        n = len(self)
-        # A negative index would pick a sample, but draw another augmentation for it.
-        if outside := indices[(indices < 0) | (indices >= n)].tolist():
-            raise IndexError(f"index {outside[0]} is outside 0..{n - 1}")
-        pixels = self.pixels[indices]
-        for stream, name in enumerate(self.augment, start=1):
-            bits = random_bits(indices.numpy(), seed=self.seed, epoch=self.epoch, stream=stream)
-            pixels = AUGMENTATIONS[name](pixels, bits)
-        x: Tensor = F.normalize(pixels.float().div_(255), list(self.mean), list(self.std), inplace=True)
-        return x, self.labels[indices]
+    def scale(self, raw: Tensor) -> Tensor:
+        """(raw / 255 - mean) / std."""
+        return normalised(raw, self.mean, self.std)
 
 
-@dataclass(frozen=True)
-class ImageSets:
-    """Three disjoint sets of images [C, H, W] = `shape`, normalised alike; only `train` is augmented."""
-
-    train: Images
-    validation: Images
-    test: Images
-    classes: tuple[str, ...]
-    shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def resized(self, size: int) -> Self:
-        """The same sets with images of size x size, made bilinearly with antialiasing and rounded to bytes."""
-        sets = {name: getattr(self, name).resized(size) for name in ("train", "validation", "test")}
-        return replace(self, shape=(self.shape[0], size, size), **sets)
-
-    def shown_as(self, frames: Frames) -> Self:
-        """The same sets, whose `sequence`s are made by `frames`."""
-        for images in (self.train, self.validation, self.test):
-            images.frames = frames
-        return self
+def normalised(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(pixels / 255 - mean) / std in float32, of pixels 0..255 [B, C, H, W]."""
+    x: Tensor = F.normalize(pixels.float().div_(255), list(mean), list(std), inplace=True)
+    return x
 
 
 def digits(root: Path | None = None, *, validation: int, augment: Sequence[str], seed: int) -> ImageSets:
@@ -188,11 +106,11 @@ def digits(root: Path | None = None, *, validation: int, augment: Sequence[str],
     labels = bunch.target
     remaining = len(labels) - _DIGITS_TEST
     # A stratified split needs an image of every class on either side.
-    _check_validation("digits", validation, least=10, most=remaining - 10)
+    check_validation("digits", validation, least=10, most=remaining - 10)
     rest, test = train_test_split(
-        np.arange(len(labels)), test_size=_DIGITS_TEST, stratify=labels, random_state=_SPLIT_SEED
+        np.arange(len(labels)), test_size=_DIGITS_TEST, stratify=labels, random_state=SPLIT_SEED
     )
-    train, held_out = train_test_split(rest, test_size=validation, stratify=labels[rest], random_state=_SPLIT_SEED)
+    train, held_out = train_test_split(rest, test_size=validation, stratify=labels[rest], random_state=SPLIT_SEED)
     return image_sets(
         *((torch.from_numpy(pixels[part]), torch.from_numpy(labels[part])) for part in (train, held_out, test)),
         classes=DIGITS_CLASSES,
@@ -212,8 +130,8 @@ def fashion_mnist(root: Path | None = None, *, validation: int, augment: Sequenc
         DataError: `root` is missing or damaged.
     """
     pixels, labels = _read_fashion_mnist(root, train=True)
-    _check_validation("fashion_mnist", validation, least=1, most=len(labels) - 1)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_SPLIT_SEED))
+    check_validation("fashion_mnist", validation, least=1, most=len(labels) - 1)
+    order = fixed_permutation(len(labels))
     train, held_out = order[:-validation], order[-validation:]
     return image_sets(
         (pixels[train], labels[train]),
@@ -249,11 +167,6 @@ def image_sets(
         mean=mean,
         std=std,
     )
-
-
-def _check_validation(name: str, validation: int, *, least: int, most: int) -> None:
-    if not least <= validation <= most:
-        raise DataError(f"{name}: {validation} validation images are refused; set data.validation to {least}..{most}")
 
 
 def _read_fashion_mnist(root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hdlif.data.images import ImageSets, image_sets
+from hdlif.data.images import image_sets
+from hdlif.data.samples import ImageSets
 from hdlif.errors import DataError
 
 TRAIN, TEST, SIDE, CLASSES = 320, 100, 8, 10

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import InputRecord
+from hdlif.artefact.format import INPUT_KINDS
 from hdlif.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,9 +74,9 @@ def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
 
 
 def normalise(pixels: NDArray[Any], record: InputRecord) -> NDArray[np.float32]:
-    """(pixels / 255 - mean) / std of 0..255 pixels [..., C, H, W], in float32."""
+    """(pixels / 255 - mean) / std of 0..255 pixels [..., C, H, W], in float32; counts of events are not divided."""
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (record.mean, record.std))
-    normalised: NDArray[np.float32] = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    normalised: NDArray[np.float32] = (pixels.astype(np.float32) / np.float32(INPUT_KINDS[record.kind]) - mean) / std
     return np.ascontiguousarray(normalised)
 
 

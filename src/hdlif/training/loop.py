@@ -22,7 +22,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
-from hdlif.data import Images, ImageSets, batches
+from hdlif.data import ImageSets, Samples, batches
 from hdlif.errors import CheckpointError, RecipeError, TrainingError
 from hdlif.learning import Plan, Rule
 from hdlif.training import checkpoint
@@ -198,14 +198,14 @@ class _Training:
         while counters.epoch < self.config.epochs:
             self.network.train()
             self.sets.train.set_epoch(counters.epoch)
-            for indices in self._order(counters.epoch)[counters.batch :]:
+            for x, target in self.sets.train.stream(self._order(counters.epoch)[counters.batch :]):
                 self.pending.check()
                 if time.monotonic() - self.saved >= self.checkpoint_every:
                     self.save()
                 if counters.batch == 0:
                     # After any save, so that whoever resumes there adapts too, and once.
                     self._adapt_surrogates()
-                self._train_on(indices)
+                self._train_on(x, target)
                 seen = counters.window * self.batch_size
                 self.progress.update(
                     task,
@@ -286,10 +286,10 @@ class _Training:
         n = len(self.sets.train)
         return batches(n, batch_size=self.batch_size, seed=self.seed, epoch=epoch, drop_last=True)
 
-    def _train_on(self, indices: Tensor) -> None:
+    def _train_on(self, x: Tensor, target: Tensor) -> None:
         """One batch: its updates, and the counters."""
         counters = self.counters
-        x, target = self.fabric.to_device(self.sets.train.sequence(indices))
+        x, target = self.fabric.to_device((x, target))
         torch.manual_seed(_derived_seed(self.seed, "noise", counters.step))
         draws = torch.Generator().manual_seed(_derived_seed(self.seed, "plan", counters.step))
         plan = self.rule.schedule(self.time_steps, draws)
@@ -324,8 +324,7 @@ class _Training:
     def _validate(self) -> None:
         """Measure the epoch with re-estimated statistics, and keep the network if it is the best so far."""
         sets, counters = self.sets, self.counters
-        plain = Images(sets.train.pixels, sets.train.labels, mean=sets.train.mean, std=sets.train.std)
-        plain.frames = sets.train.frames
+        plain = sets.train.plain()
         draws = torch.Generator().manual_seed(_derived_seed(self.seed, "reestimation", 0))
         # Whole batches, so that each image counts alike; an epoch has at least one.
         whole = max(1, min(REESTIMATION_IMAGES // self.batch_size, self.batches))
@@ -349,7 +348,7 @@ class _Training:
                 counters.best_accuracy_per_step = result.accuracy_per_step
         self._log("validation", **asdict(result))
 
-    def _read(self, images: Images, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def _read(self, images: Samples, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self.pending.between(images.sequences(self.batch_size, indices)):
             yield self.fabric.to_device(batch)
 

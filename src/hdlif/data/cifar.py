@@ -1,0 +1,187 @@
+"""CIFAR-10 and CIFAR-100, 32x32 in colour, read from the pickled batches of their Python version.
+
+They are read here and not by torchvision's classes, which accept the published archives alone, by their MD5, and
+unpickle whatever a file holds. A pickle can run any code; these are allowed arrays and nothing else.
+"""
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdlif.data.images import image_sets
+from hdlif.data.samples import ImageSets
+from hdlif.data.splits import check_validation, fixed_permutation
+from hdlif.errors import DataError
+
+CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+CIFAR100_MEAN = (129.3 / 255, 124.1 / 255, 112.4 / 255)
+CIFAR100_STD = (68.2 / 255, 65.4 / 255, 70.4 / 255)
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR100_NAMES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
+forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
+willow_tree wolf woman worm
+"""
+CIFAR100_CLASSES = tuple(_CIFAR100_NAMES.split())
+
+
+@dataclass(frozen=True)
+class _Layout:
+    name: str
+    folder: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    labels: bytes
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    per_class: tuple[int, int]
+    """Training and test images of each class."""
+
+
+_CIFAR10 = _Layout(
+    name="CIFAR10",
+    folder="cifar-10-batches-py",
+    train=tuple(f"data_batch_{i}" for i in range(1, 6)),
+    test=("test_batch",),
+    labels=b"labels",
+    classes=CIFAR10_CLASSES,
+    mean=CIFAR10_MEAN,
+    std=CIFAR10_STD,
+    per_class=(5000, 1000),
+)
+_CIFAR100 = _Layout(
+    name="CIFAR100",
+    folder="cifar-100-python",
+    train=("train",),
+    test=("test",),
+    labels=b"fine_labels",
+    classes=CIFAR100_CLASSES,
+    mean=CIFAR100_MEAN,
+    std=CIFAR100_STD,
+    per_class=(500, 100),
+)
+
+
+def cifar10(
+    root: Path | None = None,
+    *,
+    validation: int,
+    augment: Sequence[str],
+    seed: int,
+    per_class: tuple[int, int] = _CIFAR10.per_class,
+) -> ImageSets:
+    """CIFAR-10 from ROOT/cifar-10-batches-py; nothing is downloaded.
+
+    The validation images are the last ones of a fixed permutation of the training set.
+
+    Args:
+        per_class: training and test images that each class must have.
+    Raises:
+        DataError: a file is missing or damaged, or a class has another number of images.
+    """
+    return _cifar(_CIFAR10, root, validation, augment, seed, per_class)
+
+
+def cifar100(
+    root: Path | None = None,
+    *,
+    validation: int,
+    augment: Sequence[str],
+    seed: int,
+    per_class: tuple[int, int] = _CIFAR100.per_class,
+) -> ImageSets:
+    """CIFAR-100, its fine classes, from ROOT/cifar-100-python; otherwise as `cifar10`."""
+    return _cifar(_CIFAR100, root, validation, augment, seed, per_class)
+
+
+def _cifar(
+    layout: _Layout,
+    root: Path | None,
+    validation: int,
+    augment: Sequence[str],
+    seed: int,
+    per_class: tuple[int, int],
+) -> ImageSets:
+    if root is None:
+        raise DataError(f"{layout.name}: no folder is given; {_mend(layout, 'DIR')}")
+    missing = [name for name in (*layout.train, *layout.test) if not (root / layout.folder / name).is_file()]
+    if missing:
+        raise DataError(f"{root / layout.folder}: {', '.join(missing)} missing; {_mend(layout, root)}")
+    pixels, labels = _read(layout, root, layout.train, per_class[0])
+    check_validation(layout.name, validation, least=1, most=len(labels) - 1)
+    order = fixed_permutation(len(labels))
+    train, held_out = order[:-validation], order[-validation:]
+    return image_sets(
+        (pixels[train], labels[train]),
+        (pixels[held_out], labels[held_out]),
+        _read(layout, root, layout.test, per_class[1]),
+        classes=layout.classes,
+        mean=layout.mean,
+        std=layout.std,
+        augment=augment,
+        seed=seed,
+    )
+
+
+def _read(layout: _Layout, root: Path, names: Sequence[str], per_class: int) -> tuple[Tensor, Tensor]:
+    """Pixels uint8 [N, 3, 32, 32] and labels int64 [N] of some files."""
+    parts = [_read_file(layout, root, root / layout.folder / name) for name in names]
+    pixels = np.concatenate([part[0] for part in parts])
+    labels = np.concatenate([part[1] for part in parts])
+    counts = np.bincount(labels, minlength=len(layout.classes))
+    if (wrong := np.flatnonzero(counts != per_class)).size:
+        first = int(wrong[0])
+        raise DataError(
+            f"{root / layout.folder}: {', '.join(names)}: {counts[first]} images of {layout.classes[first]}; "
+            f"{layout.name} has {per_class} of each class there; {_mend(layout, root)}"
+        )
+    return torch.from_numpy(pixels.reshape(-1, 3, 32, 32)), torch.from_numpy(labels)
+
+
+def _read_file(layout: _Layout, root: Path, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    try:
+        with path.open("rb") as file:
+            content = _ArraysOnly(file, encoding="bytes").load()
+        pixels, labels = np.asarray(content[b"data"]), np.asarray(content[layout.labels])
+    # Damaged bytes make pickle raise nearly anything.
+    except Exception as error:
+        raise DataError(f"{path}: is no batch of {layout.name} ({error}); {_mend(layout, root)}") from error
+    fits = pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.shape[1] == 3072
+    if not fits or labels.shape != pixels.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        seen = f"{pixels.dtype} {list(pixels.shape)} pixels and {list(labels.shape)} labels"
+        raise DataError(f"{path}: {seen}; accepted is uint8 [N, 3072] and N labels; {_mend(layout, root)}")
+    if labels.size and not 0 <= labels.min() <= labels.max() < len(layout.classes):
+        raise DataError(f"{path}: a label is outside 0..{len(layout.classes) - 1}; {_mend(layout, root)}")
+    return pixels, labels.astype(np.int64)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Builds what Python has a literal for, and NumPy arrays."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        # The published files were written by NumPy 1, which had its core under another name.
+        module = module.replace("numpy.core", "numpy._core")
+        allowed = {("numpy._core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
+        if (module, name) not in allowed | {("_codecs", "encode")}:
+            raise pickle.UnpicklingError(f"holds a {module}.{name}")
+        return super().find_class(module, name)
+
+
+def _mend(layout: _Layout, root: Path | str) -> str:
+    return (
+        f"accepted is {root}/{layout.folder}/ with {', '.join((*layout.train, *layout.test))}; give {root} with "
+        f'--data-root, or fetch it: python -c "from torchvision.datasets import {layout.name}; '
+        f"{layout.name}('{root}', download=True)\""
+    )

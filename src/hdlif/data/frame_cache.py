@@ -1,0 +1,213 @@
+"""Frames of recorded events, made once and kept, and the manifest of the recordings that they were made of.
+
+ROOT/SET/hdlif_split.json states which recordings are for training and which for testing, with the SHA-256 of
+every file. ROOT/hdlif_frames/ has one array of frames for each transform: its name holds a digest of everything that
+the frames depend on, so that another transform, or other recordings, can never be answered by old frames.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from hdlif.data.frames import Binning, Events, count_frames, stepwise
+from hdlif.data.recordings import read_recording
+from hdlif.data.samples import Samples
+from hdlif.data.whole_files import whole_file
+from hdlif.errors import DataError
+
+VERSION = 1
+"""Of the making of frames: changed wherever other frames would come out."""
+MANIFEST = "hdlif_split.json"
+CACHE = "hdlif_frames"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A sample: a file of a set's folder, or the time from `start` to before `end` in it, in microseconds."""
+
+    file: str
+    label: int
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """A set as it lies on disk; clips of one file stand side by side."""
+
+    name: str
+    folder: Path
+    train: tuple[Clip, ...]
+    test: tuple[Clip, ...]
+    height: int
+    width: int
+
+
+def frames_of(events: Events, clip: Clip) -> Events:
+    """The events of a clip out of those of its file."""
+    if clip.start is None or clip.end is None:
+        return events
+    inside = (events.t >= clip.start) & (events.t < clip.end)
+    return Events(events.t[inside], events.x[inside], events.y[inside], events.polarity[inside])
+
+
+def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, size: int | None) -> Path:
+    """The file of the frames [N, T·2, H, W] of all clips, training ones first; made where it is not there yet.
+
+    Counts are uint16; resized to size x size (bilinearly, antialiased, each map by itself) they are float32.
+
+    Raises:
+        DataError: a recording is damaged or not the one that the manifest states, or nothing can be written.
+    """
+    clips = (*recordings.train, *recordings.test)
+    transform = {
+        "version": VERSION,
+        "set": recordings.name,
+        "time_steps": time_steps,
+        "binning": binning.__name__,
+        "size": size,
+        "clips": [[*asdict(clip).values(), (recordings.folder / clip.file).stat().st_size] for clip in clips],
+    }
+    digest = hashlib.sha256(json.dumps(transform, sort_keys=True).encode()).hexdigest()
+    side = "whole" if size is None else str(size)
+    name = f"{recordings.name}-{time_steps}-{binning.__name__}-{side}-{digest[:16]}.npy"
+    path = recordings.folder.parent / CACHE / name
+    height, width = (recordings.height, recordings.width) if size is None else (size, size)
+    shape = (len(clips), time_steps * 2, height, width)
+    if _is_whole(path, shape) and (recordings.folder / MANIFEST).exists():
+        return path
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with whole_file(path) as temporary:
+            out = np.lib.format.open_memmap(temporary, "w+", np.uint16 if size is None else np.float32, shape)
+            hashes = _make(recordings, clips, out, time_steps=time_steps, binning=binning)
+            out.flush()
+            _write_manifest(recordings, hashes)
+    except OSError as error:
+        raise DataError(
+            f"{path}: frames cannot be made ({error}); free space, or make {recordings.folder.parent} writable"
+        ) from error
+    return path
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        return bool(np.load(path, mmap_mode="r").shape == shape)
+    except (OSError, ValueError, EOFError):
+        return False
+
+
+def _make(
+    recordings: Recordings, clips: Sequence[Clip], out: NDArray[Any], *, time_steps: int, binning: Binning
+) -> dict[str, str]:
+    """Fill `out`, file by file; returns the SHA-256 of every file."""
+    known = _known_hashes(recordings)
+    hashes: dict[str, str] = {}
+    place = 0
+    for file, group in groupby(clips, key=lambda clip: clip.file):
+        path = recordings.folder / file
+        content = path.read_bytes()
+        hashes[file] = hashlib.sha256(content).hexdigest()
+        if known.get(file, hashes[file]) != hashes[file]:
+            raise DataError(
+                f"{path}: is not the recording that {recordings.folder / MANIFEST} states; extract it again, or delete "
+                "the manifest if it was changed on purpose"
+            )
+        events = read_recording(path, content)
+        for clip in group:
+            try:
+                counts = count_frames(
+                    frames_of(events, clip),
+                    time_steps,
+                    binning=binning,
+                    height=recordings.height,
+                    width=recordings.width,
+                )
+            except DataError as error:
+                raise DataError(f"{path}: {error}; extract it again") from error
+            out[place] = _fitted(path, counts.reshape(-1, *counts.shape[2:]), out)
+            place += 1
+    return hashes
+
+
+def _fitted(path: Path, counts: NDArray[np.int64], out: NDArray[Any]) -> NDArray[Any]:
+    """Counts [T·2, H, W] in the size and type of `out`."""
+    if out.dtype == np.float32:
+        resized: Tensor = F.resize(torch.from_numpy(counts).float(), list(out.shape[2:]), antialias=True)
+        return resized.numpy()
+    if counts.max(initial=0) > np.iinfo(np.uint16).max:
+        raise DataError(f"{path}: a pixel has {counts.max()} events in a frame; at most 65535 are kept")
+    return counts
+
+
+def _known_hashes(recordings: Recordings) -> dict[str, str]:
+    path = recordings.folder / MANIFEST
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        return {entry["file"]: entry["sha256"] for part in ("train", "test") for entry in content[part]}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is no manifest of a split; delete it, and it is written anew") from error
+
+
+def _write_manifest(recordings: Recordings, hashes: dict[str, str]) -> None:
+    parts = {
+        part: [{**asdict(clip), "sha256": hashes[clip.file]} for clip in getattr(recordings, part)]
+        for part in ("train", "test")
+    }
+    with whole_file(recordings.folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps({"set": recordings.name, **parts}, indent=1) + "\n", "utf-8")
+
+
+class EventFrames(Samples):
+    """Frames of recorded events, read from a file of `cached_frames`.
+
+    Args:
+        path: of the frames.
+        places: int64 [N], where in the file each sample is.
+        labels: int64 [N].
+        time_steps: T.
+        augment, seed: as of `Samples`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        places: NDArray[np.int64],
+        labels: Tensor,
+        *,
+        time_steps: int,
+        augment: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(labels, augment=augment, seed=seed)
+        self.path, self.places, self.size = path, places, None
+        self.frames = stepwise(time_steps)
+
+    size: int | None
+
+    def resized(self, size: int) -> Self:
+        """The same frames at size x size, each map resized as it is read."""
+        return self._changed(size=size)
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Counts float32 [B, T·2, H, W]."""
+        # Opened each time: an open map would be copied whole into a worker that is spawned.
+        frames = np.load(self.path, mmap_mode="r")[self.places[indices.numpy()]]
+        raw = torch.from_numpy(frames.astype(np.float32))
+        return raw if self.size is None else F.resize(raw, [self.size, self.size], antialias=True)
+
+    def scale(self, raw: Tensor) -> Tensor:
+        """The counts as they are."""
+        return raw

@@ -1,0 +1,233 @@
+"""Labelled samples, whatever they are read from: augmentation, batches, and worker processes that make them.
+
+A kind of samples says how raw ones are read and how they become numbers; everything else is here, so that a training
+loop does not know whether its samples lie in memory, in files or in shards.
+"""
+
+import copy
+import os
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from hdlif.data.augment import AUGMENTATIONS
+from hdlif.data.draws import random_bits
+from hdlif.errors import DataError, HdlifError, ShapeError, did_you_mean
+
+Frames = Callable[[Tensor], Tensor]
+"""From samples [B, C, H, W] to what a network is shown: [T, B, ...], or [1, B, ...] for the same at every step."""
+
+
+def constant(x: Tensor) -> Tensor:
+    """The whole image at every step: [1, B, C, H, W]."""
+    return x[None]
+
+
+def rows(x: Tensor) -> Tensor:
+    """One row a step, from the top: [H, B, C, 1, W]. What was above has to be remembered."""
+    return x.permute(2, 0, 1, 3).unsqueeze(3)
+
+
+class Samples(Dataset[tuple[Tensor, int]], ABC):
+    """Labelled samples x = scale(augment(read(index))).
+
+    The augmentation of a sample is a function of (seed, epoch, index), whatever the batch or the worker.
+    Worker processes see the epoch that was set when a stream began, so set it before.
+
+    Args:
+        labels: int64 [N].
+        augment: names out of `AUGMENTATIONS`, applied in this order.
+        seed: of the augmentation.
+    Attributes:
+        frames: what a network is shown of samples.
+        workers: processes that make the batches of a stream; 0 makes them in this one.
+        costly: whether making a batch is worth a process of its own.
+    Raises:
+        ShapeError: labels of another type.
+        DataError: an unknown augmentation, or one of pixels behind one of normalised values.
+    """
+
+    def __init__(self, labels: Tensor, *, augment: Sequence[str] | None = None, seed: int = 0) -> None:
+        if labels.dtype != torch.int64 or labels.ndim != 1:
+            raise ShapeError(f"labels are {labels.dtype} {list(labels.shape)}; give torch.int64 [N], one per sample")
+        for name in augment or ():
+            if name not in AUGMENTATIONS:
+                raise DataError(f'augment: "{name}" is unknown; {did_you_mean(name, AUGMENTATIONS)}')
+        late = [AUGMENTATIONS[name].normalised for name in augment or ()]
+        if late != sorted(late):
+            raise DataError(f"augment: {list(augment or ())} has one of pixels behind a cutout; name cutouts last")
+        self.labels = labels
+        self.augment = tuple(augment or ())
+        self.seed = seed
+        self.frames: Frames = constant
+        self.workers = 0
+        self.epoch = 0
+
+    @abstractmethod
+    def read(self, indices: Tensor) -> Tensor:
+        """The raw samples of `indices` [B], stacked: [B, C, H, W], a tensor of their own."""
+
+    @abstractmethod
+    def scale(self, raw: Tensor) -> Tensor:
+        """What the network takes, float32, of augmented raw samples."""
+
+    @abstractmethod
+    def resized(self, size: int) -> Self:
+        """The samples at size x size, augmented and shown as these are."""
+
+    @property
+    def costly(self) -> bool:
+        return any(AUGMENTATIONS[name].costly for name in self.augment)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose augmentation is drawn."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, count: int) -> Self:
+        """The first `count` samples, augmented and shown as these are."""
+        return self._changed(labels=self.labels[:count])
+
+    def plain(self) -> Self:
+        """The same samples, shown as these are, without augmentation."""
+        return self._changed(augment=())
+
+    def _changed(self, **attributes: Any) -> Self:
+        """A copy in epoch 0 that shares all attributes but those given."""
+        other = copy.copy(self)
+        vars(other).update(attributes, epoch=0)
+        return other
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """x float32 [B, C, H, W] and y int64 [B]: the samples of `indices` [B], stacked."""
+        n = len(self)
+        # A negative index would pick a sample, but draw another augmentation for it.
+        if outside := indices[(indices < 0) | (indices >= n)].tolist():
+            raise IndexError(f"index {outside[0]} is outside 0..{n - 1}")
+        x = self._augmented(self.read(indices), indices, normalised=False)
+        return self._augmented(self.scale(x), indices, normalised=True), self.labels[indices]
+
+    def _augmented(self, x: Tensor, indices: Tensor, *, normalised: bool) -> Tensor:
+        for stream, name in enumerate(self.augment, start=1):
+            if AUGMENTATIONS[name].normalised == normalised and name not in self._drawn_in_read:
+                bits = random_bits(indices.numpy(), seed=self.seed, epoch=self.epoch, stream=stream)
+                x = AUGMENTATIONS[name].apply(x, bits)
+        return x
+
+    _drawn_in_read: tuple[str, ...] = ()
+    """Augmentations that `read` applies itself."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """x float32 [C, H, W] and the label."""
+        x, y = self.batch(torch.tensor([index]))
+        return x[0], int(y[0])
+
+    def sequence(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """x float32 [T, B, ...] (or [1, B, ...], constant in time) and y int64 [B] of the samples of `indices` [B]."""
+        x, y = self.batch(indices)
+        return self.frames(x), y
+
+    def sequences(self, batch_size: int, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The `sequence`s of all samples in order, or of those of `indices` [N], `batch_size` at a time.
+
+        The last one has what is left.
+        """
+        chosen = torch.arange(len(self)) if indices is None else indices
+        return self.stream(torch.split(chosen, batch_size))
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The `sequence` of each of `batches`, in order; made ahead by `workers` processes, pinned for a GPU."""
+        if not self.workers or not len(batches):
+            yield from map(self.sequence, batches)
+            return
+        made = DataLoader(
+            _Sequences(self),
+            sampler=batches,
+            batch_size=None,
+            num_workers=min(self.workers, len(batches)),
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_signals_to_the_parent,
+            # One of its own: a loader draws a number when it starts, which would move the global generator on.
+            generator=torch.Generator(),
+        )
+        for sequence in made:
+            if isinstance(sequence, HdlifError):
+                raise sequence
+            yield sequence[0], sequence[1]
+
+
+class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):
+    """A whole batch at once, as a worker is asked for it."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor] | HdlifError:
+        try:
+            return self.samples.sequence(indices)
+        except HdlifError as error:
+            # Raised here, it would reach the parent with a worker's traceback for a message.
+            return error
+
+
+def _leave_signals_to_the_parent(_: int) -> None:
+    """Ctrl-C and a scheduler's SIGTERM reach every process of a job; the parent finishes its batch first."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@dataclass(frozen=True)
+class ImageSets:
+    """Three disjoint sets of samples, scaled alike; only `train` is augmented.
+
+    `shape` is that of an image, or of one frame of events: [C, H, W].
+    """
+
+    train: Samples
+    validation: Samples
+    test: Samples
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def parts(self) -> tuple[Samples, Samples, Samples]:
+        return self.train, self.validation, self.test
+
+    def resized(self, size: int) -> Self:
+        """The same sets with images of size x size, made bilinearly with antialiasing and rounded to bytes."""
+        sets = {name: getattr(self, name).resized(size) for name in ("train", "validation", "test")}
+        return replace(self, shape=(self.shape[0], size, size), **sets)
+
+    def shown_as(self, frames: Frames) -> Self:
+        """The same sets, whose `sequence`s are made by `frames`."""
+        for part in self.parts:
+            part.frames = frames
+        return self
+
+    def made_by(self, workers: int | None, *, ranks: int = 1) -> Self:
+        """The same sets, whose streams are made by so many worker processes.
+
+        None gives one to each processor, 16 at the most, where making a batch is costly, and none elsewhere.
+
+        Args:
+            ranks: processes of this training on this machine, which share its processors.
+        """
+        most = max(1, min(16, processors() // ranks))
+        for part in self.parts:
+            part.workers = workers if workers is not None else most if part.costly else 0
+        return self
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

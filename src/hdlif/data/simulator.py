@@ -1,0 +1,167 @@
+"""An event camera looks at an image that moves: recordings made out of still images.
+
+A pixel of the camera remembers the log intensity L at its last event, and sends an event whenever
+L(t) = log(I(t) + DARK) has moved by a contrast threshold C from it, of polarity 1 upwards and 0 downwards. The image
+moves as in N-MNIST (Orchard et al. 2015): three saccades, straight and of equal time, the last one back to where
+the first began; here their direction and reach are drawn for each image, so that no two look alike. Between
+`STEPS` positions L is taken to be linear, which gives every event its time.
+"""
+
+import copy
+from dataclasses import replace
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hdlif.data.draws import Bits, expanded, random_bits
+from hdlif.data.frames import Binning, Events, count_frames, stepwise
+from hdlif.data.images import Images
+from hdlif.data.samples import ImageSets, Samples
+from hdlif.errors import DataError
+
+CONTRAST = 0.4
+"""C, of the natural logarithm: 49 % brighter."""
+DARK = 0.1
+"""What a black pixel still gives, of 1 for a white one: log intensities span log(1.1 / 0.1) = 2.4, 5 events."""
+STEPS_PER_SACCADE = 8
+SACCADES = 3
+REACH = 0.1
+"""Of a saccade, as a part of the side; at least 1 pixel. Drawn from half of this to one and a half."""
+MOST_COUNT = 255
+_CONTENT_SEED = 0
+
+
+def trajectory(bits: Bits, *, side: int) -> NDArray[np.float64]:
+    """Where the image is, in pixels: [B, steps + 1, 2] of (down, right), from (0, 0) back to it."""
+    share = (expanded(bits, 3) >> np.uint64(11)).astype(np.float64) / 2**53
+    reach = max(1.0, REACH * side) * (0.5 + share[:, 0])
+    first = 2 * np.pi * share[:, 1]
+    # The second saccade turns by 90 to 150 degrees, to either side.
+    turn = np.where(share[:, 2] < 0.5, -1, 1) * np.pi * (0.5 + (2 * share[:, 2] % 1) / 3)
+    one = np.stack([np.sin(first), np.cos(first)], axis=1) * reach[:, None]
+    two = one + np.stack([np.sin(first + turn), np.cos(first + turn)], axis=1) * reach[:, None]
+    corners = np.stack([np.zeros_like(one), one, two, np.zeros_like(one)], axis=1)
+    part = np.arange(STEPS_PER_SACCADE) / STEPS_PER_SACCADE
+    legs = corners[:, :-1, None] + (corners[:, 1:] - corners[:, :-1])[:, :, None] * part[:, None]
+    return np.concatenate([legs.reshape(len(bits), -1, 2), corners[:, -1:]], axis=1)
+
+
+def log_intensity(pixels: Tensor, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """L of images uint8 [B, 1, H, W] at their places [B, S, 2]: [B, S, H, W]; black lies around an image."""
+    n, _, height, width = pixels.shape
+    steps = places.shape[1]
+    # grid_sample's coordinates are 2/side to a pixel, (x, y), and say where to look: against the motion.
+    moved = torch.from_numpy(-places).flip(-1).reshape(-1, 1, 1, 2) * 2 / torch.tensor([width, height])
+    still = F.affine_grid(torch.eye(2, 3, dtype=torch.float64)[None], [1, 1, height, width], align_corners=False)
+    images = pixels.double().div(255).repeat_interleave(steps, dim=0)
+    seen = F.grid_sample(images, still + moved, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return (seen.reshape(n, steps, height, width) + DARK).log().numpy()
+
+
+def crossings(level: NDArray[np.float64]) -> list[Events]:
+    """The events of log intensities [B, S, H, W] over time 0..S-1, one recording per image, sorted by time.
+
+    With n = trunc((L_s - m) / C), the memory m moves to m + n·C in |n| events, the k-th (from 1) at the time at which
+    the line from L_{s-1} to L_s meets m ± k·C.
+    """
+    memory = level[:, 0].copy()
+    found = []
+    for step in range(1, level.shape[1]):
+        before, now = level[:, step - 1], level[:, step]
+        counts = np.trunc((now - memory) / CONTRAST).astype(np.int64)
+        sample, y, x = np.nonzero(counts)
+        many = counts[sample, y, x]
+        of_event = np.repeat(np.arange(len(many)), np.abs(many))
+        number = np.arange(len(of_event)) - np.repeat(np.cumsum(np.abs(many)) - np.abs(many), np.abs(many)) + 1
+        sign = np.sign(many)[of_event]
+        sample, y, x = sample[of_event], y[of_event], x[of_event]
+        start = before[sample, y, x]
+        met = memory[sample, y, x] + sign * number * CONTRAST
+        share = np.clip((met - start) / (now[sample, y, x] - start), 0, 1)
+        found.append((sample, step - 1 + share, x, y, (sign > 0).astype(np.int64)))
+        memory += counts * CONTRAST
+    sample, t, x, y, polarity = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((t, sample))
+    ends = np.searchsorted(sample[order], np.arange(1, len(level)))
+    return [Events(*(values[part] for values in (t, x, y, polarity))) for part in np.split(order, ends)]
+
+
+def simulate(pixels: Tensor, bits: Bits) -> list[Events]:
+    """A recording of each image uint8 [B, 1, H, W], whose motion is a function of its bits [B]."""
+    return crossings(log_intensity(pixels, trajectory(bits, side=min(pixels.shape[-2:]))))
+
+
+class SimulatedEvents(Samples):
+    """Frames of events simulated from images, kept as bytes once they are made.
+
+    The recording of an image is a function of its index and `part`, not of the epoch or of a run's seed.
+
+    Args:
+        images: 1-channel images; their augmentation is that of the frames, not of the images.
+        part: a number of its own for each of a data set's parts.
+        time_steps: frames of a recording.
+        binning: how events become frames.
+    """
+
+    def __init__(self, images: Images, *, part: int, time_steps: int, binning: Binning) -> None:
+        super().__init__(images.labels, augment=images.augment, seed=images.seed)
+        self.images, self.part, self.time_steps, self.binning = images, part, time_steps, binning
+        self.frames = stepwise(time_steps)
+        height, width = images.pixels.shape[-2:]
+        # Pages of it are not taken before they are written to.
+        self._counts = torch.empty(len(images), time_steps * 2, height, width, dtype=torch.uint8)
+        self._made = torch.zeros(len(images), dtype=torch.bool)
+
+    def resized(self, size: int) -> Self:
+        """The same events of images at size x size."""
+        other = copy.copy(self)
+        type(self).__init__(
+            other, self.images.resized(size), part=self.part, time_steps=self.time_steps, binning=self.binning
+        )
+        return other
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Counts uint8 [B, T·2, H, W]."""
+        wanted = torch.unique(indices)
+        fresh = wanted[~self._made[wanted]]
+        if len(fresh):
+            self._counts[fresh] = self._simulated(fresh)
+            self._made[fresh] = True
+        return self._counts[indices]
+
+    def _simulated(self, indices: Tensor) -> Tensor:
+        bits = random_bits(indices.numpy(), seed=_CONTENT_SEED, epoch=self.part, stream=1)
+        height, width = self._counts.shape[-2:]
+        counts = np.stack(
+            [
+                count_frames(events, self.time_steps, binning=self.binning, height=height, width=width)
+                for events in simulate(self.images.pixels[indices], bits)
+            ]
+        )
+        if counts.max() > MOST_COUNT:
+            raise DataError(f"a pixel has {counts.max()} events in a frame; at most {MOST_COUNT} are kept")
+        return torch.from_numpy(counts.astype(np.uint8)).flatten(1, 2)
+
+    def scale(self, raw: Tensor) -> Tensor:
+        """The counts as they are."""
+        return raw.float()
+
+
+def simulated(sets: ImageSets, *, time_steps: int, binning: Binning) -> ImageSets:
+    """The events of a camera that looks at the images of `sets`, [T, B, 2, H, W] of counts.
+
+    Raises:
+        DataError: the sets are no 1-channel images in memory.
+    """
+    parts: list[Samples] = []
+    for number, images in enumerate(sets.parts):
+        if not isinstance(images, Images) or images.pixels.shape[1] != 1:
+            raise DataError("events are simulated from images of one channel; give digits or fashion_mnist")
+        parts.append(SimulatedEvents(images, part=number, time_steps=time_steps, binning=binning))
+    train, validation, test = parts
+    shape = (2, *sets.shape[1:])
+    return replace(sets, train=train, validation=validation, test=test, shape=shape, mean=(0.0,) * 2, std=(1.0,) * 2)

@@ -1,0 +1,124 @@
+"""What all samples share, whatever they are read from."""
+
+import os
+import signal
+from typing import Self
+
+import pytest
+import torch
+from torch import Tensor
+
+from hdlif.data import Images, ImageSets, Samples, synthetic
+from hdlif.data.samples import processors
+from hdlif.errors import DataError
+
+
+def images(*augment: str, n: int = 20) -> Images:
+    pixels = torch.randint(256, (n, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return Images(pixels, torch.arange(n), mean=(0.5,) * 3, std=(0.25,) * 3, augment=augment, seed=3)
+
+
+BATCHES = [torch.tensor([3, 1, 4]), torch.tensor([15, 9]), torch.tensor([2, 6, 5])]
+
+
+def test_stream_of_workers_equals_that_of_this_process() -> None:
+    samples = images("autoaugment_cifar10", "crop", "flip", "cutout_12")
+    samples.set_epoch(2)
+    state = torch.get_rng_state()
+    here = list(samples.stream(BATCHES))
+    samples.workers = 2
+    there = list(samples.stream(BATCHES))
+    assert torch.equal(torch.get_rng_state(), state)
+    for (x, y), (x_there, y_there), indices in zip(here, there, BATCHES, strict=True):
+        assert torch.equal(x, x_there)
+        assert y.tolist() == y_there.tolist() == indices.tolist()
+    samples.set_epoch(3)
+    assert not torch.equal(next(iter(samples.stream(BATCHES)))[0], here[0][0])
+
+
+def test_stream_of_no_batches_is_empty() -> None:
+    samples = images()
+    samples.workers = 2
+    assert list(samples.stream([])) == []
+
+
+class Broken(Images):
+    def read(self, indices: Tensor) -> Tensor:
+        if 9 in indices.tolist():
+            raise DataError("nine.jpeg: cannot be read; extract it again")
+        # What Ctrl-C and a scheduler send to every process of the job.
+        if self.workers:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().read(indices)
+
+
+def test_error_and_signals_in_a_worker() -> None:
+    whole = images()
+    samples = Broken(whole.pixels, whole.labels, mean=whole.mean, std=whole.std)
+    samples.workers = 1
+    stream = samples.stream(BATCHES)
+    assert torch.equal(next(stream)[0], whole.sequence(BATCHES[0])[0])
+    with pytest.raises(DataError, match=r"^nine.jpeg: cannot be read; extract it again$"):
+        list(stream)
+
+
+def test_cutouts_are_applied_behind_the_normalisation() -> None:
+    x, _ = images("cutout_12").batch(torch.arange(20))
+    plain, _ = images().batch(torch.arange(20))
+    hidden = (x == 0).all(1)
+    assert hidden.any()
+    assert torch.equal(x.permute(0, 2, 3, 1)[~hidden], plain.permute(0, 2, 3, 1)[~hidden])
+
+
+def test_pixel_augmentation_behind_a_cutout_is_refused() -> None:
+    with pytest.raises(DataError, match=r"one of pixels behind a cutout; name cutouts last"):
+        images("cutout_12", "flip")
+
+
+def test_plain_samples_are_not_augmented_and_first_ones_begin_in_epoch_0() -> None:
+    samples = images("flip", "crop")
+    samples.set_epoch(4)
+    plain, first = samples.plain(), samples.first(5)
+    assert torch.equal(plain.batch(torch.arange(20))[0], images().batch(torch.arange(20))[0])
+    assert (plain.epoch, first.epoch, samples.epoch) == (0, 0, 4)
+    assert (len(plain), len(first), len(samples)) == (20, 5, 20)
+    with pytest.raises(IndexError, match=r"index 5 is outside 0\.\.4"):
+        first[5]
+
+
+class Named(Samples):
+    """Samples of another kind: what they must provide, and no more."""
+
+    def read(self, indices: Tensor) -> Tensor:
+        return indices.reshape(-1, 1, 1, 1)
+
+    def scale(self, raw: Tensor) -> Tensor:
+        return raw.float()
+
+    def resized(self, size: int) -> Self:
+        return self
+
+
+def test_samples_of_any_kind_have_batches_and_sequences() -> None:
+    samples = Named(torch.tensor([5, 6, 7]))
+    assert [y.tolist() for _, y in samples.sequences(2)] == [[5, 6], [7]]
+    assert samples.sequence(torch.tensor([2]))[0].shape == (1, 1, 1, 1, 1)
+    assert samples[1][1] == 6
+
+
+@pytest.mark.parametrize(
+    ("augment", "asked", "expected"),
+    [(("flip",), None, 0), (("autoaugment_imagenet",), None, min(16, processors())), (("flip",), 3, 3)],
+)
+def test_workers_are_as_asked_or_where_a_batch_is_costly(
+    augment: tuple[str, ...], asked: int | None, expected: int
+) -> None:
+    sets: ImageSets = synthetic(validation=10, augment=augment, seed=0).made_by(asked)
+    assert sets.train.workers == expected
+    assert sets.test.workers == (asked or 0)
+
+
+def test_ranks_share_the_processors() -> None:
+    sets = synthetic(validation=10, augment=("autoaugment_imagenet",), seed=0).made_by(None, ranks=processors())
+    assert sets.train.workers == 1

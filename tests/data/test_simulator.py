@@ -1,0 +1,130 @@
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from hdlif.data import ImageSets, by_number, by_time, digits, simulated
+from hdlif.data.draws import random_bits
+from hdlif.data.simulator import CONTRAST, DARK, crossings, log_intensity, simulate, trajectory
+
+
+def level(values: Sequence[float]) -> np.ndarray:
+    """One pixel's log intensity over time."""
+    return np.array(values, float).reshape(1, -1, 1, 1)
+
+
+def test_crossings_of_a_ramp_by_hand() -> None:
+    # From 0 to 2.5 C in one step: at C and at 2 C; then down to 0.9 C, one C below the memory of 2 C: at C.
+    events = crossings(level([0, 2.5 * CONTRAST, 0.9 * CONTRAST]))[0]
+    assert events.t.tolist() == pytest.approx([1 / 2.5, 2 / 2.5, 1 + 1.5 / 1.6])
+    assert events.polarity.tolist() == [1, 1, 0]
+
+
+def test_memory_is_kept_over_steps_that_send_nothing() -> None:
+    events = crossings(level([0, 0.6 * CONTRAST, 1.2 * CONTRAST, 1.0 * CONTRAST]))[0]
+    assert events.t.tolist() == pytest.approx([1 + 0.4 / 0.6])
+
+
+def test_events_follow_the_log_intensity_to_within_the_threshold() -> None:
+    rng = np.random.default_rng(0)
+    levels = rng.normal(size=(3, 9, 4, 5)).cumsum(1)
+    for events, seen in zip(crossings(levels), levels, strict=True):
+        assert (np.diff(events.t) >= 0).all()
+        net = np.zeros((4, 5))
+        np.add.at(net, (events.y, events.x), 2 * events.polarity - 1)
+        assert np.abs(seen[0] + net * CONTRAST - seen[-1]).max() < CONTRAST
+
+
+def test_still_image_sends_nothing() -> None:
+    assert [len(events.t) for events in crossings(np.ones((2, 5, 3, 3)))] == [0, 0]
+
+
+def test_log_intensity_of_an_image_at_rest_and_moved_by_a_pixel() -> None:
+    pixels = torch.tensor([[[[0, 255, 51]]]], dtype=torch.uint8)
+    seen = log_intensity(pixels, np.array([[[0.0, 0.0], [0.0, 1.0]]]))
+    expected = [[math.log(v + DARK) for v in row] for row in ([0, 1, 0.2], [0, 0, 1])]
+    np.testing.assert_allclose(seen[0, :, 0], expected, atol=1e-12)
+
+
+def test_trajectory_is_closed_and_differs_by_image() -> None:
+    places = trajectory(random_bits(np.arange(200), seed=0, epoch=0, stream=1), side=28)
+    assert not places[:, 0].any()
+    assert not places[:, -1].any()
+    assert len(np.unique(places.round(6), axis=0)) == 200
+    steps = np.linalg.norm(np.diff(places, axis=1), axis=2)
+    # Every saccade has one speed.
+    np.testing.assert_allclose(steps.reshape(200, 3, -1), steps.reshape(200, 3, -1)[:, :, :1].repeat(8, 2), atol=1e-9)
+
+
+def events_of(*, validation: int = 50, augment: Sequence[str] = (), seed: int = 0) -> ImageSets:
+    return simulated(digits(validation=validation, augment=augment, seed=seed), time_steps=4, binning=by_number)
+
+
+def test_recording_depends_on_the_image_and_its_bits_alone() -> None:
+    pixels = digits(validation=50, augment=(), seed=0).train.read(torch.arange(6))
+    bits = random_bits(np.arange(6), seed=0, epoch=0, stream=1)
+    together = simulate(pixels, bits)
+    for i in range(6):
+        alone = simulate(pixels[i : i + 1], bits[i : i + 1])[0]
+        assert alone.t.tolist() == together[i].t.tolist()
+        assert alone.x.tolist() == together[i].x.tolist()
+
+
+def test_set_is_the_same_whatever_the_seed_the_epoch_and_the_order_of_reading() -> None:
+    one, other = events_of(), events_of(seed=1)
+    other.train.set_epoch(5)
+    everything = torch.arange(40)
+    first, y = one.train.sequence(everything)
+    backwards, _ = other.train.sequence(everything.flip(0))
+    assert torch.equal(first, backwards.flip(1))
+    assert torch.equal(one.train.sequence(everything)[0], first)
+    assert torch.equal(y, digits(validation=50, augment=(), seed=0).train.labels[:40])
+    assert first.shape == (4, 40, 2, 8, 8)
+    assert first.dtype == torch.float32
+    assert torch.equal(first, first.round())
+    # By number: the frames of a recording are equally full, but for the rest of at most 3 events.
+    counts = first.sum((2, 3, 4))
+    assert (counts[:3] == counts[0]).all()
+    assert ((counts[3] - counts[0]) <= 3).all()
+
+
+def test_parts_of_a_set_move_differently() -> None:
+    sets = events_of()
+    image = digits(validation=50, augment=(), seed=0).train.read(torch.zeros(1).long())
+    for part in sets.parts:
+        part.images.pixels = image.clone()
+    shown = [part.read(torch.zeros(1).long()) for part in sets.parts]
+    assert not torch.equal(shown[0], shown[1])
+    assert not torch.equal(shown[1], shown[2])
+
+
+def test_augmentation_is_of_the_frames_and_changes_with_the_epoch() -> None:
+    plain, flipped = events_of(), events_of(augment=("flip",))
+    x, _ = plain.train.sequence(torch.arange(30))
+    y, _ = flipped.train.sequence(torch.arange(30))
+    mirrored = (y == x.flip(-1)).flatten(2).all(2).all(0)
+    same = (y == x).flatten(2).all(2).all(0)
+    assert (mirrored | same).all()
+    assert 5 < mirrored.sum() < 25
+    flipped.train.set_epoch(1)
+    assert not torch.equal(flipped.train.sequence(torch.arange(30))[0], y)
+    assert flipped.test.augment == ()
+
+
+def test_first_and_resized_samples() -> None:
+    sets = events_of()
+    first = sets.train.first(7)
+    assert len(first) == 7
+    assert torch.equal(first.sequence(torch.arange(7))[0], sets.train.sequence(torch.arange(7))[0])
+    larger = sets.train.resized(12)
+    assert larger.sequence(torch.arange(3))[0].shape == (4, 3, 2, 12, 12)
+
+
+def test_binning_is_used() -> None:
+    base = digits(validation=50, augment=(), seed=0)
+    one, two = (simulated(base, time_steps=3, binning=binning).test for binning in (by_number, by_time))
+    x, y = one.sequence(torch.arange(5))[0], two.sequence(torch.arange(5))[0]
+    assert torch.equal(x.sum(0), y.sum(0))
+    assert not torch.equal(x, y)
