@@ -139,6 +139,7 @@ private:
 
 NB_MODULE(_native, module) {
   using hdlif::Network;
+  nb::set_leak_warnings(false); // a session that lives until the interpreter ends is no fault
   module.def("instruction_sets", [] {
     std::vector<std::string> names;
     for (const hdlif::Kernels* table : hdlif::all_kernels())
