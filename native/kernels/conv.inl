@@ -178,41 +178,53 @@ void dense_row(const float* const* rows, const int8_t* w, float* y, const ConvSh
     dense_row_by<int8_t, add_product>(rows, w, y, s);
 }
 
-void gather_units(const uint8_t* row, const uint8_t* before, int32_t width, const ConvShape& s,
-                  const LookupForm& form, UnitEvent* events, int32_t* starts) {
-  const int32_t channels = s.in_channels, kinds = 2 * s.max_code + 1;
-  int32_t count = 0;
+template <bool kPairs, bool kChanges>
+void gather_units_by(const uint8_t* row, const uint8_t* before, int32_t width, const ConvShape& s,
+                     const LookupForm& form, UnitEvent* events, int32_t* starts) {
+  constexpr int32_t kPerUnit = kPairs ? 2 : 1;
+  const int32_t channels = s.in_channels, max_weight = s.max_weight, kinds = 2 * s.max_code + 1;
+  const int32_t no_difference = s.max_code * (kPairs ? 1 + kinds : 1);
+  const uint32_t lanes = uint32_t(form.lanes), units = uint32_t(form.units);
+  UnitEvent* event = events;
   uint32_t offset = 0;
-  const auto difference = [&](int32_t c) { return row[c] - (before != nullptr ? before[c] : 0); };
-  const auto set = [&](int32_t unit) {
-    const int32_t d0 = difference(unit * form.per_unit),
-                  d1 = form.per_unit == 2 ? difference(2 * unit + 1) : 0;
-    const int32_t entry = d0 + s.max_code + (form.per_unit == 2 ? kinds * (d1 + s.max_code) : 0);
-    const int32_t bound = ((d0 < 0 ? -d0 : d0) + (d1 < 0 ? -d1 : d1)) * s.max_weight;
-    events[count] = {offset + uint32_t(unit * form.lanes), uint16_t(entry * kTableEntry), uint16_t(bound)};
+  const auto difference = [&](int32_t c) { return row[c] - (kChanges ? before[c] : 0); };
+  // Writes the event of the unit that begins at channel c; whether it is one is for the caller to know.
+  const auto set = [&](int32_t c) {
+    const int32_t d0 = difference(c), d1 = kPairs ? difference(c + 1) : 0;
+    const int32_t bound = ((d0 < 0 ? -d0 : d0) + (d1 < 0 ? -d1 : d1)) * max_weight;
+    *event = {offset + uint32_t(c / kPerUnit) * lanes,
+              uint16_t((no_difference + d0 + kinds * d1) * kTableEntry), uint16_t(bound)};
     return bound != 0;
   };
-  for (int32_t x = 0; x < width; ++x, row += channels, offset += uint32_t(form.units * form.lanes)) {
-    starts[x] = count;
+  for (int32_t x = 0; x < width; ++x, row += channels, offset += units * lanes) {
+    starts[x] = int32_t(event - events);
 #if defined(__AVX2__)
     // reads up to 63 bytes beyond the row, which every map of codes has behind it
     for (int32_t first = 0; first < channels; first += 64) {
-      uint64_t bits = before != nullptr ? different(row + first, before + first) : non_zero(row + first);
+      uint64_t bits = kChanges ? different(row + first, before + first) : non_zero(row + first);
       if (channels - first < 64)
         bits &= (uint64_t(1) << (channels - first)) - 1;
-      if (form.per_unit == 2)
+      if (kPairs)
         bits = (bits | bits >> 1) & 0x5555555555555555u;
-      for (; bits != 0; bits &= bits - 1, ++count)
-        set((first + __builtin_ctzll(bits)) / form.per_unit);
+      for (; bits != 0; bits &= bits - 1, ++event)
+        set(first + __builtin_ctzll(bits));
     }
 #else
-    for (int32_t unit = 0; unit < form.units; ++unit)
-      count += set(unit);
+    for (int32_t c = 0; c < channels; c += kPerUnit)
+      event += set(c);
 #endif
-    if (before != nullptr)
+    if (kChanges)
       before += channels;
   }
-  starts[width] = count;
+  starts[width] = int32_t(event - events);
+}
+
+void gather_units(const uint8_t* row, const uint8_t* before, int32_t width, const ConvShape& s,
+                  const LookupForm& form, UnitEvent* events, int32_t* starts) {
+  const auto gather =
+      form.per_unit == 2 ? (before != nullptr ? gather_units_by<true, true> : gather_units_by<true, false>)
+                         : (before != nullptr ? gather_units_by<false, true> : gather_units_by<false, false>);
+  gather(row, before, width, s, form, events, starts);
 }
 
 int64_t excess_of_changes(const uint8_t* row, const uint8_t* before, int64_t count) {

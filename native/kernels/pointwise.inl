@@ -139,21 +139,25 @@ void fire_lanes(const float* x, uint8_t* y, const Firing& f, int64_t pixels, int
   if constexpr (kLeaks)
     leak = of_row(f.leak);
   const Lanes threshold = of_row(f.threshold), inverse_step = of_row(f.inverse_step);
+  // copies, which no store can change
+  const float* const addend = f.addend;
+  float *const current = f.current, *const potential = f.potential;
+  const float offset = f.offset;
   for (int64_t i = c; i < pixels * channels; i += channels) {
     Lanes membrane = load(x + i);
     if constexpr (kAffine)
       membrane = membrane * scale + shift;
     if constexpr (kAdd)
-      membrane = membrane + load(f.addend + i);
+      membrane = membrane + load(addend + i);
     if constexpr (kKeeps)
-      store(f.current + i, membrane);
+      store(current + i, membrane);
     if constexpr (kLeaks)
-      membrane = leak * load(f.potential + i) + membrane;
+      membrane = leak * load(potential + i) + membrane;
     const Lanes above = membrane - threshold;
-    const Lanes scaled = (above > zero ? above : zero) * inverse_step + f.offset;
+    const Lanes scaled = (above > zero ? above : zero) * inverse_step + offset;
     store_codes(y + i, scaled < largest ? scaled : largest);
     if constexpr (kLeaks)
-      store(f.potential + i, membrane < threshold ? membrane : threshold);
+      store(potential + i, membrane < threshold ? membrane : threshold);
   }
 }
 
