@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import MappingProxyType
 
@@ -43,12 +44,26 @@ def test_refuses_unknown_and_absent_engines_and_takes_installed_ones(monkeypatch
 def test_engines_take_turns_on_the_same_inputs() -> None:
     calls: list[tuple[str, float]] = []
     runs = {name: (lambda x, name=name: (calls.append((name, float(x[0]))), x)[1]) for name in "abc"}
-    rounds = in_turns(runs, [np.array([float(i)], np.float32) for i in range(4)], rounds=3, calls=2)
+    rounds = in_turns(runs, [np.array([float(i)], np.float32) for i in range(4)], 3, 2, warm_seconds=0)
     assert [[len(seconds) for seconds in taken.values()] for taken in rounds] == [[2, 2, 2]] * 3
     # one call that is not timed, then two
     assert calls[:6] == [("a", 0), ("a", 0), ("a", 1), ("b", 0), ("b", 0), ("b", 1)]
     assert [name for name, _ in calls[::3]] == [*"abc", *"bca", *"cab"]
     assert all([x for n, x in calls if n == name] == [0, 0, 1, 1, 2, 3, 2, 0, 1] for name in "abc")
+
+
+def test_an_engine_is_called_for_a_while_before_it_is_timed() -> None:
+    calls: list[float] = []
+
+    def run(x: np.ndarray) -> np.ndarray:
+        calls.append(time.perf_counter())
+        return x
+
+    start = time.perf_counter()
+    (taken,) = in_turns({"a": run}, [np.zeros(1, np.float32)], 1, 2, warm_seconds=0.05)
+    assert len(taken["a"]) == 2
+    assert len(calls) > 3
+    assert calls[-2] - start >= 0.05
 
 
 def test_macs_of_a_dense_engine_that_computes_constants_once() -> None:

@@ -26,8 +26,11 @@ from hdlif.runtime.session import available_cores
 
 COMPARED_IMAGES = 64
 STARTS = 3
-CALLS = 3
-"""Timed calls of an engine in each round of latencies, after one that is not: the others' data left the caches."""
+CALLS = 5
+"""Timed calls of an engine in each round of latencies."""
+WARM_SECONDS = 0.05
+"""An engine is called for at least so long before its timed calls: a core that has slept is slow at first, and the
+others' data leaves the caches."""
 SETTLE_SECONDS = 0.02
 """Pause before an engine's turn, so that the last one's threads have stopped waiting for work."""
 PROFILED_IMAGES = 4
@@ -200,23 +203,31 @@ def _time(
 
 
 def in_turns(
-    runs: Mapping[str, Run], inputs: Sequence[Floats], rounds: int, calls: int
+    runs: Mapping[str, Run], inputs: Sequence[Floats], rounds: int, calls: int, *, warm_seconds: float = WARM_SECONDS
 ) -> list[dict[str, list[float]]]:
-    """Seconds of each call: for each round, of each runner, `calls` of them, after one that is not timed.
+    """Seconds of each call: for each round, of each runner, `calls` of them.
 
-    Every round begins with another runner, and each runner gets the same inputs in the same order.
+    A runner's calls begin with those of `warm_seconds`, at least one, which are not timed. Every round begins with
+    another runner, and each runner gets the same inputs in the same order.
     """
     names, taken = list(runs), []
     for number in range(rounds):
         seconds = {}
         for name in [*names[number % len(names) :], *names[: number % len(names)]]:
             time.sleep(SETTLE_SECONDS)
-            runs[name](inputs[number % len(inputs)])
+            _warm(runs[name], inputs[number % len(inputs)], warm_seconds)
             seconds[name] = [
                 _seconds(runs[name], inputs[(number * calls + call) % len(inputs)]) for call in range(calls)
             ]
         taken.append(seconds)
     return taken
+
+
+def _warm(run: Run, x: Floats, seconds: float) -> None:
+    until = time.perf_counter() + seconds
+    run(x)
+    while time.perf_counter() < until:
+        run(x)
 
 
 def _seconds(run: Run, x: Floats) -> float:
