@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hdlif.artefact import Graph, load
+from hdlif.artefact import Graph, Node, load
 from hdlif.commands.bench import images_of, in_turns, spread
 from hdlif.commands.engines import Floats
 from hdlif.commands.files import write_json
@@ -30,7 +30,7 @@ NEURONS = ("hd_lif", "parallel", "lif", "graded_lif")
 def shifted(graph: Graph, shift: float) -> Graph:
     """The network with `shift` added to every threshold."""
 
-    def moved(node):  # type: ignore[no-untyped-def]
+    def moved(node: Node) -> Node:
         if node.op not in NEURONS:
             return node
         return replace(node, tensors={**node.tensors, "threshold": node.tensors["threshold"] + np.float32(shift)})

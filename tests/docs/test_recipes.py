@@ -8,30 +8,7 @@ from hdlif import builders
 from hdlif.data import AUGMENTATIONS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
-TABLES = {
-    name: getattr(builders, name)
-    for name in (
-        "ATTENTIONS",
-        "ATTENTION_FORMS",
-        "BINNINGS",
-        "DATA",
-        "DRAWS",
-        "FRAMES",
-        "GRANULARITIES",
-        "MODELS",
-        "NEURONS",
-        "NORMS",
-        "PARALLEL_PATTERNS",
-        "PENALTIES",
-        "REDUCTIONS",
-        "RESETS",
-        "RULES",
-        "SPIKES",
-        "STEMS",
-        "SURROGATES",
-        "WEIGHTS",
-    )
-}
+TABLES = {name: getattr(builders, name) for name in builders.__all__ if name.isupper()}
 
 
 def test_every_data_set_and_augmentation_has_its_row() -> None:

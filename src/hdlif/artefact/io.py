@@ -9,7 +9,6 @@ Files are not trusted: whatever the bytes are, `loads` returns a checked graph o
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import safetensors.numpy
 from hdlif.artefact.format import FORMAT_VERSION, MAX_ELEMENTS, Array, Graph, InputRecord, Node, infer_values
 from hdlif.artefact.packing import WEIGHTS_PER_BYTE, pack, packed_bytes, unpack
 from hdlif.errors import ArtefactError
+from hdlif.whole_files import whole_file
 
 METADATA_KEY = "hdlif"
 _ITEM_BYTES = {"F32": 4, "U8": 1}
@@ -32,13 +32,8 @@ _NO_DIGEST = "0" * 64
 
 def save(graph: Graph, path: str | Path) -> None:
     """Write `graph` to `path`, all of it or nothing."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole_file(Path(path)) as temporary:
         temporary.write_bytes(dumps(graph))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(path: str | Path) -> Graph:

@@ -10,6 +10,7 @@ from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.files import ARTEFACT_SUFFIX, existing, writing
 from hdlif.deploy import lower, onnx
 from hdlif.errors import InputError, did_you_mean
+from hdlif.whole_files import whole_file
 
 FORMS: Mapping[str, Callable[[Graph, int], Any]] = {
     "unrolled": lambda graph, batch: onnx.unrolled(graph, batch=batch),
@@ -48,13 +49,8 @@ def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int =
 
 def write_model(model: Any, out: Path) -> None:
     """Write an ONNX model, whole or not at all."""
-    temporary = out.with_name(f"{out.name}.tmp")
-    with writing(out):
-        try:
-            temporary.write_bytes(model.SerializeToString())
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with writing(out), whole_file(out) as temporary:
+        temporary.write_bytes(model.SerializeToString())
 
 
 def trained_graph(checkpoint: Path) -> Graph:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.errors import InputError, TrainingError
+from hdlif.whole_files import whole_file
 
 ARTEFACT_SUFFIX = ".hdlif.safetensors"
 
@@ -24,16 +25,9 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write to a temporary name beside `path`, then rename."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with writing(path):
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+    """Write a text, whole or not at all."""
+    with writing(path), whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:

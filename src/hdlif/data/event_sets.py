@@ -13,6 +13,7 @@ from hdlif.data.cifar import CIFAR10_CLASSES
 from hdlif.data.frame_cache import Clip, EventFrames, Recordings, cached_frames
 from hdlif.data.frames import Binning
 from hdlif.data.images import DIGITS_CLASSES
+from hdlif.data.roots import given_root, text_of
 from hdlif.data.samples import ImageSets
 from hdlif.data.splits import check_validation, fixed_permutation
 from hdlif.errors import DataError
@@ -57,7 +58,9 @@ def dvs_cifar10(
     Raises:
         DataError: a class is missing, half extracted, or has another number of recordings.
     """
-    folder = _given("dvs_cifar10", root, "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671") / "CIFAR10DVS"
+    folder = (
+        given_root("dvs_cifar10", root, "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671") / "CIFAR10DVS"
+    )
     layout = f"accepted is {folder} with ten folders (airplane, ...) of {sum(per_class)} files .aedat or .aedat4 each"
     train: list[Clip] = []
     test: list[Clip] = []
@@ -88,7 +91,7 @@ def n_mnist(
     Args:
         counts: training and test recordings that there must be.
     """
-    folder = _given("n_mnist", root, "https://www.garrickorchard.com/datasets/n-mnist") / "NMNIST"
+    folder = given_root("n_mnist", root, "https://www.garrickorchard.com/datasets/n-mnist") / "NMNIST"
     layout = f"accepted is {folder} with Train ({counts[0]} files) and Test ({counts[1]}), in each folders 0..9 of .bin"
     parts = []
     for part, count in zip(("Train", "Test"), counts, strict=True):
@@ -124,14 +127,14 @@ def dvs_gesture(
         counts: training and test gestures that there must be.
     """
     where = "https://research.ibm.com/interactive/dvsgesture/ (DvsGesture.tar.gz)"
-    folder = _given("dvs_gesture", root, where) / "DvsGesture"
+    folder = given_root("dvs_gesture", root, where) / "DvsGesture"
     layout = (
         f"accepted is {folder} with trials_to_train.txt, trials_to_test.txt, and for each trial its .aedat and "
         "_labels.csv; extract DvsGesture.tar.gz again"
     )
     parts = []
     for part, count in zip(("train", "test"), counts, strict=True):
-        trials = [line.strip() for line in _text(folder / f"trials_to_{part}.txt", layout).splitlines()]
+        trials = [line.strip() for line in text_of(folder / f"trials_to_{part}.txt", layout).splitlines()]
         clips = tuple(clip for trial in trials if trial for clip in _gestures(folder, trial, layout))
         if len(clips) != count:
             raise DataError(f"{folder}: {len(clips)} gestures of {count} in trials_to_{part}.txt; {layout}")
@@ -145,19 +148,13 @@ def _gestures(folder: Path, trial: str, layout: str) -> list[Clip]:
         raise DataError(f"{folder / trial}: there is no such file; {layout}")
     table = folder / f"{trial.removesuffix('.aedat')}_labels.csv"
     try:
-        lines = [[int(entry) for entry in line] for line in list(csv.reader(_text(table, layout).splitlines()))[1:]]
+        lines = [[int(entry) for entry in line] for line in list(csv.reader(text_of(table, layout).splitlines()))[1:]]
         clips = [Clip(trial, label - 1, start, end) for label, start, end in lines]
     except ValueError as error:
         raise DataError(f"{table}: {error}; its lines are class, start and end; {layout}") from error
     if any(not 0 <= clip.label < len(DVS_GESTURE_CLASSES) for clip in clips):
         raise DataError(f"{table}: a class is outside 1..{len(DVS_GESTURE_CLASSES)}; {layout}")
     return clips
-
-
-def _given(name: str, root: Path | None, where: str) -> Path:
-    if root is None:
-        raise DataError(f"{name}: no folder is given; give its parent with --data-root; it is had from {where}")
-    return root
 
 
 def _files(folder: Path, suffixes: tuple[str, ...], layout: str) -> list[str]:
@@ -172,13 +169,6 @@ def _number(file: str) -> tuple[int, str]:
     """The last number of a file's name, so that 10 comes after 9."""
     numbers = re.findall(r"\d+", file.partition(".")[0])
     return int(numbers[-1]) if numbers else -1, file
-
-
-def _text(path: Path, layout: str) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); {layout}") from error
 
 
 def _sets(

@@ -22,8 +22,8 @@ from torchvision.transforms.v2 import functional as F
 from hdlif.data.frames import Binning, Events, count_frames, stepwise
 from hdlif.data.recordings import read_recording
 from hdlif.data.samples import Samples
-from hdlif.data.whole_files import whole_file
 from hdlif.errors import DataError
+from hdlif.whole_files import whole_file
 
 VERSION = 1
 """Of the making of frames: changed wherever other frames would come out."""

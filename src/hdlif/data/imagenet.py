@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.models import ResNet18_Weights
 
 from hdlif.data.image_files import SUFFIXES, Folder, ImageFiles, Source
+from hdlif.data.roots import given_root, text_of
 from hdlif.data.samples import ImageSets
 from hdlif.data.shards import open_shards, shards_in
 from hdlif.data.splits import check_validation, fixed_permutation
@@ -54,7 +55,9 @@ def imagenet(
     Raises:
         DataError: a part is missing, half extracted, or has another number of classes or images.
     """
-    folder = _given("imagenet", root, "the ILSVRC 2012 archives of image-net.org (an account is needed)") / "imagenet"
+    folder = (
+        given_root("imagenet", root, "the ILSVRC 2012 archives of image-net.org (an account is needed)") / "imagenet"
+    )
     layout = (
         f"accepted is {folder}/train and {folder}/val, each with {len(classes)} folders of images (n01440764, ...) "
         "or with tar shards of KEY.jpg and KEY.cls; ILSVRC2012_img_val.tar has no class folders: move its images into "
@@ -89,18 +92,20 @@ def tiny_imagenet(
 
     Its test images have no published labels; its validation set is the test set here.
     """
-    given = _given("tiny_imagenet", root, "http://cs231n.stanford.edu/tiny-imagenet-200.zip")
+    given = given_root("tiny_imagenet", root, "http://cs231n.stanford.edu/tiny-imagenet-200.zip")
     folder = given / "tiny-imagenet-200"
     layout = (
         f"accepted is {folder} with wnids.txt, train/ID/images/*.JPEG, val/images/*.JPEG and val/val_annotations.txt; "
         "extract http://cs231n.stanford.edu/tiny-imagenet-200.zip again"
     )
-    ids = sorted(_lines(folder / "wnids.txt", layout))
+    ids = sorted(text_of(folder / "wnids.txt", layout).splitlines())
     number = {wordnet_id: label for label, wordnet_id in enumerate(ids)}
     if len(ids) != classes:
         raise DataError(f"{folder / 'wnids.txt'}: {len(ids)} classes; there are {classes}; {layout}")
     train = _folders(folder / "train", ids, layout)
-    annotations = [line.split("\t")[:2] for line in _lines(folder / "val" / "val_annotations.txt", layout)]
+    annotations = [
+        line.split("\t")[:2] for line in text_of(folder / "val" / "val_annotations.txt", layout).splitlines()
+    ]
     try:
         labels = np.array([number[wordnet_id] for _, wordnet_id in annotations], np.int64)
     except (KeyError, ValueError) as error:
@@ -123,12 +128,6 @@ def tiny_imagenet(
         augment=augment,
         seed=seed,
     )
-
-
-def _given(name: str, root: Path | None, where: str) -> Path:
-    if root is None:
-        raise DataError(f"{name}: no folder is given; give its parent with --data-root; it is had from {where}")
-    return root
 
 
 def _part(folder: Path, classes: int, layout: str) -> Part:
@@ -161,13 +160,6 @@ def _names(folder: Path, layout: str) -> list[str]:
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; {layout}")
     return sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in SUFFIXES)
-
-
-def _lines(path: Path, layout: str) -> list[str]:
-    try:
-        return path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); {layout}") from error
 
 
 def _check(place: Path, part: Part, *, classes: int, count: int, layout: str, per_class: int | None = None) -> None:

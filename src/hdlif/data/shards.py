@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.data.image_files import SUFFIXES
-from hdlif.data.whole_files import whole_file
 from hdlif.errors import DataError
+from hdlif.whole_files import whole_file
 
 INDEX = "hdlif_index.npz"
 
