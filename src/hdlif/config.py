@@ -67,7 +67,7 @@ class _Section(BaseModel):
 
 
 class MixupConfig(_Section):
-    """Mixup and CutMix as timm draws them, once a batch; `training.label_smoothing` smooths what they make of labels."""
+    """Mixup and CutMix as timm draws them, once a batch; `training.label_smoothing` smooths the mixed labels."""
 
     mixup_alpha: Annotated[float, Field(ge=0)] = 0.8
     cutmix_alpha: Annotated[float, Field(ge=0)] = 1.0
@@ -224,7 +224,7 @@ def _tree(name_or_path: str | Path) -> tuple[str, dict[str, Any]]:
     if base is None:
         return name, tree
     if not isinstance(base, str) or not base:
-        raise RecipeError(f"{name_or_path}: base = {_shown(base)} is refused; it should be the name or path of a recipe")
+        raise RecipeError(f"{name_or_path}: base = {_shown(base)} is refused; give the name or path of a recipe")
     beside = base if base in shipped_recipes() else Path(name_or_path).parent / base
     try:
         _, merged = _own_tree(beside)

@@ -125,7 +125,9 @@ TRAINING_KEYS = (
     "accumulate, channels_last, clip_norm, compile, ema_decay, epochs, label_smoothing, learning_rate, momentum, "
     "patience, precision, warmup_epochs, weight_decay"
 )
-RECIPE_KEYS = "activity, attention, data, model, name, neuron, norm, rule, seed, spikes, teacher, time_steps, training, weights"
+RECIPE_KEYS = (
+    "activity, attention, data, model, name, neuron, norm, rule, seed, spikes, teacher, time_steps, training, weights"
+)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,8 @@ RECIPE_KEYS = "activity, attention, data, model, name, neuron, norm, rule, seed,
         ),
         (
             "data.epochs=3",
-            "data.epochs = 3 is unknown; choose one of augment, batch_size, frames, kind, mixup, size, train, validation",
+            "data.epochs = 3 is unknown; "
+            "choose one of augment, batch_size, frames, kind, mixup, size, train, validation",
         ),
         (
             "trainin={}",

@@ -1,10 +1,11 @@
 """`hdlif recipes ls|show|check`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdlif.config import load_recipe, recipe_text, shipped_recipes
+from hdlif.config import dump_recipe, load_recipe, recipe_text, shipped_recipes
+from hdlif.errors import RecipeError
 
 
 def ls() -> dict[str, Any]:
@@ -16,6 +17,36 @@ def show(name_or_path: str | Path) -> dict[str, Any]:
     """The text of one recipe, comments included."""
     name, text = recipe_text(name_or_path)
     return {"name": name, "text": text}
+
+
+def resolve(name_or_path: str | Path) -> dict[str, Any]:
+    """The text of one recipe with its base filled in, as a run folder keeps it."""
+    recipe = load_recipe(name_or_path)
+    return {"name": recipe.name, "text": dump_recipe(recipe)}
+
+
+def check_all(
+    names: Sequence[str | Path] = (),
+    overrides: Sequence[str] = (),
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """`check` each of several recipes, or all that ship; the names of those that are good.
+
+    Raises:
+        RecipeError: some are not; it has the fault of each.
+    """
+    good, faults = [], []
+    for name in names or shipped_recipes():
+        try:
+            good.append(check(name, overrides)["name"])
+            say(f"{name}: good")
+        except RecipeError as error:
+            faults.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
+            say(faults[-1])
+    if faults:
+        raise RecipeError(f"{len(faults)} of {len(good) + len(faults)} recipes are refused: " + "; ".join(faults))
+    return {"recipes": good}
 
 
 def check(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
