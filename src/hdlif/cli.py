@@ -237,13 +237,14 @@ def recipes() -> None:
 
 
 @recipes.command("ls")
+@click.option("--published", is_flag=True, help="Those that are rows of a published table, with its figures.")
 @json_option
-def recipes_ls(as_json: bool) -> None:
+def recipes_ls(published: bool, as_json: bool) -> None:
     """Names of the recipes that ship."""
-    from hdlif.commands.recipes import ls
+    from hdlif.commands.recipes import ls, published_table
 
     result = ls()
-    show(result, as_json, lambda: "\n".join(result["recipes"]))
+    show(result, as_json, published_table if published else lambda: "\n".join(result["recipes"]))
 
 
 @recipes.command("show")

@@ -1,5 +1,6 @@
 """`hdlif recipes ls|show|check`."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,33 @@ from typing import Any
 from hdlif.config import dump_recipe, load_recipe, recipe_text, shipped_recipes
 from hdlif.errors import RecipeError
 
+_PUBLISHED = re.compile(r"^# published: (?P<accuracy>[0-9.]+) %(?:, (?P<mb>[0-9.]+) MB)?$", re.MULTILINE)
+
 
 def ls() -> dict[str, Any]:
-    """The names of the recipes that ship."""
-    return {"recipes": shipped_recipes()}
+    """The names of the recipes that ship, and the published figures of those that are rows of a published table."""
+    names = shipped_recipes()
+    found = {name: published(name) for name in names}
+    return {"recipes": names, "published": {name: figures for name, figures in found.items() if figures is not None}}
+
+
+def published(name_or_path: str | Path) -> dict[str, float | None] | None:
+    """The figures in the recipe's header: "accuracy" in 0..1 and "params_mb", or None; None where it has none."""
+    _, text = recipe_text(name_or_path)
+    found = _PUBLISHED.search(text)
+    if found is None:
+        return None
+    mb = found["mb"]
+    return {"accuracy": round(float(found["accuracy"]) / 100, 6), "params_mb": None if mb is None else float(mb)}
+
+
+def published_table() -> str:
+    """The published figures of the shipped recipes as a Markdown table."""
+    lines = ["| recipe | published accuracy % | published MB |", "| --- | --- | --- |"]
+    for name, figures in ls()["published"].items():
+        mb = "—" if figures["params_mb"] is None else f"{figures['params_mb']:.2f}"
+        lines.append(f"| `{name}` | {100 * figures['accuracy']:.2f} | {mb} |")
+    return "\n".join(lines)
 
 
 def show(name_or_path: str | Path) -> dict[str, Any]:
