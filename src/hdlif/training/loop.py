@@ -10,7 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -282,18 +282,16 @@ class _Training:
                 f"step {self.counters.step}: {name} is not finite; lower training.learning_rate; {self._kept()}"
             )
         self.counters.train_seconds = time.monotonic() - self.started
-        average = self.step.average
         checkpoint.save(
             self.last,
-            tensors=checkpoint.training_tensors(self.model, self.sgd) | ({} if average is None else average.tensors()),
+            tensors=checkpoint.training_tensors(self.model, self.sgd) | self.step.tensors(),
             record={
                 "recipe": self.record,
                 "counters": asdict(self.counters),
                 "metrics_bytes": self.metrics.bytes_written(),
                 # The loss scale of float16 training; empty in other precisions.
                 "precision": self.fabric.strategy.precision.state_dict(),
-                "skipped_updates": self.step.skipped,
-                "averaged_updates": 0 if average is None else average.updates,
+                **self.step.record(),
             },
         )
         self.saved = time.monotonic()
@@ -308,9 +306,7 @@ class _Training:
         checkpoint.restore_training(self.model, self.sgd, tensors, self.last)
         if record["precision"]:
             self.fabric.strategy.precision.load_state_dict(record["precision"])
-        self.step.skipped = int(record.get("skipped_updates", 0))
-        if self.step.average is not None:
-            self.step.average.restore(tensors, record["averaged_updates"])
+        self.step.restore(tensors, record)
         per_step = tuple(kept.pop("best_accuracy_per_step"))
         self.counters = _Counters(**kept, best_accuracy_per_step=per_step)
         if per_step and not (self.best.exists() or self.final.exists()):
@@ -335,19 +331,14 @@ class _Training:
         """One batch: its updates, and the counters."""
         counters = self.counters
         x, target = self.fabric.to_device((x, target))
-        update, part = divmod(counters.step, self.config.accumulate)
-        if self.mix is not None:
-            x, target = self.mix(x, target, seed=_derived_seed(self.seed, "mixup", counters.step))
-        labels = target if target.ndim == 1 else target.argmax(1)
-        if self.teacher is not None:
-            with self.fabric.autocast():
-                target = self.teacher.beside(x, target)
+        x, target, labels = self._prepared(x, target)
+        accumulate = self.config.accumulate
+        update, part = divmod(counters.step, accumulate)
         torch.manual_seed(_derived_seed(self.seed, "noise", counters.step))
         draws = torch.Generator().manual_seed(_derived_seed(self.seed, "plan", update))
         plan = self.rule.schedule(self.time_steps, draws)
         for group in self.sgd.param_groups:
             group["lr"] = self._learning_rate()
-        accumulate = self.config.accumulate
         loss, logits = self.updater(x, target, plan, share=1 / accumulate, last=part == accumulate - 1)
         if not math.isfinite(loss):
             raise TrainingError(self._explain(loss, x, target, plan))
@@ -356,6 +347,16 @@ class _Training:
         counters.window += 1
         counters.batch += 1
         counters.step += 1
+
+    def _prepared(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch as the rule takes it, mixed and beside the teacher's logits, and the labels to count hits by."""
+        if self.mix is not None:
+            x, target = self.mix(x, target, seed=_derived_seed(self.seed, "mixup", self.counters.step))
+        labels = target if target.ndim == 1 else target.argmax(1)
+        if self.teacher is not None:
+            with self.fabric.autocast():
+                target = self.teacher.beside(x, target)
+        return x, target, labels
 
     def _explain(self, loss: float, x: Tensor, target: Tensor, plan: Plan) -> str:
         """Run the batch again, without learning, to find what made `loss` NaN or infinite."""
@@ -382,9 +383,8 @@ class _Training:
         # Whole batches, so that each image counts alike; an epoch has at least one.
         whole = max(1, min(REESTIMATION_IMAGES // self.batch_size, self.batches))
         sample = torch.randperm(len(plain), generator=draws)[: whole * self.batch_size]
-        average = self.step.average
         with (
-            nullcontext() if average is None else average.in_place(),
+            self.step.averaged,
             reestimated(self.network, self._read(plain, sample), time_steps=self.time_steps),
         ):
             result = evaluate(

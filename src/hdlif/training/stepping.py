@@ -1,8 +1,12 @@
 """The end of an update: clipping, the optimiser's step, and the average of the weights."""
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from hdlif.training.average import Average
 
@@ -45,6 +49,30 @@ class Stepper:
         self._optimizer.zero_grad()
         if self.average is not None:
             self.average.update()
+
+    @property
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the model has its averaged weights, where weights are averaged."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of this, beside `record`."""
+        return {} if self.average is None else self.average.tensors()
+
+    def record(self) -> dict[str, int]:
+        """The counts that a checkpoint keeps."""
+        updates = 0 if self.average is None else self.average.updates
+        return {"skipped_updates": self.skipped, "averaged_updates": updates}
+
+    def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+        """Put `tensors` and `record` out of a checkpoint back; one that is older than the counts has none.
+
+        Raises:
+            CheckpointError: there is no average in it, and there should be.
+        """
+        self.skipped = int(record.get("skipped_updates", 0))
+        if self.average is not None:
+            self.average.restore(tensors, int(record.get("averaged_updates", 0)))
 
     @property
     def scaled(self) -> bool:
