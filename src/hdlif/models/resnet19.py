@@ -35,7 +35,7 @@ def resnet19(
     With the CIFAR stem at 32x32, width 128 and hidden 256 it has 1,409,280 neurons in 17 layers.
 
     Args:
-        hidden: neurons between the pooled map and the classifier; their fp32 synapses have a bias, and count as body.
+        hidden: neurons between the pooled map and the classifier; their fp32 synapses are normalised, and count as body.
         The others are those of `resnet`.
     """
     network = resnet(
@@ -55,7 +55,9 @@ def resnet19(
         {
             "pool": nn.AdaptiveAvgPool2d(1),
             "flat": nn.Flatten(),
-            "fc": QuantLinear(pooled, hidden),
+            "fc": QuantLinear(pooled, hidden, bias=False),
+            # Means of normalised currents are near 0, and would leave the neurons silent.
+            "bn": norm(hidden),
             "act": neuron(place),
         }
     )
