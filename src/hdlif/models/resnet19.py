@@ -35,7 +35,7 @@ def resnet19(
     With the CIFAR stem at 32x32, width 128 and hidden 256 it has 1,409,280 neurons in 17 layers.
 
     Args:
-        hidden: neurons between the pooled map and the classifier; their fp32 synapses are normalised, and count as body.
+        hidden: neurons between the pooled map and the classifier; their fp32 synapses, normalised, count as body.
         The others are those of `resnet`.
     """
     network = resnet(
