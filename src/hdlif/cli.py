@@ -39,6 +39,11 @@ def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None
     click.echo(json.dumps(result) if as_json else text())
 
 
+def _to_stderr(silent: bool) -> Callable[[str], None]:
+    """What takes the lines that a long command says on its way."""
+    return lambda line: None if silent else click.echo(line, err=True)
+
+
 @cli.command()
 @click.argument("recipe")
 @click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value of the recipe; repeatable.")
@@ -59,16 +64,26 @@ def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None
     show_default=True,
     help="Fresh processes that measure peak memory, for the median; 0 leaves it out.",
 )
+@click.option("--seeds", type=click.IntRange(1), help="Train with so many seeds, from the recipe's own one on.")
 @json_option
-def train(recipe: str, as_json: bool, **options: Any) -> None:
+def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None:
     """Train RECIPE (a YAML file, or a name from `hdlif recipes ls`) and measure the result.
 
     The run folder gets model.safetensors (the best epoch on validation), last.safetensors (to resume from),
     metrics.jsonl, TensorBoard events and summary.json. Ctrl-C leaves a checkpoint that --resume continues.
+
+    With --seeds the run folder gets a run seed_42, seed_43, ... for each, and seeds.json with means and standard
+    deviations. Finished seeds are skipped and a stopped one is taken up again.
     """
+    from hdlif.commands import seeds as many
     from hdlif.commands import tables
     from hdlif.commands.train import train as command
 
+    if seeds is not None:
+        say = _to_stderr(as_json)
+        found = many.train_seeds(recipe, seeds=seeds, progress=not as_json, say=say, **options)
+        show(found, as_json, lambda: many.as_text(found))
+        return
     result = command(recipe, progress=not as_json, **options)
     show(result, as_json, lambda: tables.networks_table([result]))
 
@@ -158,9 +173,7 @@ def bench(artefact: Path, against: str | None, as_json: bool, **options: Any) ->
     from hdlif.commands.bench import bench as command
 
     peers = None if against is None else [name for name in against.split(",") if name]
-    result = command(
-        artefact, against=peers, say=lambda line: None if as_json else click.echo(line, err=True), **options
-    )
+    result = command(artefact, against=peers, say=_to_stderr(as_json), **options)
     show(result, as_json, lambda: tables.engines_table(result))
 
 
@@ -224,36 +237,43 @@ def recipes() -> None:
 
 
 @recipes.command("ls")
+@click.option("--published", is_flag=True, help="Those that are rows of a published table, with its figures.")
 @json_option
-def recipes_ls(as_json: bool) -> None:
+def recipes_ls(published: bool, as_json: bool) -> None:
     """Names of the recipes that ship."""
-    from hdlif.commands.recipes import ls
+    from hdlif.commands.recipes import ls, published_table
 
     result = ls()
-    show(result, as_json, lambda: "\n".join(result["recipes"]))
+    show(result, as_json, published_table if published else lambda: "\n".join(result["recipes"]))
 
 
 @recipes.command("show")
 @click.argument("recipe")
+@click.option("--resolved", is_flag=True, help="Its base filled in, every value stated.")
 @json_option
-def recipes_show(recipe: str, as_json: bool) -> None:
+def recipes_show(recipe: str, resolved: bool, as_json: bool) -> None:
     """The text of RECIPE."""
+    from hdlif.commands.recipes import resolve
     from hdlif.commands.recipes import show as command
 
-    result = command(recipe)
+    result = (resolve if resolved else command)(recipe)
     show(result, as_json, lambda: result["text"].rstrip())
 
 
 @recipes.command("check")
-@click.argument("recipe")
+@click.argument("names", metavar="[RECIPE]...", nargs=-1)
 @click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value first; repeatable.")
 @json_option
-def recipes_check(recipe: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Check every key, name and argument of RECIPE without training."""
-    from hdlif.commands.recipes import check
+def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check every key, name and argument of each RECIPE (of all that ship, where none is given) without training."""
+    from hdlif.commands.recipes import check, check_all
 
-    result = check(recipe, overrides)
-    show(result, as_json, lambda: f"{result['name']}: good")
+    if len(names) == 1:
+        one = check(names[0], overrides)
+        show(one, as_json, lambda: f"{one['name']}: good")
+        return
+    result = check_all(names, overrides, say=_to_stderr(as_json))
+    show(result, as_json, lambda: f"{len(result['recipes'])} recipes: good")
 
 
 @cli.command()
@@ -271,9 +291,7 @@ def ablate(table: str, as_json: bool, **options: Any) -> None:
     from hdlif.commands.ablate import ablate as command
     from hdlif.commands.ablate import load_table, markdown
 
-    result = command(
-        table, progress=not as_json, say=lambda line: None if as_json else click.echo(line, err=True), **options
-    )
+    result = command(table, progress=not as_json, say=_to_stderr(as_json), **options)
     show(result, as_json, lambda: markdown(load_table(table), result).rstrip())
 
 

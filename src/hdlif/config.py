@@ -5,6 +5,9 @@ Keys, types and ranges are checked here. Which kinds exist and what arguments th
 
 YAML is read by the core schema of YAML 1.2: `1e-3` is a number and `yes`, `off`, `010` are text (PyYAML's
 YAML 1.1 has it the other way round). Repeated keys and aliases are refused: a recipe is a plain tree.
+
+A recipe may name a `base`, another recipe, and then states only what differs; the base has none itself. A section that
+states its `kind` replaces the base's, any other is merged with it key by key.
 """
 
 import json
@@ -12,10 +15,19 @@ import re
 from collections.abc import Hashable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from hdlif.errors import RecipeError, did_you_mean
@@ -43,9 +55,38 @@ class _Section(BaseModel):
     # strict: "3" is no integer and 1 no boolean; an integer is still good where a float is asked for.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    EXTRAS: ClassVar[tuple[str, ...]] = ()
+    """Keys that are off by default, and not written out where they are: what was written before there was such a key
+    (a checkpoint, a summary) equals what is written after."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        off = {name for name in self.EXTRAS if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in serialize(self).items() if name not in off}
+
+
+class MixupConfig(_Section):
+    """Mixup and CutMix as timm draws them, once a batch; `training.label_smoothing` smooths the mixed labels."""
+
+    mixup_alpha: Annotated[float, Field(ge=0)] = 0.8
+    cutmix_alpha: Annotated[float, Field(ge=0)] = 1.0
+    prob: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of mixing a batch at all."""
+    switch_prob: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Of CutMix, where both are on."""
+
+    @model_validator(mode="after")
+    def _mixes(self) -> Self:
+        if self.mixup_alpha == self.cutmix_alpha == 0:
+            raise ValueError("data.mixup.mixup_alpha = 0 beside cutmix_alpha = 0 mixes nothing; leave data.mixup out")
+        return self
+
 
 class DataConfig(_Section):
     """The data set, its split and its batches."""
+
+    EXTRAS = ("mixup",)
 
     kind: Text
     batch_size: Count
@@ -59,10 +100,14 @@ class DataConfig(_Section):
     """How an image becomes a sequence: the same at every step, or a row a step."""
     # A YAML list has to become a tuple, which strict typing would refuse; the names in it stay strict.
     augment: Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False)] = ()
+    mixup: MixupConfig | None = None
+    """Mixes the samples and labels of a batch; `{}` takes the published values."""
 
 
 class TrainingConfig(_Section):
-    """The optimiser (SGD with Nesterov momentum), its cosine schedule and the precision."""
+    """The optimiser (SGD with Nesterov momentum), its cosine schedule, the precision, and what is off by default."""
+
+    EXTRAS = ("clip_norm", "accumulate", "ema_decay", "patience", "channels_last", "compile")
 
     epochs: Count
     learning_rate: Annotated[float, Field(gt=0)]
@@ -71,6 +116,18 @@ class TrainingConfig(_Section):
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "64-true"] = "32-true"
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of an update's gradient, over all parameters; a longer one is scaled down to it."""
+    accumulate: Count = 1
+    """Batches whose gradients make one update."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Of a moving average of the weights, which is what is validated and kept."""
+    patience: Count | None = None
+    """Epochs without a better validation accuracy after which training stops."""
+    channels_last: bool = False
+    """Lay weights and images out with channels last."""
+    compile: bool = False
+    """Run the network of a training step through torch.compile."""
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
@@ -84,6 +141,8 @@ class TrainingConfig(_Section):
 
 class Recipe(_Section):
     """One row of a results table: a network, its learning rule, its data and how it is trained."""
+
+    EXTRAS = ("teacher",)
 
     name: Text
     """The stem of the file, unless the file states a `name` (the recipe kept in a run folder does)."""
@@ -102,6 +161,8 @@ class Recipe(_Section):
     activity: Component = Component.model_validate({"kind": "free"})
     """The penalty on spikes."""
     training: TrainingConfig
+    teacher: Component | None = None
+    """A trained network whose logits are learned from beside the labels."""
 
 
 def shipped_recipes() -> list[str]:
@@ -147,13 +208,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises:
         RecipeError: names the file, the key, the value seen and what is accepted.
     """
-    name, text = recipe_text(name_or_path)
-    tree = parse_yaml(text, source=str(name_or_path))
-    if not isinstance(tree, dict):
-        raise RecipeError(
-            f"{name_or_path}: {_shown(tree)} is no recipe; a recipe is a YAML mapping with the keys "
-            f"{', '.join(sorted(Recipe.model_fields))}"
-        )
+    name, tree = _tree(name_or_path)
     for override in overrides:
         _replace(tree, override)
     try:
@@ -162,8 +217,49 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         raise RecipeError(f"{name_or_path}: {_explain(error.errors())}") from None
 
 
+def _tree(name_or_path: str | Path) -> tuple[str, dict[str, Any]]:
+    """The name and the keys of a recipe; what it does not state is its base's, if it has one."""
+    name, tree = _own_tree(name_or_path)
+    base = tree.pop("base", None)
+    if base is None:
+        return name, tree
+    if not isinstance(base, str) or not base:
+        raise RecipeError(f"{name_or_path}: base = {_shown(base)} is refused; give the name or path of a recipe")
+    beside = base if base in shipped_recipes() else Path(name_or_path).parent / base
+    try:
+        _, merged = _own_tree(beside)
+    except RecipeError as error:
+        raise RecipeError(f"{name_or_path}: base: {error}") from None
+    if "base" in merged:
+        raise RecipeError(
+            f"{name_or_path}: base = {_shown(base)} has a base itself, {_shown(merged['base'])}; "
+            "name that one, and state what differs from it"
+        )
+    # The name is of the file, unless this one states it.
+    merged.pop("name", None)
+    for key, value in tree.items():
+        section = merged.get(key)
+        if isinstance(value, dict) and isinstance(section, dict) and "kind" not in value:
+            section.update(value)
+        else:
+            merged[key] = value
+    return name, merged
+
+
+def _own_tree(name_or_path: str | Path) -> tuple[str, dict[str, Any]]:
+    """The name of a recipe, and the keys that its file states."""
+    name, text = recipe_text(name_or_path)
+    tree = parse_yaml(text, source=str(name_or_path))
+    if not isinstance(tree, dict):
+        raise RecipeError(
+            f"{name_or_path}: {_shown(tree)} is no recipe; a recipe is a YAML mapping with the keys "
+            f"{', '.join(sorted(Recipe.model_fields))}"
+        )
+    return name, tree
+
+
 def dump_recipe(recipe: Recipe) -> str:
-    """The recipe as canonical YAML, every value stated; `load_recipe` reads back an equal recipe."""
+    """The recipe as canonical YAML, every value stated but extras that are off; `load_recipe` reads an equal one."""
     # Other characters than ASCII stay escaped: PyYAML writes U+0085 raw otherwise, and reads it as a line break.
     return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
 
@@ -189,7 +285,7 @@ def _explain(errors: list[ErrorDetails]) -> str:
     """One line on the first error; an unknown key comes first, for it is often why another is missing."""
     first = min(errors, key=lambda error: error["type"] != "extra_forbidden")
     location, message = [str(part) for part in first["loc"]], first["msg"]
-    section = Recipe.model_fields[location[0]].annotation if location[0] in Recipe.model_fields else Recipe
+    section = _section(location)
     if section is Component:
         # pydantic tags each level of a JSON value with its type: model, blocks, "list", 0, "float".
         location = location[:2] + location[3::2]
@@ -197,11 +293,10 @@ def _explain(errors: list[ErrorDetails]) -> str:
     seen = f"{key} = {_shown(first['input'])}"
     match first["type"]:
         case "extra_forbidden":
-            fields = (Recipe if len(location) == 1 else cast(type[BaseModel], section)).model_fields
-            return f"{seen} is unknown; {did_you_mean(location[-1], fields)}"
+            return f"{seen} is unknown; {did_you_mean(location[-1], section.model_fields)}"
         case "missing":
             return f"{key} is missing; `hdlif recipes show digits_hdlif` prints a complete recipe"
-        case "model_type" if section is Component:
+        case "model_type" if _section([*location, ""]) is Component:
             return f"{seen} is refused; it should be a section, for example {key}: {{kind: NAME}}"
         case "model_type":
             return f"{seen} is refused; it should be a section of keys and values"
@@ -213,6 +308,17 @@ def _explain(errors: list[ErrorDetails]) -> str:
             return message.removeprefix("Value error, ")
         case _:
             return f"{seen} is refused; it should {message.partition(' should ')[2]}"
+
+
+def _section(location: Sequence[str]) -> type[BaseModel]:
+    """The section that holds the last key of `location`; of one inside a `Component`, that."""
+    section: type[BaseModel] = Recipe
+    for key in location[:-1]:
+        if key in section.model_fields:
+            annotation = section.model_fields[key].annotation
+            found = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
+            section = found[0] if found else section
+    return section
 
 
 def _shown(value: object) -> str:

@@ -13,6 +13,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
 
 from hdlif.cli import main
@@ -301,3 +303,45 @@ def test_interrupted_training_resumes_from_the_command_line(number, code, tmp_pa
     assert process.returncode == code
     done = hdlif(*arguments, "--resume", "--json")
     assert done.returncode == 0, done.stderr
+
+
+def test_train_with_seeds_prints_mean_and_deviation(tmp_path):
+    arguments = [*FAST, "--set", "data.train=128", "--out", tmp_path, "--memory-repeats", 0]
+    done = hdlif("train", "digits_hdlif", *arguments, "--seeds", 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("digits_hdlif: ")
+    assert done.stdout.endswith(" % (2)\n")
+    again = hdlif("train", "digits_hdlif", *arguments, "--seeds", 2, "--json")
+    assert json.loads(again.stdout) == json.loads((tmp_path / "seeds.json").read_text())
+    assert again.stderr == ""
+
+
+def test_train_with_every_extra_from_a_recipe(tmp_path):
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "teacher.pth")
+    (tmp_path / "mine.yaml").write_text(
+        "base: digits_hdlif_w1p5_s4_parallel\n"
+        "data: {batch_size: 64, mixup: {}}\n"
+        "model: {width: 4}\n"
+        "training: {epochs: 1, accumulate: 2, clip_norm: 1.0, ema_decay: 0.9, patience: 1, channels_last: true}\n"
+        f"teacher: {{kind: timm, name: test_resnet, checkpoint: {tmp_path}/teacher.pth, size: 32}}\n"
+    )
+    done = hdlif("train", tmp_path / "mine.yaml", "--out", tmp_path / "run", "--memory-repeats", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["recipe"]["training"]["accumulate"] == 2
+    # The run folder is a recipe of its own, and its network is found through it.
+    assert "base" not in (tmp_path / "run" / "recipe.yaml").read_text()
+    assert hdlif("eval", tmp_path / "run").returncode == 0
+
+
+def test_recipes_are_shown_resolved_and_checked_together(tmp_path):
+    shown = hdlif("recipes", "show", "cifar100_resnet18_hdlif_w1", "--resolved")
+    assert "epochs: 300" in shown.stdout
+    assert "epochs" not in hdlif("recipes", "show", "cifar100_resnet18_hdlif_w1").stdout
+    done = hdlif("recipes", "check", "digits_lif", "digits_hdlif")
+    assert (done.returncode, done.stdout) == (0, "2 recipes: good\n")
+    (tmp_path / "bad.yaml").write_text("base: digits_lif\nneuron: {kind: lf}\n")
+    refused = hdlif("recipes", "check", "digits_lif", tmp_path / "bad.yaml")
+    assert refused.returncode == 2
+    assert "1 of 2 recipes are refused" in refused.stderr
+    assert "| `cifar100_resnet18_lif` | 71.75 | 44.84 |" in hdlif("recipes", "ls", "--published").stdout

@@ -121,8 +121,13 @@ def test_values_are_read_by_the_core_schema(my_yaml: Path, text: str, value: obj
     assert type(seen) is type(value)
 
 
-TRAINING_KEYS = "epochs, label_smoothing, learning_rate, momentum, precision, warmup_epochs, weight_decay"
-RECIPE_KEYS = "activity, attention, data, model, name, neuron, norm, rule, seed, spikes, time_steps, training, weights"
+TRAINING_KEYS = (
+    "accumulate, channels_last, clip_norm, compile, ema_decay, epochs, label_smoothing, learning_rate, momentum, "
+    "patience, precision, warmup_epochs, weight_decay"
+)
+RECIPE_KEYS = (
+    "activity, attention, data, model, name, neuron, norm, rule, seed, spikes, teacher, time_steps, training, weights"
+)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +139,8 @@ RECIPE_KEYS = "activity, attention, data, model, name, neuron, norm, rule, seed,
         ),
         (
             "data.epochs=3",
-            "data.epochs = 3 is unknown; choose one of augment, batch_size, frames, kind, size, train, validation",
+            "data.epochs = 3 is unknown; "
+            "choose one of augment, batch_size, frames, kind, mixup, size, train, validation",
         ),
         (
             "trainin={}",
@@ -208,7 +214,7 @@ def test_refused_value_names_file_key_value_and_what_is_accepted(my_yaml: Path, 
 
 def test_misspelt_key_is_named_before_the_key_that_is_missing_for_it(my_yaml: Path) -> None:
     my_yaml.write_text(MY_RECIPE.replace("epochs", "epoch"), encoding="utf-8")
-    assert refusal(my_yaml).startswith("my.yaml: training.epoch = 4 is unknown; choose one of epochs, ")
+    assert refusal(my_yaml).startswith("my.yaml: training.epoch = 4 is unknown; choose one of accumulate, ")
 
 
 def test_missing_section_is_named(my_yaml: Path) -> None:
@@ -332,6 +338,9 @@ recipes = st.builds(
     training=st.builds(
         TrainingConfig,
         epochs=st.integers(100, 200),
+        accumulate=st.integers(1, 8),
+        ema_decay=st.none() | st.floats(0.1, 0.9),
+        compile=st.booleans(),
         learning_rate=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
         momentum=st.floats(0, 1, exclude_max=True),
         weight_decay=st.floats(min_value=0, allow_infinity=False),

@@ -12,7 +12,7 @@ from hdlif.artefact import InputRecord, infer_values
 from hdlif.artefact.io import dumps, loads
 from hdlif.errors import LoweringError, StateError
 from hdlif.functional import HardReset
-from hdlif.models import AttentionBlockI, AttentionBlockII, PreActBlock, resnet, vgg_snn
+from hdlif.models import AttentionBlockI, AttentionBlockII, PreActBlock, resnet, resnet19, vgg_snn
 from hdlif.models.blocks import Place
 from hdlif.nn import (
     GLIF,
@@ -80,6 +80,7 @@ NETWORKS = {
     "resnet_attention_2": partial(
         resnet, blocks=(2, 1), width=4, in_channels=1, classes=5, block=partial(AttentionBlockII, attention=SECA)
     ),
+    "resnet19": partial(resnet19, width=4, hidden=6, in_channels=1, classes=5),
     "vgg_attention": partial(
         vgg_snn, plan=(4, "P", 5), final_size=None, in_channels=1, classes=5, attention=partial(SECA, bias=False)
     ),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdlif.models import Network, Place, cifar_stem, resnet18, resnet34, vgg_snn
+from hdlif.models import Network, Place, cifar_stem, resnet18, resnet19, resnet34, vgg_snn
 from hdlif.nn import HDLIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Temporal, Ternary
 
 STEPS = 4
@@ -117,3 +117,21 @@ def test_vgg_snn_first_convolution_is_a_body_layer_only_where_asked() -> None:
 def test_resnet34_takes_the_cifar_stem() -> None:
     network = on_meta(resnet34, classes=10, stem=cifar_stem)
     assert neurons(network, 3, 32, 32)["body.stage1.0.act1"] == 64 * 32 * 32
+
+
+def test_vgg_13_has_1024000_neurons() -> None:
+    plan = [64, 64, "P", 128, 128, "P", 256, 256, "P", 512, 512, 512, "P", 512]
+    network = on_meta(vgg_snn, classes=200, in_channels=3, plan=plan, final_size=None)
+    sizes = neurons(network, 3, 64, 64)
+    assert len(sizes) == 10
+    assert sum(sizes.values()) == 1_024_000
+
+
+def test_resnet19_has_the_sizes_that_we_state() -> None:
+    network = on_meta(resnet19, classes=10)
+    assert parameters(network) == 12_698_250
+    sizes = neurons(network, 3, 32, 32)
+    assert len(sizes) == 17
+    # Three stages of 3, 3 and 2 blocks; the first neurons of a stage see the map of the one before.
+    assert list(sizes.values()) == [131072] * 7 + [65536] * 6 + [32768] * 3 + [256]
+    assert sum(sizes.values()) == 1_409_280

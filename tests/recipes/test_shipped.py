@@ -1,16 +1,20 @@
 import sys
 from importlib.resources import files
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from hdlif import builders
+from hdlif.accounting import count_parameters_mb
 from hdlif.commands import recipes
-from hdlif.config import dump_recipe, load_recipe, shipped_recipes
+from hdlif.config import Recipe, dump_recipe, load_recipe, shipped_recipes
+from hdlif.deploy import lower
 from hdlif.errors import RecipeError
 
 NETWORKS = ("lif", "hdlif", "hdlif_w1p5_s4", "hdlif_w1p5_s4_parallel")
-DATA = ("digits", "fashion_mnist")
+DATA = ("digits", "fashion_mnist", "cifar100_resnet18")
 
 every_recipe = pytest.mark.parametrize("name", shipped_recipes())
 
@@ -25,17 +29,20 @@ def test_shipped_recipe_loads_under_its_own_name(name: str) -> None:
 
 
 @every_recipe
-def test_shipped_recipe_is_complete(name: str) -> None:
+def test_shipped_recipe_is_complete_or_has_a_shipped_base(name: str) -> None:
     # A default that changes later must not change a published row.
     stated = yaml.safe_load(recipes.show(name)["text"])
-    assert {"name": name} | stated == yaml.safe_load(dump_recipe(load_recipe(name)))
+    if "base" in stated:
+        assert stated["base"] in shipped_recipes()
+    else:
+        assert {"name": name} | stated == yaml.safe_load(dump_recipe(load_recipe(name)))
 
 
 @every_recipe
 def test_shipped_recipe_begins_with_its_command(name: str) -> None:
     command = recipes.show(name)["text"].splitlines()[0].split()
     assert command[:4] == ["#", "hdlif", "train", name]
-    assert ("--data-root" in command) == name.startswith("fashion_mnist")
+    assert ("--data-root" in command) != name.startswith("digits")
 
 
 @pytest.mark.parametrize("data", DATA)
@@ -56,6 +63,55 @@ def test_networks_on_one_data_set_differ_only_in_what_their_names_say(data: str)
 def test_ls_names_every_file() -> None:
     names = {f.name for f in files("hdlif").joinpath("recipes").iterdir()}
     assert {f"{name}.yaml" for name in recipes.ls()["recipes"]} == names
+
+
+def test_published_figures_are_read_from_the_header(tmp_path: Path) -> None:
+    table = recipes.ls()["published"]
+    assert table["cifar100_resnet18_lif"] == {"accuracy": 0.7175, "params_mb": 44.84}
+    assert table["dvs_cifar10_resnet18_hdlif_w1"] == {"accuracy": 0.817, "params_mb": None}
+    assert "digits_lif" not in table
+    (tmp_path / "mine.yaml").write_text("# hdlif train mine.yaml\nbase: cifar100_resnet18_lif\n")
+    assert recipes.published(tmp_path / "mine.yaml") is None
+
+
+def test_reproduction_lists_the_published_figure_of_every_recipe() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reproduction.md").read_text("utf-8")
+    assert recipes.published_table() in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, row in recipes.ls()["published"].items() if row["params_mb"]])
+def test_network_has_the_published_size(name: str) -> None:
+    recipe = load_recipe(name)
+    labels = builders.DATA[recipe.data.kind].labels
+    network, record = builders.build_model(recipe), builders.input_record(recipe)
+    graph = lower(network, input=record, labels=labels, time_steps=recipe.time_steps)
+    assert round(count_parameters_mb(graph), 2) == recipes.published(name)["params_mb"]
+
+
+def test_resolved_recipe_states_what_its_base_gave() -> None:
+    shown = recipes.resolve("cifar100_resnet18_hdlif_w1")
+    assert shown["name"] == "cifar100_resnet18_hdlif_w1"
+    assert yaml.safe_load(shown["text"])["training"]["epochs"] == 300
+
+
+def test_check_all_names_every_recipe_that_is_refused(tmp_path: Path) -> None:
+    for name, neuron in (("good", "lif"), ("bad", "lf"), ("worse", "hd")):
+        (tmp_path / f"{name}.yaml").write_text(f"base: digits_lif\nneuron: {{kind: {neuron}}}\n")
+    said: list[str] = []
+    paths = [tmp_path / f"{name}.yaml" for name in ("good", "bad", "worse")]
+    with pytest.raises(RecipeError, match=r'2 of 3 recipes are refused: .*bad\.yaml: .*"lf".*worse\.yaml: .*"hd"'):
+        recipes.check_all(paths, say=said.append)
+    assert [line.split(": ")[0] for line in said] == [str(path) for path in paths]
+    assert recipes.check_all(paths[:1]) == {"recipes": ["good"]}
+
+
+def test_check_of_nothing_checks_all_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[Recipe] = []
+    monkeypatch.setitem(sys.modules, "hdlif.builders", SimpleNamespace(check=checked.append))
+    assert recipes.check_all(overrides=["seed=7"])["recipes"] == shipped_recipes()
+    assert [recipe.name for recipe in checked] == shipped_recipes()
+    assert {recipe.seed for recipe in checked} == {7}
 
 
 def test_show_gives_name_and_text() -> None:

@@ -1,14 +1,36 @@
-"""Every recipe that ships trains: two updates of each, with its own network, rule and batch size."""
+"""Every recipe that ships trains: two updates of each, at full size, and by its command, on files, at a small one."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
+from data import test_cifar, test_imagenet
+from data.test_images import write_idx
 from hdlif import builders
+from hdlif.builders.data import DATA
+from hdlif.commands.train import train
 from hdlif.config import load_recipe, shipped_recipes
+from hdlif.data.cifar import CIFAR10_CLASSES
+from hdlif.data.imagenet import IMAGENET_CLASSES
+from hdlif.nn import step_parameters
+from hdlif.training import checkpoint
 from hdlif.training.optim import sgd
+from recorded_events import write_dvs_cifar10
+
+SMALL = ("digits", "fashion_mnist")
+"""What the networks of recipes so named take no second for."""
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
+@pytest.mark.parametrize(
+    "name",
+    [name if name.startswith(SMALL) else pytest.param(name, marks=pytest.mark.slow) for name in shipped_recipes()],
+)
 def test_two_updates_change_every_parameter_that_has_a_gradient_and_stay_finite(name):
     recipe = load_recipe(name)
     builders.check(recipe)
@@ -17,7 +39,7 @@ def test_two_updates_change_every_parameter_that_has_a_gradient_and_stay_finite(
     before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
     optimizer = sgd(model, learning_rate=recipe.training.learning_rate, momentum=0.9, weight_decay=0.0)
     kind, generator = builders.DATA[recipe.data.kind], torch.Generator().manual_seed(0)
-    batch = min(recipe.data.batch_size, 16)
+    batch = min(recipe.data.batch_size, 16 if name.startswith(SMALL) else 2)
     for _ in range(2):
         x = torch.randn(1, batch, *builders.input_record(recipe).shape, generator=generator)
         target = torch.randint(len(kind.labels), (batch,), generator=generator)
@@ -28,7 +50,70 @@ def test_two_updates_change_every_parameter_that_has_a_gradient_and_stay_finite(
             if step.update:
                 optimizer.step()
                 optimizer.zero_grad()
+    per_step = set(map(id, step_parameters(model)))
     for key, parameter in model.named_parameters():
         assert parameter.isfinite().all()
         # A neuron's first leak multiplies a potential of zero, and later steps may not have been drawn.
-        assert key.endswith("logit") or not torch.equal(parameter, before[key])
+        assert id(parameter) in per_step or not torch.equal(parameter, before[key])
+
+
+FEW: dict[str, dict[str, Any]] = {
+    "cifar10": {"per_class": test_cifar.PER_CLASS["cifar10"]},
+    "cifar100": {"per_class": test_cifar.PER_CLASS["cifar100"]},
+    "imagenet": {
+        "classes": IMAGENET_CLASSES[:3],
+        "counts": (3 * test_imagenet.TRAIN, 3 * test_imagenet.TEST),
+    },
+    "tiny_imagenet": {"classes": 3, "per_class": (test_imagenet.TRAIN, test_imagenet.TEST)},
+    "dvs_cifar10": {"per_class": (4, 1)},
+}
+"""How many samples the files below have, where a loader counts them."""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Every data set of the recipes in the form that it has on disk, a few samples each."""
+    root = tmp_path_factory.mktemp("data")
+    for name in ("cifar10", "cifar100"):
+        test_cifar.write(root, name)
+    test_imagenet.write_folders(root)
+    test_imagenet.write_tiny(root)
+    write_dvs_cifar10(root, CIFAR10_CLASSES)
+    raw = root / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        write_idx(raw / f"{part}-images-idx3-ubyte", np.random.default_rng(0).integers(0, 256, (20, 28, 28)))
+        write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(20) % 10)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, few in FEW.items():
+            patch.setitem(DATA, name, replace(DATA[name], load=partial(DATA[name].load, **few)))
+        yield root
+
+
+def small(name: str) -> list[str]:
+    """Overrides that make a recipe take no second: few channels, small maps, two batches of four."""
+    recipe = load_recipe(name)
+    overrides = ["data.batch_size=4", "data.train=8", "training.epochs=1", "training.warmup_epochs=0"]
+    # The digits are split so that every class is on either side.
+    overrides.append(f"data.validation={10 if recipe.data.kind.startswith('digits') else 2}")
+    if recipe.model.kind == "vgg_snn":
+        plan: Any = recipe.model.arguments["plan"]
+        overrides.append(f"model.plan=[{', '.join('P' if entry == 'P' else '4' for entry in plan)}]")
+    else:
+        overrides.append("model.width=4")
+    side = {"imagenet": 32, "tiny_imagenet": 32, "dvs_cifar10": 16}.get(recipe.data.kind)
+    if side is not None:
+        overrides.append(f"data.size={side}")
+    if recipe.model.arguments.get("final_size"):
+        overrides.append("model.final_size=1")
+    return overrides
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_two_updates_by_the_command_on_files_of_the_data_set(name: str, root: Path, tmp_path: Path) -> None:
+    summary = train(name, overrides=small(name), data_root=root, out=tmp_path, workers=0, memory_repeats=0)
+    assert summary["name"] == name
+    assert len(summary["accuracy_per_step"]) == summary["recipe"]["time_steps"] == load_recipe(name).time_steps
+    tensors, record = checkpoint.load(tmp_path / "last.safetensors")
+    assert record["counters"]["step"] == 2
+    assert all(tensor.isfinite().all() for tensor in tensors.values())

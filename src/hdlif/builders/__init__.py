@@ -6,11 +6,12 @@ One file for each section of a recipe; it holds the section's tables of names an
 from hdlif.builders.activity import PENALTIES, build_penalty
 from hdlif.builders.attention import ATTENTION_FORMS, ATTENTIONS
 from hdlif.builders.data import BINNINGS, DATA, FRAMES, DataKind, build_data, input_record, named_data, random_input
+from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import GRANULARITIES, NEURONS, PARALLEL_PATTERNS, RESETS, SURROGATES
 from hdlif.builders.norm import NORMS
 from hdlif.builders.recipe import check
-from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule
+from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.spikes import SPIKES
 from hdlif.builders.weights import WEIGHTS
 
@@ -33,12 +34,16 @@ __all__ = [
     "SPIKES",
     "STEMS",
     "SURROGATES",
+    "TEACHERS",
     "WEIGHTS",
     "DataKind",
     "build_data",
+    "build_mix",
     "build_model",
     "build_penalty",
     "build_rule",
+    "build_teacher",
+    "build_training_rule",
     "check",
     "input_record",
     "named_data",

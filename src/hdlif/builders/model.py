@@ -17,6 +17,7 @@ from hdlif.models import Network
 MODELS: Mapping[str, Callable[..., Network]] = {
     "resnet": models.resnet,
     "resnet18": models.resnet18,
+    "resnet19": models.resnet19,
     "resnet34": models.resnet34,
     "vgg_snn": models.vgg_snn,
 }

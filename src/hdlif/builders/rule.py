@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from hdlif import learning
 from hdlif.builders.arguments import call, choose
+from hdlif.builders.extras import distilled
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError
 from hdlif.learning import Rule
@@ -30,19 +31,30 @@ REDUCTIONS = {"mean": learning.mean_logits, "sum": learning.sum_logits}
 
 
 def build_rule(recipe: Recipe) -> Rule:
-    """The recipe's learning rule, with cross-entropy smoothed as the training section says."""
+    """The recipe's learning rule, with cross-entropy smoothed as the training section says, and labels alone."""
+    return _rule(recipe, _criterion(recipe))
+
+
+def build_training_rule(recipe: Recipe) -> Rule:
+    """The rule that the recipe trains with: `build_rule`, which learns from the teacher too where there is one."""
+    return _rule(recipe, distilled(recipe, _criterion(recipe)))
+
+
+def _criterion(recipe: Recipe) -> learning.Criterion:
+    smoothing, arguments = recipe.training.label_smoothing, recipe.rule.arguments
+    if "mse_share" in arguments:
+        share = {"share": arguments["mse_share"]}
+        return call(learning.OTTTCriterion, "rule", share, label_smoothing=smoothing)
+    return partial(F.cross_entropy, label_smoothing=smoothing)
+
+
+def _rule(recipe: Recipe, criterion: learning.Criterion) -> Rule:
     arguments = recipe.rule.arguments
+    arguments.pop("mse_share", None)
     tables: Mapping[str, Mapping[str, Any]] = {"reduce": REDUCTIONS, "draw": DRAWS}
     for key, table in tables.items():
         if key in arguments:
             arguments[key] = choose(table, arguments[key], f"rule.{key}")
-    smoothing = recipe.training.label_smoothing
-    criterion: learning.Criterion
-    if "mse_share" in arguments:
-        share = {"share": arguments.pop("mse_share")}
-        criterion = call(learning.OTTTCriterion, "rule", share, label_smoothing=smoothing)
-    else:
-        criterion = partial(F.cross_entropy, label_smoothing=smoothing)
     rule = call(choose(RULES, recipe.rule.kind, "rule.kind"), "rule", arguments, criterion=criterion)
     if isinstance(rule, learning.StochasticStep) and rule.k > recipe.time_steps:
         raise RecipeError(f"rule.k = {rule.k}; it must be at most time_steps = {recipe.time_steps}")

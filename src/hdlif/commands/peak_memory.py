@@ -91,7 +91,16 @@ def _train_and_report(path: Path) -> None:
     )
     # On the CPU wherever this runs: it is resident memory that is read.
     fabric = Fabric(accelerator="cpu", devices=1, precision=training.precision)
-    update = Updater(fabric, model, optimizer, rule, penalty=builders.build_penalty(recipe))
+    update = Updater(
+        fabric,
+        model,
+        optimizer,
+        rule,
+        penalty=builders.build_penalty(recipe),
+        clip_norm=training.clip_norm,
+        ema_decay=training.ema_decay,
+        channels_last=training.channels_last,
+    )
     kind = builders.DATA[recipe.data.kind]
     generator = torch.Generator().manual_seed(recipe.seed)
 

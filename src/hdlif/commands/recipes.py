@@ -1,21 +1,76 @@
 """`hdlif recipes ls|show|check`."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdlif.config import load_recipe, recipe_text, shipped_recipes
+from hdlif.config import dump_recipe, load_recipe, recipe_text, shipped_recipes
+from hdlif.errors import RecipeError
+
+_PUBLISHED = re.compile(r"^# published: (?P<accuracy>[0-9.]+) %(?:, (?P<mb>[0-9.]+) MB)?$", re.MULTILINE)
 
 
 def ls() -> dict[str, Any]:
-    """The names of the recipes that ship."""
-    return {"recipes": shipped_recipes()}
+    """The names of the recipes that ship, and the published figures of those that are rows of a published table."""
+    names = shipped_recipes()
+    found = {name: published(name) for name in names}
+    return {"recipes": names, "published": {name: figures for name, figures in found.items() if figures is not None}}
+
+
+def published(name_or_path: str | Path) -> dict[str, float | None] | None:
+    """The figures in the recipe's header: "accuracy" in 0..1 and "params_mb", or None; None where it has none."""
+    _, text = recipe_text(name_or_path)
+    found = _PUBLISHED.search(text)
+    if found is None:
+        return None
+    mb = found["mb"]
+    return {"accuracy": round(float(found["accuracy"]) / 100, 6), "params_mb": None if mb is None else float(mb)}
+
+
+def published_table() -> str:
+    """The published figures of the shipped recipes as a Markdown table."""
+    lines = ["| recipe | published accuracy % | published MB |", "| --- | --- | --- |"]
+    for name, figures in ls()["published"].items():
+        mb = "—" if figures["params_mb"] is None else f"{figures['params_mb']:.2f}"
+        lines.append(f"| `{name}` | {100 * figures['accuracy']:.2f} | {mb} |")
+    return "\n".join(lines)
 
 
 def show(name_or_path: str | Path) -> dict[str, Any]:
     """The text of one recipe, comments included."""
     name, text = recipe_text(name_or_path)
     return {"name": name, "text": text}
+
+
+def resolve(name_or_path: str | Path) -> dict[str, Any]:
+    """The text of one recipe with its base filled in, as a run folder keeps it."""
+    recipe = load_recipe(name_or_path)
+    return {"name": recipe.name, "text": dump_recipe(recipe)}
+
+
+def check_all(
+    names: Sequence[str | Path] = (),
+    overrides: Sequence[str] = (),
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """`check` each of several recipes, or all that ship; the names of those that are good.
+
+    Raises:
+        RecipeError: some are not; it has the fault of each.
+    """
+    good, faults = [], []
+    for name in names or shipped_recipes():
+        try:
+            good.append(check(name, overrides)["name"])
+            say(f"{name}: good")
+        except RecipeError as error:
+            faults.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
+            say(faults[-1])
+    if faults:
+        raise RecipeError(f"{len(faults)} of {len(good) + len(faults)} recipes are refused: " + "; ".join(faults))
+    return {"recipes": good}
 
 
 def check(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def train(
     builders.check(recipe)
     out = out or Path("runs") / recipe.name
     sets = builders.build_data(recipe, data_root, workers=workers, ranks=devices)
+    teacher = builders.build_teacher(recipe)
     fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, precision=recipe.training.precision)
     fabric.launch()
     torch.manual_seed(recipe.seed)
@@ -72,7 +73,7 @@ def train(
     with nullcontext() if bar is progress else bar:
         fitted = fit(
             model=model,
-            rule=builders.build_rule(recipe),
+            rule=builders.build_training_rule(recipe),
             sets=sets,
             out=out,
             config=recipe.training,
@@ -83,6 +84,8 @@ def train(
             record=recipe.model_dump(mode="json"),
             resume=resume,
             penalty=builders.build_penalty(recipe),
+            mix=builders.build_mix(recipe),
+            teacher=teacher,
             progress=bar,
         )
     write_text(out / "recipe.yaml", dump_recipe(recipe))

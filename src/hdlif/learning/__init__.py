@@ -1,9 +1,10 @@
 """Learning rules: who is trained through which time steps, and what is cut."""
 
 from hdlif.learning.coherence import RuleCoherence, coherence, loss_of_each, loss_of_mean
+from hdlif.learning.distillation import Distillation
 from hdlif.learning.ndot import NDOT
 from hdlif.learning.ottt import OTTT, OTTTCriterion
-from hdlif.learning.rule import Criterion, Plan, Rule, Step
+from hdlif.learning.rule import Criterion, Plan, Rule, Step, probabilities
 from hdlif.learning.sltt import SLTT
 from hdlif.learning.stbp import STBP, mean_logits, sum_logits
 from hdlif.learning.stochastic_step import Draw, StochasticStep, Stratified, Uniform
@@ -14,6 +15,7 @@ __all__ = [
     "SLTT",
     "STBP",
     "Criterion",
+    "Distillation",
     "Draw",
     "OTTTCriterion",
     "Plan",
@@ -27,5 +29,6 @@ __all__ = [
     "loss_of_each",
     "loss_of_mean",
     "mean_logits",
+    "probabilities",
     "sum_logits",
 ]

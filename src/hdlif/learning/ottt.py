@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning.online import online_steps
-from hdlif.learning.rule import Criterion, Plan, Step
+from hdlif.learning.rule import Criterion, Plan, Step, probabilities
 from hdlif.learning.sltt import Update, check_update, every_step
 from hdlif.nn import Neuron
 from hdlif.nn.traces import Synapse, TraceRule, traced
@@ -63,7 +63,7 @@ def remembered(model: nn.Module) -> list[Synapse]:
 
 @dataclass(frozen=True)
 class OTTTCriterion:
-    """(1 - share)·cross-entropy + share·mean squared distance of the logits to the one-hot target."""
+    """(1 - share)·cross-entropy + share·mean squared distance of the logits to the target as probabilities."""
 
     share: float = 0.05
     label_smoothing: float = 0.0
@@ -73,6 +73,5 @@ class OTTTCriterion:
             raise ValueError(f"share = {self.share}; it must lie in 0..1")
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        one_hot = F.one_hot(target, logits.shape[-1]).to(logits.dtype)
         entropy = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
-        return (1 - self.share) * entropy + self.share * F.mse_loss(logits, one_hot)
+        return (1 - self.share) * entropy + self.share * F.mse_loss(logits, probabilities(target, logits))

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
-"""(logits [B, classes], target) -> scalar loss."""
+"""(logits [B, classes], target) -> scalar loss; a target is int64 [B], or probabilities [B, classes]."""
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,8 @@ class Rule(Protocol):
 def chunk(x: Tensor, steps: range) -> Tensor:
     """The part of a sequence that belongs to `steps`: a slice, or the one constant input."""
     return x if x.shape[0] == 1 else x[steps.start : steps.stop]
+
+
+def probabilities(target: Tensor, logits: Tensor) -> Tensor:
+    """A target as the probability of each class, [B, classes], typed like the logits [B, classes]."""
+    return (F.one_hot(target, logits.shape[-1]) if target.ndim == 1 else target).to(logits.dtype)

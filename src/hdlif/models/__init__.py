@@ -14,6 +14,7 @@ from hdlif.models.blocks import (
 )
 from hdlif.models.recompute import ReversibleSequential
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34, reversible_resnet
+from hdlif.models.resnet19 import resnet19
 from hdlif.models.reversible import ReversibleBlock
 from hdlif.models.vgg import vgg_snn
 
@@ -34,6 +35,7 @@ __all__ = [
     "imagenet_stem",
     "resnet",
     "resnet18",
+    "resnet19",
     "resnet34",
     "reversible_resnet",
     "vgg_snn",

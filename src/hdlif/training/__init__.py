@@ -3,8 +3,23 @@
 from hdlif.training.evaluate import Evaluation, evaluate
 from hdlif.training.loop import Fit, fit
 from hdlif.training.metrics import progress_bar
+from hdlif.training.mixup import Mix
 from hdlif.training.optim import sgd
 from hdlif.training.reestimate import reestimate, reestimated
+from hdlif.training.teacher import Teacher, load_teacher
 from hdlif.training.update import Updater
 
-__all__ = ["Evaluation", "Fit", "Updater", "evaluate", "fit", "progress_bar", "reestimate", "reestimated", "sgd"]
+__all__ = [
+    "Evaluation",
+    "Fit",
+    "Mix",
+    "Teacher",
+    "Updater",
+    "evaluate",
+    "fit",
+    "load_teacher",
+    "progress_bar",
+    "reestimate",
+    "reestimated",
+    "sgd",
+]

@@ -1,8 +1,8 @@
 """The training loop: it owns optimiser, precision, device and files; the rule owns time.
 
-Nothing random has a memory: the data order is a function of (seed, epoch), the rule's plan and dropout of
-(seed, step). So counters, weights and momenta are the whole state of a run, and a run that was stopped at any
-moment and resumed ends with the same bytes as one that was not.
+Nothing random has a memory: the data order is a function of (seed, epoch), dropout and mixup of (seed, step), the
+rule's plan of (seed, update). So counters, weights, their average and momenta are the whole state of a run, and a run
+that was stopped at any moment and resumed ends with the same bytes as one that was not.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
 from hdlif.data import ImageSets, Samples, batches
-from hdlif.errors import CheckpointError, RecipeError, TrainingError
+from hdlif.errors import CheckpointError, DataError, RecipeError, TrainingError
 from hdlif.learning import Plan, Rule
 from hdlif.training import checkpoint
 from hdlif.training.activity import Penalty
@@ -31,8 +31,10 @@ from hdlif.training.evaluate import evaluate
 from hdlif.training.finite import first_not_finite, not_finite
 from hdlif.training.interruption import Interrupted, Pending, deferred_signals
 from hdlif.training.metrics import Metrics, progress_bar
+from hdlif.training.mixup import Mix
 from hdlif.training.optim import cosine, sgd
 from hdlif.training.reestimate import reestimated
+from hdlif.training.teacher import Teacher
 from hdlif.training.temperature import adapt_temperatures, dspikes
 from hdlif.training.update import Updater
 
@@ -65,6 +67,9 @@ def fit(
     record: Mapping[str, Any],
     resume: bool = False,
     penalty: Penalty | None = None,
+    mix: Mix | None = None,
+    teacher: Teacher | None = None,
+    compile_backend: str = "inductor",
     progress: Progress | None = None,
     checkpoint_every: float = 60.0,
     log_every: int = 20,
@@ -81,6 +86,9 @@ def fit(
         resume: go on from OUT/last.safetensors, or start where nothing is there yet. Without it, what an
             earlier training left in OUT is removed first.
         penalty: on the activity of the layers, added to every loss.
+        mix: mixes each batch; the training accuracy is then that of the label with the largest share.
+        teacher: its logits stand beside the labels in the rule's target, which takes `learning.Distillation`.
+        compile_backend: of torch.compile, where `config.compile` asks for it.
         progress: gets a task for this training.
         checkpoint_every: seconds between two writings of last.safetensors within an epoch.
         log_every: steps between two training events of metrics.jsonl.
@@ -108,6 +116,9 @@ def fit(
             record=record,
             resume=resume,
             penalty=penalty,
+            mix=mix,
+            teacher=teacher,
+            compile_backend=compile_backend,
             progress=progress or progress_bar(enabled=False),
             pending=pending,
             checkpoint_every=checkpoint_every,
@@ -156,6 +167,9 @@ class _Training:
     record: Mapping[str, Any]
     resume: bool
     penalty: Penalty | None
+    mix: Mix | None
+    teacher: Teacher | None
+    compile_backend: str
     progress: Progress
     pending: Pending
     checkpoint_every: float
@@ -172,8 +186,20 @@ class _Training:
             momentum=config.momentum,
             weight_decay=config.weight_decay,
         )
-        self.updater = Updater(self.fabric, self.model, self.sgd, self.rule, penalty=self.penalty)
-        self.network = self.updater.network
+        self.updater = Updater(
+            self.fabric,
+            self.model,
+            self.sgd,
+            self.rule,
+            penalty=self.penalty,
+            clip_norm=config.clip_norm,
+            ema_decay=config.ema_decay,
+            channels_last=config.channels_last,
+            compiled=self.compile_backend if config.compile else None,
+        )
+        self.network, self.step = self.updater.network, self.updater.step
+        if self.teacher is not None:
+            self.teacher.network.to(self.fabric.device)
         self.counters = _Counters()
         if self.resume and not self.last.exists() and self.final.exists():
             raise CheckpointError(
@@ -195,13 +221,15 @@ class _Training:
         task = self.progress.add_task(
             self.out.name, total=self.steps, completed=counters.step, loss=math.nan, accuracy=math.nan
         )
-        while counters.epoch < self.config.epochs:
+        while counters.epoch < self.config.epochs and not self._out_of_patience():
             self.network.train()
             self.sets.train.set_epoch(counters.epoch)
             for x, target in self.sets.train.stream(self._order(counters.epoch)[counters.batch :]):
-                self.pending.check()
-                if time.monotonic() - self.saved >= self.checkpoint_every:
-                    self.save()
+                # Gradients that wait for more batches are in no checkpoint.
+                if counters.batch % self.config.accumulate == 0:
+                    self.pending.check()
+                    if time.monotonic() - self.saved >= self.checkpoint_every:
+                        self.save()
                 if counters.batch == 0:
                     # After any save, so that whoever resumes there adapts too, and once.
                     self._adapt_surrogates()
@@ -218,6 +246,10 @@ class _Training:
             self._validate()
             counters.epoch, counters.batch = counters.epoch + 1, 0
             self.save()
+
+    def _out_of_patience(self) -> bool:
+        patience, counters = self.config.patience, self.counters
+        return patience is not None and counters.epoch - counters.best_epoch >= patience
 
     def _adapt_surrogates(self) -> None:
         """Let the temperature of Dspike surrogates, if any, follow the network, on the epoch's first batch."""
@@ -252,13 +284,14 @@ class _Training:
         self.counters.train_seconds = time.monotonic() - self.started
         checkpoint.save(
             self.last,
-            tensors=checkpoint.training_tensors(self.model, self.sgd),
+            tensors=checkpoint.training_tensors(self.model, self.sgd) | self.step.tensors(),
             record={
                 "recipe": self.record,
                 "counters": asdict(self.counters),
                 "metrics_bytes": self.metrics.bytes_written(),
                 # The loss scale of float16 training; empty in other precisions.
                 "precision": self.fabric.strategy.precision.state_dict(),
+                **self.step.record(),
             },
         )
         self.saved = time.monotonic()
@@ -273,6 +306,7 @@ class _Training:
         checkpoint.restore_training(self.model, self.sgd, tensors, self.last)
         if record["precision"]:
             self.fabric.strategy.precision.load_state_dict(record["precision"])
+        self.step.restore(tensors, record)
         per_step = tuple(kept.pop("best_accuracy_per_step"))
         self.counters = _Counters(**kept, best_accuracy_per_step=per_step)
         if per_step and not (self.best.exists() or self.final.exists()):
@@ -283,26 +317,46 @@ class _Training:
         return int(record["metrics_bytes"])
 
     def _order(self, epoch: int) -> list[Tensor]:
-        n = len(self.sets.train)
-        return batches(n, batch_size=self.batch_size, seed=self.seed, epoch=epoch, drop_last=True)
+        n, accumulate = len(self.sets.train), self.config.accumulate
+        order = batches(n, batch_size=self.batch_size, seed=self.seed, epoch=epoch, drop_last=True)
+        # Whole updates, as of batches that are so much larger.
+        if len(order) < accumulate:
+            raise DataError(
+                f"{n} images fill {len(order)} batches of {self.batch_size}, and an update takes "
+                f"training.accumulate = {accumulate}; lower it, or data.batch_size"
+            )
+        return order[: len(order) - len(order) % accumulate]
 
     def _train_on(self, x: Tensor, target: Tensor) -> None:
         """One batch: its updates, and the counters."""
         counters = self.counters
         x, target = self.fabric.to_device((x, target))
+        x, target, labels = self._prepared(x, target)
+        accumulate = self.config.accumulate
+        update, part = divmod(counters.step, accumulate)
         torch.manual_seed(_derived_seed(self.seed, "noise", counters.step))
-        draws = torch.Generator().manual_seed(_derived_seed(self.seed, "plan", counters.step))
+        draws = torch.Generator().manual_seed(_derived_seed(self.seed, "plan", update))
         plan = self.rule.schedule(self.time_steps, draws)
         for group in self.sgd.param_groups:
             group["lr"] = self._learning_rate()
-        loss, logits = self.updater(x, target, plan)
+        loss, logits = self.updater(x, target, plan, share=1 / accumulate, last=part == accumulate - 1)
         if not math.isfinite(loss):
             raise TrainingError(self._explain(loss, x, target, plan))
         counters.loss += loss
-        counters.correct += int((logits.argmax(1) == target).sum())
+        counters.correct += int((logits.argmax(1) == labels).sum())
         counters.window += 1
         counters.batch += 1
         counters.step += 1
+
+    def _prepared(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch as the rule takes it, mixed and beside the teacher's logits, and the labels to count hits by."""
+        if self.mix is not None:
+            x, target = self.mix(x, target, seed=_derived_seed(self.seed, "mixup", self.counters.step))
+        labels = target if target.ndim == 1 else target.argmax(1)
+        if self.teacher is not None:
+            with self.fabric.autocast():
+                target = self.teacher.beside(x, target)
+        return x, target, labels
 
     def _explain(self, loss: float, x: Tensor, target: Tensor, plan: Plan) -> str:
         """Run the batch again, without learning, to find what made `loss` NaN or infinite."""
@@ -329,7 +383,10 @@ class _Training:
         # Whole batches, so that each image counts alike; an epoch has at least one.
         whole = max(1, min(REESTIMATION_IMAGES // self.batch_size, self.batches))
         sample = torch.randperm(len(plain), generator=draws)[: whole * self.batch_size]
-        with reestimated(self.network, self._read(plain, sample), time_steps=self.time_steps):
+        with (
+            self.step.averaged,
+            reestimated(self.network, self._read(plain, sample), time_steps=self.time_steps),
+        ):
             result = evaluate(
                 self.network,
                 self._read(sets.validation),
@@ -353,8 +410,10 @@ class _Training:
             yield self.fabric.to_device(batch)
 
     def _learning_rate(self) -> float:
-        warmup = self.config.warmup_epochs * self.batches
-        return self.config.learning_rate * cosine(self.counters.step, self.steps, warmup)
+        # Counted in updates, all of whose batches have the same rate.
+        accumulate = self.config.accumulate
+        warmup = self.config.warmup_epochs * self.batches // accumulate
+        return self.config.learning_rate * cosine(self.counters.step // accumulate, self.steps // accumulate, warmup)
 
     def _log_training(self) -> None:
         counters = self.counters
@@ -363,6 +422,7 @@ class _Training:
             loss=counters.loss / counters.window,
             accuracy=counters.correct / (counters.window * self.batch_size),
             learning_rate=self.sgd.param_groups[0]["lr"],
+            **({"skipped_updates": self.step.skipped} if self.step.scaled else {}),
         )
         counters.window, counters.loss, counters.correct = 0, 0.0, 0
 

@@ -1,6 +1,7 @@
 """From one batch to optimiser updates: the rule's losses, back-propagated in the precision of a Fabric."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,27 +10,53 @@ from torch import Tensor, nn
 
 from hdlif.learning import Plan, Rule
 from hdlif.training.activity import Penalty, Watch, watching
+from hdlif.training.average import Average
+from hdlif.training.stepping import Stepper
+
+GRAPHS = 256
+"""Most graphs of one network that torch.compile keeps; beyond, it runs as it is, with a warning."""
 
 
 class InPrecision(nn.Module):
     """A model whose every call runs in the precision of `fabric`.
 
     Fabric's own wrapper takes sequences among the arguments apart, and cannot put a `range` together again.
+
+    Args:
+        layout: of each frame in memory.
+        compiled: torch.compile's backend for the network of a training step; None runs it as it is.
     """
 
-    def __init__(self, model: nn.Module, fabric: Fabric) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        fabric: Fabric,
+        *,
+        layout: torch.memory_format = torch.contiguous_format,
+        compiled: str | None = None,
+    ) -> None:
         super().__init__()
-        self.model, self._fabric = model, fabric
+        self.model, self._fabric, self._layout = model, fabric, layout
+        self._compiled = None if compiled is None else per_step_compiled(model, compiled)
 
     def forward(self, x: Tensor, state: Any = None, *, steps: range) -> tuple[Tensor, Any]:
         x = self._fabric.strategy.precision.convert_input(x)
+        if self._layout != torch.contiguous_format:
+            x = x.flatten(0, 1).contiguous(memory_format=self._layout).view(x.shape)
+        run = self._compiled if self._compiled is not None and self.training else self.model
         with self._fabric.autocast():
-            output: tuple[Tensor, Any] = self.model(x, state, steps=steps)
+            output: tuple[Tensor, Any] = run(x, state, steps=steps)
         return output
 
 
 class Updater:
-    """Carries out the plans of `rule` on `model`; `network` is the model in the precision of `fabric`."""
+    """Carries out the plans of `rule` on `model`; `network` is the model in the precision of `fabric`.
+
+    Args:
+        penalty: on the activity of the layers, added to every loss.
+        clip_norm, ema_decay, channels_last: as in `config.TrainingConfig`.
+        compiled: as in `InPrecision`.
+    """
 
     def __init__(
         self,
@@ -39,38 +66,71 @@ class Updater:
         rule: Rule,
         *,
         penalty: Penalty | None = None,
+        clip_norm: float | None = None,
+        ema_decay: float | None = None,
+        channels_last: bool = False,
+        compiled: str | None = None,
     ) -> None:
         self._fabric, self._rule, self._penalty = fabric, rule, penalty
-        self._wrapped, self._optimizer = fabric.setup(model, optimizer)
-        self.network = InPrecision(model, fabric)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        model.to(memory_format=layout)  # type: ignore[call-overload]
+        self._wrapped, stepped = fabric.setup(model, optimizer)
+        self.network = InPrecision(model, fabric, layout=layout, compiled=compiled)
+        average = None if ema_decay is None else Average(model, ema_decay)
+        self.step = Stepper(fabric, self._wrapped, stepped, clip_norm=clip_norm, average=average)
 
-    def __call__(self, x: Tensor, target: Tensor, plan: Plan) -> tuple[float, Tensor]:
+    def __call__(
+        self, x: Tensor, target: Tensor, plan: Plan, *, share: float = 1.0, last: bool = True
+    ) -> tuple[float, Tensor]:
         """The loss per update (without penalty) and the mean logits [B, classes] of a batch [T or 1, B, ...].
 
         A loss that is not finite is returned at once and not learned from.
-        """
-        if self._penalty is None:
-            return self._carry_out(x, target, plan, None)
-        with watching(self.network, self._penalty) as watch:
-            return self._carry_out(x, target, plan, watch)
 
-    def _carry_out(self, x: Tensor, target: Tensor, plan: Plan, watch: Watch | None) -> tuple[float, Tensor]:
+        Args:
+            share: of this batch in its update; less than 1 where several batches make one.
+            last: whether the update ends with it; otherwise gradients stay for the next batch to add to, which asks
+                for a plan of one update.
+        """
+        assert last or sum(plan.updates) == 1, "several batches make one update"
+        if self._penalty is None:
+            return self._carry_out(x, target, plan, None, share, last)
+        with watching(self.network, self._penalty) as watch:
+            return self._carry_out(x, target, plan, watch, share, last)
+
+    def _carry_out(
+        self, x: Tensor, target: Tensor, plan: Plan, watch: Watch | None, share: float, last: bool
+    ) -> tuple[float, Tensor]:
         steps = self._rule(self.network, x, target, plan)
         # An update of several losses has the mean of their penalties.
-        share = sum(plan.updates) / len(plan.updates)
+        of_penalty = sum(plan.updates) / len(plan.updates)
         total, logits = 0.0, []
         for update in plan.updates:
-            with self._fabric.no_backward_sync(self._wrapped, enabled=not update):
+            with self._fabric.no_backward_sync(self._wrapped, enabled=not (update and last)):
                 step = next(steps)
                 loss = step.loss.item()
                 logits.append(step.logits)
                 if not math.isfinite(loss):
                     return loss, step.logits[-1]
-                penalised = step.loss if watch is None else step.loss + share * watch.penalty()
-                self._fabric.backward(penalised)
-            if update:
-                self._optimizer.step()
-                self._optimizer.zero_grad()
+                penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
+                self._fabric.backward(penalised if share == 1.0 else share * penalised)
+            if update and last:
+                self.step()
             total += loss
         assert next(steps, None) is None, "a plan names every step that its rule yields"
         return total / sum(plan.updates), torch.cat(logits).mean(0)
+
+
+def per_step_compiled(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor, Any]]:
+    """`model` through torch.compile, once for each chunk of time steps that it is run on.
+
+    Which steps a chunk has is a constant to the compiler: T steps run one by one are T graphs, with and without
+    gradients each. Names, parameters and hooks are the model's own.
+    """
+
+    # A function, since a compiled module would be a second child of whoever holds it.
+    def run(x: Tensor, state: Any, *, steps: range) -> tuple[Tensor, Any]:
+        output: tuple[Tensor, Any] = model(x, state, steps=steps)
+        return output
+
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
+    return torch.compile(run, backend=backend, dynamic=False)

@@ -1,0 +1,75 @@
+"""`hdlif train RECIPE --seeds N`: the same training N times, and the mean of what comes out."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hdlif.commands.files import write_json
+from hdlif.commands.finished import begun, finished
+from hdlif.commands.train import train
+from hdlif.config import load_recipe
+
+MEASURED = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds")
+
+
+def train_seeds(
+    recipe: str | Path,
+    *,
+    seeds: int,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train a recipe with `seeds` seeds, from its own one on, and write OUT/seeds.json after each.
+
+    Run folders are OUT/seed_S. A finished one of the same recipe is skipped and a stopped one taken up again, so that
+    more seeds add to what is there.
+
+    Args:
+        out: runs/NAME by default.
+        say: gets a line for every seed.
+        options: of `train`.
+    Returns:
+        the content of OUT/seeds.json: for each figure its values, mean, and standard deviation (of the sample; null
+        for one seed).
+    """
+    first = load_recipe(recipe, overrides)
+    out = out or Path("runs") / first.name
+    summaries: list[dict[str, Any]] = []
+    result: dict[str, Any] = {}
+    for seed in range(first.seed, first.seed + seeds):
+        chosen = first.model_copy(update={"seed": seed})
+        folder = out / f"seed_{seed}"
+        summary = finished(folder, chosen)
+        if summary is None:
+            say(f"seed {seed}: training")
+            summary = train(chosen, out=folder, **options | {"resume": begun(folder, chosen)})
+        say(f"seed {seed}: {summary['accuracy']:.2%}")
+        summaries.append(summary)
+        result = {
+            "name": first.name,
+            "n": len(summaries),
+            "seeds": [run["seed"] for run in summaries],
+            **{key: _spread([run[key] for run in summaries]) for key in MEASURED},
+            "versions": summaries[-1]["versions"],
+            "hardware": summaries[-1]["hardware"],
+        }
+        write_json(out / "seeds.json", result)
+    return result
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """The test accuracy in per cent: mean ± standard deviation (n)."""
+    accuracy = result["accuracy"]
+    spread = "" if accuracy["std"] is None else f" ± {100 * accuracy['std']:.2f}"
+    return f"{result['name']}: {100 * accuracy['mean']:.2f}{spread} % ({result['n']})"
+
+
+def _spread(values: list[float]) -> dict[str, Any]:
+    return {
+        "mean": statistics.mean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "values": values,
+    }

@@ -1,0 +1,63 @@
+"""The moving average of a network's weights."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import CheckpointError
+
+_PREFIX = "average."
+
+
+class Average:
+    """w̄ <- d·w̄ + (1 - d)·w after each update n = 1, 2, ..., with d = min(decay, n/(n + 9)), of all parameters.
+
+    The smaller d of the beginning forgets where training began. Batch norm's statistics are not averaged: they are
+    measured anew with w̄ (`training.reestimate`).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self._parameters = dict(model.named_parameters())
+        self._values = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+        self.decay, self.updates = decay, 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the weights in as they are after one more update."""
+        self.updates += 1
+        share = 1 - min(self.decay, self.updates / (self.updates + 9))
+        for name, value in self._values.items():
+            value.lerp_(self._parameters[name], share)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model has the averaged weights inside, its own again outside."""
+        own = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+        self._fill(self._values)
+        try:
+            yield
+        finally:
+            self._fill(own)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps, beside `updates`: average.NAME of each parameter."""
+        return {_PREFIX + name: value for name, value in self._values.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor], updates: int) -> None:
+        """Put `tensors` out of a checkpoint back, made after so many updates.
+
+        Raises:
+            CheckpointError: one is missing.
+        """
+        for name, value in self._values.items():
+            if _PREFIX + name not in tensors:
+                raise CheckpointError(f"the averaged weight of {name} is missing; train again without resuming")
+            value.copy_(tensors[_PREFIX + name])
+        self.updates = updates
+
+    @torch.no_grad()
+    def _fill(self, values: Mapping[str, Tensor]) -> None:
+        for name, parameter in self._parameters.items():
+            parameter.copy_(values[name])

@@ -1,0 +1,58 @@
+"""Mixup and CutMix by timm, as a function of a seed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from torch import Tensor
+
+
+class Mix:
+    """Mixes each sample of a batch with its opposite, i with B - 1 - i, and their labels alike.
+
+    Mixup gives ρ·x_i + (1 - ρ)·x_j (Zhang et al., ICLR 2018), CutMix a rectangle of x_j in x_i (Yun et al., ICCV 2019),
+    ρ the share of x_i in the target. One draw serves the whole batch, and all frames of a sample.
+
+    Args:
+        classes: number of labels.
+        mixup_alpha, cutmix_alpha: ρ ~ Beta(α, α); 0 turns one off.
+        prob: of mixing a batch at all.
+        switch_prob: of CutMix where both are on.
+    """
+
+    def __init__(
+        self, *, classes: int, mixup_alpha: float, cutmix_alpha: float, prob: float, switch_prob: float
+    ) -> None:
+        # timm takes seconds to import, and most trainings do without.
+        from timm.data import Mixup
+
+        # Labels are smoothed by the criterion, which gives the same loss.
+        self._mixup = Mixup(
+            mixup_alpha, cutmix_alpha, prob=prob, switch_prob=switch_prob, label_smoothing=0.0, num_classes=classes
+        )
+
+    def __call__(self, x: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+        """x [T or 1, B, C, ...] and targets [B, classes], the share of each label; B is even.
+
+        Args:
+            x: [T or 1, B, C, ...], kept as it is.
+            labels: int64 [B].
+            seed: what is drawn is a function of it, in 0..2^63 - 1.
+        """
+        frames = len(x)
+        # timm mixes in place, along the first axis, and cuts the last two: frames go where channels are.
+        samples = x.transpose(0, 1).flatten(1, 2).clone()
+        with _numpy_seeded(seed):
+            mixed, targets = self._mixup(samples, labels)
+        return mixed.unflatten(1, (frames, -1)).transpose(0, 1).contiguous(), targets
+
+
+@contextmanager
+def _numpy_seeded(seed: int) -> Iterator[None]:
+    """NumPy's global generator, which timm draws from, seeded inside and as it was outside."""
+    kept = np.random.get_state()
+    np.random.seed([seed & 0xFFFFFFFF, seed >> 32])
+    try:
+        yield
+    finally:
+        np.random.set_state(kept)

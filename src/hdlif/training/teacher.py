@@ -1,0 +1,93 @@
+"""The teacher of a distillation: any trained classifier of images, asked once for each batch."""
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from hdlif.errors import CheckpointError
+from hdlif.learning import probabilities
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+"""Keys under which training programs keep a network's tensors."""
+
+
+class Teacher:
+    """Logits of a trained network for the images that a student is shown.
+
+    Args:
+        network: [B, C, H, W] to logits [B, classes]; it is put in eval mode.
+        shown: mean and std by which the student's images are normalised.
+        taken: mean and std by which the teacher takes them.
+        channels: C of the teacher; images of one channel are repeated.
+        size: images are resized to size x size, bilinearly; None leaves them.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        shown: tuple[Sequence[float], Sequence[float]],
+        taken: tuple[Sequence[float], Sequence[float]],
+        channels: int = 3,
+        size: int | None = None,
+    ) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self._shown, self._taken, self._channels, self._size = shown, taken, channels, size
+
+    def beside(self, x: Tensor, labels: Tensor) -> Tensor:
+        """The target of `learning.Distillation`, [B, 2·classes]: labels and the teacher's logits.
+
+        Args:
+            x: images that are constant in time, [1, B, C, H, W].
+            labels: int64 [B], or probabilities [B, classes].
+        """
+        with torch.no_grad():
+            logits = self.network(self._as_taken(x[0])).float()
+        return torch.cat([probabilities(labels, logits), logits], dim=1)
+
+    def _as_taken(self, images: Tensor) -> Tensor:
+        mean, std = (_per_channel(values, images) for values in self._shown)
+        pixels = images * std + mean
+        if pixels.shape[1] == 1:
+            pixels = pixels.expand(-1, self._channels, -1, -1)
+        if self._size is not None:
+            pixels = F.interpolate(pixels, size=(self._size, self._size), mode="bilinear", antialias=True)
+        mean, std = (_per_channel(values, images) for values in self._taken)
+        return (pixels - mean) / std
+
+
+def load_teacher(path: Path, network: nn.Module) -> None:
+    """Fill `network` from a file of tensors by name: safetensors, or PyTorch's own (read without running its code).
+
+    Raises:
+        CheckpointError: no such file, a damaged one, or tensors of another network.
+    """
+    mend = "give teacher.checkpoint a state dict (.pth or .safetensors) of that network and number of classes"
+    try:
+        if path.suffix == ".safetensors":
+            tensors: dict[str, Any] = dict(safetensors.torch.load_file(path))
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        for key in _WRAPPERS:
+            if isinstance(tensors.get(key), dict):
+                tensors = tensors[key]
+        # As data-parallel training names them.
+        network.load_state_dict({name.removeprefix("module."): tensor for name, tensor in tensors.items()})
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); {mend}") from error
+    except (SafetensorError, RuntimeError, AttributeError, TypeError, ValueError, EOFError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{path}: is no state dict of the teacher ({reason}); {mend}") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path}: holds more than tensors, and is not read; {mend}") from error
+
+
+def _per_channel(values: Sequence[float], images: Tensor) -> Tensor:
+    return images.new_tensor(values).view(1, -1, 1, 1)

@@ -1,0 +1,78 @@
+"""`hdlif train --seeds`: one run folder a seed, what is skipped, and the mean over them."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hdlif.commands import seeds as module
+from hdlif.commands.seeds import as_text, train_seeds
+from hdlif.commands.train import train
+from hdlif.config import dump_recipe, load_recipe
+from hdlif.training import checkpoint
+
+FAST = ["training.epochs=1", "data.batch_size=128", "model.width=4", "model.blocks=[1]", "data.train=256"]
+OPTIONS: dict[str, Any] = {"overrides": FAST, "memory_repeats": 0}
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
+    """Notes (seed, resume) of every training."""
+    seen: list[tuple[int, bool]] = []
+
+    def noting(recipe: Any, **options: Any) -> dict[str, Any]:
+        seen.append((recipe.seed, options["resume"]))
+        return train(recipe, **options)
+
+    monkeypatch.setattr(module, "train", noting)
+    return seen
+
+
+def test_mean_and_deviation_are_of_the_seeds_and_finished_ones_are_skipped(
+    tmp_path: Path, trained: list[tuple[int, bool]]
+) -> None:
+    said: list[str] = []
+    two = train_seeds("digits_hdlif", seeds=2, out=tmp_path, say=said.append, **OPTIONS)
+    assert said[0] == "seed 42: training"
+    summaries = [json.loads((tmp_path / f"seed_{seed}" / "summary.json").read_text()) for seed in (42, 43)]
+    assert [summary["seed"] for summary in summaries] == two["seeds"] == [42, 43]
+    accuracies = [summary["accuracy"] for summary in summaries]
+    assert two["accuracy"] == {
+        "mean": statistics.mean(accuracies),
+        "std": statistics.stdev(accuracies),
+        "values": accuracies,
+    }
+    assert json.loads((tmp_path / "seeds.json").read_text()) == two
+    three = train_seeds("digits_hdlif", seeds=3, out=tmp_path, **OPTIONS)
+    assert three["accuracy"]["values"][:2] == accuracies
+    assert trained == [(42, False), (43, False), (44, False)]
+    # Another recipe in the same folder is no finished one.
+    train_seeds("digits_hdlif", seeds=1, out=tmp_path, overrides=[*FAST, "training.momentum=0.5"], memory_repeats=0)
+    assert trained[3:] == [(42, False)]
+
+
+def test_run_of_one_seed_is_the_training_with_that_seed(tmp_path: Path) -> None:
+    train_seeds("digits_hdlif", seeds=1, out=tmp_path / "many", overrides=[*FAST, "seed=7"], memory_repeats=0)
+    train("digits_hdlif", out=tmp_path / "one", overrides=[*FAST, "seed=7"], memory_repeats=0)
+    paths = tmp_path / "many" / "seed_7" / "model.safetensors", tmp_path / "one" / "model.safetensors"
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_stopped_seed_is_taken_up_again(tmp_path: Path, trained: list[tuple[int, bool]]) -> None:
+    recipe = load_recipe("digits_hdlif", FAST)
+    folder = tmp_path / "seed_42"
+    train(recipe, out=folder, memory_repeats=0)
+    before = checkpoint.load(folder / "last.safetensors")[1]["counters"]
+    (folder / "summary.json").unlink()
+    assert (folder / "recipe.yaml").read_text() == dump_recipe(recipe)
+    train_seeds("digits_hdlif", seeds=1, out=tmp_path, **OPTIONS)
+    assert trained == [(42, True)]
+    assert checkpoint.load(folder / "last.safetensors")[1]["counters"] == before
+
+
+def test_text_is_mean_deviation_and_number() -> None:
+    of_two = {"name": "net", "n": 2, "accuracy": {"mean": 0.9125, "std": 0.0025, "values": []}}
+    assert as_text(of_two) == "net: 91.25 ± 0.25 % (2)"
+    assert as_text(of_two | {"n": 1, "accuracy": {"mean": 0.9, "std": None}}) == "net: 90.00 % (1)"

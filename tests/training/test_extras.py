@@ -1,0 +1,287 @@
+"""What a training may have beside its rule: each does what it says, and a resume stays exact."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
+from torch import Tensor, nn
+
+from hdlif.config import TrainingConfig
+from hdlif.errors import CheckpointError, DataError
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, Distillation, Rule, StochasticStep
+from hdlif.nn import HDLIF, Scope, State, Temporal
+from hdlif.training import Mix, Teacher, Updater, checkpoint, evaluate, sgd
+from hdlif.training.average import Average
+from training.test_loop import CrashError, crash, events, model_bytes
+from training.tiny import BATCH_SIZE, TIME_STEPS, At, tiny_network, tiny_sets, train
+
+RULES: list[Rule] = [
+    STBP(),
+    SLTT("sum"),
+    SLTT("each"),
+    OTTT("sum"),
+    OTTT("each"),
+    NDOT("sum"),
+    StochasticStep(2),
+    StochasticStep(complete=True),
+]
+
+
+def config(**changes: Any) -> TrainingConfig:
+    return TrainingConfig(**{"epochs": 2, "learning_rate": 0.1} | changes)
+
+
+def float16(**scaler: Any) -> Fabric:
+    """Fabric itself gives a CPU no float16."""
+    scaled = torch.amp.GradScaler("cpu", **scaler)
+    return Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaled)])
+
+
+def mix() -> Mix:
+    return Mix(classes=10, mixup_alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5)
+
+
+def teacher() -> Teacher:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 10))
+    return Teacher(network, shown=([0.5], [0.5]), taken=([0.0] * 3, [1.0] * 3))
+
+
+class Plain(Temporal):
+    """One hidden layer of neurons, no batch norm, logits in the precision of its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.flat = nn.Flatten()
+        self.first, self.act, self.last = nn.Linear(64, 16), HDLIF(TIME_STEPS), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor, state: State | None = None, steps: range = range(0)) -> tuple[Tensor, State | None]:
+        run = Scope(self, state, steps)
+        h = run("first", run("flat", x))
+        y = run("last", run("act", h))
+        return y.expand(len(steps), -1, -1), run.state
+
+
+EXTRAS: dict[str, dict[str, Any]] = {
+    "accumulation": {"config": config(accumulate=3), "batch_size": 16},
+    "clipping": {"config": config(clip_norm=0.1)},
+    "average": {"config": config(ema_decay=0.9)},
+    "channels last": {"config": config(channels_last=True)},
+    "compiled": {"config": config(compile=True), "compile_backend": "eager"},
+    "mixup": {"mix": mix()},
+    "teacher": {"teacher": teacher(), "rule": StochasticStep(criterion=Distillation(F.cross_entropy, 4.0, 0.5))},
+}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_resume_is_exact_with_every_extra(extra: str, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"config": config(), "rule": StochasticStep()} | EXTRAS[extra]
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(one, **arguments)
+    with pytest.raises(CrashError):
+        train(two, **arguments | {"rule": At(13, crash, arguments["rule"])}, checkpoint_every=0)
+    train(two, resume=True, **arguments)
+    assert model_bytes(one) == model_bytes(two)
+    assert events(one) == events(two)
+
+
+def test_resume_is_exact_in_float16_with_skipped_updates(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    scaler = {"init_scale": 2.0**24, "growth_interval": 4}
+    train(one, config=config(), fabric=float16(**scaler))
+    rule = At(13, crash, StochasticStep())
+    with pytest.raises(CrashError):
+        train(two, config=config(), fabric=float16(**scaler), rule=rule, checkpoint_every=0)
+    train(two, config=config(), fabric=float16(**scaler), resume=True)
+    assert model_bytes(one) == model_bytes(two)
+    assert events(one) == events(two)
+    skipped = [event["skipped_updates"] for event in events(one) if event["event"] == "train"]
+    assert 0 < skipped[0] <= skipped[-1] < 20
+
+
+def after_training(out: Path, **arguments: Any) -> dict[str, Tensor]:
+    train(out, model=Plain().double(), precision="64-true", **arguments)
+    return checkpoint.load(out / "last.safetensors")[0]
+
+
+@pytest.mark.parametrize("rule", [STBP(), SLTT("sum"), StochasticStep()], ids=lambda rule: type(rule).__name__)
+def test_accumulated_batches_equal_one_of_their_size(rule: Rule, tmp_path: Path) -> None:
+    whole = after_training(tmp_path / "1", rule=rule, config=config(warmup_epochs=1), batch_size=96)
+    parts = after_training(tmp_path / "3", rule=rule, config=config(warmup_epochs=1, accumulate=3), batch_size=32)
+    start = Plain().double().state_dict()
+    assert not torch.allclose(whole["model.first.weight"], start["first.weight"], atol=1e-3)
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, rtol=0, atol=1e-10)
+
+
+def test_images_that_fill_no_update_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"320 images fill 10 batches of 32, and an update takes .* = 11"):
+        train(tmp_path, config=config(accumulate=11))
+
+
+def updated(rule: Rule, fabric: Fabric, **extras: Any) -> tuple[nn.Module, Updater]:
+    """The tiny network after one batch of plain SGD at a learning rate of 1."""
+    model = tiny_network().train()
+    updater = Updater(fabric, model, sgd(model, learning_rate=1.0, momentum=0.0, weight_decay=0.0), rule, **extras)
+    torch.manual_seed(3)
+    x, target = torch.randn(1, BATCH_SIZE, 1, 8, 8), torch.arange(BATCH_SIZE) % 10
+    updater(x, target, rule.schedule(TIME_STEPS, torch.Generator().manual_seed(0)))
+    return model, updater
+
+
+def moved(model: nn.Module) -> Tensor:
+    start = dict(tiny_network().named_parameters())
+    return torch.cat([(p.detach() - start[name].detach()).flatten() for name, p in model.named_parameters()])
+
+
+def single(precision: str = "32-true") -> Fabric:
+    return Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: repr(rule).split(", criterion")[0])
+def test_every_rule_trains_in_bfloat16(rule: Rule) -> None:
+    full, half = (moved(updated(rule, single(precision))[0]) for precision in ("32-true", "bf16-mixed"))
+    assert half.isfinite().all()
+    # Spikes flip where a rounded current crosses the threshold, and "each" learns three times.
+    assert F.cosine_similarity(full, half, dim=0) > 0.9
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: repr(rule).split(", criterion")[0])
+def test_every_rule_trains_in_float16_with_one_scale_an_update(rule: Rule) -> None:
+    full = moved(updated(rule, single())[0])
+    fabric = float16(init_scale=256.0)
+    model, updater = updated(rule, fabric)
+    assert F.cosine_similarity(full, moved(model), dim=0) > 0.95
+    assert 0.8 < moved(model).norm() / full.norm() < 1.25
+    plan = rule.schedule(TIME_STEPS, torch.Generator().manual_seed(0))
+    assert fabric.strategy.precision.state_dict()["_growth_tracker"] == sum(plan.updates)
+    assert updater.step.skipped == 0
+
+
+def test_float16_update_that_overflows_is_skipped_and_counted() -> None:
+    model, updater = updated(SLTT("sum"), float16(init_scale=2.0**100))
+    assert updater.step.skipped == 1
+    assert not moved(model).any()
+
+
+@pytest.mark.parametrize("fabric", [single(), float16(init_scale=512.0)], ids=["float32", "float16"])
+@pytest.mark.parametrize("rule", [STBP(), SLTT("sum")], ids=["one loss", "losses"])
+def test_long_gradient_is_clipped_to_the_norm_given(rule: Rule, fabric: Fabric) -> None:
+    free, clipped, loose = (moved(updated(rule, fabric, clip_norm=norm)[0]) for norm in (None, 0.01, 1e6))
+    assert free.norm() > 0.1
+    torch.testing.assert_close(clipped.norm(), torch.tensor(0.01), rtol=1e-3, atol=0)
+    assert F.cosine_similarity(free, clipped, dim=0) > 0.999
+    torch.testing.assert_close(loose, free)
+
+
+def test_average_follows_its_equation() -> None:
+    model = nn.Linear(2, 1, bias=False)
+    average, expected = Average(model, 0.3), model.weight.detach().clone()
+    for n in range(1, 8):
+        with torch.no_grad():
+            model.weight.copy_(torch.randn(1, 2))
+        average.update()
+        decay = min(0.3, n / (n + 9))
+        expected = decay * expected + (1 - decay) * model.weight.detach()
+        torch.testing.assert_close(average.tensors()["average.weight"], expected)
+    own = model.weight.detach().clone()
+    with average.in_place():
+        torch.testing.assert_close(model.weight.detach(), expected)
+    assert torch.equal(model.weight, own)
+
+
+def test_averaged_weights_are_validated_and_kept_with_statistics_of_their_own(tmp_path: Path) -> None:
+    sets = tiny_sets()
+    result = train(tmp_path, config=config(epochs=1, ema_decay=0.5), sets=sets)
+    last, _ = checkpoint.load(tmp_path / "last.safetensors")
+    kept, _ = checkpoint.load(tmp_path / "model.safetensors")
+    for name, _ in tiny_network().named_parameters():
+        assert torch.equal(kept[name], last[f"average.{name}"])
+        # The first step's leak multiplies a potential of zero, and has no gradient.
+        assert name.endswith("leak.logit") or not torch.equal(kept[name], last[f"model.{name}"])
+    loaded = tiny_network()
+    checkpoint.load_model(tmp_path / "model.safetensors", loaded)
+    seen = evaluate(
+        loaded, [sets.validation.sequence(torch.arange(40))], time_steps=TIME_STEPS, criterion=F.cross_entropy
+    )
+    assert seen.accuracy == result.best_accuracy
+
+
+def test_resume_without_the_average_is_refused(tmp_path: Path) -> None:
+    train(tmp_path, config=config(epochs=1))
+    with pytest.raises(CheckpointError, match=r"the averaged weight of .* is missing"):
+        train(tmp_path, config=config(epochs=1, ema_decay=0.5), resume=True)
+
+
+def test_channels_last_lays_maps_out_and_changes_nothing_else(tmp_path: Path) -> None:
+    def trained(folder: str, **changes: Any) -> tuple[nn.Module, set[bool]]:
+        model, seen = tiny_network(), set()
+        model.stem.conv.register_forward_pre_hook(lambda m, args: seen.add(is_channels_last(args[0])))
+        conv = model.get_submodule("body.stage1.0.conv1")
+        conv.register_forward_hook(lambda m, args, y: seen.add(is_channels_last(y)))
+        # Spikes flip with the order of sums; a step of nothing keeps both trainings together.
+        train(tmp_path / folder, model=model, config=config(epochs=1, learning_rate=1e-9, **changes))
+        return model, seen
+
+    def is_channels_last(x: Tensor) -> bool:
+        return x.is_contiguous(memory_format=torch.channels_last) and (x.shape[1] == 1 or not x.is_contiguous())
+
+    plain, _ = trained("plain")
+    laid, seen = trained("laid", channels_last=True)
+    assert seen == {True}
+    assert is_channels_last(laid.get_parameter("body.stage1.0.conv1.weight"))
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(laid.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        StochasticStep(2),
+        pytest.param(STBP(), marks=pytest.mark.slow),
+        pytest.param(SLTT("each"), marks=pytest.mark.slow),
+    ],
+    ids=lambda rule: type(rule).__name__,
+)
+def test_compiled_network_trains_alike(rule: Rule) -> None:
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    plain, traced = moved(updated(rule, single())[0]), moved(updated(rule, single(), compiled="aot_eager")[0])
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    torch.testing.assert_close(traced, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_training_stops_when_patience_is_over(tmp_path: Path) -> None:
+    still = config(epochs=9, learning_rate=1e-12, patience=2)
+    assert train(tmp_path, config=still).best_epoch == 1
+    validated = [event["epoch"] for event in events(tmp_path) if event["event"] == "validation"]
+    assert validated == [1, 2, 3]
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    train(tmp_path, config=still, resume=True)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_accuracy_of_mixed_batches_is_that_of_the_largest_share(tmp_path: Path) -> None:
+    class Half:
+        """Shares of 0.7 and 0.3, samples unmixed."""
+
+        def __call__(self, x: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+            shares = 0.7 * F.one_hot(labels, 10) + 0.3 * F.one_hot((labels + 1) % 10, 10)
+            return x, shares
+
+    class Knowing(STBP):
+        def __call__(self, model, x, target, plan):  # type: ignore[no-untyped-def]
+            assert target.shape == (BATCH_SIZE, 10)
+            for step in super().__call__(model, x, target, plan):
+                yield type(step)(step.loss, target.expand(3, -1, -1), step.update)
+
+    train(tmp_path, config=config(epochs=1), mix=Half(), rule=Knowing())
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["accuracy"] for line in lines if line["event"] == "train"] == [1.0, 1.0, 1.0]
