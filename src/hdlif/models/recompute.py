@@ -38,10 +38,10 @@ class ReversibleSequential(Sequential, Recomputing):
         before = flat(state)
         replay = _Replay(self, steps, tuple(before), x.device.type)
         y, *others = _Reversible.apply(replay, x, *replay.leaves, *before.values())  # type: ignore[no-untyped-call]
-        for measure in replay.measures:
-            measure.give(others.pop(0))
-        after = others
-        return y, nested(dict(zip(replay.after, after, strict=True)))
+        measured = len(replay.measures)
+        for measure, value in zip(replay.measures, others[:measured], strict=True):
+            measure.give(value)
+        return y, nested(dict(zip(replay.after, others[measured:], strict=True)))
 
 
 class _Replay:
@@ -112,14 +112,11 @@ class _Reversible(torch.autograd.Function):
         y, *tensors = ctx.saved_tensors
         states = tensors[len(replay.leaves) :][: len(replay.before)]
         before = dict(zip(replay.before, states, strict=True))
-        measured = len(replay.measures)
-        measure_grads, after_grads = (
-            list(grads[1:][:measured]),
-            dict(zip(replay.after, grads[1:][measured:], strict=True)),
-        )
+        measured = 1 + len(replay.measures)
+        after_grads = dict(zip(replay.after, grads[measured:], strict=True))
         (y1, y2), (d1, d2) = y.chunk(2, 2), (torch.zeros_like(y) if grads[0] is None else grads[0]).chunk(2, 2)
         with replay.again() as leaves:
-            branches = _Branches(replay, leaves, before, after_grads, measure_grads)
+            branches = _Branches(replay, leaves, before, after_grads, list(grads[1:measured]))
             for name in reversed(list(replay.blocks._modules)):
                 # y2 = x2 + g(y1), then y1 = x1 + f(x2): after these lines (y1, y2) are (x1, x2), (d1, d2) likewise.
                 current, grad = branches.back(f"{name}.g", y1, d2)
@@ -162,7 +159,7 @@ class _Branches:
         self._require(first >= 0)
         arriving += [(value, g) for (_, value), g in zip(measured, self.measure_grads[first:], strict=True)]
         del self.measure_grads[first:]
-        outputs, grads = zip(*((v, g) for v, g in arriving if g is not None), strict=True)
+        outputs, grads = zip(*((v, g) for v, g in arriving if g is not None and v.requires_grad), strict=True)
         inputs = [x, *state.values(), *self.leaves]
         x_grad, *others = torch.autograd.grad(outputs, inputs, grads, allow_unused=True)
         self.state_grads |= dict(zip(state, others, strict=False))
