@@ -5,13 +5,13 @@
                                      [--out FILE]
 
 A depth is the number of blocks of each stage but the first block of a later one, which halves the map and is an
-ordinary block in both networks.
+ordinary block in both networks. The branches of a reversible block have half the channels, hence a quarter of the
+weights: "graphs kept" is the reversible network itself, trained like any other.
 
 counts: the most bytes saved for backward at any one time of an update, as in bench_rules.py. A reversible network whose
     saved bytes depend on its depth by more than 1 % ends the run here.
 peak: resident memory above program and weights, as in bench_rules.py.
-time: CPU seconds of an update over those of the plain network of the same depth, measured in turns; median and
-    quartiles.
+time: CPU seconds of an update over those with graphs kept, measured in turns; median and quartiles.
 
 The tables are printed, and written as JSON with --out. Images are random.
 """
@@ -20,7 +20,8 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
+from hdlif.nn import graphs_kept
 
-KINDS = {"plain": "resnet", "reversible": "reversible_resnet"}
+KINDS = {"plain": "resnet", "graphs kept": "reversible_resnet", "reversible": "reversible_resnet"}
 PARTS = ("counts", "peak", "time")
 
 Cells = dict[str, dict[int, Any]]
@@ -53,24 +55,36 @@ def recipe_of(arguments: argparse.Namespace, kind: str, depth: int) -> Recipe:
     return load_recipe(arguments.recipe, overrides)
 
 
-def measured(arguments: argparse.Namespace, measure: Callable[[Recipe], Any]) -> Cells:
-    return {kind: {n: measure(recipe_of(arguments, kind, n)) for n in arguments.depths} for kind in KINDS}
+def trained_as(kind: str, network: Network) -> AbstractContextManager[None]:
+    return graphs_kept(network.model) if kind == "graphs kept" else nullcontext()
 
 
-def saved(recipe: Recipe) -> int:
-    return max(cost.saved_bytes for cost in Network(recipe).costs())
+def saved(arguments: argparse.Namespace, kind: str, depth: int) -> int:
+    network = Network(recipe_of(arguments, kind, depth))
+    with trained_as(kind, network):
+        return max(cost.saved_bytes for cost in network.costs())
 
 
-def ratios(arguments: argparse.Namespace, depth: int) -> list[float]:
-    """Quartiles of the reversible network's time over the plain one's."""
-    plain, reversible = (Network(recipe_of(arguments, kind, depth)) for kind in KINDS)
-    for network in (plain, reversible):
-        network.seconds()
+def peak(arguments: argparse.Namespace, kind: str, depth: int) -> int:
+    return peak_memory(recipe_of(arguments, kind, depth), repeats=arguments.repeats)
+
+
+def ratios(arguments: argparse.Namespace, kind: str, depth: int) -> list[float]:
+    """Quartiles of the network's time over its time with graphs kept."""
+    network = Network(recipe_of(arguments, kind, depth))
+    network.seconds()
     seen = []
     for _ in range(arguments.rounds):
-        unit = plain.seconds()
-        seen.append(reversible.seconds() / unit)
+        with trained_as("graphs kept", network):
+            unit = network.seconds()
+        seen.append(network.seconds() / unit)
     return statistics.quantiles(seen, n=4) if len(seen) > 1 else seen * 3
+
+
+def cells(
+    arguments: argparse.Namespace, kinds: Iterable[str], measure: Callable[[argparse.Namespace, str, int], Any]
+) -> Cells:
+    return {kind: {depth: measure(arguments, kind, depth) for depth in arguments.depths} for kind in kinds}
 
 
 def table(title: str, depths: list[int], cells: Cells, cell: Callable[[Any], str], growth: bool = True) -> str:
@@ -102,17 +116,17 @@ def main() -> None:
     record["threads"] = torch.get_num_threads()
 
     if "counts" in parts:
-        found = record["saved_bytes"] = measured(arguments, saved)
+        found = record["saved_bytes"] = cells(arguments, KINDS, saved)
         print(table("saved, MB", arguments.depths, found, lambda size: f"{size / 1e6:.3f}"))
         constant = found["reversible"].values()
         if max(constant) > 1.01 * min(constant):
             sys.exit("reversible: saved bytes grow with depth")
     if "peak" in parts:
-        found = record["peak_bytes"] = measured(arguments, lambda r: peak_memory(r, repeats=arguments.repeats))
-        print(table("peak resident memory, MB", arguments.depths, found, lambda peak: f"{peak / 1e6:.1f}"))
+        found = record["peak_bytes"] = cells(arguments, ("plain", "reversible"), peak)
+        print(table("peak resident memory, MB", arguments.depths, found, lambda size: f"{size / 1e6:.1f}"))
     if "time" in parts:
-        found = record["times"] = {"reversible": {depth: ratios(arguments, depth) for depth in arguments.depths}}
-        title = "CPU time of an update over that of the plain network: median [quartiles]"
+        found = record["times"] = cells(arguments, ("reversible",), ratios)
+        title = "CPU time of an update over that with graphs kept: median [quartiles]"
         print(table(title, arguments.depths, found, lambda q: f"{q[1]:.2f} [{q[0]:.2f}, {q[2]:.2f}]", growth=False))
     if arguments.out:
         write_json(arguments.out, json.loads(json.dumps(record)))

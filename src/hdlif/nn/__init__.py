@@ -9,7 +9,7 @@ from hdlif.nn.modes import evaluation_mode
 from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
 from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.per_step import PerStep, StepSigmoid, step_parameters
-from hdlif.nn.recomputing import Measure, Measured, Recomputing, graphs_kept, measuring
+from hdlif.nn.recomputing import Measure, Recomputing, graphs_kept, measuring
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
 from hdlif.nn.synapses import Binary, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer, hold_weights
@@ -25,7 +25,6 @@ __all__ = [
     "GradedLIF",
     "Integer",
     "Measure",
-    "Measured",
     "MemBN",
     "Neuron",
     "ParallelHDLIF",
