@@ -208,7 +208,8 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
       const int32_t output = nodes[i] + 1;
       int64_t widened_bytes[2] = {0, 0};
       for (int j = 0; j < 2; ++j)
-        if (node.inputs[j] >= 0 && takes_floats(node.op) && program.values[node.inputs[j]].max_code > 0) {
+        if (node.inputs[j] >= 0 && takes_floats(node, program.values[output]) &&
+            program.values[node.inputs[j]].max_code > 0) {
           const Value& in = program.values[node.inputs[j]];
           const int64_t entries = node.op == Op::kSeca ? in.size() : int64_t(in.width) * in.channels;
           widened_bytes[j] = entries * int64_t(sizeof(float));

@@ -11,6 +11,7 @@ namespace {
 constexpr int64_t kProductsPerCycle = 128;
 constexpr int64_t kEntriesPerCycle = 4;
 
+// Whether an output row is made of the same row of the inputs, pixel by pixel.
 bool is_pointwise(Op op) {
   switch (op) {
   case Op::kAffine:
@@ -21,13 +22,15 @@ bool is_pointwise(Op op) {
   case Op::kGlif:
   case Op::kQuantise:
   case Op::kAdd:
+  case Op::kSlice:
+  case Op::kConcat:
     return true;
   default:
     return false;
   }
 }
 
-// Whether a value is a neuron's output of which many entries are zero, also pooled or flattened.
+// Whether a value is a neuron's output of which many entries are zero, also pooled or taken apart.
 std::vector<bool> sparse_values(const Program& program) {
   std::vector<bool> is_sparse(program.values.size(), false);
   for (size_t n = 0; n < program.nodes.size(); ++n) {
@@ -41,7 +44,11 @@ std::vector<bool> sparse_values(const Program& program) {
     case Op::kSumPool:
     case Op::kMaxPool:
     case Op::kFlatten:
+    case Op::kSlice:
       is_sparse[n + 1] = is_sparse[node.inputs[0]];
+      break;
+    case Op::kConcat:
+      is_sparse[n + 1] = is_sparse[node.inputs[0]] && is_sparse[node.inputs[1]];
       break;
     default:
       is_sparse[n + 1] = program.values[n + 1].max_code > 0;
@@ -191,8 +198,10 @@ std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels) {
 
 } // namespace
 
-bool takes_floats(Op op) {
-  return is_pointwise(op) || op == Op::kSeca;
+bool takes_floats(const Node& node, const Value& output) {
+  if (node.op == Op::kSlice || node.op == Op::kConcat)
+    return output.max_code == 0;
+  return is_pointwise(node.op) || node.op == Op::kSeca;
 }
 
 bool computes_maps(Op op) {

@@ -10,7 +10,7 @@
 
 namespace hdlif {
 
-// A root reads neighbouring entries of its input; the nodes of the chain treat each entry by itself. A stage
+// A root reads neighbouring entries of its input; the nodes of the chain treat each pixel by itself. A stage
 // computes one output row of its root, and at once the chain on this row, while it lies in the cache; so a
 // current that only its neuron reads is never written out. Only the first stages of a program and those
 // behind an op that needs the whole map have no root.
@@ -66,7 +66,7 @@ struct Plan {
   int64_t cycles_per_row(const Stage& stage) const; // roughly
 };
 
-bool takes_floats(Op op);  // its kernels take floats only: codes are widened first
+bool takes_floats(const Node& node, const Value& output); // its codes are widened first
 bool computes_maps(Op op); // a map at a time, so that no chain can follow within the stage
 
 } // namespace hdlif

@@ -1,5 +1,6 @@
 #include "program.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -28,6 +29,7 @@ Arity arity_of(Op op) {
   case Op::kQuantise:
     return {1, 1, 1};
   case Op::kAdd:
+  case Op::kConcat:
     return {2, 0, 0};
   default:
     return {1, 0, 0};
@@ -71,12 +73,13 @@ private:
     const bool convolves = node_.op == Op::kConv2d, multiplies = convolves || node_.op == Op::kLinear;
     const bool pools = node_.op == Op::kSumPool || node_.op == Op::kMaxPool;
     const bool pads = convolves || node_.op == Op::kMaxPool;
-    const bool chooses = node_.op == Op::kLif || node_.op == Op::kQuantise;
+    const bool slices = node_.op == Op::kSlice;
+    const bool chooses = node_.op == Op::kLif || node_.op == Op::kQuantise || slices;
     const auto zero = [this](bool used, int first, int last) {
       for (int i = first; i <= last; ++i)
         require(used || record_[i] == 0, "a field that the op does not use is set");
     };
-    zero(multiplies, kOutChannels, kOutChannels);
+    zero(multiplies || slices, kOutChannels, kOutChannels);
     zero(convolves || pools, kKernelY, kStrideX);
     zero(pads, kPadY, kPadX);
     zero(multiplies, kEncoding, kEncoding);
@@ -184,6 +187,26 @@ private:
       y.is_map = false;
       y.max_code = x.max_code;
       break;
+    case Op::kSlice: {
+      const int32_t first = record_[kChoice], count = record_[kOutChannels];
+      require(first >= 0 && first < x.channels && count >= 1 && count <= x.channels - first,
+              "slice is beyond the channels");
+      node_.first_channel = first;
+      y.channels = count;
+      y.max_code = x.max_code;
+      break;
+    }
+    case Op::kConcat: {
+      const Value& other = program_.values[record_[kInput1]];
+      require(x.height == other.height && x.width == other.width && x.is_map == other.is_map,
+              "concat takes shapes that differ in channels alone");
+      require(other.channels <= kMaxElements - x.channels, "output has too many entries");
+      y.channels = x.channels + other.channels;
+      if (x.max_code > 0 && other.max_code > 0)
+        y.max_code = std::max(x.max_code, other.max_code);
+      y.constant = x.constant && other.constant;
+      break;
+    }
     case Op::kCount:
       break;
     }

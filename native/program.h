@@ -38,6 +38,8 @@ enum class Op : int32_t {
   kGradedLif,
   kGlif,
   kSeca,
+  kSlice,
+  kConcat,
   kCount
 };
 
@@ -45,7 +47,7 @@ enum Field : int {
   kOp,
   kInput0,
   kInput1,
-  kOutChannels,
+  kOutChannels, // also of slice
   kKernelY,
   kKernelX,
   kStrideY,
@@ -53,7 +55,7 @@ enum Field : int {
   kPadY,
   kPadX,
   kEncoding, // see Encoding
-  kChoice,   // lif: 0 soft, 1 hard reset; quantise: bits
+  kChoice,   // lif: 0 soft, 1 hard reset; quantise: bits; slice: the first channel
   kScalar,   // index of the first scalar
   kTensors, // kMaxTensors times (buffer, rows, columns), in the order of the op; of a weight, only the buffer
   kNodeWords = kTensors + 3 * kMaxTensors
@@ -108,6 +110,7 @@ struct Node {
   std::vector<int8_t> low_bit_weights; // [ky][kx][ci][co], one byte each; empty for float32 weights
   std::vector<float> float_weights;    // [ky][kx][ci][co]
   int32_t max_weight = 1;              // largest magnitude that the encoding of low_bit_weights has
+  int32_t first_channel = 0;           // of slice
   bool hard_reset = false;
   float reset_potential = 0, offset = 0;
 };

@@ -177,6 +177,8 @@ private:
         memory_.at[n + 1] = x;
       return;
     }
+    if (node.op == Op::kSlice || node.op == Op::kConcat)
+      return copy_channels(n);
     const float* x = float_row(n, 0);
     uint8_t* codes = output_row(n + 1);
     float* y = floats(codes);
@@ -210,6 +212,25 @@ private:
       break;
     default:
       break;
+    }
+  }
+
+  // A slice, or a concatenation: of codes as they are, of codes and floats as floats. The smaller of two
+  // pixels is what is copied: a slice's own, and each part of a concatenation.
+  void copy_channels(int32_t n) {
+    const Node& node = program_.nodes[n];
+    const Value& out = program_.values[n + 1];
+    const int64_t entry = out.entry_bytes(), to_pixel = out.channels * entry;
+    uint8_t* to = output_row(n + 1);
+    for (int i = 0; i < 2 && node.inputs[i] >= 0; ++i) {
+      const Value& in = program_.values[node.inputs[i]];
+      const uint8_t* from =
+          out.max_code > 0 ? input_row(node.inputs[i]) : reinterpret_cast<const uint8_t*>(float_row(n, i));
+      from += node.first_channel * entry;
+      const int64_t from_pixel = in.channels * entry, bytes = std::min(from_pixel, to_pixel);
+      for (int64_t p = 0; p < out.width; ++p)
+        std::memcpy(to + p * to_pixel, from + p * from_pixel, size_t(bytes));
+      to += from_pixel;
     }
   }
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.artefact import INPUT, Graph, InputRecord, Node, infer_values
+from hdlif.artefact import INPUT, Graph, InputRecord, Node, Value, infer_values
 from hdlif.artefact.format import LARGEST_WEIGHT
 
 CLASSES = 3
@@ -27,10 +27,13 @@ class Builder:
         return self.value_shape(value)[0]
 
     def value_shape(self, value: str) -> tuple[int, ...]:
+        return self.values()[value].shape
+
+    def values(self) -> dict[str, Value]:
         # the classifier that closes the graph is not there yet: infer with a stand-in for it
         stand_in = [Node("global_sum_pool", "pooled", (INPUT,))]
         graph = Graph((*self.nodes, *stand_in), "pooled", self.time_steps, self.record(), ("",) * self.shape[0])
-        return infer_values(graph)[value].shape
+        return infer_values(graph)
 
     def record(self) -> InputRecord:
         return InputRecord(self.shape, (0.5,) * self.shape[0], (0.25,) * self.shape[0])
@@ -131,6 +134,12 @@ class Builder:
         rows = inverse_step * (self.rows(*shape, 0.5, 2) if per_step or per_channel else np.ones((1, 1)))
         return self.add("quantise", x, tensors={"inverse_step": rows.astype(np.float32)}, bits=bits, offset=offset)
 
+    def slice(self, x: str, begin: int, end: int) -> str:
+        return self.add("slice", x, begin=begin, end=end)
+
+    def concat(self, x: str, y: str) -> str:
+        return self.add("concat", x, y)
+
     def graph(self, x: str) -> Graph:
         """Closes the network with whatever turns the value `x` into `CLASSES` logits."""
         if len(self.value_shape(x)) == 3:
@@ -155,6 +164,23 @@ def residual_network(seed: int = 0, *, time_steps: int = 4, encoding: str = "ter
         stream = b.add("add", outer, stream)
     pooled = b.affine(b.add("global_sum_pool", stream), scale=0.1)
     return b.graph(pooled)
+
+
+def two_streams(seed: int = 0, *, time_steps: int = 3, encoding: str = "ternary", width: int = 5) -> Graph:
+    """The shape of a deployed reversible block, its streams of unequal widths, behind and before other layers."""
+    b = Builder((3, 6, 5), time_steps, seed)
+    stream = b.affine(b.conv(INPUT, width, encoding="float32"))
+    first, second = b.slice(stream, 0, 2), b.slice(stream, 2, width)
+    spikes = b.quantise(b.hd_lif(second))
+    first = b.add("add", first, b.affine(b.conv(spikes, 2, encoding=encoding), per_step=True, scale=0.2))
+    spikes = b.quantise(b.parallel(first))
+    second = b.add("add", second, b.affine(b.conv(spikes, width - 2, encoding=encoding), scale=0.2))
+    joined = b.concat(first, second)
+    spikes = b.quantise(b.hd_lif(joined))
+    # codes of two kinds, and codes beside floats
+    codes = b.concat(b.slice(spikes, 1, width), b.lif(joined))
+    mixed = b.concat(b.concat(joined, codes), b.slice(codes, 0, 1))
+    return b.graph(b.add("add", b.add("global_sum_pool", mixed), b.add("global_sum_pool", mixed)))
 
 
 def tiny_network() -> Graph:

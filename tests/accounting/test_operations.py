@@ -7,11 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from deployed_graphs import Builder, random_input
 from hdlif.accounting import count_parameters_mb, profile, saved_bytes
 from hdlif.accounting.energy import MJ_PER_PJ, published_energy_pj
-from hdlif.artefact import InputRecord
+from hdlif.artefact import INPUT, InputRecord
 from hdlif.deploy import lower
-from hdlif.models import resnet18, resnet34, vgg_snn
+from hdlif.models import resnet, resnet18, resnet34, reversible_resnet, vgg_snn
 from hdlif.nn import HDLIF, LIF, Binary, ParallelHDLIF, QuantConv2d, SpikeQuantizer, Ternary
 
 
@@ -148,14 +149,19 @@ def brute_force_pairs(x, weight, stride, padding):
     return count
 
 
+@pytest.mark.parametrize(
+    ("build", "shortcut"),
+    [
+        (partial(resnet, blocks=(1, 1), width=3), "body.stage2.0.shortcut.conv"),
+        (partial(reversible_resnet, blocks=(1, 2), width=4, grid=None), "body.stage2.down.shortcut.conv"),
+    ],
+    ids=["resnet", "reversible"],
+)
 @pytest.mark.parametrize("neuron", [hd_lif, half_parallel, lambda place: LIF(4)])
-def test_sops_equal_brute_force_with_padding_and_stride(neuron):
-    from hdlif.models import resnet
-
+def test_sops_equal_brute_force_with_padding_and_stride(neuron, build, shortcut):
     torch.manual_seed(0)
-    network = resnet(
-        neuron=neuron, blocks=(1, 1), width=3, classes=4, in_channels=2, conv=partial(QuantConv2d, quantizer=Ternary())
-    ).eval()
+    conv = partial(QuantConv2d, quantizer=Ternary())
+    network = build(neuron=neuron, classes=4, in_channels=2, conv=conv).eval()
     x = torch.randn(4, 2, 2, 5, 5) * 3
     seen, hooks = {}, []
 
@@ -179,10 +185,21 @@ def test_sops_equal_brute_force_with_padding_and_stride(neuron):
     for name, pairs in seen.items():
         assert result[name].sops == pairs / 2
     honest = profile(network, x, counting="honest", time_steps=4)
-    assert not result["body.stage2.0.shortcut.conv"].spikes_in
-    assert honest.sops == pytest.approx(
-        sum(layer.sops for layer in result.values()) - result["body.stage2.0.shortcut.conv"].sops
-    )
+    assert not result[shortcut].spikes_in
+    assert honest.sops == pytest.approx(sum(layer.sops for layer in result.values()) - result[shortcut].sops)
+
+
+def test_parts_of_spikes_are_spikes_and_spikes_beside_currents_are_not():
+    b = Builder((4, 3, 3), 2, 0)
+    spikes = b.hd_lif(INPUT)
+    parts = b.slice(spikes, 1, 3), b.concat(spikes, b.slice(spikes, 0, 1)), b.concat(spikes, INPUT)
+    convs = [b.conv(part, 2) for part in parts]
+    graph = b.graph(b.concat(b.concat(*convs[:2]), convs[2]))
+    x = torch.from_numpy(random_input(graph, 2, 3))
+    layers = {layer.name: layer for layer in profile(graph, x, counting="honest").layers}
+    assert [layers[name].spikes_in for name in convs] == [True, True, False]
+    # moving channels about costs nothing
+    assert all(layer.energy_mj == 0 for layer in layers.values() if layer.kind in ("slice", "concat"))
 
 
 def test_constant_image_is_counted_at_every_step_by_the_paper_and_once_honestly():

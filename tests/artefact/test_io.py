@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import Builder, residual_network, tiny_network
-from hdlif.artefact import INPUT, Graph, dumps, infer_values, is_artefact, load, loads, save, tensor_bytes
+from hdlif.artefact import INPUT, Graph, Value, dumps, infer_values, is_artefact, load, loads, save, tensor_bytes
 from hdlif.errors import ArtefactError
 from hdlif.runtime import Session
 
@@ -187,7 +187,7 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], Non
 
 
 LIES = {
-    "version": (put("graph/format", 2), "format = 2; this version of hdlif reads format 3; export it again"),
+    "version": (put("graph/format", 2), "format = 2; this version of hdlif reads format 4; export it again"),
     "version without a digest": (lambda header, graph: graph.update(format=2) or graph.pop("digest"), "format = 2;"),
     "version type": (put("graph/format", [3]), r"format = \[3\]"),
     "no digest": (lambda header, graph: graph.pop("digest"), "digest = None; it must be a string"),
@@ -299,6 +299,7 @@ def every_kind_of_node() -> bytes:
     x = b.quantise(b.affine(b.conv(INPUT, 4, encoding="float32"), per_step=True))
     x = b.conv(b.add("max_pool", x, kernel=(2, 2), stride=(1, 1), padding=(1, 1)), 5, encoding="binary")
     x = b.lif(b.glif(b.graded_lif(b.parallel(b.hd_lif(x, per_channel=True)))))
+    x = b.concat(b.slice(x, 1, 4), x)
     x = b.seca(b.conv(b.add("sum_pool", x, kernel=(2, 2), stride=(2, 2)), 3, encoding="int4"), kernel=3)
     return dumps(b.graph(b.linear(b.add("global_sum_pool", b.add("add", x, x)), 4, encoding="ternary")))
 
@@ -400,6 +401,36 @@ def test_the_least_value_of_the_bits_is_no_weight(encoding: str, least: int) -> 
     weight[0, 0, 0, 0] = least
     with pytest.raises(ArtefactError, match=f"weight: holds a value that is not {encoding}"):
         infer_values(graph)
+
+
+@pytest.mark.parametrize(("begin", "end"), [(-1, 1), (1, 1), (2, 1), (0, 4), (0, True), (0.0, 2), ("0", 2), (None, 2)])
+def test_a_slice_lies_within_the_channels(begin: Any, end: Any) -> None:
+    b = Builder((3, 2, 2), 1, 0)
+    infer_values(b.graph(b.slice(INPUT, 0, 3)))
+    b.nodes[0] = replace(b.nodes[0], attributes={"begin": begin, "end": end})
+    message = rf"n0\.slice: begin = {begin!r}, end = {end!r}; they must be integers with 0 <= begin < end <= 3"
+    with pytest.raises(ArtefactError, match=message):
+        b.values()
+
+
+@pytest.mark.parametrize("op", ["flatten", "conv"])
+def test_values_that_differ_beyond_their_channels_are_not_joined(op: str) -> None:
+    b = Builder((3, 3, 3), 1, 0)
+    other = b.add("flatten", INPUT) if op == "flatten" else b.conv(INPUT, 3, padding=(0, 0))
+    b.concat(INPUT, other)
+    with pytest.raises(ArtefactError, match=r"n1\.concat: concat takes shapes that differ in channels alone; got"):
+        b.values()
+
+
+def test_what_is_joined_holds_codes_only_where_both_parts_do() -> None:
+    b = Builder((3, 2, 2), 2, 0)
+    few, many = b.quantise(INPUT, bits=1), b.quantise(b.parallel(INPUT), bits=4, per_step=True)
+    codes, mixed = b.concat(few, many), b.concat(few, INPUT)
+    part = b.slice(codes, 1, 5)
+    values = b.values()
+    assert values[codes] == Value((6, 2, 2), 15, constant=False)
+    assert values[mixed] == Value((6, 2, 2), None, constant=True)
+    assert values[part] == Value((4, 2, 2), 15, constant=False)
 
 
 def test_integer_sums_that_may_pass_an_int32_are_refused() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deployed_graphs import Builder, random_input, residual_network
+from deployed_graphs import Builder, random_input, residual_network, two_streams
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.deploy.onnx import streamed, unrolled
 from hdlif.errors import MissingExtraError
@@ -126,6 +126,17 @@ def test_convolutions_and_linear_layers(encoding: str) -> None:
     x = b.affine(b.conv(codes, 4, kernel=(2, 3), stride=(2, 1), padding=(1, 0), encoding=encoding), scale=0.1)
     x = b.quantise(b.hd_lif(x, per_channel=True))
     assert_equals_reference(b.graph(b.linear(b.add("flatten", x), 6, encoding=encoding)))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("batch", [1, 3])
+def test_slices_and_concatenations(batch: int) -> None:
+    assert_equals_reference(two_streams(), batch=batch)
+    # of what never changes and what does, in both orders
+    b = Builder((3, 4, 5), 3, 3)
+    x = b.affine(INPUT)
+    joined = b.concat(b.concat(b.slice(x, 1, 3), b.affine(x, per_step=True)), b.slice(x, 0, 1))
+    assert_equals_reference(b.graph(joined), batch=batch)
 
 
 @pytest.mark.peers

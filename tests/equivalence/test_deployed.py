@@ -9,7 +9,7 @@ import torch
 from hdlif.artefact import InputRecord
 from hdlif.artefact.format import OPS
 from hdlif.deploy import GraphModule, lower
-from hdlif.models import AttentionBlockI, AttentionBlockII, resnet, vgg_snn
+from hdlif.models import AttentionBlockI, AttentionBlockII, resnet, reversible_resnet, vgg_snn
 from hdlif.nn import (
     GLIF,
     HDLIF,
@@ -55,6 +55,9 @@ NETWORKS = {
     "int4_hybrid_resnet": (resnet, four_bit_hybrid, Integer(4), {"blocks": (1, 1), "width": 8}),
     "int8_lif_resnet": (resnet, lambda place: LIF(T), Integer(8), {"blocks": (1, 1), "width": 8}),
     "ternary_hybrid_resnet": (resnet, four_bit_hybrid, Ternary(), {"blocks": (1, 1, 1), "width": 8}),
+    # without the grid, which a deployed network leaves out
+    "ternary_reversible": (reversible_resnet, four_bit_hybrid, Ternary(), {"blocks": (2, 2), "width": 8, "grid": None}),
+    "fp32_lif_reversible": (reversible_resnet, lambda place: LIF(T), None, {"blocks": (1, 2), "width": 6}),
     "binary_vgg": (vgg_snn, four_bit_hybrid, Binary(), {"plan": (8, 9, "P", 11, "P"), "final_size": 3}),
     "fp32_hd_lif_resnet": (resnet, lambda place: HDLIF(T), None, {"blocks": (1, 1), "width": 5}),
     "fp32_lif_vgg": (vgg_snn, lambda place: LIF(T, learned=True), None, {"plan": (7, "P", 6), "final_size": None}),

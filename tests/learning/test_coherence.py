@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, astuple
 
 import pytest
@@ -15,9 +16,10 @@ from hdlif.errors import DataError
 from hdlif.learning import SLTT, STBP, StochasticStep, coherence, loss_of_each, loss_of_mean
 from hdlif.learning.coherence import Layer, RuleCoherence
 from hdlif.learning.probe import observe
+from hdlif.models import ReversibleSequential, reversible_resnet
 from hdlif.nn import HDLIF, LIF, GradedLIF, MemBN, ParallelHDLIF, Scope, Sequential, SpikeQuantizer, Temporal, Ternary
 from plain_networks import HIDDEN, STEPS, TARGET, Plain, cosine, frames, gradient, loop, plain, weights
-from small_networks import alternate, tiny_resnet
+from small_networks import alternate, scatter_norms, tiny_resnet
 
 MEAN, EACH = loss_of_mean(F.cross_entropy), loss_of_each(F.cross_entropy)
 RULES = {"stbp": STBP, "sltt": SLTT, "stochastic_step": StochasticStep}
@@ -415,3 +417,27 @@ def close(one: Layer, other: Layer, tolerance: float = 1e-10) -> None:
         for x, y in zip(astuple(a)[:8], astuple(b)[:8], strict=True):
             assert (x is None) == (y is None)
             assert x is None or x == pytest.approx(y, abs=tolerance)
+
+
+def test_a_reversible_network_is_compared_like_one_that_keeps_its_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for forward in (ReversibleSequential.forward, Sequential.forward):
+        monkeypatch.setattr(ReversibleSequential, "forward", forward)
+        torch.manual_seed(0)
+        neuron = alternate(lambda place: HDLIF(STEPS), lambda place: LIF(STEPS))
+        network = reversible_resnet(neuron=neuron, blocks=(2, 2), width=4, classes=3, in_channels=2).double()
+        scatter_norms(network)
+        result = compare(network, images())["sltt"]
+        assert len(rows(result.local.layers, "neuron")) == 8
+        assert all(layer.cosine is not None for layer in result.end_to_end.layers)
+        found.append(result.as_dict())
+    reversible, plain = (torch.tensor(list(numbers(one)), dtype=torch.float64) for one in found)
+    torch.testing.assert_close(reversible, plain, atol=1e-6, rtol=0)
+
+
+def numbers(tree: object) -> Iterator[float]:
+    if isinstance(tree, dict | list):
+        for entry in tree.values() if isinstance(tree, dict) else tree:
+            yield from numbers(entry)
+    elif isinstance(tree, float):
+        yield tree

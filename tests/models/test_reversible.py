@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.accounting import saved_bytes
-from hdlif.learning import SLTT, STBP, Rule, StochasticStep
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import (
     Network,
     NeuronFactory,
@@ -26,7 +27,9 @@ from hdlif.nn import (
     LIF,
     BatchNorm2d,
     Binary,
+    Measure,
     MemBN,
+    Neuron,
     ParallelHDLIF,
     QuantConv2d,
     Sequential,
@@ -36,7 +39,9 @@ from hdlif.nn import (
     Ternary,
     WeightQuantizer,
     evaluation_mode,
+    graphs_kept,
     hold_weights,
+    measuring,
 )
 from small_networks import alternate, assert_close, gradients, scatter_norms, tensors_of
 
@@ -245,7 +250,11 @@ def images() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("constant", [False, True], ids=["sequence", "static_image"])
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(2)], ids=lambda rule: repr(rule)[:20])
+@pytest.mark.parametrize(
+    "rule",
+    [STBP(), SLTT(), SLTT("each"), StochasticStep(2), OTTT(), OTTT("each"), NDOT()],
+    ids=lambda rule: repr(rule)[:20],
+)
 @pytest.mark.parametrize("quantizer", [None, Ternary(), Binary()], ids=["fp32", "ternary", "binary"])
 def test_every_rule_finds_the_gradients_of_the_network_that_keeps_its_graph(
     rule: Rule,
@@ -416,3 +425,60 @@ def test_backward_pass_counts_no_batch_twice() -> None:
     y.sum().backward()
     assert all(int(norm.num_batches_tracked) == STEPS for norm in norms(chain))
     assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms(chain), before, strict=True))
+
+
+def mean_spikes(chain: ReversibleSequential, forward: Forward, *, where: str) -> dict[str, Tensor]:
+    """What is measured of each neuron, and the gradients of it; measures stop where `where` says."""
+    x = currents().requires_grad_()
+    seen: dict[str, list[Tensor]] = {}
+
+    def measure(name: str) -> Measure:
+        return Measure(of=lambda x, y: y.square().mean(), give=lambda value: seen.setdefault(name, []).append(value))
+
+    neurons = {module: measure(name) for name, module in chain.named_modules() if isinstance(module, Neuron)}
+    with ExitStack() as stack:
+        stack.enter_context(measuring(chain, neurons))
+        with torch.no_grad():
+            forward(chain, x, None, range(STEPS))
+        forward(chain, x, None, range(STEPS))
+        if where == "forward pass":
+            stack.close()
+        sum(i * value for i, (value,) in enumerate(seen.values(), 1)).backward()
+    assert x.grad is not None
+    measured = {f"measure {name}": value.detach() for name, (value,) in seen.items()}
+    return gradients(chain) | {"input gradient": x.grad} | measured
+
+
+def test_measures_and_their_gradients_are_those_of_the_network_that_keeps_its_graph() -> None:
+    results = [
+        mean_spikes(chain_of(3, NEURONS["alternate"], Ternary()), forward, where="both passes") for forward in FORWARDS
+    ]
+    assert_close(*results)
+    measured = [value for name, value in results[0].items() if name.startswith("measure")]
+    assert len(measured) == 6
+    assert len(set(map(float, measured))) == 6
+
+
+def test_measures_that_the_backward_pass_does_not_take_again_are_an_error() -> None:
+    with pytest.raises(RuntimeError, match="forward and backward pass take different measures"):
+        mean_spikes(chain_of(2, NEURONS["hdlif"]), FORWARDS[0], where="forward pass")
+
+
+def test_measures_of_the_backward_pass_alone_are_an_error() -> None:
+    chain = chain_of(2, NEURONS["hdlif"])
+    y, _ = chain(currents(), None, range(STEPS))
+    measures = {chain[0].f.act: Measure(lambda x, y: y.mean(), lambda value: None)}
+    message = "forward and backward pass take different measures"
+    with measuring(chain, measures), pytest.raises(RuntimeError, match=message):
+        y.sum().backward()
+
+
+def test_graphs_are_kept_where_hooks_are_to_see_them() -> None:
+    chain = chain_of(2, NEURONS["hdlif"])
+    seen: list[bool] = []
+    chain[0].f.act.register_forward_hook(lambda module, args, output: seen.append(output[0].requires_grad))
+    with graphs_kept(chain):
+        chain(currents(), None, range(STEPS))[0].sum().backward()
+    assert seen == [True]
+    chain(currents(), None, range(STEPS))[0].sum().backward()
+    assert seen == [True, False, True]

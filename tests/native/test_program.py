@@ -24,6 +24,7 @@ def every_op() -> Graph:
     x = b.conv(b.add("max_pool", x, kernel=(2, 2), stride=(1, 1), padding=(1, 1)), 5, encoding="binary")
     x = b.glif(b.graded_lif(b.parallel(b.hd_lif(x, per_channel=True))), per_channel=True)
     x = b.lif(x)
+    x = b.concat(b.slice(x, 1, 4), x)
     x = b.add("sum_pool", x, kernel=(2, 2), stride=(2, 2))
     x = b.seca(b.conv(b.add("add", x, x), 3, encoding="int4"), kernel=3)
     return b.graph(b.linear(b.add("global_sum_pool", x), 4, encoding="ternary"))
@@ -97,7 +98,7 @@ def field(node: int, offset: int) -> int:
         (2, 0, "input shape"),
         (6, 4, "output is no value"),
         (6, 1, "output is not a vector"),
-        (field(0, 0), 15, "op is unknown"),
+        (field(0, 0), 17, "op is unknown"),
         (field(0, 1), 1, "no earlier value"),
         (field(0, 2), 0, "no earlier value"),
         (field(0, 3), 0, "no output channel"),
@@ -119,6 +120,37 @@ def test_refusals_name_the_field(position: int, value: int, message: str) -> Non
     program = flatten_graph(tiny_network())
     program.words[position] = value
     with pytest.raises(ValueError, match=message):
+        network(program)
+
+
+@pytest.mark.parametrize(("begin", "count"), [(-1, 2), (5, 1), (0, 0), (0, 6), (3, 3), (2**31 - 1, 2**31 - 1)])
+def test_a_slice_beyond_the_channels_is_refused(begin: int, count: int) -> None:
+    b = Builder((5, 2, 2), 1, 0)
+    program = flatten_graph(b.graph(b.slice(INPUT, 0, 5)))
+    program.words[field(0, 11)], program.words[field(0, 3)] = begin, count
+    with pytest.raises(ValueError, match="node 0: slice is beyond the channels"):
+        network(program)
+
+
+@pytest.mark.parametrize("op", ["conv", "flatten"])
+def test_values_that_differ_beyond_their_channels_are_not_joined(op: str) -> None:
+    b = Builder((2, 3, 3) if op == "conv" else (2, 1, 1), 1, 0)
+    x = b.conv(INPUT, 2, padding=(0, 0)) if op == "conv" else b.add("flatten", INPUT)
+    program = flatten_graph(b.graph(b.concat(x, x)))
+    network(program)
+    program.words[field(1, 1)] = 0
+    with pytest.raises(ValueError, match="node 1: concat takes shapes that differ in channels alone"):
+        network(program)
+
+
+def test_channels_that_pass_the_most_entries_are_not_joined() -> None:
+    b = Builder((1, 1, 1), 1, 0)
+    b.add("global_sum_pool", b.concat(INPUT, INPUT))
+    program = flatten_graph(Graph(tuple(b.nodes), b.nodes[-1].name, 1, b.record(), ("a", "b")))
+    program.words[2] = 2**29
+    network(program)
+    program.words[2] = 2**29 + 1
+    with pytest.raises(ValueError, match="node 0: output has too many entries"):
         network(program)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployed_graphs import Builder, random_input, residual_network
+from deployed_graphs import Builder, random_input, residual_network, two_streams
 from hdlif._native import instruction_sets
 from hdlif.artefact import INPUT, Graph, Node, infer_values
 from hdlif.runtime import Session, reference
@@ -330,6 +330,27 @@ def test_flatten_is_channel_major(is_code: bool) -> None:
     flat = Session(graph).values(x)["n1.flatten" if is_code else "n0.flatten"]
     if not is_code:
         np.testing.assert_array_equal(flat[0, 0], np.arange(12))
+
+
+@pytest.mark.parametrize("left", ["floats", "codes", "constant"])
+@pytest.mark.parametrize("right", ["floats", "codes", "constant"])
+def test_slices_and_concatenations_of_codes_and_floats(left: str, right: str) -> None:
+    """Parts of unequal widths, read by a row-wise op, a convolution and a pool."""
+    b = Builder((5, 4, 3), 3, 7)
+    parts = {"floats": b.hd_lif(INPUT), "codes": b.quantise(b.parallel(INPUT), bits=3), "constant": b.affine(INPUT)}
+    joined = b.concat(b.slice(parts[left], 1, 5), b.slice(parts[right], 0, 2))
+    summed = b.add("add", b.affine(joined), b.conv(joined, 6))
+    inner = b.slice(joined, 2, 5)
+    vectors = b.concat(b.add("global_sum_pool", summed), b.add("global_sum_pool", inner))
+    graph = b.graph(b.slice(vectors, 3, 8))
+    for x in (random_input(graph, 4, 2), random_input(graph, 1, 2)):
+        assert_same_bits(graph, x)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_network_of_two_streams(encoding: str) -> None:
+    graph = two_streams(encoding=encoding, width=9)
+    assert_same_bits(graph, random_input(graph, 5, 3), threads=2)
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])

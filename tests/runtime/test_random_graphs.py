@@ -13,7 +13,20 @@ from hdlif._native import instruction_sets
 from hdlif.artefact import INPUT, Graph
 from hdlif.runtime import Session, reference
 
-POINTWISE = ("affine", "passing", "hd_lif", "parallel", "lif", "graded_lif", "glif", "quantise", "add", "pass")
+POINTWISE = (
+    "affine",
+    "passing",
+    "hd_lif",
+    "parallel",
+    "lif",
+    "graded_lif",
+    "glif",
+    "quantise",
+    "add",
+    "pass",
+    "slice",
+    "concat",
+)
 REDUCING = ("conv", "sum_pool", "max_pool", "seca", "flatten")
 
 
@@ -38,13 +51,25 @@ def graphs(draw: st.DrawFn) -> Graph:
 
 
 WIDTHS = st.sampled_from([2, 3, 17])
+MOST_JOINED = 10
+"""Channels of each of two values, so that what is joined again and again does not double each time."""
 
 
 def append(draw: st.DrawFn, b: Builder, op: str, x: str, names: list[str]) -> str:
     shape = b.value_shape(x)
     if op == "add":
-        alike = [name for name in names if b.value_shape(name) == shape]
+        values = b.values()
+        alike = [name for name in names if values[name].shape == shape]
         return b.add("add", *draw(st.permutations([x, draw(st.sampled_from(alike))])))
+    if op == "slice":
+        begin = draw(st.integers(0, shape[0] - 1))
+        return b.slice(x, begin, draw(st.integers(begin + 1, shape[0])))
+    if op == "concat":
+        values = b.values()
+        alike = [name for name in names if values[name].shape[1:] == shape[1:]]
+        parts = [x, draw(st.sampled_from(alike))]
+        narrow = [y if values[y].shape[0] <= MOST_JOINED else b.slice(y, 0, MOST_JOINED) for y in parts]
+        return b.concat(*draw(st.permutations(narrow)))
     if op == "pass":
         x = append(draw, b, "affine", x, names) if draw(st.booleans()) else x
         x = append(draw, b, "add", x, names) if draw(st.booleans()) else x
@@ -131,7 +156,7 @@ def test_codes_are_not_written_over_what_their_pass_still_reads() -> None:
     assert_runs_as_the_reference(b.graph(joined), 1)
 
 
-@pytest.mark.parametrize("op", ["flatten", "seca", "sum_pool", "conv", "affine", "hd_lif"])
+@pytest.mark.parametrize("op", ["flatten", "seca", "sum_pool", "conv", "affine", "hd_lif", "slice", "concat"])
 def test_values_that_nobody_reads(op: str) -> None:
     b = Builder((3, 4, 5), 3, 0)
     x = b.affine(INPUT)
@@ -141,6 +166,10 @@ def test_values_that_nobody_reads(op: str) -> None:
         b.add("sum_pool", x, kernel=(2, 2), stride=(1, 1))
     elif op == "conv":
         b.conv(x, 4)
+    elif op == "slice":
+        b.slice(x, 1, 3)
+    elif op == "concat":
+        b.concat(x, INPUT)
     else:
         getattr(b, op)(x)
     assert_runs_as_the_reference(b.graph(b.hd_lif(x)), 2)

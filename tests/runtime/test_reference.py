@@ -120,6 +120,13 @@ def test_float_sums_keep_the_stated_order() -> None:
     assert reference.evaluate(b.graph(y), x, {}, 0)[y].item() == 0
 
 
+def test_channels_are_taken_apart_and_joined_in_order() -> None:
+    b = Builder((3, 1, 2), 1, 0)
+    y = b.concat(b.slice(INPUT, 1, 3), b.slice(INPUT, 0, 1))
+    x = np.array([[[1, 2]], [[3, 4]], [[5, 6]]], np.float32)[None]
+    np.testing.assert_array_equal(reference.evaluate(b.graph(y), x, {}, 0)[y], x[:, [1, 2, 0]])
+
+
 def test_step_leaves_the_state_it_is_given() -> None:
     graph = residual_network()
     x = np.ones((1, *graph.input.shape), np.float32)

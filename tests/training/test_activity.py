@@ -1,18 +1,32 @@
 """Penalties on activity: their values by hand, what they see, and that they silence neurons in a training."""
 
+from functools import partial
+
 import pytest
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
+from hdlif.accounting import saved_bytes
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
-from hdlif.nn import HDLIF, Ternary
+from hdlif.models import Network, ReversibleSequential, reversible_resnet
+from hdlif.nn import HDLIF, QuantConv2d, Sequential, Ternary
 from hdlif.training import Updater, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Seen, Surplus, count, watching
-from small_networks import tiny_resnet
+from small_networks import assert_close, gradients, scatter_norms, tiny_resnet
 
 T = 4
 TARGET = torch.tensor([0, 1, 2, 0])
+
+
+def tiny_reversible(*, blocks: tuple[int, ...] = (2, 2)) -> Network:
+    torch.manual_seed(0)
+    conv = partial(QuantConv2d, quantizer=Ternary())
+    network = reversible_resnet(
+        neuron=lambda place: HDLIF(T), blocks=blocks, width=4, classes=3, in_channels=2, conv=conv
+    ).double()
+    scatter_norms(network)
+    return network
 
 
 def frames() -> Tensor:
@@ -28,21 +42,27 @@ def test_count_is_differentiated_as_a_triangle_above_silence() -> None:
     assert spikes.grad.tolist() == [0.0, 0.75, 0.25, 0.0]
 
 
+def on(penalty: Penalty, **layers: list[list[float]]) -> float:
+    """The penalty on the spikes of one image, by layer and pass."""
+    passes = {name: [torch.tensor([spikes]) for spikes in seen] for name, seen in layers.items()}
+    seen: Seen = {name: [penalty.measure(nn.Identity(), s, s) for s in spikes] for name, spikes in passes.items()}
+    return penalty(seen).item()
+
+
 def test_penalties_by_hand() -> None:
     # Densities ½ and ¼; means ¾ and ½.
-    seen = Seen(spikes={"a": [torch.tensor([0.0, 1.5])], "b": [torch.tensor([0.0, 0.0, 0.0, 2.0])]})
-    assert Surplus(0.1)(seen).item() == pytest.approx(0.125)
-    assert Density(0.3)(seen).item() == pytest.approx(0.2)
-    assert Density(0.0, weight=2.0)(seen).item() == pytest.approx(1.5)
+    layers = {"a": [[0.0, 1.5]], "b": [[0.0, 0.0, 0.0, 2.0]]}
+    assert on(Surplus(0.1), **layers) == pytest.approx(0.125)
+    assert on(Density(0.3), **layers) == pytest.approx(0.2)
+    assert on(Density(0.0, weight=2.0), **layers) == pytest.approx(1.5)
     # The network's density is 2 of 6 neurons.
-    whole = Seen(spikes={"a": [torch.tensor([[0.0, 1.5]])], "b": [torch.tensor([[0.0, 0.0, 0.0, 2.0]])]})
-    assert Density(0.25, per_layer=False)(whole).item() == pytest.approx(1 / 3 - 0.25)
+    assert on(Density(0.25, per_layer=False), **layers) == pytest.approx(1 / 3 - 0.25)
 
 
 def test_steps_seen_count_alike() -> None:
-    seen = Seen(spikes={"a": [torch.tensor([1.0, 1.0]), torch.tensor([0.0, 0.0])]})
-    assert Density(0.0)(seen).item() == 0.5
-    assert Surplus(1.0)(seen).item() == 0.5
+    steps = [[1.0, 1.0], [0.0, 0.0]]
+    assert on(Density(0.0), a=steps) == 0.5
+    assert on(Surplus(1.0), a=steps) == 0.5
 
 
 def test_budget_is_the_sops_of_the_network_over_it() -> None:
@@ -63,15 +83,15 @@ def test_only_steps_with_a_graph_are_seen_and_each_once() -> None:
     with watching(network, Surplus(1.0)) as watch:
         with torch.no_grad():
             _, state = network(frames(), steps=range(2))
-        assert watch.seen.spikes == {}
+        assert watch.seen == {}
         network(frames(), state, steps=range(2, 3))
-        assert {name: len(spikes) for name, spikes in watch.seen.spikes.items()} == dict.fromkeys(
+        assert {name: len(passes) for name, passes in watch.seen.items()} == dict.fromkeys(
             ("body.stage1.0.act1", "body.stage1.0.act2", "body.stage2.0.act1", "body.stage2.0.act2"), 1
         )
         assert watch.penalty() > 0
         assert watch.penalty() == 0
     network(frames(), steps=range(1))
-    assert watch.seen.spikes == {}
+    assert watch.seen == {}
 
 
 def density(network: torch.nn.Module) -> float:
@@ -96,6 +116,43 @@ def test_penalty_lowers_the_density_of_a_training(rule: Rule, penalty: Penalty) 
             update(frames(), TARGET, rule.schedule(T, generator))
         densities.append(density(network))
     assert densities[1] < 0.8 * densities[0]
+
+
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(2)], ids=repr)
+@pytest.mark.parametrize(
+    "penalty",
+    [Surplus(3.0), Density(0.02, 2.0), Density(0.02, 2.0, per_layer=False), Budget(100.0, T)],
+    ids=lambda p: repr(p)[:30],
+)
+def test_penalty_on_a_reversible_network_is_that_of_the_network_that_keeps_its_graph(
+    rule: Rule, penalty: Penalty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for forward in (ReversibleSequential.forward, Sequential.forward):
+        monkeypatch.setattr(ReversibleSequential, "forward", forward)
+        network = tiny_reversible()
+        with watching(network, penalty) as watch:
+            for i, _ in enumerate(rule(network, frames(), TARGET, rule.schedule(T, torch.Generator().manual_seed(0)))):
+                assert {len(passes) for passes in watch.seen.values()} == {1}
+                value = watch.penalty()
+                value.backward()
+                results.append({f"penalty {i}": value.detach()} | gradients(network))
+                assert watch.seen == {}
+    half = len(results) // 2
+    for reversible, plain in zip(results[:half], results[half:], strict=True):
+        assert_close(reversible, plain)
+    # held weights have theirs at the last step of an update
+    assert all((gradient != 0).any() for name, gradient in results[-1].items() if name.endswith("f.conv.weight"))
+
+
+def test_penalty_saves_no_map_of_a_reversible_block() -> None:
+    def kept(depth: int) -> int:
+        network = tiny_reversible(blocks=(depth,))
+        with watching(network, Density(0.0)) as watch:
+            return saved_bytes(lambda: (network(frames(), steps=range(T)), watch.penalty()), model=network)
+
+    # three numbers a neuron layer: spikes of one layer alone are 4·4·2·36 of 8 bytes
+    assert kept(9) - kept(1) < 8 * 2 * 100
 
 
 def test_loss_that_is_reported_has_no_penalty() -> None:

@@ -11,7 +11,7 @@ from hdlif.artefact.format import OPS
 from hdlif.deploy import GraphModule, lower
 from hdlif.nn import StepSigmoid, evaluation_mode
 
-SPIKE_PASSING = {"sum_pool", "max_pool", "global_sum_pool", "flatten"}
+SPIKE_PASSING = {"sum_pool", "max_pool", "global_sum_pool", "flatten", "slice", "concat"}
 
 
 class Activity:
@@ -53,7 +53,7 @@ class Activity:
             return True
         # graded spikes times a gain are graded spikes
         is_gain = node.op == "affine" and not node.tensors["shift"].any()
-        return (node.op in SPIKE_PASSING or is_gain) and self.spikes[node.inputs[0]]
+        return (node.op in SPIKE_PASSING or is_gain) and all(self.spikes[name] for name in node.inputs)
 
     @staticmethod
     def _add(counts: dict[str, float], key: str, count: float) -> None:

@@ -8,7 +8,7 @@ Every op is stated once, in `OPS`; `infer_values` checks a whole graph against t
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hdlif.errors import ArtefactError, did_you_mean
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 INPUT = "input"
 MAX_CODE = 255
 """Largest integer code a value may carry; a value that could exceed it is a float value."""
@@ -357,6 +357,31 @@ def _flatten(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     return Value((math.prod(inputs[0].shape),), inputs[0].max_code, inputs[0].constant)
 
 
+def _slice(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    channels, *rest = inputs[0].shape
+    begin, end = node.attributes["begin"], node.attributes["end"]
+    if type(begin) is not int or type(end) is not int or not 0 <= begin < end <= channels:
+        raise ArtefactError(
+            f"{node.name}: begin = {begin!r}, end = {end!r}; they must be integers with 0 <= begin < end <= "
+            f"{channels}, the channels of its input"
+        )
+    return replace(inputs[0], shape=(end - begin, *rest))
+
+
+def _concat(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    first, second = inputs
+    if len(first.shape) != len(second.shape) or first.shape[1:] != second.shape[1:]:
+        raise ArtefactError(
+            f"{node.name}: concat takes shapes that differ in channels alone; got {list(first.shape)} and "
+            f"{list(second.shape)}"
+        )
+    codes = None
+    if first.max_code is not None and second.max_code is not None:
+        codes = max(first.max_code, second.max_code)
+    channels = first.shape[0] + second.shape[0]
+    return Value((channels, *first.shape[1:]), codes, first.constant and second.constant)
+
+
 OPS: Mapping[str, Op] = {
     # y = sum over (ky, kx, ci), in this order, of weight * x, in float32 from +0; zero padding;
     # of codes and integer weights: the integer sum (exact, in any order), rounded to float32 once
@@ -391,4 +416,8 @@ OPS: Mapping[str, Op] = {
     "global_sum_pool": Op(1, (), (), _global_sum_pool),
     # [C, H, W] -> [C * H * W], channel-major
     "flatten": Op(1, (), (), _flatten),
+    # the channels begin..end - 1 of x
+    "slice": Op(1, ("begin", "end"), (), _slice),
+    # the channels of x0, then those of x1
+    "concat": Op(2, (), (), _concat),
 }

@@ -11,14 +11,16 @@ from hdlif.builders.neuron import build_neuron, check_parallel
 from hdlif.builders.norm import build_norm
 from hdlif.builders.weights import build_conv, keep_float
 from hdlif.config import Recipe
+from hdlif.deploy.lower import COARSEST_GRID
 from hdlif.errors import RecipeError
-from hdlif.models import Network
+from hdlif.models import Grid, Network
 
 MODELS: Mapping[str, Callable[..., Network]] = {
     "resnet": models.resnet,
     "resnet18": models.resnet18,
     "resnet19": models.resnet19,
     "resnet34": models.resnet34,
+    "reversible_resnet": models.reversible_resnet,
     "vgg_snn": models.vgg_snn,
 }
 STEMS = {"cifar": models.cifar_stem, "imagenet": models.imagenet_stem}
@@ -43,4 +45,13 @@ def build_model(recipe: Recipe) -> Network:
     network = call(make, "model", arguments, **parts, **sizes)
     keep_float(recipe, network)
     check_parallel(recipe, network)
+    _check_grid(network)
     return network
+
+
+def _check_grid(network: Network) -> None:
+    step = max((module.step for module in network.modules() if isinstance(module, Grid)), default=0.0)
+    if step > COARSEST_GRID:
+        raise RecipeError(
+            f"model.grid = {step}; the deployed network does without it, so that it must be at most {COARSEST_GRID}"
+        )

@@ -269,6 +269,8 @@ class _Translation:
             return _Value(node.name, False, whole=emit(writer, node, names, self._row(node, 0)))
         # a batch of one meets the steps by broadcasting
         meets = all(x.whole is not None and (x.varies or clock.batch == 1) for x in inputs)
+        if node.op == "concat":
+            meets = all(x.whole is not None and x.varies for x in inputs)
         if meets and (together or node.op != "seca"):
             names = [x.joined(writer) for x in inputs]
             row = self._row(node, 0) if together else self._joined_row(node)
@@ -397,6 +399,15 @@ def _add(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
     return w.op("Add", x[0], x[1], name=node.name)
 
 
+def _concat(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
+    return w.op("Concat", *x, name=node.name, axis=1)
+
+
+def _slice(w: Writer, node: Node, x: str, shape: Sequence[int]) -> str:
+    bounds = [w.constant((node.attributes[key],), np.int64) for key in ("begin", "end")]
+    return w.op("Slice", x, *bounds, w.constant((1,), np.int64), name=node.name)
+
+
 def _sum_pool(w: Writer, node: Node, x: str, shape: Sequence[int]) -> str:
     kernel, stride = list(node.attributes["kernel"]), list(node.attributes["stride"])
     mean = w.op("AveragePool", x, name=node.name, kernel_shape=kernel, strides=stride)
@@ -429,11 +440,13 @@ _POINTWISE: dict[str, _Pointwise] = {
     "quantise": _quantise,
     "seca": _seca,
     "add": _add,
+    "concat": _concat,
 }
 _WHOLE: dict[str, Callable[[Writer, Node, str, Sequence[int]], str]] = {
     "sum_pool": _sum_pool,
     "max_pool": _max_pool,
     "global_sum_pool": _global_sum_pool,
     "flatten": _flatten,
+    "slice": _slice,
 }
 assert set(OPS) == {*_NEURONS, *_POINTWISE, *_WHOLE, "conv2d", "linear"}

@@ -122,6 +122,11 @@ class GraphModule(Temporal):
                 return x.sum((-2, -1))
             case "flatten":
                 return x.flatten(2)
+            case "slice":
+                return x[:, :, attributes["begin"] : attributes["end"]]
+            case "concat":
+                leading = max(len(value) for value in inputs)
+                return torch.cat([value.expand(leading, *value.shape[1:]) for value in inputs], 2)
         raise AssertionError(f"op {node.op} passed validation but has no torch form")
 
 

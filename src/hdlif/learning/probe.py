@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hdlif.learning.rule import Plan, Rule
-from hdlif.nn import Neuron, State
+from hdlif.nn import Neuron, State, graphs_kept
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits of all steps [T, B, classes], target) -> scalar."""
@@ -72,6 +72,7 @@ def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_ste
         return hook
 
     with ExitStack() as stack:
+        stack.enter_context(graphs_kept(model))
         for name, neuron in neurons_of(model).items():
             stack.callback(neuron.register_forward_pre_hook(_current_apart(None)).remove)
             stack.callback(neuron.register_forward_hook(emit(name)).remove)
@@ -150,6 +151,7 @@ def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: P
         return value, output[1]
 
     with ExitStack() as stack:
+        stack.enter_context(graphs_kept(model))
         for name, neuron in neurons_of(model).items():
             stack.callback(neuron.register_forward_pre_hook(_current_apart(gather(name))).remove)
             stack.callback(neuron.register_forward_hook(cut(name)).remove)

@@ -15,7 +15,7 @@ from hdlif.models.blocks import (
 from hdlif.models.recompute import ReversibleSequential
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34, reversible_resnet
 from hdlif.models.resnet19 import resnet19
-from hdlif.models.reversible import ReversibleBlock
+from hdlif.models.reversible import Grid, ReversibleBlock
 from hdlif.models.vgg import vgg_snn
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "AttentionFactory",
     "BlockFactory",
     "ConvFactory",
+    "Grid",
     "Network",
     "NeuronFactory",
     "NormFactory",

@@ -9,18 +9,18 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hdlif.models.reversible import ReversibleBlock
-from hdlif.nn import QuantConv2d, QuantLinear, Sequential, State
+from hdlif.nn import Measure, QuantConv2d, QuantLinear, Recomputing, Sequential, State
 
 Held = Mapping[QuantConv2d | QuantLinear, Tensor | None]
 
 
-class ReversibleSequential(Sequential):
+class ReversibleSequential(Sequential, Recomputing):
     """`ReversibleBlock`s one after another, with the gradients of a `Sequential` but without its memory.
 
     A chunk keeps its last block's output and the state it starts from (nothing, where it starts a sequence), however
     many blocks there are. The backward pass runs each branch f and g once more, from the last block to the first,
-    with the state, the held weights, the mode and the precision of its forward pass; it leaves buffers alone. The
-    streams are float32 or wider.
+    with the state, the held weights, the mode and the precision of its forward pass; it leaves buffers alone, and
+    takes the measures of `measuring` again. The streams are float32 or wider.
     """
 
     def __init__(self, *blocks: ReversibleBlock) -> None:
@@ -33,24 +33,28 @@ class ReversibleSequential(Sequential):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         x = x.to(torch.promote_types(x.dtype, torch.float32)).expand(len(steps), *x.shape[1:])
-        if not torch.is_grad_enabled():
+        if self.keeps_graph or not torch.is_grad_enabled():
             return super().forward(x, state, steps)
         before = flat(state)
         replay = _Replay(self, steps, tuple(before), x.device.type)
-        y, *after = _Reversible.apply(replay, x, *replay.leaves, *before.values())  # type: ignore[no-untyped-call]
-        return y, nested(dict(zip(replay.after, after, strict=True)))
+        y, *others = _Reversible.apply(replay, x, *replay.leaves, *before.values())  # type: ignore[no-untyped-call]
+        measured = len(replay.measures)
+        for measure, value in zip(replay.measures, others[:measured], strict=True):
+            measure.give(value)
+        return y, nested(dict(zip(replay.after, others[measured:], strict=True)))
 
 
 class _Replay:
     """What the forward pass of a chunk is run with, for the backward pass to run its branches again.
 
     `leaves` are the weights that gradients go to: parameters, and quantised weights where `hold_weights` holds them.
-    `before` and `after` are the paths of the state's tensors before and after the chunk.
+    `before` and `after` are the paths of the state's tensors before and after the chunk; `measures` were taken of it.
     """
 
     def __init__(self, blocks: ReversibleSequential, steps: range, before: tuple[str, ...], device_type: str) -> None:
         self.blocks, self.steps, self.before = blocks, steps, before
         self.after: tuple[str, ...] = ()
+        self.measures: list[Measure] = []
         self.modes = {module: module.training for module in blocks.modules()}
         self.held = {m: m._held for m in blocks.modules() if isinstance(m, QuantConv2d | QuantLinear)}
         self.parameters = [p for p in blocks.parameters() if p.requires_grad]
@@ -90,14 +94,16 @@ class _Reversible(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, replay: _Replay, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         before = nested(dict(zip(replay.before, tensors[len(replay.leaves) :], strict=True)))
-        y, state = Sequential.forward(replay.blocks, x, before, replay.steps)
+        with replay.blocks.collecting() as measured:
+            y, state = Sequential.forward(replay.blocks, x, before, replay.steps)
+        replay.measures = [measure for measure, _ in measured]
         after = flat(state)
         replay.after = tuple(after)
         ctx.replay = replay
         # Weights and buffers lie in memory anyway: given here, a change before the backward pass is an error.
         ctx.save_for_backward(y, *tensors, *replay.fixed_buffers())
         ctx.set_materialize_grads(False)
-        return y, *after.values()
+        return y, *(value for _, value in measured), *after.values()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -106,16 +112,18 @@ class _Reversible(torch.autograd.Function):
         y, *tensors = ctx.saved_tensors
         states = tensors[len(replay.leaves) :][: len(replay.before)]
         before = dict(zip(replay.before, states, strict=True))
-        after_grads = dict(zip(replay.after, grads[1:], strict=True))
+        measured = 1 + len(replay.measures)
+        after_grads = dict(zip(replay.after, grads[measured:], strict=True))
         (y1, y2), (d1, d2) = y.chunk(2, 2), (torch.zeros_like(y) if grads[0] is None else grads[0]).chunk(2, 2)
         with replay.again() as leaves:
-            branches = _Branches(replay, leaves, before, after_grads)
+            branches = _Branches(replay, leaves, before, after_grads, list(grads[1:measured]))
             for name in reversed(list(replay.blocks._modules)):
                 # y2 = x2 + g(y1), then y1 = x1 + f(x2): after these lines (y1, y2) are (x1, x2), (d1, d2) likewise.
                 current, grad = branches.back(f"{name}.g", y1, d2)
                 y2, d1 = y2 - current, d1 + grad
                 current, grad = branches.back(f"{name}.f", y2, d1)
                 y1, d2 = y1 - current, d2 + grad
+        branches.finish()
         return None, torch.cat([d1, d2], 2), *branches.leaf_grads, *(branches.state_grads.get(k) for k in replay.before)
 
 
@@ -128,8 +136,10 @@ class _Branches:
         leaves: list[Tensor],
         before: dict[str, Tensor],
         after_grads: dict[str, Tensor | None],
+        measure_grads: list[Tensor | None],
     ) -> None:
         self.replay, self.leaves, self.before, self.after_grads = replay, leaves, before, after_grads
+        self.measure_grads = measure_grads
         self.leaf_grads: list[Tensor | None] = [None] * len(leaves)
         self.state_grads: dict[str, Tensor | None] = {}
 
@@ -141,9 +151,15 @@ class _Branches:
         given = nested({k.removeprefix(prefix): v for k, v in state.items()})
         # Statistics and counts have had this chunk already: the second run changes copies.
         buffers = {name: buffer.clone() for name, buffer in branch.named_buffers()}
-        y, after = functional_call(branch, buffers, (x, given, self.replay.steps))
+        with self.replay.blocks.collecting() as measured:
+            y, after = functional_call(branch, buffers, (x, given, self.replay.steps))
         arriving = [(y, grad), *((v, self.after_grads[k]) for k, v in flat(after, prefix).items())]
-        outputs, grads = zip(*((v, g) for v, g in arriving if g is not None), strict=True)
+        # Branches come back in reverse, what was measured in each of them in its own order.
+        first = len(self.measure_grads) - len(measured)
+        self._require(first >= 0)
+        arriving += [(value, g) for (_, value), g in zip(measured, self.measure_grads[first:], strict=True)]
+        del self.measure_grads[first:]
+        outputs, grads = zip(*((v, g) for v, g in arriving if g is not None and v.requires_grad), strict=True)
         inputs = [x, *state.values(), *self.leaves]
         x_grad, *others = torch.autograd.grad(outputs, inputs, grads, allow_unused=True)
         self.state_grads |= dict(zip(state, others, strict=False))
@@ -152,6 +168,14 @@ class _Branches:
                 known = self.leaf_grads[index]
                 self.leaf_grads[index] = found if known is None else known + found
         return y.detach(), torch.zeros_like(x) if x_grad is None else x_grad
+
+    def finish(self) -> None:
+        """Raise `RuntimeError` where measures of the forward pass were not taken again."""
+        self._require(not self.measure_grads)
+
+    def _require(self, alike: bool) -> None:
+        if not alike:
+            raise RuntimeError("forward and backward pass take different measures; run both in the same `measuring`")
 
 
 def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:

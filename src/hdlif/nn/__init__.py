@@ -9,6 +9,7 @@ from hdlif.nn.modes import evaluation_mode
 from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
 from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.per_step import PerStep, StepSigmoid, step_parameters
+from hdlif.nn.recomputing import Measure, Recomputing, graphs_kept, measuring
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
 from hdlif.nn.synapses import Binary, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer, hold_weights
@@ -23,12 +24,14 @@ __all__ = [
     "Dspike",
     "GradedLIF",
     "Integer",
+    "Measure",
     "MemBN",
     "Neuron",
     "ParallelHDLIF",
     "PerStep",
     "QuantConv2d",
     "QuantLinear",
+    "Recomputing",
     "Scope",
     "Sequential",
     "SpikeQuantizer",
@@ -41,6 +44,8 @@ __all__ = [
     "eca",
     "eca_kernel_size",
     "evaluation_mode",
+    "graphs_kept",
     "hold_weights",
+    "measuring",
     "step_parameters",
 ]

@@ -29,6 +29,8 @@ OP_CODES = {
     "graded_lif": 12,
     "glif": 13,
     "seca": 14,
+    "slice": 15,
+    "concat": 16,
 }
 ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2, "int2": 3, "int4": 4, "int8": 5}
 TENSORS = {
@@ -78,6 +80,8 @@ def _append_node(program: Program, node: Node, inputs: list[int]) -> None:
         tensors.append((_bytes(node.tensors[key]), *node.tensors[key].shape))
     kernel = attributes.get("kernel", kernel)
     stride, padding = attributes.get("stride", stride), attributes.get("padding", padding)
+    if node.op == "slice":
+        choice, out_channels = attributes["begin"], attributes["end"] - attributes["begin"]
     if node.op == "lif":
         choice = int(attributes["reset"] == "hard")
         scalar = _append_scalars(program, attributes["reset_potential"])

@@ -228,6 +228,14 @@ def _flatten(node: Node, t: int, x: Array) -> Array:
     return x.reshape(len(x), -1)
 
 
+def _slice(node: Node, t: int, x: Array) -> Array:
+    return x[:, node.attributes["begin"] : node.attributes["end"]]
+
+
+def _concat(node: Node, t: int, x: Array, y: Array) -> Array:
+    return np.concatenate([x, y], axis=1)
+
+
 _NEURONS: dict[str, Callable[[Node, Floats, Floats, int], Array]] = {
     "hd_lif": _hd_lif,
     "graded_lif": _graded_lif,
@@ -246,4 +254,6 @@ _STATELESS: dict[str, Callable[..., Array]] = {
     "max_pool": _max_pool,
     "global_sum_pool": _global_sum_pool,
     "flatten": _flatten,
+    "slice": _slice,
+    "concat": _concat,
 }

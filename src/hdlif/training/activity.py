@@ -5,27 +5,32 @@ derivative; H(s) of a spike s >= 0 is counted as 1 where s > 0, and differentiat
 that the spikes nearest to silence are silenced first. Silent neurons get no gradient.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from hdlif.nn import Neuron, QuantConv2d, QuantLinear
+from hdlif.nn import Measure, Neuron, QuantConv2d, QuantLinear, measuring
+
+Seen = Mapping[str, list[Tensor]]
+"""By layer name, what a penalty has measured in each pass since it was last asked for."""
 
 
-@dataclass
-class Seen:
-    """What the layers did since the last `Watch.penalty`: emitted spikes, and inputs of synapses, by layer name."""
+class Penalty(Protocol):
+    """A number to be added to the loss, from what it measures of the layers."""
 
-    spikes: dict[str, list[Tensor]] = field(default_factory=dict)
-    inputs: dict[str, list[tuple[nn.Module, Tensor, Tensor]]] = field(default_factory=dict)
+    watches: ClassVar[tuple[type[nn.Module], ...]]
+    """The kinds of layer that it measures."""
 
+    def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
+        """What it keeps of a layer's pass: a few numbers, for the maps themselves may not stay in memory."""
 
-Penalty = Callable[[Seen], Tensor]
-"""From what was seen to a number to be added to the loss."""
+    def __call__(self, seen: Seen) -> Tensor:
+        """The penalty."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,17 @@ class Surplus:
 
     weight: float
 
+    watches: ClassVar[tuple[type[nn.Module], ...]] = (Neuron,)
+
     def __post_init__(self) -> None:
         _check_weight(self.weight)
 
+    def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
+        """The mean spike."""
+        return output.mean()
+
     def __call__(self, seen: Seen) -> Tensor:
-        return self.weight * _sum(torch.stack([s.mean() for s in spikes]).mean() for spikes in seen.spikes.values())
+        return self.weight * _sum(torch.stack(means).mean() for means in seen.values())
 
 
 @dataclass(frozen=True)
@@ -49,18 +60,24 @@ class Density:
     weight: float = 1.0
     per_layer: bool = True
 
+    watches: ClassVar[tuple[type[nn.Module], ...]] = (Neuron,)
+
     def __post_init__(self) -> None:
         _check_weight(self.weight)
         if not 0 <= self.target < 1:
             raise ValueError(f"target = {self.target}; a spike density lies in 0..1")
 
+    def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
+        """The density, and the neurons it is of (those of a whole batch)."""
+        density = count(output).mean()
+        return torch.stack([density, torch.full_like(density, output[0].numel())])
+
     def __call__(self, seen: Seen) -> Tensor:
-        layers = seen.spikes.values()
-        densities = [torch.stack([count(s).mean() for s in spikes]).mean() for spikes in layers]
+        densities = [torch.stack(passes)[:, 0].mean() for passes in seen.values()]
         if self.per_layer:
             return self.weight * _sum((density - self.target).clamp_min(0) for density in densities)
-        neurons = torch.tensor([float(spikes[0][0].numel()) for spikes in layers])
-        mean = (torch.stack(densities) * (neurons / neurons.sum()).to(densities[0])).sum()
+        neurons = torch.stack([passes[0][1] for passes in seen.values()])
+        mean = (torch.stack(densities) * (neurons / neurons.sum())).sum()
         return self.weight * (mean - self.target).clamp_min(0)
 
 
@@ -75,13 +92,23 @@ class Budget:
     time_steps: int
     weight: float = 1.0
 
+    watches: ClassVar[tuple[type[nn.Module], ...]] = (QuantConv2d, QuantLinear)
+
     def __post_init__(self) -> None:
         _check_weight(self.weight)
         if self.sops <= 0:
             raise ValueError(f"sops = {self.sops}; a budget is above 0")
 
+    def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
+        """Synaptic operations per image and step, for x [N, ...] and output [N, ...]."""
+        assert isinstance(layer, QuantConv2d | QuantLinear)
+        weight = layer.weight_q()
+        fan_out = output[0].numel() * weight[0].numel() / x[0].numel() * (weight != 0).float().mean()
+        # Currents (a shortcut's input) may be negative: they are counted, and cannot be silenced.
+        return (count(x) + (x < 0)).sum() / len(x) * fan_out
+
     def __call__(self, seen: Seen) -> Tensor:
-        total = _sum(torch.stack([_sops(*run) for run in runs]).mean() for runs in seen.inputs.values())
+        total = _sum(torch.stack(passes).mean() for passes in seen.values())
         return self.weight * (total * self.time_steps / self.sops - 1).clamp_min(0)
 
 
@@ -93,15 +120,6 @@ def _check_weight(weight: float) -> None:
 def _sum(terms: Iterable[Tensor]) -> Tensor:
     total = list(terms)
     return torch.stack(total).sum() if total else torch.zeros(())
-
-
-def _sops(module: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-    """Synaptic operations per image and step of a synapse with input x [N, ...] and `output` [N, ...]."""
-    assert isinstance(module, QuantConv2d | QuantLinear)
-    weight = module.weight_q()
-    fan_out = output[0].numel() * weight[0].numel() / x[0].numel() * (weight != 0).float().mean()
-    # Currents (a shortcut's input) may be negative: they are counted, and cannot be silenced.
-    return (count(x) + (x < 0)).sum() / len(x) * fan_out
 
 
 class _Count(torch.autograd.Function):
@@ -123,44 +141,30 @@ def count(spikes: Tensor) -> Tensor:
 
 
 class Watch:
-    """Collects what the layers of a model do where a graph is built; see `watching`."""
+    """Collects what a penalty measures where a graph is built; see `watching`."""
 
     def __init__(self, penalty: Penalty) -> None:
-        self._penalty, self.seen = penalty, Seen()
+        self._penalty = penalty
+        self.seen: dict[str, list[Tensor]] = {}
+
+    def add(self, name: str, measured: Tensor) -> None:
+        """One pass of the layer `name`."""
+        self.seen.setdefault(name, []).append(measured)
 
     def penalty(self) -> Tensor:
         """The penalty on what was seen since it was last asked for."""
-        seen, self.seen = self.seen, Seen()
+        seen, self.seen = self.seen, {}
         return self._penalty(seen)
 
 
 @contextmanager
 def watching(model: nn.Module, penalty: Penalty) -> Iterator[Watch]:
-    """Watch the layers of `model` inside the context."""
+    """Watch the layers of `model` inside the context, in which backward passes are to run too."""
     watch = Watch(penalty)
-    hooks = []
-
-    def emitted(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: tuple[Tensor, Any]) -> None:
-            if torch.is_grad_enabled():
-                watch.seen.spikes.setdefault(name, []).append(output[0])
-
-        return hook
-
-    def entered(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            if torch.is_grad_enabled():
-                watch.seen.inputs.setdefault(name, []).append((module, args[0], output))
-
-        return hook
-
-    for name, module in model.named_modules():
-        if isinstance(module, Neuron):
-            hooks.append(module.register_forward_hook(emitted(name)))
-        elif isinstance(module, QuantConv2d | QuantLinear):
-            hooks.append(module.register_forward_hook(entered(name)))
-    try:
+    measures = {
+        module: Measure(of=partial(penalty.measure, module), give=partial(watch.add, name))
+        for name, module in model.named_modules()
+        if isinstance(module, penalty.watches)
+    }
+    with measuring(model, measures):
         yield watch
-    finally:
-        for hook in hooks:
-            hook.remove()

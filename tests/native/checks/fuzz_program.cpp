@@ -99,7 +99,7 @@ public:
 
   void mutate() {
     const int32_t nodes = node_count();
-    switch (below(nodes > 0 ? 9 : 3)) {
+    switch (below(nodes > 0 ? 10 : 3)) {
     case 0:
       for (uint8_t* field : {&p_.steps, &p_.batch, &p_.mode, &p_.t})
         if (below(3) == 0)
@@ -130,6 +130,9 @@ public:
       break;
     case 8:
       change_tensor();
+      break;
+    case 9: // the channels of a slice
+      word(below(nodes), below(2) ? kOutChannels : kChoice) = below(6);
       break;
     }
   }

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from deployed_graphs import Builder, residual_network, tiny_network
+from deployed_graphs import Builder, residual_network, tiny_network, two_streams
 from hdlif.artefact import INPUT, Graph
 from hdlif.runtime.program import flatten_graph
 
@@ -53,6 +53,7 @@ def layers(b: Builder, encoding: str, bits: int) -> Graph:
 def graphs() -> Iterator[tuple[str, Graph]]:
     yield "tiny", tiny_network()
     yield "residual", residual_network(time_steps=2, width=3)
+    yield "two_streams", two_streams(time_steps=2, encoding="int4", width=4)
     for seed in range(8):
         yield f"pointwise_{seed}", pointwise(Builder((2 + seed % 2, 2, 2), 2, seed), seed)
     for i, encoding in enumerate(("float32", "ternary", "binary", "int2", "int4", "int8")):
