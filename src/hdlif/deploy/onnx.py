@@ -270,6 +270,7 @@ class _Translation:
         # a batch of one meets the steps by broadcasting
         meets = all(x.whole is not None and (x.varies or clock.batch == 1) for x in inputs)
         if node.op == "concat":
+            # which broadcasts nothing
             meets = all(x.whole is not None and x.varies for x in inputs)
         if meets and (together or node.op != "seca"):
             names = [x.joined(writer) for x in inputs]
