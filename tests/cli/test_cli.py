@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 import shutil
 import signal
 import subprocess
@@ -275,7 +276,7 @@ def test_interrupted_training_resumes_from_the_command_line(number, code, tmp_pa
         "--set",
         "model.width=4",
         "--set",
-        "training.epochs=40",
+        "training.epochs=6",
         "--out",
         tmp_path / "r",
         "--memory-repeats",
@@ -290,5 +291,34 @@ def test_interrupted_training_resumes_from_the_command_line(number, code, tmp_pa
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == code
+    # A checkpoint of this network does not fit any more, as on a full disk.
+    room = (tmp_path / "r" / "last.safetensors").stat().st_size // 2
+    full = subprocess.run(
+        [sys.executable, "-m", "hdlif.cli", *map(str, arguments), "--resume", "--json"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 1
+    assert len(full.stderr.strip().splitlines()) == 1
+    for words in ("cannot be written", "the checkpoint written before is kept", "make room and resume"):
+        assert words in full.stderr
     done = hdlif(*arguments, "--resume", "--json")
     assert done.returncode == 0, done.stderr
+    steps = [
+        (event["event"], event["step"])
+        for event in map(json.loads, (tmp_path / "r" / "metrics.jsonl").read_text().splitlines())
+    ]
+    assert len(steps) == len(set(steps))
+    assert steps == sorted(steps, key=lambda event: event[1])
+
+
+def test_resuming_a_finished_run_changes_nothing(run_folder, tmp_path):
+    folder = shutil.copytree(run_folder[0], tmp_path / "net")
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+    for _ in range(2):
+        done = hdlif("train", "digits_hdlif_w1p5_s4_parallel", *FAST, "--out", folder, "--resume", "--json")
+        assert json.loads(done.stdout) == run_folder[1]
+    after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+    assert after == before

@@ -8,6 +8,7 @@ import pytest
 
 from hdlif.commands import ablate as module
 from hdlif.commands.ablate import ablate, cells, load_table, shipped_tables
+from hdlif.config import Recipe
 from hdlif.errors import RecipeError, TrainingError
 
 TABLE = """
@@ -66,13 +67,13 @@ def test_cells_are_trained_once_and_more_seeds_add_to_them(
 
 def test_every_summary_is_read_once(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
-    finished = module._finished
+    finished = module.finished
 
-    def counting(cell: module.Cell) -> dict[str, Any] | None:
-        read.append(cell.folder)
-        return finished(cell)
+    def counting(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
+        read.append(folder)
+        return finished(folder, recipe)
 
-    monkeypatch.setattr(module, "_finished", counting)
+    monkeypatch.setattr(module, "finished", counting)
     first = ablate(table, out=tmp_path / "out")
     folders = [cell.folder for cell in cells(load_table(table), tmp_path / "out")]
     assert read == folders

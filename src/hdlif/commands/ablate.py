@@ -5,7 +5,6 @@ trained once a seed, in a run folder of its own; a folder whose summary.json hol
 and is skipped. So running the command again goes on where it stopped, and with more seeds it adds to what is there.
 """
 
-import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hdlif import builders
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.provenance import hardware, versions
+from hdlif.commands.run_folders import begun, finished
 from hdlif.commands.train import train
-from hdlif.config import Recipe, dump_recipe, load_recipe, parse_yaml
+from hdlif.config import Recipe, load_recipe, parse_yaml
 from hdlif.errors import RecipeError, TrainingError, did_you_mean
 
 UNDEFINED = "—"
@@ -147,7 +147,7 @@ def ablate(
     out = out or Path("runs") / Path(table).stem
     queue, failed = list(cells(chosen, out)), []
     # Read once: what is finished does not change while this runs.
-    summaries = {cell.folder: summary for cell in queue if (summary := _finished(cell)) is not None}
+    summaries = {cell.folder: summary for cell in queue if (summary := finished(cell.folder, cell.recipe)) is not None}
     for number, cell in enumerate(queue, start=1):
         name = f"{number}/{len(queue)} {cell.row}, {cell.column}, seed {cell.seed}"
         if cell.folder in summaries:
@@ -159,7 +159,7 @@ def ablate(
                 cell.recipe,
                 data_root=data_root,
                 out=cell.folder,
-                resume=_begun(cell),
+                resume=begun(cell.folder, cell.recipe),
                 progress=progress,
                 memory_repeats=0,
             )
@@ -174,23 +174,6 @@ def ablate(
     if failed:
         raise TrainingError(f"{len(failed)} of {len(queue)} cells failed, the others are in {out}; first {failed[0]}")
     return result
-
-
-def _finished(cell: Cell) -> dict[str, Any] | None:
-    """The summary of a finished cell; None where it is missing or of another recipe."""
-    try:
-        summary: dict[str, Any] = json.loads((cell.folder / "summary.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return summary if summary.get("recipe") == cell.recipe.model_dump(mode="json") else None
-
-
-def _begun(cell: Cell) -> bool:
-    """Whether the folder holds a stopped training of this recipe."""
-    try:
-        return (cell.folder / "recipe.yaml").read_text("utf-8") == dump_recipe(cell.recipe)
-    except OSError:
-        return False
 
 
 def _write(table: Table, queue: list[Cell], summaries: Mapping[Path, dict[str, Any]], out: Path) -> dict[str, Any]:

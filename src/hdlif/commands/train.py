@@ -1,6 +1,6 @@
 """`hdlif train`: from a recipe to a run folder with a trained network and its figures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from hdlif.artefact.format import OPS
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.provenance import hardware, versions
+from hdlif.commands.run_folders import finished
 from hdlif.config import Recipe, dump_recipe, load_recipe
 from hdlif.data import ImageSets, Samples
 from hdlif.deploy import lower
 from hdlif.learning import Plan
 from hdlif.nn import step_parameters
-from hdlif.training import evaluate, fit, progress_bar
+from hdlif.training import Evaluation, evaluate, fit, progress_bar
 
 PROFILED_IMAGES = 256
 """Test images over which operations are averaged."""
@@ -40,6 +41,7 @@ def train(
     workers: int | None = None,
     progress: bool | Progress = False,
     memory_repeats: int = 3,
+    after_epoch: Callable[[int, Evaluation], None] | None = None,
 ) -> dict[str, Any]:
     """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
 
@@ -48,10 +50,11 @@ def train(
         overrides: "a.b=v" each.
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
-        resume: go on from OUT/last.safetensors.
+        resume: go on from OUT/last.safetensors; a finished training stays as it is.
         workers: processes that make batches, for each device; by default as many as the data set needs.
         progress: show a bar of one's own, or a task on the bar given.
         memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
+        after_epoch: as in `training.fit`.
     Returns:
         the content of OUT/summary.json.
     """
@@ -59,6 +62,8 @@ def train(
         recipe = load_recipe(recipe, overrides)
     builders.check(recipe)
     out = out or Path("runs") / recipe.name
+    if resume and (summary := finished(out, recipe)) is not None:
+        return summary
     sets = builders.build_data(recipe, data_root, workers=workers, ranks=devices)
     fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, precision=recipe.training.precision)
     fabric.launch()
@@ -84,6 +89,7 @@ def train(
             resume=resume,
             penalty=builders.build_penalty(recipe),
             progress=bar,
+            after_epoch=after_epoch,
         )
     write_text(out / "recipe.yaml", dump_recipe(recipe))
     summary = {
