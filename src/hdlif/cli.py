@@ -278,6 +278,36 @@ def ablate(table: str, as_json: bool, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("recipe")
+@click.option("--space", type=FILE, required=True, help="YAML file: keys of the recipe, and what each may be.")
+@click.option("--trials", type=click.IntRange(1), required=True, help="Trials of the whole study.")
+@click.option("--study", type=FILE, help="The journal to share.  [default: runs/NAME_sweep/study.journal]")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value for all; repeatable.")
+@data_root_option
+@json_option
+def sweep(recipe: str, as_json: bool, **options: Any) -> None:
+    """Search a space of recipes around RECIPE for the best validation accuracy.
+
+    Any number of processes, on any machines that see the study's folder, work on one study: start the same command in
+    each. A trial that is worse than the median is pruned; one whose process was stopped or killed is taken up by the
+    next, from its checkpoint. Needs the extra hdlif[sweep].
+
+    \b
+    A space reads
+      training.learning_rate: {kind: float, low: 0.01, high: 0.3, log: true}
+      model.width: {kind: int, low: 8, high: 32}
+      neuron: {kind: choice, values: [{kind: lif}, {kind: hdlif}]}
+    """
+    from hdlif.commands import tables
+    from hdlif.commands.sweep import sweep as command
+
+    result = command(
+        recipe, progress=not as_json, say=lambda line: None if as_json else click.echo(line, err=True), **options
+    )
+    show(result, as_json, lambda: tables.trials_table(result))
+
+
+@cli.command()
 @click.option("--data", default="digits", show_default=True, help="digits (bundled) or fashion_mnist.")
 @data_root_option
 @click.option("--out", type=FILE, default=Path("runs/demo"), show_default=True)
