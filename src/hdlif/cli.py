@@ -77,14 +77,15 @@ def train(recipe: str, as_json: bool, **options: Any) -> None:
 @click.argument("path", type=FILE)
 @click.option("--data", help="Name of the data set; a checkpoint's own by default.")
 @data_root_option
+@click.option("--confusion", is_flag=True, help="Which class is taken for which, and the accuracy of each.")
 @json_option
 def evaluate(path: Path, as_json: bool, **options: Any) -> None:
-    """Accuracy on the test set of PATH: a checkpoint, a run folder, or an artefact."""
+    """Accuracy on the test set of PATH after each time step: a checkpoint, a run folder, or an artefact."""
+    from hdlif.commands import tables
     from hdlif.commands.eval import evaluate_path
 
     result = evaluate_path(path, **options)
-    per_step = ", ".join(f"{accuracy:.2%}" for accuracy in result["accuracy_per_step"])
-    show(result, as_json, lambda: f"{result['accuracy']:.2%} of {result['n']} images (after each step: {per_step})")
+    show(result, as_json, lambda: tables.evaluation_text(result))
 
 
 @cli.command()

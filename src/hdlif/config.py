@@ -9,7 +9,7 @@ YAML 1.1 has it the other way round). Repeated keys and aliases are refused: a r
 
 import json
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
@@ -166,6 +166,18 @@ def dump_recipe(recipe: Recipe) -> str:
     """The recipe as canonical YAML, every value stated; `load_recipe` reads back an equal recipe."""
     # Other characters than ASCII stay escaped: PyYAML writes U+0085 raw otherwise, and reads it as a line break.
     return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+
+
+def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every value of nested mappings by its whole key.
+
+    >>> recipe_fields({"seed": 1, "neuron": {"kind": "lif"}})
+    {'seed': 1, 'neuron.kind': 'lif'}
+    """
+    fields: dict[str, Any] = {}
+    for key, value in tree.items():
+        fields |= recipe_fields(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return fields
 
 
 def _replace(tree: dict[str, Any], override: str) -> None:

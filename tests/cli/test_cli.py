@@ -129,6 +129,24 @@ def test_eval_of_checkpoint_and_artefact_agree_with_training(run_folder, artefac
     assert abs(trained["accuracy"] - deployed["accuracy"]) <= 1 / 360
 
 
+def test_eval_tells_which_class_is_taken_for_which(run_folder, artefact):
+    result = json.loads(hdlif("eval", run_folder[0], "--confusion", "--json").stdout)
+    counts = np.array(result["confusion"])
+    assert counts.sum() == 360
+    assert counts.trace() / 360 == result["accuracy"]
+    assert result["labels"] == [str(digit) for digit in range(10)]
+    assert result["accuracy_per_class"][3] == counts[3, 3] / counts[3].sum()
+    kept = json.loads((run_folder[0] / "confusion.json").read_text())
+    assert kept == {"labels": result["labels"], "counts": result["confusion"]}
+    deployed = json.loads(hdlif("eval", artefact, "--data", "digits", "--confusion", "--json").stdout)
+    assert np.abs(np.array(deployed["confusion"]) - counts).sum() <= 2
+    lines = hdlif("eval", run_folder[0], "--confusion").stdout.splitlines()
+    assert "after each step" in lines[0]
+    assert lines[2].split() == ["true,", "chosen:", *result["labels"], "accuracy"]
+    assert lines[4].split()[0] == "0"
+    assert lines[4].split()[-1] == f"{result['accuracy_per_class'][0]:.2%}"
+
+
 def test_run_classifies_an_image_of_another_size(artefact, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / "photo.png")
     done = hdlif("run", artefact, tmp_path / "photo.png", "--json")

@@ -58,6 +58,20 @@ def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
     return aligned(header, rows)
 
 
+def evaluation_text(result: Mapping[str, Any]) -> str:
+    """Accuracy after each step; where the confusion was asked for, a row for each true class, and its accuracy."""
+    per_step = ", ".join(f"{accuracy:.2%}" for accuracy in result["accuracy_per_step"])
+    text = f"{result['accuracy']:.2%} of {result['n']} images (after each step: {per_step})"
+    if "confusion" not in result:
+        return text
+    labels = result["labels"]
+    rows = [
+        [label, *("·" if count == 0 else str(count) for count in counts), "—" if right is None else f"{right:.2%}"]
+        for label, counts, right in zip(labels, result["confusion"], result["accuracy_per_class"], strict=True)
+    ]
+    return f"{text}\n\n{aligned(['true, chosen:', *labels, 'accuracy'], rows)}"
+
+
 def trials_table(result: Mapping[str, Any]) -> str:
     """What `hdlif sweep` found: one row a trial, the best first, and how to train the best again."""
     trials = sorted(

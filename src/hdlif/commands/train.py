@@ -1,5 +1,6 @@
 """`hdlif train`: from a recipe to a run folder with a trained network and its figures."""
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,7 +24,7 @@ from hdlif.data import ImageSets, Samples
 from hdlif.deploy import lower
 from hdlif.learning import Plan
 from hdlif.nn import step_parameters
-from hdlif.training import Evaluation, evaluate, fit, progress_bar
+from hdlif.training import Confusion, Evaluation, evaluate, fit, progress_bar
 
 PROFILED_IMAGES = 256
 """Test images over which operations are averaged."""
@@ -92,13 +93,15 @@ def train(
             after_epoch=after_epoch,
         )
     write_text(out / "recipe.yaml", dump_recipe(recipe))
+    measured = measure(model.cpu(), recipe, sets)
+    write_text(out / "confusion.json", json.dumps(measured.pop("confusion")) + "\n")
     summary = {
         "recipe": recipe.model_dump(mode="json"),
         "name": recipe.name,
         "best_epoch": fitted.best_epoch,
         "validation_accuracy": fitted.best_accuracy,
         "train_seconds": fitted.train_seconds,
-        **measure(model.cpu(), recipe, sets),
+        **measured,
         "peak_bytes": peak_memory(recipe, repeats=memory_repeats) if memory_repeats else None,
         "seed": recipe.seed,
         "versions": versions(),
@@ -109,14 +112,16 @@ def train(
 
 
 def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]:
-    """Test accuracy, operations, sizes and learned neuron parameters of a trained network."""
+    """Test accuracy and confusion, operations, sizes and learned neuron parameters of a trained network."""
+    kind = builders.DATA[recipe.data.kind]
+    confusion = Confusion(len(kind.labels))
     test = evaluate(
         model,
         sets.test.sequences(recipe.data.batch_size),
         time_steps=recipe.time_steps,
         criterion=nn.functional.cross_entropy,
+        observe=confusion,
     )
-    kind = builders.DATA[recipe.data.kind]
     graph = lower(model, input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
     in_neurons = set(map(id, step_parameters(model)))
     seen = activity(graph, first_images(sets.test, PROFILED_IMAGES))
@@ -124,6 +129,7 @@ def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]
     return {
         "accuracy": test.accuracy,
         "accuracy_per_step": list(test.accuracy_per_step),
+        "confusion": {"labels": list(kind.labels), "counts": confusion.counts.tolist()},
         "params_mb": paper.params_mb,
         "stored_mb": paper.stored_mb,
         "fp32_mb": 4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),

@@ -1,5 +1,6 @@
 """Training: the loop, its optimiser and checkpoints, evaluation, and batch norm's statistics."""
 
+from hdlif.training.confusion import Confusion
 from hdlif.training.evaluate import Evaluation, evaluate
 from hdlif.training.loop import Fit, fit
 from hdlif.training.metrics import progress_bar
@@ -7,4 +8,15 @@ from hdlif.training.optim import sgd
 from hdlif.training.reestimate import reestimate, reestimated
 from hdlif.training.update import Updater
 
-__all__ = ["Evaluation", "Fit", "Updater", "evaluate", "fit", "progress_bar", "reestimate", "reestimated", "sgd"]
+__all__ = [
+    "Confusion",
+    "Evaluation",
+    "Fit",
+    "Updater",
+    "evaluate",
+    "fit",
+    "progress_bar",
+    "reestimate",
+    "reestimated",
+    "sgd",
+]

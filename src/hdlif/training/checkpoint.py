@@ -9,7 +9,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from hdlif.config import recipe_fields
 from hdlif.errors import CheckpointError, TrainingError
 
 METADATA_KEY = "hdlif"
@@ -134,7 +135,7 @@ def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any
 def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """(a.b, its value in one, its value in the other) where two recipes differ; None where one has no such field."""
     # Through JSON, which is how a recipe is kept: a tuple is a list there.
-    first, second = (dict(_leaves(json.loads(json.dumps(recipe)))) for recipe in (one, other))
+    first, second = (recipe_fields(json.loads(json.dumps(recipe))) for recipe in (one, other))
     return [
         (key, first.get(key), second.get(key))
         for key in sorted(first.keys() | second.keys())
@@ -168,15 +169,6 @@ def restore_training(model: nn.Module, optimizer: torch.optim.SGD, tensors: Mapp
     for name, momentum in momenta.items():
         parameter = parameters[name]
         optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter)
-
-
-def _leaves(recipe: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(a.b, value) for every value of nested mappings."""
-    for key, value in recipe.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
