@@ -210,12 +210,20 @@ def coherence(targets: tuple[str, ...], as_json: bool, **options: Any) -> None:
 @cli.command()
 @click.argument("runs", type=FILE, nargs=-1, required=True)
 @click.option("--out", type=FILE, help="The page to write.  [default: report.html in the first run folder]")
+@click.option("--neurons", metavar="LAYER:INDEX,…", help="Neurons to draw.  [default: the liveliest of three layers]")
+@click.option("--image", type=click.IntRange(0), help="Number of the test image that the neurons see.  [default: 0]")
+@data_root_option
 @json_option
-def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
-    """One self-contained HTML page from run folders (or a demo's folder): tables, curves, per-layer figures."""
+def report(runs: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """One self-contained HTML page from run folders (or a demo's folder), side by side.
+
+    Tables, curves, what differs between the recipes, confusion, per-layer figures, and single neurons at work.
+    """
     from hdlif.commands.report import report as command
 
-    result = command(runs, out=out)
+    result = command(runs, **options)
+    if "left_out" in result:
+        click.echo(f"neurons are not drawn: {result['left_out']}", err=True)
     show(result, as_json, lambda: str(result["report"]))
 
 

@@ -225,7 +225,42 @@ def test_coherence_prints_json_by_its_schema():
 def test_report_is_written(run_folder, tmp_path):
     done = hdlif("report", run_folder[0], "--out", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
-    assert "</html>" in (tmp_path / "page.html").read_text()
+    assert done.stderr == ""
+    page = (tmp_path / "page.html").read_text()
+    assert "</html>" in page
+    assert "test image 0 of digits (class “7”)" in page
+    assert ">Confusion</h2>" in page
+    done = hdlif("report", run_folder[0], "--neurons", "body.stage1.0.act2:5", "--image", 3, "--out", tmp_path / "p")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "p").read_text()
+    assert "membrane of body.stage1.0.act2:5<" in page
+    assert "test image 3 of digits" in page
+    assert "--neurons body.stage1.0.act2:5 --image 3" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--neurons", "act1"], "write LAYER:INDEX"),
+        (["--neurons", "body.stage1.0.act3:0"], 'did you mean "body.stage1.0.act'),
+        (["--neurons", "body.stage1.0.act1:99999"], "body.stage1.0.act1 has neurons 0..255"),
+        (["--image", "360"], "the test set of digits has images 0..359"),
+    ],
+)
+def test_report_refuses_neurons_and_images_that_are_not_there(run_folder, tmp_path, options, words):
+    refused = hdlif("report", run_folder[0], *options, "--out", tmp_path / "page.html")
+    assert refused.returncode == 2
+    assert words in refused.stderr
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_report_without_its_network_leaves_the_neurons_out_and_says_so(run_folder, tmp_path):
+    folder = shutil.copytree(run_folder[0], tmp_path / "net")
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    done = hdlif("report", folder)
+    assert done.returncode == 0
+    assert done.stderr.startswith("neurons are not drawn: ")
+    assert "Neurons at work" not in (folder / "report.html").read_text()
 
 
 def test_recipes_are_listed_shown_and_checked():
