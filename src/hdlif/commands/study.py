@@ -80,13 +80,13 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
             return
         trial = study.ask()
         with _locked(folder_of(journal, trial)) as mine:
-            if sum(other.number < trial.number for other in trials_of(study)) >= most:
+            # Not mine where another process came between; it has the trial then.
+            if mine:
+                if sum(other.number < trial.number for other in trials_of(study)) < most:
+                    yield _seeded(study, trial, seed)
+                    return
                 trial.set_user_attr(WITHDRAWN, True)
                 study.tell(trial, state=TrialState.FAIL)
-            # Not mine where another process came between; it has the trial then.
-            elif mine:
-                yield _seeded(study, trial, seed)
-                return
 
 
 def _seeded(study: optuna.Study, trial: Trial, seed: int) -> Trial:

@@ -63,7 +63,7 @@ def train(
         recipe = load_recipe(recipe, overrides)
     builders.check(recipe)
     out = out or Path("runs") / recipe.name
-    if resume and (summary := finished(out, recipe)) is not None:
+    if resume and (out / "model.safetensors").exists() and (summary := finished(out, recipe)) is not None:
         return summary
     sets = builders.build_data(recipe, data_root, workers=workers, ranks=devices)
     fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, precision=recipe.training.precision)

@@ -12,9 +12,9 @@ class Confusion:
 
     def __call__(self, logits: Tensor, target: Tensor) -> None:
         """Add a batch: logits [T, B, classes], target [B]."""
-        chosen = logits.sum(0).argmax(-1)
-        one = torch.ones_like(target, dtype=torch.int64)
-        self.counts.index_put_((target.cpu(), chosen.cpu()), one.cpu(), accumulate=True)
+        # Added in the order of the steps, as `evaluate` does: rounded otherwise, a tie could go another way.
+        place = target.cpu(), logits.cumsum(0)[-1].argmax(-1).cpu()
+        self.counts.index_put_(place, torch.ones(len(target), dtype=torch.int64), accumulate=True)
 
     @property
     def accuracy_per_class(self) -> list[float | None]:
