@@ -21,7 +21,10 @@ Session::Session(Program program, int threads, const Kernels& kernels)
 
 int64_t Session::working_bytes() const {
   std::lock_guard<std::mutex> lock(mutex_);
-  return working_bytes_;
+  int64_t bytes = 0;
+  for (const std::unique_ptr<Workspace>& spare : workspaces_)
+    bytes += spare->bytes();
+  return bytes;
 }
 
 void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t,
@@ -74,10 +77,7 @@ std::unique_ptr<Workspace> Session::borrow(int64_t batch, int64_t steps, bool is
   }
   if (workspace == nullptr)
     workspace = std::make_unique<Workspace>();
-  const int64_t before = workspace->bytes();
   workspace->fit(plan_, pool_.threads(), batch, steps, is_static, keeps_all);
-  std::lock_guard<std::mutex> lock(mutex_);
-  working_bytes_ += workspace->bytes() - before;
   return workspace;
 }
 

@@ -28,7 +28,7 @@ public:
   const Program& program() const { return plan_.program; }
   const Kernels& kernels() const { return plan_.kernels; }
 
-  // Bytes of weights and rows, which all runs share, and of the working memory of the runs so far.
+  // Bytes of weights and rows, which all runs share, and of the working memory kept for runs to come.
   int64_t weight_bytes() const { return plan_.bytes(); }
   int64_t working_bytes() const;
 
@@ -49,9 +49,8 @@ private:
 
   Plan plan_;
   ThreadPool pool_;
-  mutable std::mutex mutex_; // guards workspaces_ and working_bytes_
+  mutable std::mutex mutex_; // guards workspaces_
   std::vector<std::unique_ptr<Workspace>> workspaces_;
-  int64_t working_bytes_ = 0;
 };
 
 } // namespace hdlif

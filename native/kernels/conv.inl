@@ -219,12 +219,72 @@ void gather_units_by(const uint8_t* row, const uint8_t* before, int32_t width, c
   starts[width] = int32_t(event - events);
 }
 
+#if defined(__AVX512BW__)
+
+// Pairs of 64 codes at once: their events are made in vectors, and those of live pairs are moved together.
+template <bool kChanges>
+void gather_pairs(const uint8_t* row, const uint8_t* before, int32_t width, const ConvShape& s,
+                  const LookupForm& form, UnitEvent* events, int32_t* starts) {
+  static_assert(sizeof(UnitEvent) == 8, "moved as one integer");
+  const int32_t kinds = 2 * s.max_code + 1;
+  const __m512i ways = _mm512_set1_epi16(int16_t(kinds << 8 | 1));
+  const __m512i no_difference = _mm512_set1_epi16(int16_t(s.max_code * (1 + kinds)));
+  const __m512i max_weight = _mm512_set1_epi8(int8_t(s.max_weight));
+  const int64_t lanes = form.lanes;
+  const __m512i lane_offsets =
+      _mm512_setr_epi64(0, lanes, 2 * lanes, 3 * lanes, 4 * lanes, 5 * lanes, 6 * lanes, 7 * lanes);
+  UnitEvent* event = events;
+  int64_t offset = 0;
+  for (int32_t x = 0; x < width; ++x, row += s.in_channels) {
+    starts[x] = int32_t(event - events);
+    for (int32_t first = 0; first < s.in_channels; first += 64) {
+      // reads up to 63 bytes beyond the row, which every map of codes has behind it
+      __m512i codes = _mm512_loadu_si512(row + first);
+      if (kChanges)
+        codes = _mm512_sub_epi8(codes, _mm512_loadu_si512(before + first));
+      uint32_t live = _mm512_test_epi16_mask(codes, codes);
+      const int32_t units = least((s.in_channels - first) / 2, 32);
+      if (units < 32)
+        live &= (uint32_t(1) << units) - 1;
+      const __m512i entry = _mm512_slli_epi16(
+          _mm512_add_epi16(_mm512_maddubs_epi16(ways, codes), no_difference), kTableEntryBits);
+      const __m512i bound = _mm512_maddubs_epi16(_mm512_abs_epi8(codes), max_weight);
+      // the halves of each 128 bits are neighbours: pairs 0..3 and 4..7 of every eight
+      const __m512i low = _mm512_unpacklo_epi16(entry, bound), high = _mm512_unpackhi_epi16(entry, bound);
+      const auto eight = [&](__m128i four, __m128i next) {
+        const __m512i words = _mm512_cvtepu32_epi64(_mm256_set_m128i(next, four));
+        const __m512i made = _mm512_or_si512(_mm512_slli_epi64(words, 32),
+                                             _mm512_add_epi64(_mm512_set1_epi64(offset), lane_offsets));
+        const __mmask8 these = __mmask8(live);
+        const int32_t count = __builtin_popcount(these);
+        _mm512_mask_storeu_epi64(event, __mmask8((1 << count) - 1), _mm512_maskz_compress_epi64(these, made));
+        event += count;
+        live >>= 8;
+        offset += 8 * lanes;
+      };
+      eight(_mm512_extracti32x4_epi32(low, 0), _mm512_extracti32x4_epi32(high, 0));
+      eight(_mm512_extracti32x4_epi32(low, 1), _mm512_extracti32x4_epi32(high, 1));
+      eight(_mm512_extracti32x4_epi32(low, 2), _mm512_extracti32x4_epi32(high, 2));
+      eight(_mm512_extracti32x4_epi32(low, 3), _mm512_extracti32x4_epi32(high, 3));
+      offset += (units - 32) * lanes;
+    }
+    if (kChanges)
+      before += s.in_channels;
+  }
+  starts[width] = int32_t(event - events);
+}
+
+#endif
+
 void gather_units(const uint8_t* row, const uint8_t* before, int32_t width, const ConvShape& s,
                   const LookupForm& form, UnitEvent* events, int32_t* starts) {
-  const auto gather =
-      form.per_unit == 2 ? (before != nullptr ? gather_units_by<true, true> : gather_units_by<true, false>)
-                         : (before != nullptr ? gather_units_by<false, true> : gather_units_by<false, false>);
-  gather(row, before, width, s, form, events, starts);
+#if defined(__AVX512BW__)
+  const auto pairs = before != nullptr ? gather_pairs<true> : gather_pairs<false>;
+#else
+  const auto pairs = before != nullptr ? gather_units_by<true, true> : gather_units_by<true, false>;
+#endif
+  const auto single = before != nullptr ? gather_units_by<false, true> : gather_units_by<false, false>;
+  (form.per_unit == 2 ? pairs : single)(row, before, width, s, form, events, starts);
 }
 
 int64_t excess_of_changes(const uint8_t* row, const uint8_t* before, int64_t count) {

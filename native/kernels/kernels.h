@@ -51,7 +51,8 @@ struct LookupForm {
   int32_t units = 0;    // of a pixel
   int32_t lanes = 0;    // output channels, padded to a multiple of 16
 };
-constexpr int kTableEntry = 16;
+constexpr int kTableEntryBits = 4;
+constexpr int kTableEntry = 1 << kTableEntryBits;
 
 // Output channels that the dense kernels sum together.
 constexpr int kDenseBlock = 16;

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import Builder, residual_network, tiny_network
-from hdlif.artefact import INPUT, Graph, dumps, infer_values, load, loads, save, tensor_bytes
+from hdlif.artefact import INPUT, Graph, dumps, infer_values, is_artefact, load, loads, save, tensor_bytes
 from hdlif.errors import ArtefactError
 from hdlif.runtime import Session
 
@@ -413,3 +413,25 @@ def test_integer_sums_that_may_pass_an_int32_are_refused() -> None:
         infer_values(graph)
     fewer = Builder((1, 1, 66_311), 1, 0)
     infer_values(fewer.graph(fewer.linear(fewer.quantise(fewer.add("flatten", INPUT), bits=8), 1, encoding="int8")))
+
+
+def test_an_artefact_is_known_by_what_it_holds(tmp_path: Path) -> None:
+    content = GOLDEN.read_bytes()
+    other = safetensors.numpy.save({"a": np.zeros(1, np.float32)}, {"hdlif": '{"recipe": {}}'})
+    plain = safetensors.numpy.save({"a": np.zeros(1, np.float32)})
+    cases = {
+        b"": False,
+        b"noise": False,
+        b"\xff" * 64: False,
+        content[:20]: False,
+        other: False,
+        plain: False,
+        content: True,
+        content[:-1]: True,
+    }
+    for held, expected in cases.items():
+        path = tmp_path / "file"
+        path.write_bytes(held)
+        assert is_artefact(path) is expected
+    assert not is_artefact(tmp_path)
+    assert not is_artefact(tmp_path / "absent")

@@ -57,3 +57,10 @@ def test_mem_bn_is_on_every_neuron_that_accumulates(words: str, mix: str) -> Non
 def test_binary_neurons_refuse_quantised_spikes(kind: str) -> None:
     with pytest.raises(RecipeError, match=f'does not go with neuron.kind = "{kind}", whose spikes are binary'):
         builders.check(recipe(f"neuron={{kind: {kind}}}", "spikes={kind: quantised}"))
+
+
+@pytest.mark.parametrize(("key", "value"), [("leak", "0.5"), ("path", "bits"), ("mem_bn", "true")])
+def test_arguments_of_accumulation_are_refused_where_nothing_accumulates(key: str, value: str) -> None:
+    with pytest.raises(RecipeError, match=f'neuron.{key} has no effect with neuron.parallel = "all"'):
+        builders.check(recipe(f"neuron={{kind: hdlif, parallel: all, {key}: {value}}}"))
+    builders.check(recipe("neuron={kind: hdlif, parallel: all, threshold: 0.6, learned: false}"))

@@ -187,6 +187,15 @@ def test_run_says_what_is_no_artefact_and_what_is_a_damaged_one(run_folder, arte
         assert message in refused.stderr
 
 
+def test_an_artefact_may_have_any_name(artefact, tmp_path):
+    renamed = tmp_path / "network.bin"
+    renamed.write_bytes(artefact.read_bytes())
+    for command in ("eval", "profile"):
+        assert json.loads(hdlif(command, renamed, "--data", "digits", "--json").stdout) == json.loads(
+            hdlif(command, artefact, "--data", "digits", "--json").stdout
+        )
+
+
 def test_profile_of_artefact_equals_that_of_its_checkpoint(run_folder, artefact):
     of_checkpoint = json.loads(hdlif("profile", run_folder[0], "--json").stdout)
     of_artefact = json.loads(hdlif("profile", artefact, "--data", "digits", "--json").stdout)

@@ -129,6 +129,23 @@ def test_neon(build: Build, programs: list[Path]) -> None:
     run(qemu, folder / "replay", *programs)
 
 
+OLD_MACHINE = """
+from deployed_graphs import random_input, residual_network
+from hdlif._native import instruction_sets
+from hdlif.runtime import Session, reference
+graph = residual_network()
+x = random_input(graph, 3, 2)
+assert instruction_sets() == ["scalar"] and (Session(graph, 2).run(x) == reference.run(graph, x)).all()
+"""
+
+
+@pytest.mark.skipif(not X86, reason="a processor before AVX2")
+def test_the_installed_extension_runs_without_avx2() -> None:
+    paths = os.pathsep.join([str(ROOT / "tests"), *sys.path])
+    emulator = tool("qemu-x86_64", "qemu-x86_64-static")
+    run(emulator, "-cpu", "Nehalem", sys.executable, "-c", OLD_MACHINE, PYTHONPATH=paths)
+
+
 def test_fuzzing(build: Build, programs: list[Path], tmp_path: Path) -> None:
     """Half a minute from the corpus; `fuzz_program` run alone goes on as long as one likes."""
     compiler = clang()

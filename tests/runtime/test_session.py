@@ -213,27 +213,55 @@ def test_step_refuses_foreign_states(session: Session) -> None:
 
 LIMITED = """
 import resource
-from deployed_graphs import random_input, residual_network, tiny_network
+import numpy as np
+from deployed_graphs import random_input, residual_network
+from hdlif.artefact import Graph, InputRecord, Node
 from hdlif.runtime import Session
-with open("/proc/self/statm") as file:
-    taken = int(file.read().split()[0]) * resource.getpagesize()
-# room for the stacks of a few threads
-resource.setrlimit(resource.RLIMIT_AS, (taken + 200_000_000, -1))
-graph = residual_network()
-x = random_input(graph, 3, 2)
-assert (Session(graph, 256).run(x) == Session(graph, 1).run(x)).all()
+
+def limit_to(more):
+    with open("/proc/self/statm") as file:
+        taken = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + more, -1))
+
 """
+
+
+def run_limited(code: str) -> None:
+    """Run code in a process of its own, where `limit_to` bounds what memory it may take from there on."""
+    paths = [str(Path(__file__).parents[1]), *sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    subprocess.run([sys.executable, "-c", LIMITED + code], check=True, timeout=120, env=environment)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory as Linux does")
 def test_a_machine_that_grants_fewer_threads_is_no_failure() -> None:
-    paths = [str(Path(__file__).parents[1]), *sys.path]
-    subprocess.run(
-        [sys.executable, "-c", LIMITED],
-        check=True,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )
+    # room for the stacks of a few threads
+    run_limited("""
+limit_to(200_000_000)
+graph = residual_network()
+x = random_input(graph, 3, 2)
+assert (Session(graph, 256).run(x) == Session(graph, 1).run(x)).all()
+""")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory as Linux does")
+def test_a_call_that_gets_no_memory_leaves_the_session_good() -> None:
+    run_limited("""
+record = InputRecord((1, 2048, 2048), (0.0,), (1.0,))
+session = Session(Graph((Node("global_sum_pool", "logits", ("input",)),), "logits", 1, record, ("a",)), 1)
+x = np.ones((16, 1, *record.shape), np.float32)
+first = session.run(x[:1])
+before = session.working_bytes
+limit_to(100_000_000)
+try:
+    session.run(x)
+except MemoryError:
+    pass
+else:
+    raise AssertionError("16 steps of 17 MB in 100 MB")
+assert 0 <= session.working_bytes <= before
+assert (session.run(x[:1]) == first).all() and session.working_bytes == before
+""")
 
 
 def test_refuses_threads_and_absent_files(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The deployed network as a file: graph, tensor packing, reading and writing. Never imports torch."""
 
 from hdlif.artefact.format import FORMAT_VERSION, INPUT, Graph, InputRecord, Node, Value, infer_values
-from hdlif.artefact.io import dumps, load, loads, save, tensor_bytes
+from hdlif.artefact.io import dumps, is_artefact, load, loads, save, tensor_bytes
 from hdlif.artefact.packing import pack, unpack
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Value",
     "dumps",
     "infer_values",
+    "is_artefact",
     "load",
     "loads",
     "pack",

@@ -47,6 +47,17 @@ def load(path: str | Path) -> Graph:
     return loads(content, str(path))
 
 
+def is_artefact(path: Path) -> bool:
+    """Whether the header of a file says that it holds a graph; whether the rest is whole, `load` finds out."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            header, _ = _read_header(start + file.read(min(int.from_bytes(start, "little"), path.stat().st_size)))
+        return "nodes" in _parse(METADATA_KEY, header["__metadata__"][METADATA_KEY].encode())
+    except (OSError, ArtefactError, LookupError, TypeError, AttributeError):
+        return False
+
+
 def tensor_bytes(node: Node) -> int:
     """The bytes that the node's tensors take in the file."""
     return sum(_stored_bytes(node, role, tensor.shape) for role, tensor in node.tensors.items())

@@ -83,6 +83,13 @@ def _hdlif(
     )
     vanilla = _neurons(hnn.HDLIF, time_steps, arguments, quantizer=spikes, norm=_mem_bn(time_steps, mem_bn))
     shared = ("threshold", "learned", "granularity", "per_step")
+    if parallel == "all":
+        idle = [key for key in arguments if key not in shared] + ["mem_bn"] * (mem_bn is not False)
+        if idle:
+            raise RecipeError(
+                f'neuron.{idle[0]} has no effect with neuron.parallel = "all", where nothing is accumulated; '
+                "leave it out, or let some layers accumulate"
+            )
     without = _neurons(
         hnn.ParallelHDLIF,
         time_steps,

@@ -12,7 +12,7 @@ from hdlif import builders
 from hdlif.artefact import Graph, InputRecord
 from hdlif.artefact.io import load
 from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.files import ARTEFACT_SUFFIX, existing
+from hdlif.commands.files import existing, names_artefact
 from hdlif.data import ImageSets, Samples
 from hdlif.errors import DataError, did_you_mean
 from hdlif.runtime import Session
@@ -25,12 +25,12 @@ def evaluate_path(
     """{"accuracy", "accuracy_per_step", "n"} on the test set.
 
     Args:
-        path: a checkpoint, a run folder, or an artefact (NAME.hdlif.safetensors, run by the compiled runtime).
+        path: a checkpoint, a run folder, or an artefact, which the compiled runtime runs.
         data: the data set's name; a checkpoint's own by default.
         confusion: add {"labels", "confusion", "accuracy_per_class"}: counts of images, a row for each true class and a
             column for each that was chosen.
     """
-    if path.name.endswith(ARTEFACT_SUFFIX):
+    if names_artefact(path):
         graph = load(existing(path))
         sets = sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps)
         return _evaluate_artefact(graph, sets, confusion=confusion)

@@ -7,7 +7,7 @@ from typing import Any
 from hdlif import builders
 from hdlif.artefact import Graph, load, save
 from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.files import ARTEFACT_SUFFIX, existing, writing
+from hdlif.commands.files import existing, names_artefact, writing
 from hdlif.deploy import lower, onnx
 from hdlif.errors import InputError, did_you_mean
 from hdlif.whole_files import whole_file
@@ -39,7 +39,7 @@ def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int =
     """
     if form not in FORMS:
         raise InputError(f'form = "{form}" is unknown; {did_you_mean(form, FORMS)}')
-    graph = load(existing(source)) if source.name.endswith(ARTEFACT_SUFFIX) else trained_graph(source)
+    graph = load(existing(source)) if names_artefact(source) else trained_graph(source)
     if form == "unrolled" and graph.input.kind != "image":
         raise InputError(f"{source}: its input changes at each step, and unrolled it would not; give the form step")
     model = FORMS[form](graph, batch)

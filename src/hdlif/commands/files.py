@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hdlif.artefact import is_artefact
 from hdlif.errors import InputError, TrainingError
 from hdlif.whole_files import whole_file
 
@@ -33,6 +34,11 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def names_artefact(path: Path) -> bool:
+    """Whether a path means an artefact: by its suffix, even where the file is damaged, or by what it holds."""
+    return path.name.endswith(ARTEFACT_SUFFIX) or is_artefact(path)
 
 
 def existing(path: Path) -> Path:

@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hdlif.config import Recipe, dump_recipe, load_recipe
@@ -33,12 +34,32 @@ def peak_memory(recipe: Recipe, *, repeats: int = 3) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{recipe.name}.yaml"
         path.write_text(dump_recipe(recipe), encoding="utf-8")
-        return round(statistics.median(_measure(path) for _ in range(repeats)))
+        return in_fresh_processes(["-m", "hdlif.commands.peak_memory", str(path)], repeats=repeats, name=recipe.name)
 
 
-def _measure(recipe: Path) -> int:
+def in_fresh_processes(arguments: Sequence[str], *, repeats: int, name: str) -> int:
+    """The median of what `repeats` runs of Python with these arguments print, their `resident_growth`.
+
+    Args:
+        name: what is measured, for the error.
+
+    Raises:
+        TrainingError: a run failed.
+    """
+    return round(statistics.median(_read(arguments, name) for _ in range(repeats)))
+
+
+def resident_growth(work: Callable[[], None]) -> int:
+    """Bytes that `work` adds to the peak resident set of this process, one of `in_fresh_processes`."""
+    _forget_peak()
+    before = _peak_resident_bytes()
+    work()
+    return _peak_resident_bytes() - before
+
+
+def _read(arguments: Sequence[str], name: str) -> int:
     child = subprocess.run(
-        [sys.executable, "-m", "hdlif.commands.peak_memory", str(recipe)],
+        [sys.executable, *arguments],
         env={**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**16)},
         capture_output=True,
         text=True,
@@ -46,7 +67,7 @@ def _measure(recipe: Path) -> int:
     )
     if child.returncode != 0:
         reason = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
-        raise TrainingError(f"{recipe.stem}: memory could not be measured ({reason[0]}); lower data.batch_size")
+        raise TrainingError(f"{name}: memory could not be measured ({reason[0]}); lower data.batch_size")
     return int(child.stdout)
 
 
@@ -72,14 +93,15 @@ def _train_and_report(path: Path) -> None:
     fabric = Fabric(accelerator="cpu", devices=1, precision=training.precision)
     update = Updater(fabric, model, optimizer, rule, penalty=builders.build_penalty(recipe))
     kind = builders.DATA[recipe.data.kind]
-    _forget_peak()
-    before = _peak_resident_bytes()
     generator = torch.Generator().manual_seed(recipe.seed)
-    for _ in range(UPDATES):
-        x = builders.random_input(recipe, recipe.data.batch_size, generator)
-        target = torch.randint(len(kind.labels), (recipe.data.batch_size,), generator=generator)
-        update(x, target, rule.schedule(recipe.time_steps, generator))
-    print(_peak_resident_bytes() - before)
+
+    def updates() -> None:
+        for _ in range(UPDATES):
+            x = builders.random_input(recipe, recipe.data.batch_size, generator)
+            target = torch.randint(len(kind.labels), (recipe.data.batch_size,), generator=generator)
+            update(x, target, rule.schedule(recipe.time_steps, generator))
+
+    print(resident_growth(updates))
 
 
 def _forget_peak() -> None:

@@ -13,7 +13,7 @@ from hdlif.artefact import Graph
 from hdlif.artefact.io import load
 from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.eval import sets_named
-from hdlif.commands.files import ARTEFACT_SUFFIX, existing
+from hdlif.commands.files import existing, names_artefact
 from hdlif.commands.train import PROFILED_IMAGES, first_images
 from hdlif.config import load_recipe
 from hdlif.data import ImageSets
@@ -42,7 +42,7 @@ def is_recipe(target: str) -> bool:
 def _resolve(target: str, data: str | None, data_root: Path | None) -> tuple[nn.Module | Graph, ImageSets, int | None]:
     path = Path(target)
     network: nn.Module
-    if target.endswith(ARTEFACT_SUFFIX):
+    if names_artefact(path):
         graph = load(existing(path))
         return graph, sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps), None
     if is_recipe(target):

@@ -91,7 +91,7 @@ class Session:
 
     @property
     def working_bytes(self) -> int:
-        """Bytes of working memory of the calls so far; a call like one before adds none."""
+        """Bytes of working memory that past calls left for the next ones; a call like one before adds none."""
         return self._network.working_bytes
 
     def run(self, x: Floats, steps: int | None = None) -> Floats:

@@ -1,0 +1,244 @@
+"""Peak training memory of one network against the number of time steps, beside SpikingJelly's.
+
+    python benchmarks/bench_memory_curve.py [--recipe NAME] [--batch-size N] [--time-steps 1,2,4,...] [--repeats N]
+                                            [--out FILE.json] [--plot FILE.svg]
+
+Each figure is the resident memory that a few updates on random images add at their peak, above program and weights: the
+median over fresh processes (`hdlif.commands.peak_memory`). Of rules whose memory grows, T goes up to where a line
+through the last two points would pass 85 % of the memory that is available.
+
+The law beside it: 4 bytes a parameter for its gradient and 4 for its momentum, the bytes that an update saves for
+backward (counted exactly, `hdlif.accounting.update_cost`), and 4 bytes a neuron and image of state. What a measurement
+has above it are the buffers of the convolutions and of the backward pass. A constant image is not repeated along time;
+the rows of per-step parameters, which grow with T, are given apart.
+
+SpikingJelly: a pre-activation ResNet-18 of width 64 out of its layers and LIFNode in multi-step mode, trained by STBP
+with the same optimiser (`pip install 'hdlif[peers]'`).
+"""
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from hdlif import builders
+from hdlif.accounting import update_cost
+from hdlif.commands.files import write_json
+from hdlif.commands.peak_memory import in_fresh_processes, peak_memory, resident_growth
+from hdlif.commands.provenance import hardware, versions
+from hdlif.commands.tables import aligned
+from hdlif.config import Recipe, load_recipe
+from hdlif.errors import TrainingError
+from hdlif.nn import HDLIF, step_parameters
+from hdlif.training import Updater, sgd
+
+RULES = {"random step": "{kind: stochastic_step}", "SLTT": "{kind: sltt}", "STBP": "{kind: stbp}"}
+PEER = "SpikingJelly, STBP"
+UPDATES = 4
+SHARE = 0.85
+LARGEST_COUNTED = 64
+"""T up to which saved bytes are counted: tracing every saved tensor takes its time."""
+
+
+def recipe_of(arguments: argparse.Namespace, rule: str, time_steps: int) -> Recipe:
+    sizes = [f"time_steps={time_steps}", f"data.batch_size={arguments.batch_size}"]
+    return load_recipe(arguments.recipe, [*sizes, f"rule={RULES[rule]}"])
+
+
+def available_bytes() -> int:
+    """Memory that a process may take now, as Linux states it."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+
+
+def law(recipe: Recipe) -> dict[str, int]:
+    """The bytes that the law counts, and those of per-step parameters."""
+    torch.manual_seed(recipe.seed)
+    model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
+    update = Updater(Fabric(accelerator="cpu", devices=1), model, _sgd(model), rule)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    x, target = _batch(recipe, generator)
+    # The last step alone: of the random step's plans the one that runs all T.
+    plan = next(
+        plan
+        for plan in iter(lambda: rule.schedule(recipe.time_steps, generator), None)
+        if plan.steps[-1] == recipe.time_steps - 1
+    )
+    neurons: list[int] = []
+    for module in model.modules():
+        if isinstance(module, HDLIF):
+            module.register_forward_hook(lambda _, __, out: neurons.append(out[0][0].numel()))
+    saved = update_cost(model, lambda: update(x, target, plan), batch=[x, target]).saved_bytes
+    first_pass = neurons[: sum(isinstance(m, HDLIF) for m in model.modules())]
+    parameters = sum(p.numel() for p in model.parameters())
+    return {
+        "optimiser": 8 * parameters,
+        "saved": saved,
+        "state": 4 * sum(first_pass),
+        "per_step_parameters": 12 * sum(p.numel() for p in step_parameters(model)),
+    }
+
+
+def _sgd(model: nn.Module) -> torch.optim.SGD:
+    return sgd(model, learning_rate=1e-4, momentum=0.9, weight_decay=5e-4)
+
+
+def _batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    x = builders.random_input(recipe, recipe.data.batch_size, generator)
+    classes = len(builders.DATA[recipe.data.kind].labels)
+    return x, torch.randint(classes, (recipe.data.batch_size,), generator=generator)
+
+
+def peer_network(channels: int, classes: int) -> nn.Module:
+    """SpikingJelly's layers as a pre-activation ResNet-18 with the CIFAR stem."""
+    from spikingjelly.activation_based import functional, layer, neuron, surrogate
+
+    def spiking() -> nn.Module:
+        return neuron.LIFNode(2.0, decay_input=False, v_reset=None, surrogate_function=surrogate.ATan())
+
+    def conv(a: int, b: int, size: int, stride: int = 1) -> list[nn.Module]:
+        return [layer.Conv2d(a, b, size, stride, size // 2, bias=False), layer.BatchNorm2d(b)]
+
+    class Block(nn.Module):
+        def __init__(self, a: int, b: int, stride: int) -> None:
+            super().__init__()
+            self.branch = nn.Sequential(spiking(), *conv(a, b, 3, stride), spiking(), *conv(b, b, 3))
+            self.shortcut = nn.Sequential(*conv(a, b, 1, stride)) if stride > 1 or a != b else nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            branch: Tensor = self.branch(x)
+            return branch + self.shortcut(x)
+
+    widths = [64, 64, 64, 128, 128, 256, 256, 512, 512]
+    blocks = [Block(a, b, 2 if a != b else 1) for a, b in itertools.pairwise(widths)]
+    head = [layer.AdaptiveAvgPool2d(1), layer.Flatten(), layer.Linear(512, classes)]
+    network = nn.Sequential(*conv(channels, 64, 3), *blocks, *head)
+    functional.set_step_mode(network, "m")
+    return network
+
+
+def peer_growth(recipe: Recipe) -> int:
+    """What SpikingJelly's training adds to this process' peak."""
+    from spikingjelly.activation_based import functional
+
+    torch.manual_seed(recipe.seed)
+    record, labels = builders.input_record(recipe), builders.DATA[recipe.data.kind].labels
+    network = peer_network(record.shape[0], len(labels)).train()
+    optimizer = _sgd(network)
+    generator = torch.Generator().manual_seed(recipe.seed)
+
+    def updates() -> None:
+        for _ in range(UPDATES):
+            x, target = _batch(recipe, generator)
+            F.cross_entropy(network(x.expand(recipe.time_steps, *x.shape[1:])).mean(0), target).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            functional.reset_net(network)
+
+    return resident_growth(updates)
+
+
+def curve(time_steps: list[int], measure: Callable[[int], int], name: str) -> dict[int, int | None]:
+    """Peaks by T; None from where the memory of this machine is not enough."""
+    found: dict[int, int | None] = {}
+    for steps in time_steps:
+        known = [(t, peak) for t, peak in found.items() if peak is not None]
+        if len(known) >= 2:
+            (t0, peak0), (t1, peak1) = known[-2:]
+            predicted = peak1 + max(0, peak1 - peak0) / (t1 - t0) * (steps - t1)
+            if predicted > SHARE * available_bytes() or len(known) < len(found):
+                found[steps] = None
+                print(f"{name}, T = {steps}: {predicted / 1e9:.1f} GB predicted, not run", file=sys.stderr)
+                continue
+        found[steps] = measure(steps)
+        print(f"{name}, T = {steps}: {found[steps] / 1e6:.1f} MB", file=sys.stderr, flush=True)
+    return found
+
+
+def plot(curves: dict[str, dict[int, int | None]], laws: dict[str, dict[int, dict[str, int]]], path: Path) -> None:
+    """Peaks and laws against T, on logarithmic axes."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot(xlabel="time steps T", ylabel="peak training memory, MB", xscale="log", yscale="log")
+    for marker, (name, peaks) in zip("os^D", curves.items(), strict=False):
+        points = [(t, peak / 1e6) for t, peak in peaks.items() if peak is not None]
+        (line,) = axes.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=name)
+        if name in laws:
+            by_law = [(t, predicted(terms) / 1e6) for t, terms in laws[name].items()]
+            axes.plot(*zip(*by_law, strict=True), ":", color=line.get_color(), linewidth=1)
+    axes.plot([], [], ":", color="gray", label="law")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def predicted(terms: dict[str, int]) -> int:
+    return terms["optimiser"] + terms["saved"] + terms["state"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="cifar100_resnet18_hdlif")
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--time-steps", default="1,2,4,8,16,64,256,1000")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rules", default=";".join([*RULES, PEER]), help="names separated by semicolons")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    time_steps = [int(steps) for steps in arguments.time_steps.split(",")]
+    if arguments.child:
+        print(peer_growth(recipe_of(arguments, "STBP", time_steps[0])))
+        return
+
+    def measured(name: str, steps: int) -> int:
+        if name != PEER:
+            return peak_memory(recipe_of(arguments, name, steps), repeats=arguments.repeats)
+        options = ["--recipe", arguments.recipe, "--batch-size", str(arguments.batch_size), "--time-steps", str(steps)]
+        return in_fresh_processes([__file__, "--child", *options], repeats=arguments.repeats, name=name)
+
+    curves: dict[str, dict[int, int | None]] = {}
+    laws: dict[str, dict[int, dict[str, int]]] = {}
+    rows: list[list[str]] = []
+    for name in [part.strip() for part in arguments.rules.split(";")]:
+        try:
+            peaks = curves[name] = curve(time_steps, partial(measured, name), name)
+        except TrainingError as error:
+            sys.exit(f"{name}: {error}")
+        seen = [peak for t, peak in peaks.items() if peak is not None and t > 1]
+        cells = ["does not fit" if peak is None else f"{peak / 1e6:.1f}" for peak in peaks.values()]
+        rows.append([name, *cells, f"{max(seen) / min(seen):.3f}"])
+        if name in RULES:
+            counted = [t for t, peak in peaks.items() if peak is not None and t <= LARGEST_COUNTED]
+            laws[name] = {t: law(recipe_of(arguments, name, t)) for t in counted}
+            cells = [f"{predicted(laws[name][t]) / 1e6:.1f}" if t in counted else "" for t in time_steps]
+            rows.append([f"{name}, law", *cells, ""])
+    print(aligned(["peak, MB", *(f"T={t}" for t in time_steps), "largest / smallest, T > 1"], rows))
+    record: dict[str, Any] = {
+        "recipe": arguments.recipe,
+        "batch_size": arguments.batch_size,
+        "repeats": arguments.repeats,
+        "peak_bytes": curves,
+        "law_bytes": laws,
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+    if arguments.out:
+        write_json(arguments.out, json.loads(json.dumps(record)))
+    if arguments.plot:
+        plot(curves, laws, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()
