@@ -290,6 +290,7 @@ def test_recipes_are_listed_shown_and_checked():
         (["eval", "nothing"], ["InputError", "nothing", "check the path"]),
         (["run", "nothing.hdlif.safetensors", "x.png"], ["ArtefactError", "nothing.hdlif.safetensors"]),
         (["demo", "--data", "cifar"], ["DataError", "cifar", "digits"]),
+        (["sweep", "digits_hdlif", "--space", "no.yaml", "--trials", "1"], ["RecipeError", "no.yaml", "search space"]),
         (["coherence", "digits_hdlif", "--batches", "99"], ["DataError", "--batches 99", "at most 19"]),
     ],
 )

@@ -215,6 +215,18 @@ def test_of_two_processes_that_ask_at_once_the_later_withdraws(
     assert [trial["number"] for trial in run(3)["trials"]] == [0, 1, 3]
 
 
+def test_unfinished_line_of_a_full_disk_does_not_spoil_the_journal(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], tmp_path: Path
+) -> None:
+    first = run(1)
+    with (tmp_path / "study" / "study.journal").open("ab") as journal:
+        journal.write(b'{"op_code":4,"wor')
+    result = run(3)
+    assert result["trials"][:1] == first["trials"]
+    assert run(3) == result
+    assert [trial["state"] for trial in result["trials"]] == ["complete"] * 3
+
+
 def test_study_of_another_recipe_or_space_is_refused_by_all_that_differs(
     run: Callable[..., dict[str, Any]], curve: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ with it, from its last checkpoint, under its own number.
 """
 
 import fcntl
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import optuna
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hdlif.errors import RecipeError
@@ -35,6 +36,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
         RecipeError: the study that is there has other contents; names every field that differs.
     """
     journal.parent.mkdir(parents=True, exist_ok=True)
+    _cut_unfinished_line(journal)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name="sweep",
@@ -49,6 +51,20 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
         seen = "; ".join(f"{key} = {then!r}, now {now!r}" for key, then, now in differences)
         raise RecipeError(f"{journal}: is a study with {seen}; give another --study, or the recipe and space it has")
     return study
+
+
+def _cut_unfinished_line(journal: Path) -> None:
+    """Cut what a full disk left of a last line: the next one would be written behind it, and neither could be read."""
+    if not journal.exists():
+        return
+    lock = JournalFileSymlinkLock(str(journal))
+    lock.acquire()
+    try:
+        content = journal.read_bytes()
+        if not content.endswith(b"\n"):
+            os.truncate(journal, content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
 
 
 def trials_of(study: optuna.Study) -> list[FrozenTrial]:
