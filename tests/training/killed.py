@@ -1,7 +1,8 @@
 """A training that is killed again and again: `python killed.py OUT KILLS` prints where the kills fell, as JSON.
 
 One process that has imported everything forks each training of it, so that a kill costs no start of an interpreter.
-Every stage of a checkpoint's writing is drawn out, so that kills at random moments fall into all of them.
+Every stage of a checkpoint's writing is drawn out. Half of the kills fall at random moments, the others into a given
+stage of some writing, so that all stages are met however slow the machine.
 """
 
 import json
@@ -22,6 +23,8 @@ from training import tiny
 
 EPOCHS = 40
 PHASES = ("training", "half written", "not yet renamed", "between two names")
+STARTING = len(PHASES)
+ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
 def draw_out_writing(phase: mmap.mmap) -> None:
@@ -83,6 +86,7 @@ def start(out: Path, phase: mmap.mmap) -> int:
     if child == 0:
         try:
             draw_out_writing(phase)
+            phase[0] = 0
             tiny.train(out, epochs=EPOCHS, resume=True, checkpoint_every=0.05)
             os._exit(0)
         finally:
@@ -94,10 +98,15 @@ def main(out: Path, kills: int) -> None:
     torch.set_num_threads(1)
     phase = mmap.mmap(-1, 1)
     moments, fell = random.Random(0), Counter[str]()
-    for _ in range(kills):
-        phase[0] = 0
+    for kill in range(kills):
+        phase[0] = STARTING
         child = start(out, phase)
-        time.sleep(moments.uniform(0.05, 0.6))
+        while phase[0] == STARTING:
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0.0, 0.4))
+        stage = 1 + kill // 2 % (len(PHASES) - 1)
+        while kill % 2 and phase[0] != stage and os.waitid(os.P_PID, child, ENDED) is None:
+            time.sleep(0.001)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         fell[PHASES[phase[0]] if os.WIFSIGNALED(status) else "ended"] += 1
