@@ -92,14 +92,15 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
 @click.argument("path", type=FILE)
 @click.option("--data", help="Name of the data set; a checkpoint's own by default.")
 @data_root_option
+@click.option("--confusion", is_flag=True, help="Which class is taken for which, and the accuracy of each.")
 @json_option
 def evaluate(path: Path, as_json: bool, **options: Any) -> None:
-    """Accuracy on the test set of PATH: a checkpoint, a run folder, or an artefact."""
+    """Accuracy on the test set of PATH after each time step: a checkpoint, a run folder, or an artefact."""
+    from hdlif.commands import tables
     from hdlif.commands.eval import evaluate_path
 
     result = evaluate_path(path, **options)
-    per_step = ", ".join(f"{accuracy:.2%}" for accuracy in result["accuracy_per_step"])
-    show(result, as_json, lambda: f"{result['accuracy']:.2%} of {result['n']} images (after each step: {per_step})")
+    show(result, as_json, lambda: tables.evaluation_text(result))
 
 
 @cli.command()
@@ -222,12 +223,20 @@ def coherence(targets: tuple[str, ...], as_json: bool, **options: Any) -> None:
 @cli.command()
 @click.argument("runs", type=FILE, nargs=-1, required=True)
 @click.option("--out", type=FILE, help="The page to write.  [default: report.html in the first run folder]")
+@click.option("--neurons", metavar="LAYER:INDEX,…", help="Neurons to draw.  [default: the liveliest of three layers]")
+@click.option("--image", type=click.IntRange(0), help="Number of the test image that the neurons see.  [default: 0]")
+@data_root_option
 @json_option
-def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
-    """One self-contained HTML page from run folders (or a demo's folder): tables, curves, per-layer figures."""
+def report(runs: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """One self-contained HTML page from run folders (or a demo's folder), side by side.
+
+    Tables, curves, what differs between the recipes, confusion, per-layer figures, and single neurons at work.
+    """
     from hdlif.commands.report import report as command
 
-    result = command(runs, out=out)
+    result = command(runs, **options)
+    if "left_out" in result:
+        click.echo(f"neurons are not drawn: {result['left_out']}", err=True)
     show(result, as_json, lambda: str(result["report"]))
 
 
@@ -293,6 +302,36 @@ def ablate(table: str, as_json: bool, **options: Any) -> None:
 
     result = command(table, progress=not as_json, say=_to_stderr(as_json), **options)
     show(result, as_json, lambda: markdown(load_table(table), result).rstrip())
+
+
+@cli.command()
+@click.argument("recipe")
+@click.option("--space", type=FILE, required=True, help="YAML file: keys of the recipe, and what each may be.")
+@click.option("--trials", type=click.IntRange(1), required=True, help="Trials of the whole study.")
+@click.option("--study", type=FILE, help="The journal to share.  [default: runs/NAME_sweep/study.journal]")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value for all; repeatable.")
+@data_root_option
+@json_option
+def sweep(recipe: str, as_json: bool, **options: Any) -> None:
+    """Search a space of recipes around RECIPE for the best validation accuracy.
+
+    Any number of processes, on any machines that see the study's folder, work on one study: start the same command in
+    each. A trial that is worse than the median is pruned; one whose process was stopped or killed is taken up by the
+    next, from its checkpoint. Needs the extra hdlif[sweep].
+
+    \b
+    A space reads
+      training.learning_rate: {kind: float, low: 0.01, high: 0.3, log: true}
+      model.width: {kind: int, low: 8, high: 32}
+      neuron: {kind: choice, values: [{kind: lif}, {kind: hdlif}]}
+    """
+    from hdlif.commands import tables
+    from hdlif.commands.sweep import sweep as command
+
+    result = command(
+        recipe, progress=not as_json, say=lambda line: None if as_json else click.echo(line, err=True), **options
+    )
+    show(result, as_json, lambda: tables.trials_table(result))
 
 
 @cli.command()

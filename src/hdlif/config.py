@@ -12,7 +12,7 @@ states its `kind` replaces the base's, any other is merged with it key by key.
 
 import json
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
@@ -262,6 +262,18 @@ def dump_recipe(recipe: Recipe) -> str:
     """The recipe as canonical YAML, every value stated but extras that are off; `load_recipe` reads an equal one."""
     # Other characters than ASCII stay escaped: PyYAML writes U+0085 raw otherwise, and reads it as a line break.
     return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+
+
+def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every value of nested mappings by its whole key.
+
+    >>> recipe_fields({"seed": 1, "neuron": {"kind": "lif"}})
+    {'seed': 1, 'neuron.kind': 'lif'}
+    """
+    fields: dict[str, Any] = {}
+    for key, value in tree.items():
+        fields |= recipe_fields(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return fields
 
 
 def _replace(tree: dict[str, Any], override: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 import shutil
 import signal
 import subprocess
@@ -130,6 +131,24 @@ def test_eval_of_checkpoint_and_artefact_agree_with_training(run_folder, artefac
     assert abs(trained["accuracy"] - deployed["accuracy"]) <= 1 / 360
 
 
+def test_eval_tells_which_class_is_taken_for_which(run_folder, artefact):
+    result = json.loads(hdlif("eval", run_folder[0], "--confusion", "--json").stdout)
+    counts = np.array(result["confusion"])
+    assert counts.sum() == 360
+    assert counts.trace() / 360 == result["accuracy"]
+    assert result["labels"] == [str(digit) for digit in range(10)]
+    assert result["accuracy_per_class"][3] == counts[3, 3] / counts[3].sum()
+    kept = json.loads((run_folder[0] / "confusion.json").read_text())
+    assert kept == {"labels": result["labels"], "counts": result["confusion"]}
+    deployed = json.loads(hdlif("eval", artefact, "--data", "digits", "--confusion", "--json").stdout)
+    assert np.abs(np.array(deployed["confusion"]) - counts).sum() <= 2
+    lines = hdlif("eval", run_folder[0], "--confusion").stdout.splitlines()
+    assert "after each step" in lines[0]
+    assert lines[2].split() == ["true,", "chosen:", *result["labels"], "accuracy"]
+    assert lines[4].split()[0] == "0"
+    assert lines[4].split()[-1] == f"{result['accuracy_per_class'][0]:.2%}"
+
+
 def test_run_classifies_an_image_of_another_size(artefact, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / "photo.png")
     done = hdlif("run", artefact, tmp_path / "photo.png", "--json")
@@ -217,7 +236,42 @@ def test_coherence_prints_json_by_its_schema():
 def test_report_is_written(run_folder, tmp_path):
     done = hdlif("report", run_folder[0], "--out", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
-    assert "</html>" in (tmp_path / "page.html").read_text()
+    assert done.stderr == ""
+    page = (tmp_path / "page.html").read_text()
+    assert "</html>" in page
+    assert "test image 0 of digits (class “7”)" in page
+    assert ">Confusion</h2>" in page
+    done = hdlif("report", run_folder[0], "--neurons", "body.stage1.0.act2:5", "--image", 3, "--out", tmp_path / "p")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "p").read_text()
+    assert "membrane of body.stage1.0.act2:5<" in page
+    assert "test image 3 of digits" in page
+    assert "--neurons body.stage1.0.act2:5 --image 3" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--neurons", "act1"], "write LAYER:INDEX"),
+        (["--neurons", "body.stage1.0.act3:0"], 'did you mean "body.stage1.0.act'),
+        (["--neurons", "body.stage1.0.act1:99999"], "body.stage1.0.act1 has neurons 0..255"),
+        (["--image", "360"], "the test set of digits has images 0..359"),
+    ],
+)
+def test_report_refuses_neurons_and_images_that_are_not_there(run_folder, tmp_path, options, words):
+    refused = hdlif("report", run_folder[0], *options, "--out", tmp_path / "page.html")
+    assert refused.returncode == 2
+    assert words in refused.stderr
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_report_without_its_network_leaves_the_neurons_out_and_says_so(run_folder, tmp_path):
+    folder = shutil.copytree(run_folder[0], tmp_path / "net")
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    done = hdlif("report", folder)
+    assert done.returncode == 0
+    assert done.stderr.startswith("neurons are not drawn: ")
+    assert "Neurons at work" not in (folder / "report.html").read_text()
 
 
 def test_recipes_are_listed_shown_and_checked():
@@ -238,6 +292,7 @@ def test_recipes_are_listed_shown_and_checked():
         (["eval", "nothing"], ["InputError", "nothing", "check the path"]),
         (["run", "nothing.hdlif.safetensors", "x.png"], ["ArtefactError", "nothing.hdlif.safetensors"]),
         (["demo", "--data", "cifar"], ["DataError", "cifar", "digits"]),
+        (["sweep", "digits_hdlif", "--space", "no.yaml", "--trials", "1"], ["RecipeError", "no.yaml", "search space"]),
         (["coherence", "digits_hdlif", "--batches", "99"], ["DataError", "--batches 99", "at most 19"]),
     ],
 )
@@ -286,7 +341,7 @@ def test_interrupted_training_resumes_from_the_command_line(number, code, tmp_pa
         "--set",
         "model.width=4",
         "--set",
-        "training.epochs=40",
+        "training.epochs=6",
         "--out",
         tmp_path / "r",
         "--memory-repeats",
@@ -301,8 +356,37 @@ def test_interrupted_training_resumes_from_the_command_line(number, code, tmp_pa
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == code
+    # A checkpoint of this network does not fit any more, as on a full disk.
+    room = (tmp_path / "r" / "last.safetensors").stat().st_size // 2
+    full = subprocess.run(
+        [sys.executable, "-m", "hdlif.cli", *map(str, arguments), "--resume", "--json"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 1
+    assert len(full.stderr.strip().splitlines()) == 1
+    for words in ("cannot be written", "the checkpoint written before is kept", "make room and resume"):
+        assert words in full.stderr
     done = hdlif(*arguments, "--resume", "--json")
     assert done.returncode == 0, done.stderr
+    steps = [
+        (event["event"], event["step"])
+        for event in map(json.loads, (tmp_path / "r" / "metrics.jsonl").read_text().splitlines())
+    ]
+    assert len(steps) == len(set(steps))
+    assert steps == sorted(steps, key=lambda event: event[1])
+
+
+def test_resuming_a_finished_run_changes_nothing(run_folder, tmp_path):
+    folder = shutil.copytree(run_folder[0], tmp_path / "net")
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+    for _ in range(2):
+        done = hdlif("train", "digits_hdlif_w1p5_s4_parallel", *FAST, "--out", folder, "--resume", "--json")
+        assert json.loads(done.stdout) == run_folder[1]
+    after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+    assert after == before
 
 
 def test_train_with_seeds_prints_mean_and_deviation(tmp_path):

@@ -8,7 +8,6 @@ import pytest
 
 from hdlif.commands import ablate as module
 from hdlif.commands.ablate import ablate, cells, load_table, shipped_tables
-from hdlif.commands.finished import finished
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, TrainingError
 
@@ -68,6 +67,7 @@ def test_cells_are_trained_once_and_more_seeds_add_to_them(
 
 def test_every_summary_is_read_once(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
+    finished = module.finished
 
     def counting(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
         read.append(folder)

@@ -55,6 +55,11 @@ def test_old_page_stays_when_a_run_is_damaged(make_run):
     assert page.read_text() == "old"
 
 
+def test_neurons_of_a_run_without_its_network_are_refused(make_run):
+    with pytest.raises(InputError, match=r"no run has a model\.safetensors"):
+        report([make_run()], neurons="act1:0")
+
+
 def test_no_run_is_refused():
     with pytest.raises(InputError, match="no run was given"):
         report([])

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from hdlif.report.page import render
+from hdlif.report.traces import NeuronTrace, Traces
 
 VOID = {"meta"}
 
@@ -48,6 +49,8 @@ def page(networks, histories, artefact) -> str:
         title="3 networks on digits",
         recipes={"lif": "seed: 42\n"},
         commands=["hdlif demo --out runs/demo"],
+        confusions={"lif": {"labels": ["cat", "dog"], "counts": [[3, 1], [0, 4]]}},
+        traces=Traces("test image 0", {"hdlif": {"act1:7": NeuronTrace([0.75, 0.25], [0.5, 0.5], [0.25, 0.0])}}),
     )
 
 
@@ -60,15 +63,27 @@ def test_page_shows_every_network_and_figure(page):
         "Results",
         "Learning curves",
         "Accuracy over time",
+        "Accuracy by class",
         "Activity by layer",
         "Leak and threshold by time step",
+        "Neurons at work",
+        "Confusion",
         "Deployed file",
         "Provenance",
     ):
         assert f">{heading}</h2>" in page
-    assert [int(n) for n in re.findall(r"Figure (\d)\.", text)] == [1, 2, 3, 4, 5, 6, 7]
+    assert [int(n) for n in re.findall(r"Figure (\d+)\.", text)] == list(range(1, 11))
+    assert [int(n) for n in re.findall(r"Table (\d+)\.", text)] == [1, 2, 3]
     titles = [a["id"] for a in outline.all("title") if "id" in a]
-    for chart in ("validation-accuracy", "training-loss", "accuracy-per-step", "firing-rate", "sops"):
+    for chart in (
+        "validation-accuracy",
+        "training-loss",
+        "accuracy-per-step",
+        "firing-rate",
+        "sops",
+        "accuracy-by-class",
+        "raster",
+    ):
         assert f"{chart}-title" in titles
     # One panel per neuron layer; the second, a parallel one, has no leak.
     assert [t for t in titles if t.startswith("leak-")] == ["leak-0-title"]
@@ -113,6 +128,20 @@ def test_artefact_and_provenance_are_there(page):
     assert "seed: 42" in page
     # What all networks share stands once.
     assert page.count("a processor") == 1
+
+
+def test_fields_that_differ_between_recipes_stand_beside_each_other(networks, histories):
+    one = networks[0] | {"recipe": {"name": "a", "seed": 1, "neuron": {"kind": "lif", "leak": 0.5}}}
+    two = networks[1] | {"recipe": {"name": "b", "seed": 1, "neuron": {"kind": "hdlif"}}}
+    page = render([one, two], histories)
+    section = page[page.index('id="differences"') : page.index('id="s1"')]
+    rows = re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td>', section)
+    assert rows == [("neuron.kind", "lif", "hdlif"), ("neuron.leak", "0.5", "—")]
+    assert 'id="differences"' not in render([one, networks[1] | {"recipe": one["recipe"]}], histories)
+
+
+def test_confusion_is_shaded_by_the_share_of_the_row(page):
+    assert '<tr><th scope="row">cat</th><td style="--share:0.750">3</td><td style="--share:0.250">1</td></tr>' in page
 
 
 def test_same_numbers_give_same_bytes(networks, histories, artefact):

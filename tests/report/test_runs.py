@@ -49,14 +49,38 @@ def test_absent_folder_is_refused(tmp_path):
         read_run(tmp_path / "nowhere")
 
 
-def test_a_surrogates_temperature_among_the_metrics_is_passed_over(make_run):
+@pytest.mark.parametrize("event", [{"event": "surrogate", "temperature": 3.2}, {"event": "fallback", "damage": "x"}])
+def test_events_that_are_not_drawn_are_passed_over(make_run, event):
     folder = make_run()
     before = read_run(folder).histories
     with (folder / "metrics.jsonl").open("a") as metrics:
-        metrics.write(
-            json.dumps({"event": "surrogate", "epoch": 1, "step": 0, "temperature": 3.2, "seconds": 1.0}) + "\n"
-        )
+        metrics.write(json.dumps({**event, "epoch": 1, "step": 0, "seconds": 1.0}) + "\n")
     assert read_run(folder).histories == before
+
+
+CONFUSION = {"labels": ["a", "b"], "counts": [[1, 2], [3, 4]]}
+
+
+def test_confusion_is_read_where_there_is_one_and_follows_its_network(make_run):
+    one, two = make_run("x/lif"), make_run("y/lif")
+    (two / "confusion.json").write_text(json.dumps(CONFUSION))
+    run = merge([read_run(one), read_run(two)])
+    assert run.confusions == {run.networks[1]["name"]: CONFUSION}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"counts": [[1, 2]]}, "no square of 2 classes"),
+        ({"counts": [[1], [2]]}, "no square"),
+        ({"labels": 1}, "labels"),
+    ],
+)
+def test_damaged_confusion_is_refused(make_run, changed, message):
+    folder = make_run()
+    (folder / "confusion.json").write_text(json.dumps(CONFUSION | changed))
+    with pytest.raises(InputError, match=rf"confusion\.json.*{message}"):
+        read_run(folder)
 
 
 @pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl", "recipe.yaml"])

@@ -20,6 +20,7 @@ from hdlif.data import batches
 from hdlif.errors import CheckpointError, DataError, RecipeError, TrainingError
 from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep
 from hdlif.training import checkpoint, evaluate, progress_bar
+from hdlif.training.evaluate import Evaluation
 from training.tiny import BATCHES, EPOCHS, TIME_STEPS, At, tiny_network, tiny_sets, train
 
 
@@ -89,6 +90,7 @@ def test_run_folder_holds_what_is_promised(straight: Path) -> None:
         "last.safetensors",
         "metrics.jsonl",
         "model.safetensors",
+        "previous.safetensors",
         "tensorboard",
     ]
 
@@ -198,6 +200,24 @@ def test_resume_of_a_finished_training_changes_nothing(tmp_path: Path) -> None:
     assert events(tmp_path) == metrics
 
 
+def test_after_each_epoch_its_validation_is_told(straight: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, float]] = []
+
+    def note(epoch: int, result: Evaluation) -> None:
+        told.append((epoch, result.accuracy))
+        if epoch == 2 and len(told) == 2:
+            raise CrashError
+
+    with pytest.raises(CrashError):
+        train(tmp_path, after_epoch=note)
+    train(tmp_path, resume=True, after_epoch=note)
+    accuracies = [e["accuracy"] for e in events(straight) if e["event"] == "validation"]
+    # What was raised kept the second epoch from being done.
+    assert told == [(1, accuracies[0]), (2, accuracies[1]), (2, accuracies[1]), (3, accuracies[2])]
+    assert model_bytes(tmp_path) == model_bytes(straight)
+    assert events(tmp_path) == events(straight)
+
+
 def test_train_seconds_add_up_over_resumes(tmp_path: Path) -> None:
     with pytest.raises(CrashError):
         train(tmp_path, rule=At(15, crash, StochasticStep()), checkpoint_every=0)
@@ -209,16 +229,22 @@ def test_train_seconds_add_up_over_resumes(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["seconds"] > 1000
 
 
-def test_tensorboard_has_each_step_once_after_a_resume(straight: Path, tmp_path: Path) -> None:
+def scalars(out: Path, tag: str) -> list[tuple[int, float]]:
+    """TensorBoard's steps and values, as TensorBoard reads them."""
+    board = EventAccumulator(str(out / "tensorboard"))
+    board.Reload()
+    return [(event.step, event.value) for event in board.Scalars(tag)]
+
+
+# Batch 3: nothing was logged before the signal, which leaves a checkpoint of a step that TensorBoard may have seen.
+@pytest.mark.parametrize("batch", [3, 9, 17])
+def test_tensorboard_has_each_step_once_after_a_resume(straight: Path, tmp_path: Path, batch: int) -> None:
     with pytest.raises(CrashError):
-        train(tmp_path, rule=At(17, crash, StochasticStep()), checkpoint_every=1e9)
+        train(tmp_path, rule=At(batch, crash, StochasticStep()), checkpoint_every=0)
+    # Ended after another stretch whose checkpoint is never written.
+    with pytest.raises(CrashError):
+        train(tmp_path, rule=At(8, crash, StochasticStep()), checkpoint_every=1e9, resume=True)
     train(tmp_path, resume=True)
-
-    def scalars(out: Path, tag: str) -> list[tuple[int, float]]:
-        board = EventAccumulator(str(out / "tensorboard"))
-        board.Reload()
-        return [(event.step, event.value) for event in board.Scalars(tag)]
-
     for tag in ("train/loss", "train/learning_rate", "validation/accuracy", "validation/accuracy_after_3"):
         assert scalars(tmp_path, tag) == scalars(straight, tag)
     steps = [step for step, _ in scalars(straight, "train/loss")]
@@ -435,13 +461,6 @@ def test_resume_with_another_recipe_is_refused(stopped: Path) -> None:
         train(stopped, resume=True, record={"seed": 9, "training": {"epochs": EPOCHS}})
 
 
-def test_resume_from_a_damaged_file_is_refused(stopped: Path) -> None:
-    path = stopped / "last.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match=r"last\.safetensors: is no whole"):
-        train(stopped, resume=True)
-
-
 def test_resume_from_a_model_file_is_refused(stopped: Path) -> None:
     (stopped / "best.safetensors").replace(stopped / "last.safetensors")
     with pytest.raises(CheckpointError, match="no training state"):
@@ -454,9 +473,23 @@ def test_resume_without_the_best_model_is_refused(stopped: Path) -> None:
         train(stopped, resume=True)
 
 
+def test_resume_with_a_damaged_best_model_is_refused_at_once(stopped: Path) -> None:
+    path = stopped / "best.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"best\.safetensors: is damaged"):
+        train(stopped, resume=True, rule=At(0, crash, StochasticStep()))
+
+
 def test_resume_without_the_metrics_is_refused(stopped: Path) -> None:
     (stopped / "metrics.jsonl").unlink()
     with pytest.raises(CheckpointError, match=r"metrics\.jsonl: has 0 bytes"):
+        train(stopped, resume=True)
+
+
+def test_resume_with_damaged_metrics_is_refused(stopped: Path) -> None:
+    path = stopped / "metrics.jsonl"
+    path.write_bytes(b"?" + path.read_bytes()[1:])
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl: is damaged"):
         train(stopped, resume=True)
 
 

@@ -1,6 +1,5 @@
-"""A training small enough for many tests; as a program, one that can be killed: `python tiny.py OUT`."""
+"""A training small enough for many tests."""
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +73,3 @@ class At:
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         return self.rule(model, x, target, plan)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print("ready", flush=True)
-    train(Path(sys.argv[1]), epochs=12, resume=True, checkpoint_every=0.02)

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hdlif import builders
 from hdlif.commands.files import write_json, write_text
-from hdlif.commands.finished import begun, finished
 from hdlif.commands.provenance import hardware, versions
+from hdlif.commands.run_folders import begun, finished
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe, parse_yaml
 from hdlif.errors import RecipeError, TrainingError, did_you_mean

@@ -1,9 +1,11 @@
 """`hdlif eval`: accuracy of a checkpoint or an artefact on a test set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 
 from hdlif import builders
@@ -14,20 +16,24 @@ from hdlif.commands.files import existing, names_artefact
 from hdlif.data import ImageSets, Samples
 from hdlif.errors import DataError, did_you_mean
 from hdlif.runtime import Session
-from hdlif.training import evaluate
+from hdlif.training import Confusion, evaluate
 
 
-def evaluate_path(path: Path, *, data: str | None = None, data_root: Path | None = None) -> dict[str, Any]:
+def evaluate_path(
+    path: Path, *, data: str | None = None, data_root: Path | None = None, confusion: bool = False
+) -> dict[str, Any]:
     """{"accuracy", "accuracy_per_step", "n"} on the test set.
 
     Args:
         path: a checkpoint, a run folder, or an artefact, which the compiled runtime runs.
         data: the data set's name; a checkpoint's own by default.
+        confusion: add {"labels", "confusion", "accuracy_per_class"}: counts of images, a row for each true class and a
+            column for each that was chosen.
     """
     if names_artefact(path):
         graph = load(existing(path))
         sets = sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps)
-        return _evaluate_artefact(graph, sets)
+        return _evaluate_artefact(graph, sets, confusion=confusion)
     trained = load_trained(path)
     recipe = trained.recipe
     if data:
@@ -36,8 +42,12 @@ def evaluate_path(path: Path, *, data: str | None = None, data_root: Path | None
     else:
         sets = builders.build_data(recipe, data_root)
     batches = sets.test.sequences(recipe.data.batch_size)
-    result = evaluate(trained.network, batches, time_steps=recipe.time_steps, criterion=F.cross_entropy)
-    return {"accuracy": result.accuracy, "accuracy_per_step": list(result.accuracy_per_step), "n": result.n}
+    counted = Confusion(len(sets.classes))
+    result = evaluate(
+        trained.network, batches, time_steps=recipe.time_steps, criterion=F.cross_entropy, observe=counted
+    )
+    figures = {"accuracy": result.accuracy, "accuracy_per_step": list(result.accuracy_per_step), "n": result.n}
+    return figures | (_confused(counted, sets.classes) if confusion else {})
 
 
 def sets_named(
@@ -61,8 +71,19 @@ def session_logits(session: Session, samples: Samples, *, batch: int = 64) -> np
     return np.concatenate([session.run(x.contiguous().numpy()) for x, _ in samples.sequences(batch)], axis=1)
 
 
-def _evaluate_artefact(graph: Graph, sets: ImageSets) -> dict[str, Any]:
+def _confused(counted: Confusion, labels: Sequence[str]) -> dict[str, Any]:
+    return {
+        "labels": list(labels),
+        "confusion": counted.counts.tolist(),
+        "accuracy_per_class": counted.accuracy_per_class,
+    }
+
+
+def _evaluate_artefact(graph: Graph, sets: ImageSets, *, confusion: bool) -> dict[str, Any]:
     logits = session_logits(Session(graph), sets.test)
     running = np.cumsum(logits, axis=0)
     correct = (running.argmax(-1) == sets.test.labels.numpy()).mean(-1)
-    return {"accuracy": float(correct[-1]), "accuracy_per_step": correct.tolist(), "n": len(sets.test)}
+    counted = Confusion(len(graph.labels))
+    counted(torch.from_numpy(logits), sets.test.labels)
+    figures = {"accuracy": float(correct[-1]), "accuracy_per_step": correct.tolist(), "n": len(sets.test)}
+    return figures | (_confused(counted, graph.labels) if confusion else {})

@@ -6,22 +6,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdlif.commands.files import write_text
-from hdlif.errors import InputError, MissingExtraError
+from hdlif.errors import HdlifError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from hdlif.report.runs import Run
+    from hdlif.report.traces import Traces
 
 
-def report(runs: Sequence[Path], *, out: Path | None = None) -> dict[str, str]:
+def report(
+    runs: Sequence[Path],
+    *,
+    out: Path | None = None,
+    neurons: str | None = None,
+    image: int | None = None,
+    data_root: Path | None = None,
+) -> dict[str, str]:
     """Write one self-contained HTML page from the numbers in run folders.
 
     Args:
         runs: output folders of `hdlif train` or `hdlif demo`.
         out: the page to write; by default `report.html` in the run's folder, or in the current one for several.
+        neurons: `layer:index,…`, whose spikes and membranes are drawn; by default the liveliest of three layers.
+        image: the test image that they see; by default the first.
+        data_root: the folder of the data set, where it is not bundled.
     Returns:
-        {"report": path of the page}.
+        {"report": path of the page}, and why the neurons are not drawn as "left_out" where their data set or network
+        cannot be read; an error where they were asked for.
     Raises:
-        InputError: no run was given, or one is missing or damaged.
+        InputError: no run was given, one is missing or damaged, or there is no such neuron or image.
         TrainingError: the page cannot be written.
         MissingExtraError: the packages of `hdlif[train]` are not installed.
     """
@@ -35,6 +47,9 @@ def report(runs: Sequence[Path], *, out: Path | None = None) -> dict[str, str]:
 
     read = [read_run(folder) for folder in runs]
     run = merge(read)
+    traces, left_out = _traces(run, neurons=neurons, image=image, data_root=data_root)
+    options = ["--neurons", neurons] if neurons is not None else []
+    options += ["--image", str(image)] if image is not None else []
     path = out or (runs[0] if len(runs) == 1 else Path()) / "report.html"
     page = render(
         run.networks,
@@ -43,14 +58,37 @@ def report(runs: Sequence[Path], *, out: Path | None = None) -> dict[str, str]:
         title=f"{len(run.networks)} networks on {run.data}" if run.data else None,
         recipes=run.recipes,
         coherence=run.coherence,
+        confusions=run.confusions,
+        traces=traces,
         commands=[
             *(_remake(folder, one) for folder, one in zip(runs, read, strict=True)),
-            shlex.join(["hdlif", "report", *(folder.as_posix() for folder in runs)]),
+            shlex.join(["hdlif", "report", *(folder.as_posix() for folder in runs), *options]),
         ],
     )
     # JSON can carry half a surrogate pair, which UTF-8 has not.
     write_text(path, page.encode("utf-8", errors="replace").decode("utf-8"))
-    return {"report": str(path)}
+    return {"report": str(path)} | ({"left_out": left_out} if left_out else {})
+
+
+def _traces(
+    run: "Run", *, neurons: str | None, image: int | None, data_root: Path | None
+) -> tuple["Traces | None", str | None]:
+    """The neurons at work in the runs that still have their network, or why not."""
+    trained = {name: folder for name, folder in run.folders.items() if (folder / "model.safetensors").exists()}
+    asked = neurons is not None or image is not None
+    if not trained:
+        if asked:
+            raise InputError("no run has a model.safetensors, whose neurons could be drawn; train it again")
+        return None, None
+    from hdlif.commands.neurons import parsed, traces_of
+
+    chosen = None if neurons is None else parsed(neurons)
+    try:
+        return traces_of(trained, neurons=chosen, image=image or 0, data_root=data_root), None
+    except HdlifError as error:
+        if asked:
+            raise
+        return None, str(error)
 
 
 def _remake(folder: Path, run: "Run") -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.commands.files import write_json
-from hdlif.commands.finished import begun, finished
+from hdlif.commands.run_folders import begun, finished
 from hdlif.commands.train import train
 from hdlif.config import load_recipe
 

@@ -1,5 +1,7 @@
 """Results as plain text: aligned columns, no dependency."""
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,6 +56,47 @@ def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
         for n in networks
     ]
     return aligned(header, rows)
+
+
+def evaluation_text(result: Mapping[str, Any]) -> str:
+    """Accuracy after each step; where the confusion was asked for, a row for each true class, and its accuracy."""
+    per_step = ", ".join(f"{accuracy:.2%}" for accuracy in result["accuracy_per_step"])
+    text = f"{result['accuracy']:.2%} of {result['n']} images (after each step: {per_step})"
+    if "confusion" not in result:
+        return text
+    labels = result["labels"]
+    rows = [
+        [label, *("·" if count == 0 else str(count) for count in counts), "—" if right is None else f"{right:.2%}"]
+        for label, counts, right in zip(labels, result["confusion"], result["accuracy_per_class"], strict=True)
+    ]
+    return f"{text}\n\n{aligned(['true, chosen:', *labels, 'accuracy'], rows)}"
+
+
+def trials_table(result: Mapping[str, Any]) -> str:
+    """What `hdlif sweep` found: one row a trial, the best first, and how to train the best again."""
+    trials = sorted(
+        result["trials"], key=lambda trial: (trial["state"] != "complete", -(trial["validation_accuracy"] or 0))
+    )
+    keys = list(dict.fromkeys(key for trial in trials for key in trial["parameters"]))
+    rows = [
+        [
+            str(trial["number"]),
+            trial["state"],
+            "—" if trial["validation_accuracy"] is None else f"{trial['validation_accuracy']:.2%}",
+            str(trial["epochs"]),
+            *(_parameter(trial["parameters"].get(key)) for key in keys),
+        ]
+        for trial in trials
+    ]
+    table = aligned(["trial", "state", "validation", "epochs", *keys], rows)
+    if (best := result["best"]) is None:
+        return f"{table}\n\nno trial is complete"
+    settings = " ".join(f"--set {shlex.quote(setting)}" for setting in best["overrides"])
+    return f"{table}\n\nbest, in {best['folder']}: {settings}"
+
+
+def _parameter(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
 
 
 def layers_table(profile: Mapping[str, Any]) -> str:

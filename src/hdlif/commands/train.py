@@ -1,6 +1,7 @@
 """`hdlif train`: from a recipe to a run folder with a trained network and its figures."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from hdlif.artefact.format import OPS
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.provenance import hardware, versions
+from hdlif.commands.run_folders import finished
 from hdlif.config import Recipe, dump_recipe, load_recipe
 from hdlif.data import ImageSets, Samples
 from hdlif.deploy import lower
 from hdlif.learning import Plan
 from hdlif.nn import step_parameters
-from hdlif.training import evaluate, fit, progress_bar
+from hdlif.training import Confusion, Evaluation, evaluate, fit, progress_bar
 
 PROFILED_IMAGES = 256
 """Test images over which operations are averaged."""
@@ -40,6 +42,7 @@ def train(
     workers: int | None = None,
     progress: bool | Progress = False,
     memory_repeats: int = 3,
+    after_epoch: Callable[[int, Evaluation], None] | None = None,
 ) -> dict[str, Any]:
     """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
 
@@ -48,10 +51,11 @@ def train(
         overrides: "a.b=v" each.
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
-        resume: go on from OUT/last.safetensors.
+        resume: go on from OUT/last.safetensors; a finished training stays as it is.
         workers: processes that make batches, for each device; by default as many as the data set needs.
         progress: show a bar of one's own, or a task on the bar given.
         memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
+        after_epoch: as in `training.fit`.
     Returns:
         the content of OUT/summary.json.
     """
@@ -59,6 +63,8 @@ def train(
         recipe = load_recipe(recipe, overrides)
     builders.check(recipe)
     out = out or Path("runs") / recipe.name
+    if resume and (out / "model.safetensors").exists() and (summary := finished(out, recipe)) is not None:
+        return summary
     sets = builders.build_data(recipe, data_root, workers=workers, ranks=devices)
     teacher = builders.build_teacher(recipe)
     fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, precision=recipe.training.precision)
@@ -87,15 +93,18 @@ def train(
             mix=builders.build_mix(recipe),
             teacher=teacher,
             progress=bar,
+            after_epoch=after_epoch,
         )
     write_text(out / "recipe.yaml", dump_recipe(recipe))
+    measured = measure(model.cpu(), recipe, sets)
+    write_text(out / "confusion.json", json.dumps(measured.pop("confusion")) + "\n")
     summary = {
         "recipe": recipe.model_dump(mode="json"),
         "name": recipe.name,
         "best_epoch": fitted.best_epoch,
         "validation_accuracy": fitted.best_accuracy,
         "train_seconds": fitted.train_seconds,
-        **measure(model.cpu(), recipe, sets),
+        **measured,
         "peak_bytes": peak_memory(recipe, repeats=memory_repeats) if memory_repeats else None,
         "seed": recipe.seed,
         "versions": versions(),
@@ -106,14 +115,16 @@ def train(
 
 
 def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]:
-    """Test accuracy, operations, sizes and learned neuron parameters of a trained network."""
+    """Test accuracy and confusion, operations, sizes and learned neuron parameters of a trained network."""
+    kind = builders.DATA[recipe.data.kind]
+    confusion = Confusion(len(kind.labels))
     test = evaluate(
         model,
         sets.test.sequences(recipe.data.batch_size),
         time_steps=recipe.time_steps,
         criterion=nn.functional.cross_entropy,
+        observe=confusion,
     )
-    kind = builders.DATA[recipe.data.kind]
     graph = lower(model, input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
     in_neurons = set(map(id, step_parameters(model)))
     seen = activity(graph, first_images(sets.test, PROFILED_IMAGES))
@@ -121,6 +132,7 @@ def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]
     return {
         "accuracy": test.accuracy,
         "accuracy_per_step": list(test.accuracy_per_step),
+        "confusion": {"labels": list(kind.labels), "counts": confusion.counts.tolist()},
         "params_mb": paper.params_mb,
         "stored_mb": paper.stored_mb,
         "fp32_mb": 4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),

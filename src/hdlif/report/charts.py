@@ -71,6 +71,27 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Spikes:
+    """When the neurons of one network fire: `y` are places in the rows, `size` is a share of the largest spike."""
+
+    style: int
+    x: Sequence[float]
+    y: Sequence[float]
+    size: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Membrane:
+    """One neuron of one network over time."""
+
+    style: int
+    x: Sequence[float]
+    membrane: Sequence[float]
+    threshold: Sequence[float]
+    fired: Sequence[bool]
+
+
+@dataclass(frozen=True)
 class Text:
     """What a chart says of itself: an id unique in the page, a title, and a description for those who cannot see."""
 
@@ -111,15 +132,49 @@ def dots(text: Text, rows: Sequence[str], series: Sequence[Series], *, x_label: 
         figure = Figure(figsize=(4.6, 0.75 + 0.25 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         for i, one in enumerate(series):
-            # Networks are set a little apart within a row, so that equal numbers do not hide each other.
-            apart = (i - (len(series) - 1) / 2) * min(0.17, 0.7 / len(series))
-            y = [row + apart for row in one.y]
+            y = _set_apart(one.y, i, len(series), room=min(0.17, 0.7 / len(series)))
             _draw(axes, one.style, one.x, y, marker=_MARKERS[one.style % 4], markersize=4.5, linestyle="none")
-        axes.set_yticks(range(len(rows)), [_shortened(row) for row in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.5)
+        _name_rows(axes, rows)
         axes.set_xlim(left=0)
         axes.set_xlabel(x_label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=_STEPS))
+        return _svg(figure, text)
+
+
+def raster(text: Text, rows: Sequence[str], spikes: Sequence[Spikes], *, steps: int) -> str:
+    """A row per neuron, the first at the top, and a mark for each of its spikes at time steps 1 to `steps`."""
+    with _style(grid="both"):
+        figure = Figure(figsize=(4.6, 0.75 + 0.25 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        for i, one in enumerate(spikes):
+            y = _set_apart(one.y, i, len(spikes), room=0.7 / len(spikes))
+            for place, row, size in zip(one.x, y, one.size, strict=True):
+                # The area is the spike's value; the smallest still shows.
+                width = max(1.5, 6.5 * math.sqrt(size))
+                look = {"marker": _MARKERS[one.style % 4], "markersize": width, "linestyle": "none"}
+                _draw(axes, one.style, [place], [row], **look)
+        _name_rows(axes, rows)
+        axes.set_xlim(0.5, steps + 0.5)
+        axes.set_xlabel("time step")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=_STEPS, integer=True, min_n_ticks=1))
+        return _svg(figure, text)
+
+
+def membranes(text: Text, traces: Sequence[Membrane], *, title: str) -> str:
+    """A small panel: a line for each membrane, dotted its threshold, a mark where it fires."""
+    with _style():
+        figure = Figure(figsize=(1.9, 1.35), layout="constrained")
+        axes = figure.add_subplot()
+        for one in traces:
+            _draw(axes, one.style, one.x, one.membrane)
+            _draw(axes, one.style, one.x, one.threshold, linestyle=(0, (1, 1.6)), linewidth=0.8)
+            fired = [(t, m) for t, m, s in zip(one.x, one.membrane, one.fired, strict=True) if s]
+            marks = {"marker": _MARKERS[one.style % 4], "linestyle": "none"}
+            _draw(axes, one.style, [t for t, _ in fired], [m for _, m in fired], **marks)
+        axes.set_title(_shortened(title))
+        axes.set_xlabel("time step")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=_STEPS, integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=_STEPS))
         return _svg(figure, text)
 
 
@@ -136,6 +191,17 @@ def swatch(text: Text, style: int) -> str:
 def _draw(axes: Axes, style: int, x: Sequence[float], y: Sequence[float], **options: Any) -> None:
     look: dict[str, Any] = {"color": _SERIES[style % 7], "linestyle": _DASHES[style % 4], "clip_on": False}
     axes.plot(x, y, **(look | options))
+
+
+def _set_apart(y: Sequence[float], place: int, count: int, *, room: float) -> list[float]:
+    """The rows of one of `count` networks, `room` apart within a row, so that equal numbers do not hide each other."""
+    apart = (place - (count - 1) / 2) * room
+    return [row + apart for row in y]
+
+
+def _name_rows(axes: Axes, rows: Sequence[str]) -> None:
+    axes.set_yticks(range(len(rows)), [_shortened(row) for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
 
 
 def _shortened(name: str) -> str:

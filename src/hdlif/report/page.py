@@ -10,12 +10,16 @@ from typing import Any, Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from hdlif.config import recipe_fields
 from hdlif.report import charts
 from hdlif.report.charts import Series, Text
 from hdlif.report.coherence import section
 from hdlif.report.comparison import DASH, aligned, findings, table
+from hdlif.report.confusion import accuracy_by_class, matrices
 from hdlif.report.figures import Figure, Section, dots, panels, spans, time_axis, union
-from hdlif.report.runs import Artefact, Coherence, Metric, Network
+from hdlif.report.runs import Artefact, Coherence, Confusion, Metric, Network
+from hdlif.report.traces import Traces
+from hdlif.report.traces import figures as trace_figures
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -47,6 +51,8 @@ def render(
     recipes: Mapping[str, str] | None = None,
     commands: Sequence[str] = (),
     coherence: Sequence[Coherence] = (),
+    confusions: Mapping[str, Confusion] | None = None,
+    traces: Traces | None = None,
 ) -> str:
     """The whole page as HTML: no scripts and no links out, the same bytes for the same numbers.
 
@@ -57,17 +63,21 @@ def render(
         title: the heading; by default it says which networks are compared.
         recipes: the resolved recipes (YAML) by network name.
         commands: how to make the runs and this page again, a shell command each.
+        confusions: counts of the test images by true and chosen class, by network name.
+        traces: single neurons at work.
         coherence: gradients beside STBP's, of these networks or others, which have a legend of their own.
     """
     names = [network["name"] for network in networks]
     figures = {
         "Learning curves": _learning(names, histories),
         "Accuracy over time": [_accuracy_per_step(networks)],
+        "Accuracy by class": [accuracy_by_class(names, confusions or {})],
         "Activity by layer": [_firing_rate(networks), _sops(networks)],
         "Leak and threshold by time step": [
             _per_step(networks, "leak", "Leak λ of each neuron layer by time step; a parallel neuron has none."),
             _per_step(networks, "threshold", "Threshold θ of each neuron layer by time step."),
         ],
+        "Neurons at work": trace_figures(names, traces) if traces else [],
     }
     sections = {heading: Section(names, drawn) for heading, drawn in figures.items()}
     if coherence:
@@ -76,6 +86,8 @@ def render(
         title=title or (names[0] if len(names) == 1 else f"{len(names)} networks compared"),
         findings=findings(networks),
         table=table(networks),
+        differences=_differences(networks),
+        matrices=matrices(confusions or {}),
         swatch=_swatch,
         sections={heading: drawn for heading, one in sections.items() if (drawn := _drawn(one)).figures},
         artefact=_artefact(artefact) if artefact else None,
@@ -232,6 +244,15 @@ def _provenance(networks: Sequence[Network]) -> list[Origin]:
     ]
     rows = [(key, [_plain(fact.get(key)) for fact in facts]) for key in union(facts)]
     return [Origin(key, values[:1] if len(set(values)) == 1 else values) for key, values in rows]
+
+
+def _differences(networks: Sequence[Network]) -> list[Origin]:
+    """The recipes' fields that are not the same in all networks; a dash where a recipe has no such field."""
+    recipes = [
+        recipe_fields(recipe) if isinstance(recipe := network.get("recipe"), dict) else {} for network in networks
+    ]
+    rows = [Origin(key, [_plain(recipe.get(key)) for recipe in recipes]) for key in union(recipes) if key != "name"]
+    return [row for row in rows if len(set(row.values)) > 1]
 
 
 def _plain(value: Any) -> str:

@@ -144,6 +144,13 @@ class CoherenceFile(TypedDict):
     networks: list[Coherence]
 
 
+class Confusion(TypedDict):
+    """A run's `confusion.json`: counts of test images, a row for each true class, a column for each chosen one."""
+
+    labels: list[Name]
+    counts: list[list[int]]
+
+
 class Demo(TypedDict):
     """The demo's `summary.json`: its networks, each with a run folder of its name beside it."""
 
@@ -159,6 +166,7 @@ _NETWORK = TypeAdapter(Network)
 _DEMO = TypeAdapter(Demo)
 _METRIC = TypeAdapter(Metric)
 _COHERENCE = TypeAdapter(CoherenceFile)
+_CONFUSION = TypeAdapter(Confusion)
 _MEND = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 
 
@@ -166,13 +174,15 @@ _MEND = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 class Run:
     """What one folder holds, or several; the dicts go by network name, `recipes` holds their text.
 
-    `coherence` has the entries of every `coherence.json`, which may be of other networks.
+    `confusions` lacks the networks of earlier versions; `coherence` has the entries of every `coherence.json`, which
+    may be of other networks.
     """
 
     networks: list[Network] = field(default_factory=list)
     histories: dict[str, list[Metric]] = field(default_factory=dict)
     recipes: dict[str, str] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
+    confusions: dict[str, Confusion] = field(default_factory=dict)
     artefact: Artefact | None = None
     data: str | None = None
     coherence: list[Coherence] = field(default_factory=list)
@@ -233,6 +243,8 @@ def merge(runs: Sequence[Run]) -> Run:
             merged.histories[label] = run.histories[name]
             merged.recipes[label] = run.recipes[name]
             merged.folders[label] = folder
+            if name in run.confusions:
+                merged.confusions[label] = run.confusions[name]
         merged.coherence += run.coherence
     return merged
 
@@ -244,6 +256,16 @@ def _add(run: Run, network: Network, folder: Path) -> None:
     run.recipes[name] = _text(folder / "recipe.yaml")
     run.folders[name] = folder
     run.coherence += _coherence(folder)
+    if (path := folder / "confusion.json").exists():
+        run.confusions[name] = _confusion(path)
+
+
+def _confusion(path: Path) -> Confusion:
+    confusion = _checked(_CONFUSION, _json(_text(path), str(path)), str(path))
+    classes = len(confusion["labels"])
+    if [len(row) for row in confusion["counts"]] != [classes] * classes:
+        raise InputError(f"{path}: counts is no square of {classes} classes; {_MEND}")
+    return confusion
 
 
 def _coherence(folder: Path) -> list[Coherence]:
@@ -259,8 +281,8 @@ def _metrics(path: Path) -> list[Metric]:
     for number, line in enumerate(_text(path).splitlines(), start=1):
         source = f"{path} line {number}"
         event = _json(line, source)
-        # What a surrogate's temperature does is not drawn.
-        if not isinstance(event, dict) or event.get("event") != "surrogate":
+        # What a surrogate's temperature does is not drawn, nor a damaged checkpoint that was passed over.
+        if not isinstance(event, dict) or event.get("event") not in ("surrogate", "fallback"):
             events.append(_checked(_METRIC, event, source))
     return events
 

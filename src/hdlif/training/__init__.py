@@ -1,5 +1,6 @@
 """Training: the loop, its optimiser and checkpoints, evaluation, and batch norm's statistics."""
 
+from hdlif.training.confusion import Confusion
 from hdlif.training.evaluate import Evaluation, evaluate
 from hdlif.training.loop import Fit, fit
 from hdlif.training.metrics import progress_bar
@@ -10,6 +11,7 @@ from hdlif.training.teacher import Teacher, load_teacher
 from hdlif.training.update import Updater
 
 __all__ = [
+    "Confusion",
     "Evaluation",
     "Fit",
     "Mix",

@@ -2,13 +2,14 @@
 
 Several metadata keys would be written in random order; one keeps the same content the same bytes.
 A file is written under a temporary name, flushed to the disk and renamed: at any moment its path holds a
-whole checkpoint.
+whole checkpoint. The record's "digest" is that of all the rest, so that a byte that changed on the disk is noticed.
 """
 
 import errno
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,24 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from hdlif.config import recipe_fields
 from hdlif.errors import CheckpointError, TrainingError
 
 METADATA_KEY = "hdlif"
 _MODEL, _OPTIMIZER = "model.", "optimizer."
 
 
-def save(path: Path, *, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+def save(path: Path, *, tensors: Mapping[str, Tensor], record: Mapping[str, Any], previous: Path | None = None) -> None:
     """Write a checkpoint, all of it or nothing.
 
     Args:
         record: what JSON can hold; NaN and infinity are no JSON.
+        previous: the name that what `path` held before then gets. Between the two renamings nothing is at `path`.
     Raises:
         TrainingError: the file cannot be written (a full disk); what `path` held before is kept.
     """
-    text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = _canonical({**record, "digest": _digest(stored, record)})
     content = safetensors.torch.save(stored, {METADATA_KEY: text})
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -40,6 +43,8 @@ def save(path: Path, *, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            path.replace(previous)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -80,7 +85,26 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path}: its record is no JSON ({error}); the file is damaged, train again") from error
     if not isinstance(record, dict):
         raise CheckpointError(f"{path}: its record is no JSON object; the file is damaged, train again")
+    # Checkpoints of earlier versions have none.
+    digest = record.pop("digest", None)
+    if digest is not None and digest != _digest(tensors, record):
+        raise CheckpointError(
+            f"{path}: its digest is not that of its content; the file is damaged, put a copy back or train again"
+        )
     return tensors, record
+
+
+def _canonical(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _digest(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of the record as canonical JSON, and of each tensor by name: what it is, and its bytes."""
+    digest = hashlib.sha256(_canonical(record).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def save_model(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
@@ -100,16 +124,23 @@ def load_model(path: Path, model: nn.Module) -> dict[str, Any]:
 
 
 def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError`, naming the first difference, unless the record of `path` has this recipe."""
-    before = dict(_leaves(record.get("recipe", {})))
-    # Through JSON, which is how the other one was kept: a tuple is a list there.
-    now = dict(_leaves(json.loads(json.dumps(recipe))))
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            raise CheckpointError(
-                f"{path}: was written with {key} = {before.get(key)!r}, the recipe says {now.get(key)!r}; "
-                "resume with the recipe it was started with, or train again without resuming"
-            )
+    """Raise `CheckpointError`, naming every field that differs, unless the record of `path` has this recipe."""
+    if differences := recipe_differences(record.get("recipe", {}), recipe):
+        seen = "; ".join(f"with {key} = {then!r}, the recipe says {now!r}" for key, then, now in differences)
+        raise CheckpointError(
+            f"{path}: was written {seen}; resume with the recipe it was started with, or train again without resuming"
+        )
+
+
+def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(a.b, its value in one, its value in the other) where two recipes differ; None where one has no such field."""
+    # Through JSON, which is how a recipe is kept: a tuple is a list there.
+    first, second = (recipe_fields(json.loads(json.dumps(recipe))) for recipe in (one, other))
+    return [
+        (key, first.get(key), second.get(key))
+        for key in sorted(first.keys() | second.keys())
+        if first.get(key) != second.get(key)
+    ]
 
 
 def training_tensors(model: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
@@ -138,15 +169,6 @@ def restore_training(model: nn.Module, optimizer: torch.optim.SGD, tensors: Mapp
     for name, momentum in momenta.items():
         parameter = parameters[name]
         optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter)
-
-
-def _leaves(recipe: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(a.b, value) for every value of nested mappings."""
-    for key, value in recipe.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import hashlib
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +27,8 @@ from hdlif.errors import CheckpointError, DataError, RecipeError, TrainingError
 from hdlif.learning import Plan, Rule
 from hdlif.training import checkpoint
 from hdlif.training.activity import Penalty
-from hdlif.training.evaluate import evaluate
+from hdlif.training.evaluate import Evaluation, evaluate
+from hdlif.training.fallback import newest_whole
 from hdlif.training.finite import first_not_finite, not_finite
 from hdlif.training.interruption import Interrupted, Pending, deferred_signals
 from hdlif.training.metrics import Metrics, progress_bar
@@ -73,11 +74,13 @@ def fit(
     progress: Progress | None = None,
     checkpoint_every: float = 60.0,
     log_every: int = 20,
+    after_epoch: Callable[[int, Evaluation], None] | None = None,
 ) -> Fit:
     """Train `model`; it is left in eval mode, holding what OUT/model.safetensors holds.
 
-    OUT gets metrics.jsonl, tensorboard/, last.safetensors (to resume from) and model.safetensors: the best
-    epoch on validation (the first one, of equals), with batch-norm statistics measured over all T steps.
+    OUT gets metrics.jsonl, tensorboard/, last.safetensors (to resume from), previous.safetensors (the one before,
+    should that be damaged) and model.safetensors: the best epoch on validation (the first one, of equals), with
+    batch-norm statistics measured over all T steps.
     Ctrl-C and SIGTERM stop between two batches, with last.safetensors written.
 
     Args:
@@ -92,6 +95,8 @@ def fit(
         progress: gets a task for this training.
         checkpoint_every: seconds between two writings of last.safetensors within an epoch.
         log_every: steps between two training events of metrics.jsonl.
+        after_epoch: gets each epoch (from 1) and its validation, before the checkpoint of that epoch is written: what
+            it raises ends the training, and an epoch that is taken up again is told again.
     Raises:
         TrainingError: the loss or a weight is not finite, or a file cannot be written.
         CheckpointError: OUT cannot be resumed: a file is damaged, gone, or belongs to another recipe.
@@ -123,6 +128,7 @@ def fit(
             pending=pending,
             checkpoint_every=checkpoint_every,
             log_every=log_every,
+            after_epoch=after_epoch,
         )
         with closing(training.metrics):
             try:
@@ -174,10 +180,12 @@ class _Training:
     pending: Pending
     checkpoint_every: float
     log_every: int
+    after_epoch: Callable[[int, Evaluation], None] | None
 
     def __post_init__(self) -> None:
         config, out = self.config, self.out
-        self.last, self.best, self.final = (out / f"{name}.safetensors" for name in ("last", "best", "model"))
+        names = ("last", "previous", "best", "model")
+        self.last, self.previous, self.best, self.final = (out / f"{name}.safetensors" for name in names)
         self.batches = len(self._order(0))
         self.steps = config.epochs * self.batches
         self.sgd = sgd(
@@ -201,19 +209,24 @@ class _Training:
         if self.teacher is not None:
             self.teacher.network.to(self.fabric.device)
         self.counters = _Counters()
-        if self.resume and not self.last.exists() and self.final.exists():
+        begun = self.last.exists() or self.previous.exists()
+        if self.resume and not begun and self.final.exists():
             raise CheckpointError(
                 f"{out}: has model.safetensors but no last.safetensors to resume from; "
                 "put it back, or train again without resuming"
             )
-        if self.resume and self.last.exists():
-            keep_bytes = self._take_up()
+        keep_bytes, damage = 0, None
+        if self.resume and begun:
+            keep_bytes, damage = self._take_up()
         else:
-            keep_bytes = 0
             _clear(out)
-        self.metrics = Metrics(out, keep_bytes=keep_bytes, step=self.counters.step)
+        self.metrics = Metrics(out, keep_bytes=keep_bytes)
         self.started = time.monotonic() - self.counters.train_seconds
         self.saved = time.monotonic()
+        if damage is not None:
+            self._log("fallback", damage=damage)
+            warning = f"{damage}; going on from {self.previous}, step {self.counters.step}"
+            self.progress.console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
 
     def run(self) -> None:
         """All epochs that are left. Raises `Interrupted` where `save` may follow."""
@@ -243,7 +256,9 @@ class _Training:
                 )
                 if counters.step % self.log_every == 0 or counters.batch == self.batches:
                     self._log_training()
-            self._validate()
+            result = self._validate()
+            if self.after_epoch is not None:
+                self.after_epoch(counters.epoch + 1, result)
             counters.epoch, counters.batch = counters.epoch + 1, 0
             self.save()
 
@@ -276,7 +291,7 @@ class _Training:
         return Fit(c.best_epoch, c.best_accuracy, c.best_accuracy_per_step, c.train_seconds, c.step)
 
     def save(self) -> None:
-        """Write last.safetensors, unless a weight has become NaN or infinite."""
+        """Write last.safetensors, unless a weight has become NaN or infinite; what it was becomes the previous one."""
         if (name := not_finite(self.model)) is not None:
             raise TrainingError(
                 f"step {self.counters.step}: {name} is not finite; lower training.learning_rate; {self._kept()}"
@@ -293,28 +308,41 @@ class _Training:
                 "precision": self.fabric.strategy.precision.state_dict(),
                 **self.step.record(),
             },
+            previous=self.previous,
         )
         self.saved = time.monotonic()
 
-    def _take_up(self) -> int:
-        """Take up the state of last.safetensors; returns how much of metrics.jsonl belongs to it."""
-        tensors, record = checkpoint.load(self.last)
+    def _take_up(self) -> tuple[int, str | None]:
+        """Take up the state of the newest whole checkpoint.
+
+        Returns how much of metrics.jsonl belongs to it, and what is wrong with a newer one.
+        """
+        found = newest_whole(self.last, self.previous)
+        tensors, record = found.tensors, found.record
         kept = record.get("counters")
         if not isinstance(kept, dict) or kept.keys() != asdict(self.counters).keys():
-            raise CheckpointError(f"{self.last}: is no training state of this version of hdlif; train again")
-        checkpoint.check_recipe(self.last, record, self.record)
-        checkpoint.restore_training(self.model, self.sgd, tensors, self.last)
+            raise CheckpointError(f"{found.path}: is no training state of this version of hdlif; train again")
+        checkpoint.check_recipe(found.path, record, self.record)
+        checkpoint.restore_training(self.model, self.sgd, tensors, found.path)
         if record["precision"]:
             self.fabric.strategy.precision.load_state_dict(record["precision"])
         self.step.restore(tensors, record)
         per_step = tuple(kept.pop("best_accuracy_per_step"))
         self.counters = _Counters(**kept, best_accuracy_per_step=per_step)
-        if per_step and not (self.best.exists() or self.final.exists()):
+        if per_step:
+            self._check_best()
+        return int(record["metrics_bytes"]), found.damage
+
+    def _check_best(self) -> None:
+        """Raise `CheckpointError` now, not after the last epoch, unless the best epoch's network is there and whole."""
+        try:
+            checkpoint.load(self.best if self.best.exists() else self.final)
+        except CheckpointError as error:
+            state = "damaged" if self.best.exists() or self.final.exists() else "gone"
             raise CheckpointError(
-                f"{self.best}: is gone, and with it the best epoch so far, {self.counters.best_epoch}; "
+                f"{self.best}: is {state}, and with it the best epoch so far, {self.counters.best_epoch}; "
                 "put it back, or train again without resuming"
-            )
-        return int(record["metrics_bytes"])
+            ) from error
 
     def _order(self, epoch: int) -> list[Tensor]:
         n, accumulate = len(self.sets.train), self.config.accumulate
@@ -375,7 +403,7 @@ class _Training:
             f"lower training.learning_rate or look at the data; {self._kept()}"
         )
 
-    def _validate(self) -> None:
+    def _validate(self) -> Evaluation:
         """Measure the epoch with re-estimated statistics, and keep the network if it is the best so far."""
         sets, counters = self.sets, self.counters
         plain = sets.train.plain()
@@ -404,6 +432,7 @@ class _Training:
                 counters.best_epoch, counters.best_accuracy = counters.epoch + 1, result.accuracy
                 counters.best_accuracy_per_step = result.accuracy_per_step
         self._log("validation", **asdict(result))
+        return result
 
     def _read(self, images: Samples, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in self.pending.between(images.sequences(self.batch_size, indices)):
@@ -438,9 +467,10 @@ class _Training:
 
 def _clear(out: Path) -> None:
     """Remove what a training writes."""
-    # last.safetensors first: without it nothing half removed is resumed from.
-    for name in ("last.safetensors", "best.safetensors", "model.safetensors", "metrics.jsonl"):
-        (out / name).unlink(missing_ok=True)
+    # What is resumed from goes first: without it nothing half removed is.
+    for name in ("previous", "last", "best", "model", "damaged"):
+        (out / f"{name}.safetensors").unlink(missing_ok=True)
+    (out / "metrics.jsonl").unlink(missing_ok=True)
     shutil.rmtree(out / "tensorboard", ignore_errors=True)
 
 

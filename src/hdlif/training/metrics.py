@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,16 +21,18 @@ _SCALARS = ("loss", "accuracy", "learning_rate")
 class Metrics:
     """Events of a run, one JSON line each in OUT/metrics.jsonl, and the same numbers in OUT/tensorboard.
 
+    metrics.jsonl is what counts. A run that goes on has OUT/tensorboard drawn anew from it, so that no step is there
+    twice, and none is missing that a killed process had not written yet.
+
     Args:
         out: the run's folder.
         keep_bytes: how much of metrics.jsonl belongs to the run that goes on; what follows is cut off.
-        step: of the checkpoint the run goes on from; TensorBoard drops what was drawn after it.
     Raises:
-        CheckpointError: metrics.jsonl is shorter than `keep_bytes`.
+        CheckpointError: metrics.jsonl is shorter than `keep_bytes`, or damaged.
     """
 
-    def __init__(self, out: Path, *, keep_bytes: int, step: int) -> None:
-        path = out / "metrics.jsonl"
+    def __init__(self, out: Path, *, keep_bytes: int) -> None:
+        path, board = out / "metrics.jsonl", out / "tensorboard"
         # Appending creates the file and writes at its end, wherever the cut leaves that.
         self._file = path.open("ab")
         if self.bytes_written() < keep_bytes:
@@ -38,22 +42,40 @@ class Metrics:
                 "put the file back, or train again without resuming"
             )
         self._file.truncate(keep_bytes)
-        self._board = SummaryWriter(out / "tensorboard", purge_step=step + 1 if step else None)
+        try:
+            kept = [json.loads(line) for line in path.read_bytes().splitlines()]
+        except ValueError as error:
+            self._file.close()
+            raise CheckpointError(
+                f"{path}: is damaged ({error}); put the file back, or train again without resuming"
+            ) from error
+        shutil.rmtree(board, ignore_errors=True)
+        # TensorBoard's relative time is the time of training, whatever passed between two processes.
+        self._began = time.time() - (kept[-1]["seconds"] if kept else 0.0)
+        with self._written():
+            self._board = SummaryWriter(board)
+            for event in kept:
+                self._draw(event)
 
     def write(self, event: dict[str, Any]) -> None:
-        """Add one event: a mapping with "event" (its name) and "step".
+        """Add one event: a mapping with "event" (its name), "step", and the "seconds" of training so far.
 
         Raises:
             TrainingError: the file cannot be written (a full disk).
         """
-        scalars = {name: event[name] for name in _SCALARS if name in event}
-        steps = enumerate(event.get("accuracy_per_step", ()), start=1)
-        scalars |= {f"accuracy_after_{t}": accuracy for t, accuracy in steps}
         with self._written():
             self._file.write(json.dumps(event, allow_nan=False).encode() + b"\n")
             self._file.flush()
-            for name, value in scalars.items():
-                self._board.add_scalar(f"{event['event']}/{name}", value, event["step"])
+            self._draw(event)
+
+    def _draw(self, event: Mapping[str, Any]) -> None:
+        scalars = {name: event[name] for name in _SCALARS if name in event}
+        steps = enumerate(event.get("accuracy_per_step", ()), start=1)
+        scalars |= {f"accuracy_after_{t}": accuracy for t, accuracy in steps}
+        for name, value in scalars.items():
+            self._board.add_scalar(
+                f"{event['event']}/{name}", value, event["step"], walltime=self._began + event["seconds"]
+            )
 
     def bytes_written(self) -> int:
         """The length of metrics.jsonl, all of it on the disk: what a checkpoint may rely on."""
@@ -63,7 +85,8 @@ class Metrics:
 
     def close(self) -> None:
         self._file.close()
-        self._board.close()
+        with self._written():
+            self._board.close()
 
     @contextmanager
     def _written(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Run folders that hold a training already: what a queue of trainings skips, and what it takes up again."""
+"""What a run folder says of the training in it."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from hdlif.config import Recipe, dump_recipe
 
 
 def finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
-    """The summary of a finished training of this recipe in `folder`; None where it is missing or of another."""
+    """The summary of a finished training of this recipe; None where there is none, or one of another recipe."""
     try:
         summary: dict[str, Any] = json.loads((folder / "summary.json").read_text("utf-8"))
     except (OSError, ValueError):
@@ -17,7 +17,7 @@ def finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
 
 
 def begun(folder: Path, recipe: Recipe) -> bool:
-    """Whether `folder` holds a stopped training of this recipe."""
+    """Whether the folder holds a stopped training of this recipe."""
     try:
         return (folder / "recipe.yaml").read_text("utf-8") == dump_recipe(recipe)
     except OSError:

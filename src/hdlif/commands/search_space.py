@@ -1,0 +1,144 @@
+"""The space of a sweep: recipe keys, and what each may be.
+
+A YAML file of `key: {kind: float | int, low: L, high: H, log: false}` or `key: {kind: choice, values: [...]}`. A key is
+one of `--set`; a value of a choice may be a whole section.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
+
+from hdlif import builders
+from hdlif.config import Recipe, load_recipe, parse_yaml
+from hdlif.errors import RecipeError
+
+
+class Suggests(Protocol):
+    """What a dimension needs of an Optuna trial."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int: ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[str]) -> Any: ...
+
+
+class _Dimension(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def value_of(self, suggested: Any) -> JsonValue:
+        """The recipe's value for what Optuna keeps."""
+        value: JsonValue = suggested
+        return value
+
+
+class _Range(_Dimension):
+    low: float
+    high: float
+    log: bool = False
+    """Draw the logarithm uniformly."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"low = {self.low}, high = {self.high}: low is below high, and above 0 where log is true")
+        return self
+
+
+class FloatRange(_Range):
+    """A number in low..high."""
+
+    kind: Literal["float"]
+
+    def suggest(self, trial: Suggests, key: str) -> JsonValue:
+        return trial.suggest_float(key, self.low, self.high, log=self.log)
+
+    @property
+    def edges(self) -> list[JsonValue]:
+        return [self.low, self.high]
+
+
+class IntRange(_Range):
+    """A whole number in low..high, both included."""
+
+    kind: Literal["int"]
+    low: int
+    high: int
+
+    def suggest(self, trial: Suggests, key: str) -> JsonValue:
+        return trial.suggest_int(key, self.low, self.high, log=self.log)
+
+    @property
+    def edges(self) -> list[JsonValue]:
+        return [self.low, self.high]
+
+
+class Choice(_Dimension):
+    """One of `values`."""
+
+    kind: Literal["choice"]
+    values: list[JsonValue] = Field(min_length=1)
+
+    def suggest(self, trial: Suggests, key: str) -> JsonValue:
+        # As text, for Optuna knows scalars alone.
+        return self.value_of(trial.suggest_categorical(key, [json.dumps(value) for value in self.values]))
+
+    def value_of(self, suggested: Any) -> JsonValue:
+        value: JsonValue = json.loads(suggested)
+        return value
+
+    @property
+    def edges(self) -> list[JsonValue]:
+        return self.values
+
+
+Dimension = Annotated[FloatRange | IntRange | Choice, Field(discriminator="kind")]
+Space = Mapping[str, FloatRange | IntRange | Choice]
+_SPACE = TypeAdapter(dict[str, Dimension])
+
+
+def override(key: str, value: JsonValue) -> str:
+    """`key=value` as `--set` takes it: JSON is YAML.
+
+    >>> override("neuron", {"kind": "lif"})
+    'neuron={"kind": "lif"}'
+    """
+    return f"{key}={json.dumps(value)}"
+
+
+def load_space(path: Path, recipe: str | Path, overrides: Sequence[str] = ()) -> Space:
+    """The space in a file; every edge gives a recipe that can be built, the other keys being as the recipe has them.
+
+    Raises:
+        RecipeError: names the file and the key.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read ({error}); give the YAML file of a search space") from None
+    try:
+        space: Space = _SPACE.validate_python(parse_yaml(text, source=str(path)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        example = "training.learning_rate: {kind: float, low: 0.01, high: 0.3, log: true}"
+        raise RecipeError(f"{path}: {place}: {first['msg']}; a key reads, for example, {example}") from None
+    if not space:
+        raise RecipeError(f"{path}: has no key; a search space has one at least")
+    for key, dimension in space.items():
+        for value in dimension.edges:
+            try:
+                built(recipe, [*overrides, override(key, value)])
+            except RecipeError as error:
+                raise RecipeError(f"{path}: {key}: {error}") from None
+    return space
+
+
+def built(recipe: str | Path, overrides: Sequence[str]) -> Recipe:
+    """The recipe with its overrides; raises RecipeError where it cannot be built."""
+    loaded = load_recipe(recipe, overrides)
+    builders.check(loaded)
+    return loaded

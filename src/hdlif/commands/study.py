@@ -1,0 +1,125 @@
+"""A study in one journal file, shared by any number of processes on any number of machines: whose trial is whose.
+
+Optuna's heartbeats, which tell a trial whose process is gone, need a database. Here each trial's folder has a file that
+its process keeps locked: the kernel gives the lock up however the process ends, SIGKILL included, and over NFS too
+(version 4, or 3 with its lock daemon). A trial that is running and not locked was stopped; whoever finds it goes on
+with it, from its last checkpoint, under its own number.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from hdlif.errors import RecipeError
+from hdlif.training.checkpoint import recipe_differences
+
+WITHDRAWN = "withdrawn"
+"""The attribute of a trial that was begun when there were enough, by processes that asked at the same moment."""
+
+
+def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]) -> optuna.Study:
+    """The study in `journal`, or a new one: it maximises, and prunes below the median from epoch `warmup_epochs` on.
+
+    Args:
+        contents: what all its trials have in common.
+    Raises:
+        RecipeError: the study that is there has other contents; names every field that differs.
+    """
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    _cut_unfinished_line(journal)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name="sweep",
+        storage=JournalStorage(JournalFileBackend(str(journal))),
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(n_warmup_steps=warmup_epochs),
+        load_if_exists=True,
+    )
+    if not study.user_attrs.get("contents"):
+        study.set_user_attr("contents", contents)
+    elif differences := recipe_differences(study.user_attrs["contents"], contents):
+        seen = "; ".join(f"{key} = {then!r}, now {now!r}" for key, then, now in differences)
+        raise RecipeError(f"{journal}: is a study with {seen}; give another --study, or the recipe and space it has")
+    return study
+
+
+def _cut_unfinished_line(journal: Path) -> None:
+    """Cut what a full disk left of a last line: the next one would be written behind it, and neither could be read."""
+    if not journal.exists():
+        return
+    lock = JournalFileSymlinkLock(str(journal))
+    lock.acquire()
+    try:
+        content = journal.read_bytes()
+        if not content.endswith(b"\n"):
+            os.truncate(journal, content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+def trials_of(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials by number, without those that were withdrawn."""
+    return [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(WITHDRAWN)]
+
+
+def folder_of(journal: Path, trial: Trial | FrozenTrial) -> Path:
+    """The trial's run folder, beside the journal, where all who share the study find it."""
+    return journal.parent / f"trial_{trial.number:04d}"
+
+
+@contextmanager
+def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iterator[Trial | None]:
+    """A trial that is this process's inside: a stopped one, else a new one; None where the study has `most`.
+
+    What a new one draws depends on `seed`, on its number, and on what is known of the others.
+    """
+    while True:
+        for frozen in trials_of(study):
+            if frozen.state is TrialState.RUNNING:
+                with _locked(folder_of(journal, frozen)) as mine:
+                    # Looked at again: its process may have ended it just before it let go.
+                    if mine and study.get_trials(deepcopy=False)[frozen.number].state is TrialState.RUNNING:
+                        yield _seeded(study, Trial(study, frozen._trial_id), seed)
+                        return
+        if len(trials_of(study)) >= most:
+            yield None
+            return
+        trial = study.ask()
+        with _locked(folder_of(journal, trial)) as mine:
+            # Not mine where another process came between; it has the trial then.
+            if mine:
+                if sum(other.number < trial.number for other in trials_of(study)) < most:
+                    yield _seeded(study, trial, seed)
+                    return
+                trial.set_user_attr(WITHDRAWN, True)
+                study.tell(trial, state=TrialState.FAIL)
+
+
+def _seeded(study: optuna.Study, trial: Trial, seed: int) -> Trial:
+    drawn = np.random.SeedSequence([seed, trial.number]).generate_state(1)
+    # Running trials count as poor ones, so that processes do not all try the same.
+    study.sampler = TPESampler(seed=int(drawn[0]), constant_liar=True)
+    return trial
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether this process has the folder's lock inside."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("ab") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True

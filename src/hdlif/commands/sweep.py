@@ -1,0 +1,144 @@
+"""`hdlif sweep`: search a space of recipes for the best validation accuracy, with any number of processes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdlif.commands.files import write_json
+from hdlif.commands.run_folders import begun
+from hdlif.commands.search_space import Space, built, load_space, override
+from hdlif.commands.train import train
+from hdlif.errors import MissingExtraError, RecipeError, TrainingError
+from hdlif.training import Evaluation
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial, Trial
+
+
+def sweep(
+    recipe: str | Path,
+    *,
+    space: Path,
+    trials: int,
+    study: Path | None = None,
+    overrides: Sequence[str] = (),
+    data_root: Path | None = None,
+    progress: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Train recipes of a space until the study has `trials` of them.
+
+    Run it again to go on, in as many processes at once as there is room for: a trial that was stopped, in whatever
+    way, goes on from its checkpoint. A trial below the median of the others at the same epoch is pruned. The test set
+    decides nothing.
+
+    Args:
+        space: a file as `search_space` reads it.
+        trials: of the whole study, whichever process ran them; failed and pruned ones count.
+        study: the journal that all processes share; runs/NAME_sweep/study.journal by default. The run folders,
+            trial_0000 and so on, and sweep.json lie beside it.
+        overrides: for all trials, before those of the space.
+        progress: show a bar for each training.
+        say: gets a line for every trial.
+    Returns:
+        the content of sweep.json: {"recipe", "study", "trials": [{"number", "state", "validation_accuracy",
+        "parameters", "epochs", "folder", "error"}], "best": a trial with its "overrides", or None}.
+    Raises:
+        MissingExtraError: Optuna is not installed.
+        RecipeError: the space does not fit the recipe, or the study is another recipe's or another space's.
+    """
+    try:
+        from optuna import TrialPruned
+        from optuna.trial import TrialState
+
+        from hdlif.commands.study import claimed, folder_of, open_study
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{error.name} is not installed; install it with: pip install 'hdlif[sweep]'"
+        ) from error
+
+    base = built(recipe, overrides)
+    dimensions = load_space(space, recipe, overrides)
+    journal = study or Path("runs") / f"{base.name}_sweep" / "study.journal"
+    shared = open_study(
+        journal,
+        warmup_epochs=base.training.warmup_epochs,
+        contents={
+            "recipe": base.model_dump(mode="json"),
+            "space": {key: dimension.model_dump(mode="json") for key, dimension in dimensions.items()},
+        },
+    )
+    while True:
+        with claimed(shared, journal, most=trials, seed=base.seed) as trial:
+            if trial is None:
+                return _write(shared, base.name, dimensions, journal)
+            given = [override(key, dimension.suggest(trial, key)) for key, dimension in dimensions.items()]
+            folder, name = folder_of(journal, trial), f"trial {trial.number}"
+            say(f"{name}: {', '.join(given)}")
+            try:
+                chosen = built(recipe, [*overrides, *given])
+                summary = train(
+                    chosen,
+                    data_root=data_root,
+                    out=folder,
+                    resume=begun(folder, chosen),
+                    progress=progress,
+                    memory_repeats=0,
+                    after_epoch=_reporting(trial, TrialPruned),
+                )
+            except TrialPruned:
+                shared.tell(trial, state=TrialState.PRUNED)
+                say(f"{name}: pruned")
+            except (TrainingError, RecipeError) as error:
+                trial.set_user_attr("error", str(error))
+                shared.tell(trial, state=TrialState.FAIL)
+                say(f"{name}: failed: {error}")
+            else:
+                shared.tell(trial, summary["validation_accuracy"])
+                say(f"{name}: {summary['validation_accuracy']:.2%} on validation")
+        _write(shared, base.name, dimensions, journal)
+
+
+def _reporting(trial: "Trial", pruned: type[Exception]) -> Callable[[int, Evaluation], None]:
+    """Tells the study of every epoch; raises `pruned` where the others were better at that epoch."""
+
+    def after_epoch(epoch: int, result: Evaluation) -> None:
+        # An epoch of a trial taken up again may have been told before.
+        if epoch - 1 not in _frozen(trial).intermediate_values:
+            trial.report(result.accuracy, epoch - 1)
+        if trial.should_prune():
+            raise pruned
+
+    return after_epoch
+
+
+def _frozen(trial: "Trial") -> "FrozenTrial":
+    return trial.study.get_trials(deepcopy=False)[trial.number]
+
+
+def _write(study: "Study", name: str, space: Space, journal: Path) -> dict[str, Any]:
+    """Write sweep.json and return its content."""
+    from hdlif.commands.study import folder_of, trials_of
+
+    rows = [_row(trial, space, folder_of(journal, trial)) for trial in trials_of(study)]
+    done = [row for row in rows if row["state"] == "complete"]
+    best = max(done, key=lambda row: float(row["validation_accuracy"]), default=None)
+    if best is not None:
+        best = {**best, "overrides": [override(key, value) for key, value in best["parameters"].items()]}
+    result = {"recipe": name, "study": str(journal), "trials": rows, "best": best}
+    write_json(journal.with_name("sweep.json"), result)
+    return result
+
+
+def _row(trial: "FrozenTrial", space: Space, folder: Path) -> dict[str, Any]:
+    told = trial.intermediate_values
+    return {
+        "number": trial.number,
+        "state": {"FAIL": "failed"}.get(trial.state.name, trial.state.name.lower()),
+        "validation_accuracy": max(told.values(), default=None) if trial.value is None else trial.value,
+        "parameters": {key: space[key].value_of(value) for key, value in trial.params.items()},
+        "epochs": len(told),
+        "folder": str(folder),
+        "error": trial.user_attrs.get("error"),
+    }

@@ -1,0 +1,88 @@
+"""Single neurons at work on one sample: when they fire, and their membranes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from hdlif.report import charts
+from hdlif.report.charts import Membrane, Spikes, Text
+from hdlif.report.figures import Figure, time_axis, union
+
+
+@dataclass(frozen=True)
+class NeuronTrace:
+    """One neuron of one network at each time step: m_t before firing, θ_t, and what is emitted."""
+
+    membrane: Sequence[float]
+    threshold: Sequence[float]
+    spike: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What neurons do on a sample, which `sample` names; the traces of a network by "layer:index", by its name."""
+
+    sample: str
+    networks: Mapping[str, Mapping[str, NeuronTrace]]
+
+
+def figures(names: Sequence[str], traces: Traces) -> list[Figure]:
+    """A raster of all neurons, and a panel for the membrane of each."""
+    found = [traces.networks.get(name, {}) for name in names]
+    neurons = union(found)
+    if not neurons:
+        return []
+    return [_raster(names, found, neurons, traces.sample), _membranes(names, found, neurons, traces.sample)]
+
+
+def _raster(
+    names: Sequence[str], found: Sequence[Mapping[str, NeuronTrace]], neurons: Sequence[str], sample: str
+) -> Figure:
+    caption = f"Spikes of single neurons (layer:index) on {sample}; the area of a mark is the value of the spike."
+    largest = max((max(trace.spike) for of_one in found for trace in of_one.values()), default=0.0) or 1.0
+    spikes, told = [], []
+    for style, of_one in enumerate(found):
+        marks = [
+            (t, neurons.index(neuron), value / largest)
+            for neuron, trace in of_one.items()
+            for t, value in enumerate(trace.spike, start=1)
+            if value > 0
+        ]
+        spikes.append(Spikes(style, *([mark[i] for mark in marks] for i in range(3))))
+        told.append(f"{names[style]} fires {len(marks)} times")
+    steps = max(len(trace.spike) for of_one in found for trace in of_one.values())
+    chart = charts.raster(Text("raster", caption, "; ".join(told) + "."), neurons, spikes, steps=steps)
+    rows = [
+        [neuron, names[style], _numbers(of_one[neuron].spike)]
+        for neuron in neurons
+        for style, of_one in enumerate(found)
+        if neuron in of_one
+    ]
+    return Figure(caption, [Markup(chart)], ["neuron", "network", "spike, t = 1, 2, …"], rows)
+
+
+def _membranes(
+    names: Sequence[str], found: Sequence[Mapping[str, NeuronTrace]], neurons: Sequence[str], sample: str
+) -> Figure:
+    caption = (
+        f"Membrane of the same neurons before firing, on {sample}; dotted the threshold θ, and a mark where the neuron "
+        "fires."
+    )
+    drawn, rows = [], []
+    for place, neuron in enumerate(neurons):
+        panel = [
+            Membrane(style, time_axis(trace.membrane), trace.membrane, trace.threshold, [s > 0 for s in trace.spike])
+            for style, of_one in enumerate(found)
+            if (trace := of_one.get(neuron)) is not None
+        ]
+        told = "; ".join(f"{names[one.style]}: {_numbers(one.membrane)}" for one in panel) + "."
+        text = Text(f"membrane-{place}", f"membrane of {neuron}", told)
+        drawn.append(Markup(charts.membranes(text, panel, title=neuron)))
+        rows += [[neuron, names[one.style], _numbers(one.membrane), _numbers(one.threshold)] for one in panel]
+    headings = ["neuron", "network", "membrane, t = 1, 2, …", "threshold"]
+    return Figure(caption, drawn, headings, rows, small=True)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)

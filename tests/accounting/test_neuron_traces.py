@@ -1,0 +1,79 @@
+"""Traces of single neurons: by hand, and that what is drawn is what fired."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hdlif.accounting.neuron_traces import neuron_traces
+from hdlif.artefact import INPUT, Graph, InputRecord, Node
+from hdlif.builders import DATA, input_record
+from hdlif.deploy import lower
+from small_recipes import built, recipe
+
+T = 3
+
+
+def graph_of(op: str, tensors: dict[str, Any], **attributes: Any) -> Graph:
+    """Two channels of one pixel each, into the neurons, into two classes."""
+    rows = {role: np.array(values, np.float32) for role, values in tensors.items()}
+    nodes = (Node(op, "neurons", (INPUT,), attributes, rows), Node("global_sum_pool", "pooled", ("neurons",)))
+    return Graph(nodes, "pooled", T, InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0)), ("a", "b"))
+
+
+X = torch.tensor([0.75, 0.25]).view(1, 1, 2, 1, 1)
+LEAKED = [[0.75, 0.25], [0.875, 0.375], [0.9375, 0.4375]]
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "leak", "membrane", "spike"),
+    [
+        # v = 0.5 after each step; the second neuron stays below.
+        ("hd_lif", {}, 0.5, [[0.75, 0.25], [1.0, 0.375], [1.0, 0.4375]], [[0.25, 0], [0.5, 0], [0.5, 0]]),
+        # v = 0.25, 0.375 and 0.4375: the threshold is taken off.
+        ("lif", {"reset": "soft", "reset_potential": 0.0}, 0.5, LEAKED, [[1, 0], [1, 0], [1, 0]]),
+        ("graded_lif", {}, 0.5, LEAKED, [[0.25, 0], [0.375, 0], [0.4375, 0]]),
+        ("parallel", {}, None, [[0.75, 0.25]] * 3, [[0.25, 0]] * 3),
+    ],
+)
+def test_membrane_is_leaked_potential_and_current(
+    op: str, attributes: dict[str, Any], leak: float | None, membrane: list[list[float]], spike: list[list[float]]
+) -> None:
+    tensors = {"threshold": [[0.5]]} | ({} if leak is None else {"leak": [[leak]]})
+    traces = neuron_traces(graph_of(op, tensors, **attributes), X)
+    assert list(traces) == ["neurons"]
+    assert traces["neurons"].membrane.tolist() == membrane
+    assert traces["neurons"].threshold.tolist() == [[0.5, 0.5]] * T
+    assert traces["neurons"].spike.tolist() == spike
+
+
+def test_every_step_and_channel_has_its_own_threshold() -> None:
+    thresholds = [[0.5, 1.0], [0.25, 2.0], [4.0, 8.0]]
+    traces = neuron_traces(graph_of("parallel", {"threshold": thresholds}), X)
+    assert traces["neurons"].threshold.tolist() == thresholds
+
+
+def test_input_of_each_step_is_taken() -> None:
+    x = torch.tensor([[0.75, 0.25], [0.0, 0.0], [2.0, 1.0]]).view(T, 1, 2, 1, 1)
+    traces = neuron_traces(graph_of("parallel", {"threshold": [[0.5]]}), x)
+    assert traces["neurons"].membrane.tolist() == x.flatten(1).tolist()
+
+
+@pytest.mark.parametrize("kind", ["lif", "glif", "graded_lif", "hdlif", "parallel_hdlif"])
+def test_what_is_emitted_follows_from_membrane_and_threshold(kind: str) -> None:
+    overrides = [f"neuron={{kind: {kind}}}", "model.blocks=[1]"]
+    chosen = recipe(*overrides)
+    labels = DATA["digits"].labels
+    network = built(*overrides)
+    graph = lower(network, input=input_record(chosen), labels=labels, time_steps=chosen.time_steps)
+    traces = neuron_traces(graph, torch.randn(1, 1, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    assert len(traces) > 1
+    for trace in traces.values():
+        assert trace.membrane.shape == trace.threshold.shape == trace.spike.shape
+        if kind in ("lif", "glif"):
+            expected = (trace.membrane >= trace.threshold).float()
+        else:
+            expected = (trace.membrane - trace.threshold).clamp_min(0)
+        assert torch.equal(trace.spike, expected)
+    assert any(trace.spike.any() for trace in traces.values())

@@ -1,0 +1,47 @@
+"""Which class is taken for which, as tables and by class."""
+
+from hdlif.report.confusion import Count, accuracy_by_class, matrices
+
+THREE = {"labels": ["cat", "dog", "owl"], "counts": [[3, 1, 0], [0, 4, 0], [0, 0, 0]]}
+
+
+def many(classes: int) -> dict:
+    """Every image is right, but for n + 1 of class n's 100, which are taken for the next."""
+    counts = [[0] * classes for _ in range(classes)]
+    for n in range(classes):
+        counts[n][n], counts[n][(n + 1) % classes] = 99 - n, n + 1
+    return {"labels": [f"class {n}" for n in range(classes)], "counts": counts}
+
+
+def test_matrix_has_a_row_for_each_true_class_shaded_by_its_share():
+    (matrix,) = matrices({"net": THREE})
+    assert (matrix.name, matrix.whole) == ("net", True)
+    assert matrix.headings == ["true class", "cat", "dog", "owl"]
+    assert matrix.rows[0] == ("cat", [Count("3", 0.75), Count("1", 0.25), Count("·", 0.0)])
+    # A class without images.
+    assert matrix.rows[2] == ("owl", [Count("·", 0.0)] * 3)
+
+
+def test_of_many_classes_the_commonest_confusions_are_listed():
+    (matrix,) = matrices({"net": many(30)})
+    assert not matrix.whole
+    assert len(matrix.rows) == 20
+    assert matrix.rows[0] == ("class 29", [Count("class 0"), Count("30"), Count("30.0 %")])
+    assert matrix.rows[1][0] == "class 28"
+
+
+def test_accuracy_by_class_is_in_per_cent_and_without_classes_that_have_no_image():
+    figure = accuracy_by_class(["old", "net"], {"net": THREE})
+    assert figure.rows == [["cat", "—", "75.0"], ["dog", "—", "100.0"]]
+
+
+def test_of_many_classes_the_worst_are_drawn():
+    figure = accuracy_by_class(["net"], {"net": many(50)})
+    assert "40 classes that are worst" in figure.caption
+    assert [row[0] for row in figure.rows][:2] == ["class 49", "class 48"]
+    assert len(figure.rows) == 40
+
+
+def test_runs_without_counts_have_no_figure():
+    assert accuracy_by_class(["net"], {}).charts == []
+    assert matrices({}) == []
