@@ -45,8 +45,12 @@ def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None
 @data_root_option
 @click.option("--out", type=FILE, help="Run folder.  [default: runs/NAME]")
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, exactly.")
-@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
-@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Machines.")
+@click.option(
+    "--devices",
+    type=click.IntRange(1),
+    help="Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or 1]",
+)
+@click.option("--nodes", type=click.IntRange(1), help="Machines (docs/many_machines.md).  [default: torchrun's, or 1]")
 @click.option(
     "--workers",
     type=click.IntRange(0),
@@ -69,8 +73,9 @@ def train(recipe: str, as_json: bool, **options: Any) -> None:
     from hdlif.commands import tables
     from hdlif.commands.train import train as command
 
-    result = command(recipe, progress=not as_json, **options)
-    show(result, as_json, lambda: tables.networks_table([result]))
+    # The first process alone has something to show.
+    if result := command(recipe, progress=not as_json, **options):
+        show(result, as_json, lambda: tables.networks_table([result]))
 
 
 @cli.command("eval")

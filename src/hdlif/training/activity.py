@@ -16,12 +16,27 @@ from torch import Tensor, nn
 from hdlif.nn import Neuron, QuantConv2d, QuantLinear
 
 
+def _alone(values: Tensor) -> Tensor:
+    return values
+
+
 @dataclass
 class Seen:
-    """What the layers did since the last `Watch.penalty`: emitted spikes, and inputs of synapses, by layer name."""
+    """What the layers did since the last `Watch.penalty`: emitted spikes, and inputs of synapses, by layer name.
+
+    `mean` is that over the ranks of the training; their own share of the batch is all that is in the rest.
+    """
 
     spikes: dict[str, list[Tensor]] = field(default_factory=dict)
     inputs: dict[str, list[tuple[nn.Module, Tensor, Tensor]]] = field(default_factory=dict)
+    mean: Callable[[Tensor], Tensor] = _alone
+
+    def of_batch(self, means: Tensor) -> Tensor:
+        """Means over this rank's share with the value of those over the batch, and their own gradient.
+
+        Gradients are averaged over ranks, and the average of the shares' is the batch's.
+        """
+        return means + (self.mean(means) - means).detach()
 
 
 Penalty = Callable[[Seen], Tensor]
@@ -57,6 +72,8 @@ class Density:
     def __call__(self, seen: Seen) -> Tensor:
         layers = seen.spikes.values()
         densities = [torch.stack([count(s).mean() for s in spikes]).mean() for spikes in layers]
+        if densities:
+            densities = list(seen.of_batch(torch.stack(densities)).unbind())
         if self.per_layer:
             return self.weight * _sum((density - self.target).clamp_min(0) for density in densities)
         neurons = torch.tensor([float(spikes[0][0].numel()) for spikes in layers])
@@ -81,7 +98,7 @@ class Budget:
             raise ValueError(f"sops = {self.sops}; a budget is above 0")
 
     def __call__(self, seen: Seen) -> Tensor:
-        total = _sum(torch.stack([_sops(*run) for run in runs]).mean() for runs in seen.inputs.values())
+        total = seen.of_batch(_sum(torch.stack([_sops(*run) for run in runs]).mean() for runs in seen.inputs.values()))
         return self.weight * (total * self.time_steps / self.sops - 1).clamp_min(0)
 
 
@@ -125,19 +142,19 @@ def count(spikes: Tensor) -> Tensor:
 class Watch:
     """Collects what the layers of a model do where a graph is built; see `watching`."""
 
-    def __init__(self, penalty: Penalty) -> None:
-        self._penalty, self.seen = penalty, Seen()
+    def __init__(self, penalty: Penalty, mean: Callable[[Tensor], Tensor]) -> None:
+        self._penalty, self._mean, self.seen = penalty, mean, Seen(mean=mean)
 
     def penalty(self) -> Tensor:
         """The penalty on what was seen since it was last asked for."""
-        seen, self.seen = self.seen, Seen()
+        seen, self.seen = self.seen, Seen(mean=self._mean)
         return self._penalty(seen)
 
 
 @contextmanager
-def watching(model: nn.Module, penalty: Penalty) -> Iterator[Watch]:
-    """Watch the layers of `model` inside the context."""
-    watch = Watch(penalty)
+def watching(model: nn.Module, penalty: Penalty, *, mean: Callable[[Tensor], Tensor] = _alone) -> Iterator[Watch]:
+    """Watch the layers of `model` inside the context; `mean` as in `Seen`."""
+    watch = Watch(penalty, mean)
     hooks = []
 
     def emitted(name: str) -> Callable[..., None]:

@@ -1,6 +1,6 @@
 """Accuracy after every time step."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -31,9 +31,18 @@ class Evaluation:
     n: int
 
 
-def evaluate(model: nn.Module, batches: Batches, *, time_steps: int, criterion: Criterion) -> Evaluation:
+def evaluate(
+    model: nn.Module,
+    batches: Batches,
+    *,
+    time_steps: int,
+    criterion: Criterion,
+    total: Callable[[Tensor], Tensor] = lambda sums: sums,
+) -> Evaluation:
     """Classify every image after each step t by argmax of Σ_{i<=t} logits_i; modules keep their modes.
 
+    Args:
+        total: the sum over ranks, where each has its own part of the images.
     Raises:
         DataError: there is no image.
     """
@@ -46,8 +55,10 @@ def evaluate(model: nn.Module, batches: Batches, *, time_steps: int, criterion: 
             correct += (logits.cumsum(0).argmax(-1) == target).sum(1).cpu()
             loss += float(criterion(logits.mean(0), target)) * len(target)
             n += len(target)
+    *counts, loss, seen = total(torch.tensor([*correct, loss, n], dtype=torch.float64)).tolist()
+    n = int(seen)
     if n == 0:
         raise DataError("there is no image to evaluate; give at least one")
     # Counts, not torchmetrics: its accuracy is float32, and 0.955 would be reported as 0.9549999833106995.
-    per_step = tuple(int(count) / n for count in correct)
+    per_step = tuple(count / n for count in counts)
     return Evaluation(per_step[-1], per_step, loss / n, n)

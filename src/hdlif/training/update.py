@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hdlif.learning import Plan, Rule
 from hdlif.training.activity import Penalty, Watch, watching
+from hdlif.training.ranks import Ranks
 
 
 class InPrecision(nn.Module):
@@ -29,7 +30,10 @@ class InPrecision(nn.Module):
 
 
 class Updater:
-    """Carries out the plans of `rule` on `model`; `network` is the model in the precision of `fabric`."""
+    """Carries out the plans of `rule` on `model`; `network` is the model in the precision of `fabric`.
+
+    On several ranks gradients are averaged once an update, in the backward pass of its last loss.
+    """
 
     def __init__(
         self,
@@ -43,34 +47,41 @@ class Updater:
         self._fabric, self._rule, self._penalty = fabric, rule, penalty
         self._wrapped, self._optimizer = fabric.setup(model, optimizer)
         self.network = InPrecision(model, fabric)
+        # What losses are computed with: behind it, where there are several ranks, stand the hooks that average.
+        self._learner = InPrecision(self._wrapped._forward_module, fabric)
+        self._ranks = Ranks(fabric)
 
     def __call__(self, x: Tensor, target: Tensor, plan: Plan) -> tuple[float, Tensor]:
         """The loss per update (without penalty) and the mean logits [B, classes] of a batch [T or 1, B, ...].
 
-        A loss that is not finite is returned at once and not learned from.
+        x and target are this rank's share of the batch, and so are the logits; the loss is that of all ranks. An
+        update whose loss is not finite, on whatever rank, is the last and not made.
         """
         if self._penalty is None:
             return self._carry_out(x, target, plan, None)
-        with watching(self.network, self._penalty) as watch:
+        with watching(self.network, self._penalty, mean=self._ranks.mean) as watch:
             return self._carry_out(x, target, plan, watch)
 
     def _carry_out(self, x: Tensor, target: Tensor, plan: Plan, watch: Watch | None) -> tuple[float, Tensor]:
-        steps = self._rule(self.network, x, target, plan)
+        steps = self._rule(self._learner, x, target, plan)
         # An update of several losses has the mean of their penalties.
         share = sum(plan.updates) / len(plan.updates)
-        total, logits = 0.0, []
+        total, of_update, logits = 0.0, 0.0, []
         for update in plan.updates:
             with self._fabric.no_backward_sync(self._wrapped, enabled=not update):
                 step = next(steps)
-                loss = step.loss.item()
+                of_update += step.loss.item()
                 logits.append(step.logits)
-                if not math.isfinite(loss):
-                    return loss, step.logits[-1]
+                if update:
+                    # Before the backward pass in which ranks meet: all go into it, or none.
+                    of_update = self._ranks.mean_value(of_update)
+                    if not math.isfinite(of_update):
+                        return of_update, step.logits[-1]
                 penalised = step.loss if watch is None else step.loss + share * watch.penalty()
                 self._fabric.backward(penalised)
             if update:
                 self._optimizer.step()
                 self._optimizer.zero_grad()
-            total += loss
+                total, of_update = total + of_update, 0.0
         assert next(steps, None) is None, "a plan names every step that its rule yields"
         return total / sum(plan.updates), torch.cat(logits).mean(0)
