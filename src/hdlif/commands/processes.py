@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -12,12 +13,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hdlif.errors import RecipeError
 
-_SYNC_BUFFERS = next(
-    name
-    for name in ("forward_sync_buffers", "broadcast_buffers")
-    if name in inspect.signature(DistributedDataParallel).parameters
-)
-"""The option of data-parallel training that copies rank 0's buffers to all before a forward pass; torch renamed it."""
+_NO_COPIES: dict[str, Any] = {
+    # Its name since torch 2.13, and before.
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    else "broadcast_buffers": False
+}
 
 
 def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
@@ -56,7 +57,7 @@ def fabric_of(devices: int, nodes: int, precision: str) -> Fabric:
         devices=devices,
         num_nodes=nodes,
         # Buffers are batch norm's, which are the same on all ranks already.
-        strategy=DDPStrategy(**{_SYNC_BUFFERS: False}) if several else "auto",
+        strategy=DDPStrategy(**_NO_COPIES) if several else "auto",
         precision=precision,  # type: ignore[arg-type]
     )
 
