@@ -1,9 +1,13 @@
-"""What several ranks are asked to do, and the processes that do it, joined by gloo as a launcher would start them."""
+"""What several ranks are asked to do, and the processes that do it, joined by gloo as a launcher would start them.
+
+As a program, a training that torchrun starts, and whose workers can be killed: `several_ranks.py OUT`.
+"""
 
 import itertools
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,7 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from hdlif.commands.processes import fabric_of
+from hdlif.commands.processes import fabric_of, processes
 from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import NeuronFactory
@@ -182,3 +186,12 @@ def _free_port() -> int:
         listener.bind(("localhost", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    joined = fabric_of(*processes(None, None), "32-true")
+    joined.launch()
+    out.with_suffix(f".{joined.global_rank}").write_text(str(os.getpid()))
+    tiny.train(out, fabric=joined, epochs=8, resume=True, checkpoint_every=0.02)

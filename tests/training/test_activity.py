@@ -45,6 +45,18 @@ def test_steps_seen_count_alike() -> None:
     assert Surplus(1.0)(seen).item() == 0.5
 
 
+def test_penalty_of_a_share_has_the_value_of_the_batch_and_the_gradient_of_the_share() -> None:
+    # The share's density is ½, above the target, that of the whole batch ¼, below it.
+    spikes = torch.tensor([0.0, 0.5], requires_grad=True)
+    below = Seen(spikes={"a": [spikes]}, mean=lambda _: torch.tensor([0.25]))
+    assert Density(0.3)(below).item() == 0
+    above = Density(0.1)(Seen(spikes={"a": [spikes]}, mean=lambda _: torch.tensor([0.25])))
+    assert above.item() == pytest.approx(0.15)
+    above.backward()
+    assert spikes.grad is not None
+    assert spikes.grad.tolist() == [0.0, 0.25]
+
+
 def test_budget_is_the_sops_of_the_network_over_it() -> None:
     from hdlif.accounting import profile
 

@@ -1,7 +1,8 @@
-"""A training process that is killed again and again, and resumed each time."""
+"""Training processes that are killed again and again, and resumed each time."""
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hdlif.training import checkpoint
-from training import tiny
+from training import several_ranks, tiny
 from training.test_loop import events
 
 
@@ -63,3 +64,45 @@ def test_signal_from_outside_ends_the_process_with_its_exit_code(tmp_path: Path)
     process.terminate()
     assert process.wait(timeout=60) == 143
     assert checkpoint.load(tmp_path / "last.safetensors")[1]["counters"]["step"] > 0
+
+
+def elastic(out: Path, *, restarts: int) -> subprocess.Popen[bytes]:
+    """Two workers that torchrun starts again from the last checkpoint where one of them dies."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", f"--max-restarts={restarts}"]
+    return subprocess.Popen(
+        [sys.executable, "-m", *launcher, several_ranks.__file__, str(out)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def worker(out: Path, rank: int, *, besides: int = 0) -> int:
+    """The process of a rank, once there is one, and another than `besides`."""
+    path = out.with_suffix(f".{rank}")
+    while not path.exists() or not path.read_text() or int(path.read_text()) == besides:
+        time.sleep(0.05)
+    return int(path.read_text())
+
+
+@pytest.mark.kill
+@pytest.mark.slow
+def test_job_whose_workers_are_killed_restarts_by_itself_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    assert elastic(straight, restarts=0).wait(timeout=600) == 0
+    job = elastic(killed, restarts=2)
+    steps, first = [], [worker(killed, rank) for rank in range(2)]
+    try:
+        # The second kill is of the first rank, which torchrun has started again.
+        for rank, besides in ((1, 0), (0, first[0])):
+            before = last_written(killed)
+            victim = worker(killed, rank, besides=besides)
+            while last_written(killed) == before and job.poll() is None:
+                time.sleep(0.005)
+            os.kill(victim, signal.SIGKILL)
+            steps.append(checkpoint.load(killed / "last.safetensors")[1]["counters"]["step"])
+        assert job.wait(timeout=600) == 0
+    finally:
+        job.kill()
+    assert steps[0] < steps[1] < checkpoint.load(killed / "last.safetensors")[1]["counters"]["step"]
+    assert (killed / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
+    assert events(killed) == events(straight)
