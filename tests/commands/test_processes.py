@@ -41,6 +41,18 @@ def test_other_numbers_than_torchruns_are_refused(devices: int | None, nodes: in
         processes(devices, nodes)
 
 
+@pytest.mark.usefixtures("torchrun")
+def test_restarts_that_would_hang_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "0")
+    assert processes(None, None) == (4, 2)
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    with pytest.raises(RecipeError, match="set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in front of torchrun"):
+        processes(None, None)
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")
+    assert processes(None, None) == (4, 2)
+
+
 def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

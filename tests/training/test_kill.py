@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,20 +69,28 @@ def test_signal_from_outside_ends_the_process_with_its_exit_code(tmp_path: Path)
 
 def elastic(out: Path, *, restarts: int) -> subprocess.Popen[bytes]:
     """Two workers that torchrun starts again from the last checkpoint where one of them dies."""
+    paths = os.pathsep.join(p for p in sys.path if p)
+    settings = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", f"--max-restarts={restarts}"]
     return subprocess.Popen(
         [sys.executable, "-m", *launcher, several_ranks.__file__, str(out)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
+        env=os.environ | settings,
     )
 
 
-def worker(out: Path, rank: int, *, besides: int = 0) -> int:
+def eventually(condition: Callable[[], object]) -> None:
+    """Wait for `condition`, on a busy machine too, but not for ever."""
+    deadline = time.monotonic() + 200
+    while not condition():
+        assert time.monotonic() < deadline, "the job does not go on"
+        time.sleep(0.005)
+
+
+def worker(out: Path, rank: int, *, besides: str = "") -> str:
     """The process of a rank, once there is one, and another than `besides`."""
     path = out.with_suffix(f".{rank}")
-    while not path.exists() or not path.read_text() or int(path.read_text()) == besides:
-        time.sleep(0.05)
-    return int(path.read_text())
+    eventually(lambda: path.exists() and path.read_text() not in ("", besides))
+    return path.read_text()
 
 
 @pytest.mark.kill
@@ -90,19 +99,17 @@ def test_job_whose_workers_are_killed_restarts_by_itself_and_ends_with_the_same_
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     assert elastic(straight, restarts=0).wait(timeout=600) == 0
     job = elastic(killed, restarts=2)
-    steps, first = [], [worker(killed, rank) for rank in range(2)]
     try:
+        steps, first = [], [worker(killed, rank) for rank in range(2)]
         # The second kill is of the first rank, which torchrun has started again.
-        for rank, besides in ((1, 0), (0, first[0])):
-            before = last_written(killed)
-            victim = worker(killed, rank, besides=besides)
-            while last_written(killed) == before and job.poll() is None:
-                time.sleep(0.005)
-            os.kill(victim, signal.SIGKILL)
+        for rank, besides in ((1, ""), (0, first[0])):
+            victim, before = worker(killed, rank, besides=besides), last_written(killed)
+            eventually(lambda before=before: last_written(killed) != before)
+            os.kill(int(victim), signal.SIGKILL)
             steps.append(checkpoint.load(killed / "last.safetensors")[1]["counters"]["step"])
         assert job.wait(timeout=600) == 0
     finally:
-        job.kill()
+        job.terminate()
     assert steps[0] < steps[1] < checkpoint.load(killed / "last.safetensors")[1]["counters"]["step"]
     assert (killed / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
     assert events(killed) == events(straight)

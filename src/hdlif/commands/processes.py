@@ -36,6 +36,7 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
                 f"--devices {devices or here} --nodes {nodes or started[1]}: torchrun has started {here} processes on "
                 f"each of {started[1]} nodes; leave both options out, it states them itself"
             )
+        _check_restarts()
         devices, nodes = started
     devices, nodes = devices or 1, nodes or 1
     if torch.cuda.is_available() and devices > torch.cuda.device_count():
@@ -60,6 +61,18 @@ def fabric_of(devices: int, nodes: int, precision: str) -> Fabric:
         strategy=DDPStrategy(**_NO_COPIES) if several else "auto",
         precision=precision,  # type: ignore[arg-type]
     )
+
+
+def _check_restarts() -> None:
+    """Refuse restarts in which the new processes would look for the old ones until the time-out, of half an hour.
+
+    torchrun keeps one store for all its attempts, and in it the addresses of the processes of the first one.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get("TORCHELASTIC_MAX_RESTARTS") != "0":
+        raise RecipeError(
+            "torchrun --max-restarts would find the processes that died in the store that it keeps; "
+            "set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in front of torchrun, which then makes a new one each time"
+        )
 
 
 def _check_place(nodes: int) -> None:
