@@ -44,10 +44,10 @@ RULES: Mapping[str, Rule] = {
 PENALTIES: Mapping[str, Penalty | None] = {
     "free": None,
     "surplus": Surplus(0.1),
-    # Between what the shares of a batch have, so that penalties of the shares would be others.
-    "density": Density(0.45, weight=2.0),
-    "mean density": Density(0.4, weight=2.0, per_layer=False),
-    "sops": Budget(4000.0, T, weight=2.0),
+    # Between what the shares of the first batch have, so that penalties of the shares would be others.
+    "density": Density(0.3, weight=2.0),
+    "mean density": Density(0.25, weight=2.0, per_layer=False),
+    "sops": Budget(8000.0, T, weight=2.0),
 }
 NEURONS: Mapping[str, NeuronFactory] = {
     "hdlif": lambda place: HDLIF(T, norm=MemBN(T, place.channels, mix="sigmoid")),
