@@ -50,8 +50,12 @@ def _to_stderr(silent: bool) -> Callable[[str], None]:
 @data_root_option
 @click.option("--out", type=FILE, help="Run folder.  [default: runs/NAME]")
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, exactly.")
-@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
-@click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Machines.")
+@click.option(
+    "--devices",
+    type=click.IntRange(1),
+    help="Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or 1]",
+)
+@click.option("--nodes", type=click.IntRange(1), help="Machines (docs/many_machines.md).  [default: torchrun's, or 1]")
 @click.option(
     "--workers",
     type=click.IntRange(0),
@@ -84,8 +88,9 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
         found = many.train_seeds(recipe, seeds=seeds, progress=not as_json, say=say, **options)
         show(found, as_json, lambda: many.as_text(found))
         return
-    result = command(recipe, progress=not as_json, **options)
-    show(result, as_json, lambda: tables.networks_table([result]))
+    # The first process alone has something to show.
+    if result := command(recipe, progress=not as_json, **options):
+        show(result, as_json, lambda: tables.networks_table([result]))
 
 
 @cli.command("eval")

@@ -90,6 +90,7 @@ class DataConfig(_Section):
 
     kind: Text
     batch_size: Count
+    """Samples of an update: of all devices together, which share them equally."""
     validation: Count
     """Training images held out to choose the best epoch."""
     train: Count | None = None

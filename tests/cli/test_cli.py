@@ -287,6 +287,7 @@ def test_recipes_are_listed_shown_and_checked():
         (["train", "digits_hdlif", "--set", "training.epoch=3"], ["RecipeError", "training.epoch", '"epochs"']),
         (["train", "digits_hdlif", "--set", "neuron.kind=hdlf"], ["RecipeError", "neuron.kind", '"hdlif"']),
         (["train", "digits_hdlif", "--set", "model.widht=3"], ["RecipeError", "model.widht", '"width"']),
+        (["train", "digits_hdlif", "--devices", "3"], ["RecipeError", "data.batch_size = 64", "multiple of 3", "63"]),
         (["train", "digits_hdlif", "--set", "rule.k=9"], ["RecipeError", "rule.k", "time_steps = 4"]),
         (["train", "fashion_mnist_lif", "--data-root", "nowhere"], ["DataError", "nowhere", "FashionMNIST/raw"]),
         (["eval", "nothing"], ["InputError", "nothing", "check the path"]),

@@ -312,10 +312,9 @@ def test_a_constant_input_is_compared_as_the_repeated_one() -> None:
     net, x = tiny_resnet(lambda place: HDLIF(STEPS)), images(1)
     constant, repeated = compare(net, x)["sltt"], compare(net, x.expand(STEPS, *x.shape[1:]))["sltt"]
     for layer, other in zip(constant.local.layers, repeated.local.layers, strict=True):
-        # logits leave the network as float32
-        close(layer, other, 1e-6)
+        close(layer, other, 1e-10)
     for layer, other in zip(constant.end_to_end.layers, repeated.end_to_end.layers, strict=True):
-        close(layer, other, 1e-6)
+        close(layer, other, 1e-10)
 
 
 def test_float32_has_no_wrong_entries_either() -> None:

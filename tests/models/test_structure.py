@@ -103,9 +103,16 @@ def test_vgg_pools_after_the_neuron_and_reads_the_last_map(final_size: int | Non
     assert network(torch.zeros(2, 1, 2, 8, 8))[0].shape == (2, 1, 3)
 
 
-def test_logits_are_float32_and_have_one_row_per_step_for_a_constant_input_too() -> None:
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [(torch.float64, torch.float64), (torch.float32, torch.float32), (torch.bfloat16, torch.float32)],
+    ids=str,
+)
+def test_logits_are_float32_or_wider_with_one_row_per_step_for_a_constant_input_too(
+    inside: torch.dtype, outside: torch.dtype
+) -> None:
     for neuron in (partial(HDLIF, 3), partial(ParallelHDLIF, 3)):
-        network = tiny_resnet(lambda place, neuron=neuron: neuron())
-        logits, _ = network(torch.ones(1, 2, 2, 8, 8, dtype=torch.float64), steps=range(3))
+        network = tiny_resnet(lambda place, neuron=neuron: neuron()).to(inside)
+        logits, _ = network(torch.ones(1, 2, 2, 8, 8, dtype=inside), steps=range(3))
         assert logits.shape == (3, 2, 3)
-        assert logits.dtype == torch.float32
+        assert logits.dtype == outside

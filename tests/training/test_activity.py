@@ -12,7 +12,7 @@ from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.models import Network, ReversibleSequential, reversible_resnet
 from hdlif.nn import HDLIF, QuantConv2d, Sequential, Ternary
 from hdlif.training import Updater, sgd
-from hdlif.training.activity import Budget, Density, Penalty, Seen, Surplus, count, watching
+from hdlif.training.activity import Budget, Density, Penalty, Seen, Surplus, Watch, count, watching
 from small_networks import assert_close, gradients, scatter_norms, tiny_resnet
 
 T = 4
@@ -63,6 +63,39 @@ def test_steps_seen_count_alike() -> None:
     steps = [[1.0, 1.0], [0.0, 0.0]]
     assert on(Density(0.0), a=steps) == 0.5
     assert on(Surplus(1.0), a=steps) == 0.5
+
+
+def test_penalty_of_a_share_has_the_value_of_the_batch_and_the_gradient_of_the_share() -> None:
+    # The share's density is ½, above the target, that of the whole batch ¼, below it.
+    spikes = torch.tensor([[0.0, 0.5]], requires_grad=True)
+
+    def on_share(penalty: Penalty) -> Tensor:
+        watch = Watch(penalty, mean=lambda own: torch.tensor([0.25, 2.0]))
+        watch.add("a", penalty.measure(nn.Identity(), spikes, spikes))
+        return watch.penalty()
+
+    assert on_share(Density(0.3)).item() == 0
+    above = on_share(Density(0.1))
+    assert above.item() == pytest.approx(0.15)
+    above.backward()
+    assert spikes.grad is not None
+    assert spikes.grad.tolist() == [[0.0, 0.25]]
+
+
+def test_measures_of_all_layers_and_passes_are_averaged_over_ranks_together() -> None:
+    asked: list[list[float]] = []
+
+    def mean(own: Tensor) -> Tensor:
+        asked.append(own.tolist())
+        return own + 1
+
+    watch = Watch(Surplus(1.0), mean)
+    for name, spike in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
+        watch.add(name, torch.tensor(spike))
+    # Mean spikes of 2 and 2 here, one more over ranks.
+    assert watch.penalty().item() == 6.0
+    assert asked == [[1.0, 3.0, 2.0]]
+    assert watch.penalty().item() == 0.0
 
 
 def test_budget_is_the_sops_of_the_network_over_it() -> None:

@@ -17,7 +17,7 @@ from torch import nn
 
 from hdlif.config import TrainingConfig
 from hdlif.data import batches
-from hdlif.errors import CheckpointError, DataError, RecipeError, TrainingError
+from hdlif.errors import CheckpointError, DataError, TrainingError
 from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep
 from hdlif.training import checkpoint, evaluate, progress_bar
 from hdlif.training.evaluate import Evaluation
@@ -511,14 +511,6 @@ def test_refused_arguments_leave_an_earlier_training_as_it_is(stopped: Path) -> 
     with pytest.raises(DataError, match="do not fill one batch"):
         train(stopped, batch_size=1000)
     assert (stopped / "last.safetensors").read_bytes() == before
-
-
-def test_several_processes_are_refused(tmp_path: Path) -> None:
-    class Two:
-        world_size = 2
-
-    with pytest.raises(RecipeError, match="2 processes"):
-        train(tmp_path, fabric=Two())
 
 
 def test_progress_is_shown_on_standard_error_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,6 +46,22 @@ def test_moves_one_step_towards_the_truest_gradient(right: float, expected: floa
     assert torch.equal(model.layer.weight, before)
 
 
+def test_all_ranks_choose_by_the_mean_of_what_their_shares_say() -> None:
+    torch.manual_seed(0)
+    of_batch: list[Tensor] = []
+
+    def noted(values: Tensor) -> Tensor:
+        of_batch.append(values)
+        return values
+
+    adapt_temperatures(whole := Line(3.2), whole.loss, generator=draws(), mean=noted)
+    torch.manual_seed(0)
+    # By its own share this rank would turn to 2.8.
+    share, answers = Line(1.5), iter(of_batch)
+    assert adapt_temperatures(share, share.loss, generator=draws(), mean=lambda _: next(answers)) == pytest.approx(3.2)
+    assert next(answers, None) is None
+
+
 def test_stays_above_the_least() -> None:
     torch.manual_seed(0)
     model = Line(0.0)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.commands.files import write_json
+from hdlif.commands.processes import processes
 from hdlif.commands.run_folders import begun, finished
 from hdlif.commands.train import train
 from hdlif.config import load_recipe
+from hdlif.errors import RecipeError
 
 MEASURED = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds")
 
@@ -30,11 +32,18 @@ def train_seeds(
     Args:
         out: runs/NAME by default.
         say: gets a line for every seed.
-        options: of `train`.
+        options: of `train`, but for several processes.
+    Raises:
+        RecipeError: several processes are asked for, or torchrun has started this one.
     Returns:
         the content of OUT/seeds.json: for each figure its values, mean, and standard deviation (of the sample; null
         for one seed).
     """
+    if processes(options.get("devices"), options.get("nodes")) != (1, 1):
+        raise RecipeError(
+            "--seeds trains one seed after the other in one process; train each of them with --set seed=S to share "
+            "its batches among devices"
+        )
     first = load_recipe(recipe, overrides)
     out = out or Path("runs") / first.name
     summaries: list[dict[str, Any]] = []

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from rich.progress import Progress
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from hdlif.artefact import Graph
 from hdlif.artefact.format import OPS
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.peak_memory import peak_memory
+from hdlif.commands.processes import fabric_of, processes
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.run_folders import finished
 from hdlif.config import Recipe, dump_recipe, load_recipe
@@ -24,7 +24,7 @@ from hdlif.data import ImageSets, Samples
 from hdlif.deploy import lower
 from hdlif.learning import Plan
 from hdlif.nn import step_parameters
-from hdlif.training import Confusion, Evaluation, evaluate, fit, progress_bar
+from hdlif.training import Confusion, Evaluation, Ranks, check_share, evaluate, fit, progress_bar
 
 PROFILED_IMAGES = 256
 """Test images over which operations are averaged."""
@@ -37,8 +37,8 @@ def train(
     data_root: Path | None = None,
     out: Path | None = None,
     resume: bool = False,
-    devices: int = 1,
-    nodes: int = 1,
+    devices: int | None = None,
+    nodes: int | None = None,
     workers: int | None = None,
     progress: bool | Progress = False,
     memory_repeats: int = 3,
@@ -52,30 +52,34 @@ def train(
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
         resume: go on from OUT/last.safetensors; a finished training stays as it is.
+        devices: processes on each node, with a GPU each where there are GPUs; by default what torchrun has started,
+            or 1. They share every batch. Where torchrun has not, this program is started again for each of the others.
+        nodes: machines, likewise.
         workers: processes that make batches, for each device; by default as many as the data set needs.
         progress: show a bar of one's own, or a task on the bar given.
         memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
         after_epoch: as in `training.fit`.
     Returns:
-        the content of OUT/summary.json.
+        the content of OUT/summary.json; nothing in other processes than the first.
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides)
     builders.check(recipe)
     out = out or Path("runs") / recipe.name
-    if resume and (out / "model.safetensors").exists() and (summary := finished(out, recipe)) is not None:
-        return summary
-    sets = builders.build_data(recipe, data_root, workers=workers, ranks=devices)
-    teacher = builders.build_teacher(recipe)
-    fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, precision=recipe.training.precision)
+    devices, nodes = processes(devices, nodes)
+    check_share(recipe.data.batch_size, devices * nodes, paired=recipe.data.mixup is not None)
+    fabric = fabric_of(devices, nodes, recipe.training.precision)
     fabric.launch()
+    ranks = Ranks(fabric)
+    if resume and (summary := ranks.led(lambda: _finished(recipe, out))) is not None:
+        return summary if ranks.first else {}
+    teacher = builders.build_teacher(recipe)
+    sets = ranks.in_turn(lambda: builders.build_data(recipe, data_root, workers=workers, ranks=devices))
     torch.manual_seed(recipe.seed)
     model = builders.build_model(recipe)
     if not resume:
-        # What an earlier training left says nothing of this one; a resumed one has its recipe, unless it is refused.
-        (out / "summary.json").unlink(missing_ok=True)
-        write_text(out / "recipe.yaml", dump_recipe(recipe))
-    bar = progress if isinstance(progress, Progress) else progress_bar(enabled=progress)
+        ranks.led(lambda: _replace_earlier(recipe, out))
+    bar = progress if isinstance(progress, Progress) else progress_bar(enabled=progress and ranks.first)
     with nullcontext() if bar is progress else bar:
         fitted = fit(
             model=model,
@@ -95,6 +99,8 @@ def train(
             progress=bar,
             after_epoch=after_epoch,
         )
+    if not ranks.first:
+        return {}
     write_text(out / "recipe.yaml", dump_recipe(recipe))
     measured = measure(model.cpu(), recipe, sets)
     write_text(out / "confusion.json", json.dumps(measured.pop("confusion")) + "\n")
@@ -107,11 +113,23 @@ def train(
         **measured,
         "peak_bytes": peak_memory(recipe, repeats=memory_repeats) if memory_repeats else None,
         "seed": recipe.seed,
+        "ranks": ranks.count,
         "versions": versions(),
         "hardware": hardware(),
     }
     write_json(out / "summary.json", summary)
     return summary
+
+
+def _finished(recipe: Recipe, out: Path) -> dict[str, Any] | None:
+    """The summary of a finished training, whose network is still there."""
+    return finished(out, recipe) if (out / "model.safetensors").exists() else None
+
+
+def _replace_earlier(recipe: Recipe, out: Path) -> None:
+    """What an earlier training left says nothing of this one; a resumed one has its recipe, unless it is refused."""
+    (out / "summary.json").unlink(missing_ok=True)
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
 
 
 def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from hdlif.nn import BatchNorm2d, QuantConv2d, Scope, Sequential, State, Temporal
@@ -170,7 +171,7 @@ class Network(Temporal):
         h = run("body", h)
         h = run("head", h)
         logits = run("classifier", h)
-        return logits.float().expand(len(steps), -1, -1), run.state
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)).expand(len(steps), -1, -1), run.state
 
 
 def default_conv(

@@ -1,6 +1,7 @@
 """Temporal modules: neurons, synapses, norms, and the state that threads them through time."""
 
 from hdlif.nn.attention import SECA, eca, eca_kernel_size
+from hdlif.nn.batch_statistics import Gather, statistics_over_ranks
 from hdlif.nn.container import Sequential
 from hdlif.nn.dspike import Dspike
 from hdlif.nn.glif import GLIF
@@ -22,6 +23,7 @@ __all__ = [
     "BatchNorm2d",
     "Binary",
     "Dspike",
+    "Gather",
     "GradedLIF",
     "Integer",
     "Measure",
@@ -47,5 +49,6 @@ __all__ = [
     "graphs_kept",
     "hold_weights",
     "measuring",
+    "statistics_over_ranks",
     "step_parameters",
 ]

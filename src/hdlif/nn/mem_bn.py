@@ -5,10 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError
+from hdlif.nn.batch_statistics import OfBatch, normalise_by_batch
 from hdlif.nn.per_step import PerStep
 
 
-class MemBN(PerStep):
+class MemBN(OfBatch, PerStep):
     """m̂_t = α_t·m_t + β_t·BN_t(m_t), with BN_t(m) = weight_t·(m - μ_t)/√(σ²_t + eps) + bias_t per channel.
 
     Every step has its own BN, which sees only the batches in which the step ran: under the random step, step t sees
@@ -75,21 +76,16 @@ class MemBN(PerStep):
         if membrane.ndim < 2 or membrane.shape[1] != self.channels:
             raise ShapeError(f"membrane has shape {list(membrane.shape)}; Mem-BN is for [B, {self.channels}, ...]")
         t = min(step, self.time_steps - 1)
-        momentum = 0.0
+        running, affine = (self.running_mean[t], self.running_var[t]), (self.weight[t], self.bias[t])
         if self.training:
             with torch.no_grad():
                 self.num_batches_tracked[t] += 1
             momentum = 1 / int(self.num_batches_tracked[t]) if self.momentum is None else self.momentum
-        normalised = F.batch_norm(
-            membrane,
-            self.running_mean[t],
-            self.running_var[t],
-            self.weight[t],
-            self.bias[t],
-            training=self.training,
-            momentum=momentum,
-            eps=self.eps,
-        )
+            normalised = normalise_by_batch(
+                membrane, running, *affine, momentum=momentum, eps=self.eps, gather=self._gather
+            )
+        else:
+            normalised = F.batch_norm(membrane, *running, *affine, eps=self.eps)
         alpha, beta = self.gains()
         return alpha[t] * membrane + beta[t] * normalised
 

@@ -4,16 +4,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hdlif.nn.batch_statistics import OfBatch, batch_statistics, normalise_by_batch
 from hdlif.nn.state import State, Temporal, check_chunk, stack_steps
 
 
-class BatchNorm2d(Temporal):
+class BatchNorm2d(OfBatch, Temporal):
     """Batch norm over (batch, height, width) of [K, B, C, H, W], per channel and per time step.
 
     y = weight·(x - μ)/√(σ² + eps) + bias. In train mode each step has its own batch μ and σ², and
     running ← (1 - momentum)·running + momentum·(batch statistic), once per step that ran, in step order. An input
     constant in time (time axis 1) is normalised once, and its statistics enter once for each of its K steps. In eval
-    mode μ and σ² are the running statistics.
+    mode μ and σ² are the running statistics. A batch on several ranks: `statistics_over_ranks`.
 
     Args:
         channels: C.
@@ -51,7 +52,7 @@ class BatchNorm2d(Temporal):
             # Normalised once, and counted at every step.
             y = self._normalise(x[0], None, 0.0)[None]
             with torch.no_grad():
-                var, mean = torch.var_mean(x[0], (0, *range(2, x.ndim - 1)), correction=1)
+                mean, var = batch_statistics(x[0], self._gather)
                 for t in steps:
                     row, momentum = self._count(t)
                     self.running_mean[row].lerp_(mean.to(self.running_mean.dtype), momentum)
@@ -106,7 +107,9 @@ class BatchNorm2d(Temporal):
         return row, 1 / int(self.num_batches_tracked[row]) if self.momentum is None else self.momentum
 
     def _normalise(self, x: Tensor, running: tuple[Tensor, Tensor] | None, momentum: float) -> Tensor:
-        mean, var = running or (None, None)
-        return F.batch_norm(
-            x, mean, var, self.weight, self.bias, training=self.training, momentum=momentum, eps=self.eps
-        )
+        if self.training:
+            return normalise_by_batch(
+                x, running, self.weight, self.bias, momentum=momentum, eps=self.eps, gather=self._gather
+            )
+        assert running is not None
+        return F.batch_norm(x, *running, self.weight, self.bias, eps=self.eps)

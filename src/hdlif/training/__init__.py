@@ -6,6 +6,7 @@ from hdlif.training.loop import Fit, fit
 from hdlif.training.metrics import progress_bar
 from hdlif.training.mixup import Mix
 from hdlif.training.optim import sgd
+from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.reestimate import reestimate, reestimated
 from hdlif.training.teacher import Teacher, load_teacher
 from hdlif.training.update import Updater
@@ -15,8 +16,10 @@ __all__ = [
     "Evaluation",
     "Fit",
     "Mix",
+    "Ranks",
     "Teacher",
     "Updater",
+    "check_share",
     "evaluate",
     "fit",
     "load_teacher",

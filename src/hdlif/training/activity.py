@@ -5,7 +5,7 @@ derivative; H(s) of a spike s >= 0 is counted as 1 where s > 0, and differentiat
 that the spikes nearest to silence are silenced first. Silent neurons get no gradient.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ class Penalty(Protocol):
     """The kinds of layer that it measures."""
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """What it keeps of a layer's pass: a few numbers, for the maps themselves may not stay in memory."""
+        """What it keeps of a layer's pass: a few means over the batch, for the maps may not stay in memory."""
 
     def __call__(self, seen: Seen) -> Tensor:
         """The penalty."""
@@ -143,8 +143,8 @@ def count(spikes: Tensor) -> Tensor:
 class Watch:
     """Collects what a penalty measures where a graph is built; see `watching`."""
 
-    def __init__(self, penalty: Penalty) -> None:
-        self._penalty = penalty
+    def __init__(self, penalty: Penalty, mean: Callable[[Tensor], Tensor] | None) -> None:
+        self._penalty, self._mean = penalty, mean
         self.seen: dict[str, list[Tensor]] = {}
 
     def add(self, name: str, measured: Tensor) -> None:
@@ -154,13 +154,28 @@ class Watch:
     def penalty(self) -> Tensor:
         """The penalty on what was seen since it was last asked for."""
         seen, self.seen = self.seen, {}
-        return self._penalty(seen)
+        return self._penalty(seen if self._mean is None else _of_batch(seen, self._mean))
+
+
+def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
+    """Measures of this rank's share with the values of the whole batch, and their own gradient."""
+    measures = [measure for passes in seen.values() for measure in passes]
+    if not measures:
+        return seen
+    own = torch.cat([measure.detach().flatten() for measure in measures])
+    missing = iter(torch.split(mean(own) - own, [measure.numel() for measure in measures]))
+    return {name: [m + next(missing).view_as(m) for m in passes] for name, passes in seen.items()}
 
 
 @contextmanager
-def watching(model: nn.Module, penalty: Penalty) -> Iterator[Watch]:
-    """Watch the layers of `model` inside the context, in which backward passes are to run too."""
-    watch = Watch(penalty)
+def watching(model: nn.Module, penalty: Penalty, *, mean: Callable[[Tensor], Tensor] | None = None) -> Iterator[Watch]:
+    """Watch the layers of `model` inside the context, in which backward passes are to run too.
+
+    Args:
+        mean: that over ranks, where each has a share of the batch: the penalty then has the value of the whole batch.
+            Its gradient is that of this rank's own measures, which the average over ranks makes the batch's.
+    """
+    watch = Watch(penalty, mean)
     measures = {
         module: Measure(of=partial(penalty.measure, module), give=partial(watch.add, name))
         for name, module in model.named_modules()

@@ -38,11 +38,13 @@ def evaluate(
     time_steps: int,
     criterion: Criterion,
     observe: Callable[[Tensor, Tensor], None] | None = None,
+    total: Callable[[Tensor], Tensor] = lambda sums: sums,
 ) -> Evaluation:
     """Classify every image after each step t by argmax of Σ_{i<=t} logits_i; modules keep their modes.
 
     Args:
         observe: gets the logits [T, B, classes] and the target [B] of every batch.
+        total: the sum over ranks, where each has its own part of the images.
     Raises:
         DataError: there is no image.
     """
@@ -57,8 +59,10 @@ def evaluate(
             n += len(target)
             if observe is not None:
                 observe(logits, target)
+    *counts, loss, seen = total(torch.tensor([*correct, loss, n], dtype=torch.float64)).tolist()
+    n = int(seen)
     if n == 0:
         raise DataError("there is no image to evaluate; give at least one")
     # Counts, not torchmetrics: its accuracy is float32, and 0.955 would be reported as 0.9549999833106995.
-    per_step = tuple(int(count) / n for count in correct)
+    per_step = tuple(count / n for count in counts)
     return Evaluation(per_step[-1], per_step, loss / n, n)

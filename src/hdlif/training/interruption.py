@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
@@ -24,15 +24,19 @@ class Interrupted(BaseException):
 
 
 class Pending:
-    """The signal that has come and not been acted on, if any."""
+    """The signal that has come and not been acted on, if any.
 
-    def __init__(self) -> None:
+    `highest` gives the largest number of all ranks: a signal to one stops all of them, at the same `check`.
+    """
+
+    def __init__(self, highest: Callable[[int], int]) -> None:
         self.number: int | None = None
+        self._highest = highest
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal is pending."""
-        if self.number is not None:
-            raise Interrupted(self.number)
+        """Raise `Interrupted` if a signal is pending, on whatever rank."""
+        if number := self._highest(self.number or 0):
+            raise Interrupted(number)
 
     def between(self, items: Iterable[_T]) -> Iterator[_T]:
         """`items`, with a check before each."""
@@ -42,13 +46,13 @@ class Pending:
 
 
 @contextmanager
-def deferred_signals() -> Iterator[Pending]:
+def deferred_signals(highest: Callable[[int], int] = lambda number: number) -> Iterator[Pending]:
     """Hold SIGINT and SIGTERM back inside; the second one acts at once, as it would have outside.
 
     One that is still pending at the end has its consequence there. A signal that the program ignores stays
     ignored. Outside the main thread, where Python delivers no signal, nothing is changed.
     """
-    pending = Pending()
+    pending = Pending(highest)
     before: dict[signal.Signals, Any] = {}
 
     def restore() -> None:

@@ -10,10 +10,10 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -23,17 +23,18 @@ from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
 from hdlif.data import ImageSets, Samples, batches
-from hdlif.errors import CheckpointError, DataError, RecipeError, TrainingError
+from hdlif.errors import CheckpointError, DataError, TrainingError
 from hdlif.learning import Plan, Rule
 from hdlif.training import checkpoint
 from hdlif.training.activity import Penalty
 from hdlif.training.evaluate import Evaluation, evaluate
-from hdlif.training.fallback import newest_whole
+from hdlif.training.fallback import Found, newest_whole
 from hdlif.training.finite import first_not_finite, not_finite
 from hdlif.training.interruption import Interrupted, Pending, deferred_signals
 from hdlif.training.metrics import Metrics, progress_bar
 from hdlif.training.mixup import Mix
 from hdlif.training.optim import cosine, sgd
+from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.reestimate import reestimated
 from hdlif.training.teacher import Teacher
 from hdlif.training.temperature import adapt_temperatures, dspikes
@@ -83,8 +84,11 @@ def fit(
     batch-norm statistics measured over all T steps.
     Ctrl-C and SIGTERM stop between two batches, with last.safetensors written.
 
+    Where `fabric` has several processes, all of them call this with the same arguments, and each learns from an equal
+    share of every batch. The first one alone touches OUT, and holds the best epoch's network afterwards.
+
     Args:
-        batch_size: images per step; an incomplete last batch of an epoch is left out.
+        batch_size: images per step, of all processes together; an incomplete last batch of an epoch is left out.
         record: the recipe; it is kept in the checkpoints, and resuming asks for the same one.
         resume: go on from OUT/last.safetensors, or start where nothing is there yet. Without it, what an
             earlier training left in OUT is removed first.
@@ -100,14 +104,19 @@ def fit(
     Raises:
         TrainingError: the loss or a weight is not finite, or a file cannot be written.
         CheckpointError: OUT cannot be resumed: a file is damaged, gone, or belongs to another recipe.
-        RecipeError: `fabric` has several processes.
+        RecipeError: the processes cannot share a batch equally.
         KeyboardInterrupt, SystemExit(143): after Ctrl-C, after SIGTERM.
     """
-    if fabric.world_size != 1:
-        raise RecipeError(f"{fabric.world_size} processes are refused; training runs in one, give --devices 1")
+    ranks = Ranks(fabric)
+    check_share(batch_size, ranks.count, paired=mix is not None)
     out.mkdir(parents=True, exist_ok=True)
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), deferred_signals() as pending:
+    with (
+        torch.random.fork_rng(devices=cuda),
+        deferred_signals(ranks.highest) as pending,
+        ranks.batch_statistics(model),
+        ranks.lost_ranks_named(),
+    ):
         training = _Training(
             model=model,
             rule=rule,
@@ -118,6 +127,7 @@ def fit(
             time_steps=time_steps,
             seed=seed,
             fabric=fabric,
+            ranks=ranks,
             record=record,
             resume=resume,
             penalty=penalty,
@@ -130,12 +140,12 @@ def fit(
             log_every=log_every,
             after_epoch=after_epoch,
         )
-        with closing(training.metrics):
+        with closing(training.metrics) if training.metrics else nullcontext():
             try:
                 training.run()
             except Interrupted as interrupted:
                 training.save()
-                raise interrupted.consequence from None
+                raise interrupted.consequence if ranks.first else SystemExit(0) from None
         return training.finish()
 
 
@@ -170,6 +180,7 @@ class _Training:
     time_steps: int
     seed: int
     fabric: Fabric
+    ranks: Ranks
     record: Mapping[str, Any]
     resume: bool
     penalty: Penalty | None
@@ -186,7 +197,7 @@ class _Training:
         config, out = self.config, self.out
         names = ("last", "previous", "best", "model")
         self.last, self.previous, self.best, self.final = (out / f"{name}.safetensors" for name in names)
-        self.batches = len(self._order(0))
+        self.batches = self.ranks.together(self._count_batches)
         self.steps = config.epochs * self.batches
         self.sgd = sgd(
             self.model,
@@ -209,24 +220,15 @@ class _Training:
         if self.teacher is not None:
             self.teacher.network.to(self.fabric.device)
         self.counters = _Counters()
-        begun = self.last.exists() or self.previous.exists()
-        if self.resume and not begun and self.final.exists():
-            raise CheckpointError(
-                f"{out}: has model.safetensors but no last.safetensors to resume from; "
-                "put it back, or train again without resuming"
-            )
-        keep_bytes, damage = 0, None
-        if self.resume and begun:
-            keep_bytes, damage = self._take_up()
-        else:
-            _clear(out)
-        self.metrics = Metrics(out, keep_bytes=keep_bytes)
+        self.metrics: Metrics | None = None
+        found = self.ranks.led(self._found)
+        if found is not None:
+            self.ranks.together(lambda: self._take_up(found))
+        self.ranks.led(lambda: self._open_metrics(found))
         self.started = time.monotonic() - self.counters.train_seconds
         self.saved = time.monotonic()
-        if damage is not None:
-            self._log("fallback", damage=damage)
-            warning = f"{damage}; going on from {self.previous}, step {self.counters.step}"
-            self.progress.console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+        if found is not None and found.damage is not None:
+            self._tell_of(found, found.damage)
 
     def run(self) -> None:
         """All epochs that are left. Raises `Interrupted` where `save` may follow."""
@@ -237,11 +239,13 @@ class _Training:
         while counters.epoch < self.config.epochs and not self._out_of_patience():
             self.network.train()
             self.sets.train.set_epoch(counters.epoch)
-            for x, target in self.sets.train.stream(self._order(counters.epoch)[counters.batch :]):
+            left = self._order(counters.epoch)[counters.batch :]
+            for x, target in self.sets.train.stream(self.ranks.shares(left)):
                 # Gradients that wait for more batches are in no checkpoint.
                 if counters.batch % self.config.accumulate == 0:
                     self.pending.check()
-                    if time.monotonic() - self.saved >= self.checkpoint_every:
+                    due = self.ranks.first and time.monotonic() - self.saved >= self.checkpoint_every
+                    if self.ranks.highest(due):
                         self.save()
                 if counters.batch == 0:
                     # After any save, so that whoever resumes there adapts too, and once.
@@ -270,32 +274,40 @@ class _Training:
         """Let the temperature of Dspike surrogates, if any, follow the network, on the epoch's first batch."""
         if not dspikes(self.model):
             return
-        x, target = self.fabric.to_device(self.sets.train.sequence(self._order(self.counters.epoch)[0]))
+        (share,) = self.ranks.shares(self._order(self.counters.epoch)[:1])
+        x, target = self.fabric.to_device(self.sets.train.sequence(share))
 
         def loss() -> Tensor:
             logits, _ = self.network(x, steps=range(self.time_steps))
             return F.cross_entropy(logits.mean(0), target)
 
         draws = torch.Generator().manual_seed(_derived_seed(self.seed, "temperature", self.counters.epoch))
-        temperature = adapt_temperatures(self.network, loss, generator=draws)
+        temperature = adapt_temperatures(self.network, loss, generator=draws, mean=self.ranks.mean)
         self._log("surrogate", temperature=temperature)
 
     def finish(self) -> Fit:
         """Let the best epoch's file become model.safetensors, and its tensors the model's."""
-        # It is gone where a finished training is resumed.
-        if self.best.exists():
-            self.best.replace(self.final)
-        checkpoint.load_model(self.final, self.model)
+        self.ranks.led(self._keep_best)
         self.network.eval()
         c = self.counters
         return Fit(c.best_epoch, c.best_accuracy, c.best_accuracy_per_step, c.train_seconds, c.step)
 
+    def _keep_best(self) -> None:
+        # It is gone where a finished training is resumed.
+        if self.best.exists():
+            self.best.replace(self.final)
+        checkpoint.load_model(self.final, self.model)
+
     def save(self) -> None:
         """Write last.safetensors, unless a weight has become NaN or infinite; what it was becomes the previous one."""
+        self.ranks.led(self._save)
+
+    def _save(self) -> None:
         if (name := not_finite(self.model)) is not None:
             raise TrainingError(
                 f"step {self.counters.step}: {name} is not finite; lower training.learning_rate; {self._kept()}"
             )
+        metrics = self._opened()
         self.counters.train_seconds = time.monotonic() - self.started
         checkpoint.save(
             self.last,
@@ -303,7 +315,7 @@ class _Training:
             record={
                 "recipe": self.record,
                 "counters": asdict(self.counters),
-                "metrics_bytes": self.metrics.bytes_written(),
+                "metrics_bytes": metrics.bytes_written(),
                 # The loss scale of float16 training; empty in other precisions.
                 "precision": self.fabric.strategy.precision.state_dict(),
                 **self.step.record(),
@@ -312,37 +324,64 @@ class _Training:
         )
         self.saved = time.monotonic()
 
-    def _take_up(self) -> tuple[int, str | None]:
-        """Take up the state of the newest whole checkpoint.
-
-        Returns how much of metrics.jsonl belongs to it, and what is wrong with a newer one.
-        """
+    def _found(self) -> Found | None:
+        """The checkpoint to go on from; None, and OUT cleared, where there is none or none is wanted."""
+        begun = self.last.exists() or self.previous.exists()
+        if self.resume and not begun and self.final.exists():
+            raise CheckpointError(
+                f"{self.out}: has model.safetensors but no last.safetensors to resume from; "
+                "put it back, or train again without resuming"
+            )
+        if not (self.resume and begun):
+            _clear(self.out)
+            return None
         found = newest_whole(self.last, self.previous)
-        tensors, record = found.tensors, found.record
-        kept = record.get("counters")
+        kept = found.record.get("counters")
         if not isinstance(kept, dict) or kept.keys() != asdict(self.counters).keys():
             raise CheckpointError(f"{found.path}: is no training state of this version of hdlif; train again")
-        checkpoint.check_recipe(found.path, record, self.record)
-        checkpoint.restore_training(self.model, self.sgd, tensors, found.path)
-        if record["precision"]:
-            self.fabric.strategy.precision.load_state_dict(record["precision"])
-        self.step.restore(tensors, record)
-        per_step = tuple(kept.pop("best_accuracy_per_step"))
-        self.counters = _Counters(**kept, best_accuracy_per_step=per_step)
-        if per_step:
-            self._check_best()
-        return int(record["metrics_bytes"]), found.damage
+        checkpoint.check_recipe(found.path, found.record, self.record)
+        if kept["best_accuracy_per_step"]:
+            self._check_best(kept["best_epoch"])
+        return found
 
-    def _check_best(self) -> None:
+    def _check_best(self, epoch: int) -> None:
         """Raise `CheckpointError` now, not after the last epoch, unless the best epoch's network is there and whole."""
         try:
             checkpoint.load(self.best if self.best.exists() else self.final)
         except CheckpointError as error:
             state = "damaged" if self.best.exists() or self.final.exists() else "gone"
             raise CheckpointError(
-                f"{self.best}: is {state}, and with it the best epoch so far, {self.counters.best_epoch}; "
+                f"{self.best}: is {state}, and with it the best epoch so far, {epoch}; "
                 "put it back, or train again without resuming"
             ) from error
+
+    def _take_up(self, found: Found) -> None:
+        """Take up the state that `_found` found."""
+        record = found.record
+        checkpoint.restore_training(self.model, self.sgd, found.tensors, found.path)
+        if record["precision"]:
+            self.fabric.strategy.precision.load_state_dict(record["precision"])
+        self.step.restore(found.tensors, record)
+        kept = dict(record["counters"])
+        self.counters = _Counters(**kept | {"best_accuracy_per_step": tuple(kept["best_accuracy_per_step"])})
+
+    def _open_metrics(self, found: Found | None) -> None:
+        self.metrics = Metrics(self.out, keep_bytes=0 if found is None else int(found.record["metrics_bytes"]))
+
+    def _tell_of(self, found: Found, damage: str) -> None:
+        """Say that the newest checkpoint is not the one that `found` is."""
+        self._log("fallback", damage=damage)
+        if self.ranks.first:
+            warning = f"{damage}; going on from {found.path}, step {self.counters.step}"
+            self.progress.console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+
+    def _opened(self) -> Metrics:
+        assert self.metrics is not None, "the first rank alone writes"
+        return self.metrics
+
+    def _count_batches(self) -> int:
+        self.ranks.shares([torch.empty(len(self.sets.validation))])
+        return len(self._order(0))
 
     def _order(self, epoch: int) -> list[Tensor]:
         n, accumulate = len(self.sets.train), self.config.accumulate
@@ -362,16 +401,16 @@ class _Training:
         x, target, labels = self._prepared(x, target)
         accumulate = self.config.accumulate
         update, part = divmod(counters.step, accumulate)
-        torch.manual_seed(_derived_seed(self.seed, "noise", counters.step))
+        self._seed_noise()
         draws = torch.Generator().manual_seed(_derived_seed(self.seed, "plan", update))
         plan = self.rule.schedule(self.time_steps, draws)
         for group in self.sgd.param_groups:
             group["lr"] = self._learning_rate()
         loss, logits = self.updater(x, target, plan, share=1 / accumulate, last=part == accumulate - 1)
         if not math.isfinite(loss):
-            raise TrainingError(self._explain(loss, x, target, plan))
+            self._fail(self._explain(loss, x, target, plan))
         counters.loss += loss
-        counters.correct += int((logits.argmax(1) == labels).sum())
+        counters.correct += int(self.ranks.sum((logits.argmax(1) == labels).sum()))
         counters.window += 1
         counters.batch += 1
         counters.step += 1
@@ -379,7 +418,8 @@ class _Training:
     def _prepared(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A batch as the rule takes it, mixed and beside the teacher's logits, and the labels to count hits by."""
         if self.mix is not None:
-            x, target = self.mix(x, target, seed=_derived_seed(self.seed, "mixup", self.counters.step))
+            name = self.ranks.seed_name("mixup")
+            x, target = self.mix(x, target, seed=_derived_seed(self.seed, name, self.counters.step))
         labels = target if target.ndim == 1 else target.argmax(1)
         if self.teacher is not None:
             with self.fabric.autocast():
@@ -388,13 +428,13 @@ class _Training:
 
     def _explain(self, loss: float, x: Tensor, target: Tensor, plan: Plan) -> str:
         """Run the batch again, without learning, to find what made `loss` NaN or infinite."""
-        torch.manual_seed(_derived_seed(self.seed, "noise", self.counters.step))
+        self._seed_noise()
 
         def run() -> None:
             for _ in self.rule(self.network, x, target, plan):
                 pass
 
-        if not x.isfinite().all():
+        if self.ranks.highest(not x.isfinite().all()):
             found = "the batch of images"
         else:
             found = first_not_finite(self.model, run) or "the loss itself, every layer is finite"
@@ -402,6 +442,13 @@ class _Training:
             f"step {self.counters.step}: the loss is {loss}, and first not finite is {found}; "
             f"lower training.learning_rate or look at the data; {self._kept()}"
         )
+
+    def _seed_noise(self) -> None:
+        torch.manual_seed(_derived_seed(self.seed, self.ranks.seed_name("noise"), self.counters.step))
+
+    def _fail(self, message: str) -> NoReturn:
+        """End the training on all ranks, each of which knows why."""
+        raise TrainingError(message) if self.ranks.first else SystemExit(0)
 
     def _validate(self) -> Evaluation:
         """Measure the epoch with re-estimated statistics, and keep the network if it is the best so far."""
@@ -420,22 +467,25 @@ class _Training:
                 self._read(sets.validation),
                 time_steps=self.time_steps,
                 criterion=F.cross_entropy,
+                total=self.ranks.sum,
             )
             if not math.isfinite(result.loss):
-                raise TrainingError(
+                self._fail(
                     f"epoch {counters.epoch + 1}: the validation loss is {result.loss}; "
                     f"lower training.learning_rate; {self._kept()}"
                 )
             if result.accuracy > counters.best_accuracy:
-                best = {"epoch": counters.epoch + 1, "accuracy": result.accuracy}
-                checkpoint.save_model(self.best, self.model, {"recipe": self.record, **best})
+                kept = {"recipe": self.record, "epoch": counters.epoch + 1, "accuracy": result.accuracy}
+                self.ranks.led(lambda: checkpoint.save_model(self.best, self.model, kept))
                 counters.best_epoch, counters.best_accuracy = counters.epoch + 1, result.accuracy
                 counters.best_accuracy_per_step = result.accuracy_per_step
         self._log("validation", **asdict(result))
         return result
 
     def _read(self, images: Samples, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in self.pending.between(images.sequences(self.batch_size, indices)):
+        chosen = torch.arange(len(images)) if indices is None else indices
+        shares = self.ranks.shares(torch.split(chosen, self.batch_size))
+        for batch in self.pending.between(images.stream(shares)):
             yield self.fabric.to_device(batch)
 
     def _learning_rate(self) -> float:
@@ -457,7 +507,8 @@ class _Training:
 
     def _log(self, event: str, **values: object) -> None:
         place = {"event": event, "epoch": self.counters.epoch + 1, "step": self.counters.step}
-        self.metrics.write({**place, **values, "seconds": round(time.monotonic() - self.started, 3)})
+        written = {**place, **values, "seconds": round(time.monotonic() - self.started, 3)}
+        self.ranks.led(lambda: self._opened().write(written))
 
     def _kept(self) -> str:
         if not self.last.exists():

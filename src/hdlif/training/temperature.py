@@ -24,6 +24,7 @@ def adapt_temperatures(
     directions: int = 16,
     change: float = 0.2,
     least: float = 1.0,
+    mean: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> float:
     """Move the temperature of all Dspike surrogates by `change`, or not at all, to where their gradient is truest.
 
@@ -32,10 +33,11 @@ def adapt_temperatures(
     staircase of the spikes and knows nothing of surrogates. The network is in eval mode meanwhile.
 
     Args:
-        loss: the loss of one batch, through all time steps.
+        loss: the loss of one batch (of this rank's share of it), through all time steps.
         directions: random directions, each of the length of the weights' standard deviation per entry.
         change: step of the temperature.
         least: smallest temperature.
+        mean: that over the ranks of the training.
     Returns:
         the temperature chosen.
     """
@@ -45,12 +47,12 @@ def adapt_temperatures(
     scale = weight.detach().std()
     drawn = [torch.randn(weight.shape, generator=generator).to(weight) * scale for _ in range(directions)]
     with evaluation_mode(model):
-        differences = torch.stack([_difference(loss, weight, direction) for direction in drawn])
+        differences = mean(torch.stack([_difference(loss, weight, direction) for direction in drawn]))
         cosines = {}
         for temperature in sorted({max(start - change, least), start, start + change}):
             _set(surrogates, temperature)
             (gradient,) = torch.autograd.grad(loss(), [weight])
-            slopes = torch.stack([(gradient * direction).sum() for direction in drawn])
+            slopes = mean(torch.stack([(gradient * direction).sum() for direction in drawn]))
             cosines[temperature] = float(nn.functional.cosine_similarity(slopes, differences, dim=0))
     # Of equals the present one, so that a network without a gradient stays as it is.
     best = max(cosines, key=lambda temperature: (cosines[temperature], temperature == start))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hdlif.learning import Plan, Rule
 from hdlif.training.activity import Penalty, Watch, watching
 from hdlif.training.average import Average
+from hdlif.training.ranks import Ranks
 from hdlif.training.stepping import Stepper
 
 GRAPHS = 256
@@ -24,7 +25,7 @@ class InPrecision(nn.Module):
 
     Args:
         layout: of each frame in memory.
-        compiled: torch.compile's backend for the network of a training step; None runs it as it is.
+        compiled: torch.compile's backend; None runs the model as it is.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class InPrecision(nn.Module):
         x = self._fabric.strategy.precision.convert_input(x)
         if self._layout != torch.contiguous_format:
             x = x.flatten(0, 1).contiguous(memory_format=self._layout).view(x.shape)
-        run = self._compiled if self._compiled is not None and self.training else self.model
+        run = self.model if self._compiled is None else self._compiled
         with self._fabric.autocast():
             output: tuple[Tensor, Any] = run(x, state, steps=steps)
         return output
@@ -52,10 +53,12 @@ class InPrecision(nn.Module):
 class Updater:
     """Carries out the plans of `rule` on `model`; `network` is the model in the precision of `fabric`.
 
+    On several ranks gradients are averaged once an update, in the backward pass of its last loss.
+
     Args:
         penalty: on the activity of the layers, added to every loss.
         clip_norm, ema_decay, channels_last: as in `config.TrainingConfig`.
-        compiled: as in `InPrecision`.
+        compiled: torch.compile's backend for what losses are computed with; None runs the model as it is.
     """
 
     def __init__(
@@ -75,16 +78,20 @@ class Updater:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         model.to(memory_format=layout)  # type: ignore[call-overload]
         self._wrapped, stepped = fabric.setup(model, optimizer)
-        self.network = InPrecision(model, fabric, layout=layout, compiled=compiled)
+        self.network = InPrecision(model, fabric, layout=layout)
+        # What losses are computed with: behind it, where there are several ranks, stand the hooks that average.
+        self._learner = InPrecision(self._wrapped._forward_module, fabric, layout=layout, compiled=compiled)
         average = None if ema_decay is None else Average(model, ema_decay)
         self.step = Stepper(fabric, self._wrapped, stepped, clip_norm=clip_norm, average=average)
+        self._ranks = Ranks(fabric)
 
     def __call__(
         self, x: Tensor, target: Tensor, plan: Plan, *, share: float = 1.0, last: bool = True
     ) -> tuple[float, Tensor]:
         """The loss per update (without penalty) and the mean logits [B, classes] of a batch [T or 1, B, ...].
 
-        A loss that is not finite is returned at once and not learned from.
+        x and target are this rank's share of the batch, and so are the logits; the loss is that of all ranks. An
+        update whose loss is not finite, on whatever rank, is the last and not made.
 
         Args:
             share: of this batch in its update; less than 1 where several batches make one.
@@ -94,28 +101,33 @@ class Updater:
         assert last or sum(plan.updates) == 1, "several batches make one update"
         if self._penalty is None:
             return self._carry_out(x, target, plan, None, share, last)
-        with watching(self.network, self._penalty) as watch:
+        mean = self._ranks.mean if self._ranks.count > 1 else None
+        with watching(self.network, self._penalty, mean=mean) as watch:
             return self._carry_out(x, target, plan, watch, share, last)
 
     def _carry_out(
         self, x: Tensor, target: Tensor, plan: Plan, watch: Watch | None, share: float, last: bool
     ) -> tuple[float, Tensor]:
-        steps = self._rule(self.network, x, target, plan)
+        steps = self._rule(self._learner, x, target, plan)
         # An update of several losses has the mean of their penalties.
         of_penalty = sum(plan.updates) / len(plan.updates)
-        total, logits = 0.0, []
+        total, of_update, logits = 0.0, 0.0, []
         for update in plan.updates:
             with self._fabric.no_backward_sync(self._wrapped, enabled=not (update and last)):
                 step = next(steps)
-                loss = step.loss.item()
+                of_update += step.loss.item()
                 logits.append(step.logits)
-                if not math.isfinite(loss):
-                    return loss, step.logits[-1]
+                if update:
+                    # Before the backward pass in which ranks meet: all go into it, or none.
+                    of_update = self._ranks.mean_value(of_update)
+                    if not math.isfinite(of_update):
+                        return of_update, step.logits[-1]
                 penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
                 self._fabric.backward(penalised if share == 1.0 else share * penalised)
-            if update and last:
-                self.step()
-            total += loss
+            if update:
+                if last:
+                    self.step()
+                total, of_update = total + of_update, 0.0
         assert next(steps, None) is None, "a plan names every step that its rule yields"
         return total / sum(plan.updates), torch.cat(logits).mean(0)
 

@@ -1,0 +1,87 @@
+"""The processes of a training: how many are asked for, whether they can be had, and the fabric that joins them."""
+
+import inspect
+import os
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
+
+from hdlif.errors import RecipeError
+
+_NO_COPIES: dict[str, Any] = {
+    # Its name since torch 2.13, and before.
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    else "broadcast_buffers": False
+}
+
+
+def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
+    """Processes on each node, and nodes: those asked for, or those that torchrun has started; 1 and 1 by default.
+
+    Raises:
+        RecipeError: what is asked for is not what was started, or more than there is, or a node does not know its
+            place.
+    """
+    if TorchElasticEnvironment.detect():
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        started = here, int(os.environ["WORLD_SIZE"]) // here
+        if (devices or here, nodes or started[1]) != started:
+            raise RecipeError(
+                f"--devices {devices or here} --nodes {nodes or started[1]}: torchrun has started {here} processes on "
+                f"each of {started[1]} nodes; leave both options out, it states them itself"
+            )
+        _check_restarts()
+        devices, nodes = started
+    devices, nodes = devices or 1, nodes or 1
+    if torch.cuda.is_available() and devices > torch.cuda.device_count():
+        raise RecipeError(
+            f"{devices} devices are asked for, and this machine has {torch.cuda.device_count()} GPUs; "
+            "give --devices (torchrun: --nproc-per-node) at most that"
+        )
+    if nodes > 1 and not TorchElasticEnvironment.detect() and not SLURMEnvironment.detect():
+        _check_place(nodes)
+    return devices, nodes
+
+
+def fabric_of(devices: int, nodes: int, precision: str) -> Fabric:
+    """The fabric of so many processes, not launched yet: NCCL where there are GPUs, gloo on CPUs."""
+    several = devices * nodes > 1
+    return Fabric(
+        # Several processes are those of GPUs or of CPUs; one may have another accelerator.
+        accelerator="auto" if not several else "cuda" if torch.cuda.is_available() else "cpu",
+        devices=devices,
+        num_nodes=nodes,
+        # Buffers are batch norm's, which are the same on all ranks already.
+        strategy=DDPStrategy(**_NO_COPIES) if several else "auto",
+        precision=precision,  # type: ignore[arg-type]
+    )
+
+
+def _check_restarts() -> None:
+    """Refuse restarts in which the new processes would look for the old ones until the time-out, of half an hour.
+
+    torchrun keeps one store for all its attempts, and in it the addresses of the processes of the first one.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get("TORCHELASTIC_MAX_RESTARTS") != "0":
+        raise RecipeError(
+            "torchrun --max-restarts would find the processes that died in the store that it keeps; "
+            "set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in front of torchrun, which then makes a new one each time"
+        )
+
+
+def _check_place(nodes: int) -> None:
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if name not in os.environ]
+    if missing:
+        raise RecipeError(
+            f"--nodes {nodes}: {', '.join(missing)} is not set; set MASTER_ADDR and MASTER_PORT (of node 0) and "
+            f"NODE_RANK (0..{nodes - 1}) on every node, or start the nodes with torchrun"
+        )
+    place = os.environ["NODE_RANK"]
+    if not (place.isdecimal() and int(place) < nodes):
+        raise RecipeError(f"NODE_RANK = {place} is no number of one of {nodes} nodes; set it to 0..{nodes - 1}")

@@ -1,0 +1,128 @@
+"""Normalising by a batch, which may lie on several ranks.
+
+A rank is one of the processes that train one network, each on its share of every batch. Nothing here knows how they
+talk: whoever runs them hands in how a tensor of every rank is gathered.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Gather = Callable[[Tensor], Tensor]
+"""From a tensor [...] of this rank to those of all ranks in their order, [ranks, ...]; all ranks call it together.
+
+A function of a module rather than a bound method or a closure, so that a network that holds it can be copied.
+"""
+
+
+class OfBatch:
+    """What modules share that normalise by the batch: its statistics are those of the whole batch, on all ranks."""
+
+    _gather: Gather | None = None
+
+
+@contextmanager
+def statistics_over_ranks(model: nn.Module, gather: Gather | None) -> Iterator[None]:
+    """Let the batch norms of `model` in train mode take a batch to be what all ranks have; None changes nothing."""
+    norms = [module for module in model.modules() if isinstance(module, OfBatch)]
+    before = [norm._gather for norm in norms]
+    try:
+        for norm in norms:
+            norm._gather = gather
+        yield
+    finally:
+        for norm, own in zip(norms, before, strict=True):
+            norm._gather = own
+
+
+def normalise_by_batch(
+    x: Tensor,
+    running: tuple[Tensor, Tensor] | None,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    momentum: float,
+    eps: float,
+    gather: Gather | None,
+) -> Tensor:
+    """weight·(x - μ)/√(σ² + eps) + bias with μ and σ² per channel of the batch [B, C, ...] on all ranks.
+
+    `running`, a mean and a variance [C], moves towards the batch's (unbiased) ones by `momentum`.
+    """
+    if gather is None:
+        mean, var = running or (None, None)
+        return F.batch_norm(x, mean, var, weight, bias, training=True, momentum=momentum, eps=eps)
+    y, mean, var = _NormaliseOverRanks.apply(x, weight, bias, eps, gather)  # type: ignore[no-untyped-call]
+    if running is not None:
+        with torch.no_grad():
+            for own, found in zip(running, (mean, var), strict=True):
+                own.lerp_(found.to(own.dtype), momentum)
+    normalised: Tensor = y
+    return normalised
+
+
+def batch_statistics(x: Tensor, gather: Gather | None) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased variance per channel of the batch [B, C, ...] on all ranks."""
+    if gather is None:
+        var, mean = torch.var_mean(x, _all_but_channels(x), correction=1)
+        return mean, var
+    mean, squares, count = _moments(x, gather)
+    return mean, squares / (count - 1)
+
+
+def _all_but_channels(x: Tensor) -> tuple[int, ...]:
+    return (0, *range(2, x.ndim))
+
+
+def _moments(x: Tensor, gather: Gather) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and sum of squared distances to it per channel, float32 or wider, and the number of values of a channel.
+
+    Of ranks r with n_r values of mean μ_r and Σ_r: μ = Σ n_r·μ_r/n, and Σ = Σ_r [Σ_r + n_r·(μ_r - μ)²], which cancels
+    nothing as Σ x² - n·μ² would.
+    """
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    var, mean = torch.var_mean(wide, _all_but_channels(x), correction=0)
+    own = x.numel() // x.shape[1]
+    # One message for the three.
+    means, squares, counts = gather(torch.stack([mean, var * own, torch.full_like(mean, own)])).unbind(1)
+    count = counts.sum(0)
+    mean = (means * counts).sum(0) / count
+    return mean, (squares + counts * (means - mean).square()).sum(0), count
+
+
+class _NormaliseOverRanks(torch.autograd.Function):
+    """Batch norm by the statistics of all ranks; also returns them, mean and unbiased variance.
+
+    With x̂ = (x - μ)/√(σ² + eps) and g the gradient that arrives, on n values of all ranks:
+    dx = weight/√(σ² + eps)·(g - (Σ g)/n - x̂·(Σ g·x̂)/n). The sums are over all ranks, so that dx is that of the sum of
+    the ranks' losses; those of `weight` and `bias` are this rank's part, as of every parameter.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, gather: Gather
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mean, squares, count = _moments(x, gather)
+        var = squares / count
+        ctx.save_for_backward(x, weight, mean, torch.rsqrt(var + eps), count)
+        ctx.gather = gather
+        y = F.batch_norm(x, mean, var, weight.to(mean.dtype), bias.to(mean.dtype), eps=eps)
+        unbiased = squares / (count - 1)
+        ctx.mark_non_differentiable(mean, unbiased)
+        return y, mean, unbiased
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        x, weight, mean, slope, count = ctx.saved_tensors
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        grad = grads[0].to(mean.dtype)
+        x_hat = (x - mean.view(shape)) * slope.view(shape)
+        own = torch.stack([grad.sum(_all_but_channels(x)), (grad * x_hat).sum(_all_but_channels(x))])
+        of_grad, of_product = (ctx.gather(own).sum(0) / count).unbind(0)
+        dx = (grad - of_grad.view(shape) - x_hat * of_product.view(shape)) * (weight * slope).view(shape)
+        return dx.to(x.dtype), own[1].to(weight.dtype), own[0].to(weight.dtype), None, None

@@ -1,0 +1,155 @@
+"""The ranks of a training: its processes, each of which learns from its share of every batch.
+
+The first rank alone reads and writes the run folder, and its exit code is the training's. Whatever ends a training is
+known to all ranks before it ends, so that none waits for another.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from hdlif.errors import DataError, HdlifError, RecipeError, TrainingError
+from hdlif.nn import statistics_over_ranks
+
+_T = TypeVar("_T")
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """The tensors of all ranks in their order, [ranks, ...]; the same bits on every rank."""
+    tensors = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(tensors, tensor)
+    return torch.stack(tensors)
+
+
+def check_share(batch_size: int, ranks: int, *, paired: bool = False) -> None:
+    """Raise `RecipeError` unless a batch can be shared out equally: the mean of the ranks' losses is then its loss.
+
+    Args:
+        paired: whether the samples of a share are mixed by twos.
+    """
+    unit = 2 * ranks if paired and ranks > 1 else ranks
+    if batch_size % unit:
+        nearest = max(1, round(batch_size / unit)) * unit
+        if batch_size < ranks:
+            reason = "there are more ranks than samples"
+        elif batch_size % ranks:
+            reason = "the shares would not be equal"
+        else:
+            reason = "data.mixup pairs the samples of a share, which would be odd"
+        raise RecipeError(
+            f"data.batch_size = {batch_size} is that of all {ranks} ranks together, and {reason}; "
+            f"set a multiple of {unit}, such as {nearest}, or choose another number of devices"
+        )
+
+
+class Ranks:
+    """What the ranks of a fabric do together; all of them call the same methods in the same order.
+
+    With one rank every method is as if it were not there.
+
+    Attributes:
+        count: how many there are, on all nodes.
+        index: of this one, from 0.
+        first: whether this is rank 0.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        self._fabric = fabric
+        self.count, self.index = fabric.world_size, fabric.global_rank
+        self.first = self.index == 0
+
+    def shares(self, batches: Sequence[Tensor]) -> list[Tensor]:
+        """This rank's contiguous part of each of `batches`; the parts of all ranks in their order are the batch.
+
+        A last batch of fewer members than ranks goes with the one before it, so that every rank has a part of all.
+
+        Raises:
+            DataError: the only batch has fewer members than there are ranks.
+        """
+        whole = list(batches)
+        if whole and len(whole[-1]) < self.count:
+            if len(whole) == 1:
+                raise DataError(
+                    f"{len(whole[0])} samples cannot be shared by {self.count} ranks; use fewer devices, or more data"
+                )
+            whole[-2:] = [torch.cat(whole[-2:])]
+        return [batch.tensor_split(self.count)[self.index] for batch in whole]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over ranks, the same bits on every one."""
+        return values if self.count == 1 else gathered(values.to(self._fabric.device)).sum(0).to(values.device)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over ranks, without a graph."""
+        return values if self.count == 1 else self.sum(values.detach()) / self.count
+
+    def mean_value(self, value: float) -> float:
+        """The mean over ranks of a number; not finite where it is so on one."""
+        return value if self.count == 1 else float(self.mean(torch.tensor(value, dtype=torch.float64)))
+
+    def highest(self, value: int) -> int:
+        """The largest value of all ranks."""
+        return value if self.count == 1 else int(gathered(torch.tensor(value, device=self._fabric.device)).max())
+
+    def together(self, action: Callable[[], _T]) -> _T:
+        """What `action` returns here; if it fails on any rank, the first one raises that, and the others exit with 0.
+
+        Their exit code tells launchers, which kill all where one process fails, that the first rank's is the one.
+        """
+        if self.count == 1:
+            return action()
+        result, error = None, None
+        try:
+            result = action()
+        except HdlifError as raised:
+            error = raised
+        errors: list[HdlifError | None] = [None] * self.count
+        dist.all_gather_object(errors, error)
+        failed = next((error for error in errors if error is not None), None)
+        if failed is not None:
+            raise failed if self.first else SystemExit(0)
+        return result  # type: ignore[return-value]
+
+    def led(self, action: Callable[[], _T]) -> _T:
+        """What `action` returns on the first rank, which alone runs it; fails as `together` does."""
+        if self.count == 1:
+            return action()
+        result = self.together(action if self.first else lambda: None)
+        shared: _T = self._fabric.broadcast(result)  # type: ignore[assignment]
+        return shared
+
+    def in_turn(self, action: Callable[[], _T]) -> _T:
+        """`action` on the first rank of every node, then on the others, which find what it has left on the disk."""
+        if self.count == 1:
+            return action()
+        leads = self._fabric.local_rank == 0
+        early = self.together(action if leads else lambda: None)
+        late = self.together((lambda: None) if leads else action)
+        return early if leads else late  # type: ignore[return-value]
+
+    def seed_name(self, purpose: str) -> str:
+        """`purpose` as the name of a stream of random numbers of this rank's own."""
+        return purpose if self.first else f"{purpose} of rank {self.index}"
+
+    def batch_statistics(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Inside, the batch norms of `model` normalise by the batch of all ranks."""
+        return statistics_over_ranks(model, None if self.count == 1 else gathered)
+
+    @contextmanager
+    def lost_ranks_named(self) -> Iterator[None]:
+        """Raise `TrainingError` where this rank could not reach another: that one says what happened."""
+        try:
+            yield
+        except RuntimeError as error:
+            # NCCL has a type for it; gloo says where in its own sources a connection broke.
+            if not isinstance(error, dist.DistError) and "gloo/transport" not in str(error):
+                raise
+            reason = str(error).splitlines()[0].split(". ")[0]
+            raise TrainingError(
+                f"rank {self.index} has lost another rank ({reason}); look at what that one said, and resume"
+            ) from error

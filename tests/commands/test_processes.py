@@ -1,0 +1,72 @@
+"""How many processes a training has, and what is refused."""
+
+import pytest
+import torch
+
+from hdlif.commands.processes import fabric_of, processes
+from hdlif.errors import RecipeError
+
+PLACE = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As no launcher has started this."""
+    for name in (*PLACE, "TORCHELASTIC_RUN_ID", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torchrun has started this: four processes on each of two nodes."""
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "8"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_one_process_unless_more_are_asked_for() -> None:
+    assert processes(None, None) == (1, 1)
+    assert processes(3, None) == (3, 1)
+    assert fabric_of(1, 1, "32-true").world_size == 1
+
+
+@pytest.mark.usefixtures("torchrun")
+def test_torchrun_says_how_many_there_are() -> None:
+    assert processes(None, None) == processes(4, 2) == (4, 2)
+
+
+@pytest.mark.usefixtures("torchrun")
+@pytest.mark.parametrize(("devices", "nodes"), [(2, None), (None, 1), (8, 1)])
+def test_other_numbers_than_torchruns_are_refused(devices: int | None, nodes: int | None) -> None:
+    with pytest.raises(RecipeError, match="torchrun has started 4 processes on each of 2 nodes; leave both"):
+        processes(devices, nodes)
+
+
+@pytest.mark.usefixtures("torchrun")
+def test_restarts_that_would_hang_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "0")
+    assert processes(None, None) == (4, 2)
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    with pytest.raises(RecipeError, match="set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in front of torchrun"):
+        processes(None, None)
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")
+    assert processes(None, None) == (4, 2)
+
+
+def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert processes(2, None) == (2, 1)
+    with pytest.raises(RecipeError, match="3 devices are asked for, and this machine has 2 GPUs"):
+        processes(3, None)
+
+
+def test_nodes_that_do_not_know_their_place_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RecipeError, match="--nodes 2: MASTER_ADDR, MASTER_PORT, NODE_RANK is not set"):
+        processes(None, 2)
+    for name, value in zip(PLACE, ("node0", "29500", "2"), strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RecipeError, match=r"NODE_RANK = 2 is no number of one of 2 nodes; set it to 0\.\.1"):
+        processes(None, 2)
+    monkeypatch.setenv("NODE_RANK", "1")
+    assert processes(None, 2) == (1, 2)

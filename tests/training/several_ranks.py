@@ -1,0 +1,197 @@
+"""What several ranks are asked to do, and the processes that do it, joined by gloo as a launcher would start them.
+
+As a program, a training that torchrun starts, and whose workers can be killed: `several_ranks.py OUT`.
+"""
+
+import itertools
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
+
+from hdlif.commands.processes import fabric_of, processes
+from hdlif.errors import DataError
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
+from hdlif.models import NeuronFactory
+from hdlif.nn import GLIF, HDLIF, LIF, GradedLIF, MemBN, ParallelHDLIF, SpikeQuantizer, Ternary
+from hdlif.training import Ranks, Updater, sgd
+from hdlif.training.activity import Budget, Density, Penalty, Surplus
+from small_networks import tiny_resnet
+from training import tiny
+
+T, BATCH, UPDATES = 3, 8, 3
+RULES: Mapping[str, Rule] = {
+    "stbp": STBP(),
+    "sltt": SLTT(),
+    "sltt each": SLTT("each"),
+    "random step": StochasticStep(),
+    "sltt-k": StochasticStep(2, complete=True),
+    "ottt": OTTT(),
+    "ndot each": NDOT("each"),
+}
+PENALTIES: Mapping[str, Penalty | None] = {
+    "free": None,
+    "surplus": Surplus(0.1),
+    # Between what the shares of the first batch have, so that penalties of the shares would be others.
+    "density": Density(0.3, weight=2.0),
+    "mean density": Density(0.25, weight=2.0, per_layer=False),
+    "sops": Budget(8000.0, T, weight=2.0),
+}
+NEURONS: Mapping[str, NeuronFactory] = {
+    "hdlif": lambda place: HDLIF(T, norm=MemBN(T, place.channels, mix="sigmoid")),
+    "quantised hdlif": lambda place: HDLIF(T, quantizer=SpikeQuantizer(learned=True)),
+    "scanned hdlif": lambda place: HDLIF(T, channels=place.channels, path="scan"),
+    "parallel": lambda place: ParallelHDLIF(T),
+    "lif": lambda place: LIF(T, learned=True),
+    "graded": lambda place: GradedLIF(T),
+    "glif": lambda place: GLIF(T),
+}
+Case = tuple[str, str, str]
+"""Names of a neuron, a rule and a penalty."""
+FEW: Sequence[Case] = (
+    *(("hdlif", rule, "free") for rule in ("stbp", "sltt", "sltt each", "random step")),
+    ("hdlif", "sltt", "density"),
+)
+ALL: Sequence[Case] = (
+    *itertools.product(["hdlif"], RULES, PENALTIES),
+    *itertools.product(NEURONS, ["stbp", "sltt", "random step"], ["free"]),
+)
+
+
+def learned(fabric: Fabric, case: Case) -> dict[str, Tensor]:
+    """Gradients of every update, then weights and buffers; losses; and "averagings", where there are several ranks."""
+    neuron, rule, penalty = case
+    model = tiny_resnet(NEURONS[neuron], quantizer=Ternary()).train()
+    optimizer = sgd(model, learning_rate=0.1, momentum=0.9, weight_decay=1e-3)
+    found: dict[str, Tensor] = {}
+    updates = itertools.count()
+
+    def note(*_: object) -> None:
+        update = next(updates)
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None
+            found[f"gradient {update} {name}"] = parameter.grad.clone()
+
+    optimizer.register_step_pre_hook(note)
+    ranks = Ranks(fabric)
+    with ranks.batch_statistics(model):
+        updater = Updater(fabric, model, optimizer, RULES[rule], penalty=PENALTIES[penalty])
+        averagings = counted(updater._wrapped._forward_module)
+        generator = torch.Generator().manual_seed(1)
+        for batch in range(UPDATES):
+            # Some images are brighter than others, so that the shares differ.
+            x = torch.randn(T, BATCH, 2, 6, 6, generator=generator, dtype=torch.float64)
+            x *= torch.linspace(0.2, 2.0, BATCH, dtype=torch.float64).view(1, -1, 1, 1, 1)
+            target = torch.randint(3, (BATCH,), generator=generator)
+            (share,) = ranks.shares([torch.arange(BATCH)])
+            loss, logits = updater(x[:, share], target[share], RULES[rule].schedule(T, generator))
+            found[f"loss {batch}"] = torch.tensor(loss, dtype=torch.float64)
+            assert logits.shape == (len(share), 3)
+    assert averagings in ([], [True] * next(updates))
+    return found | {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def counted(module: nn.Module) -> list[bool]:
+    """A list that gets longer with every averaging of the gradients; empty where there is one process."""
+    found: list[bool] = []
+
+    def hook(group: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+        if bucket.is_last():
+            found.append(True)
+        return allreduce_hook(None, bucket)
+
+    if isinstance(module, DistributedDataParallel):
+        module.register_comm_hook(None, hook)
+    return found
+
+
+def learn(fabric: Fabric, folder: Path, cases: Sequence[Case]) -> None:
+    """What comes of each of `cases`, into one file for each rank."""
+    found = {f"{case} {name}": tensor for case in cases for name, tensor in learned(fabric, case).items()}
+    save_file(found, folder / f"rank{fabric.global_rank}.safetensors")
+
+
+def train_and_stop(fabric: Fabric, folder: Path) -> None:
+    """A training to its end, and one that a signal to the last rank stops in its second epoch."""
+    train(fabric, folder / "straight")
+    last = fabric.global_rank == fabric.world_size - 1
+    stop = tiny.At(13, lambda: os.kill(os.getpid(), signal.SIGTERM) if last else None, tiny.StochasticStep())
+    with pytest.raises(SystemExit) as stopped:
+        train(fabric, folder / "stopped", rule=stop)
+    assert stopped.value.code == (143 if fabric.global_rank == 0 else 0)
+
+
+def train(fabric: Fabric, out: Path, **changes: Any) -> None:
+    """`tiny.train` without its dropout, which is of each rank's own."""
+    model = tiny.tiny_network()
+    model.head = nn.Sequential(*list(model.head)[1:])
+    tiny.train(out, fabric=fabric, model=model, epochs=2, **changes)
+
+
+def fail_together(fabric: Fabric, folder: Path) -> None:
+    """A failure on the last rank is the first one's, and the others end in silence."""
+    ranks = Ranks(fabric)
+
+    def action() -> int:
+        if ranks.index == ranks.count - 1:
+            raise DataError("this rank's file is damaged")
+        return ranks.index
+
+    with pytest.raises(DataError if ranks.first else SystemExit, match="file is damaged" if ranks.first else "0"):
+        ranks.together(action)
+    assert ranks.led(lambda: f"from {ranks.index}") == "from 0"
+    order = folder / "order"
+    ranks.in_turn(lambda: order.open("a").write(f"{ranks.index}\n"))
+    assert order.read_text().startswith("0\n")
+    assert ranks.highest(ranks.index) == ranks.count - 1
+    assert ranks.sum(torch.tensor([1, ranks.index])).tolist() == [ranks.count, sum(range(ranks.count))]
+    assert not torch.tensor(ranks.mean_value(float("inf") if ranks.index == 1 else 1.0)).isfinite()
+    with torch.random.fork_rng(), pytest.raises(DataError if ranks.first else SystemExit):
+        # Three images for more ranks would leave some without any; two for two would not.
+        ranks.together(lambda: ranks.shares([torch.arange(ranks.count - 1)]))
+
+
+Work = Callable[[Fabric, Path], None]
+
+
+def on_ranks(count: int, folder: Path, *works: Work) -> None:
+    """Each of `works` with the fabric of `count` ranks, in float64; fails where one of them does."""
+    torch.multiprocessing.spawn(_rank, (count, _free_port(), folder, works), nprocs=count)
+
+
+def _rank(index: int, count: int, port: int, folder: Path, works: tuple[Work, ...]) -> None:
+    torch.set_num_threads(1)
+    place = {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "LOCAL_RANK": index, "NODE_RANK": 0}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    fabric = fabric_of(count, 1, "64-true")
+    fabric.launch()
+    for work in works:
+        work(fabric, folder)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    joined = fabric_of(*processes(None, None), "32-true")
+    joined.launch()
+    out.with_suffix(f".{joined.global_rank}").write_text(str(os.getpid()))
+    tiny.train(out, fabric=joined, epochs=8, resume=True, checkpoint_every=0.02)

@@ -1,0 +1,109 @@
+"""Several ranks against one process with the same batches: gradients, weights, buffers, files."""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hdlif.errors import DataError, RecipeError
+from hdlif.training import Ranks, check_share, checkpoint
+from small_networks import assert_close
+from training.several_ranks import ALL, FEW, Case, fail_together, learn, learned, on_ranks, train, train_and_stop
+
+
+def one_process() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1, precision="64-true")
+
+
+def agree(count: int, folder: Path, cases: Sequence[Case]) -> None:
+    """All ranks have the same bits, and they are those that one process comes to."""
+    found, *others = (load_file(folder / f"rank{rank}.safetensors") for rank in range(count))
+    for other in others:
+        assert [name for name, tensor in found.items() if not torch.equal(other[name], tensor)] == []
+    for case in cases:
+        prefix = f"{case} "
+        mine = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
+        assert_close(mine, learned(one_process(), case))
+
+
+def weights(out: Path) -> dict[str, Tensor]:
+    return checkpoint.load(out / "model.safetensors")[0]
+
+
+def numbers(out: Path) -> list[dict[str, object]]:
+    """The events of a run without its times, floats to ten digits."""
+    events = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [
+        {key: round(v, 10) if isinstance(v, float) else v for key, v in event.items() if key != "seconds"}
+        for event in events
+    ]
+
+
+def agree_on_files(folder: Path) -> None:
+    train(one_process(), folder / "alone")
+    expected = weights(folder / "alone")
+    assert_close(weights(folder / "straight"), expected)
+    assert numbers(folder / "straight") == numbers(folder / "alone")
+    # What several ranks began goes on in one process.
+    assert checkpoint.load(folder / "stopped/last.safetensors")[1]["counters"]["step"] == 14
+    train(one_process(), folder / "stopped", resume=True)
+    assert_close(weights(folder / "stopped"), expected)
+    assert numbers(folder / "stopped") == numbers(folder / "alone")
+
+
+def test_two_ranks_learn_as_one_process_and_stop_and_fail_as_one(tmp_path: Path) -> None:
+    on_ranks(2, tmp_path, partial(learn, cases=FEW), train_and_stop, fail_together)
+    agree(2, tmp_path, FEW)
+    agree_on_files(tmp_path)
+
+
+@pytest.mark.slow
+def test_four_ranks_learn_as_one_process_whatever_the_rule_the_penalty_and_the_neuron(tmp_path: Path) -> None:
+    on_ranks(4, tmp_path, partial(learn, cases=ALL), train_and_stop, fail_together)
+    agree(4, tmp_path, ALL)
+    agree_on_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "ranks", "message"),
+    [
+        (50, 4, "data.batch_size = 50 .* shares would not be equal; set a multiple of 4, such as 48"),
+        (3, 8, "data.batch_size = 3 .* more ranks than samples; set a multiple of 8, such as 8"),
+    ],
+)
+def test_batches_that_cannot_be_shared_equally_are_refused(batch_size: int, ranks: int, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        check_share(batch_size, ranks)
+    check_share(48, 4)
+
+
+def test_shares_whose_samples_are_mixed_by_twos_are_even() -> None:
+    with pytest.raises(RecipeError, match=r"data.mixup pairs .* set a multiple of 8, such as 16"):
+        check_share(12, 4, paired=True)
+    check_share(16, 4, paired=True)
+
+
+class Third:
+    """What `Ranks` reads of a fabric, as the third of four processes has it."""
+
+    world_size, global_rank = 4, 2
+
+
+def test_shares_are_contiguous_and_a_small_last_batch_goes_with_the_one_before() -> None:
+    ranks = Ranks(Third())  # type: ignore[arg-type]
+    batches = list(torch.arange(18).split(8))
+    assert [share.tolist() for share in ranks.shares(batches)] == [[4, 5], [14, 15]]
+    assert ranks.shares([]) == []
+    with pytest.raises(DataError, match="3 samples cannot be shared by 4 ranks"):
+        ranks.shares([torch.arange(3)])
+
+
+def test_every_rank_has_noise_of_its_own() -> None:
+    assert Ranks(one_process()).seed_name("noise") == "noise"
+    assert Ranks(Third()).seed_name("noise") == "noise of rank 2"  # type: ignore[arg-type]
