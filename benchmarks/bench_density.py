@@ -1,12 +1,12 @@
 """Speed of the compiled runtime against the density of spikes: one network, its thresholds shifted alike.
 
-    python benchmarks/bench_density.py ARTEFACT [--data NAME] [--data-root DIR] [--densities 0.05,0.1,0.2,0.3]
-        [--threads N] [--repeats N] [--out FILE]
+    python benchmarks/bench_density.py ARTEFACT [ARTEFACT ...] [--data NAME] [--data-root DIR]
+        [--densities 0.05,0.1,0.2,0.3] [--threads N] [--repeats N] [--out FILE]
 
 Density is the share of non-zero codes among all codes that neurons emit, over all steps. The shift that gives it is
 found by bisection on the images that are timed. Accuracy is lost by that: only the time is of interest here. "whole" is
 a run of all steps; "step by step" streams them, one call each, so that nothing is known of the step before, and each
-sum is made anew.
+sum is made anew. Further artefacts, such as the same network trained without a penalty, are timed as they are.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def stream(session: Session, x: Floats) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("artefact", type=Path)
+    parser.add_argument("artefacts", type=Path, nargs="+", metavar="ARTEFACT")
     parser.add_argument("--data")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--densities", default="0.05,0.1,0.15,0.2,0.25,0.3")
@@ -72,13 +72,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    graph = load(arguments.artefact)
+    first, *others = arguments.artefacts
+    graph = load(first)
     images = images_of(graph.input, arguments.data, arguments.data_root, compared=IMAGES).compared
     targets = [float(v) for v in arguments.densities.split(",")]
     reached, sessions = {"as trained": density(graph, images)}, {"as trained": Session(graph, arguments.threads)}
     for target in targets:
         network, reached[f"{target:g}"] = at_density(graph, images, target)
         sessions[f"{target:g}"] = Session(network, arguments.threads)
+    for path in others:
+        network = load(path)
+        reached[path.name], sessions[path.name] = density(network, images), Session(network, arguments.threads)
     runs = {(name, "whole"): (lambda x, s=session: s.run(x[None])) for name, session in sessions.items()}
     runs |= {(name, "step by step"): (lambda x, s=session: stream(s, x)) for name, session in sessions.items()}
     rounds = in_turns(runs, np.split(images, len(images)), arguments.repeats, 1)
@@ -96,7 +100,7 @@ def main() -> None:
         }
         write_json(
             arguments.out,
-            {"artefact": arguments.artefact.name, "rows": record, "hardware": hardware(), "versions": versions()},
+            {"artefact": first.name, "rows": record, "hardware": hardware(), "versions": versions()},
         )
 
 
