@@ -7,7 +7,6 @@ that was stopped at any moment and resumed ends with the same bytes as one that 
 
 import hashlib
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
@@ -23,12 +22,12 @@ from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
 from hdlif.data import ImageSets, Samples, batches
-from hdlif.errors import CheckpointError, DataError, TrainingError
+from hdlif.errors import DataError, TrainingError
 from hdlif.learning import Plan, Rule
 from hdlif.training import checkpoint
 from hdlif.training.activity import Penalty
 from hdlif.training.evaluate import Evaluation, evaluate
-from hdlif.training.fallback import Found, newest_whole
+from hdlif.training.fallback import Found
 from hdlif.training.finite import first_not_finite, not_finite
 from hdlif.training.interruption import Interrupted, Pending, deferred_signals
 from hdlif.training.metrics import Metrics, progress_bar
@@ -36,6 +35,7 @@ from hdlif.training.mixup import Mix
 from hdlif.training.optim import cosine, sgd
 from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.reestimate import reestimated
+from hdlif.training.run_files import RunFiles
 from hdlif.training.teacher import Teacher
 from hdlif.training.temperature import adapt_temperatures, dspikes
 from hdlif.training.update import Updater
@@ -194,9 +194,8 @@ class _Training:
     after_epoch: Callable[[int, Evaluation], None] | None
 
     def __post_init__(self) -> None:
-        config, out = self.config, self.out
-        names = ("last", "previous", "best", "model")
-        self.last, self.previous, self.best, self.final = (out / f"{name}.safetensors" for name in names)
+        config = self.config
+        self.files = RunFiles(self.out)
         self.batches = self.ranks.together(self._count_batches)
         self.steps = config.epochs * self.batches
         self.sgd = sgd(
@@ -221,7 +220,7 @@ class _Training:
             self.teacher.network.to(self.fabric.device)
         self.counters = _Counters()
         self.metrics: Metrics | None = None
-        found = self.ranks.led(self._found)
+        found = self.ranks.led(self._begin)
         if found is not None:
             self.ranks.together(lambda: self._take_up(found))
         self.ranks.led(lambda: self._open_metrics(found))
@@ -287,16 +286,10 @@ class _Training:
 
     def finish(self) -> Fit:
         """Let the best epoch's file become model.safetensors, and its tensors the model's."""
-        self.ranks.led(self._keep_best)
+        self.ranks.led(lambda: self.files.finish(self.model))
         self.network.eval()
         c = self.counters
         return Fit(c.best_epoch, c.best_accuracy, c.best_accuracy_per_step, c.train_seconds, c.step)
-
-    def _keep_best(self) -> None:
-        # It is gone where a finished training is resumed.
-        if self.best.exists():
-            self.best.replace(self.final)
-        checkpoint.load_model(self.final, self.model)
 
     def save(self) -> None:
         """Write last.safetensors, unless a weight has become NaN or infinite; what it was becomes the previous one."""
@@ -305,12 +298,12 @@ class _Training:
     def _save(self) -> None:
         if (name := not_finite(self.model)) is not None:
             raise TrainingError(
-                f"step {self.counters.step}: {name} is not finite; lower training.learning_rate; {self._kept()}"
+                f"step {self.counters.step}: {name} is not finite; lower training.learning_rate; {self.files.kept()}"
             )
         metrics = self._opened()
         self.counters.train_seconds = time.monotonic() - self.started
         checkpoint.save(
-            self.last,
+            self.files.last,
             tensors=checkpoint.training_tensors(self.model, self.sgd) | self.step.tensors(),
             record={
                 "recipe": self.record,
@@ -320,43 +313,15 @@ class _Training:
                 "precision": self.fabric.strategy.precision.state_dict(),
                 **self.step.record(),
             },
-            previous=self.previous,
+            previous=self.files.previous,
         )
         self.saved = time.monotonic()
 
-    def _found(self) -> Found | None:
-        """The checkpoint to go on from; None, and OUT cleared, where there is none or none is wanted."""
-        begun = self.last.exists() or self.previous.exists()
-        if self.resume and not begun and self.final.exists():
-            raise CheckpointError(
-                f"{self.out}: has model.safetensors but no last.safetensors to resume from; "
-                "put it back, or train again without resuming"
-            )
-        if not (self.resume and begun):
-            _clear(self.out)
-            return None
-        found = newest_whole(self.last, self.previous)
-        kept = found.record.get("counters")
-        if not isinstance(kept, dict) or kept.keys() != asdict(self.counters).keys():
-            raise CheckpointError(f"{found.path}: is no training state of this version of hdlif; train again")
-        checkpoint.check_recipe(found.path, found.record, self.record)
-        if kept["best_accuracy_per_step"]:
-            self._check_best(kept["best_epoch"])
-        return found
-
-    def _check_best(self, epoch: int) -> None:
-        """Raise `CheckpointError` now, not after the last epoch, unless the best epoch's network is there and whole."""
-        try:
-            checkpoint.load(self.best if self.best.exists() else self.final)
-        except CheckpointError as error:
-            state = "damaged" if self.best.exists() or self.final.exists() else "gone"
-            raise CheckpointError(
-                f"{self.best}: is {state}, and with it the best epoch so far, {epoch}; "
-                "put it back, or train again without resuming"
-            ) from error
+    def _begin(self) -> Found | None:
+        return self.files.begin(self.record, asdict(self.counters).keys(), resume=self.resume)
 
     def _take_up(self, found: Found) -> None:
-        """Take up the state that `_found` found."""
+        """Take up a state."""
         record = found.record
         checkpoint.restore_training(self.model, self.sgd, found.tensors, found.path)
         if record["precision"]:
@@ -440,7 +405,7 @@ class _Training:
             found = first_not_finite(self.model, run) or "the loss itself, every layer is finite"
         return (
             f"step {self.counters.step}: the loss is {loss}, and first not finite is {found}; "
-            f"lower training.learning_rate or look at the data; {self._kept()}"
+            f"lower training.learning_rate or look at the data; {self.files.kept()}"
         )
 
     def _seed_noise(self) -> None:
@@ -472,11 +437,11 @@ class _Training:
             if not math.isfinite(result.loss):
                 self._fail(
                     f"epoch {counters.epoch + 1}: the validation loss is {result.loss}; "
-                    f"lower training.learning_rate; {self._kept()}"
+                    f"lower training.learning_rate; {self.files.kept()}"
                 )
             if result.accuracy > counters.best_accuracy:
                 kept = {"recipe": self.record, "epoch": counters.epoch + 1, "accuracy": result.accuracy}
-                self.ranks.led(lambda: checkpoint.save_model(self.best, self.model, kept))
+                self.ranks.led(lambda: checkpoint.save_model(self.files.best, self.model, kept))
                 counters.best_epoch, counters.best_accuracy = counters.epoch + 1, result.accuracy
                 counters.best_accuracy_per_step = result.accuracy_per_step
         self._log("validation", **asdict(result))
@@ -509,20 +474,6 @@ class _Training:
         place = {"event": event, "epoch": self.counters.epoch + 1, "step": self.counters.step}
         written = {**place, **values, "seconds": round(time.monotonic() - self.started, 3)}
         self.ranks.led(lambda: self._opened().write(written))
-
-    def _kept(self) -> str:
-        if not self.last.exists():
-            return "no checkpoint was written yet"
-        return f"{self.last} holds the last good state"
-
-
-def _clear(out: Path) -> None:
-    """Remove what a training writes."""
-    # What is resumed from goes first: without it nothing half removed is.
-    for name in ("previous", "last", "best", "model", "damaged"):
-        (out / f"{name}.safetensors").unlink(missing_ok=True)
-    (out / "metrics.jsonl").unlink(missing_ok=True)
-    shutil.rmtree(out / "tensorboard", ignore_errors=True)
 
 
 def _derived_seed(seed: int, purpose: str, index: int) -> int:

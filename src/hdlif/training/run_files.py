@@ -1,0 +1,87 @@
+"""The files that a training writes into its run folder, and which of them it goes on from."""
+
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hdlif.errors import CheckpointError
+from hdlif.training import checkpoint
+from hdlif.training.fallback import Found, newest_whole
+
+
+class RunFiles:
+    """The files of a training in `out`; where it has several ranks, the first alone touches them.
+
+    Attributes:
+        last: the state to resume from.
+        previous: the one before, should that be damaged.
+        best: the network of the best epoch so far.
+        final: the same, of a finished training.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        names = ("last", "previous", "best", "model")
+        self.last, self.previous, self.best, self.final = (out / f"{name}.safetensors" for name in names)
+
+    def begin(self, recipe: Mapping[str, Any], counters: Collection[str], *, resume: bool) -> Found | None:
+        """The state to go on from; None, and the folder cleared, where there is none or none is wanted.
+
+        Args:
+            recipe: what a training that is resumed was started with.
+            counters: the names of those that its state has.
+        Raises:
+            CheckpointError: the training there cannot be resumed: a file is damaged, gone, or of another recipe.
+        """
+        begun = self.last.exists() or self.previous.exists()
+        if resume and not begun and self.final.exists():
+            raise CheckpointError(
+                f"{self.out}: has model.safetensors but no last.safetensors to resume from; "
+                "put it back, or train again without resuming"
+            )
+        if not (resume and begun):
+            self._clear()
+            return None
+        found = newest_whole(self.last, self.previous)
+        kept = found.record.get("counters")
+        if not isinstance(kept, dict) or kept.keys() != set(counters):
+            raise CheckpointError(f"{found.path}: is no training state of this version of hdlif; train again")
+        checkpoint.check_recipe(found.path, found.record, recipe)
+        if kept["best_accuracy_per_step"]:
+            self._check_best(kept["best_epoch"])
+        return found
+
+    def finish(self, model: nn.Module) -> None:
+        """Let the best epoch's file become the final one, and its tensors the model's."""
+        # It is gone where a finished training is resumed.
+        if self.best.exists():
+            self.best.replace(self.final)
+        checkpoint.load_model(self.final, model)
+
+    def kept(self) -> str:
+        """What a training that fails leaves to resume from, in words."""
+        if not self.last.exists():
+            return "no checkpoint was written yet"
+        return f"{self.last} holds the last good state"
+
+    def _check_best(self, epoch: int) -> None:
+        """Raise `CheckpointError` now, not after the last epoch, unless the best epoch's network is there and whole."""
+        try:
+            checkpoint.load(self.best if self.best.exists() else self.final)
+        except CheckpointError as error:
+            state = "damaged" if self.best.exists() or self.final.exists() else "gone"
+            raise CheckpointError(
+                f"{self.best}: is {state}, and with it the best epoch so far, {epoch}; "
+                "put it back, or train again without resuming"
+            ) from error
+
+    def _clear(self) -> None:
+        """Remove what a training writes."""
+        # What is resumed from goes first: without it nothing half removed is.
+        for name in ("previous", "last", "best", "model", "damaged"):
+            (self.out / f"{name}.safetensors").unlink(missing_ok=True)
+        (self.out / "metrics.jsonl").unlink(missing_ok=True)
+        shutil.rmtree(self.out / "tensorboard", ignore_errors=True)
