@@ -300,7 +300,7 @@ def ablate(table: str, as_json: bool, **options: Any) -> None:
     """Train every cell of TABLE (a YAML file, or the name of one that ships: digits, digits_norms, fashion_mnist, ...).
 
     Finished cells are skipped and a stopped training is taken up again, so run it as often as you like; more seeds
-    add to what is there. OUT gets table.md and table.json after every cell.
+    add to what is there. OUT gets table.md, table.json and table.html, with curves, after every cell.
     """
     from hdlif.commands.ablate import ablate as command
     from hdlif.commands.ablate import load_table, markdown

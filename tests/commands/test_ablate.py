@@ -158,3 +158,17 @@ def test_a_cell_that_fails_does_not_keep_the_others_from_training(table: Path, t
     rows = json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
     assert rows["HD-LIF"] == {}
     assert rows["LIF"]["fp32"]["n"] == 1
+
+
+def test_the_page_has_the_table_and_its_curves(table: Path, tmp_path: Path) -> None:
+    table.write_text(TABLE + "quantities: [accuracy, sops]\n")
+    result = ablate(table, seeds=2, out=tmp_path / "out")
+    page = (tmp_path / "out" / "table.html").read_text()
+    cell = result["rows"]["LIF"]["fp32"]
+    assert f"{100 * cell['accuracy']:.2f} ± {100 * cell['std']:.2f}, {cell['sops'] / 1e6:.3f} M SOPs (2)" in page
+    for heading in ("Accuracy", "Accuracy against operations", "Accuracy over time"):
+        assert f">{heading}</h2>" in page
+    for place in ("by-column", "by-operations", "over-time-0"):
+        assert f'id="{place}-title"' in page
+    assert "<script" not in page
+    assert page.count("<svg") > 4

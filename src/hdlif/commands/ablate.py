@@ -21,6 +21,7 @@ from hdlif.commands.run_folders import begun, finished
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe, parse_yaml
 from hdlif.errors import RecipeError, TrainingError, did_you_mean
+from hdlif.report import ablation
 
 UNDEFINED = "—"
 
@@ -128,7 +129,7 @@ def ablate(
     progress: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Train what is missing of a table, and write OUT/table.json and OUT/table.md after every cell.
+    """Train what is missing of a table, and write OUT/table.json, .md and .html after every cell.
 
     Args:
         table: the name of one that ships, or a file.
@@ -195,6 +196,7 @@ def _write(table: Table, queue: list[Cell], summaries: Mapping[Path, dict[str, A
     }
     write_json(out / "table.json", result)
     write_text(out / "table.md", markdown(table, result))
+    write_text(out / "table.html", _page(table, result))
     return result
 
 
@@ -217,10 +219,33 @@ def markdown(table: Table, result: dict[str, Any]) -> str:
         f"| {table.title} | {' | '.join(table.columns)} |",
         "| --- |" + " --- |" * len(table.columns),
     ]
-    for row in table.rows:
-        texts = [_cell_text(table, row, column, result["rows"][row].get(column)) for column in table.columns]
-        lines.append(f"| {row} | {' | '.join(texts)} |")
+    lines += [f"| {row} | {' | '.join(texts)} |" for row, texts in _texts(table, result).items()]
     return "\n".join(lines) + "\n"
+
+
+def _page(table: Table, result: dict[str, Any]) -> str:
+    hardware, seeds = result["hardware"], {cell["n"] for row in result["rows"].values() for cell in row.values()}
+    provenance = [
+        ("Recipe that all cells start from", table.base),
+        ("Changed in all of them", ", ".join(table.overrides) or "nothing"),
+        ("Seeds of a cell", " or ".join(map(str, sorted(seeds))) or "none"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
+        ("Hardware", ", ".join(f"{name} {value}" for name, value in hardware.items())),
+    ]
+    return ablation.render(
+        table.title,
+        list(table.columns),
+        result["rows"],
+        _texts(table, result),
+        operations="sops" in table.quantities,
+        provenance=provenance,
+    )
+
+
+def _texts(table: Table, result: dict[str, Any]) -> dict[str, list[str]]:
+    """By row, what the table says in each column."""
+    rows = result["rows"]
+    return {row: [_cell_text(table, row, c, rows[row].get(c)) for c in table.columns] for row in table.rows}
 
 
 def _cell_text(table: Table, row: str, column: str, found: dict[str, Any] | None) -> str:

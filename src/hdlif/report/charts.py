@@ -63,11 +63,15 @@ _RC: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one network; `style` is its place among the networks, the same in every chart."""
+    """The points of one network; `style` is its place among the networks, the same in every chart.
+
+    `error`, where given, is how far y may be from what it stands for, to each side.
+    """
 
     style: int
     x: Sequence[float]
     y: Sequence[float]
+    error: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -109,17 +113,30 @@ def lines(
     y_limits: tuple[float, float] | None = None,
     markers: bool = False,
     size: tuple[float, float] = (4.6, 2.7),
+    whole: bool = True,
+    x_names: Sequence[str] = (),
 ) -> str:
-    """One line per network over whole numbers (updates, time steps); a value that is not finite leaves a gap."""
+    """One line per network over x; a value that is not finite leaves a gap.
+
+    Args:
+        whole: whether x is of whole numbers, such as updates and time steps.
+        x_names: what stands at 0, 1, ... instead of the number.
+    """
     with _style():
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         for one in series:
             y = [value if math.isfinite(value) else math.nan for value in one.y]
             _draw(axes, one.style, one.x, y, marker=_MARKERS[one.style % 4] if markers else "")
+            for x, middle, error in zip(one.x, y, one.error, strict=False):
+                _draw(axes, one.style, [x, x], [middle - error, middle + error], linestyle="-", linewidth=0.8)
         axes.set_title(y_label)
         axes.set_xlabel(x_label)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=_STEPS, integer=True, min_n_ticks=1))
+        if x_names:
+            axes.set_xticks(range(len(x_names)), [_shortened(name) for name in x_names])
+            axes.set_xlim(-0.3, len(x_names) - 0.7)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=_STEPS, integer=whole, min_n_ticks=1))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=_STEPS))
         if y_limits:
             axes.set_ylim(*y_limits)

@@ -62,8 +62,9 @@ def panels(
     values: Sequence[Mapping[str, Sequence[float]]],
     *,
     top: float,
+    bottom: float = 0.0,
 ) -> Figure:
-    """Small multiples over time steps, one per layer, from 0 to `top` so that layers compare at a glance.
+    """Small multiples over time steps, one per layer, from `bottom` to `top` so that layers compare at a glance.
 
     NaN is a step without a value.
     """
@@ -81,7 +82,7 @@ def panels(
                 series,
                 x_label="time step",
                 y_label=layer,
-                y_limits=(0.0, top),
+                y_limits=(bottom, top),
                 markers=True,
                 size=(1.9, 1.35),
             )

@@ -4,10 +4,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hdlif.config import recipe_fields
@@ -18,17 +16,10 @@ from hdlif.report.comparison import DASH, aligned, findings, table
 from hdlif.report.confusion import accuracy_by_class, matrices
 from hdlif.report.figures import Figure, Section, dots, panels, spans, time_axis, union
 from hdlif.report.runs import Artefact, Coherence, Confusion, Metric, Network
+from hdlif.report.templates import set_page
 from hdlif.report.traces import Traces
 from hdlif.report.traces import figures as trace_figures
 
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
 # More points than this on one line are noise to the eye, and bytes in the page.
 _POINTS = 200
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -82,28 +73,20 @@ def render(
     sections = {heading: Section(names, drawn) for heading, drawn in figures.items()}
     if coherence:
         sections["Gradient coherence"] = section(coherence)
-    return _TEMPLATES.get_template("page.html.j2").render(
+    return set_page(
+        "page.html.j2",
+        sections,
         title=title or (names[0] if len(names) == 1 else f"{len(names)} networks compared"),
         findings=findings(networks),
         table=table(networks),
         differences=_differences(networks),
         matrices=matrices(confusions or {}),
-        swatch=_swatch,
-        sections={heading: drawn for heading, one in sections.items() if (drawn := _drawn(one)).figures},
         artefact=_artefact(artefact) if artefact else None,
         names=names,
         provenance=_provenance(networks),
         recipes=recipes or {},
         commands=commands,
     )
-
-
-def _drawn(section: Section) -> Section:
-    return replace(section, figures=[figure for figure in section.figures if figure.charts])
-
-
-def _swatch(place: str, style: int, name: str) -> Markup:
-    return Markup(charts.swatch(Text(f"{place}-{style}", name, f"the line and the marker of {name}"), style))
 
 
 def _learning(names: Sequence[str], histories: Mapping[str, Sequence[Metric]]) -> list[Figure]:

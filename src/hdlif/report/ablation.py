@@ -1,0 +1,110 @@
+"""The page of an ablation: the table, and its cells as curves over columns, operations and time steps."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from hdlif.report import charts
+from hdlif.report.charts import Series, Text
+from hdlif.report.figures import Figure, Section, panels, spans
+from hdlif.report.templates import set_page
+
+
+def render(
+    title: str,
+    columns: Sequence[str],
+    cells: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    texts: Mapping[str, Sequence[str]],
+    *,
+    operations: bool,
+    provenance: Sequence[tuple[str, str]],
+) -> str:
+    """The page as HTML, with no scripts and no links out.
+
+    Args:
+        columns: names of the columns.
+        cells: by row and column, what has been trained: "accuracy", "std" (None of one seed), "accuracy_per_step" in
+            0..1, "sops", and the number "n" of seeds.
+        texts: by row, what the table says in each column.
+        operations: whether the table tells operations too.
+        provenance: terms and values that say how it was made.
+    """
+    names = list(texts)
+    figures = {
+        "Accuracy": [_by_column(names, columns, cells)] if len(columns) > 1 else [],
+        "Accuracy against operations": [_by_operations(names, columns, cells)] if operations else [],
+        "Accuracy over time": [_over_time(names, columns, cells)],
+    }
+    return set_page(
+        "ablation.html.j2",
+        {heading: Section(names, drawn) for heading, drawn in figures.items()},
+        title=title,
+        finding=_finding(columns, cells),
+        more=", and synaptic operations (SOPs) an image" if operations else "",
+        columns=columns,
+        rows=list(texts.items()),
+        provenance=provenance,
+    )
+
+
+def _finding(columns: Sequence[str], cells: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """The best cell of each column, in words."""
+    best = {
+        column: max((row for row in cells if column in cells[row]), key=lambda row: cells[row][column]["accuracy"])
+        for column in columns
+        if any(column in of_row for of_row in cells.values())
+    }
+    leads = [f"{column}: {row} ({100 * cells[row][column]['accuracy']:.2f} %)" for column, row in best.items()]
+    return f"Highest mean accuracy by column: {'; '.join(leads)}." if leads else "Nothing is trained yet."
+
+
+def _by_column(
+    names: Sequence[str], columns: Sequence[str], cells: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> Figure:
+    caption = "Test accuracy (%) by column; a bar is one standard deviation to each side."
+    series = []
+    for style, name in enumerate(names):
+        known = [(place, cell) for place, c in enumerate(columns) if (cell := cells.get(name, {}).get(c)) is not None]
+        if known:
+            accuracies = [100 * cell["accuracy"] for _, cell in known]
+            errors = [100 * (cell["std"] or 0.0) for _, cell in known]
+            series.append(Series(style, [place for place, _ in known], accuracies, errors))
+    if not series:
+        return Figure(caption, [])
+    text = Text("by-column", caption, spans(names, series))
+    chart = charts.lines(text, series, x_label="", y_label="accuracy, %", markers=True, x_names=columns)
+    return Figure(caption, [Markup(chart)])
+
+
+def _by_operations(
+    names: Sequence[str], columns: Sequence[str], cells: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> Figure:
+    caption = "Test accuracy (%) against synaptic operations an image, a point for each column, in their order."
+    series = []
+    for style, name in enumerate(names):
+        of_row = cells.get(name, {})
+        found = [(of_row[c]["sops"] / 1e6, 100 * of_row[c]["accuracy"]) for c in columns if c in of_row]
+        if found:
+            series.append(Series(style, [sops for sops, _ in found], [accuracy for _, accuracy in found]))
+    if not series:
+        return Figure(caption, [])
+    text = Text("by-operations", caption, spans(names, series))
+    chart = charts.lines(text, series, x_label="SOPs, millions", y_label="accuracy, %", markers=True, whole=False)
+    return Figure(caption, [Markup(chart)])
+
+
+def _over_time(
+    names: Sequence[str], columns: Sequence[str], cells: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> Figure:
+    caption = "Test accuracy (%) after each time step, by the mean of the outputs so far; a panel for each column."
+    values = [
+        {c: [100 * a for a in cell["accuracy_per_step"]] for c in columns if (cell := cells.get(name, {}).get(c))}
+        for name in names
+    ]
+    if not any(values):
+        return Figure(caption, [])
+    known = [accuracy for by_column in values for accuracies in by_column.values() for accuracy in accuracies]
+    low, high = math.floor(min(known)), math.ceil(max(known))
+    return panels("over-time", "accuracy", caption, names, values, bottom=float(low), top=float(max(high, low + 1)))
