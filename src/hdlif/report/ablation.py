@@ -4,11 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
-from hdlif.report import charts
-from hdlif.report.charts import Series, Text
-from hdlif.report.figures import Figure, Section, panels, spans
+from hdlif.report.charts import Series
+from hdlif.report.figures import Figure, Section, lines, panels
 from hdlif.report.templates import set_page
 
 
@@ -67,15 +64,11 @@ def _by_column(
     series = []
     for style, name in enumerate(names):
         known = [(place, cell) for place, c in enumerate(columns) if (cell := cells.get(name, {}).get(c)) is not None]
-        if known:
-            accuracies = [100 * cell["accuracy"] for _, cell in known]
-            errors = [100 * (cell["std"] or 0.0) for _, cell in known]
-            series.append(Series(style, [place for place, _ in known], accuracies, errors))
-    if not series:
-        return Figure(caption, [])
-    text = Text("by-column", caption, spans(names, series))
-    chart = charts.lines(text, series, x_label="", y_label="accuracy, %", markers=True, x_names=columns)
-    return Figure(caption, [Markup(chart)])
+        accuracies = [100 * cell["accuracy"] for _, cell in known]
+        errors = [100 * (cell["std"] or 0.0) for _, cell in known]
+        series.append(Series(style, [place for place, _ in known], accuracies, errors))
+    options: dict[str, Any] = {"x_label": "", "y_label": "accuracy, %", "markers": True, "x_names": columns}
+    return lines("by-column", caption, names, series, **options)
 
 
 def _by_operations(
@@ -84,15 +77,10 @@ def _by_operations(
     caption = "Test accuracy (%) against synaptic operations an image, a point for each column, in their order."
     series = []
     for style, name in enumerate(names):
-        of_row = cells.get(name, {})
-        found = [(of_row[c]["sops"] / 1e6, 100 * of_row[c]["accuracy"]) for c in columns if c in of_row]
-        if found:
-            series.append(Series(style, [sops for sops, _ in found], [accuracy for _, accuracy in found]))
-    if not series:
-        return Figure(caption, [])
-    text = Text("by-operations", caption, spans(names, series))
-    chart = charts.lines(text, series, x_label="SOPs, millions", y_label="accuracy, %", markers=True, whole=False)
-    return Figure(caption, [Markup(chart)])
+        known = [cell for c in columns if (cell := cells.get(name, {}).get(c)) is not None]
+        series.append(Series(style, [cell["sops"] / 1e6 for cell in known], [100 * cell["accuracy"] for cell in known]))
+    options: dict[str, Any] = {"x_label": "SOPs, millions", "y_label": "accuracy, %", "markers": True, "whole": False}
+    return lines("by-operations", caption, names, series, **options)
 
 
 def _over_time(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from markupsafe import Markup
 
@@ -28,6 +29,15 @@ class Section:
 
     names: Sequence[str]
     figures: Sequence[Figure]
+
+
+def lines(ident: str, caption: str, names: Sequence[str], series: Sequence[Series], **options: Any) -> Figure:
+    """One chart of `charts.lines`, of the series that have points."""
+    drawn = [one for one in series if one.y]
+    if not drawn:
+        return Figure(caption, [])
+    text = Text(ident, caption, spans(names, drawn))
+    return Figure(caption, [Markup(charts.lines(text, drawn, **options))])
 
 
 def dots(

@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from markupsafe import Markup
-
 from hdlif.config import recipe_fields
-from hdlif.report import charts
-from hdlif.report.charts import Series, Text
+from hdlif.report.charts import Series
 from hdlif.report.coherence import section
 from hdlif.report.comparison import DASH, aligned, findings, table
 from hdlif.report.confusion import accuracy_by_class, matrices
-from hdlif.report.figures import Figure, Section, dots, panels, spans, time_axis, union
+from hdlif.report.figures import Figure, Section, dots, lines, panels, time_axis, union
 from hdlif.report.runs import Artefact, Coherence, Confusion, Metric, Network
 from hdlif.report.templates import set_page
 from hdlif.report.traces import Traces
@@ -100,7 +97,7 @@ def _learning(names: Sequence[str], histories: Mapping[str, Sequence[Metric]]) -
     thinned = [Series(one.style, _means(one.x, block), _means(one.y, block)) for one in loss]
     smoothed = f" Each point is the mean of {block} readings in a row." if block > 1 else ""
     return [
-        _lines(
+        lines(
             "validation-accuracy",
             "Validation accuracy (%) by optimiser update, once per epoch.",
             names,
@@ -109,7 +106,7 @@ def _learning(names: Sequence[str], histories: Mapping[str, Sequence[Metric]]) -
             y_label="validation accuracy, %",
             markers=max(len(one.y) for one in accuracy) <= 30,
         ),
-        _lines(
+        lines(
             "training-loss",
             f"Training loss by optimiser update.{smoothed}",
             names,
@@ -135,20 +132,12 @@ def _means(values: Sequence[float], block: int) -> list[float]:
     return [sum(some) / len(some) for some in blocks]
 
 
-def _lines(ident: str, caption: str, names: Sequence[str], series: Sequence[Series], **options: Any) -> Figure:
-    drawn = [one for one in series if one.y]
-    if not drawn:
-        return Figure(caption, [])
-    text = Text(ident, caption, spans(names, drawn))
-    return Figure(caption, [Markup(charts.lines(text, drawn, **options))])
-
-
 def _accuracy_per_step(networks: Sequence[Network]) -> Figure:
     caption = "Test accuracy (%) after each time step, by the mean of the outputs so far."
     names = [network["name"] for network in networks]
     percent = [[100 * value for value in network["accuracy_per_step"]] for network in networks]
     series = [Series(i, time_axis(values), values) for i, values in enumerate(percent)]
-    figure = _lines(
+    figure = lines(
         "accuracy-per-step", caption, names, series, x_label="time step", y_label="accuracy, %", markers=True
     )
     steps = max(len(values) for values in percent)
