@@ -172,3 +172,15 @@ def test_the_page_has_the_table_and_its_curves(table: Path, tmp_path: Path) -> N
         assert f'id="{place}-title"' in page
     assert "<script" not in page
     assert page.count("<svg") > 4
+
+
+def test_a_cell_that_cannot_be_resumed_does_not_keep_the_others_from_being_trained(table: Path, tmp_path: Path) -> None:
+    ablate(table, out=tmp_path / "out")
+    cell = tmp_path / "out/lif/fp32/seed_42"
+    (cell / "summary.json").unlink()
+    for name in ("last", "previous"):
+        (cell / f"{name}.safetensors").write_bytes(b"damaged")
+    (tmp_path / "out/hd_lif/fp32/seed_42/summary.json").unlink()
+    with pytest.raises(TrainingError, match=r"1 of 3 cells failed.*LIF, fp32, seed 42.*last.safetensors"):
+        ablate(table, out=tmp_path / "out")
+    assert (tmp_path / "out/hd_lif/fp32/seed_42/summary.json").exists()

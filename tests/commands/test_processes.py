@@ -1,9 +1,15 @@
 """How many processes a training has, and what is refused."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from hdlif.commands.ablate import ablate
+from hdlif.commands.demo import demo
 from hdlif.commands.processes import fabric_of, processes
+from hdlif.commands.seeds import train_seeds
+from hdlif.commands.sweep import sweep
 from hdlif.errors import RecipeError
 
 PLACE = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
@@ -39,6 +45,19 @@ def test_torchrun_says_how_many_there_are() -> None:
 def test_other_numbers_than_torchruns_are_refused(devices: int | None, nodes: int | None) -> None:
     with pytest.raises(RecipeError, match="torchrun has started 4 processes on each of 2 nodes; leave both"):
         processes(devices, nodes)
+
+
+@pytest.mark.usefixtures("torchrun")
+def test_what_trains_in_one_process_is_refused_under_torchrun(tmp_path: Path) -> None:
+    for command in (
+        lambda: ablate("digits", out=tmp_path),
+        lambda: demo(out=tmp_path),
+        lambda: sweep("digits_hdlif", space=tmp_path / "space.yaml", trials=1, study=tmp_path / "study.log"),
+        lambda: train_seeds("digits_hdlif", seeds=2, out=tmp_path),
+    ):
+        with pytest.raises(RecipeError, match="trains one network after the other, each in one process"):
+            command()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("torchrun")

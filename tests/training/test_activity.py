@@ -98,6 +98,36 @@ def test_measures_of_all_layers_and_passes_are_averaged_over_ranks_together() ->
     assert watch.penalty().item() == 0.0
 
 
+@pytest.mark.parametrize(
+    "penalty",
+    [Surplus(1.0), Density(0.1), Density(0.1, per_layer=False), Budget(1.0, T)],
+    ids=["surplus", "density", "mean density", "budget"],
+)
+def test_measures_of_large_float16_batches_are_those_of_float32(penalty: Penalty) -> None:
+    # More spikes than float16 has numbers for.
+    layer, x = QuantConv2d(1, 1, 1), torch.rand(300, 1, 20, 20).half()
+    half, full = (penalty({"a": [penalty.measure(layer, of, of)]}) for of in (x, x.float()))
+    assert half.isfinite()
+    torch.testing.assert_close(half, full)
+
+
+def test_penalty_that_is_not_finite_spoils_its_update() -> None:
+    class Endless(Surplus):
+        def __call__(self, seen: Seen) -> Tensor:
+            return super().__call__(seen) * torch.inf
+
+    torch.manual_seed(0)
+    network = tiny_resnet(lambda place: HDLIF(T)).double()
+    fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
+    update = Updater(
+        fabric, network, sgd(network, learning_rate=0.1, momentum=0, weight_decay=0), STBP(), penalty=Endless(1.0)
+    )
+    before = [p.clone() for p in network.parameters()]
+    loss, _ = update(frames(), TARGET, STBP().schedule(T, torch.Generator()))
+    assert loss != loss
+    assert all(torch.equal(p, was) for p, was in zip(network.parameters(), before, strict=True))
+
+
 def test_budget_is_the_sops_of_the_network_over_it() -> None:
     from hdlif.accounting import profile
 

@@ -171,6 +171,11 @@ def test_float16_update_that_overflows_is_skipped_and_counted() -> None:
     assert not moved(model).any()
 
 
+def test_skipped_update_is_not_averaged() -> None:
+    _, updater = updated(SLTT("sum"), float16(init_scale=2.0**100), ema_decay=0.5)
+    assert updater.step.record() == {"skipped_updates": 1, "averaged_updates": 0}
+
+
 @pytest.mark.parametrize("fabric", [single(), float16(init_scale=512.0)], ids=["float32", "float16"])
 @pytest.mark.parametrize("rule", [STBP(), SLTT("sum")], ids=["one loss", "losses"])
 def test_long_gradient_is_clipped_to_the_norm_given(rule: Rule, fabric: Fabric) -> None:

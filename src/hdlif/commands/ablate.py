@@ -16,11 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hdlif import builders
 from hdlif.commands.files import write_json, write_text
+from hdlif.commands.processes import check_alone
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.run_folders import begun, finished
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe, parse_yaml
-from hdlif.errors import RecipeError, TrainingError, did_you_mean
+from hdlif.errors import CheckpointError, RecipeError, TrainingError, did_you_mean
 from hdlif.report import ablation
 
 UNDEFINED = "—"
@@ -142,6 +143,7 @@ def ablate(
     Raises:
         TrainingError: at the end, if the training of a cell failed; the other cells are done.
     """
+    check_alone("hdlif ablate")
     chosen = load_table(table)
     if seeds is not None:
         chosen = chosen.model_copy(update={"seeds": seeds})
@@ -164,7 +166,7 @@ def ablate(
                 progress=progress,
                 memory_repeats=0,
             )
-        except TrainingError as error:
+        except (TrainingError, CheckpointError) as error:
             failed.append(f"{cell.row}, {cell.column}, seed {cell.seed}: {error}")
             say(f"{name}: {error}")
             continue

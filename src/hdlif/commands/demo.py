@@ -11,6 +11,7 @@ from hdlif import builders
 from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.eval import session_logits
 from hdlif.commands.files import ARTEFACT_SUFFIX, write_json
+from hdlif.commands.processes import check_alone
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.report import report
 from hdlif.commands.train import train
@@ -40,6 +41,7 @@ def demo(
     """
     if data not in DATA_SETS:
         raise DataError(f'--data "{data}" has no demo; {did_you_mean(data, DATA_SETS)}')
+    check_alone("hdlif demo")
     networks = []
     with progress_bar(enabled=progress) as bar:
         for name in NETWORKS:

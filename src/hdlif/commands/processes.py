@@ -49,6 +49,15 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
     return devices, nodes
 
 
+def check_alone(what: str, devices: int | None = None, nodes: int | None = None) -> None:
+    """Raise `RecipeError` where several processes are asked for, or started by torchrun, for what trains in one."""
+    if processes(devices, nodes) != (1, 1):
+        raise RecipeError(
+            f"{what} trains one network after the other, each in one process; run it without torchrun, --devices and "
+            "--nodes, or share the batches of each network among devices with `hdlif train`"
+        )
+
+
 def fabric_of(devices: int, nodes: int, precision: str) -> Fabric:
     """The fabric of so many processes, not launched yet: NCCL where there are GPUs, gloo on CPUs."""
     several = devices * nodes > 1

@@ -8,7 +8,9 @@ from hdlif.config import Recipe, dump_recipe
 
 
 def finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
-    """The summary of a finished training of this recipe; None where there is none, or one of another recipe."""
+    """The summary of a finished training of this recipe whose network is there; None where there is none."""
+    if not (folder / "model.safetensors").exists():
+        return None
     try:
         summary: dict[str, Any] = json.loads((folder / "summary.json").read_text("utf-8"))
     except (OSError, ValueError):

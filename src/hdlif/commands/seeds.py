@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.commands.files import write_json
-from hdlif.commands.processes import processes
+from hdlif.commands.processes import check_alone
 from hdlif.commands.run_folders import begun, finished
 from hdlif.commands.train import train
 from hdlif.config import load_recipe
-from hdlif.errors import RecipeError
 
 MEASURED = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds")
 
@@ -39,11 +38,7 @@ def train_seeds(
         the content of OUT/seeds.json: for each figure its values, mean, and standard deviation (of the sample; null
         for one seed).
     """
-    if processes(options.get("devices"), options.get("nodes")) != (1, 1):
-        raise RecipeError(
-            "--seeds trains one seed after the other in one process; train each of them with --set seed=S to share "
-            "its batches among devices"
-        )
+    check_alone("--seeds", options.get("devices"), options.get("nodes"))
     first = load_recipe(recipe, overrides)
     out = out or Path("runs") / first.name
     summaries: list[dict[str, Any]] = []

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdlif.commands.files import write_json
+from hdlif.commands.processes import check_alone
 from hdlif.commands.run_folders import begun
 from hdlif.commands.search_space import Space, built, load_space, override
 from hdlif.commands.train import train
-from hdlif.errors import MissingExtraError, RecipeError, TrainingError
+from hdlif.errors import CheckpointError, MissingExtraError, RecipeError, TrainingError
 from hdlif.training import Evaluation
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def sweep(
             f"{error.name} is not installed; install it with: pip install 'hdlif[sweep]'"
         ) from error
 
+    check_alone("hdlif sweep")
     base = built(recipe, overrides)
     dimensions = load_space(space, recipe, overrides)
     journal = study or Path("runs") / f"{base.name}_sweep" / "study.journal"
@@ -90,7 +92,7 @@ def sweep(
             except TrialPruned:
                 shared.tell(trial, state=TrialState.PRUNED)
                 say(f"{name}: pruned")
-            except (TrainingError, RecipeError) as error:
+            except (TrainingError, RecipeError, CheckpointError) as error:
                 trial.set_user_attr("error", str(error))
                 shared.tell(trial, state=TrialState.FAIL)
                 say(f"{name}: failed: {error}")

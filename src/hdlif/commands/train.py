@@ -24,7 +24,7 @@ from hdlif.data import ImageSets, Samples
 from hdlif.deploy import lower
 from hdlif.learning import Plan
 from hdlif.nn import step_parameters
-from hdlif.training import Confusion, Evaluation, Ranks, check_share, evaluate, fit, progress_bar
+from hdlif.training import Confusion, Evaluation, Ranks, RunFiles, check_share, evaluate, fit, progress_bar
 
 PROFILED_IMAGES = 256
 """Test images over which operations are averaged."""
@@ -71,14 +71,13 @@ def train(
     fabric = fabric_of(devices, nodes, recipe.training.precision)
     fabric.launch()
     ranks = Ranks(fabric)
-    if resume and (summary := ranks.led(lambda: _finished(recipe, out))) is not None:
+    if resume and (summary := ranks.led(lambda: finished(out, recipe))) is not None:
         return summary if ranks.first else {}
-    teacher = builders.build_teacher(recipe)
+    teacher = ranks.together(lambda: builders.build_teacher(recipe))
     sets = ranks.in_turn(lambda: builders.build_data(recipe, data_root, workers=workers, ranks=devices))
     torch.manual_seed(recipe.seed)
     model = builders.build_model(recipe)
-    if not resume:
-        ranks.led(lambda: _replace_earlier(recipe, out))
+    ranks.led(lambda: _replace_earlier(recipe, out, resume=resume))
     bar = progress if isinstance(progress, Progress) else progress_bar(enabled=progress and ranks.first)
     with nullcontext() if bar is progress else bar:
         fitted = fit(
@@ -121,13 +120,12 @@ def train(
     return summary
 
 
-def _finished(recipe: Recipe, out: Path) -> dict[str, Any] | None:
-    """The summary of a finished training, whose network is still there."""
-    return finished(out, recipe) if (out / "model.safetensors").exists() else None
-
-
-def _replace_earlier(recipe: Recipe, out: Path) -> None:
-    """What an earlier training left says nothing of this one; a resumed one has its recipe, unless it is refused."""
+def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool) -> None:
+    """Clear what an earlier training left, which says nothing of this one, unless this one may go on from it."""
+    files = RunFiles(out)
+    if resume and files.exist():
+        return
+    files.clear()
     (out / "summary.json").unlink(missing_ok=True)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
 

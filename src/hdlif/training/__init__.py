@@ -8,6 +8,7 @@ from hdlif.training.mixup import Mix
 from hdlif.training.optim import sgd
 from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.reestimate import reestimate, reestimated
+from hdlif.training.run_files import RunFiles
 from hdlif.training.teacher import Teacher, load_teacher
 from hdlif.training.update import Updater
 
@@ -17,6 +18,7 @@ __all__ = [
     "Fit",
     "Mix",
     "Ranks",
+    "RunFiles",
     "Teacher",
     "Updater",
     "check_share",

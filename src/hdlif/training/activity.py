@@ -46,7 +46,7 @@ class Surplus:
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
         """The mean spike."""
-        return output.mean()
+        return _wide(output).mean()
 
     def __call__(self, seen: Seen) -> Tensor:
         return self.weight * _sum(torch.stack(means).mean() for means in seen.values())
@@ -69,7 +69,7 @@ class Density:
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
         """The density, and the neurons it is of (those of a whole batch)."""
-        density = count(output).mean()
+        density = count(_wide(output)).mean()
         return torch.stack([density, torch.full_like(density, output[0].numel())])
 
     def __call__(self, seen: Seen) -> Tensor:
@@ -105,6 +105,7 @@ class Budget:
         weight = layer.weight_q()
         fan_out = output[0].numel() * weight[0].numel() / x[0].numel() * (weight != 0).float().mean()
         # Currents (a shortcut's input) may be negative: they are counted, and cannot be silenced.
+        x = _wide(x)
         return (count(x) + (x < 0)).sum() / len(x) * fan_out
 
     def __call__(self, seen: Seen) -> Tensor:
@@ -120,6 +121,11 @@ def _check_weight(weight: float) -> None:
 def _sum(terms: Iterable[Tensor]) -> Tensor:
     total = list(terms)
     return torch.stack(total).sum() if total else torch.zeros(())
+
+
+def _wide(x: Tensor) -> Tensor:
+    """x in float32 at the least: sums over a batch are beyond what float16 holds."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class _Count(torch.autograd.Function):

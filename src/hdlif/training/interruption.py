@@ -70,6 +70,11 @@ def deferred_signals(highest: Callable[[int], int] = lambda number: number) -> I
                 before[number] = signal.signal(number, note)
     try:
         yield pending
+    except Exception as error:
+        # What else went wrong is no reason to go on.
+        if pending.number is not None:
+            raise Interrupted(pending.number).consequence from error
+        raise
     finally:
         restore()
     if pending.number is not None:

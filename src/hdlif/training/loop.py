@@ -109,7 +109,6 @@ def fit(
     """
     ranks = Ranks(fabric)
     check_share(batch_size, ranks.count, paired=mix is not None)
-    out.mkdir(parents=True, exist_ok=True)
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
     with (
         torch.random.fork_rng(devices=cuda),

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from hdlif.errors import CheckpointError
+from hdlif.errors import CheckpointError, TrainingError
 from hdlif.training import checkpoint
 from hdlif.training.fallback import Found, newest_whole
 
@@ -27,6 +27,10 @@ class RunFiles:
         names = ("last", "previous", "best", "model")
         self.last, self.previous, self.best, self.final = (out / f"{name}.safetensors" for name in names)
 
+    def exist(self) -> bool:
+        """Whether there is a training, stopped or finished."""
+        return any(path.exists() for path in (self.last, self.previous, self.final))
+
     def begin(self, recipe: Mapping[str, Any], counters: Collection[str], *, resume: bool) -> Found | None:
         """The state to go on from; None, and the folder cleared, where there is none or none is wanted.
 
@@ -34,8 +38,15 @@ class RunFiles:
             recipe: what a training that is resumed was started with.
             counters: the names of those that its state has.
         Raises:
+            TrainingError: the folder cannot be made.
             CheckpointError: the training there cannot be resumed: a file is damaged, gone, or of another recipe.
         """
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(
+                f"{self.out}: cannot be made ({error.strerror}); free the path or choose another --out"
+            ) from error
         begun = self.last.exists() or self.previous.exists()
         if resume and not begun and self.final.exists():
             raise CheckpointError(
@@ -43,7 +54,7 @@ class RunFiles:
                 "put it back, or train again without resuming"
             )
         if not (resume and begun):
-            self._clear()
+            self.clear()
             return None
         found = newest_whole(self.last, self.previous)
         kept = found.record.get("counters")
@@ -78,7 +89,7 @@ class RunFiles:
                 "put it back, or train again without resuming"
             ) from error
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
         """Remove what a training writes."""
         # What is resumed from goes first: without it nothing half removed is.
         for name in ("previous", "last", "best", "model", "damaged"):

@@ -19,7 +19,7 @@ class Stepper:
 
     Args:
         clip_norm: largest norm of the gradient over all parameters; None leaves it.
-        average: takes the weights in after each step.
+        average: takes the weights in after each step that is not skipped.
     Attributes:
         skipped: updates skipped so far.
     """
@@ -45,9 +45,10 @@ class Stepper:
             )
         before = self._scale()
         self._optimizer.step()
-        self.skipped += self._scale() < before
+        skipped = self._scale() < before
+        self.skipped += skipped
         self._optimizer.zero_grad()
-        if self.average is not None:
+        if self.average is not None and not skipped:
             self.average.update()
 
     @property

@@ -115,14 +115,15 @@ class Updater:
         for update in plan.updates:
             with self._fabric.no_backward_sync(self._wrapped, enabled=not (update and last)):
                 step = next(steps)
-                of_update += step.loss.item()
                 logits.append(step.logits)
+                penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
+                # A penalty that is not finite spoils the update as such a loss does.
+                of_update += step.loss.item() if penalised.isfinite() else math.nan
                 if update:
                     # Before the backward pass in which ranks meet: all go into it, or none.
                     of_update = self._ranks.mean_value(of_update)
                     if not math.isfinite(of_update):
                         return of_update, step.logits[-1]
-                penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
                 self._fabric.backward(penalised if share == 1.0 else share * penalised)
             if update:
                 if last:
