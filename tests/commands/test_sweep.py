@@ -254,7 +254,8 @@ def test_two_processes_share_a_study_and_a_killed_one_loses_nothing(space: Path,
     command = [sys.executable, "-m", "hdlif", "sweep", RECIPE, "--space", str(space), "--study", str(journal)]
     command += [part for setting in overrides for part in ("--set", setting)]
     command += ["--trials", "3", "--json"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    paths = os.pathsep.join(p for p in sys.path if p)
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)

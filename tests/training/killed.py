@@ -21,7 +21,8 @@ import torch
 
 from training import tiny
 
-EPOCHS = 40
+EPOCHS = 120
+"""More than fit between so many kills on any machine."""
 PHASES = ("training", "half written", "not yet renamed", "between two names")
 STARTING = len(PHASES)
 ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
