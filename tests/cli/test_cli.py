@@ -390,6 +390,18 @@ def test_resuming_a_finished_run_changes_nothing(run_folder, tmp_path):
     assert after == before
 
 
+def test_network_trained_in_float64_is_measured_exported_and_run(tmp_path):
+    options = [*FAST, "--set", "training.precision=64-true", "--out", tmp_path / "run", "--memory-repeats", 0]
+    done = hdlif("train", "digits_hdlif", *options, "--json")
+    assert done.returncode == 0, done.stderr
+    trained = json.loads(done.stdout)
+    path = tmp_path / "net.hdlif.safetensors"
+    assert hdlif("export", tmp_path / "run", "--to", "artefact", "--out", path).returncode == 0
+    for source in (tmp_path / "run", path):
+        seen = json.loads(hdlif("eval", source, "--data", "digits", "--json").stdout)
+        assert abs(seen["accuracy"] - trained["accuracy"]) < 0.01
+
+
 def test_train_with_seeds_prints_mean_and_deviation(tmp_path):
     arguments = [*FAST, "--set", "data.train=128", "--out", tmp_path, "--memory-repeats", 0]
     done = hdlif("train", "digits_hdlif", *arguments, "--seeds", 2)

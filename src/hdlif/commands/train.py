@@ -101,7 +101,8 @@ def train(
     if not ranks.first:
         return {}
     write_text(out / "recipe.yaml", dump_recipe(recipe))
-    measured = measure(model.cpu(), recipe, sets)
+    # In the precision that it is deployed in, whatever it was trained in.
+    measured = measure(model.cpu().float(), recipe, sets)
     write_text(out / "confusion.json", json.dumps(measured.pop("confusion")) + "\n")
     summary = {
         "recipe": recipe.model_dump(mode="json"),
