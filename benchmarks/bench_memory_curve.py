@@ -155,10 +155,10 @@ def curve(time_steps: list[int], measure: Callable[[int], int], name: str) -> di
         known = [(t, peak) for t, peak in found.items() if peak is not None]
         if len(known) >= 2:
             (t0, peak0), (t1, peak1) = known[-2:]
-            predicted = peak1 + max(0, peak1 - peak0) / (t1 - t0) * (steps - t1)
-            if predicted > SHARE * available_bytes() or len(known) < len(found):
+            expected = peak1 + max(0, peak1 - peak0) / (t1 - t0) * (steps - t1)
+            if expected > SHARE * available_bytes() or len(known) < len(found):
                 found[steps] = None
-                print(f"{name}, T = {steps}: {predicted / 1e9:.1f} GB predicted, not run", file=sys.stderr)
+                print(f"{name}, T = {steps}: {expected / 1e9:.1f} GB expected, not run", file=sys.stderr)
                 continue
         found[steps] = measure(steps)
         print(f"{name}, T = {steps}: {found[steps] / 1e6:.1f} MB", file=sys.stderr, flush=True)

@@ -333,9 +333,7 @@ def sweep(recipe: str, as_json: bool, **options: Any) -> None:
     from hdlif.commands import tables
     from hdlif.commands.sweep import sweep as command
 
-    result = command(
-        recipe, progress=not as_json, say=lambda line: None if as_json else click.echo(line, err=True), **options
-    )
+    result = command(recipe, progress=not as_json, say=_to_stderr(as_json), **options)
     show(result, as_json, lambda: tables.trials_table(result))
 
 

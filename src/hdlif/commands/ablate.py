@@ -19,6 +19,7 @@ from hdlif.commands.files import write_json, write_text
 from hdlif.commands.processes import check_alone
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.run_folders import begun, finished
+from hdlif.commands.spread import in_percent, mean_and_std
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe, parse_yaml
 from hdlif.errors import CheckpointError, RecipeError, TrainingError, did_you_mean
@@ -204,10 +205,11 @@ def _write(table: Table, queue: list[Cell], summaries: Mapping[Path, dict[str, A
 
 def _statistics(runs: list[dict[str, Any]]) -> dict[str, Any]:
     accuracies = [run["accuracy"] for run in runs]
+    mean, std = mean_and_std(accuracies)
     return {
         "n": len(runs),
-        "accuracy": statistics.mean(accuracies),
-        "std": statistics.stdev(accuracies) if len(runs) > 1 else None,
+        "accuracy": mean,
+        "std": std,
         "accuracies": accuracies,
         "accuracy_per_step": list(map(statistics.mean, zip(*(run["accuracy_per_step"] for run in runs), strict=True))),
         "sops": statistics.mean(run["sops"] for run in runs),
@@ -255,8 +257,7 @@ def _cell_text(table: Table, row: str, column: str, found: dict[str, Any] | None
         return UNDEFINED
     if found is None:
         return "not run"
-    spread = "" if found["std"] is None else f" ± {100 * found['std']:.2f}"
-    texts = {"accuracy": f"{100 * found['accuracy']:.2f}{spread}", "sops": f"{found['sops'] / 1e6:.3f} M SOPs"}
+    texts = {"accuracy": in_percent(found["accuracy"], found["std"]), "sops": f"{found['sops'] / 1e6:.3f} M SOPs"}
     return f"{', '.join(texts[quantity] for quantity in table.quantities)} ({found['n']})"
 
 

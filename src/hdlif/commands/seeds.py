@@ -1,6 +1,5 @@
 """`hdlif train RECIPE --seeds N`: the same training N times, and the mean of what comes out."""
 
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from hdlif.commands.files import write_json
 from hdlif.commands.processes import check_alone
 from hdlif.commands.run_folders import begun, finished
+from hdlif.commands.spread import in_percent, mean_and_std
 from hdlif.commands.train import train
 from hdlif.config import load_recipe
 
@@ -67,13 +67,9 @@ def train_seeds(
 def as_text(result: dict[str, Any]) -> str:
     """The test accuracy in per cent: mean ± standard deviation (n)."""
     accuracy = result["accuracy"]
-    spread = "" if accuracy["std"] is None else f" ± {100 * accuracy['std']:.2f}"
-    return f"{result['name']}: {100 * accuracy['mean']:.2f}{spread} % ({result['n']})"
+    return f"{result['name']}: {in_percent(accuracy['mean'], accuracy['std'])} % ({result['n']})"
 
 
 def _spread(values: list[float]) -> dict[str, Any]:
-    return {
-        "mean": statistics.mean(values),
-        "std": statistics.stdev(values) if len(values) > 1 else None,
-        "values": values,
-    }
+    mean, std = mean_and_std(values)
+    return {"mean": mean, "std": std, "values": values}

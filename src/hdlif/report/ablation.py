@@ -8,11 +8,14 @@ from hdlif.report.charts import Series
 from hdlif.report.figures import Figure, Section, lines, panels
 from hdlif.report.templates import set_page
 
+Cells = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""By row and column, what has been trained."""
+
 
 def render(
     title: str,
     columns: Sequence[str],
-    cells: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    cells: Cells,
     texts: Mapping[str, Sequence[str]],
     *,
     operations: bool,
@@ -46,7 +49,7 @@ def render(
     )
 
 
-def _finding(columns: Sequence[str], cells: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def _finding(columns: Sequence[str], cells: Cells) -> str:
     """The best cell of each column, in words."""
     best = {
         column: max((row for row in cells if column in cells[row]), key=lambda row: cells[row][column]["accuracy"])
@@ -57,9 +60,7 @@ def _finding(columns: Sequence[str], cells: Mapping[str, Mapping[str, Mapping[st
     return f"Highest mean accuracy by column: {'; '.join(leads)}." if leads else "Nothing is trained yet."
 
 
-def _by_column(
-    names: Sequence[str], columns: Sequence[str], cells: Mapping[str, Mapping[str, Mapping[str, Any]]]
-) -> Figure:
+def _by_column(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Figure:
     caption = "Test accuracy (%) by column; a bar is one standard deviation to each side."
     series = []
     for style, name in enumerate(names):
@@ -71,9 +72,7 @@ def _by_column(
     return lines("by-column", caption, names, series, **options)
 
 
-def _by_operations(
-    names: Sequence[str], columns: Sequence[str], cells: Mapping[str, Mapping[str, Mapping[str, Any]]]
-) -> Figure:
+def _by_operations(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Figure:
     caption = "Test accuracy (%) against synaptic operations an image, a point for each column, in their order."
     series = []
     for style, name in enumerate(names):
@@ -83,9 +82,7 @@ def _by_operations(
     return lines("by-operations", caption, names, series, **options)
 
 
-def _over_time(
-    names: Sequence[str], columns: Sequence[str], cells: Mapping[str, Mapping[str, Mapping[str, Any]]]
-) -> Figure:
+def _over_time(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Figure:
     caption = "Test accuracy (%) after each time step, by the mean of the outputs so far; a panel for each column."
     values = [
         {c: [100 * a for a in cell["accuracy_per_step"]] for c in columns if (cell := cells.get(name, {}).get(c))}

@@ -118,7 +118,7 @@ class Updater:
                 logits.append(step.logits)
                 penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
                 # A penalty that is not finite spoils the update as such a loss does.
-                of_update += step.loss.item() if penalised.isfinite() else math.nan
+                of_update += step.loss.item() if watch is None or penalised.isfinite() else math.nan
                 if update:
                     # Before the backward pass in which ranks meet: all go into it, or none.
                     of_update = self._ranks.mean_value(of_update)
