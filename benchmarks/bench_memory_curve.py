@@ -67,7 +67,7 @@ def law(recipe: Recipe) -> dict[str, int]:
     model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
     update = Updater(Fabric(accelerator="cpu", devices=1), model, _sgd(model), rule)
     generator = torch.Generator().manual_seed(recipe.seed)
-    x, target = _batch(recipe, generator)
+    x, target = builders.random_batch(recipe, generator)
     # The last step alone: of the random step's plans the one that runs all T.
     plan = next(
         plan
@@ -91,12 +91,6 @@ def law(recipe: Recipe) -> dict[str, int]:
 
 def _sgd(model: nn.Module) -> torch.optim.SGD:
     return sgd(model, learning_rate=1e-4, momentum=0.9, weight_decay=5e-4)
-
-
-def _batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    x = builders.random_input(recipe, recipe.data.batch_size, generator)
-    classes = len(builders.DATA[recipe.data.kind].labels)
-    return x, torch.randint(classes, (recipe.data.batch_size,), generator=generator)
 
 
 def peer_network(channels: int, classes: int) -> nn.Module:
@@ -139,7 +133,7 @@ def peer_growth(recipe: Recipe) -> int:
 
     def updates() -> None:
         for _ in range(UPDATES):
-            x, target = _batch(recipe, generator)
+            x, target = builders.random_batch(recipe, generator)
             F.cross_entropy(network(x.expand(recipe.time_steps, *x.shape[1:])).mean(0), target).backward()
             optimizer.step()
             optimizer.zero_grad()

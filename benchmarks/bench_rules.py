@@ -104,10 +104,8 @@ class Network:
         optimizer = sgd(self.model, learning_rate=1e-4, momentum=training.momentum, weight_decay=training.weight_decay)
         fabric = Fabric(accelerator="cpu", devices=1, precision=training.precision)
         self.update = Updater(fabric, self.model, optimizer, self.rule)
-        kind, size = builders.DATA[recipe.data.kind], recipe.data.batch_size
         generator = torch.Generator().manual_seed(recipe.seed)
-        self.x = builders.FRAMES[recipe.data.frames](torch.randn(size, *kind.input.shape, generator=generator))
-        self.target = torch.randint(len(kind.labels), (size,), generator=generator)
+        self.x, self.target = builders.random_batch(recipe, generator)
         self.plans = (
             self.rule.plans(recipe.time_steps)
             if isinstance(self.rule, Drawn)

@@ -100,6 +100,12 @@ def test_named_data_of_another_kind_is_refused(name: str, chosen: Recipe, messag
 @pytest.mark.parametrize(
     "chosen", [recipe(), recipe("data.frames=rows", "time_steps=8"), recipe("data.size=12"), events()]
 )
-def test_random_input_has_the_shape_of_the_data(chosen: Recipe) -> None:
-    noise = builders.random_input(chosen, 5, torch.Generator().manual_seed(0))
-    assert noise.shape == builders.build_data(chosen).train.sequence(torch.arange(5))[0].shape
+def test_random_batch_has_the_shape_of_the_data(chosen: Recipe) -> None:
+    size = chosen.data.batch_size
+    noise, labels = builders.random_batch(chosen, torch.Generator().manual_seed(0))
+    x, target = builders.build_data(chosen).train.sequence(torch.arange(size))
+    assert noise.shape == x.shape
+    assert labels.shape == target.shape
+    assert labels.dtype == target.dtype
+    assert labels.min() >= 0
+    assert labels.max() < len(builders.DATA[chosen.data.kind].labels)

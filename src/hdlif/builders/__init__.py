@@ -5,7 +5,7 @@ One file for each section of a recipe; it holds the section's tables of names an
 
 from hdlif.builders.activity import PENALTIES, build_penalty
 from hdlif.builders.attention import ATTENTION_FORMS, ATTENTIONS
-from hdlif.builders.data import BINNINGS, DATA, FRAMES, DataKind, build_data, input_record, named_data, random_input
+from hdlif.builders.data import BINNINGS, DATA, FRAMES, DataKind, build_data, input_record, named_data, random_batch
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import GRANULARITIES, NEURONS, PARALLEL_PATTERNS, RESETS, SURROGATES
@@ -47,5 +47,5 @@ __all__ = [
     "check",
     "input_record",
     "named_data",
-    "random_input",
+    "random_batch",
 ]

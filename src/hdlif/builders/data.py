@@ -193,8 +193,9 @@ def input_record(recipe: Recipe) -> InputRecord:
     return replace(record, shape=(channels, height, width))
 
 
-def random_input(recipe: Recipe, batch: int, generator: torch.Generator) -> Tensor:
-    """Noise shaped as what the recipe's network is shown of `batch` samples: [T or 1, B, C, H, W]."""
-    record = input_record(recipe)
+def random_batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Noise shaped as a batch that the recipe's network is shown, [T or 1, B, C, H, W], and labels [B] drawn alike."""
+    batch, shape = recipe.data.batch_size, input_record(recipe).shape
     constant = recipe.data.frames in FRAMES and FRAMES[recipe.data.frames] is data.constant
-    return torch.randn(1 if constant else recipe.time_steps, batch, *record.shape, generator=generator)
+    x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
+    return x, torch.randint(len(DATA[recipe.data.kind].labels), (batch,), generator=generator)

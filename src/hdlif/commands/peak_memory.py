@@ -101,13 +101,11 @@ def _train_and_report(path: Path) -> None:
         ema_decay=training.ema_decay,
         channels_last=training.channels_last,
     )
-    kind = builders.DATA[recipe.data.kind]
     generator = torch.Generator().manual_seed(recipe.seed)
 
     def updates() -> None:
         for _ in range(UPDATES):
-            x = builders.random_input(recipe, recipe.data.batch_size, generator)
-            target = torch.randint(len(kind.labels), (recipe.data.batch_size,), generator=generator)
+            x, target = builders.random_batch(recipe, generator)
             update(x, target, rule.schedule(recipe.time_steps, generator))
 
     print(resident_growth(updates))
