@@ -10,8 +10,9 @@ NATIVE := $(wildcard native/* native/*/*) CMakeLists.txt pyproject.toml
 demo: $(STAMP)
 	$(BIN)/hdlif demo
 
+# A process for each core, each with one thread: the tests' tensors are too small to share out.
 test: $(STAMP)
-	$(BIN)/pytest -m "not slow and not kill and not peers" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile -m "not slow and not kill and not peers" $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Networks of a few hundred weights, and what tests ask of any temporal module."""
 
+import re
 from collections.abc import Iterator
 from functools import partial
 
@@ -71,3 +72,9 @@ def assert_close(actual: dict[str, Tensor], expected: dict[str, Tensor], *, atol
         torch.testing.assert_close(
             actual[name], value, atol=atol, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+def name_of(rule: object) -> str:
+    """A rule or penalty as it is written, without functions, whose addresses differ from process to process."""
+    written = re.sub(r"(\w+=)?<function[^>]*>", "", repr(rule))
+    return re.sub(r"(, )+", ", ", written).replace("(, ", "(").replace(", )", ")")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hdlif.accounting import UpdateCost, saved_bytes, update_cost
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Plan, Rule, Step, StochasticStep, Stratified
 from hdlif.nn import HDLIF, LIF, QuantLinear, Scope, Sequential, State, Temporal
+from small_networks import name_of
 
 BATCH, WIDTH = 8, 32
 
@@ -97,7 +98,7 @@ ONLINE = [
 
 
 @pytest.mark.parametrize("neuron", [HDLIF, LIF], ids=["hdlif", "lif"])
-@pytest.mark.parametrize("rule", ONLINE, ids=str)
+@pytest.mark.parametrize("rule", ONLINE, ids=name_of)
 def test_online_rules_save_the_bytes_of_one_step_whatever_the_time_steps(rule: Rule, neuron: type[Temporal]) -> None:
     assert is_flat(rule, neuron)
 
@@ -107,7 +108,7 @@ def test_a_rule_that_keeps_the_graphs_of_earlier_steps_is_told() -> None:
     assert peak_bytes(Hoarding(), HDLIF, 8) > 3 * peak_bytes(SLTT(), HDLIF, 8)
 
 
-@pytest.mark.parametrize("rule", [STBP(), *ONLINE], ids=str)
+@pytest.mark.parametrize("rule", [STBP(), *ONLINE], ids=name_of)
 def test_each_plan_runs_the_steps_of_its_law_and_no_other(rule: Rule) -> None:
     # Counted from 0, so that a step t has t + 1 steps up to it.
     for plan, found in costs(rule, HDLIF, 4).items():

@@ -13,7 +13,7 @@ from hdlif.models import Network, ReversibleSequential, reversible_resnet
 from hdlif.nn import HDLIF, QuantConv2d, Sequential, Ternary
 from hdlif.training import Updater, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Seen, Surplus, Watch, count, watching
-from small_networks import assert_close, gradients, scatter_norms, tiny_resnet
+from small_networks import assert_close, gradients, name_of, scatter_norms, tiny_resnet
 
 T = 4
 TARGET = torch.tensor([0, 1, 2, 0])
@@ -163,7 +163,7 @@ def density(network: torch.nn.Module) -> float:
         return watch.penalty().item()
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(2)], ids=repr)
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(2)], ids=name_of)
 @pytest.mark.parametrize(
     "penalty", [Surplus(3.0), Density(0.02, weight=20.0), Budget(100.0, T, weight=5.0)], ids=lambda p: type(p).__name__
 )
@@ -181,11 +181,11 @@ def test_penalty_lowers_the_density_of_a_training(rule: Rule, penalty: Penalty) 
     assert densities[1] < 0.8 * densities[0]
 
 
-@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(2)], ids=repr)
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(2)], ids=name_of)
 @pytest.mark.parametrize(
     "penalty",
     [Surplus(3.0), Density(0.02, 2.0), Density(0.02, 2.0, per_layer=False), Budget(100.0, T)],
-    ids=lambda p: repr(p)[:30],
+    ids=name_of,
 )
 def test_penalty_on_a_reversible_network_is_that_of_the_network_that_keeps_its_graph(
     rule: Rule, penalty: Penalty, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,7 @@ from hdlif.learning import NDOT, OTTT, SLTT, STBP, Distillation, Rule, Stochasti
 from hdlif.nn import HDLIF, Scope, State, Temporal
 from hdlif.training import Mix, Teacher, Updater, checkpoint, evaluate, sgd
 from hdlif.training.average import Average
+from small_networks import name_of
 from training.test_loop import CrashError, crash, events, model_bytes
 from training.tiny import BATCH_SIZE, TIME_STEPS, At, tiny_network, tiny_sets, train
 
@@ -145,7 +146,7 @@ def single(precision: str = "32-true") -> Fabric:
     return Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: repr(rule).split(", criterion")[0])
+@pytest.mark.parametrize("rule", RULES, ids=name_of)
 def test_every_rule_trains_in_bfloat16(rule: Rule) -> None:
     full, half = (moved(updated(rule, single(precision))[0]) for precision in ("32-true", "bf16-mixed"))
     assert half.isfinite().all()
@@ -153,7 +154,7 @@ def test_every_rule_trains_in_bfloat16(rule: Rule) -> None:
     assert F.cosine_similarity(full, half, dim=0) > 0.9
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: repr(rule).split(", criterion")[0])
+@pytest.mark.parametrize("rule", RULES, ids=name_of)
 def test_every_rule_trains_in_float16_with_one_scale_an_update(rule: Rule) -> None:
     full = moved(updated(rule, single())[0])
     fabric = float16(init_scale=256.0)

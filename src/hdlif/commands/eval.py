@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from hdlif import builders
 from hdlif.artefact import Graph, InputRecord
 from hdlif.artefact.io import load
+from hdlif.commands.allocator import keep_freed_memory
 from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.files import existing, names_artefact
 from hdlif.data import ImageSets, Samples
@@ -34,6 +35,7 @@ def evaluate_path(
         graph = load(existing(path))
         sets = sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps)
         return _evaluate_artefact(graph, sets, confusion=confusion)
+    keep_freed_memory()
     trained = load_trained(path)
     recipe = trained.recipe
     if data:

@@ -14,6 +14,7 @@ from hdlif import builders
 from hdlif.accounting import activity, priced, saved_bytes
 from hdlif.artefact import Graph
 from hdlif.artefact.format import OPS
+from hdlif.commands.allocator import keep_freed_memory
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.processes import fabric_of, processes
@@ -70,6 +71,8 @@ def train(
     check_share(recipe.data.batch_size, devices * nodes, paired=recipe.data.mixup is not None)
     fabric = fabric_of(devices, nodes, recipe.training.precision)
     fabric.launch()
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     ranks = Ranks(fabric)
     if resume and (summary := ranks.led(lambda: finished(out, recipe))) is not None:
         return summary if ranks.first else {}

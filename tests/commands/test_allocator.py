@@ -1,0 +1,47 @@
+"""Freed memory stays with the process that trains, where the C library can be told so."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from hdlif.commands.allocator import keep_freed_memory
+
+FAULTS = """
+import resource
+import numpy as np
+from hdlif.commands.allocator import keep_freed_memory
+
+if {keep}:
+    assert keep_freed_memory()
+block = np.ones(2**23)
+del block
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    block = np.ones(2**23)
+    del block
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
+
+
+def page_faults(*, keep: bool) -> int:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    child = subprocess.run(
+        [sys.executable, "-c", FAULTS.format(keep=keep)], env=environment, check=True, capture_output=True, text=True
+    )
+    return int(child.stdout)
+
+
+@on_glibc
+def test_blocks_are_taken_up_again_without_the_kernel() -> None:
+    """Ten blocks of 64 MiB fault in their pages ten times, or not at all."""
+    assert page_faults(keep=True) < 100 < page_faults(keep=False)
+
+
+def test_the_users_settings_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    assert not keep_freed_memory()
