@@ -37,6 +37,12 @@ def test_granularity_gives_each_channel_its_own_values() -> None:
     assert widths == [4, 4, 4, 8, 8, 16]
 
 
+def test_threshold_form_reaches_accumulating_and_parallel_layers() -> None:
+    made = neurons(built("neuron={kind: hdlif, parallel: alternate, threshold: 1.5, threshold_form: softplus}"))
+    assert {type(neuron) for neuron in made} == {HDLIF, ParallelHDLIF}
+    assert {neuron.threshold.form for neuron in made} == {"softplus"}
+
+
 def test_named_surrogate_and_reset_reach_the_neuron() -> None:
     neuron, other, *_ = neurons(built("neuron={kind: lif, surrogate: dspike, reset: hard_detached}"))
     assert isinstance(neuron.surrogate, Dspike)

@@ -3,7 +3,7 @@
 import torch
 
 from hdlif.models import Network, Place
-from hdlif.nn import HDLIF, ParallelHDLIF, StepSigmoid, Temporal, Ternary
+from hdlif.nn import HDLIF, ParallelHDLIF, StepValue, Temporal, Ternary
 from small_networks import assert_close, gradients, tiny_resnet
 
 STEPS = 3
@@ -12,7 +12,7 @@ STEPS = 3
 def without_leak(place: Place | None = None) -> HDLIF:
     """HD-LIF with learned θ and a leak fixed at 0."""
     neuron = HDLIF(STEPS)
-    neuron.leak = StepSigmoid(STEPS, value=0.0, learned=False)
+    neuron.leak = StepValue(STEPS, value=0.0, learned=False)
     return neuron
 
 

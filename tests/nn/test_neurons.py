@@ -1,28 +1,30 @@
 """Neuron modules: values per step, parameters, what they emit, and the state they keep."""
 
+import math
+
 import pytest
 import torch
 
 from hdlif.errors import ShapeError, StateError
 from hdlif.functional import DetachedReset, GLIFParameters, dspike, glif_step, quantize_spike
-from hdlif.nn import GLIF, HDLIF, LIF, Dspike, GradedLIF, ParallelHDLIF, SpikeQuantizer, StepSigmoid
+from hdlif.nn import GLIF, HDLIF, LIF, Dspike, GradedLIF, ParallelHDLIF, SpikeQuantizer, StepValue
 
 
 def currents(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 0.7 + 0.3
 
 
-# StepSigmoid
+# StepValue
 
 
 def test_learned_value_starts_as_given_at_every_step() -> None:
     for value, low in ((0.5, 0.0), (0.9, 0.0), (1.0, 0.5)):
-        values = StepSigmoid(3, value=value, low=low, learned=True).double().values()
+        values = StepValue(3, value=value, low=low, learned=True).double().values()
         torch.testing.assert_close(values, torch.full((3,), value, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
 def test_learned_value_stays_in_its_open_range() -> None:
-    step_value = StepSigmoid(2, value=1.0, low=0.5, learned=True).double()
+    step_value = StepValue(2, value=1.0, low=0.5, learned=True).double()
     with torch.no_grad():
         step_value.logit.copy_(torch.tensor([-20.0, 20.0]))
     low, high = step_value.values().tolist()
@@ -31,7 +33,7 @@ def test_learned_value_stays_in_its_open_range() -> None:
 
 
 def test_steps_beyond_the_trained_ones_hold_the_last_value() -> None:
-    step_value = StepSigmoid(3, value=0.5, learned=True)
+    step_value = StepValue(3, value=0.5, learned=True)
     with torch.no_grad():
         step_value.logit.copy_(torch.tensor([0.0, 1.0, 2.0]))
     a, b, c = step_value.values().tolist()
@@ -42,14 +44,14 @@ def test_steps_beyond_the_trained_ones_hold_the_last_value() -> None:
 
 
 def test_held_last_value_gathers_the_gradient_of_all_its_steps() -> None:
-    step_value = StepSigmoid(2, value=0.5, learned=True)
+    step_value = StepValue(2, value=0.5, learned=True)
     step_value(range(5)).sum().backward()
     # σ'(0) = 1/4
     assert step_value.logit.grad.tolist() == [0.25, 1.0]
 
 
 def test_fixed_value_is_a_buffer_that_may_lie_outside_the_learned_range() -> None:
-    step_value = StepSigmoid(2, value=0.0, learned=False)
+    step_value = StepValue(2, value=0.0, learned=False)
     assert list(step_value.parameters()) == []
     assert step_value.values().tolist() == [0.0, 0.0]
 
@@ -57,12 +59,26 @@ def test_fixed_value_is_a_buffer_that_may_lie_outside_the_learned_range() -> Non
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.5, 1.5])
 def test_learned_value_outside_its_range_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match=r"must lie in \(0.0, 1.0\)"):
-        StepSigmoid(2, value=value, learned=True)
+        StepValue(2, value=value, learned=True)
+
+
+@pytest.mark.parametrize("value", [0.01, 0.5, 3.0])
+def test_a_softplus_threshold_starts_at_its_value_and_knows_no_upper_end(value: float) -> None:
+    threshold = StepValue(2, value=value, learned=True, form="softplus").double()
+    torch.testing.assert_close(threshold.values(), torch.full_like(threshold.logit, value), atol=1e-6, rtol=1e-6)
+    with torch.no_grad():
+        threshold.logit.copy_(torch.tensor([-20.0, 20.0]))
+    assert threshold.values().tolist() == pytest.approx([math.exp(-20), 20], rel=1e-6)
+
+
+def test_an_unknown_form_is_refused() -> None:
+    with pytest.raises(ValueError, match="form = 'tanh'; choose one of sigmoid, softplus"):
+        StepValue(2, value=0.5, learned=True, form="tanh")  # type: ignore[arg-type]
 
 
 def test_no_time_steps_are_refused() -> None:
     with pytest.raises(ValueError, match="time_steps = 0; it must be at least 1"):
-        StepSigmoid(0, value=0.5, learned=False)
+        StepValue(0, value=0.5, learned=False)
 
 
 # Neurons
@@ -192,9 +208,9 @@ def test_a_chunk_of_another_length_than_its_steps_is_refused(neuron: HDLIF | LIF
 
 
 def test_values_may_be_per_channel_and_shared_by_the_steps() -> None:
-    assert StepSigmoid(4, value=0.5, learned=True, channels=3).logit.shape == (4, 3)
-    assert StepSigmoid(4, value=0.5, learned=True, channels=3, per_step=False).logit.shape == (1, 3)
-    shared = StepSigmoid(4, value=0.5, learned=True, per_step=False)
+    assert StepValue(4, value=0.5, learned=True, channels=3).logit.shape == (4, 3)
+    assert StepValue(4, value=0.5, learned=True, channels=3, per_step=False).logit.shape == (1, 3)
+    shared = StepValue(4, value=0.5, learned=True, per_step=False)
     assert shared.logit.shape == (1,)
     assert shared(range(2, 7)).tolist() == [0.5] * 5
 
@@ -206,6 +222,18 @@ def test_a_threshold_per_channel_acts_on_its_channel(make: type[HDLIF]) -> None:
     spikes, _ = neuron(torch.ones(2, 1, 3, 2, 2), None, range(2))
     assert (spikes[0, 0].amax((1, 2)) > 0).tolist() == [True, True, False]
     assert (spikes[1, 0].amax((1, 2)) > 0).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("make", [HDLIF, LIF, ParallelHDLIF, GradedLIF])
+def test_every_neuron_takes_a_softplus_threshold(make: type[HDLIF]) -> None:
+    """Only the threshold, whose slope is dθ/db = σ(b) = 1 - exp(-θ)."""
+    neuron = make(1, threshold=2.0, learned=True, threshold_form="softplus").double()
+    neuron.threshold(range(1)).sum().backward()
+    assert neuron.threshold.logit.grad.tolist() == pytest.approx([1 - math.exp(-2)])
+    spikes, _ = neuron(torch.tensor([[[1.9, 2.5]]], dtype=torch.float64), None, range(1))
+    assert (spikes > 0).tolist() == [[[False, True]]]
+    if make is not ParallelHDLIF:
+        assert neuron.leak.form == "sigmoid"
 
 
 def test_parameters_for_other_channels_are_refused() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hdlif.artefact import Graph, InputRecord, Node, infer_values
 from hdlif.artefact.format import OPS
 from hdlif.deploy import GraphModule, lower
-from hdlif.nn import StepSigmoid, evaluation_mode
+from hdlif.nn import StepValue, evaluation_mode
 
 SPIKE_PASSING = {"sum_pool", "max_pool", "global_sum_pool", "flatten", "slice", "concat"}
 
@@ -94,7 +94,7 @@ def _nonzero_pairs(node: Node, x: Tensor) -> float:
 
 def _graph_of(network: nn.Module, x: Tensor, time_steps: int | None) -> Graph:
     """Lower a module for counting alone: the input record and the labels are placeholders of the right size."""
-    built_for = [module.time_steps for module in network.modules() if isinstance(module, StepSigmoid)]
+    built_for = [module.time_steps for module in network.modules() if isinstance(module, StepValue)]
     steps = time_steps or max(built_for, default=1)
     channels, height, width = x.shape[2:]
     record = InputRecord((channels, height, width), (0.0,) * channels, (1.0,) * channels)

@@ -82,7 +82,7 @@ def _hdlif(
         (lambda place: place.name in parallel) if listed else choose(PARALLEL_PATTERNS, parallel, "neuron.parallel")
     )
     vanilla = _neurons(hnn.HDLIF, time_steps, arguments, quantizer=spikes, norm=_mem_bn(time_steps, mem_bn))
-    shared = ("threshold", "learned", "granularity", "per_step")
+    shared = ("threshold", "learned", "granularity", "per_step", "threshold_form")
     if parallel == "all":
         idle = [key for key in arguments if key not in shared] + ["mem_bn"] * (mem_bn is not False)
         if idle:

@@ -53,7 +53,7 @@ from hdlif.nn import (
     QuantLinear,
     Sequential,
     SpikeQuantizer,
-    StepSigmoid,
+    StepValue,
     WeightQuantizer,
 )
 
@@ -208,7 +208,7 @@ def _f64(tensor: Tensor) -> Floats:
     return cast(Floats, tensor.detach().double().cpu().numpy())
 
 
-def _rows(values: StepSigmoid, time_steps: int) -> NDArray[np.float32]:
+def _rows(values: StepValue, time_steps: int) -> NDArray[np.float32]:
     """λ or θ as [T, 1 or C], or one row where all steps agree; the last trained step holds beyond its T."""
     rows = values(range(time_steps)).detach().float().cpu().numpy().reshape(time_steps, -1)
     return np.ascontiguousarray(rows[:1] if (rows == rows[0]).all() else rows)

@@ -9,7 +9,7 @@ from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.modes import evaluation_mode
 from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
 from hdlif.nn.norm import BatchNorm2d
-from hdlif.nn.per_step import PerStep, StepSigmoid, step_parameters
+from hdlif.nn.per_step import PerStep, StepValue, step_parameters
 from hdlif.nn.recomputing import Measure, Recomputing, graphs_kept, measuring
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
@@ -38,7 +38,7 @@ __all__ = [
     "Sequential",
     "SpikeQuantizer",
     "State",
-    "StepSigmoid",
+    "StepValue",
     "Temporal",
     "Ternary",
     "WeightQuantizer",

@@ -19,7 +19,7 @@ from hdlif.functional import (
     soft_reset,
 )
 from hdlif.nn.mem_bn import MemBN
-from hdlif.nn.per_step import StepSigmoid
+from hdlif.nn.per_step import Form, StepValue
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, State, check_chunk, potential_of, stack_steps
 
@@ -28,7 +28,7 @@ Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def scan(
-    step: Callable[[int], Step], x: Tensor, state: State | None, steps: range, leak: StepSigmoid, threshold: StepSigmoid
+    step: Callable[[int], Step], x: Tensor, state: State | None, steps: range, leak: StepValue, threshold: StepValue
 ) -> tuple[Tensor, State]:
     """Take the steps of a chunk one by one: spikes [K, B, ...] and the state after them.
 
@@ -55,10 +55,11 @@ def _leak_and_threshold(
     learned: bool,
     channels: int | None,
     per_step: bool,
-) -> tuple[StepSigmoid, StepSigmoid]:
-    """λ and θ of one layer; θ lies above `low` where it is learned."""
-    make = partial(StepSigmoid, time_steps, learned=learned, channels=channels, per_step=per_step)
-    return make(value=leak), make(value=threshold, low=low)
+    threshold_form: Form,
+) -> tuple[StepValue, StepValue]:
+    """λ and θ of one layer; θ lies above `low` where it is learned as low + σ(b)."""
+    make = partial(StepValue, time_steps, learned=learned, channels=channels, per_step=per_step)
+    return make(value=leak), make(value=threshold, low=low if threshold_form == "sigmoid" else 0.0, form=threshold_form)
 
 
 class LIF(Neuron):
@@ -70,6 +71,7 @@ class LIF(Neuron):
         learned: learn λ_t = σ(a_t) and θ_t = ½ + σ(b_t), range (½, 1½); otherwise both are fixed.
         channels: C for a leak and a threshold per channel; None for one of the layer.
         per_step: False shares leak and threshold among all steps.
+        threshold_form: "softplus" learns θ_t = log(1 + exp(b_t)) instead, in (0, ∞).
         surrogate, reset: as in `functional.lif_step`.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
@@ -83,12 +85,20 @@ class LIF(Neuron):
         learned: bool = False,
         channels: int | None = None,
         per_step: bool = True,
+        threshold_form: Form = "sigmoid",
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
         reset: Reset = soft_reset,
     ) -> None:
         super().__init__()
         self.leak, self.threshold = _leak_and_threshold(
-            time_steps, leak, threshold, low=0.5, learned=learned, channels=channels, per_step=per_step
+            time_steps,
+            leak,
+            threshold,
+            low=0.5,
+            learned=learned,
+            channels=channels,
+            per_step=per_step,
+            threshold_form=threshold_form,
         )
         self.surrogate, self.reset = surrogate, reset
 
@@ -120,12 +130,19 @@ class GradedLIF(Neuron):
         learned: bool = True,
         channels: int | None = None,
         per_step: bool = True,
+        threshold_form: Form = "sigmoid",
         quantizer: SpikeQuantizer | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
     ) -> None:
         super().__init__()
         self.leak, self.threshold = _leak_and_threshold(
-            time_steps, leak, threshold, learned=learned, channels=channels, per_step=per_step
+            time_steps,
+            leak,
+            threshold,
+            learned=learned,
+            channels=channels,
+            per_step=per_step,
+            threshold_form=threshold_form,
         )
         self.quantizer, self.surrogate = quantizer, surrogate
 
@@ -146,6 +163,7 @@ class HDLIF(Neuron):
         learned: learn both; otherwise both are fixed.
         channels: C for a leak and a threshold per channel; None for one of the layer.
         per_step: False shares leak and threshold among all steps.
+        threshold_form: "softplus" learns θ_t = log(1 + exp(b_t)) instead, in (0, ∞).
         quantizer: maps the surplus to what is emitted (a `SpikeQuantizer`); the reset uses the surplus itself.
         norm: Mem-BN on the membrane.
         path: how a chunk is computed. "steps" takes its steps one by one under autograd. "bits" keeps one bit per
@@ -164,6 +182,7 @@ class HDLIF(Neuron):
         learned: bool = True,
         channels: int | None = None,
         per_step: bool = True,
+        threshold_form: Form = "sigmoid",
         quantizer: SpikeQuantizer | None = None,
         norm: MemBN | None = None,
         path: Literal["steps", "bits", "scan"] = "steps",
@@ -174,7 +193,13 @@ class HDLIF(Neuron):
         if norm is not None and path != "steps":
             raise ValueError(f"path = {path!r} does not go with Mem-BN, whose statistics couple samples; choose steps")
         self.leak, self.threshold = _leak_and_threshold(
-            time_steps, leak, threshold, learned=learned, channels=channels, per_step=per_step
+            time_steps,
+            leak,
+            threshold,
+            learned=learned,
+            channels=channels,
+            per_step=per_step,
+            threshold_form=threshold_form,
         )
         self.quantizer, self.norm, self.path = quantizer, norm, path
 
@@ -210,7 +235,7 @@ class ParallelHDLIF(Neuron):
     steps of a chunk are computed at once.
 
     Args:
-        time_steps, threshold, learned, channels, per_step, quantizer: as in `HDLIF`.
+        time_steps, threshold, learned, channels, per_step, threshold_form, quantizer: as in `HDLIF`.
     """
 
     def __init__(
@@ -221,15 +246,17 @@ class ParallelHDLIF(Neuron):
         learned: bool = True,
         channels: int | None = None,
         per_step: bool = True,
+        threshold_form: Form = "sigmoid",
         quantizer: SpikeQuantizer | None = None,
     ) -> None:
         super().__init__()
-        self.threshold = StepSigmoid(
+        self.threshold = StepValue(
             time_steps,
             value=threshold,
             learned=learned,
             channels=channels,
             per_step=per_step,
+            form=threshold_form,
         )
         self.quantizer = quantizer
 

@@ -1,9 +1,10 @@
 """Parameters per time step: tensors [T] or [T, C], never T modules (unused ones would break data-parallel training)."""
 
 import math
-from typing import cast
+from typing import Literal, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError
@@ -36,18 +37,25 @@ def step_parameters(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if id(parameter) in owned]
 
 
-class StepSigmoid(PerStep):
-    """y_t = low + σ(logit_t), so that y_t lies in (low, low + 1): a scalar, or a value per channel, for each step.
+Form = Literal["sigmoid", "softplus"]
 
-    Learned through its logit (which starts at `value`), or fixed at `value` as a buffer.
+
+class StepValue(PerStep):
+    """A leak or threshold y_t of each time step, a scalar or a value per channel, learned or fixed.
+
+    Learned through an unbounded a_t, which starts where y is `value`; fixed as a buffer.
+
+        sigmoid:   y_t = low + σ(a_t), in (low, low + 1)
+        softplus:  y_t = low + log(1 + exp(a_t)), in (low, ∞)
 
     Args:
         time_steps: T.
         value: y at the start, at every step.
         low: lower end of the range.
-        learned: learn the logit; otherwise y is fixed, and may lie outside the range.
+        learned: learn a; otherwise y is fixed, and may lie outside the range.
         channels: C for values per channel, [T, C]; None for one of the layer, [T].
         per_step: False shares one row among all steps, [1] or [1, C].
+        form: how y follows from a.
     """
 
     def __init__(
@@ -59,20 +67,28 @@ class StepSigmoid(PerStep):
         learned: bool,
         channels: int | None = None,
         per_step: bool = True,
+        form: Form = "sigmoid",
     ) -> None:
         super().__init__(time_steps)
-        if learned and not low < value < low + 1:
-            raise ValueError(f"a learned value must lie in ({low}, {low + 1}); got {value}")
-        self.low, self.learned, self.channels = low, learned, channels
+        if form not in ("sigmoid", "softplus"):
+            raise ValueError(f"form = {form!r}; choose one of sigmoid, softplus")
+        high = low + 1 if form == "sigmoid" else math.inf
+        if learned and not low < value < high:
+            raise ValueError(f"a learned value must lie in ({low}, {high}); got {value}")
+        self.low, self.learned, self.channels, self.form = low, learned, channels, form
         shape = (time_steps if per_step else 1, *([] if channels is None else [channels]))
+        above = value - low
         if learned:
-            self.logit = nn.Parameter(torch.full(shape, math.log((value - low) / (low + 1 - value))))
+            start = math.log(above / (1 - above)) if form == "sigmoid" else above + math.log(-math.expm1(-above))
+            self.logit = nn.Parameter(torch.full(shape, start))
         else:
             self.register_buffer("value", torch.full(shape, float(value)))
 
     def values(self) -> Tensor:
         """y of every trained step, [T] or [T, C]; one row where the steps share it."""
-        return self.low + torch.sigmoid(self.logit) if self.learned else cast(Tensor, self.value)
+        if not self.learned:
+            return cast(Tensor, self.value)
+        return self.low + (torch.sigmoid(self.logit) if self.form == "sigmoid" else F.softplus(self.logit))
 
     def forward(self, steps: range) -> Tensor:
         """y of the steps of a chunk, [K] or [K, C]."""
@@ -88,7 +104,7 @@ class StepSigmoid(PerStep):
 
     def extra_repr(self) -> str:
         channels = "" if self.channels is None else f", channels={self.channels}"
-        return f"time_steps={self.time_steps}, low={self.low}, learned={self.learned}{channels}"
+        return f"time_steps={self.time_steps}, low={self.low}, learned={self.learned}{channels}, form={self.form!r}"
 
 
 def broadcast_rows(values: Tensor, x: Tensor) -> Tensor:
