@@ -22,12 +22,14 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from hdlif.commands.processes import fabric_of, processes
+from hdlif.config import TrainingConfig
 from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import NeuronFactory
 from hdlif.nn import GLIF, HDLIF, LIF, GradedLIF, MemBN, ParallelHDLIF, SpikeQuantizer, Ternary
-from hdlif.training import Ranks, Updater, sgd
+from hdlif.training import Mix, Ranks, Updater, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Surplus
+from hdlif.training.ranks import gathered
 from small_networks import tiny_resnet
 from training import tiny
 
@@ -133,11 +135,33 @@ def train_and_stop(fabric: Fabric, folder: Path) -> None:
     assert stopped.value.code == (143 if fabric.global_rank == 0 else 0)
 
 
+EXTRAS = TrainingConfig(epochs=2, learning_rate=0.1, accumulate=2, clip_norm=0.05, ema_decay=0.8)
+
+
+def train_with_extras(fabric: Fabric, folder: Path) -> None:
+    """A training with what changes an update, and one whose samples are mixed, with noise of each rank's own."""
+    train(fabric, folder / "extras", config=EXTRAS)
+    model = without_dropout()
+    weights = list(model.parameters())
+    start = [weight.detach().clone() for weight in weights]
+
+    def same_everywhere(*_: object) -> None:
+        assert all((gathered(weight.detach()) == weight).all() for weight in weights)
+        assert not torch.equal(weights[0], start[0])
+
+    mix = Mix(classes=10, mixup_alpha=0.4, cutmix_alpha=0.0, prob=1.0, switch_prob=0.0)
+    tiny.train(folder / "mixed", fabric=fabric, model=model, epochs=1, mix=mix, after_epoch=same_everywhere)
+
+
 def train(fabric: Fabric, out: Path, **changes: Any) -> None:
     """`tiny.train` without its dropout, which is of each rank's own."""
+    tiny.train(out, fabric=fabric, model=without_dropout(), epochs=2, **changes)
+
+
+def without_dropout() -> nn.Module:
     model = tiny.tiny_network()
     model.head = nn.Sequential(*list(model.head)[1:])
-    tiny.train(out, fabric=fabric, model=model, epochs=2, **changes)
+    return model
 
 
 def fail_together(fabric: Fabric, folder: Path) -> None:

@@ -14,7 +14,19 @@ from torch import Tensor
 from hdlif.errors import DataError, RecipeError
 from hdlif.training import Ranks, check_share, checkpoint
 from small_networks import assert_close
-from training.several_ranks import ALL, FEW, Case, fail_together, learn, learned, on_ranks, train, train_and_stop
+from training.several_ranks import (
+    ALL,
+    EXTRAS,
+    FEW,
+    Case,
+    fail_together,
+    learn,
+    learned,
+    on_ranks,
+    train,
+    train_and_stop,
+    train_with_extras,
+)
 
 
 def one_process() -> Fabric:
@@ -55,17 +67,20 @@ def agree_on_files(folder: Path) -> None:
     train(one_process(), folder / "stopped", resume=True)
     assert_close(weights(folder / "stopped"), expected)
     assert numbers(folder / "stopped") == numbers(folder / "alone")
+    train(one_process(), folder / "extras alone", config=EXTRAS)
+    assert_close(weights(folder / "extras"), weights(folder / "extras alone"))
+    assert numbers(folder / "extras") == numbers(folder / "extras alone")
 
 
 def test_two_ranks_learn_as_one_process_and_stop_and_fail_as_one(tmp_path: Path) -> None:
-    on_ranks(2, tmp_path, partial(learn, cases=FEW), train_and_stop, fail_together)
+    on_ranks(2, tmp_path, partial(learn, cases=FEW), train_and_stop, train_with_extras, fail_together)
     agree(2, tmp_path, FEW)
     agree_on_files(tmp_path)
 
 
 @pytest.mark.slow
 def test_four_ranks_learn_as_one_process_whatever_the_rule_the_penalty_and_the_neuron(tmp_path: Path) -> None:
-    on_ranks(4, tmp_path, partial(learn, cases=ALL), train_and_stop, fail_together)
+    on_ranks(4, tmp_path, partial(learn, cases=ALL), train_and_stop, train_with_extras, fail_together)
     agree(4, tmp_path, ALL)
     agree_on_files(tmp_path)
 
