@@ -14,6 +14,7 @@ from hdlif.artefact.io import load
 from hdlif.commands.allocator import keep_freed_memory
 from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.files import existing, names_artefact
+from hdlif.commands.processes import fabric_of
 from hdlif.data import ImageSets, Samples
 from hdlif.errors import DataError, did_you_mean
 from hdlif.runtime import Session
@@ -45,8 +46,14 @@ def evaluate_path(
         sets = builders.build_data(recipe, data_root)
     batches = sets.test.sequences(recipe.data.batch_size)
     counted = Confusion(len(sets.classes))
+    device = fabric_of(1, 1, "32-true").device
     result = evaluate(
-        trained.network, batches, time_steps=recipe.time_steps, criterion=F.cross_entropy, observe=counted
+        trained.network.to(device),
+        batches,
+        time_steps=recipe.time_steps,
+        criterion=F.cross_entropy,
+        observe=counted,
+        device=device,
     )
     figures = {"accuracy": result.accuracy, "accuracy_per_step": list(result.accuracy_per_step), "n": result.n}
     return figures | (_confused(counted, sets.classes) if confusion else {})

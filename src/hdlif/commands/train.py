@@ -23,6 +23,7 @@ from hdlif.commands.run_folders import finished
 from hdlif.config import Recipe, dump_recipe, load_recipe
 from hdlif.data import ImageSets, Samples
 from hdlif.deploy import lower
+from hdlif.errors import TrainingError
 from hdlif.learning import Plan
 from hdlif.nn import step_parameters
 from hdlif.training import Confusion, Evaluation, Ranks, RunFiles, check_share, evaluate, fit, progress_bar
@@ -105,7 +106,7 @@ def train(
         return {}
     write_text(out / "recipe.yaml", dump_recipe(recipe))
     # In the precision that it is deployed in, whatever it was trained in.
-    measured = measure(model.cpu().float(), recipe, sets)
+    measured = measure(model.float(), recipe, sets, fabric.device)
     write_text(out / "confusion.json", json.dumps(measured.pop("confusion")) + "\n")
     summary = {
         "recipe": recipe.model_dump(mode="json"),
@@ -114,7 +115,7 @@ def train(
         "validation_accuracy": fitted.best_accuracy,
         "train_seconds": fitted.train_seconds,
         **measured,
-        "peak_bytes": peak_memory(recipe, repeats=memory_repeats) if memory_repeats else None,
+        "peak_bytes": _peak_bytes(recipe, memory_repeats, bar),
         "seed": recipe.seed,
         "ranks": ranks.count,
         "versions": versions(),
@@ -122,6 +123,17 @@ def train(
     }
     write_json(out / "summary.json", summary)
     return summary
+
+
+def _peak_bytes(recipe: Recipe, repeats: int, bar: Progress) -> int | None:
+    """Peak memory of training, or None where none is asked for, or where a process of its own has no room for it."""
+    if not repeats:
+        return None
+    try:
+        return peak_memory(recipe, repeats=repeats)
+    except TrainingError as error:
+        bar.console.print(f"warning: {error}; the summary is without it", markup=False, highlight=False, soft_wrap=True)
+        return None
 
 
 def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool) -> None:
@@ -134,17 +146,23 @@ def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool) -> None:
     write_text(out / "recipe.yaml", dump_recipe(recipe))
 
 
-def measure(model: nn.Module, recipe: Recipe, sets: ImageSets) -> dict[str, Any]:
-    """Test accuracy and confusion, operations, sizes and learned neuron parameters of a trained network."""
+def measure(model: nn.Module, recipe: Recipe, sets: ImageSets, device: torch.device) -> dict[str, Any]:
+    """Test accuracy and confusion, operations, sizes and learned neuron parameters of a trained network.
+
+    Args:
+        device: where the test set is classified; what is counted is counted on the CPU, where the model is left.
+    """
     kind = builders.DATA[recipe.data.kind]
     confusion = Confusion(len(kind.labels))
     test = evaluate(
-        model,
+        model.to(device),
         sets.test.sequences(recipe.data.batch_size),
         time_steps=recipe.time_steps,
         criterion=nn.functional.cross_entropy,
         observe=confusion,
+        device=device,
     )
+    model.cpu()
     graph = lower(model, input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
     in_neurons = set(map(id, step_parameters(model)))
     seen = activity(graph, first_images(sets.test, PROFILED_IMAGES))

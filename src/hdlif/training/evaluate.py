@@ -11,7 +11,7 @@ from hdlif.learning import Criterion
 from hdlif.nn import evaluation_mode
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-"""(x [T or 1, B, ...], target [B]) on the model's device."""
+"""(x [T or 1, B, ...], target [B])."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,14 @@ def evaluate(
     criterion: Criterion,
     observe: Callable[[Tensor, Tensor], None] | None = None,
     total: Callable[[Tensor], Tensor] = lambda sums: sums,
+    device: torch.device | None = None,
 ) -> Evaluation:
     """Classify every image after each step t by argmax of Σ_{i<=t} logits_i; modules keep their modes.
 
     Args:
         observe: gets the logits [T, B, classes] and the target [B] of every batch.
         total: the sum over ranks, where each has its own part of the images.
+        device: the model's, where batches are to be moved there.
     Raises:
         DataError: there is no image.
     """
@@ -52,7 +54,8 @@ def evaluate(
     loss, n = 0.0, 0
     # no_grad, not inference_mode: a tensor that a module keeps could never be trained through again.
     with evaluation_mode(model), torch.no_grad():
-        for x, target in batches:
+        for batch in batches:
+            x, target = (tensor.to(device) for tensor in batch)
             logits, _ = model(x, steps=range(time_steps))
             correct += (logits.cumsum(0).argmax(-1) == target).sum(1).cpu()
             loss += float(criterion(logits.mean(0), target)) * len(target)

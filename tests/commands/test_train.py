@@ -1,0 +1,30 @@
+"""`hdlif.commands.train`: what a finished training leaves where a part of its measuring fails."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hdlif.commands import peak_memory as probe
+from hdlif.commands import train as module
+from hdlif.errors import TrainingError
+
+FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4"]
+
+
+def test_a_summary_is_written_where_memory_cannot_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(*arguments: object, **options: object) -> int:
+        raise TrainingError("digits_hdlif: peak memory could not be measured (exit code -9)")
+
+    monkeypatch.setattr(module, "peak_memory", killed)
+    summary = module.train("digits_hdlif", overrides=FAST, out=tmp_path, memory_repeats=1)
+    assert summary["peak_bytes"] is None
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert "could not be measured (exit code -9); the summary is without it" in "".join(capsys.readouterr())
+
+
+def test_a_process_that_cannot_measure_says_why_and_what_helps() -> None:
+    with pytest.raises(TrainingError, match=r"name: .* could not be measured \(exit code 9\).*--memory-repeats 0"):
+        probe.in_fresh_processes(["-c", "raise SystemExit(9)"], repeats=1, name="name")
