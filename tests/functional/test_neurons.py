@@ -13,6 +13,7 @@ from hdlif.functional import (
     Triangle,
     glif_step,
     graded_lif_step,
+    hd_lif_inverse_step,
     hd_lif_step,
     lif_step,
     parallel_hd_lif_step,
@@ -384,3 +385,24 @@ def test_norm_of_the_membrane_stands_for_it_in_spike_and_potential() -> None:
     spike, after = hd_lif_step(torch.tensor([1.0, 0.0]), torch.zeros(2), half, half, norm=lambda m: 2 * m - 0.25)
     assert spike.tolist() == [1.25, 0.0]
     assert after.tolist() == [0.5, -0.25]
+
+
+def test_inverse_step_gives_back_the_potential_it_started_from() -> None:
+    g = torch.Generator().manual_seed(4)
+    current, before = torch.randn(2, N, generator=g, dtype=torch.float64)
+    leak, threshold = torch.tensor(0.3, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64)
+    spike, potential = hd_lif_step(current, before, leak, threshold)
+    assert 0 < (spike > 0).double().mean() < 1
+    torch.testing.assert_close(hd_lif_inverse_step(current, spike, potential, leak), before, **EXACT)
+
+
+def test_decayed_input_is_the_same_lif_with_a_weaker_current() -> None:
+    """m = v + (I - v)/τ, as other libraries charge by default, is λ = 1 - 1/τ with the current I/τ."""
+    tau = 2.5
+    g = torch.Generator().manual_seed(5)
+    current, potential = torch.randn(2, N, generator=g, dtype=torch.float64)
+    threshold = torch.tensor(0.2, dtype=torch.float64)
+    membrane = potential + (current - potential) / tau
+    spike, after = lif_step(current / tau, potential, torch.tensor(1 - 1 / tau, dtype=torch.float64), threshold)
+    torch.testing.assert_close(spike, threshold * (membrane >= threshold), **EXACT)
+    torch.testing.assert_close(after, membrane - spike, **EXACT)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
 from hdlif.functional import DetachedReset
-from hdlif.learning import OTTT, SLTT, STBP, OTTTCriterion, Plan, StochasticStep
-from hdlif.nn import HDLIF, LIF, QuantConv2d, QuantLinear, Scope, Sequential, State, Temporal, Ternary
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, OTTTCriterion, Plan, StochasticStep
+from hdlif.learning.ottt import remembered
+from hdlif.nn import HDLIF, LIF, ParallelHDLIF, QuantConv2d, QuantLinear, Scope, Sequential, State, Temporal, Ternary
 from hdlif.nn.traces import Synapse, TraceRule, traced
 from small_networks import assert_close, gradients, tiny_resnet
 
@@ -85,6 +86,22 @@ def test_last_of_two_spiking_layers_is_exact_and_the_first_is_not() -> None:
 def test_trace_without_leak_is_the_input_itself() -> None:
     net, x = Stack(6, 12, 8), frames()
     assert_close(learn(OTTT(leak=0.0), net, x), learn(SLTT(), net, x))
+
+
+@pytest.mark.parametrize("rule", [OTTT(), NDOT()], ids=["ottt", "ndot"])
+def test_what_feeds_a_parallel_neuron_has_no_trace(rule: OTTT) -> None:
+    """Its λ is 0: nothing but the stem and the last convolution of a block reach the membrane of an HD-LIF neuron."""
+    parallel = tiny_resnet(lambda place: ParallelHDLIF(STEPS)).double()
+    assert remembered(parallel) == []
+    x = torch.randn(STEPS, len(TARGET), 2, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    # One network: batch norm's running statistics change nothing that is learned.
+    assert_close(learn(rule, parallel, x), learn(SLTT(), parallel, x))
+    hybrid = tiny_resnet(lambda place: (ParallelHDLIF if place.index % 2 else HDLIF)(STEPS))
+    names = {module: name for name, module in hybrid.named_modules()}
+    found = {names[module] for module in remembered(hybrid)}
+    assert found
+    assert not [name for name in found if name.endswith("conv1") and name != "stem.conv1"]
+    assert len(found) < len(remembered(tiny_resnet(lambda place: HDLIF(STEPS))))
 
 
 def test_update_at_each_step_has_the_gradients_of_the_sum_times_the_steps() -> None:

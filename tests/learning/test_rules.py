@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Plan, Rule, StochasticStep, Stratified, Uniform, sum_logits
+from hdlif.learning.stbp import mean_logits
 from hdlif.models import Network
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, SpikeQuantizer, Ternary
 from small_networks import assert_close, gradients, tensors_of, tiny_resnet
@@ -85,6 +86,15 @@ def test_stbp_is_one_backward_pass_through_all_steps(network: Callable[[], Netwo
     total = torch.stack(logits).sum(0)
     F.cross_entropy(total if reduce == "sum" else total / STEPS, TARGET).backward()
     assert_close(found, gradients(net))
+
+
+def test_gradient_of_the_mean_logits_is_the_same_at_every_step() -> None:
+    logits = torch.randn(STEPS, len(TARGET), 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    logits.requires_grad_()
+    F.cross_entropy(mean_logits(logits), TARGET).backward()
+    each = logits.detach().mean(0).softmax(-1) - F.one_hot(TARGET, 3)
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad, (each / (STEPS * len(TARGET))).expand(STEPS, -1, -1), atol=1e-12, rtol=0)
 
 
 @each_network

@@ -1,5 +1,6 @@
 """The mathematics as pure functions: neurons, surrogates, quantisers."""
 
+from hdlif.functional.forward_mode import forward_mode_gradient
 from hdlif.functional.neurons import (
     DetachedReset,
     GLIFParameters,
@@ -7,6 +8,7 @@ from hdlif.functional.neurons import (
     Reset,
     glif_step,
     graded_lif_step,
+    hd_lif_inverse_step,
     hd_lif_step,
     lif_step,
     parallel_hd_lif_step,
@@ -41,8 +43,10 @@ __all__ = [
     "binarize_weight",
     "binary_codes",
     "dspike",
+    "forward_mode_gradient",
     "glif_step",
     "graded_lif_step",
+    "hd_lif_inverse_step",
     "hd_lif_sequence",
     "hd_lif_step",
     "heaviside",

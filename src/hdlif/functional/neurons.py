@@ -185,6 +185,20 @@ def hd_lif_step(
     return spike, membrane - spike
 
 
+def hd_lif_inverse_step(current: Tensor, spike: Tensor, potential: Tensor, leak: Tensor) -> Tensor:
+    """The potential that an `hd_lif_step` started from: v_{t-1} = (v_t + s_t - I_t)/λ_t.
+
+    P2-Reset loses nothing, as m = v + s. The rounding error of m is divided by λ: of little use where λ is small.
+
+    Args:
+        current, spike, potential: I_t, s_t and v_t, [B, ...].
+        leak: λ_t > 0, broadcastable to `current`.
+    Returns:
+        v_{t-1}, [B, ...].
+    """
+    return (potential + spike - current) / leak
+
+
 def parallel_hd_lif_step(current: Tensor, threshold: Tensor) -> Tensor:
     """One step of Parallel HD-LIF: HD-LIF with λ_t = 0, hence without a state (arXiv 2410.07547).
 

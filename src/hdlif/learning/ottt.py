@@ -51,14 +51,19 @@ class OTTT:
 
 
 def remembered(model: nn.Module) -> list[Synapse]:
-    """The synapses whose inputs a membrane remembers.
+    """The synapses whose inputs a membrane remembers: those before a neuron that accumulates, by the modules' order.
 
-    What comes behind the network's last neuron, in the order of its modules, has no membrane behind it and learns from
-    the input itself: the read-out, and in a pre-activation network the last block's second convolution and shortcut.
+    A parallel neuron has no membrane (λ = 0), nor has what comes behind the network's last neuron: the read-out, and
+    in a pre-activation network the last block's second convolution and shortcut. These learn from the input itself.
     """
-    modules = list(model.modules())
-    last = max((i for i, module in enumerate(modules) if isinstance(module, Neuron)), default=-1)
-    return [module for module in modules[: last + 1] if isinstance(module, Synapse)]
+    found: list[Synapse] = []
+    accumulates = False
+    for module in reversed(list(model.modules())):
+        if isinstance(module, Neuron):
+            accumulates = module.accumulates
+        elif isinstance(module, Synapse) and accumulates:
+            found.append(module)
+    return found[::-1]
 
 
 @dataclass(frozen=True)

@@ -238,6 +238,8 @@ class ParallelHDLIF(Neuron):
         time_steps, threshold, learned, channels, per_step, threshold_form, quantizer: as in `HDLIF`.
     """
 
+    accumulates = False
+
     def __init__(
         self,
         time_steps: int,

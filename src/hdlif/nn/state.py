@@ -8,6 +8,7 @@ A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,12 @@ class Neuron(Temporal):
     """A neuron layer: currents [K, B, ...] in (or [1, B, ...]), spikes [K, B, ...] out, one for each current.
 
     What watches a network, and is not to know its kinds of neuron, finds the layers by this class.
+
+    Attributes:
+        accumulates: whether a membrane carries past currents on.
     """
+
+    accumulates: ClassVar[bool] = True
 
 
 class Scope:

@@ -1,0 +1,39 @@
+"""The exact gradient of a layer's weights carried forward in time, without a graph through it."""
+
+import torch
+from torch import Tensor
+
+from hdlif.errors import ShapeError
+
+
+def forward_mode_gradient(inputs: Tensor, fired: Tensor, leak: Tensor, upstream: Tensor) -> Tensor:
+    """dL/dW of one fully connected HD-LIF layer, equal to back-propagation through time.
+
+    e_t = λ_t·(1 - χ_{t-1})·e_{t-1} + x_t,   dL/dW = Σ_t (G_t·χ_t)·e_t
+
+    Firing at t - 1 clears what a neuron remembers, so that e, unlike the trace of OTTT, belongs to the synapse: it
+    takes B·N_out·N_in numbers, whatever T is. It is the truth that OTTT's trace approximates, not a rule for training.
+
+    Args:
+        inputs: x_t, [T, B, N_in].
+        fired: χ_t = 1[m_t > θ_t], [T, B, N_out].
+        leak: λ_t, [T] or [T, N_out].
+        upstream: G_t = dL/ds_t along the edge to the next layer, [T, B, N_out].
+    Returns:
+        [N_out, N_in], without a graph.
+    Raises:
+        ShapeError: the time steps, samples or neurons of the arguments differ.
+    """
+    if fired.shape != upstream.shape or inputs.shape[:2] != fired.shape[:2] or len(leak) != len(inputs):
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in (inputs, fired, leak, upstream))
+        raise ShapeError(f"inputs, fired, leak, upstream have shapes {shapes}; see the docstring for those that fit")
+    with torch.no_grad():
+        rows = leak.view(len(leak), 1, -1, 1)
+        eligibility = inputs.new_zeros(*fired.shape[1:], inputs.shape[2])
+        gradient = inputs.new_zeros(fired.shape[2], inputs.shape[2])
+        silent = torch.ones_like(upstream[0])
+        for x, chi, a, g in zip(inputs, fired.to(upstream.dtype), rows, upstream, strict=True):
+            eligibility = a * silent[..., None] * eligibility + x[:, None, :]
+            gradient += torch.einsum("bo,boi->oi", g * chi, eligibility)
+            silent = 1 - chi
+    return gradient
