@@ -141,6 +141,28 @@ def test_budget_is_the_sops_of_the_network_over_it() -> None:
     assert watched[0] == pytest.approx(profile(network, x, time_steps=T).sops, rel=0.3)
 
 
+def test_budgets_of_layers_press_those_layers_alone() -> None:
+    network = tiny_resnet(lambda place: HDLIF(T))
+    layers = [name for name, module in network.named_modules() if isinstance(module, Budget.watches)]
+    sops = {}
+    for name in layers:
+        with watching(network, Budget({name: 1.0}, T)) as watch:
+            network(frames(), steps=range(T))
+            sops[name] = watch.penalty().item() + 1
+    with watching(network, Budget(1.0, T)) as watch:
+        network(frames(), steps=range(T))
+        assert watch.penalty().item() + 1 == pytest.approx(sum(sops.values()))
+    over, within = "body.stage2.0.conv1", "body.stage2.0.conv2"
+    with watching(network, Budget({over: sops[over] / 3, within: 2 * sops[within]}, T, weight=0.5)) as watch:
+        network(frames(), steps=range(T))
+        penalty = watch.penalty()
+    assert penalty.item() == pytest.approx(0.5 * (3 - 1))
+    penalty.backward()
+    # Nothing behind the layer that is over its budget.
+    assert not network.get_parameter(f"{over}.weight").grad.any()
+    assert network.get_parameter("body.stage1.0.conv1.weight").grad.abs().sum() > 0
+
+
 def test_only_steps_with_a_graph_are_seen_and_each_once() -> None:
     network = tiny_resnet(lambda place: HDLIF(T))
     with watching(network, Surplus(1.0)) as watch:
@@ -165,7 +187,14 @@ def density(network: torch.nn.Module) -> float:
 
 @pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(2)], ids=name_of)
 @pytest.mark.parametrize(
-    "penalty", [Surplus(3.0), Density(0.02, weight=20.0), Budget(100.0, T, weight=5.0)], ids=lambda p: type(p).__name__
+    "penalty",
+    [
+        Surplus(3.0),
+        Density(0.02, weight=20.0),
+        Budget(100.0, T, weight=5.0),
+        Budget(dict.fromkeys(("body.stage1.0.conv2", "body.stage2.0.conv2"), 10.0), T, weight=5.0),
+    ],
+    ids=name_of,
 )
 def test_penalty_lowers_the_density_of_a_training(rule: Rule, penalty: Penalty) -> None:
     fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")

@@ -16,7 +16,7 @@ that are spikes. Affines, neurons, additions, pools and attention are priced by 
 (a sigmoid is 10 multiply-accumulates); what is constant in time counts once. Memory traffic is in neither.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -41,6 +41,8 @@ Counting = Literal["paper", "honest"]
 
 PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2, "int2": 2, "int4": 4, "int8": 8}
 """Of a weight. The paper has no integer weights: they count the bits that they are stored in."""
+PACKED_BITS = PUBLISHED_BITS | {"ternary": 1.6, "binary": 1}
+"""Of a weight in a file: one bit, or five of three values in a byte."""
 ADDING_ENCODINGS = ("ternary", "binary", "int2")
 """Weights of -1, 0 and 1 alone, which multiply nothing."""
 NEURON_NOPS = {"hd_lif": 3, "lif": 3, "graded_lif": 3, "glif": 5, "parallel": 1}
@@ -133,9 +135,14 @@ def priced(seen: Activity, counting: Counting) -> Profile:
     return Profile(tuple(layer for layer in layers if layer is not None), counting, len(dumps(seen.graph)) / 1e6)
 
 
-def count_parameters_mb(graph: Graph) -> float:
-    """Parameters as published, in MB: 4 bytes in stem and classifier, 2 or 3 bits a low-bit weight, no norms."""
-    return sum(_published_bytes(node, graph) for node in graph.nodes) / 1e6
+def count_parameters_mb(graph: Graph, *, packed: bool = False) -> float:
+    """Parameters as published, in MB: 4 bytes in stem and classifier, 2 or 3 bits a low-bit weight, no norms.
+
+    Args:
+        packed: count a low-bit weight by the 1 or 1.6 bits that it takes in a file. The file itself (`stored_mb`) has
+            batch norm, scales and neuron constants besides.
+    """
+    return sum(_published_bytes(node, graph, PACKED_BITS if packed else PUBLISHED_BITS) for node in graph.nodes) / 1e6
 
 
 def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
@@ -236,14 +243,14 @@ def _synapse_pj(node: Node, types: dict[str, Value]) -> float:
     return INT32_ADD_PJ + (INT8_MULTIPLY_PJ if multiplies and max_code > 1 else 0)
 
 
-def _published_bytes(node: Node, graph: Graph) -> float:
+def _published_bytes(node: Node, graph: Graph, weight_bits: Mapping[str, float] = PUBLISHED_BITS) -> float:
     if node.op == "seca":
         return 4.0 * sum(tensor.size for tensor in node.tensors.values())
     if node.op not in ("conv2d", "linear"):
         return 0.0
     biased = any(n.name == f"{node.name}.bias" for n in graph.nodes)
     body = node.attributes["role"] == "body"
-    bits = PUBLISHED_BITS[node.attributes["encoding"]] if body else 32
+    bits = weight_bits[node.attributes["encoding"]] if body else 32
     return node.tensors["weight"].size * bits / 8 + (4 * node.tensors["weight"].shape[0] if biased else 0)
 
 

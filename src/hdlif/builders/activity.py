@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 from hdlif.builders.arguments import call, choose
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError
+from hdlif.errors import RecipeError, did_you_mean
+from hdlif.models import Network
 from hdlif.training import activity
 from hdlif.training.activity import Penalty
 
@@ -27,3 +28,14 @@ def build_penalty(recipe: Recipe) -> Penalty | None:
         )
     given = {"time_steps": recipe.time_steps} if kind == "sops" else {}
     return call(make, "activity", recipe.activity.arguments, **given)
+
+
+def check_budgets(recipe: Recipe, network: Network) -> None:
+    """Raise `RecipeError` where activity.sops names a layer that has no operations to count."""
+    budgets = recipe.activity.arguments.get("sops")
+    if not isinstance(budgets, dict):
+        return
+    layers = [name for name, module in network.named_modules() if isinstance(module, activity.Budget.watches)]
+    for name in budgets:
+        if name not in layers:
+            raise RecipeError(f"activity.sops: {name!r} is no layer of the body; {did_you_mean(str(name), layers)}")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hdlif import models
+from hdlif.builders.activity import check_budgets
 from hdlif.builders.arguments import call, choose
 from hdlif.builders.attention import attention_arguments
 from hdlif.builders.data import data_kind, input_record
@@ -45,6 +46,7 @@ def build_model(recipe: Recipe) -> Network:
     network = call(make, "model", arguments, **parts, **sizes)
     keep_float(recipe, network)
     check_parallel(recipe, network)
+    check_budgets(recipe, network)
     _check_grid(network)
     return network
 

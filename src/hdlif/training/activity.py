@@ -86,9 +86,10 @@ class Budget:
     """weight·(SOPs/budget - 1)+, with the synaptic operations per image summed over T steps.
 
     SOPs are estimated as (non-zero inputs) · (fan-out of an input) · (share of non-zero weights) of the body's layers.
+    A budget is that of the network, or, as a mapping, that of each layer named: their penalties are added.
     """
 
-    sops: float
+    sops: float | Mapping[str, float]
     time_steps: int
     weight: float = 1.0
 
@@ -96,7 +97,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         _check_weight(self.weight)
-        if self.sops <= 0:
+        budgets = self.sops.values() if isinstance(self.sops, Mapping) else [self.sops]
+        if not budgets or min(budgets) <= 0:
             raise ValueError(f"sops = {self.sops}; a budget is above 0")
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
@@ -109,8 +111,10 @@ class Budget:
         return (count(x) + (x < 0)).sum() / len(x) * fan_out
 
     def __call__(self, seen: Seen) -> Tensor:
-        total = _sum(torch.stack(passes).mean() for passes in seen.values())
-        return self.weight * (total * self.time_steps / self.sops - 1).clamp_min(0)
+        sops = {name: torch.stack(passes).mean() * self.time_steps for name, passes in seen.items()}
+        if isinstance(self.sops, Mapping):
+            return self.weight * _sum((sops[name] / budget - 1).clamp_min(0) for name, budget in self.sops.items())
+        return self.weight * (_sum(sops.values()) / self.sops - 1).clamp_min(0)
 
 
 def _check_weight(weight: float) -> None:

@@ -102,7 +102,7 @@ class Updater:
         if self._penalty is None:
             return self._carry_out(x, target, plan, None, share, last)
         mean = self._ranks.mean if self._ranks.count > 1 else None
-        with watching(self.network, self._penalty, mean=mean) as watch:
+        with watching(self.network.model, self._penalty, mean=mean) as watch:
             return self._carry_out(x, target, plan, watch, share, last)
 
     def _carry_out(
