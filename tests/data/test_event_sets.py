@@ -144,13 +144,9 @@ def test_making_that_fails_leaves_nothing_behind(cifar: Path) -> None:
 def test_changed_recording_is_noticed(cifar: Path) -> None:
     load_cifar(cifar)
     path = cifar / "CIFAR10DVS" / "cat" / "cifar10_cat_10.aedat"
-    # As long as before, so that only another transform reads it again.
+    # As long as before, so that the time of change alone tells.
     path.write_bytes(aedat2_bytes(recording(30, side=128, seed=99)))
     with pytest.raises(DataError, match=rf"{re.escape(str(path))}: is not the recording that .*{MANIFEST} states"):
-        load_cifar(cifar, time_steps=7)
-    # Of another length, it is read again by itself.
-    path.write_bytes(aedat2_bytes(recording(31, side=128)))
-    with pytest.raises(DataError, match="is not the recording"):
         load_cifar(cifar)
     (cifar / "CIFAR10DVS" / MANIFEST).write_text("{}")
     with pytest.raises(DataError, match=r"hdlif_split.json: is no manifest of a split; delete it"):
