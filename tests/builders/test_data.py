@@ -62,11 +62,19 @@ def test_events_are_shown_as_frames_of_counts() -> None:
         (["data.frames=rows"], r'"rows" makes frames of images, and digits_events gives events; choose one of by_num'),
         (["data.frames=by_numbers"], r'data.frames = "by_numbers" is unknown; .*did you mean "by_number"'),
         (["data.augment=[autoaugment_cifar10]"], r"takes 8-bit pixels, and digits_events gives counts"),
+        (
+            ["data.kind=digits", "data.frames=constant", "data.augment=[flip, event_policy]"],
+            r'"event_policy" takes counts, and digits gives 8-bit pixels; leave it out',
+        ),
     ],
 )
 def test_recipe_for_events_given_images_or_the_other_way_round_is_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         builders.check(events(*overrides))
+
+
+def test_augmentation_of_events_is_for_simulated_ones_too() -> None:
+    builders.check(events("data.augment=[flip, event_policy]"))
 
 
 def test_named_data_is_shown_as_the_network_takes_it() -> None:

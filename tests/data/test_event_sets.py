@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -144,13 +144,9 @@ def test_making_that_fails_leaves_nothing_behind(cifar: Path) -> None:
 def test_changed_recording_is_noticed(cifar: Path) -> None:
     load_cifar(cifar)
     path = cifar / "CIFAR10DVS" / "cat" / "cifar10_cat_10.aedat"
-    # As long as before, so that only another transform reads it again.
+    # As long as before, so that the time of change alone tells.
     path.write_bytes(aedat2_bytes(recording(30, side=128, seed=99)))
     with pytest.raises(DataError, match=rf"{re.escape(str(path))}: is not the recording that .*{MANIFEST} states"):
-        load_cifar(cifar, time_steps=7)
-    # Of another length, it is read again by itself.
-    path.write_bytes(aedat2_bytes(recording(31, side=128)))
-    with pytest.raises(DataError, match="is not the recording"):
         load_cifar(cifar)
     (cifar / "CIFAR10DVS" / MANIFEST).write_text("{}")
     with pytest.raises(DataError, match=r"hdlif_split.json: is no manifest of a split; delete it"):
@@ -160,22 +156,14 @@ def test_changed_recording_is_noticed(cifar: Path) -> None:
 def test_half_extracted_recordings_are_named(cifar: Path) -> None:
     folder = cifar / "CIFAR10DVS"
     (folder / "frog" / "cifar10_frog_9.aedat").unlink()
-    with pytest.raises(DataError, match=r"frog: 4 recordings of 5; accepted is .* ten folders"):
+    with pytest.raises(DataError, match=r"frog: 4 recordings of 5; accepted is .* ten folders .* is had from"):
         load_cifar(cifar)
     for path in (folder / "frog").iterdir():
         path.unlink()
     (folder / "frog").rmdir()
     (folder / "frog.zip").touch()
-    with pytest.raises(DataError, match=r"frog: there is no such folder; frog.zip lies there, extract it; accepted is"):
+    with pytest.raises(DataError, match=r"CIFAR10DVS: frog missing; extract frog.zip; accepted is"):
         load_cifar(cifar)
-
-
-@pytest.mark.parametrize(
-    ("load", "where"), [(load_cifar, "figshare"), (load_digits, "garrickorchard"), (load_gestures, "research.ibm.com")]
-)
-def test_absent_folder_says_where_the_recordings_are_had(load: Callable[..., ImageSets], where: str) -> None:
-    with pytest.raises(DataError, match=rf"no folder is given; .*--data-root.*{where}"):
-        load(None)
 
 
 def test_event_outside_the_sensor_names_the_file(cifar: Path) -> None:
@@ -196,7 +184,7 @@ def test_n_mnist(tmp_path: Path) -> None:
     assert x.sum((0, 2, 3, 4)).tolist() == [40] * 10
     assert sorted(y.tolist()) == list(range(10))
     (tmp_path / "NMNIST" / "Test" / "4" / "00004.bin").unlink()
-    with pytest.raises(DataError, match=r"NMNIST/Test: 9 recordings of 10; accepted is"):
+    with pytest.raises(DataError, match=r"NMNIST/Test: 9 recordings of 10; accepted is .* is had from"):
         load_digits(tmp_path)
 
 
@@ -220,9 +208,9 @@ def test_gestures_are_cut_out_of_their_recordings(tmp_path: Path) -> None:
         ("user01_fluorescent_labels.csv", "class,a,b\n1,2\n", "its lines are class, start and end"),
         ("user01_fluorescent_labels.csv", "class,a,b\n1,2,x\n", "its lines are class, start and end"),
         ("user01_fluorescent_labels.csv", "class,a,b\n1,2,3\n", "12 gestures of 22 in trials_to_train.txt"),
-        ("user01_fluorescent_labels.csv", None, "cannot be read"),
-        ("user01_fluorescent.aedat", None, "there is no such file"),
-        ("trials_to_test.txt", None, "cannot be read"),
+        ("user01_fluorescent_labels.csv", None, "user01_fluorescent_labels.csv missing"),
+        ("user01_fluorescent.aedat", None, "user01_fluorescent.aedat missing"),
+        ("trials_to_test.txt", None, "trials_to_test.txt missing"),
     ],
 )
 def test_damaged_gestures_are_named(file: str, content: str | None, message: str, tmp_path: Path) -> None:
@@ -232,5 +220,5 @@ def test_damaged_gestures_are_named(file: str, content: str | None, message: str
         path.unlink()
     else:
         path.write_text(content)
-    with pytest.raises(DataError, match=rf"{re.escape(str(path.parent))}.*{message}.*extract DvsGesture.tar.gz again"):
+    with pytest.raises(DataError, match=rf"{re.escape(str(path.parent))}.*{message}.*; dvs_gesture is had from"):
         load_gestures(tmp_path)

@@ -275,11 +275,6 @@ def test_larger_fashion_mnist_validation_set_contains_the_smaller(small_root: Pa
     assert torch.equal(large.pixels[-5:], small.pixels)
 
 
-def test_fashion_mnist_without_a_folder_says_what_to_give() -> None:
-    with pytest.raises(DataError, match=r"no folder is given; .*DIR/FashionMNIST/raw/.*--data-root.*download=True"):
-        fashion_mnist(validation=5, augment=(), seed=0)
-
-
 def break_nothing_there(raw: Path) -> None:
     for path in raw.iterdir():
         path.unlink()
@@ -322,7 +317,7 @@ def break_no_images(raw: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "seen"),
     [
-        (break_nothing_there, "Dataset not found"),
+        (break_nothing_there, "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-l"),
         (break_truncated, ""),
         (break_empty, ""),
         (break_header, ""),
@@ -338,7 +333,7 @@ def test_absent_or_damaged_fashion_mnist_names_folder_layout_and_mend(damage, se
     with pytest.raises(DataError) as caught:
         load("fashion_mnist", small_root, validation=5)
     message = str(caught.value)
-    assert message.startswith(f"{small_root}: {seen}")
+    assert message.startswith(f"{small_root}/FashionMNIST/raw: {seen}")
     assert f"{small_root}/FashionMNIST/raw/" in message
     assert f"FashionMNIST('{small_root}', download=True)" in message
     assert "\n" not in message

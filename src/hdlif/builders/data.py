@@ -110,8 +110,11 @@ def data_kind(recipe: Recipe) -> DataKind:
     kind = choose(DATA, recipe.data.kind, "data.kind")
     for name in recipe.data.augment:
         augmentation = choose(data.AUGMENTATIONS, name, "data.augment")
-        if kind.events and augmentation.pixels_only:
-            raise RecipeError(f'data.augment: "{name}" takes 8-bit pixels, and {recipe.data.kind} gives counts')
+        if augmentation.only not in (None, kind.input.kind):
+            taken, given = ("counts", "8-bit pixels") if augmentation.only == "events" else ("8-bit pixels", "counts")
+            raise RecipeError(
+                f'data.augment: "{name}" takes {taken}, and {recipe.data.kind} gives {given}; leave it out'
+            )
     mine, other = (BINNINGS, FRAMES) if kind.events else (FRAMES, BINNINGS)
     if recipe.data.frames in other:
         given, shown = ("events", "images") if kind.events else ("images", "events")

@@ -12,6 +12,7 @@ Frames of events are augmented with their T·2 maps as channels, hence all frame
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,13 +35,13 @@ class Augmentation:
 
     Attributes:
         normalised: it is applied behind the normalisation, where 0 is the mean.
-        pixels_only: it takes 8-bit pixels, hence no events.
+        only: the kind of input that it is for, as an artefact's record names it, where it is for one kind.
         costly: worth a worker process.
     """
 
     apply: Transform
     normalised: bool = False
-    pixels_only: bool = False
+    only: Literal["image", "events"] | None = None
     costly: bool = False
 
 
@@ -155,7 +156,7 @@ def random_resized_crop(pixels: Tensor, bits: Bits) -> Tensor:
 
 
 def _autoaugment(policy: v2.AutoAugmentPolicy) -> Augmentation:
-    return Augmentation(partial(autoaugment, policy=policy), pixels_only=True, costly=True)
+    return Augmentation(partial(autoaugment, policy=policy), only="image", costly=True)
 
 
 AUGMENTATIONS: Mapping[str, Augmentation] = {
@@ -164,8 +165,8 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "crop": Augmentation(crop),
     "cutout_12": Augmentation(partial(cutout, side=12), normalised=True),
     "cutout_16": Augmentation(partial(cutout, side=16), normalised=True),
-    "event_policy": Augmentation(event_policy, costly=True),
+    "event_policy": Augmentation(event_policy, only="events", costly=True),
     "flip": Augmentation(flip),
-    "random_resized_crop": Augmentation(random_resized_crop, pixels_only=True, costly=True),
+    "random_resized_crop": Augmentation(random_resized_crop, only="image", costly=True),
     "shift": Augmentation(shift),
 }

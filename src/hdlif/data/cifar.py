@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.images import image_sets
+from hdlif.data.roots import SetFolder, by_torchvision
 from hdlif.data.samples import ImageSets
 from hdlif.data.splits import check_validation, fixed_permutation
-from hdlif.errors import DataError
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 CIFAR100_MEAN = (129.3 / 255, 124.1 / 255, 112.4 / 255)
@@ -114,19 +114,18 @@ def _cifar(
     seed: int,
     per_class: tuple[int, int],
 ) -> ImageSets:
-    if root is None:
-        raise DataError(f"{layout.name}: no folder is given; {_mend(layout, 'DIR')}")
-    missing = [name for name in (*layout.train, *layout.test) if not (root / layout.folder / name).is_file()]
-    if missing:
-        raise DataError(f"{root / layout.folder}: {', '.join(missing)} missing; {_mend(layout, root)}")
-    pixels, labels = _read(layout, root, layout.train, per_class[0])
+    files = (*layout.train, *layout.test)
+    folder = SetFolder(
+        layout.name, root, layout.folder, layout=", ".join(files), source=by_torchvision(layout.name), holds=files
+    )
+    pixels, labels = _read(layout, folder, layout.train, per_class[0])
     check_validation(layout.name, validation, least=1, most=len(labels) - 1)
     order = fixed_permutation(len(labels))
     train, held_out = order[:-validation], order[-validation:]
     return image_sets(
         (pixels[train], labels[train]),
         (pixels[held_out], labels[held_out]),
-        _read(layout, root, layout.test, per_class[1]),
+        _read(layout, folder, layout.test, per_class[1]),
         classes=layout.classes,
         mean=layout.mean,
         std=layout.std,
@@ -135,35 +134,36 @@ def _cifar(
     )
 
 
-def _read(layout: _Layout, root: Path, names: Sequence[str], per_class: int) -> tuple[Tensor, Tensor]:
+def _read(layout: _Layout, folder: SetFolder, names: Sequence[str], per_class: int) -> tuple[Tensor, Tensor]:
     """Pixels uint8 [N, 3, 32, 32] and labels int64 [N] of some files."""
-    parts = [_read_file(layout, root, root / layout.folder / name) for name in names]
+    parts = [_read_file(layout, folder, folder.path / name) for name in names]
     pixels = np.concatenate([part[0] for part in parts])
     labels = np.concatenate([part[1] for part in parts])
     counts = np.bincount(labels, minlength=len(layout.classes))
     if (wrong := np.flatnonzero(counts != per_class)).size:
         first = int(wrong[0])
-        raise DataError(
-            f"{root / layout.folder}: {', '.join(names)}: {counts[first]} images of {layout.classes[first]}; "
-            f"{layout.name} has {per_class} of each class there; {_mend(layout, root)}"
+        raise folder.error(
+            folder.path,
+            f"{', '.join(names)}: {counts[first]} images of {layout.classes[first]}; {layout.name} has {per_class} of "
+            "each class there",
         )
     return torch.from_numpy(pixels.reshape(-1, 3, 32, 32)), torch.from_numpy(labels)
 
 
-def _read_file(layout: _Layout, root: Path, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _read_file(layout: _Layout, folder: SetFolder, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         with path.open("rb") as file:
             content = _ArraysOnly(file, encoding="bytes").load()
         pixels, labels = np.asarray(content[b"data"]), np.asarray(content[layout.labels])
     # Damaged bytes make pickle raise nearly anything.
     except Exception as error:
-        raise DataError(f"{path}: is no batch of {layout.name} ({error}); {_mend(layout, root)}") from error
+        raise folder.error(path, f"is no batch of {layout.name} ({error})") from error
     fits = pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.shape[1] == 3072
     if not fits or labels.shape != pixels.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         seen = f"{pixels.dtype} {list(pixels.shape)} pixels and {list(labels.shape)} labels"
-        raise DataError(f"{path}: {seen}; accepted is uint8 [N, 3072] and N labels; {_mend(layout, root)}")
+        raise folder.error(path, f"{seen}, where uint8 [N, 3072] and N labels belong")
     if labels.size and not 0 <= labels.min() <= labels.max() < len(layout.classes):
-        raise DataError(f"{path}: a label is outside 0..{len(layout.classes) - 1}; {_mend(layout, root)}")
+        raise folder.error(path, f"a label is outside 0..{len(layout.classes) - 1}")
     return pixels, labels.astype(np.int64)
 
 
@@ -177,11 +177,3 @@ class _ArraysOnly(pickle.Unpickler):
         if (module, name) not in allowed | {("_codecs", "encode")}:
             raise pickle.UnpicklingError(f"holds a {module}.{name}")
         return super().find_class(module, name)
-
-
-def _mend(layout: _Layout, root: Path | str) -> str:
-    return (
-        f"accepted is {root}/{layout.folder}/ with {', '.join((*layout.train, *layout.test))}; give {root} with "
-        f'--data-root, or fetch it: python -c "from torchvision.datasets import {layout.name}; '
-        f"{layout.name}('{root}', download=True)\""
-    )

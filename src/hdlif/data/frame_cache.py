@@ -2,7 +2,8 @@
 
 ROOT/SET/hdlif_split.json states which recordings are for training and which for testing, with the SHA-256 of
 every file. ROOT/hdlif_frames/ has one array of frames for each transform: its name holds a digest of everything that
-the frames depend on, so that another transform, or other recordings, can never be answered by old frames.
+the frames depend on (of a recording its name, size and time of change), so that another transform, or other recordings,
+are not answered by old frames.
 """
 
 import hashlib
@@ -76,7 +77,10 @@ def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, 
         "time_steps": time_steps,
         "binning": binning.__name__,
         "size": size,
-        "clips": [[*asdict(clip).values(), (recordings.folder / clip.file).stat().st_size] for clip in clips],
+        "clips": [
+            [*asdict(clip).values(), (s := (recordings.folder / clip.file).stat()).st_size, s.st_mtime_ns]
+            for clip in clips
+        ],
     }
     digest = hashlib.sha256(json.dumps(transform, sort_keys=True).encode()).hexdigest()
     side = "whole" if size is None else str(size)

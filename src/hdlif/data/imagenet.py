@@ -11,11 +11,10 @@ from torch import Tensor
 from torchvision.models import ResNet18_Weights
 
 from hdlif.data.image_files import SUFFIXES, Folder, ImageFiles, Source
-from hdlif.data.roots import given_root, text_of
+from hdlif.data.roots import SetFolder
 from hdlif.data.samples import ImageSets
 from hdlif.data.shards import open_shards, shards_in
 from hdlif.data.splits import check_validation, fixed_permutation
-from hdlif.errors import DataError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET_SIZE, IMAGENET_SHORT_SIDE = 224, 256
@@ -55,17 +54,19 @@ def imagenet(
     Raises:
         DataError: a part is missing, half extracted, or has another number of classes or images.
     """
-    folder = (
-        given_root("imagenet", root, "the ILSVRC 2012 archives of image-net.org (an account is needed)") / "imagenet"
+    folder = SetFolder(
+        "imagenet",
+        root,
+        "imagenet",
+        layout=f"train and val, each with {len(classes)} folders of images (n01440764, ...) or with tar shards of "
+        "KEY.jpg and KEY.cls; ILSVRC2012_img_val.tar has no class folders: move its images into them by the "
+        "development kit's list",
+        source="from image-net.org, as the ILSVRC 2012 archives (an account is needed)",
+        holds=("train", "val"),
     )
-    layout = (
-        f"accepted is {folder}/train and {folder}/val, each with {len(classes)} folders of images (n01440764, ...) "
-        "or with tar shards of KEY.jpg and KEY.cls; ILSVRC2012_img_val.tar has no class folders: move its images into "
-        "them by the development kit's list"
-    )
-    parts = [_part(folder / name, len(classes), layout) for name in ("train", "val")]
+    parts = [_part(folder, name, len(classes)) for name in ("train", "val")]
     for name, part, count in zip(("train", "val"), parts, counts, strict=True):
-        _check(folder / name, part, classes=len(classes), count=count, layout=layout)
+        _check(folder, name, part, classes=len(classes), count=count)
     return _sets(
         "imagenet",
         parts,
@@ -92,31 +93,32 @@ def tiny_imagenet(
 
     Its test images have no published labels; its validation set is the test set here.
     """
-    given = given_root("tiny_imagenet", root, "http://cs231n.stanford.edu/tiny-imagenet-200.zip")
-    folder = given / "tiny-imagenet-200"
-    layout = (
-        f"accepted is {folder} with wnids.txt, train/ID/images/*.JPEG, val/images/*.JPEG and val/val_annotations.txt; "
-        "extract http://cs231n.stanford.edu/tiny-imagenet-200.zip again"
+    listed = "val/val_annotations.txt"
+    folder = SetFolder(
+        "tiny_imagenet",
+        root,
+        "tiny-imagenet-200",
+        layout=f"wnids.txt, train/ID/images/*.JPEG, val/images/*.JPEG and {listed}",
+        source="from http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        holds=("wnids.txt", "train", "val/images", listed),
     )
-    ids = sorted(text_of(folder / "wnids.txt", layout).splitlines())
+    ids = sorted(folder.text("wnids.txt").splitlines())
     number = {wordnet_id: label for label, wordnet_id in enumerate(ids)}
     if len(ids) != classes:
-        raise DataError(f"{folder / 'wnids.txt'}: {len(ids)} classes; there are {classes}; {layout}")
-    train = _folders(folder / "train", ids, layout)
-    annotations = [
-        line.split("\t")[:2] for line in text_of(folder / "val" / "val_annotations.txt", layout).splitlines()
-    ]
+        raise folder.error(folder.path / "wnids.txt", f"{len(ids)} classes; there are {classes}")
+    train = _folders(folder, "train", ids)
+    annotations = [line.split("\t")[:2] for line in folder.text(listed).splitlines()]
     try:
         labels = np.array([number[wordnet_id] for _, wordnet_id in annotations], np.int64)
     except (KeyError, ValueError) as error:
-        raise DataError(f"{folder / 'val' / 'val_annotations.txt'}: class {error} is unknown; {layout}") from error
-    images = folder / "val" / "images"
-    there = set(_names(images, layout))
+        raise folder.error(folder.path / listed, f"class {error} is unknown") from error
+    there = set(folder.files("val/images", SUFFIXES))
+    images = folder.path / "val" / "images"
     if missing := [name for name, _ in annotations if name not in there]:
-        raise DataError(f"{images}: {len(missing)} of {len(annotations)} images missing, first {missing[0]}; {layout}")
+        raise folder.error(images, f"{len(missing)} of {len(annotations)} images missing, first {missing[0]}")
     test = Part(Folder(images, [name for name, _ in annotations]), labels)
-    for part, place, share in ((train, folder / "train", per_class[0]), (test, folder / "val", per_class[1])):
-        _check(place, part, classes=classes, count=classes * share, layout=layout, per_class=share)
+    for name, part, share in (("train", train, per_class[0]), ("val", test, per_class[1])):
+        _check(folder, name, part, classes=classes, count=classes * share, per_class=share)
     return _sets(
         "tiny_imagenet",
         [train, test],
@@ -130,49 +132,45 @@ def tiny_imagenet(
     )
 
 
-def _part(folder: Path, classes: int, layout: str) -> Part:
+def _part(folder: SetFolder, name: str, classes: int) -> Part:
     """Shards, or a folder per class."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; {layout}")
-    if shards_in(folder):
-        return Part(*open_shards(folder))
-    ids = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    place = folder.path / name
+    if shards_in(place):
+        return Part(*open_shards(place, folder))
+    ids = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
     if len(ids) != classes:
-        raise DataError(f"{folder}: {len(ids)} class folders; there are {classes} classes; {layout}")
-    return _folders(folder, ids, layout)
+        raise folder.error(place, f"{len(ids)} class folders; there are {classes} classes")
+    return _folders(folder, name, ids)
 
 
-def _folders(folder: Path, ids: Sequence[str], layout: str) -> Part:
+def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> Part:
     """The images of each class's folder, or of a folder `images` in it."""
+    folder.require([f"{part}/{wordnet_id}" for wordnet_id in ids])
+    place = folder.path / part
     paths: list[str] = []
     labels: list[int] = []
     for label, wordnet_id in enumerate(ids):
-        below = f"{wordnet_id}/images" if (folder / wordnet_id / "images").is_dir() else wordnet_id
-        names = _names(folder / below, layout)
+        below = f"{wordnet_id}/images" if (place / wordnet_id / "images").is_dir() else wordnet_id
+        names = folder.files(f"{part}/{below}", SUFFIXES)
         if not names:
-            raise DataError(f"{folder / below}: holds no image; {layout}")
+            raise folder.error(place / below, "holds no image")
         paths += [f"{below}/{name}" for name in names]
         labels += [label] * len(names)
-    return Part(Folder(folder, paths), np.array(labels, np.int64))
+    return Part(Folder(place, paths), np.array(labels, np.int64))
 
 
-def _names(folder: Path, layout: str) -> list[str]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; {layout}")
-    return sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in SUFFIXES)
-
-
-def _check(place: Path, part: Part, *, classes: int, count: int, layout: str, per_class: int | None = None) -> None:
+def _check(folder: SetFolder, name: str, part: Part, *, classes: int, count: int, per_class: int | None = None) -> None:
+    place = folder.path / name
     found = np.bincount(part.labels[part.labels >= 0], minlength=classes)
     if len(found) != classes or (part.labels < 0).any():
-        raise DataError(f"{place}: a label is outside 0..{classes - 1}; {layout}")
+        raise folder.error(place, f"a label is outside 0..{classes - 1}")
     if not found.all():
-        raise DataError(f"{place}: class {int(found.argmin())} of {classes} has no image; {layout}")
+        raise folder.error(place, f"class {int(found.argmin())} of {classes} has no image")
     if per_class is not None and (wrong := np.flatnonzero(found != per_class)).size:
         first = int(wrong[0])
-        raise DataError(f"{place}: class {first} has {found[first]} images of {per_class}; {layout}")
+        raise folder.error(place, f"class {first} has {found[first]} images of {per_class}")
     if len(part.labels) != count:
-        raise DataError(f"{place}: {len(part.labels)} images of {count}; {layout}")
+        raise folder.error(place, f"{len(part.labels)} images of {count}")
 
 
 def _sets(

@@ -12,9 +12,10 @@ from torch import Tensor
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms.v2 import functional as F
 
+from hdlif.data.roots import SetFolder, by_torchvision
 from hdlif.data.samples import ImageSets, Samples
 from hdlif.data.splits import SPLIT_SEED, check_validation, fixed_permutation
-from hdlif.errors import DataError, ShapeError
+from hdlif.errors import ShapeError
 
 DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
 FASHION_MNIST_MEAN, FASHION_MNIST_STD = (0.2860,), (0.3530,)
@@ -129,14 +130,23 @@ def fashion_mnist(root: Path | None = None, *, validation: int, augment: Sequenc
     Raises:
         DataError: `root` is missing or damaged.
     """
-    pixels, labels = _read_fashion_mnist(root, train=True)
+    files = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    folder = SetFolder(
+        "fashion_mnist",
+        root,
+        "FashionMNIST/raw",
+        layout=", ".join(files),
+        source=by_torchvision("FashionMNIST"),
+        holds=files,
+    )
+    pixels, labels = _read_fashion_mnist(folder, train=True)
     check_validation("fashion_mnist", validation, least=1, most=len(labels) - 1)
     order = fixed_permutation(len(labels))
     train, held_out = order[:-validation], order[-validation:]
     return image_sets(
         (pixels[train], labels[train]),
         (pixels[held_out], labels[held_out]),
-        _read_fashion_mnist(root, train=False),
+        _read_fashion_mnist(folder, train=False),
         classes=FASHION_MNIST_CLASSES,
         mean=FASHION_MNIST_MEAN,
         std=FASHION_MNIST_STD,
@@ -169,28 +179,18 @@ def image_sets(
     )
 
 
-def _read_fashion_mnist(root: Path | None, *, train: bool) -> tuple[Tensor, Tensor]:
+def _read_fashion_mnist(folder: SetFolder, *, train: bool) -> tuple[Tensor, Tensor]:
     """Pixels uint8 [N, 1, 28, 28] and labels int64 [N]."""
-    if root is None:
-        raise DataError(f"fashion_mnist: no folder is given; {_fashion_mnist_mend('DIR')}")
     try:
-        raw = FashionMNIST(root, train=train, download=False)
-    # torchvision reports an absent file as RuntimeError and a damaged one as any of the others.
+        raw = FashionMNIST(folder.path.parent.parent, train=train, download=False)
+    # torchvision reports a damaged file as any of these.
     except (RuntimeError, OSError, ValueError, AssertionError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "a file is damaged"
-        raise DataError(f"{root}: {reason.rstrip('.')}; {_fashion_mnist_mend(root)}") from error
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else "a file is damaged"
+        raise folder.error(folder.path, reason) from error
     pixels, labels = raw.data, raw.targets
     if pixels.dtype != torch.uint8 or pixels.shape[1:] != (28, 28) or labels.shape != pixels.shape[:1]:
         seen = f"{pixels.dtype} images {list(pixels.shape)} and {list(labels.shape)} labels"
-        raise DataError(f"{root}: {seen} are not Fashion-MNIST; {_fashion_mnist_mend(root)}")
+        raise folder.error(folder.path, f"{seen} are not Fashion-MNIST")
     if not 0 <= int(labels.min()) <= int(labels.max()) < len(FASHION_MNIST_CLASSES):
-        raise DataError(f"{root}: a label is outside 0..9; {_fashion_mnist_mend(root)}")
+        raise folder.error(folder.path, "a label is outside 0..9")
     return pixels[:, None], labels
-
-
-def _fashion_mnist_mend(root: Path | str) -> str:
-    return (
-        f"accepted is {root}/FashionMNIST/raw/ with train-images-idx3-ubyte, train-labels-idx1-ubyte, "
-        "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte; give it with --data-root, or fetch it: "
-        f"python -c \"from torchvision.datasets import FashionMNIST; FashionMNIST('{root}', download=True)\""
-    )

@@ -128,4 +128,4 @@ READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
 
 def read_recording(path: Path, content: bytes) -> Events:
     """The events of a file, `content` being its bytes; the suffix says the format."""
-    return READERS[path.suffix](path, content)
+    return READERS[path.suffix.lower()](path, content)

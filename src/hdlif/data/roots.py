@@ -1,20 +1,79 @@
-"""Where a set that is not bundled lies, and the text files in it."""
+"""The folder of a set that is not bundled, and what an error about it says."""
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hdlif.errors import DataError
 
-
-def given_root(name: str, root: Path | None, where: str) -> Path:
-    """`root`; raises `DataError` where none is given, and says where the set is had from."""
-    if root is None:
-        raise DataError(f"{name}: no folder is given; give its parent with --data-root; it is had from {where}")
-    return root
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".gz")
+_MOST_NAMED = 5
 
 
-def text_of(path: Path, layout: str) -> str:
-    """A text file of a set; raises `DataError`, which ends in the accepted `layout`, where it cannot be read."""
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); {layout}") from error
+class SetFolder:
+    """ROOT/FOLDER, in which a set lies. Every error about it ends in the accepted layout and where the set is had.
+
+    Args:
+        name: of the set.
+        root: the folder that --data-root gives.
+        folder: of the set, below `root`.
+        layout: what the folder holds.
+        source: how the set is had, "from ..." or "by ..."; ROOT in it stands for `root`.
+        holds: files and folders that must be in it.
+    Attributes:
+        path: ROOT/FOLDER.
+    Raises:
+        DataError: there is no root, no such folder in it, or not all that it must hold.
+    """
+
+    def __init__(
+        self, name: str, root: Path | None, folder: str, *, layout: str, source: str, holds: Sequence[str] = ()
+    ) -> None:
+        given = Path("DIR") if root is None else root
+        self.path = given / folder
+        self._mend = f"accepted is {self.path}/ with {layout}; {name} is had {source.replace('ROOT', str(given))}"
+        give = f"give the folder that holds {folder} with --data-root"
+        if root is None:
+            raise self.error(name, f"no folder is given; {give}")
+        if not self.path.is_dir():
+            place = self.path if root.is_dir() else root
+            raise self.error(
+                place, f"there is no such folder: all of {name} is missing{_archives([self.path])}; {give}"
+            )
+        self.require(holds)
+
+    def error(self, place: Path | str, seen: str) -> DataError:
+        """What was seen at a place of the set, what is accepted there, and where the set is had."""
+        return DataError(f"{place}: {seen}; {self._mend}")
+
+    def require(self, names: Sequence[str]) -> None:
+        """Raise `DataError`, which names what is missing, unless files or folders are there."""
+        missing = [name for name in names if not (self.path / name).exists()]
+        if missing:
+            more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+            archives = _archives([self.path / name for name in missing])
+            raise self.error(self.path, f"{', '.join(missing[:_MOST_NAMED])}{more} missing{archives}")
+
+    def text(self, name: str) -> str:
+        """A text file; raises `DataError` where it cannot be read."""
+        try:
+            return (self.path / name).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise self.error(self.path / name, f"cannot be read ({error})") from error
+
+    def files(self, folder: str, suffixes: Collection[str]) -> list[str]:
+        """The sorted names, in a folder, of the files with these suffixes; raises `DataError` where it is no folder."""
+        try:
+            return sorted(entry.name for entry in (self.path / folder).iterdir() if entry.suffix.lower() in suffixes)
+        except OSError as error:
+            raise self.error(self.path / folder, f"cannot be read ({error})") from error
+
+
+def by_torchvision(name: str) -> str:
+    """The source of a set that torchvision's class `name` fetches."""
+    return f"by python -c \"from torchvision.datasets import {name}; {name}('ROOT', download=True)\""
+
+
+def _archives(missing: Sequence[Path]) -> str:
+    """Names the archives that lie beside where a file or folder should."""
+    there = [path.name + end for path in missing for end in _ARCHIVES if path.with_name(path.name + end).exists()]
+    return f"; extract {', '.join(there[:_MOST_NAMED])}" if there else ""

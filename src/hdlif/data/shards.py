@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.data.image_files import SUFFIXES
-from hdlif.errors import DataError
+from hdlif.data.roots import SetFolder
 from hdlif.whole_files import whole_file
 
 INDEX = "hdlif_index.npz"
@@ -54,8 +54,8 @@ def shards_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix == ".tar" and path.is_file())
 
 
-def open_shards(folder: Path) -> tuple[Shards, NDArray[np.int64]]:
-    """The images of all shards of a folder, in the order of the shards, and their labels [N].
+def open_shards(folder: Path, of: SetFolder) -> tuple[Shards, NDArray[np.int64]]:
+    """The images of all shards of a folder, in the order of the shards, and their labels [N]; `of` has them.
 
     Raises:
         DataError: a shard is cut short, or is not in the form that is read.
@@ -64,14 +64,14 @@ def open_shards(folder: Path) -> tuple[Shards, NDArray[np.int64]]:
     state = json.dumps([[path.name, (s := path.stat()).st_size, s.st_mtime_ns] for path in paths])
     columns = _kept(folder / INDEX, state)
     if columns is None:
-        parts = [(number, *entry) for number, path in enumerate(paths) for entry in _scanned(path)]
+        parts = [(number, *entry) for number, path in enumerate(paths) for entry in _scanned(path, of)]
         columns = np.array(parts, np.int64).reshape(-1, 4).T
         _keep(folder / INDEX, state, columns)
     shard, offset, size, labels = columns
     return Shards(paths, shard, offset, size), labels
 
 
-def _scanned(path: Path) -> Iterator[tuple[int, int, int]]:
+def _scanned(path: Path, of: SetFolder) -> Iterator[tuple[int, int, int]]:
     """(offset, size, label) of the images of a shard."""
     images: dict[str, tuple[int, int]] = {}
     labels: dict[str, int] = {}
@@ -89,17 +89,17 @@ def _scanned(path: Path) -> Iterator[tuple[int, int, int]]:
                     content = archive.extractfile(member)
                     labels[key] = int(content.read()) if content else -1
     except (tarfile.TarError, OSError, ValueError) as error:
-        raise DataError(f"{path}: is no whole tar shard ({error}); fetch it again") from error
+        raise of.error(path, f"is no whole tar shard ({error})") from error
     length = path.stat().st_size
     for key, (offset, size) in images.items():
         if key not in labels:
-            raise DataError(
-                f"{path}: {key.lstrip('/')} has no .cls beside it; accepted are shards of KEY.jpg and KEY.cls, its "
-                "label as a number; an archive of one class, as ImageNet's train.tar has them, belongs extracted in a "
-                f"folder {path.with_suffix('')}"
+            raise of.error(
+                path,
+                f"{key.lstrip('/')} has no .cls, its label as a number, beside it; an archive of one class, as "
+                f"ImageNet's train.tar has them, belongs extracted in a folder {path.with_suffix('')}",
             )
         if offset + size > length:
-            raise DataError(f"{path}: is cut short within {key.lstrip('/')}; fetch it again")
+            raise of.error(path, f"is cut short within {key.lstrip('/')}")
         yield offset, size, labels[key]
 
 
