@@ -60,6 +60,8 @@ NEURONS: Mapping[str, NeuronFactory] = {
     "graded": lambda place: GradedLIF(T),
     "glif": lambda place: GLIF(T),
 }
+STOPPED = 14
+"""Steps that a training had done when it was stopped."""
 Case = tuple[str, str, str]
 """Names of a neuron, a rule and a penalty."""
 FEW: Sequence[Case] = (
@@ -126,13 +128,26 @@ def learn(fabric: Fabric, folder: Path, cases: Sequence[Case]) -> None:
 
 
 def train_and_stop(fabric: Fabric, folder: Path) -> None:
-    """A training to its end, and one that a signal to the last rank stops in its second epoch."""
+    """A training to its end, and one that stops."""
     train(fabric, folder / "straight")
+    stop(fabric, folder / "stopped")
+
+
+def stop(fabric: Fabric, out: Path) -> None:
+    """A training that a signal to the last rank stops in its second epoch, after `STOPPED` steps."""
     last = fabric.global_rank == fabric.world_size - 1
-    stop = tiny.At(13, lambda: os.kill(os.getpid(), signal.SIGTERM) if last else None, tiny.StochasticStep())
+    rule = tiny.At(STOPPED - 1, lambda: os.kill(os.getpid(), signal.SIGTERM) if last else None, StochasticStep())
     with pytest.raises(SystemExit) as stopped:
-        train(fabric, folder / "stopped", rule=stop)
+        train(fabric, out, rule=rule)
     assert stopped.value.code == (143 if fabric.global_rank == 0 else 0)
+
+
+def go_on(fabric: Fabric, folder: Path) -> None:
+    """The rest of a training that one process has stopped."""
+    # Never met: it counts the batches.
+    rule = tiny.At(-1, lambda: None, StochasticStep())
+    train(fabric, folder / "stopped alone", rule=rule, resume=True)
+    assert rule.seen == 2 * tiny.BATCHES - STOPPED
 
 
 EXTRAS = TrainingConfig(epochs=2, learning_rate=0.1, accumulate=2, clip_norm=0.05, ema_decay=0.8)
@@ -192,7 +207,7 @@ Work = Callable[[Fabric, Path], None]
 
 def on_ranks(count: int, folder: Path, *works: Work) -> None:
     """Each of `works` with the fabric of `count` ranks, in float64; fails where one of them does."""
-    torch.multiprocessing.spawn(_rank, (count, _free_port(), folder, works), nprocs=count)
+    torch.multiprocessing.spawn(_rank, (count, free_port(), folder, works), nprocs=count)
 
 
 def _rank(index: int, count: int, port: int, folder: Path, works: tuple[Work, ...]) -> None:
@@ -205,7 +220,7 @@ def _rank(index: int, count: int, port: int, folder: Path, works: tuple[Work, ..
         work(fabric, folder)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("localhost", 0))
         port: int = listener.getsockname()[1]
