@@ -15,7 +15,7 @@ from hdlif.commands.processes import fabric_of, processes
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.sweep import sweep
 from hdlif.errors import RecipeError
-from training.several_ranks import free_port
+from training.several_ranks import NO_GPUS, free_port
 
 PLACE = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 
@@ -101,6 +101,7 @@ def started(folder: Path, *arguments: str, **place: object) -> subprocess.Popen[
     folder.mkdir()
     paths = os.pathsep.join(str(Path(path).resolve()) for path in sys.path if path)
     settings = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in place.items()}
+    settings |= NO_GPUS
     small = ["--set", "model.width=4", "--set", "training.epochs=1", "--set", "data.batch_size=128"]
     command = ["train", "digits_hdlif", *small, "--out", "run", "--memory-repeats", "0", "--json", *arguments]
     return subprocess.Popen(
