@@ -1,5 +1,9 @@
 """How many processes a training has, and what is refused."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from hdlif.commands.processes import fabric_of, processes
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.sweep import sweep
 from hdlif.errors import RecipeError
+from training.several_ranks import NO_GPUS, free_port
 
 PLACE = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 
@@ -89,3 +94,42 @@ def test_nodes_that_do_not_know_their_place_are_refused(monkeypatch: pytest.Monk
         processes(None, 2)
     monkeypatch.setenv("NODE_RANK", "1")
     assert processes(None, 2) == (1, 2)
+
+
+def started(folder: Path, *arguments: str, **place: object) -> subprocess.Popen[str]:
+    """A short `hdlif train` whose run folder is FOLDER/run, and that stands in FOLDER."""
+    folder.mkdir()
+    paths = os.pathsep.join(str(Path(path).resolve()) for path in sys.path if path)
+    settings = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in place.items()}
+    settings |= NO_GPUS
+    small = ["--set", "model.width=4", "--set", "training.epochs=1", "--set", "data.batch_size=128"]
+    command = ["train", "digits_hdlif", *small, "--out", "run", "--memory-repeats", "0", "--json", *arguments]
+    return subprocess.Popen(
+        [sys.executable, "-m", "hdlif", *command],
+        cwd=folder,
+        env=os.environ | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_two_nodes_started_by_hand_train_as_two_devices_and_the_first_alone_writes(tmp_path: Path) -> None:
+    place = {"MASTER_ADDR": "localhost", "MASTER_PORT": free_port()}
+    nodes = ("--nodes", "2", "--devices", "1")
+    jobs = [started(tmp_path / f"node{n}", *nodes, NODE_RANK=n, **place) for n in range(2)]
+    jobs.append(started(tmp_path / "devices", "--devices", "2"))
+    try:
+        said = [job.communicate(timeout=300) for job in jobs]
+    finally:
+        for job in jobs:
+            job.kill()
+    assert [job.returncode for job in jobs] == [0, 0, 0], said
+    (first, _), (second, _), (devices, _) = said
+    assert second == ""
+    assert list((tmp_path / "node1").iterdir()) == []
+    assert json.loads(first)["ranks"] == json.loads(devices)["ranks"] == 2
+    # As many ranks with the same shares: the same bytes, of the network and of what was counted on the way.
+    for name in ("model.safetensors", "confusion.json"):
+        assert (tmp_path / "node0/run" / name).read_bytes() == (tmp_path / "devices/run" / name).read_bytes()

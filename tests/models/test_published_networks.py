@@ -22,7 +22,7 @@ def on_meta(make: Callable[..., Network], **arguments: object) -> Network:
         return make(neuron=neuron, **arguments)
 
 
-def count(network: Network, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> int:
+def count(network: Network, kind: type[nn.Module]) -> int:
     """Weights and biases of one kind of layer."""
     return sum(p.numel() for m in network.modules() if isinstance(m, kind) for p in m.parameters(recurse=False))
 
@@ -46,35 +46,36 @@ def neurons(network: Network, *image: int) -> dict[str, int]:
     return sizes
 
 
+VGG_13 = (64, 64, "P", 128, 128, "P", 256, 256, "P", 512, 512, 512, "P", 512)
+NETWORKS = {
+    "resnet18_cifar10": partial(resnet18, classes=10),
+    "resnet18_cifar100": partial(resnet18, classes=100),
+    "resnet18_dvs": partial(resnet18, classes=10, in_channels=2),
+    "resnet34_imagenet": partial(resnet34, classes=1000),
+    "vgg_snn": partial(vgg_snn, classes=10),
+    "vgg_13": partial(vgg_snn, classes=200, in_channels=3, plan=VGG_13, final_size=None),
+}
+
+
 @pytest.mark.parametrize(
-    ("make", "classes", "total", "norms", "logits"),
+    ("name", "total", "stem", "body", "norms", "classifier", "logits"),
     [
-        (resnet18, 10, 11_173_962, 9_600, 128),
-        (resnet18, 100, 11_220_132, 9_600, 128),
-        (resnet34, 1000, 21_797_672, 17_024, 256),
+        ("resnet18_cifar10", 11_173_962, 1_728, 11_157_504, 9_600, 5_130, 128),
+        ("resnet18_cifar100", 11_220_132, 1_728, 11_157_504, 9_600, 51_300, 128),
+        ("resnet18_dvs", 11_173_386, 1_152, 11_157_504, 9_600, 5_130, 128),
+        ("resnet34_imagenet", 21_797_672, 9_408, 21_258_240, 17_024, 513_000, 256),
+        ("vgg_snn", 9_268_746, 1_152, 9_216_000, 5_504, 46_090, 64),
+        ("vgg_13", 9_510_536, 1_728, 9_400_320, 5_888, 102_600, 80),
     ],
-    ids=["resnet18_cifar10", "resnet18_cifar100", "resnet34_imagenet"],
 )
-def test_resnet_has_the_published_parameters(
-    make: Callable[..., Network], classes: int, total: int, norms: int, logits: int
+def test_network_has_the_published_parameters(
+    name: str, total: int, stem: int, body: int, norms: int, classifier: int, logits: int
 ) -> None:
-    network = on_meta(make, classes=classes)
-    assert parameters(network) == total
-    assert count(network, BatchNorm2d) == norms
+    network = on_meta(NETWORKS[name])
+    kinds = (nn.Conv2d, QuantConv2d, BatchNorm2d, nn.Linear)
+    assert [count(network, kind) for kind in kinds] == [stem + body, body, norms, classifier]
+    assert parameters(network) == total == stem + body + norms + classifier
     assert sum(p.numel() for p in network.parameters()) - total == logits
-
-
-def test_resnet18_body_and_stem_split_as_published() -> None:
-    network = on_meta(resnet18, classes=10)
-    assert count(network, QuantConv2d) == 11_157_504
-    assert sum(p.numel() for p in network.stem.conv.parameters()) == 1_728
-    assert count(network, nn.Linear) == 5_130
-
-
-def test_resnet34_body_and_stem_split_as_published() -> None:
-    network = on_meta(resnet34, classes=1000)
-    assert count(network, QuantConv2d) == 21_258_240
-    assert sum(p.numel() for p in network.stem.conv.parameters()) == 9_408
 
 
 def test_resnet18_has_548864_neurons_in_16_layers() -> None:
@@ -100,9 +101,7 @@ def test_resnet18_on_event_frames_has_1234944_neurons() -> None:
 
 def test_vgg_snn_has_the_published_weights_and_neurons() -> None:
     network = on_meta(vgg_snn, classes=10)
-    assert count(network, (nn.Conv2d, QuantConv2d)) == 9_217_152
-    assert count(network, nn.Linear) == 46_090
-    assert count(network, BatchNorm2d) == 5_504
+    assert count(network, nn.Conv2d) == 9_217_152
     sizes = neurons(network, 2, 48, 48)
     assert len(sizes) == 8
     assert sum(sizes.values()) == 921_600
@@ -120,9 +119,7 @@ def test_resnet34_takes_the_cifar_stem() -> None:
 
 
 def test_vgg_13_has_1024000_neurons() -> None:
-    plan = [64, 64, "P", 128, 128, "P", 256, 256, "P", 512, 512, 512, "P", 512]
-    network = on_meta(vgg_snn, classes=200, in_channels=3, plan=plan, final_size=None)
-    sizes = neurons(network, 3, 64, 64)
+    sizes = neurons(on_meta(NETWORKS["vgg_13"]), 3, 64, 64)
     assert len(sizes) == 10
     assert sum(sizes.values()) == 1_024_000
 

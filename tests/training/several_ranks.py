@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -60,6 +61,8 @@ NEURONS: Mapping[str, NeuronFactory] = {
     "graded": lambda place: GradedLIF(T),
     "glif": lambda place: GLIF(T),
 }
+STOPPED = 14
+"""Steps that a training had done when it was stopped."""
 Case = tuple[str, str, str]
 """Names of a neuron, a rule and a penalty."""
 FEW: Sequence[Case] = (
@@ -84,7 +87,7 @@ def learned(fabric: Fabric, case: Case) -> dict[str, Tensor]:
         update = next(updates)
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None
-            found[f"gradient {update} {name}"] = parameter.grad.clone()
+            found[f"gradient {update} {name}"] = parameter.grad.clone().cpu()
 
     optimizer.register_step_pre_hook(note)
     ranks = Ranks(fabric)
@@ -98,11 +101,11 @@ def learned(fabric: Fabric, case: Case) -> dict[str, Tensor]:
             x *= torch.linspace(0.2, 2.0, BATCH, dtype=torch.float64).view(1, -1, 1, 1, 1)
             target = torch.randint(3, (BATCH,), generator=generator)
             (share,) = ranks.shares([torch.arange(BATCH)])
-            loss, logits = updater(x[:, share], target[share], RULES[rule].schedule(T, generator))
+            loss, logits = updater(*fabric.to_device((x[:, share], target[share])), RULES[rule].schedule(T, generator))
             found[f"loss {batch}"] = torch.tensor(loss, dtype=torch.float64)
             assert logits.shape == (len(share), 3)
     assert averagings in ([], [True] * next(updates))
-    return found | {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return found | {name: tensor.clone().cpu() for name, tensor in model.state_dict().items()}
 
 
 def counted(module: nn.Module) -> list[bool]:
@@ -126,13 +129,26 @@ def learn(fabric: Fabric, folder: Path, cases: Sequence[Case]) -> None:
 
 
 def train_and_stop(fabric: Fabric, folder: Path) -> None:
-    """A training to its end, and one that a signal to the last rank stops in its second epoch."""
+    """A training to its end, and one that stops."""
     train(fabric, folder / "straight")
+    stop(fabric, folder / "stopped")
+
+
+def stop(fabric: Fabric, out: Path) -> None:
+    """A training that a signal to the last rank stops in its second epoch, after `STOPPED` steps."""
     last = fabric.global_rank == fabric.world_size - 1
-    stop = tiny.At(13, lambda: os.kill(os.getpid(), signal.SIGTERM) if last else None, tiny.StochasticStep())
+    rule = tiny.At(STOPPED - 1, lambda: os.kill(os.getpid(), signal.SIGTERM) if last else None, StochasticStep())
     with pytest.raises(SystemExit) as stopped:
-        train(fabric, folder / "stopped", rule=stop)
+        train(fabric, out, rule=rule)
     assert stopped.value.code == (143 if fabric.global_rank == 0 else 0)
+
+
+def go_on(fabric: Fabric, folder: Path) -> None:
+    """The rest of a training that one process has stopped."""
+    # Never met: it counts the batches.
+    rule = tiny.At(-1, lambda: None, StochasticStep())
+    train(fabric, folder / "stopped alone", rule=rule, resume=True)
+    assert rule.seen == 2 * tiny.BATCHES - STOPPED
 
 
 EXTRAS = TrainingConfig(epochs=2, learning_rate=0.1, accumulate=2, clip_norm=0.05, ema_decay=0.8)
@@ -141,7 +157,7 @@ EXTRAS = TrainingConfig(epochs=2, learning_rate=0.1, accumulate=2, clip_norm=0.0
 def train_with_extras(fabric: Fabric, folder: Path) -> None:
     """A training with what changes an update, and one whose samples are mixed, with noise of each rank's own."""
     train(fabric, folder / "extras", config=EXTRAS)
-    model = without_dropout()
+    model = tiny.without_dropout()
     weights = list(model.parameters())
     start = [weight.detach().clone() for weight in weights]
 
@@ -155,13 +171,7 @@ def train_with_extras(fabric: Fabric, folder: Path) -> None:
 
 def train(fabric: Fabric, out: Path, **changes: Any) -> None:
     """`tiny.train` without its dropout, which is of each rank's own."""
-    tiny.train(out, fabric=fabric, model=without_dropout(), epochs=2, **changes)
-
-
-def without_dropout() -> nn.Module:
-    model = tiny.tiny_network()
-    model.head = nn.Sequential(*list(model.head)[1:])
-    return model
+    tiny.train(out, fabric=fabric, model=tiny.without_dropout(), epochs=2, **changes)
 
 
 def fail_together(fabric: Fabric, folder: Path) -> None:
@@ -188,11 +198,14 @@ def fail_together(fabric: Fabric, folder: Path) -> None:
 
 
 Work = Callable[[Fabric, Path], None]
+NO_GPUS = {"CUDA_VISIBLE_DEVICES": ""}
+"""Environment of ranks that are more than there are GPUs."""
 
 
-def on_ranks(count: int, folder: Path, *works: Work) -> None:
+def on_ranks(count: int, folder: Path, *works: Work, gpus: bool = False) -> None:
     """Each of `works` with the fabric of `count` ranks, in float64; fails where one of them does."""
-    torch.multiprocessing.spawn(_rank, (count, _free_port(), folder, works), nprocs=count)
+    with patch.dict(os.environ, {} if gpus else NO_GPUS):
+        torch.multiprocessing.spawn(_rank, (count, free_port(), folder, works), nprocs=count)
 
 
 def _rank(index: int, count: int, port: int, folder: Path, works: tuple[Work, ...]) -> None:
@@ -205,7 +218,7 @@ def _rank(index: int, count: int, port: int, folder: Path, works: tuple[Work, ..
         work(fabric, folder)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("localhost", 0))
         port: int = listener.getsockname()[1]

@@ -1,6 +1,8 @@
 """What a training may have beside its rule: each does what it says, and a resume stays exact."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from hdlif.training import Mix, Teacher, Updater, checkpoint, evaluate, sgd
 from hdlif.training.average import Average
 from small_networks import name_of
 from training.test_loop import CrashError, crash, events, model_bytes
-from training.tiny import BATCH_SIZE, TIME_STEPS, At, tiny_network, tiny_sets, train
+from training.tiny import BATCH_SIZE, TIME_STEPS, At, tiny_network, tiny_sets, train, without_dropout
 
 RULES: list[Rule] = [
     STBP(),
@@ -37,10 +39,10 @@ def config(**changes: Any) -> TrainingConfig:
     return TrainingConfig(**{"epochs": 2, "learning_rate": 0.1} | changes)
 
 
-def float16(**scaler: Any) -> Fabric:
+def float16(device: str = "cpu", **scaler: Any) -> Fabric:
     """Fabric itself gives a CPU no float16."""
-    scaled = torch.amp.GradScaler("cpu", **scaler)
-    return Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaled)])
+    scaled = torch.amp.GradScaler(device, **scaler)
+    return Fabric(accelerator=device, devices=1, plugins=[MixedPrecision("16-mixed", device, scaled)])
 
 
 def mix() -> Mix:
@@ -129,58 +131,74 @@ def test_images_that_fill_no_update_are_refused(tmp_path: Path) -> None:
 
 def updated(rule: Rule, fabric: Fabric, **extras: Any) -> tuple[nn.Module, Updater]:
     """The tiny network after one batch of plain SGD at a learning rate of 1."""
-    model = tiny_network().train()
+    model = without_dropout().train()
     updater = Updater(fabric, model, sgd(model, learning_rate=1.0, momentum=0.0, weight_decay=0.0), rule, **extras)
-    torch.manual_seed(3)
-    x, target = torch.randn(1, BATCH_SIZE, 1, 8, 8), torch.arange(BATCH_SIZE) % 10
-    updater(x, target, rule.schedule(TIME_STEPS, torch.Generator().manual_seed(0)))
+    teach(updater, rule, fabric)
     return model, updater
 
 
+def teach(updater: Updater, rule: Rule, fabric: Fabric) -> None:
+    generator = torch.Generator().manual_seed(3)
+    x, target = torch.randn(1, BATCH_SIZE, 1, 8, 8, generator=generator), torch.arange(BATCH_SIZE) % 10
+    updater(*fabric.to_device((x, target)), rule.schedule(TIME_STEPS, torch.Generator().manual_seed(0)))
+
+
 def moved(model: nn.Module) -> Tensor:
+    """How far the weights have come from where `tiny_network` has them."""
     start = dict(tiny_network().named_parameters())
-    return torch.cat([(p.detach() - start[name].detach()).flatten() for name, p in model.named_parameters()])
+    return torch.cat([(p.detach().cpu() - start[name].detach()).flatten() for name, p in model.named_parameters()])
 
 
-def single(precision: str = "32-true") -> Fabric:
-    return Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
+def single(precision: str = "32-true", device: str = "cpu") -> Fabric:
+    return Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=name_of)
-def test_every_rule_trains_in_bfloat16(rule: Rule) -> None:
-    full, half = (moved(updated(rule, single(precision))[0]) for precision in ("32-true", "bf16-mixed"))
+def test_every_rule_trains_in_bfloat16(rule: Rule, device: str) -> None:
+    full, half = (moved(updated(rule, single(precision, device))[0]) for precision in ("32-true", "bf16-mixed"))
     assert half.isfinite().all()
     # Spikes flip where a rounded current crosses the threshold, and "each" learns three times.
     assert F.cosine_similarity(full, half, dim=0) > 0.9
 
 
 @pytest.mark.parametrize("rule", RULES, ids=name_of)
-def test_every_rule_trains_in_float16_with_one_scale_an_update(rule: Rule) -> None:
-    full = moved(updated(rule, single())[0])
-    fabric = float16(init_scale=256.0)
+def test_every_rule_trains_in_float16_with_one_scale_an_update(rule: Rule, device: str) -> None:
+    full = moved(updated(rule, single(device=device))[0])
+    fabric = float16(device, init_scale=256.0)
     model, updater = updated(rule, fabric)
     assert F.cosine_similarity(full, moved(model), dim=0) > 0.95
     assert 0.8 < moved(model).norm() / full.norm() < 1.25
     plan = rule.schedule(TIME_STEPS, torch.Generator().manual_seed(0))
     assert fabric.strategy.precision.state_dict()["_growth_tracker"] == sum(plan.updates)
+    teach(updater, rule, fabric)
+    assert fabric.strategy.precision.state_dict()["_growth_tracker"] == 2 * sum(plan.updates)
     assert updater.step.skipped == 0
+    assert moved(model).isfinite().all()
 
 
-def test_float16_update_that_overflows_is_skipped_and_counted() -> None:
-    model, updater = updated(SLTT("sum"), float16(init_scale=2.0**100))
+def test_float16_update_that_overflows_is_skipped_and_counted(device: str) -> None:
+    # Skipped once, the scale is lowered to one that fits.
+    fabric = float16(device, init_scale=2.0**100, backoff_factor=2.0**-92)
+    model, updater = updated(SLTT("sum"), fabric)
     assert updater.step.skipped == 1
     assert not moved(model).any()
+    teach(updater, SLTT("sum"), fabric)
+    assert updater.step.skipped == 1
+    assert moved(model).isfinite().all()
+    assert moved(model).any()
 
 
-def test_skipped_update_is_not_averaged() -> None:
-    _, updater = updated(SLTT("sum"), float16(init_scale=2.0**100), ema_decay=0.5)
+def test_skipped_update_is_not_averaged(device: str) -> None:
+    _, updater = updated(SLTT("sum"), float16(device, init_scale=2.0**100), ema_decay=0.5)
     assert updater.step.record() == {"skipped_updates": 1, "averaged_updates": 0}
 
 
-@pytest.mark.parametrize("fabric", [single(), float16(init_scale=512.0)], ids=["float32", "float16"])
+@pytest.mark.parametrize("fabric", [single, partial(float16, init_scale=512.0)], ids=["float32", "float16"])
 @pytest.mark.parametrize("rule", [STBP(), SLTT("sum")], ids=["one loss", "losses"])
-def test_long_gradient_is_clipped_to_the_norm_given(rule: Rule, fabric: Fabric) -> None:
-    free, clipped, loose = (moved(updated(rule, fabric, clip_norm=norm)[0]) for norm in (None, 0.01, 1e6))
+def test_long_gradient_is_clipped_to_the_norm_given(rule: Rule, fabric: Callable[..., Fabric], device: str) -> None:
+    free, clipped, loose = (
+        moved(updated(rule, fabric(device=device), clip_norm=norm)[0]) for norm in (None, 0.01, 1e6)
+    )
     assert free.norm() > 0.1
     torch.testing.assert_close(clipped.norm(), torch.tensor(0.01), rtol=1e-3, atol=0)
     assert F.cosine_similarity(free, clipped, dim=0) > 0.999
@@ -226,14 +244,15 @@ def test_resume_without_the_average_is_refused(tmp_path: Path) -> None:
         train(tmp_path, config=config(epochs=1, ema_decay=0.5), resume=True)
 
 
-def test_channels_last_lays_maps_out_and_changes_nothing_else(tmp_path: Path) -> None:
+def test_channels_last_lays_maps_out_and_changes_nothing_else(tmp_path: Path, device: str) -> None:
     def trained(folder: str, **changes: Any) -> tuple[nn.Module, set[bool]]:
         model, seen = tiny_network(), set()
         model.stem.conv.register_forward_pre_hook(lambda m, args: seen.add(is_channels_last(args[0])))
         conv = model.get_submodule("body.stage1.0.conv1")
         conv.register_forward_hook(lambda m, args, y: seen.add(is_channels_last(y)))
         # Spikes flip with the order of sums; a step of nothing keeps both trainings together.
-        train(tmp_path / folder, model=model, config=config(epochs=1, learning_rate=1e-9, **changes))
+        still = config(epochs=1, learning_rate=1e-9, **changes)
+        train(tmp_path / folder, model=model, config=still, fabric=single(device=device))
         return model, seen
 
     def is_channels_last(x: Tensor) -> bool:

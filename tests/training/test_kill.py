@@ -47,6 +47,7 @@ def elastic(out: Path, *, restarts: int) -> subprocess.Popen[bytes]:
     """Two workers that torchrun starts again from the last checkpoint where one of them dies."""
     paths = os.pathsep.join(p for p in sys.path if p)
     settings = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    settings |= several_ranks.NO_GPUS
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", f"--max-restarts={restarts}"]
     return subprocess.Popen(
         [sys.executable, "-m", *launcher, several_ranks.__file__, str(out)],

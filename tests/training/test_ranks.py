@@ -18,15 +18,20 @@ from training.several_ranks import (
     ALL,
     EXTRAS,
     FEW,
+    STOPPED,
     Case,
     fail_together,
+    go_on,
     learn,
     learned,
     on_ranks,
+    stop,
     train,
     train_and_stop,
     train_with_extras,
 )
+
+TRAININGS = train_and_stop, go_on, train_with_extras
 
 
 def one_process() -> Fabric:
@@ -48,6 +53,11 @@ def weights(out: Path) -> dict[str, Tensor]:
     return checkpoint.load(out / "model.safetensors")[0]
 
 
+def steps(out: Path) -> int:
+    done: int = checkpoint.load(out / "last.safetensors")[1]["counters"]["step"]
+    return done
+
+
 def numbers(out: Path) -> list[dict[str, object]]:
     """The events of a run without its times, floats to ten digits."""
     events = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -57,30 +67,41 @@ def numbers(out: Path) -> list[dict[str, object]]:
     ]
 
 
+def stop_alone(folder: Path) -> None:
+    """One process begins what several ranks go on with."""
+    stop(one_process(), folder / "stopped alone")
+    assert steps(folder / "stopped alone") == STOPPED
+
+
 def agree_on_files(folder: Path) -> None:
     train(one_process(), folder / "alone")
     expected = weights(folder / "alone")
     assert_close(weights(folder / "straight"), expected)
     assert numbers(folder / "straight") == numbers(folder / "alone")
     # What several ranks began goes on in one process.
-    assert checkpoint.load(folder / "stopped/last.safetensors")[1]["counters"]["step"] == 14
+    assert steps(folder / "stopped") == STOPPED
     train(one_process(), folder / "stopped", resume=True)
     assert_close(weights(folder / "stopped"), expected)
     assert numbers(folder / "stopped") == numbers(folder / "alone")
+    # And the other way round.
+    assert_close(weights(folder / "stopped alone"), expected)
+    assert numbers(folder / "stopped alone") == numbers(folder / "alone")
     train(one_process(), folder / "extras alone", config=EXTRAS)
     assert_close(weights(folder / "extras"), weights(folder / "extras alone"))
     assert numbers(folder / "extras") == numbers(folder / "extras alone")
 
 
 def test_two_ranks_learn_as_one_process_and_stop_and_fail_as_one(tmp_path: Path) -> None:
-    on_ranks(2, tmp_path, partial(learn, cases=FEW), train_and_stop, train_with_extras, fail_together)
+    stop_alone(tmp_path)
+    on_ranks(2, tmp_path, partial(learn, cases=FEW), *TRAININGS, fail_together)
     agree(2, tmp_path, FEW)
     agree_on_files(tmp_path)
 
 
 @pytest.mark.slow
 def test_four_ranks_learn_as_one_process_whatever_the_rule_the_penalty_and_the_neuron(tmp_path: Path) -> None:
-    on_ranks(4, tmp_path, partial(learn, cases=ALL), train_and_stop, train_with_extras, fail_together)
+    stop_alone(tmp_path)
+    on_ranks(4, tmp_path, partial(learn, cases=ALL), *TRAININGS, fail_together)
     agree(4, tmp_path, ALL)
     agree_on_files(tmp_path)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from hdlif.training import Fit, fit
 TIME_STEPS, EPOCHS, BATCH_SIZE = 3, 3, 32
 BATCHES = 320 // BATCH_SIZE
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
 
 def tiny_network() -> nn.Module:
     """One block of ternary convolutions and HD-LIF neurons, with dropout: everything a resume must get right."""
@@ -29,6 +32,13 @@ def tiny_network() -> nn.Module:
 
     model = resnet(neuron=lambda place: HDLIF(TIME_STEPS), blocks=[1], width=4, classes=10, in_channels=1, conv=conv)
     model.head = nn.Sequential(nn.Dropout(0.1), *model.head)
+    return model
+
+
+def without_dropout() -> nn.Module:
+    """The same, for devices and ranks whose noise is of their own."""
+    model = tiny_network()
+    model.head[0].p = 0.0
     return model
 
 

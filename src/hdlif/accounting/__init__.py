@@ -1,6 +1,7 @@
 """Counting: parameters, operations, energy and memory. It reads a graph and changes nothing."""
 
 from hdlif.accounting.activity import Activity, activity
+from hdlif.accounting.macs import dense_macs
 from hdlif.accounting.memory import Saved, saved_bytes, watching_saved
 from hdlif.accounting.operations import Layer, Profile, count_parameters_mb, priced, profile
 from hdlif.accounting.updates import UpdateCost, update_cost
@@ -13,6 +14,7 @@ __all__ = [
     "UpdateCost",
     "activity",
     "count_parameters_mb",
+    "dense_macs",
     "priced",
     "profile",
     "saved_bytes",

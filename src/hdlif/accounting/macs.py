@@ -1,0 +1,39 @@
+"""Dense multiply-accumulates: what a network would cost if no input and no weight were zero."""
+
+import math
+
+from hdlif.artefact import Graph, infer_values
+
+
+def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
+    """Multiply-accumulates of each convolution and linear layer, by name, per image and time step.
+
+    out · in · kh · kw at each place of the output map; out · in for a linear layer.
+
+    Args:
+        padding: False leaves out the taps that lie on the padding, as SOPs do: SOPs / (T · these) is the density of
+            spikes times that of weights.
+    """
+    values = infer_values(graph)
+    found = {}
+    for node in graph.nodes:
+        if node.op == "conv2d":
+            out, channels, *kernel = node.tensors["weight"].shape
+            axes = zip(
+                values[node.inputs[0]].shape[1:],
+                values[node.name].shape[1:],
+                kernel,
+                node.attributes["stride"],
+                node.attributes["padding"],
+                strict=True,
+            )
+            taps = [places * k if padding else _taps_on_map(size, places, k, s, p) for size, places, k, s, p in axes]
+            found[node.name] = out * channels * math.prod(taps)
+        elif node.op == "linear":
+            found[node.name] = node.tensors["weight"].size
+    return found
+
+
+def _taps_on_map(size: int, places: int, kernel: int, stride: int, padding: int) -> int:
+    """Along one axis of `size` entries, pairs of an output place and a tap of its kernel that is not on the padding."""
+    return sum(0 <= place * stride + tap - padding < size for place in range(places) for tap in range(kernel))
