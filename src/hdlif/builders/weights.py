@@ -22,7 +22,8 @@ def build_conv(recipe: Recipe) -> ConvFactory:
     """What makes the body's convolutions."""
     arguments = recipe.weights.arguments
     arguments.pop("keep_float", None)
-    quantizer = call(choose(WEIGHTS, recipe.weights.kind, "weights.kind"), "weights", arguments)
+    kind = recipe.weights.kind
+    quantizer = call(choose(WEIGHTS, kind, "weights.kind"), "weights", arguments, kind=kind, beside=("keep_float",))
     return partial(hnn.QuantConv2d, quantizer=quantizer)
 
 
