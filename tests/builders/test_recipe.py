@@ -58,8 +58,8 @@ from small_recipes import recipe
         ("model={kind: vgg_snn, first_conv: 3}", "model.first_conv is unknown; choose one of final_size, plan;"),
         ("model={kind: resnet18, block: 3}", "model.block is unknown; choose one of stem, width;"),
         ("model={kind: resnet18, stem: 3}", 'model.stem = "3" is unknown'),
-        ("weights={kind: binary, bits: 8}", "weights.bits is unknown; choose one of keep_float;"),
-        ("weights={kind: ternary, bits: 2}", "weights.bits is unknown; choose one of keep_float;"),
+        ("weights={kind: binary, bits: 8}", "weights.bits is unknown; choose one of keep_float, quantise;"),
+        ("weights={kind: ternary, bits: 2}", "weights.bits is unknown; choose one of keep_float, quantise;"),
         ("neuron={kind: hdlif, surrogate: atan}", "neuron.surrogate is unknown"),
         (
             "neuron.leak=1.5",

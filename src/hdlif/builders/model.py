@@ -8,7 +8,7 @@ from hdlif.builders.attention import attention_arguments
 from hdlif.builders.data import data_kind, input_record
 from hdlif.builders.neuron import build_neuron, check_parallel
 from hdlif.builders.norm import build_norm
-from hdlif.builders.weights import build_conv, keep_float
+from hdlif.builders.weights import build_conv, place_quantizers
 from hdlif.config import Recipe
 from hdlif.deploy.lower import COARSEST_GRID
 from hdlif.errors import RecipeError
@@ -43,7 +43,7 @@ def build_model(recipe: Recipe) -> Network:
         "in_channels": input_record(recipe).shape[0],
     }
     network = call(make, "model", arguments, kind=recipe.model.kind, tables={"stem": STEMS}, **parts)
-    keep_float(recipe, network)
+    place_quantizers(recipe, network)
     check_parallel(recipe, network)
     _check_grid(network)
     return network
