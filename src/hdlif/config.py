@@ -108,7 +108,7 @@ class DataConfig(_Section):
 class TrainingConfig(_Section):
     """The optimiser (SGD with Nesterov momentum), its cosine schedule, the precision, and what is off by default."""
 
-    EXTRAS = ("clip_norm", "accumulate", "ema_decay", "patience", "channels_last", "compile")
+    EXTRAS = ("clip_norm", "accumulate", "ema_decay", "patience", "keep_every", "channels_last", "compile")
 
     epochs: Count
     learning_rate: Annotated[float, Field(gt=0)]
@@ -125,6 +125,8 @@ class TrainingConfig(_Section):
     """Of a moving average of the weights, which is what is validated and kept."""
     patience: Count | None = None
     """Epochs without a better validation accuracy after which training stops."""
+    keep_every: Count | None = None
+    """Epochs from one network that is kept, epoch_N.safetensors, to the next."""
     channels_last: bool = False
     """Lay weights and images out with channels last."""
     compile: bool = False

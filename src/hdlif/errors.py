@@ -55,6 +55,10 @@ class TrainingError(HdlifError):
     exit_code = 1
 
 
+class InUseError(TrainingError):
+    """Another process is training in this run folder."""
+
+
 def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
     """The tail of an error about a name: the accepted names, and the likeliest one.
 

@@ -29,7 +29,7 @@ from small_recipes import recipe
         ("rule={kind: stochastic_step, k: 5}", "rule.k = 5; it must be at most time_steps = 4"),
         ("attention={kind: seca, kernel_size: 4}", "attention: kernel_size = 4; it must be odd"),
         ("attention={kind: none, form: II}", "attention.form is unknown; it takes no arguments"),
-        ("attention={kind: eca, kernel_size: 5}", "attention.kernel_size is unknown; it takes no arguments"),
+        ("attention={kind: eca, kernel_size: 5}", "attention.kernel_size is unknown; choose one of form;"),
         ("attention={kind: seca, form: III}", 'attention.form = "III" is unknown'),
         ("neuron={kind: hdlif, time_steps: 3}", "neuron.time_steps is not set there"),
         ("neuron={kind: lif, reset: 3}", 'neuron.reset = "3" is unknown'),
@@ -54,8 +54,56 @@ from small_recipes import recipe
         ("data.frames=rows", 'data.frames = "rows" makes 8 steps of an image; set time_steps=8'),
         ("data.frames=columns", 'data.frames = "columns" is unknown'),
         ("model={kind: resnet, neuron: lif}", "model.neuron is not set there"),
+        ("model={kind: vgg_snn, attention: 3}", "model.attention is not set there"),
+        ("model={kind: vgg_snn, first_conv: 3}", "model.first_conv is unknown; choose one of final_size, plan;"),
+        ("model={kind: resnet18, block: 3}", "model.block is unknown; choose one of stem, width;"),
+        ("model={kind: resnet18, stem: 3}", 'model.stem = "3" is unknown'),
+        ("weights={kind: binary, bits: 8}", "weights.bits is unknown; choose one of keep_float, quantise;"),
+        ("weights={kind: ternary, bits: 2}", "weights.bits is unknown; choose one of keep_float, quantise;"),
+        ("neuron={kind: hdlif, surrogate: atan}", "neuron.surrogate is unknown"),
+        (
+            "neuron.leak=1.5",
+            r"neuron: leak = 1\.5; a learned one must lie in \(0\.0, 1\.0\); learned: false allows any",
+        ),
+        (
+            "neuron.threshold=1.5",
+            r"threshold = 1\.5; a learned one must lie in \(0\.0, 1\.0\); threshold_form: softplus allows any above 0",
+        ),
+        ("neuron={kind: parallel_hdlif, threshold: 1.5}", "neuron: threshold = 1.5; a learned one"),
     ],
 )
 def test_what_cannot_be_built_is_refused_by_name(override: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         builders.check(recipe(override))
+
+
+@pytest.mark.parametrize("value", ["3", "true"])
+@pytest.mark.parametrize("mem_bn", ["", ", mem_bn: true"])
+def test_the_norm_of_a_neuron_is_no_key_of_a_recipe(value: str, mem_bn: str) -> None:
+    keys = "granularity, leak, learned, mem_bn, parallel, path, per_step, threshold, threshold_form"
+    with pytest.raises(RecipeError, match=f"neuron.norm is unknown; choose one of {keys}"):
+        builders.check(recipe(f"neuron={{kind: hdlif, norm: {value}{mem_bn}}}"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("glif", "granularity, leak, linear_leak, per_step, reset, surrogate, threshold"),
+        ("graded_lif", "granularity, leak, learned, per_step, surrogate, threshold, threshold_form"),
+        ("lif", "granularity, leak, learned, per_step, reset, surrogate, threshold, threshold_form"),
+        ("parallel_hdlif", "granularity, learned, per_step, threshold, threshold_form"),
+    ],
+)
+def test_an_unknown_key_of_a_neuron_is_answered_with_all_that_it_takes(kind: str, keys: str) -> None:
+    with pytest.raises(RecipeError, match=f"neuron.xyz is unknown; choose one of {keys};"):
+        builders.check(recipe(f"neuron={{kind: {kind}, xyz: 3}}"))
+
+
+def test_a_key_that_another_kind_left_is_answered_with_how_to_replace_the_section() -> None:
+    with pytest.raises(RecipeError, match=r'rule.k is unknown; choose one of .*: --set "rule=\{kind: ottt\}"$'):
+        builders.check(recipe("rule.kind=ottt"))
+    # A misspelt one is only misspelt, and a mapping within a section has no kind.
+    for override in ("neuron.leek=0.5", "neuron={kind: hdlif, mem_bn: {xyz: 2}}"):
+        with pytest.raises(RecipeError, match="is unknown; choose one of") as refused:
+            builders.check(recipe(override))
+        assert "--set" not in str(refused.value)

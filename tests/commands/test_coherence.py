@@ -1,13 +1,18 @@
 """`hdlif coherence` on the bundled digits: what is compared, and what is said of it."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from hdlif.commands import coherence as module
+from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.coherence import coherence
 from hdlif.commands.coherence_text import as_text
+from hdlif.commands.eval import evaluate_path
+from hdlif.commands.export import export
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.nn import Neuron
@@ -71,6 +76,38 @@ def test_the_rule_of_the_recipe_says_how_many_steps_are_drawn() -> None:
     found = coherence(["digits_hdlif"], overrides=[*SMALL, "rule.k=2"], batches=1)["networks"][0]
     assert len(found["rules"]["stochastic_step"]["end_to_end"]["plans"]) == 6
     assert len(found["rules"]["sltt"]["end_to_end"]["plans"]) == 1
+
+
+def end_to_end(rule: str) -> dict[str, Any]:
+    found = coherence(["digits_hdlif"], overrides=[*SMALL, f"rule={{{rule}}}"], batches=1)["networks"][0]
+    return {name: figures["end_to_end"] for name, figures in found["rules"].items()}
+
+
+def test_the_rule_of_the_recipe_stands_for_its_kind() -> None:
+    default, short, long = (end_to_end(f"kind: ottt, leak: {leak}") for leak in (0.5, 0.1, 0.9))
+    assert short["ottt"]["norm_ratio"] < default["ottt"]["norm_ratio"] < long["ottt"]["norm_ratio"]
+    assert [found["ndot"] for found in (short, long)] == [default["ndot"]] * 2
+    # Updates at every step are no other gradient.
+    assert end_to_end("kind: ottt, leak: 0.1, update: each") == short
+    assert default == end_to_end("kind: stochastic_step")
+
+
+def test_a_stratified_draw_is_shown_as_one() -> None:
+    plans = end_to_end("kind: stochastic_step, k: 2, draw: stratified")["stochastic_step"]["plans"]
+    assert [plan["steps"] for plan in plans] == [[0, 2], [0, 3], [1, 2], [1, 3]]
+
+
+def test_the_state_of_a_training_has_its_network(checkpoint: Path, tmp_path: Path) -> None:
+    state = checkpoint / "last.safetensors"
+    trained, network = load_trained(state), load_trained(checkpoint)
+    # One epoch: the same weights, beside which a training has running statistics of its own.
+    for name, parameter in network.network.named_parameters():
+        assert torch.equal(dict(trained.network.named_parameters())[name], parameter), name
+    entries = coherence([str(state), str(checkpoint)], batches=1)["networks"]
+    assert entries[0]["rules"] == entries[3]["rules"]
+    export(state, out=tmp_path / "net")
+    accuracies = [evaluate_path(path, data="digits")["accuracy"] for path in (state, tmp_path / "net")]
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.01)
 
 
 def test_the_result_is_written_where_asked(tmp_path) -> None:

@@ -17,7 +17,7 @@ from hdlif.config import TrainingConfig
 from hdlif.errors import CheckpointError, DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Distillation, Rule, StochasticStep
 from hdlif.nn import HDLIF, Scope, State, Temporal
-from hdlif.training import Mix, Teacher, Updater, checkpoint, evaluate, sgd
+from hdlif.training import Evaluation, Mix, Teacher, Updater, checkpoint, evaluate, sgd
 from hdlif.training.average import Average
 from small_networks import name_of
 from training.test_loop import CrashError, crash, events, model_bytes
@@ -93,6 +93,40 @@ def test_resume_is_exact_with_every_extra(extra: str, tmp_path: Path) -> None:
     train(two, resume=True, **arguments)
     assert model_bytes(one) == model_bytes(two)
     assert events(one) == events(two)
+
+
+def test_networks_along_a_training_are_kept_as_they_were_validated(tmp_path: Path) -> None:
+    out, plain = tmp_path / "kept", tmp_path / "plain"
+    fitted = train(out, config=config(epochs=4, keep_every=1, ema_decay=0.9))
+    train(plain, config=config(epochs=4, ema_decay=0.9))
+    assert model_bytes(out) == model_bytes(plain)
+    names = [f"epoch_{epoch}.safetensors" for epoch in range(1, 5)]
+    assert sorted(path.name for path in out.glob("epoch_*")) == names
+    assert (out / names[fitted.best_epoch - 1]).read_bytes() == model_bytes(out)
+    records = [checkpoint.load(out / name)[1] for name in names]
+    validated = [event["accuracy"] for event in events(out) if event["event"] == "validation"]
+    assert [(record["epoch"], record["accuracy"]) for record in records] == list(enumerate(validated, start=1))
+    # Another training in the folder has its own.
+    train(out, config=config(epochs=3, keep_every=2))
+    assert [path.name for path in out.glob("epoch_*")] == ["epoch_2.safetensors"]
+
+
+def test_a_stopped_training_keeps_every_network_once(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    kept = config(epochs=3, keep_every=1)
+    train(one, config=kept)
+
+    def stop(epoch: int, result: Evaluation) -> None:
+        # The network of this epoch is written, and no state that knows of it.
+        if epoch == 2:
+            raise CrashError
+
+    with pytest.raises(CrashError):
+        train(two, config=kept, after_epoch=stop, checkpoint_every=0)
+    train(two, config=kept, resume=True)
+    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
+    for path in one.glob("epoch_*"):
+        assert (two / path.name).read_bytes() == path.read_bytes()
 
 
 def test_resume_is_exact_in_float16_with_skipped_updates(tmp_path: Path) -> None:

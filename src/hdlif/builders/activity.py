@@ -1,6 +1,7 @@
 """The section `activity`: the penalty on spikes."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from hdlif.builders.arguments import call, choose
 from hdlif.config import Recipe
@@ -26,8 +27,8 @@ def build_penalty(recipe: Recipe) -> Penalty | None:
             f'activity.kind = "sops" does not go with rule.kind = "{recipe.rule.kind}", whose synapses run on traces; '
             "choose density"
         )
-    given = {"time_steps": recipe.time_steps} if kind == "sops" else {}
-    return call(make, "activity", recipe.activity.arguments, **given)
+    given: dict[str, Any] = {"time_steps": recipe.time_steps} if kind == "sops" else {}
+    return call(make, "activity", recipe.activity.arguments, kind=kind, **given)
 
 
 def check_budgets(recipe: Recipe, network: Network) -> None:

@@ -40,11 +40,12 @@ def attention_arguments(recipe: Recipe, model: Callable[..., Network]) -> dict[s
     """
     kind, of_model = recipe.attention.kind, f'model.kind = "{recipe.model.kind}"'
     make = choose(ATTENTIONS, kind, "attention.kind")
-    arguments, given = recipe.attention.arguments, {}
+    arguments = recipe.attention.arguments
+    given: dict[str, Any] = {}
     if make is not _no_attention:
-        given = {"time_steps": recipe.time_steps}
+        given = {"time_steps": recipe.time_steps, "beside": ("form",)}
         arguments.pop("form", None)
-    attention = call(make, "attention", arguments, **given)
+    attention = call(make, "attention", arguments, kind=kind, **given)
     if attention is None:
         return {}
     form = choose(ATTENTION_FORMS, recipe.attention.arguments.get("form", "I"), "attention.form")

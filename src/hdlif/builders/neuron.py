@@ -57,16 +57,16 @@ def check_parallel(recipe: Recipe, network: Network) -> None:
 
 def _lif(time_steps: int, spikes: SpikesFactory, **arguments: Any) -> NeuronFactory:
     _only_binary(spikes, "lif")
-    return _neurons(hnn.LIF, time_steps, arguments)
+    return _neurons("lif", hnn.LIF, time_steps, arguments)
 
 
 def _glif(time_steps: int, spikes: SpikesFactory, **arguments: Any) -> NeuronFactory:
     _only_binary(spikes, "glif")
-    return _neurons(hnn.GLIF, time_steps, arguments)
+    return _neurons("glif", hnn.GLIF, time_steps, arguments)
 
 
 def _graded_lif(time_steps: int, spikes: SpikesFactory, **arguments: Any) -> NeuronFactory:
-    return _neurons(hnn.GradedLIF, time_steps, arguments, quantizer=spikes)
+    return _neurons("graded_lif", hnn.GradedLIF, time_steps, arguments, quantizer=spikes)
 
 
 def _hdlif(
@@ -81,7 +81,15 @@ def _hdlif(
     is_parallel = (
         (lambda place: place.name in parallel) if listed else choose(PARALLEL_PATTERNS, parallel, "neuron.parallel")
     )
-    vanilla = _neurons(hnn.HDLIF, time_steps, arguments, quantizer=spikes, norm=_mem_bn(time_steps, mem_bn))
+    vanilla = _neurons(
+        "hdlif",
+        hnn.HDLIF,
+        time_steps,
+        arguments,
+        beside=("parallel", "mem_bn"),
+        quantizer=spikes,
+        norm=_mem_bn(time_steps, mem_bn),
+    )
     shared = ("threshold", "learned", "granularity", "per_step", "threshold_form")
     if parallel == "all":
         idle = [key for key in arguments if key not in shared] + ["mem_bn"] * (mem_bn is not False)
@@ -91,6 +99,7 @@ def _hdlif(
                 "leave it out, or let some layers accumulate"
             )
     without = _neurons(
+        "hdlif",
         hnn.ParallelHDLIF,
         time_steps,
         {key: value for key, value in arguments.items() if key in shared},
@@ -100,7 +109,7 @@ def _hdlif(
 
 
 def _parallel_hdlif(time_steps: int, spikes: SpikesFactory, **arguments: Any) -> NeuronFactory:
-    return _neurons(hnn.ParallelHDLIF, time_steps, arguments, quantizer=spikes)
+    return _neurons("parallel_hdlif", hnn.ParallelHDLIF, time_steps, arguments, quantizer=spikes)
 
 
 NEURONS: Mapping[str, Callable[..., NeuronFactory]] = {
@@ -112,9 +121,9 @@ NEURONS: Mapping[str, Callable[..., NeuronFactory]] = {
 }
 
 
-def _mem_bn(time_steps: int, chosen: bool | dict[str, Any]) -> Callable[[Place], hnn.MemBN] | None:
+def _mem_bn(time_steps: int, chosen: bool | dict[str, Any]) -> Callable[[Place], hnn.MemBN | None]:
     if chosen is False:
-        return None
+        return lambda place: None
     if chosen is not True and not isinstance(chosen, dict):
         raise RecipeError(f"neuron.mem_bn = {chosen!r}; it must be true, false or a mapping such as {{mix: sigmoid}}")
     arguments = chosen if isinstance(chosen, dict) else {}
@@ -129,24 +138,39 @@ def _only_binary(spikes: SpikesFactory, kind: str) -> None:
 
 
 def _neurons(
-    kind: type[hnn.Temporal], time_steps: int, arguments: dict[str, Any], **parts: Callable[..., Any] | None
+    kind: str,
+    neuron: type[hnn.Temporal],
+    time_steps: int,
+    arguments: dict[str, Any],
+    *,
+    beside: tuple[str, ...] = (),
+    **parts: Callable[[Place], Any],
 ) -> NeuronFactory:
     """A factory of one kind of neuron; its arguments are tried out at once.
 
     Args:
+        beside: keys that are not arguments of the neuron.
         parts: make what each layer has of its own, from its place.
     """
     plain = dict(arguments)
     granularity = choose(GRANULARITIES, plain.pop("granularity", "layer"), "neuron.granularity")
-    if "surrogate" in plain:
-        surrogate = choose(SURROGATES, plain.pop("surrogate"), "neuron.surrogate")
-        parts["surrogate"] = lambda place: surrogate()
-    if "reset" in plain and kind is not hnn.GLIF:
-        plain["reset"] = choose(RESETS, plain["reset"], "neuron.reset")
 
     def make(place: Place) -> hnn.Temporal:
-        own = {name: part(place) for name, part in parts.items() if part is not None}
-        return call(kind, "neuron", plain, time_steps=time_steps, channels=granularity(place), **own)
+        tables: dict[str, Mapping[str, Any]] = {"surrogate": {name: new() for name, new in SURROGATES.items()}}
+        # The reset of GLIF is a number.
+        if neuron is not hnn.GLIF:
+            tables["reset"] = RESETS
+        return call(
+            neuron,
+            "neuron",
+            plain,
+            kind=kind,
+            tables=tables,
+            beside=("granularity", *beside),
+            time_steps=time_steps,
+            channels=granularity(place),
+            **{name: part(place) for name, part in parts.items()},
+        )
 
     make(TRIED)
     return make

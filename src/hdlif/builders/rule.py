@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import torch.nn.functional as F
 
@@ -51,11 +50,15 @@ def _criterion(recipe: Recipe) -> learning.Criterion:
 def _rule(recipe: Recipe, criterion: learning.Criterion) -> Rule:
     arguments = recipe.rule.arguments
     arguments.pop("mse_share", None)
-    tables: Mapping[str, Mapping[str, Any]] = {"reduce": REDUCTIONS, "draw": DRAWS}
-    for key, table in tables.items():
-        if key in arguments:
-            arguments[key] = choose(table, arguments[key], f"rule.{key}")
-    rule = call(choose(RULES, recipe.rule.kind, "rule.kind"), "rule", arguments, criterion=criterion)
+    rule = call(
+        choose(RULES, recipe.rule.kind, "rule.kind"),
+        "rule",
+        arguments,
+        kind=recipe.rule.kind,
+        tables={"reduce": REDUCTIONS, "draw": DRAWS},
+        beside=("mse_share",),
+        criterion=criterion,
+    )
     if isinstance(rule, learning.StochasticStep) and rule.k > recipe.time_steps:
         raise RecipeError(f"rule.k = {rule.k}; it must be at most time_steps = {recipe.time_steps}")
     return rule

@@ -20,5 +20,5 @@ SPIKES: Mapping[str, Callable[..., hnn.SpikeQuantizer | None]] = {
 def build_spikes(recipe: Recipe) -> SpikesFactory:
     """What makes the recipe's spike quantisers."""
     make = choose(SPIKES, recipe.spikes.kind, "spikes.kind")
-    quantizer = partial(call, make, "spikes", recipe.spikes.arguments)
+    quantizer = partial(call, make, "spikes", recipe.spikes.arguments, kind=recipe.spikes.kind)
     return lambda place: quantizer()

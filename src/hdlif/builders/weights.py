@@ -1,8 +1,10 @@
-"""The section `weights`: the body's convolutions, and the layers that stay fp32."""
+"""The section `weights`: the body's convolutions, and which layers are fp32."""
 
 import fnmatch
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
+
+from torch import nn
 
 from hdlif import nn as hnn
 from hdlif.builders.arguments import call, choose
@@ -16,33 +18,73 @@ WEIGHTS: Mapping[str, Callable[[], hnn.WeightQuantizer | None]] = {
     "binary": hnn.Binary,
     "integer": hnn.Integer,
 }
+LAYERS = ("keep_float", "quantise")
+"""Keys that name layers which are otherwise than the network's default."""
 
 
 def build_conv(recipe: Recipe) -> ConvFactory:
     """What makes the body's convolutions."""
-    arguments = recipe.weights.arguments
-    arguments.pop("keep_float", None)
-    quantizer = call(choose(WEIGHTS, recipe.weights.kind, "weights.kind"), "weights", arguments)
-    return partial(hnn.QuantConv2d, quantizer=quantizer)
+    return partial(hnn.QuantConv2d, quantizer=_quantizer(recipe))
 
 
-def keep_float(recipe: Recipe, network: Network) -> None:
-    """Take the quantiser from the synapses whose names match a pattern of weights.keep_float."""
-    patterns: object = recipe.weights.arguments.get("keep_float", [])
-    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+def place_quantizers(recipe: Recipe, network: Network) -> None:
+    """Take the quantiser from the layers that weights.keep_float names, and give one to those of weights.quantise."""
+    layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    of_body = [name for name, layer in layers.items() if isinstance(layer, hnn.QuantConv2d | hnn.QuantLinear)]
+    fp32 = [name for name, layer in layers.items() if getattr(layer, "quantizer", None) is None]
+    keep, quantise = (_patterns(recipe, key) for key in LAYERS)
+    for name in layers:
+        if _any_matches(keep, name) and _any_matches(quantise, name):
+            raise RecipeError(f"weights.keep_float and weights.quantise both name {name}; leave it out of one of them")
+    quantizer = _quantizer(recipe)
+    if quantise and quantizer is None:
         raise RecipeError(
-            f"weights.keep_float = {patterns!r}; it must be a list of layer names, where * stands for any"
+            f'weights.quantise does not go with weights.kind = "{recipe.weights.kind}"; leave it out, or choose one of '
+            f"{', '.join(sorted(WEIGHTS.keys() - {'float'}))}"
         )
-    synapses = {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, hnn.QuantConv2d | hnn.QuantLinear)
-    }
+    for name in _matched("keep_float", keep, of_body, "quantised"):
+        network.get_submodule(name).quantizer = None  # type: ignore[assignment]
+    for name in _matched("quantise", quantise, fp32, "fp32"):
+        parent, _, own = name.rpartition(".")
+        setattr(network.get_submodule(parent), own, _quantised(layers[name], quantizer))
+
+
+def _quantizer(recipe: Recipe) -> hnn.WeightQuantizer | None:
+    kind, arguments = recipe.weights.kind, recipe.weights.arguments
+    for key in LAYERS:
+        arguments.pop(key, None)
+    return call(choose(WEIGHTS, kind, "weights.kind"), "weights", arguments, kind=kind, beside=LAYERS)
+
+
+def _patterns(recipe: Recipe, key: str) -> list[str]:
+    patterns: object = recipe.weights.arguments.get(key, [])
+    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise RecipeError(f"weights.{key} = {patterns!r}; it must be a list of layer names, where * stands for any")
+    return patterns
+
+
+def _any_matches(patterns: Collection[str], name: str) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+def _matched(key: str, patterns: Collection[str], layers: Collection[str], what: str) -> list[str]:
+    """The layers that a pattern matches. Raises `RecipeError` on a pattern that matches none."""
     for pattern in patterns:
-        found = fnmatch.filter(synapses, pattern)
-        if not found:
-            raise RecipeError(
-                f"weights.keep_float: {pattern!r} matches no quantised layer; {did_you_mean(pattern, list(synapses))}"
-            )
-        for name in found:
-            synapses[name].quantizer = None
+        if not fnmatch.filter(layers, pattern):
+            raise RecipeError(f"weights.{key}: {pattern!r} matches no {what} layer; {did_you_mean(pattern, layers)}")
+    return [name for name in layers if _any_matches(patterns, name)]
+
+
+def _quantised(layer: nn.Conv2d | nn.Linear, quantizer: hnn.WeightQuantizer | None) -> nn.Module:
+    """A layer of the same shape with low-bit weights, which start as the body's do."""
+    if isinstance(layer, nn.Linear):
+        bias = layer.bias is not None
+        return hnn.QuantLinear(layer.in_features, layer.out_features, bias=bias, quantizer=quantizer)
+    return hnn.QuantConv2d(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size[0],
+        stride=layer.stride[0],
+        padding=int(layer.padding[0]),
+        quantizer=quantizer,
+    )

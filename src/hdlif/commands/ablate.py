@@ -22,7 +22,7 @@ from hdlif.commands.run_folders import begun, finished
 from hdlif.commands.spread import in_percent, mean_and_std
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe, parse_yaml
-from hdlif.errors import CheckpointError, RecipeError, TrainingError, did_you_mean
+from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, did_you_mean
 from hdlif.report import ablation
 
 UNDEFINED = "—"
@@ -133,6 +133,8 @@ def ablate(
 ) -> dict[str, Any]:
     """Train what is missing of a table, and write OUT/table.json, .md and .html after every cell.
 
+    Several processes may share a table: a cell that another one trains is left to it.
+
     Args:
         table: the name of one that ships, or a file.
         seeds: instead of the table's own number.
@@ -149,8 +151,8 @@ def ablate(
     if seeds is not None:
         chosen = chosen.model_copy(update={"seeds": seeds})
     out = out or Path("runs") / Path(table).stem
-    queue, failed = list(cells(chosen, out)), []
-    # Read once: what is finished does not change while this runs.
+    queue, failed, left = list(cells(chosen, out)), [], []
+    # Read once: what is finished stays so while this runs.
     summaries = {cell.folder: summary for cell in queue if (summary := finished(cell.folder, cell.recipe)) is not None}
     for number, cell in enumerate(queue, start=1):
         name = f"{number}/{len(queue)} {cell.row}, {cell.column}, seed {cell.seed}"
@@ -167,6 +169,10 @@ def ablate(
                 progress=progress,
                 memory_repeats=0,
             )
+        except InUseError as error:
+            left.append(cell)
+            say(f"{name}: left out, {error}")
+            continue
         except (TrainingError, CheckpointError) as error:
             failed.append(f"{cell.row}, {cell.column}, seed {cell.seed}: {error}")
             say(f"{name}: {error}")
@@ -174,6 +180,11 @@ def ablate(
         summaries[cell.folder] = summary
         say(f"{name}: {summary['accuracy']:.2%} in {summary['train_seconds']:.0f} s")
         _write(chosen, queue, summaries, out)
+    for cell in left:
+        if (summary := finished(cell.folder, cell.recipe)) is not None:
+            summaries[cell.folder] = summary
+        else:
+            say(f"{cell.row}, {cell.column}, seed {cell.seed}: still training; run this again for the whole table")
     result = _write(chosen, queue, summaries, out)
     if failed:
         raise TrainingError(f"{len(failed)} of {len(queue)} cells failed, the others are in {out}; first {failed[0]}")

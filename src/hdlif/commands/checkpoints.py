@@ -23,7 +23,7 @@ class Trained:
 
 
 def load_trained(path: Path) -> Trained:
-    """The network in a checkpoint, or in a run folder's model.safetensors.
+    """The network in a checkpoint, that of a training's state too, or in a run folder's model.safetensors.
 
     Raises:
         CheckpointError: no checkpoint, a damaged one, or one without a recipe.

@@ -1,7 +1,7 @@
 """`hdlif coherence`: each rule's gradient beside STBP's, of untrained networks and of checkpoints."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ def coherence(
     out: Path | None = None,
 ) -> dict[str, Any]:
     """Compare gradients on the first training batches, in float64, with batch-norm statistics of these batches.
+
+    The recipe's own rule stands for its kind, with its arguments; the other rules have their defaults.
 
     Args:
         targets: recipes (file or shipped name; untrained), checkpoints or run folders.
@@ -132,6 +134,9 @@ def _entries(target: str, network: _Network, batches: int, data_root: Path | Non
 
 
 def _rules(recipe: Recipe) -> dict[str, RuleFactory]:
-    own = builders.build_rule(recipe)
-    k = own.k if isinstance(own, StochasticStep) else 1
-    return {"sltt": SLTT, "ottt": OTTT, "ndot": NDOT, "stochastic_step": partial(StochasticStep, k)}
+    """The rules by name, of which the recipe's own one has its arguments there."""
+    rules: dict[str, RuleFactory] = {"sltt": SLTT, "ottt": OTTT, "ndot": NDOT, "stochastic_step": StochasticStep}
+    own: Any = builders.build_rule(recipe)
+    # Updates in between would change the weights: the gradients of all steps are compared as one sum.
+    summed = {"update": "sum"} if hasattr(own, "update") else {}
+    return {name: partial(replace, own, **summed) if type(own) is kind else kind for name, kind in rules.items()}

@@ -1,12 +1,10 @@
 """A study in one journal file, shared by any number of processes on any number of machines: whose trial is whose.
 
 Optuna's heartbeats, which tell a trial whose process is gone, need a database. Here each trial's folder has a file that
-its process keeps locked: the kernel gives the lock up however the process ends, SIGKILL included, and over NFS too
-(version 4, or 3 with its lock daemon). A trial that is running and not locked was stopped; whoever finds it goes on
-with it, from its last checkpoint, under its own number.
+its process keeps locked (`locks`). A trial that is running and not locked was stopped; whoever finds it goes on with
+it, from its last checkpoint, under its own number.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from hdlif.commands.locks import locked
 from hdlif.errors import RecipeError
 from hdlif.training.checkpoint import recipe_differences
 
@@ -86,7 +85,7 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
     while True:
         for frozen in trials_of(study):
             if frozen.state is TrialState.RUNNING:
-                with _locked(folder_of(journal, frozen)) as mine:
+                with locked(folder_of(journal, frozen) / "lock") as mine:
                     # Looked at again: its process may have ended it just before it let go.
                     if mine and study.get_trials(deepcopy=False)[frozen.number].state is TrialState.RUNNING:
                         yield _seeded(study, Trial(study, frozen._trial_id), seed)
@@ -95,7 +94,7 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
             yield None
             return
         trial = study.ask()
-        with _locked(folder_of(journal, trial)) as mine:
+        with locked(folder_of(journal, trial) / "lock") as mine:
             # Not mine where another process came between; it has the trial then.
             if mine:
                 if sum(other.number < trial.number for other in trials_of(study)) < most:
@@ -110,16 +109,3 @@ def _seeded(study: optuna.Study, trial: Trial, seed: int) -> Trial:
     # Running trials count as poor ones, so that processes do not all try the same.
     study.sampler = TPESampler(seed=int(drawn[0]), constant_liar=True)
     return trial
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Whether this process has the folder's lock inside."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("ab") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True

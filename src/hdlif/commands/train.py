@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hdlif.artefact import Graph
 from hdlif.artefact.format import OPS
 from hdlif.commands.allocator import keep_freed_memory
 from hdlif.commands.files import write_json, write_text
+from hdlif.commands.locks import training_alone
 from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.processes import fabric_of, processes
 from hdlif.commands.provenance import hardware, versions
@@ -63,6 +64,8 @@ def train(
         after_epoch: as in `training.fit`.
     Returns:
         the content of OUT/summary.json; nothing in other processes than the first.
+    Raises:
+        InUseError: another process trains in OUT.
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides)
@@ -81,48 +84,57 @@ def train(
     sets = ranks.in_turn(lambda: builders.build_data(recipe, data_root, workers=workers, ranks=devices))
     torch.manual_seed(recipe.seed)
     model = builders.build_model(recipe)
-    ranks.led(lambda: _replace_earlier(recipe, out, resume=resume))
-    bar = progress if isinstance(progress, Progress) else progress_bar(enabled=progress and ranks.first)
-    with nullcontext() if bar is progress else bar:
-        fitted = fit(
-            model=model,
-            rule=builders.build_training_rule(recipe),
-            sets=sets,
-            out=out,
-            config=recipe.training,
-            batch_size=recipe.data.batch_size,
-            time_steps=recipe.time_steps,
-            seed=recipe.seed,
-            fabric=fabric,
-            record=recipe.model_dump(mode="json"),
-            resume=resume,
-            penalty=builders.build_penalty(recipe),
-            mix=builders.build_mix(recipe),
-            teacher=teacher,
-            progress=bar,
-            after_epoch=after_epoch,
-        )
-    if not ranks.first:
-        return {}
+    with ExitStack() as until_done:
+        ranks.led(lambda: until_done.enter_context(training_alone(out)))
+        ranks.led(lambda: _replace_earlier(recipe, out, resume=resume))
+        bar = progress if isinstance(progress, Progress) else progress_bar(enabled=progress and ranks.first)
+        with nullcontext() if bar is progress else bar:
+            fitted = fit(
+                model=model,
+                rule=builders.build_training_rule(recipe),
+                sets=sets,
+                out=out,
+                config=recipe.training,
+                batch_size=recipe.data.batch_size,
+                time_steps=recipe.time_steps,
+                seed=recipe.seed,
+                fabric=fabric,
+                record=recipe.model_dump(mode="json"),
+                resume=resume,
+                penalty=builders.build_penalty(recipe),
+                mix=builders.build_mix(recipe),
+                teacher=teacher,
+                progress=bar,
+                after_epoch=after_epoch,
+            )
+        if not ranks.first:
+            return {}
+        summary = {
+            **_measured(model, recipe, sets, out, device=fabric.device),
+            "best_epoch": fitted.best_epoch,
+            "validation_accuracy": fitted.best_accuracy,
+            "train_seconds": fitted.train_seconds,
+            "peak_bytes": _peak_bytes(recipe, memory_repeats, bar),
+            "ranks": ranks.count,
+        }
+        write_json(out / "summary.json", summary)
+        return summary
+
+
+def _measured(model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, device: torch.device) -> dict[str, Any]:
+    """What a finished network is measured to be; writes its recipe and confusion."""
     write_text(out / "recipe.yaml", dump_recipe(recipe))
     # In the precision that it is deployed in, whatever it was trained in.
-    measured = measure(model.float(), recipe, sets, fabric.device)
+    measured = measure(model.float(), recipe, sets, device)
     write_text(out / "confusion.json", json.dumps(measured.pop("confusion")) + "\n")
-    summary = {
+    return {
         "recipe": recipe.model_dump(mode="json"),
         "name": recipe.name,
-        "best_epoch": fitted.best_epoch,
-        "validation_accuracy": fitted.best_accuracy,
-        "train_seconds": fitted.train_seconds,
-        **measured,
-        "peak_bytes": _peak_bytes(recipe, memory_repeats, bar),
         "seed": recipe.seed,
-        "ranks": ranks.count,
+        **measured,
         "versions": versions(),
         "hardware": hardware(),
     }
-    write_json(out / "summary.json", summary)
-    return summary
 
 
 def _peak_bytes(recipe: Recipe, repeats: int, bar: Progress) -> int | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +46,12 @@ def scan(
     return stack_steps(spikes), {"potential": potential}
 
 
+_leak = partial(StepValue, name="leak")
+_threshold = partial(
+    StepValue, name="threshold", mend="threshold_form: softplus allows any above 0, learned: false any"
+)
+
+
 def _leak_and_threshold(
     time_steps: int,
     leak: float,
@@ -58,8 +64,12 @@ def _leak_and_threshold(
     threshold_form: Form,
 ) -> tuple[StepValue, StepValue]:
     """λ and θ of one layer; θ lies above `low` where it is learned as low + σ(b)."""
-    make = partial(StepValue, time_steps, learned=learned, channels=channels, per_step=per_step)
-    return make(value=leak), make(value=threshold, low=low if threshold_form == "sigmoid" else 0.0, form=threshold_form)
+    shared: dict[str, Any] = {"learned": learned, "channels": channels, "per_step": per_step}
+    low = low if threshold_form == "sigmoid" else 0.0
+    return (
+        _leak(time_steps, value=leak, **shared),
+        _threshold(time_steps, value=threshold, low=low, form=threshold_form, **shared),
+    )
 
 
 class LIF(Neuron):
@@ -252,7 +262,7 @@ class ParallelHDLIF(Neuron):
         quantizer: SpikeQuantizer | None = None,
     ) -> None:
         super().__init__()
-        self.threshold = StepValue(
+        self.threshold = _threshold(
             time_steps,
             value=threshold,
             learned=learned,

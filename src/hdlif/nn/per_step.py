@@ -56,6 +56,7 @@ class StepValue(PerStep):
         channels: C for values per channel, [T, C]; None for one of the layer, [T].
         per_step: False shares one row among all steps, [1] or [1, C].
         form: how y follows from a.
+        name, mend: for the error about a start outside the range: what y is, and what allows it.
     """
 
     def __init__(
@@ -68,13 +69,15 @@ class StepValue(PerStep):
         channels: int | None = None,
         per_step: bool = True,
         form: Form = "sigmoid",
+        name: str = "value",
+        mend: str = "learned: false allows any",
     ) -> None:
         super().__init__(time_steps)
         if form not in ("sigmoid", "softplus"):
             raise ValueError(f"form = {form!r}; choose one of sigmoid, softplus")
         high = low + 1 if form == "sigmoid" else math.inf
         if learned and not low < value < high:
-            raise ValueError(f"a learned value must lie in ({low}, {high}); got {value}")
+            raise ValueError(f"{name} = {value}; a learned one must lie in ({low}, {high}); {mend}")
         self.low, self.learned, self.channels, self.form = low, learned, channels, form
         shape = (time_steps if per_step else 1, *([] if channels is None else [channels]))
         above = value - low

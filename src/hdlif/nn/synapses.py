@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +37,7 @@ class WeightQuantizer(Protocol):
 class Binary:
     """1-bit weights: `functional.binarize_weight`."""
 
-    bits: float = 1
+    bits: ClassVar[float] = 1
 
     def __call__(self, weight: Tensor) -> Tensor:
         return binarize_weight(weight)
@@ -50,7 +50,7 @@ class Binary:
 class Ternary:
     """1.5-bit weights: `functional.ternarize_weight`."""
 
-    bits: float = 1.5
+    bits: ClassVar[float] = 1.5
 
     def __call__(self, weight: Tensor) -> Tensor:
         return ternarize_weight(weight)

@@ -113,13 +113,15 @@ def save_model(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
 
 
 def load_model(path: Path, model: nn.Module) -> dict[str, Any]:
-    """Fill `model` from what `save_model` wrote, and return the record.
+    """Fill `model` from what `save_model` wrote, or from the state of a training, and return the record.
+
+    A training's state has the weights that it goes on with, not their average, and batch norm's running statistics.
 
     Raises:
         CheckpointError: as `load`, or a tensor is missing, unexpected or of another shape.
     """
     tensors, record = load(path)
-    _fill(model, tensors, path)
+    _fill(model, _under(_MODEL, tensors) if "counters" in record else tensors, path)
     return record
 
 

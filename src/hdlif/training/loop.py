@@ -81,7 +81,7 @@ def fit(
 
     OUT gets metrics.jsonl, tensorboard/, last.safetensors (to resume from), previous.safetensors (the one before,
     should that be damaged) and model.safetensors: the best epoch on validation (the first one, of equals), with
-    batch-norm statistics measured over all T steps.
+    batch-norm statistics measured over all T steps. With `config.keep_every`, epoch_N.safetensors has those of epoch N.
     Ctrl-C and SIGTERM stop between two batches, with last.safetensors written.
 
     Where `fabric` has several processes, all of them call this with the same arguments, and each learns from an equal
@@ -438,13 +438,20 @@ class _Training:
                     f"epoch {counters.epoch + 1}: the validation loss is {result.loss}; "
                     f"lower training.learning_rate; {self.files.kept()}"
                 )
+            epoch, every = counters.epoch + 1, self.config.keep_every
+            if every is not None and epoch % every == 0:
+                self._keep(self.files.epoch(epoch), result)
             if result.accuracy > counters.best_accuracy:
-                kept = {"recipe": self.record, "epoch": counters.epoch + 1, "accuracy": result.accuracy}
-                self.ranks.led(lambda: checkpoint.save_model(self.files.best, self.model, kept))
-                counters.best_epoch, counters.best_accuracy = counters.epoch + 1, result.accuracy
+                self._keep(self.files.best, result)
+                counters.best_epoch, counters.best_accuracy = epoch, result.accuracy
                 counters.best_accuracy_per_step = result.accuracy_per_step
         self._log("validation", **asdict(result))
         return result
+
+    def _keep(self, path: Path, result: Evaluation) -> None:
+        """Write the network as it was validated."""
+        record = {"recipe": self.record, "epoch": self.counters.epoch + 1, "accuracy": result.accuracy}
+        self.ranks.led(lambda: checkpoint.save_model(path, self.model, record))
 
     def _read(self, images: Samples, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         chosen = torch.arange(len(images)) if indices is None else indices

@@ -27,6 +27,10 @@ class RunFiles:
         names = ("last", "previous", "best", "model")
         self.last, self.previous, self.best, self.final = (out / f"{name}.safetensors" for name in names)
 
+    def epoch(self, number: int) -> Path:
+        """The network of one epoch (from 1)."""
+        return self.out / f"epoch_{number}.safetensors"
+
     def exist(self) -> bool:
         """Whether there is a training, stopped or finished."""
         return any(path.exists() for path in (self.last, self.previous, self.final))
@@ -94,5 +98,7 @@ class RunFiles:
         # What is resumed from goes first: without it nothing half removed is.
         for name in ("previous", "last", "best", "model", "damaged"):
             (self.out / f"{name}.safetensors").unlink(missing_ok=True)
+        for path in self.out.glob("epoch_[0-9]*.safetensors"):
+            path.unlink(missing_ok=True)
         (self.out / "metrics.jsonl").unlink(missing_ok=True)
         shutil.rmtree(self.out / "tensorboard", ignore_errors=True)

@@ -1,0 +1,34 @@
+"""A process that trains, stops after its first epoch to say so, and goes on when it is told to."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hdlif.commands import ablate
+from hdlif.commands.train import train
+from hdlif.training import Evaluation
+
+RECIPE = "digits_hdlif"
+OVERRIDES = ["model.width=4", "model.blocks=[1]", "training.epochs=2", "data.batch_size=128", "data.train=256"]
+
+
+def wait(epoch: int, result: Evaluation) -> None:
+    if epoch == 1:
+        print("training", flush=True)
+        sys.stdin.readline()
+
+
+def waiting(*targets: Any, **options: Any) -> dict[str, Any]:
+    return train(*targets, **options, after_epoch=wait)
+
+
+def main(table: str, out: Path) -> None:
+    if table:
+        ablate.train = waiting
+        ablate.ablate(table, out=out)
+    else:
+        waiting(RECIPE, overrides=OVERRIDES, out=out, memory_repeats=0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

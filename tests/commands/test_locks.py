@@ -1,0 +1,94 @@
+"""One training at a time in a run folder; two processes may share a table."""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from commands import in_use
+from hdlif.commands.ablate import ablate
+from hdlif.commands.locks import locked, training_alone
+from hdlif.commands.train import train
+from hdlif.errors import InUseError
+
+TABLE = """
+title: tiny, accuracy %
+base: digits_hdlif
+overrides: [model.width=4, "model.blocks=[1]", training.epochs=1, data.batch_size=128, data.train=256]
+rows:
+  HD-LIF: []
+  LIF: ["neuron={kind: lif}"]
+columns:
+  fp32: []
+"""
+
+
+@contextmanager
+def training(out: Path, table: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Another process that trains, in the middle of it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, in_use.__file__, table, str(out)]
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "training\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_second_training_in_one_folder_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    again = {"overrides": in_use.OVERRIDES, "out": out, "memory_repeats": 0}
+    with training(out) as first:
+        before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+        who = f"process {first.pid} on {socket.gethostname()}"
+        for resume in (False, True):
+            with pytest.raises(InUseError, match=f"run: {who} is training there; wait until it has ended, or choose"):
+                train(in_use.RECIPE, resume=resume, **again)
+        assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+        first.kill()
+        first.wait()
+        assert train(in_use.RECIPE, resume=True, **again)["best_epoch"] in (1, 2)
+
+
+def test_two_processes_share_a_table(tmp_path: Path) -> None:
+    out, table = tmp_path / "out", tmp_path / "tiny.yaml"
+    table.write_text(TABLE)
+    said: list[str] = []
+    with training(out, str(table)) as first:
+        mine = ablate(table, out=out, say=said.append)
+        assert mine["rows"] == {"HD-LIF": {}, "LIF": mine["rows"]["LIF"]}
+        assert mine["rows"]["LIF"]["fp32"]["n"] == 1
+        assert said[1].startswith(f"1/2 HD-LIF, fp32, seed 42: left out, {out / 'hd_lif/fp32/seed_42'}: process ")
+        assert said[-1] == "HD-LIF, fp32, seed 42: still training; run this again for the whole table"
+        first.communicate("go on\n", timeout=300)
+        assert first.returncode == 0
+    whole = json.loads((out / "table.json").read_text())["rows"]
+    assert whole["LIF"] == mine["rows"]["LIF"]
+    assert whole["HD-LIF"]["fp32"]["n"] == 1
+
+
+def test_the_lock_is_given_up_where_a_training_fails(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lost"), training_alone(tmp_path):
+        raise ValueError("lost")
+    lock = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    subprocess.run([sys.executable, "-c", lock, str(tmp_path / ".lock")], check=True)
+
+
+def test_a_file_system_without_locks_is_trained_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", none)
+    with locked(tmp_path / "lock") as mine, training_alone(tmp_path):
+        assert mine
