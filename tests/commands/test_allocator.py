@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-from hdlif.commands.allocator import keep_freed_memory
-
 FAULTS = """
 import resource
 import numpy as np
@@ -42,6 +40,13 @@ def test_blocks_are_taken_up_again_without_the_kernel() -> None:
     assert page_faults(keep=True) < 100 < page_faults(keep=False)
 
 
-def test_the_users_settings_stand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
-    assert not keep_freed_memory()
+@on_glibc
+@pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
+def test_the_users_settings_stand(name: str) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "GLIBC_"))}
+    said = "from hdlif.commands.allocator import keep_freed_memory; print(keep_freed_memory())"
+    for more, set_here in (({}, "True"), ({name: "1"}, "False")):
+        child = subprocess.run(
+            [sys.executable, "-c", said], env=environment | more, check=True, capture_output=True, text=True
+        )
+        assert child.stdout.split() == [set_here]

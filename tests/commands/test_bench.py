@@ -14,7 +14,7 @@ from deployed_graphs import Builder, random_input, residual_network
 from hdlif.artefact import INPUT, InputRecord, save
 from hdlif.commands import bench as module
 from hdlif.commands import engines
-from hdlif.commands.bench import bench, dense_macs, engines_of, images_of, in_turns, layers_of
+from hdlif.commands.bench import bench, engine_macs, engines_of, images_of, in_turns, layers_of
 from hdlif.commands.engine_process import main as engine_process
 from hdlif.commands.engines import ENGINES, OURS, Engine
 from hdlif.commands.tables import engines_table
@@ -72,10 +72,10 @@ def test_macs_of_a_dense_engine_that_computes_constants_once() -> None:
     spikes = b.quantise(b.hd_lif(stem))
     body = b.conv(spikes, 7, kernel=(3, 3), stride=(2, 2))
     graph = b.graph(body)
-    assert dense_macs(graph, stem) == 5 * 8 * 6 * 3 * 9
-    assert dense_macs(graph, body) == 4 * 7 * 4 * 3 * 5 * 9
-    assert dense_macs(graph, graph.output) == 4 * 3 * (7 * 4 * 3)
-    assert dense_macs(graph, spikes) == 0
+    assert engine_macs(graph)[stem] == 5 * 8 * 6 * 3 * 9
+    assert engine_macs(graph)[body] == 4 * 7 * 4 * 3 * 5 * 9
+    assert engine_macs(graph)[graph.output] == 4 * 3 * (7 * 4 * 3)
+    assert spikes not in engine_macs(graph)
 
 
 def test_each_stage_has_its_time_and_the_density_of_its_input() -> None:
@@ -88,7 +88,7 @@ def test_each_stage_has_its_time_and_the_density_of_its_input() -> None:
         read = np.concatenate([session.values(images[None, i : i + 1])[node.inputs[0]] for i in range(3)])
         assert rows[node.name]["density"] == pytest.approx(np.count_nonzero(read) / read.size)
         assert rows[node.name]["dense_gmacs_per_s"] == pytest.approx(
-            dense_macs(graph, node.name) / rows[node.name]["ms"] / 1e6
+            engine_macs(graph)[node.name] / rows[node.name]["ms"] / 1e6
         )
 
 

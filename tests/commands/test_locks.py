@@ -70,7 +70,7 @@ def test_two_processes_share_a_table(tmp_path: Path) -> None:
         assert mine["rows"] == {"HD-LIF": {}, "LIF": mine["rows"]["LIF"]}
         assert mine["rows"]["LIF"]["fp32"]["n"] == 1
         assert said[1].startswith(f"1/2 HD-LIF, fp32, seed 42: left out, {out / 'hd_lif/fp32/seed_42'}: process ")
-        assert said[-1] == "HD-LIF, fp32, seed 42: still training; run this again for the whole table"
+        assert said[-1] == "1/2 HD-LIF, fp32, seed 42: still training; run this again for the whole table"
         first.communicate("go on\n", timeout=300)
         assert first.returncode == 0
     whole = json.loads((out / "table.json").read_text())["rows"]
@@ -90,5 +90,37 @@ def test_a_file_system_without_locks_is_trained_on_without(tmp_path: Path, monke
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "lockf", none)
-    with locked(tmp_path / "lock") as mine, training_alone(tmp_path):
-        assert mine
+    with training_alone(tmp_path), locked(tmp_path / "lock") as mine:
+        # Of two processes that share trials, neither could tell what the other one has.
+        assert not mine
+
+
+def test_a_process_has_a_lock_once(tmp_path: Path) -> None:
+    with training_alone(tmp_path):
+        for _ in range(2):
+            with pytest.raises(InUseError, match="this process is training there"), training_alone(tmp_path):
+                pass
+        lock = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        other = subprocess.run([sys.executable, "-c", lock, str(tmp_path / ".lock")], check=False, capture_output=True)
+        assert other.returncode != 0
+    with training_alone(tmp_path):
+        pass
+
+
+def test_a_cell_that_another_process_finishes_meanwhile_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether to go on is decided once the folder is this process's, not while data are made."""
+    from hdlif import builders
+
+    options = {"overrides": in_use.OVERRIDES, "out": tmp_path, "memory_repeats": 0}
+    build, first = builders.build_data, []
+
+    def slow(*arguments: object, **more: object) -> object:
+        monkeypatch.setattr(builders, "build_data", build)
+        first.append(train(in_use.RECIPE, resume=None, **options))
+        return build(*arguments, **more)
+
+    monkeypatch.setattr(builders, "build_data", slow)
+    second = train(in_use.RECIPE, resume=None, **options)
+    assert second == first[0]

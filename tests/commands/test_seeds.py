@@ -18,9 +18,9 @@ OPTIONS: dict[str, Any] = {"overrides": FAST, "memory_repeats": 0}
 
 
 @pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool | None]]:
     """Notes (seed, resume) of every training."""
-    seen: list[tuple[int, bool]] = []
+    seen: list[tuple[int, bool | None]] = []
 
     def noting(recipe: Any, **options: Any) -> dict[str, Any]:
         seen.append((recipe.seed, options["resume"]))
@@ -31,7 +31,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
 
 
 def test_mean_and_deviation_are_of_the_seeds_and_finished_ones_are_skipped(
-    tmp_path: Path, trained: list[tuple[int, bool]]
+    tmp_path: Path, trained: list[tuple[int, bool | None]]
 ) -> None:
     said: list[str] = []
     two = train_seeds("digits_hdlif", seeds=2, out=tmp_path, say=said.append, **OPTIONS)
@@ -47,10 +47,10 @@ def test_mean_and_deviation_are_of_the_seeds_and_finished_ones_are_skipped(
     assert json.loads((tmp_path / "seeds.json").read_text()) == two
     three = train_seeds("digits_hdlif", seeds=3, out=tmp_path, **OPTIONS)
     assert three["accuracy"]["values"][:2] == accuracies
-    assert trained == [(42, False), (43, False), (44, False)]
+    assert trained == [(42, None), (43, None), (44, None)]
     # Another recipe in the same folder is no finished one.
     train_seeds("digits_hdlif", seeds=1, out=tmp_path, overrides=[*FAST, "training.momentum=0.5"], memory_repeats=0)
-    assert trained[3:] == [(42, False)]
+    assert trained[3:] == [(42, None)]
 
 
 def test_run_of_one_seed_is_the_training_with_that_seed(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_run_of_one_seed_is_the_training_with_that_seed(tmp_path: Path) -> None:
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_stopped_seed_is_taken_up_again(tmp_path: Path, trained: list[tuple[int, bool]]) -> None:
+def test_stopped_seed_is_taken_up_again(tmp_path: Path, trained: list[tuple[int, bool | None]]) -> None:
     recipe = load_recipe("digits_hdlif", FAST)
     folder = tmp_path / "seed_42"
     train(recipe, out=folder, memory_repeats=0)
@@ -68,7 +68,7 @@ def test_stopped_seed_is_taken_up_again(tmp_path: Path, trained: list[tuple[int,
     (folder / "summary.json").unlink()
     assert (folder / "recipe.yaml").read_text() == dump_recipe(recipe)
     train_seeds("digits_hdlif", seeds=1, out=tmp_path, **OPTIONS)
-    assert trained == [(42, True)]
+    assert trained == [(42, None)]
     assert checkpoint.load(folder / "last.safetensors")[1]["counters"] == before
 
 

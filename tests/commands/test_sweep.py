@@ -156,9 +156,9 @@ def test_stopped_trial_is_taken_up_with_its_parameters(
     curve["at"] = stop
     with pytest.raises(outcome):
         run(3)
-    assert curve["trained"] == [("trial_0000", False), ("trial_0001", False)]
+    assert curve["trained"] == [("trial_0000", None), ("trial_0001", None)]
     result = run(3)
-    assert curve["trained"][2:] == [("trial_0001", True), ("trial_0002", False)]
+    assert curve["trained"][2:] == [("trial_0001", None), ("trial_0002", None)]
     assert [trial["state"] for trial in result["trials"]] == ["complete"] * 3
     # The epoch that was told twice counts once.
     assert [trial["epochs"] for trial in result["trials"]] == [3, 3, 3]

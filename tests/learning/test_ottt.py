@@ -1,6 +1,7 @@
 """OTTT: traces against exact back-propagation through time where they are exact, and where they are not."""
 
 import itertools
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import pytest
@@ -12,6 +13,7 @@ from hdlif.errors import ShapeError, StateError
 from hdlif.functional import DetachedReset
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, OTTTCriterion, Plan, StochasticStep
 from hdlif.learning.ottt import remembered
+from hdlif.models import Place, resnet
 from hdlif.nn import HDLIF, LIF, ParallelHDLIF, QuantConv2d, QuantLinear, Scope, Sequential, State, Temporal, Ternary
 from hdlif.nn.traces import Synapse, TraceRule, traced
 from small_networks import assert_close, gradients, tiny_resnet
@@ -102,6 +104,31 @@ def test_what_feeds_a_parallel_neuron_has_no_trace(rule: OTTT) -> None:
     assert found
     assert not [name for name in found if name.endswith("conv1") and name != "stem.conv1"]
     assert len(found) < len(remembered(tiny_resnet(lambda place: HDLIF(STEPS))))
+
+
+def test_what_feeds_a_stream_has_a_trace_where_any_reader_of_it_accumulates() -> None:
+    """Second blocks without membranes: past them the stream still reaches the next stage's first neuron."""
+
+    def names(parallel: Callable[[Place], bool]) -> set[str]:
+        torch.manual_seed(0)
+        network = resnet(
+            neuron=lambda place: (ParallelHDLIF if parallel(place) else HDLIF)(STEPS),
+            blocks=[2, 2],
+            width=4,
+            classes=3,
+            in_channels=2,
+        )
+        of = {module: name for name, module in network.named_modules()}
+        return {of[module] for module in remembered(network)}
+
+    whole = names(lambda place: False)
+    assert "body.stage2.1.conv2" not in whole
+    into_parallel_block = {"body.stage1.1.conv1", "body.stage2.1.conv1"}
+    # Of the last stage nothing is read behind the last block's first neuron, which has no membrane.
+    into_the_end = {"body.stage2.0.conv2", "body.stage2.0.shortcut.conv"}
+    assert names(lambda place: place.block % 2 == 1) == whole - into_parallel_block - into_the_end
+    # And where only the neurons inside blocks accumulate, the stream is not remembered.
+    assert names(lambda place: place.index % 2 == 0) == {name for name in whole if name.endswith(".conv1")}
 
 
 def test_update_at_each_step_has_the_gradients_of_the_sum_times_the_steps() -> None:

@@ -18,7 +18,7 @@ from hdlif import builders
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.processes import check_alone
 from hdlif.commands.provenance import hardware, versions
-from hdlif.commands.run_folders import begun, finished
+from hdlif.commands.run_folders import finished
 from hdlif.commands.spread import in_percent, mean_and_std
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe, parse_yaml
@@ -151,40 +151,45 @@ def ablate(
     if seeds is not None:
         chosen = chosen.model_copy(update={"seeds": seeds})
     out = out or Path("runs") / Path(table).stem
-    queue, failed, left = list(cells(chosen, out)), [], []
+    queue, failed = list(cells(chosen, out)), []
     # Read once: what is finished stays so while this runs.
     summaries = {cell.folder: summary for cell in queue if (summary := finished(cell.folder, cell.recipe)) is not None}
+
+    def trained(cell: Cell, name: str) -> bool:
+        """Train what is left of a cell; False where another process is at it."""
+        try:
+            summary = train(
+                cell.recipe,
+                data_root=data_root,
+                out=cell.folder,
+                resume=None,
+                progress=progress,
+                memory_repeats=0,
+            )
+        except InUseError as error:
+            say(f"{name}: left out, {error}")
+            return False
+        except (TrainingError, CheckpointError) as error:
+            failed.append(f"{cell.row}, {cell.column}, seed {cell.seed}: {error}")
+            say(f"{name}: {error}")
+            return True
+        summaries[cell.folder] = summary
+        say(f"{name}: {summary['accuracy']:.2%} in {summary['train_seconds']:.0f} s")
+        _write(chosen, queue, summaries, out)
+        return True
+
+    left = []
     for number, cell in enumerate(queue, start=1):
         name = f"{number}/{len(queue)} {cell.row}, {cell.column}, seed {cell.seed}"
         if cell.folder in summaries:
             say(f"{name}: done before")
             continue
         say(f"{name}: training")
-        try:
-            summary = train(
-                cell.recipe,
-                data_root=data_root,
-                out=cell.folder,
-                resume=begun(cell.folder, cell.recipe),
-                progress=progress,
-                memory_repeats=0,
-            )
-        except InUseError as error:
-            left.append(cell)
-            say(f"{name}: left out, {error}")
-            continue
-        except (TrainingError, CheckpointError) as error:
-            failed.append(f"{cell.row}, {cell.column}, seed {cell.seed}: {error}")
-            say(f"{name}: {error}")
-            continue
-        summaries[cell.folder] = summary
-        say(f"{name}: {summary['accuracy']:.2%} in {summary['train_seconds']:.0f} s")
-        _write(chosen, queue, summaries, out)
-    for cell in left:
-        if (summary := finished(cell.folder, cell.recipe)) is not None:
-            summaries[cell.folder] = summary
-        else:
-            say(f"{cell.row}, {cell.column}, seed {cell.seed}: still training; run this again for the whole table")
+        if not trained(cell, name):
+            left.append((cell, name))
+    # Once more, when all others are done: who was at them may have finished, or failed.
+    for name in [name for cell, name in left if not trained(cell, name)]:
+        say(f"{name}: still training; run this again for the whole table")
     result = _write(chosen, queue, summaries, out)
     if failed:
         raise TrainingError(f"{len(failed)} of {len(queue)} cells failed, the others are in {out}; first {failed[0]}")

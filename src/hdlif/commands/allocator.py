@@ -10,15 +10,16 @@ import ctypes
 import os
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>, for mallopt
-_SMALLEST_MAPPED = 2**30
+_SMALLEST_MAPPED = 2**30, 2**25  # the second is the most that glibc takes before 2.35
 _NEVER_TRIMMED = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, for the next allocation, up to blocks of 1 GiB.
+    """Let this process keep the memory that it frees for the next allocation, in blocks of up to 1 GiB.
 
-    What it holds at its peak stays resident until it ends. Results do not change. Nothing is done where the C library
-    is not glibc, or where the environment tells glibc otherwise (MALLOC_..., GLIBC_TUNABLES).
+    Before glibc 2.35 of up to 32 MiB. What the process holds at its peak stays resident until it ends; results do not
+    change. Nothing is done where the C library is not glibc, or where the environment tells glibc how to allocate
+    (any of MALLOC_..., or GLIBC_TUNABLES).
 
     Returns:
         whether it was set.
@@ -27,5 +28,6 @@ def keep_freed_memory() -> bool:
         return False
     with contextlib.suppress(AttributeError, OSError, TypeError):
         set_option = ctypes.CDLL(None).mallopt
-        return bool(set_option(_M_MMAP_THRESHOLD, _SMALLEST_MAPPED) and set_option(_M_TRIM_THRESHOLD, _NEVER_TRIMMED))
+        mapped = any(set_option(_M_MMAP_THRESHOLD, size) for size in _SMALLEST_MAPPED)
+        return mapped and bool(set_option(_M_TRIM_THRESHOLD, _NEVER_TRIMMED))
     return False

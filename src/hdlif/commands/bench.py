@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hdlif.accounting import dense_macs
 from hdlif.artefact import Graph, InputRecord, infer_values, load
 from hdlif.commands.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
 from hdlif.commands.files import existing
@@ -286,34 +287,29 @@ def layers_of(session: Session, graph: Graph, images: Floats, *, repeats: int = 
     frames = [images[i : i + 1][None] for i in range(min(len(images), PROFILED_IMAGES))]
     session.stage_seconds(frames[0])
     runs = [session.stage_seconds(frames[i % len(frames)]) for i in range(repeats)]
-    density = _densities(session, graph, frames)
+    density, macs = _densities(session, graph, frames), engine_macs(graph)
     rows = []
     for node in graph.nodes:
         if node.name not in runs[0]:
             continue
         seconds = statistics.median(run.get(node.name, 0.0) for run in runs)
-        macs = dense_macs(graph, node.name)
         rows.append(
             {
                 "name": node.name,
                 "op": node.op,
                 "ms": 1e3 * seconds,
                 "density": density.get(node.name),
-                "macs": macs,
-                "dense_gmacs_per_s": macs / seconds / 1e9 if macs else None,
+                "macs": macs.get(node.name, 0),
+                "dense_gmacs_per_s": macs[node.name] / seconds / 1e9 if node.name in macs else None,
             }
         )
     return rows
 
 
-def dense_macs(graph: Graph, name: str) -> int:
-    """Multiply-accumulates of an image over all steps of a convolution or linear layer; 0 for other ops."""
-    node = next(node for node in graph.nodes if node.name == name)
-    if node.op not in ("conv2d", "linear"):
-        return 0
-    value = infer_values(graph)[name]
-    steps = 1 if value.constant else graph.time_steps
-    return steps * int(np.prod(value.shape)) * int(np.prod(node.tensors["weight"].shape[1:]))
+def engine_macs(graph: Graph) -> dict[str, int]:
+    """Multiply-accumulates of an image, by layer, of a dense engine that computes what is constant in time once."""
+    values = infer_values(graph)
+    return {name: macs * (1 if values[name].constant else graph.time_steps) for name, macs in dense_macs(graph).items()}
 
 
 def _densities(session: Session, graph: Graph, frames: Sequence[Floats]) -> dict[str, float]:

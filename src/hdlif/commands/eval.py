@@ -14,7 +14,6 @@ from hdlif.artefact.io import load
 from hdlif.commands.allocator import keep_freed_memory
 from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.files import existing, names_artefact
-from hdlif.commands.processes import fabric_of
 from hdlif.data import ImageSets, Samples
 from hdlif.errors import DataError, did_you_mean
 from hdlif.runtime import Session
@@ -36,7 +35,6 @@ def evaluate_path(
         graph = load(existing(path))
         sets = sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps)
         return _evaluate_artefact(graph, sets, confusion=confusion)
-    keep_freed_memory()
     trained = load_trained(path)
     recipe = trained.recipe
     if data:
@@ -46,7 +44,9 @@ def evaluate_path(
         sets = builders.build_data(recipe, data_root)
     batches = sets.test.sequences(recipe.data.batch_size)
     counted = Confusion(len(sets.classes))
-    device = fabric_of(1, 1, "32-true").device
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        keep_freed_memory()
     result = evaluate(
         trained.network.to(device),
         batches,

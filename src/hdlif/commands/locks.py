@@ -1,7 +1,7 @@
 """A file that one process has to itself, which tells others what is in use.
 
 The kernel gives the lock up however its process ends, SIGKILL included, and over NFS too (version 4, or 3 with its lock
-daemon). Where a file system has no locks, all goes on without.
+daemon).
 """
 
 import contextlib
@@ -15,13 +15,21 @@ from pathlib import Path
 from hdlif.commands.files import writing
 from hdlif.errors import InUseError
 
+_held: set[Path] = set()
+"""The files that this process has locked: the kernel would give it a second lock, and take both back at once."""
+
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Whether this process has the lock of the file inside; False where another one has it.
+def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
+    """Whether the lock of the file is held inside, by this caller alone; the file says by which process.
 
-    The file says whose it is. A process must not open it a second time meanwhile: closing it there gives the lock up.
+    Args:
+        without_locks: what is said where the file system has no locks.
     """
+    path = path.resolve()
+    if path in _held:
+        yield False
+        return
     with writing(path):
         file = path.open("a+")
     with file:
@@ -29,26 +37,33 @@ def locked(path: Path) -> Iterator[bool]:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            mine = error.errno not in (errno.EACCES, errno.EAGAIN)
-        if mine:
+            mine = without_locks and error.errno not in (errno.EACCES, errno.EAGAIN)
+        if not mine:
+            yield False
+            return
+        _held.add(path)
+        try:
             # A disk without room for a name has its lock all the same.
             with contextlib.suppress(OSError):
                 file.truncate(0)
                 file.write(f"process {os.getpid()} on {socket.gethostname()}")
                 file.flush()
-        yield mine
+            yield True
+        finally:
+            _held.remove(path)
 
 
 @contextlib.contextmanager
 def training_alone(folder: Path) -> Iterator[None]:
-    """The run folder is this process's to train in inside.
+    """The run folder is the caller's to train in inside. Where a file system has no locks, it goes on without.
 
     Raises:
-        InUseError: another process trains there.
+        InUseError: another training is at work there.
     """
-    path = folder / ".lock"
-    with locked(path) as mine:
+    path = (folder / ".lock").resolve()
+    with locked(path, without_locks=True) as mine:
         if not mine:
-            who = path.read_text("utf-8") or "another process"
+            # Of this process it is not read, since to close the file would give the lock up.
+            who = "this process" if path in _held else path.read_text("utf-8") or "another process"
             raise InUseError(f"{folder}: {who} is training there; wait until it has ended, or choose another --out")
         yield

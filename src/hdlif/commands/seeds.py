@@ -6,7 +6,7 @@ from typing import Any
 
 from hdlif.commands.files import write_json
 from hdlif.commands.processes import check_alone
-from hdlif.commands.run_folders import begun, finished
+from hdlif.commands.run_folders import finished
 from hdlif.commands.spread import in_percent, mean_and_std
 from hdlif.commands.train import train
 from hdlif.config import load_recipe
@@ -49,7 +49,7 @@ def train_seeds(
         summary = finished(folder, chosen)
         if summary is None:
             say(f"seed {seed}: training")
-            summary = train(chosen, out=folder, **options | {"resume": begun(folder, chosen)})
+            summary = train(chosen, out=folder, **options | {"resume": None})
         say(f"seed {seed}: {summary['accuracy']:.2%}")
         summaries.append(summary)
         result = {

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.commands.files import write_json
 from hdlif.commands.processes import check_alone
-from hdlif.commands.run_folders import begun
 from hdlif.commands.search_space import Space, built, load_space, override
 from hdlif.commands.train import train
-from hdlif.errors import CheckpointError, MissingExtraError, RecipeError, TrainingError
+from hdlif.errors import CheckpointError, InUseError, MissingExtraError, RecipeError, TrainingError
 from hdlif.training import Evaluation
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def sweep(
                     chosen,
                     data_root=data_root,
                     out=folder,
-                    resume=begun(folder, chosen),
+                    resume=None,
                     progress=progress,
                     memory_repeats=0,
                     after_epoch=_reporting(trial, TrialPruned),
@@ -92,6 +91,9 @@ def sweep(
             except TrialPruned:
                 shared.tell(trial, state=TrialState.PRUNED)
                 say(f"{name}: pruned")
+            except InUseError:
+                # Somebody goes on with it by hand: it is not this process's to tell of.
+                raise
             except (TrainingError, RecipeError, CheckpointError) as error:
                 trial.set_user_attr("error", str(error))
                 shared.tell(trial, state=TrialState.FAIL)

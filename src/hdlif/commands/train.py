@@ -20,7 +20,7 @@ from hdlif.commands.locks import training_alone
 from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.processes import fabric_of, processes
 from hdlif.commands.provenance import hardware, versions
-from hdlif.commands.run_folders import finished
+from hdlif.commands.run_folders import begun, finished
 from hdlif.config import Recipe, dump_recipe, load_recipe
 from hdlif.data import ImageSets, Samples
 from hdlif.deploy import lower
@@ -39,7 +39,7 @@ def train(
     overrides: Sequence[str] = (),
     data_root: Path | None = None,
     out: Path | None = None,
-    resume: bool = False,
+    resume: bool | None = False,
     devices: int | None = None,
     nodes: int | None = None,
     workers: int | None = None,
@@ -49,12 +49,15 @@ def train(
 ) -> dict[str, Any]:
     """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
 
+    On a CPU the process keeps the memory that it frees from here on (`allocator.keep_freed_memory`).
+
     Args:
         recipe: a recipe, its file, or the name of one that ships.
         overrides: "a.b=v" each.
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
-        resume: go on from OUT/last.safetensors; a finished training stays as it is.
+        resume: go on from OUT/last.safetensors; a finished training stays as it is. None goes on where OUT holds a
+            training of this recipe, and starts anew where it does not.
         devices: processes on each node, with a GPU each where there are GPUs; by default what torchrun has started,
             or 1. They share every batch. Where torchrun has not, this program is started again for each of the others.
         nodes: machines, likewise.
@@ -78,7 +81,7 @@ def train(
     if fabric.device.type == "cpu":
         keep_freed_memory()
     ranks = Ranks(fabric)
-    if resume and (summary := ranks.led(lambda: finished(out, recipe))) is not None:
+    if resume is not False and (summary := ranks.led(lambda: finished(out, recipe))) is not None:
         return summary if ranks.first else {}
     teacher = ranks.together(lambda: builders.build_teacher(recipe))
     sets = ranks.in_turn(lambda: builders.build_data(recipe, data_root, workers=workers, ranks=devices))
@@ -86,7 +89,13 @@ def train(
     model = builders.build_model(recipe)
     with ExitStack() as until_done:
         ranks.led(lambda: until_done.enter_context(training_alone(out)))
-        ranks.led(lambda: _replace_earlier(recipe, out, resume=resume))
+        if resume is None:
+            # Another process may have finished it while data were made here.
+            if (summary := ranks.led(lambda: finished(out, recipe))) is not None:
+                return summary if ranks.first else {}
+            resume = ranks.led(lambda: begun(out, recipe))
+        go_on = bool(resume)
+        ranks.led(lambda: _replace_earlier(recipe, out, resume=go_on))
         bar = progress if isinstance(progress, Progress) else progress_bar(enabled=progress and ranks.first)
         with nullcontext() if bar is progress else bar:
             fitted = fit(
@@ -100,7 +109,7 @@ def train(
                 seed=recipe.seed,
                 fabric=fabric,
                 record=recipe.model_dump(mode="json"),
-                resume=resume,
+                resume=go_on,
                 penalty=builders.build_penalty(recipe),
                 mix=builders.build_mix(recipe),
                 teacher=teacher,

@@ -51,19 +51,31 @@ class OTTT:
 
 
 def remembered(model: nn.Module) -> list[Synapse]:
-    """The synapses whose inputs a membrane remembers: those before a neuron that accumulates, by the modules' order.
+    """The synapses whose inputs a membrane remembers, as the order of the modules tells.
 
-    A parallel neuron has no membrane (λ = 0), nor has what comes behind the network's last neuron: the read-out, and
-    in a pre-activation network the last block's second convolution and shortcut. These learn from the input itself.
+    A synapse feeds the neuron that follows it in the same module. Where none does (a stem, the last convolution and
+    the shortcut of a block) it feeds a stream, which the first neuron of every later module reads. A parallel neuron
+    has no membrane (λ = 0), and behind the last neuron there is none: what feeds no other learns from its input itself.
     """
-    found: list[Synapse] = []
-    accumulates = False
-    for module in reversed(list(model.modules())):
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, Neuron | Synapse)]
+    first: dict[str, str] = {}
+    for name, module in layers:
         if isinstance(module, Neuron):
-            accumulates = module.accumulates
-        elif isinstance(module, Synapse) and accumulates:
+            first.setdefault(_parent(name), name)
+    found: list[Synapse] = []
+    following: dict[str, Neuron] = {}
+    stream_is_remembered = False
+    for name, module in reversed(layers):
+        if isinstance(module, Neuron):
+            following[_parent(name)] = module
+            stream_is_remembered |= module.accumulates and first[_parent(name)] == name
+        elif neuron.accumulates if (neuron := following.get(_parent(name))) else stream_is_remembered:
             found.append(module)
     return found[::-1]
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 @dataclass(frozen=True)

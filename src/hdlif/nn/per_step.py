@@ -43,7 +43,7 @@ Form = Literal["sigmoid", "softplus"]
 class StepValue(PerStep):
     """A leak or threshold y_t of each time step, a scalar or a value per channel, learned or fixed.
 
-    Learned through an unbounded a_t, which starts where y is `value`; fixed as a buffer.
+    Learned through an unbounded a_t (the parameter `logit`), which starts where y is `value`; fixed as a buffer.
 
         sigmoid:   y_t = low + σ(a_t), in (low, low + 1)
         softplus:  y_t = low + log(1 + exp(a_t)), in (low, ∞)
@@ -75,6 +75,8 @@ class StepValue(PerStep):
         super().__init__(time_steps)
         if form not in ("sigmoid", "softplus"):
             raise ValueError(f"form = {form!r}; choose one of sigmoid, softplus")
+        if form != "sigmoid" and not learned:
+            raise ValueError(f"form = {form!r} has no effect on a value that is not learned; learn it, or leave it out")
         high = low + 1 if form == "sigmoid" else math.inf
         if learned and not low < value < high:
             raise ValueError(f"{name} = {value}; a learned one must lie in ({low}, {high}); {mend}")
