@@ -51,7 +51,7 @@ def test_layers_beside_the_body_are_quantised_where_the_body_is_not() -> None:
 
 def test_no_layer_is_both_kept_and_quantised() -> None:
     weights = "weights={kind: binary, keep_float: [head.fc], quantise: [head.fc]}"
-    with pytest.raises(RecipeError, match="weights.keep_float: 'head.fc' matches no quantised layer"):
+    with pytest.raises(RecipeError, match=r"weights.keep_float: 'head.fc' matches no quantised layer"):
         builders.check(recipe("model={kind: resnet19, width: 4, hidden: 8}", weights))
 
 
@@ -64,7 +64,10 @@ def test_no_layer_is_both_kept_and_quantised() -> None:
             r"weights.quantise: 'stem.conv1' matches no fp32 layer; .* \(did you mean \"stem.conv\"\?\)",
         ),
         ("kind: binary, quantise: [body.stage1.0.conv1]", "matches no fp32 layer; choose one of classifier, stem.conv"),
-        ("kind: binary, keep_float: [stem.conv]", "keep_float: 'stem.conv' matches no quantised layer; choose one of body"),
+        (
+            "kind: binary, keep_float: [stem.conv]",
+            "keep_float: 'stem.conv' matches no quantised layer; choose one of body",
+        ),
         (
             "kind: float, quantise: [stem.conv]",
             'weights.quantise does not go with weights.kind = "float"; .* one of binary, integer, ternary',
