@@ -7,7 +7,7 @@ from functools import partial
 from torch import nn
 
 from hdlif import nn as hnn
-from hdlif.builders.arguments import call, choose
+from hdlif.builders.arguments import call, choose, keys
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, did_you_mean
 from hdlif.models import ConvFactory, Network
@@ -52,7 +52,8 @@ def _quantizer(recipe: Recipe) -> hnn.WeightQuantizer | None:
     kind, arguments = recipe.weights.kind, recipe.weights.arguments
     for key in LAYERS:
         arguments.pop(key, None)
-    return call(choose(WEIGHTS, kind, "weights.kind"), "weights", arguments, kind=kind, beside=LAYERS)
+    make, others = choose(WEIGHTS, kind, "weights.kind"), partial(keys, *WEIGHTS.values())
+    return call(make, "weights", arguments, kind=kind, others=others, beside=LAYERS)
 
 
 def _patterns(recipe: Recipe, key: str) -> list[str]:
