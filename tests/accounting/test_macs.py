@@ -1,6 +1,7 @@
 """Dense multiply-accumulates against brute force, against counted operations, and the published networks' own."""
 
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import pytest
@@ -80,10 +81,12 @@ def test_published_networks_to_the_last_digit(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "with_first", "padded", "on_map"), PRINTED)
 def test_sums_are_those_in_print(name: str, with_first: bool, padded: str, on_map: str | None) -> None:
-    for (stem, body, shortcuts, _), printed in zip(PUBLISHED[name], (padded, on_map), strict=True):
+    for padding, printed in ((True, padded), (False, on_map)):
+        stem, body, shortcuts, _ = by_group(name, padding=padding)
         assert printed in (None, f"{(body + shortcuts + stem * with_first) / 1e6:.2f}")
 
 
+@cache
 def by_group(name: str, *, padding: bool) -> tuple[int, ...]:
     def neuron(place: Place) -> ParallelHDLIF:
         return ParallelHDLIF(1)

@@ -1,5 +1,7 @@
 """What cannot be built, or does not go together, is refused by its name in the recipe."""
 
+import re
+
 import pytest
 
 from hdlif import builders
@@ -55,8 +57,8 @@ from small_recipes import recipe
         ("data.frames=columns", 'data.frames = "columns" is unknown'),
         ("model={kind: resnet, neuron: lif}", "model.neuron is not set there"),
         ("model={kind: vgg_snn, attention: 3}", "model.attention is not set there"),
-        ("model={kind: vgg_snn, first_conv: 3}", "model.first_conv is unknown; choose one of final_size, plan;"),
-        ("model={kind: resnet18, block: 3}", "model.block is unknown; choose one of stem, width;"),
+        ("model={kind: vgg_snn, first_conv: 3}", "model.first_conv is unknown; choose one of final_size, plan$"),
+        ("model={kind: resnet18, block: 3}", "model.block is unknown; choose one of stem, width$"),
         ("model={kind: resnet18, stem: 3}", 'model.stem = "3" is unknown'),
         ("weights={kind: binary, bits: 8}", "weights.bits is unknown; choose one of keep_float, quantise;"),
         ("weights={kind: ternary, bits: 2}", "weights.bits is unknown; choose one of keep_float, quantise;"),
@@ -95,15 +97,50 @@ def test_the_norm_of_a_neuron_is_no_key_of_a_recipe(value: str, mem_bn: str) -> 
     ],
 )
 def test_an_unknown_key_of_a_neuron_is_answered_with_all_that_it_takes(kind: str, keys: str) -> None:
-    with pytest.raises(RecipeError, match=f"neuron.xyz is unknown; choose one of {keys};"):
+    with pytest.raises(RecipeError, match=f"neuron.xyz is unknown; choose one of {keys}$"):
         builders.check(recipe(f"neuron={{kind: {kind}, xyz: 3}}"))
 
 
-def test_a_key_that_another_kind_left_is_answered_with_how_to_replace_the_section() -> None:
-    with pytest.raises(RecipeError, match=r'rule.k is unknown; choose one of .*: --set "rule=\{kind: ottt\}"$'):
-        builders.check(recipe("rule.kind=ottt"))
-    # A misspelt one is only misspelt, and a mapping within a section has no kind.
-    for override in ("neuron.leek=0.5", "neuron={kind: hdlif, mem_bn: {xyz: 2}}"):
-        with pytest.raises(RecipeError, match="is unknown; choose one of") as refused:
-            builders.check(recipe(override))
-        assert "--set" not in str(refused.value)
+@pytest.mark.parametrize(
+    ("section", "key", "whole"),
+    [
+        ("rule={kind: ottt, k: 1}", "rule.k", "rule={kind: ottt}"),
+        ("neuron={kind: lif, parallel: alternate}", "neuron.parallel", "neuron={kind: lif}"),
+        ("neuron={kind: hdlif, surrogate: atan}", "neuron.surrogate", "neuron={kind: hdlif}"),
+        ("neuron={kind: hdlif, reset: hard}", "neuron.reset", "neuron={kind: hdlif}"),
+        # Also where it is much like one that is taken.
+        ("neuron={kind: glif, threshold_form: softplus}", "neuron.threshold_form", "neuron={kind: glif}"),
+        ("model={kind: vgg_snn, stem: cifar}", "model.stem", "model={kind: vgg_snn}"),
+        ("model={kind: resnet, plan: [8]}", "model.plan", "model={kind: resnet, ...}"),
+        ("weights={kind: ternary, bits: 2}", "weights.bits", "weights={kind: ternary}"),
+        ("spikes={kind: exact, bits: 4}", "spikes.bits", "spikes={kind: exact}"),
+        ("attention={kind: none, form: II}", "attention.form", "attention={kind: none}"),
+        ("attention={kind: none, bias: true}", "attention.bias", "attention={kind: none}"),
+        ("activity={kind: density, sops: 1.0e6}", "activity.sops", "activity={kind: density, ...}"),
+    ],
+)
+def test_a_key_that_another_kind_left_is_answered_with_how_to_replace_the_section(
+    section: str, key: str, whole: str
+) -> None:
+    with pytest.raises(RecipeError, match=rf'{key} is unknown; .*: --set "{re.escape(whole)}"$'):
+        builders.check(recipe(section))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "neuron.leek=0.5",
+        "neuron.kindd=lif",
+        "neuron.foo=1",
+        "neuron={kind: hdlif, mem_bn: {xyz: 2}}",
+        "neuron={kind: hdlif, channels: 3}",
+        "activity={kind: density, time_steps: 3}",
+        "model.classes=3",
+        "norm.foo=1",
+        "teacher={kind: torchvision, name: resnet18, checkpoint: x, foo: 1}",
+    ],
+)
+def test_a_key_that_no_kind_takes_is_only_unknown(override: str) -> None:
+    with pytest.raises(RecipeError, match="is unknown; choose one of") as refused:
+        builders.check(recipe(override))
+    assert "--set" not in str(refused.value)

@@ -42,6 +42,19 @@ def test_a_layer_of_the_body_that_is_fp32_by_default_is_quantised_where_named() 
     assert network.head.fc.quantizer is not None
 
 
+def test_layers_beside_the_body_are_quantised_where_the_body_is_not() -> None:
+    network = built("weights={kind: ternary, keep_float: ['*'], quantise: ['stem*']}")
+    quantizers = {name: m.quantizer for name, m in network.named_modules() if isinstance(m, QuantConv2d)}
+    assert {name for name, quantizer in quantizers.items() if quantizer is not None} == {"stem.conv"}
+    assert len(quantizers) > 1
+
+
+def test_no_layer_is_both_kept_and_quantised() -> None:
+    weights = "weights={kind: binary, keep_float: [head.fc], quantise: [head.fc]}"
+    with pytest.raises(RecipeError, match=r"weights.keep_float: 'head.fc' matches no quantised layer"):
+        builders.check(recipe("model={kind: resnet19, width: 4, hidden: 8}", weights))
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
@@ -52,8 +65,8 @@ def test_a_layer_of_the_body_that_is_fp32_by_default_is_quantised_where_named() 
         ),
         ("kind: binary, quantise: [body.stage1.0.conv1]", "matches no fp32 layer; choose one of classifier, stem.conv"),
         (
-            "kind: binary, keep_float: ['*.conv'], quantise: [stem.conv]",
-            "weights.keep_float and weights.quantise both name stem.conv; leave it out of one of them",
+            "kind: binary, keep_float: [stem.conv]",
+            "keep_float: 'stem.conv' matches no quantised layer; choose one of body",
         ),
         (
             "kind: float, quantise: [stem.conv]",

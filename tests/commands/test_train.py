@@ -26,5 +26,6 @@ def test_a_summary_is_written_where_memory_cannot_be_measured(
 
 
 def test_a_process_that_cannot_measure_says_why_and_what_helps() -> None:
-    with pytest.raises(TrainingError, match=r"name: .* could not be measured \(exit code 9\).*--memory-repeats 0"):
+    how = "measured on the CPU, in one process with the whole batch"
+    with pytest.raises(TrainingError, match=rf"name: .* \(exit code 9; it is {how}\); .*--memory-repeats 0"):
         probe.in_fresh_processes(["-c", "raise SystemExit(9)"], repeats=1, name="name")

@@ -173,6 +173,11 @@ def delete_part(root: Path) -> None:
     (root / "imagenet" / "val").rename(root / "imagenet" / "validation")
 
 
+def file_for_part(root: Path) -> None:
+    delete_part(root)
+    (root / "imagenet" / "val").touch()
+
+
 def delete_image(root: Path) -> None:
     (root / "imagenet" / "train" / IDS[1] / f"{IDS[1]}_0.JPEG").unlink()
 
@@ -188,6 +193,7 @@ def keep_class_archives(root: Path) -> None:
         (delete_class, "train: 2 class folders; there are 3 classes; accepted is"),
         (empty_class, f"train/{IDS[1]}: holds no image; accepted is"),
         (delete_part, "imagenet: val missing; accepted is"),
+        (file_for_part, "val: cannot be read ("),
         (delete_image, "train: 11 images of 12; accepted is"),
         (keep_class_archives, f"{IDS[0]}.tar: {IDS[0]}_0 has no .cls, its label as a number, beside it"),
     ],

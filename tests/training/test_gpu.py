@@ -9,11 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hdlif.commands.eval import evaluate_path
 from hdlif.commands.train import train as train_recipe
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
 from hdlif.training import checkpoint, evaluate
@@ -56,12 +58,12 @@ def test_batches_that_workers_make_are_pinned() -> None:
 
 def test_evaluation_equals_that_of_a_cpu() -> None:
     def seen(device: str) -> list[float]:
-        batches = [tuple(tensor.to(device) for tensor in batch) for batch in tiny_sets().validation.sequences(16)]
         found = evaluate(
             tiny_network().to(device),
-            batches,  # type: ignore[arg-type]
+            tiny_sets().validation.sequences(16),
             time_steps=TIME_STEPS,
             criterion=F.cross_entropy,
+            device=torch.device(device),
         )
         return [found.loss, *found.accuracy_per_step]
 
@@ -142,6 +144,13 @@ def test_recipe_trains_and_is_measured(precision: str, tmp_path: Path) -> None:
     summary = train_recipe(small, out=tmp_path, memory_repeats=0)
     assert len(summary["accuracy_per_step"]) == small.time_steps
     assert summary["sops"] > 0
+
+
+def test_trained_network_is_evaluated(tmp_path: Path) -> None:
+    summary = train_recipe(recipe("training.epochs=1", "data.batch_size=128"), out=tmp_path, memory_repeats=0)
+    seen = evaluate_path(tmp_path, confusion=True)
+    assert seen["accuracy_per_step"] == pytest.approx(summary["accuracy_per_step"], abs=0.01)
+    assert np.sum(seen["confusion"]) == seen["n"]
 
 
 @pytest.mark.slow

@@ -1,9 +1,10 @@
 """The section `activity`: the penalty on spikes."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from hdlif.builders.arguments import call, choose
+from hdlif.builders.arguments import call, choose, keys
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, did_you_mean
 from hdlif.models import Network
@@ -28,7 +29,8 @@ def build_penalty(recipe: Recipe) -> Penalty | None:
             "choose density"
         )
     given: dict[str, Any] = {"time_steps": recipe.time_steps} if kind == "sops" else {}
-    return call(make, "activity", recipe.activity.arguments, kind=kind, **given)
+    others = partial(keys, *PENALTIES.values())
+    return call(make, "activity", recipe.activity.arguments, kind=kind, others=others, **given)
 
 
 def check_budgets(recipe: Recipe, network: Network) -> None:

@@ -26,6 +26,7 @@ def call(
     arguments: Mapping[str, Any],
     *,
     kind: str | None = None,
+    others: Callable[[], Collection[str]] = set,
     tables: Mapping[str, Mapping[str, Any]] | None = None,
     beside: Collection[str] = (),
     **given: Any,
@@ -36,7 +37,8 @@ def call(
     recipe as a name of its table; without a table it is no key of a recipe.
 
     Args:
-        kind: of the section, where it has one.
+        kind: of the section, where it has several.
+        others: the keys that its other kinds take, for the error about one that a change of kind has left.
         tables: what names stand for, by argument.
         beside: keys of the section that are not arguments, for the error that lists what it takes.
     Raises:
@@ -44,7 +46,8 @@ def call(
     """
     parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name not in given}
     tables = {name: table for name, table in (tables or {}).items() if name in parameters}
-    hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    required = [name for name, p in parameters.items() if p.default is p.empty]
+    hints = _hints(function)
     values = {}
     for name, value in arguments.items():
         key = f"{section}.{name}"
@@ -53,10 +56,14 @@ def call(
         elif name in parameters and (check := _check(hints.get(name, Any))) is not None:
             values[name] = _checked(check, value, key)
         else:
-            keys = {*tables, *beside} | {p for p in parameters if _check(hints.get(p, Any)) is not None}
-            raise RecipeError(f"{key} is unknown; {_mend(name, keys, section, kind)}")
-    for name, parameter in parameters.items():
-        if parameter.default is parameter.empty and name not in arguments:
+            accepted = {*beside, *keys(function, tables=tables, given=given)}
+            mend = did_you_mean(name, accepted) if accepted else "it takes no arguments"
+            if name not in given and name in others():
+                whole = f'--set "{section}={{kind: {kind}{", ..." if required else ""}}}"'
+                mend += f"; to leave out what is of another kind, set the section as a whole: {whole}"
+            raise RecipeError(f"{key} is unknown; {mend}")
+    for name in required:
+        if name not in arguments:
             raise RecipeError(f"{section}.{name} is missing; give it a value")
     try:
         return function(**values, **given)
@@ -64,12 +71,21 @@ def call(
         raise RecipeError(f"{section}: {error}") from error
 
 
-def _mend(name: str, keys: Collection[str], section: str, kind: str | None) -> str:
-    choices = did_you_mean(name, keys) if keys else "it takes no arguments"
-    if kind is None or "did you mean" in choices:
-        return choices
-    whole = f'--set "{section}={{kind: {kind}}}"'
-    return f"{choices}; to leave out what is of another kind, set the section as a whole: {whole}"
+def keys(
+    *functions: Callable[..., object], tables: Collection[str] = (), given: Collection[str] = ("time_steps",)
+) -> set[str]:
+    """The arguments of any of the functions that a recipe's section may set; those of `tables` stand there as names."""
+    found = set()
+    for function in functions:
+        hints = _hints(function)
+        for name in inspect.signature(function).parameters:
+            if name not in given and (name in tables or _check(hints.get(name, Any)) is not None):
+                found.add(name)
+    return found
+
+
+def _hints(function: Callable[..., object]) -> dict[str, Any]:
+    return typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
 
 
 def _check(annotation: Any) -> TypeAdapter[Any] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from hdlif import models
 from hdlif import nn as hnn
-from hdlif.builders.arguments import call, choose
+from hdlif.builders.arguments import call, choose, keys
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError
 from hdlif.models import AttentionFactory, Network
@@ -45,7 +45,9 @@ def attention_arguments(recipe: Recipe, model: Callable[..., Network]) -> dict[s
     if make is not _no_attention:
         given = {"time_steps": recipe.time_steps, "beside": ("form",)}
         arguments.pop("form", None)
-    attention = call(make, "attention", arguments, kind=kind, **given)
+    attention = call(
+        make, "attention", arguments, kind=kind, others=lambda: {"form", *keys(*ATTENTIONS.values())}, **given
+    )
     if attention is None:
         return {}
     form = choose(ATTENTION_FORMS, recipe.attention.arguments.get("form", "I"), "attention.form")

@@ -133,7 +133,7 @@ def _teaching(recipe: Recipe) -> _Teaching | None:
     if recipe.teacher is None:
         return None
     library = choose(TEACHERS, recipe.teacher.kind, "teacher.kind")
-    teaching = call(_Teaching, "teacher", recipe.teacher.arguments, kind=recipe.teacher.kind)
+    teaching = call(_Teaching, "teacher", recipe.teacher.arguments)
     if teaching.name not in (names := library.names()):
         # There are more than a thousand.
         near = difflib.get_close_matches(teaching.name, names, n=5) or names[:5]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from hdlif import models
 from hdlif.builders.activity import check_budgets
-from hdlif.builders.arguments import call, choose
+from hdlif.builders.arguments import call, choose, keys
 from hdlif.builders.attention import attention_arguments
 from hdlif.builders.data import data_kind, input_record
 from hdlif.builders.neuron import build_neuron, check_parallel
@@ -43,7 +43,15 @@ def build_model(recipe: Recipe) -> Network:
         "classes": len(data_kind(recipe).labels),
         "in_channels": input_record(recipe).shape[0],
     }
-    network = call(make, "model", arguments, kind=recipe.model.kind, tables={"stem": STEMS}, **parts)
+    network = call(
+        make,
+        "model",
+        arguments,
+        kind=recipe.model.kind,
+        others=lambda: keys(*MODELS.values(), tables=["stem"]),
+        tables={"stem": STEMS},
+        **parts,
+    )
     place_quantizers(recipe, network)
     check_parallel(recipe, network)
     check_budgets(recipe, network)

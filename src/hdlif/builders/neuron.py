@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hdlif import nn as hnn
-from hdlif.builders.arguments import call, choose
+from hdlif.builders.arguments import call, choose, keys
 from hdlif.builders.spikes import SpikesFactory, build_spikes
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, did_you_mean
@@ -18,6 +18,7 @@ RESETS = {
     "soft_detached": DetachedReset(),
     "hard_detached": DetachedReset(HardReset()),
 }
+_LAYERS = (hnn.LIF, hnn.GLIF, hnn.GradedLIF, hnn.HDLIF, hnn.ParallelHDLIF)
 GRANULARITIES: Mapping[str, Callable[[Place], int | None]] = {
     "layer": lambda place: None,
     "channel": lambda place: place.channels,
@@ -165,6 +166,7 @@ def _neurons(
             "neuron",
             plain,
             kind=kind,
+            others=lambda: {"parallel", "mem_bn", *keys(*_LAYERS, tables=["surrogate", "reset"])},
             tables=tables,
             beside=("granularity", *beside),
             time_steps=time_steps,

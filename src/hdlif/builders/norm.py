@@ -21,4 +21,4 @@ NORMS: Mapping[str, Callable[..., NormFactory]] = {"batch_norm": _batch_norm}
 def build_norm(recipe: Recipe) -> NormFactory:
     """What makes the recipe's norms from their channels."""
     make = choose(NORMS, recipe.norm.kind, "norm.kind")
-    return call(make, "norm", recipe.norm.arguments, kind=recipe.norm.kind, time_steps=recipe.time_steps)
+    return call(make, "norm", recipe.norm.arguments, time_steps=recipe.time_steps)

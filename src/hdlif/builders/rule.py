@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch.nn.functional as F
 
 from hdlif import learning
-from hdlif.builders.arguments import call, choose
+from hdlif.builders.arguments import call, choose, keys
 from hdlif.builders.extras import distilled
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError
@@ -50,12 +51,14 @@ def _criterion(recipe: Recipe) -> learning.Criterion:
 def _rule(recipe: Recipe, criterion: learning.Criterion) -> Rule:
     arguments = recipe.rule.arguments
     arguments.pop("mse_share", None)
+    tables: Mapping[str, Mapping[str, Any]] = {"reduce": REDUCTIONS, "draw": DRAWS}
     rule = call(
         choose(RULES, recipe.rule.kind, "rule.kind"),
         "rule",
         arguments,
         kind=recipe.rule.kind,
-        tables={"reduce": REDUCTIONS, "draw": DRAWS},
+        others=lambda: keys(*RULES.values(), tables=tables),
+        tables=tables,
         beside=("mse_share",),
         criterion=criterion,
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from hdlif import nn as hnn
-from hdlif.builders.arguments import call, choose
+from hdlif.builders.arguments import call, choose, keys
 from hdlif.config import Recipe
 from hdlif.models import Place
 
@@ -20,5 +20,6 @@ SPIKES: Mapping[str, Callable[..., hnn.SpikeQuantizer | None]] = {
 def build_spikes(recipe: Recipe) -> SpikesFactory:
     """What makes the recipe's spike quantisers."""
     make = choose(SPIKES, recipe.spikes.kind, "spikes.kind")
-    quantizer = partial(call, make, "spikes", recipe.spikes.arguments, kind=recipe.spikes.kind)
+    others = partial(keys, *SPIKES.values())
+    quantizer = partial(call, make, "spikes", recipe.spikes.arguments, kind=recipe.spikes.kind, others=others)
     return lambda place: quantizer()

@@ -7,7 +7,7 @@ from functools import partial
 from torch import nn
 
 from hdlif import nn as hnn
-from hdlif.builders.arguments import call, choose
+from hdlif.builders.arguments import call, choose, keys
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, did_you_mean
 from hdlif.models import ConvFactory, Network
@@ -30,13 +30,12 @@ def build_conv(recipe: Recipe) -> ConvFactory:
 def place_quantizers(recipe: Recipe, network: Network) -> None:
     """Take the quantiser from the layers that weights.keep_float names, and give one to those of weights.quantise."""
     layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    of_body = [name for name, layer in layers.items() if isinstance(layer, hnn.QuantConv2d | hnn.QuantLinear)]
-    fp32 = [name for name, layer in layers.items() if getattr(layer, "quantizer", None) is None]
+    quantizers = {n: m.quantizer for n, m in layers.items() if isinstance(m, hnn.QuantConv2d | hnn.QuantLinear)}
     keep, quantise = (_patterns(recipe, key) for key in LAYERS)
-    for name in layers:
-        if _any_matches(keep, name) and _any_matches(quantise, name):
-            raise RecipeError(f"weights.keep_float and weights.quantise both name {name}; leave it out of one of them")
     quantizer = _quantizer(recipe)
+    # No layer is in both, but with float weights, where nothing can be quantised.
+    of_body = [name for name, own in quantizers.items() if own == quantizer]
+    fp32 = [name for name in layers if quantizers.get(name) is None]
     if quantise and quantizer is None:
         raise RecipeError(
             f'weights.quantise does not go with weights.kind = "{recipe.weights.kind}"; leave it out, or choose one of '
@@ -53,7 +52,8 @@ def _quantizer(recipe: Recipe) -> hnn.WeightQuantizer | None:
     kind, arguments = recipe.weights.kind, recipe.weights.arguments
     for key in LAYERS:
         arguments.pop(key, None)
-    return call(choose(WEIGHTS, kind, "weights.kind"), "weights", arguments, kind=kind, beside=LAYERS)
+    make, others = choose(WEIGHTS, kind, "weights.kind"), partial(keys, *WEIGHTS.values())
+    return call(make, "weights", arguments, kind=kind, others=others, beside=LAYERS)
 
 
 def _patterns(recipe: Recipe, key: str) -> list[str]:
@@ -63,16 +63,12 @@ def _patterns(recipe: Recipe, key: str) -> list[str]:
     return patterns
 
 
-def _any_matches(patterns: Collection[str], name: str) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-
-
 def _matched(key: str, patterns: Collection[str], layers: Collection[str], what: str) -> list[str]:
     """The layers that a pattern matches. Raises `RecipeError` on a pattern that matches none."""
     for pattern in patterns:
         if not fnmatch.filter(layers, pattern):
             raise RecipeError(f"weights.{key}: {pattern!r} matches no {what} layer; {did_you_mean(pattern, layers)}")
-    return [name for name in layers if _any_matches(patterns, name)]
+    return [name for name in layers if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
 
 
 def _quantised(layer: nn.Conv2d | nn.Linear, quantizer: hnn.WeightQuantizer | None) -> nn.Module:

@@ -68,8 +68,8 @@ def _read(arguments: Sequence[str], name: str) -> int:
     if child.returncode != 0:
         reason = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
         raise TrainingError(
-            f"{name}: peak memory could not be measured ({reason[0]}), which takes one process on the CPU for whole "
-            "batches; lower data.batch_size, or leave it out (--memory-repeats 0)"
+            f"{name}: peak memory could not be measured ({reason[0]}; it is measured on the CPU, in one process with "
+            "the whole batch); lower data.batch_size, or leave it out (--memory-repeats 0)"
         )
     return int(child.stdout)
 

@@ -135,9 +135,13 @@ def tiny_imagenet(
 def _part(folder: SetFolder, name: str, classes: int) -> Part:
     """Shards, or a folder per class."""
     place = folder.path / name
-    if shards_in(place):
+    try:
+        sharded = bool(shards_in(place))
+        ids = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
+    except OSError as error:
+        raise folder.error(place, f"cannot be read ({error})") from error
+    if sharded:
         return Part(*open_shards(place, folder))
-    ids = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
     if len(ids) != classes:
         raise folder.error(place, f"{len(ids)} class folders; there are {classes} classes")
     return _folders(folder, name, ids)
