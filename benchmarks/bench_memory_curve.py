@@ -215,6 +215,15 @@ def main() -> None:
     curves: dict[str, dict[int, int | None]] = {}
     laws: dict[str, dict[int, dict[str, int]]] = {}
     rows: list[list[str]] = []
+    record: dict[str, Any] = {
+        "recipe": arguments.recipe,
+        "batch_size": arguments.batch_size,
+        "repeats": arguments.repeats,
+        "peak_bytes": curves,
+        "law_bytes": laws,
+        "versions": versions(),
+        "hardware": hardware(),
+    }
     for name in [part.strip() for part in arguments.rules.split(";")]:
         try:
             peaks = curves[name] = curve(time_steps, partial(measured, name), name)
@@ -227,22 +236,14 @@ def main() -> None:
             laws[name] = {t: law(recipe_of(arguments, name, t)) for t in counted}
             cells = [f"{predicted(laws[name][t]) / 1e6:.1f}" if t in counted else "" for t in time_steps]
             rows.append([f"{name}, law", *cells, ""])
+        if arguments.out:
+            # After each rule: the whole takes an hour.
+            write_json(arguments.out, json.loads(json.dumps(record)))
     if laws:
         counted = next(iter(laws.values()))
         for name, key in (("per-step parameters, MB", "per_step_parameters"), ("input, MB", "input")):
             rows.append([name, *(f"{counted[t][key] / 1e6:.3f}" if t in counted else "" for t in time_steps), ""])
     print(aligned(["peak, MB", *(f"T={t}" for t in time_steps), "largest / smallest, T > 1"], rows))
-    record: dict[str, Any] = {
-        "recipe": arguments.recipe,
-        "batch_size": arguments.batch_size,
-        "repeats": arguments.repeats,
-        "peak_bytes": curves,
-        "law_bytes": laws,
-        "versions": versions(),
-        "hardware": hardware(),
-    }
-    if arguments.out:
-        write_json(arguments.out, json.loads(json.dumps(record)))
     if arguments.plot:
         plot(curves, laws, arguments.plot)
     growing = [name for name in curves if name in RULES and name != "STBP" and flatness(curves[name]) > FLAT]
