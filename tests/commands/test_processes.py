@@ -11,7 +11,7 @@ import torch
 
 from hdlif.commands.ablate import ablate
 from hdlif.commands.demo import demo
-from hdlif.commands.processes import fabric_of, processes
+from hdlif.commands.processes import joined, processes
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.sweep import sweep
 from hdlif.errors import RecipeError
@@ -37,7 +37,7 @@ def torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_process_unless_more_are_asked_for() -> None:
     assert processes(None, None) == (1, 1)
     assert processes(3, None) == (3, 1)
-    assert fabric_of(1, 1, "32-true").world_size == 1
+    assert joined(1, 1, "32-true").world_size == 1
 
 
 @pytest.mark.usefixtures("torchrun")

@@ -3,6 +3,7 @@
 As a program, a training that torchrun starts, and whose workers can be killed: `several_ranks.py OUT`.
 """
 
+import atexit
 import itertools
 import os
 import signal
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from hdlif.commands.processes import fabric_of, processes
+from hdlif.commands.processes import joined, processes
 from hdlif.config import TrainingConfig
 from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
@@ -206,14 +207,16 @@ def on_ranks(count: int, folder: Path, *works: Work, gpus: bool = False) -> None
     """Each of `works` with the fabric of `count` ranks, in float64; fails where one of them does."""
     with patch.dict(os.environ, {} if gpus else NO_GPUS):
         torch.multiprocessing.spawn(_rank, (count, free_port(), folder, works), nprocs=count)
+    assert [(folder / f"parted{rank}").read_text() for rank in range(count)] == ["True"] * count
 
 
 def _rank(index: int, count: int, port: int, folder: Path, works: tuple[Work, ...]) -> None:
     torch.set_num_threads(1)
     place = {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "LOCAL_RANK": index, "NODE_RANK": 0}
     os.environ.update({name: str(value) for name, value in place.items()})
-    fabric = fabric_of(count, 1, "64-true")
-    fabric.launch()
+    # Exit handlers run in the reverse of their order: this one last.
+    atexit.register(lambda: (folder / f"parted{index}").write_text(str(not dist.is_initialized())))
+    fabric = joined(count, 1, "64-true")
     for work in works:
         work(fabric, folder)
 
@@ -228,7 +231,6 @@ def free_port() -> int:
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     torch.set_num_threads(1)
-    joined = fabric_of(*processes(None, None), "32-true")
-    joined.launch()
-    out.with_suffix(f".{joined.global_rank}").write_text(str(os.getpid()))
-    tiny.train(out, fabric=joined, epochs=8, resume=True, checkpoint_every=0.02)
+    fabric = joined(*processes(None, None), "32-true")
+    out.with_suffix(f".{fabric.global_rank}").write_text(str(os.getpid()))
+    tiny.train(out, fabric=fabric, epochs=8, resume=True, checkpoint_every=0.02)

@@ -1,10 +1,12 @@
 """The processes of a training: how many are asked for, whether they can be had, and the fabric that joins them."""
 
+import atexit
 import inspect
 import os
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -58,10 +60,14 @@ def check_alone(what: str, devices: int | None = None, nodes: int | None = None)
         )
 
 
-def fabric_of(devices: int, nodes: int, precision: str) -> Fabric:
-    """The fabric of so many processes, not launched yet: NCCL where there are GPUs, gloo on CPUs."""
+def joined(devices: int, nodes: int, precision: str) -> Fabric:
+    """The fabric that joins so many processes, by NCCL where there are GPUs and by gloo on CPUs.
+
+    They part at exit, while Python is whole: a thread of gloo that lets go of a tensor later ends the process by
+    SIGABRT now and then.
+    """
     several = devices * nodes > 1
-    return Fabric(
+    fabric = Fabric(
         # Several processes are those of GPUs or of CPUs; one may have another accelerator.
         accelerator="auto" if not several else "cuda" if torch.cuda.is_available() else "cpu",
         devices=devices,
@@ -70,6 +76,14 @@ def fabric_of(devices: int, nodes: int, precision: str) -> Fabric:
         strategy=DDPStrategy(**_NO_COPIES) if several else "auto",
         precision=precision,  # type: ignore[arg-type]
     )
+    fabric.launch()
+    atexit.register(_part)
+    return fabric
+
+
+def _part() -> None:
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _check_restarts() -> None:

@@ -18,7 +18,7 @@ from hdlif.commands.allocator import keep_freed_memory
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.locks import training_alone
 from hdlif.commands.peak_memory import peak_memory
-from hdlif.commands.processes import fabric_of, processes
+from hdlif.commands.processes import joined, processes
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.run_folders import begun, finished
 from hdlif.config import Recipe, dump_recipe, load_recipe
@@ -76,8 +76,7 @@ def train(
     out = out or Path("runs") / recipe.name
     devices, nodes = processes(devices, nodes)
     check_share(recipe.data.batch_size, devices * nodes, paired=recipe.data.mixup is not None)
-    fabric = fabric_of(devices, nodes, recipe.training.precision)
-    fabric.launch()
+    fabric = joined(devices, nodes, recipe.training.precision)
     if fabric.device.type == "cpu":
         keep_freed_memory()
     ranks = Ranks(fabric)
