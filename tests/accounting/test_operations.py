@@ -261,6 +261,7 @@ def test_stored_megabytes_are_the_file(tmp_path):
     save(graph, tmp_path / "a.hdlif.safetensors")
     result = profile(graph, torch.randn(1, 1, 1, 8, 8))
     assert result.stored_mb * 1e6 == (tmp_path / "a.hdlif.safetensors").stat().st_size
+    assert result.as_dict()["packed_mb"] == count_parameters_mb(graph, packed=True)
     assert sum(layer.stored_mb for layer in result.layers) < result.stored_mb
 
 

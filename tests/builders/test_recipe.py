@@ -71,6 +71,10 @@ from small_recipes import recipe
             "neuron.threshold=1.5",
             r"threshold = 1\.5; a learned one must lie in \(0\.0, 1\.0\); threshold_form: softplus allows any above 0",
         ),
+        (
+            "neuron={kind: lif, threshold_form: softplus}",
+            "neuron: threshold_form = 'softplus' has no effect on a threshold that is not learned; set learned: true",
+        ),
         ("neuron={kind: parallel_hdlif, threshold: 1.5}", "neuron: threshold = 1.5; a learned one"),
     ],
 )

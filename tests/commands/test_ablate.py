@@ -9,7 +9,7 @@ import pytest
 from hdlif.commands import ablate as module
 from hdlif.commands.ablate import ablate, cells, load_table, shipped_tables
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError, TrainingError
+from hdlif.errors import InUseError, RecipeError, TrainingError
 
 TABLE = """
 title: tiny, accuracy %
@@ -70,16 +70,17 @@ def test_every_summary_is_read_once(table: Path, tmp_path: Path, monkeypatch: py
     finished = module.finished
 
     def counting(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
-        read.append(folder)
-        return finished(folder, recipe)
+        if (summary := finished(folder, recipe)) is not None:
+            read.append(folder)
+        return summary
 
     monkeypatch.setattr(module, "finished", counting)
     first = ablate(table, out=tmp_path / "out")
     folders = [cell.folder for cell in cells(load_table(table), tmp_path / "out")]
-    assert read == folders
+    assert read == []
     # What was kept of a training is what stands in its file.
     assert ablate(table, out=tmp_path / "out")["rows"] == first["rows"]
-    assert read == folders * 2
+    assert read == folders
 
 
 def test_the_table_has_finished_cells_before_their_turn(table: Path, tmp_path: Path) -> None:
@@ -95,6 +96,26 @@ def test_the_table_has_finished_cells_before_their_turn(table: Path, tmp_path: P
     ablate(table, out=tmp_path / "out", say=say)
     assert list(written[0]["LIF"]) == ["fp32"]
     assert list(written[0]["HD-LIF"]) == ["fp32", "4 bit"]
+
+
+def test_a_cell_that_another_process_finishes_during_the_last_training_is_in_the_table(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, said = module.train, list[str]()
+    shared, *_, last = [cell.folder for cell in cells(load_table(table), tmp_path / "out")]
+    of_other: list[Recipe] = []
+
+    def beside_another(recipe: Recipe, **arguments: Any) -> dict[str, Any]:
+        if arguments["out"] == shared:
+            of_other.append(recipe)
+            raise InUseError("another process is training there")
+        if arguments["out"] == last:
+            train(of_other[0], **{**arguments, "out": shared})
+        return train(recipe, **arguments)
+
+    monkeypatch.setattr(module, "train", beside_another)
+    assert ablate(table, out=tmp_path / "out", say=said.append)["rows"]["HD-LIF"]["fp32"]["n"] == 1
+    assert not [line for line in said if "still training" in line]
 
 
 def test_cells_may_tell_their_operations(table: Path, tmp_path: Path) -> None:

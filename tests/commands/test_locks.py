@@ -15,9 +15,10 @@ import pytest
 
 from commands import in_use
 from hdlif.commands.ablate import ablate
-from hdlif.commands.locks import locked, training_alone
+from hdlif.commands.locks import training_alone
+from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
-from hdlif.errors import InUseError
+from hdlif.errors import InUseError, TrainingError
 
 TABLE = """
 title: tiny, accuracy %
@@ -58,7 +59,9 @@ def test_a_second_training_in_one_folder_is_refused_until_the_first_is_gone(tmp_
         assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
         first.kill()
         first.wait()
-        assert train(in_use.RECIPE, resume=True, **again)["best_epoch"] in (1, 2)
+        train(in_use.RECIPE, resume=True, **again)
+        events = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+        assert [event["epoch"] for event in events if event["event"] == "train"] == [1, 2]
 
 
 def test_two_processes_share_a_table(tmp_path: Path) -> None:
@@ -90,9 +93,14 @@ def test_a_file_system_without_locks_is_trained_on_without(tmp_path: Path, monke
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "lockf", none)
-    with training_alone(tmp_path), locked(tmp_path / "lock") as mine:
-        # Of two processes that share trials, neither could tell what the other one has.
-        assert not mine
+    with training_alone(tmp_path):
+        pass
+    pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
+    space = tmp_path / "space.yaml"
+    space.write_text("training.learning_rate: {kind: float, low: 0.01, high: 0.3}")
+    # Of two processes that share trials, neither could tell what the other one has.
+    with pytest.raises(TrainingError, match=r"cannot be locked \(No locks available\).* a file system that has locks"):
+        sweep("digits_hdlif", space=space, trials=1, study=tmp_path / "study.log")
 
 
 def test_a_process_has_a_lock_once(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_fold_on_the_threshold_equals_the_module():
         potential = scale[t] * membrane - shift[t] - spike
         spikes.append(spike)
     torch.testing.assert_close(torch.stack(spikes), expected(module, current), atol=1e-10, rtol=0)
+    torch.testing.assert_close(run(fold_mem_bn(*rows_of(module)), current)[1], torch.stack(spikes), atol=1e-10, rtol=0)
 
 
 def test_fold_on_the_current_merges_with_a_convolution_of_one_bit_and_its_batch_norm():

@@ -46,3 +46,8 @@ def test_shapes_that_do_not_match_are_refused() -> None:
         forward_mode_gradient(x, upstream[:5] > 0, leak, upstream)
     with pytest.raises(ShapeError, match="have shapes"):
         forward_mode_gradient(x, upstream > 0, leak[:2], upstream)
+    for other in (torch.tensor(0.5), torch.rand(T, N_IN), torch.rand(T, 1, N_OUT)):
+        with pytest.raises(ShapeError, match="have shapes"):
+            forward_mode_gradient(x, upstream > 0, other, upstream)
+    with pytest.raises(ShapeError, match="have shapes"):
+        forward_mode_gradient(x[0], upstream[0] > 0, leak, upstream[0])

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,20 @@ from hdlif.functional import DetachedReset
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, OTTTCriterion, Plan, StochasticStep
 from hdlif.learning.ottt import remembered
 from hdlif.models import Place, resnet
-from hdlif.nn import HDLIF, LIF, ParallelHDLIF, QuantConv2d, QuantLinear, Scope, Sequential, State, Temporal, Ternary
+from hdlif.models.blocks import AttentionBlockI, AttentionBlockII
+from hdlif.nn import (
+    HDLIF,
+    LIF,
+    SECA,
+    ParallelHDLIF,
+    QuantConv2d,
+    QuantLinear,
+    Scope,
+    Sequential,
+    State,
+    Temporal,
+    Ternary,
+)
 from hdlif.nn.traces import Synapse, TraceRule, traced
 from small_networks import assert_close, gradients, tiny_resnet
 
@@ -102,8 +116,10 @@ def test_what_feeds_a_parallel_neuron_has_no_trace(rule: OTTT) -> None:
     names = {module: name for name, module in hybrid.named_modules()}
     found = {names[module] for module in remembered(hybrid)}
     assert found
-    assert not [name for name in found if name.endswith("conv1") and name != "stem.conv1"]
-    assert len(found) < len(remembered(tiny_resnet(lambda place: HDLIF(STEPS))))
+    whole = tiny_resnet(lambda place: HDLIF(STEPS))
+    names = {module: name for name, module in whole.named_modules()}
+    every = {names[module] for module in remembered(whole)}
+    assert found == {name for name in every if not name.endswith(".conv1")} != every
 
 
 def test_what_feeds_a_stream_has_a_trace_where_any_reader_of_it_accumulates() -> None:
@@ -129,6 +145,28 @@ def test_what_feeds_a_stream_has_a_trace_where_any_reader_of_it_accumulates() ->
     assert names(lambda place: place.block % 2 == 1) == whole - into_parallel_block - into_the_end
     # And where only the neurons inside blocks accumulate, the stream is not remembered.
     assert names(lambda place: place.index % 2 == 0) == {name for name in whole if name.endswith(".conv1")}
+
+
+def test_a_stream_that_attention_joins_to_the_second_neuron_is_remembered_for_it() -> None:
+    """SECA_II: act2 reads the stream where the block keeps its shape."""
+
+    def names(form: str, parallel: Callable[[Place], bool]) -> set[str]:
+        network = resnet(
+            neuron=lambda place: (ParallelHDLIF if parallel(place) else HDLIF)(STEPS),
+            block=partial(AttentionBlockII if form == "II" else AttentionBlockI, attention=SECA),
+            blocks=[1, 1],
+            width=4,
+            classes=3,
+            in_channels=2,
+        )
+        of = {module: name for name, module in network.named_modules()}
+        return {of[module] for module in remembered(network)}
+
+    into_second = {"body.stage1.0.conv1", "body.stage2.0.conv1"}
+    assert names("I", lambda place: place.position == 0) == into_second
+    # The first block keeps its shape and the stem feeds its act2; the second one does not.
+    assert names("II", lambda place: place.position == 0) == into_second | {"stem.conv"}
+    assert names("II", lambda place: False) == names("I", lambda place: False)
 
 
 def test_update_at_each_step_has_the_gradients_of_the_sum_times_the_steps() -> None:

@@ -72,7 +72,7 @@ def test_a_softplus_threshold_starts_at_its_value_and_knows_no_upper_end(value: 
 
 
 def test_an_unknown_form_is_refused() -> None:
-    with pytest.raises(ValueError, match="form = 'tanh'; choose one of sigmoid, softplus"):
+    with pytest.raises(ValueError, match="value_form = 'tanh'; choose one of sigmoid, softplus"):
         StepValue(2, value=0.5, learned=True, form="tanh")  # type: ignore[arg-type]
 
 

@@ -4,9 +4,10 @@ Two ways of pricing the same count, always named:
 
 "paper": as the paper's tables have it. SOPs are the pairs (non-zero input, non-zero weight) that meet in the body's
 convolutions, summed over time; the 1x1 shortcuts count although their inputs are dense reals; stem and classifier do
-not. Energy = SOPs·0.9 pJ, times bits/32 where the spikes are quantised; nothing else costs energy. A neuron costs 3
-operations a step (1 without accumulation, GLIF 5). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as 3;
-batch norm and neuron parameters are left out.
+not, unless the recipe quantises them too (`weights.quantise`), which makes them layers of the body. Energy = SOPs·0.9
+pJ, times bits/32 where the spikes are quantised; nothing else costs energy. A neuron costs 3 operations a step (1
+without accumulation, GLIF 5). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as 3; batch norm and neuron
+parameters are left out.
 
 "honest": every operation of the deployed network. A spike of 0 or 1, or an integer code, meets a weight at the price
 of an addition (fp32 weights 0.9 pJ, ternary or binary weights on integers 0.1 pJ); a real input (stem, shortcut,
@@ -85,6 +86,8 @@ class Profile:
     counting: Counting
     stored_mb: float
     """The whole artefact file, its header too."""
+    packed_mb: float
+    """What the published count comes to where a low-bit weight takes the 1 or 1.6 bits that it takes in the file."""
 
     @property
     def params_mb(self) -> float:
@@ -104,7 +107,9 @@ class Profile:
 
     def as_dict(self) -> dict[str, Any]:
         """What `hdlif profile --json` prints."""
-        totals = {key: getattr(self, key) for key in ("params_mb", "stored_mb", "sops", "nops", "energy_mj")}
+        totals = {
+            key: getattr(self, key) for key in ("params_mb", "packed_mb", "stored_mb", "sops", "nops", "energy_mj")
+        }
         layers = [{**asdict(layer), "shape": list(layer.shape)} for layer in self.layers]
         return {"layers": layers, **totals, "counting": self.counting}
 
@@ -132,11 +137,16 @@ def priced(seen: Activity, counting: Counting) -> Profile:
     if counting not in ("paper", "honest"):
         raise ValueError(f"counting = {counting!r}; choose one of honest, paper")
     layers = [_layer(node, seen, counting) for node in seen.graph.nodes]
-    return Profile(tuple(layer for layer in layers if layer is not None), counting, len(dumps(seen.graph)) / 1e6)
+    return Profile(
+        tuple(layer for layer in layers if layer is not None),
+        counting,
+        stored_mb=len(dumps(seen.graph)) / 1e6,
+        packed_mb=count_parameters_mb(seen.graph, packed=True),
+    )
 
 
 def count_parameters_mb(graph: Graph, *, packed: bool = False) -> float:
-    """Parameters as published, in MB: 4 bytes in stem and classifier, 2 or 3 bits a low-bit weight, no norms.
+    """Parameters as published, in MB: 4 bytes in fp32 layers, 2 or 3 bits a low-bit weight, no norms.
 
     Args:
         packed: count a low-bit weight by the 1 or 1.6 bits that it takes in a file. The file itself (`stored_mb`) has

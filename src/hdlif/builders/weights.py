@@ -76,6 +76,10 @@ def _quantised(layer: nn.Conv2d | nn.Linear, quantizer: hnn.WeightQuantizer | No
     if isinstance(layer, nn.Linear):
         bias = layer.bias is not None
         return hnn.QuantLinear(layer.in_features, layer.out_features, bias=bias, quantizer=quantizer)
+    # What our networks have no other of, and QuantConv2d does not do.
+    assert layer.bias is None
+    assert layer.groups == 1
+    assert layer.dilation == (1, 1)
     return hnn.QuantConv2d(
         layer.in_channels,
         layer.out_channels,

@@ -152,8 +152,13 @@ def ablate(
         chosen = chosen.model_copy(update={"seeds": seeds})
     out = out or Path("runs") / Path(table).stem
     queue, failed = list(cells(chosen, out)), []
-    # Read once: what is finished stays so while this runs.
-    summaries = {cell.folder: summary for cell in queue if (summary := finished(cell.folder, cell.recipe)) is not None}
+    summaries: dict[Path, dict[str, Any]] = {}
+
+    def look() -> None:
+        """Read what has been finished, here or by another process; it stays so."""
+        for cell in queue:
+            if cell.folder not in summaries and (summary := finished(cell.folder, cell.recipe)) is not None:
+                summaries[cell.folder] = summary
 
     def trained(cell: Cell, name: str) -> bool:
         """Train what is left of a cell; False where another process is at it."""
@@ -175,9 +180,11 @@ def ablate(
             return True
         summaries[cell.folder] = summary
         say(f"{name}: {summary['accuracy']:.2%} in {summary['train_seconds']:.0f} s")
+        look()
         _write(chosen, queue, summaries, out)
         return True
 
+    look()
     left = []
     for number, cell in enumerate(queue, start=1):
         name = f"{number}/{len(queue)} {cell.row}, {cell.column}, seed {cell.seed}"
@@ -188,9 +195,11 @@ def ablate(
         if not trained(cell, name):
             left.append((cell, name))
     # Once more, when all others are done: who was at them may have finished, or failed.
-    for name in [name for cell, name in left if not trained(cell, name)]:
-        say(f"{name}: still training; run this again for the whole table")
+    left = [(cell, name) for cell, name in left if not trained(cell, name)]
+    look()
     result = _write(chosen, queue, summaries, out)
+    for name in [name for cell, name in left if cell.folder not in summaries]:
+        say(f"{name}: still training; run this again for the whole table")
     if failed:
         raise TrainingError(f"{len(failed)} of {len(queue)} cells failed, the others are in {out}; first {failed[0]}")
     return result

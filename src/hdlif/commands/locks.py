@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hdlif.commands.files import writing
-from hdlif.errors import InUseError
+from hdlif.errors import InUseError, TrainingError
 
 _held: set[Path] = set()
 """The files that this process has locked: the kernel would give it a second lock, and take both back at once."""
@@ -24,7 +24,9 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
     """Whether the lock of the file is held inside, by this caller alone; the file says by which process.
 
     Args:
-        without_locks: what is said where the file system has no locks.
+        without_locks: go on as if it were held where the file system has no locks.
+    Raises:
+        TrainingError: the file system has no locks.
     """
     path = path.resolve()
     if path in _held:
@@ -37,7 +39,12 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            mine = without_locks and error.errno not in (errno.EACCES, errno.EAGAIN)
+            mine = error.errno not in (errno.EACCES, errno.EAGAIN)
+            if mine and not without_locks:
+                raise TrainingError(
+                    f"{path}: cannot be locked ({error.strerror}), so that processes could not tell what is in use; "
+                    "choose a folder on a file system that has locks"
+                ) from None
         if not mine:
             yield False
             return

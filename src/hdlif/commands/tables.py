@@ -100,7 +100,7 @@ def _parameter(value: Any) -> str:
 
 
 def layers_table(profile: Mapping[str, Any]) -> str:
-    """One row a layer and a total."""
+    """One row a layer, a total, and the published count with low-bit weights as they are packed."""
     header = ["layer", "kind", "shape", "MB published", "MB stored", "SOPs", "NOPs", "energy (nJ)", "density"]
     rows = [
         [
@@ -118,7 +118,7 @@ def layers_table(profile: Mapping[str, Any]) -> str:
     ]
     total = ["total", "", "", f"{profile['params_mb']:.6f}", f"{profile['stored_mb']:.6f}"]
     total += [f"{profile['sops']:,.0f}", f"{profile['nops']:,.0f}", f"{profile['energy_mj'] * 1e6:,.1f}", ""]
-    return aligned(header, [*rows, total])
+    return f"{aligned(header, [*rows, total])}\n\npublished count, packed: {profile['packed_mb']:.6f} MB"
 
 
 def engines_table(result: Mapping[str, Any]) -> str:

@@ -24,7 +24,8 @@ def forward_mode_gradient(inputs: Tensor, fired: Tensor, leak: Tensor, upstream:
     Raises:
         ShapeError: the time steps, samples or neurons of the arguments differ.
     """
-    if fired.shape != upstream.shape or inputs.shape[:2] != fired.shape[:2] or len(leak) != len(inputs):
+    fits = inputs.ndim == fired.ndim == 3 and inputs.shape[:2] == fired.shape[:2] and fired.shape == upstream.shape
+    if not fits or leak.shape not in (inputs.shape[:1], fired.shape[::2]):
         shapes = ", ".join(str(list(tensor.shape)) for tensor in (inputs, fired, leak, upstream))
         raise ShapeError(f"inputs, fired, leak, upstream have shapes {shapes}; see the docstring for those that fit")
     with torch.no_grad():

@@ -1,6 +1,6 @@
 """Online training through time: presynaptic traces in place of the temporal gradient (Xiao et al., NeurIPS 2022)."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -54,28 +54,31 @@ def remembered(model: nn.Module) -> list[Synapse]:
     """The synapses whose inputs a membrane remembers, as the order of the modules tells.
 
     A synapse feeds the neuron that follows it in the same module. Where none does (a stem, the last convolution and
-    the shortcut of a block) it feeds a stream, which the first neuron of every later module reads. A parallel neuron
-    has no membrane (λ = 0), and behind the last neuron there is none: what feeds no other learns from its input itself.
+    the shortcut of a block) it feeds a stream, which the first neuron of every later module reads, or those that the
+    module names in `stream_readers`. A parallel neuron has no membrane (λ = 0), and behind the last neuron there is
+    none: what feeds no other learns from its input itself.
     """
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, Neuron | Synapse)]
-    first: dict[str, str] = {}
-    for name, module in layers:
-        if isinstance(module, Neuron):
-            first.setdefault(_parent(name), name)
+    readers: dict[str, Collection[str]] = {}
+    for parent, own in (_split(name) for name, module in layers if isinstance(module, Neuron)):
+        readers.setdefault(parent, getattr(model.get_submodule(parent), "stream_readers", (own,)))
     found: list[Synapse] = []
     following: dict[str, Neuron] = {}
     stream_is_remembered = False
     for name, module in reversed(layers):
+        parent, own = _split(name)
         if isinstance(module, Neuron):
-            following[_parent(name)] = module
-            stream_is_remembered |= module.accumulates and first[_parent(name)] == name
-        elif neuron.accumulates if (neuron := following.get(_parent(name))) else stream_is_remembered:
+            following[parent] = module
+            stream_is_remembered |= module.accumulates and own in readers[parent]
+        elif neuron.accumulates if (neuron := following.get(parent)) else stream_is_remembered:
             found.append(module)
     return found[::-1]
 
 
-def _parent(name: str) -> str:
-    return name.rpartition(".")[0]
+def _split(name: str) -> tuple[str, str]:
+    """The name of the module around a layer, and the layer's own in it."""
+    parent, _, own = name.rpartition(".")
+    return parent, own
 
 
 @dataclass(frozen=True)

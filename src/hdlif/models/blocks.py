@@ -142,6 +142,11 @@ class AttentionBlockII(AttentionBlockI):
     stream by 1 + gate1·gate2 a block: about 1¼ at gates of ½, at most 2. Arguments as in `AttentionBlockI`.
     """
 
+    @property
+    def stream_readers(self) -> tuple[str, ...]:
+        """The neurons that h reaches."""
+        return ("act1",) if len(self.shortcut) else ("act1", "act2")
+
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
         h = run("bn1", run("conv1", run("act1", x)))

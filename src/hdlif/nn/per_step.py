@@ -1,7 +1,8 @@
 """Parameters per time step: tensors [T] or [T, C], never T modules (unused ones would break data-parallel training)."""
 
 import math
-from typing import Literal, cast
+from collections.abc import Callable
+from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,20 @@ def step_parameters(model: nn.Module) -> list[nn.Parameter]:
 Form = Literal["sigmoid", "softplus"]
 
 
+class _Form(NamedTuple):
+    """How y - low follows from a: the width of its range, the function, and the a that it starts from."""
+
+    width: float
+    value: Callable[[Tensor], Tensor]
+    start: Callable[[float], float]
+
+
+_FORMS: dict[str, _Form] = {
+    "sigmoid": _Form(1.0, torch.sigmoid, lambda above: math.log(above / (1 - above))),
+    "softplus": _Form(math.inf, F.softplus, lambda above: above + math.log(-math.expm1(-above))),
+}
+
+
 class StepValue(PerStep):
     """A leak or threshold y_t of each time step, a scalar or a value per channel, learned or fixed.
 
@@ -56,7 +71,7 @@ class StepValue(PerStep):
         channels: C for values per channel, [T, C]; None for one of the layer, [T].
         per_step: False shares one row among all steps, [1] or [1, C].
         form: how y follows from a.
-        name, mend: for the error about a start outside the range: what y is, and what allows it.
+        name, mend: for errors: what y is, and what allows a start outside the range.
     """
 
     def __init__(
@@ -73,19 +88,17 @@ class StepValue(PerStep):
         mend: str = "learned: false allows any",
     ) -> None:
         super().__init__(time_steps)
-        if form not in ("sigmoid", "softplus"):
-            raise ValueError(f"form = {form!r}; choose one of sigmoid, softplus")
+        if form not in _FORMS:
+            raise ValueError(f"{name}_form = {form!r}; choose one of {', '.join(_FORMS)}")
         if form != "sigmoid" and not learned:
-            raise ValueError(f"form = {form!r} has no effect on a value that is not learned; learn it, or leave it out")
-        high = low + 1 if form == "sigmoid" else math.inf
+            raise ValueError(f"{name}_form = {form!r} has no effect on a {name} that is not learned; set learned: true")
+        high = low + _FORMS[form].width
         if learned and not low < value < high:
             raise ValueError(f"{name} = {value}; a learned one must lie in ({low}, {high}); {mend}")
         self.low, self.learned, self.channels, self.form = low, learned, channels, form
         shape = (time_steps if per_step else 1, *([] if channels is None else [channels]))
-        above = value - low
         if learned:
-            start = math.log(above / (1 - above)) if form == "sigmoid" else above + math.log(-math.expm1(-above))
-            self.logit = nn.Parameter(torch.full(shape, start))
+            self.logit = nn.Parameter(torch.full(shape, _FORMS[form].start(value - low)))
         else:
             self.register_buffer("value", torch.full(shape, float(value)))
 
@@ -93,7 +106,7 @@ class StepValue(PerStep):
         """y of every trained step, [T] or [T, C]; one row where the steps share it."""
         if not self.learned:
             return cast(Tensor, self.value)
-        return self.low + (torch.sigmoid(self.logit) if self.form == "sigmoid" else F.softplus(self.logit))
+        return self.low + _FORMS[self.form].value(self.logit)
 
     def forward(self, steps: range) -> Tensor:
         """y of the steps of a chunk, [K] or [K, C]."""
