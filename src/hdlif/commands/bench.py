@@ -20,6 +20,7 @@ from hdlif.artefact import Graph, InputRecord, infer_values, load
 from hdlif.commands.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
 from hdlif.commands.files import existing
 from hdlif.commands.provenance import hardware, versions
+from hdlif.commands.signal_stack import signal_stack_kept
 from hdlif.errors import InputError, MissingExtraError, TrainingError, did_you_mean
 from hdlif.runtime import Session, normalise
 from hdlif.runtime.images import fit_images
@@ -38,6 +39,7 @@ PROFILED_IMAGES = 4
 Say = Callable[[str], None]
 
 
+@signal_stack_kept()
 def bench(
     artefact: Path,
     *,
