@@ -22,9 +22,12 @@ def signal_stack() -> tuple[int | None, int]:
 def test_the_stack_of_before_is_back_whatever_took_its_place() -> None:
     before = signal_stack()
     memory = ctypes.create_string_buffer(2**16)
-    other = Stack(ctypes.addressof(memory), 0, len(memory))
-    with pytest.raises(ValueError, match="lost"), signal_stack_kept():
-        ctypes.CDLL(None).sigaltstack(ctypes.byref(other), None)
+
+    def fail() -> None:
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(Stack(ctypes.addressof(memory), 0, len(memory))), None)
         assert signal_stack() == (ctypes.addressof(memory), 2**16)
         raise ValueError("lost")
+
+    with pytest.raises(ValueError, match="lost"):
+        signal_stack_kept()(fail)()
     assert signal_stack() == before
