@@ -227,7 +227,7 @@ def coherence(targets: tuple[str, ...], as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @click.argument("runs", type=FILE, nargs=-1, required=True)
-@click.option("--out", type=FILE, help="The page to write.  [default: report.html in the first run folder]")
+@click.option("--out", type=FILE, help="The page to write.  [default: report.html, in the run folder of one run]")
 @click.option("--neurons", metavar="LAYER:INDEX,…", help="Neurons to draw.  [default: the liveliest of three layers]")
 @click.option("--image", type=click.IntRange(0), help="Number of the test image that the neurons see.  [default: 0]")
 @data_root_option

@@ -4,6 +4,8 @@ import errno
 import fcntl
 import json
 import os
+import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -101,6 +103,28 @@ def test_a_file_system_without_locks_is_trained_on_without(tmp_path: Path, monke
     # Of two processes that share trials, neither could tell what the other one has.
     with pytest.raises(TrainingError, match=r"cannot be locked \(No locks available\).* a file system that has locks"):
         sweep("digits_hdlif", space=space, trials=1, study=tmp_path / "study.log")
+
+
+def test_a_full_disk_leaves_the_lock_without_a_name_and_the_error_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(TrainingError, match="no room"), training_alone(tmp_path):
+        raise TrainingError("no room")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.undo()
+    # As the kernel says it: not a byte more may be written.
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(TrainingError, match="no room"), training_alone(tmp_path):
+            raise TrainingError("no room")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_process_has_a_lock_once(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hdlif.commands import seeds as module
 from hdlif.commands.seeds import as_text, train_seeds
 from hdlif.commands.train import train
 from hdlif.config import dump_recipe, load_recipe
+from hdlif.errors import CheckpointError
 from hdlif.training import checkpoint
 
 FAST = ["training.epochs=1", "data.batch_size=128", "model.width=4", "model.blocks=[1]", "data.train=256"]
@@ -70,6 +71,19 @@ def test_stopped_seed_is_taken_up_again(tmp_path: Path, trained: list[tuple[int,
     train_seeds("digits_hdlif", seeds=1, out=tmp_path, **OPTIONS)
     assert trained == [(42, None)]
     assert checkpoint.load(folder / "last.safetensors")[1]["counters"] == before
+
+
+def test_a_training_of_another_recipe_is_replaced_with_a_word_and_not_where_it_is_to_go_on(tmp_path: Path) -> None:
+    first = train_seeds("digits_hdlif", seeds=1, out=tmp_path, **OPTIONS)
+    other = {"overrides": [*FAST, "training.momentum=0.5"], "memory_repeats": 0}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match=r"training\.momentum"):
+        train_seeds("digits_hdlif", seeds=1, out=tmp_path, resume=True, **other)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert train_seeds("digits_hdlif", seeds=1, out=tmp_path, resume=True, **OPTIONS)["accuracy"] == first["accuracy"]
+    said: list[str] = []
+    train_seeds("digits_hdlif", seeds=1, out=tmp_path, say=said.append, **other)
+    assert f"seed 42: {tmp_path / 'seed_42'} holds a training of another recipe, which is replaced" in said
 
 
 def test_text_is_mean_deviation_and_number() -> None:

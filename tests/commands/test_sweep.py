@@ -1,5 +1,6 @@
 """`hdlif sweep`: what is trained and pruned, and that a study survives whatever ends its processes."""
 
+import errno
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from hdlif.commands import sweep as module
 from hdlif.commands import tables
@@ -18,7 +20,7 @@ from hdlif.commands.search_space import override
 from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.config import Recipe, dump_recipe
-from hdlif.errors import MissingExtraError, RecipeError, TrainingError
+from hdlif.errors import DataError, MissingExtraError, RecipeError, TrainingError
 from hdlif.training import Evaluation
 
 pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
@@ -143,6 +145,78 @@ def test_failed_trial_is_told_and_the_study_goes_on(run: Callable[..., dict[str,
     assert states == {"lif": "failed", "hdlif": "complete"}
     assert {trial["error"] for trial in result["trials"]} == {None, "the loss is nan"}
     assert result["best"]["parameters"]["neuron"] == {"kind": "hdlif"}
+
+
+@pytest.mark.parametrize("error", [DataError("too few images for a batch"), torch.OutOfMemoryError("no room")])
+def test_a_trial_that_its_values_make_impossible_has_failed(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], error: Exception
+) -> None:
+    def refuse(recipe: Recipe, epoch: int) -> None:
+        if recipe.neuron.kind == "lif":
+            raise error
+
+    curve["at"] = refuse
+    states = {trial["parameters"]["neuron"]["kind"]: trial["state"] for trial in run(6)["trials"]}
+    assert states == {"lif": "failed", "hdlif": "complete"}
+
+
+def test_an_absent_data_set_is_no_trials_fault(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = [*OVERRIDES[1:], "data={kind: fashion_mnist, batch_size: 64, validation: 40}"]
+    with pytest.raises(DataError, match="fashion_mnist"):
+        run(2, overrides=absent, data_root=tmp_path)
+    monkeypatch.setattr(module, "train", lambda recipe, **_: {"validation_accuracy": 0.5})
+    assert [trial["state"] for trial in run(1, overrides=absent, data_root=tmp_path)["trials"]] == ["complete"]
+
+
+def test_a_trial_that_stops_three_times_where_it_began_has_failed(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], tmp_path: Path
+) -> None:
+    last = tmp_path / "study" / "trial_0000" / "last.safetensors"
+
+    def stop(recipe: Recipe, epoch: int) -> None:
+        if len(curve["trained"]) == 2:
+            last.write_text("a checkpoint")
+        raise KeyboardInterrupt
+
+    curve["at"] = stop
+    # The second time it comes further than the first; then it stops three times where it is.
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            run(1)
+    assert curve["trained"] == [("trial_0000", None)] * 4
+    (trial,) = run(1)["trials"]
+    assert trial["state"] == "failed"
+    assert trial["error"] == "stopped 3 times without a new checkpoint"
+
+
+def test_a_file_that_is_no_journal_stays_as_it_is(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    for content in ("precious: 1\nlast line without newline", "one line", '["op_code"]\n'):
+        file = tmp_path / "precious.yaml"
+        file.write_text(content)
+        with pytest.raises(RecipeError, match=r"precious\.yaml: is no journal of a study; give a new file, or"):
+            run(1, study=file)
+        assert file.read_text() == content
+
+
+def test_a_journal_that_cannot_be_written_is_one_error(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match=r"s\.journal: cannot be written"):
+        run(1, study=tmp_path / "file" / "s.journal")
+    run(1)
+    sync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "study.journal":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError, match=r"study\.journal: cannot be written \(No space left on device\); free"):
+        run(2)
 
 
 @pytest.mark.parametrize("outcome", [KeyboardInterrupt, SystemExit])

@@ -25,6 +25,18 @@ def test_a_summary_is_written_where_memory_cannot_be_measured(
     assert "could not be measured (exit code -9); the summary is without it" in "".join(capsys.readouterr())
 
 
+def test_what_was_measured_of_an_earlier_network_goes_with_it(tmp_path: Path) -> None:
+    module.train("digits_hdlif", overrides=FAST, out=tmp_path, memory_repeats=0)
+    for name in ("coherence.json", "report.html"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "notes.txt").write_text("mine")
+    module.train("digits_hdlif", overrides=[*FAST, "seed=7"], out=tmp_path, memory_repeats=0)
+    assert not (tmp_path / "coherence.json").exists()
+    assert not (tmp_path / "report.html").exists()
+    assert json.loads((tmp_path / "confusion.json").read_text())
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_a_process_that_cannot_measure_says_why_and_what_helps() -> None:
     how = "measured on the CPU, in one process with the whole batch"
     with pytest.raises(TrainingError, match=rf"name: .* \(exit code 9; it is {how}\); .*--memory-repeats 0"):

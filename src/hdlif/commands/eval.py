@@ -34,6 +34,7 @@ def evaluate_path(
     if names_artefact(path):
         graph = load(existing(path))
         sets = sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps)
+        _check_classes(path, len(graph.labels), sets)
         return _evaluate_artefact(graph, sets, confusion=confusion)
     trained = load_trained(path)
     recipe = trained.recipe
@@ -42,6 +43,7 @@ def evaluate_path(
         sets = sets_named(data, data_root, path, record=record, time_steps=recipe.time_steps)
     else:
         sets = builders.build_data(recipe, data_root)
+    _check_classes(path, len(builders.DATA[recipe.data.kind].labels), sets)
     batches = sets.test.sequences(recipe.data.batch_size)
     counted = Confusion(len(sets.classes))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -73,6 +75,14 @@ def sets_named(
         raise DataError(f"{path}: {seen}; give --data NAME, {did_you_mean(data or '', builders.DATA)}")
     taken = record or builders.DATA[data].input
     return builders.named_data(data, data_root, record=taken, time_steps=time_steps)
+
+
+def _check_classes(path: Path, classes: int, sets: ImageSets) -> None:
+    if classes != len(sets.classes):
+        raise DataError(
+            f"{path}: the network chooses among {classes} classes, and the data set has {len(sets.classes)}; "
+            "give the data set that it was trained on"
+        )
 
 
 def session_logits(session: Session, samples: Samples, *, batch: int = 64) -> np.ndarray[Any, Any]:

@@ -50,11 +50,10 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
             return
         _held.add(path)
         try:
-            # A disk without room for a name has its lock all the same.
+            # A disk without room for a name has its lock all the same. Unbuffered: closing would try once more.
             with contextlib.suppress(OSError):
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {socket.gethostname()}")
-                file.flush()
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
             yield True
         finally:
             _held.remove(path)

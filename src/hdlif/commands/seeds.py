@@ -6,10 +6,11 @@ from typing import Any
 
 from hdlif.commands.files import write_json
 from hdlif.commands.processes import check_alone
-from hdlif.commands.run_folders import finished
+from hdlif.commands.run_folders import begun, finished
 from hdlif.commands.spread import in_percent, mean_and_std
 from hdlif.commands.train import train
 from hdlif.config import load_recipe
+from hdlif.training import RunFiles
 
 MEASURED = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds")
 
@@ -29,7 +30,7 @@ def train_seeds(
     more seeds add to what is there.
 
     Args:
-        out: runs/NAME by default.
+        out: runs/NAME by default. A training of another recipe there is replaced; with `resume` it is refused.
         say: gets a line for every seed.
         options: of `train`, but for several processes.
     Raises:
@@ -49,7 +50,12 @@ def train_seeds(
         summary = finished(folder, chosen)
         if summary is None:
             say(f"seed {seed}: training")
-            summary = train(chosen, out=folder, **options | {"resume": None})
+            trained = RunFiles(folder).exist()
+            if trained and not begun(folder, chosen):
+                say(f"seed {seed}: {folder} holds a training of another recipe, which is replaced")
+            # Asked for, a training of another recipe is refused.
+            resume = True if trained and options.get("resume") else None
+            summary = train(chosen, out=folder, **options | {"resume": resume})
         say(f"seed {seed}: {summary['accuracy']:.2%}")
         summaries.append(summary)
         result = {

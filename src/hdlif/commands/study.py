@@ -18,12 +18,32 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from hdlif.commands.files import writing
 from hdlif.commands.locks import locked
 from hdlif.errors import RecipeError
 from hdlif.training.checkpoint import recipe_differences
 
 WITHDRAWN = "withdrawn"
 """The attribute of a trial that was begun when there were enough, by processes that asked at the same moment."""
+TAKEN_UP = "taken_up"
+"""The attribute of a stopped trial: its last checkpoint, and how often it was taken up since that was written."""
+MOST_STOPS = 3
+"""A trial that was stopped so often without a new checkpoint has failed: it may never have room enough."""
+_FIRST = b'{"op_code"'
+"""What every journal of Optuna begins with."""
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal; one that cannot be written is a `TrainingError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with writing(path):
+            super().__init__(str(path))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with writing(self._path):
+            super().append_logs(logs)
 
 
 def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]) -> optuna.Study:
@@ -32,14 +52,15 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
     Args:
         contents: what all its trials have in common.
     Raises:
-        RecipeError: the study that is there has other contents; names every field that differs.
+        RecipeError: the study that is there has other contents (names every field that differs), or the file is none.
+        TrainingError: the journal cannot be written.
     """
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    _cut_unfinished_line(journal)
+    with writing(journal):
+        _cut_unfinished_line(journal)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name="sweep",
-        storage=JournalStorage(JournalFileBackend(str(journal))),
+        storage=JournalStorage(_Journal(journal)),
         direction="maximize",
         pruner=optuna.pruners.MedianPruner(n_warmup_steps=warmup_epochs),
         load_if_exists=True,
@@ -60,6 +81,8 @@ def _cut_unfinished_line(journal: Path) -> None:
     lock.acquire()
     try:
         content = journal.read_bytes()
+        if not _FIRST.startswith(content[: len(_FIRST)]):
+            raise RecipeError(f"{journal}: is no journal of a study; give a new file, or one that `hdlif sweep` wrote")
         if not content.endswith(b"\n"):
             os.truncate(journal, content.rfind(b"\n") + 1)
     finally:
@@ -88,8 +111,12 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
                 with locked(folder_of(journal, frozen) / "lock") as mine:
                     # Looked at again: its process may have ended it just before it let go.
                     if mine and study.get_trials(deepcopy=False)[frozen.number].state is TrialState.RUNNING:
-                        yield _seeded(study, Trial(study, frozen._trial_id), seed)
-                        return
+                        trial = Trial(study, frozen._trial_id)
+                        if _stops(trial, folder_of(journal, frozen)) < MOST_STOPS:
+                            yield _seeded(study, trial, seed)
+                            return
+                        trial.set_user_attr("error", f"stopped {MOST_STOPS} times without a new checkpoint")
+                        study.tell(trial, state=TrialState.FAIL)
         if len(trials_of(study)) >= most:
             yield None
             return
@@ -102,6 +129,16 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
                     return
                 trial.set_user_attr(WITHDRAWN, True)
                 study.tell(trial, state=TrialState.FAIL)
+
+
+def _stops(trial: Trial, folder: Path) -> int:
+    """How often a stopped trial was taken up since its last checkpoint, this time included."""
+    last = folder / "last.safetensors"
+    written = last.stat().st_mtime_ns if last.exists() else 0
+    before, times = trial.user_attrs.get(TAKEN_UP, (written, 0))
+    times = times + 1 if before == written else 1
+    trial.set_user_attr(TAKEN_UP, (written, times))
+    return times
 
 
 def _seeded(study: optuna.Study, trial: Trial, seed: int) -> Trial:

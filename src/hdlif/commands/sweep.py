@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hdlif import builders
 from hdlif.commands.files import write_json
 from hdlif.commands.processes import check_alone
 from hdlif.commands.search_space import Space, built, load_space, override
 from hdlif.commands.train import train
-from hdlif.errors import CheckpointError, InUseError, MissingExtraError, RecipeError, TrainingError
+from hdlif.errors import CheckpointError, DataError, InUseError, MissingExtraError, RecipeError, TrainingError
 from hdlif.training import Evaluation
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def sweep(
     """Train recipes of a space until the study has `trials` of them.
 
     Run it again to go on, in as many processes at once as there is room for: a trial that was stopped, in whatever
-    way, goes on from its checkpoint. A trial below the median of the others at the same epoch is pruned. The test set
-    decides nothing.
+    way, goes on from its checkpoint; one that is stopped three times without a new checkpoint has failed. A trial
+    below the median of the others at the same epoch is pruned. The test set decides nothing.
 
     Args:
         space: a file as `search_space` reads it.
@@ -57,6 +58,8 @@ def sweep(
         raise MissingExtraError(
             f"{error.name} is not installed; install it with: pip install 'hdlif[sweep]'"
         ) from error
+
+    from torch import OutOfMemoryError
 
     check_alone("hdlif sweep")
     base = built(recipe, overrides)
@@ -94,7 +97,10 @@ def sweep(
             except InUseError:
                 # Somebody goes on with it by hand: it is not this process's to tell of.
                 raise
-            except (TrainingError, RecipeError, CheckpointError) as error:
+            except (TrainingError, RecipeError, CheckpointError, DataError, OutOfMemoryError) as error:
+                if isinstance(error, DataError):
+                    # Where the data cannot be had at all, no trial is to blame.
+                    builders.build_data(base, data_root)
                 trial.set_user_attr("error", str(error))
                 shared.tell(trial, state=TrialState.FAIL)
                 say(f"{name}: failed: {error}")

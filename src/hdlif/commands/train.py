@@ -162,7 +162,8 @@ def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool) -> None:
     if resume and files.exist():
         return
     files.clear()
-    (out / "summary.json").unlink(missing_ok=True)
+    for name in ("summary.json", "confusion.json", "coherence.json", "report.html"):
+        (out / name).unlink(missing_ok=True)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
 
 
