@@ -11,7 +11,8 @@ The law beside it: 4 bytes a parameter for its gradient and 4 for its momentum, 
 backward (counted exactly, `hdlif.accounting.update_cost`), and 4 bytes a neuron and image of state. What a measurement
 has above it are the buffers of the convolutions and of the backward pass. Given apart are the input, which is not
 repeated along time where it is constant, and the per-step parameters with gradient and momentum, which grow with T.
-The run fails where an online rule's peak is not flat from T = 2 on.
+The run fails where an online rule's peak is not flat from T = 2 on. Rules whose curves FILE.json has already, of the
+same measurement, are not measured again: the whole takes an hour.
 
 SpikingJelly: a pre-activation ResNet-18 of width 64 out of its layers and LIFNode in multi-step mode, trained by STBP
 with the same optimiser (`pip install 'hdlif[peers]'`).
@@ -163,6 +164,20 @@ def curve(time_steps: list[int], measure: Callable[[int], int], name: str) -> di
     return found
 
 
+def measured_before(path: Path | None, of_this: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Curves and laws by rule that a file of the same measurement has."""
+    if path is None or not path.exists():
+        return {}, {}
+    record = json.loads(path.read_text())
+    if {key: record.get(key) for key in of_this} != of_this:
+        return {}, {}
+    curves, laws = (
+        {name: {int(t): value for t, value in by_step.items()} for name, by_step in record[key].items()}
+        for key in ("peak_bytes", "law_bytes")
+    )
+    return curves, laws
+
+
 def flatness(peaks: dict[int, int | None]) -> float:
     """Largest over smallest peak from T = 2 on."""
     seen = [peak for t, peak in peaks.items() if peak is not None and t > 1]
@@ -212,32 +227,30 @@ def main() -> None:
         options = ["--recipe", arguments.recipe, "--batch-size", str(arguments.batch_size), "--time-steps", str(steps)]
         return in_fresh_processes([__file__, "--child", *options], repeats=arguments.repeats, name=name)
 
-    curves: dict[str, dict[int, int | None]] = {}
-    laws: dict[str, dict[int, dict[str, int]]] = {}
-    rows: list[list[str]] = []
-    record: dict[str, Any] = {
+    of_this = {
         "recipe": arguments.recipe,
         "batch_size": arguments.batch_size,
         "repeats": arguments.repeats,
-        "peak_bytes": curves,
-        "law_bytes": laws,
+        "time_steps": time_steps,
         "versions": versions(),
         "hardware": hardware(),
     }
+    curves, laws = measured_before(arguments.out, of_this)
+    record: dict[str, Any] = {**of_this, "peak_bytes": curves, "law_bytes": laws}
+    rows: list[list[str]] = []
     for name in [part.strip() for part in arguments.rules.split(";")]:
         try:
-            peaks = curves[name] = curve(time_steps, partial(measured, name), name)
+            peaks = curves[name] = curves.get(name) or curve(time_steps, partial(measured, name), name)
         except TrainingError as error:
             sys.exit(f"{name}: {error}")
         cells = ["does not fit" if peak is None else f"{peak / 1e6:.1f}" for peak in peaks.values()]
         rows.append([name, *cells, f"{flatness(peaks):.3f}"])
         if name in RULES:
             counted = [t for t, peak in peaks.items() if peak is not None and t <= LARGEST_COUNTED]
-            laws[name] = {t: law(recipe_of(arguments, name, t)) for t in counted}
+            laws[name] = laws.get(name) or {t: law(recipe_of(arguments, name, t)) for t in counted}
             cells = [f"{predicted(laws[name][t]) / 1e6:.1f}" if t in counted else "" for t in time_steps]
             rows.append([f"{name}, law", *cells, ""])
         if arguments.out:
-            # After each rule: the whole takes an hour.
             write_json(arguments.out, json.loads(json.dumps(record)))
     if laws:
         counted = next(iter(laws.values()))

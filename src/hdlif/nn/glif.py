@@ -82,9 +82,9 @@ class GLIF(Neuron):
             before = self.logits(range(steps.start - 1, steps.start), x)["threshold"][0]
             fired = heaviside(potential - before, self.surrogate)
         spikes = []
-        for k in range(len(steps)):
+        for k, arriving in enumerate(current.unbind()):
             parameters = GLIFParameters(**{name: values[k] for name, values in rows.items()})
-            fired, potential = glif_step(current[k], potential, fired, parameters, surrogate=self.surrogate)
+            fired, potential = glif_step(arriving, potential, fired, parameters, surrogate=self.surrogate)
             spikes.append(fired)
         return stack_steps(spikes).to(x.dtype), {"potential": potential}
 

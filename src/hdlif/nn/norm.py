@@ -59,7 +59,7 @@ class BatchNorm2d(OfBatch, Temporal):
                     self.running_var[row].lerp_(var.to(self.running_var.dtype), momentum)
             return y, None
         x = x.expand(len(steps), *x.shape[1:])
-        return stack_steps([self._at(x[k], t) for k, t in enumerate(steps)]), None
+        return stack_steps([self._at(step, t) for step, t in zip(x.unbind(), steps, strict=True)]), None
 
     def forget(self, time_steps: int) -> None:
         """Start the statistics of the first `time_steps` steps anew."""
@@ -75,14 +75,14 @@ class BatchNorm2d(OfBatch, Temporal):
     def _train_shared(self, x: Tensor, steps: range) -> Tensor:
         repeats = len(steps) // x.shape[0]
         normalised = []
-        for k in range(x.shape[0]):
+        for step in x.unbind():
             with torch.no_grad():
                 self.num_batches_tracked += repeats
                 if self.momentum is None:
                     momentum = repeats / int(self.num_batches_tracked)
                 else:
                     momentum = 1 - (1 - self.momentum) ** repeats
-            normalised.append(self._normalise(x[k], (self.running_mean, self.running_var), momentum))
+            normalised.append(self._normalise(step, (self.running_mean, self.running_var), momentum))
         return stack_steps(normalised)
 
     def _at(self, x: Tensor, t: int) -> Tensor:
