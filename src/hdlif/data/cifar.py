@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlif.data.images import image_sets
+from hdlif.data.images import image_sets, refuse_other_counts
 from hdlif.data.roots import SetFolder, by_torchvision
 from hdlif.data.samples import ImageSets
 from hdlif.data.splits import check_validation, fixed_permutation
@@ -138,16 +138,9 @@ def _read(layout: _Layout, folder: SetFolder, names: Sequence[str], per_class: i
     """Pixels uint8 [N, 3, 32, 32] and labels int64 [N] of some files."""
     parts = [_read_file(layout, folder, folder.path / name) for name in names]
     pixels = np.concatenate([part[0] for part in parts])
-    labels = np.concatenate([part[1] for part in parts])
-    counts = np.bincount(labels, minlength=len(layout.classes))
-    if (wrong := np.flatnonzero(counts != per_class)).size:
-        first = int(wrong[0])
-        raise folder.error(
-            folder.path,
-            f"{', '.join(names)}: {counts[first]} images of {layout.classes[first]}; {layout.name} has {per_class} of "
-            "each class there",
-        )
-    return torch.from_numpy(pixels.reshape(-1, 3, 32, 32)), torch.from_numpy(labels)
+    labels = torch.from_numpy(np.concatenate([part[1] for part in parts]))
+    refuse_other_counts(folder, ", ".join(names), labels, name=layout.name, classes=layout.classes, per_class=per_class)
+    return torch.from_numpy(pixels.reshape(-1, 3, 32, 32)), labels
 
 
 def _read_file(layout: _Layout, folder: SetFolder, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
