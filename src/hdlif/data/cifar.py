@@ -40,6 +40,7 @@ CIFAR100_CLASSES = tuple(_CIFAR100_NAMES.split())
 class _Layout:
     name: str
     folder: str
+    archive: str
     train: tuple[str, ...]
     test: tuple[str, ...]
     labels: bytes
@@ -53,6 +54,7 @@ class _Layout:
 _CIFAR10 = _Layout(
     name="CIFAR10",
     folder="cifar-10-batches-py",
+    archive="cifar-10-python.tar.gz",
     train=tuple(f"data_batch_{i}" for i in range(1, 6)),
     test=("test_batch",),
     labels=b"labels",
@@ -64,6 +66,7 @@ _CIFAR10 = _Layout(
 _CIFAR100 = _Layout(
     name="CIFAR100",
     folder="cifar-100-python",
+    archive="cifar-100-python.tar.gz",
     train=("train",),
     test=("test",),
     labels=b"fine_labels",
@@ -116,7 +119,13 @@ def _cifar(
 ) -> ImageSets:
     files = (*layout.train, *layout.test)
     folder = SetFolder(
-        layout.name, root, layout.folder, layout=", ".join(files), source=by_torchvision(layout.name), holds=files
+        layout.name,
+        root,
+        layout.folder,
+        layout=", ".join(files),
+        source=by_torchvision(layout.name),
+        archive=layout.archive,
+        holds=files,
     )
     pixels, labels = _read(layout, folder, layout.train, per_class[0])
     check_validation(layout.name, validation, least=1, most=len(labels) - 1)

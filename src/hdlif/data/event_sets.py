@@ -75,6 +75,7 @@ def dvs_cifar10(
         "CIFAR10DVS",
         layout=f"ten folders (airplane, ...) of {sum(per_class)} files .aedat or .aedat4 each",
         source="from https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671",
+        archive="PART.zip",
         holds=CIFAR10_CLASSES,
     )
     train: list[Clip] = []
@@ -107,6 +108,7 @@ def n_mnist(
         "NMNIST",
         layout=f"Train ({sum(per_digit[0])} files) and Test ({sum(per_digit[1])}), in each folders 0..9 of .bin",
         source="from https://www.garrickorchard.com/datasets/n-mnist",
+        archive="PART.zip",
         holds=("Train", "Test"),
     )
     parts = []
@@ -141,6 +143,7 @@ def dvs_gesture(
         "DvsGesture",
         layout=f"{lists['train']}, {lists['test']}, and for each trial its .aedat and _labels.csv",
         source="from https://research.ibm.com/interactive/dvsgesture/, extracted from its DvsGesture.tar.gz",
+        archive="DvsGesture.tar.gz",
         holds=tuple(lists.values()),
     )
     parts = []

@@ -146,6 +146,7 @@ def fashion_mnist(
         "FashionMNIST/raw",
         layout=", ".join(files),
         source=by_torchvision("FashionMNIST"),
+        archive="PART.gz",
         holds=files,
     )
     pixels, labels = _read_fashion_mnist(folder, per_class[0], train=True)
