@@ -95,7 +95,9 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
 
 @cli.command("eval")
 @click.argument("path", type=FILE)
-@click.option("--data", help="Name of the data set; a checkpoint's own by default.")
+@click.option(
+    "--data", help="Name of the data set; a checkpoint's own by default. For an artefact, events are binned by number."
+)
 @data_root_option
 @click.option("--confusion", is_flag=True, help="Which class is taken for which, and the accuracy of each.")
 @json_option
@@ -186,7 +188,11 @@ def bench(artefact: Path, against: str | None, as_json: bool, **options: Any) ->
 @cli.command()
 @click.argument("target")
 @click.option("--counting", type=click.Choice(["paper", "honest"]), default="paper", show_default=True)
-@click.option("--data", help="Name of the data set whose images are counted on; needed for an artefact.")
+@click.option(
+    "--data",
+    help="Name of the data set whose images are counted on; needed for an artefact, and there events are binned by "
+    "number.",
+)
 @data_root_option
 @json_option
 def profile(target: str, as_json: bool, **options: Any) -> None:

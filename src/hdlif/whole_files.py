@@ -1,7 +1,8 @@
-"""Files that are written whole or not at all, also by several processes at once."""
+"""Files that are written whole or not at all, also by several processes at once, on one machine or on several."""
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Of several processes that write the same file, the last one's stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Random, because processes of several containers that share a disk may have one number, and even one host name.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as written:

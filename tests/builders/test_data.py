@@ -78,9 +78,14 @@ def test_augmentation_of_events_is_for_simulated_ones_too() -> None:
 
 
 def test_named_data_is_shown_as_the_network_takes_it() -> None:
-    for chosen in (recipe(), recipe("data.size=12"), recipe("data.frames=rows", "time_steps=8"), events()):
+    rows, by_time = recipe("data.frames=rows", "time_steps=8"), events("data.frames=by_time")
+    for chosen in (recipe(), recipe("data.size=12"), rows, events(), by_time):
         sets = builders.named_data(
-            chosen.data.kind, None, record=builders.input_record(chosen), time_steps=chosen.time_steps
+            chosen.data.kind,
+            None,
+            record=builders.input_record(chosen),
+            time_steps=chosen.time_steps,
+            frames=chosen.data.frames,
         )
         x, y = builders.build_data(chosen).test.sequence(torch.arange(4))
         seen, labels = sets.test.sequence(torch.arange(4))

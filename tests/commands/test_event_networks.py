@@ -43,6 +43,7 @@ def test_artefact_takes_counts_and_agrees_with_the_checkpoint(folder: Path) -> N
     trained = evaluate_path(folder)
     assert deployed["n"] == trained["n"] == 360
     assert evaluate_path(folder, data="digits_events") == trained
+    assert profile(str(folder), data="digits_events") == profile(str(folder))
     # One image in 360 may fall on the other side of a tie.
     np.testing.assert_allclose(deployed["accuracy_per_step"], trained["accuracy_per_step"], atol=1 / 360 + 1e-9)
     test = builders.build_data(RECIPE).test
@@ -51,6 +52,19 @@ def test_artefact_takes_counts_and_agrees_with_the_checkpoint(folder: Path) -> N
     with torch.no_grad():
         expected, _ = network(test.sequence(torch.arange(50))[0], steps=range(4))
     np.testing.assert_allclose(session_logits(Session(artefact), test.first(50)), expected, atol=1e-4)
+
+
+def test_checkpoint_bins_a_named_set_as_its_recipe_says(tmp_path: Path) -> None:
+    chosen = load_recipe("digits_events_hdlif", ["model.width=4", "time_steps=4", "data.frames=by_time"])
+    torch.manual_seed(0)
+    save_model(tmp_path / "model.safetensors", builders.build_model(chosen), {"recipe": chosen.model_dump(mode="json")})
+    trained, counted = evaluate_path(tmp_path), profile(str(tmp_path))
+    assert evaluate_path(tmp_path, data="digits_events") == trained
+    assert profile(str(tmp_path), data="digits_events") == counted
+    by_number = builders.named_data("digits_events", None, record=builders.input_record(chosen), time_steps=4).test
+    by_time = builders.build_data(chosen).test
+    indices = torch.arange(4)
+    assert not torch.equal(by_number.sequence(indices)[0], by_time.sequence(indices)[0])
 
 
 def test_counts_of_any_size_are_run_as_they_are(folder: Path, tmp_path: Path) -> None:

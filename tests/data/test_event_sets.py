@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional as F
 
 from hdlif.data import ImageSets, by_number, by_time, count_frames, dvs_cifar10, dvs_gesture, n_mnist
 from hdlif.data.cifar import CIFAR10_CLASSES
+from hdlif.data.event_sets import N_MNIST_TEST, N_MNIST_TRAIN
 from hdlif.data.frame_cache import CACHE, MANIFEST
 from hdlif.data.recordings import read_recording
 from hdlif.errors import DataError
@@ -25,7 +26,7 @@ def load_cifar(root: Path | None, *, augment: Sequence[str] = (), seed: int = 0,
 
 
 def load_digits(root: Path | None, **arguments: object) -> ImageSets:
-    few: dict[str, object] = {"validation": 2, "time_steps": 3, "binning": by_time, "counts": (30, 10)}
+    few: dict[str, object] = {"validation": 2, "time_steps": 3, "binning": by_time, "per_digit": ((3,) * 10, (1,) * 10)}
     return n_mnist(root, augment=(), seed=0, **few | arguments)
 
 
@@ -162,7 +163,7 @@ def test_half_extracted_recordings_are_named(cifar: Path) -> None:
         path.unlink()
     (folder / "frog").rmdir()
     (folder / "frog.zip").touch()
-    with pytest.raises(DataError, match=r"CIFAR10DVS: frog missing; extract frog.zip; accepted is"):
+    with pytest.raises(DataError, match=r"CIFAR10DVS: frog missing; extract .*CIFAR10DVS/frog.zip; accepted is"):
         load_cifar(cifar)
 
 
@@ -184,8 +185,20 @@ def test_n_mnist(tmp_path: Path) -> None:
     assert x.sum((0, 2, 3, 4)).tolist() == [40] * 10
     assert sorted(y.tolist()) == list(range(10))
     (tmp_path / "NMNIST" / "Test" / "4" / "00004.bin").unlink()
-    with pytest.raises(DataError, match=r"NMNIST/Test: 9 recordings of 10; accepted is .* is had from"):
+    with pytest.raises(DataError, match=r"NMNIST/Test/4: 0 recordings of 1; accepted is .* is had from"):
         load_digits(tmp_path)
+
+
+def test_n_mnist_with_a_recording_under_another_digit_is_refused(tmp_path: Path) -> None:
+    write_n_mnist(tmp_path)
+    train = tmp_path / "NMNIST" / "Train"
+    (train / "3" / "00013.bin").rename(train / "4" / "00013.bin")
+    with pytest.raises(DataError, match=r"NMNIST/Train/3: 2 recordings of 3; accepted is"):
+        load_digits(tmp_path)
+
+
+def test_n_mnist_has_as_many_recordings_as_mnist_has_images() -> None:
+    assert (sum(N_MNIST_TRAIN), sum(N_MNIST_TEST)) == (60_000, 10_000)
 
 
 def test_gestures_are_cut_out_of_their_recordings(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,8 @@ def small_root(tmp_path: Path) -> Path:
 
 
 def load(name: str, root: Path, *, validation: int = 15, augment: tuple[str, ...] = (), seed: int = 0) -> ImageSets:
-    source = {"digits": digits, "fashion_mnist": fashion_mnist, "synthetic": synthetic}[name]
+    few = partial(fashion_mnist, per_class=(4, 2))
+    source = {"digits": digits, "fashion_mnist": few, "synthetic": synthetic}[name]
     return source(root, validation=validation, augment=augment, seed=seed)
 
 
@@ -275,6 +277,14 @@ def test_larger_fashion_mnist_validation_set_contains_the_smaller(small_root: Pa
     assert torch.equal(large.pixels[-5:], small.pixels)
 
 
+def test_fashion_mnist_of_another_number_of_images_is_refused(small_root: Path) -> None:
+    message = "train-labels-idx1-ubyte: 4 images of T-shirt/top; Fashion-MNIST has 6000 of each class there; accepted"
+    with pytest.raises(DataError, match=re.escape(message)):
+        fashion_mnist(small_root, validation=5, augment=(), seed=0)
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte: 2 images of T-shirt/top; Fashion-MNIST has 3 of"):
+        fashion_mnist(small_root, validation=5, augment=(), seed=0, per_class=(4, 3))
+
+
 def break_nothing_there(raw: Path) -> None:
     for path in raw.iterdir():
         path.unlink()
@@ -309,6 +319,10 @@ def break_label(raw: Path) -> None:
     write_idx(raw / "train-labels-idx1-ubyte", np.full(40, 10))
 
 
+def break_balance(raw: Path) -> None:
+    write_idx(raw / "train-labels-idx1-ubyte", np.maximum(np.arange(40) % 10, 1))
+
+
 def break_no_images(raw: Path) -> None:
     write_idx(raw / "t10k-images-idx3-ubyte", np.zeros((0, 28, 28)))
     write_idx(raw / "t10k-labels-idx1-ubyte", np.zeros(0))
@@ -326,6 +340,7 @@ def break_no_images(raw: Path) -> None:
         (break_counts, "torch.uint8 images [40, 28, 28] and [39] labels are not Fashion-MNIST"),
         (break_size, "torch.uint8 images [40, 27, 28] and [40] labels are not Fashion-MNIST"),
         (break_label, "a label is outside 0..9"),
+        (break_balance, "train-labels-idx1-ubyte: 0 images of T-shirt/top; Fashion-MNIST has 4 of each class there"),
     ],
 )
 def test_absent_or_damaged_fashion_mnist_names_folder_layout_and_mend(damage, seen: str, small_root: Path) -> None:  # type: ignore[no-untyped-def]

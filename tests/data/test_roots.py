@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torchvision
 
 from hdlif.data import (
     by_number,
@@ -33,6 +34,17 @@ SETS = {
     "dvs_gesture": (partial(dvs_gesture, **EVENTS), "DvsGesture", "from https://research.ibm.com/"),
     "n_mnist": (partial(n_mnist, **EVENTS), "NMNIST", "from https://www.garrickorchard.com/"),
 }
+ARCHIVES = {
+    "CIFAR10": [torchvision.datasets.CIFAR10.filename],
+    "CIFAR100": [torchvision.datasets.CIFAR100.filename],
+    "fashion_mnist": [name for name, _ in torchvision.datasets.FashionMNIST.resources],
+    "imagenet": [torchvision.datasets.imagenet.ARCHIVE_META[part][0] for part in ("train", "val")],
+    "tiny_imagenet": ["tiny-imagenet-200.zip"],
+    "dvs_cifar10": [f"{name}.zip" for name in CIFAR10_CLASSES],
+    "dvs_gesture": ["DvsGesture.tar.gz"],
+    "n_mnist": ["Train.zip", "Test.zip"],
+}
+"""Under which names torchvision and the publishers have each set."""
 every_set = pytest.mark.parametrize("name", SETS)
 
 
@@ -60,30 +72,43 @@ def test_absent_set_is_missing_as_a_whole(name: str, tmp_path: Path) -> None:
     mend = f"there is no such folder: all of {name} is missing; give the folder that holds {folder} with --data-root; "
     assert refusal(name, tmp_path).startswith(f"{tmp_path / folder}: {mend}")
     assert refusal(name, tmp_path / "no").startswith(f"{tmp_path / 'no'}: {mend}")
-    archive = (tmp_path / folder).with_name(f"{Path(folder).name}.tar.gz")
-    archive.parent.mkdir(exist_ok=True)
-    archive.touch()
-    assert f"missing; extract {archive.name}; give" in refusal(name, tmp_path)
+    for archive in ARCHIVES[name]:
+        (tmp_path / archive).touch()
+    named = ", ".join(str(tmp_path / archive) for archive in ARCHIVES[name][:5])
+    assert f"all of {name} is missing; extract {named}; give" in refusal(name, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("name", "there", "missing"),
+    ("name", "there", "missing", "archive"),
     [
-        ("CIFAR10", "data_batch_1", "data_batch_2, data_batch_3, data_batch_4, data_batch_5, test_batch missing"),
-        ("CIFAR100", "train", "test missing"),
+        (
+            "CIFAR10",
+            "data_batch_1",
+            "data_batch_2, data_batch_3, data_batch_4, data_batch_5, test_batch missing",
+            "../cifar-10-python.tar.gz",
+        ),
+        ("CIFAR100", "train", "test missing", "../cifar-100-python.tar.gz"),
         (
             "fashion_mnist",
             "train-images-idx3-ubyte",
             "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte missing",
+            "train-labels-idx1-ubyte.gz",
         ),
-        ("imagenet", "train/", "val missing"),
-        ("tiny_imagenet", "train/", "wnids.txt, val/images, val/val_annotations.txt missing"),
-        ("dvs_cifar10", "airplane/", "automobile, bird, cat, deer, dog and 4 more missing"),
-        ("dvs_gesture", "trials_to_train.txt", "trials_to_test.txt missing"),
-        ("n_mnist", "Train/", "Test missing"),
+        ("imagenet", "train/", "val missing", "ILSVRC2012_img_val.tar"),
+        (
+            "tiny_imagenet",
+            "train/",
+            "wnids.txt, val/images, val/val_annotations.txt missing",
+            "../tiny-imagenet-200.zip",
+        ),
+        ("dvs_cifar10", "airplane/", "automobile, bird, cat, deer, dog and 4 more missing", "automobile.zip"),
+        ("dvs_gesture", "trials_to_train.txt", "trials_to_test.txt missing", "../DvsGesture.tar.gz"),
+        ("n_mnist", "Train/", "Test missing", "Test.zip"),
     ],
 )
-def test_half_extracted_set_names_what_is_missing(name: str, there: str, missing: str, tmp_path: Path) -> None:
+def test_half_extracted_set_names_what_is_missing(
+    name: str, there: str, missing: str, archive: str, tmp_path: Path
+) -> None:
     folder = tmp_path / SETS[name][1]
     folder.mkdir(parents=True)
     if there.endswith("/"):
@@ -91,10 +116,21 @@ def test_half_extracted_set_names_what_is_missing(name: str, there: str, missing
     else:
         (folder / there).touch()
     assert refusal(name, tmp_path).startswith(f"{folder}: {missing}; accepted is")
-    first = missing.split(", ")[0].removesuffix(" missing")
-    (folder / first).parent.mkdir(exist_ok=True)
-    (folder / f"{first}.zip").touch()
-    assert f"missing; extract {Path(first).name}.zip; accepted is" in refusal(name, tmp_path)
+    place = folder.parent / Path(archive).name if archive.startswith("../") else folder / archive
+    place.touch()
+    assert f"missing; extract {place}; accepted is" in refusal(name, tmp_path)
+    # The archive of what is there is not named.
+    if len(ARCHIVES[name]) > 1:
+        place.unlink()
+        (folder / ARCHIVES[name][0]).touch()
+        assert "; extract" not in refusal(name, tmp_path)
+
+
+def test_archive_of_a_digit_of_n_mnist_is_that_of_its_part(tmp_path: Path) -> None:
+    for folder in ("Train", "Test"):
+        (tmp_path / "NMNIST" / folder).mkdir(parents=True)
+    (tmp_path / "Train.zip").touch()
+    assert f"Train/4 and 5 more missing; extract {tmp_path}/Train.zip; accepted" in refusal("n_mnist", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +138,7 @@ def test_half_extracted_set_names_what_is_missing(name: str, there: str, missing
     [
         ("imagenet", ["train", "val"], "train: 0 class folders; there are 1000 classes"),
         ("dvs_cifar10", CIFAR10_CLASSES, "airplane: 0 recordings of 1000"),
-        ("n_mnist", [f"{part}/{digit}" for part in ("Train", "Test") for digit in range(10)], "Train: 0 recordings of"),
+        ("n_mnist", [f"{part}/{digit}" for part in ("Train", "Test") for digit in range(10)], "Train/0: 0 recordings"),
     ],
 )
 def test_wrong_number_says_where_the_set_is_had(name: str, folders: Sequence[str], seen: str, tmp_path: Path) -> None:

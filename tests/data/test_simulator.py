@@ -90,6 +90,21 @@ def test_set_is_the_same_whatever_the_seed_the_epoch_and_the_order_of_reading() 
     assert ((counts[3] - counts[0]) <= 3).all()
 
 
+def test_frames_that_worker_processes_made_are_kept_for_the_next_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = events_of(augment=("flip",))
+    sets.train.workers = 2
+    batches = [torch.arange(5), torch.arange(5, 12)]
+    expected = list(events_of(augment=("flip",)).train.stream(batches))
+    first = list(sets.train.stream(batches))
+
+    # Were frames made anew, they would be others. Workers are forked, and so have it too.
+    monkeypatch.setattr("hdlif.data.simulator.simulate", lambda pixels, bits: simulate(255 - pixels, bits))
+    for made in (first, list(sets.train.stream(batches)), [sets.train.sequence(batch) for batch in batches]):
+        for (x, y), (x_expected, y_expected) in zip(made, expected, strict=True):
+            assert torch.equal(x, x_expected)
+            assert torch.equal(y, y_expected)
+
+
 def test_parts_of_a_set_move_differently() -> None:
     sets = events_of()
     image = digits(validation=50, augment=(), seed=0).train.read(torch.zeros(1).long())

@@ -58,6 +58,8 @@ def test_two_updates_change_every_parameter_that_has_a_gradient_and_stay_finite(
 
 
 FEW: dict[str, dict[str, Any]] = {
+    "fashion_mnist": {"per_class": (2, 2)},
+    "fashion_mnist_events": {"per_class": (2, 2)},
     "cifar10": {"per_class": test_cifar.PER_CLASS["cifar10"]},
     "cifar100": {"per_class": test_cifar.PER_CLASS["cifar100"]},
     "imagenet": {

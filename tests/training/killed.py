@@ -1,8 +1,8 @@
-"""A training that is killed again and again: `python killed.py OUT KILLS` prints where the kills fell, as JSON.
+"""A training that is killed again and again: `python killed.py OUT RANDOM AIMED` prints where the kills fell, as JSON.
 
 One process that has imported everything forks each training of it, so that a kill costs no start of an interpreter.
-Every stage of a checkpoint's writing is drawn out. Half of the kills fall at random moments, the others into a given
-stage of some writing, so that all stages are met however slow the machine.
+Every stage of a checkpoint's writing is drawn out. RANDOM kills fall at random moments; among them, AIMED ones wait for
+each stage of some writing in turn, so that all stages are met however slow the machine.
 """
 
 import json
@@ -21,7 +21,7 @@ import torch
 
 from training import tiny
 
-EPOCHS = 120
+EPOCHS = 140
 """More than fit between so many kills on any machine."""
 PHASES = ("training", "half written", "not yet renamed", "between two names")
 STARTING = len(PHASES)
@@ -95,25 +95,28 @@ def start(out: Path, phase: mmap.mmap) -> int:
     return child
 
 
-def main(out: Path, kills: int) -> None:
+def main(out: Path, at_random: int, aimed: int) -> None:
     torch.set_num_threads(1)
     phase = mmap.mmap(-1, 1)
-    moments, fell = random.Random(0), Counter[str]()
-    for kill in range(kills):
+    moments, fell = random.Random(0), {"random": Counter[str](), "aimed": Counter[str]()}
+    kinds = ["random"] * at_random + ["aimed"] * aimed
+    moments.shuffle(kinds)
+    for kind in kinds:
         phase[0] = STARTING
         child = start(out, phase)
         while phase[0] == STARTING:
             time.sleep(0.001)
         time.sleep(moments.uniform(0.0, 0.4))
-        stage = 1 + kill // 2 % (len(PHASES) - 1)
-        while kill % 2 and phase[0] != stage and os.waitid(os.P_PID, child, ENDED) is None:
-            time.sleep(0.001)
+        if kind == "aimed":
+            stage = 1 + fell[kind].total() % (len(PHASES) - 1)
+            while phase[0] != stage and os.waitid(os.P_PID, child, ENDED) is None:
+                time.sleep(0.001)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        fell[PHASES[phase[0]] if os.WIFSIGNALED(status) else "ended"] += 1
+        fell[kind][PHASES[phase[0]] if os.WIFSIGNALED(status) else "ended"] += 1
     tiny.train(out, epochs=EPOCHS, resume=True)
     print(json.dumps(fell))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -146,9 +146,13 @@ def build_data(recipe: Recipe, root: Path | None = None, *, workers: int | None 
     return replace(sets, train=sets.train.first(section.train))
 
 
-def named_data(name: str, root: Path | None, *, record: InputRecord, time_steps: int) -> ImageSets:
-    """A data set as a network takes it that was made for `record`; events are binned by number.
+def named_data(
+    name: str, root: Path | None, *, record: InputRecord, time_steps: int, frames: str = "by_number"
+) -> ImageSets:
+    """A data set as a network takes it that was made for `record`.
 
+    Args:
+        frames: data.frames of the network's recipe, which says how events are binned.
     Raises:
         DataError: the network takes something else.
     """
@@ -160,14 +164,14 @@ def named_data(name: str, root: Path | None, *, record: InputRecord, time_steps:
     if record.kind != kind.input.kind or record.shape[0] != kind.input.shape[0]:
         raise DataError(f"{taken}; give the data set that it was trained on")
     if kind.events:
-        return kind.load(root, **split, time_steps=time_steps, binning=data.by_number, size=size).made_by(None)
+        return kind.load(root, **split, time_steps=time_steps, binning=BINNINGS[frames], size=size).made_by(None)
     channels, *sides = kind.input.shape
     whole = torch.zeros(1, channels, *([size, size] if size else sides))
-    for frames in FRAMES.values():
-        steps, _, *shape = frames(whole).shape
+    for shown in FRAMES.values():
+        steps, _, *shape = shown(whole).shape
         if tuple(shape) == record.shape and steps in (1, time_steps):
             sets = kind.load(root, **split)
-            return (sets if size is None else sets.resized(size)).shown_as(frames).made_by(None)
+            return (sets if size is None else sets.resized(size)).shown_as(shown).made_by(None)
     raise DataError(f"{taken}; give the data set that it was trained on")
 
 

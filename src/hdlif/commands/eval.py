@@ -14,6 +14,7 @@ from hdlif.artefact.io import load
 from hdlif.commands.allocator import keep_freed_memory
 from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.files import existing, names_artefact
+from hdlif.config import Recipe
 from hdlif.data import ImageSets, Samples
 from hdlif.errors import DataError, did_you_mean
 from hdlif.runtime import Session
@@ -27,7 +28,8 @@ def evaluate_path(
 
     Args:
         path: a checkpoint, a run folder, or an artefact, which the compiled runtime runs.
-        data: the data set's name; a checkpoint's own by default.
+        data: the data set's name; a checkpoint's own by default. Events are binned as the checkpoint's recipe says; an
+            artefact does not say how, and has them binned by number.
         confusion: add {"labels", "confusion", "accuracy_per_class"}: counts of images, a row for each true class and a
             column for each that was chosen.
     """
@@ -38,11 +40,7 @@ def evaluate_path(
         return _evaluate_artefact(graph, sets, confusion=confusion)
     trained = load_trained(path)
     recipe = trained.recipe
-    if data:
-        record = builders.input_record(recipe)
-        sets = sets_named(data, data_root, path, record=record, time_steps=recipe.time_steps)
-    else:
-        sets = builders.build_data(recipe, data_root)
+    sets = sets_for(recipe, data, data_root, path)
     _check_classes(path, len(builders.DATA[recipe.data.kind].labels), sets)
     batches = sets.test.sequences(recipe.data.batch_size)
     counted = Confusion(len(sets.classes))
@@ -61,20 +59,35 @@ def evaluate_path(
     return figures | (_confused(counted, sets.classes) if confusion else {})
 
 
+def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path) -> ImageSets:
+    """The recipe's data set, or one by name, shown as the recipe's network takes it; `path` is where the recipe was."""
+    if data is None:
+        return builders.build_data(recipe, data_root)
+    record, frames = builders.input_record(recipe), recipe.data.frames
+    return sets_named(data, data_root, path, record=record, time_steps=recipe.time_steps, frames=frames)
+
+
 def sets_named(
-    data: str | None, data_root: Path | None, path: Path, *, record: InputRecord | None = None, time_steps: int = 1
+    data: str | None,
+    data_root: Path | None,
+    path: Path,
+    *,
+    record: InputRecord | None = None,
+    time_steps: int = 1,
+    frames: str = "by_number",
 ) -> ImageSets:
     """A data set by name, for a file that does not say which it was trained on.
 
     Args:
         record: what the file's network takes; what the data set gives by default.
         time_steps: the network's.
+        frames: how the network takes events, as in data.frames.
     """
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME, {did_you_mean(data or '', builders.DATA)}")
     taken = record or builders.DATA[data].input
-    return builders.named_data(data, data_root, record=taken, time_steps=time_steps)
+    return builders.named_data(data, data_root, record=taken, time_steps=time_steps, frames=frames)
 
 
 def _check_classes(path: Path, classes: int, sets: ImageSets) -> None:

@@ -12,7 +12,7 @@ from hdlif.accounting.operations import Counting
 from hdlif.artefact import Graph
 from hdlif.artefact.io import load
 from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.eval import sets_named
+from hdlif.commands.eval import sets_for, sets_named
 from hdlif.commands.files import existing, names_artefact
 from hdlif.commands.train import PROFILED_IMAGES, first_images
 from hdlif.config import load_recipe
@@ -53,9 +53,4 @@ def _resolve(target: str, data: str | None, data_root: Path | None) -> tuple[nn.
     else:
         trained = load_trained(path)
         recipe, network = trained.recipe, trained.network
-    if data:
-        record = builders.input_record(recipe)
-        sets = sets_named(data, data_root, path, record=record, time_steps=recipe.time_steps)
-    else:
-        sets = builders.build_data(recipe, data_root)
-    return network, sets, recipe.time_steps
+    return network, sets_for(recipe, data, data_root, path), recipe.time_steps

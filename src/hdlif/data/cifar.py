@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlif.data.images import image_sets
+from hdlif.data.images import image_sets, refuse_other_counts
 from hdlif.data.roots import SetFolder, by_torchvision
 from hdlif.data.samples import ImageSets
 from hdlif.data.splits import check_validation, fixed_permutation
@@ -40,6 +40,7 @@ CIFAR100_CLASSES = tuple(_CIFAR100_NAMES.split())
 class _Layout:
     name: str
     folder: str
+    archive: str
     train: tuple[str, ...]
     test: tuple[str, ...]
     labels: bytes
@@ -53,6 +54,7 @@ class _Layout:
 _CIFAR10 = _Layout(
     name="CIFAR10",
     folder="cifar-10-batches-py",
+    archive="cifar-10-python.tar.gz",
     train=tuple(f"data_batch_{i}" for i in range(1, 6)),
     test=("test_batch",),
     labels=b"labels",
@@ -64,6 +66,7 @@ _CIFAR10 = _Layout(
 _CIFAR100 = _Layout(
     name="CIFAR100",
     folder="cifar-100-python",
+    archive="cifar-100-python.tar.gz",
     train=("train",),
     test=("test",),
     labels=b"fine_labels",
@@ -116,7 +119,13 @@ def _cifar(
 ) -> ImageSets:
     files = (*layout.train, *layout.test)
     folder = SetFolder(
-        layout.name, root, layout.folder, layout=", ".join(files), source=by_torchvision(layout.name), holds=files
+        layout.name,
+        root,
+        layout.folder,
+        layout=", ".join(files),
+        source=by_torchvision(layout.name),
+        archive=layout.archive,
+        holds=files,
     )
     pixels, labels = _read(layout, folder, layout.train, per_class[0])
     check_validation(layout.name, validation, least=1, most=len(labels) - 1)
@@ -138,16 +147,9 @@ def _read(layout: _Layout, folder: SetFolder, names: Sequence[str], per_class: i
     """Pixels uint8 [N, 3, 32, 32] and labels int64 [N] of some files."""
     parts = [_read_file(layout, folder, folder.path / name) for name in names]
     pixels = np.concatenate([part[0] for part in parts])
-    labels = np.concatenate([part[1] for part in parts])
-    counts = np.bincount(labels, minlength=len(layout.classes))
-    if (wrong := np.flatnonzero(counts != per_class)).size:
-        first = int(wrong[0])
-        raise folder.error(
-            folder.path,
-            f"{', '.join(names)}: {counts[first]} images of {layout.classes[first]}; {layout.name} has {per_class} of "
-            "each class there",
-        )
-    return torch.from_numpy(pixels.reshape(-1, 3, 32, 32)), torch.from_numpy(labels)
+    labels = torch.from_numpy(np.concatenate([part[1] for part in parts]))
+    refuse_other_counts(folder, ", ".join(names), labels, name=layout.name, classes=layout.classes, per_class=per_class)
+    return torch.from_numpy(pixels.reshape(-1, 3, 32, 32)), labels
 
 
 def _read_file(layout: _Layout, folder: SetFolder, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

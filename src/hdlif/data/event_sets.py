@@ -19,6 +19,9 @@ from hdlif.data.samples import ImageSets
 from hdlif.data.splits import check_validation, fixed_permutation
 
 DVS_SIDE, N_MNIST_SIDE = 128, 34
+# Those of MNIST, each of whose images was recorded once.
+N_MNIST_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
+N_MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
 DVS_GESTURE_CLASSES = (
     "hand clapping",
     "right hand wave",
@@ -72,6 +75,7 @@ def dvs_cifar10(
         "CIFAR10DVS",
         layout=f"ten folders (airplane, ...) of {sum(per_class)} files .aedat or .aedat4 each",
         source="from https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671",
+        archive="PART.zip",
         holds=CIFAR10_CLASSES,
     )
     train: list[Clip] = []
@@ -88,32 +92,35 @@ def dvs_cifar10(
 
 
 def n_mnist(
-    root: Path | None = None, *, counts: tuple[int, int] = (60_000, 10_000), **asked: Unpack[AskedOfEvents]
+    root: Path | None = None,
+    *,
+    per_digit: tuple[Sequence[int], Sequence[int]] = (N_MNIST_TRAIN, N_MNIST_TEST),
+    **asked: Unpack[AskedOfEvents],
 ) -> ImageSets:
     """N-MNIST (Orchard et al. 2015), 34x34, from ROOT/NMNIST/Train/DIGIT/*.bin and Test; otherwise as `dvs_cifar10`.
 
     Args:
-        counts: training and test recordings that there must be.
+        per_digit: training and test recordings that there must be of each digit.
     """
     folder = SetFolder(
         "n_mnist",
         root,
         "NMNIST",
-        layout=f"Train ({counts[0]} files) and Test ({counts[1]}), in each folders 0..9 of .bin",
+        layout=f"Train ({sum(per_digit[0])} files) and Test ({sum(per_digit[1])}), in each folders 0..9 of .bin",
         source="from https://www.garrickorchard.com/datasets/n-mnist",
+        archive="PART.zip",
         holds=("Train", "Test"),
     )
     parts = []
-    for part, count in zip(("Train", "Test"), counts, strict=True):
+    for part, counts in zip(("Train", "Test"), per_digit, strict=True):
         folder.require([f"{part}/{digit}" for digit in DIGITS_CLASSES])
-        clips = tuple(
-            Clip(f"{part}/{digit}/{file}", int(digit))
-            for digit in DIGITS_CLASSES
-            for file in sorted(folder.files(f"{part}/{digit}", (".bin",)), key=_number)
-        )
-        if len(clips) != count:
-            raise folder.error(folder.path / part, f"{len(clips)} recordings of {count}")
-        parts.append(clips)
+        clips: list[Clip] = []
+        for digit, count in zip(DIGITS_CLASSES, counts, strict=True):
+            files = sorted(folder.files(f"{part}/{digit}", (".bin",)), key=_number)
+            if len(files) != count:
+                raise folder.error(folder.path / part / digit, f"{len(files)} recordings of {count}")
+            clips += [Clip(f"{part}/{digit}/{file}", int(digit)) for file in files]
+        parts.append(tuple(clips))
     recordings = Recordings("n_mnist", folder.path, parts[0], parts[1], N_MNIST_SIDE, N_MNIST_SIDE)
     return _sets(recordings, DIGITS_CLASSES, **asked)
 
@@ -136,6 +143,7 @@ def dvs_gesture(
         "DvsGesture",
         layout=f"{lists['train']}, {lists['test']}, and for each trial its .aedat and _labels.csv",
         source="from https://research.ibm.com/interactive/dvsgesture/, extracted from its DvsGesture.tar.gz",
+        archive="DvsGesture.tar.gz",
         holds=tuple(lists.values()),
     )
     parts = []

@@ -62,6 +62,7 @@ def imagenet(
         "KEY.jpg and KEY.cls; ILSVRC2012_img_val.tar has no class folders: move its images into them by the "
         "development kit's list",
         source="from image-net.org, as the ILSVRC 2012 archives (an account is needed)",
+        archive="ILSVRC2012_img_PART.tar",
         holds=("train", "val"),
     )
     parts = [_part(folder, name, len(classes)) for name in ("train", "val")]
@@ -100,6 +101,7 @@ def tiny_imagenet(
         "tiny-imagenet-200",
         layout=f"wnids.txt, train/ID/images/*.JPEG, val/images/*.JPEG and {listed}",
         source="from http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        archive="tiny-imagenet-200.zip",
         holds=("wnids.txt", "train", "val/images", listed),
     )
     ids = sorted(folder.text("wnids.txt").splitlines())

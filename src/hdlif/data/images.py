@@ -122,13 +122,22 @@ def digits(root: Path | None = None, *, validation: int, augment: Sequence[str],
     )
 
 
-def fashion_mnist(root: Path | None = None, *, validation: int, augment: Sequence[str], seed: int) -> ImageSets:
+def fashion_mnist(
+    root: Path | None = None,
+    *,
+    validation: int,
+    augment: Sequence[str],
+    seed: int,
+    per_class: tuple[int, int] = (6000, 1000),
+) -> ImageSets:
     """Fashion-MNIST, 28x28, read from ROOT/FashionMNIST/raw; nothing is downloaded.
 
     The validation images are the last ones of a fixed permutation of the training set.
 
+    Args:
+        per_class: training and test images that each class must have.
     Raises:
-        DataError: `root` is missing or damaged.
+        DataError: `root` is missing or damaged, or a class has another number of images.
     """
     files = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     folder = SetFolder(
@@ -137,16 +146,17 @@ def fashion_mnist(root: Path | None = None, *, validation: int, augment: Sequenc
         "FashionMNIST/raw",
         layout=", ".join(files),
         source=by_torchvision("FashionMNIST"),
+        archive="PART.gz",
         holds=files,
     )
-    pixels, labels = _read_fashion_mnist(folder, train=True)
+    pixels, labels = _read_fashion_mnist(folder, per_class[0], train=True)
     check_validation("fashion_mnist", validation, least=1, most=len(labels) - 1)
     order = fixed_permutation(len(labels))
     train, held_out = order[:-validation], order[-validation:]
     return image_sets(
         (pixels[train], labels[train]),
         (pixels[held_out], labels[held_out]),
-        _read_fashion_mnist(folder, train=False),
+        _read_fashion_mnist(folder, per_class[1], train=False),
         classes=FASHION_MNIST_CLASSES,
         mean=FASHION_MNIST_MEAN,
         std=FASHION_MNIST_STD,
@@ -179,7 +189,7 @@ def image_sets(
     )
 
 
-def _read_fashion_mnist(folder: SetFolder, *, train: bool) -> tuple[Tensor, Tensor]:
+def _read_fashion_mnist(folder: SetFolder, per_class: int, *, train: bool) -> tuple[Tensor, Tensor]:
     """Pixels uint8 [N, 1, 28, 28] and labels int64 [N]."""
     try:
         raw = FashionMNIST(folder.path.parent.parent, train=train, download=False)
@@ -193,4 +203,24 @@ def _read_fashion_mnist(folder: SetFolder, *, train: bool) -> tuple[Tensor, Tens
         raise folder.error(folder.path, f"{seen} are not Fashion-MNIST")
     if not 0 <= int(labels.min()) <= int(labels.max()) < len(FASHION_MNIST_CLASSES):
         raise folder.error(folder.path, "a label is outside 0..9")
+    refuse_other_counts(
+        folder,
+        f"{'train' if train else 't10k'}-labels-idx1-ubyte",
+        labels,
+        name="Fashion-MNIST",
+        classes=FASHION_MNIST_CLASSES,
+        per_class=per_class,
+    )
     return pixels[:, None], labels
+
+
+def refuse_other_counts(
+    folder: SetFolder, files: str, labels: Tensor, *, name: str, classes: Sequence[str], per_class: int
+) -> None:
+    """Raise `DataError` unless every class of the set `name` has `per_class` of the images of some files."""
+    counts = torch.bincount(labels, minlength=len(classes)).tolist()
+    for label, count in zip(classes, counts, strict=True):
+        if count != per_class:
+            raise folder.error(
+                folder.path, f"{files}: {count} images of {label}; {name} has {per_class} of each class there"
+            )

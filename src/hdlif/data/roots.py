@@ -5,7 +5,6 @@ from pathlib import Path
 
 from hdlif.errors import DataError
 
-_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".gz")
 _MOST_NAMED = 5
 
 
@@ -18,6 +17,7 @@ class SetFolder:
         folder: of the set, below `root`.
         layout: what the folder holds.
         source: how the set is had, "from ..." or "by ..."; ROOT in it stands for `root`.
+        archive: the name under which that source has it; PART in it stands for the first part of each path in `holds`.
         holds: files and folders that must be in it.
     Attributes:
         path: ROOT/FOLDER.
@@ -26,19 +26,27 @@ class SetFolder:
     """
 
     def __init__(
-        self, name: str, root: Path | None, folder: str, *, layout: str, source: str, holds: Sequence[str] = ()
+        self,
+        name: str,
+        root: Path | None,
+        folder: str,
+        *,
+        layout: str,
+        source: str,
+        archive: str,
+        holds: Sequence[str],
     ) -> None:
         given = Path("DIR") if root is None else root
-        self.path = given / folder
+        self.path, self._archive = given / folder, archive
+        # Where a browser, torchvision, or somebody who made the folder puts an archive.
+        self._places = tuple(dict.fromkeys((given, self.path.parent, self.path)))
         self._mend = f"accepted is {self.path}/ with {layout}; {name} is had {source.replace('ROOT', str(given))}"
         give = f"give the folder that holds {folder} with --data-root"
         if root is None:
             raise self.error(name, f"no folder is given; {give}")
         if not self.path.is_dir():
             place = self.path if root.is_dir() else root
-            raise self.error(
-                place, f"there is no such folder: all of {name} is missing{_archives([self.path])}; {give}"
-            )
+            raise self.error(place, f"there is no such folder: all of {name} is missing{self._archives(holds)}; {give}")
         self.require(holds)
 
     def error(self, place: Path | str, seen: str) -> DataError:
@@ -50,8 +58,13 @@ class SetFolder:
         missing = [name for name in names if not (self.path / name).exists()]
         if missing:
             more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-            archives = _archives([self.path / name for name in missing])
-            raise self.error(self.path, f"{', '.join(missing[:_MOST_NAMED])}{more} missing{archives}")
+            raise self.error(self.path, f"{', '.join(missing[:_MOST_NAMED])}{more} missing{self._archives(missing)}")
+
+    def _archives(self, missing: Sequence[str]) -> str:
+        """Names the archives that are there and hold what is missing."""
+        names = dict.fromkeys(self._archive.replace("PART", path.partition("/")[0]) for path in missing)
+        there = [str(place / name) for name in names for place in self._places if (place / name).exists()]
+        return f"; extract {', '.join(there[:_MOST_NAMED])}" if there else ""
 
     def text(self, name: str) -> str:
         """A text file; raises `DataError` where it cannot be read."""
@@ -71,9 +84,3 @@ class SetFolder:
 def by_torchvision(name: str) -> str:
     """The source of a set that torchvision's class `name` fetches."""
     return f"by python -c \"from torchvision.datasets import {name}; {name}('ROOT', download=True)\""
-
-
-def _archives(missing: Sequence[Path]) -> str:
-    """Names the archives that lie beside where a file or folder should."""
-    there = [path.name + end for path in missing for end in _ARCHIVES if path.with_name(path.name + end).exists()]
-    return f"; extract {', '.join(there[:_MOST_NAMED])}" if there else ""

@@ -8,6 +8,8 @@ the first began; here their direction and reach are drawn for each image, so tha
 """
 
 import copy
+import math
+import mmap
 from dataclasses import replace
 from typing import Self
 
@@ -96,7 +98,7 @@ def simulate(pixels: Tensor, bits: Bits) -> list[Events]:
 
 
 class SimulatedEvents(Samples):
-    """Frames of events simulated from images, kept as bytes once they are made.
+    """Frames of events simulated from images, kept as bytes once they are made, by whichever process makes them.
 
     The recording of an image is a function of its index and `part`, not of the epoch or of a run's seed.
 
@@ -112,9 +114,8 @@ class SimulatedEvents(Samples):
         self.images, self.part, self.time_steps, self.binning = images, part, time_steps, binning
         self.frames = stepwise(time_steps)
         height, width = images.pixels.shape[-2:]
-        # Pages of it are not taken before they are written to.
-        self._counts = torch.empty(len(images), time_steps * 2, height, width, dtype=torch.uint8)
-        self._made = torch.zeros(len(images), dtype=torch.bool)
+        self._counts = _shared_zeros(len(images), time_steps * 2, height, width)
+        self._made = _shared_zeros(len(images)).view(torch.bool)
 
     def resized(self, size: int) -> Self:
         """The same events of images at size x size."""
@@ -129,6 +130,7 @@ class SimulatedEvents(Samples):
         wanted = torch.unique(indices)
         fresh = wanted[~self._made[wanted]]
         if len(fresh):
+            # Two processes may make the same frames at once: they write the same bytes.
             self._counts[fresh] = self._simulated(fresh)
             self._made[fresh] = True
         return self._counts[indices]
@@ -149,6 +151,16 @@ class SimulatedEvents(Samples):
     def scale(self, raw: Tensor) -> Tensor:
         """The counts as they are."""
         return raw.float()
+
+
+def _shared_zeros(*shape: int) -> Tensor:
+    """uint8 zeros that this process and the workers forked from it see alike, whoever fills them.
+
+    Pages are not taken before they are written to, nor out of /dev/shm, which is small in a container: those of
+    `Tensor.share_memory_` are both.
+    """
+    size = math.prod(shape)
+    return torch.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=torch.uint8)[:size].view(shape)
 
 
 def simulated(sets: ImageSets, *, time_steps: int, binning: Binning) -> ImageSets:
