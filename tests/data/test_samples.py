@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from typing import Self
 
 import pytest
@@ -61,6 +63,38 @@ def test_error_and_signals_in_a_worker() -> None:
     assert torch.equal(next(stream)[0], whole.sequence(BATCHES[0])[0])
     with pytest.raises(DataError, match=r"^nine.jpeg: cannot be read; extract it again$"):
         list(stream)
+
+
+LOST = """
+import os, signal, sys
+import torch
+from hdlif.data import synthetic
+
+samples, parent = synthetic(validation=40, seed=0).train, os.getpid()
+read = samples.read
+
+def lost(indices):
+    if os.getpid() != parent and 3 in indices:
+        if sys.argv[1] == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise KeyError("unforeseen")
+    return read(indices)
+
+samples.read, samples.workers = lost, 2
+list(samples.stream(list(torch.arange(300).split(10))))
+"""
+
+
+@pytest.mark.parametrize(("how", "said"), [("raising", "unforeseen"), ("killed", "exited unexpectedly")])
+def test_a_process_ends_whose_workers_failed(how: str, said: str) -> None:
+    """The other worker hears no SIGTERM."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    command = [sys.executable, "-c", LOST, how]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 1
+    assert said in done.stderr.splitlines()[-1] + done.stderr.splitlines()[-2]
 
 
 def test_cutouts_are_applied_behind_the_normalisation() -> None:

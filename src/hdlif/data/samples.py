@@ -158,10 +158,15 @@ class Samples(Dataset[tuple[Tensor, int]], ABC):
             # One of its own: a loader draws a number when it starts, which would move the global generator on.
             generator=torch.Generator(),
         )
-        for sequence in made:
-            if isinstance(sequence, HdlifError):
-                raise sequence
-            yield sequence[0], sequence[1]
+        try:
+            for sequence in made:
+                if isinstance(sequence, HdlifError):
+                    raise sequence
+                yield sequence[0], sequence[1]
+        except Exception as error:
+            # Its frames would keep the loader, and Python would wait for ever for processes that hear no SIGTERM.
+            error.__context__ = None
+            raise error.with_traceback(None) from None
 
 
 class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):

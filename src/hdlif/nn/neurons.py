@@ -38,10 +38,10 @@ def scan(
     check_chunk(x, steps)
     potential = potential_of(state, x)
     current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
-    spikes = []
     # Taken apart at once: the derivative of current[k] would be zeros for all K steps, K times.
-    each_step = zip(steps, current.unbind(), leak.rows(steps, x).unbind(), threshold.rows(steps, x).unbind(), strict=True)
-    for t, arriving, of_leak, of_threshold in each_step:
+    taken_apart = (values.unbind() for values in (current, leak.rows(steps, x), threshold.rows(steps, x)))
+    spikes = []
+    for t, arriving, of_leak, of_threshold in zip(steps, *taken_apart, strict=True):
         spike, potential = step(t)(arriving, potential, of_leak, of_threshold)
         spikes.append(spike)
     return stack_steps(spikes), {"potential": potential}
