@@ -70,7 +70,7 @@ import os, signal, sys
 import torch
 from hdlif.data import synthetic
 
-samples, parent = synthetic(validation=40, seed=0).train, os.getpid()
+samples, parent = synthetic(validation=40, augment=(), seed=0).train, os.getpid()
 read = samples.read
 
 def lost(indices):
