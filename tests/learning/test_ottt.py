@@ -59,6 +59,11 @@ def synapses(net: nn.Module) -> list[Synapse]:
     return [module for module in net.modules() if isinstance(module, Synapse)]
 
 
+def names_of_remembered(network: nn.Module) -> set[str]:
+    of = {module: name for name, module in network.named_modules()}
+    return {of[module] for module in remembered(network)}
+
+
 def frames(features: int = 6) -> Tensor:
     return torch.randn(STEPS, len(TARGET), features, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
@@ -113,12 +118,9 @@ def test_what_feeds_a_parallel_neuron_has_no_trace(rule: OTTT) -> None:
     # One network: batch norm's running statistics change nothing that is learned.
     assert_close(learn(rule, parallel, x), learn(SLTT(), parallel, x))
     hybrid = tiny_resnet(lambda place: (ParallelHDLIF if place.index % 2 else HDLIF)(STEPS))
-    names = {module: name for name, module in hybrid.named_modules()}
-    found = {names[module] for module in remembered(hybrid)}
+    found = names_of_remembered(hybrid)
     assert found
-    whole = tiny_resnet(lambda place: HDLIF(STEPS))
-    names = {module: name for name, module in whole.named_modules()}
-    every = {names[module] for module in remembered(whole)}
+    every = names_of_remembered(tiny_resnet(lambda place: HDLIF(STEPS)))
     assert found == {name for name in every if not name.endswith(".conv1")} != every
 
 
@@ -134,8 +136,7 @@ def test_what_feeds_a_stream_has_a_trace_where_any_reader_of_it_accumulates() ->
             classes=3,
             in_channels=2,
         )
-        of = {module: name for name, module in network.named_modules()}
-        return {of[module] for module in remembered(network)}
+        return names_of_remembered(network)
 
     whole = names(lambda place: False)
     assert "body.stage2.1.conv2" not in whole
@@ -159,8 +160,7 @@ def test_a_stream_that_attention_joins_to_the_second_neuron_is_remembered_for_it
             classes=3,
             in_channels=2,
         )
-        of = {module: name for name, module in network.named_modules()}
-        return {of[module] for module in remembered(network)}
+        return names_of_remembered(network)
 
     into_second = {"body.stage1.0.conv1", "body.stage2.0.conv1"}
     assert names("I", lambda place: place.position == 0) == into_second

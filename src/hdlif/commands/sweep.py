@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import OutOfMemoryError
+
 from hdlif import builders
 from hdlif.commands.files import write_json
 from hdlif.commands.processes import check_alone
@@ -58,8 +60,6 @@ def sweep(
         raise MissingExtraError(
             f"{error.name} is not installed; install it with: pip install 'hdlif[sweep]'"
         ) from error
-
-    from torch import OutOfMemoryError
 
     check_alone("hdlif sweep")
     base = built(recipe, overrides)
