@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hdlif.commands import ablate as module
-from hdlif.commands.ablate import ablate, cells, load_table, shipped_tables
+from hdlif.commands.ablate import ablate, cells, firing_rate, load_table, shipped_tables
 from hdlif.config import Recipe
 from hdlif.errors import InUseError, RecipeError, TrainingError
 
@@ -205,3 +205,14 @@ def test_a_cell_that_cannot_be_resumed_does_not_keep_the_others_from_being_train
     with pytest.raises(TrainingError, match=r"1 of 3 cells failed.*LIF, fp32, seed 42.*last.safetensors"):
         ablate(table, out=tmp_path / "out")
     assert (tmp_path / "out/hd_lif/fp32/seed_42/summary.json").exists()
+
+
+def test_firing_rate_is_that_of_all_neurons_by_their_number() -> None:
+    layers = [
+        {"name": "act1", "shape": [2, 3], "density": 0.5},
+        {"name": "conv", "shape": [9, 9], "density": 1.0},
+        {"name": "act2", "shape": [2], "density": 0.1},
+    ]
+    neurons = [{"name": "act1"}, {"name": "act2"}]
+    # (6 * 0.5 + 2 * 0.1) / 8
+    assert firing_rate({"layers": layers, "neurons": neurons}) == pytest.approx(0.4)

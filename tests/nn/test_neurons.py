@@ -321,3 +321,13 @@ def test_dspike_is_a_surrogate_whose_temperature_is_kept_with_the_neuron() -> No
     torch.testing.assert_close(x.grad, expected.view(1, 1))
     with pytest.raises(ValueError, match="temperature = 0; it must be above 0"):
         Dspike(0)
+
+
+@pytest.mark.parametrize(("make", "low"), [(LIF, 0.0), (LIF, 0.25), (GradedLIF, 0.5)])
+def test_the_lower_end_of_a_learned_threshold_can_be_chosen(make: type[LIF] | type[GradedLIF], low: float) -> None:
+    neuron = make(1, threshold=low + 0.5, learned=True, threshold_low=low).double()
+    torch.testing.assert_close(neuron.threshold.values(), torch.tensor([low + 0.5]).double())
+    neuron.threshold.logit.data.fill_(-50.0)
+    assert low <= neuron.threshold.values().item() < low + 1e-9
+    with pytest.raises(ValueError, match=r"threshold_low = 0\.0 has no effect on a threshold that is not learned"):
+        make(1, threshold=0.5, learned=False, threshold_low=0.0)

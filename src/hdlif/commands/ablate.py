@@ -5,6 +5,7 @@ trained once a seed, in a run folder of its own; a folder whose summary.json hol
 and is skipped. So running the command again goes on where it stopped, and with more seeds it adds to what is there.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Table(BaseModel):
     """For all cells."""
     rows: dict[str, list[str]] = Field(min_length=1)
     columns: dict[str, list[str]] = Field(min_length=1)
-    quantities: list[Literal["accuracy", "sops"]] = ["accuracy"]
+    quantities: list[Literal["accuracy", "sops", "firing_rate"]] = ["accuracy"]
     """What a cell of the printed table says; table.json has all."""
     undefined: dict[str, list[str]] = {}
     """Columns by row that do not exist; why is for the documentation to say."""
@@ -238,12 +239,22 @@ def _statistics(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "accuracies": accuracies,
         "accuracy_per_step": list(map(statistics.mean, zip(*(run["accuracy_per_step"] for run in runs), strict=True))),
         "sops": statistics.mean(run["sops"] for run in runs),
+        "firing_rate": statistics.mean(map(firing_rate, runs)),
         "train_seconds": statistics.mean(run["train_seconds"] for run in runs),
     }
 
 
+def firing_rate(summary: Mapping[str, Any]) -> float:
+    """The share of neurons that emit a spike, over all layers of a training's network, steps and counted images."""
+    neurons = {neuron["name"] for neuron in summary["neurons"]}
+    layers = [layer for layer in summary["layers"] if layer["name"] in neurons]
+    sizes = [math.prod(layer["shape"]) for layer in layers]
+    spikes = sum(size * layer["density"] for size, layer in zip(sizes, layers, strict=True))
+    return float(spikes / sum(sizes))
+
+
 def markdown(table: Table, result: dict[str, Any]) -> str:
-    """Accuracies in per cent as mean ± standard deviation (n), SOPs as their mean; rows by columns."""
+    """Accuracies in per cent as mean ± standard deviation (n), SOPs and firing rates as means; rows by columns."""
     lines = [
         f"| {table.title} | {' | '.join(table.columns)} |",
         "| --- |" + " --- |" * len(table.columns),
@@ -282,7 +293,11 @@ def _cell_text(table: Table, row: str, column: str, found: dict[str, Any] | None
         return UNDEFINED
     if found is None:
         return "not run"
-    texts = {"accuracy": in_percent(found["accuracy"], found["std"]), "sops": f"{found['sops'] / 1e6:.3f} M SOPs"}
+    texts = {
+        "accuracy": in_percent(found["accuracy"], found["std"]),
+        "sops": f"{found['sops'] / 1e6:.3f} M SOPs",
+        "firing_rate": f"{found['firing_rate']:.0%} fire",
+    }
     return f"{', '.join(texts[quantity] for quantity in table.quantities)} ({found['n']})"
 
 

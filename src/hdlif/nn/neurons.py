@@ -64,13 +64,19 @@ def _leak_and_threshold(
     per_step: bool,
     threshold_form: Form,
 ) -> tuple[StepValue, StepValue]:
-    """λ and θ of one layer; θ lies above `low` where it is learned as low + σ(b)."""
+    """λ and θ of one layer; a learned θ lies above `low`."""
     shared: dict[str, Any] = {"learned": learned, "channels": channels, "per_step": per_step}
-    low = low if threshold_form == "sigmoid" else 0.0
     return (
         _leak(time_steps, value=leak, **shared),
         _threshold(time_steps, value=threshold, low=low, form=threshold_form, **shared),
     )
+
+
+def _checked_low(threshold_low: float | None, *, learned: bool) -> None:
+    if threshold_low is not None and not learned:
+        raise ValueError(
+            f"threshold_low = {threshold_low} has no effect on a threshold that is not learned; set learned: true"
+        )
 
 
 class LIF(Neuron):
@@ -83,6 +89,7 @@ class LIF(Neuron):
         channels: C for a leak and a threshold per channel; None for one of the layer.
         per_step: False shares leak and threshold among all steps.
         threshold_form: "softplus" learns θ_t = log(1 + exp(b_t)) instead, in (0, ∞).
+        threshold_low: the lower end of a learned θ's range; by default ½, and 0 for "softplus".
         surrogate, reset: as in `functional.lif_step`.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
@@ -97,15 +104,19 @@ class LIF(Neuron):
         channels: int | None = None,
         per_step: bool = True,
         threshold_form: Form = "sigmoid",
+        threshold_low: float | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
         reset: Reset = soft_reset,
     ) -> None:
         super().__init__()
+        _checked_low(threshold_low, learned=learned)
+        if threshold_low is None:
+            threshold_low = 0.5 if threshold_form == "sigmoid" else 0.0
         self.leak, self.threshold = _leak_and_threshold(
             time_steps,
             leak,
             threshold,
-            low=0.5,
+            low=threshold_low,
             learned=learned,
             channels=channels,
             per_step=per_step,
@@ -129,6 +140,7 @@ class GradedLIF(Neuron):
 
     Args:
         surrogate: stands for dH/dx in the reset.
+        threshold_low: the lower end of a learned θ's range, 0 by default.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
 
@@ -142,14 +154,17 @@ class GradedLIF(Neuron):
         channels: int | None = None,
         per_step: bool = True,
         threshold_form: Form = "sigmoid",
+        threshold_low: float | None = None,
         quantizer: SpikeQuantizer | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
     ) -> None:
         super().__init__()
+        _checked_low(threshold_low, learned=learned)
         self.leak, self.threshold = _leak_and_threshold(
             time_steps,
             leak,
             threshold,
+            low=threshold_low or 0.0,
             learned=learned,
             channels=channels,
             per_step=per_step,
