@@ -62,6 +62,11 @@ def _to_stderr(silent: bool) -> Callable[[str], None]:
     help="Processes that read and augment, for each device.  [default: as the data set needs]",
 )
 @click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Threads of the training.  [default: OMP_NUM_THREADS, or what is measured to be best]",
+)
+@click.option(
     "--memory-repeats",
     type=click.IntRange(0),
     default=3,
@@ -106,7 +111,7 @@ def evaluate(path: Path, as_json: bool, **options: Any) -> None:
     from hdlif.commands import tables
     from hdlif.commands.eval import evaluate_path
 
-    result = evaluate_path(path, **options)
+    result = evaluate_path(path, progress=not as_json, **options)
     show(result, as_json, lambda: tables.evaluation_text(result))
 
 

@@ -14,7 +14,7 @@ from hdlif.commands.files import ARTEFACT_SUFFIX, write_json
 from hdlif.commands.processes import check_alone
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.report import report
-from hdlif.commands.train import train
+from hdlif.commands.train import measure_peak, train
 from hdlif.data import Samples
 from hdlif.deploy import export
 from hdlif.errors import DataError, did_you_mean
@@ -32,9 +32,11 @@ def demo(
     data_root: Path | None = None,
     out: Path = Path("runs/demo"),
     progress: bool = False,
-    memory_repeats: int = 3,
+    memory_repeats: int = 1,
 ) -> dict[str, Any]:
     """Train, compare, deploy, run, report; returns what OUT/summary.json holds.
+
+    Peak memory, which takes processes of its own, is measured last, `memory_repeats` times a network.
 
     Raises:
         DataError: `data` has no set of recipes, or its files are absent.
@@ -46,12 +48,16 @@ def demo(
     with progress_bar(enabled=progress) as bar:
         for name in NETWORKS:
             recipe = f"{data}_{name}"
-            result = train(recipe, data_root=data_root, out=out / name, progress=bar, memory_repeats=memory_repeats)
+            result = train(recipe, data_root=data_root, out=out / name, progress=bar, memory_repeats=0)
             networks.append({**result, "name": name})
-    path = out / f"{data}{ARTEFACT_SUFFIX}"
+        path = out / f"{data}{ARTEFACT_SUFFIX}"
+        threads = networks[-1]["threads"]["count"]
+        artefact = deploy_and_compare(out / NETWORKS[-1], path, data_root=data_root, threads=threads)
+        for network in networks:
+            network["peak_bytes"] = measure_peak(out / network["name"], memory_repeats, bar)
     summary = {
         "networks": networks,
-        "artefact": deploy_and_compare(out / NETWORKS[-1], path, data_root=data_root),
+        "artefact": artefact,
         "data": data,
         "seed": networks[0]["seed"],
         "versions": versions(),
@@ -62,14 +68,18 @@ def demo(
     return summary
 
 
-def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None) -> dict[str, Any]:
-    """Export the network of a run folder, run the whole test set through the runtime, and compare with PyTorch."""
+def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads: int) -> dict[str, Any]:
+    """Export the network of a run folder, run the whole test set through the runtime, and compare with PyTorch.
+
+    Args:
+        threads: of the runtime.
+    """
     trained = load_trained(run)
     recipe = trained.recipe
     kind = builders.DATA[recipe.data.kind]
     export(trained.network, path, input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
     test = builders.build_data(recipe, data_root).test
-    session = Session(path)
+    session = Session(path, threads)
     logits = session_logits(session, test)
     with torch.inference_mode():
         steps = range(recipe.time_steps)

@@ -6,25 +6,31 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from hdlif import builders
 from hdlif.artefact import Graph, InputRecord
 from hdlif.artefact.io import load
 from hdlif.commands.allocator import keep_freed_memory
 from hdlif.commands.checkpoints import load_trained
+from hdlif.commands.evaluation import evaluate_network
 from hdlif.commands.files import existing, names_artefact
 from hdlif.config import Recipe
 from hdlif.data import ImageSets, Samples
+from hdlif.deploy import lower
 from hdlif.errors import DataError, did_you_mean
 from hdlif.runtime import Session
-from hdlif.training import Confusion, evaluate
+from hdlif.training import Confusion, progress_bar
 
 
 def evaluate_path(
-    path: Path, *, data: str | None = None, data_root: Path | None = None, confusion: bool = False
+    path: Path,
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+    confusion: bool = False,
+    progress: bool = False,
 ) -> dict[str, Any]:
-    """{"accuracy", "accuracy_per_step", "n"} on the test set.
+    """{"accuracy", "accuracy_per_step", "n", "evaluation"} on the test set; `evaluation.Evaluated` says how.
 
     Args:
         path: a checkpoint, a run folder, or an artefact, which the compiled runtime runs.
@@ -32,30 +38,42 @@ def evaluate_path(
             artefact does not say how, and has them binned by number.
         confusion: add {"labels", "confusion", "accuracy_per_class"}: counts of images, a row for each true class and a
             column for each that was chosen.
+        progress: show a bar.
     """
     if names_artefact(path):
-        graph = load(existing(path))
-        sets = sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps)
-        _check_classes(path, len(graph.labels), sets)
-        return _evaluate_artefact(graph, sets, confusion=confusion)
+        loaded = load(existing(path))
+        sets = sets_named(data, data_root, path, record=loaded.input, time_steps=loaded.time_steps)
+        _check_classes(path, len(loaded.labels), sets)
+        return _evaluate_artefact(loaded, sets, confusion=confusion)
     trained = load_trained(path)
     recipe = trained.recipe
     sets = sets_for(recipe, data, data_root, path)
     _check_classes(path, len(builders.DATA[recipe.data.kind].labels), sets)
-    batches = sets.test.sequences(recipe.data.batch_size)
     counted = Confusion(len(sets.classes))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    graph: Graph | None = None
     if device.type == "cpu":
         keep_freed_memory()
-    result = evaluate(
-        trained.network.to(device),
-        batches,
-        time_steps=recipe.time_steps,
-        criterion=F.cross_entropy,
-        observe=counted,
-        device=device,
-    )
-    figures = {"accuracy": result.accuracy, "accuracy_per_step": list(result.accuracy_per_step), "n": result.n}
+        labels, record = builders.DATA[recipe.data.kind].labels, builders.input_record(recipe)
+        graph = lower(trained.network, input=record, labels=labels, time_steps=recipe.time_steps)
+    with progress_bar(enabled=progress) as bar:
+        evaluated = evaluate_network(
+            trained.network.to(device),
+            sets.test,
+            time_steps=recipe.time_steps,
+            batch_size=recipe.data.batch_size,
+            graph=graph,
+            observe=counted,
+            device=device,
+            bar=bar,
+        )
+    result = evaluated.result
+    figures = {
+        "accuracy": result.accuracy,
+        "accuracy_per_step": list(result.accuracy_per_step),
+        "n": result.n,
+        "evaluation": evaluated.as_dict(),
+    }
     return figures | (_confused(counted, sets.classes) if confusion else {})
 
 

@@ -25,28 +25,35 @@ from hdlif.errors import TrainingError
 UPDATES = 4
 
 
-def peak_memory(recipe: Recipe, *, repeats: int = 3) -> int:
+def peak_memory(recipe: Recipe, *, repeats: int = 3, threads: int | None = None) -> int:
     """Bytes of resident memory that training adds at its peak: the median over `repeats` fresh processes.
 
+    Args:
+        threads: of each, by default as many as any process has here.
     Raises:
         TrainingError: a child failed (most often for want of memory).
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{recipe.name}.yaml"
         path.write_text(dump_recipe(recipe), encoding="utf-8")
-        return in_fresh_processes(["-m", "hdlif.commands.peak_memory", str(path)], repeats=repeats, name=recipe.name)
+        arguments = ["-m", "hdlif.commands.peak_memory", str(path)]
+        return in_fresh_processes(arguments, repeats=repeats, name=recipe.name, threads=threads)
 
 
-def in_fresh_processes(arguments: Sequence[str], *, repeats: int, name: str) -> int:
+def in_fresh_processes(arguments: Sequence[str], *, repeats: int, name: str, threads: int | None = None) -> int:
     """The median of what `repeats` runs of Python with these arguments print, their `resident_growth`.
 
     Args:
         name: what is measured, for the error.
+        threads: of each run, by default as many as any process has here.
 
     Raises:
         TrainingError: a run failed.
     """
-    return round(statistics.median(_read(arguments, name) for _ in range(repeats)))
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**16)}
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    return round(statistics.median(_read(arguments, name, environment) for _ in range(repeats)))
 
 
 def resident_growth(work: Callable[[], None]) -> int:
@@ -57,10 +64,10 @@ def resident_growth(work: Callable[[], None]) -> int:
     return _peak_resident_bytes() - before
 
 
-def _read(arguments: Sequence[str], name: str) -> int:
+def _read(arguments: Sequence[str], name: str, environment: dict[str, str]) -> int:
     child = subprocess.run(
         [sys.executable, *arguments],
-        env={**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(2**16)},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,

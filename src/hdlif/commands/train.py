@@ -1,6 +1,7 @@
 """`hdlif train`: from a recipe to a run folder with a trained network and its figures."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -15,6 +16,7 @@ from hdlif.accounting import activity, priced, saved_bytes
 from hdlif.artefact import Graph
 from hdlif.artefact.format import OPS
 from hdlif.commands.allocator import keep_freed_memory
+from hdlif.commands.evaluation import evaluate_network
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.locks import training_alone
 from hdlif.commands.peak_memory import peak_memory
@@ -27,7 +29,17 @@ from hdlif.deploy import lower
 from hdlif.errors import TrainingError
 from hdlif.learning import Plan
 from hdlif.nn import step_parameters
-from hdlif.training import Confusion, Evaluation, Ranks, RunFiles, check_share, evaluate, fit, progress_bar
+from hdlif.runtime.session import available_cores
+from hdlif.training import (
+    Confusion,
+    Evaluation,
+    Ranks,
+    RunFiles,
+    check_share,
+    fit,
+    progress_bar,
+    using_threads,
+)
 
 PROFILED_IMAGES = 256
 """Test images over which operations are averaged."""
@@ -43,6 +55,7 @@ def train(
     devices: int | None = None,
     nodes: int | None = None,
     workers: int | None = None,
+    threads: int | None = None,
     progress: bool | Progress = False,
     memory_repeats: int = 3,
     after_epoch: Callable[[int, Evaluation], None] | None = None,
@@ -62,6 +75,8 @@ def train(
             or 1. They share every batch. Where torchrun has not, this program is started again for each of the others.
         nodes: machines, likewise.
         workers: processes that make batches, for each device; by default as many as the data set needs.
+        threads: PyTorch's and the runtime's. By default those of the training that is resumed, or as many as
+            OMP_NUM_THREADS says, or those that are measured to be best (`training.threads`).
         progress: show a bar of one's own, or a task on the bar given.
         memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
         after_epoch: as in `training.fit`.
@@ -112,28 +127,35 @@ def train(
                 penalty=builders.build_penalty(recipe),
                 mix=builders.build_mix(recipe),
                 teacher=teacher,
+                threads=threads,
+                cores=None if "OMP_NUM_THREADS" in os.environ else available_cores(),
                 progress=bar,
                 after_epoch=after_epoch,
             )
-        if not ranks.first:
-            return {}
-        summary = {
-            **_measured(model, recipe, sets, out, device=fabric.device),
-            "best_epoch": fitted.best_epoch,
-            "validation_accuracy": fitted.best_accuracy,
-            "train_seconds": fitted.train_seconds,
-            "peak_bytes": _peak_bytes(recipe, memory_repeats, bar),
-            "ranks": ranks.count,
-        }
+            if not ranks.first:
+                return {}
+            with using_threads(fitted.threads.count):
+                measured = _measured(model, recipe, sets, out, device=fabric.device, bar=bar)
+            summary = {
+                **measured,
+                "best_epoch": fitted.best_epoch,
+                "validation_accuracy": fitted.best_accuracy,
+                "train_seconds": fitted.train_seconds,
+                "threads": fitted.threads.as_dict(),
+                "peak_bytes": _peak_bytes(recipe, memory_repeats, bar, threads=fitted.threads.count),
+                "ranks": ranks.count,
+            }
         write_json(out / "summary.json", summary)
         return summary
 
 
-def _measured(model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, device: torch.device) -> dict[str, Any]:
+def _measured(
+    model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, device: torch.device, bar: Progress
+) -> dict[str, Any]:
     """What a finished network is measured to be; writes its recipe and confusion."""
     write_text(out / "recipe.yaml", dump_recipe(recipe))
     # In the precision that it is deployed in, whatever it was trained in.
-    measured = measure(model.float(), recipe, sets, device)
+    measured = measure(model.float(), recipe, sets, device, bar=bar)
     write_text(out / "confusion.json", json.dumps(measured.pop("confusion")) + "\n")
     return {
         "recipe": recipe.model_dump(mode="json"),
@@ -145,12 +167,21 @@ def _measured(model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, d
     }
 
 
-def _peak_bytes(recipe: Recipe, repeats: int, bar: Progress) -> int | None:
+def measure_peak(out: Path, repeats: int, bar: Progress) -> int | None:
+    """Measure the peak memory of the training in a run folder, and add it to its summary.json."""
+    summary = json.loads((out / "summary.json").read_text("utf-8"))
+    recipe = Recipe.model_validate(summary["recipe"])
+    peak = _peak_bytes(recipe, repeats, bar, threads=summary["threads"]["count"])
+    write_json(out / "summary.json", summary | {"peak_bytes": peak})
+    return peak
+
+
+def _peak_bytes(recipe: Recipe, repeats: int, bar: Progress, *, threads: int) -> int | None:
     """Peak memory of training, or None where none is asked for, or where a process of its own has no room for it."""
     if not repeats:
         return None
     try:
-        return peak_memory(recipe, repeats=repeats)
+        return peak_memory(recipe, repeats=repeats, threads=threads)
     except TrainingError as error:
         bar.console.print(f"warning: {error}; the summary is without it", markup=False, highlight=False, soft_wrap=True)
         return None
@@ -167,30 +198,38 @@ def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool) -> None:
     write_text(out / "recipe.yaml", dump_recipe(recipe))
 
 
-def measure(model: nn.Module, recipe: Recipe, sets: ImageSets, device: torch.device) -> dict[str, Any]:
+def measure(
+    model: nn.Module, recipe: Recipe, sets: ImageSets, device: torch.device, *, bar: Progress | None = None
+) -> dict[str, Any]:
     """Test accuracy and confusion, operations, sizes and learned neuron parameters of a trained network.
 
     Args:
         device: where the test set is classified; what is counted is counted on the CPU, where the model is left.
+        bar: gets a task for the test set.
     """
     kind = builders.DATA[recipe.data.kind]
     confusion = Confusion(len(kind.labels))
-    test = evaluate(
+    graph = lower(model.cpu(), input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
+    evaluated = evaluate_network(
         model.to(device),
-        sets.test.sequences(recipe.data.batch_size),
+        sets.test,
         time_steps=recipe.time_steps,
-        criterion=nn.functional.cross_entropy,
+        batch_size=recipe.data.batch_size,
+        graph=graph if device.type == "cpu" else None,
         observe=confusion,
         device=device,
+        bar=bar,
+        name=f"{recipe.name}, test",
     )
+    test = evaluated.result
     model.cpu()
-    graph = lower(model, input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
     in_neurons = set(map(id, step_parameters(model)))
     seen = activity(graph, first_images(sets.test, PROFILED_IMAGES))
     paper, honest = priced(seen, "paper"), priced(seen, "honest")
     return {
         "accuracy": test.accuracy,
         "accuracy_per_step": list(test.accuracy_per_step),
+        "evaluation": evaluated.as_dict(),
         "confusion": {"labels": list(kind.labels), "counts": confusion.counts.tolist()},
         "params_mb": paper.params_mb,
         "stored_mb": paper.stored_mb,

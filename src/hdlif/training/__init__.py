@@ -1,7 +1,7 @@
 """Training: the loop, its optimiser and checkpoints, evaluation, and batch norm's statistics."""
 
 from hdlif.training.confusion import Confusion
-from hdlif.training.evaluate import Evaluation, evaluate
+from hdlif.training.evaluate import Evaluation, Tally, classified, evaluate
 from hdlif.training.loop import Fit, fit
 from hdlif.training.metrics import progress_bar
 from hdlif.training.mixup import Mix
@@ -10,6 +10,7 @@ from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.reestimate import reestimate, reestimated
 from hdlif.training.run_files import RunFiles
 from hdlif.training.teacher import Teacher, load_teacher
+from hdlif.training.threads import Threads, using_threads
 from hdlif.training.update import Updater
 
 __all__ = [
@@ -19,9 +20,12 @@ __all__ = [
     "Mix",
     "Ranks",
     "RunFiles",
+    "Tally",
     "Teacher",
+    "Threads",
     "Updater",
     "check_share",
+    "classified",
     "evaluate",
     "fit",
     "load_teacher",
@@ -29,4 +33,5 @@ __all__ = [
     "reestimate",
     "reestimated",
     "sgd",
+    "using_threads",
 ]

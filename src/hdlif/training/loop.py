@@ -5,6 +5,7 @@ rule's plan of (seed, update). So counters, weights, their average and momenta a
 that was stopped at any moment and resumed ends with the same bytes as one that was not.
 """
 
+import copy
 import hashlib
 import math
 import time
@@ -38,6 +39,7 @@ from hdlif.training.reestimate import reestimated
 from hdlif.training.run_files import RunFiles
 from hdlif.training.teacher import Teacher
 from hdlif.training.temperature import adapt_temperatures, dspikes
+from hdlif.training.threads import Threads, candidates, measured, rounds_for, using_threads
 from hdlif.training.update import Updater
 
 REESTIMATION_IMAGES = 2000
@@ -53,6 +55,7 @@ class Fit:
     accuracy_per_step: tuple[float, ...]
     train_seconds: float
     steps: int
+    threads: Threads
 
 
 def fit(
@@ -71,6 +74,8 @@ def fit(
     penalty: Penalty | None = None,
     mix: Mix | None = None,
     teacher: Teacher | None = None,
+    threads: int | None = None,
+    cores: int | None = None,
     compile_backend: str = "inductor",
     progress: Progress | None = None,
     checkpoint_every: float = 60.0,
@@ -95,6 +100,10 @@ def fit(
         penalty: on the activity of the layers, added to every loss.
         mix: mixes each batch; the training accuracy is then that of the label with the largest share.
         teacher: its logits stand beside the labels in the rule's target, which takes `learning.Distillation`.
+        threads: PyTorch's in the meantime; a run that is resumed has those that it began with, and otherwise they stay
+            as they are.
+        cores: choose the threads among 1, 2, 4, ... up to so many, where none are given and none were chosen before, by
+            timing the first updates on a copy (on a CPU, in one process).
         compile_backend: of torch.compile, where `config.compile` asks for it.
         progress: gets a task for this training.
         checkpoint_every: seconds between two writings of last.safetensors within an epoch.
@@ -115,6 +124,7 @@ def fit(
         deferred_signals(ranks.highest) as pending,
         ranks.batch_statistics(model),
         ranks.lost_ranks_named(),
+        using_threads(),
     ):
         training = _Training(
             model=model,
@@ -132,6 +142,8 @@ def fit(
             penalty=penalty,
             mix=mix,
             teacher=teacher,
+            threads=threads,
+            cores=cores,
             compile_backend=compile_backend,
             progress=progress or progress_bar(enabled=False),
             pending=pending,
@@ -185,6 +197,8 @@ class _Training:
     penalty: Penalty | None
     mix: Mix | None
     teacher: Teacher | None
+    threads: int | None
+    cores: int | None
     compile_backend: str
     progress: Progress
     pending: Pending
@@ -218,6 +232,7 @@ class _Training:
         if self.teacher is not None:
             self.teacher.network.to(self.fabric.device)
         self.counters = _Counters()
+        self.chosen: Threads | None = None
         self.metrics: Metrics | None = None
         found = self.ranks.led(self._begin)
         if found is not None:
@@ -231,6 +246,7 @@ class _Training:
     def run(self) -> None:
         """All epochs that are left. Raises `Interrupted` where `save` may follow."""
         counters = self.counters
+        self._set_threads()
         task = self.progress.add_task(
             self.out.name, total=self.steps, completed=counters.step, loss=math.nan, accuracy=math.nan
         )
@@ -264,6 +280,62 @@ class _Training:
             counters.epoch, counters.batch = counters.epoch + 1, 0
             self.save()
 
+    def _set_threads(self) -> None:
+        """Take the threads that are given or were chosen, or choose them; a choice is printed and written down."""
+        if self.threads is not None:
+            self.chosen = Threads(self.threads, "given")
+        if self.chosen is None:
+            self.chosen = self._choose_threads()
+            if self.chosen.chosen_by == "measured":
+                self._log("threads", **self.chosen.as_dict())
+                if not self.progress.disable:
+                    self.progress.console.print(str(self.chosen), markup=False, highlight=False, soft_wrap=True)
+        torch.set_num_threads(self.chosen.count)
+
+    def _choose_threads(self) -> Threads:
+        if self.cores and self.fabric.device.type == "cpu" and self.ranks.count == 1:
+            counts = candidates(self.cores)
+            rounds = rounds_for(self.steps - self.counters.step, len(counts))
+            if rounds and len(counts) > 1:
+                return measured(self._update_of_a_copy(), counts, rounds=rounds)
+        return Threads(torch.get_num_threads(), "default")
+
+    def _update_of_a_copy(self) -> Callable[[int], None]:
+        """Update number i of the training, carried out on a copy; of all, on the first batch, and without compiling."""
+        config = self.config
+        model = copy.deepcopy(self.model).train()
+        optimizer = sgd(
+            model,
+            learning_rate=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+        updater = Updater(
+            self.fabric,
+            model,
+            optimizer,
+            self.rule,
+            penalty=self.penalty,
+            clip_norm=config.clip_norm,
+            channels_last=config.channels_last,
+        )
+        self.sets.train.set_epoch(0)
+        first = self.fabric.to_device(self.sets.train.sequence(self._order(0)[0]))
+        x, target, _ = self._prepared(*first)
+        # The loss scale of float16 belongs to the fabric: the copy's updates must not move it.
+        precision = self.fabric.strategy.precision
+        scale = copy.deepcopy(precision.state_dict())
+
+        def update(number: int) -> None:
+            self.pending.check()
+            self._seed_noise()
+            draws = torch.Generator().manual_seed(_derived_seed(self.seed, "plan", number))
+            updater(x, target, self.rule.schedule(self.time_steps, draws))
+            if scale:
+                precision.load_state_dict(scale)
+
+        return update
+
     def _out_of_patience(self) -> bool:
         patience, counters = self.config.patience, self.counters
         return patience is not None and counters.epoch - counters.best_epoch >= patience
@@ -288,7 +360,9 @@ class _Training:
         self.ranks.led(lambda: self.files.finish(self.model))
         self.network.eval()
         c = self.counters
-        return Fit(c.best_epoch, c.best_accuracy, c.best_accuracy_per_step, c.train_seconds, c.step)
+        # A finished run that is resumed has chosen nothing.
+        chosen = self.chosen or Threads(torch.get_num_threads(), "default")
+        return Fit(c.best_epoch, c.best_accuracy, c.best_accuracy_per_step, c.train_seconds, c.step, chosen)
 
     def save(self) -> None:
         """Write last.safetensors, unless a weight has become NaN or infinite; what it was becomes the previous one."""
@@ -310,6 +384,7 @@ class _Training:
                 "metrics_bytes": metrics.bytes_written(),
                 # The loss scale of float16 training; empty in other precisions.
                 "precision": self.fabric.strategy.precision.state_dict(),
+                "threads": None if self.chosen is None else self.chosen.count,
                 **self.step.record(),
             },
             previous=self.files.previous,
@@ -328,6 +403,10 @@ class _Training:
         self.step.restore(found.tensors, record)
         kept = dict(record["counters"])
         self.counters = _Counters(**kept | {"best_accuracy_per_step": tuple(kept["best_accuracy_per_step"])})
+        # Checkpoints of earlier versions have none. On a machine of fewer cores it would be no gain to have as many.
+        count = record.get("threads")
+        if self.threads is None and type(count) is int and 0 < count <= (self.cores or count):
+            self.chosen = Threads(count, "checkpoint")
 
     def _open_metrics(self, found: Found | None) -> None:
         self.metrics = Metrics(self.out, keep_bytes=0 if found is None else int(found.record["metrics_bytes"]))

@@ -1,0 +1,146 @@
+"""A trained network on a whole set: by PyTorch, or by its deployed form where that is faster and says the same."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from hdlif.artefact import Graph
+from hdlif.data import Samples
+from hdlif.runtime import Session
+from hdlif.training import Evaluation, Tally, classified, progress_bar
+
+SAMPLED = 1000
+"""Images that both classify before the deployed form may go on alone."""
+AGREEMENT = 0.999
+"""The share of them that must get the same class."""
+TIMED = 32
+"""Images of which each is timed, twice in turns."""
+WORTH = 0.9
+"""The deployed form must need less than this share of PyTorch's time."""
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+"""Logits [T, B, classes] and targets [B]."""
+Observer = Callable[[Tensor, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """How a set was classified.
+
+    Attributes:
+        by: "pytorch", or "deployed" where the deployed form classified all but the sample.
+        agreement: share of the sample that both gave the same class; None where PyTorch was faster or alone.
+        ms_per_image: of each, where both were timed.
+    """
+
+    result: Evaluation
+    by: str
+    agreement: float | None
+    ms_per_image: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it stands in summary.json."""
+        return {"by": self.by, "agreement": self.agreement, "ms_per_image": self.ms_per_image}
+
+
+def evaluate_network(
+    network: nn.Module,
+    samples: Samples,
+    *,
+    time_steps: int,
+    batch_size: int,
+    graph: Graph | None = None,
+    observe: Observer | None = None,
+    device: torch.device | None = None,
+    bar: Progress | None = None,
+    name: str = "test",
+) -> Evaluated:
+    """Classify all samples after each step, as `training.evaluate` does.
+
+    The deployed form takes over where it has low-bit weights, is measured to be faster, and gives `AGREEMENT` of
+    `SAMPLED` images, spread over the set, the class that PyTorch gives them; the sample is counted as PyTorch has it.
+
+    Args:
+        graph: the deployed form, for a network on the CPU; None leaves all to PyTorch.
+        observe: gets the logits [T, B, classes] and the target [B] of every batch.
+        bar: gets a task of that name.
+    """
+    tally = Tally(time_steps, F.cross_entropy)
+    bar = bar or progress_bar(enabled=False)
+    task = bar.add_task(name, total=len(samples), loss=math.nan, accuracy=math.nan)
+
+    def by_torch(indices: Tensor) -> Batches:
+        batches = samples.sequences(batch_size, indices)
+        return classified(network, batches, time_steps=time_steps, device=device)
+
+    def count(batches: Batches) -> None:
+        for logits, target in batches:
+            tally(logits, target)
+            if observe is not None:
+                observe(logits, target)
+            bar.update(task, advance=len(target), loss=tally.loss, accuracy=tally.accuracy)
+
+    try:
+        if graph is None or len(samples) < 2 * SAMPLED or not _has_low_bits(graph):
+            count(by_torch(torch.arange(len(samples))))
+            return Evaluated(tally.evaluation(), "pytorch", None, {})
+        by_runtime = partial(_classified_by, Session(graph, threads=torch.get_num_threads()), samples, batch_size)
+        sample, rest = _spread(len(samples))
+        few = sample[:TIMED]
+        times = _ms_per_image({"pytorch": lambda: list(by_torch(few)), "deployed": lambda: list(by_runtime(few))})
+        if times["deployed"] >= WORTH * times["pytorch"]:
+            count(by_torch(torch.arange(len(samples))))
+            return Evaluated(tally.evaluation(), "pytorch", None, times)
+        same: list[Tensor] = []
+        count(_compared(by_torch(sample), by_runtime(sample), same))
+        agreement = float(torch.cat(same).double().mean())
+        by = "deployed" if agreement >= AGREEMENT else "pytorch"
+        count((by_runtime if by == "deployed" else by_torch)(rest))
+        return Evaluated(tally.evaluation(), by, agreement, times)
+    finally:
+        bar.remove_task(task)
+
+
+def _classified_by(session: Session, samples: Samples, batch_size: int, indices: Tensor) -> Batches:
+    for x, target in samples.sequences(batch_size, indices):
+        yield torch.from_numpy(session.run(x.contiguous().numpy())), target
+
+
+def _compared(batches: Batches, again: Batches, same: list[Tensor]) -> Batches:
+    """`batches`, as they are; `same` gets for each image whether `again` gives it the same class."""
+    for (logits, target), (others, _) in zip(batches, again, strict=True):
+        same.append(logits.sum(0).argmax(-1) == others.sum(0).argmax(-1))
+        yield logits, target
+
+
+def _spread(count: int) -> tuple[Tensor, Tensor]:
+    """`SAMPLED` of so many numbers, spread evenly (sets may be sorted by class), and the others."""
+    sample = torch.linspace(0, count - 1, SAMPLED).long()
+    rest = torch.ones(count, dtype=torch.bool)
+    rest[sample] = False
+    return sample, rest.nonzero().squeeze(1)
+
+
+def _has_low_bits(graph: Graph) -> bool:
+    """Without, the runtime has its scalar kernels alone."""
+    return any(node.attributes.get("encoding", "float32") != "float32" for node in graph.nodes)
+
+
+def _ms_per_image(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """The shorter of two timed runs of each, in turns, after one that is not counted."""
+    best = dict.fromkeys(runs, math.inf)
+    for number in range(3):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if number:
+                best[name] = min(best[name], time.perf_counter() - start)
+    return {name: 1e3 * seconds / TIMED for name, seconds in best.items()}

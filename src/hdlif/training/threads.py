@@ -1,0 +1,128 @@
+"""How many threads a training on a CPU runs with: as many as its own first updates are fastest with.
+
+Tensors of a small network are not worth sharing out, and threads that wait for each other are the first to suffer where
+something else runs. Which number is best depends on the network, the batch and the machine, so it is measured, on a
+copy of the network, before the first update.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+FEWEST_ROUNDS, MOST_ROUNDS = 2, 8
+"""Timed updates for each number of threads."""
+SHARE = 0.05
+"""Of a training's updates, those that are spent on the choice, where that makes a number of rounds between the two."""
+WORTH_MEASURING = 20
+"""Updates for each number of threads that a training must have to be worth it."""
+BUDGET_SECONDS = 30.0
+"""No new round is begun after so long."""
+HOPELESS = 3.0
+"""A number of threads that takes so many times as long as another one is not tried again."""
+TIE = 0.03
+"""More threads that gain less than this share of the time are not worth having."""
+
+
+@dataclass(frozen=True)
+class Threads:
+    """The number of threads of a training, and how it came about.
+
+    Attributes:
+        chosen_by: "measured"; "given" by the caller; "checkpoint", of the run that is resumed; "default", PyTorch's
+            own number, where nothing is to be chosen or the training is too short to measure.
+        seconds_per_update: median, by number of threads, where that was measured.
+    """
+
+    count: int
+    chosen_by: str
+    seconds_per_update: Mapping[int, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, object]:
+        """As it stands in summary.json."""
+        seconds = {str(count): round(value, 6) for count, value in self.seconds_per_update.items()}
+        return {"count": self.count, "chosen_by": self.chosen_by, "seconds_per_update": seconds}
+
+    def __str__(self) -> str:
+        if not self.seconds_per_update:
+            return f"threads: {self.count} ({self.chosen_by})"
+        times = ", ".join(f"{1e3 * value:.3g} ms with {n}" for n, value in self.seconds_per_update.items())
+        return f"threads: {self.count} (measured: an update takes {times})"
+
+
+@contextmanager
+def using_threads(count: int | None = None) -> Iterator[None]:
+    """Inside, PyTorch has `count` threads, or those that it had; afterwards those that it had."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def candidates(cores: int) -> list[int]:
+    """1, 2, 4, ... and `cores`."""
+    counts = [1]
+    while 2 * counts[-1] < cores:
+        counts.append(2 * counts[-1])
+    return counts if cores == 1 else [*counts, cores]
+
+
+def rounds_for(updates: int, counts: int) -> int:
+    """Rounds to time in a training of so many updates; 0 where it is too short. One more is run before them."""
+    if updates < WORTH_MEASURING * counts:
+        return 0
+    return max(FEWEST_ROUNDS, min(MOST_ROUNDS, int(SHARE * updates) // counts - 1))
+
+
+def measured(
+    update: Callable[[int], object],
+    counts: Sequence[int],
+    *,
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Threads:
+    """The number of threads that updates are fastest with.
+
+    Every number is tried in each round, on the same update; the first round, which warms up, counts only against the
+    hopeless. What is compared is the median over rounds of the time beside that of the smallest number, so that a
+    moment of other work does not decide.
+
+    Args:
+        update: carries out update number i (from 0) of a copy.
+        counts: numbers of threads, the smallest first.
+        rounds: that are timed, at least one; fewer are run where `BUDGET_SECONDS` are over.
+        clock: seconds.
+    """
+    times: dict[int, list[float]] = {count: [] for count in counts}
+    warm_up: dict[int, float] = {}
+    began = clock()
+    with using_threads():
+        for number in range(rounds + 1):
+            # In turns the other way round, lest what a round leaves in the caches favour one.
+            for count in sorted(times, reverse=bool(number % 2)):
+                torch.set_num_threads(count)
+                start = clock()
+                update(number)
+                if number:
+                    times[count].append(clock() - start)
+                else:
+                    warm_up[count] = clock() - start
+            so_far = {count: sum(of_count) if number else warm_up[count] for count, of_count in times.items()}
+            times = {count: times[count] for count in times if so_far[count] < HOPELESS * min(so_far.values())}
+            if number and (clock() - began > BUDGET_SECONDS or len(times) == 1):
+                break
+    first = next(iter(times.values()))
+    beside = {
+        count: statistics.median(mine / other for mine, other in zip(of_count, first, strict=True))
+        for count, of_count in times.items()
+    }
+    best = min(beside.values())
+    chosen = min(count for count in beside if beside[count] <= best * (1 + TIE))
+    seconds = warm_up | {count: statistics.median(of_count) for count, of_count in times.items()}
+    return Threads(chosen, "measured", seconds)

@@ -1,0 +1,144 @@
+"""Threads are chosen by timing updates; a fake clock makes each number of threads as fast as a test says."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hdlif.learning import StochasticStep
+from hdlif.training import checkpoint, threads
+from hdlif.training.threads import candidates, measured, rounds_for, using_threads
+from training.tiny import BATCHES, EPOCHS, At, train
+
+
+class Machine:
+    """A clock that moves on by what an update takes with the threads that PyTorch has."""
+
+    def __init__(self, seconds: Callable[[int, int], float]) -> None:
+        self.now, self.seconds = 0.0, seconds
+        self.ran: list[tuple[int, int]] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def update(self, number: int) -> None:
+        count = torch.get_num_threads()
+        self.ran.append((number, count))
+        self.now += self.seconds(number, count)
+
+
+def choose(seconds: Callable[[int, int], float], counts: list[int], rounds: int = 4) -> tuple[Any, Machine]:
+    machine = Machine(seconds)
+    return measured(machine.update, counts, rounds=rounds, clock=machine.clock), machine
+
+
+@pytest.mark.parametrize(
+    ("cores", "counts"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (12, [1, 2, 4, 8, 12])]
+)
+def test_candidates_double_up_to_the_cores(cores: int, counts: list[int]) -> None:
+    assert candidates(cores) == counts
+
+
+@pytest.mark.parametrize("best", [1, 2, 4])
+def test_the_fastest_number_is_chosen_and_torch_keeps_its_own(best: int) -> None:
+    before = torch.get_num_threads()
+    found, _ = choose(lambda number, count: 1.0 + (number % 3) + 0.1 * abs(count - best), [1, 2, 4])
+    assert (found.count, found.chosen_by) == (best, "measured")
+    assert torch.get_num_threads() == before
+
+
+def test_of_numbers_that_tie_the_smallest_is_chosen() -> None:
+    assert choose(lambda _, count: 1.0 - 0.01 * count, [1, 2])[0].count == 1
+    assert choose(lambda _, count: 1.0 - 0.1 * count, [1, 2])[0].count == 2
+
+
+def test_a_moment_of_other_work_does_not_decide() -> None:
+    """One update in which two threads waited for each other weighs less than six in which they gained."""
+    found, _ = choose(lambda number, count: 2.5 if (number, count) == (3, 2) else 1.0 / count, [1, 2], rounds=7)
+    assert found.count == 2
+
+
+def test_a_hopeless_number_is_tried_once() -> None:
+    """On a busy machine an update with threads that wait for each other may take a hundred times as long."""
+    found, machine = choose(lambda _, count: 100.0 if count == 2 else 1.0, [1, 2])
+    assert found.count == 1
+    assert [number for number, count in machine.ran if count == 2] == [0]
+    assert found.seconds_per_update == {1: 1.0, 2: 100.0}
+
+
+def test_measuring_ends_when_its_time_is_over() -> None:
+    _, machine = choose(lambda _, count: threads.BUDGET_SECONDS, [1, 2], rounds=8)
+    assert {number for number, _ in machine.ran} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("updates", "counts", "rounds"), [(39, 2, 0), (40, 2, 2), (200, 2, 4), (10**6, 2, 8), (100, 8, 0)]
+)
+def test_rounds_are_a_small_part_of_the_training(updates: int, counts: int, rounds: int) -> None:
+    assert rounds_for(updates, counts) == rounds
+
+
+@pytest.fixture
+def choices(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Let every choice fall on one thread, where PyTorch has two; the list gets the rounds of each choice."""
+    found: list[int] = []
+
+    def chosen(update: Callable[[int], None], counts: list[int], *, rounds: int) -> threads.Threads:
+        assert counts == [1, 2]
+        with using_threads(1):
+            update(0)
+            update(1)
+        found.append(rounds)
+        return threads.Threads(1, "measured", {1: 1.0, 2: 2.0})
+
+    monkeypatch.setattr("hdlif.training.loop.measured", chosen)
+    monkeypatch.setattr(threads, "WORTH_MEASURING", 5)
+    with using_threads(2):
+        yield found
+
+
+def test_the_choice_changes_nothing_but_the_threads(tmp_path: Path, choices: list[int]) -> None:
+    """Updates of the copy leave network, data and draws as they were."""
+    train(tmp_path / "plain", threads=1)
+    assert choices == []
+    fitted = train(tmp_path / "chosen", cores=2)
+    assert choices == [2]
+    assert (fitted.threads.count, fitted.threads.chosen_by) == (1, "measured")
+    assert (tmp_path / "chosen/model.safetensors").read_bytes() == (tmp_path / "plain/model.safetensors").read_bytes()
+    assert '"event": "threads"' in (tmp_path / "chosen/metrics.jsonl").read_text()
+
+
+def test_training_runs_with_the_threads_chosen_and_gives_them_back(tmp_path: Path, choices: list[int]) -> None:
+    seen: list[int] = []
+    # Two updates of the copy come first.
+    rule = At(3, lambda: seen.append(torch.get_num_threads()), StochasticStep())
+    train(tmp_path, rule=rule, cores=2, epochs=1)
+    assert seen == [1]
+    assert torch.get_num_threads() == 2
+    assert checkpoint.load(tmp_path / "last.safetensors")[1]["threads"] == 1
+
+
+def test_a_resumed_training_has_the_threads_that_it_began_with(tmp_path: Path, choices: list[int]) -> None:
+    def stop() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, cores=2, rule=At(4, stop, StochasticStep()))
+    fitted = train(tmp_path, cores=2, resume=True)
+    assert (fitted.threads.count, fitted.threads.chosen_by) == (1, "checkpoint")
+    assert len(choices) == 1
+
+
+def test_given_threads_are_not_measured(tmp_path: Path, choices: list[int]) -> None:
+    fitted = train(tmp_path, threads=1, cores=2, epochs=1)
+    assert (fitted.threads.count, fitted.threads.chosen_by) == (1, "given")
+    assert not choices
+
+
+def test_a_training_too_short_to_measure_keeps_pytorchs_threads(tmp_path: Path) -> None:
+    assert 0 < EPOCHS * BATCHES < 2 * threads.WORTH_MEASURING
+    assert train(tmp_path, cores=2, epochs=1).threads == threads.Threads(1, "default")
