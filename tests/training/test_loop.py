@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from rich.progress import TaskID
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -524,3 +525,20 @@ def test_progress_is_shown_on_standard_error_alone(tmp_path: Path, capsys: pytes
     assert "accuracy" in printed.err
     assert f"{BATCHES}/{BATCHES}" in printed.err
     assert "hidden" not in printed.err
+
+
+def test_statistics_and_validation_have_bars_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: dict[str, list[float]] = {}
+    with progress_bar(enabled=False) as bar:
+        removed = bar.remove_task
+
+        def note(task: TaskID) -> None:
+            of_task = bar.tasks[bar.task_ids.index(task)]
+            shown.setdefault(of_task.description, []).append(of_task.completed)
+            assert of_task.completed == of_task.total
+            removed(task)
+
+        monkeypatch.setattr(bar, "remove_task", note)
+        train(tmp_path / "run", epochs=2, progress=bar)
+        assert [task.description for task in bar.tasks] == ["run"]
+    assert shown == {"run, batch norm": [320, 320], "run, validation": [40, 40]}

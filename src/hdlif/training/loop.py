@@ -503,11 +503,11 @@ class _Training:
         sample = torch.randperm(len(plain), generator=draws)[: whole * self.batch_size]
         with (
             self.step.averaged,
-            reestimated(self.network, self._read(plain, sample), time_steps=self.time_steps),
+            reestimated(self.network, self._read("batch norm", plain, sample), time_steps=self.time_steps),
         ):
             result = evaluate(
                 self.network,
-                self._read(sets.validation),
+                self._read("validation", sets.validation),
                 time_steps=self.time_steps,
                 criterion=F.cross_entropy,
                 total=self.ranks.sum,
@@ -532,11 +532,19 @@ class _Training:
         record = {"recipe": self.record, "epoch": self.counters.epoch + 1, "accuracy": result.accuracy}
         self.ranks.led(lambda: checkpoint.save_model(path, self.model, record))
 
-    def _read(self, images: Samples, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def _read(self, name: str, images: Samples, indices: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of all images, or of those of `indices`, with a bar of that name."""
         chosen = torch.arange(len(images)) if indices is None else indices
         shares = self.ranks.shares(torch.split(chosen, self.batch_size))
-        for batch in self.pending.between(images.stream(shares)):
-            yield self.fabric.to_device(batch)
+        task = self.progress.add_task(
+            f"{self.out.name}, {name}", total=sum(map(len, shares)), loss=math.nan, accuracy=math.nan
+        )
+        try:
+            for batch in self.pending.between(images.stream(shares)):
+                yield self.fabric.to_device(batch)
+                self.progress.advance(task, len(batch[1]))
+        finally:
+            self.progress.remove_task(task)
 
     def _learning_rate(self) -> float:
         # Counted in updates, all of whose batches have the same rate.

@@ -1,6 +1,7 @@
 """What a run writes down while it trains: metrics.jsonl, TensorBoard's scalars and the progress bar."""
 
 import json
+import math
 import os
 import shutil
 import time
@@ -10,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
 from hdlif.errors import CheckpointError, TrainingError
@@ -99,13 +109,21 @@ class Metrics:
             ) from error
 
 
+class _Figures(ProgressColumn):
+    """Loss and accuracy of a task, once it has them."""
+
+    def render(self, task: Task) -> Text:
+        loss, accuracy = task.fields["loss"], task.fields["accuracy"]
+        return Text("" if math.isnan(accuracy) else f"loss {loss:.4f}  accuracy {accuracy:.1%}")
+
+
 def progress_bar(*, enabled: bool) -> Progress:
     """A bar with loss, accuracy and time left, on standard error; enter it before training starts."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.1%}"),
+        _Figures(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         disable=not enabled,
