@@ -1,6 +1,8 @@
 #include "placement.h"
 
 #include <algorithm>
+#include <set>
+#include <unordered_map>
 #include <utility>
 
 #include "memory.h"
@@ -28,26 +30,25 @@ std::vector<int32_t> stage_of_nodes(const Program& program, const std::vector<St
   return stage;
 }
 
-// Hands out byte offsets of a tile, smallest first.
+// Hands out byte offsets of a tile.
 class Tile {
 public:
   int64_t take(int64_t bytes, bool may_reuse = true) {
     bytes = rounded(bytes);
-    for (auto gap = gaps_.begin(); may_reuse && gap != gaps_.end(); ++gap)
-      if (gap->second == bytes) {
-        const int64_t offset = gap->first;
-        gaps_.erase(gap);
-        return offset;
-      }
+    if (const auto gaps = gaps_.find(bytes); may_reuse && gaps != gaps_.end() && !gaps->second.empty()) {
+      const int64_t offset = gaps->second.back();
+      gaps->second.pop_back();
+      return offset;
+    }
     const int64_t offset = size_;
     size_ += bytes;
     return offset;
   }
-  void give(int64_t offset, int64_t bytes) { gaps_.push_back({offset, rounded(bytes)}); }
+  void give(int64_t offset, int64_t bytes) { gaps_[rounded(bytes)].push_back(offset); }
   int64_t size() const { return size_; }
 
 private:
-  std::vector<std::pair<int64_t, int64_t>> gaps_;
+  std::unordered_map<int64_t, std::vector<int64_t>> gaps_; // by their bytes
   int64_t size_ = 0;
 };
 
@@ -60,22 +61,20 @@ public:
       return int32_t(bytes_.size() - 1);
     }
     // the smallest slot that is large enough, else the largest, which grows
-    const auto order = [&](int32_t a, int32_t b) {
-      const bool a_fits = bytes_[a] >= wanted, b_fits = bytes_[b] >= wanted;
-      return a_fits != b_fits ? a_fits : (a_fits ? bytes_[a] < bytes_[b] : bytes_[a] > bytes_[b]);
-    };
-    const auto best = std::min_element(free_.begin(), free_.end(), order);
-    const int32_t slot = *best;
+    auto best = free_.lower_bound({wanted, 0});
+    if (best == free_.end())
+      --best;
+    const int32_t slot = best->second;
     free_.erase(best);
     bytes_[slot] = std::max(bytes_[slot], wanted);
     return slot;
   }
-  void give(int32_t slot) { free_.push_back(slot); }
+  void give(int32_t slot) { free_.insert({bytes_[slot], slot}); }
   const std::vector<int64_t>& bytes() const { return bytes_; }
 
 private:
   std::vector<int64_t> bytes_;
-  std::vector<int32_t> free_;
+  std::set<std::pair<int64_t, int32_t>> free_; // with their bytes
 };
 
 // The passes of a chain. All nodes of a pass run at the same steps, none takes codes, and of the values
@@ -150,6 +149,11 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
           is_shared[input] = true;
       }
   last_stage[program.output] = stage_count;
+  // by the last stage that reads them: the values that more than one stage reads
+  std::vector<std::vector<int32_t>> last_read(stage_count + 1);
+  for (size_t value = 0; value < value_count; ++value)
+    if (is_shared[value])
+      last_read[last_stage[value]].push_back(int32_t(value));
   std::vector<int32_t> readers(value_count, 0);
   ++readers[program.output];
   for (const Node& node : program.nodes)
@@ -179,17 +183,18 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
     return leading * batch * type.size() * type.entry_bytes() + kReadAhead;
   };
   placement.slot[0] = slots.take(slot_bytes(0));
+  std::vector<size_t> last_node(value_count, 0); // within the stage at hand; zeros between two
   for (size_t s = 0; s < stage_count; ++s) {
-    std::vector<int32_t> nodes = stages[s].chain;
+    std::vector<int32_t> nodes;
     if (stages[s].root >= 0)
-      nodes.insert(nodes.begin(), stages[s].root);
+      nodes.push_back(stages[s].root);
+    nodes.insert(nodes.end(), stages[s].chain.begin(), stages[s].chain.end());
     for (int32_t n : nodes)
       if (is_shared[n + 1])
         placement.slot[n + 1] = slots.take(slot_bytes(n + 1));
 
     // what an identity passes on must live as long as what it is passed on as, and what a fused pass reads
     // until it has written all that it writes
-    std::vector<size_t> last_node(value_count, 0);
     size_t end_of_pass = 0;
     for (size_t i = nodes.size(); i-- > 0;) {
       const Node& node = program.nodes[nodes[i]];
@@ -202,6 +207,10 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
             last_node[input] = std::max(last_node[input], last_node[nodes[i] + 1]);
         }
     }
+    std::vector<std::vector<int32_t>> over(nodes.size()); // the values that nothing reads after a node
+    for (size_t i = 0; i < nodes.size(); ++i)
+      if (const size_t last = last_node[nodes[i] + 1]; last > i)
+        over[last].push_back(nodes[i] + 1);
     Tile tile;
     for (size_t i = 0; i < nodes.size(); ++i) {
       const Node& node = program.nodes[nodes[i]];
@@ -223,20 +232,22 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
       for (int j = 0; j < 2; ++j)
         if (widened_bytes[j] > 0)
           tile.give(placement.widened[2 * nodes[i] + j], widened_bytes[j]);
-      for (size_t k = 0; k <= i; ++k) {
-        const int32_t value = nodes[k] + 1;
-        const bool is_over = last_node[value] == i && k < i;
-        if (is_over && placement.tile[value] >= 0 && !program.values[value].constant)
+      for (int32_t value : over[i])
+        if (placement.tile[value] >= 0 && !program.values[value].constant)
           tile.give(placement.tile[value], row_bytes(program.values[value]));
-      }
+    }
+    for (int32_t n : nodes) {
+      last_node[n + 1] = 0;
+      for (int32_t input : program.nodes[n].inputs)
+        if (input >= 0)
+          last_node[input] = 0;
     }
     placement.tile_bytes = std::max(placement.tile_bytes, tile.size());
 
     if (keeps_all)
       continue;
-    for (size_t value = 0; value < value_count; ++value)
-      if (placement.slot[value] >= 0 && last_stage[value] == s && stage_of(int32_t(value)) <= int32_t(s))
-        slots.give(placement.slot[value]);
+    for (int32_t value : last_read[s])
+      slots.give(placement.slot[value]);
   }
   placement.slot_bytes = slots.bytes();
   return placement;
