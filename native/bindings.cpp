@@ -23,6 +23,8 @@ using Scalars = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::
 using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using OutFloats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+// where the run begins at zeros and nobody wants them: none
+using Potentials = std::optional<std::vector<OutFloats>>;
 using OutSeconds = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 // keeps every size of a run below 2^63
@@ -39,10 +41,11 @@ std::vector<const Kernels*> all_kernels() {
 class Network {
 public:
   Network(Words program, Scalars scalars, const std::vector<Bytes>& buffers, int threads,
-          const std::string& instructions)
-      : session_(read(program, scalars, buffers), checked_threads(threads), chosen_kernels(instructions)) {}
+          const std::string& instructions, int64_t max_bytes)
+      : session_(read(program, scalars, buffers), checked_threads(threads), chosen_kernels(instructions),
+                 max_bytes) {}
 
-  void run(Floats x, int64_t steps, int64_t t, const std::vector<OutFloats>& potentials, OutFloats logits,
+  void run(Floats x, int64_t steps, int64_t t, const Potentials& potentials, OutFloats logits,
            std::optional<OutSeconds> seconds) {
     const int64_t batch = check(x, steps, t, potentials, logits);
     Kept kept;
@@ -50,33 +53,59 @@ public:
       require(seconds->size() == session_.program().nodes.size(), "seconds: one entry for each node");
       kept.seconds = seconds->data();
     }
-    const std::vector<float*> pointers = pointers_of(potentials);
-    nb::gil_scoped_release release;
-    session_.run(x.data(), x.shape(0), batch, steps, t, pointers.data(), logits.data(), kept);
+    run_watched(x, batch, steps, t, potentials, logits, kept);
   }
 
   std::string instructions() const { return session_.kernels().name; }
   int64_t weight_bytes() const { return session_.weight_bytes(); }
-  int64_t working_bytes() const { return session_.working_bytes(); }
+  int64_t working_bytes() { return session_.working_bytes(); }
 
-  void run_and_keep(Floats x, int64_t steps, int64_t t, const std::vector<OutFloats>& potentials,
-                    OutFloats logits, const std::vector<OutFloats>& values) {
+  int64_t run_bytes(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool owns_potentials) {
+    check_counts(batch, steps);
+    return session_.run_bytes(batch, steps, is_static, keeps_all, owns_potentials);
+  }
+  double operations(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const {
+    check_counts(batch, steps);
+    return session_.operations(batch, steps, is_static, keeps_all);
+  }
+
+  void run_and_keep(Floats x, int64_t steps, int64_t t, const Potentials& potentials, OutFloats logits,
+                    const std::vector<OutFloats>& values) {
     const int64_t batch = check(x, steps, t, potentials, logits);
     const std::vector<Value>& types = session_.program().values;
     require(values.size() == types.size(), "values: one array for each value");
     for (size_t i = 0; i < types.size(); ++i)
       require(int64_t(values[i].size()) == steps * batch * types[i].size(),
               "values: an array has another size");
-    const std::vector<float*> pointers = pointers_of(potentials), kept = pointers_of(values);
-    nb::gil_scoped_release release;
-    session_.run(x.data(), x.shape(0), batch, steps, t, pointers.data(), logits.data(),
-                 {kept.data(), nullptr});
+    const std::vector<float*> kept = pointers_of(values);
+    run_watched(x, batch, steps, t, potentials, logits, {kept.data(), nullptr});
   }
 
 private:
   static void require(bool holds, const char* message) {
     if (!holds)
       throw nb::value_error(message);
+  }
+
+  // Lets go of the interpreter; now and then takes it back to see to signals, whose handlers may raise.
+  void run_watched(const Floats& x, int64_t batch, int64_t steps, int64_t t, const Potentials& potentials,
+                   const OutFloats& logits, const Kept& kept) {
+    const std::vector<float*> pointers = potentials ? pointers_of(*potentials) : std::vector<float*>();
+    Watch watch(
+        [](void*) {
+          nb::gil_scoped_acquire acquire;
+          return PyErr_CheckSignals() == 0;
+        },
+        nullptr);
+    try {
+      nb::gil_scoped_release release;
+      session_.run(x.data(), x.shape(0), batch, steps, t, potentials ? pointers.data() : nullptr,
+                   logits.data(), kept, watch);
+    } catch (const Interrupted&) {
+      if (PyErr_Occurred() != nullptr)
+        throw nb::python_error();
+      throw std::runtime_error("a signal handler forked this process within a run");
+    }
   }
 
   static int checked_threads(int threads) {
@@ -108,8 +137,14 @@ private:
     return pointers;
   }
 
+  static void check_counts(int64_t batch, int64_t steps) {
+    require(batch >= 1 && batch <= kMaxBatch, "x: a batch of 1..2^20");
+    require(steps >= 1 && steps < (int64_t(1) << 31), "steps: at least 1, below 2^31");
+    require(steps <= kMaxFrames / batch, "steps: a batch takes at most 2^32 in all");
+  }
+
   // Returns the batch size.
-  int64_t check(const Floats& x, int64_t steps, int64_t t, const std::vector<OutFloats>& potentials,
+  int64_t check(const Floats& x, int64_t steps, int64_t t, const Potentials& potentials,
                 const OutFloats& logits) const {
     const Program& program = session_.program();
     const Value& in = program.values[0];
@@ -117,14 +152,13 @@ private:
                 int64_t(x.shape(4)) == in.width,
             "x: [K, B, C, H, W] of the network's input shape");
     const int64_t x_steps = x.shape(0), batch = x.shape(1);
-    require(batch >= 1 && batch <= kMaxBatch, "x: a batch of 1..2^20");
-    require(steps >= 1 && steps < (int64_t(1) << 31) && (x_steps == 1 || x_steps == steps),
-            "steps: at least 1, and x has 1 or that many");
-    require(steps <= kMaxFrames / batch, "steps: a batch takes at most 2^32 in all");
+    check_counts(batch, steps);
+    require(x_steps == 1 || x_steps == steps, "x: 1 time step or as many as `steps`");
     require(t >= 0 && t < (int64_t(1) << 62), "t: 0..2^62");
-    require(potentials.size() == program.stateful.size(), "potentials: one array for each neuron");
-    for (size_t i = 0; i < potentials.size(); ++i)
-      require(int64_t(potentials[i].size()) == batch * program.values[program.stateful[i] + 1].size(),
+    require(!potentials || potentials->size() == program.stateful.size(),
+            "potentials: one array for each neuron");
+    for (size_t i = 0; potentials && i < potentials->size(); ++i)
+      require(int64_t((*potentials)[i].size()) == batch * program.values[program.stateful[i] + 1].size(),
               "potentials: an array has another size");
     require(int64_t(logits.size()) == steps * batch * program.values[program.output].size(),
             "logits: the array has another size");
@@ -139,6 +173,13 @@ private:
 
 NB_MODULE(_native, module) {
   using hdlif::Network;
+  nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const hdlif::TooManyBytes& error) {
+      PyErr_SetString(PyExc_OverflowError, error.what());
+    }
+  });
   nb::set_leak_warnings(false); // a session that lives until the interpreter ends is no fault
   module.def("instruction_sets", [] {
     std::vector<std::string> names;
@@ -147,16 +188,21 @@ NB_MODULE(_native, module) {
     return names;
   });
   nb::class_<Network>(module, "Network")
-      .def(
-          nb::init<hdlif::Words, hdlif::Scalars, const std::vector<hdlif::Bytes>&, int, const std::string&>(),
-          nb::arg("program"), nb::arg("scalars"), nb::arg("buffers"), nb::arg("threads"),
-          nb::arg("instructions"))
+      .def(nb::init<hdlif::Words, hdlif::Scalars, const std::vector<hdlif::Bytes>&, int, const std::string&,
+                    int64_t>(),
+           nb::arg("program"), nb::arg("scalars"), nb::arg("buffers"), nb::arg("threads"),
+           nb::arg("instructions"), nb::arg("max_bytes") = hdlif::Session::kNoLimit)
       .def_prop_ro("instructions", &Network::instructions)
       .def_prop_ro("weight_bytes", &Network::weight_bytes)
       .def_prop_ro("working_bytes", &Network::working_bytes)
+      .def("run_bytes", &Network::run_bytes, nb::arg("batch"), nb::arg("steps"), nb::arg("is_static"),
+           nb::arg("keeps_all"), nb::arg("owns_potentials"))
+      .def("operations", &Network::operations, nb::arg("batch"), nb::arg("steps"), nb::arg("is_static"),
+           nb::arg("keeps_all"))
       .def("run", &Network::run, nb::arg("x").noconvert(), nb::arg("steps"), nb::arg("t"),
-           nb::arg("potentials").noconvert(), nb::arg("logits").noconvert(),
+           nb::arg("potentials").noconvert().none(), nb::arg("logits").noconvert(),
            nb::arg("seconds").noconvert() = nb::none())
       .def("run_and_keep", &Network::run_and_keep, nb::arg("x").noconvert(), nb::arg("steps"), nb::arg("t"),
-           nb::arg("potentials").noconvert(), nb::arg("logits").noconvert(), nb::arg("values").noconvert());
+           nb::arg("potentials").noconvert().none(), nb::arg("logits").noconvert(),
+           nb::arg("values").noconvert());
 }

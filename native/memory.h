@@ -1,6 +1,7 @@
 // Memory that vectors are read from, and how what lies in it is read.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -33,6 +34,19 @@ template <typename T> void transpose(const T* x, T* y, int64_t rows, int64_t col
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < columns; ++c)
       y[c * rows + r] = x[r * columns + c];
+}
+
+// Calls each(p, end of p, c, end of c) on parts of about a million entries that cover [0, pixels) x [0,
+// channels), and `between` after each.
+template <typename Each, typename Between>
+void in_parts(int64_t pixels, int64_t channels, Each each, Between between) {
+  constexpr int64_t kEntries = 1 << 20;
+  const int64_t width = std::min(channels, kEntries), height = std::max<int64_t>(1, kEntries / width);
+  for (int64_t p = 0; p < pixels; p += height)
+    for (int64_t c = 0; c < channels; c += width) {
+      each(p, std::min(p + height, pixels), c, std::min(c + width, channels));
+      between();
+    }
 }
 
 } // namespace hdlif

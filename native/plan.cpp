@@ -11,6 +11,10 @@ namespace {
 constexpr int64_t kProductsPerCycle = 128;
 constexpr int64_t kEntriesPerCycle = 4;
 
+// Operations that an entry of an op, or a row of a node, counts as: by the time that it takes beside a
+// product.
+constexpr double kEntryWork = 8, kRowWork = 512;
+
 // Whether an output row is made of the same row of the inputs, pixel by pixel.
 bool is_pointwise(Op op) {
   switch (op) {
@@ -135,6 +139,51 @@ std::vector<bool> identity_rows(const Rows& scale, const Rows& shift) {
   return is_identity;
 }
 
+Work work_of(const Program& program, size_t n) {
+  const Node& node = program.nodes[n];
+  const Value &in = program.values[node.inputs[0]], &out = program.values[n + 1];
+  const double lanes = (out.channels + 15) / 16 * 16;
+  const double taps = double(node.window.kernel_y) * node.window.kernel_x;
+  const double out_row = double(out.width) * out.channels;
+  double row = 0;
+  switch (node.op) {
+  case Op::kConv2d:
+  case Op::kLinear:
+    row = out.width * taps * in.channels * lanes +
+          kEntryWork * node.window.kernel_y * in.width * in.channels; // these to find their events
+    break;
+  case Op::kSumPool:
+  case Op::kMaxPool:
+    row = out_row * (kEntryWork + 2 * taps);
+    break;
+  case Op::kGlobalSumPool:
+    row = kEntryWork * double(in.size());
+    break;
+  case Op::kFlatten:
+    row = kEntryWork * double(in.size());
+    break;
+  case Op::kSeca:
+    row = 3 * kEntryWork * double(in.size()) + out.channels * (node.rows[0].columns + 8 * kEntryWork);
+    break;
+  case Op::kGlif:
+    row = 3 * kEntryWork * out_row;
+    break;
+  default:
+    row = kEntryWork * out_row;
+  }
+  row += kRowWork;
+  if (row > kMaxRowWork)
+    throw ProgramError("node " + std::to_string(n) + ": one row of it takes more than 2^29 operations");
+  return {row, computes_maps(node.op) ? row : row * out.height};
+}
+
+std::vector<Work> work_of(const Program& program) {
+  std::vector<Work> work;
+  for (size_t n = 0; n < program.nodes.size(); ++n)
+    work.push_back(work_of(program, n));
+  return work;
+}
+
 // The stages of a program.
 std::vector<Stage> fuse(const Program& program) {
   std::vector<Stage> stages;
@@ -161,8 +210,24 @@ std::vector<Stage> fuse(const Program& program) {
   return stages;
 }
 
+// No more than what laid-out weights take: two channels to a byte may halve them.
+int64_t largest_bytes(const Program& program) {
+  int64_t bytes = 0;
+  for (size_t n = 0; n < program.nodes.size(); ++n) {
+    const Node& node = program.nodes[n];
+    const int64_t out = program.values[n + 1].channels, lanes = (out + 15) / 16 * 16;
+    const int64_t size = int64_t(node.low_bit_weights.size() + sizeof(float) * node.float_weights.size());
+    bytes += size / out * lanes;
+    for (const Rows& rows : node.rows)
+      bytes += int64_t(rows.data.size() * sizeof(float));
+  }
+  return bytes;
+}
+
 // The layers, with the weights of the program, which has none then.
-std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels) {
+std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels, int64_t max_bytes) {
+  if (const int64_t bytes = largest_bytes(program); bytes > max_bytes)
+    throw TooManyBytes(bytes);
   const std::vector<bool> is_sparse = sparse_values(program);
   std::vector<Layer> layers(program.nodes.size());
   for (size_t n = 0; n < program.nodes.size(); ++n) {
@@ -208,9 +273,10 @@ bool computes_maps(Op op) {
   return op == Op::kSeca || op == Op::kFlatten;
 }
 
-Plan::Plan(Program given, const Kernels& kernels)
-    : program(std::move(given)), kernels(kernels), layers(prepare_layers(program, kernels)),
-      stages(fuse(program)), identity_rows(program.nodes.size()), potential_of(program.nodes.size(), -1) {
+Plan::Plan(Program given, const Kernels& kernels, int64_t max_bytes)
+    : program(std::move(given)), kernels(kernels), layers(prepare_layers(program, kernels, max_bytes)),
+      stages(fuse(program)), identity_rows(program.nodes.size()), potential_of(program.nodes.size(), -1),
+      work(work_of(program)) {
   for (size_t n = 0; n < program.nodes.size(); ++n)
     if (program.nodes[n].op == Op::kAffine)
       identity_rows[n] = hdlif::identity_rows(program.nodes[n].rows[0], program.nodes[n].rows[1]);
@@ -227,6 +293,26 @@ int64_t Plan::bytes() const {
     for (const Rows& rows : node.rows)
       total += int64_t(rows.data.size() * sizeof(float));
   return total;
+}
+
+int64_t Plan::potential_entries() const {
+  int64_t entries = 0;
+  for (int32_t n : program.stateful)
+    entries += program.values[n + 1].size();
+  return entries;
+}
+
+double Plan::operations(int64_t batch, int64_t steps, int64_t chunks, bool is_static, bool keeps_all) const {
+  const auto times = [&](int32_t value) {
+    return double(is_static && program.values[value].constant ? chunks : steps);
+  };
+  double total = kEntryWork * double(program.values[0].size()) * times(0) +
+                 kEntryWork * double(program.values[program.output].size()) * double(steps);
+  for (size_t n = 0; n < program.nodes.size(); ++n)
+    total += work[n].image * times(int32_t(n + 1));
+  for (size_t v = 0; keeps_all && v < program.values.size(); ++v)
+    total += kEntryWork * double(program.values[v].size()) * double(steps);
+  return total * double(batch);
 }
 
 int64_t Plan::leading(const Stage& stage, const Chunk& chunk) const {

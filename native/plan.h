@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -42,9 +44,28 @@ struct Chunk {
   float* const* potentials;
 };
 
+// The weights, laid out for the kernels, would take more than they may.
+class TooManyBytes : public std::runtime_error {
+public:
+  explicit TooManyBytes(int64_t bytes)
+      : std::runtime_error("weights take " + std::to_string(bytes) + " bytes"), bytes(bytes) {}
+  int64_t bytes;
+};
+
+// What a node takes, in operations: a product of a layer is one, an entry of another op and a row more than
+// one. An upper bound: codes that are 0 are not multiplied.
+struct Work {
+  double row = 0;   // of one row (of a whole map, where it computes maps) at one step
+  double image = 0; // of all rows
+};
+
+// A thread looks whether a run is to go on between two rows of a node: on one slow core this takes 0.1 s.
+constexpr double kMaxRowWork = double(int64_t(1) << 29);
+
 // What all runs of a program share.
 struct Plan {
-  Plan(Program program, const Kernels& kernels);
+  // Throws `ProgramError` where a row takes more than kMaxRowWork, and `TooManyBytes`.
+  Plan(Program program, const Kernels& kernels, int64_t max_bytes);
 
   Program program; // without its weights
   const Kernels& kernels;
@@ -52,8 +73,15 @@ struct Plan {
   std::vector<Stage> stages; // in an order in which they can be computed one after the other
   std::vector<std::vector<bool>> identity_rows; // of each affine: the rows that leave x as it is
   std::vector<int32_t> potential_of;            // of each node: which of the potentials, or -1
+  std::vector<Work> work;                       // of each node
 
   int64_t bytes() const;
+
+  // Entries of all potentials of an image.
+  int64_t potential_entries() const;
+
+  // All operations of a run, and of giving back every value where it `keeps_all`.
+  double operations(int64_t batch, int64_t steps, int64_t chunks, bool is_static, bool keeps_all) const;
 
   // 1 where the value is the same at every step, else the steps of the chunk
   int64_t leading(int32_t value, const Chunk& chunk) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <utility>
 
 namespace hdlif {
@@ -16,108 +17,197 @@ constexpr int64_t kCyclesPerRange = 4096;
 
 } // namespace
 
-Session::Session(Program program, int threads, const Kernels& kernels)
-    : plan_(std::move(program), kernels), pool_(threads) {}
+Session::Session(Program program, int threads, const Kernels& kernels, int64_t max_bytes)
+    : plan_(std::move(program), kernels, max_bytes), threads_(threads), max_bytes_(max_bytes),
+      crew_(new Crew(threads)) {}
 
-int64_t Session::working_bytes() const {
-  std::lock_guard<std::mutex> lock(mutex_);
+Session::~Session() {
+  if (Crew* crew = crew_.load(); crew->process == forks())
+    delete crew;
+}
+
+Session::Crew& Session::crew() {
+  Crew* current = crew_.load(std::memory_order_acquire);
+  if (current->process == forks())
+    return *current;
+  auto own = std::make_unique<Crew>(threads_);
+  if (crew_.compare_exchange_strong(current, own.get(), std::memory_order_acq_rel))
+    return *own.release();
+  return *current; // another thread of this process was first
+}
+
+int64_t Session::working_bytes() {
+  Crew& crew = this->crew();
+  std::lock_guard<std::mutex> lock(crew.mutex);
   int64_t bytes = 0;
-  for (const std::unique_ptr<Workspace>& spare : workspaces_)
+  for (const std::unique_ptr<Workspace>& spare : crew.workspaces)
     bytes += spare->bytes();
   return bytes;
 }
 
-void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t,
-                  float* const* potentials, float* logits, const Kept& kept) {
-  const bool is_static = x_steps == 1 && steps > 1;
+Session::Chunking Session::chunking(int64_t batch, int64_t steps) {
   const int64_t chunk_steps = std::min(steps, kStepsPerChunk);
-  const int64_t group = std::clamp<int64_t>(kImagesPerChunk / chunk_steps, 1, batch);
+  return {std::clamp<int64_t>(kImagesPerChunk / chunk_steps, 1, batch), chunk_steps};
+}
+
+int64_t Session::run_bytes(int64_t batch, int64_t steps, bool is_static, bool keeps_all,
+                           bool owns_potentials) {
+  const Chunking chunk = chunking(batch, steps);
+  return plan_.bytes() + workspace_bytes(plan_, crew().pool.threads(), chunk.batch, chunk.steps, is_static,
+                                         keeps_all, owns_potentials);
+}
+
+double Session::operations(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const {
+  const int64_t chunk_steps = chunking(batch, steps).steps;
+  return plan_.operations(batch, steps, (steps + chunk_steps - 1) / chunk_steps, is_static, keeps_all);
+}
+
+void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t,
+                  float* const* potentials, float* logits, const Kept& kept, Watch& watch) {
+  Crew& crew = this->crew();
+  const Chunking chunk = chunking(batch, steps);
+  const bool is_static = x_steps == 1 && steps > 1;
+  std::unique_ptr<Workspace> workspace =
+      borrow(crew, chunk, is_static, kept.values != nullptr, potentials == nullptr, watch);
+  const auto give_back = [&] {
+    if (crew.process != forks()) { // in the child of a fork by what the watch asked
+      workspace.release();
+      return;
+    }
+    std::lock_guard<std::mutex> lock(crew.mutex);
+    crew.workspaces.push_back(std::move(workspace));
+  };
+  try {
+    run_in(*workspace, crew.pool, chunk, x, x_steps, batch, steps, t, potentials, logits, kept, watch);
+  } catch (...) {
+    give_back();
+    throw;
+  }
+  give_back();
+}
+
+void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, const float* x,
+                     int64_t x_steps, int64_t batch, int64_t steps, int64_t t, float* const* potentials,
+                     float* logits, const Kept& kept, Watch& watch) {
+  const bool is_static = x_steps == 1 && steps > 1;
   const int64_t classes = program().values[program().output].size();
-  std::unique_ptr<Workspace> workspace = borrow(group, chunk_steps, is_static, kept.values != nullptr);
-  std::vector<float*>& own_potentials = workspace->potentials;
-  for (int64_t image = 0; image < batch; image += group) {
-    for (size_t i = 0; i < own_potentials.size(); ++i)
-      own_potentials[i] = potentials[i] + image * program().values[program().stateful[i] + 1].size();
-    for (int64_t begin = 0; begin < steps; begin += chunk_steps) {
-      const Chunk chunk{std::min(group, batch - image), std::min(chunk_steps, steps - begin), t + begin,
-                        is_static, own_potentials.data()};
+  for (int64_t image = 0; image < batch; image += chunking.batch) {
+    const int64_t images = std::min(chunking.batch, batch - image);
+    start(potentials, image, images, workspace, watch);
+    for (int64_t begin = 0; begin < steps; begin += chunking.steps) {
+      const Chunk chunk{images, std::min(chunking.steps, steps - begin), t + begin, is_static,
+                        workspace.potentials.data()};
       const int64_t x_step = is_static ? 0 : begin;
-      load_input(x + (x_step * batch + image) * program().values[0].size(), batch, chunk, *workspace);
+      load_input(x + (x_step * batch + image) * program().values[0].size(), batch, chunk, workspace, watch);
       for (const Stage& stage : plan_.stages) {
-        const auto start = std::chrono::steady_clock::now();
-        compute(stage, chunk, *workspace);
+        const auto before = std::chrono::steady_clock::now();
+        compute(stage, chunk, workspace, pool, watch);
         if (kept.seconds != nullptr)
           kept.seconds[stage.first()] +=
-              std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+        watch.go_on();
       }
       for (int64_t step = 0; step < chunk.steps; ++step) {
         const int64_t first = (begin + step) * batch + image;
-        read(program().output, chunk, step, *workspace, logits + first * classes);
+        read(program().output, chunk, step, workspace, logits + first * classes, watch);
         for (size_t v = 0; kept.values != nullptr && v < program().values.size(); ++v)
-          read(int32_t(v), chunk, step, *workspace, kept.values[v] + first * program().values[v].size());
+          read(int32_t(v), chunk, step, workspace, kept.values[v] + first * program().values[v].size(),
+               watch);
       }
     }
   }
-  give_back(std::move(workspace));
 }
 
-std::unique_ptr<Workspace> Session::borrow(int64_t batch, int64_t steps, bool is_static, bool keeps_all) {
+std::unique_ptr<Workspace> Session::borrow(Crew& crew, Chunking chunking, bool is_static, bool keeps_all,
+                                           bool owns_potentials, Watch& watch) {
   std::unique_ptr<Workspace> workspace;
   {
-    std::lock_guard<std::mutex> lock(mutex_);
-    auto chosen = std::find_if(workspaces_.begin(), workspaces_.end(), [&](const auto& spare) {
-      return spare->fits(batch, steps, is_static, keeps_all);
+    std::lock_guard<std::mutex> lock(crew.mutex);
+    std::vector<std::unique_ptr<Workspace>>& spares = crew.workspaces;
+    auto chosen = std::find_if(spares.begin(), spares.end(), [&](const auto& spare) {
+      return spare->fits(chunking.batch, chunking.steps, is_static, keeps_all);
     });
-    if (chosen == workspaces_.end() && !workspaces_.empty())
-      chosen = workspaces_.end() - 1;
-    if (chosen != workspaces_.end()) {
+    if (chosen == spares.end() && !spares.empty())
+      chosen = spares.end() - 1;
+    if (chosen != spares.end()) {
       workspace = std::move(*chosen);
-      workspaces_.erase(chosen);
+      spares.erase(chosen);
     }
   }
   if (workspace == nullptr)
     workspace = std::make_unique<Workspace>();
-  workspace->fit(plan_, pool_.threads(), batch, steps, is_static, keeps_all);
+  workspace->fit(plan_, crew.pool.threads(), chunking.batch, chunking.steps, is_static, keeps_all,
+                 owns_potentials, max_bytes_ - plan_.bytes(), watch);
   return workspace;
 }
 
-void Session::give_back(std::unique_ptr<Workspace> workspace) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  workspaces_.push_back(std::move(workspace));
+// The potentials of these images: the caller's, or zeros in the workspace.
+void Session::start(float* const* potentials, int64_t first_image, int64_t images, Workspace& workspace,
+                    Watch& watch) const {
+  float* own = floats(workspace.own_potentials.data());
+  for (size_t i = 0; i < workspace.potentials.size(); ++i) {
+    const int64_t size = program().values[program().stateful[i] + 1].size();
+    if (potentials != nullptr) {
+      workspace.potentials[i] = potentials[i] + first_image * size;
+      continue;
+    }
+    workspace.potentials[i] = own;
+    in_parts(
+        1, images * size,
+        [&](int64_t, int64_t, int64_t begin, int64_t end) { std::fill(own + begin, own + end, 0.0f); },
+        [&] { watch.go_on(); });
+    own += images * size;
+  }
 }
 
-void Session::compute(const Stage& stage, const Chunk& chunk, Workspace& workspace) {
+void Session::compute(const Stage& stage, const Chunk& chunk, Workspace& workspace, ThreadPool& pool,
+                      Watch& watch) {
   const int64_t cycles = plan_.cycles_per_row(stage) * plan_.leading(stage, chunk);
-  pool_.split(plan_.rows(stage, chunk), std::max<int64_t>(1, kCyclesPerRange / cycles),
-              [&](int64_t begin, int64_t end, int thread) {
-                compute_rows(plan_, stage, chunk, workspace, thread, begin, end);
-              });
+  pool.split(plan_.rows(stage, chunk), std::max<int64_t>(1, kCyclesPerRange / cycles), watch,
+             [&](int64_t begin, int64_t end, int thread) {
+               compute_rows(plan_, stage, chunk, workspace, watch, thread, begin, end);
+             });
 }
 
 // The chunk's images, from [x_steps][x_batch][C][H][W].
-void Session::load_input(const float* x, int64_t x_batch, const Chunk& chunk, Workspace& workspace) const {
+void Session::load_input(const float* x, int64_t x_batch, const Chunk& chunk, Workspace& workspace,
+                         Watch& watch) const {
   const Value& in = program().values[0];
   float* to = floats(workspace.slots[workspace.placement.slot[0]].data());
-  const int64_t steps = plan_.leading(0, chunk);
+  const int64_t steps = plan_.leading(0, chunk), pixels = in.pixels(), channels = in.channels;
   for (int64_t step = 0; step < steps; ++step)
-    for (int64_t image = 0; image < chunk.batch; ++image, to += in.size())
-      transpose(x + (step * x_batch + image) * in.size(), to, in.channels, in.pixels());
+    for (int64_t image = 0; image < chunk.batch; ++image, to += in.size()) {
+      const float* from = x + (step * x_batch + image) * in.size();
+      in_parts(
+          pixels, channels,
+          [&](int64_t begin, int64_t end, int64_t first_channel, int64_t last_channel) {
+            for (int64_t c = first_channel; c < last_channel; ++c)
+              for (int64_t p = begin; p < end; ++p)
+                to[p * channels + c] = from[c * pixels + p];
+          },
+          [&] { watch.go_on(); });
+    }
 }
 
 // One step of a value as float32 [batch][C][H][W].
-void Session::read(int32_t value, const Chunk& chunk, int64_t step, const Workspace& workspace,
-                   float* out) const {
+void Session::read(int32_t value, const Chunk& chunk, int64_t step, const Workspace& workspace, float* out,
+                   Watch& watch) const {
   const Value& type = program().values[value];
   const int64_t pixels = type.pixels(), channels = type.channels;
   const uint8_t* memory = workspace.slots[workspace.placement.slot[value]].data();
   const int64_t first = (plan_.leading(value, chunk) == 1 ? 0 : step) * chunk.batch;
   for (int64_t image = 0; image < chunk.batch; ++image, out += type.size()) {
     const int64_t offset = (first + image) * type.size();
-    for (int64_t p = 0; p < pixels; ++p)
-      for (int64_t c = 0; c < channels; ++c) {
-        const int64_t i = offset + p * channels + c;
-        out[c * pixels + p] = type.max_code > 0 ? float(memory[i]) : floats(memory)[i];
-      }
+    in_parts(
+        pixels, channels,
+        [&](int64_t begin, int64_t end, int64_t first_channel, int64_t last_channel) {
+          for (int64_t p = begin; p < end; ++p)
+            for (int64_t c = first_channel; c < last_channel; ++c) {
+              const int64_t i = offset + p * channels + c;
+              out[c * pixels + p] = type.max_code > 0 ? float(memory[i]) : floats(memory)[i];
+            }
+        },
+        [&] { watch.go_on(); });
   }
 }
 

@@ -3,7 +3,9 @@
 // stay in the cache.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "program.h"
 #include "stage_rows.h"
 #include "thread_pool.h"
+#include "watch.h"
 
 namespace hdlif {
 
@@ -23,34 +26,75 @@ struct Kept {
 
 class Session {
 public:
-  Session(Program program, int threads, const Kernels& kernels);
+  static constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
+
+  // Throws `ProgramError`, and `TooManyBytes` where the weights alone pass `max_bytes`.
+  Session(Program program, int threads, const Kernels& kernels, int64_t max_bytes = kNoLimit);
+  ~Session();
 
   const Program& program() const { return plan_.program; }
   const Kernels& kernels() const { return plan_.kernels; }
 
   // Bytes of weights and rows, which all runs share, and of the working memory kept for runs to come.
   int64_t weight_bytes() const { return plan_.bytes(); }
-  int64_t working_bytes() const;
+  int64_t working_bytes();
+
+  // Bytes of weights and working memory of a run; past `max_bytes` a run keeps nothing of those before.
+  int64_t run_bytes(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool owns_potentials);
+  // An upper bound of what a run computes: see Work.
+  double operations(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const;
 
   // x           [x_steps][batch][C][H][W], x_steps 1 or `steps`; 1 means the same input at every step
-  // potentials  for each of program().stateful, [batch][H][W][C]: read, and left as after the last step
+  // potentials  for each of program().stateful, [batch][H][W][C]: read, and left as after the last step; null
+  //             where the run begins at zeros and nobody wants them
   // logits      [steps][batch][classes]
   // The first step has number t. Any number of threads may call; one of them at a time has the help of the
-  // pool.
+  // pool. After a fork the child's runs have a pool of their own. Throws `Interrupted` where the watch says
+  // so: then potentials and logits hold anything.
   void run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t, float* const* potentials,
-           float* logits, const Kept& kept = {});
+           float* logits, const Kept& kept, Watch& watch);
+  void run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t, float* const* potentials,
+           float* logits, const Kept& kept = {}) {
+    Watch watch;
+    run(x, x_steps, batch, steps, t, potentials, logits, kept, watch);
+  }
 
 private:
-  std::unique_ptr<Workspace> borrow(int64_t batch, int64_t steps, bool is_static, bool keeps_all);
-  void give_back(std::unique_ptr<Workspace> workspace);
-  void compute(const Stage& stage, const Chunk& chunk, Workspace& workspace);
-  void load_input(const float* x, int64_t x_batch, const Chunk& chunk, Workspace& workspace) const;
-  void read(int32_t value, const Chunk& chunk, int64_t step, const Workspace& workspace, float* out) const;
+  // The images and steps that are computed together.
+  struct Chunking {
+    int64_t batch, steps;
+  };
+
+  // Threads, and what they work in. A fork copies neither a thread nor the state of a lock that one holds, so
+  // each process makes its own, and leaves the other's where it is.
+  struct Crew {
+    explicit Crew(int threads) : pool(threads) {}
+
+    const uint64_t process = forks();
+    ThreadPool pool;
+    std::mutex mutex; // guards workspaces
+    std::vector<std::unique_ptr<Workspace>> workspaces;
+  };
+
+  static Chunking chunking(int64_t batch, int64_t steps);
+  Crew& crew();
+  std::unique_ptr<Workspace> borrow(Crew& crew, Chunking chunking, bool is_static, bool keeps_all,
+                                    bool owns_potentials, Watch& watch);
+  void run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, const float* x, int64_t x_steps,
+              int64_t batch, int64_t steps, int64_t t, float* const* potentials, float* logits,
+              const Kept& kept, Watch& watch);
+  void start(float* const* potentials, int64_t first_image, int64_t images, Workspace& workspace,
+             Watch& watch) const;
+  void compute(const Stage& stage, const Chunk& chunk, Workspace& workspace, ThreadPool& pool, Watch& watch);
+  void load_input(const float* x, int64_t x_batch, const Chunk& chunk, Workspace& workspace,
+                  Watch& watch) const;
+  void read(int32_t value, const Chunk& chunk, int64_t step, const Workspace& workspace, float* out,
+            Watch& watch) const;
 
   Plan plan_;
-  ThreadPool pool_;
-  mutable std::mutex mutex_; // guards workspaces_
-  std::vector<std::unique_ptr<Workspace>> workspaces_;
+  const int threads_;
+  const int64_t max_bytes_;
+  std::atomic<Crew*> crew_;
 };
 
 } // namespace hdlif

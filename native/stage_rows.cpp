@@ -61,25 +61,31 @@ auto entries_by(const Layer& layer, void (*gather)(const In*, int32_t, int32_t, 
 // Computes rows of one stage on one thread.
 class StageRows {
 public:
-  StageRows(const Plan& plan, const Stage& stage, const Chunk& chunk, Workspace& workspace, int thread)
+  StageRows(const Plan& plan, const Stage& stage, const Chunk& chunk, Workspace& workspace, Watch& watch,
+            int thread)
       : plan_(plan), program_(plan.program), kernels_(plan.kernels), stage_(stage), chunk_(chunk),
-        workspace_(workspace), memory_(workspace.threads[thread]) {}
+        workspace_(workspace), memory_(workspace.threads[thread]), watch_(watch), is_caller_(thread == 0) {}
 
-  // Rows [first, last) of row = image * height + oy.
+  // Rows [first, last) of row = image * height + oy; fewer where the run is to stop.
   void compute(int64_t first, int64_t last) {
     const int64_t steps = plan_.leading(stage_, chunk_);
     for (int64_t row = first; row < last; ++row) {
       row_ = row;
       for (int64_t step = 0; step < steps; ++step) {
         step_ = step;
-        if (stage_.root >= 0 && is_due(stage_.root))
+        if (stage_.root >= 0 && is_due(stage_.root)) {
           compute_root();
+          if (!goes_on_after(stage_.root))
+            return;
+        }
         for (int32_t n : stage_.chain)
-          if (is_due(n) && !workspace_.placement.is_passed[n]) {
+          if (is_due(n)) {
             if (const FiringNodes& firing = workspace_.placement.firing[n]; firing.neuron >= 0)
               compute_firing(firing);
-            else
+            else if (!workspace_.placement.is_passed[n])
               compute_entries(n);
+            if (!goes_on_after(n))
+              return;
           }
       }
       is_gathered_ = stage_.root >= 0 && (row + 1) % program_.values[stage_.root + 1].height != 0;
@@ -87,6 +93,16 @@ public:
   }
 
 private:
+  // Looks at the watch where enough has been computed since.
+  bool goes_on_after(int32_t n) {
+    constexpr double kBetweenLooks = 1 << 20;
+    unwatched_ += plan_.work[n].row;
+    if (unwatched_ < kBetweenLooks)
+      return true;
+    unwatched_ = 0;
+    return is_caller_ ? watch_.look() : !watch_.stopped();
+  }
+
   bool is_due(int32_t n) const { return step_ == 0 || plan_.leading(n + 1, chunk_) > 1; }
 
   // Where row `y` of `image` begins in a value's slot, at this step.
@@ -418,11 +434,71 @@ private:
   const Chunk& chunk_;
   Workspace& workspace_;
   Workspace::Thread& memory_;
+  Watch& watch_;
+  bool is_caller_;
+  double unwatched_ = 0; // work since the last look
   int64_t row_ = 0, step_ = 0;
   bool is_gathered_ = false; // the events of the row above are there
 };
 
 } // namespace
+
+namespace {
+
+// How much a workspace needs, beside a placement.
+struct Needs {
+  Placement placement;
+  int64_t events = 0, totals = 0, scratch = 0, at = 0, potentials = 0; // bytes; but the last, of each thread
+
+  Needs(const Plan& plan, int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool owns_potentials)
+      : placement(place(plan, batch, steps, is_static, keeps_all)) {
+    for (size_t n = 0; n < plan.program.nodes.size(); ++n) {
+      const Value& out = plan.program.values[n + 1];
+      const Node& node = plan.program.nodes[n];
+      const int64_t node_steps = is_static && out.constant ? 1 : steps;
+      if (node.op == Op::kConv2d || node.op == Op::kLinear) {
+        events = std::max(events, EventRoom(plan.layers[n], node_steps).bytes(plan.layers[n]));
+        totals = std::max(totals, int64_t(out.width) * plan.layers[n].form.lanes * int64_t(sizeof(int32_t)));
+      }
+      if (node.op == Op::kSeca)
+        scratch = std::max<int64_t>(scratch, 2 * int64_t(out.channels) * sizeof(float));
+    }
+    at = int64_t(plan.program.values.size() * sizeof(const uint8_t*));
+    if (owns_potentials)
+      potentials = batch * plan.potential_entries() * int64_t(sizeof(float));
+  }
+
+  int64_t bytes(int threads) const {
+    int64_t total = potentials + threads * (placement.tile_bytes + events + totals + scratch + at);
+    for (int64_t slot : placement.slot_bytes)
+      total += slot;
+    return total;
+  }
+};
+
+int64_t grown(const LineVector<uint8_t>& memory, int64_t bytes) {
+  return std::max(int64_t(memory.size()), bytes);
+}
+
+// What it held is lost. New memory is written to once, by and by.
+void grow(LineVector<uint8_t>& memory, int64_t bytes, Watch& watch) {
+  constexpr int64_t kAtOnce = 1 << 25;
+  if (int64_t(memory.size()) >= bytes)
+    return;
+  memory = LineVector<uint8_t>();
+  memory.reserve(size_t(bytes));
+  while (int64_t(memory.size()) < bytes) {
+    memory.resize(size_t(std::min(bytes, int64_t(memory.size()) + kAtOnce)));
+    watch.go_on();
+  }
+}
+
+} // namespace
+
+int64_t workspace_bytes(const Plan& plan, int threads, int64_t batch, int64_t steps, bool is_static,
+                        bool keeps_all, bool owns_potentials) {
+  return Needs(plan, batch, steps, is_static, keeps_all, owns_potentials).bytes(threads);
+}
 
 bool Workspace::fits(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const {
   return placement.batch == batch && placement.steps == steps && placement.is_static == is_static &&
@@ -430,57 +506,55 @@ bool Workspace::fits(int64_t batch, int64_t steps, bool is_static, bool keeps_al
 }
 
 void Workspace::fit(const Plan& plan, int thread_count, int64_t batch, int64_t steps, bool is_static,
-                    bool keeps_all) {
-  if (fits(batch, steps, is_static, keeps_all))
+                    bool keeps_all, bool owns_potentials, int64_t max_bytes, Watch& watch) {
+  const bool is_placed = fits(batch, steps, is_static, keeps_all);
+  const int64_t potential_bytes = batch * plan.potential_entries() * int64_t(sizeof(float));
+  if (is_placed && (!owns_potentials || int64_t(own_potentials.size()) >= potential_bytes))
     return;
   placement.batch = 0; // no placement holds until this one is complete
-  Placement next = place(plan, batch, steps, is_static, keeps_all);
-  const auto grow = [](LineVector<uint8_t>& memory, int64_t bytes) {
-    if (int64_t(memory.size()) < bytes)
-      memory.resize(size_t(bytes));
-  };
-  slots.resize(std::max(slots.size(), next.slot_bytes.size()));
-  for (size_t slot = 0; slot < next.slot_bytes.size(); ++slot)
-    grow(slots[slot], next.slot_bytes[slot]);
-  int64_t event_bytes = 0, scratch_bytes = 0, total_bytes = 0;
-  for (size_t n = 0; n < plan.program.nodes.size(); ++n) {
-    const Value& out = plan.program.values[n + 1];
-    const Node& node = plan.program.nodes[n];
-    const int64_t node_steps = is_static && out.constant ? 1 : steps;
-    if (node.op == Op::kConv2d || node.op == Op::kLinear) {
-      event_bytes = std::max(event_bytes, EventRoom(plan.layers[n], node_steps).bytes(plan.layers[n]));
-      total_bytes =
-          std::max(total_bytes, int64_t(out.width) * plan.layers[n].form.lanes * int64_t(sizeof(int32_t)));
-    }
-    if (node.op == Op::kSeca)
-      scratch_bytes = std::max<int64_t>(scratch_bytes, 2 * int64_t(out.channels) * sizeof(float));
-  }
-  potentials.resize(plan.program.stateful.size());
+  Needs needs(plan, batch, steps, is_static, keeps_all, owns_potentials);
+  const std::vector<int64_t>& slot_bytes = needs.placement.slot_bytes;
   threads.resize(size_t(thread_count));
+  slots.resize(std::max(slots.size(), slot_bytes.size()));
+  int64_t total = grown(own_potentials, needs.potentials);
+  for (size_t slot = 0; slot < slots.size(); ++slot)
+    total += grown(slots[slot], slot < slot_bytes.size() ? slot_bytes[slot] : 0);
+  for (const Thread& thread : threads)
+    total += grown(thread.tile, needs.placement.tile_bytes) + grown(thread.events, needs.events) +
+             grown(thread.totals, needs.totals) + grown(thread.scratch, needs.scratch) + needs.at;
+  if (total > max_bytes) {
+    slots = std::vector<LineVector<uint8_t>>(slot_bytes.size());
+    threads = std::vector<Thread>(size_t(thread_count));
+    own_potentials = LineVector<uint8_t>();
+  }
+  for (size_t slot = 0; slot < slot_bytes.size(); ++slot)
+    grow(slots[slot], slot_bytes[slot], watch);
+  potentials.resize(plan.program.stateful.size());
   for (Thread& thread : threads) {
-    grow(thread.tile, next.tile_bytes);
-    grow(thread.events, event_bytes);
-    grow(thread.totals, total_bytes);
-    grow(thread.scratch, scratch_bytes);
+    grow(thread.tile, needs.placement.tile_bytes, watch);
+    grow(thread.events, needs.events, watch);
+    grow(thread.totals, needs.totals, watch);
+    grow(thread.scratch, needs.scratch, watch);
     thread.at.resize(plan.program.values.size());
     thread.adds_changes.resize(std::max<size_t>(thread.adds_changes.size(), size_t(steps)));
   }
-  placement = std::move(next);
+  grow(own_potentials, needs.potentials, watch);
+  placement = std::move(needs.placement);
 }
 
 int64_t Workspace::bytes() const {
-  int64_t total = 0;
+  int64_t total = int64_t(own_potentials.size());
   for (const auto& slot : slots)
     total += int64_t(slot.size());
   for (const Thread& thread : threads)
-    total +=
-        int64_t(thread.tile.size() + thread.events.size() + thread.totals.size() + thread.scratch.size());
+    total += int64_t(thread.tile.size() + thread.events.size() + thread.totals.size() +
+                     thread.scratch.size() + thread.at.size() * sizeof(const uint8_t*));
   return total;
 }
 
-void compute_rows(const Plan& plan, const Stage& stage, const Chunk& chunk, Workspace& workspace, int thread,
-                  int64_t first, int64_t last) {
-  StageRows(plan, stage, chunk, workspace, thread).compute(first, last);
+void compute_rows(const Plan& plan, const Stage& stage, const Chunk& chunk, Workspace& workspace,
+                  Watch& watch, int thread, int64_t first, int64_t last) {
+  StageRows(plan, stage, chunk, workspace, watch, thread).compute(first, last);
 }
 
 } // namespace hdlif

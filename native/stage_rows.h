@@ -7,13 +7,16 @@
 #include "memory.h"
 #include "placement.h"
 #include "plan.h"
+#include "watch.h"
 
 namespace hdlif {
 
 // The working memory of one call.
 struct Workspace {
-  // Makes room for chunks of up to this size; keeps what it has.
-  void fit(const Plan& plan, int threads, int64_t batch, int64_t steps, bool is_static, bool keeps_all);
+  // Makes room for chunks of up to this size; keeps what it has, unless the whole would pass `max_bytes`.
+  // Where `owns_potentials`, there is room for those too. Throws `Interrupted`.
+  void fit(const Plan& plan, int threads, int64_t batch, int64_t steps, bool is_static, bool keeps_all,
+           bool owns_potentials, int64_t max_bytes, Watch& watch);
   bool fits(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const;
   int64_t bytes() const;
 
@@ -26,11 +29,17 @@ struct Workspace {
   Placement placement;
   std::vector<LineVector<uint8_t>> slots;
   std::vector<Thread> threads;
+  LineVector<uint8_t> own_potentials;
   std::vector<float*> potentials; // of the images that are computed
 };
 
-// Computes rows [first, last) of a stage, counted over the images, on thread `thread` of the workspace.
-void compute_rows(const Plan& plan, const Stage& stage, const Chunk& chunk, Workspace& workspace, int thread,
-                  int64_t first, int64_t last);
+// What a workspace that is made for such a chunk takes.
+int64_t workspace_bytes(const Plan& plan, int threads, int64_t batch, int64_t steps, bool is_static,
+                        bool keeps_all, bool owns_potentials);
+
+// Computes rows [first, last) of a stage, counted over the images, on thread `thread` of the workspace;
+// leaves off where the watch says so, at which thread 0, the calling one, looks.
+void compute_rows(const Plan& plan, const Stage& stage, const Chunk& chunk, Workspace& workspace,
+                  Watch& watch, int thread, int64_t first, int64_t last);
 
 } // namespace hdlif

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <system_error>
+#include <exception>
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -40,7 +40,7 @@ ThreadPool::ThreadPool(int threads) {
   try {
     for (int i = 1; i < threads; ++i)
       workers_.emplace_back([this, i] { work(i); });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     // the machine grants no more: those that there are will do
   }
 }
@@ -55,7 +55,7 @@ ThreadPool::~ThreadPool() {
     worker.join();
 }
 
-void ThreadPool::share(int64_t count, int64_t grain, Call call, void* context) {
+void ThreadPool::share(int64_t count, int64_t grain, Watch& watch, Call call, void* context) {
   // one range a thread: rows of a convolution share their inputs, which two ranges would both gather
   const int64_t length = std::max(grain, (count + threads() - 1) / threads());
   const uint32_t ranges = uint32_t((count + length - 1) / length);
@@ -77,10 +77,12 @@ void ThreadPool::share(int64_t count, int64_t grain, Call call, void* context) {
   while (take_range(ticket, 0)) {
   }
   for (int looks = 0; done_.load(std::memory_order_acquire) < ranges; ++looks)
-    if (looks < 1000)
+    if (looks < 1000) {
       pause();
-    else
+    } else {
       std::this_thread::yield(); // a worker may have lost its core
+      watch.look();
+    }
 }
 
 // Computes the next range of the ticket's round; false if there is none.

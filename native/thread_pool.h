@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "watch.h"
+
 namespace hdlif {
 
 class ThreadPool {
@@ -24,29 +26,36 @@ public:
 
   // Calls body(begin, end, thread) on disjoint ranges that cover [0, count), each of at least `grain` entries
   // but the last; returns when all are done. While one caller has the workers, another does its loop alone,
-  // as thread 0. body must not throw.
-  template <typename Body> void split(int64_t count, int64_t grain, Body&& body) {
-    if (workers_.empty() || count <= grain || !owner_.try_lock()) {
+  // as thread 0. A caller that waits looks at its watch. body must not throw, but `Interrupted` where its
+  // process was forked.
+  template <typename Body> void split(int64_t count, int64_t grain, Watch& watch, Body&& body) {
+    if (workers_.empty() || count <= grain || is_owned_.exchange(true, std::memory_order_acquire)) {
       body(int64_t(0), count, 0);
       return;
     }
-    std::lock_guard<std::mutex> lock(owner_, std::adopt_lock);
+    const Ownership ownership{is_owned_};
     const auto call = [](void* context, int64_t begin, int64_t end, int thread) {
       (*static_cast<std::remove_reference_t<Body>*>(context))(begin, end, thread);
     };
-    share(count, grain, call, &body);
+    share(count, grain, watch, call, &body);
   }
 
 private:
   using Call = void (*)(void* context, int64_t begin, int64_t end, int thread);
 
-  void share(int64_t count, int64_t grain, Call call, void* context);
+  struct Ownership {
+    std::atomic<bool>& is_owned;
+    ~Ownership() { is_owned.store(false, std::memory_order_release); }
+  };
+
+  void share(int64_t count, int64_t grain, Watch& watch, Call call, void* context);
   bool take_range(uint64_t ticket, int thread);
   void work(int thread);
   uint64_t await_work(uint64_t finished);
 
   std::vector<std::thread> workers_;
-  std::mutex owner_; // held by the caller whose loop is shared
+  // Some caller's loop is shared. No mutex: a caller that looks at its watch may come to call once more.
+  std::atomic<bool> is_owned_{false};
 
   // The loop of this round. Workers may read it while it changes, but can take a range only with the ticket
   // of the round that they read it in: the round in the upper half, the next range in the lower.

@@ -20,13 +20,21 @@ class Network:
         buffers: Sequence[NDArray[np.uint8]],
         threads: int,
         instructions: str,
-    ) -> None: ...
+        max_bytes: int = ...,
+    ) -> None:
+        """OverflowError: the weights alone take more than `max_bytes`."""
+
+    def run_bytes(self, batch: int, steps: int, is_static: bool, keeps_all: bool, owns_potentials: bool) -> int:
+        """Bytes of the weights and the working memory of a run; `owns_potentials`: it is given none."""
+
+    def operations(self, batch: int, steps: int, is_static: bool, keeps_all: bool) -> float:
+        """An upper bound of what a run computes, in products of a layer."""
     def run(
         self,
         x: NDArray[np.float32],
         steps: int,
         t: int,
-        potentials: Sequence[NDArray[Any]],
+        potentials: Sequence[NDArray[Any]] | None,
         logits: NDArray[np.float32],
         seconds: NDArray[np.float64] | None = None,
     ) -> None: ...
@@ -35,7 +43,7 @@ class Network:
         x: NDArray[np.float32],
         steps: int,
         t: int,
-        potentials: Sequence[NDArray[Any]],
+        potentials: Sequence[NDArray[Any]] | None,
         logits: NDArray[np.float32],
         values: Sequence[NDArray[np.float32]],
     ) -> None: ...

@@ -147,8 +147,10 @@ def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: in
 @click.argument("artefact", type=FILE)
 @click.argument("inputs", type=FILE, nargs=-1, required=True)
 @click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the machine's cores]")
+@click.option("--max-bytes", type=click.IntRange(1), help="Memory of a run, 16 inputs at once.  [default: 2^32]")
+@click.option("--max-operations", type=click.IntRange(1), help="Products and sums of such a run.  [default: 2^42]")
 @json_option
-def run(artefact: Path, inputs: tuple[Path, ...], threads: int | None, as_json: bool) -> None:
+def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int | None) -> None:
     """Classify INPUTS with ARTEFACT. Does not need PyTorch.
 
     An input is an image, a folder (all images below it) or a .npy array: float32 [C, H, W] or [T, C, H, W], normalised
@@ -156,7 +158,7 @@ def run(artefact: Path, inputs: tuple[Path, ...], threads: int | None, as_json: 
     """
     from hdlif.commands.run import run as command
 
-    result = command(artefact, inputs, threads=threads)
+    result = command(artefact, inputs, **{key: value for key, value in options.items() if value is not None})
     show(
         result,
         as_json,

@@ -1,6 +1,7 @@
 """The errors that `hdlif` raises for bad input and failed runs.
 
-Each message says what was seen, what is accepted and how to mend it, in one line.
+Each message says what was seen, what is accepted and how to mend it, in one printable line: what cannot be printed of
+a file's content, or of its name, is escaped.
 `exit_code` is what the command line returns: 2 for bad input, 1 for a run that failed.
 """
 
@@ -11,6 +12,9 @@ class HdlifError(Exception):
     """Root of every error that `hdlif` raises on purpose."""
 
     exit_code = 2
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
 
 
 class RecipeError(HdlifError):
@@ -41,6 +45,16 @@ class ArtefactError(HdlifError):
     """A deployed artefact breaks its format; the message names the field."""
 
 
+class LimitError(HdlifError):
+    """A run asks for more memory or work than it is granted; the message names both, and how to grant more."""
+
+
+class AllocationError(HdlifError, MemoryError):
+    """The machine did not grant the memory of a run."""
+
+    exit_code = 1
+
+
 class LoweringError(HdlifError):
     """A module has no deployed form."""
 
@@ -59,6 +73,29 @@ class InUseError(TrainingError):
     """Another process is training in this run folder."""
 
 
+def printable(text: str) -> str:
+    r"""`text` with what is not printable, line breaks too, escaped as Python writes it.
+
+    >>> print(printable("a\nb \x1b[31m é"))
+    a\nb \x1b[31m é
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def cut(text: str, most: int = 80) -> str:
+    """`text` of at most `most` characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def brief(value: object) -> str:
+    """`value` as Python writes it, of at most 80 characters; its type where Python refuses to write it."""
+    try:
+        return cut(repr(value))
+    except (ValueError, RecursionError):
+        # an integer of thousands of digits, or what nests as deep
+        return f"a vast {type(value).__name__}"
+
+
 def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
     """The tail of an error about a name: the accepted names, and the likeliest one.
 
@@ -69,5 +106,5 @@ def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
     import difflib
 
     names = sorted(accepted)
-    likely = difflib.get_close_matches(seen, names, n=1)
+    likely = difflib.get_close_matches(cut(seen), names, n=1)
     return f"choose one of {', '.join(names)}" + (f' (did you mean "{likely[0]}"?)' if likely else "")

@@ -5,6 +5,7 @@ They need a compiler, some of them clang, valgrind, or a cross-compiler and qemu
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -116,6 +117,20 @@ def test_valgrind(build: Build, programs: list[Path], instructions: str) -> None
     run(valgrind, *strict, folder / "replay", *programs[:40])
 
 
+@pytest.mark.parametrize("kind", ["chain", "stages", "wide"])
+def test_planning_takes_as_long_as_the_network_is_large(build: Build, kind: str) -> None:
+    """Instructions, from the words to the first logits: of four times the nodes, about four times as many."""
+    valgrind = tool("valgrind")
+    program = build("planning_test") / "planning_test"
+
+    def instructions(nodes: int) -> int:
+        count = ("--tool=callgrind", "--callgrind-out-file=/dev/null")
+        return int(re.search(r"Collected : ([0-9]+)", run(valgrind, *count, program, kind, str(nodes)))[1])
+
+    start, few, many = (instructions(nodes) for nodes in (10, 2_000, 8_000))
+    assert (many - start) / (few - start) < 5
+
+
 def test_neon(build: Build, programs: list[Path]) -> None:
     compiler, qemu = tool("aarch64-linux-gnu-g++"), tool("qemu-aarch64", "qemu-aarch64-static")
     settings = (
@@ -168,5 +183,6 @@ def test_fuzzing(build: Build, programs: list[Path], tmp_path: Path) -> None:
     found.mkdir()
     for path in programs:
         shutil.copy(path, corpus)
-    limits = ("-max_total_time=30", "-max_len=8192", "-rss_limit_mb=2048", "-timeout=60")
+    # of one input; what the target lets run takes milliseconds, with the sanitizers and on a busy machine a second
+    limits = ("-max_total_time=30", "-max_len=8192", "-rss_limit_mb=1024", "-malloc_limit_mb=256", "-timeout=10")
     run(folder / "fuzz_program", *limits, f"-artifact_prefix={found}/", corpus)

@@ -147,8 +147,10 @@ def test_channels_that_pass_the_most_entries_are_not_joined() -> None:
     b = Builder((1, 1, 1), 1, 0)
     b.add("global_sum_pool", b.concat(INPUT, INPUT))
     program = flatten_graph(Graph(tuple(b.nodes), b.nodes[-1].name, 1, b.record(), ("a", "b")))
+    # as many entries as a value may have, though not as many as a row may
     program.words[2] = 2**29
-    network(program)
+    with pytest.raises(ValueError, match=r"node 0: one row of it takes more than 2\^29 operations"):
+        network(program)
     program.words[2] = 2**29 + 1
     with pytest.raises(ValueError, match="node 0: output has too many entries"):
         network(program)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError
-from hdlif.runtime import Session, normalise, probabilities, read_image
+from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, normalise, probabilities, read_image
 from hdlif.runtime.images import SUFFIXES, image_pixels
 
 Floats = NDArray[np.float32]
@@ -17,7 +17,14 @@ BATCH = 16
 """Inputs that are run at once: enough to occupy the cores, few enough to stay in the cache."""
 
 
-def run(artefact: Path, inputs: Sequence[Path], *, threads: int | None = None) -> dict[str, Any]:
+def run(
+    artefact: Path,
+    inputs: Sequence[Path],
+    *,
+    threads: int | None = None,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    max_operations: int = DEFAULT_MAX_OPERATIONS,
+) -> dict[str, Any]:
     """The class of each input file: {"inputs": [{"input", "class", "label", "probability", "logits"}]}.
 
     An input is an image, a folder (all images below, sorted by path) or a .npy array. An array holds
@@ -26,12 +33,14 @@ def run(artefact: Path, inputs: Sequence[Path], *, threads: int | None = None) -
         uint8 pixels of the same shapes, normalised here;
         or an image, uint8 [H, W] or [H, W, channels] of any size, which is treated as an image file is.
 
-    Without a time axis it is constant over the network's steps. The logits are the mean over time.
+    Without a time axis it is constant over the network's steps. The logits are the mean over time. `Session` states
+    the limits, which hold for up to 16 inputs, run at once.
 
     Raises:
         ArtefactError, InputError: a file cannot be read, or does not fit the network.
+        LimitError, AllocationError: they take more than a limit, or than the machine grants.
     """
-    session = Session(artefact, threads)
+    session = Session(artefact, threads, max_bytes=max_bytes, max_operations=max_operations)
     frames = ((path, _read(path, session.input)) for path in _files(inputs))
     return {"inputs": [result for batch in _batches(frames) for result in _classify(session, batch)]}
 

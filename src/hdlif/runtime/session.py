@@ -1,46 +1,106 @@
 """Running a deployed network on the compiled runtime, whole sequences or frame by frame."""
 
+import functools
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdlif._native import Network, instruction_sets
 from hdlif.artefact import INPUT, Graph, InputRecord, infer_values, load
-from hdlif.errors import ArtefactError, HdlifError
+from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, brief
 from hdlif.runtime.program import flatten_graph
-from hdlif.runtime.state import Array, State, check_frame, check_state, count_steps, potential_shapes
+from hdlif.runtime.state import (
+    INTERRUPTED,
+    Array,
+    State,
+    check_frame,
+    check_out,
+    check_state,
+    count_steps,
+    is_integer,
+    potential_shapes,
+)
 
 Floats = NDArray[np.float32]
+P = ParamSpec("P")
+R = TypeVar("R")
 MAX_THREADS = 256
+DEFAULT_MAX_BYTES = 2**32
+"""What a call may take in memory. A ResNet-34 on 224x224 pixels takes 0.2 GB, whatever the batch of `Session.run`, and
+3 GB where `Session.step` holds the states of 256 streams."""
+DEFAULT_MAX_OPERATIONS = 2**42
+"""What a call may compute. That ResNet-34 takes 1.5e10 an image over 4 time steps: 288 images may be one call."""
+
+
+def _memory_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except AllocationError:
+            raise
+        except MemoryError as error:
+            raise AllocationError(
+                "the machine does not grant the memory that this takes; give fewer images or steps at once"
+            ) from error
+
+    return call
 
 
 class Session:
     """A deployed network, ready to run.
 
     Gives the bits of `hdlif.runtime.reference` on every machine and with any number of threads.
-    Calls from several Python threads are safe; they wait for each other.
+    Calls from several Python threads are safe; they wait for each other. After a fork the child may go on with the
+    session: it starts threads of its own.
+
+    A call from the main thread sees to signals every 0.05 s: what their handlers raise, such as KeyboardInterrupt,
+    ends it, and the session is good for the next one.
     """
 
+    @_memory_errors_are_ours
     def __init__(
-        self, artefact: str | Path | Graph, threads: int | None = None, *, instructions: str | None = None
+        self,
+        artefact: str | Path | Graph,
+        threads: int | None = None,
+        *,
+        instructions: str | None = None,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_operations: int = DEFAULT_MAX_OPERATIONS,
     ) -> None:
         """Load a file, or take a graph.
+
+        A few bytes of file can ask for hours and terabytes, so that two limits hold: here for one image over the
+        network's time steps, and at each call for what it is given. An operation is a product of a convolution or a
+        linear layer, zeros included; an entry of another op counts as 8 or more and a row of a map as 512, by the time
+        that they take. One core does 10^9 to 10^11 of them a second.
 
         Args:
             threads: the cores that this process may use, by default.
             instructions: one of `instruction_sets()`; the best that the machine has, by default. All give the same
                 bits.
+            max_bytes: weights, working memory, potentials and results of a call; not its input.
+            max_operations: of a call.
         Raises:
             ArtefactError: the file or the graph breaks the format.
-            HdlifError: `threads` is not in 1..256, or the machine has no such instructions.
+            LimitError: one image takes more than a limit.
+            AllocationError: the machine does not grant the memory.
+            HdlifError: `threads` is not in 1..256, a limit is no integer of at least 1, or the machine has no such
+                instructions.
         """
         threads = min(available_cores(), MAX_THREADS) if threads is None else threads
-        if not 1 <= threads <= MAX_THREADS:
-            raise HdlifError(f"threads = {threads}; give a number in 1..{MAX_THREADS}")
+        if not is_integer(threads) or not 1 <= threads <= MAX_THREADS:
+            raise HdlifError(f"threads = {brief(threads)}; give an integer in 1..{MAX_THREADS}")
+        for key, limit in (("max_bytes", max_bytes), ("max_operations", max_operations)):
+            if not is_integer(limit) or limit < 1:
+                raise HdlifError(f"{key} = {brief(limit)}; give an integer of at least 1")
+        self._max_bytes, self._max_operations = int(max_bytes), int(max_operations)
+        self._name = "the graph" if isinstance(artefact, Graph) else str(artefact)
         available = instruction_sets()
         instructions = available[-1] if instructions is None else instructions
         if instructions not in available:
@@ -58,11 +118,16 @@ class Session:
                 np.array(program.words, np.int32),
                 np.array(program.scalars, np.float32),
                 program.buffers,
-                threads,
+                int(threads),
                 instructions,
+                min(self._max_bytes, 2**63 - 1),
             )
         except ValueError as error:
-            raise ArtefactError(f"the compiled runtime refuses the network: {error}") from error
+            raise ArtefactError(f"{self._name}: the compiled runtime refuses the network: {error}") from error
+        except OverflowError as error:
+            raise LimitError(f"{self._name}: its {error}; {self._mend('max_bytes', self._max_bytes)}") from error
+        self._cost = functools.lru_cache(maxsize=64)(functools.partial(_cost, self._network))
+        self._check_limits(1, self._time_steps, is_static=False)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -94,6 +159,7 @@ class Session:
         """Bytes of working memory that past calls left for the next ones; a call like one before adds none."""
         return self._network.working_bytes
 
+    @_memory_errors_are_ours
     def run(self, x: Floats, steps: int | None = None) -> Floats:
         """Logits [T, B, classes] of a whole sequence, from the start.
 
@@ -102,25 +168,26 @@ class Session:
             steps: T; by default the steps of x, or `time_steps` where x has one.
         Raises:
             ShapeError: x has another shape or dtype, or other steps.
+            LimitError, AllocationError: the call takes more than a limit, or than the machine grants.
         """
         x, logits = self._prepare(x, steps)
-        potentials = self._start(x.shape[1])
-        self._network.run(x, len(logits), 0, _channels_last(potentials), logits)
+        self._network.run(x, len(logits), 0, None, logits)
         return logits
 
+    @_memory_errors_are_ours
     def values(self, x: Floats, steps: int | None = None) -> dict[str, Array]:
         """Every value of a run by name, [T, B, C, H, W] or [T, B, C], codes as uint8: to look inside."""
-        x, logits = self._prepare(x, steps)
+        x, logits = self._prepare(x, steps, keeps_all=True)
         shapes = [(*logits.shape[:2], *self._values[name].shape) for name in self._names]
         kept = [np.empty(shape, np.float32) for shape in shapes]
-        potentials = self._start(x.shape[1])
-        self._network.run_and_keep(x, len(logits), 0, _channels_last(potentials), logits, kept)
+        self._network.run_and_keep(x, len(logits), 0, None, logits, kept)
         is_code = [self._values[name].max_code is not None for name in self._names]
         return {
             name: value.astype(np.uint8) if code else value
             for name, value, code in zip(self._names, kept, is_code, strict=True)
         }
 
+    @_memory_errors_are_ours
     def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
         """Where the time of a run goes: seconds of each stage, by the name of its first node.
 
@@ -128,9 +195,10 @@ class Session:
         """
         x, logits = self._prepare(x, steps)
         seconds = np.zeros(len(self._names) - 1)
-        self._network.run(x, len(logits), 0, _channels_last(self._start(x.shape[1])), logits, seconds)
+        self._network.run(x, len(logits), 0, None, logits, seconds)
         return {name: float(s) for name, s in zip(self._names[1:], seconds, strict=True) if s > 0}
 
+    @_memory_errors_are_ours
     def step(
         self, x: Floats, state: Mapping[str, Any] | None = None, *, out: State | None = None
     ) -> tuple[Floats, State]:
@@ -138,36 +206,78 @@ class Session:
 
         Args:
             state: the state of the step before; None starts a sequence.
-            out: a state that receives the next one; `out=state` updates it in place.
+            out: a state that receives the next one; `out=state` updates it in place. Its arrays may be written to,
+                and share memory neither with each other nor with `x` nor, but under the same name, with `state`.
+                Where the call is interrupted, it is a state no more: its `t` is -1, and no call takes it.
         Raises:
             ShapeError, StateError: `x`, `state` or `out` does not fit the network and the batch.
+            LimitError, AllocationError: the call takes more than a limit, or than the machine grants.
         """
         check_frame(x, self._input.shape)
         batch = len(x)
         t = 0 if state is None else check_state(state, self._potential_shapes, batch)
+        self._check_limits(batch, 1, is_static=False, gives_state=True)
         if out is None:
             out = {"t": np.array(0, np.int64), **self._start(batch)}
         else:
             check_state(out, self._potential_shapes, batch)
+            check_out(out, state, x, self._potential_shapes)
+        # until all is written, what holds it is no state
+        out["t"] = INTERRUPTED
         for name in self._potential_shapes:
             if state is None:
                 out[name][...] = 0
             elif out is not state:
                 out[name][...] = state[name]
         potentials = {name: out[name] for name in self._potential_shapes}
-        working = _channels_last(potentials)
-        logits = np.empty((1, batch, len(self._labels)), np.float32)
-        self._network.run(np.ascontiguousarray(x)[None], 1, t, working, logits)
+        try:
+            working = _channels_last(potentials)
+            logits = np.empty((1, batch, len(self._labels)), np.float32)
+            frame = _contiguous(x)[None]
+            self._network.run(frame, 1, t, working, logits)
+        except MemoryError:
+            # nothing has been computed
+            out["t"] = np.array(t, np.int64)
+            raise
         for potential, result in zip(potentials.values(), working, strict=True):
             if not np.shares_memory(potential, result):
                 potential[...] = _channels_first(result)
         out["t"] = np.array(t + 1, np.int64)
         return logits[0], out
 
-    def _prepare(self, x: Floats, steps: int | None) -> tuple[Floats, Floats]:
+    def _prepare(self, x: Floats, steps: int | None, *, keeps_all: bool = False) -> tuple[Floats, Floats]:
         """The contiguous input, and room for the logits."""
         steps = count_steps(x, self._input.shape, steps, self._time_steps)
-        return np.ascontiguousarray(x), np.empty((steps, x.shape[1], len(self._labels)), np.float32)
+        self._check_limits(x.shape[1], steps, is_static=len(x) < steps, keeps_all=keeps_all)
+        return _contiguous(x), np.empty((steps, x.shape[1], len(self._labels)), np.float32)
+
+    def _check_limits(
+        self, batch: int, steps: int, *, is_static: bool, keeps_all: bool = False, gives_state: bool = False
+    ) -> None:
+        """Raises `LimitError` where a call with `batch` images over `steps` takes more than it may."""
+        work_bytes, operations = self._cost(batch, steps, is_static, keeps_all, not gives_state)
+        result_bytes = 4 * batch * steps * len(self._labels)
+        if gives_state:
+            result_bytes += 4 * batch * sum(map(math.prod, self._potential_shapes.values()))
+        if keeps_all:
+            # codes are there as floats and as bytes
+            result_bytes += 5 * batch * steps * sum(math.prod(value.shape) for value in self._values.values())
+        asked = ("max_bytes", work_bytes + result_bytes), ("max_operations", operations)
+        for (key, amount), limit in zip(asked, (self._max_bytes, self._max_operations), strict=True):
+            if amount > limit:
+                unit = key.removeprefix("max_")
+                raise LimitError(
+                    f"{self._name}: {batch} x {steps} images and time steps take {amount:,} {unit}; "
+                    f"{self._mend(key, limit)}"
+                )
+
+    @staticmethod
+    def _mend(key: str, limit: int) -> str:
+        option = "--" + key.replace("_", "-")
+        return (
+            f"{key} = {limit:,}; give fewer images or steps at once or, if you trust the network, Session a larger "
+            f"{key} (hdlif run: {option})"
+        )
 
     def _start(self, batch: int) -> dict[str, Floats]:
         """Zero potentials. Their memory is channels-last, as the runtime keeps it, so no step copies them."""
@@ -191,10 +301,25 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _cost(
+    network: Network, batch: int, steps: int, is_static: bool, keeps_all: bool, owns_potentials: bool
+) -> tuple[int, int]:
+    """Bytes and operations of a run inside the runtime."""
+    return (
+        network.run_bytes(batch, steps, is_static, keeps_all, owns_potentials),
+        int(network.operations(batch, steps, is_static, keeps_all)),
+    )
+
+
+def _contiguous(array: Array) -> Array:
+    """`array` in C order, its entries where float32 may lie."""
+    return np.ascontiguousarray(array) if array.flags.aligned else array.copy(order="C")
+
+
 def _channels_first(array: Array) -> Array:
     return np.moveaxis(array, -1, 1)
 
 
 def _channels_last(potentials: Mapping[str, Array]) -> list[Array]:
     """Channels-last contiguous arrays: views where the memory is so, else copies."""
-    return [np.ascontiguousarray(np.moveaxis(potential, 1, -1)) for potential in potentials.values()]
+    return [_contiguous(np.moveaxis(potential, 1, -1)) for potential in potentials.values()]

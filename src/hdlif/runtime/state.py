@@ -4,7 +4,7 @@ A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C]}: how
 taken, and the potential that each neuron carries into the next one. None stands for the start.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,22 @@ from numpy.typing import NDArray
 
 from hdlif.artefact import Graph, Value
 from hdlif.artefact.format import OPS
-from hdlif.errors import ShapeError, StateError
+from hdlif.errors import ShapeError, StateError, brief, cut
 
 Array = NDArray[Any]
 State = dict[str, Array]
 MAX_BATCH = 2**20
+MAX_STEPS = 2**31 - 1
+MAX_FRAMES = 2**32
+"""Most time steps of a run, those of each image counted."""
+INTERRUPTED = np.array(-1, np.int64)
+"""The `t` of a state whose arrays a call had begun to write when it was interrupted."""
+INTERRUPTED.flags.writeable = False
+
+
+def is_integer(value: object) -> bool:
+    """Whether `value` is an integer of Python or NumPy; True and False count nothing."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def potential_shapes(graph: Graph, values: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
@@ -42,22 +53,34 @@ def count_steps(x: Array, shape: tuple[int, ...], steps: int | None, time_steps:
     if not fits or len(x) < 1 or not 1 <= x.shape[1] <= MAX_BATCH:
         raise ShapeError(f"x is {_seen(x)}; a run takes a float32 array [T, B, {', '.join(map(str, shape))}]")
     if steps is None:
-        return time_steps if len(x) == 1 else len(x)
+        steps = time_steps if len(x) == 1 else len(x)
+    if not is_integer(steps):
+        raise ShapeError(f"steps = {brief(steps)}; give an integer of at least 1")
     if steps < 1 or len(x) not in (1, steps):
-        raise ShapeError(f"x has {len(x)} time steps and steps = {steps}; give 1 or {steps} time steps, at least 1")
-    return steps
+        seen = brief(int(steps))
+        raise ShapeError(f"x has {len(x)} time steps and steps = {seen}; give 1 or {seen} time steps, at least 1")
+    if steps > MAX_STEPS or steps * x.shape[1] > MAX_FRAMES:
+        raise ShapeError(
+            f"steps = {brief(int(steps))} of {x.shape[1]} images; a run takes up to {MAX_STEPS}, and {MAX_FRAMES} "
+            "of all images together"
+        )
+    return int(steps)
 
 
 def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], batch: int) -> int:
     """The state's `t`; raises `StateError` where it is not of this network and this batch."""
     if set(state) != {"t", *shapes}:
         raise StateError(
-            f"state has the entries {sorted(state)}; this network's has {sorted(['t', *shapes])}; "
-            "start anew with state=None"
+            f"state has the entries {cut(str(sorted(map(str, state))), 400)}; this network's has "
+            f"{cut(str(sorted(['t', *shapes])), 400)}; start anew with state=None"
         )
     t = np.asarray(state["t"])
     if t.shape != () or not np.issubdtype(t.dtype, np.integer) or not 0 <= int(t) < 2**62:
-        raise StateError(f"state['t'] = {state['t']!r}; it must be an integer of at least 0")
+        interrupted = " (a call that was to write this state was interrupted)" if t.shape == () and t == -1 else ""
+        raise StateError(
+            f"state['t'] = {brief(state['t'])}; it must be an integer of at least 0{interrupted}; "
+            "start anew with state=None"
+        )
     for name, shape in shapes.items():
         potential = state[name]
         expected = (batch, *shape)
@@ -67,6 +90,62 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
                 f"{list(expected)}; start anew with state=None"
             )
     return int(t)
+
+
+def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Array, names: Iterable[str]) -> None:
+    """Raises `StateError` unless the potentials of `out` may be written to without changing what is still read.
+
+    Each has an entry of memory for each of its own. None shares one with another, with `x`, or with the potential of
+    another name in `state`.
+    """
+    arrays = [(name, f"out[{name!r}]", out[name]) for name in names]
+    for _, where, array in arrays:
+        if not array.flags.writeable:
+            raise StateError(f"{where} is read-only; give arrays that may be written to, or out=None")
+        if not _is_free_of_itself(array):
+            raise StateError(f"{where} holds the same memory twice; give arrays of their own memory, or out=None")
+    read = [("", "x", x)]
+    if state is not None and state is not out:
+        read += [(name, f"state[{name!r}]", state[name]) for name in names]
+    # in the order of their memory, each is compared with those before it that reach into it
+    spans = [
+        (*_span(array), is_out, name, where, array)
+        for is_out, some in ((True, arrays), (False, read))
+        for name, where, array in some
+    ]
+    reaching: list[tuple[int, bool, str, str, Array]] = []
+    for begin, end, is_out, name, where, array in sorted(spans, key=lambda span: span[:2]):
+        reaching = [other for other in reaching if other[0] > begin]
+        for _, is_other_out, other_name, other, other_array in reaching:
+            matters = (is_out and is_other_out) or (is_out != is_other_out and name != other_name)
+            if matters and _share(array, other_array):
+                raise StateError(f"{other} and {where} share memory; give arrays of their own memory, or out=None")
+        reaching.append((end, is_out, name, where, array))
+
+
+def _share(a: Array, b: Array) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _span(array: Array) -> tuple[int, int]:
+    """The first byte of an array that is not empty, and the one behind its last."""
+    first = array.__array_interface__["data"][0]
+    reach = [stride * (size - 1) for stride, size in zip(array.strides, array.shape, strict=True)]
+    return first + sum(r for r in reach if r < 0), first + sum(r for r in reach if r > 0) + array.itemsize
+
+
+def _is_free_of_itself(array: Array) -> bool:
+    """Whether no two entries lie in the same memory, as in every array that was not made from odd strides."""
+    extent = array.itemsize
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True)):
+        if size > 1:
+            if stride < extent:
+                return False
+            extent += stride * (size - 1)
+    return True
 
 
 def _seen(value: object) -> str:

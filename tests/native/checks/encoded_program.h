@@ -97,30 +97,4 @@ inline std::vector<float> drawn_input(size_t count, uint8_t mode, uint32_t seed)
   return x;
 }
 
-// What a run multiplies, moves and stores, roughly; the shapes that a program states may be vast.
-inline double run_cost(const Program& program) {
-  double cost = double(program.values[0].size());
-  for (size_t n = 0; n < program.nodes.size(); ++n) {
-    const Node& node = program.nodes[n];
-    const Value &in = program.values[node.inputs[0]], &out = program.values[n + 1];
-    const double taps = double(node.window.kernel_y) * node.window.kernel_x;
-    const double pixels = double(out.pixels());
-    switch (node.op) {
-    case Op::kConv2d:
-    case Op::kLinear:
-      cost += pixels * taps * in.channels * ((out.channels + 15) / 16 * 16) + double(in.size());
-      break;
-    case Op::kSeca:
-      cost += double(out.channels) * node.rows[0].columns + 2 * double(out.size());
-      break;
-    case Op::kGlobalSumPool:
-      cost += double(in.size());
-      break;
-    default:
-      cost += double(out.size()) * taps;
-    }
-  }
-  return cost;
-}
-
 } // namespace hdlif

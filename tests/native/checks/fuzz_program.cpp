@@ -13,7 +13,9 @@ using namespace hdlif;
 
 namespace {
 
-constexpr double kMaxCost = 1e5;
+// What a session says that it takes: so that no input that is run takes long.
+constexpr double kMaxOperations = 4e6;
+constexpr int64_t kMaxBytes = 16 << 20;
 
 void require_equal(const std::vector<float>& a, const std::vector<float>& b, const char* what) {
   for (size_t i = 0; i < a.size(); ++i)
@@ -21,6 +23,21 @@ void require_equal(const std::vector<float>& a, const std::vector<float>& b, con
       std::fprintf(stderr, "%s: entry %zu is %g, not %g\n", what, i, double(a[i]), double(b[i]));
       std::abort();
     }
+}
+
+void require(bool holds, const char* what) {
+  if (!holds) {
+    std::fprintf(stderr, "%s\n", what);
+    std::abort();
+  }
+}
+
+// Of one image and step, all values as float32.
+int64_t value_bytes(const Program& program) {
+  int64_t bytes = 0;
+  for (const Value& value : program.values)
+    bytes += value.size() * int64_t(sizeof(float));
+  return bytes;
 }
 
 struct Run {
@@ -69,19 +86,26 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const EncodedProgram p = EncodedProgram::decode(data, size);
   const int64_t steps = p.steps % 18 + 1, batch = p.batch % 3 + 1;
   try {
-    Program program = p.read();
-    if (run_cost(program) * double(steps * batch) > kMaxCost)
-      return 0;
     const Kernels* tables[8];
     const int count = available_kernels(tables, 8);
     const Kernels& chosen = *tables[(p.mode >> kTableShift) % count];
-    Session scalar(p.read(), 1, *tables[0]), session(std::move(program), 1, chosen);
+    Session scalar(p.read(), 1, *tables[0], kMaxBytes), session(p.read(), 1, chosen, kMaxBytes);
+    const int64_t result_bytes = value_bytes(session.program()) * steps * batch;
+    if (session.operations(batch, steps, false, true) > kMaxOperations || result_bytes > kMaxBytes)
+      return 0;
+    for (bool is_static : {false, true})
+      for (bool keeps_all : {false, true})
+        for (Session* each : {&scalar, &session})
+          if (each->run_bytes(batch, steps, is_static, keeps_all, false) > kMaxBytes)
+            return 0;
     const Run expected = run(scalar, p, batch, steps, true);
     require_equal(run(session, p, batch, steps, false), expected, chosen.name);
     // another plan in the same memory
     const Run shorter = run(session, p, 1, 1, false);
     require_equal(shorter, run(scalar, p, 1, 1, false), chosen.name);
+    require(session.weight_bytes() + session.working_bytes() <= kMaxBytes, "more bytes than were granted");
   } catch (const ProgramError&) {
+  } catch (const TooManyBytes&) {
   }
   return 0;
 }

@@ -33,7 +33,8 @@ void stress_pool(int threads, int callers, int loops) {
       for (int loop = 0; loop < loops; ++loop) {
         const int64_t count = (loop * 7 + c) % 40;
         std::vector<int> visits(size_t(count), 0);
-        pool.split(count, 1 + loop % 3, [&](int64_t begin, int64_t end, int thread) {
+        Watch watch;
+        pool.split(count, 1 + loop % 3, watch, [&](int64_t begin, int64_t end, int thread) {
           require(thread >= 0 && thread < pool.threads(), "no thread of the pool");
           for (int64_t i = begin; i < end; ++i)
             ++visits[size_t(i)];

@@ -1,0 +1,190 @@
+"""A signal ends a run soon, wherever it is; the session is good for the next one, and no half-written state is one."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deployed_graphs import Builder, random_input, residual_network
+from hdlif.artefact import INPUT, Graph
+from hdlif.errors import StateError
+from hdlif.runtime import Session
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of POSIX")
+SOON = 2.0
+"""Seconds that a busy machine may take for what takes 0.2 on a quiet one; each of the runs would take 20 or more."""
+
+
+class RungError(Exception):
+    pass
+
+
+@pytest.fixture
+def after_a_moment() -> Iterator[Callable[[float], list[float]]]:
+    """Sends this process a signal, once a run is under way; gives the time when its handler raised `RungError`."""
+    raised: list[float] = []
+    timers: list[threading.Timer] = []
+
+    def handle(*_: object) -> None:
+        raised.append(time.monotonic())
+        raise RungError
+
+    before = signal.signal(signal.SIGUSR1, handle)
+
+    def send(seconds: float) -> list[float]:
+        timers.append(threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGUSR1)))
+        timers[-1].start()
+        return raised
+
+    yield send
+    for timer in timers:
+        timer.cancel()
+    signal.signal(signal.SIGUSR1, before)
+
+
+def long_layer() -> Graph:
+    """One convolution, of many rows."""
+    b = Builder((16, 128, 128), 1, 0)
+    x = b.conv(INPUT, 64, kernel=(31, 31), padding=(15, 15), encoding="float32")
+    return b.graph(b.add("global_sum_pool", b.hd_lif(x)))
+
+
+def long_chain() -> Graph:
+    """Pointwise ops on one long row."""
+    b = Builder((1, 1, 2**20), 1, 0)
+    x = b.lif(INPUT)
+    one = {"scale": np.ones((1, 1), np.float32), "shift": np.ones((1, 1), np.float32)}
+    for _ in range(2000):
+        x = b.add("affine", x, tensors=one)
+    return b.graph(b.add("global_sum_pool", x))
+
+
+def many_stages() -> Graph:
+    b = Builder((1, 1, 1), 1, 0)
+    x = b.lif(INPUT)
+    for _ in range(2000):
+        x = b.add("max_pool", x, kernel=(1, 1), stride=(1, 1), padding=(0, 0))
+    return b.graph(x)
+
+
+def large_image() -> Graph:
+    b = Builder((1, 4096, 4096), 1, 0)
+    x = b.add("max_pool", INPUT, kernel=(1, 1), stride=(64, 64), padding=(0, 0))
+    return b.graph(b.lif(b.add("global_sum_pool", x)))
+
+
+RUNS: dict[str, tuple[Callable[[], Graph], int]] = {
+    "rows": (long_layer, 8),
+    "chain": (long_chain, 16),
+    "stages": (many_stages, 4096),
+    "input": (large_image, 400),
+    "steps": (residual_network, 300_000),
+}
+
+
+@pytest.mark.parametrize(("name", "threads"), [*((name, 2) for name in RUNS), ("rows", 1), ("stages", 1)])
+def test_a_signal_ends_a_run(name: str, threads: int, after_a_moment: Callable[[float], list[float]]) -> None:
+    make, amount = RUNS[name]
+    graph = make()
+    session = Session(graph, threads, max_bytes=2**40, max_operations=2**60)
+    is_batch = name in ("rows", "stages")
+    # a view of one image: the input itself takes no memory
+    x = np.broadcast_to(
+        np.ones((1, 1, *graph.input.shape), np.float32), (1, amount if is_batch else 1, *graph.input.shape)
+    )
+    steps = 1 if is_batch else amount
+    small = x[:, :1]
+    expected = session.run(small, 1) if name in ("stages", "steps") else None
+    start = time.monotonic()
+    after_a_moment(0.3)
+    with pytest.raises(RungError):
+        session.run(x, steps)
+    assert time.monotonic() - start < 0.3 + SOON
+    if expected is not None:
+        np.testing.assert_array_equal(session.run(small, 1), expected)
+
+
+def test_keyboard_interrupt_ends_a_run() -> None:
+    graph = residual_network()
+    session = Session(graph, 2, max_operations=2**60)
+    x = random_input(graph, 1, 1)
+    expected = session.run(x)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        session.run(x, 300_000)
+    timer.join()
+    np.testing.assert_array_equal(session.run(x), expected)
+
+
+def test_a_handler_that_returns_ends_nothing(after_a_moment: Any) -> None:
+    graph = residual_network()
+    session = Session(graph, 2)
+    x = random_input(graph, 1, 1)
+    expected = session.run(x, 6000)
+    seen = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(session.run(x, 3)))
+    timers = [threading.Timer(delay, os.kill, (os.getpid(), signal.SIGUSR1)) for delay in (0.05, 0.15)]
+    for timer in timers:
+        timer.start()
+    # a handler may use the session that it interrupts
+    while len(seen) < 2:
+        np.testing.assert_array_equal(session.run(x, 6000), expected)
+    signal.signal(signal.SIGUSR1, before)
+    for logits in seen:
+        np.testing.assert_array_equal(logits, session.run(x, 3))
+
+
+def test_a_handler_that_forks_leaves_both_processes_good() -> None:
+    graph = residual_network()
+    session = Session(graph, 2)
+    x = random_input(graph, 1, 1)
+    expected = session.run(x, 20_000)
+    children: list[int] = []
+
+    def fork(*_: object) -> None:
+        children.append(os.fork())
+
+    before = signal.signal(signal.SIGUSR1, fork)
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    try:
+        while not children:
+            logits = session.run(x, 20_000)
+        status = 0 if (logits == expected).all() else 1
+    except RuntimeError:  # in the child, of a run whose threads are not there
+        status = 0 if (session.run(x, 20_000) == expected).all() else 1
+    finally:
+        if children == [0]:
+            os._exit(status)
+    signal.signal(signal.SIGUSR1, before)
+    end = time.monotonic() + 30
+    while (ended := os.waitpid(children[0], os.WNOHANG)) == (0, 0) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert ended[0] == children[0], "the child still runs"
+    assert os.waitstatus_to_exitcode(ended[1]) == 0
+    assert status == 0
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_state_whose_writing_was_interrupted_is_taken_no_more(in_place: bool, after_a_moment: Any) -> None:
+    graph = long_layer()
+    session = Session(graph, 2, max_bytes=2**40, max_operations=2**60)
+    x = np.broadcast_to(np.ones((1, *graph.input.shape), np.float32), (4, *graph.input.shape))
+    state = {"t": np.array(0, np.int64), **session._start(4)}
+    kept = {name: value.copy() for name, value in state.items()}
+    out = state if in_place else {name: value.copy() for name, value in state.items()}
+    after_a_moment(0.3)
+    with pytest.raises(RungError):
+        session.step(x, state, out=out)
+    assert int(out["t"]) == -1
+    with pytest.raises(StateError, match=r"state\['t'\] = .*interrupted.*state=None"):
+        session.step(x, out)
+    if not in_place:
+        for name, value in kept.items():
+            np.testing.assert_array_equal(state[name], value)

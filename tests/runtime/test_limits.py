@@ -1,0 +1,211 @@
+"""What a network or a call asks for is known before it runs, and refused beyond the limits."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployed_graphs import Builder, random_input, residual_network, tiny_network, two_streams
+from hdlif.artefact import INPUT, Graph, InputRecord, Node, dumps, save
+from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, ShapeError, brief
+from hdlif.runtime import Session
+
+
+def pool_of(shape: tuple[int, int, int], time_steps: int = 1) -> Graph:
+    """A network of a few hundred bytes for any input."""
+    record = InputRecord(shape, (0.0,) * shape[0], (1.0,) * shape[0])
+    b = Builder(shape, time_steps, 0)
+    stride = tuple(min(size, 2**14) for size in shape[1:])
+    x = b.add("max_pool", INPUT, kernel=(1, 1), stride=stride, padding=(0, 0))
+    pooled = b.add("global_sum_pool", x)
+    return Graph(tuple(b.nodes), pooled, time_steps, record, ("a",) * shape[0])
+
+
+def slow_graph(convolutions: int = 60, time_steps: int = 1) -> Graph:
+    """Some seconds of work in a small file: one channel, many pixels, a large kernel."""
+    weight = np.ones((1, 1, 31, 31), np.float32)
+    attributes = {"encoding": "float32", "padding": (15, 15), "role": "body", "stride": (1, 1)}
+    nodes, x = [], INPUT
+    for i in range(convolutions):
+        nodes.append(Node("conv2d", f"conv{i}", (x,), attributes, {"weight": weight}))
+        x = f"conv{i}"
+    nodes.append(Node("global_sum_pool", "logits", (x,)))
+    return Graph(tuple(nodes), "logits", time_steps, InputRecord((1, 512, 512), (0.0,), (1.0,)), ("a",))
+
+
+def test_a_small_file_that_asks_for_gigabytes_is_refused_at_load(tmp_path: Path) -> None:
+    graph = pool_of((1, 2**15, 2**15), 16)
+    save(graph, tmp_path / "vast.hdlif.safetensors")
+    assert (tmp_path / "vast.hdlif.safetensors").stat().st_size < 1024
+    with pytest.raises(LimitError) as refused:
+        Session(tmp_path / "vast.hdlif.safetensors")
+    message = str(refused.value)
+    assert message.startswith(f"{tmp_path / 'vast.hdlif.safetensors'}: 1 x 16 images and time steps take 6")
+    assert message.endswith(
+        "bytes; max_bytes = 4,294,967,296; give fewer images or steps at once or, if you trust the network, Session a "
+        "larger max_bytes (hdlif run: --max-bytes)"
+    )
+    # its work alone is granted
+    Session(graph, max_bytes=2**40)
+
+
+def test_a_small_file_that_asks_for_hours_is_refused_at_load() -> None:
+    graph = slow_graph(4000)
+    assert len(dumps(slow_graph(2))) < 10_000
+    with pytest.raises(
+        LimitError, match=r"1 x 1 images and time steps take [0-9,]+ operations; max_operations = 4,398"
+    ):
+        Session(graph)
+    Session(graph, max_operations=2**60)
+
+
+@pytest.mark.parametrize("graph", [residual_network(), two_streams()], ids=["residual", "streams"])
+def test_limits_hold_for_each_call(graph: Graph) -> None:
+    probe = Session(graph, 1)
+    granted = {"max_bytes": 400_000, "max_operations": 20_000_000}
+    session = Session(graph, 1, **granted)
+    session.run(random_input(graph, 2, 2))
+    x = random_input(graph, 1, 1)
+    for steps in (10**6, 10**9):
+        with pytest.raises(LimitError, match=rf"1 x {steps} images and time steps take"):
+            session.run(x, steps)
+    many = random_input(graph, 1, 2**12)
+    for call in (session.run, session.values, session.stage_seconds):
+        with pytest.raises(LimitError, match="4096 x "):
+            call(many)
+    with pytest.raises(LimitError, match="4096 x 1 images"):
+        session.step(many[0])
+    # a refusal leaves the session as it is
+    np.testing.assert_array_equal(session.run(x), probe.run(x))
+
+
+@settings(max_examples=60)
+@given(batch=st.integers(1, 40), steps=st.integers(1, 40), is_static=st.booleans(), keeps_all=st.booleans())
+def test_no_call_takes_more_than_was_computed(batch: int, steps: int, is_static: bool, keeps_all: bool) -> None:
+    graph = residual_network()
+    session = Session(graph, 2)
+    x = random_input(graph, 1 if is_static else steps, batch)
+    work_bytes, operations = session._cost(batch, steps, is_static and steps > 1, keeps_all, True)
+    if keeps_all:
+        session.values(x, steps)
+    else:
+        session.run(x, steps)
+    assert session.weight_bytes + session.working_bytes == work_bytes
+    # the products of the dense network, and not a hundred times as many
+    products = sum(
+        node.tensors["weight"].size * np.prod(session._values[node.name].shape[1:], dtype=int)
+        for node in graph.nodes
+        if "encoding" in node.attributes
+    )
+    assert products * batch * (1 if is_static else steps) < operations < 300 * products * batch * steps
+
+
+def test_what_past_calls_left_stays_below_the_limit() -> None:
+    graph = residual_network()
+    costs = {
+        (batch, steps): Session(graph, 1)._cost(batch, steps, False, False, True)[0]
+        for batch in (1, 3, 16)
+        for steps in (1, 4, 16)
+    }
+    limit = max(costs.values()) + 10_000
+    session = Session(graph, 1, max_bytes=limit)
+    for batch, steps in [*costs, *reversed(costs)]:
+        session.run(random_input(graph, steps, batch))
+        assert session.weight_bytes + session.working_bytes <= limit
+
+
+def test_the_batch_of_a_run_costs_no_memory() -> None:
+    session = Session(residual_network(), 1)
+    assert session._cost(16, 1, False, False, True)[0] == session._cost(2**20, 1, False, False, True)[0]
+
+
+def test_padded_weights_count() -> None:
+    """One output channel is laid out as sixteen: 16 MB of weights become 256."""
+    weight = np.zeros((1, 2**22), np.float32)
+    b = Builder((1, 2**11, 2**11), 1, 0)
+    x = b.add("flatten", INPUT)
+    logits = b.add("linear", x, tensors={"weight": weight}, encoding="float32", role="classifier")
+    graph = Graph(tuple(b.nodes), logits, 1, b.record(), ("a",))
+    with pytest.raises(LimitError, match=r"the graph: its weights take 268435456 bytes; max_bytes = 100,000,000; "):
+        Session(graph, 1, max_bytes=100_000_000)
+
+
+def test_a_row_that_could_not_be_interrupted_is_refused() -> None:
+    b = Builder((1, 1, 2**28), 1, 0)
+    pooled = b.add("global_sum_pool", b.affine(INPUT))
+    graph = Graph(tuple(b.nodes), pooled, 1, b.record(), ("a",))
+    with pytest.raises(ArtefactError, match="one row of it takes more than 2\\^29 operations"):
+        Session(graph, max_bytes=2**60, max_operations=2**60)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "3", None, np.float64(3), float("nan"), 10**30])
+@pytest.mark.parametrize("key", ["threads", "max_bytes", "max_operations"])
+def test_limits_and_threads_are_integers(key: str, value: Any) -> None:
+    if (key == "threads" and value is None) or (key != "threads" and value == 10**30):
+        Session(tiny_network(), **{key: value})
+        return
+    with pytest.raises(HdlifError, match=rf"{key} = "):
+        Session(tiny_network(), **{key: value})
+    for integer in (1, np.int64(2**30) if key != "threads" else np.int8(2)):
+        if key == "threads":
+            Session(tiny_network(), threads=integer)
+
+
+@pytest.mark.parametrize(
+    "steps", [2.5, True, "3", np.float64(3), np.nan, 0, -1, 10**9, 2**31, 2**63, 10**5000, [3]], ids=brief
+)
+def test_steps_that_are_none(steps: Any) -> None:
+    session = Session(tiny_network())
+    x = random_input(tiny_network(), 1, 1)
+    with pytest.raises((ShapeError, LimitError)) as refused:
+        session.run(x, steps)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 500
+    np.testing.assert_array_equal(session.run(x, np.int64(3)), session.run(x, 3))
+
+
+@pytest.mark.parametrize("steps", [0, 2**15, 10**9, 2**63, 10**5000], ids=brief)
+def test_time_steps_that_are_none(steps: int) -> None:
+    with pytest.raises(ArtefactError, match=r"time_steps = .*; it must be an integer in 1\.\.32767") as refused:
+        Session(replace(tiny_network(), time_steps=steps))
+    assert len(str(refused.value)) < 500
+
+
+def test_memory_that_is_not_granted_is_our_error() -> None:
+    code = """
+import resource, sys
+import numpy as np
+from hdlif.errors import AllocationError
+from hdlif.runtime import Session
+sys.path.insert(0, sys.argv[1])
+from test_limits import pool_of
+from deployed_graphs import random_input, residual_network
+pages = int(open("/proc/self/statm").read().split()[0])
+graph = residual_network()
+session, small = Session(pool_of((1, 2**14, 2**14)), 1), Session(graph, 1)
+first = small.step(random_input(graph, 1, 1)[0])[1]
+x = random_input(graph, 1, 4096)
+_, state = small.step(x[0])
+before = {name: value.copy() for name, value in state.items()}
+whole = np.zeros((1, 1, 1, 2**14, 2**14), np.float32)
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 50_000_000, -1))
+for call in (session.run, session.values, session.stage_seconds, lambda x: session.step(x[0])):
+    try:
+        call(whole)
+        raise SystemExit("1 GB in 50 MB")
+    except AllocationError as error:
+        assert "the machine does not grant" in str(error)
+for name, value in before.items():
+    assert (state[name] == value).all()
+"""
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    code = f"import sys; sys.path[:0] = {paths!r}\n" + code
+    subprocess.run([sys.executable, "-c", code, paths[0]], check=True, timeout=120)
+    assert issubclass(AllocationError, MemoryError)
