@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.errors import ArtefactError, did_you_mean
+from hdlif.errors import ArtefactError, brief, did_you_mean
 
 FORMAT_VERSION = 4
 INPUT = "input"
@@ -22,6 +22,8 @@ MAX_CODE = 255
 """Largest integer code a value may carry; a value that could exceed it is a float value."""
 MAX_ELEMENTS = 2**30
 """Most entries that a value or a weight may have, so that an offset into it fits an int32."""
+MAX_NODES = 2**17
+"""Most nodes of a graph; a ResNet-34 has 150."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 LEAST_NORMAL = float(np.finfo(np.float32).tiny)
 GLIF_ROWS = ("leak", "leak_after_spike", "gain", "shift", "shift_after_spike", "threshold")
@@ -102,13 +104,14 @@ class Op:
 def infer_values(graph: Graph) -> dict[str, Value]:
     """The type of every value by name; raises `ArtefactError`, naming node and field, on any breach."""
     if type(graph.time_steps) is not int or not 1 <= graph.time_steps < 2**15:
-        raise ArtefactError(f"time_steps = {graph.time_steps}; it must be an integer in 1..{2**15 - 1}")
+        raise ArtefactError(f"time_steps = {brief(graph.time_steps)}; it must be an integer in 1..{2**15 - 1}")
+    check_node_count(len(graph.nodes))
     _check_input(graph.input)
     values = {INPUT: Value(graph.input.shape)}
     for node in graph.nodes:
         op = OPS.get(node.op)
         if op is None:
-            raise ArtefactError(f"{node.name}: op = {node.op!r} is unknown; {did_you_mean(node.op, OPS)}")
+            raise ArtefactError(f"{node.name}: op = {brief(node.op)} is unknown; {did_you_mean(node.op, OPS)}")
         if node.name in values:
             raise ArtefactError(f"{node.name}: two values have this name; names are unique")
         _check_fields(node, "inputs", len(node.inputs), op.arity)
@@ -117,14 +120,14 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         for name in node.inputs:
             if name not in values:
                 raise ArtefactError(
-                    f"{node.name}: input {name!r} is no earlier value; nodes stand in topological order"
+                    f"{node.name}: input {brief(name)} is no earlier value; nodes stand in topological order"
                 )
         value = op.infer(node, tuple(values[name] for name in node.inputs), graph.time_steps)
         if math.prod(value.shape) > MAX_ELEMENTS:
             raise ArtefactError(f"{node.name}: shape {list(value.shape)} has more than {MAX_ELEMENTS} entries")
         values[node.name] = value
     if graph.output not in values:
-        raise ArtefactError(f"output = {graph.output!r} is no node of the graph")
+        raise ArtefactError(f"output = {brief(graph.output)} is no node of the graph")
     logits = values[graph.output]
     if len(logits.shape) != 1 or logits.shape[0] != len(graph.labels):
         raise ArtefactError(
@@ -133,19 +136,26 @@ def infer_values(graph: Graph) -> dict[str, Value]:
     return values
 
 
+def check_node_count(count: int) -> None:
+    if count > MAX_NODES:
+        raise ArtefactError(f"the graph has {count} nodes; it may have at most {MAX_NODES}")
+
+
 def _check_input(record: InputRecord) -> None:
     shape = record.shape
     if len(shape) != 3 or any(type(n) is not int or n < 1 for n in shape) or math.prod(shape) > MAX_ELEMENTS:
-        raise ArtefactError(f"input.shape = {list(shape)}; it must be [C, H, W], integers of at least 1")
+        raise ArtefactError(f"input.shape = {brief(list(shape))}; it must be [C, H, W], integers of at least 1")
     for key, numbers in (("mean", record.mean), ("std", record.std)):
         valid = all(_is_float32(v) and (key == "mean" or v > 0) for v in numbers)
         if len(numbers) != shape[0] or not valid:
             above = ", above 0" if key == "std" else ""
-            raise ArtefactError(f"input.{key} = {list(numbers)}; it must be {shape[0]} finite numbers{above}")
+            raise ArtefactError(f"input.{key} = {brief(list(numbers))}; it must be {shape[0]} finite numbers{above}")
     if record.kind not in INPUT_KINDS:
-        raise ArtefactError(f"input.kind = {record.kind!r} is unknown; {did_you_mean(record.kind, INPUT_KINDS)}")
+        raise ArtefactError(f"input.kind = {brief(record.kind)} is unknown; {did_you_mean(record.kind, INPUT_KINDS)}")
     if record.resize not in RESIZE_MODES:
-        raise ArtefactError(f"input.resize = {record.resize!r} is unknown; {did_you_mean(record.resize, RESIZE_MODES)}")
+        raise ArtefactError(
+            f"input.resize = {brief(record.resize)} is unknown; {did_you_mean(record.resize, RESIZE_MODES)}"
+        )
 
 
 def _check_fields(node: Node, what: str, seen: object, accepted: object) -> None:
@@ -162,7 +172,7 @@ def _is_float32(value: Any) -> TypeGuard[float]:
 def _number(node: Node, key: str, accepts: Callable[[float], bool], accepted: str) -> float:
     value = node.attributes[key]
     if not _is_float32(value) or not accepts(value):
-        raise ArtefactError(f"{node.name}: {key} = {value!r}; it must be {accepted}")
+        raise ArtefactError(f"{node.name}: {key} = {brief(value)}; it must be {accepted}")
     return value
 
 
@@ -172,7 +182,7 @@ def _pair(node: Node, key: str, least: int) -> tuple[int, int]:
         isinstance(value, Sequence) and len(value) == 2 and all(type(v) is int and least <= v < 2**15 for v in value)
     )
     if not valid:
-        raise ArtefactError(f"{node.name}: {key} = {value!r}; it must be two integers of at least {least}")
+        raise ArtefactError(f"{node.name}: {key} = {brief(value)}; it must be two integers of at least {least}")
     return value[0], value[1]
 
 
@@ -187,13 +197,17 @@ def _weight(node: Node, in_shape: tuple[int, ...]) -> Array:
     encoding = node.attributes["encoding"]
     dtypes: dict[str, type[np.generic]] = {"float32": np.float32, **dict.fromkeys(LARGEST_WEIGHT, np.int8)}
     if not isinstance(encoding, str) or encoding not in dtypes:
-        raise ArtefactError(f"{node.name}: encoding = {encoding!r} is unknown; {did_you_mean(str(encoding), dtypes)}")
+        raise ArtefactError(
+            f"{node.name}: encoding = {brief(encoding)} is unknown; {did_you_mean(brief(encoding), dtypes)}"
+        )
     if weight.dtype != dtypes[encoding]:
         raise ArtefactError(
             f"{node.name}.weight: dtype is {weight.dtype}; {encoding} weights are {dtypes[encoding].__name__}"
         )
     if node.attributes["role"] not in ("stem", "body", "classifier"):
-        raise ArtefactError(f"{node.name}: role = {node.attributes['role']!r}; choose one of body, classifier, stem")
+        raise ArtefactError(
+            f"{node.name}: role = {brief(node.attributes['role'])}; choose one of body, classifier, stem"
+        )
     if weight.shape[1 : 1 + len(in_shape)] != in_shape or not 0 < weight.size <= MAX_ELEMENTS:
         raise ArtefactError(f"{node.name}.weight: shape {list(weight.shape)} does not fit {in_shape[0]} input channels")
     if encoding == "float32" and not np.isfinite(weight).all():
@@ -285,7 +299,7 @@ def _parallel(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
 def _lif(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     _hd_lif(node, inputs, time_steps)
     if node.attributes["reset"] not in ("soft", "hard"):
-        raise ArtefactError(f"{node.name}: reset = {node.attributes['reset']!r}; choose one of hard, soft")
+        raise ArtefactError(f"{node.name}: reset = {brief(node.attributes['reset'])}; choose one of hard, soft")
     _number(node, "reset_potential", lambda v: True, "a finite float32")
     return Value(inputs[0].shape, max_code=1, constant=False)
 
@@ -362,7 +376,7 @@ def _slice(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     begin, end = node.attributes["begin"], node.attributes["end"]
     if type(begin) is not int or type(end) is not int or not 0 <= begin < end <= channels:
         raise ArtefactError(
-            f"{node.name}: begin = {begin!r}, end = {end!r}; they must be integers with 0 <= begin < end <= "
+            f"{node.name}: begin = {brief(begin)}, end = {brief(end)}; they must be integers with 0 <= begin < end <= "
             f"{channels}, the channels of its input"
         )
     return replace(inputs[0], shape=(end - begin, *rest))

@@ -9,20 +9,37 @@ Files are not trusted: whatever the bytes are, `loads` returns a checked graph o
 import hashlib
 import json
 import math
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from hdlif.artefact.format import FORMAT_VERSION, MAX_ELEMENTS, Array, Graph, InputRecord, Node, infer_values
+from hdlif.artefact.format import (
+    FORMAT_VERSION,
+    MAX_ELEMENTS,
+    Array,
+    Graph,
+    InputRecord,
+    Node,
+    check_node_count,
+    infer_values,
+)
 from hdlif.artefact.packing import WEIGHTS_PER_BYTE, pack, packed_bytes, unpack
-from hdlif.errors import ArtefactError
+from hdlif.errors import AllocationError, ArtefactError, brief
 from hdlif.whole_files import whole_file
 
 METADATA_KEY = "hdlif"
+MAX_FILE_BYTES = 2**31
+MAX_HEADER_BYTES = 100_000_000
+"""The library's own limit for a header."""
+MAX_DIGITS = 1000
+"""Of an integer in JSON: reading takes the square of their number."""
+LONGEST_MESSAGE = 1000
 _ITEM_BYTES = {"F32": 4, "U8": 1}
 _DAMAGED = "the file is damaged, export it again"
 _MEND = "give a file made by `hdlif export --to artefact`"
@@ -39,23 +56,55 @@ def save(graph: Graph, path: str | Path) -> None:
 def load(path: str | Path) -> Graph:
     """Read a graph and check it; raises `ArtefactError`."""
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ArtefactError(
-            f"{path}: cannot be read ({error.strerror}); give the path of an exported artefact"
-        ) from error
+        with _open_regular(path) as file:
+            content = file.read(os.fstat(file.fileno()).st_size + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ArtefactError(f"{path}: cannot be read ({reason}); give the path of an exported artefact") from error
+    except MemoryError as error:
+        raise AllocationError(f"{path}: the machine does not grant the memory to read it; free some") from error
     return loads(content, str(path))
 
 
 def is_artefact(path: Path) -> bool:
     """Whether the header of a file says that it holds a graph; whether the rest is whole, `load` finds out."""
     try:
-        with path.open("rb") as file:
+        with _open_regular(path) as file:
             start = file.read(8)
-            header, _ = _read_header(start + file.read(min(int.from_bytes(start, "little"), path.stat().st_size)))
+            size = os.fstat(file.fileno()).st_size
+            header, _ = _read_header(
+                start + file.read(min(int.from_bytes(start, "little"), size, MAX_HEADER_BYTES + 1))
+            )
         return "nodes" in _parse(METADATA_KEY, header["__metadata__"][METADATA_KEY].encode())
-    except (OSError, ArtefactError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, ArtefactError, LookupError, TypeError, AttributeError):
         return False
+
+
+def _open_regular(path: str | Path) -> BinaryIO:
+    """A file that ends, and is not too long; opening another kind could wait for ever, or change a device.
+
+    Raises:
+        OSError, ValueError: there is no such file, or the path is none.
+        ArtefactError: it is of another kind or too long.
+    """
+    _check_kind(path, Path(path).stat())
+    # the path may be another's by now
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(descriptor, "rb")
+    try:
+        _check_kind(path, os.fstat(descriptor))
+    except ArtefactError:
+        file.close()
+        raise
+    return file
+
+
+def _check_kind(path: str | Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
+        raise ArtefactError(f"{path}: is {kind}; give the path of an exported artefact")
+    if status.st_size > MAX_FILE_BYTES:
+        raise ArtefactError(f"{path}: has {status.st_size} bytes; an artefact has at most {MAX_FILE_BYTES}")
 
 
 def tensor_bytes(node: Node) -> int:
@@ -114,7 +163,11 @@ def loads(content: bytes, name: str) -> Graph:
         graph = Graph(nodes, graph.output, graph.time_steps, graph.input, graph.labels)
         infer_values(graph)
     except ArtefactError as error:
-        raise ArtefactError(f"{name}: {error}") from error
+        raise ArtefactError(f"{name}: {_bounded(str(error))}") from error
+    except RecursionError as error:
+        raise ArtefactError(f"{name}: its metadata nest too deep; {_DAMAGED}") from error
+    except MemoryError as error:
+        raise AllocationError(f"{name}: the machine does not grant the memory to read it; free some") from error
     except safetensors.SafetensorError as error:
         raise ArtefactError(f"{name}: is no safetensors file ({error}); {_DAMAGED}") from error
     return graph
@@ -153,6 +206,8 @@ def _read_header(content: bytes) -> tuple[dict[str, Any], int]:
     if content[8:9] != b"{":
         raise ArtefactError(f"is not an artefact (no safetensors header); {_MEND}")
     length = int.from_bytes(content[:8], "little")
+    if length > MAX_HEADER_BYTES:
+        raise ArtefactError(f"header length = {length}; it is at most {MAX_HEADER_BYTES}; {_DAMAGED}")
     if length > len(content) - 8:
         raise ArtefactError(f"header length = {length} in a file of {len(content)} bytes; {_DAMAGED}")
     return _object("header", _parse("header", content[8 : 8 + length])), length
@@ -204,7 +259,10 @@ def _check_table(header: Mapping[str, Any], room: int) -> None:
             _integers(f"{where}.data_offsets", entry["data_offsets"]),
         )
         if not isinstance(entry["dtype"], str) or entry["dtype"] not in _ITEM_BYTES:
-            raise ArtefactError(f"{where}.dtype = {entry['dtype']!r}; an artefact's tensors are F32 or U8; {_DAMAGED}")
+            raise ArtefactError(
+                f"{where}.dtype = {brief(entry['dtype'])}; an artefact's tensors are F32 or U8; {_DAMAGED}"
+            )
+        _check_shape(f"{where}.shape", shape)
         size = math.prod(shape) * _ITEM_BYTES[entry["dtype"]]
         if len(offsets) != 2 or offsets[1] - offsets[0] != size:
             raise ArtefactError(
@@ -228,7 +286,8 @@ def _read_graph(
     nodes = []
     stored_as: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {}
     used: set[str] = set()
-    for index, entry in enumerate(_list("nodes", record["nodes"])):
+    check_node_count(len(_list("nodes", record["nodes"])))
+    for index, entry in enumerate(record["nodes"]):
         where = f"nodes[{index}]"
         _keys(where, _object(where, entry), ("attributes", "inputs", "name", "op", "tensors"))
         attributes = {
@@ -242,7 +301,7 @@ def _read_graph(
             attributes,
         )
         if node.name in stored_as:
-            raise ArtefactError(f"{where}.name = {node.name!r}: two values have this name; {_DAMAGED}")
+            raise ArtefactError(f"{where}.name = {brief(node.name)}: two values have this name; {_DAMAGED}")
         nodes.append(node)
         stored_as[node.name] = {
             role: _read_reference(f"{where}.tensors.{role}", node, role, reference, header, used)
@@ -267,14 +326,15 @@ def _read_reference(
     _keys(where, entry, ("shape", "tensor"))
     key, shape = _string(f"{where}.tensor", entry["tensor"]), _integers(f"{where}.shape", entry["shape"])
     if key not in header:
-        raise ArtefactError(f"{where}.tensor = {key!r} is not in the file; {_DAMAGED}")
+        raise ArtefactError(f"{where}.tensor = {brief(key)} is not in the file; {_DAMAGED}")
     if key in used:
-        raise ArtefactError(f"{where}.tensor = {key!r} is used twice; {_DAMAGED}")
+        raise ArtefactError(f"{where}.tensor = {brief(key)} is used twice; {_DAMAGED}")
     used.add(key)
+    _check_shape(f"{where}.shape", shape)
     packed = _encoding(node, role) in WEIGHTS_PER_BYTE
     stored_shape = [_stored_bytes(node, role, shape)] if packed else list(shape)
     dtype = "U8" if packed else "F32"
-    if header[key]["dtype"] != dtype or header[key]["shape"] != stored_shape or math.prod(shape) > MAX_ELEMENTS:
+    if header[key]["dtype"] != dtype or header[key]["shape"] != stored_shape:
         raise ArtefactError(
             f"{key}: stored as {header[key]['dtype']} {header[key]['shape']}; "
             f"a {role} of shape {list(shape)} is stored as {dtype} {stored_shape}; {_DAMAGED}"
@@ -304,8 +364,18 @@ def _parse(where: str, text: bytes) -> Any:
     def refuse_constant(constant: str) -> float:
         raise ArtefactError(f"{where}: {constant} is no number of JSON; {_DAMAGED}")
 
+    def read_integer(digits: str) -> int:
+        if len(digits) > MAX_DIGITS:
+            raise ArtefactError(f"{where}: an integer has {len(digits)} digits, more than {MAX_DIGITS}; {_DAMAGED}")
+        return int(digits)
+
     try:
-        return json.loads(text.decode(), object_pairs_hook=refuse_duplicates, parse_constant=refuse_constant)
+        return json.loads(
+            text.decode(),
+            object_pairs_hook=refuse_duplicates,
+            parse_constant=refuse_constant,
+            parse_int=read_integer,
+        )
     except (ValueError, RecursionError) as error:
         raise ArtefactError(f"{where} is no JSON ({error}); {_DAMAGED}") from error
 
@@ -334,6 +404,12 @@ def _string(where: str, value: object) -> str:
     return value
 
 
+def _check_shape(where: str, shape: tuple[int, ...]) -> None:
+    """A dimension of 0 excuses no other: the array library multiplies them one after the other."""
+    if math.prod(max(size, 1) for size in shape) > MAX_ELEMENTS:
+        raise ArtefactError(f"{where} = {brief(list(shape))}; a tensor has at most {MAX_ELEMENTS} entries; {_DAMAGED}")
+
+
 def _integer(where: str, value: object) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
         raise ArtefactError(f"{where} = {_short(value)}; it must be an integer of at least 0; {_DAMAGED}")
@@ -351,6 +427,12 @@ def _number(where: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ArtefactError(f"{where} = {_short(value)}; it must be a number; {_DAMAGED}")
     return value
+
+
+def _bounded(message: str) -> str:
+    """A message may name what the file holds: of a long one, the beginning and the end, which says the mend."""
+    half = LONGEST_MESSAGE // 2
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[:half]} ... {message[-half:]}"
 
 
 def _short(value: object) -> str:
