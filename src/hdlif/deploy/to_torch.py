@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hdlif.artefact import Graph, Node, infer_values
 from hdlif.artefact.format import INPUT, OPS
-from hdlif.errors import StateError
+from hdlif.errors import StateError, did_you_mean
 from hdlif.functional import graded_lif_step, hd_lif_step, parallel_hd_lif_step
 from hdlif.nn.state import State, Temporal, check_chunk, check_steps, potential_of, stack_steps
 
@@ -41,6 +41,9 @@ class GraphModule(Temporal):
         check_steps(steps)
         check_chunk(x, steps)
         values, given, after = {INPUT: x}, {} if state is None else state, {}
+        stateful = [node.name for node in self.graph.nodes if OPS[node.op].stateful]
+        if unknown := sorted(given.keys() - set(stateful)):
+            raise StateError(f"state of {unknown[0]!r} belongs to no node; {did_you_mean(unknown[0], stateful)}")
         for node in self.graph.nodes:
             inputs = tuple(values[name] for name in node.inputs)
             if OPS[node.op].stateful:
@@ -131,7 +134,8 @@ class GraphModule(Temporal):
 
 
 def _buffer(node: Node, role: str) -> str:
-    return f"{node.name}/{role}".replace(".", "/")
+    """The name of a buffer: another for each name and role; torch allows no dot. A role has neither dot nor slash."""
+    return node.name.replace("~", "~0").replace(".", "~1") + f"/{role}"
 
 
 def _folded(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
