@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 NATIVE := $(wildcard native/* native/*/*) CMakeLists.txt pyproject.toml
 
-.PHONY: demo test lint types format clean
+.PHONY: demo test fuzz lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/hdlif demo
@@ -13,6 +13,11 @@ demo: $(STAMP)
 # A process for each core, each with one thread: the tests' tensors are too small to share out.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile -m "not slow and not kill and not peers" $(PYTEST_ARGS)
+
+# Each target in turn; with atheris (pip install atheris) they are guided by coverage.
+FUZZ_SECONDS ?= 600
+fuzz: $(STAMP)
+	for target in tests/fuzz/fuzz_*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$target --seconds $(FUZZ_SECONDS) || exit 1; done
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -65,7 +66,7 @@ constexpr double kMaxRowWork = double(int64_t(1) << 29);
 // What all runs of a program share.
 struct Plan {
   // Throws `ProgramError` where a row takes more than kMaxRowWork, and `TooManyBytes`.
-  Plan(Program program, const Kernels& kernels, int64_t max_bytes);
+  Plan(Program program, const Kernels& kernels, int64_t max_bytes = std::numeric_limits<int64_t>::max());
 
   Program program; // without its weights
   const Kernels& kernels;

@@ -350,6 +350,7 @@ Program read_program(const int32_t* words, size_t count, const float* scalars, s
   require(int64_t(height) * width <= kMaxElements / channels, "input has too many entries");
   require(nodes >= 0 && count == kHeaderWords + size_t(nodes) * kNodeWords,
           "node count does not fit its length");
+  require(nodes <= kMaxNodes, "it has more than 2^17 nodes");
   Program program{words[1], words[6], {{channels, height, width, true, 0, true}}, {}, {}};
   Reader reader(scalars, scalar_count, buffers, program);
   for (int32_t i = 0; i < nodes; ++i)

@@ -20,6 +20,7 @@ constexpr int32_t kFormVersion = 2;
 constexpr int kHeaderWords = 7;
 constexpr int kMaxTensors = 6;
 constexpr int32_t kMaxCode = 255;
+constexpr int32_t kMaxNodes = 1 << 17;
 constexpr int64_t kMaxElements = int64_t(1) << 30; // so that a coordinate with padding fits an int32
 
 enum class Op : int32_t {
