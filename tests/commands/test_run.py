@@ -151,3 +151,15 @@ def test_runs_where_torch_cannot_be_imported(artefact: Path, tmp_path: Path) -> 
 def _environment() -> dict[str, str]:
     """The child finds the same `hdlif` as this process."""
     return os.environ | {"PYTHONPATH": str(Path(hdlif.__file__).parents[1])}
+
+
+def test_limits_are_options(artefact: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", random_input(residual_network(), 1, 1)[0, 0])
+    command = [sys.executable, "-m", "hdlif", "run", str(artefact), str(tmp_path / "a.npy")]
+    granted = ["--max-bytes", "10000000", "--max-operations", "100000000"]
+    assert subprocess.run([*command, *granted], capture_output=True, check=True).stdout
+    for option in ("--max-bytes", "--max-operations"):
+        refused = subprocess.run([*command, option, "10000"], capture_output=True, text=True, check=False)
+        assert refused.returncode == 2
+        assert f"(hdlif run: {option})" in refused.stderr
+        assert refused.stderr.count("\n") == 1
