@@ -124,8 +124,10 @@ def check_out(out: Mapping[str, Array], state: Mapping[str, Array] | None, x: Ar
 
 
 def _share(a: Array, b: Array) -> bool:
+    # its type names two values alone; the search is exponential without a bound
+    most: Any = 10_000
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=most)
     except np.exceptions.TooHardError:
         return True
 
