@@ -14,7 +14,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile -m "not slow and not kill and not peers" $(PYTEST_ARGS)
 
-# Each target in turn; with atheris (pip install atheris) they are guided by coverage.
+# Each target in turn; with atheris (the extra "fuzz") they are guided by coverage.
 FUZZ_SECONDS ?= 600
 fuzz: $(STAMP)
 	for target in tests/fuzz/fuzz_*.py; do OMP_NUM_THREADS=1 $(BIN)/python $$target --seconds $(FUZZ_SECONDS) || exit 1; done
