@@ -1,0 +1,86 @@
+"""On how many images batch norm's statistics must be measured before an evaluation.
+
+    python benchmarks/reestimation_images.py RUN... [--data-root DIR] [--out FILE]
+
+RUN is the run folder of a training with `training.keep_every: 1` (its epoch_N.safetensors are measured, early ones
+among them, whose running statistics lag) or a single checkpoint. For every network, and for every number of images in
+several draws, the statistics are measured anew, the test images are classified, and the accuracy and the share of
+images whose class differs from that by the largest number are printed.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hdlif import builders
+from hdlif.commands.checkpoints import load_trained
+from hdlif.commands.files import write_json
+from hdlif.commands.provenance import hardware, versions
+from hdlif.data import ImageSets
+from hdlif.training import classified, reestimated
+
+
+def classes(network: nn.Module, sets: ImageSets, *, images: int, time_steps: int) -> Tensor:
+    """The classes of the first test images."""
+    batches = sets.test.first(images).sequences(250)
+    return torch.cat([logits.sum(0).argmax(-1) for logits, _ in classified(network, batches, time_steps=time_steps)])
+
+
+def measure(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Accuracy by the number of images that the statistics come from."""
+    trained = load_trained(path)
+    recipe, network = trained.recipe, trained.network
+    sets = builders.build_data(recipe, arguments.data_root)
+    plain, target = sets.train.plain(), sets.test.labels[: arguments.test]
+    found: dict[int, list[Tensor]] = {}
+    seconds: dict[int, float] = {}
+    for count in arguments.images:
+        found[count] = []
+        for draw in range(arguments.draws):
+            chosen = torch.randperm(len(plain), generator=torch.Generator().manual_seed(draw))[:count]
+            batches = plain.sequences(min(count, recipe.data.batch_size), chosen)
+            start = time.perf_counter()
+            with reestimated(network, batches, time_steps=recipe.time_steps):
+                seconds[count] = time.perf_counter() - start
+                found[count].append(classes(network, sets, images=arguments.test, time_steps=recipe.time_steps))
+    most = found[max(arguments.images)][0]
+    rows = {}
+    for count, draws in found.items():
+        accuracies = [float((draw == target).double().mean()) for draw in draws]
+        rows[str(count)] = {
+            "accuracy": statistics.mean(accuracies),
+            "std": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+            "other_class": statistics.mean(float((draw != most).double().mean()) for draw in draws),
+            "seconds": seconds[count],
+        }
+        print(f"{path} {count:6d} images: {json.dumps(rows[str(count)])}", flush=True)
+    return {"recipe": recipe.name, "checkpoint": path.name, "test_images": arguments.test, "by_images": rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument(
+        "--images", type=lambda text: [int(n) for n in text.split(",")], default=[64, 250, 500, 1000, 2000]
+    )
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--test", type=int, default=2000, help="test images")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    paths = [
+        path for run in arguments.runs for path in (sorted(run.glob("epoch_*.safetensors")) if run.is_dir() else [run])
+    ]
+    results = [measure(path, arguments) for path in paths]
+    if arguments.out:
+        write_json(arguments.out, {"networks": results, "versions": versions(), "hardware": hardware()})
+
+
+if __name__ == "__main__":
+    main()
