@@ -13,7 +13,7 @@ from deployed_graphs import Builder
 from hdlif.accounting import profile
 from hdlif.artefact import INPUT, Graph
 from hdlif.artefact.roles import roles
-from hdlif.models import Network, Place, resnet, resnet19, reversible_resnet, vgg_snn
+from hdlif.models import Network, resnet, resnet19, reversible_resnet, vgg_snn
 from hdlif.nn import HDLIF, LIF, ParallelHDLIF, QuantConv2d, QuantLinear, Sequential, Ternary
 
 NETWORKS = {

@@ -53,8 +53,8 @@ class Layer:
     Attributes:
         shape: of its output, without batch.
         params_mb: as published; 0 for what the published counts leave out.
-        stored_mb: its tensors in the artefact. A neuron's row has those of the quantiser of its spikes too, and energy_mj
-            what that costs.
+        stored_mb: its tensors in the artefact; a neuron's row has those of the quantiser of its spikes too.
+        energy_mj: likewise with that quantiser's.
         density: share of non-zero entries, of a synapse's input and of a neuron's output.
         spikes_in: whether a synapse's input is spikes; False for images, currents and means.
     """
@@ -81,6 +81,8 @@ class Profile:
     """The whole artefact file, its header too."""
     packed_mb: float
     """What the published count comes to where a low-bit weight takes the 1 or 1.6 bits that it takes in the file."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures has to know."""
 
     @property
     def params_mb(self) -> float:
@@ -104,7 +106,7 @@ class Profile:
             key: getattr(self, key) for key in ("params_mb", "packed_mb", "stored_mb", "sops", "nops", "energy_mj")
         }
         layers = [{**asdict(layer), "shape": list(layer.shape)} for layer in self.layers]
-        return {"layers": layers, **totals, "counting": self.counting}
+        return {"layers": layers, **totals, "counting": self.counting, "notes": list(self.notes)}
 
 
 def profile(
@@ -135,6 +137,7 @@ def priced(seen: Activity, counting: Counting) -> Profile:
         counting,
         stored_mb=len(dumps(seen.graph)) / 1e6,
         packed_mb=count_parameters_mb(seen.graph, packed=True),
+        notes=(HONEST_NOTE,) if counting == "honest" and _spike_bits(seen.graph) < 32 else (),
     )
 
 

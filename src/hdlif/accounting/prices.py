@@ -83,7 +83,7 @@ NEURON_STEP: Mapping[str, Work] = {
 """Of one neuron at one step."""
 
 SIGMOID = MAC * 10 + ADD
-"""The argument capped; one to find the power of two, two to reduce, six for the polynomial, one for sum and quotient."""
+"""A cap; one to find the power of two, two to reduce, six for the polynomial, one for sum and quotient."""
 
 Price = Callable[[Node, Activity], Work]
 """The operations of a node per image, over all its time steps; what is constant in time is done once."""

@@ -307,7 +307,7 @@ def _seca(lowerer: Lowerer, module: SECA, wire: Wire, path: str) -> Wire:
     return lowerer.emit("seca", path, lowerer.applied(wire), weight=_stored(weight), bias=_stored(bias))
 
 
-def _encoding(quantizer: WeightQuantizer) -> Encoding:
+def encoding_of(quantizer: WeightQuantizer) -> Encoding:
     """The narrowest encoding that holds the quantiser's codes."""
     match quantizer:
         case Binary():
@@ -323,7 +323,7 @@ def _weight(module: nn.Conv2d | nn.Linear) -> tuple[str, NDArray[Any], Floats]:
     if not isinstance(module, QuantConv2d | QuantLinear) or module.quantizer is None:
         return "float32", module.weight.detach().float().cpu().numpy(), ONE
     codes, scale = module.quantizer.codes(module.weight)
-    return _encoding(module.quantizer), codes.to(torch.int8).cpu().numpy(), _f64(scale).reshape(1, -1)
+    return encoding_of(module.quantizer), codes.to(torch.int8).cpu().numpy(), _f64(scale).reshape(1, -1)
 
 
 @lowers(nn.Conv2d, QuantConv2d)
