@@ -207,8 +207,8 @@ def measure(
 
     Args:
         device: where the test set is classified; what is counted is counted on the CPU, where the model is left.
-        bar: gets a task for the test set, and a line where the network has no deployed form: what would be read off that
-            is None.
+        bar: gets a task for the test set, and a warning where the network has no deployed form; what would be read off
+            that is None.
     """
     kind = builders.DATA[recipe.data.kind]
     confusion = Confusion(len(kind.labels))
