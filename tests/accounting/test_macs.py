@@ -42,8 +42,8 @@ def test_counts_by_hand() -> None:
 
 def test_operations_of_inputs_and_weights_without_zeros_are_those_off_the_padding() -> None:
     b = Builder((3, 7, 6), 4, 0)
-    graph = b.graph(b.conv(INPUT, 5, stride=(2, 1), padding=(2, 1), encoding="float32"))
-    conv = graph.nodes[0].name
+    conv = b.conv(b.parallel(INPUT), 5, stride=(2, 1), padding=(2, 1), encoding="float32")
+    graph = b.graph(conv)
     sops = {layer.name: layer.sops for layer in profile(graph, torch.ones(4, 1, 3, 7, 6)).layers}
     assert sops[conv] == 4 * dense_macs(graph, padding=False)[conv]
 

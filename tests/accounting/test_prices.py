@@ -67,10 +67,12 @@ def test_price_of_attention():
         rows = {r.name: r for r in profile(graph, torch.randn(1, 2, 4, 3, 5), counting=counting).layers}
         assert rows[y].params_mb == pytest.approx(6 * 4e-6)
     honest = {r.name: r for r in profile(graph, torch.randn(1, 2, 4, 3, 5), counting="honest").layers}
-    # a sum and a product for each of 60 entries; 5 products of the kernel and a sigmoid of 10 for each of 4 gates
-    assert honest[y].energy_mj == pytest.approx(4 * (60 * 4.6 + 4 * 15 * 4.6) * 1e-9)
+    # of each of 60 entries a sum and a product; of each of 4 gates the mean's division, and a sigmoid of 10 products
+    # with a sum each and a cap; of each neighbour of a channel that there is, a product and a sum
+    gates = 4 * (3.7 + 10 * 4.6 + 0.9)
+    assert honest[y].energy_mj == pytest.approx(4 * (60 * 4.6 + (3 + 4 + 4 + 3) * 4.6 + gates) * 1e-9)
     # what is constant in time counts once
-    assert honest[z].energy_mj == pytest.approx((60 * 4.6 + 4 * 13 * 4.6) * 1e-9)
+    assert honest[z].energy_mj == pytest.approx((60 * 4.6 + (2 + 3 + 3 + 2) * 4.6 + gates) * 1e-9)
 
 
 @pytest.mark.parametrize(

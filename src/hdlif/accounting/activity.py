@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hdlif.artefact import Graph, InputRecord, Node, infer_values
 from hdlif.artefact.format import OPS
+from hdlif.artefact.roles import roles
 from hdlif.deploy import GraphModule, lower
 from hdlif.nn import StepValue, evaluation_mode
 
@@ -20,6 +21,7 @@ class Activity:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.types = infer_values(graph)
+        self.roles = roles(graph)
         self.images = 0
         self.pairs: dict[str, float] = {}
         self.nonzero: dict[str, float] = {}

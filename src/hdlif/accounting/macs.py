@@ -27,13 +27,13 @@ def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
                 node.attributes["padding"],
                 strict=True,
             )
-            taps = [places * k if padding else _taps_on_map(size, places, k, s, p) for size, places, k, s, p in axes]
+            taps = [places * k if padding else taps_on_map(size, places, k, s, p) for size, places, k, s, p in axes]
             found[node.name] = out * channels * math.prod(taps)
         elif node.op == "linear":
             found[node.name] = node.tensors["weight"].size
     return found
 
 
-def _taps_on_map(size: int, places: int, kernel: int, stride: int, padding: int) -> int:
+def taps_on_map(size: int, places: int, kernel: int, stride: int, padding: int) -> int:
     """Along one axis of `size` entries, pairs of an output place and a tap of its kernel that is not on the padding."""
     return sum(0 <= place * stride + tap - padding < size for place in range(places) for tap in range(kernel))

@@ -4,17 +4,18 @@ Two ways of pricing the same count, always named:
 
 "paper": as the paper's tables have it. SOPs are the pairs (non-zero input, non-zero weight) that meet in the body's
 convolutions, summed over time; the 1x1 shortcuts count although their inputs are dense reals; stem and classifier do
-not, unless the recipe quantises them too (`weights.quantise`), which makes them layers of the body. Energy = SOPs·0.9
-pJ, times bits/32 where the spikes are quantised; nothing else costs energy. A neuron costs 3 operations a step (1
-without accumulation, GLIF 5). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as 3; batch norm and neuron
-parameters are left out.
+not, unless the recipe quantises them too (`weights.quantise`), which makes them layers of the body. What is stem, body
+or classifier follows from a layer's place in the graph (`artefact.roles`). Energy = SOPs·0.9 pJ, times bits/32 where
+the spikes are quantised; nothing else costs energy. A neuron costs 3 operations a step (1 without accumulation, GLIF
+5). A "1-bit" weight is counted as 2 bits and a "1.5-bit" one as 3; batch norm and neuron parameters are left out.
 
 "honest": every operation of the deployed network. A spike of 0 or 1, or an integer code, meets a weight at the price
 of an addition (fp32 weights 0.9 pJ, ternary or binary weights on integers 0.1 pJ); a real input (stem, shortcut,
 classifier, graded fp32 spikes) costs a multiply-accumulate of 4.6 pJ with fp32 weights, an addition of 0.9 pJ with
 low-bit ones. Integer weights of more than 2 bits multiply: 0.3 pJ on codes, 4.6 pJ on reals. SOPs are those of inputs
-that are spikes. Affines, neurons, additions, pools and attention are priced by their own multiplications and additions
-(a sigmoid is 10 multiply-accumulates); what is constant in time counts once. Memory traffic is in neither.
+that are spikes. Affines, neurons, quantisers of spikes, additions, pools and attention are priced by their own
+multiplications and additions (`accounting.prices`, which says what is none); what is constant in time counts once.
+Memory traffic is in neither.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,16 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.accounting.activity import Activity, activity
-from hdlif.accounting.energy import (
-    FLOAT_ADD_PJ,
-    FLOAT_MAC_PJ,
-    FLOAT_MULTIPLY_PJ,
-    INT8_MULTIPLY_PJ,
-    INT32_ADD_PJ,
-    MJ_PER_PJ,
-    published_energy_pj,
-)
-from hdlif.artefact import Graph, Node, Value
+from hdlif.accounting.energy import MJ_PER_PJ, published_energy_pj
+from hdlif.accounting.prices import NEURON_STEP, PRICES
+from hdlif.artefact import Graph, Node
 from hdlif.artefact.format import OPS
 from hdlif.artefact.io import dumps, tensor_bytes
 
@@ -44,14 +38,12 @@ PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2, "int2": 2, "int4": 4
 """Of a weight. The paper has no integer weights: they count the bits that they are stored in."""
 PACKED_BITS = PUBLISHED_BITS | {"ternary": 1.6, "binary": 1}
 """Of a weight in a file: one bit, or five of three values in a byte."""
-ADDING_ENCODINGS = ("ternary", "binary", "int2")
-"""Weights of -1, 0 and 1 alone, which multiply nothing."""
-NEURON_NOPS = {"hd_lif": 3, "lif": 3, "graded_lif": 3, "glif": 5, "parallel": 1}
-"""Multiplications, additions and comparisons (an addition each) of a step. GLIF, whose gates are multiplied out:
-leak·v and gain·x, two sums, and the threshold."""
-
-SIGMOID_MACS = 10
-"""One to find the power of two, two to reduce the argument, six for the polynomial, one for sum and quotient."""
+NEURON_NOPS = {op: int(work.count) for op, work in NEURON_STEP.items()}
+"""Multiplications, additions and comparisons (an addition each) of a neuron at a step."""
+HONEST_NOTE = (
+    "a quantiser of spikes is priced as the multiplication and the addition that it runs (3.7 + 0.9 pJ an entry), also "
+    "where its step is a power of two, which fixed-point hardware would shift by"
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +54,7 @@ class Layer:
         shape: of its output, without batch.
         params_mb: as published; 0 for what the published counts leave out.
         stored_mb: its tensors in the artefact; a neuron's row has those of the quantiser of its spikes too.
+        energy_mj: likewise with that quantiser's.
         density: share of non-zero entries, of a synapse's input and of a neuron's output.
         spikes_in: whether a synapse's input is spikes; False for images, currents and means.
     """
@@ -88,6 +81,8 @@ class Profile:
     """The whole artefact file, its header too."""
     packed_mb: float
     """What the published count comes to where a low-bit weight takes the 1 or 1.6 bits that it takes in the file."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures has to know."""
 
     @property
     def params_mb(self) -> float:
@@ -111,7 +106,7 @@ class Profile:
             key: getattr(self, key) for key in ("params_mb", "packed_mb", "stored_mb", "sops", "nops", "energy_mj")
         }
         layers = [{**asdict(layer), "shape": list(layer.shape)} for layer in self.layers]
-        return {"layers": layers, **totals, "counting": self.counting}
+        return {"layers": layers, **totals, "counting": self.counting, "notes": list(self.notes)}
 
 
 def profile(
@@ -142,6 +137,7 @@ def priced(seen: Activity, counting: Counting) -> Profile:
         counting,
         stored_mb=len(dumps(seen.graph)) / 1e6,
         packed_mb=count_parameters_mb(seen.graph, packed=True),
+        notes=(HONEST_NOTE,) if counting == "honest" and _spike_bits(seen.graph) < 32 else (),
     )
 
 
@@ -168,7 +164,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
     if synapse:
         spikes_in = seen.spikes[node.inputs[0]]
         density = seen.density(f"{node.name}<")
-        if node.attributes["role"] == "body" and (counting == "paper" or spikes_in):
+        if seen.roles[node.name] == "body" and (counting == "paper" or spikes_in):
             sops = seen.per_image(node, seen.pairs[node.name], once=counting == "honest")
     if neuron:
         nops = float(NEURON_NOPS[node.op] * graph.time_steps * _size(shape))
@@ -176,7 +172,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
     if counting == "paper":
         energy = published_energy_pj(sops, spike_bits=_spike_bits(graph))
     else:
-        energy = _honest_energy_pj(node, seen)
+        energy = sum(PRICES[n.op](n, seen).energy_pj for n in (node, *quantisers))
     return Layer(
         name=node.name,
         kind=node.op,
@@ -201,66 +197,13 @@ def _spike_bits(graph: Graph) -> int:
     return max((node.attributes["bits"] for node in graph.nodes if node.op == "quantise"), default=32)
 
 
-def _honest_energy_pj(node: Node, seen: Activity) -> float:
-    outputs = seen.entries_per_image(node)
-    match node.op:
-        case "conv2d" | "linear":
-            return seen.per_image(node, seen.pairs[node.name], once=True) * _synapse_pj(node, seen.types)
-        case "affine":
-            return outputs * _affine_pj(node, seen.graph.time_steps)
-        case "hd_lif" | "lif" | "graded_lif":
-            return outputs * (FLOAT_MULTIPLY_PJ + 2 * FLOAT_ADD_PJ)
-        case "glif":
-            return outputs * (2 * FLOAT_MULTIPLY_PJ + 3 * FLOAT_ADD_PJ)
-        case "seca":
-            # an addition for the mean and a multiplication by the gate
-            return outputs * (FLOAT_ADD_PJ + FLOAT_MULTIPLY_PJ + _gate_pj(node, seen.types))
-        case "parallel" | "add":
-            return outputs * FLOAT_ADD_PJ
-        case "sum_pool" | "global_sum_pool":
-            terms = _size(seen.types[node.inputs[0]].shape) / _size(seen.types[node.name].shape)
-            price = FLOAT_ADD_PJ if seen.types[node.inputs[0]].max_code is None else INT32_ADD_PJ
-            return outputs * terms * price
-        case _:
-            return 0.0
-
-
-def _gate_pj(node: Node, types: dict[str, Value]) -> float:
-    """The price of the channels' gates, for each entry of the map: kernel and sigmoid, in multiply-accumulates."""
-    _, height, width = types[node.name].shape
-    kernel = int(node.tensors["weight"].shape[1])
-    return (kernel + SIGMOID_MACS) * FLOAT_MAC_PJ / (height * width)
-
-
-def _affine_pj(node: Node, time_steps: int) -> float:
-    """The mean price of an entry over the steps; scales of 1 multiply nothing, shifts of 0 add nothing."""
-    price = 0.0
-    for role, neutral, operation_pj in (("scale", 1, FLOAT_MULTIPLY_PJ), ("shift", 0, FLOAT_ADD_PJ)):
-        rows = node.tensors[role]
-        acts = (rows != neutral).any(axis=1)
-        price += operation_pj * sum(bool(acts[min(t, len(rows) - 1)]) for t in range(time_steps)) / time_steps
-    return price
-
-
-def _synapse_pj(node: Node, types: dict[str, Value]) -> float:
-    """The price of one non-zero input meeting one non-zero weight."""
-    max_code, encoding = types[node.inputs[0]].max_code, node.attributes["encoding"]
-    if encoding == "float32":
-        return FLOAT_ADD_PJ if max_code == 1 else FLOAT_MAC_PJ
-    multiplies = encoding not in ADDING_ENCODINGS
-    if max_code is None:
-        return FLOAT_MAC_PJ if multiplies else FLOAT_ADD_PJ
-    return INT32_ADD_PJ + (INT8_MULTIPLY_PJ if multiplies and max_code > 1 else 0)
-
-
 def _published_bytes(node: Node, graph: Graph, weight_bits: Mapping[str, float] = PUBLISHED_BITS) -> float:
     if node.op == "seca":
         return 4.0 * sum(tensor.size for tensor in node.tensors.values())
     if node.op not in ("conv2d", "linear"):
         return 0.0
     biased = any(n.name == f"{node.name}.bias" for n in graph.nodes)
-    body = node.attributes["role"] == "body"
-    bits = weight_bits[node.attributes["encoding"]] if body else 32
+    bits = weight_bits[node.attributes["encoding"]]
     return node.tensors["weight"].size * bits / 8 + (4 * node.tensors["weight"].shape[0] if biased else 0)
 
 

@@ -21,6 +21,7 @@ from hdlif.commands.processes import check_alone
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.run_folders import finished
 from hdlif.commands.spread import in_percent, mean_and_std
+from hdlif.commands.tables import figure
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe, parse_yaml
 from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, did_you_mean
@@ -238,7 +239,7 @@ def _statistics(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "std": std,
         "accuracies": accuracies,
         "accuracy_per_step": list(map(statistics.mean, zip(*(run["accuracy_per_step"] for run in runs), strict=True))),
-        "sops": statistics.mean(run["sops"] for run in runs),
+        "sops": None if None in (sops := [run["sops"] for run in runs]) else statistics.mean(sops),
         "firing_rate": statistics.mean(map(firing_rate, runs)),
         "train_seconds": statistics.mean(run["train_seconds"] for run in runs),
     }
@@ -295,7 +296,7 @@ def _cell_text(table: Table, row: str, column: str, found: dict[str, Any] | None
         return "not run"
     texts = {
         "accuracy": in_percent(found["accuracy"], found["std"]),
-        "sops": f"{found['sops'] / 1e6:.3f} M SOPs",
+        "sops": f"{figure(found['sops'], '.3f', 1e-6)} M SOPs",
         "firing_rate": f"{found['firing_rate']:.0%} fire",
     }
     return f"{', '.join(texts[quantity] for quantity in table.quantities)} ({found['n']})"

@@ -12,11 +12,11 @@ from hdlif.artefact import Graph, InputRecord
 from hdlif.artefact.io import load
 from hdlif.commands.allocator import keep_freed_memory
 from hdlif.commands.checkpoints import load_trained
+from hdlif.commands.counts import deployed_or_none
 from hdlif.commands.evaluation import evaluate_network
 from hdlif.commands.files import existing, names_artefact
 from hdlif.config import Recipe
 from hdlif.data import ImageSets, Samples
-from hdlif.deploy import lower
 from hdlif.errors import DataError, did_you_mean
 from hdlif.runtime import Session
 from hdlif.training import Confusion, progress_bar
@@ -54,8 +54,8 @@ def evaluate_path(
     graph: Graph | None = None
     if device.type == "cpu":
         keep_freed_memory()
-        labels, record = builders.DATA[recipe.data.kind].labels, builders.input_record(recipe)
-        graph = lower(trained.network, input=record, labels=labels, time_steps=recipe.time_steps)
+        # PyTorch alone classifies where there is no deployed form; training and profile say so.
+        graph = deployed_or_none(trained.network, recipe, warn=lambda text: None)
     with progress_bar(enabled=progress) as bar:
         evaluated = evaluate_network(
             trained.network.to(device),

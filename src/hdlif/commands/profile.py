@@ -7,11 +7,13 @@ import torch
 from torch import nn
 
 from hdlif import builders
+from hdlif.accounting import outline
 from hdlif.accounting import profile as count
 from hdlif.accounting.operations import Counting
 from hdlif.artefact import Graph
 from hdlif.artefact.io import load
 from hdlif.commands.checkpoints import load_trained
+from hdlif.commands.counts import NO_GRAPH, without_graph
 from hdlif.commands.eval import sets_for, sets_named
 from hdlif.commands.files import existing, names_artefact
 from hdlif.commands.train import PROFILED_IMAGES, first_images
@@ -24,14 +26,24 @@ def profile(
 ) -> dict[str, Any]:
     """Counts per image, averaged over the first test images; those of a recipe are of an untrained network.
 
+    Of a network without a deployed form they are what its modules show; what needs the graph is null, and a note says
+    which layer is the reason.
+
     Args:
         target: a recipe (file or shipped name), a checkpoint or run folder, or an artefact.
         counting: "paper" or "honest"; see `hdlif.accounting.operations`.
         data: the data set's name, which an artefact does not state.
     """
     network, sets, time_steps = _resolve(target, data, data_root)
-    result = count(network, first_images(sets.test, PROFILED_IMAGES), counting=counting, time_steps=time_steps)
-    return {**result.as_dict(), "trained": not is_recipe(target), "images": min(PROFILED_IMAGES, len(sets.test))}
+    images = first_images(sets.test, PROFILED_IMAGES)
+    try:
+        result = count(network, images, counting=counting, time_steps=time_steps).as_dict()
+    except NO_GRAPH as error:
+        if isinstance(network, Graph):
+            raise
+        found = outline(network, images, time_steps=time_steps)
+        result = {**found.as_dict(), "counting": counting, "notes": [without_graph(error)]}
+    return {**result, "trained": not is_recipe(target), "images": min(PROFILED_IMAGES, len(sets.test))}
 
 
 def is_recipe(target: str) -> bool:

@@ -37,7 +37,7 @@ def train_seeds(
         RecipeError: several processes are asked for, or torchrun has started this one.
     Returns:
         the content of OUT/seeds.json: for each figure its values, mean, and standard deviation (of the sample; null
-        for one seed).
+        for one seed). The mean of what a network without a deployed form does not have is null too.
     """
     check_alone("--seeds", options.get("devices"), options.get("nodes"))
     first = load_recipe(recipe, overrides)
@@ -76,6 +76,7 @@ def as_text(result: dict[str, Any]) -> str:
     return f"{result['name']}: {in_percent(accuracy['mean'], accuracy['std'])} % ({result['n']})"
 
 
-def _spread(values: list[float]) -> dict[str, Any]:
-    mean, std = mean_and_std(values)
+def _spread(values: list[float | None]) -> dict[str, Any]:
+    known = [value for value in values if value is not None]
+    mean, std = mean_and_std(known) if known and len(known) == len(values) else (None, None)
     return {"mean": mean, "std": std, "values": values}

@@ -26,6 +26,15 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def figure(value: float | None, form: str, factor: float = 1.0) -> str:
+    """A number times `factor`, or a dash where there is none.
+
+    >>> figure(1234.5, ",.1f"), figure(None, ",.1f")
+    ('1,234.5', '—')
+    """
+    return "—" if value is None else format(value * factor, form)
+
+
 def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
     """One row a network: the paper's ablation on the data at hand."""
     header = [
@@ -44,14 +53,14 @@ def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
         [
             TITLES.get(n["name"], n["name"]),
             f"{n['accuracy']:.2%}",
-            f"{n['params_mb']:.4f}",
-            f"{n['stored_mb']:.4f}",
-            f"{n['sops'] / 1e6:.3f}",
-            f"{n['nops'] / 1e6:.3f}",
-            f"{n['energy_mj'] * 1e3:.3f}",
-            f"{n['energy_mj_honest'] * 1e3:.3f}",
+            figure(n["params_mb"], ".4f"),
+            figure(n["stored_mb"], ".4f"),
+            figure(n["sops"], ".3f", 1e-6),
+            figure(n["nops"], ".3f", 1e-6),
+            figure(n["energy_mj"], ".3f", 1e3),
+            figure(n["energy_mj_honest"], ".3f", 1e3),
             f"{n['train_seconds']:.1f}",
-            "—" if n["peak_bytes"] is None else f"{n['peak_bytes'] / 1e6:.1f}",
+            figure(n["peak_bytes"], ".1f", 1e-6),
         ]
         for n in networks
     ]
@@ -100,25 +109,28 @@ def _parameter(value: Any) -> str:
 
 
 def layers_table(profile: Mapping[str, Any]) -> str:
-    """One row a layer, a total, and the published count with low-bit weights as they are packed."""
+    """One row a layer, a total, the published count with low-bit weights as they are packed, and the notes."""
     header = ["layer", "kind", "shape", "MB published", "MB stored", "SOPs", "NOPs", "energy (nJ)", "density"]
     rows = [
         [
             layer["name"],
             layer["kind"],
             "x".join(map(str, layer["shape"])),
-            f"{layer['params_mb']:.6f}",
-            f"{layer['stored_mb']:.6f}",
-            f"{layer['sops']:,.0f}",
-            f"{layer['nops']:,.0f}",
-            f"{layer['energy_mj'] * 1e6:,.1f}",
+            *_counted(layer),
             "" if layer["density"] is None else f"{layer['density']:.1%}",
         ]
         for layer in profile["layers"]
     ]
-    total = ["total", "", "", f"{profile['params_mb']:.6f}", f"{profile['stored_mb']:.6f}"]
-    total += [f"{profile['sops']:,.0f}", f"{profile['nops']:,.0f}", f"{profile['energy_mj'] * 1e6:,.1f}", ""]
-    return f"{aligned(header, [*rows, total])}\n\npublished count, packed: {profile['packed_mb']:.6f} MB"
+    packed = f"published count, packed: {figure(profile['packed_mb'], '.6f')} MB"
+    table = aligned(header, [*rows, ["total", "", "", *_counted(profile), ""]])
+    return "\n".join([table, "", packed, *(f"note: {note}" for note in profile["notes"])])
+
+
+def _counted(row: Mapping[str, Any]) -> list[str]:
+    """The cells of a layer or of the total that are sums."""
+    sizes = [figure(row[key], ".6f") for key in ("params_mb", "stored_mb")]
+    operations = [figure(row[key], ",.0f") for key in ("sops", "nops")]
+    return [*sizes, *operations, figure(row["energy_mj"], ",.1f", 1e6)]
 
 
 def engines_table(result: Mapping[str, Any]) -> str:

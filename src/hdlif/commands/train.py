@@ -12,10 +12,9 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from hdlif import builders
-from hdlif.accounting import activity, priced, saved_bytes
-from hdlif.artefact import Graph
-from hdlif.artefact.format import OPS
+from hdlif.accounting import saved_bytes
 from hdlif.commands.allocator import keep_freed_memory
+from hdlif.commands.counts import counts, deployed_or_none
 from hdlif.commands.evaluation import evaluate_network
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.locks import training_alone
@@ -25,10 +24,9 @@ from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.run_folders import begun, finished
 from hdlif.config import Recipe, dump_recipe, load_recipe
 from hdlif.data import ImageSets, Samples
-from hdlif.deploy import lower
 from hdlif.errors import TrainingError
 from hdlif.learning import Plan
-from hdlif.nn import step_parameters
+from hdlif.nn import evaluation_mode, step_parameters
 from hdlif.runtime.session import available_cores
 from hdlif.training import (
     Confusion,
@@ -183,8 +181,12 @@ def _peak_bytes(recipe: Recipe, repeats: int, bar: Progress, *, threads: int) ->
     try:
         return peak_memory(recipe, repeats=repeats, threads=threads)
     except TrainingError as error:
-        bar.console.print(f"warning: {error}; the summary is without it", markup=False, highlight=False, soft_wrap=True)
+        _warn(bar, f"{error}; the summary is without it")
         return None
+
+
+def _warn(bar: Progress, text: str) -> None:
+    bar.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool) -> None:
@@ -205,11 +207,13 @@ def measure(
 
     Args:
         device: where the test set is classified; what is counted is counted on the CPU, where the model is left.
-        bar: gets a task for the test set.
+        bar: gets a task for the test set, and a warning where the network has no deployed form; what would be read off
+            that is None.
     """
     kind = builders.DATA[recipe.data.kind]
     confusion = Confusion(len(kind.labels))
-    graph = lower(model.cpu(), input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
+    bar = bar or progress_bar(enabled=False)
+    graph = deployed_or_none(model.cpu(), recipe, warn=lambda text: _warn(bar, text))
     evaluated = evaluate_network(
         model.to(device),
         sets.test,
@@ -224,23 +228,14 @@ def measure(
     test = evaluated.result
     model.cpu()
     in_neurons = set(map(id, step_parameters(model)))
-    seen = activity(graph, first_images(sets.test, PROFILED_IMAGES))
-    paper, honest = priced(seen, "paper"), priced(seen, "honest")
     return {
         "accuracy": test.accuracy,
         "accuracy_per_step": list(test.accuracy_per_step),
         "evaluation": evaluated.as_dict(),
         "confusion": {"labels": list(kind.labels), "counts": confusion.counts.tolist()},
-        "params_mb": paper.params_mb,
-        "stored_mb": paper.stored_mb,
+        **counts(graph or model, recipe, first_images(sets.test, PROFILED_IMAGES)),
         "fp32_mb": 4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),
-        "sops": paper.sops,
-        "nops": paper.nops,
-        "energy_mj": paper.energy_mj,
-        "energy_mj_honest": honest.energy_mj,
         "saved_bytes": bytes_saved_by_an_update(model, recipe, sets),
-        "layers": paper.as_dict()["layers"],
-        "neurons": neuron_rows(graph),
     }
 
 
@@ -256,23 +251,10 @@ def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: ImageSets) 
     plan = rule.schedule(recipe.time_steps, torch.Generator().manual_seed(recipe.seed))
     first = Plan(plan.time_steps, plan.steps[:1], plan.updates[:1])
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.train()
-    try:
-        return saved_bytes(lambda: next(iter(rule(model, x, target, first))), model=model)
-    finally:
-        model.load_state_dict(state)
-        model.eval()
-
-
-def neuron_rows(graph: Graph) -> list[dict[str, Any]]:
-    """Leak and threshold of every neuron layer at each time step; channel means where they differ by channel."""
-    rows = []
-    for node in graph.nodes:
-        if not OPS[node.op].neuron:
-            continue
-        values = {
-            role: [round(float(row.mean()), 6) for row in tensor] * (graph.time_steps if len(tensor) == 1 else 1)
-            for role, tensor in node.tensors.items()
-        }
-        rows.append({"name": node.name, "kind": node.op, "leak": values.get("leak"), "threshold": values["threshold"]})
-    return rows
+    # The modes are given back with the state: batch norms of a user's may be frozen.
+    with evaluation_mode(model):
+        model.train()
+        try:
+            return saved_bytes(lambda: next(iter(rule(model, x, target, first))), model=model)
+        finally:
+            model.load_state_dict(state)

@@ -17,7 +17,7 @@ Example: a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6: y = 0.25·6 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from hdlif.artefact import Graph, InputRecord, Node, Value, infer_values
 from hdlif.artefact.format import INPUT, OPS, Encoding
+from hdlif.artefact.roles import by_place
 from hdlif.deploy.folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.errors import LoweringError
 from hdlif.functional import DetachedReset, HardReset, soft_reset
@@ -58,7 +59,6 @@ from hdlif.nn import (
 )
 
 Floats = NDArray[np.float64]
-Role = Literal["stem", "body", "classifier"]
 ONE: Floats = np.ones((1, 1))
 COARSEST_GRID = 2.0**-13
 """Grid that may be left out: half of it is below 1e-4, to which a deployed network and torch agree in any case."""
@@ -166,7 +166,7 @@ def lower(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], ti
     lowerer = Lowerer(time_steps, input)
     with torch.no_grad():
         output = lowerer.applied(lowerer.lower(network, Wire(INPUT, ONE), ""))
-    graph = join_affines(Graph(tuple(lowerer.nodes), output.name, time_steps, input, labels))
+    graph = by_place(join_affines(Graph(tuple(lowerer.nodes), output.name, time_steps, input, labels)))
     infer_values(graph)
     return graph
 
@@ -307,7 +307,7 @@ def _seca(lowerer: Lowerer, module: SECA, wire: Wire, path: str) -> Wire:
     return lowerer.emit("seca", path, lowerer.applied(wire), weight=_stored(weight), bias=_stored(bias))
 
 
-def _encoding(quantizer: WeightQuantizer) -> Encoding:
+def encoding_of(quantizer: WeightQuantizer) -> Encoding:
     """The narrowest encoding that holds the quantiser's codes."""
     match quantizer:
         case Binary():
@@ -318,12 +318,12 @@ def _encoding(quantizer: WeightQuantizer) -> Encoding:
             return "ternary"
 
 
-def _weight(module: QuantConv2d | QuantLinear) -> tuple[str, NDArray[Any], Floats]:
+def _weight(module: nn.Conv2d | nn.Linear) -> tuple[str, NDArray[Any], Floats]:
     """Encoding, codes (or fp32 weights) and the scale of W = scale·codes as [1, out or 1]."""
-    if module.quantizer is None:
+    if not isinstance(module, QuantConv2d | QuantLinear) or module.quantizer is None:
         return "float32", module.weight.detach().float().cpu().numpy(), ONE
     codes, scale = module.quantizer.codes(module.weight)
-    return _encoding(module.quantizer), codes.to(torch.int8).cpu().numpy(), _f64(scale).reshape(1, -1)
+    return encoding_of(module.quantizer), codes.to(torch.int8).cpu().numpy(), _f64(scale).reshape(1, -1)
 
 
 @lowers(nn.Conv2d, QuantConv2d)
@@ -336,13 +336,9 @@ def _conv2d(lowerer: Lowerer, module: nn.Conv2d, wire: Wire, path: str) -> Wire:
     ):
         raise LoweringError(f"{path}: grouped, dilated or specially padded convolutions have no deployed form")
     wire = lowerer.one_scale(wire)
-    if isinstance(module, QuantConv2d):
-        encoding, weight, weight_scale = _weight(module)
-        role: Role = "body"
-    else:
-        encoding, weight, weight_scale, role = "float32", module.weight.detach().float().cpu().numpy(), ONE, "stem"
+    encoding, weight, weight_scale = _weight(module)
     geometry: dict[str, Any] = {"stride": list(module.stride), "padding": list(module.padding)}
-    out = lowerer.emit("conv2d", path, wire, encoding=encoding, role=role, weight=weight, **geometry)
+    out = lowerer.emit("conv2d", path, wire, encoding=encoding, role="body", weight=weight, **geometry)
     out = Wire(out.name, wire.scale * weight_scale)
     return out if module.bias is None else _biased(lowerer, out, path, module.bias)
 
@@ -350,17 +346,8 @@ def _conv2d(lowerer: Lowerer, module: nn.Conv2d, wire: Wire, path: str) -> Wire:
 @lowers(nn.Linear, QuantLinear)
 def _linear(lowerer: Lowerer, module: nn.Linear, wire: Wire, path: str) -> Wire:
     wire = lowerer.one_scale(wire)
-    if isinstance(module, QuantLinear):
-        encoding, weight, weight_scale = _weight(module)
-        role: Role = "body"
-    else:
-        encoding, weight, weight_scale, role = (
-            "float32",
-            module.weight.detach().float().cpu().numpy(),
-            ONE,
-            "classifier",
-        )
-    out = lowerer.emit("linear", path, wire, encoding=encoding, role=role, weight=weight)
+    encoding, weight, weight_scale = _weight(module)
+    out = lowerer.emit("linear", path, wire, encoding=encoding, role="body", weight=weight)
     out = Wire(out.name, wire.scale * weight_scale)
     return out if module.bias is None else _biased(lowerer, out, path, module.bias)
 

@@ -119,8 +119,10 @@ class GraphModule(Temporal):
                 kernel, stride = attributes["kernel"], attributes["stride"]
                 return _folded(x, lambda v: F.avg_pool2d(v, kernel, stride, divisor_override=1))
             case "max_pool":
-                geometry = attributes["kernel"], attributes["stride"], attributes["padding"]
-                return _folded(x, lambda v: F.max_pool2d(v, *geometry))
+                kernel, stride, (pad_y, pad_x) = attributes["kernel"], attributes["stride"], attributes["padding"]
+                # torch's own padding ends at half of the kernel
+                x = F.pad(x, (pad_x, pad_x, pad_y, pad_y), value=-torch.inf)
+                return _folded(x, lambda v: F.max_pool2d(v, kernel, stride))
             case "global_sum_pool":
                 return x.sum((-2, -1))
             case "flatten":

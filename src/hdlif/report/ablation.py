@@ -26,7 +26,7 @@ def render(
     Args:
         columns: names of the columns.
         cells: by row and column, what has been trained: "accuracy", "std" (None of one seed), "accuracy_per_step" in
-            0..1, "sops", and the number "n" of seeds.
+            0..1, "sops" (None of a network without a deployed form), and the number "n" of seeds.
         texts: by row, what the table says in each column.
         operations: whether the table tells operations too.
         provenance: terms and values that say how it was made.
@@ -76,7 +76,7 @@ def _by_operations(names: Sequence[str], columns: Sequence[str], cells: Cells) -
     caption = "Test accuracy (%) against synaptic operations an image, a point for each column, in their order."
     series = []
     for style, name in enumerate(names):
-        known = [cell for c in columns if (cell := cells.get(name, {}).get(c)) is not None]
+        known = [cell for c in columns if (cell := cells.get(name, {}).get(c)) and cell["sops"] is not None]
         series.append(Series(style, [cell["sops"] / 1e6 for cell in known], [100 * cell["accuracy"] for cell in known]))
     options: dict[str, Any] = {"x_label": "SOPs, millions", "y_label": "accuracy, %", "markers": True, "whole": False}
     return lines("by-operations", caption, names, series, **options)

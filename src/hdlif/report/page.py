@@ -150,10 +150,16 @@ def _accuracy_per_step(networks: Sequence[Network]) -> Figure:
 
 def _firing_rate(networks: Sequence[Network]) -> Figure:
     caption = "Firing rate: the share of a neuron layer’s outputs that are not zero, over all time steps."
-    # A synapse has a density too, that of its inputs; neurons are the layers with operations of their own.
+    # A synapse has a density too, that of its inputs; neurons are the layers with operations of their own, or, in a
+    # network without a deployed form, those that are listed as neurons.
+    listed = [{neuron["name"] for neuron in network.get("neurons", [])} for network in networks]
     values = [
-        {layer["name"]: layer.get("density") for layer in network.get("layers", []) if layer.get("nops")}
-        for network in networks
+        {
+            layer["name"]: layer.get("density")
+            for layer in network.get("layers", [])
+            if layer.get("nops") or layer["name"] in names
+        }
+        for network, names in zip(networks, listed, strict=True)
     ]
     return dots("firing-rate", caption, [n["name"] for n in networks], values, x_label="share of outputs not zero")
 

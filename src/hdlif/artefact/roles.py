@@ -1,0 +1,70 @@
+"""What each convolution and linear layer of a graph is, by its place: stem, body or classifier."""
+
+from dataclasses import replace
+from itertools import accumulate
+from typing import Literal
+
+from hdlif.artefact.format import INPUT, OPS, Graph
+
+Role = Literal["stem", "body", "classifier"]
+SYNAPSES = ("conv2d", "linear")
+
+
+def roles(graph: Graph) -> dict[str, Role]:
+    """The role of every convolution and linear layer by name.
+
+    Low-bit ones are layers of the body wherever they stand. Of the others, with spikes being what a neuron or a
+    quantiser emits:
+
+    - stem: no spikes lie before it, and it reads the input itself (through pools, norms and the like), or every way
+      from the input to the output leads through it. So a second convolution of a deep stem is of the stem, and a
+      shortcut beside neurons is not.
+    - classifier: no other such layer lies behind it.
+    - body: all the rest.
+    """
+    spikes, synapses = {INPUT: False}, {INPUT: False}
+    for node in graph.nodes:
+        spikes[node.name] = OPS[node.op].neuron or node.op == "quantise" or any(spikes[n] for n in node.inputs)
+        synapses[node.name] = node.op in SYNAPSES or any(synapses[n] for n in node.inputs)
+    followed: set[str] = set()
+    for node in reversed(graph.nodes):
+        if node.op in SYNAPSES or node.name in followed:
+            followed.update(node.inputs)
+    on_every_way = _on_every_way(graph)
+    found: dict[str, Role] = {}
+    for node in graph.nodes:
+        if node.op not in SYNAPSES:
+            continue
+        before = node.inputs[0]
+        if node.attributes["encoding"] != "float32":
+            found[node.name] = "body"
+        elif not spikes[before] and (not synapses[before] or node.name in on_every_way):
+            found[node.name] = "stem"
+        else:
+            found[node.name] = "body" if node.name in followed else "classifier"
+    return found
+
+
+def by_place(graph: Graph) -> Graph:
+    """The graph with the role of each of its layers stated."""
+    found = roles(graph)
+    nodes = (
+        replace(node, attributes={**node.attributes, "role": found[node.name]}) if node.name in found else node
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _on_every_way(graph: Graph) -> set[str]:
+    """The nodes that every way from the input to the output leads through: no edge of such a way jumps over them."""
+    place = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, start=1)}
+    needed = {graph.output}
+    jumps = [0] * (len(graph.nodes) + 2)
+    for node in reversed(graph.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+            for name in node.inputs:
+                jumps[place[name] + 1] += 1
+                jumps[place[node.name]] -= 1
+    over = list(accumulate(jumps))
+    return {node.name for node in graph.nodes if node.name in needed and over[place[node.name]] == 0}

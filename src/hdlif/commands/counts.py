@@ -1,0 +1,77 @@
+"""What a trained network is counted to be: sizes, operations and energy, or what its modules show without a graph."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from hdlif import builders
+from hdlif.accounting import activity, outline, priced
+from hdlif.artefact import Graph
+from hdlif.artefact.format import OPS
+from hdlif.config import Recipe
+from hdlif.deploy import lower
+from hdlif.errors import ArtefactError, LoweringError
+
+NO_GRAPH = (LoweringError, ArtefactError)
+"""Raised where a module has no deployed form, or a number in it that no graph holds."""
+OF_GRAPH = "stored_mb, sops and energy_mj"
+
+
+def deployed_or_none(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], None]) -> Graph | None:
+    """The graph of a recipe's network; None, with a warning that says why, where it has no deployed form."""
+    labels = builders.DATA[recipe.data.kind].labels
+    try:
+        return lower(model, input=builders.input_record(recipe), labels=labels, time_steps=recipe.time_steps)
+    except NO_GRAPH as error:
+        warn(without_graph(error))
+        return None
+
+
+def counts(network: Graph | nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> dict[str, Any]:
+    """The counted figures of a summary.json; those of a module, without its graph, are null where they need that."""
+    if not isinstance(network, Graph):
+        return _outlined(network, recipe, images)
+    seen = activity(network, images)
+    paper, honest = priced(seen, "paper"), priced(seen, "honest")
+    return {
+        "params_mb": paper.params_mb,
+        "stored_mb": paper.stored_mb,
+        "sops": paper.sops,
+        "nops": paper.nops,
+        "energy_mj": paper.energy_mj,
+        "energy_mj_honest": honest.energy_mj,
+        "layers": paper.as_dict()["layers"],
+        "neurons": neuron_rows(network),
+    }
+
+
+def without_graph(error: Exception) -> str:
+    """What is missing, and why, in one line."""
+    return f"{error}; {OF_GRAPH} are read off the deployed network and are null here, as are nops of unknown neurons"
+
+
+def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> dict[str, Any]:
+    found = outline(model, images, time_steps=recipe.time_steps)
+    figures: Mapping[str, Any] = found.as_dict()
+    keys = ("params_mb", "stored_mb", "sops", "nops", "energy_mj", "layers")
+    neurons = [layer for layer in found.layers if layer.neuron]
+    return {
+        **{key: figures[key] for key in keys},
+        "energy_mj_honest": None,
+        "neurons": [{"name": row.name, "kind": row.kind, "leak": None, "threshold": None} for row in neurons],
+    }
+
+
+def neuron_rows(graph: Graph) -> list[dict[str, Any]]:
+    """Leak and threshold of every neuron layer at each time step; channel means where they differ by channel."""
+    rows = []
+    for node in graph.nodes:
+        if not OPS[node.op].neuron:
+            continue
+        values = {
+            role: [round(float(row.mean()), 6) for row in tensor] * (graph.time_steps if len(tensor) == 1 else 1)
+            for role, tensor in node.tensors.items()
+        }
+        rows.append({"name": node.name, "kind": node.op, "leak": values.get("leak"), "threshold": values["threshold"]})
+    return rows

@@ -1,0 +1,132 @@
+"""The price of every op against an interpreter that does it number by number and counts."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+
+from accounting.one_by_one import SCALAR, Tally
+from deployed_graphs import Builder, random_input, residual_network, two_streams
+from hdlif.accounting import profile
+from hdlif.accounting.prices import PRICES
+from hdlif.artefact import INPUT, Graph, infer_values
+from hdlif.artefact.format import OPS
+from hdlif.runtime import reference
+from runtime.test_random_graphs import graphs
+
+
+def test_every_op_has_a_price_and_none_has_two_homes() -> None:
+    assert PRICES.keys() == OPS.keys() == SCALAR.keys()
+
+
+def counted(graph: Graph, frames: np.ndarray) -> dict[str, float]:
+    """Picojoules of each node on one sample [T or 1, C, H, W], each value computed and checked one by one."""
+    types, constant = infer_values(graph), len(frames) == 1
+    tallies: dict[str, Tally] = defaultdict(Tally)
+    state: dict[str, np.ndarray] = {
+        f"{node.name}.potential": np.zeros((1, *types[node.name].shape), np.float32)
+        for node in graph.nodes
+        if OPS[node.op].stateful
+    }
+    own = {name: potential[0].copy() for name, potential in state.items()}
+    for t in range(graph.time_steps):
+        values = reference.evaluate(graph, frames[min(t, len(frames) - 1)][None], state, t)
+        for node in graph.nodes:
+            if t > 0 and constant and types[node.name].constant:
+                continue
+            inputs = [values[name][0] for name in node.inputs]
+            of_inputs = [types[name] for name in node.inputs]
+            potential = own.get(f"{node.name}.potential")
+            result = SCALAR[node.op](tallies[node.name], node, t, inputs, potential, of_inputs)
+            np.testing.assert_array_equal(result, values[node.name][0], err_msg=f"{node.op} at step {t}")
+    return {node.name: tallies[node.name].energy_pj for node in graph.nodes}
+
+
+def assert_priced_as_counted(graph: Graph, frames: np.ndarray) -> None:
+    expected = counted(graph, frames)
+    # the quantiser of a neuron's spikes stands in the neuron's row
+    kinds = {node.name: node.op for node in graph.nodes}
+    for node in graph.nodes:
+        if node.op == "quantise" and node.inputs[0] in kinds and OPS[kinds[node.inputs[0]]].neuron:
+            expected[node.inputs[0]] += expected.pop(node.name)
+    rows = profile(graph, torch.from_numpy(frames[:, None]), counting="honest").layers
+    found = {row.name: row.energy_mj * 1e9 for row in rows}
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def of_one_op(op: str, *, constant: bool) -> Graph:
+    """The op on reals and, where it takes them, on codes of one bit and of four."""
+    b = Builder((3, 5, 4), 3, 0)
+    for x in (INPUT, b.quantise(INPUT, bits=1), b.quantise(INPUT, inverse_step=1.5)):
+        match op:
+            case "conv2d":
+                for encoding in ("float32", "ternary", "binary", "int2", "int4", "int8"):
+                    b.conv(x, 2, stride=(2, 1), encoding=encoding)
+            case "linear":
+                for encoding in ("float32", "ternary", "binary", "int2", "int4", "int8"):
+                    b.linear(b.add("flatten", x), 2, encoding=encoding)
+            case "sum_pool" | "max_pool":
+                for kernel, stride in (((2, 2), (2, 2)), ((3, 2), (1, 2)), ((2, 3), (3, 1))):
+                    padding = {"padding": tuple(size - 1 for size in kernel)} if op == "max_pool" else {}
+                    b.add(op, x, kernel=kernel, stride=stride, **padding)
+            case "global_sum_pool" | "flatten":
+                b.add(op, x)
+            case "add":
+                b.add(op, x, INPUT)
+            case "concat":
+                b.concat(x, INPUT)
+            case "slice":
+                b.slice(x, 1, 3)
+            case "affine":
+                b.affine(x, per_step=not constant)
+                b.passing(x, identity=(False,) if constant else (True, False, True))
+                name = b.affine(x)
+                b.nodes[-1].tensors["scale"][0, 1], b.nodes[-1].tensors["shift"][0, 2] = 1, 0
+                assert name == b.nodes[-1].name
+            case "quantise":
+                for inverse_step, offset in ((4.0, 0.5), (3.7, 0.5), (1.0, 0.5), (4.0, 0.0), (1.0, 0.0), (0.5, 1.0)):
+                    b.quantise(x, inverse_step=inverse_step, offset=offset)
+                    b.quantise(b.parallel(x), inverse_step=inverse_step, offset=offset, per_step=not constant)
+            case "lif":
+                b.lif(x)
+                b.lif(x, reset="hard", reset_potential=0.25)
+            case "seca":
+                b.seca(x, kernel=1, per_step=not constant)
+                b.seca(x, kernel=5)
+            case _:
+                getattr(b, op)(x, per_channel=True)
+    return b.graph(b.nodes[-1].name)
+
+
+@pytest.mark.parametrize("constant", [False, True], ids=["varying", "constant"])
+@pytest.mark.parametrize("op", sorted(OPS))
+def test_price_of_an_op_equals_what_is_counted_number_by_number(op: str, constant: bool) -> None:
+    graph = of_one_op(op, constant=constant)
+    assert_priced_as_counted(graph, random_input(graph, 1 if constant else 3, 1)[:, 0] * 3)
+
+
+@pytest.mark.parametrize("build", [residual_network, two_streams])
+def test_price_of_a_network_equals_what_is_counted_number_by_number(build) -> None:  # type: ignore[no-untyped-def]
+    graph = build(time_steps=2, width=4)
+    assert_priced_as_counted(graph, random_input(graph, 2, 1)[:, 0])
+
+
+@settings(max_examples=25, deadline=None)
+@given(graph=graphs())
+def test_price_of_any_graph_equals_what_is_counted_number_by_number(graph: Graph) -> None:
+    for steps in (1, graph.time_steps):
+        assert_priced_as_counted(graph, random_input(graph, steps, 1)[:, 0])
+
+
+def test_a_quantiser_of_spikes_costs_a_multiplication_and_an_addition_a_neuron_and_step() -> None:
+    """Its floor and limit cut bits off; a step that is a power of two is priced as the multiplication that is run."""
+    for step in (0.25, 0.3):
+        b = Builder((2, 3, 3), 4, 0)
+        spikes = b.hd_lif(INPUT)
+        graph = b.graph(b.quantise(spikes, inverse_step=1 / step))
+        (row,) = (r for r in profile(graph, torch.randn(1, 2, 2, 3, 3), counting="honest").layers if r.name == spikes)
+        neuron, quantiser = 3.7 + 2 * 0.9, 3.7 + 0.9
+        assert row.energy_mj == pytest.approx((neuron + quantiser) * 4 * 18 * 1e-9)
+        assert row.nops == 3 * 4 * 18
