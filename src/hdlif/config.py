@@ -3,22 +3,22 @@
 Keys, types and ranges are checked here. Which kinds exist and what arguments they take is known to
 `hdlif.builders` alone, so a `Component` carries its arguments as they stand in the file.
 
-YAML is read by the core schema of YAML 1.2: `1e-3` is a number and `yes`, `off`, `010` are text (PyYAML's
-YAML 1.1 has it the other way round). Repeated keys and aliases are refused: a recipe is a plain tree.
+Its YAML is what `hdlif.plain_yaml` reads.
 
 A recipe may name a `base`, another recipe, and then states only what differs; the base has none itself. A section that
-states its `kind` replaces the base's, any other is merged with it key by key.
+states its `kind` replaces the base's, any other is merged with it key by key. A base is a shipped recipe, or a file at
+or below the folder of the recipe; an error says nothing of what such a file holds, which may be no recipe.
 """
 
-import json
-import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -30,10 +30,34 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from hdlif.errors import RecipeError, did_you_mean
+from hdlif.errors import RecipeError, cut, did_you_mean
+from hdlif.plain_yaml import MOST_BYTES, MOST_DEPTH, Dumper, not_plain, parse_yaml, shown, text_of
 
-Count = Annotated[int, Field(ge=1)]
+MOST_NAME_BYTES = 200
+"""Of a name that files and folders are named by, which add something to it; a file system takes 255."""
+MOST_TIME_STEPS = 2**15 - 1
+"""What a deployed network may have."""
+
+
+def one_component(name: str) -> str:
+    """`name`, if a file or folder may have it and it stays in the folder it is put in; otherwise `ValueError`."""
+    if name in ("", ".", "..") or not name.isprintable() or set(name) & {"/", "\\"}:
+        raise ValueError("should be the name of one folder: printable, without / and \\, and not . or ..")
+    if len(name.encode()) > MOST_NAME_BYTES:
+        raise ValueError(f"should be at most {MOST_NAME_BYTES} bytes long, since a folder is named by it")
+    return name
+
+
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, AfterValidator(one_component)]
+"""What becomes one component of a path."""
+
+
+def _if_plain(values: Any) -> Any:
+    if (fault := not_plain(values)) is not None:
+        raise ValueError(fault)
+    return values
 
 
 class Component(BaseModel):
@@ -45,6 +69,8 @@ class Component(BaseModel):
     kind: Text
     __pydantic_extra__: dict[str, JsonValue]
 
+    _plain = model_validator(mode="before")(_if_plain)
+
     @property
     def arguments(self) -> dict[str, JsonValue]:
         """Every key but `kind`."""
@@ -54,6 +80,8 @@ class Component(BaseModel):
 class _Section(BaseModel):
     # strict: "3" is no integer and 1 no boolean; an integer is still good where a float is asked for.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    _plain = model_validator(mode="before")(_if_plain)
 
     EXTRAS: ClassVar[tuple[str, ...]] = ()
     """Keys that are off by default, and not written out where they are: what was written before there was such a key
@@ -95,7 +123,7 @@ class DataConfig(_Section):
     """Training images held out to choose the best epoch."""
     train: Count | None = None
     """Training images used, the first ones; all by default."""
-    size: Count | None = None
+    size: Annotated[int, Field(ge=1, le=2**13)] | None = None
     """Images are resized to size x size, bilinearly; by default they stay as they are."""
     frames: Text = "constant"
     """How an image becomes a sequence: the same at every step, or a row a step."""
@@ -110,7 +138,7 @@ class TrainingConfig(_Section):
 
     EXTRAS = ("clip_norm", "accumulate", "ema_decay", "patience", "keep_every", "channels_last", "compile")
 
-    epochs: Count
+    epochs: Annotated[int, Field(ge=1, le=10**6)]
     learning_rate: Annotated[float, Field(gt=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -147,10 +175,11 @@ class Recipe(_Section):
 
     EXTRAS = ("teacher",)
 
-    name: Text
-    """The stem of the file, unless the file states a `name` (the recipe kept in a run folder does)."""
+    name: Name
+    """The stem of the file, unless the file states a `name` (the recipe kept in a run folder does). Its run folder is
+    runs/NAME."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-    time_steps: Count
+    time_steps: Annotated[int, Field(ge=1, le=MOST_TIME_STEPS)]
     data: DataConfig
     model: Component
     norm: Component = Component.model_validate({"kind": "batch_norm"})
@@ -180,25 +209,19 @@ def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
     A string that is the name of a shipped recipe means that one, whatever lies in the working folder.
 
     Raises:
-        RecipeError: no such file or name, or a file that is no UTF-8 text.
+        RecipeError: no such file or name, or a file that is no UTF-8 text of at most `MOST_BYTES`.
     """
     shipped = shipped_recipes()
     if isinstance(name_or_path, str) and name_or_path in shipped:
         return name_or_path, files("hdlif").joinpath("recipes", f"{name_or_path}.yaml").read_text("utf-8")
     path = Path(name_or_path)
     try:
-        return path.stem, path.read_text("utf-8")
+        return path.stem, text_of(path, "a recipe")
     except FileNotFoundError:
         raise RecipeError(
             f"{name_or_path}: there is no such file and no shipped recipe of that name; "
             f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped)}"
         ) from None
-    except UnicodeDecodeError as error:
-        raise RecipeError(
-            f"{name_or_path}: byte {error.start} is no UTF-8; a recipe is a YAML text file saved as UTF-8"
-        ) from None
-    except OSError as error:
-        raise RecipeError(f"{name_or_path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -211,60 +234,132 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises:
         RecipeError: names the file, the key, the value seen and what is accepted.
     """
-    name, tree = _tree(name_or_path)
+    name, own, base = _trees(name_or_path)
+    tree = own if base is None else _merged(base.tree, own)
     for override in overrides:
         _replace(tree, override)
     try:
         return Recipe.model_validate({"name": name} | tree)
     except ValidationError as error:
-        raise RecipeError(f"{name_or_path}: {_explain(error.errors())}") from None
+        errors = error.errors()
+    if base is not None and not base.ships:
+        _blame_base(name_or_path, base, own, overrides, errors)
+    raise RecipeError(f"{name_or_path}: {_explain(errors)}")
 
 
-def _tree(name_or_path: str | Path) -> tuple[str, dict[str, Any]]:
-    """The name and the keys of a recipe; what it does not state is its base's, if it has one."""
-    name, tree = _own_tree(name_or_path)
-    base = tree.pop("base", None)
-    if base is None:
-        return name, tree
-    if not isinstance(base, str) or not base:
-        raise RecipeError(f"{name_or_path}: base = {_shown(base)} is refused; give the name or path of a recipe")
-    beside = base if base in shipped_recipes() else Path(name_or_path).parent / base
-    try:
-        _, merged = _own_tree(beside)
-    except RecipeError as error:
-        raise RecipeError(f"{name_or_path}: base: {error}") from None
-    if "base" in merged:
-        raise RecipeError(
-            f"{name_or_path}: base = {_shown(base)} has a base itself, {_shown(merged['base'])}; "
-            "name that one, and state what differs from it"
-        )
+@dataclass(frozen=True)
+class _Base:
+    stated: str
+    ships: bool
+    tree: dict[str, Any]
+
+
+def _trees(name_or_path: str | Path) -> tuple[str, dict[str, Any], _Base | None]:
+    """The name of a recipe, what it states itself, and its base, if it has one."""
+    name, own = _own_tree(name_or_path)
+    stated = own.pop("base", None)
+    if stated is None:
+        return name, own, None
+    if not isinstance(stated, str) or not stated:
+        raise RecipeError(f"{name_or_path}: base = {shown(stated)} is refused; give the name or path of a recipe")
+    ships = stated in shipped_recipes()
+    seen = f"{name_or_path}: base = {shown(stated)}"
+    _, tree = _own_tree(stated if ships else below(Path(name_or_path).parent, stated, seen), seen)
+    if "base" in tree:
+        raise RecipeError(f"{seen} has a base itself; name that one, and state what differs from it")
     # The name is of the file, unless this one states it.
-    merged.pop("name", None)
-    for key, value in tree.items():
+    tree.pop("name", None)
+    return name, own, _Base(stated, ships, tree)
+
+
+def below(folder: Path, stated: str, seen: str) -> Path:
+    """The file that a recipe or table in `folder` names as its base, links resolved.
+
+    Args:
+        seen: begins the error.
+    Raises:
+        RecipeError: it is none at or below the folder.
+    """
+    try:
+        folder, path = folder.resolve(), (folder / stated).resolve()
+        inside, there = path.is_relative_to(folder), path.is_file()
+    # a NUL, or half a surrogate pair; a loop of links
+    except (ValueError, OSError, RuntimeError):
+        inside, there = True, False
+    if not inside:
+        raise RecipeError(f"{seen} is refused; a base is a shipped recipe or a file at or below the folder of this one")
+    if not there:
+        mend = did_you_mean(stated, shipped_recipes())
+        raise RecipeError(
+            f"{seen}: there is no such file and no shipped recipe of that name; "
+            f"give the path of a YAML file at or below the folder of this one or {mend}"
+        )
+    return path
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What `own` does not state is the base's."""
+    merged = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
+    for key, value in own.items():
         section = merged.get(key)
         if isinstance(value, dict) and isinstance(section, dict) and "kind" not in value:
             section.update(value)
         else:
             merged[key] = value
-    return name, merged
+    return merged
 
 
-def _own_tree(name_or_path: str | Path) -> tuple[str, dict[str, Any]]:
-    """The name of a recipe, and the keys that its file states."""
-    name, text = recipe_text(name_or_path)
-    tree = parse_yaml(text, source=str(name_or_path))
-    if not isinstance(tree, dict):
-        raise RecipeError(
-            f"{name_or_path}: {_shown(tree)} is no recipe; a recipe is a YAML mapping with the keys "
-            f"{', '.join(sorted(Recipe.model_fields))}"
-        )
-    return name, tree
+def _blame_base(
+    name_or_path: str | Path, base: _Base, own: dict[str, Any], overrides: Sequence[str], errors: list[ErrorDetails]
+) -> None:
+    """Raise `RecipeError` where the fault is the base file's, of whose content nothing is said."""
+    try:
+        stated = own
+        for override in overrides:
+            _replace(stated, override)
+    except RecipeError:
+        # It goes into a section that is the base's.
+        return
+    location = _worst(errors)["loc"]
+    if _worst(errors)["type"] == "missing":
+        return
+    place: Any = stated
+    for part in location[:2]:
+        if not isinstance(place, dict) or part not in place:
+            raise RecipeError(
+                f"{name_or_path}: base = {shown(base.stated)} is no recipe of this version of hdlif; "
+                "`hdlif recipes check` of that file says where"
+            )
+        place = place[part]
+
+
+def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str, Any]]:
+    """The name of a recipe, and the keys that its file states.
+
+    Args:
+        hidden: what an error says instead of the path and of anything that the file holds.
+    """
+    try:
+        name, text = recipe_text(name_or_path)
+        tree = parse_yaml(text, source=str(name_or_path))
+    except RecipeError:
+        if not hidden:
+            raise
+        tree = None
+    if isinstance(tree, dict):
+        return name, tree
+    if hidden:
+        raise RecipeError(f"{hidden} is no recipe; `hdlif recipes check` of that file says where")
+    raise RecipeError(
+        f"{name_or_path}: {shown(tree)} is no recipe; a recipe is a YAML mapping with the keys "
+        f"{', '.join(sorted(Recipe.model_fields))}"
+    )
 
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as canonical YAML, every value stated but extras that are off; `load_recipe` reads an equal one."""
     # Other characters than ASCII stay escaped: PyYAML writes U+0085 raw otherwise, and reads it as a line break.
-    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+    return yaml.dump(recipe.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
 
 
 def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -283,29 +378,39 @@ def _replace(tree: dict[str, Any], override: str) -> None:
     """Set one value of `tree` in place; `override` is `a.b=v`."""
     path, equals, text = override.partition("=")
     *sections, key = path.strip().split(".")
+    source = f"--set {cut(override)}"
     if not equals or not all([*sections, key]):
-        raise RecipeError(f"--set {override}: is no assignment; write key=value, for example --set training.epochs=3")
+        raise RecipeError(f"{source}: is no assignment; write key=value, for example --set training.epochs=3")
+    if len(sections) >= MOST_DEPTH:
+        raise RecipeError(f"{source}: has {len(sections) + 1} keys in each other; at most {MOST_DEPTH} are accepted")
+    if len(text) > MOST_BYTES:
+        raise RecipeError(f"{source}: is longer than {MOST_BYTES:,} characters; write it into a recipe of its own")
     place = tree
     for section in sections:
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
             raise RecipeError(
-                f"--set {override}: {section} = {_shown(place)} has no keys; "
-                f"set {section} as a whole, for example --set {section}=VALUE"
+                f"{source}: {cut(section)} = {shown(place)} has no keys; "
+                f"set {cut(section)} as a whole, for example --set {cut(section)}=VALUE"
             )
-    place[key] = parse_yaml(text, source=f"--set {override}")
+    place[key] = parse_yaml(text, source=source)
+
+
+def _worst(errors: list[ErrorDetails]) -> ErrorDetails:
+    """The first error; an unknown key comes first, for it is often why another is missing."""
+    return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
 def _explain(errors: list[ErrorDetails]) -> str:
-    """One line on the first error; an unknown key comes first, for it is often why another is missing."""
-    first = min(errors, key=lambda error: error["type"] != "extra_forbidden")
+    """One line on the worst error."""
+    first = _worst(errors)
     location, message = [str(part) for part in first["loc"]], first["msg"]
     section = _section(location)
     if section is Component:
         # pydantic tags each level of a JSON value with its type: model, blocks, "list", 0, "float".
         location = location[:2] + location[3::2]
-    key = ".".join(location)
-    seen = f"{key} = {_shown(first['input'])}"
+    key = cut(".".join(location))
+    seen = f"{key} = {shown(first['input'])}"
     match first["type"]:
         case "extra_forbidden":
             return f"{seen} is unknown; {did_you_mean(location[-1], section.model_fields)}"
@@ -320,7 +425,8 @@ def _explain(errors: list[ErrorDetails]) -> str:
         case "invalid-json-value":
             return f"{seen} is refused; it should be text, a number, true, false, null, a list or a mapping"
         case "value_error":
-            return message.removeprefix("Value error, ")
+            said = message.removeprefix("Value error, ")
+            return f"{seen} is refused; it {said}" if said.startswith("should ") else said
         case _:
             return f"{seen} is refused; it should {message.partition(' should ')[2]}"
 
@@ -334,60 +440,3 @@ def _section(location: Sequence[str]) -> type[BaseModel]:
             found = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
             section = found[0] if found else section
     return section
-
-
-def _shown(value: object) -> str:
-    """`value` on one line of at most 80 characters."""
-    text = json.dumps(value, ensure_ascii=False, default=repr)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def parse_yaml(text: str, *, source: str) -> Any:
-    """The value that `text` states in YAML. Raises RecipeError with the line at fault."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise RecipeError(f"{source}: {where}{error.problem or error.context}; mend the YAML there") from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise RecipeError(f"{source}: line {line}: a control character is no YAML; delete it") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 core schema, text keys given once, no aliases."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own attribute)
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "an alias is not accepted, write the value", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:str" or key.value in seen:
-                problem = f"the key {key.value} is {'repeated' if key.value in seen else 'no text'}"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Sections in block style, lists on one line; text that any YAML version takes for a number is quoted."""
-
-
-_FLOAT = r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
-_CORE_SCHEMA = (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
-    ("float", rf"{_FLOAT}|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.0123456789")),
-)
-for _tag, _pattern, _first in _CORE_SCHEMA:
-    for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^({_pattern})$"), _first)
-_Dumper.add_representer(list, lambda d, items: d.represent_sequence("tag:yaml.org,2002:seq", items, True))

@@ -69,6 +69,10 @@ class TrainingError(HdlifError):
     exit_code = 1
 
 
+class ExistingRunError(HdlifError):
+    """A run folder holds a run that would be lost."""
+
+
 class InUseError(TrainingError):
     """Another process is training in this run folder."""
 

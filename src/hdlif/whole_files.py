@@ -1,20 +1,63 @@
-"""Files that are written whole or not at all, also by several processes at once, on one machine or on several."""
+"""Files that are written whole or not at all, also by several processes at once, on one machine or on several.
+
+None of it follows a link that somebody has put where a file is to be written. What is read is a regular file of at most
+the size that the caller states: a FIFO would be waited for without end, and a device has none.
+"""
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def open_regular(path: Path, flags: int) -> int:
+    """A file descriptor of a regular file, opened with `flags`; never waits.
+
+    Raises:
+        OSError: what is at `path` is something else; with O_NOFOLLOW, a link.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+    except ValueError:
+        raise OSError(errno.EINVAL, "this is no path") from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "no regular file")
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_regular(path: Path, *, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes.
+
+    Raises:
+        OSError: there is none, or a larger one.
+    """
+    with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
+    return content
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes its place at the end, or vanishes where something is raised.
 
-    Of several processes that write the same file, the last one's stays.
+    Of several processes that write the same file, the last one's stays. A link at `path` is replaced, and what it
+    points to stays as it is.
     """
     # Random, because processes of several containers that share a disk may have one number, and even one host name.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
     try:
         yield temporary
         with temporary.open("rb") as written:

@@ -53,9 +53,15 @@ def test_dumped_recipe_needs_no_base(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("base: digits_hdlf\n", r"base: .*digits_hdlf: there is no such file and no shipped recipe"),
+        (
+            "base: digits_hdlf\n",
+            r'base = "digits_hdlf": there is no such file and no shipped recipe of that name; .*\(did you mean "digits_hdlif"\?\)',
+        ),
         ("base: 3\n", "base = 3 is refused; give the name or path of a recipe"),
-        ("base: middle.yaml\n", 'base = "middle.yaml" has a base itself, "digits_hdlif"; name that one'),
+        (
+            "base: middle.yaml\n",
+            'base = "middle.yaml" has a base itself; name that one, and state what differs from it',
+        ),
         ("base: digits_hdlif\ntraining: {epoch: 3}\n", "training.epoch = 3 is unknown"),
         ("base: digits_hdlif\nneuron: lif\n", 'neuron = "lif" is refused; it should be a section'),
     ],

@@ -6,7 +6,7 @@ from typing import Any
 
 from hdlif.builders.arguments import call, choose, keys
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError, did_you_mean
+from hdlif.errors import RecipeError, brief, did_you_mean
 from hdlif.models import Network
 from hdlif.training import activity
 from hdlif.training.activity import Penalty
@@ -41,4 +41,6 @@ def check_budgets(recipe: Recipe, network: Network) -> None:
     layers = [name for name, module in network.named_modules() if isinstance(module, activity.Budget.watches)]
     for name in budgets:
         if name not in layers:
-            raise RecipeError(f"activity.sops: {name!r} is no layer of the body; {did_you_mean(str(name), layers)}")
+            raise RecipeError(
+                f"activity.sops: {brief(name)} is no layer of the body; {did_you_mean(str(name), layers)}"
+            )

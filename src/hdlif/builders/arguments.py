@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from hdlif.errors import RecipeError, did_you_mean
+from hdlif.errors import RecipeError, brief, cut, did_you_mean
 
 _T = TypeVar("_T")
 
@@ -16,7 +16,8 @@ _T = TypeVar("_T")
 def choose(table: Mapping[str, _T], name: object, key: str) -> _T:
     """What `table` has under `name`, which the recipe gives at `key`. Raises `RecipeError`."""
     if not isinstance(name, str) or name not in table:
-        raise RecipeError(f'{key} = "{name}" is unknown; {did_you_mean(str(name), table)}')
+        seen = cut(str(name))
+        raise RecipeError(f'{key} = "{seen}" is unknown; {did_you_mean(seen, table)}')
     return table[name]
 
 
@@ -50,7 +51,7 @@ def call(
     hints = _hints(function)
     values = {}
     for name, value in arguments.items():
-        key = f"{section}.{name}"
+        key = f"{section}.{cut(name)}"
         if name in tables:
             values[name] = choose(tables[name], value, key)
         elif name in parameters and (check := _check(hints.get(name, Any))) is not None:
@@ -67,8 +68,13 @@ def call(
             raise RecipeError(f"{section}.{name} is missing; give it a value")
     try:
         return function(**values, **given)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise RecipeError(f"{section}: {error}") from error
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise RecipeError(f"{section}: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says on its first line, of torch's some have many more."""
+    return cut((str(error).splitlines() or [type(error).__name__])[0], 300)
 
 
 def keys(
@@ -106,5 +112,5 @@ def _checked(check: TypeAdapter[Any], value: Any, key: str) -> Any:
         check.validate_python(value)
     except ValidationError as error:
         message = error.errors()[0]["msg"]
-        raise RecipeError(f"{key} = {value!r} is refused; it {message.removeprefix('Input ')}") from None
+        raise RecipeError(f"{key} = {brief(value)} is refused; it {message.removeprefix('Input ')}") from None
     return value

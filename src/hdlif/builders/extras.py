@@ -11,7 +11,7 @@ from hdlif.builders.arguments import call, choose
 from hdlif.builders.data import DATA, FRAMES, data_kind
 from hdlif.config import Recipe
 from hdlif.data import constant
-from hdlif.errors import RecipeError
+from hdlif.errors import RecipeError, cut
 from hdlif.learning import Criterion, Distillation
 from hdlif.training import Mix, Teacher, load_teacher
 
@@ -136,9 +136,9 @@ def _teaching(recipe: Recipe) -> _Teaching | None:
     teaching = call(_Teaching, "teacher", recipe.teacher.arguments)
     if teaching.name not in (names := library.names()):
         # There are more than a thousand.
-        near = difflib.get_close_matches(teaching.name, names, n=5) or names[:5]
+        near = difflib.get_close_matches(cut(teaching.name), names, n=5) or names[:5]
         raise RecipeError(
-            f'teacher.name = "{teaching.name}" is unknown to {recipe.teacher.kind}; nearest are {", ".join(near)}'
+            f'teacher.name = "{cut(teaching.name)}" is unknown to {recipe.teacher.kind}; nearest are {", ".join(near)}'
         )
     if data_kind(recipe).events or FRAMES[recipe.data.frames] is not constant:
         seen = f'data.kind = "{recipe.data.kind}", data.frames = "{recipe.data.frames}"'

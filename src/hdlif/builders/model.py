@@ -23,6 +23,10 @@ MODELS: Mapping[str, Callable[..., Network]] = {
     "reversible_resnet": models.reversible_resnet,
     "vgg_snn": models.vgg_snn,
 }
+MOST_LAYERS = 1000
+"""Blocks of all stages together, or entries of a plan: each is built, if only to be counted."""
+MOST_STAGES = 16
+"""Each doubles the channels."""
 STEMS = {"cifar": models.cifar_stem, "imagenet": models.imagenet_stem}
 
 
@@ -35,6 +39,7 @@ def build_model(recipe: Recipe) -> Network:
             raise RecipeError(
                 f"model.{key} is not set there; attention, neuron, norm and weights are sections of their own"
             )
+    _check_depth(arguments)
     parts = {
         **attention_arguments(recipe, make),
         "neuron": build_neuron(recipe),
@@ -57,6 +62,19 @@ def build_model(recipe: Recipe) -> Network:
     check_budgets(recipe, network)
     _check_grid(network)
     return network
+
+
+def _check_depth(arguments: Mapping[str, object]) -> None:
+    """Raise `RecipeError` where building the network would not come to an end."""
+    blocks, plan = arguments.get("blocks"), arguments.get("plan")
+    layers = sum(n for n in blocks if isinstance(n, int)) if isinstance(blocks, list) else 0
+    layers = max(layers, len(plan) if isinstance(plan, list) else 0)
+    stages = len(blocks) if isinstance(blocks, list) else 0
+    if layers > MOST_LAYERS or stages > MOST_STAGES:
+        raise RecipeError(
+            f"model: {layers:,} blocks or layers in {stages} stages are refused; "
+            f"at most {MOST_LAYERS:,} are accepted, in {MOST_STAGES} stages"
+        )
 
 
 def _check_grid(network: Network) -> None:

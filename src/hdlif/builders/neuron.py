@@ -7,7 +7,7 @@ from hdlif import nn as hnn
 from hdlif.builders.arguments import call, choose, keys
 from hdlif.builders.spikes import SpikesFactory, build_spikes
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError, did_you_mean
+from hdlif.errors import RecipeError, brief, did_you_mean
 from hdlif.functional import ATan, DetachedReset, HardReset, Rectangle, Sigmoid, Triangle, soft_reset
 from hdlif.models import Network, NeuronFactory, Place
 
@@ -53,7 +53,7 @@ def check_parallel(recipe: Recipe, network: Network) -> None:
     places = [name for name, module in network.named_modules() if isinstance(module, hnn.HDLIF | hnn.ParallelHDLIF)]
     for name in parallel:
         if name not in places:
-            raise RecipeError(f"neuron.parallel: {name!r} is no neuron layer; {did_you_mean(str(name), places)}")
+            raise RecipeError(f"neuron.parallel: {brief(name)} is no neuron layer; {did_you_mean(str(name), places)}")
 
 
 def _lif(time_steps: int, spikes: SpikesFactory, **arguments: Any) -> NeuronFactory:
@@ -126,7 +126,9 @@ def _mem_bn(time_steps: int, chosen: bool | dict[str, Any]) -> Callable[[Place],
     if chosen is False:
         return lambda place: None
     if chosen is not True and not isinstance(chosen, dict):
-        raise RecipeError(f"neuron.mem_bn = {chosen!r}; it must be true, false or a mapping such as {{mix: sigmoid}}")
+        raise RecipeError(
+            f"neuron.mem_bn = {brief(chosen)}; it must be true, false or a mapping such as {{mix: sigmoid}}"
+        )
     arguments = chosen if isinstance(chosen, dict) else {}
     return lambda place: call(hnn.MemBN, "neuron.mem_bn", arguments, time_steps=time_steps, channels=place.channels)
 

@@ -12,6 +12,8 @@ def _batch_norm(
     *, time_steps: int, per_step: bool = False, momentum: float | None = 0.1, eps: float = 1e-5
 ) -> NormFactory:
     rows = time_steps if per_step else None
+    # Tried out at once: what is refused is told of this section.
+    hnn.BatchNorm2d(1, momentum=momentum, eps=eps)
     return lambda channels: hnn.BatchNorm2d(channels, time_steps=rows, momentum=momentum, eps=eps)
 
 

@@ -1,26 +1,68 @@
 """A recipe as a whole: whether everything it names can be built, and fits together."""
 
+from typing import Any
+
 import torch
+from torch import Tensor, nn
 
 from hdlif.builders.activity import build_penalty
+from hdlif.builders.arguments import first_line
 from hdlif.builders.data import input_record
 from hdlif.builders.extras import build_mix, check_accumulation
 from hdlif.builders.model import build_model
 from hdlif.builders.rule import build_training_rule
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError
+from hdlif.nn import Neuron
+
+MOST_VALUES = 2**30
+"""Parameters and buffers of a network: what 4 GiB hold in fp32."""
+MOST_NEURONS = 2**36
+"""Of all images of a batch."""
 
 
 def check(recipe: Recipe) -> None:
-    """Raise `RecipeError` on the first name or argument of the recipe that cannot be built."""
+    """Raise `RecipeError` on the first name or argument of the recipe that cannot be built.
+
+    The network is built and run without values (on torch's "meta" device), so that one of any size takes no memory, and
+    torch's random state stays as it is. It may have `MOST_VALUES`, and a batch `MOST_NEURONS`.
+    """
     shape = input_record(recipe).shape
     build_training_rule(recipe)
     build_penalty(recipe)
     build_mix(recipe)
     check_accumulation(recipe)
-    network = build_model(recipe)
-    # One image tells whether the network's maps fit the data's.
-    try:
-        network.eval()(torch.zeros(1, 1, *shape), steps=range(1))
-    except RuntimeError as error:
-        raise RecipeError(f"model.{recipe.model.kind} does not fit images of {list(shape)}: {error}") from error
+    with torch.device("meta"):
+        network = build_model(recipe)
+        values = sum(tensor.numel() for tensor in network.state_dict().values())
+        if values > MOST_VALUES:
+            raise RecipeError(
+                f"model: the network has {values:,} parameters, and at most {MOST_VALUES:,} are accepted; "
+                "make it narrower or shallower, or lower time_steps"
+            )
+        # One image tells whether the network's maps fit the data's.
+        try:
+            neurons = _neurons_of_an_image(network.eval(), shape)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise RecipeError(
+                f"model.{recipe.model.kind} does not fit images of {list(shape)}: {first_line(error)}"
+            ) from error
+    if neurons * recipe.data.batch_size > MOST_NEURONS:
+        raise RecipeError(
+            f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image, and a "
+            f"batch may have {MOST_NEURONS:,}; lower it, data.size or model.width"
+        )
+
+
+def _neurons_of_an_image(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """Run one time step of one image, and count what the neuron layers give."""
+    counts = []
+
+    def note(module: nn.Module, inputs: Any, output: tuple[Tensor, Any]) -> None:
+        counts.append(output[0].numel())
+
+    hooks = [m.register_forward_hook(note) for m in network.modules() if isinstance(m, Neuron)]
+    network(torch.zeros(1, 1, *shape), steps=range(1))
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)

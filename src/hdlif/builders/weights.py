@@ -9,7 +9,7 @@ from torch import nn
 from hdlif import nn as hnn
 from hdlif.builders.arguments import call, choose, keys
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError, did_you_mean
+from hdlif.errors import RecipeError, brief, did_you_mean
 from hdlif.models import ConvFactory, Network
 
 WEIGHTS: Mapping[str, Callable[[], hnn.WeightQuantizer | None]] = {
@@ -59,7 +59,7 @@ def _quantizer(recipe: Recipe) -> hnn.WeightQuantizer | None:
 def _patterns(recipe: Recipe, key: str) -> list[str]:
     patterns: object = recipe.weights.arguments.get(key, [])
     if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
-        raise RecipeError(f"weights.{key} = {patterns!r}; it must be a list of layer names, where * stands for any")
+        raise RecipeError(f"weights.{key} = {brief(patterns)}; it must be a list of layer names, * stands for any")
     return patterns
 
 
@@ -67,7 +67,9 @@ def _matched(key: str, patterns: Collection[str], layers: Collection[str], what:
     """The layers that a pattern matches. Raises `RecipeError` on a pattern that matches none."""
     for pattern in patterns:
         if not fnmatch.filter(layers, pattern):
-            raise RecipeError(f"weights.{key}: {pattern!r} matches no {what} layer; {did_you_mean(pattern, layers)}")
+            raise RecipeError(
+                f"weights.{key}: {brief(pattern)} matches no {what} layer; {did_you_mean(pattern, layers)}"
+            )
     return [name for name in layers if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
 
 

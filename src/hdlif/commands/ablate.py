@@ -11,23 +11,34 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hdlif import builders
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.processes import check_alone
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.run_folders import finished
-from hdlif.commands.spread import in_percent, mean_and_std
+from hdlif.commands.spread import in_percent, mean_and_std, seeds_from
 from hdlif.commands.tables import figure
 from hdlif.commands.train import train
-from hdlif.config import Recipe, load_recipe, parse_yaml
-from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, did_you_mean
+from hdlif.config import Recipe, below, load_recipe, one_component, shipped_recipes
+from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, brief, cut, did_you_mean
+from hdlif.plain_yaml import parse_yaml, shown, text_of
 from hdlif.report import ablation
 
 UNDEFINED = "—"
+MOST_CELLS = 10_000
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("should be printable, on one line")
+    return text
+
+
+Printable = Annotated[str, AfterValidator(_printable)]
 
 
 class Table(BaseModel):
@@ -35,14 +46,14 @@ class Table(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    title: str
+    title: Printable
     base: str
-    """The recipe that all cells start from."""
+    """The recipe that all cells start from: one that ships, or a file at or below the folder of the table."""
     seeds: int = Field(default=1, ge=1)
     overrides: list[str] = []
     """For all cells."""
-    rows: dict[str, list[str]] = Field(min_length=1)
-    columns: dict[str, list[str]] = Field(min_length=1)
+    rows: dict[Printable, list[str]] = Field(min_length=1)
+    columns: dict[Printable, list[str]] = Field(min_length=1)
     quantities: list[Literal["accuracy", "sops", "firing_rate"]] = ["accuracy"]
     """What a cell of the printed table says; table.json has all."""
     undefined: dict[str, list[str]] = {}
@@ -70,30 +81,38 @@ def load_table(name_or_path: str | Path) -> Table:
     Raises:
         RecipeError: no such table, or a key or value that is not accepted.
     """
-    if isinstance(name_or_path, str) and name_or_path in shipped_tables():
-        text = files("hdlif").joinpath("ablations", f"{name_or_path}.yaml").read_text("utf-8")
-    elif Path(name_or_path).is_file():
-        try:
-            text = Path(name_or_path).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{name_or_path}: cannot be read ({error}); a table is a YAML text file") from None
-    else:
+    shipped = shipped_tables()
+    ships = isinstance(name_or_path, str) and name_or_path in shipped
+    try:
+        if ships:
+            text = files("hdlif").joinpath("ablations", f"{name_or_path}.yaml").read_text("utf-8")
+        else:
+            text = text_of(Path(name_or_path), "a table")
+    except FileNotFoundError:
         raise RecipeError(
             f"{name_or_path}: there is no such file and no shipped table of that name; "
-            f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped_tables())}"
-        )
+            f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped)}"
+        ) from None
     try:
         table = Table.model_validate(parse_yaml(text, source=str(name_or_path)))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
+        place = cut(".".join(map(str, first["loc"]))) or "the file"
         raise RecipeError(
             f"{name_or_path}: {place}: {first['msg']}; a table has the keys {', '.join(Table.model_fields)}"
         ) from None
+    if table.base not in shipped_recipes():
+        folder, seen = Path(name_or_path).parent, f"{name_or_path}: base = {shown(table.base)}"
+        below(folder, table.base, seen)
+        table = table.model_copy(update={"base": str(folder / table.base)})
+        try:
+            load_recipe(table.base)
+        except RecipeError:
+            raise RecipeError(f"{seen} is no recipe; `hdlif recipes check` of that file says where") from None
     for row, columns in table.undefined.items():
         for name, known in ((row, table.rows), *((column, table.columns) for column in columns)):
             if name not in known:
-                raise RecipeError(f"{name_or_path}: undefined: {name!r} is unknown; {did_you_mean(name, known)}")
+                raise RecipeError(f"{name_or_path}: undefined: {brief(name)} is unknown; {did_you_mean(name, known)}")
     return table
 
 
@@ -106,10 +125,19 @@ def cells(table: Table, out: Path) -> Iterator[Cell]:
     for names in (table.rows, table.columns):
         slugs = [_slug(name) for name in names]
         for name, slug in zip(names, slugs, strict=True):
+            try:
+                one_component(slug or "_")
+            except ValueError as error:
+                raise RecipeError(f"{brief(name)}: its folder {error}") from None
             if not slug or slugs.count(slug) > 1:
                 raise RecipeError(f"{name!r} would share the folder {slug!r} with another; give it letters of its own")
     base_seed = load_recipe(table.base).seed
-    for seed in range(base_seed, base_seed + table.seeds):
+    number = len(table.rows) * len(table.columns) * table.seeds
+    if number > MOST_CELLS:
+        raise RecipeError(
+            f"{cut(table.title)}: has {number:,} cells with all seeds; at most {MOST_CELLS:,} are accepted"
+        )
+    for seed in seeds_from(base_seed, table.seeds):
         for row, of_row in table.rows.items():
             for column, of_column in table.columns.items():
                 if column in table.undefined.get(row, ()):

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
 from hdlif import builders
-from hdlif.config import Recipe, load_recipe, parse_yaml
+from hdlif.config import Recipe, load_recipe
 from hdlif.errors import RecipeError
+from hdlif.plain_yaml import parse_yaml, text_of
 
 
 class Suggests(Protocol):
@@ -116,9 +117,9 @@ def load_space(path: Path, recipe: str | Path, overrides: Sequence[str] = ()) ->
         RecipeError: names the file and the key.
     """
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read ({error}); give the YAML file of a search space") from None
+        text = text_of(path, "a search space")
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: there is no such file; give the YAML file of a search space") from None
     try:
         space: Space = _SPACE.validate_python(parse_yaml(text, source=str(path)))
     except ValidationError as error:

@@ -3,6 +3,17 @@
 import statistics
 from collections.abc import Sequence
 
+from hdlif.errors import RecipeError
+
+MOST_SEED = 2**32 - 1
+
+
+def seeds_from(first: int, count: int) -> range:
+    """`count` seeds from `first` on. Raises `RecipeError` where a recipe cannot have the last of them."""
+    if (last := first + count - 1) > MOST_SEED:
+        raise RecipeError(f"{count} seeds from {first} on end at {last}; a seed is at most {MOST_SEED}")
+    return range(first, first + count)
+
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and standard deviation (of the sample; None for one value)."""

@@ -38,6 +38,8 @@ def resnet19(
         hidden: neurons between the pooled map and the classifier; their fp32 synapses, normalised, count as body.
         The others are those of `resnet`.
     """
+    if hidden < 1:
+        raise ValueError(f"hidden = {hidden}; it must be at least 1")
     network = resnet(
         neuron=neuron,
         blocks=BLOCKS,

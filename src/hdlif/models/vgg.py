@@ -44,8 +44,12 @@ def vgg_snn(
         attention: makes the channel attention between every batch norm and its neuron, "att1", ...; None for none.
     """
     for entry in plan:
-        if entry != POOL and not (isinstance(entry, int) and entry > 0):
+        if entry != POOL and not (type(entry) is int and entry > 0):
             raise ValueError(f'plan has {entry!r}; its entries are widths above 0 and "{POOL}" for a pool')
+    if not plan or plan[0] == POOL:
+        raise ValueError(f"plan = {list(plan)[:3]}; it must begin with the width of the first convolution")
+    if final_size is not None and final_size < 1:
+        raise ValueError(f"final_size = {final_size}; it must be at least 1, or None to pool globally")
     layers: dict[str, nn.Module] = {}
     width, stage, block, index = in_channels, 0, 0, 0
     for entry in plan:

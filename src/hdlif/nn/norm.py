@@ -36,6 +36,8 @@ class BatchNorm2d(OfBatch, Temporal):
             raise ValueError(f"time_steps = {time_steps}; it must be at least 1, or None for shared statistics")
         if momentum is not None and not 0 < momentum <= 1:
             raise ValueError(f"momentum = {momentum}; it must lie in (0, 1], or be None for the mean")
+        if eps < 0:
+            raise ValueError(f"eps = {eps}; it must be at least 0")
         self.eps, self.momentum, self.time_steps = eps, momentum, time_steps
         rows = [] if time_steps is None else [time_steps]
         self.weight = nn.Parameter(torch.ones(channels))

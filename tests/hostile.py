@@ -1,0 +1,223 @@
+"""What nobody writes by accident, for tests of whatever reads files: values, names and files."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+NAMES = {
+    "empty": "",
+    "here": ".",
+    "above": "..",
+    "folders above": "../../victim",
+    "absolute": "/tmp/victim",
+    "a folder below": "a/b",
+    "a backslash": "..\\victim",
+    "NUL": "a\0b",
+    "a line break": "a\nb",
+    "a terminal's colour": "\x1b[31m",
+    "a C1 control": "a\x9bb",
+    "reversed text": "a\u202eb",
+    "half a surrogate pair": "a\ud800",
+    "too long": "x" * 256,
+    "too long in bytes": "é" * 128,
+}
+"""Names that are no single, printable component of a path."""
+
+VALUES: list[object] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    10**6,
+    10**9,
+    2**31,
+    2**63,
+    -(2**63) - 1,
+    10**400,
+    0.0,
+    -0.0,
+    -0.5,
+    1e-320,
+    1e308,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    "",
+    "3",
+    ".",
+    "../../victim",
+    "a\0b",
+    "\x1b[2J\x07",
+    "\ud800",
+    "x" * 10_000,
+    "é" * 300,
+    "__class__",
+    [],
+    {},
+    [[]],
+    [None],
+    [-1],
+    [10**6],
+    [10**9] * 3,
+    [1] * 3000,
+    ["a", 1, None],
+    {"": 1},
+    {"kind": None},
+    {"kind": "\x1b]0;x\x07"},
+    {"kind": "hdlif", "kind\0": 1},
+    {"a": {"b": {"c": [1, {"d": None}]}}},
+    {1: 2},
+    b"bytes",
+    {1, 2},
+    1j,
+]
+"""Of every type, out of every range."""
+
+YAML = [
+    "!!bool maybe",
+    "!!int x",
+    "!!int 0x1F",
+    "!!int 1:30",
+    "!!float x",
+    "!!null x",
+    "!!timestamp x",
+    "!!timestamp 2020-01-01",
+    "!!binary aGk=",
+    "!!binary é",
+    "!!set {a, b}",
+    "!!omap [a: 1]",
+    "!!pairs [a: 1]",
+    "!!str [a]",
+    "!!seq {a: 1}",
+    "!!map [a]",
+    "!!map a",
+    "!!seq a",
+    "!!int [1]",
+    "!!python/object/apply:os.getcwd []",
+    "!!python/name:os.getcwd",
+    "!mine 3",
+    "! 3",
+    "!<tag:yaml.org,2002:bool> maybe",
+    "!<" + "x" * 3000 + "> 3",
+    "1" * 5000,
+    "-" + "9" * 5000,
+    "1" * 5000 + ".0",
+    "1e" + "9" * 3000,
+    "1e999",
+    ".nan",
+    "-.inf",
+    "9223372036854775808",
+    "[" * 5000,
+    "[" * 5000 + "]" * 5000,
+    "{a: " * 5000,
+    "- " * 5000 + "a",
+    "? " * 500 + "a",
+    "&a [*a]",
+    "[&a x, *a]",
+    "*a",
+    "{<<: {a: 1}}",
+    "{!!merge <<: {a: 1}}",
+    "{a: 1, a: 2}",
+    "{'a': 1, \"\\x61\": 2}",
+    "{[a]: 1}",
+    "{{a: 1}: 1}",
+    "{1: a}",
+    "{null: a}",
+    "{true: a}",
+    '"\\ud800"',
+    '{"\\ud800": 1}',
+    '"\\ud83d\\ude00"',
+    '"\\U00110000"',
+    '"\\UFFFFFFFF"',
+    '"\\x1b[31m"',
+    '{"\\x1b[31m\\0\\r\\n": 1}',
+    '"a\\0b"',
+    "'" + "x" * 9000 + "'",
+    "%YAML 9.9\n---\n3",
+    "--- 1\n--- 2",
+    "...",
+    "a: b: c",
+    "\t",
+    "`",
+    "@a",
+    "\ufeff3",
+    "a\ufeff",
+    "\u2028",
+    "| \n  a\n  b",
+    "|99\n a",
+    ">-\n",
+    "%TAG ! tag:x,2000:\n--- !y 1",
+    "=",
+    "<<",
+    "~",
+]
+"""What PyYAML takes for something else than a plain tree, or stumbles over."""
+
+
+def as_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def as_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def as_endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def as_loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def as_gigabytes(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**33)
+
+
+def as_binary(path: Path) -> None:
+    path.write_bytes(bytes(range(256)) * 4)
+
+
+def as_utf_16(path: Path) -> None:
+    path.write_text("seed: 1\n", "utf-16")
+
+
+def as_nothing(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+NO_FILES: dict[str, Callable[[Path], None]] = {
+    name.removeprefix("as_"): make for name, make in dict(globals()).items() if name.startswith("as_")
+}
+"""Each puts something at a path that no reader of text takes, waits for, or reads to its end."""
+
+
+@contextmanager
+def within(seconds: int) -> Iterator[None]:
+    """Fails where what is inside takes longer, which otherwise would be for ever."""
+
+    def late(*_: Any) -> None:
+        raise AssertionError(f"takes more than {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def one_printable_line(error: BaseException) -> str:
+    """The message of an error of ours."""
+    text = str(error)
+    assert text, "an error says something"
+    assert text.isprintable(), repr(text)
+    assert len(text) < 3000, "a line that is read"
+    return text
