@@ -50,6 +50,7 @@ def _to_stderr(silent: bool) -> Callable[[str], None]:
 @data_root_option
 @click.option("--out", type=FILE, help="Run folder.  [default: runs/NAME]")
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, exactly.")
+@click.option("--overwrite", is_flag=True, help="Replace the run that the run folder holds.")
 @click.option(
     "--devices",
     type=click.IntRange(1),
@@ -79,7 +80,8 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
     """Train RECIPE (a YAML file, or a name from `hdlif recipes ls`) and measure the result.
 
     The run folder gets model.safetensors (the best epoch on validation), last.safetensors (to resume from),
-    metrics.jsonl, TensorBoard events and summary.json. Ctrl-C leaves a checkpoint that --resume continues.
+    metrics.jsonl, TensorBoard events and summary.json. Ctrl-C leaves a checkpoint that --resume continues. A folder
+    that holds a run is refused without --resume or --overwrite.
 
     With --seeds the run folder gets a run seed_42, seed_43, ... for each, and seeds.json with means and standard
     deviations. Finished seeds are skipped and a stopped one is taken up again.

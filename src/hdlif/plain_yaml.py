@@ -50,13 +50,14 @@ def text_of(path: Path, what: str) -> str:
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 
 
-def not_plain(value: object) -> str | None:
+def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
     """What keeps a tree from being written as JSON and read by every program alike, as an error says it; or None.
 
-    Levels are at most `MOST_DEPTH`, integers have 64 bits, text is Unicode. NaN and infinity are left to the types.
+    Lists and mappings in each other are at most `levels` deep, integers have 64 bits, text is Unicode. NaN and infinity
+    are left to the types.
     """
     level = [value]
-    for _ in range(MOST_DEPTH + 2):
+    for _ in range(levels + 2):
         deeper: list[object] = []
         for item in level:
             if isinstance(item, Mapping):
@@ -70,7 +71,7 @@ def not_plain(value: object) -> str | None:
         if not deeper:
             return None
         level = deeper
-    return f"more than {MOST_DEPTH} levels of lists and mappings in each other are refused"
+    return f"more than {levels} levels of lists and mappings in each other are refused"
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -7,9 +7,10 @@ the size that the caller states: a FIFO would be waited for without end, and a d
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 
@@ -49,11 +50,14 @@ def read_regular(path: Path, *, most: int) -> bytes:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, previous: Path | None = None) -> Iterator[Path]:
     """A path beside `path` to write to; it takes its place at the end, or vanishes where something is raised.
 
     Of several processes that write the same file, the last one's stays. A link at `path` is replaced, and what it
     points to stays as it is.
+
+    Args:
+        previous: the name that what `path` held before then gets. Between the two renamings nothing is at `path`.
     """
     # Random, because processes of several containers that share a disk may have one number, and even one host name.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
@@ -62,7 +66,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        if previous is not None and path.exists():
+            path.replace(previous)
         temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_left_over(folder: Path, names: Collection[str]) -> None:
+    """Remove what writers of files of these names left that were killed; the caller knows that none is at work."""
+    for path in folder.iterdir():
+        if (found := _TEMPORARY.fullmatch(path.name)) is not None and found[1] in names:
+            path.unlink(missing_ok=True)
+
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)

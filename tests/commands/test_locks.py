@@ -55,9 +55,9 @@ def test_a_second_training_in_one_folder_is_refused_until_the_first_is_gone(tmp_
     with training(out) as first:
         before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
         who = f"process {first.pid} on {socket.gethostname()}"
-        for resume in (False, True):
+        for how in ({"overwrite": True}, {"resume": True}):
             with pytest.raises(InUseError, match=f"run: {who} is training there; wait until it has ended, or choose"):
-                train(in_use.RECIPE, resume=resume, **again)
+                train(in_use.RECIPE, **how, **again)
         assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
         first.kill()
         first.wait()

@@ -63,5 +63,5 @@ def test_space_that_cannot_be_searched_is_refused_by_file_and_key(tmp_path: Path
 
 
 def test_absent_space_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(RecipeError, match="there is no such file; give the YAML file of a search space"):
         load_space(tmp_path / "no.yaml", "digits_hdlif")

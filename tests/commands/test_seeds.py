@@ -11,7 +11,7 @@ from hdlif.commands import seeds as module
 from hdlif.commands.seeds import as_text, train_seeds
 from hdlif.commands.train import train
 from hdlif.config import dump_recipe, load_recipe
-from hdlif.errors import CheckpointError
+from hdlif.errors import CheckpointError, ExistingRunError, InputError, RecipeError
 from hdlif.training import checkpoint
 
 FAST = ["training.epochs=1", "data.batch_size=128", "model.width=4", "model.blocks=[1]", "data.train=256"]
@@ -50,8 +50,9 @@ def test_mean_and_deviation_are_of_the_seeds_and_finished_ones_are_skipped(
     assert three["accuracy"]["values"][:2] == accuracies
     assert trained == [(42, None), (43, None), (44, None)]
     # Another recipe in the same folder is no finished one.
-    train_seeds("digits_hdlif", seeds=1, out=tmp_path, overrides=[*FAST, "training.momentum=0.5"], memory_repeats=0)
-    assert trained[3:] == [(42, None)]
+    other = [*FAST, "training.momentum=0.5"]
+    train_seeds("digits_hdlif", seeds=1, out=tmp_path, overrides=other, overwrite=True, memory_repeats=0)
+    assert trained[3:] == [(42, False)]
 
 
 def test_run_of_one_seed_is_the_training_with_that_seed(tmp_path: Path) -> None:
@@ -73,17 +74,29 @@ def test_stopped_seed_is_taken_up_again(tmp_path: Path, trained: list[tuple[int,
     assert checkpoint.load(folder / "last.safetensors")[1]["counters"] == before
 
 
-def test_a_training_of_another_recipe_is_replaced_with_a_word_and_not_where_it_is_to_go_on(tmp_path: Path) -> None:
+def test_a_run_of_another_recipe_stays_unless_it_is_to_be_replaced(tmp_path: Path) -> None:
     first = train_seeds("digits_hdlif", seeds=1, out=tmp_path, **OPTIONS)
     other = {"overrides": [*FAST, "training.momentum=0.5"], "memory_repeats": 0}
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(CheckpointError, match=r"training\.momentum"):
         train_seeds("digits_hdlif", seeds=1, out=tmp_path, resume=True, **other)
+    with pytest.raises(ExistingRunError, match=r"seed_42: holds a run of digits_hdlif, finished on"):
+        train_seeds("digits_hdlif", seeds=1, out=tmp_path, **other)
+    with pytest.raises(InputError, match="leave one of them out"):
+        train_seeds("digits_hdlif", seeds=1, out=tmp_path, resume=True, overwrite=True, **other)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert train_seeds("digits_hdlif", seeds=1, out=tmp_path, resume=True, **OPTIONS)["accuracy"] == first["accuracy"]
-    said: list[str] = []
-    train_seeds("digits_hdlif", seeds=1, out=tmp_path, say=said.append, **other)
-    assert f"seed 42: {tmp_path / 'seed_42'} holds a training of another recipe, which is replaced" in said
+    train_seeds("digits_hdlif", seeds=1, out=tmp_path, overwrite=True, **other)
+    kept = json.loads((tmp_path / "seed_42/summary.json").read_text())
+    assert kept["recipe"]["training"]["momentum"] == 0.5
+
+
+def test_seeds_that_no_recipe_can_have_are_refused_before_the_first(tmp_path: Path) -> None:
+    with pytest.raises(
+        RecipeError, match=r"2 seeds from 4294967295 on end at 4294967296; a seed is at most 4294967295"
+    ):
+        train_seeds("digits_hdlif", seeds=2, out=tmp_path, overrides=[*FAST, "seed=4294967295"], memory_repeats=0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_text_is_mean_deviation_and_number() -> None:

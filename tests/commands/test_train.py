@@ -30,7 +30,7 @@ def test_what_was_measured_of_an_earlier_network_goes_with_it(tmp_path: Path) ->
     for name in ("coherence.json", "report.html"):
         (tmp_path / name).write_text("{}")
     (tmp_path / "notes.txt").write_text("mine")
-    module.train("digits_hdlif", overrides=[*FAST, "seed=7"], out=tmp_path, memory_repeats=0)
+    module.train("digits_hdlif", overrides=[*FAST, "seed=7"], out=tmp_path, overwrite=True, memory_repeats=0)
     assert not (tmp_path / "coherence.json").exists()
     assert not (tmp_path / "report.html").exists()
     assert json.loads((tmp_path / "confusion.json").read_text())

@@ -40,7 +40,7 @@ def draw_out_writing(phase: mmap.mmap) -> None:
 
     def opened(path: Path, mode: str = "r", **options: Any) -> Any:
         file = open_file(path, mode, **options)
-        if mode == "wb" and path.name.endswith(".safetensors.tmp"):
+        if mode == "wb" and ".safetensors." in path.name:
             # Unbuffered, so that the first half is in the file.
             file.close()
             return Halves(open_file(path, mode, buffering=0), dwell)

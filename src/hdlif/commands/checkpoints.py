@@ -9,7 +9,7 @@ from torch import nn
 from hdlif import builders
 from hdlif.commands.files import existing
 from hdlif.config import Recipe
-from hdlif.errors import CheckpointError
+from hdlif.errors import CheckpointError, RecipeError
 from hdlif.training import checkpoint
 
 
@@ -38,6 +38,10 @@ def load_trained(path: Path) -> Trained:
         recipe = Recipe.model_validate(record["recipe"])
     except (KeyError, ValidationError) as error:
         raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
+    try:
+        builders.check(recipe)
+    except RecipeError as error:
+        raise CheckpointError(f"{path}: holds a recipe that cannot be built ({error}); train it again") from error
     network = builders.build_model(recipe)
     checkpoint.load_model(path, network)
     return Trained(path, recipe, network.eval())

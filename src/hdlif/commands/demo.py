@@ -14,6 +14,7 @@ from hdlif.commands.files import ARTEFACT_SUFFIX, write_json
 from hdlif.commands.processes import check_alone
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.report import report
+from hdlif.commands.run_folders import check_free, is_demo
 from hdlif.commands.train import measure_peak, train
 from hdlif.data import Samples
 from hdlif.deploy import export
@@ -36,19 +37,22 @@ def demo(
 ) -> dict[str, Any]:
     """Train, compare, deploy, run, report; returns what OUT/summary.json holds.
 
-    Peak memory, which takes processes of its own, is measured last, `memory_repeats` times a network.
+    An earlier demo in OUT is replaced. Peak memory, which takes processes of its own, is measured last, `memory_repeats` times a network.
 
     Raises:
+        ExistingRunError: OUT holds a training.
         DataError: `data` has no set of recipes, or its files are absent.
     """
     if data not in DATA_SETS:
         raise DataError(f'--data "{data}" has no demo; {did_you_mean(data, DATA_SETS)}')
     check_alone("hdlif demo")
+    if not is_demo(out):
+        check_free(out)
     networks = []
     with progress_bar(enabled=progress) as bar:
         for name in NETWORKS:
             recipe = f"{data}_{name}"
-            result = train(recipe, data_root=data_root, out=out / name, progress=bar, memory_repeats=0)
+            result = train(recipe, data_root=data_root, out=out / name, overwrite=True, progress=bar, memory_repeats=0)
             networks.append({**result, "name": name})
         path = out / f"{data}{ARTEFACT_SUFFIX}"
         threads = networks[-1]["threads"]["count"]

@@ -14,7 +14,10 @@ from pathlib import Path
 
 from hdlif.commands.files import writing
 from hdlif.errors import InUseError, TrainingError
+from hdlif.whole_files import open_regular, read_regular
 
+MOST_HOLDER = 400
+"""Bytes of what a lock's file says."""
 _held: set[Path] = set()
 """The files that this process has locked: the kernel would give it a second lock, and take both back at once."""
 
@@ -26,15 +29,18 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
     Args:
         without_locks: go on as if it were held where the file system has no locks.
     Raises:
-        TrainingError: the file system has no locks.
+        TrainingError: the file system has no locks, or the file is none that could be a lock's: a link is not followed.
     """
-    path = path.resolve()
+    path = path.parent.resolve() / path.name
     if path in _held:
         yield False
         return
     with writing(path):
-        file = path.open("a+")
+        file = os.fdopen(open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW), "r+b", buffering=0)
     with file:
+        # A second name is another file's that somebody has put here.
+        if os.fstat(file.fileno()).st_nlink > 1:
+            raise TrainingError(f"{path}: has a second name, which no lock has; remove it")
         mine = True
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,10 +72,18 @@ def training_alone(folder: Path) -> Iterator[None]:
     Raises:
         InUseError: another training is at work there.
     """
-    path = (folder / ".lock").resolve()
+    path = folder.resolve() / ".lock"
     with locked(path, without_locks=True) as mine:
         if not mine:
             # Of this process it is not read, since to close the file would give the lock up.
-            who = "this process" if path in _held else path.read_text("utf-8") or "another process"
+            who = "this process" if path in _held else _holder(path)
             raise InUseError(f"{folder}: {who} is training there; wait until it has ended, or choose another --out")
         yield
+
+
+def _holder(path: Path) -> str:
+    """Who says in the file that the lock is theirs."""
+    try:
+        return read_regular(path, most=MOST_HOLDER).decode("utf-8") or "another process"
+    except (OSError, UnicodeDecodeError):
+        return "another process"

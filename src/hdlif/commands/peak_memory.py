@@ -34,7 +34,7 @@ def peak_memory(recipe: Recipe, *, repeats: int = 3, threads: int | None = None)
         TrainingError: a child failed (most often for want of memory).
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{recipe.name}.yaml"
+        path = Path(folder) / "recipe.yaml"
         path.write_text(dump_recipe(recipe), encoding="utf-8")
         arguments = ["-m", "hdlif.commands.peak_memory", str(path)]
         return in_fresh_processes(arguments, repeats=repeats, name=recipe.name, threads=threads)

@@ -1,26 +1,106 @@
-"""What a run folder says of the training in it."""
+"""What a run folder says of the training in it, and whether another may take its place."""
 
 import json
+import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from hdlif.config import Recipe, dump_recipe
+from hdlif.errors import ExistingRunError, cut
+from hdlif.plain_yaml import MOST_BYTES
+from hdlif.report.runs import MOST_SUMMARY, Network
+from hdlif.training import RunFiles
+from hdlif.whole_files import read_regular
+
+MEASURED = ("summary.json", "confusion.json", "coherence.json", "report.html")
+"""What was measured of a run, which says nothing of the next one."""
+FIGURES = {
+    *("name", "seed", "accuracy", "validation_accuracy", "best_epoch", "train_seconds", "versions", "hardware"),
+    *(
+        "params_mb",
+        "stored_mb",
+        "fp32_mb",
+        "sops",
+        "nops",
+        "energy_mj",
+        "energy_mj_honest",
+        "saved_bytes",
+        "peak_bytes",
+    ),
+}
+"""What is printed of a finished training, or averaged over several."""
+_NETWORK = TypeAdapter(Network)
 
 
 def finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
     """The summary of a finished training of this recipe whose network is there; None where there is none."""
     if not (folder / "model.safetensors").exists():
         return None
-    try:
-        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    summary = _summary(folder)
+    if not summary.keys() >= FIGURES or summary.get("recipe") != recipe.model_dump(mode="json"):
         return None
-    return summary if summary.get("recipe") == recipe.model_dump(mode="json") else None
+    try:
+        _NETWORK.validate_python(summary, strict=True)
+    except ValidationError:
+        return None
+    return summary
 
 
 def begun(folder: Path, recipe: Recipe) -> bool:
     """Whether the folder holds a stopped training of this recipe."""
+    return _recipe_text(folder) == dump_recipe(recipe)
+
+
+def left_by_a_run(folder: Path) -> list[Path]:
+    """What is in the folder that a training would remove or replace: all of it is of a run, however far that went."""
+    names = ("recipe.yaml", *MEASURED)
+    return [*RunFiles(folder).left(), *(folder / name for name in names if os.path.lexists(folder / name))]
+
+
+def is_demo(folder: Path) -> bool:
+    """Whether the folder holds a demo, and no training beside it."""
+    return "networks" in _summary(folder) and not RunFiles(folder).left()
+
+
+def check_free(folder: Path) -> None:
+    """Raise `ExistingRunError`, which says whose run it is, where the folder holds one."""
+    if left := left_by_a_run(folder):
+        names = [path.name for path in left]
+        seen = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        raise ExistingRunError(
+            f"{folder}: holds a run{_described(folder)} ({seen}); go on with it (--resume), replace it (--overwrite), "
+            "or choose another folder (--out)"
+        )
+
+
+def _described(folder: Path) -> str:
+    """Of which recipe it is and when it was finished, as far as its files say so."""
+    summary = _summary(folder)
+    name = summary.get("name")
+    if not isinstance(name, str):
+        lines = (_recipe_text(folder) or "").splitlines()
+        name = next((line.removeprefix("name:").strip() for line in lines if line.startswith("name:")), None)
+    of = f" of {cut(name)}" if name else ""
+    if not summary:
+        return f"{of} that is not finished"
+    when = datetime.fromtimestamp((folder / "summary.json").stat().st_mtime)
+    return f"{of}, finished on {when:%Y-%m-%d at %H:%M}"
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """What summary.json holds; nothing where there is none, or it is no JSON object."""
     try:
-        return (folder / "recipe.yaml").read_text("utf-8") == dump_recipe(recipe)
-    except OSError:
-        return False
+        summary = json.loads(read_regular(folder / "summary.json", most=MOST_SUMMARY))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
+
+
+def _recipe_text(folder: Path) -> str | None:
+    try:
+        return read_regular(folder / "recipe.yaml", most=MOST_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None

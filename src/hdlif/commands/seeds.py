@@ -6,8 +6,8 @@ from typing import Any
 
 from hdlif.commands.files import write_json
 from hdlif.commands.processes import check_alone
-from hdlif.commands.run_folders import begun, finished
-from hdlif.commands.spread import in_percent, mean_and_std
+from hdlif.commands.run_folders import begun, check_free, finished
+from hdlif.commands.spread import in_percent, mean_and_std, seeds_from
 from hdlif.commands.train import train
 from hdlif.config import load_recipe
 from hdlif.training import RunFiles
@@ -30,11 +30,14 @@ def train_seeds(
     more seeds add to what is there.
 
     Args:
-        out: runs/NAME by default. A training of another recipe there is replaced; with `resume` it is refused.
+        out: runs/NAME by default. A run of another recipe in one of its folders is refused, but with `overwrite`, which
+            trains all seeds anew.
         say: gets a line for every seed.
         options: of `train`, but for several processes.
     Raises:
-        RecipeError: several processes are asked for, or torchrun has started this one.
+        RecipeError: several processes are asked for, or torchrun has started this one; or the seeds are too large.
+        ExistingRunError: a folder holds a run of another recipe.
+        CheckpointError: the same, where `resume` asks to go on with it.
     Returns:
         the content of OUT/seeds.json: for each figure its values, mean, and standard deviation (of the sample; null
         for one seed). The mean of what a network without a deployed form does not have is null too.
@@ -44,18 +47,22 @@ def train_seeds(
     out = out or Path("runs") / first.name
     summaries: list[dict[str, Any]] = []
     result: dict[str, Any] = {}
-    for seed in range(first.seed, first.seed + seeds):
+    overwrite = bool(options.pop("overwrite", False))
+    for seed in seeds_from(first.seed, seeds):
         chosen = first.model_copy(update={"seed": seed})
         folder = out / f"seed_{seed}"
-        summary = finished(folder, chosen)
+        summary = None if overwrite else finished(folder, chosen)
         if summary is None:
             say(f"seed {seed}: training")
-            trained = RunFiles(folder).exist()
-            if trained and not begun(folder, chosen):
-                say(f"seed {seed}: {folder} holds a training of another recipe, which is replaced")
-            # Asked for, a training of another recipe is refused.
-            resume = True if trained and options.get("resume") else None
-            summary = train(chosen, out=folder, **options | {"resume": resume})
+            resume: bool | None = None
+            if overwrite:
+                resume = bool(options.get("resume"))
+            elif options.get("resume") and RunFiles(folder).exist():
+                # Asked for, a training of another recipe is refused, by what differs.
+                resume = True
+            elif not begun(folder, chosen):
+                check_free(folder)
+            summary = train(chosen, out=folder, **options | {"resume": resume, "overwrite": overwrite})
         say(f"seed {seed}: {summary['accuracy']:.2%}")
         summaries.append(summary)
         result = {

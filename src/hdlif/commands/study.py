@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hdlif.commands.files import writing
 from hdlif.commands.locks import locked
-from hdlif.errors import RecipeError
+from hdlif.errors import RecipeError, brief, cut
 from hdlif.training.checkpoint import recipe_differences
 
 WITHDRAWN = "withdrawn"
@@ -55,20 +55,29 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
         RecipeError: the study that is there has other contents (names every field that differs), or the file is none.
         TrainingError: the journal cannot be written.
     """
+    if journal.is_symlink():
+        raise RecipeError(f"{journal}: is a link, which is not followed; give the path of the journal itself")
     with writing(journal):
         _cut_unfinished_line(journal)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name="sweep",
-        storage=JournalStorage(_Journal(journal)),
-        direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_warmup_steps=warmup_epochs),
-        load_if_exists=True,
-    )
-    if not study.user_attrs.get("contents"):
+    try:
+        study = optuna.create_study(
+            study_name="sweep",
+            storage=JournalStorage(_Journal(journal)),
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(n_warmup_steps=warmup_epochs),
+            load_if_exists=True,
+        )
+        kept = study.user_attrs.get("contents")
+    # What Optuna does not expect in its own file it does not check.
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise RecipeError(f"{journal}: is a damaged journal ({cut(str(error))}); give a new file") from error
+    if not kept:
         study.set_user_attr("contents", contents)
-    elif differences := recipe_differences(study.user_attrs["contents"], contents):
-        seen = "; ".join(f"{key} = {then!r}, now {now!r}" for key, then, now in differences)
+    elif not isinstance(kept, dict):
+        raise RecipeError(f"{journal}: is no journal of `hdlif sweep`; give a new file")
+    elif differences := recipe_differences(kept, contents):
+        seen = "; ".join(f"{cut(key)} = {brief(then)}, now {brief(now)}" for key, then, now in differences)
         raise RecipeError(f"{journal}: is a study with {seen}; give another --study, or the recipe and space it has")
     return study
 

@@ -21,10 +21,10 @@ from hdlif.commands.locks import training_alone
 from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.processes import joined, processes
 from hdlif.commands.provenance import hardware, versions
-from hdlif.commands.run_folders import begun, finished
+from hdlif.commands.run_folders import MEASURED, begun, check_free, finished
 from hdlif.config import Recipe, dump_recipe, load_recipe
 from hdlif.data import ImageSets, Samples
-from hdlif.errors import TrainingError
+from hdlif.errors import InputError, TrainingError
 from hdlif.learning import Plan
 from hdlif.nn import evaluation_mode, step_parameters
 from hdlif.runtime.session import available_cores
@@ -50,6 +50,7 @@ def train(
     data_root: Path | None = None,
     out: Path | None = None,
     resume: bool | None = False,
+    overwrite: bool = False,
     devices: int | None = None,
     nodes: int | None = None,
     workers: int | None = None,
@@ -68,7 +69,8 @@ def train(
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
         resume: go on from OUT/last.safetensors; a finished training stays as it is. None goes on where OUT holds a
-            training of this recipe, and starts anew where it does not.
+            training of this recipe, and starts anew where it does not: for a caller that has OUT to itself.
+        overwrite: replace the run that OUT holds, of whatever recipe; other files there stay.
         devices: processes on each node, with a GPU each where there are GPUs; by default what torchrun has started,
             or 1. They share every batch. Where torchrun has not, this program is started again for each of the others.
         nodes: machines, likewise.
@@ -82,7 +84,11 @@ def train(
         the content of OUT/summary.json; nothing in other processes than the first.
     Raises:
         InUseError: another process trains in OUT.
+        ExistingRunError: OUT holds a run, and neither `resume` nor `overwrite` says what is to become of it.
+        InputError: both do.
     """
+    if resume and overwrite:
+        raise InputError("--resume goes on with a run and --overwrite replaces it; leave one of them out")
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides)
     builders.check(recipe)
@@ -93,6 +99,10 @@ def train(
     if fabric.device.type == "cpu":
         keep_freed_memory()
     ranks = Ranks(fabric)
+    keep = resume is False and not overwrite
+    if keep:
+        # Told now, and looked at again when the folder is this process's.
+        ranks.led(lambda: check_free(out))
     if resume is not False and (summary := ranks.led(lambda: finished(out, recipe))) is not None:
         return summary if ranks.first else {}
     teacher = ranks.together(lambda: builders.build_teacher(recipe))
@@ -107,7 +117,7 @@ def train(
                 return summary if ranks.first else {}
             resume = ranks.led(lambda: begun(out, recipe))
         go_on = bool(resume)
-        ranks.led(lambda: _replace_earlier(recipe, out, resume=go_on))
+        ranks.led(lambda: _replace_earlier(recipe, out, resume=go_on, keep=keep))
         bar = progress if isinstance(progress, Progress) else progress_bar(enabled=progress and ranks.first)
         with nullcontext() if bar is progress else bar:
             fitted = fit(
@@ -189,13 +199,19 @@ def _warn(bar: Progress, text: str) -> None:
     bar.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool) -> None:
-    """Clear what an earlier training left, which says nothing of this one, unless this one may go on from it."""
+def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool, keep: bool) -> None:
+    """Clear what an earlier training left, which says nothing of this one, unless this one may go on from it.
+
+    Raises:
+        ExistingRunError: it is to be kept, or it is none that can be gone on from.
+    """
     files = RunFiles(out)
     if resume and files.exist():
         return
+    if keep or (resume and not begun(out, recipe)):
+        check_free(out)
     files.clear()
-    for name in ("summary.json", "confusion.json", "coherence.json", "report.html"):
+    for name in MEASURED:
         (out / name).unlink(missing_ok=True)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
 

@@ -11,7 +11,9 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, w
 # Before Python 3.12 pydantic refuses the TypedDict of typing.
 from typing_extensions import TypedDict
 
-from hdlif.errors import InputError
+from hdlif.config import one_component
+from hdlif.errors import InputError, brief, cut
+from hdlif.whole_files import read_regular
 
 
 def _printable(name: str) -> str:
@@ -20,6 +22,10 @@ def _printable(name: str) -> str:
     return name
 
 
+MOST_SUMMARY = 2**26
+"""Bytes of summary.json and the other small files of a run."""
+MOST_METRICS = 2**30
+"""Bytes of metrics.jsonl."""
 Name = Annotated[str, AfterValidator(_printable)]
 Number = float | None
 # json.loads takes NaN and Infinity; a summary with either is damaged.
@@ -214,10 +220,18 @@ def read_run(folder: Path) -> Run:
     common: Any = {key: value for key, value in demo.items() if key in ("seed", "versions", "hardware")}
     for network in demo["networks"]:
         name = network["name"]
-        if Path(name).name != name or name in run.folders:
-            raise InputError(f"{path}: network {name!r} stands twice or is no folder's name; {_MEND}")
+        if not _is_component(name) or name in run.folders:
+            raise InputError(f"{path}: network {brief(name)} stands twice or is no folder's name; {_MEND}")
         _add(run, {**common, **network}, folder / name)
     return run
+
+
+def _is_component(name: str) -> bool:
+    try:
+        one_component(name)
+    except ValueError:
+        return False
+    return True
 
 
 def merge(runs: Sequence[Run]) -> Run:
@@ -288,12 +302,15 @@ def _metrics(path: Path) -> list[Metric]:
 
 
 def _text(path: Path) -> str:
+    most = MOST_METRICS if path.suffix == ".jsonl" else MOST_SUMMARY
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path, most=most).decode("utf-8")
     except FileNotFoundError:
         raise InputError(f"{path} is missing, a finished run has one; {_MEND}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); {_MEND}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); {_MEND}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} cannot be read (byte {error.start} is no UTF-8); {_MEND}") from error
 
 
 def _json(text: str, source: str) -> Any:
@@ -311,6 +328,6 @@ def _checked(record: TypeAdapter[_Record], value: Any, source: str, mend: str = 
         return record.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        seen = "" if first["type"] == "missing" else f" = {first['input']!r:.40}"
+        place = cut(".".join(str(part) for part in first["loc"]))
+        seen = "" if first["type"] == "missing" else f" = {cut(repr(first['input']), 40)}"
         raise InputError(f"{source}: {place}{seen}: {first['msg']}; {mend}") from error

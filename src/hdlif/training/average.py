@@ -49,12 +49,18 @@ class Average:
         """Put `tensors` out of a checkpoint back, made after so many updates.
 
         Raises:
-            CheckpointError: one is missing.
+            CheckpointError: one is missing, or of another shape or type.
         """
         for name, value in self._values.items():
             if _PREFIX + name not in tensors:
                 raise CheckpointError(f"the averaged weight of {name} is missing; train again without resuming")
-            value.copy_(tensors[_PREFIX + name])
+            kept = tensors[_PREFIX + name]
+            if kept.shape != value.shape or not kept.is_floating_point():
+                raise CheckpointError(
+                    f"the averaged weight of {name} is {kept.dtype} {list(kept.shape)}, where the model has "
+                    f"{value.dtype} {list(value.shape)}; train again without resuming"
+                )
+            value.copy_(kept)
         self.updates = updates
 
     @torch.no_grad()

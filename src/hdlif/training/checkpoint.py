@@ -2,7 +2,8 @@
 
 Several metadata keys would be written in random order; one keeps the same content the same bytes.
 A file is written under a temporary name, flushed to the disk and renamed: at any moment its path holds a
-whole checkpoint. The record's "digest" is that of all the rest, so that a byte that changed on the disk is noticed.
+whole checkpoint. The record's "digest" is that of all the rest, so that a byte that changed on the disk is noticed. It
+is no signature: who writes a file can write its digest, and so whatever is read here is checked as if it had none.
 """
 
 import errno
@@ -19,9 +20,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from hdlif.config import recipe_fields
-from hdlif.errors import CheckpointError, TrainingError
+from hdlif.errors import CheckpointError, TrainingError, brief, cut
+from hdlif.plain_yaml import MOST_DEPTH, not_plain
+from hdlif.whole_files import open_regular, whole_file
 
 METADATA_KEY = "hdlif"
+MOST_TOLD = 12
+"""Differences that an error names."""
+MOST_RECORD = 2**20
+"""Characters of a record that is read."""
 _MODEL, _OPTIMIZER = "model.", "optimizer."
 
 
@@ -37,17 +44,10 @@ def save(path: Path, *, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = _canonical({**record, "digest": _digest(stored, record)})
     content = safetensors.torch.save(stored, {METADATA_KEY: text})
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with whole_file(path, previous=previous) as temporary, temporary.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if previous is not None and path.exists():
-            path.replace(previous)
-        temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = "the disk is full" if full else f"cannot be written ({error.strerror})"
         kept = "the checkpoint written before is kept" if path.exists() else "no earlier checkpoint is there"
@@ -62,36 +62,55 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: the file is absent, damaged, or no checkpoint of this program.
     """
+    mend = "the file is damaged or of another kind, give a checkpoint that hdlif wrote"
     try:
+        os.close(open_regular(path, os.O_RDONLY))
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             # A clone, because the tensor is a view of the mapped file, which may be replaced.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no such file; give the path of a checkpoint") from error
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: is no whole safetensors file ({str(error).splitlines()[0]}); "
-            "the file is damaged or of another kind, give a checkpoint that hdlif wrote"
-        ) from error
+    # Of torch, for a type or a shape that it has not; of pyo3, which safetensors is made with, for names that are none.
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, MemoryError) as error:
+        reason = cut((str(error).splitlines() or [type(error).__name__])[0], 200)
+        raise CheckpointError(f"{path}: is no whole safetensors file ({reason}); {mend}") from error
     if list(metadata) != [METADATA_KEY]:
         raise CheckpointError(
-            f"{path}: the metadata keys are {sorted(metadata)}; a checkpoint has exactly one, "
+            f"{path}: the metadata keys are {brief(sorted(metadata))}; a checkpoint has exactly one, "
             f"{METADATA_KEY!r}; give a checkpoint that hdlif wrote"
         )
-    try:
-        record = json.loads(metadata[METADATA_KEY])
-    except ValueError as error:
-        raise CheckpointError(f"{path}: its record is no JSON ({error}); the file is damaged, train again") from error
-    if not isinstance(record, dict):
-        raise CheckpointError(f"{path}: its record is no JSON object; the file is damaged, train again")
-    # Checkpoints of earlier versions have none.
-    digest = record.pop("digest", None)
-    if digest is not None and digest != _digest(tensors, record):
+    record = _record_of(metadata[METADATA_KEY], path)
+    if "digest" not in record:
+        raise CheckpointError(
+            f"{path}: its record has no digest; the file is damaged or of an earlier version, put a copy back or train "
+            "again"
+        )
+    if record.pop("digest") != _digest(tensors, record):
         raise CheckpointError(
             f"{path}: its digest is not that of its content; the file is damaged, put a copy back or train again"
         )
     return tensors, record
+
+
+def _record_of(text: str, path: Path) -> dict[str, Any]:
+    """A record from its JSON, which has what this program writes alone: finite numbers and text, nested a little."""
+
+    def no_number(constant: str) -> None:
+        raise ValueError(f"{constant} is no number of JSON")
+
+    try:
+        if len(text) > MOST_RECORD:
+            raise ValueError(f"it has {len(text):,} characters, and at most {MOST_RECORD:,} are read")
+        record = json.loads(text, parse_constant=no_number)
+        if (fault := not_plain(record, MOST_DEPTH + 4)) is not None:
+            raise ValueError(fault)
+        _canonical(record)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its record is no JSON ({error}); the file is damaged, train again") from error
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{path}: its record is no JSON object; the file is damaged, train again")
+    return record
 
 
 def _canonical(record: Mapping[str, Any]) -> str:
@@ -127,8 +146,15 @@ def load_model(path: Path, model: nn.Module) -> dict[str, Any]:
 
 def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
     """Raise `CheckpointError`, naming every field that differs, unless the record of `path` has this recipe."""
-    if differences := recipe_differences(record.get("recipe", {}), recipe):
-        seen = "; ".join(f"with {key} = {then!r}, the recipe says {now!r}" for key, then, now in differences)
+    kept = record.get("recipe")
+    if not isinstance(kept, dict):
+        raise CheckpointError(f"{path}: holds no recipe; the file is damaged, train again without resuming")
+    if differences := recipe_differences(kept, recipe):
+        seen = "; ".join(
+            f"with {cut(key)} = {brief(then)}, the recipe says {brief(now)}"
+            for key, then, now in differences[:MOST_TOLD]
+        )
+        seen += f"; and {len(differences) - MOST_TOLD} more" if len(differences) > MOST_TOLD else ""
         raise CheckpointError(
             f"{path}: was written {seen}; resume with the recipe it was started with, or train again without resuming"
         )
@@ -166,6 +192,7 @@ def restore_training(model: nn.Module, optimizer: torch.optim.SGD, tensors: Mapp
     momenta = _under(_OPTIMIZER, tensors)
     _refuse(path, "unexpected", [_OPTIMIZER + name for name in momenta.keys() - parameters.keys()])
     _refuse(path, "of another shape", _misshapen(momenta, parameters))
+    _refuse(path, "of another type", _mistyped(momenta, parameters))
     _fill(model, _under(_MODEL, tensors), path)
     optimizer.state.clear()
     for name, momentum in momenta.items():
@@ -182,6 +209,7 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     _refuse(path, "missing", own.keys() - tensors.keys())
     _refuse(path, "unexpected", tensors.keys() - own.keys())
     _refuse(path, "of another shape", _misshapen(tensors, own))
+    _refuse(path, "of another type", _mistyped(tensors, own))
     model.load_state_dict(tensors)
 
 
@@ -193,10 +221,19 @@ def _misshapen(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list
     ]
 
 
+def _mistyped(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    # Another precision is no other type: what was trained in float64 is measured in float32.
+    return [
+        f"{name} {tensor.dtype}, where the model has {own[name].dtype}"
+        for name, tensor in tensors.items()
+        if tensor.dtype != own[name].dtype and not (tensor.is_floating_point() and own[name].is_floating_point())
+    ]
+
+
 def _refuse(path: Path, fault: str, names: Iterable[str]) -> None:
     if faulty := sorted(names):
         more = f" and {len(faulty) - 3} more" if len(faulty) > 3 else ""
         raise CheckpointError(
-            f"{path}: {fault}: {', '.join(faulty[:3])}{more}; "
+            f"{path}: {fault}: {cut(', '.join(faulty[:3]), 300)}{more}; "
             "the checkpoint belongs to another model, build the one its recipe names"
         )

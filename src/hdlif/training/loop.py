@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
 from hdlif.data import ImageSets, Samples, batches
-from hdlif.errors import DataError, TrainingError
+from hdlif.errors import CheckpointError, DataError, TrainingError, brief
 from hdlif.learning import Plan, Rule
 from hdlif.training import checkpoint
 from hdlif.training.activity import Penalty
@@ -37,6 +37,7 @@ from hdlif.training.optim import cosine, sgd
 from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.reestimate import reestimated
 from hdlif.training.run_files import RunFiles
+from hdlif.training.state_record import Counters, counters_of
 from hdlif.training.teacher import Teacher
 from hdlif.training.temperature import adapt_temperatures, dspikes
 from hdlif.training.threads import Threads, candidates, measured, rounds_for, using_threads
@@ -160,26 +161,6 @@ def fit(
         return training.finish()
 
 
-@dataclass
-class _Counters:
-    """Where a run stands; with weights and momenta, its whole state."""
-
-    epoch: int = 0
-    """Epochs done."""
-    batch: int = 0
-    """Batches of the present epoch done."""
-    step: int = 0
-    """Batches of the whole run done."""
-    window: int = 0
-    """Batches since the last training event, and their sums:"""
-    loss: float = 0.0
-    correct: int = 0
-    train_seconds: float = 0.0
-    best_epoch: int = 0
-    best_accuracy: float = -1.0
-    best_accuracy_per_step: tuple[float, ...] = ()
-
-
 @dataclass(kw_only=True)
 class _Training:
     model: nn.Module
@@ -231,7 +212,7 @@ class _Training:
         self.network, self.step = self.updater.network, self.updater.step
         if self.teacher is not None:
             self.teacher.network.to(self.fabric.device)
-        self.counters = _Counters()
+        self.counters = Counters()
         self.chosen: Threads | None = None
         self.metrics: Metrics | None = None
         found = self.ranks.led(self._begin)
@@ -392,17 +373,25 @@ class _Training:
         self.saved = time.monotonic()
 
     def _begin(self) -> Found | None:
-        return self.files.begin(self.record, asdict(self.counters).keys(), resume=self.resume)
+        return self.files.begin(self.record, resume=self.resume)
 
     def _take_up(self, found: Found) -> None:
         """Take up a state."""
-        record = found.record
+        record, counters = found.record, counters_of(found.record, found.path)
+        place = counters.epoch * self.batches + counters.batch
+        if counters.epoch > self.config.epochs or counters.batch > self.batches or counters.step != place:
+            raise CheckpointError(
+                f"{found.path}: stands at epoch {counters.epoch}, batch {counters.batch}, step {counters.step}, and an "
+                f"epoch of {self.config.epochs} has {self.batches} batches; its data were others, train again"
+            )
         checkpoint.restore_training(self.model, self.sgd, found.tensors, found.path)
-        if record["precision"]:
-            self.fabric.strategy.precision.load_state_dict(record["precision"])
+        precision = self.fabric.strategy.precision
+        if (kept := record["precision"]) and (own := precision.state_dict()):
+            if kept.keys() != own.keys() or not kept["scale"]:
+                raise CheckpointError(f"{found.path}: precision = {brief(kept)} is no loss scale; train again")
+            precision.load_state_dict(kept)
         self.step.restore(found.tensors, record)
-        kept = dict(record["counters"])
-        self.counters = _Counters(**kept | {"best_accuracy_per_step": tuple(kept["best_accuracy_per_step"])})
+        self.counters = counters
         # Checkpoints of earlier versions have none. On a machine of fewer cores it would be no gain to have as many.
         count = record.get("threads")
         if self.threads is None and type(count) is int and 0 < count <= (self.cores or count):

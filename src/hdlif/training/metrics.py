@@ -23,7 +23,8 @@ from rich.progress import (
 from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
-from hdlif.errors import CheckpointError, TrainingError
+from hdlif.errors import CheckpointError, TrainingError, cut
+from hdlif.whole_files import open_regular
 
 _SCALARS = ("loss", "accuracy", "learning_rate")
 
@@ -39,26 +40,35 @@ class Metrics:
         keep_bytes: how much of metrics.jsonl belongs to the run that goes on; what follows is cut off.
     Raises:
         CheckpointError: metrics.jsonl is shorter than `keep_bytes`, or damaged.
+        TrainingError: it cannot be written; a link is not followed.
     """
 
     def __init__(self, out: Path, *, keep_bytes: int) -> None:
         path, board = out / "metrics.jsonl", out / "tensorboard"
         # Appending creates the file and writes at its end, wherever the cut leaves that.
-        self._file = path.open("ab")
-        if self.bytes_written() < keep_bytes:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        try:
+            self._file = os.fdopen(open_regular(path, flags), "ab")
+        except OSError as error:
+            raise TrainingError(
+                f"{path}: cannot be written ({error.strerror}); free space, or take away the link or folder there"
+            ) from error
+        if (length := self.bytes_written()) < keep_bytes:
             self._file.close()
             raise CheckpointError(
-                f"{path}: has {path.stat().st_size} bytes, its checkpoint was written after {keep_bytes}; "
+                f"{path}: has {length} bytes, its checkpoint was written after {keep_bytes}; "
                 "put the file back, or train again without resuming"
             )
-        self._file.truncate(keep_bytes)
         try:
-            kept = [json.loads(line) for line in path.read_bytes().splitlines()]
-        except ValueError as error:
+            kept = _events(path, keep_bytes)
+        except (ValueError, RecursionError) as error:
             self._file.close()
             raise CheckpointError(
-                f"{path}: is damaged ({error}); put the file back, or train again without resuming"
+                f"{path}: is damaged ({cut(str(error))}); put the file back, or train again without resuming"
             ) from error
+        self._file.truncate(keep_bytes)
+        if board.is_symlink():
+            board.unlink()
         shutil.rmtree(board, ignore_errors=True)
         # TensorBoard's relative time is the time of training, whatever passed between two processes.
         self._began = time.time() - (kept[-1]["seconds"] if kept else 0.0)
@@ -109,12 +119,34 @@ class Metrics:
             ) from error
 
 
+<<<<<<< HEAD
 class _Figures(ProgressColumn):
     """Loss and accuracy of a task, once it has them."""
 
     def render(self, task: Task) -> Text:
         loss, accuracy = task.fields["loss"], task.fields["accuracy"]
         return Text("" if math.isnan(accuracy) else f"loss {loss:.4f}  accuracy {accuracy:.1%}")
+=======
+def _events(path: Path, length: int) -> list[dict[str, Any]]:
+    """The events of the first `length` bytes. Raises `ValueError` where one is not as `Metrics.write` writes it."""
+    with path.open("rb") as file:
+        lines = file.read(length).splitlines()
+    events = []
+    for number, line in enumerate(lines, start=1):
+        event = json.loads(line)
+        if not _is_event(event):
+            raise ValueError(f"line {number} is no event of a training")
+        events.append(event)
+    return events
+
+
+def _is_event(event: object) -> bool:
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return False
+    steps = event.get("accuracy_per_step", [])
+    numbers = [event.get("step"), event.get("seconds"), *(event[name] for name in _SCALARS if name in event)]
+    return isinstance(steps, list) and all(type(n) in (int, float) for n in [*numbers, *steps])
+>>>>>>> 61008ff (Refuse to train over a run, unless it is to be overwritten; keep links out of what is written)
 
 
 def progress_bar(*, enabled: bool) -> Progress:

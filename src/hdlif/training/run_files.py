@@ -1,7 +1,9 @@
 """The files that a training writes into its run folder, and which of them it goes on from."""
 
+import os
+import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,11 @@ from torch import nn
 from hdlif.errors import CheckpointError, TrainingError
 from hdlif.training import checkpoint
 from hdlif.training.fallback import Found, newest_whole
+from hdlif.training.state_record import counters_of
+from hdlif.whole_files import remove_left_over
+
+WRITTEN = ("last.safetensors", "best.safetensors", "model.safetensors", "summary.json", "confusion.json", "recipe.yaml")
+"""Files whose writing may have been killed."""
 
 
 class RunFiles:
@@ -35,12 +42,11 @@ class RunFiles:
         """Whether there is a training, stopped or finished."""
         return any(path.exists() for path in (self.last, self.previous, self.final))
 
-    def begin(self, recipe: Mapping[str, Any], counters: Collection[str], *, resume: bool) -> Found | None:
+    def begin(self, recipe: Mapping[str, Any], *, resume: bool) -> Found | None:
         """The state to go on from; None, and the folder cleared, where there is none or none is wanted.
 
         Args:
             recipe: what a training that is resumed was started with.
-            counters: the names of those that its state has.
         Raises:
             TrainingError: the folder cannot be made.
             CheckpointError: the training there cannot be resumed: a file is damaged, gone, or of another recipe.
@@ -51,6 +57,7 @@ class RunFiles:
             raise TrainingError(
                 f"{self.out}: cannot be made ({error.strerror}); free the path or choose another --out"
             ) from error
+        remove_left_over(self.out, WRITTEN)
         begun = self.last.exists() or self.previous.exists()
         if resume and not begun and self.final.exists():
             raise CheckpointError(
@@ -61,12 +68,10 @@ class RunFiles:
             self.clear()
             return None
         found = newest_whole(self.last, self.previous)
-        kept = found.record.get("counters")
-        if not isinstance(kept, dict) or kept.keys() != set(counters):
-            raise CheckpointError(f"{found.path}: is no training state of this version of hdlif; train again")
+        counters = counters_of(found.record, found.path)
         checkpoint.check_recipe(found.path, found.record, recipe)
-        if kept["best_accuracy_per_step"]:
-            self._check_best(kept["best_epoch"])
+        if counters.best_accuracy_per_step:
+            self._check_best(counters.best_epoch)
         return found
 
     def finish(self, model: nn.Module) -> None:
@@ -93,12 +98,25 @@ class RunFiles:
                 "put it back, or train again without resuming"
             ) from error
 
+    def left(self) -> list[Path]:
+        """What is there of the files that a training writes."""
+        return [path for path in self._all() if os.path.lexists(path)]
+
     def clear(self) -> None:
-        """Remove what a training writes."""
+        """Remove what a training writes, and nothing else; of a link, the link."""
+        for path in self.left():
+            if path.name == "tensorboard" and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _all(self) -> Iterator[Path]:
         # What is resumed from goes first: without it nothing half removed is.
-        for name in ("previous", "last", "best", "model", "damaged"):
-            (self.out / f"{name}.safetensors").unlink(missing_ok=True)
-        for path in self.out.glob("epoch_[0-9]*.safetensors"):
-            path.unlink(missing_ok=True)
-        (self.out / "metrics.jsonl").unlink(missing_ok=True)
-        shutil.rmtree(self.out / "tensorboard", ignore_errors=True)
+        yield from (self.previous, self.last, self.best, self.final)
+        yield self.out / "damaged.safetensors"
+        if self.out.is_dir():
+            yield from sorted(path for path in self.out.iterdir() if _EPOCH.fullmatch(path.name))
+        yield from (self.out / "metrics.jsonl", self.out / "tensorboard")
+
+
+_EPOCH = re.compile(r"epoch_[0-9]+\.safetensors")
