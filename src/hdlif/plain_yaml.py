@@ -7,9 +7,9 @@ pairs, more than `MOST_DEPTH` levels and more than `MOST_BYTES` are refused, bef
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -56,22 +56,33 @@ def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
     Lists and mappings in each other are at most `levels` deep, integers have 64 bits, text is Unicode. NaN and infinity
     are left to the types.
     """
+    for number, level in enumerate(_levels(value)):
+        if number > levels + 1:
+            return f"more than {levels} levels of lists and mappings in each other are refused"
+        for item in level:
+            if isinstance(item, int) and not -(2**63) <= item < 2**63:
+                return f"an integer of more than 64 bits is refused; the largest is {2**63 - 1}"
+            if isinstance(item, str) and _SURROGATE.search(item):
+                return f"{shown(item)} is refused; half a surrogate pair is no text"
+    return None
+
+
+def is_deeper(value: object, levels: int) -> bool:
+    """Whether lists and mappings in each other have more than so many levels, for those who recur."""
+    return any(number > levels for number, _ in enumerate(_levels(value)))
+
+
+def _levels(value: object) -> Iterator[list[object]]:
     level = [value]
-    for _ in range(levels + 2):
+    while level:
+        yield level
         deeper: list[object] = []
         for item in level:
             if isinstance(item, Mapping):
                 deeper += [*item.keys(), *item.values()]
             elif isinstance(item, list | tuple):
                 deeper += item
-            elif isinstance(item, int) and not -(2**63) <= item < 2**63:
-                return f"an integer of more than 64 bits is refused; the largest is {2**63 - 1}"
-            elif isinstance(item, str) and _SURROGATE.search(item):
-                return f"{shown(item)} is refused; half a surrogate pair is no text"
-        if not deeper:
-            return None
         level = deeper
-    return f"more than {levels} levels of lists and mappings in each other are refused"
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -93,7 +104,9 @@ def parse_yaml(text: str, *, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise RecipeError(f"{source}: {where}{cut(error.problem or error.context, 160)}; mend the YAML there") from None
+        raise RecipeError(
+            f"{source}: {where}{cut(str(error.problem or error.context), 160)}; mend the YAML there"
+        ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise RecipeError(f"{source}: line {line}: a control character is no YAML; delete it") from None
@@ -104,15 +117,15 @@ class Loader(yaml.SafeLoader):
 
     # PyYAML's own attributes.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
-    yaml_constructors: dict[str | None, Callable[..., Any]] = {}  # noqa: RUF012
+    yaml_constructors: ClassVar[dict[str | None, Callable[..., Any]]] = {}
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise self._refusal("an alias is not accepted, write the value", self.peek_event())
+            raise self._refusal("an alias is not accepted, write the value", self.peek_event())  # type: ignore[no-untyped-call]
         if self._depth > MOST_DEPTH:
             problem = f"more than {MOST_DEPTH} levels of lists and mappings in each other are not accepted"
-            raise self._refusal(problem, self.peek_event())
+            raise self._refusal(problem, self.peek_event())  # type: ignore[no-untyped-call]
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -120,10 +133,10 @@ class Loader(yaml.SafeLoader):
 
     def scan_flow_scalar_non_spaces(self, double: bool, start_mark: Any) -> list[str]:
         try:
-            chunks: list[str] = super().scan_flow_scalar_non_spaces(double, start_mark)  # type: ignore[no-untyped-call]
+            chunks: list[str] = super().scan_flow_scalar_non_spaces(double, start_mark)
         except (ValueError, OverflowError):
             problem = "an escape beyond \\U0010ffff is no character"
-            raise yaml.scanner.ScannerError(None, None, problem, self.get_mark()) from None  # type: ignore[no-untyped-call]
+            raise yaml.scanner.ScannerError(None, None, problem, self.get_mark()) from None
         return chunks
 
     def _refusal(self, problem: str, at: Any) -> yaml.constructor.ConstructorError:
@@ -165,7 +178,7 @@ class Loader(yaml.SafeLoader):
     def _list(self, node: yaml.Node) -> list[Any]:
         if not isinstance(node, yaml.SequenceNode):
             raise self._refusal("this is no list", node)
-        return [self.construct_object(item, deep=True) for item in node.value]  # type: ignore[no-untyped-call]
+        return [self.construct_object(item, deep=True) for item in node.value]
 
     def _mapping(self, node: yaml.Node) -> dict[str, Any]:
         if not isinstance(node, yaml.MappingNode):
@@ -178,7 +191,7 @@ class Loader(yaml.SafeLoader):
             key = self._text(key_node)
             if key in tree:
                 raise self._refusal(f"the key {cut(key)} is repeated", key_node)
-            tree[key] = self.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+            tree[key] = self.construct_object(value_node, deep=True)
         return tree
 
     def _other(self, node: yaml.Node) -> None:

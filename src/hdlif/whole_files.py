@@ -43,8 +43,10 @@ def read_regular(path: Path, *, most: int) -> bytes:
         OSError: there is none, or a larger one.
     """
     with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+        size = os.fstat(file.fileno()).st_size
+        # Of a file that grows meanwhile no more is read; of one that is too large nothing.
+        content = file.read(most + 1) if size <= most else b""
+    if max(size, len(content)) > most:
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
     return content
 

@@ -142,6 +142,7 @@ def test_every_field_takes_or_refuses_each_value_of_python(path: str) -> None:
         checked(with_value(path, value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("section", "kind"), [(section, kind) for section, table in KINDS.items() for kind in table])
 def test_every_argument_of_every_kind_takes_or_refuses_hostile_values(section: str, kind: str) -> None:
     hostile = ["-1", "0", "1e308", "-1e308", "1000000000", "9223372036854775807", "[]", "[1000000000]", "{}", '"a\\0"']

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import ExistingRunError, cut
-from hdlif.plain_yaml import MOST_BYTES
-from hdlif.report.runs import MOST_SUMMARY, Network
+from hdlif.plain_yaml import MOST_BYTES, is_deeper
+from hdlif.report.runs import MOST_LEVELS, MOST_SUMMARY, Network
 from hdlif.training import RunFiles
 from hdlif.whole_files import read_regular
 
@@ -96,7 +96,7 @@ def _summary(folder: Path) -> dict[str, Any]:
         summary = json.loads(read_regular(folder / "summary.json", most=MOST_SUMMARY))
     except (OSError, ValueError, RecursionError):
         return {}
-    return summary if isinstance(summary, dict) else {}
+    return summary if isinstance(summary, dict) and not is_deeper(summary, MOST_LEVELS) else {}
 
 
 def _recipe_text(folder: Path) -> str | None:

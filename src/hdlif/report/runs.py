@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from hdlif.config import one_component
 from hdlif.errors import InputError, brief, cut
+from hdlif.plain_yaml import is_deeper
 from hdlif.whole_files import read_regular
 
 
@@ -24,6 +25,8 @@ def _printable(name: str) -> str:
 
 MOST_SUMMARY = 2**26
 """Bytes of summary.json and the other small files of a run."""
+MOST_LEVELS = 64
+"""Of JSON objects and lists in each other."""
 MOST_METRICS = 2**30
 """Bytes of metrics.jsonl."""
 Name = Annotated[str, AfterValidator(_printable)]
@@ -315,9 +318,12 @@ def _text(path: Path) -> str:
 
 def _json(text: str, source: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if is_deeper(value, MOST_LEVELS):
+            raise ValueError(f"more than {MOST_LEVELS} levels in each other")
     except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is no JSON ({error}); {_MEND}") from error
+    return value
 
 
 _Record = TypeVar("_Record")

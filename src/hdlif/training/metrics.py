@@ -119,14 +119,6 @@ class Metrics:
             ) from error
 
 
-<<<<<<< HEAD
-class _Figures(ProgressColumn):
-    """Loss and accuracy of a task, once it has them."""
-
-    def render(self, task: Task) -> Text:
-        loss, accuracy = task.fields["loss"], task.fields["accuracy"]
-        return Text("" if math.isnan(accuracy) else f"loss {loss:.4f}  accuracy {accuracy:.1%}")
-=======
 def _events(path: Path, length: int) -> list[dict[str, Any]]:
     """The events of the first `length` bytes. Raises `ValueError` where one is not as `Metrics.write` writes it."""
     with path.open("rb") as file:
@@ -146,7 +138,14 @@ def _is_event(event: object) -> bool:
     steps = event.get("accuracy_per_step", [])
     numbers = [event.get("step"), event.get("seconds"), *(event[name] for name in _SCALARS if name in event)]
     return isinstance(steps, list) and all(type(n) in (int, float) for n in [*numbers, *steps])
->>>>>>> 61008ff (Refuse to train over a run, unless it is to be overwritten; keep links out of what is written)
+
+
+class _Figures(ProgressColumn):
+    """Loss and accuracy of a task, once it has them."""
+
+    def render(self, task: Task) -> Text:
+        loss, accuracy = task.fields["loss"], task.fields["accuracy"]
+        return Text("" if math.isnan(accuracy) else f"loss {loss:.4f}  accuracy {accuracy:.1%}")
 
 
 def progress_bar(*, enabled: bool) -> Progress:

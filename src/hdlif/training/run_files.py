@@ -40,7 +40,7 @@ class RunFiles:
 
     def exist(self) -> bool:
         """Whether there is a training, stopped or finished."""
-        return any(path.exists() for path in (self.last, self.previous, self.final))
+        return any(map(os.path.lexists, (self.last, self.previous, self.final)))
 
     def begin(self, recipe: Mapping[str, Any], *, resume: bool) -> Found | None:
         """The state to go on from; None, and the folder cleared, where there is none or none is wanted.
@@ -58,8 +58,9 @@ class RunFiles:
                 f"{self.out}: cannot be made ({error.strerror}); free the path or choose another --out"
             ) from error
         remove_left_over(self.out, WRITTEN)
-        begun = self.last.exists() or self.previous.exists()
-        if resume and not begun and self.final.exists():
+        # A link to what is not there, on a disk that is not mounted say, is a training all the same.
+        begun = os.path.lexists(self.last) or os.path.lexists(self.previous)
+        if resume and not begun and os.path.lexists(self.final):
             raise CheckpointError(
                 f"{self.out}: has model.safetensors but no last.safetensors to resume from; "
                 "put it back, or train again without resuming"

@@ -46,6 +46,7 @@ class _State(TypedDict):
     # A state that is older than the counts has none.
     skipped_updates: NotRequired[Number]
     averaged_updates: NotRequired[Number]
+    threads: NotRequired[Annotated[int, Field(ge=1)] | None]
 
 
 _STATE = TypeAdapter(_State)

@@ -1,0 +1,387 @@
+"""Whatever a checkpoint holds, the outcome is what it says, or a `CheckpointError` of one printable line.
+
+Each file here has the digest of its content: a digest tells damage, and no intent.
+"""
+
+import hashlib
+import json
+import shutil
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hdlif.commands.checkpoints import load_trained
+from hdlif.commands.train import train as train_recipe
+from hdlif.config import MOST_TIME_STEPS, recipe_fields
+from hdlif.errors import CheckpointError, InputError, TrainingError
+from hdlif.learning import StochasticStep
+from hdlif.training import RunFiles, checkpoint
+from hostile import NO_FILES, VALUES, one_printable_line, within
+from training.tiny import EPOCHS, At, train
+
+RECIPE = {"seed": 7, "training": {"epochs": EPOCHS}}
+
+
+def digest_of(tensors: Mapping[str, Tensor], record: object) -> str:
+    """As `checkpoint` computes it, of records too that it refuses."""
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def forge(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    text = json.dumps({**record, "digest": digest_of(tensors, record)})
+    path.write_bytes(safetensors.torch.save(dict(tensors), {"hdlif": text}))
+
+
+def crash() -> None:
+    raise RuntimeError("crash")
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that stopped in its second epoch, with one checkpoint alone."""
+    out = tmp_path_factory.mktemp("hostile") / "run"
+    with pytest.raises(RuntimeError, match="crash"):
+        train(out, rule=At(14, crash, StochasticStep()), checkpoint_every=0)
+    (out / "previous.safetensors").unlink()
+    return out
+
+
+def resumed(out: Path) -> bool:
+    """Whether the run went on; where it did not, all is as it was."""
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    try:
+        with within(60):
+            train(out, resume=True)
+    except CheckpointError as error:
+        one_printable_line(error)
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+        return False
+    return True
+
+
+def begun(files: RunFiles) -> bool:
+    try:
+        files.begin(RECIPE, resume=True)
+    except CheckpointError as error:
+        one_printable_line(error)
+        return False
+    return True
+
+
+def with_value(record: Mapping[str, Any], key: str, value: object) -> dict[str, Any]:
+    copy: dict[str, Any] = json.loads(json.dumps(record))
+    *sections, last = key.split(".")
+    place = copy
+    for section in sections:
+        place = place[section]
+    place[last] = value
+    return copy
+
+
+JSON_VALUES = [value for value in VALUES if not isinstance(value, bytes | set | complex)]
+KEYS = [
+    *(f"counters.{name}" for name in ("epoch", "batch", "step", "window", "loss", "correct", "train_seconds")),
+    *(f"counters.{name}" for name in ("best_epoch", "best_accuracy", "best_accuracy_per_step")),
+    *("recipe", "recipe.seed", "recipe.training", "recipe.training.epochs", "counters", "metrics_bytes", "precision"),
+    *("skipped_updates", "averaged_updates"),
+]
+
+
+def test_every_key_of_a_state_is_tried_here(stopped: Path) -> None:
+    _, record = checkpoint.load(stopped / "last.safetensors")
+    assert {*recipe_fields(record), "recipe", "recipe.training", "counters", "precision"} == set(KEYS)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_state_with_a_value_of_another_type_is_refused(key: str, stopped: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(stopped, tmp_path / "run")
+    tensors, record = checkpoint.load(out / "last.safetensors")
+    kept, taken = recipe_fields(record).get(key), []
+    for value in JSON_VALUES:
+        forge(out / "last.safetensors", tensors, with_value(record, key, value))
+        if begun(RunFiles(out)):
+            taken.append(value)
+    # What was taken is of the type that stands there.
+    for value in taken:
+        if key == "precision":
+            assert value == {} or all(isinstance(number, int | float) for number in value.values())
+        elif key.endswith("per_step"):
+            assert all(isinstance(number, int | float) for number in value)
+        else:
+            assert isinstance(value, float | int if isinstance(kept, float) else type(kept))
+            assert value == value
+            assert abs(value) < 2**1024
+
+
+@pytest.mark.parametrize("key", ["recipe", "counters", "metrics_bytes", "precision", "counters.epoch", "counters.loss"])
+def test_a_state_without_a_key_is_refused(key: str, stopped: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(stopped, tmp_path / "run")
+    tensors, record = checkpoint.load(out / "last.safetensors")
+    *sections, last = key.split(".")
+    del (record[sections[0]] if sections else record)[last]
+    forge(out / "last.safetensors", tensors, record)
+    assert not resumed(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [key for key in KEYS if key.startswith(("counters.", "metrics", "skip", "average"))])
+def test_a_state_with_other_numbers_goes_on_or_is_refused(key: str, stopped: Path, tmp_path: Path) -> None:
+    for number in (0, 1, 3, 2**62):
+        out = shutil.copytree(stopped, tmp_path / f"run{number}")
+        tensors, record = checkpoint.load(out / "last.safetensors")
+        value: object = [float(number)] if key.endswith("per_step") else number
+        forge(out / "last.safetensors", tensors, with_value(record, key, value))
+        resumed(out)
+
+
+def test_no_counters_lead_a_run_to_another_place(stopped: Path, tmp_path: Path) -> None:
+    _, record = checkpoint.load(stopped / "last.safetensors")
+    step = record["counters"]["step"]
+    for place in ({"step": step + 1}, {"epoch": 9, "step": 90 + step % 10}, {"batch": 99, "step": step + 99}):
+        out = shutil.copytree(stopped, tmp_path / "-".join(place))
+        tensors, record = checkpoint.load(out / "last.safetensors")
+        record["counters"] |= place
+        forge(out / "last.safetensors", tensors, record)
+        assert not resumed(out)
+
+
+CHANGES: dict[str, Callable[[Tensor], Tensor | None]] = {
+    "missing": lambda tensor: None,
+    "of no entries": lambda tensor: tensor.new_zeros(0),
+    "a scalar": lambda tensor: tensor.new_zeros(()),
+    "one dimension more": lambda tensor: tensor.unsqueeze(0).clone(),
+    "one entry": lambda tensor: tensor.new_zeros((1,) * (tensor.ndim + 1)),
+    "int64": lambda tensor: tensor.new_zeros(
+        tensor.shape, dtype=torch.int64 if tensor.is_floating_point() else torch.float32
+    ),
+    "bool": lambda tensor: tensor.new_zeros(tensor.shape, dtype=torch.bool),
+    "complex": lambda tensor: tensor.new_zeros(tensor.shape, dtype=torch.complex64),
+    "uint8": lambda tensor: tensor.new_zeros(tensor.shape, dtype=torch.uint8),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("prefix", ["model.", "optimizer.", "average."])
+def test_tensors_of_another_shape_or_type_are_refused(prefix: str, change: str, tmp_path: Path) -> None:
+    from hdlif.config import TrainingConfig
+
+    config = TrainingConfig(epochs=1, learning_rate=0.1, ema_decay=0.5)
+    record = {"seed": 7, "training": {"epochs": 1}}
+    out = tmp_path / "run"
+    train(out, config=config, record=record)
+    tensors, kept = checkpoint.load(out / "last.safetensors")
+    (out / "previous.safetensors").unlink(missing_ok=True)
+    mine = [name for name in tensors if name.startswith(prefix)]
+    assert mine
+    for name in mine:
+        changed = CHANGES[change](tensors[name])
+        if changed is not None and (changed.shape, changed.dtype) == (tensors[name].shape, tensors[name].dtype):
+            continue
+        others = {other: tensor for other, tensor in tensors.items() if other != name}
+        forge(out / "last.safetensors", others | ({} if changed is None else {name: changed}), kept)
+        # A parameter that never had a gradient has no momentum.
+        if prefix == "optimizer." and changed is None:
+            continue
+        with pytest.raises(CheckpointError) as refused, within(60):
+            train(out, config=config, record=record, resume=True)
+        one_printable_line(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "3",
+        "[]",
+        '"x"',
+        "{",
+        "NaN",
+        '{"a":NaN}',
+        '{"a":Infinity}',
+        '{"a":-Infinity}',
+        '{"a":1e999}',
+        '{"a":"\\ud800"}',
+        '{"\\ud800":1}',
+        '{"a":' + "1" * 5000 + "}",
+        '{"a":' + "9" * 30 + "}",
+        "[" * 5000,
+        '{"a":' * 5000,
+        '{"a":' + "[" * 900 + "]" * 900 + "}",
+        '{"a":1,"a":2}',
+        '{"digest":{}}',
+        '{"digest":"\\u001b[31m"}',
+        '{"a":"' + "x" * 2**20 + '"}',
+    ],
+    ids=lambda text: repr(text[:24]),
+)
+def test_a_record_that_is_no_plain_json_is_refused(text: str, tmp_path: Path) -> None:
+    path, tensors = tmp_path / "x.safetensors", {"w": torch.ones(2)}
+    try:
+        record = json.loads(text)
+        forged = (
+            text[:-1] + f',"digest":"{digest_of(tensors, record)}"}}' if isinstance(record, dict) and record else text
+        )
+    except (ValueError, RecursionError):
+        forged = text
+    for content in (text, forged):
+        path.write_bytes(safetensors.torch.save(tensors, {"hdlif": content}))
+        try:
+            with within(10):
+                _, record = checkpoint.load(path)
+        except CheckpointError as error:
+            one_printable_line(error)
+        else:
+            assert record == {"a": 2}
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+def test_what_is_no_checkpoint_is_refused_soon(make: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    make(path)
+    for load in (checkpoint.load, load_trained):
+        with pytest.raises((CheckpointError, InputError)) as refused, within(10):
+            load(path)
+        one_printable_line(refused.value)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800", "x" * 300, "\x1b[31m"])
+def test_a_path_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(CheckpointError) as refused:
+        checkpoint.load(Path(name))
+    one_printable_line(refused.value)
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+@pytest.mark.parametrize("name", ["last.safetensors", "previous.safetensors", "best.safetensors", "metrics.jsonl"])
+def test_what_is_no_file_of_a_run_ends_its_resuming_soon(name: str, make: Any, stopped: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(stopped, tmp_path / "run")
+    (out / name).unlink(missing_ok=True)
+    make(out / name)
+    try:
+        with within(60):
+            train(out, resume=True)
+    except (CheckpointError, TrainingError) as error:
+        one_printable_line(error)
+    else:
+        assert name == "previous.safetensors"
+
+
+def header(text: bytes, length: int | None = None) -> bytes:
+    return struct.pack("<Q", len(text) if length is None else length) + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(b"{}", 2**63),
+        header(b"{}", 2**64 - 1),
+        header(b"[" * 5000),
+        header(b'{"a":' * 5000),
+        header(b'{"w":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}'),
+        header(b'{"w":{"dtype":"F32","shape":[-1],"data_offsets":[0,0]}}'),
+        header(b'{"w":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}') + bytes(4),
+        header(b'{"w":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}') + bytes(1),
+        header(b'{"w":{"dtype":"F8_E8M0","shape":[1],"data_offsets":[0,1]}}') + bytes(1),
+        header(b'{"w":{"dtype":"F32","shape":[' + b"1," * 3000 + b'1],"data_offsets":[0,4]}}') + bytes(4),
+        header(b'{"__metadata__":{"hdlif":3}}'),
+        header(b'{"__metadata__":{"' + b"\\u001b" * 50 + b'":"x","y":"' + b"z" * 9000 + b'"}}'),
+        header(b'{"\\u001b[31m":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"__metadata__":{"hdlif":"{}"}}')
+        + bytes(4),
+    ],
+)
+def test_a_file_with_a_hostile_header_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as refused, within(10):
+        checkpoint.load(path)
+    one_printable_line(refused.value)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("hostile_trained") / "run"
+    fast = ["training.epochs=1", "data.batch_size=128", "model.width=4", "model.blocks=[1]", "data.train=256"]
+    train_recipe("digits_hdlif", overrides=fast, out=out, memory_repeats=0)
+    return out / "model.safetensors"
+
+
+@given(data=st.data())
+def test_a_network_whose_recipe_has_any_value_is_read_or_refused(
+    data: st.DataObject, trained: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tensors, record = checkpoint.load(trained)
+    key = data.draw(st.sampled_from([*recipe_fields(record), "recipe", "recipe.model", "recipe.data"]))
+    value = data.draw(st.sampled_from(JSON_VALUES))
+    path = tmp_path_factory.getbasetemp() / "any.safetensors"
+    forge(path, tensors, with_value(record, key, value))
+    try:
+        with within(30):
+            load_trained(path)
+    except CheckpointError as error:
+        one_printable_line(error)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("recipe.model.width", 10**6),
+        ("recipe.model.blocks", [10**6]),
+        ("recipe.time_steps", MOST_TIME_STEPS + 1),
+        ("recipe.time_steps", 10**9),
+        ("recipe.data.batch_size", 2**31 - 1),
+        ("recipe.name", "../../victim"),
+    ],
+)
+def test_a_network_of_terabytes_is_refused_before_it_is_built(
+    key: str, value: object, trained: Path, tmp_path: Path
+) -> None:
+    tensors, record = checkpoint.load(trained)
+    forge(tmp_path / "x", tensors, with_value(record, key, value))
+    with pytest.raises(CheckpointError, match=r"holds no recipe|a recipe that cannot be built"), within(20):
+        load_trained(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{", "3", "[]", "{}", "NaN", "\udc80", '"\\ud800"', "[" * 5000, "1" * 5000),
+        '{"event":"train"}',
+        '{"event":3,"step":1,"seconds":1}',
+        '{"event":"train","step":"1","seconds":1}',
+        '{"event":"train","step":1,"seconds":null}',
+        '{"event":"train","step":1,"seconds":1,"loss":"x"}',
+        '{"event":"x","step":1,"seconds":1,"accuracy_per_step":3}',
+    ],
+    ids=lambda line: repr(line[:20]),
+)
+def test_a_damaged_line_of_metrics_is_refused_before_any_is_cut(line: str, stopped: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(stopped, tmp_path / "run")
+    content = line.encode("utf-8", "surrogateescape") + b"\n" + (out / "metrics.jsonl").read_bytes()
+    (out / "metrics.jsonl").write_bytes(content + b"written later\n")
+    tensors, record = checkpoint.load(out / "last.safetensors")
+    forge(out / "last.safetensors", tensors, record | {"metrics_bytes": len(content)})
+    assert not resumed(out)
+
+
+@given(content=st.binary(max_size=200))
+@example(content=b"")
+def test_any_bytes_are_refused_as_a_checkpoint(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "bytes.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as refused:
+        checkpoint.load(path)
+    one_printable_line(refused.value)
