@@ -23,7 +23,7 @@ from hdlif.commands.train import train as train_recipe
 from hdlif.config import MOST_TIME_STEPS, recipe_fields
 from hdlif.errors import CheckpointError, InputError, TrainingError
 from hdlif.learning import StochasticStep
-from hdlif.training import RunFiles, checkpoint
+from hdlif.training import RunFiles, checkpoint, load_teacher
 from hostile import NO_FILES, VALUES, one_printable_line, within
 from training.tiny import EPOCHS, At, train
 
@@ -96,7 +96,7 @@ KEYS = [
     *(f"counters.{name}" for name in ("epoch", "batch", "step", "window", "loss", "correct", "train_seconds")),
     *(f"counters.{name}" for name in ("best_epoch", "best_accuracy", "best_accuracy_per_step")),
     *("recipe", "recipe.seed", "recipe.training", "recipe.training.epochs", "counters", "metrics_bytes", "precision"),
-    *("skipped_updates", "averaged_updates"),
+    *("skipped_updates", "averaged_updates", "threads"),
 ]
 
 
@@ -116,7 +116,9 @@ def test_a_state_with_a_value_of_another_type_is_refused(key: str, stopped: Path
             taken.append(value)
     # What was taken is of the type that stands there.
     for value in taken:
-        if key == "precision":
+        if key == "threads":
+            assert value is None or type(value) is int
+        elif key == "precision":
             assert value == {} or all(isinstance(number, int | float) for number in value.values())
         elif key.endswith("per_step"):
             assert all(isinstance(number, int | float) for number in value)
@@ -258,11 +260,22 @@ def test_what_is_no_checkpoint_is_refused_soon(make: Any, tmp_path: Path) -> Non
         one_printable_line(refused.value)
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+def test_what_is_no_teacher_is_refused_soon(make: Any, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"teacher{suffix}"
+    make(path)
+    with pytest.raises(CheckpointError) as refused, within(20):
+        load_teacher(path, torch.nn.Linear(2, 2))
+    one_printable_line(refused.value)
+
+
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800", "x" * 300, "\x1b[31m"])
 def test_a_path_that_is_none_is_refused(name: str) -> None:
-    with pytest.raises(CheckpointError) as refused:
-        checkpoint.load(Path(name))
-    one_printable_line(refused.value)
+    for load in (checkpoint.load, lambda path: load_teacher(path, torch.nn.Linear(2, 2))):
+        with pytest.raises(CheckpointError) as refused:
+            load(Path(name))
+        one_printable_line(refused.value)
 
 
 @pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)

@@ -37,7 +37,8 @@ def demo(
 ) -> dict[str, Any]:
     """Train, compare, deploy, run, report; returns what OUT/summary.json holds.
 
-    An earlier demo in OUT is replaced. Peak memory, which takes processes of its own, is measured last, `memory_repeats` times a network.
+    An earlier demo in OUT is replaced. Peak memory, which takes processes of its own, is measured last,
+    `memory_repeats` times a network.
 
     Raises:
         ExistingRunError: OUT holds a training.

@@ -1,5 +1,6 @@
 """The teacher of a distillation: any trained classifier of images, asked once for each batch."""
 
+import os
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from hdlif.errors import CheckpointError
 from hdlif.learning import probabilities
+from hdlif.whole_files import open_regular
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 """Keys under which training programs keep a network's tensors."""
@@ -71,6 +73,7 @@ def load_teacher(path: Path, network: nn.Module) -> None:
     """
     mend = "give teacher.checkpoint a state dict (.pth or .safetensors) of that network and number of classes"
     try:
+        os.close(open_regular(path, os.O_RDONLY))
         if path.suffix == ".safetensors":
             tensors: dict[str, Any] = dict(safetensors.torch.load_file(path))
         else:
@@ -82,7 +85,7 @@ def load_teacher(path: Path, network: nn.Module) -> None:
         network.load_state_dict({name.removeprefix("module."): tensor for name, tensor in tensors.items()})
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); {mend}") from error
-    except (SafetensorError, RuntimeError, AttributeError, TypeError, ValueError, EOFError) as error:
+    except (SafetensorError, RuntimeError, AttributeError, TypeError, ValueError, LookupError, EOFError) as error:
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{path}: is no state dict of the teacher ({reason}); {mend}") from error
     except pickle.UnpicklingError as error:
