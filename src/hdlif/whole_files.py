@@ -1,10 +1,53 @@
-"""Files that are written whole or not at all, also by several processes at once, on one machine or on several."""
+"""Files that are written whole or not at all, also by several processes at once, on one machine or on several.
+
+What is read is a regular file of at most the size that the caller states: a FIFO would be waited for without end, and a
+device has none.
+"""
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def open_regular(path: Path, flags: int) -> int:
+    """A file descriptor of a regular file, opened with `flags`; never waits.
+
+    Raises:
+        OSError: what is at `path` is something else; with O_NOFOLLOW, a link.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+    except ValueError:
+        raise OSError(errno.EINVAL, "this is no path") from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "no regular file")
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_regular(path: Path, *, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes.
+
+    Raises:
+        OSError: there is none, or a larger one.
+    """
+    with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+        # Its size first, so that a large one is not read in vain; then what is there, for it may grow.
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(most + 1) if size <= most else b""
+    if max(size, len(content)) > most:
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
+    return content
 
 
 @contextlib.contextmanager
