@@ -31,7 +31,7 @@ from hdlif.training.evaluate import Evaluation, evaluate
 from hdlif.training.fallback import Found
 from hdlif.training.finite import first_not_finite, not_finite
 from hdlif.training.interruption import Interrupted, Pending, deferred_signals
-from hdlif.training.metrics import Metrics, progress_bar
+from hdlif.training.metrics import Metrics, progress_bar, tell, warn
 from hdlif.training.mixup import Mix
 from hdlif.training.optim import cosine, sgd
 from hdlif.training.ranks import Ranks, check_share
@@ -270,7 +270,7 @@ class _Training:
             if self.chosen.chosen_by == "measured":
                 self._log("threads", **self.chosen.as_dict())
                 if not self.progress.disable:
-                    self.progress.console.print(str(self.chosen), markup=False, highlight=False, soft_wrap=True)
+                    tell(self.progress, str(self.chosen))
         torch.set_num_threads(self.chosen.count)
 
     def _choose_threads(self) -> Threads:
@@ -405,7 +405,7 @@ class _Training:
         self._log("fallback", damage=damage)
         if self.ranks.first:
             warning = f"{damage}; going on from {found.path}, step {self.counters.step}"
-            self.progress.console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+            warn(self.progress, warning)
 
     def _opened(self) -> Metrics:
         assert self.metrics is not None, "the first rank alone writes"
