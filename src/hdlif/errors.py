@@ -77,6 +77,12 @@ class InUseError(TrainingError):
     """Another process is training in this run folder."""
 
 
+class OutputError(HdlifError):
+    """Standard output cannot be written (a full disk behind it, or it is closed)."""
+
+    exit_code = 1
+
+
 def printable(text: str) -> str:
     r"""`text` with what is not printable, line breaks too, escaped as Python writes it.
 
@@ -84,6 +90,11 @@ def printable(text: str) -> str:
     a\nb \x1b[31m é
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """`text` with what is not printable escaped, but for its line breaks: what is safe to show on a terminal."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def cut(text: str, most: int = 80) -> str:
@@ -98,6 +109,12 @@ def brief(value: object) -> str:
     except (ValueError, RecursionError):
         # an integer of thousands of digits, or what nests as deep
         return f"a vast {type(value).__name__}"
+
+
+def reason(error: BaseException) -> str:
+    """What a library or the system says of a file, in few words: of an `OSError` without its number and path."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return cut(said, 200) or type(error).__name__
 
 
 def did_you_mean(seen: str, accepted: Iterable[str]) -> str:

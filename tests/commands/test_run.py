@@ -11,8 +11,11 @@ import hdlif
 from deployed_graphs import random_input, residual_network
 from hdlif.artefact import save
 from hdlif.commands.run import BATCH, run
-from hdlif.errors import InputError
+from hdlif.errors import InputError, printable
+from hdlif.inputs import MOST_BYTES
 from hdlif.runtime import Session
+from mutations import assert_in_one_line
+from special_files import special_files, within
 
 
 @pytest.fixture
@@ -130,6 +133,77 @@ def test_refuses_what_is_no_array(artefact: Path, tmp_path: Path) -> None:
     for name in ("x.npy", "absent.npy"):
         with pytest.raises(InputError, match="cannot be read as an array"):
             run(artefact, [tmp_path / name])
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".png"])
+def test_what_is_no_regular_file_is_refused_at_once(artefact: Path, tmp_path: Path, suffix: str) -> None:
+    for kind, path in special_files(tmp_path, suffix).items():
+        with within(10), pytest.raises(InputError) as caught:
+            run(artefact, [path])
+        if kind != "long":
+            assert_in_one_line(caught.value)
+        assert str(caught.value).startswith(printable(str(path)))
+
+
+def test_files_beyond_the_stated_size_are_not_read(artefact: Path, tmp_path: Path) -> None:
+    for name in ("x.npy", "x.png"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(MOST_BYTES + 1)
+        with pytest.raises(InputError, match="larger than 268,435,456 bytes"):
+            run(artefact, [tmp_path / name])
+
+
+def test_folders_of_any_depth_are_searched_and_links_to_folders_are_not(
+    artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top, depth = tmp_path / "top", 1500
+    top.mkdir()
+    (top / "self").symlink_to(top)
+    os.mkfifo(top / "fifo.png")
+    monkeypatch.chdir(top)
+    for _ in range(depth):
+        Path("d").mkdir()
+        os.chdir("d")
+    Image.new("RGB", (7, 9)).save("x.png")
+    (result,) = run(artefact, [top])["inputs"]
+    assert result["input"] == str(top.joinpath(*["d"] * depth, "x.png"))
+    # pytest, which deletes the folder in the end, would not get so deep.
+    Path("x.png").unlink()
+    for _ in range(depth):
+        os.chdir("..")
+        Path("d").rmdir()
+
+
+def test_byte_and_memory_orders_are_read_alike(artefact: Path, tmp_path: Path) -> None:
+    x = random_input(residual_network(), 6, 1)[:, 0]
+    forms = {"little": x, "big": x.astype(">f4"), "fortran": np.asfortranarray(x)}
+    for name, array in forms.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    little, big, fortran = (run(artefact, [tmp_path / f"{name}.npy"])["inputs"][0]["logits"] for name in forms)
+    assert little == big == fortran
+
+
+def test_values_whose_answer_is_not_finite_are_refused(artefact: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.full((3, 9, 7), 3e38, np.float32))
+    with pytest.raises(InputError, match=r"x.npy: its values are so large that the network's answer is not finite"):
+        run(artefact, [tmp_path / "x.npy"])
+
+
+def test_an_image_that_would_take_gigabytes_to_resize_is_refused(artefact: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((2_000_000, 1), np.uint8))
+    with pytest.raises(InputError, match=r"x.npy: it is 2000000x1; at most 80 million pixels and 65535 a side"):
+        run(artefact, [tmp_path / "x.npy"])
+
+
+def test_large_inputs_are_not_held_by_the_batch(artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = random_input(residual_network(), 1, 1)[:, 0]
+    np.save(tmp_path / "x.npy", x)
+    sizes: list[int] = []
+    of_session = Session.run
+    monkeypatch.setattr("hdlif.commands.run.BATCH_VALUES", 3 * x.size)
+    monkeypatch.setattr(Session, "run", lambda self, x: (sizes.append(x.shape[1]), of_session(self, x))[1])
+    run(artefact, [tmp_path / "x.npy"] * 8)
+    assert sizes == [3, 3, 2]
 
 
 def test_runs_where_torch_cannot_be_imported(artefact: Path, tmp_path: Path) -> None:

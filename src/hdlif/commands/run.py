@@ -1,5 +1,6 @@
 """`hdlif run`: the classes of images or arrays, by a deployed network."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import InputRecord
-from hdlif.errors import InputError
+from hdlif.errors import InputError, reason
+from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.inputs.arrays import parse_array
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, normalise, probabilities, read_image
 from hdlif.runtime.images import SUFFIXES, image_pixels
+from hdlif.whole_files import read_regular
 
 Floats = NDArray[np.float32]
 BATCH = 16
 """Inputs that are run at once: enough to occupy the cores, few enough to stay in the cache."""
+BATCH_VALUES = 2**26
+"""Values of inputs that are held at once, unless a single one has more: 256 MiB."""
 
 
 def run(
@@ -27,14 +33,15 @@ def run(
 ) -> dict[str, Any]:
     """The class of each input file: {"inputs": [{"input", "class", "label", "probability", "logits"}]}.
 
-    An input is an image, a folder (all images below, sorted by path) or a .npy array. An array holds
+    An input is an image, a folder (all images below, sorted by path) or a .npy array. A file is a regular one of at
+    most `inputs.MOST_BYTES`; images are read as `inputs.pictures.decode` says. An array holds
 
         float32 [C, H, W] or [T, C, H, W] of the network's size, normalised already;
         uint8 pixels of the same shapes, normalised here;
         or an image, uint8 [H, W] or [H, W, channels] of any size, which is treated as an image file is.
 
-    Without a time axis it is constant over the network's steps. The logits are the mean over time. `Session` states
-    the limits, which hold for up to 16 inputs, run at once.
+    Without a time axis it is constant over the network's steps. A value that is not finite is refused. The logits are
+    the mean over time. `Session` states the limits, which hold for up to 16 inputs, run at once.
 
     Raises:
         ArtefactError, InputError: a file cannot be read, or does not fit the network.
@@ -47,20 +54,38 @@ def run(
 
 def _files(inputs: Sequence[Path]) -> Iterator[Path]:
     for path in map(Path, inputs):
-        if not path.is_dir():
+        # Unlike Path.is_dir, it says no to whatever is no path.
+        if not os.path.isdir(path):  # noqa: PTH112
             yield path
             continue
-        images = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        images = sorted(_images_below(path))
         if not images:
             raise InputError(f"{path}: no image lies in this folder; image files end in {', '.join(SUFFIXES)}")
         yield from images
 
 
+def _images_below(folder: Path) -> Iterator[Path]:
+    """The image files of a folder and of those below it, however deep; links to folders are not followed."""
+    folders = [folder]
+    while folders:
+        here = folders.pop()
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(here / entry.name)
+                    elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+                        yield here / entry.name
+        except OSError as error:
+            raise InputError(f"{here}: cannot be searched for images ({reason(error)}); give the files") from error
+
+
 def _batches(frames: Iterator[tuple[Path, Floats]]) -> Iterator[list[tuple[Path, Floats]]]:
-    """Neighbours with equally many steps, up to `BATCH` of them; no more than one batch is held."""
+    """Neighbours with equally many steps, up to `BATCH` of them and `BATCH_VALUES`; no more than one batch is held."""
     batch: list[tuple[Path, Floats]] = []
     for path, x in frames:
-        if batch and (len(batch) == BATCH or len(batch[0][1]) != len(x)):
+        full = len(batch) == BATCH or (len(batch) + 1) * x.size > BATCH_VALUES
+        if batch and (full or len(batch[0][1]) != len(x)):
             yield batch
             batch = []
         batch.append((path, x))
@@ -70,8 +95,13 @@ def _batches(frames: Iterator[tuple[Path, Floats]]) -> Iterator[list[tuple[Path,
 
 def _classify(session: Session, batch: Sequence[tuple[Path, Floats]]) -> Iterator[dict[str, Any]]:
     logits = session.run(np.concatenate([x for _, x in batch], axis=1))
-    means, chances = logits.mean(axis=0), probabilities(logits)[-1]
+    with np.errstate(all="ignore"):
+        means, chances = logits.mean(axis=0), probabilities(logits)[-1]
     for (path, _), mean, chance in zip(batch, means, chances, strict=True):
+        if not np.isfinite([*mean, *chance]).all():
+            raise InputError(
+                f"{path}: its values are so large that the network's answer is not finite; normalise them first"
+            )
         winner = int(mean.argmax())
         yield {
             "input": str(path),
@@ -84,18 +114,21 @@ def _classify(session: Session, batch: Sequence[tuple[Path, Floats]]) -> Iterato
 
 def _read(path: Path, record: InputRecord) -> Floats:
     """The input as [T or 1, 1, C, H, W]."""
-    return _read_array(path, record) if path.suffix == ".npy" else read_image(path, record)
+    return _read_array(path, record) if path.suffix.lower() == ".npy" else read_image(path, record)
 
 
 def _read_array(path: Path, record: InputRecord) -> Floats:
+    accepted = f"{list(record.shape)} or [T, {', '.join(map(str, record.shape))}], uint8 or float32"
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as an array ({error}); write it with numpy.save") from error
+        array = parse_array(read_regular(path, most=MOST_BYTES))
+    except (OSError, Unreadable) as error:
+        raise InputError(
+            f"{path}: cannot be read as an array ({reason(error)}); write one with numpy.save; "
+            f"the network takes {accepted}"
+        ) from error
     fits = array.shape[-3:] == record.shape and array.ndim in (3, 4)
     if array.dtype == np.uint8 and not fits and array.ndim in (2, 3):
         return normalise(image_pixels(array, record, str(path)), record)[None, None]
-    accepted = f"{list(record.shape)} or [T, {', '.join(map(str, record.shape))}], uint8 or float32"
     if array.dtype not in (np.uint8, np.float32) or not fits:
         raise InputError(f"{path}: {array.dtype} {list(array.shape)}; the network takes {accepted}")
     if not len(array) or not np.isfinite(array).all():

@@ -8,14 +8,16 @@ from numpy.typing import NDArray
 
 from hdlif.artefact import InputRecord
 from hdlif.artefact.format import INPUT_KINDS
-from hdlif.errors import InputError
+from hdlif.errors import InputError, reason
+from hdlif.inputs import MOST_BYTES, Unreadable, pictures
+from hdlif.whole_files import read_regular
 
 if TYPE_CHECKING:
     # imported where an image is read: a run on arrays has no use for it
     from PIL import Image
 
 Pixels = NDArray[np.uint8]
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = tuple(pictures.FORMATS)
 """The names of image files in a folder end so, in small or capital letters."""
 _MODES = {1: "L", 3: "RGB"}
 _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -24,21 +26,19 @@ _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 def read_image(path: str | Path, record: InputRecord) -> NDArray[np.float32]:
     """The image as [1, 1, C, H, W]: grey or RGB by C, resized as the record says, normalised.
 
+    It is read as `hdlif.inputs.pictures.decode` says, which states the formats and limits.
+
     Raises:
         InputError: the file is no image, or its size is another and the record does not resize.
     """
-    from PIL import Image, UnidentifiedImageError
-
     mode = _mode(record, str(path))
     try:
-        with Image.open(path) as image:
-            # 16- and 32-bit grey would be clipped to white, not scaled
-            if image.mode[0] in "IF":
-                raise InputError(f"{path}: mode is {image.mode}; give an image of 8 bits a channel, or a .npy file")
-            pixels = image.convert(mode)
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: cannot be read as an image ({error}); give a PNG, a JPEG or a .npy file") from error
-    return normalise(_fit(pixels, record, str(path)), record)[None, None]
+        image = pictures.decode(read_regular(Path(path), most=MOST_BYTES), mode)
+    except (OSError, Unreadable) as error:
+        raise InputError(
+            f"{path}: cannot be read as an image ({reason(error)}); give a PNG, a JPEG or a .npy file"
+        ) from error
+    return normalise(_fit(image, record, str(path)), record)[None, None]
 
 
 def image_pixels(array: Pixels, record: InputRecord, name: str) -> Pixels:
@@ -93,6 +93,11 @@ def _fit(image: "Image.Image", record: InputRecord, name: str) -> Pixels:
     from PIL import Image
 
     channels, height, width = record.shape
+    try:
+        # An array has passed no other check of its size.
+        pictures.check_size(*image.size)
+    except Unreadable as error:
+        raise InputError(f"{name}: {error}; give a smaller image") from error
     if image.size != (width, height):
         if record.resize == "none":
             raise InputError(

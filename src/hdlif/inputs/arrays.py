@@ -1,0 +1,97 @@
+"""The .npy format (NumPy Enhancement Proposal 1), without NumPy's reader.
+
+That one evaluates the header as Python, reads zip archives and, on request, pickles whatever the file is named, and
+reserves what the header promises. Here the header is matched, an array is numbers alone, and the bytes of the file are
+exactly those that its shape needs: they are viewed, not copied.
+"""
+
+import math
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import cut, printable
+from hdlif.inputs import Unreadable
+
+_MAGIC = b"\x93NUMPY"
+# numpy.save writes 128 bytes; numpy.load accepts as many.
+_LONGEST_HEADER = 10_000
+_MOST_DIMENSIONS = 32
+# By version, the bytes that tell the header's length.
+_LENGTHS = {1: 2, 2: 4, 3: 4}
+_ENTRY = re.compile(
+    r"""\s*(['"])(?P<key>descr|fortran_order|shape)\1\s*:\s*"""
+    r"""((['"])(?P<type>[<>|=]?[biufc][0-9]{1,2})\4|(?P<order>True|False)|\((?P<shape>[0-9L, ]*)\))\s*(,|$)"""
+)
+_VALUES = {"descr": "type", "fortran_order": "order", "shape": "shape"}
+
+
+def parse_array(content: bytes) -> NDArray[np.generic]:
+    """The array of a .npy file, in this machine's byte order; a view of `content` where it is in that already.
+
+    Raises:
+        Unreadable: the file is something else, is cut short or has more, or holds no plain numbers.
+    """
+    dtype, shape, fortran_order, start = _header(content)
+    promised = math.prod(shape) * dtype.itemsize
+    if promised != len(content) - start:
+        raise Unreadable(f"its shape takes {cut(str(promised))} bytes, and {len(content) - start} follow the header")
+    try:
+        flat = np.frombuffer(content, dtype, offset=start) if promised else np.empty(0, dtype)
+        array = flat.reshape(shape[::-1]).T if fortran_order else flat.reshape(shape)
+    # A length of 0 beside ones whose product no array can have.
+    except ValueError as error:
+        raise Unreadable(f"no array has the shape {list(shape)}") from error
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _header(content: bytes) -> tuple[np.dtype[np.generic], tuple[int, ...], bool, int]:
+    """Type, shape, order, and where the values begin."""
+    if not content.startswith(_MAGIC):
+        raise Unreadable(_kind(content))
+    version = tuple(content[6:8])
+    if len(version) < 2 or version[0] not in _LENGTHS or version[1] != 0:
+        raise Unreadable(f"version {list(version)} is none of [1, 0], [2, 0], [3, 0]")
+    begin = 8 + _LENGTHS[version[0]]
+    end = begin + int.from_bytes(content[8:begin], "little")
+    if end > len(content) or end - begin > _LONGEST_HEADER:
+        raise Unreadable(f"its header takes {end - begin} bytes of at most {_LONGEST_HEADER}, and of {len(content)}")
+    text = content[begin:end].decode("latin-1")
+    found = _entries(text)
+    if found is None:
+        raise Unreadable(f"its header is no plain type, order and shape: {cut(printable(text.strip()), 200)}")
+    name, order, lengths = found
+    try:
+        dtype = np.dtype(name)
+        shape = tuple(int(part.removesuffix("L")) for part in lengths.replace(" ", "").split(",") if part)
+    # There is no such type; or a length with an L inside, or one of so many digits that Python refuses it.
+    except (TypeError, ValueError) as error:
+        raise Unreadable(f"its header has the type {name} and the shape ({cut(lengths)})") from error
+    if len(shape) > _MOST_DIMENSIONS or any(length >= 2**63 for length in shape):
+        raise Unreadable(f"its header has the shape ({cut(lengths)})")
+    return dtype, shape, order == "True", end
+
+
+def _entries(text: str) -> tuple[str, str, str] | None:
+    """What the header says of type, order and shape; None where it is not that and nothing else, each once."""
+    text = text.strip()
+    if not (text.startswith("{") and text.endswith("}")):
+        return None
+    inside, place, found = text[1:-1].rstrip(), 0, dict[str, str]()
+    while place < len(inside):
+        entry = _ENTRY.match(inside, place)
+        if entry is None or entry["key"] in found or entry[_VALUES[entry["key"]]] is None:
+            return None
+        found[entry["key"]] = entry[_VALUES[entry["key"]]]
+        place = entry.end()
+    return (found["descr"], found["fortran_order"], found["shape"]) if len(found) == len(_VALUES) else None
+
+
+def _kind(content: bytes) -> str:
+    """What a file is that is no array."""
+    if content.startswith(b"PK"):
+        return "it is a zip archive, such as numpy.savez writes, and not one array"
+    if content.startswith(b"\x80"):
+        return "it is a pickle, which is never read"
+    return "it does not begin as numpy.save begins a file" if content else "it is empty"

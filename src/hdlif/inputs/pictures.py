@@ -1,0 +1,73 @@
+"""Image files of a few formats, decoded by Pillow within stated limits.
+
+Pillow reads dozens of formats and goes by the content of a file, whatever its name. Here it is asked for those alone
+whose names are looked for in folders, and its decoders' errors, which are of nearly any type, are one.
+"""
+
+import io
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from hdlif.errors import reason
+from hdlif.inputs import Unreadable
+
+if TYPE_CHECKING:
+    # imported where an image is read: a run on arrays has no use for it
+    from PIL import Image
+
+FORMATS = {
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".pgm": "PPM",
+    ".png": "PNG",
+    ".ppm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+"""The formats that are read, by the ends of their files' names; a file is of any of them, whatever its name."""
+MOST_PIXELS, MOST_SIDE = 80_000_000, 65_535
+"""Of an image that is decoded: a few kilobytes can promise any number."""
+
+
+def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Image.Image":
+    """The first frame of an image file in a mode of Pillow, "L" or "RGB".
+
+    Pixels are taken as the file stores them: an orientation or a colour profile beside them is not applied, transparency
+    is dropped, CMYK is converted by Pillow's plain formula, and 16 bits a colour channel are cut to the upper 8. Grey of
+    more than 8 bits, and real numbers, would be clipped, and are refused.
+
+    Args:
+        suffixes: out of `FORMATS`; the formats that may be.
+    Raises:
+        Unreadable: it is no such image, is damaged, larger than `MOST_PIXELS` or `MOST_SIDE`, or has other than 8 bits.
+    """
+    from PIL import Image
+
+    try:
+        # Pillow warns of what it reads all the same, and of sizes that are checked here.
+        with warnings.catch_warnings(action="ignore"):
+            with Image.open(io.BytesIO(content), formats=sorted({FORMATS[suffix] for suffix in suffixes})) as image:
+                check_size(*image.size)
+                if image.mode[0] in "IF":
+                    raise Unreadable(f"mode is {image.mode}, and 8 bits a channel are read")
+                return image.convert(mode)
+    except Unreadable:
+        raise
+    except Image.UnidentifiedImageError as error:
+        names = ", ".join(sorted({FORMATS[suffix] for suffix in suffixes}))
+        raise Unreadable(f"it is none of {names}, or damaged") from error
+    # Its decoders raise nearly anything on damaged bytes.
+    except Exception as error:
+        raise Unreadable(reason(error)) from error
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise `Unreadable` where an image of that size would take too much memory, to hold or to resize."""
+    if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
+        raise Unreadable(
+            f"it is {height}x{width}; at most {MOST_PIXELS // 10**6} million pixels and {MOST_SIDE} a side are read"
+        )

@@ -1,0 +1,149 @@
+"""Which image files are read, how, and that the rest is refused in few words."""
+
+import io
+import re
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from hdlif.errors import printable
+from hdlif.inputs import Unreadable, pictures
+from hdlif.inputs.pictures import FORMATS, MOST_PIXELS, MOST_SIDE, decode
+from mutations import mutations
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+
+
+def encoded(image: Image.Image, name: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, name, **options)
+    return file.getvalue()
+
+
+def array(content: bytes, mode: str = "RGB") -> np.ndarray:
+    return np.asarray(decode(content, mode))
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMATS.values())))
+def test_each_format_is_read_whatever_its_file_is_named(name: str) -> None:
+    content = encoded(Image.fromarray(PIXELS), name, **({"lossless": True} if name == "WEBP" else {}))
+    with Image.open(io.BytesIO(content)) as image:
+        expected = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(array(content), expected)
+    if name not in ("GIF", "JPEG"):
+        np.testing.assert_array_equal(expected, PIXELS)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ("AVIF", "DDS", "ICO", "JPEG2000", "PCX", "QOI", "SGI", "TGA", "EPS", "IM", "ICNS", "MSP")]
+)
+def test_other_formats_are_refused_though_pillow_reads_them(name: str) -> None:
+    if name == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow writes no AVIF")
+    mode = "1" if name == "MSP" else "RGB"
+    content = encoded(Image.fromarray(PIXELS).resize((32, 32)).convert(mode), name)
+    with pytest.raises(Unreadable, match="it is none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP, or damaged"):
+        decode(content, "RGB")
+
+
+def test_a_caller_may_accept_fewer_formats() -> None:
+    content = encoded(Image.fromarray(PIXELS), "BMP")
+    with pytest.raises(Unreadable, match="it is none of JPEG, PNG, or damaged"):
+        decode(content, "RGB", (".jpg", ".png"))
+
+
+def png(width: int, height: int, rows: bytes, *, depth: int = 8, colour: int = 0) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(MOST_PIXELS // 1000 + 1, 1000), (1, MOST_SIDE + 1), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)]
+)
+def test_promised_sizes_beyond_the_limits_are_refused_before_they_take_memory(width: int, height: int) -> None:
+    with pytest.raises(Unreadable):
+        decode(png(width, height, b""), "L")
+
+
+def test_the_limit_names_what_was_seen_and_what_is_read() -> None:
+    with pytest.raises(Unreadable, match=r"it is 65536x1; at most 80 million pixels and 65535 a side are read"):
+        decode(png(1, MOST_SIDE + 1, b""), "L")
+    assert decode(png(1, MOST_SIDE, bytes(2 * MOST_SIDE)), "L").size == (1, MOST_SIDE)
+
+
+@pytest.mark.parametrize("name", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_the_first_of_several_frames_is_read(name: str) -> None:
+    frames = [Image.new("RGB", (4, 3), (value, value, value)) for value in (50, 100, 150)]
+    content = encoded(frames[0], name, save_all=True, append_images=frames[1:])
+    assert np.abs(array(content, "L").astype(int) - 50).max() <= 2
+
+
+def test_orientation_beside_the_pixels_is_not_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(Image.fromarray(PIXELS), "PNG", exif=exif)
+    np.testing.assert_array_equal(array(content), PIXELS)
+
+
+def test_transparency_is_dropped() -> None:
+    clear = np.concatenate([PIXELS, np.zeros((6, 5, 1), np.uint8)], axis=2)
+    np.testing.assert_array_equal(array(encoded(Image.fromarray(clear), "PNG")), PIXELS)
+    palette = Image.fromarray(PIXELS).quantize(8)
+    opaque = np.asarray(palette.convert("RGB"))
+    with warnings.catch_warnings(action="error"):
+        np.testing.assert_array_equal(array(encoded(palette, "PNG", transparency=bytes([0, 128, 255]))), opaque)
+
+
+def test_cmyk_is_converted_without_a_profile() -> None:
+    content = encoded(Image.new("CMYK", (4, 3), (255, 0, 0, 0)), "TIFF")
+    np.testing.assert_array_equal(array(content), np.full((3, 4, 3), (0, 255, 255)))
+
+
+def test_16_bits_a_colour_channel_are_cut_to_the_upper_8() -> None:
+    values = np.uint16([[0x12FF, 0x8000, 0xFF01]])
+    rows = b"\0" + values.astype(">u2").tobytes()
+    np.testing.assert_array_equal(array(png(1, 1, rows, depth=16, colour=2)), [[[0x12, 0x80, 0xFF]]])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(1, 1, b"\0\x12\x34", depth=16),
+        encoded(Image.fromarray(np.float32([[0.5]])), "TIFF"),
+        encoded(Image.fromarray(np.int32([[70000]])), "TIFF"),
+        b"P5 1 1 65535\n\x12\x34",
+    ],
+)
+def test_grey_of_more_than_8_bits_is_refused(content: bytes) -> None:
+    with pytest.raises(Unreadable, match=r"mode is .*, and 8 bits a channel are read"):
+        decode(content, "L")
+
+
+def test_a_bit_is_black_or_white() -> None:
+    bits = encoded(Image.fromarray(np.array([[True, False]])), "PNG")
+    np.testing.assert_array_equal(array(bits, "L"), [[255, 0]])
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMATS.values())))
+def test_damaged_files_are_read_or_refused_in_few_words(name: str) -> None:
+    for content in mutations(encoded(Image.fromarray(PIXELS), name), 400):
+        with warnings.catch_warnings(action="error"):
+            try:
+                assert decode(content, "RGB").mode == "RGB"
+            except Unreadable as error:
+                assert str(error).strip()
+                assert len(printable(str(error))) < 1000
+
+
+def test_every_format_has_a_suffix_that_folders_are_searched_for() -> None:
+    assert all(re.fullmatch(r"\.[a-z]+", suffix) for suffix in pictures.FORMATS)
+    registered = Image.registered_extensions()
+    assert {suffix: registered[suffix] for suffix in FORMATS} == FORMATS
