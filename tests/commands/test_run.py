@@ -195,7 +195,7 @@ def test_an_image_that_would_take_gigabytes_to_resize_is_refused(artefact: Path,
         run(artefact, [tmp_path / "x.npy"])
 
 
-def test_large_inputs_are_not_held_by_the_batch(artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_inputs_make_small_batches(artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x = random_input(residual_network(), 1, 1)[:, 0]
     np.save(tmp_path / "x.npy", x)
     sizes: list[int] = []

@@ -36,9 +36,9 @@ MOST_PIXELS, MOST_SIDE = 80_000_000, 65_535
 def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Image.Image":
     """The first frame of an image file in a mode of Pillow, "L" or "RGB".
 
-    Pixels are taken as the file stores them: an orientation or a colour profile beside them is not applied, transparency
-    is dropped, CMYK is converted by Pillow's plain formula, and 16 bits a colour channel are cut to the upper 8. Grey of
-    more than 8 bits, and real numbers, would be clipped, and are refused.
+    Pixels are taken as the file stores them: an orientation or a colour profile beside them is not applied,
+    transparency is dropped, CMYK is converted by Pillow's plain formula, and 16 bits a colour channel are cut to the
+    upper 8. Grey of more than 8 bits, and real numbers, would be clipped, and are refused.
 
     Args:
         suffixes: out of `FORMATS`; the formats that may be.
@@ -47,19 +47,18 @@ def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Ima
     """
     from PIL import Image
 
+    names = sorted({FORMATS[suffix] for suffix in suffixes})
     try:
         # Pillow warns of what it reads all the same, and of sizes that are checked here.
-        with warnings.catch_warnings(action="ignore"):
-            with Image.open(io.BytesIO(content), formats=sorted({FORMATS[suffix] for suffix in suffixes})) as image:
-                check_size(*image.size)
-                if image.mode[0] in "IF":
-                    raise Unreadable(f"mode is {image.mode}, and 8 bits a channel are read")
-                return image.convert(mode)
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=names) as image:
+            check_size(*image.size)
+            if image.mode[0] in "IF":
+                raise Unreadable(f"mode is {image.mode}, and 8 bits a channel are read")
+            return image.convert(mode)
     except Unreadable:
         raise
     except Image.UnidentifiedImageError as error:
-        names = ", ".join(sorted({FORMATS[suffix] for suffix in suffixes}))
-        raise Unreadable(f"it is none of {names}, or damaged") from error
+        raise Unreadable(f"it is none of {', '.join(names)}, or damaged") from error
     # Its decoders raise nearly anything on damaged bytes.
     except Exception as error:
         raise Unreadable(reason(error)) from error
