@@ -1,14 +1,17 @@
 """The command line: parses, prints, sets the exit code. Each command is imported when it is called."""
 
+import contextlib
+import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 import click
 
-from hdlif.errors import HdlifError, MissingExtraError
+from hdlif.errors import HdlifError, MachineError, MissingExtraError, OutputError, printable, printable_lines, reason
 
 FILE = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -17,7 +20,15 @@ data_root_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Arguments(click.Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # No path has it, and the system's calls answer it with errors of several types.
+        if any("\0" in argument for argument in args):
+            raise click.UsageError("an argument holds a NUL character; leave it out", ctx)
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Arguments, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="hdlif")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
@@ -36,12 +47,41 @@ def cli(context: click.Context, debug: bool) -> None:
 
 def show(result: dict[str, Any], as_json: bool, text: Callable[[], str]) -> None:
     """Print a command's result for a program or for a person."""
-    click.echo(json.dumps(result) if as_json else text())
+    # JSON escapes all that a terminal would act on, but for one.
+    _put(json.dumps(result).replace("\x7f", "\\u007f") if as_json else printable_lines(text()))
+
+
+def _put(text: str) -> None:
+    """Write a result to standard output.
+
+    Raises:
+        OutputError: it cannot be written; where its reader has gone, BrokenPipeError.
+    """
+    mend = "free space, or redirect it to another place"
+    if sys.stdout is None:
+        raise OutputError(f"standard output is closed; {mend}")
+    try:
+        click.echo(_encodable(text, sys.stdout.encoding))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written ({reason(error)}); {mend}") from error
+
+
+def _say(line: str) -> None:
+    """Write to standard error what does not belong to the result; nothing fails where it cannot be."""
+    with contextlib.suppress(OSError):
+        click.echo(_encodable(printable_lines(line), getattr(sys.stderr, "encoding", None)), err=True)
+
+
+def _encodable(text: str, encoding: str | None) -> str:
+    """`text` with what `encoding` has no characters for escaped."""
+    return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
 
 
 def _to_stderr(silent: bool) -> Callable[[str], None]:
     """What takes the lines that a long command says on its way."""
-    return lambda line: None if silent else click.echo(line, err=True)
+    return lambda line: None if silent else _say(line)
 
 
 @cli.command()
@@ -164,7 +204,9 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
     show(
         result,
         as_json,
-        lambda: "\n".join(f"{i['input']}: {i['label']} ({i['probability']:.1%})" for i in result["inputs"]),
+        lambda: "\n".join(
+            printable(f"{i['input']}: {i['label']} ({i['probability']:.1%})") for i in result["inputs"]
+        ),
     )
 
 
@@ -256,7 +298,7 @@ def report(runs: tuple[Path, ...], as_json: bool, **options: Any) -> None:
 
     result = command(runs, **options)
     if "left_out" in result:
-        click.echo(f"neurons are not drawn: {result['left_out']}", err=True)
+        _say(f"neurons are not drawn: {result['left_out']}")
     show(result, as_json, lambda: str(result["report"]))
 
 
@@ -378,29 +420,59 @@ def demo(as_json: bool, **options: Any) -> None:
 
 
 def main() -> None:
-    """Entry point: errors on one line of standard error, exit codes 0, 1, 2, 130 and 143."""
-    debug = "--debug" in sys.argv[1:]
+    """Entry point: errors on one line of standard error, exit codes 0, 1, 2, 130 and 143.
+
+    Where the reader of standard output has gone (`| head`), it ends with 1 and says nothing.
+    """
     try:
         cli(standalone_mode=False)
-    except click.exceptions.Abort:
+    except click.exceptions.Abort as error:
+        # Click makes it of EOFError too, which is a fault.
+        if isinstance(error.__cause__, EOFError):
+            raise error.__cause__ from None
+        _say("interrupted")
+        sys.exit(130)
+    except KeyboardInterrupt:
+        _say("interrupted")
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        _say(shown.getvalue().rstrip())
         sys.exit(2)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        sys.exit(130)
-    except HdlifError as error:
-        if debug:
-            raise
-        click.echo(f"{type(error).__name__}: {error}", err=True)
-        sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
-        if debug:
-            raise
-        missing = MissingExtraError(f"{error.name} is not installed; install it with: pip install 'hdlif[train]'")
-        click.echo(f"{type(missing).__name__}: {missing}", err=True)
-        sys.exit(missing.exit_code)
+        _fail(MissingExtraError(f"{error.name} is not installed; install it with: pip install 'hdlif[train]'"), error)
+    except HdlifError as error:
+        _fail(error, error)
+    except BrokenPipeError as error:
+        _fail(None, error)
+    except OSError as error:
+        place = "" if error.filename is None else f"{error.filename}: "
+        _fail(MachineError(f"{place}cannot be read or written ({reason(error)}); free it, or choose another"), error)
+    except MemoryError as error:
+        _fail(MachineError("there is not enough memory; close other programs, or give less at once"), error)
+
+
+def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
+    """Say what went wrong and end; with --debug, the traceback of its cause instead."""
+    _let_go(sys.stdout)
+    if "--debug" in sys.argv[1:]:
+        raise cause
+    if error is None:
+        sys.exit(1)
+    _say(f"{type(error).__name__}: {error}")
+    sys.exit(error.exit_code)
+
+
+def _let_go(stream: TextIO | None) -> None:
+    """Forget what a stream holds and could not write, for Python would try again in the end, and show a traceback."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

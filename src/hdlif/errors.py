@@ -83,12 +83,20 @@ class OutputError(HdlifError):
     exit_code = 1
 
 
+class MachineError(HdlifError):
+    """The machine refuses a file, or has no memory left, where no command expects it."""
+
+    exit_code = 1
+
+
 def printable(text: str) -> str:
     r"""`text` with what is not printable, line breaks too, escaped as Python writes it.
 
     >>> print(printable("a\nb \x1b[31m é"))
     a\nb \x1b[31m é
     """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

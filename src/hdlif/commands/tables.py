@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hdlif.errors import printable
+
 TITLES = {
     "lif": "LIF fp32",
     "hdlif": "HD-LIF fp32",
@@ -14,7 +16,8 @@ TITLES = {
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to their widest cell: the first to the left, the others to the right."""
+    """Columns padded to their widest cell: the first to the left, the others to the right; each cell in one line."""
+    header, rows = [printable(cell) for cell in header], [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = []
     for row in [header, *rows]:

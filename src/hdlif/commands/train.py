@@ -37,6 +37,7 @@ from hdlif.training import (
     fit,
     progress_bar,
     using_threads,
+    warn,
 )
 
 PROFILED_IMAGES = 256
@@ -191,12 +192,8 @@ def _peak_bytes(recipe: Recipe, repeats: int, bar: Progress, *, threads: int) ->
     try:
         return peak_memory(recipe, repeats=repeats, threads=threads)
     except TrainingError as error:
-        _warn(bar, f"{error}; the summary is without it")
+        warn(bar, f"{error}; the summary is without it")
         return None
-
-
-def _warn(bar: Progress, text: str) -> None:
-    bar.console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool, keep: bool) -> None:
@@ -229,7 +226,7 @@ def measure(
     kind = builders.DATA[recipe.data.kind]
     confusion = Confusion(len(kind.labels))
     bar = bar or progress_bar(enabled=False)
-    graph = deployed_or_none(model.cpu(), recipe, warn=lambda text: _warn(bar, text))
+    graph = deployed_or_none(model.cpu(), recipe, warn=lambda text: warn(bar, text))
     evaluated = evaluate_network(
         model.to(device),
         sets.test,

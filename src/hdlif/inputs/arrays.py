@@ -7,6 +7,7 @@ exactly those that its shape needs: they are viewed, not copied.
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ _ENTRY = re.compile(
 _VALUES = {"descr": "type", "fortran_order": "order", "shape": "shape"}
 
 
-def parse_array(content: bytes) -> NDArray[np.generic]:
+def parse_array(content: bytes) -> NDArray[Any]:
     """The array of a .npy file, in this machine's byte order; a view of `content` where it is in that already.
 
     Raises:
@@ -46,7 +47,7 @@ def parse_array(content: bytes) -> NDArray[np.generic]:
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _header(content: bytes) -> tuple[np.dtype[np.generic], tuple[int, ...], bool, int]:
+def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     """Type, shape, order, and where the values begin."""
     if not content.startswith(_MAGIC):
         raise Unreadable(_kind(content))

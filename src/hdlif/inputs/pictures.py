@@ -45,7 +45,7 @@ def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Ima
     Raises:
         Unreadable: it is no such image, is damaged, larger than `MOST_PIXELS` or `MOST_SIDE`, or has other than 8 bits.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     names = sorted({FORMATS[suffix] for suffix in suffixes})
     try:
@@ -57,7 +57,7 @@ def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Ima
             return image.convert(mode)
     except Unreadable:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise Unreadable(f"it is none of {', '.join(names)}, or damaged") from error
     # Its decoders raise nearly anything on damaged bytes.
     except Exception as error:

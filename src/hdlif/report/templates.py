@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from hdlif.report import charts
 from hdlif.report.charts import Text
+from hdlif.errors import printable_lines
 from hdlif.report.figures import Section
 
 _TEMPLATES = Environment(
@@ -19,6 +20,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
+    finalize=lambda value: _shown(value),
 )
 
 
@@ -30,6 +32,11 @@ def set_page(template: str, sections: Mapping[str, Section], **values: Any) -> s
     }
     drawn = {heading: section for heading, section in shown.items() if section.figures}
     return _TEMPLATES.get_template(template).render(sections=drawn, swatch=_swatch, **values)
+
+
+def _shown(value: Any) -> Any:
+    """A value that stands in the page; characters that no page may have, or that turn its text round, are escaped."""
+    return type(value)(printable_lines(value)) if isinstance(value, str) else value
 
 
 def _swatch(place: str, style: int, name: str) -> Markup:

@@ -3,7 +3,7 @@
 from hdlif.training.confusion import Confusion
 from hdlif.training.evaluate import Evaluation, Tally, classified, evaluate
 from hdlif.training.loop import Fit, fit
-from hdlif.training.metrics import progress_bar
+from hdlif.training.metrics import progress_bar, warn
 from hdlif.training.mixup import Mix
 from hdlif.training.optim import sgd
 from hdlif.training.ranks import Ranks, check_share
@@ -34,4 +34,5 @@ __all__ = [
     "reestimated",
     "sgd",
     "using_threads",
+    "warn",
 ]

@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
-from hdlif.errors import CheckpointError, TrainingError, cut
+from hdlif.errors import CheckpointError, TrainingError, cut, printable
 from hdlif.whole_files import open_regular
 
 _SCALARS = ("loss", "accuracy", "learning_rate")
@@ -151,7 +151,7 @@ class _Figures(ProgressColumn):
 def progress_bar(*, enabled: bool) -> Progress:
     """A bar with loss, accuracy and time left, on standard error; enter it before training starts."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Figures(),
@@ -159,3 +159,8 @@ def progress_bar(*, enabled: bool) -> Progress:
         console=Console(stderr=True),
         disable=not enabled,
     )
+
+
+def warn(bar: Progress, warning: str) -> None:
+    """Print a warning above a bar, whatever it quotes."""
+    bar.console.print(printable(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,243 @@
+"""What reaches a terminal or a pipe: one printable line for an error, nothing that a terminal acts on, no traceback."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import numpy as np
+import pytest
+
+import hdlif
+from deployed_graphs import residual_network
+from hdlif import cli, errors
+from hdlif.artefact import save
+from hdlif.commands.tables import aligned, evaluation_text
+from hdlif.errors import HdlifError, printable, printable_lines
+from hdlif.training.metrics import progress_bar, warn
+from special_files import special_files, within
+
+HOSTILE = "a\x1b]0;owned\x07\x1b[2J\r\n\x9b31m\x7f\u202ecod.exe\u2028\ud800"
+
+
+def in_process(*arguments: object) -> SimpleNamespace:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    before, sys.argv = sys.argv, ["hdlif", *map(str, arguments)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            cli.main()
+    except SystemExit as stop:
+        code = stop.code
+    finally:
+        sys.argv = before
+    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def child(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(hdlif.__file__).parents[1])} | options.pop("env", {})
+    command = [sys.executable, "-m", "hdlif", *map(str, arguments)]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.run(command, text=True, env=environment, timeout=100, **piped)
+
+
+def assert_printable_lines(text: str) -> None:
+    assert all(line.isprintable() for line in text.split("\n")), ascii(text)
+
+
+def test_every_character_is_printed_or_escaped_and_escapes_are_pythons() -> None:
+    everything = "".join(map(chr, range(0x110000)))
+    assert printable(everything).isprintable()
+    printed = [c for c in map(chr, range(0x3000)) if printable(c) == c]
+    assert all(c.isprintable() for c in printed)
+    assert {"a", "é", "λ", "—"} <= set(printed)
+    assert printable("\x1b\x00\x85\u202e\ud800\n\t") == r"\x1b\x00\x85\u202e\ud800\n\t"
+    assert printable_lines("a\n\x1b\n") == "a\n\\x1b\n"
+
+
+def subclasses(kind: type[HdlifError]) -> Iterator[type[HdlifError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from subclasses(below)
+
+
+@pytest.mark.parametrize("kind", list(subclasses(HdlifError)))
+def test_every_error_is_one_printable_line_and_its_exit_code(
+    kind: type[HdlifError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise kind(f"{HOSTILE}: is no recipe")
+
+    monkeypatch.setattr("hdlif.commands.recipes.ls", failing)
+    done = in_process("recipes", "ls")
+    assert done.code == kind.exit_code
+    assert done.err == f"{kind.__name__}: {printable(HOSTILE)}: is no recipe\n"
+    assert done.err[:-1].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device"), "MachineError: cannot be read or written (No space left on device)"),
+        (PermissionError(13, "Permission denied", "x\x1by"), r"x\x1by: cannot be read or written (Permission denied)"),
+        (MemoryError(), "MachineError: there is not enough memory"),
+        (ModuleNotFoundError("no", name="a\nb"), r"MissingExtraError: a\nb is not installed"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(
+    error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing() -> None:
+        raise error
+
+    monkeypatch.setattr("hdlif.commands.recipes.ls", failing)
+    done = in_process("recipes", "ls")
+    assert done.code in (1, 2)
+    assert words in done.err
+    assert done.err[:-1].isprintable()
+    before, sys.argv = sys.argv, ["hdlif", "--debug", "recipes", "ls"]
+    with pytest.raises(type(error)):
+        cli.main()
+    sys.argv = before
+
+
+def test_labels_and_file_names_are_escaped(tmp_path: Path) -> None:
+    # A graph's labels must be text that a file can hold; a surrogate is none.
+    label = HOSTILE[:-1]
+    save(replace(residual_network(), labels=tuple(f"{label}{i}" for i in range(3))), tmp_path / "net")
+    path = tmp_path / "in\x1b[2J\nput.npy"
+    np.save(path, np.zeros((3, 9, 7), np.uint8))
+    done = in_process("run", tmp_path / "net", path)
+    assert done.code == 0, done.err
+    assert done.out.count("\n") == 1
+    assert printable(label) in done.out
+    assert_printable_lines(done.out)
+    as_json = in_process("run", tmp_path / "net", path, "--json")
+    assert as_json.out[:-1].isprintable()
+    assert as_json.out.isascii()
+    (result,) = json.loads(as_json.out)["inputs"]
+    assert result["input"] == str(path)
+    assert result["label"].startswith(label)
+
+
+def test_labels_do_not_break_the_rows_of_a_table() -> None:
+    table = aligned(["x", HOSTILE], [[HOSTILE, "1"]])
+    assert len(table.split("\n")) == 3
+    assert_printable_lines(table)
+    result = {"accuracy": 0.5, "n": 2, "accuracy_per_step": [0.5], "labels": [HOSTILE, "b"]}
+    result |= {"confusion": [[1, 0], [1, 0]], "accuracy_per_class": [1.0, 0.0]}
+    assert len(evaluation_text(result).split("\n")) == 6
+
+
+def test_bad_arguments_are_echoed_without_their_control_characters() -> None:
+    for arguments in ([HOSTILE], ["recipes", HOSTILE], ["run", f"--{HOSTILE}"], ["train", "x", "--seeds", HOSTILE]):
+        done = in_process(*arguments)
+        assert done.code == 2
+        assert_printable_lines(done.err)
+
+
+def test_progress_names_and_warnings_are_text(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(enabled=True) as bar:
+        bar.add_task("a[/b][red]c", total=1, loss=0.0, accuracy=0.0)
+        warn(bar, HOSTILE)
+    printed = capsys.readouterr().err
+    assert "[/b][red]c" in printed
+    assert printable(HOSTILE) in printed
+    assert "\x1b]0;" not in printed
+
+
+def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+def test_no_argument_of_any_command_may_hold_a_nul() -> None:
+    seen = 0
+    for path, command in commands(cli.cli):
+        for parameter in command.params:
+            if isinstance(parameter, click.Argument):
+                given: list[str] = ["a\0b"]
+            elif isinstance(parameter, click.Option) and not parameter.is_flag:
+                given = [parameter.opts[0], "a\0b"]
+            else:
+                continue
+            seen += 1
+            done = in_process(*path, *given)
+            assert (done.code, "holds a NUL character; leave it out" in done.err) == (2, True), (path, given)
+    assert seen > 40
+
+
+@pytest.mark.parametrize("command", ["eval", "export", "run", "bench", "profile", "report"])
+@pytest.mark.parametrize("kind", ["loop", "long", "below a file", "escape", "surrogate"])
+def test_paths_at_which_nothing_readable_lies_are_refused_at_once(command: str, kind: str, tmp_path: Path) -> None:
+    path = special_files(tmp_path, "")[kind]
+    more = {"export": ["--out", tmp_path / "x"], "run": [path]}.get(command, [])
+    with within(20):
+        done = in_process(command, path, *more)
+    assert done.code in (1, 2), done.err
+    assert done.err[:-1].isprintable()
+
+
+FULL = Path("/dev/full")
+VERBS = [["recipes", "ls"], ["recipes", "ls", "--json"], ["--help"], ["run", "--help"], ["--version"]]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("arguments", VERBS, ids=" ".join)
+def test_a_full_disk_behind_standard_output_is_one_line_and_1(arguments: list[str]) -> None:
+    with FULL.open("w") as full:
+        done = child(*arguments, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.endswith("\n")
+    assert done.stderr[:-1].isprintable(), done.stderr
+    assert "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", VERBS, ids=" ".join)
+def test_a_reader_that_has_gone_is_1_and_silence(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = child(*arguments, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_closed_standard_output_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = child("recipes", "ls", stdout=None, preexec_fn=lambda: os.close(1))
+    assert done.returncode == 1
+    assert done.stderr.startswith("OutputError: standard output is closed")
+
+
+def test_nothing_fails_where_standard_error_is_full() -> None:
+    with FULL.open("w") as full:
+        done = child("recipes", "show", "nothing", stderr=full)
+        assert (done.returncode, done.stdout) == (2, "")
+        done = child("recipes", "check", "digits_hdlif", "digits_lif", stderr=full)
+        assert (done.returncode, done.stdout) == (0, "2 recipes: good\n")
+
+
+def test_a_terminal_of_few_characters_gets_the_rest_escaped() -> None:
+    code = "from hdlif import cli; cli.show({}, False, lambda: 'energy (µJ) — …')"
+    environment = os.environ | {"PYTHONPATH": str(Path(hdlif.__file__).parents[1]), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "energy (\\xb5J) \\u2014 \\u2026\n"
+
+
+def test_an_end_of_file_within_a_command_is_a_fault_and_no_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing() -> None:
+        raise EOFError("a fault")
+
+    monkeypatch.setattr("hdlif.commands.recipes.ls", failing)
+    with pytest.raises(EOFError, match="a fault"):
+        in_process("recipes", "ls")
+
+
+def test_all_errors_are_of_the_module() -> None:
+    assert {kind.__module__ for kind in subclasses(HdlifError)} == {errors.__name__}
