@@ -81,11 +81,11 @@ def _importing(frame: FrameType | None) -> bool:
 def program() -> NoReturn:
     """Run the command line, and end the process by its exit code."""
     interrupts = Interrupts()
-    interrupts.hear()
     code: int | str | None = INTERRUPTED
     # Twice: a held back interrupt that has its consequence is one, and the first that is heard then is another.
     try:
         try:
+            interrupts.hear()
             code = _command_line()
         except BaseException as error:
             # What else goes wrong after an interrupt follows from it.

@@ -90,9 +90,7 @@ def test_every_error_is_one_printable_line_and_its_exit_code(
         (ModuleNotFoundError("no", name="a\nb"), r"MissingExtraError: a\nb is not installed"),
     ],
 )
-def test_what_the_machine_refuses_is_one_line(
-    error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_machine_refuses_is_one_line(error: Exception, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing() -> None:
         raise error
 
