@@ -9,6 +9,7 @@ Importing compiled modules does not bear a KeyboardInterrupt: some abort, and so
 lost by ending at once there.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -63,10 +64,8 @@ class Interrupts:
 
     def _leave(self, *, say: bool) -> NoReturn:
         if say:
-            try:
+            with contextlib.suppress(OSError):
                 os.write(2, b"interrupted\n")
-            except OSError:
-                pass
         os._exit(INTERRUPTED)
 
 

@@ -204,9 +204,7 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
     show(
         result,
         as_json,
-        lambda: "\n".join(
-            printable(f"{i['input']}: {i['label']} ({i['probability']:.1%})") for i in result["inputs"]
-        ),
+        lambda: "\n".join(printable(f"{i['input']}: {i['label']} ({i['probability']:.1%})") for i in result["inputs"]),
     )
 
 

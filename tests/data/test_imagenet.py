@@ -232,7 +232,7 @@ def no_number(path: Path) -> None:
     [
         (cut_header, "is no whole tar shard"),
         (cut_image, "is "),
-        (no_number, "is no whole tar shard (invalid literal"),
+        (no_number, "is no whole tar shard (a.cls: b'cat' is no label"),
         (wrong_label, "a label is outside 0..2"),
     ],
 )

@@ -332,14 +332,14 @@ def break_no_images(raw: Path) -> None:
     ("damage", "seen"),
     [
         (break_nothing_there, "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-l"),
-        (break_truncated, ""),
+        (break_truncated, "train-images-idx3-ubyte promises [40, 28, 28] values and has "),
         (break_empty, ""),
         (break_header, ""),
         (break_type, ""),
         (break_no_images, ""),
-        (break_counts, "torch.uint8 images [40, 28, 28] and [39] labels are not Fashion-MNIST"),
-        (break_size, "torch.uint8 images [40, 27, 28] and [40] labels are not Fashion-MNIST"),
-        (break_label, "a label is outside 0..9"),
+        (break_counts, "train: images [40, 28, 28] and labels [39] are not Fashion-MNIST"),
+        (break_size, "train: images [40, 27, 28] and labels [40] are not Fashion-MNIST"),
+        (break_label, "train: a label is outside 0..9"),
         (break_balance, "train-labels-idx1-ubyte: 0 images of T-shirt/top; Fashion-MNIST has 4 of each class there"),
     ],
 )

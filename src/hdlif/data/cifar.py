@@ -1,14 +1,12 @@
 """CIFAR-10 and CIFAR-100, 32x32 in colour, read from the pickled batches of their Python version.
 
 They are read here and not by torchvision's classes, which accept the published archives alone, by their MD5, and
-unpickle whatever a file holds. A pickle can run any code; these are allowed arrays and nothing else.
+unpickle whatever a file holds. A pickle can run any code; `hdlif.data.pickles` reads the data out of it and runs none.
 """
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.images import image_sets, refuse_other_counts
+from hdlif.data.pickles import integers, parse_pickle
 from hdlif.data.roots import SetFolder, by_torchvision
 from hdlif.data.samples import ImageSets
 from hdlif.data.splits import check_validation, fixed_permutation
+from hdlif.errors import reason
+from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.whole_files import read_regular
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 CIFAR100_MEAN = (129.3 / 255, 124.1 / 255, 112.4 / 255)
@@ -154,12 +156,12 @@ def _read(layout: _Layout, folder: SetFolder, names: Sequence[str], per_class: i
 
 def _read_file(layout: _Layout, folder: SetFolder, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
-        with path.open("rb") as file:
-            content = _ArraysOnly(file, encoding="bytes").load()
-        pixels, labels = np.asarray(content[b"data"]), np.asarray(content[layout.labels])
-    # Damaged bytes make pickle raise nearly anything.
-    except Exception as error:
-        raise folder.error(path, f"is no batch of {layout.name} ({error})") from error
+        content = parse_pickle(read_regular(path, most=MOST_BYTES))
+        if not isinstance(content, dict) or not {b"data", layout.labels} <= content.keys():
+            raise Unreadable(f"holds no {layout.labels.decode()} beside data")
+        pixels, labels = integers(content[b"data"]), integers(content[layout.labels])
+    except (OSError, Unreadable) as error:
+        raise folder.error(path, f"is no batch of {layout.name} ({reason(error)})") from error
     fits = pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.shape[1] == 3072
     if not fits or labels.shape != pixels.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         seen = f"{pixels.dtype} {list(pixels.shape)} pixels and {list(labels.shape)} labels"
@@ -167,15 +169,3 @@ def _read_file(layout: _Layout, folder: SetFolder, path: Path) -> tuple[NDArray[
     if labels.size and not 0 <= labels.min() <= labels.max() < len(layout.classes):
         raise folder.error(path, f"a label is outside 0..{len(layout.classes) - 1}")
     return pixels, labels.astype(np.int64)
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Builds what Python has a literal for, and NumPy arrays."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        # The published files were written by NumPy 1, which had its core under another name.
-        module = module.replace("numpy.core", "numpy._core")
-        allowed = {("numpy._core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
-        if (module, name) not in allowed | {("_codecs", "encode")}:
-            raise pickle.UnpicklingError(f"holds a {module}.{name}")
-        return super().find_class(module, name)

@@ -1,6 +1,5 @@
 """Sets recorded by event cameras: DVS-CIFAR10, DVS-Gesture and N-MNIST."""
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from hdlif.data.cifar import CIFAR10_CLASSES
 from hdlif.data.frame_cache import Clip, EventFrames, Recordings, cached_frames
 from hdlif.data.frames import Binning
 from hdlif.data.images import DIGITS_CLASSES
-from hdlif.data.roots import SetFolder
+from hdlif.data.roots import SetFolder, whole_number
 from hdlif.data.samples import ImageSets
 from hdlif.data.splits import check_validation, fixed_permutation
 
@@ -149,6 +148,7 @@ def dvs_gesture(
     parts = []
     for part, count in zip(lists.values(), counts, strict=True):
         trials = [line.strip() for line in folder.text(part).splitlines() if line.strip()]
+        folder.plain(trials, part)
         folder.require([name for trial in trials for name in (trial, _labels_of(trial))])
         clips = tuple(clip for trial in trials for clip in _gestures(folder, trial))
         if len(clips) != count:
@@ -165,8 +165,9 @@ def _labels_of(trial: str) -> str:
 def _gestures(folder: SetFolder, trial: str) -> list[Clip]:
     table = _labels_of(trial)
     try:
-        lines = [[int(entry) for entry in line] for line in list(csv.reader(folder.text(table).splitlines()))[1:]]
-        clips = [Clip(trial, label - 1, start, end) for label, start, end in lines]
+        lines = [line.split(",") for line in folder.text(table).splitlines()[1:]]
+        numbers = [[whole_number(entry.strip()) for entry in line] for line in lines]
+        clips = [Clip(trial, label - 1, start, end) for label, start, end in numbers]
     except ValueError as error:
         raise folder.error(folder.path / table, f"{error}; its lines are class, start and end") from error
     if any(not 0 <= clip.label < len(DVS_GESTURE_CLASSES) for clip in clips):

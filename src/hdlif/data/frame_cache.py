@@ -8,6 +8,7 @@ are not answered by old frames.
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -22,9 +23,11 @@ from torchvision.transforms.v2 import functional as F
 
 from hdlif.data.frames import Binning, Events, count_frames, stepwise
 from hdlif.data.recordings import read_recording
+from hdlif.data.roots import MOST_TEXT
 from hdlif.data.samples import Samples
-from hdlif.errors import DataError
-from hdlif.whole_files import whole_file
+from hdlif.errors import DataError, reason
+from hdlif.inputs import MOST_BYTES
+from hdlif.whole_files import open_regular, read_regular, whole_file
 
 VERSION = 1
 """Of the making of frames: changed wherever other frames would come out."""
@@ -71,16 +74,17 @@ def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, 
         DataError: a recording is damaged or not the one that the manifest states, or nothing can be written.
     """
     clips = (*recordings.train, *recordings.test)
+    try:
+        found = [(recordings.folder / clip.file).stat() for clip in clips]
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({reason(error)}); extract it again") from error
     transform = {
         "version": VERSION,
         "set": recordings.name,
         "time_steps": time_steps,
         "binning": binning.__name__,
         "size": size,
-        "clips": [
-            [*asdict(clip).values(), (s := (recordings.folder / clip.file).stat()).st_size, s.st_mtime_ns]
-            for clip in clips
-        ],
+        "clips": [[*asdict(clip).values(), s.st_size, s.st_mtime_ns] for clip, s in zip(clips, found, strict=True)],
     }
     digest = hashlib.sha256(json.dumps(transform, sort_keys=True).encode()).hexdigest()
     side = "whole" if size is None else str(size)
@@ -88,12 +92,13 @@ def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, 
     path = recordings.folder.parent / CACHE / name
     height, width = (recordings.height, recordings.width) if size is None else (size, size)
     shape = (len(clips), time_steps * 2, height, width)
-    if _is_whole(path, shape) and (recordings.folder / MANIFEST).exists():
+    dtype = np.uint16 if size is None else np.float32
+    if _is_whole(path, shape, dtype) and (recordings.folder / MANIFEST).exists():
         return path
     try:
         path.parent.mkdir(exist_ok=True)
         with whole_file(path) as temporary:
-            out = np.lib.format.open_memmap(temporary, "w+", np.uint16 if size is None else np.float32, shape)
+            out = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
             hashes = _make(recordings, clips, out, time_steps=time_steps, binning=binning)
             out.flush()
             _write_manifest(recordings, hashes)
@@ -104,11 +109,25 @@ def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, 
     return path
 
 
-def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+def _is_whole(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
     try:
-        return bool(np.load(path, mmap_mode="r").shape == shape)
-    except (OSError, ValueError, EOFError):
+        frames = _opened(path)
+    except DataError:
         return False
+    return frames.shape == shape and frames.dtype == dtype
+
+
+def _opened(path: Path) -> NDArray[Any]:
+    """The frames of a file, which are read as they are asked for."""
+    try:
+        os.close(open_regular(path, os.O_RDONLY))
+        frames = np.load(path, mmap_mode="r", allow_pickle=False)
+    # Damaged headers make NumPy raise nearly anything.
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read ({reason(error)}); delete it, and it is made anew") from error
+    if not isinstance(frames, np.memmap):
+        raise DataError(f"{path}: is no array of frames; delete it, and it is made anew")
+    return frames
 
 
 def _make(
@@ -120,7 +139,10 @@ def _make(
     place = 0
     for file, group in groupby(clips, key=lambda clip: clip.file):
         path = recordings.folder / file
-        content = path.read_bytes()
+        try:
+            content = read_regular(path, most=MOST_BYTES)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({reason(error)}); extract it again") from error
         hashes[file] = hashlib.sha256(content).hexdigest()
         if known.get(file, hashes[file]) != hashes[file]:
             raise DataError(
@@ -157,11 +179,11 @@ def _fitted(path: Path, counts: NDArray[np.int64], out: NDArray[Any]) -> NDArray
 def _known_hashes(recordings: Recordings) -> dict[str, str]:
     path = recordings.folder / MANIFEST
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(read_regular(path, most=MOST_TEXT).decode("utf-8"))
         return {entry["file"]: entry["sha256"] for part in ("train", "test") for entry in content[part]}
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: is no manifest of a split; delete it, and it is written anew") from error
 
 
@@ -208,7 +230,7 @@ class EventFrames(Samples):
     def read(self, indices: Tensor) -> Tensor:
         """Counts float32 [B, T·2, H, W]."""
         # Opened each time: an open map would be copied whole into a worker that is spawned.
-        frames = np.load(self.path, mmap_mode="r")[self.places[indices.numpy()]]
+        frames = _opened(self.path)[self.places[indices.numpy()]]
         raw = torch.from_numpy(frames.astype(np.float32))
         return raw if self.size is None else F.resize(raw, [self.size, self.size], antialias=True)
 

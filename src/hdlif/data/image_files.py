@@ -1,6 +1,6 @@
 """Images that do not fit in memory: read and decoded when a batch asks for them."""
 
-import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, Self
@@ -8,7 +8,6 @@ from typing import Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
@@ -16,7 +15,9 @@ from hdlif.data.augment import resized_crop
 from hdlif.data.draws import random_bits
 from hdlif.data.images import normalised
 from hdlif.data.samples import Samples
-from hdlif.errors import DataError
+from hdlif.errors import DataError, reason
+from hdlif.inputs import MOST_BYTES, Unreadable, pictures
+from hdlif.whole_files import read_regular
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 _CROP = "random_resized_crop"
@@ -26,7 +27,7 @@ class Source(Protocol):
     """Encoded images by place, 0..N-1."""
 
     def encoded(self, place: int) -> bytes:
-        """The bytes of an image file."""
+        """The bytes of an image file; `OSError` where they cannot be read, or are more than `MOST_BYTES`."""
 
     def name(self, place: int) -> str:
         """Where it lies, for an error."""
@@ -41,23 +42,24 @@ class Folder:
 
     def __init__(self, root: Path, paths: Sequence[str]) -> None:
         self.root = root
-        encoded = [path.encode() for path in paths]
+        encoded = [os.fsencode(path) for path in paths]
         self._text = np.frombuffer(b"".join(encoded), np.uint8)
         self._ends = np.cumsum([0, *map(len, encoded)])
 
     def name(self, place: int) -> str:
-        path = self._text[self._ends[place] : self._ends[place + 1]].tobytes().decode()
-        return str(self.root / path)
+        path = self._text[self._ends[place] : self._ends[place + 1]].tobytes()
+        return str(self.root / os.fsdecode(path))
 
     def encoded(self, place: int) -> bytes:
-        return Path(self.name(place)).read_bytes()
+        return read_regular(Path(self.name(place)), most=MOST_BYTES)
 
 
 class ImageFiles(Samples):
     """Labelled images of any size, decoded as RGB and normalised: x = (augmented pixels / 255 - mean) / std.
 
-    They become size x size by the augmentation random_resized_crop, where it is asked for, and else by resizing the
-    shorter side to `short_side` and cutting out the centre; bilinearly, antialiased.
+    `hdlif.inputs.pictures` decodes them, within its limits. They become size x size by the augmentation
+    random_resized_crop, where it is asked for, and else by resizing the shorter side to `short_side` and cutting out
+    the centre; bilinearly, antialiased.
 
     Args:
         source: of the encoded images.
@@ -100,25 +102,35 @@ class ImageFiles(Samples):
 
     def read(self, indices: Tensor) -> Tensor:
         """Pixels uint8 [B, 3, size, size]."""
-        images = [self._decoded(int(place)) for place in self.places[indices.numpy()]]
+        places = [int(place) for place in self.places[indices.numpy()]]
+        images = [self._decoded(place) for place in places]
         if self.augment[:1] == (_CROP,):
             bits = random_bits(indices.numpy(), seed=self.seed, epoch=self.epoch, stream=1)
             return resized_crop(images, bits, size=self.size)
-        return torch.stack([self._centre(image) for image in images])
+        return torch.stack([self._centred(*one) for one in zip(images, places, strict=True)])
+
+    def _centred(self, image: Tensor, place: int) -> Tensor:
+        try:
+            return self._centre(image)
+        except Unreadable as error:
+            raise DataError(f"{self.source.name(place)}: as large as is asked for, {error}; take it away") from error
 
     def _centre(self, image: Tensor) -> Tensor:
         if min(image.shape[1:]) != self.short_side:
+            # The proportions are kept, so a strip one pixel wide would become a wide one as many times as long.
+            shorter, longer = sorted(image.shape[1:])
+            pictures.check_size(self.short_side, self.short_side * longer // shorter)
             image = F.resize(image, [self.short_side], antialias=True)
         centre: Tensor = F.center_crop(image, [self.size, self.size])
         return centre
 
     def _decoded(self, place: int) -> Tensor:
         try:
-            with Image.open(io.BytesIO(self.source.encoded(place))) as image:
-                pixels: Tensor = F.pil_to_tensor(image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            image = pictures.decode(self.source.encoded(place), "RGB", SUFFIXES)
+        except (OSError, Unreadable) as error:
             name = self.source.name(place)
-            raise DataError(f"{name}: cannot be read as an image ({error}); extract it again") from error
+            raise DataError(f"{name}: cannot be read as an image ({reason(error)}); extract it again") from error
+        pixels: Tensor = F.pil_to_tensor(image)
         return pixels
 
     def scale(self, raw: Tensor) -> Tensor:

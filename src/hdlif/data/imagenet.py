@@ -15,6 +15,7 @@ from hdlif.data.roots import SetFolder
 from hdlif.data.samples import ImageSets
 from hdlif.data.shards import open_shards, shards_in
 from hdlif.data.splits import check_validation, fixed_permutation
+from hdlif.errors import cut, reason
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET_SIZE, IMAGENET_SHORT_SIDE = 224, 256
@@ -105,6 +106,7 @@ def tiny_imagenet(
         holds=("wnids.txt", "train", "val/images", listed),
     )
     ids = sorted(folder.text("wnids.txt").splitlines())
+    folder.plain(ids, "wnids.txt")
     number = {wordnet_id: label for label, wordnet_id in enumerate(ids)}
     if len(ids) != classes:
         raise folder.error(folder.path / "wnids.txt", f"{len(ids)} classes; there are {classes}")
@@ -113,7 +115,7 @@ def tiny_imagenet(
     try:
         labels = np.array([number[wordnet_id] for _, wordnet_id in annotations], np.int64)
     except (KeyError, ValueError) as error:
-        raise folder.error(folder.path / listed, f"class {error} is unknown") from error
+        raise folder.error(folder.path / listed, f"class {cut(str(error))} is unknown") from error
     there = set(folder.files("val/images", SUFFIXES))
     images = folder.path / "val" / "images"
     if missing := [name for name, _ in annotations if name not in there]:
@@ -141,7 +143,7 @@ def _part(folder: SetFolder, name: str, classes: int) -> Part:
         sharded = bool(shards_in(place))
         ids = sorted(entry.name for entry in place.iterdir() if entry.is_dir())
     except OSError as error:
-        raise folder.error(place, f"cannot be read ({error})") from error
+        raise folder.error(place, f"cannot be read ({reason(error)})") from error
     if sharded:
         return Part(*open_shards(place, folder))
     if len(ids) != classes:
@@ -167,9 +169,9 @@ def _folders(folder: SetFolder, part: str, ids: Sequence[str]) -> Part:
 
 def _check(folder: SetFolder, name: str, part: Part, *, classes: int, count: int, per_class: int | None = None) -> None:
     place = folder.path / name
-    found = np.bincount(part.labels[part.labels >= 0], minlength=classes)
-    if len(found) != classes or (part.labels < 0).any():
+    if ((part.labels < 0) | (part.labels >= classes)).any():
         raise folder.error(place, f"a label is outside 0..{classes - 1}")
+    found = np.bincount(part.labels, minlength=classes)
     if not found.all():
         raise folder.error(place, f"class {int(found.argmin())} of {classes} has no image")
     if per_class is not None and (wrong := np.flatnonzero(found != per_class)).size:

@@ -9,13 +9,15 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torchvision.datasets import FashionMNIST
 from torchvision.transforms.v2 import functional as F
 
+from hdlif.data.idx import parse_idx
 from hdlif.data.roots import SetFolder, by_torchvision
 from hdlif.data.samples import ImageSets, Samples
 from hdlif.data.splits import SPLIT_SEED, check_validation, fixed_permutation
-from hdlif.errors import ShapeError
+from hdlif.errors import ShapeError, reason
+from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.whole_files import read_regular
 
 DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
 FASHION_MNIST_MEAN, FASHION_MNIST_STD = (0.2860,), (0.3530,)
@@ -191,27 +193,31 @@ def image_sets(
 
 def _read_fashion_mnist(folder: SetFolder, per_class: int, *, train: bool) -> tuple[Tensor, Tensor]:
     """Pixels uint8 [N, 1, 28, 28] and labels int64 [N]."""
-    try:
-        raw = FashionMNIST(folder.path.parent.parent, train=train, download=False)
-    # torchvision reports a damaged file as any of these.
-    except (RuntimeError, OSError, ValueError, AssertionError, KeyError) as error:
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else "a file is damaged"
-        raise folder.error(folder.path, reason) from error
-    pixels, labels = raw.data, raw.targets
-    if pixels.dtype != torch.uint8 or pixels.shape[1:] != (28, 28) or labels.shape != pixels.shape[:1]:
-        seen = f"{pixels.dtype} images {list(pixels.shape)} and {list(labels.shape)} labels"
+    part = "train" if train else "t10k"
+    pixels = _read_idx(folder, f"{part}-images-idx3-ubyte", 3)
+    labels = _read_idx(folder, f"{part}-labels-idx1-ubyte", 1).long()
+    if pixels.shape[1:] != (28, 28) or labels.shape != pixels.shape[:1] or not len(labels):
+        seen = f"{part}: images {list(pixels.shape)} and labels {list(labels.shape)}"
         raise folder.error(folder.path, f"{seen} are not Fashion-MNIST")
-    if not 0 <= int(labels.min()) <= int(labels.max()) < len(FASHION_MNIST_CLASSES):
-        raise folder.error(folder.path, "a label is outside 0..9")
+    if int(labels.max()) >= len(FASHION_MNIST_CLASSES):
+        raise folder.error(folder.path, f"{part}: a label is outside 0..9")
     refuse_other_counts(
         folder,
-        f"{'train' if train else 't10k'}-labels-idx1-ubyte",
+        f"{part}-labels-idx1-ubyte",
         labels,
         name="Fashion-MNIST",
         classes=FASHION_MNIST_CLASSES,
         per_class=per_class,
     )
     return pixels[:, None], labels
+
+
+def _read_idx(folder: SetFolder, name: str, dimensions: int) -> Tensor:
+    try:
+        values = parse_idx(read_regular(folder.path / name, most=MOST_BYTES), dimensions)
+    except (OSError, Unreadable) as error:
+        raise folder.error(folder.path, f"{name} {reason(error)}") from error
+    return torch.tensor(values)
 
 
 def refuse_other_counts(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.data.frames import Events
-from hdlif.errors import DataError, MissingExtraError
+from hdlif.errors import DataError, MissingExtraError, reason
 
 _AEDAT3_HEADER = np.dtype(
     [
@@ -27,6 +27,8 @@ _AEDAT3_HEADER = np.dtype(
     ]
 )
 _AEDAT3_POLARITY = 1
+MEMORY = 40
+"""The most memory that a recording takes while it is read, in sizes of its file."""
 _SENSOR_SIDE = 128
 """Of the DVS128, whose addresses AEDAT 2.0 gives as they leave the chip."""
 
@@ -111,11 +113,13 @@ def read_aedat4(path: Path, content: bytes) -> Events:
         raise MissingExtraError(f"{path}: {error.name} is needed for it; pip install 'hdlif[events]'") from error
     try:
         found = read(str(path))
-    # The decoder is compiled, and its errors are of many types.
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as AEDAT 4.0 ({error}); extract it again") from error
-    # By place: the fields have other names in other versions.
-    t, x, y, polarity = (found[name].astype(np.int64) for name in found.dtype.names[:4])
+        # By place: the fields have other names in other versions.
+        t, x, y, polarity = (found[name].astype(np.int64) for name in found.dtype.names[:4])
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    # The decoder is compiled; its errors are of many types, and where it panics they are no Exception.
+    except BaseException as error:
+        raise DataError(f"{path}: cannot be read as AEDAT 4.0 ({reason(error)}); extract it again") from error
     return Events(t, x, y, polarity)
 
 
@@ -127,5 +131,14 @@ READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
 
 
 def read_recording(path: Path, content: bytes) -> Events:
-    """The events of a file, `content` being its bytes; the suffix says the format."""
-    return READERS[path.suffix.lower()](path, content)
+    """The events of a file, `content` being its bytes; the suffix says the format.
+
+    Apart from AEDAT 4, it takes no more memory than `MEMORY` times the file.
+
+    Raises:
+        DataError: the file is in none of the formats, or is damaged.
+    """
+    read = READERS.get(path.suffix.lower())
+    if read is None:
+        raise DataError(f"{path}: recordings end in {', '.join(READERS)}; this one belongs to no set that is read")
+    return read(path, content)

@@ -1,10 +1,14 @@
 """The folder of a set that is not bundled, and what an error about it says."""
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from hdlif.errors import DataError
+from hdlif.errors import DataError, cut, reason
+from hdlif.whole_files import read_regular
 
+MOST_TEXT = 2**26
+"""Bytes of a list that belongs to a set."""
 _MOST_NAMED = 5
 
 
@@ -44,8 +48,9 @@ class SetFolder:
         give = f"give the folder that holds {folder} with --data-root"
         if root is None:
             raise self.error(name, f"no folder is given; {give}")
-        if not self.path.is_dir():
-            place = self.path if root.is_dir() else root
+        # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+        if not os.path.isdir(self.path):  # noqa: PTH112
+            place = self.path if os.path.isdir(root) else root  # noqa: PTH112
             raise self.error(place, f"there is no such folder: all of {name} is missing{self._archives(holds)}; {give}")
         self.require(holds)
 
@@ -55,30 +60,48 @@ class SetFolder:
 
     def require(self, names: Sequence[str]) -> None:
         """Raise `DataError`, which names what is missing, unless files or folders are there."""
-        missing = [name for name in names if not (self.path / name).exists()]
+        missing = [name for name in names if not os.path.exists(self.path / name)]  # noqa: PTH110
         if missing:
+            missing = [cut(name, 255) for name in missing]
             more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
             raise self.error(self.path, f"{', '.join(missing[:_MOST_NAMED])}{more} missing{self._archives(missing)}")
 
     def _archives(self, missing: Sequence[str]) -> str:
         """Names the archives that are there and hold what is missing."""
         names = dict.fromkeys(self._archive.replace("PART", path.partition("/")[0]) for path in missing)
-        there = [str(place / name) for name in names for place in self._places if (place / name).exists()]
+        there = [str(place / name) for name in names for place in self._places if os.path.exists(place / name)]  # noqa: PTH110
         return f"; extract {', '.join(there[:_MOST_NAMED])}" if there else ""
 
     def text(self, name: str) -> str:
-        """A text file; raises `DataError` where it cannot be read."""
+        """A text file of at most `MOST_TEXT` bytes; raises `DataError` where it cannot be read."""
         try:
-            return (self.path / name).read_text("utf-8")
+            return read_regular(self.path / name, most=MOST_TEXT).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise self.error(self.path / name, f"cannot be read ({error})") from error
+            raise self.error(self.path / name, f"cannot be read ({reason(error)})") from error
+
+    def plain(self, names: Iterable[str], listed: str) -> None:
+        """Raise `DataError` unless each of `names`, which a file of the set lists, is the name of a file or folder."""
+        for name in names:
+            if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
+                raise self.error(self.path / listed, f"{cut(name)!r} is no name of a file or folder")
 
     def files(self, folder: str, suffixes: Collection[str]) -> list[str]:
         """The sorted names, in a folder, of the files with these suffixes; raises `DataError` where it is no folder."""
         try:
             return sorted(entry.name for entry in (self.path / folder).iterdir() if entry.suffix.lower() in suffixes)
         except OSError as error:
-            raise self.error(self.path / folder, f"cannot be read ({error})") from error
+            raise self.error(self.path / folder, f"cannot be read ({reason(error)})") from error
+
+
+def whole_number(text: str) -> int:
+    """The number that up to 18 digits 0..9 state, signs of other scripts not among them.
+
+    Raises:
+        ValueError: the text is anything else.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise ValueError(f"{cut(text)!r} is no number of up to 18 digits 0..9")
+    return int(text)
 
 
 def by_torchvision(name: str) -> str:

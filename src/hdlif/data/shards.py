@@ -6,19 +6,29 @@ function of (seed, epoch), as with files. It is made by one pass over the header
 """
 
 import contextlib
+import errno
+import io
 import json
-import tarfile
+import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hdlif.data import tar
 from hdlif.data.image_files import SUFFIXES
-from hdlif.data.roots import SetFolder
-from hdlif.whole_files import whole_file
+from hdlif.data.roots import SetFolder, whole_number
+from hdlif.errors import cut, reason
+from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.inputs.arrays import parse_array
+from hdlif.whole_files import open_regular, read_regular, whole_file
 
 INDEX = "hdlif_index.npz"
+MOST_INDEX = 2**30
+"""Bytes; it takes 32 an image."""
 
 
 class Shards:
@@ -39,10 +49,13 @@ class Shards:
         return f"{self.paths[self.shard[place]]}, byte {self.offset[place]}"
 
     def encoded(self, place: int) -> bytes:
-        with self.paths[self.shard[place]].open("rb", buffering=0) as file:
+        left = int(self.size[place])
+        if left > MOST_BYTES:
+            raise OSError(errno.EFBIG, f"larger than {MOST_BYTES:,} bytes")
+        with os.fdopen(open_regular(self.paths[self.shard[place]], os.O_RDONLY), "rb", buffering=0) as file:
             file.seek(int(self.offset[place]))
             # One raw read may give less than was asked for.
-            parts, left = [], int(self.size[place])
+            parts = []
             while left and (part := file.read(left)):
                 parts.append(part)
                 left -= len(part)
@@ -61,8 +74,12 @@ def open_shards(folder: Path, of: SetFolder) -> tuple[Shards, NDArray[np.int64]]
         DataError: a shard is cut short, or is not in the form that is read.
     """
     paths = shards_in(folder)
-    state = json.dumps([[path.name, (s := path.stat()).st_size, s.st_mtime_ns] for path in paths])
-    columns = _kept(folder / INDEX, state)
+    try:
+        found = [path.stat() for path in paths]
+    except OSError as error:
+        raise of.error(folder, f"cannot be read ({reason(error)})") from error
+    state = json.dumps([[path.name, s.st_size, s.st_mtime_ns] for path, s in zip(paths, found, strict=True)])
+    columns = _kept(folder / INDEX, state, [s.st_size for s in found])
     if columns is None:
         parts = [(number, *entry) for number, path in enumerate(paths) for entry in _scanned(path, of)]
         columns = np.array(parts, np.int64).reshape(-1, 4).T
@@ -73,50 +90,65 @@ def open_shards(folder: Path, of: SetFolder) -> tuple[Shards, NDArray[np.int64]]
 
 def _scanned(path: Path, of: SetFolder) -> Iterator[tuple[int, int, int]]:
     """(offset, size, label) of the images of a shard."""
-    images: dict[str, tuple[int, int]] = {}
+    images: dict[str, tar.Member] = {}
     labels: dict[str, int] = {}
     try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if not member.isfile():
-                    continue
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+            for member in tar.members(file):
                 folder, _, base = member.name.rpartition("/")
                 stem, _, suffix = base.partition(".")
                 key = f"{folder}/{stem}"
                 if f".{suffix.lower()}" in SUFFIXES:
-                    images[key] = member.offset_data, member.size
+                    images[key] = member
                 elif suffix == "cls":
-                    content = archive.extractfile(member)
-                    labels[key] = int(content.read()) if content else -1
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise of.error(path, f"is no whole tar shard ({error})") from error
-    length = path.stat().st_size
-    for key, (offset, size) in images.items():
+                    labels[key] = _label(file, member)
+    except (OSError, Unreadable) as error:
+        raise of.error(path, f"is no whole tar shard ({reason(error)})") from error
+    for key, image in images.items():
         if key not in labels:
             raise of.error(
                 path,
-                f"{key.lstrip('/')} has no .cls, its label as a number, beside it; an archive of one class, as "
+                f"{cut(key.lstrip('/'))} has no .cls, its label as a number, beside it; an archive of one class, as "
                 f"ImageNet's train.tar has them, belongs extracted in a folder {path.with_suffix('')}",
             )
-        if offset + size > length:
-            raise of.error(path, f"is cut short within {key.lstrip('/')}")
-        yield offset, size, labels[key]
+        yield image.offset, image.size, labels[key]
 
 
-def _kept(path: Path, state: str) -> NDArray[np.int64] | None:
-    """The index, if it is that of the shards as they are."""
+def _label(file: BinaryIO, member: tar.Member) -> int:
+    file.seek(member.offset)
+    # No label that could be one is longer, with its line break.
+    content = file.read(min(member.size, 32))
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            if kept["state"].item() == state:
-                columns: NDArray[np.int64] = kept["columns"]
-                return columns
+        return whole_number(content.decode("ascii").strip())
+    except ValueError as error:
+        raise Unreadable(f"{cut(member.name)}: {content!r} is no label, a number of up to 18 digits") from error
+
+
+def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | None:
+    """The index, if it is that of the shards as they are, which have so many bytes."""
+    try:
+        content = read_regular(path, most=MOST_INDEX)
+        with zipfile.ZipFile(io.BytesIO(content)) as kept:
+            # Written so, and nothing that unpacks to more than it takes.
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in kept.infolist()):
+                return None
+            if kept.read("state.json").decode() != state:
+                return None
+            columns: NDArray[np.int64] = parse_array(kept.read("columns.npy"))
     # An index that is absent or damaged is made anew.
     except Exception:
-        pass
-    return None
+        return None
+    if columns.dtype != np.int64 or columns.ndim != 2 or len(columns) != 4 or (columns < 0).any():
+        return None
+    shard, offset, size, _ = columns
+    inside = (shard < len(sizes)).all() and (size <= np.array(sizes)[shard] - offset).all()
+    return columns if inside else None
 
 
 def _keep(path: Path, state: str, columns: NDArray[np.int64]) -> None:
     """Write the index; where the folder is read-only it is made for each run."""
-    with contextlib.suppress(OSError), whole_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, state=np.array(state), columns=columns)
+    values = io.BytesIO()
+    np.save(values, columns)
+    with contextlib.suppress(OSError), whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
+        file.writestr("state.json", state)
+        file.writestr("columns.npy", values.getvalue())

@@ -8,9 +8,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from hdlif.errors import printable_lines
 from hdlif.report import charts
 from hdlif.report.charts import Text
-from hdlif.errors import printable_lines
 from hdlif.report.figures import Section
 
 _TEMPLATES = Environment(

@@ -1,0 +1,220 @@
+"""Pickles of bytes, texts, integers, lists, dictionaries and NumPy arrays, without running what they ask for.
+
+Python's unpickler calls whatever a pickle names; even one that may name NumPy's arrays alone reserves what a shape or a
+place in its memo promises, and hashes what is nested in itself for ever. Here each instruction is carried out by a few
+lines, of those that such files have, and an array is made of the bytes that the file has for it.
+"""
+
+import math
+import pickletools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import cut
+from hdlif.inputs import Unreadable
+
+_MOST_INSTRUCTIONS = 1_000_000
+"""CIFAR-100's training file, the largest, has a fifth; each may add some 150 bytes."""
+_MARK = object()
+_KEYS = (bytes, str, int)
+_CONSTANTS = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_TUPLE": tuple,
+    "MARK": lambda: _MARK,
+}
+# What stands in the instruction itself.
+_LITERALS = {"BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "BINFLOAT"}
+_BYTES = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8"}
+# Python 2's str, which pickletools gives as latin-1.
+_OLD_BYTES = {"STRING", "BINSTRING", "SHORT_BINSTRING"}
+_TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_IGNORED = {"PROTO", "FRAME"}
+# The files of CIFAR were written by NumPy 1, which had its core under another name.
+_ARRAY, _TYPE, _CLASS = "numpy._core.multiarray._reconstruct", "numpy.dtype", "numpy.ndarray"
+# How Python 3 writes bytes for Python 2, and empty ones.
+_ENCODE, _OF_BYTES = "_codecs.encode", "__builtin__.bytes"
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A function or class that the pickle names."""
+
+    name: str
+
+
+@dataclass
+class _Type:
+    """A NumPy type: what it was made of, and then, by its state, its byte order."""
+
+    code: str
+    order: str = "|"
+
+
+@dataclass
+class _Array:
+    """An array of which the state is still to come, and then the array."""
+
+    values: NDArray[Any] | None = None
+
+
+def parse_pickle(content: bytes) -> Any:
+    """What a pickle holds; an array is a view of its bytes where they are in one piece.
+
+    Raises:
+        Unreadable: it asks for anything else, or is damaged.
+    """
+    try:
+        return _run(content)
+    except Unreadable:
+        raise
+    # A damaged pickle takes from an empty stack, counts what is no list, and more of that kind.
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
+        raise Unreadable(f"is no whole pickle: {cut(str(error), 200)}") from error
+
+
+def _run(content: bytes) -> Any:
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+    for count, (instruction, argument, _) in enumerate(pickletools.genops(content)):
+        name = instruction.name
+        if count == _MOST_INSTRUCTIONS:
+            raise Unreadable(f"has more than {_MOST_INSTRUCTIONS:,} instructions")
+        if name == "STOP":
+            break
+        if name in _CONSTANTS:
+            stack.append(_CONSTANTS[name]())
+        elif name in _LITERALS or name in _BYTES or name in _TEXTS:
+            stack.append(argument)
+        elif name in _OLD_BYTES:
+            stack.append(argument.encode("latin-1"))
+        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET", "GET"):
+            stack.append(memo[argument])
+        elif name not in _IGNORED:
+            _change(name, argument, stack)
+    (result,) = stack
+    return result
+
+
+def _change(name: str, argument: Any, stack: list[Any]) -> None:
+    """Carry out an instruction that takes from the stack."""
+    if name in _TUPLES:
+        stack[-_TUPLES[name] :] = [tuple(_last(stack, _TUPLES[name]))]
+    elif name == "TUPLE":
+        stack.append(tuple(_since_mark(stack)))
+    elif name == "LIST":
+        stack.append(_since_mark(stack))
+    elif name == "DICT":
+        stack.append(dict(_pairs(_since_mark(stack))))
+    elif name in ("APPEND", "APPENDS"):
+        items = _since_mark(stack) if name == "APPENDS" else [stack.pop()]
+        _of(list, stack[-1]).extend(items)
+    elif name in ("SETITEM", "SETITEMS"):
+        items = _since_mark(stack) if name == "SETITEMS" else [stack.pop(), stack.pop()][::-1]
+        _of(dict, stack[-1]).update(_pairs(items))
+    elif name == "GLOBAL":
+        stack.append(_named(*argument.split(" ")))
+    elif name == "STACK_GLOBAL":
+        module, qualified = _last(stack, 2)
+        stack[-2:] = [_named(module, qualified)]
+    elif name == "REDUCE":
+        function, arguments = _last(stack, 2)
+        stack[-2:] = [_called(_of(_Named, function), _of(tuple, arguments))]
+    elif name == "BUILD":
+        state = _of(tuple, stack.pop())
+        _build(stack[-1], state)
+    else:
+        raise Unreadable(f"has the instruction {name}, which no data needs")
+
+
+def _last(stack: list[Any], count: int) -> list[Any]:
+    if len(stack) < count:
+        raise Unreadable("takes more than it has")
+    return stack[-count:]
+
+
+def _since_mark(stack: list[Any]) -> list[Any]:
+    items = []
+    while (item := stack.pop()) is not _MARK:
+        items.append(item)
+    return items[::-1]
+
+
+def _pairs(items: list[Any]) -> Iterator[tuple[Any, Any]]:
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        if not isinstance(key, _KEYS):
+            raise Unreadable(f"has a {type(key).__name__} for a key")
+        yield key, value
+
+
+def _of(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise Unreadable(f"has a {type(value).__name__} where a {kind.__name__.lstrip('_').lower()} belongs")
+    return value
+
+
+def _named(module: Any, name: Any) -> _Named:
+    full = f"{module}.{name}".replace("numpy.core.", "numpy._core.")
+    if full not in (_ARRAY, _TYPE, _CLASS, _ENCODE, _OF_BYTES):
+        raise Unreadable(f"holds a {cut(full)}")
+    return _Named(full)
+
+
+def _called(function: _Named, arguments: tuple[Any, ...]) -> Any:
+    if function.name == _ARRAY:
+        # Class, shape and type of an empty array; its state has those that count.
+        return _Array()
+    if function.name == _TYPE:
+        return _Type(_word(arguments[0]))
+    if function.name == _OF_BYTES and arguments == ():
+        return b""
+    if function.name == _ENCODE and arguments[1:] in (("latin1",), ("latin-1",)):
+        return _of(str, arguments[0]).encode("latin-1")
+    raise Unreadable(f"calls {function.name} with {len(arguments)} values that no data needs")
+
+
+def _build(value: Any, state: tuple[Any, ...]) -> None:
+    if type(value) is _Type:
+        value.order = _word(state[1])
+        return
+    _, shape, dtype, fortran_order, content = state
+    code, order = _of(_Type, dtype).code, dtype.order
+    if code not in ("u1", "i1", "i2", "i4", "i8", "u2", "u4", "u8") or order not in ("|", "<", ">", "="):
+        raise Unreadable(f"holds an array of {cut(code)}, and integers are read")
+    exact, lengths = np.dtype(code).newbyteorder(order), [_of(int, length) for length in _of(tuple, shape)]
+    fits = len(lengths) < 3 and all(0 <= length < 2**31 for length in lengths)
+    if not fits or len(_of(bytes, content)) != math.prod(lengths) * exact.itemsize:
+        raise Unreadable(f"holds an array of {len(lengths)} dimensions that is not that of its bytes")
+    flat = np.frombuffer(content, exact)
+    _of(_Array, value).values = flat.reshape(lengths[::-1]).T if fortran_order else flat.reshape(lengths)
+
+
+def _word(value: Any) -> str:
+    """A text, which Python 2 wrote as bytes."""
+    return value.decode("latin-1") if isinstance(value, bytes) else str(_of(str, value))
+
+
+def integers(value: Any) -> NDArray[Any]:
+    """An array of a pickle, or a flat list of integers as int64.
+
+    Raises:
+        Unreadable: it is neither.
+    """
+    if isinstance(value, _Array) and value.values is not None:
+        return value.values
+    if not isinstance(value, list) or not all(type(item) is int and abs(item) < 2**63 for item in value):
+        kind = type(value).__name__.lstrip("_").lower()
+        raise Unreadable(f"holds a {kind} where an array or a list of integers belongs")
+    return np.array(value, np.int64)

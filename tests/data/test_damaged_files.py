@@ -1,0 +1,404 @@
+"""Every loader, over every kind of file that it has: damaged bytes are read or refused in its own words, within limits.
+
+What a file promises takes no memory and no time: what is taken is bounded by what is there.
+"""
+
+import io
+import pickle
+import re
+import struct
+import tarfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hdlif.data import by_number, by_time, count_frames
+from hdlif.data.cifar import CIFAR10_CLASSES
+from hdlif.data.idx import parse_idx
+from hdlif.data.pickles import integers, parse_pickle
+from hdlif.data.recordings import MEMORY, read_recording
+from hdlif.data.roots import whole_number
+from hdlif.data.shards import INDEX
+from hdlif.data.tar import members
+from hdlif.errors import DataError
+from hdlif.inputs import Unreadable
+from mutations import assert_in_one_line, at_most, mutations
+from recorded_events import aedat2_bytes, aedat3_bytes, bin_bytes, recording
+from small_sets import IDS, SETS, idx, picture, tar
+from special_files import special_files, within
+
+FILES = [(name, file) for name, one in SETS.items() for file in one.files]
+
+
+@pytest.fixture(scope="module", params=SETS)
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    root = tmp_path_factory.mktemp("small")
+    SETS[request.param].write(root)
+    SETS[request.param].read(root)
+    return request.param, root
+
+
+def one_file(root: Path, file: str) -> Path:
+    return next((root / file).iterdir()) if file.endswith("/") else root / file
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def read_or_refused(name: str, root: Path) -> DataError | None:
+    try:
+        SETS[name].read(root)
+    except DataError as error:
+        assert_in_one_line(error)
+        return error
+    return None
+
+
+def test_damaged_files_of_each_set_are_read_or_refused_in_one_line(small: tuple[str, Path]) -> None:
+    name, root = small
+    for file in SETS[name].files:
+        path = one_file(root, file)
+        whole = path.read_bytes()
+        refused = 0
+        for content in mutations(whole, 42):
+            path.write_bytes(content)
+            refused += read_or_refused(name, root) is not None
+            path.write_bytes(whole)
+        # What is made anew is never refused.
+        assert refused > 0 or "hdlif_" in file
+
+
+def test_what_is_no_regular_file_is_refused_at_once(small: tuple[str, Path], tmp_path: Path) -> None:
+    name, root = small
+    for file in SETS[name].files:
+        path = one_file(root, file)
+        whole = path.read_bytes()
+        for kind, special in special_files(made(tmp_path / path.name), path.suffix).items():
+            if kind in ("fifo", "device", "loop", "socket"):
+                path.unlink()
+                path.symlink_to(special)
+                with within(30):
+                    error = read_or_refused(name, root)
+                assert error is not None or "hdlif_" in file, kind
+                path.unlink(missing_ok=True)
+                path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("end", ["a.bin", "two.aedat", "three.aedat"])
+def test_recordings_take_a_stated_multiple_of_their_size(end: str) -> None:
+    write: Callable[..., bytes] = {"a.bin": bin_bytes, "two.aedat": aedat2_bytes, "three.aedat": aedat3_bytes}[end]
+    side = 34 if end == "a.bin" else 128
+    large = recording(20_000, side=side, length=300_000)
+    contents = [write(large), *mutations(write(recording(30, side=side)), 800)]
+    if end == "three.aedat":
+        # Packets of nothing.
+        mark = b"#!AER-DAT3.1\r\n#!END-HEADER\r\n"
+        contents.append(mark + (struct.pack("<hh6i", 1, 1, 8, 4, 0, 0, 0, 0)) * 5000)
+    for content in contents:
+        with at_most(400_000 + MEMORY * len(content)):
+            try:
+                events = read_recording(Path(end), content)
+            except DataError as error:
+                assert_in_one_line(error)
+                continue
+        for binning in (by_number, by_time):
+            try:
+                counts = count_frames(events, 3, binning=binning, height=side, width=side)
+            except DataError as error:
+                outside = str(error)
+            else:
+                outside = ""
+                assert counts.sum() == len(events.t)
+            assert not outside or "the sensor has" in outside
+
+
+def test_other_suffixes_are_no_recordings() -> None:
+    with pytest.raises(DataError, match=r"a.txt: recordings end in .aedat, .aedat4, .bin"):
+        read_recording(Path("a.txt"), b"")
+
+
+def test_a_panic_of_the_aedat4_decoder_is_a_damaged_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+    from types import SimpleNamespace
+
+    class Panic(BaseException):
+        pass
+
+    def read(path: str) -> None:
+        raise KeyboardInterrupt if path == "stop.aedat4" else Panic("index out of range")
+
+    monkeypatch.setitem(sys.modules, "aedat", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "tonic", SimpleNamespace(io=SimpleNamespace(read_aedat4=read)))
+    monkeypatch.setitem(sys.modules, "tonic.io", SimpleNamespace(read_aedat4=read))
+    with pytest.raises(DataError, match=r"cannot be read as AEDAT 4.0 \(index out of range\)"):
+        read_recording(Path("a.aedat4"), b"")
+    with pytest.raises(KeyboardInterrupt):
+        read_recording(Path("stop.aedat4"), b"")
+
+
+@pytest.mark.parametrize("shape", [(2**31, 2**31, 2**31), (2**32 - 1,) * 3, (0, 0, 0), (1, 28, 29)])
+def test_idx_promises_are_held_against_the_file(shape: tuple[int, ...]) -> None:
+    content = bytes([0, 0, 8, 3]) + struct.pack(">3I", *shape) + bytes(28 * 28)
+    with at_most(200_000), pytest.raises(Unreadable, match=r"promises \[.*\] values and has 784"):
+        parse_idx(content, 3)
+
+
+def test_damaged_idx_is_read_or_refused_within_its_size() -> None:
+    for content in mutations(idx(np.zeros((3, 4, 4))), 1000):
+        with at_most(200_000 + 4 * len(content)):
+            try:
+                nbytes = parse_idx(content, 3).nbytes
+            except Unreadable:
+                nbytes = 0
+        assert nbytes <= len(content)
+
+
+# As Python 2 and NumPy 1 wrote CIFAR's: protocol 2, bytes for text, the core under its old name.
+PYTHON_2 = (
+    b"\x80\x02}q\x01(U\x06labelsq\x02]q\x03(K\x01K\x00eU\x04dataq\x04cnumpy.core.multiarray\n_reconstruct\nq\x05"
+    b"cnumpy\nndarray\nq\x06K\x00\x85U\x01b\x87Rq\x07(K\x01K\x02K\x03\x86cnumpy\ndtype\nq\x08U\x02u1K\x00K\x01\x87Rq\t"
+    b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x06\x00\x01\x02\xfd\xfe\xfftbu."
+)
+
+
+def test_pickles_of_python_2_and_of_each_protocol_are_read() -> None:
+    content = parse_pickle(PYTHON_2)
+    assert integers(content[b"labels"]).tolist() == [1, 0]
+    assert integers(content[b"data"]).tolist() == [[0, 1, 2], [253, 254, 255]]
+    array = np.arange(6, dtype=">i2").reshape(2, 3)
+    for protocol in range(2, 5):
+        for values in (array, np.asfortranarray(array), array[:, 0].copy(), np.zeros((0, 3), np.uint8)):
+            written = {b"labels": [1, 2**40, -3], "text": ("é", None, True, 1.5), b"data": values}
+            read = parse_pickle(pickle.dumps(written, protocol=protocol))
+            assert integers(read[b"labels"]).tolist() == [1, 2**40, -3]
+            assert read["text"] == ("é", None, True, 1.5)
+            assert integers(read[b"data"]).tolist() == values.tolist()
+
+
+class Trap:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return pytest.fail, ("unpickled",)
+
+
+NESTED = b"\x80\x02)q\x00" + b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(64) for i in [i]) + b"."
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (pickle.dumps(Trap()), "holds a _pytest.outcomes"),
+        (pickle.dumps(np.array([1, "a"], object)), "integers are read"),
+        (pickle.dumps(np.zeros(3, "f8")), "integers are read"),
+        (pickle.dumps(np.zeros(3, [("a", "i4")])), "integers are read"),
+        (b"\x80\x02cbuiltins\neval\nU\x031+1\x85R.", "holds a builtins.eval"),
+        (b"\x80\x02K\x01r\xff\xff\xff\x7f.", None),
+        (b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.", "is no whole pickle"),
+        (b"\x80\x02}(" + b"h\x40" + b"K\x01u.", "is no whole pickle"),
+        (PYTHON_2.replace(b"K\x02K\x03\x86", b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86"), "is not that of its bytes"),
+        (PYTHON_2.replace(b"K\x02K\x03\x86", b"J\xff\xff\xff\xffJ\xfa\xff\xff\xff\x86"), "is not that of its bytes"),
+        (b"\x80\x02}" + NESTED[2:-1] + b"K\x01s.", "has a tuple for a key"),
+        (b"]" * 5000 + b"a" * 4999 + b".", None),
+        (b"\x80\x02(i", "is no whole pickle"),
+        (b"", "is no whole pickle"),
+        (b"P0\n.", "has the instruction PERSID"),
+    ],
+)
+def test_hostile_pickles_are_refused_without_being_run(content: bytes, words: str | None) -> None:
+    with at_most(3_000_000), within(30):
+        if words is None:
+            parse_pickle(content)
+        else:
+            with pytest.raises(Unreadable, match=re.escape(words)):
+                parse_pickle(content)
+
+
+def test_a_pickle_has_a_stated_number_of_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdlif.data.pickles._MOST_INSTRUCTIONS", 1000)
+    assert parse_pickle(b"]" + b"Na" * 499 + b".") == [None] * 499
+    with pytest.raises(Unreadable, match="has more than 1,000 instructions"):
+        parse_pickle(b"]" + b"Na" * 500 + b".")
+
+
+def test_damaged_pickles_are_read_or_refused_within_their_size() -> None:
+    for valid in (PYTHON_2, pickle.dumps({b"labels": [1, 2], b"data": np.zeros((2, 3), np.uint8)}, protocol=4)):
+        for content in mutations(valid, 2000):
+            with at_most(300_000 + 200 * len(content)), suppress(Unreadable):
+                read = parse_pickle(content)
+                integers(read[b"data"] if isinstance(read, dict) and b"data" in read else read)
+
+
+def read_members(content: bytes, path: Path) -> list[tuple[str, int, int]]:
+    path.write_bytes(content)
+    with path.open("rb") as file:
+        return [(member.name, member.offset, member.size) for member in members(file)]
+
+
+LONG = "folder/" + "n" * 150 + "/é" + "x" * 120 + ".jpg"
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_archives_are_read_as_tarfile_reads_them(form: int, tmp_path: Path) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=form) as archive:
+        for name, data in {
+            "a/b.jpg": b"x" * 600,
+            "é.cls": b"1",
+            **({} if form == 0 else {LONG: b"", LONG + "2": b"y"}),
+        }.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime = len(data), 1.5 if form == tarfile.PAX_FORMAT else 1
+            archive.addfile(member, io.BytesIO(data))
+        folder, link = tarfile.TarInfo("folder"), tarfile.TarInfo("link" * 40 if form else "link")
+        folder.type, link.type, link.linkname = tarfile.DIRTYPE, tarfile.SYMTYPE, "target" * (40 if form else 1)
+        archive.addfile(folder)
+        archive.addfile(link)
+        last = tarfile.TarInfo("last.png")
+        last.size = 3
+        archive.addfile(last, io.BytesIO(b"abc"))
+    with tarfile.open(fileobj=io.BytesIO(content.getvalue())) as archive:
+        expected = [(m.name, m.offset_data, m.size) for m in archive if m.isfile()]
+    assert read_members(content.getvalue(), tmp_path / "x.tar") == expected
+    assert len(expected) == (3 if form == tarfile.USTAR_FORMAT else 5)
+
+
+def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
+    block = bytearray(name.ljust(124, b"\0") + size.ljust(12, b"\0") + b"\0" * 12 + b" " * 8 + kind).ljust(512, b"\0")
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def sized(line: bytes) -> bytes:
+    """A pax header of 16 bytes, and the member that it is about."""
+    return header(b"a", b"20", b"x") + line.ljust(512, b"\0") + header(b"b", b"0")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (header(b"a", b"77777777777"), "is cut short within the member at byte 0"),
+        (header(b"a", b"\xff" * 12), "is cut short within the member at byte 0"),
+        (header(b"a", b"\x80" + bytes(11)) + header(b"b", b"9"), "has no header at byte 512"),
+        (header(b"a", b"-1"), "has no header at byte 0"),
+        (header(b"a", b"200001", b"L") + bytes(2**17), "has a name of 65537 bytes"),
+        (header(b"a", b"7", b"x") + b"99 a=b\n".ljust(512, b"\0"), "has no line of a header"),
+        (sized(b"16 size=9999999\n"), "is cut short within the member at byte 1024"),
+        (sized(b"16 size=-512000\n"), "has no number in the header at byte 1024"),
+        (sized(b"16 sizes=123456"), "has no line of a header"),
+        (header(b"a", b"4", b"x") + b"0 \n ".ljust(512, b"\0"), "has no line of a header"),
+        (bytes(511) + b"x" + bytes(512), "has no header at byte 0"),
+        (b"x", "is cut short at byte 0"),
+    ],
+)
+def test_hostile_archives_are_refused(content: bytes, words: str, tmp_path: Path) -> None:
+    with at_most(400_000), within(10), pytest.raises(Unreadable, match=re.escape(words)):
+        read_members(content, tmp_path / "x.tar")
+
+
+def test_damaged_archives_are_read_or_refused_within_their_size(tmp_path: Path) -> None:
+    valid = tar({"a.jpg": b"x" * 30, LONG: b"1", "é.cls": b"2"})
+    for content in mutations(valid, 400):
+        with at_most(400_000 + 2 * len(content)), within(10):
+            try:
+                read = read_members(content, tmp_path / "x.tar")
+            except Unreadable:
+                continue
+        assert all(0 < offset <= offset + size <= len(content) for _, offset, size in read)
+
+
+LABELS = ["9" * 30, "-1", "1.0", "²", "١", "1_0", "0x1", "", " ", "1 2", "\x1b[2J", "9" * 5000, "nan", "+1"]
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_only_plain_decimal_numbers_are_labels(label: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no number of up to 18 digits"):
+        whole_number(label)
+    one = SETS["imagenet in shards"]
+    one.write(tmp_path)
+    path = tmp_path / "imagenet" / "val" / "0.tar"
+    path.write_bytes(tar({"a.jpg": picture(), "a.cls": label.encode()}))
+    with pytest.raises(DataError, match=r"a.cls: b.* is no label, a number of up to 18 digits") as caught:
+        one.load(tmp_path)
+    assert_in_one_line(caught.value)
+
+
+def test_a_label_beyond_the_classes_takes_no_memory(tmp_path: Path) -> None:
+    one = SETS["imagenet in shards"]
+    one.write(tmp_path)
+    (tmp_path / "imagenet" / "val" / "0.tar").write_bytes(tar({"a.jpg": picture(), "a.cls": b"9" * 18 + b"\n"}))
+    with at_most(10**7), pytest.raises(DataError, match=r"a label is outside 0..1"):
+        one.load(tmp_path)
+
+
+def test_an_index_that_packs_more_than_it_shows_or_points_elsewhere_is_made_anew(tmp_path: Path) -> None:
+    import zipfile
+
+    one = SETS["imagenet in shards"]
+    one.write(tmp_path)
+    expected = one.load(tmp_path).test.source.offset.tolist()
+    path = tmp_path / "imagenet" / "val" / INDEX
+    with zipfile.ZipFile(path) as index:
+        state, columns = index.read("state.json"), index.read("columns.npy")
+    table = np.load(io.BytesIO(columns))
+    hostile = [table + 2**40, -table, table[:3], table.astype(float), table.T.copy()]
+    forms = [(zipfile.ZIP_DEFLATED, columns), *((zipfile.ZIP_STORED, saved(array)) for array in hostile)]
+    for form, content in forms:
+        with zipfile.ZipFile(path, "w", form) as index:
+            index.writestr("state.json", state)
+            index.writestr("columns.npy", content)
+        assert one.load(tmp_path).test.source.offset.tolist() == expected
+        assert zipfile.ZipFile(path).read("columns.npy") == columns
+
+
+def saved(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", "..", ".", "/etc", ""])
+def test_names_that_a_set_lists_stay_inside_it(name: str, tmp_path: Path) -> None:
+    for kind, file, lines in (
+        ("tiny_imagenet", "tiny-imagenet-200/wnids.txt", f"{IDS[0]}\n{name}\n"),
+        ("dvs_gesture", "DvsGesture/trials_to_test.txt", f"user02_fluorescent.aedat\n{name}.aedat\n"),
+    ):
+        if kind == "dvs_gesture" and "/" not in name:
+            continue
+        root = tmp_path / kind
+        root.mkdir()
+        SETS[kind].write(root)
+        (root / file).write_text(lines)
+        with pytest.raises(DataError, match="is no name of a file or folder") as caught:
+            SETS[kind].load(root)
+        assert_in_one_line(caught.value)
+
+
+def test_image_files_whose_names_are_no_text_are_read(tmp_path: Path) -> None:
+    one = SETS["imagenet"]
+    one.write(tmp_path)
+    folder = tmp_path / "imagenet" / "train" / IDS[0]
+    (folder / "0.JPEG").rename(folder / "\udcff.JPEG")
+    one.read(tmp_path)
+
+
+def test_a_strip_that_would_be_resized_to_gigabytes_is_refused(tmp_path: Path) -> None:
+    from PIL import Image
+
+    one = SETS["imagenet"]
+    one.write(tmp_path)
+    path = tmp_path / "imagenet" / "val" / IDS[0] / "0.JPEG"
+    Image.new("L", (1, 60_000)).save(path, "PNG")
+    test = one.load(tmp_path).test
+    with pytest.raises(DataError, match=r"0.JPEG: as large as is asked for, it is 15360000x256; at most 80 million"):
+        test.read(torch.arange(len(test)))
+
+
+def test_the_classes_of_the_small_sets_are_those_of_the_large() -> None:
+    from small_sets import CIFAR10
+
+    assert CIFAR10 == CIFAR10_CLASSES
