@@ -48,7 +48,7 @@ PLAIN = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n"
 
 
 def test_other_writers_spellings_are_read() -> None:
-    for header in (PLAIN, PLAIN.replace("'", '"'), "{'shape':(2L,),'fortran_order':True,'descr':'f4'}"):
+    for header in (PLAIN, PLAIN.replace("'", '"'), "{'shape':( 2 , ),'fortran_order':True,'descr':'f4'}"):
         np.testing.assert_array_equal(parse_array(npy(header, np.float32([1, 2]).tobytes())), [1, 2])
 
 
@@ -87,7 +87,11 @@ def archive() -> bytes:
         (npy(PLAIN.replace("2,", f"{2**63}, 0")), "the shape (9223372036854775808, 0)"),
         (npy(PLAIN.replace("2,", f"{2**62}, 0, 8")), "no array has the shape [4611686018427387904, 0, 8]"),
         (npy(PLAIN.replace("2,", "1," * 33), bytes(4)), "the shape (1,1,"),
-        (npy(PLAIN.replace("2,", "1L2,")), "the shape (1L2,)"),
+        (npy(PLAIN.replace("2,", "1 2,")), "the shape (1 2,)"),
+        (npy(PLAIN.replace("2,", "2"), bytes(8)), "the shape (2)"),
+        (npy(PLAIN.replace("2,", ","), bytes(4)), "the shape (,)"),
+        (npy(PLAIN.replace("2,", ", 2"), bytes(8)), "the shape (, 2)"),
+        (npy(PLAIN.replace("2,", "2,,"), bytes(8)), "the shape (2,,)"),
         (npy(PLAIN.replace("(2,)", "(" * 4000 + ")" * 4000)), "no plain type"),
         (npy(PLAIN.replace("(2,)", "-" * 9000 + "2")), "no plain type"),
         (npy(PLAIN.replace("(2,)", "__import__('os')")), "no plain type"),
@@ -95,6 +99,8 @@ def archive() -> bytes:
         (npy(PLAIN.replace("'shape'", "'descr'")), "no plain type"),
         (npy(PLAIN.replace("(2,)", "'<f4'")), "no plain type"),
         (npy("{}"), "no plain type"),
+        (npy(PLAIN + "\xa0", bytes(8)), "no plain type"),
+        (npy(PLAIN.replace(" ", "\v"), bytes(8)), "no plain type"),
         (npy("\x1b[2J\n"), r"\x1b[2J"),
     ],
 )

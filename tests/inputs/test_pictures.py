@@ -3,8 +3,11 @@
 import io
 import re
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,6 +142,23 @@ def test_damaged_files_are_read_or_refused_in_few_words(name: str) -> None:
             except Unreadable as error:
                 said = printable(str(error)).strip()
         assert 0 < len(said) < 1000
+
+
+def test_libraries_say_nothing_on_standard_error_by_themselves(tmp_path: Path) -> None:
+    damaged = bytearray(encoded(Image.fromarray(PIXELS), "TIFF", compression="tiff_adobe_deflate"))
+    damaged[12:40] = bytes(28)
+    # The tag of samples per pixel, of which Pillow's log tells.
+    tag = b"\x15\x01\x03\x00\x01\x00\x00\x00"
+    many = encoded(Image.fromarray(PIXELS), "TIFF").replace(tag + b"\x03\x00", tag + b"\x99\x99")
+    for name, content in (("damaged", bytes(damaged)), ("many", many)):
+        (tmp_path / name).write_bytes(content)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom hdlif.inputs import Unreadable, pictures\n"
+        "for name in sys.argv[1:]:\n    try: pictures.decode(Path(name).read_bytes(), 'RGB')\n"
+        "    except Unreadable: print('refused', file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "damaged", "many"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr == "refused\nrefused\n"
 
 
 def test_every_format_has_a_suffix_that_folders_are_searched_for() -> None:

@@ -7,9 +7,9 @@ lines, of those that such files have, and an array is made of the bytes that the
 
 import math
 import pickletools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ _MOST_INSTRUCTIONS = 1_000_000
 """CIFAR-100's training file, the largest, has a fifth; each may add some 150 bytes."""
 _MARK = object()
 _KEYS = (bytes, str, int)
-_CONSTANTS = {
+_CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
     "NEWFALSE": lambda: False,
@@ -84,8 +84,8 @@ def parse_pickle(content: bytes) -> Any:
 def _run(content: bytes) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-    for count, (instruction, argument, _) in enumerate(pickletools.genops(content)):
-        name = instruction.name
+    for count, (instruction, given, _) in enumerate(pickletools.genops(content)):
+        name, argument = instruction.name, cast(Any, given)
         if count == _MOST_INSTRUCTIONS:
             raise Unreadable(f"has more than {_MOST_INSTRUCTIONS:,} instructions")
         if name == "STOP":

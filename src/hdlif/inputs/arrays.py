@@ -22,8 +22,8 @@ _MOST_DIMENSIONS = 32
 # By version, the bytes that tell the header's length.
 _LENGTHS = {1: 2, 2: 4, 3: 4}
 _ENTRY = re.compile(
-    r"""\s*(['"])(?P<key>descr|fortran_order|shape)\1\s*:\s*"""
-    r"""((['"])(?P<type>[<>|=]?[biufc][0-9]{1,2})\4|(?P<order>True|False)|\((?P<shape>[0-9L, ]*)\))\s*(,|$)"""
+    r""" *(['"])(?P<key>descr|fortran_order|shape)\1 *: *"""
+    r"""((['"])(?P<type>[<>|=]?[biufc][0-9]{1,2})\4|(?P<order>True|False)|\((?P<shape>[0-9, ]*)\)) *(,|$)"""
 )
 _VALUES = {"descr": "type", "fortran_order": "order", "shape": "shape"}
 
@@ -65,8 +65,8 @@ def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     name, order, lengths = found
     try:
         dtype = np.dtype(name)
-        shape = tuple(int(part.removesuffix("L")) for part in lengths.replace(" ", "").split(",") if part)
-    # There is no such type; or a length with an L inside, or one of so many digits that Python refuses it.
+        shape = _shape(lengths)
+    # There is no such type; or lengths that are no tuple, or one of so many digits that Python refuses it.
     except (TypeError, ValueError) as error:
         raise Unreadable(f"its header has the type {name} and the shape ({cut(lengths)})") from error
     if len(shape) > _MOST_DIMENSIONS or any(length >= 2**63 for length in shape):
@@ -74,12 +74,22 @@ def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     return dtype, shape, order == "True", end
 
 
+def _shape(lengths: str) -> tuple[int, ...]:
+    """The lengths that a tuple has between its brackets; one alone has a comma behind it, and more may."""
+    if not lengths.strip(" "):
+        return ()
+    parts = [part.strip(" ") for part in lengths.split(",")]
+    if len(parts) == 1:
+        raise ValueError("a number, and no tuple")
+    return tuple(int(part) for part in (parts if parts[-1] else parts[:-1]))
+
+
 def _entries(text: str) -> tuple[str, str, str] | None:
     """What the header says of type, order and shape; None where it is not that and nothing else, each once."""
-    text = text.strip()
+    text = text.strip(" \n")
     if not (text.startswith("{") and text.endswith("}")):
         return None
-    inside, place, found = text[1:-1].rstrip(), 0, dict[str, str]()
+    inside, place, found = text[1:-1].rstrip(" "), 0, dict[str, str]()
     while place < len(inside):
         entry = _ENTRY.match(inside, place)
         if entry is None or entry["key"] in found or entry[_VALUES[entry["key"]]] is None:

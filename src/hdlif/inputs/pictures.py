@@ -4,9 +4,13 @@ Pillow reads dozens of formats and goes by the content of a file, whatever its n
 whose names are looked for in folders, and its decoders' errors, which are of nearly any type, are one.
 """
 
+import contextlib
+import functools
 import io
+import logging
+import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from hdlif.errors import reason
@@ -47,6 +51,7 @@ def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Ima
     """
     from PIL import Image, UnidentifiedImageError
 
+    _silence_log()
     names = sorted({FORMATS[suffix] for suffix in suffixes})
     try:
         # Pillow warns of what it reads all the same, and of sizes that are checked here.
@@ -54,7 +59,8 @@ def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Ima
             check_size(*image.size)
             if image.mode[0] in "IF":
                 raise Unreadable(f"mode is {image.mode}, and 8 bits a channel are read")
-            return image.convert(mode)
+            with _silent_libtiff() if image.format == "TIFF" else contextlib.nullcontext():
+                return image.convert(mode)
     except Unreadable:
         raise
     except UnidentifiedImageError as error:
@@ -62,6 +68,30 @@ def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Ima
     # Its decoders raise nearly anything on damaged bytes.
     except Exception as error:
         raise Unreadable(reason(error)) from error
+
+
+@functools.cache
+def _silence_log() -> None:
+    """What Pillow logs of damaged files goes to those who listen, and not to standard error where nobody does."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+@contextlib.contextmanager
+def _silent_libtiff() -> Iterator[None]:
+    """Standard error is closed to what libtiff, a library in C, writes there of damaged files by itself."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        yield
+        return
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
 
 
 def check_size(width: int, height: int) -> None:

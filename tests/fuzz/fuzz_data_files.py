@@ -1,0 +1,65 @@
+"""Files of data sets: the first byte chooses a reader, and the rest is read, or refused in its own words."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import driver
+
+from hdlif.data.idx import parse_idx
+from hdlif.data.pickles import integers, parse_pickle
+from hdlif.data.recordings import read_recording
+from hdlif.data.tar import members
+from hdlif.errors import printable, reason
+from hdlif.inputs import Unreadable
+
+
+def read_pickle(data: bytes) -> None:
+    found = parse_pickle(data)
+    if isinstance(found, dict):
+        for value in found.values():
+            integers(value)
+
+
+def read_tar(data: bytes) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        for member in members(file):
+            assert 0 < member.offset <= member.offset + member.size <= len(data)
+
+
+def recording(suffix: str) -> Callable[[bytes], None]:
+    def read(data: bytes) -> None:
+        with driver.may_refuse():
+            events = read_recording(Path(f"a{suffix}"), data)
+            assert len({len(events.t), len(events.x), len(events.y), len(events.polarity)}) == 1
+
+    return read
+
+
+READERS: tuple[Callable[[bytes], object], ...] = (
+    lambda data: parse_idx(data, 1),
+    lambda data: parse_idx(data, 3),
+    read_pickle,
+    read_tar,
+    recording(".bin"),
+    recording(".aedat"),
+)
+
+
+def check(error: Unreadable) -> None:
+    assert 0 < len(printable(reason(error))) < 1000
+
+
+def target(data: bytes) -> None:
+    if not data:
+        return
+    try:
+        READERS[data[0] % len(READERS)](data[1:])
+    except Unreadable as error:
+        check(error)
+
+
+if __name__ == "__main__":
+    driver.main(target, "data_files")
