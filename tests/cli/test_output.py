@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -148,6 +149,20 @@ def test_progress_names_and_warnings_are_text(capsys: pytest.CaptureFixture[str]
     assert "[/b][red]c" in printed
     assert printable(HOSTILE) in printed
     assert "\x1b]0;" not in printed
+
+
+def test_only_these_functions_print() -> None:
+    root = Path(hdlif.__file__).parent
+    calls = re.compile(r"click\.s?echo\(|console\.(print|log)\(|(?<![\w.])print\(|sys\.std(out|err)\.write")
+    found = {
+        f"{path.relative_to(root)}:{len(calls.findall(path.read_text()))}"
+        for path in root.rglob("*.py")
+        if calls.search(path.read_text())
+    }
+    # The child processes' own protocols, and the doctests of errors and packages, are no terminal's.
+    assert {"cli.py:2", "training/metrics.py:1"} <= found
+    others = {place.partition(":")[0] for place in found} - {"cli.py", "training/metrics.py"}
+    assert others <= {"errors.py", "commands/peak_memory.py", "commands/engine_process.py"}, others
 
 
 def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:

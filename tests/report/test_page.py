@@ -225,3 +225,22 @@ def test_long_history_is_averaged_and_says_so(networks):
     events = [{"event": "train", "epoch": 0, "step": i, "loss": 1.0, "accuracy": 0.5} for i in range(1000)]
     page = render(networks[:1], {"lif": events})
     assert "Each point is the mean of 5 readings in a row." in page
+
+
+def test_nothing_that_a_page_shows_is_markup_or_turns_its_text_round(networks, histories, artefact):
+    hostile = "<script>alert(1)</script>\x1b[2J\x00\u202e\ud800&\"'"
+    page = render(
+        networks,
+        histories,
+        artefact,
+        title=hostile,
+        recipes={"lif": f"seed: 42 # {hostile}\nname: lif\n"},
+        commands=[hostile],
+        confusions={"lif": {"labels": [hostile.replace("\x00", ""), "dog"], "counts": [[3, 1], [0, 4]]}},
+    )
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 3
+    assert all(line.isprintable() for line in page.split("\n"))
+    assert page.encode()
+    assert "# &lt;script&gt;alert(1)&lt;/script&gt;\\x1b[2J\\x00\\u202e\\ud800&amp;" in page
+    Outline(page)

@@ -19,6 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hdlif.errors import printable
+
 _INK, _RULE = "#000001", "#000002"
 _SERIES = [f"#0000{16 + i:02x}" for i in range(7)]
 _VARIABLES = {_INK: "var(--ink)", _RULE: "var(--rule)"} | {
@@ -222,6 +224,7 @@ def _name_rows(axes: Axes, rows: Sequence[str]) -> None:
 
 
 def _shortened(name: str) -> str:
+    name = printable(name)
     return name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
 
 
@@ -256,9 +259,9 @@ def _svg(figure: Figure, text: Text) -> str:
         }
     _, _, width, height = root.attrib["viewBox"].split()
     title = ElementTree.Element("title", id=f"{text.ident}-title")
-    title.text = text.title
+    title.text = printable(text.title)
     description = ElementTree.Element("desc", id=f"{text.ident}-desc")
-    description.text = text.description
+    description.text = printable(text.description)
     root[:0] = [title, description]
     root.attrib = {
         "class": "chart",

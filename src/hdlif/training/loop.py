@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
 from hdlif.data import ImageSets, Samples, batches
-from hdlif.errors import CheckpointError, DataError, TrainingError, brief, printable
+from hdlif.errors import CheckpointError, DataError, TrainingError, brief
 from hdlif.learning import Plan, Rule
 from hdlif.training import checkpoint
 from hdlif.training.activity import Penalty
@@ -31,7 +31,7 @@ from hdlif.training.evaluate import Evaluation, evaluate
 from hdlif.training.fallback import Found
 from hdlif.training.finite import first_not_finite, not_finite
 from hdlif.training.interruption import Interrupted, Pending, deferred_signals
-from hdlif.training.metrics import Metrics, progress_bar, warn
+from hdlif.training.metrics import Metrics, progress_bar, tell, warn
 from hdlif.training.mixup import Mix
 from hdlif.training.optim import cosine, sgd
 from hdlif.training.ranks import Ranks, check_share
@@ -229,7 +229,7 @@ class _Training:
         counters = self.counters
         self._set_threads()
         task = self.progress.add_task(
-            printable(self.out.name), total=self.steps, completed=counters.step, loss=math.nan, accuracy=math.nan
+            self.out.name, total=self.steps, completed=counters.step, loss=math.nan, accuracy=math.nan
         )
         while counters.epoch < self.config.epochs and not self._out_of_patience():
             self.network.train()
@@ -270,7 +270,7 @@ class _Training:
             if self.chosen.chosen_by == "measured":
                 self._log("threads", **self.chosen.as_dict())
                 if not self.progress.disable:
-                    self.progress.console.print(str(self.chosen), markup=False, highlight=False, soft_wrap=True)
+                    tell(self.progress, str(self.chosen))
         torch.set_num_threads(self.chosen.count)
 
     def _choose_threads(self) -> Threads:

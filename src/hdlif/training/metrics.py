@@ -17,7 +17,6 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
-    TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
@@ -140,6 +139,13 @@ def _is_event(event: object) -> bool:
     return isinstance(steps, list) and all(type(n) in (int, float) for n in [*numbers, *steps])
 
 
+class _Name(ProgressColumn):
+    """What a task is called, which is no markup, whatever a folder is named."""
+
+    def render(self, task: Task) -> Text:
+        return Text(printable(task.description))
+
+
 class _Figures(ProgressColumn):
     """Loss and accuracy of a task, once it has them."""
 
@@ -151,7 +157,7 @@ class _Figures(ProgressColumn):
 def progress_bar(*, enabled: bool) -> Progress:
     """A bar with loss, accuracy and time left, on standard error; enter it before training starts."""
     return Progress(
-        TextColumn("{task.description}", markup=False),
+        _Name(),
         BarColumn(),
         MofNCompleteColumn(),
         _Figures(),
@@ -161,6 +167,11 @@ def progress_bar(*, enabled: bool) -> Progress:
     )
 
 
+def tell(bar: Progress, line: str) -> None:
+    """Print a line above a bar, whatever it quotes."""
+    bar.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
 def warn(bar: Progress, warning: str) -> None:
-    """Print a warning above a bar, whatever it quotes."""
-    bar.console.print(printable(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
+    """Print a warning above a bar."""
+    tell(bar, f"warning: {warning}")
