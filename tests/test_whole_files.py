@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.whole_files import whole_file
+from hdlif.whole_files import read_regular, whole_file
+from mutations import at_most
+from special_files import special_files, within
 
 
 def test_writers_of_one_process_number_leave_each_other_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +39,19 @@ def test_failed_writing_leaves_the_old_file_alone(tmp_path: Path) -> None:
         stop_half_way(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_regular_file_is_read_within_its_size_and_nothing_else_is(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 1000)
+    # Reading "at most so much" would take that much memory first.
+    with at_most(100_000):
+        assert read_regular(path, most=2**40) == path.read_bytes()
+    assert read_regular(path, most=1000) == path.read_bytes()
+    with pytest.raises(OSError, match="larger than 999 bytes"):
+        read_regular(path, most=999)
+    for special in special_files(tmp_path, "").values():
+        with within(5), pytest.raises(OSError, match=r"."):
+            read_regular(special, most=10)
+    with pytest.raises(OSError, match="it grows while it is read"):
+        read_regular(Path("/proc/self/status"), most=10**6)

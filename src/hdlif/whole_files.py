@@ -40,14 +40,16 @@ def read_regular(path: Path, *, most: int) -> bytes:
     """The content of a regular file of at most `most` bytes.
 
     Raises:
-        OSError: there is none, or a larger one.
+        OSError: there is none, or a larger one, or it grows.
     """
     with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        # Of a file that grows meanwhile no more is read; of one that is too large nothing.
-        content = file.read(most + 1) if size <= most else b""
-    if max(size, len(content)) > most:
+        # Not `most`: as much memory as is asked for is taken before anything is read.
+        content = file.read(size + 1) if size <= most else b""
+    if size > most:
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
+    if len(content) > size:
+        raise OSError(errno.EBUSY, "it grows while it is read")
     return content
 
 
