@@ -198,9 +198,9 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
     An input is an image, a folder (all images below it) or a .npy array: float32 [C, H, W] or [T, C, H, W], normalised
     already; uint8 pixels of these shapes; or an image, uint8 [H, W] or [H, W, channels], of any size.
 
-    Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP of 8 bits a channel, of at most 80 million pixels and 65,535 a side;
-    of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at most
-    256 MiB.
+    Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP of 8 bits a channel, of at most 80 million pixels and 65,535 a
+    side; of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at
+    most 256 MiB.
     """
     from hdlif.commands.run import run as command
 
