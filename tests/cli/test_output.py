@@ -198,6 +198,16 @@ def test_paths_at_which_nothing_readable_lies_are_refused_at_once(command: str, 
     assert done.err[:-1].isprintable()
 
 
+@pytest.mark.parametrize("command", ["run", "bench"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "socket"])
+def test_artefacts_that_are_no_regular_files_are_refused_at_once(command: str, kind: str, tmp_path: Path) -> None:
+    path = special_files(tmp_path, "")[kind]
+    with within(20):
+        done = in_process(command, path, *([path] if command == "run" else []))
+    assert done.code == 2
+    assert done.err[:-1].isprintable()
+
+
 FULL = Path("/dev/full")
 VERBS = [["recipes", "ls"], ["recipes", "ls", "--json"], ["--help"], ["run", "--help"], ["--version"]]
 
