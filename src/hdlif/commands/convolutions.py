@@ -92,8 +92,8 @@ def convolutions_of(network: nn.Module, x: Tensor) -> set[Shape]:
 
     def note(layer: nn.Conv2d, args: tuple[Tensor, ...], y: Tensor) -> None:
         _, channels, height, width = args[0].shape
+        assert not isinstance(layer.padding, str), "no network that ships pads by name"
         kernel, stride, padding = ((v[0], v[1]) for v in (layer.kernel_size, layer.stride, layer.padding))
-        assert isinstance(padding[0], int)
         found.add(Shape(channels, layer.out_channels, kernel, stride, padding, layer.groups, height, width))
 
     for layer in network.modules():
@@ -107,11 +107,8 @@ def convolutions_of(network: nn.Module, x: Tensor) -> set[Shape]:
 def gradients(layer: nn.Conv2d, x: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
     """dL/dW and dL/dx of L = Σ layer(x)·towards."""
     x = x.detach().requires_grad_()
-    layer.weight.grad = None
-    layer(x).backward(towards)
-    assert layer.weight.grad is not None
-    assert x.grad is not None
-    return layer.weight.grad, x.grad
+    of_weight, of_input = torch.autograd.grad(layer(x), (layer.weight, x), towards)
+    return of_weight, of_input
 
 
 def error(

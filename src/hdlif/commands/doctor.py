@@ -183,7 +183,7 @@ def hardware(runtime: Heard, guarded: Heard, unguarded: Heard) -> dict[str, Any]
     flags = (fields.get("flags") or fields.get("Features") or "").split()
     sets = [flag for flag in flags if re.match(r"avx|amx|fma$|sse4|sve|asimd", flag)]
     torch = next((line for line in guarded.lines if "gpus" in line), {})
-    native = next((line["instruction_sets"] for line in runtime.lines if "instruction_sets" in line), [])
+    native: list[str] = next((line["instruction_sets"] for line in runtime.lines if "instruction_sets" in line), [])
     onednn = next((m[1] for line in unguarded.others if (m := re.search(r"info,cpu,isa:(.*)", line))), None)
     chosen = {
         "runtime": native[-1] if native else None,

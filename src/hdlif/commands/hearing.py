@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-START_SECONDS = 240.0
-"""Longest wait for a process's first line; importing PyTorch takes seconds, and minutes where it is emulated."""
+START_SECONDS = 600.0
+"""Longest wait for the first line; importing PyTorch takes seconds, on an emulated or busy machine minutes."""
 MEASURE_SECONDS = 60.0
 """What the measurements of one process may take after it; the rest is then left out."""
 STUCK_SECONDS = 30.0
@@ -57,10 +57,10 @@ def hear(
     assert child.stdout is not None
     assert child.stderr is not None
     said: queue.Queue[str | None] = queue.Queue()
-    complaints: list[str] = []
+    complaints: list[str | None] = []
     readers = [
         threading.Thread(target=_read, args=(child.stdout, said.put), daemon=True),
-        threading.Thread(target=_read, args=(child.stderr, lambda line: line and complaints.append(line)), daemon=True),
+        threading.Thread(target=_read, args=(child.stderr, complaints.append), daemon=True),
     ]
     for reader in readers:
         reader.start()
@@ -74,11 +74,12 @@ def hear(
         for reader in readers:
             reader.join()
     if heard.end is None and not heard.out_of_time and code != 0:
+        said_last = [line for line in complaints if line]
         missing = re.search(
-            r"^ModuleNotFoundError: .*?named '?([\w.]+)|import of (\w+) halted", "\n".join(complaints), re.M
+            r"^ModuleNotFoundError: .*?named '?([\w.]+)|import of (\w+) halted", "\n".join(said_last), re.M
         )
         heard.missing = missing and (missing[1] or missing[2])
-        heard.end = None if heard.missing else _how(code, complaints)
+        heard.end = None if heard.missing else _how(code, said_last)
     return heard
 
 
