@@ -5,14 +5,25 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 NATIVE := $(wildcard native/* native/*/*) CMakeLists.txt pyproject.toml
 
-.PHONY: demo test fuzz lint types format clean
+.PHONY: demo test test-avx2 test-slow fuzz lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/hdlif demo
 
-# A process for each core, each with one thread: the tests' tensors are too small to share out.
+# A process for each core, each with one thread: the tests' tensors are too small to share out. One that dies ends the
+# run, with the name of its test; so does a test that hangs (pyproject.toml, tests/time_limits.py).
+IN_PROCESSES := -n auto --maxprocesses 8 --dist loadfile --max-worker-restart=0
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile -m "not slow and not kill and not peers" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_PROCESSES) -o faulthandler_timeout=240 -m "not slow and not kill and not peers" $(PYTEST_ARGS)
+
+# The same on a processor with AVX2 alone, by oneDNN's and PyTorch's own switches.
+test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
+test-avx2: export ATEN_CPU_CAPABILITY = avx2
+test-avx2: test
+
+# What takes longer: one process, since some of it measures memory and starts processes of its own.
+test-slow: $(STAMP)
+	$(BIN)/pytest $(IN_PROCESSES) -n 1 -m "slow or kill or peers" $(PYTEST_ARGS)
 
 # Each target in turn; with atheris (the extra "fuzz") they are guided by coverage.
 FUZZ_SECONDS ?= 600

@@ -397,6 +397,23 @@ def sweep(recipe: str, as_json: bool, **options: Any) -> None:
 
 
 @cli.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Is this machine sound: versions, instruction sets, convolution gradients, the compiled runtime, extras.
+
+    Works without PyTorch, and says what is missing. Exit code 1 where something is wrong that hdlif cannot guard
+    against.
+    """
+    from hdlif.commands.doctor import as_text
+    from hdlif.commands.doctor import doctor as command
+
+    result = command()
+    show(result, as_json, lambda: as_text(result))
+    if result["faults"]:
+        sys.exit(1)
+
+
+@cli.command()
 @click.option("--data", default="digits", show_default=True, help="digits (bundled) or fashion_mnist.")
 @data_root_option
 @click.option("--out", type=FILE, default=Path("runs/demo"), show_default=True)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
+from hdlif.nn.layout import input_of
 from hdlif.nn.synapses import QuantConv2d, QuantLinear
 
 _RULE = "_trace_rule"
@@ -105,6 +106,8 @@ def run_traced(
     weight = module.weight_q() if isinstance(module, QuantConv2d | QuantLinear) else module.weight
     bias = None if module.bias is None else module.bias.view(-1, *[1] * (x.ndim - 3))
     outputs = []
+    # Past the layer's own call, and so past its hooks.
+    x = input_of(module, x)
     for t, step in zip(steps, x.expand(len(steps), *x.shape[1:]), strict=True):
         trace = step.detach() if trace is None else leak * trace + step.detach()
         y = _TracedSynapse.apply(step, weight, trace, module)  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hdlif.learning import Plan, Rule
+from hdlif.nn.layout import lay_out
 from hdlif.training.activity import Penalty, Watch, watching
 from hdlif.training.average import Average
 from hdlif.training.ranks import Ranks
@@ -76,7 +77,7 @@ class Updater:
     ) -> None:
         self._fabric, self._rule, self._penalty = fabric, rule, penalty
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        model.to(memory_format=layout)  # type: ignore[call-overload]
+        lay_out(model, layout)
         self._wrapped, stepped = fabric.setup(model, optimizer)
         self.network = InPrecision(model, fabric, layout=layout)
         # What losses are computed with: behind it, where there are several ranks, stand the hooks that average.

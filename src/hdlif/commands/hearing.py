@@ -1,0 +1,132 @@
+"""A process that measures, and says a line of JSON for each measurement; it may crash or wait for ever."""
+
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+START_SECONDS = 600.0
+"""Longest wait for the first line; importing PyTorch takes seconds, on an emulated or busy machine minutes."""
+MEASURE_SECONDS = 60.0
+"""What the measurements of one process may take after it; the rest is then left out."""
+STUCK_SECONDS = 30.0
+"""A measurement is stuck when it has taken this, and `STUCK_TIMES` the longest before it."""
+STUCK_TIMES = 20.0
+
+
+@dataclass
+class Heard:
+    """What a process said: its lines of JSON, other lines, and how it ended (None is well)."""
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    end: str | None = None
+    out_of_time: bool = False
+    missing: str | None = None
+
+
+def hear(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    start: float = START_SECONDS,
+    seconds: float = MEASURE_SECONDS,
+    stuck: float = STUCK_SECONDS,
+) -> Heard:
+    """Run a process and keep what it says, until it ends, is stuck, or its time is up.
+
+    Args:
+        start, seconds, stuck: as the constants.
+    """
+    child = subprocess.Popen(
+        command,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    assert child.stdout is not None
+    assert child.stderr is not None
+    said: queue.Queue[str | None] = queue.Queue()
+    complaints: list[str | None] = []
+    readers = [
+        threading.Thread(target=_read, args=(child.stdout, said.put), daemon=True),
+        threading.Thread(target=_read, args=(child.stderr, complaints.append), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    heard = Heard()
+    try:
+        _listen(said, heard, start, seconds, stuck)
+    finally:
+        if heard.end is not None or heard.out_of_time:
+            child.kill()
+        code = child.wait()
+        for reader in readers:
+            reader.join()
+    if heard.end is None and not heard.out_of_time and code != 0:
+        said_last = [line for line in complaints if line]
+        missing = re.search(
+            r"^ModuleNotFoundError: .*?named '?([\w.]+)|import of (\w+) halted", "\n".join(said_last), re.M
+        )
+        heard.missing = missing and (missing[1] or missing[2])
+        heard.end = None if heard.missing else _how(code, said_last)
+    return heard
+
+
+def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds: float, stuck: float) -> None:
+    """Gather lines until the last; say in `heard` why it stopped before."""
+    began = spoke = time.monotonic()
+    longest = 0.0
+    while True:
+        now = time.monotonic()
+        if heard.lines:
+            patience = max(stuck, STUCK_TIMES * longest)
+            rest = min(began + seconds, spoke + patience) - now
+        else:
+            rest = began + start - now
+        try:
+            line = said.get(timeout=max(rest, 0.0))
+        except queue.Empty:
+            if heard.lines and time.monotonic() >= began + seconds:
+                heard.out_of_time = True
+            else:
+                heard.end = f"is stuck: no answer in {time.monotonic() - spoke:.0f} s"
+            return
+        if line is None:
+            return
+        now = time.monotonic()
+        if not line.startswith("{"):
+            heard.others.append(line)
+            continue
+        if heard.lines:
+            longest = max(longest, now - spoke)
+        else:
+            began = now
+        spoke = now
+        heard.lines.append(json.loads(line))
+
+
+def _read(stream: Iterable[str], take: Callable[[str | None], object]) -> None:
+    for line in stream:
+        take(line.rstrip("\n"))
+    take(None)
+
+
+def _how(code: int, complaints: Sequence[str]) -> str:
+    """How a process ended, in words."""
+    if code < 0:
+        try:
+            return f"was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was ended by signal {-code}"
+    return f"failed ({complaints[-1].strip() if complaints else f'exit code {code}'})"

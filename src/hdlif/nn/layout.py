@@ -1,0 +1,59 @@
+"""How images and weights lie in memory, and the convolutions that must not see channels last.
+
+oneDNN's weight gradient of a strided 1×1 convolution copies the pixels that it needs to a buffer of (pixels × input
+channels), but starts each later part at (pixels before it × channels of a vector register, 8 for AVX2 and 16 for
+AVX-512). With fewer input channels than that it writes beyond the buffer's end: gradients are wrong, or the process
+dies or waits for ever, as chance has it. Only channels last meets it (docs/machines.md has the measured extent).
+"""
+
+import torch
+from torch import Tensor, nn
+
+REGISTER_CHANNELS = 16
+"""float32 values of the widest vector register that oneDNN computes with."""
+
+
+def must_stay_contiguous(layer: nn.Module) -> bool:
+    """Whether oneDNN's weight gradient of this layer writes beyond its buffer in channels last.
+
+    By the layer's shape alone, whatever the processor and device are: one training is the same computation everywhere.
+    """
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and max(layer.stride) > 1
+        and layer.groups == 1
+        and layer.in_channels < REGISTER_CHANNELS
+    )
+
+
+def lay_out(model: nn.Module, layout: torch.memory_format) -> None:
+    """Give weights and buffers this layout; what `must_stay_contiguous` does, its input too, whatever comes in."""
+    model.to(memory_format=layout)  # type: ignore[call-overload]
+    for layer in model.modules():
+        if must_stay_contiguous(layer):
+            assert isinstance(layer, nn.Conv2d)
+            layer.weight.data = contiguous(layer.weight.data)
+            if _contiguous_input not in layer._forward_pre_hooks.values():
+                layer.register_forward_pre_hook(_contiguous_input)
+
+
+def input_of(layer: nn.Module, x: Tensor) -> Tensor:
+    """`x` [..., C, H, W] as `layer` may see it."""
+    return contiguous(x) if must_stay_contiguous(layer) else x
+
+
+def contiguous(x: Tensor) -> Tensor:
+    """`x` with the strides of the contiguous layout.
+
+    `Tensor.contiguous` keeps those of a 1×1 kernel in channels last, which is both; PyTorch chooses by the strides.
+    """
+    strides, step = [], 1
+    for size in reversed(x.shape):
+        strides.append(step)
+        step *= size
+    return x if x.stride() == tuple(reversed(strides)) else x.clone(memory_format=torch.contiguous_format)
+
+
+def _contiguous_input(layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return contiguous(args[0]), *args[1:]
