@@ -5,17 +5,19 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from hdlif.artefact import Graph
 from hdlif.data import Samples
 from hdlif.runtime import Session
 from hdlif.training import Evaluation, Tally, classified, progress_bar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 SAMPLED = 1000
 """Images that both classify before the deployed form may go on alone."""
@@ -60,7 +62,7 @@ def evaluate_network(
     graph: Graph | None = None,
     observe: Observer | None = None,
     device: torch.device | None = None,
-    bar: Progress | None = None,
+    bar: "Progress | None" = None,
     name: str = "test",
 ) -> Evaluated:
     """Classify all samples after each step, as `training.evaluate` does.

@@ -5,10 +5,9 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from hdlif import builders
@@ -39,6 +38,9 @@ from hdlif.training import (
     using_threads,
 )
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 PROFILED_IMAGES = 256
 """Test images over which operations are averaged."""
 
@@ -55,7 +57,7 @@ def train(
     nodes: int | None = None,
     workers: int | None = None,
     threads: int | None = None,
-    progress: bool | Progress = False,
+    progress: "bool | Progress" = False,
     memory_repeats: int = 3,
     after_epoch: Callable[[int, Evaluation], None] | None = None,
 ) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def train(
             resume = ranks.led(lambda: begun(out, recipe))
         go_on = bool(resume)
         ranks.led(lambda: _replace_earlier(recipe, out, resume=go_on, keep=keep))
-        bar = progress if isinstance(progress, Progress) else progress_bar(enabled=progress and ranks.first)
+        bar = progress_bar(enabled=progress and ranks.first) if isinstance(progress, bool) else progress
         with nullcontext() if bar is progress else bar:
             fitted = fit(
                 model=model,
@@ -158,7 +160,7 @@ def train(
 
 
 def _measured(
-    model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, device: torch.device, bar: Progress
+    model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, device: torch.device, bar: "Progress"
 ) -> dict[str, Any]:
     """What a finished network is measured to be; writes its recipe and confusion."""
     write_text(out / "recipe.yaml", dump_recipe(recipe))
@@ -175,7 +177,7 @@ def _measured(
     }
 
 
-def measure_peak(out: Path, repeats: int, bar: Progress) -> int | None:
+def measure_peak(out: Path, repeats: int, bar: "Progress") -> int | None:
     """Measure the peak memory of the training in a run folder, and add it to its summary.json."""
     summary = json.loads((out / "summary.json").read_text("utf-8"))
     recipe = Recipe.model_validate(summary["recipe"])
@@ -184,7 +186,7 @@ def measure_peak(out: Path, repeats: int, bar: Progress) -> int | None:
     return peak
 
 
-def _peak_bytes(recipe: Recipe, repeats: int, bar: Progress, *, threads: int) -> int | None:
+def _peak_bytes(recipe: Recipe, repeats: int, bar: "Progress", *, threads: int) -> int | None:
     """Peak memory of training, or None where none is asked for, or where a process of its own has no room for it."""
     if not repeats:
         return None
@@ -217,7 +219,7 @@ def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool, keep: bool) -> 
 
 
 def measure(
-    model: nn.Module, recipe: Recipe, sets: ImageSets, device: torch.device, *, bar: Progress | None = None
+    model: nn.Module, recipe: Recipe, sets: ImageSets, device: torch.device, *, bar: "Progress | None" = None
 ) -> dict[str, Any]:
     """Test accuracy and confusion, operations, sizes and learned neuron parameters of a trained network.
 

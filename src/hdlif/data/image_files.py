@@ -8,9 +8,7 @@ from typing import Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from hdlif.data.augment import resized_crop
 from hdlif.data.draws import random_bits
@@ -107,12 +105,17 @@ class ImageFiles(Samples):
         return torch.stack([self._centre(image) for image in images])
 
     def _centre(self, image: Tensor) -> Tensor:
+        from torchvision.transforms.v2 import functional as F
+
         if min(image.shape[1:]) != self.short_side:
             image = F.resize(image, [self.short_side], antialias=True)
         centre: Tensor = F.center_crop(image, [self.size, self.size])
         return centre
 
     def _decoded(self, place: int) -> Tensor:
+        from PIL import Image
+        from torchvision.transforms.v2 import functional as F
+
         try:
             with Image.open(io.BytesIO(self.source.encoded(place))) as image:
                 pixels: Tensor = F.pil_to_tensor(image.convert("RGB"))
