@@ -1,5 +1,7 @@
 """A trained network on a whole set: by PyTorch, or by its deployed form where that is faster and says the same."""
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -62,7 +64,7 @@ def evaluate_network(
     graph: Graph | None = None,
     observe: Observer | None = None,
     device: torch.device | None = None,
-    bar: "Progress | None" = None,
+    bar: Progress | None = None,
     name: str = "test",
 ) -> Evaluated:
     """Classify all samples after each step, as `training.evaluate` does.

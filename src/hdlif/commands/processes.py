@@ -1,5 +1,7 @@
 """The processes of a training: how many are asked for, whether they can be had, and the fabric that joins them."""
 
+from __future__ import annotations
+
 import atexit
 import inspect
 import os
@@ -62,7 +64,7 @@ def check_alone(what: str, devices: int | None = None, nodes: int | None = None)
         )
 
 
-def joined(devices: int, nodes: int, precision: str) -> "Fabric":
+def joined(devices: int, nodes: int, precision: str) -> Fabric:
     """The fabric that joins so many processes, by NCCL where there are GPUs and by gloo on CPUs.
 
     They part at exit, while Python is whole: a thread of gloo that lets go of a tensor later ends the process by

@@ -1,5 +1,7 @@
 """`hdlif train`: from a recipe to a run folder with a trained network and its figures."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -57,7 +59,7 @@ def train(
     nodes: int | None = None,
     workers: int | None = None,
     threads: int | None = None,
-    progress: "bool | Progress" = False,
+    progress: bool | Progress = False,
     memory_repeats: int = 3,
     after_epoch: Callable[[int, Evaluation], None] | None = None,
 ) -> dict[str, Any]:
@@ -160,7 +162,7 @@ def train(
 
 
 def _measured(
-    model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, device: torch.device, bar: "Progress"
+    model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, device: torch.device, bar: Progress
 ) -> dict[str, Any]:
     """What a finished network is measured to be; writes its recipe and confusion."""
     write_text(out / "recipe.yaml", dump_recipe(recipe))
@@ -177,7 +179,7 @@ def _measured(
     }
 
 
-def measure_peak(out: Path, repeats: int, bar: "Progress") -> int | None:
+def measure_peak(out: Path, repeats: int, bar: Progress) -> int | None:
     """Measure the peak memory of the training in a run folder, and add it to its summary.json."""
     summary = json.loads((out / "summary.json").read_text("utf-8"))
     recipe = Recipe.model_validate(summary["recipe"])
@@ -186,7 +188,7 @@ def measure_peak(out: Path, repeats: int, bar: "Progress") -> int | None:
     return peak
 
 
-def _peak_bytes(recipe: Recipe, repeats: int, bar: "Progress", *, threads: int) -> int | None:
+def _peak_bytes(recipe: Recipe, repeats: int, bar: Progress, *, threads: int) -> int | None:
     """Peak memory of training, or None where none is asked for, or where a process of its own has no room for it."""
     if not repeats:
         return None
@@ -219,7 +221,7 @@ def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool, keep: bool) -> 
 
 
 def measure(
-    model: nn.Module, recipe: Recipe, sets: ImageSets, device: torch.device, *, bar: "Progress | None" = None
+    model: nn.Module, recipe: Recipe, sets: ImageSets, device: torch.device, *, bar: Progress | None = None
 ) -> dict[str, Any]:
     """Test accuracy and confusion, operations, sizes and learned neuron parameters of a trained network.
 

@@ -1,5 +1,7 @@
 """What a run writes down while it trains: metrics.jsonl, TensorBoard's scalars and the progress bar."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
@@ -131,7 +133,7 @@ def _is_event(event: object) -> bool:
     return isinstance(steps, list) and all(type(n) in (int, float) for n in [*numbers, *steps])
 
 
-def progress_bar(*, enabled: bool) -> "Progress":
+def progress_bar(*, enabled: bool) -> Progress:
     """A bar with loss, accuracy and time left, on standard error; enter it before training starts."""
     from hdlif.training.bar import bar
 
