@@ -336,16 +336,21 @@ def recipes_show(recipe: str, resolved: bool, as_json: bool) -> None:
 @recipes.command("check")
 @click.argument("names", metavar="[RECIPE]...", nargs=-1)
 @click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value first; repeatable.")
+@click.option("--build", is_flag=True, help="Build the network and all else too, as a training does before it starts.")
 @json_option
-def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], as_json: bool) -> None:
-    """Check every key, name and argument of each RECIPE (of all that ship, where none is given) without training."""
+def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], build: bool, as_json: bool) -> None:
+    """Check every key, name, argument and type of each RECIPE (of all that ship, where none is given), in an instant.
+
+    What only the parts themselves know needs --build, and PyTorch: whether an argument's value is in its range, a layer
+    that is named exists, and the network fits the data.
+    """
     from hdlif.commands.recipes import check, check_all
 
     if len(names) == 1:
-        one = check(names[0], overrides)
+        one = check(names[0], overrides, build=build)
         show(one, as_json, lambda: f"{one['name']}: good")
         return
-    result = check_all(names, overrides, say=_to_stderr(as_json))
+    result = check_all(names, overrides, build=build, say=_to_stderr(as_json))
     show(result, as_json, lambda: f"{len(result['recipes'])} recipes: good")
 
 
@@ -372,7 +377,8 @@ def ablate(table: str, as_json: bool, **options: Any) -> None:
 @click.argument("recipe")
 @click.option("--space", type=FILE, required=True, help="YAML file: keys of the recipe, and what each may be.")
 @click.option("--trials", type=click.IntRange(1), required=True, help="Trials of the whole study.")
-@click.option("--study", type=FILE, help="The journal to share.  [default: runs/NAME_sweep/study.journal]")
+@click.option("--out", type=FILE, help="Folder of the study and all its runs.  [default: runs/NAME_sweep]")
+@click.option("--study", type=FILE, help="The journal to share, in a folder of its own.  [default: OUT/study.journal]")
 @click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value for all; repeatable.")
 @data_root_option
 @json_option

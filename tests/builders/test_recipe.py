@@ -95,8 +95,8 @@ def test_the_norm_of_a_neuron_is_no_key_of_a_recipe(value: str, mem_bn: str) -> 
     ("kind", "keys"),
     [
         ("glif", "granularity, leak, linear_leak, per_step, reset, surrogate, threshold"),
-        ("graded_lif", "granularity, leak, learned, per_step, surrogate, threshold, threshold_form"),
-        ("lif", "granularity, leak, learned, per_step, reset, surrogate, threshold, threshold_form"),
+        ("graded_lif", "granularity, leak, learned, per_step, surrogate, threshold, threshold_form, threshold_low"),
+        ("lif", "granularity, leak, learned, per_step, reset, surrogate, threshold, threshold_form, threshold_low"),
         ("parallel_hdlif", "granularity, learned, per_step, threshold, threshold_form"),
     ],
 )

@@ -20,7 +20,7 @@ from hdlif.commands.search_space import override
 from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.config import Recipe, dump_recipe
-from hdlif.errors import DataError, MissingExtraError, RecipeError, TrainingError
+from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError
 from hdlif.training import Evaluation
 
 pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
@@ -66,6 +66,16 @@ def curve(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(module, "train", fake)
     return seen
+
+
+def test_out_is_the_folder_of_the_study_and_its_runs(
+    run: Callable[..., dict[str, Any]], curve: dict[str, Any], tmp_path: Path
+) -> None:
+    result = run(1, study=None, out=tmp_path / "found")
+    assert result["study"] == str(tmp_path / "found" / "study.journal")
+    assert {path.name for path in (tmp_path / "found").iterdir()} >= {"study.journal", "sweep.json", "trial_0000"}
+    with pytest.raises(InputError, match=r"--out .* and --study .*; give one of the two"):
+        run(1, out=tmp_path / "other")
 
 
 def test_trials_are_trained_and_the_best_can_be_trained_again(

@@ -14,8 +14,8 @@ from torchvision.transforms import v2
 
 from hdlif.data import ImageSets, batches, imagenet, tiny_imagenet
 from hdlif.data.draws import random_bits
-from hdlif.data.imagenet import IMAGENET_CLASSES
 from hdlif.data.shards import INDEX
+from hdlif.datasets import imagenet_classes
 from hdlif.errors import DataError
 
 IDS = ("n01440764", "n01443537", "n02084071")
@@ -61,7 +61,7 @@ def write_shards(root: Path) -> None:
 
 
 def load(root: Path | None, *, augment: Sequence[str] = (), seed: int = 0, **arguments: object) -> ImageSets:
-    few: dict[str, object] = {"classes": IMAGENET_CLASSES[:3], "counts": (3 * TRAIN, 3 * TEST)}
+    few: dict[str, object] = {"classes": imagenet_classes()[:3], "counts": (3 * TRAIN, 3 * TEST)}
     return imagenet(root, validation=2, augment=augment, seed=seed, **few | arguments)
 
 
@@ -126,7 +126,7 @@ def test_first_images_are_of_all_classes_and_a_larger_validation_set_contains_th
     sets = load(tmp_path)
     assert set(sets.test.first(4).labels.tolist()) == {0, 1, 2}
     large = imagenet(
-        tmp_path, validation=4, augment=(), seed=9, classes=IMAGENET_CLASSES[:3], counts=(3 * TRAIN, 3 * TEST)
+        tmp_path, validation=4, augment=(), seed=9, classes=imagenet_classes()[:3], counts=(3 * TRAIN, 3 * TEST)
     )
     assert large.validation.places[-2:].tolist() == sets.validation.places.tolist()
 

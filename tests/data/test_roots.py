@@ -19,7 +19,7 @@ from hdlif.data import (
     n_mnist,
     tiny_imagenet,
 )
-from hdlif.data.cifar import CIFAR10_CLASSES
+from hdlif.datasets import CIFAR10_CLASSES
 from hdlif.errors import DataError
 
 SPLIT = {"validation": 1, "augment": (), "seed": 0}

@@ -108,7 +108,7 @@ def test_check_all_names_every_recipe_that_is_refused(tmp_path: Path) -> None:
 
 def test_check_of_nothing_checks_all_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[Recipe] = []
-    monkeypatch.setitem(sys.modules, "hdlif.builders", SimpleNamespace(check=checked.append))
+    monkeypatch.setattr(builders, "check_names", checked.append)
     assert recipes.check_all(overrides=["seed=7"])["recipes"] == shipped_recipes()
     assert [recipe.name for recipe in checked] == shipped_recipes()
     assert {recipe.seed for recipe in checked} == {7}
@@ -122,7 +122,7 @@ def test_show_gives_name_and_text() -> None:
 
 def test_check_hands_the_overridden_recipe_to_the_builders(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[object] = []
-    monkeypatch.setitem(sys.modules, "hdlif.builders", SimpleNamespace(check=checked.append))
+    monkeypatch.setattr(builders, "check_names", checked.append)
     result = recipes.check("digits_lif", ["seed=7"])
     assert checked == [load_recipe("digits_lif", ["seed=7"])]
     assert result["name"] == "digits_lif"

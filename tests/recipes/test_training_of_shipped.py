@@ -16,8 +16,7 @@ from hdlif import builders
 from hdlif.builders.data import DATA
 from hdlif.commands.train import train
 from hdlif.config import load_recipe, shipped_recipes
-from hdlif.data.cifar import CIFAR10_CLASSES
-from hdlif.data.imagenet import IMAGENET_CLASSES
+from hdlif.datasets import CIFAR10_CLASSES, imagenet_classes
 from hdlif.nn import step_parameters
 from hdlif.training import checkpoint
 from hdlif.training.optim import sgd
@@ -63,7 +62,7 @@ FEW: dict[str, dict[str, Any]] = {
     "cifar10": {"per_class": test_cifar.PER_CLASS["cifar10"]},
     "cifar100": {"per_class": test_cifar.PER_CLASS["cifar100"]},
     "imagenet": {
-        "classes": IMAGENET_CLASSES[:3],
+        "classes": imagenet_classes()[:3],
         "counts": (3 * test_imagenet.TRAIN, 3 * test_imagenet.TEST),
     },
     "tiny_imagenet": {"classes": 3, "per_class": (test_imagenet.TRAIN, test_imagenet.TEST)},

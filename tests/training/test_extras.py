@@ -313,7 +313,8 @@ def test_compiled_network_trains_alike(rule: Rule) -> None:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     plain, traced = moved(updated(rule, single())[0]), moved(updated(rule, single(), compiled="aot_eager")[0])
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    # The first step of a sequence and the others, with and without gradients.
+    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 4
     torch.testing.assert_close(traced, plain, rtol=1e-4, atol=1e-6)
 
 

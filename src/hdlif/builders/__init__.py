@@ -10,7 +10,7 @@ from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import GRANULARITIES, NEURONS, PARALLEL_PATTERNS, RESETS, SURROGATES
 from hdlif.builders.norm import NORMS
-from hdlif.builders.recipe import check
+from hdlif.builders.recipe import check, check_names
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.spikes import SPIKES
 from hdlif.builders.weights import WEIGHTS
@@ -45,6 +45,7 @@ __all__ = [
     "build_teacher",
     "build_training_rule",
     "check",
+    "check_names",
     "input_record",
     "named_data",
     "random_batch",

@@ -1,26 +1,41 @@
 """The section `activity`: the penalty on spikes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-from hdlif.builders.arguments import call, choose, keys
+from hdlif.builders.arguments import Checked, checked, choose, keys
+from hdlif.builders.places import At
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean
-from hdlif.models import Network
-from hdlif.training import activity
-from hdlif.training.activity import Penalty
+
+if TYPE_CHECKING:
+    from hdlif.models import Network
+    from hdlif.training.activity import Penalty
+
+
+def _free() -> None:
+    return None
+
 
 PENALTIES: Mapping[str, Callable[..., Penalty | None]] = {
-    "free": lambda: None,
-    "surplus": activity.Surplus,
-    "density": activity.Density,
-    "sops": activity.Budget,
+    "free": _free,
+    "surplus": At("hdlif.training.activity:Surplus"),
+    "density": At("hdlif.training.activity:Density"),
+    "sops": At("hdlif.training.activity:Budget"),
 }
 
 
 def build_penalty(recipe: Recipe) -> Penalty | None:
     """The recipe's penalty on activity; None where spikes are free."""
+    given = {"time_steps": recipe.time_steps} if recipe.activity.kind == "sops" else {}
+    return checked_penalty(recipe)(**given)
+
+
+def checked_penalty(recipe: Recipe) -> Checked[Penalty | None]:
+    """The section, checked."""
     kind = recipe.activity.kind
     make = choose(PENALTIES, kind, "activity.kind")
     if kind == "sops" and recipe.rule.kind in ("ottt", "ndot"):
@@ -28,9 +43,9 @@ def build_penalty(recipe: Recipe) -> Penalty | None:
             f'activity.kind = "sops" does not go with rule.kind = "{recipe.rule.kind}", whose synapses run on traces; '
             "choose density"
         )
-    given: dict[str, Any] = {"time_steps": recipe.time_steps} if kind == "sops" else {}
     others = partial(keys, *PENALTIES.values())
-    return call(make, "activity", recipe.activity.arguments, kind=kind, others=others, **given)
+    given = ("time_steps",) if kind == "sops" else ()
+    return checked(make, "activity", recipe.activity.arguments, kind=kind, others=others, given=given)
 
 
 def check_budgets(recipe: Recipe, network: Network) -> None:
@@ -38,7 +53,9 @@ def check_budgets(recipe: Recipe, network: Network) -> None:
     budgets = recipe.activity.arguments.get("sops")
     if not isinstance(budgets, dict):
         return
-    layers = [name for name, module in network.named_modules() if isinstance(module, activity.Budget.watches)]
+    from hdlif.training.activity import Budget
+
+    layers = [name for name, module in network.named_modules() if isinstance(module, Budget.watches)]
     for name in budgets:
         if name not in layers:
             raise RecipeError(

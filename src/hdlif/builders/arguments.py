@@ -1,13 +1,14 @@
 """Names and arguments as they stand in a recipe: looked up and checked, so that an error names their key."""
 
-import inspect
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
+from hdlif.builders.places import parameters
 from hdlif.errors import RecipeError, brief, cut, did_you_mean
 
 _T = TypeVar("_T")
@@ -21,18 +22,41 @@ def choose(table: Mapping[str, _T], name: object, key: str) -> _T:
     return table[name]
 
 
-def call(
+@dataclass(frozen=True)
+class Checked(Generic[_T]):
+    """A function with arguments of a recipe's section, whose names and types are known to be good.
+
+    Attributes:
+        values: as they stand in the recipe.
+        named: what makes the values that stand there as names.
+    """
+
+    function: Callable[..., _T]
+    section: str
+    values: Mapping[str, Any]
+    named: Mapping[str, Callable[[], Any]]
+
+    def __call__(self, **given: Any) -> _T:
+        """Call it with these arguments and those given. Raises `RecipeError` where it refuses a value."""
+        try:
+            named = {name: make() for name, make in self.named.items()}
+            return self.function(**self.values, **named, **given)
+        except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+            raise RecipeError(f"{self.section}: {first_line(error)}") from error
+
+
+def checked(
     function: Callable[..., _T],
     section: str,
     arguments: Mapping[str, Any],
     *,
     kind: str | None = None,
     others: Callable[[], Collection[str]] = set,
-    tables: Mapping[str, Mapping[str, Any]] | None = None,
+    tables: Mapping[str, Mapping[str, Callable[[], Any]]] | None = None,
     beside: Collection[str] = (),
-    **given: Any,
-) -> _T:
-    """Call with the arguments of a recipe's section, and with those given, which it may not set.
+    given: Collection[str] = (),
+) -> Checked[_T]:
+    """A function with the arguments of a recipe's section, checked; neither it nor what it is made of is imported.
 
     Numbers, text and lists must have the type that the function states. What is a function or an object stands in a
     recipe as a name of its table; without a table it is no key of a recipe.
@@ -40,22 +64,22 @@ def call(
     Args:
         kind: of the section, where it has several.
         others: the keys that its other kinds take, for the error about one that a change of kind has left.
-        tables: what names stand for, by argument.
+        tables: what makes that for which names stand, by argument.
         beside: keys of the section that are not arguments, for the error that lists what it takes.
+        given: arguments that whoever calls it gives, and a recipe may not set.
     Raises:
-        RecipeError: an argument is unknown, missing, of another type, or refused by the function.
+        RecipeError: an argument is unknown, missing, or of another type.
     """
-    parameters = {name: p for name, p in inspect.signature(function).parameters.items() if name not in given}
-    tables = {name: table for name, table in (tables or {}).items() if name in parameters}
-    required = [name for name, p in parameters.items() if p.default is p.empty]
-    hints = _hints(function)
-    values = {}
+    taken = {name: parameter for name, parameter in parameters(function).items() if name not in given}
+    tables = {name: table for name, table in (tables or {}).items() if name in taken}
+    required = [name for name, parameter in taken.items() if parameter.required]
+    values, named = {}, {}
     for name, value in arguments.items():
         key = f"{section}.{cut(name)}"
         if name in tables:
-            values[name] = choose(tables[name], value, key)
-        elif name in parameters and (check := _check(hints.get(name, Any))) is not None:
-            values[name] = _checked(check, value, key)
+            named[name] = choose(tables[name], value, key)
+        elif name in taken and (check := _check(taken[name].annotation)) is not None:
+            values[name] = _of_type(check, value, key)
         else:
             accepted = {*beside, *keys(function, tables=tables, given=given)}
             mend = did_you_mean(name, accepted) if accepted else "it takes no arguments"
@@ -66,10 +90,20 @@ def call(
     for name in required:
         if name not in arguments:
             raise RecipeError(f"{section}.{name} is missing; give it a value")
-    try:
-        return function(**values, **given)
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        raise RecipeError(f"{section}: {first_line(error)}") from error
+    return Checked(function, section, values, named)
+
+
+def call(
+    function: Callable[..., _T],
+    section: str,
+    arguments: Mapping[str, Any],
+    *,
+    kind: str | None = None,
+    others: Callable[[], Collection[str]] = set,
+    **given: Any,
+) -> _T:
+    """Call with the arguments of a recipe's section, as `checked` says, and with those given."""
+    return checked(function, section, arguments, kind=kind, others=others, given=given)(**given)
 
 
 def first_line(error: Exception) -> str:
@@ -81,17 +115,12 @@ def keys(
     *functions: Callable[..., object], tables: Collection[str] = (), given: Collection[str] = ("time_steps",)
 ) -> set[str]:
     """The arguments of any of the functions that a recipe's section may set; those of `tables` stand there as names."""
-    found = set()
-    for function in functions:
-        hints = _hints(function)
-        for name in inspect.signature(function).parameters:
-            if name not in given and (name in tables or _check(hints.get(name, Any)) is not None):
-                found.add(name)
-    return found
-
-
-def _hints(function: Callable[..., object]) -> dict[str, Any]:
-    return typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    return {
+        name
+        for function in functions
+        for name, parameter in parameters(function).items()
+        if name not in given and (name in tables or _check(parameter.annotation) is not None)
+    }
 
 
 def _check(annotation: Any) -> TypeAdapter[Any] | None:
@@ -106,7 +135,7 @@ def _check(annotation: Any) -> TypeAdapter[Any] | None:
         return None
 
 
-def _checked(check: TypeAdapter[Any], value: Any, key: str) -> Any:
+def _of_type(check: TypeAdapter[Any], value: Any, key: str) -> Any:
     """`value` as it stands. Raises `RecipeError` unless it is of the type."""
     try:
         check.validate_python(value)

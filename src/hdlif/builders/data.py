@@ -1,30 +1,28 @@
 """The section `data`: sets of images and of events, and what a network is shown of a sample."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from hdlif import data
+from hdlif import datasets
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
+from hdlif.builders.places import At
 from hdlif.config import Recipe
-from hdlif.data import ImageSets, cifar, images
-from hdlif.data.event_sets import DVS_GESTURE_CLASSES, DVS_SIDE, N_MNIST_SIDE
-from hdlif.data.imagenet import (
-    IMAGENET_CLASSES,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    TINY_IMAGENET_CLASSES,
-    TINY_IMAGENET_MEAN,
-    TINY_IMAGENET_STD,
-)
-from hdlif.data.synthetic import SYNTHETIC_CLASSES, SYNTHETIC_MEAN, SYNTHETIC_STD
 from hdlif.errors import DataError, RecipeError
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from hdlif.data import Binning, Frames, ImageSets
+
 VALIDATION_OF_NAMED = 100
+CONSTANT = "constant"
+"""The name of the frames that are a whole image each."""
 
 
 @dataclass(frozen=True)
@@ -36,82 +34,94 @@ class DataKind:
 
     load: Callable[..., ImageSets]
     input: InputRecord
-    labels: tuple[str, ...]
+    names: tuple[str, ...] | Callable[[], tuple[str, ...]]
+    """Of its classes, or what looks them up."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.names if isinstance(self.names, tuple) else self.names()
 
     @property
     def events(self) -> bool:
         return self.input.kind == "events"
 
 
-def _counts(height: int, width: int) -> InputRecord:
+def _counts(side: int) -> InputRecord:
     """Events counted by polarity and pixel, taken as they are."""
-    return InputRecord((2, height, width), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
+    return InputRecord((2, side, side), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
 
 
 def _simulated(images: Callable[..., ImageSets]) -> Callable[..., ImageSets]:
-    def load(
-        root: Path | None, *, time_steps: int, binning: data.Binning, size: int | None, **split: object
-    ) -> ImageSets:
+    def load(root: Path | None, *, time_steps: int, binning: Binning, size: int | None, **split: object) -> ImageSets:
+        from hdlif.data import simulated
+
         sets = images(root, **split)
         sets = sets if size is None else sets.resized(size)
-        return data.simulated(sets, time_steps=time_steps, binning=binning)
+        return simulated(sets, time_steps=time_steps, binning=binning)
 
     return load
 
 
 DATA: Mapping[str, DataKind] = {
     "digits": DataKind(
-        data.digits,
-        InputRecord((1, 8, 8), images.DIGITS_MEAN, images.DIGITS_STD),
-        images.DIGITS_CLASSES,
+        At("hdlif.data:digits"),
+        InputRecord((1, 8, 8), datasets.DIGITS_MEAN, datasets.DIGITS_STD),
+        datasets.DIGITS_CLASSES,
     ),
     "fashion_mnist": DataKind(
-        data.fashion_mnist,
-        InputRecord((1, 28, 28), images.FASHION_MNIST_MEAN, images.FASHION_MNIST_STD),
-        images.FASHION_MNIST_CLASSES,
+        At("hdlif.data:fashion_mnist"),
+        InputRecord((1, 28, 28), datasets.FASHION_MNIST_MEAN, datasets.FASHION_MNIST_STD),
+        datasets.FASHION_MNIST_CLASSES,
     ),
     "synthetic": DataKind(
-        data.synthetic,
-        InputRecord((1, 8, 8), SYNTHETIC_MEAN, SYNTHETIC_STD),
-        SYNTHETIC_CLASSES,
+        At("hdlif.data:synthetic"),
+        InputRecord((1, 8, 8), datasets.SYNTHETIC_MEAN, datasets.SYNTHETIC_STD),
+        datasets.SYNTHETIC_CLASSES,
     ),
     "cifar10": DataKind(
-        data.cifar10,
-        InputRecord((3, 32, 32), cifar.CIFAR10_MEAN, cifar.CIFAR10_STD),
-        cifar.CIFAR10_CLASSES,
+        At("hdlif.data:cifar10"),
+        InputRecord((3, 32, 32), datasets.CIFAR10_MEAN, datasets.CIFAR10_STD),
+        datasets.CIFAR10_CLASSES,
     ),
     "cifar100": DataKind(
-        data.cifar100,
-        InputRecord((3, 32, 32), cifar.CIFAR100_MEAN, cifar.CIFAR100_STD),
-        cifar.CIFAR100_CLASSES,
+        At("hdlif.data:cifar100"),
+        InputRecord((3, 32, 32), datasets.CIFAR100_MEAN, datasets.CIFAR100_STD),
+        datasets.CIFAR100_CLASSES,
     ),
     "imagenet": DataKind(
-        data.imagenet,
-        InputRecord((3, 224, 224), IMAGENET_MEAN, IMAGENET_STD),
-        IMAGENET_CLASSES,
+        At("hdlif.data:imagenet"),
+        InputRecord((3, 224, 224), datasets.IMAGENET_MEAN, datasets.IMAGENET_STD),
+        datasets.imagenet_classes,
     ),
     "tiny_imagenet": DataKind(
-        data.tiny_imagenet,
-        InputRecord((3, 64, 64), TINY_IMAGENET_MEAN, TINY_IMAGENET_STD),
-        TINY_IMAGENET_CLASSES,
+        At("hdlif.data:tiny_imagenet"),
+        InputRecord((3, 64, 64), datasets.TINY_IMAGENET_MEAN, datasets.TINY_IMAGENET_STD),
+        datasets.TINY_IMAGENET_CLASSES,
     ),
-    "digits_events": DataKind(_simulated(data.digits), _counts(8, 8), images.DIGITS_CLASSES),
-    "fashion_mnist_events": DataKind(_simulated(data.fashion_mnist), _counts(28, 28), images.FASHION_MNIST_CLASSES),
-    "dvs_cifar10": DataKind(data.dvs_cifar10, _counts(DVS_SIDE, DVS_SIDE), cifar.CIFAR10_CLASSES),
-    "dvs_gesture": DataKind(data.dvs_gesture, _counts(DVS_SIDE, DVS_SIDE), DVS_GESTURE_CLASSES),
-    "n_mnist": DataKind(data.n_mnist, _counts(N_MNIST_SIDE, N_MNIST_SIDE), images.DIGITS_CLASSES),
+    "digits_events": DataKind(_simulated(At("hdlif.data:digits")), _counts(8), datasets.DIGITS_CLASSES),
+    "fashion_mnist_events": DataKind(
+        _simulated(At("hdlif.data:fashion_mnist")),
+        _counts(28),
+        datasets.FASHION_MNIST_CLASSES,
+    ),
+    "dvs_cifar10": DataKind(At("hdlif.data:dvs_cifar10"), _counts(datasets.DVS_SIDE), datasets.CIFAR10_CLASSES),
+    "dvs_gesture": DataKind(At("hdlif.data:dvs_gesture"), _counts(datasets.DVS_SIDE), datasets.DVS_GESTURE_CLASSES),
+    "n_mnist": DataKind(At("hdlif.data:n_mnist"), _counts(datasets.N_MNIST_SIDE), datasets.DIGITS_CLASSES),
 }
-FRAMES: Mapping[str, data.Frames] = {"constant": data.constant, "rows": data.rows}
-BINNINGS: Mapping[str, data.Binning] = {"by_number": data.by_number, "by_time": data.by_time}
+FRAMES: Mapping[str, Frames] = {CONSTANT: At("hdlif.data:constant"), "rows": At("hdlif.data:rows")}
+BINNINGS: Mapping[str, Callable[[], Binning]] = {
+    "by_number": At("hdlif.data:by_number").get,
+    "by_time": At("hdlif.data:by_time").get,
+}
 
 
 def data_kind(recipe: Recipe) -> DataKind:
     """The recipe's data set, unread; raises `RecipeError` on a name in its section that is unknown or does not fit."""
     kind = choose(DATA, recipe.data.kind, "data.kind")
     for name in recipe.data.augment:
-        augmentation = choose(data.AUGMENTATIONS, name, "data.augment")
-        if augmentation.only not in (None, kind.input.kind):
-            taken, given = ("counts", "8-bit pixels") if augmentation.only == "events" else ("8-bit pixels", "counts")
+        only = choose(datasets.AUGMENTED, name, "data.augment")
+        if only not in (None, kind.input.kind):
+            taken, given = ("counts", "8-bit pixels") if only == "events" else ("8-bit pixels", "counts")
             raise RecipeError(
                 f'data.augment: "{name}" takes {taken}, and {recipe.data.kind} gives {given}; leave it out'
             )
@@ -131,7 +141,7 @@ def build_data(recipe: Recipe, root: Path | None = None, *, workers: int | None 
     kind, section = data_kind(recipe), recipe.data
     split = {"validation": section.validation, "augment": section.augment, "seed": recipe.seed}
     if kind.events:
-        binning = BINNINGS[section.frames]
+        binning = BINNINGS[section.frames]()
         sets = kind.load(root, **split, time_steps=recipe.time_steps, binning=binning, size=section.size)
     else:
         sets = kind.load(root, **split)
@@ -164,7 +174,9 @@ def named_data(
     if record.kind != kind.input.kind or record.shape[0] != kind.input.shape[0]:
         raise DataError(f"{taken}; give the data set that it was trained on")
     if kind.events:
-        return kind.load(root, **split, time_steps=time_steps, binning=BINNINGS[frames], size=size).made_by(None)
+        return kind.load(root, **split, time_steps=time_steps, binning=BINNINGS[frames](), size=size).made_by(None)
+    import torch
+
     channels, *sides = kind.input.shape
     whole = torch.zeros(1, channels, *([size, size] if size else sides))
     for shown in FRAMES.values():
@@ -191,6 +203,8 @@ def input_record(recipe: Recipe) -> InputRecord:
         record = replace(record, shape=(record.shape[0], size, size))
     if kind.events:
         return record
+    import torch
+
     steps, _, *shape = FRAMES[recipe.data.frames](torch.zeros(1, *record.shape)).shape
     if steps not in (1, recipe.time_steps):
         raise RecipeError(
@@ -202,7 +216,9 @@ def input_record(recipe: Recipe) -> InputRecord:
 
 def random_batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Noise shaped as a batch that the recipe's network is shown, [T or 1, B, C, H, W], and labels [B] drawn alike."""
+    import torch
+
     batch, shape = recipe.data.batch_size, input_record(recipe).shape
-    constant = recipe.data.frames in FRAMES and FRAMES[recipe.data.frames] is data.constant
+    constant = recipe.data.frames == CONSTANT
     x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
     return x, torch.randint(len(DATA[recipe.data.kind].labels), (batch,), generator=generator)

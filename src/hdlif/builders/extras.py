@@ -1,28 +1,34 @@
 """What a recipe may add to its training: mixed batches (`data.mixup`), a teacher, and what does not go with them."""
 
+from __future__ import annotations
+
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from hdlif.builders.arguments import call, choose
-from hdlif.builders.data import DATA, FRAMES, data_kind
+from hdlif.builders.data import CONSTANT, DATA, data_kind
+from hdlif.builders.places import At
 from hdlif.config import Recipe
-from hdlif.data import constant
 from hdlif.errors import RecipeError, cut
-from hdlif.learning import Criterion, Distillation
-from hdlif.training import Mix, Teacher, load_teacher
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hdlif.learning import Criterion
+    from hdlif.training import Mix, Teacher
 
 
 def build_mix(recipe: Recipe) -> Mix | None:
     """What mixes the recipe's batches, if anything."""
+    check_pairs(recipe)
     mixup = recipe.data.mixup
     if mixup is None:
         return None
-    if recipe.data.batch_size % 2:
-        raise RecipeError(f"data.batch_size = {recipe.data.batch_size}; data.mixup pairs samples, so make it even")
+    from hdlif.training import Mix
+
     return Mix(
         classes=len(data_kind(recipe).labels),
         mixup_alpha=mixup.mixup_alpha,
@@ -30,6 +36,12 @@ def build_mix(recipe: Recipe) -> Mix | None:
         prob=mixup.prob,
         switch_prob=mixup.switch_prob,
     )
+
+
+def check_pairs(recipe: Recipe) -> None:
+    """Raise `RecipeError` where the samples of a batch are to be mixed by twos, and cannot be."""
+    if recipe.data.mixup is not None and recipe.data.batch_size % 2:
+        raise RecipeError(f"data.batch_size = {recipe.data.batch_size}; data.mixup pairs samples, so make it even")
 
 
 @dataclass(frozen=True)
@@ -104,11 +116,12 @@ TEACHERS: Mapping[str, _Library] = {
 
 def distilled(recipe: Recipe, criterion: Criterion) -> Criterion:
     """The criterion that learns from the recipe's teacher too; the given one where there is none."""
-    teaching = _teaching(recipe)
+    teaching = _known(recipe)
     if teaching is None:
         return criterion
     arguments = {"temperature": teaching.temperature, "weight": teaching.weight}
-    return call(Distillation, "teacher", arguments, criterion=criterion)
+    learned: Criterion = call(At("hdlif.learning:Distillation"), "teacher", arguments, criterion=criterion)
+    return learned
 
 
 def build_teacher(recipe: Recipe) -> Teacher | None:
@@ -117,9 +130,11 @@ def build_teacher(recipe: Recipe) -> Teacher | None:
     Raises:
         CheckpointError: its checkpoint is absent, damaged, or of another network.
     """
-    teaching = _teaching(recipe)
+    teaching = _known(recipe)
     if teaching is None or recipe.teacher is None:
         return None
+    from hdlif.training import Teacher, load_teacher
+
     kind = DATA[recipe.data.kind]
     network = TEACHERS[recipe.teacher.kind].make(teaching.name, len(kind.labels))
     load_teacher(Path(teaching.checkpoint), network)
@@ -128,21 +143,30 @@ def build_teacher(recipe: Recipe) -> Teacher | None:
     return Teacher(network, shown=shown, taken=taken, size=teaching.size)
 
 
-def _teaching(recipe: Recipe) -> _Teaching | None:
-    """The section `teacher`, checked; its checkpoint is not looked for."""
+def checked_teacher(recipe: Recipe) -> _Teaching | None:
+    """The section `teacher`, checked, but for the names that its library knows; its checkpoint is not looked for."""
     if recipe.teacher is None:
         return None
-    library = choose(TEACHERS, recipe.teacher.kind, "teacher.kind")
+    choose(TEACHERS, recipe.teacher.kind, "teacher.kind")
     teaching = call(_Teaching, "teacher", recipe.teacher.arguments)
-    if teaching.name not in (names := library.names()):
+    if data_kind(recipe).events or recipe.data.frames != CONSTANT:
+        seen = f'data.kind = "{recipe.data.kind}", data.frames = "{recipe.data.frames}"'
+        raise RecipeError(f"teacher: a teacher sees whole images, and {seen} shows none; leave the teacher out")
+    return teaching
+
+
+def _known(recipe: Recipe) -> _Teaching | None:
+    """The section `teacher`, checked, whose library knows its network."""
+    teaching = checked_teacher(recipe)
+    if teaching is None or recipe.teacher is None:
+        return None
+    names = TEACHERS[recipe.teacher.kind].names()
+    if teaching.name not in names:
         # There are more than a thousand.
         near = difflib.get_close_matches(cut(teaching.name), names, n=5) or names[:5]
         raise RecipeError(
             f'teacher.name = "{cut(teaching.name)}" is unknown to {recipe.teacher.kind}; nearest are {", ".join(near)}'
         )
-    if data_kind(recipe).events or FRAMES[recipe.data.frames] is not constant:
-        seen = f'data.kind = "{recipe.data.kind}", data.frames = "{recipe.data.frames}"'
-        raise RecipeError(f"teacher: a teacher sees whole images, and {seen} shows none; leave the teacher out")
     return teaching
 
 

@@ -1,37 +1,54 @@
 """The section `model`: a whole network, with the neurons, weights, norms and attention of their own sections."""
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
 
-from hdlif import models
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 from hdlif.builders.activity import check_budgets
-from hdlif.builders.arguments import call, choose, keys
-from hdlif.builders.attention import attention_arguments
+from hdlif.builders.arguments import Checked, checked, choose, keys
+from hdlif.builders.attention import CheckedAttention, checked_attention
 from hdlif.builders.data import data_kind, input_record
-from hdlif.builders.neuron import build_neuron, check_parallel
-from hdlif.builders.norm import build_norm
-from hdlif.builders.weights import build_conv, place_quantizers
+from hdlif.builders.neuron import build_neuron, check_parallel, checked_neuron
+from hdlif.builders.norm import build_norm, checked_norm
+from hdlif.builders.places import At
+from hdlif.builders.weights import build_conv, checked_weights, place_quantizers
 from hdlif.config import Recipe
-from hdlif.deploy.lower import COARSEST_GRID
 from hdlif.errors import RecipeError
-from hdlif.models import Grid, Network
+
+if TYPE_CHECKING:
+    from hdlif.models import Network
 
 MODELS: Mapping[str, Callable[..., Network]] = {
-    "resnet": models.resnet,
-    "resnet18": models.resnet18,
-    "resnet19": models.resnet19,
-    "resnet34": models.resnet34,
-    "reversible_resnet": models.reversible_resnet,
-    "vgg_snn": models.vgg_snn,
+    "resnet": At("hdlif.models:resnet"),
+    "resnet18": At("hdlif.models:resnet18"),
+    "resnet19": At("hdlif.models:resnet19"),
+    "resnet34": At("hdlif.models:resnet34"),
+    "reversible_resnet": At("hdlif.models:reversible_resnet"),
+    "vgg_snn": At("hdlif.models:vgg_snn"),
 }
 MOST_LAYERS = 1000
 """Blocks of all stages together, or entries of a plan: each is built, if only to be counted."""
 MOST_STAGES = 16
 """Each doubles the channels."""
-STEMS = {"cifar": models.cifar_stem, "imagenet": models.imagenet_stem}
+STEMS: Mapping[str, Callable[[], Callable[[int, int], Any]]] = {
+    "cifar": At("hdlif.models:cifar_stem").get,
+    "imagenet": At("hdlif.models:imagenet_stem").get,
+}
+"""What makes each: the function of (channels of the image, width)."""
 
 
-def build_model(recipe: Recipe) -> Network:
-    """The recipe's network, freshly initialised from torch's random state."""
+@dataclass(frozen=True)
+class CheckedModel:
+    """The section and those of its parts, checked; each part is made from the recipe when the network is."""
+
+    network: Checked[Network]
+    attention: CheckedAttention | None
+
+
+def checked_model(recipe: Recipe) -> CheckedModel:
+    """The section and those of attention, neuron, spikes, weights and norm, checked."""
     make = choose(MODELS, recipe.model.kind, "model.kind")
     arguments = recipe.model.arguments
     for key in ("attention", "conv", "neuron", "norm"):
@@ -40,22 +57,33 @@ def build_model(recipe: Recipe) -> Network:
                 f"model.{key} is not set there; attention, neuron, norm and weights are sections of their own"
             )
     _check_depth(arguments)
-    parts = {
-        **attention_arguments(recipe, make),
-        "neuron": build_neuron(recipe),
-        "conv": build_conv(recipe),
-        "norm": build_norm(recipe),
-        "classes": len(data_kind(recipe).labels),
-        "in_channels": input_record(recipe).shape[0],
-    }
-    network = call(
+    attention = checked_attention(recipe, make)
+    checked_neuron(recipe)
+    checked_weights(recipe)
+    checked_norm(recipe)
+    network = checked(
         make,
         "model",
         arguments,
         kind=recipe.model.kind,
         others=lambda: keys(*MODELS.values(), tables=["stem"]),
         tables={"stem": STEMS},
-        **parts,
+        given=(*([attention.argument] if attention else []), "neuron", "conv", "norm", "classes", "in_channels"),
+    )
+    return CheckedModel(network, attention)
+
+
+def build_model(recipe: Recipe) -> Network:
+    """The recipe's network, freshly initialised from torch's random state."""
+    model = checked_model(recipe)
+    attention = model.attention() if model.attention else {}
+    network = model.network(
+        **attention,
+        neuron=build_neuron(recipe),
+        conv=build_conv(recipe),
+        norm=build_norm(recipe),
+        classes=len(data_kind(recipe).labels),
+        in_channels=input_record(recipe).shape[0],
     )
     place_quantizers(recipe, network)
     check_parallel(recipe, network)
@@ -78,6 +106,9 @@ def _check_depth(arguments: Mapping[str, object]) -> None:
 
 
 def _check_grid(network: Network) -> None:
+    from hdlif.deploy.lower import COARSEST_GRID
+    from hdlif.models import Grid
+
     step = max((module.step for module in network.modules() if isinstance(module, Grid)), default=0.0)
     if step > COARSEST_GRID:
         raise RecipeError(

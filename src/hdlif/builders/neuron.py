@@ -1,24 +1,44 @@
 """The section `neuron`: kinds of neurons, and the names that their arguments choose from."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from __future__ import annotations
 
-from hdlif import nn as hnn
-from hdlif.builders.arguments import call, choose, keys
-from hdlif.builders.spikes import SpikesFactory, build_spikes
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hdlif.builders.arguments import checked, choose, keys
+from hdlif.builders.places import At
+from hdlif.builders.spikes import checked_spikes
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean
-from hdlif.functional import ATan, DetachedReset, HardReset, Rectangle, Sigmoid, Triangle, soft_reset
-from hdlif.models import Network, NeuronFactory, Place
 
-SURROGATES = {"triangle": Triangle, "rectangle": Rectangle, "sigmoid": Sigmoid, "atan": ATan, "dspike": hnn.Dspike}
-RESETS = {
-    "soft": soft_reset,
-    "hard": HardReset(),
-    "soft_detached": DetachedReset(),
-    "hard_detached": DetachedReset(HardReset()),
+if TYPE_CHECKING:
+    from hdlif.models import Network, NeuronFactory, Place
+    from hdlif.nn import Temporal
+
+SURROGATES: Mapping[str, Callable[[], Any]] = {
+    "triangle": At("hdlif.functional:Triangle"),
+    "rectangle": At("hdlif.functional:Rectangle"),
+    "sigmoid": At("hdlif.functional:Sigmoid"),
+    "atan": At("hdlif.functional:ATan"),
+    "dspike": At("hdlif.nn:Dspike"),
 }
-_LAYERS = (hnn.LIF, hnn.GLIF, hnn.GradedLIF, hnn.HDLIF, hnn.ParallelHDLIF)
+_HARD, _DETACHED = At("hdlif.functional:HardReset"), At("hdlif.functional:DetachedReset")
+RESETS: Mapping[str, Callable[[], Any]] = {
+    "soft": At("hdlif.functional:soft_reset").get,
+    "hard": _HARD,
+    "soft_detached": _DETACHED,
+    "hard_detached": lambda: _DETACHED(_HARD()),
+}
+"""What makes each; the soft reset is a function."""
+_LIF, _GLIF, _GRADED_LIF, _HDLIF, _PARALLEL_HDLIF = _LAYERS = (
+    At("hdlif.nn:LIF"),
+    At("hdlif.nn:GLIF"),
+    At("hdlif.nn:GradedLIF"),
+    At("hdlif.nn:HDLIF"),
+    At("hdlif.nn:ParallelHDLIF"),
+)
 GRANULARITIES: Mapping[str, Callable[[Place], int | None]] = {
     "layer": lambda place: None,
     "channel": lambda place: place.channels,
@@ -32,17 +52,38 @@ PARALLEL_PATTERNS: Mapping[str, Callable[[Place], bool]] = {
 }
 """Which neuron layers have no accumulation. In a residual net "alternate" is the second neuron of every block."""
 
-TRIED = Place("tried", 0, 0, 0, 0, 1)
-"""Where arguments are tried out before there is a network."""
+
+@dataclass(frozen=True)
+class CheckedNeuron:
+    """The section, checked.
+
+    Attributes:
+        make: a neuron layer, from its place.
+        layers: makes one layer each of all kinds that there may be.
+    """
+
+    make: NeuronFactory
+    layers: tuple[NeuronFactory, ...]
 
 
 def build_neuron(recipe: Recipe) -> NeuronFactory:
     """What makes the recipe's neuron layers from their places."""
+    from hdlif.models import Place
+
+    neuron = checked_neuron(recipe)
+    # Values are tried out before there is a network.
+    for make in neuron.layers:
+        make(Place("tried", 0, 0, 0, 0, 1))
+    return neuron.make
+
+
+def checked_neuron(recipe: Recipe) -> CheckedNeuron:
+    """The section and that of spikes, checked."""
     make = choose(NEURONS, recipe.neuron.kind, "neuron.kind")
     for key in ("time_steps", "spikes"):
         if key in recipe.neuron.arguments:
             raise RecipeError(f"neuron.{key} is not set there; it is a key of its own")
-    return make(recipe.time_steps, build_spikes(recipe), **recipe.neuron.arguments)
+    return make(recipe, **recipe.neuron.arguments)
 
 
 def check_parallel(recipe: Recipe, network: Network) -> None:
@@ -50,46 +91,45 @@ def check_parallel(recipe: Recipe, network: Network) -> None:
     parallel = recipe.neuron.arguments.get("parallel")
     if not isinstance(parallel, list):
         return
-    places = [name for name, module in network.named_modules() if isinstance(module, hnn.HDLIF | hnn.ParallelHDLIF)]
+    from hdlif.nn import HDLIF, ParallelHDLIF
+
+    places = [name for name, module in network.named_modules() if isinstance(module, HDLIF | ParallelHDLIF)]
     for name in parallel:
         if name not in places:
             raise RecipeError(f"neuron.parallel: {brief(name)} is no neuron layer; {did_you_mean(str(name), places)}")
 
 
-def _lif(time_steps: int, spikes: SpikesFactory, **arguments: Any) -> NeuronFactory:
-    _only_binary(spikes, "lif")
-    return _neurons("lif", hnn.LIF, time_steps, arguments)
+def _binary(layer: At, recipe: Recipe, **arguments: Any) -> CheckedNeuron:
+    kind = recipe.neuron.kind
+    checked_spikes(recipe)
+    if recipe.spikes.kind != "exact":
+        raise RecipeError(
+            f'spikes.kind = "{recipe.spikes.kind}" does not go with neuron.kind = "{kind}", whose spikes are binary; '
+            "choose exact"
+        )
+    make = _neurons(layer, recipe, arguments)
+    return CheckedNeuron(make, (make,))
 
 
-def _glif(time_steps: int, spikes: SpikesFactory, **arguments: Any) -> NeuronFactory:
-    _only_binary(spikes, "glif")
-    return _neurons("glif", hnn.GLIF, time_steps, arguments)
-
-
-def _graded_lif(time_steps: int, spikes: SpikesFactory, **arguments: Any) -> NeuronFactory:
-    return _neurons("graded_lif", hnn.GradedLIF, time_steps, arguments, quantizer=spikes)
+def _graded(layer: At, recipe: Recipe, **arguments: Any) -> CheckedNeuron:
+    make = _neurons(layer, recipe, arguments, quantizer=_quantizer(recipe))
+    return CheckedNeuron(make, (make,))
 
 
 def _hdlif(
-    time_steps: int,
-    spikes: SpikesFactory,
+    recipe: Recipe,
     *,
     parallel: str | list[str] = "none",
     mem_bn: bool | dict[str, Any] = False,
     **arguments: Any,
-) -> NeuronFactory:
+) -> CheckedNeuron:
     listed = isinstance(parallel, list)
     is_parallel = (
         (lambda place: place.name in parallel) if listed else choose(PARALLEL_PATTERNS, parallel, "neuron.parallel")
     )
+    quantizer = _quantizer(recipe)
     vanilla = _neurons(
-        "hdlif",
-        hnn.HDLIF,
-        time_steps,
-        arguments,
-        beside=("parallel", "mem_bn"),
-        quantizer=spikes,
-        norm=_mem_bn(time_steps, mem_bn),
+        _HDLIF, recipe, arguments, beside=("parallel", "mem_bn"), quantizer=quantizer, norm=_mem_bn(recipe, mem_bn)
     )
     shared = ("threshold", "learned", "granularity", "per_step", "threshold_form")
     if parallel == "all":
@@ -99,30 +139,26 @@ def _hdlif(
                 f'neuron.{idle[0]} has no effect with neuron.parallel = "all", where nothing is accumulated; '
                 "leave it out, or let some layers accumulate"
             )
-    without = _neurons(
-        "hdlif",
-        hnn.ParallelHDLIF,
-        time_steps,
-        {key: value for key, value in arguments.items() if key in shared},
-        quantizer=spikes,
-    )
-    return lambda place: (without if is_parallel(place) else vanilla)(place)
+    of_both = {key: value for key, value in arguments.items() if key in shared}
+    without = _neurons(_PARALLEL_HDLIF, recipe, of_both, quantizer=quantizer)
+    return CheckedNeuron(lambda place: (without if is_parallel(place) else vanilla)(place), (vanilla, without))
 
 
-def _parallel_hdlif(time_steps: int, spikes: SpikesFactory, **arguments: Any) -> NeuronFactory:
-    return _neurons("parallel_hdlif", hnn.ParallelHDLIF, time_steps, arguments, quantizer=spikes)
-
-
-NEURONS: Mapping[str, Callable[..., NeuronFactory]] = {
-    "lif": _lif,
-    "glif": _glif,
-    "graded_lif": _graded_lif,
+NEURONS: Mapping[str, Callable[..., CheckedNeuron]] = {
+    "lif": partial(_binary, _LIF),
+    "glif": partial(_binary, _GLIF),
+    "graded_lif": partial(_graded, _GRADED_LIF),
     "hdlif": _hdlif,
-    "parallel_hdlif": _parallel_hdlif,
+    "parallel_hdlif": partial(_graded, _PARALLEL_HDLIF),
 }
 
 
-def _mem_bn(time_steps: int, chosen: bool | dict[str, Any]) -> Callable[[Place], hnn.MemBN | None]:
+def _quantizer(recipe: Recipe) -> Callable[[Place], Any]:
+    make = checked_spikes(recipe)
+    return lambda place: make()
+
+
+def _mem_bn(recipe: Recipe, chosen: bool | dict[str, Any]) -> Callable[[Place], Any]:
     if chosen is False:
         return lambda place: None
     if chosen is not True and not isinstance(chosen, dict):
@@ -130,26 +166,19 @@ def _mem_bn(time_steps: int, chosen: bool | dict[str, Any]) -> Callable[[Place],
             f"neuron.mem_bn = {brief(chosen)}; it must be true, false or a mapping such as {{mix: sigmoid}}"
         )
     arguments = chosen if isinstance(chosen, dict) else {}
-    return lambda place: call(hnn.MemBN, "neuron.mem_bn", arguments, time_steps=time_steps, channels=place.channels)
-
-
-def _only_binary(spikes: SpikesFactory, kind: str) -> None:
-    if spikes(TRIED) is not None:
-        raise RecipeError(
-            f'spikes.kind = "quantised" does not go with neuron.kind = "{kind}", whose spikes are binary; choose exact'
-        )
+    make = checked(At("hdlif.nn:MemBN"), "neuron.mem_bn", arguments, given=("time_steps", "channels"))
+    return lambda place: make(time_steps=recipe.time_steps, channels=place.channels)
 
 
 def _neurons(
-    kind: str,
-    neuron: type[hnn.Temporal],
-    time_steps: int,
-    arguments: dict[str, Any],
+    layer: At,
+    recipe: Recipe,
+    arguments: Mapping[str, Any],
     *,
     beside: tuple[str, ...] = (),
     **parts: Callable[[Place], Any],
 ) -> NeuronFactory:
-    """A factory of one kind of neuron; its arguments are tried out at once.
+    """A factory of one kind of neuron, its arguments checked.
 
     Args:
         beside: keys that are not arguments of the neuron.
@@ -157,24 +186,27 @@ def _neurons(
     """
     plain = dict(arguments)
     granularity = choose(GRANULARITIES, plain.pop("granularity", "layer"), "neuron.granularity")
+    tables = {"surrogate": SURROGATES}
+    # The reset of GLIF is a number.
+    if layer is not _GLIF:
+        tables["reset"] = RESETS
+    neuron = checked(
+        layer,
+        "neuron",
+        plain,
+        kind=recipe.neuron.kind,
+        others=lambda: {"parallel", "mem_bn", *keys(*_LAYERS, tables=["surrogate", "reset"])},
+        tables=tables,
+        beside=("granularity", *beside),
+        given=("time_steps", "channels", *parts),
+    )
 
-    def make(place: Place) -> hnn.Temporal:
-        tables: dict[str, Mapping[str, Any]] = {"surrogate": {name: new() for name, new in SURROGATES.items()}}
-        # The reset of GLIF is a number.
-        if neuron is not hnn.GLIF:
-            tables["reset"] = RESETS
-        return call(
-            neuron,
-            "neuron",
-            plain,
-            kind=kind,
-            others=lambda: {"parallel", "mem_bn", *keys(*_LAYERS, tables=["surrogate", "reset"])},
-            tables=tables,
-            beside=("granularity", *beside),
-            time_steps=time_steps,
+    def make(place: Place) -> Temporal:
+        own: Temporal = neuron(
+            time_steps=recipe.time_steps,
             channels=granularity(place),
             **{name: part(place) for name, part in parts.items()},
         )
+        return own
 
-    make(TRIED)
     return make

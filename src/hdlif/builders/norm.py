@@ -1,20 +1,26 @@
 """The section `norm`: the batch norms behind the body's convolutions."""
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
 
-from hdlif import nn as hnn
-from hdlif.builders.arguments import call, choose
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hdlif.builders.arguments import Checked, checked, choose
 from hdlif.config import Recipe
-from hdlif.models import NormFactory
+
+if TYPE_CHECKING:
+    from hdlif.models import NormFactory
 
 
 def _batch_norm(
     *, time_steps: int, per_step: bool = False, momentum: float | None = 0.1, eps: float = 1e-5
 ) -> NormFactory:
-    rows = time_steps if per_step else None
+    from hdlif.nn import BatchNorm2d
+
     # Tried out at once: what is refused is told of this section.
-    hnn.BatchNorm2d(1, momentum=momentum, eps=eps)
-    return lambda channels: hnn.BatchNorm2d(channels, time_steps=rows, momentum=momentum, eps=eps)
+    BatchNorm2d(1, momentum=momentum, eps=eps)
+    return partial(BatchNorm2d, time_steps=time_steps if per_step else None, momentum=momentum, eps=eps)
 
 
 NORMS: Mapping[str, Callable[..., NormFactory]] = {"batch_norm": _batch_norm}
@@ -22,5 +28,10 @@ NORMS: Mapping[str, Callable[..., NormFactory]] = {"batch_norm": _batch_norm}
 
 def build_norm(recipe: Recipe) -> NormFactory:
     """What makes the recipe's norms from their channels."""
+    return checked_norm(recipe)(time_steps=recipe.time_steps)
+
+
+def checked_norm(recipe: Recipe) -> Checked[NormFactory]:
+    """The section, checked."""
     make = choose(NORMS, recipe.norm.kind, "norm.kind")
-    return call(make, "norm", recipe.norm.arguments, time_steps=recipe.time_steps)
+    return checked(make, "norm", recipe.norm.arguments, given=("time_steps",))

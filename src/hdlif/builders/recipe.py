@@ -1,24 +1,41 @@
 """A recipe as a whole: whether everything it names can be built, and fits together."""
 
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
-from hdlif.builders.activity import build_penalty
+from hdlif.builders.activity import build_penalty, checked_penalty
 from hdlif.builders.arguments import first_line
-from hdlif.builders.data import input_record
-from hdlif.builders.extras import build_mix, check_accumulation
-from hdlif.builders.model import build_model
-from hdlif.builders.rule import build_training_rule
+from hdlif.builders.data import data_kind, input_record
+from hdlif.builders.extras import build_mix, check_accumulation, check_pairs, checked_teacher
+from hdlif.builders.model import build_model, checked_model
+from hdlif.builders.rule import build_training_rule, checked_criterion, checked_rule
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError
-from hdlif.nn import Neuron
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 MOST_VALUES = 2**30
 """Parameters and buffers of a network: what 4 GiB hold in fp32."""
 MOST_NEURONS = 2**36
 """Of all images of a batch."""
+
+
+def check_names(recipe: Recipe) -> None:
+    """Raise `RecipeError` on the first name, argument or type of argument of the recipe that there is not.
+
+    Nothing is built, and PyTorch is not imported: whether values are in their range, layers that are named exist, and
+    the network fits the data is for `check` to say.
+    """
+    data_kind(recipe)
+    checked_criterion(recipe)
+    checked_teacher(recipe)
+    checked_rule(recipe)
+    checked_penalty(recipe)
+    check_pairs(recipe)
+    check_accumulation(recipe)
+    checked_model(recipe)
 
 
 def check(recipe: Recipe) -> None:
@@ -27,11 +44,13 @@ def check(recipe: Recipe) -> None:
     The network is built and run without values (on torch's "meta" device), so that one of any size takes no memory, and
     torch's random state stays as it is. It may have `MOST_VALUES`, and a batch `MOST_NEURONS`.
     """
+    check_names(recipe)
+    import torch
+
     shape = input_record(recipe).shape
     build_training_rule(recipe)
     build_penalty(recipe)
     build_mix(recipe)
-    check_accumulation(recipe)
     with torch.device("meta"):
         network = build_model(recipe)
         values = sum(tensor.numel() for tensor in network.state_dict().values())
@@ -56,6 +75,10 @@ def check(recipe: Recipe) -> None:
 
 def _neurons_of_an_image(network: nn.Module, shape: tuple[int, ...]) -> int:
     """Run one time step of one image, and count what the neuron layers give."""
+    import torch
+
+    from hdlif.nn import Neuron
+
     counts = []
 
     def note(module: nn.Module, inputs: Any, output: tuple[Tensor, Any]) -> None:

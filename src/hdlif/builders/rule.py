@@ -1,33 +1,44 @@
 """The section `rule`: learning rules, and the loss they minimise."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch.nn.functional as F
-
-from hdlif import learning
-from hdlif.builders.arguments import call, choose, keys
+from hdlif.builders.arguments import Checked, checked, choose, keys
 from hdlif.builders.extras import distilled
+from hdlif.builders.places import At
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError
-from hdlif.learning import Rule
+
+if TYPE_CHECKING:
+    from hdlif.learning import Criterion, Rule
 
 
-def _sltt_k(*, criterion: learning.Criterion, k: int = 1) -> Rule:
-    return learning.StochasticStep(k, criterion=criterion, complete=True)
+def _sltt_k(*, criterion: Criterion, k: int = 1) -> Rule:
+    from hdlif.learning import StochasticStep
+
+    return StochasticStep(k, criterion=criterion, complete=True)
 
 
 RULES: Mapping[str, Callable[..., Rule]] = {
-    "stbp": learning.STBP,
-    "sltt": learning.SLTT,
+    "stbp": At("hdlif.learning:STBP"),
+    "sltt": At("hdlif.learning:SLTT"),
     "sltt_k": _sltt_k,
-    "ottt": learning.OTTT,
-    "ndot": learning.NDOT,
-    "stochastic_step": learning.StochasticStep,
+    "ottt": At("hdlif.learning:OTTT"),
+    "ndot": At("hdlif.learning:NDOT"),
+    "stochastic_step": At("hdlif.learning:StochasticStep"),
 }
-DRAWS = {"uniform": learning.Uniform(), "stratified": learning.Stratified()}
-REDUCTIONS = {"mean": learning.mean_logits, "sum": learning.sum_logits}
+DRAWS: Mapping[str, Callable[[], Any]] = {
+    "uniform": At("hdlif.learning:Uniform"),
+    "stratified": At("hdlif.learning:Stratified"),
+}
+REDUCTIONS: Mapping[str, Callable[[], Any]] = {
+    "mean": At("hdlif.learning:mean_logits").get,
+    "sum": At("hdlif.learning:sum_logits").get,
+}
+"""What makes each: the function of the logits of all steps."""
 
 
 def build_rule(recipe: Recipe) -> Rule:
@@ -40,19 +51,12 @@ def build_training_rule(recipe: Recipe) -> Rule:
     return _rule(recipe, distilled(recipe, _criterion(recipe)))
 
 
-def _criterion(recipe: Recipe) -> learning.Criterion:
-    smoothing, arguments = recipe.training.label_smoothing, recipe.rule.arguments
-    if "mse_share" in arguments:
-        share = {"share": arguments["mse_share"]}
-        return call(learning.OTTTCriterion, "rule", share, label_smoothing=smoothing)
-    return partial(F.cross_entropy, label_smoothing=smoothing)
-
-
-def _rule(recipe: Recipe, criterion: learning.Criterion) -> Rule:
+def checked_rule(recipe: Recipe) -> Checked[Rule]:
+    """The section, checked, but for what is of the loss."""
     arguments = recipe.rule.arguments
     arguments.pop("mse_share", None)
-    tables: Mapping[str, Mapping[str, Any]] = {"reduce": REDUCTIONS, "draw": DRAWS}
-    rule = call(
+    tables = {"reduce": REDUCTIONS, "draw": DRAWS}
+    return checked(
         choose(RULES, recipe.rule.kind, "rule.kind"),
         "rule",
         arguments,
@@ -60,8 +64,31 @@ def _rule(recipe: Recipe, criterion: learning.Criterion) -> Rule:
         others=lambda: keys(*RULES.values(), tables=tables),
         tables=tables,
         beside=("mse_share",),
-        criterion=criterion,
+        given=("criterion",),
     )
-    if isinstance(rule, learning.StochasticStep) and rule.k > recipe.time_steps:
+
+
+def checked_criterion(recipe: Recipe) -> Checked[Criterion] | None:
+    """What the section says of the loss, checked; None where it says nothing."""
+    if "mse_share" not in recipe.rule.arguments:
+        return None
+    share = {"share": recipe.rule.arguments["mse_share"]}
+    return checked(At("hdlif.learning:OTTTCriterion"), "rule", share, given=("label_smoothing",))
+
+
+def _criterion(recipe: Recipe) -> Criterion:
+    smoothing = recipe.training.label_smoothing
+    if (mixture := checked_criterion(recipe)) is not None:
+        return mixture(label_smoothing=smoothing)
+    from torch.nn.functional import cross_entropy
+
+    return partial(cross_entropy, label_smoothing=smoothing)
+
+
+def _rule(recipe: Recipe, criterion: Criterion) -> Rule:
+    from hdlif.learning import StochasticStep
+
+    rule = checked_rule(recipe)(criterion=criterion)
+    if isinstance(rule, StochasticStep) and rule.k > recipe.time_steps:
         raise RecipeError(f"rule.k = {rule.k}; it must be at most time_steps = {recipe.time_steps}")
     return rule

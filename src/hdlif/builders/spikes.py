@@ -1,25 +1,31 @@
 """The section `spikes`: what graded spikes are rounded to."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
-from hdlif import nn as hnn
-from hdlif.builders.arguments import call, choose, keys
+from hdlif.builders.arguments import Checked, checked, choose, keys
+from hdlif.builders.places import At
 from hdlif.config import Recipe
-from hdlif.models import Place
 
-SpikesFactory = Callable[[Place], hnn.SpikeQuantizer | None]
-"""Makes a layer's own spike quantiser (a learned step is not shared), or None."""
+if TYPE_CHECKING:
+    from hdlif.nn import SpikeQuantizer
 
-SPIKES: Mapping[str, Callable[..., hnn.SpikeQuantizer | None]] = {
-    "exact": lambda: None,
-    "quantised": hnn.SpikeQuantizer,
+
+def _exact() -> None:
+    return None
+
+
+SPIKES: Mapping[str, Callable[..., SpikeQuantizer | None]] = {
+    "exact": _exact,
+    "quantised": At("hdlif.nn.spikes:SpikeQuantizer"),
 }
 
 
-def build_spikes(recipe: Recipe) -> SpikesFactory:
-    """What makes the recipe's spike quantisers."""
-    make = choose(SPIKES, recipe.spikes.kind, "spikes.kind")
-    others = partial(keys, *SPIKES.values())
-    quantizer = partial(call, make, "spikes", recipe.spikes.arguments, kind=recipe.spikes.kind, others=others)
-    return lambda place: quantizer()
+def checked_spikes(recipe: Recipe) -> Checked[SpikeQuantizer | None]:
+    """The section, checked; each call makes a quantiser, for a learned step is not shared by layers, or None."""
+    kind = recipe.spikes.kind
+    make = choose(SPIKES, kind, "spikes.kind")
+    return checked(make, "spikes", recipe.spikes.arguments, kind=kind, others=partial(keys, *SPIKES.values()))

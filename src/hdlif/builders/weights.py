@@ -1,22 +1,33 @@
 """The section `weights`: the body's convolutions, and which layers are fp32."""
 
+from __future__ import annotations
+
 import fnmatch
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
-from torch import nn
-
-from hdlif import nn as hnn
-from hdlif.builders.arguments import call, choose, keys
+from hdlif.builders.arguments import Checked, checked, choose, keys
+from hdlif.builders.places import At
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean
-from hdlif.models import ConvFactory, Network
 
-WEIGHTS: Mapping[str, Callable[[], hnn.WeightQuantizer | None]] = {
-    "float": lambda: None,
-    "ternary": hnn.Ternary,
-    "binary": hnn.Binary,
-    "integer": hnn.Integer,
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hdlif.models import ConvFactory, Network
+    from hdlif.nn import WeightQuantizer
+
+
+def _float() -> None:
+    return None
+
+
+WEIGHTS: Mapping[str, Callable[[], WeightQuantizer | None]] = {
+    "float": _float,
+    "ternary": At("hdlif.nn:Ternary"),
+    "binary": At("hdlif.nn:Binary"),
+    "integer": At("hdlif.nn:Integer"),
 }
 LAYERS = ("keep_float", "quantise")
 """Keys that name layers which are otherwise than the network's default."""
@@ -24,15 +35,31 @@ LAYERS = ("keep_float", "quantise")
 
 def build_conv(recipe: Recipe) -> ConvFactory:
     """What makes the body's convolutions."""
-    return partial(hnn.QuantConv2d, quantizer=_quantizer(recipe))
+    from hdlif.nn import QuantConv2d
+
+    return partial(QuantConv2d, quantizer=checked_weights(recipe)())
+
+
+def checked_weights(recipe: Recipe) -> Checked[WeightQuantizer | None]:
+    """The section, checked but for the layers that it names; it makes the body's quantiser."""
+    kind, arguments = recipe.weights.kind, recipe.weights.arguments
+    for key in LAYERS:
+        _patterns(recipe, key)
+        arguments.pop(key, None)
+    make, others = choose(WEIGHTS, kind, "weights.kind"), partial(keys, *WEIGHTS.values())
+    return checked(make, "weights", arguments, kind=kind, others=others, beside=LAYERS)
 
 
 def place_quantizers(recipe: Recipe, network: Network) -> None:
     """Take the quantiser from the layers that weights.keep_float names, and give one to those of weights.quantise."""
+    from torch import nn
+
+    from hdlif.nn import QuantConv2d, QuantLinear
+
     layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    quantizers = {n: m.quantizer for n, m in layers.items() if isinstance(m, hnn.QuantConv2d | hnn.QuantLinear)}
+    quantizers = {n: m.quantizer for n, m in layers.items() if isinstance(m, QuantConv2d | QuantLinear)}
     keep, quantise = (_patterns(recipe, key) for key in LAYERS)
-    quantizer = _quantizer(recipe)
+    quantizer = checked_weights(recipe)()
     # No layer is in both, but with float weights, where nothing can be quantised.
     of_body = [name for name, own in quantizers.items() if own == quantizer]
     fp32 = [name for name in layers if quantizers.get(name) is None]
@@ -46,14 +73,6 @@ def place_quantizers(recipe: Recipe, network: Network) -> None:
     for name in _matched("quantise", quantise, fp32, "fp32"):
         parent, _, own = name.rpartition(".")
         setattr(network.get_submodule(parent), own, _quantised(layers[name], quantizer))
-
-
-def _quantizer(recipe: Recipe) -> hnn.WeightQuantizer | None:
-    kind, arguments = recipe.weights.kind, recipe.weights.arguments
-    for key in LAYERS:
-        arguments.pop(key, None)
-    make, others = choose(WEIGHTS, kind, "weights.kind"), partial(keys, *WEIGHTS.values())
-    return call(make, "weights", arguments, kind=kind, others=others, beside=LAYERS)
 
 
 def _patterns(recipe: Recipe, key: str) -> list[str]:
@@ -73,16 +92,20 @@ def _matched(key: str, patterns: Collection[str], layers: Collection[str], what:
     return [name for name in layers if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
 
 
-def _quantised(layer: nn.Conv2d | nn.Linear, quantizer: hnn.WeightQuantizer | None) -> nn.Module:
+def _quantised(layer: nn.Conv2d | nn.Linear, quantizer: WeightQuantizer | None) -> nn.Module:
     """A layer of the same shape with low-bit weights, which start as the body's do."""
+    from torch import nn
+
+    from hdlif.nn import QuantConv2d, QuantLinear
+
     if isinstance(layer, nn.Linear):
         bias = layer.bias is not None
-        return hnn.QuantLinear(layer.in_features, layer.out_features, bias=bias, quantizer=quantizer)
+        return QuantLinear(layer.in_features, layer.out_features, bias=bias, quantizer=quantizer)
     # What our networks have no other of, and QuantConv2d does not do.
     assert layer.bias is None
     assert layer.groups == 1
     assert layer.dilation == (1, 1)
-    return hnn.QuantConv2d(
+    return QuantConv2d(
         layer.in_channels,
         layer.out_channels,
         layer.kernel_size[0],

@@ -1,21 +1,25 @@
 """A trained network on a whole set: by PyTorch, or by its deployed form where that is faster and says the same."""
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from hdlif.artefact import Graph
 from hdlif.data import Samples
 from hdlif.runtime import Session
 from hdlif.training import Evaluation, Tally, classified, progress_bar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 SAMPLED = 1000
 """Images that both classify before the deployed form may go on alone."""

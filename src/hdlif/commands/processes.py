@@ -1,19 +1,20 @@
 """The processes of a training: how many are asked for, whether they can be had, and the fabric that joins them."""
 
+from __future__ import annotations
+
 import atexit
 import inspect
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from hdlif.errors import RecipeError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _NO_COPIES: dict[str, Any] = {
     # Its name since torch 2.13, and before.
@@ -30,6 +31,9 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
         RecipeError: what is asked for is not what was started, or more than there is, or a node does not know its
             place.
     """
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
     if TorchElasticEnvironment.detect():
         here = int(os.environ["LOCAL_WORLD_SIZE"])
         started = here, int(os.environ["WORLD_SIZE"]) // here
@@ -66,6 +70,9 @@ def joined(devices: int, nodes: int, precision: str) -> Fabric:
     They part at exit, while Python is whole: a thread of gloo that lets go of a tensor later ends the process by
     SIGABRT now and then.
     """
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     several = devices * nodes > 1
     fabric = Fabric(
         # Several processes are those of GPUs or of CPUs; one may have another accelerator.

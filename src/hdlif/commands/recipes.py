@@ -53,6 +53,7 @@ def check_all(
     names: Sequence[str | Path] = (),
     overrides: Sequence[str] = (),
     *,
+    build: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """`check` each of several recipes, or all that ship; the names of those that are good.
@@ -63,7 +64,7 @@ def check_all(
     good, faults = [], []
     for name in names or shipped_recipes():
         try:
-            good.append(check(name, overrides)["name"])
+            good.append(check(name, overrides, build=build)["name"])
             say(f"{name}: good")
         except RecipeError as error:
             faults.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
@@ -73,15 +74,16 @@ def check_all(
     return {"recipes": good}
 
 
-def check(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def check(name_or_path: str | Path, overrides: Sequence[str] = (), *, build: bool = False) -> dict[str, Any]:
     """Check keys, types and ranges, then every name and argument; the recipe with every value stated.
 
+    Args:
+        build: build all of it too, as a training does before it starts; without that, PyTorch is not imported.
     Raises:
         RecipeError: the first thing that would keep the recipe from training.
     """
-    # Listing and showing recipes should not wait for torch, which the builders import.
-    from hdlif.builders import check as check_parts
+    from hdlif import builders
 
     recipe = load_recipe(name_or_path, overrides)
-    check_parts(recipe)
+    (builders.check if build else builders.check_names)(recipe)
     return {"name": recipe.name, "recipe": recipe.model_dump(mode="json")}

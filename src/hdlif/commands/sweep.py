@@ -11,7 +11,15 @@ from hdlif.commands.files import write_json
 from hdlif.commands.processes import check_alone
 from hdlif.commands.search_space import Space, built, load_space, override
 from hdlif.commands.train import train
-from hdlif.errors import CheckpointError, DataError, InUseError, MissingExtraError, RecipeError, TrainingError
+from hdlif.errors import (
+    CheckpointError,
+    DataError,
+    InputError,
+    InUseError,
+    MissingExtraError,
+    RecipeError,
+    TrainingError,
+)
 from hdlif.training import Evaluation
 
 if TYPE_CHECKING:
@@ -24,6 +32,7 @@ def sweep(
     *,
     space: Path,
     trials: int,
+    out: Path | None = None,
     study: Path | None = None,
     overrides: Sequence[str] = (),
     data_root: Path | None = None,
@@ -39,8 +48,9 @@ def sweep(
     Args:
         space: a file as `search_space` reads it.
         trials: of the whole study, whichever process ran them; failed and pruned ones count.
-        study: the journal that all processes share; runs/NAME_sweep/study.journal by default. The run folders,
-            trial_0000 and so on, and sweep.json lie beside it.
+        out: the folder of the run folders, trial_0000 and so on, and of sweep.json; runs/NAME_sweep by default.
+        study: the journal that all processes share, by default OUT/study.journal; where it is given, its folder is
+            OUT.
         overrides: for all trials, before those of the space.
         progress: show a bar for each training.
         say: gets a line for every trial.
@@ -49,8 +59,11 @@ def sweep(
         "parameters", "epochs", "folder", "error"}], "best": a trial with its "overrides", or None}.
     Raises:
         MissingExtraError: Optuna is not installed.
+        InputError: both `out` and `study` are given.
         RecipeError: the space does not fit the recipe, or the study is another recipe's or another space's.
     """
+    if out is not None and study is not None:
+        raise InputError(f"--out {out} and --study {study}: the runs lie beside the journal; give one of the two")
     try:
         from optuna import TrialPruned
         from optuna.trial import TrialState
@@ -64,7 +77,7 @@ def sweep(
     check_alone("hdlif sweep")
     base = built(recipe, overrides)
     dimensions = load_space(space, recipe, overrides)
-    journal = study or Path("runs") / f"{base.name}_sweep" / "study.journal"
+    journal = study or (out or Path("runs") / f"{base.name}_sweep") / "study.journal"
     shared = open_study(
         journal,
         warmup_epochs=base.training.warmup_epochs,

@@ -1,14 +1,15 @@
 """`hdlif train`: from a recipe to a run folder with a trained network and its figures."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from hdlif import builders
@@ -39,6 +40,9 @@ from hdlif.training import (
     using_threads,
     warn,
 )
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 PROFILED_IMAGES = 256
 """Test images over which operations are averaged."""
@@ -119,7 +123,7 @@ def train(
             resume = ranks.led(lambda: begun(out, recipe))
         go_on = bool(resume)
         ranks.led(lambda: _replace_earlier(recipe, out, resume=go_on, keep=keep))
-        bar = progress if isinstance(progress, Progress) else progress_bar(enabled=progress and ranks.first)
+        bar = progress_bar(enabled=progress and ranks.first) if isinstance(progress, bool) else progress
         with nullcontext() if bar is progress else bar:
             fitted = fit(
                 model=model,

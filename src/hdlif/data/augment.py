@@ -2,9 +2,9 @@
 
 `torchvision.transforms.v2.RandomHorizontalFlip` and its like draw once per call from the global generator: a
 batch would share its draw, and an image's would depend on those before it. So the draw is ours, from
-`hdlif.data.draws`. Images that drew the same are handed together to torchvision's functional form, which is also
-faster than a call for each image. Transforms that draw a lot are torchvision's own, called for each image by
-itself with the generator seeded by the image's bits.
+`hdlif.data.draws`, and images that drew the same are transformed together, which is also faster than one by one.
+Transforms that draw a lot are torchvision's own, called for each image by itself with the generator seeded by the
+image's bits.
 
 Frames of events are augmented with their T·2 maps as channels, hence all frames of a sample alike.
 """
@@ -18,8 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
 
 from hdlif.data.draws import Bits, expanded
 
@@ -35,20 +33,18 @@ class Augmentation:
 
     Attributes:
         normalised: it is applied behind the normalisation, where 0 is the mean.
-        only: the kind of input that it is for, as an artefact's record names it, where it is for one kind.
         costly: worth a worker process.
     """
 
     apply: Transform
     normalised: bool = False
-    only: Literal["image", "events"] | None = None
     costly: bool = False
 
 
 def flip(pixels: Tensor, bits: Bits) -> Tensor:
     """Mirror left and right with probability 1/2 (RandomHorizontalFlip)."""
     mirrored = torch.from_numpy(bits >> np.uint64(63) == 1)
-    return torch.where(mirrored[:, None, None, None], F.horizontal_flip(pixels), pixels)
+    return torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
 
 
 def shift(pixels: Tensor, bits: Bits) -> Tensor:
@@ -67,13 +63,13 @@ def crop(pixels: Tensor, bits: Bits) -> Tensor:
 def _moved(pixels: Tensor, bits: Bits, *, part: int) -> Tensor:
     height, width = pixels.shape[-2:]
     low, high = bits & np.uint64(0xFFFFFFFF), bits >> np.uint64(32)
-    top = _offset(low, most=max(1, round(height / part)))
-    left = _offset(high, most=max(1, round(width / part)))
+    down, right = max(1, round(height / part)), max(1, round(width / part))
+    top, left = _offset(low, most=down), _offset(high, most=right)
+    padded = torch.nn.functional.pad(pixels, (right, right, down, down))
     moved = torch.empty_like(pixels)
     for y, x in np.unique(np.stack([top, left], axis=1), axis=0).tolist():
         drew_it = torch.from_numpy((top == y) & (left == x))
-        # crop fills with zeros what lies outside, which is the padding.
-        moved[drew_it] = F.crop(pixels[drew_it], y, x, height, width)
+        moved[drew_it] = padded[drew_it, :, y + down : y + down + height, x + right : x + right + width]
     return moved
 
 
@@ -119,6 +115,8 @@ def _roll(x: Tensor, bits: Bits) -> Tensor:
 
 
 def _rotate(x: Tensor, bits: Bits) -> Tensor:
+    from torchvision.transforms.v2 import functional as F
+
     # 53 bits, as many as a float64 holds.
     share = (bits >> np.uint64(11)).astype(np.float64) / 2**53
     degrees = ((2 * share - 1) * MOST_DEGREES).tolist()
@@ -140,13 +138,17 @@ def of_each(transform: Callable[[Tensor], Tensor], images: list[Tensor], bits: B
         generator.set_state(kept)
 
 
-def autoaugment(pixels: Tensor, bits: Bits, *, policy: v2.AutoAugmentPolicy) -> Tensor:
+def autoaugment(pixels: Tensor, bits: Bits, *, policy: Literal["cifar10", "imagenet"]) -> Tensor:
     """One sub-policy of AutoAugment (Cubuk et al. 2019) for each image; pixels uint8, of 1 or 3 channels."""
-    return of_each(v2.AutoAugment(policy), list(pixels), bits)
+    from torchvision.transforms import v2
+
+    return of_each(v2.AutoAugment(v2.AutoAugmentPolicy(policy)), list(pixels), bits)
 
 
 def resized_crop(images: list[Tensor], bits: Bits, *, size: int) -> Tensor:
     """A part of 8 to 100 % of each image, sides at most 4:3, at size x size (RandomResizedCrop, bilinear)."""
+    from torchvision.transforms import v2
+
     return of_each(v2.RandomResizedCrop(size, antialias=True), images, bits)
 
 
@@ -155,18 +157,19 @@ def random_resized_crop(pixels: Tensor, bits: Bits) -> Tensor:
     return resized_crop(list(pixels), bits, size=pixels.shape[-1])
 
 
-def _autoaugment(policy: v2.AutoAugmentPolicy) -> Augmentation:
-    return Augmentation(partial(autoaugment, policy=policy), only="image", costly=True)
+def _autoaugment(policy: Literal["cifar10", "imagenet"]) -> Augmentation:
+    return Augmentation(partial(autoaugment, policy=policy), costly=True)
 
 
+# What each is for stands in `datasets.AUGMENTED`.
 AUGMENTATIONS: Mapping[str, Augmentation] = {
-    "autoaugment_cifar10": _autoaugment(v2.AutoAugmentPolicy.CIFAR10),
-    "autoaugment_imagenet": _autoaugment(v2.AutoAugmentPolicy.IMAGENET),
+    "autoaugment_cifar10": _autoaugment("cifar10"),
+    "autoaugment_imagenet": _autoaugment("imagenet"),
     "crop": Augmentation(crop),
     "cutout_12": Augmentation(partial(cutout, side=12), normalised=True),
     "cutout_16": Augmentation(partial(cutout, side=16), normalised=True),
-    "event_policy": Augmentation(event_policy, only="events", costly=True),
+    "event_policy": Augmentation(event_policy, costly=True),
     "flip": Augmentation(flip),
-    "random_resized_crop": Augmentation(random_resized_crop, only="image", costly=True),
+    "random_resized_crop": Augmentation(random_resized_crop, costly=True),
     "shift": Augmentation(shift),
 }

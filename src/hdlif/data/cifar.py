@@ -18,24 +18,10 @@ from hdlif.data.pickles import integers, parse_pickle
 from hdlif.data.roots import SetFolder, by_torchvision
 from hdlif.data.samples import ImageSets
 from hdlif.data.splits import check_validation, fixed_permutation
+from hdlif.datasets import CIFAR10_CLASSES, CIFAR10_MEAN, CIFAR10_STD, CIFAR100_CLASSES, CIFAR100_MEAN, CIFAR100_STD
 from hdlif.errors import reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.whole_files import read_regular
-
-CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-CIFAR100_MEAN = (129.3 / 255, 124.1 / 255, 112.4 / 255)
-CIFAR100_STD = (68.2 / 255, 65.4 / 255, 70.4 / 255)
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_CIFAR100_NAMES = """
-apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
-caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
-forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
-mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
-possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
-sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
-willow_tree wolf woman worm
-"""
-CIFAR100_CLASSES = tuple(_CIFAR100_NAMES.split())
 
 
 @dataclass(frozen=True)

@@ -9,31 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdlif.data.cifar import CIFAR10_CLASSES
 from hdlif.data.frame_cache import Clip, EventFrames, Recordings, cached_frames
 from hdlif.data.frames import Binning
-from hdlif.data.images import DIGITS_CLASSES
 from hdlif.data.roots import SetFolder, whole_number
 from hdlif.data.samples import ImageSets
 from hdlif.data.splits import check_validation, fixed_permutation
+from hdlif.datasets import CIFAR10_CLASSES, DIGITS_CLASSES, DVS_GESTURE_CLASSES, DVS_SIDE, N_MNIST_SIDE
 
-DVS_SIDE, N_MNIST_SIDE = 128, 34
 # Those of MNIST, each of whose images was recorded once.
 N_MNIST_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
 N_MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
-DVS_GESTURE_CLASSES = (
-    "hand clapping",
-    "right hand wave",
-    "left hand wave",
-    "right arm clockwise",
-    "right arm counter-clockwise",
-    "left arm clockwise",
-    "left arm counter-clockwise",
-    "arm roll",
-    "air drums",
-    "air guitar",
-    "other gestures",
-)
 
 
 class AskedOfEvents(TypedDict):

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from hdlif.data.frames import Binning, Events, count_frames, stepwise
 from hdlif.data.recordings import read_recording
@@ -169,6 +168,8 @@ def _make(
 def _fitted(path: Path, counts: NDArray[np.int64], out: NDArray[Any]) -> NDArray[Any]:
     """Counts [T·2, H, W] in the size and type of `out`."""
     if out.dtype == np.float32:
+        from torchvision.transforms.v2 import functional as F
+
         resized: Tensor = F.resize(torch.from_numpy(counts).float(), list(out.shape[2:]), antialias=True)
         return resized.numpy()
     if counts.max(initial=0) > np.iinfo(np.uint16).max:
@@ -232,7 +233,12 @@ class EventFrames(Samples):
         # Opened each time: an open map would be copied whole into a worker that is spawned.
         frames = _opened(self.path)[self.places[indices.numpy()]]
         raw = torch.from_numpy(frames.astype(np.float32))
-        return raw if self.size is None else F.resize(raw, [self.size, self.size], antialias=True)
+        if self.size is None:
+            return raw
+        from torchvision.transforms.v2 import functional as F
+
+        resized: Tensor = F.resize(raw, [self.size, self.size], antialias=True)
+        return resized
 
     def scale(self, raw: Tensor) -> Tensor:
         """The counts as they are."""

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from hdlif.data.augment import resized_crop
 from hdlif.data.draws import random_bits
@@ -116,6 +115,8 @@ class ImageFiles(Samples):
             raise DataError(f"{self.source.name(place)}: as large as is asked for, {error}; take it away") from error
 
     def _centre(self, image: Tensor) -> Tensor:
+        from torchvision.transforms.v2 import functional as F
+
         if min(image.shape[1:]) != self.short_side:
             # The proportions are kept, so a strip one pixel wide would become a wide one as many times as long.
             shorter, longer = sorted(image.shape[1:])
@@ -125,6 +126,8 @@ class ImageFiles(Samples):
         return centre
 
     def _decoded(self, place: int) -> Tensor:
+        from torchvision.transforms.v2 import functional as F
+
         try:
             image = pictures.decode(self.source.encoded(place), "RGB", SUFFIXES)
         except (OSError, Unreadable) as error:

@@ -8,23 +8,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.models import ResNet18_Weights
 
 from hdlif.data.image_files import SUFFIXES, Folder, ImageFiles, Source
 from hdlif.data.roots import SetFolder
 from hdlif.data.samples import ImageSets
 from hdlif.data.shards import open_shards, shards_in
 from hdlif.data.splits import check_validation, fixed_permutation
+from hdlif.datasets import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    TINY_IMAGENET_CLASSES,
+    TINY_IMAGENET_MEAN,
+    TINY_IMAGENET_STD,
+    imagenet_classes,
+)
 from hdlif.errors import cut, reason
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET_SIZE, IMAGENET_SHORT_SIDE = 224, 256
-IMAGENET_CLASSES: tuple[str, ...] = tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
-"""In the order of the sorted WordNet ids, which is that of the labels."""
-TINY_IMAGENET_MEAN, TINY_IMAGENET_STD = (0.480, 0.448, 0.398), (0.272, 0.266, 0.274)
 TINY_IMAGENET_SIZE = 64
-TINY_IMAGENET_CLASSES = tuple(f"class {number}" for number in range(200))
-"""In the order of the sorted WordNet ids; their names stand in the set's words.txt."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def imagenet(
     validation: int,
     augment: Sequence[str],
     seed: int,
-    classes: tuple[str, ...] = IMAGENET_CLASSES,
+    classes: tuple[str, ...] | None = None,
     counts: tuple[int, int] = (1_281_167, 50_000),
 ) -> ImageSets:
     """ImageNet-1k from ROOT/imagenet/train and ROOT/imagenet/val, each with a folder per class or with tar shards.
@@ -50,11 +51,12 @@ def imagenet(
     of the training set; both sets are in such an order, so that the first images are of all classes.
 
     Args:
-        classes: names, in the order of the class folders.
+        classes: names, in the order of the class folders; the thousand by default.
         counts: training and test images that there must be.
     Raises:
         DataError: a part is missing, half extracted, or has another number of classes or images.
     """
+    classes = classes or imagenet_classes()
     folder = SetFolder(
         "imagenet",
         root,

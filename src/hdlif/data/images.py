@@ -6,34 +6,24 @@ from typing import Self
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from hdlif.data.idx import parse_idx
 from hdlif.data.roots import SetFolder, by_torchvision
 from hdlif.data.samples import ImageSets, Samples
 from hdlif.data.splits import SPLIT_SEED, check_validation, fixed_permutation
+from hdlif.datasets import (
+    DIGITS_CLASSES,
+    DIGITS_MEAN,
+    DIGITS_STD,
+    FASHION_MNIST_CLASSES,
+    FASHION_MNIST_MEAN,
+    FASHION_MNIST_STD,
+)
 from hdlif.errors import ShapeError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.whole_files import read_regular
 
-DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
-FASHION_MNIST_MEAN, FASHION_MNIST_STD = (0.2860,), (0.3530,)
-DIGITS_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
-FASHION_MNIST_CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
 _DIGITS_TEST = 360
 
 
@@ -81,6 +71,8 @@ class Images(Samples):
 
     def resized(self, size: int) -> Self:
         """The images at size x size, augmented and shown as these are."""
+        from torchvision.transforms.v2 import functional as F
+
         return self._changed(pixels=F.resize(self.pixels, [size, size], antialias=True))
 
     def read(self, indices: Tensor) -> Tensor:
@@ -94,8 +86,8 @@ class Images(Samples):
 
 def normalised(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """(pixels / 255 - mean) / std in float32, of pixels 0..255 [B, C, H, W]."""
-    x: Tensor = F.normalize(pixels.float().div_(255), list(mean), list(std), inplace=True)
-    return x
+    per_channel = (torch.tensor(values)[:, None, None] for values in (mean, std))
+    return pixels.float().div_(255).sub_(next(per_channel)).div_(next(per_channel))
 
 
 def digits(root: Path | None = None, *, validation: int, augment: Sequence[str], seed: int) -> ImageSets:
@@ -103,6 +95,9 @@ def digits(root: Path | None = None, *, validation: int, augment: Sequence[str],
 
     360 test images and `validation` ones, each stratified by class and the same for every seed.
     """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     bunch = load_digits()
     # 0..16 grey levels to bytes.
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]

@@ -8,11 +8,10 @@ from torch import Tensor
 
 from hdlif.data.images import image_sets
 from hdlif.data.samples import ImageSets
+from hdlif.datasets import SYNTHETIC_CLASSES, SYNTHETIC_MEAN, SYNTHETIC_STD
 from hdlif.errors import DataError
 
-TRAIN, TEST, SIDE, CLASSES = 320, 100, 8, 10
-SYNTHETIC_MEAN, SYNTHETIC_STD = (0.5,), (0.33,)
-SYNTHETIC_CLASSES = tuple(f"pattern {c}" for c in range(CLASSES))
+TRAIN, TEST, SIDE, CLASSES = 320, 100, 8, len(SYNTHETIC_CLASSES)
 _CONTENT_SEED = 0
 
 

@@ -45,7 +45,7 @@ def normalise_by_batch(
     weight: Tensor,
     bias: Tensor,
     *,
-    momentum: float,
+    momentum: float | Tensor,
     eps: float,
     gather: Gather | None,
 ) -> Tensor:
@@ -55,6 +55,13 @@ def normalise_by_batch(
     """
     if gather is None:
         mean, var = running or (None, None)
+        if isinstance(momentum, Tensor):
+            # As traced, where `batch_norm` would read a number from it.
+            if running is not None:
+                with torch.no_grad():
+                    for own, found in zip(running, batch_statistics(x, None), strict=True):
+                        own.lerp_(found.to(own.dtype), momentum.to(own.dtype))
+            return F.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
         return F.batch_norm(x, mean, var, weight, bias, training=True, momentum=momentum, eps=eps)
     y, mean, var = _NormaliseOverRanks.apply(x, weight, bias, eps, gather)  # type: ignore[no-untyped-call]
     if running is not None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from hdlif.errors import ShapeError
 from hdlif.nn.batch_statistics import OfBatch, normalise_by_batch
 from hdlif.nn.per_step import PerStep
+from hdlif.nn.tracing import Row, last_of, row_of, set_row, share
 
 
 class MemBN(OfBatch, PerStep):
@@ -71,23 +72,28 @@ class MemBN(OfBatch, PerStep):
         self.running_var[:time_steps] = 1
         self.num_batches_tracked[:time_steps] = 0
 
-    def forward(self, membrane: Tensor, step: int) -> Tensor:
+    def forward(self, membrane: Tensor, step: Row) -> Tensor:
         """m̂ of the membrane [B, C, ...] at time step `step`."""
         if membrane.ndim < 2 or membrane.shape[1] != self.channels:
             raise ShapeError(f"membrane has shape {list(membrane.shape)}; Mem-BN is for [B, {self.channels}, ...]")
-        t = min(step, self.time_steps - 1)
-        running, affine = (self.running_mean[t], self.running_var[t]), (self.weight[t], self.bias[t])
+        t = last_of(step, self.time_steps)
+        # Copies, since a backward pass keeps what it is given, and all rows share one version counter.
+        running = row_of(self.running_mean, t).clone(), row_of(self.running_var, t).clone()
+        affine = row_of(self.weight, t), row_of(self.bias, t)
         if self.training:
             with torch.no_grad():
-                self.num_batches_tracked[t] += 1
-            momentum = 1 / int(self.num_batches_tracked[t]) if self.momentum is None else self.momentum
+                count = row_of(self.num_batches_tracked, t) + 1
+                set_row(self.num_batches_tracked, t, count)
+            momentum = share(1, count) if self.momentum is None else self.momentum
             normalised = normalise_by_batch(
                 membrane, running, *affine, momentum=momentum, eps=self.eps, gather=self._gather
             )
+            set_row(self.running_mean, t, running[0])
+            set_row(self.running_var, t, running[1])
         else:
             normalised = F.batch_norm(membrane, *running, *affine, eps=self.eps)
         alpha, beta = self.gains()
-        return alpha[t] * membrane + beta[t] * normalised
+        return row_of(alpha, t) * membrane + row_of(beta, t) * normalised
 
     def extra_repr(self) -> str:
         return f"time_steps={self.time_steps}, channels={self.channels}, mix={self.mix!r}"

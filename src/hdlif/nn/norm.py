@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from hdlif.nn.batch_statistics import OfBatch, batch_statistics, normalise_by_batch
 from hdlif.nn.state import State, Temporal, check_chunk, stack_steps
+from hdlif.nn.tracing import Row, last_of, row_of, set_row, share
 
 
 class BatchNorm2d(OfBatch, Temporal):
@@ -57,8 +58,8 @@ class BatchNorm2d(OfBatch, Temporal):
                 mean, var = batch_statistics(x[0], self._gather)
                 for t in steps:
                     row, momentum = self._count(t)
-                    self.running_mean[row].lerp_(mean.to(self.running_mean.dtype), momentum)
-                    self.running_var[row].lerp_(var.to(self.running_var.dtype), momentum)
+                    for running, found in ((self.running_mean, mean), (self.running_var, var)):
+                        set_row(running, row, row_of(running, row).lerp(found.to(running.dtype), momentum))
             return y, None
         x = x.expand(len(steps), *x.shape[1:])
         return stack_steps([self._at(step, t) for step, t in zip(x.unbind(), steps, strict=True)]), None
@@ -81,7 +82,7 @@ class BatchNorm2d(OfBatch, Temporal):
             with torch.no_grad():
                 self.num_batches_tracked += repeats
                 if self.momentum is None:
-                    momentum = repeats / int(self.num_batches_tracked)
+                    momentum = share(repeats, self.num_batches_tracked)
                 else:
                     momentum = 1 - (1 - self.momentum) ** repeats
             normalised.append(self._normalise(step, (self.running_mean, self.running_var), momentum))
@@ -91,24 +92,26 @@ class BatchNorm2d(OfBatch, Temporal):
         """Normalise the step t, [B, C, H, W], by the batch (which enters the statistics of t) or by those."""
         row, momentum = self._count(t) if self.training else (self._row(t), 0.0)
         # Copies, since a backward pass keeps what it is given, and all rows share one version counter.
-        running = self.running_mean[row].clone(), self.running_var[row].clone()
+        running = row_of(self.running_mean, row).clone(), row_of(self.running_var, row).clone()
         y = self._normalise(x, running, momentum)
         if self.training:
-            self.running_mean[row], self.running_var[row] = running
+            set_row(self.running_mean, row, running[0])
+            set_row(self.running_var, row, running[1])
         return y
 
-    def _row(self, t: int) -> int:
+    def _row(self, t: int) -> Row:
         assert self.time_steps is not None
-        return min(t, self.time_steps - 1)
+        return last_of(t, self.time_steps)
 
-    def _count(self, t: int) -> tuple[int, float]:
+    def _count(self, t: int) -> tuple[Row, float | Tensor]:
         """Count one more batch at step t; its row of statistics, and the weight of the batch in them."""
         row = self._row(t)
         with torch.no_grad():
-            self.num_batches_tracked[row] += 1
-        return row, 1 / int(self.num_batches_tracked[row]) if self.momentum is None else self.momentum
+            count = row_of(self.num_batches_tracked, row) + 1
+            set_row(self.num_batches_tracked, row, count)
+        return row, share(1, count) if self.momentum is None else self.momentum
 
-    def _normalise(self, x: Tensor, running: tuple[Tensor, Tensor] | None, momentum: float) -> Tensor:
+    def _normalise(self, x: Tensor, running: tuple[Tensor, Tensor] | None, momentum: float | Tensor) -> Tensor:
         if self.training:
             return normalise_by_batch(
                 x, running, self.weight, self.bias, momentum=momentum, eps=self.eps, gather=self._gather

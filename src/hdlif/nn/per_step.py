@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError
+from hdlif.nn.tracing import are_traced, last_of
 
 
 class PerStep(nn.Module):
@@ -27,6 +28,8 @@ class PerStep(nn.Module):
         """The rows of [T, ...] or [1, ...] that belong to `steps`, [K, ...]."""
         if len(values) == 1:
             return values.expand(len(steps), *values.shape[1:])
+        if are_traced(steps):
+            return values[torch.stack([torch.as_tensor(last_of(t, len(values))) for t in steps])]
         if steps.stop <= len(values):
             return values[steps.start : steps.stop]
         return values[[min(t, len(values) - 1) for t in steps]]

@@ -8,7 +8,7 @@ A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError
 from hdlif.nn.traces import drift, run_traced, trace_rule
+from hdlif.nn.tracing import are_traced, with_traced_steps
 
 State = Mapping[str, "State | Tensor"]
 
 
 class Temporal(nn.Module):
     """A module that knows time: `forward(x, state, steps) -> (y, state)`; None is the state of one without."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        # The range is not looked at here: a graph would be made for each.
+        if torch.compiler.is_dynamo_compiling():
+            arguments, named = with_traced_steps(arguments, named)
+        return nn.Module.__call__(self, *arguments, **named)
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         raise NotImplementedError
@@ -77,7 +84,8 @@ class Scope:
             moved = self._drift_behind(x, rule.leak) if rule.dynamic else None
             y, self._next[name] = run_traced(child, x, given, self._steps, rule, moved)
             return y
-        y, state = child(x, given, self._steps)
+        # Its steps are traced already where they are to be.
+        y, state = nn.Module.__call__(child, x, given, self._steps)
         if isinstance(child, Neuron):
             self._fired = y, x, state
         if state is not None:
@@ -102,6 +110,8 @@ class Scope:
 
 def check_steps(steps: range) -> None:
     """Raise `StateError` unless `steps` is a non-empty range of consecutive steps from 0 up."""
+    if are_traced(steps):
+        return
     if not isinstance(steps, range) or len(steps) == 0 or steps.step != 1 or steps.start < 0:
         raise StateError(f"steps = {steps!r}; it must be a range of consecutive time steps, such as range(4)")
 

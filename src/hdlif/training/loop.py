@@ -5,6 +5,8 @@ rule's plan of (seed, update). So counters, weights, their average and momenta a
 that was stopped at any moment and resumed ends with the same bytes as one that was not.
 """
 
+from __future__ import annotations
+
 import copy
 import hashlib
 import math
@@ -13,12 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
@@ -42,6 +42,10 @@ from hdlif.training.teacher import Teacher
 from hdlif.training.temperature import adapt_temperatures, dspikes
 from hdlif.training.threads import Threads, candidates, measured, rounds_for, using_threads
 from hdlif.training.update import Updater
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from rich.progress import Progress
 
 REESTIMATION_IMAGES = 2000
 """Training images that batch norm's statistics are measured on before a validation."""

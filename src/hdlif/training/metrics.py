@@ -1,29 +1,21 @@
 """What a run writes down while it trains: metrics.jsonl, TensorBoard's scalars and the progress bar."""
 
+from __future__ import annotations
+
 import json
-import math
 import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TimeRemainingColumn,
-)
-from rich.text import Text
-from torch.utils.tensorboard import SummaryWriter
+from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import CheckpointError, TrainingError, cut, printable
 from hdlif.whole_files import open_regular
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _SCALARS = ("loss", "accuracy", "learning_rate")
 
@@ -43,6 +35,8 @@ class Metrics:
     """
 
     def __init__(self, out: Path, *, keep_bytes: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
         path, board = out / "metrics.jsonl", out / "tensorboard"
         # Appending creates the file and writes at its end, wherever the cut leaves that.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
@@ -139,32 +133,11 @@ def _is_event(event: object) -> bool:
     return isinstance(steps, list) and all(type(n) in (int, float) for n in [*numbers, *steps])
 
 
-class _Name(ProgressColumn):
-    """What a task is called, which is no markup, whatever a folder is named."""
-
-    def render(self, task: Task) -> Text:
-        return Text(printable(task.description))
-
-
-class _Figures(ProgressColumn):
-    """Loss and accuracy of a task, once it has them."""
-
-    def render(self, task: Task) -> Text:
-        loss, accuracy = task.fields["loss"], task.fields["accuracy"]
-        return Text("" if math.isnan(accuracy) else f"loss {loss:.4f}  accuracy {accuracy:.1%}")
-
-
 def progress_bar(*, enabled: bool) -> Progress:
     """A bar with loss, accuracy and time left, on standard error; enter it before training starts."""
-    return Progress(
-        _Name(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Figures(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not enabled,
-    )
+    from hdlif.training.bar import bar
+
+    return bar(enabled=enabled)
 
 
 def tell(bar: Progress, line: str) -> None:

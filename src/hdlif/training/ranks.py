@@ -4,17 +4,21 @@ The first rank alone reads and writes the run folder, and its exit code is the t
 known to all ranks before it ends, so that none waits for another.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hdlif.errors import DataError, HdlifError, RecipeError, TrainingError
 from hdlif.nn import statistics_over_ranks
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _T = TypeVar("_T")
 

@@ -1,14 +1,18 @@
 """The end of an update: clipping, the optimiser's step, and the average of the weights."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hdlif.training.average import Average
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class Stepper:

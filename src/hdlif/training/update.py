@@ -1,11 +1,12 @@
 """From one batch to optimiser updates: the rule's losses, back-propagated in the precision of a Fabric."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hdlif.learning import Plan, Rule
@@ -15,8 +16,11 @@ from hdlif.training.average import Average
 from hdlif.training.ranks import Ranks
 from hdlif.training.stepping import Stepper
 
-GRAPHS = 256
-"""Most graphs of one network that torch.compile keeps; beyond, it runs as it is, with a warning."""
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+GRAPHS = 64
+"""Most graphs of one network that torch.compile keeps, for chunks of so many lengths; beyond, it runs as it is."""
 
 
 class InPrecision(nn.Module):
@@ -39,7 +43,7 @@ class InPrecision(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self._fabric, self._layout = model, fabric, layout
-        self._compiled = None if compiled is None else per_step_compiled(model, compiled)
+        self._compiled = None if compiled is None else compiled_once(model, compiled)
 
     def forward(self, x: Tensor, state: Any = None, *, steps: range) -> tuple[Tensor, Any]:
         x = self._fabric.strategy.precision.convert_input(x)
@@ -134,11 +138,12 @@ class Updater:
         return total / sum(plan.updates), torch.cat(logits).mean(0)
 
 
-def per_step_compiled(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor, Any]]:
-    """`model` through torch.compile, once for each chunk of time steps that it is run on.
+def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor, Any]]:
+    """`model` through torch.compile, once for all time steps.
 
-    Which steps a chunk has is a constant to the compiler: T steps run one by one are T graphs, with and without
-    gradients each. Names, parameters and hooks are the model's own.
+    A graph has the number of its steps for a constant, and which they are for an input: steps that are run one by one
+    take four graphs, the first of a sequence and the others, with and without gradients. Names, parameters and hooks
+    are the model's own.
     """
 
     # A function, since a compiled module would be a second child of whoever holds it.

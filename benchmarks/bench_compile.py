@@ -1,0 +1,67 @@
+"""`training.compile` beside eager training: seconds of the first update, and of one after that, in turns.
+
+    python benchmarks/bench_compile.py digits_hdlif [--set A.B=V ...] [--updates 20]
+
+On the CPU, in one thread, on random images of the recipe's shape.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from lightning_fabric import Fabric
+
+from hdlif import builders
+from hdlif.config import Recipe, load_recipe
+from hdlif.training import Updater, sgd
+
+
+def updating(recipe: Recipe, compiled: str | None) -> Callable[[], float]:
+    """What makes one update and says how many seconds it took."""
+    torch.manual_seed(recipe.seed)
+    model, rule, section = builders.build_model(recipe).train(), builders.build_rule(recipe), recipe.training
+    fabric = Fabric(accelerator="cpu", devices=1, precision=section.precision)
+    optimizer = sgd(
+        model, learning_rate=section.learning_rate, momentum=section.momentum, weight_decay=section.weight_decay
+    )
+    updater = Updater(fabric, model, optimizer, rule, penalty=builders.build_penalty(recipe), compiled=compiled)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    x, target = builders.random_batch(recipe, generator)
+
+    def update() -> float:
+        plan = rule.schedule(recipe.time_steps, generator)
+        start = time.perf_counter()
+        updater(x, target, plan)
+        return time.perf_counter() - start
+
+    return update
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=V")
+    parser.add_argument("--updates", type=int, default=20)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    updates = {"eager": updating(recipe, None), "compiled": updating(recipe, "inductor")}
+    first = {name: update() for name, update in updates.items()}
+    # The random step's plans differ, and not every graph is there after one of them.
+    for _ in range(5):
+        for update in updates.values():
+            update()
+    seconds: dict[str, list[float]] = {name: [] for name in updates}
+    for _ in range(arguments.updates):
+        for name, update in updates.items():
+            seconds[name].append(update())
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    medians = {name: round(statistics.median(values), 4) for name, values in seconds.items()}
+    print(json.dumps({"first_s": {n: round(s, 2) for n, s in first.items()}, "update_s": medians, "graphs": graphs}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Functions and classes by the place of their code, and what they take, read from there without importing it.
+
+Recipes are checked before anything is built, and most of what they name is built from PyTorch, whose import takes
+longer than the check. So the tables of names hold places, and what a place takes is read as a type checker reads it:
+from the text.
+"""
+
+import ast
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, ClassVar, get_origin
+
+PACKAGE = "hdlif"
+
+
+@dataclass(frozen=True)
+class At:
+    """What stands at "module:name" of this package; the module is imported when it is called or got."""
+
+    place: str
+
+    def get(self) -> Any:
+        """The function or class."""
+        module, _, name = self.place.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.get()(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a function, or of a class's constructor.
+
+    Attributes:
+        annotation: its type; `Opaque`, or a type of such, where it is none of Python's own.
+    """
+
+    required: bool
+    annotation: Any
+
+
+class _Anything(type):
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return Opaque
+
+    def __getitem__(cls, arguments: object) -> Any:
+        return Opaque
+
+
+class Opaque(metaclass=_Anything):
+    """Stands for every class of a package, tensors and modules among them."""
+
+
+def parameters(function: Callable[..., object]) -> dict[str, Parameter]:
+    """What a function or a class takes, by name, without `self`; nothing is imported for that."""
+    if isinstance(function, At):
+        return dict(_read(*_found(*function.place.split(":"))))
+    module = sys.modules[function.__module__]
+    return {
+        name: Parameter(parameter.default is parameter.empty, _evaluated(parameter.annotation, module.__name__))
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
+
+
+def _read(module: str, node: ast.AST) -> Iterator[tuple[str, Parameter]]:
+    """The parameters of what is defined by `node`, in their order."""
+    if isinstance(node, ast.FunctionDef):
+        yield from _of_function(module, node)
+        return
+    assert isinstance(node, ast.ClassDef), f"{module}: {ast.unparse(node)} is no function and no class"
+    own = [member for member in node.body if isinstance(member, ast.FunctionDef) and member.name == "__init__"]
+    if own:
+        yield from list(_of_function(module, own[0]))[1:]
+        return
+    for base in node.bases:
+        yield from _read(*_found(module, ast.unparse(base)))
+    for member in node.body:
+        if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
+            annotation = _evaluated(member.annotation, module)
+            if ClassVar not in (annotation, get_origin(annotation)):
+                yield member.target.id, Parameter(member.value is None, annotation)
+
+
+def _of_function(module: str, node: ast.FunctionDef) -> Iterator[tuple[str, Parameter]]:
+    arguments = node.args
+    placed = [*arguments.posonlyargs, *arguments.args]
+    without = [None] * (len(placed) - len(arguments.defaults))
+    defaults = [*without, *arguments.defaults, *arguments.kw_defaults]
+    for argument, default in zip([*placed, *arguments.kwonlyargs], defaults, strict=True):
+        yield argument.arg, Parameter(default is None, _evaluated(argument.annotation, module))
+
+
+@cache
+def _source(module: str) -> ast.Module | None:
+    """A module of this package, parsed; None of another."""
+    package, *path = module.split(".")
+    if package != PACKAGE:
+        return None
+    place = files(PACKAGE).joinpath(*path)
+    file = place.joinpath("__init__.py") if place.is_dir() else files(PACKAGE).joinpath(*path[:-1], f"{path[-1]}.py")
+    return ast.parse(file.read_text("utf-8"))
+
+
+@cache
+def _found(module: str, name: str) -> tuple[str, ast.AST]:
+    """The module that defines a name of `module`, and the definition; where a name is imported, it is followed."""
+    source = _source(module)
+    for node in [] if source is None else source.body:
+        match node:
+            case ast.ClassDef() | ast.FunctionDef() if node.name == name:
+                return module, node
+            case ast.Assign(targets=[ast.Name(id=assigned)]) if assigned == name:
+                return module, node.value
+            case ast.ImportFrom(module=str(origin), names=names):
+                for alias in names:
+                    if (alias.asname or alias.name) == name:
+                        return _found(origin, alias.name)
+    return module, ast.Name(name)
+
+
+class _Names(Mapping[str, Any]):
+    """What names of a module stand for in an annotation."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getitem__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise KeyError(name)
+        module, node = _found(self._module, name)
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            return Opaque
+        if not isinstance(node, ast.Name):
+            return _evaluated(node, module)
+        if module == self._module:
+            return getattr(importlib.import_module("builtins"), node.id, Opaque)
+        # Python's own modules are imported already, or at no cost.
+        own = module.partition(".")[0] in sys.stdlib_module_names
+        return getattr(importlib.import_module(module), node.id) if own else Opaque
+
+    def __iter__(self) -> Iterator[str]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+def _evaluated(annotation: Any, module: str) -> Any:
+    """The type that an annotation in `module` states."""
+    if annotation is None or annotation is inspect.Parameter.empty:
+        return Any
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        annotation = annotation.value
+    if isinstance(annotation, ast.AST):
+        annotation = ast.unparse(annotation)
+    if not isinstance(annotation, str):
+        return annotation
+    return eval(annotation, {"__builtins__": {}}, _Names(module))

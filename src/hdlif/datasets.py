@@ -1,0 +1,85 @@
+"""What is known of the data sets and of what is done to their samples, without reading them and without PyTorch."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Literal
+
+Kind = Literal["image", "events"]
+"""What a sample is: pixels, or counts of events."""
+
+DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
+DIGITS_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+
+FASHION_MNIST_MEAN, FASHION_MNIST_STD = (0.2860,), (0.3530,)
+FASHION_MNIST_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+SYNTHETIC_MEAN, SYNTHETIC_STD = (0.5,), (0.33,)
+SYNTHETIC_CLASSES = tuple(f"pattern {c}" for c in range(10))
+
+CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+CIFAR100_MEAN = (129.3 / 255, 124.1 / 255, 112.4 / 255)
+CIFAR100_STD = (68.2 / 255, 65.4 / 255, 70.4 / 255)
+_CIFAR100_NAMES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
+forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
+willow_tree wolf woman worm
+"""
+CIFAR100_CLASSES = tuple(_CIFAR100_NAMES.split())
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TINY_IMAGENET_MEAN, TINY_IMAGENET_STD = (0.480, 0.448, 0.398), (0.272, 0.266, 0.274)
+TINY_IMAGENET_CLASSES = tuple(f"class {number}" for number in range(200))
+"""In the order of the sorted WordNet ids; their names stand in the set's words.txt."""
+
+DVS_SIDE, N_MNIST_SIDE = 128, 34
+DVS_GESTURE_CLASSES = (
+    "hand clapping",
+    "right hand wave",
+    "left hand wave",
+    "right arm clockwise",
+    "right arm counter-clockwise",
+    "left arm clockwise",
+    "left arm counter-clockwise",
+    "arm roll",
+    "air drums",
+    "air guitar",
+    "other gestures",
+)
+
+AUGMENTED: Mapping[str, Kind | None] = {
+    "autoaugment_cifar10": "image",
+    "autoaugment_imagenet": "image",
+    "crop": None,
+    "cutout_12": None,
+    "cutout_16": None,
+    "event_policy": "events",
+    "flip": None,
+    "random_resized_crop": "image",
+    "shift": None,
+}
+"""By its name, the kind of samples that an augmentation is for, where it is for one kind."""
+
+
+@cache
+def imagenet_classes() -> tuple[str, ...]:
+    """The names in the order of the sorted WordNet ids, which is that of the labels, as torchvision states them."""
+    from torchvision.models import ResNet18_Weights
+
+    return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])

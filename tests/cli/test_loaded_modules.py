@@ -1,0 +1,157 @@
+"""What each verb loads: PyTorch where something is computed with it, and of the rest what the work at hand needs.
+
+A verb is run for real, in a process of its own, and what it has imported by then is compared with what is stated here.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+
+from hdlif.cli import cli
+from hdlif.config import dump_recipe, load_recipe
+
+HEAVY = {
+    "PIL",
+    "jinja2",
+    "lightning_fabric",
+    "matplotlib",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "optuna",
+    "pandas",
+    "pydantic",
+    "rich",
+    "scipy",
+    "sklearn",
+    "tensorboard",
+    "timm",
+    "tonic",
+    "torch",
+    "torch._dynamo",
+    "torchmetrics",
+    "torchvision",
+    "yaml",
+}
+"""Modules that take a tenth of a second and more; `torch._dynamo` takes as long as the rest of torch."""
+
+RECIPE = {"pydantic", "yaml"}
+TORCH = {"torch"} | RECIPE
+# Lightning imports torchmetrics where it is installed, and that whatever it finds; a step of SGD torch._dynamo.
+TRAINING = TORCH | {"lightning_fabric", "rich", "tensorboard", "torch._dynamo"}
+DRAGGED_IN = {"PIL", "matplotlib", "pandas", "scipy", "sklearn", "timm", "torchmetrics", "torchvision"}
+PAGE = {"PIL", "jinja2", "matplotlib", "pydantic"}
+
+OVERRIDES = [
+    "data={kind: synthetic, batch_size: 64, validation: 40}",
+    "model={kind: resnet, blocks: [1], width: 2}",
+    "training.epochs=1",
+    "training.warmup_epochs=0",
+]
+MODULE = """
+import atexit, json, os, sys
+from pathlib import Path
+atexit.register(lambda: Path(os.environ["LOADED"]).write_text(json.dumps(list(sys.modules))))
+from hdlif.cli import main
+main()
+"""
+
+VERBS: dict[str, tuple[list[str], set[str]]] = {
+    "recipes ls": ([], RECIPE),
+    "recipes show": (["digits_hdlif", "--resolved"], RECIPE),
+    "recipes check": ([], RECIPE),
+    "run": (["net.hdlif.safetensors", "image.npy"], {"PIL"}),
+    "profile": (["synthetic.yaml"], TORCH),
+    "coherence": (["synthetic.yaml", "--batches", "1"], TORCH),
+    "export": (["run", "--out", "again.hdlif.safetensors"], TORCH),
+    "eval": (["run"], TORCH | {"rich"}),
+    "bench": (["net.hdlif.safetensors", "--against", "", "--repeats", "1", "--batch", "1"], {"torch"}),
+    "report": (["run"], TORCH | PAGE),
+    "train": (["synthetic.yaml", "--out", "another", "--memory-repeats", "0"], TRAINING),
+    "sweep": (["synthetic.yaml", "--space", "space.yaml", "--trials", "1"], TRAINING | {"optuna"}),
+    "ablate": (["table.yaml"], TRAINING | PAGE),
+}
+"""The arguments of each verb, for its least work, and what it loads for that."""
+MADE_OF_OTHERS = {"demo"}
+"""Verbs that call others, for minutes."""
+
+QUICK = [verb for verb, (_, loads) in VERBS.items() if "torch" not in loads and verb != "run"]
+TRAIN = {verb for verb, (_, loads) in VERBS.items() if loads >= TRAINING}
+
+
+def leaves(group: click.Group, prefix: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name
+
+
+def loaded(folder: Path, *arguments: str) -> set[str]:
+    """The heavy modules in a process that has run `hdlif` with these arguments, in `folder`."""
+    record = folder / "loaded.json"
+    child = subprocess.run(
+        [sys.executable, "-c", MODULE, *arguments],
+        cwd=folder,
+        env={**os.environ, "LOADED": str(record), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert child.returncode == 0, child.stderr
+    return HEAVY & set(json.loads(record.read_text()))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe, its finished run, its artefact, and what else verbs take."""
+    folder = tmp_path_factory.mktemp("verbs")
+    recipe = load_recipe("digits_hdlif", [*OVERRIDES, "name=synthetic"])
+    (folder / "synthetic.yaml").write_text(dump_recipe(recipe))
+    (folder / "space.yaml").write_text("training.learning_rate: {kind: float, low: 0.01, high: 0.3}\n")
+    (folder / "table.yaml").write_text(
+        "{title: t, base: digits_hdlif, seeds: 1, rows: {a: []}, columns: {b: ["
+        + ", ".join(map(json.dumps, OVERRIDES))
+        + "]}}"
+    )
+    np.save(folder / "image.npy", np.zeros((8, 8), np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(folder: Path) -> Path:
+    loaded(folder, "train", "synthetic.yaml", "--out", "run", "--memory-repeats", "0")
+    loaded(folder, "export", "run", "--out", "net.hdlif.safetensors")
+    return folder
+
+
+def test_every_verb_states_what_it_loads() -> None:
+    assert set(leaves(cli)) == set(VERBS) | MADE_OF_OTHERS
+
+
+def test_help_loads_nothing(folder: Path) -> None:
+    assert loaded(folder, "--help") == set()
+
+
+@pytest.mark.parametrize("verb", QUICK)
+def test_a_verb_that_computes_nothing_loads_no_torch(verb: str, folder: Path) -> None:
+    arguments, loads = VERBS[verb]
+    assert loaded(folder, *verb.split(), *arguments) == loads
+
+
+def test_a_recipe_is_profiled_with_torch_alone(folder: Path) -> None:
+    assert loaded(folder, "profile", "synthetic.yaml") == TORCH
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_loads_what_its_work_needs(verb: str, run_folder: Path) -> None:
+    arguments, loads = VERBS[verb]
+    found = loaded(run_folder, *verb.split(), *arguments)
+    assert found - (DRAGGED_IN if verb in TRAIN else set()) == loads - (DRAGGED_IN if verb in TRAIN else set())

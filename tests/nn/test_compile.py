@@ -1,0 +1,117 @@
+"""`torch.compile(model)`, as a user writes it: the model's own results, and as many graphs for any number of steps."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
+
+from hdlif import builders
+from hdlif.config import load_recipe
+from hdlif.nn import State
+
+SMALL, STEPS = ["model={kind: resnet, blocks: [1], width: 2}"], 10
+NETWORKS = {
+    "HD-LIF, statistics per step": ["neuron={kind: hdlif}", "norm={kind: batch_norm, per_step: true, momentum: null}"],
+    "LIF": ["neuron={kind: lif, granularity: channel}", "norm={kind: batch_norm, per_step: true}"],
+    "Mem-BN": ["neuron={kind: hdlif, mem_bn: true}"],
+    "GLIF": ["neuron={kind: glif}"],
+    "graded LIF": ["neuron={kind: graded_lif, surrogate: dspike}", "attention={kind: seca, per_step: true}"],
+    "alternate, low-bit": [
+        "neuron={kind: hdlif, parallel: alternate}",
+        "weights={kind: ternary}",
+        "spikes={kind: quantised, learned: true}",
+    ],
+    "bits": ["neuron={kind: hdlif, path: bits}", "norm={kind: batch_norm, momentum: null}"],
+    "reversible": ["model={kind: reversible_resnet, blocks: [2], width: 4}"],
+    "VGG": ["model={kind: vgg_snn, plan: [2, P, 2], final_size: null}"],
+}
+IN_PARTS = ["reversible"]
+"""Whose replay the compiler does not follow."""
+QUICK = ["HD-LIF, statistics per step"]
+
+every_network = pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_graphs_of_others() -> None:
+    torch._dynamo.reset()
+
+
+def network(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    overrides = [*SMALL, *NETWORKS[name], f"time_steps={STEPS}"]
+    return builders.build_model(load_recipe("digits_hdlif", overrides)).double()
+
+
+def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, value in (state or {}).items():
+        found |= {prefix + name: value} if isinstance(value, Tensor) else flat(value, f"{prefix}{name}.")
+    return found
+
+
+def everything(model: nn.Module, run: Callable[..., Any], graphs: Callable[[], int] = int) -> dict[str, Tensor]:
+    """A sequence one step at a time, with its loss's gradients; then steps without gradients, beyond the last one.
+
+    The number of graphs is asked for after the second step of each kind: no later step makes another.
+    """
+    x = torch.randn(1, 3, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    state, loss, made = None, torch.tensor(0.0), 0
+    results: dict[str, Tensor] = {}
+    for t in range(STEPS):
+        logits, state = run(x, state, steps=range(t, t + 1))
+        loss = loss + logits.square().sum()
+        results[f"logits {t}"] = logits.detach()
+        made = graphs() if t < 2 else made
+        assert graphs() == made
+    loss.backward()
+    with torch.no_grad():
+        for t in range(STEPS, STEPS + 4):
+            results[f"logits {t}"], state = run(x, state, steps=range(t, t + 1))
+            made = graphs() if t < STEPS + 2 else made
+            assert graphs() == made
+    results |= flat(state, "state ")
+    results |= {f"gradient {n}": p.grad for n, p in model.named_parameters() if p.grad is not None}
+    return results | {f"buffer {n}": b for n, b in model.named_buffers()}
+
+
+def assert_equal(seen: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert seen.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(seen[name], value, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@every_network
+def test_compiled_model_runs_as_the_plain_one_and_takes_no_more_graphs_for_more_steps(name: str) -> None:
+    plain, model, counter = network(name), network(name), CompileCounter()
+    run = torch.compile(model, backend=counter)
+    assert_equal(everything(model, run, lambda: counter.frame_count), everything(plain, plain))
+    # The first step, the others, and without gradients the first, whose state has a graph, and the others.
+    assert counter.frame_count == 4 or name in IN_PARTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_compiled_model_runs_a_chunk_as_the_plain_one(name: str) -> None:
+    plain, model = network(name), network(name)
+    run = torch.compile(model, backend="eager")
+    x = torch.randn(1, 3, 1, 8, 8, dtype=torch.float64)
+    outputs = []
+    for one, call in ((plain, plain), (model, run)):
+        logits, state = call(x, steps=range(4))
+        logits.sum().backward()
+        gradients = {n: p.grad for n, p in one.named_parameters() if p.grad is not None}
+        outputs.append({"logits": logits.detach(), **flat(state), **gradients, **dict(one.named_buffers())})
+    assert_equal(outputs[1], outputs[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["HD-LIF, statistics per step", "Mem-BN", "alternate, low-bit"])
+def test_default_arguments_fuse_the_network(name: str) -> None:
+    plain, model = network(name), network(name)
+    assert_equal(everything(model, torch.compile(model)), everything(plain, plain))
