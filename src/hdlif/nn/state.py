@@ -8,7 +8,7 @@ A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -127,19 +127,31 @@ def fold_time(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def potential_of(state: State | None, x: Tensor) -> Tensor:
-    """The potential in a neuron's state, float32 or wider and shaped like `x[0]`; zeros if there is none."""
-    dtype = torch.promote_types(x.dtype, torch.float32)
+    """The potential in the state of a neuron that keeps no more than that; see `kept_of`."""
+    return kept_of(state, x, "potential")[0]
+
+
+def kept_of(state: State | None, x: Tensor, *names: str) -> list[Tensor]:
+    """What a neuron keeps under these names, each float32 or wider and shaped like `x[0]`; zeros if there is no state.
+
+    Raises:
+        StateError: the state has other entries.
+        ShapeError: one of them is of another batch.
+    """
     if state is None:
-        return torch.zeros(x.shape[1:], dtype=dtype, device=x.device)
-    potential = state.get("potential")
-    if not isinstance(potential, Tensor) or len(state) != 1:
-        raise StateError(f"state of a neuron has {sorted(state)}; it must be one tensor, 'potential'")
-    if potential.shape != x.shape[1:]:
-        raise ShapeError(
-            f"potential has shape {list(potential.shape)}, the input of this step {list(x.shape[1:])}; "
-            "a new batch starts with state=None"
-        )
-    return potential
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return [torch.zeros(x.shape[1:], dtype=dtype, device=x.device) for _ in names]
+    if set(state) != set(names) or not all(isinstance(value, Tensor) for value in state.values()):
+        count = "one tensor" if len(names) == 1 else f"{len(names)} tensors"
+        raise StateError(f"state of a neuron has {sorted(state)}; it must be {count}, {' and '.join(map(repr, names))}")
+    kept = [cast(Tensor, state[name]) for name in names]
+    for name, value in zip(names, kept, strict=True):
+        if value.shape != x.shape[1:]:
+            raise ShapeError(
+                f"{name} has shape {list(value.shape)}, the input of this step {list(x.shape[1:])}; "
+                "a new batch starts with state=None"
+            )
+    return kept
 
 
 def detach(state: State | None) -> State | None:
