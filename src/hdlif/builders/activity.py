@@ -23,11 +23,6 @@ def build_penalty(recipe: Recipe) -> Penalty | None:
     """The recipe's penalty on activity; None where spikes are free."""
     kind = recipe.activity.kind
     make = choose(PENALTIES, kind, "activity.kind")
-    if kind == "sops" and recipe.rule.kind in ("ottt", "ndot"):
-        raise RecipeError(
-            f'activity.kind = "sops" does not go with rule.kind = "{recipe.rule.kind}", whose synapses run on traces; '
-            "choose density"
-        )
     given: dict[str, Any] = {"time_steps": recipe.time_steps} if kind == "sops" else {}
     others = partial(keys, *PENALTIES.values())
     return call(make, "activity", recipe.activity.arguments, kind=kind, others=others, **given)
