@@ -16,7 +16,7 @@ from hdlif.artefact import Graph, Node, infer_values
 from hdlif.artefact.format import INPUT, OPS
 from hdlif.errors import StateError, did_you_mean
 from hdlif.functional import graded_lif_step, hd_lif_step, parallel_hd_lif_step
-from hdlif.nn.state import State, Temporal, check_chunk, check_steps, potential_of, stack_steps
+from hdlif.nn.state import State, Temporal, check_chunk, check_steps, entries_of, potential_of, stack_steps
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 """Sees each node with its inputs and output, [K or 1, B, ...]."""
@@ -40,16 +40,18 @@ class GraphModule(Temporal):
         steps = range(len(x)) if steps is None else steps
         check_steps(steps)
         check_chunk(x, steps)
-        values, given, after = {INPUT: x}, {} if state is None else state, {}
+        values, after = {INPUT: x}, {}
+        given = entries_of(state, "a graph")
         stateful = [node.name for node in self.graph.nodes if OPS[node.op].stateful]
-        if unknown := sorted(given.keys() - set(stateful)):
+        if unknown := sorted(map(str, given.keys() - set(stateful))):
             raise StateError(f"state of {unknown[0]!r} belongs to no node; {did_you_mean(unknown[0], stateful)}")
+        missing = [name for name in stateful if name not in given]
+        if state is not None and missing:
+            raise StateError(f"state lacks {missing[0]!r}; give the whole state, or None to start")
         for node in self.graph.nodes:
             inputs = tuple(values[name] for name in node.inputs)
             if OPS[node.op].stateful:
-                substate = given.get(node.name)
-                if isinstance(substate, Tensor):
-                    raise StateError(f"state of {node.name!r} is a tensor; it must be a mapping")
+                substate = None if state is None else entries_of(given[node.name], repr(node.name))
                 values[node.name], after[node.name] = self._scan(node, inputs[0], substate, steps)
             else:
                 values[node.name] = self._evaluate(node, inputs, steps)

@@ -21,7 +21,7 @@ from hdlif.functional.sequence import check_scannable, hd_lif_chunk
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.per_step import Form, StepValue
 from hdlif.nn.spikes import SpikeQuantizer
-from hdlif.nn.state import Neuron, State, check_chunk, potential_of, stack_steps
+from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, potential_of, stack_steps
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(current, potential, leak, threshold) -> (spike, potential): one time step of a neuron."""
@@ -304,6 +304,7 @@ class ParallelHDLIF(Neuron):
         self.quantizer = quantizer
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
+        check_stateless(self, state)
         check_chunk(x, steps)
         current = x.to(torch.promote_types(x.dtype, torch.float32))
         spike = parallel_hd_lif_step(current, self.threshold.rows(steps, x))

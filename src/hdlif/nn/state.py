@@ -8,7 +8,7 @@ A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,37 +52,51 @@ class Scope:
     def __init__(self, module: nn.Module, state: State | None, steps: range) -> None:
         check_steps(steps)
         self._module = module
-        self._given = {} if state is None else state
+        self._given = entries_of(state, type(module).__name__)
+        self._continues = state is not None
         self._steps = steps
+        self._ran: set[str] = set()
         self._next: dict[str, State | Tensor] = {}
         self._fired: tuple[Tensor, Tensor, State | None] | None = None
         unknown = [name for name in self._given if name not in module._modules]
         if unknown:
             raise StateError(
-                f"state has {', '.join(map(repr, sorted(unknown)))}, which is no child of {type(module).__name__}; "
+                f"state has {', '.join(sorted(map(repr, unknown)))}, which is no child of {type(module).__name__}; "
                 "a state belongs to the module that returned it"
             )
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
         """Run the child `name`: temporal ones with their state, others with time folded into the batch."""
         child = self._module.get_submodule(name)
+        self._ran.add(name)
+        given = self._given.get(name)
+        given = None if given is None else entries_of(given, repr(name))
         rule = trace_rule(child)
         if rule is None and not isinstance(child, Temporal):
+            check_stateless(child, given)
             return fold_time(child, x)
         check_chunk(x, self._steps)
-        given = self._given.get(name)
-        if isinstance(given, Tensor):
-            raise StateError(f"state of {name!r} is a tensor; it must be a mapping")
+        state: State | None
         if rule is not None:
             moved = self._drift_behind(x, rule.leak) if rule.dynamic else None
-            y, self._next[name] = run_traced(child, x, given, self._steps, rule, moved)
+            y, state = run_traced(child, x, given, self._steps, rule, moved)
+        else:
+            y, state = child(x, given, self._steps)
+            if isinstance(child, Neuron):
+                self._fired = y, x, state
+        if state is None:
+            check_stateless(child, given)
             return y
-        y, state = child(x, given, self._steps)
-        if isinstance(child, Neuron):
-            self._fired = y, x, state
-        if state is not None:
-            self._next[name] = state
-        return y  # type: ignore[no-any-return]
+        if name in self._next:
+            raise StateError(
+                f"{name!r} ran twice in this chunk, and there is one place for its state; give it two names"
+            )
+        if given is None and self._continues:
+            raise StateError(
+                f"state lacks {name!r}, a {type(child).__name__} that keeps one; give the whole state, or None to start"
+            )
+        self._next[name] = state
+        return y
 
     def _drift_behind(self, x: Tensor, leak: float) -> Tensor | None:
         """How the potentials of the neurons that emitted `x` moved; None where no neuron with a potential did."""
@@ -96,8 +110,36 @@ class Scope:
 
     @property
     def state(self) -> State | None:
-        """The state after this chunk, or None if no child keeps one."""
+        """The state after this chunk, or None if no child keeps one.
+
+        Raises:
+            StateError: a child that was given a state has not run, and its state would be lost.
+        """
+        for name, given in self._given.items():
+            if given and name not in self._ran:
+                raise StateError(f"state has {name!r}, which {type(self._module).__name__} did not run in this chunk")
         return self._next or None
+
+
+def entries_of(state: object, of: str) -> State:
+    """The entries of a state; none for None. Raises `StateError` where it is no mapping."""
+    if state is None:
+        return {}
+    if not isinstance(state, Mapping):
+        raise StateError(
+            f"state of {of} is a {type(state).__name__}; it must be a mapping, as the module returned it, or None"
+        )
+    return state
+
+
+def check_stateless(module: nn.Module, state: State | None) -> None:
+    """Raise `StateError` where a module that keeps no state is given one."""
+    name = type(module).__name__
+    if entries := entries_of(state, name):
+        raise StateError(
+            f"state of {name} has {', '.join(sorted(map(repr, entries)))}, but a {name} keeps none; "
+            "a state belongs to the module that returned it"
+        )
 
 
 def check_steps(steps: range) -> None:
@@ -138,27 +180,38 @@ def kept_of(state: State | None, x: Tensor, *names: str) -> list[Tensor]:
         StateError: the state has other entries.
         ShapeError: one of them is of another batch.
     """
+    dtype = torch.promote_types(x.dtype, torch.float32)
     if state is None:
-        dtype = torch.promote_types(x.dtype, torch.float32)
         return [torch.zeros(x.shape[1:], dtype=dtype, device=x.device) for _ in names]
-    if set(state) != set(names) or not all(isinstance(value, Tensor) for value in state.values()):
-        count = "one tensor" if len(names) == 1 else f"{len(names)} tensors"
-        raise StateError(f"state of a neuron has {sorted(state)}; it must be {count}, {' and '.join(map(repr, names))}")
-    kept = [cast(Tensor, state[name]) for name in names]
-    for name, value in zip(names, kept, strict=True):
+    entries, count = entries_of(state, "a neuron"), "one tensor" if len(names) == 1 else f"{len(names)} tensors"
+    kept = []
+    for name in names:
+        value = entries.get(name)
+        if len(entries) != len(names) or not isinstance(value, Tensor) or not value.is_floating_point():
+            seen = ", ".join(f"{key!r}: {_kind(one)}" for key, one in entries.items())
+            raise StateError(
+                f"state of a neuron has {{{seen}}}; it must be {count}, {' and '.join(map(repr, names))}, "
+                "of floating point"
+            )
         if value.shape != x.shape[1:]:
             raise ShapeError(
                 f"{name} has shape {list(value.shape)}, the input of this step {list(x.shape[1:])}; "
                 "a new batch starts with state=None"
             )
+        kept.append(value.to(torch.promote_types(value.dtype, dtype)))
     return kept
+
+
+def _kind(value: object) -> str:
+    return str(value.dtype).removeprefix("torch.") if isinstance(value, Tensor) else type(value).__name__
 
 
 def detach(state: State | None) -> State | None:
     """The same state without its graph: where a rule calls it, the temporal gradient is cut."""
     if state is None:
         return None
-    return {k: v.detach() if isinstance(v, Tensor) else detach(v) or {} for k, v in state.items()}
+    entries = entries_of(state, "a module")
+    return {k: v.detach() if isinstance(v, Tensor) else detach(v) or {} for k, v in entries.items()}
 
 
 def stack_steps(steps: Sequence[Tensor]) -> Tensor:

@@ -111,7 +111,8 @@ def run_traced(
     names = {"trace"} if moved is None else {"trace", "drift"}
     if state is not None and (set(state) != names or not all(isinstance(v, Tensor) for v in state.values())):
         expected = "one tensor, 'trace'" if moved is None else "two tensors, 'trace' and 'drift'"
-        raise StateError(f"state of a traced synapse has {sorted(state)}; it must be {expected}")
+        seen = ", ".join(sorted(map(repr, state)))
+        raise StateError(f"state of a traced synapse has {seen}; it must be {expected}")
     for name, value in (state or {}).items():
         if value.shape != x.shape[1:]:
             raise ShapeError(
