@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hdlif.artefact import InputRecord
+from hdlif.deploy import GraphModule, lower
 from hdlif.errors import ShapeError, StateError
 from hdlif.nn import HDLIF, SECA, BatchNorm2d, ParallelHDLIF, Scope, Sequential, State, Temporal, detach
 from small_networks import tiny_resnet
@@ -140,9 +142,28 @@ def test_sequential_names_and_indexes_its_children() -> None:
     assert named[1] is second
 
 
+def networks() -> list[nn.Module]:
+    """All that may be called without saying the steps."""
+    net = tiny_resnet(lambda place: HDLIF(4)).float().eval()
+    record = InputRecord((2, 8, 8), (0.0, 0.0), (1.0, 1.0))
+    return [net, GraphModule(lower(net, input=record, labels=("a", "b", "c"), time_steps=4))]
+
+
 def test_network_continues_a_state_only_where_told_the_steps() -> None:
-    net = tiny_resnet(lambda place: HDLIF(2))
-    x = torch.ones(1, 2, 2, 8, 8, dtype=torch.float64)
-    _, state = net(x)
-    with pytest.raises(TypeError, match=r"steps=range\(t, t \+ K\)"):
-        net(x, state)
+    x = torch.ones(2, 2, 2, 8, 8)
+    for net in networks():
+        _, state = net(x)
+        with pytest.raises(StateError, match=r"steps=range\(t, t \+ K\)"):
+            net(x, state)
+
+
+def test_one_frame_is_run_only_where_told_how_many_steps_it_stands_for() -> None:
+    x = torch.randn(1, 2, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    for net in networks():
+        with pytest.raises(
+            StateError, match=r"say how many steps it stands for: steps=range\(1\), or steps=range\(T\)"
+        ):
+            net(x)
+        assert len(net(x, steps=range(1))[0]) == 1
+        constant, repeated = net(x, steps=range(4))[0], net(x.expand(4, -1, -1, -1, -1))[0]
+        torch.testing.assert_close(constant, repeated)

@@ -148,6 +148,25 @@ def check_steps(steps: range) -> None:
         raise StateError(f"steps = {steps!r}; it must be a range of consecutive time steps, such as range(4)")
 
 
+def steps_of(x: Tensor, state: State | None, steps: range | None) -> range:
+    """The time steps of a chunk x: those given, or range(K) where x has K > 1 frames and starts a sequence.
+
+    Raises:
+        StateError: they are no range of consecutive steps, or not given where x does not tell them.
+    """
+    if steps is None:
+        if state is not None:
+            raise StateError("say which time steps continue this state: steps=range(t, t + K)")
+        if x.shape[:1] == (1,):
+            raise StateError(
+                f"input has shape {list(x.shape)}: one frame, which may be one time step or an input constant in time; "
+                "say how many steps it stands for: steps=range(1), or steps=range(T)"
+            )
+        steps = range(*x.shape[:1] or (1,))
+    check_steps(steps)
+    return steps
+
+
 def check_chunk(x: Tensor, steps: range) -> None:
     """Raise `ShapeError` unless the time axis of `x` is len(steps), or 1 for an input constant in time."""
     if x.ndim < 2 or x.shape[0] not in (1, len(steps)):
