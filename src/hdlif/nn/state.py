@@ -157,12 +157,13 @@ def steps_of(x: Tensor, state: State | None, steps: range | None) -> range:
     if steps is None:
         if state is not None:
             raise StateError("say which time steps continue this state: steps=range(t, t + K)")
-        if x.shape[:1] == (1,):
+        frames = x.shape[0] if x.ndim else 0
+        if frames == 1:
             raise StateError(
                 f"input has shape {list(x.shape)}: one frame, which may be one time step or an input constant in time; "
                 "say how many steps it stands for: steps=range(1), or steps=range(T)"
             )
-        steps = range(*x.shape[:1] or (1,))
+        steps = range(frames)
     check_steps(steps)
     return steps
 
