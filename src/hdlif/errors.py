@@ -29,6 +29,10 @@ class StateError(HdlifError, ValueError):
     """A neuron state does not belong to the module, or to the time steps, it is given to."""
 
 
+class ParameterError(HdlifError, ValueError):
+    """A module's parameter has a value under which the way it is computed does not hold."""
+
+
 class DataError(HdlifError):
     """A data set is absent, damaged or unlike what its name promises."""
 

@@ -15,11 +15,6 @@ def test_penalties_are_made_with_their_arguments() -> None:
     assert builders.build_penalty(recipe("activity={kind: sops, sops: 1.0e6}")) == Budget(1e6, 4)
 
 
-def test_budget_of_operations_refuses_traced_synapses() -> None:
-    with pytest.raises(RecipeError, match=r'activity.kind = "sops" does not go with rule.kind = "ottt"'):
-        builders.check(recipe("activity={kind: sops, sops: 1.0e6}", "rule={kind: ottt}"))
-
-
 def test_budgets_of_layers_name_layers_of_the_network() -> None:
     words = "activity={kind: sops, sops: {body.stage1.0.conv1: 1.0e4, body.stage2.0.conv2: 5.0e3}}"
     assert builders.build_penalty(recipe(words)) == Budget({"body.stage1.0.conv1": 1e4, "body.stage2.0.conv2": 5e3}, 4)

@@ -198,8 +198,10 @@ def test_folded_chunk_of_k_equals_k_chunks_of_one(neuron):
 def test_folded_network_refuses_a_tensor_for_a_neurons_state():
     folded = deploy.fold(trained_like(NETWORKS["resnet"](neuron=hd_lif)), input=RECORD, labels=LABELS, time_steps=T)
     name = next(node.name for node in folded.graph.nodes if node.op == "hd_lif")
-    with pytest.raises(StateError, match=f"state of '{name}' is a tensor; it must be a mapping"):
-        folded(torch.zeros(1, 1, 1, 8, 8), {name: torch.zeros(1)}, steps=range(T))
+    x = torch.zeros(1, 1, 1, 8, 8)
+    _, state = folded(x, steps=range(1))
+    with pytest.raises(StateError, match=f"state of '{name}' is a Tensor; it must be a mapping"):
+        folded(x, {**state, name: torch.zeros(1)}, steps=range(1, 2))
 
 
 def test_low_bit_weights_stay_codes_and_scales_go_to_the_affine():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hdlif.errors import ShapeError
+from hdlif.errors import ParameterError, ShapeError
 from hdlif.functional import hd_lif_sequence, hd_lif_step
 from hdlif.functional.sequence import hd_lif_potentials, pack_bits, unpack_bits
 
@@ -45,10 +45,10 @@ def everything(function, inputs: list[Tensor], seed: int, *, spikes_only: bool =
     return [spikes.detach(), after.detach(), *torch.autograd.grad(loss, wanted)]
 
 
-@settings(derandomize=True, deadline=None, max_examples=40)
+@settings(derandomize=True, deadline=None, max_examples=60)
 @given(
-    steps=st.integers(1, 17),
-    rows=st.sampled_from(["layer", "channel", "shared"]),
+    steps=st.integers(1, 17) | st.just(5),
+    rows=st.sampled_from(["layer", "channel", "shared", "shared_channel"]),
     path=st.sampled_from(["loop", "scan"]),
     spikes_only=st.booleans(),
     seed=st.integers(0, 1000),
@@ -56,7 +56,8 @@ def everything(function, inputs: list[Tensor], seed: int, *, spikes_only: bool =
 def test_sequence_equals_the_loop_in_value_and_every_gradient(
     steps: int, rows: str, path: str, spikes_only: bool, seed: int
 ) -> None:
-    shape = {"layer": (steps, 1, 1), "channel": (steps, 1, 5), "shared": (1, 1, 1)}[rows]
+    shapes = {"layer": (steps, 1, 1), "channel": (steps, 1, 5), "shared": (1, 1, 1), "shared_channel": (1, 1, 5)}
+    shape = shapes[rows]
     inputs = case(steps, shape, seed)
     found = everything(lambda *a: hd_lif_sequence(*a, path=path), inputs, seed, spikes_only=spikes_only)
     for ours, oracle in zip(found, everything(loop, inputs, seed, spikes_only=spikes_only), strict=True):
@@ -126,3 +127,12 @@ def test_unknown_path_and_other_shape_are_refused() -> None:
         hd_lif_sequence(current, potential, leak, threshold, path="tree")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="they must be equal"):
         hd_lif_sequence(current, potential[:2], leak, threshold)
+
+
+@pytest.mark.parametrize("leak", [-0.5, -1e-6, 1.5, float("nan"), float("inf")])
+def test_a_scan_refuses_a_leak_under_which_its_steps_do_not_compose(leak: float) -> None:
+    current, potential, _, threshold = case(5, (5, 1, 1), 0)
+    leaks = torch.full((5, 1, 1), 0.5, dtype=torch.float64)
+    leaks[3] = leak
+    with pytest.raises(ParameterError, match=r"leak = .*; a scan takes one in 0\.\.1"):
+        hd_lif_sequence(current, potential, leaks, threshold, path="scan")

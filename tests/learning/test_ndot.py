@@ -77,7 +77,7 @@ def test_steps_and_states_that_a_dynamic_trace_cannot_follow_are_refused() -> No
         with pytest.raises(StateError, match="dynamic traces are run one time step at a time"):
             net(x, None, range(2))
         with pytest.raises(StateError, match="it must be two tensors, 'trace' and 'drift'"):
-            net(x[:1], {"fc": {"trace": x[0]}}, range(1))
+            net(x[:1], {"act": {"potential": x[0]}, "fc": {"trace": x[0]}}, range(1))
 
 
 def test_arguments_without_meaning_are_refused() -> None:

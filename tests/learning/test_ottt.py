@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.errors import ShapeError, StateError
+from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.functional import DetachedReset
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, OTTTCriterion, Plan, StochasticStep
 from hdlif.learning.ottt import remembered
@@ -213,6 +213,103 @@ def test_traced_synapse_keeps_value_and_input_gradient_and_learns_from_the_trace
     torch.testing.assert_close(y, plain, atol=1e-12, rtol=0)
     torch.testing.assert_close(to_x, plain_to_x, atol=1e-12, rtol=0)
     assert_close(found, of_trace)
+
+
+def passed(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """The output of one chunk, and the gradients of a fixed linear function of it."""
+    x = x.clone().requires_grad_()
+    net.zero_grad()
+    y, _ = net(x, None, range(len(x)))
+    (y * torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=y.dtype)).sum().backward()
+    assert x.grad is not None
+    return {"output": y.detach(), "input": x.grad, **gradients(net)}
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
+@pytest.mark.parametrize("padding", [0, 1, (2, 1), "valid", "same"], ids=str)
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect", "replicate", "circular"])
+def test_a_convolution_of_any_arguments_is_itself_with_a_trace(
+    padding_mode: str, padding: int | str | tuple[int, int], bias: bool
+) -> None:
+    """Its output is that without a trace, at one step its gradients too, and then its weight learns from the trace."""
+    strides = [1] if padding == "same" else [1, 2, (2, 1)]
+    for stride, dilation, groups, kernel in itertools.product(strides, [1, (1, 2)], [1, 2], [1, 2, (3, 2)]):
+        torch.manual_seed(0)
+        conv = nn.Conv2d(
+            2, 4, kernel, stride, padding, dilation=dilation, groups=groups, padding_mode=padding_mode, bias=bias
+        )
+        net = Sequential({"conv": conv}).double()
+        x = torch.randn(2, 2, 2, 5, 6, dtype=torch.float64)
+        with traced(synapses(net), TraceRule(0.25)):
+            one, both = passed(net, x[:1]), passed(net, x)
+        assert_close(one, passed(net, x[:1]), atol=1e-12)
+        plain = passed(net, x)
+        from_traces = passed(net, torch.stack([x[0], x[1] + 0.25 * x[0]]))
+        assert_close(
+            {name: both[name] for name in ("output", "input", "conv.weight")},
+            {"output": plain["output"], "input": plain["input"], "conv.weight": from_traces["conv.weight"]},
+            atol=1e-12,
+        )
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 5, 4), (2, 3, 5, 2, 4)], ids=str)
+def test_a_linear_layer_of_any_rank_is_itself_with_a_trace(shape: tuple[int, ...], bias: bool) -> None:
+    torch.manual_seed(0)
+    net = Sequential({"fc": QuantLinear(4, 3, bias=bias)}).double()
+    x = torch.randn(shape, dtype=torch.float64)
+    with traced(synapses(net), TraceRule(0.25)):
+        one, both = passed(net, x[:1]), passed(net, x)
+    assert_close(one, passed(net, x[:1]), atol=1e-12)
+    plain, from_traces = passed(net, x), passed(net, torch.stack([x[0], x[1] + 0.25 * x[0]]))
+    expected = {"output": plain["output"], "input": plain["input"], "fc.weight": from_traces["fc.weight"]}
+    assert_close({name: both[name] for name in expected}, expected, atol=1e-12)
+
+
+def test_a_bias_learns_from_the_trace_of_an_input_of_one() -> None:
+    """Its gradient is that of the weight of a further channel, which is 1 at every step."""
+    torch.manual_seed(0)
+    net = Sequential({"conv": nn.Conv2d(2, 4, 1)}).double()
+    wider = Sequential({"conv": nn.Conv2d(3, 4, 1, bias=False)}).double()
+    with torch.no_grad():
+        wider[0].weight.copy_(torch.cat([net[0].weight, net[0].bias.view(4, 1, 1, 1)], 1))
+    x = torch.randn(STEPS, 2, 2, 3, 3, dtype=torch.float64)
+    for leak in (0.0, 0.25, 1.0):
+        with traced([*synapses(net), *synapses(wider)], TraceRule(leak)):
+            found, expected = passed(net, x), passed(wider, torch.cat([x, torch.ones_like(x[:, :, :1])], 2))
+        torch.testing.assert_close(found["conv.bias"], expected["conv.weight"][:, 2].flatten(), atol=1e-12, rtol=0)
+
+
+def test_hooks_of_a_traced_synapse_run_and_may_change_what_it_gives() -> None:
+    torch.manual_seed(0)
+    net = Sequential({"conv": nn.Conv2d(2, 3, 3, padding=1)}).double()
+    net[0].register_forward_pre_hook(lambda module, args: (args[0] * 2,))
+    net[0].register_forward_hook(lambda module, args, output: output + 1)
+    x = torch.randn(1, 2, 2, 4, 4, dtype=torch.float64)
+    with traced(synapses(net), TraceRule(0.5)):
+        found = passed(net, x)
+    assert_close(found, passed(net, x), atol=1e-12)
+
+
+class Centred(nn.Conv2d):
+    """A convolution whose weights have mean 0: another forward pass under a known name."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight - self.weight.mean(), self.bias)
+
+
+def test_a_forward_pass_that_a_trace_would_change_is_refused() -> None:
+    net = tiny_resnet(lambda place: LIF(STEPS))
+    net.stem.conv = Centred(2, 4, 3)
+    with pytest.raises(TrainingError, match=r"Centred has a forward pass of its own.*use Conv2d, QuantConv2d"):
+        learn(OTTT(), net, torch.zeros(1, len(TARGET), 2, 6, 6, dtype=torch.float64))
+    assert "forward" not in vars(net.body.stage1[0].conv1)
+
+
+def test_a_trace_that_nothing_would_keep_is_refused() -> None:
+    net = Sequential(nn.Sequential(QuantLinear(6, 2), nn.ReLU())).double()
+    with traced(synapses(net), TraceRule(0.5)), pytest.raises(StateError, match="runs where nothing keeps it"):
+        net(frames(), None, range(STEPS))
 
 
 def test_chunk_of_steps_equals_chunks_of_one_with_traces() -> None:

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hdlif.errors import ShapeError, StateError
+from hdlif.errors import ParameterError, ShapeError, StateError
 from hdlif.functional import DetachedReset, GLIFParameters, dspike, glif_step, quantize_spike
 from hdlif.nn import GLIF, HDLIF, LIF, Dspike, GradedLIF, ParallelHDLIF, SpikeQuantizer, StepValue
 
@@ -173,7 +175,17 @@ def test_potential_is_float32_where_currents_are_narrower(neuron: HDLIF | LIF, d
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"bits": 0}, {"bits": 9}, {"step": 0.0}, {"offset": -0.1}, {"offset": 1.5}], ids=str
+    "arguments",
+    [
+        {"bits": 0},
+        {"bits": 9},
+        {"step": 0.0},
+        {"step": math.nan},
+        {"step": math.inf},
+        {"offset": -0.1},
+        {"offset": 1.5},
+    ],
+    ids=str,
 )
 def test_spike_quantiser_refuses_what_has_no_codes(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"accepted: 1\.\.8, > 0, 0\.\.1"):
@@ -257,6 +269,58 @@ def test_time_paths_of_hdlif_agree(path: str) -> None:
     torch.testing.assert_close(state["potential"], after["potential"], atol=1e-10, rtol=0)
     with pytest.raises(ValueError, match="choose one of bits, scan, steps"):
         HDLIF(2, path="tree")  # type: ignore[arg-type]
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(
+    leak=st.floats(-2, 2),
+    threshold=st.floats(-2, 2),
+    path=st.sampled_from(["bits", "scan"]),
+    steps=st.integers(1, 9),
+    arrives=st.sampled_from(["given", "loaded", "written"]),
+    channels=st.sampled_from([None, 3]),
+)
+def test_time_paths_agree_under_any_leak_and_threshold_or_refuse_it(
+    leak: float, threshold: float, path: str, steps: int, arrives: str, channels: int | None
+) -> None:
+    """Values, gradients and state; whether the leak was given, came with a state dict, or was written later."""
+
+    def run(path: str) -> list[torch.Tensor]:
+        values = {"leak": leak, "threshold": threshold} if arrives == "given" else {}
+        neuron = HDLIF(steps, learned=False, channels=channels, path=path, **values)  # type: ignore[arg-type]
+        neuron.double()
+        if arrives == "loaded":
+            other = HDLIF(steps, leak=leak, threshold=threshold, learned=False, channels=channels)
+            neuron.load_state_dict(other.double().state_dict())
+        elif arrives == "written":
+            neuron(currents(1, 1, 3), None, range(1))
+            neuron.leak.value.fill_(leak)
+            neuron.threshold.value.fill_(threshold)
+        x = currents(steps, 4, 3).requires_grad_()
+        spikes, state = neuron(x, {"potential": currents(4, 3, seed=1)}, range(steps))
+        loss = (spikes * currents(*spikes.shape, seed=2)).sum() + state["potential"].square().sum()
+        return [spikes.detach(), state["potential"].detach(), *torch.autograd.grad(loss, [x])]
+
+    if path == "scan" and not 0 <= leak <= 1:
+        with pytest.raises(ParameterError, match=r"a scan takes one in 0\.\.1"):
+            run(path)
+        return
+    for found, expected in zip(run(path), run("steps"), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_values_that_are_no_numbers_are_refused(value: float, learned: bool) -> None:
+    for name in ("leak", "threshold"):
+        with pytest.raises(ValueError, match=rf"{name} = {value}; it must be a finite number"):
+            HDLIF(2, learned=learned, **{name: value})  # type: ignore[arg-type]
+
+
+def test_a_network_without_storage_may_scan() -> None:
+    with torch.device("meta"):
+        neuron = HDLIF(4, learned=False, path="scan")
+        assert neuron(torch.zeros(4, 2, 3), None, range(4))[0].shape == (4, 2, 3)
 
 
 # GLIF

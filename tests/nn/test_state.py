@@ -2,10 +2,12 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from hdlif.artefact import InputRecord
+from hdlif.deploy import GraphModule, lower
 from hdlif.errors import ShapeError, StateError
-from hdlif.nn import HDLIF, BatchNorm2d, ParallelHDLIF, Sequential, detach
+from hdlif.nn import HDLIF, SECA, BatchNorm2d, ParallelHDLIF, Scope, Sequential, State, Temporal, detach
 from small_networks import tiny_resnet
 
 
@@ -32,10 +34,61 @@ def test_state_of_another_network_is_refused() -> None:
         net(x, {"trunk": {}}, range(1))
 
 
-def test_a_tensor_where_a_mapping_belongs_is_refused() -> None:
+@pytest.mark.parametrize("given", [torch.zeros(2, 3), [], "potential", 3], ids=["tensor", "list", "text", "number"])
+def test_what_is_no_mapping_where_one_belongs_is_refused(given: object) -> None:
     net = Sequential(HDLIF(2))
-    with pytest.raises(StateError, match="state of '0' is a tensor; it must be a mapping"):
-        net(torch.ones(1, 2, 3), {"0": torch.zeros(2, 3)}, range(1))
+    with pytest.raises(StateError, match=r"state of '0' is a [A-Za-z]+; it must be a mapping"):
+        net(torch.ones(1, 2, 3), {"0": given}, range(1))
+    with pytest.raises(StateError, match=r"state of Sequential is a [A-Za-z]+; it must be a mapping"):
+        net(torch.ones(1, 2, 3), given, range(1))
+    with pytest.raises(StateError, match="it must be a mapping"):
+        detach({"0": given} if not isinstance(given, torch.Tensor) else given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "stateless",
+    [nn.Identity(), BatchNorm2d(2), ParallelHDLIF(2), SECA(2), Sequential(nn.Identity())],
+    ids=lambda module: type(module).__name__,
+)
+def test_a_state_for_a_child_without_one_is_refused(stateless: nn.Module) -> None:
+    net, x = Sequential({"still": stateless, "act": HDLIF(2)}), torch.ones(1, 3, 2, 4, 4)
+    _, state = net(x, None, range(1))
+    assert state is not None
+    with pytest.raises(StateError, match=r"keeps none|is no child of Sequential"):
+        net(x, {**state, "still": {"potential": torch.zeros(3, 2, 4, 4)}}, range(1, 2))
+    # An entry that holds nothing loses nothing.
+    net(x, {**state, "still": {}}, range(1, 2))
+
+
+class Odd(Temporal):
+    """Runs its neuron, if any, as often as told."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.act, self.times = HDLIF(2), times
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        run = Scope(self, state, steps)
+        for _ in range(self.times):
+            x = run("act", x)
+        return x, run.state
+
+
+def test_a_state_that_would_be_overwritten_or_left_behind_is_refused() -> None:
+    x = torch.ones(1, 2, 3)
+    with pytest.raises(StateError, match="'act' ran twice in this chunk"):
+        Odd(2)(x, None, range(1))
+    with pytest.raises(StateError, match="state has 'act', which Odd did not run in this chunk"):
+        Odd(0)(x, Odd(1)(x, None, range(1))[1], range(1, 2))
+
+
+def test_a_state_that_lacks_a_part_is_refused() -> None:
+    net, x = Sequential(HDLIF(2), nn.Identity(), HDLIF(2)), torch.ones(1, 2, 3)
+    _, state = net(x, None, range(1))
+    assert state is not None
+    for rest in ({"0": state["0"]}, {"0": state["0"], "2": None}, {}):
+        with pytest.raises(StateError, match=r"state lacks '[02]', a HDLIF that keeps one"):
+            net(x, rest, range(1, 2))  # type: ignore[arg-type]
 
 
 def test_state_of_another_batch_is_refused() -> None:
@@ -89,9 +142,28 @@ def test_sequential_names_and_indexes_its_children() -> None:
     assert named[1] is second
 
 
+def networks() -> list[nn.Module]:
+    """All that may be called without saying the steps."""
+    net = tiny_resnet(lambda place: HDLIF(4)).float().eval()
+    record = InputRecord((2, 8, 8), (0.0, 0.0), (1.0, 1.0))
+    return [net, GraphModule(lower(net, input=record, labels=("a", "b", "c"), time_steps=4))]
+
+
 def test_network_continues_a_state_only_where_told_the_steps() -> None:
-    net = tiny_resnet(lambda place: HDLIF(2))
-    x = torch.ones(1, 2, 2, 8, 8, dtype=torch.float64)
-    _, state = net(x)
-    with pytest.raises(TypeError, match=r"steps=range\(t, t \+ K\)"):
-        net(x, state)
+    x = torch.ones(2, 2, 2, 8, 8)
+    for net in networks():
+        _, state = net(x)
+        with pytest.raises(StateError, match=r"steps=range\(t, t \+ K\)"):
+            net(x, state)
+
+
+def test_one_frame_is_run_only_where_told_how_many_steps_it_stands_for() -> None:
+    x = torch.randn(1, 2, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    for net in networks():
+        with pytest.raises(
+            StateError, match=r"say how many steps it stands for: steps=range\(1\), or steps=range\(T\)"
+        ):
+            net(x)
+        assert len(net(x, steps=range(1))[0]) == 1
+        constant, repeated = net(x, steps=range(4))[0], net(x.expand(4, -1, -1, -1, -1))[0]
+        torch.testing.assert_close(constant, repeated)

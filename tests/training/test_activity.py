@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hdlif.accounting import saved_bytes
-from hdlif.learning import SLTT, STBP, Rule, StochasticStep
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import Network, ReversibleSequential, reversible_resnet
 from hdlif.nn import HDLIF, QuantConv2d, Sequential, Ternary
 from hdlif.training import Updater, sgd
@@ -57,6 +57,18 @@ def test_penalties_by_hand() -> None:
     assert on(Density(0.0, weight=2.0), **layers) == pytest.approx(1.5)
     # The network's density is 2 of 6 neurons.
     assert on(Density(0.25, per_layer=False), **layers) == pytest.approx(1 / 3 - 0.25)
+
+
+@pytest.mark.parametrize("rule", [OTTT(), NDOT()], ids=["ottt", "ndot"])
+@pytest.mark.parametrize("penalty", [Budget(1.0, T), Surplus(1.0)], ids=["budget", "surplus"])
+def test_a_penalty_sees_synapses_with_a_trace_as_those_without(rule: Rule, penalty: Penalty) -> None:
+    def penalties(rule: Rule) -> list[float]:
+        network = tiny_resnet(lambda place: HDLIF(T), quantizer=Ternary())
+        with watching(network, penalty) as watch:
+            plan = rule.schedule(T, torch.Generator())
+            return [watch.penalty().item() for _ in rule(network, frames(), TARGET, plan)]
+
+    assert penalties(rule) == pytest.approx(penalties(SLTT()))
 
 
 def test_steps_seen_count_alike() -> None:

@@ -38,11 +38,6 @@ def checked_penalty(recipe: Recipe) -> Checked[Penalty | None]:
     """The section, checked."""
     kind = recipe.activity.kind
     make = choose(PENALTIES, kind, "activity.kind")
-    if kind == "sops" and recipe.rule.kind in ("ottt", "ndot"):
-        raise RecipeError(
-            f'activity.kind = "sops" does not go with rule.kind = "{recipe.rule.kind}", whose synapses run on traces; '
-            "choose density"
-        )
     others = partial(keys, *PENALTIES.values())
     given = ("time_steps",) if kind == "sops" else ()
     return checked(make, "activity", recipe.activity.arguments, kind=kind, others=others, given=given)

@@ -16,7 +16,7 @@ from hdlif.artefact import Graph, Node, infer_values
 from hdlif.artefact.format import INPUT, OPS
 from hdlif.errors import StateError, did_you_mean
 from hdlif.functional import graded_lif_step, hd_lif_step, parallel_hd_lif_step
-from hdlif.nn.state import State, Temporal, check_chunk, check_steps, potential_of, stack_steps
+from hdlif.nn.state import State, Temporal, check_chunk, entries_of, potential_of, stack_steps, steps_of
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 """Sees each node with its inputs and output, [K or 1, B, ...]."""
@@ -25,7 +25,7 @@ Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 class GraphModule(Temporal):
     """Runs a graph over chunks of time: images [K or 1, B, C, H, W] to logits [K, B, classes].
 
-    State: {node name: {"potential": [B, C, H, W]}}.
+    State: {node name: {"potential": [B, C, H, W]}}. Steps are said as for `models.Network`.
     """
 
     def __init__(self, graph: Graph, *, observer: Observer | None = None) -> None:
@@ -37,19 +37,20 @@ class GraphModule(Temporal):
                 self.register_buffer(_buffer(node, role), torch.from_numpy(tensor.astype(np.float32)))
 
     def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
-        steps = range(len(x)) if steps is None else steps
-        check_steps(steps)
+        steps = steps_of(x, state, steps)
         check_chunk(x, steps)
-        values, given, after = {INPUT: x}, {} if state is None else state, {}
+        values, after = {INPUT: x}, {}
+        given = entries_of(state, "a graph")
         stateful = [node.name for node in self.graph.nodes if OPS[node.op].stateful]
-        if unknown := sorted(given.keys() - set(stateful)):
+        if unknown := sorted(map(str, given.keys() - set(stateful))):
             raise StateError(f"state of {unknown[0]!r} belongs to no node; {did_you_mean(unknown[0], stateful)}")
+        missing = [name for name in stateful if name not in given]
+        if state is not None and missing:
+            raise StateError(f"state lacks {missing[0]!r}; give the whole state, or None to start")
         for node in self.graph.nodes:
             inputs = tuple(values[name] for name in node.inputs)
             if OPS[node.op].stateful:
-                substate = given.get(node.name)
-                if isinstance(substate, Tensor):
-                    raise StateError(f"state of {node.name!r} is a tensor; it must be a mapping")
+                substate = None if state is None else entries_of(given[node.name], repr(node.name))
                 values[node.name], after[node.name] = self._scan(node, inputs[0], substate, steps)
             else:
                 values[node.name] = self._evaluate(node, inputs, steps)

@@ -1,5 +1,6 @@
 """Quantisers of weights and spikes, with straight-through gradients."""
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -9,6 +10,10 @@ StraightThrough = Literal["identity", "clip"]
 
 TERNARY_THRESHOLD = 0.7
 """Δ = 0.7·mean|W|: the threshold of ternary weight networks."""
+
+
+EXACT = 512
+"""Rows of weights with at most so many codes to grow have their scale by an exact search."""
 
 
 class _Binarize(torch.autograd.Function):
@@ -107,10 +112,10 @@ def ternary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def integer_codes(weight: Tensor, *, bits: int) -> tuple[Tensor, Tensor]:
-    """Codes in {-(2^(bits-1) - 1), ..., 2^(bits-1) - 1} and one scale per output channel.
+    """Codes in {-q, ..., q}, q = 2^(bits-1) - 1, and one scale per output channel.
 
-    a_o = 2·mean|W_o|/√q with q = 2^(bits-1) - 1 (the step LSQ starts from), code = clip(round(W/a_o), -q, q); where
-    all weights of a channel are 0 its scale is 1.
+    code = clip(round(W/a_o), -q, q) with the a_o that minimises the squared error Σ (W_o - a_o·code)², see
+    `best_scales`; where all weights of a channel are 0 its scale is 1.
 
     Args:
         weight: latent W, [out, ...].
@@ -119,9 +124,86 @@ def integer_codes(weight: Tensor, *, bits: int) -> tuple[Tensor, Tensor]:
         codes shaped like `weight`, and scale of shape [out, 1, ...].
     """
     most = 2 ** (bits - 1) - 1
-    magnitude = weight.abs().flatten(1).mean(1).view(-1, *[1] * (weight.ndim - 1))
-    scale = torch.where(magnitude > 0, 2 * magnitude / most**0.5, 1.0).to(weight.dtype)
+    scale = best_scales(weight.detach().flatten(1), most).to(weight.dtype).view(-1, *[1] * (weight.ndim - 1))
     return torch.round(weight / scale).clamp_(-most, most), scale
+
+
+def best_scales(weight: Tensor, most: int) -> Tensor:
+    """The scale of each row that leaves the least squared error behind codes of -most to most, [out].
+
+    For given codes the best scale is a = <|W|, code>/<code, code>, which leaves |W|² - <|W|, code>²/<code, code>; for
+    a given scale the best codes are the rounded ones. Rows of at most `EXACT`/most weights are solved exactly: as a
+    falls, one code after the other grows by one, and both sums are known after each. Others try the codes of scales on
+    a grid, each with its best scale, then some around the best of them. Of a thousand weights that are not 0 the error
+    is within 2 % of the least; of n < 1000, where chance makes some scale better than those beside it, within 3/√n.
+    That is 13 to 18 rounds over the weights; more where rows are short, 128 at most.
+
+    Args:
+        weight: [out, n].
+        most: the largest code, 1 to 127.
+    """
+    magnitude = weight.abs().to(torch.promote_types(weight.dtype, torch.float32))
+    rows = max(1, _block(magnitude) // max(1, magnitude.shape[1]))
+    find = _swept if magnitude.shape[1] * most <= EXACT else _searched
+    scales = []
+    for first in range(0, len(magnitude), rows):
+        block = magnitude[first : first + rows]
+        largest = block.amax(1, keepdim=True)
+        scales.append((find(block / largest, most) * largest).squeeze(1))
+    scale = torch.cat(scales)
+    return torch.where((scale > 0) & scale.isfinite(), scale, 1.0)
+
+
+def _block(like: Tensor) -> int:
+    """How many numbers are worked on at once: what stays in a core's cache, or keeps an accelerator busy."""
+    return 2**16 if like.device.type == "cpu" else 2**23
+
+
+def _swept(share: Tensor, most: int) -> Tensor:
+    """The exact best scale [rows, 1] of shares |W|/max|W|."""
+    code = torch.arange(1, most + 1, dtype=share.dtype, device=share.device)
+    # Each weight's code grows to 1, 2, ..., most as a falls to |W|/(code - ½); <code, code> then grows by 2·code - 1.
+    order = (share[:, :, None] / (code - 0.5)).flatten(1).argsort(1, descending=True)
+    product = share.double().gather(1, order // most).cumsum(1)
+    square = (2 * (order % most) + 1).double().cumsum(1)
+    best = (product.square() / square).argmax(1, keepdim=True)
+    return (product.gather(1, best) / square.gather(1, best)).to(share.dtype)
+
+
+def _searched(share: Tensor, most: int) -> Tensor:
+    """A scale [rows, 1] next to the best of shares |W|/max|W|."""
+    n = share.shape[1]
+    # Were all weights below a·q rounded as if at random, with error a²/12, and one above it, the best a·q would be
+    # 1/(1 + n/12q²); chance finds some below it where weights are few. Above q/(q - ½) the code q is not used.
+    low, high = max(0.3, 1 - 1.5 / n**0.5) / (1 + n / (12 * most**2)), most / (most - 0.5)
+    wanted = min(12, max(7, math.ceil(math.log(high / low) / math.log(1.2))))
+    count = max(wanted, min(128, 4096 // n))
+    step = (high / low) ** (1 / (count - 1))
+    powers = torch.arange(count, dtype=share.dtype, device=share.device).view(-1, 1, 1)
+    scale = _fitted(share, low / most * step**powers, most)
+    sides = torch.tensor([-1.0, 0.0, 1.0], dtype=share.dtype, device=share.device).view(-1, 1, 1)
+    for reach in (0.5, 0.2):
+        scale = _fitted(share, scale * step ** (reach * sides), most)
+    return scale
+
+
+def _fitted(share: Tensor, tried: Tensor, most: int) -> Tensor:
+    """The best scale [rows, 1] of the codes that the scales tried [k, rows or 1, 1] give, of those with least error."""
+    errors, scales = [], []
+    at_once = max(1, min(len(tried), _block(share) // max(1, share.numel())))
+    # The same three places of memory each time, which is most of the speed.
+    room = share.new_empty(3, at_once, *share.shape)
+    for first in range(0, len(tried), at_once):
+        part = tried[first : first + at_once]
+        code, rest, product = room[:, : len(part)]
+        torch.mul(share, 1 / part, out=code).round_().clamp_(max=most)
+        torch.addcmul(share, code, part, value=-1, out=rest)
+        # From the remainder, since what the best scale leaves is small beside the weights.
+        along, square = torch.mul(rest, code, out=product).sum(2), code.square_().sum(2).clamp_min_(1)
+        errors.append(rest.square_().sum(2) - along.square() / square)
+        scales.append(part.squeeze(2) + along / square)
+    best = torch.cat(errors).argmin(0, keepdim=True)
+    return torch.cat(scales).gather(0, best).view(-1, 1)
 
 
 def spike_codes(spike: Tensor, *, bits: int, step: Tensor | float, offset: float) -> Tensor:

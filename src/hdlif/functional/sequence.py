@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from hdlif.errors import ParameterError
 from hdlif.functional.neurons import hd_lif_step
 
 TimePath = Literal["loop", "scan"]
@@ -28,14 +29,37 @@ def hd_lif_sequence(
         current: I, [K, B, ...].
         potential: v before the first of them, [B, ...].
         leak, threshold: λ and θ, broadcastable to `current`, with K rows or one.
-        path: "loop" takes K dependent steps; "scan" composes them in ⌈log2 K⌉ rounds over the whole chunk
-            (needs λ >= 0), equal but for rounding.
+        path: "loop" takes K dependent steps, under any λ; "scan" composes them in ⌈log2 K⌉ rounds over the whole
+            chunk, equal but for rounding, and takes λ in [0, 1]: below 0 steps do not compose, above 1 their products
+            have no bound.
     Returns:
         spikes [K, B, ...] and the potential after the last step, [B, ...].
     Raises:
+        ParameterError: "scan" is given a λ outside [0, 1].
         ShapeError: `potential` and a step of `current` differ in shape.
         ValueError: `path` is another.
     """
+    if path == "scan":
+        check_scannable(leak)
+    return hd_lif_chunk(current, potential, leak, threshold, path=path)
+
+
+def check_scannable(leak: Tensor) -> None:
+    """Raise `ParameterError` unless all of λ lies in [0, 1]; on an accelerator this waits for it."""
+    if leak.is_meta:
+        return
+    outside = leak.detach()[~((leak >= 0) & (leak <= 1))]
+    if outside.numel():
+        raise ParameterError(
+            f"leak = {outside[0].item():g}; a scan takes one in 0..1; take the steps one by one "
+            '(path = "steps" or "bits" of HDLIF)'
+        )
+
+
+def hd_lif_chunk(
+    current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor, *, path: TimePath
+) -> tuple[Tensor, Tensor]:
+    """`hd_lif_sequence` where the caller knows that a scan's λ lies in [0, 1]."""
     if path not in _PATHS:
         raise ValueError(f"path = {path!r}; choose one of loop, scan")
     inputs = (current, potential, leak, threshold)
@@ -49,7 +73,7 @@ def hd_lif_sequence(
 def hd_lif_potentials(current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
     """v_t after every step by an associative scan, [K, B, ...].
 
-    A step maps v to min(a·v + b, c) with a = λ_t >= 0, b = I_t, c = θ_t. First (a1, b1, c1), then (a2, b2, c2) is
+    A step maps v to min(a·v + b, c) with a = λ_t in [0, 1], b = I_t, c = θ_t. First (a1, b1, c1), then (a2, b2, c2) is
     again such a map: (a1·a2, a2·b1 + b2, min(a2·c1 + b2, c2)).
     """
     a, b, c = leak.expand_as(current), current, threshold.expand_as(current)
@@ -128,7 +152,7 @@ class _HDLIFSequence(torch.autograd.Function):
 
 def _summed_product(x: Tensor, y: list[Tensor], shape: torch.Size) -> Tensor:
     """Σ x·y over all axes that `shape` does not have; y is given step by step."""
-    if shape.numel() == len(x):
+    if shape.numel() == shape[0] == len(x):
         return torch.stack([torch.dot(a.flatten(), b.flatten()) for a, b in zip(x, y, strict=True)]).view(shape)
     return (x * torch.stack(y)).sum_to_size(shape)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.nn import BatchNorm2d, QuantConv2d, Scope, Sequential, State, Temporal
+from hdlif.nn.state import steps_of
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class Network(Temporal):
     """Stem, body and classifier in a row: images [K, B, C, H, W] (or [1, ...]) to logits per step [K, B, classes].
 
     `network(x, steps=range(T))` starts a sequence; the state it returns continues it:
-    `network(x, state, steps=range(T, T + 1))`.
+    `network(x, state, steps=range(T, T + 1))`. Steps may be left out where x has K > 1 of them and starts a sequence.
     """
 
     def __init__(self, *, stem: nn.Module, body: nn.Module, head: nn.Module, classifier: nn.Linear) -> None:
@@ -167,10 +168,7 @@ class Network(Temporal):
         self.stem, self.body, self.head, self.classifier = stem, body, head, classifier
 
     def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
-        if steps is None:
-            if state is not None:
-                raise TypeError("say which time steps continue this state: steps=range(t, t + K)")
-            steps = range(len(x))
+        steps = steps_of(x, state, steps)
         run = Scope(self, state, steps)
         h = run("stem", x)
         h = run("body", h)

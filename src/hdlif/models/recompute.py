@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from hdlif.errors import StateError
 from hdlif.models.reversible import ReversibleBlock
 from hdlif.nn import Measure, QuantConv2d, QuantLinear, Recomputing, Sequential, State
+from hdlif.nn.state import entries_of
 
 Held = Mapping[QuantConv2d | QuantLinear, Tensor | None]
 
@@ -179,10 +181,21 @@ class _Branches:
 
 
 def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a state by their paths, such as "0.f.act.potential"."""
+    """The tensors of a state by their paths, such as "0.f.act.potential".
+
+    Raises:
+        StateError: what is no tensor is no mapping either, or an empty one, which has no path.
+    """
     tensors: dict[str, Tensor] = {}
-    for name, value in (state or {}).items():
-        tensors |= {prefix + name: value} if isinstance(value, Tensor) else flat(value, f"{prefix}{name}.")
+    if state is None:
+        return tensors
+    of = repr(prefix[:-1]) if prefix else "reversible blocks"
+    if not (entries := entries_of(state, of)):
+        raise StateError(f"state of {of} is empty; give the whole state, or None to start")
+    for name, value in entries.items():
+        path = f"{prefix}{name}"
+        # None stands for no state at the root alone.
+        tensors |= {path: value} if isinstance(value, Tensor) else flat({} if value is None else value, f"{path}.")
     return tensors
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hdlif.errors import ShapeError
 from hdlif.nn.per_step import PerStep
-from hdlif.nn.state import State, Temporal, check_chunk
+from hdlif.nn.state import State, Temporal, check_chunk, check_stateless
 
 
 class SECA(PerStep, Temporal):
@@ -44,6 +44,7 @@ class SECA(PerStep, Temporal):
         self.bias = nn.Parameter(torch.empty(1).uniform_(-reach, reach).repeat(self.time_steps)) if bias else None
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
+        check_stateless(self, state)
         return x * self.gate(x, steps)[..., None, None], None
 
     def gate(self, x: Tensor, steps: range) -> Tensor:

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from hdlif.functional import GLIFParameters, Surrogate, Triangle, glif_step, heaviside
+from hdlif.functional import GLIFParameters, Surrogate, Triangle, glif_step
 from hdlif.nn.per_step import PerStep, broadcast_rows
-from hdlif.nn.state import Neuron, State, check_chunk, potential_of, stack_steps
+from hdlif.nn.state import Neuron, State, check_chunk, kept_of, stack_steps
 
 GATES = ("decay_gate", "input_gate", "reset_gate")
 
@@ -44,7 +44,8 @@ class GLIF(Neuron):
         leak, linear_leak, reset, threshold: λ, l, r and θ at the start, in (0, 1); l starts at θ/2T and r at θ by
             default.
         surrogate: stands for dH/dx.
-    State: {"potential": u [B, ...]} before the reset, float32 or wider; whether it fired follows from u and θ.
+    State: {"potential": u, "fired": h}, [B, ...] each, float32 or wider; u is that before the reset. h is not made anew
+        from u and θ, for θ may have learned since, and has a graph that `detach` does not cut.
     """
 
     def __init__(
@@ -73,20 +74,15 @@ class GLIF(Neuron):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
         check_chunk(x, steps)
-        potential = potential_of(state, x)
+        potential, fired = kept_of(state, x, "potential", "fired")
         current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
         rows = self.logits(steps, x)
-        if state is None or steps.start == 0:
-            fired = torch.zeros_like(potential)
-        else:
-            before = self.logits(range(steps.start - 1, steps.start), x)["threshold"][0]
-            fired = heaviside(potential - before, self.surrogate)
         spikes = []
         for k, arriving in enumerate(current.unbind()):
             parameters = GLIFParameters(**{name: values[k] for name, values in rows.items()})
             fired, potential = glif_step(arriving, potential, fired, parameters, surrogate=self.surrogate)
             spikes.append(fired)
-        return stack_steps(spikes).to(x.dtype), {"potential": potential}
+        return stack_steps(spikes).to(x.dtype), {"potential": potential, "fired": fired}
 
     def extra_repr(self) -> str:
         return f"surrogate={self.surrogate}"

@@ -38,11 +38,6 @@ def lay_out(model: nn.Module, layout: torch.memory_format) -> None:
                 layer.register_forward_pre_hook(_contiguous_input)
 
 
-def input_of(layer: nn.Module, x: Tensor) -> Tensor:
-    """`x` [..., C, H, W] as `layer` may see it."""
-    return contiguous(x) if must_stay_contiguous(layer) else x
-
-
 def contiguous(x: Tensor) -> Tensor:
     """`x` with the strides of the contiguous layout.
 

@@ -12,16 +12,16 @@ from hdlif.functional import (
     Surrogate,
     Triangle,
     graded_lif_step,
-    hd_lif_sequence,
     hd_lif_step,
     lif_step,
     parallel_hd_lif_step,
     soft_reset,
 )
+from hdlif.functional.sequence import check_scannable, hd_lif_chunk
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.per_step import Form, StepValue
 from hdlif.nn.spikes import SpikeQuantizer
-from hdlif.nn.state import Neuron, State, check_chunk, potential_of, stack_steps
+from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, potential_of, stack_steps
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(current, potential, leak, threshold) -> (spike, potential): one time step of a neuron."""
@@ -195,7 +195,7 @@ class HDLIF(Neuron):
         path: how a chunk is computed. "steps" takes its steps one by one under autograd. "bits" keeps one bit per
             neuron and step for the backward pass (and v where λ is learned): less memory under STBP. "scan" does so
             too, and composes the steps in ⌈log2 K⌉ rounds, for long chunks. All give the same, but for rounding;
-            with Mem-BN there is "steps" alone.
+            with Mem-BN there is "steps" alone, and "scan" takes λ in [0, 1] alone (a learned one lies there).
     State: {"potential": v [B, ...]}, float32 or wider.
     """
 
@@ -228,6 +228,9 @@ class HDLIF(Neuron):
             threshold_form=threshold_form,
         )
         self.quantizer, self.norm, self.path = quantizer, norm, path
+        self._scannable: tuple[Tensor, int] | None = None
+        if path == "scan":
+            self._check_scannable()
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
         after: State
@@ -235,9 +238,11 @@ class HDLIF(Neuron):
             surplus, after = scan(self._step, x, state, steps, self.leak, self.threshold)
         else:
             check_chunk(x, steps)
+            if self.path == "scan":
+                self._check_scannable()
             potential = potential_of(state, x)
             current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
-            surplus, potential = hd_lif_sequence(
+            surplus, potential = hd_lif_chunk(
                 current,
                 potential,
                 self.leak.rows(steps, x),
@@ -246,6 +251,16 @@ class HDLIF(Neuron):
             )
             after = {"potential": potential}
         return _emitted(surplus, self.quantizer).to(x.dtype), after
+
+    def _check_scannable(self) -> None:
+        """Look at a fixed λ once, and again when something was written to it; a learned one is a sigmoid's."""
+        if self.leak.learned or torch.compiler.is_compiling():
+            return
+        value = self.leak.values()
+        seen = None if value.is_inference() else (value, value._version)
+        if seen is None or self._scannable is None or self._scannable[0] is not value or self._scannable[1] != seen[1]:
+            check_scannable(value)
+            self._scannable = seen
 
     def _step(self, t: int) -> Step:
         return hd_lif_step if self.norm is None else partial(hd_lif_step, norm=partial(self.norm, step=t))
@@ -289,6 +304,7 @@ class ParallelHDLIF(Neuron):
         self.quantizer = quantizer
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
+        check_stateless(self, state)
         check_chunk(x, steps)
         current = x.to(torch.promote_types(x.dtype, torch.float32))
         spike = parallel_hd_lif_step(current, self.threshold.rows(steps, x))

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.nn.batch_statistics import OfBatch, batch_statistics, normalise_by_batch
-from hdlif.nn.state import State, Temporal, check_chunk, stack_steps
+from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps
 from hdlif.nn.tracing import Row, last_of, row_of, set_row, share
 
 
@@ -48,6 +48,7 @@ class BatchNorm2d(OfBatch, Temporal):
         self.register_buffer("num_batches_tracked", torch.zeros(rows, dtype=torch.int64))
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
+        check_stateless(self, state)
         check_chunk(x, steps)
         if self.time_steps is None:
             return (self._train_shared(x, steps) if self.training else self._run_shared(x)), None

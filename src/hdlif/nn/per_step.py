@@ -95,6 +95,8 @@ class StepValue(PerStep):
             raise ValueError(f"{name}_form = {form!r}; choose one of {', '.join(_FORMS)}")
         if form != "sigmoid" and not learned:
             raise ValueError(f"{name}_form = {form!r} has no effect on a {name} that is not learned; set learned: true")
+        if not math.isfinite(value):
+            raise ValueError(f"{name} = {value}; it must be a finite number")
         high = low + _FORMS[form].width
         if learned and not low < value < high:
             raise ValueError(f"{name} = {value}; a learned one must lie in ({low}, {high}); {mend}")

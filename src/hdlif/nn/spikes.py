@@ -1,5 +1,7 @@
 """The quantiser of graded spikes as a module: fixed or learned step size."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ class SpikeQuantizer(nn.Module):
         gradient: StraightThrough = "identity",
     ) -> None:
         super().__init__()
-        if not 1 <= bits <= 8 or step <= 0 or not 0 <= offset <= 1:
+        if not 1 <= bits <= 8 or not 0 < step < math.inf or not 0 <= offset <= 1:
             raise ValueError(f"bits = {bits}, step = {step}, offset = {offset}; accepted: 1..8, > 0, 0..1")
         if gradient not in ("identity", "clip"):
             raise ValueError(f"gradient = {gradient!r}; choose one of clip, identity")

@@ -59,38 +59,52 @@ class Scope:
     def __init__(self, module: nn.Module, state: State | None, steps: range) -> None:
         check_steps(steps)
         self._module = module
-        self._given = {} if state is None else state
+        self._given = entries_of(state, type(module).__name__)
+        self._continues = state is not None
         self._steps = steps
+        self._ran: set[str] = set()
         self._next: dict[str, State | Tensor] = {}
         self._fired: tuple[Tensor, Tensor, State | None] | None = None
         unknown = [name for name in self._given if name not in module._modules]
         if unknown:
             raise StateError(
-                f"state has {', '.join(map(repr, sorted(unknown)))}, which is no child of {type(module).__name__}; "
+                f"state has {', '.join(sorted(map(repr, unknown)))}, which is no child of {type(module).__name__}; "
                 "a state belongs to the module that returned it"
             )
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
         """Run the child `name`: temporal ones with their state, others with time folded into the batch."""
         child = self._module.get_submodule(name)
+        self._ran.add(name)
+        given = self._given.get(name)
+        given = None if given is None else entries_of(given, repr(name))
         rule = trace_rule(child)
         if rule is None and not isinstance(child, Temporal):
+            check_stateless(child, given)
             return fold_time(child, x)
         check_chunk(x, self._steps)
-        given = self._given.get(name)
-        if isinstance(given, Tensor):
-            raise StateError(f"state of {name!r} is a tensor; it must be a mapping")
+        state: State | None
         if rule is not None:
             moved = self._drift_behind(x, rule.leak) if rule.dynamic else None
-            y, self._next[name] = run_traced(child, x, given, self._steps, rule, moved)
+            y, state = run_traced(child, x, given, self._steps, rule, moved)
+        else:
+            # Its steps are traced already where they are to be.
+            y, state = nn.Module.__call__(child, x, given, self._steps)
+            if isinstance(child, Neuron):
+                self._fired = y, x, state
+        if state is None:
+            check_stateless(child, given)
             return y
-        # Its steps are traced already where they are to be.
-        y, state = nn.Module.__call__(child, x, given, self._steps)
-        if isinstance(child, Neuron):
-            self._fired = y, x, state
-        if state is not None:
-            self._next[name] = state
-        return y  # type: ignore[no-any-return]
+        if name in self._next:
+            raise StateError(
+                f"{name!r} ran twice in this chunk, and there is one place for its state; give it two names"
+            )
+        if given is None and self._continues:
+            raise StateError(
+                f"state lacks {name!r}, a {type(child).__name__} that keeps one; give the whole state, or None to start"
+            )
+        self._next[name] = state
+        return y
 
     def _drift_behind(self, x: Tensor, leak: float) -> Tensor | None:
         """How the potentials of the neurons that emitted `x` moved; None where no neuron with a potential did."""
@@ -104,8 +118,36 @@ class Scope:
 
     @property
     def state(self) -> State | None:
-        """The state after this chunk, or None if no child keeps one."""
+        """The state after this chunk, or None if no child keeps one.
+
+        Raises:
+            StateError: a child that was given a state has not run, and its state would be lost.
+        """
+        for name, given in self._given.items():
+            if given and name not in self._ran:
+                raise StateError(f"state has {name!r}, which {type(self._module).__name__} did not run in this chunk")
         return self._next or None
+
+
+def entries_of(state: object, of: str) -> State:
+    """The entries of a state; none for None. Raises `StateError` where it is no mapping."""
+    if state is None:
+        return {}
+    if not isinstance(state, Mapping):
+        raise StateError(
+            f"state of {of} is a {type(state).__name__}; it must be a mapping, as the module returned it, or None"
+        )
+    return state
+
+
+def check_stateless(module: nn.Module, state: State | None) -> None:
+    """Raise `StateError` where a module that keeps no state is given one."""
+    name = type(module).__name__
+    if entries := entries_of(state, name):
+        raise StateError(
+            f"state of {name} has {', '.join(sorted(map(repr, entries)))}, but a {name} keeps none; "
+            "a state belongs to the module that returned it"
+        )
 
 
 def check_steps(steps: range) -> None:
@@ -114,6 +156,26 @@ def check_steps(steps: range) -> None:
         return
     if not isinstance(steps, range) or len(steps) == 0 or steps.step != 1 or steps.start < 0:
         raise StateError(f"steps = {steps!r}; it must be a range of consecutive time steps, such as range(4)")
+
+
+def steps_of(x: Tensor, state: State | None, steps: range | None) -> range:
+    """The time steps of a chunk x: those given, or range(K) where x has K > 1 frames and starts a sequence.
+
+    Raises:
+        StateError: they are no range of consecutive steps, or not given where x does not tell them.
+    """
+    if steps is None:
+        if state is not None:
+            raise StateError("say which time steps continue this state: steps=range(t, t + K)")
+        frames = x.shape[0] if x.ndim else 0
+        if frames == 1:
+            raise StateError(
+                f"input has shape {list(x.shape)}: one frame, which may be one time step or an input constant in time; "
+                "say how many steps it stands for: steps=range(1), or steps=range(T)"
+            )
+        steps = range(frames)
+    check_steps(steps)
+    return steps
 
 
 def check_chunk(x: Tensor, steps: range) -> None:
@@ -137,26 +199,49 @@ def fold_time(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def potential_of(state: State | None, x: Tensor) -> Tensor:
-    """The potential in a neuron's state, float32 or wider and shaped like `x[0]`; zeros if there is none."""
+    """The potential in the state of a neuron that keeps no more than that; see `kept_of`."""
+    return kept_of(state, x, "potential")[0]
+
+
+def kept_of(state: State | None, x: Tensor, *names: str) -> list[Tensor]:
+    """What a neuron keeps under these names, each float32 or wider and shaped like `x[0]`; zeros if there is no state.
+
+    Raises:
+        StateError: the state has other entries.
+        ShapeError: one of them is of another batch.
+    """
     dtype = torch.promote_types(x.dtype, torch.float32)
     if state is None:
-        return torch.zeros(x.shape[1:], dtype=dtype, device=x.device)
-    potential = state.get("potential")
-    if not isinstance(potential, Tensor) or len(state) != 1:
-        raise StateError(f"state of a neuron has {sorted(state)}; it must be one tensor, 'potential'")
-    if potential.shape != x.shape[1:]:
-        raise ShapeError(
-            f"potential has shape {list(potential.shape)}, the input of this step {list(x.shape[1:])}; "
-            "a new batch starts with state=None"
-        )
-    return potential
+        return [torch.zeros(x.shape[1:], dtype=dtype, device=x.device) for _ in names]
+    entries, count = entries_of(state, "a neuron"), "one tensor" if len(names) == 1 else f"{len(names)} tensors"
+    kept = []
+    for name in names:
+        value = entries.get(name)
+        if len(entries) != len(names) or not isinstance(value, Tensor) or not value.is_floating_point():
+            seen = ", ".join(f"{key!r}: {_kind(one)}" for key, one in entries.items())
+            raise StateError(
+                f"state of a neuron has {{{seen}}}; it must be {count}, {' and '.join(map(repr, names))}, "
+                "of floating point"
+            )
+        if value.shape != x.shape[1:]:
+            raise ShapeError(
+                f"{name} has shape {list(value.shape)}, the input of this step {list(x.shape[1:])}; "
+                "a new batch starts with state=None"
+            )
+        kept.append(value.to(torch.promote_types(value.dtype, dtype)))
+    return kept
+
+
+def _kind(value: object) -> str:
+    return str(value.dtype).removeprefix("torch.") if isinstance(value, Tensor) else type(value).__name__
 
 
 def detach(state: State | None) -> State | None:
     """The same state without its graph: where a rule calls it, the temporal gradient is cut."""
     if state is None:
         return None
-    return {k: v.detach() if isinstance(v, Tensor) else detach(v) or {} for k, v in state.items()}
+    entries = entries_of(state, "a module")
+    return {k: v.detach() if isinstance(v, Tensor) else detach(v) or {} for k, v in entries.items()}
 
 
 def stack_steps(steps: Sequence[Tensor]) -> Tensor:

@@ -19,11 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.errors import ShapeError, StateError
-from hdlif.nn.layout import input_of
+from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.nn.synapses import QuantConv2d, QuantLinear
 
-_RULE = "_trace_rule"
 STILL = 1e-6
 """A potential that moves less than this in a step is still: its ratio has no meaning."""
 
@@ -40,22 +38,44 @@ Synapse = nn.Conv2d | QuantLinear
 """What a membrane integrates: convolutions and quantisable linear layers."""
 
 
+_FORWARDS = (nn.Conv2d.forward, QuantConv2d.forward, QuantLinear.forward)
+"""The forward passes that are known here: W·x + b, so that a sum of inputs may stand for x in dL/dW."""
+
+
 @contextmanager
 def traced(synapses: Iterable[Synapse], rule: TraceRule) -> Iterator[None]:
-    """Let these synapses keep a trace, inside the context."""
+    """Let these synapses keep a trace, inside the context.
+
+    Raises:
+        TrainingError: one of them is of a class with a forward pass of its own.
+    """
     synapses = list(synapses)
     for synapse in synapses:
-        setattr(synapse, _RULE, rule)
+        if not _known(synapse):
+            raise TrainingError(
+                f"{type(synapse).__name__} has a forward pass of its own, whose weight gradient from a trace is not "
+                "known; use Conv2d, QuantConv2d or QuantLinear, or a rule without traces (sltt)"
+            )
+    for synapse in synapses:
+        vars(synapse)["forward"] = _Tracing(synapse, rule)
     try:
         yield
     finally:
         for synapse in synapses:
-            delattr(synapse, _RULE)
+            del vars(synapse)["forward"]
+
+
+def _known(synapse: Synapse) -> bool:
+    kind = type(synapse)
+    # A convolution's forward pass is in two methods.
+    convolve = getattr(kind, "_conv_forward", nn.Conv2d._conv_forward)
+    return kind.forward in _FORWARDS and convolve is nn.Conv2d._conv_forward and "forward" not in vars(synapse)
 
 
 def trace_rule(module: nn.Module) -> TraceRule | None:
     """How the module's trace decays; None where it keeps none."""
-    return getattr(module, _RULE, None)
+    forward = vars(module).get("forward")
+    return forward.rule if isinstance(forward, _Tracing) else None
 
 
 def drift(current: Tensor, potential: Tensor, leak: float) -> Tensor:
@@ -91,30 +111,24 @@ def run_traced(
     names = {"trace"} if moved is None else {"trace", "drift"}
     if state is not None and (set(state) != names or not all(isinstance(v, Tensor) for v in state.values())):
         expected = "one tensor, 'trace'" if moved is None else "two tensors, 'trace' and 'drift'"
-        raise StateError(f"state of a traced synapse has {sorted(state)}; it must be {expected}")
+        seen = ", ".join(sorted(map(repr, state)))
+        raise StateError(f"state of a traced synapse has {seen}; it must be {expected}")
+    for name, value in (state or {}).items():
+        if value.shape != x.shape[1:]:
+            raise ShapeError(
+                f"{name} has shape {list(value.shape)}, the input of this step {list(x.shape[1:])}; "
+                "a new batch starts with state=None"
+            )
     trace: Tensor | None = None if state is None else state["trace"]
     leak: Tensor | float = rule.leak
     if moved is not None:
         if len(steps) != 1:
             raise StateError(f"steps = {steps}; dynamic traces are run one time step at a time")
         leak = decay(moved, None if state is None else state["drift"], rule.leak)
-    if trace is not None and trace.shape != x.shape[1:]:
-        raise ShapeError(
-            f"trace has shape {list(trace.shape)}, the input of this step {list(x.shape[1:])}; "
-            "a new batch starts with state=None"
-        )
-    weight = module.weight_q() if isinstance(module, QuantConv2d | QuantLinear) else module.weight
-    bias = None if module.bias is None else module.bias.view(-1, *[1] * (x.ndim - 3))
+    tracing: _Tracing = vars(module)["forward"]
     outputs = []
-    # Past the layer's own call, and so past its hooks.
-    x = input_of(module, x)
     for t, step in zip(steps, x.expand(len(steps), *x.shape[1:]), strict=True):
-        trace = step.detach() if trace is None else leak * trace + step.detach()
-        y = _TracedSynapse.apply(step, weight, trace, module)  # type: ignore[no-untyped-call]
-        if bias is not None:
-            # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
-            of_one = sum(rule.leak**i for i in range(t + 1))
-            y = y + (bias - bias * of_one).detach() + bias * of_one
+        y, trace = tracing.run(step, trace, leak, t)
         outputs.append(y)
     assert trace is not None
     return outputs[0][None] if len(outputs) == 1 else torch.stack(outputs), (
@@ -122,42 +136,128 @@ def run_traced(
     )
 
 
-class _TracedSynapse(torch.autograd.Function):
-    """y = synapse(x, W), with dL/dx as ever and dL/dW from the trace in place of x."""
+class _Tracing:
+    """The forward pass of a synapse that keeps a trace; stands for the module's own inside `traced`."""
+
+    def __init__(self, synapse: Synapse, rule: TraceRule) -> None:
+        self.synapse, self.rule = synapse, rule
+        self._before: tuple[Tensor | None, Tensor | float, int] | None = None
+        self._after: Tensor | None = None
+
+    def run(self, x: Tensor, trace: Tensor | None, leak: Tensor | float, t: int) -> tuple[Tensor, Tensor]:
+        """y [B, ...] of an input [B, ...] at step t, and the trace after it."""
+        self._before = trace, leak, t
+        # Through the module itself, so that its hooks run.
+        y = self.synapse(x)
+        after, self._after = self._after, None
+        assert after is not None
+        return y, after
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._before is None:
+            raise StateError(
+                f"{type(self.synapse).__name__} learns from a trace, and runs where nothing keeps it; "
+                "run it in hdlif.nn.Sequential, or by its name with hdlif.nn.Scope"
+            )
+        (before, leak, t), self._before = self._before, None
+        self._after = trace = x.detach() if before is None else leak * before + x.detach()
+        module = self.synapse
+        weight = module.weight_q() if isinstance(module, QuantConv2d | QuantLinear) else module.weight
+        # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
+        of_one = t + 1 if self.rule.leak == 1 else (1 - self.rule.leak ** (t + 1)) / (1 - self.rule.leak)
+        if isinstance(module, nn.Linear):
+            return _TracedLinear.apply(x, weight, module.bias, trace, of_one)  # type: ignore[no-any-return, no-untyped-call]
+        window = _Window(module)
+        x, trace = window.padded(x), window.padded(trace)
+        return _TracedConv2d.apply(x, weight, module.bias, trace, of_one, window)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Window:
+    """Stride, dilation and groups of a convolution, and how much of its padding is zeros alike on both sides."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
+        self._mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
+        reach = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+        if conv.padding == "same":
+            sides = [(r // 2, r - r // 2) for r in reach]
+        elif conv.padding == "valid":
+            sides = [(0, 0)] * 2
+        else:
+            sides = [(int(p), int(p)) for p in conv.padding]
+        apart = self._mode != "constant" or any(before != after for before, after in sides)
+        self.padding = [0, 0] if apart else [before for before, _ in sides]
+        # Last axis first, as `F.pad` takes it.
+        self._margins = [side for pair in reversed(sides) for side in pair] if apart else []
+
+    def padded(self, x: Tensor) -> Tensor:
+        """x with what `padding` does not add: linear in x, so that the trace of it is it of the trace."""
+        return F.pad(x, self._margins, self._mode) if any(self._margins) else x
+
+
+def _in_autocast(x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor) -> list[Any]:
+    """The arguments in the precision that the plain layer runs in."""
+    device = x.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    return [None if value is None else value.to(dtype) for value in (x, weight, bias, trace)]
+
+
+class _TracedLinear(torch.autograd.Function):
+    """y = Wx + b, with dL/dx as ever and dL/dW from the trace in place of x."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, trace: Tensor, module: Synapse) -> Tensor:
-        device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-        x, weight, trace = x.to(dtype), weight.to(dtype), trace.to(dtype)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor, of_one: float) -> Tensor:
+        x, weight, bias, trace = _in_autocast(x, weight, bias, trace)
         ctx.save_for_backward(weight, trace)
-        ctx.module = module
-        with torch.autocast(device, enabled=False):
-            if isinstance(module, nn.Linear):
-                return F.linear(x, weight)
-            return F.conv2d(x, weight, None, module.stride, module.padding, module.dilation, module.groups)
+        ctx.of_one = of_one
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(x, weight, bias)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        (grad,), (weight, trace), module = grads, ctx.saved_tensors, ctx.module
-        wanted = ctx.needs_input_grad[:2]
-        if isinstance(module, nn.Linear):
-            to_x = grad @ weight if wanted[0] else None
-            to_weight = grad.flatten(0, -2).T @ trace.flatten(0, -2) if wanted[1] else None
-            return to_x, to_weight, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,), (weight, trace) = grads, ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        by_output = grad.flatten(0, -2)
+        return (
+            grad @ weight if wanted[0] else None,
+            by_output.T @ trace.flatten(0, -2) if wanted[1] else None,
+            by_output.sum(0) * ctx.of_one if wanted[2] else None,
+            None,
+            None,
+        )
+
+
+class _TracedConv2d(torch.autograd.Function):
+    """y = W * x + b, with dL/dx as ever and dL/dW from the trace in place of x."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor, of_one: float, window: _Window
+    ) -> Tensor:
+        x, weight, bias, trace = _in_autocast(x, weight, bias, trace)
+        ctx.save_for_backward(weight, trace)
+        ctx.of_one, ctx.window = of_one, window
+        with torch.autocast(x.device.type, enabled=False):
+            return F.conv2d(x, weight, bias, window.stride, window.padding, window.dilation, window.groups)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,), (weight, trace), window = grads, ctx.saved_tensors, ctx.window
+        wanted = ctx.needs_input_grad
         # The gradient of the input needs no more of it than its shape, which is the trace's.
         to_x, to_weight, _ = torch.ops.aten.convolution_backward(
             grad,
             trace,
             weight,
             None,
-            module.stride,
-            module.padding,
-            module.dilation,
+            window.stride,
+            window.padding,
+            window.dilation,
             False,
             [0, 0],
-            module.groups,
-            [*wanted, False],
+            window.groups,
+            [*wanted[:2], False],
         )
-        return to_x, to_weight, None, None
+        return to_x, to_weight, grad.sum((0, 2, 3)) * ctx.of_one if wanted[2] else None, None, None, None

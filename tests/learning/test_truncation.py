@@ -1,0 +1,186 @@
+"""A rule that cuts time learns from each step alone: all of the state is a constant there, and nothing else is.
+
+What is asked here holds for every kind of neuron that a recipe may choose, under every such rule.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif import builders
+from hdlif.learning import OTTT, Plan, Rule, StochasticStep
+from hdlif.learning.ottt import remembered
+from hdlif.models import Network
+from hdlif.nn import PerStep, State, detach
+from hdlif.nn.traces import TraceRule, traced
+from small_networks import assert_close, gradients, tensors_of
+from small_recipes import built, neurons, recipe
+
+STEPS = 3
+TARGET = torch.tensor([0, 1, 2])
+
+OPTIONS = dict.fromkeys(builders.NEURONS, "") | {"lif": ", learned: true"}
+KINDS = [f"kind: {kind}{options}" for kind, options in OPTIONS.items()] + [
+    "kind: glif, granularity: channel",
+    "kind: hdlif, mem_bn: true",
+    "kind: hdlif, path: bits",
+    "kind: hdlif, path: scan",
+    "kind: hdlif, parallel: alternate, threshold_form: softplus",
+]
+# "stbp" alone carries gradients from step to step.
+CUT = [f"kind: {kind}" for kind in builders.RULES if kind != "stbp"] + [
+    "kind: sltt, update: each",
+    "kind: stochastic_step, k: 2, draw: stratified",
+]
+each_kind = pytest.mark.parametrize("kind", KINDS)
+each_rule = pytest.mark.parametrize("rule", CUT)
+
+
+def network(kind: str, *, per_step: bool = True) -> Network:
+    """In float64, with values of its neurons that differ by step, and spikes from all of its layers."""
+    words = f"neuron={{{kind}, per_step: {str(per_step).lower()}}}"
+    net = built(words, f"time_steps={STEPS}", "model.blocks=[1]").double()
+    scatter(net, seed=0)
+    return net
+
+
+def scatter(net: Network, seed: int, *, but: int | None = None) -> None:
+    """Move each step's values of every neuron, those of step `but` excepted."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for values in per_step_values(net).values():
+            moved = values + 0.4 * torch.randn(values.shape, generator=generator, dtype=values.dtype)
+            for t in range(len(values)):
+                if t != but:
+                    values[t] = moved[t]
+
+
+def per_step_values(net: Network) -> dict[str, nn.Parameter]:
+    """The parameters that hold a row for each step."""
+    of_steps = {id(p) for m in net.modules() if isinstance(m, PerStep) for p in m.parameters() if len(p) == STEPS}
+    return {name: parameter for name, parameter in net.named_parameters() if id(parameter) in of_steps}
+
+
+def frames() -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return 2 * torch.randn(STEPS, len(TARGET), 1, 8, 8, generator=generator, dtype=torch.float64)
+
+
+def built_rule(words: str) -> Rule:
+    return builders.build_rule(recipe(f"rule={{{words}}}"))
+
+
+def weight_of(rule: Rule, t: int) -> float:
+    """The factor of the loss of step t."""
+    if isinstance(rule, StochasticStep):
+        return rule.draw.weight(STEPS, rule.k, t)
+    return 1.0 if rule.update == "each" else 1 / STEPS
+
+
+def plan_of(rule: Rule) -> Plan:
+    return rule.schedule(STEPS, torch.Generator().manual_seed(2))
+
+
+def learn(rule: Rule, net: Network) -> dict[str, Tensor]:
+    net.zero_grad()
+    for step in rule(net, frames(), TARGET, plan_of(rule)):
+        step.loss.backward()
+    return gradients(net)
+
+
+def tracing(rule: Rule, net: Network) -> AbstractContextManager[None]:
+    return traced(remembered(net), TraceRule(rule.leak, rule._dynamic)) if isinstance(rule, OTTT) else nullcontext()
+
+
+def run(net: Network, t: int, state: State | None) -> tuple[Tensor, State | None]:
+    logits, after = net(frames()[t : t + 1], state, steps=range(t, t + 1))
+    return logits[0], after
+
+
+def states_before(net: Network) -> list[State | None]:
+    """The state that each step starts from, without graph."""
+    states: list[State | None] = [None]
+    with torch.no_grad():
+        for t in range(STEPS - 1):
+            states.append(run(net, t, states[-1])[1])
+    return states
+
+
+def leaves(state: State | None) -> State | None:
+    """The same values as tensors that nothing else reads."""
+    if state is None:
+        return None
+    return {k: v.clone().requires_grad_() if isinstance(v, Tensor) else leaves(v) or {} for k, v in state.items()}
+
+
+@each_rule
+@each_kind
+def test_gradient_is_that_of_steps_whose_state_is_given_as_a_constant(kind: str, rule: str) -> None:
+    cut, net = built_rule(rule), network(kind)
+    plan, found = plan_of(cut), learn(cut, net)
+    net.zero_grad()
+    with tracing(cut, net):
+        states = states_before(net)
+        for t in plan.steps:
+            logits, _ = run(net, t, leaves(states[t]))
+            (F.cross_entropy(logits, TARGET) * weight_of(cut, t)).backward()
+    assert_close(found, gradients(net))
+
+
+@each_rule
+@each_kind
+def test_a_step_teaches_the_values_of_its_own_time_step_alone(kind: str, rule: str) -> None:
+    cut, net = built_rule(rule), network(kind)
+    plan = plan_of(cut)
+    values = per_step_values(net)
+    assert values
+    for t, step in zip(plan.steps, cut(net, frames(), TARGET, plan), strict=True):
+        grads = torch.autograd.grad(step.loss, list(values.values()), retain_graph=True, allow_unused=True)
+        for name, grad in zip(values, grads, strict=True):
+            others = [] if grad is None else [s for s in range(STEPS) if s != t and (grad[s] != 0).any()]
+            assert others == [], f"{name}: the loss of step {t} moves the values of steps {others}"
+
+
+@pytest.mark.parametrize("rule", ["kind: sltt", "kind: ottt", "kind: ndot"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "mem_bn" not in kind])
+def test_values_shared_by_the_steps_learn_by_the_sum_over_the_steps(kind: str, rule: str) -> None:
+    cut, shared, per_step = built_rule(rule), network(kind, per_step=False), network(kind)
+    with torch.no_grad():
+        for name, parameter in per_step.named_parameters():
+            parameter.copy_(shared.get_parameter(name))
+    found, expected = learn(cut, shared), learn(cut, per_step)
+    rows = {name: parameter.shape[0] for name, parameter in shared.named_parameters()}
+    assert_close(found, {name: v if len(v) == rows[name] else v.sum(0, keepdim=True) for name, v in expected.items()})
+
+
+@each_kind
+def test_a_step_follows_from_its_state_its_input_and_its_own_values(kind: str) -> None:
+    """Whatever the values of other steps have become meanwhile, in an update after every step for one."""
+    net = network(kind).eval()
+    for t, state in enumerate(states_before(net)):
+        expected, after = run(net, t, state)
+        scatter(net, seed=t + 1, but=t)
+        found, after_too = run(net, t, state)
+        torch.testing.assert_close(found, expected, atol=0, rtol=0)
+        assert_close(dict(tensors_of(after_too)), dict(tensors_of(after)), atol=0)
+
+
+@each_kind
+def test_detaching_a_state_leaves_no_graph_behind(kind: str) -> None:
+    net, state = network(kind), None
+    for t in range(STEPS):
+        _, state = run(net, t, detach(state))
+    assert all(not value.requires_grad for _, value in tensors_of(detach(state)))
+
+
+def test_every_network_here_fires_and_falls_silent() -> None:
+    """Or its gradients would agree by being zero."""
+    for kind in KINDS:
+        net, shares = network(kind), []
+        for layer in neurons(net):
+            layer.register_forward_hook(lambda m, args, output: shares.append(float((output[0] > 0).double().mean())))  # noqa: B023
+        net(frames())
+        assert all(0 < share < 1 for share in shares), kind

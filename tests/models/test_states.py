@@ -1,0 +1,156 @@
+"""Every shipped network refuses a state that is not its own, wherever in it the fault lies."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdlif import builders, deploy
+from hdlif.artefact import InputRecord
+from hdlif.errors import ShapeError, StateError
+from hdlif.nn import State
+from small_networks import tensors_of
+from small_recipes import built
+
+OPTIONS = {
+    "resnet": "blocks: [1, 1]",
+    "vgg_snn": "plan: [4, P, 6], final_size: null",
+    "reversible_resnet": "blocks: [2, 2]",
+    "resnet34": "stem: cifar",
+}
+MODELS = {kind: f"{{kind: {kind}, {OPTIONS.get(kind, '')}}}" for kind in builders.MODELS}
+STEPS = 2
+
+
+@cache
+def network(kind: str, neuron: str) -> tuple[nn.Module, State | None]:
+    """A network, and its state after one step."""
+    width = [] if kind == "vgg_snn" else ["model.width=4"]
+    net = built(f"model={MODELS[kind]}", *width, f"neuron={{kind: {neuron}}}", f"time_steps={STEPS}").eval()
+    return net, net(images(), steps=range(1))[1]
+
+
+def images() -> Tensor:
+    return torch.randn(1, 2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def changed(state: Any, path: tuple[str, ...], change: Callable[[dict[str, Any], str], None]) -> Any:
+    """A copy of the state in which the entry at `path` is changed."""
+    copy = dict(state)
+    if len(path) == 1:
+        change(copy, path[0])
+    else:
+        copy[path[0]] = changed(state[path[0]], path[1:], change)
+    return copy
+
+
+def paths(state: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every entry, at every level."""
+    for name, value in state.items():
+        yield (*prefix, name)
+        if isinstance(value, Mapping):
+            yield from paths(value, (*prefix, name))
+
+
+def at_each_level(state: Any) -> list[tuple[str, ...]]:
+    """The first and the last entry of each level."""
+    found = list(paths(state))
+    depths = {len(path) for path in found}
+    levels = [[path for path in found if len(path) == depth] for depth in sorted(depths)]
+    return [path for level in levels for path in {level[0], level[-1]}]
+
+
+def to(value: object) -> Callable[[dict[str, Any], str], None]:
+    return lambda entries, name: entries.update({name: value})
+
+
+def renamed(entries: dict[str, Any], name: str) -> None:
+    entries[f"{name}_"] = entries.pop(name)
+
+
+def with_another(entries: dict[str, Any], name: str) -> None:
+    entries["more"] = entries[name]
+
+
+FAULTS: dict[str, Callable[[dict[str, Any], str], None]] = {
+    "missing": lambda entries, name: entries.pop(name),
+    "renamed": renamed,
+    "another": with_another,
+    "none": to(None),
+    "empty": to({}),
+    "list": to([1]),
+    "text": to("potential"),
+    "integers": to(torch.zeros(2, 4, 8, 8, dtype=torch.int64)),
+    "another_module's": to({"9": {"potential": torch.zeros(2, 4, 8, 8)}}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("kind", "neuron"), [*((kind, "hdlif") for kind in MODELS), ("resnet", "glif")])
+def test_a_state_with_a_fault_at_any_level_is_refused(kind: str, neuron: str, fault: str) -> None:
+    net, state = network(kind, neuron)
+    for path in at_each_level(state):
+        with pytest.raises(StateError) as caught:
+            net(images(), changed(state, path, FAULTS[fault]), steps=range(1, 2))
+        assert str(caught.value).isprintable(), path
+        assert len(str(caught.value)) < 300, path
+
+
+@pytest.mark.parametrize("neuron", ["hdlif", "parallel_hdlif"])
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_state_for_any_layer_without_one_is_refused(kind: str, neuron: str) -> None:
+    net, state = network(kind, neuron)
+    stateful = {name.rpartition(".")[0] for name, _ in tensors_of(state)}
+    still = [
+        name for name, _ in net.named_modules() if name and not any(f"{s}.".startswith(f"{name}.") for s in stateful)
+    ]
+    tried = 0
+    for name in still[:: len(still) // 12 + 1]:
+        parent, _, own = name.rpartition(".")
+        given: Any = {own: {"potential": torch.zeros(2, 4, 8, 8)}}
+        for part in reversed(parent.split(".") if parent else []):
+            given = {part: given}
+        with pytest.raises(StateError):
+            net(images(), merged(state or {}, given), steps=range(1, 2))
+        tried += 1
+    assert tried >= 3
+
+
+def merged(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    """All entries of both."""
+    both = dict(a)
+    for name, value in b.items():
+        both[name] = merged(a[name], value) if name in a else value
+    return both
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_state_of_another_batch_is_refused_at_every_neuron(kind: str) -> None:
+    net, state = network(kind, "hdlif")
+    for path in [path for path in paths(state) if path[-1] == "potential"][:6]:
+        other = changed(state, path, lambda entries, name: entries.update({name: entries[name][:1]}))
+        with pytest.raises(ShapeError, match="a new batch starts with state=None"):
+            net(images(), other, steps=range(1, 2))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_deployed_network_refuses_a_state_with_a_fault(fault: str) -> None:
+    net, _ = network("resnet", "hdlif")
+    record = InputRecord((1, 8, 8), (0.0,), (1.0,))
+    graph = deploy.GraphModule(deploy.lower(net, input=record, labels=tuple("0123456789"), time_steps=STEPS))
+    _, state = graph(images(), steps=range(1))
+    for path in paths(state):
+        with pytest.raises(StateError):
+            graph(images(), changed(state, path, FAULTS[fault]), steps=range(1, 2))
+
+
+def test_a_reversible_network_that_learns_refuses_a_state_with_a_fault() -> None:
+    """Its chunks go another way where gradients are wanted."""
+    net, state = network("reversible_resnet", "hdlif")
+    for fault in FAULTS.values():
+        for path in list(paths(state))[:12]:
+            with torch.enable_grad(), pytest.raises(StateError):
+                net(images(), changed(state, path, fault), steps=range(1, 2))
