@@ -40,17 +40,14 @@ def read_regular(path: Path, *, most: int) -> bytes:
     """The content of a regular file of at most `most` bytes.
 
     Raises:
-        OSError: there is none, or a larger one, or it grows.
+        OSError: there is none, or a larger one.
     """
     with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        # Not `most`: as much memory as is asked for is taken before anything is read.
-        content = file.read(size + 1) if size <= most else b""
-    if size > most:
-        raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
-    if len(content) > size:
-        raise OSError(errno.EBUSY, "it grows while it is read")
-    return content
+        if size > most:
+            raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
+        # Not `most`: as much memory as is asked for is taken first. Of a file that grows meanwhile no more is read.
+        return file.read(size)
 
 
 @contextlib.contextmanager
