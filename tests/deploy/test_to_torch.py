@@ -87,6 +87,6 @@ def test_any_names(names: list[str]) -> None:
 def test_a_state_of_unknown_nodes_is_refused() -> None:
     module = GraphModule(network(["a", "b"]))
     x = torch.ones(1, 1, 1, 2, 2)
-    _, state = module(x)
+    _, state = module(x, steps=range(1))
     with pytest.raises(StateError, match=r"state of 'c' .* choose one of b"):
         module(x, {**state, "c": state["b"]}, range(1, 2))
