@@ -61,7 +61,9 @@ class _Replay:
         self.held = {m: m._held for m in blocks.modules() if isinstance(m, QuantConv2d | QuantLinear)}
         self.parameters = [p for p in blocks.parameters() if p.requires_grad]
         self.leaves: list[Tensor] = [*self.parameters, *(w for w in self.held.values() if w is not None)]
-        self.device_type = device_type
+        # A device without storage has no autocast; the CPU's stands for it.
+        self.device_type = device_type if torch.amp.is_autocast_available(device_type) else "cpu"
+        device_type = self.device_type
         self.autocast = torch.is_autocast_enabled(device_type)
         self.autocast_dtype = torch.get_autocast_dtype(device_type)
 

@@ -195,9 +195,14 @@ class _Window:
         return F.pad(x, self._margins, self._mode) if any(self._margins) else x
 
 
+def _autocast_device(x: Tensor) -> str:
+    """The device type of x; the CPU's for one that has no autocast, such as "meta"."""
+    return x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
+
+
 def _in_autocast(x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor) -> list[Any]:
     """The arguments in the precision that the plain layer runs in."""
-    device = x.device.type
+    device = _autocast_device(x)
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
     return [None if value is None else value.to(dtype) for value in (x, weight, bias, trace)]
 
@@ -210,7 +215,7 @@ class _TracedLinear(torch.autograd.Function):
         x, weight, bias, trace = _in_autocast(x, weight, bias, trace)
         ctx.save_for_backward(weight, trace)
         ctx.of_one = of_one
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(_autocast_device(x), enabled=False):
             return F.linear(x, weight, bias)
 
     @staticmethod
@@ -238,7 +243,7 @@ class _TracedConv2d(torch.autograd.Function):
         x, weight, bias, trace = _in_autocast(x, weight, bias, trace)
         ctx.save_for_backward(weight, trace)
         ctx.of_one, ctx.window = of_one, window
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(_autocast_device(x), enabled=False):
             return F.conv2d(x, weight, bias, window.stride, window.padding, window.dilation, window.groups)
 
     @staticmethod
