@@ -35,6 +35,8 @@ def options_of(target: str) -> list[str]:
         subprocess.run(
             ["make", "--dry-run", "--no-print-directory", target],
             cwd=PROJECT,
+            # What the make that runs this test was told is not told on.
+            env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES")},
             capture_output=True,
             text=True,
             check=True,

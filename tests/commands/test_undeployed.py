@@ -11,6 +11,7 @@ from torch import Tensor
 from hdlif import builders
 from hdlif.accounting import outline, profile
 from hdlif.builders import neuron as builder
+from hdlif.builders.neuron import CheckedNeuron
 from hdlif.commands import tables
 from hdlif.commands.ablate import _cell_text, _statistics
 from hdlif.commands.eval import evaluate_path
@@ -19,9 +20,9 @@ from hdlif.commands.profile import profile as profile_command
 from hdlif.commands.report import report
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import first_images, measure, train
-from hdlif.config import load_recipe
+from hdlif.config import Recipe, load_recipe
 from hdlif.errors import LoweringError
-from hdlif.models import NeuronFactory, Place
+from hdlif.models import Place
 from hdlif.nn import HDLIF, Neuron, State
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]", "data.train=256"]
@@ -37,13 +38,13 @@ class Wave(Neuron):
         return torch.relu(torch.sin(x.expand(len(steps), *x.shape[1:]))), None
 
 
-def _waves(time_steps: int, spikes: Any, **arguments: Any) -> NeuronFactory:
+def _waves(recipe: Recipe, **arguments: Any) -> CheckedNeuron:
     """Every second neuron is one of ours."""
 
     def make(place: Place) -> Neuron:
-        return HDLIF(time_steps) if place.index % 2 else Wave()
+        return HDLIF(recipe.time_steps) if place.index % 2 else Wave()
 
-    return make
+    return CheckedNeuron(make, ())
 
 
 @pytest.fixture

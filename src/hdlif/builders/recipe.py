@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.activity import build_penalty, checked_penalty
@@ -20,6 +21,9 @@ MOST_VALUES = 2**30
 """Parameters and buffers of a network: what 4 GiB hold in fp32."""
 MOST_NEURONS = 2**36
 """Of all images of a batch."""
+SMALL = 2**24
+"""Values of a network, and at the most of a map in it, that are had sooner than what runs it without values: torch's
+"meta" device runs in Python, and imports torch._dynamo for that."""
 
 
 def check_names(recipe: Recipe) -> None:
@@ -41,17 +45,19 @@ def check_names(recipe: Recipe) -> None:
 def check(recipe: Recipe) -> None:
     """Raise `RecipeError` on the first name or argument of the recipe that cannot be built.
 
-    The network is built and run without values (on torch's "meta" device), so that one of any size takes no memory, and
-    torch's random state stays as it is. It may have `MOST_VALUES`, and a batch `MOST_NEURONS`.
+    The network is built without values (on torch's "meta" device), and run so unless it is `SMALL`: one of any size
+    takes little memory, and torch's random state stays as it is. It may have `MOST_VALUES`, and a batch `MOST_NEURONS`.
     """
     check_names(recipe)
     import torch
+
+    from hdlif.builders.without_values import without_values
 
     shape = input_record(recipe).shape
     build_training_rule(recipe)
     build_penalty(recipe)
     build_mix(recipe)
-    with torch.device("meta"):
+    with without_values():
         network = build_model(recipe)
         values = sum(tensor.numel() for tensor in network.state_dict().values())
         if values > MOST_VALUES:
@@ -59,18 +65,27 @@ def check(recipe: Recipe) -> None:
                 f"model: the network has {values:,} parameters, and at most {MOST_VALUES:,} are accepted; "
                 "make it narrower or shallower, or lower time_steps"
             )
-        # One image tells whether the network's maps fit the data's.
-        try:
-            neurons = _neurons_of_an_image(network.eval(), shape)
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise RecipeError(
-                f"model.{recipe.model.kind} does not fit images of {list(shape)}: {first_line(error)}"
-            ) from error
+    if max(values, _largest_map(network, shape)) <= SMALL:
+        with torch.random.fork_rng(devices=[]):
+            network = build_model(recipe)
+    # One image tells whether the network's maps fit the data's.
+    try:
+        neurons = _neurons_of_an_image(network.eval(), shape)
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise RecipeError(
+            f"model.{recipe.model.kind} does not fit images of {list(shape)}: {first_line(error)}"
+        ) from error
     if neurons * recipe.data.batch_size > MOST_NEURONS:
         raise RecipeError(
             f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image, and a "
             f"batch may have {MOST_NEURONS:,}; lower it, data.size or model.width"
         )
+
+
+def _largest_map(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """Values that a map has at the most: every layer's channels at the image's size, which no layer enlarges."""
+    channels = max(tensor.shape[0] for tensor in network.parameters() if tensor.ndim > 1)
+    return channels * math.prod(shape[1:])
 
 
 def _neurons_of_an_image(network: nn.Module, shape: tuple[int, ...]) -> int:
@@ -85,7 +100,7 @@ def _neurons_of_an_image(network: nn.Module, shape: tuple[int, ...]) -> int:
         counts.append(output[0].numel())
 
     hooks = [m.register_forward_hook(note) for m in network.modules() if isinstance(m, Neuron)]
-    network(torch.zeros(1, 1, *shape), steps=range(1))
+    network(torch.zeros(1, 1, *shape, device=next(network.parameters()).device), steps=range(1))
     for hook in hooks:
         hook.remove()
     return sum(counts)
