@@ -86,11 +86,7 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
 MADE_OF_OTHERS = {"demo"}
 """Verbs that call others, for minutes."""
 
-<<<<<<< HEAD
-QUICK = [verb for verb, (_, loads) in VERBS.items() if "torch" not in loads and verb not in ("doctor", "run")]
-=======
 QUICK = [verb for verb in VERBS if verb.startswith("recipes ")]
->>>>>>> imports
 TRAIN = {verb for verb, (_, loads) in VERBS.items() if loads >= TRAINING}
 
 
