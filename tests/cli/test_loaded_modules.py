@@ -67,8 +67,6 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     "recipes ls": ([], RECIPE),
     "recipes show": (["digits_hdlif", "--resolved"], RECIPE),
     "recipes check": ([], RECIPE),
-    # It measures in processes of its own.
-    "doctor": ([], set()),
     "run": (["net.hdlif.safetensors", "image.npy"], {"PIL"}),
     # What it measures with PyTorch is measured in processes of their own.
     "doctor": ([], set()),
