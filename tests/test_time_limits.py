@@ -26,6 +26,7 @@ STUCK = {
         "lock(mutex); lock(mutex)"
     ),
 }
+GIVEN_TO_MAKE = ("MAKEFLAGS", "MAKEOVERRIDES", "PYTEST_ARGS")
 DEAD = {"left": "os._exit(0)", "crashed": "os.kill(os.getpid(), signal.SIGSEGV)"}
 
 
@@ -36,7 +37,7 @@ def options_of(target: str) -> list[str]:
             ["make", "--dry-run", "--no-print-directory", target],
             cwd=PROJECT,
             # What the make that runs this test was told is not told on.
-            env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES")},
+            env={name: value for name, value in os.environ.items() if name not in GIVEN_TO_MAKE},
             capture_output=True,
             text=True,
             check=True,

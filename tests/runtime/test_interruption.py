@@ -81,7 +81,7 @@ def large_image() -> Graph:
 RUNS: dict[str, tuple[Callable[[], Graph], int]] = {
     "rows": (long_layer, 8),
     "chain": (long_chain, 16),
-    "stages": (many_stages, 4096),
+    "stages": (many_stages, 2**20),
     "input": (large_image, 400),
     "steps": (residual_network, 300_000),
 }
