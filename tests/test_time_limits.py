@@ -36,7 +36,7 @@ def options_of(target: str) -> list[str]:
         subprocess.run(
             ["make", "--dry-run", "--no-print-directory", target],
             cwd=PROJECT,
-            # What the make that runs this test was told is not told on.
+            # Not with the arguments of the make that runs this test.
             env={name: value for name, value in os.environ.items() if name not in GIVEN_TO_MAKE},
             capture_output=True,
             text=True,

@@ -244,7 +244,7 @@ def test_stopped_trial_is_taken_up_with_its_parameters(
     result = run(3)
     assert curve["trained"][2:] == [("trial_0001", None), ("trial_0002", None)]
     assert [trial["state"] for trial in result["trials"]] == ["complete"] * 3
-    # The epoch that was told twice counts once.
+    # The epoch that was reported twice counts once.
     assert [trial["epochs"] for trial in result["trials"]] == [3, 3, 3]
     # As if nothing had happened.
     assert [t["parameters"] for t in result["trials"]] == [t["parameters"] for t in run(3, name="straight")["trials"]]

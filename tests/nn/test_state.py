@@ -61,7 +61,7 @@ def test_a_state_for_a_child_without_one_is_refused(stateless: nn.Module) -> Non
 
 
 class Odd(Temporal):
-    """Runs its neuron, if any, as often as told."""
+    """Runs its neuron, if any, as often as it is built for."""
 
     def __init__(self, times: int) -> None:
         super().__init__()

@@ -77,9 +77,9 @@ def test_fallback_is_told_on_standard_error_and_among_the_metrics(
     assert printed.out == ""
     assert fault in printed.err
     assert f"going on from {tmp_path / 'previous.safetensors'}, step 14" in printed.err
-    (told,) = [event for event in events(tmp_path) if event["event"] == "fallback"]
-    assert (told["epoch"], told["step"]) == (2, 14)
-    assert fault in str(told["damage"])
+    (found,) = [event for event in events(tmp_path) if event["event"] == "fallback"]
+    assert (found["epoch"], found["step"]) == (2, 14)
+    assert fault in str(found["damage"])
 
 
 def test_undamaged_run_tells_of_no_fallback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

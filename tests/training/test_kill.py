@@ -29,7 +29,7 @@ def test_training_killed_at_fifty_random_moments_ends_with_the_same_bytes(tmp_pa
     assert set(killed.PHASES) <= fell["random"].keys() | fell["aimed"].keys(), "some stage of the writing was never hit"
     tiny.train(straight, epochs=killed.EPOCHS)
     assert model_bytes(out) == model_bytes(straight)
-    # A kill between the two names leaves the one before, which is told.
+    # A kill between the two names leaves the one before, which the metrics say.
     assert [event for event in events(out) if event["event"] != "fallback"] == events(straight)
     for tag in ("train/loss", "validation/accuracy"):
         assert scalars(out, tag) == scalars(straight, tag)

@@ -205,11 +205,11 @@ def test_resume_of_a_finished_training_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_after_each_epoch_its_validation_is_told(straight: Path, tmp_path: Path) -> None:
-    told: list[tuple[int, float]] = []
+    seen: list[tuple[int, float]] = []
 
     def note(epoch: int, result: Evaluation) -> None:
-        told.append((epoch, result.accuracy))
-        if epoch == 2 and len(told) == 2:
+        seen.append((epoch, result.accuracy))
+        if epoch == 2 and len(seen) == 2:
             raise CrashError
 
     with pytest.raises(CrashError):
@@ -217,7 +217,7 @@ def test_after_each_epoch_its_validation_is_told(straight: Path, tmp_path: Path)
     train(tmp_path, resume=True, after_epoch=note)
     accuracies = [e["accuracy"] for e in events(straight) if e["event"] == "validation"]
     # What was raised kept the second epoch from being done.
-    assert told == [(1, accuracies[0]), (2, accuracies[1]), (2, accuracies[1]), (3, accuracies[2])]
+    assert seen == [(1, accuracies[0]), (2, accuracies[1]), (2, accuracies[1]), (3, accuracies[2])]
     assert model_bytes(tmp_path) == model_bytes(straight)
     assert events(tmp_path) == events(straight)
 

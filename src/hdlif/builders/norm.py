@@ -18,7 +18,7 @@ def _batch_norm(
 ) -> NormFactory:
     from hdlif.nn import BatchNorm2d
 
-    # Tried out at once: what is refused is told of this section.
+    # Tried out at once: an error names this section.
     BatchNorm2d(1, momentum=momentum, eps=eps)
     return partial(BatchNorm2d, time_steps=time_steps if per_step else None, momentum=momentum, eps=eps)
 

@@ -127,7 +127,7 @@ def _reporting(trial: "Trial", pruned: type[Exception]) -> Callable[[int, Evalua
     """Tells the study of every epoch; raises `pruned` where the others were better at that epoch."""
 
     def after_epoch(epoch: int, result: Evaluation) -> None:
-        # An epoch of a trial taken up again may have been told before.
+        # An epoch of a trial that was resumed may have been reported before.
         if epoch - 1 not in _frozen(trial).intermediate_values:
             trial.report(result.accuracy, epoch - 1)
         if trial.should_prune():
@@ -155,13 +155,13 @@ def _write(study: "Study", name: str, space: Space, journal: Path) -> dict[str, 
 
 
 def _row(trial: "FrozenTrial", space: Space, folder: Path) -> dict[str, Any]:
-    told = trial.intermediate_values
+    reported = trial.intermediate_values
     return {
         "number": trial.number,
         "state": {"FAIL": "failed"}.get(trial.state.name, trial.state.name.lower()),
-        "validation_accuracy": max(told.values(), default=None) if trial.value is None else trial.value,
+        "validation_accuracy": max(reported.values(), default=None) if trial.value is None else trial.value,
         "parameters": {key: space[key].value_of(value) for key, value in trial.params.items()},
-        "epochs": len(told),
+        "epochs": len(reported),
         "folder": str(folder),
         "error": trial.user_attrs.get("error"),
     }

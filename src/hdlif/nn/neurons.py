@@ -39,9 +39,9 @@ def scan(
     potential = potential_of(state, x)
     current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
     # Taken apart at once: the derivative of current[k] would be zeros for all K steps, K times.
-    taken_apart = (values.unbind() for values in (current, leak.rows(steps, x), threshold.rows(steps, x)))
+    rows = (values.unbind() for values in (current, leak.rows(steps, x), threshold.rows(steps, x)))
     spikes = []
-    for t, arriving, of_leak, of_threshold in zip(steps, *taken_apart, strict=True):
+    for t, arriving, of_leak, of_threshold in zip(steps, *rows, strict=True):
         spike, potential = step(t)(arriving, potential, of_leak, of_threshold)
         spikes.append(spike)
     return stack_steps(spikes), {"potential": potential}

@@ -41,7 +41,7 @@ def _raster(
 ) -> Figure:
     caption = f"Spikes of single neurons (layer:index) on {sample}; the area of a mark is the value of the spike."
     largest = max((max(trace.spike) for of_one in found for trace in of_one.values()), default=0.0) or 1.0
-    spikes, told = [], []
+    spikes, counts = [], []
     for style, of_one in enumerate(found):
         marks = [
             (t, neurons.index(neuron), value / largest)
@@ -50,9 +50,9 @@ def _raster(
             if value > 0
         ]
         spikes.append(Spikes(style, *([mark[i] for mark in marks] for i in range(3))))
-        told.append(f"{names[style]} fires {len(marks)} times")
+        counts.append(f"{names[style]} fires {len(marks)} times")
     steps = max(len(trace.spike) for of_one in found for trace in of_one.values())
-    chart = charts.raster(Text("raster", caption, "; ".join(told) + "."), neurons, spikes, steps=steps)
+    chart = charts.raster(Text("raster", caption, "; ".join(counts) + "."), neurons, spikes, steps=steps)
     rows = [
         [neuron, names[style], _numbers(of_one[neuron].spike)]
         for neuron in neurons
@@ -76,8 +76,8 @@ def _membranes(
             for style, of_one in enumerate(found)
             if (trace := of_one.get(neuron)) is not None
         ]
-        told = "; ".join(f"{names[one.style]}: {_numbers(one.membrane)}" for one in panel) + "."
-        text = Text(f"membrane-{place}", f"membrane of {neuron}", told)
+        description = "; ".join(f"{names[one.style]}: {_numbers(one.membrane)}" for one in panel) + "."
+        text = Text(f"membrane-{place}", f"membrane of {neuron}", description)
         drawn.append(Markup(charts.membranes(text, panel, title=neuron)))
         rows += [[neuron, names[one.style], _numbers(one.membrane), _numbers(one.threshold)] for one in panel]
     headings = ["neuron", "network", "membrane, t = 1, 2, …", "threshold"]

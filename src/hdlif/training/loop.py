@@ -114,7 +114,7 @@ def fit(
         checkpoint_every: seconds between two writings of last.safetensors within an epoch.
         log_every: steps between two training events of metrics.jsonl.
         after_epoch: gets each epoch (from 1) and its validation, before the checkpoint of that epoch is written: what
-            it raises ends the training, and an epoch that is taken up again is told again.
+            it raises ends the training; an epoch that is resumed is reported again.
     Raises:
         TrainingError: the loss or a weight is not finite, or a file cannot be written.
         CheckpointError: OUT cannot be resumed: a file is damaged, gone, or belongs to another recipe.
