@@ -10,6 +10,7 @@ states its `kind` replaces the base's, any other is merged with it key by key. A
 or below the folder of the recipe; an error says nothing of what such a file holds, which may be no recipe.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -282,10 +283,16 @@ def below(folder: Path, stated: str, seen: str) -> Path:
     """
     try:
         folder, path = folder.resolve(), (folder / stated).resolve()
-        inside, there = path.is_relative_to(folder), path.is_file()
-    # a NUL, or half a surrogate pair; a loop of links
+        inside = path.is_relative_to(folder)
+    # a NUL, or half a surrogate pair; a loop of links; a folder that may not be read
     except (ValueError, OSError, RuntimeError):
-        inside, there = True, False
+        inside = False
+    # Outside nothing is looked for, so that the error cannot say what is there.
+    there = False
+    if inside:
+        # a name that is too long
+        with contextlib.suppress(OSError):
+            there = path.is_file()
     if not inside:
         raise RecipeError(f"{seen} is refused; a base is a shipped recipe or a file at or below the folder of this one")
     if not there:

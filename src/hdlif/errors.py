@@ -120,7 +120,7 @@ def brief(value: object) -> str:
         return cut(repr(value))
     except (ValueError, RecursionError):
         # an integer of thousands of digits, or what nests as deep
-        return f"a vast {type(value).__name__}"
+        return f"a very large {type(value).__name__}"
 
 
 def reason(error: BaseException) -> str:

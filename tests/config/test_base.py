@@ -107,3 +107,11 @@ def test_extras_that_are_on_are_written_and_read_back(tmp_path: Path) -> None:
 def test_extra_out_of_range_is_named(override: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         load_recipe("digits_hdlif", [override])
+
+
+@pytest.mark.parametrize(
+    "stated", ["/nonexistent", f"/etc/{'a' * 300}", "/etc/passwd", "/etc/passwd/x", "../x", f"../{'a' * 300}", "/"]
+)
+def test_nothing_is_said_of_what_lies_outside_the_folder(tmp_path: Path, stated: str) -> None:
+    with pytest.raises(RecipeError, match=r" is refused; a base is a shipped recipe or a file at or below the folder"):
+        load_recipe(write(tmp_path, f"base: {stated}\n"))

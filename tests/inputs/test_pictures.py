@@ -1,12 +1,14 @@
 """Which image files are read, how, and that the rest is refused in few words."""
 
 import io
+import os
 import re
 import struct
 import subprocess
 import sys
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +167,13 @@ def test_every_format_has_a_suffix_that_folders_are_searched_for() -> None:
     assert all(re.fullmatch(r"\.[a-z]+", suffix) for suffix in pictures.FORMATS)
     registered = Image.registered_extensions()
     assert {suffix: registered[suffix] for suffix in FORMATS} == FORMATS
+
+
+def test_threads_that_decode_leave_standard_error_and_warnings_as_they_were() -> None:
+    content = encoded(Image.new("RGB", (32, 32)), "TIFF")
+    before, filters = os.fstat(2), list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: array(content), range(200)))
+    after = os.fstat(2)
+    assert (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino)
+    assert warnings.filters == filters

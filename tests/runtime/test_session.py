@@ -201,6 +201,8 @@ def test_step_refuses_foreign_states(session: Session) -> None:
         state | {name: state[name][:1]},
         state | {"t": np.array(-1)},
         state | {"t": np.array(0.5)},
+        state | {"t": [[1], [2, 3]]},
+        state | {"t": "1"},
     ]
     for entry in foreign:
         with pytest.raises(StateError):

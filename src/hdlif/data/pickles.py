@@ -20,7 +20,8 @@ from hdlif.inputs import Unreadable
 _MOST_INSTRUCTIONS = 1_000_000
 """CIFAR-100's training file, the largest, has a fifth; each may add some 150 bytes."""
 _MARK = object()
-_KEYS = (bytes, str, int)
+_KEYS = (bytes, str)
+"""Integers hash to themselves, so that a file could let all of its keys collide."""
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
@@ -97,6 +98,9 @@ def _run(content: bytes) -> Any:
         elif name in _OLD_BYTES:
             stack.append(argument.encode("latin-1"))
         elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            # A text may state numbers of any length, so that their hashes collide.
+            if not 0 <= argument < 2**32:
+                raise Unreadable(f"has the memo number {cut(str(argument))}")
             memo[argument] = stack[-1]
         elif name == "MEMOIZE":
             memo[len(memo)] = stack[-1]

@@ -42,6 +42,9 @@ def members(file: BinaryIO) -> Iterator[Member]:
         _check(header, place)
         kind, size = header[156:157], _number(header[124:136], place)
         begin = place + BLOCK
+        # Of every kind: a size that leads beyond the end would hide the members that follow.
+        if kind not in _REGULAR and _padded(begin + size) > length:
+            raise Unreadable(f"is cut short within the member at byte {place}")
         if kind in (_PAX, _GNU_NAME):
             content = _read(file, begin, _at_most(size, place), length)
             longer |= _pax(content, place) if kind == _PAX else {"path": _text(content)}

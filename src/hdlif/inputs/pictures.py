@@ -9,6 +9,7 @@ import functools
 import io
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ FORMATS = {
 """The formats that are read, by the ends of their files' names; a file is of any of them, whatever its name."""
 MOST_PIXELS, MOST_SIDE = 80_000_000, 65_535
 """Of an image that is decoded: a few kilobytes can promise any number."""
+_ONE_AT_A_TIME = threading.Lock()
+"""Held while decoding: the filters of warnings and standard error are those of the whole process."""
 
 
 def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Image.Image":
@@ -55,7 +58,11 @@ def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Ima
     names = sorted({FORMATS[suffix] for suffix in suffixes})
     try:
         # Pillow warns of what it reads all the same, and of sizes that are checked here.
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=names) as image:
+        with (
+            _ONE_AT_A_TIME,
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(content), formats=names) as image,
+        ):
             check_size(*image.size)
             if image.mode[0] in "IF":
                 raise Unreadable(f"mode is {image.mode}, and 8 bits a channel are read")
@@ -84,14 +91,16 @@ def _silent_libtiff() -> Iterator[None]:
     except OSError:
         yield
         return
-    sink = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(sink, 2)
-        yield
+        sink = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(sink, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(sink)
     finally:
-        os.dup2(kept, 2)
         os.close(kept)
-        os.close(sink)
 
 
 def check_size(width: int, height: int) -> None:

@@ -56,10 +56,10 @@ class Session:
     """A deployed network, ready to run.
 
     Gives the bits of `hdlif.runtime.reference` on every machine and with any number of threads.
-    Calls from several Python threads are safe; they wait for each other. After a fork the child may go on with the
-    session: it starts threads of its own.
+    Calls from several Python threads are safe, and do not wait for each other. After a fork the child may go on with
+    the session: it starts threads of its own.
 
-    A call from the main thread sees to signals every 0.05 s: what their handlers raise, such as KeyboardInterrupt,
+    A call from the main thread handles signals every 0.05 s: what their handlers raise, such as KeyboardInterrupt,
     ends it, and the session is good for the next one.
     """
 

@@ -74,7 +74,11 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
             f"state has the entries {cut(str(sorted(map(str, state))), 400)}; this network's has "
             f"{cut(str(sorted(['t', *shapes])), 400)}; start anew with state=None"
         )
-    t = np.asarray(state["t"])
+    try:
+        t = np.asarray(state["t"])
+    # a list of lists of different lengths
+    except ValueError:
+        t = np.asarray(np.nan)
     if t.shape != () or not np.issubdtype(t.dtype, np.integer) or not 0 <= int(t) < 2**62:
         interrupted = " (a call that was to write this state was interrupted)" if t.shape == () and t == -1 else ""
         raise StateError(
