@@ -1,6 +1,7 @@
 """The deployed form classifies a set where it is faster and gives the same classes; elsewhere PyTorch does."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hdlif.commands import evaluation
 from hdlif.commands.evaluation import Evaluated, evaluate_network
 from hdlif.data import Samples, synthetic
 from hdlif.deploy import lower
+from hdlif.errors import AllocationError
 from hdlif.runtime import Session
 from small_recipes import built, recipe
 
@@ -42,7 +44,7 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> Samples:
 
 
 def timed(monkeypatch: pytest.MonkeyPatch, **ms: float) -> None:
-    monkeypatch.setattr(evaluation, "_ms_per_image", lambda runs: {name: ms[name] for name in runs})
+    monkeypatch.setattr(evaluation, "_ms_per_image", lambda runs, images: {name: ms[name] for name in runs})
 
 
 def run(network: nn.Module, samples: Samples, graph: Graph | None) -> tuple[Evaluated, list[int], int]:
@@ -136,7 +138,7 @@ def test_timing_takes_both_in_turns_and_leaves_the_first_out(monkeypatch: pytest
     # Warming up reads the start alone.
     now = iter([0.0, 0.0, 0.0, 3.2, 0.0, 1.6, 0.0, 6.4, 0.0, 0.8])
     monkeypatch.setattr(evaluation.time, "perf_counter", lambda: next(now))
-    found = evaluation._ms_per_image({name: lambda name=name: order.append(name) for name in "ab"})
+    found = evaluation._ms_per_image({name: lambda name=name: order.append(name) for name in "ab"}, 32)
     assert order == ["a", "b"] * 3
     assert found == pytest.approx({"a": 100.0, "b": 25.0})
 
@@ -146,3 +148,23 @@ def test_the_sample_is_spread_over_the_set() -> None:
     assert len(sample) == evaluation.SAMPLED
     assert torch.equal(torch.cat([sample, rest]).sort().values, torch.arange(10_000))
     assert 9 <= sample.diff().min() <= sample.diff().max() <= 11
+
+
+def test_a_session_that_grants_too_little_leaves_all_to_pytorch(
+    network: nn.Module, graph: Graph, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finished training must not end with a limit of the runtime."""
+    monkeypatch.setattr(evaluation, "Session", partial(Session, max_operations=10))
+    assert run(network, samples, graph)[0].by == "pytorch"
+    of_one = Session(graph)
+    monkeypatch.setattr(evaluation, "Session", lambda *_, **__: of_one)
+    monkeypatch.setattr(of_one, "run", raising(AllocationError("none left")), raising=False)
+    found, labels, _ = run(network, samples, graph)
+    assert (found.by, found.ms_per_image, len(labels)) == ("pytorch", {}, len(samples))
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def call(*_: object, **__: object) -> None:
+        raise error
+
+    return call

@@ -152,6 +152,12 @@ def test_a_demo_is_replaced_by_a_demo_and_a_training_is_not(
     with pytest.raises(ExistingRunError, match="holds a run of digits_hdlif, finished on"):
         demo_module.demo(out=out, memory_repeats=0)
     assert everything(out) == before
+    # A training of one's own in the folder of one of its networks.
+    shutil.copytree(run, tmp_path / "runs" / "hdlif")
+    before = everything(tmp_path / "runs")
+    with pytest.raises(ExistingRunError, match="hdlif: holds a run of digits_hdlif, finished on"):
+        demo_module.demo(out=tmp_path / "runs", memory_repeats=0)
+    assert everything(tmp_path / "runs") == before
 
 
 def test_a_summary_that_lacks_a_figure_is_of_no_finished_training(run: Path, tmp_path: Path) -> None:

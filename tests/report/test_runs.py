@@ -1,11 +1,15 @@
 """Run folders: what is read, and what is refused with which mend."""
 
+import inspect
 import json
+import re
 
 import pytest
 
 from hdlif.errors import InputError
+from hdlif.report import runs
 from hdlif.report.runs import merge, read_run
+from hdlif.training import loop
 
 
 def test_training_is_read_whole(make_run):
@@ -49,7 +53,14 @@ def test_absent_folder_is_refused(tmp_path):
         read_run(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("event", [{"event": "surrogate", "temperature": 3.2}, {"event": "fallback", "damage": "x"}])
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "surrogate", "temperature": 3.2},
+        {"event": "fallback", "damage": "x"},
+        {"event": "threads", "count": 1, "seconds_per_update": {"1": 0.1, "2": 0.2}},
+    ],
+)
 def test_events_that_are_not_drawn_are_passed_over(make_run, event):
     folder = make_run()
     before = read_run(folder).histories
@@ -163,3 +174,9 @@ def test_two_demos_are_refused(demo):
     run = read_run(demo)
     with pytest.raises(InputError, match="2 of the runs are demos"):
         merge([run, run])
+
+
+def test_every_event_that_a_training_writes_is_read() -> None:
+    written = set(re.findall(r"self\._log\(\s*\"(\w+)\"", inspect.getsource(loop)))
+    assert {"train", "validation", "threads"} <= written
+    assert written == {"train", "validation", *runs._NOT_DRAWN}

@@ -14,8 +14,9 @@ from hdlif.commands.files import ARTEFACT_SUFFIX, write_json
 from hdlif.commands.processes import check_alone
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.report import report
-from hdlif.commands.run_folders import check_free, is_demo
+from hdlif.commands.run_folders import begun, check_free, is_demo
 from hdlif.commands.train import measure_peak, train
+from hdlif.config import load_recipe
 from hdlif.data import Samples
 from hdlif.deploy import export
 from hdlif.errors import DataError, did_you_mean
@@ -49,6 +50,10 @@ def demo(
     check_alone("hdlif demo")
     if not is_demo(out):
         check_free(out)
+        for name in NETWORKS:
+            # An unfinished demo leaves trainings of its own recipes.
+            if not begun(out / name, load_recipe(f"{data}_{name}")):
+                check_free(out / name)
     networks = []
     with progress_bar(enabled=progress) as bar:
         for name in NETWORKS:

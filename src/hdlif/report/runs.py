@@ -293,13 +293,16 @@ def _coherence(folder: Path) -> list[Coherence]:
     return _checked(_COHERENCE, _json(_text(path), str(path)), str(path), mend)["networks"]
 
 
+_NOT_DRAWN = ("surrogate", "fallback", "threads")
+"""Events of a training beside its updates and validations: temperatures, damaged checkpoints, the choice of threads."""
+
+
 def _metrics(path: Path) -> list[Metric]:
     events = []
     for number, line in enumerate(_text(path).splitlines(), start=1):
         source = f"{path} line {number}"
         event = _json(line, source)
-        # What a surrogate's temperature does is not drawn, nor a damaged checkpoint that was passed over.
-        if not isinstance(event, dict) or event.get("event") not in ("surrogate", "fallback"):
+        if not isinstance(event, dict) or event.get("event") not in _NOT_DRAWN:
             events.append(_checked(_METRIC, event, source))
     return events
 

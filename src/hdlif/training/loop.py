@@ -345,8 +345,8 @@ class _Training:
         self.ranks.led(lambda: self.files.finish(self.model))
         self.network.eval()
         c = self.counters
-        # A finished run that is resumed has chosen nothing.
-        chosen = self.chosen or Threads(torch.get_num_threads(), "default")
+        chosen = self.chosen
+        assert chosen is not None, "run has chosen"
         return Fit(c.best_epoch, c.best_accuracy, c.best_accuracy_per_step, c.train_seconds, c.step, chosen)
 
     def save(self) -> None:

@@ -34,7 +34,8 @@ class Threads:
     Attributes:
         chosen_by: "measured"; "given" by the caller; "checkpoint", of the run that is resumed; "default", PyTorch's
             own number, where nothing is to be chosen or the training is too short to measure.
-        seconds_per_update: median, by number of threads, where that was measured.
+        seconds_per_update: by number of threads, where that was measured: the median, or the one update of a number
+            that was not tried again.
     """
 
     count: int
@@ -102,7 +103,9 @@ def measured(
     times: dict[int, list[float]] = {count: [] for count in counts}
     warm_up: dict[int, float] = {}
     began = clock()
-    with using_threads():
+    with using_threads(counts[0]):
+        # What the first update of all costs beside, such as memory and kernels, belongs to none of them.
+        update(0)
         for number in range(rounds + 1):
             # In turns the other way round, lest what a round leaves in the caches favour one.
             for count in sorted(times, reverse=bool(number % 2)):
