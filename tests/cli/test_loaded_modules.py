@@ -46,7 +46,18 @@ RECIPE = {"pydantic", "yaml"}
 TORCH = {"torch"} | RECIPE
 # Lightning imports torchmetrics where it is installed, and that whatever it finds; a step of SGD torch._dynamo.
 TRAINING = TORCH | {"lightning_fabric", "rich", "tensorboard", "torch._dynamo"}
-DRAGGED_IN = {"PIL", "matplotlib", "pandas", "scipy", "sklearn", "timm", "torchmetrics", "torchvision"}
+DRAGGED_IN = {
+    "PIL",
+    "matplotlib",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "timm",
+    "torchmetrics",
+    "torchvision",
+}
 PAGE = {"PIL", "jinja2", "matplotlib", "pydantic"}
 
 OVERRIDES = [
