@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from hdlif.errors import RecipeError, cut, printable
+from hdlif.errors import RecipeError, cut, printable, reason
 from hdlif.whole_files import read_regular
 
 MOST_BYTES = 2**16
@@ -40,7 +40,7 @@ def text_of(path: Path, what: str) -> str:
             f"{path}: byte {error.start} is no UTF-8; {what} is a YAML text file saved as UTF-8"
         ) from None
     except OSError as error:
-        raise RecipeError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+        raise RecipeError(f"{path}: cannot be read ({reason(error)}); give the path of a YAML file") from None
     if (found := _CONTROL.search(text)) is not None:
         line = text.count("\n", 0, found.start()) + 1
         raise RecipeError(f"{path}: line {line}: a control character is no YAML; delete it")

@@ -30,7 +30,7 @@ from hdlif.artefact.format import (
     infer_values,
 )
 from hdlif.artefact.packing import WEIGHTS_PER_BYTE, pack, packed_bytes, unpack
-from hdlif.errors import AllocationError, ArtefactError, brief
+from hdlif.errors import AllocationError, ArtefactError, brief, reason
 from hdlif.whole_files import whole_file
 
 METADATA_KEY = "hdlif"
@@ -59,8 +59,9 @@ def load(path: str | Path) -> Graph:
         with _open_regular(path) as file:
             content = file.read(os.fstat(file.fileno()).st_size + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ArtefactError(f"{path}: cannot be read ({reason}); give the path of an exported artefact") from error
+        raise ArtefactError(
+            f"{path}: cannot be read ({reason(error)}); give the path of an exported artefact"
+        ) from error
     except MemoryError as error:
         raise AllocationError(f"{path}: the machine does not grant the memory to read it; free some") from error
     return loads(content, str(path))

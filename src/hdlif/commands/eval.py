@@ -30,7 +30,7 @@ def evaluate_path(
     confusion: bool = False,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """{"accuracy", "accuracy_per_step", "n", "evaluation"} on the test set; `evaluation.Evaluated` says how.
+    """{"accuracy", "accuracy_per_step", "n"} on the test set, and of a checkpoint "evaluation", how (`Evaluated`).
 
     Args:
         path: a checkpoint, a run folder, or an artefact, which the compiled runtime runs.

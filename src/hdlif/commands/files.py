@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.artefact import is_artefact
-from hdlif.errors import InputError, TrainingError
+from hdlif.errors import InputError, TrainingError, reason
 from hdlif.whole_files import whole_file
 
 ARTEFACT_SUFFIX = ".hdlif.safetensors"
@@ -21,7 +21,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise TrainingError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose another --out"
+            f"{path}: cannot be written ({reason(error)}); free space or choose another --out"
         ) from error
 
 

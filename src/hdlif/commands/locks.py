@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hdlif.commands.files import writing
-from hdlif.errors import InUseError, TrainingError
+from hdlif.errors import InUseError, TrainingError, reason
 from hdlif.whole_files import open_regular, read_regular
 
 MOST_HOLDER = 400
@@ -48,7 +48,7 @@ def locked(path: Path, *, without_locks: bool = False) -> Iterator[bool]:
             mine = error.errno not in (errno.EACCES, errno.EAGAIN)
             if mine and not without_locks:
                 raise TrainingError(
-                    f"{path}: cannot be locked ({error.strerror}), so that processes could not tell what is in use; "
+                    f"{path}: cannot be locked ({reason(error)}), so that processes could not tell what is in use; "
                     "choose a folder on a file system that has locks"
                 ) from None
         if not mine:

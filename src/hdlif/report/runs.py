@@ -12,7 +12,7 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, w
 from typing_extensions import TypedDict
 
 from hdlif.config import one_component
-from hdlif.errors import InputError, brief, cut
+from hdlif.errors import InputError, brief, cut, reason
 from hdlif.plain_yaml import is_deeper
 from hdlif.whole_files import read_regular
 
@@ -314,7 +314,7 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         raise InputError(f"{path} is missing, a finished run has one; {_MEND}") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); {_MEND}") from error
+        raise InputError(f"{path} cannot be read ({reason(error)}); {_MEND}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} cannot be read (byte {error.start} is no UTF-8); {_MEND}") from error
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hdlif.errors import CheckpointError, TrainingError, cut, printable
+from hdlif.errors import CheckpointError, TrainingError, cut, printable, reason
 from hdlif.whole_files import open_regular
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Metrics:
             self._file = os.fdopen(open_regular(path, flags), "ab")
         except OSError as error:
             raise TrainingError(
-                f"{path}: cannot be written ({error.strerror}); free space, or take away the link or folder there"
+                f"{path}: cannot be written ({reason(error)}); free space, or take away the link or folder there"
             ) from error
         if (length := self.bytes_written()) < keep_bytes:
             self._file.close()
@@ -107,7 +107,7 @@ class Metrics:
             yield
         except OSError as error:
             raise TrainingError(
-                f"{self._file.name}: cannot be written ({error.strerror}); the checkpoints are kept; "
+                f"{self._file.name}: cannot be written ({reason(error)}); the checkpoints are kept; "
                 "make room and resume"
             ) from error
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from hdlif.errors import CheckpointError, TrainingError
+from hdlif.errors import CheckpointError, TrainingError, reason
 from hdlif.training import checkpoint
 from hdlif.training.fallback import Found, newest_whole
 from hdlif.training.state_record import counters_of
@@ -55,7 +55,7 @@ class RunFiles:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(
-                f"{self.out}: cannot be made ({error.strerror}); free the path or choose another --out"
+                f"{self.out}: cannot be made ({reason(error)}); free the path or choose another --out"
             ) from error
         remove_left_over(self.out, WRITTEN)
         # A link to what is not there, on a disk that is not mounted say, is a training all the same.
