@@ -25,6 +25,8 @@ _ENTRY = re.compile(
     r""" *(['"])(?P<key>descr|fortran_order|shape)\1 *: *"""
     r"""((['"])(?P<type>[<>|=]?[biufc][0-9]{1,2})\4|(?P<order>True|False)|\((?P<shape>[0-9, ]*)\)) *(,|$)"""
 )
+# As Python writes one: 04 is none.
+_LENGTH = re.compile("0|[1-9][0-9]*")
 _VALUES = {"descr": "type", "fortran_order": "order", "shape": "shape"}
 
 
@@ -81,7 +83,10 @@ def _shape(lengths: str) -> tuple[int, ...]:
     parts = [part.strip(" ") for part in lengths.split(",")]
     if len(parts) == 1:
         raise ValueError("a number, and no tuple")
-    return tuple(int(part) for part in (parts if parts[-1] else parts[:-1]))
+    parts = parts if parts[-1] else parts[:-1]
+    if not all(map(_LENGTH.fullmatch, parts)):
+        raise ValueError("lengths that are no whole numbers")
+    return tuple(map(int, parts))
 
 
 def _entries(text: str) -> tuple[str, str, str] | None:
