@@ -2,8 +2,8 @@
 
     python benchmarks/start_times.py [--repeats 5] [--out FILE]
 
-Every verb runs on a network of a few channels and a set of generated images, each time in a process of its own; the best
-of the repeats is printed, with its ratio to the best of `import torch`, which is timed in the same rounds.
+Every verb runs on a network of a few channels and a set of generated images, each time in a process of its own. The
+best of the repeats is printed, with its ratio to the best of `import torch`, which is timed in the same rounds.
 """
 
 import argparse

@@ -87,7 +87,7 @@ private:
       throw nb::value_error(message);
   }
 
-  // Lets go of the interpreter; now and then takes it back to see to signals, whose handlers may raise.
+  // Lets go of the interpreter; now and then takes it back to handle signals, whose handlers may raise.
   void run_watched(const Floats& x, int64_t batch, int64_t steps, int64_t t, const Potentials& potentials,
                    const OutFloats& logits, const Kept& kept) {
     const std::vector<float*> pointers = potentials ? pointers_of(*potentials) : std::vector<float*>();
@@ -104,7 +104,7 @@ private:
     } catch (const Interrupted&) {
       if (PyErr_Occurred() != nullptr)
         throw nb::python_error();
-      throw std::runtime_error("a signal handler forked this process within a run");
+      throw;
     }
   }
 
@@ -173,13 +173,9 @@ private:
 
 NB_MODULE(_native, module) {
   using hdlif::Network;
-  nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
-    try {
-      std::rethrow_exception(thrown);
-    } catch (const hdlif::TooManyBytes& error) {
-      PyErr_SetString(PyExc_OverflowError, error.what());
-    }
-  });
+  nb::exception<hdlif::TooManyBytes>(module, "TooManyBytesError");
+  nb::exception<hdlif::TooLong>(module, "TooLongError");
+  nb::exception<hdlif::Interrupted>(module, "InterruptedError");
   nb::set_leak_warnings(false); // a session that lives until the interpreter ends is no fault
   module.def("instruction_sets", [] {
     std::vector<std::string> names;

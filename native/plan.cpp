@@ -145,19 +145,24 @@ Work work_of(const Program& program, size_t n) {
   const double lanes = (out.channels + 15) / 16 * 16;
   const double taps = double(node.window.kernel_y) * node.window.kernel_x;
   const double out_row = double(out.width) * out.channels;
-  double row = 0;
+  double row = 0, pixel = 0;
+  double piece = 0; // the longest between two looks
   switch (node.op) {
   case Op::kConv2d:
   case Op::kLinear:
-    row = out.width * taps * in.channels * lanes +
-          kEntryWork * node.window.kernel_y * in.width * in.channels; // these to find their events
+    pixel = taps * in.channels * lanes;
+    if (pixel > kMaxProducts)
+      throw TooLong(n, pixel, kMaxProducts);
+    piece = kEntryWork * in.width * in.channels; // to find the events of an input row
+    row = out.width * pixel + node.window.kernel_y * piece;
     break;
   case Op::kSumPool:
   case Op::kMaxPool:
-    row = out_row * (kEntryWork + 2 * taps);
+    pixel = piece = kEntryWork * out.channels * (1 + taps);
+    row = out.width * pixel;
     break;
   case Op::kGlobalSumPool:
-    row = kEntryWork * double(in.size());
+    row = pixel = kEntryWork * double(in.size());
     break;
   case Op::kFlatten:
     row = kEntryWork * double(in.size());
@@ -171,10 +176,10 @@ Work work_of(const Program& program, size_t n) {
   default:
     row = kEntryWork * out_row;
   }
+  if (const double longest = piece > 0 ? piece : row; longest > kMaxPiece)
+    throw TooLong(n, longest, kMaxPiece);
   row += kRowWork;
-  if (row > kMaxRowWork)
-    throw ProgramError("node " + std::to_string(n) + ": one row of it takes more than 2^29 operations");
-  return {row, computes_maps(node.op) ? row : row * out.height};
+  return {pixel, row, computes_maps(node.op) ? row : row * out.height};
 }
 
 std::vector<Work> work_of(const Program& program) {
@@ -274,9 +279,9 @@ bool computes_maps(Op op) {
 }
 
 Plan::Plan(Program given, const Kernels& kernels, int64_t max_bytes)
-    : program(std::move(given)), kernels(kernels), layers(prepare_layers(program, kernels, max_bytes)),
-      stages(fuse(program)), identity_rows(program.nodes.size()), potential_of(program.nodes.size(), -1),
-      work(work_of(program)) {
+    : program(std::move(given)), kernels(kernels), work(work_of(program)),
+      layers(prepare_layers(program, kernels, max_bytes)), stages(fuse(program)),
+      identity_rows(program.nodes.size()), potential_of(program.nodes.size(), -1) {
   for (size_t n = 0; n < program.nodes.size(); ++n)
     if (program.nodes[n].op == Op::kAffine)
       identity_rows[n] = hdlif::identity_rows(program.nodes[n].rows[0], program.nodes[n].rows[1]);

@@ -53,28 +53,39 @@ public:
   int64_t bytes;
 };
 
+// A node that would compute for long without a look at whether the run is to go on.
+class TooLong : public std::runtime_error {
+public:
+  TooLong(size_t node, double operations, double most)
+      : std::runtime_error("node " + std::to_string(node) + " takes " + std::to_string(int64_t(operations)) +
+                           " operations in one piece, of at most " + std::to_string(int64_t(most))) {}
+};
+
 // What a node takes, in operations: a product of a layer is one, an entry of another op and a row more than
 // one. An upper bound: codes that are 0 are not multiplied.
 struct Work {
+  double pixel = 0; // of an output pixel, where a row is computed pixel by pixel: of a layer or a pool
   double row = 0;   // of one row (of a whole map, where it computes maps) at one step
   double image = 0; // of all rows
 };
 
-// A thread looks whether a run is to go on between two rows of a node: on one slow core this takes 0.1 s.
-constexpr double kMaxRowWork = double(int64_t(1) << 29);
+// A thread looks whether a run is to go on between two pixels of a layer or a pool, and between two rows of
+// anything else. One slow core computes either of these in 0.2 s: the products of a pixel, and the rest.
+constexpr double kMaxProducts = double(int64_t(1) << 30);
+constexpr double kMaxPiece = double(int64_t(1) << 28);
 
 // What all runs of a program share.
 struct Plan {
-  // Throws `ProgramError` where a row takes more than kMaxRowWork, and `TooManyBytes`.
+  // Throws `TooLong` where a piece takes more than the limits above, and `TooManyBytes`.
   Plan(Program program, const Kernels& kernels, int64_t max_bytes = std::numeric_limits<int64_t>::max());
 
   Program program; // without its weights
   const Kernels& kernels;
+  std::vector<Work> work;    // of each node
   std::vector<Layer> layers; // of each conv2d or linear node; others have an empty one
   std::vector<Stage> stages; // in an order in which they can be computed one after the other
   std::vector<std::vector<bool>> identity_rows; // of each affine: the rows that leave x as it is
   std::vector<int32_t> potential_of;            // of each node: which of the potentials, or -1
-  std::vector<Work> work;                       // of each node
 
   int64_t bytes() const;
 

@@ -19,28 +19,28 @@ constexpr int64_t kCyclesPerRange = 4096;
 
 Session::Session(Program program, int threads, const Kernels& kernels, int64_t max_bytes)
     : plan_(std::move(program), kernels, max_bytes), threads_(threads), max_bytes_(max_bytes),
-      crew_(new Crew(threads)) {}
+      workers_(new Workers(threads)) {}
 
 Session::~Session() {
-  if (Crew* crew = crew_.load(); crew->process == forks())
-    delete crew;
+  if (Workers* workers = workers_.load(); workers->process == forks())
+    delete workers;
 }
 
-Session::Crew& Session::crew() {
-  Crew* current = crew_.load(std::memory_order_acquire);
+Session::Workers& Session::workers() {
+  Workers* current = workers_.load(std::memory_order_acquire);
   if (current->process == forks())
     return *current;
-  auto own = std::make_unique<Crew>(threads_);
-  if (crew_.compare_exchange_strong(current, own.get(), std::memory_order_acq_rel))
+  auto own = std::make_unique<Workers>(threads_);
+  if (workers_.compare_exchange_strong(current, own.get(), std::memory_order_acq_rel))
     return *own.release();
   return *current; // another thread of this process was first
 }
 
 int64_t Session::working_bytes() {
-  Crew& crew = this->crew();
-  std::lock_guard<std::mutex> lock(crew.mutex);
+  Workers& workers = this->workers();
+  std::lock_guard<std::mutex> lock(workers.mutex);
   int64_t bytes = 0;
-  for (const std::unique_ptr<Workspace>& spare : crew.workspaces)
+  for (const std::unique_ptr<Workspace>& spare : workers.workspaces)
     bytes += spare->bytes();
   return bytes;
 }
@@ -53,7 +53,7 @@ Session::Chunking Session::chunking(int64_t batch, int64_t steps) {
 int64_t Session::run_bytes(int64_t batch, int64_t steps, bool is_static, bool keeps_all,
                            bool owns_potentials) {
   const Chunking chunk = chunking(batch, steps);
-  return plan_.bytes() + workspace_bytes(plan_, crew().pool.threads(), chunk.batch, chunk.steps, is_static,
+  return plan_.bytes() + workspace_bytes(plan_, workers().pool.threads(), chunk.batch, chunk.steps, is_static,
                                          keeps_all, owns_potentials);
 }
 
@@ -64,21 +64,21 @@ double Session::operations(int64_t batch, int64_t steps, bool is_static, bool ke
 
 void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t,
                   float* const* potentials, float* logits, const Kept& kept, Watch& watch) {
-  Crew& crew = this->crew();
+  Workers& workers = this->workers();
   const Chunking chunk = chunking(batch, steps);
   const bool is_static = x_steps == 1 && steps > 1;
   std::unique_ptr<Workspace> workspace =
-      borrow(crew, chunk, is_static, kept.values != nullptr, potentials == nullptr, watch);
+      borrow(workers, chunk, is_static, kept.values != nullptr, potentials == nullptr, watch);
   const auto give_back = [&] {
-    if (crew.process != forks()) { // in the child of a fork by what the watch asked
+    if (workers.process != forks()) { // in the child of a fork by what the watch asked
       workspace.release();
       return;
     }
-    std::lock_guard<std::mutex> lock(crew.mutex);
-    crew.workspaces.push_back(std::move(workspace));
+    std::lock_guard<std::mutex> lock(workers.mutex);
+    workers.workspaces.push_back(std::move(workspace));
   };
   try {
-    run_in(*workspace, crew.pool, chunk, x, x_steps, batch, steps, t, potentials, logits, kept, watch);
+    run_in(*workspace, workers.pool, chunk, x, x_steps, batch, steps, t, potentials, logits, kept, watch);
   } catch (...) {
     give_back();
     throw;
@@ -118,12 +118,12 @@ void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, 
   }
 }
 
-std::unique_ptr<Workspace> Session::borrow(Crew& crew, Chunking chunking, bool is_static, bool keeps_all,
-                                           bool owns_potentials, Watch& watch) {
+std::unique_ptr<Workspace> Session::borrow(Workers& workers, Chunking chunking, bool is_static,
+                                           bool keeps_all, bool owns_potentials, Watch& watch) {
   std::unique_ptr<Workspace> workspace;
   {
-    std::lock_guard<std::mutex> lock(crew.mutex);
-    std::vector<std::unique_ptr<Workspace>>& spares = crew.workspaces;
+    std::lock_guard<std::mutex> lock(workers.mutex);
+    std::vector<std::unique_ptr<Workspace>>& spares = workers.workspaces;
     auto chosen = std::find_if(spares.begin(), spares.end(), [&](const auto& spare) {
       return spare->fits(chunking.batch, chunking.steps, is_static, keeps_all);
     });
@@ -136,7 +136,7 @@ std::unique_ptr<Workspace> Session::borrow(Crew& crew, Chunking chunking, bool i
   }
   if (workspace == nullptr)
     workspace = std::make_unique<Workspace>();
-  workspace->fit(plan_, crew.pool.threads(), chunking.batch, chunking.steps, is_static, keeps_all,
+  workspace->fit(plan_, workers.pool.threads(), chunking.batch, chunking.steps, is_static, keeps_all,
                  owns_potentials, max_bytes_ - plan_.bytes(), watch);
   return workspace;
 }

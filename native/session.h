@@ -28,7 +28,7 @@ class Session {
 public:
   static constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
 
-  // Throws `ProgramError`, and `TooManyBytes` where the weights alone pass `max_bytes`.
+  // Throws `ProgramError`, `TooLong`, and `TooManyBytes` where the weights alone pass `max_bytes`.
   Session(Program program, int threads, const Kernels& kernels, int64_t max_bytes = kNoLimit);
   ~Session();
 
@@ -67,8 +67,8 @@ private:
 
   // Threads, and what they work in. A fork copies neither a thread nor the state of a lock that one holds, so
   // each process makes its own, and leaves the other's where it is.
-  struct Crew {
-    explicit Crew(int threads) : pool(threads) {}
+  struct Workers {
+    explicit Workers(int threads) : pool(threads) {}
 
     const uint64_t process = forks();
     ThreadPool pool;
@@ -77,8 +77,8 @@ private:
   };
 
   static Chunking chunking(int64_t batch, int64_t steps);
-  Crew& crew();
-  std::unique_ptr<Workspace> borrow(Crew& crew, Chunking chunking, bool is_static, bool keeps_all,
+  Workers& workers();
+  std::unique_ptr<Workspace> borrow(Workers& workers, Chunking chunking, bool is_static, bool keeps_all,
                                     bool owns_potentials, Watch& watch);
   void run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, const float* x, int64_t x_steps,
               int64_t batch, int64_t steps, int64_t t, float* const* potentials, float* logits,
@@ -94,7 +94,7 @@ private:
   Plan plan_;
   const int threads_;
   const int64_t max_bytes_;
-  std::atomic<Crew*> crew_;
+  std::atomic<Workers*> workers_;
 };
 
 } // namespace hdlif

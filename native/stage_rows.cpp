@@ -75,7 +75,7 @@ public:
         step_ = step;
         if (stage_.root >= 0 && is_due(stage_.root)) {
           compute_root();
-          if (!goes_on_after(stage_.root))
+          if (stops_ || !goes_on_after(plan_.work[stage_.root].row))
             return;
         }
         for (int32_t n : stage_.chain)
@@ -84,7 +84,7 @@ public:
               compute_firing(firing);
             else if (!workspace_.placement.is_passed[n])
               compute_entries(n);
-            if (!goes_on_after(n))
+            if (!goes_on_after(plan_.work[n].row))
               return;
           }
       }
@@ -94,13 +94,29 @@ public:
 
 private:
   // Looks at the watch where enough has been computed since.
-  bool goes_on_after(int32_t n) {
+  bool goes_on_after(double work) {
     constexpr double kBetweenLooks = 1 << 20;
-    unwatched_ += plan_.work[n].row;
+    unwatched_ += work;
     if (unwatched_ < kBetweenLooks)
       return true;
     unwatched_ = 0;
     return is_caller_ ? watch_.look() : !watch_.stopped();
+  }
+
+  // Calls kernel(first, part) for the output row of a root, a long one in parts: `part` is the shape of one
+  // that begins at pixel `first`.
+  template <typename Shape, typename Kernel> void in_pixel_parts(const Shape& whole, const Kernel& kernel) {
+    constexpr double kLongest = 1 << 25;
+    const double pixel = plan_.work[stage_.root].pixel;
+    const auto most = int32_t(std::clamp(kLongest / pixel, 1.0, double(whole.out_width)));
+    Shape part = whole;
+    for (int32_t first = 0; first < whole.out_width && !stops_; first += part.out_width) {
+      part.out_width = std::min(most, whole.out_width - first);
+      part.pad_x = whole.pad_x - first * whole.stride_x;
+      kernel(first, part);
+      if (most < whole.out_width)
+        stops_ = !goes_on_after(part.out_width * pixel);
+    }
   }
 
   bool is_due(int32_t n) const { return step_ == 0 || plan_.leading(n + 1, chunk_) > 1; }
@@ -276,17 +292,19 @@ private:
     const Value &in = program_.values[node.inputs[0]], &out = program_.values[stage_.root + 1];
     const uint8_t* x = in_slot(node.inputs[0], 0, 0);
     uint8_t* y = output_row(stage_.root + 1);
-    const PoolShape shape = pool_shape(node, in, out);
-    if (node.op == Op::kMaxPool && in.max_code > 0)
-      kernels_.max_pool_codes(x, y, shape, row_);
-    else if (node.op == Op::kMaxPool)
-      kernels_.max_pool(floats(x), floats(y), shape, row_);
-    else if (out.max_code > 0)
-      kernels_.sum_pool_codes(x, y, shape, row_);
-    else if (in.max_code > 0)
-      kernels_.sum_pool_code_values(x, floats(y), shape, row_);
-    else
-      kernels_.sum_pool(floats(x), floats(y), shape, row_);
+    in_pixel_parts(pool_shape(node, in, out), [&](int32_t first, const PoolShape& part) {
+      uint8_t* codes = y + int64_t(first) * out.channels * out.entry_bytes();
+      if (node.op == Op::kMaxPool && in.max_code > 0)
+        kernels_.max_pool_codes(x, codes, part, row_);
+      else if (node.op == Op::kMaxPool)
+        kernels_.max_pool(floats(x), floats(codes), part, row_);
+      else if (out.max_code > 0)
+        kernels_.sum_pool_codes(x, codes, part, row_);
+      else if (in.max_code > 0)
+        kernels_.sum_pool_code_values(x, floats(codes), part, row_);
+      else
+        kernels_.sum_pool(floats(x), floats(codes), part, row_);
+    });
   }
 
   // Of both, a row is a whole map.
@@ -318,8 +336,6 @@ private:
 
   void compute_layer() {
     const Layer& layer = plan_.layers[stage_.root];
-    float* y = floats(output_row(stage_.root + 1));
-    const int8_t* low_bit = layer.low_bit.data();
     switch (layer.sum) {
     case Sum::kUnits: {
       const bool adds = adds_changes(layer);
@@ -327,42 +343,63 @@ private:
         const uint8_t* before = adds ? row - frame_bytes(input_of_root()) : nullptr;
         kernels_.gather_units(row, before, layer.shape.in_width, layer.shape, layer.form, events, starts);
       };
-      const EventRow<UnitEvent>* rows = gathered<uint8_t, UnitEvent>(layer, gather);
-      kernels_.unit_row(rows, layer.index.data(), layer.table.data(), layer.form, adds,
-                        reinterpret_cast<int32_t*>(memory_.totals.data()), y, layer.shape);
-      break;
+      return sum_events<uint8_t, UnitEvent>(
+          layer, gather, [&](const auto* rows, int32_t first, const ConvShape& part, float* y) {
+            int32_t* totals = reinterpret_cast<int32_t*>(memory_.totals.data());
+            kernels_.unit_row(rows, layer.index.data(), layer.table.data(), layer.form, adds,
+                              totals + int64_t(first) * layer.form.lanes, y, part);
+          });
     }
     case Sum::kCodes:
-      kernels_.code_row(gathered<uint8_t, CodeEvent>(layer, entries_by(layer, kernels_.gather_codes)),
-                        low_bit, y, layer.shape);
-      break;
+      return sum_events<uint8_t, CodeEvent>(layer, entries_by(layer, kernels_.gather_codes),
+                                            [&](const auto* rows, int32_t, const ConvShape& part, float* y) {
+                                              kernels_.code_row(rows, layer.low_bit.data(), y, part);
+                                            });
     case Sum::kCodeValues:
-      kernels_.float_row(gathered<uint8_t, FloatEvent>(layer, entries_by(layer, kernels_.gather_code_values)),
-                         layer.floats.data(), y, layer.shape);
-      break;
-    case Sum::kFloats: {
-      const auto* rows = gathered<float, FloatEvent>(layer, entries_by(layer, kernels_.gather_floats));
+      return sum_events<uint8_t, FloatEvent>(layer, entries_by(layer, kernels_.gather_code_values),
+                                             [&](const auto* rows, int32_t, const ConvShape& part, float* y) {
+                                               kernels_.float_row(rows, layer.floats.data(), y, part);
+                                             });
+    case Sum::kFloats:
+      return sum_events<float, FloatEvent>(layer, entries_by(layer, kernels_.gather_floats),
+                                           [&](const auto* rows, int32_t, const ConvShape& part, float* y) {
+                                             if (layer.low_bit.empty())
+                                               kernels_.float_row(rows, layer.floats.data(), y, part);
+                                             else
+                                               kernels_.float_row_low_bit(rows, layer.low_bit.data(), y,
+                                                                          part);
+                                           });
+    case Sum::kDense:
+      return sum_dense(layer);
+    }
+  }
+
+  // Finds the events of the rows under the kernel, and calls sum(rows, first, part, y): see in_pixel_parts.
+  template <typename In, typename Event, typename Gather, typename Kernel>
+  void sum_events(const Layer& layer, const Gather& gather, const Kernel& sum) {
+    float* y = floats(output_row(stage_.root + 1));
+    const EventRow<Event>* rows = gathered<In, Event>(layer, gather);
+    in_pixel_parts(layer.shape, [&](int32_t first, const ConvShape& part) {
+      sum(rows, first, part, y + int64_t(first) * part.out_channels);
+    });
+  }
+
+  void sum_dense(const Layer& layer) {
+    float* y = floats(output_row(stage_.root + 1));
+    const float** rows = reinterpret_cast<const float**>(memory_.events.data());
+    const int32_t y0 = top_of_field(layer.shape);
+    for (int32_t ky = 0; ky < layer.shape.kernel_y; ++ky) {
+      const int32_t iy = y0 + ky;
+      const bool is_inside = iy >= 0 && iy < layer.shape.in_height;
+      rows[ky] = is_inside ? floats(in_slot(input_of_root(), image_of_root(), iy)) : nullptr;
+    }
+    in_pixel_parts(layer.shape, [&](int32_t first, const ConvShape& part) {
+      float* to = y + int64_t(first) * part.out_channels;
       if (layer.low_bit.empty())
-        kernels_.float_row(rows, layer.floats.data(), y, layer.shape);
+        kernels_.dense_row(rows, layer.floats.data(), to, part);
       else
-        kernels_.float_row_low_bit(rows, low_bit, y, layer.shape);
-      break;
-    }
-    case Sum::kDense: {
-      const float** rows = reinterpret_cast<const float**>(memory_.events.data());
-      const int32_t y0 = top_of_field(layer.shape);
-      for (int32_t ky = 0; ky < layer.shape.kernel_y; ++ky) {
-        const int32_t iy = y0 + ky;
-        const bool is_inside = iy >= 0 && iy < layer.shape.in_height;
-        rows[ky] = is_inside ? floats(in_slot(input_of_root(), image_of_root(), iy)) : nullptr;
-      }
-      if (layer.low_bit.empty())
-        kernels_.dense_row(rows, layer.floats.data(), y, layer.shape);
-      else
-        kernels_.dense_row_low_bit(rows, low_bit, y, layer.shape);
-      break;
-    }
-    }
+        kernels_.dense_row_low_bit(rows, layer.low_bit.data(), to, part);
+    });
   }
 
   // Whether this step's sums are those of the step before and what its changes add: where codes change less
@@ -415,9 +452,11 @@ private:
       }
       const int64_t place = step_ * ring + iy % ring;
       list[ky] = {events + place * room.events_per_row, starts + place * room.starts_per_row};
-      if (iy >= known)
+      if (iy >= known && !stops_) {
         gather(reinterpret_cast<const In*>(in_slot(input_of_root(), image_of_root(), iy)),
                events + place * room.events_per_row, starts + place * room.starts_per_row);
+        stops_ = !goes_on_after(double(s.in_width) * s.in_channels);
+      }
     }
     return list;
   }
@@ -437,6 +476,7 @@ private:
   Watch& watch_;
   bool is_caller_;
   double unwatched_ = 0; // work since the last look
+  bool stops_ = false;   // the run is to stop within a row
   int64_t row_ = 0, step_ = 0;
   bool is_gathered_ = false; // the events of the row above are there
 };
@@ -480,7 +520,7 @@ int64_t grown(const LineVector<uint8_t>& memory, int64_t bytes) {
   return std::max(int64_t(memory.size()), bytes);
 }
 
-// What it held is lost. New memory is written to once, by and by.
+// Its contents are lost. New memory is written to once, part by part.
 void grow(LineVector<uint8_t>& memory, int64_t bytes, Watch& watch) {
   constexpr int64_t kAtOnce = 1 << 25;
   if (int64_t(memory.size()) >= bytes)

@@ -9,6 +9,15 @@ from numpy.typing import NDArray
 def instruction_sets() -> list[str]:
     """What was compiled in and runs on this machine, the best last."""
 
+class TooManyBytesError(Exception):
+    """The weights alone take more than `max_bytes`."""
+
+class TooLongError(Exception):
+    """A node would compute for long without a look at signals."""
+
+class InterruptedError(Exception):
+    """A signal's handler forked this process within the run, and this is the child, without the run's threads."""
+
 class Network:
     instructions: str
     weight_bytes: int
@@ -22,7 +31,7 @@ class Network:
         instructions: str,
         max_bytes: int = ...,
     ) -> None:
-        """OverflowError: the weights alone take more than `max_bytes`."""
+        """ValueError: a field of the program breaks the format. TooManyBytesError, TooLongError."""
 
     def run_bytes(self, batch: int, steps: int, is_static: bool, keeps_all: bool, owns_potentials: bool) -> int:
         """Bytes of the weights and the working memory of a run; `owns_potentials`: it is given none."""

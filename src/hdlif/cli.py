@@ -57,15 +57,16 @@ def _put(text: str) -> None:
     Raises:
         OutputError: it cannot be written; where its reader has gone, BrokenPipeError.
     """
-    mend = "free space, or redirect it to another place"
-    if sys.stdout is None:
-        raise OutputError(f"standard output is closed; {mend}")
     try:
         click.echo(_encodable(text, sys.stdout.encoding))
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(f"standard output cannot be written ({reason(error)}); {mend}") from error
+        raise _full(error) from error
+
+
+def _full(error: OSError) -> OutputError:
+    return OutputError(f"standard output cannot be written ({reason(error)}); free space, or redirect it elsewhere")
 
 
 def _say(line: str) -> None:
@@ -124,7 +125,7 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
     that holds a run is refused without --resume or --overwrite.
 
     With --seeds the run folder gets a run seed_42, seed_43, ... for each, and seeds.json with means and standard
-    deviations. Finished seeds are skipped and a stopped one is taken up again.
+    deviations. Finished seeds are skipped and a stopped one is resumed.
     """
     from hdlif.commands import seeds as many
     from hdlif.commands import tables
@@ -363,7 +364,7 @@ def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], build: boo
 def ablate(table: str, as_json: bool, **options: Any) -> None:
     """Train every cell of TABLE (a YAML file, or the name of one that ships: digits, digits_norms, fashion_mnist, ...).
 
-    Finished cells are skipped and a stopped training is taken up again, so run it as often as you like; more seeds
+    Finished cells are skipped and a stopped training is resumed, so run it as often as you like; more seeds
     add to what is there. OUT gets table.md, table.json and table.html, with curves, after every cell.
     """
     from hdlif.commands.ablate import ablate as command
@@ -386,7 +387,7 @@ def sweep(recipe: str, as_json: bool, **options: Any) -> None:
     """Search a space of recipes around RECIPE for the best validation accuracy.
 
     Any number of processes, on any machines that see the study's folder, work on one study: start the same command in
-    each. A trial that is worse than the median is pruned; one whose process was stopped or killed is taken up by the
+    each. A trial that is worse than the median is pruned; one whose process was stopped or killed is resumed by the
     next, from its checkpoint. Needs the extra hdlif[sweep].
 
     \b
@@ -450,6 +451,9 @@ def main() -> None:
     Where the reader of standard output has gone (`| head`), it ends with 1 and says nothing.
     """
     try:
+        # Before the work, and not after it.
+        if sys.stdout is None:
+            raise OutputError("standard output is closed; redirect it to a file, or to /dev/null")
         cli(standalone_mode=False)
     except click.exceptions.Abort as error:
         # Click makes it of EOFError too, which is a fault.
@@ -472,6 +476,8 @@ def main() -> None:
     except BrokenPipeError as error:
         _fail(None, error)
     except OSError as error:
+        if _is_of_click(error):
+            _fail(_full(error), error)
         place = "" if error.filename is None else f"{error.filename}: "
         _fail(MachineError(f"{place}cannot be read or written ({reason(error)}); free it, or choose another"), error)
     except MemoryError as error:
@@ -487,6 +493,14 @@ def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:
         sys.exit(1)
     _say(f"{type(error).__name__}: {error}")
     sys.exit(error.exit_code)
+
+
+def _is_of_click(error: OSError) -> bool:
+    """Whether it was raised where click writes help and version."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and str(place.tb_frame.f_globals.get("__name__")).startswith("click.")
 
 
 def _let_go(stream: TextIO | None) -> None:

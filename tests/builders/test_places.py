@@ -60,6 +60,11 @@ def test_what_a_place_takes_is_what_is_imported_from_there(place: str) -> None:
             assert parameter.annotation == hints[name], name
 
 
+def test_what_a_class_of_another_package_takes_is_not_read() -> None:
+    """One without a constructor of its own has that of its base; annotations are fields of dataclasses alone."""
+    assert parameters(At("hdlif.nn.state:Temporal")) == {}
+
+
 def test_augmentations_say_what_they_are_for() -> None:
     assert AUGMENTED.keys() == AUGMENTATIONS.keys()
 

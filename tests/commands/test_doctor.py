@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 
 from hdlif._native import instruction_sets
 from hdlif.artefact.format import OPS
-from hdlif.commands import convolutions, doctor, small_graphs
+from hdlif.commands import convolutions, doctor, hearing, small_graphs
 from hdlif.commands.convolutions import Shape, error
 from hdlif.commands.doctor import extra_checks, gradient_checks, guard_check, runtime_checks
 from hdlif.commands.hearing import Heard, hear
@@ -253,3 +254,19 @@ def test_this_machine_is_sound(switches: dict[str, str]) -> None:
     assert result["hardware"]["chosen"]["PyTorch"]
     if switches:
         assert result["hardware"]["chosen"]["oneDNN"] == "Intel AVX2"
+
+
+def test_a_line_that_is_cut_off_is_no_measurement() -> None:
+    heard = said('print(\'{"a": 1}\')\nprint(\'{"b": \')\nprint("[1]")')
+    assert (heard.lines, heard.others, heard.end) == ([{"a": 1}], ['{"b": ', "[1]"], None)
+
+
+def test_an_interrupt_ends_the_process_that_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hearing, "_listen", interrupted)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        said("time.sleep(100)")
+    assert time.monotonic() - start < 50

@@ -304,6 +304,14 @@ def test_hostile_archives_are_refused(content: bytes, words: str, tmp_path: Path
         read_members(content, tmp_path / "x.tar")
 
 
+def test_a_header_of_many_short_lines_is_read_in_time_linear_in_them(tmp_path: Path) -> None:
+    lines = b"5 a=\n" * 13_107
+    content = header(b"a", b"%o" % len(lines), b"x") + lines.ljust(2**16, b"\0")
+    archive = content * 50 + header(b"b", b"0") + bytes(1024)
+    with within(5):
+        assert read_members(archive, tmp_path / "x.tar") == [("b", len(content) * 50 + 512, 0)]
+
+
 def test_damaged_archives_are_read_or_refused_within_their_size(tmp_path: Path) -> None:
     valid = tar({"a.jpg": b"x" * 30, LONG: b"1", "é.cls": b"2"})
     for content in mutations(valid, 400):

@@ -291,3 +291,10 @@ def test_step_given_as_a_tensor_passes_the_spike_gradient_on() -> None:
         quantize_spike(spikes, step=step, gradient=gradient).sum().backward()  # type: ignore[arg-type]
         assert spikes.grad is not None
         assert spikes.grad.tolist() == expected
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+def test_weights_too_small_for_float16_get_finite_codes(bits: int) -> None:
+    codes, scale = integer_codes(torch.tensor([[6e-8, -6e-8, 0.0], [1.0, -1.0, 0.5]], dtype=torch.float16), bits=bits)
+    assert bool((scale > 0).all())
+    assert bool(codes.isfinite().all())

@@ -1,7 +1,9 @@
 """What a network or a call asks for is known before it runs, and refused beyond the limits."""
 
+import math
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,11 +138,40 @@ def test_padded_weights_count() -> None:
         Session(graph, 1, max_bytes=100_000_000)
 
 
-def test_a_row_that_could_not_be_interrupted_is_refused() -> None:
-    b = Builder((1, 1, 2**28), 1, 0)
-    pooled = b.add("global_sum_pool", b.affine(INPUT))
-    graph = Graph(tuple(b.nodes), pooled, 1, b.record(), ("a",))
-    with pytest.raises(ArtefactError, match="one row of it takes more than 2\\^29 operations"):
+def pooled_map(b: Builder) -> str:
+    return b.add("global_sum_pool", b.affine(INPUT))
+
+
+def pooled_windows(b: Builder) -> str:
+    window = (2**13, 2**12)
+    return b.add("global_sum_pool", b.add("max_pool", INPUT, kernel=window, stride=(1, 1), padding=(0, 0)))
+
+
+def products(b: Builder) -> str:
+    weight = np.broadcast_to(np.ones((1, 1), np.int8), (1, math.prod(b.shape)))
+    return b.add("linear", b.add("flatten", INPUT), tensors={"weight": weight}, encoding="binary", role="classifier")
+
+
+@pytest.mark.parametrize(
+    ("shape", "make", "node", "operations"),
+    [
+        ((1, 1, 2**28), pooled_map, "affine", 8 * 2**28),
+        ((1, 2**13, 2**13), pooled_map, "global_sum_pool", 8 * 2**26),
+        ((1, 2**13, 2**13), pooled_windows, "max_pool", 8 * (2**25 + 1)),
+        ((1, 2**13, 2**13), products, "flatten", 8 * 2**26),
+    ],
+)
+def test_what_could_not_be_interrupted_is_refused(
+    shape: tuple[int, int, int], make: Callable[[Builder], str], node: str, operations: int
+) -> None:
+    b = Builder(shape, 1, 0)
+    logits = make(b)
+    graph = Graph(
+        tuple(b.nodes), logits, 1, b.record(), ("a",) * (b.channels(logits) if logits.endswith("pool") else 1)
+    )
+    with pytest.raises(
+        LimitError, match=rf"^the graph: node 'n[0-9].{node}' takes {operations} operations in one piece, "
+    ):
         Session(graph, max_bytes=2**60, max_operations=2**60)
 
 

@@ -451,3 +451,30 @@ def test_a_value_may_be_read_long_after_its_neighbours_are_gone() -> None:
     b.nodes.insert(3, unused)
     graph = b.graph(b.add("add", x, early))
     assert_same_bits(graph, random_input(graph, 2, 2))
+
+
+PART = 2**25
+"""Operations after which a run looks whether it is to go on, within a row too."""
+
+
+@pytest.mark.parametrize("encoding", ["float32", "ternary", "int8"])
+@pytest.mark.parametrize("form", ["dense", "surplus", "codes"])
+def test_a_row_that_is_computed_in_parts(form: str, encoding: str) -> None:
+    """The last of them shorter than the others."""
+    b = Builder((24, 1, 700), 2, 1)
+    x = {"dense": lambda: INPUT, "surplus": lambda: b.hd_lif(INPUT), "codes": lambda: codes(b)}[form]()
+    x = b.conv(x, 64, kernel=(1, 65), padding=(0, 40), encoding=encoding)
+    graph = b.graph(x)
+    assert 2 * PART < 700 * 65 * 24 * 64
+    assert_same_bits(graph, random_input(graph, 2, 2))
+
+
+@pytest.mark.parametrize("op", ["max_pool", "sum_pool"])
+@pytest.mark.parametrize("is_code", [False, True])
+def test_a_row_of_windows_that_is_computed_in_parts(op: str, is_code: bool) -> None:
+    b = Builder((3, 1, 3500), 2, 1)
+    padding = {"padding": (0, 20)} if op == "max_pool" else {}
+    x = b.add(op, codes(b) if is_code else INPUT, kernel=(1, 641), stride=(1, 1), **padding)
+    graph = b.graph(x)
+    assert PART < 2860 * 3 * 641 * 8
+    assert_same_bits(graph, random_input(graph, 2, 2))

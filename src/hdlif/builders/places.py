@@ -75,14 +75,17 @@ def _read(module: str, node: ast.AST) -> Iterator[tuple[str, Parameter]]:
     if isinstance(node, ast.FunctionDef):
         yield from _of_function(module, node)
         return
-    assert isinstance(node, ast.ClassDef), f"{module}: {ast.unparse(node)} is no function and no class"
+    if not isinstance(node, ast.ClassDef):
+        # A class of another package, such as nn.Module.
+        return
     own = [member for member in node.body if isinstance(member, ast.FunctionDef) and member.name == "__init__"]
     if own:
         yield from list(_of_function(module, own[0]))[1:]
         return
     for base in node.bases:
         yield from _read(*_found(module, ast.unparse(base)))
-    for member in node.body:
+    is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+    for member in node.body if is_dataclass else []:
         if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
             annotation = _evaluated(member.annotation, module)
             if ClassVar not in (annotation, get_origin(annotation)):

@@ -1,4 +1,4 @@
-"""`hdlif ablate`: a table of trainings as a queue that can be stopped and taken up again.
+"""`hdlif ablate`: a table of trainings as a queue that can be stopped and resumed.
 
 A table is a YAML file: a recipe to start from, rows and columns of overrides, and how many seeds. Every cell is
 trained once a seed, in a run folder of its own; a folder whose summary.json holds the same recipe is a finished cell

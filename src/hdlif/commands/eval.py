@@ -13,13 +13,13 @@ from hdlif.artefact.io import load
 from hdlif.commands.allocator import keep_freed_memory
 from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.counts import deployed_or_none
-from hdlif.commands.evaluation import evaluate_network
+from hdlif.commands.evaluation import evaluate_deployed, evaluate_network
 from hdlif.commands.files import existing, names_artefact
 from hdlif.config import Recipe
 from hdlif.data import ImageSets, Samples
 from hdlif.errors import DataError, did_you_mean
 from hdlif.runtime import Session
-from hdlif.training import Confusion, progress_bar
+from hdlif.training import Confusion, Evaluation, progress_bar
 
 
 def evaluate_path(
@@ -44,7 +44,10 @@ def evaluate_path(
         loaded = load(existing(path))
         sets = sets_named(data, data_root, path, record=loaded.input, time_steps=loaded.time_steps)
         _check_classes(path, len(loaded.labels), sets)
-        return _evaluate_artefact(loaded, sets, confusion=confusion)
+        counted = Confusion(len(loaded.labels))
+        with progress_bar(enabled=progress) as bar:
+            result = evaluate_deployed(loaded, sets.test, observe=counted, bar=bar)
+        return _figures(result) | (_confused(counted, loaded.labels) if confusion else {})
     trained = load_trained(path)
     recipe = trained.recipe
     sets = sets_for(recipe, data, data_root, path)
@@ -67,13 +70,7 @@ def evaluate_path(
             device=device,
             bar=bar,
         )
-    result = evaluated.result
-    figures = {
-        "accuracy": result.accuracy,
-        "accuracy_per_step": list(result.accuracy_per_step),
-        "n": result.n,
-        "evaluation": evaluated.as_dict(),
-    }
+    figures = _figures(evaluated.result) | {"evaluation": evaluated.as_dict()}
     return figures | (_confused(counted, sets.classes) if confusion else {})
 
 
@@ -121,19 +118,13 @@ def session_logits(session: Session, samples: Samples, *, batch: int = 64) -> np
     return np.concatenate([session.run(x.contiguous().numpy()) for x, _ in samples.sequences(batch)], axis=1)
 
 
+def _figures(result: Evaluation) -> dict[str, Any]:
+    return {"accuracy": result.accuracy, "accuracy_per_step": list(result.accuracy_per_step), "n": result.n}
+
+
 def _confused(counted: Confusion, labels: Sequence[str]) -> dict[str, Any]:
     return {
         "labels": list(labels),
         "confusion": counted.counts.tolist(),
         "accuracy_per_class": counted.accuracy_per_class,
     }
-
-
-def _evaluate_artefact(graph: Graph, sets: ImageSets, *, confusion: bool) -> dict[str, Any]:
-    logits = session_logits(Session(graph), sets.test)
-    running = np.cumsum(logits, axis=0)
-    correct = (running.argmax(-1) == sets.test.labels.numpy()).mean(-1)
-    counted = Confusion(len(graph.labels))
-    counted(torch.from_numpy(logits), sets.test.labels)
-    figures = {"accuracy": float(correct[-1]), "accuracy_per_step": correct.tolist(), "n": len(sets.test)}
-    return figures | (_confused(counted, graph.labels) if confusion else {})

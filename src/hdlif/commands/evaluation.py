@@ -78,25 +78,16 @@ def evaluate_network(
         observe: gets the logits [T, B, classes] and the target [B] of every batch.
         bar: gets a task of that name.
     """
-    tally = Tally(time_steps, F.cross_entropy)
-    bar = bar or progress_bar(enabled=False)
-    task = bar.add_task(name, total=len(samples), loss=math.nan, accuracy=math.nan)
+    counting = _Counting(time_steps, len(samples), observe, bar, name)
 
     def by_torch(indices: Tensor) -> Batches:
         batches = samples.sequences(batch_size, indices)
         return classified(network, batches, time_steps=time_steps, device=device)
 
-    def count(batches: Batches) -> None:
-        for logits, target in batches:
-            tally(logits, target)
-            if observe is not None:
-                observe(logits, target)
-            bar.update(task, advance=len(target), loss=tally.loss, accuracy=tally.accuracy)
-
-    try:
+    with counting as count:
         if graph is None or len(samples) < 2 * SAMPLED or not _has_low_bits(graph):
             count(by_torch(torch.arange(len(samples))))
-            return Evaluated(tally.evaluation(), "pytorch", None, {})
+            return Evaluated(counting.evaluation(), "pytorch", None, {})
         sample, rest = _spread(len(samples))
         few = sample[: min(TOGETHER, batch_size)]
         try:
@@ -110,16 +101,54 @@ def evaluate_network(
             times = {}
         if not times or times["deployed"] >= WORTH * times["pytorch"]:
             count(by_torch(torch.arange(len(samples))))
-            return Evaluated(tally.evaluation(), "pytorch", None, times)
+            return Evaluated(counting.evaluation(), "pytorch", None, times)
         chosen: list[Tensor] = []
         count(_with_classes(by_torch(sample), chosen))
         again = [logits.sum(0).argmax(-1) for logits, _ in by_runtime(sample)]
         agreement = float((torch.cat(chosen) == torch.cat(again)).double().mean())
         by = "deployed" if agreement >= AGREEMENT else "pytorch"
         count((by_runtime if by == "deployed" else by_torch)(rest))
-        return Evaluated(tally.evaluation(), by, agreement, times)
-    finally:
-        bar.remove_task(task)
+        return Evaluated(counting.evaluation(), by, agreement, times)
+
+
+def evaluate_deployed(
+    graph: Graph,
+    samples: Samples,
+    *,
+    observe: Observer | None = None,
+    bar: Progress | None = None,
+    name: str = "test",
+) -> Evaluation:
+    """Classify all samples after each step by the deployed form alone; arguments as those of `evaluate_network`."""
+    with _Counting(graph.time_steps, len(samples), observe, bar, name) as counting:
+        counting(_classified_by(Session(graph), samples, TOGETHER, torch.arange(len(samples))))
+        return counting.evaluation()
+
+
+class _Counting:
+    """Counts the batches that it is called with, in view of an observer and of a bar's task, which ends with it."""
+
+    def __init__(self, time_steps: int, images: int, observe: Observer | None, bar: Progress | None, name: str) -> None:
+        self._tally, self._observe = Tally(time_steps, F.cross_entropy), observe
+        self._bar = bar or progress_bar(enabled=False)
+        self._task = self._bar.add_task(name, total=images, loss=math.nan, accuracy=math.nan)
+
+    def __enter__(self) -> _Counting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.remove_task(self._task)
+
+    def __call__(self, batches: Batches) -> None:
+        for logits, target in batches:
+            self._tally(logits, target)
+            if self._observe is not None:
+                self._observe(logits, target)
+            self._bar.update(self._task, advance=len(target), loss=self._tally.loss, accuracy=self._tally.accuracy)
+
+    def evaluation(self) -> Evaluation:
+        """What was counted."""
+        return self._tally.evaluation()
 
 
 def _classified_by(session: Session, samples: Samples, batch_size: int, indices: Tensor) -> Batches:

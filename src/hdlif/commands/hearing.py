@@ -67,6 +67,9 @@ def hear(
     heard = Heard()
     try:
         _listen(said, heard, start, seconds, stuck)
+    except BaseException:
+        child.kill()
+        raise
     finally:
         if heard.end is not None or heard.out_of_time:
             child.kill()
@@ -105,7 +108,8 @@ def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds
         if line is None:
             return
         now = time.monotonic()
-        if not line.startswith("{"):
+        measurement = _measurement(line)
+        if measurement is None:
             heard.others.append(line)
             continue
         if heard.lines:
@@ -113,7 +117,16 @@ def _listen(said: "queue.Queue[str | None]", heard: Heard, start: float, seconds
         else:
             began = now
         spoke = now
-        heard.lines.append(json.loads(line))
+        heard.lines.append(measurement)
+
+
+def _measurement(line: str) -> dict[str, Any] | None:
+    """What a line of JSON holds; None of another, or of one that was cut off by the end of its process."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _read(stream: Iterable[str], take: Callable[[str | None], object]) -> None:

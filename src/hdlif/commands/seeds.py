@@ -26,12 +26,12 @@ def train_seeds(
 ) -> dict[str, Any]:
     """Train a recipe with `seeds` seeds, from its own one on, and write OUT/seeds.json after each.
 
-    Run folders are OUT/seed_S. A finished one of the same recipe is skipped and a stopped one taken up again, so that
+    Run folders are OUT/seed_S. A finished one of the same recipe is skipped and a stopped one resumed, so that
     more seeds add to what is there.
 
     Args:
         out: runs/NAME by default. A run of another recipe in one of its folders is refused, but with `overwrite`, which
-            trains all seeds anew.
+            trains all seeds again.
         say: gets a line for every seed.
         options: of `train`, but for several processes.
     Raises:

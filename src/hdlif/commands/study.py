@@ -26,7 +26,7 @@ from hdlif.training.checkpoint import recipe_differences
 WITHDRAWN = "withdrawn"
 """The attribute of a trial that was begun when there were enough, by processes that asked at the same moment."""
 TAKEN_UP = "taken_up"
-"""The attribute of a stopped trial: its last checkpoint, and how often it was taken up since that was written."""
+"""The attribute of a stopped trial: its last checkpoint, and how often it was resumed since that was written."""
 MOST_STOPS = 3
 """A trial that was stopped so often without a new checkpoint has failed: it may never have room enough."""
 _FIRST = b'{"op_code"'
@@ -141,7 +141,7 @@ def claimed(study: optuna.Study, journal: Path, *, most: int, seed: int) -> Iter
 
 
 def _stops(trial: Trial, folder: Path) -> int:
-    """How often a stopped trial was taken up since its last checkpoint, this time included."""
+    """How often a stopped trial was resumed since its last checkpoint, this time included."""
     last = folder / "last.safetensors"
     written = last.stat().st_mtime_ns if last.exists() else 0
     before, times = trial.user_attrs.get(TAKEN_UP, (written, 0))

@@ -108,7 +108,7 @@ def sweep(
                 shared.tell(trial, state=TrialState.PRUNED)
                 say(f"{name}: pruned")
             except InUseError:
-                # Somebody goes on with it by hand: it is not this process's to tell of.
+                # Somebody goes on with it by hand: this process does not report on it.
                 raise
             except (TrainingError, RecipeError, CheckpointError, DataError, OutOfMemoryError) as error:
                 if isinstance(error, DataError):

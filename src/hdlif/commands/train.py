@@ -74,7 +74,7 @@ def train(
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
         resume: go on from OUT/last.safetensors; a finished training stays as it is. None goes on where OUT holds a
-            training of this recipe, and starts anew where it does not: for a caller that has OUT to itself.
+            training of this recipe, and starts from the first epoch where not: for a caller that has OUT to itself.
         overwrite: replace the run that OUT holds, of whatever recipe; other files there stay.
         devices: processes on each node, with a GPU each where there are GPUs; by default what torchrun has started,
             or 1. They share every batch. Where torchrun has not, this program is started again for each of the others.

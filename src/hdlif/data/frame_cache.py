@@ -123,9 +123,9 @@ def _opened(path: Path) -> NDArray[Any]:
         frames = np.load(path, mmap_mode="r", allow_pickle=False)
     # Damaged headers make NumPy raise nearly anything.
     except Exception as error:
-        raise DataError(f"{path}: cannot be read ({reason(error)}); delete it, and it is made anew") from error
+        raise DataError(f"{path}: cannot be read ({reason(error)}); delete it, and it is rebuilt") from error
     if not isinstance(frames, np.memmap):
-        raise DataError(f"{path}: is no array of frames; delete it, and it is made anew")
+        raise DataError(f"{path}: is no array of frames; delete it, and it is rebuilt")
     return frames
 
 
@@ -185,7 +185,7 @@ def _known_hashes(recordings: Recordings) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: is no manifest of a split; delete it, and it is written anew") from error
+        raise DataError(f"{path}: is no manifest of a split; delete it, and it is written again") from error
 
 
 def _write_manifest(recordings: Recordings, hashes: dict[str, str]) -> None:

@@ -20,7 +20,10 @@ def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
     """
     start = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, _UNSIGNED_BYTES, dimensions]) or len(content) < start:
-        raise Unreadable(f"begins with {content[:4].hex(' ')}, and IDX bytes of {dimensions} dimensions with another")
+        expected = bytes([0, 0, _UNSIGNED_BYTES, dimensions]).hex(" ")
+        raise Unreadable(
+            f"begins with {content[:4].hex(' ')}, and IDX of bytes in {dimensions} dimensions with {expected}"
+        )
     shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
     if math.prod(shape) != len(content) - start:
         raise Unreadable(f"promises {shape} values and has {len(content) - start}")

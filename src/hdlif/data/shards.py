@@ -2,7 +2,7 @@
 
 The index says where in which shard every image begins, so any image is one read away and the order of an epoch is a
 function of (seed, epoch), as with files. It is made by one pass over the headers, kept beside the shards as
-`INDEX`, and made anew when a shard has another name, size or time of change.
+`INDEX`, and rebuilt when a shard has another name, size or time of change.
 """
 
 import contextlib
@@ -135,7 +135,7 @@ def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | N
             if kept.read("state.json").decode() != state:
                 return None
             columns: NDArray[np.int64] = parse_array(kept.read("columns.npy"))
-    # An index that is absent or damaged is made anew.
+    # An index that is absent or damaged is rebuilt.
     except Exception:
         return None
     if columns.dtype != np.int64 or columns.ndim != 2 or len(columns) != 4 or (columns < 0).any():

@@ -95,16 +95,17 @@ def _at_most(size: int, place: int) -> int:
 def _pax(content: bytes, place: int) -> dict[str, str]:
     """Path and size out of lines LENGTH KEY=VALUE, whose length counts all of the line."""
     found: dict[str, str] = {}
-    while content:
-        digits = content[:20].partition(b" ")[0]
+    begin = 0
+    while begin < len(content):
+        digits = content[begin : begin + 20].partition(b" ")[0]
         length = _whole(_text(digits), place)
-        line = content[len(digits) + 1 : length]
-        key, equals, value = line.partition(b"=")
-        if not len(digits) + 1 < length <= len(content) or not equals or not value.endswith(b"\n"):
+        end = begin + length
+        key, equals, value = content[begin + len(digits) + 1 : end].partition(b"=")
+        if not len(digits) + 1 < length <= len(content) - begin or not equals or not value.endswith(b"\n"):
             raise Unreadable(f"has no line of a header at byte {place}")
         if key in (b"path", b"size"):
             found[_text(key)] = _text(value[:-1])
-        content = content[length:]
+        begin = end
     return found
 
 

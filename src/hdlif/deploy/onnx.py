@@ -380,7 +380,7 @@ def _parallel(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
 
 def _quantise(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
     offset, largest = node.attributes["offset"], 2 ** int(node.attributes["bits"]) - 1
-    # x <= 0 gives floor(offset), which Clip sees to
+    # x <= 0 gives floor(offset), which Clip bounds
     surplus = w.argument_of("Relu", x[0])
     scaled = w.op("Add", w.op("Mul", surplus, row("inverse_step"), name=node.name), w.constant(offset), name=node.name)
     least, most = w.constant(math.floor(offset)), w.constant(largest)

@@ -20,7 +20,7 @@ def soft_reset(membrane: Tensor, fired: Tensor, threshold: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class HardReset:
-    """v = m·(1 - h) + reset_potential·h: the membrane starts anew."""
+    """v = m·(1 - h) + reset_potential·h: the membrane starts again from there."""
 
     reset_potential: float = 0.0
 

@@ -125,6 +125,8 @@ def integer_codes(weight: Tensor, *, bits: int) -> tuple[Tensor, Tensor]:
     """
     most = 2 ** (bits - 1) - 1
     scale = best_scales(weight.detach().flatten(1), most).to(weight.dtype).view(-1, *[1] * (weight.ndim - 1))
+    # float16 makes 0 of a scale below 6e-8.
+    scale = scale.clamp(min=torch.finfo(scale.dtype).tiny)
     return torch.round(weight / scale).clamp_(-most, most), scale
 
 

@@ -44,8 +44,8 @@ class GLIF(Neuron):
         leak, linear_leak, reset, threshold: λ, l, r and θ at the start, in (0, 1); l starts at θ/2T and r at θ by
             default.
         surrogate: stands for dH/dx.
-    State: {"potential": u, "fired": h}, [B, ...] each, float32 or wider; u is that before the reset. h is not made anew
-        from u and θ, for θ may have learned since, and has a graph that `detach` does not cut.
+    State: {"potential": u, "fired": h}, [B, ...] each, float32 or wider; u is that before the reset. h is not
+        recomputed from u and θ, for θ may have learned since, and has a graph that `detach` does not cut.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ class MemBN(OfBatch, PerStep):
         return alpha + beta * slope, beta * (slope * self.running_mean - self.bias)
 
     def forget(self, time_steps: int) -> None:
-        """Start the statistics of the first `time_steps` steps anew."""
+        """Reset the statistics of the first `time_steps` steps."""
         self.running_mean[:time_steps] = 0
         self.running_var[:time_steps] = 1
         self.num_batches_tracked[:time_steps] = 0

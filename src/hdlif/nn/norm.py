@@ -66,7 +66,7 @@ class BatchNorm2d(OfBatch, Temporal):
         return stack_steps([self._at(step, t) for step, t in zip(x.unbind(), steps, strict=True)]), None
 
     def forget(self, time_steps: int) -> None:
-        """Start the statistics of the first `time_steps` steps anew."""
+        """Reset the statistics of the first `time_steps` steps."""
         rows = ... if self.time_steps is None else slice(time_steps)
         self.running_mean[rows] = 0
         self.running_var[rows] = 1

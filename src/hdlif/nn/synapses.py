@@ -163,7 +163,7 @@ class HeldWeights:
             layer._held = _Gather.apply(weight_q, leaf)  # type: ignore[no-untyped-call]
 
     def release(self) -> None:
-        """Let the layers compute their weights anew."""
+        """Let the layers compute their weights again."""
         for layer in self._layers:
             layer._held = None
 

@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hdlif import _native
 from hdlif._native import Network, instruction_sets
 from hdlif.artefact import INPUT, Graph, InputRecord, infer_values, load
 from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, brief
@@ -37,7 +39,7 @@ DEFAULT_MAX_OPERATIONS = 2**42
 """What a call may compute. That ResNet-34 takes 1.5e10 an image over 4 time steps: 288 images may be one call."""
 
 
-def _memory_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
+def _native_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
@@ -47,6 +49,10 @@ def _memory_errors_are_ours(method: Callable[P, R]) -> Callable[P, R]:
         except MemoryError as error:
             raise AllocationError(
                 "the machine does not grant the memory that this takes; give fewer images or steps at once"
+            ) from error
+        except _native.InterruptedError as error:
+            raise HdlifError(
+                "a signal's handler forked this process within a run, which ends so in the child; start it again there"
             ) from error
 
     return call
@@ -63,7 +69,7 @@ class Session:
     ends it, and the session is good for the next one.
     """
 
-    @_memory_errors_are_ours
+    @_native_errors_are_ours
     def __init__(
         self,
         artefact: str | Path | Graph,
@@ -84,7 +90,8 @@ class Session:
             threads: the cores that this process may use, by default.
             instructions: one of `instruction_sets()`; the best that the machine has, by default. All give the same
                 bits.
-            max_bytes: weights, working memory, potentials and results of a call; not its input.
+            max_bytes: weights, working memory, potentials and results of a call; not its input, nor what calls of other
+                threads take meanwhile.
             max_operations: of a call.
         Raises:
             ArtefactError: the file or the graph breaks the format.
@@ -123,9 +130,15 @@ class Session:
                 min(self._max_bytes, 2**63 - 1),
             )
         except ValueError as error:
-            raise ArtefactError(f"{self._name}: the compiled runtime refuses the network: {error}") from error
-        except OverflowError as error:
+            reason = self._with_names(error)
+            raise ArtefactError(f"{self._name}: the compiled runtime refuses the network: {reason}") from error
+        except _native.TooManyBytesError as error:
             raise LimitError(f"{self._name}: its {error}; {self._mend('max_bytes', self._max_bytes)}") from error
+        except _native.TooLongError as error:
+            raise LimitError(
+                f"{self._name}: {self._with_names(error)}, within which a run cannot be interrupted; make the layer, "
+                "the kernel or the rows of its map smaller"
+            ) from error
         self._cost = functools.lru_cache(maxsize=64)(functools.partial(_cost, self._network))
         self._check_limits(1, self._time_steps, is_static=False)
 
@@ -159,7 +172,7 @@ class Session:
         """Bytes of working memory that past calls left for the next ones; a call like one before adds none."""
         return self._network.working_bytes
 
-    @_memory_errors_are_ours
+    @_native_errors_are_ours
     def run(self, x: Floats, steps: int | None = None) -> Floats:
         """Logits [T, B, classes] of a whole sequence, from the start.
 
@@ -174,7 +187,7 @@ class Session:
         self._network.run(x, len(logits), 0, None, logits)
         return logits
 
-    @_memory_errors_are_ours
+    @_native_errors_are_ours
     def values(self, x: Floats, steps: int | None = None) -> dict[str, Array]:
         """Every value of a run by name, [T, B, C, H, W] or [T, B, C], codes as uint8: to look inside."""
         x, logits = self._prepare(x, steps, keeps_all=True)
@@ -187,7 +200,7 @@ class Session:
             for name, value, code in zip(self._names, kept, is_code, strict=True)
         }
 
-    @_memory_errors_are_ours
+    @_native_errors_are_ours
     def stage_seconds(self, x: Floats, steps: int | None = None) -> dict[str, float]:
         """Where the time of a run goes: seconds of each stage, by the name of its first node.
 
@@ -198,7 +211,7 @@ class Session:
         self._network.run(x, len(logits), 0, None, logits, seconds)
         return {name: float(s) for name, s in zip(self._names[1:], seconds, strict=True) if s > 0}
 
-    @_memory_errors_are_ours
+    @_native_errors_are_ours
     def step(
         self, x: Floats, state: Mapping[str, Any] | None = None, *, out: State | None = None
     ) -> tuple[Floats, State]:
@@ -270,6 +283,10 @@ class Session:
                     f"{self._name}: {batch} x {steps} images and time steps take {amount:,} {unit}; "
                     f"{self._mend(key, limit)}"
                 )
+
+    def _with_names(self, error: Exception) -> str:
+        """What the compiled runtime says, which counts the nodes."""
+        return re.sub(r"\bnode (\d+)", lambda found: f"node {brief(self._names[int(found[1]) + 1])}", str(error))
 
     @staticmethod
     def _mend(key: str, limit: int) -> str:

@@ -72,7 +72,7 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
     if set(state) != {"t", *shapes}:
         raise StateError(
             f"state has the entries {cut(str(sorted(map(str, state))), 400)}; this network's has "
-            f"{cut(str(sorted(['t', *shapes])), 400)}; start anew with state=None"
+            f"{cut(str(sorted(['t', *shapes])), 400)}; start again with state=None"
         )
     try:
         t = np.asarray(state["t"])
@@ -83,7 +83,7 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
         interrupted = " (a call that was to write this state was interrupted)" if t.shape == () and t == -1 else ""
         raise StateError(
             f"state['t'] = {brief(state['t'])}; it must be an integer of at least 0{interrupted}; "
-            "start anew with state=None"
+            "start again with state=None"
         )
     for name, shape in shapes.items():
         potential = state[name]
@@ -91,7 +91,7 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
         if not isinstance(potential, np.ndarray) or potential.dtype != np.float32 or potential.shape != expected:
             raise StateError(
                 f"state[{name!r}] is {_seen(potential)}; x has batch {batch}, so it must be float32 "
-                f"{list(expected)}; start anew with state=None"
+                f"{list(expected)}; start again with state=None"
             )
     return int(t)
 

@@ -15,7 +15,7 @@ class Average:
     """w̄ <- d·w̄ + (1 - d)·w after each update n = 1, 2, ..., with d = min(decay, n/(n + 9)), of all parameters.
 
     The smaller d of the beginning forgets where training began. Batch norm's statistics are not averaged: they are
-    measured anew with w̄ (`training.reestimate`).
+    measured again with w̄ (`training.reestimate`).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

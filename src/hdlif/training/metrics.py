@@ -23,7 +23,7 @@ _SCALARS = ("loss", "accuracy", "learning_rate")
 class Metrics:
     """Events of a run, one JSON line each in OUT/metrics.jsonl, and the same numbers in OUT/tensorboard.
 
-    metrics.jsonl is what counts. A run that goes on has OUT/tensorboard drawn anew from it, so that no step is there
+    metrics.jsonl is what counts. A resumed run rewrites OUT/tensorboard from it, so that no step is there
     twice, and none is missing that a killed process had not written yet.
 
     Args:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-FEWEST_ROUNDS, MOST_ROUNDS = 2, 8
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 24
 """Timed updates for each number of threads."""
-SHARE = 0.05
+SHARE = 0.08
 """Of a training's updates, those that are spent on the choice, where that makes a number of rounds between the two."""
 WORTH_MEASURING = 20
 """Updates for each number of threads that a training must have to be worth it."""
@@ -23,7 +23,7 @@ BUDGET_SECONDS = 30.0
 """No new round is begun after so long."""
 HOPELESS = 3.0
 """A number of threads that takes so many times as long as another one is not tried again."""
-TIE = 0.03
+TIE = 0.01
 """More threads that gain less than this share of the time are not worth having."""
 
 
@@ -34,8 +34,8 @@ class Threads:
     Attributes:
         chosen_by: "measured"; "given" by the caller; "checkpoint", of the run that is resumed; "default", PyTorch's
             own number, where nothing is to be chosen or the training is too short to measure.
-        seconds_per_update: by number of threads, where that was measured: the median, or the one update of a number
-            that was not tried again.
+        seconds_per_update: by number of threads, where that was measured: the median of the smallest number, times
+            the median ratio to it that decides; or the one update of a number that was not tried again.
     """
 
     count: int
@@ -127,5 +127,5 @@ def measured(
     }
     best = min(beside.values())
     chosen = min(count for count in beside if beside[count] <= best * (1 + TIE))
-    seconds = warm_up | {count: statistics.median(of_count) for count, of_count in times.items()}
+    seconds = warm_up | {count: statistics.median(first) * ratio for count, ratio in beside.items()}
     return Threads(chosen, "measured", seconds)
