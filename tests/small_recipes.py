@@ -5,7 +5,7 @@ import torch
 from hdlif import builders
 from hdlif.config import Recipe, load_recipe
 from hdlif.models import Network
-from hdlif.nn import GLIF, HDLIF, LIF, GradedLIF, ParallelHDLIF, Temporal
+from hdlif.nn import Neuron
 
 
 def recipe(*overrides: str) -> Recipe:
@@ -19,6 +19,5 @@ def built(*overrides: str) -> Network:
     return builders.build_model(chosen)
 
 
-def neurons(network: Network) -> list[Temporal]:
-    kinds = (GLIF, GradedLIF, HDLIF, LIF, ParallelHDLIF)
-    return [module for module in network.modules() if isinstance(module, kinds)]
+def neurons(network: Network) -> list[Neuron]:
+    return [module for module in network.modules() if isinstance(module, Neuron)]

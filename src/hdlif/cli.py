@@ -355,6 +355,33 @@ def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], build: boo
     show(result, as_json, lambda: f"{len(result['recipes'])} recipes: good")
 
 
+@cli.group()
+def neurons() -> None:
+    """List neurons, and show what one of your own computes."""
+
+
+@neurons.command("ls")
+@json_option
+def neurons_ls(as_json: bool) -> None:
+    """Names of the neurons that ship; one of your own is package.module:Name."""
+    from hdlif.commands.equations import ls
+
+    result = ls()
+    show(result, as_json, lambda: "\n".join(result["neurons"]))
+
+
+@neurons.command("show")
+@click.argument("neuron")
+@json_option
+def neurons_show(neuron: str, as_json: bool) -> None:
+    """NEURON, package.module:Name: its equation as written, states, parameters, derivatives, and what a step costs."""
+    from hdlif.commands.equations import show as command
+    from hdlif.commands.equations import text
+
+    result = command(neuron)
+    show(result, as_json, lambda: text(result))
+
+
 @cli.command()
 @click.argument("table")
 @click.option("--seeds", type=click.IntRange(1), help="Trainings per cell.  [default: the table's own number]")

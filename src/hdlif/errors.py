@@ -33,6 +33,10 @@ class ParameterError(HdlifError, ValueError):
     """A module's parameter has a value under which the way it is computed does not hold."""
 
 
+class EquationError(HdlifError, ValueError):
+    """A neuron's equation has no program; the message begins with the place in its file."""
+
+
 class DataError(HdlifError):
     """A data set is absent, damaged or unlike what its name promises."""
 

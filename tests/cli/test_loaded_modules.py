@@ -66,6 +66,7 @@ OVERRIDES = [
     "training.epochs=1",
     "training.warmup_epochs=0",
 ]
+TESTS = Path(__file__).parent.parent
 MODULE = """
 import atexit, json, os, sys
 from pathlib import Path
@@ -78,6 +79,8 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     "recipes ls": ([], RECIPE),
     "recipes show": (["digits_hdlif", "--resolved"], RECIPE),
     "recipes check": ([], RECIPE),
+    "neurons ls": ([], RECIPE),
+    "neurons show": (["own_neurons:AdaptiveHDLIF"], TORCH),
     "run": (["net.hdlif.safetensors", "image.npy"], {"PIL"}),
     # What it measures with PyTorch is measured in processes of their own.
     "doctor": ([], set()),
@@ -95,7 +98,7 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
 MADE_OF_OTHERS = {"demo"}
 """Verbs that call others, for minutes."""
 
-QUICK = [verb for verb in VERBS if verb.startswith("recipes ")]
+QUICK = [verb for verb in VERBS if verb.startswith("recipes ") or verb == "neurons ls"]
 TRAIN = {verb for verb, (_, loads) in VERBS.items() if loads >= TRAINING}
 
 
@@ -113,7 +116,7 @@ def loaded(folder: Path, *arguments: str) -> set[str]:
     child = subprocess.run(
         [sys.executable, "-c", MODULE, *arguments],
         cwd=folder,
-        env={**os.environ, "LOADED": str(record), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "LOADED": str(record), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)},
         capture_output=True,
         text=True,
     )

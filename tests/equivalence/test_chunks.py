@@ -43,6 +43,7 @@ from hdlif.nn import (
     Temporal,
     Ternary,
 )
+from own_neurons import AdaptiveHDLIF, Parallel, Resonate, SecondOrder
 from small_networks import alternate, assert_close, gradients, scatter_norms, tensors_of, tiny_resnet
 
 # Steps from the fifth on hold the values of the fourth.
@@ -148,6 +149,13 @@ MODULES: dict[str, Callable[[], Temporal]] = {
     "glif": lambda: GLIF(TRAINED),
     "glif_per_channel_and_step": lambda: scattered_glif(GLIF(TRAINED, channels=CHANNELS, per_step=True)),
     "graded_lif": lambda: scattered_steps(GradedLIF(TRAINED)),
+    "adaptive": lambda: scattered_steps(AdaptiveHDLIF(TRAINED)),
+    "adaptive_per_channel_quantised": lambda: scattered_steps(
+        AdaptiveHDLIF(TRAINED, channels=CHANNELS, quantizer=SpikeQuantizer())
+    ),
+    "second_order": lambda: scattered_steps(SecondOrder(TRAINED)),
+    "resonate": lambda: scattered_steps(Resonate(TRAINED)),
+    "own_parallel": lambda: scattered_steps(Parallel(TRAINED)),
     "parallel_per_channel": lambda: scattered_steps(ParallelHDLIF(TRAINED, channels=CHANNELS)),
     "norm_cumulative": lambda: BatchNorm2d(CHANNELS, momentum=None),
     "sequential": lambda: Sequential(

@@ -29,6 +29,8 @@ KINDS = [f"kind: {kind}{options}" for kind, options in OPTIONS.items()] + [
     "kind: hdlif, path: bits",
     "kind: hdlif, path: scan",
     "kind: hdlif, parallel: alternate, threshold_form: softplus",
+    'kind: "own_neurons:AdaptiveHDLIF"',
+    'kind: "own_neurons:Resonate"',
 ]
 # "stbp" alone carries gradients from step to step.
 CUT = [f"kind: {kind}" for kind in builders.RULES if kind != "stbp"] + [

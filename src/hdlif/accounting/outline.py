@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from hdlif.accounting.operations import NEURON_NOPS, PACKED_BITS, PUBLISHED_BITS
 from hdlif.deploy.lower import encoding_of
+from hdlif.equations import counts
 from hdlif.nn import (
     GLIF,
     HDLIF,
     LIF,
     SECA,
+    EquationNeuron,
     GradedLIF,
     Neuron,
     ParallelHDLIF,
@@ -42,7 +44,7 @@ class OutlineLayer:
         kind: conv2d, linear, seca, one of our own neurons, or the name of another neuron's class.
         params_mb: as published; a neuron's parameters do not count.
         density: share of non-zero entries, of a synapse's input and of a neuron's output.
-        nops: None of a neuron whose equation is not ours.
+        nops: None of a neuron whose equation is not known.
     """
 
     name: str
@@ -138,7 +140,10 @@ def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
 def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, time_steps: int) -> OutlineLayer:
     if isinstance(module, Neuron):
         kind = KINDS.get(type(module))
-        nops = None if kind is None else float(NEURON_NOPS[kind] * time_steps * math.prod(shape))
+        each = (
+            counts(module.program()).operations if isinstance(module, EquationNeuron) else NEURON_NOPS.get(kind or "")
+        )
+        nops = None if each is None else float(each * time_steps * math.prod(shape))
         return OutlineLayer(name, kind or type(module).__name__, shape, 0.0, 0.0, density, nops, neuron=True)
     count = sum(parameter.numel() for parameter in module.parameters())
     if isinstance(module, SECA):

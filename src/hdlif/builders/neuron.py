@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hdlif.builders.arguments import checked, choose, keys
-from hdlif.builders.places import At
+from hdlif.builders.arguments import checked, choose, first_line, keys
+from hdlif.builders.imported import imported, is_own
+from hdlif.builders.places import At, parameters
 from hdlif.builders.spikes import checked_spikes
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean
 
 if TYPE_CHECKING:
     from hdlif.models import Network, NeuronFactory, Place
-    from hdlif.nn import Temporal
+    from hdlif.nn import Neuron, Temporal
 
 SURROGATES: Mapping[str, Callable[[], Any]] = {
     "triangle": At("hdlif.functional:Triangle"),
@@ -79,7 +80,8 @@ def build_neuron(recipe: Recipe) -> NeuronFactory:
 
 def checked_neuron(recipe: Recipe) -> CheckedNeuron:
     """The section and that of spikes, checked."""
-    make = choose(NEURONS, recipe.neuron.kind, "neuron.kind")
+    kind = recipe.neuron.kind
+    make = partial(_own, own_neuron(kind)) if is_own(kind) else choose(NEURONS, kind, "neuron.kind")
     for key in ("time_steps", "spikes"):
         if key in recipe.neuron.arguments:
             raise RecipeError(f"neuron.{key} is not set there; it is a key of its own")
@@ -99,7 +101,7 @@ def check_parallel(recipe: Recipe, network: Network) -> None:
             raise RecipeError(f"neuron.parallel: {brief(name)} is no neuron layer; {did_you_mean(str(name), places)}")
 
 
-def _binary(layer: At, recipe: Recipe, **arguments: Any) -> CheckedNeuron:
+def _binary(layer: At | type[Neuron], recipe: Recipe, **arguments: Any) -> CheckedNeuron:
     kind = recipe.neuron.kind
     checked_spikes(recipe)
     if recipe.spikes.kind != "exact":
@@ -111,9 +113,34 @@ def _binary(layer: At, recipe: Recipe, **arguments: Any) -> CheckedNeuron:
     return CheckedNeuron(make, (make,))
 
 
-def _graded(layer: At, recipe: Recipe, **arguments: Any) -> CheckedNeuron:
+def _graded(layer: At | type[Neuron], recipe: Recipe, **arguments: Any) -> CheckedNeuron:
     make = _neurons(layer, recipe, arguments, quantizer=_quantizer(recipe))
     return CheckedNeuron(make, (make,))
+
+
+def own_neuron(kind: str) -> type[Neuron]:
+    """The user's neuron class `package.module:Name`. Raises `RecipeError`."""
+    found = imported(kind, "neuron.kind")
+    from hdlif.nn import Neuron
+
+    if not (isinstance(found, type) and issubclass(found, Neuron)):
+        raise RecipeError(
+            f'neuron.kind = "{kind}" is {brief(found)}; it must be a class derived from hdlif.nn.EquationNeuron, or '
+            "from hdlif.nn.Neuron"
+        )
+    return found
+
+
+def _own(layer: type[Neuron], recipe: Recipe, **arguments: Any) -> CheckedNeuron:
+    from hdlif.nn import EquationNeuron
+
+    if issubclass(layer, EquationNeuron):
+        try:
+            emits_steps = layer(time_steps=1).program().emits_steps
+        except ValueError as error:
+            raise RecipeError(f"neuron.kind = {recipe.neuron.kind}: {first_line(error)}") from error
+        return (_binary if emits_steps else _graded)(layer, recipe, **arguments)
+    return (_graded if "quantizer" in parameters(layer) else _binary)(layer, recipe, **arguments)
 
 
 def _hdlif(
@@ -171,7 +198,7 @@ def _mem_bn(recipe: Recipe, chosen: bool | dict[str, Any]) -> Callable[[Place], 
 
 
 def _neurons(
-    layer: At,
+    layer: At | type[Neuron],
     recipe: Recipe,
     arguments: Mapping[str, Any],
     *,

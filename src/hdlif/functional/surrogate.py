@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 Surrogate = Callable[[Tensor], Tensor]
 
@@ -86,5 +87,8 @@ class _Heaviside(torch.autograd.Function):
 
 def heaviside(x: Tensor, surrogate: Surrogate) -> Tensor:
     """H(x) = 1[x >= 0] (so H(0) = 1), with dH/dx := surrogate(x) in the backward pass."""
+    if has_torch_function_unary(x):  # a symbol of an equation that is traced
+        traced: Tensor = handle_torch_function(heaviside, (x,), x, surrogate)
+        return traced
     step: Tensor = _Heaviside.apply(x, surrogate)  # type: ignore[no-untyped-call]
     return step

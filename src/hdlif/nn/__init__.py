@@ -4,6 +4,7 @@ from hdlif.nn.attention import SECA, eca, eca_kernel_size
 from hdlif.nn.batch_statistics import Gather, statistics_over_ranks
 from hdlif.nn.container import Sequential
 from hdlif.nn.dspike import Dspike
+from hdlif.nn.equation import EquationNeuron, Parameter
 from hdlif.nn.glif import GLIF
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.modes import evaluation_mode
@@ -23,6 +24,7 @@ __all__ = [
     "BatchNorm2d",
     "Binary",
     "Dspike",
+    "EquationNeuron",
     "Gather",
     "GradedLIF",
     "Integer",
@@ -30,6 +32,7 @@ __all__ = [
     "MemBN",
     "Neuron",
     "ParallelHDLIF",
+    "Parameter",
     "PerStep",
     "QuantConv2d",
     "QuantLinear",

@@ -45,16 +45,16 @@ Form = Literal["sigmoid", "softplus"]
 
 
 class _Form(NamedTuple):
-    """How y - low follows from a: the width of its range, the function, and the a that it starts from."""
+    """How y, less its lower end and by its width, follows from a: the function, and the a that it starts from."""
 
-    width: float
     value: Callable[[Tensor], Tensor]
     start: Callable[[float], float]
 
 
 _FORMS: dict[str, _Form] = {
-    "sigmoid": _Form(1.0, torch.sigmoid, lambda above: math.log(above / (1 - above))),
-    "softplus": _Form(math.inf, F.softplus, lambda above: above + math.log(-math.expm1(-above))),
+    "sigmoid": _Form(torch.sigmoid, lambda above: math.log(above / (1 - above))),
+    "softplus": _Form(F.softplus, lambda above: above + math.log(-math.expm1(-above))),
+    "free": _Form(lambda a: a, lambda above: above),
 }
 
 
@@ -63,13 +63,15 @@ class StepValue(PerStep):
 
     Learned through an unbounded a_t (the parameter `logit`), which starts where y is `value`; fixed as a buffer.
 
-        sigmoid:   y_t = low + σ(a_t), in (low, low + 1)
+        sigmoid:   y_t = low + (high - low)·σ(a_t), in (low, high)
         softplus:  y_t = low + log(1 + exp(a_t)), in (low, ∞)
+        free:      y_t = a_t
 
     Args:
         time_steps: T.
         value: y at the start, at every step.
         low: lower end of the range.
+        high: upper end of a sigmoid's; low + 1 by default.
         learned: learn a; otherwise y is fixed, and may lie outside the range.
         channels: C for values per channel, [T, C]; None for one of the layer, [T].
         per_step: False shares one row among all steps, [1] or [1, C].
@@ -83,27 +85,29 @@ class StepValue(PerStep):
         *,
         value: float,
         low: float = 0.0,
+        high: float | None = None,
         learned: bool,
         channels: int | None = None,
         per_step: bool = True,
-        form: Form = "sigmoid",
+        form: Form | Literal["free"] = "sigmoid",
         name: str = "value",
         mend: str = "learned: false allows any",
     ) -> None:
         super().__init__(time_steps)
         if form not in _FORMS:
-            raise ValueError(f"{name}_form = {form!r}; choose one of {', '.join(_FORMS)}")
+            raise ValueError(f"{name}_form = {form!r}; choose one of sigmoid, softplus")
         if form != "sigmoid" and not learned:
             raise ValueError(f"{name}_form = {form!r} has no effect on a {name} that is not learned; set learned: true")
         if not math.isfinite(value):
             raise ValueError(f"{name} = {value}; it must be a finite number")
-        high = low + _FORMS[form].width
-        if learned and not low < value < high:
-            raise ValueError(f"{name} = {value}; a learned one must lie in ({low}, {high}); {mend}")
-        self.low, self.learned, self.channels, self.form = low, learned, channels, form
+        self.width = 1.0 if high is None or form != "sigmoid" else high - low
+        ends = {"sigmoid": (low, low + self.width), "softplus": (low, math.inf), "free": (-math.inf, math.inf)}[form]
+        if learned and not ends[0] < value < ends[1]:
+            raise ValueError(f"{name} = {value}; a learned one must lie in ({ends[0]}, {ends[1]}); {mend}")
+        self.low, self.learned, self.channels, self.form = (0.0 if form == "free" else low), learned, channels, form
         shape = (time_steps if per_step else 1, *([] if channels is None else [channels]))
         if learned:
-            self.logit = nn.Parameter(torch.full(shape, _FORMS[form].start(value - low)))
+            self.logit = nn.Parameter(torch.full(shape, _FORMS[form].start((value - self.low) / self.width)))
         else:
             self.register_buffer("value", torch.full(shape, float(value)))
 
@@ -111,7 +115,8 @@ class StepValue(PerStep):
         """y of every trained step, [T] or [T, C]; one row where the steps share it."""
         if not self.learned:
             return cast(Tensor, self.value)
-        return self.low + _FORMS[self.form].value(self.logit)
+        value = _FORMS[self.form].value(self.logit)
+        return self.low + (value if self.width == 1 else self.width * value)
 
     def forward(self, steps: range) -> Tensor:
         """y of the steps of a chunk, [K] or [K, C]."""

@@ -1,0 +1,23 @@
+"""A neuron's step as a program: traced off the equation, checked, counted, and evaluated in NumPy.
+
+    program, rows = trace(step, states=("potential",), rows={"leak": leak, "threshold": threshold})
+
+`program` has the operations on what differs from neuron to neuron; `rows` what follows from the parameters alone.
+Nothing here imports PyTorch: an equation that is written with its functions says which they are by their names.
+"""
+
+from hdlif.equations.counting import Counts, counts
+from hdlif.equations.program import OPERATIONS, Instruction, Operation, Program, evaluate
+from hdlif.equations.tracing import Symbol, trace
+
+__all__ = [
+    "OPERATIONS",
+    "Counts",
+    "Instruction",
+    "Operation",
+    "Program",
+    "Symbol",
+    "counts",
+    "evaluate",
+    "trace",
+]

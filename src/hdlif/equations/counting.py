@@ -1,0 +1,70 @@
+"""What a neuron's step costs, read off its program.
+
+What is an operation, and what is none, is as for the other ops of a deployed network (`accounting.prices`):
+
+- a comparison of a and b is the sign of a - b: it is an addition, and none where a - b is there already, or is compared
+  again; a comparison with 0 is a sign bit, and none;
+- a factor of 1, 0 or -1 by its kind (what a comparison gives, a constant), an addition of 0, a choice between two
+  numbers, a change of sign, and cutting off the bits behind the point are none;
+- what follows from the parameters alone is computed before deployment, and costs nothing.
+"""
+
+from dataclasses import dataclass
+
+from hdlif.equations.program import Program
+
+_COMPARING = {"minimum", "maximum", "greater", "greater_equal"}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of one neuron at one step.
+
+    Attributes:
+        comparisons: those whose difference is not computed anyway.
+        state_words: numbers that are kept from step to step.
+    """
+
+    multiplications: int
+    additions: int
+    comparisons: int
+    state_words: int
+
+    @property
+    def operations(self) -> int:
+        """Multiplications, additions and comparisons: NOPs."""
+        return self.multiplications + self.additions + self.comparisons
+
+
+def counts(program: Program) -> Counts:
+    """The operations of a step, each needed for what is emitted or kept."""
+    needed = _needed(program)
+    differences: set[frozenset[int]] = set()
+    compared: set[frozenset[int]] = set()
+    multiplications = additions = 0
+    for register, instruction in enumerate(program.instructions, program.first):
+        if register not in needed:
+            continue
+        operands = instruction.operands
+        constants = [program.constant(operand) for operand in operands]
+        match instruction.operation:
+            case "multiply":
+                is_free = any(c in (0, 1, -1) for c in constants) or any(map(program.is_binary, operands))
+                multiplications += not is_free
+            case "add":
+                additions += 0 not in constants
+            case "subtract":
+                if 0 not in constants:
+                    differences.add(frozenset(operands))
+            case operation if operation in _COMPARING and 0 not in constants:
+                compared.add(frozenset(operands))
+    return Counts(multiplications, additions + len(differences), len(compared - differences), len(program.states))
+
+
+def _needed(program: Program) -> set[int]:
+    """The registers that what is emitted or kept follows from."""
+    needed = {program.spike, *program.after}
+    for register in range(program.registers - 1, program.first - 1, -1):
+        if register in needed:
+            needed.update(program.instructions[register - program.first].operands)
+    return needed

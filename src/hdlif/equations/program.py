@@ -1,0 +1,222 @@
+"""The program of a neuron's step: elementwise operations on registers, in the order of the equation.
+
+Registers are numbered: 0 is the current, then come the states before the step, the rows (parameters, and what follows
+from them alone), and one register for each instruction. An instruction reads registers below its own, so that every
+program ends, and each is written once.
+
+Comparisons give 1 or 0. `minimum(a, b)` is b where b < a, else a, and `maximum(a, b)` is b where b > a, else a: stated,
+so that zeros of both signs and values that are no numbers come out alike everywhere.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import EquationError
+
+Array = NDArray[Any]
+MAX_INSTRUCTIONS = 256
+"""Of a step; GLIF has ten."""
+MAX_STATES = 16
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An elementwise operation.
+
+    Attributes:
+        arity: how many registers it reads.
+        compute: its value, of arrays of one dtype.
+        text: how it is written, a place for each operand.
+        is_binary: whether its value is 1 or 0.
+    """
+
+    arity: int
+    compute: Callable[..., Array]
+    text: str
+    is_binary: bool = False
+
+
+def _select(chosen: Array, a: Array, b: Array) -> Array:
+    found: Array = np.where(chosen != 0, a, b)
+    return found
+
+
+def _minimum(a: Array, b: Array) -> Array:
+    return _select(b < a, b, a)
+
+
+def _maximum(a: Array, b: Array) -> Array:
+    return _select(b > a, b, a)
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "constant": Operation(0, lambda: np.zeros(()), "{}"),
+    "add": Operation(2, np.add, "{} + {}"),
+    "subtract": Operation(2, np.subtract, "{} - {}"),
+    "multiply": Operation(2, np.multiply, "{} * {}"),
+    "negative": Operation(1, np.negative, "-{}"),
+    "absolute": Operation(1, np.absolute, "|{}|"),
+    "floor": Operation(1, np.floor, "floor({})"),
+    "minimum": Operation(2, _minimum, "min({}, {})"),
+    "maximum": Operation(2, _maximum, "max({}, {})"),
+    "greater": Operation(2, lambda a, b: a > b, "[{} > {}]", is_binary=True),
+    "greater_equal": Operation(2, lambda a, b: a >= b, "[{} >= {}]", is_binary=True),
+    "step": Operation(1, lambda x: x >= 0, "H({})", is_binary=True),
+    "select": Operation(3, _select, "{} ? {} : {}"),
+}
+"""By name; the set is closed, so that every target has each of them."""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One operation on registers.
+
+    Attributes:
+        value: of a constant.
+        surrogate: what stands for the derivative of a "step"; all other operations have their true ones.
+    """
+
+    operation: str
+    operands: tuple[int, ...] = ()
+    value: float = 0.0
+    surrogate: str | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """A neuron's step.
+
+    Attributes:
+        states, rows: names, in the order of their registers.
+        spike: the register of what is emitted.
+        after: of the states behind the step.
+    Raises:
+        EquationError: an instruction or a result breaks the form.
+    """
+
+    states: tuple[str, ...]
+    rows: tuple[str, ...]
+    instructions: tuple[Instruction, ...]
+    spike: int
+    after: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        names = (*self.states, *self.rows)
+        if len(set(names)) != len(names):
+            raise EquationError(f"names of states and rows are {list(names)}; each must be another")
+        if len(self.states) > MAX_STATES:
+            raise EquationError(f"the step has {len(self.states)} states; a program has at most {MAX_STATES}")
+        if len(self.instructions) > MAX_INSTRUCTIONS:
+            raise EquationError(
+                f"the step takes {len(self.instructions)} operations; a program has at most {MAX_INSTRUCTIONS}"
+            )
+        for register, instruction in enumerate(self.instructions, self.first):
+            operation = OPERATIONS.get(instruction.operation)
+            if operation is None:
+                raise EquationError(f"register {register}: operation {instruction.operation!r} is unknown")
+            if len(instruction.operands) != operation.arity:
+                raise EquationError(
+                    f"register {register}: {instruction.operation} has {len(instruction.operands)} operands; "
+                    f"it takes {operation.arity}"
+                )
+            if any(not 0 <= operand < register for operand in instruction.operands):
+                raise EquationError(
+                    f"register {register}: {instruction.operation} reads {list(instruction.operands)}; "
+                    "a register is read after it is written"
+                )
+            if not np.isfinite(np.float32(instruction.value)):
+                raise EquationError(f"register {register}: the constant {instruction.value} is no finite float32")
+        if len(self.after) != len(self.states):
+            raise EquationError(f"the step gives {len(self.after)} states; it has {len(self.states)}")
+        for register in (self.spike, *self.after):
+            if not 0 <= register < self.registers:
+                raise EquationError(f"the step gives register {register}, and has {self.registers}")
+
+    @property
+    def first(self) -> int:
+        """The register of the first instruction."""
+        return 1 + len(self.states) + len(self.rows)
+
+    @property
+    def registers(self) -> int:
+        return self.first + len(self.instructions)
+
+    @property
+    def surrogates(self) -> tuple[str, ...]:
+        """What stands for derivatives that are none, without repetition."""
+        return tuple(dict.fromkeys(i.surrogate for i in self.instructions if i.surrogate is not None))
+
+    def is_binary(self, register: int) -> bool:
+        """Whether what a register holds is 1 or 0 by its operation, or a choice between such."""
+        if register < self.first:
+            return False
+        instruction = self.instructions[register - self.first]
+        match instruction.operation:
+            case "constant":
+                return instruction.value in (0.0, 1.0)
+            case "select":
+                return all(map(self.is_binary, instruction.operands[1:]))
+            case "multiply":
+                return all(map(self.is_binary, instruction.operands))
+            case operation:
+                return OPERATIONS[operation].is_binary
+
+    @property
+    def emits_steps(self) -> bool:
+        """Whether what is emitted is 1 or 0, or a row times that: a spike whose size a weight may take up."""
+        if self.spike < self.first:
+            return False
+        instruction = self.instructions[self.spike - self.first]
+        rows = range(1 + len(self.states), self.first)
+        is_scaled = instruction.operation == "multiply" and any(operand in rows for operand in instruction.operands)
+        others = [operand for operand in instruction.operands if operand not in rows]
+        return self.is_binary(self.spike) or (is_scaled and len(others) == 1 and self.is_binary(others[0]))
+
+    def constant(self, register: int) -> float | None:
+        """The constant that a register holds; None where it holds another thing."""
+        if register < self.first or self.instructions[register - self.first].operation != "constant":
+            return None
+        return self.instructions[register - self.first].value
+
+    def text(self) -> str:
+        """The program in lines `r5 = leak * potential`, then what is emitted and kept."""
+        names = ["current", *self.states, *self.rows]
+        lines = []
+        for register, instruction in enumerate(self.instructions, self.first):
+            if instruction.operation == "constant":
+                names.append(f"{instruction.value:g}")
+                continue
+            names.append(f"r{register}")
+            right = OPERATIONS[instruction.operation].text.format(*(names[i] for i in instruction.operands))
+            lines.append(f"r{register} = {right}")
+        lines.append(f"spike = {names[self.spike]}")
+        lines += [f"{state} = {names[register]}" for state, register in zip(self.states, self.after, strict=True)]
+        return "\n".join(lines)
+
+
+def evaluate(
+    program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]
+) -> tuple[Array, list[Array]]:
+    """What is emitted and the states after one step, in the dtype of the current; the oracle of every other way.
+
+    Args:
+        current: any shape.
+        states: before the step, of that shape.
+        rows: broadcastable to it.
+    """
+    dtype = current.dtype
+    registers = [current, *states, *(np.asarray(row, dtype) for row in rows)]
+    for instruction in program.instructions:
+        if instruction.operation == "constant":
+            registers.append(np.asarray(instruction.value, dtype))
+            continue
+        operands = [registers[i] for i in instruction.operands]
+        registers.append(np.asarray(OPERATIONS[instruction.operation].compute(*operands), dtype))
+    spike, *after = (
+        np.array(np.broadcast_to(registers[i], current.shape), dtype) for i in (program.spike, *program.after)
+    )
+    return spike, after

@@ -1,0 +1,232 @@
+"""Neurons made of an equation: their module, its gradients against derivations by hand, and what is refused."""
+
+import math
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import own_neurons
+from hdlif.errors import EquationError, ShapeError, StateError
+from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, Parameter, Temporal, detach
+from own_neurons import AdaptiveHDLIF, Resonate, SecondOrder
+
+T, N = 7, 50
+F64: Any = {"dtype": torch.float64}
+
+
+def same_values(own: EquationNeuron, shipped: Temporal) -> None:
+    """Give both the same leak and threshold at every step."""
+    torch.manual_seed(0)
+    for name, parameter in own.named_parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+        shipped.get_parameter(name).data.copy_(parameter.data)
+
+
+@pytest.mark.parametrize(
+    ("own", "shipped"),
+    [
+        (own_neurons.HDLIF(T), HDLIF(T)),
+        (own_neurons.LIF(T), LIF(T, learned=True)),
+        (own_neurons.Parallel(T), ParallelHDLIF(T)),
+    ],
+    ids=["hdlif", "lif", "parallel"],
+)
+def test_the_equation_of_a_shipped_neuron_is_that_neuron(own: EquationNeuron, shipped: Temporal) -> None:
+    own, shipped = own.double(), shipped.double()
+    same_values(own, shipped)
+    x = torch.randn(T, 3, N, **F64)
+    weight = torch.randn(T, 3, N, **F64)
+    found = []
+    for neuron in (own, shipped):
+        given = x.clone().requires_grad_()
+        y, state = neuron(given, None, range(T))
+        (y * weight).sum().backward()
+        found.append([y, *(state or {}).values(), given.grad, *(p.grad for _, p in sorted(neuron.named_parameters()))])
+    for mine, its in zip(*found, strict=True):
+        torch.testing.assert_close(mine, its, atol=1e-12, rtol=0)
+
+
+def run(neuron: EquationNeuron, x: Tensor, *, cut: bool = False) -> Tensor:
+    emitted, state = [], None
+    for t in range(len(x)):
+        y, state = neuron(x[t : t + 1], detach(state) if cut else state, range(t, t + 1))
+        emitted.append(y)
+    return torch.cat(emitted)
+
+
+def test_adaptive_gradients_are_those_of_the_adjoint() -> None:
+    """With p = dL/dv_t and q = dL/da_t from the later step: dL/dm = χG + (1 - χ)p + δχq, and so on backwards."""
+    torch.manual_seed(1)
+    neuron = AdaptiveHDLIF(T, rise=0.25).double()
+    for parameter in neuron.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    x = (1.5 * torch.randn(T, N, **F64)).requires_grad_()
+    weight = torch.randn(T, N, **F64)
+    (run(neuron, x[:, None])[:, 0] * weight).sum().backward()
+    leak, decay = (neuron.get_submodule(name)(range(T)).detach() for name in ("leak", "decay"))
+    threshold = neuron.get_submodule("threshold")(range(T)).detach()
+    v, a, fired = torch.zeros(N, **F64), torch.zeros(N, **F64), []
+    for t in range(T):
+        m = leak[t] * v + x[t].detach()
+        s = torch.relu(m - threshold[t] - a)
+        fired.append((s > 0).double())
+        v, a = m - s, decay[t] * a + 0.25 * s
+    p = q = torch.zeros(N, **F64)
+    expected = torch.zeros(T, N, **F64)
+    for t in reversed(range(T)):
+        chi, g = fired[t], weight[t]
+        membrane = chi * g + (1 - chi) * p + 0.25 * chi * q
+        p, q = leak[t] * membrane, -chi * g + chi * p + (decay[t] - 0.25 * chi) * q
+        expected[t] = membrane
+    assert 0.1 < float(torch.stack(fired).mean()) < 0.9
+    torch.testing.assert_close(x.grad, expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("cls", [AdaptiveHDLIF, SecondOrder, Resonate])
+def test_cut_in_time_the_gradient_is_that_of_the_step(cls: type[EquationNeuron]) -> None:
+    """HD-LIF's: G where it fired, 0 elsewhere."""
+    torch.manual_seed(2)
+    x = (1.5 * torch.randn(T, 1, N, **F64)).requires_grad_()
+    weight = torch.randn(T, 1, N, **F64)
+    y = run(cls(T).double(), x, cut=True)
+    (y * weight).sum().backward()
+    torch.testing.assert_close(x.grad, weight * (y > 0), atol=1e-12, rtol=0)
+
+
+def test_without_a_rise_the_adaptive_neuron_is_hd_lif() -> None:
+    x = torch.randn(T, 3, N)
+    adaptive, _ = AdaptiveHDLIF(T, rise=0.0)(x, None, range(T))
+    plain, _ = HDLIF(T)(x, None, range(T))
+    torch.testing.assert_close(adaptive, plain)
+
+
+def test_a_resonating_neuron_turns_its_state() -> None:
+    """Below the threshold a pulse rings with the angle of a step, and shrinks by the decay."""
+    neuron = Resonate(T, decay=0.8, angle=1.0, threshold=0.999)
+    x = torch.zeros(T, 1, 1)
+    x[0] = 0.5
+    state, seen = None, []
+    for t in range(T):
+        _, state = neuron(x[t : t + 1], state, range(t, t + 1))
+        seen.append(float(state["u"].detach()))
+    assert seen == pytest.approx([0.5 * 0.8**t * math.cos(t) for t in range(T)], abs=1e-6)
+
+
+def test_parameters_start_where_the_class_or_the_layer_says() -> None:
+    neuron = AdaptiveHDLIF(T, threshold=0.75, channels=3, per_step=False)
+    assert neuron.leak(range(2)).shape == (2, 3)
+    torch.testing.assert_close(neuron.threshold(range(1)), torch.full((1, 3), 0.75))
+    assert [name for name, _ in neuron.named_parameters()] == ["leak.logit", "threshold.logit", "decay.logit"]
+    assert Resonate(T).threshold.values().shape == (1,)
+    assert not list(AdaptiveHDLIF(T, learned=False).parameters())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "start"), [(0.0, 1.0, 0.25), (-1.0, 3.0, 2.5), (0.0, math.inf, 4.0), (-math.inf, math.inf, -7.0)]
+)
+def test_a_learned_parameter_keeps_to_its_range(low: float, high: float, start: float) -> None:
+    class Ranged(EquationNeuron):
+        states = ()
+        gain = Parameter(start, low=low, high=high)
+
+        @staticmethod
+        def step(current: Tensor, gain: Tensor) -> Tensor:
+            return gain * current
+
+    neuron = Ranged(2).double()
+    torch.testing.assert_close(neuron.gain.values(), torch.full((2,), start, **F64), atol=1e-6, rtol=0)
+    (neuron(torch.ones(2, 1, 1, **F64), None, range(2))[0] ** 2).sum().backward()
+    assert bool((neuron.gain.logit.grad != 0).all())
+    for extreme in (-30.0, 30.0):
+        torch.nn.init.constant_(neuron.gain.logit, extreme)
+        assert bool(((neuron.gain.values() >= low) & (neuron.gain.values() <= high)).all())
+
+
+def test_a_state_is_a_value_of_all_its_names() -> None:
+    neuron, x = AdaptiveHDLIF(T), torch.randn(1, 2, 5)
+    _, state = neuron(x, None, range(1))
+    assert {name: value.shape for name, value in state.items()} == {
+        "potential": (2, 5),
+        "adaptation": (2, 5),
+    }
+    with pytest.raises(StateError, match=r"it must be 2 tensors, 'potential' and 'adaptation'"):
+        neuron(x, {"potential": state["potential"]}, range(1, 2))
+    with pytest.raises(ShapeError, match="a new batch starts with state=None"):
+        neuron(torch.randn(1, 3, 5), state, range(1, 2))
+    with pytest.raises(StateError, match="a Parallel keeps none"):
+        own_neurons.Parallel(T)(x, state, range(1, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_states_are_float32_under_lower_precision(dtype: torch.dtype) -> None:
+    y, state = AdaptiveHDLIF(T)(torch.randn(T, 2, 5).to(dtype), None, range(T))
+    assert y.dtype == dtype
+    assert {value.dtype for value in state.values()} == {torch.float32}
+
+
+def defined(**members: Any) -> type[EquationNeuron]:
+    return type("Mine", (EquationNeuron,), members)
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({}, "Mine has no step; write one: @staticmethod def step(current, potential)"),
+        ({"step": staticmethod(lambda current: current)}, "takes (current); states and parameters make it"),
+        (
+            {"step": staticmethod(lambda current, v, leak: current), "leak": Parameter(0.5)},
+            "make it (current, potential, leak)",
+        ),
+        (
+            {"states": ("v", "v"), "step": staticmethod(lambda current, v: current)},
+            "each state and parameter has a name of its own",
+        ),
+        ({"states": ("quantizer",)}, "'quantizer' is a name of every neuron's"),
+    ],
+)
+def test_a_class_that_does_not_fit_its_step_is_refused_where_it_is_defined(members: dict[str, Any], words: str) -> None:
+    with pytest.raises(EquationError, match=re.escape(words)):
+        defined(**members)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, 0.0), (0.0, 0.0), (-math.inf, 1.0), (math.nan, 1.0)])
+def test_a_range_is_checked(low: float, high: float) -> None:
+    with pytest.raises(ValueError, match="a range is finite"):
+        Parameter(0.5, low=low, high=high)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"lek": 0.5}, "lek is no parameter of AdaptiveHDLIF; it has leak, threshold, decay, rise"),
+        ({"leak": 1.5}, "leak = 1.5; a learned one must lie in (0.0, 1.0)"),
+        ({"rise": math.nan}, "rise = nan; it must be a finite number"),
+    ],
+)
+def test_starts_are_checked(arguments: dict[str, float], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        AdaptiveHDLIF(T, **arguments)
+
+
+def test_a_step_that_mixes_neurons_is_refused() -> None:
+    class Mixing(EquationNeuron):
+        states = ()
+
+        @staticmethod
+        def step(current: Tensor) -> Tensor:
+            return current.sum(0)
+
+    with pytest.raises(EquationError, match=r"test_equation\.py:\d+: sum is no operation"):
+        Mixing(T)
+
+
+def test_an_equation_is_inherited() -> None:
+    class Slower(AdaptiveHDLIF):
+        leak = Parameter(0.95)
+
+    assert list(Slower.declared) == ["leak", "threshold", "decay", "rise"]
+    torch.testing.assert_close(Slower(1).leak.values(), torch.tensor([0.95]))
+    assert AdaptiveHDLIF.declared["leak"].start == 0.5

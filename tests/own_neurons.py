@@ -1,0 +1,122 @@
+"""Neurons that a user may have written: from one equation each (METHODS: long time), and one the long way."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from hdlif.functional import Triangle, heaviside
+from hdlif.nn import EquationNeuron, Neuron, Parameter, State
+
+
+class AdaptiveHDLIF(EquationNeuron):
+    """HD-LIF whose threshold rises by δ times what it emits, and falls back by ρ.
+
+    m_t = λ_t·v_{t-1} + I_t,   s_t = max(m_t - θ_t - a_{t-1}, 0),   v_t = m_t - s_t,   a_t = ρ·a_{t-1} + δ·s_t
+    """
+
+    states = ("potential", "adaptation")
+    leak = Parameter(0.5)
+    threshold = Parameter(0.5, high=math.inf)
+    decay = Parameter(0.9)
+    rise = Parameter(0.1, learned=False)
+
+    @staticmethod
+    def step(
+        current: Tensor,
+        potential: Tensor,
+        adaptation: Tensor,
+        leak: Tensor,
+        threshold: Tensor,
+        decay: Tensor,
+        rise: Tensor,
+    ) -> tuple[Tensor, ...]:
+        membrane = leak * potential + current
+        raised = threshold + adaptation
+        spike = torch.relu(membrane - raised)
+        return spike, torch.where(membrane > raised, raised, membrane), decay * adaptation + rise * spike
+
+
+class SecondOrder(EquationNeuron):
+    """HD-LIF behind a synaptic current with a leak of its own.
+
+    i_t = μ_t·i_{t-1} + I_t,   m_t = λ_t·v_{t-1} + i_t,   s_t = max(m_t - θ_t, 0),   v_t = min(m_t, θ_t)
+    """
+
+    states = ("synapse", "potential")
+    synapse_leak = Parameter(0.5)
+    leak = Parameter(0.5)
+    threshold = Parameter(0.5)
+
+    @staticmethod
+    def step(
+        current: Tensor, synapse: Tensor, potential: Tensor, synapse_leak: Tensor, leak: Tensor, threshold: Tensor
+    ) -> tuple[Tensor, ...]:
+        synapse = synapse_leak * synapse + current
+        membrane = leak * potential + synapse
+        return torch.relu(membrane - threshold), synapse, torch.where(membrane > threshold, threshold, membrane)
+
+
+class Resonate(EquationNeuron):
+    """Resonate and fire: (u, w) turns by an angle and shrinks by a decay, and u resets as HD-LIF's potential does."""
+
+    states = ("u", "w")
+    decay = Parameter(0.9)
+    angle = Parameter(0.5, high=math.pi)
+    threshold = Parameter(0.5, per_step=False)
+
+    @staticmethod
+    def step(
+        current: Tensor, u: Tensor, w: Tensor, decay: Tensor, angle: Tensor, threshold: Tensor
+    ) -> tuple[Tensor, ...]:
+        cos, sin = decay * torch.cos(angle), decay * torch.sin(angle)
+        membrane = cos * u - sin * w + current
+        spike = torch.relu(membrane - threshold)
+        return spike, membrane - spike, sin * u + cos * w
+
+
+class HDLIF(EquationNeuron):
+    """The shipped one's equation."""
+
+    leak = Parameter(0.5)
+    threshold = Parameter(0.5)
+
+    @staticmethod
+    def step(current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor) -> tuple[Tensor, ...]:
+        membrane = leak * potential + current
+        return torch.relu(membrane - threshold), torch.where(membrane > threshold, threshold, membrane)
+
+
+class LIF(EquationNeuron):
+    """The shipped one's equation, with a soft reset."""
+
+    leak = Parameter(0.5)
+    threshold = Parameter(1.0, low=0.5, high=1.5)
+
+    @staticmethod
+    def step(current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor) -> tuple[Tensor, ...]:
+        membrane = leak * potential + current
+        fired = heaviside(membrane - threshold, Triangle())
+        return threshold * fired, membrane - fired * threshold
+
+
+class Parallel(EquationNeuron):
+    """The shipped one's equation, which keeps nothing."""
+
+    states = ()
+    threshold = Parameter(0.5)
+
+    @staticmethod
+    def step(current: Tensor, threshold: Tensor) -> Tensor:
+        return torch.relu(current - threshold)
+
+
+class LongWay(Neuron):
+    """A neuron without an equation: no program, no count."""
+
+    def __init__(self, time_steps: int, *, channels: int | None = None, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
+        return (self.gain * x).relu().expand(len(steps), *x.shape[1:]), None
