@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from rich.progress import Progress
 
-REESTIMATION_IMAGES = 2000
+REESTIMATION_IMAGES = 1000
 """Training images that batch norm's statistics are measured on before a validation."""
 
 
