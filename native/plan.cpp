@@ -24,6 +24,7 @@ bool is_pointwise(Op op) {
   case Op::kLif:
   case Op::kGradedLif:
   case Op::kGlif:
+  case Op::kProgram:
   case Op::kQuantise:
   case Op::kAdd:
   case Op::kSlice:
@@ -43,6 +44,7 @@ std::vector<bool> sparse_values(const Program& program) {
     case Op::kHdLif:
     case Op::kParallel:
     case Op::kGradedLif:
+    case Op::kProgram:
       is_sparse[n + 1] = true;
       break;
     case Op::kSumPool:
@@ -173,6 +175,9 @@ Work work_of(const Program& program, size_t n) {
   case Op::kGlif:
     row = 3 * kEntryWork * out_row;
     break;
+  case Op::kProgram:
+    row = kEntryWork * out_row * double(1 + node.equation->registers());
+    break;
   default:
     row = kEntryWork * out_row;
   }
@@ -215,6 +220,16 @@ std::vector<Stage> fuse(const Program& program) {
   return stages;
 }
 
+int64_t row_bytes(const Node& node) {
+  int64_t entries = 0;
+  for (const Rows& rows : node.rows)
+    entries += int64_t(rows.data.size());
+  if (node.equation != nullptr)
+    for (const Rows& rows : node.equation->rows)
+      entries += int64_t(rows.data.size());
+  return entries * int64_t(sizeof(float));
+}
+
 // No more than what laid-out weights take: two channels to a byte may halve them.
 int64_t largest_bytes(const Program& program) {
   int64_t bytes = 0;
@@ -222,9 +237,7 @@ int64_t largest_bytes(const Program& program) {
     const Node& node = program.nodes[n];
     const int64_t out = program.values[n + 1].channels, lanes = (out + 15) / 16 * 16;
     const int64_t size = int64_t(node.low_bit_weights.size() + sizeof(float) * node.float_weights.size());
-    bytes += size / out * lanes;
-    for (const Rows& rows : node.rows)
-      bytes += int64_t(rows.data.size() * sizeof(float));
+    bytes += size / out * lanes + row_bytes(node);
   }
   return bytes;
 }
@@ -285,7 +298,7 @@ Plan::Plan(Program given, const Kernels& kernels, int64_t max_bytes)
   for (size_t n = 0; n < program.nodes.size(); ++n)
     if (program.nodes[n].op == Op::kAffine)
       identity_rows[n] = hdlif::identity_rows(program.nodes[n].rows[0], program.nodes[n].rows[1]);
-  for (size_t i = 0; i < program.stateful.size(); ++i)
+  for (size_t i = program.stateful.size(); i-- > 0;) // the first of its states
     potential_of[program.stateful[i]] = int32_t(i);
 }
 
@@ -295,8 +308,7 @@ int64_t Plan::bytes() const {
     total += int64_t(layer.index.size() + layer.table.size() + layer.low_bit.size()) +
              int64_t(layer.floats.size() * sizeof(float));
   for (const Node& node : program.nodes)
-    for (const Rows& rows : node.rows)
-      total += int64_t(rows.data.size() * sizeof(float));
+    total += row_bytes(node);
   return total;
 }
 

@@ -38,8 +38,10 @@ Arity arity_of(Op op) {
 
 class Reader {
 public:
-  Reader(const float* scalars, size_t scalar_count, const std::vector<Buffer>& buffers, Program& program)
-      : scalars_(scalars), scalar_count_(scalar_count), buffers_(buffers), program_(program) {}
+  Reader(const float* scalars, size_t scalar_count, const std::vector<Buffer>& buffers,
+         const int32_t* equations, int32_t equation_words, Program& program)
+      : scalars_(scalars), scalar_count_(scalar_count), buffers_(buffers), equations_(equations),
+        equation_words_(equation_words), program_(program) {}
 
   void read_node(const int32_t* record, int32_t index) {
     record_ = record;
@@ -59,6 +61,8 @@ public:
     require(value.size() <= kMaxElements, "output has too many entries");
     if (node_.op == Op::kHdLif || node_.op == Op::kLif || node_.op == Op::kGradedLif || node_.op == Op::kGlif)
       program_.stateful.push_back(index);
+    if (node_.equation != nullptr)
+      program_.stateful.insert(program_.stateful.end(), size_t(node_.equation->states()), index);
     program_.values.push_back(value);
     program_.nodes.push_back(std::move(node_));
   }
@@ -74,7 +78,8 @@ private:
     const bool pools = node_.op == Op::kSumPool || node_.op == Op::kMaxPool;
     const bool pads = convolves || node_.op == Op::kMaxPool;
     const bool slices = node_.op == Op::kSlice;
-    const bool chooses = node_.op == Op::kLif || node_.op == Op::kQuantise || slices;
+    const bool chooses =
+        node_.op == Op::kLif || node_.op == Op::kQuantise || node_.op == Op::kProgram || slices;
     const auto zero = [this](bool used, int first, int last) {
       for (int i = first; i <= last; ++i)
         require(used || record_[i] == 0, "a field that the op does not use is set");
@@ -207,10 +212,103 @@ private:
       y.constant = x.constant && other.constant;
       break;
     }
+    case Op::kProgram: {
+      node_.equation = read_equation(x.channels);
+      const auto& rows = node_.equation->rows;
+      y.max_code = node_.equation->emits_codes ? 1 : 0;
+      y.constant = x.constant && node_.equation->states() == 0 &&
+                   std::all_of(rows.begin(), rows.end(), [](const Rows& r) { return r.steps == 1; });
+      break;
+    }
     case Op::kCount:
       break;
     }
     return y;
+  }
+
+  std::shared_ptr<const Equation> read_equation(int32_t channels) {
+    int64_t place = record_[kChoice];
+    require(place >= 0, "equation begins before the equation words");
+    const auto next = [&] {
+      require(place < equation_words_, "equation ends behind the equation words");
+      return equations_[place++];
+    };
+    auto equation = std::make_shared<Equation>();
+    const int32_t states = next(), rows = next(), instructions = next();
+    require(states >= 0 && states <= kMaxStates, "equation has too many states");
+    require(rows >= 0 && rows <= kMaxEquationRows, "equation has too many rows");
+    require(instructions >= 0 && instructions <= kMaxInstructions, "equation has too many instructions");
+    equation->spike = next();
+    for (int32_t i = 0; i < states; ++i)
+      equation->after.push_back(next());
+    for (int32_t i = 0; i < rows; ++i) {
+      const int32_t index = next(), steps = next(), columns = next();
+      require(index >= 0 && size_t(index) < buffers_.size(), "tensor is out of range");
+      require(columns == 1 || columns == channels, "columns do not fit the channels");
+      equation->rows.push_back(rows_of(buffers_[index], steps, columns));
+    }
+    std::vector<bool> is_code(size_t(equation->first()), false); // 1 or 0, of each register
+    for (int32_t i = 0; i < instructions; ++i) {
+      Instruction instruction{};
+      const int32_t operation = next(), self = equation->first() + i;
+      require(operation >= 0 && operation < int32_t(Operation::kCount), "operation is unknown");
+      instruction.operation = Operation(operation);
+      const int arity = operands_of(instruction.operation);
+      for (int k = 0; k < 3; ++k) {
+        const int32_t operand = instruction.operands[k] = next();
+        if (instruction.operation == Operation::kConstant && k == 0) {
+          require(operand >= 0 && size_t(operand) < scalar_count_, "scalars are out of range");
+          instruction.value = scalars_[operand];
+          require(std::isfinite(instruction.value), "a scalar is not finite");
+        } else {
+          require(k < arity ? operand >= 0 && operand < self : operand == -1,
+                  "operand is no earlier register");
+        }
+      }
+      is_code.push_back(gives_codes(instruction, is_code));
+      equation->instructions.push_back(instruction);
+    }
+    const auto is_register = [&](int32_t r) { return r >= 0 && r < equation->registers(); };
+    require(is_register(equation->spike) &&
+                std::all_of(equation->after.begin(), equation->after.end(), is_register),
+            "equation gives a register that it has not");
+    equation->emits_codes = is_code[size_t(equation->spike)];
+    return equation;
+  }
+
+  static int operands_of(Operation operation) {
+    switch (operation) {
+    case Operation::kConstant:
+    case Operation::kCount:
+      return 0;
+    case Operation::kNegative:
+    case Operation::kAbsolute:
+    case Operation::kFloor:
+    case Operation::kStep:
+      return 1;
+    case Operation::kSelect:
+      return 3;
+    default:
+      return 2;
+    }
+  }
+
+  static bool gives_codes(const Instruction& instruction, const std::vector<bool>& is_code) {
+    const auto of = [&](int i) { return bool(is_code[size_t(instruction.operands[i])]); };
+    switch (instruction.operation) {
+    case Operation::kGreater:
+    case Operation::kGreaterEqual:
+    case Operation::kStep:
+      return true;
+    case Operation::kConstant:
+      return instruction.value == 0.0f || instruction.value == 1.0f;
+    case Operation::kMultiply:
+      return of(0) && of(1);
+    case Operation::kSelect:
+      return of(1) && of(2);
+    default:
+      return false;
+    }
   }
 
   static int32_t summed_code(const Value& x, int64_t terms) {
@@ -246,17 +344,21 @@ private:
   }
 
   void read_rows(int which) {
-    Rows& rows = node_.rows[which];
-    rows.steps = record_[kTensors + 3 * which + 1];
-    rows.columns = columns(which);
+    node_.rows[which] = rows_of(buffer(which), record_[kTensors + 3 * which + 1], columns(which));
+  }
+
+  Rows rows_of(const Buffer& bytes, int32_t steps, int32_t columns) const {
+    Rows rows;
+    rows.steps = steps;
+    rows.columns = columns;
     require(rows.steps == 1 || rows.steps >= program_.time_steps, "rows are neither 1 nor one per step");
     const int64_t count = int64_t(rows.steps) * rows.columns;
-    const Buffer& bytes = buffer(which);
     require(bytes.bytes == size_t(count) * sizeof(float), "tensor has another size");
     rows.data.resize(count);
     std::memcpy(rows.data.data(), bytes.data, bytes.bytes);
     for (float entry : rows.data)
       require(std::isfinite(entry), "tensor holds a value that is not finite");
+    return rows;
   }
 
   // Reads the weights, stored [co][ci][ky][kx], into [ky][kx][ci][co]; returns the output channels.
@@ -327,6 +429,8 @@ private:
   const float* scalars_;
   size_t scalar_count_;
   const std::vector<Buffer>& buffers_;
+  const int32_t* equations_;
+  int32_t equation_words_;
   Program& program_;
   const int32_t* record_ = nullptr;
   int32_t index_ = 0;
@@ -346,13 +450,16 @@ Program read_program(const int32_t* words, size_t count, const float* scalars, s
   require(words[0] == kFormVersion, "form version is unknown");
   require(words[1] >= 1 && words[1] < (1 << 15), "time steps are out of range");
   const int32_t channels = words[2], height = words[3], width = words[4], nodes = words[5];
+  const int32_t equation_words = words[7];
   require(channels >= 1 && height >= 1 && width >= 1, "input shape is not positive");
   require(int64_t(height) * width <= kMaxElements / channels, "input has too many entries");
-  require(nodes >= 0 && count == kHeaderWords + size_t(nodes) * kNodeWords,
+  require(nodes >= 0 && equation_words >= 0 &&
+              count == kHeaderWords + size_t(nodes) * kNodeWords + size_t(equation_words),
           "node count does not fit its length");
   require(nodes <= kMaxNodes, "it has more than 2^17 nodes");
   Program program{words[1], words[6], {{channels, height, width, true, 0, true}}, {}, {}};
-  Reader reader(scalars, scalar_count, buffers, program);
+  const int32_t* equations = words + kHeaderWords + int64_t(nodes) * kNodeWords;
+  Reader reader(scalars, scalar_count, buffers, equations, equation_words, program);
   for (int32_t i = 0; i < nodes; ++i)
     reader.read_node(words + kHeaderWords + int64_t(i) * kNodeWords, i);
   require(program.output >= 0 && program.output <= nodes, "output is no value");

@@ -1,8 +1,12 @@
 // A deployed network as the runtime holds it, and its flat form as Python hands it over.
 //
 // Flat form, int32 words; nothing in it is trusted:
-//   header  kHeaderWords: form version (2), time steps, C, H, W, node count, output value
-//   node    kNodeWords each: see Field. Value 0 is the input, value i + 1 the output of node i.
+//   header    kHeaderWords: form version (3), time steps, C, H, W, node count, output value, equation words
+//   node      kNodeWords each: see Field. Value 0 is the input, value i + 1 the output of node i.
+//   equation  of each node of kind program, one behind the other: counts of states, rows and instructions;
+//   the
+//             register that is emitted, and one for each state after the step; (buffer, rows, columns) of
+//             each row; (operation, three operands) of each instruction. A constant's operand is its scalar.
 // A field that an op does not use is 0, an index that it does not use is -1.
 // Scalars are float32: lif has reset_potential, quantise has offset.
 #pragma once
@@ -10,14 +14,17 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "kernels/kernels.h"
+
 namespace hdlif {
 
-constexpr int32_t kFormVersion = 2;
-constexpr int kHeaderWords = 7;
+constexpr int32_t kFormVersion = 3;
+constexpr int kHeaderWords = 8;
 constexpr int kMaxTensors = 6;
 constexpr int32_t kMaxCode = 255;
 constexpr int32_t kMaxNodes = 1 << 17;
@@ -41,6 +48,7 @@ enum class Op : int32_t {
   kSeca,
   kSlice,
   kConcat,
+  kProgram,
   kCount
 };
 
@@ -56,8 +64,9 @@ enum Field : int {
   kPadY,
   kPadX,
   kEncoding, // see Encoding
-  kChoice,   // lif: 0 soft, 1 hard reset; quantise: bits; slice: the first channel
-  kScalar,   // index of the first scalar
+  kChoice, // lif: 0 soft, 1 hard reset; quantise: bits; slice: the first channel; program: where its equation
+           // begins among the equation words
+  kScalar, // index of the first scalar
   kTensors, // kMaxTensors times (buffer, rows, columns), in the order of the op; of a weight, only the buffer
   kNodeWords = kTensors + 3 * kMaxTensors
 };
@@ -103,6 +112,24 @@ struct Window {
   int32_t pad_y = 0, pad_x = 0;
 };
 
+constexpr int32_t kMaxStates = 16, kMaxEquationRows = 64, kMaxInstructions = 256;
+
+// A neuron's own equation. Registers: 0 is the current, then the states, the rows, and one for each
+// instruction, which reads registers below its own.
+struct Equation {
+  std::vector<Rows> rows;
+  std::vector<Instruction> instructions;
+  int32_t spike = 0;
+  std::vector<int32_t> after; // of each state
+  bool emits_codes = false;   // 1 or 0 by its operation
+
+  int32_t states() const { return int32_t(after.size()); }
+  int32_t first() const {
+    return 1 + states() + int32_t(rows.size());
+  } // the register of the first instruction
+  int32_t registers() const { return first() + int32_t(instructions.size()); }
+};
+
 struct Node {
   Op op;
   std::array<int32_t, 2> inputs; // value indices; -1 where absent
@@ -114,6 +141,7 @@ struct Node {
   int32_t first_channel = 0;           // of slice
   bool hard_reset = false;
   float reset_potential = 0, offset = 0;
+  std::shared_ptr<const Equation> equation; // of program
 };
 
 struct Program {
@@ -121,7 +149,7 @@ struct Program {
   int32_t output;
   std::vector<Value> values; // input, then one for each node
   std::vector<Node> nodes;
-  std::vector<int32_t> stateful; // the nodes that carry a potential, ascending
+  std::vector<int32_t> stateful; // the nodes that carry states, ascending, one entry for each state
 };
 
 // Checks every field and unpacks the weights; throws ProgramError.

@@ -211,6 +211,8 @@ private:
     }
     if (node.op == Op::kSlice || node.op == Op::kConcat)
       return copy_channels(n);
+    if (node.op == Op::kProgram)
+      return compute_equation(n);
     const float* x = float_row(n, 0);
     uint8_t* codes = output_row(n + 1);
     float* y = floats(codes);
@@ -245,6 +247,30 @@ private:
     default:
       break;
     }
+  }
+
+  void compute_equation(int32_t n) {
+    const Equation& equation = *program_.nodes[n].equation;
+    const Value& out = program_.values[n + 1];
+    const int64_t offset = row_ * out.width * out.channels;
+    Row rows[kMaxEquationRows];
+    for (size_t i = 0; i < equation.rows.size(); ++i)
+      rows[i] = row(equation.rows[i], chunk_.t + step_);
+    float* states[kMaxStates];
+    for (int32_t s = 0; s < equation.states(); ++s)
+      states[s] = chunk_.potentials[plan_.potential_of[n] + s] + offset;
+    const EquationStep step{rows,
+                            equation.instructions.data(),
+                            equation.after.data(),
+                            int32_t(equation.rows.size()),
+                            int32_t(equation.instructions.size()),
+                            equation.states(),
+                            equation.spike};
+    const float* x = float_row(n, 0);
+    uint8_t* codes = output_row(n + 1);
+    kernels_.equation(x, states, out.max_code > 0 ? nullptr : floats(codes),
+                      out.max_code > 0 ? codes : nullptr, step, floats(memory_.scratch.data()), out.width,
+                      out.channels);
   }
 
   // A slice, or a concatenation: of codes as they are, of codes and floats as floats. The smaller of two
@@ -502,6 +528,9 @@ struct Needs {
       }
       if (node.op == Op::kSeca)
         scratch = std::max<int64_t>(scratch, 2 * int64_t(out.channels) * sizeof(float));
+      if (node.op == Op::kProgram)
+        scratch =
+            std::max<int64_t>(scratch, node.equation->registers() * kEquationBlock * int64_t(sizeof(float)));
     }
     at = int64_t(plan.program.values.size() * sizeof(const uint8_t*));
     if (owns_potentials)

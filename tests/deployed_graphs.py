@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from hdlif.artefact import INPUT, Graph, InputRecord, Node, Value, infer_values
-from hdlif.artefact.format import LARGEST_WEIGHT
+from hdlif.artefact.format import LARGEST_WEIGHT, row_names
+from hdlif.equations import Program, to_attributes
+from random_programs import random_program
 
 CLASSES = 3
 
@@ -116,6 +118,15 @@ class Builder:
             "threshold": (0.1, 0.6),
         }
         return self.add("glif", x, tensors={key: self.rows(*shape, *ends) for key, ends in low_high.items()})
+
+    def program(
+        self, x: str, *, per_step=True, per_channel=False, beyond=0, program: Program | None = None, kind="Drawn"
+    ) -> str:
+        """A neuron of an equation, by default one drawn at random."""
+        program = random_program(self.rng) if program is None else program
+        shape = self.shape_of_rows(x, per_step, per_channel, beyond)
+        tensors = {name: self.rows(*shape, -1, 1) for name in row_names(program)}
+        return self.add("program", x, tensors=tensors, kind=kind, **to_attributes(program))
 
     def parallel(self, x: str, *, per_step=True, per_channel=False, beyond=0) -> str:
         shape = self.shape_of_rows(x, per_step, per_channel, beyond)

@@ -100,6 +100,7 @@ def test_the_limits_stand_in_the_options() -> None:
         assert limit < float(given[-1] if given else ini["faulthandler_timeout"]) <= 2 * limit
 
 
+@pytest.mark.slow
 def test_slower_tiers_have_longer_limits(tmp_path: Path) -> None:
     """What outlasts the limit of the default tier is failed by itself, not by the limit."""
     (tmp_path / "test_tiers.py").write_text(

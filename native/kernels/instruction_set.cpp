@@ -44,6 +44,7 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     lif,
     quantise,
     fire,
+    equation,
     add,
     widen,
     seca,

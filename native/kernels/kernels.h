@@ -83,6 +83,43 @@ struct Firing {
   float offset = 0, largest = 0;
 };
 
+// Operations on registers, in the order of hdlif.equations.program.OPERATIONS. Comparisons give 1 or 0;
+// minimum is b where b < a, else a, and maximum b where b > a, else a; select is a where the first operand is
+// not 0, else b.
+enum class Operation : int32_t {
+  kConstant,
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kNegative,
+  kAbsolute,
+  kFloor,
+  kMinimum,
+  kMaximum,
+  kGreater,
+  kGreaterEqual,
+  kStep,
+  kSelect,
+  kCount
+};
+
+struct Instruction {
+  Operation operation;
+  int32_t operands[3];
+  float value; // of a constant
+};
+
+// A step of an equation, as a kernel sees it.
+struct EquationStep {
+  const Row* rows;
+  const Instruction* instructions;
+  const int32_t* after;
+  int32_t row_count, instruction_count, state_count, spike;
+};
+
+// Entries that an equation takes at once, so that its registers stay in the cache.
+constexpr int32_t kEquationBlock = 256;
+
 struct PoolShape {
   int32_t in_height, in_width, channels;
   int32_t out_height, out_width;
@@ -154,6 +191,10 @@ struct Kernels {
                    int32_t channels);
   // affine, add, hd_lif or parallel, quantise
   void (*fire)(const float* x, uint8_t* y, const Firing& firing, int64_t pixels, int32_t channels);
+  // A step of an equation for every entry: the spike to `y`, or as codes to `codes`, of which one is null,
+  // and the states updated in place. `registers` has room for kEquationBlock entries of each.
+  void (*equation)(const float* x, float* const* states, float* y, uint8_t* codes, const EquationStep& step,
+                   float* registers, int64_t pixels, int32_t channels);
   // z = x + y
   void (*add)(const float* x, const float* y, float* z, int64_t count);
   // codes as float32, exact

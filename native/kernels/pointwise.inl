@@ -196,6 +196,116 @@ void fire(const float* x, uint8_t* y, const Firing& firing, int64_t pixels, int3
   fire_parts<>(x, y, firing, pixels, channels);
 }
 
+template <typename Body> void for_each(float* __restrict out, const float* a, int32_t count, Body body) {
+  for (int32_t i = 0; i < count; ++i)
+    out[i] = body(a[i]);
+}
+
+template <typename Body>
+void for_each(float* __restrict out, const float* a, const float* b, int32_t count, Body body) {
+  for (int32_t i = 0; i < count; ++i)
+    out[i] = body(a[i], b[i]);
+}
+
+// One instruction on a block.
+void execute(const Instruction& instruction, const float* const* registers, float* __restrict out,
+             int32_t count) {
+  const auto in = [&](int i) { return registers[instruction.operands[i]]; };
+  switch (instruction.operation) {
+  case Operation::kAdd:
+    return for_each(out, in(0), in(1), count, [](float a, float b) { return a + b; });
+  case Operation::kSubtract:
+    return for_each(out, in(0), in(1), count, [](float a, float b) { return a - b; });
+  case Operation::kMultiply:
+    return for_each(out, in(0), in(1), count, [](float a, float b) { return a * b; });
+  case Operation::kNegative:
+    return for_each(out, in(0), count, [](float a) { return -a; });
+  case Operation::kAbsolute:
+    return for_each(out, in(0), count, [](float a) { return __builtin_fabsf(a); });
+  case Operation::kFloor:
+    return for_each(out, in(0), count, [](float a) { return __builtin_floorf(a); });
+  case Operation::kMinimum:
+    return for_each(out, in(0), in(1), count, [](float a, float b) { return b < a ? b : a; });
+  case Operation::kMaximum:
+    return for_each(out, in(0), in(1), count, [](float a, float b) { return b > a ? b : a; });
+  case Operation::kGreater:
+    return for_each(out, in(0), in(1), count, [](float a, float b) { return a > b ? 1.0f : 0.0f; });
+  case Operation::kGreaterEqual:
+    return for_each(out, in(0), in(1), count, [](float a, float b) { return a >= b ? 1.0f : 0.0f; });
+  case Operation::kStep:
+    return for_each(out, in(0), count, [](float a) { return a >= 0.0f ? 1.0f : 0.0f; });
+  case Operation::kSelect: {
+    const float *chosen = in(0), *a = in(1), *b = in(2);
+    for (int32_t i = 0; i < count; ++i)
+      out[i] = chosen[i] != 0.0f ? a[i] : b[i];
+    return;
+  }
+  case Operation::kConstant:
+  case Operation::kCount:
+    return;
+  }
+}
+
+void equation(const float* x, float* const* states, float* y, uint8_t* codes, const EquationStep& step,
+              float* registers, int64_t pixels, int32_t channels) {
+  constexpr int32_t kBlock = kEquationBlock, kMost = 1 + 16 + 64 + 256;
+  const float* at_register[kMost];
+  const int32_t first_row = 1 + step.state_count, first = first_row + step.row_count;
+  const auto own = [&](int32_t which) { return registers + int64_t(which) * kBlock; };
+  const auto fill = [&](int32_t which, auto value_at) {
+    float* to = own(which);
+    for (int32_t i = 0; i < kBlock; ++i)
+      to[i] = value_at(i);
+    at_register[which] = to;
+  };
+  // whole pixels at once; or, of a pixel with more channels than a block has, a part of them
+  const bool is_part = channels > kBlock;
+  const int32_t whole = is_part ? 0 : kBlock / channels * channels;
+  for (int32_t i = 0; i < step.row_count; ++i) {
+    const Row row = step.rows[i];
+    if (row.columns == 1)
+      fill(first_row + i, [&](int32_t) { return row.data[0]; });
+    else if (!is_part)
+      fill(first_row + i, [&](int32_t entry) { return row.data[entry % channels]; });
+  }
+  for (int32_t i = 0; i < step.instruction_count; ++i)
+    if (step.instructions[i].operation == Operation::kConstant)
+      fill(first + i, [&](int32_t) { return step.instructions[i].value; });
+  const int64_t entries = pixels * channels;
+  int32_t channel = 0;
+  for (int64_t begin = 0; begin < entries;) {
+    const int32_t rest = is_part ? least(channels - channel, kBlock) : whole;
+    const int32_t count = entries - begin < rest ? int32_t(entries - begin) : rest;
+    at_register[0] = x + begin;
+    for (int32_t s = 0; s < step.state_count; ++s) {
+      // a copy: a state may be what another becomes
+      float* copy = own(1 + s);
+      for (int32_t i = 0; i < count; ++i)
+        copy[i] = states[s][begin + i];
+      at_register[1 + s] = copy;
+    }
+    for (int32_t i = 0; is_part && i < step.row_count; ++i)
+      if (step.rows[i].columns > 1)
+        at_register[first_row + i] = step.rows[i].data + channel;
+    for (int32_t i = 0; i < step.instruction_count; ++i)
+      if (step.instructions[i].operation != Operation::kConstant) {
+        execute(step.instructions[i], at_register, own(first + i), count);
+        at_register[first + i] = own(first + i);
+      }
+    const float* spike = at_register[step.spike];
+    for (int32_t i = 0; i < count; ++i)
+      if (codes != nullptr)
+        codes[begin + i] = uint8_t(spike[i] != 0.0f);
+      else
+        y[begin + i] = spike[i];
+    for (int32_t s = 0; s < step.state_count; ++s)
+      for (int32_t i = 0; i < count; ++i)
+        states[s][begin + i] = at_register[step.after[s]][i];
+    begin += count;
+    channel = is_part && channel + count < channels ? channel + count : 0;
+  }
+}
+
 void add(const float* __restrict x, const float* __restrict y, float* __restrict z, int64_t count) {
   for (int64_t i = 0; i < count; ++i)
     z[i] = x[i] + y[i];

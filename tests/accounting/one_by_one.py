@@ -16,6 +16,7 @@ import numpy as np
 
 from hdlif.accounting.energy import FLOAT_ADD_PJ, FLOAT_MULTIPLY_PJ, INT8_MULTIPLY_PJ, INT32_ADD_PJ
 from hdlif.artefact import Node, Value
+from hdlif.artefact.format import program_of, row_names
 
 F = np.float32
 
@@ -137,6 +138,72 @@ def _glif(count: Tally, node: Node, t: int, inputs: list[Array], state: Array | 
     return y
 
 
+def _program(count: Tally, node: Node, t: int, inputs: list[Array], state: Array | None, types: list[Value]) -> Array:
+    """Register by register; a difference that is there already, or is asked for its sign again, is not made again."""
+    (x,), y = inputs, np.zeros(inputs[0].shape, F)
+    program, states = program_of(node), {} if state is None else state
+    rows = row_names(program)
+    for at in _places(x.shape):
+        registers = [F(x[at]), *(states[name][at] for name in program.states)]
+        registers += [_row(node, key, t, at[0]) for key in rows]
+        # of each register: whether it is 1 or 0 by its kind, and the constant that it is
+        one_or_zero = [False] * len(registers)
+        constants: list[float | None] = [None] * len(registers)
+        differences: set[frozenset[int]] = set()
+        needed = program.needed
+        for number, instruction in enumerate(program.instructions, len(registers)):
+            ins = instruction.operands
+            values = [registers[i] for i in ins]
+            fixed = [constants[i] for i in ins]
+            name = instruction.operation
+            counted = count if number in needed else Tally()
+            constants.append(instruction.value if name == "constant" else None)
+            pair = frozenset(ins)
+            if name in ("subtract", "minimum", "maximum", "greater", "greater_equal") and 0 not in fixed:
+                if pair not in differences:
+                    counted.float_add += 1
+                if number in needed:
+                    differences.add(pair)
+            with np.errstate(over="ignore", invalid="ignore"):
+                match name:
+                    case "constant":
+                        result, code = F(instruction.value), instruction.value in (0, 1)
+                    case "add":
+                        counted.float_add += 0 not in fixed
+                        result, code = values[0] + values[1], False
+                    case "subtract":
+                        result, code = values[0] - values[1], False
+                    case "multiply":
+                        free = any(c in (0, 1, -1) for c in fixed) or any(one_or_zero[i] for i in ins)
+                        counted.float_multiply += not free
+                        result, code = values[0] * values[1], all(one_or_zero[i] for i in ins)
+                    case "negative":
+                        result, code = -values[0], False
+                    case "absolute":
+                        result, code = abs(values[0]), False
+                    case "floor":
+                        result, code = np.floor(values[0]), False
+                    case "minimum":
+                        result, code = (values[1] if values[1] < values[0] else values[0]), False
+                    case "maximum":
+                        result, code = (values[1] if values[1] > values[0] else values[0]), False
+                    case "greater":
+                        result, code = F(values[0] > values[1]), True
+                    case "greater_equal":
+                        result, code = F(values[0] >= values[1]), True
+                    case "step":
+                        result, code = F(values[0] >= 0), True
+                    case "select":
+                        result = values[1] if values[0] != 0 else values[2]
+                        code = all(one_or_zero[i] for i in ins[1:])
+            registers.append(F(result))
+            one_or_zero.append(code)
+        y[at] = registers[program.spike]
+        for name, register in zip(program.states, program.after, strict=True):
+            states[name][at] = registers[register]
+    return y
+
+
 def _parallel(count: Tally, node: Node, t: int, inputs: list[Array], state: Array | None, types: list[Value]) -> Array:
     y = np.array(inputs[0], F)
     for at in _places(y.shape):
@@ -236,6 +303,7 @@ SCALAR: dict[str, Scalar] = {
     "graded_lif": _accumulating,
     "lif": _accumulating,
     "glif": _glif,
+    "program": _program,
     "parallel": _parallel,
     "quantise": _quantise,
     "seca": _seca,

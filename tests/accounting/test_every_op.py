@@ -1,6 +1,7 @@
 """The price of every op against an interpreter that does it number by number and counts."""
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from deployed_graphs import Builder, random_input, residual_network, two_streams
 from hdlif.accounting import profile
 from hdlif.accounting.prices import PRICES
 from hdlif.artefact import INPUT, Graph, infer_values
-from hdlif.artefact.format import OPS
+from hdlif.artefact.format import OPS, state_names
 from hdlif.runtime import reference
+from random_programs import random_program
 from runtime.test_random_graphs import graphs
 
 
@@ -26,9 +28,9 @@ def counted(graph: Graph, frames: np.ndarray) -> dict[str, float]:
     types, constant = infer_values(graph), len(frames) == 1
     tallies: dict[str, Tally] = defaultdict(Tally)
     state: dict[str, np.ndarray] = {
-        f"{node.name}.potential": np.zeros((1, *types[node.name].shape), np.float32)
+        f"{node.name}.{name}": np.zeros((1, *types[node.name].shape), np.float32)
         for node in graph.nodes
-        if OPS[node.op].stateful
+        for name in state_names(node)
     }
     own = {name: potential[0].copy() for name, potential in state.items()}
     for t in range(graph.time_steps):
@@ -38,8 +40,10 @@ def counted(graph: Graph, frames: np.ndarray) -> dict[str, float]:
                 continue
             inputs = [values[name][0] for name in node.inputs]
             of_inputs = [types[name] for name in node.inputs]
-            potential = own.get(f"{node.name}.potential")
-            result = SCALAR[node.op](tallies[node.name], node, t, inputs, potential, of_inputs)
+            kept: Any = own.get(f"{node.name}.potential")
+            if node.op == "program":
+                kept = {name: own[f"{node.name}.{name}"] for name in state_names(node)}
+            result = SCALAR[node.op](tallies[node.name], node, t, inputs, kept, of_inputs)
             np.testing.assert_array_equal(result, values[node.name][0], err_msg=f"{node.op} at step {t}")
     return {node.name: tallies[node.name].energy_pj for node in graph.nodes}
 
@@ -89,6 +93,10 @@ def of_one_op(op: str, *, constant: bool) -> Graph:
                 for inverse_step, offset in ((4.0, 0.5), (3.7, 0.5), (1.0, 0.5), (4.0, 0.0), (1.0, 0.0), (0.5, 1.0)):
                     b.quantise(x, inverse_step=inverse_step, offset=offset)
                     b.quantise(b.parallel(x), inverse_step=inverse_step, offset=offset, per_step=not constant)
+            case "program":
+                for seed in range(6):
+                    drawn = random_program(np.random.default_rng(seed), states=0 if constant else None)
+                    b.program(x, program=drawn, per_step=not constant, per_channel=True)
             case "lif":
                 b.lif(x)
                 b.lif(x, reset="hard", reset_potential=0.25)

@@ -10,6 +10,7 @@ from hdlif.accounting.neuron_traces import neuron_traces
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.builders import DATA, input_record
 from hdlif.deploy import lower
+from hdlif.equations import Instruction, Program, to_attributes
 from small_recipes import built, recipe
 
 T = 3
@@ -77,3 +78,38 @@ def test_what_is_emitted_follows_from_membrane_and_threshold(kind: str) -> None:
             expected = (trace.membrane - trace.threshold).clamp_min(0)
         assert torch.equal(trace.spike, expected)
     assert any(trace.spike.any() for trace in traces.values())
+
+
+def test_an_equation_is_traced_state_by_state() -> None:
+    """m = 0.5·v + I; s = max(m - 0.5, 0); v = m - s; the other state counts the steps."""
+    program = Program(
+        ("potential", "count"),
+        ("leak", "threshold"),
+        (
+            Instruction("multiply", (3, 1)),
+            Instruction("add", (5, 0)),
+            Instruction("subtract", (6, 4)),
+            Instruction("constant", (), 0.0),
+            Instruction("maximum", (7, 8)),
+            Instruction("subtract", (6, 9)),
+            Instruction("constant", (), 1.0),
+            Instruction("add", (2, 11)),
+        ),
+        9,
+        (10, 12),
+    )
+    rows = {"row0": [[0.5]], "row1": [[0.5], [0.75], [0.5]]}
+    trace = neuron_traces(graph_of("program", rows, kind="Counting", **to_attributes(program)), X)["neurons"]
+    assert trace.spike.tolist() == [[0.25, 0], [0.25, 0], [0.625, 0]]
+    assert trace.membrane.tolist() == [[0.5, 0.25], [0.75, 0.375], [0.5, 0.4375]]
+    assert trace.threshold.tolist() == [[0.5, 0.5], [0.75, 0.75], [0.5, 0.5]]
+    assert trace.states["count"].tolist() == [[1, 1], [2, 2], [3, 3]]
+    assert trace.states["potential"].tolist() == trace.membrane.tolist()
+
+
+def test_an_equation_without_states_or_threshold_shows_its_current() -> None:
+    program = Program((), (), (Instruction("absolute", (0,)),), 1, ())
+    trace = neuron_traces(graph_of("program", {}, kind="Absolute", **to_attributes(program)), -X)["neurons"]
+    assert trace.membrane.tolist() == [[-0.75, -0.25]] * T
+    assert bool(trace.threshold.isnan().all())
+    assert trace.states == {}

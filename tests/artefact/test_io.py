@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import Builder, residual_network, tiny_network
-from hdlif.artefact import INPUT, Graph, Value, dumps, infer_values, is_artefact, load, loads, save, tensor_bytes
+from hdlif.artefact import INPUT, Graph, Node, Value, dumps, infer_values, is_artefact, load, loads, save, tensor_bytes
+from hdlif.artefact.format import program_of
 from hdlif.errors import ArtefactError
 from hdlif.runtime import Session
+from random_programs import random_program
 
 GOLDEN = Path(__file__).parent / "tiny.hdlif.safetensors"
 
@@ -48,6 +50,71 @@ def test_the_same_graph_gives_the_same_bytes() -> None:
 def test_golden_bytes() -> None:
     assert dumps(tiny_network()) == GOLDEN.read_bytes()
     assert_equal(load(GOLDEN), tiny_network())
+
+
+def test_format_4_is_read_and_has_no_programs() -> None:
+    older = GOLDEN.with_name("tiny_format_4.hdlif.safetensors")
+    assert_equal(load(older), tiny_network())
+    b = Builder((2, 3, 3), 2, 0)
+    content = dumps(b.graph(b.program(INPUT)))
+    assert loads(content, "x").nodes[0].op == "program"
+    with pytest.raises(ArtefactError, match="op = 'program' is unknown; format 4 has it not"):
+        loads(signed(content.replace(b'\\"format\\":5', b'\\"format\\":4')), "x")
+
+
+def test_a_program_is_read_as_it_was_written() -> None:
+    for seed in range(20):
+        b = Builder((2, 3, 3), 2, seed)
+        graph = b.graph(b.program(INPUT, per_channel=True))
+        assert_equal(loads(dumps(graph), "x"), graph)
+        assert program_of(loads(dumps(graph), "x").nodes[0]) == program_of(graph.nodes[0])
+
+
+def changed_program(**attributes: Any) -> Graph:
+    b = Builder((2, 3, 3), 2, 0)
+    b.program(INPUT, program=random_program(np.random.default_rng(3), states=2))
+    b.nodes[0] = replace(b.nodes[0], attributes={**b.nodes[0].attributes, **attributes})
+    return Graph((*b.nodes, Node("global_sum_pool", "p", (b.nodes[0].name,))), "p", 2, b.record(), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"kind": ""}, "kind = ''; it must be a printable name"),
+        ({"kind": "a\nb"}, "it must be a printable name"),
+        ({"after": [0]}, "gives 1 states; it has 2"),
+        ({"states": "ab"}, "states = 'ab'; it must be a list"),
+        ({"states": ["a", "a"]}, "each must be another"),
+        ({"states": ["a b", "c"]}, "a state's name is an identifier"),
+        ({"states": [f"s{i}" for i in range(17)]}, "up to 16 printable names"),
+        ({"rows": [1]}, "up to 64 printable names"),
+        ({"spike": 1.0}, "a register is an integer"),
+        ({"spike": True}, "a register is an integer"),
+        ({"spike": 10**30}, "gives register"),
+        ({"after": 3}, "after = 3; it must be a list"),
+        ({"operations": {}}, "operations = {}; it must be a list"),
+        ({"operations": [[]]}, r"each is [name, operand, ...]"),
+        ({"operations": [["exp", 0]]}, r"each is [name, operand, ...]"),
+        ({"operations": [["add", 0]]}, "add has 1 operands; it takes 2"),
+        ({"operations": [["add", 0, 99]]}, "a register is read after it is written"),
+        ({"operations": [["constant", "1"]]}, 'a constant is ["constant", number]'),
+        ({"operations": [["constant", 1e300]]}, "is no finite float32"),
+        ({"operations": [["constant", 10**400]]}, "a constant is a finite float32"),
+        ({"operations": [["floor", 0]] * 300}, "takes 300 operations; a program has at most 256"),
+    ],
+)
+def test_a_program_that_breaks_its_form_is_refused(attributes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ArtefactError, match=re.escape(words)) as refused:
+        dumps(changed_program(**attributes))
+    assert str(refused.value).isprintable()
+
+
+def test_rows_of_a_program_are_as_many_as_it_names() -> None:
+    graph = changed_program()
+    first = graph.nodes[0]
+    fewer = replace(first, tensors=dict(list(first.tensors.items())[1:]))
+    with pytest.raises(ArtefactError, match="tensors of program are"):
+        dumps(replace(graph, nodes=(fewer, *graph.nodes[1:])))
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +254,7 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], Non
 
 
 LIES = {
-    "version": (put("graph/format", 2), "format = 2; this version of hdlif reads format 4; export it again"),
+    "version": (put("graph/format", 2), "format = 2; this version of hdlif reads formats 4 and 5; export it again"),
     "version without a digest": (lambda header, graph: graph.update(format=2) or graph.pop("digest"), "format = 2;"),
     "version type": (put("graph/format", [3]), r"format = \[3\]"),
     "no digest": (lambda header, graph: graph.pop("digest"), "digest = None; it must be a string"),
@@ -336,7 +403,7 @@ LIE = st.one_of(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(data=st.data())
 def test_whatever_a_file_claims_it_is_a_checked_graph_or_an_artefact_error(data: st.DataObject) -> None:
     """Each field set to, swapped with or deleted for another, bytes flipped, the file cut; then what is left runs."""

@@ -140,7 +140,7 @@ def test_a_neuron_in_the_working_folder_trains_resumes_and_is_evaluated(tmp_path
         "train", "digits_hdlif", *settings, "--set", "training.epochs=2", "--memory-repeats", "0", "--out", "r"
     )
     assert trained["nops"] is not None
-    assert trained["stored_mb"] is None
+    assert trained["stored_mb"] is not None
     assert hdlif("eval", "r")["accuracy"] == trained["accuracy"]
     shown = hdlif("neurons", "show", "mine:Mine")
     assert shown["states"] == ["potential", "trace"]

@@ -208,6 +208,7 @@ def test_profile_of_artefact_equals_that_of_its_checkpoint(run_folder, artefact)
     assert untrained.stdout.startswith("untrained network")
 
 
+@pytest.mark.slow
 def test_coherence_of_a_run_is_printed_written_and_reported(run_folder, tmp_path):
     folder = shutil.copytree(run_folder[0], tmp_path / "net")
     done = hdlif("coherence", folder, "--batches", 1, "--out", folder)
@@ -413,6 +414,7 @@ def test_train_with_seeds_prints_mean_and_deviation(tmp_path):
     assert again.stderr == ""
 
 
+@pytest.mark.slow
 def test_train_with_every_extra_from_a_recipe(tmp_path):
     torch.manual_seed(0)
     torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "teacher.pth")

@@ -83,6 +83,7 @@ def end_to_end(rule: str) -> dict[str, Any]:
     return {name: figures["end_to_end"] for name, figures in found["rules"].items()}
 
 
+@pytest.mark.slow
 def test_the_rule_of_the_recipe_stands_for_its_kind() -> None:
     default, short, long = (end_to_end(f"kind: ottt, leak: {leak}") for leak in (0.5, 0.1, 0.9))
     assert short["ottt"]["norm_ratio"] < default["ottt"]["norm_ratio"] < long["ottt"]["norm_ratio"]

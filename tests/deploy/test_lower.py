@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import own_neurons
 from hdlif import deploy
 from hdlif.artefact import InputRecord, infer_values
 from hdlif.artefact.io import dumps, loads
@@ -64,7 +65,21 @@ def glif(place):
     return GLIF(T, channels=place.channels if place.index % 2 else None, per_step=place.index > 1)
 
 
-NEURONS = [lif, hard_lif, hd_lif, hybrid_4_bit, graded_lif, glif]
+def adaptive(place):
+    return own_neurons.AdaptiveHDLIF(
+        T, channels=place.channels if place.index % 2 else None, quantizer=SpikeQuantizer() if place.index > 1 else None
+    )
+
+
+def own_lif(place):
+    return own_neurons.LIF(T, channels=place.channels if place.index % 2 else None)
+
+
+def resonate(place):
+    return own_neurons.Resonate(T, per_step=place.index > 1)
+
+
+NEURONS = [lif, hard_lif, hd_lif, hybrid_4_bit, graded_lif, glif, adaptive, own_lif, resonate]
 QUANTIZERS = [None, Ternary(), Binary(), Integer(3)]
 NETWORKS = {
     "resnet": partial(resnet, blocks=(1, 1), width=4, in_channels=1, classes=5),

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import own_neurons
 from deployed_graphs import Builder, random_input, residual_network, two_streams
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.deploy.onnx import streamed, unrolled
+from hdlif.equations import OPERATIONS, Instruction, Program
 from hdlif.errors import MissingExtraError
 from hdlif.runtime import reference
 
@@ -34,7 +36,7 @@ def assert_equals_reference(graph: Graph, *, batch: int = 3, beyond: int = 3) ->
     np.testing.assert_allclose(logits, expected[: graph.time_steps], atol=TOLERANCE, rtol=TOLERANCE)
     model = streamed(graph)
     shapes = {i.name: [d.dim_value or batch for d in i.type.tensor_type.shape.dim] for i in model.graph.input}
-    state = {name: np.zeros(shape, np.float32) for name, shape in shapes.items() if name.endswith(".potential")}
+    state = {name: np.zeros(shape, np.float32) for name, shape in shapes.items() if name not in ("input", "t")}
     state["t"] = np.array(0, np.int64)
     for t, step in enumerate(expected):
         result = run(model, {"input": x[0], **state})
@@ -69,6 +71,42 @@ def test_neurons(neuron: str, per_step: bool, per_channel: bool, beyond: int) ->
             x = getattr(b, neuron)(x, **rows)
         x = b.conv(x, 5)
     assert_equals_reference(b.graph(x))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("beyond", [0, 2])
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("neuron", ["AdaptiveHDLIF", "SecondOrder", "Resonate", "LIF", "Parallel"])
+def test_neurons_of_an_equation(neuron: str, per_step: bool, beyond: int) -> None:
+    program = getattr(own_neurons, neuron)(3).program()
+    b = Builder((3, 4, 5), 3, 2)
+    x = b.conv(INPUT, 4, encoding="float32")
+    for per_channel in (True, False):
+        x = b.program(x, program=program, per_step=per_step, per_channel=per_channel, beyond=beyond)
+        x = b.conv(x, 5)
+    assert_equals_reference(b.graph(x))
+
+
+@pytest.mark.peers
+def test_every_operation_of_a_program() -> None:
+    """On numbers of few bits, where all operations are exact."""
+    instructions = [Instruction(name, (0, 1, 2)[: op.arity], 0.5) for name, op in OPERATIONS.items()]
+    total = 4
+    for register in range(5, 4 + len(instructions)):
+        instructions.append(Instruction("add", (total, register)))
+        total = 3 + len(instructions)
+    program = Program(("a", "b"), ("row",), tuple(instructions), total, (0, 3))
+    b = Builder((3, 4, 5), 3, 2)
+    b.program(b.quantise(INPUT, bits=2), program=program)
+    b.nodes[-1].tensors["row0"][:] = np.array([[0.25], [-0.5], [1.5]], np.float32)
+    assert_equals_reference(b.graph(b.nodes[-1].name))
+
+
+@pytest.mark.peers
+def test_states_and_spikes_that_follow_from_rows_alone_have_the_current_s_shape() -> None:
+    program = Program(("a",), ("row",), (Instruction("floor", (2,)),), 3, (2,))
+    b = Builder((3, 4, 5), 3, 2)
+    assert_equals_reference(b.graph(b.program(INPUT, program=program)))
 
 
 @pytest.mark.peers

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import Builder, residual_network, tiny_network
-from hdlif._native import Network, instruction_sets
+from hdlif._native import Network, TooLongError, instruction_sets
 from hdlif.artefact import INPUT, Graph, infer_values
 from hdlif.runtime.program import Program, flatten_graph
 from hdlif.runtime.state import potential_shapes
+from random_programs import random_program
 
-HEADER_WORDS, NODE_WORDS, MAX_TENSORS = 7, 31, 6
+HEADER_WORDS, NODE_WORDS, MAX_TENSORS = 8, 31, 6
 
 
 def every_op() -> Graph:
@@ -23,6 +24,8 @@ def every_op() -> Graph:
     x = b.quantise(b.affine(b.conv(INPUT, 4, encoding="float32"), per_step=True))
     x = b.conv(b.add("max_pool", x, kernel=(2, 2), stride=(1, 1), padding=(1, 1)), 5, encoding="binary")
     x = b.glif(b.graded_lif(b.parallel(b.hd_lif(x, per_channel=True))), per_channel=True)
+    x = b.program(x, program=random_program(np.random.default_rng(3), states=2), per_channel=True)
+    x = b.program(x, program=random_program(np.random.default_rng(5), states=0))
     x = b.lif(x)
     x = b.concat(b.slice(x, 1, 4), x)
     x = b.add("sum_pool", x, kernel=(2, 2), stride=(2, 2))
@@ -98,7 +101,7 @@ def field(node: int, offset: int) -> int:
         (2, 0, "input shape"),
         (6, 4, "output is no value"),
         (6, 1, "output is not a vector"),
-        (field(0, 0), 17, "op is unknown"),
+        (field(0, 0), 18, "op is unknown"),
         (field(0, 1), 1, "no earlier value"),
         (field(0, 2), 0, "no earlier value"),
         (field(0, 3), 0, "no output channel"),
@@ -149,7 +152,7 @@ def test_channels_that_pass_the_most_entries_are_not_joined() -> None:
     program = flatten_graph(Graph(tuple(b.nodes), b.nodes[-1].name, 1, b.record(), ("a", "b")))
     # as many entries as a value may have, though not as many as a row may
     program.words[2] = 2**29
-    with pytest.raises(ValueError, match=r"node 0: one row of it takes more than 2\^29 operations"):
+    with pytest.raises(TooLongError, match=r"node 0 takes 8589934592 operations in one piece"):
         network(program)
     program.words[2] = 2**29 + 1
     with pytest.raises(ValueError, match="node 0: output has too many entries"):
@@ -173,13 +176,14 @@ def test_bytes_that_are_no_weights_are_refused() -> None:
 
 def test_sums_that_could_pass_an_int32_are_refused() -> None:
     # 255 * 2^24 channels > 2^31; the weights themselves are never looked at
-    words = [2, 1, 2**24, 1, 1, 3, 3]
+    words = [3, 1, 2**24, 1, 1, 3, 3, 0]
     none = [-1, 0, 0]
     words += [6, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 1, 1, *none * (MAX_TENSORS - 1)]
     words += [11, 1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, *none * MAX_TENSORS]
     words += [1, 2, -1, 1, 0, 0, 0, 0, 0, 0, 1, 0, -1, 1, 0, 0, *none * (MAX_TENSORS - 1)]
+    buffers = [np.ones(1, np.float32).view(np.uint8), np.zeros(1, np.uint8)]
     with pytest.raises(ValueError, match=r"node 2: sums of codes may pass 2\^31"):
-        network(Program(words, [0.5], [np.ones(1, np.float32).view(np.uint8), np.zeros(1, np.uint8)]))
+        network(Program(words, scalars=[0.5], buffers=buffers))
 
 
 @pytest.mark.parametrize(("encoding", "byte"), [("int2", 0x80), ("int4", 0x80), ("int8", 0x80)])

@@ -44,3 +44,12 @@ def test_membrane_has_a_panel_for_each_neuron_with_its_networks():
 def test_silent_neurons_and_no_neurons_make_a_page_too():
     assert len(figures(["a"], Traces("x", {"a": {"act1:7": QUIET}}))) == 2
     assert figures(["a"], Traces("x", {})) == []
+
+
+def test_every_state_of_an_equation_has_a_panel() -> None:
+    own = NeuronTrace([0.5, 0.5], [float("nan")] * 2, [0.25, 1.0], {"potential": [0.5, 0.5], "trace": [0.1, 0.3]})
+    *_, membranes = figures(["a"], Traces("test image 0", {"a": {"act1:7": own}}))
+    assert len(membranes.charts) == 2
+    assert "trace of act1:7" in membranes.charts[1]
+    assert "0.100, 0.300" in membranes.charts[1]
+    assert membranes.rows[0][-1] == "—, —"

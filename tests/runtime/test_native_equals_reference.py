@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from deployed_graphs import Builder, random_input, residual_network, two_streams
 from hdlif._native import instruction_sets
 from hdlif.artefact import INPUT, Graph, Node, infer_values
+from hdlif.equations import Instruction, Program
 from hdlif.runtime import Session, reference
 from hdlif.runtime.state import potential_shapes
+from random_programs import random_program
 
 ENCODINGS = ("float32", "ternary", "binary", "int2", "int4", "int8")
 
@@ -478,3 +480,45 @@ def test_a_row_of_windows_that_is_computed_in_parts(op: str, is_code: bool) -> N
     graph = b.graph(x)
     assert PART < 2860 * 3 * 641 * 8
     assert_same_bits(graph, random_input(graph, 2, 2))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_programs(data: st.DataObject) -> None:
+    """Drawn over all operations, on reals and codes, in blocks that end within a pixel and beyond it."""
+    draw = data.draw
+    shape = draw(
+        st.sampled_from([(1, 1, 1), (3, 5, 4), (7, 1, 80), (255, 1, 2), (256, 2, 1), (257, 1, 3), (700, 1, 2)])
+    )
+    b = Builder(shape, 3, draw(st.integers(0, 10_000)))
+    x = codes(b) if draw(st.booleans()) else INPUT
+    for _ in range(draw(st.integers(1, 2))):
+        x = b.program(x, per_step=draw(st.booleans()), per_channel=draw(st.booleans()), beyond=draw(st.integers(0, 1)))
+    graph = b.graph(x)
+    assert_same_bits(graph, random_input(graph, 3, 2), threads=draw(st.integers(1, 2)))
+    assert_same_bits(graph, random_input(graph, 1, 2), 4, threads=1)
+
+
+def test_states_that_change_places() -> None:
+    """Each becomes what the other was."""
+    program = Program(("a", "b", "c"), (), (Instruction("add", (1, 2)),), 4, (2, 1, 0))
+    b = Builder((3, 5, 4), 3, 0)
+    assert_same_bits(b.graph(b.program(INPUT, program=program)), random_input(b.graph(INPUT), 3, 2))
+
+
+def test_a_step_carries_every_state_of_a_program() -> None:
+    b = Builder((3, 5, 4), 3, 7)
+    x = b.program(INPUT, program=random_program(np.random.default_rng(0), states=3), per_channel=True)
+    graph = b.graph(b.program(x, program=random_program(np.random.default_rng(1), states=1)))
+    frames = random_input(graph, 3, 2)
+    session = Session(graph, 2)
+    state, expected = None, reference.run(graph, frames)
+    for t, frame in enumerate(frames):
+        logits, state = session.step(frame, state, out=state)
+        np.testing.assert_array_equal(logits, expected[t], strict=True)
+    assert sorted(state) == ["n0.program.s0", "n0.program.s1", "n0.program.s2", "n1.program.s0", "t"]
+    _, again = reference.step(graph, frames[0])
+    for frame in frames[1:]:
+        _, again = reference.step(graph, frame, again)
+    for name, value in again.items():
+        np.testing.assert_array_equal(state[name], value)

@@ -21,6 +21,7 @@ POINTWISE = (
     "lif",
     "graded_lif",
     "glif",
+    "program",
     "quantise",
     "add",
     "pass",

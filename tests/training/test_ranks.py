@@ -91,6 +91,7 @@ def agree_on_files(folder: Path) -> None:
     assert numbers(folder / "extras") == numbers(folder / "extras alone")
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_as_one_process_and_stop_and_fail_as_one(tmp_path: Path) -> None:
     stop_alone(tmp_path)
     on_ranks(2, tmp_path, partial(learn, cases=FEW), *TRAININGS, fail_together)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from hdlif.accounting.activity import Activity, activity
 from hdlif.accounting.energy import MJ_PER_PJ, published_energy_pj
-from hdlif.accounting.prices import NEURON_STEP, PRICES
+from hdlif.accounting.prices import NEURON_STEP, PRICES, neuron_step
 from hdlif.artefact import Graph, Node
 from hdlif.artefact.format import OPS
 from hdlif.artefact.io import dumps, tensor_bytes
@@ -167,7 +167,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
         if seen.roles[node.name] == "body" and (counting == "paper" or spikes_in):
             sops = seen.per_image(node, seen.pairs[node.name], once=counting == "honest")
     if neuron:
-        nops = float(NEURON_NOPS[node.op] * graph.time_steps * _size(shape))
+        nops = float(neuron_step(node).count * graph.time_steps * _size(shape))
         density = seen.density(quantisers[0].name if quantisers else node.name)
     if counting == "paper":
         energy = published_energy_pj(sops, spike_bits=_spike_bits(graph))
@@ -175,7 +175,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
         energy = sum(PRICES[n.op](n, seen).energy_pj for n in (node, *quantisers))
     return Layer(
         name=node.name,
-        kind=node.op,
+        kind=str(node.attributes["kind"]) if node.op == "program" else node.op,
         shape=shape,
         params_mb=_published_bytes(node, graph) / 1e6,
         stored_mb=sum(map(tensor_bytes, (node, *quantisers))) / 1e6,

@@ -23,6 +23,8 @@ from hdlif.accounting.activity import Activity
 from hdlif.accounting.energy import FLOAT_ADD_PJ, FLOAT_MULTIPLY_PJ, INT8_MULTIPLY_PJ, INT32_ADD_PJ
 from hdlif.accounting.macs import taps_on_map
 from hdlif.artefact import Node
+from hdlif.artefact.format import program_of
+from hdlif.equations import counts
 
 ADDING_ENCODINGS = ("ternary", "binary", "int2")
 """Weights of -1, 0 and 1 alone, which multiply nothing."""
@@ -102,8 +104,16 @@ def _pair(node: Node, seen: Activity) -> Work:
     return INTEGER_ADD if adds else INTEGER_MAC
 
 
+def neuron_step(node: Node) -> Work:
+    """The operations of one neuron of a node at one step; a program's are read off it."""
+    if node.op != "program":
+        return NEURON_STEP[node.op]
+    found = counts(program_of(node))
+    return MULTIPLY * found.multiplications + ADD * (found.additions + found.comparisons)
+
+
 def _neuron(node: Node, seen: Activity) -> Work:
-    return NEURON_STEP[node.op] * seen.entries_per_image(node)
+    return neuron_step(node) * seen.entries_per_image(node)
 
 
 def _affine(node: Node, seen: Activity) -> Work:
@@ -171,6 +181,7 @@ PRICES: Mapping[str, Price] = {
     "lif": _neuron,
     "graded_lif": _neuron,
     "glif": _neuron,
+    "program": _neuron,
     "quantise": _quantise,
     "seca": _seca,
     "add": _add,

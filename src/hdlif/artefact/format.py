@@ -14,9 +14,13 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.errors import ArtefactError, brief, did_you_mean
+from hdlif.equations import Program, from_attributes
+from hdlif.equations.record import KEYS as PROGRAM_KEYS
+from hdlif.errors import ArtefactError, EquationError, brief, did_you_mean
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
+READ_VERSIONS = (4, 5)
+"""Format 4 has no op "program"; the rest is the same."""
 INPUT = "input"
 MAX_CODE = 255
 """Largest integer code a value may carry; a value that could exceed it is a float value."""
@@ -90,7 +94,9 @@ class Value:
 class Op:
     """The statement of one op: how many inputs, which attributes and tensors, and its output value.
 
-    `neuron` says that it emits spikes, `stateful` that it carries a potential from step to step.
+    `neuron` says that it emits spikes, `stateful` that it carries a potential from step to step; a program says itself
+    what it carries (`state_names`). `has_rows` says that its tensors are row0, row1, ..., one for each name in its
+    attribute `rows`.
     """
 
     arity: int
@@ -99,6 +105,7 @@ class Op:
     infer: Callable[[Node, tuple[Value, ...], int], Value]
     neuron: bool = False
     stateful: bool = False
+    has_rows: bool = False
 
 
 def infer_values(graph: Graph) -> dict[str, Value]:
@@ -116,7 +123,7 @@ def infer_values(graph: Graph) -> dict[str, Value]:
             raise ArtefactError(f"{node.name}: two values have this name; names are unique")
         _check_fields(node, "inputs", len(node.inputs), op.arity)
         _check_fields(node, "attributes", sorted(node.attributes), sorted(op.attributes))
-        _check_fields(node, "tensors", sorted(node.tensors), sorted(op.tensors))
+        _check_fields(node, "tensors", sorted(node.tensors), sorted(_tensors_of(op, node)))
         for name in node.inputs:
             if name not in values:
                 raise ArtefactError(
@@ -134,6 +141,30 @@ def infer_values(graph: Graph) -> dict[str, Value]:
             f"output has shape {list(logits.shape)}; {len(graph.labels)} labels need [{len(graph.labels)}]"
         )
     return values
+
+
+def state_names(node: Node) -> tuple[str, ...]:
+    """What a node carries from step to step, by name."""
+    if node.op == "program":
+        return tuple(node.attributes["states"])
+    return ("potential",) if OPS[node.op].stateful else ()
+
+
+def row_names(program: Program) -> tuple[str, ...]:
+    """The tensors of a program's node."""
+    return tuple(f"row{i}" for i in range(len(program.rows)))
+
+
+def program_of(node: Node) -> Program:
+    """The program of a node. Raises `ArtefactError`."""
+    try:
+        return from_attributes(node.attributes)
+    except EquationError as error:
+        raise ArtefactError(f"{node.name}: {error}") from error
+
+
+def _tensors_of(op: Op, node: Node) -> tuple[str, ...]:
+    return row_names(program_of(node)) if op.has_rows else op.tensors
 
 
 def check_node_count(count: int) -> None:
@@ -310,6 +341,15 @@ def _glif(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     return Value(inputs[0].shape, max_code=1, constant=False)
 
 
+def _program(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
+    program, kind = program_of(node), node.attributes["kind"]
+    if not isinstance(kind, str) or not kind.isprintable() or not 0 < len(kind) <= 200:
+        raise ArtefactError(f"{node.name}: kind = {brief(kind)}; it must be a printable name")
+    rows = [_rows(node, name, inputs[0], time_steps) for name in row_names(program)]
+    constant = inputs[0].constant and not program.states and all(len(row) == 1 for row in rows)
+    return Value(inputs[0].shape, 1 if program.is_binary(program.spike) else None, constant)
+
+
 def _quantise(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     bits = int(_number(node, "bits", lambda v: v in range(1, 9), "an integer in 1..8"))
     _number(node, "offset", lambda v: 0 <= v <= 1, "a number in 0..1")
@@ -416,6 +456,10 @@ OPS: Mapping[str, Op] = {
     # h = 1 if v >= threshold[t - 1] else 0, and 0 at t = 0; v = leak_h * v + gain * x + shift_h, where leak_1 is
     # leak_after_spike and so on; y = 1 if v >= threshold else 0
     "glif": Op(1, (), GLIF_ROWS, _glif, neuron=True, stateful=True),
+    # a neuron's own equation: elementwise operations on registers (`hdlif.equations.program`). Register 0 is x, then
+    # come the states before the step, 0 at first, row0[t, c], row1[t, c], ..., and one register for each operation;
+    # y = register `spike`, a code where that is 1 or 0 by its operation, and the states after = registers `after`
+    "program": Op(1, ("kind", *PROGRAM_KEYS), (), _program, neuron=True, has_rows=True),
     # y = min(floor(max(x, 0) * inverse_step[t, c] + offset), 2^bits - 1), an integer code
     "quantise": Op(1, ("bits", "offset"), ("inverse_step",), _quantise),
     # a = mean of x over (row, column); y = x * sigmoid(bias[t] + sum over j of weight[t, j] * a[c + j - (k - 1) / 2]),

@@ -22,6 +22,7 @@ import safetensors.numpy
 from hdlif.artefact.format import (
     FORMAT_VERSION,
     MAX_ELEMENTS,
+    READ_VERSIONS,
     Array,
     Graph,
     InputRecord,
@@ -226,9 +227,10 @@ def _read_record(value: object) -> dict[str, Any]:
     if "format" not in record and "nodes" not in record:
         raise ArtefactError(f"is not an artefact (its metadata hold no graph); {_MEND}")
     # the version comes first: another version may have other keys
-    if record.get("format") != FORMAT_VERSION:
+    version = record.get("format")
+    if type(version) is not int or version not in READ_VERSIONS:
         raise ArtefactError(
-            f"format = {_short(record.get('format'))}; this version of hdlif reads format {FORMAT_VERSION}; "
+            f"format = {_short(version)}; this version of hdlif reads formats {' and '.join(map(str, READ_VERSIONS))}; "
             "export it again"
         )
     return record
@@ -301,6 +303,8 @@ def _read_graph(
             tuple(_string(f"{where}.inputs", name) for name in _list(f"{where}.inputs", entry["inputs"])),
             attributes,
         )
+        if node.op == "program" and record["format"] < 5:
+            raise ArtefactError(f"{where}.op = 'program' is unknown; format {record['format']} has it not; {_DAMAGED}")
         if node.name in stored_as:
             raise ArtefactError(f"{where}.name = {brief(node.name)}: two values have this name; {_DAMAGED}")
         nodes.append(node)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hdlif import builders
 from hdlif.accounting import activity, outline, priced
 from hdlif.artefact import Graph
-from hdlif.artefact.format import OPS
+from hdlif.artefact.format import OPS, program_of, row_names
 from hdlif.config import Recipe
 from hdlif.deploy import lower
 from hdlif.errors import ArtefactError, LoweringError
@@ -69,9 +69,14 @@ def neuron_rows(graph: Graph) -> list[dict[str, Any]]:
     for node in graph.nodes:
         if not OPS[node.op].neuron:
             continue
+        names = dict(node.tensors)
+        kind = node.op
+        if node.op == "program":
+            program, kind = program_of(node), str(node.attributes["kind"])
+            names = {name: node.tensors[key] for name, key in zip(program.rows, row_names(program), strict=True)}
         values = {
             role: [round(float(row.mean()), 6) for row in tensor] * (graph.time_steps if len(tensor) == 1 else 1)
-            for role, tensor in node.tensors.items()
+            for role, tensor in names.items()
         }
-        rows.append({"name": node.name, "kind": node.op, "leak": values.get("leak"), "threshold": values["threshold"]})
+        rows.append({"name": node.name, "kind": kind, "leak": values.get("leak"), "threshold": values.get("threshold")})
     return rows

@@ -104,4 +104,7 @@ def _check(layer: str, index: int, networks: Sequence[Mapping[str, LayerTrace]])
 
 
 def _trace(layer: LayerTrace, index: int) -> NeuronTrace:
-    return NeuronTrace(*(part[:, index].tolist() for part in (layer.membrane, layer.threshold, layer.spike)))
+    membrane, threshold, spike = (part[:, index].tolist() for part in (layer.membrane, layer.threshold, layer.spike))
+    return NeuronTrace(
+        membrane, threshold, spike, {name: state[:, index].tolist() for name, state in layer.states.items()}
+    )

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from hdlif._native import instruction_sets
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
-from hdlif.artefact.format import GLIF_ROWS, LARGEST_WEIGHT, OPS
+from hdlif.artefact.format import GLIF_ROWS, LARGEST_WEIGHT, OPS, row_names
+from hdlif.equations import to_attributes, trace
 from hdlif.runtime import Session, reference
 
 Array = NDArray[Any]
@@ -121,6 +122,10 @@ def _around(op: str) -> Graph:
         x = b(op, x, tensors={"leak": b.rows(0.2, 0.9), "threshold": b.rows(0.1, 0.5)})
     elif op == "glif":
         x = b(op, x, tensors={row: b.rows(0.1, 0.6) for row in GLIF_ROWS})
+    elif op == "program":
+        equation, rows = trace(_equation, states=("potential", "other"), rows={"leak": b.rows(0.2, 0.9)})
+        tensors = dict(zip(row_names(equation), rows.values(), strict=True))
+        x = b(op, x, tensors=tensors, kind="Equation", **to_attributes(equation))
     elif op == "seca":
         x = b(op, x, tensors={"weight": b.rows(-4, 4, 5), "bias": b.rows(-1, 1)})
     elif op == "slice":
@@ -130,6 +135,16 @@ def _around(op: str) -> Graph:
     else:
         assert op == "global_sum_pool", f"{op} has no small network yet"
     return b.graph(b("global_sum_pool", x), channels)
+
+
+def _equation(current: Any, potential: Any, other: Any, leak: Any) -> Any:
+    """Every operation of a program."""
+    membrane = leak * potential + current
+    raised = abs(other) + 0.25
+    fired = (membrane > raised) & ~(current >= 1.5)
+    stepped = (membrane - raised).heaviside("none")
+    spike = (membrane - raised).relu().clamp(max=3) + (4 * membrane).floor() * 0.125
+    return spike * fired, membrane - raised * stepped, -other * 0.5 + spike
 
 
 def measure() -> Iterator[dict[str, Any]]:

@@ -28,4 +28,8 @@ def parse_idx(content: bytes, dimensions: int) -> NDArray[np.uint8]:
     if math.prod(shape) != len(content) - start:
         raise Unreadable(f"promises {shape} values and has {len(content) - start}")
     values: NDArray[Any] = np.frombuffer(content, np.uint8, offset=start)
-    return values.reshape(shape)
+    try:
+        return values.reshape(shape)
+    # A length of 0 beside ones whose product no array can have.
+    except ValueError as error:
+        raise Unreadable(f"promises {shape} values, and no array has that shape") from error

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdlif.artefact import Graph, InputRecord, Node, Value, infer_values
-from hdlif.artefact.format import INPUT, OPS, Encoding
+from hdlif.artefact.format import INPUT, OPS, Encoding, row_names
 from hdlif.artefact.roles import by_place
 from hdlif.deploy.folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
+from hdlif.equations import to_attributes
 from hdlif.errors import LoweringError
 from hdlif.functional import DetachedReset, HardReset, soft_reset
 from hdlif.models import (
@@ -46,6 +47,7 @@ from hdlif.nn import (
     SECA,
     BatchNorm2d,
     Binary,
+    EquationNeuron,
     GradedLIF,
     Integer,
     MemBN,
@@ -96,7 +98,10 @@ class Lowerer:
 
     def lower(self, module: nn.Module, wire: Wire, path: str) -> Wire:
         """Lower `module`, whose path in the network is `path`, behind `wire`."""
-        lowering = _LOWERINGS.get(type(module))
+        # Of an equation of the user's own, the class is nobody's.
+        lowering: Lowering | None = _LOWERINGS.get(type(module))
+        if isinstance(module, EquationNeuron):
+            lowering = _equation
         if lowering is None:
             known = ", ".join(sorted(kind.__name__ for kind in _LOWERINGS))
             raise LoweringError(f"{path}: {type(module).__name__} has no deployed form; choose among {known}")
@@ -446,6 +451,26 @@ def _glif(lowerer: Lowerer, module: GLIF, wire: Wire, path: str) -> Wire:
     }
     rows = {role: _stored(_compact(values)) for role, values in rows.items()}
     return lowerer.emit("glif", path, lowerer.applied(wire), **rows)
+
+
+def _equation(lowerer: Lowerer, module: EquationNeuron, wire: Wire, path: str) -> Wire:
+    """The step as it is traced. A spike that is a row times 1 or 0 is that code, and the row its size."""
+    program, values = module.traced()
+    rows = {name: _compact(held(_f64(row), lowerer.time_steps)) for name, row in values.items()}
+    pending = ONE
+    if program.emits_steps and not program.is_binary(program.spike):
+        program, name = program.without_size()
+        pending = rows[name]
+    spike = lowerer.emit(
+        "program",
+        path,
+        lowerer.applied(wire),
+        pending=pending,
+        kind=type(module).__name__,
+        **to_attributes(program),
+        **{key: _stored(rows[name]) for key, name in zip(row_names(program), program.rows, strict=True)},
+    )
+    return _quantised(lowerer, module.quantizer, spike, path)
 
 
 @lowers(ParallelHDLIF)

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import INPUT, Graph, Node, infer_values
-from hdlif.artefact.format import OPS
+from hdlif.artefact.format import OPS, program_of, row_names
 from hdlif.deploy.onnx_writer import Writer
+from hdlif.equations import Program
 
 Array = NDArray[Any]
 Row = Callable[[str], str]
@@ -107,11 +108,11 @@ class _Clock(Protocol):
     def begins(self, step: int) -> bool:
         """Whether no step comes before this one."""
 
-    def potential(self, node: Node) -> str:
-        """The potential that the first step begins with."""
+    def potential(self, node: Node, state: str = "potential") -> str:
+        """The potential, or another state, that the first step begins with."""
 
-    def leave(self, node: Node, potential: str) -> None:
-        """Take the potential that the last step ends with."""
+    def leave(self, node: Node, value: str, state: str = "potential") -> None:
+        """Take what the last step ends with."""
 
     def unless_first(self, flags: str) -> str:
         """`flags`, and False in the sequence's first step."""
@@ -140,10 +141,10 @@ class _Sequence:
     def begins(self, step: int) -> bool:
         return step == 0
 
-    def potential(self, node: Node) -> str:
+    def potential(self, node: Node, state: str = "potential") -> str:
         raise AssertionError("a sequence begins without potentials")
 
-    def leave(self, node: Node, potential: str) -> None:
+    def leave(self, node: Node, value: str, state: str = "potential") -> None:
         pass
 
     def unless_first(self, flags: str) -> str:
@@ -159,7 +160,7 @@ class _Stream:
     def __init__(self, writer: Writer, values: Any) -> None:
         self._writer, self._values = writer, values
         self._t = writer.input("t", (), np.int64)
-        self._after: dict[str, str] = {}
+        self._after: dict[str, tuple[str, Node]] = {}
 
     def values_of(self, node: Node, key: str) -> Array | None:
         rows = node.tensors[key]
@@ -180,11 +181,11 @@ class _Stream:
     def begins(self, step: int) -> bool:
         return False
 
-    def potential(self, node: Node) -> str:
-        return self._writer.input(f"{node.name}.potential", ("B", *self._values[node.name].shape))
+    def potential(self, node: Node, state: str = "potential") -> str:
+        return self._writer.input(f"{node.name}.{state}", ("B", *self._values[node.name].shape))
 
-    def leave(self, node: Node, potential: str) -> None:
-        self._after[node.name] = potential
+    def leave(self, node: Node, value: str, state: str = "potential") -> None:
+        self._after[f"{node.name}.{state}"] = value, node
 
     def unless_first(self, flags: str) -> str:
         later = self._writer.op("Greater", self._t, self._writer.constant(0, np.int64))
@@ -192,8 +193,8 @@ class _Stream:
 
     def write_state(self) -> None:
         self._writer.output(self._writer.op("Add", self._t, self._writer.constant(1, np.int64)), "t.next", (), np.int64)
-        for name, potential in self._after.items():
-            self._writer.output(potential, f"{name}.potential.next", ("B", *self._values[name].shape))
+        for name, (value, node) in self._after.items():
+            self._writer.output(value, f"{name}.next", ("B", *self._values[node.name].shape))
 
 
 class _Translation:
@@ -218,6 +219,8 @@ class _Translation:
     def _translate(self, node: Node) -> _Value:
         if node.op in _NEURONS:
             return self._scan(node)
+        if node.op == "program":
+            return self._run_program(node)
         if node.op in _POINTWISE:
             return self._pointwise(node, _POINTWISE[node.op])
         if node.op in ("conv2d", "linear"):
@@ -299,6 +302,35 @@ class _Translation:
         if clock.steps == 1:
             return _Value(node.name, False, whole=steps[0])
         return _Value(node.name, True, steps=steps)
+
+    def _run_program(self, node: Node) -> _Value:
+        clock, writer, x, program = self._clock, self._writer, self._values[node.inputs[0]], program_of(node)
+        states = [writer.constant(0.0) if clock.begins(0) else clock.potential(node, state) for state in program.states]
+        steps = []
+        for k in range(clock.steps):
+            row = self._row(node, k)
+            current = x.at(writer, k, clock.steps)
+            registers = [current, *states, *(row(key) for key in row_names(program))]
+            for instruction in program.instructions:
+                if instruction.operation == "constant":
+                    registers.append(writer.constant(instruction.value))
+                    continue
+                operands = [registers[i] for i in instruction.operands]
+                registers.append(_OPERATIONS[instruction.operation](writer, f"{node.name}@", operands))
+            # what follows from rows alone has not the current's shape
+            spike, *states = (self._shaped(registers[i], i, program, current) for i in (program.spike, *program.after))
+            steps.append(spike)
+        for state, value in zip(program.states, states, strict=True):
+            clock.leave(node, value, state)
+        if clock.steps == 1:
+            return _Value(node.name, False, whole=steps[0])
+        return _Value(node.name, True, steps=steps)
+
+    def _shaped(self, name: str, register: int, program: Program, current: str) -> str:
+        if register in program.varying or register <= len(program.states):
+            return name
+        nothing = self._writer.op("Mul", current, self._writer.constant(0.0))
+        return self._writer.op("Add", name, nothing)
 
     def _row_shape(self, node: Node, key: str) -> tuple[int, ...]:
         """A row's shape beside a value [B, C, H, W] or [B, C], or as a kernel over channels and its bias."""
@@ -429,6 +461,37 @@ def _flatten(w: Writer, node: Node, x: str, shape: Sequence[int]) -> str:
     return w.op("Flatten", x, name=node.name, axis=1)
 
 
+def _operation(kind: str) -> Callable[[Writer, str, Sequence[str]], str]:
+    return lambda w, name, x: w.op(kind, *x, name=name)
+
+
+def _comparison(kind: str) -> Callable[[Writer, str, Sequence[str]], str]:
+    return lambda w, name, x: w.op("Cast", w.op(kind, *x, name=name), name=name, to=1)
+
+
+def _step(w: Writer, name: str, x: Sequence[str]) -> str:
+    return w.op("Cast", w.op("GreaterOrEqual", x[0], w.constant(0.0), name=name), name=name, to=1)
+
+
+def _select(w: Writer, name: str, x: Sequence[str]) -> str:
+    return w.op("Where", w.op("Cast", x[0], name=name, to=9), *x[1:], name=name)
+
+
+_OPERATIONS: dict[str, Callable[[Writer, str, Sequence[str]], str]] = {
+    "add": _operation("Add"),
+    "subtract": _operation("Sub"),
+    "multiply": _operation("Mul"),
+    "negative": _operation("Neg"),
+    "absolute": _operation("Abs"),
+    "floor": _operation("Floor"),
+    "minimum": _operation("Min"),
+    "maximum": _operation("Max"),
+    "greater": _comparison("Greater"),
+    "greater_equal": _comparison("GreaterOrEqual"),
+    "step": _step,
+    "select": _select,
+}
+"""Of programs."""
 _NEURONS: dict[str, Callable[[_Moment, Row], tuple[str, str]]] = {
     "hd_lif": _hd_lif,
     "graded_lif": _graded_lif,
@@ -450,4 +513,4 @@ _WHOLE: dict[str, Callable[[Writer, Node, str, Sequence[int]], str]] = {
     "flatten": _flatten,
     "slice": _slice,
 }
-assert set(OPS) == {*_NEURONS, *_POINTWISE, *_WHOLE, "conv2d", "linear"}
+assert set(OPS) == {*_NEURONS, *_POINTWISE, *_WHOLE, "conv2d", "linear", "program"}

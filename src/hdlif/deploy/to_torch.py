@@ -4,7 +4,7 @@ Integer codes times {-1, 0, 1} are exact in float32 below 2^24, so that this mod
 native runtime agree code for code, but for the order of float sums.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdlif.artefact import Graph, Node, infer_values
-from hdlif.artefact.format import INPUT, OPS
+from hdlif.artefact.format import INPUT, program_of, row_names, state_names
+from hdlif.equations import Program
 from hdlif.errors import StateError, did_you_mean
 from hdlif.functional import graded_lif_step, hd_lif_step, parallel_hd_lif_step
-from hdlif.nn.state import State, Temporal, check_chunk, entries_of, potential_of, stack_steps, steps_of
+from hdlif.nn.state import State, Temporal, check_chunk, entries_of, kept_of, potential_of, stack_steps, steps_of
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 """Sees each node with its inputs and output, [K or 1, B, ...]."""
@@ -25,7 +26,7 @@ Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 class GraphModule(Temporal):
     """Runs a graph over chunks of time: images [K or 1, B, C, H, W] to logits [K, B, classes].
 
-    State: {node name: {"potential": [B, C, H, W]}}. Steps are said as for `models.Network`.
+    State: {node name: {"potential": [B, C, H, W]}}, or what a program names. Steps are said as for `models.Network`.
     """
 
     def __init__(self, graph: Graph, *, observer: Observer | None = None) -> None:
@@ -41,7 +42,7 @@ class GraphModule(Temporal):
         check_chunk(x, steps)
         values, after = {INPUT: x}, {}
         given = entries_of(state, "a graph")
-        stateful = [node.name for node in self.graph.nodes if OPS[node.op].stateful]
+        stateful = [node.name for node in self.graph.nodes if state_names(node)]
         if unknown := sorted(map(str, given.keys() - set(stateful))):
             raise StateError(f"state of {unknown[0]!r} belongs to no node; {did_you_mean(unknown[0], stateful)}")
         missing = [name for name in stateful if name not in given]
@@ -49,9 +50,12 @@ class GraphModule(Temporal):
             raise StateError(f"state lacks {missing[0]!r}; give the whole state, or None to start")
         for node in self.graph.nodes:
             inputs = tuple(values[name] for name in node.inputs)
-            if OPS[node.op].stateful:
+            if node.op == "program" or state_names(node):
                 substate = None if state is None else entries_of(given[node.name], repr(node.name))
-                values[node.name], after[node.name] = self._scan(node, inputs[0], substate, steps)
+                run = self._run_program if node.op == "program" else self._scan
+                values[node.name], kept = run(node, inputs[0], substate, steps)
+                if kept:
+                    after[node.name] = kept
             else:
                 values[node.name] = self._evaluate(node, inputs, steps)
             if self.observer is not None:
@@ -90,6 +94,19 @@ class GraphModule(Temporal):
                     spike, potential = _lif_code(node, x[k], potential, rows["leak"], rows["threshold"])
             emitted.append(spike)
         return stack_steps(emitted), {"potential": potential}
+
+    def _run_program(self, node: Node, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
+        program = program_of(node)
+        kept = kept_of(state, x, *program.states) if program.states else []
+        rows = [self._rows(node, key, steps, x.ndim) for key in row_names(program)]
+        # One without states may be constant in time, as its current is.
+        count = len(steps) if program.states else max(map(len, (x, *rows)))
+        x, *rows = (value.expand(count, *value.shape[1:]) for value in (x, *rows))
+        emitted = []
+        for k in range(count):
+            spike, *kept = _stepped(program, x[k], kept, [row[k] for row in rows])
+            emitted.append(spike)
+        return stack_steps(emitted), dict(zip(program.states, kept, strict=True))
 
     def _evaluate(self, node: Node, inputs: tuple[Tensor, ...], steps: range) -> Tensor:
         x = inputs[0]
@@ -144,6 +161,33 @@ def _buffer(node: Node, role: str) -> str:
 def _folded(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     y = function(x.flatten(0, 1))
     return y.reshape(*x.shape[:2], *y.shape[1:])
+
+
+_OPERATIONS: dict[str, Callable[..., Tensor]] = {
+    "add": torch.add,
+    "subtract": torch.sub,
+    "multiply": torch.mul,
+    "negative": torch.neg,
+    "absolute": torch.abs,
+    "floor": torch.floor,
+    "minimum": lambda a, b: torch.where(b < a, b, a),
+    "maximum": lambda a, b: torch.where(b > a, b, a),
+    "greater": lambda a, b: (a > b).to(torch.promote_types(a.dtype, b.dtype)),
+    "greater_equal": lambda a, b: (a >= b).to(torch.promote_types(a.dtype, b.dtype)),
+    "step": lambda x: (x >= 0).to(x.dtype),
+    "select": lambda chosen, a, b: torch.where(chosen != 0, a, b),
+}
+
+
+def _stepped(program: Program, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """One step of a program: the spike and the states after it."""
+    registers = [current, *states, *rows]
+    for instruction in program.instructions:
+        if instruction.operation == "constant":
+            registers.append(current.new_full((), instruction.value))
+        else:
+            registers.append(_OPERATIONS[instruction.operation](*(registers[i] for i in instruction.operands)))
+    return tuple(registers[i].expand_as(current) for i in (program.spike, *program.after))
 
 
 def _lif_code(node: Node, current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:

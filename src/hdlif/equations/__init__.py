@@ -8,6 +8,7 @@ Nothing here imports PyTorch: an equation that is written with its functions say
 
 from hdlif.equations.counting import Counts, counts
 from hdlif.equations.program import OPERATIONS, Instruction, Operation, Program, evaluate
+from hdlif.equations.record import from_attributes, to_attributes
 from hdlif.equations.tracing import Symbol, trace
 
 __all__ = [
@@ -19,5 +20,7 @@ __all__ = [
     "Symbol",
     "counts",
     "evaluate",
+    "from_attributes",
+    "to_attributes",
     "trace",
 ]

@@ -38,7 +38,7 @@ class Counts:
 
 def counts(program: Program) -> Counts:
     """The operations of a step, each needed for what is emitted or kept."""
-    needed = _needed(program)
+    needed = program.needed
     differences: set[frozenset[int]] = set()
     compared: set[frozenset[int]] = set()
     multiplications = additions = 0
@@ -59,12 +59,3 @@ def counts(program: Program) -> Counts:
             case operation if operation in _COMPARING and 0 not in constants:
                 compared.add(frozenset(operands))
     return Counts(multiplications, additions + len(differences), len(compared - differences), len(program.states))
-
-
-def _needed(program: Program) -> set[int]:
-    """The registers that what is emitted or kept follows from."""
-    needed = {program.spike, *program.after}
-    for register in range(program.registers - 1, program.first - 1, -1):
-        if register in needed:
-            needed.update(program.instructions[register - program.first].operands)
-    return needed

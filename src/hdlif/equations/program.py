@@ -9,7 +9,7 @@ so that zeros of both signs and values that are no numbers come out alike everyw
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ Array = NDArray[Any]
 MAX_INSTRUCTIONS = 256
 """Of a step; GLIF has ten."""
 MAX_STATES = 16
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Program:
                     f"register {register}: {instruction.operation} reads {list(instruction.operands)}; "
                     "a register is read after it is written"
                 )
-            if not np.isfinite(np.float32(instruction.value)):
+            if not abs(instruction.value) <= FLOAT32_MAX:
                 raise EquationError(f"register {register}: the constant {instruction.value} is no finite float32")
         if len(self.after) != len(self.states):
             raise EquationError(f"the step gives {len(self.after)} states; it has {len(self.states)}")
@@ -175,6 +176,45 @@ class Program:
         is_scaled = instruction.operation == "multiply" and any(operand in rows for operand in instruction.operands)
         others = [operand for operand in instruction.operands if operand not in rows]
         return self.is_binary(self.spike) or (is_scaled and len(others) == 1 and self.is_binary(others[0]))
+
+    def without_size(self) -> tuple["Program", str]:
+        """The program that emits 1 or 0 where this emits a row times that, and the row's name; see `emits_steps`."""
+        factors = self.instructions[self.spike - self.first].operands
+        size = next(operand for operand in factors if operand < self.first)
+        emitted = replace(self, spike=next(operand for operand in factors if operand != size))
+        return emitted.trimmed(), self.rows[size - 1 - len(self.states)]
+
+    @property
+    def needed(self) -> frozenset[int]:
+        """The registers that what is emitted or kept follows from."""
+        found = {self.spike, *self.after}
+        for register in range(self.registers - 1, self.first - 1, -1):
+            if register in found:
+                found.update(self.instructions[register - self.first].operands)
+        return frozenset(found)
+
+    def trimmed(self) -> "Program":
+        """The same without rows and instructions that are not needed."""
+        needed, signals = self.needed, 1 + len(self.states)
+        kept = [register for register in range(self.registers) if register < signals or register in needed]
+        number = {register: place for place, register in enumerate(kept)}
+        instructions = tuple(
+            replace(instruction, operands=tuple(number[operand] for operand in instruction.operands))
+            for register, instruction in enumerate(self.instructions, self.first)
+            if register in needed
+        )
+        rows = tuple(name for register, name in enumerate(self.rows, signals) if register in needed)
+        after = tuple(number[register] for register in self.after)
+        return Program(self.states, rows, instructions, number[self.spike], after)
+
+    @property
+    def varying(self) -> frozenset[int]:
+        """The registers that differ from neuron to neuron: that follow from the current or a state."""
+        found = set(range(1 + len(self.states)))
+        for register, instruction in enumerate(self.instructions, self.first):
+            if not found.isdisjoint(instruction.operands):
+                found.add(register)
+        return frozenset(found)
 
     def constant(self, register: int) -> float | None:
         """The constant that a register holds; None where it holds another thing."""

@@ -97,21 +97,17 @@ class _Tracer:
     def program(self, results: Sequence[int]) -> tuple[Program, dict[str, Any]]:
         """Rows first, then operations, as registers have it."""
         first = 1 + len(self._states)
-        needed = set(results)
-        for number, node in reversed(list(enumerate(self._nodes, first))):
-            if number in needed and isinstance(node, Instruction):
-                needed.update(node.operands)
-        rows = {name: self._value(name) for name, number in self._rows.items() if number in needed}
         register = {number: number for number in range(first)}
-        register |= {self._rows[name]: first + place for place, name in enumerate(rows)}
+        register |= {number: first + place for place, number in enumerate(self._rows.values())}
         instructions: list[Instruction] = []
         for number, node in enumerate(self._nodes, first):
-            if number in needed and isinstance(node, Instruction):
-                register[number] = first + len(rows) + len(instructions)
+            if isinstance(node, Instruction):
+                register[number] = first + len(self._rows) + len(instructions)
                 operands = tuple(register[operand] for operand in node.operands)
                 instructions.append(Instruction(node.operation, operands, node.value, node.surrogate))
         spike, *after = (register[number] for number in results)
-        return Program(self._states, tuple(rows), tuple(instructions), spike, tuple(after)), rows
+        program = Program(self._states, tuple(self._rows), tuple(instructions), spike, tuple(after)).trimmed()
+        return program, {name: self._value(name) for name in program.rows}
 
     def _add(self, instruction: Instruction) -> int:
         if instruction not in self._numbers:

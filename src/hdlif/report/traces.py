@@ -1,7 +1,8 @@
 """Single neurons at work on one sample: when they fire, and their membranes."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
@@ -12,11 +13,17 @@ from hdlif.report.figures import Figure, time_axis, union
 
 @dataclass(frozen=True)
 class NeuronTrace:
-    """One neuron of one network at each time step: m_t before firing, θ_t, and what is emitted."""
+    """One neuron of one network at each time step: m_t before firing, θ_t, and what is emitted.
+
+    Attributes:
+        threshold: NaN where there is none.
+        states: of a neuron's own equation each state after the step; the first one is its membrane.
+    """
 
     membrane: Sequence[float]
     threshold: Sequence[float]
     spike: Sequence[float]
+    states: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def _membranes(
 ) -> Figure:
     caption = (
         f"Membrane of the same neurons before firing, on {sample}; dotted the threshold θ, and a mark where the neuron "
-        "fires."
+        "fires. Of a neuron's own equation, every state after the step."
     )
     drawn, rows = [], []
     for place, neuron in enumerate(neurons):
@@ -78,11 +85,32 @@ def _membranes(
         ]
         description = "; ".join(f"{names[one.style]}: {_numbers(one.membrane)}" for one in panel) + "."
         text = Text(f"membrane-{place}", f"membrane of {neuron}", description)
-        drawn.append(Markup(charts.membranes(text, panel, title=neuron)))
+        title = f"{neuron} {_first_state(found, neuron)}".rstrip()
+        drawn.append(Markup(charts.membranes(text, panel, title=title)))
+        drawn += _other_states(found, neuron, place)
         rows += [[neuron, names[one.style], _numbers(one.membrane), _numbers(one.threshold)] for one in panel]
     headings = ["neuron", "network", "membrane, t = 1, 2, …", "threshold"]
     return Figure(caption, drawn, headings, rows, small=True)
 
 
+def _first_state(found: Sequence[Mapping[str, NeuronTrace]], neuron: str) -> str:
+    return next((next(iter(of_one[neuron].states), "") for of_one in found if neuron in of_one), "")
+
+
+def _other_states(found: Sequence[Mapping[str, NeuronTrace]], neuron: str, place: int) -> list[Markup]:
+    """A panel for each state but the first."""
+    drawn = []
+    for name in list(union([of_one[neuron].states for of_one in found if neuron in of_one]))[1:]:
+        lines = [
+            Membrane(style, time_axis(values), values, [math.nan] * len(values), [False] * len(values))
+            for style, of_one in enumerate(found)
+            if neuron in of_one and (values := of_one[neuron].states.get(name)) is not None
+        ]
+        description = "; ".join(_numbers(one.membrane) for one in lines) + "."
+        text = Text(f"state-{place}-{name}", f"{name} of {neuron}", description)
+        drawn.append(Markup(charts.membranes(text, lines, title=f"{neuron} {name}")))
+    return drawn
+
+
 def _numbers(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.3f}" for value in values)
+    return ", ".join("—" if math.isnan(value) else f"{value:.3f}" for value in values)

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import INPUT, Graph, Node, pack
-from hdlif.artefact.format import GLIF_ROWS
+from hdlif.artefact.format import GLIF_ROWS, program_of, row_names
+from hdlif.equations import OPERATIONS
 
-FORM_VERSION = 2
+FORM_VERSION = 3
 MAX_TENSORS = 6
 OP_CODES = {
     "conv2d": 0,
@@ -31,7 +32,9 @@ OP_CODES = {
     "seca": 14,
     "slice": 15,
     "concat": 16,
+    "program": 17,
 }
+OPERATION_CODES = {name: code for code, name in enumerate(OPERATIONS)}
 ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2, "int2": 3, "int4": 4, "int8": 5}
 TENSORS = {
     "glif": GLIF_ROWS,
@@ -47,9 +50,10 @@ TENSORS = {
 
 @dataclass
 class Program:
-    """The words, and the scalars and buffers that they point into."""
+    """The words, and the scalars and buffers that they point into; `equations` are the words behind the nodes."""
 
     words: list[int] = field(default_factory=list)
+    equations: list[int] = field(default_factory=list)
     scalars: list[float] = field(default_factory=list)
     buffers: list[NDArray[np.uint8]] = field(default_factory=list)
 
@@ -58,10 +62,13 @@ def flatten_graph(graph: Graph) -> Program:
     """The flat form of a graph that `infer_values` accepts."""
     index = {INPUT: 0} | {node.name: i + 1 for i, node in enumerate(graph.nodes)}
     program = Program()
-    program.words += [FORM_VERSION, graph.time_steps, *graph.input.shape, len(graph.nodes), index[graph.output]]
+    header = [FORM_VERSION, graph.time_steps, *graph.input.shape, len(graph.nodes), index[graph.output], 0]
+    program.words += header
     for node in graph.nodes:
         inputs = [index[name] for name in node.inputs]
         _append_node(program, node, [*inputs, -1][:2])
+    program.words[len(header) - 1] = len(program.equations)
+    program.words += program.equations
     return program
 
 
@@ -88,12 +95,32 @@ def _append_node(program: Program, node: Node, inputs: list[int]) -> None:
     if node.op == "quantise":
         choice = int(attributes["bits"])
         scalar = _append_scalars(program, attributes["offset"])
+    if node.op == "program":
+        choice = len(program.equations)
+        _append_equation(program, node)
     program.words += [OP_CODES[node.op], *inputs, out_channels, *kernel, *stride, *padding, encoding]
     program.words += [choice, scalar]
     for buffer, rows, columns in tensors:
         program.words += [len(program.buffers), rows, columns]
         program.buffers.append(buffer)
     program.words += [-1, 0, 0] * (MAX_TENSORS - len(tensors))
+
+
+def _append_equation(program: Program, node: Node) -> None:
+    """States, rows and operations, by number; spike and states after; the rows' tensors; the operations."""
+    equation = program_of(node)
+    counts = [len(equation.states), len(equation.rows), len(equation.instructions)]
+    words = [*counts, equation.spike, *equation.after]
+    for key in row_names(equation):
+        tensor = node.tensors[key]
+        words += [len(program.buffers), *tensor.shape]
+        program.buffers.append(_bytes(tensor))
+    for instruction in equation.instructions:
+        operands = list(instruction.operands)
+        if instruction.operation == "constant":
+            operands = [_append_scalars(program, instruction.value)]
+        words += [OPERATION_CODES[instruction.operation], *operands, *[-1] * (3 - len(operands))]
+    program.equations += words
 
 
 def _append_scalars(program: Program, *scalars: float) -> int:

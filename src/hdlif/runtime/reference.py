@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdlif import equations
 from hdlif.artefact import INPUT, Graph, Node, infer_values
-from hdlif.artefact.format import GLIF_ROWS
+from hdlif.artefact.format import GLIF_ROWS, program_of, row_names
 from hdlif.runtime.state import Array, State, check_frame, check_state, count_steps, potential_shapes
 
 Floats = NDArray[np.float32]
@@ -58,7 +59,9 @@ def evaluate(graph: Graph, x: Floats, state: State, t: int) -> dict[str, Array]:
     values: dict[str, Array] = {INPUT: x}
     for node in graph.nodes:
         inputs = [values[name] for name in node.inputs]
-        if node.op in _NEURONS:
+        if node.op == "program":
+            result = _program(node, inputs[0].astype(np.float32), state, t)
+        elif node.op in _NEURONS:
             result = _NEURONS[node.op](node, inputs[0].astype(np.float32), state[f"{node.name}.potential"], t)
         else:
             result = _STATELESS[node.op](node, t, *inputs)
@@ -110,6 +113,15 @@ def _lif(node: Node, x: Floats, potential: Floats, t: int) -> Array:
     if node.attributes["reset"] == "hard":
         after = np.full_like(membrane, node.attributes["reset_potential"])
     potential[...] = np.where(spike, after, membrane)
+    return spike
+
+
+def _program(node: Node, x: Floats, state: State, t: int) -> Array:
+    program = program_of(node)
+    states = [state[f"{node.name}.{name}"] for name in program.states]
+    spike, after = equations.evaluate(program, x, states, [_row(node, key, t, x.ndim) for key in row_names(program)])
+    for kept, value in zip(states, after, strict=True):
+        kept[...] = value
     return spike
 
 

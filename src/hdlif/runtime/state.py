@@ -1,7 +1,7 @@
 """What both runtimes ask of their arguments: the input's shape, and the state of a deployed network.
 
-A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C]}: how many steps have been
-taken, and the potential that each neuron carries into the next one. None stands for the start.
+A state is {"t": int64, "<node>.potential": float32 [B, C, H, W] or [B, C], ...}: how many steps have been taken, and
+what each neuron carries into the next one, a potential or what its program names. None stands for the start.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import Graph, Value
-from hdlif.artefact.format import OPS
+from hdlif.artefact.format import state_names
 from hdlif.errors import ShapeError, StateError, brief, cut
 
 Array = NDArray[Any]
@@ -32,8 +32,7 @@ def is_integer(value: object) -> bool:
 
 def potential_shapes(graph: Graph, values: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
     """The state's names, in node order, with their shapes without batch."""
-    neurons = [node.name for node in graph.nodes if OPS[node.op].stateful]
-    return {f"{name}.potential": values[name].shape for name in neurons}
+    return {f"{node.name}.{state}": values[node.name].shape for node in graph.nodes for state in state_names(node)}
 
 
 def check_frame(x: Array, shape: tuple[int, ...]) -> None:

@@ -106,6 +106,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     require(session.weight_bytes() + session.working_bytes() <= kMaxBytes, "more bytes than were granted");
   } catch (const ProgramError&) {
   } catch (const TooManyBytes&) {
+  } catch (const TooLong&) {
   }
   return 0;
 }
@@ -123,7 +124,7 @@ public:
 
   void mutate() {
     const int32_t nodes = node_count();
-    switch (below(nodes > 0 ? 10 : 3)) {
+    switch (below(nodes > 0 ? 12 : 3)) {
     case 0:
       for (uint8_t* field : {&p_.steps, &p_.batch, &p_.mode, &p_.t})
         if (below(3) == 0)
@@ -158,6 +159,13 @@ public:
     case 9: // the channels of a slice
       word(below(nodes), below(2) ? kOutChannels : kChoice) = below(6);
       break;
+    case 10: // a word of an equation: a count, a register, a row or an operation
+    case 11:
+      if (const int32_t words = equation_words(); words > 0) {
+        int32_t& word = p_.words[p_.words.size() - size_t(words) + size_t(below(words))];
+        below(3) == 0 ? change(word) : void(word = below(14));
+      }
+      break;
     }
   }
 
@@ -165,7 +173,15 @@ private:
   int32_t below(int32_t n) { return int32_t(random_() % uint32_t(n)); }
 
   int32_t node_count() const {
-    return p_.words.size() <= kHeaderWords ? 0 : int32_t((p_.words.size() - kHeaderWords) / kNodeWords);
+    return p_.words.size() <= kHeaderWords
+               ? 0
+               : int32_t((p_.words.size() - kHeaderWords - size_t(equation_words())) / kNodeWords);
+  }
+
+  int32_t equation_words() const {
+    if (p_.words.size() <= kHeaderWords)
+      return 0;
+    return std::clamp(p_.words[7], 0, int32_t(p_.words.size()) - kHeaderWords);
   }
 
   int32_t& word(int32_t node, int field) {
@@ -195,7 +211,7 @@ private:
       return;
     const std::vector<int32_t> record(p_.words.begin() + kHeaderWords + node * kNodeWords,
                                       p_.words.begin() + kHeaderWords + (node + 1) * kNodeWords);
-    p_.words.insert(p_.words.end(), record.begin(), record.end());
+    p_.words.insert(p_.words.end() - equation_words(), record.begin(), record.end());
     const int32_t nodes = node_count();
     p_.words[5] = nodes;
     word(nodes - 1, kInput0) = below(nodes);

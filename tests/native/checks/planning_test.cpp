@@ -48,7 +48,7 @@ int main(int count, char** arguments) {
   const std::string kind = arguments[1];
   const int32_t nodes = std::atoi(arguments[2]);
   EncodedProgram p;
-  p.words = {kFormVersion, 2, 1, 1, 1, nodes, nodes};
+  p.words = {kFormVersion, 2, 1, 1, 1, nodes, nodes, 0};
   const float one = 1;
   const uint8_t* bytes = reinterpret_cast<const uint8_t*>(&one);
   p.buffers = {{bytes, bytes + sizeof(one)}};

@@ -32,7 +32,7 @@ def pointwise(b: Builder, seed: int) -> Graph:
     x = b.hd_lif(b.passing(first, identity=(True, False)), **rows)
     x = b.quantise(b.parallel(b.graded_lif(x, **rows), **rows), bits=1 + seed % 8, **rows)
     x = b.glif(b.add("add", b.affine(x), first), **rows)
-    x = b.lif(x, reset=("soft", "hard")[seed % 2], **rows)
+    x = b.program(b.lif(x, reset=("soft", "hard")[seed % 2], **rows), **rows)
     return b.graph(b.add("add", x, b.affine(first)))
 
 
