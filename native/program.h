@@ -4,11 +4,10 @@
 //   header    kHeaderWords: form version (3), time steps, C, H, W, node count, output value, equation words
 //   node      kNodeWords each: see Field. Value 0 is the input, value i + 1 the output of node i.
 //   equation  of each node of kind program, one behind the other: counts of states, rows and instructions;
-//   the
-//             register that is emitted, and one for each state after the step; (buffer, rows, columns) of
-//             each row; (operation, three operands) of each instruction. A constant's operand is its scalar.
+//             the register that is emitted, and one for each state after the step; of each row (buffer, rows,
+//             columns); of each instruction (operation, three operands), the scalar in place of a constant's.
 // A field that an op does not use is 0, an index that it does not use is -1.
-// Scalars are float32: lif has reset_potential, quantise has offset.
+// Scalars are float32: lif has reset_potential, quantise has offset, program its constants.
 #pragma once
 
 #include <array>
@@ -111,8 +110,6 @@ struct Window {
   int32_t stride_y = 1, stride_x = 1;
   int32_t pad_y = 0, pad_x = 0;
 };
-
-constexpr int32_t kMaxStates = 16, kMaxEquationRows = 64, kMaxInstructions = 256;
 
 // A neuron's own equation. Registers: 0 is the current, then the states, the rows, and one for each
 // instruction, which reads registers below its own.

@@ -117,6 +117,9 @@ struct EquationStep {
   int32_t row_count, instruction_count, state_count, spike;
 };
 
+constexpr int32_t kMaxStates = 16, kMaxEquationRows = 64, kMaxInstructions = 256;
+constexpr int32_t kMaxRegisters = 1 + kMaxStates + kMaxEquationRows + kMaxInstructions;
+
 // Entries that an equation takes at once, so that its registers stay in the cache.
 constexpr int32_t kEquationBlock = 256;
 

@@ -248,8 +248,8 @@ void execute(const Instruction& instruction, const float* const* registers, floa
 
 void equation(const float* x, float* const* states, float* y, uint8_t* codes, const EquationStep& step,
               float* registers, int64_t pixels, int32_t channels) {
-  constexpr int32_t kBlock = kEquationBlock, kMost = 1 + 16 + 64 + 256;
-  const float* at_register[kMost];
+  constexpr int32_t kBlock = kEquationBlock;
+  const float* at_register[kMaxRegisters];
   const int32_t first_row = 1 + step.state_count, first = first_row + step.row_count;
   const auto own = [&](int32_t which) { return registers + int64_t(which) * kBlock; };
   const auto fill = [&](int32_t which, auto value_at) {

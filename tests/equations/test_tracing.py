@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import own_neurons
-from hdlif.equations import OPERATIONS, Program, counts, evaluate, trace
+from hdlif.equations import OPERATIONS, Instruction, Program, counts, evaluate, trace
 from hdlif.errors import EquationError
 from hdlif.functional import Triangle, heaviside
 from hdlif.nn import EquationNeuron
@@ -339,7 +339,17 @@ def test_a_program_is_checked(change: dict[str, Any], words: str) -> None:
     ],
 )
 def test_an_instruction_is_checked(operation: str, operands: tuple[int, ...], words: str) -> None:
-    from hdlif.equations import Instruction
-
     with pytest.raises(EquationError, match=re.escape(words)):
         Program(("v",), ("p",), (Instruction(operation, operands),), 0, (1,))
+
+
+def test_what_a_register_holds_is_found_in_time_linear_in_the_program() -> None:
+    doubled = [Instruction("step", (0,)), *(Instruction("multiply", (i, i)) for i in range(1, 200))]
+    program = Program((), (), tuple(doubled), 200, ())
+    assert program.is_binary(200)
+    assert counts(program).multiplications == 0
+
+
+def test_constants_are_float32() -> None:
+    assert Instruction("constant", (), 1 - 1e-9).value == 1.0
+    assert Instruction("constant", (), 1e-50).value == 0.0

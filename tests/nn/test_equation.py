@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import own_neurons
+from hdlif.equations import counts
 from hdlif.errors import EquationError, ShapeError, StateError
 from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, Parameter, Temporal, detach
 from own_neurons import AdaptiveHDLIF, Resonate, SecondOrder
@@ -184,7 +185,15 @@ def defined(**members: Any) -> type[EquationNeuron]:
             {"states": ("v", "v"), "step": staticmethod(lambda current, v: current)},
             "each state and parameter has a name of its own",
         ),
-        ({"states": ("quantizer",)}, "'quantizer' is a name of every neuron's"),
+        ({"states": "potential"}, "states = 'potential'; it is a tuple of names"),
+        ({"states": ("training",)}, "'training' is no name for a state"),
+        ({"states": ("forward",)}, "'forward' is no name for a state"),
+        ({"states": ("_v",)}, "'_v' is no name for a state"),
+        ({"kind": Parameter(0.5)}, "'kind' is no name for a state or a parameter"),
+        ({"reset": Parameter(0.5)}, "'reset' is no name for a state or a parameter"),
+        ({"step": lambda self, current, potential: current}, "is @staticmethod missing?"),
+        ({"step": staticmethod(torch.relu)}, "must be a function that is written in Python"),
+        ({"states": ("quantizer",)}, "'quantizer' is no name for a state or a parameter here"),
     ],
 )
 def test_a_class_that_does_not_fit_its_step_is_refused_where_it_is_defined(members: dict[str, Any], words: str) -> None:
@@ -221,6 +230,168 @@ def test_a_step_that_mixes_neurons_is_refused() -> None:
 
     with pytest.raises(EquationError, match=r"test_equation\.py:\d+: sum is no operation"):
         Mixing(T)
+
+
+def over_current(current: Any, potential: Any, leak: Any) -> Any:
+    current += leak * potential
+    return torch.relu(current), potential
+
+
+def over_parameter(current: Any, potential: Any, leak: Any) -> Any:
+    leak *= 0.9
+    return torch.relu(current), leak * potential
+
+
+def over_result(current: Any, potential: Any, leak: Any) -> Any:
+    membrane = leak * potential + current
+    return torch.nn.functional.relu(membrane, inplace=True), membrane
+
+
+def method_over_parameter(current: Any, potential: Any, leak: Any) -> Any:
+    return torch.relu(current), leak.mul_(0.5) * potential
+
+
+def out(current: Any, potential: Any, leak: Any) -> Any:
+    return torch.add(current, potential, out=potential), potential
+
+
+def mean_of_parameter(current: Any, potential: Any, leak: Any) -> Any:
+    return torch.relu(current - leak.mean()), potential
+
+
+def cumulated(current: Any, potential: Any, leak: Any) -> Any:
+    return torch.relu(current - torch.cumsum(leak, 0)), potential
+
+
+def sum_of_truths(current: Any, potential: Any, leak: Any) -> Any:
+    return torch.relu(current), (current > 0.3) + (current > 0.6)
+
+
+def one_less_truth(current: Any, potential: Any, leak: Any) -> Any:
+    return torch.relu(current), 1 - (current > leak)
+
+
+def negated_truth(current: Any, potential: Any, leak: Any) -> Any:
+    return -(current > leak), potential
+
+
+def and_of_numbers(current: Any, potential: Any, leak: Any) -> Any:
+    return torch.logical_and(current + 2, current + 3), potential
+
+
+def where_of_numbers(current: Any, potential: Any, leak: Any) -> Any:
+    return torch.where(current, potential, leak), potential
+
+
+def integers(current: Any, potential: Any, leak: Any) -> Any:
+    return current.to(torch.int32).float(), potential
+
+
+def largest_of_all(current: Any, potential: Any, leak: Any) -> Any:
+    return torch.max(current), potential
+
+
+def largest_of_an_axis(current: Any, potential: Any, leak: Any) -> Any:
+    return current.max(0), potential
+
+
+def of_its_type(current: Any, potential: Any, leak: Any) -> Any:
+    """What it does on tensors is another thing than on symbols."""
+    return (2 if isinstance(current, Tensor) else 1) * current, potential
+
+
+def infinite(current: Any, potential: Any, leak: Any) -> Any:
+    return torch.log(leak - 1) * current, potential
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (over_current, r"test_equation\.py:\d+: \+=, \*= and their like write over"),
+        (over_parameter, r"\+=, \*= and their like write over"),
+        (over_result, "relu writes over a value"),
+        (method_over_parameter, "mul_ changes a value in place"),
+        (out, "add writes over a value"),
+        (mean_of_parameter, "mean of parameters makes one number of several"),
+        (cumulated, "cumsum of parameters makes one number of several"),
+        (sum_of_truths, r"add of truth values; make numbers of them by \.float\(\)"),
+        (one_less_truth, "subtract of truth values"),
+        (negated_truth, "subtract of truth values"),
+        (and_of_numbers, "and takes truth values, such as x > 0"),
+        (where_of_numbers, "the condition of torch.where is a truth value"),
+        (integers, "to an integer cuts them off"),
+        (largest_of_all, "maximum takes two tensors"),
+        (largest_of_an_axis, "maximum takes two tensors"),
+        (of_its_type, "gives another spike on tensors than as it was traced"),
+        (infinite, r"log\(.*\) is no finite number where the parameters start"),
+    ],
+)
+def test_a_step_whose_program_would_be_another_is_refused(step: Any, words: str) -> None:
+    cls = defined(states=("potential",), leak=Parameter(0.5, learned=False), step=staticmethod(step))
+    with pytest.raises(EquationError, match=words):
+        cls(T, channels=3)
+
+
+def test_a_step_may_return_a_list_and_numbers() -> None:
+    cls = defined(step=staticmethod(lambda current, potential: [torch.relu(current), 1]))
+    y, state = cls(T)(torch.randn(T, 2, 3), None, range(T))
+    assert y.shape == (T, 2, 3)
+    torch.testing.assert_close(state["potential"], torch.ones(2, 3))
+
+
+def test_operators_on_parameters_are_free() -> None:
+    cls = defined(
+        leak=Parameter(0.5),
+        step=staticmethod(
+            lambda current, potential, leak: (2**leak * current, (leak % 0.3 + leak // 0.2 + +leak) * potential)
+        ),
+    )
+    assert len(cls(T).program().rows) == 2
+
+
+def test_equal_functions_of_parameters_are_one_row() -> None:
+    cls = defined(
+        leak=Parameter(0.5),
+        step=staticmethod(
+            lambda current, potential, leak: ((1 - leak) * current + (1 - leak) * potential, (1 - leak) * current)
+        ),
+    )
+    program = cls(T).program()
+    assert program.rows == ("(1 - leak)",)
+    assert counts(program).multiplications == 2
+
+
+def test_long_functions_of_parameters_have_short_names_and_too_many_are_refused() -> None:
+    def long(current: Any, leak: Any) -> Any:
+        e = leak
+        for _ in range(16):
+            e = e * e + e
+        return e * current
+
+    def many(current: Any, leak: Any) -> Any:
+        for i in range(70):
+            current = (1 - leak * i / 100) * current
+        return current
+
+    assert len(defined(states=(), leak=Parameter(0.1), step=staticmethod(long))(T).program().rows[0]) <= 64
+    with pytest.raises(
+        EquationError, match=r"test_equation\.py:\d+: the step has \d+ parameters and functions of them"
+    ):
+        defined(states=(), leak=Parameter(0.5), step=staticmethod(many))(T)
+
+
+def test_whether_a_network_has_equations_changes_no_draw() -> None:
+    torch.manual_seed(0)
+    AdaptiveHDLIF(T)
+    found = torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.equal(found, torch.rand(3))
+
+
+@pytest.mark.parametrize("start", ["0.5", None, True])
+def test_a_parameter_is_a_number(start: Any) -> None:
+    with pytest.raises(ValueError, match="it must be a number"):
+        Parameter(start)
 
 
 def test_an_equation_is_inherited() -> None:

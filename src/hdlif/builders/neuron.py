@@ -214,9 +214,11 @@ def _neurons(
     plain = dict(arguments)
     granularity = choose(GRANULARITIES, plain.pop("granularity", "layer"), "neuron.granularity")
     tables = {"surrogate": SURROGATES}
-    # The reset of GLIF is a number.
+    # The reset of GLIF is a number, and what an equation names so too.
     if layer is not _GLIF:
         tables["reset"] = RESETS
+    if not isinstance(layer, At):
+        tables = {}
     neuron = checked(
         layer,
         "neuron",

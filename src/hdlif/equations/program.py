@@ -10,6 +10,7 @@ so that zeros of both signs and values that are no numbers come out alike everyw
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ Array = NDArray[Any]
 MAX_INSTRUCTIONS = 256
 """Of a step; GLIF has ten."""
 MAX_STATES = 16
+MAX_ROWS = 64
+"""Parameters of a step, and what follows from them alone."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -77,7 +80,7 @@ class Instruction:
     """One operation on registers.
 
     Attributes:
-        value: of a constant.
+        value: of a constant, rounded to float32.
         surrogate: what stands for the derivative of a "step"; all other operations have their true ones.
     """
 
@@ -85,6 +88,10 @@ class Instruction:
     operands: tuple[int, ...] = ()
     value: float = 0.0
     surrogate: str | None = None
+
+    def __post_init__(self) -> None:
+        if abs(self.value) <= FLOAT32_MAX:
+            object.__setattr__(self, "value", float(np.float32(self.value)))
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,10 @@ class Program:
             raise EquationError(f"names of states and rows are {list(names)}; each must be another")
         if len(self.states) > MAX_STATES:
             raise EquationError(f"the step has {len(self.states)} states; a program has at most {MAX_STATES}")
+        if len(self.rows) > MAX_ROWS:
+            raise EquationError(
+                f"the step has {len(self.rows)} parameters and functions of them; a program has at most {MAX_ROWS}"
+            )
         if len(self.instructions) > MAX_INSTRUCTIONS:
             raise EquationError(
                 f"the step takes {len(self.instructions)} operations; a program has at most {MAX_INSTRUCTIONS}"
@@ -153,18 +164,22 @@ class Program:
 
     def is_binary(self, register: int) -> bool:
         """Whether what a register holds is 1 or 0 by its operation, or a choice between such."""
-        if register < self.first:
-            return False
-        instruction = self.instructions[register - self.first]
-        match instruction.operation:
-            case "constant":
-                return instruction.value in (0.0, 1.0)
-            case "select":
-                return all(map(self.is_binary, instruction.operands[1:]))
-            case "multiply":
-                return all(map(self.is_binary, instruction.operands))
-            case operation:
-                return OPERATIONS[operation].is_binary
+        return self._binary[register]
+
+    @cached_property
+    def _binary(self) -> tuple[bool, ...]:
+        found = [False] * self.first
+        for instruction in self.instructions:
+            match instruction.operation:
+                case "constant":
+                    found.append(instruction.value in (0.0, 1.0))
+                case "select":
+                    found.append(all(found[operand] for operand in instruction.operands[1:]))
+                case "multiply":
+                    found.append(all(found[operand] for operand in instruction.operands))
+                case operation:
+                    found.append(OPERATIONS[operation].is_binary)
+        return tuple(found)
 
     @property
     def emits_steps(self) -> bool:

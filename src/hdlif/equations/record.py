@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hdlif.equations.program import MAX_STATES, OPERATIONS, Instruction, Program
+from hdlif.equations.program import MAX_ROWS, MAX_STATES, OPERATIONS, Instruction, Program
 from hdlif.errors import EquationError, brief
 
-MAX_ROWS = 64
 KEYS = ("after", "operations", "rows", "spike", "states")
 LONGEST_NAME = 200
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from hdlif.equations.program import Instruction, Program
+from hdlif.equations.program import OPERATIONS, Instruction, Program
 from hdlif.errors import EquationError, brief, cut
 
+LONGEST_ROW_NAME = 60
 KNOWN = (
-    "+, -, *, comparisons, &, |, ~, torch.relu, where, minimum, maximum, clamp, abs, floor, square, zeros_like, "
-    "ones_like and hdlif.functional.heaviside"
+    "+, -, *, / by parameters, comparisons, &, |, ~, torch.relu, where, minimum, maximum, clamp, abs, floor, square, "
+    "zeros_like, ones_like and hdlif.functional.heaviside"
 )
 
 
@@ -48,7 +49,11 @@ def trace(
     if len(results) != 1 + len(states):
         what = ", ".join(("spike", *states))
         raise tracer.error(f"the step gives {len(results)} values; it must give {1 + len(states)}: {what}")
-    return tracer.program([tracer.node(result) for result in results])
+    nodes = [tracer.node(result) for result in results]
+    try:
+        return tracer.program(nodes)
+    except EquationError as error:
+        raise tracer.error(str(error)) from error
 
 
 class _Tracer:
@@ -60,12 +65,13 @@ class _Tracer:
         self._numbers: dict[Any, int] = {}
         self._rows: dict[str, int] = {}
 
-    def operation(self, name: str, *operands: object, surrogate: str | None = None) -> Symbol:
+    def operation(self, name: str, *operands: object, surrogate: str | None = None, gives_bool: bool = False) -> Symbol:
+        if len(operands) != OPERATIONS[name].arity:
+            raise self.error(f"{name} takes {OPERATIONS[name].arity} values, and is given {len(operands)}")
         numbers = tuple(self.node(operand) for operand in operands)
         rewritten = self._as_choice(name, numbers)
-        return Symbol(
-            self, rewritten if rewritten is not None else self._add(Instruction(name, numbers, 0.0, surrogate))
-        )
+        number = rewritten if rewritten is not None else self._add(Instruction(name, numbers, 0.0, surrogate))
+        return Symbol(self, number, is_bool=gives_bool)
 
     def node(self, operand: object) -> int:
         """The node of a symbol or a number."""
@@ -118,7 +124,7 @@ class _Tracer:
     def _row(self, symbol: Symbol) -> int:
         name = symbol._name
         # Two rows may be written alike and differ, as 1 - leak of two lines that the step has changed in between.
-        while name in self._rows and self._value(name) is not symbol._value:
+        while name in self._rows and not _alike(self._value(name), symbol._value):
             name += "'"
         if name not in self._rows:
             self._nodes.append((name, symbol._value))
@@ -156,8 +162,10 @@ class _Tracer:
 class Symbol:
     """Stands for a tensor in a step: a signal, one for each neuron, or a parameter with its values."""
 
-    def __init__(self, tracer: _Tracer, node: int | None, value: Any = None, name: str = "") -> None:
-        self._tracer, self._node, self._value, self._name = tracer, node, value, name
+    def __init__(
+        self, tracer: _Tracer, node: int | None, value: Any = None, name: str = "", *, is_bool: bool = False
+    ) -> None:
+        self._tracer, self._node, self._value, self._name, self._is_bool = tracer, node, value, name, is_bool
 
     @classmethod
     def __torch_function__(
@@ -170,12 +178,14 @@ class Symbol:
 
     def _call(self, name: str, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         symbols = [one for one in _flat([*args, *kwargs.values()]) if isinstance(one, Symbol)]
-        if function is not None and all(symbol._node is None for symbol in symbols):
-            return self._of_parameters(name, function, args, kwargs)
+        if kwargs.get("inplace") or kwargs.get("out") is not None:
+            raise self._tracer.error(f"{name} writes over a value, which others may still read; leave out inplace, out")
         if name.endswith("_") and not name.startswith("__"):
             raise self._tracer.error(
                 f"{name} changes a value in place, which others may still read; use {name.strip('_')}"
             )
+        if all(symbol._node is None for symbol in symbols):
+            return self._of_parameters(name, function, args, kwargs)
         handler = _HANDLERS.get(name.strip("_"))
         if handler is None:
             raise self._tracer.error(f"{name} is no operation of a neuron's program; it has {KNOWN}")
@@ -188,8 +198,13 @@ class Symbol:
         value = function(*map(_concrete, args), **{key: _concrete(one) for key, one in kwargs.items()})
         described = [one._name if isinstance(one, Symbol) else brief(one) for one in args]
         sign = _SIGNS.get(name.strip("_"))
+        if not _is_of_each(function, args, kwargs, value):
+            raise self._tracer.error(
+                f"{name} of parameters makes one number of several; a step is given those of its own time step and "
+                "channel, so that functions of them are of each number by itself"
+            )
         text = f" {sign} ".join(described) if sign and len(args) == 2 else f"{name.strip('_')}({', '.join(described)})"
-        return Symbol(self._tracer, None, value, f"({text})" if sign else text)
+        return Symbol(self._tracer, None, value, cut(f"({text})" if sign else text, LONGEST_ROW_NAME))
 
     def _operator(self, name: str, other: object, *, swapped: bool = False) -> Any:
         if not isinstance(other, Symbol | bool | int | float) and not hasattr(other, "item"):
@@ -245,6 +260,26 @@ class Symbol:
     def __invert__(self) -> Any:
         return self._call("invert", lambda x: ~x, (self,), {})
 
+    def __rpow__(self, other: object) -> Any:
+        return self._operator("pow", other, swapped=True)
+
+    def __mod__(self, other: object) -> Any:
+        return self._operator("mod", other)
+
+    def __floordiv__(self, other: object) -> Any:
+        return self._operator("floordiv", other)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def _written_over(self, *_: object) -> NoReturn:
+        raise self._tracer.error(
+            "+=, *= and their like write over a value, which others may still read; write x = x + y"
+        )
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __iand__ = __ior__ = __ixor__ = _written_over
+    __ifloordiv__ = __imod__ = _written_over
+
     def __neg__(self) -> Any:
         return self._call("neg", lambda x: -x, (self,), {})
 
@@ -293,6 +328,8 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "mul": lambda a, b: a * b,
     "div": lambda a, b: a / b,
     "pow": lambda a, b: a**b,
+    "mod": lambda a, b: a % b,
+    "floordiv": lambda a, b: a // b,
     "gt": lambda a, b: a > b,
     "ge": lambda a, b: a >= b,
     "lt": lambda a, b: a < b,
@@ -304,12 +341,87 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "rsub": "-"}
 
 
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two rows hold the same numbers; of values that are not there, whether they are one."""
+    if a is b or getattr(a, "is_meta", False) or getattr(b, "is_meta", False):
+        return a is b
+    return bool(tuple(a.shape) == tuple(b.shape) and (a == b).all())
+
+
+def _is_of_each(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], value: Any) -> bool:
+    """Whether a function of rows [T, C] is one of each number: it gives the same for a corner alone."""
+    rows = [one._value for one in _flat([*args, *kwargs.values()]) if isinstance(one, Symbol)]
+    shape = tuple(max(sizes) for sizes in zip(*(row.shape for row in rows), strict=True))
+    if tuple(getattr(value, "shape", ())) != shape:
+        return False
+    if getattr(value, "is_meta", False):
+        return True
+
+    def corner(one: Any, place: int) -> Any:
+        if isinstance(one, Symbol):
+            return one._value[:1, :1] if place == 0 else one._value[-1:, -1:]
+        return type(one)(corner(inner, place) for inner in one) if isinstance(one, tuple | list) else one
+
+    for place, expected in ((0, value[:1, :1]), (-1, value[-1:, -1:])):
+        alone = function(*(corner(a, place) for a in args), **{key: corner(one, place) for key, one in kwargs.items()})
+        a, b = float(alone), float(expected)
+        if a != b and not (a != a and b != b) and not abs(a - b) <= 1e-4 * max(1.0, abs(b)):
+            return False
+    return True
+
+
 def _simple(name: str) -> Callable[..., Symbol]:
     return lambda tracer, *operands: tracer.operation(name, *operands)
 
 
-def _swapped(name: str) -> Callable[..., Symbol]:
-    return lambda tracer, a, b: tracer.operation(name, b, a)
+def _sum(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
+    """Of numbers: PyTorch adds truth values by another arithmetic, and does not subtract them."""
+
+    def handle(tracer: _Tracer, a: Any, b: Any) -> Symbol:
+        bools = [isinstance(one, bool) or (isinstance(one, Symbol) and one._is_bool) for one in (a, b)]
+        if all(bools) or (name == "subtract" and any(bools)):
+            raise tracer.error(f"{name} of truth values; make numbers of them by .float()")
+        return tracer.operation(name, *((b, a) if swapped else (a, b)))
+
+    return handle
+
+
+def _negative(tracer: _Tracer, x: Any) -> Symbol:
+    return _sum("subtract")(tracer, x, 0.0) if x._is_bool else tracer.operation("negative", x)
+
+
+def _logical(name: str, *constants: float | None) -> Callable[..., Symbol]:
+    """A select of truth values; None stands for the next operand."""
+
+    def handle(tracer: _Tracer, *operands: Any) -> Symbol:
+        if not all(isinstance(one, Symbol) and one._is_bool for one in operands):
+            raise tracer.error(f"{name} takes truth values, such as x > 0")
+        rest = iter(operands)
+        chosen = [next(rest) if constant is None else constant for constant in constants]
+        return tracer.operation("select", *chosen, gives_bool=True)
+
+    return handle
+
+
+def _compared(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
+    return lambda tracer, a, b: tracer.operation(name, *((b, a) if swapped else (a, b)), gives_bool=True)
+
+
+def _where(tracer: _Tracer, condition: Any, a: Any, b: Any) -> Symbol:
+    if not (isinstance(condition, Symbol) and condition._is_bool):
+        raise tracer.error("the condition of torch.where is a truth value, such as x > 0")
+    return tracer.operation("select", condition, a, b)
+
+
+def _of_two(name: str) -> Callable[..., Symbol]:
+    """torch.maximum, or torch.max of two tensors; max over an axis is another thing."""
+
+    def handle(tracer: _Tracer, *operands: Any) -> Symbol:
+        if len(operands) != 2 or not all(isinstance(one, Symbol) for one in operands):
+            raise tracer.error(f"{name} takes two tensors; with a number, use clamp")
+        return tracer.operation(name, *operands)
+
+    return handle
 
 
 def _divide(tracer: _Tracer, a: Any, b: Any) -> Symbol:
@@ -333,8 +445,15 @@ def _clamp(tracer: _Tracer, x: Any, min: Any = None, max: Any = None) -> Symbol:
     return x
 
 
-def _same(tracer: _Tracer, x: Symbol, *_: object, **__: object) -> Symbol:
-    """Types, copies and cut gradients leave the value."""
+def _same(tracer: _Tracer, x: Symbol, *types: object, **named: object) -> Symbol:
+    """Types of numbers, copies and cut gradients leave the value."""
+    said = " ".join(str(one) for one in (*types, *named.values()))
+    if any(word in said for word in ("int", "bool")):
+        raise tracer.error("a step computes with floating-point numbers; .to an integer cuts them off (use floor)")
+    return Symbol(tracer, x._node, x._value, x._name)
+
+
+def _copied(tracer: _Tracer, x: Symbol, *_: object, **__: object) -> Symbol:
     return x
 
 
@@ -345,34 +464,35 @@ def _step(tracer: _Tracer, x: Any, surrogate: Any = None) -> Symbol:
 
 
 _HANDLERS: dict[str, Callable[..., Symbol]] = {
-    **dict.fromkeys(("add", "radd"), _simple("add")),
-    **dict.fromkeys(("sub", "subtract"), _simple("subtract")),
-    "rsub": _swapped("subtract"),
+    **dict.fromkeys(("add", "radd"), _sum("add")),
+    **dict.fromkeys(("sub", "subtract"), _sum("subtract")),
+    "rsub": _sum("subtract", swapped=True),
     **dict.fromkeys(("mul", "multiply", "rmul"), _simple("multiply")),
     **dict.fromkeys(("div", "divide", "true_divide", "truediv"), _divide),
     **dict.fromkeys(("rtruediv", "rdiv"), lambda tracer, a, b: _divide(tracer, b, a)),
     "pow": _power,
     "square": lambda tracer, x: tracer.operation("multiply", x, x),
-    **dict.fromkeys(("neg", "negative"), _simple("negative")),
+    **dict.fromkeys(("neg", "negative"), _negative),
     **dict.fromkeys(("abs", "absolute"), _simple("absolute")),
     "floor": _simple("floor"),
     "relu": lambda tracer, x, inplace=False: tracer.operation("maximum", x, 0.0),
-    **dict.fromkeys(("minimum", "min", "fmin", "clamp_max"), _simple("minimum")),
-    **dict.fromkeys(("maximum", "max", "fmax", "clamp_min"), _simple("maximum")),
+    **dict.fromkeys(("minimum", "min", "fmin"), _of_two("minimum")),
+    **dict.fromkeys(("maximum", "max", "fmax"), _of_two("maximum")),
+    "clamp_max": _simple("minimum"),
+    "clamp_min": _simple("maximum"),
     **dict.fromkeys(("clamp", "clip"), _clamp),
-    **dict.fromkeys(("gt", "greater"), _simple("greater")),
-    **dict.fromkeys(("ge", "greater_equal"), _simple("greater_equal")),
-    **dict.fromkeys(("lt", "less"), _swapped("greater")),
-    **dict.fromkeys(("le", "less_equal"), _swapped("greater_equal")),
-    **dict.fromkeys(("and", "logical_and", "bitwise_and"), lambda tracer, a, b: tracer.operation("select", a, b, 0.0)),
-    **dict.fromkeys(("or", "logical_or", "bitwise_or"), lambda tracer, a, b: tracer.operation("select", a, 1.0, b)),
-    **dict.fromkeys(
-        ("invert", "logical_not", "bitwise_not"), lambda tracer, a: tracer.operation("select", a, 0.0, 1.0)
-    ),
-    "where": _simple("select"),
+    **dict.fromkeys(("gt", "greater"), _compared("greater")),
+    **dict.fromkeys(("ge", "greater_equal"), _compared("greater_equal")),
+    **dict.fromkeys(("lt", "less"), _compared("greater", swapped=True)),
+    **dict.fromkeys(("le", "less_equal"), _compared("greater_equal", swapped=True)),
+    **dict.fromkeys(("and", "logical_and", "bitwise_and"), _logical("and", None, None, 0.0)),
+    **dict.fromkeys(("or", "logical_or", "bitwise_or"), _logical("or", None, 1.0, None)),
+    **dict.fromkeys(("invert", "logical_not", "bitwise_not"), _logical("not", None, 0.0, 1.0)),
+    "where": _where,
     "zeros_like": lambda tracer, x, **_: Symbol(tracer, tracer.node(0.0)),
     "ones_like": lambda tracer, x, **_: Symbol(tracer, tracer.node(1.0)),
     "heaviside": _step,
-    **dict.fromkeys(("to", "float", "double", "type_as", "detach", "clone", "contiguous"), _same),
+    **dict.fromkeys(("to", "float", "double", "type_as"), _same),
+    **dict.fromkeys(("detach", "clone", "contiguous"), _copied),
 }
 """What a step may do with a state or a current, by the names of PyTorch's functions and methods."""

@@ -5,11 +5,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from hdlif.equations import Program, trace
-from hdlif.errors import EquationError, ShapeError
+from hdlif.equations import Program, evaluate, trace
+from hdlif.errors import EquationError, ShapeError, cut
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps
@@ -34,6 +35,9 @@ class Parameter:
     per_step: bool | None = None
 
     def __post_init__(self) -> None:
+        for key in ("start", "low", "high"):
+            if not isinstance(getattr(self, key), int | float) or isinstance(getattr(self, key), bool):
+                raise ValueError(f"{key} = {getattr(self, key)!r}; it must be a number")
         if not self.low < self.high or (self.low == -math.inf and self.high != math.inf):
             raise ValueError(f"low = {self.low}, high = {self.high}; a range is finite, (low, inf) or (-inf, inf)")
 
@@ -124,7 +128,7 @@ class EquationNeuron(Neuron):
             )
             self.add_module(name, value)
         self.quantizer = quantizer
-        self.program()
+        self._check_traced()
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         check_chunk(x, steps)
@@ -158,6 +162,44 @@ class EquationNeuron(Neuron):
     def extra_repr(self) -> str:
         return f"states={self.states}"
 
+    def _check_traced(self) -> None:
+        """Run the step once on numbers, and its program: what was traced is what is run, and nothing is written over.
+
+        Raises:
+            EquationError: it is not; or a function of the parameters is no finite number.
+        """
+        name = type(self).__name__
+        program, rows = self.traced()
+        if any(row.is_meta for row in rows.values()):
+            return
+        if infinite := [row for row, value in rows.items() if not bool(value.isfinite().all())]:
+            raise EquationError(f"{name}: {infinite[0]} is no finite number where the parameters start")
+        # Of its own generator: a network is made with the same draws of weights whatever its neurons are.
+        drawn = np.random.default_rng(0).normal(size=(1 + len(self.states), 64, 1))
+        signals = [torch.from_numpy(one.copy()) for one in drawn]
+        with torch.no_grad():
+            values = [self._value(key).values().double().reshape(-1)[:1] for key in self.declared]
+            given = [*signals, *(value.clone() for value in values)]
+            before = [value.clone() for value in given]
+            try:
+                found = self._stepped(*given)
+            except EquationError:
+                raise
+            except Exception as error:
+                said = cut((str(error).splitlines() or [""])[0], 200)
+                raise EquationError(f"{name}.step: {type(error).__name__}: {said}") from error
+        if not all(torch.equal(a, b) for a, b in zip(before, given, strict=True)):
+            raise EquationError(f"{name}.step writes over what it is given; write x = x + y in place of x += y")
+        of_step = [row[:1, :1].double().numpy() for row in rows.values()]
+        spike, after = evaluate(program, drawn[0], list(drawn[1:]), of_step)
+        for key, seen, expected in zip(("spike", *self.states), found, (spike, *after), strict=True):
+            # Constants are float32, as parameters are.
+            if not np.allclose(seen.numpy(), expected, rtol=1e-5, atol=1e-5):
+                raise EquationError(
+                    f"{name}.step gives another {key} on tensors than as it was traced; it may depend on truth values "
+                    "as numbers, on types, or on what it has stored"
+                )
+
     def _value(self, name: str) -> StepValue:
         value = self.get_submodule(name)
         assert isinstance(value, StepValue)
@@ -166,10 +208,11 @@ class EquationNeuron(Neuron):
     def _stepped(self, current: Tensor, *rest: Tensor) -> list[Tensor]:
         """One step; its results shaped like the current."""
         results = type(self).step(current, *rest)
+        results = tuple(results) if isinstance(results, tuple | list) else (results,)
         found = []
-        for name, value in zip(
-            ("spike", *self.states), results if isinstance(results, tuple) else (results,), strict=True
-        ):
+        for name, value in zip(("spike", *self.states), results, strict=True):
+            if not isinstance(value, Tensor):
+                value = torch.as_tensor(value, dtype=current.dtype, device=current.device)
             if value.shape != current.shape:
                 try:
                     value = value.expand_as(current)
@@ -199,16 +242,32 @@ def _signature(cls: type[EquationNeuron]) -> inspect.Signature:
     return inspect.Signature([*given, *starts])
 
 
+RESERVED = {"kind", "granularity", "surrogate", "reset", "spikes", "current", "self"}
+"""Keys of a recipe's section that are not a neuron's own, and names of a step's first argument."""
+
+
 def _check_step(cls: type[EquationNeuron]) -> None:
-    names = ("current", *cls.states, *cls.declared)
-    if reserved := [name for name in names if name in ("self", "quantizer", "channels", "learned", "time_steps")]:
-        raise EquationError(f"{cls.__name__}: {reserved[0]!r} is a name of every neuron's; choose another")
+    """Raise `EquationError` unless the class's names and its step fit each other."""
+    states: Any = cls.states
+    if not isinstance(states, tuple | list) or not all(isinstance(state, str) for state in states):
+        raise EquationError(f'{cls.__name__}.states = {states!r}; it is a tuple of names, such as ("potential",)')
+    own = (*cls.states, *cls.declared)
+    names = ("current", *own)
+    taken_names = {*RESERVED, *inspect.signature(EquationNeuron.__init__).parameters}
+    taken_names |= {*dir(EquationNeuron), *vars(nn.Module())}
+    for name in own:
+        if name in taken_names or name.startswith("_") or not name.isidentifier():
+            raise EquationError(f"{cls.__name__}: {name!r} is no name for a state or a parameter here; choose another")
     if len(set(names)) != len(names):
         raise EquationError(f"{cls.__name__}: {', '.join(names)}; each state and parameter has a name of its own")
     if cls.step is EquationNeuron.step:
         raise EquationError(f"{cls.__name__} has no step; write one: @staticmethod def step({', '.join(names)})")
+    if not inspect.isfunction(cls.step):
+        raise EquationError(f"{cls.__name__}.step is {cls.step!r}; it must be a function that is written in Python")
     taken = tuple(inspect.signature(cls.step).parameters)
     if taken != names and taken[1:] != names[1:]:
+        missing = "; is @staticmethod missing?" if taken[:1] == ("self",) else ""
         raise EquationError(
-            f"{cls.__name__}.step takes ({', '.join(taken)}); states and parameters make it ({', '.join(names)})"
+            f"{cls.__name__}.step takes ({', '.join(taken)}); states and parameters make it "
+            f"({', '.join(names)}){missing}"
         )
