@@ -137,7 +137,7 @@ class _Tracer:
         return node[1]
 
     def _as_choice(self, name: str, operands: tuple[int, ...]) -> int | None:
-        """x ± b·y with b of 1 or 0 is b ? x ± y : x, of the same bits for all finite y, and one operation less."""
+        """x ± b·y with b of 1 or 0 is b ? x ± y : x, the same number for all finite y, and one operation less."""
         if name not in ("add", "subtract"):
             return None
         product = self._instruction(operands[1])
