@@ -19,8 +19,8 @@ from hdlif.config import Recipe, load_recipe
 from hdlif.training import Updater, sgd
 
 
-def updating(recipe: Recipe, compiled: str | None) -> Callable[[], float]:
-    """What makes one update and says how many seconds it took."""
+def updating(recipe: Recipe, compiled: str | None = None) -> Callable[[int], float]:
+    """What makes an update, with the draws of its number, and says how many seconds it took."""
     torch.manual_seed(recipe.seed)
     model, rule, section = builders.build_model(recipe).train(), builders.build_rule(recipe), recipe.training
     fabric = Fabric(accelerator="cpu", devices=1, precision=section.precision)
@@ -28,11 +28,10 @@ def updating(recipe: Recipe, compiled: str | None) -> Callable[[], float]:
         model, learning_rate=section.learning_rate, momentum=section.momentum, weight_decay=section.weight_decay
     )
     updater = Updater(fabric, model, optimizer, rule, penalty=builders.build_penalty(recipe), compiled=compiled)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    x, target = builders.random_batch(recipe, generator)
+    x, target = builders.random_batch(recipe, torch.Generator().manual_seed(recipe.seed))
 
-    def update() -> float:
-        plan = rule.schedule(recipe.time_steps, generator)
+    def update(number: int) -> float:
+        plan = rule.schedule(recipe.time_steps, torch.Generator().manual_seed(number))
         start = time.perf_counter()
         updater(x, target, plan)
         return time.perf_counter() - start
@@ -49,15 +48,15 @@ def main() -> None:
     torch.set_num_threads(1)
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     updates = {"eager": updating(recipe, None), "compiled": updating(recipe, "inductor")}
-    first = {name: update() for name, update in updates.items()}
+    first = {name: update(0) for name, update in updates.items()}
     # The random step's plans differ, and not every graph is there after one of them.
-    for _ in range(5):
+    for number in range(1, 6):
         for update in updates.values():
-            update()
+            update(number)
     seconds: dict[str, list[float]] = {name: [] for name in updates}
-    for _ in range(arguments.updates):
+    for number in range(6, 6 + arguments.updates):
         for name, update in updates.items():
-            seconds[name].append(update())
+            seconds[name].append(update(number))
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     medians = {name: round(statistics.median(values), 4) for name, values in seconds.items()}
     print(json.dumps({"first_s": {n: round(s, 2) for n, s in first.items()}, "update_s": medians, "graphs": graphs}))

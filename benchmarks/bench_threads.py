@@ -12,41 +12,18 @@ import argparse
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
-from hdlif import builders
+from bench_compile import updating
 from hdlif.commands.files import write_json
 from hdlif.commands.provenance import hardware, versions
 from hdlif.config import Recipe, load_recipe, shipped_recipes
-from hdlif.training import Updater, sgd
 from hdlif.training.threads import MOST_ROUNDS, candidates, measured
-
-
-def updating(recipe: Recipe) -> Callable[[int], float]:
-    """What carries out an update and says how many seconds it took."""
-    torch.manual_seed(recipe.seed)
-    model, rule, section = builders.build_model(recipe).train(), builders.build_rule(recipe), recipe.training
-    fabric = Fabric(accelerator="cpu", devices=1, precision=section.precision)
-    optimizer = sgd(
-        model, learning_rate=section.learning_rate, momentum=section.momentum, weight_decay=section.weight_decay
-    )
-    updater = Updater(fabric, model, optimizer, rule, penalty=builders.build_penalty(recipe))
-    x, target = builders.random_batch(recipe, torch.Generator().manual_seed(recipe.seed))
-
-    def update(number: int) -> float:
-        plan = rule.schedule(recipe.time_steps, torch.Generator().manual_seed(number))
-        start = time.perf_counter()
-        updater(x, target, plan)
-        return time.perf_counter() - start
-
-    return update
 
 
 def compared(recipe: Recipe, *, rounds: int) -> dict[str, Any]:

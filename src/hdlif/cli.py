@@ -364,7 +364,7 @@ def neurons() -> None:
 @json_option
 def neurons_ls(as_json: bool) -> None:
     """Names of the neurons that ship; one of your own is package.module:Name."""
-    from hdlif.commands.equations import ls
+    from hdlif.commands.neurons import ls
 
     result = ls()
     show(result, as_json, lambda: "\n".join(result["neurons"]))
@@ -375,8 +375,8 @@ def neurons_ls(as_json: bool) -> None:
 @json_option
 def neurons_show(neuron: str, as_json: bool) -> None:
     """NEURON, package.module:Name: its equation as written, states, parameters, derivatives, and what a step costs."""
-    from hdlif.commands.equations import show as command
-    from hdlif.commands.equations import text
+    from hdlif.commands.neurons import show as command
+    from hdlif.commands.neurons import text
 
     result = command(neuron)
     show(result, as_json, lambda: text(result))

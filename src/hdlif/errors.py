@@ -127,6 +127,11 @@ def brief(value: object) -> str:
         return f"a very large {type(value).__name__}"
 
 
+def first_line(error: Exception) -> str:
+    """What an error says on its first line, of torch's some have many more."""
+    return cut((str(error).splitlines() or [type(error).__name__])[0], 300)
+
+
 def reason(error: BaseException) -> str:
     """What a library or the system says of a file, in few words: of an `OSError` without its number and path."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

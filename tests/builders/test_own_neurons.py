@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hdlif import builders
-from hdlif.commands.equations import show, text
+from hdlif.commands.neurons import show, text
 from hdlif.errors import RecipeError
 from hdlif.nn import SpikeQuantizer
 from own_neurons import AdaptiveHDLIF, LongWay

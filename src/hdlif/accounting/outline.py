@@ -140,9 +140,8 @@ def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
 def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, time_steps: int) -> OutlineLayer:
     if isinstance(module, Neuron):
         kind = KINDS.get(type(module))
-        each = (
-            counts(module.program()).operations if isinstance(module, EquationNeuron) else NEURON_NOPS.get(kind or "")
-        )
+        each = counts(module.program()).operations if isinstance(module, EquationNeuron) else None
+        each = NEURON_NOPS[kind] if kind is not None else each
         nops = None if each is None else float(each * time_steps * math.prod(shape))
         return OutlineLayer(name, kind or type(module).__name__, shape, 0.0, 0.0, density, nops, neuron=True)
     count = sum(parameter.numel() for parameter in module.parameters())

@@ -95,17 +95,15 @@ class Op:
     """The statement of one op: how many inputs, which attributes and tensors, and its output value.
 
     `neuron` says that it emits spikes, `stateful` that it carries a potential from step to step; a program says itself
-    what it carries (`state_names`). `has_rows` says that its tensors are row0, row1, ..., one for each name in its
-    attribute `rows`.
+    what it carries (`state_names`), and checks its tensors, which are None here.
     """
 
     arity: int
     attributes: tuple[str, ...]
-    tensors: tuple[str, ...]
+    tensors: tuple[str, ...] | None
     infer: Callable[[Node, tuple[Value, ...], int], Value]
     neuron: bool = False
     stateful: bool = False
-    has_rows: bool = False
 
 
 def infer_values(graph: Graph) -> dict[str, Value]:
@@ -123,7 +121,8 @@ def infer_values(graph: Graph) -> dict[str, Value]:
             raise ArtefactError(f"{node.name}: two values have this name; names are unique")
         _check_fields(node, "inputs", len(node.inputs), op.arity)
         _check_fields(node, "attributes", sorted(node.attributes), sorted(op.attributes))
-        _check_fields(node, "tensors", sorted(node.tensors), sorted(_tensors_of(op, node)))
+        if op.tensors is not None:
+            _check_fields(node, "tensors", sorted(node.tensors), sorted(op.tensors))
         for name in node.inputs:
             if name not in values:
                 raise ArtefactError(
@@ -161,10 +160,6 @@ def program_of(node: Node) -> Program:
         return from_attributes(node.attributes)
     except EquationError as error:
         raise ArtefactError(f"{node.name}: {error}") from error
-
-
-def _tensors_of(op: Op, node: Node) -> tuple[str, ...]:
-    return row_names(program_of(node)) if op.has_rows else op.tensors
 
 
 def check_node_count(count: int) -> None:
@@ -345,6 +340,7 @@ def _program(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     program, kind = program_of(node), node.attributes["kind"]
     if not isinstance(kind, str) or not kind.isprintable() or not 0 < len(kind) <= 200:
         raise ArtefactError(f"{node.name}: kind = {brief(kind)}; it must be a printable name")
+    _check_fields(node, "tensors", sorted(node.tensors), sorted(row_names(program)))
     rows = [_rows(node, name, inputs[0], time_steps) for name in row_names(program)]
     constant = inputs[0].constant and not program.states and all(len(row) == 1 for row in rows)
     return Value(inputs[0].shape, 1 if program.is_binary(program.spike) else None, constant)
@@ -459,7 +455,7 @@ OPS: Mapping[str, Op] = {
     # a neuron's own equation: elementwise operations on registers (`hdlif.equations.program`). Register 0 is x, then
     # come the states before the step, 0 at first, row0[t, c], row1[t, c], ..., and one register for each operation;
     # y = register `spike`, a code where that is 1 or 0 by its operation, and the states after = registers `after`
-    "program": Op(1, ("kind", *PROGRAM_KEYS), (), _program, neuron=True, has_rows=True),
+    "program": Op(1, ("kind", *PROGRAM_KEYS), None, _program, neuron=True),
     # y = min(floor(max(x, 0) * inverse_step[t, c] + offset), 2^bits - 1), an integer code
     "quantise": Op(1, ("bits", "offset"), ("inverse_step",), _quantise),
     # a = mean of x over (row, column); y = x * sigmoid(bias[t] + sum over j of weight[t, j] * a[c + j - (k - 1) / 2]),

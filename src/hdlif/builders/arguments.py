@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from hdlif.builders.places import parameters
-from hdlif.errors import RecipeError, brief, cut, did_you_mean
+from hdlif.errors import RecipeError, brief, cut, did_you_mean, first_line
 
 _T = TypeVar("_T")
 
@@ -104,11 +104,6 @@ def call(
 ) -> _T:
     """Call with the arguments of a recipe's section, as `checked` says, and with those given."""
     return checked(function, section, arguments, kind=kind, others=others, given=given)(**given)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says on its first line, of torch's some have many more."""
-    return cut((str(error).splitlines() or [type(error).__name__])[0], 300)
 
 
 def keys(

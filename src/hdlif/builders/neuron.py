@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hdlif.builders.arguments import checked, choose, first_line, keys
+from hdlif.builders.arguments import checked, choose, keys
 from hdlif.builders.imported import imported, is_own
 from hdlif.builders.places import At, parameters
 from hdlif.builders.spikes import checked_spikes
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError, brief, did_you_mean
+from hdlif.errors import RecipeError, brief, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from hdlif.models import Network, NeuronFactory, Place
@@ -213,12 +213,10 @@ def _neurons(
     """
     plain = dict(arguments)
     granularity = choose(GRANULARITIES, plain.pop("granularity", "layer"), "neuron.granularity")
-    tables = {"surrogate": SURROGATES}
-    # The reset of GLIF is a number, and what an equation names so too.
-    if layer is not _GLIF:
-        tables["reset"] = RESETS
-    if not isinstance(layer, At):
-        tables = {}
+    # One's own has no names of ours, and the reset of GLIF is a number.
+    tables = {"surrogate": SURROGATES, "reset": RESETS} if isinstance(layer, At) else {}
+    if layer is _GLIF:
+        del tables["reset"]
     neuron = checked(
         layer,
         "neuron",

@@ -6,13 +6,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.activity import build_penalty, checked_penalty
-from hdlif.builders.arguments import first_line
 from hdlif.builders.data import data_kind, input_record
 from hdlif.builders.extras import build_mix, check_accumulation, check_pairs, checked_teacher
 from hdlif.builders.model import build_model, checked_model
 from hdlif.builders.rule import build_training_rule, checked_criterion, checked_rule
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError
+from hdlif.errors import RecipeError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

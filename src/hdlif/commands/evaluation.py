@@ -78,15 +78,14 @@ def evaluate_network(
         observe: gets the logits [T, B, classes] and the target [B] of every batch.
         bar: gets a task of that name.
     """
-    counting = _Counting(time_steps, len(samples), observe, bar, name)
 
     def by_torch(indices: Tensor) -> Batches:
         batches = samples.sequences(batch_size, indices)
         return classified(network, batches, time_steps=time_steps, device=device)
 
-    with counting as count:
+    with _Counting(time_steps, len(samples), observe, bar, name) as counting:
         if graph is None or len(samples) < 2 * SAMPLED or not _has_low_bits(graph):
-            count(by_torch(torch.arange(len(samples))))
+            counting(by_torch(torch.arange(len(samples))))
             return Evaluated(counting.evaluation(), "pytorch", None, {})
         sample, rest = _spread(len(samples))
         few = sample[: min(TOGETHER, batch_size)]
@@ -100,14 +99,14 @@ def evaluate_network(
         except (ArtefactError, LimitError, AllocationError):
             times = {}
         if not times or times["deployed"] >= WORTH * times["pytorch"]:
-            count(by_torch(torch.arange(len(samples))))
+            counting(by_torch(torch.arange(len(samples))))
             return Evaluated(counting.evaluation(), "pytorch", None, times)
         chosen: list[Tensor] = []
-        count(_with_classes(by_torch(sample), chosen))
+        counting(_with_classes(by_torch(sample), chosen))
         again = [logits.sum(0).argmax(-1) for logits, _ in by_runtime(sample)]
         agreement = float((torch.cat(chosen) == torch.cat(again)).double().mean())
         by = "deployed" if agreement >= AGREEMENT else "pytorch"
-        count((by_runtime if by == "deployed" else by_torch)(rest))
+        counting((by_runtime if by == "deployed" else by_torch)(rest))
         return Evaluated(counting.evaluation(), by, agreement, times)
 
 

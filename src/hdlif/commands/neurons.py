@@ -1,110 +1,100 @@
-"""Chosen neurons of trained networks at work on one test image, for the report."""
+"""`hdlif neurons ls|show`: what a neuron computes, what it keeps, and what that costs."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
-import torch
+import inspect
+import math
+from dataclasses import asdict
+from typing import Any
 
 from hdlif import builders
-from hdlif.accounting.neuron_traces import LayerTrace, neuron_traces
-from hdlif.commands.checkpoints import load_trained
-from hdlif.deploy import lower
-from hdlif.errors import InputError, did_you_mean
-from hdlif.report.traces import NeuronTrace, Traces
-
-Neurons = Sequence[tuple[str, int]]
-"""(layer, index) of each; the neurons of a layer are counted in the order [C, H, W]."""
-
-LIVELIEST = 4
-"""Neurons of each layer that are drawn where none are chosen."""
+from hdlif.builders.imported import is_own
+from hdlif.errors import RecipeError, did_you_mean
 
 
-def parsed(text: str) -> Neurons:
-    """`layer:index,layer:index` as it stands on the command line.
-
-    >>> parsed("stage1.0.act1:7,stage1.0.act2:0")
-    [('stage1.0.act1', 7), ('stage1.0.act2', 0)]
-    """
-    chosen = []
-    for one in text.split(","):
-        layer, _, index = one.strip().rpartition(":")
-        if not layer or not index.isdecimal():
-            raise InputError(f'--neurons "{one}": is no neuron; write LAYER:INDEX, for example stage1.0.act1:7')
-        chosen.append((layer, int(index)))
-    return chosen
+def ls() -> dict[str, Any]:
+    """The names of the neurons that ship."""
+    return {"neurons": list(builders.NEURONS)}
 
 
-def traces_of(
-    folders: Mapping[str, Path], *, neurons: Neurons | None, image: int, data_root: Path | None = None
-) -> Traces:
-    """The traces of the networks in run folders, by name, each on image number `image` of its own test set.
+def show(kind: str) -> dict[str, Any]:
+    """A neuron of one's own, `package.module:Name`: its equation, states, parameters, program and counts.
 
-    Args:
-        neurons: those to draw, where a network has them; by default, of the first network's first, middle and last
-            layer, those that change most often between firing and silence (of such, those with more spikes), in all
-            networks together.
     Raises:
-        InputError: there is no such image, or no network has such a neuron.
-        DataError, CheckpointError: a data set or a network cannot be read.
+        RecipeError: there is no such neuron, or it is not made of an equation.
     """
-    found, samples = {}, []
-    for name, folder in folders.items():
-        found[name], sample = _traced(folder, image, data_root)
-        samples.append(sample)
-    if neurons is None:
-        neurons = _liveliest(list(found.values()))
-    for layer, index in neurons:
-        _check(layer, index, list(found.values()))
-    networks = {
-        name: {
-            f"{layer}:{index}": _trace(layers[layer], index)
-            for layer, index in neurons
-            if layer in layers and index < layers[layer].spike.shape[1]
-        }
-        for name, layers in found.items()
-    }
-    return Traces(" and ".join(dict.fromkeys(samples)), networks)
-
-
-def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str, LayerTrace], str]:
-    trained = load_trained(folder)
-    recipe = trained.recipe
-    labels = builders.DATA[recipe.data.kind].labels
-    test = builders.build_data(recipe, data_root).test
-    if not 0 <= image < len(test):
-        raise InputError(f"--image {image}: the test set of {recipe.data.kind} has images 0..{len(test) - 1}")
-    x, target = test.sequence(torch.tensor([image]))
-    record = builders.input_record(recipe)
-    graph = lower(trained.network, input=record, labels=labels, time_steps=recipe.time_steps)
-    return neuron_traces(graph, x), f"test image {image} of {recipe.data.kind} (class “{labels[int(target[0])]}”)"
-
-
-def _liveliest(networks: Sequence[Mapping[str, LayerTrace]]) -> Neurons:
-    layers = list(networks[0])
-    chosen = []
-    for layer in dict.fromkeys(layers[place] for place in (0, len(layers) // 2, -1)):
-        of_layer = [network[layer].spike for network in networks if layer in network]
-        fired = [(spike > 0).int() for spike in of_layer if spike.shape[1] == of_layer[0].shape[1]]
-        spikes = torch.stack([one.sum(0) for one in fired]).sum(0)
-        changes = torch.stack([one.diff(dim=0).abs().sum(0) for one in fired]).sum(0)
-        order = (changes * (spikes.max() + 1) + spikes).argsort(descending=True, stable=True)
-        chosen += [(layer, int(index)) for index in order[:LIVELIEST].sort().values]
-    return chosen
-
-
-def _check(layer: str, index: int, networks: Sequence[Mapping[str, LayerTrace]]) -> None:
-    sizes = [network[layer].spike.shape[1] for network in networks if layer in network]
-    if not sizes:
-        known = {name for network in networks for name in network}
-        raise InputError(
-            f"--neurons {layer}:{index}: no network has such a layer of neurons; {did_you_mean(layer, known)}"
+    if not is_own(kind):
+        known = did_you_mean(kind, builders.NEURONS)
+        raise RecipeError(
+            f"neuron {kind!r}: give one of your own as package.module:Name; what ships stands in docs/equations.md "
+            f"({known})"
         )
-    if index >= max(sizes):
-        raise InputError(f"--neurons {layer}:{index}: {layer} has neurons 0..{max(sizes) - 1}")
+    from hdlif.equations import counts
+    from hdlif.nn import EquationNeuron
+
+    neuron = builders.own_neuron(kind)
+    if not issubclass(neuron, EquationNeuron):
+        raise RecipeError(f'neuron "{kind}" is a module of its own; an equation is what EquationNeuron has')
+    try:
+        program = neuron(time_steps=1).program()
+    except ValueError as error:
+        raise RecipeError(f'neuron "{kind}": {error}') from error
+    found = counts(program)
+    return {
+        "kind": kind,
+        "doc": inspect.getdoc(neuron) if neuron.__doc__ else None,
+        "equation": _source(neuron),
+        "states": list(neuron.states),
+        "parameters": [
+            {
+                "name": name,
+                "start": parameter.start,
+                "low": parameter.low if math.isfinite(parameter.low) else None,
+                "high": parameter.high if math.isfinite(parameter.high) else None,
+                "learned": parameter.learned,
+                "per_step": parameter.per_step,
+            }
+            for name, parameter in neuron.declared.items()
+        ],
+        "program": program.text().splitlines(),
+        "rows": list(program.rows),
+        "emits": "codes of 0 and 1" if program.emits_steps else "reals",
+        "surrogates": list(program.surrogates),
+        "counts": asdict(found) | {"operations": found.operations},
+    }
 
 
-def _trace(layer: LayerTrace, index: int) -> NeuronTrace:
-    membrane, threshold, spike = (part[:, index].tolist() for part in (layer.membrane, layer.threshold, layer.spike))
-    return NeuronTrace(
-        membrane, threshold, spike, {name: state[:, index].tolist() for name, state in layer.states.items()}
+def text(shown: dict[str, Any]) -> str:
+    """The same for a person."""
+    of = shown["counts"]
+    lines = [shown["kind"], *(["", shown["doc"]] if shown["doc"] else [])]
+    if shown["equation"]:
+        lines += ["", shown["equation"]]
+    lines += ["", f"states, 0 at first: {', '.join(shown['states']) or 'none'}"]
+    for parameter in shown["parameters"]:
+        low, high = ("-∞" if parameter["low"] is None else f"{parameter['low']:g}"), parameter["high"]
+        high = "∞" if high is None else f"{high:g}"
+        learned = {
+            None: f"learned in ({low}, {high}) unless neuron.learned is false",
+            True: f"learned in ({low}, {high})",
+            False: "fixed",
+        }[parameter["learned"]]
+        shared = {None: "", True: ", one for each step", False: ", one for all steps"}[parameter["per_step"]]
+        lines.append(f"parameter {parameter['name']} = {parameter['start']:g}, {learned}{shared}")
+    lines += ["", "the program of a step:", *(f"    {line}" for line in shown["program"])]
+    derivatives = (
+        f"true but for that of H, which is {', '.join(shown['surrogates'])}" if shown["surrogates"] else "true"
     )
+    lines += [
+        "",
+        f"emits {shown['emits']}; derivatives are {derivatives}",
+        f"{of['operations']} operations a neuron and step: {of['multiplications']} multiplications, {of['additions']} "
+        f"additions, {of['comparisons']} comparisons; {of['state_words']} numbers kept",
+    ]
+    return "\n".join(lines)
+
+
+def _source(neuron: Any) -> str | None:
+    """The lines of its step; None where they are in no file."""
+    try:
+        return inspect.cleandoc(inspect.getsource(neuron.step))
+    except (OSError, TypeError):
+        return None

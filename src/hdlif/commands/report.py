@@ -80,7 +80,7 @@ def _traces(
         if asked:
             raise InputError("no run has a model.safetensors, whose neurons could be drawn; train it again")
         return None, None
-    from hdlif.commands.neurons import parsed, traces_of
+    from hdlif.commands.single_neurons import parsed, traces_of
 
     chosen = None if neurons is None else parsed(neurons)
     try:

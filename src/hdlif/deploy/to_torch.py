@@ -33,6 +33,7 @@ class GraphModule(Temporal):
         super().__init__()
         self.graph, self.observer = graph, observer
         infer_values(graph)
+        self._programs = {node.name: program_of(node) for node in graph.nodes if node.op == "program"}
         for node in graph.nodes:
             for role, tensor in node.tensors.items():
                 self.register_buffer(_buffer(node, role), torch.from_numpy(tensor.astype(np.float32)))
@@ -96,8 +97,8 @@ class GraphModule(Temporal):
         return stack_steps(emitted), {"potential": potential}
 
     def _run_program(self, node: Node, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
-        program = program_of(node)
-        kept = kept_of(state, x, *program.states) if program.states else []
+        program = self._programs[node.name]
+        kept = kept_of(state, x, *program.states)
         rows = [self._rows(node, key, steps, x.ndim) for key in row_names(program)]
         # One without states may be constant in time, as its current is.
         count = len(steps) if program.states else max(map(len, (x, *rows)))

@@ -7,6 +7,7 @@ by their names, are known; anything else is refused, with the line of the equati
 
 from __future__ import annotations
 
+import operator
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from hdlif.equations.program import OPERATIONS, Instruction, Program
-from hdlif.errors import EquationError, brief, cut
+from hdlif.errors import EquationError, brief, cut, first_line
 
 LONGEST_ROW_NAME = 60
 KNOWN = (
@@ -44,7 +45,7 @@ def trace(
     except EquationError:
         raise
     except Exception as error:
-        raise tracer.error(f"{type(error).__name__}: {cut(str(error).partition(chr(10))[0], 200)}", of=error) from error
+        raise tracer.error(f"{type(error).__name__}: {cut(first_line(error), 200)}", of=error) from error
     results = list(returned) if isinstance(returned, tuple | list) else [returned]
     if len(results) != 1 + len(states):
         what = ", ".join(("spike", *states))
@@ -206,68 +207,8 @@ class Symbol:
         text = f" {sign} ".join(described) if sign and len(args) == 2 else f"{name.strip('_')}({', '.join(described)})"
         return Symbol(self._tracer, None, value, cut(f"({text})" if sign else text, LONGEST_ROW_NAME))
 
-    def _operator(self, name: str, other: object, *, swapped: bool = False) -> Any:
-        if not isinstance(other, Symbol | bool | int | float) and not hasattr(other, "item"):
-            return NotImplemented
-        args = (other, self) if swapped else (self, other)
-        return self._call(name, _OPERATORS[name], args, {})
-
-    def __add__(self, other: object) -> Any:
-        return self._operator("add", other)
-
-    def __radd__(self, other: object) -> Any:
-        return self._operator("add", other, swapped=True)
-
-    def __sub__(self, other: object) -> Any:
-        return self._operator("sub", other)
-
-    def __rsub__(self, other: object) -> Any:
-        return self._operator("sub", other, swapped=True)
-
-    def __mul__(self, other: object) -> Any:
-        return self._operator("mul", other)
-
-    def __rmul__(self, other: object) -> Any:
-        return self._operator("mul", other, swapped=True)
-
-    def __truediv__(self, other: object) -> Any:
-        return self._operator("div", other)
-
-    def __rtruediv__(self, other: object) -> Any:
-        return self._operator("div", other, swapped=True)
-
-    def __pow__(self, other: object) -> Any:
-        return self._operator("pow", other)
-
-    def __gt__(self, other: object) -> Any:
-        return self._operator("gt", other)
-
-    def __ge__(self, other: object) -> Any:
-        return self._operator("ge", other)
-
-    def __lt__(self, other: object) -> Any:
-        return self._operator("lt", other)
-
-    def __le__(self, other: object) -> Any:
-        return self._operator("le", other)
-
-    def __and__(self, other: object) -> Any:
-        return self._operator("and", other)
-
-    def __or__(self, other: object) -> Any:
-        return self._operator("or", other)
-
     def __invert__(self) -> Any:
         return self._call("invert", lambda x: ~x, (self,), {})
-
-    def __rpow__(self, other: object) -> Any:
-        return self._operator("pow", other, swapped=True)
-
-    def __mod__(self, other: object) -> Any:
-        return self._operator("mod", other)
-
-    def __floordiv__(self, other: object) -> Any:
-        return self._operator("floordiv", other)
 
     def __pos__(self) -> Any:
         return self
@@ -276,9 +217,6 @@ class Symbol:
         raise self._tracer.error(
             "+=, *= and their like write over a value, which others may still read; write x = x + y"
         )
-
-    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __iand__ = __ior__ = __ixor__ = _written_over
-    __ifloordiv__ = __imod__ = _written_over
 
     def __neg__(self) -> Any:
         return self._call("neg", lambda x: -x, (self,), {})
@@ -322,23 +260,26 @@ def _flat(values: Sequence[Any]) -> list[Any]:
     return [inner for value in values for inner in (value if isinstance(value, tuple | list) else [value])]
 
 
-_OPERATORS: dict[str, Callable[..., Any]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b,
-    "pow": lambda a, b: a**b,
-    "mod": lambda a, b: a % b,
-    "floordiv": lambda a, b: a // b,
-    "gt": lambda a, b: a > b,
-    "ge": lambda a, b: a >= b,
-    "lt": lambda a, b: a < b,
-    "le": lambda a, b: a <= b,
-    "and": lambda a, b: a & b,
-    "or": lambda a, b: a | b,
-}
-"""On parameters alone, whose values are there."""
-_SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "rsub": "-"}
+def _operator(name: str, function: Callable[..., Any], *, swapped: bool = False) -> Callable[[Symbol, object], Any]:
+    """The method of a symbol for an operator, or for one whose other operand comes first."""
+
+    def operate(symbol: Symbol, other: object) -> Any:
+        if not isinstance(other, Symbol | bool | int | float) and not hasattr(other, "item"):
+            return NotImplemented
+        return symbol._call(name, function, (other, symbol) if swapped else (symbol, other), {})
+
+    return operate
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow", "mod", "floordiv", "and", "or"):
+    _function = getattr(operator, f"__{_name}__")
+    setattr(Symbol, f"__{_name}__", _operator(_name, _function))
+    setattr(Symbol, f"__r{_name}__", _operator(_name, _function, swapped=True))
+    setattr(Symbol, f"__i{_name}__", Symbol._written_over)
+for _name in ("gt", "ge", "lt", "le"):
+    setattr(Symbol, f"__{_name}__", _operator(_name, getattr(operator, _name)))
+
+_SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "truediv": "/", "pow": "**", "rsub": "-"}
 
 
 def _alike(a: Any, b: Any) -> bool:

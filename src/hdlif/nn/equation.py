@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.equations import Program, evaluate, trace
-from hdlif.errors import EquationError, ShapeError, cut
+from hdlif.errors import EquationError, ShapeError, cut, first_line
 from hdlif.nn.per_step import StepValue
-from hdlif.nn.spikes import SpikeQuantizer
+from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps
 
 
@@ -134,9 +134,8 @@ class EquationNeuron(Neuron):
         check_chunk(x, steps)
         if not self.states:
             check_stateless(self, state)
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        kept = kept_of(state, x, *self.states) if self.states else []
-        dtype = kept[0].dtype if kept else dtype
+        kept = kept_of(state, x, *self.states)
+        dtype = kept[0].dtype if kept else torch.promote_types(x.dtype, torch.float32)
         current = x.to(dtype).expand(len(steps), *x.shape[1:])
         # Taken apart at once: the derivative of current[k] would be zeros for all K steps, K times.
         rows = [self._value(name).rows(steps, x).unbind() for name in self.declared]
@@ -144,9 +143,9 @@ class EquationNeuron(Neuron):
         for k, arriving in enumerate(current.unbind()):
             spike, *kept = self._stepped(arriving, *kept, *(row[k] for row in rows))
             spikes.append(spike)
-        emitted = stack_steps(spikes)
-        emitted = emitted if self.quantizer is None else self.quantizer(emitted)
-        return emitted.to(x.dtype), dict(zip(self.states, kept, strict=True)) or None
+        return emitted(stack_steps(spikes), self.quantizer).to(x.dtype), dict(
+            zip(self.states, kept, strict=True)
+        ) or None
 
     def program(self) -> Program:
         """The step as a program, traced over the parameters as they are."""
@@ -186,8 +185,7 @@ class EquationNeuron(Neuron):
             except EquationError:
                 raise
             except Exception as error:
-                said = cut((str(error).splitlines() or [""])[0], 200)
-                raise EquationError(f"{name}.step: {type(error).__name__}: {said}") from error
+                raise EquationError(f"{name}.step: {type(error).__name__}: {cut(first_line(error), 200)}") from error
         if not all(torch.equal(a, b) for a, b in zip(before, given, strict=True)):
             raise EquationError(f"{name}.step writes over what it is given; write x = x + y in place of x += y")
         of_step = [row[:1, :1].double().numpy() for row in rows.values()]

@@ -20,7 +20,7 @@ from hdlif.functional import (
 from hdlif.functional.sequence import check_scannable, hd_lif_chunk
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.per_step import Form, StepValue
-from hdlif.nn.spikes import SpikeQuantizer
+from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, potential_of, stack_steps
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -175,7 +175,7 @@ class GradedLIF(Neuron):
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
         step = partial(graded_lif_step, surrogate=self.surrogate)
         surplus, after = scan(lambda t: step, x, state, steps, self.leak, self.threshold)
-        return _emitted(surplus, self.quantizer).to(x.dtype), after
+        return emitted(surplus, self.quantizer).to(x.dtype), after
 
 
 class HDLIF(Neuron):
@@ -250,7 +250,7 @@ class HDLIF(Neuron):
                 path="scan" if self.path == "scan" else "loop",
             )
             after = {"potential": potential}
-        return _emitted(surplus, self.quantizer).to(x.dtype), after
+        return emitted(surplus, self.quantizer).to(x.dtype), after
 
     def _check_scannable(self) -> None:
         """Look at a fixed λ once, and again when something was written to it; a learned one is a sigmoid's."""
@@ -308,8 +308,4 @@ class ParallelHDLIF(Neuron):
         check_chunk(x, steps)
         current = x.to(torch.promote_types(x.dtype, torch.float32))
         spike = parallel_hd_lif_step(current, self.threshold.rows(steps, x))
-        return _emitted(spike, self.quantizer).to(x.dtype), None
-
-
-def _emitted(surplus: Tensor, quantizer: SpikeQuantizer | None) -> Tensor:
-    return surplus if quantizer is None else quantizer(surplus)
+        return emitted(spike, self.quantizer).to(x.dtype), None

@@ -47,3 +47,8 @@ class SpikeQuantizer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, step={float(self.step)}, offset={self.offset}, gradient={self.gradient}"
+
+
+def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None) -> Tensor:
+    """What graded neurons emit: their surplus, or its codes."""
+    return surplus if quantizer is None else quantizer(surplus)
