@@ -5,7 +5,8 @@
 RUN is the run folder of a training with `training.keep_every: 1` (its epoch_N.safetensors are measured, early ones
 among them, whose running statistics lag) or a single checkpoint. For every network, and for every number of images in
 several draws, the statistics are measured anew, the test images are classified, and the accuracy and the share of
-images whose class differs from that by the largest number are printed.
+images whose class differs from that by the largest number are printed; then, for each recipe, the means over its
+networks. `--summary FILE` prints the means of a file that `--out` wrote.
 """
 
 import argparse
@@ -63,9 +64,27 @@ def measure(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return {"recipe": recipe.name, "checkpoint": path.name, "test_images": arguments.test, "by_images": rows}
 
 
+def summary(networks: list[dict[str, Any]]) -> str:
+    """Means over a recipe's networks: accuracy less that by the most images, in points, and share of other classes."""
+    lines = []
+    for recipe in dict.fromkeys(network["recipe"] for network in networks):
+        tables = [network["by_images"] for network in networks if network["recipe"] == recipe]
+        most = max(tables[0], key=int)
+        for count in tables[0]:
+            gained = statistics.mean(table[count]["accuracy"] - table[most]["accuracy"] for table in tables)
+            spread = statistics.mean(table[count]["std"] or 0.0 for table in tables)
+            other = statistics.mean(table[count]["other_class"] for table in tables)
+            lines.append(
+                f"{recipe}, {len(tables)} networks, {count} images: {100 * gained:.2f} +- {100 * spread:.2f} points, "
+                f"{100 * other:.1f} % of another class"
+            )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("runs", type=Path, nargs="*")
+    parser.add_argument("--summary", type=Path)
     parser.add_argument("--data-root", type=Path)
     parser.add_argument(
         "--images", type=lambda text: [int(n) for n in text.split(",")], default=[64, 250, 500, 1000, 2000]
@@ -74,10 +93,14 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=2000, help="test images")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    if arguments.summary:
+        print(summary(json.loads(arguments.summary.read_text())["networks"]))
+        return
     paths = [
         path for run in arguments.runs for path in (sorted(run.glob("epoch_*.safetensors")) if run.is_dir() else [run])
     ]
     results = [measure(path, arguments) for path in paths]
+    print(summary(results))
     if arguments.out:
         write_json(arguments.out, {"networks": results, "versions": versions(), "hardware": hardware()})
 
