@@ -9,7 +9,8 @@ Nothing here imports PyTorch: an equation that is written with its functions say
 from hdlif.equations.counting import Counts, counts
 from hdlif.equations.program import OPERATIONS, Instruction, Operation, Program, evaluate
 from hdlif.equations.record import from_attributes, to_attributes
-from hdlif.equations.tracing import Symbol, trace
+from hdlif.equations.symbols import Symbol
+from hdlif.equations.tracing import trace
 
 __all__ = [
     "OPERATIONS",

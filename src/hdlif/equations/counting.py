@@ -49,7 +49,7 @@ def counts(program: Program) -> Counts:
         constants = [program.constant(operand) for operand in operands]
         match instruction.operation:
             case "multiply":
-                is_free = any(c in (0, 1, -1) for c in constants) or any(map(program.is_binary, operands))
+                is_free = any(c in (0, 1, -1) for c in constants) or any(map(program.starts_binary, operands))
                 multiplications += not is_free
             case "add":
                 additions += 0 not in constants

@@ -166,9 +166,29 @@ class Program:
         """Whether what a register holds is 1 or 0 by its operation, or a choice between such."""
         return self._binary[register]
 
+    def starts_binary(self, register: int) -> bool:
+        """The same, where the states are what a run from the start has made of them."""
+        return self._binary_from_start[register]
+
+    @property
+    def binary_states(self) -> frozenset[str]:
+        """The states that hold what a comparison gave, such as the last step's spike: 1 or 0, and 0 at first."""
+        found = zip(self.states, self.after, strict=True)
+        return frozenset(name for name, after in found if self._compares(after))
+
+    def _compares(self, register: int) -> bool:
+        return register >= self.first and OPERATIONS[self.instructions[register - self.first].operation].is_binary
+
     @cached_property
     def _binary(self) -> tuple[bool, ...]:
-        found = [False] * self.first
+        return self._binary_given(frozenset())
+
+    @cached_property
+    def _binary_from_start(self) -> tuple[bool, ...]:
+        return self._binary_given(self.binary_states)
+
+    def _binary_given(self, states: frozenset[str]) -> tuple[bool, ...]:
+        found = [False, *(name in states for name in self.states), *(False for _ in self.rows)]
         for instruction in self.instructions:
             match instruction.operation:
                 case "constant":

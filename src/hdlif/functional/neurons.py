@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hdlif.equations import Symbol
 from hdlif.errors import ShapeError
 from hdlif.functional.surrogate import Surrogate, Triangle, heaviside
 
@@ -143,9 +144,10 @@ def glif_step(
     """
     _check_potential(current, potential)
     p = parameters
-    decayed = (1 - p.decay_gate * (1 - p.leak)) * potential * (1 - p.reset_gate * fired)
-    charged = current * (1 - p.input_gate * (1 - p.conductance))
-    potential = decayed - (1 - p.decay_gate) * p.linear_leak + charged - (1 - p.reset_gate) * p.reset * fired
+    leak = (1 - p.decay_gate * (1 - p.leak)) * (1 - p.reset_gate * fired)
+    gain = 1 - p.input_gate * (1 - p.conductance)
+    shift = -(1 - p.decay_gate) * p.linear_leak - (1 - p.reset_gate) * p.reset * fired
+    potential = leak * potential + gain * current + shift
     return heaviside(potential - p.threshold, surrogate), potential
 
 
@@ -214,6 +216,8 @@ def parallel_hd_lif_step(current: Tensor, threshold: Tensor) -> Tensor:
 
 
 def _check_potential(current: Tensor, potential: Tensor) -> None:
+    if isinstance(current, Symbol):
+        return
     if potential.shape != current.shape:
         raise ShapeError(
             f"potential has shape {list(potential.shape)}, the current {list(current.shape)}; they must be equal "

@@ -14,6 +14,7 @@ from hdlif.nn.per_step import PerStep, StepValue, step_parameters
 from hdlif.nn.recomputing import Measure, Recomputing, graphs_kept, measuring
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
+from hdlif.nn.stepped import SteppedNeuron
 from hdlif.nn.synapses import Binary, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer, hold_weights
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "SpikeQuantizer",
     "State",
     "StepValue",
+    "SteppedNeuron",
     "Temporal",
     "Ternary",
     "WeightQuantizer",

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdlif.equations import Program, evaluate, trace
+from hdlif.equations import evaluate
 from hdlif.errors import EquationError, ShapeError, cut, first_line
 from hdlif.nn.per_step import StepValue
-from hdlif.nn.spikes import SpikeQuantizer, emitted
-from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps
+from hdlif.nn.spikes import SpikeQuantizer
+from hdlif.nn.stepped import Step, SteppedNeuron
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Parameter:
             raise ValueError(f"low = {self.low}, high = {self.high}; a range is finite, (low, inf) or (-inf, inf)")
 
 
-class EquationNeuron(Neuron):
+class EquationNeuron(SteppedNeuron):
     """Neurons whose step is written once, as a static method of a class of yours; it trains, and is counted.
 
     >>> class AdaptiveHDLIF(EquationNeuron):
@@ -78,7 +78,6 @@ class EquationNeuron(Neuron):
         EquationError: the class's equation has no program; raised where the class is defined, or made.
     """
 
-    states: ClassVar[tuple[str, ...]] = ("potential",)
     declared: ClassVar[dict[str, Parameter]] = {}
     """The parameters of the class, in the order in which they stand there, those of its bases first."""
 
@@ -108,7 +107,7 @@ class EquationNeuron(Neuron):
         quantizer: SpikeQuantizer | None = None,
         **starts: float,
     ) -> None:
-        super().__init__()
+        super().__init__(quantizer)
         if unknown := sorted(set(starts) - set(self.declared)):
             raise ValueError(
                 f"{unknown[0]} is no parameter of {type(self).__name__}; it has {', '.join(self.declared)}"
@@ -127,36 +126,14 @@ class EquationNeuron(Neuron):
                 name=name,
             )
             self.add_module(name, value)
-        self.quantizer = quantizer
         self._check_traced()
 
-    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
-        check_chunk(x, steps)
-        if not self.states:
-            check_stateless(self, state)
-        kept = kept_of(state, x, *self.states)
-        dtype = kept[0].dtype if kept else torch.promote_types(x.dtype, torch.float32)
-        current = x.to(dtype).expand(len(steps), *x.shape[1:])
-        # Taken apart at once: the derivative of current[k] would be zeros for all K steps, K times.
-        rows = [self._value(name).rows(steps, x).unbind() for name in self.declared]
-        spikes = []
-        for k, arriving in enumerate(current.unbind()):
-            spike, *kept = self._stepped(arriving, *kept, *(row[k] for row in rows))
-            spikes.append(spike)
-        return emitted(stack_steps(spikes), self.quantizer).to(x.dtype), dict(
-            zip(self.states, kept, strict=True)
-        ) or None
+    def step_at(self, t: int) -> Step:
+        return type(self).step
 
-    def program(self) -> Program:
-        """The step as a program, traced over the parameters as they are."""
-        return self.traced()[0]
-
-    def traced(self) -> tuple[Program, dict[str, Tensor]]:
-        """The program, and the values of its rows, [T or 1, C or 1] each."""
-        with torch.no_grad():
-            rows = {name: self._value(name).values() for name in self.declared}
-            rows = {name: row.reshape(len(row), -1) for name, row in rows.items()}
-            return trace(type(self).step, states=self.states, rows=rows)
+    def step_values(self) -> dict[str, StepValue]:
+        values = {name: self.get_submodule(name) for name in self.declared}
+        return {name: value for name, value in values.items() if isinstance(value, StepValue)}
 
     def extra_repr(self) -> str:
         return f"states={self.states}"
@@ -177,11 +154,11 @@ class EquationNeuron(Neuron):
         drawn = np.random.default_rng(0).normal(size=(1 + len(self.states), 64, 1))
         signals = [torch.from_numpy(one.copy()) for one in drawn]
         with torch.no_grad():
-            values = [self._value(key).values().double().reshape(-1)[:1] for key in self.declared]
+            values = [value.values().double().reshape(-1)[:1] for value in self.step_values().values()]
             given = [*signals, *(value.clone() for value in values)]
             before = [value.clone() for value in given]
             try:
-                found = self._stepped(*given)
+                found = self.stepped(0, *given)
             except EquationError:
                 raise
             except Exception as error:
@@ -198,14 +175,10 @@ class EquationNeuron(Neuron):
                     "as numbers, on types, or on what it has stored"
                 )
 
-    def _value(self, name: str) -> StepValue:
-        value = self.get_submodule(name)
-        assert isinstance(value, StepValue)
-        return value
-
-    def _stepped(self, current: Tensor, *rest: Tensor) -> list[Tensor]:
-        """One step; its results shaped like the current."""
-        results = type(self).step(current, *rest)
+    def stepped(self, t: int, *given: Tensor) -> list[Tensor]:
+        """What the step gives, shaped like the current."""
+        current, *_ = given
+        results = super().stepped(t, *given)
         results = tuple(results) if isinstance(results, tuple | list) else (results,)
         found = []
         for name, value in zip(("spike", *self.states), results, strict=True):

@@ -1,11 +1,13 @@
 """Gated LIF neurons: learned gates between the primitives of leaky integrate-and-fire."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from hdlif.functional import GLIFParameters, Surrogate, Triangle, glif_step
 from hdlif.nn.per_step import PerStep, broadcast_rows
-from hdlif.nn.state import Neuron, State, check_chunk, kept_of, stack_steps
+from hdlif.nn.stepped import Step, SteppedNeuron
 
 GATES = ("decay_gate", "input_gate", "reset_gate")
 
@@ -32,7 +34,15 @@ class _Logits(PerStep):
         }
 
 
-class GLIF(Neuron):
+def _glif_step(
+    current: Tensor, potential: Tensor, fired: Tensor, *parameters: Tensor, surrogate: Surrogate
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`functional.glif_step`, what it fires being a state as well."""
+    fired, potential = glif_step(current, potential, fired, GLIFParameters(*parameters), surrogate=surrogate)
+    return fired, potential, fired
+
+
+class GLIF(SteppedNeuron):
     """Gated LIF (Yao et al., NeurIPS 2022), which emits 0 or 1; equation at `functional.glif_step`.
 
     All parameters are learned, as logits of a sigmoid; the gates start near ½.
@@ -47,6 +57,8 @@ class GLIF(Neuron):
     State: {"potential": u, "fired": h}, [B, ...] each, float32 or wider; u is that before the reset. h is not
         recomputed from u and θ, for θ may have learned since, and has a graph that `detach` does not cut.
     """
+
+    states = ("potential", "fired")
 
     def __init__(
         self,
@@ -72,17 +84,17 @@ class GLIF(Neuron):
         self.logits = _Logits(time_steps, start, channels=channels, per_step=per_step)
         self.surrogate = surrogate
 
-    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
-        check_chunk(x, steps)
-        potential, fired = kept_of(state, x, "potential", "fired")
-        current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
-        rows = self.logits(steps, x)
-        spikes = []
-        for k, arriving in enumerate(current.unbind()):
-            parameters = GLIFParameters(**{name: values[k] for name, values in rows.items()})
-            fired, potential = glif_step(arriving, potential, fired, parameters, surrogate=self.surrogate)
-            spikes.append(fired)
-        return stack_steps(spikes).to(x.dtype), {"potential": potential, "fired": fired}
+    def step_at(self, t: int) -> Step:
+        return partial(_glif_step, surrogate=self.surrogate)
+
+    def rows_at(self, steps: range, x: Tensor) -> list[Tensor]:
+        return list(self.logits(steps, x).values())
+
+    def row_values(self) -> dict[str, Tensor]:
+        return {
+            name: torch.sigmoid(logit.detach().double()).reshape(len(logit), -1)
+            for name, logit in self.logits.named_parameters()
+        }
 
     def extra_repr(self) -> str:
         return f"surrogate={self.surrogate}"

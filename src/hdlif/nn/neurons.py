@@ -1,6 +1,6 @@
-"""Neuron modules: parameters per time step, and the scan of the functional step over a chunk."""
+"""Our own neurons: parameters per time step, and the functional step that each of them takes."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -21,31 +21,8 @@ from hdlif.functional.sequence import check_scannable, hd_lif_chunk
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.per_step import Form, StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
-from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, potential_of, stack_steps
-
-Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(current, potential, leak, threshold) -> (spike, potential): one time step of a neuron."""
-
-
-def scan(
-    step: Callable[[int], Step], x: Tensor, state: State | None, steps: range, leak: StepValue, threshold: StepValue
-) -> tuple[Tensor, State]:
-    """Take the steps of a chunk one by one: spikes [K, B, ...] and the state after them.
-
-    Args:
-        step: gives the function of a time step.
-    """
-    check_chunk(x, steps)
-    potential = potential_of(state, x)
-    current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
-    # Taken apart at once: the derivative of current[k] would be zeros for all K steps, K times.
-    rows = (values.unbind() for values in (current, leak.rows(steps, x), threshold.rows(steps, x)))
-    spikes = []
-    for t, arriving, of_leak, of_threshold in zip(steps, *rows, strict=True):
-        spike, potential = step(t)(arriving, potential, of_leak, of_threshold)
-        spikes.append(spike)
-    return stack_steps(spikes), {"potential": potential}
-
+from hdlif.nn.state import State, check_chunk, check_stateless, potential_of
+from hdlif.nn.stepped import Step, SteppedNeuron
 
 _leak = partial(StepValue, name="leak")
 _threshold = partial(
@@ -79,7 +56,17 @@ def _checked_low(threshold_low: float | None, *, learned: bool) -> None:
         )
 
 
-class LIF(Neuron):
+class _LeakyNeuron(SteppedNeuron):
+    """Of one potential, a leak and a threshold."""
+
+    leak: StepValue
+    threshold: StepValue
+
+    def step_values(self) -> Mapping[str, StepValue]:
+        return {"leak": self.leak, "threshold": self.threshold}
+
+
+class LIF(_LeakyNeuron):
     """Leaky integrate-and-fire neurons that emit θ_t·H(m_t - θ_t); equation at `functional.lif_step`.
 
     Args:
@@ -124,16 +111,14 @@ class LIF(Neuron):
         )
         self.surrogate, self.reset = surrogate, reset
 
-    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
-        step = partial(lif_step, surrogate=self.surrogate, reset=self.reset)
-        spikes, after = scan(lambda t: step, x, state, steps, self.leak, self.threshold)
-        return spikes.to(x.dtype), after
+    def step_at(self, t: int) -> Step:
+        return partial(lif_step, surrogate=self.surrogate, reset=self.reset)
 
     def extra_repr(self) -> str:
         return f"surrogate={self.surrogate}, reset={getattr(self.reset, '__name__', self.reset)}"
 
 
-class GradedLIF(Neuron):
+class GradedLIF(_LeakyNeuron):
     """LIF neurons that emit the surplus: HD-LIF's spikes with LIF's soft reset; `functional.graded_lif_step`.
 
     λ_t = σ(a_t) and θ_t = σ(b_t) as in `HDLIF`, whose arguments these are.
@@ -158,7 +143,7 @@ class GradedLIF(Neuron):
         quantizer: SpikeQuantizer | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
     ) -> None:
-        super().__init__()
+        super().__init__(quantizer)
         _checked_low(threshold_low, learned=learned)
         self.leak, self.threshold = _leak_and_threshold(
             time_steps,
@@ -170,15 +155,13 @@ class GradedLIF(Neuron):
             per_step=per_step,
             threshold_form=threshold_form,
         )
-        self.quantizer, self.surrogate = quantizer, surrogate
+        self.surrogate = surrogate
 
-    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
-        step = partial(graded_lif_step, surrogate=self.surrogate)
-        surplus, after = scan(lambda t: step, x, state, steps, self.leak, self.threshold)
-        return emitted(surplus, self.quantizer).to(x.dtype), after
+    def step_at(self, t: int) -> Step:
+        return partial(graded_lif_step, surrogate=self.surrogate)
 
 
-class HDLIF(Neuron):
+class HDLIF(_LeakyNeuron):
     """HD-LIF neurons with P2-Reset; equation at `functional.hd_lif_step`.
 
     λ_t = σ(a_t) and θ_t = σ(b_t), by default learned and one scalar per layer and time step.
@@ -213,7 +196,7 @@ class HDLIF(Neuron):
         norm: MemBN | None = None,
         path: Literal["steps", "bits", "scan"] = "steps",
     ) -> None:
-        super().__init__()
+        super().__init__(quantizer)
         if path not in ("steps", "bits", "scan"):
             raise ValueError(f"path = {path!r}; choose one of bits, scan, steps")
         if norm is not None and path != "steps":
@@ -227,30 +210,23 @@ class HDLIF(Neuron):
             per_step=per_step,
             threshold_form=threshold_form,
         )
-        self.quantizer, self.norm, self.path = quantizer, norm, path
+        self.norm, self.path = norm, path
         self._scannable: tuple[Tensor, int] | None = None
         if path == "scan":
             self._check_scannable()
 
-    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
-        after: State
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         if self.path == "steps":
-            surplus, after = scan(self._step, x, state, steps, self.leak, self.threshold)
-        else:
-            check_chunk(x, steps)
-            if self.path == "scan":
-                self._check_scannable()
-            potential = potential_of(state, x)
-            current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
-            surplus, potential = hd_lif_chunk(
-                current,
-                potential,
-                self.leak.rows(steps, x),
-                self.threshold.rows(steps, x),
-                path="scan" if self.path == "scan" else "loop",
-            )
-            after = {"potential": potential}
-        return emitted(surplus, self.quantizer).to(x.dtype), after
+            return super().forward(x, state, steps)
+        check_chunk(x, steps)
+        if self.path == "scan":
+            self._check_scannable()
+        potential = potential_of(state, x)
+        current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
+        surplus, potential = hd_lif_chunk(
+            current, potential, *self.rows_at(steps, x), path="scan" if self.path == "scan" else "loop"
+        )
+        return emitted(surplus, self.quantizer).to(x.dtype), {"potential": potential}
 
     def _check_scannable(self) -> None:
         """Look at a fixed λ once, and again when something was written to it; a learned one is a sigmoid's."""
@@ -262,14 +238,14 @@ class HDLIF(Neuron):
             check_scannable(value)
             self._scannable = seen
 
-    def _step(self, t: int) -> Step:
+    def step_at(self, t: int) -> Step:
         return hd_lif_step if self.norm is None else partial(hd_lif_step, norm=partial(self.norm, step=t))
 
     def extra_repr(self) -> str:
         return f"path={self.path!r}"
 
 
-class ParallelHDLIF(Neuron):
+class ParallelHDLIF(SteppedNeuron):
     """HD-LIF neurons with λ = 0: no accumulation, no state; equation at `functional.parallel_hd_lif_step`.
 
     Each step has its own θ_t = σ(b_t); `per_step=False` has one for all, which is what the paper's release runs. All
@@ -280,6 +256,7 @@ class ParallelHDLIF(Neuron):
     """
 
     accumulates = False
+    states = ()
 
     def __init__(
         self,
@@ -292,7 +269,7 @@ class ParallelHDLIF(Neuron):
         threshold_form: Form = "sigmoid",
         quantizer: SpikeQuantizer | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(quantizer)
         self.threshold = _threshold(
             time_steps,
             value=threshold,
@@ -301,7 +278,6 @@ class ParallelHDLIF(Neuron):
             per_step=per_step,
             form=threshold_form,
         )
-        self.quantizer = quantizer
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
         check_stateless(self, state)
@@ -309,3 +285,9 @@ class ParallelHDLIF(Neuron):
         current = x.to(torch.promote_types(x.dtype, torch.float32))
         spike = parallel_hd_lif_step(current, self.threshold.rows(steps, x))
         return emitted(spike, self.quantizer).to(x.dtype), None
+
+    def step_at(self, t: int) -> Step:
+        return parallel_hd_lif_step
+
+    def step_values(self) -> Mapping[str, StepValue]:
+        return {"threshold": self.threshold}

@@ -1,0 +1,83 @@
+"""Neurons of one equation: a step, written once, that is scanned over time and traced into a program."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from hdlif.equations import Program, trace
+from hdlif.nn.per_step import StepValue
+from hdlif.nn.spikes import SpikeQuantizer, emitted
+from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps
+
+Step = Callable[..., Any]
+"""(current, *states, *parameters) -> (spike, *states): one time step of a neuron."""
+
+
+class SteppedNeuron(Neuron):
+    """A neuron layer that runs `step_at(t)` on (current, *states, *parameters) at each time step t.
+
+    Args:
+        quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself.
+    Attributes:
+        states: their names; all are 0 at first.
+    """
+
+    states: ClassVar[tuple[str, ...]] = ("potential",)
+
+    def __init__(self, quantizer: SpikeQuantizer | None = None) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+
+    def step_at(self, t: int) -> Step:
+        """The function of time step t."""
+        raise NotImplementedError
+
+    def step_values(self) -> Mapping[str, StepValue]:
+        """The parameters of the step by name, in the order in which it takes them."""
+        raise NotImplementedError
+
+    def rows_at(self, steps: range, x: Tensor) -> list[Tensor]:
+        """The parameters of the step at each of `steps`, broadcastable to the chunk x [K, B, ...]."""
+        return [value.rows(steps, x) for value in self.step_values().values()]
+
+    def row_values(self) -> dict[str, Tensor]:
+        """The parameters of the step by name, [T or 1, C or 1] each, in float64."""
+        with torch.no_grad():
+            values = {name: value.values().double() for name, value in self.step_values().items()}
+            return {name: value.reshape(len(value), -1) for name, value in values.items()}
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        check_chunk(x, steps)
+        if not self.states:
+            check_stateless(self, state)
+        kept = kept_of(state, x, *self.states)
+        dtype = kept[0].dtype if kept else torch.promote_types(x.dtype, torch.float32)
+        current = x.to(dtype).expand(len(steps), *x.shape[1:])
+        # Taken apart at once: the derivative of current[k] would be zeros for all K steps, K times.
+        rows = [values.unbind() for values in self.rows_at(steps, x)]
+        spikes = []
+        for t, arriving, *of_step in zip(steps, current.unbind(), *rows, strict=True):
+            spike, *kept = self.stepped(t, arriving, *kept, *of_step)
+            spikes.append(spike)
+        after = dict(zip(self.states, kept, strict=True))
+        return emitted(stack_steps(spikes), self.quantizer).to(x.dtype), after or None
+
+    def stepped(self, t: int, *given: Tensor) -> Any:
+        """What the step gives at time step t."""
+        return self.step_at(t)(*given)
+
+    def program(self) -> Program:
+        """The step as a program, traced over the parameters as they are."""
+        return self.traced()[0]
+
+    def traced(self, rows: Mapping[str, Any] | None = None) -> tuple[Program, dict[str, Any]]:
+        """The program, and the values of its rows, [T or 1, C or 1] each.
+
+        Args:
+            rows: stand for `row_values()`.
+        Raises:
+            EquationError: the step uses what a program has not; the message begins with file and line.
+        """
+        return trace(self.step_at(0), states=self.states, rows=self.row_values() if rows is None else rows)
