@@ -77,6 +77,12 @@ private:
   std::set<std::pair<int64_t, int32_t>> free_; // with their bytes
 };
 
+// Whether one pass can compute a neuron and the quantiser of its spikes.
+bool has_surplus(const Node& node) {
+  const Fused::Kernel kernel = node.equation == nullptr ? Fused::kNone : node.equation->fused.kernel;
+  return kernel == Fused::kHdLif || kernel == Fused::kParallel;
+}
+
 // The passes of a chain. All nodes of a pass run at the same steps, none takes codes, and of the values
 // between them, only what the neuron takes may have another reader.
 void find_firing(const Program& program, const Stage& stage, const std::vector<int32_t>& readers,
@@ -90,8 +96,7 @@ void find_firing(const Program& program, const Stage& stage, const std::vector<i
   };
   for (size_t i = 1; i < chain.size(); ++i) {
     const int32_t quantise = chain[i], neuron = chain[i - 1];
-    const Op op = program.nodes[neuron].op;
-    if (program.nodes[quantise].op != Op::kQuantise || (op != Op::kHdLif && op != Op::kParallel) ||
+    if (program.nodes[quantise].op != Op::kQuantise || !has_surplus(program.nodes[neuron]) ||
         program.nodes[quantise].inputs[0] != neuron + 1 || readers[neuron + 1] != 1 || takes_codes(neuron) ||
         constant(neuron) != constant(quantise))
       continue;

@@ -19,11 +19,6 @@ constexpr double kEntryWork = 8, kRowWork = 512;
 bool is_pointwise(Op op) {
   switch (op) {
   case Op::kAffine:
-  case Op::kHdLif:
-  case Op::kParallel:
-  case Op::kLif:
-  case Op::kGradedLif:
-  case Op::kGlif:
   case Op::kProgram:
   case Op::kQuantise:
   case Op::kAdd:
@@ -41,9 +36,6 @@ std::vector<bool> sparse_values(const Program& program) {
   for (size_t n = 0; n < program.nodes.size(); ++n) {
     const Node& node = program.nodes[n];
     switch (node.op) {
-    case Op::kHdLif:
-    case Op::kParallel:
-    case Op::kGradedLif:
     case Op::kProgram:
       is_sparse[n + 1] = true;
       break;
@@ -172,11 +164,9 @@ Work work_of(const Program& program, size_t n) {
   case Op::kSeca:
     row = 3 * kEntryWork * double(in.size()) + out.channels * (node.rows[0].columns + 8 * kEntryWork);
     break;
-  case Op::kGlif:
-    row = 3 * kEntryWork * out_row;
-    break;
   case Op::kProgram:
-    row = kEntryWork * out_row * double(1 + node.equation->registers());
+    row = kEntryWork * out_row *
+          (node.equation->fused.kernel == Fused::kNone ? double(1 + node.equation->registers()) : 1.0);
     break;
   default:
     row = kEntryWork * out_row;

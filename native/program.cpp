@@ -1,5 +1,7 @@
 #include "program.h"
 
+#include "recognition.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -15,17 +17,10 @@ Arity arity_of(Op op) {
   switch (op) {
   case Op::kConv2d:
   case Op::kLinear:
-  case Op::kParallel:
     return {1, 1, 0};
   case Op::kAffine:
-  case Op::kHdLif:
-  case Op::kGradedLif:
   case Op::kSeca:
     return {1, 2, 0};
-  case Op::kGlif:
-    return {1, 6, 0};
-  case Op::kLif:
-    return {1, 2, 1};
   case Op::kQuantise:
     return {1, 1, 1};
   case Op::kAdd:
@@ -59,8 +54,6 @@ public:
     check_unused(arity);
     const Value value = infer(program_.values[record[kInput0]], arity);
     require(value.size() <= kMaxElements, "output has too many entries");
-    if (node_.op == Op::kHdLif || node_.op == Op::kLif || node_.op == Op::kGradedLif || node_.op == Op::kGlif)
-      program_.stateful.push_back(index);
     if (node_.equation != nullptr)
       program_.stateful.insert(program_.stateful.end(), size_t(node_.equation->states()), index);
     program_.values.push_back(value);
@@ -78,8 +71,7 @@ private:
     const bool pools = node_.op == Op::kSumPool || node_.op == Op::kMaxPool;
     const bool pads = convolves || node_.op == Op::kMaxPool;
     const bool slices = node_.op == Op::kSlice;
-    const bool chooses =
-        node_.op == Op::kLif || node_.op == Op::kQuantise || node_.op == Op::kProgram || slices;
+    const bool chooses = node_.op == Op::kQuantise || node_.op == Op::kProgram || slices;
     const auto zero = [this](bool used, int first, int last) {
       for (int i = first; i <= last; ++i)
         require(used || record_[i] == 0, "a field that the op does not use is set");
@@ -120,29 +112,6 @@ private:
       read_rows(0, x.channels, false);
       read_rows(1, x.channels, false);
       y.constant = x.constant && node_.rows[0].steps == 1 && node_.rows[1].steps == 1;
-      break;
-    case Op::kGlif:
-      for (int i = 0; i < 6; ++i)
-        read_rows(i, x.channels, true);
-      y.constant = false;
-      y.max_code = 1;
-      break;
-    case Op::kHdLif:
-    case Op::kGradedLif:
-    case Op::kLif:
-      read_rows(0, x.channels, true);
-      read_rows(1, x.channels, true);
-      y.constant = false;
-      if (node_.op == Op::kLif) {
-        require(record_[kChoice] == 0 || record_[kChoice] == 1, "reset is unknown");
-        node_.hard_reset = record_[kChoice] == 1;
-        node_.reset_potential = scalars_[record_[kScalar]];
-        y.max_code = 1;
-      }
-      break;
-    case Op::kParallel:
-      read_rows(0, x.channels, true);
-      y.constant = x.constant && node_.rows[0].steps == 1;
       break;
     case Op::kQuantise:
       require(record_[kChoice] >= 1 && record_[kChoice] <= 8, "bits are not in 1..8");
@@ -273,6 +242,7 @@ private:
                 std::all_of(equation->after.begin(), equation->after.end(), is_register),
             "equation gives a register that it has not");
     equation->emits_codes = is_code[size_t(equation->spike)];
+    equation->fused = recognise(*equation);
     return equation;
   }
 

@@ -1,13 +1,13 @@
 // A deployed network as the runtime holds it, and its flat form as Python hands it over.
 //
 // Flat form, int32 words; nothing in it is trusted:
-//   header    kHeaderWords: form version (3), time steps, C, H, W, node count, output value, equation words
+//   header    kHeaderWords: form version (4), time steps, C, H, W, node count, output value, equation words
 //   node      kNodeWords each: see Field. Value 0 is the input, value i + 1 the output of node i.
 //   equation  of each node of kind program, one behind the other: counts of states, rows and instructions;
 //             the register that is emitted, and one for each state after the step; of each row (buffer, rows,
 //             columns); of each instruction (operation, three operands), the scalar in place of a constant's.
 // A field that an op does not use is 0, an index that it does not use is -1.
-// Scalars are float32: lif has reset_potential, quantise has offset, program its constants.
+// Scalars are float32: quantise has offset, program its constants.
 #pragma once
 
 #include <array>
@@ -22,9 +22,9 @@
 
 namespace hdlif {
 
-constexpr int32_t kFormVersion = 3;
+constexpr int32_t kFormVersion = 4;
 constexpr int kHeaderWords = 8;
-constexpr int kMaxTensors = 6;
+constexpr int kMaxTensors = 2;
 constexpr int32_t kMaxCode = 255;
 constexpr int32_t kMaxNodes = 1 << 17;
 constexpr int64_t kMaxElements = int64_t(1) << 30; // so that a coordinate with padding fits an int32
@@ -33,17 +33,12 @@ enum class Op : int32_t {
   kConv2d,
   kLinear,
   kAffine,
-  kHdLif,
-  kParallel,
-  kLif,
   kQuantise,
   kAdd,
   kSumPool,
   kMaxPool,
   kGlobalSumPool,
   kFlatten,
-  kGradedLif,
-  kGlif,
   kSeca,
   kSlice,
   kConcat,
@@ -63,9 +58,9 @@ enum Field : int {
   kPadY,
   kPadX,
   kEncoding, // see Encoding
-  kChoice, // lif: 0 soft, 1 hard reset; quantise: bits; slice: the first channel; program: where its equation
-           // begins among the equation words
-  kScalar, // index of the first scalar
+  kChoice,   // quantise: bits; slice: the first channel; program: where its equation begins among the
+             // equation words
+  kScalar,   // index of the first scalar
   kTensors, // kMaxTensors times (buffer, rows, columns), in the order of the op; of a weight, only the buffer
   kNodeWords = kTensors + 3 * kMaxTensors
 };
@@ -111,7 +106,15 @@ struct Window {
   int32_t pad_y = 0, pad_x = 0;
 };
 
-// A neuron's own equation. Registers: 0 is the current, then the states, the rows, and one for each
+// The kernel that computes an equation in one pass, and the rows that it takes.
+struct Fused {
+  enum Kernel { kNone, kHdLif, kParallel, kLif };
+  Kernel kernel = kNone;
+  int32_t leak = -1, threshold = -1; // which of the equation's rows
+  Reset reset{false, 0.0f};          // of kLif
+};
+
+// A neuron's equation. Registers: 0 is the current, then the states, the rows, and one for each
 // instruction, which reads registers below its own.
 struct Equation {
   std::vector<Rows> rows;
@@ -119,6 +122,7 @@ struct Equation {
   int32_t spike = 0;
   std::vector<int32_t> after; // of each state
   bool emits_codes = false;   // 1 or 0 by its operation
+  Fused fused;
 
   int32_t states() const { return int32_t(after.size()); }
   int32_t first() const {
@@ -132,12 +136,11 @@ struct Node {
   std::array<int32_t, 2> inputs; // value indices; -1 where absent
   Window window;
   std::array<Rows, kMaxTensors> rows;
-  std::vector<int8_t> low_bit_weights; // [ky][kx][ci][co], one byte each; empty for float32 weights
-  std::vector<float> float_weights;    // [ky][kx][ci][co]
-  int32_t max_weight = 1;              // largest magnitude that the encoding of low_bit_weights has
-  int32_t first_channel = 0;           // of slice
-  bool hard_reset = false;
-  float reset_potential = 0, offset = 0;
+  std::vector<int8_t> low_bit_weights;      // [ky][kx][ci][co], one byte each; empty for float32 weights
+  std::vector<float> float_weights;         // [ky][kx][ci][co]
+  int32_t max_weight = 1;                   // largest magnitude that the encoding of low_bit_weights has
+  int32_t first_channel = 0;                // of slice
+  float offset = 0;                         // of quantise
   std::shared_ptr<const Equation> equation; // of program
 };
 

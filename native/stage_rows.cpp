@@ -8,15 +8,8 @@
 namespace hdlif {
 namespace {
 
-constexpr float kNoThreshold = std::numeric_limits<float>::quiet_NaN();
-
 Row row(const Rows& rows, int64_t t) {
   return {rows.at(t), rows.columns};
-}
-
-GlifRows glif_rows(const Node& node, int64_t t) {
-  const auto& r = node.rows;
-  return {row(r[0], t), row(r[1], t), row(r[2], t), row(r[3], t), row(r[4], t), row(r[5], t)};
 }
 
 PoolShape pool_shape(const Node& node, const Value& in, const Value& out) {
@@ -186,9 +179,10 @@ private:
         (workspace_.placement.slot[current] >= 0 || workspace_.placement.is_read_again[current]))
       firing.current = floats(output_row(current));
     firing.potential = potential_row(nodes.neuron);
-    if (neuron.op == Op::kHdLif)
-      firing.leak = row(neuron.rows[0], t);
-    firing.threshold = row(neuron.rows[neuron.op == Op::kHdLif ? 1 : 0], t);
+    const Equation& equation = *neuron.equation;
+    if (equation.fused.leak >= 0)
+      firing.leak = row(equation.rows[equation.fused.leak], t);
+    firing.threshold = row(equation.rows[equation.fused.threshold], t);
     firing.inverse_step = row(quantise.rows[0], t);
     firing.offset = quantise.offset;
     firing.largest = float(out.max_code);
@@ -216,27 +210,9 @@ private:
     const float* x = float_row(n, 0);
     uint8_t* codes = output_row(n + 1);
     float* y = floats(codes);
-    float* potential = potential_row(n);
     switch (node.op) {
     case Op::kAffine:
       kernels_.affine(x, y, rows[0].at(t), rows[1].at(t), pixels, channels);
-      break;
-    case Op::kHdLif:
-      kernels_.hd_lif(x, potential, y, row(rows[0], t), row(rows[1], t), pixels, channels);
-      break;
-    case Op::kGradedLif:
-      kernels_.graded_lif(x, potential, y, row(rows[0], t), row(rows[1], t), pixels, channels);
-      break;
-    case Op::kGlif:
-      kernels_.glif(x, potential, codes, glif_rows(node, t),
-                    t > 0 ? row(rows[5], t - 1) : Row{&kNoThreshold, 1}, pixels, channels);
-      break;
-    case Op::kParallel:
-      kernels_.parallel(x, y, row(rows[0], t), pixels, channels);
-      break;
-    case Op::kLif:
-      kernels_.lif(x, potential, codes, row(rows[0], t), row(rows[1], t),
-                   {node.hard_reset, node.reset_potential}, pixels, channels);
       break;
     case Op::kQuantise:
       kernels_.quantise(x, codes, row(rows[0], t), node.offset, float(out.max_code), pixels, channels);
@@ -252,6 +228,10 @@ private:
   void compute_equation(int32_t n) {
     const Equation& equation = *program_.nodes[n].equation;
     const Value& out = program_.values[n + 1];
+    const float* x = float_row(n, 0);
+    uint8_t* codes = output_row(n + 1);
+    if (equation.fused.kernel != Fused::kNone)
+      return compute_fused(n, equation, x, codes);
     const int64_t offset = row_ * out.width * out.channels;
     Row rows[kMaxEquationRows];
     for (size_t i = 0; i < equation.rows.size(); ++i)
@@ -266,11 +246,24 @@ private:
                             int32_t(equation.instructions.size()),
                             equation.states(),
                             equation.spike};
-    const float* x = float_row(n, 0);
-    uint8_t* codes = output_row(n + 1);
     kernels_.equation(x, states, out.max_code > 0 ? nullptr : floats(codes),
                       out.max_code > 0 ? codes : nullptr, step, floats(memory_.scratch.data()), out.width,
                       out.channels);
+  }
+
+  void compute_fused(int32_t n, const Equation& equation, const float* x, uint8_t* codes) {
+    const Fused& fused = equation.fused;
+    const Value& out = program_.values[n + 1];
+    const int64_t t = chunk_.t + step_, pixels = out.width;
+    const Row threshold = row(equation.rows[fused.threshold], t);
+    if (fused.kernel == Fused::kParallel)
+      return kernels_.parallel(x, floats(codes), threshold, pixels, out.channels);
+    const Row leak = row(equation.rows[fused.leak], t);
+    float* potential = potential_row(n);
+    if (fused.kernel == Fused::kHdLif)
+      kernels_.hd_lif(x, potential, floats(codes), leak, threshold, pixels, out.channels);
+    else
+      kernels_.lif(x, potential, codes, leak, threshold, fused.reset, pixels, out.channels);
   }
 
   // A slice, or a concatenation: of codes as they are, of codes and floats as floats. The smaller of two

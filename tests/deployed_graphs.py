@@ -6,6 +6,7 @@ import numpy as np
 
 from hdlif.artefact import INPUT, Graph, InputRecord, Node, Value, infer_values
 from hdlif.artefact.format import LARGEST_WEIGHT, row_names
+from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.equations import Program, to_attributes
 from random_programs import random_program
 
@@ -13,7 +14,10 @@ CLASSES = 3
 
 
 class Builder:
-    """Appends nodes with random tensors; `add` returns the name of the new value."""
+    """Appends nodes with random tensors; `add` returns the name of the new value.
+
+    Neurons are named as format 4 does, and are the programs that stand for them.
+    """
 
     def __init__(self, shape: tuple[int, int, int], time_steps: int, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -22,7 +26,7 @@ class Builder:
 
     def add(self, op: str, *inputs: str, tensors: Any = None, **attributes: Any) -> str:
         name = f"n{len(self.nodes)}.{op}"
-        self.nodes.append(Node(op, name, inputs, attributes, tensors or {}))
+        self.nodes.append(modern(Node(op, name, inputs, attributes, tensors or {})))
         return name
 
     def channels(self, value: str) -> int:
@@ -201,7 +205,7 @@ def tiny_network() -> Graph:
     leak, threshold = np.array([[0.5]], np.float32), np.array([[1.0], [0.25]], np.float32)
     nodes = (
         Node("conv2d", "conv", (INPUT,), attributes, {"weight": weight}),
-        Node("hd_lif", "neuron", ("conv",), {}, {"leak": leak, "threshold": threshold}),
+        modern(Node("hd_lif", "neuron", ("conv",), {}, {"leak": leak, "threshold": threshold})),
         Node("global_sum_pool", "logits", ("neuron",)),
     )
     record = InputRecord((1, 2, 2), (0.5,), (0.25,))

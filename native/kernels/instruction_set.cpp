@@ -39,8 +39,6 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     affine,
     hd_lif,
     parallel,
-    graded_lif,
-    glif,
     lif,
     quantise,
     fire,

@@ -63,10 +63,6 @@ struct Row {
   int32_t columns;
 };
 
-struct GlifRows {
-  Row leak, leak_after_spike, gain, shift, shift_after_spike, threshold;
-};
-
 struct Reset {
   bool hard;
   float potential; // after a hard reset
@@ -179,13 +175,6 @@ struct Kernels {
                  int32_t channels);
   // y = max(x - threshold, 0)
   void (*parallel)(const float* x, float* y, Row threshold, int64_t pixels, int32_t channels);
-  // m = leak * v + x; y = max(m - threshold, 0); v = m >= threshold ? m - threshold : m
-  void (*graded_lif)(const float* x, float* potential, float* y, Row leak, Row threshold, int64_t pixels,
-                     int32_t channels);
-  // v = leak_h * v + gain * x + shift_h; y = v >= threshold, where h = v >= threshold_before of the v that it
-  // is given: with h the rows "after spike". A NaN as threshold_before says that no step was before.
-  void (*glif)(const float* x, float* potential, uint8_t* y, const GlifRows& rows, Row threshold_before,
-               int64_t pixels, int32_t channels);
   // m = leak * v + x; y = m >= threshold; v = y ? (hard ? reset.potential : m - threshold) : m
   void (*lif)(const float* x, float* potential, uint8_t* y, Row leak, Row threshold, Reset reset,
               int64_t pixels, int32_t channels);

@@ -35,10 +35,6 @@ template <typename Body> void for_entries(Row a, int64_t pixels, int32_t channel
   for_entries(a, {&none, 1}, pixels, channels, [=](float a_c, float, int64_t i) { body(a_c, i); });
 }
 
-float at(Row row, int32_t c) {
-  return row.data[row.columns > 1 ? c : 0];
-}
-
 float surplus(float membrane, float threshold) {
   const float above = membrane - threshold;
   return above > 0.0f ? above : 0.0f;
@@ -88,28 +84,6 @@ void lif(const float* __restrict x, float* __restrict potential, uint8_t* __rest
     y[i] = fires;
     potential[i] = fires ? after : membrane;
   });
-}
-
-void graded_lif(const float* __restrict x, float* __restrict potential, float* __restrict y, Row leak,
-                Row threshold, int64_t pixels, int32_t channels) {
-  for_entries(leak, threshold, pixels, channels, [=](float leak_c, float threshold_c, int64_t i) {
-    const float membrane = leak_c * potential[i] + x[i];
-    y[i] = surplus(membrane, threshold_c);
-    potential[i] = membrane >= threshold_c ? membrane - threshold_c : membrane;
-  });
-}
-
-void glif(const float* __restrict x, float* __restrict potential, uint8_t* __restrict y, const GlifRows& rows,
-          Row threshold_before, int64_t pixels, int32_t channels) {
-  for (int64_t p = 0; p < pixels; ++p, x += channels, potential += channels, y += channels)
-    for (int32_t c = 0; c < channels; ++c) {
-      const bool fired = potential[c] >= at(threshold_before, c);
-      const float leak = at(fired ? rows.leak_after_spike : rows.leak, c);
-      const float shift = at(fired ? rows.shift_after_spike : rows.shift, c);
-      const float membrane = leak * potential[c] + at(rows.gain, c) * x[c] + shift;
-      potential[c] = membrane;
-      y[c] = membrane >= at(rows.threshold, c);
-    }
 }
 
 void quantise(const float* __restrict x, uint8_t* __restrict y, Row inverse_step, float offset, float largest,

@@ -8,7 +8,7 @@ which are bits that are cut off.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -23,13 +23,12 @@ F = np.float32
 
 @dataclass
 class Tally:
-    """Operations so far, and the fired neurons of the step before."""
+    """Operations so far."""
 
     float_multiply: int = 0
     float_add: int = 0
     integer_multiply: int = 0
     integer_add: int = 0
-    fired: dict[Any, bool] = field(default_factory=dict)
 
     @property
     def energy_pj(self) -> float:
@@ -106,38 +105,6 @@ def _affine(count: Tally, node: Node, t: int, inputs: list[Array], state: Array 
     return y
 
 
-def _accumulating(
-    count: Tally, node: Node, t: int, inputs: list[Array], state: Array | None, types: list[Value]
-) -> Array:
-    (x,), y = inputs, np.zeros(inputs[0].shape, F)
-    assert state is not None
-    for at in _places(x.shape):
-        threshold = _row(node, "threshold", t, at[0])
-        membrane = count.plus(count.times(_row(node, "leak", t, at[0]), state[at]), x[at])
-        surplus = count.minus(membrane, threshold)  # its sign is all that firing and reset ask for
-        if node.op == "lif":
-            y[at] = surplus >= 0
-            after = surplus if node.attributes["reset"] == "soft" else F(node.attributes["reset_potential"])
-        else:
-            y[at] = surplus if surplus > 0 else 0
-            after = surplus if node.op == "graded_lif" else threshold
-        state[at] = after if surplus >= 0 else membrane
-    return y
-
-
-def _glif(count: Tally, node: Node, t: int, inputs: list[Array], state: Array | None, types: list[Value]) -> Array:
-    (x,), y = inputs, np.zeros(inputs[0].shape, F)
-    assert state is not None
-    for at in _places(x.shape):
-        after = "_after_spike" if count.fired.get(at) else ""
-        kept = count.times(_row(node, f"leak{after}", t, at[0]), state[at])
-        driven = count.plus(kept, count.times(_row(node, "gain", t, at[0]), x[at]))
-        state[at] = count.plus(driven, _row(node, f"shift{after}", t, at[0]))
-        count.fired[at] = bool(count.minus(state[at], _row(node, "threshold", t, at[0])) >= 0)
-        y[at] = count.fired[at]
-    return y
-
-
 def _program(count: Tally, node: Node, t: int, inputs: list[Array], state: Array | None, types: list[Value]) -> Array:
     """Register by register; a difference that is there already, or is asked for its sign again, is not made again."""
     (x,), y = inputs, np.zeros(inputs[0].shape, F)
@@ -201,13 +168,6 @@ def _program(count: Tally, node: Node, t: int, inputs: list[Array], state: Array
         y[at] = registers[program.spike]
         for name, register in zip(program.states, program.after, strict=True):
             states[name][at] = registers[register]
-    return y
-
-
-def _parallel(count: Tally, node: Node, t: int, inputs: list[Array], state: Array | None, types: list[Value]) -> Array:
-    y = np.array(inputs[0], F)
-    for at in _places(y.shape):
-        y[at] = max(count.minus(y[at], _row(node, "threshold", t, at[0])), F(0))
     return y
 
 
@@ -299,12 +259,7 @@ SCALAR: dict[str, Scalar] = {
     "conv2d": _synapse,
     "linear": _synapse,
     "affine": _affine,
-    "hd_lif": _accumulating,
-    "graded_lif": _accumulating,
-    "lif": _accumulating,
-    "glif": _glif,
     "program": _program,
-    "parallel": _parallel,
     "quantise": _quantise,
     "seca": _seca,
     "add": _add,

@@ -8,6 +8,7 @@ import torch
 
 from hdlif.accounting.neuron_traces import neuron_traces
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
+from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.builders import DATA, input_record
 from hdlif.deploy import lower
 from hdlif.equations import Instruction, Program, to_attributes
@@ -19,7 +20,7 @@ T = 3
 def graph_of(op: str, tensors: dict[str, Any], **attributes: Any) -> Graph:
     """Two channels of one pixel each, into the neurons, into two classes."""
     rows = {role: np.array(values, np.float32) for role, values in tensors.items()}
-    nodes = (Node(op, "neurons", (INPUT,), attributes, rows), Node("global_sum_pool", "pooled", ("neurons",)))
+    nodes = (modern(Node(op, "neurons", (INPUT,), attributes, rows)), Node("global_sum_pool", "pooled", ("neurons",)))
     return Graph(nodes, "pooled", T, InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0)), ("a", "b"))
 
 
@@ -101,10 +102,21 @@ def test_an_equation_is_traced_state_by_state() -> None:
     rows = {"row0": [[0.5]], "row1": [[0.5], [0.75], [0.5]]}
     trace = neuron_traces(graph_of("program", rows, kind="Counting", **to_attributes(program)), X)["neurons"]
     assert trace.spike.tolist() == [[0.25, 0], [0.25, 0], [0.625, 0]]
-    assert trace.membrane.tolist() == [[0.5, 0.25], [0.75, 0.375], [0.5, 0.4375]]
+    assert trace.membrane.tolist() == [[0.75, 0.25], [1.0, 0.375], [1.125, 0.4375]]
     assert trace.threshold.tolist() == [[0.5, 0.5], [0.75, 0.75], [0.5, 0.5]]
-    assert trace.states["count"].tolist() == [[1, 1], [2, 2], [3, 3]]
-    assert trace.states["potential"].tolist() == trace.membrane.tolist()
+    assert {name: state.tolist() for name, state in trace.states.items()} == {"count": [[1, 1], [2, 2], [3, 3]]}
+
+
+def test_the_threshold_is_what_the_membrane_is_compared_with() -> None:
+    """Of an adaptive neuron, θ + a of the step before."""
+    network = built("neuron={kind: own_neurons:AdaptiveHDLIF}", "model.blocks=[1]")
+    graph = lower(network, input=input_record(recipe()), labels=DATA["digits"].labels, time_steps=4)
+    traces = neuron_traces(graph, torch.randn(1, 1, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
+    for trace in traces.values():
+        adaptation = trace.states["adaptation"]
+        assert bool(adaptation.any())
+        torch.testing.assert_close(trace.threshold[1:], trace.threshold[:1] + adaptation[:-1])
+        torch.testing.assert_close(trace.spike, (trace.membrane - trace.threshold).clamp_min(0))
 
 
 def test_an_equation_without_states_or_threshold_shows_its_current() -> None:

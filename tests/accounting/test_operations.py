@@ -31,13 +31,12 @@ def graph_of(network, shape, classes, time_steps=4):
 
 def nops(graph):
     """Neuron operations need no data: T·(3·N, or 1·N without accumulation)."""
-    from hdlif.accounting.operations import NEURON_NOPS
+    from hdlif.accounting.prices import neuron_step
     from hdlif.artefact import infer_values
 
     values = infer_values(graph)
-    return sum(
-        NEURON_NOPS[n.op] * graph.time_steps * np.prod(values[n.name].shape) for n in graph.nodes if n.op in NEURON_NOPS
-    )
+    neurons = [node for node in graph.nodes if node.op == "program"]
+    return sum(neuron_step(n).count * graph.time_steps * np.prod(values[n.name].shape) for n in neurons)
 
 
 @pytest.mark.parametrize(

@@ -14,25 +14,25 @@ def test_layers_share_out_every_stored_byte(counting):
     result = profile(graph, torch.randn(1, 1, 3, 9, 7), counting=counting)
     stored = {node.name: tensor_bytes(node) for node in graph.nodes}
     assert round(1e6 * sum(layer.stored_mb for layer in result.layers)) == sum(stored.values())
-    row = next(layer for layer in result.layers if layer.kind == "hd_lif")
+    row = next(layer for layer in result.layers if layer.kind == "HDLIF")
     quantiser = next(node for node in graph.nodes if node.inputs == (row.name,))
     assert quantiser.op == "quantise"
     assert round(1e6 * row.stored_mb) == stored[row.name] + stored[quantiser.name]
 
 
 @pytest.mark.parametrize(
-    ("neuron", "nops", "picojoules"),
+    ("neuron", "kind", "nops", "picojoules"),
     [
-        ("graded_lif", 3, 3.7 + 2 * 0.9),
-        ("glif", 5, 2 * 3.7 + 3 * 0.9),
-        ("hd_lif", 3, 3.7 + 2 * 0.9),
-        ("parallel", 1, 0.9),
+        ("graded_lif", "GradedLIF", 3, 3.7 + 2 * 0.9),
+        ("glif", "GLIF", 5, 2 * 3.7 + 3 * 0.9),
+        ("hd_lif", "HDLIF", 3, 3.7 + 2 * 0.9),
+        ("parallel", "ParallelHDLIF", 1, 0.9),
     ],
 )
-def test_price_of_a_neuron_per_step(neuron, nops, picojoules):
+def test_price_of_a_neuron_per_step(neuron, kind, nops, picojoules):
     b = Builder((2, 3, 3), 4, 0)
     graph = b.graph(getattr(b, neuron)(INPUT))
-    (row,) = (r for r in profile(graph, torch.randn(1, 2, 2, 3, 3), counting="honest").layers if r.kind == neuron)
+    (row,) = (r for r in profile(graph, torch.randn(1, 2, 2, 3, 3), counting="honest").layers if r.kind == kind)
     assert row.nops == nops * 4 * 18
     assert row.energy_mj == pytest.approx(picojoules * 4 * 18 * 1e-9)
 

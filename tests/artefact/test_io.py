@@ -14,11 +14,11 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployed_graphs import Builder, residual_network, tiny_network
+from deployed_graphs import Builder, random_input, residual_network, tiny_network
 from hdlif.artefact import INPUT, Graph, Node, Value, dumps, infer_values, is_artefact, load, loads, save, tensor_bytes
 from hdlif.artefact.format import program_of
 from hdlif.errors import ArtefactError
-from hdlif.runtime import Session
+from hdlif.runtime import Session, reference
 from random_programs import random_program
 
 GOLDEN = Path(__file__).parent / "tiny.hdlif.safetensors"
@@ -60,6 +60,38 @@ def test_format_4_is_read_and_has_no_programs() -> None:
     assert loads(content, "x").nodes[0].op == "program"
     with pytest.raises(ArtefactError, match="op = 'program' is unknown; format 4 has it not"):
         loads(signed(content.replace(b'\\"format\\":5', b'\\"format\\":4')), "x")
+
+
+def test_the_neurons_of_format_4_give_the_bits_that_they_gave() -> None:
+    """LIF of both resets, graded LIF, HD-LIF, Parallel and GLIF; the digest is of the version that wrote the file."""
+    graph = load(GOLDEN.with_name("neurons_format_4.hdlif.safetensors"))
+    kinds = {"HDLIF", "ParallelHDLIF", "LIF", "GradedLIF", "GLIF"}
+    assert {node.attributes["kind"] for node in graph.nodes if node.op == "program"} == kinds
+    x = random_input(graph, 5, 3)
+    digest = "4df4ac8032d00920dfb7a417dab0969d572a6ac623a08cc6faaff4e8b5b34162"
+    for logits in (reference.run(graph, x), Session(graph).run(x)):
+        assert hashlib.sha256(logits.tobytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"op": "program"}, "op = 'program' is unknown; format 4 has it not"),
+        ({"op": "hd_lf"}, "op = 'hd_lf' is unknown"),
+        ({"attributes": {"reset": "soft"}}, r"attributes of hd_lif are \['reset'\]; they must be \[\]"),
+        ({"op": "parallel"}, r"tensors of parallel are \['leak', 'threshold'\]; they must be \['threshold'\]"),
+        (
+            {"op": "lif", "attributes": {"reset": "sft", "reset_potential": 0}},
+            "reset = 'sft'; choose one of hard, soft",
+        ),
+        ({"op": "lif", "attributes": {"reset": "hard", "reset_potential": 1e39}}, "it must be a finite float32"),
+    ],
+)
+def test_a_neuron_of_format_4_is_checked(change: dict[str, Any], message: str) -> None:
+    older = GOLDEN.with_name("tiny_format_4.hdlif.safetensors").read_bytes()
+    content = rewritten(lambda header, graph: graph["nodes"][1].update(change), older)
+    with pytest.raises(ArtefactError, match=message):
+        loads(content, "x")
 
 
 def test_a_program_is_read_as_it_was_written() -> None:
@@ -223,9 +255,9 @@ def test_every_flipped_bit_under_a_new_digest_gives_a_checked_graph_or_an_artefa
             dumps(loads(signed(damaged), "flipped"))
 
 
-def rewritten(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> bytes:
-    """The golden file after `change(header, graph)`, with a digest to fit."""
-    content = GOLDEN.read_bytes()
+def rewritten(change: Callable[[dict[str, Any], dict[str, Any]], None], content: bytes | None = None) -> bytes:
+    """A file, by default the golden one, after `change(header, graph)`, with a digest to fit."""
+    content = GOLDEN.read_bytes() if content is None else content
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     graph = json.loads(header["__metadata__"]["hdlif"])
@@ -265,8 +297,8 @@ LIES = {
     "no metadata": (lambda header, graph: header.pop("__metadata__"), r"metadata keys are \[\]; .* made by"),
     "metadata that are none": (put("header/__metadata__", 3), "__metadata__ = 3"),
     "another record": (lambda header, graph: graph.clear(), r"is not an artefact \(its metadata hold no graph\); give"),
-    "dtype": (put("header/neuron.leak/dtype", "U8"), "data_offsets"),
-    "unknown dtype": (put("header/neuron.leak/dtype", "F16"), "dtype = 'F16'"),
+    "dtype": (put("header/neuron.row0/dtype", "U8"), "data_offsets"),
+    "unknown dtype": (put("header/neuron.row0/dtype", "F16"), "dtype = 'F16'"),
     "shape in header": (put("header/conv.weight/shape", [3]), "data_offsets"),
     "shape as bool": (put("header/conv.weight/shape", [True]), "must be an integer"),
     "negative shape": (put("header/conv.weight/shape", [-2]), "must be an integer"),
@@ -284,19 +316,19 @@ LIES = {
     "weight as binary": (put("graph/nodes/0/attributes/encoding", "binary"), "stored as|fill"),
     "encoding": (put("graph/nodes/0/attributes/encoding", "quaternary"), "stored as|unknown"),
     "encoding of another type": (put("graph/nodes/0/attributes/encoding", {}), "stored as|unknown"),
-    "leak shape": (put("graph/nodes/1/tensors/leak/shape", [1]), "stored as F32"),
-    "tensor twice": (put("graph/nodes/1/tensors/threshold/tensor", "neuron.leak"), "used twice"),
-    "tensor is the metadata": (put("graph/nodes/1/tensors/leak/tensor", "__metadata__"), "not in the file"),
-    "op": (put("graph/nodes/1/op", "hd_lf"), 'did you mean "hd_lif"'),
+    "leak shape": (put("graph/nodes/1/tensors/row0/shape", [1]), "stored as F32"),
+    "tensor twice": (put("graph/nodes/1/tensors/row1/tensor", "neuron.row0"), "used twice"),
+    "tensor is the metadata": (put("graph/nodes/1/tensors/row0/tensor", "__metadata__"), "not in the file"),
+    "op": (put("graph/nodes/1/op", "progam"), 'did you mean "program"'),
     "own output as input": (put("graph/nodes/0/inputs", ["conv"]), "topological order"),
     "cycle": (put("graph/nodes/0/inputs", ["neuron"]), "topological order"),
-    "two inputs": (put("graph/nodes/1/inputs", ["conv", "conv"]), "inputs of hd_lif are 2"),
+    "two inputs": (put("graph/nodes/1/inputs", ["conv", "conv"]), "inputs of program are 2"),
     "same name": (put("graph/nodes/1/name", "conv"), "two values have this name"),
     "name of the input": (put("graph/nodes/0/name", "input"), "two values have this name"),
     "name that is no text": (put("graph/nodes/0/name", "\ud800"), "must be a string"),
     "output": (put("graph/output", "nothing"), "no node of the graph"),
     "labels": (put("graph/labels", ["a"]), "1 labels need"),
-    "steps": (put("graph/time_steps", 3), r"neuron\.threshold: float32 \[2, 1\]"),
+    "steps": (put("graph/time_steps", 3), r"neuron\.row1: float32 \[2, 1\]"),
     "no step": (put("graph/time_steps", 0), "time_steps = 0"),
     "steps of another type": (put("graph/time_steps", 2.0), "time_steps = 2.0"),
     "stride": (put("graph/nodes/0/attributes/stride", [0, 1]), "stride"),

@@ -80,7 +80,7 @@ def test_what_follows_a_training_works_and_export_names_the_layer(tmp_path: Path
     for counting in ("paper", "honest"):
         counted = profile_command(str(run), counting=counting)
         rows = {row["name"]: row for row in counted["layers"]}
-        assert [rows[f"body.stage1.0.act{i}"]["kind"] for i in (1, 2)] == ["Wave", "hd_lif"]
+        assert [rows[f"body.stage1.0.act{i}"]["kind"] for i in (1, 2)] == ["Wave", "HDLIF"]
         assert [rows[f"body.stage1.0.act{i}"]["nops"] for i in (1, 2)] == [None, 3 * 4 * 4 * 64]
         assert rows["stem.conv"]["shape"] == rows["body.stage1.0.act1"]["shape"] == [4, 8, 8]
         assert 0 < rows["body.stage1.0.act1"]["density"] < 1

@@ -10,6 +10,7 @@ from torch import nn
 import own_neurons
 from hdlif import deploy
 from hdlif.artefact import InputRecord, infer_values
+from hdlif.artefact.format import named_rows
 from hdlif.artefact.io import dumps, loads
 from hdlif.deploy.lower import COARSEST_GRID
 from hdlif.errors import LoweringError, StateError
@@ -212,7 +213,7 @@ def test_folded_chunk_of_k_equals_k_chunks_of_one(neuron):
 
 def test_folded_network_refuses_a_tensor_for_a_neurons_state():
     folded = deploy.fold(trained_like(NETWORKS["resnet"](neuron=hd_lif)), input=RECORD, labels=LABELS, time_steps=T)
-    name = next(node.name for node in folded.graph.nodes if node.op == "hd_lif")
+    name = next(node.name for node in folded.graph.nodes if node.op == "program")
     x = torch.zeros(1, 1, 1, 8, 8)
     _, state = folded(x, steps=range(1))
     with pytest.raises(StateError, match=f"state of '{name}' is a Tensor; it must be a mapping"):
@@ -240,8 +241,8 @@ def test_average_pool_of_codes_travels_as_a_sum_of_codes():
 
 def test_equal_steps_are_stored_as_one_row():
     graph = deploy.lower(NETWORKS["resnet"](neuron=hd_lif), input=RECORD, labels=LABELS, time_steps=T)
-    neuron = next(node for node in graph.nodes if node.op == "hd_lif")
-    assert neuron.tensors["leak"].shape == (1, 1)
+    neuron = next(node for node in graph.nodes if node.op == "program")
+    assert named_rows(neuron)["leak"].shape == (1, 1)
 
 
 def test_artefact_of_a_network_reads_back_equal():
@@ -326,7 +327,7 @@ def test_mem_bn_on_the_state_costs_nothing_on_the_current():
     # act1 reads the residual stream, which the shortcut reads too: an affine of its own, idle until T
     norm, act1 = nodes["body.stage1.0.act1.norm"], nodes["body.stage1.0.act1"]
     assert act1.inputs == (norm.name,)
-    assert act1.tensors["leak"].shape == act1.tensors["threshold"].shape == (T + 2, 4)
+    assert named_rows(act1)["leak"].shape == named_rows(act1)["threshold"].shape == (T + 2, 4)
     assert (norm.tensors["scale"][:T] == 1).all()
     assert (norm.tensors["shift"][:T] == 0).all()
     assert np.signbit(norm.tensors["shift"][:T]).all()
@@ -355,8 +356,8 @@ def test_mem_bn_that_does_nothing_leaves_the_plain_neuron():
         for neuron in (plain, hd_lif)
     )
     assert [node.name for node in with_norm.nodes] == [node.name for node in without.nodes]
-    (a, b) = (next(node for node in g.nodes if node.op == "hd_lif") for g in (with_norm, without))
-    np.testing.assert_array_equal(a.tensors["leak"], b.tensors["leak"])
+    (a, b) = (next(node for node in g.nodes if node.op == "program") for g in (with_norm, without))
+    np.testing.assert_array_equal(named_rows(a)["leak"], named_rows(b)["leak"])
 
 
 def test_mem_bn_behind_a_constant_current_does_not_make_it_vary():
@@ -366,7 +367,7 @@ def test_mem_bn_behind_a_constant_current_does_not_make_it_vary():
     network = Sequential(body, nn.Linear(3, 5)).eval()
     graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
     values = infer_values(graph)
-    neuron = next(node for node in graph.nodes if node.op == "hd_lif")
+    neuron = next(node for node in graph.nodes if node.op == "program")
     norm = next(node for node in graph.nodes if node.name == neuron.inputs[0])
     assert not values[norm.name].constant
     assert values[norm.inputs[0]].constant
@@ -384,7 +385,7 @@ def test_leak_and_threshold_per_channel_are_lowered(kind, per_step):
     network = trained_like(resnet(neuron=neuron, blocks=(1, 1), width=4, in_channels=1, classes=5))
     graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
     node = next(node for node in graph.nodes if node.name == "body.stage2.0.act2")
-    assert node.tensors["threshold"].shape == (T if per_step else 1, 8)
+    assert named_rows(node)["threshold"].shape == (T if per_step else 1, 8)
     x = torch.randn(1, 16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected, _ = network(x, steps=range(T + 2))
@@ -441,8 +442,10 @@ def test_glif_with_its_gates_multiplied_out_fires_like_the_module(per_step, chan
     record = InputRecord((3, 5, 5), (0.0,) * 3, (1.0,) * 3)
     graph = deploy.lower(network.eval(), input=record, labels=tuple(map(str, range(75))), time_steps=T)
     node = graph.nodes[0]
-    assert node.tensors["gain"].shape == (T, channels or 1)
-    assert node.tensors["leak"].shape == (T if per_step else 1, channels or 1)
+    rows = named_rows(node)
+    (gain,) = (row for name, row in rows.items() if "conductance" in name)
+    assert gain.shape == (T, channels or 1)
+    assert rows["threshold"].shape == (T if per_step else 1, channels or 1)
     x = 2 * torch.randn(T + 3, 40, 3, 5, 5)
     with torch.no_grad():
         expected, _ = network.double()(x.double(), None, range(T + 3))

@@ -16,7 +16,7 @@ from hdlif.runtime.program import Program, flatten_graph
 from hdlif.runtime.state import potential_shapes
 from random_programs import random_program
 
-HEADER_WORDS, NODE_WORDS, MAX_TENSORS = 8, 31, 6
+HEADER_WORDS, NODE_WORDS, MAX_TENSORS = 8, 19, 2
 
 
 def every_op() -> Graph:
@@ -101,7 +101,7 @@ def field(node: int, offset: int) -> int:
         (2, 0, "input shape"),
         (6, 4, "output is no value"),
         (6, 1, "output is not a vector"),
-        (field(0, 0), 18, "op is unknown"),
+        (field(0, 0), 13, "op is unknown"),
         (field(0, 1), 1, "no earlier value"),
         (field(0, 2), 0, "no earlier value"),
         (field(0, 3), 0, "no output channel"),
@@ -111,11 +111,11 @@ def field(node: int, offset: int) -> int:
         (field(0, 8), 1, "padding"),
         (field(0, 10), 6, "encoding"),
         (field(0, 13), 9, "tensor is out of range"),
-        (field(1, 13), 0, "another size"),
-        (field(1, 15), 7, "another size"),
-        (field(1, 19), 0, "does not use"),
-        (field(1, 28), 0, "does not use"),
-        (field(1, 11), 1, "does not use"),
+        (field(1, 3), 1, "does not use"),
+        (field(1, 11), 1, "columns do not fit"),
+        (field(1, 13), 0, "does not use"),
+        (field(1, 16), 0, "does not use"),
+        (field(2, 11), 1, "does not use"),
         (field(2, 12), 0, "does not use"),
     ],
 )
@@ -176,10 +176,10 @@ def test_bytes_that_are_no_weights_are_refused() -> None:
 
 def test_sums_that_could_pass_an_int32_are_refused() -> None:
     # 255 * 2^24 channels > 2^31; the weights themselves are never looked at
-    words = [3, 1, 2**24, 1, 1, 3, 3, 0]
+    words = [4, 1, 2**24, 1, 1, 3, 3, 0]
     none = [-1, 0, 0]
-    words += [6, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 1, 1, *none * (MAX_TENSORS - 1)]
-    words += [11, 1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, *none * MAX_TENSORS]
+    words += [3, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 1, 1, *none * (MAX_TENSORS - 1)]
+    words += [8, 1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, *none * MAX_TENSORS]
     words += [1, 2, -1, 1, 0, 0, 0, 0, 0, 0, 1, 0, -1, 1, 0, 0, *none * (MAX_TENSORS - 1)]
     buffers = [np.ones(1, np.float32).view(np.uint8), np.zeros(1, np.uint8)]
     with pytest.raises(ValueError, match=r"node 2: sums of codes may pass 2\^31"):

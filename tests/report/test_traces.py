@@ -46,8 +46,8 @@ def test_silent_neurons_and_no_neurons_make_a_page_too():
     assert figures(["a"], Traces("x", {})) == []
 
 
-def test_every_state_of_an_equation_has_a_panel() -> None:
-    own = NeuronTrace([0.5, 0.5], [float("nan")] * 2, [0.25, 1.0], {"potential": [0.5, 0.5], "trace": [0.1, 0.3]})
+def test_each_further_state_has_a_panel() -> None:
+    own = NeuronTrace([0.5, 0.5], [float("nan")] * 2, [0.25, 1.0], {"trace": [0.1, 0.3]})
     *_, membranes = figures(["a"], Traces("test image 0", {"a": {"act1:7": own}}))
     assert len(membranes.charts) == 2
     assert "trace of act1:7" in membranes.charts[1]

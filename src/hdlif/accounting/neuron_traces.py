@@ -1,15 +1,16 @@
 """What single neurons do on one sample: membrane, threshold and spikes at every time step."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hdlif.artefact import Graph, Node
 from hdlif.artefact.format import OPS, program_of, row_names
 from hdlif.deploy import GraphModule
+from hdlif.equations import evaluate_registers
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,11 @@ class LayerTrace:
     """A neuron layer on one sample; its N neurons are counted in the order [C, H, W].
 
     Attributes:
-        membrane: m_t before firing, [T, N]; of a neuron's own equation the first of its states after the step, or its
-            current where it has none.
-        threshold: θ_t, [T, N]; NaN where an equation has no parameter of that name.
+        membrane: m_t, what is compared with the threshold, [T, N]; of a step that compares nothing, the first of its
+            states after the step, or its current.
+        threshold: what it is compared with, [T, N]; NaN where nothing is compared.
         spike: what is emitted, [T, N]: the surplus of graded neurons, 0 or 1 of others.
-        states: of an equation, each state after the step, [T, N], by name.
+        states: those beside the first after the step, [T, N], by name; the first is what the reset makes of m_t.
     """
 
     membrane: Tensor
@@ -33,8 +34,7 @@ class LayerTrace:
 def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerTrace]:
     """Every neuron layer of a deployed network on one sample [T or 1, 1, C, H, W], by name, in the graph's order.
 
-    The membrane is λ_t·v_{t-1} + I_t; where a GLIF layer decides, it is what that keeps; with Mem-BN, λ_t, θ_t and I_t
-    are the folded ones.
+    With Mem-BN, membrane and threshold are the folded ones.
     """
     rows: dict[str, list[LayerTrace]] = {node.name: [] for node in graph.nodes if OPS[node.op].neuron}
     seen: dict[str, tuple[Node, Tensor, Tensor]] = {}
@@ -48,24 +48,34 @@ def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerTrace]:
         for t in range(graph.time_steps):
             _, after = module(x[t : t + 1] if len(x) > 1 else x, before, steps=range(t, t + 1))
             for name, (node, current, spike) in seen.items():
-                if node.op == "program":
-                    rows[name].append(_of_program(node, t, current, spike, after))
-                    continue
-                potential = _potential(before, name, current)
-                kept = _potential(after, name, current)
-                leak, threshold = (_row(node, role, t, current) for role in ("leak", "threshold"))
-                membrane = kept if node.op == "glif" else leak * potential + current
-                rows[name].append(LayerTrace(membrane, threshold, spike))
+                rows[name].append(_of_step(node, t, current, spike, *(_kept(state, name) for state in (before, after))))
             before = after
     return {name: _over_time(steps) for name, steps in rows.items()}
 
 
-def _of_program(node: Node, t: int, current: Tensor, spike: Tensor, after: Mapping[str, object] | None) -> LayerTrace:
-    program, kept = program_of(node), (after or {}).get(node.name)
-    states = {name: kept[name][0] for name in program.states} if isinstance(kept, Mapping) else {}
-    keys = dict(zip(program.rows, row_names(program), strict=True))
-    threshold = _row(node, keys["threshold"], t, current) if "threshold" in keys else torch.full_like(current, math.nan)
-    return LayerTrace(next(iter(states.values()), current), threshold, spike, states)
+def _kept(state: Mapping[str, object] | None, name: str) -> dict[str, Tensor]:
+    """The states of one node's neurons, of one sample; none before the first step."""
+    kept = (state or {}).get(name)
+    return {key: value[0] for key, value in kept.items()} if isinstance(kept, Mapping) else {}
+
+
+def _of_step(
+    node: Node, t: int, current: Tensor, spike: Tensor, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+) -> LayerTrace:
+    program = program_of(node)
+    rows = [node.tensors[key][min(t, len(node.tensors[key]) - 1)] for key in row_names(program)]
+    registers = evaluate_registers(
+        program,
+        current.numpy(),
+        [before.get(name, torch.zeros_like(current)).numpy() for name in program.states],
+        [row.reshape(-1, *(1,) * (current.ndim - 1)) for row in rows],
+    )
+    if program.decision is None:
+        membrane, threshold = next(iter(after.values()), current), torch.full_like(current, torch.nan)
+    else:
+        compared = (np.array(np.broadcast_to(registers[place], current.shape)) for place in program.decision)
+        membrane, threshold = (torch.from_numpy(value) for value in compared)
+    return LayerTrace(membrane, threshold, spike, {name: after[name] for name in program.states[1:]})
 
 
 def _over_time(steps: Sequence[LayerTrace]) -> LayerTrace:
@@ -78,20 +88,3 @@ def _over_time(steps: Sequence[LayerTrace]) -> LayerTrace:
         stacked(step.spike for step in steps),
         {name: stacked(step.states[name] for step in steps) for name in steps[0].states},
     )
-
-
-def _potential(state: Mapping[str, object] | None, name: str, current: Tensor) -> Tensor:
-    """The neurons' potential in a state; zeros before the first step, and of neurons that keep none."""
-    kept = (state or {}).get(name)
-    potential = kept["potential"][0] if isinstance(kept, Mapping) else torch.zeros_like(current)
-    assert isinstance(potential, Tensor)
-    return potential
-
-
-def _row(node: Node, role: str, t: int, like: Tensor) -> Tensor:
-    """The row of step t as a tensor shaped like [C, ...]; a layer without a leak has leak 0."""
-    if role not in node.tensors:
-        return torch.zeros_like(like)
-    rows = node.tensors[role]
-    row = torch.from_numpy(rows[min(t, len(rows) - 1)].astype("float32"))
-    return row.view(-1, *(1,) * (like.ndim - 1)).expand_as(like)

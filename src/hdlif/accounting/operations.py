@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from hdlif.accounting.activity import Activity, activity
 from hdlif.accounting.energy import MJ_PER_PJ, published_energy_pj
-from hdlif.accounting.prices import NEURON_STEP, PRICES, neuron_step
+from hdlif.accounting.prices import PRICES, neuron_step
 from hdlif.artefact import Graph, Node
 from hdlif.artefact.format import OPS
 from hdlif.artefact.io import dumps, tensor_bytes
@@ -38,8 +38,6 @@ PUBLISHED_BITS = {"float32": 32, "ternary": 3, "binary": 2, "int2": 2, "int4": 4
 """Of a weight. The paper has no integer weights: they count the bits that they are stored in."""
 PACKED_BITS = PUBLISHED_BITS | {"ternary": 1.6, "binary": 1}
 """Of a weight in a file: one bit, or five of three values in a byte."""
-NEURON_NOPS = {op: int(work.count) for op, work in NEURON_STEP.items()}
-"""Multiplications, additions and comparisons (an addition each) of a neuron at a step."""
 HONEST_NOTE = (
     "a quantiser of spikes is priced as the multiplication and the addition that it runs (3.7 + 0.9 pJ an entry), also "
     "where its step is a power of two, which fixed-point hardware would shift by"

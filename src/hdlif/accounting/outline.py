@@ -8,32 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.accounting.operations import NEURON_NOPS, PACKED_BITS, PUBLISHED_BITS
+from hdlif.accounting.operations import PACKED_BITS, PUBLISHED_BITS
 from hdlif.deploy.lower import encoding_of
 from hdlif.equations import counts
 from hdlif.nn import (
-    GLIF,
-    HDLIF,
-    LIF,
     SECA,
-    EquationNeuron,
-    GradedLIF,
     Neuron,
-    ParallelHDLIF,
     QuantConv2d,
     QuantLinear,
+    SteppedNeuron,
     StepValue,
     evaluation_mode,
 )
-
-KINDS: dict[type[nn.Module], str] = {
-    HDLIF: "hd_lif",
-    ParallelHDLIF: "parallel",
-    LIF: "lif",
-    GradedLIF: "graded_lif",
-    GLIF: "glif",
-}
-"""Of our own neurons, by exact class: another equation may stand in a class derived from them."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +27,7 @@ class OutlineLayer:
     """A row of `operations.Profile`; None is what only the deployed graph tells.
 
     Attributes:
-        kind: conv2d, linear, seca, one of our own neurons, or the name of another neuron's class.
+        kind: conv2d, linear, seca, or the name of a neuron's class.
         params_mb: as published; a neuron's parameters do not count.
         density: share of non-zero entries, of a synapse's input and of a neuron's output.
         nops: None of a neuron whose equation is not known.
@@ -139,11 +125,9 @@ def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
 
 def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, time_steps: int) -> OutlineLayer:
     if isinstance(module, Neuron):
-        kind = KINDS.get(type(module))
-        each = counts(module.program()).operations if isinstance(module, EquationNeuron) else None
-        each = NEURON_NOPS[kind] if kind is not None else each
+        each = counts(module.program()).operations if isinstance(module, SteppedNeuron) else None
         nops = None if each is None else float(each * time_steps * math.prod(shape))
-        return OutlineLayer(name, kind or type(module).__name__, shape, 0.0, 0.0, density, nops, neuron=True)
+        return OutlineLayer(name, type(module).__name__, shape, 0.0, 0.0, density, nops, neuron=True)
     count = sum(parameter.numel() for parameter in module.parameters())
     if isinstance(module, SECA):
         return OutlineLayer(name, "seca", shape, 4e-6 * count, 4e-6 * count, None, 0.0, neuron=False)

@@ -72,18 +72,6 @@ MAC = MULTIPLY + ADD
 INTEGER_ADD = Work(integer_additions=1)
 INTEGER_MAC = INTEGER_ADD + Work(integer_multiplications=1)
 
-NEURON_STEP: Mapping[str, Work] = {
-    # leak·v, + x, and - threshold, whose sign decides firing and reset
-    "hd_lif": MULTIPLY + ADD * 2,
-    "lif": MULTIPLY + ADD * 2,
-    "graded_lif": MULTIPLY + ADD * 2,
-    # the gates multiplied out: leak·v and gain·x, their sum, + shift, and - threshold
-    "glif": MULTIPLY * 2 + ADD * 3,
-    # - threshold
-    "parallel": ADD,
-}
-"""Of one neuron at one step."""
-
 SIGMOID = MAC * 10 + ADD
 """A cap; one to find the power of two, two to reduce, six for the polynomial, one for sum and quotient."""
 
@@ -105,9 +93,7 @@ def _pair(node: Node, seen: Activity) -> Work:
 
 
 def neuron_step(node: Node) -> Work:
-    """The operations of one neuron of a node at one step; a program's are read off it."""
-    if node.op != "program":
-        return NEURON_STEP[node.op]
+    """The operations of one neuron of a node at one step, read off its program."""
     found = counts(program_of(node))
     return MULTIPLY * found.multiplications + ADD * (found.additions + found.comparisons)
 
@@ -176,11 +162,6 @@ PRICES: Mapping[str, Price] = {
     "conv2d": _synapse,
     "linear": _synapse,
     "affine": _affine,
-    "hd_lif": _neuron,
-    "parallel": _neuron,
-    "lif": _neuron,
-    "graded_lif": _neuron,
-    "glif": _neuron,
     "program": _neuron,
     "quantise": _quantise,
     "seca": _seca,

@@ -20,7 +20,7 @@ from hdlif.errors import ArtefactError, EquationError, brief, did_you_mean
 
 FORMAT_VERSION = 5
 READ_VERSIONS = (4, 5)
-"""Format 4 has no op "program"; the rest is the same."""
+"""Format 4 has no op "program", and an op for each neuron (`neurons_of_format_4`); the rest is the same."""
 INPUT = "input"
 MAX_CODE = 255
 """Largest integer code a value may carry; a value that could exceed it is a float value."""
@@ -30,7 +30,6 @@ MAX_NODES = 2**17
 """Most nodes of a graph; a ResNet-34 has 150."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 LEAST_NORMAL = float(np.finfo(np.float32).tiny)
-GLIF_ROWS = ("leak", "leak_after_spike", "gain", "shift", "shift_after_spike", "threshold")
 INPUT_KINDS = {"image": 255, "events": 1}
 """Kinds of input, and the raw value that is 1 to the network before mean and std."""
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic")
@@ -94,8 +93,7 @@ class Value:
 class Op:
     """The statement of one op: how many inputs, which attributes and tensors, and its output value.
 
-    `neuron` says that it emits spikes, `stateful` that it carries a potential from step to step; a program says itself
-    what it carries (`state_names`), and checks its tensors, which are None here.
+    `neuron` says that it emits spikes. A program checks its tensors itself, which are None here.
     """
 
     arity: int
@@ -103,7 +101,6 @@ class Op:
     tensors: tuple[str, ...] | None
     infer: Callable[[Node, tuple[Value, ...], int], Value]
     neuron: bool = False
-    stateful: bool = False
 
 
 def infer_values(graph: Graph) -> dict[str, Value]:
@@ -144,14 +141,18 @@ def infer_values(graph: Graph) -> dict[str, Value]:
 
 def state_names(node: Node) -> tuple[str, ...]:
     """What a node carries from step to step, by name."""
-    if node.op == "program":
-        return tuple(node.attributes["states"])
-    return ("potential",) if OPS[node.op].stateful else ()
+    return tuple(node.attributes["states"]) if node.op == "program" else ()
 
 
 def row_names(program: Program) -> tuple[str, ...]:
     """The tensors of a program's node."""
     return tuple(f"row{i}" for i in range(len(program.rows)))
+
+
+def named_rows(node: Node) -> dict[str, Array]:
+    """The tensors of a program's node by the names of its rows."""
+    program = program_of(node)
+    return {name: node.tensors[key] for key, name in zip(row_names(program), program.rows, strict=True)}
 
 
 def program_of(node: Node) -> Program:
@@ -172,7 +173,7 @@ def _check_input(record: InputRecord) -> None:
     if len(shape) != 3 or any(type(n) is not int or n < 1 for n in shape) or math.prod(shape) > MAX_ELEMENTS:
         raise ArtefactError(f"input.shape = {brief(list(shape))}; it must be [C, H, W], integers of at least 1")
     for key, numbers in (("mean", record.mean), ("std", record.std)):
-        valid = all(_is_float32(v) and (key == "mean" or v > 0) for v in numbers)
+        valid = all(is_float32(v) and (key == "mean" or v > 0) for v in numbers)
         if len(numbers) != shape[0] or not valid:
             above = ", above 0" if key == "std" else ""
             raise ArtefactError(f"input.{key} = {brief(list(numbers))}; it must be {shape[0]} finite numbers{above}")
@@ -189,7 +190,7 @@ def _check_fields(node: Node, what: str, seen: object, accepted: object) -> None
         raise ArtefactError(f"{node.name}: {what} of {node.op} are {seen}; they must be {accepted}")
 
 
-def _is_float32(value: Any) -> TypeGuard[float]:
+def is_float32(value: Any) -> TypeGuard[float]:
     """Whether `value` is a number in float32's range; the runtime computes with the nearest float32."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and -FLOAT32_MAX <= value <= FLOAT32_MAX
@@ -197,7 +198,7 @@ def _is_float32(value: Any) -> TypeGuard[float]:
 
 def _number(node: Node, key: str, accepts: Callable[[float], bool], accepted: str) -> float:
     value = node.attributes[key]
-    if not _is_float32(value) or not accepts(value):
+    if not is_float32(value) or not accepts(value):
         raise ArtefactError(f"{node.name}: {key} = {brief(value)}; it must be {accepted}")
     return value
 
@@ -311,31 +312,6 @@ def _affine(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     return Value(inputs[0].shape, constant=inputs[0].constant and all(len(r) == 1 for r in rows))
 
 
-def _hd_lif(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
-    _rows(node, "leak", inputs[0], time_steps)
-    _rows(node, "threshold", inputs[0], time_steps)
-    return Value(inputs[0].shape, constant=False)
-
-
-def _parallel(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
-    threshold = _rows(node, "threshold", inputs[0], time_steps)
-    return Value(inputs[0].shape, constant=inputs[0].constant and len(threshold) == 1)
-
-
-def _lif(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
-    _hd_lif(node, inputs, time_steps)
-    if node.attributes["reset"] not in ("soft", "hard"):
-        raise ArtefactError(f"{node.name}: reset = {brief(node.attributes['reset'])}; choose one of hard, soft")
-    _number(node, "reset_potential", lambda v: True, "a finite float32")
-    return Value(inputs[0].shape, max_code=1, constant=False)
-
-
-def _glif(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
-    for key in GLIF_ROWS:
-        _rows(node, key, inputs[0], time_steps)
-    return Value(inputs[0].shape, max_code=1, constant=False)
-
-
 def _program(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     program, kind = program_of(node), node.attributes["kind"]
     if not isinstance(kind, str) or not kind.isprintable() or not 0 < len(kind) <= 200:
@@ -440,19 +416,7 @@ OPS: Mapping[str, Op] = {
     "linear": Op(1, ("encoding", "role"), ("weight",), _linear),
     # y = x * scale[t, c] + shift[t, c]
     "affine": Op(1, (), ("scale", "shift"), _affine),
-    # m = leak * v + x; y = max(m - threshold, 0); v = min(m, threshold)
-    "hd_lif": Op(1, (), ("leak", "threshold"), _hd_lif, neuron=True, stateful=True),
-    # y = max(x - threshold, 0)
-    "parallel": Op(1, (), ("threshold",), _parallel, neuron=True),
-    # m = leak * v + x; y = 1 if m >= threshold else 0;
-    # soft: v = m - y * threshold; hard: v = reset_potential if y else m
-    "lif": Op(1, ("reset", "reset_potential"), ("leak", "threshold"), _lif, neuron=True, stateful=True),
-    # m = leak * v + x; y = max(m - threshold, 0); v = m - threshold if m >= threshold else m
-    "graded_lif": Op(1, (), ("leak", "threshold"), _hd_lif, neuron=True, stateful=True),
-    # h = 1 if v >= threshold[t - 1] else 0, and 0 at t = 0; v = leak_h * v + gain * x + shift_h, where leak_1 is
-    # leak_after_spike and so on; y = 1 if v >= threshold else 0
-    "glif": Op(1, (), GLIF_ROWS, _glif, neuron=True, stateful=True),
-    # a neuron's own equation: elementwise operations on registers (`hdlif.equations.program`). Register 0 is x, then
+    # a neuron's equation: elementwise operations on registers (`hdlif.equations.program`). Register 0 is x, then
     # come the states before the step, 0 at first, row0[t, c], row1[t, c], ..., and one register for each operation;
     # y = register `spike`, a code where that is 1 or 0 by its operation, and the states after = registers `after`
     "program": Op(1, ("kind", *PROGRAM_KEYS), None, _program, neuron=True),

@@ -30,6 +30,7 @@ from hdlif.artefact.format import (
     check_node_count,
     infer_values,
 )
+from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.artefact.packing import WEIGHTS_PER_BYTE, pack, packed_bytes, unpack
 from hdlif.errors import AllocationError, ArtefactError, brief, reason
 from hdlif.whole_files import whole_file
@@ -162,6 +163,8 @@ def loads(content: bytes, name: str) -> Graph:
         graph, stored_as = _read_graph(record, header)
         tensors = safetensors.numpy.load(content)
         nodes = tuple(_with_tensors(node, stored_as[node.name], tensors) for node in graph.nodes)
+        if record["format"] == 4:
+            nodes = tuple(map(modern, nodes))
         graph = Graph(nodes, graph.output, graph.time_steps, graph.input, graph.labels)
         infer_values(graph)
     except ArtefactError as error:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hdlif._native import instruction_sets
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
-from hdlif.artefact.format import GLIF_ROWS, LARGEST_WEIGHT, OPS, row_names
+from hdlif.artefact.format import LARGEST_WEIGHT, OPS, row_names
 from hdlif.equations import to_attributes, trace
 from hdlif.runtime import Session, reference
 
@@ -27,9 +27,17 @@ CHANNELS, SIDE, STEPS, BATCH, CLASSES = 19, 7, 3, 2, 5
 
 
 def small_graphs() -> Iterator[tuple[str, Graph]]:
-    """A convolutional network for each encoding of weights, and one for each op that it has not."""
+    """A convolutional network for each encoding of weights, one for each neuron, and one for each other op."""
     for encoding in ENCODINGS:
         yield f"{encoding} weights", _convolutional(encoding)
+    for step, states in _STEPS.items():
+        b = _Nodes()
+        x = b.affine(b.conv(INPUT, 3, "float32"))
+        rows = {"leak": b.rows(0.2, 0.9), "threshold": b.rows(0.1, 0.5, CHANNELS)}
+        yield (
+            step.__name__.strip("_"),
+            b.graph(b("global_sum_pool", b.neuron(step, x, states=states, **rows)), CHANNELS),
+        )
     held = {node.op for node in _convolutional("float32").nodes}
     for op in OPS:
         if op not in held:
@@ -84,8 +92,15 @@ class _Nodes:
             "affine", x, tensors={"scale": self.rows(-0.5, 0.5, CHANNELS), "shift": self.rows(-0.5, 0.5, CHANNELS)}
         )
 
+    def neuron(
+        self, step: Callable[..., Any], x: str, *, states: tuple[str, ...] = ("potential",), **rows: Array
+    ) -> str:
+        program, values = trace(step, states=states, rows=rows)
+        tensors = dict(zip(row_names(program), values.values(), strict=True))
+        return self("program", x, tensors=tensors, kind=step.__name__, **to_attributes(program))
+
     def hd_lif(self, x: str) -> str:
-        return self("hd_lif", x, tensors={"leak": self.rows(0.2, 0.9), "threshold": self.rows(0.1, 0.5)})
+        return self.neuron(_hd_lif, x, leak=self.rows(0.2, 0.9), threshold=self.rows(0.1, 0.5))
 
     def quantise(self, x: str) -> str:
         return self("quantise", x, tensors={"inverse_step": self.rows(3, 5)}, bits=4, offset=0.5)
@@ -101,7 +116,7 @@ def _convolutional(encoding: str) -> Graph:
     b = _Nodes()
     stream = b.affine(b.conv(INPUT, 3, "float32"))
     inner = b.affine(b.conv(b.quantise(b.hd_lif(stream)), CHANNELS, encoding, stride=2))
-    spikes = b.quantise(b("parallel", inner, tensors={"threshold": b.rows(0.1, 0.4)}))
+    spikes = b.quantise(b.neuron(_parallel, inner, states=(), threshold=b.rows(0.1, 0.4)))
     shortcut = b.affine(b.conv(stream, CHANNELS, encoding, kernel=1, stride=2))
     stream = b("add", b.affine(b.conv(spikes, CHANNELS, encoding)), shortcut)
     pooled = b("max_pool", stream, kernel=(2, 2), stride=(1, 1), padding=(0, 0))
@@ -114,19 +129,7 @@ def _around(op: str) -> Graph:
     b = _Nodes()
     x = b.affine(b.conv(INPUT, 3, "float32"))
     channels = CHANNELS
-    if op == "lif":
-        rows = {"leak": b.rows(0.2, 0.9), "threshold": b.rows(0.1, 0.5)}
-        hard = b(op, x, tensors=rows, reset="hard", reset_potential=-0.25)
-        x = b("add", b(op, x, tensors=rows, reset="soft", reset_potential=0.0), hard)
-    elif op == "graded_lif":
-        x = b(op, x, tensors={"leak": b.rows(0.2, 0.9), "threshold": b.rows(0.1, 0.5)})
-    elif op == "glif":
-        x = b(op, x, tensors={row: b.rows(0.1, 0.6) for row in GLIF_ROWS})
-    elif op == "program":
-        equation, rows = trace(_equation, states=("potential", "other"), rows={"leak": b.rows(0.2, 0.9)})
-        tensors = dict(zip(row_names(equation), rows.values(), strict=True))
-        x = b(op, x, tensors=tensors, kind="Equation", **to_attributes(equation))
-    elif op == "seca":
+    if op == "seca":
         x = b(op, x, tensors={"weight": b.rows(-4, 4, 5), "bias": b.rows(-1, 1)})
     elif op == "slice":
         x, channels = b(op, x, begin=2, end=CHANNELS - 1), CHANNELS - 3
@@ -137,14 +140,50 @@ def _around(op: str) -> Graph:
     return b.graph(b("global_sum_pool", x), channels)
 
 
-def _equation(current: Any, potential: Any, other: Any, leak: Any) -> Any:
-    """Every operation of a program."""
+def _hd_lif(current: Any, potential: Any, leak: Any, threshold: Any) -> Any:
     membrane = leak * potential + current
-    raised = abs(other) + 0.25
+    spike = (membrane - threshold).relu()
+    return spike, membrane - spike
+
+
+def _parallel(current: Any, threshold: Any) -> Any:
+    return (current - threshold).relu()
+
+
+def _lif(current: Any, potential: Any, leak: Any, threshold: Any) -> Any:
+    membrane = leak * potential + current
+    fired = (membrane - threshold).heaviside("none")
+    return fired, membrane - threshold * fired
+
+
+def _lif_with_hard_reset(current: Any, potential: Any, leak: Any, threshold: Any) -> Any:
+    membrane = leak * potential + current
+    fired = (membrane - threshold).heaviside("none")
+    return fired, membrane * (1 - fired) - 0.25 * fired
+
+
+def _gated_lif(current: Any, potential: Any, fired: Any, leak: Any, threshold: Any) -> Any:
+    membrane = leak * (1 - threshold * fired) * potential + current
+    fired = (membrane - threshold).heaviside("none")
+    return fired, membrane, fired
+
+
+def _every_operation(current: Any, potential: Any, other: Any, leak: Any, threshold: Any) -> Any:
+    membrane = leak * potential + current
+    raised = abs(other) + threshold
     fired = (membrane > raised) & ~(current >= 1.5)
     stepped = (membrane - raised).heaviside("none")
     spike = (membrane - raised).relu().clamp(max=3) + (4 * membrane).floor() * 0.125
     return spike * fired, membrane - raised * stepped, -other * 0.5 + spike
+
+
+_STEPS: Mapping[Callable[..., Any], tuple[str, ...]] = {
+    _lif: ("potential",),
+    _lif_with_hard_reset: ("potential",),
+    _gated_lif: ("potential", "fired"),
+    _every_operation: ("potential", "other"),
+}
+"""What the convolutional networks do not have, each with its states."""
 
 
 def measure() -> Iterator[dict[str, Any]]:

@@ -29,8 +29,7 @@ from hdlif.artefact.format import INPUT, OPS, Encoding, row_names
 from hdlif.artefact.roles import by_place
 from hdlif.deploy.folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.equations import to_attributes
-from hdlif.errors import LoweringError
-from hdlif.functional import DetachedReset, HardReset, soft_reset
+from hdlif.errors import EquationError, LoweringError
 from hdlif.models import (
     AttentionBlockI,
     AttentionBlockII,
@@ -41,22 +40,17 @@ from hdlif.models import (
     ReversibleSequential,
 )
 from hdlif.nn import (
-    GLIF,
     HDLIF,
-    LIF,
     SECA,
     BatchNorm2d,
     Binary,
-    EquationNeuron,
-    GradedLIF,
     Integer,
     MemBN,
-    ParallelHDLIF,
     QuantConv2d,
     QuantLinear,
     Sequential,
     SpikeQuantizer,
-    StepValue,
+    SteppedNeuron,
     WeightQuantizer,
 )
 
@@ -98,12 +92,12 @@ class Lowerer:
 
     def lower(self, module: nn.Module, wire: Wire, path: str) -> Wire:
         """Lower `module`, whose path in the network is `path`, behind `wire`."""
-        # Of an equation of the user's own, the class is nobody's.
+        # Whatever its class, a step is traced.
         lowering: Lowering | None = _LOWERINGS.get(type(module))
-        if isinstance(module, EquationNeuron):
-            lowering = _equation
+        if isinstance(module, SteppedNeuron):
+            lowering = _neuron
         if lowering is None:
-            known = ", ".join(sorted(kind.__name__ for kind in _LOWERINGS))
+            known = ", ".join(sorted({"EquationNeuron", *(kind.__name__ for kind in _LOWERINGS)}))
             raise LoweringError(f"{path}: {type(module).__name__} has no deployed form; choose among {known}")
         return lowering(self, module, wire, path)
 
@@ -211,12 +205,6 @@ def join_affines(graph: Graph) -> Graph:
 
 def _f64(tensor: Tensor) -> Floats:
     return cast(Floats, tensor.detach().double().cpu().numpy())
-
-
-def _rows(values: StepValue, time_steps: int) -> NDArray[np.float32]:
-    """λ or θ as [T, 1 or C], or one row where all steps agree; the last trained step holds beyond its T."""
-    rows = values(range(time_steps)).detach().float().cpu().numpy().reshape(time_steps, -1)
-    return np.ascontiguousarray(rows[:1] if (rows == rows[0]).all() else rows)
 
 
 @lowers(Network)
@@ -404,97 +392,51 @@ def _mem_bn(lowerer: Lowerer, module: HDLIF, norm: MemBN, wire: Wire, path: str)
         current = lowerer.applied(wire)
     else:
         current = lowerer.affine(wire, f"{path}.norm", folded.scale, folded.shift)
-    leak, threshold = _stored(_compact(folded.leak)), _stored(_compact(folded.threshold))
-    return lowerer.emit("hd_lif", path, current, pending=_compact(folded.gain), leak=leak, threshold=threshold)
+    carried = {"leak": folded.leak, "threshold": folded.threshold}
+    return _spike(lowerer, module, current, path, gain=_compact(folded.gain), rows=carried)
 
 
-@lowers(HDLIF)
-def _hd_lif(lowerer: Lowerer, module: HDLIF, wire: Wire, path: str) -> Wire:
-    if module.norm is not None:
-        return _quantised(lowerer, module.quantizer, _mem_bn(lowerer, module, module.norm, wire, path), path)
-    return _accumulating(lowerer, "hd_lif", module, wire, path)
-
-
-@lowers(GradedLIF)
-def _graded_lif(lowerer: Lowerer, module: GradedLIF, wire: Wire, path: str) -> Wire:
-    return _accumulating(lowerer, "graded_lif", module, wire, path)
-
-
-def _accumulating(lowerer: Lowerer, op: str, module: HDLIF | GradedLIF, wire: Wire, path: str) -> Wire:
-    """A neuron of graded spikes with leak and threshold, and its quantiser."""
-    leak, threshold = _rows(module.leak, lowerer.time_steps), _rows(module.threshold, lowerer.time_steps)
-    spike = lowerer.emit(op, path, lowerer.applied(wire), leak=leak, threshold=threshold)
+def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> Wire:
+    """The step as it is traced, and the codes of what it emits."""
+    if isinstance(module, HDLIF) and module.norm is not None:
+        spike = _mem_bn(lowerer, module, module.norm, wire, path)
+    else:
+        spike = _spike(lowerer, module, lowerer.applied(wire), path)
     return _quantised(lowerer, module.quantizer, spike, path)
 
 
-@lowers(GLIF)
-def _glif(lowerer: Lowerer, module: GLIF, wire: Wire, path: str) -> Wire:
-    """The equation of `functional.glif_step` with its gates multiplied out, once for h_{t-1} = 0 and once for 1:
+def _spike(
+    lowerer: Lowerer,
+    module: SteppedNeuron,
+    current: Wire,
+    path: str,
+    *,
+    gain: Floats = ONE,
+    rows: dict[str, Floats] | None = None,
+) -> Wire:
+    """The program of a step, `gain` times; a spike that is a row times 1 or 0 is that code, and the row its size.
 
-    u_t = A·u_{t-1} + G·I_t - D                      A = 1 - α(1 - λ),  D = (1 - α)·l,  G = 1 - β(1 - c_t)
-    u_t = (1 - γ)·A·u_{t-1} + G·I_t - D - (1 - γ)·r
+    Args:
+        rows: stand for the neuron's own parameters; T rows of each, or more.
     """
-    logits = module.logits
-    p = {
-        name: held(_f64(torch.sigmoid(logit.double())).reshape(len(logit), -1), lowerer.time_steps)
-        for name, logit in logits.named_parameters()
-    }
-    leak, decay = 1 - p["decay_gate"] * (1 - p["leak"]), (1 - p["decay_gate"]) * p["linear_leak"]
-    kept = 1 - p["reset_gate"]
-    rows: dict[str, Any] = {
-        "leak": leak,
-        "leak_after_spike": kept * leak,
-        "gain": 1 - p["input_gate"] * (1 - p["conductance"]),
-        "shift": -decay,
-        "shift_after_spike": -decay - kept * p["reset"],
-        "threshold": p["threshold"],
-    }
-    rows = {role: _stored(_compact(values)) for role, values in rows.items()}
-    return lowerer.emit("glif", path, lowerer.applied(wire), **rows)
-
-
-def _equation(lowerer: Lowerer, module: EquationNeuron, wire: Wire, path: str) -> Wire:
-    """The step as it is traced. A spike that is a row times 1 or 0 is that code, and the row its size."""
-    program, values = module.traced()
-    rows = {name: _compact(held(_f64(row), lowerer.time_steps)) for name, row in values.items()}
-    pending = ONE
+    if rows is None:
+        rows = {name: held(_f64(row), lowerer.time_steps) for name, row in module.row_values().items()}
+    try:
+        program, values = module.traced({name: torch.from_numpy(row) for name, row in rows.items()})
+    except EquationError as error:
+        raise LoweringError(f"{path}: {error}") from error
+    of_steps = {name: _compact(_f64(row)) for name, row in values.items()}
     if program.emits_steps and not program.is_binary(program.spike):
         program, name = program.without_size()
-        pending = rows[name]
-    spike = lowerer.emit(
+        gain = gain * of_steps[name]
+    return lowerer.emit(
         "program",
         path,
-        lowerer.applied(wire),
-        pending=pending,
+        current,
+        pending=gain,
         kind=type(module).__name__,
         **to_attributes(program),
-        **{key: _stored(rows[name]) for key, name in zip(row_names(program), program.rows, strict=True)},
-    )
-    return _quantised(lowerer, module.quantizer, spike, path)
-
-
-@lowers(ParallelHDLIF)
-def _parallel(lowerer: Lowerer, module: ParallelHDLIF, wire: Wire, path: str) -> Wire:
-    threshold = _rows(module.threshold, lowerer.time_steps)
-    spike = lowerer.emit("parallel", path, lowerer.applied(wire), threshold=threshold)
-    return _quantised(lowerer, module.quantizer, spike, path)
-
-
-@lowers(LIF)
-def _lif(lowerer: Lowerer, module: LIF, wire: Wire, path: str) -> Wire:
-    reset = module.reset.reset if isinstance(module.reset, DetachedReset) else module.reset
-    if reset is not soft_reset and not isinstance(reset, HardReset):
-        raise LoweringError(f"{path}: reset {reset!r} has no deployed form; choose soft_reset or HardReset")
-    threshold = _rows(module.threshold, lowerer.time_steps)
-    return lowerer.emit(
-        "lif",
-        path,
-        lowerer.applied(wire),
-        pending=threshold.astype(np.float64),
-        leak=_rows(module.leak, lowerer.time_steps),
-        threshold=threshold,
-        reset="hard" if isinstance(reset, HardReset) else "soft",
-        reset_potential=float(reset.reset_potential) if isinstance(reset, HardReset) else 0.0,
+        **{key: _stored(of_steps[name]) for key, name in zip(row_names(program), program.rows, strict=True)},
     )
 
 

@@ -99,8 +99,8 @@ class _Clock(Protocol):
     def values_of(self, node: Node, key: str) -> Array | None:
         """The tensor's one row, where it is known and the same at every step."""
 
-    def row(self, node: Node, key: str, step: int, shape: Sequence[int], *, before: int = 0) -> str:
-        """The row of a step, or of `before` steps earlier, in the given shape."""
+    def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
+        """The row of a step, in the given shape."""
 
     def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
         """The rows of all steps along the batch axis."""
@@ -108,14 +108,11 @@ class _Clock(Protocol):
     def begins(self, step: int) -> bool:
         """Whether no step comes before this one."""
 
-    def potential(self, node: Node, state: str = "potential") -> str:
-        """The potential, or another state, that the first step begins with."""
+    def potential(self, node: Node, state: str) -> str:
+        """The state that the first step begins with."""
 
-    def leave(self, node: Node, value: str, state: str = "potential") -> None:
+    def leave(self, node: Node, value: str, state: str) -> None:
         """Take what the last step ends with."""
-
-    def unless_first(self, flags: str) -> str:
-        """`flags`, and False in the sequence's first step."""
 
 
 class _Sequence:
@@ -128,9 +125,9 @@ class _Sequence:
         rows = node.tensors[key][: self.steps]
         return rows[0] if (rows == rows[0]).all() else None
 
-    def row(self, node: Node, key: str, step: int, shape: Sequence[int], *, before: int = 0) -> str:
+    def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
         rows = node.tensors[key]
-        return self._writer.constant(rows[min(step - before, len(rows) - 1)].reshape(shape))
+        return self._writer.constant(rows[min(step, len(rows) - 1)].reshape(shape))
 
     def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
         rows = node.tensors[key]
@@ -141,14 +138,11 @@ class _Sequence:
     def begins(self, step: int) -> bool:
         return step == 0
 
-    def potential(self, node: Node, state: str = "potential") -> str:
+    def potential(self, node: Node, state: str) -> str:
         raise AssertionError("a sequence begins without potentials")
 
-    def leave(self, node: Node, value: str, state: str = "potential") -> None:
+    def leave(self, node: Node, value: str, state: str) -> None:
         pass
-
-    def unless_first(self, flags: str) -> str:
-        return flags
 
 
 class _Stream:
@@ -166,13 +160,12 @@ class _Stream:
         rows = node.tensors[key]
         return rows[0] if (rows == rows[0]).all() else None
 
-    def row(self, node: Node, key: str, step: int, shape: Sequence[int], *, before: int = 0) -> str:
+    def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
         rows = node.tensors[key]
         if len(rows) == 1:
             return self._writer.constant(rows[0].reshape(shape))
         op, constant = self._writer.op, self._writer.constant
-        t = op("Max", op("Sub", self._t, constant(before, np.int64)), constant(0, np.int64)) if before else self._t
-        index = op("Min", t, constant(len(rows) - 1, np.int64))
+        index = op("Min", self._t, constant(len(rows) - 1, np.int64))
         return op("Gather", constant(rows.reshape(-1, *shape)), index, axis=0)
 
     def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
@@ -181,15 +174,11 @@ class _Stream:
     def begins(self, step: int) -> bool:
         return False
 
-    def potential(self, node: Node, state: str = "potential") -> str:
+    def potential(self, node: Node, state: str) -> str:
         return self._writer.input(f"{node.name}.{state}", ("B", *self._values[node.name].shape))
 
-    def leave(self, node: Node, value: str, state: str = "potential") -> None:
+    def leave(self, node: Node, value: str, state: str) -> None:
         self._after[f"{node.name}.{state}"] = value, node
-
-    def unless_first(self, flags: str) -> str:
-        later = self._writer.op("Greater", self._t, self._writer.constant(0, np.int64))
-        return self._writer.op("And", flags, later)
 
     def write_state(self) -> None:
         self._writer.output(self._writer.op("Add", self._t, self._writer.constant(1, np.int64)), "t.next", (), np.int64)
@@ -217,8 +206,6 @@ class _Translation:
         return self._values[self._graph.output]
 
     def _translate(self, node: Node) -> _Value:
-        if node.op in _NEURONS:
-            return self._scan(node)
         if node.op == "program":
             return self._run_program(node)
         if node.op in _POINTWISE:
@@ -285,24 +272,6 @@ class _Translation:
             steps.append(emit(writer, node, names, self._row(node, k)))
         return _Value(node.name, True, steps=steps)
 
-    def _scan(self, node: Node) -> _Value:
-        clock, x = self._clock, self._values[node.inputs[0]]
-        potential = None if clock.begins(0) else clock.potential(node)
-        steps = []
-        for k in range(clock.steps):
-            fired = None
-            if node.op == "glif" and potential is not None:
-                before = clock.row(node, "threshold", k, self._row_shape(node, "threshold"), before=1)
-                fired = clock.unless_first(self._writer.op("GreaterOrEqual", potential, before))
-            moment = _Moment(self._writer, node, x.at(self._writer, k, clock.steps), potential, fired)
-            spike, potential = _NEURONS[node.op](moment, self._row(node, k))
-            steps.append(spike)
-        assert potential is not None
-        clock.leave(node, potential)
-        if clock.steps == 1:
-            return _Value(node.name, False, whole=steps[0])
-        return _Value(node.name, True, steps=steps)
-
     def _run_program(self, node: Node) -> _Value:
         clock, writer, x, program = self._clock, self._writer, self._values[node.inputs[0]], program_of(node)
         states = [writer.constant(0.0) if clock.begins(0) else clock.potential(node, state) for state in program.states]
@@ -346,68 +315,11 @@ class _Translation:
         return lambda key: self._clock.joined_rows(node, key, self._row_shape(node, key))
 
 
-@dataclass(frozen=True)
-class _Moment:
-    """One step of one neuron. `potential` and `fired` (GLIF's) are None at the start of a sequence."""
-
-    writer: Writer
-    node: Node
-    current: str
-    potential: str | None
-    fired: str | None
-
-    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        return self.writer.op(kind, *inputs, name=f"{self.node.name}@", **attributes)
-
-    def membrane(self, leak: str) -> str:
-        kept = () if self.potential is None else (self.op("Mul", leak, self.potential),)
-        return self.op("Add", *kept, self.current) if kept else self.current
-
-    def code(self, fired: str) -> str:
-        return self.op("Cast", fired, to=1)
-
-    def choose(self, after_spike: str, otherwise: str) -> str:
-        return otherwise if self.fired is None else self.op("Where", self.fired, after_spike, otherwise)
-
-
-def _hd_lif(now: _Moment, row: Row) -> tuple[str, str]:
-    membrane, threshold = now.membrane(row("leak")), row("threshold")
-    return now.op("Relu", now.op("Sub", membrane, threshold)), now.op("Min", membrane, threshold)
-
-
-def _graded_lif(now: _Moment, row: Row) -> tuple[str, str]:
-    membrane, threshold = now.membrane(row("leak")), row("threshold")
-    after, fired = now.op("Sub", membrane, threshold), now.op("GreaterOrEqual", membrane, threshold)
-    return now.op("Relu", after), now.op("Where", fired, after, membrane)
-
-
-def _lif(now: _Moment, row: Row) -> tuple[str, str]:
-    membrane, threshold = now.membrane(row("leak")), row("threshold")
-    fired = now.op("GreaterOrEqual", membrane, threshold)
-    after = now.op("Sub", membrane, threshold)
-    if now.node.attributes["reset"] == "hard":
-        after = now.writer.constant(now.node.attributes["reset_potential"])
-    return now.code(fired), now.op("Where", fired, after, membrane)
-
-
-def _glif(now: _Moment, row: Row) -> tuple[str, str]:
-    driven = now.op("Mul", row("gain"), now.current)
-    if now.potential is not None:
-        leak = now.choose(row("leak_after_spike"), row("leak"))
-        driven = now.op("Add", now.op("Mul", leak, now.potential), driven)
-    membrane = now.op("Add", driven, now.choose(row("shift_after_spike"), row("shift")))
-    return now.code(now.op("GreaterOrEqual", membrane, row("threshold"))), membrane
-
-
 _Pointwise = Callable[[Writer, Node, Sequence[str], Row], str]
 
 
 def _affine(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
     return w.op("Add", w.op("Mul", x[0], row("scale"), name=node.name), row("shift"), name=node.name)
-
-
-def _parallel(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
-    return w.op("Relu", w.op("Sub", x[0], row("threshold"), name=node.name), name=node.name)
 
 
 def _quantise(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
@@ -492,15 +404,8 @@ _OPERATIONS: dict[str, Callable[[Writer, str, Sequence[str]], str]] = {
     "select": _select,
 }
 """Of programs."""
-_NEURONS: dict[str, Callable[[_Moment, Row], tuple[str, str]]] = {
-    "hd_lif": _hd_lif,
-    "graded_lif": _graded_lif,
-    "lif": _lif,
-    "glif": _glif,
-}
 _POINTWISE: dict[str, _Pointwise] = {
     "affine": _affine,
-    "parallel": _parallel,
     "quantise": _quantise,
     "seca": _seca,
     "add": _add,
@@ -513,4 +418,4 @@ _WHOLE: dict[str, Callable[[Writer, Node, str, Sequence[int]], str]] = {
     "flatten": _flatten,
     "slice": _slice,
 }
-assert set(OPS) == {*_NEURONS, *_POINTWISE, *_WHOLE, "conv2d", "linear", "program"}
+assert set(OPS) == {*_POINTWISE, *_WHOLE, "conv2d", "linear", "program"}

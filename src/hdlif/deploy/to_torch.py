@@ -16,8 +16,7 @@ from hdlif.artefact import Graph, Node, infer_values
 from hdlif.artefact.format import INPUT, program_of, row_names, state_names
 from hdlif.equations import Program
 from hdlif.errors import StateError, did_you_mean
-from hdlif.functional import graded_lif_step, hd_lif_step, parallel_hd_lif_step
-from hdlif.nn.state import State, Temporal, check_chunk, entries_of, kept_of, potential_of, stack_steps, steps_of
+from hdlif.nn.state import State, Temporal, check_chunk, entries_of, kept_of, stack_steps, steps_of
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 """Sees each node with its inputs and output, [K or 1, B, ...]."""
@@ -26,7 +25,7 @@ Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 class GraphModule(Temporal):
     """Runs a graph over chunks of time: images [K or 1, B, C, H, W] to logits [K, B, classes].
 
-    State: {node name: {"potential": [B, C, H, W]}}, or what a program names. Steps are said as for `models.Network`.
+    State: {node name: {state's name: [B, C, H, W]}}. Steps are said as for `models.Network`.
     """
 
     def __init__(self, graph: Graph, *, observer: Observer | None = None) -> None:
@@ -51,10 +50,9 @@ class GraphModule(Temporal):
             raise StateError(f"state lacks {missing[0]!r}; give the whole state, or None to start")
         for node in self.graph.nodes:
             inputs = tuple(values[name] for name in node.inputs)
-            if node.op == "program" or state_names(node):
-                substate = None if state is None else entries_of(given[node.name], repr(node.name))
-                run = self._run_program if node.op == "program" else self._scan
-                values[node.name], kept = run(node, inputs[0], substate, steps)
+            if node.op == "program":
+                substate = entries_of(given[node.name], repr(node.name)) if node.name in given else None
+                values[node.name], kept = self._run_program(node, inputs[0], substate, steps)
                 if kept:
                     after[node.name] = kept
             else:
@@ -69,32 +67,6 @@ class GraphModule(Temporal):
         if len(rows) > 1:
             rows = rows[[min(t, len(rows) - 1) for t in steps]]
         return rows.view(rows.shape[0], 1, rows.shape[1], *[1] * (ndim - 3))
-
-    def _scan(self, node: Node, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
-        potential = potential_of(state, x)
-        x = x.expand(len(steps), *x.shape[1:])
-        per_step = {role: self._rows(node, role, steps, x.ndim) for role in node.tensors}
-        per_step = {role: rows.expand(len(steps), *rows.shape[1:]) for role, rows in per_step.items()}
-        # what a GLIF fired before this chunk follows from its potential and the threshold of that step
-        fired = torch.zeros_like(potential)
-        if node.op == "glif" and steps.start > 0:
-            before = self._rows(node, "threshold", range(steps.start - 1, steps.start), x.ndim)[0]
-            fired = (potential >= before).to(potential.dtype)
-        emitted = []
-        for k in range(len(steps)):
-            rows = {role: values[k] for role, values in per_step.items()}
-            match node.op:
-                case "hd_lif":
-                    spike, potential = hd_lif_step(x[k], potential, rows["leak"], rows["threshold"])
-                case "graded_lif":
-                    spike, potential = graded_lif_step(x[k], potential, rows["leak"], rows["threshold"])
-                case "glif":
-                    fired, potential = _glif_code(x[k], potential, fired, rows)
-                    spike = fired
-                case _:
-                    spike, potential = _lif_code(node, x[k], potential, rows["leak"], rows["threshold"])
-            emitted.append(spike)
-        return stack_steps(emitted), {"potential": potential}
 
     def _run_program(self, node: Node, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
         program = self._programs[node.name]
@@ -120,8 +92,6 @@ class GraphModule(Temporal):
                 return F.linear(x, getattr(self, _buffer(node, "weight")))
             case "affine":
                 return x * self._rows(node, "scale", steps, x.ndim) + self._rows(node, "shift", steps, x.ndim)
-            case "parallel":
-                return parallel_hd_lif_step(x, self._rows(node, "threshold", steps, x.ndim))
             case "quantise":
                 inverse_step = self._rows(node, "inverse_step", steps, x.ndim)
                 code = torch.floor(x.clamp_min(0) * inverse_step + attributes["offset"])
@@ -189,18 +159,3 @@ def _stepped(program: Program, current: Tensor, states: Sequence[Tensor], rows: 
         else:
             registers.append(_OPERATIONS[instruction.operation](*(registers[i] for i in instruction.operands)))
     return tuple(registers[i].expand_as(current) for i in (program.spike, *program.after))
-
-
-def _lif_code(node: Node, current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
-    membrane = leak * potential + current
-    fired = (membrane >= threshold).to(membrane.dtype)
-    if node.attributes["reset"] == "soft":
-        return fired, membrane - fired * threshold
-    return fired, torch.where(fired > 0, node.attributes["reset_potential"], membrane)
-
-
-def _glif_code(current: Tensor, potential: Tensor, fired: Tensor, rows: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    leak = torch.where(fired > 0, rows["leak_after_spike"], rows["leak"])
-    shift = torch.where(fired > 0, rows["shift_after_spike"], rows["shift"])
-    membrane = leak * potential + rows["gain"] * current + shift
-    return (membrane >= rows["threshold"]).to(membrane.dtype), membrane

@@ -7,7 +7,7 @@ Nothing here imports PyTorch: an equation that is written with its functions say
 """
 
 from hdlif.equations.counting import Counts, counts
-from hdlif.equations.program import OPERATIONS, Instruction, Operation, Program, evaluate
+from hdlif.equations.program import OPERATIONS, Instruction, Operation, Program, evaluate, evaluate_registers
 from hdlif.equations.record import from_attributes, to_attributes
 from hdlif.equations.symbols import Symbol
 from hdlif.equations.tracing import trace
@@ -21,6 +21,7 @@ __all__ = [
     "Symbol",
     "counts",
     "evaluate",
+    "evaluate_registers",
     "from_attributes",
     "to_attributes",
     "trace",

@@ -251,6 +251,29 @@ class Program:
                 found.add(register)
         return frozenset(found)
 
+    @property
+    def decision(self) -> tuple[int, int] | None:
+        """The registers of what is compared and what it is compared with, where a spike is decided: (m, θ).
+
+        None where the spike follows from no comparison of two registers.
+        """
+        waiting, seen = [self.spike], set[int]()
+        while waiting:
+            register = waiting.pop(0)
+            if register < self.first or register in seen:
+                continue
+            seen.add(register)
+            instruction = self.instructions[register - self.first]
+            if instruction.operation in ("greater", "greater_equal"):
+                return instruction.operands[0], instruction.operands[1]
+            if instruction.operation == "step" or 0.0 in map(self.constant, instruction.operands):
+                for operand in instruction.operands:
+                    difference = self.instructions[operand - self.first] if operand >= self.first else None
+                    if difference is not None and difference.operation == "subtract":
+                        return difference.operands[0], difference.operands[1]
+            waiting += instruction.operands
+        return None
+
     def constant(self, register: int) -> float | None:
         """The constant that a register holds; None where it holds another thing."""
         if register < self.first or self.instructions[register - self.first].operation != "constant":
@@ -283,6 +306,15 @@ def evaluate(
         states: before the step, of that shape.
         rows: broadcastable to it.
     """
+    registers = evaluate_registers(program, current, states, rows)
+    spike, *after = (
+        np.array(np.broadcast_to(registers[i], current.shape), current.dtype) for i in (program.spike, *program.after)
+    )
+    return spike, after
+
+
+def evaluate_registers(program: Program, current: Array, states: Sequence[Array], rows: Sequence[Array]) -> list[Array]:
+    """What every register holds in a step, each broadcastable to the current; as `evaluate`."""
     dtype = current.dtype
     registers = [current, *states, *(np.asarray(row, dtype) for row in rows)]
     for instruction in program.instructions:
@@ -291,7 +323,4 @@ def evaluate(
             continue
         operands = [registers[i] for i in instruction.operands]
         registers.append(np.asarray(OPERATIONS[instruction.operation].compute(*operands), dtype))
-    spike, *after = (
-        np.array(np.broadcast_to(registers[i], current.shape), dtype) for i in (program.spike, *program.after)
-    )
-    return spike, after
+    return registers

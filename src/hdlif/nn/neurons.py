@@ -241,6 +241,10 @@ class HDLIF(_LeakyNeuron):
     def step_at(self, t: int) -> Step:
         return hd_lif_step if self.norm is None else partial(hd_lif_step, norm=partial(self.norm, step=t))
 
+    def equation(self) -> Step:
+        """Without Mem-BN, which a deployed neuron carries in its rows (`deploy.fold_mem_bn`)."""
+        return hd_lif_step
+
     def extra_repr(self) -> str:
         return f"path={self.path!r}"
 

@@ -34,6 +34,10 @@ class SteppedNeuron(Neuron):
         """The function of time step t."""
         raise NotImplementedError
 
+    def equation(self) -> Step:
+        """The step that is deployed."""
+        return self.step_at(0)
+
     def step_values(self) -> Mapping[str, StepValue]:
         """The parameters of the step by name, in the order in which it takes them."""
         raise NotImplementedError
@@ -80,4 +84,4 @@ class SteppedNeuron(Neuron):
         Raises:
             EquationError: the step uses what a program has not; the message begins with file and line.
         """
-        return trace(self.step_at(0), states=self.states, rows=self.row_values() if rows is None else rows)
+        return trace(self.equation(), states=self.states, rows=self.row_values() if rows is None else rows)

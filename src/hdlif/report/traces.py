@@ -17,7 +17,7 @@ class NeuronTrace:
 
     Attributes:
         threshold: NaN where there is none.
-        states: of a neuron's own equation each state after the step; the first one is its membrane.
+        states: those that it has beside the one that the membrane is reset to, after each step.
     """
 
     membrane: Sequence[float]
@@ -74,7 +74,7 @@ def _membranes(
 ) -> Figure:
     caption = (
         f"Membrane of the same neurons before firing, on {sample}; dotted the threshold θ, and a mark where the neuron "
-        "fires. Of a neuron's own equation, every state after the step."
+        "fires. Below it each further state of the neuron, after the step."
     )
     drawn, rows = [], []
     for place, neuron in enumerate(neurons):
@@ -85,22 +85,17 @@ def _membranes(
         ]
         description = "; ".join(f"{names[one.style]}: {_numbers(one.membrane)}" for one in panel) + "."
         text = Text(f"membrane-{place}", f"membrane of {neuron}", description)
-        title = f"{neuron} {_first_state(found, neuron)}".rstrip()
-        drawn.append(Markup(charts.membranes(text, panel, title=title)))
+        drawn.append(Markup(charts.membranes(text, panel, title=neuron)))
         drawn += _other_states(found, neuron, place)
         rows += [[neuron, names[one.style], _numbers(one.membrane), _numbers(one.threshold)] for one in panel]
     headings = ["neuron", "network", "membrane, t = 1, 2, …", "threshold"]
     return Figure(caption, drawn, headings, rows, small=True)
 
 
-def _first_state(found: Sequence[Mapping[str, NeuronTrace]], neuron: str) -> str:
-    return next((next(iter(of_one[neuron].states), "") for of_one in found if neuron in of_one), "")
-
-
 def _other_states(found: Sequence[Mapping[str, NeuronTrace]], neuron: str, place: int) -> list[Markup]:
-    """A panel for each state but the first."""
+    """A panel for each further state."""
     drawn = []
-    for name in list(union([of_one[neuron].states for of_one in found if neuron in of_one]))[1:]:
+    for name in list(union([of_one[neuron].states for of_one in found if neuron in of_one])):
         lines = [
             Membrane(style, time_axis(values), values, [math.nan] * len(values), [False] * len(values))
             for style, of_one in enumerate(found)

@@ -9,40 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import INPUT, Graph, Node, pack
-from hdlif.artefact.format import GLIF_ROWS, program_of, row_names
+from hdlif.artefact.format import program_of, row_names
 from hdlif.equations import OPERATIONS
 
-FORM_VERSION = 3
-MAX_TENSORS = 6
+FORM_VERSION = 4
+MAX_TENSORS = 2
 OP_CODES = {
     "conv2d": 0,
     "linear": 1,
     "affine": 2,
-    "hd_lif": 3,
-    "parallel": 4,
-    "lif": 5,
-    "quantise": 6,
-    "add": 7,
-    "sum_pool": 8,
-    "max_pool": 9,
-    "global_sum_pool": 10,
-    "flatten": 11,
-    "graded_lif": 12,
-    "glif": 13,
-    "seca": 14,
-    "slice": 15,
-    "concat": 16,
-    "program": 17,
+    "quantise": 3,
+    "add": 4,
+    "sum_pool": 5,
+    "max_pool": 6,
+    "global_sum_pool": 7,
+    "flatten": 8,
+    "seca": 9,
+    "slice": 10,
+    "concat": 11,
+    "program": 12,
 }
 OPERATION_CODES = {name: code for code, name in enumerate(OPERATIONS)}
 ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2, "int2": 3, "int4": 4, "int8": 5}
 TENSORS = {
-    "glif": GLIF_ROWS,
-    "graded_lif": ("leak", "threshold"),
     "affine": ("scale", "shift"),
-    "hd_lif": ("leak", "threshold"),
-    "lif": ("leak", "threshold"),
-    "parallel": ("threshold",),
     "quantise": ("inverse_step",),
     "seca": ("weight", "bias"),
 }
@@ -89,9 +79,6 @@ def _append_node(program: Program, node: Node, inputs: list[int]) -> None:
     stride, padding = attributes.get("stride", stride), attributes.get("padding", padding)
     if node.op == "slice":
         choice, out_channels = attributes["begin"], attributes["end"] - attributes["begin"]
-    if node.op == "lif":
-        choice = int(attributes["reset"] == "hard")
-        scalar = _append_scalars(program, attributes["reset_potential"])
     if node.op == "quantise":
         choice = int(attributes["bits"])
         scalar = _append_scalars(program, attributes["offset"])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hdlif import equations
 from hdlif.artefact import INPUT, Graph, Node, infer_values
-from hdlif.artefact.format import GLIF_ROWS, program_of, row_names
+from hdlif.artefact.format import program_of, row_names
 from hdlif.runtime.state import Array, State, check_frame, check_state, count_steps, potential_shapes
 
 Floats = NDArray[np.float32]
@@ -61,8 +61,6 @@ def evaluate(graph: Graph, x: Floats, state: State, t: int) -> dict[str, Array]:
         inputs = [values[name] for name in node.inputs]
         if node.op == "program":
             result = _program(node, inputs[0].astype(np.float32), state, t)
-        elif node.op in _NEURONS:
-            result = _NEURONS[node.op](node, inputs[0].astype(np.float32), state[f"{node.name}.potential"], t)
         else:
             result = _STATELESS[node.op](node, t, *inputs)
         is_code = types[node.name].max_code is not None
@@ -75,45 +73,6 @@ def _row(node: Node, key: str, t: int, ndim: int) -> Floats:
     rows = node.tensors[key]
     row: Floats = rows[min(t, len(rows) - 1)]
     return row.reshape(-1, *(1,) * (ndim - 2))
-
-
-def _surplus(membrane: Floats, threshold: Floats) -> Floats:
-    surplus = membrane - threshold
-    return np.where(surplus > 0, surplus, np.float32(0))
-
-
-def _hd_lif(node: Node, x: Floats, potential: Floats, t: int) -> Floats:
-    threshold = _row(node, "threshold", t, x.ndim)
-    membrane = _row(node, "leak", t, x.ndim) * potential + x
-    potential[...] = np.where(membrane < threshold, membrane, threshold)
-    return _surplus(membrane, threshold)
-
-
-def _graded_lif(node: Node, x: Floats, potential: Floats, t: int) -> Floats:
-    threshold = _row(node, "threshold", t, x.ndim)
-    membrane = _row(node, "leak", t, x.ndim) * potential + x
-    potential[...] = np.where(membrane >= threshold, membrane - threshold, membrane)
-    return _surplus(membrane, threshold)
-
-
-def _glif(node: Node, x: Floats, potential: Floats, t: int) -> Array:
-    leak, leak_after, gain, shift, shift_after, threshold = (_row(node, key, t, x.ndim) for key in GLIF_ROWS)
-    fired = potential >= _row(node, "threshold", t - 1, x.ndim) if t > 0 else np.zeros(x.shape, bool)
-    kept = np.where(fired, leak_after, leak) * potential
-    potential[...] = kept + gain * x + np.where(fired, shift_after, shift)
-    spike: Array = potential >= threshold
-    return spike
-
-
-def _lif(node: Node, x: Floats, potential: Floats, t: int) -> Array:
-    threshold = _row(node, "threshold", t, x.ndim)
-    membrane = _row(node, "leak", t, x.ndim) * potential + x
-    spike = membrane >= threshold
-    after = membrane - threshold
-    if node.attributes["reset"] == "hard":
-        after = np.full_like(membrane, node.attributes["reset_potential"])
-    potential[...] = np.where(spike, after, membrane)
-    return spike
 
 
 def _program(node: Node, x: Floats, state: State, t: int) -> Array:
@@ -167,10 +126,6 @@ def _linear(node: Node, t: int, x: Array) -> Array:
 
 def _affine(node: Node, t: int, x: Array) -> Array:
     return x.astype(np.float32) * _row(node, "scale", t, x.ndim) + _row(node, "shift", t, x.ndim)
-
-
-def _parallel(node: Node, t: int, x: Array) -> Array:
-    return _surplus(x.astype(np.float32), _row(node, "threshold", t, x.ndim))
 
 
 def _quantise(node: Node, t: int, x: Array) -> Array:
@@ -248,17 +203,10 @@ def _concat(node: Node, t: int, x: Array, y: Array) -> Array:
     return np.concatenate([x, y], axis=1)
 
 
-_NEURONS: dict[str, Callable[[Node, Floats, Floats, int], Array]] = {
-    "hd_lif": _hd_lif,
-    "graded_lif": _graded_lif,
-    "lif": _lif,
-    "glif": _glif,
-}
 _STATELESS: dict[str, Callable[..., Array]] = {
     "conv2d": _conv2d,
     "linear": _linear,
     "affine": _affine,
-    "parallel": _parallel,
     "quantise": _quantise,
     "seca": _seca,
     "add": _add,

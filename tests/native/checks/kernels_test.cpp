@@ -404,7 +404,7 @@ void check_entries(const std::vector<const Kernels*>& tables) {
                            potential = reals(count), scale = finite(channels), shift = finite(channels),
                            y = room(count);
   const std::vector<uint8_t> y_codes = code_room(count), some_codes = codes(count, 255);
-  const DrawnRow a(channels), b(channels), c(channels), d(channels), e(channels), f(channels), g(channels);
+  const DrawnRow a(channels), b(channels);
   compare(
       "affine", tables,
       [&](const Kernels& k, float* to) {
@@ -416,10 +416,6 @@ void check_entries(const std::vector<const Kernels*>& tables) {
       [&](const Kernels& k, float* to, float* v) { k.hd_lif(x.data(), v, to, a, b, pixels, channels); }, y,
       potential);
   compare(
-      "graded_lif", tables,
-      [&](const Kernels& k, float* to, float* v) { k.graded_lif(x.data(), v, to, a, b, pixels, channels); },
-      y, potential);
-  compare(
       "parallel", tables, [&](const Kernels& k, float* to) { k.parallel(x.data(), to, a, pixels, channels); },
       y);
   for (bool hard : {false, true})
@@ -429,14 +425,6 @@ void check_entries(const std::vector<const Kernels*>& tables) {
           k.lif(x.data(), v, to, a, b, {hard, -0.25f}, pixels, channels);
         },
         y_codes, potential);
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  const bool is_first = coin();
-  compare(
-      "glif", tables,
-      [&](const Kernels& k, uint8_t* to, float* v) {
-        k.glif(x.data(), v, to, {a, b, c, d, e, f}, is_first ? Row{&nan, 1} : Row(g), pixels, channels);
-      },
-      y_codes, potential);
   DrawnRow inverse_step(channels);
   for (float& entry : inverse_step.data)
     entry = std::fabs(entry) + 0.25f;

@@ -19,7 +19,7 @@ std::vector<int32_t> node(Op op, int32_t first, int32_t second = -1) {
   words[kInput0] = first;
   words[kInput1] = second;
   words[kScalar] = -1;
-  const int tensors = op == Op::kAffine || op == Op::kHdLif ? 2 : 0;
+  const int tensors = op == Op::kAffine ? 2 : 0;
   for (int i = 0; i < kMaxTensors; ++i) {
     words[kTensors + 3 * i] = i < tensors ? 0 : -1;
     words[kTensors + 3 * i + 1] = words[kTensors + 3 * i + 2] = i < tensors ? 1 : 0;
@@ -31,9 +31,7 @@ std::vector<int32_t> node(Op op, int32_t first, int32_t second = -1) {
 
 std::vector<int32_t> drawn(const std::string& kind, int32_t i, int32_t nodes) {
   if (kind == "chain") // one stage, of values that live for different times
-    return i % 3 == 0   ? node(Op::kAffine, i)
-           : i % 3 == 1 ? node(Op::kHdLif, i)
-                        : node(Op::kAdd, i, i > 3 ? i - 3 : i);
+    return i % 3 < 2 ? node(Op::kAffine, i) : node(Op::kAdd, i, i > 3 ? i - 3 : i);
   if (kind == "stages") // as many stages as nodes
     return node(Op::kMaxPool, i);
   // values that are all made before any is read
