@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from hdlif.artefact import INPUT, Graph, InputRecord, Node, Value, infer_values
-from hdlif.artefact.format import LARGEST_WEIGHT, row_names
 from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.equations import Program, to_attributes
+from hdlif.ops.program import row_names
+from hdlif.ops.weights import LARGEST_WEIGHT
 from random_programs import random_program
 
 CLASSES = 3

@@ -16,7 +16,7 @@ import numpy as np
 
 from hdlif.accounting.energy import FLOAT_ADD_PJ, FLOAT_MULTIPLY_PJ, INT8_MULTIPLY_PJ, INT32_ADD_PJ
 from hdlif.artefact import Node, Value
-from hdlif.artefact.format import program_of, row_names
+from hdlif.ops.program import program_of, row_names
 
 F = np.float32
 

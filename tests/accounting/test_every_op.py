@@ -5,15 +5,15 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
+from hdlif.accounting.prices import PRICES
 from hypothesis import given, settings
 
 from accounting.one_by_one import SCALAR, Tally
 from deployed_graphs import Builder, random_input, residual_network, two_streams
 from hdlif.accounting import profile
-from hdlif.accounting.prices import PRICES
 from hdlif.artefact import INPUT, Graph, Node, infer_values
-from hdlif.artefact.format import OPS, state_names
 from hdlif.deploy import GraphModule
+from hdlif.ops import OPS, state_names
 from random_programs import random_program
 from runtime.test_random_graphs import graphs
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from artefact.test_io import at, places, rewritten, signed
 from deployed_graphs import residual_network, tiny_network
 from hdlif.artefact import dumps, infer_values, is_artefact, load, loads
-from hdlif.artefact.format import MAX_NODES
 from hdlif.artefact.io import LONGEST_MESSAGE, MAX_FILE_BYTES, MAX_HEADER_BYTES
 from hdlif.errors import ArtefactError
+from hdlif.ops.graph import MAX_NODES
 from hdlif.runtime import Session
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from deployed_graphs import Builder, random_input, residual_network, tiny_network
 from hdlif.artefact import INPUT, Graph, Node, Value, dumps, infer_values, is_artefact, load, loads, save, tensor_bytes
-from hdlif.artefact.format import program_of
 from hdlif.errors import ArtefactError
+from hdlif.ops.program import program_of
 from hdlif.runtime import Session, reference
 from random_programs import random_program
 

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from hdlif._native import instruction_sets
-from hdlif.artefact.format import OPS
 from hdlif.commands import convolutions, doctor, hearing, small_graphs
 from hdlif.commands.convolutions import Shape, error
 from hdlif.commands.doctor import extra_checks, gradient_checks, guard_check, runtime_checks
 from hdlif.commands.hearing import Heard, hear
 from hdlif.commands.small_graphs import ENCODINGS, differing, native
+from hdlif.ops import OPS
 from hdlif.runtime import reference
 
 STATUSES = {"ok", "warning", "fault"}

@@ -10,7 +10,6 @@ from torch import nn
 import own_neurons
 from hdlif import deploy
 from hdlif.artefact import InputRecord, infer_values
-from hdlif.artefact.format import named_rows
 from hdlif.artefact.io import dumps, loads
 from hdlif.deploy.lower import COARSEST_GRID
 from hdlif.errors import LoweringError, StateError
@@ -34,6 +33,7 @@ from hdlif.nn import (
     SpikeQuantizer,
     Ternary,
 )
+from hdlif.ops.program import named_rows
 from hdlif.runtime import Session
 
 T = 4

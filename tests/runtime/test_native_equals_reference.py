@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from deployed_graphs import Builder, random_input, residual_network, two_streams
 from hdlif._native import instruction_sets
 from hdlif.artefact import INPUT, Graph, Node, infer_values
-from hdlif.artefact.format import program_of
 from hdlif.equations import Instruction, Program, to_attributes
+from hdlif.ops.program import program_of
 from hdlif.runtime import Session, reference
 from hdlif.runtime.state import potential_shapes
 from random_programs import random_program

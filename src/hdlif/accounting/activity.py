@@ -7,12 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.artefact import Graph, InputRecord, Node, infer_values
-from hdlif.artefact.format import OPS
 from hdlif.artefact.roles import roles
 from hdlif.deploy import GraphModule, lower
 from hdlif.nn import StepValue, evaluation_mode
-
-SPIKE_PASSING = {"sum_pool", "max_pool", "global_sum_pool", "flatten", "slice", "concat"}
+from hdlif.ops import OPS
 
 
 class Activity:
@@ -35,7 +33,7 @@ class Activity:
         self.repeats[node.name] = self.graph.time_steps / output.shape[0]
         self._add(self.nonzero, node.name, torch.count_nonzero(output).item())
         self._add(self.entries, node.name, output.numel())
-        if node.op in ("conv2d", "linear"):
+        if OPS[node.op].is_synapse:
             self._add(self.nonzero, f"{node.name}<", torch.count_nonzero(inputs[0]).item())
             self._add(self.entries, f"{node.name}<", inputs[0].numel())
             self._add(self.pairs, node.name, _nonzero_pairs(node, inputs[0]))
@@ -51,11 +49,8 @@ class Activity:
         return self.entries[node.name] / self.images
 
     def _emits_spikes(self, node: Node) -> bool:
-        if OPS[node.op].neuron or node.op == "quantise":
-            return True
-        # graded spikes times a gain are graded spikes
-        is_gain = node.op == "affine" and not node.tensors["shift"].any()
-        return (node.op in SPIKE_PASSING or is_gain) and all(self.spikes[name] for name in node.inputs)
+        op = OPS[node.op]
+        return op.emits_spikes or (op.passes_spikes(node) and all(self.spikes[name] for name in node.inputs))
 
     @staticmethod
     def _add(counts: dict[str, float], key: str, count: float) -> None:

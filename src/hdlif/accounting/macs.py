@@ -2,7 +2,8 @@
 
 import math
 
-from hdlif.artefact import Graph, infer_values
+from hdlif.ops import Graph, infer_values
+from hdlif.ops.work import taps_on_map
 
 
 def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
@@ -32,8 +33,3 @@ def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
         elif node.op == "linear":
             found[node.name] = node.tensors["weight"].size
     return found
-
-
-def taps_on_map(size: int, places: int, kernel: int, stride: int, padding: int) -> int:
-    """Along one axis of `size` entries, pairs of an output place and a tap of its kernel that is not on the padding."""
-    return sum(0 <= place * stride + tap - padding < size for place in range(places) for tap in range(kernel))

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from hdlif.artefact import Graph, Node
-from hdlif.artefact.format import OPS, program_of, row_names
 from hdlif.deploy import GraphModule
 from hdlif.equations import evaluate_registers
+from hdlif.ops import OPS
+from hdlif.ops.program import program_of, row_names
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerTrace]:
 
     With Mem-BN, membrane and threshold are the folded ones.
     """
-    rows: dict[str, list[LayerTrace]] = {node.name: [] for node in graph.nodes if OPS[node.op].neuron}
+    rows: dict[str, list[LayerTrace]] = {node.name: [] for node in graph.nodes if OPS[node.op].is_neuron}
     seen: dict[str, tuple[Node, Tensor, Tensor]] = {}
 
     def observe(node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:

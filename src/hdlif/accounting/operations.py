@@ -14,7 +14,7 @@ of an addition (fp32 weights 0.9 pJ, ternary or binary weights on integers 0.1 p
 classifier, graded fp32 spikes) costs a multiply-accumulate of 4.6 pJ with fp32 weights, an addition of 0.9 pJ with
 low-bit ones. Integer weights of more than 2 bits multiply: 0.3 pJ on codes, 4.6 pJ on reals. SOPs are those of inputs
 that are spikes. Affines, neurons, quantisers of spikes, additions, pools and attention are priced by their own
-multiplications and additions (`accounting.prices`, which says what is none); what is constant in time counts once.
+multiplications and additions (`hdlif.ops.work` says what is none); what is constant in time counts once.
 Memory traffic is in neither.
 """
 
@@ -26,11 +26,11 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.accounting.activity import Activity, activity
-from hdlif.accounting.energy import MJ_PER_PJ, published_energy_pj
-from hdlif.accounting.prices import PRICES, neuron_step
+from hdlif.accounting.energy import MJ_PER_PJ, energy_pj, published_energy_pj
 from hdlif.artefact import Graph, Node
-from hdlif.artefact.format import OPS
 from hdlif.artefact.io import dumps, tensor_bytes
+from hdlif.ops import OPS
+from hdlif.ops.program import neuron_step
 
 Counting = Literal["paper", "honest"]
 
@@ -153,7 +153,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
     """The row of a node; None where it holds nothing and does nothing that is counted."""
     graph = seen.graph
     shape = seen.types[node.name].shape
-    synapse, neuron = node.op in ("conv2d", "linear"), OPS[node.op].neuron
+    synapse, neuron = OPS[node.op].is_synapse, OPS[node.op].is_neuron
     if _joins_its_neuron(node, graph) or (not synapse and not neuron and not node.tensors and counting == "paper"):
         return None
     quantisers = [n for n in graph.nodes if n.inputs == (node.name,) and _joins_its_neuron(n, graph)]
@@ -170,7 +170,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
     if counting == "paper":
         energy = published_energy_pj(sops, spike_bits=_spike_bits(graph))
     else:
-        energy = sum(PRICES[n.op](n, seen).energy_pj for n in (node, *quantisers))
+        energy = sum(energy_pj(OPS[n.op].price(n, seen)) for n in (node, *quantisers))
     return Layer(
         name=node.name,
         kind=str(node.attributes["kind"]) if node.op == "program" else node.op,
@@ -187,7 +187,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
 
 def _joins_its_neuron(node: Node, graph: Graph) -> bool:
     """Whether this quantises the spikes of a neuron, whose row it shares."""
-    return node.op == "quantise" and any(n.name == node.inputs[0] and OPS[n.op].neuron for n in graph.nodes)
+    return node.op == "quantise" and any(n.name == node.inputs[0] and OPS[n.op].is_neuron for n in graph.nodes)
 
 
 def _spike_bits(graph: Graph) -> int:
@@ -198,7 +198,7 @@ def _spike_bits(graph: Graph) -> int:
 def _published_bytes(node: Node, graph: Graph, weight_bits: Mapping[str, float] = PUBLISHED_BITS) -> float:
     if node.op == "seca":
         return 4.0 * sum(tensor.size for tensor in node.tensors.values())
-    if node.op not in ("conv2d", "linear"):
+    if not OPS[node.op].is_synapse:
         return 0.0
     biased = any(n.name == f"{node.name}.bias" for n in graph.nodes)
     bits = weight_bits[node.attributes["encoding"]]

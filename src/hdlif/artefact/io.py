@@ -19,20 +19,13 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from hdlif.artefact.format import (
-    FORMAT_VERSION,
-    MAX_ELEMENTS,
-    READ_VERSIONS,
-    Array,
-    Graph,
-    InputRecord,
-    Node,
-    check_node_count,
-    infer_values,
-)
+from hdlif.artefact.format import FORMAT_VERSION, READ_VERSIONS
 from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.artefact.packing import WEIGHTS_PER_BYTE, pack, packed_bytes, unpack
 from hdlif.errors import AllocationError, ArtefactError, brief, reason
+from hdlif.ops import infer_values
+from hdlif.ops.graph import MAX_ELEMENTS, Array, Graph, InputRecord, Node
+from hdlif.ops.inference import check_node_count
 from hdlif.whole_files import whole_file
 
 METADATA_KEY = "hdlif"

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hdlif.artefact.format import Node, is_float32, program_of, row_names
 from hdlif.equations import Instruction, Program, to_attributes
 from hdlif.errors import ArtefactError, brief
+from hdlif.ops.fields import is_float32
+from hdlif.ops.graph import Node
+from hdlif.ops.program import program_of, row_names
 
 
 @dataclass(frozen=True)

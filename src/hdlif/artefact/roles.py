@@ -4,10 +4,10 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Literal
 
-from hdlif.artefact.format import INPUT, OPS, Graph
+from hdlif.ops import OPS
+from hdlif.ops.graph import INPUT, Graph
 
 Role = Literal["stem", "body", "classifier"]
-SYNAPSES = ("conv2d", "linear")
 
 
 def roles(graph: Graph) -> dict[str, Role]:
@@ -24,16 +24,16 @@ def roles(graph: Graph) -> dict[str, Role]:
     """
     spikes, synapses = {INPUT: False}, {INPUT: False}
     for node in graph.nodes:
-        spikes[node.name] = OPS[node.op].neuron or node.op == "quantise" or any(spikes[n] for n in node.inputs)
-        synapses[node.name] = node.op in SYNAPSES or any(synapses[n] for n in node.inputs)
+        spikes[node.name] = OPS[node.op].emits_spikes or any(spikes[n] for n in node.inputs)
+        synapses[node.name] = OPS[node.op].is_synapse or any(synapses[n] for n in node.inputs)
     followed: set[str] = set()
     for node in reversed(graph.nodes):
-        if node.op in SYNAPSES or node.name in followed:
+        if OPS[node.op].is_synapse or node.name in followed:
             followed.update(node.inputs)
     on_every_way = _on_every_way(graph)
     found: dict[str, Role] = {}
     for node in graph.nodes:
-        if node.op not in SYNAPSES:
+        if not OPS[node.op].is_synapse:
             continue
         before = node.inputs[0]
         if node.attributes["encoding"] != "float32":

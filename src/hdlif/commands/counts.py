@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from hdlif import builders
 from hdlif.accounting import activity, outline, priced
 from hdlif.artefact import Graph
-from hdlif.artefact.format import OPS, program_of, row_names
 from hdlif.config import Recipe
 from hdlif.deploy import lower
 from hdlif.errors import ArtefactError, LoweringError
+from hdlif.ops import OPS
+from hdlif.ops.program import program_of, row_names
 
 NO_GRAPH = (LoweringError, ArtefactError)
 """Raised where a module has no deployed form, or a number in it that no graph holds."""
@@ -67,7 +68,7 @@ def neuron_rows(graph: Graph) -> list[dict[str, Any]]:
     """Leak and threshold of every neuron layer at each time step; channel means where they differ by channel."""
     rows = []
     for node in graph.nodes:
-        if not OPS[node.op].neuron:
+        if not OPS[node.op].is_neuron:
             continue
         names = dict(node.tensors)
         kind = node.op

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from hdlif._native import instruction_sets
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
-from hdlif.artefact.format import LARGEST_WEIGHT, OPS, row_names
 from hdlif.equations import to_attributes, trace
+from hdlif.ops import OPS
+from hdlif.ops.program import row_names
+from hdlif.ops.weights import LARGEST_WEIGHT
 from hdlif.runtime import Session, reference
 
 Array = NDArray[Any]

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdlif.artefact import Graph, InputRecord, Node, Value, infer_values
-from hdlif.artefact.format import INPUT, OPS, Encoding, row_names
 from hdlif.artefact.roles import by_place
 from hdlif.deploy.folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.equations import to_attributes
@@ -53,6 +52,10 @@ from hdlif.nn import (
     SteppedNeuron,
     WeightQuantizer,
 )
+from hdlif.ops import OPS
+from hdlif.ops.graph import INPUT
+from hdlif.ops.program import row_names
+from hdlif.ops.weights import Encoding
 
 Floats = NDArray[np.float64]
 ONE: Floats = np.ones((1, 1))

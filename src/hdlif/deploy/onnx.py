@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import INPUT, Graph, Node, infer_values
-from hdlif.artefact.format import OPS, program_of, row_names
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.equations import Program
+from hdlif.ops import OPS
+from hdlif.ops.program import program_of, row_names
 
 Array = NDArray[Any]
 Row = Callable[[str], str]

@@ -13,10 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdlif.artefact import Graph, Node, infer_values
-from hdlif.artefact.format import INPUT, program_of, row_names, state_names
 from hdlif.equations import Program
 from hdlif.errors import StateError, did_you_mean
 from hdlif.nn.state import State, Temporal, check_chunk, entries_of, kept_of, stack_steps, steps_of
+from hdlif.ops import state_names
+from hdlif.ops.graph import INPUT
+from hdlif.ops.program import program_of, row_names
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 """Sees each node with its inputs and output, [K or 1, B, ...]."""

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import InputRecord
-from hdlif.artefact.format import INPUT_KINDS
 from hdlif.errors import InputError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable, pictures
+from hdlif.ops.graph import INPUT_KINDS
 from hdlif.whole_files import read_regular
 
 if TYPE_CHECKING:

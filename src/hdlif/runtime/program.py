@@ -8,34 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.artefact import INPUT, Graph, Node, pack
-from hdlif.artefact.format import program_of, row_names
+from hdlif.artefact import pack
 from hdlif.equations import OPERATIONS
+from hdlif.equations import Program as Equation
+from hdlif.ops import INPUT, OPS, Graph, Node
+from hdlif.ops.program import row_names
 
 FORM_VERSION = 4
 MAX_TENSORS = 2
-OP_CODES = {
-    "conv2d": 0,
-    "linear": 1,
-    "affine": 2,
-    "quantise": 3,
-    "add": 4,
-    "sum_pool": 5,
-    "max_pool": 6,
-    "global_sum_pool": 7,
-    "flatten": 8,
-    "seca": 9,
-    "slice": 10,
-    "concat": 11,
-    "program": 12,
-}
 OPERATION_CODES = {name: code for code, name in enumerate(OPERATIONS)}
 ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2, "int2": 3, "int4": 4, "int8": 5}
-TENSORS = {
-    "affine": ("scale", "shift"),
-    "quantise": ("inverse_step",),
-    "seca": ("weight", "bias"),
-}
 
 
 @dataclass
@@ -63,39 +45,27 @@ def flatten_graph(graph: Graph) -> Program:
 
 
 def _append_node(program: Program, node: Node, inputs: list[int]) -> None:
-    attributes = node.attributes
-    out_channels, encoding, choice, scalar = 0, 0, 0, -1
-    kernel, stride, padding = (0, 0), (0, 0), (0, 0)
-    tensors = []
-    if node.op in ("conv2d", "linear"):
-        weight = node.tensors["weight"]
-        out_channels, encoding = len(weight), ENCODING_CODES[attributes["encoding"]]
-        packed = pack(weight, attributes["encoding"]) if encoding else _bytes(weight)
-        tensors.append((packed, 0, 0))
-        kernel = tuple(weight.shape[2:]) or kernel
-    for key in TENSORS.get(node.op, ()):
-        tensors.append((_bytes(node.tensors[key]), *node.tensors[key].shape))
-    kernel = attributes.get("kernel", kernel)
-    stride, padding = attributes.get("stride", stride), attributes.get("padding", padding)
-    if node.op == "slice":
-        choice, out_channels = attributes["begin"], attributes["end"] - attributes["begin"]
-    if node.op == "quantise":
-        choice = int(attributes["bits"])
-        scalar = _append_scalars(program, attributes["offset"])
-    if node.op == "program":
+    op, attributes = OPS[node.op], node.attributes
+    own = op.flat(node)
+    kernel = attributes.get("kernel", own.kernel)
+    stride, padding = attributes.get("stride", (0, 0)), attributes.get("padding", (0, 0))
+    encoding = ENCODING_CODES[attributes["encoding"]] if op.is_synapse else 0
+    choice, scalar = own.choice, _append_scalars(program, *own.scalars) if own.scalars else -1
+    if own.equation is not None:
         choice = len(program.equations)
-        _append_equation(program, node)
-    program.words += [OP_CODES[node.op], *inputs, out_channels, *kernel, *stride, *padding, encoding]
-    program.words += [choice, scalar]
-    for buffer, rows, columns in tensors:
-        program.words += [len(program.buffers), rows, columns]
-        program.buffers.append(buffer)
-    program.words += [-1, 0, 0] * (MAX_TENSORS - len(tensors))
+        _append_equation(program, node, own.equation)
+    program.words += [op.code, *inputs, own.out_channels, *kernel, *stride, *padding, encoding, choice, scalar]
+    roles = op.tensors or ()
+    for role in roles:
+        tensor = node.tensors[role]
+        packed = pack(tensor, attributes["encoding"]) if encoding else _bytes(tensor)
+        program.words += [len(program.buffers), *((0, 0) if op.is_synapse else tensor.shape)]
+        program.buffers.append(packed)
+    program.words += [-1, 0, 0] * (MAX_TENSORS - len(roles))
 
 
-def _append_equation(program: Program, node: Node) -> None:
+def _append_equation(program: Program, node: Node, equation: Equation) -> None:
     """States, rows and operations, by number; spike and states after; the rows' tensors; the operations."""
-    equation = program_of(node)
     counts = [len(equation.states), len(equation.rows), len(equation.instructions)]
     words = [*counts, equation.spike, *equation.after]
     for key in row_names(equation):

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.artefact import Graph, Value
-from hdlif.artefact.format import state_names
 from hdlif.errors import ShapeError, StateError, brief, cut
+from hdlif.ops import state_names
 
 Array = NDArray[Any]
 State = dict[str, Array]

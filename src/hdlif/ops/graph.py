@@ -1,0 +1,81 @@
+"""The graph of a deployed network: nodes in topological order, what it takes, and the type of every value.
+
+A node has one output, which bears the node's name; the network's input is the value `INPUT`. All values are per time
+step and without batch: [C, H, W] or [C].
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+INPUT = "input"
+MAX_CODE = 255
+"""Largest integer code a value may carry; a value that could exceed it is a float value."""
+MAX_ELEMENTS = 2**30
+"""Most entries that a value or a weight may have, so that an offset into it fits an int32."""
+MAX_NODES = 2**17
+"""Most nodes of a graph; a ResNet-34 has 150."""
+INPUT_KINDS = {"image": 255, "events": 1}
+"""Kinds of input, and the raw value that is 1 to the network before mean and std."""
+RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic")
+Array = NDArray[Any]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class InputRecord:
+    """What the network takes at each step: [C, H, W] = `shape`, as (x / whole - mean) / std.
+
+    `whole` is what a kind of input counts as 1 (`INPUT_KINDS`): an image's pixels go to 255; events are counted.
+    """
+
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    kind: str = "image"
+    resize: str = "bilinear"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation. Low-bit weights are held as int8; `encoding` names their packing."""
+
+    op: str
+    name: str
+    inputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A deployed network of `time_steps` steps; `output` names the node that gives the logits [classes]."""
+
+    nodes: tuple[Node, ...]
+    output: str
+    time_steps: int
+    input: InputRecord
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """The type of a value: shape without time and batch, and the domain of its entries.
+
+    `max_code` is None for float values; otherwise entries are integers in 0..max_code ("codes").
+    `constant` says that the value is the same at every step when the input is.
+    """
+
+    shape: tuple[int, ...]
+    max_code: int | None = None
+    constant: bool = True
+
+
+def row_of_step(node: Node, key: str, t: int, ndim: int) -> Floats:
+    """The row of step t, the last one beyond the end, with axes to meet a value of `ndim` axes."""
+    rows = node.tensors[key]
+    row: Floats = rows[min(t, len(rows) - 1)]
+    return row.reshape(-1, *(1,) * (ndim - 2))

@@ -1,0 +1,63 @@
+"""What is known of an op, in one value: its fields, the shape it gives, what it computes, and what that costs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from hdlif.equations import Program
+from hdlif.ops.graph import Array, Node, Value
+from hdlif.ops.work import Seen, Work
+
+Infer = Callable[[Node, tuple[Value, ...], int], Value]
+"""(node, types of its inputs, time steps) -> type of its output; raises `ArtefactError`, naming node and field."""
+Evaluate = Callable[[Node, int, Sequence[Array], dict[str, Array]], Array]
+"""(node, time step, inputs [B, ...], states by name [B, ...], which it updates in place) -> output [B, ...]."""
+Price = Callable[[Node, Seen], Work]
+"""The operations of a node per image, over all its time steps; what is constant in time is done once."""
+
+
+@dataclass(frozen=True)
+class Flat:
+    """The fields of a node in the flat form of the compiled runtime that an op sets by itself (`native/program.h`)."""
+
+    out_channels: int = 0
+    choice: int = 0
+    scalars: tuple[float, ...] = ()
+    kernel: tuple[int, int] = (0, 0)
+    equation: Program | None = None
+
+
+@dataclass(frozen=True)
+class Op:
+    """The statement of one op.
+
+    Attributes:
+        code: its number in the compiled runtime's table.
+        arity: how many inputs it takes.
+        attributes, tensors: their names; None for tensors that `infer` checks itself.
+        evaluate: the oracle: float32, in the stated order.
+        states: what a node carries from step to step, by name; each is shaped like its output, and 0 at first.
+        flat: what a node sets in the flat form beside its inputs, tensors, kernel, stride, padding and encoding.
+        is_neuron: whether it emits the spikes of neurons.
+        is_synapse: whether it multiplies by weights.
+        emits_spikes: whether what it gives counts as spikes, whatever it is given.
+        passes_spikes: whether what it gives counts as spikes where all its inputs do.
+    """
+
+    name: str
+    code: int
+    arity: int
+    infer: Infer
+    evaluate: Evaluate
+    price: Price
+    attributes: tuple[str, ...] = ()
+    tensors: tuple[str, ...] | None = ()
+    states: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())
+    flat: Callable[[Node], Flat] = field(default=lambda node: Flat())
+    is_neuron: bool = False
+    is_synapse: bool = False
+    emits_spikes: bool = False
+    passes_spikes: Callable[[Node], bool] = field(default=lambda node: False)
+
+
+def always(node: Node) -> bool:
+    return True

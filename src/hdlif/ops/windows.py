@@ -1,0 +1,44 @@
+"""Kernels that move over a map: the shape that they give, and what they meet, in the stated order."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from hdlif.errors import ArtefactError
+from hdlif.ops.fields import map_shape, pair
+from hdlif.ops.graph import MAX_CODE, Array, Node, Value
+
+
+def summed_code(value: Value, terms: int) -> int | None:
+    """The largest code of a sum of `terms` codes, or None where it leaves the code range."""
+    largest = None if value.max_code is None else value.max_code * terms
+    return None if largest is None or largest > MAX_CODE else largest
+
+
+def pooled_shape(node: Node, value: Value, padding: tuple[int, int]) -> tuple[int, int, int]:
+    channels, height, width = map_shape(node, value)
+    kernel, stride = pair(node, "kernel", 1), pair(node, "stride", 1)
+    out_h = (height + 2 * padding[0] - kernel[0]) // stride[0] + 1
+    out_w = (width + 2 * padding[1] - kernel[1]) // stride[1] + 1
+    if min(out_h, out_w) < 1 or padding[0] >= kernel[0] or padding[1] >= kernel[1]:
+        raise ArtefactError(
+            f"{node.name}: kernel {list(kernel)}, padding {list(padding)} do not fit a {height}x{width} map"
+        )
+    return channels, out_h, out_w
+
+
+def windows(x: Array, kernel: Any, strides: tuple[int, int]) -> Iterator[tuple[int, int, Array]]:
+    """(ky, kx, the entries of x that meet this tap, [B, C, out H, out W]) in row-major order."""
+    (kernel_y, kernel_x), (stride_y, stride_x) = kernel, strides
+    last_y, last_x = x.shape[2] - kernel_y, x.shape[3] - kernel_x
+    for ky, kx in itertools.product(range(kernel_y), range(kernel_x)):
+        yield ky, kx, x[:, :, ky : last_y + ky + 1 : stride_y, kx : last_x + kx + 1 : stride_x]
+
+
+def ordered_sum(terms: Iterator[Array]) -> Array:
+    total = np.zeros((), np.float32)
+    for term in terms:
+        total = total + term.astype(np.float32)
+    return total
