@@ -31,8 +31,8 @@ def graph_of(network, shape, classes, time_steps=4):
 
 def nops(graph):
     """Neuron operations need no data: T·(3·N, or 1·N without accumulation)."""
-    from hdlif.accounting.prices import neuron_step
     from hdlif.artefact import infer_values
+    from hdlif.ops.program import neuron_step
 
     values = infer_values(graph)
     neurons = [node for node in graph.nodes if node.op == "program"]

@@ -11,7 +11,7 @@ import own_neurons
 from hdlif import deploy
 from hdlif.artefact import InputRecord, infer_values
 from hdlif.artefact.io import dumps, loads
-from hdlif.deploy.lower import COARSEST_GRID
+from hdlif.deploy.blocks import COARSEST_GRID
 from hdlif.errors import LoweringError, StateError
 from hdlif.functional import HardReset
 from hdlif.models import AttentionBlockI, AttentionBlockII, PreActBlock, resnet, resnet19, reversible_resnet, vgg_snn

@@ -92,10 +92,7 @@ def test_every_torch_node_equals_the_native_one_on_the_native_inputs(deployed):
     seen = 0
     for node in graph.nodes:
         inputs = tuple(values[name] for name in node.inputs)
-        if node.op == "program":
-            output, _ = module._run_program(node, inputs[0], None, steps)
-        else:
-            output = module._evaluate(node, inputs, steps)
+        output, _ = module.run_node(node, inputs, None, steps)
         native = values[node.name]
         if types[node.name].max_code is not None:
             assert torch.equal(output.expand_as(native), native), node.name

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.accounting.operations import PACKED_BITS, PUBLISHED_BITS
-from hdlif.deploy.lower import encoding_of
+from hdlif.deploy.weights import encoding_of
 from hdlif.equations import counts
 from hdlif.nn import (
     SECA,

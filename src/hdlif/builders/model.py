@@ -106,7 +106,7 @@ def _check_depth(arguments: Mapping[str, object]) -> None:
 
 
 def _check_grid(network: Network) -> None:
-    from hdlif.deploy.lower import COARSEST_GRID
+    from hdlif.deploy.blocks import COARSEST_GRID
     from hdlif.models import Grid
 
     step = max((module.step for module in network.modules() if isinstance(module, Grid)), default=0.0)

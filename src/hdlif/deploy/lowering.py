@@ -1,0 +1,134 @@
+"""Lowering: a trained module becomes a graph of `hdlif.ops`, folded and in integer codes where it can be.
+
+Each module type has one lowering, registered with `lowers` in the file of the op that it becomes (`hdlif.deploy.ops`).
+A lowering takes the value that enters the module and returns the value that leaves it. A value carries a `scale` per
+time step that has not been applied yet (the size of a spike code, the divisor of a mean): the next affine absorbs it,
+so that what travels are integers.
+
+Folding, with batch norm y = g·(x - μ) + b, g = weight/√(σ² + eps), behind a convolution of codes W = a·w on spike
+codes s = r·c:
+
+    y = g·(a·r·Σ w·c - μ) + b = (g·a·r)·Σ w·c + (b - g·μ)
+
+so w stays in {-1, 0, 1}, c stays an integer, and the one affine has scale g·a·r [T or 1, C] and shift b - g·μ [1, C].
+Example: a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6: y = 0.25·6 - 1.5 = 0, and directly
+2·(0.5·0.25·6 - 1) + 0.5 = 0.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hdlif.errors import LoweringError
+from hdlif.ops import INPUT, OPS, InputRecord, Node, Value
+
+Floats = NDArray[np.float64]
+ONE: Floats = np.ones((1, 1))
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A value on its way: `scale` [R or 1, C or 1] times the graph's value `name`; the scale is not applied yet."""
+
+    name: str
+    scale: Floats
+
+
+Lowering = Callable[["Lowerer", Any, Wire, str], Wire]
+_LOWERINGS: dict[type[nn.Module], Lowering] = {}
+_OF_DERIVED: dict[type[nn.Module], Lowering] = {}
+
+
+def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering], Lowering]:
+    """Register the lowering of module types; it is called with (lowerer, module, incoming wire, module path).
+
+    Args:
+        derived: also of classes that derive from them, and of those alone that have none of their own.
+    """
+
+    def register(lowering: Lowering) -> Lowering:
+        (_OF_DERIVED if derived else _LOWERINGS).update(dict.fromkeys(kinds, lowering))
+        return lowering
+
+    return register
+
+
+class Lowerer:
+    """Collects the nodes, and the type of every value, while the modules are walked."""
+
+    def __init__(self, time_steps: int, record: InputRecord) -> None:
+        self.time_steps = time_steps
+        self.nodes: list[Node] = []
+        self.values: dict[str, Value] = {INPUT: Value(record.shape)}
+
+    def lower(self, module: nn.Module, wire: Wire, path: str) -> Wire:
+        """Lower `module`, whose path in the network is `path`, behind `wire`."""
+        lowering = _LOWERINGS.get(type(module))
+        if lowering is None:
+            lowering = next((found for kind, found in _OF_DERIVED.items() if isinstance(module, kind)), None)
+        if lowering is None:
+            known = ", ".join(sorted({"EquationNeuron", *(kind.__name__ for kind in _LOWERINGS)}))
+            raise LoweringError(f"{path}: {type(module).__name__} has no deployed form; choose among {known}")
+        return lowering(self, module, wire, path)
+
+    def emit(self, op: str, name: str, *inputs: Wire, pending: Floats = ONE, **fields: Any) -> Wire:
+        """Append a node; fields that are arrays are its tensors, others its attributes. `pending` scales its value."""
+        tensors = {key: value for key, value in fields.items() if isinstance(value, np.ndarray)}
+        attributes = {key: value for key, value in fields.items() if key not in tensors}
+        node = Node(op, name, tuple(wire.name for wire in inputs), attributes, tensors)
+        values = tuple(self.values[wire.name] for wire in inputs)
+        self.values[name] = OPS[op].infer(node, values, self.time_steps)
+        self.nodes.append(node)
+        return Wire(name, pending)
+
+    def affine(self, wire: Wire, name: str, scale: Floats, shift: Floats) -> Wire:
+        """scale·wire + shift, both [T or 1, C], absorbing the wire's own scale."""
+        rows = max(map(len, (scale, shift, wire.scale)))
+        scale = held(scale, rows) * held(wire.scale, rows)
+        return self.emit("affine", name, wire, **affine_rows(scale, held(shift, rows)))
+
+    def applied(self, wire: Wire) -> Wire:
+        """The same value with its scale applied."""
+        if (wire.scale == 1).all():
+            return wire
+        channels = self.values[wire.name].shape[0]
+        return self.affine(wire, f"{wire.name}.scaled", np.ones((1, channels)), np.zeros((1, channels)))
+
+    def one_scale(self, wire: Wire) -> Wire:
+        """The same value with one scale for all channels, which a weighted sum over them can pass on."""
+        return wire if wire.scale.shape[1] == 1 else self.applied(wire)
+
+
+def held(rows: Floats, count: int) -> Floats:
+    """The first `count` of rows whose last one holds for ever."""
+    return rows[np.minimum(np.arange(count), len(rows) - 1)]
+
+
+def compact(rows: Floats) -> Floats:
+    """Rows [R, C] with one column where all channels agree, and one row where all steps do."""
+    rows = rows[:, :1] if (rows == rows[:, :1]).all() else rows
+    return rows[:1] if (rows == rows[:1]).all() else rows
+
+
+def stored(rows: Floats) -> NDArray[np.float32]:
+    return np.ascontiguousarray(rows, np.float32)
+
+
+def affine_rows(scale: Floats, shift: Floats) -> dict[str, Any]:
+    scale, shift = np.broadcast_arrays(scale, shift)
+    if (scale == scale[0]).all() and (shift == shift[0]).all():
+        scale, shift = scale[:1], shift[:1]
+    return {"scale": stored(scale), "shift": stored(shift)}
+
+
+def f64(tensor: Tensor) -> Floats:
+    return cast(Floats, tensor.detach().double().cpu().numpy())
+
+
+def two(value: Any) -> list[int]:
+    """A size of both axes: of one number that of each."""
+    return [value, value] if isinstance(value, int) else list(value)

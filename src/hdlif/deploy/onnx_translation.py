@@ -1,0 +1,225 @@
+"""The walk that writes a graph as an ONNX model, and what the forms of the ops are given.
+
+A value is joined, with time folded into the batch (step t of image b is row t·B + b), or step by step, or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.deploy.onnx_writer import Writer
+from hdlif.ops import INPUT, Graph, Node, infer_values
+
+Array = NDArray[Any]
+Row = Callable[[str], str]
+"""From the name of a node's tensor to its row for the step, or the steps, at hand."""
+Emit = Callable[[Writer, Node, Sequence[str], Row], str]
+"""Writes an operation: (writer, node, names of its inputs, rows) -> name of its output."""
+OnnxForm = Callable[["Translation", Node], "Value"]
+RowShape = Callable[[Node, str], tuple[int, ...]]
+
+
+@dataclass
+class Value:
+    """A value of the model: joined, step by step, or both. `varies`: it has a time axis, folded into the batch."""
+
+    name: str
+    varies: bool
+    whole: str | None = None
+    steps: list[str] | None = None
+
+    def joined(self, writer: Writer) -> str:
+        if self.whole is None:
+            assert self.steps is not None
+            self.whole = writer.op("Concat", *self.steps, name=self.name, axis=0)
+        return self.whole
+
+    def at(self, writer: Writer, step: int, steps: int) -> str:
+        if not self.varies:
+            return self.joined(writer)
+        if self.steps is None:
+            self.steps = list(writer.split("Split", [self.joined(writer)], steps, f"{self.name}@", {"axis": 0}))
+        return self.steps[step]
+
+
+class Unrolled:
+    """The clock of all steps from the start: which they are, and what depends on it."""
+
+    def __init__(self, writer: Writer, steps: int, batch: int) -> None:
+        self._writer, self.steps, self.batch = writer, steps, batch
+
+    def values_of(self, node: Node, key: str) -> Array | None:
+        """The tensor's one row, where it is known and the same at every step."""
+        rows = node.tensors[key][: self.steps]
+        return rows[0] if (rows == rows[0]).all() else None
+
+    def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
+        """The row of a step, in the given shape."""
+        rows = node.tensors[key]
+        return self._writer.constant(rows[min(step, len(rows) - 1)].reshape(shape))
+
+    def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
+        """The rows of all steps along the batch axis."""
+        rows = node.tensors[key]
+        if len(rows) == 1:
+            return self.row(node, key, 0, shape)
+        return self._writer.constant(rows[: self.steps].repeat(self.batch, axis=0).reshape(-1, *shape))
+
+    def state(self, node: Node, name: str) -> str:
+        """The state that the first step begins with."""
+        return self._writer.constant(0.0)
+
+    def leave(self, node: Node, name: str, value: str) -> None:
+        """Take what the last step ends with."""
+
+
+class Streamed:
+    """The clock of one step, whose number is an input; as `Unrolled`."""
+
+    steps = 1
+    batch = None
+
+    def __init__(self, writer: Writer, values: Any) -> None:
+        self._writer, self._values = writer, values
+        self._t = writer.input("t", (), np.int64)
+        self._after: dict[str, tuple[str, Node]] = {}
+
+    def values_of(self, node: Node, key: str) -> Array | None:
+        rows = node.tensors[key]
+        return rows[0] if (rows == rows[0]).all() else None
+
+    def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
+        rows = node.tensors[key]
+        if len(rows) == 1:
+            return self._writer.constant(rows[0].reshape(shape))
+        op, constant = self._writer.op, self._writer.constant
+        index = op("Min", self._t, constant(len(rows) - 1, np.int64))
+        return op("Gather", constant(rows.reshape(-1, *shape)), index, axis=0)
+
+    def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
+        return self.row(node, key, 0, shape)
+
+    def state(self, node: Node, name: str) -> str:
+        return self._writer.input(f"{node.name}.{name}", ("B", *self._values[node.name].shape))
+
+    def leave(self, node: Node, name: str, value: str) -> None:
+        self._after[f"{node.name}.{name}"] = value, node
+
+    def write_state(self) -> None:
+        self._writer.output(self._writer.op("Add", self._t, self._writer.constant(1, np.int64)), "t.next", (), np.int64)
+        for name, (value, node) in self._after.items():
+            self._writer.output(value, f"{name}.next", ("B", *self._values[node.name].shape))
+
+
+class Translation:
+    """Walks a graph once and writes every node.
+
+    Args:
+        forms: of the ops, by name.
+    """
+
+    def __init__(
+        self, graph: Graph, writer: Writer, clock: Unrolled | Streamed, frame: str, forms: Mapping[str, OnnxForm]
+    ) -> None:
+        self._graph, self.writer, self.clock, self._forms = graph, writer, clock, forms
+        self.types = infer_values(graph)
+        self.values = {INPUT: Value(INPUT, varies=False, whole=frame)}
+        self._readers: dict[str, list[Node]] = {name: [] for name in self.types}
+        for node in graph.nodes:
+            for name in node.inputs:
+                self._readers[name].append(node)
+
+    def run(self) -> Value:
+        """The logits."""
+        for node in self._graph.nodes:
+            if node.name not in self.values:
+                self.values[node.name] = self._forms[node.op](self, node)
+        return self.values[self._graph.output]
+
+    def only_reader(self, node: Node) -> Node | None:
+        """The one node that reads this one; None where there are more, or it is the output."""
+        readers = self._readers[node.name]
+        return readers[0] if node.name != self._graph.output and len(readers) == 1 else None
+
+    def on_whole(self, node: Node, emit: Callable[[str], str]) -> Value:
+        """An operation on the joined input: all steps at once."""
+        x = self.values[node.inputs[0]]
+        return Value(node.name, x.varies, whole=emit(x.joined(self.writer)))
+
+    def pointwise(
+        self, node: Node, emit: Emit, *, broadcasts: bool = True, joins_rows: bool = True, shape: RowShape | None = None
+    ) -> Value:
+        """An operation on each entry, or each image: joined where its inputs are, else step by step.
+
+        Args:
+            broadcasts: whether an input of one step meets one of all.
+            joins_rows: whether rows of all steps can stand along the batch axis.
+            shape: that of a row, from its node and key; by default of one per channel.
+        """
+        writer, clock = self.writer, self.clock
+        inputs = [self.values[name] for name in node.inputs]
+        fixed = all(clock.values_of(node, key) is not None for key in node.tensors)
+        together = fixed or clock.steps == 1
+        if together and not any(x.varies for x in inputs):
+            names = [x.joined(writer) for x in inputs]
+            return Value(node.name, False, whole=emit(writer, node, names, self.row(node, 0, shape)))
+        # a batch of one meets the steps by broadcasting
+        meets = all(x.whole is not None and (x.varies or (broadcasts and clock.batch == 1)) for x in inputs)
+        if meets and (together or joins_rows):
+            names = [x.joined(writer) for x in inputs]
+            row = self.row(node, 0, shape) if together else self._joined_row(node)
+            return Value(node.name, True, whole=emit(writer, node, names, row))
+        steps = []
+        for k in range(clock.steps):
+            names = [x.at(writer, k, clock.steps) for x in inputs]
+            steps.append(emit(writer, node, names, self.row(node, k, shape)))
+        return Value(node.name, True, steps=steps)
+
+    def row(self, node: Node, step: int, shape: RowShape | None = None) -> Row:
+        """The rows of a step."""
+        return lambda key: self.clock.row(node, key, step, (shape or self._row_shape)(node, key))
+
+    def _joined_row(self, node: Node) -> Row:
+        return lambda key: self.clock.joined_rows(node, key, self._row_shape(node, key))
+
+    def _row_shape(self, node: Node, key: str) -> tuple[int, ...]:
+        """A row's shape beside a value [B, C, H, W] or [B, C]."""
+        return (node.tensors[key].shape[1], *(1,) * (len(self.types[node.name].shape) - 1))
+
+
+def pointwise(emit: Emit, **options: Any) -> OnnxForm:
+    """The form of an operation on each entry; the options are those of `Translation.pointwise`."""
+    return lambda translation, node: translation.pointwise(node, emit, **options)
+
+
+def whole(emit: Callable[[Writer, Node, str], str]) -> OnnxForm:
+    """The form of an operation that knows no time."""
+    return lambda translation, node: translation.on_whole(node, lambda x: emit(translation.writer, node, x))
+
+
+def synapse(emit: Callable[..., str]) -> OnnxForm:
+    """The form of a layer of weights: emit(writer, node, x, weight and bias, name).
+
+    The affine behind it is written into weight and bias, where it alone reads the sums and never changes.
+    """
+
+    def form(translation: Translation, node: Node) -> Value:
+        clock, writer = translation.clock, translation.writer
+        weight: Array = node.tensors["weight"].astype(np.float32)
+        bias: Array | None = None
+        name, affine = node.name, translation.only_reader(node)
+        if affine is not None and affine.op == "affine":
+            scale, shift = (clock.values_of(affine, key) for key in ("scale", "shift"))
+            if scale is not None and shift is not None:
+                name, weight, bias = affine.name, weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), shift
+        constants = [writer.constant(c) for c in (weight, bias) if c is not None]
+        value = translation.on_whole(node, lambda x: emit(writer, node, x, constants, name))
+        translation.values[name] = value
+        return value
+
+    return form

@@ -1,0 +1,34 @@
+"""Batch norms of modules, and the forms of `affine`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from hdlif.deploy.form import Form, Parts
+from hdlif.deploy.lowering import Lowerer, Wire, f64, held, lowers
+from hdlif.deploy.onnx_translation import Row, pointwise
+from hdlif.deploy.onnx_writer import Writer
+from hdlif.nn import BatchNorm2d
+from hdlif.ops import Node
+
+
+@lowers(BatchNorm2d)
+def _batch_norm(lowerer: Lowerer, module: BatchNorm2d, wire: Wire, path: str) -> Wire:
+    gain = f64(module.weight) / np.sqrt(f64(module.running_var) + module.eps)
+    shift = f64(module.bias) - gain * f64(module.running_mean)
+    if module.time_steps is None:
+        return lowerer.affine(wire, path, gain[None], shift[None])
+    return lowerer.affine(wire, path, held(gain, lowerer.time_steps), held(shift, lowerer.time_steps))
+
+
+def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
+    x = inputs[0]
+    return x * parts.rows("scale", x.ndim) + parts.rows("shift", x.ndim)
+
+
+def _onnx(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
+    return w.op("Add", w.op("Mul", x[0], row("scale"), name=node.name), row("shift"), name=node.name)
+
+
+FORM = Form("affine", torch=torch_form, onnx=pointwise(_onnx))

@@ -1,0 +1,28 @@
+"""Flattening modules, and the forms of `flatten`."""
+
+from torch import Tensor, nn
+
+from hdlif.deploy.form import Form, Parts
+from hdlif.deploy.lowering import Lowerer, Wire, lowers
+from hdlif.deploy.onnx_translation import whole
+from hdlif.deploy.onnx_writer import Writer
+from hdlif.ops import Node
+
+
+@lowers(nn.Flatten)
+def _flatten(lowerer: Lowerer, module: nn.Flatten, wire: Wire, path: str) -> Wire:
+    if len(lowerer.values[wire.name].shape) == 1:
+        return wire
+    wire = lowerer.one_scale(wire)
+    return Wire(lowerer.emit("flatten", path, wire).name, wire.scale)
+
+
+def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
+    return inputs[0].flatten(2)
+
+
+def _onnx(w: Writer, node: Node, x: str) -> str:
+    return w.op("Flatten", x, name=node.name, axis=1)
+
+
+FORM = Form("flatten", torch=torch_form, onnx=whole(_onnx))

@@ -1,0 +1,44 @@
+"""Maximum pools of modules, and the forms of `max_pool`."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.deploy.form import Form, Parts, folded
+from hdlif.deploy.lowering import Lowerer, Wire, lowers, two
+from hdlif.deploy.onnx_translation import whole
+from hdlif.deploy.onnx_writer import Writer
+from hdlif.errors import LoweringError
+from hdlif.ops import Node
+
+
+@lowers(nn.MaxPool2d)
+def _max_pool(lowerer: Lowerer, module: nn.MaxPool2d, wire: Wire, path: str) -> Wire:
+    if two(module.dilation) != [1, 1] or module.ceil_mode:
+        raise LoweringError(f"{path}: max pools with dilation or ceil_mode have no deployed form")
+    wire = lowerer.applied(wire) if (wire.scale <= 0).any() else wire
+    geometry: dict[str, Any] = {
+        "kernel": two(module.kernel_size),
+        "stride": two(module.stride),
+        "padding": two(module.padding),
+    }
+    return Wire(lowerer.emit("max_pool", path, wire, **geometry).name, wire.scale)
+
+
+def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
+    x, attributes = inputs[0], parts.node.attributes
+    kernel, stride, (pad_y, pad_x) = attributes["kernel"], attributes["stride"], attributes["padding"]
+    # torch's own padding ends at half of the kernel
+    x = F.pad(x, (pad_x, pad_x, pad_y, pad_y), value=-torch.inf)
+    return folded(x, lambda v: F.max_pool2d(v, kernel, stride))
+
+
+def _onnx(w: Writer, node: Node, x: str) -> str:
+    kernel, stride = list(node.attributes["kernel"]), list(node.attributes["stride"])
+    pads = list(node.attributes["padding"]) * 2
+    return w.op("MaxPool", x, name=node.name, kernel_shape=kernel, strides=stride, pads=pads)
+
+
+FORM = Form("max_pool", torch=torch_form, onnx=whole(_onnx))

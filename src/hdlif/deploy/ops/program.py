@@ -1,0 +1,188 @@
+"""Neurons of modules, and the forms of `program`."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from hdlif.deploy.folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
+from hdlif.deploy.form import Form, Parts
+from hdlif.deploy.lowering import ONE, Floats, Lowerer, Wire, compact, f64, held, lowers, stored
+from hdlif.deploy.onnx_translation import Translation, Value
+from hdlif.deploy.onnx_writer import Writer
+from hdlif.deploy.ops.quantise import quantised
+from hdlif.equations import Program, to_attributes
+from hdlif.errors import EquationError, LoweringError
+from hdlif.nn import HDLIF, MemBN, SteppedNeuron
+from hdlif.nn.state import stack_steps
+from hdlif.ops import Node
+from hdlif.ops.program import program_of, row_names
+
+
+@lowers(SteppedNeuron, derived=True)
+def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> Wire:
+    """The step as it is traced, and the codes of what it emits."""
+    if isinstance(module, HDLIF) and module.norm is not None:
+        spike = _mem_bn(lowerer, module, module.norm, wire, path)
+    else:
+        spike = _spike(lowerer, module, lowerer.applied(wire), path)
+    return quantised(lowerer, module.quantizer, spike, path)
+
+
+def _mem_bn(lowerer: Lowerer, module: HDLIF, norm: MemBN, wire: Wire, path: str) -> Wire:
+    """HD-LIF with Mem-BN, folded on the state where every α* allows it, else on the current; see `deploy.folding`."""
+    rows = [
+        held(f64(values).reshape(len(values), -1), lowerer.time_steps)
+        for values in (module.leak.values(), module.threshold.values(), *norm.affine())
+    ]
+    on_state = (rows[2] >= LEAST_GAIN).all()
+    folded = fold_mem_bn(*rows) if on_state else fold_mem_bn_on_current(*rows)
+    if (folded.scale == 1).all() and (folded.shift == 0).all():
+        current = lowerer.applied(wire)
+    else:
+        current = lowerer.affine(wire, f"{path}.norm", folded.scale, folded.shift)
+    carried = {"leak": folded.leak, "threshold": folded.threshold}
+    return _spike(lowerer, module, current, path, gain=compact(folded.gain), rows=carried)
+
+
+def _spike(
+    lowerer: Lowerer,
+    module: SteppedNeuron,
+    current: Wire,
+    path: str,
+    *,
+    gain: Floats = ONE,
+    rows: dict[str, Floats] | None = None,
+) -> Wire:
+    """The program of a step, `gain` times; a spike that is a row times 1 or 0 is that code, and the row its size.
+
+    Args:
+        rows: stand for the neuron's own parameters; T rows of each, or more.
+    """
+    if rows is None:
+        rows = {name: held(f64(row), lowerer.time_steps) for name, row in module.row_values().items()}
+    try:
+        program, values = module.traced({name: torch.from_numpy(row) for name, row in rows.items()})
+    except EquationError as error:
+        raise LoweringError(f"{path}: {error}") from error
+    of_steps = {name: compact(f64(row)) for name, row in values.items()}
+    if program.emits_steps and not program.is_binary(program.spike):
+        program, name = program.without_size()
+        gain = gain * of_steps[name]
+    return lowerer.emit(
+        "program",
+        path,
+        current,
+        pending=gain,
+        kind=type(module).__name__,
+        **to_attributes(program),
+        **{key: stored(of_steps[name]) for key, name in zip(row_names(program), program.rows, strict=True)},
+    )
+
+
+def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
+    (x,), program = inputs, program_of(parts.node)
+    rows = [parts.rows(key, x.ndim) for key in row_names(program)]
+    # One without states may be constant in time, as its current is.
+    count = len(parts.steps) if program.states else max(map(len, (x, *rows)))
+    x, *rows = (value.expand(count, *value.shape[1:]) for value in (x, *rows))
+    kept = [parts.states[name] for name in program.states]
+    emitted = []
+    for k in range(count):
+        spike, *kept = _stepped(program, x[k], kept, [row[k] for row in rows])
+        emitted.append(spike)
+    parts.states.update(zip(program.states, kept, strict=True))
+    return stack_steps(emitted)
+
+
+def _stepped(program: Program, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """One step of a program: the spike and the states after it."""
+    registers = [current, *states, *rows]
+    for instruction in program.instructions:
+        if instruction.operation == "constant":
+            registers.append(current.new_full((), instruction.value))
+        else:
+            registers.append(_OPERATIONS[instruction.operation](*(registers[i] for i in instruction.operands)))
+    return tuple(registers[i].expand_as(current) for i in (program.spike, *program.after))
+
+
+_OPERATIONS: Mapping[str, Callable[..., Tensor]] = {
+    "add": torch.add,
+    "subtract": torch.sub,
+    "multiply": torch.mul,
+    "negative": torch.neg,
+    "absolute": torch.abs,
+    "floor": torch.floor,
+    "minimum": lambda a, b: torch.where(b < a, b, a),
+    "maximum": lambda a, b: torch.where(b > a, b, a),
+    "greater": lambda a, b: (a > b).to(torch.promote_types(a.dtype, b.dtype)),
+    "greater_equal": lambda a, b: (a >= b).to(torch.promote_types(a.dtype, b.dtype)),
+    "step": lambda x: (x >= 0).to(x.dtype),
+    "select": lambda chosen, a, b: torch.where(chosen != 0, a, b),
+}
+
+
+def _onnx(translation: Translation, node: Node) -> Value:
+    clock, writer, program = translation.clock, translation.writer, program_of(node)
+    x = translation.values[node.inputs[0]]
+    states = [clock.state(node, name) for name in program.states]
+    steps = []
+    for k in range(clock.steps):
+        row = translation.row(node, k)
+        current = x.at(writer, k, clock.steps)
+        registers = [current, *states, *(row(key) for key in row_names(program))]
+        for instruction in program.instructions:
+            if instruction.operation == "constant":
+                registers.append(writer.constant(instruction.value))
+                continue
+            operands = [registers[i] for i in instruction.operands]
+            registers.append(_ONNX_OPERATIONS[instruction.operation](writer, f"{node.name}@", operands))
+        # what follows from rows alone has not the current's shape
+        spike, *states = (_shaped(writer, registers, i, program) for i in (program.spike, *program.after))
+        steps.append(spike)
+    for name, value in zip(program.states, states, strict=True):
+        clock.leave(node, name, value)
+    if clock.steps == 1:
+        return Value(node.name, False, whole=steps[0])
+    return Value(node.name, True, steps=steps)
+
+
+def _shaped(writer: Writer, registers: Sequence[str], register: int, program: Program) -> str:
+    if register in program.varying or register <= len(program.states):
+        return registers[register]
+    nothing = writer.op("Mul", registers[0], writer.constant(0.0))
+    return writer.op("Add", registers[register], nothing)
+
+
+def _operation(kind: str) -> Callable[[Writer, str, Sequence[str]], str]:
+    return lambda w, name, x: w.op(kind, *x, name=name)
+
+
+def _comparison(kind: str) -> Callable[[Writer, str, Sequence[str]], str]:
+    return lambda w, name, x: w.op("Cast", w.op(kind, *x, name=name), name=name, to=1)
+
+
+def _step(w: Writer, name: str, x: Sequence[str]) -> str:
+    return w.op("Cast", w.op("GreaterOrEqual", x[0], w.constant(0.0), name=name), name=name, to=1)
+
+
+def _select(w: Writer, name: str, x: Sequence[str]) -> str:
+    return w.op("Where", w.op("Cast", x[0], name=name, to=9), *x[1:], name=name)
+
+
+_ONNX_OPERATIONS: Mapping[str, Callable[[Writer, str, Sequence[str]], str]] = {
+    "add": _operation("Add"),
+    "subtract": _operation("Sub"),
+    "multiply": _operation("Mul"),
+    "negative": _operation("Neg"),
+    "absolute": _operation("Abs"),
+    "floor": _operation("Floor"),
+    "minimum": _operation("Min"),
+    "maximum": _operation("Max"),
+    "greater": _comparison("Greater"),
+    "greater_equal": _comparison("GreaterOrEqual"),
+    "step": _step,
+    "select": _select,
+}
+
+FORM = Form("program", torch=torch_form, onnx=_onnx)

@@ -1,0 +1,50 @@
+"""Channel attention of modules, and the forms of `seca`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hdlif.deploy.form import Form, Parts
+from hdlif.deploy.lowering import Lowerer, Wire, f64, held, lowers, stored
+from hdlif.deploy.onnx_translation import Row, pointwise
+from hdlif.deploy.onnx_writer import Writer
+from hdlif.nn import SECA
+from hdlif.ops import Node
+
+
+@lowers(SECA)
+def _seca(lowerer: Lowerer, module: SECA, wire: Wire, path: str) -> Wire:
+    weight = held(f64(module.weight), lowerer.time_steps)
+    bias = np.zeros((1, 1)) if module.bias is None else held(f64(module.bias)[:, None], lowerer.time_steps)
+    weight, bias = (rows[:1] if (rows == rows[:1]).all() else rows for rows in (weight, bias))
+    return lowerer.emit("seca", path, lowerer.applied(wire), weight=stored(weight), bias=stored(bias))
+
+
+def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
+    x = inputs[0]
+    weight, bias = parts.rows("weight", 3), parts.rows("bias", 3)
+    margin = weight.shape[2] // 2
+    neighbours = F.pad(x.mean((3, 4)), (margin, margin)).unfold(2, weight.shape[2], 1)
+    gate = torch.sigmoid((neighbours * weight[:, :, None]).sum(3) + bias)
+    return x * gate[..., None, None]
+
+
+def _onnx(w: Writer, node: Node, x: Sequence[str], row: Row) -> str:
+    margin = node.tensors["weight"].shape[1] // 2
+    mean = w.op("GlobalAveragePool", x[0], name=node.name)
+    channels = w.op("Reshape", mean, w.constant((0, 1, -1), np.int64), name=node.name)
+    logit = w.op("Conv", channels, row("weight"), row("bias"), name=node.name, pads=[margin, margin])
+    gate = w.op("Reshape", w.op("Sigmoid", logit, name=node.name), w.constant((0, -1, 1, 1), np.int64), name=node.name)
+    return w.op("Mul", x[0], gate, name=node.name)
+
+
+def _row_shape(node: Node, key: str) -> tuple[int, ...]:
+    """A kernel over channels, and its bias."""
+    columns = node.tensors[key].shape[1]
+    return (1, 1, columns) if key == "weight" else (columns,)
+
+
+FORM = Form("seca", torch=torch_form, onnx=pointwise(_onnx, joins_rows=False, shape=_row_shape))

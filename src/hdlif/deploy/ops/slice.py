@@ -1,0 +1,22 @@
+"""The forms of `slice`."""
+
+import numpy as np
+from torch import Tensor
+
+from hdlif.deploy.form import Form, Parts
+from hdlif.deploy.onnx_translation import whole
+from hdlif.deploy.onnx_writer import Writer
+from hdlif.ops import Node
+
+
+def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
+    x = inputs[0]
+    return x[:, :, parts.node.attributes["begin"] : parts.node.attributes["end"]]
+
+
+def _onnx(w: Writer, node: Node, x: str) -> str:
+    bounds = [w.constant((node.attributes[key],), np.int64) for key in ("begin", "end")]
+    return w.op("Slice", x, *bounds, w.constant((1,), np.int64), name=node.name)
+
+
+FORM = Form("slice", torch=torch_form, onnx=whole(_onnx))

@@ -1,0 +1,37 @@
+"""Average pools of modules, and the forms of `sum_pool`."""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.deploy.form import Form, Parts, folded
+from hdlif.deploy.lowering import Lowerer, Wire, lowers, two
+from hdlif.deploy.onnx_translation import whole
+from hdlif.deploy.onnx_writer import Writer
+from hdlif.errors import LoweringError
+from hdlif.ops import Node
+
+
+@lowers(nn.AvgPool2d)
+def _average_pool(lowerer: Lowerer, module: nn.AvgPool2d, wire: Wire, path: str) -> Wire:
+    kernel, stride = two(module.kernel_size), two(module.stride)
+    if two(module.padding) != [0, 0] or module.ceil_mode:
+        raise LoweringError(f"{path}: average pools with padding or ceil_mode have no deployed form")
+    pooled = lowerer.emit("sum_pool", path, wire, kernel=kernel, stride=stride)
+    return Wire(pooled.name, wire.scale / (kernel[0] * kernel[1]))
+
+
+def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
+    x = inputs[0]
+    kernel, stride = parts.node.attributes["kernel"], parts.node.attributes["stride"]
+    return folded(x, lambda v: F.avg_pool2d(v, kernel, stride, divisor_override=1))
+
+
+def _onnx(w: Writer, node: Node, x: str) -> str:
+    kernel, stride = list(node.attributes["kernel"]), list(node.attributes["stride"])
+    mean = w.op("AveragePool", x, name=node.name, kernel_shape=kernel, strides=stride)
+    return w.op("Mul", mean, w.constant(math.prod(kernel)), name=node.name)
+
+
+FORM = Form("sum_pool", torch=torch_form, onnx=whole(_onnx))
