@@ -97,6 +97,15 @@ def test_cut_in_time_the_gradient_is_that_of_the_step(cls: type[EquationNeuron])
     torch.testing.assert_close(x.grad, weight * (y > 0), atol=1e-12, rtol=0)
 
 
+def test_what_acts_on_later_steps_alone_has_a_gradient_of_zero_where_time_is_cut() -> None:
+    """Not none: averaging over devices waits for every parameter."""
+    neuron = AdaptiveHDLIF(T)
+    neuron(torch.randn(1, 2, N), None, range(1))[0].sum().backward()
+    for name, parameter in neuron.named_parameters():
+        assert parameter.grad is not None, name
+        assert (parameter.grad == 0).all() == (name != "threshold.logit")
+
+
 def test_without_a_rise_the_adaptive_neuron_is_hd_lif() -> None:
     x = torch.randn(T, 3, N)
     adaptive, _ = AdaptiveHDLIF(T, rise=0.0)(x, None, range(T))

@@ -143,9 +143,8 @@ class EquationNeuron(Neuron):
         for k, arriving in enumerate(current.unbind()):
             spike, *kept = self._stepped(arriving, *kept, *(row[k] for row in rows))
             spikes.append(spike)
-        return emitted(stack_steps(spikes), self.quantizer).to(x.dtype), dict(
-            zip(self.states, kept, strict=True)
-        ) or None
+        spike = _Reached.apply(stack_steps(spikes), *self.parameters())  # type: ignore[no-untyped-call]
+        return emitted(spike, self.quantizer).to(x.dtype), dict(zip(self.states, kept, strict=True)) or None
 
     def program(self) -> Program:
         """The step as a program, traced over the parameters as they are."""
@@ -221,6 +220,23 @@ class EquationNeuron(Neuron):
                     ) from None
             found.append(value.to(current.dtype))
         return found
+
+
+class _Reached(torch.autograd.Function):
+    """The spikes as they are; parameters that they do not follow from have a gradient of 0, not none.
+
+    What acts on later steps alone, as the rise of a threshold does, is out of reach of a rule that cuts time, and
+    averaging gradients over devices waits for every parameter.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.parameters = parameters
+        return spikes.view_as(spikes)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return grad, *(torch.zeros_like(parameter) for parameter in ctx.parameters)
 
 
 def _form(parameter: Parameter) -> Any:
