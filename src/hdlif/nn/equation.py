@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -42,6 +43,10 @@ class Parameter:
             raise ValueError(f"low = {self.low}, high = {self.high}; a range is finite, (low, inf) or (-inf, inf)")
 
 
+def _no_step(*_: Any) -> Any:
+    raise EquationError("an EquationNeuron has no step; derive a class that has one")
+
+
 class EquationNeuron(Neuron):
     """Neurons whose step is written once, as a static method of a class of yours; it trains, and is counted.
 
@@ -66,6 +71,10 @@ class EquationNeuron(Neuron):
     each neuron by itself (no sums over neurons), and chooses by `torch.where`, not by `if`. A step function with a
     surrogate derivative is `hdlif.functional.heaviside`.
 
+    Where constants shape the equation, as the number of steps that it looks back on, the class has an `__init__` of its
+    own, which sets them, and `states` where those follow from them, and then calls this one with the rest. `step` is a
+    method there, and `*rest` may stand for states and parameters. See `hdlif.nn.SlidingParallelHDLIF`.
+
     Args:
         time_steps: T.
         learned: of the parameters that do not say so themselves.
@@ -78,14 +87,12 @@ class EquationNeuron(Neuron):
         EquationError: the class's equation has no program; raised where the class is defined, or made.
     """
 
-    states: ClassVar[tuple[str, ...]] = ("potential",)
+    states: tuple[str, ...] = ("potential",)
     declared: ClassVar[dict[str, Parameter]] = {}
     """The parameters of the class, in the order in which they stand there, those of its bases first."""
 
-    @staticmethod
-    def step(*_: Any) -> Any:
-        """The equation, of a class derived from this one."""
-        raise EquationError("an EquationNeuron has no step; derive a class that has one")
+    step: ClassVar[Callable[..., Any]] = _no_step
+    """The equation, of a class derived from this one: a static method, or a method."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -94,7 +101,8 @@ class EquationNeuron(Neuron):
         for name in own:
             delattr(cls, name)
         cls.declared = {**cls.declared, **own}
-        cls.accumulates = bool(cls.states)
+        if "states" in vars(cls) and "accumulates" not in vars(cls):
+            cls.accumulates = bool(cls.states)
         cls.__signature__ = _signature(cls)  # type: ignore[attr-defined]
         _check_step(cls)
 
@@ -155,7 +163,7 @@ class EquationNeuron(Neuron):
         with torch.no_grad():
             rows = {name: self._value(name).values() for name in self.declared}
             rows = {name: row.reshape(len(row), -1) for name, row in rows.items()}
-            return trace(type(self).step, states=self.states, rows=rows)
+            return trace(self.step, states=self.states, rows=rows)
 
     def extra_repr(self) -> str:
         return f"states={self.states}"
@@ -204,7 +212,7 @@ class EquationNeuron(Neuron):
 
     def _stepped(self, current: Tensor, *rest: Tensor) -> list[Tensor]:
         """One step; its results shaped like the current."""
-        results = type(self).step(current, *rest)
+        results = self.step(current, *rest)
         results = tuple(results) if isinstance(results, tuple | list) else (results,)
         found = []
         for name, value in zip(("spike", *self.states), results, strict=True):
@@ -247,8 +255,11 @@ def _form(parameter: Parameter) -> Any:
 
 def _signature(cls: type[EquationNeuron]) -> inspect.Signature:
     """What a constructor takes, with the starts by name: for whoever asks, such as a recipe's check."""
-    own = inspect.signature(EquationNeuron.__init__).parameters
-    given = [p for name, p in own.items() if name not in ("self", "starts")]
+    taken: dict[str, inspect.Parameter] = {}
+    for base in reversed(cls.__mro__):
+        if issubclass(base, EquationNeuron) and "__init__" in vars(base):
+            taken |= inspect.signature(base.__init__).parameters
+    given = [p for name, p in taken.items() if name != "self" and p.kind is not p.VAR_KEYWORD]
     starts = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=parameter.start, annotation=float)
         for name, parameter in cls.declared.items()
@@ -278,10 +289,17 @@ def _check_step(cls: type[EquationNeuron]) -> None:
         raise EquationError(f"{cls.__name__} has no step; write one: @staticmethod def step({', '.join(names)})")
     if not inspect.isfunction(cls.step):
         raise EquationError(f"{cls.__name__}.step is {cls.step!r}; it must be a function that is written in Python")
-    taken = tuple(inspect.signature(cls.step).parameters)
-    if taken != names and taken[1:] != names[1:]:
-        missing = "; is @staticmethod missing?" if taken[:1] == ("self",) else ""
+    is_method = not isinstance(inspect.getattr_static(cls, "step"), staticmethod)
+    parameters = inspect.signature(cls.step).parameters
+    taken = list(parameters)[is_method:]
+    expected = list(names)
+    if taken and parameters[taken[-1]].kind is inspect.Parameter.VAR_POSITIONAL:
+        taken.pop()
+        expected = expected[: len(taken)]
+    # The current may have any name.
+    if not taken or taken[1:] != expected[1:]:
+        missing = "; is @staticmethod missing?" if is_method else ""
         raise EquationError(
-            f"{cls.__name__}.step takes ({', '.join(taken)}); states and parameters make it "
+            f"{cls.__name__}.step takes ({', '.join(parameters)}); states and parameters make it "
             f"({', '.join(names)}){missing}"
         )
