@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import textwrap
 from dataclasses import asdict
 from typing import Any
 
@@ -16,25 +17,23 @@ def ls() -> dict[str, Any]:
 
 
 def show(kind: str) -> dict[str, Any]:
-    """A neuron of one's own, `package.module:Name`: its equation, states, parameters, program and counts.
+    """A neuron that is made of one equation: the equation, its states, parameters, program and counts.
+
+    Args:
+        kind: of those that ship, or `package.module:Name`.
 
     Raises:
         RecipeError: there is no such neuron, or it is not made of an equation.
     """
-    if not is_own(kind):
-        known = did_you_mean(kind, builders.NEURONS)
-        raise RecipeError(
-            f"neuron {kind!r}: give one of your own as package.module:Name; what ships stands in docs/equations.md "
-            f"({known})"
-        )
+    neuron = _neuron(kind)
     from hdlif.equations import counts
     from hdlif.nn import EquationNeuron
 
-    neuron = builders.own_neuron(kind)
     if not issubclass(neuron, EquationNeuron):
         raise RecipeError(f'neuron "{kind}" is a module of its own; an equation is what EquationNeuron has')
     try:
-        program = neuron(time_steps=1).program()
+        made = neuron(time_steps=1)
+        program = made.program()
     except ValueError as error:
         raise RecipeError(f'neuron "{kind}": {error}') from error
     found = counts(program)
@@ -42,7 +41,7 @@ def show(kind: str) -> dict[str, Any]:
         "kind": kind,
         "doc": inspect.getdoc(neuron) if neuron.__doc__ else None,
         "equation": _source(neuron),
-        "states": list(neuron.states),
+        "states": list(made.states),
         "parameters": [
             {
                 "name": name,
@@ -92,9 +91,27 @@ def text(shown: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _neuron(kind: str) -> Any:
+    """The class of a kind. Raises `RecipeError`."""
+    if is_own(kind):
+        return builders.own_neuron(kind)
+    if kind in builders.EQUATIONS:
+        return builders.EQUATIONS[kind].get()
+    known = ", ".join(builders.EQUATIONS)
+    if kind in builders.NEURONS:
+        raise RecipeError(
+            f"neuron {kind!r} is not made of one equation in a class; what it computes stands in docs/equations.md. "
+            f"Give one of {known}, or one of your own as package.module:Name"
+        )
+    raise RecipeError(
+        f"neuron {kind!r} is unknown; {did_you_mean(kind, builders.EQUATIONS)}, or give one of your own as "
+        "package.module:Name"
+    )
+
+
 def _source(neuron: Any) -> str | None:
     """The lines of its step; None where they are in no file."""
     try:
-        return inspect.cleandoc(inspect.getsource(neuron.step))
+        return textwrap.dedent(inspect.getsource(neuron.step)).rstrip()
     except (OSError, TypeError):
         return None
