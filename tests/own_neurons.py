@@ -1,6 +1,7 @@
 """Neurons that a user may have written: from one equation each (METHODS: long time), and one the long way."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -109,6 +110,21 @@ class Parallel(EquationNeuron):
     @staticmethod
     def step(current: Tensor, threshold: Tensor) -> Tensor:
         return torch.relu(current - threshold)
+
+
+class Delayed(EquationNeuron):
+    """The current of some steps ago, from a threshold on."""
+
+    states: tuple[str, ...] = ("before_1",)
+    threshold = Parameter(0.5)
+
+    def __init__(self, time_steps: int, *, delay: int = 1, **given: Any) -> None:
+        self.states = tuple(f"before_{j}" for j in range(1, delay + 1))
+        super().__init__(time_steps, **given)
+
+    def step(self, current: Tensor, *before_and_threshold: Tensor) -> tuple[Tensor, ...]:
+        *before, threshold = before_and_threshold
+        return torch.relu([current, *before][-1] - threshold), *[current, *before][: len(before)]
 
 
 class LongWay(Neuron):

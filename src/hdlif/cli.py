@@ -357,7 +357,7 @@ def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], build: boo
 
 @cli.group()
 def neurons() -> None:
-    """List neurons, and show what one of your own computes."""
+    """List neurons, and show what one that is made of an equation computes."""
 
 
 @neurons.command("ls")
@@ -374,7 +374,10 @@ def neurons_ls(as_json: bool) -> None:
 @click.argument("neuron")
 @json_option
 def neurons_show(neuron: str, as_json: bool) -> None:
-    """NEURON, package.module:Name: its equation as written, states, parameters, derivatives, and what a step costs."""
+    """NEURON: its equation as written, states, parameters, derivatives, and what a step costs.
+
+    One that ships and is made of an equation in a class, such as adaptive_hdlif, or your own package.module:Name.
+    """
     from hdlif.commands.neurons import show as command
     from hdlif.commands.neurons import text
 

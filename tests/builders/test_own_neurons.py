@@ -39,6 +39,11 @@ def test_a_neuron_without_an_equation_may_be_named_too() -> None:
     assert {(type(layer), layer.gain) for layer in layers} == {(LongWay, 2.0)}
 
 
+def test_a_recipe_sets_the_constants_that_shape_an_equation() -> None:
+    layers = neurons(built('neuron={kind: "own_neurons:Delayed", delay: 2, threshold: 0.25}'))
+    assert {len(layer.states) for layer in layers} == {2}
+
+
 @pytest.mark.parametrize(
     ("neuron", "words"),
     [
@@ -55,6 +60,7 @@ def test_a_neuron_without_an_equation_may_be_named_too() -> None:
         (f"{ADAPTIVE}, lek: 0.5", r"neuron.lek is unknown; choose one of decay, granularity, leak"),
         (f"{ADAPTIVE}, leak: high", "neuron.leak = 'high' is refused"),
         (f"{ADAPTIVE}, leak: 1.5", r"neuron: leak = 1.5; a learned one must lie in \(0.0, 1.0\)"),
+        ('kind: "own_neurons:Delayed", delay: 0.5', "neuron.delay = 0.5 is refused; it should be a valid integer"),
         (f"{ADAPTIVE}, quantizer: 1", "neuron.quantizer is unknown"),
     ],
 )
@@ -93,9 +99,48 @@ def test_what_is_shown_of_a_neuron() -> None:
     ):
         assert words in text(shown)
     assert "which is Triangle(width=1.0)" in text(show("own_neurons:LIF"))
-    for kind in ("hdlif", "own_neurons:LongWay", "hdlif.nn:EquationNeuron"):
+    for kind in ("own_neurons:LongWay", "hdlif.nn:EquationNeuron"):
         with pytest.raises(RecipeError):
             show(kind)
+
+
+@pytest.mark.parametrize(("kind", "layer"), builders.EQUATIONS.items())
+def test_a_neuron_that_ships_and_is_an_equation_is_shown_by_its_kind(kind: str, layer: builders.places.At) -> None:
+    shown = show(kind)
+    assert shown["kind"] == kind
+    assert shown | {"kind": layer.place} == show(layer.place)
+    assert shown["equation"].splitlines()[-1].startswith("    return ")
+    assert f"{shown['counts']['operations']} operations" in text(shown)
+
+
+@pytest.mark.parametrize(
+    ("kind", "operations", "states"),
+    [
+        ("lif", 3, ["potential"]),
+        ("glif", 5, ["potential", "fired"]),
+        ("graded_lif", 3, ["potential"]),
+        ("hdlif", 3, ["potential"]),
+        ("parallel_hdlif", 1, []),
+    ],
+)
+def test_every_kind_that_ships_is_shown_by_its_equation(kind: str, operations: int, states: list[str]) -> None:
+    shown = show(kind)
+    assert shown["counts"]["operations"] == operations
+    assert shown["states"] == states
+    assert shown["equation"].startswith("def ")
+    assert '"""' not in shown["equation"]
+    learned = {parameter["name"]: parameter["learned"] for parameter in shown["parameters"]}
+    assert learned["threshold"] == (kind != "lif")
+    assert f"{operations} operations a neuron and step" in text(shown)
+
+
+def test_every_kind_has_a_class() -> None:
+    assert builders.CLASSES.keys() == builders.NEURONS.keys()
+
+
+def test_a_kind_that_cannot_be_shown_says_which_can() -> None:
+    with pytest.raises(RecipeError, match=r"'adaptive' is unknown; .*adaptive_hdlif.*package\.module:Name"):
+        show("adaptive")
 
 
 NEURON = """

@@ -16,6 +16,7 @@ from hdlif.config import load_recipe, shipped_recipes
 from hdlif.data import AUGMENTATIONS
 from hdlif.datasets import AUGMENTED
 from hdlif.errors import RecipeError
+from hdlif.nn import EquationNeuron
 from small_recipes import recipe
 
 SECTIONS = (activity, attention, data, model, neuron, norm, rule, spikes, weights)
@@ -48,6 +49,8 @@ def test_the_tables_hold_places() -> None:
 def test_what_a_place_takes_is_what_is_imported_from_there(place: str) -> None:
     thing = At(place).get()
     hints = typing.get_type_hints(thing.__init__ if inspect.isclass(thing) else thing)
+    if inspect.isclass(thing) and issubclass(thing, EquationNeuron):
+        hints |= typing.get_type_hints(EquationNeuron.__init__) | dict.fromkeys(thing.declared, float)
     read = parameters(At(place))
     signature = inspect.signature(thing).parameters
     # A loader of events passes what it is asked on; no recipe sets it.

@@ -13,6 +13,7 @@ from hdlif.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.deploy.onnx import streamed, unrolled
 from hdlif.equations import OPERATIONS, Instruction, Program
 from hdlif.errors import MissingExtraError
+from hdlif.nn import AdaptiveHDLIF, EquationNeuron, ResonateHDLIF, SecondOrderHDLIF, SlidingParallelHDLIF
 from hdlif.runtime import reference
 
 # Sums of floats are added in another order; with these seeds no code lies on a rounding boundary.
@@ -76,9 +77,20 @@ def test_neurons(neuron: str, per_step: bool, per_channel: bool, beyond: int) ->
 @pytest.mark.peers
 @pytest.mark.parametrize("beyond", [0, 2])
 @pytest.mark.parametrize("per_step", [False, True])
-@pytest.mark.parametrize("neuron", ["AdaptiveHDLIF", "SecondOrder", "Resonate", "LIF", "Parallel"])
-def test_neurons_of_an_equation(neuron: str, per_step: bool, beyond: int) -> None:
-    program = getattr(own_neurons, neuron)(3).program()
+@pytest.mark.parametrize(
+    "neuron",
+    [
+        AdaptiveHDLIF(3),
+        SecondOrderHDLIF(3),
+        ResonateHDLIF(3),
+        SlidingParallelHDLIF(3, taps=[1, 0, -1]),
+        own_neurons.LIF(3),
+        own_neurons.Parallel(3),
+    ],
+    ids=["adaptive", "second_order", "resonate", "sliding", "lif", "parallel"],
+)
+def test_neurons_of_an_equation(neuron: EquationNeuron, per_step: bool, beyond: int) -> None:
+    program = neuron.program()
     b = Builder((3, 4, 5), 3, 2)
     x = b.conv(INPUT, 4, encoding="float32")
     for per_channel in (True, False):

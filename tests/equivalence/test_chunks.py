@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import own_neurons
 from hdlif.functional import DetachedReset, HardReset
 from hdlif.models import (
     AttentionBlockI,
@@ -32,18 +33,22 @@ from hdlif.nn import (
     HDLIF,
     LIF,
     SECA,
+    AdaptiveHDLIF,
     BatchNorm2d,
     Binary,
     GradedLIF,
     MemBN,
     ParallelHDLIF,
     QuantConv2d,
+    ResonateHDLIF,
+    SecondOrderHDLIF,
     Sequential,
+    SlidingParallelHDLIF,
     SpikeQuantizer,
     Temporal,
     Ternary,
 )
-from own_neurons import AdaptiveHDLIF, Parallel, Resonate, SecondOrder
+from own_neurons import Parallel, Resonate, SecondOrder
 from small_networks import alternate, assert_close, gradients, scatter_norms, tensors_of, tiny_resnet
 
 # Steps from the fifth on hold the values of the fourth.
@@ -149,13 +154,17 @@ MODULES: dict[str, Callable[[], Temporal]] = {
     "glif": lambda: GLIF(TRAINED),
     "glif_per_channel_and_step": lambda: scattered_glif(GLIF(TRAINED, channels=CHANNELS, per_step=True)),
     "graded_lif": lambda: scattered_steps(GradedLIF(TRAINED)),
-    "adaptive": lambda: scattered_steps(AdaptiveHDLIF(TRAINED)),
+    "adaptive": lambda: scattered_steps(own_neurons.AdaptiveHDLIF(TRAINED)),
     "adaptive_per_channel_quantised": lambda: scattered_steps(
-        AdaptiveHDLIF(TRAINED, channels=CHANNELS, quantizer=SpikeQuantizer())
+        own_neurons.AdaptiveHDLIF(TRAINED, channels=CHANNELS, quantizer=SpikeQuantizer())
     ),
     "second_order": lambda: scattered_steps(SecondOrder(TRAINED)),
     "resonate": lambda: scattered_steps(Resonate(TRAINED)),
     "own_parallel": lambda: scattered_steps(Parallel(TRAINED)),
+    "adaptive_hdlif": lambda: scattered_steps(AdaptiveHDLIF(TRAINED)),
+    "second_order_hdlif": lambda: scattered_steps(SecondOrderHDLIF(TRAINED, channels=CHANNELS)),
+    "resonate_hdlif": lambda: scattered_steps(ResonateHDLIF(TRAINED, quantizer=SpikeQuantizer())),
+    "sliding_parallel_hdlif": lambda: scattered_steps(SlidingParallelHDLIF(TRAINED, taps=[1, 0, -1])),
     "parallel_per_channel": lambda: scattered_steps(ParallelHDLIF(TRAINED, channels=CHANNELS)),
     "norm_cumulative": lambda: BatchNorm2d(CHANNELS, momentum=None),
     "sequential": lambda: Sequential(

@@ -18,6 +18,7 @@ NETWORKS = {
     "LIF": ["neuron={kind: lif, granularity: channel}", "norm={kind: batch_norm, per_step: true}"],
     "Mem-BN": ["neuron={kind: hdlif, mem_bn: true}"],
     "GLIF": ["neuron={kind: glif}"],
+    "adaptive": ["neuron={kind: adaptive_hdlif}"],
     "graded LIF": ["neuron={kind: graded_lif, surrogate: dspike}", "attention={kind: seca, per_step: true}"],
     "alternate, low-bit": [
         "neuron={kind: hdlif, parallel: alternate}",

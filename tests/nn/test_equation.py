@@ -1,5 +1,6 @@
 """Neurons made of an equation: their module, its gradients against derivations by hand, and what is refused."""
 
+import inspect
 import math
 import re
 from typing import Any
@@ -12,7 +13,7 @@ import own_neurons
 from hdlif.equations import counts
 from hdlif.errors import EquationError, ShapeError, StateError
 from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, Parameter, Temporal, detach
-from own_neurons import AdaptiveHDLIF, Resonate, SecondOrder
+from own_neurons import AdaptiveHDLIF, Delayed, Resonate, SecondOrder
 
 T, N = 7, 50
 F64: Any = {"dtype": torch.float64}
@@ -95,6 +96,15 @@ def test_cut_in_time_the_gradient_is_that_of_the_step(cls: type[EquationNeuron])
     y = run(cls(T).double(), x, cut=True)
     (y * weight).sum().backward()
     torch.testing.assert_close(x.grad, weight * (y > 0), atol=1e-12, rtol=0)
+
+
+def test_what_acts_on_later_steps_alone_has_a_gradient_of_zero_where_time_is_cut() -> None:
+    """Not none: averaging over devices waits for every parameter."""
+    neuron = AdaptiveHDLIF(T)
+    neuron(torch.randn(1, 2, N), None, range(1))[0].sum().backward()
+    for name, parameter in neuron.named_parameters():
+        assert parameter.grad is not None, name
+        assert (parameter.grad == 0).all() == (name != "threshold.logit")
 
 
 def test_without_a_rise_the_adaptive_neuron_is_hd_lif() -> None:
@@ -191,7 +201,13 @@ def defined(**members: Any) -> type[EquationNeuron]:
         ({"states": ("_v",)}, "'_v' is no name for a state"),
         ({"kind": Parameter(0.5)}, "'kind' is no name for a state or a parameter"),
         ({"reset": Parameter(0.5)}, "'reset' is no name for a state or a parameter"),
-        ({"step": lambda self, current, potential: current}, "is @staticmethod missing?"),
+        (
+            {"step": lambda current, potential: current},
+            "step takes (current, potential); states and parameters make it",
+        ),
+        ({"step": lambda current, potential: current}, "make it (current, potential); is @staticmethod missing?"),
+        ({"step": staticmethod(lambda: None)}, "step takes (); states and parameters make it (current, potential)"),
+        ({"step": staticmethod(lambda current, v, *rest: current)}, "step takes (current, v, rest)"),
         ({"step": staticmethod(torch.relu)}, "must be a function that is written in Python"),
         ({"states": ("quantizer",)}, "'quantizer' is no name for a state or a parameter here"),
     ],
@@ -392,6 +408,32 @@ def test_whether_a_network_has_equations_changes_no_draw() -> None:
 def test_a_parameter_is_a_number(start: Any) -> None:
     with pytest.raises(ValueError, match="it must be a number"):
         Parameter(start)
+
+
+@pytest.mark.parametrize("delay", [0, 1, 3])
+def test_constants_of_the_constructor_may_shape_the_equation_and_its_states(delay: int) -> None:
+    neuron = Delayed(T, delay=delay, threshold=0.25)
+    x = torch.randn(T, 2, 3)
+    y, state = neuron(x, None, range(T))
+    torch.testing.assert_close(y, torch.relu(torch.cat([torch.zeros(delay, 2, 3), x])[:T] - 0.25))
+    assert list(state or {}) == list(neuron.program().states) == [f"before_{j}" for j in range(1, delay + 1)]
+    assert counts(neuron.program()).state_words == delay
+    assert list(inspect.signature(Delayed).parameters) == [
+        *("time_steps", "learned", "channels", "per_step", "quantizer", "delay", "threshold")
+    ]
+
+
+def test_a_step_may_be_a_method_of_all_names() -> None:
+    cls = defined(leak=Parameter(0.5), step=lambda self, current, potential, leak: (leak * potential, current))
+    assert cls(T).program().text().splitlines()[0] == "r3 = leak * potential"
+
+
+def test_whether_traces_stand_before_a_neuron_follows_from_its_states_or_is_said() -> None:
+    assert AdaptiveHDLIF.accumulates
+    assert not own_neurons.Parallel.accumulates
+    assert not defined(
+        accumulates=False, step=staticmethod(lambda current, potential: (current, potential))
+    ).accumulates
 
 
 def test_an_equation_is_inherited() -> None:

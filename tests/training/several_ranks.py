@@ -28,7 +28,7 @@ from hdlif.config import TrainingConfig
 from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import NeuronFactory
-from hdlif.nn import GLIF, HDLIF, LIF, GradedLIF, MemBN, ParallelHDLIF, SpikeQuantizer, Ternary
+from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, GradedLIF, MemBN, ParallelHDLIF, SpikeQuantizer, Ternary
 from hdlif.training import Mix, Ranks, Updater, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Surplus
 from hdlif.training.ranks import gathered
@@ -61,6 +61,7 @@ NEURONS: Mapping[str, NeuronFactory] = {
     "lif": lambda place: LIF(T, learned=True),
     "graded": lambda place: GradedLIF(T),
     "glif": lambda place: GLIF(T),
+    "adaptive": lambda place: AdaptiveHDLIF(T),
 }
 STOPPED = 14
 """Steps that a training had done when it was stopped."""
@@ -69,6 +70,8 @@ Case = tuple[str, str, str]
 FEW: Sequence[Case] = (
     *(("hdlif", rule, "free") for rule in ("stbp", "sltt", "sltt each", "random step")),
     ("hdlif", "sltt", "density"),
+    # Whose rise is out of reach of the rule.
+    ("adaptive", "sltt", "free"),
 )
 ALL: Sequence[Case] = (
     *itertools.product(["hdlif"], RULES, PENALTIES),

@@ -8,7 +8,16 @@ from hdlif.builders.attention import ATTENTION_FORMS, ATTENTIONS
 from hdlif.builders.data import BINNINGS, DATA, FRAMES, DataKind, build_data, input_record, named_data, random_batch
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
 from hdlif.builders.model import MODELS, STEMS, build_model
-from hdlif.builders.neuron import GRANULARITIES, NEURONS, PARALLEL_PATTERNS, RESETS, SURROGATES, own_neuron
+from hdlif.builders.neuron import (
+    CLASSES,
+    EQUATIONS,
+    GRANULARITIES,
+    NEURONS,
+    PARALLEL_PATTERNS,
+    RESETS,
+    SURROGATES,
+    own_neuron,
+)
 from hdlif.builders.norm import NORMS
 from hdlif.builders.recipe import check, check_names
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
@@ -19,8 +28,10 @@ __all__ = [
     "ATTENTIONS",
     "ATTENTION_FORMS",
     "BINNINGS",
+    "CLASSES",
     "DATA",
     "DRAWS",
+    "EQUATIONS",
     "FRAMES",
     "GRANULARITIES",
     "MODELS",

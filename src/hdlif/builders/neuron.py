@@ -40,6 +40,22 @@ _LIF, _GLIF, _GRADED_LIF, _HDLIF, _PARALLEL_HDLIF = _LAYERS = (
     At("hdlif.nn:HDLIF"),
     At("hdlif.nn:ParallelHDLIF"),
 )
+EQUATIONS: Mapping[str, At] = {
+    "adaptive_hdlif": At("hdlif.nn:AdaptiveHDLIF"),
+    "second_order_hdlif": At("hdlif.nn:SecondOrderHDLIF"),
+    "resonate_hdlif": At("hdlif.nn:ResonateHDLIF"),
+    "sliding_parallel_hdlif": At("hdlif.nn:SlidingParallelHDLIF"),
+}
+"""Kinds of the same class as one's own are."""
+CLASSES: Mapping[str, At] = {
+    "lif": _LIF,
+    "glif": _GLIF,
+    "graded_lif": _GRADED_LIF,
+    "hdlif": _HDLIF,
+    "parallel_hdlif": _PARALLEL_HDLIF,
+    **EQUATIONS,
+}
+"""Of each kind that ships."""
 GRANULARITIES: Mapping[str, Callable[[Place], int | None]] = {
     "layer": lambda place: None,
     "channel": lambda place: place.channels,
@@ -177,6 +193,7 @@ NEURONS: Mapping[str, Callable[..., CheckedNeuron]] = {
     "graded_lif": partial(_graded, _GRADED_LIF),
     "hdlif": _hdlif,
     "parallel_hdlif": partial(_graded, _PARALLEL_HDLIF),
+    **{kind: partial(_graded, layer) for kind, layer in EQUATIONS.items()},
 }
 
 
@@ -222,7 +239,7 @@ def _neurons(
         "neuron",
         plain,
         kind=recipe.neuron.kind,
-        others=lambda: {"parallel", "mem_bn", *keys(*_LAYERS, tables=["surrogate", "reset"])},
+        others=lambda: {"parallel", "mem_bn", *keys(*_LAYERS, *EQUATIONS.values(), tables=["surrogate", "reset"])},
         tables=tables,
         beside=("granularity", *beside),
         given=("time_steps", "channels", *parts),

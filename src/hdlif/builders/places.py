@@ -79,14 +79,17 @@ def _read(module: str, node: ast.AST) -> Iterator[tuple[str, Parameter]]:
         # A class of another package, such as nn.Module.
         return
     own = [member for member in node.body if isinstance(member, ast.FunctionDef) and member.name == "__init__"]
+    if not own or own[0].args.kwarg is not None:
+        for base in node.bases:
+            yield from _read(*_found(module, ast.unparse(base)))
     if own:
         yield from list(_of_function(module, own[0]))[1:]
-        return
-    for base in node.bases:
-        yield from _read(*_found(module, ast.unparse(base)))
     is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
-    for member in node.body if is_dataclass else []:
-        if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
+    for member in node.body:
+        # The start of a parameter of an `EquationNeuron`.
+        if isinstance(member, ast.Assign) and ast.unparse(member.value).startswith("Parameter("):
+            yield from ((ast.unparse(target), Parameter(False, float)) for target in member.targets)
+        if is_dataclass and isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
             annotation = _evaluated(member.annotation, module)
             if ClassVar not in (annotation, get_origin(annotation)):
                 yield member.target.id, Parameter(member.value is None, annotation)

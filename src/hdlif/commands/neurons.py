@@ -1,13 +1,21 @@
 """`hdlif neurons ls|show`: what a neuron computes, what it keeps, and what that costs."""
 
+from __future__ import annotations
+
+import ast
 import inspect
 import math
+import textwrap
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from hdlif import builders
 from hdlif.builders.imported import is_own
 from hdlif.errors import RecipeError, did_you_mean
+
+if TYPE_CHECKING:
+    from hdlif.nn import SteppedNeuron
 
 
 def ls() -> dict[str, Any]:
@@ -16,49 +24,52 @@ def ls() -> dict[str, Any]:
 
 
 def show(kind: str) -> dict[str, Any]:
-    """A neuron of one's own, `package.module:Name`: its equation, states, parameters, program and counts.
+    """A neuron by its equation: the equation, its states, parameters, program and counts.
 
+    Args:
+        kind: of those that ship, or `package.module:Name`.
     Raises:
         RecipeError: there is no such neuron, or it is not made of an equation.
     """
-    if not is_own(kind):
-        known = did_you_mean(kind, builders.NEURONS)
-        raise RecipeError(
-            f"neuron {kind!r}: give one of your own as package.module:Name; what ships stands in docs/equations.md "
-            f"({known})"
-        )
+    neuron = _neuron(kind)
     from hdlif.equations import counts
-    from hdlif.nn import EquationNeuron
+    from hdlif.nn import SteppedNeuron
 
-    neuron = builders.own_neuron(kind)
-    if not issubclass(neuron, EquationNeuron):
+    if not issubclass(neuron, SteppedNeuron):
         raise RecipeError(f'neuron "{kind}" is a module of its own; an equation is what EquationNeuron has')
     try:
-        program = neuron(time_steps=1).program()
+        made = neuron(time_steps=1)
+        program = made.program()
     except ValueError as error:
         raise RecipeError(f'neuron "{kind}": {error}') from error
     found = counts(program)
     return {
         "kind": kind,
         "doc": inspect.getdoc(neuron) if neuron.__doc__ else None,
-        "equation": _source(neuron),
-        "states": list(neuron.states),
-        "parameters": [
-            {
-                "name": name,
-                "start": parameter.start,
-                "low": parameter.low if math.isfinite(parameter.low) else None,
-                "high": parameter.high if math.isfinite(parameter.high) else None,
-                "learned": parameter.learned,
-                "per_step": parameter.per_step,
-            }
-            for name, parameter in neuron.declared.items()
-        ],
+        "equation": _source(made.equation()),
+        "states": list(made.states),
+        "parameters": [_parameter(made, name) for name in made.row_values()],
         "program": program.text().splitlines(),
         "rows": list(program.rows),
         "emits": "codes of 0 and 1" if program.emits_steps else "reals",
         "surrogates": list(program.surrogates),
         "counts": asdict(found) | {"operations": found.operations},
+    }
+
+
+def _parameter(made: SteppedNeuron, name: str) -> dict[str, Any]:
+    """Of a layer as it is made where the recipe says no more; the ends of its range are None where it has none."""
+    from hdlif.nn import EquationNeuron
+
+    low, high = made.range_of(name)
+    declared = made.declared[name] if isinstance(made, EquationNeuron) else None
+    return {
+        "name": name,
+        "start": float(f"{float(made.row_values()[name][0, 0]):.6g}"),
+        "low": low if math.isfinite(low) else None,
+        "high": high if math.isfinite(high) else None,
+        "learned": made.learns(name) if declared is None else declared.learned,
+        "per_step": None if declared is None else declared.per_step,
     }
 
 
@@ -92,9 +103,28 @@ def text(shown: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _source(neuron: Any) -> str | None:
-    """The lines of its step; None where they are in no file."""
+def _neuron(kind: str) -> Any:
+    """The class of a kind. Raises `RecipeError`."""
+    if is_own(kind):
+        return builders.own_neuron(kind)
+    if kind in builders.CLASSES:
+        return builders.CLASSES[kind].get()
+    raise RecipeError(
+        f"neuron {kind!r} is unknown; {did_you_mean(kind, builders.CLASSES)}, or give one of your own as "
+        "package.module:Name"
+    )
+
+
+def _source(step: Any) -> str | None:
+    """The lines of a step without its docstring; None where they are in no file."""
+    while isinstance(step, partial):
+        step = step.func
     try:
-        return inspect.cleandoc(inspect.getsource(neuron.step))
+        source = textwrap.dedent(inspect.getsource(step)).rstrip()
     except (OSError, TypeError):
         return None
+    lines, (function,) = source.splitlines(), ast.parse(source).body
+    first = function.body[0] if isinstance(function, ast.FunctionDef) else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.end_lineno is not None:
+        del lines[first.lineno - 1 : first.end_lineno]
+    return "\n".join(lines)

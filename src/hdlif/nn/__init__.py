@@ -6,6 +6,7 @@ from hdlif.nn.container import Sequential
 from hdlif.nn.dspike import Dspike
 from hdlif.nn.equation import EquationNeuron, Parameter
 from hdlif.nn.glif import GLIF
+from hdlif.nn.long_memory import AdaptiveHDLIF, ResonateHDLIF, SecondOrderHDLIF, SlidingParallelHDLIF
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.modes import evaluation_mode
 from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
@@ -22,6 +23,7 @@ __all__ = [
     "HDLIF",
     "LIF",
     "SECA",
+    "AdaptiveHDLIF",
     "BatchNorm2d",
     "Binary",
     "Dspike",
@@ -38,8 +40,11 @@ __all__ = [
     "QuantConv2d",
     "QuantLinear",
     "Recomputing",
+    "ResonateHDLIF",
     "Scope",
+    "SecondOrderHDLIF",
     "Sequential",
+    "SlidingParallelHDLIF",
     "SpikeQuantizer",
     "State",
     "StepValue",

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -42,6 +43,10 @@ class Parameter:
             raise ValueError(f"low = {self.low}, high = {self.high}; a range is finite, (low, inf) or (-inf, inf)")
 
 
+def _no_step(*_: Any) -> Any:
+    raise EquationError("an EquationNeuron has no step; derive a class that has one")
+
+
 class EquationNeuron(SteppedNeuron):
     """Neurons whose step is written once, as a static method of a class of yours; it trains, and is counted.
 
@@ -66,6 +71,10 @@ class EquationNeuron(SteppedNeuron):
     each neuron by itself (no sums over neurons), and chooses by `torch.where`, not by `if`. A step function with a
     surrogate derivative is `hdlif.functional.heaviside`.
 
+    Where constants shape the equation, as the number of steps that it looks back on, the class has an `__init__` of its
+    own, which sets them, and `states` where those follow from them, and then calls this one with the rest. `step` is a
+    method there, and `*rest` may stand for states and parameters. See `hdlif.nn.SlidingParallelHDLIF`.
+
     Args:
         time_steps: T.
         learned: of the parameters that do not say so themselves.
@@ -81,10 +90,8 @@ class EquationNeuron(SteppedNeuron):
     declared: ClassVar[dict[str, Parameter]] = {}
     """The parameters of the class, in the order in which they stand there, those of its bases first."""
 
-    @staticmethod
-    def step(*_: Any) -> Any:
-        """The equation, of a class derived from this one."""
-        raise EquationError("an EquationNeuron has no step; derive a class that has one")
+    step: ClassVar[Callable[..., Any]] = _no_step
+    """The equation, of a class derived from this one: a static method, or a method."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -93,7 +100,8 @@ class EquationNeuron(SteppedNeuron):
         for name in own:
             delattr(cls, name)
         cls.declared = {**cls.declared, **own}
-        cls.accumulates = bool(cls.states)
+        if "states" in vars(cls) and "accumulates" not in vars(cls):
+            cls.accumulates = bool(cls.states)
         cls.__signature__ = _signature(cls)  # type: ignore[attr-defined]
         _check_step(cls)
 
@@ -107,7 +115,8 @@ class EquationNeuron(SteppedNeuron):
         quantizer: SpikeQuantizer | None = None,
         **starts: float,
     ) -> None:
-        super().__init__(quantizer)
+        super().__init__()
+        self.quantizer = quantizer
         if unknown := sorted(set(starts) - set(self.declared)):
             raise ValueError(
                 f"{unknown[0]} is no parameter of {type(self).__name__}; it has {', '.join(self.declared)}"
@@ -129,11 +138,15 @@ class EquationNeuron(SteppedNeuron):
         self._check_traced()
 
     def step_at(self, t: int) -> Step:
-        return type(self).step
+        return self.step
 
     def step_values(self) -> dict[str, StepValue]:
         values = {name: self.get_submodule(name) for name in self.declared}
         return {name: value for name, value in values.items() if isinstance(value, StepValue)}
+
+    def joined(self, spikes: Sequence[Tensor]) -> Tensor:
+        reached: Tensor = _Reached.apply(super().joined(spikes), *self.parameters())  # type: ignore[no-untyped-call]
+        return reached
 
     def extra_repr(self) -> str:
         return f"states={self.states}"
@@ -196,6 +209,23 @@ class EquationNeuron(SteppedNeuron):
         return found
 
 
+class _Reached(torch.autograd.Function):
+    """The spikes as they are; parameters that they do not follow from have a gradient of 0, not none.
+
+    What acts on later steps alone, as the rise of a threshold does, is out of reach of a rule that cuts time, and
+    averaging gradients over devices waits for every parameter.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.parameters = parameters
+        return spikes.view_as(spikes)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return grad, *(torch.zeros_like(parameter) for parameter in ctx.parameters)
+
+
 def _form(parameter: Parameter) -> Any:
     if parameter.low == -math.inf:
         return "free"
@@ -204,8 +234,11 @@ def _form(parameter: Parameter) -> Any:
 
 def _signature(cls: type[EquationNeuron]) -> inspect.Signature:
     """What a constructor takes, with the starts by name: for whoever asks, such as a recipe's check."""
-    own = inspect.signature(EquationNeuron.__init__).parameters
-    given = [p for name, p in own.items() if name not in ("self", "starts")]
+    taken: dict[str, inspect.Parameter] = {}
+    for base in reversed(cls.__mro__):
+        if issubclass(base, EquationNeuron) and "__init__" in vars(base):
+            taken |= inspect.signature(base.__init__).parameters
+    given = [p for name, p in taken.items() if name != "self" and p.kind is not p.VAR_KEYWORD]
     starts = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=parameter.start, annotation=float)
         for name, parameter in cls.declared.items()
@@ -235,10 +268,17 @@ def _check_step(cls: type[EquationNeuron]) -> None:
         raise EquationError(f"{cls.__name__} has no step; write one: @staticmethod def step({', '.join(names)})")
     if not inspect.isfunction(cls.step):
         raise EquationError(f"{cls.__name__}.step is {cls.step!r}; it must be a function that is written in Python")
-    taken = tuple(inspect.signature(cls.step).parameters)
-    if taken != names and taken[1:] != names[1:]:
-        missing = "; is @staticmethod missing?" if taken[:1] == ("self",) else ""
+    is_method = not isinstance(inspect.getattr_static(cls, "step"), staticmethod)
+    parameters = inspect.signature(cls.step).parameters
+    taken = list(parameters)[is_method:]
+    expected = list(names)
+    if taken and parameters[taken[-1]].kind is inspect.Parameter.VAR_POSITIONAL:
+        taken.pop()
+        expected = expected[: len(taken)]
+    # The current may have any name.
+    if not taken or taken[1:] != expected[1:]:
+        missing = "; is @staticmethod missing?" if is_method else ""
         raise EquationError(
-            f"{cls.__name__}.step takes ({', '.join(taken)}); states and parameters make it "
+            f"{cls.__name__}.step takes ({', '.join(parameters)}); states and parameters make it "
             f"({', '.join(names)}){missing}"
         )

@@ -82,10 +82,16 @@ class GLIF(SteppedNeuron):
             "threshold": threshold,
         }
         self.logits = _Logits(time_steps, start, channels=channels, per_step=per_step)
-        self.surrogate = surrogate
+        self.quantizer, self.surrogate = None, surrogate
 
     def step_at(self, t: int) -> Step:
         return partial(_glif_step, surrogate=self.surrogate)
+
+    def range_of(self, name: str) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def learns(self, name: str) -> bool:
+        return True
 
     def rows_at(self, steps: range, x: Tensor) -> list[Tensor]:
         return list(self.logits(steps, x).values())

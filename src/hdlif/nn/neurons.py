@@ -109,7 +109,7 @@ class LIF(_LeakyNeuron):
             per_step=per_step,
             threshold_form=threshold_form,
         )
-        self.surrogate, self.reset = surrogate, reset
+        self.quantizer, self.surrogate, self.reset = None, surrogate, reset
 
     def step_at(self, t: int) -> Step:
         return partial(lif_step, surrogate=self.surrogate, reset=self.reset)
@@ -143,7 +143,8 @@ class GradedLIF(_LeakyNeuron):
         quantizer: SpikeQuantizer | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
     ) -> None:
-        super().__init__(quantizer)
+        super().__init__()
+        self.quantizer = quantizer
         _checked_low(threshold_low, learned=learned)
         self.leak, self.threshold = _leak_and_threshold(
             time_steps,
@@ -196,7 +197,8 @@ class HDLIF(_LeakyNeuron):
         norm: MemBN | None = None,
         path: Literal["steps", "bits", "scan"] = "steps",
     ) -> None:
-        super().__init__(quantizer)
+        super().__init__()
+        self.quantizer = quantizer
         if path not in ("steps", "bits", "scan"):
             raise ValueError(f"path = {path!r}; choose one of bits, scan, steps")
         if norm is not None and path != "steps":
@@ -273,7 +275,8 @@ class ParallelHDLIF(SteppedNeuron):
         threshold_form: Form = "sigmoid",
         quantizer: SpikeQuantizer | None = None,
     ) -> None:
-        super().__init__(quantizer)
+        super().__init__()
+        self.quantizer = quantizer
         self.threshold = _threshold(
             time_steps,
             value=threshold,

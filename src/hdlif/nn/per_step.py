@@ -101,9 +101,11 @@ class StepValue(PerStep):
         if not math.isfinite(value):
             raise ValueError(f"{name} = {value}; it must be a finite number")
         self.width = 1.0 if high is None or form != "sigmoid" else high - low
-        ends = {"sigmoid": (low, low + self.width), "softplus": (low, math.inf), "free": (-math.inf, math.inf)}[form]
-        if learned and not ends[0] < value < ends[1]:
-            raise ValueError(f"{name} = {value}; a learned one must lie in ({ends[0]}, {ends[1]}); {mend}")
+        self.ends = {"sigmoid": (low, low + self.width), "softplus": (low, math.inf), "free": (-math.inf, math.inf)}[
+            form
+        ]
+        if learned and not self.ends[0] < value < self.ends[1]:
+            raise ValueError(f"{name} = {value}; a learned one must lie in ({self.ends[0]}, {self.ends[1]}); {mend}")
         self.low, self.learned, self.channels, self.form = (0.0 if form == "free" else low), learned, channels, form
         shape = (time_steps if per_step else 1, *([] if channels is None else [channels]))
         if learned:

@@ -1,7 +1,7 @@
 """Neurons of one equation: a step, written once, that is scanned over time and traced into a program."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,17 +18,14 @@ Step = Callable[..., Any]
 class SteppedNeuron(Neuron):
     """A neuron layer that runs `step_at(t)` on (current, *states, *parameters) at each time step t.
 
-    Args:
-        quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself.
     Attributes:
         states: their names; all are 0 at first.
+        quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself. None of
+            neurons that emit 1 or 0.
     """
 
-    states: ClassVar[tuple[str, ...]] = ("potential",)
-
-    def __init__(self, quantizer: SpikeQuantizer | None = None) -> None:
-        super().__init__()
-        self.quantizer = quantizer
+    states: tuple[str, ...] = ("potential",)
+    quantizer: SpikeQuantizer | None
 
     def step_at(self, t: int) -> Step:
         """The function of time step t."""
@@ -41,6 +38,14 @@ class SteppedNeuron(Neuron):
     def step_values(self) -> Mapping[str, StepValue]:
         """The parameters of the step by name, in the order in which it takes them."""
         raise NotImplementedError
+
+    def range_of(self, name: str) -> tuple[float, float]:
+        """The open range of a parameter where it is learned."""
+        return self.step_values()[name].ends
+
+    def learns(self, name: str) -> bool:
+        """Whether a parameter is learned."""
+        return self.step_values()[name].learned
 
     def rows_at(self, steps: range, x: Tensor) -> list[Tensor]:
         """The parameters of the step at each of `steps`, broadcastable to the chunk x [K, B, ...]."""
@@ -66,7 +71,11 @@ class SteppedNeuron(Neuron):
             spike, *kept = self.stepped(t, arriving, *kept, *of_step)
             spikes.append(spike)
         after = dict(zip(self.states, kept, strict=True))
-        return emitted(stack_steps(spikes), self.quantizer).to(x.dtype), after or None
+        return emitted(self.joined(spikes), self.quantizer).to(x.dtype), after or None
+
+    def joined(self, spikes: Sequence[Tensor]) -> Tensor:
+        """The spikes of a chunk, [K, B, ...]."""
+        return stack_steps(spikes)
 
     def stepped(self, t: int, *given: Tensor) -> Any:
         """What the step gives at time step t."""

@@ -1,0 +1,150 @@
+"""Neurons with more memory than HD-LIF, and its graded spike, one equation each.
+
+All derivatives are true. Of those that reset, what a step passes back in time is one of two matrices of parameters, of
+the silent and of the firing neuron, so that the gradient through time separates as HD-LIF's does.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hdlif.nn.equation import EquationNeuron, Parameter
+
+MOST_TAPS = 4
+
+
+def _p2_reset(membrane: Tensor, threshold: Tensor) -> Tensor:
+    """P2-Reset, min(m, Θ), by the comparison that the spike needs anyway."""
+    return torch.where(membrane > threshold, threshold, membrane)
+
+
+class AdaptiveHDLIF(EquationNeuron):
+    """HD-LIF whose threshold rises by δ times what it emits, and falls back by ρ (ALIF, arXiv 1803.09574, graded).
+
+    m_t = λ_t·v_{t-1} + I_t,   Θ_t = θ_t + a_{t-1},   s_t = max(m_t - Θ_t, 0),   v_t = min(m_t, Θ_t)
+    a_t = ρ_t·a_{t-1} + δ_t·s_t
+
+    λ is `leak`, θ `threshold`, ρ `adaptation_leak`, δ `rise`. The Jacobian of (v, a) is diag(λ, ρ) where the neuron is
+    silent and [[0, 1], [δλ, ρ - δ]] where it fires: its eigenvalues lie inside the unit circle for λ, ρ in [0, 1) and
+    0 <= δ < (1 + ρ)/(1 + λ), so for any that are learned. ρ_t and δ_t act on later steps alone: a rule that cuts time
+    leaves them where they start. With δ = 0 it is HD-LIF.
+    """
+
+    states = ("potential", "adaptation")
+    leak = Parameter(0.5)
+    threshold = Parameter(0.5)
+    adaptation_leak = Parameter(0.9)
+    rise = Parameter(0.1, high=0.5)
+
+    @staticmethod
+    def step(
+        current: Tensor,
+        potential: Tensor,
+        adaptation: Tensor,
+        leak: Tensor,
+        threshold: Tensor,
+        adaptation_leak: Tensor,
+        rise: Tensor,
+    ) -> tuple[Tensor, ...]:
+        membrane = leak * potential + current
+        raised = threshold + adaptation
+        spike = torch.relu(membrane - raised)
+        return spike, _p2_reset(membrane, raised), adaptation_leak * adaptation + rise * spike
+
+
+class SecondOrderHDLIF(EquationNeuron):
+    """HD-LIF behind a synaptic current with a leak of its own (CubaLIF of NIR, arXiv 2311.14641, with our spike).
+
+    i_t = μ_t·i_{t-1} + I_t,   m_t = λ_t·v_{t-1} + i_t,   s_t = max(m_t - θ_t, 0),   v_t = min(m_t, θ_t)
+
+    λ is `leak`, μ `synapse_leak`, θ `threshold`. The Jacobian of (i, v) is [[μ, 0], [μ, λ]] where the neuron is silent
+    and [[μ, 0], [0, 0]] where it fires: stable for λ, μ in [0, 1). With μ = 0 it is HD-LIF.
+    """
+
+    states = ("synapse", "potential")
+    leak = Parameter(0.5)
+    synapse_leak = Parameter(0.5)
+    threshold = Parameter(0.5)
+
+    @staticmethod
+    def step(
+        current: Tensor, synapse: Tensor, potential: Tensor, leak: Tensor, synapse_leak: Tensor, threshold: Tensor
+    ) -> tuple[Tensor, ...]:
+        synapse = synapse_leak * synapse + current
+        membrane = leak * potential + synapse
+        return torch.relu(membrane - threshold), synapse, _p2_reset(membrane, threshold)
+
+
+class ResonateHDLIF(EquationNeuron):
+    """Resonate and fire (Izhikevich 2001) with HD-LIF's spike: (u, w) turns by ω a step and shrinks by r.
+
+    m_t = r_t·(cos ω_t·u_{t-1} - sin ω_t·w_{t-1}) + I_t,   s_t = max(m_t - θ_t, 0),   u_t = min(m_t, θ_t)
+    w_t = r_t·(sin ω_t·u_{t-1} + cos ω_t·w_{t-1})
+
+    r is `decay`, ω `angle` (in (0, π) where it is learned), θ `threshold`. Deployed, r·cos ω and r·sin ω are numbers of
+    the file. The Jacobian of (u, w) is a turn by ω times r where the neuron is silent and r·[[0, 0], [sin ω, cos ω]]
+    where it fires: stable for r in [0, 1). With ω = 0 it is HD-LIF of leak r.
+    """
+
+    states = ("u", "w")
+    decay = Parameter(0.9)
+    angle = Parameter(0.5, high=math.pi)
+    threshold = Parameter(0.5)
+
+    @staticmethod
+    def step(
+        current: Tensor, u: Tensor, w: Tensor, decay: Tensor, angle: Tensor, threshold: Tensor
+    ) -> tuple[Tensor, ...]:
+        cos, sin = decay * torch.cos(angle), decay * torch.sin(angle)
+        membrane = cos * u - sin * w + current
+        return torch.relu(membrane - threshold), _p2_reset(membrane, threshold), sin * u + cos * w
+
+
+class SlidingParallelHDLIF(EquationNeuron):
+    """Parallel HD-LIF that weighs its last n currents by taps of -1, 0 and 1 (sliding PSN, arXiv 2304.12760, graded).
+
+    c_t = Σ_{j<n} f_j·I_{t-j},   s_t = max(c_t - θ_t, 0)
+
+    It has no membrane and no reset. A step takes an addition or subtraction for each tap behind the first that is not
+    0, the comparison with θ, and no multiplication; n - 1 numbers are kept. No leak describes its memory, so OTTT and
+    NDOT keep no trace in front of it; a rule that cuts time learns by f_0 alone. With taps (1,) it is Parallel HD-LIF.
+
+    Args:
+        taps: f_0, ..., f_{n-1}, n <= 4; neither the first nor the last is 0.
+    State: {"delayed_j": I_{t-j} [B, ...]} for 0 < j < n; none with one tap.
+    """
+
+    states: tuple[str, ...] = ("delayed_1",)
+    accumulates = False
+    threshold = Parameter(0.5)
+
+    def __init__(self, time_steps: int, *, taps: Sequence[int] = (1, 1), **given: Any) -> None:
+        self.taps = _checked(taps)
+        self.states = tuple(f"delayed_{j}" for j in range(1, len(self.taps)))
+        super().__init__(time_steps, **given)
+
+    def step(self, current: Tensor, *delayed_and_threshold: Tensor) -> tuple[Tensor, ...]:
+        *delayed, threshold = delayed_and_threshold
+        first, *others = self.taps
+        filtered = current if first == 1 else -current
+        for tap, past in zip(others, delayed, strict=True):
+            if tap != 0:
+                filtered = filtered + past if tap == 1 else filtered - past
+        return torch.relu(filtered - threshold), *[current, *delayed][: len(delayed)]
+
+    def extra_repr(self) -> str:
+        return f"taps={self.taps}"
+
+
+def _checked(taps: Sequence[int]) -> tuple[int, ...]:
+    seen = tuple(taps) if isinstance(taps, Sequence) else ()
+    if not 1 <= len(seen) <= MOST_TAPS or not all(tap in (-1, 0, 1) for tap in seen):
+        raise ValueError(f"taps = {taps!r}; they are 1 to {MOST_TAPS} numbers, each -1, 0 or 1, such as [1, 0, -1]")
+    if seen[0] == 0:
+        raise ValueError(f"taps = {taps!r}; the first one is 0, and a step's own current would count for nothing")
+    if seen[-1] == 0:
+        raise ValueError(f"taps = {taps!r}; the last one is 0, and its current would be kept for nothing: leave it out")
+    return tuple(map(int, seen))
