@@ -183,6 +183,12 @@ NB_MODULE(_native, module) {
       names.push_back(table->name);
     return names;
   });
+  module.def("op_names", [] {
+    std::vector<std::string> names; // in the order of their numbers
+    for (int32_t number = 0; hdlif::is_op(number); ++number)
+      names.push_back(hdlif::form_of(hdlif::Op(number)).name);
+    return names;
+  });
   nb::class_<Network>(module, "Network")
       .def(nb::init<hdlif::Words, hdlif::Scalars, const std::vector<hdlif::Bytes>&, int, const std::string&,
                     int64_t>(),

@@ -225,7 +225,7 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
         if (node.inputs[j] >= 0 && takes_floats(node, program.values[output]) &&
             program.values[node.inputs[j]].max_code > 0) {
           const Value& in = program.values[node.inputs[j]];
-          const int64_t entries = node.op == Op::kSeca ? in.size() : int64_t(in.width) * in.channels;
+          const int64_t entries = computes_maps(node.op) ? in.size() : int64_t(in.width) * in.channels;
           widened_bytes[j] = entries * int64_t(sizeof(float));
           placement.widened[2 * nodes[i] + j] = tile.take(widened_bytes[j]);
         }

@@ -11,45 +11,25 @@ namespace {
 constexpr int64_t kProductsPerCycle = 128;
 constexpr int64_t kEntriesPerCycle = 4;
 
-// Operations that an entry of an op, or a row of a node, counts as: by the time that it takes beside a
-// product.
-constexpr double kEntryWork = 8, kRowWork = 512;
-
-// Whether an output row is made of the same row of the inputs, pixel by pixel.
-bool is_pointwise(Op op) {
-  switch (op) {
-  case Op::kAffine:
-  case Op::kProgram:
-  case Op::kQuantise:
-  case Op::kAdd:
-  case Op::kSlice:
-  case Op::kConcat:
-    return true;
-  default:
-    return false;
-  }
-}
+// Operations that a row of a node counts as, as `kEntryWork`.
+constexpr double kRowWork = 512;
 
 // Whether a value is a neuron's output of which many entries are zero, also pooled or taken apart.
 std::vector<bool> sparse_values(const Program& program) {
   std::vector<bool> is_sparse(program.values.size(), false);
   for (size_t n = 0; n < program.nodes.size(); ++n) {
     const Node& node = program.nodes[n];
-    switch (node.op) {
-    case Op::kProgram:
+    switch (form_of(node.op).sparse) {
+    case Sparse::kCodes:
+      is_sparse[n + 1] = program.values[n + 1].max_code > 0;
+      break;
+    case Sparse::kAlways:
       is_sparse[n + 1] = true;
       break;
-    case Op::kSumPool:
-    case Op::kMaxPool:
-    case Op::kFlatten:
-    case Op::kSlice:
-      is_sparse[n + 1] = is_sparse[node.inputs[0]];
+    case Sparse::kAsInputs:
+      is_sparse[n + 1] = std::all_of(node.inputs.begin(), node.inputs.end(),
+                                     [&](int32_t input) { return input < 0 || is_sparse[input]; });
       break;
-    case Op::kConcat:
-      is_sparse[n + 1] = is_sparse[node.inputs[0]] && is_sparse[node.inputs[1]];
-      break;
-    default:
-      is_sparse[n + 1] = program.values[n + 1].max_code > 0;
     }
   }
   return is_sparse;
@@ -136,45 +116,14 @@ std::vector<bool> identity_rows(const Rows& scale, const Rows& shift) {
 Work work_of(const Program& program, size_t n) {
   const Node& node = program.nodes[n];
   const Value &in = program.values[node.inputs[0]], &out = program.values[n + 1];
-  const double lanes = (out.channels + 15) / 16 * 16;
-  const double taps = double(node.window.kernel_y) * node.window.kernel_x;
-  const double out_row = double(out.width) * out.channels;
-  double row = 0, pixel = 0;
-  double piece = 0; // the longest between two looks
-  switch (node.op) {
-  case Op::kConv2d:
-  case Op::kLinear:
-    pixel = taps * in.channels * lanes;
-    if (pixel > kMaxProducts)
-      throw TooLong(n, pixel, kMaxProducts);
-    piece = kEntryWork * in.width * in.channels; // to find the events of an input row
-    row = out.width * pixel + node.window.kernel_y * piece;
-    break;
-  case Op::kSumPool:
-  case Op::kMaxPool:
-    pixel = piece = kEntryWork * out.channels * (1 + taps);
-    row = out.width * pixel;
-    break;
-  case Op::kGlobalSumPool:
-    row = pixel = kEntryWork * double(in.size());
-    break;
-  case Op::kFlatten:
-    row = kEntryWork * double(in.size());
-    break;
-  case Op::kSeca:
-    row = 3 * kEntryWork * double(in.size()) + out.channels * (node.rows[0].columns + 8 * kEntryWork);
-    break;
-  case Op::kProgram:
-    row = kEntryWork * out_row *
-          (node.equation->fused.kernel == Fused::kNone ? double(1 + node.equation->registers()) : 1.0);
-    break;
-  default:
-    row = kEntryWork * out_row;
-  }
-  if (const double longest = piece > 0 ? piece : row; longest > kMaxPiece)
+  const OpForm& form = form_of(node.op);
+  const RowWork work = form.work(node, in, out);
+  if (form.multiplies && work.pixel > kMaxProducts)
+    throw TooLong(n, work.pixel, kMaxProducts);
+  if (const double longest = work.piece > 0 ? work.piece : work.row; longest > kMaxPiece)
     throw TooLong(n, longest, kMaxPiece);
-  row += kRowWork;
-  return {pixel, row, computes_maps(node.op) ? row : row * out.height};
+  const double row = work.row + kRowWork;
+  return {work.pixel, row, form.reach == Reach::kMap ? row : row * out.height};
 }
 
 std::vector<Work> work_of(const Program& program) {
@@ -191,7 +140,7 @@ std::vector<Stage> fuse(const Program& program) {
   for (size_t n = 0; n < program.nodes.size(); ++n) {
     const Node& node = program.nodes[n];
     int32_t stage = -1;
-    if (is_pointwise(node.op))
+    if (form_of(node.op).reach == Reach::kPixel)
       for (int32_t input : node.inputs)
         if (input >= 0)
           stage = std::max(stage, stage_of_value[input]);
@@ -201,7 +150,7 @@ std::vector<Stage> fuse(const Program& program) {
       stage = int32_t(stages.size());
       stages.emplace_back();
     }
-    if (is_pointwise(node.op))
+    if (form_of(node.op).reach == Reach::kPixel)
       stages[stage].chain.push_back(int32_t(n));
     else
       stages[stage].root = int32_t(n);
@@ -240,7 +189,7 @@ std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels, int6
   std::vector<Layer> layers(program.nodes.size());
   for (size_t n = 0; n < program.nodes.size(); ++n) {
     Node& node = program.nodes[n];
-    if (node.op != Op::kConv2d && node.op != Op::kLinear)
+    if (!form_of(node.op).multiplies)
       continue;
     const Value &in = program.values[node.inputs[0]], &out = program.values[n + 1];
     const Window& w = node.window;
@@ -272,13 +221,12 @@ std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels, int6
 } // namespace
 
 bool takes_floats(const Node& node, const Value& output) {
-  if (node.op == Op::kSlice || node.op == Op::kConcat)
-    return output.max_code == 0;
-  return is_pointwise(node.op) || node.op == Op::kSeca;
+  const Widens widens = form_of(node.op).widens;
+  return widens == Widens::kAlways || (widens == Widens::kUnlessCodes && output.max_code == 0);
 }
 
 bool computes_maps(Op op) {
-  return op == Op::kSeca || op == Op::kFlatten;
+  return form_of(op).reach == Reach::kMap;
 }
 
 Plan::Plan(Program given, const Kernels& kernels, int64_t max_bytes)
@@ -341,7 +289,7 @@ int64_t Plan::cycles_per_row(const Stage& stage) const {
   if (stage.root >= 0) {
     const Node& root = program.nodes[stage.root];
     const ConvShape& s = layers[stage.root].shape;
-    if (root.op == Op::kConv2d || root.op == Op::kLinear)
+    if (form_of(root.op).multiplies)
       cycles += entries * s.kernel_y * s.kernel_x * s.in_channels / kProductsPerCycle;
     else
       cycles += program.values[root.inputs[0]].size() / out.height / kEntriesPerCycle;

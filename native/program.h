@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "ops/op.h"
 
 namespace hdlif {
 
@@ -28,23 +29,6 @@ constexpr int kMaxTensors = 2;
 constexpr int32_t kMaxCode = 255;
 constexpr int32_t kMaxNodes = 1 << 17;
 constexpr int64_t kMaxElements = int64_t(1) << 30; // so that a coordinate with padding fits an int32
-
-enum class Op : int32_t {
-  kConv2d,
-  kLinear,
-  kAffine,
-  kQuantise,
-  kAdd,
-  kSumPool,
-  kMaxPool,
-  kGlobalSumPool,
-  kFlatten,
-  kSeca,
-  kSlice,
-  kConcat,
-  kProgram,
-  kCount
-};
 
 enum Field : int {
   kOp,

@@ -1,0 +1,34 @@
+#include "../reader.h"
+#include "../row_context.h"
+
+namespace hdlif {
+namespace {
+
+void infer(Reader& r, const Value& x, Value& y) {
+  const Value& other = r.other();
+  r.require(x.channels == other.channels && x.height == other.height && x.width == other.width &&
+                x.is_map == other.is_map,
+            "add takes equal shapes");
+  y.constant = x.constant && other.constant;
+}
+
+void compute(RowContext& c, int32_t n) {
+  const Value& out = c.type(n + 1);
+  const float* x = c.float_row(n, 0);
+  float* z = floats(c.output_row(n + 1));
+  c.kernels.add(x, c.float_row(n, 1), z, int64_t(out.width) * out.channels);
+}
+
+} // namespace
+
+const OpForm kAddForm = [] {
+  OpForm form{};
+  form.name = "add";
+  form.inputs = 2;
+  form.infer = infer;
+  form.work = entry_work;
+  form.compute = compute;
+  return form;
+}();
+
+} // namespace hdlif

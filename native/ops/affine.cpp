@@ -1,0 +1,48 @@
+#include "../reader.h"
+#include "../row_context.h"
+
+namespace hdlif {
+namespace {
+
+void infer(Reader& r, const Value& x, Value& y) {
+  r.read_rows(0, x.channels, false);
+  r.read_rows(1, x.channels, false);
+  y.constant = x.constant && r.node().rows[0].steps == 1 && r.node().rows[1].steps == 1;
+}
+
+bool is_identity(const RowContext& c, int32_t n) {
+  const std::vector<bool>& rows = c.plan.identity_rows[n];
+  return c.type(c.program.nodes[n].inputs[0]).max_code == 0 &&
+         rows[std::min<size_t>(size_t(c.t()), rows.size() - 1)];
+}
+
+// y = x * scale + shift; where that changes no bit, x itself.
+void compute(RowContext& c, int32_t n) {
+  const Node& node = c.program.nodes[n];
+  const Value& out = c.type(n + 1);
+  if (is_identity(c, n)) {
+    const uint8_t* x = c.input_row(node.inputs[0]);
+    if (c.workspace.placement.slot[n + 1] >= 0)
+      std::memcpy(c.output_row(n + 1), x, size_t(out.width) * out.channels * sizeof(float));
+    else
+      c.memory.at[n + 1] = x;
+    return;
+  }
+  const float* x = c.float_row(n, 0);
+  c.kernels.affine(x, floats(c.output_row(n + 1)), node.rows[0].at(c.t()), node.rows[1].at(c.t()), out.width,
+                   out.channels);
+}
+
+} // namespace
+
+const OpForm kAffineForm = [] {
+  OpForm form{};
+  form.name = "affine";
+  form.tensors = 2;
+  form.infer = infer;
+  form.work = entry_work;
+  form.compute = compute;
+  return form;
+}();
+
+} // namespace hdlif

@@ -1,0 +1,84 @@
+// What the runtime knows of an op: one file an op in this folder, which states a form.
+#pragma once
+
+#include <cstdint>
+
+namespace hdlif {
+
+struct Value;
+struct Node;
+struct Program;
+class Reader;
+class RowContext;
+
+// All ops, in the order of their numbers in the flat form; the same as the codes in hdlif.ops.
+#define HDLIF_OPS(X)                                                                                         \
+  X(Conv2d)                                                                                                  \
+  X(Linear)                                                                                                  \
+  X(Affine)                                                                                                  \
+  X(Quantise)                                                                                                \
+  X(Add)                                                                                                     \
+  X(SumPool)                                                                                                 \
+  X(MaxPool)                                                                                                 \
+  X(GlobalSumPool)                                                                                           \
+  X(Flatten)                                                                                                 \
+  X(Seca)                                                                                                    \
+  X(Slice)                                                                                                   \
+  X(Concat)                                                                                                  \
+  X(Program)
+
+#define HDLIF_NUMBER(name) k##name,
+enum class Op : int32_t { HDLIF_OPS(HDLIF_NUMBER) kCount };
+#undef HDLIF_NUMBER
+
+// Whether an output row is made of the same row of the inputs, pixel by pixel; of neighbouring rows; or
+// whether a whole map is computed at a time, so that no chain can follow within the stage.
+enum class Reach { kPixel, kRows, kMap };
+
+// Whether a value is a neuron's output of which many entries are zero: where it is of codes; always; or
+// where the inputs are, which are pooled or taken apart.
+enum class Sparse { kCodes, kAlways, kAsInputs };
+
+// When codes are widened to floats before the op reads them.
+enum class Widens { kNever, kAlways, kUnlessCodes }; // kUnlessCodes: unless its output is of codes
+
+// Operations of a node: an upper bound. See `Work` in plan.h.
+struct RowWork {
+  double pixel = 0; // of an output pixel, where a row is computed pixel by pixel
+  double row = 0;   // of one row, or of a whole map
+  double piece = 0; // the longest between two looks at the watch; 0: the row
+};
+
+struct OpForm {
+  const char* name;
+  int inputs = 1, tensors = 0, scalars = 0;
+  // the fields of its record that it uses beside those
+  bool out_channels = false, kernel = false, padding = false, choice = false;
+  bool multiplies = false; // by weights: its tensor has an encoding, and no rows
+  Reach reach = Reach::kPixel;
+  Sparse sparse = Sparse::kCodes;
+  Widens widens = Widens::kAlways;
+  // The type of its output; reads tensors and scalars into the reader's node. `y` begins as x, of floats.
+  void (*infer)(Reader& reader, const Value& x, Value& y);
+  RowWork (*work)(const Node& node, const Value& in, const Value& out);
+  // This row of node n; of a map, all of it.
+  void (*compute)(RowContext& rows, int32_t n);
+  // Bytes that a thread needs beside rows of values.
+  int64_t (*scratch)(const Node& node, const Value& out) = nullptr;
+};
+
+#define HDLIF_DECLARE(name) extern const OpForm k##name##Form;
+HDLIF_OPS(HDLIF_DECLARE)
+#undef HDLIF_DECLARE
+
+// Whether there is such an op.
+bool is_op(int32_t number);
+const OpForm& form_of(Op op);
+
+// Operations that an entry of an op counts as, by the time that it takes beside a product.
+constexpr double kEntryWork = 8;
+
+// Of an op that takes each entry once.
+RowWork entry_work(const Node& node, const Value& in, const Value& out);
+
+} // namespace hdlif

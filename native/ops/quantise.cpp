@@ -1,0 +1,42 @@
+#include "../reader.h"
+#include "../row_context.h"
+
+namespace hdlif {
+namespace {
+
+void infer(Reader& r, const Value& x, Value& y) {
+  const int32_t bits = r.field(kChoice);
+  r.require(bits >= 1 && bits <= 8, "bits are not in 1..8");
+  r.node().offset = r.scalar(0);
+  r.require(r.node().offset >= 0 && r.node().offset <= 1, "offset is not in 0..1");
+  r.read_rows(0, x.channels, true);
+  for (float inverse_step : r.node().rows[0].data)
+    r.require(inverse_step > 0, "inverse_step is not positive");
+  y.max_code = (1 << bits) - 1;
+  y.constant = x.constant && r.node().rows[0].steps == 1;
+}
+
+// y = min(floor(max(x, 0) * inverse_step + offset), largest)
+void compute(RowContext& c, int32_t n) {
+  const Node& node = c.program.nodes[n];
+  const Value& out = c.type(n + 1);
+  const float* x = c.float_row(n, 0);
+  c.kernels.quantise(x, c.output_row(n + 1), row_at(node.rows[0], c.t()), node.offset, float(out.max_code),
+                     out.width, out.channels);
+}
+
+} // namespace
+
+const OpForm kQuantiseForm = [] {
+  OpForm form{};
+  form.name = "quantise";
+  form.tensors = 1;
+  form.scalars = 1;
+  form.choice = true;
+  form.infer = infer;
+  form.work = entry_work;
+  form.compute = compute;
+  return form;
+}();
+
+} // namespace hdlif

@@ -1,0 +1,178 @@
+// A row of a stage while one thread computes it: what the ops read and write.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "plan.h"
+#include "stage_rows.h"
+
+namespace hdlif {
+
+inline Row row_at(const Rows& rows, int64_t t) {
+  return {rows.at(t), rows.columns};
+}
+
+// Computes rows of one stage on one thread.
+class RowContext {
+public:
+  RowContext(const Plan& plan, const Stage& stage, const Chunk& chunk, Workspace& workspace, Watch& watch,
+             int thread)
+      : plan(plan), program(plan.program), kernels(plan.kernels), stage(stage), chunk(chunk),
+        workspace(workspace), memory(workspace.threads[thread]), watch_(watch), is_caller_(thread == 0) {}
+
+  // Rows [first, last) of row = image * height + oy; fewer where the run is to stop.
+  void compute(int64_t first, int64_t last) {
+    const int64_t steps = plan.leading(stage, chunk);
+    for (row = first; row < last; ++row) {
+      for (step = 0; step < steps; ++step) {
+        if (stage.root >= 0 && is_due(stage.root)) {
+          form_of(program.nodes[stage.root].op).compute(*this, stage.root);
+          if (stops || !goes_on_after(plan.work[stage.root].row))
+            return;
+        }
+        for (int32_t n : stage.chain)
+          if (is_due(n)) {
+            if (const FiringNodes& firing = workspace.placement.firing[n]; firing.neuron >= 0)
+              compute_firing(firing);
+            else if (!workspace.placement.is_passed[n])
+              form_of(program.nodes[n].op).compute(*this, n);
+            if (!goes_on_after(plan.work[n].row))
+              return;
+          }
+      }
+      is_gathered = stage.root >= 0 && (row + 1) % program.values[stage.root + 1].height != 0;
+    }
+  }
+
+  // Looks at the watch where enough has been computed since.
+  bool goes_on_after(double work) {
+    constexpr double kBetweenLooks = 1 << 20;
+    unwatched_ += work;
+    if (unwatched_ < kBetweenLooks)
+      return true;
+    unwatched_ = 0;
+    return is_caller_ ? watch_.look() : !watch_.stopped();
+  }
+
+  // Calls kernel(first, part) for the output row of a root, a long one in parts: `part` is the shape of one
+  // that begins at pixel `first`.
+  template <typename Shape, typename Kernel> void in_pixel_parts(const Shape& whole, const Kernel& kernel) {
+    constexpr double kLongest = 1 << 25;
+    const double pixel = plan.work[stage.root].pixel;
+    const auto most = int32_t(std::clamp(kLongest / pixel, 1.0, double(whole.out_width)));
+    Shape part = whole;
+    for (int32_t first = 0; first < whole.out_width && !stops; first += part.out_width) {
+      part.out_width = std::min(most, whole.out_width - first);
+      part.pad_x = whole.pad_x - first * whole.stride_x;
+      kernel(first, part);
+      if (most < whole.out_width)
+        stops = !goes_on_after(part.out_width * pixel);
+    }
+  }
+
+  bool is_due(int32_t n) const { return step == 0 || plan.leading(n + 1, chunk) > 1; }
+
+  // Where row `y` of `image` begins in a value's slot, at this step.
+  uint8_t* in_slot(int32_t value, int64_t image, int64_t y) const {
+    const Value& type = program.values[value];
+    const int64_t at = plan.leading(value, chunk) > 1 ? step : 0;
+    const int64_t first = ((at * chunk.batch + image) * type.height + y) * type.width * type.channels;
+    return workspace.slots[workspace.placement.slot[value]].data() + first * type.entry_bytes();
+  }
+
+  // This row of a value; of one that is written here, where it is to be written.
+  uint8_t* output_row(int32_t value) {
+    const int32_t height = program.values[value].height;
+    uint8_t* to = workspace.placement.slot[value] >= 0 ? in_slot(value, row / height, row % height)
+                                                       : memory.tile.data() + workspace.placement.tile[value];
+    memory.at[value] = to;
+    return to;
+  }
+
+  const uint8_t* input_row(int32_t value) const {
+    if (workspace.placement.slot[value] < 0)
+      return memory.at[value];
+    const int32_t height = program.values[value].height;
+    return in_slot(value, row / height, row % height);
+  }
+
+  // The same as float32.
+  const float* float_row(int32_t n, int i) {
+    const int32_t value = program.nodes[n].inputs[i];
+    const Value& type = program.values[value];
+    const uint8_t* from = input_row(value);
+    if (type.max_code == 0)
+      return floats(from);
+    float* widened = floats(memory.tile.data() + workspace.placement.widened[2 * n + i]);
+    kernels.widen(from, widened, int64_t(type.width) * type.channels);
+    return widened;
+  }
+
+  float* potential_row(int32_t n) const {
+    const int32_t which = plan.potential_of[n];
+    const Value& type = program.values[n + 1];
+    return which < 0 ? nullptr : chunk.potentials[which] + row * type.width * type.channels;
+  }
+
+  int64_t t() const { return chunk.t + step; } // the number of the time step
+  const Value& type(int32_t value) const { return program.values[value]; }
+
+  void compute_firing(const FiringNodes& nodes) {
+    const int64_t t = this->t();
+    const Node &neuron = program.nodes[nodes.neuron], &quantise = program.nodes[nodes.quantise];
+    const Value& out = program.values[nodes.quantise + 1];
+    Firing firing;
+    int32_t x = neuron.inputs[0];
+    if (nodes.add >= 0) {
+      const auto& inputs = program.nodes[nodes.add].inputs;
+      const int which = nodes.affine >= 0 && inputs[1] == nodes.affine + 1 ? 1 : 0;
+      x = inputs[which];
+      firing.addend = floats(input_row(inputs[1 - which]));
+    }
+    if (nodes.affine >= 0) {
+      x = program.nodes[nodes.affine].inputs[0];
+      firing.scale = program.nodes[nodes.affine].rows[0].at(t);
+      firing.shift = program.nodes[nodes.affine].rows[1].at(t);
+    }
+    const int32_t current = neuron.inputs[0];
+    if (x != current &&
+        (workspace.placement.slot[current] >= 0 || workspace.placement.is_read_again[current]))
+      firing.current = floats(output_row(current));
+    firing.potential = potential_row(nodes.neuron);
+    const Equation& equation = *neuron.equation;
+    if (equation.fused.leak >= 0)
+      firing.leak = row_at(equation.rows[equation.fused.leak], t);
+    firing.threshold = row_at(equation.rows[equation.fused.threshold], t);
+    firing.inverse_step = row_at(quantise.rows[0], t);
+    firing.offset = quantise.offset;
+    firing.largest = float(out.max_code);
+    kernels.fire(floats(input_row(x)), output_row(nodes.quantise + 1), firing, out.width, out.channels);
+  }
+
+  // From one step of a value to the next.
+  int64_t frame_bytes(int32_t value) const {
+    return chunk.batch * program.values[value].size() * program.values[value].entry_bytes();
+  }
+
+  int32_t input_of_root() const { return program.nodes[stage.root].inputs[0]; }
+  int64_t image_of_root() const { return row / program.values[stage.root + 1].height; }
+
+  const Plan& plan;
+  const Program& program;
+  const Kernels& kernels;
+  const Stage& stage;
+  const Chunk& chunk;
+  Workspace& workspace;
+  Workspace::Thread& memory;
+  int64_t row = 0, step = 0; // of row = image * height + oy
+  bool stops = false;        // the run is to stop within a row
+  bool is_gathered = false;  // the events of the row above are there
+
+private:
+  Watch& watch_;
+  bool is_caller_;
+  double unwatched_ = 0; // work since the last look
+};
+
+} // namespace hdlif
