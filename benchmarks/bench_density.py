@@ -21,26 +21,30 @@ from hdlif.commands.engines import Floats
 from hdlif.commands.files import write_json
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.tables import aligned
+from hdlif.ops import OPS, infer_values
+from hdlif.ops.program import program_of, row_names
 from hdlif.runtime import Session, State
 
 IMAGES = 8
-NEURONS = ("hd_lif", "parallel", "lif", "graded_lif")
 
 
 def shifted(graph: Graph, shift: float) -> Graph:
     """The network with `shift` added to every threshold."""
 
     def moved(node: Node) -> Node:
-        if node.op not in NEURONS:
+        if node.op != "program":
             return node
-        return replace(node, tensors={**node.tensors, "threshold": node.tensors["threshold"] + np.float32(shift)})
+        places = {name: key for key, name in zip(row_names(program_of(node)), program_of(node).rows, strict=True)}
+        key = places["threshold"]
+        return replace(node, tensors={**node.tensors, key: node.tensors[key] + np.float32(shift)})
 
     return replace(graph, nodes=tuple(map(moved, graph.nodes)))
 
 
 def density(graph: Graph, images: Floats) -> float:
     """Share of non-zero codes among those that the network's neurons emit."""
-    emitting = [node.name for node in graph.nodes if node.op in ("quantise", "lif")]
+    types = infer_values(graph)
+    emitting = [node.name for node in graph.nodes if OPS[node.op].emits_spikes and types[node.name].max_code]
     values = Session(graph).values(images[None], graph.time_steps)
     codes = [values[name] for name in emitting]
     return sum(np.count_nonzero(c) for c in codes) / sum(c.size for c in codes)

@@ -3,8 +3,9 @@
     python benchmarks/bench_equation.py [--threads 2] [--rounds 15] [--out FILE]
 
 CIFAR stem, 1.5-bit weights, 4-bit spikes, T = 4, weights as they are drawn and batch norm's statistics of noise; the
-same weights in each network. "hd_lif" is the fused kernel, "equation" HD-LIF's equation as a program; "adaptive" has a
-threshold that rises with what the neuron emits, and so one state more.
+same weights in each network. "hd_lif" is recognised and has a kernel of its own; "equation" is HD-LIF's equation in a
+form that is not, and runs operation by operation; "adaptive" has a threshold that rises with what the neuron emits, and
+so one state more.
 """
 
 import argparse

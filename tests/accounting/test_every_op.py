@@ -13,7 +13,7 @@ from hdlif.accounting import profile
 from hdlif.artefact import INPUT, Graph, Node, infer_values
 from hdlif.deploy import GraphModule
 from hdlif.ops import OPS, state_names
-from random_programs import random_program
+from one_op import of_one_op
 from runtime.test_random_graphs import graphs
 
 
@@ -65,51 +65,6 @@ def assert_priced_as_counted(graph: Graph, frames: np.ndarray) -> None:
     rows = profile(graph, torch.from_numpy(frames[:, None]), counting="honest").layers
     found = {row.name: row.energy_mj * 1e9 for row in rows}
     assert found == pytest.approx(expected, rel=1e-6)
-
-
-def of_one_op(op: str, *, constant: bool) -> Graph:
-    """The op on reals and, where it takes them, on codes of one bit and of four."""
-    b = Builder((3, 5, 4), 3, 0)
-    for x in (INPUT, b.quantise(INPUT, bits=1), b.quantise(INPUT, inverse_step=1.5)):
-        match op:
-            case "conv2d":
-                for encoding in ("float32", "ternary", "binary", "int2", "int4", "int8"):
-                    b.conv(x, 2, stride=(2, 1), encoding=encoding)
-            case "linear":
-                for encoding in ("float32", "ternary", "binary", "int2", "int4", "int8"):
-                    b.linear(b.add("flatten", x), 2, encoding=encoding)
-            case "sum_pool" | "max_pool":
-                for kernel, stride in (((2, 2), (2, 2)), ((3, 2), (1, 2)), ((2, 3), (3, 1))):
-                    padding = {"padding": tuple(size - 1 for size in kernel)} if op == "max_pool" else {}
-                    b.add(op, x, kernel=kernel, stride=stride, **padding)
-            case "global_sum_pool" | "flatten":
-                b.add(op, x)
-            case "add":
-                b.add(op, x, INPUT)
-            case "concat":
-                b.concat(x, INPUT)
-            case "slice":
-                b.slice(x, 1, 3)
-            case "affine":
-                b.affine(x, per_step=not constant)
-                b.passing(x, identity=(False,) if constant else (True, False, True))
-                name = b.affine(x)
-                b.nodes[-1].tensors["scale"][0, 1], b.nodes[-1].tensors["shift"][0, 2] = 1, 0
-                assert name == b.nodes[-1].name
-            case "quantise":
-                for inverse_step, offset in ((4.0, 0.5), (3.7, 0.5), (1.0, 0.5), (4.0, 0.0), (1.0, 0.0), (0.5, 1.0)):
-                    b.quantise(x, inverse_step=inverse_step, offset=offset)
-                    b.quantise(b.parallel(x), inverse_step=inverse_step, offset=offset, per_step=not constant)
-            case "program":
-                for seed in range(6):
-                    drawn = random_program(np.random.default_rng(seed), states=0 if constant else None)
-                    b.program(x, program=drawn, per_step=not constant, per_channel=True)
-            case "seca":
-                b.seca(x, kernel=1, per_step=not constant)
-                b.seca(x, kernel=5)
-            case _:
-                getattr(b, op)(x, per_channel=True)
-    return b.graph(b.nodes[-1].name)
 
 
 @pytest.mark.parametrize("constant", [False, True], ids=["varying", "constant"])
