@@ -154,6 +154,10 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
           is_shared[input] = true;
       }
   last_stage[program.output] = stage_count;
+  for (int32_t n : program.delays) {
+    is_shared[program.nodes[n].source] = true;
+    last_stage[program.nodes[n].source] = stage_count;
+  }
   // by the last stage that reads them: the values that more than one stage reads
   std::vector<std::vector<int32_t>> last_read(stage_count + 1);
   for (size_t value = 0; value < value_count; ++value)
@@ -161,6 +165,8 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
       last_read[last_stage[value]].push_back(int32_t(value));
   std::vector<int32_t> readers(value_count, 0);
   ++readers[program.output];
+  for (int32_t n : program.delays)
+    ++readers[program.nodes[n].source];
   for (const Node& node : program.nodes)
     for (int32_t input : node.inputs)
       if (input >= 0)

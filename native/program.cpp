@@ -25,11 +25,21 @@ Program read_program(const int32_t* words, size_t count, const float* scalars, s
               count == kHeaderWords + size_t(nodes) * kNodeWords + size_t(equation_words),
           "node count does not fit its length");
   require(nodes <= kMaxNodes, "it has more than 2^17 nodes");
-  Program program{words[1], words[6], {{channels, height, width, true, 0, true}}, {}, {}};
+  Program program{words[1], words[6], {{channels, height, width, true, 0, true}}, {}, {}, {}};
   const int32_t* equations = words + kHeaderWords + int64_t(nodes) * kNodeWords;
   Reader reader(scalars, scalar_count, buffers, equations, equation_words, program);
   for (int32_t i = 0; i < nodes; ++i)
     reader.read_node(words + kHeaderWords + int64_t(i) * kNodeWords, i);
+  for (int32_t n : program.delays) {
+    const std::string node = "node " + std::to_string(n) + ": ";
+    const int32_t source = program.nodes[n].source;
+    if (source < 0 || source > nodes)
+      throw ProgramError(node + "source is no value");
+    const Value &own = program.values[n + 1], &of = program.values[source];
+    if (own.channels != of.channels || own.height != of.height || own.width != of.width ||
+        own.is_map != of.is_map || own.max_code != of.max_code)
+      throw ProgramError(node + "source has another type");
+  }
   require(program.output >= 0 && program.output <= nodes, "output is no value");
   require(!program.values[program.output].is_map, "output is not a vector");
   return program;

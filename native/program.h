@@ -1,12 +1,12 @@
 // A deployed network as the runtime holds it, and its flat form as Python hands it over.
 //
 // Flat form, int32 words; nothing in it is trusted:
-//   header    kHeaderWords: form version (4), time steps, C, H, W, node count, output value, equation words
+//   header    kHeaderWords: form version (5), time steps, C, H, W, node count, output value, equation words
 //   node      kNodeWords each: see Field. Value 0 is the input, value i + 1 the output of node i.
 //   equation  of each node of kind program, one behind the other: counts of states, rows and instructions;
 //             the register that is emitted, and one for each state after the step; of each row (buffer, rows,
 //             columns); of each instruction (operation, three operands), the scalar in place of a constant's.
-// A field that an op does not use is 0, an index that it does not use is -1.
+// A field that an op does not use is 0, an index that it does not use is -1 (the source too).
 // Scalars are float32: quantise has offset, program its constants.
 #pragma once
 
@@ -23,7 +23,7 @@
 
 namespace hdlif {
 
-constexpr int32_t kFormVersion = 4;
+constexpr int32_t kFormVersion = 5;
 constexpr int kHeaderWords = 8;
 constexpr int kMaxTensors = 2;
 constexpr int32_t kMaxCode = 255;
@@ -44,6 +44,7 @@ enum Field : int {
   kEncoding, // see Encoding
   kChoice,   // quantise: bits; slice: the first channel; program: where its equation begins among the
              // equation words
+  kSource,   // delay: the value, an earlier or a later one, that it delays; its kChoice is the largest code
   kScalar,   // index of the first scalar
   kTensors, // kMaxTensors times (buffer, rows, columns), in the order of the op; of a weight, only the buffer
   kNodeWords = kTensors + 3 * kMaxTensors
@@ -126,6 +127,7 @@ struct Node {
   int32_t first_channel = 0;                // of slice
   float offset = 0;                         // of quantise
   std::shared_ptr<const Equation> equation; // of program
+  int32_t source = -1;                      // of delay
 };
 
 struct Program {
@@ -134,6 +136,7 @@ struct Program {
   std::vector<Value> values; // input, then one for each node
   std::vector<Node> nodes;
   std::vector<int32_t> stateful; // the nodes that carry states, ascending, one entry for each state
+  std::vector<int32_t> delays;   // the nodes that delay; with one, steps run one after the other
 };
 
 // Checks every field and unpacks the weights; throws ProgramError.

@@ -43,6 +43,10 @@ public:
     require(y.size() <= kMaxElements, "output has too many entries");
     if (node_.equation != nullptr)
       program_.stateful.insert(program_.stateful.end(), size_t(node_.equation->states()), index);
+    if (form.delays) {
+      program_.stateful.push_back(index);
+      program_.delays.push_back(index);
+    }
     program_.values.push_back(y);
     program_.nodes.push_back(std::move(node_));
   }
@@ -209,6 +213,7 @@ private:
       require(i < form.tensors || record_[tensor] == -1, "it has a tensor that the op does not use");
     }
     require(form.scalars > 0 || record_[kScalar] == -1, "it has a scalar that the op does not use");
+    require(form.delays || record_[kSource] == -1, "it has a source that the op does not use");
   }
 
   void check_scalars(const OpForm& form) const {

@@ -45,8 +45,8 @@ int64_t Session::working_bytes() {
   return bytes;
 }
 
-Session::Chunking Session::chunking(int64_t batch, int64_t steps) {
-  const int64_t chunk_steps = std::min(steps, kStepsPerChunk);
+Session::Chunking Session::chunking(int64_t batch, int64_t steps) const {
+  const int64_t chunk_steps = program().delays.empty() ? std::min(steps, kStepsPerChunk) : 1;
   return {std::clamp<int64_t>(kImagesPerChunk / chunk_steps, 1, batch), chunk_steps};
 }
 
@@ -107,6 +107,7 @@ void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, 
               std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
         watch.go_on();
       }
+      delay(chunk, workspace, watch);
       for (int64_t step = 0; step < chunk.steps; ++step) {
         const int64_t first = (begin + step) * batch + image;
         read(program().output, chunk, step, workspace, logits + first * classes, watch);
@@ -167,6 +168,25 @@ void Session::compute(const Stage& stage, const Chunk& chunk, Workspace& workspa
              [&](int64_t begin, int64_t end, int thread) {
                compute_rows(plan_, stage, chunk, workspace, watch, thread, begin, end);
              });
+}
+
+// Takes the values that are delayed, of a chunk of one step, into their states.
+void Session::delay(const Chunk& chunk, const Workspace& workspace, Watch& watch) const {
+  for (int32_t n : program().delays) {
+    const int32_t source = program().nodes[n].source;
+    const Value& type = program().values[source];
+    const uint8_t* from = workspace.slots[workspace.placement.slot[source]].data();
+    float* to = chunk.potentials[plan_.potential_of[n]];
+    in_parts(
+        1, chunk.batch * type.size(),
+        [&](int64_t, int64_t, int64_t begin, int64_t end) {
+          if (type.max_code > 0)
+            std::copy(from + begin, from + end, to + begin);
+          else
+            std::copy(floats(from) + begin, floats(from) + end, to + begin);
+        },
+        [&] { watch.go_on(); });
+  }
 }
 
 // The chunk's images, from [x_steps][x_batch][C][H][W].

@@ -76,7 +76,7 @@ private:
     std::vector<std::unique_ptr<Workspace>> workspaces;
   };
 
-  static Chunking chunking(int64_t batch, int64_t steps);
+  Chunking chunking(int64_t batch, int64_t steps) const;
   Workers& workers();
   std::unique_ptr<Workspace> borrow(Workers& workers, Chunking chunking, bool is_static, bool keeps_all,
                                     bool owns_potentials, Watch& watch);
@@ -88,6 +88,7 @@ private:
   void compute(const Stage& stage, const Chunk& chunk, Workspace& workspace, ThreadPool& pool, Watch& watch);
   void load_input(const float* x, int64_t x_batch, const Chunk& chunk, Workspace& workspace,
                   Watch& watch) const;
+  void delay(const Chunk& chunk, const Workspace& workspace, Watch& watch) const;
   void read(int32_t value, const Chunk& chunk, int64_t step, const Workspace& workspace, float* out,
             Watch& watch) const;
 

@@ -1,5 +1,6 @@
 """Small deployed networks, built by hand or drawn at random, for the tests of artefact and runtime."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,28 @@ class Builder:
 
     def concat(self, x: str, y: str) -> str:
         return self.add("concat", x, y)
+
+    def delay(self, x: str, max_code: int = 0) -> str:
+        """What `lead_back` will name, at the step before; itself until then."""
+        name = f"n{len(self.nodes)}.delay"
+        return self.add("delay", x, source=name, max_code=max_code)
+
+    def lead_back(self, delay: str, source: str) -> str:
+        (place,) = (i for i, node in enumerate(self.nodes) if node.name == delay)
+        node = self.nodes[place]
+        self.nodes[place] = replace(node, attributes={**node.attributes, "source": source})
+        return source
+
+    def recurrent(self, x: str, neuron: str = "quantised", kernel: int = 3) -> str:
+        """Neurons that also read what they emitted at the step before, through a convolution or a linear layer."""
+        before = self.delay(x, {"quantised": 15, "lif": 1, "hd_lif": 0}[neuron])
+        if len(self.value_shape(x)) == 3:
+            back = self.conv(before, self.channels(x), kernel=(kernel, kernel), padding=(kernel // 2, kernel // 2))
+        else:
+            back = self.linear(before, self.channels(x), encoding="ternary")
+        current = self.add("add", x, self.affine(back, scale=0.2))
+        spikes = self.quantise(self.hd_lif(current)) if neuron == "quantised" else getattr(self, neuron)(current)
+        return self.lead_back(before, spikes)
 
     def graph(self, x: str) -> Graph:
         """Closes the network with whatever turns the value `x` into `CLASSES` logits."""

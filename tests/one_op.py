@@ -30,6 +30,10 @@ def of_one_op(op: str, *, constant: bool = False) -> Graph:
                 b.add(op, x)
             case "add":
                 b.add(op, x, INPUT)
+            case "delay":
+                for neuron in ("quantised", "lif", "hd_lif"):
+                    b.recurrent(x, neuron)
+                b.recurrent(b.add("flatten", x))
             case "concat":
                 b.concat(x, INPUT)
             case "slice":

@@ -25,7 +25,8 @@ class RowContext;
   X(Seca)                                                                                                    \
   X(Slice)                                                                                                   \
   X(Concat)                                                                                                  \
-  X(Program)
+  X(Program)                                                                                                 \
+  X(Delay)
 
 #define HDLIF_NUMBER(name) k##name,
 enum class Op : int32_t { HDLIF_OPS(HDLIF_NUMBER) kCount };
@@ -54,6 +55,7 @@ struct OpForm {
   int inputs = 1, tensors = 0, scalars = 0;
   // the fields of its record that it uses beside those
   bool out_channels = false, kernel = false, padding = false, choice = false;
+  bool delays = false;     // its field kSource is a value that it carries to the next step
   bool multiplies = false; // by weights: its tensor has an encoding, and no rows
   Reach reach = Reach::kPixel;
   Sparse sparse = Sparse::kCodes;

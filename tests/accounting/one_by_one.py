@@ -255,6 +255,11 @@ def _moved(count: Tally, node: Node, t: int, inputs: list[Array], state: Array |
     return np.concatenate(inputs)
 
 
+def _delay(count: Tally, node: Node, t: int, inputs: list[Array], state: Array | None, types: list[Value]) -> Array:
+    assert state is not None
+    return np.array(state["delayed"], F)
+
+
 SCALAR: dict[str, Scalar] = {
     "conv2d": _synapse,
     "linear": _synapse,
@@ -269,4 +274,5 @@ SCALAR: dict[str, Scalar] = {
     "flatten": _moved,
     "slice": _moved,
     "concat": _moved,
+    "delay": _delay,
 }

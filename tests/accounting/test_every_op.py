@@ -52,6 +52,10 @@ def counted(graph: Graph, frames: np.ndarray) -> dict[str, float]:
             result = SCALAR[node.op](tallies[node.name], node, t, frame, kept, of_inputs)
             expected = output[min(t, len(output) - 1), 0].numpy()
             np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4, err_msg=f"{node.op} at step {t}")
+        for node in graph.nodes:
+            if (keep := OPS[node.op].keep) is not None:
+                step = {name: value[min(t, len(value) - 1), 0].numpy() for name, (_, value) in seen.items()}
+                keep(node, step, {name: state[f"{node.name}.{name}"] for name in state_names(node)})
     return {node.name: tallies[node.name].energy_pj for node in graph.nodes}
 
 

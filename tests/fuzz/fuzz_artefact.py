@@ -72,7 +72,7 @@ VALUES: tuple[Any, ...] = (
     *(0, 1, -1, 2, 3, 7, 15, 16, 255, 2**15, 2**30, 2**31, 2**62, 2**63, 10**30, 0.5, -0.0, 1e39, 1e-40),
     *(None, True, "", "input", "x" * 300, "a\nb", [], [1, 1], [2, 2], [2**62, 0], {}, [[[[1]]]]),
     *("conv2d", "linear", "affine", "hd_lif", "lif", "glif", "quantise", "seca", "add", "concat", "slice", "flatten"),
-    *("max_pool", "sum_pool", "global_sum_pool", "graded_lif", "parallel", "program"),
+    *("max_pool", "sum_pool", "global_sum_pool", "graded_lif", "parallel", "program", "delay"),
     *(*OPERATIONS, ["add", 0, 1], ["select", 0, 1, 2], ["floor", 3], ["constant", 1], ["constant", 1e39], ["s"]),
     *("ternary", "binary", "int2", "int4", "int8", "float32", "hard", "soft", "F32", "U8"),
 )
@@ -138,6 +138,9 @@ def seeds() -> Iterator[bytes]:
         x = b.lif(b.glif(b.graded_lif(b.parallel(b.hd_lif(x, per_channel=True)))))
         x = b.seca(b.add("sum_pool", b.concat(b.slice(x, 1, 3), x), kernel=(2, 2), stride=(2, 2)), kernel=3)
         yield dumps(b.graph(b.linear(b.add("global_sum_pool", b.add("add", x, x)), 4, encoding=encoding)))
+    for neuron in ("quantised", "lif", "hd_lif"):
+        b = Builder((2, 4, 3), 2, 0)
+        yield dumps(b.graph(b.recurrent(b.conv(INPUT, 3, encoding="float32"), neuron)))
 
 
 if __name__ == "__main__":

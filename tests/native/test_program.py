@@ -16,7 +16,7 @@ from hdlif.runtime.program import Program, flatten_graph
 from hdlif.runtime.state import potential_shapes
 from random_programs import random_program
 
-HEADER_WORDS, NODE_WORDS, MAX_TENSORS = 8, 19, 2
+HEADER_WORDS, NODE_WORDS, MAX_TENSORS = 8, 20, 2
 
 
 def every_op() -> Graph:
@@ -26,7 +26,7 @@ def every_op() -> Graph:
     x = b.glif(b.graded_lif(b.parallel(b.hd_lif(x, per_channel=True))), per_channel=True)
     x = b.program(x, program=random_program(np.random.default_rng(3), states=2), per_channel=True)
     x = b.program(x, program=random_program(np.random.default_rng(5), states=0))
-    x = b.lif(x)
+    x = b.recurrent(b.lif(x), "lif", kernel=1)
     x = b.concat(b.slice(x, 1, 4), x)
     x = b.add("sum_pool", x, kernel=(2, 2), stride=(2, 2))
     x = b.seca(b.conv(b.add("add", x, x), 3, encoding="int4"), kernel=3)
@@ -101,7 +101,7 @@ def field(node: int, offset: int) -> int:
         (2, 0, "input shape"),
         (6, 4, "output is no value"),
         (6, 1, "output is not a vector"),
-        (field(0, 0), 13, "op is unknown"),
+        (field(0, 0), 14, "op is unknown"),
         (field(0, 1), 1, "no earlier value"),
         (field(0, 2), 0, "no earlier value"),
         (field(0, 3), 0, "no output channel"),
@@ -110,13 +110,14 @@ def field(node: int, offset: int) -> int:
         (field(0, 6), 0, "stride"),
         (field(0, 8), 1, "padding"),
         (field(0, 10), 6, "encoding"),
-        (field(0, 13), 9, "tensor is out of range"),
+        (field(0, 14), 9, "tensor is out of range"),
         (field(1, 3), 1, "does not use"),
         (field(1, 11), 1, "columns do not fit"),
-        (field(1, 13), 0, "does not use"),
-        (field(1, 16), 0, "does not use"),
+        (field(1, 14), 0, "does not use"),
+        (field(1, 17), 0, "does not use"),
         (field(2, 11), 1, "does not use"),
         (field(2, 12), 0, "does not use"),
+        (field(2, 13), 0, "does not use"),
     ],
 )
 def test_refusals_name_the_field(position: int, value: int, message: str) -> None:
@@ -176,11 +177,11 @@ def test_bytes_that_are_no_weights_are_refused() -> None:
 
 def test_sums_that_could_pass_an_int32_are_refused() -> None:
     # 255 * 2^24 channels > 2^31; the weights themselves are never looked at
-    words = [4, 1, 2**24, 1, 1, 3, 3, 0]
+    words = [5, 1, 2**24, 1, 1, 3, 3, 0]
     none = [-1, 0, 0]
-    words += [3, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 1, 1, *none * (MAX_TENSORS - 1)]
-    words += [8, 1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, *none * MAX_TENSORS]
-    words += [1, 2, -1, 1, 0, 0, 0, 0, 0, 0, 1, 0, -1, 1, 0, 0, *none * (MAX_TENSORS - 1)]
+    words += [3, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 8, -1, 0, 0, 1, 1, *none * (MAX_TENSORS - 1)]
+    words += [8, 1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1, *none * MAX_TENSORS]
+    words += [1, 2, -1, 1, 0, 0, 0, 0, 0, 0, 1, 0, -1, -1, 1, 0, 0, *none * (MAX_TENSORS - 1)]
     buffers = [np.ones(1, np.float32).view(np.uint8), np.zeros(1, np.uint8)]
     with pytest.raises(ValueError, match=r"node 2: sums of codes may pass 2\^31"):
         network(Program(words, scalars=[0.5], buffers=buffers))

@@ -3,6 +3,8 @@
 What the compiled runtime fuses, keeps in a thread's tile or writes over must not show in a single bit.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,6 +29,7 @@ POINTWISE = (
     "pass",
     "slice",
     "concat",
+    "delay",
 )
 REDUCING = ("conv", "sum_pool", "max_pool", "seca", "flatten")
 
@@ -48,6 +51,11 @@ def graphs(draw: st.DrawFn) -> Graph:
         is_map = len(b.value_shape(x)) == 3
         op = draw(st.sampled_from(POINTWISE if draw(st.integers(0, 3)) else REDUCING))
         names.append(append(draw, b, op, x, names) if is_map or op in POINTWISE else b.linear(x, draw(WIDTHS)))
+    values = b.values()
+    for node in b.nodes:
+        if node.op == "delay":
+            alike = [name for name in names if replace(values[name], constant=False) == values[node.name]]
+            b.lead_back(node.name, draw(st.sampled_from(alike)))
     return b.graph(names[-1])
 
 
@@ -62,6 +70,10 @@ def append(draw: st.DrawFn, b: Builder, op: str, x: str, names: list[str]) -> st
         values = b.values()
         alike = [name for name in names if values[name].shape == shape]
         return b.add("add", *draw(st.permutations([x, draw(st.sampled_from(alike))])))
+    if op == "delay":
+        values = b.values()
+        alike = [values[name].max_code for name in names if values[name].shape == shape]
+        return b.delay(x, draw(st.sampled_from(alike)) or 0)
     if op == "slice":
         begin = draw(st.integers(0, shape[0] - 1))
         return b.slice(x, begin, draw(st.integers(begin + 1, shape[0])))

@@ -8,6 +8,7 @@ broken may end the process, so that whoever asks does it in one of its own.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,12 @@ def _around(op: str) -> Graph:
         x = b(op, x, tensors={"weight": b.rows(-4, 4, 5), "bias": b.rows(-1, 1)})
     elif op == "slice":
         x, channels = b(op, x, begin=2, end=CHANNELS - 1), CHANNELS - 3
+    elif op == "delay":
+        before = b(op, x, source="", max_code=15)
+        back = b.affine(b.conv(before, CHANNELS, "ternary"))
+        x = b.quantise(b.hd_lif(b("add", x, back)))
+        place = next(place for place, node in enumerate(b.all) if node.name == before)
+        b.all[place] = replace(b.all[place], attributes={"source": x, "max_code": 15})
     elif op == "concat":
         x, channels = b(op, x, b.hd_lif(x)), 2 * CHANNELS
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,11 +35,17 @@ TorchForm = Callable[[Parts, tuple[Tensor, ...]], Tensor]
 
 @dataclass(frozen=True)
 class Form:
-    """The forms of the op of that name."""
+    """The forms of the op of that name.
+
+    Attributes:
+        keep: what a node keeps of a step once all nodes of it are known, by state, from the values [1, B, ...]; as
+            `Op.keep`.
+    """
 
     op: str
     torch: TorchForm
     onnx: OnnxForm
+    keep: Callable[[Node, Mapping[str, Tensor]], dict[str, Tensor]] | None = None
 
 
 def folded(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from hdlif.deploy.onnx_translation import Streamed, Translation, Unrolled
+from hdlif.deploy.onnx_translation import OneAfterTheOther, Streamed, Translation, Unrolled
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.deploy.ops import FORMS
-from hdlif.ops import INPUT, Graph, infer_values
+from hdlif.ops import INPUT, Graph, infer_values, is_recurrent
 
 _ONNX = {name: form.onnx for name, form in FORMS.items()}
 
@@ -28,14 +28,20 @@ def unrolled(graph: Graph, *, batch: int = 1) -> Any:
         MissingExtraError: the package onnx is not installed.
     """
     writer = Writer()
-    clock = Unrolled(writer, graph.time_steps, batch)
-    logits = Translation(graph, writer, clock, writer.input(INPUT, (batch, *graph.input.shape)), _ONNX).run()
-    classes = len(graph.labels)
-    shape = writer.constant((clock.steps, batch, classes), np.int64)
+    frame = writer.input(INPUT, (batch, *graph.input.shape))
+    steps, classes = graph.time_steps, len(graph.labels)
+    if is_recurrent(graph):
+        turns, each = OneAfterTheOther(writer), []
+        for turns.t in range(steps):
+            each.append(Translation(graph, writer, turns, frame, _ONNX).run().joined(writer))
+        logits = writer.op("Concat", *each, axis=0) if steps > 1 else each[0]
+    else:
+        logits = Translation(graph, writer, Unrolled(writer, steps, batch), frame, _ONNX).run().joined(writer)
+    shape = writer.constant((steps, batch, classes), np.int64)
     # a constant value has one step
     leading = writer.constant((-1, batch, classes), np.int64)
-    result = writer.op("Expand", writer.op("Reshape", logits.joined(writer), leading), shape)
-    writer.output(result, "logits", (clock.steps, batch, classes))
+    result = writer.op("Expand", writer.op("Reshape", logits, leading), shape)
+    writer.output(result, "logits", (steps, batch, classes))
     return writer.model("unrolled", _metadata(graph))
 
 

@@ -78,6 +78,34 @@ class Unrolled:
         """Take what the last step ends with."""
 
 
+class OneAfterTheOther:
+    """The clock of a recurrent sequence: one step, `t`, after the other, each a translation of its own; as `Unrolled`."""
+
+    steps = 1
+    batch = None
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer, self.t = writer, 0
+        self._kept: dict[str, str] = {}
+
+    def values_of(self, node: Node, key: str) -> Array | None:
+        rows = node.tensors[key]
+        return np.asarray(rows[min(self.t, len(rows) - 1)])
+
+    def row(self, node: Node, key: str, step: int, shape: Sequence[int]) -> str:
+        rows = node.tensors[key]
+        return self._writer.constant(rows[min(self.t, len(rows) - 1)].reshape(shape))
+
+    def joined_rows(self, node: Node, key: str, shape: Sequence[int]) -> str:
+        return self.row(node, key, 0, shape)
+
+    def state(self, node: Node, name: str) -> str:
+        return self._kept.get(f"{node.name}.{name}") or self._writer.constant(0.0)
+
+    def leave(self, node: Node, name: str, value: str) -> None:
+        self._kept[f"{node.name}.{name}"] = value
+
+
 class Streamed:
     """The clock of one step, whose number is an input; as `Unrolled`."""
 
@@ -116,6 +144,9 @@ class Streamed:
             self._writer.output(value, f"{name}.next", ("B", *self._values[node.name].shape))
 
 
+Clock = Unrolled | OneAfterTheOther | Streamed
+
+
 class Translation:
     """Walks a graph once and writes every node.
 
@@ -123,12 +154,12 @@ class Translation:
         forms: of the ops, by name.
     """
 
-    def __init__(
-        self, graph: Graph, writer: Writer, clock: Unrolled | Streamed, frame: str, forms: Mapping[str, OnnxForm]
-    ) -> None:
+    def __init__(self, graph: Graph, writer: Writer, clock: Clock, frame: str, forms: Mapping[str, OnnxForm]) -> None:
         self._graph, self.writer, self.clock, self._forms = graph, writer, clock, forms
         self.types = infer_values(graph)
         self.values = {INPUT: Value(INPUT, varies=False, whole=frame)}
+        self.at_the_end: list[Callable[[], None]] = []
+        """What is left to do once every value is there."""
         self._readers: dict[str, list[Node]] = {name: [] for name in self.types}
         for node in graph.nodes:
             for name in node.inputs:
@@ -139,6 +170,8 @@ class Translation:
         for node in self._graph.nodes:
             if node.name not in self.values:
                 self.values[node.name] = self._forms[node.op](self, node)
+        for leave in self.at_the_end:
+            leave()
         return self.values[self._graph.output]
 
     def only_reader(self, node: Node) -> Node | None:

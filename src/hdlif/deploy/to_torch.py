@@ -13,7 +13,7 @@ from torch import Tensor
 from hdlif.deploy.ops import FORMS
 from hdlif.errors import StateError, did_you_mean
 from hdlif.nn.state import State, Temporal, check_chunk, entries_of, kept_of, steps_of
-from hdlif.ops import INPUT, Graph, Node, infer_values, state_names
+from hdlif.ops import INPUT, Graph, Node, infer_values, is_recurrent, state_names
 
 Observer = Callable[[Node, tuple[Tensor, ...], Tensor], None]
 """Sees each node with its inputs and output, [K or 1, B, ...]."""
@@ -28,7 +28,7 @@ class GraphModule(Temporal):
     def __init__(self, graph: Graph, *, observer: Observer | None = None) -> None:
         super().__init__()
         self.graph, self.observer = graph, observer
-        infer_values(graph)
+        self._types = infer_values(graph)
         for node in graph.nodes:
             for role, tensor in node.tensors.items():
                 self.register_buffer(_buffer(node, role), torch.from_numpy(tensor.astype(np.float32)))
@@ -36,7 +36,6 @@ class GraphModule(Temporal):
     def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
         steps = steps_of(x, state, steps)
         check_chunk(x, steps)
-        values, after = {INPUT: x}, dict[str, State]()
         given = entries_of(state, "a graph")
         stateful = [node.name for node in self.graph.nodes if state_names(node)]
         if unknown := sorted(map(str, given.keys() - set(stateful))):
@@ -44,14 +43,37 @@ class GraphModule(Temporal):
         missing = [name for name in stateful if name not in given]
         if state is not None and missing:
             raise StateError(f"state lacks {missing[0]!r}; give the whole state, or None to start")
+        if is_recurrent(self.graph):
+            values, after = self._one_after_the_other(x, given, steps)
+        else:
+            values, after = self._run(x, given, steps)
+        if self.observer is not None:
+            for node in self.graph.nodes:
+                self.observer(node, tuple(values[name] for name in node.inputs), values[node.name])
+        return values[self.graph.output].expand(len(steps), -1, -1), after or None
+
+    def _run(self, x: Tensor, given: State, steps: range) -> tuple[dict[str, Tensor], dict[str, State]]:
+        """Every value of a chunk [K or 1, B, ...], and the states after it."""
+        values, after = {INPUT: x}, dict[str, State]()
         for node in self.graph.nodes:
             inputs = tuple(values[name] for name in node.inputs)
             values[node.name], kept = self.run_node(node, inputs, given.get(node.name), steps)
             if kept is not None:
                 after[node.name] = kept
-            if self.observer is not None:
-                self.observer(node, inputs, values[node.name])
-        return values[self.graph.output].expand(len(steps), -1, -1), after or None
+        for node in self.graph.nodes:
+            if (keep := FORMS[node.op].keep) is not None:
+                after[node.name] = keep(node, values)
+        return values, after
+
+    def _one_after_the_other(self, x: Tensor, given: State, steps: range) -> tuple[dict[str, Tensor], dict[str, State]]:
+        """The same of a recurrent graph, step by step; what is constant in time is given once."""
+        runs, after = [], dict[str, State]()
+        for k, t in enumerate(steps):
+            values, after = self._run(x[k : k + 1] if len(x) > 1 else x, after or given, range(t, t + 1))
+            runs.append(values)
+        once = {name for name, value in self._types.items() if value.constant and len(x) == 1}
+        joined = {n: runs[0][n] if n in once else torch.cat([run[n] for run in runs]) for n in runs[0]}
+        return joined, after
 
     def run_node(
         self, node: Node, inputs: tuple[Tensor, ...], state: State | Tensor | None, steps: range

@@ -34,6 +34,8 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         if math.prod(value.shape) > MAX_ELEMENTS:
             raise ArtefactError(f"{node.name}: shape {list(value.shape)} has more than {MAX_ELEMENTS} entries")
         values[node.name] = value
+    for node in graph.nodes:
+        OPS[node.op].check(node, values)
     if graph.output not in values:
         raise ArtefactError(f"output = {brief(graph.output)} is no node of the graph")
     logits = values[graph.output]

@@ -1,6 +1,6 @@
 """What is known of an op, in one value: its fields, the shape it gives, what it computes, and what that costs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hdlif.equations import Program
@@ -24,6 +24,8 @@ class Flat:
     scalars: tuple[float, ...] = ()
     kernel: tuple[int, int] = (0, 0)
     equation: Program | None = None
+    source: str | None = None
+    """A later node."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class Op:
         arity: how many inputs it takes.
         attributes, tensors: their names; None for tensors that `infer` checks itself.
         evaluate: the oracle: float32, in the stated order.
+        check: of its place in the whole graph, given the type of every value.
+        keep: takes into its states what is known only when all nodes of a step are: (node, values of the step, states).
+            A graph with such a node runs one time step after the other.
         states: what a node carries from step to step, by name; each is shaped like its output, and 0 at first.
         flat: what a node sets in the flat form beside its inputs, tensors, kernel, stride, padding and encoding.
         is_neuron: whether it emits the spikes of neurons.
@@ -51,6 +56,8 @@ class Op:
     price: Price
     attributes: tuple[str, ...] = ()
     tensors: tuple[str, ...] | None = ()
+    check: Callable[[Node, Mapping[str, Value]], None] = field(default=lambda node, values: None)
+    keep: Callable[[Node, Mapping[str, Array], dict[str, Array]], None] | None = None
     states: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())
     flat: Callable[[Node], Flat] = field(default=lambda node: Flat())
     is_neuron: bool = False

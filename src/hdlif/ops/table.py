@@ -5,7 +5,7 @@ import pkgutil
 from collections.abc import Mapping
 
 from hdlif import ops
-from hdlif.ops.graph import Node
+from hdlif.ops.graph import Graph, Node
 from hdlif.ops.op import Op
 
 
@@ -17,6 +17,11 @@ def _found() -> dict[str, Op]:
 
 
 OPS: Mapping[str, Op] = _found()
+
+
+def is_recurrent(graph: Graph) -> bool:
+    """Whether a node takes what a later one gave at the step before: then steps run one after the other."""
+    return any(OPS[node.op].keep is not None for node in graph.nodes)
 
 
 def state_names(node: Node) -> tuple[str, ...]:

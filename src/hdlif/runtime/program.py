@@ -14,7 +14,7 @@ from hdlif.equations import Program as Equation
 from hdlif.ops import INPUT, OPS, Graph, Node
 from hdlif.ops.program import row_names
 
-FORM_VERSION = 4
+FORM_VERSION = 5
 MAX_TENSORS = 2
 OPERATION_CODES = {name: code for code, name in enumerate(OPERATIONS)}
 ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2, "int2": 3, "int4": 4, "int8": 5}
@@ -38,13 +38,14 @@ def flatten_graph(graph: Graph) -> Program:
     program.words += header
     for node in graph.nodes:
         inputs = [index[name] for name in node.inputs]
-        _append_node(program, node, [*inputs, -1][:2])
+        source = OPS[node.op].flat(node).source
+        _append_node(program, node, [*inputs, -1][:2], -1 if source is None else index[source])
     program.words[len(header) - 1] = len(program.equations)
     program.words += program.equations
     return program
 
 
-def _append_node(program: Program, node: Node, inputs: list[int]) -> None:
+def _append_node(program: Program, node: Node, inputs: list[int], source: int) -> None:
     op, attributes = OPS[node.op], node.attributes
     own = op.flat(node)
     kernel = attributes.get("kernel", own.kernel)
@@ -54,7 +55,8 @@ def _append_node(program: Program, node: Node, inputs: list[int]) -> None:
     if own.equation is not None:
         choice = len(program.equations)
         _append_equation(program, node, own.equation)
-    program.words += [op.code, *inputs, own.out_channels, *kernel, *stride, *padding, encoding, choice, scalar]
+    program.words += [op.code, *inputs, own.out_channels, *kernel, *stride, *padding, encoding]
+    program.words += [choice, source, scalar]
     roles = op.tensors or ()
     for role in roles:
         tensor = node.tensors[role]

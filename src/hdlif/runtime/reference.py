@@ -9,7 +9,7 @@ its file of `hdlif.ops`.
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif.ops import INPUT, OPS, Graph, infer_values
+from hdlif.ops import INPUT, OPS, Graph, infer_values, state_names
 from hdlif.runtime.state import Array, State, check_frame, check_state, count_steps, potential_shapes
 
 Floats = NDArray[np.float32]
@@ -53,4 +53,7 @@ def evaluate(graph: Graph, x: Floats, state: State, t: int) -> dict[str, Array]:
         result = op.evaluate(node, t, [values[name] for name in node.inputs], kept)
         is_code = types[node.name].max_code is not None
         values[node.name] = result.astype(np.uint8 if is_code else np.float32)
+    for node in graph.nodes:
+        if (keep := OPS[node.op].keep) is not None:
+            keep(node, values, {name: state[f"{node.name}.{name}"] for name in state_names(node)})
     return values

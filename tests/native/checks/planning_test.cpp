@@ -18,7 +18,7 @@ std::vector<int32_t> node(Op op, int32_t first, int32_t second = -1) {
   words[kOp] = int32_t(op);
   words[kInput0] = first;
   words[kInput1] = second;
-  words[kScalar] = -1;
+  words[kSource] = words[kScalar] = -1;
   const int tensors = op == Op::kAffine ? 2 : 0;
   for (int i = 0; i < kMaxTensors; ++i) {
     words[kTensors + 3 * i] = i < tensors ? 0 : -1;

@@ -1,0 +1,44 @@
+#include "../reader.h"
+#include "../row_context.h"
+
+namespace hdlif {
+namespace {
+
+// Its input says the shape alone.
+void infer(Reader& r, const Value&, Value& y) {
+  const int32_t most = r.field(kChoice);
+  r.require(most >= 0 && most <= kMaxCode, "max_code is out of range");
+  r.node().source = r.field(kSource);
+  y.max_code = most;
+  y.constant = false;
+}
+
+// What the state holds: of codes as codes. The session takes the source's value into it after the step.
+void compute(RowContext& c, int32_t n) {
+  const Value& out = c.type(n + 1);
+  const int64_t count = int64_t(out.width) * out.channels;
+  const float* state = c.potential_row(n);
+  uint8_t* y = c.output_row(n + 1);
+  if (out.max_code == 0)
+    std::copy(state, state + count, floats(y));
+  else
+    for (int64_t i = 0; i < count; ++i) // a state that a caller made may hold anything
+      y[i] = uint8_t(int32_t(state[i] > 0 ? std::min(state[i], float(out.max_code)) : 0.0f));
+}
+
+} // namespace
+
+const OpForm kDelayForm = [] {
+  OpForm form{};
+  form.name = "delay";
+  form.choice = true;
+  form.delays = true;
+  form.widens = Widens::kNever;
+  form.sparse = Sparse::kAlways;
+  form.infer = infer;
+  form.work = entry_work;
+  form.compute = compute;
+  return form;
+}();
+
+} // namespace hdlif
