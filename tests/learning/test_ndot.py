@@ -4,16 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdlif.errors import StateError
+from hdlif.errors import StateError, TrainingError
 from hdlif.learning import NDOT, OTTT
-from hdlif.nn import LIF, ParallelHDLIF, QuantLinear, Sequential, Temporal, traces
-from hdlif.nn.traces import STILL, Synapse, TraceRule, decay, drift, traced
-from learning.test_ottt import LEAK, STEPS, Stack, frames, learn
+from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, QuantLinear, Sequential, Temporal, traces
+from hdlif.nn.traces import STILL, TraceRule, decay, drift, traced
+from learning.test_ottt import LEAK, STEPS, Stack, frames, learn, synapses
 from small_networks import assert_close
-
-
-def synapses(net: nn.Module) -> list[Synapse]:
-    return [module for module in net.modules() if isinstance(module, Synapse)]
 
 
 def test_drift_and_decay_by_hand() -> None:
@@ -68,6 +64,26 @@ def test_without_a_potential_directly_before_there_is_no_ratio(before: dict[str,
     with traced(synapses(net), TraceRule(LEAK, dynamic=True)):
         _, state = net(torch.randn(1, 2, 4, dtype=torch.float64), None, range(1))
     assert set(state["fc"]) == {"trace"}
+
+
+class Charged(EquationNeuron):
+    """A neuron whose memory is no `potential`."""
+
+    states = ("charge",)
+
+    @staticmethod
+    def step(current: Tensor, charge: Tensor) -> tuple[Tensor, Tensor]:
+        membrane = 0.5 * charge + current
+        spike = torch.relu(membrane - 0.5)
+        return spike, membrane - spike
+
+
+def test_a_neuron_that_keeps_no_potential_is_refused_by_its_name() -> None:
+    net = Sequential({"act0": Charged(STEPS), "fc": nn.Linear(6, 4), "act1": HDLIF(STEPS)}).double()
+    message = r"fc follows the neuron 'act0'.*keeps 'charge' and no 'potential'; give the state .*\(ottt\)"
+    with pytest.raises(TrainingError, match=message):
+        learn(NDOT(), net, frames())
+    learn(OTTT(), net, frames())
 
 
 def test_steps_and_states_that_a_dynamic_trace_cannot_follow_are_refused() -> None:

@@ -1,7 +1,7 @@
 """OTTT: traces against exact back-propagation through time where they are exact, and where they are not."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.functional import DetachedReset
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, OTTTCriterion, Plan, StochasticStep
-from hdlif.learning.ottt import remembered
 from hdlif.models import Place, resnet
 from hdlif.models.blocks import AttentionBlockI, AttentionBlockII
 from hdlif.nn import (
     HDLIF,
     LIF,
     SECA,
+    MemBN,
     ParallelHDLIF,
     QuantConv2d,
     QuantLinear,
@@ -29,6 +29,8 @@ from hdlif.nn import (
     Temporal,
     Ternary,
 )
+from hdlif.nn.paths import remembered
+from hdlif.nn.state import Paths
 from hdlif.nn.traces import Synapse, TraceRule, traced
 from small_networks import assert_close, gradients, tiny_resnet
 
@@ -39,6 +41,8 @@ TARGET = torch.tensor([0, 1, 2, 0])
 
 class Stack(Temporal):
     """Layers of LIF neurons with a constant leak and a detached soft reset, and a linear read-out."""
+
+    paths = (("body", "out"),)
 
     def __init__(self, *widths: int) -> None:
         super().__init__()
@@ -55,13 +59,12 @@ class Stack(Temporal):
         return run("out", run("body", x)), run.state
 
 
-def synapses(net: nn.Module) -> list[Synapse]:
-    return [module for module in net.modules() if isinstance(module, Synapse)]
+def synapses(net: nn.Module) -> dict[str, nn.Module]:
+    return {name: module for name, module in net.named_modules() if isinstance(module, Synapse)}
 
 
 def names_of_remembered(network: nn.Module) -> set[str]:
-    of = {module: name for name, module in network.named_modules()}
-    return {of[module] for module in remembered(network)}
+    return set(remembered(network))
 
 
 def frames(features: int = 6) -> Tensor:
@@ -113,7 +116,7 @@ def test_trace_without_leak_is_the_input_itself() -> None:
 def test_what_feeds_a_parallel_neuron_has_no_trace(rule: OTTT) -> None:
     """Its λ is 0: nothing but the stem and the last convolution of a block reach the membrane of an HD-LIF neuron."""
     parallel = tiny_resnet(lambda place: ParallelHDLIF(STEPS)).double()
-    assert remembered(parallel) == []
+    assert remembered(parallel) == {}
     x = torch.randn(STEPS, len(TARGET), 2, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     # One network: batch norm's running statistics change nothing that is learned.
     assert_close(learn(rule, parallel, x), learn(SLTT(), parallel, x))
@@ -266,6 +269,121 @@ def test_a_linear_layer_of_any_rank_is_itself_with_a_trace(shape: tuple[int, ...
     assert_close({name: both[name] for name in expected}, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [nn.Conv1d, nn.Conv3d])
+@pytest.mark.parametrize("padding", [1, "same"])
+@pytest.mark.parametrize("padding_mode", ["zeros", "circular"])
+def test_a_convolution_of_one_or_three_axes_is_itself_with_a_trace(
+    kind: type[nn.Conv1d] | type[nn.Conv3d], padding: int | str, padding_mode: str
+) -> None:
+    torch.manual_seed(0)
+    conv = kind(2, 4, 2, padding=padding, padding_mode=padding_mode, groups=2)
+    net = Sequential({"conv": conv}).double()
+    x = torch.randn(2, 3, 2, *[5, 4, 3][: conv.weight.ndim - 2], dtype=torch.float64)
+    with traced(synapses(net), TraceRule(0.25)):
+        one, both = passed(net, x[:1]), passed(net, x)
+    assert_close(one, passed(net, x[:1]), atol=1e-12)
+    plain, from_traces = passed(net, x), passed(net, torch.stack([x[0], x[1] + 0.25 * x[0]]))
+    expected = {"output": plain["output"], "input": plain["input"], "conv.weight": from_traces["conv.weight"]}
+    assert_close({name: both[name] for name in expected}, expected, atol=1e-12)
+
+
+class Block(Temporal):
+    """Two ways to the second layer of neurons, whose children are registered in a given order."""
+
+    paths = (("fc0", "act0", "fc1", "act1", "out"), ("skip", "act1"))
+
+    def __init__(self, order: Sequence[str], kind: Callable[[int, int], nn.Module] = nn.Linear) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        lif = partial(LIF, STEPS, leak=LEAK, threshold=0.5, reset=DetachedReset())
+        made = {"fc0": kind(6, 8), "act0": lif(), "fc1": kind(8, 8), "skip": kind(6, 8), "act1": lif()}
+        made["out"] = nn.Linear(8, 3)
+        for name in order:
+            self.add_module(name, made[name])
+        self.double()
+
+    def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+        run = Scope(self, state, steps)
+        h = run("fc1", run("act0", run("fc0", x))) + run("skip", x)
+        return run("out", run("act1", h)), run.state
+
+
+ORDER = ("fc0", "act0", "fc1", "skip", "act1", "out")
+
+
+@pytest.mark.parametrize("rule", [OTTT(leak=LEAK), NDOT(leak=LEAK)], ids=["ottt", "ndot"])
+@pytest.mark.parametrize("kind", [nn.Linear, QuantLinear])
+def test_the_order_in_which_children_are_registered_changes_nothing(
+    rule: OTTT, kind: Callable[[int, int], nn.Module]
+) -> None:
+    x = frames()
+    expected = learn(rule, Block(ORDER, kind), x)
+    for order in itertools.permutations(ORDER, len(ORDER)):
+        if order.index("out") in (0, 3, 5):
+            found = learn(rule, Block(order, kind), x)
+            assert all(torch.equal(found[name], value) for name, value in expected.items())
+    # What reaches the last membrane learns by the exact gradient, and not by that of SLTT.
+    exact, cut = learn(EXACT, Block(ORDER, kind), x), learn(SLTT(), Block(ORDER, kind), x)
+    for name in ("fc1.weight", "skip.weight", "out.weight"):
+        if isinstance(rule, NDOT) and name == "fc1.weight":
+            continue
+        torch.testing.assert_close(expected[name], exact[name], atol=1e-10, rtol=0)
+    assert not torch.allclose(expected["fc1.weight"], cut["fc1.weight"])
+    assert not torch.allclose(expected["skip.weight"], cut["skip.weight"])
+
+
+def test_a_block_that_states_no_paths_is_refused() -> None:
+    class Silent(Block):
+        paths = None
+
+    message = (
+        r"body \(Silent\) does not state how its input goes through 'fc0', 'act0', 'fc1', 'skip', 'act1', 'out', "
+        r".*give the class `paths`.*or use a rule without traces"
+    )
+    with pytest.raises(TrainingError, match=message):
+        learn(OTTT(), Sequential({"body": Silent(ORDER)}), frames())
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        ((("fc0", "act0", "fc1", "act1", "out"),), r"Wrong\.paths leaves out 'skip'.*add the ways"),
+        (
+            (("fc0", "act0", "fc1", "act1", "out"), ("skips", "act1")),
+            r"Wrong\.paths names 'skips', which is no child of it; it has 'fc0', 'act0'",
+        ),
+    ],
+)
+def test_paths_that_are_not_those_of_the_children_are_refused(paths: Paths, message: str) -> None:
+    wrong = type("Wrong", (Block,), {"paths": paths})(ORDER)
+    with pytest.raises(TrainingError, match=message):
+        learn(OTTT(), wrong, frames())
+
+
+def test_a_recurrent_synapse_is_stated_by_what_it_feeds() -> None:
+    class Recurrent(Block):
+        paths = (("fc0", "act0", "out"), ("rec", "act0"))
+
+        def __init__(self) -> None:
+            super().__init__(("out", "act0", "fc0"))
+            self.rec = nn.Linear(8, 8)
+
+    assert set(remembered(Recurrent())) == {"fc0", "rec"}
+
+
+def test_a_synapse_of_a_kind_without_a_trace_is_refused_by_its_name() -> None:
+    net = Sequential({"mix": nn.Bilinear(6, 6, 8), "act": HDLIF(STEPS)}).double()
+    with pytest.raises(TrainingError, match=r"^mix feeds a membrane and cannot learn from a trace: Bilinear"):
+        learn(OTTT(), net, frames())
+    # Behind the last neuron it needs none.
+    assert remembered(Sequential(HDLIF(STEPS), nn.ConvTranspose2d(2, 2, 1))) == {}
+
+
+def test_values_of_single_neurons_are_no_synapses() -> None:
+    net = Sequential(nn.LayerNorm((3, 4)), SECA(3, time_steps=2), nn.RMSNorm((3, 4)), HDLIF(STEPS, norm=MemBN(2, 3)))
+    assert remembered(net) == {}
+
+
 def test_a_bias_learns_from_the_trace_of_an_input_of_one() -> None:
     """Its gradient is that of the weight of a further channel, which is 1 at every step."""
     torch.manual_seed(0)
@@ -275,7 +393,7 @@ def test_a_bias_learns_from_the_trace_of_an_input_of_one() -> None:
         wider[0].weight.copy_(torch.cat([net[0].weight, net[0].bias.view(4, 1, 1, 1)], 1))
     x = torch.randn(STEPS, 2, 2, 3, 3, dtype=torch.float64)
     for leak in (0.0, 0.25, 1.0):
-        with traced([*synapses(net), *synapses(wider)], TraceRule(leak)):
+        with traced(synapses(net) | {"wider": wider[0]}, TraceRule(leak)):
             found, expected = passed(net, x), passed(wider, torch.cat([x, torch.ones_like(x[:, :, :1])], 2))
         torch.testing.assert_close(found["conv.bias"], expected["conv.weight"][:, 2].flatten(), atol=1e-12, rtol=0)
 
@@ -301,14 +419,17 @@ class Centred(nn.Conv2d):
 def test_a_forward_pass_that_a_trace_would_change_is_refused() -> None:
     net = tiny_resnet(lambda place: LIF(STEPS))
     net.stem.conv = Centred(2, 4, 3)
-    with pytest.raises(TrainingError, match=r"Centred has a forward pass of its own.*use Conv2d, QuantConv2d"):
+    with pytest.raises(TrainingError, match=r"stem.conv feeds a membrane.*Centred has a forward pass.*use Conv1d"):
         learn(OTTT(), net, torch.zeros(1, len(TARGET), 2, 6, 6, dtype=torch.float64))
     assert "forward" not in vars(net.body.stage1[0].conv1)
 
 
 def test_a_trace_that_nothing_would_keep_is_refused() -> None:
     net = Sequential(nn.Sequential(QuantLinear(6, 2), nn.ReLU())).double()
-    with traced(synapses(net), TraceRule(0.5)), pytest.raises(StateError, match="runs where nothing keeps it"):
+    with (
+        traced(synapses(net), TraceRule(0.5)),
+        pytest.raises(TrainingError, match=r"^0\.0 feeds a membrane.*runs where nothing keeps it"),
+    ):
         net(frames(), None, range(STEPS))
 
 

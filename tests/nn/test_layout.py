@@ -142,7 +142,7 @@ def test_such_a_layer_sees_contiguous_tensors_alone(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("torch.nn.functional.conv2d", watched)
     x = torch.randn(2, 5, 3, 8, 8)
     x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(x.shape)
-    with traced([] if leak is None else [model[1]], TraceRule(leak or 0.0)):
+    with traced({} if leak is None else {"1": model[1]}, TraceRule(leak or 0.0)):
         y, _ = model(x, None, range(2))
     y.sum().backward()
     assert seen[-1] == (True, True)

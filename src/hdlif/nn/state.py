@@ -8,21 +8,34 @@ A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hdlif.errors import ShapeError, StateError
-from hdlif.nn.traces import drift, run_traced, trace_rule
+from hdlif.errors import ShapeError, StateError, TrainingError
+from hdlif.nn.traces import drift, run_traced, tracing
 from hdlif.nn.tracing import are_traced, with_traced_steps
 
 State = Mapping[str, "State | Tensor"]
+Paths = Sequence[Sequence[str]]
 
 
 class Temporal(nn.Module):
     """A module that knows time: `forward(x, state, steps) -> (y, state)`; None is the state of one without."""
+
+    @property
+    def paths(self) -> Paths | None:
+        """The ways that x takes through the children to y, by which a rule with traces knows what feeds a neuron.
+
+        Each is the names of children in the order in which they read one another; () is that of an x that is added to
+        y as it is, and (synapse, neuron) that of a recurrent synapse, which reads no x. A block with several children
+        that hold synapses or neurons states them as an attribute of its class, or as a property:
+
+        >>> paths = (("act1", "conv1", "act2", "conv2"), ("shortcut",))
+        """
+        return None
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         # The range is not looked at here: a graph would be made for each.
@@ -46,6 +59,15 @@ class Neuron(Temporal):
     accumulates: ClassVar[bool] = True
 
 
+class _Fired(NamedTuple):
+    """What a neuron emitted in this chunk, its current, and the state after it."""
+
+    name: str
+    y: Tensor
+    current: Tensor
+    state: State | None
+
+
 class Scope:
     """Runs the children of one module on one chunk, and gathers their states under their names.
 
@@ -64,7 +86,7 @@ class Scope:
         self._steps = steps
         self._ran: set[str] = set()
         self._next: dict[str, State | Tensor] = {}
-        self._fired: tuple[Tensor, Tensor, State | None] | None = None
+        self._fired: _Fired | None = None
         unknown = [name for name in self._given if name not in module._modules]
         if unknown:
             raise StateError(
@@ -78,20 +100,20 @@ class Scope:
         self._ran.add(name)
         given = self._given.get(name)
         given = None if given is None else entries_of(given, repr(name))
-        rule = trace_rule(child)
-        if rule is None and not isinstance(child, Temporal):
+        traced = tracing(child)
+        if traced is None and not isinstance(child, Temporal):
             check_stateless(child, given)
             return fold_time(child, x)
         check_chunk(x, self._steps)
         state: State | None
-        if rule is not None:
-            moved = self._drift_behind(x, rule.leak) if rule.dynamic else None
-            y, state = run_traced(child, x, given, self._steps, rule, moved)
+        if traced is not None:
+            moved = self._drift_behind(x, traced.rule.leak, traced.name) if traced.rule.dynamic else None
+            y, state = run_traced(traced, x, given, self._steps, moved)
         else:
             # Its steps are traced already where they are to be.
             y, state = nn.Module.__call__(child, x, given, self._steps)
             if isinstance(child, Neuron):
-                self._fired = y, x, state
+                self._fired = _Fired(name, y, x, state)
         if state is None:
             check_stateless(child, given)
             return y
@@ -106,15 +128,19 @@ class Scope:
         self._next[name] = state
         return y
 
-    def _drift_behind(self, x: Tensor, leak: float) -> Tensor | None:
-        """How the potentials of the neurons that emitted `x` moved; None where no neuron with a potential did."""
-        if self._fired is None:
+    def _drift_behind(self, x: Tensor, leak: float, synapse: str) -> Tensor | None:
+        """How the potentials of the neurons that emitted `x` moved; None where no neuron with a memory did."""
+        fired = self._fired
+        if fired is None or fired.y is not x or fired.state is None:
             return None
-        emitted, current, state = self._fired
-        potential = None if state is None else state.get("potential")
-        if emitted is not x or not isinstance(potential, Tensor):
-            return None
-        return drift(current[-1].to(potential.dtype), potential, leak)
+        potential = fired.state.get("potential")
+        if not isinstance(potential, Tensor):
+            raise TrainingError(
+                f"{synapse} follows the neuron {fired.name!r}, by whose potential its trace is to decay, and that one "
+                f"keeps {', '.join(map(repr, fired.state))} and no 'potential'; give the state that its current adds "
+                "to that name, or use a rule whose traces have a leak of their own (ottt)"
+            )
+        return drift(fired.current[-1].to(potential.dtype), potential, leak)
 
     @property
     def state(self) -> State | None:

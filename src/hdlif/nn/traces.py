@@ -10,7 +10,7 @@ neuron's potential moves: with u̇_t = I_t - (1 - λ)·v_t, a_t = r_t·a_{t-1} +
 r_t = λ where u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.nn.synapses import QuantConv2d, QuantLinear
@@ -34,48 +35,53 @@ class TraceRule:
     dynamic: bool = False
 
 
-Synapse = nn.Conv2d | QuantLinear
-"""What a membrane integrates: convolutions and quantisable linear layers."""
+Synapse = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+"""What can learn from a trace: convolutions and linear layers, quantised or not."""
 
 
-_FORWARDS = (nn.Conv2d.forward, QuantConv2d.forward, QuantLinear.forward)
+_FORWARDS = {kind.forward: kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, QuantConv2d, QuantLinear)}
 """The forward passes that are known here: W·x + b, so that a sum of inputs may stand for x in dL/dW."""
 
 
 @contextmanager
-def traced(synapses: Iterable[Synapse], rule: TraceRule) -> Iterator[None]:
-    """Let these synapses keep a trace, inside the context.
+def traced(synapses: Mapping[str, nn.Module], rule: TraceRule) -> Iterator[None]:
+    """Let these synapses, by their names in the network, keep a trace, inside the context.
 
     Raises:
         TrainingError: one of them is of a class with a forward pass of its own.
     """
-    synapses = list(synapses)
-    for synapse in synapses:
+    for name, synapse in synapses.items():
         if not _known(synapse):
             raise TrainingError(
-                f"{type(synapse).__name__} has a forward pass of its own, whose weight gradient from a trace is not "
-                "known; use Conv2d, QuantConv2d or QuantLinear, or a rule without traces (sltt)"
+                f"{name} feeds a membrane and cannot learn from a trace: {type(synapse).__name__} has a forward pass "
+                "of its own, whose weight gradient from a trace is not known; use Conv1d, Conv2d, Conv3d, Linear, "
+                "QuantConv2d or QuantLinear there, or a rule without traces (sltt)"
             )
-    for synapse in synapses:
-        vars(synapse)["forward"] = _Tracing(synapse, rule)
+    for name, synapse in synapses.items():
+        assert isinstance(synapse, Synapse), "its forward pass is known"
+        vars(synapse)["forward"] = _Tracing(name, synapse, rule)
     try:
         yield
     finally:
-        for synapse in synapses:
+        for synapse in synapses.values():
             del vars(synapse)["forward"]
 
 
-def _known(synapse: Synapse) -> bool:
-    kind = type(synapse)
+def _known(synapse: nn.Module) -> bool:
+    kind = _FORWARDS.get(type(synapse).forward)
     # A convolution's forward pass is in two methods.
-    convolve = getattr(kind, "_conv_forward", nn.Conv2d._conv_forward)
-    return kind.forward in _FORWARDS and convolve is nn.Conv2d._conv_forward and "forward" not in vars(synapse)
+    conv = "_conv_forward"
+    return (
+        kind is not None
+        and getattr(type(synapse), conv, None) is getattr(kind, conv, None)
+        and not ({"forward", conv} & vars(synapse).keys())
+    )
 
 
-def trace_rule(module: nn.Module) -> TraceRule | None:
-    """How the module's trace decays; None where it keeps none."""
+def tracing(module: nn.Module) -> "_Tracing | None":
+    """How the module keeps a trace; None where it keeps none."""
     forward = vars(module).get("forward")
-    return forward.rule if isinstance(forward, _Tracing) else None
+    return forward if isinstance(forward, _Tracing) else None
 
 
 def drift(current: Tensor, potential: Tensor, leak: float) -> Tensor:
@@ -92,11 +98,10 @@ def decay(now: Tensor, before: Tensor | None, leak: float) -> Tensor | float:
 
 
 def run_traced(
-    module: nn.Module,
+    tracing: "_Tracing",
     x: Tensor,
     state: Mapping[str, Any] | None,
     steps: range,
-    rule: TraceRule,
     moved: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """A chunk [K or 1, B, ...] through a synapse with a trace: y [K, B, ...], and its state after the chunk.
@@ -107,7 +112,6 @@ def run_traced(
         ShapeError: the trace has another shape than a step of x.
         StateError: the state is not {"trace": a}, or with u̇ {"trace": a, "drift": u̇}.
     """
-    assert isinstance(module, Synapse), "traced marks no other module"
     names = {"trace"} if moved is None else {"trace", "drift"}
     if state is not None and (set(state) != names or not all(isinstance(v, Tensor) for v in state.values())):
         expected = "one tensor, 'trace'" if moved is None else "two tensors, 'trace' and 'drift'"
@@ -120,12 +124,11 @@ def run_traced(
                 "a new batch starts with state=None"
             )
     trace: Tensor | None = None if state is None else state["trace"]
-    leak: Tensor | float = rule.leak
+    leak: Tensor | float = tracing.rule.leak
     if moved is not None:
         if len(steps) != 1:
             raise StateError(f"steps = {steps}; dynamic traces are run one time step at a time")
-        leak = decay(moved, None if state is None else state["drift"], rule.leak)
-    tracing: _Tracing = vars(module)["forward"]
+        leak = decay(moved, None if state is None else state["drift"], tracing.rule.leak)
     outputs = []
     for t, step in zip(steps, x.expand(len(steps), *x.shape[1:]), strict=True):
         y, trace = tracing.run(step, trace, leak, t)
@@ -139,8 +142,8 @@ def run_traced(
 class _Tracing:
     """The forward pass of a synapse that keeps a trace; stands for the module's own inside `traced`."""
 
-    def __init__(self, synapse: Synapse, rule: TraceRule) -> None:
-        self.synapse, self.rule = synapse, rule
+    def __init__(self, name: str, synapse: Synapse, rule: TraceRule) -> None:
+        self.name, self.synapse, self.rule = name, synapse, rule
         self._before: tuple[Tensor | None, Tensor | float, int] | None = None
         self._after: Tensor | None = None
 
@@ -155,9 +158,9 @@ class _Tracing:
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._before is None:
-            raise StateError(
-                f"{type(self.synapse).__name__} learns from a trace, and runs where nothing keeps it; "
-                "run it in hdlif.nn.Sequential, or by its name with hdlif.nn.Scope"
+            raise TrainingError(
+                f"{self.name} feeds a membrane, learns from a trace, and runs where nothing keeps it; run it in "
+                "hdlif.nn.Sequential, or by its name with hdlif.nn.Scope, or use a rule without traces (sltt)"
             )
         (before, leak, t), self._before = self._before, None
         self._after = trace = x.detach() if before is None else leak * before + x.detach()
@@ -169,24 +172,24 @@ class _Tracing:
             return _TracedLinear.apply(x, weight, module.bias, trace, of_one)  # type: ignore[no-any-return, no-untyped-call]
         window = _Window(module)
         x, trace = window.padded(x), window.padded(trace)
-        return _TracedConv2d.apply(x, weight, module.bias, trace, of_one, window)  # type: ignore[no-any-return, no-untyped-call]
+        return _TracedConv.apply(x, weight, module.bias, trace, of_one, window)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Window:
     """Stride, dilation and groups of a convolution, and how much of its padding is zeros alike on both sides."""
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: _ConvNd) -> None:
         self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
         self._mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
         reach = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
         if conv.padding == "same":
             sides = [(r // 2, r - r // 2) for r in reach]
         elif conv.padding == "valid":
-            sides = [(0, 0)] * 2
+            sides = [(0, 0)] * len(reach)
         else:
             sides = [(int(p), int(p)) for p in conv.padding]
         apart = self._mode != "constant" or any(before != after for before, after in sides)
-        self.padding = [0, 0] if apart else [before for before, _ in sides]
+        self.padding = [0] * len(sides) if apart else [before for before, _ in sides]
         # Last axis first, as `F.pad` takes it.
         self._margins = [side for pair in reversed(sides) for side in pair] if apart else []
 
@@ -233,7 +236,7 @@ class _TracedLinear(torch.autograd.Function):
         )
 
 
-class _TracedConv2d(torch.autograd.Function):
+class _TracedConv(torch.autograd.Function):
     """y = W * x + b, with dL/dx as ever and dL/dW from the trace in place of x."""
 
     @staticmethod
@@ -244,7 +247,9 @@ class _TracedConv2d(torch.autograd.Function):
         ctx.save_for_backward(weight, trace)
         ctx.of_one, ctx.window = of_one, window
         with torch.autocast(_autocast_device(x), enabled=False):
-            return F.conv2d(x, weight, bias, window.stride, window.padding, window.dilation, window.groups)
+            # Of a map of 1, 2 or 3 axes.
+            convolve: Callable[..., Tensor] = (F.conv1d, F.conv2d, F.conv3d)[weight.ndim - 3]
+            return convolve(x, weight, bias, window.stride, window.padding, window.dilation, window.groups)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -261,8 +266,9 @@ class _TracedConv2d(torch.autograd.Function):
             window.padding,
             window.dilation,
             False,
-            [0, 0],
+            [0] * len(window.padding),
             window.groups,
             [*wanted[:2], False],
         )
-        return to_x, to_weight, grad.sum((0, 2, 3)) * ctx.of_one if wanted[2] else None, None, None, None
+        to_bias = grad.sum((0, *range(2, grad.ndim))) * ctx.of_one if wanted[2] else None
+        return to_x, to_weight, to_bias, None, None, None
