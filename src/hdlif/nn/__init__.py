@@ -1,7 +1,7 @@
 """Temporal modules: neurons, synapses, norms, and the state that threads them through time."""
 
 from hdlif.nn.attention import SECA, eca, eca_kernel_size
-from hdlif.nn.batch_statistics import Gather, statistics_over_ranks
+from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.container import Sequential
 from hdlif.nn.dspike import Dspike
 from hdlif.nn.equation import EquationNeuron, Parameter
@@ -14,6 +14,7 @@ from hdlif.nn.per_step import PerStep, StepValue, step_parameters
 from hdlif.nn.recomputing import Measure, Recomputing, graphs_kept, measuring
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
+from hdlif.nn.steps import Carrying, carrying
 from hdlif.nn.synapses import Binary, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer, hold_weights
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "SECA",
     "BatchNorm2d",
     "Binary",
+    "Carrying",
     "Dspike",
     "EquationNeuron",
     "Gather",
@@ -45,6 +47,7 @@ __all__ = [
     "Temporal",
     "Ternary",
     "WeightQuantizer",
+    "carrying",
     "detach",
     "eca",
     "eca_kernel_size",
@@ -52,6 +55,5 @@ __all__ = [
     "graphs_kept",
     "hold_weights",
     "measuring",
-    "statistics_over_ranks",
     "step_parameters",
 ]

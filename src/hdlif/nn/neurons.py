@@ -18,10 +18,12 @@ from hdlif.functional import (
     soft_reset,
 )
 from hdlif.functional.sequence import check_scannable, hd_lif_chunk
+from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.per_step import Form, StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, potential_of, stack_steps
+from hdlif.nn.steps import carried
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(current, potential, leak, threshold) -> (spike, potential): one time step of a neuron."""
@@ -235,7 +237,8 @@ class HDLIF(Neuron):
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
         after: State
         if self.path == "steps":
-            surplus, after = scan(self._step, x, state, steps, self.leak, self.threshold)
+            step = partial(self._step, gather=carried(steps).gather)
+            surplus, after = scan(step, x, state, steps, self.leak, self.threshold)
         else:
             check_chunk(x, steps)
             if self.path == "scan":
@@ -262,8 +265,10 @@ class HDLIF(Neuron):
             check_scannable(value)
             self._scannable = seen
 
-    def _step(self, t: int) -> Step:
-        return hd_lif_step if self.norm is None else partial(hd_lif_step, norm=partial(self.norm, step=t))
+    def _step(self, t: int, gather: Gather | None) -> Step:
+        if self.norm is None:
+            return hd_lif_step
+        return partial(hd_lif_step, norm=partial(self.norm, step=t, gather=gather))
 
     def extra_repr(self) -> str:
         return f"path={self.path!r}"

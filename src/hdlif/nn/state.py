@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError, TrainingError
+from hdlif.nn.steps import Steps
 from hdlif.nn.traces import drift, run_traced, tracing
 from hdlif.nn.tracing import are_traced, with_traced_steps
 
@@ -180,7 +181,9 @@ def check_steps(steps: range) -> None:
     """Raise `StateError` unless `steps` is a non-empty range of consecutive steps from 0 up."""
     if are_traced(steps):
         return
-    if not isinstance(steps, range) or len(steps) == 0 or steps.step != 1 or steps.start < 0:
+    given: object = steps
+    times = given.times if isinstance(given, Steps) else given
+    if not isinstance(times, range) or len(times) == 0 or times.step != 1 or times.start < 0:
         raise StateError(f"steps = {steps!r}; it must be a range of consecutive time steps, such as range(4)")
 
 

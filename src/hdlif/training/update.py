@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.learning import Plan, Rule
+from hdlif.nn import carrying
 from hdlif.nn.layout import lay_out
 from hdlif.training.activity import Penalty, Watch, watching
 from hdlif.training.average import Average
@@ -24,7 +25,7 @@ GRAPHS = 64
 
 
 class InPrecision(nn.Module):
-    """A model whose every call runs in the precision of `fabric`.
+    """A model whose every call runs in the precision of `fabric`, on the batch of all its ranks.
 
     Fabric's own wrapper takes sequences among the arguments apart, and cannot put a `range` together again.
 
@@ -43,6 +44,7 @@ class InPrecision(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self._fabric, self._layout = model, fabric, layout
+        self._gather = Ranks(fabric).gather
         self._compiled = None if compiled is None else compiled_once(model, compiled)
 
     def forward(self, x: Tensor, state: Any = None, *, steps: range) -> tuple[Tensor, Any]:
@@ -51,7 +53,7 @@ class InPrecision(nn.Module):
             x = x.flatten(0, 1).contiguous(memory_format=self._layout).view(x.shape)
         run = self.model if self._compiled is None else self._compiled
         with self._fabric.autocast():
-            output: tuple[Tensor, Any] = run(x, state, steps=steps)
+            output: tuple[Tensor, Any] = run(x, state, steps=carrying(steps, gather=self._gather))
         return output
 
 

@@ -1,0 +1,104 @@
+"""Time steps, and what travels with them through a forward pass.
+
+A module is given `steps`, a range. Whoever starts the pass may give it more along with them: `carrying` makes a value
+that is such steps too, and that `Scope` and the layers read what concerns them from. Nothing is set on a module, so
+nothing has to be put back. A module that makes a `range` of its own for its children leaves behind what came with the
+steps; a slice of them keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast, overload
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from hdlif.nn.batch_statistics import Gather
+
+
+class Steps:
+    """Consecutive time steps, as `range` has them, each an int, or an int64 tensor [] where a compiler sees them.
+
+    No `Sequence`, whose members data-parallel wrappers would take apart.
+
+    Attributes:
+        times: the steps themselves.
+        gather: how batch norms in train mode ask all ranks, whose share of a batch is theirs; None for one rank.
+    """
+
+    def __init__(self, times: range | tuple[Tensor, ...], *, gather: Gather | None = None) -> None:
+        self.times = times
+        self.gather = gather
+
+    def with_times(self, times: range | tuple[Tensor, ...]) -> Steps:
+        """Other steps, with all that these carry."""
+        return Steps(times, gather=self.gather)
+
+    @property
+    def start(self) -> Any:
+        return self.times.start if isinstance(self.times, range) else self.times[0]
+
+    @property
+    def stop(self) -> Any:
+        return self.times.stop if isinstance(self.times, range) else self.times[-1] + 1
+
+    @property
+    def step(self) -> int:
+        return self.times.step if isinstance(self.times, range) else 1
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.times)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Steps: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        return self.with_times(self.times[index]) if isinstance(index, slice) else self.times[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self.times == (other.times if isinstance(other, Steps) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.times)
+
+    def __repr__(self) -> str:
+        return repr(self.times)
+
+
+def carried(steps: range | Steps) -> Steps:
+    """What the steps carry."""
+    return steps if isinstance(steps, Steps) else Steps(steps)
+
+
+def carrying(steps: range, *, gather: Gather | None = None) -> range:
+    """The same steps with what is given, and what they carry already.
+
+    >>> steps = carrying(range(2, 5), gather=lambda tensor: tensor[None])
+    >>> list(steps), steps.start, steps == range(2, 5), carried(steps[1:]).gather is carried(steps).gather
+    ([2, 3, 4], 2, True, True)
+
+    Args:
+        gather: as in `Steps`.
+    """
+    if gather is None:
+        return steps
+    known = carried(steps)
+    made = Steps(known.times, gather=gather)
+    # What takes steps is annotated with a range, which no class can be derived from.
+    return cast(range, made)
+
+
+class Carrying(nn.Module):
+    """A model all of whose passes carry what is given here, as `carrying` takes it."""
+
+    def __init__(self, model: nn.Module, **what: Any) -> None:
+        super().__init__()
+        self.model, self._what = model, what
+
+    def forward(self, x: Tensor, state: Any = None, *, steps: range) -> Any:
+        return self.model(x, state, steps=carrying(steps, **self._what))
