@@ -27,6 +27,7 @@ from hdlif.nn import (
     LIF,
     BatchNorm2d,
     Binary,
+    HeldWeights,
     Measure,
     MemBN,
     Neuron,
@@ -38,9 +39,9 @@ from hdlif.nn import (
     Temporal,
     Ternary,
     WeightQuantizer,
+    carrying,
     evaluation_mode,
     graphs_kept,
-    hold_weights,
     measuring,
 )
 from small_networks import alternate, assert_close, gradients, scatter_norms, tensors_of
@@ -346,14 +347,14 @@ def test_weights_changed_before_the_backward_pass_are_an_error(forward: Forward)
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_held_weights_gather_the_gradient_even_where_released_before_the_backward_pass(last: bool) -> None:
+def test_held_weights_gather_the_gradient(last: bool) -> None:
     def run(forward: Forward) -> dict[str, Tensor]:
         chain, x = chain_of(2, NEURONS["hdlif"], Ternary()), currents()
-        with hold_weights(chain) as held:
-            forward(chain, x, None, range(STEPS))[0].square().sum().backward()
-            if last:
-                held.last()
-            y, _ = forward(chain, 2 * x, None, range(STEPS))
+        held = HeldWeights(chain)
+        forward(chain, x, None, carrying(range(STEPS), weights=held.weights))[0].square().sum().backward()
+        if last:
+            held.last()
+        y, _ = forward(chain, 2 * x, None, carrying(range(STEPS), weights=held.weights))
         y.square().sum().backward()
         return gradients(chain) | {f"leaf {i}": leaf.grad for i, leaf in enumerate(held._leaves) if not last}
 

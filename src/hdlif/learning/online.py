@@ -1,13 +1,13 @@
 """What all online rules share: one pass through time, with a graph at the steps that have a loss alone."""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.learning.rule import Criterion, Plan, Step, chunk
-from hdlif.nn import State, detach, hold_weights
+from hdlif.nn import HeldWeights, State, carrying, detach
+from hdlif.nn.steps import Weights
 
 
 def online_steps(
@@ -33,23 +33,32 @@ def online_steps(
     one_update = sum(plan.updates) == 1
     state: State | None = None
     start = 0
-    with hold_weights(model) if one_update else nullcontext() as held:
-        for t, update in zip(plan.steps, plan.updates, strict=True):
-            state = _without_graph(model, x, state, range(start, t), span)
-            if held is not None and update:
-                held.last()
-            steps = range(t, t + 1)
-            logits, state = model(chunk(x, steps), state, steps=steps)
-            state, start = detach(state), t + 1
-            if complete and t == plan.steps[-1]:
-                # Before the loss is given away, after which the weights change.
-                _without_graph(model, x, state, range(start, plan.time_steps), span)
-            yield Step(criterion(logits[0], target) * weight(t), logits.detach(), update)
+    held = HeldWeights(model) if one_update else None
+    weights = None if held is None else held.weights
+    for t, update in zip(plan.steps, plan.updates, strict=True):
+        state = _without_graph(model, x, state, range(start, t), span, weights)
+        if held is not None and update:
+            held.last()
+            weights = held.weights
+        steps = range(t, t + 1)
+        logits, state = model(chunk(x, steps), state, steps=carrying(steps, weights=weights))
+        state, start = detach(state), t + 1
+        if complete and t == plan.steps[-1]:
+            # Before the loss is given away, after which the weights change.
+            _without_graph(model, x, state, range(start, plan.time_steps), span, weights)
+        yield Step(criterion(logits[0], target) * weight(t), logits.detach(), update)
 
 
-def _without_graph(model: nn.Module, x: Tensor, state: State | None, steps: range, span: int) -> State | None:
+def _without_graph(
+    model: nn.Module,
+    x: Tensor,
+    state: State | None,
+    steps: range,
+    span: int,
+    weights: Weights | None,
+) -> State | None:
     with torch.no_grad():
         for first in range(steps.start, steps.stop, span):
             part = range(first, min(first + span, steps.stop))
-            _, state = model(chunk(x, part), state, steps=part)
+            _, state = model(chunk(x, part), state, steps=carrying(part, weights=weights))
     return state

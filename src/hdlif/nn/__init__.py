@@ -15,7 +15,7 @@ from hdlif.nn.recomputing import Measure, Recomputing, graphs_kept, measuring
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
 from hdlif.nn.steps import Carrying, carrying
-from hdlif.nn.synapses import Binary, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer, hold_weights
+from hdlif.nn.synapses import Binary, HeldWeights, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer
 
 __all__ = [
     "GLIF",
@@ -29,6 +29,7 @@ __all__ = [
     "EquationNeuron",
     "Gather",
     "GradedLIF",
+    "HeldWeights",
     "Integer",
     "Measure",
     "MemBN",
@@ -53,7 +54,6 @@ __all__ = [
     "eca_kernel_size",
     "evaluation_mode",
     "graphs_kept",
-    "hold_weights",
     "measuring",
     "step_parameters",
 ]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError, TrainingError
-from hdlif.nn.steps import Steps
+from hdlif.nn.steps import Steps, carried
 from hdlif.nn.traces import drift, run_traced, tracing
 from hdlif.nn.tracing import are_traced, with_traced_steps
 
@@ -84,7 +84,7 @@ class Scope:
         self._module = module
         self._given = entries_of(state, type(module).__name__)
         self._continues = state is not None
-        self._steps = steps
+        self._steps, self._carried = steps, carried(steps)
         self._ran: set[str] = set()
         self._next: dict[str, State | Tensor] = {}
         self._fired: _Fired | None = None
@@ -104,7 +104,7 @@ class Scope:
         traced = tracing(child)
         if traced is None and not isinstance(child, Temporal):
             check_stateless(child, given)
-            return fold_time(child, x)
+            return fold_time(child, x, self._carried.weights.get(child))
         check_chunk(x, self._steps)
         state: State | None
         if traced is not None:
@@ -216,14 +216,15 @@ def check_chunk(x: Tensor, steps: range) -> None:
         )
 
 
-def fold_time(module: nn.Module, x: Tensor) -> Tensor:
-    """Apply a stateless module to [K, B, ...] with time folded into the batch."""
+def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Apply a stateless module to [K, B, ...] with time folded into the batch; `weight` runs in place of its own."""
     if isinstance(module, _BatchNorm):
         raise StateError(
             f"{type(module).__name__} would mix the statistics of time steps; use hdlif.nn.BatchNorm2d, "
             "whose running statistics follow the steps"
         )
-    y: Tensor = module(x.flatten(0, 1))
+    folded = x.flatten(0, 1)
+    y: Tensor = module(folded) if weight is None else module(folded, weight)
     return y.reshape(*x.shape[:2], *y.shape[1:])
 
 

@@ -8,13 +8,18 @@ steps; a slice of them keeps it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from hdlif.nn.batch_statistics import Gather
+
+
+Weights = Mapping[nn.Module, Tensor]
+"""Those that run in place of a layer's own, by the layer."""
+
 
 
 class Steps:
@@ -24,16 +29,24 @@ class Steps:
 
     Attributes:
         times: the steps themselves.
+        weights: those that run in place of a layer's own, by the layer; see `HeldWeights`.
         gather: how batch norms in train mode ask all ranks, whose share of a batch is theirs; None for one rank.
     """
 
-    def __init__(self, times: range | tuple[Tensor, ...], *, gather: Gather | None = None) -> None:
+    def __init__(
+        self,
+        times: range | tuple[Tensor, ...],
+        *,
+        weights: Weights | None = None,
+        gather: Gather | None = None,
+    ) -> None:
         self.times = times
+        self.weights = weights or {}
         self.gather = gather
 
     def with_times(self, times: range | tuple[Tensor, ...]) -> Steps:
         """Other steps, with all that these carry."""
-        return Steps(times, gather=self.gather)
+        return Steps(times, weights=self.weights, gather=self.gather)
 
     @property
     def start(self) -> Any:
@@ -75,7 +88,7 @@ def carried(steps: range | Steps) -> Steps:
     return steps if isinstance(steps, Steps) else Steps(steps)
 
 
-def carrying(steps: range, *, gather: Gather | None = None) -> range:
+def carrying(steps: range, *, weights: Weights | None = None, gather: Gather | None = None) -> range:
     """The same steps with what is given, and what they carry already.
 
     >>> steps = carrying(range(2, 5), gather=lambda tensor: tensor[None])
@@ -83,12 +96,14 @@ def carrying(steps: range, *, gather: Gather | None = None) -> range:
     ([2, 3, 4], 2, True, True)
 
     Args:
-        gather: as in `Steps`.
+        weights, gather: as in `Steps`; None leaves what is there.
     """
-    if gather is None:
-        return steps
     known = carried(steps)
-    made = Steps(known.times, gather=gather)
+    made = Steps(
+        known.times,
+        weights=known.weights if weights is None else weights,
+        gather=known.gather if gather is None else gather,
+    )
     # What takes steps is annotated with a range, which no class can be derived from.
     return cast(range, made)
 

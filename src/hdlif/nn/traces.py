@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hdlif.errors import ShapeError, StateError, TrainingError
+from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantConv2d, QuantLinear
 
 STILL = 1e-6
@@ -130,8 +131,9 @@ def run_traced(
             raise StateError(f"steps = {steps}; dynamic traces are run one time step at a time")
         leak = decay(moved, None if state is None else state["drift"], tracing.rule.leak)
     outputs = []
+    weight = carried(steps).weights.get(tracing.synapse)
     for t, step in zip(steps, x.expand(len(steps), *x.shape[1:]), strict=True):
-        y, trace = tracing.run(step, trace, leak, t)
+        y, trace = tracing.run(step, weight, trace, leak, t)
         outputs.append(y)
     assert trace is not None
     return outputs[0][None] if len(outputs) == 1 else torch.stack(outputs), (
@@ -147,16 +149,18 @@ class _Tracing:
         self._before: tuple[Tensor | None, Tensor | float, int] | None = None
         self._after: Tensor | None = None
 
-    def run(self, x: Tensor, trace: Tensor | None, leak: Tensor | float, t: int) -> tuple[Tensor, Tensor]:
+    def run(
+        self, x: Tensor, weight: Tensor | None, trace: Tensor | None, leak: Tensor | float, t: int
+    ) -> tuple[Tensor, Tensor]:
         """y [B, ...] of an input [B, ...] at step t, and the trace after it."""
         self._before = trace, leak, t
         # Through the module itself, so that its hooks run.
-        y = self.synapse(x)
+        y = self.synapse(x) if weight is None else self.synapse(x, weight)
         after, self._after = self._after, None
         assert after is not None
         return y, after
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         if self._before is None:
             raise TrainingError(
                 f"{self.name} feeds a membrane, learns from a trace, and runs where nothing keeps it; run it in "
@@ -165,7 +169,8 @@ class _Tracing:
         (before, leak, t), self._before = self._before, None
         self._after = trace = x.detach() if before is None else leak * before + x.detach()
         module = self.synapse
-        weight = module.weight_q() if isinstance(module, QuantConv2d | QuantLinear) else module.weight
+        if weight is None:
+            weight = module.weight_q() if isinstance(module, QuantConv2d | QuantLinear) else module.weight
         # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
         of_one = t + 1 if self.rule.leak == 1 else (1 - self.rule.leak ** (t + 1)) / (1 - self.rule.leak)
         if isinstance(module, nn.Linear):

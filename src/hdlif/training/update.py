@@ -51,9 +51,11 @@ class InPrecision(nn.Module):
         x = self._fabric.strategy.precision.convert_input(x)
         if self._layout != torch.contiguous_format:
             x = x.flatten(0, 1).contiguous(memory_format=self._layout).view(x.shape)
+        if self._gather is not None:
+            steps = carrying(steps, gather=self._gather)
         run = self.model if self._compiled is None else self._compiled
         with self._fabric.autocast():
-            output: tuple[Tensor, Any] = run(x, state, steps=carrying(steps, gather=self._gather))
+            output: tuple[Tensor, Any] = run(x, state, steps=steps)
         return output
 
 
