@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -28,10 +27,11 @@ from hdlif.nn import (
     State,
     Temporal,
     Ternary,
+    carrying,
 )
 from hdlif.nn.paths import remembered
 from hdlif.nn.state import Paths
-from hdlif.nn.traces import Synapse, TraceRule, traced
+from hdlif.nn.traces import Synapse, TraceRule, Traces
 from small_networks import assert_close, gradients, tiny_resnet
 
 STEPS = 5
@@ -199,30 +199,29 @@ def test_traced_synapse_keeps_value_and_input_gradient_and_learns_from_the_trace
         a = 0.25 * a + step
         traces.append(a)
 
-    def run(values: Tensor, context: object) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def run(values: Tensor, traces: Traces | None = None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         values = values.clone().requires_grad_()
         net.zero_grad()
-        with context:  # type: ignore[attr-defined]
-            y, _ = net(values, None, range(STEPS))
+        y, _ = net(values, None, carrying(range(STEPS), traces=traces))
         weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=y.dtype)
         (y * weights).sum().backward()
         assert values.grad is not None
         return y.detach(), values.grad, gradients(net)
 
-    y, to_x, found = run(x, traced(synapses(net), TraceRule(0.25)))
-    plain, plain_to_x, _ = run(x, nullcontext())
-    _, _, of_trace = run(torch.stack(traces), nullcontext())
+    y, to_x, found = run(x, Traces(synapses(net), TraceRule(0.25)))
+    plain, plain_to_x, _ = run(x)
+    _, _, of_trace = run(torch.stack(traces))
     # One step at a time or all at once: a matrix product sums in an order of its own for each number of rows.
     torch.testing.assert_close(y, plain, atol=1e-12, rtol=0)
     torch.testing.assert_close(to_x, plain_to_x, atol=1e-12, rtol=0)
     assert_close(found, of_trace)
 
 
-def passed(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
+def passed(net: nn.Module, x: Tensor, traces: Traces | None = None) -> dict[str, Tensor]:
     """The output of one chunk, and the gradients of a fixed linear function of it."""
     x = x.clone().requires_grad_()
     net.zero_grad()
-    y, _ = net(x, None, range(len(x)))
+    y, _ = net(x, None, carrying(range(len(x)), traces=traces))
     (y * torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=y.dtype)).sum().backward()
     assert x.grad is not None
     return {"output": y.detach(), "input": x.grad, **gradients(net)}
@@ -243,8 +242,8 @@ def test_a_convolution_of_any_arguments_is_itself_with_a_trace(
         )
         net = Sequential({"conv": conv}).double()
         x = torch.randn(2, 2, 2, 5, 6, dtype=torch.float64)
-        with traced(synapses(net), TraceRule(0.25)):
-            one, both = passed(net, x[:1]), passed(net, x)
+        traces = Traces(synapses(net), TraceRule(0.25))
+        one, both = passed(net, x[:1], traces), passed(net, x, traces)
         assert_close(one, passed(net, x[:1]), atol=1e-12)
         plain = passed(net, x)
         from_traces = passed(net, torch.stack([x[0], x[1] + 0.25 * x[0]]))
@@ -261,8 +260,8 @@ def test_a_linear_layer_of_any_rank_is_itself_with_a_trace(shape: tuple[int, ...
     torch.manual_seed(0)
     net = Sequential({"fc": QuantLinear(4, 3, bias=bias)}).double()
     x = torch.randn(shape, dtype=torch.float64)
-    with traced(synapses(net), TraceRule(0.25)):
-        one, both = passed(net, x[:1]), passed(net, x)
+    traces = Traces(synapses(net), TraceRule(0.25))
+    one, both = passed(net, x[:1], traces), passed(net, x, traces)
     assert_close(one, passed(net, x[:1]), atol=1e-12)
     plain, from_traces = passed(net, x), passed(net, torch.stack([x[0], x[1] + 0.25 * x[0]]))
     expected = {"output": plain["output"], "input": plain["input"], "fc.weight": from_traces["fc.weight"]}
@@ -279,8 +278,8 @@ def test_a_convolution_of_one_or_three_axes_is_itself_with_a_trace(
     conv = kind(2, 4, 2, padding=padding, padding_mode=padding_mode, groups=2)
     net = Sequential({"conv": conv}).double()
     x = torch.randn(2, 3, 2, *[5, 4, 3][: conv.weight.ndim - 2], dtype=torch.float64)
-    with traced(synapses(net), TraceRule(0.25)):
-        one, both = passed(net, x[:1]), passed(net, x)
+    traces = Traces(synapses(net), TraceRule(0.25))
+    one, both = passed(net, x[:1], traces), passed(net, x, traces)
     assert_close(one, passed(net, x[:1]), atol=1e-12)
     plain, from_traces = passed(net, x), passed(net, torch.stack([x[0], x[1] + 0.25 * x[0]]))
     expected = {"output": plain["output"], "input": plain["input"], "conv.weight": from_traces["conv.weight"]}
@@ -393,8 +392,8 @@ def test_a_bias_learns_from_the_trace_of_an_input_of_one() -> None:
         wider[0].weight.copy_(torch.cat([net[0].weight, net[0].bias.view(4, 1, 1, 1)], 1))
     x = torch.randn(STEPS, 2, 2, 3, 3, dtype=torch.float64)
     for leak in (0.0, 0.25, 1.0):
-        with traced(synapses(net) | {"wider": wider[0]}, TraceRule(leak)):
-            found, expected = passed(net, x), passed(wider, torch.cat([x, torch.ones_like(x[:, :, :1])], 2))
+        traces = Traces(synapses(net) | {"wider": wider[0]}, TraceRule(leak))
+        found, expected = passed(net, x, traces), passed(wider, torch.cat([x, torch.ones_like(x[:, :, :1])], 2), traces)
         torch.testing.assert_close(found["conv.bias"], expected["conv.weight"][:, 2].flatten(), atol=1e-12, rtol=0)
 
 
@@ -404,8 +403,8 @@ def test_hooks_of_a_traced_synapse_run_and_may_change_what_it_gives() -> None:
     net[0].register_forward_pre_hook(lambda module, args: (args[0] * 2,))
     net[0].register_forward_hook(lambda module, args, output: output + 1)
     x = torch.randn(1, 2, 2, 4, 4, dtype=torch.float64)
-    with traced(synapses(net), TraceRule(0.5)):
-        found = passed(net, x)
+    traces = Traces(synapses(net), TraceRule(0.5))
+    found = passed(net, x, traces)
     assert_close(found, passed(net, x), atol=1e-12)
 
 
@@ -421,26 +420,66 @@ def test_a_forward_pass_that_a_trace_would_change_is_refused() -> None:
     net.stem.conv = Centred(2, 4, 3)
     with pytest.raises(TrainingError, match=r"stem.conv feeds a membrane.*Centred has a forward pass.*use Conv1d"):
         learn(OTTT(), net, torch.zeros(1, len(TARGET), 2, 6, 6, dtype=torch.float64))
-    assert "forward" not in vars(net.body.stage1[0].conv1)
 
 
-def test_a_trace_that_nothing_would_keep_is_refused() -> None:
-    net = Sequential(nn.Sequential(QuantLinear(6, 2), nn.ReLU())).double()
-    with (
-        traced(synapses(net), TraceRule(0.5)),
-        pytest.raises(TrainingError, match=r"^0\.0 feeds a membrane.*runs where nothing keeps it"),
+class Direct(Block):
+    """Calls one of its synapses without its Scope."""
+
+    def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+        run = Scope(self, state, steps)
+        h = run("fc1", run("act0", run("fc0", x))) + self.skip(x)
+        return run("out", run("act1", h)), run.state
+
+
+@pytest.mark.parametrize("rule", [OTTT(), NDOT("each")], ids=["ottt", "ndot"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_synapse_that_is_called_directly_is_refused_by_its_name(rule: OTTT, inside: bool) -> None:
+    class Wrapper(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = Direct(ORDER)
+
+        def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+            return self.model(x, state, steps=steps)
+
+    name = r"model\.skip" if inside else "skip"
+    message = f"^{name} feeds a membrane and is to learn from a trace, and none was kept: it was called directly"
+    with pytest.raises(TrainingError, match=message):
+        learn(rule, Wrapper() if inside else Direct(ORDER), frames())
+    learn(SLTT(), Direct(ORDER), frames())
+    nested = Sequential({"body": nn.Sequential(QuantLinear(6, 2), nn.ReLU()), "act": LIF(STEPS)}).double()
+    with pytest.raises(TrainingError, match=r"^body\.0 feeds a membrane.*it was called directly"):
+        learn(rule, nested, frames())
+
+
+def test_a_module_that_does_not_hand_on_what_comes_with_the_steps_is_refused() -> None:
+    class Own(Block):
+        def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+            return super().forward(x, state, steps=range(steps.start, steps.stop))
+
+    with pytest.raises(TrainingError, match=r"^fc0 feeds a membrane.*and none was kept"):
+        learn(OTTT(), Own(ORDER), frames())
+
+
+def test_paths_that_the_forward_pass_does_not_take_are_refused() -> None:
+    class Elsewhere(Block):
+        paths = (("fc0", "act1", "out"), ("fc1", "act0", "out"), ("skip", "act1"))
+
+    with pytest.raises(
+        TrainingError, match=r"Elsewhere runs 'act0' on what 'fc0' gave, and on none of Elsewhere.paths"
     ):
-        net(frames(), None, range(STEPS))
+        learn(OTTT(), Elsewhere(ORDER), frames())
+    learn(SLTT(), Elsewhere(ORDER), frames())
 
 
 def test_chunk_of_steps_equals_chunks_of_one_with_traces() -> None:
     net, x = Stack(6, 8), frames()
-    with traced(synapses(net), TraceRule(LEAK)):
-        whole, _ = net(x, steps=range(STEPS))
-        state, parts = None, []
-        for t in range(STEPS):
-            y, state = net(x[t : t + 1], state, steps=range(t, t + 1))
-            parts.append(y)
+    traces = Traces(synapses(net), TraceRule(LEAK))
+    whole, _ = net(x, steps=carrying(range(STEPS), traces=traces))
+    state, parts = None, []
+    for t in range(STEPS):
+        y, state = net(x[t : t + 1], state, steps=carrying(range(t, t + 1), traces=traces))
+        parts.append(y)
     assert state is not None
     assert set(state["body"]) == {"fc0", "act0"}  # type: ignore[arg-type]
     torch.testing.assert_close(torch.cat(parts), whole, atol=0, rtol=0)
@@ -481,11 +520,11 @@ def test_what_no_membrane_follows_learns_by_the_exact_gradient() -> None:
 
 def test_state_that_is_no_trace_is_refused() -> None:
     net, x = Sequential({"fc": QuantLinear(6, 2)}).double(), frames()
-    with traced(synapses(net), TraceRule(0.5)):
-        with pytest.raises(StateError, match="it must be one tensor, 'trace'"):
-            net(x, {"fc": {"potential": x[0]}}, range(STEPS))
-        with pytest.raises(ShapeError, match=r"trace has shape \[2, 6\], the input of this step \[4, 6\]"):
-            net(x, {"fc": {"trace": x[0, :2]}}, range(STEPS))
+    traces = Traces(synapses(net), TraceRule(0.5))
+    with pytest.raises(StateError, match="it must be one tensor, 'trace'"):
+        net(x, {"fc": {"potential": x[0]}}, carrying(range(STEPS), traces=traces))
+    with pytest.raises(ShapeError, match=r"trace has shape \[2, 6\], the input of this step \[4, 6\]"):
+        net(x, {"fc": {"trace": x[0, :2]}}, carrying(range(STEPS), traces=traces))
 
 
 def test_narrow_arithmetic_is_that_of_the_plain_synapse() -> None:
@@ -494,8 +533,8 @@ def test_narrow_arithmetic_is_that_of_the_plain_synapse() -> None:
     x = torch.randn(1, 2, 2, 4, 4)
     with torch.autocast("cpu", torch.bfloat16):
         plain, _ = net(x, None, range(1))
-        with traced(synapses(net), TraceRule(0.5)):
-            y, _ = net(x, None, range(1))
+        traces = Traces(synapses(net), TraceRule(0.5))
+        y, _ = net(x, None, carrying(range(1), traces=traces))
     assert y.dtype == plain.dtype == torch.bfloat16
     assert torch.equal(y, plain)
     y.float().sum().backward()

@@ -3,8 +3,6 @@
 What is asked here holds for every kind of neuron that a recipe may choose, under every such rule.
 """
 
-from contextlib import AbstractContextManager, nullcontext
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,9 +11,9 @@ from torch import Tensor, nn
 from hdlif import builders
 from hdlif.learning import OTTT, Plan, Rule, StochasticStep
 from hdlif.models import Network
-from hdlif.nn import PerStep, State, detach
+from hdlif.nn import PerStep, State, carrying, detach
 from hdlif.nn.paths import remembered
-from hdlif.nn.traces import TraceRule, traced
+from hdlif.nn.traces import TraceRule, Traces
 from small_networks import assert_close, gradients, tensors_of
 from small_recipes import built, neurons, recipe
 
@@ -98,21 +96,21 @@ def learn(rule: Rule, net: Network) -> dict[str, Tensor]:
     return gradients(net)
 
 
-def tracing(rule: Rule, net: Network) -> AbstractContextManager[None]:
-    return traced(remembered(net), TraceRule(rule.leak, rule._dynamic)) if isinstance(rule, OTTT) else nullcontext()
+def traces_of(rule: Rule, net: Network) -> Traces | None:
+    return Traces(remembered(net), TraceRule(rule.leak, rule._dynamic)) if isinstance(rule, OTTT) else None
 
 
-def run(net: Network, t: int, state: State | None) -> tuple[Tensor, State | None]:
-    logits, after = net(frames()[t : t + 1], state, steps=range(t, t + 1))
+def run(net: Network, t: int, state: State | None, traces: Traces | None = None) -> tuple[Tensor, State | None]:
+    logits, after = net(frames()[t : t + 1], state, steps=carrying(range(t, t + 1), traces=traces))
     return logits[0], after
 
 
-def states_before(net: Network) -> list[State | None]:
+def states_before(net: Network, traces: Traces | None = None) -> list[State | None]:
     """The state that each step starts from, without graph."""
     states: list[State | None] = [None]
     with torch.no_grad():
         for t in range(STEPS - 1):
-            states.append(run(net, t, states[-1])[1])
+            states.append(run(net, t, states[-1], traces)[1])
     return states
 
 
@@ -128,11 +126,11 @@ def test_gradient_is_that_of_steps_whose_state_is_given_as_a_constant(kind: str,
     cut, net = built_rule(rule), network(kind)
     plan, found = plan_of(cut), learn(cut, net)
     net.zero_grad()
-    with tracing(cut, net):
-        states = states_before(net)
-        for t in plan.steps:
-            logits, _ = run(net, t, leaves(states[t]))
-            (F.cross_entropy(logits, TARGET) * weight_of(cut, t)).backward()
+    traces = traces_of(cut, net)
+    states = states_before(net, traces)
+    for t in plan.steps:
+        logits, _ = run(net, t, leaves(states[t]), traces)
+        (F.cross_entropy(logits, TARGET) * weight_of(cut, t)).backward()
     assert_close(found, gradients(net))
 
 

@@ -12,7 +12,7 @@ from hdlif.learning.online import online_steps
 from hdlif.learning.rule import Criterion, Plan, Step, probabilities
 from hdlif.learning.sltt import Update, check_update, every_step
 from hdlif.nn.paths import remembered
-from hdlif.nn.traces import TraceRule, traced
+from hdlif.nn.traces import TraceRule, Traces
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class OTTT:
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         weight = 1.0 if self.update == "each" else 1 / plan.time_steps
-        with traced(remembered(model), TraceRule(self.leak, self._dynamic)):
-            yield from online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight)
+        traces = Traces(remembered(model), TraceRule(self.leak, self._dynamic))
+        return online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight, traces=traces)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of co
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.nn.steps import Steps, carried
-from hdlif.nn.traces import drift, run_traced, tracing
+from hdlif.nn.traces import drift, run_traced
 from hdlif.nn.tracing import are_traced, with_traced_steps
 
 State = Mapping[str, "State | Tensor"]
@@ -87,7 +89,8 @@ class Scope:
         self._steps, self._carried = steps, carried(steps)
         self._ran: set[str] = set()
         self._next: dict[str, State | Tensor] = {}
-        self._fired: _Fired | None = None
+        self._fired: list[_Fired] = []
+        self._gave: list[tuple[str, ReferenceType[Tensor]]] = []
         unknown = [name for name in self._given if name not in module._modules]
         if unknown:
             raise StateError(
@@ -101,20 +104,7 @@ class Scope:
         self._ran.add(name)
         given = self._given.get(name)
         given = None if given is None else entries_of(given, repr(name))
-        traced = tracing(child)
-        if traced is None and not isinstance(child, Temporal):
-            check_stateless(child, given)
-            return fold_time(child, x, self._carried.weights.get(child))
-        check_chunk(x, self._steps)
-        state: State | None
-        if traced is not None:
-            moved = self._drift_behind(x, traced.rule.leak, traced.name) if traced.rule.dynamic else None
-            y, state = run_traced(traced, x, given, self._steps, moved)
-        else:
-            # Its steps are traced already where they are to be.
-            y, state = nn.Module.__call__(child, x, given, self._steps)
-            if isinstance(child, Neuron):
-                self._fired = _Fired(name, y, x, state)
+        y, state = self._run(name, child, x, given)
         if state is None:
             check_stateless(child, given)
             return y
@@ -129,10 +119,49 @@ class Scope:
         self._next[name] = state
         return y
 
+    def _run(self, name: str, child: nn.Module, x: Tensor, given: State | None) -> tuple[Tensor, State | None]:
+        """y and the state of a child after this chunk."""
+        traces = self._carried.traces
+        state: State | None
+        if traces is not None:
+            self._check_path(name, x)
+        if traces is not None and child in traces.names:
+            check_chunk(x, self._steps)
+            moved = self._drift_behind(x, traces.rule.leak, traces.names[child]) if traces.rule.dynamic else None
+            y, state = run_traced(child, x, given, self._steps, traces.rule, moved)
+        elif isinstance(child, Temporal):
+            check_chunk(x, self._steps)
+            # Its steps are traced already where they are to be.
+            y, state = nn.Module.__call__(child, x, given, self._steps)
+            if traces is not None and traces.rule.dynamic and isinstance(child, Neuron):
+                self._fired.append(_Fired(name, y, x, state))
+        else:
+            y, state = fold_time(child, x, self._carried.weights.get(child)), None
+        if traces is not None and not torch.compiler.is_compiling():
+            self._gave.append((name, ref(y)))
+        return y, state
+
+    def _check_path(self, name: str, x: Tensor) -> None:
+        """Raise `TrainingError` where a child reads what another one gave and no path of the module says so."""
+        paths: Paths | None = getattr(self._module, "paths", None)
+        before = [other for other, gave in self._gave if gave() is x]
+        if paths is None or not before:
+            return
+        on_paths = {child for way in paths for child in way}
+        if name not in on_paths or not on_paths.issuperset(before):
+            return
+        known = {pair for way in paths for pair in itertools.pairwise(way)}
+        if not any((other, name) in known for other in before):
+            kind = type(self._module).__name__
+            raise TrainingError(
+                f"{kind} runs {name!r} on what {before[-1]!r} gave, and on none of {kind}.paths does {name!r} follow "
+                f"{before[-1]!r}; a rule with traces has to know what feeds a neuron, so state the ways that x takes"
+            )
+
     def _drift_behind(self, x: Tensor, leak: float, synapse: str) -> Tensor | None:
         """How the potentials of the neurons that emitted `x` moved; None where no neuron with a memory did."""
-        fired = self._fired
-        if fired is None or fired.y is not x or fired.state is None:
+        fired = next((fired for fired in self._fired if fired.y is x), None)
+        if fired is None or fired.state is None:
             return None
         potential = fired.state.get("potential")
         if not isinstance(potential, Tensor):

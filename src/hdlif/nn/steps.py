@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from hdlif.nn.batch_statistics import Gather
+    from hdlif.nn.traces import Traces
 
 
 Weights = Mapping[nn.Module, Tensor]
@@ -30,6 +31,7 @@ class Steps:
     Attributes:
         times: the steps themselves.
         weights: those that run in place of a layer's own, by the layer; see `HeldWeights`.
+        traces: the synapses that learn from traces; None for none.
         gather: how batch norms in train mode ask all ranks, whose share of a batch is theirs; None for one rank.
     """
 
@@ -38,15 +40,17 @@ class Steps:
         times: range | tuple[Tensor, ...],
         *,
         weights: Weights | None = None,
+        traces: Traces | None = None,
         gather: Gather | None = None,
     ) -> None:
         self.times = times
         self.weights = weights or {}
+        self.traces = traces
         self.gather = gather
 
     def with_times(self, times: range | tuple[Tensor, ...]) -> Steps:
         """Other steps, with all that these carry."""
-        return Steps(times, weights=self.weights, gather=self.gather)
+        return Steps(times, weights=self.weights, traces=self.traces, gather=self.gather)
 
     @property
     def start(self) -> Any:
@@ -88,7 +92,9 @@ def carried(steps: range | Steps) -> Steps:
     return steps if isinstance(steps, Steps) else Steps(steps)
 
 
-def carrying(steps: range, *, weights: Weights | None = None, gather: Gather | None = None) -> range:
+def carrying(
+    steps: range, *, weights: Weights | None = None, traces: Traces | None = None, gather: Gather | None = None
+) -> range:
     """The same steps with what is given, and what they carry already.
 
     >>> steps = carrying(range(2, 5), gather=lambda tensor: tensor[None])
@@ -96,12 +102,13 @@ def carrying(steps: range, *, weights: Weights | None = None, gather: Gather | N
     ([2, 3, 4], 2, True, True)
 
     Args:
-        weights, gather: as in `Steps`; None leaves what is there.
+        weights, traces, gather: as in `Steps`; None leaves what is there.
     """
     known = carried(steps)
     made = Steps(
         known.times,
         weights=known.weights if weights is None else weights,
+        traces=known.traces if traces is None else traces,
         gather=known.gather if gather is None else gather,
     )
     # What takes steps is annotated with a range, which no class can be derived from.

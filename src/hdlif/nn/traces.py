@@ -10,8 +10,8 @@ neuron's potential moves: with u̇_t = I_t - (1 - λ)·v_t, a_t = r_t·a_{t-1} +
 r_t = λ where u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has it.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.module import _has_any_global_hook
 
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.nn.steps import carried
@@ -44,28 +45,49 @@ _FORWARDS = {kind.forward: kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn
 """The forward passes that are known here: W·x + b, so that a sum of inputs may stand for x in dL/dW."""
 
 
-@contextmanager
-def traced(synapses: Mapping[str, nn.Module], rule: TraceRule) -> Iterator[None]:
-    """Let these synapses, by their names in the network, keep a trace, inside the context.
+class Traces:
+    """The synapses that learn from a trace in a forward pass, which is given this along with its steps (`carrying`).
 
+    Args:
+        synapses: by their names in the network.
+    Attributes:
+        names: of the synapses.
     Raises:
         TrainingError: one of them is of a class with a forward pass of its own.
     """
-    for name, synapse in synapses.items():
-        if not _known(synapse):
-            raise TrainingError(
-                f"{name} feeds a membrane and cannot learn from a trace: {type(synapse).__name__} has a forward pass "
-                "of its own, whose weight gradient from a trace is not known; use Conv1d, Conv2d, Conv3d, Linear, "
-                "QuantConv2d or QuantLinear there, or a rule without traces (sltt)"
-            )
-    for name, synapse in synapses.items():
-        assert isinstance(synapse, Synapse), "its forward pass is known"
-        vars(synapse)["forward"] = _Tracing(name, synapse, rule)
-    try:
-        yield
-    finally:
-        for synapse in synapses.values():
-            del vars(synapse)["forward"]
+
+    def __init__(self, synapses: Mapping[str, nn.Module], rule: TraceRule) -> None:
+        for name, synapse in synapses.items():
+            if not _known(synapse):
+                raise TrainingError(
+                    f"{name} feeds a membrane and cannot learn from a trace: {type(synapse).__name__} has a forward "
+                    "pass of its own, whose weight gradient from a trace is not known; use Conv1d, Conv2d, Conv3d, "
+                    "Linear, QuantConv2d or QuantLinear there, or a rule without traces (sltt)"
+                )
+        self.rule = rule
+        self.names = {synapse: name for name, synapse in synapses.items()}
+        self._all = tuple(synapses)
+
+    def check_kept(self, state: Mapping[str, Any] | None) -> None:
+        """Raise `TrainingError` unless every synapse has left a trace in the state after a forward pass."""
+        kept = set(_traced(state or {}, ""))
+        # The network may stand inside others, which keep no state under a name.
+        for name in self._all:
+            if name not in kept and not any(name.endswith(f".{path}") for path in kept):
+                raise TrainingError(
+                    f"{name} feeds a membrane and is to learn from a trace, and none was kept: it was called directly, "
+                    "or did not run; run it in hdlif.nn.Sequential, or by its name with hdlif.nn.Scope, and return "
+                    "that one's state, or use a rule without traces (sltt)"
+                )
+
+
+def _traced(state: Mapping[str, Any], at: str) -> Iterator[str]:
+    """The paths of the synapses that have a trace in a state."""
+    for name, value in state.items():
+        if name == "trace" and isinstance(value, Tensor):
+            yield at
+        elif isinstance(value, Mapping):
+            yield from _traced(value, f"{at}.{name}" if at else name)
 
 
 def _known(synapse: nn.Module) -> bool:
@@ -77,12 +99,6 @@ def _known(synapse: nn.Module) -> bool:
         and getattr(type(synapse), conv, None) is getattr(kind, conv, None)
         and not ({"forward", conv} & vars(synapse).keys())
     )
-
-
-def tracing(module: nn.Module) -> "_Tracing | None":
-    """How the module keeps a trace; None where it keeps none."""
-    forward = vars(module).get("forward")
-    return forward if isinstance(forward, _Tracing) else None
 
 
 def drift(current: Tensor, potential: Tensor, leak: float) -> Tensor:
@@ -99,10 +115,11 @@ def decay(now: Tensor, before: Tensor | None, leak: float) -> Tensor | float:
 
 
 def run_traced(
-    tracing: "_Tracing",
+    synapse: nn.Module,
     x: Tensor,
     state: Mapping[str, Any] | None,
     steps: range,
+    rule: TraceRule,
     moved: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """A chunk [K or 1, B, ...] through a synapse with a trace: y [K, B, ...], and its state after the chunk.
@@ -113,6 +130,7 @@ def run_traced(
         ShapeError: the trace has another shape than a step of x.
         StateError: the state is not {"trace": a}, or with u̇ {"trace": a, "drift": u̇}.
     """
+    assert isinstance(synapse, Synapse), "Traces has looked"
     names = {"trace"} if moved is None else {"trace", "drift"}
     if state is not None and (set(state) != names or not all(isinstance(v, Tensor) for v in state.values())):
         expected = "one tensor, 'trace'" if moved is None else "two tensors, 'trace' and 'drift'"
@@ -125,15 +143,17 @@ def run_traced(
                 "a new batch starts with state=None"
             )
     trace: Tensor | None = None if state is None else state["trace"]
-    leak: Tensor | float = tracing.rule.leak
+    leak: Tensor | float = rule.leak
     if moved is not None:
         if len(steps) != 1:
             raise StateError(f"steps = {steps}; dynamic traces are run one time step at a time")
-        leak = decay(moved, None if state is None else state["drift"], tracing.rule.leak)
+        leak = decay(moved, None if state is None else state["drift"], rule.leak)
     outputs = []
-    weight = carried(steps).weights.get(tracing.synapse)
+    weight = carried(steps).weights.get(synapse)
     for t, step in zip(steps, x.expand(len(steps), *x.shape[1:]), strict=True):
-        y, trace = tracing.run(step, weight, trace, leak, t)
+        # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
+        of_one = t + 1 if rule.leak == 1 else (1 - rule.leak ** (t + 1)) / (1 - rule.leak)
+        y, trace = _step(synapse, step, weight, trace, leak, of_one)
         outputs.append(y)
     assert trace is not None
     return outputs[0][None] if len(outputs) == 1 else torch.stack(outputs), (
@@ -141,43 +161,41 @@ def run_traced(
     )
 
 
-class _Tracing:
-    """The forward pass of a synapse that keeps a trace; stands for the module's own inside `traced`."""
+def _step(
+    synapse: Synapse, x: Tensor, weight: Tensor | None, trace: Tensor | None, leak: Tensor | float, of_one: Any
+) -> tuple[Tensor, Tensor]:
+    """y [B, ...] of an input [B, ...], and the trace after it."""
+    if weight is None:
+        weight = synapse.weight_q() if isinstance(synapse, QuantConv2d | QuantLinear) else synapse.weight
+    found: list[Tensor] = []
 
-    def __init__(self, name: str, synapse: Synapse, rule: TraceRule) -> None:
-        self.name, self.synapse, self.rule = name, synapse, rule
-        self._before: tuple[Tensor | None, Tensor | float, int] | None = None
-        self._after: Tensor | None = None
+    def forward(x: Tensor) -> Tensor:
+        after = x.detach() if trace is None else leak * trace + x.detach()
+        found.append(after)
+        if isinstance(synapse, nn.Linear):
+            return _TracedLinear.apply(x, weight, synapse.bias, after, of_one)  # type: ignore[no-any-return, no-untyped-call]
+        window = _Window(synapse)
+        x, after = window.padded(x), window.padded(after)
+        return _TracedConv.apply(x, weight, synapse.bias, after, of_one, window)  # type: ignore[no-any-return, no-untyped-call]
 
-    def run(
-        self, x: Tensor, weight: Tensor | None, trace: Tensor | None, leak: Tensor | float, t: int
-    ) -> tuple[Tensor, Tensor]:
-        """y [B, ...] of an input [B, ...] at step t, and the trace after it."""
-        self._before = trace, leak, t
-        # Through the module itself, so that its hooks run.
-        y = self.synapse(x) if weight is None else self.synapse(x, weight)
-        after, self._after = self._after, None
-        assert after is not None
-        return y, after
+    y = _with_hooks(synapse, forward, x)
+    return y, found[0]
 
-    def __call__(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
-        if self._before is None:
-            raise TrainingError(
-                f"{self.name} feeds a membrane, learns from a trace, and runs where nothing keeps it; run it in "
-                "hdlif.nn.Sequential, or by its name with hdlif.nn.Scope, or use a rule without traces (sltt)"
-            )
-        (before, leak, t), self._before = self._before, None
-        self._after = trace = x.detach() if before is None else leak * before + x.detach()
-        module = self.synapse
-        if weight is None:
-            weight = module.weight_q() if isinstance(module, QuantConv2d | QuantLinear) else module.weight
-        # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
-        of_one = t + 1 if self.rule.leak == 1 else (1 - self.rule.leak ** (t + 1)) / (1 - self.rule.leak)
-        if isinstance(module, nn.Linear):
-            return _TracedLinear.apply(x, weight, module.bias, trace, of_one)  # type: ignore[no-any-return, no-untyped-call]
-        window = _Window(module)
-        x, trace = window.padded(x), window.padded(trace)
-        return _TracedConv.apply(x, weight, module.bias, trace, of_one, window)  # type: ignore[no-any-return, no-untyped-call]
+
+def _with_hooks(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`forward` in place of the module's own, whose hooks run; they see a copy of it, with its own parameters."""
+    hooks = (
+        module._forward_pre_hooks,
+        module._forward_hooks,
+        module._backward_pre_hooks,
+        module._backward_hooks,
+    )
+    if not any(hooks) and not _has_any_global_hook():  # type: ignore[no-untyped-call]
+        return forward(x)
+    twin = copy.copy(module)
+    vars(twin)["forward"] = forward
+    y: Tensor = twin(x)
+    return y
 
 
 class _Window:
