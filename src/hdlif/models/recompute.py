@@ -11,6 +11,7 @@ from torch.func import functional_call
 from hdlif.errors import StateError
 from hdlif.models.reversible import ReversibleBlock
 from hdlif.nn import Measure, Recomputing, Sequential, State, carrying
+from hdlif.nn.recomputing import Measured, collected
 from hdlif.nn.state import entries_of
 from hdlif.nn.steps import carried
 
@@ -21,7 +22,7 @@ class ReversibleSequential(Sequential, Recomputing):
     A chunk keeps its last block's output and the state it starts from (nothing, where it starts a sequence), however
     many blocks there are. The backward pass runs each branch f and g once more, from the last block to the first,
     with the state, the held weights, the mode and the precision of its forward pass; it leaves buffers alone, and
-    takes the measures of `measuring` again. The streams are float32 or wider.
+    takes measures again. The streams are float32 or wider.
     """
 
     def __init__(self, *blocks: ReversibleBlock) -> None:
@@ -34,7 +35,7 @@ class ReversibleSequential(Sequential, Recomputing):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         x = x.to(torch.promote_types(x.dtype, torch.float32)).expand(len(steps), *x.shape[1:])
-        if self.keeps_graph or not torch.is_grad_enabled():
+        if carried(steps).keeps_graphs or not torch.is_grad_enabled():
             return super().forward(x, state, steps)
         before = flat(state)
         replay = _Replay(self, steps, tuple(before), x.device.type)
@@ -96,8 +97,9 @@ class _Reversible(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, replay: _Replay, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         before = nested(dict(zip(replay.before, tensors[len(replay.leaves) :], strict=True)))
-        with replay.blocks.collecting() as measured:
-            y, state = Sequential.forward(replay.blocks, x, before, replay.steps)
+        measured: Measured = []
+        steps = carrying(replay.steps, measures=collected(carried(replay.steps).measures, measured))
+        y, state = Sequential.forward(replay.blocks, x, before, steps)
         replay.measures = [measure for measure, _ in measured]
         after = flat(state)
         replay.after = tuple(after)
@@ -155,8 +157,9 @@ class _Branches:
         given = nested({k.removeprefix(prefix): v for k, v in state.items()})
         # Statistics and counts have had this chunk already: the second run changes copies.
         buffers = {name: buffer.clone() for name, buffer in branch.named_buffers()}
-        with self.replay.blocks.collecting() as measured:
-            y, after = functional_call(branch, buffers, (x, given, self.steps))
+        measured: Measured = []
+        steps = carrying(self.steps, measures=collected(carried(self.steps).measures, measured))
+        y, after = functional_call(branch, buffers, (x, given, steps))
         arriving = [(y, grad), *((v, self.after_grads[k]) for k, v in flat(after, prefix).items())]
         # Branches come back in reverse, what was measured in each of them in its own order.
         first = len(self.measure_grads) - len(measured)
@@ -179,7 +182,7 @@ class _Branches:
 
     def _require(self, alike: bool) -> None:
         if not alike:
-            raise RuntimeError("forward and backward pass take different measures; run both in the same `measuring`")
+            raise RuntimeError("forward and backward pass take different measures; does a layer run by chance?")
 
 
 def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:

@@ -11,10 +11,10 @@ from hdlif.nn.modes import evaluation_mode
 from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
 from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.per_step import PerStep, StepValue, step_parameters
-from hdlif.nn.recomputing import Measure, Recomputing, graphs_kept, measuring
+from hdlif.nn.recomputing import Recomputing
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
-from hdlif.nn.steps import Carrying, carrying
+from hdlif.nn.steps import Carrying, Measure, carrying
 from hdlif.nn.synapses import Binary, HeldWeights, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer
 
 __all__ = [
@@ -53,7 +53,5 @@ __all__ = [
     "eca",
     "eca_kernel_size",
     "evaluation_mode",
-    "graphs_kept",
-    "measuring",
     "step_parameters",
 ]

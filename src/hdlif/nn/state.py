@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError, TrainingError
-from hdlif.nn.steps import Steps, carried
+from hdlif.nn.steps import Measure, Steps, carried
 from hdlif.nn.traces import drift, run_traced
 from hdlif.nn.tracing import are_traced, with_traced_steps
 
@@ -44,7 +44,12 @@ class Temporal(nn.Module):
         # The range is not looked at here: a graph would be made for each.
         if torch.compiler.is_dynamo_compiling():
             arguments, named = with_traced_steps(arguments, named)
-        return nn.Module.__call__(self, *arguments, **named)
+        output = nn.Module.__call__(self, *arguments, **named)
+        for steps in (*arguments, *named.values()):
+            if isinstance(steps, Steps) and self in steps.measures:
+                # Its input comes first; Scope takes the measures of what it runs.
+                steps.measures[self].take(arguments[0] if arguments else named["x"], output[0])
+        return output
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         raise NotImplementedError
@@ -136,7 +141,10 @@ class Scope:
             if traces is not None and traces.rule.dynamic and isinstance(child, Neuron):
                 self._fired.append(_Fired(name, y, x, state))
         else:
-            y, state = fold_time(child, x, self._carried.weights.get(child)), None
+            carried = self._carried
+            y, state = fold_time(child, x, carried.weights.get(child), carried.measures.get(child)), None
+        if isinstance(child, Temporal) and child in self._carried.measures:
+            self._carried.measures[child].take(x, y)
         if traces is not None and not torch.compiler.is_compiling():
             self._gave.append((name, ref(y)))
         return y, state
@@ -245,8 +253,13 @@ def check_chunk(x: Tensor, steps: range) -> None:
         )
 
 
-def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Apply a stateless module to [K, B, ...] with time folded into the batch; `weight` runs in place of its own."""
+def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measure: Measure | None = None) -> Tensor:
+    """Apply a stateless module to [K, B, ...] with time folded into the batch.
+
+    Args:
+        weight: runs in place of its own.
+        measure: is taken of what it reads and gives, folded.
+    """
     if isinstance(module, _BatchNorm):
         raise StateError(
             f"{type(module).__name__} would mix the statistics of time steps; use hdlif.nn.BatchNorm2d, "
@@ -254,6 +267,8 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None) -> Ten
         )
     folded = x.flatten(0, 1)
     y: Tensor = module(folded) if weight is None else module(folded, weight)
+    if measure is not None:
+        measure.take(folded, y)
     return y.reshape(*x.shape[:2], *y.shape[1:])
 
 

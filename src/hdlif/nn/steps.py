@@ -8,9 +8,11 @@ steps; a slice of them keeps it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast, overload
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -18,9 +20,26 @@ if TYPE_CHECKING:
     from hdlif.nn.traces import Traces
 
 
+@dataclass(frozen=True)
+class Measure:
+    """A small tensor made of one module's forward pass, which may enter a loss.
+
+    Attributes:
+        of: makes it from the module's input and output; a state is no part of the output.
+        give: takes it, with a graph, once for each forward pass that has one.
+    """
+
+    of: Callable[[Tensor, Tensor], Tensor]
+    give: Callable[[Tensor], None]
+
+    def take(self, x: Tensor, y: Tensor) -> None:
+        """Take it of a pass; modules that run again in the backward pass collect theirs in another way."""
+        if torch.is_grad_enabled():
+            self.give(self.of(x, y))
+
+
 Weights = Mapping[nn.Module, Tensor]
 """Those that run in place of a layer's own, by the layer."""
-
 
 
 class Steps:
@@ -33,6 +52,8 @@ class Steps:
         weights: those that run in place of a layer's own, by the layer; see `HeldWeights`.
         traces: the synapses that learn from traces; None for none.
         gather: how batch norms in train mode ask all ranks, whose share of a batch is theirs; None for one rank.
+        keeps_graphs: whether modules that run again in the backward pass (`Recomputing`) keep their graph instead.
+        measures: what is taken of a module's pass, by the module; see `Measure`.
     """
 
     def __init__(
@@ -42,15 +63,26 @@ class Steps:
         weights: Weights | None = None,
         traces: Traces | None = None,
         gather: Gather | None = None,
+        keeps_graphs: bool = False,
+        measures: Mapping[nn.Module, Measure] | None = None,
     ) -> None:
         self.times = times
-        self.weights = weights or {}
+        self.weights: Weights = {} if weights is None else weights
         self.traces = traces
         self.gather = gather
+        self.keeps_graphs = keeps_graphs
+        self.measures: Mapping[nn.Module, Measure] = {} if measures is None else measures
 
     def with_times(self, times: range | tuple[Tensor, ...]) -> Steps:
         """Other steps, with all that these carry."""
-        return Steps(times, weights=self.weights, traces=self.traces, gather=self.gather)
+        return Steps(
+            times,
+            weights=self.weights,
+            traces=self.traces,
+            gather=self.gather,
+            keeps_graphs=self.keeps_graphs,
+            measures=self.measures,
+        )
 
     @property
     def start(self) -> Any:
@@ -93,7 +125,13 @@ def carried(steps: range | Steps) -> Steps:
 
 
 def carrying(
-    steps: range, *, weights: Weights | None = None, traces: Traces | None = None, gather: Gather | None = None
+    steps: range,
+    *,
+    weights: Weights | None = None,
+    traces: Traces | None = None,
+    gather: Gather | None = None,
+    keeps_graphs: bool | None = None,
+    measures: Mapping[nn.Module, Measure] | None = None,
 ) -> range:
     """The same steps with what is given, and what they carry already.
 
@@ -102,7 +140,7 @@ def carrying(
     ([2, 3, 4], 2, True, True)
 
     Args:
-        weights, traces, gather: as in `Steps`; None leaves what is there.
+        weights, traces, gather, keeps_graphs, measures: as in `Steps`; None leaves what is there.
     """
     known = carried(steps)
     made = Steps(
@@ -110,6 +148,8 @@ def carrying(
         weights=known.weights if weights is None else weights,
         traces=known.traces if traces is None else traces,
         gather=known.gather if gather is None else gather,
+        keeps_graphs=known.keeps_graphs if keeps_graphs is None else keeps_graphs,
+        measures=known.measures if measures is None else measures,
     )
     # What takes steps is annotated with a range, which no class can be derived from.
     return cast(range, made)

@@ -149,11 +149,13 @@ def run_traced(
             raise StateError(f"steps = {steps}; dynamic traces are run one time step at a time")
         leak = decay(moved, None if state is None else state["drift"], rule.leak)
     outputs = []
-    weight = carried(steps).weights.get(synapse)
+    weight, measure = carried(steps).weights.get(synapse), carried(steps).measures.get(synapse)
     for t, step in zip(steps, x.expand(len(steps), *x.shape[1:]), strict=True):
         # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
         of_one = t + 1 if rule.leak == 1 else (1 - rule.leak ** (t + 1)) / (1 - rule.leak)
         y, trace = _step(synapse, step, weight, trace, leak, of_one)
+        if measure is not None:
+            measure.take(step, y)
         outputs.append(y)
     assert trace is not None
     return outputs[0][None] if len(outputs) == 1 else torch.stack(outputs), (

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.learning import Plan, Rule
-from hdlif.nn import carrying
+from hdlif.nn import Carrying, carrying
 from hdlif.nn.layout import lay_out
-from hdlif.training.activity import Penalty, Watch, watching
+from hdlif.training.activity import Penalty, Watch
 from hdlif.training.average import Average
 from hdlif.training.ranks import Ranks
 from hdlif.training.stepping import Stepper
@@ -111,13 +111,14 @@ class Updater:
         if self._penalty is None:
             return self._carry_out(x, target, plan, None, share, last)
         mean = self._ranks.mean if self._ranks.count > 1 else None
-        with watching(self.network.model, self._penalty, mean=mean) as watch:
-            return self._carry_out(x, target, plan, watch, share, last)
+        watch = Watch(self.network.model, self._penalty, mean=mean)
+        return self._carry_out(x, target, plan, watch, share, last)
 
     def _carry_out(
         self, x: Tensor, target: Tensor, plan: Plan, watch: Watch | None, share: float, last: bool
     ) -> tuple[float, Tensor]:
-        steps = self._rule(self._learner, x, target, plan)
+        learner = self._learner if watch is None else Carrying(self._learner, measures=watch.measures)
+        steps = self._rule(learner, x, target, plan)
         # An update of several losses has the mean of their penalties.
         of_penalty = sum(plan.updates) / len(plan.updates)
         total, of_update, logits = 0.0, 0.0, []
