@@ -71,9 +71,9 @@ class Traces:
     def check_kept(self, state: Mapping[str, Any] | None) -> None:
         """Raise `TrainingError` unless every synapse has left a trace in the state after a forward pass."""
         kept = set(_traced(state or {}, ""))
-        # The network may stand inside others, which keep no state under a name.
         for name in self._all:
-            if name not in kept and not any(name.endswith(f".{path}") for path in kept):
+            # A module of the user's around the network may keep its state under a name.
+            if name not in kept and not any(path.endswith(f".{name}") for path in kept):
                 raise TrainingError(
                     f"{name} feeds a membrane and is to learn from a trace, and none was kept: it was called directly, "
                     "or did not run; run it in hdlif.nn.Sequential, or by its name with hdlif.nn.Scope, and return "
