@@ -36,12 +36,13 @@ def online_steps(
     state: State | None = None
     start = 0
     held = HeldWeights(model) if one_update else None
-    weights = None if held is None else held.weights
+    # Nothing to carry leaves a plain range, which is the fastest.
+    weights = (held.weights or None) if held is not None else None
     for t, update in zip(plan.steps, plan.updates, strict=True):
         state = _without_graph(model, x, state, carrying(range(start, t), weights=weights, traces=traces), span)
         if held is not None and update:
             held.last()
-            weights = held.weights
+            weights = held.weights or None
         steps = range(t, t + 1)
         logits, state = model(chunk(x, steps), state, steps=carrying(steps, weights=weights, traces=traces))
         if traces is not None:

@@ -128,7 +128,9 @@ class Scope:
         """y and the state of a child after this chunk."""
         traces = self._carried.traces
         state: State | None
-        if traces is not None:
+        # How a network is wired is looked at once a sequence.
+        looking = traces is not None and not self._continues and not torch.compiler.is_compiling()
+        if looking:
             self._check_path(name, x)
         if traces is not None and child in traces.names:
             check_chunk(x, self._steps)
@@ -145,7 +147,7 @@ class Scope:
             y, state = fold_time(child, x, carried.weights.get(child), carried.measures.get(child)), None
         if isinstance(child, Temporal) and child in self._carried.measures:
             self._carried.measures[child].take(x, y)
-        if traces is not None and not torch.compiler.is_compiling():
+        if looking:
             self._gave.append((name, ref(y)))
         return y, state
 

@@ -119,9 +119,12 @@ class Steps:
         return repr(self.times)
 
 
+_NOTHING = Steps(range(0))
+
+
 def carried(steps: range | Steps) -> Steps:
-    """What the steps carry."""
-    return steps if isinstance(steps, Steps) else Steps(steps)
+    """What the steps carry; a plain range carries nothing."""
+    return steps if isinstance(steps, Steps) else _NOTHING
 
 
 def carrying(
@@ -142,9 +145,11 @@ def carrying(
     Args:
         weights, traces, gather, keeps_graphs, measures: as in `Steps`; None leaves what is there.
     """
+    if all(one is None for one in (weights, traces, gather, keeps_graphs, measures)):
+        return steps
     known = carried(steps)
     made = Steps(
-        known.times,
+        steps if known is _NOTHING else known.times,
         weights=known.weights if weights is None else weights,
         traces=known.traces if traces is None else traces,
         gather=known.gather if gather is None else gather,
