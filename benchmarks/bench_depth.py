@@ -20,12 +20,13 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from bench_rules import Network
 from hdlif.commands.files import write_json
@@ -33,7 +34,8 @@ from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
-from hdlif.nn import graphs_kept
+from hdlif.learning import Plan, Rule, Step
+from hdlif.nn import Carrying
 
 KINDS = {"plain": "resnet", "graphs kept": "reversible_resnet", "reversible": "reversible_resnet"}
 PARTS = ("counts", "peak", "time")
@@ -55,14 +57,25 @@ def recipe_of(arguments: argparse.Namespace, kind: str, depth: int) -> Recipe:
     return load_recipe(arguments.recipe, overrides)
 
 
-def trained_as(kind: str, network: Network) -> AbstractContextManager[None]:
-    return graphs_kept(network.model) if kind == "graphs kept" else nullcontext()
+@dataclass(frozen=True)
+class GraphsKept:
+    """A rule on a network all of whose modules keep their graph."""
+
+    rule: Rule
+
+    def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
+        return self.rule.schedule(time_steps, generator)
+
+    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+        return self.rule(Carrying(model, keeps_graphs=True), x, target, plan)
+
+
+def network_of(arguments: argparse.Namespace, kind: str, depth: int) -> Network:
+    return Network(recipe_of(arguments, kind, depth), GraphsKept if kind == "graphs kept" else lambda rule: rule)
 
 
 def saved(arguments: argparse.Namespace, kind: str, depth: int) -> int:
-    network = Network(recipe_of(arguments, kind, depth))
-    with trained_as(kind, network):
-        return max(cost.saved_bytes for cost in network.costs())
+    return max(cost.saved_bytes for cost in network_of(arguments, kind, depth).costs())
 
 
 def peak(arguments: argparse.Namespace, kind: str, depth: int) -> int:
@@ -71,12 +84,14 @@ def peak(arguments: argparse.Namespace, kind: str, depth: int) -> int:
 
 def ratios(arguments: argparse.Namespace, kind: str, depth: int) -> list[float]:
     """Quartiles of the network's time over its time with graphs kept."""
-    network = Network(recipe_of(arguments, kind, depth))
+    network, kept = network_of(arguments, kind, depth), network_of(arguments, "graphs kept", depth)
+    if kind == "plain":
+        kept = network
     network.seconds()
+    kept.seconds()
     seen = []
     for _ in range(arguments.rounds):
-        with trained_as("graphs kept", network):
-            unit = network.seconds()
+        unit = kept.seconds()
         seen.append(network.seconds() / unit)
     return statistics.quantiles(seen, n=4) if len(seen) > 1 else seen * 3
 

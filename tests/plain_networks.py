@@ -15,6 +15,8 @@ TARGET = torch.arange(BATCH) % CLASSES
 class Plain(Temporal):
     """Linear, neuron, linear, neuron, linear, in float64."""
 
+    paths = (("fc1", "act1", "fc2", "act2", "fc3"),)
+
     def __init__(self, neuron: Callable[[], nn.Module]) -> None:
         super().__init__()
         torch.manual_seed(0)

@@ -4,16 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdlif.errors import StateError
+from hdlif.errors import StateError, TrainingError
 from hdlif.learning import NDOT, OTTT
-from hdlif.nn import LIF, ParallelHDLIF, QuantLinear, Sequential, Temporal, traces
-from hdlif.nn.traces import STILL, Synapse, TraceRule, decay, drift, traced
-from learning.test_ottt import LEAK, STEPS, Stack, frames, learn
+from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, QuantLinear, Sequential, Temporal, carrying
+from hdlif.nn.traces import STILL, TraceRule, Traces, decay, drift
+from learning.test_ottt import LEAK, STEPS, Stack, frames, learn, synapses
 from small_networks import assert_close
-
-
-def synapses(net: nn.Module) -> list[Synapse]:
-    return [module for module in net.modules() if isinstance(module, Synapse)]
 
 
 def test_drift_and_decay_by_hand() -> None:
@@ -32,15 +28,15 @@ def test_trace_of_a_synapse_behind_a_neuron_decays_as_the_neuron_moves() -> None
     x = torch.randn(STEPS, 2, 4, dtype=torch.float64) * 2
     state, a, before = None, torch.zeros(2, 4, dtype=torch.float64), None
     lif_state = None
-    with traced(synapses(net), TraceRule(LEAK, dynamic=True)):
-        for t in range(STEPS):
-            _, state = net(x[t : t + 1], state, range(t, t + 1))
-            spike, lif_state = net[0](x[t : t + 1], lif_state, range(t, t + 1))
-            moved = x[t] - (1 - LEAK) * lif_state["potential"]
-            a = (LEAK if before is None else decay(moved, before, LEAK)) * a + spike[0]
-            before = moved
-            torch.testing.assert_close(state["fc"]["trace"], a, atol=1e-12, rtol=0)
-            torch.testing.assert_close(state["fc"]["drift"], moved, atol=1e-12, rtol=0)
+    traces = Traces(synapses(net), TraceRule(LEAK, dynamic=True))
+    for t in range(STEPS):
+        _, state = net(x[t : t + 1], state, carrying(range(t, t + 1), traces=traces))
+        spike, lif_state = net[0](x[t : t + 1], lif_state, carrying(range(t, t + 1), traces=traces))
+        moved = x[t] - (1 - LEAK) * lif_state["potential"]
+        a = (LEAK if before is None else decay(moved, before, LEAK)) * a + spike[0]
+        before = moved
+        torch.testing.assert_close(state["fc"]["trace"], a, atol=1e-12, rtol=0)
+        torch.testing.assert_close(state["fc"]["drift"], moved, atol=1e-12, rtol=0)
 
 
 def test_with_the_leak_as_its_ratio_it_is_ottt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +45,7 @@ def test_with_the_leak_as_its_ratio_it_is_ottt(monkeypatch: pytest.MonkeyPatch) 
     # The first synapse follows no neuron; the second one does.
     torch.testing.assert_close(found["body.fc0.weight"], expected["body.fc0.weight"], atol=1e-12, rtol=0)
     assert (found["body.fc1.weight"] - expected["body.fc1.weight"]).abs().max() > 1e-4
-    monkeypatch.setattr(traces, "decay", lambda now, before, leak: leak)
+    monkeypatch.setattr("hdlif.nn.traces.decay", lambda now, before, leak: leak)
     assert_close(learn(NDOT(leak=LEAK), net, x), expected)
 
 
@@ -65,19 +61,39 @@ class Between(nn.Module):
 )
 def test_without_a_potential_directly_before_there_is_no_ratio(before: dict[str, Temporal]) -> None:
     net = Sequential({**before, "fc": QuantLinear(4, 3)}).double()
-    with traced(synapses(net), TraceRule(LEAK, dynamic=True)):
-        _, state = net(torch.randn(1, 2, 4, dtype=torch.float64), None, range(1))
+    traces = Traces(synapses(net), TraceRule(LEAK, dynamic=True))
+    _, state = net(torch.randn(1, 2, 4, dtype=torch.float64), None, carrying(range(1), traces=traces))
     assert set(state["fc"]) == {"trace"}
+
+
+class Charged(EquationNeuron):
+    """A neuron whose memory is no `potential`."""
+
+    states = ("charge",)
+
+    @staticmethod
+    def step(current: Tensor, charge: Tensor) -> tuple[Tensor, Tensor]:
+        membrane = 0.5 * charge + current
+        spike = torch.relu(membrane - 0.5)
+        return spike, membrane - spike
+
+
+def test_a_neuron_that_keeps_no_potential_is_refused_by_its_name() -> None:
+    net = Sequential({"act0": Charged(STEPS), "fc": nn.Linear(6, 4), "act1": HDLIF(STEPS)}).double()
+    message = r"fc follows the neuron 'act0'.*keeps 'charge' and no 'potential'; give the state .*\(ottt\)"
+    with pytest.raises(TrainingError, match=message):
+        learn(NDOT(), net, frames())
+    learn(OTTT(), net, frames())
 
 
 def test_steps_and_states_that_a_dynamic_trace_cannot_follow_are_refused() -> None:
     net = Sequential({"act": LIF(STEPS, threshold=0.5), "fc": QuantLinear(4, 3)}).double()
     x = torch.randn(2, 2, 4, dtype=torch.float64)
-    with traced(synapses(net), TraceRule(LEAK, dynamic=True)):
-        with pytest.raises(StateError, match="dynamic traces are run one time step at a time"):
-            net(x, None, range(2))
-        with pytest.raises(StateError, match="it must be two tensors, 'trace' and 'drift'"):
-            net(x[:1], {"act": {"potential": x[0]}, "fc": {"trace": x[0]}}, range(1))
+    traces = Traces(synapses(net), TraceRule(LEAK, dynamic=True))
+    with pytest.raises(StateError, match="dynamic traces are run one time step at a time"):
+        net(x, None, carrying(range(2), traces=traces))
+    with pytest.raises(StateError, match="it must be two tensors, 'trace' and 'drift'"):
+        net(x[:1], {"act": {"potential": x[0]}, "fc": {"trace": x[0]}}, carrying(range(1), traces=traces))
 
 
 def test_arguments_without_meaning_are_refused() -> None:

@@ -1,8 +1,7 @@
 """OTTT: traces against exact back-propagation through time where they are exact, and where they are not."""
 
 import itertools
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
@@ -13,13 +12,13 @@ from torch import Tensor, nn
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.functional import DetachedReset
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, OTTTCriterion, Plan, StochasticStep
-from hdlif.learning.ottt import remembered
 from hdlif.models import Place, resnet
 from hdlif.models.blocks import AttentionBlockI, AttentionBlockII
 from hdlif.nn import (
     HDLIF,
     LIF,
     SECA,
+    MemBN,
     ParallelHDLIF,
     QuantConv2d,
     QuantLinear,
@@ -28,8 +27,11 @@ from hdlif.nn import (
     State,
     Temporal,
     Ternary,
+    carrying,
 )
-from hdlif.nn.traces import Synapse, TraceRule, traced
+from hdlif.nn.paths import remembered
+from hdlif.nn.state import Paths
+from hdlif.nn.traces import Synapse, TraceRule, Traces
 from small_networks import assert_close, gradients, tiny_resnet
 
 STEPS = 5
@@ -39,6 +41,8 @@ TARGET = torch.tensor([0, 1, 2, 0])
 
 class Stack(Temporal):
     """Layers of LIF neurons with a constant leak and a detached soft reset, and a linear read-out."""
+
+    paths = (("body", "out"),)
 
     def __init__(self, *widths: int) -> None:
         super().__init__()
@@ -55,13 +59,12 @@ class Stack(Temporal):
         return run("out", run("body", x)), run.state
 
 
-def synapses(net: nn.Module) -> list[Synapse]:
-    return [module for module in net.modules() if isinstance(module, Synapse)]
+def synapses(net: nn.Module) -> dict[str, nn.Module]:
+    return {name: module for name, module in net.named_modules() if isinstance(module, Synapse)}
 
 
 def names_of_remembered(network: nn.Module) -> set[str]:
-    of = {module: name for name, module in network.named_modules()}
-    return {of[module] for module in remembered(network)}
+    return set(remembered(network))
 
 
 def frames(features: int = 6) -> Tensor:
@@ -113,7 +116,7 @@ def test_trace_without_leak_is_the_input_itself() -> None:
 def test_what_feeds_a_parallel_neuron_has_no_trace(rule: OTTT) -> None:
     """Its λ is 0: nothing but the stem and the last convolution of a block reach the membrane of an HD-LIF neuron."""
     parallel = tiny_resnet(lambda place: ParallelHDLIF(STEPS)).double()
-    assert remembered(parallel) == []
+    assert remembered(parallel) == {}
     x = torch.randn(STEPS, len(TARGET), 2, 6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     # One network: batch norm's running statistics change nothing that is learned.
     assert_close(learn(rule, parallel, x), learn(SLTT(), parallel, x))
@@ -196,30 +199,29 @@ def test_traced_synapse_keeps_value_and_input_gradient_and_learns_from_the_trace
         a = 0.25 * a + step
         traces.append(a)
 
-    def run(values: Tensor, context: object) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def run(values: Tensor, traces: Traces | None = None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         values = values.clone().requires_grad_()
         net.zero_grad()
-        with context:  # type: ignore[attr-defined]
-            y, _ = net(values, None, range(STEPS))
+        y, _ = net(values, None, carrying(range(STEPS), traces=traces))
         weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=y.dtype)
         (y * weights).sum().backward()
         assert values.grad is not None
         return y.detach(), values.grad, gradients(net)
 
-    y, to_x, found = run(x, traced(synapses(net), TraceRule(0.25)))
-    plain, plain_to_x, _ = run(x, nullcontext())
-    _, _, of_trace = run(torch.stack(traces), nullcontext())
+    y, to_x, found = run(x, Traces(synapses(net), TraceRule(0.25)))
+    plain, plain_to_x, _ = run(x)
+    _, _, of_trace = run(torch.stack(traces))
     # One step at a time or all at once: a matrix product sums in an order of its own for each number of rows.
     torch.testing.assert_close(y, plain, atol=1e-12, rtol=0)
     torch.testing.assert_close(to_x, plain_to_x, atol=1e-12, rtol=0)
     assert_close(found, of_trace)
 
 
-def passed(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
+def passed(net: nn.Module, x: Tensor, traces: Traces | None = None) -> dict[str, Tensor]:
     """The output of one chunk, and the gradients of a fixed linear function of it."""
     x = x.clone().requires_grad_()
     net.zero_grad()
-    y, _ = net(x, None, range(len(x)))
+    y, _ = net(x, None, carrying(range(len(x)), traces=traces))
     (y * torch.randn(y.shape, generator=torch.Generator().manual_seed(5), dtype=y.dtype)).sum().backward()
     assert x.grad is not None
     return {"output": y.detach(), "input": x.grad, **gradients(net)}
@@ -240,8 +242,8 @@ def test_a_convolution_of_any_arguments_is_itself_with_a_trace(
         )
         net = Sequential({"conv": conv}).double()
         x = torch.randn(2, 2, 2, 5, 6, dtype=torch.float64)
-        with traced(synapses(net), TraceRule(0.25)):
-            one, both = passed(net, x[:1]), passed(net, x)
+        traces = Traces(synapses(net), TraceRule(0.25))
+        one, both = passed(net, x[:1], traces), passed(net, x, traces)
         assert_close(one, passed(net, x[:1]), atol=1e-12)
         plain = passed(net, x)
         from_traces = passed(net, torch.stack([x[0], x[1] + 0.25 * x[0]]))
@@ -258,12 +260,149 @@ def test_a_linear_layer_of_any_rank_is_itself_with_a_trace(shape: tuple[int, ...
     torch.manual_seed(0)
     net = Sequential({"fc": QuantLinear(4, 3, bias=bias)}).double()
     x = torch.randn(shape, dtype=torch.float64)
-    with traced(synapses(net), TraceRule(0.25)):
-        one, both = passed(net, x[:1]), passed(net, x)
+    traces = Traces(synapses(net), TraceRule(0.25))
+    one, both = passed(net, x[:1], traces), passed(net, x, traces)
     assert_close(one, passed(net, x[:1]), atol=1e-12)
     plain, from_traces = passed(net, x), passed(net, torch.stack([x[0], x[1] + 0.25 * x[0]]))
     expected = {"output": plain["output"], "input": plain["input"], "fc.weight": from_traces["fc.weight"]}
     assert_close({name: both[name] for name in expected}, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [nn.Conv1d, nn.Conv3d])
+@pytest.mark.parametrize("padding", [1, "same"])
+@pytest.mark.parametrize("padding_mode", ["zeros", "circular"])
+def test_a_convolution_of_one_or_three_axes_is_itself_with_a_trace(
+    kind: type[nn.Conv1d] | type[nn.Conv3d], padding: int | str, padding_mode: str
+) -> None:
+    torch.manual_seed(0)
+    conv = kind(2, 4, 2, padding=padding, padding_mode=padding_mode, groups=2)
+    net = Sequential({"conv": conv}).double()
+    x = torch.randn(2, 3, 2, *[5, 4, 3][: conv.weight.ndim - 2], dtype=torch.float64)
+    traces = Traces(synapses(net), TraceRule(0.25))
+    one, both = passed(net, x[:1], traces), passed(net, x, traces)
+    assert_close(one, passed(net, x[:1]), atol=1e-12)
+    plain, from_traces = passed(net, x), passed(net, torch.stack([x[0], x[1] + 0.25 * x[0]]))
+    expected = {"output": plain["output"], "input": plain["input"], "conv.weight": from_traces["conv.weight"]}
+    assert_close({name: both[name] for name in expected}, expected, atol=1e-12)
+
+
+class Block(Temporal):
+    """Two ways to the second layer of neurons, whose children are registered in a given order."""
+
+    paths = (("fc0", "act0", "fc1", "act1", "out"), ("skip", "act1"))
+
+    def __init__(self, order: Sequence[str], kind: Callable[[int, int], nn.Module] = nn.Linear) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        lif = partial(LIF, STEPS, leak=LEAK, threshold=0.5, reset=DetachedReset())
+        made = {"fc0": kind(6, 8), "act0": lif(), "fc1": kind(8, 8), "skip": kind(6, 8), "act1": lif()}
+        made["out"] = nn.Linear(8, 3)
+        for name in order:
+            self.add_module(name, made[name])
+        self.double()
+
+    def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+        run = Scope(self, state, steps)
+        h = run("fc1", run("act0", run("fc0", x))) + run("skip", x)
+        return run("out", run("act1", h)), run.state
+
+
+ORDER = ("fc0", "act0", "fc1", "skip", "act1", "out")
+
+
+@pytest.mark.parametrize("rule", [OTTT(leak=LEAK), NDOT(leak=LEAK)], ids=["ottt", "ndot"])
+@pytest.mark.parametrize("kind", [nn.Linear, QuantLinear])
+def test_the_order_in_which_children_are_registered_changes_nothing(
+    rule: OTTT, kind: Callable[[int, int], nn.Module]
+) -> None:
+    x = frames()
+    expected = learn(rule, Block(ORDER, kind), x)
+    for order in itertools.permutations(ORDER, len(ORDER)):
+        if order.index("out") in (0, 3, 5):
+            found = learn(rule, Block(order, kind), x)
+            assert all(torch.equal(found[name], value) for name, value in expected.items())
+    # What reaches the last membrane learns by the exact gradient, and not by that of SLTT.
+    exact, cut = learn(EXACT, Block(ORDER, kind), x), learn(SLTT(), Block(ORDER, kind), x)
+    for name in ("fc1.weight", "skip.weight", "out.weight"):
+        if isinstance(rule, NDOT) and name == "fc1.weight":
+            continue
+        torch.testing.assert_close(expected[name], exact[name], atol=1e-10, rtol=0)
+    assert not torch.allclose(expected["fc1.weight"], cut["fc1.weight"])
+    assert not torch.allclose(expected["skip.weight"], cut["skip.weight"])
+
+
+def test_a_block_that_states_no_paths_is_refused() -> None:
+    class Silent(Block):
+        paths = None
+
+    message = (
+        r"body \(Silent\) does not state how its input goes through 'fc0', 'act0', 'fc1', 'skip', 'act1', 'out', "
+        r".*give the class `paths`.*or use a rule without traces"
+    )
+    with pytest.raises(TrainingError, match=message):
+        learn(OTTT(), Sequential({"body": Silent(ORDER)}), frames())
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        ((("fc0", "act0", "fc1", "act1", "out"),), r"Wrong\.paths leaves out 'skip'.*add the ways"),
+        (
+            (("fc0", "act0", "fc1", "act1", "out"), ("skips", "act1")),
+            r"Wrong\.paths names 'skips', which is no child of it; it has 'fc0', 'act0'",
+        ),
+    ],
+)
+def test_paths_that_are_not_those_of_the_children_are_refused(paths: Paths, message: str) -> None:
+    wrong = type("Wrong", (Block,), {"paths": paths})(ORDER)
+    with pytest.raises(TrainingError, match=message):
+        learn(OTTT(), wrong, frames())
+
+
+def test_a_recurrent_synapse_is_stated_by_what_it_feeds() -> None:
+    class Recurrent(Block):
+        paths = (("fc0", "act0", "out"), ("rec", "act0"))
+
+        def __init__(self) -> None:
+            super().__init__(("out", "act0", "fc0"))
+            self.rec = nn.Linear(8, 8)
+
+    assert set(remembered(Recurrent())) == {"fc0", "rec"}
+
+
+def test_a_synapse_of_a_kind_without_a_trace_is_refused_by_its_name() -> None:
+    net = Sequential({"mix": nn.Bilinear(6, 6, 8), "act": HDLIF(STEPS)}).double()
+    with pytest.raises(TrainingError, match=r"^mix feeds a membrane and cannot learn from a trace: Bilinear"):
+        learn(OTTT(), net, frames())
+    # Behind the last neuron it needs none.
+    assert remembered(Sequential(HDLIF(STEPS), nn.ConvTranspose2d(2, 2, 1))) == {}
+
+
+def test_a_synapse_under_two_names_is_found_by_both() -> None:
+    class Twice(Block):
+        def __init__(self) -> None:
+            super().__init__(ORDER)
+            self.skip = self.fc0
+
+    twice = Twice()
+    assert set(remembered(twice)) == {"fc0", "fc1", "skip"}
+    assert all((value != 0).any() for value in learn(OTTT(), twice, frames()).values())
+
+
+def test_a_parametrised_synapse_learns_from_its_trace() -> None:
+    x = frames()
+    net = Block(ORDER)
+    torch.nn.utils.parametrizations.weight_norm(net.fc1)
+    assert set(remembered(net)) == {"fc0", "fc1", "skip"}
+    exact, found = learn(EXACT, net, x), learn(OTTT(leak=LEAK), net, x)
+    for end in ("original0", "original1"):
+        name = f"fc1.parametrizations.weight.{end}"
+        torch.testing.assert_close(found[name], exact[name], atol=1e-10, rtol=0)
+
+
+def test_values_of_single_neurons_are_no_synapses() -> None:
+    net = Sequential(nn.LayerNorm((3, 4)), SECA(3, time_steps=2), nn.RMSNorm((3, 4)), HDLIF(STEPS, norm=MemBN(2, 3)))
+    assert remembered(net) == {}
 
 
 def test_a_bias_learns_from_the_trace_of_an_input_of_one() -> None:
@@ -275,8 +414,8 @@ def test_a_bias_learns_from_the_trace_of_an_input_of_one() -> None:
         wider[0].weight.copy_(torch.cat([net[0].weight, net[0].bias.view(4, 1, 1, 1)], 1))
     x = torch.randn(STEPS, 2, 2, 3, 3, dtype=torch.float64)
     for leak in (0.0, 0.25, 1.0):
-        with traced([*synapses(net), *synapses(wider)], TraceRule(leak)):
-            found, expected = passed(net, x), passed(wider, torch.cat([x, torch.ones_like(x[:, :, :1])], 2))
+        traces = Traces(synapses(net) | {"wider": wider[0]}, TraceRule(leak))
+        found, expected = passed(net, x, traces), passed(wider, torch.cat([x, torch.ones_like(x[:, :, :1])], 2), traces)
         torch.testing.assert_close(found["conv.bias"], expected["conv.weight"][:, 2].flatten(), atol=1e-12, rtol=0)
 
 
@@ -286,8 +425,8 @@ def test_hooks_of_a_traced_synapse_run_and_may_change_what_it_gives() -> None:
     net[0].register_forward_pre_hook(lambda module, args: (args[0] * 2,))
     net[0].register_forward_hook(lambda module, args, output: output + 1)
     x = torch.randn(1, 2, 2, 4, 4, dtype=torch.float64)
-    with traced(synapses(net), TraceRule(0.5)):
-        found = passed(net, x)
+    traces = Traces(synapses(net), TraceRule(0.5))
+    found = passed(net, x, traces)
     assert_close(found, passed(net, x), atol=1e-12)
 
 
@@ -301,25 +440,67 @@ class Centred(nn.Conv2d):
 def test_a_forward_pass_that_a_trace_would_change_is_refused() -> None:
     net = tiny_resnet(lambda place: LIF(STEPS))
     net.stem.conv = Centred(2, 4, 3)
-    with pytest.raises(TrainingError, match=r"Centred has a forward pass of its own.*use Conv2d, QuantConv2d"):
+    with pytest.raises(TrainingError, match=r"stem.conv feeds a membrane.*Centred has a forward pass.*use Conv1d"):
         learn(OTTT(), net, torch.zeros(1, len(TARGET), 2, 6, 6, dtype=torch.float64))
-    assert "forward" not in vars(net.body.stage1[0].conv1)
 
 
-def test_a_trace_that_nothing_would_keep_is_refused() -> None:
-    net = Sequential(nn.Sequential(QuantLinear(6, 2), nn.ReLU())).double()
-    with traced(synapses(net), TraceRule(0.5)), pytest.raises(StateError, match="runs where nothing keeps it"):
-        net(frames(), None, range(STEPS))
+class Direct(Block):
+    """Calls one of its synapses without its Scope."""
+
+    def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+        run = Scope(self, state, steps)
+        h = run("fc1", run("act0", run("fc0", x))) + self.skip(x)
+        return run("out", run("act1", h)), run.state
+
+
+@pytest.mark.parametrize("rule", [OTTT(), NDOT("each")], ids=["ottt", "ndot"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_synapse_that_is_called_directly_is_refused_by_its_name(rule: OTTT, inside: bool) -> None:
+    class Wrapper(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = Direct(ORDER)
+
+        def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+            return self.model(x, state, steps=steps)
+
+    message = "^skip feeds a membrane and is to learn from a trace, and none was kept: it was called directly"
+    with pytest.raises(TrainingError, match=message):
+        learn(rule, Wrapper() if inside else Direct(ORDER), frames())
+    learn(SLTT(), Direct(ORDER), frames())
+    nested = Sequential({"body": nn.Sequential(QuantLinear(6, 2), nn.ReLU()), "act": LIF(STEPS)}).double()
+    with pytest.raises(TrainingError, match=r"^body\.0 feeds a membrane.*it was called directly"):
+        learn(rule, nested, frames())
+
+
+def test_a_module_that_does_not_hand_on_what_comes_with_the_steps_is_refused() -> None:
+    class Own(Block):
+        def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+            return super().forward(x, state, steps=range(steps.start, steps.stop))
+
+    with pytest.raises(TrainingError, match=r"^fc0 feeds a membrane.*and none was kept"):
+        learn(OTTT(), Own(ORDER), frames())
+
+
+def test_paths_that_the_forward_pass_does_not_take_are_refused() -> None:
+    class Elsewhere(Block):
+        paths = (("fc0", "act1", "out"), ("fc1", "act0", "out"), ("skip", "act1"))
+
+    with pytest.raises(
+        TrainingError, match=r"Elsewhere runs 'act0' on what 'fc0' gave, and on none of Elsewhere.paths"
+    ):
+        learn(OTTT(), Elsewhere(ORDER), frames())
+    learn(SLTT(), Elsewhere(ORDER), frames())
 
 
 def test_chunk_of_steps_equals_chunks_of_one_with_traces() -> None:
     net, x = Stack(6, 8), frames()
-    with traced(synapses(net), TraceRule(LEAK)):
-        whole, _ = net(x, steps=range(STEPS))
-        state, parts = None, []
-        for t in range(STEPS):
-            y, state = net(x[t : t + 1], state, steps=range(t, t + 1))
-            parts.append(y)
+    traces = Traces(synapses(net), TraceRule(LEAK))
+    whole, _ = net(x, steps=carrying(range(STEPS), traces=traces))
+    state, parts = None, []
+    for t in range(STEPS):
+        y, state = net(x[t : t + 1], state, steps=carrying(range(t, t + 1), traces=traces))
+        parts.append(y)
     assert state is not None
     assert set(state["body"]) == {"fc0", "act0"}  # type: ignore[arg-type]
     torch.testing.assert_close(torch.cat(parts), whole, atol=0, rtol=0)
@@ -360,11 +541,11 @@ def test_what_no_membrane_follows_learns_by_the_exact_gradient() -> None:
 
 def test_state_that_is_no_trace_is_refused() -> None:
     net, x = Sequential({"fc": QuantLinear(6, 2)}).double(), frames()
-    with traced(synapses(net), TraceRule(0.5)):
-        with pytest.raises(StateError, match="it must be one tensor, 'trace'"):
-            net(x, {"fc": {"potential": x[0]}}, range(STEPS))
-        with pytest.raises(ShapeError, match=r"trace has shape \[2, 6\], the input of this step \[4, 6\]"):
-            net(x, {"fc": {"trace": x[0, :2]}}, range(STEPS))
+    traces = Traces(synapses(net), TraceRule(0.5))
+    with pytest.raises(StateError, match="it must be one tensor, 'trace'"):
+        net(x, {"fc": {"potential": x[0]}}, carrying(range(STEPS), traces=traces))
+    with pytest.raises(ShapeError, match=r"trace has shape \[2, 6\], the input of this step \[4, 6\]"):
+        net(x, {"fc": {"trace": x[0, :2]}}, carrying(range(STEPS), traces=traces))
 
 
 def test_narrow_arithmetic_is_that_of_the_plain_synapse() -> None:
@@ -373,8 +554,8 @@ def test_narrow_arithmetic_is_that_of_the_plain_synapse() -> None:
     x = torch.randn(1, 2, 2, 4, 4)
     with torch.autocast("cpu", torch.bfloat16):
         plain, _ = net(x, None, range(1))
-        with traced(synapses(net), TraceRule(0.5)):
-            y, _ = net(x, None, range(1))
+        traces = Traces(synapses(net), TraceRule(0.5))
+        y, _ = net(x, None, carrying(range(1), traces=traces))
     assert y.dtype == plain.dtype == torch.bfloat16
     assert torch.equal(y, plain)
     y.float().sum().backward()

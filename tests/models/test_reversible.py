@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 
 import pytest
@@ -27,6 +26,7 @@ from hdlif.nn import (
     LIF,
     BatchNorm2d,
     Binary,
+    HeldWeights,
     Measure,
     MemBN,
     Neuron,
@@ -38,10 +38,8 @@ from hdlif.nn import (
     Temporal,
     Ternary,
     WeightQuantizer,
+    carrying,
     evaluation_mode,
-    graphs_kept,
-    hold_weights,
-    measuring,
 )
 from small_networks import alternate, assert_close, gradients, scatter_norms, tensors_of
 
@@ -346,14 +344,14 @@ def test_weights_changed_before_the_backward_pass_are_an_error(forward: Forward)
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_held_weights_gather_the_gradient_even_where_released_before_the_backward_pass(last: bool) -> None:
+def test_held_weights_gather_the_gradient(last: bool) -> None:
     def run(forward: Forward) -> dict[str, Tensor]:
         chain, x = chain_of(2, NEURONS["hdlif"], Ternary()), currents()
-        with hold_weights(chain) as held:
-            forward(chain, x, None, range(STEPS))[0].square().sum().backward()
-            if last:
-                held.last()
-            y, _ = forward(chain, 2 * x, None, range(STEPS))
+        held = HeldWeights(chain)
+        forward(chain, x, None, carrying(range(STEPS), weights=held.weights))[0].square().sum().backward()
+        if last:
+            held.last()
+        y, _ = forward(chain, 2 * x, None, carrying(range(STEPS), weights=held.weights))
         y.square().sum().backward()
         return gradients(chain) | {f"leaf {i}": leaf.grad for i, leaf in enumerate(held._leaves) if not last}
 
@@ -426,8 +424,8 @@ def test_backward_pass_counts_no_batch_twice() -> None:
     assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms(chain), before, strict=True))
 
 
-def mean_spikes(chain: ReversibleSequential, forward: Forward, *, where: str) -> dict[str, Tensor]:
-    """What is measured of each neuron, and the gradients of it; measures stop where `where` says."""
+def mean_spikes(chain: ReversibleSequential, forward: Forward) -> dict[str, Tensor]:
+    """What is measured of each neuron, and the gradients of it."""
     x = currents().requires_grad_()
     seen: dict[str, list[Tensor]] = {}
 
@@ -435,23 +433,18 @@ def mean_spikes(chain: ReversibleSequential, forward: Forward, *, where: str) ->
         return Measure(of=lambda x, y: y.square().mean(), give=lambda value: seen.setdefault(name, []).append(value))
 
     neurons = {module: measure(name) for name, module in chain.named_modules() if isinstance(module, Neuron)}
-    with ExitStack() as stack:
-        stack.enter_context(measuring(chain, neurons))
-        with torch.no_grad():
-            forward(chain, x, None, range(STEPS))
-        forward(chain, x, None, range(STEPS))
-        if where == "forward pass":
-            stack.close()
-        sum(i * value for i, (value,) in enumerate(seen.values(), 1)).backward()
+    steps = carrying(range(STEPS), measures=neurons)
+    with torch.no_grad():
+        forward(chain, x, None, steps)
+    forward(chain, x, None, steps)
+    sum(i * value for i, (value,) in enumerate(seen.values(), 1)).backward()
     assert x.grad is not None
     measured = {f"measure {name}": value.detach() for name, (value,) in seen.items()}
     return gradients(chain) | {"input gradient": x.grad} | measured
 
 
 def test_measures_and_their_gradients_are_those_of_the_network_that_keeps_its_graph() -> None:
-    results = [
-        mean_spikes(chain_of(3, NEURONS["alternate"], Ternary()), forward, where="both passes") for forward in FORWARDS
-    ]
+    results = [mean_spikes(chain_of(3, NEURONS["alternate"], Ternary()), forward) for forward in FORWARDS]
     assert_close(*results)
     measured = [value for name, value in results[0].items() if name.startswith("measure")]
     assert len(measured) == 6
@@ -459,16 +452,12 @@ def test_measures_and_their_gradients_are_those_of_the_network_that_keeps_its_gr
 
 
 def test_measures_that_the_backward_pass_does_not_take_again_are_an_error() -> None:
-    with pytest.raises(RuntimeError, match="forward and backward pass take different measures"):
-        mean_spikes(chain_of(2, NEURONS["hdlif"]), FORWARDS[0], where="forward pass")
-
-
-def test_measures_of_the_backward_pass_alone_are_an_error() -> None:
     chain = chain_of(2, NEURONS["hdlif"])
-    y, _ = chain(currents(), None, range(STEPS))
     measures = {chain[0].f.act: Measure(lambda x, y: y.mean(), lambda value: None)}
-    message = "forward and backward pass take different measures"
-    with measuring(chain, measures), pytest.raises(RuntimeError, match=message):
+    y, _ = chain(currents(), None, carrying(range(STEPS), measures=measures))
+    # The steps are of the forward pass, and what they carry is not to change.
+    measures.clear()
+    with pytest.raises(RuntimeError, match="forward and backward pass take different measures"):
         y.sum().backward()
 
 
@@ -476,8 +465,7 @@ def test_graphs_are_kept_where_hooks_are_to_see_them() -> None:
     chain = chain_of(2, NEURONS["hdlif"])
     seen: list[bool] = []
     chain[0].f.act.register_forward_hook(lambda module, args, output: seen.append(output[0].requires_grad))
-    with graphs_kept(chain):
-        chain(currents(), None, range(STEPS))[0].sum().backward()
+    chain(currents(), None, carrying(range(STEPS), keeps_graphs=True))[0].sum().backward()
     assert seen == [True]
     chain(currents(), None, range(STEPS))[0].sum().backward()
     assert seen == [True, False, True]

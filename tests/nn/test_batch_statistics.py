@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdlif.nn import BatchNorm2d, MemBN, statistics_over_ranks
+from hdlif.nn import HDLIF, BatchNorm2d, MemBN, carrying
 from hdlif.nn.batch_statistics import Gather
 
 EXACT = {"atol": 1e-12, "rtol": 0.0}
@@ -42,8 +42,8 @@ class Membrane(nn.Module):
         self.norm = MemBN(STEPS, 3)
         nn.init.constant_(self.norm.bn_scale, 0.7)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([self.norm(step, t) for t, step in enumerate(x.expand(STEPS, *x.shape[1:]))])
+    def forward(self, x: Tensor, gather: Gather | None = None) -> Tensor:
+        return torch.stack([self.norm(step, t, gather) for t, step in enumerate(x.expand(STEPS, *x.shape[1:]))])
 
 
 class Currents(nn.Module):
@@ -51,8 +51,20 @@ class Currents(nn.Module):
         super().__init__()
         self.norm = BatchNorm2d(3, time_steps=time_steps, momentum=momentum)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x, None, range(STEPS))[0]
+    def forward(self, x: Tensor, gather: Gather | None = None) -> Tensor:
+        return self.norm(x, None, carrying(range(STEPS), gather=gather))[0]
+
+
+class Neurons(nn.Module):
+    """HD-LIF with Mem-BN, which is given what the steps of its neuron carry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = HDLIF(STEPS, norm=Membrane().norm)
+
+    def forward(self, x: Tensor, gather: Gather | None = None) -> Tensor:
+        # Near the threshold, so that neither all fire nor none.
+        return self.act(x - 1e4, None, carrying(range(STEPS), gather=gather))[0]
 
 
 NETWORKS = {
@@ -60,6 +72,7 @@ NETWORKS = {
     "per step": lambda: Currents(STEPS, 0.1),
     "mean of all": lambda: Currents(STEPS, None),
     "Mem-BN": Membrane,
+    "neurons with Mem-BN": Neurons,
 }
 
 
@@ -77,9 +90,9 @@ def test_ranks_normalise_as_one_process_with_the_whole_batch(network: str, const
     slope = torch.randn(len(alone(x)), *x.shape[1:], dtype=torch.float64)
     ranks = [copy.deepcopy(alone) for _ in sizes]
 
-    def loss(network: nn.Module, x: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(network: nn.Module, x: Tensor, slope: Tensor, gather: Gather | None = None) -> tuple[Tensor, Tensor]:
         x = x.clone().requires_grad_()
-        y = network(x)
+        y = network(x, gather)
         (y * slope).sum().backward()
         assert x.grad is not None
         return y, x.grad
@@ -88,11 +101,10 @@ def test_ranks_normalise_as_one_process_with_the_whole_batch(network: str, const
     outputs: dict[int, tuple[Tensor, Tensor]] = {}
 
     def run(rank: int, share: Tensor, gather: Gather) -> None:
-        with statistics_over_ranks(ranks[rank], gather):
-            outputs[rank] = loss(ranks[rank], share, slopes[rank])
-            # A pass without a graph moves the statistics as well.
-            with torch.no_grad():
-                ranks[rank](share)
+        outputs[rank] = loss(ranks[rank], share, slopes[rank], gather)
+        # A pass without a graph moves the statistics as well.
+        with torch.no_grad():
+            ranks[rank](share, gather)
 
     slopes = slope.split(sizes, 1)
     on_ranks(list(x.split(sizes, 1)), run)
@@ -117,8 +129,7 @@ def test_half_precision_is_summed_in_single() -> None:
     outputs: dict[int, Tensor] = {}
 
     def run(rank: int, share: Tensor, gather: Gather) -> None:
-        with statistics_over_ranks(ranks[rank], gather):
-            outputs[rank] = ranks[rank](share)
+        outputs[rank] = ranks[rank](share, gather)
 
     expected = alone(x)
     on_ranks(list(x.split(4, 1)), run)
@@ -127,15 +138,13 @@ def test_half_precision_is_summed_in_single() -> None:
     torch.testing.assert_close(ranks[0].norm.running_var, alone.norm.running_var)
 
 
-def test_ranks_are_forgotten_outside_and_in_eval_mode() -> None:
+def test_ranks_are_not_asked_in_eval_mode() -> None:
     network = Currents(None, 0.1).double()
     x = torch.randn(STEPS, 4, 3, 2, 2, dtype=torch.float64)
 
     def refused(_: Tensor) -> Tensor:
         raise AssertionError("no statistics of a batch are asked for")
 
-    with statistics_over_ranks(network, refused):
-        network.eval()(x)
-        with pytest.raises(AssertionError, match="asked for"):
-            network.train()(x)
-    network(x)
+    network.eval()(x, refused)
+    with pytest.raises(AssertionError, match="asked for"):
+        network.train()(x, refused)

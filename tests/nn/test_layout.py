@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from hdlif.commands.convolutions import FAULTY, TOLERANCE, Shape, shipped_convolutions
 from hdlif.nn import QuantConv2d, Sequential, Ternary
 from hdlif.nn.layout import contiguous, lay_out, must_stay_contiguous
-from hdlif.nn.traces import TraceRule, traced
+from hdlif.nn.steps import carrying
+from hdlif.nn.traces import TraceRule, Traces
 
 SWITCHES = {
     "as it is": {},
@@ -142,8 +143,8 @@ def test_such_a_layer_sees_contiguous_tensors_alone(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("torch.nn.functional.conv2d", watched)
     x = torch.randn(2, 5, 3, 8, 8)
     x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(x.shape)
-    with traced([] if leak is None else [model[1]], TraceRule(leak or 0.0)):
-        y, _ = model(x, None, range(2))
+    traces = Traces({} if leak is None else {"1": model[1]}, TraceRule(leak or 0.0))
+    y, _ = model(x, None, carrying(range(2), traces=traces))
     y.sum().backward()
     assert seen[-1] == (True, True)
     assert is_contiguous(model[1].weight.grad)

@@ -69,7 +69,7 @@ def test_a_resonating_state_turns_by_its_angle_and_shrinks_by_its_decay() -> Non
     spikes, states = trace(neuron, [1.0, 0.0, 0.0, 0.0])
     # The cosine of float32's π/2 is -4e-8.
     assert spikes == pytest.approx([0.5, 0.0, 0.0, 0.0], abs=1e-7)
-    assert states["u"] == pytest.approx([0.5, 0.0, -0.125, 0.0], abs=1e-7)
+    assert states["potential"] == pytest.approx([0.5, 0.0, -0.125, 0.0], abs=1e-7)
     assert states["w"] == pytest.approx([0.0, 0.25, 0.0, -0.0625], abs=1e-7)
 
 
@@ -124,9 +124,9 @@ class Forward:
                 self.e = {"synapse": synapse, "potential": membrane - spike}
             case ResonateHDLIF():
                 r, cos, sin = p["decay"], p["angle"].cos(), p["angle"].sin()
-                membrane = r * (cos * e["u"] - sin * e["w"]) + x
+                membrane = r * (cos * e["potential"] - sin * e["w"]) + x
                 spike = fired * membrane
-                self.e = {"u": membrane - spike, "w": r * (sin * e["u"] + cos * e["w"])}
+                self.e = {"potential": membrane - spike, "w": r * (sin * e["potential"] + cos * e["w"])}
             case SlidingParallelHDLIF():
                 window = [x.expand(B, OUT, IN), *e.values()]
                 spike = fired * sum(tap * one for tap, one in zip(self.neuron.taps, window, strict=True))
@@ -260,7 +260,7 @@ def test_at_its_limit_a_neuron_is_the_plain_one_in_value_and_gradient(
         given = x.clone().requires_grad_()
         spikes, state = one(given, None, range(T))
         (spikes * upstream).sum().backward()
-        memory = [] if state is None else [state["u" if "u" in state else "potential"]]
+        memory = [] if state is None else [state["potential"]]
         found.append([spikes, *memory, given.grad, *(one.get_parameter(f"{name}.logit").grad for name in mapped)])
     for mine, its in zip(*found, strict=True):
         torch.testing.assert_close(mine, its, atol=1e-12, rtol=0)

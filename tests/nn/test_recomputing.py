@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hdlif.nn import HDLIF, Measure, QuantLinear, Sequential, measuring
+from hdlif.nn import HDLIF, Measure, QuantLinear, Sequential, carrying
 
 
 def test_measures_are_given_once_for_each_pass_with_a_graph() -> None:
@@ -15,10 +15,10 @@ def test_measures_are_given_once_for_each_pass_with_a_graph() -> None:
         layers[1]: Measure(of=lambda x, y: y.sum(), give=given["neuron"].append),
     }
     x = torch.randn(2, 5, 3)
-    with measuring(layers, measures):
-        with torch.no_grad():
-            layers(x, None, range(2))
-        spikes, _ = layers(x, None, range(2))
+    steps = carrying(range(2), measures=measures)
+    with torch.no_grad():
+        layers(x, None, steps)
+    spikes, _ = layers(x, None, steps)
     layers(x, None, range(2))
     # a synapse has time folded into its batch; a neuron's output comes with its state
     (synapse,), (neuron,) = given.values()

@@ -10,7 +10,18 @@ from torch import Tensor, nn
 
 from hdlif.functional import binarize_weight, ternarize_weight
 from hdlif.learning import SLTT, Rule, StochasticStep
-from hdlif.nn import HDLIF, Binary, QuantConv2d, QuantLinear, Ternary, detach, hold_weights
+from hdlif.nn import (
+    HDLIF,
+    Binary,
+    HeldWeights,
+    QuantConv2d,
+    QuantLinear,
+    Scope,
+    Sequential,
+    Ternary,
+    carrying,
+    detach,
+)
 from small_networks import assert_close, gradients, tiny_resnet
 
 
@@ -35,12 +46,12 @@ class Counted:
 class OneLayer(nn.Module):
     """A network of one layer and no state."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, *, direct: bool = False) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.direct = layer, direct
 
     def forward(self, x: Tensor, state: None = None, steps: range = range(1)) -> tuple[Tensor, None]:
-        return self.layer(x), None
+        return self.layer(x) if self.direct else Scope(self, state, steps)("layer", x), None
 
 
 @pytest.mark.parametrize(
@@ -113,22 +124,37 @@ def test_held_weights_are_computed_and_straight_through_differentiated_once_an_u
     assert (counted.forwards, len(counted.backwards), len(arrived)) == (1, 1, 1)
 
 
-def test_weights_are_computed_anew_after_an_update_and_after_an_error() -> None:
-    conv = QuantConv2d(2, 2, 1, quantizer=Ternary())
-    with hold_weights(conv):
-        held = conv.weight_q()
-        assert conv.weight_q() is held
-    assert conv.weight_q() is not held
-    with pytest.raises(RuntimeError, match="stop"), hold_weights(conv):
-        raise RuntimeError("stop")
-    assert conv._held is None
+def test_held_weights_run_where_the_steps_carry_them_and_nowhere_else() -> None:
+    net = Sequential({"conv": QuantConv2d(2, 2, 1, quantizer=Ternary())})
+    held = HeldWeights(net)
+    x = torch.randn(1, 3, 2, 4, 4)
+    expected, _ = net(x, None, range(1))
+    (leaf,) = held.weights.values()
+    with torch.no_grad():
+        leaf.mul_(2)
+    found, _ = net(x, None, carrying(range(1), weights=held.weights))
+    assert torch.equal(found, 2 * expected)
+    assert torch.equal(net(x, None, range(1))[0], expected)
 
 
-def test_an_abandoned_rule_releases_the_weights() -> None:
-    net = tiny_resnet(lambda place: HDLIF(2), quantizer=Binary())
-    rule = SLTT()
-    x = torch.ones(1, 2, 2, 8, 8, dtype=torch.float64)
-    losses = rule(net, x, torch.tensor([0, 1]), rule.schedule(2, torch.Generator()))
-    next(losses)
-    losses.close()
-    assert all(m._held is None for m in net.modules() if isinstance(m, QuantConv2d))
+@pytest.mark.parametrize("rule", [SLTT(), StochasticStep(2)], ids=["sltt", "k2"])
+def test_a_layer_that_is_called_directly_computes_its_weights_and_learns_the_same(rule: Rule) -> None:
+    x = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = []
+    for direct in (True, False):
+        torch.manual_seed(1)
+        model = OneLayer(QuantLinear(6, 3, quantizer=Ternary()), direct=direct).double()
+        for step in rule(model, x, torch.tensor([0, 1, 2, 0, 1]), rule.schedule(4, torch.Generator().manual_seed(0))):
+            step.loss.backward()
+        found.append(gradients(model))
+    assert_close(*found)
+
+
+def test_a_layer_with_a_forward_pass_of_its_own_computes_its_weights() -> None:
+    class Doubled(QuantLinear):
+        def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+            return 2 * F.linear(x, self.weight_q())
+
+    net = Sequential({"fc": Doubled(3, 2, bias=False, quantizer=Ternary())})
+    steps = carrying(range(1), weights=HeldWeights(net).weights)
+    assert net(torch.ones(1, 4, 3), None, steps)[0].shape == (1, 4, 2)

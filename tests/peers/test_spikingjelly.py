@@ -115,6 +115,8 @@ def test_gated_lif_step_equals_theirs() -> None:
 class Ours(Temporal):
     """Two layers of LIF neurons and a read-out."""
 
+    paths = (("fc0", "act0", "fc1", "act1", "out"),)
+
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)

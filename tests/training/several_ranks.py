@@ -95,19 +95,18 @@ def learned(fabric: Fabric, case: Case) -> dict[str, Tensor]:
 
     optimizer.register_step_pre_hook(note)
     ranks = Ranks(fabric)
-    with ranks.batch_statistics(model):
-        updater = Updater(fabric, model, optimizer, RULES[rule], penalty=PENALTIES[penalty])
-        averagings = counted(updater._wrapped._forward_module)
-        generator = torch.Generator().manual_seed(1)
-        for batch in range(UPDATES):
-            # Some images are brighter than others, so that the shares differ.
-            x = torch.randn(T, BATCH, 2, 6, 6, generator=generator, dtype=torch.float64)
-            x *= torch.linspace(0.2, 2.0, BATCH, dtype=torch.float64).view(1, -1, 1, 1, 1)
-            target = torch.randint(3, (BATCH,), generator=generator)
-            (share,) = ranks.shares([torch.arange(BATCH)])
-            loss, logits = updater(*fabric.to_device((x[:, share], target[share])), RULES[rule].schedule(T, generator))
-            found[f"loss {batch}"] = torch.tensor(loss, dtype=torch.float64)
-            assert logits.shape == (len(share), 3)
+    updater = Updater(fabric, model, optimizer, RULES[rule], penalty=PENALTIES[penalty])
+    averagings = counted(updater._wrapped._forward_module)
+    generator = torch.Generator().manual_seed(1)
+    for batch in range(UPDATES):
+        # Some images are brighter than others, so that the shares differ.
+        x = torch.randn(T, BATCH, 2, 6, 6, generator=generator, dtype=torch.float64)
+        x *= torch.linspace(0.2, 2.0, BATCH, dtype=torch.float64).view(1, -1, 1, 1, 1)
+        target = torch.randint(3, (BATCH,), generator=generator)
+        (share,) = ranks.shares([torch.arange(BATCH)])
+        loss, logits = updater(*fabric.to_device((x[:, share], target[share])), RULES[rule].schedule(T, generator))
+        found[f"loss {batch}"] = torch.tensor(loss, dtype=torch.float64)
+        assert logits.shape == (len(share), 3)
     assert averagings == ([] if fabric.world_size == 1 else [True] * next(updates))
     return found | {name: tensor.clone().cpu() for name, tensor in model.state_dict().items()}
 

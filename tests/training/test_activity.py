@@ -8,11 +8,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hdlif.accounting import saved_bytes
+from hdlif.errors import TrainingError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import Network, ReversibleSequential, reversible_resnet
-from hdlif.nn import HDLIF, QuantConv2d, Sequential, Ternary
+from hdlif.nn import HDLIF, Carrying, QuantConv2d, Scope, Sequential, State, Temporal, Ternary, carrying
 from hdlif.training import Updater, sgd
-from hdlif.training.activity import Budget, Density, Penalty, Seen, Surplus, Watch, count, watching
+from hdlif.training.activity import Budget, Density, Penalty, Seen, Surplus, Watch, count
 from small_networks import assert_close, gradients, name_of, scatter_norms, tiny_resnet
 
 T = 4
@@ -64,9 +65,11 @@ def test_penalties_by_hand() -> None:
 def test_a_penalty_sees_synapses_with_a_trace_as_those_without(rule: Rule, penalty: Penalty) -> None:
     def penalties(rule: Rule) -> list[float]:
         network = tiny_resnet(lambda place: HDLIF(T), quantizer=Ternary())
-        with watching(network, penalty) as watch:
-            plan = rule.schedule(T, torch.Generator())
-            return [watch.penalty().item() for _ in rule(network, frames(), TARGET, plan)]
+        watch = Watch(network, penalty)
+        plan = rule.schedule(T, torch.Generator())
+        return [
+            watch.penalty().item() for _ in rule(Carrying(network, measures=watch.measures), frames(), TARGET, plan)
+        ]
 
     assert penalties(rule) == pytest.approx(penalties(SLTT()))
 
@@ -82,7 +85,7 @@ def test_penalty_of_a_share_has_the_value_of_the_batch_and_the_gradient_of_the_s
     spikes = torch.tensor([[0.0, 0.5]], requires_grad=True)
 
     def on_share(penalty: Penalty) -> Tensor:
-        watch = Watch(penalty, mean=lambda own: torch.tensor([0.25, 2.0]))
+        watch = Watch(nn.Identity(), penalty, mean=lambda own: torch.tensor([0.25, 2.0]))
         watch.add("a", penalty.measure(nn.Identity(), spikes, spikes))
         return watch.penalty()
 
@@ -101,7 +104,7 @@ def test_measures_of_all_layers_and_passes_are_averaged_over_ranks_together() ->
         asked.append(own.tolist())
         return own + 1
 
-    watch = Watch(Surplus(1.0), mean)
+    watch = Watch(nn.Identity(), Surplus(1.0), mean=mean)
     for name, spike in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
         watch.add(name, torch.tensor(spike))
     # Mean spikes of 2 and 2 here, one more over ranks.
@@ -146,9 +149,9 @@ def test_budget_is_the_sops_of_the_network_over_it() -> None:
     network = tiny_resnet(lambda place: HDLIF(T), quantizer=Ternary()).eval().float()
     x = frames().float()
     watched: list[float] = []
-    with watching(network, Budget(1.0, T)) as watch:
-        network(x, steps=range(T))
-        watched.append(watch.penalty().item() + 1)
+    watch = Watch(network, Budget(1.0, T))
+    network(x, steps=carrying(range(T), measures=watch.measures))
+    watched.append(watch.penalty().item() + 1)
     # The estimate takes every spike's fan-out as the average one: padding and strides make the difference.
     assert watched[0] == pytest.approx(profile(network, x, time_steps=T).sops, rel=0.3)
 
@@ -158,16 +161,16 @@ def test_budgets_of_layers_press_those_layers_alone() -> None:
     layers = [name for name, module in network.named_modules() if isinstance(module, Budget.watches)]
     sops = {}
     for name in layers:
-        with watching(network, Budget({name: 1.0}, T)) as watch:
-            network(frames(), steps=range(T))
-            sops[name] = watch.penalty().item() + 1
-    with watching(network, Budget(1.0, T)) as watch:
-        network(frames(), steps=range(T))
-        assert watch.penalty().item() + 1 == pytest.approx(sum(sops.values()))
+        watch = Watch(network, Budget({name: 1.0}, T))
+        network(frames(), steps=carrying(range(T), measures=watch.measures))
+        sops[name] = watch.penalty().item() + 1
+    watch = Watch(network, Budget(1.0, T))
+    network(frames(), steps=carrying(range(T), measures=watch.measures))
+    assert watch.penalty().item() + 1 == pytest.approx(sum(sops.values()))
     over, within = "body.stage2.0.conv1", "body.stage2.0.conv2"
-    with watching(network, Budget({over: sops[over] / 3, within: 2 * sops[within]}, T, weight=0.5)) as watch:
-        network(frames(), steps=range(T))
-        penalty = watch.penalty()
+    watch = Watch(network, Budget({over: sops[over] / 3, within: 2 * sops[within]}, T, weight=0.5))
+    network(frames(), steps=carrying(range(T), measures=watch.measures))
+    penalty = watch.penalty()
     assert penalty.item() == pytest.approx(0.5 * (3 - 1))
     penalty.backward()
     # Nothing behind the layer that is over its budget.
@@ -177,24 +180,53 @@ def test_budgets_of_layers_press_those_layers_alone() -> None:
 
 def test_only_steps_with_a_graph_are_seen_and_each_once() -> None:
     network = tiny_resnet(lambda place: HDLIF(T))
-    with watching(network, Surplus(1.0)) as watch:
-        with torch.no_grad():
-            _, state = network(frames(), steps=range(2))
-        assert watch.seen == {}
-        network(frames(), state, steps=range(2, 3))
-        assert {name: len(passes) for name, passes in watch.seen.items()} == dict.fromkeys(
-            ("body.stage1.0.act1", "body.stage1.0.act2", "body.stage2.0.act1", "body.stage2.0.act2"), 1
-        )
-        assert watch.penalty() > 0
-        assert watch.penalty() == 0
+    watch = Watch(network, Surplus(1.0))
+    with torch.no_grad():
+        _, state = network(frames(), steps=carrying(range(2), measures=watch.measures))
+    assert watch.seen == {}
+    network(frames(), state, steps=carrying(range(2, 3), measures=watch.measures))
+    assert {name: len(passes) for name, passes in watch.seen.items()} == dict.fromkeys(
+        ("body.stage1.0.act1", "body.stage1.0.act2", "body.stage2.0.act1", "body.stage2.0.act2"), 1
+    )
+    assert watch.penalty() > 0
+    with pytest.raises(TrainingError, match=r"measures body\.stage1\.0\.act1, .*, which did not run"):
+        watch.penalty()
     network(frames(), steps=range(1))
     assert watch.seen == {}
 
 
+class Called(Temporal):
+    """Calls a synapse, or a neuron, without its Scope."""
+
+    def __init__(self, *, scope: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.act, self.scope = QuantConv2d(2, 3, 1), HDLIF(T), scope
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        run = Scope(self, state, steps)
+        current = run("conv", x) if self.scope else self.conv(x[0])[None]
+        return (run("act", current), run.state) if self.scope else self.act(current, state, steps)
+
+
+def test_a_neuron_that_is_called_directly_is_measured_and_a_synapse_is_refused_by_its_name() -> None:
+    found = []
+    for scope in (True, False):
+        network = Called(scope=scope)
+        watch = Watch(network, Surplus(1.0))
+        network(frames().float(), None, steps=carrying(range(T), measures=watch.measures))
+        found.append(watch.penalty())
+    assert found[0] == found[1] > 0
+    watch = Watch(network, Budget(1.0, T))
+    network(frames().float(), None, steps=carrying(range(T), measures=watch.measures))
+    with pytest.raises(TrainingError, match="a penalty on activity measures conv, which did not run where"):
+        watch.penalty()
+
+
 def density(network: torch.nn.Module) -> float:
-    with watching(network, Density(0.0, per_layer=False)) as watch:
-        network(frames(), steps=range(T))
-        return watch.penalty().item()
+    watch = Watch(network, Density(0.0, per_layer=False))
+    network(frames(), steps=carrying(range(T), measures=watch.measures))
+    return watch.penalty().item()
 
 
 @pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), StochasticStep(2)], ids=name_of)
@@ -235,13 +267,20 @@ def test_penalty_on_a_reversible_network_is_that_of_the_network_that_keeps_its_g
     for forward in (ReversibleSequential.forward, Sequential.forward):
         monkeypatch.setattr(ReversibleSequential, "forward", forward)
         network = tiny_reversible()
-        with watching(network, penalty) as watch:
-            for i, _ in enumerate(rule(network, frames(), TARGET, rule.schedule(T, torch.Generator().manual_seed(0)))):
-                assert {len(passes) for passes in watch.seen.values()} == {1}
-                value = watch.penalty()
-                value.backward()
-                results.append({f"penalty {i}": value.detach()} | gradients(network))
-                assert watch.seen == {}
+        watch = Watch(network, penalty)
+        for i, _ in enumerate(
+            rule(
+                Carrying(network, measures=watch.measures),
+                frames(),
+                TARGET,
+                rule.schedule(T, torch.Generator().manual_seed(0)),
+            )
+        ):
+            assert {len(passes) for passes in watch.seen.values()} == {1}
+            value = watch.penalty()
+            value.backward()
+            results.append({f"penalty {i}": value.detach()} | gradients(network))
+            assert watch.seen == {}
     half = len(results) // 2
     for reversible, plain in zip(results[:half], results[half:], strict=True):
         assert_close(reversible, plain)
@@ -252,8 +291,11 @@ def test_penalty_on_a_reversible_network_is_that_of_the_network_that_keeps_its_g
 def test_penalty_saves_no_map_of_a_reversible_block() -> None:
     def kept(depth: int) -> int:
         network = tiny_reversible(blocks=(depth,))
-        with watching(network, Density(0.0)) as watch:
-            return saved_bytes(lambda: (network(frames(), steps=range(T)), watch.penalty()), model=network)
+        watch = Watch(network, Density(0.0))
+        return saved_bytes(
+            lambda: (network(frames(), steps=carrying(range(T), measures=watch.measures)), watch.penalty()),
+            model=network,
+        )
 
     # three numbers a neuron layer: spikes of one layer alone are 4·4·2·36 of 8 bytes
     assert kept(9) - kept(1) < 8 * 2 * 100

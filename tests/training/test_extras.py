@@ -59,6 +59,8 @@ def teacher() -> Teacher:
 class Plain(Temporal):
     """One hidden layer of neurons, no batch norm, logits in the precision of its weights."""
 
+    paths = (("flat", "first", "act", "last"),)
+
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(1)

@@ -79,7 +79,7 @@ class Unrolled:
 
 
 class OneAfterTheOther:
-    """The clock of a recurrent sequence: one step, `t`, after the other, each a translation of its own; as `Unrolled`."""
+    """The clock of a recurrent sequence: a step, `t`, after the other, each translated by itself; as `Unrolled`."""
 
     steps = 1
     batch = None

@@ -1,13 +1,13 @@
 """What all online rules share: one pass through time, with a graph at the steps that have a loss alone."""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.learning.rule import Criterion, Plan, Step, chunk
-from hdlif.nn import State, detach, hold_weights
+from hdlif.nn import HeldWeights, State, carrying, detach
+from hdlif.nn.traces import Traces
 
 
 def online_steps(
@@ -20,6 +20,7 @@ def online_steps(
     weight: Callable[[int], float],
     span: int = 1,
     complete: bool = False,
+    traces: Traces | None = None,
 ) -> Iterator[Step]:
     """Run through time and yield weight(t)·criterion(logits_t, target) at each step t of the plan, in order.
 
@@ -28,28 +29,35 @@ def online_steps(
     Args:
         weight: the factor of the loss of step t.
         span: most steps run at once without a graph.
+        traces: of the synapses that learn from them.
         complete: also run the steps after the plan's last one, so that batch norm sees all T.
     """
     one_update = sum(plan.updates) == 1
     state: State | None = None
     start = 0
-    with hold_weights(model) if one_update else nullcontext() as held:
-        for t, update in zip(plan.steps, plan.updates, strict=True):
-            state = _without_graph(model, x, state, range(start, t), span)
-            if held is not None and update:
-                held.last()
-            steps = range(t, t + 1)
-            logits, state = model(chunk(x, steps), state, steps=steps)
-            state, start = detach(state), t + 1
-            if complete and t == plan.steps[-1]:
-                # Before the loss is given away, after which the weights change.
-                _without_graph(model, x, state, range(start, plan.time_steps), span)
-            yield Step(criterion(logits[0], target) * weight(t), logits.detach(), update)
+    held = HeldWeights(model) if one_update else None
+    # Nothing to carry leaves a plain range, which is the fastest.
+    weights = (held.weights or None) if held is not None else None
+    for t, update in zip(plan.steps, plan.updates, strict=True):
+        state = _without_graph(model, x, state, carrying(range(start, t), weights=weights, traces=traces), span)
+        if held is not None and update:
+            held.last()
+            weights = held.weights or None
+        steps = range(t, t + 1)
+        logits, state = model(chunk(x, steps), state, steps=carrying(steps, weights=weights, traces=traces))
+        if traces is not None:
+            traces.check_kept(state)
+        state, start = detach(state), t + 1
+        if complete and t == plan.steps[-1]:
+            # Before the loss is given away, after which the weights change.
+            rest = carrying(range(start, plan.time_steps), weights=weights, traces=traces)
+            _without_graph(model, x, state, rest, span)
+        yield Step(criterion(logits[0], target) * weight(t), logits.detach(), update)
 
 
 def _without_graph(model: nn.Module, x: Tensor, state: State | None, steps: range, span: int) -> State | None:
     with torch.no_grad():
-        for first in range(steps.start, steps.stop, span):
-            part = range(first, min(first + span, steps.stop))
+        for first in range(0, len(steps), span):
+            part = steps[first : first + span]
             _, state = model(chunk(x, part), state, steps=part)
     return state

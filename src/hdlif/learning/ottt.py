@@ -1,6 +1,6 @@
 """Online training through time: presynaptic traces in place of the temporal gradient (Xiao et al., NeurIPS 2022)."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from hdlif.learning.online import online_steps
 from hdlif.learning.rule import Criterion, Plan, Step, probabilities
 from hdlif.learning.sltt import Update, check_update, every_step
-from hdlif.nn import Neuron
-from hdlif.nn.traces import Synapse, TraceRule, traced
+from hdlif.nn.paths import remembered
+from hdlif.nn.traces import TraceRule, Traces
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class OTTT:
     Args:
         update: "sum" makes one update with the gradient of all T steps (OTTT-A); "each" one after every step (OTTT-O).
         leak: λ of the traces; the neurons' own may differ, and be learned.
-    Memory is that of one step and of a trace for the input of every synapse in front of a membrane.
+    Memory is that of one step and of a trace for the input of every synapse in front of a membrane: those on the
+    paths that the network's blocks state (`nn.Temporal.paths`). One that cannot have a trace is an error.
     """
 
     update: Update = "sum"
@@ -46,39 +47,8 @@ class OTTT:
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         weight = 1.0 if self.update == "each" else 1 / plan.time_steps
-        with traced(remembered(model), TraceRule(self.leak, self._dynamic)):
-            yield from online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight)
-
-
-def remembered(model: nn.Module) -> list[Synapse]:
-    """The synapses whose inputs a membrane remembers, as the order of the modules tells.
-
-    A synapse feeds the neuron that follows it in the same module. Where none does (a stem, the last convolution and
-    the shortcut of a block) it feeds a stream, which the first neuron of every later module reads, or those that the
-    module names in `stream_readers`. A parallel neuron has no membrane (λ = 0), and behind the last neuron there is
-    none: what feeds no other learns from its input itself.
-    """
-    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, Neuron | Synapse)]
-    readers: dict[str, Collection[str]] = {}
-    for parent, own in (_split(name) for name, module in layers if isinstance(module, Neuron)):
-        readers.setdefault(parent, getattr(model.get_submodule(parent), "stream_readers", (own,)))
-    found: list[Synapse] = []
-    following: dict[str, Neuron] = {}
-    stream_is_remembered = False
-    for name, module in reversed(layers):
-        parent, own = _split(name)
-        if isinstance(module, Neuron):
-            following[parent] = module
-            stream_is_remembered |= module.accumulates and own in readers[parent]
-        elif neuron.accumulates if (neuron := following.get(parent)) else stream_is_remembered:
-            found.append(module)
-    return found[::-1]
-
-
-def _split(name: str) -> tuple[str, str]:
-    """The name of the module around a layer, and the layer's own in it."""
-    parent, _, own = name.rpartition(".")
-    return parent, own
+        traces = Traces(remembered(model), TraceRule(self.leak, self._dynamic))
+        return online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight, traces=traces)
 
 
 @dataclass(frozen=True)

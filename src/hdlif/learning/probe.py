@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hdlif.learning.rule import Plan, Rule
-from hdlif.nn import Neuron, State, graphs_kept
+from hdlif.nn import Carrying, Neuron, State, carrying
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits of all steps [T, B, classes], target) -> scalar."""
@@ -72,13 +72,12 @@ def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_ste
         return hook
 
     with ExitStack() as stack:
-        stack.enter_context(graphs_kept(model))
         for name, neuron in neurons_of(model).items():
             stack.callback(neuron.register_forward_pre_hook(_current_apart(None)).remove)
             stack.callback(neuron.register_forward_hook(emit(name)).remove)
         for name, synapse in synapses_of(model).items():
             stack.callback(synapse.register_forward_pre_hook(read(name)).remove)
-        logits, _ = model(x, steps=range(time_steps))
+        logits, _ = model(x, steps=carrying(range(time_steps), keeps_graphs=True))
     names = list(spikes)
     found = torch.autograd.grad(loss(logits, target), [logits, *spikes.values()], allow_unused=True)
     along = [torch.zeros_like(spikes[name]) if g is None else g for name, g in zip(names, found[1:], strict=True)]
@@ -151,7 +150,6 @@ def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: P
         return value, output[1]
 
     with ExitStack() as stack:
-        stack.enter_context(graphs_kept(model))
         for name, neuron in neurons_of(model).items():
             stack.callback(neuron.register_forward_pre_hook(_current_apart(gather(name))).remove)
             stack.callback(neuron.register_forward_hook(cut(name)).remove)
@@ -176,7 +174,8 @@ def _learn(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan) 
     with borrowed_gradients(model):
         for parameter in model.parameters():
             parameter.grad = None
-        for step in rule(model, x, target, plan):
+        # Hooks are to see each pass once, with its graph.
+        for step in rule(Carrying(model, keeps_graphs=True), x, target, plan):
             step.loss.backward()  # type: ignore[no-untyped-call]
         return {
             name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.nn import BatchNorm2d, QuantConv2d, Scope, Sequential, State, Temporal
-from hdlif.nn.state import steps_of
+from hdlif.nn.state import Paths, steps_of
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ class PreActBlock(Temporal):
     1x1 convolution and batch norm where the shape changes. Nothing fires after the addition.
     """
 
+    @property
+    def paths(self) -> Paths:
+        return [["act1", "conv1", "bn1", "act2", "conv2", "bn2"], ["shortcut"]]
+
     def __init__(
         self,
         in_channels: int,
@@ -110,6 +114,10 @@ class AttentionBlockI(PreActBlock):
         attention: makes att1 and att2; the others are those of `PreActBlock`.
     """
 
+    @property
+    def paths(self) -> Paths:
+        return [["act1", "conv1", "bn1", "att1", "act2", "conv2", "bn2", "att2"], ["shortcut"]]
+
     def __init__(
         self,
         in_channels: int,
@@ -144,9 +152,12 @@ class AttentionBlockII(AttentionBlockI):
     """
 
     @property
-    def stream_readers(self) -> tuple[str, ...]:
-        """The neurons that h reaches."""
-        return ("act1",) if len(self.shortcut) else ("act1", "act2")
+    def paths(self) -> Paths:
+        to_c1 = [["act1", "conv1", "bn1", "att1"]]
+        if not len(self.shortcut):
+            to_c1.append(["att1"])
+        from_c1 = [["act2", "conv2", "bn2", "att2"], ["att2"]]
+        return [*([*to, *rest] for to in to_c1 for rest in from_c1), ["shortcut"]]
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
@@ -166,6 +177,10 @@ class Network(Temporal):
     def __init__(self, *, stem: nn.Module, body: nn.Module, head: nn.Module, classifier: nn.Linear) -> None:
         super().__init__()
         self.stem, self.body, self.head, self.classifier = stem, body, head, classifier
+
+    @property
+    def paths(self) -> Paths:
+        return [["stem", "body", "head", "classifier"]]
 
     def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
         steps = steps_of(x, state, steps)

@@ -10,10 +10,10 @@ from torch.func import functional_call
 
 from hdlif.errors import StateError
 from hdlif.models.reversible import ReversibleBlock
-from hdlif.nn import Measure, QuantConv2d, QuantLinear, Recomputing, Sequential, State
+from hdlif.nn import Measure, Recomputing, Sequential, State, carrying
+from hdlif.nn.recomputing import Measured, collected
 from hdlif.nn.state import entries_of
-
-Held = Mapping[QuantConv2d | QuantLinear, Tensor | None]
+from hdlif.nn.steps import carried
 
 
 class ReversibleSequential(Sequential, Recomputing):
@@ -22,7 +22,7 @@ class ReversibleSequential(Sequential, Recomputing):
     A chunk keeps its last block's output and the state it starts from (nothing, where it starts a sequence), however
     many blocks there are. The backward pass runs each branch f and g once more, from the last block to the first,
     with the state, the held weights, the mode and the precision of its forward pass; it leaves buffers alone, and
-    takes the measures of `measuring` again. The streams are float32 or wider.
+    takes measures again. The streams are float32 or wider.
     """
 
     def __init__(self, *blocks: ReversibleBlock) -> None:
@@ -35,7 +35,7 @@ class ReversibleSequential(Sequential, Recomputing):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         x = x.to(torch.promote_types(x.dtype, torch.float32)).expand(len(steps), *x.shape[1:])
-        if self.keeps_graph or not torch.is_grad_enabled():
+        if carried(steps).keeps_graphs or not torch.is_grad_enabled():
             return super().forward(x, state, steps)
         before = flat(state)
         replay = _Replay(self, steps, tuple(before), x.device.type)
@@ -49,7 +49,7 @@ class ReversibleSequential(Sequential, Recomputing):
 class _Replay:
     """What the forward pass of a chunk is run with, for the backward pass to run its branches again.
 
-    `leaves` are the weights that gradients go to: parameters, and quantised weights where `hold_weights` holds them.
+    `leaves` are the weights that gradients go to: parameters, and those of `blocks` that the steps carry.
     `before` and `after` are the paths of the state's tensors before and after the chunk; `measures` were taken of it.
     """
 
@@ -58,9 +58,10 @@ class _Replay:
         self.after: tuple[str, ...] = ()
         self.measures: list[Measure] = []
         self.modes = {module: module.training for module in blocks.modules()}
-        self.held = {m: m._held for m in blocks.modules() if isinstance(m, QuantConv2d | QuantLinear)}
+        weights = carried(steps).weights
+        self.weights = {module: weights[module] for module in blocks.modules() if module in weights}
         self.parameters = [p for p in blocks.parameters() if p.requires_grad]
-        self.leaves: list[Tensor] = [*self.parameters, *(w for w in self.held.values() if w is not None)]
+        self.leaves: list[Tensor] = [*self.parameters, *self.weights.values()]
         # A device without storage has no autocast; the CPU's stands for it.
         self.device_type = device_type if torch.amp.is_autocast_available(device_type) else "cpu"
         device_type = self.device_type
@@ -72,34 +73,33 @@ class _Replay:
         return [b for module, training in self.modes.items() if not training for b in module.buffers(recurse=False)]
 
     @contextmanager
-    def again(self) -> Iterator[list[Tensor]]:
-        """Modes, held weights and precision of the forward pass, with a graph that ends at the leaves it yields."""
-        modes, held = {m: m.training for m in self.modes}, {m: m._held for m in self.held}
+    def again(self) -> Iterator[tuple[list[Tensor], range]]:
+        """Modes and precision of the forward pass; yields leaves at which a graph ends, and steps that carry them."""
+        modes = {m: m.training for m in self.modes}
         # A held weight may have a graph to its parameter; what lies before it is for the outer backward pass.
-        cut = {m: None if w is None else w.detach().requires_grad_() for m, w in self.held.items()}
+        cut = {m: w.detach().requires_grad_() for m, w in self.weights.items()}
         # Some versions of torch would take the casts that the forward pass cached without a graph.
         precision = torch.autocast(self.device_type, self.autocast_dtype, self.autocast, cache_enabled=False)
         try:
-            _set(self.modes, cut)
+            _set(self.modes)
             with torch.enable_grad(), precision:
-                yield [*self.parameters, *(w for w in cut.values() if w is not None)]
+                yield [*self.parameters, *cut.values()], carrying(self.steps, weights=cut)
         finally:
-            _set(modes, held)
+            _set(modes)
 
 
-def _set(modes: Mapping[nn.Module, bool], held: Held) -> None:
+def _set(modes: Mapping[nn.Module, bool]) -> None:
     for module, training in modes.items():
         module.training = training
-    for layer, weight in held.items():
-        layer._held = weight
 
 
 class _Reversible(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, replay: _Replay, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         before = nested(dict(zip(replay.before, tensors[len(replay.leaves) :], strict=True)))
-        with replay.blocks.collecting() as measured:
-            y, state = Sequential.forward(replay.blocks, x, before, replay.steps)
+        measured: Measured = []
+        steps = carrying(replay.steps, measures=collected(carried(replay.steps).measures, measured))
+        y, state = Sequential.forward(replay.blocks, x, before, steps)
         replay.measures = [measure for measure, _ in measured]
         after = flat(state)
         replay.after = tuple(after)
@@ -119,8 +119,8 @@ class _Reversible(torch.autograd.Function):
         measured = 1 + len(replay.measures)
         after_grads = dict(zip(replay.after, grads[measured:], strict=True))
         (y1, y2), (d1, d2) = y.chunk(2, 2), (torch.zeros_like(y) if grads[0] is None else grads[0]).chunk(2, 2)
-        with replay.again() as leaves:
-            branches = _Branches(replay, leaves, before, after_grads, list(grads[1:measured]))
+        with replay.again() as (leaves, steps):
+            branches = _Branches(replay, leaves, steps, before, after_grads, list(grads[1:measured]))
             for name in reversed(list(replay.blocks._modules)):
                 # y2 = x2 + g(y1), then y1 = x1 + f(x2): after these lines (y1, y2) are (x1, x2), (d1, d2) likewise.
                 current, grad = branches.back(f"{name}.g", y1, d2)
@@ -138,11 +138,13 @@ class _Branches:
         self,
         replay: _Replay,
         leaves: list[Tensor],
+        steps: range,
         before: dict[str, Tensor],
         after_grads: dict[str, Tensor | None],
         measure_grads: list[Tensor | None],
     ) -> None:
         self.replay, self.leaves, self.before, self.after_grads = replay, leaves, before, after_grads
+        self.steps = steps
         self.measure_grads = measure_grads
         self.leaf_grads: list[Tensor | None] = [None] * len(leaves)
         self.state_grads: dict[str, Tensor | None] = {}
@@ -155,8 +157,9 @@ class _Branches:
         given = nested({k.removeprefix(prefix): v for k, v in state.items()})
         # Statistics and counts have had this chunk already: the second run changes copies.
         buffers = {name: buffer.clone() for name, buffer in branch.named_buffers()}
-        with self.replay.blocks.collecting() as measured:
-            y, after = functional_call(branch, buffers, (x, given, self.replay.steps))
+        measured: Measured = []
+        steps = carrying(self.steps, measures=collected(carried(self.steps).measures, measured))
+        y, after = functional_call(branch, buffers, (x, given, steps))
         arriving = [(y, grad), *((v, self.after_grads[k]) for k, v in flat(after, prefix).items())]
         # Branches come back in reverse, what was measured in each of them in its own order.
         first = len(self.measure_grads) - len(measured)
@@ -179,7 +182,7 @@ class _Branches:
 
     def _require(self, alike: bool) -> None:
         if not alike:
-            raise RuntimeError("forward and backward pass take different measures; run both in the same `measuring`")
+            raise RuntimeError("forward and backward pass take different measures; does a layer run by chance?")
 
 
 def flat(state: State | None, prefix: str = "") -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hdlif.models.blocks import ConvFactory, NeuronFactory, NormFactory, Place, default_conv
 from hdlif.nn import BatchNorm2d, Scope, Sequential, State, Temporal
+from hdlif.nn.state import Paths
 
 GRID = 2.0**-16
 
@@ -83,6 +84,10 @@ class ReversibleBlock(Temporal):
 
         self.grid = rounding()
         self.f, self.g = branch(places[0]), branch(places[1])
+
+    @property
+    def paths(self) -> Paths:
+        return [["grid"], ["grid", "f"], ["grid", "g"], ["grid", "f", "g"]]
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)

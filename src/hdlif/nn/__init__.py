@@ -1,7 +1,7 @@
 """Temporal modules: neurons, synapses, norms, and the state that threads them through time."""
 
 from hdlif.nn.attention import SECA, eca, eca_kernel_size
-from hdlif.nn.batch_statistics import Gather, statistics_over_ranks
+from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.container import Sequential
 from hdlif.nn.dspike import Dspike
 from hdlif.nn.equation import EquationNeuron, Parameter
@@ -12,11 +12,12 @@ from hdlif.nn.modes import evaluation_mode
 from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
 from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.per_step import PerStep, StepValue, step_parameters
-from hdlif.nn.recomputing import Measure, Recomputing, graphs_kept, measuring
+from hdlif.nn.recomputing import Recomputing
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
 from hdlif.nn.stepped import SteppedNeuron
-from hdlif.nn.synapses import Binary, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer, hold_weights
+from hdlif.nn.steps import Carrying, Measure, carrying
+from hdlif.nn.synapses import Binary, HeldWeights, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer
 
 __all__ = [
     "GLIF",
@@ -26,10 +27,12 @@ __all__ = [
     "AdaptiveHDLIF",
     "BatchNorm2d",
     "Binary",
+    "Carrying",
     "Dspike",
     "EquationNeuron",
     "Gather",
     "GradedLIF",
+    "HeldWeights",
     "Integer",
     "Measure",
     "MemBN",
@@ -52,13 +55,10 @@ __all__ = [
     "Temporal",
     "Ternary",
     "WeightQuantizer",
+    "carrying",
     "detach",
     "eca",
     "eca_kernel_size",
     "evaluation_mode",
-    "graphs_kept",
-    "hold_weights",
-    "measuring",
-    "statistics_over_ranks",
     "step_parameters",
 ]

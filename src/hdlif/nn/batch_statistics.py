@@ -1,42 +1,18 @@
 """Normalising by a batch, which may lie on several ranks.
 
 A rank is one of the processes that train one network, each on its share of every batch. Nothing here knows how they
-talk: whoever runs them hands in how a tensor of every rank is gathered.
+talk: whoever runs them gives how a tensor of every rank is gathered along with the time steps (`carrying`).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 Gather = Callable[[Tensor], Tensor]
-"""From a tensor [...] of this rank to those of all ranks in their order, [ranks, ...]; all ranks call it together.
-
-A function of a module rather than a bound method or a closure, so that a network that holds it can be copied.
-"""
-
-
-class OfBatch:
-    """What modules share that normalise by the batch: its statistics are those of the whole batch, on all ranks."""
-
-    _gather: Gather | None = None
-
-
-@contextmanager
-def statistics_over_ranks(model: nn.Module, gather: Gather | None) -> Iterator[None]:
-    """Let the batch norms of `model` in train mode take a batch to be what all ranks have; None changes nothing."""
-    norms = [module for module in model.modules() if isinstance(module, OfBatch)]
-    before = [norm._gather for norm in norms]
-    try:
-        for norm in norms:
-            norm._gather = gather
-        yield
-    finally:
-        for norm, own in zip(norms, before, strict=True):
-            norm._gather = own
+"""From a tensor [...] of this rank to those of all ranks in their order, [ranks, ...]; all ranks call it together."""
 
 
 def normalise_by_batch(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from hdlif.nn.state import Scope, State, Temporal
+from hdlif.nn.state import Paths, Scope, State, Temporal
 
 
 class Sequential(Temporal):
@@ -19,6 +19,10 @@ class Sequential(Temporal):
             named = {str(index): module} if isinstance(module, nn.Module) else module
             for name, child in named.items():
                 self.add_module(name, child)
+
+    @property
+    def paths(self) -> Paths:
+        return [list(self._modules)]
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)

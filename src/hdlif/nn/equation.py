@@ -137,7 +137,7 @@ class EquationNeuron(SteppedNeuron):
             self.add_module(name, value)
         self._check_traced()
 
-    def step_at(self, t: int) -> Step:
+    def step_at(self, t: int, steps: range) -> Step:
         return self.step
 
     def step_values(self) -> dict[str, StepValue]:
@@ -171,7 +171,7 @@ class EquationNeuron(SteppedNeuron):
             given = [*signals, *(value.clone() for value in values)]
             before = [value.clone() for value in given]
             try:
-                found = self.stepped(0, *given)
+                found = self.stepped(0, range(1), *given)
             except EquationError:
                 raise
             except Exception as error:
@@ -188,10 +188,10 @@ class EquationNeuron(SteppedNeuron):
                     "as numbers, on types, or on what it has stored"
                 )
 
-    def stepped(self, t: int, *given: Tensor) -> list[Tensor]:
+    def stepped(self, t: int, steps: range, *given: Tensor) -> list[Tensor]:
         """What the step gives, shaped like the current."""
         current, *_ = given
-        results = super().stepped(t, *given)
+        results = super().stepped(t, steps, *given)
         results = tuple(results) if isinstance(results, tuple | list) else (results,)
         found = []
         for name, value in zip(("spike", *self.states), results, strict=True):

@@ -81,6 +81,8 @@ class SecondOrderHDLIF(EquationNeuron):
 class ResonateHDLIF(EquationNeuron):
     """Resonate and fire (Izhikevich 2001) with HD-LIF's spike: (u, w) turns by ω a step and shrinks by r.
 
+    u is the state `potential`.
+
     m_t = r_t·(cos ω_t·u_{t-1} - sin ω_t·w_{t-1}) + I_t,   s_t = max(m_t - θ_t, 0),   u_t = min(m_t, θ_t)
     w_t = r_t·(sin ω_t·u_{t-1} + cos ω_t·w_{t-1})
 
@@ -89,18 +91,18 @@ class ResonateHDLIF(EquationNeuron):
     where it fires: stable for r in [0, 1). With ω = 0 it is HD-LIF of leak r.
     """
 
-    states = ("u", "w")
+    states = ("potential", "w")
     decay = Parameter(0.9)
     angle = Parameter(0.5, high=math.pi)
     threshold = Parameter(0.5)
 
     @staticmethod
     def step(
-        current: Tensor, u: Tensor, w: Tensor, decay: Tensor, angle: Tensor, threshold: Tensor
+        current: Tensor, potential: Tensor, w: Tensor, decay: Tensor, angle: Tensor, threshold: Tensor
     ) -> tuple[Tensor, ...]:
         cos, sin = decay * torch.cos(angle), decay * torch.sin(angle)
-        membrane = cos * u - sin * w + current
-        return torch.relu(membrane - threshold), _p2_reset(membrane, threshold), sin * u + cos * w
+        membrane = cos * potential - sin * w + current
+        return torch.relu(membrane - threshold), _p2_reset(membrane, threshold), sin * potential + cos * w
 
 
 class SlidingParallelHDLIF(EquationNeuron):

@@ -5,12 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError
-from hdlif.nn.batch_statistics import OfBatch, normalise_by_batch
+from hdlif.nn.batch_statistics import Gather, normalise_by_batch
 from hdlif.nn.per_step import PerStep
 from hdlif.nn.tracing import Row, last_of, row_of, set_row, share
 
 
-class MemBN(OfBatch, PerStep):
+class MemBN(PerStep):
     """m̂_t = α_t·m_t + β_t·BN_t(m_t), with BN_t(m) = weight_t·(m - μ_t)/√(σ²_t + eps) + bias_t per channel.
 
     Every step has its own BN, which sees only the batches in which the step ran: under the random step, step t sees
@@ -72,8 +72,8 @@ class MemBN(OfBatch, PerStep):
         self.running_var[:time_steps] = 1
         self.num_batches_tracked[:time_steps] = 0
 
-    def forward(self, membrane: Tensor, step: Row) -> Tensor:
-        """m̂ of the membrane [B, C, ...] at time step `step`."""
+    def forward(self, membrane: Tensor, step: Row, gather: Gather | None = None) -> Tensor:
+        """m̂ of the membrane [B, C, ...] at time step `step`; `gather` is that of the steps (`carrying`)."""
         if membrane.ndim < 2 or membrane.shape[1] != self.channels:
             raise ShapeError(f"membrane has shape {list(membrane.shape)}; Mem-BN is for [B, {self.channels}, ...]")
         t = last_of(step, self.time_steps)
@@ -85,9 +85,7 @@ class MemBN(OfBatch, PerStep):
                 count = row_of(self.num_batches_tracked, t) + 1
                 set_row(self.num_batches_tracked, t, count)
             momentum = share(1, count) if self.momentum is None else self.momentum
-            normalised = normalise_by_batch(
-                membrane, running, *affine, momentum=momentum, eps=self.eps, gather=self._gather
-            )
+            normalised = normalise_by_batch(membrane, running, *affine, momentum=momentum, eps=self.eps, gather=gather)
             set_row(self.running_mean, t, running[0])
             set_row(self.running_var, t, running[1])
         else:

@@ -23,6 +23,7 @@ from hdlif.nn.per_step import Form, StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import State, check_chunk, check_stateless, potential_of
 from hdlif.nn.stepped import Step, SteppedNeuron
+from hdlif.nn.steps import carried
 
 _leak = partial(StepValue, name="leak")
 _threshold = partial(
@@ -111,7 +112,7 @@ class LIF(_LeakyNeuron):
         )
         self.quantizer, self.surrogate, self.reset = None, surrogate, reset
 
-    def step_at(self, t: int) -> Step:
+    def step_at(self, t: int, steps: range) -> Step:
         return partial(lif_step, surrogate=self.surrogate, reset=self.reset)
 
     def extra_repr(self) -> str:
@@ -158,7 +159,7 @@ class GradedLIF(_LeakyNeuron):
         )
         self.surrogate = surrogate
 
-    def step_at(self, t: int) -> Step:
+    def step_at(self, t: int, steps: range) -> Step:
         return partial(graded_lif_step, surrogate=self.surrogate)
 
 
@@ -240,8 +241,10 @@ class HDLIF(_LeakyNeuron):
             check_scannable(value)
             self._scannable = seen
 
-    def step_at(self, t: int) -> Step:
-        return hd_lif_step if self.norm is None else partial(hd_lif_step, norm=partial(self.norm, step=t))
+    def step_at(self, t: int, steps: range) -> Step:
+        if self.norm is None:
+            return hd_lif_step
+        return partial(hd_lif_step, norm=partial(self.norm, step=t, gather=carried(steps).gather))
 
     def equation(self) -> Step:
         """Without Mem-BN, which a deployed neuron carries in its rows (`deploy.fold_mem_bn`)."""
@@ -293,7 +296,7 @@ class ParallelHDLIF(SteppedNeuron):
         spike = parallel_hd_lif_step(current, self.threshold.rows(steps, x))
         return emitted(spike, self.quantizer).to(x.dtype), None
 
-    def step_at(self, t: int) -> Step:
+    def step_at(self, t: int, steps: range) -> Step:
         return parallel_hd_lif_step
 
     def step_values(self) -> Mapping[str, StepValue]:

@@ -4,18 +4,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.nn.batch_statistics import OfBatch, batch_statistics, normalise_by_batch
+from hdlif.nn.batch_statistics import Gather, batch_statistics, normalise_by_batch
 from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps
+from hdlif.nn.steps import carried
 from hdlif.nn.tracing import Row, last_of, row_of, set_row, share
 
 
-class BatchNorm2d(OfBatch, Temporal):
+class BatchNorm2d(Temporal):
     """Batch norm over (batch, height, width) of [K, B, C, H, W], per channel and per time step.
 
     y = weight·(x - μ)/√(σ² + eps) + bias. In train mode each step has its own batch μ and σ², and
     running ← (1 - momentum)·running + momentum·(batch statistic), once per step that ran, in step order. An input
     constant in time (time axis 1) is normalised once, and its statistics enter once for each of its K steps. In eval
-    mode μ and σ² are the running statistics. A batch on several ranks: `statistics_over_ranks`.
+    mode μ and σ² are the running statistics. A batch on several ranks: `carrying`.
 
     Args:
         channels: C.
@@ -50,20 +51,21 @@ class BatchNorm2d(OfBatch, Temporal):
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
         check_stateless(self, state)
         check_chunk(x, steps)
+        gather = carried(steps).gather
         if self.time_steps is None:
-            return (self._train_shared(x, steps) if self.training else self._run_shared(x)), None
+            return (self._train_shared(x, steps, gather) if self.training else self._run_shared(x)), None
         if self.training and len(x) == 1 < len(steps):
             # Normalised once, and counted at every step.
-            y = self._normalise(x[0], None, 0.0)[None]
+            y = self._normalise(x[0], None, 0.0, gather)[None]
             with torch.no_grad():
-                mean, var = batch_statistics(x[0], self._gather)
+                mean, var = batch_statistics(x[0], gather)
                 for t in steps:
                     row, momentum = self._count(t)
                     for running, found in ((self.running_mean, mean), (self.running_var, var)):
                         set_row(running, row, row_of(running, row).lerp(found.to(running.dtype), momentum))
             return y, None
         x = x.expand(len(steps), *x.shape[1:])
-        return stack_steps([self._at(step, t) for step, t in zip(x.unbind(), steps, strict=True)]), None
+        return stack_steps([self._at(step, t, gather) for step, t in zip(x.unbind(), steps, strict=True)]), None
 
     def forget(self, time_steps: int) -> None:
         """Reset the statistics of the first `time_steps` steps."""
@@ -76,7 +78,7 @@ class BatchNorm2d(OfBatch, Temporal):
         y = F.batch_norm(x.flatten(0, 1), self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return y.view(x.shape)
 
-    def _train_shared(self, x: Tensor, steps: range) -> Tensor:
+    def _train_shared(self, x: Tensor, steps: range, gather: Gather | None) -> Tensor:
         repeats = len(steps) // x.shape[0]
         normalised = []
         for step in x.unbind():
@@ -86,15 +88,15 @@ class BatchNorm2d(OfBatch, Temporal):
                     momentum = share(repeats, self.num_batches_tracked)
                 else:
                     momentum = 1 - (1 - self.momentum) ** repeats
-            normalised.append(self._normalise(step, (self.running_mean, self.running_var), momentum))
+            normalised.append(self._normalise(step, (self.running_mean, self.running_var), momentum, gather))
         return stack_steps(normalised)
 
-    def _at(self, x: Tensor, t: int) -> Tensor:
+    def _at(self, x: Tensor, t: int, gather: Gather | None) -> Tensor:
         """Normalise the step t, [B, C, H, W], by the batch (which enters the statistics of t) or by those."""
         row, momentum = self._count(t) if self.training else (self._row(t), 0.0)
         # Copies, since a backward pass keeps what it is given, and all rows share one version counter.
         running = row_of(self.running_mean, row).clone(), row_of(self.running_var, row).clone()
-        y = self._normalise(x, running, momentum)
+        y = self._normalise(x, running, momentum, gather)
         if self.training:
             set_row(self.running_mean, row, running[0])
             set_row(self.running_var, row, running[1])
@@ -112,10 +114,12 @@ class BatchNorm2d(OfBatch, Temporal):
             set_row(self.num_batches_tracked, row, count)
         return row, share(1, count) if self.momentum is None else self.momentum
 
-    def _normalise(self, x: Tensor, running: tuple[Tensor, Tensor] | None, momentum: float | Tensor) -> Tensor:
+    def _normalise(
+        self, x: Tensor, running: tuple[Tensor, Tensor] | None, momentum: float | Tensor, gather: Gather | None
+    ) -> Tensor:
         if self.training:
             return normalise_by_batch(
-                x, running, self.weight, self.bias, momentum=momentum, eps=self.eps, gather=self._gather
+                x, running, self.weight, self.bias, momentum=momentum, eps=self.eps, gather=gather
             )
         assert running is not None
         return F.batch_norm(x, *running, self.weight, self.bias, eps=self.eps)

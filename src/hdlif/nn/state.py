@@ -7,28 +7,49 @@ A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of co
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hdlif.errors import ShapeError, StateError
-from hdlif.nn.traces import drift, run_traced, trace_rule
+from hdlif.errors import ShapeError, StateError, TrainingError
+from hdlif.nn.steps import Measure, Steps, carried
+from hdlif.nn.traces import drift, run_traced
 from hdlif.nn.tracing import are_traced, with_traced_steps
 
 State = Mapping[str, "State | Tensor"]
+Paths = Sequence[Sequence[str]]
 
 
 class Temporal(nn.Module):
     """A module that knows time: `forward(x, state, steps) -> (y, state)`; None is the state of one without."""
 
+    @property
+    def paths(self) -> Paths | None:
+        """The ways that x takes through the children to y, by which a rule with traces knows what feeds a neuron.
+
+        Each is the names of children in the order in which they read one another; () is that of an x that is added to
+        y as it is, and (synapse, neuron) that of a recurrent synapse, which reads no x. A block with several children
+        that hold synapses or neurons states them as an attribute of its class, or as a property:
+
+        >>> paths = (("act1", "conv1", "act2", "conv2"), ("shortcut",))
+        """
+        return None
+
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         # The range is not looked at here: a graph would be made for each.
         if torch.compiler.is_dynamo_compiling():
             arguments, named = with_traced_steps(arguments, named)
-        return nn.Module.__call__(self, *arguments, **named)
+        output = nn.Module.__call__(self, *arguments, **named)
+        for steps in (*arguments, *named.values()):
+            if isinstance(steps, Steps) and self in steps.measures:
+                # Its input comes first; Scope takes the measures of what it runs.
+                steps.measures[self].take(arguments[0] if arguments else named["x"], output[0])
+        return output
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         raise NotImplementedError
@@ -46,6 +67,15 @@ class Neuron(Temporal):
     accumulates: ClassVar[bool] = True
 
 
+class _Fired(NamedTuple):
+    """What a neuron emitted in this chunk, its current, and the state after it."""
+
+    name: str
+    y: Tensor
+    current: Tensor
+    state: State | None
+
+
 class Scope:
     """Runs the children of one module on one chunk, and gathers their states under their names.
 
@@ -61,10 +91,11 @@ class Scope:
         self._module = module
         self._given = entries_of(state, type(module).__name__)
         self._continues = state is not None
-        self._steps = steps
+        self._steps, self._carried = steps, carried(steps)
         self._ran: set[str] = set()
         self._next: dict[str, State | Tensor] = {}
-        self._fired: tuple[Tensor, Tensor, State | None] | None = None
+        self._fired: list[_Fired] = []
+        self._gave: list[tuple[str, ReferenceType[Tensor]]] = []
         unknown = [name for name in self._given if name not in module._modules]
         if unknown:
             raise StateError(
@@ -78,20 +109,7 @@ class Scope:
         self._ran.add(name)
         given = self._given.get(name)
         given = None if given is None else entries_of(given, repr(name))
-        rule = trace_rule(child)
-        if rule is None and not isinstance(child, Temporal):
-            check_stateless(child, given)
-            return fold_time(child, x)
-        check_chunk(x, self._steps)
-        state: State | None
-        if rule is not None:
-            moved = self._drift_behind(x, rule.leak) if rule.dynamic else None
-            y, state = run_traced(child, x, given, self._steps, rule, moved)
-        else:
-            # Its steps are traced already where they are to be.
-            y, state = nn.Module.__call__(child, x, given, self._steps)
-            if isinstance(child, Neuron):
-                self._fired = y, x, state
+        y, state = self._run(name, child, x, given)
         if state is None:
             check_stateless(child, given)
             return y
@@ -106,15 +124,63 @@ class Scope:
         self._next[name] = state
         return y
 
-    def _drift_behind(self, x: Tensor, leak: float) -> Tensor | None:
-        """How the potentials of the neurons that emitted `x` moved; None where no neuron with a potential did."""
-        if self._fired is None:
+    def _run(self, name: str, child: nn.Module, x: Tensor, given: State | None) -> tuple[Tensor, State | None]:
+        """y and the state of a child after this chunk."""
+        traces = self._carried.traces
+        state: State | None
+        # How a network is wired is looked at once a sequence.
+        looking = traces is not None and not self._continues and not torch.compiler.is_compiling()
+        if looking:
+            self._check_path(name, x)
+        if traces is not None and child in traces.names:
+            check_chunk(x, self._steps)
+            moved = self._drift_behind(x, traces.rule.leak, traces.names[child]) if traces.rule.dynamic else None
+            y, state = run_traced(child, x, given, self._steps, traces.rule, moved)
+        elif isinstance(child, Temporal):
+            check_chunk(x, self._steps)
+            # Its steps are traced already where they are to be.
+            y, state = nn.Module.__call__(child, x, given, self._steps)
+            if traces is not None and traces.rule.dynamic and isinstance(child, Neuron):
+                self._fired.append(_Fired(name, y, x, state))
+        else:
+            carried = self._carried
+            y, state = fold_time(child, x, carried.weights.get(child), carried.measures.get(child)), None
+        if isinstance(child, Temporal) and child in self._carried.measures:
+            self._carried.measures[child].take(x, y)
+        if looking:
+            self._gave.append((name, ref(y)))
+        return y, state
+
+    def _check_path(self, name: str, x: Tensor) -> None:
+        """Raise `TrainingError` where a child reads what another one gave and no path of the module says so."""
+        paths: Paths | None = getattr(self._module, "paths", None)
+        before = [other for other, gave in self._gave if gave() is x]
+        if paths is None or not before:
+            return
+        on_paths = {child for way in paths for child in way}
+        if name not in on_paths or not on_paths.issuperset(before):
+            return
+        known = {pair for way in paths for pair in itertools.pairwise(way)}
+        if not any((other, name) in known for other in before):
+            kind = type(self._module).__name__
+            raise TrainingError(
+                f"{kind} runs {name!r} on what {before[-1]!r} gave, and on none of {kind}.paths does {name!r} follow "
+                f"{before[-1]!r}; a rule with traces has to know what feeds a neuron, so state the ways that x takes"
+            )
+
+    def _drift_behind(self, x: Tensor, leak: float, synapse: str) -> Tensor | None:
+        """How the potentials of the neurons that emitted `x` moved; None where no neuron with a memory did."""
+        fired = next((fired for fired in self._fired if fired.y is x), None)
+        if fired is None or fired.state is None:
             return None
-        emitted, current, state = self._fired
-        potential = None if state is None else state.get("potential")
-        if emitted is not x or not isinstance(potential, Tensor):
-            return None
-        return drift(current[-1].to(potential.dtype), potential, leak)
+        potential = fired.state.get("potential")
+        if not isinstance(potential, Tensor):
+            raise TrainingError(
+                f"{synapse} follows the neuron {fired.name!r}, by whose potential its trace is to decay, and that one "
+                f"keeps {', '.join(map(repr, fired.state))} and no 'potential'; give the state that its current adds "
+                "to that name, or use a rule whose traces have a leak of their own (ottt)"
+            )
+        return drift(fired.current[-1].to(potential.dtype), potential, leak)
 
     @property
     def state(self) -> State | None:
@@ -154,7 +220,9 @@ def check_steps(steps: range) -> None:
     """Raise `StateError` unless `steps` is a non-empty range of consecutive steps from 0 up."""
     if are_traced(steps):
         return
-    if not isinstance(steps, range) or len(steps) == 0 or steps.step != 1 or steps.start < 0:
+    given: object = steps
+    times = given.times if isinstance(given, Steps) else given
+    if not isinstance(times, range) or len(times) == 0 or times.step != 1 or times.start < 0:
         raise StateError(f"steps = {steps!r}; it must be a range of consecutive time steps, such as range(4)")
 
 
@@ -187,14 +255,22 @@ def check_chunk(x: Tensor, steps: range) -> None:
         )
 
 
-def fold_time(module: nn.Module, x: Tensor) -> Tensor:
-    """Apply a stateless module to [K, B, ...] with time folded into the batch."""
+def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measure: Measure | None = None) -> Tensor:
+    """Apply a stateless module to [K, B, ...] with time folded into the batch.
+
+    Args:
+        weight: runs in place of its own.
+        measure: is taken of what it reads and gives, folded.
+    """
     if isinstance(module, _BatchNorm):
         raise StateError(
             f"{type(module).__name__} would mix the statistics of time steps; use hdlif.nn.BatchNorm2d, "
             "whose running statistics follow the steps"
         )
-    y: Tensor = module(x.flatten(0, 1))
+    folded = x.flatten(0, 1)
+    y: Tensor = module(folded) if weight is None else module(folded, weight)
+    if measure is not None:
+        measure.take(folded, y)
     return y.reshape(*x.shape[:2], *y.shape[1:])
 
 

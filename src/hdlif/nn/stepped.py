@@ -16,7 +16,7 @@ Step = Callable[..., Any]
 
 
 class SteppedNeuron(Neuron):
-    """A neuron layer that runs `step_at(t)` on (current, *states, *parameters) at each time step t.
+    """A neuron layer that runs `step_at(t, steps)` on (current, *states, *parameters) at each time step t.
 
     Attributes:
         states: their names; all are 0 at first.
@@ -27,13 +27,13 @@ class SteppedNeuron(Neuron):
     states: tuple[str, ...] = ("potential",)
     quantizer: SpikeQuantizer | None
 
-    def step_at(self, t: int) -> Step:
-        """The function of time step t."""
+    def step_at(self, t: int, steps: range) -> Step:
+        """The function of time step t; `steps` are those of the pass, with what travels with them."""
         raise NotImplementedError
 
     def equation(self) -> Step:
         """The step that is deployed."""
-        return self.step_at(0)
+        return self.step_at(0, range(1))
 
     def step_values(self) -> Mapping[str, StepValue]:
         """The parameters of the step by name, in the order in which it takes them."""
@@ -68,7 +68,7 @@ class SteppedNeuron(Neuron):
         rows = [values.unbind() for values in self.rows_at(steps, x)]
         spikes = []
         for t, arriving, *of_step in zip(steps, current.unbind(), *rows, strict=True):
-            spike, *kept = self.stepped(t, arriving, *kept, *of_step)
+            spike, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
             spikes.append(spike)
         after = dict(zip(self.states, kept, strict=True))
         return emitted(self.joined(spikes), self.quantizer).to(x.dtype), after or None
@@ -77,9 +77,9 @@ class SteppedNeuron(Neuron):
         """The spikes of a chunk, [K, B, ...]."""
         return stack_steps(spikes)
 
-    def stepped(self, t: int, *given: Tensor) -> Any:
+    def stepped(self, t: int, steps: range, *given: Tensor) -> Any:
         """What the step gives at time step t."""
-        return self.step_at(t)(*given)
+        return self.step_at(t, steps)(*given)
 
     def program(self) -> Program:
         """The step as a program, traced over the parameters as they are."""

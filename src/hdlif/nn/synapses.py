@@ -1,7 +1,6 @@
 """Synapses: convolution and linear layers whose weights may be quantised."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -91,16 +90,16 @@ class _Gather(torch.autograd.Function):
 
 
 class _Quantizable:
-    """What `QuantConv2d` and `QuantLinear` share: latent weight, quantiser, and W_q held for one update."""
+    """What `QuantConv2d` and `QuantLinear` share: latent weight and quantiser.
+
+    They take the weights that run beside x, where those of an update are held; else they compute them.
+    """
 
     weight: Tensor
     quantizer: WeightQuantizer | None
-    _held: Tensor | None = None
 
     def weight_q(self) -> Tensor:
         """The weights that run: W_q, or the latent ones where there is no quantiser."""
-        if self._held is not None:
-            return self._held
         return self.weight if self.quantizer is None else self.quantizer(self.weight)
 
 
@@ -125,8 +124,9 @@ class QuantConv2d(_Quantizable, nn.Conv2d):
         self.quantizer = quantizer
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight_q().to(x.dtype), None, self.stride, self.padding)
+    def forward(self, x: Tensor, weight_q: Tensor | None = None) -> Tensor:
+        weight_q = self.weight_q() if weight_q is None else weight_q
+        return F.conv2d(x, weight_q.to(x.dtype), None, self.stride, self.padding)
 
 
 class QuantLinear(_Quantizable, nn.Linear):
@@ -143,40 +143,39 @@ class QuantLinear(_Quantizable, nn.Linear):
         super().__init__(in_features, out_features, bias=bias)
         self.quantizer = quantizer
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight_q().to(x.dtype), self.bias)
+    def forward(self, x: Tensor, weight_q: Tensor | None = None) -> Tensor:
+        weight_q = self.weight_q() if weight_q is None else weight_q
+        return F.linear(x, weight_q.to(x.dtype), self.bias)
+
+
+def _takes_weights(layer: nn.Module) -> bool:
+    """Whether its forward pass is ours; one of a class derived from these computes its weights itself."""
+    return type(layer).forward in (QuantConv2d.forward, QuantLinear.forward)
 
 
 class HeldWeights:
-    """Quantised weights computed once for an update of several backward passes; see `hold_weights`."""
+    """Every quantised weight of `model`, computed once for an update of several backward passes.
+
+    Each forward pass of the update is given `weights` along with its steps: `carrying(steps, weights=held.weights)`.
+    Backward passes gather in a detached leaf; after `last` the next one runs the straight-through backward, once, and
+    so fires a data-parallel hook once, inside the last, synchronised backward.
+
+    Attributes:
+        weights: those of the next pass, by their layers.
+    """
 
     def __init__(self, model: nn.Module) -> None:
-        self._layers = [m for m in model.modules() if isinstance(m, _Quantizable) and m.quantizer is not None]
-        self._quantized: list[Tensor] = [layer.weight_q() for layer in self._layers]
-        self._leaves = [w.detach().requires_grad_() for w in self._quantized]
-        for layer, leaf in zip(self._layers, self._leaves, strict=True):
-            layer._held = leaf
+        self._quantized: dict[nn.Module, Tensor] = {
+            layer: layer.weight_q()
+            for layer in model.modules()
+            if isinstance(layer, QuantConv2d | QuantLinear) and layer.quantizer is not None and _takes_weights(layer)
+        }
+        self._leaves = [w.detach().requires_grad_() for w in self._quantized.values()]
+        self.weights: Mapping[nn.Module, Tensor] = dict(zip(self._quantized, self._leaves, strict=True))
 
     def last(self) -> None:
         """Say that the next backward pass is the update's last: it carries what was gathered to the latent weights."""
-        for layer, weight_q, leaf in zip(self._layers, self._quantized, self._leaves, strict=True):
-            layer._held = _Gather.apply(weight_q, leaf)  # type: ignore[no-untyped-call]
-
-    def release(self) -> None:
-        """Let the layers compute their weights again."""
-        for layer in self._layers:
-            layer._held = None
-
-
-@contextmanager
-def hold_weights(model: nn.Module) -> Iterator[HeldWeights]:
-    """Compute every quantised weight of `model` once, for all steps of an update.
-
-    Backward passes gather in a detached leaf; after `held.last()` the next one runs the straight-through backward,
-    once, and so fires a data-parallel hook once, inside the last, synchronised backward.
-    """
-    held = HeldWeights(model)
-    try:
-        yield held
-    finally:
-        held.release()
+        self.weights = {
+            layer: _Gather.apply(weight_q, leaf)  # type: ignore[no-untyped-call]
+            for (layer, weight_q), leaf in zip(self._quantized.items(), self._leaves, strict=True)
+        }

@@ -10,16 +10,19 @@ neuron's potential moves: with u̇_t = I_t - (1 - λ)·v_t, a_t = r_t·a_{t-1} +
 r_t = λ where u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.module import _has_any_global_hook
 
 from hdlif.errors import ShapeError, StateError, TrainingError
+from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantConv2d, QuantLinear
 
 STILL = 1e-6
@@ -34,48 +37,68 @@ class TraceRule:
     dynamic: bool = False
 
 
-Synapse = nn.Conv2d | QuantLinear
-"""What a membrane integrates: convolutions and quantisable linear layers."""
+Synapse = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+"""What can learn from a trace: convolutions and linear layers, quantised or not."""
 
 
-_FORWARDS = (nn.Conv2d.forward, QuantConv2d.forward, QuantLinear.forward)
+_FORWARDS = {kind.forward: kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, QuantConv2d, QuantLinear)}
 """The forward passes that are known here: W·x + b, so that a sum of inputs may stand for x in dL/dW."""
 
 
-@contextmanager
-def traced(synapses: Iterable[Synapse], rule: TraceRule) -> Iterator[None]:
-    """Let these synapses keep a trace, inside the context.
+class Traces:
+    """The synapses that learn from a trace in a forward pass, which is given this along with its steps (`carrying`).
 
+    Args:
+        synapses: by their names in the network.
+    Attributes:
+        names: of the synapses.
     Raises:
         TrainingError: one of them is of a class with a forward pass of its own.
     """
-    synapses = list(synapses)
-    for synapse in synapses:
-        if not _known(synapse):
-            raise TrainingError(
-                f"{type(synapse).__name__} has a forward pass of its own, whose weight gradient from a trace is not "
-                "known; use Conv2d, QuantConv2d or QuantLinear, or a rule without traces (sltt)"
-            )
-    for synapse in synapses:
-        vars(synapse)["forward"] = _Tracing(synapse, rule)
-    try:
-        yield
-    finally:
-        for synapse in synapses:
-            del vars(synapse)["forward"]
+
+    def __init__(self, synapses: Mapping[str, nn.Module], rule: TraceRule) -> None:
+        for name, synapse in synapses.items():
+            if not _known(synapse):
+                raise TrainingError(
+                    f"{name} feeds a membrane and cannot learn from a trace: {type(synapse).__name__} has a forward "
+                    "pass of its own, whose weight gradient from a trace is not known; use Conv1d, Conv2d, Conv3d, "
+                    "Linear, QuantConv2d or QuantLinear there, or a rule without traces (sltt)"
+                )
+        self.rule = rule
+        self.names = {synapse: name for name, synapse in synapses.items()}
+        self._all = tuple(synapses)
+
+    def check_kept(self, state: Mapping[str, Any] | None) -> None:
+        """Raise `TrainingError` unless every synapse has left a trace in the state after a forward pass."""
+        kept = set(_traced(state or {}, ""))
+        for name in self._all:
+            # A module of the user's around the network may keep its state under a name.
+            if name not in kept and not any(path.endswith(f".{name}") for path in kept):
+                raise TrainingError(
+                    f"{name} feeds a membrane and is to learn from a trace, and none was kept: it was called directly, "
+                    "or did not run; run it in hdlif.nn.Sequential, or by its name with hdlif.nn.Scope, and return "
+                    "that one's state, or use a rule without traces (sltt)"
+                )
 
 
-def _known(synapse: Synapse) -> bool:
-    kind = type(synapse)
+def _traced(state: Mapping[str, Any], at: str) -> Iterator[str]:
+    """The paths of the synapses that have a trace in a state."""
+    for name, value in state.items():
+        if name == "trace" and isinstance(value, Tensor):
+            yield at
+        elif isinstance(value, Mapping):
+            yield from _traced(value, f"{at}.{name}" if at else name)
+
+
+def _known(synapse: nn.Module) -> bool:
+    kind = _FORWARDS.get(type(synapse).forward)
     # A convolution's forward pass is in two methods.
-    convolve = getattr(kind, "_conv_forward", nn.Conv2d._conv_forward)
-    return kind.forward in _FORWARDS and convolve is nn.Conv2d._conv_forward and "forward" not in vars(synapse)
-
-
-def trace_rule(module: nn.Module) -> TraceRule | None:
-    """How the module's trace decays; None where it keeps none."""
-    forward = vars(module).get("forward")
-    return forward.rule if isinstance(forward, _Tracing) else None
+    conv = "_conv_forward"
+    return (
+        kind is not None
+        and getattr(type(synapse), conv, None) is getattr(kind, conv, None)
+        and not ({"forward", conv} & vars(synapse).keys())
+    )
 
 
 def drift(current: Tensor, potential: Tensor, leak: float) -> Tensor:
@@ -92,7 +115,7 @@ def decay(now: Tensor, before: Tensor | None, leak: float) -> Tensor | float:
 
 
 def run_traced(
-    module: nn.Module,
+    synapse: nn.Module,
     x: Tensor,
     state: Mapping[str, Any] | None,
     steps: range,
@@ -107,7 +130,7 @@ def run_traced(
         ShapeError: the trace has another shape than a step of x.
         StateError: the state is not {"trace": a}, or with u̇ {"trace": a, "drift": u̇}.
     """
-    assert isinstance(module, Synapse), "traced marks no other module"
+    assert isinstance(synapse, Synapse), "Traces has looked"
     names = {"trace"} if moved is None else {"trace", "drift"}
     if state is not None and (set(state) != names or not all(isinstance(v, Tensor) for v in state.values())):
         expected = "one tensor, 'trace'" if moved is None else "two tensors, 'trace' and 'drift'"
@@ -125,10 +148,14 @@ def run_traced(
         if len(steps) != 1:
             raise StateError(f"steps = {steps}; dynamic traces are run one time step at a time")
         leak = decay(moved, None if state is None else state["drift"], rule.leak)
-    tracing: _Tracing = vars(module)["forward"]
     outputs = []
+    weight, measure = carried(steps).weights.get(synapse), carried(steps).measures.get(synapse)
     for t, step in zip(steps, x.expand(len(steps), *x.shape[1:]), strict=True):
-        y, trace = tracing.run(step, trace, leak, t)
+        # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
+        of_one = t + 1 if rule.leak == 1 else (1 - rule.leak ** (t + 1)) / (1 - rule.leak)
+        y, trace = _step(synapse, step, weight, trace, leak, of_one)
+        if measure is not None:
+            measure.take(step, y)
         outputs.append(y)
     assert trace is not None
     return outputs[0][None] if len(outputs) == 1 else torch.stack(outputs), (
@@ -136,57 +163,58 @@ def run_traced(
     )
 
 
-class _Tracing:
-    """The forward pass of a synapse that keeps a trace; stands for the module's own inside `traced`."""
+def _step(
+    synapse: Synapse, x: Tensor, weight: Tensor | None, trace: Tensor | None, leak: Tensor | float, of_one: Any
+) -> tuple[Tensor, Tensor]:
+    """y [B, ...] of an input [B, ...], and the trace after it."""
+    if weight is None:
+        weight = synapse.weight_q() if isinstance(synapse, QuantConv2d | QuantLinear) else synapse.weight
+    found: list[Tensor] = []
 
-    def __init__(self, synapse: Synapse, rule: TraceRule) -> None:
-        self.synapse, self.rule = synapse, rule
-        self._before: tuple[Tensor | None, Tensor | float, int] | None = None
-        self._after: Tensor | None = None
+    def forward(x: Tensor) -> Tensor:
+        after = x.detach() if trace is None else leak * trace + x.detach()
+        found.append(after)
+        if isinstance(synapse, nn.Linear):
+            return _TracedLinear.apply(x, weight, synapse.bias, after, of_one)  # type: ignore[no-any-return, no-untyped-call]
+        window = _Window(synapse)
+        x, after = window.padded(x), window.padded(after)
+        return _TracedConv.apply(x, weight, synapse.bias, after, of_one, window)  # type: ignore[no-any-return, no-untyped-call]
 
-    def run(self, x: Tensor, trace: Tensor | None, leak: Tensor | float, t: int) -> tuple[Tensor, Tensor]:
-        """y [B, ...] of an input [B, ...] at step t, and the trace after it."""
-        self._before = trace, leak, t
-        # Through the module itself, so that its hooks run.
-        y = self.synapse(x)
-        after, self._after = self._after, None
-        assert after is not None
-        return y, after
+    y = _with_hooks(synapse, forward, x)
+    return y, found[0]
 
-    def __call__(self, x: Tensor) -> Tensor:
-        if self._before is None:
-            raise StateError(
-                f"{type(self.synapse).__name__} learns from a trace, and runs where nothing keeps it; "
-                "run it in hdlif.nn.Sequential, or by its name with hdlif.nn.Scope"
-            )
-        (before, leak, t), self._before = self._before, None
-        self._after = trace = x.detach() if before is None else leak * before + x.detach()
-        module = self.synapse
-        weight = module.weight_q() if isinstance(module, QuantConv2d | QuantLinear) else module.weight
-        # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
-        of_one = t + 1 if self.rule.leak == 1 else (1 - self.rule.leak ** (t + 1)) / (1 - self.rule.leak)
-        if isinstance(module, nn.Linear):
-            return _TracedLinear.apply(x, weight, module.bias, trace, of_one)  # type: ignore[no-any-return, no-untyped-call]
-        window = _Window(module)
-        x, trace = window.padded(x), window.padded(trace)
-        return _TracedConv2d.apply(x, weight, module.bias, trace, of_one, window)  # type: ignore[no-any-return, no-untyped-call]
+
+def _with_hooks(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`forward` in place of the module's own, whose hooks run; they see a copy of it, with its own parameters."""
+    hooks = (
+        module._forward_pre_hooks,
+        module._forward_hooks,
+        module._backward_pre_hooks,
+        module._backward_hooks,
+    )
+    if not any(hooks) and not _has_any_global_hook():  # type: ignore[no-untyped-call]
+        return forward(x)
+    twin = copy.copy(module)
+    vars(twin)["forward"] = forward
+    y: Tensor = twin(x)
+    return y
 
 
 class _Window:
     """Stride, dilation and groups of a convolution, and how much of its padding is zeros alike on both sides."""
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: _ConvNd) -> None:
         self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
         self._mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
         reach = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
         if conv.padding == "same":
             sides = [(r // 2, r - r // 2) for r in reach]
         elif conv.padding == "valid":
-            sides = [(0, 0)] * 2
+            sides = [(0, 0)] * len(reach)
         else:
             sides = [(int(p), int(p)) for p in conv.padding]
         apart = self._mode != "constant" or any(before != after for before, after in sides)
-        self.padding = [0, 0] if apart else [before for before, _ in sides]
+        self.padding = [0] * len(sides) if apart else [before for before, _ in sides]
         # Last axis first, as `F.pad` takes it.
         self._margins = [side for pair in reversed(sides) for side in pair] if apart else []
 
@@ -233,7 +261,7 @@ class _TracedLinear(torch.autograd.Function):
         )
 
 
-class _TracedConv2d(torch.autograd.Function):
+class _TracedConv(torch.autograd.Function):
     """y = W * x + b, with dL/dx as ever and dL/dW from the trace in place of x."""
 
     @staticmethod
@@ -244,7 +272,9 @@ class _TracedConv2d(torch.autograd.Function):
         ctx.save_for_backward(weight, trace)
         ctx.of_one, ctx.window = of_one, window
         with torch.autocast(_autocast_device(x), enabled=False):
-            return F.conv2d(x, weight, bias, window.stride, window.padding, window.dilation, window.groups)
+            # Of a map of 1, 2 or 3 axes.
+            convolve: Callable[..., Tensor] = (F.conv1d, F.conv2d, F.conv3d)[weight.ndim - 3]
+            return convolve(x, weight, bias, window.stride, window.padding, window.dilation, window.groups)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -261,8 +291,9 @@ class _TracedConv2d(torch.autograd.Function):
             window.padding,
             window.dilation,
             False,
-            [0, 0],
+            [0] * len(window.padding),
             window.groups,
             [*wanted[:2], False],
         )
-        return to_x, to_weight, grad.sum((0, 2, 3)) * ctx.of_one if wanted[2] else None, None, None, None
+        to_bias = grad.sum((0, *range(2, grad.ndim))) * ctx.of_one if wanted[2] else None
+        return to_x, to_weight, to_bias, None, None, None

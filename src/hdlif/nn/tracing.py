@@ -6,39 +6,23 @@ change. What a network is traced with knows the number of its steps, and has eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
-
-class TracedSteps:
-    """Consecutive time steps, as `range` has them, each an int64 tensor []."""
-
-    def __init__(self, times: tuple[Tensor, ...]) -> None:
-        self._times = times
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self._times)
-
-    @property
-    def start(self) -> Tensor:
-        return self._times[0]
+from hdlif.nn.steps import Steps, carried
 
 
 def traced(steps: range) -> range:
-    """The steps of a chunk for a compiler; a module runs over them as over a range."""
-    return cast(range, TracedSteps(tuple(torch.tensor(t) for t in steps)))
+    """The steps of a chunk for a compiler, with all they carry; a module runs over them as over a range."""
+    return cast(range, carried(steps).with_times(tuple(torch.tensor(t) for t in steps)))
 
 
 def are_traced(steps: object) -> bool:
     """Whether the steps are as a compiler sees them."""
-    return isinstance(steps, TracedSteps)
+    return isinstance(steps, Steps) and isinstance(steps.times, tuple)
 
 
 # Not traced itself: a range has to be read outside of every graph.
@@ -49,7 +33,8 @@ def with_traced_steps(arguments: tuple[Any, ...], named: dict[str, Any]) -> tupl
 
 
 def _traced(value: Any) -> Any:
-    return traced(value) if isinstance(value, range) and len(value) and value.step == 1 and value.start >= 0 else value
+    times = value.times if isinstance(value, Steps) else value
+    return traced(value) if isinstance(times, range) and len(times) and times.step == 1 and times.start >= 0 else value
 
 
 Row = int | Tensor

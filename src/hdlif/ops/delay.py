@@ -1,7 +1,7 @@
-"""Delay: what a later node, `source`, gave at the step before, 0 at first; so a graph may lead back to an earlier node.
+"""Delay: what a later node, `source`, gave at the step before, 0 at first; so a graph may lead back to an earlier one.
 
-Its input only says the shape, which is that of the source. The source emits codes of at most `max_code`, or floats where
-that is 0.
+Its input only says the shape, which is that of the source. The source emits codes of at most `max_code`, or floats
+where that is 0.
 """
 
 from collections.abc import Mapping, Sequence

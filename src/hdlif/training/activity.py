@@ -5,8 +5,7 @@ derivative; H(s) of a spike s >= 0 is counted as 1 where s > 0, and differentiat
 that the spikes nearest to silence are silenced first. Silent neurons get no gradient.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Protocol
@@ -14,7 +13,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from hdlif.nn import Measure, Neuron, QuantConv2d, QuantLinear, measuring
+from hdlif.errors import TrainingError
+from hdlif.nn import Measure, Neuron, QuantConv2d, QuantLinear
 
 Seen = Mapping[str, list[Tensor]]
 """By layer name, what a penalty has measured in each pass since it was last asked for."""
@@ -104,7 +104,8 @@ class Budget:
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
         """Synaptic operations per image and step, for x [N, ...] and output [N, ...]."""
         assert isinstance(layer, QuantConv2d | QuantLinear)
-        weight = layer.weight_q()
+        with torch.no_grad():
+            weight = layer.weight_q()
         fan_out = output[0].numel() * weight[0].numel() / x[0].numel() * (weight != 0).float().mean()
         # Currents (a shortcut's input) may be negative: they are counted, and cannot be silenced.
         x = _wide(x)
@@ -151,19 +152,41 @@ def count(spikes: Tensor) -> Tensor:
 
 
 class Watch:
-    """Collects what a penalty measures where a graph is built; see `watching`."""
+    """Collects what a penalty measures of the layers of a network, where a graph is built.
 
-    def __init__(self, penalty: Penalty, mean: Callable[[Tensor], Tensor] | None) -> None:
+    `measures` goes with the steps of each forward pass (`nn.carrying`).
+
+    Args:
+        mean: that over ranks, where each has a share of the batch: the penalty then has the value of the whole batch.
+            Its gradient is that of this rank's own measures, which the average over ranks makes the batch's.
+    """
+
+    def __init__(self, model: nn.Module, penalty: Penalty, *, mean: Callable[[Tensor], Tensor] | None = None) -> None:
         self._penalty, self._mean = penalty, mean
         self.seen: dict[str, list[Tensor]] = {}
+        self.measures = {
+            module: Measure(of=partial(penalty.measure, module), give=partial(self.add, name))
+            for name, module in model.named_modules()
+            if isinstance(module, penalty.watches)
+        }
+        self._watched = [name for name, module in model.named_modules() if module in self.measures]
 
     def add(self, name: str, measured: Tensor) -> None:
         """One pass of the layer `name`."""
         self.seen.setdefault(name, []).append(measured)
 
     def penalty(self) -> Tensor:
-        """The penalty on what was seen since it was last asked for."""
+        """The penalty on what was seen since it was last asked for.
+
+        Raises:
+            TrainingError: a layer was not seen, as where it is called directly.
+        """
         seen, self.seen = self.seen, {}
+        if missing := [name for name in self._watched if name not in seen]:
+            raise TrainingError(
+                f"a penalty on activity measures {', '.join(missing)}, which did not run where it could be measured; "
+                "run it in hdlif.nn.Sequential, or by its name with hdlif.nn.Scope"
+            )
         return self._penalty(seen if self._mean is None else _of_batch(seen, self._mean))
 
 
@@ -175,21 +198,3 @@ def _of_batch(seen: Seen, mean: Callable[[Tensor], Tensor]) -> Seen:
     own = torch.cat([measure.detach().flatten() for measure in measures])
     missing = iter(torch.split(mean(own) - own, [measure.numel() for measure in measures]))
     return {name: [m + next(missing).view_as(m) for m in passes] for name, passes in seen.items()}
-
-
-@contextmanager
-def watching(model: nn.Module, penalty: Penalty, *, mean: Callable[[Tensor], Tensor] | None = None) -> Iterator[Watch]:
-    """Watch the layers of `model` inside the context, in which backward passes are to run too.
-
-    Args:
-        mean: that over ranks, where each has a share of the batch: the penalty then has the value of the whole batch.
-            Its gradient is that of this rank's own measures, which the average over ranks makes the batch's.
-    """
-    watch = Watch(penalty, mean)
-    measures = {
-        module: Measure(of=partial(penalty.measure, module), give=partial(watch.add, name))
-        for name, module in model.named_modules()
-        if isinstance(module, penalty.watches)
-    }
-    with measuring(model, measures):
-        yield watch

@@ -127,7 +127,6 @@ def fit(
     with (
         torch.random.fork_rng(devices=cuda),
         deferred_signals(ranks.highest) as pending,
-        ranks.batch_statistics(model),
         ranks.lost_ranks_named(),
         using_threads(),
     ):

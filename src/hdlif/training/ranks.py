@@ -7,15 +7,15 @@ known to all ranks before it ends, so that none waits for another.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from hdlif.errors import DataError, HdlifError, RecipeError, TrainingError
-from hdlif.nn import statistics_over_ranks
+from hdlif.nn import Gather
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -140,9 +140,10 @@ class Ranks:
         """`purpose` as the name of a stream of random numbers of this rank's own."""
         return purpose if self.first else f"{purpose} of rank {self.index}"
 
-    def batch_statistics(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Inside, the batch norms of `model` normalise by the batch of all ranks."""
-        return statistics_over_ranks(model, None if self.count == 1 else gathered)
+    @property
+    def gather(self) -> Gather | None:
+        """How batch norms ask all ranks, so that they normalise by the batch of all; None where there is one."""
+        return None if self.count == 1 else gathered
 
     @contextmanager
     def lost_ranks_named(self) -> Iterator[None]:

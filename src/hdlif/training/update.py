@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.learning import Plan, Rule
+from hdlif.nn import Carrying, carrying
 from hdlif.nn.layout import lay_out
-from hdlif.training.activity import Penalty, Watch, watching
+from hdlif.training.activity import Penalty, Watch
 from hdlif.training.average import Average
 from hdlif.training.ranks import Ranks
 from hdlif.training.stepping import Stepper
@@ -24,7 +25,7 @@ GRAPHS = 64
 
 
 class InPrecision(nn.Module):
-    """A model whose every call runs in the precision of `fabric`.
+    """A model whose every call runs in the precision of `fabric`, on the batch of all its ranks.
 
     Fabric's own wrapper takes sequences among the arguments apart, and cannot put a `range` together again.
 
@@ -43,12 +44,15 @@ class InPrecision(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self._fabric, self._layout = model, fabric, layout
+        self._gather = Ranks(fabric).gather
         self._compiled = None if compiled is None else compiled_once(model, compiled)
 
     def forward(self, x: Tensor, state: Any = None, *, steps: range) -> tuple[Tensor, Any]:
         x = self._fabric.strategy.precision.convert_input(x)
         if self._layout != torch.contiguous_format:
             x = x.flatten(0, 1).contiguous(memory_format=self._layout).view(x.shape)
+        if self._gather is not None:
+            steps = carrying(steps, gather=self._gather)
         run = self.model if self._compiled is None else self._compiled
         with self._fabric.autocast():
             output: tuple[Tensor, Any] = run(x, state, steps=steps)
@@ -107,13 +111,14 @@ class Updater:
         if self._penalty is None:
             return self._carry_out(x, target, plan, None, share, last)
         mean = self._ranks.mean if self._ranks.count > 1 else None
-        with watching(self.network.model, self._penalty, mean=mean) as watch:
-            return self._carry_out(x, target, plan, watch, share, last)
+        watch = Watch(self.network.model, self._penalty, mean=mean)
+        return self._carry_out(x, target, plan, watch, share, last)
 
     def _carry_out(
         self, x: Tensor, target: Tensor, plan: Plan, watch: Watch | None, share: float, last: bool
     ) -> tuple[float, Tensor]:
-        steps = self._rule(self._learner, x, target, plan)
+        learner = self._learner if watch is None else Carrying(self._learner, measures=watch.measures)
+        steps = self._rule(learner, x, target, plan)
         # An update of several losses has the mean of their penalties.
         of_penalty = sum(plan.updates) / len(plan.updates)
         total, of_update, logits = 0.0, 0.0, []

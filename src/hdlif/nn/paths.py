@@ -1,0 +1,110 @@
+"""What feeds a membrane, read off the paths that blocks state: the order in which children are registered says nothing.
+
+A synapse feeds the neurons that its output reaches through no other neuron. Where one of them accumulates, its membrane
+remembers the synapse's input.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from hdlif.errors import TrainingError
+from hdlif.nn.per_step import PerStep
+from hdlif.nn.state import Neuron, Temporal
+
+
+def is_synapse(module: nn.Module) -> bool:
+    """Whether a module mixes what it reads by weights of its own: a matrix or a kernel, and not a value per neuron."""
+    if isinstance(module, _ConvNd | nn.Linear):
+        return True
+    own = (parameter for parameter in module._parameters.values() if parameter is not None)
+    return not isinstance(module, PerStep | nn.LayerNorm | nn.RMSNorm) and any(one.ndim > 1 for one in own)
+
+
+def remembered(model: nn.Module) -> dict[str, nn.Module]:
+    """The synapses whose inputs a membrane remembers, by name, in the order of the network.
+
+    Names are those in the network itself, without the modules that wrap it (for a precision, for several ranks).
+
+    A parallel neuron has no membrane (λ = 0), and behind the last neuron there is none: what feeds no other learns from
+    its input itself.
+
+    Raises:
+        TrainingError: a module does not state its paths, or others than it has.
+    """
+    while not isinstance(model, Temporal | nn.Sequential) and len(children := list(model.children())) == 1:
+        (model,) = children
+    reading = _Reading()
+    reading.before(model, "", after=False)
+    return {name: module for name, module in model.named_modules(remove_duplicate=False) if name in reading.found}
+
+
+class _Reading:
+    """Goes through a network from its end, and finds the synapses from which a membrane is reached."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+        self._read: dict[tuple[str, bool], bool] = {}
+        self._matter: dict[nn.Module, bool] = {}
+
+    def before(self, module: nn.Module, name: str, *, after: bool) -> bool:
+        """Whether a membrane remembers what goes into a module, where `after` says it of what comes out."""
+        if isinstance(module, Neuron):
+            return module.accumulates
+        if is_synapse(module):
+            if after:
+                self.found.add(name)
+            return after
+        key = name, after
+        if key not in self._read:
+            ways = [self._along(way, module, name, after) for way in self._paths(module, name)]
+            self._read[key] = any(ways)
+        return self._read[key]
+
+    def _along(self, way: Sequence[str], module: nn.Module, name: str, after: bool) -> bool:
+        for child in reversed(way):
+            after = self.before(module.get_submodule(child), _inside(name, child), after=after)
+        return after
+
+    def _paths(self, module: nn.Module, name: str) -> Sequence[Sequence[str]]:
+        """The paths that a module states, or has because there is no choice."""
+        children = [child for child, one in module._modules.items() if one is not None and self._matters(one)]
+        stated: Sequence[Sequence[str]] | None = getattr(module, "paths", None)
+        where = f"{name} ({type(module).__name__})" if name else type(module).__name__
+        if stated is None:
+            if len(children) > 1 and not isinstance(module, nn.Sequential):
+                raise TrainingError(
+                    f"{where} does not state how its input goes through {_listed(children)}, and a rule with traces "
+                    "has to know what feeds a neuron; give the class `paths`, the names of its children in the order "
+                    f"in which they read one another, such as paths = (({_listed(children)}),), or use a rule without "
+                    "traces (sltt)"
+                )
+            return [children]
+        on_paths = {child for way in stated for child in way}
+        if unknown := on_paths - module._modules.keys():
+            raise TrainingError(
+                f"{where}.paths names {_listed(sorted(unknown))}, which is no child of it; it has "
+                f"{_listed(module._modules)}"
+            )
+        if missing := [child for child in children if child not in on_paths]:
+            raise TrainingError(
+                f"{where}.paths leaves out {_listed(missing)}, and a rule with traces has to know what feeds a neuron; "
+                "add the ways that lead through it"
+            )
+        return stated
+
+    def _matters(self, module: nn.Module) -> bool:
+        """Whether there is a neuron or a synapse in a module."""
+        if module not in self._matter:
+            own = isinstance(module, Neuron) or is_synapse(module)
+            self._matter[module] = own or any(self._matters(child) for child in module.children())
+        return self._matter[module]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _inside(name: str, child: str) -> str:
+    return f"{name}.{child}" if name else child

@@ -1,0 +1,171 @@
+"""Time steps, and what travels with them through a forward pass.
+
+A module is given `steps`, a range. Whoever starts the pass may give it more along with them: `carrying` makes a value
+that is such steps too, and that `Scope` and the layers read what concerns them from. Nothing is set on a module, so
+nothing has to be put back. A module that makes a `range` of its own for its children leaves behind what came with the
+steps; a slice of them keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast, overload
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from hdlif.nn.batch_statistics import Gather
+    from hdlif.nn.traces import Traces
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A small tensor made of one module's forward pass, which may enter a loss.
+
+    Attributes:
+        of: makes it from the module's input and output; a state is no part of the output.
+        give: takes it, with a graph, once for each forward pass that has one.
+    """
+
+    of: Callable[[Tensor, Tensor], Tensor]
+    give: Callable[[Tensor], None]
+
+    def take(self, x: Tensor, y: Tensor) -> None:
+        """Take it of a pass; modules that run again in the backward pass collect theirs in another way."""
+        if torch.is_grad_enabled():
+            self.give(self.of(x, y))
+
+
+Weights = Mapping[nn.Module, Tensor]
+"""Those that run in place of a layer's own, by the layer."""
+
+
+class Steps:
+    """Consecutive time steps, as `range` has them, each an int, or an int64 tensor [] where a compiler sees them.
+
+    No `Sequence`, whose members data-parallel wrappers would take apart.
+
+    Attributes:
+        times: the steps themselves.
+        weights: those that run in place of a layer's own, by the layer; see `HeldWeights`.
+        traces: the synapses that learn from traces; None for none.
+        gather: how batch norms in train mode ask all ranks, whose share of a batch is theirs; None for one rank.
+        keeps_graphs: whether modules that run again in the backward pass (`Recomputing`) keep their graph instead.
+        measures: what is taken of a module's pass, by the module; see `Measure`.
+    """
+
+    def __init__(
+        self,
+        times: range | tuple[Tensor, ...],
+        *,
+        weights: Weights | None = None,
+        traces: Traces | None = None,
+        gather: Gather | None = None,
+        keeps_graphs: bool = False,
+        measures: Mapping[nn.Module, Measure] | None = None,
+    ) -> None:
+        self.times = times
+        self.weights: Weights = {} if weights is None else weights
+        self.traces = traces
+        self.gather = gather
+        self.keeps_graphs = keeps_graphs
+        self.measures: Mapping[nn.Module, Measure] = {} if measures is None else measures
+
+    def with_times(self, times: range | tuple[Tensor, ...]) -> Steps:
+        """Other steps, with all that these carry."""
+        return Steps(
+            times,
+            weights=self.weights,
+            traces=self.traces,
+            gather=self.gather,
+            keeps_graphs=self.keeps_graphs,
+            measures=self.measures,
+        )
+
+    @property
+    def start(self) -> Any:
+        return self.times.start if isinstance(self.times, range) else self.times[0]
+
+    @property
+    def stop(self) -> Any:
+        return self.times.stop if isinstance(self.times, range) else self.times[-1] + 1
+
+    @property
+    def step(self) -> int:
+        return self.times.step if isinstance(self.times, range) else 1
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.times)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Steps: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        return self.with_times(self.times[index]) if isinstance(index, slice) else self.times[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self.times == (other.times if isinstance(other, Steps) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.times)
+
+    def __repr__(self) -> str:
+        return repr(self.times)
+
+
+_NOTHING = Steps(range(0))
+
+
+def carried(steps: range | Steps) -> Steps:
+    """What the steps carry; a plain range carries nothing."""
+    return steps if isinstance(steps, Steps) else _NOTHING
+
+
+def carrying(
+    steps: range,
+    *,
+    weights: Weights | None = None,
+    traces: Traces | None = None,
+    gather: Gather | None = None,
+    keeps_graphs: bool | None = None,
+    measures: Mapping[nn.Module, Measure] | None = None,
+) -> range:
+    """The same steps with what is given, and what they carry already.
+
+    >>> steps = carrying(range(2, 5), gather=lambda tensor: tensor[None])
+    >>> list(steps), steps.start, steps == range(2, 5), carried(steps[1:]).gather is carried(steps).gather
+    ([2, 3, 4], 2, True, True)
+
+    Args:
+        weights, traces, gather, keeps_graphs, measures: as in `Steps`; None leaves what is there.
+    """
+    if all(one is None for one in (weights, traces, gather, keeps_graphs, measures)):
+        return steps
+    known = carried(steps)
+    made = Steps(
+        steps if known is _NOTHING else known.times,
+        weights=known.weights if weights is None else weights,
+        traces=known.traces if traces is None else traces,
+        gather=known.gather if gather is None else gather,
+        keeps_graphs=known.keeps_graphs if keeps_graphs is None else keeps_graphs,
+        measures=known.measures if measures is None else measures,
+    )
+    # What takes steps is annotated with a range, which no class can be derived from.
+    return cast(range, made)
+
+
+class Carrying(nn.Module):
+    """A model all of whose passes carry what is given here, as `carrying` takes it."""
+
+    def __init__(self, model: nn.Module, **what: Any) -> None:
+        super().__init__()
+        self.model, self._what = model, what
+
+    def forward(self, x: Tensor, state: Any = None, *, steps: range) -> Any:
+        return self.model(x, state, steps=carrying(steps, **self._what))
