@@ -24,6 +24,7 @@ OPTIONS = dict.fromkeys(builders.NEURONS, "") | {"lif": ", learned: true"}
 KINDS = [f"kind: {kind}{options}" for kind, options in OPTIONS.items()] + [
     "kind: glif, granularity: channel",
     "kind: hdlif, mem_bn: true",
+    "kind: hdlif, recurrent: true",
     "kind: hdlif, path: bits",
     "kind: hdlif, path: scan",
     "kind: hdlif, parallel: alternate, threshold_form: softplus",

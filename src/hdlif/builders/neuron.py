@@ -11,6 +11,7 @@ from hdlif.builders.arguments import checked, choose, keys
 from hdlif.builders.imported import imported, is_own
 from hdlif.builders.places import At, parameters
 from hdlif.builders.spikes import checked_spikes
+from hdlif.builders.weights import checked_weights
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean, first_line
 
@@ -101,7 +102,41 @@ def checked_neuron(recipe: Recipe) -> CheckedNeuron:
     for key in ("time_steps", "spikes"):
         if key in recipe.neuron.arguments:
             raise RecipeError(f"neuron.{key} is not set there; it is a key of its own")
-    return make(recipe, **recipe.neuron.arguments)
+    arguments = dict(recipe.neuron.arguments)
+    recurrent = arguments.pop("recurrent", False)
+    checked_as = make(recipe, **arguments)
+    if recurrent is False:
+        return checked_as
+    leading_back = _recurrent(recipe, recurrent)
+    layers = tuple(leading_back(layer) for layer in checked_as.layers)
+    return CheckedNeuron(leading_back(checked_as.make), layers)
+
+
+def _recurrent(recipe: Recipe, chosen: object) -> Callable[[NeuronFactory], NeuronFactory]:
+    """What makes layers recurrent, by a convolution of what they emitted at the step before."""
+    sizes = chosen if isinstance(chosen, dict) else {}
+    kernel = sizes.get("kernel_size", 1)
+    if not (chosen is True or isinstance(chosen, dict)) or sizes.keys() - {"kernel_size"}:
+        raise RecipeError(
+            f"neuron.recurrent = {brief(chosen)}; it must be true, false or a mapping such as {{kernel_size: 3}}"
+        )
+    if type(kernel) is not int or kernel < 1 or kernel % 2 == 0:
+        raise RecipeError(f"neuron.recurrent.kernel_size = {brief(kernel)}; it must be an odd number of at least 1")
+    quantizer = checked_weights(recipe)
+
+    def leading_back(make: NeuronFactory) -> NeuronFactory:
+        def layer(place: Place) -> Temporal:
+            from hdlif.nn import QuantConv2d, Recurrent
+
+            width = place.channels
+            synapse = QuantConv2d(width, width, kernel, padding=kernel // 2, quantizer=quantizer())
+            # So that what is led back dies away at the start.
+            synapse.weight.data *= 0.5
+            return Recurrent(make(place), synapse)
+
+        return layer
+
+    return leading_back
 
 
 def check_parallel(recipe: Recipe, network: Network) -> None:
@@ -111,7 +146,8 @@ def check_parallel(recipe: Recipe, network: Network) -> None:
         return
     from hdlif.nn import HDLIF, ParallelHDLIF
 
-    places = [name for name, module in network.named_modules() if isinstance(module, HDLIF | ParallelHDLIF)]
+    layers = [name for name, module in network.named_modules() if isinstance(module, HDLIF | ParallelHDLIF)]
+    places = [name.removesuffix(".neuron") for name in layers]
     for name in parallel:
         if name not in places:
             raise RecipeError(f"neuron.parallel: {brief(name)} is no neuron layer; {did_you_mean(str(name), places)}")
@@ -239,7 +275,12 @@ def _neurons(
         "neuron",
         plain,
         kind=recipe.neuron.kind,
-        others=lambda: {"parallel", "mem_bn", *keys(*_LAYERS, *EQUATIONS.values(), tables=["surrogate", "reset"])},
+        others=lambda: {
+            "parallel",
+            "mem_bn",
+            "recurrent",
+            *keys(*_LAYERS, *EQUATIONS.values(), tables=["surrogate", "reset"]),
+        },
         tables=tables,
         beside=("granularity", *beside),
         given=("time_steps", "channels", *parts),

@@ -16,6 +16,7 @@ Example: a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6: y = 0.25·6 
 """
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -64,6 +65,12 @@ class Lowerer:
         self.time_steps = time_steps
         self.nodes: list[Node] = []
         self.values: dict[str, Value] = {INPUT: Value(record.shape)}
+
+    def trial(self) -> "Lowerer":
+        """One that has what this has, and keeps to itself what is lowered from here on."""
+        other = copy(self)
+        other.nodes, other.values = list(self.nodes), dict(self.values)
+        return other
 
     def lower(self, module: nn.Module, wire: Wire, path: str) -> Wire:
         """Lower `module`, whose path in the network is `path`, behind `wire`."""

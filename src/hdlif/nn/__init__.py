@@ -13,6 +13,7 @@ from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
 from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.per_step import PerStep, StepValue, step_parameters
 from hdlif.nn.recomputing import Recomputing
+from hdlif.nn.recurrent import Recurrent
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
 from hdlif.nn.stepped import SteppedNeuron
@@ -43,6 +44,7 @@ __all__ = [
     "QuantConv2d",
     "QuantLinear",
     "Recomputing",
+    "Recurrent",
     "ResonateHDLIF",
     "Scope",
     "SecondOrderHDLIF",

@@ -1,12 +1,36 @@
-"""The forms of `delay`: a recurrent synapse reads it, see `hdlif.deploy.recurrent`."""
+"""Recurrent layers of modules, and the forms of `delay`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+import numpy as np
 from torch import Tensor
 
 from hdlif.deploy.form import Form, Parts
+from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.deploy.onnx_translation import Translation, Value
+from hdlif.nn import Recurrent
 from hdlif.ops import Node
+
+
+@lowers(Recurrent)
+def _recurrent(lowerer: Lowerer, module: Recurrent, wire: Wire, path: str) -> Wire:
+    """delay -> synapse -> + current -> neuron, whose spikes the delay leads back."""
+    current = lowerer.applied(wire)
+    # What the neuron emits, codes or floats and their size, is what the delay gives; so it is lowered once to see.
+    trial = lowerer.trial()
+    emitted = trial.lower(module.neuron, current, f"{path}.neuron")
+    most = trial.values[emitted.name].max_code or 0
+    # The spikes of step t - 1 have the size of that step.
+    before = emitted.scale if len(emitted.scale) == 1 else np.concatenate([emitted.scale[:1], emitted.scale])
+    place = len(lowerer.nodes)
+    delayed = lowerer.emit("delay", f"{path}.spike", current, pending=before, source="", max_code=most)
+    back = lowerer.applied(lowerer.lower(module.synapse, delayed, f"{path}.synapse"))
+    joined = lowerer.emit("add", f"{path}.add", current, back)
+    spikes = lowerer.lower(module.neuron, joined, f"{path}.neuron")
+    node = lowerer.nodes[place]
+    lowerer.nodes[place] = replace(node, attributes={**node.attributes, "source": spikes.name})
+    return spikes
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -1,0 +1,59 @@
+"""Recurrent layers: neurons that also read what they emitted at the step before, through a synapse."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import ShapeError
+from hdlif.nn.state import Scope, State, Temporal, check_chunk, entries_of, stack_steps
+
+
+class Recurrent(Temporal):
+    """Neurons of currents I_t = x_t + U s_{t-1}, with U s = 0 at the first step.
+
+    U is a synapse as any other: quantised, traced by OTTT and NDOT, counted by the density of s, deployed with the op
+    `delay`. The steps of a chunk are taken one after the other. A rule that cuts time learns U from s_{t-1} as from an
+    input: what s_{t-1} itself follows from is cut.
+
+    Args:
+        neuron: a neuron layer.
+        synapse: U, from spikes [B, C, ...] to currents of that shape, such as a `QuantConv2d` with padding, or a
+            `QuantLinear`.
+    State: {"neuron": its own, "spike": s_{t-1} [B, ...]}, and {"synapse": ...} of a U that learns from a trace.
+    Raises:
+        ShapeError: U gives currents of another shape.
+    """
+
+    paths: ClassVar[Sequence[Sequence[str]]] = (("synapse", "neuron"), ("neuron",))
+
+    def __init__(self, neuron: Temporal, synapse: nn.Module) -> None:
+        super().__init__()
+        self.neuron, self.synapse = neuron, synapse
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        check_chunk(x, steps)
+        given = dict(entries_of(state, "Recurrent"))
+        spike = given.pop("spike", None)
+        if not isinstance(spike, Tensor):
+            spike = torch.zeros(x.shape[1:], dtype=x.dtype, device=x.device)
+        elif spike.shape != x.shape[1:]:
+            raise ShapeError(
+                f"spike has shape {list(spike.shape)}, the input of this step {list(x.shape[1:])}; "
+                "a new batch starts with state=None"
+            )
+        of_children: State | None = None if state is None else given
+        emitted = []
+        for k in range(len(steps)):
+            run = Scope(self, of_children, steps[k : k + 1])
+            back = run("synapse", spike[None].to(x.dtype))
+            if back.shape[1:] != x.shape[1:]:
+                raise ShapeError(
+                    f"the recurrent synapse gives {list(back.shape[1:])}, and the current is {list(x.shape[1:])}; it "
+                    "keeps the shape, as a convolution of an odd kernel with half of it as padding does"
+                )
+            y = run("neuron", x[k : k + 1] + back if len(x) > 1 else x + back)
+            spike, of_children = y[0], run.state
+            emitted.append(spike)
+        return stack_steps(emitted), {**(of_children or {}), "spike": spike}

@@ -1,0 +1,232 @@
+"""Recurrent layers: by hand, against a plain loop under autograd, under every rule, and deployed."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdlif import builders, deploy
+from hdlif.accounting import profile
+from hdlif.artefact import InputRecord, dumps, loads
+from hdlif.errors import RecipeError, ShapeError, StateError, TrainingError
+from hdlif.functional import hd_lif_step
+from hdlif.learning import OTTT, SLTT, STBP
+from hdlif.models import resnet
+from hdlif.nn import (
+    HDLIF,
+    LIF,
+    ParallelHDLIF,
+    QuantConv2d,
+    QuantLinear,
+    Recurrent,
+    Sequential,
+    SpikeQuantizer,
+    Ternary,
+    detach,
+)
+from hdlif.runtime import Session, reference
+from small_recipes import built, recipe
+
+T, C = 4, 3
+RECORD = InputRecord((1, 6, 6), (0.0,), (1.0,))
+
+
+def linear(neuron: nn.Module | None = None) -> Recurrent:
+    torch.manual_seed(0)
+    layer = Recurrent(neuron or HDLIF(T, learned=False), QuantLinear(C, C, bias=False))
+    nn.init.normal_(layer.synapse.weight, std=0.5)
+    return layer.double()
+
+
+def test_what_was_emitted_comes_back_at_the_next_step() -> None:
+    """λ = θ = ½, U = 2, a current of 1: m = 1, s = ½; m = ½·½ + 1 + 2·½ = 2¼, s = 1¾; m = ¼ + 1 + 3½ = 4¾, s = 4¼."""
+    layer = Recurrent(HDLIF(3, learned=False), QuantLinear(1, 1, bias=False))
+    nn.init.constant_(layer.synapse.weight, 2.0)
+    y, state = layer(torch.ones(1, 1, 1), None, range(3))
+    assert y.flatten().tolist() == [0.5, 1.75, 4.25]
+    assert state["spike"].tolist() == [[4.25]]
+    assert state["neuron"]["potential"].tolist() == [[0.5]]
+
+
+def by_hand(layer: Recurrent, x: Tensor, *, cut: bool = False) -> Tensor:
+    """The same as a plain loop; with `cut`, each step takes what it remembers as a constant."""
+    weight, potential = layer.synapse.weight, torch.zeros_like(x[0])
+    spike, half, emitted = torch.zeros_like(x[0]), torch.tensor(0.5, dtype=x.dtype), []
+    for arriving in x:
+        if cut:
+            potential, spike = potential.detach(), spike.detach()
+        spike, potential = hd_lif_step(arriving + spike @ weight.T, potential, half, half)
+        emitted.append(spike)
+    return torch.stack(emitted)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_gradients_are_those_of_a_plain_loop(cut: bool) -> None:
+    """Without a cut those of STBP, with it those of SLTT, of the weights of U and of the currents."""
+    x = torch.randn(T, 5, C, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) + 0.4
+    weights = torch.randn(T, 5, C, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    found = []
+    for own in (True, False):
+        layer, arriving = linear(), x.clone().requires_grad_()
+        if not own:
+            y = by_hand(layer, arriving, cut=cut)
+        elif cut:
+            state, emitted = None, []
+            for t in range(T):
+                one, state = layer(arriving[t : t + 1], detach(state), range(t, t + 1))
+                emitted.append(one)
+            y = torch.cat(emitted)
+        else:
+            y, _ = layer(arriving, None, range(T))
+        (y * weights).sum().backward()
+        found.append((y.detach(), layer.synapse.weight.grad, arriving.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
+    assert bool(found[0][1].abs().min() > 0)
+
+
+def test_the_recurrent_weights_learn_from_a_trace_of_what_was_emitted() -> None:
+    """OTTT: dL/dU = Σ_t d_t ⊗ a_t with a_t = λ·a_{t-1} + s_{t-1}, d_t the gradient of the current at step t."""
+    network = Sequential(nn.Linear(2, C), Recurrent(HDLIF(T, learned=False), QuantLinear(C, C, bias=False)))
+    network = Sequential(network, nn.Linear(C, 2)).double()
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(T, 6, 2, dtype=torch.float64)
+    target = torch.tensor([0, 1, 0, 1, 1, 0])
+    rule = OTTT(leak=0.5, update="sum")
+    for step in rule(network, x, target, rule.schedule(T, None)):
+        step.loss.backward()
+    layer = network.get_submodule("0.1")
+    seen = layer.synapse.weight.grad.clone()
+    # the same by hand: each step's loss alone, with what it remembers as constants
+    first, last = network.get_submodule("0.0"), network.get_submodule("1")
+    half = torch.tensor(0.5, dtype=torch.float64)
+    potential, spike, trace = torch.zeros(6, C).double(), torch.zeros(6, C).double(), torch.zeros(6, C).double()
+    expected = torch.zeros_like(seen)
+    for t in range(T):
+        current = (first(x[t]) + spike @ layer.synapse.weight.T).detach().requires_grad_()
+        trace = 0.5 * trace + spike
+        spike, potential = hd_lif_step(current, potential, half, half)
+        # the sum of the steps has weight 1/T each
+        loss = rule.criterion(last(spike), target) / T
+        (grad,) = torch.autograd.grad(loss, current)
+        expected += grad.T @ trace
+        spike, potential = spike.detach(), potential.detach()
+    torch.testing.assert_close(seen, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_states_and_shapes_that_do_not_fit_are_refused() -> None:
+    layer = linear()
+    _, state = layer(torch.randn(2, 5, C).double(), None, range(2))
+    assert set(state) == {"neuron", "spike"}
+    with pytest.raises(ShapeError, match=r"spike has shape \[5, 3\], the input of this step \[4, 3\]"):
+        layer(torch.randn(1, 4, C).double(), state, range(2, 3))
+    with pytest.raises(StateError, match="'other'"):
+        layer(torch.randn(1, 5, C).double(), {**state, "other": {"x": torch.zeros(1)}}, range(2, 3))
+    narrow = Recurrent(HDLIF(T), QuantConv2d(C, C, 3))
+    with pytest.raises(ShapeError, match="the recurrent synapse gives"):
+        narrow(torch.randn(1, 2, C, 5, 5), None, range(1))
+
+
+NEURONS: dict[str, Callable[[int], nn.Module]] = {
+    "codes": lambda c: HDLIF(T, quantizer=SpikeQuantizer()),
+    "graded": lambda c: HDLIF(T),
+    "binary, its size per step": lambda c: LIF(T, learned=True, leak=0.7, threshold=0.9),
+    "parallel": lambda c: ParallelHDLIF(T, quantizer=SpikeQuantizer()),
+}
+
+
+def trained_like(network: nn.Module) -> nn.Module:
+    g = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "logit" in name:
+                parameter += 0.3 * torch.randn(parameter.shape, generator=g)
+        network.train()(torch.randn(1, 8, 1, 6, 6, generator=g), steps=range(T))
+    return network.eval()
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("quantizer", [None, Ternary()], ids=["float", "ternary"])
+def test_a_recurrent_network_is_deployed(neuron: str, quantizer: Ternary | None) -> None:
+    """Its logits are the module's, the runtime's bits the oracle's, also beyond the trained steps and in a stream."""
+    torch.manual_seed(1)
+
+    def layer(place):
+        synapse = QuantConv2d(place.channels, place.channels, 3, padding=1, quantizer=quantizer)
+        return Recurrent(NEURONS[neuron](place.channels), synapse)
+
+    conv = partial(QuantConv2d, quantizer=quantizer)
+    network = trained_like(resnet(neuron=layer, blocks=(1,), width=4, in_channels=1, classes=5, conv=conv))
+    graph = deploy.lower(network, input=RECORD, labels=tuple("abcde"), time_steps=T)
+    assert sum(node.op == "delay" for node in graph.nodes) == 2
+    assert dumps(loads(dumps(graph), "x")) == dumps(graph)
+    x = torch.randn(1, 16, 1, 6, 6, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected, _ = network(x, steps=range(T + 2))
+        folded, _ = deploy.GraphModule(graph)(x, steps=range(T + 2))
+    native = Session(graph).run(x.numpy(), T + 2)
+    assert native.tobytes() == reference.run(graph, x.numpy(), T + 2).tobytes()
+    # a code at a rounding boundary may differ, and all that follows from it
+    for logits in (folded, torch.from_numpy(native)):
+        assert ((logits - expected).abs().amax((0, 2)) < 1e-4).float().mean() >= 0.75
+    session, state = Session(graph), None
+    for t in range(T + 2):
+        logits, state = session.step(x[0].numpy(), state)
+        np.testing.assert_array_equal(logits, native[t])
+
+
+def test_the_operations_of_what_comes_back_are_counted_by_its_density() -> None:
+    torch.manual_seed(1)
+
+    def layer(place):
+        return Recurrent(NEURONS["codes"](4), QuantConv2d(place.channels, place.channels, 1, quantizer=Ternary()))
+
+    network = trained_like(resnet(neuron=layer, blocks=(1,), width=4, in_channels=1, classes=5))
+    rows = {r.name: r for r in profile(network, torch.randn(2, 3, 1, 6, 6), time_steps=2).layers}
+    back, spikes = rows["body.stage1.0.act1.synapse"], rows["body.stage1.0.act1.neuron"]
+    assert back.spikes_in
+    assert back.sops > 0
+    # what the last step emits comes back to none
+    assert back.density is not None
+    assert spikes.density is not None
+    assert back.density <= spikes.density
+
+
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), OTTT(leak=0.5)])
+def test_a_recurrent_recipe_learns_its_way_back(rule) -> None:
+    network = built("neuron={kind: hdlif, recurrent: {kernel_size: 3}}", "model.blocks=[1]", "weights={kind: ternary}")
+    x = torch.randn(4, 8, 1, 8, 8, generator=torch.Generator().manual_seed(0)) + 0.5
+    for step in rule(network.train(), x, torch.arange(8), rule.schedule(4, None)):
+        step.loss.backward()
+    ways = {n: p for n, p in network.named_parameters() if "act1.synapse" in n or "act2.synapse" in n}
+    assert len(ways) == 2
+    assert all(p.grad is not None and bool(p.grad.abs().max() > 0) for p in ways.values())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ("3", "neuron.recurrent = 3; it must be true, false or a mapping"),
+        ("{kernel: 3}", "it must be true, false or a mapping"),
+        ("{kernel_size: 2}", "kernel_size = 2; it must be an odd number"),
+    ],
+)
+def test_a_way_back_that_is_none_is_refused(chosen: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        builders.check(recipe(f"neuron={{kind: hdlif, recurrent: {chosen}}}"))
+
+
+def test_a_synapse_back_that_cannot_learn_from_a_trace_is_named() -> None:
+    class Own(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)
+
+    network = Sequential(nn.Linear(2, C), Recurrent(HDLIF(T), Own(C, C)), nn.Linear(C, 2))
+    rule = OTTT(leak=0.5)
+    with pytest.raises(TrainingError, match=r"1\.synapse feeds a membrane and cannot learn from a trace: Own"):
+        list(rule(network, torch.randn(T, 2, 2), torch.tensor([0, 1]), rule.schedule(T, None)))
