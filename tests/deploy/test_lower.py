@@ -239,6 +239,16 @@ def test_average_pool_of_codes_travels_as_a_sum_of_codes():
     assert infer_values(graph)["body.pool1"].max_code == 60
 
 
+def test_a_neuron_with_a_forward_pass_of_its_own_is_not_deployed_as_its_base():
+    class Doubled(HDLIF):
+        def forward(self, x, state, steps):
+            return super().forward(2 * x, state, steps)
+
+    network = resnet(neuron=lambda place: Doubled(T), blocks=(1,), width=4, in_channels=1, classes=5).eval()
+    with pytest.raises(LoweringError, match=r"act1: Doubled has a forward pass of its own"):
+        deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+
+
 def test_equal_steps_are_stored_as_one_row():
     graph = deploy.lower(NETWORKS["resnet"](neuron=hd_lif), input=RECORD, labels=LABELS, time_steps=T)
     neuron = next(node for node in graph.nodes if node.op == "program")

@@ -125,7 +125,7 @@ def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
 
 def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, time_steps: int) -> OutlineLayer:
     if isinstance(module, Neuron):
-        each = counts(module.program()).operations if isinstance(module, SteppedNeuron) else None
+        each = _operations(module)
         nops = None if each is None else float(each * time_steps * math.prod(shape))
         return OutlineLayer(name, type(module).__name__, shape, 0.0, 0.0, density, nops, neuron=True)
     count = sum(parameter.numel() for parameter in module.parameters())
@@ -140,3 +140,10 @@ def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, t
     )
     kind = "conv2d" if isinstance(module, nn.Conv2d) else "linear"
     return OutlineLayer(name, kind, shape, published, packed, density, 0.0, neuron=False)
+
+
+def _operations(neuron: Neuron) -> int | None:
+    """Of one neuron at one step; None where its equation is not known."""
+    if not isinstance(neuron, SteppedNeuron) or not neuron.runs_its_equation():
+        return None
+    return counts(neuron.program()).operations

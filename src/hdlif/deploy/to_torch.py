@@ -4,7 +4,7 @@ Integer codes times {-1, 0, 1} are exact in float32 below 2^24, so that this mod
 native runtime agree code for code, but for the order of float sums.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -43,16 +43,18 @@ class GraphModule(Temporal):
         missing = [name for name in stateful if name not in given]
         if state is not None and missing:
             raise StateError(f"state lacks {missing[0]!r}; give the whole state, or None to start")
+        # None is the start of a graph, and of none of its nodes.
+        of_nodes = {name: entries_of(own, repr(name)) for name, own in given.items()}
         if is_recurrent(self.graph):
-            values, after = self._one_after_the_other(x, given, steps)
+            values, after = self._one_after_the_other(x, of_nodes, steps)
         else:
-            values, after = self._run(x, given, steps)
+            values, after = self._run(x, of_nodes, steps)
         if self.observer is not None:
             for node in self.graph.nodes:
                 self.observer(node, tuple(values[name] for name in node.inputs), values[node.name])
         return values[self.graph.output].expand(len(steps), -1, -1), after or None
 
-    def _run(self, x: Tensor, given: State, steps: range) -> tuple[dict[str, Tensor], dict[str, State]]:
+    def _run(self, x: Tensor, given: Mapping[str, State], steps: range) -> tuple[dict[str, Tensor], dict[str, State]]:
         """Every value of a chunk [K or 1, B, ...], and the states after it."""
         values, after = {INPUT: x}, dict[str, State]()
         for node in self.graph.nodes:
@@ -65,7 +67,9 @@ class GraphModule(Temporal):
                 after[node.name] = keep(node, values)
         return values, after
 
-    def _one_after_the_other(self, x: Tensor, given: State, steps: range) -> tuple[dict[str, Tensor], dict[str, State]]:
+    def _one_after_the_other(
+        self, x: Tensor, given: Mapping[str, State], steps: range
+    ) -> tuple[dict[str, Tensor], dict[str, State]]:
         """The same of a recurrent graph, step by step; what is constant in time is given once."""
         runs, after = [], dict[str, State]()
         for k, t in enumerate(steps):
@@ -76,12 +80,11 @@ class GraphModule(Temporal):
         return joined, after
 
     def run_node(
-        self, node: Node, inputs: tuple[Tensor, ...], state: State | Tensor | None, steps: range
+        self, node: Node, inputs: tuple[Tensor, ...], state: State | None, steps: range
     ) -> tuple[Tensor, State | None]:
         """One node of the graph on a chunk: its output [K or 1, B, ...], and its states after it."""
         names = state_names(node)
-        substate = None if state is None else entries_of(state, repr(node.name))
-        states = dict(zip(names, kept_of(substate, inputs[0], *names), strict=True)) if names else {}
+        states = dict(zip(names, kept_of(state, inputs[0], *names), strict=True)) if names else {}
         parts = _Parts(self, node, steps, states)
         return FORMS[node.op].torch(parts, inputs), parts.states or None
 

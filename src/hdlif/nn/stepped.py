@@ -81,6 +81,11 @@ class SteppedNeuron(Neuron):
         """What the step gives at time step t."""
         return self.step_at(t, steps)(*given)
 
+    @classmethod
+    def runs_its_equation(cls) -> bool:
+        """Whether the forward pass is this package's, which takes the equation's steps, and none of the class's own."""
+        return cls.forward.__module__.startswith(f"{__package__}.")
+
     def program(self) -> Program:
         """The step as a program, traced over the parameters as they are."""
         return self.traced()[0]

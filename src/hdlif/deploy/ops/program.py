@@ -22,6 +22,11 @@ from hdlif.ops.program import program_of, row_names
 @lowers(SteppedNeuron, derived=True)
 def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> Wire:
     """The step as it is traced, and the codes of what it emits."""
+    if not module.runs_its_equation():
+        raise LoweringError(
+            f"{path}: {type(module).__name__} has a forward pass of its own, which its equation says nothing of; write "
+            "it as a step of an EquationNeuron"
+        )
     if isinstance(module, HDLIF) and module.norm is not None:
         spike = _mem_bn(lowerer, module, module.norm, wire, path)
     else:
