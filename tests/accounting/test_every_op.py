@@ -55,6 +55,7 @@ def counted(graph: Graph, frames: np.ndarray) -> dict[str, float]:
         for node in graph.nodes:
             if (keep := OPS[node.op].keep) is not None:
                 step = {name: value[min(t, len(value) - 1), 0].numpy() for name, (_, value) in seen.items()}
+                step[INPUT] = frames[min(t, len(frames) - 1)]
                 keep(node, step, {name: state[f"{node.name}.{name}"] for name in state_names(node)})
     return {node.name: tallies[node.name].energy_pj for node in graph.nodes}
 
