@@ -1,0 +1,78 @@
+"""Plain layers of a user's own network: trained, lowered and run, they compute the same."""
+
+import pytest
+import torch
+from torch import nn
+
+from hdlif import deploy
+from hdlif.artefact import InputRecord
+from hdlif.errors import LoweringError
+from hdlif.nn import HDLIF, BatchNorm2d, Integer, QuantConv2d, Sequential
+from hdlif.runtime import Session
+
+T = 3
+LABELS = tuple("abcde")
+
+
+def dyadic(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Weights, and statistics of norms, on a grid where sums are exact."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+        if name.rpartition(".")[2] in ("weight", "bias", "running_mean"):
+            value.data = torch.randint(-4, 5, value.shape, generator=generator) / 4
+        elif name.endswith("running_var"):
+            value.data = torch.full(value.shape, 4.0)
+    for norm in module.modules():
+        if isinstance(norm, BatchNorm2d):
+            norm.eps = 0.0
+    return module.eval()
+
+
+def frames(*shape: int) -> torch.Tensor:
+    return torch.randint(-4, 5, (T, 4, *shape), generator=torch.Generator().manual_seed(1)) / 4
+
+
+def assert_deploys(network: Sequential, shape: tuple[int, ...], *, exact: bool = True) -> None:
+    """The module, its fold and the compiled runtime give the same logits."""
+    x = frames(*shape)
+    mapped = shape if len(shape) == 3 else (shape[0], 1, *shape[1:])
+    record = InputRecord(mapped, (0.0,) * shape[0], (1.0,) * shape[0])
+    arguments = {"input": record, "labels": LABELS, "time_steps": T}
+    graph = deploy.lower(network, **arguments)
+    seen = x.view(T, 4, *mapped)
+    with torch.no_grad():
+        expected, _ = network(x, None, range(T))
+        folded, _ = deploy.fold(network, **arguments)(seen, steps=range(T))
+    tolerance = {"atol": 0.0, "rtol": 0.0} if exact else {"atol": 1e-5, "rtol": 1e-5}
+    assert expected.std() > 0
+    torch.testing.assert_close(folded, expected, **tolerance)
+    torch.testing.assert_close(torch.from_numpy(Session(graph, 1).run(seen.numpy())), expected, **tolerance)
+
+
+def test_dropout_and_identity_do_nothing_in_a_deployed_network():
+    def network(*between: nn.Module) -> Sequential:
+        torch.manual_seed(0)
+        conv = QuantConv2d(2, 4, 3, padding=1, quantizer=Integer(4))
+        return dyadic(Sequential(conv, HDLIF(T), *between, nn.Flatten(), nn.Linear(4 * 5 * 6, 5)))
+
+    def lowered(network: Sequential) -> list[tuple[str, dict[str, object]]]:
+        record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
+        graph = deploy.lower(network, input=record, labels=LABELS, time_steps=T)
+        return [(node.op, dict(node.attributes)) for node in graph.nodes]
+
+    between = nn.Identity(), nn.Dropout2d(0.3), nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.9))
+    assert_deploys(network(*between), (2, 5, 6))
+    assert lowered(network(*between)) == lowered(network())
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, -1), (2, -1), (1, 2), (1, -2)])
+def test_a_flatten_that_keeps_an_axis_or_takes_the_batch_is_refused(start: int, end: int):
+    network = Sequential(nn.Flatten(start, end), nn.Linear(60, 5))
+    record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
+    with pytest.raises(LoweringError, match=rf"0: Flatten\(start_dim={start}, end_dim={end}\) .*; use Flatten\(\)"):
+        deploy.lower(network, input=record, labels=LABELS, time_steps=T)
+
+
+@pytest.mark.parametrize("end", [-1, 3])
+def test_a_flatten_of_all_axes_by_number_is_lowered(end: int):
+    assert_deploys(dyadic(Sequential(nn.Flatten(1, end), nn.Linear(60, 5), nn.Flatten())), (2, 5, 6))
