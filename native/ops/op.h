@@ -54,6 +54,7 @@ struct OpForm {
   int inputs = 1, tensors = 0, scalars = 0;
   // the fields of its record that it uses beside those
   bool out_channels = false, kernel = false, padding = false, choice = false;
+  bool dilation = false;   // and groups
   bool multiplies = false; // by weights: its tensor has an encoding, and no rows
   Reach reach = Reach::kPixel;
   Sparse sparse = Sparse::kCodes;

@@ -7,7 +7,16 @@ from torch import nn
 from hdlif import deploy
 from hdlif.artefact import InputRecord
 from hdlif.errors import LoweringError
-from hdlif.nn import HDLIF, BatchNorm2d, Integer, QuantConv2d, Sequential
+from hdlif.nn import (
+    HDLIF,
+    BatchNorm2d,
+    Integer,
+    QuantConv2d,
+    Sequential,
+    SpikeQuantizer,
+    Ternary,
+    WeightQuantizer,
+)
 from hdlif.runtime import Session
 
 T = 3
@@ -63,6 +72,60 @@ def test_dropout_and_identity_do_nothing_in_a_deployed_network():
     between = nn.Identity(), nn.Dropout2d(0.3), nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.9))
     assert_deploys(network(*between), (2, 5, 6))
     assert lowered(network(*between)) == lowered(network())
+
+
+@pytest.mark.parametrize("quantizer", [None, Ternary(), Integer(4)], ids=["float", "ternary", "integer"])
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"dilation": 2, "padding": 2},
+        {"groups": 4, "padding": 1},
+        {"groups": 2, "dilation": 2, "stride": 2, "padding": 3},
+    ],
+    ids=["dilated", "depthwise", "both"],
+)
+def test_dilated_and_grouped_convolutions_compute_what_was_trained(
+    geometry: dict[str, int], quantizer: WeightQuantizer | None
+):
+    spikes = SpikeQuantizer(bits=4)
+    network = Sequential(
+        nn.Conv2d(2, 4, (3, 2), dilation=(1, 2), groups=2),
+        HDLIF(T, quantizer=spikes),
+        QuantConv2d(4, 8, 3, quantizer=quantizer, **geometry),
+        BatchNorm2d(8),
+        HDLIF(T),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 5),
+    )
+    # the scale of a channel is no dyadic number where weights are quantised
+    assert_deploys(dyadic(network), (2, 9, 8), exact=False)
+
+
+def test_padding_by_name_is_lowered_as_numbers():
+    network = Sequential(
+        nn.Conv2d(2, 3, (3, 5), padding="same", dilation=(2, 1)),
+        nn.Conv2d(3, 2, 2, padding="valid"),
+        nn.Flatten(),
+        nn.Linear(2 * 4 * 5, 5),
+    )
+    assert_deploys(dyadic(network), (2, 5, 6))
+
+
+@pytest.mark.parametrize(
+    ("conv", "message"),
+    [
+        (
+            nn.Conv2d(2, 3, 2, padding="same"),
+            r"0: padding = 'same' of kernel_size = \[2, 2\].*; use an odd kernel_size",
+        ),
+        (nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"), "0: padding_mode = 'circular' .*; use 'zeros'"),
+    ],
+)
+def test_padding_without_a_deployed_form_is_refused(conv: nn.Module, message: str):
+    record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
+    with pytest.raises(LoweringError, match=message):
+        deploy.lower(Sequential(conv), input=record, labels=LABELS, time_steps=T)
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, -1), (2, -1), (1, 2), (1, -2)])

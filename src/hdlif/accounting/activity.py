@@ -11,6 +11,7 @@ from hdlif.artefact.roles import roles
 from hdlif.deploy import GraphModule, lower
 from hdlif.nn import StepValue, evaluation_mode
 from hdlif.ops import OPS
+from hdlif.ops.conv2d import dilation_of, groups_of
 
 
 class Activity:
@@ -82,10 +83,11 @@ def _nonzero_pairs(node: Node, x: Tensor) -> float:
     active = (x != 0).float()
     if node.op == "linear":
         return float((active.flatten(0, 1) @ taps.sum(0)).double().sum())
-    # Summing the kernel over its outputs first makes this one single-output convolution.
-    folded = F.conv2d(
-        active.flatten(0, 1), taps.sum(0, keepdim=True), None, node.attributes["stride"], node.attributes["padding"]
-    )
+    # Summing the kernels of a group over its outputs first makes this a convolution of one output a group.
+    groups = groups_of(node)
+    summed = taps.view(groups, -1, *taps.shape[1:]).sum(1)
+    geometry = node.attributes["stride"], node.attributes["padding"], dilation_of(node), groups
+    folded = F.conv2d(active.flatten(0, 1), summed, None, *geometry)
     return float(folded.double().sum())
 
 

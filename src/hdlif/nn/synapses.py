@@ -119,14 +119,26 @@ class QuantConv2d(_Quantizable, nn.Conv2d):
         *,
         stride: int = 1,
         padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
         quantizer: WeightQuantizer | None = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=False)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            bias=False,
+        )
         self.quantizer = quantizer
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight_q().to(x.dtype), None, self.stride, self.padding)
+        weight = self.weight_q().to(x.dtype)
+        return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
 
 class QuantLinear(_Quantizable, nn.Linear):

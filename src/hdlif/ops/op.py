@@ -24,6 +24,8 @@ class Flat:
     scalars: tuple[float, ...] = ()
     kernel: tuple[int, int] = (0, 0)
     equation: Program | None = None
+    dilation: tuple[int, int] = (0, 0)
+    groups: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Op:
         code: its number in the compiled runtime's table.
         arity: how many inputs it takes.
         attributes, tensors: their names; None for tensors that `infer` checks itself.
+        optional: names of attributes that a node may leave out.
         evaluate: the oracle: float32, in the stated order.
         states: what a node carries from step to step, by name; each is shaped like its output, and 0 at first.
         flat: what a node sets in the flat form beside its inputs, tensors, kernel, stride, padding and encoding.
@@ -50,6 +53,7 @@ class Op:
     evaluate: Evaluate
     price: Price
     attributes: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     tensors: tuple[str, ...] | None = ()
     states: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())
     flat: Callable[[Node], Flat] = field(default=lambda node: Flat())
