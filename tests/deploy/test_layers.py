@@ -5,12 +5,17 @@ import torch
 from torch import nn
 
 from hdlif import deploy
+from hdlif.accounting.activity import activity
+from hdlif.accounting.outline import outline
 from hdlif.artefact import InputRecord
 from hdlif.errors import LoweringError
+from hdlif.models import Network
 from hdlif.nn import (
     HDLIF,
+    BatchNorm1d,
     BatchNorm2d,
     Integer,
+    QuantConv1d,
     QuantConv2d,
     Sequential,
     SpikeQuantizer,
@@ -139,3 +144,79 @@ def test_a_flatten_that_keeps_an_axis_or_takes_the_batch_is_refused(start: int, 
 @pytest.mark.parametrize("end", [-1, 3])
 def test_a_flatten_of_all_axes_by_number_is_lowered(end: int):
     assert_deploys(dyadic(Sequential(nn.Flatten(1, end), nn.Linear(60, 5), nn.Flatten())), (2, 5, 6))
+
+
+def temporal(quantizer: WeightQuantizer | None, *, pool: nn.Module | None = None) -> Sequential:
+    """A network of sequences: dilated, depthwise and pointwise convolutions, as temporal networks have them."""
+    spikes = SpikeQuantizer(bits=4)
+    return Sequential(
+        nn.Conv1d(2, 4, 3, padding=1, bias=False),
+        BatchNorm1d(4),
+        HDLIF(T, channels=4, quantizer=spikes),
+        nn.AvgPool1d(2),
+        QuantConv1d(4, 4, 3, padding=4, dilation=4, groups=4, quantizer=quantizer),
+        QuantConv1d(4, 6, 1, quantizer=quantizer),
+        BatchNorm1d(6, time_steps=T),
+        HDLIF(T, quantizer=spikes),
+        nn.MaxPool1d(3, stride=2, padding=1),
+        nn.Dropout1d(0.5),
+        pool or nn.AdaptiveAvgPool1d(1),
+        nn.Flatten(),
+        nn.Linear(6 if pool is None else 24, 8),
+        BatchNorm1d(8),
+        HDLIF(T),
+        nn.Linear(8, 5),
+    )
+
+
+@pytest.mark.parametrize("pool", [None, nn.Identity()], ids=["pooled", "flat"])
+@pytest.mark.parametrize("quantizer", [None, Ternary(), Integer(4)], ids=["float", "ternary", "integer"])
+def test_a_network_of_sequences_computes_what_was_trained(quantizer: WeightQuantizer | None, pool: nn.Module | None):
+    assert_deploys(dyadic(temporal(quantizer, pool=pool)), (2, 16), exact=False)
+
+
+def test_a_network_of_sequences_trains():
+    torch.manual_seed(0)
+    network, x = temporal(Ternary()), torch.randn(T, 6, 2, 16)
+    logits, state = network(x, None, range(T))
+    logits.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    network.eval()
+    with torch.no_grad():
+        whole, _ = network(x, None, range(T))
+        state, parts = None, []
+        for t in range(T):
+            part, state = network(x[t : t + 1], state, range(t, t + 1))
+            parts.append(part)
+    torch.testing.assert_close(torch.cat(parts), whole)
+
+
+def test_a_network_of_sequences_is_counted_as_its_maps_of_one_row():
+    stem, *body, classifier = dyadic(temporal(Ternary())).children()
+    network = Network(stem=stem, body=Sequential(*body), head=nn.Identity(), classifier=classifier).eval()
+    x, record = frames(2, 16), InputRecord((2, 1, 16), (0.0,) * 2, (1.0,) * 2)
+    graph = deploy.lower(network, input=record, labels=LABELS, time_steps=T)
+    counts, expected = activity(network, x, time_steps=T), activity(graph, x.unsqueeze(3))
+    assert counts.pairs == expected.pairs
+    assert counts.pairs["body.3"] > 0
+    shapes = {layer.name: layer.shape for layer in outline(network, x, time_steps=T).layers}
+    assert (shapes["stem"], shapes["body.3"], shapes["body.11"]) == ((4, 1, 16), (4, 1, 8), (8,))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv1d(2, 3, 3),
+        QuantConv1d(2, 3, 3),
+        BatchNorm1d(2),
+        nn.MaxPool1d(2),
+        nn.AvgPool1d(2),
+        nn.AdaptiveAvgPool1d(1),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_layer_of_sequences_on_maps_is_refused(layer: nn.Module):
+    record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
+    message = rf"0: {type(layer).__name__} takes a sequence .* and is given \[2, 5, 6\]; give the input the shape"
+    with pytest.raises(LoweringError, match=message):
+        deploy.lower(Sequential(layer), input=record, labels=LABELS, time_steps=T)

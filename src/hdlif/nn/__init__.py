@@ -10,13 +10,22 @@ from hdlif.nn.long_memory import AdaptiveHDLIF, ResonateHDLIF, SecondOrderHDLIF,
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.modes import evaluation_mode
 from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
-from hdlif.nn.norm import BatchNorm2d
+from hdlif.nn.norm import BatchNorm1d, BatchNorm2d
 from hdlif.nn.per_step import PerStep, StepValue, step_parameters
 from hdlif.nn.recomputing import Measure, Recomputing, graphs_kept, measuring
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
 from hdlif.nn.stepped import SteppedNeuron
-from hdlif.nn.synapses import Binary, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer, hold_weights
+from hdlif.nn.synapses import (
+    Binary,
+    Integer,
+    QuantConv1d,
+    QuantConv2d,
+    QuantLinear,
+    Ternary,
+    WeightQuantizer,
+    hold_weights,
+)
 
 __all__ = [
     "GLIF",
@@ -24,6 +33,7 @@ __all__ = [
     "LIF",
     "SECA",
     "AdaptiveHDLIF",
+    "BatchNorm1d",
     "BatchNorm2d",
     "Binary",
     "Dspike",
@@ -37,6 +47,7 @@ __all__ = [
     "ParallelHDLIF",
     "Parameter",
     "PerStep",
+    "QuantConv1d",
     "QuantConv2d",
     "QuantLinear",
     "Recomputing",
