@@ -194,10 +194,13 @@ std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels, int6
     const Value &in = program.values[node.inputs[0]], &out = program.values[n + 1];
     const Window& w = node.window;
     Layer& layer = layers[n];
-    layer.shape = {in.height,  in.width,   in.channels, out.height, out.width, out.channels, w.kernel_y,
-                   w.kernel_x, w.stride_y, w.stride_x,  w.pad_y,    w.pad_x,   in.max_code,  node.max_weight};
+    layer.shape = {in.height,   in.width,        in.channels,  out.height,   out.width,  out.channels,
+                   w.kernel_y,  w.kernel_x,      w.stride_y,   w.stride_x,   w.pad_y,    w.pad_x,
+                   in.max_code, node.max_weight, w.dilation_y, w.dilation_x, node.groups};
     const bool is_low_bit = !node.low_bit_weights.empty();
-    if (in.max_code > 0 && is_low_bit) {
+    if (node.groups > 1) {
+      layer.sum = Sum::kGrouped;
+    } else if (in.max_code > 0 && is_low_bit) {
       layer.sum = Sum::kCodes;
       if (kernels.unit_row != nullptr)
         layer.form = lookup_form(in, node.max_weight, out.channels);
@@ -290,7 +293,7 @@ int64_t Plan::cycles_per_row(const Stage& stage) const {
     const Node& root = program.nodes[stage.root];
     const ConvShape& s = layers[stage.root].shape;
     if (form_of(root.op).multiplies)
-      cycles += entries * s.kernel_y * s.kernel_x * s.in_channels / kProductsPerCycle;
+      cycles += entries * s.kernel_y * s.kernel_x * (s.in_channels / s.groups) / kProductsPerCycle;
     else
       cycles += program.values[root.inputs[0]].size() / out.height / kEntriesPerCycle;
   }

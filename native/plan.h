@@ -25,7 +25,7 @@ struct Stage {
 };
 
 // How a convolution or a linear layer is computed.
-enum class Sum { kUnits, kCodes, kCodeValues, kFloats, kDense };
+enum class Sum { kUnits, kCodes, kCodeValues, kFloats, kDense, kGrouped };
 
 struct Layer {
   Sum sum = Sum::kDense;
@@ -35,7 +35,12 @@ struct Layer {
   LineVector<int8_t> table;   // kUnits: kTableEntry products for each unit of codes
   LineVector<int8_t> low_bit; // [ky][kx][ci][co], where the layer has low-bit weights and another sum
   LineVector<float> floats;   // [ky][kx][ci][co]; of both, [block][ky][kx][ci][kDenseBlock] for kDense
-  int64_t rows() const { return shape.kernel_y < shape.in_height ? shape.kernel_y : shape.in_height; }
+
+  // How many input rows lie between the first and the last one under the kernel, both included.
+  int64_t rows() const {
+    const int32_t reach = (shape.kernel_y - 1) * shape.dilation_y + 1;
+    return reach < shape.in_height ? reach : shape.in_height;
+  }
 };
 
 // The images and steps that are computed together.

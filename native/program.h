@@ -1,7 +1,7 @@
 // A deployed network as the runtime holds it, and its flat form as Python hands it over.
 //
 // Flat form, int32 words; nothing in it is trusted:
-//   header    kHeaderWords: form version (5), time steps, C, H, W, node count, output value, equation words
+//   header    kHeaderWords: form version (6), time steps, C, H, W, node count, output value, equation words
 //   node      kNodeWords each: see Field. Value 0 is the input, value i + 1 the output of node i.
 //   equation  of each node of kind program, one behind the other: counts of states, rows and instructions;
 //             the register that is emitted, and one for each state after the step; of each row (buffer, rows,
@@ -23,7 +23,7 @@
 
 namespace hdlif {
 
-constexpr int32_t kFormVersion = 5;
+constexpr int32_t kFormVersion = 6;
 constexpr int kHeaderWords = 8;
 constexpr int kMaxTensors = 2;
 constexpr int32_t kMaxCode = 255;
@@ -41,6 +41,9 @@ enum Field : int {
   kStrideX,
   kPadY,
   kPadX,
+  kDilationY,
+  kDilationX,
+  kGroups,
   kEncoding, // see Encoding
   kChoice,   // quantise: bits; slice: the first channel; program: where its equation begins among the
              // equation words
@@ -89,6 +92,10 @@ struct Window {
   int32_t kernel_y = 1, kernel_x = 1;
   int32_t stride_y = 1, stride_x = 1;
   int32_t pad_y = 0, pad_x = 0;
+  int32_t dilation_y = 1, dilation_x = 1; // from one tap to the next
+
+  int32_t reach_y() const { return (kernel_y - 1) * dilation_y + 1; } // rows from the first tap to the last
+  int32_t reach_x() const { return (kernel_x - 1) * dilation_x + 1; }
 };
 
 // The kernel that computes an equation in one pass, and the rows that it takes.
@@ -121,6 +128,7 @@ struct Node {
   std::array<int32_t, 2> inputs; // value indices; -1 where absent
   Window window;
   std::array<Rows, kMaxTensors> rows;
+  int32_t groups = 1;                       // of conv2d; ci is then an input channel of its group
   std::vector<int8_t> low_bit_weights;      // [ky][kx][ci][co], one byte each; empty for float32 weights
   std::vector<float> float_weights;         // [ky][kx][ci][co]
   int32_t max_weight = 1;                   // largest magnitude that the encoding of low_bit_weights has

@@ -118,11 +118,17 @@ public:
     const int32_t* r = record_;
     for (int i = kKernelY; i <= kPadX; ++i)
       require(r[i] >= (i < kPadY ? 1 : 0) && r[i] < (1 << 15), "kernel, stride or padding is out of range");
-    require(r[kPadY] < r[kKernelY] && r[kPadX] < r[kKernelX], "padding is not below the kernel");
-    const int32_t free_y = x.height - r[kKernelY], free_x = x.width - r[kKernelX];
-    const int64_t spare_y = int64_t(free_y) + 2 * r[kPadY], spare_x = int64_t(free_x) + 2 * r[kPadX];
+    const bool dilates = form_of(node_.op).dilation;
+    for (int i = kDilationY; i <= kDilationX; ++i)
+      require(!dilates || (r[i] >= 1 && r[i] < (1 << 15)), "dilation is out of range");
+    Window& w = node_.window;
+    w = {r[kKernelY], r[kKernelX], r[kStrideY], r[kStrideX], r[kPadY], r[kPadX]};
+    if (dilates)
+      w.dilation_y = r[kDilationY], w.dilation_x = r[kDilationX];
+    require(w.pad_y < w.reach_y() && w.pad_x < w.reach_x(), "padding is not below the kernel");
+    const int64_t spare_y = int64_t(x.height) - w.reach_y() + 2 * w.pad_y,
+                  spare_x = int64_t(x.width) - w.reach_x() + 2 * w.pad_x;
     require(spare_y >= 0 && spare_x >= 0, "kernel does not fit the map");
-    node_.window = {r[kKernelY], r[kKernelX], r[kStrideY], r[kStrideX], r[kPadY], r[kPadX]};
     y.height = int32_t(spare_y / r[kStrideY] + 1);
     y.width = int32_t(spare_x / r[kStrideX] + 1);
   }
@@ -139,13 +145,13 @@ public:
     node_.rows[which] = rows_of(buffer(which), record_[kTensors + 3 * which + 1], columns(which));
   }
 
-  // Reads the weights, stored [co][ci][ky][kx], into [ky][kx][ci][co]; returns the output channels.
+  // Reads the weights, stored [co][ci][ky][kx] with ci in the group of co, into [ky][kx][ci][co]; returns the
+  // output channels.
   int32_t read_weights(const Value& x) {
-    const int32_t out = record_[kOutChannels];
+    const int32_t out = record_[kOutChannels], in = x.channels / node_.groups;
     const int64_t taps = int64_t(node_.window.kernel_y) * node_.window.kernel_x;
     require(out >= 1, "it has no output channel");
-    require(x.channels <= kMaxElements / taps && x.channels * taps <= kMaxElements / out,
-            "weight has too many entries");
+    require(in <= kMaxElements / taps && in * taps <= kMaxElements / out, "weight has too many entries");
     // Events point to their weights with an uint32, counted from the row's first entry; look-up kernels pad
     // the output channels to a multiple of 16.
     const int64_t lanes = (int64_t(out) + 15) / 16 * 16, row = int64_t(x.width) * x.channels;
@@ -156,13 +162,13 @@ public:
     const bool is_integer = encoding >= Encoding::kInt2;
     node_.max_weight = is_integer ? (1 << (bits - 1)) - 1 : 1;
     // Accumulators are int32: the sum of a full receptive field of the largest code and weight must fit.
-    require(x.channels * taps * x.max_code * node_.max_weight <= INT32_MAX, "sums of codes may pass 2^31");
-    const int64_t count = x.channels * taps * out;
+    require(in * taps * x.max_code * node_.max_weight <= INT32_MAX, "sums of codes may pass 2^31");
+    const int64_t count = in * taps * out;
     const Buffer& packed = buffer(0);
     if (encoding == Encoding::kFloat32) {
       require(packed.bytes == size_t(count) * sizeof(float), "tensor has another size");
       node_.float_weights.resize(count);
-      fill(node_.float_weights, out, x.channels, taps, [&](int64_t i) {
+      fill(node_.float_weights, out, in, taps, [&](int64_t i) {
         float weight;
         std::memcpy(&weight, packed.data + i * sizeof(float), sizeof(float));
         require(std::isfinite(weight), "weight holds a value that is not finite");
@@ -174,13 +180,13 @@ public:
     require(packed.bytes == size_t((count + per_byte - 1) / per_byte), "tensor has another size");
     node_.low_bit_weights.resize(count);
     if (encoding == Encoding::kBinary) {
-      fill(node_.low_bit_weights, out, x.channels, taps,
+      fill(node_.low_bit_weights, out, in, taps,
            [&](int64_t i) { return int8_t((packed.data[i / 8] >> (i % 8) & 1) * 2 - 1); });
       return out;
     }
     if (is_integer) {
       const int least = -(1 << (bits - 1));
-      fill(node_.low_bit_weights, out, x.channels, taps, [&](int64_t i) {
+      fill(node_.low_bit_weights, out, in, taps, [&](int64_t i) {
         const int field = packed.data[i / per_byte] >> (i % per_byte * bits) & ((1 << bits) - 1);
         const int weight = field < -least ? field : field + 2 * least;
         require(weight > least, "weight holds the least value of its bits, which has no negative");
@@ -191,7 +197,7 @@ public:
     for (size_t i = 0; i < packed.bytes; ++i)
       require(packed.data[i] <= 242, "weight holds a byte above 242, which is no five ternary values");
     static constexpr int kPower[5] = {1, 3, 9, 27, 81};
-    fill(node_.low_bit_weights, out, x.channels, taps,
+    fill(node_.low_bit_weights, out, in, taps,
          [&](int64_t i) { return int8_t(packed.data[i / 5] / kPower[i % 5] % 3 - 1); });
     return out;
   }
@@ -205,6 +211,7 @@ private:
     zero(form.out_channels, kOutChannels, kOutChannels);
     zero(form.kernel, kKernelY, kStrideX);
     zero(form.padding, kPadY, kPadX);
+    zero(form.dilation, kDilationY, kGroups);
     zero(form.multiplies, kEncoding, kEncoding);
     zero(form.choice, kChoice, kChoice);
     for (int i = 0; i < kMaxTensors; ++i) {

@@ -54,8 +54,21 @@ class Builder:
             return self.rng.integers(-most, most + 1, shape).astype(np.int8)
         return self.rng.normal(size=shape).astype(np.float32)
 
-    def conv(self, x: str, out: int, *, kernel=(3, 3), stride=(1, 1), padding=(1, 1), encoding="ternary") -> str:
-        weight = self.weights((out, self.channels(x), *kernel), encoding)
+    def conv(
+        self,
+        x: str,
+        out: int,
+        *,
+        kernel=(3, 3),
+        stride=(1, 1),
+        padding=(1, 1),
+        encoding="ternary",
+        dilation=(1, 1),
+        groups=1,
+    ) -> str:
+        weight = self.weights((out, self.channels(x) // groups, *kernel), encoding)
+        apart = {"dilation": dilation} if dilation != (1, 1) else {}
+        apart |= {"groups": groups} if groups != 1 else {}
         return self.add(
             "conv2d",
             x,
@@ -64,6 +77,7 @@ class Builder:
             role="body",
             stride=stride,
             padding=padding,
+            **apart,
         )
 
     def linear(self, x: str, out: int, *, encoding="float32") -> str:

@@ -19,6 +19,7 @@ def of_one_op(op: str, *, constant: bool = False) -> Graph:
             case "conv2d":
                 for encoding in ("float32", "ternary", "binary", "int2", "int4", "int8"):
                     b.conv(x, 2, stride=(2, 1), encoding=encoding)
+                    b.conv(x, 6, stride=(1, 2), padding=(3, 0), dilation=(2, 1), groups=3, encoding=encoding)
             case "linear":
                 for encoding in ("float32", "ternary", "binary", "int2", "int4", "int8"):
                     b.linear(b.add("flatten", x), 2, encoding=encoding)

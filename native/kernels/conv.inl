@@ -32,84 +32,96 @@ void gather(const In* row, int32_t width, int32_t channels, int32_t stride, Even
 }
 
 // Calls body(begin, end, base) for each run of events in the field of output pixel ox, from the top; the
-// weights of an event begin at base + its offset. `entries` weights belong to one column of the kernel.
-template <typename Event, typename Body>
+// weights of an event begin at base + its offset. `entries` weights belong to one column of the kernel. A row
+// is one run, where the kernel is not dilated along it, and one for each column of the kernel otherwise.
+template <bool kDilated, typename Event, typename Body>
 inline __attribute__((always_inline)) void for_runs(const EventRow<Event>* rows, const ConvShape& s,
                                                     int32_t ox, int64_t entries, Body body) {
   const int32_t x0 = ox * s.stride_x - s.pad_x;
   const int32_t left = most(x0, 0), right = least(x0 + s.kernel_x, s.in_width);
   for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
     const EventRow<Event>& row = rows[ky];
-    if (row.events != nullptr)
+    if constexpr (kDilated) {
+      for (int32_t kx = 0; kx < s.kernel_x && row.events != nullptr; ++kx)
+        if (const int32_t x = x0 + kx * s.dilation_x; x >= 0 && x < s.in_width)
+          body(row.events + row.starts[x], row.events + row.starts[x + 1],
+               (int64_t(ky) * s.kernel_x + kx - x) * entries);
+    } else if (row.events != nullptr) {
       body(row.events + row.starts[left], row.events + row.starts[right],
            (int64_t(ky) * s.kernel_x - x0) * entries);
+    }
   }
 }
 
 // Sums of kWidth output channels. The width is a constant so that the partial sums stay in registers.
-template <int kWidth>
+template <bool kDilated, int kWidth>
 void sum_channels(const EventRow<CodeEvent>* rows, const int8_t* w, float* y, const ConvShape& s,
                   int32_t ox) {
   const int64_t per_partial = most(1, 32767 / (s.max_code * s.max_weight));
   int32_t total[kWidth] = {};
-  for_runs(rows, s, ox, int64_t(s.in_channels) * s.out_channels,
-           [&](const CodeEvent* event, const CodeEvent* end, int64_t base) {
-             while (event < end) {
-               const CodeEvent* stop = end - event < per_partial ? end : event + per_partial;
-               int16_t partial[kWidth] = {};
-               for (; event < stop; ++event) {
-                 const int8_t* weights = w + (base + event->offset);
-                 const int16_t code = int16_t(event->code);
-                 for (int i = 0; i < kWidth; ++i)
-                   partial[i] = int16_t(partial[i] + code * weights[i]);
-               }
-               for (int i = 0; i < kWidth; ++i)
-                 total[i] += partial[i];
-             }
-           });
+  for_runs<kDilated>(rows, s, ox, int64_t(s.in_channels) * s.out_channels,
+                     [&](const CodeEvent* event, const CodeEvent* end, int64_t base) {
+                       while (event < end) {
+                         const CodeEvent* stop = end - event < per_partial ? end : event + per_partial;
+                         int16_t partial[kWidth] = {};
+                         for (; event < stop; ++event) {
+                           const int8_t* weights = w + (base + event->offset);
+                           const int16_t code = int16_t(event->code);
+                           for (int i = 0; i < kWidth; ++i)
+                             partial[i] = int16_t(partial[i] + code * weights[i]);
+                         }
+                         for (int i = 0; i < kWidth; ++i)
+                           total[i] += partial[i];
+                       }
+                     });
   for (int i = 0; i < kWidth; ++i)
     y[i] = float(total[i]);
 }
 
-template <int kWidth, typename Weight>
+template <bool kDilated, int kWidth, typename Weight>
 void sum_channels(const EventRow<FloatEvent>* rows, const Weight* w, float* y, const ConvShape& s,
                   int32_t ox) {
   float total[kWidth] = {};
-  for_runs(rows, s, ox, int64_t(s.in_channels) * s.out_channels,
-           [&](const FloatEvent* event, const FloatEvent* end, int64_t base) {
-             for (; event < end; ++event) {
-               const Weight* weights = w + (base + event->offset);
-               const float value = event->value;
-               for (int i = 0; i < kWidth; ++i)
-                 total[i] += value * float(weights[i]);
-             }
-           });
+  for_runs<kDilated>(rows, s, ox, int64_t(s.in_channels) * s.out_channels,
+                     [&](const FloatEvent* event, const FloatEvent* end, int64_t base) {
+                       for (; event < end; ++event) {
+                         const Weight* weights = w + (base + event->offset);
+                         const float value = event->value;
+                         for (int i = 0; i < kWidth; ++i)
+                           total[i] += value * float(weights[i]);
+                       }
+                     });
   for (int i = 0; i < kWidth; ++i)
     y[i] = total[i];
 }
 
-template <typename Event, typename Weight>
-void event_row(const EventRow<Event>* rows, const Weight* w, float* y, const ConvShape& s) {
+template <bool kDilated, typename Event, typename Weight>
+void event_row_by(const EventRow<Event>* rows, const Weight* w, float* y, const ConvShape& s) {
   for (int32_t ox = 0; ox < s.out_width; ++ox, y += s.out_channels) {
     int32_t c = 0;
     for (; c + 32 <= s.out_channels; c += 32)
-      sum_channels<32>(rows, w + c, y + c, s, ox);
+      sum_channels<kDilated, 32>(rows, w + c, y + c, s, ox);
     for (; c + 16 <= s.out_channels; c += 16)
-      sum_channels<16>(rows, w + c, y + c, s, ox);
+      sum_channels<kDilated, 16>(rows, w + c, y + c, s, ox);
     if (c < s.out_channels && s.out_channels >= 16) {
       // the last 16 channels once more rather than each of the rest alone: the same sums, written again
       c = s.out_channels - 16;
-      sum_channels<16>(rows, w + c, y + c, s, ox);
+      sum_channels<kDilated, 16>(rows, w + c, y + c, s, ox);
       c += 16;
     }
     for (; c < s.out_channels; ++c)
-      sum_channels<1>(rows, w + c, y + c, s, ox);
+      sum_channels<kDilated, 1>(rows, w + c, y + c, s, ox);
   }
+}
+
+template <typename Event, typename Weight>
+void event_row(const EventRow<Event>* rows, const Weight* w, float* y, const ConvShape& s) {
+  (s.dilation_x > 1 ? event_row_by<true, Event, Weight> : event_row_by<false, Event, Weight>)(rows, w, y, s);
 }
 
 // Sums of kPixels neighbours in the output row, whose fields do not reach over the row's ends unless it is
 // one, and of one block of channels, of which `channels` exist.
-template <int kPixels, typename Weight, Floats (*kAccumulate)(Floats, float, Floats)>
+template <bool kDilated, int kPixels, typename Weight, Floats (*kAccumulate)(Floats, float, Floats)>
 void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t channels, const ConvShape& s,
                   int32_t ox) {
   constexpr int kParts = kDenseBlock / kFloats;
@@ -117,19 +129,30 @@ void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t c
   const int32_t left = most(-x0, 0), right = least(s.kernel_x, s.in_width - x0);
   const int64_t step = int64_t(s.stride_x) * s.in_channels;
   Floats total[kPixels][kParts] = {};
+  // neighbouring entries of a row, and what meets them
+  const auto add = [&](const float* x, const Weight* weights, int64_t entries)
+                       __attribute__((always_inline)) {
+                         for (int64_t i = 0; i < entries; ++i, weights += kDenseBlock) {
+                           Floats weight[kParts];
+                           for (int v = 0; v < kParts; ++v)
+                             weight[v] = weights_at(weights + v * kFloats);
+                           for (int p = 0; p < kPixels; ++p)
+                             for (int v = 0; v < kParts; ++v)
+                               total[p][v] = kAccumulate(total[p][v], x[p * step + i], weight[v]);
+                         }
+                       };
+  const int64_t column = int64_t(s.in_channels) * kDenseBlock;
   for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
     if (rows[ky] == nullptr)
       continue;
-    const float* x = rows[ky] + int64_t(x0 + left) * s.in_channels;
-    const Weight* weights = w + int64_t(ky * s.kernel_x + left) * s.in_channels * kDenseBlock;
-    const int64_t entries = int64_t(right - left) * s.in_channels; // columns of the kernel read on in both
-    for (int64_t i = 0; i < entries; ++i, weights += kDenseBlock) {
-      Floats weight[kParts];
-      for (int v = 0; v < kParts; ++v)
-        weight[v] = weights_at(weights + v * kFloats);
-      for (int p = 0; p < kPixels; ++p)
-        for (int v = 0; v < kParts; ++v)
-          total[p][v] = kAccumulate(total[p][v], x[p * step + i], weight[v]);
+    if constexpr (!kDilated) { // columns of the kernel read on in both
+      add(rows[ky] + int64_t(x0 + left) * s.in_channels, w + int64_t(ky * s.kernel_x + left) * column,
+          int64_t(right - left) * s.in_channels);
+    } else {
+      for (int32_t kx = 0; kx < s.kernel_x; ++kx)
+        if (const int32_t x = x0 + kx * s.dilation_x; x >= 0 && x < s.in_width)
+          add(rows[ky] + int64_t(x) * s.in_channels, w + (int64_t(ky) * s.kernel_x + kx) * column,
+              s.in_channels);
     }
   }
   for (int p = 0; p < kPixels; ++p) {
@@ -141,8 +164,9 @@ void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t c
   }
 }
 
-template <typename Weight, Floats (*kAccumulate)(Floats, float, Floats)>
-void dense_row_by(const float* const* rows, const Weight* w, float* y, const ConvShape& s) {
+template <bool kDilated, typename Weight, Floats (*kAccumulate)(Floats, float, Floats)>
+void dense_row_of(const float* const* rows, const Weight* w, float* y, const ConvShape& s) {
+  const int64_t reach = kDilated ? int64_t(s.kernel_x - 1) * s.dilation_x + 1 : s.kernel_x;
   const int64_t block = int64_t(s.kernel_y) * s.kernel_x * s.in_channels * kDenseBlock;
   for (int32_t ox = 0, count = 1; ox < s.out_width; ox += count, y += int64_t(count) * s.out_channels) {
     // as many pixels as the registers hold sums of, if all of the kernel's columns lie within the row for
@@ -150,7 +174,7 @@ void dense_row_by(const float* const* rows, const Weight* w, float* y, const Con
     const auto holds = [&](int32_t pixels) {
       const int64_t x0 = int64_t(ox) * s.stride_x - s.pad_x;
       return ox + pixels <= s.out_width && x0 >= 0 &&
-             x0 + (pixels - 1) * int64_t(s.stride_x) + s.kernel_x <= s.in_width;
+             x0 + (pixels - 1) * int64_t(s.stride_x) + reach <= s.in_width;
     };
     const bool eight = kFloats == 16 && holds(8), four = holds(4);
     count = eight ? 8 : four ? 4 : 1;
@@ -158,13 +182,19 @@ void dense_row_by(const float* const* rows, const Weight* w, float* y, const Con
     for (int32_t c = 0; c < s.out_channels; c += kDenseBlock, weights += block) {
       const int32_t channels = least(kDenseBlock, s.out_channels - c);
       if (eight)
-        dense_pixels<8, Weight, kAccumulate>(rows, weights, y + c, channels, s, ox);
+        dense_pixels<kDilated, 8, Weight, kAccumulate>(rows, weights, y + c, channels, s, ox);
       else if (four)
-        dense_pixels<4, Weight, kAccumulate>(rows, weights, y + c, channels, s, ox);
+        dense_pixels<kDilated, 4, Weight, kAccumulate>(rows, weights, y + c, channels, s, ox);
       else
-        dense_pixels<1, Weight, kAccumulate>(rows, weights, y + c, channels, s, ox);
+        dense_pixels<kDilated, 1, Weight, kAccumulate>(rows, weights, y + c, channels, s, ox);
     }
   }
+}
+
+template <typename Weight, Floats (*kAccumulate)(Floats, float, Floats)>
+void dense_row_by(const float* const* rows, const Weight* w, float* y, const ConvShape& s) {
+  (s.dilation_x > 1 ? dense_row_of<true, Weight, kAccumulate>
+                    : dense_row_of<false, Weight, kAccumulate>)(rows, w, y, s);
 }
 
 void dense_row(const float* const* rows, const float* w, float* y, const ConvShape& s) {
@@ -308,7 +338,7 @@ struct UnitSum {
   bool adds;
 };
 
-template <typename Vector, int kVectors>
+template <bool kDilated, typename Vector, int kVectors>
 void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int32_t ox) {
   constexpr int kLanes = kVectors * Vector::kLanes;
   typename Vector::Bytes sums[kVectors];
@@ -337,27 +367,27 @@ void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int3
     adds = true;
   };
   clear();
-  for_runs(sum.rows, sum.shape, ox, int64_t(sum.form.units) * sum.form.lanes,
-           [&](const UnitEvent* event, const UnitEvent* end, int64_t base) __attribute__((always_inline)) {
-             const uint8_t* weights = sum.index + (base + lane);
-             for (; event < end; ++event) {
-               room -= event->bound;
-               if (__builtin_expect(room < 0, 0)) {
-                 widen();
-                 clear();
-                 room = kRoom - event->bound;
-                 if (widenings == kWidenings) {
-                   total(wide);
-                   widenings = 0;
-                 }
-               }
-               const auto products = Vector::table(sum.table + event->entry);
-               const uint8_t* at = weights + event->offset;
-               for (int v = 0; v < kVectors; ++v)
-                 sums[v] =
-                     Vector::add(sums[v], Vector::lookup(products, Vector::load(at + v * Vector::kLanes)));
-             }
-           });
+  for_runs<kDilated>(
+      sum.rows, sum.shape, ox, int64_t(sum.form.units) * sum.form.lanes,
+      [&](const UnitEvent* event, const UnitEvent* end, int64_t base) __attribute__((always_inline)) {
+        const uint8_t* weights = sum.index + (base + lane);
+        for (; event < end; ++event) {
+          room -= event->bound;
+          if (__builtin_expect(room < 0, 0)) {
+            widen();
+            clear();
+            room = kRoom - event->bound;
+            if (widenings == kWidenings) {
+              total(wide);
+              widenings = 0;
+            }
+          }
+          const auto products = Vector::table(sum.table + event->entry);
+          const uint8_t* at = weights + event->offset;
+          for (int v = 0; v < kVectors; ++v)
+            sums[v] = Vector::add(sums[v], Vector::lookup(products, Vector::load(at + v * Vector::kLanes)));
+        }
+      });
   if (widenings > 0) {
     widen();
     total(wide);
@@ -376,31 +406,37 @@ void sum_lanes(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int3
 }
 
 // Blocks of kVectors vectors as long as there are lanes for them, then of half as many.
-template <typename Vector, int kVectors>
+template <bool kDilated, typename Vector, int kVectors>
 int32_t sum_blocks(const UnitSum& sum, int32_t lane, int32_t* totals, float* y, int32_t ox) {
   constexpr int kLanes = kVectors * Vector::kLanes;
   for (; lane + kLanes <= sum.form.lanes; lane += kLanes)
-    sum_lanes<Vector, kVectors>(sum, lane, totals + lane, y + lane, ox);
+    sum_lanes<kDilated, Vector, kVectors>(sum, lane, totals + lane, y + lane, ox);
   if constexpr (kVectors > 1)
-    lane = sum_blocks<Vector, kVectors / 2>(sum, lane, totals, y, ox);
+    lane = sum_blocks<kDilated, Vector, kVectors / 2>(sum, lane, totals, y, ox);
   return lane;
 }
 
-void unit_row(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
-              const LookupForm& form, bool adds, int32_t* totals, float* y, const ConvShape& s) {
+template <bool kDilated>
+void unit_row_by(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
+                 const LookupForm& form, bool adds, int32_t* totals, float* y, const ConvShape& s) {
   const UnitSum sum{rows, index, table, form, s, adds};
   for (int32_t ox = 0; ox < s.out_width; ++ox, y += s.out_channels, totals += form.lanes) {
     int32_t lane = 0;
 #if defined(__AVX512BW__)
-    lane = sum_blocks<Vector64, 8>(sum, lane, totals, y, ox);
+    lane = sum_blocks<kDilated, Vector64, 8>(sum, lane, totals, y, ox);
 #endif
 #if defined(__AVX2__)
-    lane = sum_blocks<Vector32, 8>(sum, lane, totals, y, ox);
-    sum_blocks<Vector16, 1>(sum, lane, totals, y, ox);
+    lane = sum_blocks<kDilated, Vector32, 8>(sum, lane, totals, y, ox);
+    sum_blocks<kDilated, Vector16, 1>(sum, lane, totals, y, ox);
 #else
-    sum_blocks<Vector16, 8>(sum, lane, totals, y, ox);
+    sum_blocks<kDilated, Vector16, 8>(sum, lane, totals, y, ox);
 #endif
   }
+}
+
+void unit_row(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
+              const LookupForm& form, bool adds, int32_t* totals, float* y, const ConvShape& s) {
+  (s.dilation_x > 1 ? unit_row_by<true> : unit_row_by<false>)(rows, index, table, form, adds, totals, y, s);
 }
 
 #endif

@@ -9,6 +9,8 @@ namespace hdlif {
 
 #include "conv.inl"
 
+#include "grouped.inl"
+
 #include "pointwise.inl"
 
 #include "pool.inl"
@@ -36,6 +38,10 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     event_row<FloatEvent, int8_t>,
     dense_row,
     dense_row,
+    grouped_row<float, float, float>,
+    grouped_row<float, int8_t, float>,
+    grouped_row<uint8_t, float, float>,
+    grouped_row<uint8_t, int8_t, int32_t>,
     affine,
     hd_lif,
     parallel,

@@ -12,8 +12,10 @@ struct ConvShape {
   int32_t in_height, in_width, in_channels;
   int32_t out_height, out_width, out_channels;
   int32_t kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x;
-  int32_t max_code;   // largest code of the input; 0 for float input
-  int32_t max_weight; // largest magnitude of an integer weight
+  int32_t max_code;                       // largest code of the input; 0 for float input
+  int32_t max_weight;                     // largest magnitude of an integer weight
+  int32_t dilation_y = 1, dilation_x = 1; // from one tap of the kernel to the next
+  int32_t groups = 1;                     // of channels; only those of its group enter an output channel
 };
 
 // A non-zero entry of an input row, or a unit of entries. Its weights begin at `offset` from those of the
@@ -128,9 +130,9 @@ struct PoolShape {
 struct Kernels {
   const char* name;
 
-  // Convolution. Gathering: one input row [width][channels] to its events and width + 1 starts; `stride` is
-  // the step of `offset` from one entry (or unit) to the next. Rows: one output row y
-  // [out_width][out_channels] from kernel_y input rows.
+  // Convolution; only the grouped kernels take groups. Gathering: one input row [width][channels] to its
+  // events and width + 1 starts; `stride` is the step of `offset` from one entry (or unit) to the next. Rows:
+  // one output row y [out_width][out_channels] from kernel_y input rows.
 
   void (*gather_codes)(const uint8_t* row, int32_t width, int32_t channels, int32_t stride, CodeEvent* events,
                        int32_t* starts);
@@ -164,6 +166,15 @@ struct Kernels {
   void (*dense_row)(const float* const* rows, const float* weights, float* y, const ConvShape& shape);
   void (*dense_row_low_bit)(const float* const* rows, const int8_t* weights, float* y,
                             const ConvShape& shape);
+  // The same sums where channels are in groups, of rows as above; weights lie [ky][kx][ci][co], ci in the
+  // group of co. Sums of codes and integer weights are exact, in int32, and rounded to float32 once.
+  void (*grouped_row)(const float* const* rows, const float* weights, float* y, const ConvShape& shape);
+  void (*grouped_row_low_bit)(const float* const* rows, const int8_t* weights, float* y,
+                              const ConvShape& shape);
+  void (*grouped_row_of_codes)(const uint8_t* const* rows, const float* weights, float* y,
+                               const ConvShape& shape);
+  void (*grouped_row_of_codes_low_bit)(const uint8_t* const* rows, const int8_t* weights, float* y,
+                                       const ConvShape& shape);
 
   // Ops that treat each entry by itself. Inputs and outputs do not overlap; a potential is updated in place.
 

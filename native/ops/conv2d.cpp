@@ -4,10 +4,12 @@
 namespace hdlif {
 namespace {
 
-// y = sum over (ky, kx, ci) of weight * x.
+// y = sum over (ky, kx, ci) of weight * x, ci in the group of the output channel.
 void infer(Reader& r, const Value& x, Value& y) {
   r.require(x.is_map, "conv2d takes a map");
   r.read_window(x, y);
+  const int32_t groups = r.node().groups = r.field(kGroups), out = r.field(kOutChannels);
+  r.require(groups >= 1 && x.channels % groups == 0 && out % groups == 0, "groups do not part the channels");
   y.channels = r.read_weights(x);
 }
 
@@ -20,6 +22,7 @@ const OpForm kConv2dForm = [] {
   form.out_channels = true;
   form.kernel = true;
   form.padding = true;
+  form.dilation = true;
   form.multiplies = true;
   form.reach = Reach::kRows;
   form.widens = Widens::kNever;

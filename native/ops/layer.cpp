@@ -14,11 +14,16 @@ struct EventRoom {
   int64_t events_per_row, starts_per_row, rows; // rows of all steps
 
   EventRoom(const Layer& layer, int64_t steps)
-      : events_per_row(layer.sum == Sum::kDense
+      : events_per_row(reads_rows(layer)
                            ? 0
                            : int64_t(layer.shape.in_width) *
                                  (layer.sum == Sum::kUnits ? layer.form.units : layer.shape.in_channels)),
-        starts_per_row(layer.sum == Sum::kDense ? 0 : layer.shape.in_width + 1), rows(layer.rows() * steps) {}
+        starts_per_row(reads_rows(layer) ? 0 : layer.shape.in_width + 1), rows(layer.rows() * steps) {}
+
+  // Whether it has no events.
+  static bool reads_rows(const Layer& layer) {
+    return layer.sum == Sum::kDense || layer.sum == Sum::kGrouped;
+  }
 
   int64_t list_bytes(const Layer& layer) const {
     return layer.shape.kernel_y * int64_t(sizeof(EventRow<UnitEvent>));
@@ -77,7 +82,26 @@ public:
                                                                             part);
                                            });
     case Sum::kDense:
-      return sum_dense();
+      return sum_rows<float>([&](const float* const* rows, const ConvShape& part, float* y) {
+        if (layer_.low_bit.empty())
+          c_.kernels.dense_row(rows, layer_.floats.data(), y, part);
+        else
+          c_.kernels.dense_row_low_bit(rows, layer_.low_bit.data(), y, part);
+      });
+    case Sum::kGrouped:
+      if (layer_.shape.max_code > 0)
+        return sum_rows<uint8_t>([&](const uint8_t* const* rows, const ConvShape& part, float* y) {
+          if (layer_.low_bit.empty())
+            c_.kernels.grouped_row_of_codes(rows, layer_.floats.data(), y, part);
+          else
+            c_.kernels.grouped_row_of_codes_low_bit(rows, layer_.low_bit.data(), y, part);
+        });
+      return sum_rows<float>([&](const float* const* rows, const ConvShape& part, float* y) {
+        if (layer_.low_bit.empty())
+          c_.kernels.grouped_row(rows, layer_.floats.data(), y, part);
+        else
+          c_.kernels.grouped_row_low_bit(rows, layer_.low_bit.data(), y, part);
+      });
     }
   }
 
@@ -91,21 +115,21 @@ public:
     });
   }
 
-  void sum_dense() {
+  // Calls sum(rows, part, y) with the input rows under the kernel themselves.
+  template <typename In, typename Kernel> void sum_rows(const Kernel& sum) {
     float* y = floats(c_.output_row(c_.stage.root + 1));
-    const float** rows = reinterpret_cast<const float**>(c_.memory.events.data());
-    const int32_t y0 = top_of_field(layer_.shape);
-    for (int32_t ky = 0; ky < layer_.shape.kernel_y; ++ky) {
-      const int32_t iy = y0 + ky;
-      const bool is_inside = iy >= 0 && iy < layer_.shape.in_height;
-      rows[ky] = is_inside ? floats(c_.in_slot(c_.input_of_root(), c_.image_of_root(), iy)) : nullptr;
+    const In** rows = reinterpret_cast<const In**>(c_.memory.events.data());
+    const ConvShape& s = layer_.shape;
+    const int32_t y0 = top_of_field(s);
+    for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
+      const int32_t iy = y0 + ky * s.dilation_y;
+      const bool is_inside = iy >= 0 && iy < s.in_height;
+      rows[ky] = is_inside
+                     ? reinterpret_cast<const In*>(c_.in_slot(c_.input_of_root(), c_.image_of_root(), iy))
+                     : nullptr;
     }
-    c_.in_pixel_parts(layer_.shape, [&](int32_t first, const ConvShape& part) {
-      float* to = y + int64_t(first) * part.out_channels;
-      if (layer_.low_bit.empty())
-        c_.kernels.dense_row(rows, layer_.floats.data(), to, part);
-      else
-        c_.kernels.dense_row_low_bit(rows, layer_.low_bit.data(), to, part);
+    c_.in_pixel_parts(s, [&](int32_t first, const ConvShape& part) {
+      sum(rows, part, y + int64_t(first) * part.out_channels);
     });
   }
 
@@ -116,8 +140,7 @@ public:
       return false;
     if (!c_.is_gathered) { // decided once for all rows whose events are gathered one after the other
       const ConvShape& s = layer_.shape;
-      const int32_t y0 = top_of_field(s), top = std::max(y0, 0),
-                    bottom = std::min(y0 + s.kernel_y, s.in_height);
+      const int32_t y0 = top_of_field(s), top = std::max(y0, 0), bottom = bottom_of_field(s);
       const uint8_t* row = c_.in_slot(c_.input_of_root(), c_.image_of_root(), top);
       const int64_t count = int64_t(bottom - top) * s.in_width * s.in_channels;
       c_.memory.adds_changes[c_.step] =
@@ -132,26 +155,27 @@ public:
     static_assert(sizeof(Event) == sizeof(UnitEvent) &&
                   sizeof(EventRow<Event>) == sizeof(EventRow<UnitEvent>));
     const ConvShape& s = layer_.shape;
-    const int64_t ring = layer_.rows();
+    const auto ring = int32_t(layer_.rows());
     const EventRoom room(layer_, c_.plan.leading(c_.stage.root + 1, c_.chunk));
     auto* list = reinterpret_cast<EventRow<Event>*>(c_.memory.events.data());
     auto* events = reinterpret_cast<Event*>(c_.memory.events.data() + room.list_bytes(layer_));
     auto* starts = reinterpret_cast<int32_t*>(events + room.rows * room.events_per_row);
-    const int32_t y0 = top_of_field(s), top = std::max(y0, 0),
-                  bottom = std::min(y0 + s.kernel_y, s.in_height);
+    const int32_t y0 = top_of_field(s), top = std::max(y0, 0), bottom = bottom_of_field(s);
     const int32_t known = c_.is_gathered ? std::max(top, bottom_before(s)) : top;
+    const auto place_of = [&](int32_t iy) { return c_.step * ring + iy % ring; };
+    // also those between the taps of a dilated kernel: the taps of rows below meet them
+    for (int32_t iy = known; iy < bottom && !c_.stops; ++iy) {
+      const int64_t place = place_of(iy);
+      gather(reinterpret_cast<const In*>(c_.in_slot(c_.input_of_root(), c_.image_of_root(), iy)),
+             events + place * room.events_per_row, starts + place * room.starts_per_row);
+      c_.stops = !c_.goes_on_after(double(s.in_width) * s.in_channels);
+    }
     for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
-      const int32_t iy = y0 + ky;
-      if (iy < top || iy >= bottom) {
-        list[ky] = {};
-        continue;
-      }
-      const int64_t place = c_.step * ring + iy % ring;
-      list[ky] = {events + place * room.events_per_row, starts + place * room.starts_per_row};
-      if (iy >= known && !c_.stops) {
-        gather(reinterpret_cast<const In*>(c_.in_slot(c_.input_of_root(), c_.image_of_root(), iy)),
-               events + place * room.events_per_row, starts + place * room.starts_per_row);
-        c_.stops = !c_.goes_on_after(double(s.in_width) * s.in_channels);
+      const int32_t iy = y0 + ky * s.dilation_y;
+      list[ky] = {};
+      if (iy >= top && iy < bottom) {
+        const int64_t place = place_of(iy);
+        list[ky] = {events + place * room.events_per_row, starts + place * room.starts_per_row};
       }
     }
     return list;
@@ -161,9 +185,13 @@ public:
     return int32_t(c_.row % s.out_height) * s.stride_y - s.pad_y;
   }
 
+  int32_t bottom_of_field(const ConvShape& s) const {
+    return std::min(top_of_field(s) + (s.kernel_y - 1) * s.dilation_y + 1, s.in_height);
+  }
+
   // Where the field of the output row above ends.
   int32_t bottom_before(const ConvShape& s) const {
-    return std::min(top_of_field(s) - s.stride_y + s.kernel_y, s.in_height);
+    return std::min(top_of_field(s) - s.stride_y + (s.kernel_y - 1) * s.dilation_y + 1, s.in_height);
   }
 
   RowContext& c_;
@@ -175,10 +203,11 @@ public:
 RowWork layer_work(const Node& node, const Value& in, const Value& out) {
   const double lanes = (out.channels + 15) / 16 * 16;
   const double taps = double(node.window.kernel_y) * node.window.kernel_x;
+  const double rows = std::min(node.window.reach_y(), std::max(node.window.kernel_y, in.height));
   RowWork work;
-  work.pixel = taps * in.channels * lanes;
+  work.pixel = taps * (in.channels / node.groups) * lanes;
   work.piece = kEntryWork * in.width * in.channels; // to find the events of an input row
-  work.row = out.width * work.pixel + node.window.kernel_y * work.piece;
+  work.row = out.width * work.pixel + rows * work.piece;
   return work;
 }
 

@@ -56,6 +56,7 @@ struct OpForm {
   // the fields of its record that it uses beside those
   bool out_channels = false, kernel = false, padding = false, choice = false;
   bool delays = false;     // its field kSource is a value that it carries to the next step
+  bool dilation = false;   // and groups
   bool multiplies = false; // by weights: its tensor has an encoding, and no rows
   Reach reach = Reach::kPixel;
   Sparse sparse = Sparse::kCodes;

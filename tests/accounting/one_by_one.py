@@ -69,20 +69,23 @@ def _synapse(count: Tally, node: Node, t: int, inputs: list[Array], state: Array
     weight, (x,) = node.tensors["weight"], inputs
     if node.op == "linear":
         weight, x, stride, padding = weight[:, :, None, None], x[:, None, None], (1, 1), (0, 0)
+        dilation, groups = (1, 1), 1
     else:
         stride, padding = node.attributes["stride"], node.attributes["padding"]
+        dilation, groups = node.attributes.get("dilation", (1, 1)), node.attributes.get("groups", 1)
     out, channels, height, width = weight.shape
-    sizes = [(x.shape[1 + i] + 2 * padding[i] - (height, width)[i]) // stride[i] + 1 for i in (0, 1)]
+    reach = [(size - 1) * d + 1 for size, d in zip((height, width), dilation, strict=True)]
+    sizes = [(x.shape[1 + i] + 2 * padding[i] - reach[i]) // stride[i] + 1 for i in (0, 1)]
     low_bit = node.attributes["encoding"] in ("ternary", "binary", "int2")
     integers = node.attributes["encoding"] != "float32" and types[0].max_code is not None
     y = np.zeros((out, *sizes), F)
     for o, row, column in _places(y.shape):
         total: Any = 0 if integers else F(0)
         for ky, kx, c in _places((height, width, channels)):
-            at = row * stride[0] + ky - padding[0], column * stride[1] + kx - padding[1]
+            at = row * stride[0] + ky * dilation[0] - padding[0], column * stride[1] + kx * dilation[1] - padding[1]
             if not (0 <= at[0] < x.shape[1] and 0 <= at[1] < x.shape[2]):
                 continue
-            w, value = weight[o, c, ky, kx], x[c, at[0], at[1]]
+            w, value = weight[o, c, ky, kx], x[o // (out // groups) * channels + c, at[0], at[1]]
             if w == 0 or value == 0:
                 continue
             if not low_bit and types[0].max_code != 1:

@@ -40,6 +40,30 @@ def test_counts_by_hand() -> None:
     assert dense_macs(graph, padding=False) == {conv: 5 * 3 * (15 - 4) * (18 - 2), classifier: 5 * 5 * 6 * 3}
 
 
+def test_counts_of_a_dilated_grouped_convolution_are_those_of_its_groups() -> None:
+    """6 of 3 channels in 3 groups, 2x3 with dilation 3x2; rows 7 - 3: 4 places; columns 6 + 2·2 - 4: 6.
+
+    The three taps of a row meet 6 columns in 4, 6 and 4 of the 6 places.
+    """
+    b = Builder((3, 7, 6), 4, 0)
+    conv = b.conv(
+        b.quantise(INPUT, offset=1.0),
+        6,
+        kernel=(2, 3),
+        dilation=(3, 2),
+        padding=(0, 2),
+        groups=3,
+        encoding="binary",
+    )
+    graph = b.graph(conv)
+    assert dense_macs(graph)[conv] == 6 * (2 * 4) * (3 * 6)
+    assert dense_macs(graph, padding=False)[conv] == 6 * (2 * 4) * (4 + 6 + 4)
+    (layer,) = (row for row in profile(graph, torch.ones(4, 1, 3, 7, 6)).layers if row.name == conv)
+    assert layer.sops == 4 * 6 * (2 * 4) * (4 + 6 + 4)
+    assert layer.params_mb == pytest.approx(6 * 2 * 3 * 2 / 8e6)
+    assert layer.stored_mb == pytest.approx(5e-6)
+
+
 def test_operations_of_inputs_and_weights_without_zeros_are_those_off_the_padding() -> None:
     b = Builder((3, 7, 6), 4, 0)
     conv = b.conv(b.parallel(INPUT), 5, stride=(2, 1), padding=(2, 1), encoding="float32")

@@ -62,6 +62,39 @@ def test_format_4_is_read_and_has_no_programs() -> None:
         loads(signed(content.replace(b'\\"format\\":5', b'\\"format\\":4')), "x")
 
 
+@pytest.mark.parametrize(("key", "value"), [("dilation", (2, 1)), ("groups", 2)])
+def test_a_dilated_or_grouped_convolution_is_of_format_5(key: str, value: object) -> None:
+    b = Builder((2, 5, 5), 2, 0)
+    graph = b.graph(b.conv(INPUT, 4, **{key: value}))
+    content = dumps(graph)
+    assert_equal(loads(content, "x"), graph)
+    with pytest.raises(ArtefactError, match=rf"nodes\[0\].attributes.{key}: format 4 has it not"):
+        loads(signed(content.replace(b'\\"format\\":5', b'\\"format\\":4')), "x")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"groups": 3}, r"groups = 3; it must be an integer that divides the 4 channels of its input and the 4"),
+        ({"groups": 0}, "groups = 0; it must be an integer"),
+        ({"groups": True}, "groups = True; it must be an integer"),
+        ({"groups": 4}, r"weight: shape \[4, 2, 3, 3\] does not fit 1 input channels"),
+        ({"dilation": (0, 1)}, "dilation = .* it must be two integers of at least 1"),
+        ({"dilation": 2}, "dilation = 2; it must be two integers of at least 1"),
+        ({"dilation": (4, 1)}, r"kernel \[3, 3\], dilation \[4, 1\], padding \[1, 1\] do not fit a 5x5 map"),
+        ({"padding": (1, 3)}, r"kernel \[3, 3\], padding \[1, 3\] do not fit"),
+        ({"dilations": (1, 1)}, r"attributes of conv2d are .*'dilations'.*; they must be"),
+    ],
+)
+def test_groups_and_dilation_are_checked(change: dict[str, object], message: str) -> None:
+    b = Builder((4, 5, 5), 2, 0)
+    graph = b.graph(b.conv(INPUT, 4, groups=2))
+    conv = graph.nodes[0]
+    conv = replace(conv, attributes={**conv.attributes, **change})
+    with pytest.raises(ArtefactError, match=message):
+        dumps(replace(graph, nodes=(conv, *graph.nodes[1:])))
+
+
 def test_the_neurons_of_format_4_give_the_bits_that_they_gave() -> None:
     """LIF of both resets, graded LIF, HD-LIF, Parallel and GLIF; the digest is of the version that wrote the file."""
     graph = load(GOLDEN.with_name("neurons_format_4.hdlif.safetensors"))

@@ -179,6 +179,15 @@ def test_convolutions_and_linear_layers(encoding: str) -> None:
 
 
 @pytest.mark.peers
+@pytest.mark.parametrize("encoding", ["float32", "int4"])
+def test_dilated_and_grouped_convolutions(encoding: str) -> None:
+    b = Builder((3, 7, 6), 3, 2)
+    x = b.conv(INPUT, 6, dilation=(2, 1), padding=(2, 0), groups=3, encoding=encoding)
+    x = b.conv(b.quantise(b.hd_lif(x)), 4, dilation=(1, 3), padding=(1, 3), groups=2, encoding=encoding)
+    assert_equals_reference(b.graph(x))
+
+
+@pytest.mark.peers
 @pytest.mark.parametrize("batch", [1, 3])
 def test_slices_and_concatenations(batch: int) -> None:
     assert_equals_reference(two_streams(), batch=batch)

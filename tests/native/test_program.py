@@ -16,12 +16,13 @@ from hdlif.runtime.program import Program, flatten_graph
 from hdlif.runtime.state import potential_shapes
 from random_programs import random_program
 
-HEADER_WORDS, NODE_WORDS, MAX_TENSORS = 8, 20, 2
+HEADER_WORDS, NODE_WORDS, MAX_TENSORS = 8, 23, 2
 
 
 def every_op() -> Graph:
     b = Builder((3, 6, 5), 2, 0)
     x = b.quantise(b.affine(b.conv(INPUT, 4, encoding="float32"), per_step=True))
+    x = b.quantise(b.conv(x, 4, kernel=(2, 2), dilation=(1, 2), groups=2, encoding="int8"))
     x = b.conv(b.add("max_pool", x, kernel=(2, 2), stride=(1, 1), padding=(1, 1)), 5, encoding="binary")
     x = b.glif(b.graded_lif(b.parallel(b.hd_lif(x, per_channel=True))), per_channel=True)
     x = b.program(x, program=random_program(np.random.default_rng(3), states=2), per_channel=True)
@@ -109,15 +110,21 @@ def field(node: int, offset: int) -> int:
         (field(0, 4), 3, "does not fit"),
         (field(0, 6), 0, "stride"),
         (field(0, 8), 1, "padding"),
-        (field(0, 10), 6, "encoding"),
-        (field(0, 14), 9, "tensor is out of range"),
+        (field(0, 10), 0, "dilation is out of range"),
+        (field(0, 11), 2**15, "dilation is out of range"),
+        (field(0, 12), 0, "groups do not part the channels"),
+        (field(0, 12), 7, "groups do not part the channels"),
+        (field(1, 10), 1, "does not use"),
+        (field(1, 12), 1, "does not use"),
+        (field(0, 13), 6, "encoding"),
+        (field(0, 17), 9, "tensor is out of range"),
         (field(1, 3), 1, "does not use"),
-        (field(1, 11), 1, "columns do not fit"),
-        (field(1, 14), 0, "does not use"),
+        (field(1, 14), 1, "columns do not fit"),
         (field(1, 17), 0, "does not use"),
-        (field(2, 11), 1, "does not use"),
-        (field(2, 12), 0, "does not use"),
-        (field(2, 13), 0, "does not use"),
+        (field(1, 20), 0, "does not use"),
+        (field(2, 14), 1, "does not use"),
+        (field(2, 15), 0, "does not use"),
+        (field(2, 16), 0, "does not use"),
     ],
 )
 def test_refusals_name_the_field(position: int, value: int, message: str) -> None:
@@ -131,7 +138,7 @@ def test_refusals_name_the_field(position: int, value: int, message: str) -> Non
 def test_a_slice_beyond_the_channels_is_refused(begin: int, count: int) -> None:
     b = Builder((5, 2, 2), 1, 0)
     program = flatten_graph(b.graph(b.slice(INPUT, 0, 5)))
-    program.words[field(0, 11)], program.words[field(0, 3)] = begin, count
+    program.words[field(0, 14)], program.words[field(0, 3)] = begin, count
     with pytest.raises(ValueError, match="node 0: slice is beyond the channels"):
         network(program)
 
@@ -177,11 +184,11 @@ def test_bytes_that_are_no_weights_are_refused() -> None:
 
 def test_sums_that_could_pass_an_int32_are_refused() -> None:
     # 255 * 2^24 channels > 2^31; the weights themselves are never looked at
-    words = [5, 1, 2**24, 1, 1, 3, 3, 0]
+    words = [6, 1, 2**24, 1, 1, 3, 3, 0]
     none = [-1, 0, 0]
-    words += [3, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 8, -1, 0, 0, 1, 1, *none * (MAX_TENSORS - 1)]
-    words += [8, 1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1, *none * MAX_TENSORS]
-    words += [1, 2, -1, 1, 0, 0, 0, 0, 0, 0, 1, 0, -1, -1, 1, 0, 0, *none * (MAX_TENSORS - 1)]
+    words += [3, 0, -1, 0, 0, 0, 0, 0, 0, 0, *[0] * 3, 0, 8, -1, 0, 0, 1, 1, *none * (MAX_TENSORS - 1)]
+    words += [8, 1, -1, 0, 0, 0, 0, 0, 0, 0, *[0] * 3, 0, 0, -1, -1, *none * MAX_TENSORS]
+    words += [1, 2, -1, 1, 0, 0, 0, 0, 0, 0, *[0] * 3, 1, 0, -1, -1, 1, 0, 0, *none * (MAX_TENSORS - 1)]
     buffers = [np.ones(1, np.float32).view(np.uint8), np.zeros(1, np.uint8)]
     with pytest.raises(ValueError, match=r"node 2: sums of codes may pass 2\^31"):
         network(Program(words, scalars=[0.5], buffers=buffers))

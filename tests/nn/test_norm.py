@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from hdlif.errors import ShapeError
-from hdlif.nn import BatchNorm2d
+from hdlif.nn import BatchNorm1d, BatchNorm2d
 
 EXACT = {"atol": 1e-12, "rtol": 0.0}
 
@@ -85,6 +85,27 @@ def test_gradient_is_that_of_torch_batch_norm() -> None:
 def test_a_chunk_of_another_length_than_its_steps_is_refused() -> None:
     with pytest.raises(ShapeError, match="for 3 time steps"):
         BatchNorm2d(3)(torch.ones(2, 4, 3, 2, 2), None, range(3))
+
+
+@pytest.mark.parametrize("time_steps", [None, 2])
+@pytest.mark.parametrize("length", [None, 5])
+def test_norm_of_sequences_and_vectors_equals_torch_run_step_by_step(
+    length: int | None, time_steps: int | None
+) -> None:
+    shape = (3, 4, 3) if length is None else (3, 4, 3, length)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours = BatchNorm1d(3, time_steps=time_steps).double()
+    torchs = [torch.nn.BatchNorm1d(3).double() for _ in range(1 if time_steps is None else 2)]
+    chosen = [torchs[min(t, len(torchs) - 1)] for t in range(3)]
+    expected = torch.stack([norm(step) for norm, step in zip(chosen, x, strict=True)])
+    torch.testing.assert_close(ours(x, None, range(3))[0], expected, **EXACT)
+    expected = torch.stack([norm.eval()(step) for norm, step in zip(chosen, x, strict=True)])
+    torch.testing.assert_close(ours.eval()(x, None, range(3))[0], expected, **EXACT)
+
+
+def test_norm_of_sequences_refuses_maps() -> None:
+    with pytest.raises(ShapeError, match=r"\[2, 4, 3, 2, 2\]; BatchNorm1d is for \[K, B, C\] or \[K, B, C, L\]"):
+        BatchNorm1d(3)(torch.ones(2, 4, 3, 2, 2), None, range(2))
 
 
 # Statistics per step

@@ -14,11 +14,14 @@ from hdlif.nn import (
     HDLIF,
     Binary,
     HeldWeights,
+    Integer,
+    QuantConv1d,
     QuantConv2d,
     QuantLinear,
     Scope,
     Sequential,
     Ternary,
+    WeightQuantizer,
     carrying,
     detach,
 )
@@ -66,6 +69,12 @@ def test_convolution_and_linear_run_the_quantised_weights(
     x = torch.randn(2, 3, 5, 5)
     conv = QuantConv2d(3, 4, 3, stride=2, padding=1, quantizer=quantizer)
     assert torch.equal(conv(x), F.conv2d(x, quantise(conv.weight), stride=2, padding=1))
+    geometry = {"stride": 2, "padding": 3, "dilation": 2, "groups": 3}
+    conv = QuantConv2d(3, 6, 3, quantizer=quantizer, **geometry)
+    assert torch.equal(conv(x), F.conv2d(x, quantise(conv.weight), **geometry))
+    sequences = QuantConv1d(3, 6, 3, quantizer=quantizer, **geometry)
+    assert torch.equal(sequences(x[..., 0]), F.conv1d(x[..., 0], quantise(sequences.weight), **geometry))
+    assert sequences.bias is None
     linear = QuantLinear(5, 4, quantizer=quantizer)
     assert torch.equal(linear(x), F.linear(x, quantise(linear.weight), linear.bias))
     assert conv.bias is None
@@ -78,6 +87,21 @@ def test_weights_are_codes_times_scale(quantizer: Binary | Ternary) -> None:
     codes, scale = quantizer.codes(weight)
     assert set(codes.unique().tolist()) <= {-1.0, 0.0, 1.0}
     assert torch.equal(codes * scale, quantizer(weight))
+
+
+@pytest.mark.parametrize("quantizer", [None, Binary(), Ternary(), Integer(4)])
+def test_a_convolution_of_sequences_is_that_of_maps_of_one_row(quantizer: WeightQuantizer | None) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 9, dtype=torch.float64)
+    one = QuantConv1d(3, 4, 3, padding=1, quantizer=quantizer).double()
+    two = QuantConv2d(3, 4, 3, padding=1, quantizer=quantizer).double()
+    two.weight.data = one.weight.data[:, :, None]
+    two.padding = (0, 1)
+    y = one(x)
+    torch.testing.assert_close(y, two(x[:, :, None])[:, :, 0])
+    y.square().sum().backward()
+    two(x[:, :, None]).square().sum().backward()
+    torch.testing.assert_close(one.weight.grad, two.weight.grad[:, :, 0])
 
 
 def test_latent_weights_start_symmetric() -> None:

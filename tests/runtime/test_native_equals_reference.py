@@ -67,6 +67,39 @@ def test_conv2d(data: st.DataObject) -> None:
     assert_same_bits(graph, random_input(graph, 2, draw(st.sampled_from([1, 7]))), threads=draw(st.integers(1, 2)))
 
 
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_dilated_and_grouped_conv2d(data: st.DataObject) -> None:
+    draw = data.draw
+    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 4)))
+    dilation = draw(st.tuples(st.integers(1, 3), st.integers(1, 4)))
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    padding = tuple(draw(st.integers(0, r - 1)) for r in reach)
+    sizes = [draw(st.integers(max(1, r - 2 * p), r + 5)) for r, p in zip(reach, padding, strict=True)]
+    groups = draw(st.sampled_from([1, 1, 2, 3, 7, 70]))
+    channels, out = (groups * draw(st.sampled_from(counts)) for counts in ([1, 2], [1, 3, 18]))
+    if groups == 1:
+        channels, out = draw(st.integers(1, 9)), draw(st.sampled_from([1, 3, 8, 33, 41]))
+    b = Builder((channels, *sizes), 3, draw(st.integers(0, 99)))
+    x = draw(st.sampled_from([INPUT, "codes", "spikes"]))
+    x = {"codes": lambda: codes(b, bits=4), "spikes": lambda: b.hd_lif(INPUT)}.get(x, lambda: INPUT)()
+    x = b.conv(
+        x,
+        out,
+        kernel=kernel,
+        dilation=dilation,
+        groups=groups,
+        stride=draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
+        padding=padding,
+        encoding=draw(st.sampled_from(ENCODINGS)),
+    )
+    graph = b.graph(x)
+    frames = random_input(graph, 3, draw(st.sampled_from([1, 5])))
+    # steps that are alike: the sums of one are those of the step before and what its changes add
+    frames[1:] = np.where(np.random.default_rng(0).random(frames[1:].shape) < 0.9, frames[:1], frames[1:])
+    assert_same_bits(graph, frames, threads=draw(st.integers(1, 2)))
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("is_code", [False, True])
 def test_linear(encoding: str, is_code: bool) -> None:

@@ -99,6 +99,8 @@ def append(draw: st.DrawFn, b: Builder, op: str, x: str, names: list[str]) -> st
     if op == "flatten":
         return b.add("flatten", x)
     kernel = tuple(draw(st.integers(1, min(3, size))) for size in shape[1:])
+    if op == "conv" and draw(st.booleans()):
+        return dilated_or_grouped(draw, b, x, kernel)
     padding = tuple(draw(st.integers(0, size - 1)) for size in kernel)
     stride = draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (3, 3)]))
     if op == "conv":
@@ -107,6 +109,20 @@ def append(draw: st.DrawFn, b: Builder, op: str, x: str, names: list[str]) -> st
     if op == "max_pool":
         return b.add(op, x, kernel=kernel, stride=stride, padding=padding)
     return b.add(op, x, kernel=kernel, stride=stride)
+
+
+def dilated_or_grouped(draw: st.DrawFn, b: Builder, x: str, kernel: tuple[int, ...]) -> str:
+    channels, *sizes = b.value_shape(x)
+    dilation = draw(st.sampled_from([(1, 1), (2, 1), (1, 2), (3, 2)]))
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    padding = tuple(draw(st.integers(max(0, (r - size + 1) // 2), r - 1)) for r, size in zip(reach, sizes, strict=True))
+    groups = draw(st.sampled_from([1, channels, next(n for n in (2, 3, 5, 1) if channels % n == 0)]))
+    encoding = draw(st.sampled_from(["float32", "ternary", "binary", "int4"]))
+    out = draw(WIDTHS) if groups == 1 else groups * draw(st.sampled_from([1, 2]))
+    stride = draw(st.sampled_from([(1, 1), (2, 1)]))
+    return b.conv(
+        x, out, kernel=kernel, stride=stride, padding=padding, dilation=dilation, groups=groups, encoding=encoding
+    )
 
 
 def finite(values: np.ndarray) -> np.ndarray:

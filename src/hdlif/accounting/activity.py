@@ -11,6 +11,7 @@ from hdlif.artefact.roles import roles
 from hdlif.deploy import GraphModule, lower
 from hdlif.nn import StepValue, evaluation_mode
 from hdlif.ops import OPS
+from hdlif.ops.conv2d import dilation_of, groups_of
 
 
 class Activity:
@@ -62,7 +63,8 @@ def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_s
 
     Args:
         network: a module that has a deployed form (its modes are left as they are), or its graph.
-        x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them.
+        x: normalised images [T, B, C, H, W] or [1, B, C, H, W] (constant in time), or batches of them; of a network of
+            sequences [T, B, C, L].
         time_steps: T of a module; by default the T its neurons were built for.
     """
     batches = [x] if isinstance(x, Tensor) else list(x)
@@ -72,7 +74,7 @@ def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_s
     with torch.no_grad():
         for batch in batches:
             seen.images += batch.shape[1]
-            module(batch, steps=range(graph.time_steps))
+            module(_as_maps(batch), steps=range(graph.time_steps))
     return seen
 
 
@@ -82,18 +84,24 @@ def _nonzero_pairs(node: Node, x: Tensor) -> float:
     active = (x != 0).float()
     if node.op == "linear":
         return float((active.flatten(0, 1) @ taps.sum(0)).double().sum())
-    # Summing the kernel over its outputs first makes this one single-output convolution.
-    folded = F.conv2d(
-        active.flatten(0, 1), taps.sum(0, keepdim=True), None, node.attributes["stride"], node.attributes["padding"]
-    )
+    # Summing the kernels of a group over its outputs first makes this a convolution of one output a group.
+    groups = groups_of(node)
+    summed = taps.view(groups, -1, *taps.shape[1:]).sum(1)
+    geometry = node.attributes["stride"], node.attributes["padding"], dilation_of(node), groups
+    folded = F.conv2d(active.flatten(0, 1), summed, None, *geometry)
     return float(folded.double().sum())
+
+
+def _as_maps(x: Tensor) -> Tensor:
+    """Sequences [T, B, C, L] as maps of one row."""
+    return x.unsqueeze(3) if x.ndim == 4 else x
 
 
 def _graph_of(network: nn.Module, x: Tensor, time_steps: int | None) -> Graph:
     """Lower a module for counting alone: the input record and the labels are placeholders of the right size."""
     built_for = [module.time_steps for module in network.modules() if isinstance(module, StepValue)]
     steps = time_steps or max(built_for, default=1)
-    channels, height, width = x.shape[2:]
+    channels, height, width = _as_maps(x).shape[2:]
     record = InputRecord((channels, height, width), (0.0,) * channels, (1.0,) * channels)
     with evaluation_mode(network), torch.no_grad():
         classes = network(x[:1, :1], steps=range(1))[0].shape[-1]

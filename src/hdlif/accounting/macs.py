@@ -3,13 +3,15 @@
 import math
 
 from hdlif.ops import Graph, infer_values
+from hdlif.ops.conv2d import dilation_of
 from hdlif.ops.work import taps_on_map
 
 
 def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
     """Multiply-accumulates of each convolution and linear layer, by name, per image and time step.
 
-    out · in · kh · kw at each place of the output map; out · in for a linear layer.
+    out · in · kh · kw at each place of the output map, with the input channels of a group where there are groups;
+    out · in for a linear layer.
 
     Args:
         padding: False leaves out the taps that lie on the padding, as SOPs do: SOPs / (T · these) is the density of
@@ -26,9 +28,13 @@ def dense_macs(graph: Graph, *, padding: bool = True) -> dict[str, int]:
                 kernel,
                 node.attributes["stride"],
                 node.attributes["padding"],
+                dilation_of(node),
                 strict=True,
             )
-            taps = [places * k if padding else taps_on_map(size, places, k, s, p) for size, places, k, s, p in axes]
+            taps = [
+                places * kernel if padding else taps_on_map(size, places, kernel, *geometry)
+                for size, places, kernel, *geometry in axes
+            ]
             found[node.name] = out * channels * math.prod(taps)
         elif node.op == "linear":
             found[node.name] = node.tensors["weight"].size

@@ -14,6 +14,7 @@ from hdlif.equations import counts
 from hdlif.nn import (
     SECA,
     Neuron,
+    QuantConv1d,
     QuantConv2d,
     QuantLinear,
     SteppedNeuron,
@@ -99,7 +100,8 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
 
         return module.register_forward_hook(see)
 
-    layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear | SECA | Neuron)}
+    kinds = nn.Conv1d | nn.Conv2d | nn.Linear | SECA | Neuron
+    layers = {name: m for name, m in network.named_modules() if isinstance(m, kinds)}
     hooks = [watch(name, module) for name, module in layers.items()]
     try:
         with evaluation_mode(network), torch.no_grad():
@@ -117,7 +119,9 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
 
 
 def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
-    """Of an output without time and batch."""
+    """Of an output without time and batch; of a sequence, that of its map of one row."""
+    if isinstance(module, nn.Conv1d):
+        return y.shape[-2], 1, y.shape[-1]
     if isinstance(module, nn.Conv2d):
         return tuple(y.shape[-3:])
     return tuple(y.shape[-1:]) if isinstance(module, nn.Linear) else tuple(y.shape[2:])
@@ -131,14 +135,14 @@ def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, t
     count = sum(parameter.numel() for parameter in module.parameters())
     if isinstance(module, SECA):
         return OutlineLayer(name, "seca", shape, 4e-6 * count, 4e-6 * count, None, 0.0, neuron=False)
-    assert isinstance(module, nn.Conv2d | nn.Linear)
-    quantizer = module.quantizer if isinstance(module, QuantConv2d | QuantLinear) else None
+    assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear)
+    quantizer = module.quantizer if isinstance(module, QuantConv1d | QuantConv2d | QuantLinear) else None
     encoding = "float32" if quantizer is None else encoding_of(quantizer)
     weights = module.weight.numel()
     published, packed = (
         1e-6 * (weights * bits[encoding] / 8 + 4 * (count - weights)) for bits in (PUBLISHED_BITS, PACKED_BITS)
     )
-    kind = "conv2d" if isinstance(module, nn.Conv2d) else "linear"
+    kind = "linear" if isinstance(module, nn.Linear) else "conv2d"
     return OutlineLayer(name, kind, shape, published, packed, density, 0.0, neuron=False)
 
 

@@ -38,6 +38,8 @@ LONGEST_MESSAGE = 1000
 _ITEM_BYTES = {"F32": 4, "U8": 1}
 _DAMAGED = "the file is damaged, export it again"
 _MEND = "give a file made by `hdlif export --to artefact`"
+_OPS_SINCE_5 = ("program",)
+_ATTRIBUTES_SINCE_5 = {"conv2d": ("dilation", "groups")}
 _NO_DIGEST = "0" * 64
 """What stands in the place of the digest where it is computed."""
 
@@ -299,8 +301,8 @@ def _read_graph(
             tuple(_string(f"{where}.inputs", name) for name in _list(f"{where}.inputs", entry["inputs"])),
             attributes,
         )
-        if node.op == "program" and record["format"] < 5:
-            raise ArtefactError(f"{where}.op = 'program' is unknown; format {record['format']} has it not; {_DAMAGED}")
+        if record["format"] < 5:
+            _check_older(where, node, record["format"])
         if node.name in stored_as:
             raise ArtefactError(f"{where}.name = {brief(node.name)}: two values have this name; {_DAMAGED}")
         nodes.append(node)
@@ -318,6 +320,15 @@ def _read_graph(
         tuple(_string("labels", label) for label in _list("labels", record["labels"])),
     )
     return graph, stored_as
+
+
+def _check_older(where: str, node: Node, version: int) -> None:
+    """Nothing that formats before 5 have not."""
+    if node.op in _OPS_SINCE_5:
+        raise ArtefactError(f"{where}.op = {node.op!r} is unknown; format {version} has it not; {_DAMAGED}")
+    for key in _ATTRIBUTES_SINCE_5.get(node.op, ()):
+        if key in node.attributes:
+            raise ArtefactError(f"{where}.attributes.{key}: format {version} has it not; {_DAMAGED}")
 
 
 def _read_reference(

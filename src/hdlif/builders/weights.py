@@ -103,13 +103,13 @@ def _quantised(layer: nn.Conv2d | nn.Linear, quantizer: WeightQuantizer | None) 
         return QuantLinear(layer.in_features, layer.out_features, bias=bias, quantizer=quantizer)
     # What our networks have no other of, and QuantConv2d does not do.
     assert layer.bias is None
-    assert layer.groups == 1
-    assert layer.dilation == (1, 1)
     return QuantConv2d(
         layer.in_channels,
         layer.out_channels,
         layer.kernel_size[0],
         stride=layer.stride[0],
         padding=int(layer.padding[0]),
+        dilation=layer.dilation[0],
+        groups=layer.groups,
         quantizer=quantizer,
     )

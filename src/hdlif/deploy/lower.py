@@ -18,7 +18,7 @@ def lower(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], ti
 
     Args:
         network: a module built of the types that have a lowering.
-        input: shape, mean and std of the images it was trained on.
+        input: shape, mean and std of the images it was trained on; a network of sequences [C, L] takes maps [C, 1, L].
         labels: class names, in the order of the logits.
         time_steps: T.
     Raises:

@@ -136,6 +136,21 @@ def f64(tensor: Tensor) -> Floats:
     return cast(Floats, tensor.detach().double().cpu().numpy())
 
 
+def check_sequence(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -> None:
+    """Raise `LoweringError` unless the value is a sequence [C, L], which in a graph is the map [C, 1, L]."""
+    shape = lowerer.values[wire.name].shape
+    if len(shape) != 3 or shape[1] != 1:
+        raise LoweringError(
+            f"{path}: {type(module).__name__} takes a sequence [C, L], in the graph a map [C, 1, L], and is given "
+            f"{list(shape)}; give the input the shape [C, 1, L], or use a layer of maps"
+        )
+
+
+def along(value: Any, across: int) -> list[int]:
+    """A size of a sequence as one of its map of one row: `across` along the columns of that."""
+    return [across, value if isinstance(value, int) else value[0]]
+
+
 def two(value: Any) -> list[int]:
     """A size of both axes: of one number that of each."""
     return [value, value] if isinstance(value, int) else list(value)

@@ -10,7 +10,7 @@ from hdlif.nn.long_memory import AdaptiveHDLIF, ResonateHDLIF, SecondOrderHDLIF,
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.modes import evaluation_mode
 from hdlif.nn.neurons import HDLIF, LIF, GradedLIF, ParallelHDLIF
-from hdlif.nn.norm import BatchNorm2d
+from hdlif.nn.norm import BatchNorm1d, BatchNorm2d
 from hdlif.nn.per_step import PerStep, StepValue, step_parameters
 from hdlif.nn.recomputing import Recomputing
 from hdlif.nn.recurrent import Recurrent
@@ -18,7 +18,16 @@ from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
 from hdlif.nn.stepped import SteppedNeuron
 from hdlif.nn.steps import Carrying, Measure, carrying
-from hdlif.nn.synapses import Binary, HeldWeights, Integer, QuantConv2d, QuantLinear, Ternary, WeightQuantizer
+from hdlif.nn.synapses import (
+    Binary,
+    HeldWeights,
+    Integer,
+    QuantConv1d,
+    QuantConv2d,
+    QuantLinear,
+    Ternary,
+    WeightQuantizer,
+)
 
 __all__ = [
     "GLIF",
@@ -26,6 +35,7 @@ __all__ = [
     "LIF",
     "SECA",
     "AdaptiveHDLIF",
+    "BatchNorm1d",
     "BatchNorm2d",
     "Binary",
     "Carrying",
@@ -41,6 +51,7 @@ __all__ = [
     "ParallelHDLIF",
     "Parameter",
     "PerStep",
+    "QuantConv1d",
     "QuantConv2d",
     "QuantLinear",
     "Recomputing",

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hdlif.errors import ShapeError
 from hdlif.nn.batch_statistics import Gather, batch_statistics, normalise_by_batch
 from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps
 from hdlif.nn.steps import carried
@@ -123,3 +124,15 @@ class BatchNorm2d(Temporal):
             )
         assert running is not None
         return F.batch_norm(x, *running, self.weight, self.bias, eps=self.eps)
+
+
+class BatchNorm1d(BatchNorm2d):
+    """Batch norm over (batch, length) of [K, B, C, L], or over the batch of [K, B, C]; in all else as `BatchNorm2d`."""
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
+        if x.ndim not in (3, 4):
+            raise ShapeError(
+                f"input has shape {list(x.shape)}; BatchNorm1d is for [K, B, C] or [K, B, C, L], BatchNorm2d for "
+                "[K, B, C, H, W]"
+            )
+        return super().forward(x, state, steps)

@@ -90,7 +90,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _Quantizable:
-    """What `QuantConv2d` and `QuantLinear` share: latent weight and quantiser.
+    """What the quantisable layers share: latent weight and quantiser.
 
     They take the weights that run beside x, where those of an update are held; else they compute them.
     """
@@ -118,15 +118,59 @@ class QuantConv2d(_Quantizable, nn.Conv2d):
         *,
         stride: int = 1,
         padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
         quantizer: WeightQuantizer | None = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=False)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            bias=False,
+        )
         self.quantizer = quantizer
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
     def forward(self, x: Tensor, weight_q: Tensor | None = None) -> Tensor:
-        weight_q = self.weight_q() if weight_q is None else weight_q
-        return F.conv2d(x, weight_q.to(x.dtype), None, self.stride, self.padding)
+        weight = (self.weight_q() if weight_q is None else weight_q).to(x.dtype)
+        return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+
+class QuantConv1d(_Quantizable, nn.Conv1d):
+    """A convolution of sequences [B, C, L] whose weights may be quantised; in all else as `QuantConv2d`."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        quantizer: WeightQuantizer | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            bias=False,
+        )
+        self.quantizer = quantizer
+        nn.init.kaiming_normal_(self.weight, mode="fan_out")
+
+    def forward(self, x: Tensor, weight_q: Tensor | None = None) -> Tensor:
+        weight = (self.weight_q() if weight_q is None else weight_q).to(x.dtype)
+        return F.conv1d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
 
 class QuantLinear(_Quantizable, nn.Linear):

@@ -23,7 +23,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.nn.steps import carried
-from hdlif.nn.synapses import QuantConv2d, QuantLinear
+from hdlif.nn.synapses import QuantConv1d, QuantConv2d, QuantLinear
 
 STILL = 1e-6
 """A potential that moves less than this in a step is still: its ratio has no meaning."""
@@ -41,7 +41,9 @@ Synapse = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 """What can learn from a trace: convolutions and linear layers, quantised or not."""
 
 
-_FORWARDS = {kind.forward: kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, QuantConv2d, QuantLinear)}
+_FORWARDS = {
+    kind.forward: kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, QuantConv1d, QuantConv2d, QuantLinear)
+}
 """The forward passes that are known here: W·x + b, so that a sum of inputs may stand for x in dL/dW."""
 
 
@@ -62,7 +64,7 @@ class Traces:
                 raise TrainingError(
                     f"{name} feeds a membrane and cannot learn from a trace: {type(synapse).__name__} has a forward "
                     "pass of its own, whose weight gradient from a trace is not known; use Conv1d, Conv2d, Conv3d, "
-                    "Linear, QuantConv2d or QuantLinear there, or a rule without traces (sltt)"
+                    "Linear, QuantConv1d, QuantConv2d or QuantLinear there, or a rule without traces (sltt)"
                 )
         self.rule = rule
         self.names = {synapse: name for name, synapse in synapses.items()}
@@ -168,7 +170,7 @@ def _step(
 ) -> tuple[Tensor, Tensor]:
     """y [B, ...] of an input [B, ...], and the trace after it."""
     if weight is None:
-        weight = synapse.weight_q() if isinstance(synapse, QuantConv2d | QuantLinear) else synapse.weight
+        weight = synapse.weight_q() if isinstance(synapse, QuantConv1d | QuantConv2d | QuantLinear) else synapse.weight
     found: list[Tensor] = []
 
     def forward(x: Tensor) -> Tensor:

@@ -30,8 +30,9 @@ def number(node: Node, key: str, accepts: Callable[[float], bool], accepted: str
     return value
 
 
-def pair(node: Node, key: str, least: int) -> tuple[int, int]:
-    value = node.attributes[key]
+def pair(node: Node, key: str, least: int, default: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Two integers; `default` where the node leaves them out."""
+    value = node.attributes[key] if default is None else node.attributes.get(key, default)
     valid = (
         isinstance(value, Sequence) and len(value) == 2 and all(type(v) is int and least <= v < 2**15 for v in value)
     )

@@ -22,7 +22,7 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         if node.name in values:
             raise ArtefactError(f"{node.name}: two values have this name; names are unique")
         check_fields(node, "inputs", len(node.inputs), op.arity)
-        check_fields(node, "attributes", sorted(node.attributes), sorted(op.attributes))
+        check_fields(node, "attributes", sorted(node.attributes.keys() - set(op.optional)), sorted(op.attributes))
         if op.tensors is not None:
             check_fields(node, "tensors", sorted(node.tensors), sorted(op.tensors))
         for name in node.inputs:

@@ -26,6 +26,8 @@ class Flat:
     equation: Program | None = None
     source: str | None = None
     """A later node."""
+    dilation: tuple[int, int] = (0, 0)
+    groups: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Op:
         code: its number in the compiled runtime's table.
         arity: how many inputs it takes.
         attributes, tensors: their names; None for tensors that `infer` checks itself.
+        optional: names of attributes that a node may leave out.
         evaluate: the oracle: float32, in the stated order.
         check: of its place in the whole graph, given the type of every value.
         keep: takes into its states what is known only when all nodes of a step are: (node, values of the step, states).
@@ -55,6 +58,7 @@ class Op:
     evaluate: Evaluate
     price: Price
     attributes: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     tensors: tuple[str, ...] | None = ()
     check: Callable[[Node, Mapping[str, Value]], None] = field(default=lambda node, values: None)
     keep: Callable[[Node, Mapping[str, Array], dict[str, Array]], None] | None = None

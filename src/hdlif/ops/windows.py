@@ -29,12 +29,20 @@ def pooled_shape(node: Node, value: Value, padding: tuple[int, int]) -> tuple[in
     return channels, out_h, out_w
 
 
-def windows(x: Array, kernel: Any, strides: tuple[int, int]) -> Iterator[tuple[int, int, Array]]:
+def windows(
+    x: Array, kernel: Any, strides: tuple[int, int], dilation: tuple[int, int] = (1, 1)
+) -> Iterator[tuple[int, int, Array]]:
     """(ky, kx, the entries of x that meet this tap, [B, C, out H, out W]) in row-major order."""
     (kernel_y, kernel_x), (stride_y, stride_x) = kernel, strides
-    last_y, last_x = x.shape[2] - kernel_y, x.shape[3] - kernel_x
+    last_y, last_x = (size - reach(k, d) for size, k, d in zip(x.shape[2:], kernel, dilation, strict=True))
     for ky, kx in itertools.product(range(kernel_y), range(kernel_x)):
-        yield ky, kx, x[:, :, ky : last_y + ky + 1 : stride_y, kx : last_x + kx + 1 : stride_x]
+        y, z = ky * dilation[0], kx * dilation[1]
+        yield ky, kx, x[:, :, y : last_y + y + 1 : stride_y, z : last_x + z + 1 : stride_x]
+
+
+def reach(kernel: int, dilation: int) -> int:
+    """The entries from the first tap to the last one along an axis."""
+    return (kernel - 1) * dilation + 1
 
 
 def ordered_sum(terms: Iterator[Array]) -> Array:

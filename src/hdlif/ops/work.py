@@ -95,6 +95,7 @@ def pooled(node: Node, seen: Seen, *geometry: tuple[int, ...]) -> Work:
     return (ADD if value.max_code is None else INTEGER_ADD) * (terms * seen.entries_per_image(node))
 
 
-def taps_on_map(size: int, places: int, kernel: int, stride: int, padding: int) -> int:
+def taps_on_map(size: int, places: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
     """Along one axis of `size` entries, pairs of an output place and a tap of its kernel that is not on the padding."""
-    return sum(0 <= place * stride + tap - padding < size for place in range(places) for tap in range(kernel))
+    taps = range(0, kernel * dilation, dilation)
+    return sum(0 <= place * stride + tap - padding < size for place in range(places) for tap in taps)

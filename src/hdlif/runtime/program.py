@@ -14,7 +14,7 @@ from hdlif.equations import Program as Equation
 from hdlif.ops import INPUT, OPS, Graph, Node
 from hdlif.ops.program import row_names
 
-FORM_VERSION = 5
+FORM_VERSION = 6
 MAX_TENSORS = 2
 OPERATION_CODES = {name: code for code, name in enumerate(OPERATIONS)}
 ENCODING_CODES = {"float32": 0, "ternary": 1, "binary": 2, "int2": 3, "int4": 4, "int8": 5}
@@ -55,8 +55,8 @@ def _append_node(program: Program, node: Node, inputs: list[int], source: int) -
     if own.equation is not None:
         choice = len(program.equations)
         _append_equation(program, node, own.equation)
-    program.words += [op.code, *inputs, own.out_channels, *kernel, *stride, *padding, encoding]
-    program.words += [choice, source, scalar]
+    program.words += [op.code, *inputs, own.out_channels, *kernel, *stride, *padding, *own.dilation, own.groups]
+    program.words += [encoding, choice, source, scalar]
     roles = op.tensors or ()
     for role in roles:
         tensor = node.tensors[role]

@@ -142,7 +142,7 @@ public:
       word(below(nodes), kInput0 + below(2)) = below(nodes + 1);
       break;
     case 4: // a window
-      word(below(nodes), kKernelY + below(6)) = below(5);
+      word(below(nodes), kKernelY + below(9)) = below(5);
       break;
     case 5: // one more node, like another
       append(below(nodes));

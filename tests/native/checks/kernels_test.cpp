@@ -106,30 +106,41 @@ std::vector<uint8_t> code_room(int64_t count) {
   return std::vector<uint8_t>(size_t(count) + kGuard, 0xa5);
 }
 
-ConvShape draw_conv(int32_t max_code, int32_t max_weight, bool is_wide = false) {
+ConvShape draw_conv(int32_t max_code, int32_t max_weight, bool is_wide = false, bool is_grouped = false) {
   ConvShape s{};
   s.max_code = max_code;
   s.max_weight = max_weight;
   const bool is_linear = is_wide || draw(0, 4) == 0;
   s.kernel_y = is_linear ? 1 : draw(1, 4);
   s.kernel_x = is_linear ? 1 : draw(1, 4);
-  s.in_height = is_linear ? 1 : draw(s.kernel_y, 9);
-  s.in_width = is_linear ? 1 : draw(s.kernel_x, 19);
+  const bool is_dilated = !is_linear && draw(0, 3) == 0;
+  s.dilation_y = is_dilated ? draw(1, 3) : 1;
+  s.dilation_x = is_dilated ? draw(1, 4) : 1;
+  const int32_t reach_y = (s.kernel_y - 1) * s.dilation_y + 1, reach_x = (s.kernel_x - 1) * s.dilation_x + 1;
+  s.in_height = is_linear ? 1 : draw(reach_y, reach_y + 8);
+  s.in_width = is_linear ? 1 : draw(reach_x, reach_x + 17);
   s.in_channels = is_wide || (is_linear && coin()) ? choose({600, 1201, 2400})
                                                    : choose({1, 2, 3, 5, 16, 30, 63, 64, 65, 130});
   s.out_channels = choose({1, 3, 7, 8, 15, 16, 17, 31, 33, 48, 65, 112, 129, 300, 530});
+  if (is_grouped) {
+    s.groups = choose({1, 2, 3, 17, 64, 130});
+    s.in_channels = s.groups * choose({1, 1, 2, 5});
+    s.out_channels = s.groups * choose({1, 1, 2, 9, 16, 21});
+  }
   s.stride_y = is_linear ? 1 : draw(1, 5);
   s.stride_x = is_linear ? 1 : draw(1, 5);
-  s.pad_y = draw(0, s.kernel_y - 1);
-  s.pad_x = draw(0, s.kernel_x - 1);
-  s.out_height = (s.in_height + 2 * s.pad_y - s.kernel_y) / s.stride_y + 1;
-  s.out_width = (s.in_width + 2 * s.pad_x - s.kernel_x) / s.stride_x + 1;
+  s.pad_y = draw(0, reach_y - 1);
+  s.pad_x = draw(0, reach_x - 1);
+  s.out_height = (s.in_height + 2 * s.pad_y - reach_y) / s.stride_y + 1;
+  s.out_width = (s.in_width + 2 * s.pad_x - reach_x) / s.stride_x + 1;
   case_text = "map " + std::to_string(s.in_height) + "x" + std::to_string(s.in_width) + "x" +
               std::to_string(s.in_channels) + ", out " + std::to_string(s.out_channels) + ", kernel " +
               std::to_string(s.kernel_y) + "x" + std::to_string(s.kernel_x) + ", stride " +
-              std::to_string(s.stride_y) + "x" + std::to_string(s.stride_x) + ", padding " +
-              std::to_string(s.pad_y) + "x" + std::to_string(s.pad_x) + ", codes to " +
-              std::to_string(max_code) + ", weights to " + std::to_string(max_weight);
+              std::to_string(s.stride_y) + "x" + std::to_string(s.stride_x) + ", dilation " +
+              std::to_string(s.dilation_y) + "x" + std::to_string(s.dilation_x) + ", groups " +
+              std::to_string(s.groups) + ", padding " + std::to_string(s.pad_y) + "x" +
+              std::to_string(s.pad_x) + ", codes to " + std::to_string(max_code) + ", weights to " +
+              std::to_string(max_weight);
   return s;
 }
 
@@ -137,21 +148,22 @@ ConvShape draw_conv(int32_t max_code, int32_t max_weight, bool is_wide = false) 
 template <typename Sum, typename In, typename Weight>
 std::vector<float> plain_row(const In* map, const Weight* weights, const ConvShape& s, int32_t oy) {
   std::vector<float> y = room(int64_t(s.out_width) * s.out_channels);
+  const int32_t in = s.in_channels / s.groups, out = s.out_channels / s.groups;
   for (int32_t ox = 0; ox < s.out_width; ++ox)
     for (int32_t co = 0; co < s.out_channels; ++co) {
       Sum total = 0;
       for (int32_t ky = 0; ky < s.kernel_y; ++ky)
         for (int32_t kx = 0; kx < s.kernel_x; ++kx) {
-          const int32_t iy = oy * s.stride_y - s.pad_y + ky, ix = ox * s.stride_x - s.pad_x + kx;
+          const int32_t iy = oy * s.stride_y - s.pad_y + ky * s.dilation_y,
+                        ix = ox * s.stride_x - s.pad_x + kx * s.dilation_x;
           if (iy < 0 || iy >= s.in_height || ix < 0 || ix >= s.in_width)
             continue;
-          for (int32_t ci = 0; ci < s.in_channels; ++ci) {
-            const In x = map[(int64_t(iy) * s.in_width + ix) * s.in_channels + ci];
+          for (int32_t ci = 0; ci < in; ++ci) {
+            const In x = map[(int64_t(iy) * s.in_width + ix) * s.in_channels + co / out * in + ci];
             // an event-driven sum leaves out zeros, which changes no bit: see kernels.h
             if (x != 0)
               total +=
-                  Sum(x) *
-                  Sum(weights[((int64_t(ky) * s.kernel_x + kx) * s.in_channels + ci) * s.out_channels + co]);
+                  Sum(x) * Sum(weights[((int64_t(ky) * s.kernel_x + kx) * in + ci) * s.out_channels + co]);
           }
         }
       y[size_t(ox) * size_t(s.out_channels) + size_t(co)] = float(total);
@@ -168,7 +180,7 @@ template <typename Event> struct Field {
   template <typename In, typename Gather>
   Field(const In* map, const ConvShape& s, int32_t oy, int32_t entries, Gather gather) {
     for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
-      const int32_t iy = oy * s.stride_y - s.pad_y + ky;
+      const int32_t iy = oy * s.stride_y - s.pad_y + ky * s.dilation_y;
       events.emplace_back(size_t(s.in_width) * size_t(entries));
       starts.emplace_back(size_t(s.in_width) + 1);
       rows.emplace_back();
@@ -195,7 +207,8 @@ struct OneLayer {
     Node node{};
     node.op = Op::kConv2d;
     node.inputs = {0, -1};
-    node.window = {s.kernel_y, s.kernel_x, s.stride_y, s.stride_x, s.pad_y, s.pad_x};
+    node.window = {s.kernel_y, s.kernel_x, s.stride_y,   s.stride_x,
+                   s.pad_y,    s.pad_x,    s.dilation_y, s.dilation_x};
     node.low_bit_weights = low_bit;
     node.float_weights = floats;
     node.max_weight = s.max_weight;
@@ -207,7 +220,7 @@ struct OneLayer {
 
 std::vector<int8_t> low_bit_weights(const ConvShape& s, bool is_saturated = false) {
   const int32_t sign = is_saturated ? choose({-1, 1}) : choose({-1, 0, 0, 0, 1});
-  std::vector<int8_t> weights(size_t(s.kernel_y) * size_t(s.kernel_x) * size_t(s.in_channels) *
+  std::vector<int8_t> weights(size_t(s.kernel_y) * size_t(s.kernel_x) * size_t(s.in_channels / s.groups) *
                               size_t(s.out_channels));
   for (int8_t& weight : weights)
     weight = int8_t(sign != 0 ? sign * s.max_weight : draw(-s.max_weight, s.max_weight));
@@ -271,6 +284,44 @@ void check_integer_sums(const std::vector<const Kernels*>& tables) {
   }
 }
 
+// The input rows under the kernel, null where padding.
+template <typename In> std::vector<const In*> rows_under(const In* map, const ConvShape& s, int32_t oy) {
+  std::vector<const In*> rows;
+  for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
+    const int32_t iy = oy * s.stride_y - s.pad_y + ky * s.dilation_y;
+    rows.push_back(iy < 0 || iy >= s.in_height ? nullptr : map + int64_t(iy) * s.in_width * s.in_channels);
+  }
+  return rows;
+}
+
+void check_grouped_sums(const std::vector<const Kernels*>& tables) {
+  const ConvShape s = draw_conv(255, choose({1, 1, 7, 127}), false, true);
+  const int64_t count = int64_t(s.in_height) * s.in_width * s.in_channels;
+  const std::vector<uint8_t> code_map = codes(count, 255);
+  const std::vector<float> map = reals(count, choose({0, 50, 100}));
+  const std::vector<int8_t> low_bit = low_bit_weights(s);
+  const std::vector<float> weights = finite(int64_t(low_bit.size()));
+  const int32_t oy = draw(0, s.out_height - 1);
+  const std::vector<const float*> rows = rows_under(map.data(), s, oy);
+  const std::vector<const uint8_t*> code_rows = rows_under(code_map.data(), s, oy);
+  const int64_t size = int64_t(s.out_width) * s.out_channels;
+  for (const Kernels* table : tables) {
+    std::vector<float> y = room(size);
+    table->grouped_row(rows.data(), weights.data(), y.data(), s);
+    check("grouped_row", *table, y, plain_row<float>(map.data(), weights.data(), s, oy));
+    y = room(size);
+    table->grouped_row_low_bit(rows.data(), low_bit.data(), y.data(), s);
+    check("grouped_row_low_bit", *table, y, plain_row<float>(map.data(), low_bit.data(), s, oy));
+    y = room(size);
+    table->grouped_row_of_codes(code_rows.data(), weights.data(), y.data(), s);
+    check("grouped_row_of_codes", *table, y, plain_row<float>(code_map.data(), weights.data(), s, oy));
+    y = room(size);
+    table->grouped_row_of_codes_low_bit(code_rows.data(), low_bit.data(), y.data(), s);
+    check("grouped_row_of_codes_low_bit", *table, y,
+          plain_row<int64_t>(code_map.data(), low_bit.data(), s, oy));
+  }
+}
+
 void check_float_sums(const std::vector<const Kernels*>& tables) {
   const bool is_code = coin();
   const ConvShape s = draw_conv(is_code ? 255 : 0, choose({1, 1, 7, 127}));
@@ -307,12 +358,7 @@ void check_float_sums(const std::vector<const Kernels*>& tables) {
       continue;
     }
     // infinite entries times a weight of zero are NaN here, and left out by nobody
-    std::vector<const float*> rows;
-    for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
-      const int32_t iy = oy * s.stride_y - s.pad_y + ky;
-      rows.push_back(iy < 0 || iy >= s.in_height ? nullptr
-                                                 : map.data() + int64_t(iy) * s.in_width * s.in_channels);
-    }
+    const std::vector<const float*> rows = rows_under(map.data(), s, oy);
     y = room(size);
     const OneLayer dense(s, *table, {}, weights);
     table->dense_row(rows.data(), dense.layer().floats.data(), y.data(), s);
@@ -504,6 +550,7 @@ int main(int count, char** arguments) {
   for (int i = 0; i < cases; ++i) {
     check_integer_sums(tables);
     check_float_sums(tables);
+    check_grouped_sums(tables);
     check_entries(tables);
     check_pools(tables);
   }

@@ -41,6 +41,8 @@ def layers(b: Builder, encoding: str, bits: int) -> Graph:
     x = b.conv(INPUT, 4, encoding="float32")
     x = b.conv(b.quantise(b.parallel(x), bits=bits), 3, stride=(2, 1), encoding=encoding)
     x = b.conv(b.hd_lif(x), 17, kernel=(1, 2), padding=(0, 1), encoding=encoding)
+    x = b.conv(x, 4, kernel=(2, 2), dilation=(1, 2), padding=(1, 1), encoding=encoding)
+    x = b.conv(b.quantise(x, bits=bits), 4, dilation=(2, 1), padding=(2, 1), groups=2, encoding=encoding)
     codes = b.quantise(x, bits=bits)
     x = b.add("max_pool", codes, kernel=(2, 2), stride=(1, 1), padding=(1, 1))
     x = b.add("sum_pool", x, kernel=(2, 1), stride=(1, 1))

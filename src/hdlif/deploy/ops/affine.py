@@ -6,11 +6,18 @@ import numpy as np
 from torch import Tensor
 
 from hdlif.deploy.form import Form, Parts
-from hdlif.deploy.lowering import Lowerer, Wire, f64, held, lowers
+from hdlif.deploy.lowering import Lowerer, Wire, check_sequence, f64, held, lowers
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.nn import BatchNorm2d
+from hdlif.nn import BatchNorm1d, BatchNorm2d
 from hdlif.ops import Node
+
+
+@lowers(BatchNorm1d)
+def _batch_norm_1d(lowerer: Lowerer, module: BatchNorm1d, wire: Wire, path: str) -> Wire:
+    if len(lowerer.values[wire.name].shape) > 1:
+        check_sequence(lowerer, module, wire, path)
+    return _batch_norm(lowerer, module, wire, path)
 
 
 @lowers(BatchNorm2d)

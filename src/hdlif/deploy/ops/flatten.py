@@ -6,12 +6,19 @@ from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
+from hdlif.errors import LoweringError
 from hdlif.ops import Node
 
 
 @lowers(nn.Flatten)
 def _flatten(lowerer: Lowerer, module: nn.Flatten, wire: Wire, path: str) -> Wire:
-    if len(lowerer.values[wire.name].shape) == 1:
+    axes = len(lowerer.values[wire.name].shape)
+    if module.start_dim != 1 or module.end_dim not in (-1, axes):
+        raise LoweringError(
+            f"{path}: Flatten(start_dim={module.start_dim}, end_dim={module.end_dim}) has no deployed form, which "
+            "joins all axes but the batch; use Flatten()"
+        )
+    if axes == 1:
         return wire
     wire = lowerer.one_scale(wire)
     return Wire(lowerer.emit("flatten", path, wire).name, wire.scale)

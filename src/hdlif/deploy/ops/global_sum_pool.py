@@ -4,7 +4,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from hdlif.deploy.form import Form, Parts
-from hdlif.deploy.lowering import Lowerer, Wire, lowers, two
+from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, lowers, two
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.errors import LoweringError
@@ -13,7 +13,19 @@ from hdlif.ops import Node
 
 @lowers(nn.AdaptiveAvgPool2d)
 def _global_pool(lowerer: Lowerer, module: nn.AdaptiveAvgPool2d, wire: Wire, path: str) -> Wire:
-    if two(module.output_size) != [1, 1]:
+    return _lowered(lowerer, module, wire, path, two(module.output_size))
+
+
+@lowers(nn.AdaptiveAvgPool1d)
+def _global_pool_1d(lowerer: Lowerer, module: nn.AdaptiveAvgPool1d, wire: Wire, path: str) -> Wire:
+    check_sequence(lowerer, module, wire, path)
+    return _lowered(lowerer, module, wire, path, along(module.output_size, 1))
+
+
+def _lowered(
+    lowerer: Lowerer, module: nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d, wire: Wire, path: str, size: list[int]
+) -> Wire:
+    if size != [1, 1]:
         raise LoweringError(f"{path}: adaptive pools to {module.output_size} have no deployed form; use 1")
     _, height, width = lowerer.values[wire.name].shape
     pooled = lowerer.emit("global_sum_pool", path, wire)

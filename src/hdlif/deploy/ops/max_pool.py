@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.deploy.form import Form, Parts, folded
-from hdlif.deploy.lowering import Lowerer, Wire, lowers, two
+from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, lowers, two
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.errors import LoweringError
@@ -16,14 +16,31 @@ from hdlif.ops import Node
 
 @lowers(nn.MaxPool2d)
 def _max_pool(lowerer: Lowerer, module: nn.MaxPool2d, wire: Wire, path: str) -> Wire:
-    if two(module.dilation) != [1, 1] or module.ceil_mode:
+    kernel, stride, padding = two(module.kernel_size), two(module.stride), two(module.padding)
+    return _lowered(lowerer, module, wire, path, kernel, stride, padding, two(module.dilation))
+
+
+@lowers(nn.MaxPool1d)
+def _max_pool_1d(lowerer: Lowerer, module: nn.MaxPool1d, wire: Wire, path: str) -> Wire:
+    check_sequence(lowerer, module, wire, path)
+    kernel, stride, padding = along(module.kernel_size, 1), along(module.stride, 1), along(module.padding, 0)
+    return _lowered(lowerer, module, wire, path, kernel, stride, padding, along(module.dilation, 1))
+
+
+def _lowered(
+    lowerer: Lowerer,
+    module: nn.MaxPool1d | nn.MaxPool2d,
+    wire: Wire,
+    path: str,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+) -> Wire:
+    if dilation != [1, 1] or module.ceil_mode:
         raise LoweringError(f"{path}: max pools with dilation or ceil_mode have no deployed form")
     wire = lowerer.applied(wire) if (wire.scale <= 0).any() else wire
-    geometry: dict[str, Any] = {
-        "kernel": two(module.kernel_size),
-        "stride": two(module.stride),
-        "padding": two(module.padding),
-    }
+    geometry: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding}
     return Wire(lowerer.emit("max_pool", path, wire, **geometry).name, wire.scale)
 
 

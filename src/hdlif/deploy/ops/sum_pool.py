@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.deploy.form import Form, Parts, folded
-from hdlif.deploy.lowering import Lowerer, Wire, lowers, two
+from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, lowers, two
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.errors import LoweringError
@@ -15,8 +15,27 @@ from hdlif.ops import Node
 
 @lowers(nn.AvgPool2d)
 def _average_pool(lowerer: Lowerer, module: nn.AvgPool2d, wire: Wire, path: str) -> Wire:
-    kernel, stride = two(module.kernel_size), two(module.stride)
-    if two(module.padding) != [0, 0] or module.ceil_mode:
+    kernel, stride, padding = two(module.kernel_size), two(module.stride), two(module.padding)
+    return _lowered(lowerer, module, wire, path, kernel, stride, padding)
+
+
+@lowers(nn.AvgPool1d)
+def _average_pool_1d(lowerer: Lowerer, module: nn.AvgPool1d, wire: Wire, path: str) -> Wire:
+    check_sequence(lowerer, module, wire, path)
+    kernel, stride, padding = along(module.kernel_size, 1), along(module.stride, 1), along(module.padding, 0)
+    return _lowered(lowerer, module, wire, path, kernel, stride, padding)
+
+
+def _lowered(
+    lowerer: Lowerer,
+    module: nn.AvgPool1d | nn.AvgPool2d,
+    wire: Wire,
+    path: str,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+) -> Wire:
+    if padding != [0, 0] or module.ceil_mode:
         raise LoweringError(f"{path}: average pools with padding or ceil_mode have no deployed form")
     pooled = lowerer.emit("sum_pool", path, wire, kernel=kernel, stride=stride)
     return Wire(pooled.name, wire.scale / (kernel[0] * kernel[1]))

@@ -1,0 +1,222 @@
+"""Plain layers of a user's own network: trained, lowered and run, they compute the same."""
+
+import pytest
+import torch
+from torch import nn
+
+from hdlif import deploy
+from hdlif.accounting.activity import activity
+from hdlif.accounting.outline import outline
+from hdlif.artefact import InputRecord
+from hdlif.errors import LoweringError
+from hdlif.models import Network
+from hdlif.nn import (
+    HDLIF,
+    BatchNorm1d,
+    BatchNorm2d,
+    Integer,
+    QuantConv1d,
+    QuantConv2d,
+    Sequential,
+    SpikeQuantizer,
+    Ternary,
+    WeightQuantizer,
+)
+from hdlif.runtime import Session
+
+T = 3
+LABELS = tuple("abcde")
+
+
+def dyadic(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Weights, and statistics of norms, on a grid where sums are exact."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+        if name.rpartition(".")[2] in ("weight", "bias", "running_mean"):
+            value.data = torch.randint(-4, 5, value.shape, generator=generator) / 4
+        elif name.endswith("running_var"):
+            value.data = torch.full(value.shape, 4.0)
+    for norm in module.modules():
+        if isinstance(norm, BatchNorm2d):
+            norm.eps = 0.0
+    return module.eval()
+
+
+def frames(*shape: int) -> torch.Tensor:
+    return torch.randint(-4, 5, (T, 4, *shape), generator=torch.Generator().manual_seed(1)) / 4
+
+
+def assert_deploys(network: Sequential, shape: tuple[int, ...], *, exact: bool = True) -> None:
+    """The module, its fold and the compiled runtime give the same logits."""
+    x = frames(*shape)
+    mapped = shape if len(shape) == 3 else (shape[0], 1, *shape[1:])
+    record = InputRecord(mapped, (0.0,) * shape[0], (1.0,) * shape[0])
+    arguments = {"input": record, "labels": LABELS, "time_steps": T}
+    graph = deploy.lower(network, **arguments)
+    seen = x.view(T, 4, *mapped)
+    with torch.no_grad():
+        expected, _ = network(x, None, range(T))
+        folded, _ = deploy.fold(network, **arguments)(seen, steps=range(T))
+    tolerance = {"atol": 0.0, "rtol": 0.0} if exact else {"atol": 1e-5, "rtol": 1e-5}
+    assert expected.std() > 0
+    torch.testing.assert_close(folded, expected, **tolerance)
+    torch.testing.assert_close(torch.from_numpy(Session(graph, 1).run(seen.numpy())), expected, **tolerance)
+
+
+def test_dropout_and_identity_do_nothing_in_a_deployed_network():
+    def network(*between: nn.Module) -> Sequential:
+        torch.manual_seed(0)
+        conv = QuantConv2d(2, 4, 3, padding=1, quantizer=Integer(4))
+        return dyadic(Sequential(conv, HDLIF(T), *between, nn.Flatten(), nn.Linear(4 * 5 * 6, 5)))
+
+    def lowered(network: Sequential) -> list[tuple[str, dict[str, object]]]:
+        record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
+        graph = deploy.lower(network, input=record, labels=LABELS, time_steps=T)
+        return [(node.op, dict(node.attributes)) for node in graph.nodes]
+
+    between = nn.Identity(), nn.Dropout2d(0.3), nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.9))
+    assert_deploys(network(*between), (2, 5, 6))
+    assert lowered(network(*between)) == lowered(network())
+
+
+@pytest.mark.parametrize("quantizer", [None, Ternary(), Integer(4)], ids=["float", "ternary", "integer"])
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"dilation": 2, "padding": 2},
+        {"groups": 4, "padding": 1},
+        {"groups": 2, "dilation": 2, "stride": 2, "padding": 3},
+    ],
+    ids=["dilated", "depthwise", "both"],
+)
+def test_dilated_and_grouped_convolutions_compute_what_was_trained(
+    geometry: dict[str, int], quantizer: WeightQuantizer | None
+):
+    spikes = SpikeQuantizer(bits=4)
+    network = Sequential(
+        nn.Conv2d(2, 4, (3, 2), dilation=(1, 2), groups=2),
+        HDLIF(T, quantizer=spikes),
+        QuantConv2d(4, 8, 3, quantizer=quantizer, **geometry),
+        BatchNorm2d(8),
+        HDLIF(T),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 5),
+    )
+    # the scale of a channel is no dyadic number where weights are quantised
+    assert_deploys(dyadic(network), (2, 9, 8), exact=False)
+
+
+def test_padding_by_name_is_lowered_as_numbers():
+    network = Sequential(
+        nn.Conv2d(2, 3, (3, 5), padding="same", dilation=(2, 1)),
+        nn.Conv2d(3, 2, 2, padding="valid"),
+        nn.Flatten(),
+        nn.Linear(2 * 4 * 5, 5),
+    )
+    assert_deploys(dyadic(network), (2, 5, 6))
+
+
+@pytest.mark.parametrize(
+    ("conv", "message"),
+    [
+        (
+            nn.Conv2d(2, 3, 2, padding="same"),
+            r"0: padding = 'same' of kernel_size = \[2, 2\].*; use an odd kernel_size",
+        ),
+        (nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"), "0: padding_mode = 'circular' .*; use 'zeros'"),
+    ],
+)
+def test_padding_without_a_deployed_form_is_refused(conv: nn.Module, message: str):
+    record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
+    with pytest.raises(LoweringError, match=message):
+        deploy.lower(Sequential(conv), input=record, labels=LABELS, time_steps=T)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, -1), (2, -1), (1, 2), (1, -2)])
+def test_a_flatten_that_keeps_an_axis_or_takes_the_batch_is_refused(start: int, end: int):
+    network = Sequential(nn.Flatten(start, end), nn.Linear(60, 5))
+    record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
+    with pytest.raises(LoweringError, match=rf"0: Flatten\(start_dim={start}, end_dim={end}\) .*; use Flatten\(\)"):
+        deploy.lower(network, input=record, labels=LABELS, time_steps=T)
+
+
+@pytest.mark.parametrize("end", [-1, 3])
+def test_a_flatten_of_all_axes_by_number_is_lowered(end: int):
+    assert_deploys(dyadic(Sequential(nn.Flatten(1, end), nn.Linear(60, 5), nn.Flatten())), (2, 5, 6))
+
+
+def temporal(quantizer: WeightQuantizer | None, *, pool: nn.Module | None = None) -> Sequential:
+    """A network of sequences: dilated, depthwise and pointwise convolutions, as temporal networks have them."""
+    spikes = SpikeQuantizer(bits=4)
+    return Sequential(
+        nn.Conv1d(2, 4, 3, padding=1, bias=False),
+        BatchNorm1d(4),
+        HDLIF(T, channels=4, quantizer=spikes),
+        nn.AvgPool1d(2),
+        QuantConv1d(4, 4, 3, padding=4, dilation=4, groups=4, quantizer=quantizer),
+        QuantConv1d(4, 6, 1, quantizer=quantizer),
+        BatchNorm1d(6, time_steps=T),
+        HDLIF(T, quantizer=spikes),
+        nn.MaxPool1d(3, stride=2, padding=1),
+        nn.Dropout1d(0.5),
+        pool or nn.AdaptiveAvgPool1d(1),
+        nn.Flatten(),
+        nn.Linear(6 if pool is None else 24, 8),
+        BatchNorm1d(8),
+        HDLIF(T),
+        nn.Linear(8, 5),
+    )
+
+
+@pytest.mark.parametrize("pool", [None, nn.Identity()], ids=["pooled", "flat"])
+@pytest.mark.parametrize("quantizer", [None, Ternary(), Integer(4)], ids=["float", "ternary", "integer"])
+def test_a_network_of_sequences_computes_what_was_trained(quantizer: WeightQuantizer | None, pool: nn.Module | None):
+    assert_deploys(dyadic(temporal(quantizer, pool=pool)), (2, 16), exact=False)
+
+
+def test_a_network_of_sequences_trains():
+    torch.manual_seed(0)
+    network, x = temporal(Ternary()), torch.randn(T, 6, 2, 16)
+    logits, state = network(x, None, range(T))
+    logits.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    network.eval()
+    with torch.no_grad():
+        whole, _ = network(x, None, range(T))
+        state, parts = None, []
+        for t in range(T):
+            part, state = network(x[t : t + 1], state, range(t, t + 1))
+            parts.append(part)
+    torch.testing.assert_close(torch.cat(parts), whole)
+
+
+def test_a_network_of_sequences_is_counted_as_its_maps_of_one_row():
+    stem, *body, classifier = dyadic(temporal(Ternary())).children()
+    network = Network(stem=stem, body=Sequential(*body), head=nn.Identity(), classifier=classifier).eval()
+    x, record = frames(2, 16), InputRecord((2, 1, 16), (0.0,) * 2, (1.0,) * 2)
+    graph = deploy.lower(network, input=record, labels=LABELS, time_steps=T)
+    counts, expected = activity(network, x, time_steps=T), activity(graph, x.unsqueeze(3))
+    assert counts.pairs == expected.pairs
+    assert counts.pairs["body.3"] > 0
+    shapes = {layer.name: layer.shape for layer in outline(network, x, time_steps=T).layers}
+    assert (shapes["stem"], shapes["body.3"], shapes["body.11"]) == ((4, 1, 16), (4, 1, 8), (8,))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv1d(2, 3, 3),
+        QuantConv1d(2, 3, 3),
+        BatchNorm1d(2),
+        nn.MaxPool1d(2),
+        nn.AvgPool1d(2),
+        nn.AdaptiveAvgPool1d(1),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_layer_of_sequences_on_maps_is_refused(layer: nn.Module):
+    record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
+    message = rf"0: {type(layer).__name__} takes a sequence .* and is given \[2, 5, 6\]; give the input the shape"
+    with pytest.raises(LoweringError, match=message):
+        deploy.lower(Sequential(layer), input=record, labels=LABELS, time_steps=T)
