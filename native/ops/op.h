@@ -25,7 +25,8 @@ class RowContext;
   X(Seca)                                                                                                    \
   X(Slice)                                                                                                   \
   X(Concat)                                                                                                  \
-  X(Program)
+  X(Program)                                                                                                 \
+  X(Upsample)
 
 #define HDLIF_NUMBER(name) k##name,
 enum class Op : int32_t { HDLIF_OPS(HDLIF_NUMBER) kCount };
