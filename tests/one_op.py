@@ -37,6 +37,8 @@ def of_one_op(op: str, *, constant: bool = False) -> Graph:
                 b.recurrent(b.add("flatten", x))
             case "concat":
                 b.concat(x, INPUT)
+            case "upsample":
+                b.add(op, x, factor=(2, 3))
             case "slice":
                 b.slice(x, 1, 3)
             case "affine":

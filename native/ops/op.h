@@ -26,7 +26,8 @@ class RowContext;
   X(Slice)                                                                                                   \
   X(Concat)                                                                                                  \
   X(Program)                                                                                                 \
-  X(Delay)
+  X(Delay)                                                                                                   \
+  X(Upsample)
 
 #define HDLIF_NUMBER(name) k##name,
 enum class Op : int32_t { HDLIF_OPS(HDLIF_NUMBER) kCount };

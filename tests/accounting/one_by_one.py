@@ -253,6 +253,8 @@ def _moved(count: Tally, node: Node, t: int, inputs: list[Array], state: Array |
     """What stands elsewhere is the same number."""
     if node.op == "flatten":
         return inputs[0].reshape(-1)
+    if node.op == "upsample":
+        return np.kron(inputs[0], np.ones((1, *node.attributes["factor"]), F))
     if node.op == "slice":
         return inputs[0][node.attributes["begin"] : node.attributes["end"]]
     return np.concatenate(inputs)
@@ -278,4 +280,5 @@ SCALAR: dict[str, Scalar] = {
     "slice": _moved,
     "concat": _moved,
     "delay": _delay,
+    "upsample": _moved,
 }

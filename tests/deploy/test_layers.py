@@ -7,7 +7,7 @@ from torch import nn
 from hdlif import deploy
 from hdlif.accounting.activity import activity
 from hdlif.accounting.outline import outline
-from hdlif.artefact import InputRecord
+from hdlif.artefact import InputRecord, infer_values
 from hdlif.errors import LoweringError
 from hdlif.models import Network
 from hdlif.nn import (
@@ -218,5 +218,50 @@ def test_a_network_of_sequences_is_counted_as_its_maps_of_one_row():
 def test_a_layer_of_sequences_on_maps_is_refused(layer: nn.Module):
     record = InputRecord((2, 5, 6), (0.0,) * 2, (1.0,) * 2)
     message = rf"0: {type(layer).__name__} takes a sequence .* and is given \[2, 5, 6\]; give the input the shape"
+    with pytest.raises(LoweringError, match=message):
+        deploy.lower(Sequential(layer), input=record, labels=LABELS, time_steps=T)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Upsample(scale_factor=2), (2, 3, 4)),
+        (nn.Upsample(scale_factor=(3, 1), mode="nearest-exact"), (2, 3, 4)),
+        (nn.Upsample(size=(6, 12)), (2, 3, 4)),
+        (nn.UpsamplingNearest2d(scale_factor=2), (2, 1, 4)),
+        (nn.Upsample(scale_factor=(3,)), (2, 4)),
+        (nn.Upsample(size=(8,)), (2, 4)),
+    ],
+    ids=["both", "rows", "size", "one_row", "sequence", "sequence_size"],
+)
+def test_nearest_upsampling_computes_what_was_trained(layer: nn.Module, shape: tuple[int, ...]):
+    spikes = HDLIF(T, quantizer=SpikeQuantizer(bits=4))
+    flat = layer(torch.zeros(1, *shape)).numel()
+    network = dyadic(Sequential(spikes, layer, nn.Flatten(), nn.Linear(flat, 5)))
+    assert_deploys(network, shape)
+    mapped = shape if len(shape) == 3 else (shape[0], 1, *shape[1:])
+    record = InputRecord(mapped, (0.0,) * 2, (1.0,) * 2)
+    graph = deploy.lower(network, input=record, labels=LABELS, time_steps=T)
+    (name,) = (node.name for node in graph.nodes if node.op == "upsample")
+    assert infer_values(graph)[name].max_code == 15
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (nn.Upsample(scale_factor=2, mode="bilinear"), "0: upsampling of mode 'bilinear' .*; use 'nearest'"),
+        (nn.Upsample(scale_factor=1.5), "0: .* does not repeat each entry equally often.*; use integer factors"),
+        (nn.Upsample(scale_factor=0.5), "0: .* does not repeat each entry equally often"),
+        (nn.Upsample(size=(1, 7)), "0: .* does not repeat each entry equally often"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Upsample(scale_factor=2)),
+            r"Upsample takes a map \[C, H, W\], and is given \[8\]",
+        ),
+        (nn.Upsample(scale_factor=2), r"0: Upsample\(2.0\) of \[2, 1, 4\] may be of a sequence or of a map of one row"),
+    ],
+    ids=["mode", "factor", "down", "size", "vector", "one_row"],
+)
+def test_upsampling_without_a_deployed_form_is_refused(layer: nn.Module, message: str):
+    record = InputRecord((2, 1, 4) if "one row" in message else (2, 2, 2), (0.0,) * 2, (1.0,) * 2)
     with pytest.raises(LoweringError, match=message):
         deploy.lower(Sequential(layer), input=record, labels=LABELS, time_steps=T)

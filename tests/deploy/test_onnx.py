@@ -179,6 +179,13 @@ def test_convolutions_and_linear_layers(encoding: str) -> None:
 
 
 @pytest.mark.peers
+def test_upsampling() -> None:
+    b = Builder((3, 3, 4), 3, 2)
+    x = b.add("upsample", b.quantise(b.hd_lif(INPUT)), factor=(2, 3))
+    assert_equals_reference(b.graph(b.conv(x, 4)))
+
+
+@pytest.mark.peers
 @pytest.mark.parametrize("encoding", ["float32", "int4"])
 def test_dilated_and_grouped_convolutions(encoding: str) -> None:
     b = Builder((3, 7, 6), 3, 2)

@@ -72,7 +72,7 @@ VALUES: tuple[Any, ...] = (
     *(0, 1, -1, 2, 3, 7, 15, 16, 255, 2**15, 2**30, 2**31, 2**62, 2**63, 10**30, 0.5, -0.0, 1e39, 1e-40),
     *(None, True, "", "input", "x" * 300, "a\nb", [], [1, 1], [2, 2], [2**62, 0], {}, [[[[1]]]]),
     *("conv2d", "linear", "affine", "hd_lif", "lif", "glif", "quantise", "seca", "add", "concat", "slice", "flatten"),
-    *("max_pool", "sum_pool", "global_sum_pool", "graded_lif", "parallel", "program", "delay"),
+    *("max_pool", "sum_pool", "global_sum_pool", "graded_lif", "parallel", "program", "delay", "upsample"),
     *(*OPERATIONS, ["add", 0, 1], ["select", 0, 1, 2], ["floor", 3], ["constant", 1], ["constant", 1e39], ["s"]),
     *("ternary", "binary", "int2", "int4", "int8", "float32", "hard", "soft", "F32", "U8"),
 )

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from deployed_graphs import Builder, residual_network, tiny_network
 from hdlif._native import Network, TooLongError, instruction_sets
 from hdlif.artefact import INPUT, Graph, infer_values
+from hdlif.errors import ArtefactError
 from hdlif.runtime.program import Program, flatten_graph
 from hdlif.runtime.state import potential_shapes
 from random_programs import random_program
@@ -29,7 +31,7 @@ def every_op() -> Graph:
     x = b.program(x, program=random_program(np.random.default_rng(5), states=0))
     x = b.recurrent(b.lif(x), "lif", kernel=1)
     x = b.concat(b.slice(x, 1, 4), x)
-    x = b.add("sum_pool", x, kernel=(2, 2), stride=(2, 2))
+    x = b.add("upsample", b.add("sum_pool", x, kernel=(2, 2), stride=(2, 2)), factor=(2, 1))
     x = b.seca(b.conv(b.add("add", x, x), 3, encoding="int4"), kernel=3)
     return b.graph(b.linear(b.add("global_sum_pool", x), 4, encoding="ternary"))
 
@@ -102,7 +104,7 @@ def field(node: int, offset: int) -> int:
         (2, 0, "input shape"),
         (6, 4, "output is no value"),
         (6, 1, "output is not a vector"),
-        (field(0, 0), 14, "op is unknown"),
+        (field(0, 0), 15, "op is unknown"),
         (field(0, 1), 1, "no earlier value"),
         (field(0, 2), 0, "no earlier value"),
         (field(0, 3), 0, "no output channel"),
@@ -141,6 +143,37 @@ def test_a_slice_beyond_the_channels_is_refused(begin: int, count: int) -> None:
     program.words[field(0, 14)], program.words[field(0, 3)] = begin, count
     with pytest.raises(ValueError, match="node 0: slice is beyond the channels"):
         network(program)
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "message"),
+    [
+        (4, 0, "factor is out of range"),
+        (5, 2**15, "factor is out of range"),
+        (6, 1, "does not use"),
+        (7, 1, "does not use"),
+        (8, 1, "does not use"),
+    ],
+)
+def test_the_fields_of_upsample_are_checked(position: int, value: int, message: str) -> None:
+    b = Builder((2, 3, 3), 1, 0)
+    program = flatten_graph(b.graph(b.add("upsample", INPUT, factor=(2, 3))))
+    network(program)
+    program.words[field(0, position)] = value
+    with pytest.raises(ValueError, match=f"node 0: .*{message}"):
+        network(program)
+
+
+def test_an_upsampling_beyond_the_most_entries_is_refused() -> None:
+    b = Builder((1, 2**8, 2**8), 1, 0)
+    pooled = b.add("global_sum_pool", b.add("upsample", INPUT, factor=(1, 1)))
+    program = flatten_graph(Graph(tuple(b.nodes), pooled, 1, b.record(), ("a",)))
+    program.words[field(0, 4)] = program.words[field(0, 5)] = 2**8
+    with pytest.raises(ValueError, match="node 0: output has too many entries"):
+        network(program)
+    b.nodes[0] = replace(b.nodes[0], attributes={"factor": (2**8, 2**8)})
+    with pytest.raises(ArtefactError, match=r"shape \[1, 65536, 65536\] has more than"):
+        infer_values(Graph(tuple(b.nodes), pooled, 1, b.record(), ("a",)))
 
 
 @pytest.mark.parametrize("op", ["conv", "flatten"])

@@ -100,6 +100,19 @@ def test_dilated_and_grouped_conv2d(data: st.DataObject) -> None:
     assert_same_bits(graph, frames, threads=draw(st.integers(1, 2)))
 
 
+@pytest.mark.parametrize("factor", [(1, 1), (2, 3), (3, 1)])
+@pytest.mark.parametrize("is_code", [False, True])
+def test_upsample(is_code: bool, factor: tuple[int, int]) -> None:
+    """Between layers: of codes, which stay codes, and of floats; on one thread and several."""
+    b = Builder((5, 3, 2), 3, 1)
+    x = b.add("upsample", codes(b) if is_code else b.hd_lif(INPUT), factor=factor)
+    assert b.values()[x].max_code == (15 if is_code else None)
+    graph = b.graph(b.conv(x, 4))
+    frames = random_input(graph, 3, 2)
+    assert_same_bits(graph, frames, threads=1)
+    assert_same_bits(graph, frames)
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("is_code", [False, True])
 def test_linear(encoding: str, is_code: bool) -> None:

@@ -31,7 +31,7 @@ POINTWISE = (
     "concat",
     "delay",
 )
-REDUCING = ("conv", "sum_pool", "max_pool", "seca", "flatten")
+REDUCING = ("conv", "sum_pool", "max_pool", "seca", "flatten", "upsample")
 
 
 def random_rows(draw: st.DrawFn, op: str) -> dict[str, bool]:
@@ -62,6 +62,10 @@ def graphs(draw: st.DrawFn) -> Graph:
 WIDTHS = st.sampled_from([2, 3, 17])
 MOST_JOINED = 10
 """Channels of each of two values, so that what is joined again and again does not double each time."""
+
+
+LARGEST_MAP = 10
+"""Rows and columns of what is upsampled again and again."""
 
 
 def append(draw: st.DrawFn, b: Builder, op: str, x: str, names: list[str]) -> str:
@@ -98,6 +102,9 @@ def append(draw: st.DrawFn, b: Builder, op: str, x: str, names: list[str]) -> st
         return getattr(b, op)(x, **random_rows(draw, op))
     if op == "flatten":
         return b.add("flatten", x)
+    if op == "upsample":
+        limits = [LARGEST_MAP // size for size in shape[1:]]
+        return b.add(op, x, factor=tuple(draw(st.integers(1, max(1, min(3, most)))) for most in limits))
     kernel = tuple(draw(st.integers(1, min(3, size))) for size in shape[1:])
     if op == "conv" and draw(st.booleans()):
         return dilated_or_grouped(draw, b, x, kernel)
@@ -185,7 +192,9 @@ def test_codes_are_not_written_over_what_their_pass_still_reads() -> None:
     assert_runs_as_the_reference(b.graph(joined), 1)
 
 
-@pytest.mark.parametrize("op", ["flatten", "seca", "sum_pool", "conv", "affine", "hd_lif", "slice", "concat"])
+@pytest.mark.parametrize(
+    "op", ["flatten", "seca", "sum_pool", "conv", "affine", "hd_lif", "slice", "concat", "upsample"]
+)
 def test_values_that_nobody_reads(op: str) -> None:
     b = Builder((3, 4, 5), 3, 0)
     x = b.affine(INPUT)
@@ -193,6 +202,8 @@ def test_values_that_nobody_reads(op: str) -> None:
         b.add("flatten", x)
     elif op == "sum_pool":
         b.add("sum_pool", x, kernel=(2, 2), stride=(1, 1))
+    elif op == "upsample":
+        b.add("upsample", x, factor=(2, 2))
     elif op == "conv":
         b.conv(x, 4)
     elif op == "slice":

@@ -33,6 +33,7 @@ def small_graphs() -> Iterator[tuple[str, Graph]]:
     """A convolutional network for each encoding of weights, one for each neuron, and one for each other op."""
     for encoding in ENCODINGS:
         yield f"{encoding} weights", _convolutional(encoding)
+    yield "dilation and groups", _apart()
     for step, states in _STEPS.items():
         b = _Nodes()
         x = b.affine(b.conv(INPUT, 3, "float32"))
@@ -127,6 +128,17 @@ def _convolutional(encoding: str) -> Graph:
     return b.graph(b("flatten", summed), CHANNELS * 4, encoding)
 
 
+def _apart() -> Graph:
+    """A depthwise and a dilated convolution of spikes."""
+    b = _Nodes()
+    x = b.hd_lif(b.affine(b.conv(INPUT, 3, "float32")))
+    for groups, dilation in ((CHANNELS, (1, 1)), (1, (2, 3))):
+        weights = b.weights((CHANNELS, CHANNELS // groups, 3, 3), "ternary")
+        x = b("conv2d", x, role="body", stride=(1, 1), padding=dilation, dilation=dilation, groups=groups, **weights)
+        x = b.hd_lif(b.affine(x))
+    return b.graph(b("global_sum_pool", x), CHANNELS)
+
+
 def _around(op: str) -> Graph:
     """A stem, `op`, and the pooled map's classifier."""
     b = _Nodes()
@@ -144,6 +156,8 @@ def _around(op: str) -> Graph:
         b.all[place] = replace(b.all[place], attributes={"source": x, "max_code": 15})
     elif op == "concat":
         x, channels = b(op, x, b.hd_lif(x)), 2 * CHANNELS
+    elif op == "upsample":
+        x = b(op, x, factor=(2, 3))
     else:
         assert op == "global_sum_pool", f"{op} has no small network yet"
     return b.graph(b("global_sum_pool", x), channels)

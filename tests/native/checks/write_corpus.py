@@ -45,7 +45,7 @@ def layers(b: Builder, encoding: str, bits: int) -> Graph:
     x = b.conv(b.quantise(x, bits=bits), 4, dilation=(2, 1), padding=(2, 1), groups=2, encoding=encoding)
     codes = b.quantise(x, bits=bits)
     x = b.add("max_pool", codes, kernel=(2, 2), stride=(1, 1), padding=(1, 1))
-    x = b.add("sum_pool", x, kernel=(2, 1), stride=(1, 1))
+    x = b.add("upsample", b.add("sum_pool", x, kernel=(2, 1), stride=(1, 1)), factor=(1, 2))
     x = b.add("sum_pool", b.add("max_pool", b.affine(x), kernel=(1, 1), stride=(1, 1), padding=(0, 0)),
               kernel=(1, 2), stride=(2, 1))  # fmt: skip
     x = b.seca(b.conv(x, 5, kernel=(1, 1), padding=(0, 0), encoding=encoding), kernel=3)
