@@ -111,6 +111,7 @@ def test_the_neurons_of_format_4_give_the_bits_that_they_gave() -> None:
     [
         ({"op": "program"}, "op = 'program' is unknown; format 4 has it not"),
         ({"op": "hd_lf"}, "op = 'hd_lf' is unknown"),
+        ({"op": "delay"}, "op = 'delay' is unknown; format 4 has it not"),
         ({"attributes": {"reset": "soft"}}, r"attributes of hd_lif are \['reset'\]; they must be \[\]"),
         ({"op": "parallel"}, r"tensors of parallel are \['leak', 'threshold'\]; they must be \['threshold'\]"),
         (

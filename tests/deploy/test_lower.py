@@ -239,14 +239,56 @@ def test_average_pool_of_codes_travels_as_a_sum_of_codes():
     assert infer_values(graph)["body.pool1"].max_code == 60
 
 
-def test_a_neuron_with_a_forward_pass_of_its_own_is_not_deployed_as_its_base():
-    class Doubled(HDLIF):
-        def forward(self, x, state, steps):
-            return super().forward(2 * x, state, steps)
+class DoubledForward(HDLIF):
+    def forward(self, x, state, steps):
+        return super().forward(2 * x, state, steps)
 
-    network = resnet(neuron=lambda place: Doubled(T), blocks=(1,), width=4, in_channels=1, classes=5).eval()
-    with pytest.raises(LoweringError, match=r"act1: Doubled has a forward pass of its own"):
+
+class DoubledStep(HDLIF):
+    def stepped(self, t, steps, current, *rest):
+        return super().stepped(t, steps, 2 * current, *rest)
+
+
+class DoubledRows(HDLIF):
+    def rows_at(self, steps, x):
+        return [2 * row for row in super().rows_at(steps, x)]
+
+
+class DoubledSpikes(HDLIF):
+    def joined(self, spikes):
+        return 2 * super().joined(spikes)
+
+
+@pytest.mark.parametrize("kind", [DoubledForward, DoubledStep, DoubledRows, DoubledSpikes])
+def test_a_neuron_whose_scan_is_its_own_is_not_deployed_as_its_base(kind):
+    network = resnet(neuron=lambda place: kind(T), blocks=(1,), width=4, in_channels=1, classes=5).eval()
+    with pytest.raises(LoweringError, match=f"act1: {kind.__name__} has a forward pass of its own"):
         deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+
+
+class Halved(HDLIF):
+    def equation(self):
+        return lambda current, potential, leak, threshold: (0.5 * potential, leak * current)
+
+
+def test_a_neuron_with_another_equation_is_deployed_by_it():
+    network = resnet(neuron=lambda place: Halved(T), blocks=(1,), width=4, in_channels=1, classes=5).eval()
+    graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+    x = torch.randn(1, 4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, _ = network(x, steps=range(T))
+    torch.testing.assert_close(torch.from_numpy(Session(graph).run(x.numpy(), T)), expected, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match="path = 'bits' runs HD-LIF's step, and Halved has another"):
+        Halved(T, path="bits")
+
+
+def test_an_average_pool_divides_by_what_it_is_told():
+    network = Sequential(nn.AvgPool2d(2, divisor_override=3), nn.Flatten(), nn.Linear(16, 5)).eval()
+    graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
+    x = torch.randn(1, 2, 1, 8, 8)
+    with torch.no_grad():
+        expected, _ = network(x, None, range(1))
+    torch.testing.assert_close(torch.from_numpy(Session(graph).run(x.numpy(), 1)), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_equal_steps_are_stored_as_one_row():

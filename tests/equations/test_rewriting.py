@@ -131,6 +131,21 @@ def test_a_state_that_was_compared_is_taken_for_1_or_0_and_another_is_not() -> N
     assert "(1 - p)" not in trace(other, states=("v", "fired"), rows=rows)[0].rows
 
 
+def test_a_spike_times_its_size_times_a_parameter_is_a_spike_and_its_size() -> None:
+    def step(x: Any, v: Any, p: Any) -> Any:
+        return p * heaviside(x - p, Triangle()) * 2, v
+
+    program, rows = trace(step, states=("v",), rows={"p": torch.tensor([[0.3]]).double()})
+    assert program.emits_steps
+    assert program.without_size()[1] == "(p * 2)"
+    assert float(rows["(p * 2)"]) == pytest.approx(0.6)
+
+
+def test_nothing_is_chosen_by_a_constant() -> None:
+    program, _ = trace(lambda x, v, p: (x + 0 * v, v), states=("v",), rows={"p": torch.tensor([[0.3]])})
+    assert [one.operation for one in program.instructions] == ["constant", "multiply", "add"]
+
+
 def test_lif_traces_under_any_reset_that_has_a_program() -> None:
     def half(m: Any, h: Any, threshold: Any) -> Any:
         return m - 0.5 * threshold * h

@@ -443,3 +443,17 @@ def test_an_equation_is_inherited() -> None:
     assert list(Slower.declared) == ["leak", "threshold", "decay", "rise"]
     torch.testing.assert_close(Slower(1).leak.values(), torch.tensor([0.95]))
     assert AdaptiveHDLIF.declared["leak"].start == 0.5
+
+
+def test_arguments_of_ones_own_may_be_positional() -> None:
+    class Sized(EquationNeuron):
+        def __init__(self, time_steps: int, size: float = 2.0, **given: Any) -> None:
+            self.size = size
+            super().__init__(time_steps, **given)
+
+        def step(self, current: Any, potential: Any) -> Any:
+            return self.size * current, potential
+
+    assert list(inspect.signature(Sized).parameters)[:2] == ["time_steps", "size"]
+    y, _ = Sized(2, 3.0)(torch.ones(1, 1, 1), None, range(1))
+    assert y.item() == 3

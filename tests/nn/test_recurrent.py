@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deploy.test_onnx import assert_equals_reference
 from hdlif import builders, deploy
 from hdlif.accounting import profile
-from hdlif.artefact import InputRecord, dumps, loads
+from hdlif.artefact import Graph, InputRecord, dumps, loads
 from hdlif.errors import RecipeError, ShapeError, StateError, TrainingError
 from hdlif.functional import hd_lif_step
 from hdlif.learning import OTTT, SLTT, STBP
@@ -18,7 +19,10 @@ from hdlif.models import resnet
 from hdlif.nn import (
     HDLIF,
     LIF,
+    BatchNorm2d,
+    EquationNeuron,
     ParallelHDLIF,
+    Parameter,
     QuantConv2d,
     QuantLinear,
     Recurrent,
@@ -127,6 +131,9 @@ def test_states_and_shapes_that_do_not_fit_are_refused() -> None:
         layer(torch.randn(1, 4, C).double(), state, range(2, 3))
     with pytest.raises(StateError, match="'other'"):
         layer(torch.randn(1, 5, C).double(), {**state, "other": {"x": torch.zeros(1)}}, range(2, 3))
+    for lacking in ({"neuron": state["neuron"]}, {**state, "spike": None}, {**state, "spike": {}}):
+        with pytest.raises(StateError, match="lacks 'spike'"):
+            layer(torch.randn(1, 5, C).double(), lacking, range(2, 3))
     narrow = Recurrent(HDLIF(T), QuantConv2d(C, C, 3))
     with pytest.raises(ShapeError, match="the recurrent synapse gives"):
         narrow(torch.randn(1, 2, C, 5, 5), None, range(1))
@@ -178,6 +185,89 @@ def test_a_recurrent_network_is_deployed(neuron: str, quantizer: Ternary | None)
     for t in range(T + 2):
         logits, state = session.step(x[0].numpy(), state)
         np.testing.assert_array_equal(logits, native[t])
+
+
+class Late(EquationNeuron):
+    """Emits what it kept: its spike follows from the state alone."""
+
+    threshold = Parameter(0.1)
+
+    @staticmethod
+    def step(current, potential, threshold):
+        return torch.relu(potential - threshold), current
+
+
+def led_back_through_norms() -> nn.Module:
+    """The value that is led back is an affine, behind which another one stands."""
+    inner = Sequential(LIF(T), BatchNorm2d(4))
+    return Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent(inner, QuantConv2d(4, 4, 1)), BatchNorm2d(4))
+
+
+def led_back_through_two_norms() -> nn.Module:
+    inner = Sequential(LIF(T), BatchNorm2d(4), BatchNorm2d(4))
+    return Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent(inner, QuantConv2d(4, 4, 1)), HDLIF(T))
+
+
+def led_back_through_a_convolution() -> nn.Module:
+    inner = Sequential(LIF(T), nn.Conv2d(4, 4, 1, bias=False))
+    return Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent(inner, QuantConv2d(4, 4, 1)), BatchNorm2d(4))
+
+
+def late() -> nn.Module:
+    return Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent(Late(T), QuantConv2d(4, 4, 1)))
+
+
+BODIES = [led_back_through_norms, led_back_through_two_norms, led_back_through_a_convolution, late]
+
+
+def scattered(make: Callable[[], nn.Module]) -> tuple[nn.Module, Graph, Tensor]:
+    torch.manual_seed(2)
+    network = Sequential(make(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    for module in network.modules():
+        if isinstance(module, BatchNorm2d):
+            nn.init.uniform_(module.running_var, 0.2, 2)
+            nn.init.normal_(module.running_mean)
+            nn.init.normal_(module.bias)
+    graph = deploy.lower(network.eval(), input=RECORD, labels=tuple("abcde"), time_steps=T)
+    return network, graph, 2 * torch.randn(1, 8, 1, 6, 6)
+
+
+@pytest.mark.parametrize("make", BODIES)
+def test_what_is_led_back_is_what_the_network_leads_back(make: Callable[[], nn.Module]) -> None:
+    """Folding and joining leave the value alone that a delay reads."""
+    network, graph, x = scattered(make)
+    with torch.no_grad():
+        expected, _ = network(x, None, range(T))
+        folded, _ = deploy.GraphModule(graph)(x, steps=range(T))
+    native = torch.from_numpy(Session(graph).run(x.numpy(), T))
+    for logits in (folded, native):
+        torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("make", BODIES)
+def test_the_onnx_forms_lead_back_the_same(make: Callable[[], nn.Module]) -> None:
+    assert_equals_reference(scattered(make)[1])
+
+
+def test_a_state_that_is_no_code_is_cut_to_one_alike_everywhere() -> None:
+    _, graph, x = scattered(lambda: Sequential(nn.Conv2d(1, 4, 3, padding=1), linear_codes()))
+    session, frame = Session(graph), x[0].numpy()
+    _, state = session.step(frame)
+    odd = {k: v if k == "t" else np.full_like(v, 2.7) for k, v in state.items()}
+    expected, _ = reference.step(graph, frame, odd)
+    assert session.step(frame, odd)[0].tobytes() == expected.tobytes()
+    of_nodes: dict[str, dict[str, Tensor]] = {}
+    for key, value in odd.items():
+        if key != "t":
+            node, _, own = key.rpartition(".")
+            of_nodes.setdefault(node, {})[own] = torch.from_numpy(value)
+    logits, _ = deploy.GraphModule(graph)(x, of_nodes, steps=range(1, 2))
+    torch.testing.assert_close(logits[0], torch.from_numpy(expected), atol=1e-5, rtol=1e-5)
+
+
+def linear_codes() -> Recurrent:
+    return Recurrent(HDLIF(T, quantizer=SpikeQuantizer(bits=2)), QuantConv2d(4, 4, 1))
 
 
 def test_the_operations_of_what_comes_back_are_counted_by_its_density() -> None:

@@ -2,4 +2,5 @@
 
 FORMAT_VERSION = 5
 READ_VERSIONS = (4, 5)
-"""Format 4 has no op "program", and an op for each neuron (`neurons_of_format_4`); the rest is the same."""
+"""Format 4 has an op for each neuron (`neurons_of_format_4`), no "program", "delay" and "upsample", and no dilation and
+groups; the rest is the same."""

@@ -38,7 +38,7 @@ LONGEST_MESSAGE = 1000
 _ITEM_BYTES = {"F32": 4, "U8": 1}
 _DAMAGED = "the file is damaged, export it again"
 _MEND = "give a file made by `hdlif export --to artefact`"
-_OPS_SINCE_5 = ("program", "upsample")
+_OPS_SINCE_5 = ("delay", "program", "upsample")
 _ATTRIBUTES_SINCE_5 = {"conv2d": ("dilation", "groups")}
 _NO_DIGEST = "0" * 64
 """What stands in the place of the digest where it is computed."""

@@ -10,7 +10,7 @@ from hdlif.artefact.roles import by_place
 from hdlif.deploy import blocks as _blocks  # noqa: F401 - registers its lowerings
 from hdlif.deploy import ops as _ops  # noqa: F401 - registers its lowerings
 from hdlif.deploy.lowering import ONE, Lowerer, Wire, affine_rows, held
-from hdlif.ops import INPUT, Graph, InputRecord, Node, infer_values
+from hdlif.ops import INPUT, Graph, InputRecord, Node, infer_values, reads, renamed
 
 
 def lower(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], time_steps: int) -> Graph:
@@ -39,11 +39,11 @@ def join_affines(graph: Graph) -> Graph:
     not: apart, the first is computed once. The joined node bears the first one's name.
     """
     values = infer_values(graph)
-    readers = [name for node in graph.nodes for name in node.inputs]
+    readers = [name for node in graph.nodes for name in reads(node)]
     nodes: dict[str, Node] = {}
     joined: dict[str, str] = {}
     for node in graph.nodes:
-        node = replace(node, inputs=tuple(joined.get(name, name) for name in node.inputs))
+        node = renamed(node, joined)
         first = nodes.get(node.inputs[0])
         if (
             node.op == "affine"
@@ -62,4 +62,6 @@ def join_affines(graph: Graph) -> Graph:
             readers += [first.name] * (readers.count(node.name) - 1)
         else:
             nodes[node.name] = node
-    return replace(graph, nodes=tuple(nodes.values()), output=joined.get(graph.output, graph.output))
+    # A delay's source may have been joined after it.
+    renewed = tuple(renamed(node, joined) for node in nodes.values())
+    return replace(graph, nodes=renewed, output=joined.get(graph.output, graph.output))

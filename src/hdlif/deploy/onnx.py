@@ -48,8 +48,8 @@ def unrolled(graph: Graph, *, batch: int = 1) -> Any:
 def streamed(graph: Graph) -> Any:
     """`onnx.ModelProto` of one step, for any batch B.
 
-    "input" [B, C, H, W], "t" (int64, no axes) and each neuron's "NAME.potential" [B, ...] to "logits" [B, classes],
-    "t.next" and "NAME.potential.next". A sequence starts from t = 0 and potentials of zero.
+    "input" [B, C, H, W], "t" (int64, no axes) and each "NODE.STATE" [B, ...] to "logits" [B, classes], "t.next" and
+    "NODE.STATE.next". A sequence starts from t = 0 and states of zero.
 
     Raises:
         MissingExtraError: the package onnx is not installed.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.ops import INPUT, Graph, Node, infer_values
+from hdlif.ops import INPUT, Graph, Node, infer_values, reads
 
 Array = NDArray[Any]
 Row = Callable[[str], str]
@@ -162,7 +162,7 @@ class Translation:
         """What is left to do once every value is there."""
         self._readers: dict[str, list[Node]] = {name: [] for name in self.types}
         for node in graph.nodes:
-            for name in node.inputs:
+            for name in reads(node):
                 self._readers[name].append(node)
 
     def run(self) -> Value:

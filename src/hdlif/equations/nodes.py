@@ -1,7 +1,7 @@
 """The operations of a step as they are found, each once, and the rewritings that save some.
 
 Nodes are numbered as they come: the current, the states, then constants, rows and operations. What is rewritten is the
-same number for all finite values; `_rewritten` lists the rules.
+same number for all finite values, but for a rounding that is saved; `_rewritten` lists the rules.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Nodes:
         return OPERATIONS[node.operation].is_binary or (node.operation == "constant" and node.value in (0.0, 1.0))
 
     def _rewritten(self, name: str, operands: tuple[int, ...]) -> int | None:
-        """A node that is the same number; in each rule h is 1 or 0.
+        """A node that is the same number, but for rounding; in each rule h is 1 or 0.
 
         m - max(0, m - θ)                        min(θ, m), without the rounding of the difference
         p > q ? q : p,  p > q ? p : q            min(q, p),  max(q, p); whichever it is of equals
@@ -163,6 +163,9 @@ class Nodes:
             return None
         if (self._constant(after_spike), self._constant(otherwise)) == (1, 0):
             return chosen
+        if self._constant(otherwise) == 0 and self._value(after_spike) is not None:
+            # Still a spike and its size.
+            return self._add(Instruction("multiply", (after_spike, chosen)))
         return self._add(Instruction("select", (chosen, after_spike, otherwise)))
 
     def _is_size(self, a: int, b: int) -> bool:
@@ -210,7 +213,7 @@ class Nodes:
         if product is None:
             return None
         for chosen, other in (product.operands, product.operands[::-1]):
-            if self._is_binary(chosen):
+            if self._is_binary(chosen) and self._constant(chosen) is None:
                 both = self._add(Instruction(name, (a, other)))
                 return self._add(Instruction("select", (chosen, both, a)))
         return None

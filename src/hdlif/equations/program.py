@@ -8,7 +8,7 @@ Comparisons give 1 or 0. `minimum(a, b)` is b where b < a, else a, and `maximum(
 so that zeros of both signs and values that are no numbers come out alike everywhere.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -245,7 +245,11 @@ class Program:
     @property
     def varying(self) -> frozenset[int]:
         """The registers that differ from neuron to neuron: that follow from the current or a state."""
-        found = set(range(1 + len(self.states)))
+        return self.following(range(1 + len(self.states)))
+
+    def following(self, registers: Iterable[int]) -> frozenset[int]:
+        """These registers, and those that follow from them."""
+        found = set(registers)
         for register, instruction in enumerate(self.instructions, self.first):
             if not found.isdisjoint(instruction.operands):
                 found.add(register)

@@ -137,7 +137,7 @@ class EquationNeuron(SteppedNeuron):
             self.add_module(name, value)
         self._check_traced()
 
-    def step_at(self, t: int, steps: range) -> Step:
+    def equation(self) -> Step:
         return self.step
 
     def step_values(self) -> dict[str, StepValue]:
@@ -239,6 +239,7 @@ def _signature(cls: type[EquationNeuron]) -> inspect.Signature:
         if issubclass(base, EquationNeuron) and "__init__" in vars(base):
             taken |= inspect.signature(base.__init__).parameters
     given = [p for name, p in taken.items() if name != "self" and p.kind is not p.VAR_KEYWORD]
+    given.sort(key=lambda parameter: (parameter.kind, parameter.default is not parameter.empty))
     starts = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=parameter.start, annotation=float)
         for name, parameter in cls.declared.items()

@@ -84,7 +84,7 @@ class GLIF(SteppedNeuron):
         self.logits = _Logits(time_steps, start, channels=channels, per_step=per_step)
         self.quantizer, self.surrogate = None, surrogate
 
-    def step_at(self, t: int, steps: range) -> Step:
+    def equation(self) -> Step:
         return partial(_glif_step, surrogate=self.surrogate)
 
     def range_of(self, name: str) -> tuple[float, float]:

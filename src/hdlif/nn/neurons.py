@@ -112,7 +112,7 @@ class LIF(_LeakyNeuron):
         )
         self.quantizer, self.surrogate, self.reset = None, surrogate, reset
 
-    def step_at(self, t: int, steps: range) -> Step:
+    def equation(self) -> Step:
         return partial(lif_step, surrogate=self.surrogate, reset=self.reset)
 
     def extra_repr(self) -> str:
@@ -159,7 +159,7 @@ class GradedLIF(_LeakyNeuron):
         )
         self.surrogate = surrogate
 
-    def step_at(self, t: int, steps: range) -> Step:
+    def equation(self) -> Step:
         return partial(graded_lif_step, surrogate=self.surrogate)
 
 
@@ -202,6 +202,8 @@ class HDLIF(_LeakyNeuron):
         self.quantizer = quantizer
         if path not in ("steps", "bits", "scan"):
             raise ValueError(f"path = {path!r}; choose one of bits, scan, steps")
+        if path != "steps" and type(self).equation is not HDLIF.equation:
+            raise ValueError(f"path = {path!r} runs HD-LIF's step, and {type(self).__name__} has another; choose steps")
         if norm is not None and path != "steps":
             raise ValueError(f"path = {path!r} does not go with Mem-BN, whose statistics couple samples; choose steps")
         self.leak, self.threshold = _leak_and_threshold(
@@ -241,10 +243,10 @@ class HDLIF(_LeakyNeuron):
             check_scannable(value)
             self._scannable = seen
 
-    def step_at(self, t: int, steps: range) -> Step:
+    def stepped(self, t: int, steps: range, *given: Tensor) -> Any:
         if self.norm is None:
-            return hd_lif_step
-        return partial(hd_lif_step, norm=partial(self.norm, step=t, gather=carried(steps).gather))
+            return super().stepped(t, steps, *given)
+        return self.equation()(*given, norm=partial(self.norm, step=t, gather=carried(steps).gather))
 
     def equation(self) -> Step:
         """Without Mem-BN, which a deployed neuron carries in its rows (`deploy.fold_mem_bn`)."""
@@ -293,10 +295,10 @@ class ParallelHDLIF(SteppedNeuron):
         check_stateless(self, state)
         check_chunk(x, steps)
         current = x.to(torch.promote_types(x.dtype, torch.float32))
-        spike = parallel_hd_lif_step(current, self.threshold.rows(steps, x))
+        spike = self.equation()(current, *self.rows_at(steps, x))
         return emitted(spike, self.quantizer).to(x.dtype), None
 
-    def step_at(self, t: int, steps: range) -> Step:
+    def equation(self) -> Step:
         return parallel_hd_lif_step
 
     def step_values(self) -> Mapping[str, StepValue]:

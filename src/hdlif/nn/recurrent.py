@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from hdlif.errors import ShapeError
+from hdlif.errors import ShapeError, StateError
 from hdlif.nn.state import Scope, State, Temporal, check_chunk, entries_of, stack_steps
 
 
@@ -36,9 +36,14 @@ class Recurrent(Temporal):
         check_chunk(x, steps)
         given = dict(entries_of(state, "Recurrent"))
         spike = given.pop("spike", None)
-        if not isinstance(spike, Tensor):
+        if state is not None and not isinstance(spike, Tensor):
+            raise StateError(
+                "state of a recurrent layer lacks 'spike', a tensor; give the whole state, or None to start"
+            )
+        if spike is None:
             spike = torch.zeros(x.shape[1:], dtype=x.dtype, device=x.device)
-        elif spike.shape != x.shape[1:]:
+        assert isinstance(spike, Tensor)
+        if spike.shape != x.shape[1:]:
             raise ShapeError(
                 f"spike has shape {list(spike.shape)}, the input of this step {list(x.shape[1:])}; "
                 "a new batch starts with state=None"

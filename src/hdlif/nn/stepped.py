@@ -16,7 +16,9 @@ Step = Callable[..., Any]
 
 
 class SteppedNeuron(Neuron):
-    """A neuron layer that runs `step_at(t, steps)` on (current, *states, *parameters) at each time step t.
+    """A neuron layer that runs `equation()` on (current, *states, *parameters) at each time step.
+
+    The step is the same at all of them; what differs by time step are the values of its parameters.
 
     Attributes:
         states: their names; all are 0 at first.
@@ -27,13 +29,9 @@ class SteppedNeuron(Neuron):
     states: tuple[str, ...] = ("potential",)
     quantizer: SpikeQuantizer | None
 
-    def step_at(self, t: int, steps: range) -> Step:
-        """The function of time step t; `steps` are those of the pass, with what travels with them."""
-        raise NotImplementedError
-
     def equation(self) -> Step:
-        """The step that is deployed."""
-        return self.step_at(0, range(1))
+        """The step: what is trained, counted and deployed."""
+        raise NotImplementedError
 
     def step_values(self) -> Mapping[str, StepValue]:
         """The parameters of the step by name, in the order in which it takes them."""
@@ -78,13 +76,14 @@ class SteppedNeuron(Neuron):
         return stack_steps(spikes)
 
     def stepped(self, t: int, steps: range, *given: Tensor) -> Any:
-        """What the step gives at time step t."""
-        return self.step_at(t, steps)(*given)
+        """What the step gives at time step t; `steps` are those of the pass, with what travels with them."""
+        return self.equation()(*given)
 
     @classmethod
     def runs_its_equation(cls) -> bool:
-        """Whether the forward pass is this package's, which takes the equation's steps, and none of the class's own."""
-        return cls.forward.__module__.startswith(f"{__package__}.")
+        """Whether the scan is this package's, which takes the equation's steps, and no part of it the class's own."""
+        scan = (cls.forward, cls.stepped, cls.joined, cls.rows_at)
+        return all(part.__module__.startswith(f"{__package__}.") for part in scan)
 
     def program(self) -> Program:
         """The step as a program, traced over the parameters as they are."""

@@ -6,6 +6,18 @@ its file in native/ops; `docs/adding_an_op.md` walks them.
 
 from hdlif.ops.graph import INPUT, Graph, InputRecord, Node, Value
 from hdlif.ops.inference import infer_values
-from hdlif.ops.table import OPS, is_recurrent, state_names
+from hdlif.ops.table import OPS, is_recurrent, reads, renamed, state_names
 
-__all__ = ["INPUT", "OPS", "Graph", "InputRecord", "Node", "Value", "infer_values", "is_recurrent", "state_names"]
+__all__ = [
+    "INPUT",
+    "OPS",
+    "Graph",
+    "InputRecord",
+    "Node",
+    "Value",
+    "infer_values",
+    "is_recurrent",
+    "reads",
+    "renamed",
+    "state_names",
+]

@@ -68,6 +68,7 @@ OP = Op(
     evaluate=evaluate,
     keep=keep,
     price=moved,
+    sources=lambda node: (node.attributes["source"],),
     states=states,
     flat=flat,
     emits_spikes=True,

@@ -43,6 +43,7 @@ class Op:
         check: of its place in the whole graph, given the type of every value.
         keep: takes into its states what is known only when all nodes of a step are: (node, values of the step, states).
             A graph with such a node runs one time step after the other.
+        sources: the values that `keep` takes, which a node reads beside its inputs; its attribute "source".
         states: what a node carries from step to step, by name; each is shaped like its output, and 0 at first.
         flat: what a node sets in the flat form beside its inputs, tensors, kernel, stride, padding and encoding.
         is_neuron: whether it emits the spikes of neurons.
@@ -62,6 +63,7 @@ class Op:
     tensors: tuple[str, ...] | None = ()
     check: Callable[[Node, Mapping[str, Value]], None] = field(default=lambda node, values: None)
     keep: Callable[[Node, Mapping[str, Array], dict[str, Array]], None] | None = None
+    sources: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())
     states: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())
     flat: Callable[[Node], Flat] = field(default=lambda node: Flat())
     is_neuron: bool = False

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hdlif import ops
 from hdlif.ops.graph import Graph, Node
@@ -17,6 +18,19 @@ def _found() -> dict[str, Op]:
 
 
 OPS: Mapping[str, Op] = _found()
+
+
+def reads(node: Node) -> tuple[str, ...]:
+    """The values that a node reads, at this step or for the next one."""
+    return (*node.inputs, *OPS[node.op].sources(node))
+
+
+def renamed(node: Node, names: Mapping[str, str]) -> Node:
+    """The node, reading what stands for the values that it read."""
+    inputs, attributes = tuple(names.get(name, name) for name in node.inputs), node.attributes
+    for source in OPS[node.op].sources(node):
+        attributes = {**attributes, "source": names.get(source, source)}
+    return replace(node, inputs=inputs, attributes=attributes)
 
 
 def is_recurrent(graph: Graph) -> bool:

@@ -34,7 +34,8 @@ def _recurrent(lowerer: Lowerer, module: Recurrent, wire: Wire, path: str) -> Wi
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
-    return parts.states["delayed"][None]
+    delayed, most = parts.states["delayed"][None], parts.node.attributes["max_code"]
+    return delayed.clamp(0, most).floor() if most else delayed
 
 
 def keep(node: Node, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

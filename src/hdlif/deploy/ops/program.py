@@ -131,6 +131,8 @@ def _onnx(translation: Translation, node: Node) -> Value:
     clock, writer, program = translation.clock, translation.writer, program_of(node)
     x = translation.values[node.inputs[0]]
     states = [clock.state(node, name) for name in program.states]
+    # A sequence starts from states that are one number, and have not the current's shape.
+    from_start = program.following([0])
     steps = []
     for k in range(clock.steps):
         row = translation.row(node, k)
@@ -143,7 +145,8 @@ def _onnx(translation: Translation, node: Node) -> Value:
             operands = [registers[i] for i in instruction.operands]
             registers.append(_ONNX_OPERATIONS[instruction.operation](writer, f"{node.name}@", operands))
         # what follows from rows alone has not the current's shape
-        spike, *states = (_shaped(writer, registers, i, program) for i in (program.spike, *program.after))
+        shaped = from_start if k == 0 else program.varying
+        spike, *states = (_shaped(writer, registers, i, shaped) for i in (program.spike, *program.after))
         steps.append(spike)
     for name, value in zip(program.states, states, strict=True):
         clock.leave(node, name, value)
@@ -152,8 +155,8 @@ def _onnx(translation: Translation, node: Node) -> Value:
     return Value(node.name, True, steps=steps)
 
 
-def _shaped(writer: Writer, registers: Sequence[str], register: int, program: Program) -> str:
-    if register in program.varying or register <= len(program.states):
+def _shaped(writer: Writer, registers: Sequence[str], register: int, shaped: frozenset[int]) -> str:
+    if register in shaped:
         return registers[register]
     nothing = writer.op("Mul", registers[0], writer.constant(0.0))
     return writer.op("Add", registers[register], nothing)

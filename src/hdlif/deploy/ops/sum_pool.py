@@ -38,7 +38,8 @@ def _lowered(
     if padding != [0, 0] or module.ceil_mode:
         raise LoweringError(f"{path}: average pools with padding or ceil_mode have no deployed form")
     pooled = lowerer.emit("sum_pool", path, wire, kernel=kernel, stride=stride)
-    return Wire(pooled.name, wire.scale / (kernel[0] * kernel[1]))
+    divisor = getattr(module, "divisor_override", None) or kernel[0] * kernel[1]
+    return Wire(pooled.name, wire.scale / divisor)
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:
