@@ -457,3 +457,29 @@ def test_arguments_of_ones_own_may_be_positional() -> None:
     assert list(inspect.signature(Sized).parameters)[:2] == ["time_steps", "size"]
     y, _ = Sized(2, 3.0)(torch.ones(1, 1, 1), None, range(1))
     assert y.item() == 3
+
+
+class Runaway(EquationNeuron):
+    states = ("potential", "gain")
+    leak = Parameter(0.5)
+
+    @staticmethod
+    def step(current: Any, potential: Any, gain: Any, leak: Any) -> Any:
+        return torch.relu(potential), leak * potential + current, 1.5 * gain + current
+
+
+def test_an_equation_that_grows_without_bound_is_refused_with_its_operation() -> None:
+    with pytest.raises(
+        EquationError, match=r"Runaway: gain grows without bound .* within \d+ steps .*, first in r\d+ = 1\.5 \* gain"
+    ):
+        Runaway(2)
+
+
+class Summing(EquationNeuron):
+    @staticmethod
+    def step(current: Any, potential: Any) -> Any:
+        return torch.relu(potential - 1), potential + current
+
+
+def test_an_equation_that_sums_its_currents_is_none_of_them() -> None:
+    assert Summing(2).program().states == ("potential",)

@@ -286,18 +286,23 @@ class Program:
 
     def text(self) -> str:
         """The program in lines `r5 = leak * potential`, then what is emitted and kept."""
-        names = ["current", *self.states, *self.rows]
-        lines = []
-        for register, instruction in enumerate(self.instructions, self.first):
-            if instruction.operation == "constant":
-                names.append(f"{instruction.value:g}")
-                continue
-            names.append(f"r{register}")
-            right = OPERATIONS[instruction.operation].text.format(*(names[i] for i in instruction.operands))
-            lines.append(f"r{register} = {right}")
-        lines.append(f"spike = {names[self.spike]}")
-        lines += [f"{state} = {names[register]}" for state, register in zip(self.states, self.after, strict=True)]
+        lines = [line for line in map(self.line, range(self.first, self.registers)) if line is not None]
+        lines.append(f"spike = {self._name(self.spike)}")
+        lines += [f"{state} = {self._name(after)}" for state, after in zip(self.states, self.after, strict=True)]
         return "\n".join(lines)
+
+    def line(self, register: int) -> str | None:
+        """What makes a register, as `r5 = leak * potential`; None of one that no operation makes."""
+        if register < self.first or self.constant(register) is not None:
+            return None
+        instruction = self.instructions[register - self.first]
+        return f"r{register} = " + OPERATIONS[instruction.operation].text.format(*map(self._name, instruction.operands))
+
+    def _name(self, register: int) -> str:
+        constant = self.constant(register)
+        if constant is not None:
+            return f"{constant:g}"
+        return ["current", *self.states, *self.rows][register] if register < self.first else f"r{register}"
 
 
 def evaluate(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdlif.equations import evaluate
+from hdlif.equations import Program, evaluate, evaluate_registers
 from hdlif.errors import EquationError, ShapeError, cut, first_line
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer
@@ -41,6 +41,10 @@ class Parameter:
                 raise ValueError(f"{key} = {getattr(self, key)!r}; it must be a number")
         if not self.low < self.high or (self.low == -math.inf and self.high != math.inf):
             raise ValueError(f"low = {self.low}, high = {self.high}; a range is finite, (low, inf) or (-inf, inf)")
+
+
+STEPS_TO_GROW, FAR = 100, 1e9
+"""A state that passes FAR in so many steps has grown by more than a fifth a step; a sum of currents does not."""
 
 
 def _no_step(*_: Any) -> Any:
@@ -187,6 +191,24 @@ class EquationNeuron(SteppedNeuron):
                     f"{name}.step gives another {key} on tensors than as it was traced; it may depend on truth values "
                     "as numbers, on types, or on what it has stored"
                 )
+        self._check_bounded(program, of_step)
+
+    def _check_bounded(self, program: Program, rows: list[Any]) -> None:
+        """Raise `EquationError` where a state runs away from currents around 0, with the parameters as they start."""
+        draws = np.random.default_rng(1).normal(size=(STEPS_TO_GROW, 8, 1))
+        states = [np.zeros((8, 1)) for _ in self.states]
+        with np.errstate(all="ignore"):
+            for step, current in enumerate(draws, 1):
+                registers = evaluate_registers(program, current, states, rows)
+                states = [np.broadcast_to(registers[after], (8, 1)) for after in program.after]
+                if not all(np.abs(state).max() < FAR for state in states):
+                    large = [not np.abs(value).max() < FAR for value in registers]
+                    first = next(r for r in range(program.first, program.registers) if large[r])
+                    state = next(s for s, after in zip(self.states, program.after, strict=True) if large[after])
+                    raise EquationError(
+                        f"{type(self).__name__}: {state} grows without bound where the parameters start: it passes "
+                        f"{FAR:.0e} within {step} steps of currents around 0, first in {program.line(first)}"
+                    )
 
     def stepped(self, t: int, steps: range, *given: Tensor) -> list[Tensor]:
         """What the step gives, shaped like the current."""
