@@ -282,7 +282,7 @@ def test_a_neuron_with_another_equation_is_deployed_by_it():
         Halved(T, path="bits")
 
 
-def test_an_average_pool_divides_by_what_it_is_told():
+def test_an_average_pool_divides_by_its_own_divisor():
     network = Sequential(nn.AvgPool2d(2, divisor_override=3), nn.Flatten(), nn.Linear(16, 5)).eval()
     graph = deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
     x = torch.randn(1, 2, 1, 8, 8)

@@ -15,6 +15,7 @@ from hdlif.artefact import Graph, InputRecord, dumps, loads
 from hdlif.errors import RecipeError, ShapeError, StateError, TrainingError
 from hdlif.functional import hd_lif_step
 from hdlif.learning import OTTT, SLTT, STBP
+from hdlif.learning.probe import observe
 from hdlif.models import resnet
 from hdlif.nn import (
     HDLIF,
@@ -309,6 +310,29 @@ def test_a_recurrent_recipe_learns_its_way_back(rule) -> None:
 def test_a_way_back_that_is_none_is_refused(chosen: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         builders.check(recipe(f"neuron={{kind: hdlif, recurrent: {chosen}}}"))
+
+
+def test_what_arrives_at_a_recurrent_layer_from_the_next_one_is_apart_from_its_way_back() -> None:
+    """G_t = dL/ds_t along the edge to the next layer alone, W of that layer times dL/do_t; U is read at every step."""
+    network = Sequential(nn.Linear(2, C), Recurrent(HDLIF(T), QuantLinear(C, C, bias=False)), nn.Linear(C, 2))
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+
+    class Called(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, x: Tensor, state=None, *, steps: range):
+            return self.network(x, state, steps)
+
+    seen = observe(Called(), torch.randn(T, 6, 2), torch.arange(6) % 2, lambda o, y: (o**2).sum(), time_steps=T)
+    (name,) = seen.along_spikes
+    torch.testing.assert_close(seen.along_spikes[name], seen.along_logits @ network.get_submodule("2").weight)
+    assert bool(seen.spikes[name].any())
+    (way,) = (key for key in seen.inputs if key.endswith("synapse"))
+    torch.testing.assert_close(seen.inputs[way][1:], seen.spikes[name][:-1])
 
 
 def test_a_synapse_back_that_cannot_learn_from_a_trace_is_named() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hdlif.learning.rule import Plan, Rule
-from hdlif.nn import Carrying, Neuron, State, carrying
+from hdlif.nn import Carrying, Neuron, Recurrent, State, carrying
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits of all steps [T, B, classes], target) -> scalar."""
@@ -23,6 +23,12 @@ Named = dict[str, Tensor]
 def neurons_of(model: nn.Module) -> dict[str, Neuron]:
     """The neuron layers of a network by name, in its order."""
     return {name: module for name, module in model.named_modules() if isinstance(module, Neuron)}
+
+
+def _emitting(model: nn.Module) -> dict[str, nn.Module]:
+    """What gives a neuron layer's spikes to the next one, by the neuron's name: itself, or its recurrent layer."""
+    around = {module.neuron: module for module in model.modules() if isinstance(module, Recurrent)}
+    return {name: around.get(neuron, neuron) for name, neuron in neurons_of(model).items()}
 
 
 def synapses_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -55,7 +61,7 @@ class Observed:
 def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_steps: int) -> Observed:
     """Run all steps at once and back-propagate `loss` through time and depth (STBP), to spikes and logits."""
     spikes: Named = {}
-    inputs: Named = {}
+    read_by: dict[str, list[Tensor]] = {}
     batch = x.shape[1]
 
     def emit(name: str) -> Callable[..., Any]:
@@ -67,14 +73,16 @@ def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_ste
 
     def read(name: str) -> Callable[..., Any]:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            inputs[name] = args[0].detach().unflatten(0, (-1, batch))
+            # A recurrent synapse runs once for each step.
+            read_by.setdefault(name, []).append(args[0].detach().unflatten(0, (-1, batch)))
 
         return hook
 
     with ExitStack() as stack:
         for name, neuron in neurons_of(model).items():
             stack.callback(neuron.register_forward_pre_hook(_current_apart(None)).remove)
-            stack.callback(neuron.register_forward_hook(emit(name)).remove)
+        for name, layer in _emitting(model).items():
+            stack.callback(layer.register_forward_hook(emit(name)).remove)
         for name, synapse in synapses_of(model).items():
             stack.callback(synapse.register_forward_pre_hook(read(name)).remove)
         logits, _ = model(x, steps=carrying(range(time_steps), keeps_graphs=True))
@@ -85,7 +93,7 @@ def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_ste
         along_logits=found[0],
         along_spikes=dict(zip(names, along, strict=True)),
         spikes={name: value.detach() for name, value in spikes.items()},
-        inputs=inputs,
+        inputs={name: torch.cat(parts) for name, parts in read_by.items()},
     )
 
 
@@ -120,7 +128,7 @@ def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: P
     """What a rule makes of the same G in every layer: the network is cut behind each neuron layer.
 
     The loss is Σ_t Σ_layers <G_t, s_t>, and what a layer emits goes on without a graph. So a synapse gets the gradient
-    of the neurons it reaches through no other neuron.
+    of the neurons it reaches through no other neuron. A recurrent layer is one, with its way back.
     """
     found = Found()
     terms: list[Tensor] = []
@@ -152,7 +160,8 @@ def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: P
     with ExitStack() as stack:
         for name, neuron in neurons_of(model).items():
             stack.callback(neuron.register_forward_pre_hook(_current_apart(gather(name))).remove)
-            stack.callback(neuron.register_forward_hook(cut(name)).remove)
+        for name, layer in _emitting(model).items():
+            stack.callback(layer.register_forward_hook(cut(name)).remove)
         stack.callback(model.register_forward_hook(replace).remove)
         found.parameters = _learn(model, x, target, rule, plan)
     return found
