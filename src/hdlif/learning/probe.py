@@ -79,7 +79,7 @@ def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_ste
         return hook
 
     with ExitStack() as stack:
-        for name, neuron in neurons_of(model).items():
+        for neuron in neurons_of(model).values():
             stack.callback(neuron.register_forward_pre_hook(_current_apart(None)).remove)
         for name, layer in _emitting(model).items():
             stack.callback(layer.register_forward_hook(emit(name)).remove)
