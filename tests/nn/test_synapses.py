@@ -148,10 +148,19 @@ def test_held_weights_are_computed_and_straight_through_differentiated_once_an_u
     assert (counted.forwards, len(counted.backwards), len(arrived)) == (1, 1, 1)
 
 
-def test_held_weights_run_where_the_steps_carry_them_and_nowhere_else() -> None:
-    net = Sequential({"conv": QuantConv2d(2, 2, 1, quantizer=Ternary())})
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (QuantConv1d(2, 2, 1, quantizer=Ternary()), (2, 4)),
+        (QuantConv2d(2, 2, 1, quantizer=Ternary()), (2, 4, 4)),
+        (QuantLinear(2, 2, bias=False, quantizer=Ternary()), (2,)),
+    ],
+    ids=["conv1d", "conv2d", "linear"],
+)
+def test_held_weights_run_where_the_steps_carry_them_and_nowhere_else(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    net = Sequential({"synapse": layer})
     held = HeldWeights(net)
-    x = torch.randn(1, 3, 2, 4, 4)
+    x = torch.randn(1, 3, *shape)
     expected, _ = net(x, None, range(1))
     (leaf,) = held.weights.values()
     with torch.no_grad():

@@ -194,7 +194,7 @@ class QuantLinear(_Quantizable, nn.Linear):
 
 def _takes_weights(layer: nn.Module) -> bool:
     """Whether its forward pass is ours; one of a class derived from these computes its weights itself."""
-    return type(layer).forward in (QuantConv2d.forward, QuantLinear.forward)
+    return type(layer).forward in (QuantConv1d.forward, QuantConv2d.forward, QuantLinear.forward)
 
 
 class HeldWeights:
@@ -212,7 +212,7 @@ class HeldWeights:
         self._quantized: dict[nn.Module, Tensor] = {
             layer: layer.weight_q()
             for layer in model.modules()
-            if isinstance(layer, QuantConv2d | QuantLinear) and layer.quantizer is not None and _takes_weights(layer)
+            if isinstance(layer, _Quantizable) and layer.quantizer is not None and _takes_weights(layer)
         }
         self._leaves = [w.detach().requires_grad_() for w in self._quantized.values()]
         self.weights: Mapping[nn.Module, Tensor] = dict(zip(self._quantized, self._leaves, strict=True))

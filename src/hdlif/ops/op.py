@@ -25,7 +25,7 @@ class Flat:
     kernel: tuple[int, int] = (0, 0)
     equation: Program | None = None
     source: str | None = None
-    """A later node."""
+    """A value of the graph, of an earlier or a later node."""
     dilation: tuple[int, int] = (0, 0)
     groups: int = 0
 

@@ -3,6 +3,7 @@
 Nothing is checked here: the native side checks every field itself.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,17 +38,18 @@ def flatten_graph(graph: Graph) -> Program:
     header = [FORM_VERSION, graph.time_steps, *graph.input.shape, len(graph.nodes), index[graph.output], 0]
     program.words += header
     for node in graph.nodes:
-        inputs = [index[name] for name in node.inputs]
-        source = OPS[node.op].flat(node).source
-        _append_node(program, node, [*inputs, -1][:2], -1 if source is None else index[source])
+        _append_node(program, node, index)
     program.words[len(header) - 1] = len(program.equations)
     program.words += program.equations
     return program
 
 
-def _append_node(program: Program, node: Node, inputs: list[int], source: int) -> None:
+def _append_node(program: Program, node: Node, index: Mapping[str, int]) -> None:
+    """A node's words and buffers; `index` has the number of every value of the graph."""
     op, attributes = OPS[node.op], node.attributes
     own = op.flat(node)
+    inputs = [*(index[name] for name in node.inputs), -1][:2]
+    source = -1 if own.source is None else index[own.source]
     kernel = attributes.get("kernel", own.kernel)
     stride, padding = attributes.get("stride", (0, 0)), attributes.get("padding", (0, 0))
     encoding = ENCODING_CODES[attributes["encoding"]] if op.is_synapse else 0
