@@ -6,6 +6,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -57,6 +58,12 @@ public:
   }
 
   std::string instructions() const { return session_.kernels().name; }
+  std::vector<std::pair<std::string, std::vector<int32_t>>> passes() const {
+    std::vector<std::pair<std::string, std::vector<int32_t>>> found;
+    for (const Pass& pass : session_.passes())
+      found.emplace_back(name_of(pass.fused.kernel), pass.nodes);
+    return found;
+  }
   int64_t weight_bytes() const { return session_.weight_bytes(); }
   int64_t working_bytes() { return session_.working_bytes(); }
 
@@ -195,6 +202,7 @@ NB_MODULE(_native, module) {
            nb::arg("program"), nb::arg("scalars"), nb::arg("buffers"), nb::arg("threads"),
            nb::arg("instructions"), nb::arg("max_bytes") = hdlif::Session::kNoLimit)
       .def_prop_ro("instructions", &Network::instructions)
+      .def_prop_ro("passes", &Network::passes)
       .def_prop_ro("weight_bytes", &Network::weight_bytes)
       .def_prop_ro("working_bytes", &Network::working_bytes)
       .def("run_bytes", &Network::run_bytes, nb::arg("batch"), nb::arg("steps"), nb::arg("is_static"),

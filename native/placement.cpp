@@ -77,56 +77,6 @@ private:
   std::set<std::pair<int64_t, int32_t>> free_; // with their bytes
 };
 
-// Whether one pass can compute a neuron and the quantiser of its spikes.
-bool has_surplus(const Node& node) {
-  const Fused::Kernel kernel = node.equation == nullptr ? Fused::kNone : node.equation->fused.kernel;
-  return kernel == Fused::kHdLif || kernel == Fused::kParallel;
-}
-
-// The passes of a chain. All nodes of a pass run at the same steps, none takes codes, and of the values
-// between them, only what the neuron takes may have another reader.
-void find_firing(const Program& program, const Stage& stage, const std::vector<int32_t>& readers,
-                 Placement& placement) {
-  const std::vector<int32_t>& chain = stage.chain;
-  const auto constant = [&](int32_t n) { return program.values[n + 1].constant; };
-  const auto takes_codes = [&](int32_t n) {
-    const auto& inputs = program.nodes[n].inputs;
-    return std::any_of(inputs.begin(), inputs.end(),
-                       [&](int32_t input) { return input >= 0 && program.values[input].max_code > 0; });
-  };
-  for (size_t i = 1; i < chain.size(); ++i) {
-    const int32_t quantise = chain[i], neuron = chain[i - 1];
-    if (program.nodes[quantise].op != Op::kQuantise || !has_surplus(program.nodes[neuron]) ||
-        program.nodes[quantise].inputs[0] != neuron + 1 || readers[neuron + 1] != 1 || takes_codes(neuron) ||
-        constant(neuron) != constant(quantise))
-      continue;
-    FiringNodes nodes;
-    nodes.quantise = quantise;
-    nodes.neuron = neuron;
-    // the node before, if it makes what the pass so far begins with
-    size_t next = i - 1;
-    const auto joins = [&](Op wanted, int32_t reader, bool is_between) {
-      if (next == 0)
-        return -1;
-      const int32_t n = chain[next - 1];
-      const auto& inputs = program.nodes[reader].inputs;
-      const bool fits =
-          program.nodes[n].op == wanted && !takes_codes(n) && constant(n) == constant(quantise) &&
-          std::count(inputs.begin(), inputs.end(), n + 1) == 1 && (!is_between || readers[n + 1] == 1);
-      if (!fits)
-        return -1;
-      --next;
-      return n;
-    };
-    nodes.add = joins(Op::kAdd, neuron, false);
-    nodes.affine = joins(Op::kAffine, nodes.add >= 0 ? nodes.add : neuron, nodes.add >= 0);
-    placement.firing[nodes.first()] = nodes;
-    for (int32_t n : {nodes.affine, nodes.add, nodes.neuron, nodes.quantise})
-      if (n >= 0)
-        placement.is_passed[n] = n != nodes.first();
-  }
-}
-
 } // namespace
 
 Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, bool keeps_all) {
@@ -163,15 +113,6 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
   for (size_t value = 0; value < value_count; ++value)
     if (is_shared[value])
       last_read[last_stage[value]].push_back(int32_t(value));
-  std::vector<int32_t> readers(value_count, 0);
-  ++readers[program.output];
-  for (int32_t n : program.delays)
-    ++readers[program.nodes[n].source];
-  for (const Node& node : program.nodes)
-    for (int32_t input : node.inputs)
-      if (input >= 0)
-        ++readers[input];
-
   Placement placement;
   placement.batch = batch;
   placement.steps = steps;
@@ -180,13 +121,7 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
   placement.slot.assign(value_count, -1);
   placement.tile.assign(value_count, -1);
   placement.widened.assign(2 * program.nodes.size(), -1);
-  placement.firing.assign(program.nodes.size(), {});
-  placement.is_passed.assign(program.nodes.size(), false);
-  for (int32_t count : readers)
-    placement.is_read_again.push_back(count > 1);
-  if (!keeps_all)
-    for (const Stage& stage : stages)
-      find_firing(program, stage, readers, placement);
+  const Passes& passes = plan.passes(keeps_all);
   Slots slots;
   const auto slot_bytes = [&](int32_t value) {
     const Value& type = program.values[value];
@@ -209,7 +144,7 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
     size_t end_of_pass = 0;
     for (size_t i = nodes.size(); i-- > 0;) {
       const Node& node = program.nodes[nodes[i]];
-      if (i + 1 == nodes.size() || !placement.is_passed[nodes[i + 1]])
+      if (i + 1 == nodes.size() || !passes.is_inner(nodes[i + 1]))
         end_of_pass = i;
       for (int32_t input : node.inputs)
         if (input >= 0) {
@@ -238,7 +173,7 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
       // a constant is computed at the first step of a chunk and read at all: it shares memory neither with
       // what comes after it nor, for that is computed once more at the next step, with what came before it
       const bool is_constant = program.values[output].constant;
-      if (placement.slot[output] < 0)
+      if (placement.slot[output] < 0 && !passes.is_spared(output))
         placement.tile[output] = tile.take(row_bytes(program.values[output]), !is_constant);
       for (int j = 0; j < 2; ++j)
         if (widened_bytes[j] > 0)

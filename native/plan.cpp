@@ -163,9 +163,6 @@ int64_t row_bytes(const Node& node) {
   int64_t entries = 0;
   for (const Rows& rows : node.rows)
     entries += int64_t(rows.data.size());
-  if (node.equation != nullptr)
-    for (const Rows& rows : node.equation->rows)
-      entries += int64_t(rows.data.size());
   return entries * int64_t(sizeof(float));
 }
 
@@ -235,7 +232,8 @@ bool computes_maps(Op op) {
 Plan::Plan(Program given, const Kernels& kernels, int64_t max_bytes)
     : program(std::move(given)), kernels(kernels), work(work_of(program)),
       layers(prepare_layers(program, kernels, max_bytes)), stages(fuse(program)),
-      identity_rows(program.nodes.size()), potential_of(program.nodes.size(), -1) {
+      identity_rows(program.nodes.size()), potential_of(program.nodes.size(), -1),
+      joined(program, stages, true), alone(program, stages, false) {
   for (size_t n = 0; n < program.nodes.size(); ++n)
     if (program.nodes[n].op == Op::kAffine)
       identity_rows[n] = hdlif::identity_rows(program.nodes[n].rows[0], program.nodes[n].rows[1]);

@@ -9,6 +9,7 @@
 
 #include "kernels/kernels.h"
 #include "memory.h"
+#include "passes.h"
 #include "program.h"
 
 namespace hdlif {
@@ -91,6 +92,13 @@ struct Plan {
   std::vector<Stage> stages; // in an order in which they can be computed one after the other
   std::vector<std::vector<bool>> identity_rows; // of each affine: the rows that leave x as it is
   std::vector<int32_t> potential_of;            // of each node: which of the potentials, or -1
+  Passes joined, alone;                         // of several nodes; of one, so that every value is written
+
+  // Passes point to rows of the program.
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+
+  const Passes& passes(bool keeps_all) const { return keeps_all ? alone : joined; }
 
   int64_t bytes() const;
 

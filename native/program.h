@@ -98,28 +98,18 @@ struct Window {
   int32_t reach_x() const { return (kernel_x - 1) * dilation_x + 1; }
 };
 
-// The kernel that computes an equation in one pass, and the rows that it takes.
-struct Fused {
-  enum Kernel { kNone, kHdLif, kParallel, kLif };
-  Kernel kernel = kNone;
-  int32_t leak = -1, threshold = -1; // which of the equation's rows
-  Reset reset{false, 0.0f};          // of kLif
-};
-
-// A neuron's equation. Registers: 0 is the current, then the states, the rows, and one for each
-// instruction, which reads registers below its own.
+// Operations on registers: first the inputs, then the states, the rows, and one for each instruction, which
+// reads registers below its own.
 struct Equation {
-  std::vector<Rows> rows;
+  int32_t inputs = 1, rows = 0;
   std::vector<Instruction> instructions;
-  int32_t spike = 0;
-  std::vector<int32_t> after; // of each state
-  bool emits_codes = false;   // 1 or 0 by its operation
-  Fused fused;
+  int32_t result = 0;         // the register of what is given on: of a neuron, its spike
+  std::vector<int32_t> after; // of each state, the register that it becomes
+  bool gives_codes = false;   // the result is 1 or 0 by its operation
 
   int32_t states() const { return int32_t(after.size()); }
-  int32_t first() const {
-    return 1 + states() + int32_t(rows.size());
-  } // the register of the first instruction
+  int32_t first_row() const { return inputs + states(); }
+  int32_t first() const { return first_row() + rows; } // the register of the first instruction
   int32_t registers() const { return first() + int32_t(instructions.size()); }
 };
 
@@ -127,14 +117,14 @@ struct Node {
   Op op;
   std::array<int32_t, 2> inputs; // value indices; -1 where absent
   Window window;
-  std::array<Rows, kMaxTensors> rows;
-  int32_t groups = 1;                       // of conv2d; ci is then an input channel of its group
-  std::vector<int8_t> low_bit_weights;      // [ky][kx][ci][co], one byte each; empty for float32 weights
-  std::vector<float> float_weights;         // [ky][kx][ci][co]
-  int32_t max_weight = 1;                   // largest magnitude that the encoding of low_bit_weights has
-  int32_t first_channel = 0;                // of slice
-  float offset = 0;                         // of quantise
-  std::shared_ptr<const Equation> equation; // of program
+  std::vector<Rows> rows;              // its tensors, without weights; of a program, those of its equation
+  int32_t groups = 1;                  // of conv2d; ci is then an input channel of its group
+  std::vector<int8_t> low_bit_weights; // [ky][kx][ci][co], one byte each; empty for float32 weights
+  std::vector<float> float_weights;    // [ky][kx][ci][co]
+  int32_t max_weight = 1;              // largest magnitude that the encoding of low_bit_weights has
+  int32_t first_channel = 0;           // of slice
+  float offset = 0;                    // of quantise
+  std::shared_ptr<const Equation> equation; // of program, with one input
   int32_t source = -1;                      // of delay
 };
 

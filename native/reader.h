@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "program.h"
-#include "recognition.h"
 
 namespace hdlif {
 
@@ -75,15 +74,16 @@ public:
     require(states >= 0 && states <= kMaxStates, "equation has too many states");
     require(rows >= 0 && rows <= kMaxEquationRows, "equation has too many rows");
     require(instructions >= 0 && instructions <= kMaxInstructions, "equation has too many instructions");
-    equation->spike = next();
+    equation->result = next();
     for (int32_t i = 0; i < states; ++i)
       equation->after.push_back(next());
     for (int32_t i = 0; i < rows; ++i) {
       const int32_t index = next(), steps = next(), columns = next();
       require(index >= 0 && size_t(index) < buffers_.size(), "tensor is out of range");
       require(columns == 1 || columns == channels, "columns do not fit the channels");
-      equation->rows.push_back(rows_of(buffers_[index], steps, columns));
+      node_.rows.push_back(rows_of(buffers_[index], steps, columns));
     }
+    equation->rows = rows;
     std::vector<bool> is_code(size_t(equation->first()), false); // 1 or 0, of each register
     for (int32_t i = 0; i < instructions; ++i) {
       Instruction instruction{};
@@ -106,11 +106,10 @@ public:
       equation->instructions.push_back(instruction);
     }
     const auto is_register = [&](int32_t r) { return r >= 0 && r < equation->registers(); };
-    require(is_register(equation->spike) &&
+    require(is_register(equation->result) &&
                 std::all_of(equation->after.begin(), equation->after.end(), is_register),
             "equation gives a register that it has not");
-    equation->emits_codes = is_code[size_t(equation->spike)];
-    equation->fused = recognise(*equation);
+    equation->gives_codes = is_code[size_t(equation->result)];
     return equation;
   }
 
@@ -142,7 +141,8 @@ public:
   }
 
   void read_rows(int which) {
-    node_.rows[which] = rows_of(buffer(which), record_[kTensors + 3 * which + 1], columns(which));
+    node_.rows.resize(std::max(node_.rows.size(), size_t(which) + 1));
+    node_.rows[size_t(which)] = rows_of(buffer(which), record_[kTensors + 3 * which + 1], columns(which));
   }
 
   // Reads the weights, stored [co][ci][ky][kx] with ci in the group of co, into [ky][kx][ci][co]; returns the
@@ -235,7 +235,6 @@ private:
   static int operands_of(Operation operation) {
     switch (operation) {
     case Operation::kConstant:
-    case Operation::kCount:
       return 0;
     case Operation::kNegative:
     case Operation::kAbsolute:

@@ -19,7 +19,8 @@ public:
   RowContext(const Plan& plan, const Stage& stage, const Chunk& chunk, Workspace& workspace, Watch& watch,
              int thread)
       : plan(plan), program(plan.program), kernels(plan.kernels), stage(stage), chunk(chunk),
-        workspace(workspace), memory(workspace.threads[thread]), watch_(watch), is_caller_(thread == 0) {}
+        passes(plan.passes(workspace.placement.keeps_all)), workspace(workspace),
+        memory(workspace.threads[thread]), watch_(watch), is_caller_(thread == 0) {}
 
   // Rows [first, last) of row = image * height + oy; fewer where the run is to stop.
   void compute(int64_t first, int64_t last) {
@@ -33,9 +34,9 @@ public:
         }
         for (int32_t n : stage.chain)
           if (is_due(n)) {
-            if (const FiringNodes& firing = workspace.placement.firing[n]; firing.neuron >= 0)
-              compute_firing(firing);
-            else if (!workspace.placement.is_passed[n])
+            if (const Pass* pass = passes.at(n); pass != nullptr)
+              pass->compute(*this);
+            else if (!passes.is_inner(n))
               form_of(program.nodes[n].op).compute(*this, n);
             if (!goes_on_after(plan.work[n].row))
               return;
@@ -118,38 +119,6 @@ public:
   int64_t t() const { return chunk.t + step; } // the number of the time step
   const Value& type(int32_t value) const { return program.values[value]; }
 
-  void compute_firing(const FiringNodes& nodes) {
-    const int64_t t = this->t();
-    const Node &neuron = program.nodes[nodes.neuron], &quantise = program.nodes[nodes.quantise];
-    const Value& out = program.values[nodes.quantise + 1];
-    Firing firing;
-    int32_t x = neuron.inputs[0];
-    if (nodes.add >= 0) {
-      const auto& inputs = program.nodes[nodes.add].inputs;
-      const int which = nodes.affine >= 0 && inputs[1] == nodes.affine + 1 ? 1 : 0;
-      x = inputs[which];
-      firing.addend = floats(input_row(inputs[1 - which]));
-    }
-    if (nodes.affine >= 0) {
-      x = program.nodes[nodes.affine].inputs[0];
-      firing.scale = program.nodes[nodes.affine].rows[0].at(t);
-      firing.shift = program.nodes[nodes.affine].rows[1].at(t);
-    }
-    const int32_t current = neuron.inputs[0];
-    if (x != current &&
-        (workspace.placement.slot[current] >= 0 || workspace.placement.is_read_again[current]))
-      firing.current = floats(output_row(current));
-    firing.potential = potential_row(nodes.neuron);
-    const Equation& equation = *neuron.equation;
-    if (equation.fused.leak >= 0)
-      firing.leak = row_at(equation.rows[equation.fused.leak], t);
-    firing.threshold = row_at(equation.rows[equation.fused.threshold], t);
-    firing.inverse_step = row_at(quantise.rows[0], t);
-    firing.offset = quantise.offset;
-    firing.largest = float(out.max_code);
-    kernels.fire(floats(input_row(x)), output_row(nodes.quantise + 1), firing, out.width, out.channels);
-  }
-
   // From one step of a value to the next.
   int64_t frame_bytes(int32_t value) const {
     return chunk.batch * program.values[value].size() * program.values[value].entry_bytes();
@@ -163,6 +132,7 @@ public:
   const Kernels& kernels;
   const Stage& stage;
   const Chunk& chunk;
+  const Passes& passes;
   Workspace& workspace;
   Workspace::Thread& memory;
   int64_t row = 0, step = 0; // of row = image * height + oy

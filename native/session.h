@@ -34,6 +34,7 @@ public:
 
   const Program& program() const { return plan_.program; }
   const Kernels& kernels() const { return plan_.kernels; }
+  const std::vector<Pass>& passes() const { return plan_.joined.all(); }
 
   // Bytes of weights and rows, which all runs share, and of the working memory kept for runs to come.
   int64_t weight_bytes() const { return plan_.bytes(); }

@@ -28,6 +28,8 @@ struct Needs {
       if (form.scratch != nullptr)
         scratch = std::max(scratch, form.scratch(node, out));
     }
+    for (const Pass& pass : plan.passes(keeps_all).all())
+      scratch = std::max(scratch, pass.scratch_bytes());
     at = int64_t(plan.program.values.size() * sizeof(const uint8_t*));
     if (owns_potentials)
       potentials = batch * plan.potential_entries() * int64_t(sizeof(float));

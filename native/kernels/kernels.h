@@ -98,25 +98,37 @@ enum class Operation : int32_t {
   kGreaterEqual,
   kStep,
   kSelect,
-  kCount
+  kCount,
+  // Several at once, which no file has: a * b + c with both roundings; max(0, a - b); min(value, floor(a)).
+  kMultiplyAdd,
+  kSurplus,
+  kFloorBelow
 };
 
 struct Instruction {
   Operation operation;
   int32_t operands[3];
-  float value; // of a constant
+  float value; // of a constant, and of kFloorBelow
 };
 
-// A step of an equation, as a kernel sees it.
+// A step of an equation, as a kernel sees it: registers are the inputs, the states, the rows, and one for
+// each instruction.
 struct EquationStep {
   const Row* rows;
   const Instruction* instructions;
-  const int32_t* after;
-  int32_t row_count, instruction_count, state_count, spike;
+  const int32_t *after,
+      *kept; // registers: what each state becomes, and what is written out beside the result
+  int32_t inputs, states, row_count, instruction_count, kept_count, result;
+
+  int32_t first_row() const { return inputs + states; }
+  int32_t first() const { return first_row() + row_count; } // the register of the first instruction
 };
 
+// Of the equation of one neuron, and what its neighbours in a chain may add to it.
 constexpr int32_t kMaxStates = 16, kMaxEquationRows = 64, kMaxInstructions = 256;
-constexpr int32_t kMaxRegisters = 1 + kMaxStates + kMaxEquationRows + kMaxInstructions;
+constexpr int32_t kMaxInputs = 8, kMoreRows = 16, kMoreInstructions = 64;
+constexpr int32_t kMaxRegisters =
+    kMaxInputs + kMaxStates + kMaxEquationRows + kMoreRows + kMaxInstructions + kMoreInstructions;
 
 // Entries that an equation takes at once, so that its registers stay in the cache.
 constexpr int32_t kEquationBlock = 256;
@@ -194,10 +206,12 @@ struct Kernels {
                    int32_t channels);
   // affine, add, hd_lif or parallel, quantise
   void (*fire)(const float* x, uint8_t* y, const Firing& firing, int64_t pixels, int32_t channels);
-  // A step of an equation for every entry: the spike to `y`, or as codes to `codes`, of which one is null,
-  // and the states updated in place. `registers` has room for kEquationBlock entries of each.
-  void (*equation)(const float* x, float* const* states, float* y, uint8_t* codes, const EquationStep& step,
-                   float* registers, int64_t pixels, int32_t channels);
+  // A step of an equation for every entry: the result to `y`, or as codes, which it must be in 0..255, to
+  // `codes`, of which one is null; the states updated in place; and further registers to `kept`, each of
+  // which overlaps with nothing else. `registers` has room for kEquationBlock entries of each.
+  void (*equation)(const float* const* inputs, float* const* states, float* const* kept, float* y,
+                   uint8_t* codes, const EquationStep& step, float* registers, int64_t pixels,
+                   int32_t channels);
   // z = x + y
   void (*add)(const float* x, const float* y, float* z, int64_t count);
   // codes as float32, exact

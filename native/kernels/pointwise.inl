@@ -181,6 +181,22 @@ void for_each(float* __restrict out, const float* a, const float* b, int32_t cou
     out[i] = body(a[i], b[i]);
 }
 
+template <typename Body>
+void for_each(float* __restrict out, const float* a, const float* b, const float* c, int32_t count,
+              Body body) {
+  for (int32_t i = 0; i < count; ++i)
+    out[i] = body(a[i], b[i], c[i]);
+}
+
+// The same, a register of lanes at a time, and then one by one.
+template <typename Body> void for_lanes(float* __restrict out, const float* a, int32_t count, Body body) {
+  int32_t i = 0;
+  for (; i + kFloats <= count; i += kFloats)
+    set(out + i, body(at(a + i)));
+  for (; i < count; ++i)
+    out[i] = body(a[i]);
+}
+
 // One instruction on a block.
 void execute(const Instruction& instruction, const float* const* registers, float* __restrict out,
              int32_t count) {
@@ -197,7 +213,7 @@ void execute(const Instruction& instruction, const float* const* registers, floa
   case Operation::kAbsolute:
     return for_each(out, in(0), count, [](float a) { return __builtin_fabsf(a); });
   case Operation::kFloor:
-    return for_each(out, in(0), count, [](float a) { return __builtin_floorf(a); });
+    return for_lanes(out, in(0), count, [](auto a) { return floors(a); });
   case Operation::kMinimum:
     return for_each(out, in(0), in(1), count, [](float a, float b) { return b < a ? b : a; });
   case Operation::kMaximum:
@@ -208,11 +224,19 @@ void execute(const Instruction& instruction, const float* const* registers, floa
     return for_each(out, in(0), in(1), count, [](float a, float b) { return a >= b ? 1.0f : 0.0f; });
   case Operation::kStep:
     return for_each(out, in(0), count, [](float a) { return a >= 0.0f ? 1.0f : 0.0f; });
-  case Operation::kSelect: {
-    const float *chosen = in(0), *a = in(1), *b = in(2);
-    for (int32_t i = 0; i < count; ++i)
-      out[i] = chosen[i] != 0.0f ? a[i] : b[i];
-    return;
+  case Operation::kSelect:
+    return for_each(out, in(0), in(1), in(2), count,
+                    [](float chosen, float a, float b) { return chosen != 0.0f ? a : b; });
+  case Operation::kMultiplyAdd:
+    return for_each(out, in(0), in(1), in(2), count, [](float a, float b, float c) { return a * b + c; });
+  case Operation::kSurplus:
+    return for_each(out, in(0), in(1), count, [](float a, float b) { return surplus(a, b); });
+  case Operation::kFloorBelow: {
+    const float largest = instruction.value;
+    return for_lanes(out, in(0), count, [=](auto a) {
+      const auto whole = floors(a), most = largest - decltype(a){}; // less 0, not plus 0
+      return whole < most ? whole : most;
+    });
   }
   case Operation::kConstant:
   case Operation::kCount:
@@ -220,61 +244,93 @@ void execute(const Instruction& instruction, const float* const* registers, floa
   }
 }
 
-void equation(const float* x, float* const* states, float* y, uint8_t* codes, const EquationStep& step,
-              float* registers, int64_t pixels, int32_t channels) {
+void store_codes(const float* values, uint8_t* codes, int32_t count) {
+  int32_t i = 0;
+  for (; i + kFloats <= count; i += kFloats)
+    set_codes(codes + i, __builtin_convertvector(at(values + i), Integers));
+  for (; i < count; ++i)
+    codes[i] = uint8_t(int32_t(values[i]));
+}
+
+// Whether a state becomes what another one was: then both are read before either is written.
+bool exchanges_states(const EquationStep& step) {
+  for (int32_t s = 0; s < step.states; ++s)
+    if (step.after[s] >= step.inputs && step.after[s] < step.first_row() && step.after[s] != step.inputs + s)
+      return true;
+  return false;
+}
+
+void equation(const float* const* inputs, float* const* states, float* const* kept, float* y, uint8_t* codes,
+              const EquationStep& step, float* registers, int64_t pixels, int32_t channels) {
   constexpr int32_t kBlock = kEquationBlock;
   const float* at_register[kMaxRegisters];
-  const int32_t first_row = 1 + step.state_count, first = first_row + step.row_count;
-  const auto own = [&](int32_t which) { return registers + int64_t(which) * kBlock; };
-  const auto fill = [&](int32_t which, auto value_at) {
-    float* to = own(which);
-    for (int32_t i = 0; i < kBlock; ++i)
-      to[i] = value_at(i);
-    at_register[which] = to;
-  };
+  const int32_t first_row = step.first_row(), first = step.first();
+  const int64_t entries = pixels * channels;
   // whole pixels at once; or, of a pixel with more channels than a block has, a part of them
   const bool is_part = channels > kBlock;
-  const int32_t whole = is_part ? 0 : kBlock / channels * channels;
+  const int32_t whole = is_part ? kBlock : kBlock / channels * channels;
+  const int32_t longest = entries < whole ? int32_t(entries) : whole;
+  const auto own = [&](int32_t which) { return registers + int64_t(which) * kBlock; };
+  const auto fill = [&](int32_t which, float value) {
+    float* to = own(which);
+    for (int32_t i = 0; i < longest; ++i)
+      to[i] = value;
+    at_register[which] = to;
+  };
   for (int32_t i = 0; i < step.row_count; ++i) {
     const Row row = step.rows[i];
-    if (row.columns == 1)
-      fill(first_row + i, [&](int32_t) { return row.data[0]; });
-    else if (!is_part)
-      fill(first_row + i, [&](int32_t entry) { return row.data[entry % channels]; });
+    if (row.columns == 1) {
+      fill(first_row + i, row.data[0]);
+    } else if (!is_part) {
+      float* to = own(first_row + i);
+      for (int32_t p = 0; p < longest; p += channels)
+        for (int32_t c = 0; c < channels; ++c)
+          to[p + c] = row.data[c];
+      at_register[first_row + i] = to;
+    }
   }
   for (int32_t i = 0; i < step.instruction_count; ++i)
     if (step.instructions[i].operation == Operation::kConstant)
-      fill(first + i, [&](int32_t) { return step.instructions[i].value; });
-  const int64_t entries = pixels * channels;
+      fill(first + i, step.instructions[i].value);
+  const bool copies_states = exchanges_states(step);
+  // the instruction that computes the result writes it where it belongs
+  const bool gives_directly = y != nullptr && step.result >= first &&
+                              step.instructions[step.result - first].operation != Operation::kConstant;
   int32_t channel = 0;
   for (int64_t begin = 0; begin < entries;) {
     const int32_t rest = is_part ? least(channels - channel, kBlock) : whole;
     const int32_t count = entries - begin < rest ? int32_t(entries - begin) : rest;
-    at_register[0] = x + begin;
-    for (int32_t s = 0; s < step.state_count; ++s) {
-      // a copy: a state may be what another becomes
-      float* copy = own(1 + s);
+    const auto give = [&](const float* from, float* to) {
       for (int32_t i = 0; i < count; ++i)
-        copy[i] = states[s][begin + i];
-      at_register[1 + s] = copy;
+        to[i] = from[i];
+    };
+    for (int32_t i = 0; i < step.inputs; ++i)
+      at_register[i] = inputs[i] + begin;
+    for (int32_t s = 0; s < step.states; ++s) {
+      at_register[step.inputs + s] = states[s] + begin;
+      if (copies_states) {
+        give(states[s] + begin, own(step.inputs + s));
+        at_register[step.inputs + s] = own(step.inputs + s);
+      }
     }
     for (int32_t i = 0; is_part && i < step.row_count; ++i)
       if (step.rows[i].columns > 1)
         at_register[first_row + i] = step.rows[i].data + channel;
     for (int32_t i = 0; i < step.instruction_count; ++i)
       if (step.instructions[i].operation != Operation::kConstant) {
-        execute(step.instructions[i], at_register, own(first + i), count);
-        at_register[first + i] = own(first + i);
+        float* to = gives_directly && first + i == step.result ? y + begin : own(first + i);
+        execute(step.instructions[i], at_register, to, count);
+        at_register[first + i] = to;
       }
-    const float* spike = at_register[step.spike];
-    for (int32_t i = 0; i < count; ++i)
-      if (codes != nullptr)
-        codes[begin + i] = uint8_t(spike[i] != 0.0f);
-      else
-        y[begin + i] = spike[i];
-    for (int32_t s = 0; s < step.state_count; ++s)
-      for (int32_t i = 0; i < count; ++i)
-        states[s][begin + i] = at_register[step.after[s]][i];
+    if (codes != nullptr)
+      store_codes(at_register[step.result], codes + begin, count);
+    else if (!gives_directly)
+      give(at_register[step.result], y + begin);
+    for (int32_t i = 0; i < step.kept_count; ++i)
+      give(at_register[step.kept[i]], kept[i] + begin);
+    for (int32_t s = 0; s < step.states; ++s)
+      if (step.after[s] != step.inputs + s)
+        give(at_register[step.after[s]], states[s] + begin);
     begin += count;
     channel = is_part && channel + count < channels ? channel + count : 0;
   }

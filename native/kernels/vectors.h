@@ -50,6 +50,23 @@ inline void set(float* to, Floats values) {
   *reinterpret_cast<FloatsInMemory*>(to) = values;
 }
 
+// The largest whole number that is not above each; compilers leave loops with it as they are.
+inline Floats floors(Floats values) {
+#if defined(__AVX512F__)
+  return _mm512_roundscale_ps(values, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#elif defined(__AVX2__)
+  return _mm256_floor_ps(values);
+#elif defined(HDLIF_NEON)
+  return vrndmq_f32(values);
+#else
+  return Floats{__builtin_floorf(values[0]), __builtin_floorf(values[1]), __builtin_floorf(values[2]),
+                __builtin_floorf(values[3])};
+#endif
+}
+inline float floors(float value) {
+  return __builtin_floorf(value);
+}
+
 // Integers in 0..255, as bytes.
 inline void set_codes(uint8_t* to, Integers values) {
 #if defined(__AVX512F__)

@@ -1,3 +1,4 @@
+#include "../composer.h"
 #include "../reader.h"
 #include "../row_context.h"
 
@@ -19,6 +20,10 @@ void compute(RowContext& c, int32_t n) {
   c.kernels.add(x, c.float_row(n, 1), z, int64_t(out.width) * out.channels);
 }
 
+int32_t compose(const Node&, const Value&, const int32_t* inputs, Composer& composer) {
+  return composer.apply(Operation::kAdd, inputs[0], inputs[1]);
+}
+
 } // namespace
 
 const OpForm kAddForm = [] {
@@ -28,6 +33,7 @@ const OpForm kAddForm = [] {
   form.infer = infer;
   form.work = entry_work;
   form.compute = compute;
+  form.compose = compose;
   return form;
 }();
 

@@ -1,3 +1,4 @@
+#include "../composer.h"
 #include "../reader.h"
 #include "../row_context.h"
 
@@ -33,6 +34,11 @@ void compute(RowContext& c, int32_t n) {
                    out.channels);
 }
 
+int32_t compose(const Node& node, const Value&, const int32_t* inputs, Composer& composer) {
+  const int32_t scaled = composer.apply(Operation::kMultiply, inputs[0], composer.row(node.rows[0]));
+  return composer.apply(Operation::kAdd, scaled, composer.row(node.rows[1]));
+}
+
 } // namespace
 
 const OpForm kAffineForm = [] {
@@ -42,6 +48,7 @@ const OpForm kAffineForm = [] {
   form.infer = infer;
   form.work = entry_work;
   form.compute = compute;
+  form.compose = compose;
   return form;
 }();
 

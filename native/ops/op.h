@@ -8,6 +8,7 @@ namespace hdlif {
 struct Value;
 struct Node;
 struct Program;
+class Composer;
 class Reader;
 class RowContext;
 
@@ -65,8 +66,11 @@ struct OpForm {
   // The type of its output; reads tensors and scalars into the reader's node. `y` begins as x, of floats.
   void (*infer)(Reader& reader, const Value& x, Value& y);
   RowWork (*work)(const Node& node, const Value& in, const Value& out);
-  // This row of node n; of a map, all of it.
-  void (*compute)(RowContext& rows, int32_t n);
+  // This row of node n; of a map, all of it. Null for a program, which is computed in passes.
+  void (*compute)(RowContext& rows, int32_t n) = nullptr;
+  // Of an op that treats each entry by itself: writes it as operations on registers, given those of its
+  // inputs; returns that of its output.
+  int32_t (*compose)(const Node& node, const Value& out, const int32_t* inputs, Composer& composer) = nullptr;
   // Bytes that a thread needs beside rows of values.
   int64_t (*scratch)(const Node& node, const Value& out) = nullptr;
 };

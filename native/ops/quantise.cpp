@@ -1,3 +1,4 @@
+#include "../composer.h"
 #include "../reader.h"
 #include "../row_context.h"
 
@@ -25,6 +26,14 @@ void compute(RowContext& c, int32_t n) {
                      out.width, out.channels);
 }
 
+int32_t compose(const Node& node, const Value& out, const int32_t* inputs, Composer& composer) {
+  const int32_t positive = composer.apply(Operation::kMaximum, composer.constant(0.0f), inputs[0]);
+  const int32_t scaled = composer.apply(Operation::kMultiply, positive, composer.row(node.rows[0]));
+  const int32_t raised = composer.apply(Operation::kAdd, scaled, composer.constant(node.offset));
+  return composer.apply(Operation::kMinimum, composer.constant(float(out.max_code)),
+                        composer.apply(Operation::kFloor, raised));
+}
+
 } // namespace
 
 const OpForm kQuantiseForm = [] {
@@ -36,6 +45,7 @@ const OpForm kQuantiseForm = [] {
   form.infer = infer;
   form.work = entry_work;
   form.compute = compute;
+  form.compose = compose;
   return form;
 }();
 

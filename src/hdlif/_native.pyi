@@ -20,6 +20,8 @@ class InterruptedError(Exception):
 
 class Network:
     instructions: str
+    passes: list[tuple[str, list[int]]]
+    """The kernel that computes each pass, and its nodes."""
     weight_bytes: int
     working_bytes: int
     def __init__(

@@ -163,6 +163,16 @@ class Session:
         return self._network.instructions
 
     @property
+    def passes(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Where nodes around a neuron are computed in one way over a row: the kernel, and their names.
+
+        "hd_lif", "parallel" and "lif" are kernels of one equation; "fire" is HD-LIF or Parallel with affine, addition
+        and quantiser; "equation" runs any equation.
+        """
+        names = self._names[1:]
+        return [(kernel, tuple(names[n] for n in nodes)) for kernel, nodes in self._network.passes]
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of weights and per-step rows in memory; all calls share them."""
         return self._network.weight_bytes
