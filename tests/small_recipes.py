@@ -4,20 +4,23 @@ import torch
 
 from hdlif import builders
 from hdlif.config import Recipe, load_recipe
-from hdlif.models import Network
-from hdlif.nn import Neuron
+from hdlif.nn import Neuron, Temporal
+
+
+def load(*overrides: str) -> Recipe:
+    return load_recipe("digits_hdlif", overrides)
 
 
 def recipe(*overrides: str) -> Recipe:
-    return load_recipe("digits_hdlif", ["model.width=4", *overrides])
+    return load("model.width=4", *overrides)
 
 
-def built(*overrides: str) -> Network:
+def built(*overrides: str) -> Temporal:
     chosen = recipe(*overrides)
     builders.check(chosen)
     torch.manual_seed(0)
     return builders.build_model(chosen)
 
 
-def neurons(network: Network) -> list[Neuron]:
+def neurons(network: Temporal) -> list[Neuron]:
     return [module for module in network.modules() if isinstance(module, Neuron)]

@@ -12,7 +12,7 @@ from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean
 
 if TYPE_CHECKING:
-    from hdlif.models import Network
+    from hdlif.nn import Temporal
     from hdlif.training.activity import Penalty
 
 
@@ -43,7 +43,7 @@ def checked_penalty(recipe: Recipe) -> Checked[Penalty | None]:
     return checked(make, "activity", recipe.activity.arguments, kind=kind, others=others, given=given)
 
 
-def check_budgets(recipe: Recipe, network: Network) -> None:
+def check_budgets(recipe: Recipe, network: Temporal) -> None:
     """Raise `RecipeError` where activity.sops names a layer that has no operations to count."""
     budgets = recipe.activity.arguments.get("sops")
     if not isinstance(budgets, dict):

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hdlif.builders.activity import check_budgets
 from hdlif.builders.arguments import Checked, checked, choose, keys
 from hdlif.builders.attention import CheckedAttention, checked_attention
 from hdlif.builders.data import data_kind, input_record
+from hdlif.builders.imported import imported, is_own
 from hdlif.builders.neuron import build_neuron, check_parallel, checked_neuron
 from hdlif.builders.norm import build_norm, checked_norm
-from hdlif.builders.places import At
+from hdlif.builders.places import At, parameters
 from hdlif.builders.weights import build_conv, checked_weights, place_quantizers
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError
+from hdlif.errors import RecipeError, brief
 
 if TYPE_CHECKING:
-    from hdlif.models import Network
+    from hdlif.models import Network, NeuronFactory, Place
+    from hdlif.nn import Temporal
 
 MODELS: Mapping[str, Callable[..., Network]] = {
     "resnet": At("hdlif.models:resnet"),
@@ -39,17 +42,23 @@ STEMS: Mapping[str, Callable[[], Callable[[int, int], Any]]] = {
 """What makes each: the function of (channels of the image, width)."""
 
 
+PARTS = ("neuron", "conv", "norm", "classes", "in_channels", "time_steps")
+"""What a network is given that takes an argument of that name: makers of its parts, and what follows from the data."""
+
+
 @dataclass(frozen=True)
 class CheckedModel:
     """The section and those of its parts, checked; each part is made from the recipe when the network is."""
 
-    network: Checked[Network]
+    network: Checked[Any]
     attention: CheckedAttention | None
 
 
 def checked_model(recipe: Recipe) -> CheckedModel:
     """The section and those of attention, neuron, spikes, weights and norm, checked."""
-    make = choose(MODELS, recipe.model.kind, "model.kind")
+    kind = recipe.model.kind
+    is_own_kind = is_own(kind)
+    make = own_model(kind) if is_own_kind else choose(MODELS, kind, "model.kind")
     arguments = recipe.model.arguments
     for key in ("attention", "conv", "neuron", "norm"):
         if key in arguments:
@@ -58,6 +67,7 @@ def checked_model(recipe: Recipe) -> CheckedModel:
             )
     _check_depth(arguments)
     attention = checked_attention(recipe, make)
+    given = (*([attention.argument] if attention else []), *PARTS)
     checked_neuron(recipe)
     checked_weights(recipe)
     checked_norm(recipe)
@@ -65,31 +75,64 @@ def checked_model(recipe: Recipe) -> CheckedModel:
         make,
         "model",
         arguments,
-        kind=recipe.model.kind,
+        kind=kind,
         others=lambda: keys(*MODELS.values(), tables=["stem"]),
-        tables={"stem": STEMS},
-        given=(*([attention.argument] if attention else []), "neuron", "conv", "norm", "classes", "in_channels"),
+        tables={} if is_own_kind else {"stem": STEMS},
+        given=given,
     )
     return CheckedModel(network, attention)
 
 
-def build_model(recipe: Recipe) -> Network:
+def own_model(kind: str) -> Callable[..., Any]:
+    """The user's function or class `package.module:Name`. Raises `RecipeError`."""
+    found = imported(kind, "model.kind")
+    if not callable(found):
+        raise RecipeError(
+            f'model.kind = "{kind}" is {brief(found)}; it must be a class or a function that gives a network'
+        )
+    return cast(Callable[..., Any], found)
+
+
+def build_model(recipe: Recipe) -> Temporal:
     """The recipe's network, freshly initialised from torch's random state."""
-    model = checked_model(recipe)
-    attention = model.attention() if model.attention else {}
-    network = model.network(
-        **attention,
-        neuron=build_neuron(recipe),
-        conv=build_conv(recipe),
-        norm=build_norm(recipe),
-        classes=len(data_kind(recipe).labels),
-        in_channels=input_record(recipe).shape[0],
-    )
+    from hdlif.models import as_network
+
+    checked_as = checked_model(recipe)
+    parts = {
+        "neuron": _by_place_or_channels(build_neuron(recipe)),
+        "conv": build_conv(recipe),
+        "norm": build_norm(recipe),
+        "classes": len(data_kind(recipe).labels),
+        "in_channels": input_record(recipe).shape[0],
+        "time_steps": recipe.time_steps,
+    }
+    taken = parameters(checked_as.network.function)
+    attention = checked_as.attention() if checked_as.attention else {}
+    made = checked_as.network(**attention, **{name: part for name, part in parts.items() if name in taken})
+    try:
+        network = as_network(made)
+    except TypeError as error:
+        raise RecipeError(f'model.kind = "{recipe.model.kind}": {error}') from error
     place_quantizers(recipe, network)
     check_parallel(recipe, network)
     check_budgets(recipe, network)
     _check_grid(network)
     return network
+
+
+def _by_place_or_channels(make: NeuronFactory) -> Callable[[Place | int], Temporal]:
+    """Makes a neuron layer from its place; or from its channels, and then layers are counted as they are made."""
+    count = itertools.count()
+
+    def neuron(place: Place | int) -> Temporal:
+        from hdlif.models import Place
+
+        if not isinstance(place, Place):
+            index = next(count)
+            place = Place(f"neuron{index}", 0, index, 0, index, place)
+        return make(place)
+
+    return neuron
 
 
 def _check_depth(arguments: Mapping[str, object]) -> None:
@@ -105,7 +148,7 @@ def _check_depth(arguments: Mapping[str, object]) -> None:
         )
 
 
-def _check_grid(network: Network) -> None:
+def _check_grid(network: Temporal) -> None:
     from hdlif.deploy.blocks import COARSEST_GRID
     from hdlif.models import Grid
 

@@ -16,7 +16,7 @@ from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean, first_line
 
 if TYPE_CHECKING:
-    from hdlif.models import Network, NeuronFactory, Place
+    from hdlif.models import NeuronFactory, Place
     from hdlif.nn import Neuron, Temporal
 
 SURROGATES: Mapping[str, Callable[[], Any]] = {
@@ -139,7 +139,7 @@ def _recurrent(recipe: Recipe, chosen: object) -> Callable[[NeuronFactory], Neur
     return leading_back
 
 
-def check_parallel(recipe: Recipe, network: Network) -> None:
+def check_parallel(recipe: Recipe, network: Temporal) -> None:
     """Raise `RecipeError` where neuron.parallel lists a layer that the network does not have."""
     parallel = recipe.neuron.arguments.get("parallel")
     if not isinstance(parallel, list):
@@ -148,9 +148,15 @@ def check_parallel(recipe: Recipe, network: Network) -> None:
 
     layers = [name for name, module in network.named_modules() if isinstance(module, HDLIF | ParallelHDLIF)]
     places = [name.removesuffix(".neuron") for name in layers]
-    for name in parallel:
+    for name in map(str, parallel):
         if name not in places:
-            raise RecipeError(f"neuron.parallel: {brief(name)} is no neuron layer; {did_you_mean(str(name), places)}")
+            raise RecipeError(f"neuron.parallel: {brief(name)} is no neuron layer; {did_you_mean(name, places)}")
+        layer = network.get_submodule(layers[places.index(name)])
+        if not isinstance(layer, ParallelHDLIF):
+            raise RecipeError(
+                f"neuron.parallel: {brief(name)} was made by its channels, and has no name until the network has it; "
+                "give a pattern, or let the network make it as neuron(hdlif.models.Place(name, ...))"
+            )
 
 
 def _binary(layer: At | type[Neuron], recipe: Recipe, **arguments: Any) -> CheckedNeuron:

@@ -67,6 +67,7 @@ def parameters(function: Callable[..., object]) -> dict[str, Parameter]:
     return {
         name: Parameter(parameter.default is parameter.empty, _evaluated(parameter.annotation, module.__name__))
         for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
 
 

@@ -69,11 +69,16 @@ def check(recipe: Recipe) -> None:
             network = build_model(recipe)
     # One image tells whether the network's maps fit the data's.
     try:
-        neurons = _neurons_of_an_image(network.eval(), shape)
+        neurons, logits = _neurons_and_logits(network.eval(), shape)
     except (RuntimeError, ValueError, IndexError) as error:
         raise RecipeError(
             f"model.{recipe.model.kind} does not fit images of {list(shape)}: {first_line(error)}"
         ) from error
+    if logits != (classes := len(data_kind(recipe).labels)):
+        raise RecipeError(
+            f"model.{recipe.model.kind} gives {logits} logits, and {recipe.data.kind} has {classes} classes; "
+            "take `classes` as an argument, and end with as many"
+        )
     if neurons * recipe.data.batch_size > MOST_NEURONS:
         raise RecipeError(
             f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image, and a "
@@ -83,12 +88,12 @@ def check(recipe: Recipe) -> None:
 
 def _largest_map(network: nn.Module, shape: tuple[int, ...]) -> int:
     """Values that a map has at the most: every layer's channels at the image's size, which no layer enlarges."""
-    channels = max(tensor.shape[0] for tensor in network.parameters() if tensor.ndim > 1)
+    channels = max((tensor.shape[0] for tensor in network.parameters() if tensor.ndim > 1), default=1)
     return channels * math.prod(shape[1:])
 
 
-def _neurons_of_an_image(network: nn.Module, shape: tuple[int, ...]) -> int:
-    """Run one time step of one image, and count what the neuron layers give."""
+def _neurons_and_logits(network: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Run one time step of one image, and count what the neuron layers give, and the logits."""
     import torch
 
     from hdlif.nn import Neuron
@@ -99,7 +104,7 @@ def _neurons_of_an_image(network: nn.Module, shape: tuple[int, ...]) -> int:
         counts.append(output[0].numel())
 
     hooks = [m.register_forward_hook(note) for m in network.modules() if isinstance(m, Neuron)]
-    network(torch.zeros(1, 1, *shape, device=next(network.parameters()).device), steps=range(1))
+    logits, _ = network(torch.zeros(1, 1, *shape, device=next(network.parameters()).device), steps=range(1))
     for hook in hooks:
         hook.remove()
-    return sum(counts)
+    return sum(counts), logits.shape[-1]

@@ -15,8 +15,8 @@ from hdlif.errors import RecipeError, brief, did_you_mean
 if TYPE_CHECKING:
     from torch import nn
 
-    from hdlif.models import ConvFactory, Network
-    from hdlif.nn import WeightQuantizer
+    from hdlif.models import ConvFactory
+    from hdlif.nn import Temporal, WeightQuantizer
 
 
 def _float() -> None:
@@ -50,7 +50,7 @@ def checked_weights(recipe: Recipe) -> Checked[WeightQuantizer | None]:
     return checked(make, "weights", arguments, kind=kind, others=others, beside=LAYERS)
 
 
-def place_quantizers(recipe: Recipe, network: Network) -> None:
+def place_quantizers(recipe: Recipe, network: Temporal) -> None:
     """Take the quantiser from the layers that weights.keep_float names, and give one to those of weights.quantise."""
     from torch import nn
 

@@ -4,13 +4,14 @@ from typing import cast
 
 from torch import nn
 
-from hdlif.deploy.lowering import Lowerer, Wire, lowers
+from hdlif.deploy.lowering import Lowerer, Wire, inside, lowers
 from hdlif.errors import LoweringError
 from hdlif.models import (
     AttentionBlockI,
     AttentionBlockII,
     Grid,
     Network,
+    OwnNetwork,
     PreActBlock,
     ReversibleBlock,
     ReversibleSequential,
@@ -28,10 +29,15 @@ def _network(lowerer: Lowerer, module: Network, wire: Wire, path: str) -> Wire:
     return wire
 
 
+@lowers(OwnNetwork)
+def _own_network(lowerer: Lowerer, module: OwnNetwork, wire: Wire, path: str) -> Wire:
+    return lowerer.lower(module.network, wire, inside(path, "network"))
+
+
 @lowers(Sequential, nn.Sequential)
 def _sequential(lowerer: Lowerer, module: nn.Module, wire: Wire, path: str) -> Wire:
     for name, child in module.named_children():
-        wire = lowerer.lower(child, wire, f"{path}.{name}")
+        wire = lowerer.lower(child, wire, inside(path, name))
     return wire
 
 

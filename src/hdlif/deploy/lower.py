@@ -8,6 +8,7 @@ from torch import nn
 
 from hdlif.artefact.roles import by_place
 from hdlif.deploy import blocks as _blocks  # noqa: F401 - registers its lowerings
+from hdlif.deploy import capture as _capture  # noqa: F401 - registers its lowering
 from hdlif.deploy import ops as _ops  # noqa: F401 - registers its lowerings
 from hdlif.deploy.lowering import ONE, Lowerer, Wire, affine_rows, held
 from hdlif.ops import INPUT, Graph, InputRecord, Node, infer_values, reads, renamed

@@ -48,7 +48,7 @@ def lowers(*kinds: type[nn.Module], derived: bool = False) -> Callable[[Lowering
     """Register the lowering of module types; it is called with (lowerer, module, incoming wire, module path).
 
     Args:
-        derived: also of classes that derive from them, and of those alone that have none of their own.
+        derived: also of classes that derive from them and have none of their own; the nearest base's is taken.
     """
 
     def register(lowering: Lowering) -> Lowering:
@@ -65,18 +65,20 @@ class Lowerer:
         self.time_steps = time_steps
         self.nodes: list[Node] = []
         self.values: dict[str, Value] = {INPUT: Value(record.shape)}
+        self._applied: dict[str, list[tuple[Floats, Wire]]] = {}
 
     def trial(self) -> "Lowerer":
         """One that has what this has, and keeps to itself what is lowered from here on."""
         other = copy(self)
         other.nodes, other.values = list(self.nodes), dict(self.values)
+        other._applied = {name: list(known) for name, known in self._applied.items()}
         return other
 
     def lower(self, module: nn.Module, wire: Wire, path: str) -> Wire:
         """Lower `module`, whose path in the network is `path`, behind `wire`."""
         lowering = _LOWERINGS.get(type(module))
         if lowering is None:
-            lowering = next((found for kind, found in _OF_DERIVED.items() if isinstance(module, kind)), None)
+            lowering = next((_OF_DERIVED[kind] for kind in type(module).__mro__ if kind in _OF_DERIVED), None)
         if lowering is None:
             known = ", ".join(sorted({"EquationNeuron", *(kind.__name__ for kind in _LOWERINGS)}))
             raise LoweringError(f"{path}: {type(module).__name__} has no deployed form; choose among {known}")
@@ -99,15 +101,27 @@ class Lowerer:
         return self.emit("affine", name, wire, **affine_rows(scale, held(shift, rows)))
 
     def applied(self, wire: Wire) -> Wire:
-        """The same value with its scale applied."""
+        """The same value with its scale applied; once for each scale that it is read with."""
         if (wire.scale == 1).all():
             return wire
+        known = self._applied.setdefault(wire.name, [])
+        for scale, made in known:
+            if np.array_equal(scale, wire.scale):
+                return made
         channels = self.values[wire.name].shape[0]
-        return self.affine(wire, f"{wire.name}.scaled", np.ones((1, channels)), np.zeros((1, channels)))
+        name = f"{wire.name}.scaled{len(known) + 1 if known else ''}"
+        made = self.affine(wire, name, np.ones((1, channels)), np.zeros((1, channels)))
+        known.append((wire.scale, made))
+        return made
 
     def one_scale(self, wire: Wire) -> Wire:
         """The same value with one scale for all channels, which a weighted sum over them can pass on."""
         return wire if wire.scale.shape[1] == 1 else self.applied(wire)
+
+
+def inside(path: str, name: str) -> str:
+    """The path of a child."""
+    return f"{path}.{name}" if path else name
 
 
 def held(rows: Floats, count: int) -> Floats:

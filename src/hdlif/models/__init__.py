@@ -12,6 +12,7 @@ from hdlif.models.blocks import (
     Place,
     PreActBlock,
 )
+from hdlif.models.own import OwnNetwork, as_network
 from hdlif.models.recompute import ReversibleSequential
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34, reversible_resnet
 from hdlif.models.resnet19 import resnet19
@@ -28,10 +29,12 @@ __all__ = [
     "Network",
     "NeuronFactory",
     "NormFactory",
+    "OwnNetwork",
     "Place",
     "PreActBlock",
     "ReversibleBlock",
     "ReversibleSequential",
+    "as_network",
     "cifar_stem",
     "imagenet_stem",
     "resnet",

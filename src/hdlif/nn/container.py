@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from hdlif.nn.state import Paths, Scope, State, Temporal
+from hdlif.nn.state import Paths, State, Temporal, run_in_order
 
 
 class Sequential(Temporal):
@@ -25,10 +25,7 @@ class Sequential(Temporal):
         return [list(self._modules)]
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
-        run = Scope(self, state, steps)
-        for name in self._modules:
-            x = run(name, x)
-        return x, run.state
+        return run_in_order(self, x, state, steps)
 
     def __len__(self) -> int:
         return len(self._modules)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError, TrainingError
+from hdlif.nn.captured import Captured
 from hdlif.nn.steps import Measure, Steps, carried
 from hdlif.nn.traces import drift, run_traced
 from hdlif.nn.tracing import are_traced, with_traced_steps
@@ -107,6 +108,8 @@ class Scope:
         """Run the child `name`: temporal ones with their state, others with time folded into the batch."""
         child = self._module.get_submodule(name)
         self._ran.add(name)
+        if isinstance(x, Captured):
+            return x.through(name, child)
         given = self._given.get(name)
         given = None if given is None else entries_of(given, repr(name))
         y, state = self._run(name, child, x, given)
@@ -142,6 +145,8 @@ class Scope:
             y, state = nn.Module.__call__(child, x, given, self._steps)
             if traces is not None and traces.rule.dynamic and isinstance(child, Neuron):
                 self._fired.append(_Fired(name, y, x, state))
+        elif _holds_temporal(child):
+            y, state = run_in_order(child, x, given, self._steps)
         else:
             carried = self._carried
             y, state = fold_time(child, x, carried.weights.get(child), carried.measures.get(child)), None
@@ -193,6 +198,30 @@ class Scope:
             if given and name not in self._ran:
                 raise StateError(f"state has {name!r}, which {type(self._module).__name__} did not run in this chunk")
         return self._next or None
+
+
+def run_in_order(module: nn.Module, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+    """Run the children of a module one after another on one chunk."""
+    run = Scope(module, state, steps)
+    for name in module._modules:
+        x = run(name, x)
+    return x, run.state
+
+
+def _holds_temporal(module: nn.Module) -> bool:
+    """Whether torch's own sequence holds modules that know time.
+
+    Raises:
+        StateError: another module does, which calls them by itself.
+    """
+    inner = next((one for one in module.modules() if isinstance(one, Temporal)), None)
+    if inner is not None and not isinstance(module, nn.Sequential):
+        name = type(module).__name__
+        raise StateError(
+            f"{name} holds {type(inner).__name__}, which knows time, and does not itself; derive {name} from "
+            "hdlif.nn.Temporal, whose forward(x, state, steps) runs its children through hdlif.nn.Scope"
+        )
+    return inner is not None
 
 
 def entries_of(state: object, of: str) -> State:

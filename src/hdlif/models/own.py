@@ -1,0 +1,49 @@
+"""A network of one's own."""
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import ShapeError
+from hdlif.models.blocks import Network
+from hdlif.nn import Scope, State, Temporal
+from hdlif.nn.state import Paths, steps_of
+
+
+class OwnNetwork(Temporal):
+    """Any sequence or temporal module as a network: samples [K, B, ...] (or [1, ...]) to logits [K, B, classes].
+
+    It is called as `Network` is; the module's parameters bear its name, `network`, before theirs.
+
+    Args:
+        network: `hdlif.nn.Sequential`, `torch.nn.Sequential`, or a class derived from `hdlif.nn.Temporal`.
+    Raises:
+        TypeError: it is something else.
+    """
+
+    paths: Paths = (("network",),)
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(network, Temporal | nn.Sequential):
+            raise TypeError(
+                f"{type(network).__name__} is no network over time; give a Sequential of hdlif.nn or torch.nn, with "
+                "layers and neurons, or a class derived from hdlif.nn.Temporal"
+            )
+        self.network = network
+
+    def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
+        steps = steps_of(x, state, steps)
+        run = Scope(self, state, steps)
+        logits = run("network", x)
+        if logits.ndim != 3:
+            raise ShapeError(
+                f"{type(self.network).__name__} gives {list(logits.shape)}; a network gives logits "
+                "[steps, batch, classes], such as by nn.Flatten() and nn.Linear at its end"
+            )
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return logits.expand(len(steps), -1, -1), run.state
+
+
+def as_network(module: nn.Module) -> Temporal:
+    """A module as a network; one that is called as `Network` is already stays as it is."""
+    return module if isinstance(module, Network | OwnNetwork) else OwnNetwork(module)
