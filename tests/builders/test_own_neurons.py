@@ -59,6 +59,7 @@ def test_a_recipe_sets_the_constants_that_shape_an_equation() -> None:
         ('kind: "hdlif.nn:EquationNeuron"', "has no step"),
         (f"{ADAPTIVE}, lek: 0.5", r"neuron.lek is unknown; choose one of decay, granularity, leak"),
         (f"{ADAPTIVE}, leak: high", "neuron.leak = 'high' is refused"),
+        (f"{ADAPTIVE}, leak: [0.5, 0.6]", r"neuron.leak = \[0.5, 0.6\] is refused; it should be a valid number"),
         (f"{ADAPTIVE}, leak: 1.5", r"neuron: leak = 1.5; a learned one must lie in \(0.0, 1.0\)"),
         ('kind: "own_neurons:Delayed", delay: 0.5', "neuron.delay = 0.5 is refused; it should be a valid integer"),
         (f"{ADAPTIVE}, quantizer: 1", "neuron.quantizer is unknown"),
@@ -77,6 +78,17 @@ def test_a_module_that_fails_says_how(tmp_path: Path, monkeypatch: pytest.Monkey
         builders.check(recipe('neuron={kind: "failing_neurons:A"}'))
     with pytest.raises(RecipeError, match="importing raising_neurons failed: bad"):
         builders.check(recipe('neuron={kind: "raising_neurons:A"}'))
+
+
+def test_a_parameter_of_several_numbers_is_refused_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vector_neurons.py").write_text(
+        "from hdlif.nn import EquationNeuron, Parameter\nclass A(EquationNeuron):\n    leak = Parameter([0.5, 0.6])\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match=r"importing vector_neurons failed: start = \[0.5, 0.6\]; a parameter starts"):
+        builders.check(recipe('neuron={kind: "vector_neurons:A"}'))
 
 
 def test_what_is_shown_of_a_neuron() -> None:
