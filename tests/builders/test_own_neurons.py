@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from hdlif import builders
+from hdlif.commands.eval import evaluate_path
 from hdlif.commands.neurons import show, text
+from hdlif.commands.train import train
 from hdlif.errors import RecipeError
 from hdlif.nn import SpikeQuantizer
 from own_neurons import AdaptiveHDLIF, LongWay
@@ -171,46 +173,35 @@ class Mine(EquationNeuron):
 """
 
 
-def test_a_neuron_in_the_working_folder_trains_resumes_and_is_evaluated(tmp_path: Path) -> None:
+def test_a_neuron_in_the_working_folder_trains_resumes_and_is_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a command of its own; what follows has the folder of that command."""
     (tmp_path / "mine.py").write_text(NEURON)
-
-    def hdlif(*arguments: str) -> dict[str, object]:
-        done = subprocess.run(
-            [sys.executable, "-m", "hdlif", *arguments, "--json"],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        result: dict[str, object] = json.loads(done.stdout)
-        return result
-
-    words = [
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    overrides = [
         "data={kind: synthetic, batch_size: 64, validation: 40}",
         "model={kind: resnet, blocks: [1], width: 2}",
         "training.warmup_epochs=0",
+        "training.epochs=2",
         'neuron={kind: "mine:Mine"}',
     ]
-    settings = [part for word in words for part in ("--set", word)]
-    trained = hdlif(
-        "train", "digits_hdlif", *settings, "--set", "training.epochs=2", "--memory-repeats", "0", "--out", "r"
+    settings = [part for word in overrides for part in ("--set", word)]
+    done = subprocess.run(
+        [sys.executable, "-m", "hdlif", "train", "digits_hdlif", *settings, "--memory-repeats=0", "--out=r", "--json"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
     )
+    assert done.returncode == 0, done.stderr
+    trained = json.loads(done.stdout)
     assert trained["nops"] is not None
     assert trained["stored_mb"] is not None
-    assert hdlif("eval", "r")["accuracy"] == trained["accuracy"]
-    shown = hdlif("neurons", "show", "mine:Mine")
-    assert shown["states"] == ["potential", "trace"]
-    again = [
-        "train",
-        "digits_hdlif",
-        *settings,
-        "--set",
-        "training.epochs=2",
-        "--memory-repeats",
-        "0",
-        "--out",
-        "r",
-        "--resume",
-    ]
-    assert hdlif(*again)["accuracy"] == trained["accuracy"]
+    try:
+        assert evaluate_path(Path("r"))["accuracy"] == trained["accuracy"]
+        assert show("mine:Mine")["states"] == ["potential", "trace"]
+        again = train("digits_hdlif", overrides=overrides, out=Path("r"), memory_repeats=0, resume=True)
+        assert again["accuracy"] == trained["accuracy"]
+    finally:
+        sys.modules.pop("mine", None)

@@ -137,7 +137,8 @@ def test_a_cell_of_another_recipe_is_trained_anew(table: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", shipped_tables())
 def test_every_cell_of_a_shipped_table_can_be_built(name: str, tmp_path: Path) -> None:
-    table = load_table(name)
+    # One seed is built as the others are.
+    table = load_table(name).model_copy(update={"seeds": 1})
     queue = list(cells(table, tmp_path))
     assert len({cell.folder for cell in queue}) == len(queue)
     assert len(queue) == table.seeds * (
