@@ -14,9 +14,7 @@ from hdlif.equations import counts
 from hdlif.nn import (
     SECA,
     Neuron,
-    QuantConv1d,
-    QuantConv2d,
-    QuantLinear,
+    QuantLayer,
     SteppedNeuron,
     StepValue,
     evaluation_mode,
@@ -136,7 +134,7 @@ def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, t
     if isinstance(module, SECA):
         return OutlineLayer(name, "seca", shape, 4e-6 * count, 4e-6 * count, None, 0.0, neuron=False)
     assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear)
-    quantizer = module.quantizer if isinstance(module, QuantConv1d | QuantConv2d | QuantLinear) else None
+    quantizer = module.quantizer if isinstance(module, QuantLayer) else None
     encoding = "float32" if quantizer is None else encoding_of(quantizer)
     weights = module.weight.numel()
     published, packed = (

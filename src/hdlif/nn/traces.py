@@ -13,7 +13,7 @@ r_t = λ where u̇_{t-1} is about 0. Only a synapse that directly follows a neur
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.nn.steps import carried
-from hdlif.nn.synapses import QuantConv1d, QuantConv2d, QuantLinear
+from hdlif.nn.synapses import QuantLayer
 
 STILL = 1e-6
 """A potential that moves less than this in a step is still: its ratio has no meaning."""
@@ -41,9 +41,7 @@ Synapse = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 """What can learn from a trace: convolutions and linear layers, quantised or not."""
 
 
-_FORWARDS = {
-    kind.forward: kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, QuantConv1d, QuantConv2d, QuantLinear)
-}
+_FORWARDS = {kind.forward: kind for kind in (*get_args(Synapse), *get_args(QuantLayer))}
 """The forward passes that are known here: W·x + b, so that a sum of inputs may stand for x in dL/dW."""
 
 
@@ -170,7 +168,7 @@ def _step(
 ) -> tuple[Tensor, Tensor]:
     """y [B, ...] of an input [B, ...], and the trace after it."""
     if weight is None:
-        weight = synapse.weight_q() if isinstance(synapse, QuantConv1d | QuantConv2d | QuantLinear) else synapse.weight
+        weight = synapse.weight_q() if isinstance(synapse, QuantLayer) else synapse.weight
     found: list[Tensor] = []
 
     def forward(x: Tensor) -> Tensor:
