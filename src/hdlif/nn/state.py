@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.nn.steps import Measure, Steps, carried
-from hdlif.nn.traces import drift, run_traced
+from hdlif.nn.traced_pass import drift, run_traced
 from hdlif.nn.tracing import are_traced, with_traced_steps
 
 State = Mapping[str, "State | Tensor"]
