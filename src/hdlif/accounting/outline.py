@@ -17,6 +17,7 @@ from hdlif.nn import (
     QuantLayer,
     SteppedNeuron,
     StepValue,
+    Temporal,
     evaluation_mode,
 )
 
@@ -117,12 +118,12 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
 
 
 def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
-    """Of an output without time and batch; of a sequence, that of its map of one row."""
-    if isinstance(module, nn.Conv1d):
-        return y.shape[-2], 1, y.shape[-1]
-    if isinstance(module, nn.Conv2d):
-        return tuple(y.shape[-3:])
-    return tuple(y.shape[-1:]) if isinstance(module, nn.Linear) else tuple(y.shape[2:])
+    """Of an output without time and batch; of a sequence [C, L], that of its map of one row."""
+    if isinstance(module, nn.Linear):
+        return tuple(y.shape[-1:])
+    # Plain layers see time folded into the batch.
+    shape = tuple(y.shape[2:] if isinstance(module, Temporal) else y.shape[1:])
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
 
 
 def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, time_steps: int) -> OutlineLayer:

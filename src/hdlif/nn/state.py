@@ -263,8 +263,9 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
         measure: is taken of what it reads and gives, folded.
     """
     if isinstance(module, _BatchNorm):
+        ours = "BatchNorm1d" if isinstance(module, nn.BatchNorm1d) else "BatchNorm2d"
         raise StateError(
-            f"{type(module).__name__} would mix the statistics of time steps; use hdlif.nn.BatchNorm2d, "
+            f"{type(module).__name__} would mix the statistics of time steps; use hdlif.nn.{ours}, "
             "whose running statistics follow the steps"
         )
     folded = x.flatten(0, 1)
