@@ -82,7 +82,7 @@ def test_a_module_that_fails_says_how(tmp_path: Path, monkeypatch: pytest.Monkey
         builders.check(recipe('neuron={kind: "raising_neurons:A"}'))
 
 
-def test_a_parameter_of_several_numbers_is_refused_before_anything_is_built(
+def test_a_parameter_of_several_numbers_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "vector_neurons.py").write_text(
@@ -91,6 +91,11 @@ def test_a_parameter_of_several_numbers_is_refused_before_anything_is_built(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RecipeError, match=r"importing vector_neurons failed: start = \[0.5, 0.6\]; a parameter starts"):
         builders.check(recipe('neuron={kind: "vector_neurons:A"}'))
+    with pytest.raises(RecipeError, match="importing vector_neurons failed: start = "):
+        train("digits_hdlif", overrides=['neuron={kind: "vector_neurons:A"}'], out=tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"neuron.leak = \[0.5, 0.6\] is refused"):
+        train("digits_hdlif", overrides=[f"neuron={{{ADAPTIVE}, leak: [0.5, 0.6]}}"], out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_shown_of_a_neuron() -> None:
