@@ -113,7 +113,7 @@ def small(name: str) -> list[str]:
     return overrides
 
 
-def kinds_first() -> set[str]:
+def of_each_kind() -> set[str]:
     """The first recipe of each kind of data set, and of each kind of network."""
     first: dict[str, str] = {}
     for name in shipped_recipes():
@@ -123,9 +123,12 @@ def kinds_first() -> set[str]:
     return set(first.values())
 
 
+QUICK = of_each_kind()
+
+
 @pytest.mark.parametrize(
     "name",
-    [name if name in kinds_first() else pytest.param(name, marks=pytest.mark.slow) for name in shipped_recipes()],
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in shipped_recipes()],
 )
 def test_two_updates_by_the_command_on_files_of_the_data_set(name: str, root: Path, tmp_path: Path) -> None:
     summary = train(name, overrides=small(name), data_root=root, out=tmp_path, workers=0, memory_repeats=0)
