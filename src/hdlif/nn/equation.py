@@ -167,13 +167,14 @@ class EquationNeuron(SteppedNeuron):
 
     def _checked_rows(self, rows: Mapping[str, Any]) -> dict[str, Any]:
         """The rows of the parameters, in the order of the step."""
-        kind, names = type(self).__name__, list(self.declared)
+        kind, parameters = type(self).__name__, self.step_values()
+        names = list(parameters)
         if set(rows) != set(names):
             raise ShapeError(
                 f"{kind}: rows are given of {', '.join(map(str, rows)) or 'nothing'}; give one of each of "
                 f"{', '.join(names) or 'nothing'}, as row_values() has them"
             )
-        own = [value.channels for value in self.step_values().values() if value.channels is not None]
+        own = [value.channels for value in parameters.values() if value.channels is not None]
         shapes = {name: tuple(getattr(rows[name], "shape", ())) for name in names}
         most = [max((shape[axis] for shape in shapes.values() if len(shape) == 2), default=1) for axis in (0, 1)]
         channels = own[0] if own else most[1]
