@@ -180,7 +180,7 @@ def test_grid_too_coarse_to_be_left_out_is_refused():
 
 
 def of_each_pair():
-    """Network, quantiser and neuron: all of them, of which the quick tier has every pair of network and neuron."""
+    """Network, quantiser and neuron: all of them, of which the quick tier has every pair of network and neuron once."""
     choices = (NETWORKS, ("float", "ternary", "binary", "integer"), NEURONS)
     for places in itertools.product(*(range(len(choice)) for choice in choices)):
         network, quantizer, neuron = places
@@ -189,7 +189,7 @@ def of_each_pair():
         yield pytest.param(names[0], QUANTIZERS[quantizer], NEURONS[neuron], id="-".join(names), marks=marks)
 
 
-@pytest.mark.parametrize(("name", "quantizer", "neuron"), of_each_pair())
+@pytest.mark.parametrize(("name", "quantizer", "neuron"), list(of_each_pair()))
 def test_folded_network_equals_trained_network(name, quantizer, neuron):
     build = NETWORKS[name]
     network = trained_like(build(neuron=neuron, conv=partial(QuantConv2d, quantizer=quantizer))).double()
