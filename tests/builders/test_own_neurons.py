@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from hdlif import builders
+from hdlif.commands.eval import evaluate_path
 from hdlif.commands.neurons import show, text
+from hdlif.commands.train import train
 from hdlif.errors import RecipeError
 from hdlif.nn import SpikeQuantizer
 from own_neurons import AdaptiveHDLIF, LongWay
@@ -59,6 +61,7 @@ def test_a_recipe_sets_the_constants_that_shape_an_equation() -> None:
         ('kind: "hdlif.nn:EquationNeuron"', "has no step"),
         (f"{ADAPTIVE}, lek: 0.5", r"neuron.lek is unknown; choose one of decay, granularity, leak"),
         (f"{ADAPTIVE}, leak: high", "neuron.leak = 'high' is refused"),
+        (f"{ADAPTIVE}, leak: [0.5, 0.6]", r"neuron.leak = \[0.5, 0.6\] is refused; it should be a valid number"),
         (f"{ADAPTIVE}, leak: 1.5", r"neuron: leak = 1.5; a learned one must lie in \(0.0, 1.0\)"),
         ('kind: "own_neurons:Delayed", delay: 0.5', "neuron.delay = 0.5 is refused; it should be a valid integer"),
         (f"{ADAPTIVE}, quantizer: 1", "neuron.quantizer is unknown"),
@@ -77,6 +80,22 @@ def test_a_module_that_fails_says_how(tmp_path: Path, monkeypatch: pytest.Monkey
         builders.check(recipe('neuron={kind: "failing_neurons:A"}'))
     with pytest.raises(RecipeError, match="importing raising_neurons failed: bad"):
         builders.check(recipe('neuron={kind: "raising_neurons:A"}'))
+
+
+def test_a_parameter_of_several_numbers_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vector_neurons.py").write_text(
+        "from hdlif.nn import EquationNeuron, Parameter\nclass A(EquationNeuron):\n    leak = Parameter([0.5, 0.6])\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match=r"importing vector_neurons failed: start = \[0.5, 0.6\]; a parameter starts"):
+        builders.check(recipe('neuron={kind: "vector_neurons:A"}'))
+    with pytest.raises(RecipeError, match="importing vector_neurons failed: start = "):
+        train("digits_hdlif", overrides=['neuron={kind: "vector_neurons:A"}'], out=tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"neuron.leak = \[0.5, 0.6\] is refused"):
+        train("digits_hdlif", overrides=[f"neuron={{{ADAPTIVE}, leak: [0.5, 0.6]}}"], out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_shown_of_a_neuron() -> None:
@@ -159,46 +178,35 @@ class Mine(EquationNeuron):
 """
 
 
-def test_a_neuron_in_the_working_folder_trains_resumes_and_is_evaluated(tmp_path: Path) -> None:
+def test_a_neuron_in_the_working_folder_trains_resumes_and_is_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a command of its own; what follows has the folder of that command."""
     (tmp_path / "mine.py").write_text(NEURON)
-
-    def hdlif(*arguments: str) -> dict[str, object]:
-        done = subprocess.run(
-            [sys.executable, "-m", "hdlif", *arguments, "--json"],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        result: dict[str, object] = json.loads(done.stdout)
-        return result
-
-    words = [
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    overrides = [
         "data={kind: synthetic, batch_size: 64, validation: 40}",
         "model={kind: resnet, blocks: [1], width: 2}",
         "training.warmup_epochs=0",
+        "training.epochs=2",
         'neuron={kind: "mine:Mine"}',
     ]
-    settings = [part for word in words for part in ("--set", word)]
-    trained = hdlif(
-        "train", "digits_hdlif", *settings, "--set", "training.epochs=2", "--memory-repeats", "0", "--out", "r"
+    settings = [part for word in overrides for part in ("--set", word)]
+    done = subprocess.run(
+        [sys.executable, "-m", "hdlif", "train", "digits_hdlif", *settings, "--memory-repeats=0", "--out=r", "--json"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
     )
+    assert done.returncode == 0, done.stderr
+    trained = json.loads(done.stdout)
     assert trained["nops"] is not None
     assert trained["stored_mb"] is not None
-    assert hdlif("eval", "r")["accuracy"] == trained["accuracy"]
-    shown = hdlif("neurons", "show", "mine:Mine")
-    assert shown["states"] == ["potential", "trace"]
-    again = [
-        "train",
-        "digits_hdlif",
-        *settings,
-        "--set",
-        "training.epochs=2",
-        "--memory-repeats",
-        "0",
-        "--out",
-        "r",
-        "--resume",
-    ]
-    assert hdlif(*again)["accuracy"] == trained["accuracy"]
+    try:
+        assert evaluate_path(Path("r"))["accuracy"] == trained["accuracy"]
+        assert show("mine:Mine")["states"] == ["potential", "trace"]
+        again = train("digits_hdlif", overrides=overrides, out=Path("r"), memory_repeats=0, resume=True)
+        assert again["accuracy"] == trained["accuracy"]
+    finally:
+        sys.modules.pop("mine", None)

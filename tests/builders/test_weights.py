@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from hdlif import builders
 from hdlif.accounting import count_parameters_mb
 from hdlif.artefact.io import load
+from hdlif.builders.weights import place_quantizers
 from hdlif.config import load_recipe
 from hdlif.deploy import export, lower
 from hdlif.errors import RecipeError
-from hdlif.nn import Integer, QuantConv2d, QuantLinear, Ternary
+from hdlif.nn import Integer, QuantConv1d, QuantConv2d, QuantLinear, Sequential, Ternary
 from hdlif.runtime import Session
 from small_recipes import built, recipe
 
@@ -47,6 +49,28 @@ def test_layers_beside_the_body_are_quantised_where_the_body_is_not() -> None:
     quantizers = {name: m.quantizer for name, m in network.named_modules() if isinstance(m, QuantConv2d)}
     assert {name for name, quantizer in quantizers.items() if quantizer is not None} == {"stem.conv"}
     assert len(quantizers) > 1
+
+
+def test_convolutions_of_sequences_are_kept_and_quantised_as_those_of_maps() -> None:
+    geometry = {"stride": 2, "padding": 2, "dilation": 2, "groups": 2}
+    network = Sequential(
+        {
+            "stem": nn.Conv1d(2, 4, 3, bias=False, **geometry),
+            "body": QuantConv1d(4, 4, 3, quantizer=Ternary()),
+            "other": QuantConv1d(4, 4, 1, quantizer=Ternary()),
+            "maps": nn.Conv2d(2, 4, 3, bias=False),
+        }
+    )
+    chosen = recipe("weights={kind: ternary, keep_float: [body], quantise: [stem]}")
+    place_quantizers(chosen, network)  # type: ignore[arg-type]
+    assert network.body.quantizer is None
+    assert network.other.quantizer == Ternary()
+    assert type(network.maps) is nn.Conv2d
+    assert type(network.stem) is QuantConv1d
+    assert network.stem.quantizer == Ternary()
+    made = {name: getattr(network.stem, name) for name in geometry}
+    assert made == {"stride": (2,), "padding": (2,), "dilation": (2,), "groups": 2}
+    assert network.stem(torch.zeros(1, 2, 9)).shape == nn.Conv1d(2, 4, 3, **geometry)(torch.zeros(1, 2, 9)).shape
 
 
 def test_no_layer_is_both_kept_and_quantised() -> None:

@@ -21,8 +21,13 @@ SMALL = ["model.width=4", "model.blocks=[1]", "data.batch_size=16"]
 
 
 @pytest.fixture(scope="module")
-def untrained():
-    return coherence(["digits_hdlif"], overrides=SMALL, batches=1)
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("coherence") / "new"
+
+
+@pytest.fixture(scope="module")
+def untrained(folder):
+    return coherence(["digits_hdlif"], overrides=SMALL, batches=1, out=folder)
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +35,13 @@ def checkpoint(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "net"
     train("digits_hdlif", overrides=[*SMALL, "training.epochs=1"], out=out, memory_repeats=0)
     return out
+
+
+@pytest.fixture(scope="module")
+def along(checkpoint):
+    """Of the folder of a training, of its network, and of its state."""
+    files = [checkpoint, *(checkpoint / f"{name}.safetensors" for name in ("model", "last"))]
+    return coherence([*map(str, files)], batches=1)["networks"]
 
 
 def test_a_recipe_has_its_own_neuron_and_lif_beside_it_under_each_loss(untrained) -> None:
@@ -65,9 +77,9 @@ def test_other_neurons_are_shown_with_both() -> None:
     assert [network.neuron for network in shown] == ["parallel_hdlif", "lif", "hdlif"]
 
 
-def test_a_checkpoint_is_shown_alone_and_several_along_training(checkpoint, tmp_path) -> None:
-    entries = coherence([str(checkpoint), str(checkpoint / "model.safetensors")], batches=1)["networks"]
-    assert [entry["neuron"] for entry in entries] == ["hdlif"] * 6
+def test_a_checkpoint_is_shown_alone_and_several_along_training(along) -> None:
+    entries = along
+    assert [entry["neuron"] for entry in entries] == ["hdlif"] * 9
     assert all(entry["trained"] for entry in entries)
     assert entries[0]["rules"] == entries[3]["rules"]
 
@@ -93,27 +105,26 @@ def test_the_rule_of_the_recipe_stands_for_its_kind() -> None:
     assert default == end_to_end("kind: stochastic_step")
 
 
+@pytest.mark.slow
 def test_a_stratified_draw_is_shown_as_one() -> None:
     plans = end_to_end("kind: stochastic_step, k: 2, draw: stratified")["stochastic_step"]["plans"]
     assert [plan["steps"] for plan in plans] == [[0, 2], [0, 3], [1, 2], [1, 3]]
 
 
-def test_the_state_of_a_training_has_its_network(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_state_of_a_training_has_its_network(along, checkpoint: Path, tmp_path: Path) -> None:
     state = checkpoint / "last.safetensors"
     trained, network = load_trained(state), load_trained(checkpoint)
     # One epoch: the same weights, beside which a training has running statistics of its own.
     for name, parameter in network.network.named_parameters():
         assert torch.equal(dict(trained.network.named_parameters())[name], parameter), name
-    entries = coherence([str(state), str(checkpoint)], batches=1)["networks"]
-    assert entries[0]["rules"] == entries[3]["rules"]
+    assert along[6]["rules"] == along[0]["rules"]
     export(state, out=tmp_path / "net")
     accuracies = [evaluate_path(path, data="digits")["accuracy"] for path in (state, tmp_path / "net")]
     assert accuracies[0] == pytest.approx(accuracies[1], abs=0.01)
 
 
-def test_the_result_is_written_where_asked(tmp_path) -> None:
-    result = coherence(["digits_hdlif"], overrides=SMALL, batches=1, out=tmp_path / "new")
-    assert json.loads((tmp_path / "new" / "coherence.json").read_text()) == result
+def test_the_result_is_written_where_asked(untrained, folder) -> None:
+    assert json.loads((folder / "coherence.json").read_text()) == untrained
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path) -> None:

@@ -5,6 +5,7 @@ are written in place, is refused; `--overwrite` removes the latter. A run folder
 that folder: it is chosen by whoever names it.
 """
 
+import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -101,8 +102,17 @@ WRITERS: dict[str, tuple[Callable[[Path, Path], None], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["file", "folder"])
-@pytest.mark.parametrize("writer", WRITERS)
+SLOW = {("report", "folder"), ("coherence", "folder")}
+"""They write one file each, as what is quicker does too."""
+
+
+@pytest.mark.parametrize(
+    ("writer", "kind"),
+    [
+        pytest.param(*pair, marks=pytest.mark.slow) if pair in SLOW else pair
+        for pair in itertools.product(WRITERS, ["file", "folder"])
+    ],
+)
 def test_links_at_the_names_that_are_written_are_replaced(writer: str, kind: str, run: Path, tmp_path: Path) -> None:
     write, names = WRITERS[writer]
     out, victims = tmp_path / "out", tmp_path / "victims"

@@ -12,8 +12,10 @@ from hdlif.errors import LoweringError
 from hdlif.models import Network
 from hdlif.nn import (
     HDLIF,
+    SECA,
     BatchNorm1d,
     BatchNorm2d,
+    Carrying,
     Integer,
     QuantConv1d,
     QuantConv2d,
@@ -146,12 +148,13 @@ def test_a_flatten_of_all_axes_by_number_is_lowered(end: int):
     assert_deploys(dyadic(Sequential(nn.Flatten(1, end), nn.Linear(60, 5), nn.Flatten())), (2, 5, 6))
 
 
-def temporal(quantizer: WeightQuantizer | None, *, pool: nn.Module | None = None) -> Sequential:
+def temporal(quantizer: WeightQuantizer | None, *attention: nn.Module, pool: nn.Module | None = None) -> Sequential:
     """A network of sequences: dilated, depthwise and pointwise convolutions, as temporal networks have them."""
     spikes = SpikeQuantizer(bits=4)
     return Sequential(
         nn.Conv1d(2, 4, 3, padding=1, bias=False),
         BatchNorm1d(4),
+        *attention,
         HDLIF(T, channels=4, quantizer=spikes),
         nn.AvgPool1d(2),
         QuantConv1d(4, 4, 3, padding=4, dilation=4, groups=4, quantizer=quantizer),
@@ -173,6 +176,16 @@ def temporal(quantizer: WeightQuantizer | None, *, pool: nn.Module | None = None
 @pytest.mark.parametrize("quantizer", [None, Ternary(), Integer(4)], ids=["float", "ternary", "integer"])
 def test_a_network_of_sequences_computes_what_was_trained(quantizer: WeightQuantizer | None, pool: nn.Module | None):
     assert_deploys(dyadic(temporal(quantizer, pool=pool)), (2, 16), exact=False)
+
+
+@pytest.mark.parametrize("time_steps", [None, T], ids=["shared", "per step"])
+def test_attention_on_sequences_computes_what_was_trained(time_steps: int | None):
+    torch.manual_seed(0)
+    network = dyadic(temporal(Ternary(), SECA(4, kernel_size=3, time_steps=time_steps)))
+    assert_deploys(network, (2, 16), exact=False)
+    rows = {layer.name: layer.shape for layer in outline(Carrying(network), frames(2, 16), time_steps=T).layers}
+    # Attention, and the neurons behind it.
+    assert rows["model.2"] == rows["model.3"] == (4, 1, 16)
 
 
 def test_a_network_of_sequences_trains():

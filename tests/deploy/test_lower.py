@@ -1,5 +1,6 @@
 """A trained network and its deployed graph compute the same; the graph's weights stay low-bit."""
 
+import itertools
 from functools import partial
 
 import numpy as np
@@ -178,10 +179,19 @@ def test_grid_too_coarse_to_be_left_out_is_refused():
         deploy.lower(network, input=RECORD, labels=LABELS, time_steps=T)
 
 
-@pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
-@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=["float", "ternary", "binary", "integer"])
-@pytest.mark.parametrize("neuron", NEURONS)
-def test_folded_network_equals_trained_network(build, quantizer, neuron):
+def of_each_pair():
+    """Network, quantiser and neuron: all of them, of which the quick tier has every pair of network and neuron once."""
+    choices = (NETWORKS, ("float", "ternary", "binary", "integer"), NEURONS)
+    for places in itertools.product(*(range(len(choice)) for choice in choices)):
+        network, quantizer, neuron = places
+        names = (list(NETWORKS)[network], choices[1][quantizer], NEURONS[neuron].__name__)
+        marks = [] if (network + neuron) % len(QUANTIZERS) == quantizer else [pytest.mark.slow]
+        yield pytest.param(names[0], QUANTIZERS[quantizer], NEURONS[neuron], id="-".join(names), marks=marks)
+
+
+@pytest.mark.parametrize(("name", "quantizer", "neuron"), list(of_each_pair()))
+def test_folded_network_equals_trained_network(name, quantizer, neuron):
+    build = NETWORKS[name]
     network = trained_like(build(neuron=neuron, conv=partial(QuantConv2d, quantizer=quantizer))).double()
     folded = deploy.fold(network, input=RECORD, labels=LABELS, time_steps=T).double()
     x = torch.randn(1, 16, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -266,7 +266,7 @@ REFUSED: dict[str, tuple[Step, str]] = {
     "cubes": (cubes, "a power other than 2"),
     "in_place": (in_place, "add_ changes a value in place"),
     "sums": (sums, "mean is no operation"),
-    "of_many": (of_many, "Tensor is no number"),
+    "of_many": (of_many, "a Tensor of shape [3] is no number"),
     "no_derivative": (no_derivative, "use hdlif.functional.heaviside"),
     "text": (text, "TypeError: where() received an invalid combination"),
 }
@@ -287,9 +287,9 @@ def test_what_has_no_program_is_refused_with_its_line(name: str) -> None:
     [
         (lambda x, v, p: x, "gives 1 values; it must give 2: spike, v"),
         (lambda x, v, p: (x, v, v), "gives 3 values"),
-        (lambda x, v, p: (x, None), "NoneType is no number"),
+        (lambda x, v, p: (x, None), "the step gives NoneType for v; it must be a value for each neuron"),
         (lambda x, v, p: (x * math.inf, v), "no finite float32"),
-        (lambda x, v, p: (x.grad, v), "function is no number"),
+        (lambda x, v, p: (x.grad, v), "the step gives function for spike"),
     ],
 )
 def test_what_a_step_returns_is_checked(step: Step, words: str) -> None:

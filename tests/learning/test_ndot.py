@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from hdlif.errors import StateError, TrainingError
 from hdlif.learning import NDOT, OTTT
 from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, QuantLinear, Sequential, Temporal, carrying
-from hdlif.nn.traces import STILL, TraceRule, Traces, decay, drift
+from hdlif.nn.traced_pass import STILL, decay, drift
+from hdlif.nn.traces import TraceRule, Traces
 from learning.test_ottt import LEAK, STEPS, Stack, frames, learn, synapses
 from small_networks import assert_close
 
@@ -45,7 +46,7 @@ def test_with_the_leak_as_its_ratio_it_is_ottt(monkeypatch: pytest.MonkeyPatch) 
     # The first synapse follows no neuron; the second one does.
     torch.testing.assert_close(found["body.fc0.weight"], expected["body.fc0.weight"], atol=1e-12, rtol=0)
     assert (found["body.fc1.weight"] - expected["body.fc1.weight"]).abs().max() > 1e-4
-    monkeypatch.setattr("hdlif.nn.traces.decay", lambda now, before, leak: leak)
+    monkeypatch.setattr("hdlif.nn.traced_pass.decay", lambda now, before, leak: leak)
     assert_close(learn(NDOT(leak=LEAK), net, x), expected)
 
 

@@ -312,13 +312,14 @@ ORDER = ("fc0", "act0", "fc1", "skip", "act1", "out")
 
 @pytest.mark.parametrize("rule", [OTTT(leak=LEAK), NDOT(leak=LEAK)], ids=["ottt", "ndot"])
 @pytest.mark.parametrize("kind", [nn.Linear, QuantLinear])
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_order_in_which_children_are_registered_changes_nothing(
-    rule: OTTT, kind: Callable[[int, int], nn.Module]
+    rule: OTTT, kind: Callable[[int, int], nn.Module], every: int
 ) -> None:
     x = frames()
     expected = learn(rule, Block(ORDER, kind), x)
-    for order in itertools.permutations(ORDER, len(ORDER)):
-        if order.index("out") in (0, 3, 5):
+    for number, order in enumerate(itertools.permutations(ORDER, len(ORDER))):
+        if order.index("out") in (0, 3, 5) and number % every == 0:
             found = learn(rule, Block(order, kind), x)
             assert all(torch.equal(found[name], value) for name, value in expected.items())
     # What reaches the last membrane learns by the exact gradient, and not by that of SLTT.

@@ -70,6 +70,22 @@ def test_gate_by_hand() -> None:
     torch.testing.assert_close(module.gate(x, range(1)), torch.sigmoid(logits).view(1, 1, 3), **EXACT)
 
 
+@pytest.mark.parametrize("arguments", [{}, {"time_steps": 2}, {"bias": False}])
+def test_a_sequence_is_a_map_of_one_row(arguments: dict[str, object]) -> None:
+    module, x = scattered(attention(**arguments)), currents(3)[..., 0, :]
+    y, state = module(x, None, range(3))
+    of_maps, _ = module(x[..., None, :], None, range(3))
+    assert state is None
+    torch.testing.assert_close(y, of_maps[..., 0, :], **EXACT)
+    torch.testing.assert_close(y, by_loop(module, x[..., None, :])[..., 0, :], **EXACT)
+    constant = x[:1]
+    torch.testing.assert_close(
+        module(constant, None, range(3))[0].expand(3, -1, -1, -1),
+        module(constant.expand(3, -1, -1, -1), None, range(3))[0],
+        **EXACT,
+    )
+
+
 def test_gate_lies_between_zero_and_one() -> None:
     gate = attention().gate(5 * currents(3), range(3))
     assert gate.shape == (3, 3, 6)
@@ -136,9 +152,11 @@ def test_even_kernel_is_refused(kernel_size: int) -> None:
         SECA(8, kernel_size=kernel_size)
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 5, 4, 4), (1, 2, 6)])
+@pytest.mark.parametrize("shape", [(1, 2, 5, 4, 4), (1, 2, 6), (1, 2, 5, 4), (1, 2, 6, 2, 2, 2)])
 def test_input_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ShapeError, match=r"this attention is for \[K, B, 6, H, W\]"):
+    with pytest.raises(
+        ShapeError, match=r"this attention is for maps \[K, B, 6, H, W\] and for sequences \[K, B, 6, L\]"
+    ):
         attention()(torch.zeros(shape, dtype=torch.float64), None, range(1))
 
 

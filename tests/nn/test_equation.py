@@ -5,6 +5,7 @@ import math
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 import own_neurons
 from hdlif.equations import counts
 from hdlif.errors import EquationError, ShapeError, StateError
-from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, Parameter, Temporal, detach
+from hdlif.nn import HDLIF, LIF, EquationNeuron, ParallelHDLIF, Parameter, Sequential, Temporal, detach
 from own_neurons import AdaptiveHDLIF, Delayed, Resonate, SecondOrder
 
 T, N = 7, 50
@@ -234,6 +235,146 @@ def test_a_range_is_checked(low: float, high: float) -> None:
 def test_starts_are_checked(arguments: dict[str, float], words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         AdaptiveHDLIF(T, **arguments)
+
+
+ONE_NUMBER = "a parameter starts from one number, the same at every time step and channel"
+
+
+@pytest.mark.parametrize(
+    ("start", "seen"),
+    [
+        ([0.5, 0.6], "[0.5, 0.6]; "),
+        ((0.5,), "(0.5,); "),
+        (torch.ones(3), "a Tensor of shape [3]; "),
+        (torch.ones(1, 1), "a Tensor of shape [1, 1]; "),
+        (np.ones((4, 2)), "a ndarray of shape [4, 2]; "),
+    ],
+)
+def test_a_start_of_several_numbers_is_refused_by_neuron_and_parameter(start: Any, seen: str) -> None:
+    with pytest.raises(ShapeError, match=re.escape(f"AdaptiveHDLIF: leak = {seen}{ONE_NUMBER}")):
+        AdaptiveHDLIF(T, leak=start)
+    with pytest.raises(ShapeError, match=re.escape(f"leak = {seen}{ONE_NUMBER}")):
+        HDLIF(T, leak=start)
+    with pytest.raises(ShapeError, match=re.escape(f"start = {seen}{ONE_NUMBER}")):
+        Parameter(start)
+
+
+@pytest.mark.parametrize("start", ["0.5", None, True, {}, 1j])
+def test_a_start_that_is_no_number_is_refused_by_neuron_and_parameter(start: Any) -> None:
+    with pytest.raises(
+        ValueError, match=re.escape(f"AdaptiveHDLIF: leak = {start!r}, of type {type(start).__name__};")
+    ):
+        AdaptiveHDLIF(T, leak=start)
+
+
+def test_one_number_of_any_library_is_a_start() -> None:
+    for start in (0.25, np.float32(0.25), torch.tensor(0.25), np.array(0.25)):
+        assert float(AdaptiveHDLIF(T, leak=start).leak.values()[0].detach()) == 0.25
+        assert Parameter(start).start == 0.25
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, "8", True, [8]])
+def test_a_number_of_channels_or_steps_is_a_whole_one(count: Any) -> None:
+    with pytest.raises(ValueError, match=r"channels = .*; it must be .*at least 1, or None for one value of the layer"):
+        AdaptiveHDLIF(T, channels=count)
+    with pytest.raises(ValueError, match=r"time_steps = .*; it must be .*at least 1"):
+        AdaptiveHDLIF(count)
+
+
+def test_currents_of_other_channels_are_refused_by_neuron_and_parameter() -> None:
+    neuron = Sequential({"act": AdaptiveHDLIF(T, channels=8)})
+    with pytest.raises(
+        ShapeError,
+        match=r"AdaptiveHDLIF: input has 5 channels, its shape being \[7, 2, 5, 3\]; this neuron's leak is for 8",
+    ):
+        neuron(torch.zeros(T, 2, 5, 3), steps=range(T), state=None)
+    with pytest.raises(ShapeError, match=r"AdaptiveHDLIF: input has no channels, .*give it \[K, B, 8, ...\]"):
+        neuron(torch.zeros(T, 2), steps=range(T), state=None)
+
+
+@pytest.mark.parametrize("saved", [{"channels": 8}, {"channels": 5}, {"per_step": False, "channels": 3}, {}])
+@pytest.mark.parametrize("learned", [True, False])
+def test_rows_of_another_shape_are_not_loaded(saved: dict[str, Any], learned: bool) -> None:
+    """In one line, before anything of the neuron is written."""
+    neuron = Sequential({"act": AdaptiveHDLIF(T, channels=3, learned=learned)})
+    other = Sequential({"act": AdaptiveHDLIF(T, leak=0.25, learned=learned, **saved)}).state_dict()
+    before = {name: value.clone() for name, value in neuron.state_dict().items()}
+    key = "act.leak.logit" if learned else "act.leak.value"
+    seen = re.escape(str(list(other[key].shape)))
+    with pytest.raises(
+        ShapeError, match=rf"^{key} has shape {seen} in what is loaded, and \[7, 3\] here.*same time_steps"
+    ):
+        neuron.load_state_dict(other)
+    with pytest.raises(ShapeError, match=key):
+        neuron.load_state_dict(other, strict=False, assign=True)
+    assert all(torch.equal(value, before[name]) for name, value in neuron.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("row", "seen"),
+    [
+        (torch.ones(3, 1), "shape [3, 1]; they must be a tensor or array [7 or 1, 3 or 1]"),
+        (torch.ones(T, 5), "shape [7, 5]; they must be a tensor or array [7 or 1, 3 or 1]"),
+        (torch.ones(T), "shape [7]; they must be"),
+        (np.ones((T, 1, 1)), "shape [7, 1, 1]; they must be"),
+        (0.5, "no shape, 0.5; they must be"),
+        ([0.5] * T, "no shape, [0.5,"),
+    ],
+)
+def test_rows_of_a_wrong_shape_are_not_traced(row: Any, seen: str) -> None:
+    neuron = AdaptiveHDLIF(T, channels=3)
+    with pytest.raises(ShapeError, match=re.escape(f"AdaptiveHDLIF: the rows of leak have {seen}")):
+        neuron.traced(rows={**neuron.row_values(), "leak": row})
+
+
+def test_rows_are_traced_by_their_names() -> None:
+    neuron = AdaptiveHDLIF(T, channels=3, decay=0.75)
+    rows = neuron.row_values()
+    _, expected = neuron.traced()
+    _, found = neuron.traced(rows=dict(reversed(rows.items())))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    # Of other time steps, as many for all of them, as a deployed network may have.
+    _, longer = neuron.traced(
+        rows={**rows, "leak": torch.full((2 * T, 1), 0.5), "threshold": torch.ones(1, 3)}
+        | {name: torch.ones(2 * T, 3) for name in ("decay", "rise")}
+    )
+    assert len(longer["leak"]) == 2 * T
+    for wrong in ({}, {"leak": rows["leak"]}, {**rows, "lek": rows["leak"]}):
+        with pytest.raises(ShapeError, match="give one of each of leak, threshold, decay, rise"):
+            neuron.traced(rows=wrong)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (lambda potential, leak: torch.ones(3), "the step gives a Tensor of shape [3] for potential; it must be"),
+        (lambda potential, leak: np.ones((2, 3)), "the step gives a ndarray of shape [2, 3] for potential"),
+        (lambda potential, leak: None, "the step gives NoneType for potential"),
+        (lambda potential, leak: [potential], "the step gives list for potential"),
+        (lambda potential, leak: potential * torch.ones(3), "a Tensor of shape [3] is no number"),
+        (lambda potential, leak: potential.mean(), "mean is no operation of a neuron's program"),
+        (lambda potential, leak: leak.mean(), "mean of parameters makes one number of several"),
+        (lambda potential, leak: leak[0] * potential, "a look at one of them, has no program"),
+    ],
+)
+def test_a_state_of_another_shape_than_the_neurons_is_refused_with_its_place(state: Any, words: str) -> None:
+    def step(current: Any, potential: Any, leak: Any) -> Any:
+        return torch.relu(current), state(potential, leak)
+
+    cls = defined(leak=Parameter(0.5), step=staticmethod(step))
+    with pytest.raises(EquationError, match=r"^test_equation\.py:\d+: .*" + re.escape(words)):
+        cls(T, channels=3)
+
+
+def test_a_state_may_be_a_parameter() -> None:
+    cls = defined(
+        leak=Parameter(0.5, learned=False),
+        step=staticmethod(lambda current, potential, leak: (current + potential, leak)),
+    )
+    y, state = cls(T, channels=3)(torch.zeros(T, 2, 3, 4), None, range(T))
+    assert state["potential"].shape == (2, 3, 4)
+    assert y[:, 0, 0, 0].tolist() == [0.0, *[0.5] * (T - 1)]
 
 
 def test_a_step_that_mixes_neurons_is_refused() -> None:

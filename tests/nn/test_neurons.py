@@ -249,9 +249,9 @@ def test_every_neuron_takes_a_softplus_threshold(make: type[HDLIF]) -> None:
 
 
 def test_parameters_for_other_channels_are_refused() -> None:
-    with pytest.raises(ShapeError, match="input has 4 channels; this neuron's parameters are for 3"):
+    with pytest.raises(ShapeError, match=r"input has 4 channels, .*; this neuron's leak is for 3"):
         HDLIF(2, channels=3)(torch.ones(2, 1, 4, 2, 2), None, range(2))
-    with pytest.raises(ShapeError, match="input has no channels; this neuron's parameters are for 3"):
+    with pytest.raises(ShapeError, match=r"input has no channels, .*; this neuron's leak is for 3"):
         HDLIF(2, channels=3)(torch.ones(2, 1), None, range(2))
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import hdlif.nn
 from hdlif.artefact import InputRecord
 from hdlif.deploy import GraphModule, lower
 from hdlif.errors import ShapeError, StateError
@@ -110,10 +111,23 @@ def test_an_input_that_does_not_fit_its_steps_is_refused(shape: tuple[int, ...])
         Sequential(HDLIF(2))(torch.ones(shape), None, range(3))
 
 
-@pytest.mark.parametrize("norm", [nn.BatchNorm2d(2), nn.SyncBatchNorm(2)], ids=["batch", "sync"])
-def test_batch_norm_that_would_mix_time_steps_is_refused(norm: nn.Module) -> None:
-    with pytest.raises(StateError, match=r"would mix the statistics of time steps; use hdlif\.nn\.BatchNorm2d"):
-        Sequential(norm)(torch.ones(2, 3, 2, 4, 4), None, range(2))
+@pytest.mark.parametrize(
+    ("norm", "shape", "ours"),
+    [
+        (nn.BatchNorm2d(2), (2, 4, 4), "BatchNorm2d"),
+        (nn.SyncBatchNorm(2), (2, 4, 4), "BatchNorm2d"),
+        (nn.BatchNorm1d(2), (2, 4), "BatchNorm1d"),
+        (nn.BatchNorm1d(2), (2,), "BatchNorm1d"),
+    ],
+    ids=["batch", "sync", "of sequences", "of features"],
+)
+def test_batch_norm_that_would_mix_time_steps_is_refused_with_ours(
+    norm: nn.Module, shape: tuple[int, ...], ours: str
+) -> None:
+    x = torch.ones(2, 3, *shape)
+    with pytest.raises(StateError, match=rf"would mix the statistics of time steps; use hdlif\.nn\.{ours}, "):
+        Sequential(norm)(x, None, range(2))
+    assert Sequential(getattr(hdlif.nn, ours)(2))(x, None, range(2))[0].shape == x.shape
 
 
 def test_plain_modules_see_time_folded_into_the_batch() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from hdlif.nn import (
     Integer,
     QuantConv1d,
     QuantConv2d,
+    QuantLayer,
     QuantLinear,
     Scope,
     Sequential,
@@ -25,6 +27,7 @@ from hdlif.nn import (
     carrying,
     detach,
 )
+from hdlif.nn.traces import TraceRule, Traces
 from small_networks import assert_close, gradients, tiny_resnet
 
 
@@ -102,6 +105,16 @@ def test_a_convolution_of_sequences_is_that_of_maps_of_one_row(quantizer: Weight
     y.square().sum().backward()
     two(x[:, :, None]).square().sum().backward()
     torch.testing.assert_close(one.weight.grad, two.weight.grad[:, :, 0])
+
+
+def test_every_quantised_layer_is_held_and_learns_from_traces() -> None:
+    made = (QuantConv1d(2, 2, 1, quantizer=Ternary()), QuantConv2d(2, 2, 1, quantizer=Ternary()))
+    layers = {type(layer): layer for layer in (*made, QuantLinear(2, 2, quantizer=Ternary()))}
+    assert set(layers) == set(get_args(QuantLayer))
+    for layer in layers.values():
+        assert isinstance(layer, QuantLayer)
+        assert HeldWeights(layer).weights.keys() == {layer}
+        assert Traces({"synapse": layer}, TraceRule(0.5)).names == {layer: "synapse"}
 
 
 def test_latent_weights_start_symmetric() -> None:

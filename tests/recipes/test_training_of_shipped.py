@@ -23,12 +23,15 @@ from hdlif.training.optim import sgd
 from recorded_events import write_dvs_cifar10
 
 SMALL = ("digits", "fashion_mnist")
-"""What the networks of recipes so named take no second for."""
+"""What the networks of recipes so named take no second for, but for a ResNet-18."""
 
 
 @pytest.mark.parametrize(
     "name",
-    [name if name.startswith(SMALL) else pytest.param(name, marks=pytest.mark.slow) for name in shipped_recipes()],
+    [
+        name if name.startswith(SMALL) and "resnet18" not in name else pytest.param(name, marks=pytest.mark.slow)
+        for name in shipped_recipes()
+    ],
 )
 def test_two_updates_change_every_parameter_that_has_a_gradient_and_stay_finite(name):
     recipe = load_recipe(name)
@@ -110,7 +113,23 @@ def small(name: str) -> list[str]:
     return overrides
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
+def of_each_kind() -> set[str]:
+    """The first recipe of each kind of data set, and of each kind of network."""
+    first: dict[str, str] = {}
+    for name in shipped_recipes():
+        recipe = load_recipe(name)
+        first.setdefault(recipe.data.kind, name)
+        first.setdefault(f"a {recipe.model.kind}", name)
+    return set(first.values())
+
+
+QUICK = of_each_kind()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in shipped_recipes()],
+)
 def test_two_updates_by_the_command_on_files_of_the_data_set(name: str, root: Path, tmp_path: Path) -> None:
     summary = train(name, overrides=small(name), data_root=root, out=tmp_path, workers=0, memory_repeats=0)
     assert summary["name"] == name

@@ -1,6 +1,8 @@
 """The page: complete, self-contained, the same for the same numbers."""
 
+import json
 import re
+from functools import cache
 from html.parser import HTMLParser
 
 import pytest
@@ -42,6 +44,12 @@ class Outline(HTMLParser):
 
 @pytest.fixture
 def page(networks, histories, artefact) -> str:
+    return rendered(json.dumps([networks, histories, artefact]))
+
+
+@cache
+def rendered(numbers: str) -> str:
+    networks, histories, artefact = json.loads(numbers)
     return render(
         networks,
         histories,

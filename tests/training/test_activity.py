@@ -11,7 +11,7 @@ from hdlif.accounting import saved_bytes
 from hdlif.errors import TrainingError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import Network, ReversibleSequential, reversible_resnet
-from hdlif.nn import HDLIF, Carrying, QuantConv2d, Scope, Sequential, State, Temporal, Ternary, carrying
+from hdlif.nn import HDLIF, Carrying, QuantConv1d, QuantConv2d, Scope, Sequential, State, Temporal, Ternary, carrying
 from hdlif.training import Updater, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Seen, Surplus, Watch, count
 from small_networks import assert_close, gradients, name_of, scatter_norms, tiny_resnet
@@ -154,6 +154,27 @@ def test_budget_is_the_sops_of_the_network_over_it() -> None:
     watched.append(watch.penalty().item() + 1)
     # The estimate takes every spike's fan-out as the average one: padding and strides make the difference.
     assert watched[0] == pytest.approx(profile(network, x, time_steps=T).sops, rel=0.3)
+
+
+def test_a_budget_counts_convolutions_of_sequences_as_those_of_maps_of_one_row() -> None:
+    torch.manual_seed(0)
+    geometry = {"stride": 2, "groups": 2, "quantizer": Ternary()}
+    one, two = QuantConv1d(4, 6, 3, padding=1, **geometry), QuantConv2d(4, 6, 3, padding=1, **geometry)
+    two.weight.data = torch.zeros_like(two.weight.data[:, :, :1]) + one.weight.data[:, :, None]
+    two.padding, two.stride = (0, 1), (1, 2)
+    x = torch.randn(T, 3, 4, 10)
+    found = []
+    for conv, frames in ((one, x), (two, x[:, :, :, None])):
+        network = Sequential({"act": HDLIF(T), "conv": conv})
+        watch = Watch(network, Budget(1.0, T))
+        y, _ = network(frames, None, carrying(range(T), measures=watch.measures))
+        spikes, _ = network.act(frames, None, range(T))
+        found.append(watch.penalty())
+        # Spikes by T, each to every output that it reaches on the average, by a share of the weights.
+        nonzero = float((conv.weight_q() != 0).float().mean())
+        fan_out = y[0, 0].numel() * 2 * 3 / spikes[0, 0].numel() * nonzero
+        assert found[-1].item() + 1 == pytest.approx(float((spikes > 0).sum()) / 3 * fan_out)
+    assert found[0].item() == pytest.approx(found[1].item())
 
 
 def test_budgets_of_layers_press_those_layers_alone() -> None:

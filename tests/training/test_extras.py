@@ -85,7 +85,9 @@ EXTRAS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize(
+    "extra", [pytest.param(name, marks=pytest.mark.slow) if name == "compiled" else name for name in EXTRAS]
+)
 def test_resume_is_exact_with_every_extra(extra: str, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"config": config(), "rule": StochasticStep()} | EXTRAS[extra]
     one, two = tmp_path / "one", tmp_path / "two"

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.train import train as train_recipe
-from hdlif.config import MOST_TIME_STEPS, recipe_fields
+from hdlif.config import MOST_TIME_STEPS, TrainingConfig, recipe_fields
 from hdlif.errors import CheckpointError, InputError, TrainingError
 from hdlif.learning import StochasticStep
 from hdlif.training import RunFiles, checkpoint, load_teacher
@@ -175,17 +175,26 @@ CHANGES: dict[str, Callable[[Tensor], Tensor | None]] = {
 }
 
 
+AVERAGED: dict[str, Any] = {
+    "config": TrainingConfig(epochs=1, learning_rate=0.1, ema_decay=0.5),
+    "record": {"seed": 7, "training": {"epochs": 1}},
+}
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch that keeps averaged weights too, with one checkpoint alone."""
+    out = tmp_path_factory.mktemp("hostile") / "averaged"
+    train(out, **AVERAGED)
+    (out / "previous.safetensors").unlink(missing_ok=True)
+    return out
+
+
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("prefix", ["model.", "optimizer.", "average."])
-def test_tensors_of_another_shape_or_type_are_refused(prefix: str, change: str, tmp_path: Path) -> None:
-    from hdlif.config import TrainingConfig
-
-    config = TrainingConfig(epochs=1, learning_rate=0.1, ema_decay=0.5)
-    record = {"seed": 7, "training": {"epochs": 1}}
-    out = tmp_path / "run"
-    train(out, config=config, record=record)
+def test_tensors_of_another_shape_or_type_are_refused(prefix: str, change: str, averaged: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(averaged, tmp_path / "run")
     tensors, kept = checkpoint.load(out / "last.safetensors")
-    (out / "previous.safetensors").unlink(missing_ok=True)
     mine = [name for name in tensors if name.startswith(prefix)]
     assert mine
     for name in mine:
@@ -198,7 +207,7 @@ def test_tensors_of_another_shape_or_type_are_refused(prefix: str, change: str, 
         if prefix == "optimizer." and changed is None:
             continue
         with pytest.raises(CheckpointError) as refused, within(60):
-            train(out, config=config, record=record, resume=True)
+            train(out, resume=True, **AVERAGED)
         one_printable_line(refused.value)
 
 

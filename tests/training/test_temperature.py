@@ -86,38 +86,40 @@ def test_all_layers_share_it_and_buffers_stay() -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_training_adapts_it_once_an_epoch_and_resumes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def network() -> nn.Module:
-        torch.manual_seed(0)
-        return tiny_resnet(lambda place: LIF(TIME_STEPS, surrogate=Dspike(3.0)), in_channels=1, classes=10).float()
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return tiny_resnet(lambda place: LIF(TIME_STEPS, surrogate=Dspike(3.0)), in_channels=1, classes=10).float()
 
-    calls: list[float] = []
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
+    """A training that nothing stops, and the temperatures that it chose."""
+    out, calls = tmp_path_factory.mktemp("temperature") / "straight", []
 
     def counting(*arguments, **more):  # type: ignore[no-untyped-def]
         calls.append(adapt_temperatures(*arguments, **more))
         return calls[-1]
 
-    monkeypatch.setattr("hdlif.training.loop.adapt_temperatures", counting)
-    train(tmp_path / "straight", model=network())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hdlif.training.loop.adapt_temperatures", counting)
+        train(out, model=network())
+    return out, calls
+
+
+def test_training_adapts_it_once_an_epoch_and_keeps_it(straight: tuple[Path, list[float]]) -> None:
+    out, calls = straight
     assert len(calls) == EPOCHS
-    tensors, _ = checkpoint.load(tmp_path / "straight" / "last.safetensors")
+    tensors, _ = checkpoint.load(out / "last.safetensors")
     kept = [float(value) for name, value in tensors.items() if name.endswith("surrogate.temperature")]
     assert kept == [pytest.approx(calls[-1])] * 4
-    train(tmp_path / "again", model=network())
-    assert calls[:EPOCHS] == calls[EPOCHS:]
     assert dspikes(tiny_resnet(lambda place: HDLIF(2))) == []
 
 
-def test_stop_between_two_epochs_does_not_adapt_twice(tmp_path: Path) -> None:
-    def network() -> nn.Module:
-        torch.manual_seed(0)
-        return tiny_resnet(lambda place: LIF(TIME_STEPS, surrogate=Dspike(3.0)), in_channels=1, classes=10).float()
-
-    train(tmp_path / "straight", model=network())
+def test_stop_between_two_epochs_does_not_adapt_twice(straight: tuple[Path, list[float]], tmp_path: Path) -> None:
     # Heard of before the first batch of the second epoch.
     stopping = At(BATCHES - 1, lambda: os.kill(os.getpid(), signal.SIGINT), StochasticStep())
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "stopped", model=network(), rule=stopping)
-    train(tmp_path / "stopped", model=network(), resume=True)
-    straight, stopped = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "stopped"))
-    assert straight == stopped
+        train(tmp_path, model=network(), rule=stopping)
+    train(tmp_path, model=network(), resume=True)
+    bytes_of = [(folder / "model.safetensors").read_bytes() for folder in (straight[0], tmp_path)]
+    assert bytes_of[0] == bytes_of[1]

@@ -14,11 +14,10 @@ from hdlif.equations import counts
 from hdlif.nn import (
     SECA,
     Neuron,
-    QuantConv1d,
-    QuantConv2d,
-    QuantLinear,
+    QuantLayer,
     SteppedNeuron,
     StepValue,
+    Temporal,
     evaluation_mode,
 )
 
@@ -119,12 +118,12 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
 
 
 def _shape_of(module: nn.Module, y: Tensor) -> tuple[int, ...]:
-    """Of an output without time and batch; of a sequence, that of its map of one row."""
-    if isinstance(module, nn.Conv1d):
-        return y.shape[-2], 1, y.shape[-1]
-    if isinstance(module, nn.Conv2d):
-        return tuple(y.shape[-3:])
-    return tuple(y.shape[-1:]) if isinstance(module, nn.Linear) else tuple(y.shape[2:])
+    """Of an output without time and batch; of a sequence [C, L], that of its map of one row."""
+    if isinstance(module, nn.Linear):
+        return tuple(y.shape[-1:])
+    # Plain layers see time folded into the batch.
+    shape = tuple(y.shape[2:] if isinstance(module, Temporal) else y.shape[1:])
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
 
 
 def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, time_steps: int) -> OutlineLayer:
@@ -136,7 +135,7 @@ def _row(name: str, module: nn.Module, shape: tuple[int, ...], density: float, t
     if isinstance(module, SECA):
         return OutlineLayer(name, "seca", shape, 4e-6 * count, 4e-6 * count, None, 0.0, neuron=False)
     assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear)
-    quantizer = module.quantizer if isinstance(module, QuantConv1d | QuantConv2d | QuantLinear) else None
+    quantizer = module.quantizer if isinstance(module, QuantLayer) else None
     encoding = "float32" if quantizer is None else encoding_of(quantizer)
     weights = module.weight.numel()
     published, packed = (

@@ -54,10 +54,10 @@ def place_quantizers(recipe: Recipe, network: Temporal) -> None:
     """Take the quantiser from the layers that weights.keep_float names, and give one to those of weights.quantise."""
     from torch import nn
 
-    from hdlif.nn import QuantConv2d, QuantLinear
+    from hdlif.nn import QuantLayer
 
-    layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    quantizers = {n: m.quantizer for n, m in layers.items() if isinstance(m, QuantConv2d | QuantLinear)}
+    layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Linear)}
+    quantizers = {n: m.quantizer for n, m in layers.items() if isinstance(m, QuantLayer)}
     keep, quantise = (_patterns(recipe, key) for key in LAYERS)
     quantizer = checked_weights(recipe)()
     # No layer is in both, but with float weights, where nothing can be quantised.
@@ -92,18 +92,19 @@ def _matched(key: str, patterns: Collection[str], layers: Collection[str], what:
     return [name for name in layers if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
 
 
-def _quantised(layer: nn.Conv2d | nn.Linear, quantizer: WeightQuantizer | None) -> nn.Module:
+def _quantised(layer: nn.Conv1d | nn.Conv2d | nn.Linear, quantizer: WeightQuantizer | None) -> nn.Module:
     """A layer of the same shape with low-bit weights, which start as the body's do."""
     from torch import nn
 
-    from hdlif.nn import QuantConv2d, QuantLinear
+    from hdlif.nn import QuantConv1d, QuantConv2d, QuantLinear
 
     if isinstance(layer, nn.Linear):
         bias = layer.bias is not None
         return QuantLinear(layer.in_features, layer.out_features, bias=bias, quantizer=quantizer)
-    # What our networks have no other of, and QuantConv2d does not do.
+    # What our networks have no other of, and ours do not do.
     assert layer.bias is None
-    return QuantConv2d(
+    make = QuantConv1d if isinstance(layer, nn.Conv1d) else QuantConv2d
+    return make(
         layer.in_channels,
         layer.out_channels,
         layer.kernel_size[0],

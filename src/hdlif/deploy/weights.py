@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdlif.deploy.lowering import ONE, Floats, Lowerer, Wire, f64
-from hdlif.nn import Binary, Integer, QuantConv1d, QuantConv2d, QuantLinear, WeightQuantizer
+from hdlif.nn import Binary, Integer, QuantLayer, WeightQuantizer
 from hdlif.ops.weights import Encoding
 
 
@@ -25,7 +25,7 @@ def encoding_of(quantizer: WeightQuantizer) -> Encoding:
 
 def weight_of(module: nn.Conv1d | nn.Conv2d | nn.Linear) -> tuple[str, NDArray[Any], Floats]:
     """Encoding, codes (or fp32 weights) and the scale of W = scale·codes as [1, out or 1]."""
-    if not isinstance(module, QuantConv1d | QuantConv2d | QuantLinear) or module.quantizer is None:
+    if not isinstance(module, QuantLayer) or module.quantizer is None:
         return "float32", module.weight.detach().float().cpu().numpy(), ONE
     codes, scale = module.quantizer.codes(module.weight)
     return encoding_of(module.quantizer), codes.to(torch.int8).cpu().numpy(), f64(scale).reshape(1, -1)

@@ -1,6 +1,8 @@
 """A program as plain attributes of a node, and back."""
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from hdlif.equations.program import MAX_ROWS, MAX_STATES, OPERATIONS, Instruction, Program
@@ -28,7 +30,25 @@ def to_attributes(program: Program) -> dict[str, Any]:
 
 
 def from_attributes(attributes: Mapping[str, Any]) -> Program:
-    """The program of attributes from anywhere. Raises `EquationError`, which names the attribute."""
+    """The program of attributes from anywhere. Raises `EquationError`, which names the attribute.
+
+    The same attributes are parsed once: what is kept goes by their text, which tells 1 from 1.0 and true, and 0.0 from
+    -0.0, so that a node that has changed is another program.
+    """
+    try:
+        text = json.dumps([attributes[key] for key in KEYS])
+    except (TypeError, ValueError, RecursionError):
+        # What no file holds; the parser says what it is.
+        return _parsed(attributes)
+    return _of_text(text)
+
+
+@lru_cache(maxsize=256)
+def _of_text(text: str) -> Program:
+    return _parsed(dict(zip(KEYS, json.loads(text), strict=True)))
+
+
+def _parsed(attributes: Mapping[str, Any]) -> Program:
     states = _names(attributes, "states", MAX_STATES)
     if not all(name.isidentifier() for name in states):
         raise EquationError(f"states = {brief(list(states))}; a state's name is an identifier")

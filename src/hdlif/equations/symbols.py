@@ -40,6 +40,26 @@ class Tracer:
 
     def node(self, operand: object) -> int:
         """The node of a symbol or a number."""
+        node = self._node(operand)
+        if node is None:
+            raise self.error(
+                f"{_kind(operand)} is no number and nothing the step was given; what differs by channel or time step "
+                "is a Parameter"
+            )
+        return node
+
+    def result(self, name: str, returned: object) -> int:
+        """The node of what the step has returned for its spike, or for a state."""
+        node = self._node(returned)
+        if node is None:
+            raise self.error(
+                f"the step gives {_kind(returned)} for {name}; it must be a value for each neuron, made of current, "
+                "states and parameters, or a number",
+                returned=True,
+            )
+        return node
+
+    def _node(self, operand: object) -> int | None:
         if isinstance(operand, Symbol):
             if operand._tracer is not self:
                 raise self.error("a value is from another call of the step; a step remembers nothing but its states")
@@ -49,21 +69,30 @@ class Tracer:
         item = getattr(operand, "item", None)
         if callable(item) and getattr(operand, "numel", lambda: getattr(operand, "size", 0))() == 1:
             return self.nodes.constant(float(item()))
-        raise self.error(f"{type(operand).__name__} is no number and nothing the step was given")
+        return None
 
-    def error(self, message: str, *, of: Exception | None = None) -> EquationError:
-        """With the place in the file of the equation: where it is being run, or where an exception left it."""
+    def error(self, message: str, *, of: Exception | None = None, returned: bool = False) -> EquationError:
+        """With the place in the file of the equation: where it is being run, or where an exception left it.
+
+        Args:
+            returned: the step has: its own line.
+        """
         code = _code(self._step)
         line = code.co_firstlineno
         if of is not None:
             places = traceback.extract_tb(of.__traceback__)
             line = next((p.lineno or line for p in reversed(places) if p.filename == code.co_filename), line)
-        else:
+        elif not returned:
             frame: FrameType | None = sys._getframe()
             while frame is not None and frame.f_code.co_filename != code.co_filename:
                 frame = frame.f_back
             line = line if frame is None else frame.f_lineno
         return EquationError(f"{Path(code.co_filename).name}:{line}: {message}")
+
+
+def _kind(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"a {type(value).__name__} of shape {list(shape)}"
 
 
 def _code(step: Callable[..., Any]) -> CodeType:

@@ -49,8 +49,10 @@ def _traced(
     results = list(returned) if isinstance(returned, tuple | list) else [returned]
     if len(results) != 1 + len(states):
         what = ", ".join(("spike", *states))
-        raise tracer.error(f"the step gives {len(results)} values; it must give {1 + len(states)}: {what}")
-    nodes = [tracer.node(result) for result in results]
+        raise tracer.error(
+            f"the step gives {len(results)} values; it must give {1 + len(states)}: {what}", returned=True
+        )
+    nodes = [tracer.result(name, result) for name, result in zip(("spike", *states), results, strict=True)]
     try:
         return tracer.nodes.program(nodes)
     except EquationError as error:

@@ -12,9 +12,9 @@ from hdlif.nn.state import State, Temporal, check_chunk, check_stateless
 
 
 class SECA(PerStep, Temporal):
-    """Spiking efficient channel attention (arXiv 2410.07547) on real-valued currents x [K, B, C, H, W].
+    """Spiking efficient channel attention (arXiv 2410.07547) on real-valued currents x [K, B, C, H, W] or [K, B, C, L].
 
-    gate_{t,c} = σ(bias + Σ_j weight_j · a_{t,c+j-(k-1)/2}),   a_{t,c} = mean over (H, W) of x_{t,c},   y = x·gate,
+    gate_{t,c} = σ(bias + Σ_j weight_j · a_{t,c+j-(k-1)/2}),   a_{t,c} = mean over (H, W) or L of x_{t,c},   y = x·gate,
 
     with j from 0 to k - 1 and a = 0 beyond the first and the last channel. A gate pooled over time could not run
     online, so every step has its own; the kernel is shared by all of them, as published. An input constant in time
@@ -45,19 +45,23 @@ class SECA(PerStep, Temporal):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
         check_stateless(self, state)
-        return x * self.gate(x, steps)[..., None, None], None
+        gate = self.gate(x, steps)
+        return x * gate.view(*gate.shape, *[1] * (x.ndim - 3)), None
 
     def gate(self, x: Tensor, steps: range) -> Tensor:
         """The gates of a chunk, [K, B, C] (or [1, B, C] where neither input nor kernel changes), in (0, 1).
 
         Raises:
-            ShapeError: x is not [K, B, C, H, W] with this module's C.
+            ShapeError: x is neither [K, B, C, H, W] nor [K, B, C, L] with this module's C.
         """
         check_chunk(x, steps)
-        if x.ndim != 5 or x.shape[2] != self.channels:
-            raise ShapeError(f"input has shape {list(x.shape)}; this attention is for [K, B, {self.channels}, H, W]")
+        if x.ndim not in (4, 5) or x.shape[2] != self.channels:
+            raise ShapeError(
+                f"input has shape {list(x.shape)}; this attention is for maps [K, B, {self.channels}, H, W] and for "
+                f"sequences [K, B, {self.channels}, L]"
+            )
         margin = self.kernel_size // 2
-        neighbours = F.pad(x.mean((3, 4)), (margin, margin)).unfold(2, self.kernel_size, 1)
+        neighbours = F.pad(x.mean(tuple(range(3, x.ndim))), (margin, margin)).unfold(2, self.kernel_size, 1)
         logit = (neighbours * self._rows(self.weight, steps)[:, None, None]).sum(3)
         if self.bias is not None:
             logit = logit + self._rows(self.bias, steps)[:, None, None]

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.equations import Program, evaluate, evaluate_registers
-from hdlif.errors import EquationError, ShapeError, cut, first_line
-from hdlif.nn.per_step import StepValue
+from hdlif.errors import EquationError, ShapeError, brief, cut, first_line
+from hdlif.nn.per_step import StepValue, one_number
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.stepped import Step, SteppedNeuron
 
@@ -22,7 +22,7 @@ class Parameter:
     """A parameter of an `EquationNeuron`: a number, or one for each time step and channel, learned or fixed.
 
     Attributes:
-        start: at the start, at every step.
+        start: at the start, at every step and channel; one number.
         low, high: the open range of a learned one: a sigmoid between them, a softplus above `low` where `high` is ∞,
             and no bound where `low` is -∞ too. A fixed one may be any number.
         learned: None for what the layer says.
@@ -36,7 +36,9 @@ class Parameter:
     per_step: bool | None = None
 
     def __post_init__(self) -> None:
-        for key in ("start", "low", "high"):
+        # A number of NumPy's, or a tensor [], is one too.
+        object.__setattr__(self, "start", one_number("start", self.start))
+        for key in ("low", "high"):
             if not isinstance(getattr(self, key), int | float) or isinstance(getattr(self, key), bool):
                 raise ValueError(f"{key} = {getattr(self, key)!r}; it must be a number")
         if not self.low < self.high or (self.low == -math.inf and self.high != math.inf):
@@ -89,6 +91,7 @@ class EquationNeuron(SteppedNeuron):
     State: {name: [B, ...]} of each of `states`, float32 or wider.
     Raises:
         EquationError: the class's equation has no program; raised where the class is defined, or made.
+        ShapeError: a start is no single number; or a current has other channels than the parameters.
     """
 
     declared: ClassVar[dict[str, Parameter]] = {}
@@ -129,7 +132,7 @@ class EquationNeuron(SteppedNeuron):
             is_learned = learned if parameter.learned is None else parameter.learned
             value = StepValue(
                 time_steps,
-                value=starts.get(name, parameter.start),
+                value=one_number(f"{type(self).__name__}: {name}", starts.get(name, parameter.start)),
                 low=parameter.low,
                 high=parameter.high,
                 learned=is_learned,
@@ -147,6 +150,43 @@ class EquationNeuron(SteppedNeuron):
     def step_values(self) -> dict[str, StepValue]:
         values = {name: self.get_submodule(name) for name in self.declared}
         return {name: value for name, value in values.items() if isinstance(value, StepValue)}
+
+    def rows_at(self, steps: range, x: Tensor) -> list[Tensor]:
+        try:
+            return super().rows_at(steps, x)
+        except ShapeError as error:
+            raise ShapeError(f"{type(self).__name__}: {error}") from None
+
+    def traced(self, rows: Mapping[str, Any] | None = None) -> tuple[Program, dict[str, Any]]:
+        """As every stepped neuron's; rows that are given may stand in any order.
+
+        Raises:
+            ShapeError: a row is missing, or has a shape that is not [T or 1, C or 1] of all.
+        """
+        return super().traced(None if rows is None else self._checked_rows(rows))
+
+    def _checked_rows(self, rows: Mapping[str, Any]) -> dict[str, Any]:
+        """The rows of the parameters, in the order of the step."""
+        kind, parameters = type(self).__name__, self.step_values()
+        names = list(parameters)
+        if set(rows) != set(names):
+            raise ShapeError(
+                f"{kind}: rows are given of {', '.join(map(str, rows)) or 'nothing'}; give one of each of "
+                f"{', '.join(names) or 'nothing'}, as row_values() has them"
+            )
+        own = [value.channels for value in parameters.values() if value.channels is not None]
+        shapes = {name: tuple(getattr(rows[name], "shape", ())) for name in names}
+        most = [max((shape[axis] for shape in shapes.values() if len(shape) == 2), default=1) for axis in (0, 1)]
+        channels = own[0] if own else most[1]
+        for name, shape in shapes.items():
+            if len(shape) != 2 or shape[0] not in (1, most[0]) or shape[1] not in (1, channels):
+                seen = f"shape {list(shape)}" if hasattr(rows[name], "shape") else f"no shape, {brief(rows[name])}"
+                accepted = ", ".join(f"{size} or 1" if size != 1 else "1" for size in (most[0], channels))
+                raise ShapeError(
+                    f"{kind}: the rows of {name} have {seen}; they must be a tensor or array [{accepted}], a row for "
+                    "each time step and a column for each channel, or one for all"
+                )
+        return {name: rows[name] for name in names}
 
     def joined(self, spikes: Sequence[Tensor]) -> Tensor:
         reached: Tensor = _Reached.apply(super().joined(spikes), *self.parameters())  # type: ignore[no-untyped-call]

@@ -30,7 +30,8 @@ class _Logits(PerStep):
     def forward(self, steps: range, x: Tensor) -> dict[str, Tensor]:
         """Every parameter at the steps of a chunk, broadcastable to the chunk x [K, B, C, ...]."""
         return {
-            name: broadcast_rows(self.held(torch.sigmoid(logit), steps), x) for name, logit in self.named_parameters()
+            name: broadcast_rows(self.held(torch.sigmoid(logit), steps), x, name)
+            for name, logit in self.named_parameters()
         }
 
 

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple, cast
+from numbers import Integral, Real
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.errors import ShapeError
+from hdlif.errors import ShapeError, brief
 from hdlif.nn.tracing import are_traced, last_of
 
 
@@ -20,9 +21,7 @@ class PerStep(nn.Module):
 
     def __init__(self, time_steps: int) -> None:
         super().__init__()
-        if time_steps < 1:
-            raise ValueError(f"time_steps = {time_steps}; it must be at least 1")
-        self.time_steps = time_steps
+        self.time_steps = _count("time_steps", time_steps)
 
     def held(self, values: Tensor, steps: range) -> Tensor:
         """The rows of [T, ...] or [1, ...] that belong to `steps`, [K, ...]."""
@@ -33,6 +32,54 @@ class PerStep(nn.Module):
         if steps.stop <= len(values):
             return values[steps.start : steps.stop]
         return values[[min(t, len(values) - 1) for t in steps]]
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        """As every module's, with a line about rows of another shape; nothing of this module is written then.
+
+        Raises:
+            ShapeError: a tensor of these rows has another shape than the module's.
+        """
+        for name, own in (*self._parameters.items(), *self._buffers.items()):
+            given = state_dict.get(prefix + name)
+            if own is not None and isinstance(given, Tensor) and given.shape != own.shape:
+                raise ShapeError(
+                    f"{prefix}{name} has shape {list(given.shape)} in what is loaded, and {list(own.shape)} here, with "
+                    "a row for each time step, or one for all; build the network as the saved one, with the same "
+                    "time_steps, per_step and channels"
+                )
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+def one_number(name: str, value: object) -> float:
+    """A start as a number: Python's, NumPy's, or a tensor [].
+
+    Raises:
+        ShapeError: it has a shape, or a length.
+        ValueError: it is no number, or no finite one.
+    """
+    if type(value) is not bool and isinstance(value, Real):
+        number = float(value)
+        if math.isfinite(number):
+            return number
+        raise ValueError(f"{name} = {value}; it must be a finite number")
+    shape = getattr(value, "shape", None)
+    if shape == () and not getattr(value, "is_meta", False):
+        return one_number(name, cast(Any, value).item())
+    if shape is not None or isinstance(value, list | tuple):
+        seen = brief(value) if shape is None else f"a {type(value).__name__} of shape {list(shape)}"
+        raise ShapeError(
+            f"{name} = {seen}; a parameter starts from one number, the same at every time step and channel, which then "
+            "learn their own (channels=C, or granularity: channel); give one, such as 0.5"
+        )
+    raise ValueError(f"{name} = {brief(value)}, of type {type(value).__name__}; it must be a number, such as 0.5")
+
+
+def _count(name: str, value: object, mend: str = "") -> int:
+    if type(value) is bool or not isinstance(value, Integral):
+        raise ValueError(f"{name} = {brief(value)}; it must be a whole number of at least 1{mend}")
+    if value < 1:
+        raise ValueError(f"{name} = {value}; it must be at least 1{mend}")
+    return int(value)
 
 
 def step_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -98,8 +145,9 @@ class StepValue(PerStep):
             raise ValueError(f"{name}_form = {form!r}; choose one of sigmoid, softplus")
         if form != "sigmoid" and not learned:
             raise ValueError(f"{name}_form = {form!r} has no effect on a {name} that is not learned; set learned: true")
-        if not math.isfinite(value):
-            raise ValueError(f"{name} = {value}; it must be a finite number")
+        value = one_number(name, value)
+        if channels is not None:
+            channels = _count("channels", channels, ", or None for one value of the layer")
         self.width = 1.0 if high is None or form != "sigmoid" else high - low
         self.ends = {"sigmoid": (low, low + self.width), "softplus": (low, math.inf), "free": (-math.inf, math.inf)}[
             form
@@ -107,11 +155,12 @@ class StepValue(PerStep):
         if learned and not self.ends[0] < value < self.ends[1]:
             raise ValueError(f"{name} = {value}; a learned one must lie in ({self.ends[0]}, {self.ends[1]}); {mend}")
         self.low, self.learned, self.channels, self.form = (0.0 if form == "free" else low), learned, channels, form
+        self.name = name
         shape = (time_steps if per_step else 1, *([] if channels is None else [channels]))
         if learned:
             self.logit = nn.Parameter(torch.full(shape, _FORMS[form].start((value - self.low) / self.width)))
         else:
-            self.register_buffer("value", torch.full(shape, float(value)))
+            self.register_buffer("value", torch.full(shape, value))
 
     def values(self) -> Tensor:
         """y of every trained step, [T] or [T, C]; one row where the steps share it."""
@@ -130,18 +179,28 @@ class StepValue(PerStep):
         Raises:
             ShapeError: x has other channels.
         """
-        return broadcast_rows(self(steps), x)
+        return broadcast_rows(self(steps), x, self.name)
 
     def extra_repr(self) -> str:
         channels = "" if self.channels is None else f", channels={self.channels}"
         return f"time_steps={self.time_steps}, low={self.low}, learned={self.learned}{channels}, form={self.form!r}"
 
 
-def broadcast_rows(values: Tensor, x: Tensor) -> Tensor:
-    """Rows [K] or [K, C] as [K, 1, ..., 1] or [K, 1, C, 1, ...], broadcastable to x [K, B, C, ...]."""
+def broadcast_rows(values: Tensor, x: Tensor, name: str = "value") -> Tensor:
+    """Rows [K] or [K, C] as [K, 1, ..., 1] or [K, 1, C, 1, ...], broadcastable to x [K, B, C, ...].
+
+    Args:
+        name: of the parameter, for the error.
+    Raises:
+        ShapeError: x has other channels.
+    """
     if values.ndim == 1:
         return values.view(-1, *[1] * (x.ndim - 1))
-    if x.ndim < 3 or x.shape[2] != values.shape[1]:
+    channels = values.shape[1]
+    if x.ndim < 3 or x.shape[2] != channels:
         seen = x.shape[2] if x.ndim > 2 else "no"
-        raise ShapeError(f"input has {seen} channels; this neuron's parameters are for {values.shape[1]}")
-    return values.view(values.shape[0], 1, values.shape[1], *[1] * (x.ndim - 3))
+        raise ShapeError(
+            f"input has {seen} channels, its shape being {list(x.shape)}; this neuron's {name} is for {channels}: give "
+            f"it [K, B, {channels}, ...], or build it with the channels of its input, or without for one {name} of all"
+        )
+    return values.view(values.shape[0], 1, channels, *[1] * (x.ndim - 3))

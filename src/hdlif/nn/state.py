@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.nn.captured import Captured
 from hdlif.nn.steps import Measure, Steps, carried
-from hdlif.nn.traces import drift, run_traced
+from hdlif.nn.traced_pass import drift, run_traced
 from hdlif.nn.tracing import are_traced, with_traced_steps
 
 State = Mapping[str, "State | Tensor"]
@@ -292,8 +292,9 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
         measure: is taken of what it reads and gives, folded.
     """
     if isinstance(module, _BatchNorm):
+        ours = "BatchNorm1d" if isinstance(module, nn.BatchNorm1d) else "BatchNorm2d"
         raise StateError(
-            f"{type(module).__name__} would mix the statistics of time steps; use hdlif.nn.BatchNorm2d, "
+            f"{type(module).__name__} would mix the statistics of time steps; use hdlif.nn.{ours}, "
             "whose running statistics follow the steps"
         )
     folded = x.flatten(0, 1)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import Any, cast, overload
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from hdlif.nn.batch_statistics import Gather
-    from hdlif.nn.traces import Traces
+from hdlif.nn.batch_statistics import Gather
+from hdlif.nn.traces import Traces
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from hdlif.functional import (
     binarize_weight,
@@ -103,70 +104,50 @@ class _Quantizable:
         return self.weight if self.quantizer is None else self.quantizer(self.weight)
 
 
-class QuantConv2d(_Quantizable, nn.Conv2d):
+class _QuantConv(_Quantizable, _ConvNd):
+    """What the quantisable convolutions share: all but how many axes a map has."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        quantizer: WeightQuantizer | None = None,
+    ) -> None:
+        # To PyTorch's convolution of the class, which makes tuples of the numbers.
+        super().__init__(  # type: ignore[call-arg]
+            in_channels,
+            out_channels,
+            kernel_size,  # type: ignore[arg-type]
+            stride=stride,  # type: ignore[arg-type]
+            padding=padding,  # type: ignore[arg-type]
+            dilation=dilation,  # type: ignore[arg-type]
+            groups=groups,
+            bias=False,
+        )
+        self.quantizer = quantizer
+        nn.init.kaiming_normal_(self.weight, mode="fan_out")
+
+
+class QuantConv2d(_QuantConv, nn.Conv2d):
     """A 2-D convolution whose weights may be quantised; without bias, since a batch norm follows.
 
     It is counted as a body layer: its synaptic operations enter the SOPs. `quantizer=None` keeps fp32 weights.
     The latent weights start symmetric (Kaiming normal), not all positive as in the paper's release.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        stride: int = 1,
-        padding: int = 0,
-        dilation: int = 1,
-        groups: int = 1,
-        quantizer: WeightQuantizer | None = None,
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            bias=False,
-        )
-        self.quantizer = quantizer
-        nn.init.kaiming_normal_(self.weight, mode="fan_out")
-
     def forward(self, x: Tensor, weight_q: Tensor | None = None) -> Tensor:
         weight = (self.weight_q() if weight_q is None else weight_q).to(x.dtype)
         return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
 
-class QuantConv1d(_Quantizable, nn.Conv1d):
+class QuantConv1d(_QuantConv, nn.Conv1d):
     """A convolution of sequences [B, C, L] whose weights may be quantised; in all else as `QuantConv2d`."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        *,
-        stride: int = 1,
-        padding: int = 0,
-        dilation: int = 1,
-        groups: int = 1,
-        quantizer: WeightQuantizer | None = None,
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            bias=False,
-        )
-        self.quantizer = quantizer
-        nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
     def forward(self, x: Tensor, weight_q: Tensor | None = None) -> Tensor:
         weight = (self.weight_q() if weight_q is None else weight_q).to(x.dtype)
@@ -192,9 +173,13 @@ class QuantLinear(_Quantizable, nn.Linear):
         return F.linear(x, weight_q.to(x.dtype), self.bias)
 
 
+QuantLayer = QuantConv1d | QuantConv2d | QuantLinear
+"""A layer whose weights may be quantised: what counts, traces, deploys or measures such layers finds them by it."""
+
+
 def _takes_weights(layer: nn.Module) -> bool:
     """Whether its forward pass is ours; one of a class derived from these computes its weights itself."""
-    return type(layer).forward in (QuantConv1d.forward, QuantConv2d.forward, QuantLinear.forward)
+    return any(type(layer).forward is kind.forward for kind in get_args(QuantLayer))
 
 
 class HeldWeights:
@@ -212,7 +197,7 @@ class HeldWeights:
         self._quantized: dict[nn.Module, Tensor] = {
             layer: layer.weight_q()
             for layer in model.modules()
-            if isinstance(layer, _Quantizable) and layer.quantizer is not None and _takes_weights(layer)
+            if isinstance(layer, QuantLayer) and layer.quantizer is not None and _takes_weights(layer)
         }
         self._leaves = [w.detach().requires_grad_() for w in self._quantized.values()]
         self.weights: Mapping[nn.Module, Tensor] = dict(zip(self._quantized, self._leaves, strict=True))

@@ -1,4 +1,4 @@
-"""Presynaptic traces: a synapse whose weight gradient uses a leaky sum of its past inputs.
+"""Presynaptic traces: which synapses learn from a leaky sum of their past inputs, and how it decays.
 
 A rule that cuts the temporal gradient of the membrane can put back what the membrane remembers of past inputs: with
 a_t = λ·a_{t-1} + x_t and d_t = dL/dm_t, the gradient of a weight becomes Σ_t d_t ⊗ a_t in place of Σ_t d_t ⊗ x_t
@@ -8,25 +8,18 @@ synapse's state, {"trace": a [B, ...]}.
 A dynamic trace has a factor of its own for each presynaptic neuron and step in place of λ, which follows how that
 neuron's potential moves: with u̇_t = I_t - (1 - λ)·v_t, a_t = r_t·a_{t-1} + s_t, r_t = clip(u̇_t/u̇_{t-1}, -1, 1), and
 r_t = λ where u̇_{t-1} is about 0. Only a synapse that directly follows a neuron with a potential has it.
+
+How such a synapse runs: `hdlif.nn.traced_pass`.
 """
 
-import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.module import _has_any_global_hook
 
-from hdlif.errors import ShapeError, StateError, TrainingError
-from hdlif.nn.steps import carried
-from hdlif.nn.synapses import QuantConv1d, QuantConv2d, QuantLinear
-
-STILL = 1e-6
-"""A potential that moves less than this in a step is still: its ratio has no meaning."""
+from hdlif.errors import TrainingError
+from hdlif.nn.synapses import QuantLayer
 
 
 @dataclass(frozen=True)
@@ -41,9 +34,7 @@ Synapse = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 """What can learn from a trace: convolutions and linear layers, quantised or not."""
 
 
-_FORWARDS = {
-    kind.forward: kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, QuantConv1d, QuantConv2d, QuantLinear)
-}
+_FORWARDS = {kind.forward: kind for kind in (*get_args(Synapse), *get_args(QuantLayer))}
 """The forward passes that are known here: W·x + b, so that a sum of inputs may stand for x in dL/dW."""
 
 
@@ -101,201 +92,3 @@ def _known(synapse: nn.Module) -> bool:
         and getattr(type(synapse), conv, None) is getattr(kind, conv, None)
         and not ({"forward", conv} & vars(synapse).keys())
     )
-
-
-def drift(current: Tensor, potential: Tensor, leak: float) -> Tensor:
-    """u̇ = I - (1 - λ)·v: how a neuron's potential moves after a step, [B, ...], without graph."""
-    return (current - (1 - leak) * potential).detach()
-
-
-def decay(now: Tensor, before: Tensor | None, leak: float) -> Tensor | float:
-    """r = clip(u̇_t/u̇_{t-1}, -1, 1), and λ where there is no step before or the potential was still."""
-    if before is None:
-        return leak
-    still = before.abs() < STILL
-    return torch.where(still, leak, (now / before.masked_fill(still, 1)).clamp(-1, 1))
-
-
-def run_traced(
-    synapse: nn.Module,
-    x: Tensor,
-    state: Mapping[str, Any] | None,
-    steps: range,
-    rule: TraceRule,
-    moved: Tensor | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """A chunk [K or 1, B, ...] through a synapse with a trace: y [K, B, ...], and its state after the chunk.
-
-    Args:
-        moved: u̇ of the neurons that emitted x, after the chunk, which is then one step; for a dynamic trace.
-    Raises:
-        ShapeError: the trace has another shape than a step of x.
-        StateError: the state is not {"trace": a}, or with u̇ {"trace": a, "drift": u̇}.
-    """
-    assert isinstance(synapse, Synapse), "Traces has looked"
-    names = {"trace"} if moved is None else {"trace", "drift"}
-    if state is not None and (set(state) != names or not all(isinstance(v, Tensor) for v in state.values())):
-        expected = "one tensor, 'trace'" if moved is None else "two tensors, 'trace' and 'drift'"
-        seen = ", ".join(sorted(map(repr, state)))
-        raise StateError(f"state of a traced synapse has {seen}; it must be {expected}")
-    for name, value in (state or {}).items():
-        if value.shape != x.shape[1:]:
-            raise ShapeError(
-                f"{name} has shape {list(value.shape)}, the input of this step {list(x.shape[1:])}; "
-                "a new batch starts with state=None"
-            )
-    trace: Tensor | None = None if state is None else state["trace"]
-    leak: Tensor | float = rule.leak
-    if moved is not None:
-        if len(steps) != 1:
-            raise StateError(f"steps = {steps}; dynamic traces are run one time step at a time")
-        leak = decay(moved, None if state is None else state["drift"], rule.leak)
-    outputs = []
-    weight, measure = carried(steps).weights.get(synapse), carried(steps).measures.get(synapse)
-    for t, step in zip(steps, x.expand(len(steps), *x.shape[1:]), strict=True):
-        # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
-        of_one = t + 1 if rule.leak == 1 else (1 - rule.leak ** (t + 1)) / (1 - rule.leak)
-        y, trace = _step(synapse, step, weight, trace, leak, of_one)
-        if measure is not None:
-            measure.take(step, y)
-        outputs.append(y)
-    assert trace is not None
-    return outputs[0][None] if len(outputs) == 1 else torch.stack(outputs), (
-        {"trace": trace} if moved is None else {"trace": trace, "drift": moved}
-    )
-
-
-def _step(
-    synapse: Synapse, x: Tensor, weight: Tensor | None, trace: Tensor | None, leak: Tensor | float, of_one: Any
-) -> tuple[Tensor, Tensor]:
-    """y [B, ...] of an input [B, ...], and the trace after it."""
-    if weight is None:
-        weight = synapse.weight_q() if isinstance(synapse, QuantConv1d | QuantConv2d | QuantLinear) else synapse.weight
-    found: list[Tensor] = []
-
-    def forward(x: Tensor) -> Tensor:
-        after = x.detach() if trace is None else leak * trace + x.detach()
-        found.append(after)
-        if isinstance(synapse, nn.Linear):
-            return _TracedLinear.apply(x, weight, synapse.bias, after, of_one)  # type: ignore[no-any-return, no-untyped-call]
-        window = _Window(synapse)
-        x, after = window.padded(x), window.padded(after)
-        return _TracedConv.apply(x, weight, synapse.bias, after, of_one, window)  # type: ignore[no-any-return, no-untyped-call]
-
-    y = _with_hooks(synapse, forward, x)
-    return y, found[0]
-
-
-def _with_hooks(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`forward` in place of the module's own, whose hooks run; they see a copy of it, with its own parameters."""
-    hooks = (
-        module._forward_pre_hooks,
-        module._forward_hooks,
-        module._backward_pre_hooks,
-        module._backward_hooks,
-    )
-    if not any(hooks) and not _has_any_global_hook():  # type: ignore[no-untyped-call]
-        return forward(x)
-    twin = copy.copy(module)
-    vars(twin)["forward"] = forward
-    y: Tensor = twin(x)
-    return y
-
-
-class _Window:
-    """Stride, dilation and groups of a convolution, and how much of its padding is zeros alike on both sides."""
-
-    def __init__(self, conv: _ConvNd) -> None:
-        self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
-        self._mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
-        reach = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
-        if conv.padding == "same":
-            sides = [(r // 2, r - r // 2) for r in reach]
-        elif conv.padding == "valid":
-            sides = [(0, 0)] * len(reach)
-        else:
-            sides = [(int(p), int(p)) for p in conv.padding]
-        apart = self._mode != "constant" or any(before != after for before, after in sides)
-        self.padding = [0] * len(sides) if apart else [before for before, _ in sides]
-        # Last axis first, as `F.pad` takes it.
-        self._margins = [side for pair in reversed(sides) for side in pair] if apart else []
-
-    def padded(self, x: Tensor) -> Tensor:
-        """x with what `padding` does not add: linear in x, so that the trace of it is it of the trace."""
-        return F.pad(x, self._margins, self._mode) if any(self._margins) else x
-
-
-def _autocast_device(x: Tensor) -> str:
-    """The device type of x; the CPU's for one that has no autocast, such as "meta"."""
-    return x.device.type if torch.amp.is_autocast_available(x.device.type) else "cpu"
-
-
-def _in_autocast(x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor) -> list[Any]:
-    """The arguments in the precision that the plain layer runs in."""
-    device = _autocast_device(x)
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-    return [None if value is None else value.to(dtype) for value in (x, weight, bias, trace)]
-
-
-class _TracedLinear(torch.autograd.Function):
-    """y = Wx + b, with dL/dx as ever and dL/dW from the trace in place of x."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor, of_one: float) -> Tensor:
-        x, weight, bias, trace = _in_autocast(x, weight, bias, trace)
-        ctx.save_for_backward(weight, trace)
-        ctx.of_one = of_one
-        with torch.autocast(_autocast_device(x), enabled=False):
-            return F.linear(x, weight, bias)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,), (weight, trace) = grads, ctx.saved_tensors
-        wanted = ctx.needs_input_grad
-        by_output = grad.flatten(0, -2)
-        return (
-            grad @ weight if wanted[0] else None,
-            by_output.T @ trace.flatten(0, -2) if wanted[1] else None,
-            by_output.sum(0) * ctx.of_one if wanted[2] else None,
-            None,
-            None,
-        )
-
-
-class _TracedConv(torch.autograd.Function):
-    """y = W * x + b, with dL/dx as ever and dL/dW from the trace in place of x."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor, of_one: float, window: _Window
-    ) -> Tensor:
-        x, weight, bias, trace = _in_autocast(x, weight, bias, trace)
-        ctx.save_for_backward(weight, trace)
-        ctx.of_one, ctx.window = of_one, window
-        with torch.autocast(_autocast_device(x), enabled=False):
-            # Of a map of 1, 2 or 3 axes.
-            convolve: Callable[..., Tensor] = (F.conv1d, F.conv2d, F.conv3d)[weight.ndim - 3]
-            return convolve(x, weight, bias, window.stride, window.padding, window.dilation, window.groups)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,), (weight, trace), window = grads, ctx.saved_tensors, ctx.window
-        wanted = ctx.needs_input_grad
-        # The gradient of the input needs no more of it than its shape, which is the trace's.
-        to_x, to_weight, _ = torch.ops.aten.convolution_backward(
-            grad,
-            trace,
-            weight,
-            None,
-            window.stride,
-            window.padding,
-            window.dilation,
-            False,
-            [0] * len(window.padding),
-            window.groups,
-            [*wanted[:2], False],
-        )
-        to_bias = grad.sum((0, *range(2, grad.ndim))) * ctx.of_one if wanted[2] else None
-        return to_x, to_weight, to_bias, None, None, None

@@ -4,20 +4,21 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from hdlif import ops
 from hdlif.ops.graph import Graph, Node
 from hdlif.ops.op import Op
 
 
-def _found() -> dict[str, Op]:
-    names = [module.name for module in pkgutil.iter_modules(ops.__path__) if module.name != "table"]
-    modules = [importlib.import_module(f"{ops.__name__}.{name}") for name in names]
-    stated = [module.OP for module in modules if hasattr(module, "OP")]
-    return {op.name: op for op in sorted(stated, key=lambda op: op.code)}
+def stated(package: str, name: str) -> list[Any]:
+    """What the files of a package state under a name, in their order; this file, which asks, states nothing."""
+    files = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
+    modules = [importlib.import_module(file.name) for file in files if file.name != __name__]
+    return [getattr(module, name) for module in modules if hasattr(module, name)]
 
 
-OPS: Mapping[str, Op] = _found()
+OPS: Mapping[str, Op] = {op.name: op for op in sorted(stated(ops.__name__, "OP"), key=lambda op: op.code)}
 
 
 def reads(node: Node) -> tuple[str, ...]:

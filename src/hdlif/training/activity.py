@@ -8,13 +8,13 @@ that the spikes nearest to silence are silenced first. Silent neurons get no gra
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.errors import TrainingError
-from hdlif.nn import Measure, Neuron, QuantConv2d, QuantLinear
+from hdlif.nn import Measure, Neuron, QuantLayer
 
 Seen = Mapping[str, list[Tensor]]
 """By layer name, what a penalty has measured in each pass since it was last asked for."""
@@ -93,7 +93,7 @@ class Budget:
     time_steps: int
     weight: float = 1.0
 
-    watches: ClassVar[tuple[type[nn.Module], ...]] = (QuantConv2d, QuantLinear)
+    watches: ClassVar[tuple[type[nn.Module], ...]] = get_args(QuantLayer)
 
     def __post_init__(self) -> None:
         _check_weight(self.weight)
@@ -103,7 +103,7 @@ class Budget:
 
     def measure(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
         """Synaptic operations per image and step, for x [N, ...] and output [N, ...]."""
-        assert isinstance(layer, QuantConv2d | QuantLinear)
+        assert isinstance(layer, QuantLayer)
         with torch.no_grad():
             weight = layer.weight_q()
         fan_out = output[0].numel() * weight[0].numel() / x[0].numel() * (weight != 0).float().mean()
