@@ -26,6 +26,39 @@ def test_a_network_without_memory_has_no_state() -> None:
     assert net(torch.ones(2, 3, 2, 4, 4), None, range(2))[1] is None
 
 
+def test_torch_s_own_sequence_may_hold_neurons() -> None:
+    """Its children run as those of a sequence of ours do, with their state under their names."""
+    torch.manual_seed(0)
+    layers = nn.Linear(3, 3), HDLIF(4), nn.Sequential(nn.Linear(3, 2), HDLIF(4))
+    ours, theirs = Sequential(Sequential(*layers)), Sequential(nn.Sequential(*layers))
+    x = torch.randn(4, 2, 3)
+    expected, kept = ours(x)
+    y, state = theirs(x[:1], None, range(1))
+    rest, state = theirs(x[1:], state, range(1, 4))
+    torch.testing.assert_close(torch.cat([y, rest]), expected, rtol=0, atol=0)
+    assert state is not None
+    assert kept is not None
+    assert state["0"].keys() == kept["0"].keys() == {"1", "2"}
+    assert torch.equal(state["0"]["2"]["1"]["potential"], kept["0"]["2"]["1"]["potential"])
+
+
+def test_a_module_that_does_not_know_time_and_holds_a_neuron_is_refused() -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = HDLIF(2)
+
+    with pytest.raises(StateError, match="Plain holds HDLIF, which knows time, and does not itself; derive Plain from"):
+        Sequential(Plain())(torch.ones(2, 1, 3))
+
+
+def test_steps_of_a_sequence_may_be_left_out_where_the_input_tells_them() -> None:
+    net = Sequential(HDLIF(2))
+    assert torch.equal(net(torch.ones(2, 1, 3))[0], net(torch.ones(2, 1, 3), None, range(2))[0])
+    with pytest.raises(StateError, match="say how many steps it stands for"):
+        net(torch.ones(1, 1, 3))
+
+
 def test_state_of_another_network_is_refused() -> None:
     net = tiny_resnet(lambda place: HDLIF(2))
     x = torch.ones(1, 2, 2, 8, 8, dtype=torch.float64)

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from hdlif.nn.state import Paths, State, Temporal, run_in_order
+from hdlif.nn.state import Paths, State, Temporal, run_in_order, steps_of
 
 
 class Sequential(Temporal):
     """Modules one after another; plain ones see time folded into the batch, temporal ones carry their state.
 
-    Children are named "0", "1", ..., or as the one mapping given names them.
+    Children are named "0", "1", ..., or as the one mapping given names them. `network(x, steps=range(T))` starts a
+    sequence, and steps may be left out where x has K > 1 of them.
     """
 
     def __init__(self, *modules: nn.Module | Mapping[str, nn.Module]) -> None:
@@ -24,8 +25,8 @@ class Sequential(Temporal):
     def paths(self) -> Paths:
         return [list(self._modules)]
 
-    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
-        return run_in_order(self, x, state, steps)
+    def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
+        return run_in_order(self, x, state, steps_of(x, state, steps))
 
     def __len__(self) -> int:
         return len(self._modules)
