@@ -135,13 +135,28 @@ class DataConfig(_Section):
 
 
 class TrainingConfig(_Section):
-    """The optimiser (SGD with Nesterov momentum), its cosine schedule, the precision, and what is off by default."""
+    """The optimiser, the schedule of its learning rate, the precision, and what is off by default."""
 
-    EXTRAS = ("clip_norm", "accumulate", "ema_decay", "patience", "keep_every", "channels_last", "compile")
+    EXTRAS = (
+        "optimizer",
+        "schedule",
+        "clip_norm",
+        "accumulate",
+        "ema_decay",
+        "patience",
+        "keep_every",
+        "channels_last",
+        "compile",
+    )
 
     epochs: Annotated[int, Field(ge=1, le=10**6)]
     learning_rate: Annotated[float, Field(gt=0)]
+    optimizer: Component = Component.model_validate({"kind": "sgd"})
+    """SGD with Nesterov momentum by default."""
+    schedule: Component = Component.model_validate({"kind": "cosine"})
+    """Of the learning rate, behind the warm-up."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of SGD."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0

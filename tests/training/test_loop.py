@@ -17,12 +17,14 @@ from rich.progress import TaskID
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+import own_parts
 from hdlif.config import TrainingConfig
 from hdlif.data import batches
 from hdlif.errors import CheckpointError, DataError, TrainingError
 from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep
 from hdlif.training import checkpoint, evaluate, progress_bar
 from hdlif.training.evaluate import Evaluation
+from hdlif.training.optim import Drops, Optimization
 from training.tiny import BATCHES, EPOCHS, TIME_STEPS, At, tiny_network, tiny_sets, train
 
 
@@ -172,6 +174,35 @@ def test_resume_is_exact_for_every_rule_and_precision(tmp_path: Path, rule: Rule
     train(two, rule=rule, precision=precision, epochs=2, resume=True)
     assert model_bytes(one) == model_bytes(two)
     assert events(one) == events(two)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        torch.optim.Adam,
+        torch.optim.AdamW,
+        torch.optim.RMSprop,
+        torch.optim.Adagrad,
+        torch.optim.NAdam,
+        own_parts.SignSGD,
+    ],
+)
+def test_a_training_with_any_optimiser_resumes_exactly(tmp_path: Path, kind: type[torch.optim.Optimizer]) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    stepping = Optimization(lambda model: kind(model.parameters(), lr=0.01), Drops([0.5]))
+    train(one, optimization=stepping, epochs=2)
+    with pytest.raises(CrashError):
+        train(two, optimization=stepping, epochs=2, rule=At(13, crash, StochasticStep()), checkpoint_every=0)
+    train(two, optimization=stepping, epochs=2, resume=True)
+    assert model_bytes(one) == model_bytes(two)
+    rates = [event["learning_rate"] for event in events(one) if event["event"] == "train"]
+    assert rates[-1] == pytest.approx(0.1 * max(rates))
+
+
+def test_an_optimiser_whose_state_no_checkpoint_takes_is_refused(tmp_path: Path) -> None:
+    stepping = Optimization(lambda model: own_parts.KeepsMatrix(model.parameters(), lr=0.01))
+    with pytest.raises(TrainingError, match=r"KeepsMatrix keeps 'matrix' of another shape than .*another optimiser"):
+        train(tmp_path, optimization=stepping)
 
 
 def test_crash_between_validation_and_checkpoint_leaves_no_second_event(

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hdlif.nn import GLIF, HDLIF, MemBN
-from hdlif.training.optim import cosine, parameter_groups, sgd
+from hdlif.training.optim import Drops, cosine, parameter_groups, sgd, warmed_up
 from training.tiny import tiny_network
 
 
@@ -55,15 +55,23 @@ def test_sgd_without_momentum_is_plain() -> None:
 
 
 def test_cosine_by_hand() -> None:
-    factors = [cosine(step, 8, 4) for step in range(9)]
+    factors = [warmed_up(cosine, step, 8, 4) for step in range(9)]
     half = 2**-0.5
     expected = [0.25, 0.5, 0.75, 1.0, 1.0, (1 + half) / 2, 0.5, (1 - half) / 2, 0.0]
     assert factors == pytest.approx(expected, abs=1e-12)
 
 
 def test_cosine_without_warmup_starts_at_one() -> None:
-    assert cosine(0, 10, 0) == 1.0
+    assert warmed_up(cosine, 0, 10, 0) == 1.0
 
 
 def test_warmup_may_fill_the_whole_run() -> None:
-    assert [cosine(step, 2, 2) for step in range(3)] == [0.5, 1.0, 1.0]
+    assert [warmed_up(cosine, step, 2, 2) for step in range(3)] == [0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("at", "factor", "words"), [([0.0], 0.1, "at = "), ([1.0], 0.1, "at = "), ([0.5], 0.0, "factor")]
+)
+def test_drops_out_of_range_are_refused(at: list[float], factor: float, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Drops(at, factor)

@@ -19,6 +19,7 @@ from hdlif.builders.neuron import (
     own_neuron,
 )
 from hdlif.builders.norm import NORMS
+from hdlif.builders.optimization import OPTIMIZERS, SCHEDULES, build_optimization
 from hdlif.builders.recipe import check, check_names
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.spikes import SPIKES
@@ -37,11 +38,13 @@ __all__ = [
     "MODELS",
     "NEURONS",
     "NORMS",
+    "OPTIMIZERS",
     "PARALLEL_PATTERNS",
     "PENALTIES",
     "REDUCTIONS",
     "RESETS",
     "RULES",
+    "SCHEDULES",
     "SPIKES",
     "STEMS",
     "SURROGATES",
@@ -51,6 +54,7 @@ __all__ = [
     "build_data",
     "build_mix",
     "build_model",
+    "build_optimization",
     "build_penalty",
     "build_rule",
     "build_teacher",

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hdlif.builders.arguments import Checked, checked, choose, keys
+from hdlif.builders.arguments import Checked, checked, chosen, keys
+from hdlif.builders.imported import is_own
 from hdlif.builders.places import At
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean
@@ -30,17 +31,21 @@ PENALTIES: Mapping[str, Callable[..., Penalty | None]] = {
 
 def build_penalty(recipe: Recipe) -> Penalty | None:
     """The recipe's penalty on activity; None where spikes are free."""
-    given = {"time_steps": recipe.time_steps} if recipe.activity.kind == "sops" else {}
-    return checked_penalty(recipe)(**given)
+    return checked_penalty(recipe)(**dict.fromkeys(_given(recipe), recipe.time_steps))
 
 
 def checked_penalty(recipe: Recipe) -> Checked[Penalty | None]:
     """The section, checked."""
     kind = recipe.activity.kind
-    make = choose(PENALTIES, kind, "activity.kind")
+    make = chosen(PENALTIES, kind, "activity.kind")
     others = partial(keys, *PENALTIES.values())
-    given = ("time_steps",) if kind == "sops" else ()
-    return checked(make, "activity", recipe.activity.arguments, kind=kind, others=others, given=given)
+    return checked(make, "activity", recipe.activity.arguments, kind=kind, others=others, given=_given(recipe))
+
+
+def _given(recipe: Recipe) -> tuple[str, ...]:
+    """What a penalty is given, all of it T."""
+    kind = recipe.activity.kind
+    return ("time_steps",) if kind == "sops" or is_own(kind) else ()
 
 
 def check_budgets(recipe: Recipe, network: Temporal) -> None:

@@ -4,10 +4,11 @@ import types
 import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
+from hdlif.builders.imported import imported, is_own
 from hdlif.builders.places import parameters
 from hdlif.errors import RecipeError, brief, cut, did_you_mean, first_line
 
@@ -22,6 +23,16 @@ def choose(table: Mapping[str, _T], name: object, key: str) -> _T:
     return table[name]
 
 
+def chosen(table: Mapping[str, Callable[..., _T]], kind: str, key: str) -> Callable[..., _T]:
+    """What makes a part: that of `table` under `kind`, or one's own, `package.module:Name`. Raises `RecipeError`."""
+    if not is_own(kind):
+        return choose(table, kind, key)
+    found = imported(kind, key)
+    if not callable(found):
+        raise RecipeError(f'{key} = "{kind}" is {brief(found)}; it must be a class or a function')
+    return cast(Callable[..., _T], found)
+
+
 @dataclass(frozen=True)
 class Checked(Generic[_T]):
     """A function with arguments of a recipe's section, whose names and types are known to be good.
@@ -29,15 +40,18 @@ class Checked(Generic[_T]):
     Attributes:
         values: as they stand in the recipe.
         named: what makes the values that stand there as names.
+        takes: which of the arguments that it is given it takes; None for all.
     """
 
     function: Callable[..., _T]
     section: str
     values: Mapping[str, Any]
     named: Mapping[str, Callable[[], Any]]
+    takes: Collection[str] | None = None
 
     def __call__(self, **given: Any) -> _T:
         """Call it with these arguments and those given. Raises `RecipeError` where it refuses a value."""
+        given = {name: value for name, value in given.items() if self.takes is None or name in self.takes}
         try:
             named = {name: make() for name, make in self.named.items()}
             return self.function(**self.values, **named, **given)
@@ -70,7 +84,8 @@ def checked(
     Raises:
         RecipeError: an argument is unknown, missing, or of another type.
     """
-    taken = {name: parameter for name, parameter in parameters(function).items() if name not in given}
+    all_taken = parameters(function)
+    taken = {name: parameter for name, parameter in all_taken.items() if name not in given}
     tables = {name: table for name, table in (tables or {}).items() if name in taken}
     required = [name for name, parameter in taken.items() if parameter.required]
     values, named = {}, {}
@@ -90,7 +105,9 @@ def checked(
     for name in required:
         if name not in arguments:
             raise RecipeError(f"{section}.{name} is missing; give it a value")
-    return Checked(function, section, values, named)
+    # One's own is given what it takes an argument for.
+    takes = [name for name in given if name in all_taken] if is_own(kind) else None
+    return Checked(function, section, values, named, takes)
 
 
 def call(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hdlif.builders.arguments import Checked, checked, choose, keys
+from hdlif.builders.arguments import Checked, checked, choose, chosen, keys
 from hdlif.builders.places import At, parameters
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError
@@ -60,7 +60,7 @@ def checked_attention(recipe: Recipe, model: Callable[..., Network]) -> CheckedA
         model: makes the network; it takes attention as a `block`, which has a form, or as such.
     """
     kind, of_model = recipe.attention.kind, f'model.kind = "{recipe.model.kind}"'
-    make = choose(ATTENTIONS, kind, "attention.kind")
+    make = chosen(ATTENTIONS, kind, "attention.kind")
     others = partial(keys, *ATTENTIONS.values())
     arguments = recipe.attention.arguments
     if make is _no_attention:

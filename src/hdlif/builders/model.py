@@ -5,19 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.activity import check_budgets
-from hdlif.builders.arguments import Checked, checked, choose, keys
+from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.attention import CheckedAttention, checked_attention
 from hdlif.builders.data import data_kind, input_record
-from hdlif.builders.imported import imported, is_own
+from hdlif.builders.imported import is_own
 from hdlif.builders.neuron import build_neuron, check_parallel, checked_neuron
 from hdlif.builders.norm import build_norm, checked_norm
-from hdlif.builders.places import At, parameters
+from hdlif.builders.places import At
 from hdlif.builders.weights import build_conv, checked_weights, place_quantizers
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError, brief
+from hdlif.errors import RecipeError
 
 if TYPE_CHECKING:
     from hdlif.models import Network, NeuronFactory, Place
@@ -57,8 +57,7 @@ class CheckedModel:
 def checked_model(recipe: Recipe) -> CheckedModel:
     """The section and those of attention, neuron, spikes, weights and norm, checked."""
     kind = recipe.model.kind
-    is_own_kind = is_own(kind)
-    make = own_model(kind) if is_own_kind else choose(MODELS, kind, "model.kind")
+    make = chosen(MODELS, kind, "model.kind")
     arguments = recipe.model.arguments
     for key in ("attention", "conv", "neuron", "norm"):
         if key in arguments:
@@ -77,20 +76,10 @@ def checked_model(recipe: Recipe) -> CheckedModel:
         arguments,
         kind=kind,
         others=lambda: keys(*MODELS.values(), tables=["stem"]),
-        tables={} if is_own_kind else {"stem": STEMS},
+        tables={} if is_own(kind) else {"stem": STEMS},
         given=given,
     )
     return CheckedModel(network, attention)
-
-
-def own_model(kind: str) -> Callable[..., Any]:
-    """The user's function or class `package.module:Name`. Raises `RecipeError`."""
-    found = imported(kind, "model.kind")
-    if not callable(found):
-        raise RecipeError(
-            f'model.kind = "{kind}" is {brief(found)}; it must be a class or a function that gives a network'
-        )
-    return cast(Callable[..., Any], found)
 
 
 def build_model(recipe: Recipe) -> Temporal:
@@ -104,11 +93,11 @@ def build_model(recipe: Recipe) -> Temporal:
         "norm": build_norm(recipe),
         "classes": len(data_kind(recipe).labels),
         "in_channels": input_record(recipe).shape[0],
-        "time_steps": recipe.time_steps,
     }
-    taken = parameters(checked_as.network.function)
+    if is_own(recipe.model.kind):
+        parts["time_steps"] = recipe.time_steps
     attention = checked_as.attention() if checked_as.attention else {}
-    made = checked_as.network(**attention, **{name: part for name, part in parts.items() if name in taken})
+    made = checked_as.network(**attention, **parts)
     try:
         network = as_network(made)
     except TypeError as error:

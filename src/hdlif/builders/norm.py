@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hdlif.builders.arguments import Checked, checked, choose
+from hdlif.builders.arguments import Checked, checked, chosen
 from hdlif.config import Recipe
 
 if TYPE_CHECKING:
@@ -33,5 +33,5 @@ def build_norm(recipe: Recipe) -> NormFactory:
 
 def checked_norm(recipe: Recipe) -> Checked[NormFactory]:
     """The section, checked."""
-    make = choose(NORMS, recipe.norm.kind, "norm.kind")
-    return checked(make, "norm", recipe.norm.arguments, given=("time_steps",))
+    make = chosen(NORMS, recipe.norm.kind, "norm.kind")
+    return checked(make, "norm", recipe.norm.arguments, kind=recipe.norm.kind, given=("time_steps",))

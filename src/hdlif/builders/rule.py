@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hdlif.builders.arguments import Checked, checked, choose, keys
+from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.extras import distilled
 from hdlif.builders.places import At
 from hdlif.config import Recipe
@@ -57,7 +57,7 @@ def checked_rule(recipe: Recipe) -> Checked[Rule]:
     arguments.pop("mse_share", None)
     tables = {"reduce": REDUCTIONS, "draw": DRAWS}
     return checked(
-        choose(RULES, recipe.rule.kind, "rule.kind"),
+        chosen(RULES, recipe.rule.kind, "rule.kind"),
         "rule",
         arguments,
         kind=recipe.rule.kind,

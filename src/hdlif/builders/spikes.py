@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hdlif.builders.arguments import Checked, checked, choose, keys
+from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.places import At
 from hdlif.config import Recipe
 
@@ -27,5 +27,5 @@ SPIKES: Mapping[str, Callable[..., SpikeQuantizer | None]] = {
 def checked_spikes(recipe: Recipe) -> Checked[SpikeQuantizer | None]:
     """The section, checked; each call makes a quantiser, for a learned step is not shared by layers, or None."""
     kind = recipe.spikes.kind
-    make = choose(SPIKES, kind, "spikes.kind")
+    make = chosen(SPIKES, kind, "spikes.kind")
     return checked(make, "spikes", recipe.spikes.arguments, kind=kind, others=partial(keys, *SPIKES.values()))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hdlif.builders.arguments import Checked, checked, choose, keys
+from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.places import At
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean
@@ -46,7 +46,7 @@ def checked_weights(recipe: Recipe) -> Checked[WeightQuantizer | None]:
     for key in LAYERS:
         _patterns(recipe, key)
         arguments.pop(key, None)
-    make, others = choose(WEIGHTS, kind, "weights.kind"), partial(keys, *WEIGHTS.values())
+    make, others = chosen(WEIGHTS, kind, "weights.kind"), partial(keys, *WEIGHTS.values())
     return checked(make, "weights", arguments, kind=kind, others=others, beside=LAYERS)
 
 

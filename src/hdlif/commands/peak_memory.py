@@ -87,18 +87,13 @@ def _train_and_report(path: Path) -> None:
     from lightning_fabric import Fabric
 
     from hdlif import builders
-    from hdlif.training import Updater, sgd
+    from hdlif.training import Updater
 
     recipe = load_recipe(path)
     torch.manual_seed(recipe.seed)
     model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
     training = recipe.training
-    optimizer = sgd(
-        model,
-        learning_rate=training.learning_rate,
-        momentum=training.momentum,
-        weight_decay=training.weight_decay,
-    )
+    optimizer = builders.build_optimization(recipe).optimizer(model)
     # On the CPU wherever this runs: it is resident memory that is read.
     fabric = Fabric(accelerator="cpu", devices=1, precision=training.precision)
     update = Updater(

@@ -136,6 +136,7 @@ def train(
                 seed=recipe.seed,
                 fabric=fabric,
                 record=recipe.model_dump(mode="json"),
+                optimization=builders.build_optimization(recipe),
                 resume=go_on,
                 penalty=builders.build_penalty(recipe),
                 mix=builders.build_mix(recipe),

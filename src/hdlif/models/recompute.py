@@ -12,7 +12,7 @@ from hdlif.errors import StateError
 from hdlif.models.reversible import ReversibleBlock
 from hdlif.nn import Measure, Recomputing, Sequential, State, carrying
 from hdlif.nn.recomputing import Measured, collected
-from hdlif.nn.state import entries_of
+from hdlif.nn.state import entries_of, steps_of
 from hdlif.nn.steps import carried
 
 
@@ -33,7 +33,8 @@ class ReversibleSequential(Sequential, Recomputing):
                 )
         super().__init__(*blocks)
 
-    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+    def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
+        steps = steps_of(x, state, steps)
         x = x.to(torch.promote_types(x.dtype, torch.float32)).expand(len(steps), *x.shape[1:])
         if carried(steps).keeps_graphs or not torch.is_grad_enabled():
             return super().forward(x, state, steps)

@@ -5,7 +5,7 @@ from hdlif.training.evaluate import Evaluation, Tally, classified, evaluate
 from hdlif.training.loop import Fit, fit
 from hdlif.training.metrics import progress_bar, warn
 from hdlif.training.mixup import Mix
-from hdlif.training.optim import sgd
+from hdlif.training.optim import Optimization, sgd
 from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.reestimate import reestimate, reestimated
 from hdlif.training.run_files import RunFiles
@@ -18,6 +18,7 @@ __all__ = [
     "Evaluation",
     "Fit",
     "Mix",
+    "Optimization",
     "Ranks",
     "RunFiles",
     "Tally",

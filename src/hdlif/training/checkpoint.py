@@ -29,7 +29,7 @@ MOST_TOLD = 12
 """Differences that an error names."""
 MOST_RECORD = 2**20
 """Characters of a record that is read."""
-_MODEL, _OPTIMIZER = "model.", "optimizer."
+_MODEL, _OPTIMIZER, _MOMENTUM = "model.", "optimizer.", "momentum_buffer"
 
 
 def save(path: Path, *, tensors: Mapping[str, Tensor], record: Mapping[str, Any], previous: Path | None = None) -> None:
@@ -171,33 +171,60 @@ def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list
     ]
 
 
-def training_tensors(model: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
-    """What an update reads and writes: model.NAME, and the momentum optimizer.NAME of each parameter."""
+def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What an update reads and writes: model.NAME, and of each parameter what the optimiser keeps.
+
+    That is the momentum as optimizer.NAME, and anything else as optimizer:KEY.NAME.
+
+    Raises:
+        TrainingError: the optimiser keeps what has not the parameter's shape and is not one number.
+    """
     tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         # A parameter that never had a gradient has no momentum, which is not the same as momentum zero.
-        momentum = optimizer.state.get(parameter, {}).get("momentum_buffer")
-        if momentum is not None:
-            tensors[_OPTIMIZER + name] = momentum
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if value is None:
+                continue
+            if not isinstance(value, Tensor) or value.shape not in (torch.Size(), parameter.shape):
+                raise TrainingError(
+                    f"{type(optimizer).__name__} keeps {brief(key)} of another shape than {name}, which no checkpoint "
+                    "takes; choose another optimiser"
+                )
+            tensors[_kept_under(key) + name] = value
     return tensors
 
 
-def restore_training(model: nn.Module, optimizer: torch.optim.SGD, tensors: Mapping[str, Tensor], path: Path) -> None:
+def restore_training(
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], path: Path
+) -> None:
     """Put `training_tensors`, read from `path`, back.
 
     Raises:
         CheckpointError: the tensors belong to another model.
     """
     parameters = dict(model.named_parameters())
-    momenta = _under(_OPTIMIZER, tensors)
-    _refuse(path, "unexpected", [_OPTIMIZER + name for name in momenta.keys() - parameters.keys()])
-    _refuse(path, "of another shape", _misshapen(momenta, parameters))
-    _refuse(path, "of another type", _mistyped(momenta, parameters))
+    kept: dict[str, dict[str, Tensor]] = {}
+    for name in tensors:
+        prefix, _, of = name.partition(".")
+        if prefix == "optimizer" or prefix.startswith("optimizer:"):
+            kept.setdefault(prefix.partition(":")[2] or _MOMENTUM, {})[of] = tensors[name]
+    for key, values in kept.items():
+        prefix = _kept_under(key)
+        _refuse(path, "unexpected", [prefix + name for name in values.keys() - parameters.keys()])
+        shaped = {name: value for name, value in values.items() if value.ndim or key == _MOMENTUM}
+        _refuse(path, "of another shape", _misshapen(shaped, parameters))
+        _refuse(path, "of another type", _mistyped(shaped, parameters))
     _fill(model, _under(_MODEL, tensors), path)
     optimizer.state.clear()
-    for name, momentum in momenta.items():
-        parameter = parameters[name]
-        optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter)
+    for key, values in kept.items():
+        for name, value in values.items():
+            parameter = parameters[name]
+            # A number, such as the count of steps, stays where it is.
+            optimizer.state[parameter][key] = value.to(parameter) if value.shape == parameter.shape else value.clone()
+
+
+def _kept_under(key: str) -> str:
+    return _OPTIMIZER if key == _MOMENTUM else f"optimizer:{key}."
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

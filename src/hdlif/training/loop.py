@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -33,7 +34,7 @@ from hdlif.training.finite import first_not_finite, not_finite
 from hdlif.training.interruption import Interrupted, Pending, deferred_signals
 from hdlif.training.metrics import Metrics, progress_bar, tell, warn
 from hdlif.training.mixup import Mix
-from hdlif.training.optim import cosine, sgd
+from hdlif.training.optim import Optimization, sgd, warmed_up
 from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.reestimate import reestimated
 from hdlif.training.run_files import RunFiles
@@ -75,6 +76,7 @@ def fit(
     seed: int,
     fabric: Fabric,
     record: Mapping[str, Any],
+    optimization: Optimization | None = None,
     resume: bool = False,
     penalty: Penalty | None = None,
     mix: Mix | None = None,
@@ -100,6 +102,7 @@ def fit(
     Args:
         batch_size: images per step, of all processes together; an incomplete last batch of an epoch is left out.
         record: the recipe; it is kept in the checkpoints, and resuming asks for the same one.
+        optimization: the optimiser and its schedule; by default SGD with the momentum that `config` says, and a cosine.
         resume: go on from OUT/last.safetensors, or start where nothing is there yet. Without it, what an
             earlier training left in OUT is removed first.
         penalty: on the activity of the layers, added to every loss.
@@ -142,6 +145,7 @@ def fit(
             fabric=fabric,
             ranks=ranks,
             record=record,
+            optimization=optimization or Optimization(partial(_sgd, config)),
             resume=resume,
             penalty=penalty,
             mix=mix,
@@ -177,6 +181,7 @@ class _Training:
     fabric: Fabric
     ranks: Ranks
     record: Mapping[str, Any]
+    optimization: Optimization
     resume: bool
     penalty: Penalty | None
     mix: Mix | None
@@ -195,16 +200,11 @@ class _Training:
         self.files = RunFiles(self.out)
         self.batches = self.ranks.together(self._count_batches)
         self.steps = config.epochs * self.batches
-        self.sgd = sgd(
-            self.model,
-            learning_rate=config.learning_rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-        )
+        self.optimizer = self.optimization.optimizer(self.model)
         self.updater = Updater(
             self.fabric,
             self.model,
-            self.sgd,
+            self.optimizer,
             self.rule,
             penalty=self.penalty,
             clip_norm=config.clip_norm,
@@ -288,16 +288,10 @@ class _Training:
         """Update number i of the training, carried out on a copy; of all, on the first batch, and without compiling."""
         config = self.config
         model = copy.deepcopy(self.model).train()
-        optimizer = sgd(
-            model,
-            learning_rate=config.learning_rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-        )
         updater = Updater(
             self.fabric,
             model,
-            optimizer,
+            self.optimization.optimizer(model),
             self.rule,
             penalty=self.penalty,
             clip_norm=config.clip_norm,
@@ -361,7 +355,7 @@ class _Training:
         self.counters.train_seconds = time.monotonic() - self.started
         checkpoint.save(
             self.files.last,
-            tensors=checkpoint.training_tensors(self.model, self.sgd) | self.step.tensors(),
+            tensors=checkpoint.training_tensors(self.model, self.optimizer) | self.step.tensors(),
             record={
                 "recipe": self.record,
                 "counters": asdict(self.counters),
@@ -387,7 +381,7 @@ class _Training:
                 f"{found.path}: stands at epoch {counters.epoch}, batch {counters.batch}, step {counters.step}, and an "
                 f"epoch of {self.config.epochs} has {self.batches} batches; its data were others, train again"
             )
-        checkpoint.restore_training(self.model, self.sgd, found.tensors, found.path)
+        checkpoint.restore_training(self.model, self.optimizer, found.tensors, found.path)
         precision = self.fabric.strategy.precision
         if (kept := record["precision"]) and (own := precision.state_dict()):
             if kept.keys() != own.keys() or not kept["scale"]:
@@ -439,7 +433,7 @@ class _Training:
         self._seed_noise()
         draws = torch.Generator().manual_seed(_derived_seed(self.seed, "plan", update))
         plan = self.rule.schedule(self.time_steps, draws)
-        for group in self.sgd.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         loss, logits = self.updater(x, target, plan, share=1 / accumulate, last=part == accumulate - 1)
         if not math.isfinite(loss):
@@ -542,7 +536,8 @@ class _Training:
         # Counted in updates, all of whose batches have the same rate.
         accumulate = self.config.accumulate
         warmup = self.config.warmup_epochs * self.batches // accumulate
-        return self.config.learning_rate * cosine(self.counters.step // accumulate, self.steps // accumulate, warmup)
+        step, total = self.counters.step // accumulate, self.steps // accumulate
+        return self.config.learning_rate * warmed_up(self.optimization.schedule, step, total, warmup)
 
     def _log_training(self) -> None:
         counters = self.counters
@@ -550,7 +545,7 @@ class _Training:
             "train",
             loss=counters.loss / counters.window,
             accuracy=counters.correct / (counters.window * self.batch_size),
-            learning_rate=self.sgd.param_groups[0]["lr"],
+            learning_rate=self.optimizer.param_groups[0]["lr"],
             **({"skipped_updates": self.step.skipped} if self.step.scaled else {}),
         )
         counters.window, counters.loss, counters.correct = 0, 0.0, 0
@@ -559,6 +554,10 @@ class _Training:
         place = {"event": event, "epoch": self.counters.epoch + 1, "step": self.counters.step}
         written = {**place, **values, "seconds": round(time.monotonic() - self.started, 3)}
         self.ranks.led(lambda: self._opened().write(written))
+
+
+def _sgd(config: TrainingConfig, model: nn.Module) -> torch.optim.SGD:
+    return sgd(model, learning_rate=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
 def _derived_seed(seed: int, purpose: str, index: int) -> int:

@@ -1,11 +1,18 @@
-"""SGD with Nesterov momentum, and its learning rate as a function of the step."""
+"""Optimisers over a network's parameter groups, and learning rates as functions of the step."""
 
 import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from hdlif.nn import step_parameters
+
+Groups = Iterable[dict[str, Any]]
+Schedule = Callable[[int, int], float]
+"""(step, total) -> the factor of the learning rate at `step`, from 0, of `total` behind the warm-up."""
 
 
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -22,21 +29,78 @@ def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     return decayed, kept
 
 
+def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """`parameter_groups` as torch's optimisers take them."""
+    decayed, kept = parameter_groups(model)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+
+
 def sgd(model: nn.Module, *, learning_rate: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
     """SGD over `parameter_groups`, with Nesterov momentum; plain where `momentum` is 0."""
-    decayed, kept = parameter_groups(model)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0)
+    return nesterov(groups(model, weight_decay), lr=learning_rate, momentum=momentum)
 
 
-def cosine(step: int, total: int, warmup: int) -> float:
-    """The factor of the learning rate at `step` (from 0) of `total`: linear warm-up, then half a cosine to 0.
+def nesterov(params: Groups, *, lr: float, momentum: float) -> torch.optim.SGD:
+    return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=momentum > 0)
 
-    (step + 1)/warmup for step < warmup, then (1 + cos(π·(step - warmup)/(total - warmup)))/2.
 
-    >>> [round(cosine(step, 6, 2), 3) for step in range(7)]
+def adam(params: Groups, *, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> torch.optim.Adam:
+    return torch.optim.Adam(params, lr=lr, betas=(beta1, beta2), eps=eps)
+
+
+def adamw(
+    params: Groups, *, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> torch.optim.AdamW:
+    return torch.optim.AdamW(params, lr=lr, betas=(beta1, beta2), eps=eps)
+
+
+def cosine(step: int, total: int) -> float:
+    """Half a cosine from 1 to 0: (1 + cos(π·step/total))/2.
+
+    >>> [round(cosine(step, 4), 3) for step in range(5)]
+    [1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+    return (1 + math.cos(math.pi * step / max(total, 1))) / 2
+
+
+def constant(step: int, total: int) -> float:
+    """1 at every step."""
+    return 1.0
+
+
+@dataclass(frozen=True)
+class Drops:
+    """The rate is multiplied by `factor` when each of the shares `at` of all steps is done.
+
+    >>> [round(Drops([0.5, 0.75], 0.1)(step, 4), 3) for step in range(4)]
+    [1.0, 1.0, 0.1, 0.01]
+    """
+
+    at: list[float]
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not all(0 < share < 1 for share in self.at):
+            raise ValueError(f"at = {self.at}; give shares of the training, between 0 and 1")
+        if not 0 < self.factor <= 1:
+            raise ValueError(f"factor = {self.factor}; it must lie in (0, 1]")
+
+    def __call__(self, step: int, total: int) -> float:
+        return self.factor ** sum(step >= share * total for share in self.at)
+
+
+def warmed_up(schedule: Schedule, step: int, total: int, warmup: int) -> float:
+    """The factor at `step` of `total`: (step + 1)/warmup for step < warmup, then the schedule of what is left.
+
+    >>> [round(warmed_up(cosine, step, 6, 2), 3) for step in range(7)]
     [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
     """
-    if step < warmup:
-        return (step + 1) / warmup
-    return (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1))) / 2
+    return (step + 1) / warmup if step < warmup else schedule(step - warmup, total - warmup)
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How a training steps: what makes the optimiser of a network, and how its learning rate goes."""
+
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer]
+    schedule: Schedule = cosine

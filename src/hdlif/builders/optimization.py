@@ -1,0 +1,112 @@
+"""The keys `training.optimizer` and `training.schedule`: how weights step, and how the learning rate goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hdlif.builders.arguments import Checked, checked, chosen, keys
+from hdlif.builders.places import At
+from hdlif.config import Recipe
+from hdlif.errors import RecipeError, first_line
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from hdlif.training import Optimization
+    from hdlif.training.optim import Schedule
+
+OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": At("hdlif.training.optim:nesterov"),
+    "adam": At("hdlif.training.optim:adam"),
+    "adamw": At("hdlif.training.optim:adamw"),
+}
+
+
+def _cosine() -> Schedule:
+    from hdlif.training.optim import cosine
+
+    return cosine
+
+
+def _constant() -> Schedule:
+    from hdlif.training.optim import constant
+
+    return constant
+
+
+SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
+    "cosine": _cosine,
+    "constant": _constant,
+    "drops": At("hdlif.training.optim:Drops"),
+}
+"""What makes each."""
+
+
+def checked_optimizer(recipe: Recipe) -> Checked[torch.optim.Optimizer]:
+    """The key, checked."""
+    section, given = recipe.training.optimizer, ["params", "lr", "weight_decay"]
+    if section.kind == "sgd":
+        given.append("momentum")
+    for key in section.arguments:
+        if key in given and key != "params":
+            raise RecipeError(
+                f"training.optimizer.{key} is not set there; "
+                f"training.{'learning_rate' if key == 'lr' else key} is a key of its own"
+            )
+    return checked(
+        chosen(OPTIMIZERS, section.kind, "training.optimizer.kind"),
+        "training.optimizer",
+        section.arguments,
+        kind=section.kind,
+        others=partial(keys, *OPTIMIZERS.values()),
+        given=given,
+    )
+
+
+def checked_schedule(recipe: Recipe) -> Checked[Schedule]:
+    """The key, checked."""
+    section = recipe.training.schedule
+    make = chosen(SCHEDULES, section.kind, "training.schedule.kind")
+    others = partial(keys, *SCHEDULES.values())
+    return checked(make, "training.schedule", section.arguments, kind=section.kind, others=others)
+
+
+def build_optimization(recipe: Recipe) -> Optimization:
+    """The recipe's optimiser and schedule, tried out on one parameter and one step."""
+    import torch
+    from torch import nn
+
+    from hdlif.training import Optimization
+
+    optimization = Optimization(partial(_optimizer, recipe), checked_schedule(recipe)())
+    trial = nn.Linear(1, 1)
+    optimizer: Any = optimization.optimizer(trial)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise RecipeError(
+            f'training.optimizer.kind = "{recipe.training.optimizer.kind}" gives a {type(optimizer).__name__}; '
+            "it must be an optimiser as those of torch.optim"
+        )
+    for parameter in trial.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    try:
+        optimizer.step()
+        factor: Any = optimization.schedule(0, 10)
+    except Exception as error:
+        raise RecipeError(f"training.optimizer, training.schedule: {first_line(error)}") from error
+    if not isinstance(factor, int | float) or not factor >= 0:
+        raise RecipeError(
+            f'training.schedule.kind = "{recipe.training.schedule.kind}" gives {factor!r} at step 0 of 10; it must '
+            "make a function of (step, total) that gives the factor of the learning rate"
+        )
+    return optimization
+
+
+def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    from hdlif.training.optim import groups
+
+    training = recipe.training
+    momentum = {"momentum": training.momentum} if training.optimizer.kind == "sgd" else {}
+    return checked_optimizer(recipe)(params=groups(model, training.weight_decay), lr=training.learning_rate, **momentum)

@@ -1,0 +1,70 @@
+"""Parts of a recipe that a user may have written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.learning import Criterion, Plan, Step
+from hdlif.learning.rule import chunk
+from hdlif.nn import BatchNorm2d
+
+NUMBER = 3
+
+
+@dataclass(frozen=True)
+class LastStep:
+    """Learns from the last step alone, its potential detached."""
+
+    criterion: Criterion = F.cross_entropy
+    weight: float = 1.0
+
+    def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
+        return Plan(time_steps, steps=(time_steps - 1,), updates=(True,))
+
+    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+        last = range(plan.time_steps - 1, plan.time_steps)
+        with torch.no_grad():
+            _, state = model(chunk(x, range(last.start)), None, steps=range(last.start))
+        logits, _ = model(chunk(x, last), state, steps=last)
+        yield Step(self.weight * self.criterion(logits[0], target), logits.detach(), update=True)
+
+
+class SignSGD(torch.optim.Optimizer):
+    """Keeps how often each parameter has stepped."""
+
+    def __init__(self, params: Any, lr: float, scale: float = 1.0) -> None:
+        super().__init__(params, {"lr": lr, "scale": scale})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    state = self.state[parameter]
+                    state["count"] = state.get("count", torch.zeros(())) + 1
+                    parameter -= group["lr"] * group["scale"] / state["count"] * parameter.grad.sign()
+
+
+class KeepsMatrix(SignSGD):
+    """Keeps what no checkpoint takes."""
+
+    def step(self, closure: None = None) -> None:
+        super().step()
+        for parameter in [p for group in self.param_groups for p in group["params"]]:
+            self.state[parameter]["matrix"] = torch.zeros(2, 2, 2, 2, 2)
+
+
+def halving(every: int = 2) -> Any:
+    return lambda step, total: 0.5 ** (step // every)
+
+
+def wrong_schedule() -> Any:
+    return lambda step, total: -1.0
+
+
+def quiet_norm(time_steps: int, eps: float = 1e-3) -> Any:
+    return lambda channels: BatchNorm2d(channels, eps=eps)
