@@ -9,7 +9,7 @@ Nothing here imports PyTorch: an equation that is written with its functions say
 from hdlif.equations.counting import Counts, counts
 from hdlif.equations.program import OPERATIONS, Instruction, Operation, Program, evaluate, evaluate_registers
 from hdlif.equations.record import from_attributes, to_attributes
-from hdlif.equations.saving import Needs, Saving, Value
+from hdlif.equations.saving import Needs, Saving, Source, Value
 from hdlif.equations.symbols import Symbol
 from hdlif.equations.tracing import trace, trace_written
 from hdlif.equations.written import WrittenStep
@@ -22,6 +22,7 @@ __all__ = [
     "Operation",
     "Program",
     "Saving",
+    "Source",
     "Symbol",
     "Value",
     "WrittenStep",

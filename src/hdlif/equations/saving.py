@@ -10,7 +10,7 @@ A state that is read is saved at each step, so that what it becomes is saved alr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -20,7 +20,8 @@ from hdlif.equations.program import Instruction, Program
 from hdlif.equations.written import WrittenStep
 
 Kind = Literal["value", "mask", "share", "sign", "true"]
-_BITS = {"mask": 1, "true": 1, "share": 8, "sign": 8}
+_SMALL = ("share", "sign")
+"""Kinds that take a byte."""
 
 
 class Value(NamedTuple):
@@ -41,6 +42,20 @@ class Needs(NamedTuple):
     current: bool
     states: tuple[bool, ...]
     rows: tuple[bool, ...]
+
+
+class Source(NamedTuple):
+    """Where a value is found.
+
+    Attributes:
+        place: among the currents, the states before the chunk, or what a step computed.
+        value: of that step.
+        step: of the chunk.
+    """
+
+    place: Literal["current", "before", "computed"]
+    value: Value
+    step: int
 
 
 @dataclass(frozen=True)
@@ -71,11 +86,11 @@ class Saving:
         followed = {register for place, register in enumerate(results) if place not in self.step.stopped}
         for register, instruction in zip(range(program.registers - 1, -1, -1), program.instructions[::-1], strict=False):
             if register in followed:
-                followed.update(instruction.operands[place] for place in _ways(instruction))
+                followed.update(instruction.operands[place] for place in ways(instruction))
         while True:
             found = set(asked)
             for register, instruction in enumerate(program.instructions, program.first):
-                if any(instruction.operands[place] in found for place in _ways(instruction)):
+                if any(instruction.operands[place] in found for place in ways(instruction)):
                     found.add(register)
             again = {
                 state
@@ -98,7 +113,7 @@ class Saving:
 
     def _read(self, register: int, instruction: Instruction) -> Iterator[Value]:
         live = [
-            place for place in _ways(instruction) if instruction.operands[place] in self.live
+            place for place in ways(instruction) if instruction.operands[place] in self.live
         ]
         operands = instruction.operands
         match instruction.operation:
@@ -120,9 +135,7 @@ class Saving:
     def shared(self, register: int) -> Value:
         """What tells to which operand of a minimum or maximum the gradient goes."""
         instruction = self.program.instructions[register - self.program.first]
-        if instruction.form == "":
-            return Value(register, "share")
-        return self._compared.get(register, Value(register, "mask"))
+        return Value(register, "mask" if instruction.form else "share")
 
     def sign(self, register: int) -> Value:
         """What is read of an absolute value's operand."""
@@ -131,29 +144,41 @@ class Saving:
     def chosen(self, register: int) -> Value:
         """What tells which operand of a select it was."""
         condition = self.program.instructions[register - self.program.first].operands[0]
+        if condition in self._relus:
+            return Value(self._relus[condition], "mask")
         return Value(condition) if self.program.is_binary(condition) else Value(condition, "true")
 
     @cached_property
-    def _compared(self) -> dict[int, Value]:
-        """Of a relu of a - b, the register of a > b where the step has it: a - b > 0 says the same."""
-        greater, found = {}, {}
-        for register, instruction in enumerate(self.program.instructions, self.program.first):
-            if instruction.operation == "greater":
-                greater[instruction.operands] = Value(register)
-        for register, instruction in enumerate(self.program.instructions, self.program.first):
-            if instruction.form == "relu" and instruction.operands[1] >= self.program.first:
-                difference = self.program.instructions[instruction.operands[1] - self.program.first]
-                if difference.operation == "subtract" and difference.operands in greater:
-                    found[register] = greater[difference.operands]
-        return found
+    def _relus(self) -> dict[int, int]:
+        """Of a > b, the register of relu(a - b) where the step has it: the one is true where the other is not 0."""
+        program = self.program
+        surpluses = {
+            program.instructions[instruction.operands[1] - program.first]: register
+            for register, instruction in enumerate(program.instructions, program.first)
+            if instruction.form == "relu" and instruction.operands[1] >= program.first
+        }
+        return {
+            register: surpluses[Instruction("subtract", instruction.operands)]
+            for register, instruction in enumerate(program.instructions, program.first)
+            if instruction.operation == "greater" and Instruction("subtract", instruction.operands) in surpluses
+        }
 
     def operands(self, value: Value) -> tuple[Value, ...]:
         """What a value is computed from."""
-        if value.kind == "true":
+        program = self.program
+        if value.register < program.first:
+            return (Value(value.register),) if value.kind == "true" else ()
+        instruction = program.instructions[value.register - program.first]
+        if value.kind == "true" or (value.kind == "mask" and instruction.form == "relu"):
+            # A surplus that is not 0 is itself what tells.
             return (Value(value.register),)
-        if value.register < self.program.first:
-            return ()
-        return tuple(map(Value, self.program.instructions[value.register - self.program.first].operands))
+        if value.kind == "value":
+            instruction = self.step.extreme(value.register) or instruction
+        return tuple(map(Value, instruction.operands))
+
+    def order(self, values: Iterable[Value], known: Collection[Value]) -> tuple[Value, ...]:
+        """These values and those that they follow from, behind each other, without those that are known."""
+        return tuple(sorted(self._behind(values, known) - set(known), key=lambda one: (one.register, one.kind != "value")))
 
     @cached_property
     def kept(self) -> tuple[Value, ...]:
@@ -166,37 +191,48 @@ class Saving:
         costs = {value: self._cost(value, saved_after) for value in graph}
         sources = [value for value in graph if value.kind == "value" and value.register in signals]
         cut = cheapest_cut(graph, costs, sources=sources, sinks=[value for value in self.read if value in graph])
-        return tuple(sorted(cut))
+        # What follows from rows alone is computed again for nothing.
+        return tuple(sorted(value for value in cut if value.register in program.varying))
 
     def _cost(self, value: Value, saved_after: set[int]) -> int:
         """Bits a neuron, in float32."""
-        if value.kind == "value":
-            if value.register in saved_after:
-                return 0
-            return 1 if self.program.is_binary(value.register) else 32
-        return _BITS[value.kind]
+        if value.kind == "value" and value.register in saved_after:
+            return 0
+        return 1 if self.are_bits(value) else 8 if value.kind in _SMALL else 32
 
-    def _behind(self, values: Iterable[Value]) -> set[Value]:
-        """These values and those that they follow from."""
+    def _behind(self, values: Iterable[Value], known: Collection[Value] = ()) -> set[Value]:
+        """These values and those that they follow from; not what the known ones follow from."""
         found, waiting = set[Value](), list(values)
         while waiting:
             value = waiting.pop()
             if value not in found:
                 found.add(value)
-                waiting += self.operands(value)
+                waiting += () if value in known else self.operands(value)
         return found
 
     @cached_property
-    def rows(self) -> frozenset[int]:
+    def rows(self) -> tuple[int, ...]:
         """The registers of the rows that the backward pass reads."""
-        found, waiting = set[Value](), list(self.read)
-        while waiting:
-            value = waiting.pop()
-            if value not in found:
-                found.add(value)
-                waiting += [] if value in self.kept else self.operands(value)
         rows = range(1 + len(self.program.states), self.program.first)
-        return frozenset(value.register for value in found if value.register in rows)
+        behind = self._behind(self.read, self.kept)
+        return tuple(row for row in rows if Value(row) in behind and Value(row) not in self.kept)
+
+    def are_bits(self, value: Value) -> bool:
+        """Whether a value is 1 or 0, and saved as a bit."""
+        return value.kind in ("mask", "true") or (value.kind == "value" and self.program.is_binary(value.register))
+
+    def source(self, value: Value, step: int) -> Source:
+        """Where a value of a step is found: a state is the current, or a register, of a step before."""
+        program = self.program
+        while value.kind == "value" and 0 < value.register <= len(program.states):
+            if step == 0:
+                return Source("before", value, 0)
+            value, step = Value(program.after[value.register - 1]), step - 1
+        return Source("current" if value == Value(0) else "computed", value, step)
+
+    def sources(self, steps: int) -> list[list[Source]]:
+        """Of each step, those of what is saved."""
+        return [[self.source(value, step) for value in self.kept] for step in range(steps)]
 
     def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, constant: bool = False) -> int:
         """Bytes that a chunk of `steps` saves, of `neurons` neurons in all (B·C·H·W): exactly what autograd holds.
@@ -207,37 +243,22 @@ class Saving:
             itemsize: of the states' dtype.
             constant: whether the current is the same at all steps, and given once.
         """
-        program = self.program
-        number, bits = neurons * itemsize, -(-neurons // 8)
-        sizes: dict[object, int] = {}
-        states: list[object] = [("before", state) for state in program.states]
-        binary = [False] * len(states)
-        for step in range(steps):
-            for value in self.kept:
-                if value.register == 0 and value.kind == "value":
-                    sizes["current"] = (1 if constant else steps) * number
-                elif value.kind == "value" and value.register <= len(states):
-                    identity = states[value.register - 1]
-                    is_current = identity == "current"
-                    size = (1 if constant else steps) * number if is_current else number
-                    sizes[identity] = bits if binary[value.register - 1] else size
-                else:
-                    is_number = value.kind == "value" and not program.is_binary(value.register)
-                    sizes[step, value] = number if is_number else bits if value.kind not in ("share", "sign") else neurons
-            after = [self._carried(register, step, states, binary) for register in program.after]
-            states, binary = [one for one, _ in after], [flag for _, flag in after]
-        return sum(sizes.values())
-
-    def _carried(self, register: int, step: int, states: list[object], binary: list[bool]) -> tuple[object, bool]:
-        """What a state is after a step, so that nothing counts twice; and whether it is held as a truth value."""
-        if register == 0:
-            return "current", False
-        if register <= len(states):
-            return states[register - 1], binary[register - 1]
-        return (step, Value(register)), self.program.is_binary(register)
+        found = {source for sources in self.sources(steps) for source in sources}
+        number, size = neurons * itemsize, 0
+        counts: dict[Value, int] = {}
+        for place, value, _ in found:
+            if place == "before":
+                size += number
+            elif place == "computed":
+                counts[value] = counts.get(value, 0) + 1
+            else:
+                counts[value] = 1 if constant else steps
+        for value, count in counts.items():
+            size += -(-count * neurons // 8) if self.are_bits(value) else count * neurons * (1 if value.kind in _SMALL else itemsize)
+        return size
 
 
-def _ways(instruction: Instruction) -> list[int]:
+def ways(instruction: Instruction) -> list[int]:
     """The places of the operands that a gradient goes back to."""
     if instruction.operation in ("constant", "floor", "greater", "greater_equal"):
         return []

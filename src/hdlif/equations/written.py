@@ -41,6 +41,21 @@ class WrittenStep:
         known: Known = {id(symbol): value for symbol, value in zip(self.parameters, parameters, strict=True)}
         return [_now(source, known) for source in self.sources]
 
+    def extreme(self, register: int) -> Instruction | None:
+        """p > q ? q : p is min(q, p), and p > q ? p : q is max(q, p): what a select is then; None for another.
+
+        Which of two equal numbers it is, 0 and -0 say, is left open.
+        """
+        first, instructions = self.program.first, self.program.instructions
+        instruction = instructions[register - first]
+        if instruction.operation != "select" or instruction.operands[0] < first:
+            return None
+        condition, a, b = instruction.operands
+        compared = instructions[condition - first]
+        if compared.operation not in ("greater", "greater_equal") or a == b or {a, b} != set(compared.operands):
+            return None
+        return Instruction("minimum" if a == compared.operands[1] else "maximum", compared.operands)
+
 
 def _now(source: Any, known: Known) -> Any:
     if isinstance(source, Symbol):

@@ -2,21 +2,21 @@
 
 Under autograd each operation of each step saves what its own derivative reads. Here the chunk runs without a graph, and
 saves what `equations.Saving` lists: nothing twice, of a choice one bit, and nothing that follows from the rest. Backward,
-the steps run in reverse, from the gradient of a state to that of the step before. Values are those of the step, bit for
-bit, and so is what its derivatives read; gradients differ from autograd's by the order of their sums.
+the steps run in reverse, from the gradient of a state to that of the step before. Values are those of the step, and so
+is what its derivatives read; gradients differ from autograd's by the order of their sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hdlif.equations import Needs, Saving, Value, WrittenStep
-from hdlif.functional.backwards import Gradients
-from hdlif.functional.registers import Held, Registers
+from hdlif.equations import Needs, Saving, Source, Value, WrittenStep
+from hdlif.functional.backwards import Gradients, backwards
+from hdlif.functional.computing import Compute, Held, computing
 from hdlif.functional.sequence import pack_bits, unpack_bits
 
 
@@ -29,7 +29,7 @@ class FusedStep:
 
     def __init__(self, step: WrittenStep) -> None:
         self.step = step
-        self._savings: dict[tuple[Needs, bool], Saving] = {}
+        self._plans: dict[object, _Plan] = {}
 
     def __call__(
         self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Any], *, steps: int
@@ -49,50 +49,93 @@ class FusedStep:
         if torch.is_grad_enabled() and any(isinstance(one, Tensor) and one.requires_grad for one in given):
             spikes, *after = _Fused.apply(self, steps, *given)  # type: ignore[no-untyped-call]
             return spikes, after
-        run = _Forward(self.step, given, steps)
+        none = Needs(False, (False,) * len(states), (False,) * len(rows))
+        run = _Forward(self.plan(none, steps, current), given, steps)
         return run.spikes(), run.after()
+
+    def needs(self, asked: Sequence[bool]) -> Needs:
+        """Whose gradients are asked for, in the order of current, states and rows."""
+        count = 1 + len(self.step.program.states)
+        return Needs(asked[0], tuple(asked[1:count]), tuple(asked[count:]))
 
     def saving(self, needs: Needs, steps: int) -> Saving:
         """What a chunk of `steps` saves."""
-        key = needs, steps == 1
-        if key not in self._savings:
-            self._savings[key] = Saving(self.step, *key)
-        return self._savings[key]
+        return Saving(self.step, needs, steps == 1)
 
-    def needs(self, requires_grad: Sequence[bool]) -> Needs:
-        """Of current, states and rows, in this order."""
-        current, *others = requires_grad
-        count = len(self.step.program.states)
-        return Needs(current, tuple(others[:count]), tuple(others[count:]))
+    def plan(self, needs: Needs, steps: int, current: Tensor) -> _Plan:
+        """How a chunk is run, made once."""
+        key = needs, steps == 1, current.dtype, current.device
+        if key not in self._plans:
+            self._plans[key] = _Plan(self.saving(needs, steps), current.dtype, current.device)
+        return self._plans[key]
+
+
+class _Plan:
+    """What is computed in a step, forward and backward, in order.
+
+    Attributes:
+        places: of the values, in the list that a step has of them.
+        forward, again: a place and what computes it, in the forward pass, and in the backward pass from what is saved.
+        start, back: how the results pass their gradients on, and each register with a gradient, in order.
+        rows: the registers of the rows that the backward pass reads, or that have a gradient.
+    """
+
+    def __init__(self, saving: Saving, dtype: torch.dtype, device: torch.device) -> None:
+        self.saving, self.dtype, self.device = saving, dtype, device
+        program = saving.program
+        kinds = sorted(value for value in {*saving.kept, *saving.read} if value.kind != "value")
+        self.places = {Value(register): register for register in range(program.registers)}
+        self.places |= {value: place for place, value in enumerate(kinds, program.registers)}
+        given = [Value(register) for register in range(program.first)]
+        results = [Value(register) for register in (program.spike, *program.after)]
+        self.forward = self._computing((*results, *saving.kept), given)
+        # What a row's gradient is summed to is seen at its value.
+        alike = [Value(register) for register in saving.live - program.varying]
+        self.again = self._computing((*saving.read, *alike), (*saving.kept, *given))
+        self.start, self.back = backwards(saving, self.places)
+        rows = range(1 + len(program.states), program.first)
+        self.rows = [row for row in rows if row in saving.rows or row in saving.live]
+
+    def small(self, value: Value, tensor: Tensor) -> Tensor:
+        """As it is saved: truth values, which are packed later, or a byte where that says all."""
+        if self.saving.are_bits(value):
+            return tensor.bool()
+        return tensor.to(torch.int8) if value.kind in ("share", "sign") else tensor
+
+    def _computing(self, values: Sequence[Value], known: Sequence[Value]) -> list[tuple[int, Compute]]:
+        order = self.saving.order(values, known)
+        return [(self.places[value], computing(self.saving.step, value, self.dtype, self.device)) for value in order]
 
 
 class _Forward:
     """The steps of a chunk, run one after the other.
 
     Args:
-        kept: what is to be saved of each.
+        saved: what is saved of steps.
     Attributes:
-        saved: that, for each step.
+        computed: that, of each step; bits as truth values.
     """
 
-    def __init__(self, step: WrittenStep, given: Sequence[Any], steps: int, kept: Sequence[Value] = ()) -> None:
-        self._program = program = step.program
+    def __init__(self, plan: _Plan, given: Sequence[Any], steps: int, saved: Collection[Value] = ()) -> None:
+        program = self._program = plan.saving.program
         current, *others = given
-        self._given, self._shape, self._dtype = given, current.shape[1:], current.dtype
+        self._given, self._shape, self._dtype = given, current.shape[1:], plan.dtype
         self._states: list[Tensor] = others[: len(program.states)]
         self._spikes: list[Tensor] = []
-        self.saved: list[list[Tensor]] = []
-        needed = sorted(register for register in program.needed if register >= program.first)
+        self.computed: list[dict[Value, Tensor]] = []
+        rows = [_unbound(row, steps) for row in (current, *others[len(program.states) :])]
         for k in range(steps):
-            registers = Registers(program, _given_at(k, given, self._states), self._dtype, current.device)
-            for register in needed:
-                registers.held(register)
-            after = {register: self._whole(registers.held(register)) for register in set(program.after)}
+            held: list[Held] = [None] * len(plan.places)
+            held[: program.first] = [rows[0][k], *self._states, *(row[k] for row in rows[1:])]
+            for place, compute in plan.forward:
+                held[place] = compute(held)
             # What a state becomes is one tensor, as a state and as a register.
-            carried = {Value(register): value for register, value in after.items() if register >= program.first}
-            self.saved.append([carried[value] if value in carried else _tensor(registers[value]) for value in kept])
-            self._states = [after[register] for register in program.after]
-            self._spikes.append(self._whole(registers.number(program.spike)))
+            for register in program.after:
+                held[register] = self._whole(held[register])
+            of_step = {value: held[plan.places[value]] for value in saved}
+            self.computed.append({value: plan.small(value, one) for value, one in of_step.items()})
+            self._states = [held[register] for register in program.after]
+            self._spikes.append(self._whole(held[program.spike]))
 
     def spikes(self) -> Tensor:
         """[K, B, ...], a tensor of its own."""
@@ -103,156 +146,173 @@ class _Forward:
 
     def after(self) -> list[Tensor]:
         """The states, each a tensor of its own."""
-        seen: set[int] = {id(one) for one in self._given}
+        seen: set[int] = set()
         found = []
         for register, state in zip(self._program.after, self._states, strict=True):
-            number = state.to(self._dtype)
-            found.append(number.clone() if register < self._program.first or id(number) in seen else number)
-            seen.add(id(number))
+            found.append(state.clone() if register < self._program.first or register in seen else state)
+            seen.add(register)
         return found
 
     def _whole(self, held: Held) -> Tensor:
-        """One entry for each neuron."""
+        """An entry for each neuron."""
         if not isinstance(held, Tensor):
-            current = self._given[0]
-            return torch.full(self._shape, held, dtype=self._dtype, device=current.device)
-        return held if held.shape == self._shape else held.to(self._dtype).expand(self._shape).contiguous()
+            return torch.full(self._shape, held, dtype=self._dtype, device=self._given[0].device)
+        return held if held.shape == self._shape else held.expand(self._shape).contiguous()
 
 
-def _given_at(k: int, given: Sequence[Any], states: Sequence[Tensor]) -> dict[Value, Held]:
-    """What step k is given, by its registers."""
-    current, *others = given
-    rows = others[len(states) :]
-    held = [_row(current, k), *states, *(_row(row, k) for row in rows)]
-    return {Value(register): one for register, one in enumerate(held)}
-
-
-def _row(values: Any, k: int) -> Held:
-    """Step k of what has K rows, or one for all; a number is one for all."""
+def _unbound(values: Any, steps: int) -> Sequence[Held]:
+    """By step, what has a row for each, or one for all; a number is one for all."""
     if not isinstance(values, Tensor):
-        return float(values)
-    return values[k if len(values) > 1 else 0]
-
-
-def _tensor(held: Held) -> Tensor:
-    assert isinstance(held, Tensor)
-    return held
+        return [values] * steps
+    return values.unbind() if len(values) == steps else [values[0]] * steps
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, fused: FusedStep, steps: int, *given: Any) -> tuple[Tensor, ...]:
-        saving = fused.saving(fused.needs(ctx.needs_input_grad[2:]), steps)
-        run = _Forward(fused.step, given, steps, saving.kept)
+        plan = fused.plan(fused.needs(ctx.needs_input_grad[2:]), steps, given[0])
+        saving, program = plan.saving, plan.saving.program
+        sources = saving.sources(steps)
+        run = _Forward(plan, given, steps, {one.value for step in sources for one in step if one.place == "computed"})
         spikes, after = run.spikes(), run.after()
-        store = _Store()
-        program = saving.program
-        spike = Value(program.spike)
-        # What is emitted is saved as it is given away, where the layer behind may save it too.
-        is_emitted = program.spike not in program.after and not program.is_binary(program.spike)
-        whole = {Value(0): given[0]} | ({spike: spikes} if is_emitted else {})
-        ctx.places = [
-            [store.put(whole.get(value, tensor)) for value, tensor in zip(saving.kept, saved, strict=True)]
-            for saved in run.saved
-        ]
-        ctx.sliced = frozenset(whole)
-        first_row = 1 + len(program.states)
-        ctx.rows = {r: store.put(given[r]) if isinstance(given[r], Tensor) else given[r] for r in saving.rows}
-        ctx.save_for_backward(*store.tensors)
-        ctx.bits = store.bits
-        ctx.saving, ctx.steps = saving, steps
-        ctx.shapes = [one.shape if isinstance(one, Tensor) else None for one in (given[0], *given[first_row:])]
-        ctx.like = given[0].dtype, given[0].device
+        saved = _Saved(saving, given, run, spikes)
+        for of_step in sources:
+            for source in of_step:
+                saved.put(source)
+        tensors = saved.tensors()
+        rows = {row: given[row] for row in plan.rows}
+        ctx.save_for_backward(*tensors, *(row for row in rows.values() if isinstance(row, Tensor)))
+        ctx.plan, ctx.sources, ctx.places, ctx.bits = plan, sources, saved.places, saved.bits
+        ctx.rows = {row: None if isinstance(value, Tensor) else value for row, value in rows.items()}
+        ctx.shapes = {place: one.shape for place, one in enumerate(given) if isinstance(one, Tensor)}
         ctx.set_materialize_grads(False)
-        results = (program.spike, *program.after)
+        results = enumerate(zip((spikes, *after), (program.spike, *program.after), strict=True))
         ctx.mark_non_differentiable(
-            *(
-                output
-                for place, (output, register) in enumerate(zip((spikes, *after), results, strict=True))
-                if place in fused.step.stopped or register not in saving.live
-            )
+            *(one for place, (one, r) in results if place in saving.step.stopped or r not in saving.live)
         )
         return spikes, *after
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        back = _Backward(ctx, ctx.saved_tensors)
-        return None, None, *back.run(*grads)
+    def backward(ctx: Any, spikes: Tensor | None, *after: Tensor | None) -> tuple[Tensor | None, ...]:
+        plan: _Plan = ctx.plan
+        program, steps = plan.saving.program, len(ctx.sources)
+        held_at = _Held(ctx)
+        sums = {place: _Rows(ctx.shapes[place], steps) for place in (0, *plan.rows) if place in plan.saving.live}
+        states = range(1, 1 + len(program.states))
+        arriving = [(one, False) for one in after]
+        for k in reversed(range(steps)):
+            held = held_at(k)
+            gradients = Gradients(program.registers)
+            for give, (gradient, is_own) in zip(
+                plan.start, [(None if spikes is None else spikes[k], False), *arriving], strict=True
+            ):
+                if give is not None and gradient is not None:
+                    give(gradients, gradient, is_own, held)
+            for register, back in plan.back:
+                gradient, is_own = gradients.take(register)
+                if gradient is not None:
+                    back(gradients, gradient, is_own, held)
+            arriving = [gradients.take(state) for state in states]
+            for place, rows in sums.items():
+                rows.put(k, gradients.take(place)[0])
+        asked = plan.saving.needs
+        return (
+            None,
+            None,
+            sums[0].all(plan) if asked.current and 0 in sums else None,
+            *(gradient if need else None for need, (gradient, _) in zip(asked.states, arriving, strict=True)),
+            *(sums[row].all(plan) if row in sums else None for row in range(states.stop, program.first)),
+        )
 
 
-class _Store:
-    """Tensors to save, each once, truth values as bits.
+class _Saved:
+    """What is saved, each tensor once, and bits packed.
 
     Attributes:
-        tensors: what is saved.
+        places: by source, which tensor it is in, and in which row of it; None for all of it.
         bits: the shapes of those that are bits, by their places.
     """
 
-    def __init__(self) -> None:
-        self.tensors: list[Tensor] = []
+    def __init__(self, saving: Saving, given: Sequence[Any], run: _Forward, spikes: Tensor) -> None:
+        program = saving.program
+        self._saving, self._given, self._run = saving, given, run
+        self._wholes = {Value(0): given[0]}
+        if program.spike >= program.first and program.spike not in program.after:
+            # Saved as it is given away, where the layer behind may save it too.
+            self._wholes[Value(program.spike)] = spikes
+        self._parts: list[list[Tensor]] = []
+        self._found: dict[Value, int] = {}
+        self.places: dict[Source, tuple[int, int | None]] = {}
         self.bits: dict[int, torch.Size] = {}
-        # With the tensors themselves, whose identity others would else take over.
-        self._known: dict[int, tuple[int, Tensor]] = {}
 
-    def put(self, tensor: Tensor) -> int:
-        """The place of a tensor."""
-        if id(tensor) not in self._known:
-            place = len(self.tensors)
-            self._known[id(tensor)] = place, tensor
-            if tensor.dtype == torch.bool:
-                self.bits[place] = tensor.shape
-            self.tensors.append(pack_bits(tensor) if tensor.dtype == torch.bool else tensor)
-        return self._known[id(tensor)][0]
+    def put(self, source: Source) -> None:
+        """Save what a source names, if it is not saved."""
+        if source in self.places:
+            return
+        place, value, k = source
+        if place == "before":
+            self.places[source] = self._add(self._given[value.register]), None
+        elif place == "computed" and self._saving.are_bits(value):
+            tensor = self._run.computed[k][value]
+            if value not in self._found:
+                self._found[value] = self._add()
+            parts = self._parts[self._found[value]]
+            self.places[source] = self._found[value], len(parts)
+            parts.append(tensor)
+        elif value in self._wholes:
+            whole = self._wholes[value]
+            if value not in self._found:
+                self._found[value] = self._add(whole)
+            self.places[source] = self._found[value], k if len(whole) > 1 else 0
+        else:
+            self.places[source] = self._add(self._run.computed[k][value]), None
 
+    def _add(self, *parts: Tensor) -> int:
+        self._parts.append(list(parts))
+        return len(self._parts) - 1
 
-class _Backward:
-    """A chunk backwards."""
-
-    def __init__(self, ctx: Any, tensors: Sequence[Tensor]) -> None:
-        self._ctx, self._tensors = ctx, tensors
-        self._saving: Saving = ctx.saving
-        self._program = self._saving.program
-        self._shape = ctx.shapes[0][1:]
-
-    def run(self, spikes: Tensor | None, *after: Tensor | None) -> Iterator[Tensor | None]:
-        """The gradients of current, states and rows."""
-        program, saving, steps = self._program, self._saving, self._ctx.steps
-        dtype, device = self._ctx.like
-        states = range(1, 1 + len(program.states))
-        rows = range(states.stop, program.first)
-        arriving: list[tuple[Tensor | None, bool]] = [(one, False) for one in after]
-        sums = {register: _Rows(shape, steps) for register, shape in zip((0, *rows), self._ctx.shapes, strict=True) if register in saving.live}
-        shapes = _shapes(program, self._shape, dict(zip(rows, self._ctx.shapes[1:], strict=True)))
-        stopped = saving.step.stopped
-        for k in reversed(range(steps)):
-            gradients = Gradients(saving, self._shape, shapes)
-            if spikes is not None and 0 not in stopped:
-                gradients.give(program.spike, spikes[k])
-            for place, (register, (one, is_new)) in enumerate(zip(program.after, arriving, strict=True), 1):
-                if one is not None and place not in stopped:
-                    gradients.give(register, one, is_new=is_new)
-            gradients.run(Registers(program, self._known(k), dtype, device), saving.step.surrogates)
-            arriving = [gradients.take(state) for state in states]
-            for register, of_steps in sums.items():
-                of_steps.put(k, gradients.take(register)[0])
-        yield sums[0].all(dtype, device) if 0 in sums else None
-        yield from (one if saving.needs.states[place] else None for place, (one, _) in enumerate(arriving))
-        yield from (sums[row].all(dtype, device) if row in sums else None for row in rows)
-
-    def _known(self, k: int) -> dict[Value, Held]:
-        """What is saved of step k."""
-        known: dict[Value, Held] = {}
-        for value, place in zip(self._saving.kept, self._ctx.places[k], strict=True):
-            tensor = self._tensors[place]
-            if value in self._ctx.sliced:
-                known[value] = _row(tensor, k)
+    def tensors(self) -> list[Tensor]:
+        """By place."""
+        found = []
+        for place, parts in enumerate(self._parts):
+            if parts[0].dtype == torch.bool:
+                self.bits[place] = torch.Size((len(parts), *parts[0].shape))
+                found.append(pack_bits(torch.stack(parts) if len(parts) > 1 else parts[0]))
             else:
-                bits = self._ctx.bits.get(place)
-                known[value] = tensor if bits is None else unpack_bits(tensor, bits)
-        for register, row in self._ctx.rows.items():
-            known[Value(register)] = row if isinstance(row, float) else _row(self._tensors[row], k)
-        return known
+                found += parts
+        return found
+
+
+class _Held:
+    """The values that a step has in the backward pass: what was saved, and what follows from it."""
+
+    def __init__(self, ctx: Any) -> None:
+        self._plan: _Plan = ctx.plan
+        self._sources, self._places = ctx.sources, ctx.places
+        count = len(ctx.saved_tensors) - sum(row is None for row in ctx.rows.values())
+        self._tensors = list(ctx.saved_tensors[:count])
+        for place, shape in ctx.bits.items():
+            self._tensors[place] = unpack_bits(self._tensors[place], shape).view(torch.uint8)
+        rows = iter(ctx.saved_tensors[count:])
+        self._rows = {
+            register: _unbound(next(rows) if number is None else number, len(ctx.sources))
+            for register, number in ctx.rows.items()
+        }
+
+    def __call__(self, k: int) -> list[Held]:
+        """Of step k."""
+        plan = self._plan
+        held: list[Held] = [None] * len(plan.places)
+        for register, row in self._rows.items():
+            held[register] = row[k]
+        for value, source in zip(plan.saving.kept, self._sources[k], strict=True):
+            place, row = self._places[source]
+            tensor = self._tensors[place]
+            held[plan.places[value]] = (tensor if row is None else tensor[row]).to(plan.dtype)
+        for place, compute in plan.again:
+            held[place] = compute(held)
+        return held
 
 
 class _Rows:
@@ -260,27 +320,16 @@ class _Rows:
 
     def __init__(self, shape: torch.Size, steps: int) -> None:
         self._shape = shape
-        self._steps: list[Tensor | None] = [None] * (steps if shape[0] > 1 else 1)
+        self._rows: list[Tensor | None] = [None] * min(shape[0], steps)
 
     def put(self, k: int, gradient: Tensor | None) -> None:
         """That of step k."""
-        if gradient is None:
-            return
-        place = k if len(self._steps) > 1 else 0
-        before = self._steps[place]
-        self._steps[place] = gradient if before is None else before + gradient
+        row = k if len(self._rows) > 1 else 0
+        before = self._rows[row]
+        if gradient is not None:
+            self._rows[row] = gradient if before is None else before + gradient
 
-    def all(self, dtype: torch.dtype, device: torch.device) -> Tensor:
-        found = [
-            torch.zeros(self._shape[1:], dtype=dtype, device=device) if one is None else one for one in self._steps
-        ]
-        return found[0][None] if len(found) == 1 else torch.stack(found)
-
-
-def _shapes(program: Any, shape: torch.Size, rows: dict[int, torch.Size | None]) -> dict[int, torch.Size]:
-    """The shapes of the registers that follow from rows alone."""
-    found = {register: torch.Size() if row is None else row[1:] for register, row in rows.items()}
-    for register, instruction in enumerate(program.instructions, program.first):
-        if register not in program.varying:
-            found[register] = torch.broadcast_shapes(torch.Size(), *(found[one] for one in instruction.operands))
-    return found
+    def all(self, plan: _Plan) -> Tensor:
+        nothing = torch.zeros(self._shape[1:], dtype=plan.dtype, device=plan.device)
+        rows = [nothing if row is None else row for row in self._rows]
+        return rows[0][None] if len(rows) == 1 else torch.stack(rows)

@@ -192,18 +192,25 @@ def _back_by_scan(spikes: Tensor, after: Tensor | None, leak: Tensor, fired: Ten
 _BACKWARDS = {"loop": _back_by_loop, "scan": _back_by_scan}
 
 
+# Entry j of eight bytes b_0, ..., b_7 of 0 or 1, read as one number Σ b_j·2^(8j), times 2^(56 - 7j) is b_j·2^(56 + j):
+# the highest byte of the product with the sum of these factors is Σ b_j·2^j. No carry reaches it, as all powers differ.
+_TO_HIGHEST_BYTE = sum(2 ** (56 - 7 * j) for j in range(8))
+
+
 def pack_bits(values: Tensor) -> Tensor:
-    """Booleans as bytes of eight, uint8 [⌈n/8⌉]: bit j of byte i is entry j·⌈n/8⌉ + i (whole planes, so it is fast)."""
+    """Booleans as bytes of eight, uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j."""
     flat = values.flatten()
-    width = -(-flat.numel() // 8)
-    planes = torch.nn.functional.pad(flat, (0, 8 * width - flat.numel())).view(8, width).view(torch.uint8)
-    packed = planes[0].clone()
-    for j in range(1, 8):
-        packed |= planes[j] << j
-    return packed
+    if short := -flat.numel() % 8:
+        flat = torch.nn.functional.pad(flat, (0, short))
+    elif flat.storage_offset() % 8:
+        flat = flat.clone()
+    return (flat.view(torch.int64) * _TO_HIGHEST_BYTE).bitwise_right_shift_(56).to(torch.uint8)
 
 
 def unpack_bits(packed: Tensor, shape: torch.Size) -> Tensor:
     """The booleans of `pack_bits`, in `shape`."""
-    planes = torch.bitwise_right_shift(packed, torch.arange(8, dtype=torch.uint8, device=packed.device)[:, None])
-    return planes.bitwise_and_(1).flatten()[: shape.numel()].view(torch.bool).view(shape)
+    numbers = torch.arange(256, dtype=torch.uint8, device=packed.device)
+    places = torch.arange(8, dtype=torch.uint8, device=packed.device)
+    # Of each byte its eight booleans, read as one number of 64 bits.
+    eights = numbers[:, None].bitwise_right_shift(places).bitwise_and_(1).view(torch.int64).flatten()
+    return eights.index_select(0, packed.int()).view(torch.bool)[: shape.numel()].view(shape)
