@@ -234,14 +234,14 @@ class Saving:
         """Of each step, those of what is saved."""
         return [[self.source(value, step) for value in self.kept] for step in range(steps)]
 
-    def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, constant: bool = False) -> int:
+    def bytes(self, steps: int, neurons: int, *, itemsize: int = 4, is_constant: bool = False) -> int:
         """Bytes that a chunk of `steps` saves, of `neurons` neurons in all (B·C·H·W): exactly what autograd holds.
 
         Rows, which lie there anyway, are not in it; a current is that lies by itself.
 
         Args:
             itemsize: of the states' dtype.
-            constant: whether the current is the same at all steps, and given once.
+            is_constant: whether the current is the same at all steps, and given once.
         """
         found = {source for sources in self.sources(steps) for source in sources}
         number, size = neurons * itemsize, 0
@@ -252,7 +252,7 @@ class Saving:
             elif place == "computed":
                 counts[value] = counts.get(value, 0) + 1
             else:
-                counts[value] = 1 if constant else steps
+                counts[value] = 1 if is_constant else steps
         for value, count in counts.items():
             size += -(-count * neurons // 8) if self.are_bits(value) else count * neurons * (1 if value.kind in _SMALL else itemsize)
         return size

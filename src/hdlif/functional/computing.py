@@ -41,6 +41,8 @@ def computing(step: WrittenStep, value: Value, dtype: torch.dtype, device: torch
             return _select(instruction, dtype, device)
         case "add" | "subtract" | "multiply":
             return _arithmetic(instruction, dtype, device)
+        case "maximum" if instruction.form == "relu":
+            return _of_tensors(torch.relu, Instruction("maximum", instruction.operands[1:]), dtype, device)
         case "minimum" | "maximum":
             return _of_tensors(_EXTREMES[instruction.operation, instruction.form], instruction, dtype, device)
         case operation:
@@ -110,7 +112,6 @@ _EXTREMES: Mapping[tuple[str, str], Callable[[Tensor, Held], Tensor]] = {
     ("maximum", "clamp"): lambda a, b: torch.clamp(a, min=b),
     ("minimum", "first"): lambda a, b: torch.fmin(a, _like(a, b)),
     ("maximum", "first"): lambda a, b: torch.fmax(a, _like(a, b)),
-    ("maximum", "relu"): lambda zero, x: torch.relu(_like(zero, x)),
 }
 _FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "negative": lambda x: -x,

@@ -17,7 +17,7 @@ from torch import Tensor
 from hdlif.equations import Needs, Saving, Source, Value, WrittenStep
 from hdlif.functional.backwards import Gradients, backwards
 from hdlif.functional.computing import Compute, Held, computing
-from hdlif.functional.sequence import pack_bits, unpack_bits
+from hdlif.functional.sequence import eights_of_bytes, pack_bits, unpack_bits
 
 
 class FusedStep:
@@ -95,6 +95,16 @@ class _Plan:
         self.start, self.back = backwards(saving, self.places)
         rows = range(1 + len(program.states), program.first)
         self.rows = [row for row in rows if row in saving.rows or row in saving.live]
+        self.eights = eights_of_bytes(device)
+        self._sources: dict[int, tuple[list[list[Source]], list[Value]]] = {}
+
+    def sources(self, steps: int) -> tuple[list[list[Source]], list[Value]]:
+        """Of each step those of what is saved, and the values among them that steps compute."""
+        if steps not in self._sources:
+            found = self.saving.sources(steps)
+            computed = [source.value for of_step in found for source in of_step if source.place == "computed"]
+            self._sources[steps] = found, list(dict.fromkeys(computed))
+        return self._sources[steps]
 
     def small(self, value: Value, tensor: Tensor) -> Tensor:
         """As it is saved: truth values, which are packed later, or a byte where that says all."""
@@ -172,8 +182,8 @@ class _Fused(torch.autograd.Function):
     def forward(ctx: Any, fused: FusedStep, steps: int, *given: Any) -> tuple[Tensor, ...]:
         plan = fused.plan(fused.needs(ctx.needs_input_grad[2:]), steps, given[0])
         saving, program = plan.saving, plan.saving.program
-        sources = saving.sources(steps)
-        run = _Forward(plan, given, steps, {one.value for step in sources for one in step if one.place == "computed"})
+        sources, computed = plan.sources(steps)
+        run = _Forward(plan, given, steps, computed)
         spikes, after = run.spikes(), run.after()
         saved = _Saved(saving, given, run, spikes)
         for of_step in sources:
@@ -293,7 +303,7 @@ class _Held:
         count = len(ctx.saved_tensors) - sum(row is None for row in ctx.rows.values())
         self._tensors = list(ctx.saved_tensors[:count])
         for place, shape in ctx.bits.items():
-            self._tensors[place] = unpack_bits(self._tensors[place], shape).view(torch.uint8)
+            self._tensors[place] = unpack_bits(self._tensors[place], shape, self._plan.eights).view(torch.uint8)
         rows = iter(ctx.saved_tensors[count:])
         self._rows = {
             register: _unbound(next(rows) if number is None else number, len(ctx.sources))

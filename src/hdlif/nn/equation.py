@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hdlif.equations import Program, evaluate, evaluate_registers
 from hdlif.errors import EquationError, ShapeError, cut, first_line
+from hdlif.nn.fused import Path
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.stepped import Step, SteppedNeuron
@@ -85,6 +86,7 @@ class EquationNeuron(SteppedNeuron):
         channels: C for values per channel; None for one of the layer.
         per_step: False shares the parameters that do not say so themselves among all steps.
         quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself.
+        path: "steps" or "fused", see `SteppedNeuron`.
         starts: of parameters, by name, where they are others than the class says.
     State: {name: [B, ...]} of each of `states`, float32 or wider.
     Raises:
@@ -117,9 +119,10 @@ class EquationNeuron(SteppedNeuron):
         channels: int | None = None,
         per_step: bool = True,
         quantizer: SpikeQuantizer | None = None,
+        path: Path = "steps",
         **starts: float,
     ) -> None:
-        super().__init__()
+        super().__init__(path=path)
         self.quantizer = quantizer
         if unknown := sorted(set(starts) - set(self.declared)):
             raise ValueError(
@@ -148,7 +151,7 @@ class EquationNeuron(SteppedNeuron):
         values = {name: self.get_submodule(name) for name in self.declared}
         return {name: value for name, value in values.items() if isinstance(value, StepValue)}
 
-    def joined(self, spikes: Sequence[Tensor]) -> Tensor:
+    def joined(self, spikes: Tensor) -> Tensor:
         reached: Tensor = _Reached.apply(super().joined(spikes), *self.parameters())  # type: ignore[no-untyped-call]
         return reached
 
