@@ -10,7 +10,7 @@ A state that is read is saved at each step, so that what it becomes is saved alr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -79,14 +79,30 @@ class Saving:
     @cached_property
     def live(self) -> frozenset[int]:
         """The registers whose gradients are computed: one is asked for behind them, and they lead to a result."""
-        program, given = self.program, self.needs
-        states = range(1, 1 + len(program.states))
-        asked = {register for register, need in enumerate((given.current, *given.states, *given.rows)) if need}
-        results = (program.spike, *program.after)
-        followed = {register for place, register in enumerate(results) if place not in self.step.stopped}
-        for register, instruction in zip(range(program.registers - 1, -1, -1), program.instructions[::-1], strict=False):
+        program = self.program
+        followed = {
+            register
+            for place, register in enumerate((program.spike, *program.after))
+            if place not in self.step.stopped
+        }
+        for register in range(program.registers - 1, program.first - 1, -1):
             if register in followed:
+                instruction = program.instructions[register - program.first]
                 followed.update(instruction.operands[place] for place in ways(instruction))
+        return self._asking(ways) & followed
+
+    @cached_property
+    def constant(self) -> frozenset[int]:
+        """The places in (spike, *states) of results that have no graph: nothing that they follow from is asked for."""
+        # A floor has a gradient, of 0.
+        asking = self._asking(lambda one: [0] if one.operation == "floor" and not one.stopped else ways(one))
+        results = (self.program.spike, *self.program.after)
+        return self.step.stopped | {place for place, register in enumerate(results) if register not in asking}
+
+    def _asking(self, ways: Callable[[Instruction], Collection[int]]) -> frozenset[int]:
+        """The registers that follow from one whose gradient is asked for; states also by the steps before."""
+        program, given = self.program, self.needs
+        asked = {register for register, need in enumerate((given.current, *given.states, *given.rows)) if need}
         while True:
             found = set(asked)
             for register, instruction in enumerate(program.instructions, program.first):
@@ -94,11 +110,11 @@ class Saving:
                     found.add(register)
             again = {
                 state
-                for place, (state, after) in enumerate(zip(states, program.after, strict=True), 1)
-                if after in found and place not in self.step.stopped
+                for state, after in enumerate(program.after, 1)
+                if after in found and state not in self.step.stopped
             }
             if self.is_one_step or again <= asked:
-                return frozenset(found & followed)
+                return frozenset(found)
             asked |= again
 
     @cached_property

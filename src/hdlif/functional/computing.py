@@ -24,7 +24,7 @@ def computing(step: WrittenStep, value: Value, dtype: torch.dtype, device: torch
     program = step.program
     if value.kind == "true":
         register = value.register
-        return lambda held: _compared(torch.ne, held[register], 0)
+        return lambda held: _compared(torch.ne, held[register], 0) if isinstance(held[register], Tensor) else held[register]
     instruction = program.instructions[value.register - program.first]
     if value.kind != "value":
         if instruction.form == "relu":
@@ -79,19 +79,18 @@ def _select(instruction: Instruction, dtype: torch.dtype, device: torch.device) 
 
     def compute(held: list[Held]) -> Held:
         chosen, a, b = held[condition], held[first], held[second]
-        if not isinstance(chosen, Tensor):
-            return a if chosen else b
+        chosen = chosen.bool() if isinstance(chosen, Tensor) else torch.tensor(bool(chosen), device=device)
         if not isinstance(a, Tensor) and not isinstance(b, Tensor):
             a = torch.tensor(a, dtype=dtype, device=device)
-        return torch.where(chosen.bool(), a, b)
+        return torch.where(chosen, a, b)
 
     return compute
 
 
 def _compared(function: Any, a: Tensor, b: Held) -> Tensor:
     """1 or 0, without a truth value between."""
-    larger = b if isinstance(b, Tensor) and b.numel() > a.numel() else a
-    found: Tensor = function(a, b, out=torch.empty(larger.shape, dtype=larger.dtype, device=larger.device))
+    # An empty tensor takes the shape of what is written to it.
+    found: Tensor = function(a, b, out=torch.empty(0, dtype=a.dtype, device=a.device))
     return found
 
 

@@ -181,7 +181,7 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, fused: FusedStep, steps: int, *given: Any) -> tuple[Tensor, ...]:
         plan = fused.plan(fused.needs(ctx.needs_input_grad[2:]), steps, given[0])
-        saving, program = plan.saving, plan.saving.program
+        saving = plan.saving
         sources, computed = plan.sources(steps)
         run = _Forward(plan, given, steps, computed)
         spikes, after = run.spikes(), run.after()
@@ -196,10 +196,7 @@ class _Fused(torch.autograd.Function):
         ctx.rows = {row: None if isinstance(value, Tensor) else value for row, value in rows.items()}
         ctx.shapes = {place: one.shape for place, one in enumerate(given) if isinstance(one, Tensor)}
         ctx.set_materialize_grads(False)
-        results = enumerate(zip((spikes, *after), (program.spike, *program.after), strict=True))
-        ctx.mark_non_differentiable(
-            *(one for place, (one, r) in results if place in saving.step.stopped or r not in saving.live)
-        )
+        ctx.mark_non_differentiable(*(one for place, one in enumerate((spikes, *after)) if place in saving.constant))
         return spikes, *after
 
     @staticmethod
