@@ -1,4 +1,4 @@
-"""Chunks in one function (`path="fused"`) against the plain scan, for every neuron that ships and programs at random."""
+"""Chunks in one function (`path="fused"`) against the plain scan, for all neurons that ship and programs at random."""
 
 import copy
 import itertools
@@ -94,7 +94,9 @@ def test_a_chunk_is_its_steps_one_by_one(make: Callable[..., SteppedNeuron]) -> 
             y, state = fused(given[t : t + size], state, range(t, min(t + size, T)))
             spikes.append(y)
         y = torch.cat(spikes)
-        found.append([y, *(state or {}).values(), *torch.autograd.grad((y * weight).sum(), [given, *fused.parameters()])])
+        found.append(
+            [y, *(state or {}).values(), *torch.autograd.grad((y * weight).sum(), [given, *fused.parameters()])]
+        )
     for other in found[1:]:
         for one, its in zip(found[0], other, strict=True):
             torch.testing.assert_close(its, one, **EXACT)
@@ -123,7 +125,9 @@ def test_states_are_float32_under_lower_precision(dtype: torch.dtype) -> None:
         found = [everything(neuron, x) for neuron in (plain, fused)]
     assert found[1][0][0].dtype == dtype
     assert {value.dtype for value in found[1][0][1:]} == {torch.float32}
-    for value, its in itertools.chain(zip(found[0][0], found[1][0], strict=True), zip(found[0][1], found[1][1], strict=True)):
+    for value, its in itertools.chain(
+        zip(found[0][0], found[1][0], strict=True), zip(found[0][1], found[1][1], strict=True)
+    ):
         torch.testing.assert_close(its.float(), value.float(), atol=1e-2, rtol=1e-2)
 
 

@@ -42,7 +42,9 @@ def cheapest_cut(
     return {node for node in costs if (node, True) in behind and (node, False) not in behind}
 
 
-def _path(left: Mapping[object, Mapping[object, float]], starts: Iterable[object]) -> list[tuple[object, object]] | None:
+def _path(
+    left: Mapping[object, Mapping[object, float]], starts: Iterable[object]
+) -> list[tuple[object, object]] | None:
     """The edges of a shortest way with something left from a start to None."""
     before: dict[object, object] = {start: start for start in starts}
     waiting = deque(before)

@@ -1,9 +1,9 @@
 """What a chunk of steps saves for its backward pass, read off the step's program.
 
-A derivative reads some of the step's values: the other factor of a product, the argument of a step, and of a choice only
-which it was. These are `Value`s, the registers of the program and what follows from them alone. Not all of them are
-saved: what follows from others by the program's own operations is computed again. What is saved is the cheapest set from
-which everything else follows, a minimum cut between current and states and what the derivatives read.
+A derivative reads some of the step's values: the other factor of a product, the argument of a step, and of a choice
+only which it was. These are `Value`s, the registers of the program and what follows from them alone. Not all of them
+are saved: what follows from others by the program's own operations is computed again. What is saved is the cheapest set
+from which everything else follows, a minimum cut between current and states and what the derivatives read.
 
 A state that is read is saved at each step, so that what it becomes is saved already, by the step after.
 """
@@ -27,9 +27,9 @@ _SMALL = ("share", "sign")
 class Value(NamedTuple):
     """What a derivative reads of a register.
 
-    Kinds: "value" is what the register holds; of a maximum or minimum of a and b, "mask" is whether the gradient goes to
-    its first operand (its second, of a "relu"), and "share" twice the first one's share, 0, 1 or 2; "sign" is that of
-    the operand of an absolute value; "true" is whether a register that chooses is not 0.
+    Kinds: "value" is what the register holds; of a maximum or minimum, "mask" is whether the gradient goes to its first
+    operand (its second, of a "relu"), and "share" twice the first one's share, 0, 1 or 2; "sign" is that of the operand
+    of an absolute value; "true" is whether a register that chooses is not 0.
     """
 
     register: int
@@ -81,9 +81,7 @@ class Saving:
         """The registers whose gradients are computed: one is asked for behind them, and they lead to a result."""
         program = self.program
         followed = {
-            register
-            for place, register in enumerate((program.spike, *program.after))
-            if place not in self.step.stopped
+            register for place, register in enumerate((program.spike, *program.after)) if place not in self.step.stopped
         }
         for register in range(program.registers - 1, program.first - 1, -1):
             if register in followed:
@@ -128,9 +126,7 @@ class Saving:
         )
 
     def _read(self, register: int, instruction: Instruction) -> Iterator[Value]:
-        live = [
-            place for place in ways(instruction) if instruction.operands[place] in self.live
-        ]
+        live = [place for place in ways(instruction) if instruction.operands[place] in self.live]
         operands = instruction.operands
         match instruction.operation:
             case "multiply" if instruction.form == "divide":
@@ -194,7 +190,9 @@ class Saving:
 
     def order(self, values: Iterable[Value], known: Collection[Value]) -> tuple[Value, ...]:
         """These values and those that they follow from, behind each other, without those that are known."""
-        return tuple(sorted(self._behind(values, known) - set(known), key=lambda one: (one.register, one.kind != "value")))
+        return tuple(
+            sorted(self._behind(values, known) - set(known), key=lambda one: (one.register, one.kind != "value"))
+        )
 
     @cached_property
     def kept(self) -> tuple[Value, ...]:
@@ -270,7 +268,11 @@ class Saving:
             else:
                 counts[value] = 1 if is_constant else steps
         for value, count in counts.items():
-            size += -(-count * neurons // 8) if self.are_bits(value) else count * neurons * (1 if value.kind in _SMALL else itemsize)
+            size += (
+                -(-count * neurons // 8)
+                if self.are_bits(value)
+                else count * neurons * (1 if value.kind in _SMALL else itemsize)
+            )
         return size
 
 

@@ -18,7 +18,6 @@ from hdlif.equations.nodes import Nodes
 from hdlif.equations.program import OPERATIONS
 from hdlif.errors import EquationError, brief
 
-
 Known = dict[int, Any]
 """Values of parameters and of functions of them, by the `id` of their symbols."""
 

@@ -198,13 +198,12 @@ _TO_HIGHEST_BYTE = sum(2 ** (56 - 7 * j) for j in range(8))
 
 
 def pack_bits(values: Tensor) -> Tensor:
-    """Booleans as bytes of eight, uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j."""
+    """Booleans that are no part of a larger tensor as bytes of eight, uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j."""
     flat = values.flatten()
     if short := -flat.numel() % 8:
         flat = torch.nn.functional.pad(flat, (0, short))
-    elif flat.storage_offset() % 8:
-        flat = flat.clone()
-    return (flat.view(torch.int64) * _TO_HIGHEST_BYTE).bitwise_right_shift_(56).to(torch.uint8)
+    products: Tensor = flat.view(torch.int64) * _TO_HIGHEST_BYTE
+    return products.bitwise_right_shift_(56).to(torch.uint8)
 
 
 def eights_of_bytes(device: torch.device) -> Tensor:

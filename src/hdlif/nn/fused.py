@@ -49,11 +49,14 @@ def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.
 
 
 def _identity(step: Callable[..., Any]) -> object:
-    """Equal where an equation computes the same: the function, and what it was given; of a method, plain attributes."""
+    """Equal where an equation computes the same: the function and what it was given; of a method, also what it has."""
     if isinstance(step, partial):
         return _identity(step.func), step.args, step.keywords
     owner = getattr(step, "__self__", None)
     if not isinstance(owner, nn.Module):
         return step
-    plain = {name: value for name, value in vars(owner).items() if isinstance(value, bool | int | float | str | tuple)}
-    return getattr(step, "__func__", step), plain
+    attributes = {**vars(owner), **owner._buffers}
+    plain = {name: value for name, value in attributes.items() if isinstance(value, bool | int | float | str | tuple)}
+    # The fused step reads them as they are at the time, and holds them.
+    tensors = {name: id(value) for name, value in attributes.items() if isinstance(value, Tensor)}
+    return getattr(step, "__func__", step), plain, tensors

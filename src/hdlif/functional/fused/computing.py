@@ -24,7 +24,9 @@ def computing(step: WrittenStep, value: Value, dtype: torch.dtype, device: torch
     program = step.program
     if value.kind == "true":
         register = value.register
-        return lambda held: _compared(torch.ne, held[register], 0) if isinstance(held[register], Tensor) else held[register]
+        return lambda held: (
+            _compared(torch.ne, held[register], 0) if isinstance(held[register], Tensor) else held[register]
+        )
     instruction = program.instructions[value.register - program.first]
     if value.kind != "value":
         if instruction.form == "relu":
@@ -49,7 +51,9 @@ def computing(step: WrittenStep, value: Value, dtype: torch.dtype, device: torch
             return _of_tensors(_FUNCTIONS[operation], instruction, dtype, device)
 
 
-def _of_tensors(function: Callable[..., Tensor], instruction: Instruction, dtype: torch.dtype, device: torch.device) -> Compute:
+def _of_tensors(
+    function: Callable[..., Tensor], instruction: Instruction, dtype: torch.dtype, device: torch.device
+) -> Compute:
     """A function whose first operand must be a tensor, and whose others may be numbers."""
     first, *others = instruction.operands
 

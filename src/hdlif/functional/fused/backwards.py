@@ -1,4 +1,4 @@
-"""A written step backwards: from the gradients of what it gives to those of what it was given, operation by operation."""
+"""A step backwards: from the gradients of what it gives to those of what it was given, operation by operation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hdlif.equations import Instruction, Saving, Value
 from hdlif.equations.saving import ways
-from hdlif.functional.computing import Held
+from hdlif.functional.fused.computing import Held
 
 Back = Callable[["Gradients", Tensor, bool, list[Held]], None]
 """(gradients, that of the register, whether nothing else holds it, values): passes it on to the operands."""
@@ -79,9 +79,9 @@ class _Backwards:
                 return self._both(gives) if len(gives) > 1 else gives[0]
             case "absolute", _:
                 return self._product(operands[0], self._places[self._saving.sign(register)])
-            case ("minimum" | "maximum"), _ if instruction.form == "":
+            case (("minimum" | "maximum"), _) if instruction.form == "":
                 return self._shares(operands, live, self._places[self._saving.shared(register)])
-            case ("minimum" | "maximum"), _:
+            case (("minimum" | "maximum"), _):
                 chosen, first = self._saving.shared(register), 1 if instruction.form == "relu" else 0
                 return self._choice(operands[first], operands[1 - first], (first in live, 1 - first in live), chosen)
             case "select", _:
@@ -92,9 +92,7 @@ class _Backwards:
         raise AssertionError(f"{instruction.operation} has no derivative")
 
     def _live(self, instruction: Instruction) -> tuple[int, ...]:
-        return tuple(
-            place for place in ways(instruction) if instruction.operands[place] in self._saving.live
-        )
+        return tuple(place for place in ways(instruction) if instruction.operands[place] in self._saving.live)
 
     @staticmethod
     def _both(gives: list[Back]) -> Back:
