@@ -198,7 +198,7 @@ _TO_HIGHEST_BYTE = sum(2 ** (56 - 7 * j) for j in range(8))
 
 
 def pack_bits(values: Tensor) -> Tensor:
-    """Booleans that are no part of a larger tensor as bytes of eight, uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j."""
+    """Booleans, no part of a larger tensor, as bytes of eight, uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j."""
     flat = values.flatten()
     if short := -flat.numel() % 8:
         flat = torch.nn.functional.pad(flat, (0, short))

@@ -122,7 +122,8 @@ class EquationNeuron(SteppedNeuron):
         path: Path = "steps",
         **starts: float,
     ) -> None:
-        super().__init__(path=path)
+        super().__init__()
+        self.choose_path(path)
         self.quantizer = quantizer
         if unknown := sorted(set(starts) - set(self.declared)):
             raise ValueError(

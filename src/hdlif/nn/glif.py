@@ -75,7 +75,8 @@ class GLIF(SteppedNeuron):
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
         path: Path = "steps",
     ) -> None:
-        super().__init__(path=path)
+        super().__init__()
+        self.choose_path(path)
         start = {
             **dict.fromkeys(GATES, 0.5),
             "leak": leak,

@@ -99,7 +99,8 @@ class LIF(_LeakyNeuron):
         reset: Reset = soft_reset,
         path: Path = "steps",
     ) -> None:
-        super().__init__(path=path)
+        super().__init__()
+        self.choose_path(path)
         _checked_low(threshold_low, learned=learned)
         if threshold_low is None:
             threshold_low = 0.5 if threshold_form == "sigmoid" else 0.0
@@ -149,7 +150,8 @@ class GradedLIF(_LeakyNeuron):
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
         path: Path = "steps",
     ) -> None:
-        super().__init__(path=path)
+        super().__init__()
+        self.choose_path(path)
         self.quantizer = quantizer
         _checked_low(threshold_low, learned=learned)
         self.leak, self.threshold = _leak_and_threshold(
@@ -190,6 +192,8 @@ class HDLIF(_LeakyNeuron):
     State: {"potential": v [B, ...]}, float32 or wider.
     """
 
+    time_paths = ("bits", "fused", "scan", "steps")
+
     def __init__(
         self,
         time_steps: int,
@@ -204,7 +208,8 @@ class HDLIF(_LeakyNeuron):
         norm: MemBN | None = None,
         path: Literal["steps", "bits", "scan", "fused"] = "steps",
     ) -> None:
-        super().__init__(path=path, paths=("steps", "bits", "scan", "fused"))
+        super().__init__()
+        self.choose_path(path)
         self.quantizer = quantizer
         if path in ("bits", "scan") and type(self).equation is not HDLIF.equation:
             raise ValueError(f"path = {path!r} runs HD-LIF's step, and {type(self).__name__} has another; choose steps")
@@ -286,7 +291,8 @@ class ParallelHDLIF(SteppedNeuron):
         quantizer: SpikeQuantizer | None = None,
         path: Path = "steps",
     ) -> None:
-        super().__init__(path=path)
+        super().__init__()
+        self.choose_path(path)
         self.quantizer = quantizer
         self.threshold = _threshold(
             time_steps,

@@ -1,13 +1,13 @@
 """Neurons of one equation: a step, written once, that is scanned over time and traced into a program."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from hdlif.equations import Program, trace
-from hdlif.nn.fused import Fusing, Path, can_be_fused
+from hdlif.nn.fused import Fusing, can_be_fused
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps
@@ -30,21 +30,22 @@ class SteppedNeuron(Neuron):
         states: their names; all are 0 at first.
         quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself. None of
             neurons that emit 1 or 0.
+        time_paths: the paths that the class has.
     """
 
     states: tuple[str, ...] = ("potential",)
     quantizer: SpikeQuantizer | None
     path: str = "steps"
+    time_paths: ClassVar[tuple[str, ...]] = ("fused", "steps")
 
-    def __init__(self, *, path: str = "steps", paths: Collection[str] = get_args(Path)) -> None:
-        """`paths` are those that the class has.
+    def choose_path(self, path: str) -> None:
+        """Compute chunks by one of `time_paths`.
 
         Raises:
             ValueError: `path` is none of them, or needs an equation that the class does not run as it is.
         """
-        super().__init__()
-        if path not in paths:
-            raise ValueError(f"path = {path!r}; choose one of {', '.join(sorted(paths))}")
+        if path not in self.time_paths:
+            raise ValueError(f"path = {path!r}; choose one of {', '.join(self.time_paths)}")
         if path == "fused" and not self.runs_its_equation():
             raise ValueError(
                 f"path = {path!r} runs the equation alone, and {type(self).__name__} has a scan of its own; "
