@@ -4,6 +4,7 @@ import copy
 import itertools
 import pickle
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -234,8 +235,6 @@ def plain_step(program: Program, dtype: torch.dtype) -> Step:
 
 
 def as_written(program: Program) -> WrittenStep:
-    from dataclasses import replace
-
     instructions = tuple(
         replace(one, surrogate="f") if one.operation == "step" else one for one in program.instructions
     )
@@ -374,6 +373,25 @@ def test_wider_parameters_are_taken_step_by_step() -> None:
     x = drawn(T, 2, 3, dtype=torch.float32)
     assert_same(everything(plain, x), everything(fused, x))
     assert fused._fusing._made is None
+
+
+@pytest.mark.parametrize("kind", ["lif", "hdlif", "adaptive_hdlif", "glif"])
+def test_a_current_may_be_wider_than_the_parameters(kind: str) -> None:
+    plain, fused = (neuron.float() for neuron in pair(CASES[kind]))
+    (values, gradients), (found, others) = (everything(neuron, drawn(T, 2, 3)) for neuron in (plain, fused))
+    assert fused._fusing._made is not None
+    for value, its in zip(values, found, strict=True):
+        assert torch.equal(value, its)
+    for gradient, its in zip(gradients, others, strict=True):
+        assert gradient.dtype == its.dtype
+        torch.testing.assert_close(its, gradient)
+
+
+@every_neuron
+def test_a_network_without_storage_may_be_fused(make: Callable[..., SteppedNeuron]) -> None:
+    with torch.device("meta"):
+        neuron, x = make(time_steps=T, path="fused"), torch.zeros(T, 2, 3)
+        assert neuron(x, None, range(T))[0].shape == (T, 2, 3)
 
 
 @pytest.mark.parametrize("make", [LIF, GLIF, HDLIF, own_neurons.AdaptiveHDLIF])

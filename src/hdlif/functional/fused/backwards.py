@@ -169,7 +169,7 @@ class _Backwards:
                     give(gradients, gradient, False, held)
                 return
             if choosing.shape != gradient.shape:
-                choosing = choosing.expand(gradient.shape)
+                choosing = choosing.to(gradient.dtype).expand(gradient.shape)
             part = torch.ops.aten.threshold_backward(gradient, choosing, 0)
             if give_second is not None:
                 give_second(gradients, gradient - part, True, held)

@@ -93,8 +93,9 @@ def _select(instruction: Instruction, dtype: torch.dtype, device: torch.device) 
 
 def _compared(function: Any, a: Tensor, b: Held) -> Tensor:
     """1 or 0, without a truth value between."""
+    dtype = torch.promote_types(a.dtype, b.dtype) if isinstance(b, Tensor) else a.dtype
     # An empty tensor takes the shape of what is written to it.
-    found: Tensor = function(a, b, out=torch.empty(0, dtype=a.dtype, device=a.device))
+    found: Tensor = function(a, b, out=torch.empty(0, dtype=dtype, device=a.device))
     return found
 
 

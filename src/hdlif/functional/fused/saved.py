@@ -79,11 +79,12 @@ class HeldAt:
     def __init__(self, ctx: Any) -> None:
         self._plan: Plan = ctx.plan
         self._sources, self._places = ctx.sources, ctx.places
-        count = len(ctx.saved_tensors) - sum(row is None for row in ctx.rows.values())
-        self._tensors = list(ctx.saved_tensors[:count])
+        saved = ctx.saved_tensors
+        count = len(saved) - sum(row is None for row in ctx.rows.values())
+        self._tensors = list(saved[:count])
         for place, shape in ctx.bits.items():
             self._tensors[place] = unpack_bits(self._tensors[place], shape, self._plan.eights).view(torch.uint8)
-        rows = iter(ctx.saved_tensors[count:])
+        rows = iter(saved[count:])
         self._rows = {
             register: unbound(next(rows) if number is None else number, len(ctx.sources))
             for register, number in ctx.rows.items()

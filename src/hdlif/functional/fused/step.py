@@ -53,15 +53,11 @@ class FusedStep:
         count = 1 + len(self.step.program.states)
         return Needs(asked[0], tuple(asked[1:count]), tuple(asked[count:]))
 
-    def saving(self, needs: Needs, steps: int) -> Saving:
-        """What a chunk of `steps` saves."""
-        return Saving(self.step, needs, steps == 1)
-
     def plan(self, needs: Needs, steps: int, current: Tensor) -> Plan:
         """How a chunk is run, made once."""
         key = needs, steps == 1, current.dtype, current.device
         if key not in self._plans:
-            self._plans[key] = Plan(self.saving(needs, steps), current.dtype, current.device)
+            self._plans[key] = Plan(Saving(self.step, needs, steps == 1), current.dtype, current.device)
         return self._plans[key]
 
 
