@@ -5,9 +5,10 @@ r"""A chunk of neurons in one function beside its steps under autograd: seconds 
 
 One layer fed with random currents [K, B, C, H, W], parameters learned as the neuron says; "path" of `hdlif.nn`. Of each
 path: bytes that autograd holds between forward and backward, the layer's parameters apart; and CPU seconds of both
-passes over those of "steps", the median over rounds that take the paths in turns, and quartiles. First the gradients of
-all paths are compared, in float64, and a difference above 1e-10 ends the run. The variables keep glibc from giving
-memory back to the system in each round, whose return costs either path up to as much as all it computes.
+passes over those of "steps", the median over rounds that take the paths in turns, and quartiles. Then the same of STBP
+updates of `digits_hdlif` with other neurons, batches of 32: bytes at any one time, of the whole network. First the
+gradients of all paths are compared, in float64, and a difference above 1e-10 ends the run. The variables keep glibc
+from giving memory back to the system in each round, whose return costs either path up to as much as all it computes.
 """
 
 import argparse
@@ -23,10 +24,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench_one_bit import Case as NetworkCase
 from hdlif.accounting import chunk_bytes, saved_bytes
 from hdlif.commands.files import write_json
 from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.tables import aligned
+from hdlif.config import load_recipe
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, SecondOrderHDLIF, SteppedNeuron
 
 Make = Callable[..., SteppedNeuron]
@@ -100,6 +103,36 @@ def measure(name: str, shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
     }
 
 
+def network(kind: str, time_steps: int, rounds: int) -> dict[str, Any]:
+    """An STBP update of a whole network."""
+    words = ["rule={kind: stbp}", f"time_steps={time_steps}"]
+    paths = ("steps", "fused")
+    cases = {
+        path: NetworkCase(load_recipe("digits_hdlif", [*words, f"neuron={{kind: {kind}, path: {path}}}"]), 32)
+        for path in paths
+    }
+    taken: dict[str, list[float]] = {path: [] for path in paths}
+    for turn in range(rounds + 2):
+        for path, case in cases.items():
+            seconds = case.seconds()
+            if turn > 1:
+                taken[path].append(seconds)
+    ratios = [mine / its for mine, its in zip(taken["fused"], taken["steps"], strict=True)]
+    return {
+        "neuron": kind,
+        "time_steps": time_steps,
+        "bytes": {path: case.saved() for path, case in cases.items()},
+        "time": statistics.quantiles(ratios, n=4),
+    }
+
+
+def network_row(found: dict[str, Any]) -> list[str]:
+    steps, fused = (found["bytes"][path] for path in ("steps", "fused"))
+    low, middle, high = found["time"]
+    megabytes = [f"{steps / 1e6:.2f}", f"{fused / 1e6:.2f} ({fused / steps:.1%})"]
+    return [found["neuron"], str(found["time_steps"]), *megabytes, f"{middle:.2f} [{low:.2f}, {high:.2f}]"]
+
+
 def row(found: dict[str, Any], path: str) -> list[str]:
     low, middle, high = found["time"][path]
     return [
@@ -125,11 +158,16 @@ def main() -> None:
     header = ["neuron", "current", "path", "bytes: steps", "path", "ms: steps", "CPU time over steps"]
     rows = [row(one, path) for one in found for path in one["time"] if path != "steps"]
     print(aligned(header, rows))
+    kinds = ("glif", "second_order_hdlif", "adaptive_hdlif", "hdlif")
+    networks = [network(kind, steps, arguments.rounds) for kind in kinds for steps in (4, 16)]
+    header = ["network of", "T", "MB: steps", "fused", "CPU time over steps"]
+    print(aligned(header, [network_row(one) for one in networks]))
     record = {
         **vars(arguments),
         "out": None,
         "threads": torch.get_num_threads(),
         "rows": found,
+        "networks": networks,
         "versions": versions(),
         "hardware": hardware(),
     }
