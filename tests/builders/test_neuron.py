@@ -43,6 +43,28 @@ def test_threshold_form_reaches_accumulating_and_parallel_layers() -> None:
     assert {neuron.threshold.form for neuron in made} == {"softplus"}
 
 
+@pytest.mark.parametrize("kind", [kind for kind in builders.NEURONS if kind != "hdlif"])
+def test_every_kind_runs_its_chunks_in_one_function_where_the_recipe_says_so(kind: str) -> None:
+    assert {neuron.path for neuron in neurons(built(f"neuron={{kind: {kind}, path: fused}}"))} == {"fused"}
+
+
+@pytest.mark.parametrize("parallel", ["none", "alternate", "all"])
+def test_a_fused_path_reaches_accumulating_and_parallel_layers(parallel: str) -> None:
+    network = built(f"neuron={{kind: hdlif, parallel: {parallel}, path: fused}}", "spikes={kind: quantised}")
+    plain = built(f"neuron={{kind: hdlif, parallel: {parallel}}}", "spikes={kind: quantised}")
+    assert {neuron.path for neuron in neurons(network)} == {"fused"}
+    plain.load_state_dict(network.state_dict())
+    x = torch.randn(1, 2, 1, 8, 8)
+    (found, _), (expected, _) = (one(x, steps=range(4)) for one in (network, plain))
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("words", ["{kind: hdlif, mem_bn: true, path: fused}", "{kind: hdlif, path: fuse}"])
+def test_a_path_that_does_not_go_is_refused(words: str) -> None:
+    with pytest.raises(RecipeError, match="path"):
+        built(f"neuron={words}")
+
+
 def test_named_surrogate_and_reset_reach_the_neuron() -> None:
     neuron, other, *_ = neurons(built("neuron={kind: lif, surrogate: dspike, reset: hard_detached}"))
     assert isinstance(neuron.surrogate, Dspike)

@@ -109,6 +109,8 @@ def test_what_is_shown_of_a_neuron() -> None:
         "state_words": 2,
     }
     assert shown["surrogates"] == []
+    # v, and a bit for whether it fired, and the adaptation, whose leak is learned
+    assert shown["saved_bytes"] == 8.125
     assert "membrane = leak * potential + current" in shown["equation"]
     for words in (
         "7 operations",

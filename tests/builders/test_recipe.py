@@ -94,10 +94,16 @@ def test_the_norm_of_a_neuron_is_no_key_of_a_recipe(value: str, mem_bn: str) -> 
 @pytest.mark.parametrize(
     ("kind", "keys"),
     [
-        ("glif", "granularity, leak, linear_leak, per_step, reset, surrogate, threshold"),
-        ("graded_lif", "granularity, leak, learned, per_step, surrogate, threshold, threshold_form, threshold_low"),
-        ("lif", "granularity, leak, learned, per_step, reset, surrogate, threshold, threshold_form, threshold_low"),
-        ("parallel_hdlif", "granularity, learned, per_step, threshold, threshold_form"),
+        ("glif", "granularity, leak, linear_leak, path, per_step, reset, surrogate, threshold"),
+        (
+            "graded_lif",
+            "granularity, leak, learned, path, per_step, surrogate, threshold, threshold_form, .*_low",
+        ),
+        (
+            "lif",
+            "granularity, leak, learned, path, per_step, reset, surrogate, threshold, threshold_form, .*_low",
+        ),
+        ("parallel_hdlif", "granularity, learned, path, per_step, threshold, threshold_form"),
     ],
 )
 def test_an_unknown_key_of_a_neuron_is_answered_with_all_that_it_takes(kind: str, keys: str) -> None:

@@ -145,6 +145,10 @@ MODULES: dict[str, Callable[[], Temporal]] = {
     "norm_per_step": lambda: BatchNorm2d(CHANNELS, time_steps=TRAINED),
     "hdlif_bits": lambda: scattered_steps(HDLIF(TRAINED, path="bits")),
     "hdlif_scan": lambda: scattered_steps(HDLIF(TRAINED, path="scan")),
+    "hdlif_fused": lambda: scattered_steps(HDLIF(TRAINED, path="fused", quantizer=SpikeQuantizer(learned=True))),
+    "lif_fused": lambda: scattered_steps(LIF(TRAINED, learned=True, path="fused")),
+    "adaptive_fused": lambda: scattered_steps(AdaptiveHDLIF(TRAINED, channels=CHANNELS, path="fused")),
+    "parallel_fused": lambda: scattered_steps(ParallelHDLIF(TRAINED, path="fused")),
     "hdlif_per_channel": lambda: scattered_steps(HDLIF(TRAINED, channels=CHANNELS)),
     "hdlif_shared": lambda: scattered_steps(HDLIF(TRAINED, per_step=False)),
     "hdlif_learned_step_quantised": lambda: scattered_steps(

@@ -27,6 +27,8 @@ KINDS = [f"kind: {kind}{options}" for kind, options in OPTIONS.items()] + [
     "kind: hdlif, recurrent: true",
     "kind: hdlif, path: bits",
     "kind: hdlif, path: scan",
+    "kind: glif, path: fused",
+    "kind: adaptive_hdlif, path: fused",
     "kind: hdlif, parallel: alternate, threshold_form: softplus",
     'kind: "own_neurons:AdaptiveHDLIF"',
     'kind: "own_neurons:Resonate"',

@@ -560,7 +560,7 @@ def test_constants_of_the_constructor_may_shape_the_equation_and_its_states(dela
     assert list(state or {}) == list(neuron.program().states) == [f"before_{j}" for j in range(1, delay + 1)]
     assert counts(neuron.program()).state_words == delay
     assert list(inspect.signature(Delayed).parameters) == [
-        *("time_steps", "learned", "channels", "per_step", "quantizer", "delay", "threshold")
+        *("time_steps", "learned", "channels", "per_step", "quantizer", "path", "delay", "threshold")
     ]
 
 

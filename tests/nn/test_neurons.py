@@ -260,22 +260,22 @@ def test_parallel_neuron_may_share_one_threshold_as_the_release_does() -> None:
     assert neuron.threshold.logit.shape == (1,)
 
 
-@pytest.mark.parametrize("path", ["bits", "scan"])
+@pytest.mark.parametrize("path", ["bits", "scan", "fused"])
 def test_time_paths_of_hdlif_agree(path: str) -> None:
     x = currents(9, 4, 3)
     found, state = HDLIF(9, path=path).double()(x, None, range(9))  # type: ignore[arg-type]
     expected, after = HDLIF(9).double()(x, None, range(9))
     torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
     torch.testing.assert_close(state["potential"], after["potential"], atol=1e-10, rtol=0)
-    with pytest.raises(ValueError, match="choose one of bits, scan, steps"):
+    with pytest.raises(ValueError, match="choose one of bits, fused, scan, steps"):
         HDLIF(2, path="tree")  # type: ignore[arg-type]
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(
-    leak=st.floats(-2, 2),
-    threshold=st.floats(-2, 2),
-    path=st.sampled_from(["bits", "scan"]),
+    leak=st.floats(-2, 2, width=32),
+    threshold=st.floats(-2, 2, width=32),
+    path=st.sampled_from(["bits", "scan", "fused"]),
     steps=st.integers(1, 9),
     arrives=st.sampled_from(["given", "loaded", "written"]),
     channels=st.sampled_from([None, 3]),

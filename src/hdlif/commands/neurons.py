@@ -32,6 +32,7 @@ def show(kind: str) -> dict[str, Any]:
         RecipeError: there is no such neuron, or it is not made of an equation.
     """
     neuron = _neuron(kind)
+    from hdlif.accounting import bytes_a_step
     from hdlif.equations import counts
     from hdlif.nn import SteppedNeuron
 
@@ -54,6 +55,7 @@ def show(kind: str) -> dict[str, Any]:
         "emits": "codes of 0 and 1" if program.emits_steps else "reals",
         "surrogates": list(program.surrogates),
         "counts": asdict(found) | {"operations": found.operations},
+        "saved_bytes": bytes_a_step(made),
     }
 
 
@@ -99,6 +101,7 @@ def text(shown: dict[str, Any]) -> str:
         f"emits {shown['emits']}; derivatives are {derivatives}",
         f"{of['operations']} operations a neuron and step: {of['multiplications']} multiplications, {of['additions']} "
         f"additions, {of['comparisons']} comparisons; {of['state_words']} numbers kept",
+        f"{shown['saved_bytes']:g} bytes a neuron and step saved for training with path = fused, in float32",
     ]
     return "\n".join(lines)
 

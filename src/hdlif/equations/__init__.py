@@ -9,20 +9,28 @@ Nothing here imports PyTorch: an equation that is written with its functions say
 from hdlif.equations.counting import Counts, counts
 from hdlif.equations.program import OPERATIONS, Instruction, Operation, Program, evaluate, evaluate_registers
 from hdlif.equations.record import from_attributes, to_attributes
+from hdlif.equations.saving import Needs, Saving, Source, Value
 from hdlif.equations.symbols import Symbol
-from hdlif.equations.tracing import trace
+from hdlif.equations.tracing import trace, trace_written
+from hdlif.equations.written import WrittenStep
 
 __all__ = [
     "OPERATIONS",
     "Counts",
     "Instruction",
+    "Needs",
     "Operation",
     "Program",
+    "Saving",
+    "Source",
     "Symbol",
+    "Value",
+    "WrittenStep",
     "counts",
     "evaluate",
     "evaluate_registers",
     "from_attributes",
     "to_attributes",
     "trace",
+    "trace_written",
 ]

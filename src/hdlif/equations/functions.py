@@ -13,8 +13,8 @@ KNOWN = (
 )
 
 
-def _simple(name: str) -> Callable[..., Symbol]:
-    return lambda tracer, *operands: tracer.operation(name, *operands)
+def _simple(name: str, form: str = "") -> Callable[..., Symbol]:
+    return lambda tracer, *operands: tracer.operation(name, *operands, form=form)
 
 
 def _sum(name: str, *, swapped: bool = False) -> Callable[..., Symbol]:
@@ -56,13 +56,13 @@ def _where(tracer: Tracer, condition: Any, a: Any, b: Any) -> Symbol:
     return tracer.operation("select", condition, a, b)
 
 
-def _of_two(name: str) -> Callable[..., Symbol]:
+def _of_two(name: str, form: str = "") -> Callable[..., Symbol]:
     """torch.maximum, or torch.max of two tensors; max over an axis is another thing."""
 
     def handle(tracer: Tracer, *operands: Any) -> Symbol:
         if len(operands) != 2 or not all(isinstance(one, Symbol) for one in operands):
             raise tracer.error(f"{name} takes two tensors; with a number, use clamp")
-        return tracer.operation(name, *operands)
+        return tracer.operation(name, *operands, form=form)
 
     return handle
 
@@ -70,6 +70,8 @@ def _of_two(name: str) -> Callable[..., Symbol]:
 def _divide(tracer: Tracer, a: Any, b: Any) -> Symbol:
     if isinstance(b, Symbol) and b._node is not None:
         raise tracer.error("division by a state or a current has no program; multiply by a parameter")
+    if tracer.nodes.as_written:
+        return tracer.operation("multiply", a, b, form="divide")
     inverse = 1 / b if not isinstance(b, Symbol) else Symbol(tracer, None, 1 / b._value, f"1 / {b._name}")
     return tracer.operation("multiply", a, inverse)
 
@@ -82,7 +84,7 @@ def _power(tracer: Tracer, a: Any, exponent: Any) -> Symbol:
 
 def _clamp(tracer: Tracer, x: Any, min: Any = None, max: Any = None) -> Symbol:
     for name, bound in (("maximum", min), ("minimum", max)):
-        x = x if bound is None else tracer.operation(name, x, bound)
+        x = x if bound is None else tracer.operation(name, x, bound, form="clamp")
     if not isinstance(x, Symbol):
         raise tracer.error("clamp takes a state or a current")
     return x
@@ -93,17 +95,21 @@ def _same(tracer: Tracer, x: Symbol, *types: object, **named: object) -> Symbol:
     said = " ".join(str(one) for one in (*types, *named.values()))
     if any(word in said for word in ("int", "bool")):
         raise tracer.error("a step computes with floating-point numbers; .to an integer cuts them off (use floor)")
-    return Symbol(tracer, x._node, x._value, x._name)
+    return Symbol(tracer, x._node, x._value, x._name, stopped=x._stopped)
 
 
 def _copied(tracer: Tracer, x: Symbol, *_: object, **__: object) -> Symbol:
     return x
 
 
+def _detached(tracer: Tracer, x: Symbol) -> Symbol:
+    return Symbol(tracer, x._node, x._value, x._name, is_bool=x._is_bool, stopped=True)
+
+
 def _step(tracer: Tracer, x: Any, surrogate: Any = None) -> Symbol:
     if surrogate is None or hasattr(surrogate, "item"):
         raise tracer.error("torch.heaviside has no derivative; use hdlif.functional.heaviside(x, surrogate)")
-    return tracer.operation("step", x, surrogate=str(surrogate))
+    return tracer.operation("step", x, surrogate=surrogate)
 
 
 FUNCTIONS: Mapping[str, Callable[..., Symbol]] = {
@@ -118,11 +124,13 @@ FUNCTIONS: Mapping[str, Callable[..., Symbol]] = {
     **dict.fromkeys(("neg", "negative"), _negative),
     **dict.fromkeys(("abs", "absolute"), _simple("absolute")),
     "floor": _simple("floor"),
-    "relu": lambda tracer, x, inplace=False: tracer.operation("maximum", 0.0, x),
-    **dict.fromkeys(("minimum", "min", "fmin"), _of_two("minimum")),
-    **dict.fromkeys(("maximum", "max", "fmax"), _of_two("maximum")),
-    "clamp_max": _simple("minimum"),
-    "clamp_min": _simple("maximum"),
+    "relu": lambda tracer, x, inplace=False: tracer.operation("maximum", 0.0, x, form="relu"),
+    **dict.fromkeys(("minimum", "min"), _of_two("minimum")),
+    **dict.fromkeys(("maximum", "max"), _of_two("maximum")),
+    "fmin": _of_two("minimum", "first"),
+    "fmax": _of_two("maximum", "first"),
+    "clamp_max": _simple("minimum", "clamp"),
+    "clamp_min": _simple("maximum", "clamp"),
     **dict.fromkeys(("clamp", "clip"), _clamp),
     **dict.fromkeys(("gt", "greater"), _compared("greater")),
     **dict.fromkeys(("ge", "greater_equal"), _compared("greater_equal")),
@@ -136,6 +144,7 @@ FUNCTIONS: Mapping[str, Callable[..., Symbol]] = {
     "ones_like": lambda tracer, x, **_: Symbol(tracer, tracer.node(1.0)),
     "heaviside": _step,
     **dict.fromkeys(("to", "float", "double", "type_as"), _same),
-    **dict.fromkeys(("detach", "clone", "contiguous"), _copied),
+    **dict.fromkeys(("clone", "contiguous"), _copied),
+    "detach": _detached,
 }
 """By name."""

@@ -30,7 +30,11 @@ class Nodes:
     Args:
         states: their names.
         binary: those that are 1 or 0 in every run from the start.
+    Attributes:
+        as_written: whether each operation is kept as it stands in the step, with what its derivative follows from.
     """
+
+    as_written = False
 
     def __init__(self, states: tuple[str, ...], binary: frozenset[str] = frozenset()) -> None:
         self._states = states
@@ -42,8 +46,16 @@ class Nodes:
     def constant(self, value: float) -> int:
         return self._add(Instruction("constant", (), value))
 
-    def row(self, name: str, value: Any) -> int:
-        """The node of a parameter, or of a function of parameters alone."""
+    def number(self, value: Any) -> int:
+        """The node of an array of one number that the step does not take as a parameter."""
+        return self.constant(float(value.item()))
+
+    def surrogate(self, function: Any) -> str:
+        """The name of what stands for a derivative."""
+        return str(function)
+
+    def row(self, name: str, value: Any, source: Any) -> int:
+        """The node of a parameter, or of a function of parameters alone, which `source` computes."""
         name = cut(name, LONGEST_ROW_NAME)
         # Two rows may be written alike and differ, as 1 - leak of two lines that the step has changed in between.
         while name in self._rows and not _alike(self._value(self._rows[name]), value):
@@ -53,7 +65,16 @@ class Nodes:
             self._rows[name] = len(self._states) + len(self._nodes)
         return self._rows[name]
 
-    def operation(self, name: str, operands: tuple[int, ...], surrogate: str | None = None) -> int:
+    def operation(
+        self,
+        name: str,
+        operands: tuple[int, ...],
+        surrogate: str | None = None,
+        *,
+        form: str = "",
+        stopped: tuple[int, ...] = (),
+    ) -> int:
+        """The node of an operation; `form` and `stopped` are of a derivative, and say nothing of the value."""
         rewritten = self._rewritten(name, operands)
         return rewritten if rewritten is not None else self._add(Instruction(name, operands, 0.0, surrogate))
 
@@ -200,8 +221,8 @@ class Nodes:
         if all(value is not None for value in values):
             sign, compute = _ARITHMETIC[name]
             value = compute(*values)
-            texts = [self._text(number) for number in (a, b)]
-            return self.constant(value) if isinstance(value, float) else self.row(f"({f' {sign} '.join(texts)})", value)
+            text = f"({f' {sign} '.join(self._text(number) for number in (a, b))})"
+            return self.constant(value) if isinstance(value, float) else self.row(text, value, None)
         return self._numbers.get(Instruction(name, (a, b)))
 
     def _text(self, number: int) -> str:

@@ -82,12 +82,17 @@ class Instruction:
     Attributes:
         value: of a constant, rounded to float32.
         surrogate: what stands for the derivative of a "step"; all other operations have their true ones.
+        form: of a `WrittenStep`, the function that is meant, where several have this value and not this derivative:
+            "relu", "clamp" and "first" (fmin, fmax) of minima and maxima, "divide" of products.
+        stopped: of a `WrittenStep`, the places of the operands that no gradient goes back to.
     """
 
     operation: str
     operands: tuple[int, ...] = ()
     value: float = 0.0
     surrogate: str | None = None
+    form: str = ""
+    stopped: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if abs(self.value) <= FLOAT32_MAX:

@@ -18,6 +18,9 @@ from hdlif.equations.nodes import Nodes
 from hdlif.equations.program import OPERATIONS
 from hdlif.errors import EquationError, brief
 
+Known = dict[int, Any]
+"""Values of parameters and of functions of them, by the `id` of their symbols."""
+
 
 class Tracer:
     """Writes down what a step does with its symbols, and says where it does what has no program.
@@ -32,11 +35,16 @@ class Tracer:
     ) -> None:
         self._step, self.nodes, self.functions, self.known = step, nodes, functions, known
 
-    def operation(self, name: str, *operands: object, surrogate: str | None = None, gives_bool: bool = False) -> Symbol:
+    def operation(
+        self, name: str, *operands: object, surrogate: Any = None, form: str = "", gives_bool: bool = False
+    ) -> Symbol:
         if len(operands) != OPERATIONS[name].arity:
             raise self.error(f"{name} takes {OPERATIONS[name].arity} values, and is given {len(operands)}")
         numbers = tuple(self.node(operand) for operand in operands)
-        return Symbol(self, self.nodes.operation(name, numbers, surrogate), is_bool=gives_bool)
+        called = None if surrogate is None else self.nodes.surrogate(surrogate)
+        stopped = tuple(place for place, one in enumerate(operands) if isinstance(one, Symbol) and one._stopped)
+        node = self.nodes.operation(name, numbers, called, form=form, stopped=stopped)
+        return Symbol(self, node, is_bool=gives_bool)
 
     def node(self, operand: object) -> int:
         """The node of a symbol or a number."""
@@ -63,12 +71,14 @@ class Tracer:
         if isinstance(operand, Symbol):
             if operand._tracer is not self:
                 raise self.error("a value is from another call of the step; a step remembers nothing but its states")
-            return self.nodes.row(operand._name, operand._value) if operand._node is None else operand._node
+            if operand._node is not None:
+                return operand._node
+            return self.nodes.row(operand._name, operand._value, operand)
         if isinstance(operand, bool | int | float):
             return self.nodes.constant(float(operand))
         item = getattr(operand, "item", None)
         if callable(item) and getattr(operand, "numel", lambda: getattr(operand, "size", 0))() == 1:
-            return self.nodes.constant(float(item()))
+            return self.nodes.number(operand)
         return None
 
     def error(self, message: str, *, of: Exception | None = None, returned: bool = False) -> EquationError:
@@ -106,12 +116,36 @@ def _code(step: Callable[..., Any]) -> CodeType:
 
 
 class Symbol:
-    """Stands for a tensor in a step: a signal, one for each neuron, or a parameter with its values."""
+    """Stands for a tensor in a step: a signal, one for each neuron, or a parameter with its values.
+
+    Args:
+        node: of a signal; None of a parameter, or of a function of parameters.
+        value, name: of a parameter.
+        make: computes a function of parameters from what `_at` knows.
+        is_bool: whether it is a truth value.
+        stopped: whether no gradient goes back through it.
+    """
 
     def __init__(
-        self, tracer: Tracer, node: int | None, value: Any = None, name: str = "", *, is_bool: bool = False
+        self,
+        tracer: Tracer,
+        node: int | None,
+        value: Any = None,
+        name: str = "",
+        *,
+        make: Callable[[Known], Any] | None = None,
+        is_bool: bool = False,
+        stopped: bool = False,
     ) -> None:
-        self._tracer, self._node, self._value, self._name, self._is_bool = tracer, node, value, name, is_bool
+        self._tracer, self._node, self._value, self._name, self._make = tracer, node, value, name, make
+        self._is_bool, self._stopped = is_bool, stopped
+
+    def _at(self, known: Known) -> Any:
+        """The value of a parameter, or of a function of parameters, where those in `known` are given."""
+        if id(self) not in known:
+            assert self._make is not None
+            known[id(self)] = self._make(known)
+        return known[id(self)]
 
     @classmethod
     def __torch_function__(
@@ -150,7 +184,13 @@ class Symbol:
                 "channel, so that functions of them are of each number by itself"
             )
         text = f" {sign} ".join(described) if sign and len(args) == 2 else f"{name.strip('_')}({', '.join(described)})"
-        return Symbol(self._tracer, None, value, f"({text})" if sign else text)
+
+        def make(known: Known) -> Any:
+            return function(
+                *(_concrete(one, known) for one in args), **{key: _concrete(one, known) for key, one in kwargs.items()}
+            )
+
+        return Symbol(self._tracer, None, value, f"({text})" if sign else text, make=make)
 
     def __invert__(self) -> Any:
         return self._call("invert", lambda x: ~x, (self,), {})
@@ -195,10 +235,10 @@ class Symbol:
         return self._refuse()
 
 
-def _concrete(value: Any) -> Any:
+def _concrete(value: Any, known: Known | None = None) -> Any:
     if isinstance(value, Symbol):
-        return value._value
-    return type(value)(map(_concrete, value)) if isinstance(value, tuple | list) else value
+        return value._value if known is None else value._at(known)
+    return type(value)(_concrete(one, known) for one in value) if isinstance(value, tuple | list) else value
 
 
 def _flat(values: Sequence[Any]) -> list[Any]:

@@ -14,6 +14,7 @@ from hdlif.equations.functions import FUNCTIONS, KNOWN
 from hdlif.equations.nodes import Nodes
 from hdlif.equations.program import Program
 from hdlif.equations.symbols import Symbol, Tracer
+from hdlif.equations.written import WrittenNodes, WrittenStep
 from hdlif.errors import EquationError, cut, first_line
 
 
@@ -29,31 +30,53 @@ def trace(
     Raises:
         EquationError: the step uses what a program has not; the message begins with file and line.
     """
-    program, values = _traced(step, tuple(states), rows, frozenset())
+    names = tuple(states)
+    program, values = _Traced(step, Nodes(names), names, rows).program()
+    if not program.binary_states:
+        return program, values
     # What a state of 1 or 0 decides is known where the first program says that it is one.
-    return _traced(step, tuple(states), rows, program.binary_states) if program.binary_states else (program, values)
+    return _Traced(step, Nodes(names, program.binary_states), names, rows).program()
 
 
-def _traced(
-    step: Callable[..., Any], states: tuple[str, ...], rows: Mapping[str, Any], binary: frozenset[str]
-) -> tuple[Program, dict[str, Any]]:
-    tracer = Tracer(step, Nodes(states, binary), FUNCTIONS, KNOWN)
-    signals = [Symbol(tracer, node) for node in range(1 + len(states))]
-    parameters = [Symbol(tracer, None, value, name) for name, value in rows.items()]
-    try:
-        returned = step(*signals, *parameters)
-    except EquationError:
-        raise
-    except Exception as error:
-        raise tracer.error(f"{type(error).__name__}: {cut(first_line(error), 200)}", of=error) from error
-    results = list(returned) if isinstance(returned, tuple | list) else [returned]
-    if len(results) != 1 + len(states):
-        what = ", ".join(("spike", *states))
-        raise tracer.error(
-            f"the step gives {len(results)} values; it must give {1 + len(states)}: {what}", returned=True
-        )
-    nodes = [tracer.result(name, result) for name, result in zip(("spike", *states), results, strict=True)]
-    try:
-        return tracer.nodes.program(nodes)
-    except EquationError as error:
-        raise tracer.error(str(error)) from error
+def trace_written(step: Callable[..., Any], *, states: Sequence[str], rows: Mapping[str, Any]) -> WrittenStep:
+    """The step as it is written, for training; arguments and errors are those of `trace`."""
+    names = tuple(states)
+    nodes = WrittenNodes(names)
+    traced = _Traced(step, nodes, names, rows)
+    program, _ = traced.program()
+    stopped = frozenset(place for place, one in enumerate(traced.results) if isinstance(one, Symbol) and one._stopped)
+    sources = tuple(nodes.sources[row] for row in program.rows)
+    return WrittenStep(program, sources, tuple(traced.parameters), nodes.surrogates, stopped)
+
+
+class _Traced:
+    """One call of a step with symbols, and what it gave."""
+
+    def __init__(
+        self, step: Callable[..., Any], nodes: Nodes, states: tuple[str, ...], rows: Mapping[str, Any]
+    ) -> None:
+        self._states = states
+        self._tracer = tracer = Tracer(step, nodes, FUNCTIONS, KNOWN)
+        signals = [Symbol(tracer, node) for node in range(1 + len(states))]
+        self.parameters = [Symbol(tracer, None, value, name) for name, value in rows.items()]
+        try:
+            returned = step(*signals, *self.parameters)
+        except EquationError:
+            raise
+        except Exception as error:
+            raise tracer.error(f"{type(error).__name__}: {cut(first_line(error), 200)}", of=error) from error
+        self.results = list(returned) if isinstance(returned, tuple | list) else [returned]
+        if len(self.results) != 1 + len(states):
+            what = ", ".join(("spike", *states))
+            raise tracer.error(
+                f"the step gives {len(self.results)} values; it must give {1 + len(states)}: {what}", returned=True
+            )
+
+    def program(self) -> tuple[Program, dict[str, Any]]:
+        """The program of the results, and the values of its rows."""
+        names = ("spike", *self._states)
+        nodes = [self._tracer.result(name, one) for name, one in zip(names, self.results, strict=True)]
+        try:
+            return self._tracer.nodes.program(nodes)
+        except EquationError as error:
+            raise self._tracer.error(str(error)) from error

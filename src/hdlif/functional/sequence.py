@@ -192,18 +192,28 @@ def _back_by_scan(spikes: Tensor, after: Tensor | None, leak: Tensor, fired: Ten
 _BACKWARDS = {"loop": _back_by_loop, "scan": _back_by_scan}
 
 
+# Entry j of eight bytes b_0, ..., b_7 of 0 or 1, read as one number Σ b_j·2^(8j), times 2^(56 - 7j) is b_j·2^(56 + j):
+# the highest byte of the product with the sum of these factors is Σ b_j·2^j. No carry reaches it, as all powers differ.
+_TO_HIGHEST_BYTE = sum(2 ** (56 - 7 * j) for j in range(8))
+
+
 def pack_bits(values: Tensor) -> Tensor:
-    """Booleans as bytes of eight, uint8 [⌈n/8⌉]: bit j of byte i is entry j·⌈n/8⌉ + i (whole planes, so it is fast)."""
+    """Booleans, no part of a larger tensor, as bytes of eight, uint8 [⌈n/8⌉]: bit j of byte i is entry 8i + j."""
     flat = values.flatten()
-    width = -(-flat.numel() // 8)
-    planes = torch.nn.functional.pad(flat, (0, 8 * width - flat.numel())).view(8, width).view(torch.uint8)
-    packed = planes[0].clone()
-    for j in range(1, 8):
-        packed |= planes[j] << j
-    return packed
+    if short := -flat.numel() % 8:
+        flat = torch.nn.functional.pad(flat, (0, short))
+    products: Tensor = flat.view(torch.int64) * _TO_HIGHEST_BYTE
+    return products.bitwise_right_shift_(56).to(torch.uint8)
 
 
-def unpack_bits(packed: Tensor, shape: torch.Size) -> Tensor:
-    """The booleans of `pack_bits`, in `shape`."""
-    planes = torch.bitwise_right_shift(packed, torch.arange(8, dtype=torch.uint8, device=packed.device)[:, None])
-    return planes.bitwise_and_(1).flatten()[: shape.numel()].view(torch.bool).view(shape)
+def eights_of_bytes(device: torch.device) -> Tensor:
+    """Of every byte, its eight booleans of `pack_bits` as one number of 64 bits, [256]."""
+    numbers = torch.arange(256, dtype=torch.uint8, device=device)
+    places = torch.arange(8, dtype=torch.uint8, device=device)
+    return numbers[:, None].bitwise_right_shift(places).bitwise_and_(1).view(torch.int64).flatten()
+
+
+def unpack_bits(packed: Tensor, shape: torch.Size, eights: Tensor | None = None) -> Tensor:
+    """The booleans of `pack_bits`, in `shape`; `eights` is `eights_of_bytes`, where it is there already."""
+    table = eights_of_bytes(packed.device) if eights is None else eights
+    return table.index_select(0, packed.int()).view(torch.bool)[: shape.numel()].view(shape)

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hdlif.equations import Program, evaluate, evaluate_registers
 from hdlif.errors import EquationError, ShapeError, brief, cut, first_line
+from hdlif.nn.fused import Path
 from hdlif.nn.per_step import StepValue, one_number
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.stepped import Step, SteppedNeuron
@@ -87,6 +88,7 @@ class EquationNeuron(SteppedNeuron):
         channels: C for values per channel; None for one of the layer.
         per_step: False shares the parameters that do not say so themselves among all steps.
         quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself.
+        path: "steps" or "fused", see `SteppedNeuron`.
         starts: of parameters, by name, where they are others than the class says.
     State: {name: [B, ...]} of each of `states`, float32 or wider.
     Raises:
@@ -120,9 +122,11 @@ class EquationNeuron(SteppedNeuron):
         channels: int | None = None,
         per_step: bool = True,
         quantizer: SpikeQuantizer | None = None,
+        path: Path = "steps",
         **starts: float,
     ) -> None:
         super().__init__()
+        self.choose_path(path)
         self.quantizer = quantizer
         if unknown := sorted(set(starts) - set(self.declared)):
             raise ValueError(
@@ -188,7 +192,7 @@ class EquationNeuron(SteppedNeuron):
                 )
         return {name: rows[name] for name in names}
 
-    def joined(self, spikes: Sequence[Tensor]) -> Tensor:
+    def joined(self, spikes: Tensor) -> Tensor:
         reached: Tensor = _Reached.apply(super().joined(spikes), *self.parameters())  # type: ignore[no-untyped-call]
         return reached
 

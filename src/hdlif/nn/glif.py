@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.functional import GLIFParameters, Surrogate, Triangle, glif_step
+from hdlif.nn.fused import Path
 from hdlif.nn.per_step import PerStep, broadcast_rows
 from hdlif.nn.stepped import Step, SteppedNeuron
 
@@ -55,6 +56,7 @@ class GLIF(SteppedNeuron):
         leak, linear_leak, reset, threshold: λ, l, r and θ at the start, in (0, 1); l starts at θ/2T and r at θ by
             default.
         surrogate: stands for dH/dx.
+        path: "steps" or "fused", see `SteppedNeuron`.
     State: {"potential": u, "fired": h}, [B, ...] each, float32 or wider; u is that before the reset. h is not
         recomputed from u and θ, for θ may have learned since, and has a graph that `detach` does not cut.
     """
@@ -72,8 +74,10 @@ class GLIF(SteppedNeuron):
         linear_leak: float | None = None,
         reset: float | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
+        path: Path = "steps",
     ) -> None:
         super().__init__()
+        self.choose_path(path)
         start = {
             **dict.fromkeys(GATES, 0.5),
             "leak": leak,

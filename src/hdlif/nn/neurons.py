@@ -18,6 +18,7 @@ from hdlif.functional import (
     soft_reset,
 )
 from hdlif.functional.sequence import check_scannable, hd_lif_chunk
+from hdlif.nn.fused import Path, can_be_fused
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.per_step import Form, StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
@@ -79,6 +80,7 @@ class LIF(_LeakyNeuron):
         threshold_form: "softplus" learns θ_t = log(1 + exp(b_t)) instead, in (0, ∞).
         threshold_low: the lower end of a learned θ's range; by default ½, and 0 for "softplus".
         surrogate, reset: as in `functional.lif_step`.
+        path: "steps" or "fused", see `SteppedNeuron`.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
 
@@ -95,8 +97,10 @@ class LIF(_LeakyNeuron):
         threshold_low: float | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
         reset: Reset = soft_reset,
+        path: Path = "steps",
     ) -> None:
         super().__init__()
+        self.choose_path(path)
         _checked_low(threshold_low, learned=learned)
         if threshold_low is None:
             threshold_low = 0.5 if threshold_form == "sigmoid" else 0.0
@@ -127,6 +131,7 @@ class GradedLIF(_LeakyNeuron):
     Args:
         surrogate: stands for dH/dx in the reset.
         threshold_low: the lower end of a learned θ's range, 0 by default.
+        path: "steps" or "fused", see `SteppedNeuron`.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
 
@@ -143,8 +148,10 @@ class GradedLIF(_LeakyNeuron):
         threshold_low: float | None = None,
         quantizer: SpikeQuantizer | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
+        path: Path = "steps",
     ) -> None:
         super().__init__()
+        self.choose_path(path)
         self.quantizer = quantizer
         _checked_low(threshold_low, learned=learned)
         self.leak, self.threshold = _leak_and_threshold(
@@ -177,12 +184,15 @@ class HDLIF(_LeakyNeuron):
         threshold_form: "softplus" learns θ_t = log(1 + exp(b_t)) instead, in (0, ∞).
         quantizer: maps the surplus to what is emitted (a `SpikeQuantizer`); the reset uses the surplus itself.
         norm: Mem-BN on the membrane.
-        path: how a chunk is computed. "steps" takes its steps one by one under autograd. "bits" keeps one bit per
-            neuron and step for the backward pass (and v where λ is learned): less memory under STBP. "scan" does so
-            too, and composes the steps in ⌈log2 K⌉ rounds, for long chunks. All give the same, but for rounding;
-            with Mem-BN there is "steps" alone, and "scan" takes λ in [0, 1] alone (a learned one lies there).
+        path: how a chunk is computed. "steps" takes its steps one by one under autograd. "fused", as of any neuron
+            that runs its equation, and "bits", by the same derivatives written by hand, keep one bit per neuron and
+            step for the backward pass (and v where λ is learned): less memory under STBP. "scan" does so too, and
+            composes the steps in ⌈log2 K⌉ rounds, for long chunks. All give the same, but for rounding; with Mem-BN
+            there is "steps" alone, and "scan" takes λ in [0, 1] alone (a learned one lies there).
     State: {"potential": v [B, ...]}, float32 or wider.
     """
+
+    time_paths = ("bits", "fused", "scan", "steps")
 
     def __init__(
         self,
@@ -196,13 +206,12 @@ class HDLIF(_LeakyNeuron):
         threshold_form: Form = "sigmoid",
         quantizer: SpikeQuantizer | None = None,
         norm: MemBN | None = None,
-        path: Literal["steps", "bits", "scan"] = "steps",
+        path: Literal["steps", "bits", "scan", "fused"] = "steps",
     ) -> None:
         super().__init__()
+        self.choose_path(path)
         self.quantizer = quantizer
-        if path not in ("steps", "bits", "scan"):
-            raise ValueError(f"path = {path!r}; choose one of bits, scan, steps")
-        if path != "steps" and type(self).equation is not HDLIF.equation:
+        if path in ("bits", "scan") and type(self).equation is not HDLIF.equation:
             raise ValueError(f"path = {path!r} runs HD-LIF's step, and {type(self).__name__} has another; choose steps")
         if norm is not None and path != "steps":
             raise ValueError(f"path = {path!r} does not go with Mem-BN, whose statistics couple samples; choose steps")
@@ -215,13 +224,13 @@ class HDLIF(_LeakyNeuron):
             per_step=per_step,
             threshold_form=threshold_form,
         )
-        self.norm, self.path = norm, path
+        self.norm = norm
         self._scannable: tuple[Tensor, int] | None = None
         if path == "scan":
             self._check_scannable()
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
-        if self.path == "steps":
+        if self.path in ("steps", "fused"):
             return super().forward(x, state, steps)
         check_chunk(x, steps)
         if self.path == "scan":
@@ -264,6 +273,7 @@ class ParallelHDLIF(SteppedNeuron):
 
     Args:
         time_steps, threshold, learned, channels, per_step, threshold_form, quantizer: as in `HDLIF`.
+        path: "steps" or "fused", see `SteppedNeuron`.
     """
 
     accumulates = False
@@ -279,8 +289,10 @@ class ParallelHDLIF(SteppedNeuron):
         per_step: bool = True,
         threshold_form: Form = "sigmoid",
         quantizer: SpikeQuantizer | None = None,
+        path: Path = "steps",
     ) -> None:
         super().__init__()
+        self.choose_path(path)
         self.quantizer = quantizer
         self.threshold = _threshold(
             time_steps,
@@ -294,8 +306,14 @@ class ParallelHDLIF(SteppedNeuron):
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
         check_stateless(self, state)
         check_chunk(x, steps)
-        current = x.to(torch.promote_types(x.dtype, torch.float32))
-        spike = self.equation()(current, *self.rows_at(steps, x))
+        current, rows = x.to(torch.promote_types(x.dtype, torch.float32)), self.rows_at(steps, x)
+        if self.path == "fused" and can_be_fused([], rows, current.dtype):
+            fused = self._fusing.step_of(self)
+            # Without a state the whole chunk is one step.
+            current = current.expand(len(steps), *x.shape[1:])
+            (spike,), _ = fused(current[None], [], fused.step.rows([row[None] for row in rows]), steps=1)
+        else:
+            spike = self.equation()(current, *rows)
         return emitted(spike, self.quantizer).to(x.dtype), None
 
     def equation(self) -> Step:

@@ -1,12 +1,13 @@
 """Neurons of one equation: a step, written once, that is scanned over time and traced into a program."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from hdlif.equations import Program, trace
+from hdlif.nn.fused import Fusing, can_be_fused
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps
@@ -20,14 +21,37 @@ class SteppedNeuron(Neuron):
 
     The step is the same at all of them; what differs by time step are the values of its parameters.
 
+    Its `path` is how a chunk is computed: "steps" takes the steps one by one under autograd; "fused" runs all of them
+    in one function, whose backward pass goes through the traced equation (`functional.fused`): the same values, the
+    same gradients but for rounding, and less memory under STBP. Where a compiler runs, or parameters are of a wider
+    dtype than the states, the steps are taken one by one in both.
+
     Attributes:
         states: their names; all are 0 at first.
         quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself. None of
             neurons that emit 1 or 0.
+        time_paths: the paths that the class has.
     """
 
     states: tuple[str, ...] = ("potential",)
     quantizer: SpikeQuantizer | None
+    path: str = "steps"
+    time_paths: ClassVar[tuple[str, ...]] = ("fused", "steps")
+
+    def choose_path(self, path: str) -> None:
+        """Compute chunks by one of `time_paths`.
+
+        Raises:
+            ValueError: `path` is none of them, or needs an equation that the class does not run as it is.
+        """
+        if path not in self.time_paths:
+            raise ValueError(f"path = {path!r}; choose one of {', '.join(self.time_paths)}")
+        if path == "fused" and not self.runs_its_equation():
+            raise ValueError(
+                f"path = {path!r} runs the equation alone, and {type(self).__name__} has a scan of its own; "
+                "choose steps"
+            )
+        self.path, self._fusing = path, Fusing()
 
     def equation(self) -> Step:
         """The step: what is trained, counted and deployed."""
@@ -61,19 +85,30 @@ class SteppedNeuron(Neuron):
             check_stateless(self, state)
         kept = kept_of(state, x, *self.states)
         dtype = kept[0].dtype if kept else torch.promote_types(x.dtype, torch.float32)
-        current = x.to(dtype).expand(len(steps), *x.shape[1:])
-        # Taken apart at once: the derivative of current[k] would be zeros for all K steps, K times.
-        rows = [values.unbind() for values in self.rows_at(steps, x)]
-        spikes = []
-        for t, arriving, *of_step in zip(steps, current.unbind(), *rows, strict=True):
-            spike, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
-            spikes.append(spike)
+        current, rows = x.to(dtype), self.rows_at(steps, x)
+        if self.path == "fused" and can_be_fused(kept, rows, dtype):
+            fused = self._fusing.step_of(self)
+            spikes, kept = fused(current, kept, fused.step.rows(rows), steps=len(steps))
+        else:
+            spikes, kept = self._scanned(current.expand(len(steps), *x.shape[1:]), kept, rows, steps)
         after = dict(zip(self.states, kept, strict=True))
         return emitted(self.joined(spikes), self.quantizer).to(x.dtype), after or None
 
-    def joined(self, spikes: Sequence[Tensor]) -> Tensor:
-        """The spikes of a chunk, [K, B, ...]."""
-        return stack_steps(spikes)
+    def _scanned(
+        self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The spikes of a chunk, and the states after it, step by step."""
+        spikes = []
+        # Taken apart at once: the derivative of current[k] would be zeros for all K steps, K times.
+        of_steps = (current.unbind(), *(values.unbind() for values in rows))
+        for t, arriving, *of_step in zip(steps, *of_steps, strict=True):
+            spike, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
+            spikes.append(spike)
+        return stack_steps(spikes), kept
+
+    def joined(self, spikes: Tensor) -> Tensor:
+        """The spikes of a chunk [K, B, ...], before they are quantised."""
+        return spikes
 
     def stepped(self, t: int, steps: range, *given: Tensor) -> Any:
         """What the step gives at time step t; `steps` are those of the pass, with what travels with them."""

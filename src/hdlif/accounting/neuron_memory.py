@@ -1,0 +1,53 @@
+"""What a neuron's chunk saves for its backward pass, from its equation alone: nothing is run."""
+
+from collections.abc import Sequence
+
+import torch
+
+from hdlif.equations import Needs, Saving, trace_written
+from hdlif.nn import SteppedNeuron
+
+
+def chunk_bytes(
+    neuron: SteppedNeuron,
+    shape: Sequence[int],
+    *,
+    steps: int,
+    dtype: torch.dtype = torch.float32,
+    is_constant: bool = False,
+    is_carried: bool = False,
+) -> int:
+    """Bytes that autograd holds for the neuron's equation over a chunk with `path="fused"`, exactly.
+
+    Which parameters learn is as the neuron says. Their rows, T numbers or T·C, lie there anyway, and are not in it; nor
+    is what a quantiser saves behind it.
+
+    Args:
+        shape: of a step, [B, C, ...].
+        steps: K.
+        dtype: of the states; float32 or wider.
+        is_constant: whether the current is the same at all steps, and given once.
+        is_carried: whether the states before the chunk have a graph; the first chunk's have none.
+    Raises:
+        EquationError: the equation has no program.
+    """
+    saving = _saving(neuron, shape, steps=steps, is_carried=is_carried)
+    size = torch.Size(shape).numel()
+    return saving.bytes(steps, size, itemsize=dtype.itemsize, is_constant=is_constant)
+
+
+def bytes_a_step(neuron: SteppedNeuron) -> float:
+    """The same for a neuron and step more, in float32."""
+    channels = max(row.shape[1] for row in neuron.row_values().values()) if neuron.row_values() else 1
+    saving = _saving(neuron, (1, channels), steps=2)
+    # Of eight neurons, whose bits are a byte.
+    return (saving.bytes(3, 8) - saving.bytes(2, 8)) / 8
+
+
+def _saving(neuron: SteppedNeuron, shape: Sequence[int], *, steps: int, is_carried: bool = False) -> Saving:
+    """What a chunk of the neuron saves, its current having a gradient."""
+    written = trace_written(neuron.equation(), states=neuron.states, rows=neuron.row_values())
+    rows = written.rows(neuron.rows_at(range(steps), torch.empty(steps, *shape, device="meta")))
+    asked = tuple(isinstance(row, torch.Tensor) and row.requires_grad for row in rows)
+    needs = Needs(True, (is_carried,) * len(neuron.states), asked)
+    return Saving(written, needs, is_one_step=steps == 1)

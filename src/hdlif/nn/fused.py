@@ -1,0 +1,62 @@
+"""A neuron's equation as one function over a chunk, with a backward pass of its own (`functional.fused`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.equations import trace_written
+from hdlif.functional.fused import FusedStep
+
+if TYPE_CHECKING:
+    from hdlif.nn.stepped import SteppedNeuron
+
+Path = Literal["steps", "fused"]
+"""How a chunk of steps is computed; see `SteppedNeuron`."""
+
+
+class Fusing:
+    """The fused step of one neuron: traced when it is first asked for, and again where the equation is another.
+
+    A copy of a neuron starts without it.
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[object, FusedStep] | None = None
+
+    def __reduce__(self) -> tuple[type[Fusing], tuple[()]]:
+        return Fusing, ()
+
+    def step_of(self, neuron: SteppedNeuron) -> FusedStep:
+        """Raises `EquationError` where the equation uses what a program has not."""
+        equation = neuron.equation()
+        identity = _identity(equation)
+        if self._made is None or self._made[0] != identity:
+            written = trace_written(equation, states=neuron.states, rows=neuron.row_values())
+            self._made = identity, FusedStep(written)
+        return self._made[1]
+
+
+def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.dtype) -> bool:
+    """Whether a chunk is computed in one dtype throughout, and not for a compiler, which fuses the steps itself."""
+    if torch.compiler.is_compiling() or any(state.dtype != dtype for state in states):
+        return False
+    return all(torch.promote_types(row.dtype, dtype) == dtype for row in rows)
+
+
+def _identity(step: Callable[..., Any]) -> object:
+    """Equal where an equation computes the same: the function and what it was given; of a method, also what it has."""
+    if isinstance(step, partial):
+        return _identity(step.func), step.args, step.keywords
+    owner = getattr(step, "__self__", None)
+    if not isinstance(owner, nn.Module):
+        return step
+    attributes = {**vars(owner), **owner._buffers}
+    plain = {name: value for name, value in attributes.items() if isinstance(value, bool | int | float | str | tuple)}
+    # The fused step reads them as they are at the time, and holds them.
+    tensors = {name: id(value) for name, value in attributes.items() if isinstance(value, Tensor)}
+    return getattr(step, "__func__", step), plain, tensors
