@@ -65,7 +65,7 @@ def test_a_training_ends_well_where_a_neuron_has_no_deployed_form(
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert summary["accuracy"] == summary["accuracy_per_step"][-1]
     (warning,) = (line for line in "".join(capsys.readouterr()).splitlines() if line.startswith("warning: "))
-    assert "body.stage1.0.act1: Wave has no deployed form" in warning
+    assert "body.stage1.0.act1 (Wave): a neuron without an equation has no deployed form" in warning
     usual = trained(tmp_path / "usual")
     assert summary.keys() == usual.keys()
     assert summary["params_mb"] == pytest.approx(usual["params_mb"])
@@ -89,17 +89,20 @@ def test_what_follows_a_training_works_and_export_names_the_layer(tmp_path: Path
         assert counted.keys() == profile_command(str(usual), counting=counting).keys()
         text = tables.layers_table(counted)
         assert "—" in text
-        assert "note: body.stage1.0.act1: Wave has no deployed form" in text
+        assert "note: body.stage1.0.act1 (Wave): a neuron without an equation has no deployed form" in text
         assert "null here" in text
     for folders in ([run], [run, usual], [usual, run]):
         page = report(folders, out=tmp_path / "page.html")
         html = (tmp_path / "page.html").read_text()
         assert "—" in html
-        assert "Wave has no deployed form" in page["left_out"]
+        assert "(Wave): a neuron without an equation has no deployed form" in page["left_out"]
         assert "body.stage1.0.act1" in html
     lines = tables.networks_table([{**summary, "peak_bytes": None} for summary in summaries]).splitlines()
     assert [line.count("—") for line in lines[-2:]] == [len(NULL) + 1, 1]
-    with pytest.raises(LoweringError, match=r"^body\.stage1\.0\.act1: Wave has no deployed form; choose among .*$"):
+    with pytest.raises(
+        LoweringError,
+        match=r"^body\.stage1\.0\.act1 \(Wave\): a neuron without an equation .*; derive it from .*EquationNeuron$",
+    ):
         export(run, out=tmp_path / "net")
     assert not (tmp_path / "net").exists()
 

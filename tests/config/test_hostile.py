@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from hdlif import builders
-from hdlif.config import Component, Recipe, load_recipe
+from hdlif.config import Component, Recipe, TrainingConfig, load_recipe
 from hdlif.errors import RecipeError
 from hdlif.plain_yaml import MOST_BYTES, MOST_DEPTH, parse_yaml
 from hostile import NAMES, NO_FILES, VALUES, YAML, one_printable_line, within
@@ -28,6 +28,8 @@ ARGUMENTS = {
     "spikes": ("bits", "step", "offset", "learned", "gradient"),
     "rule": ("reduce", "update", "leak", "mse_share", "k", "draw", "complete", "chunk"),
     "activity": ("weight", "target", "per_layer", "sops"),
+    "training.optimizer": ("beta1", "beta2", "eps", "lr", "momentum"),
+    "training.schedule": ("at", "factor"),
     "teacher": ("name", "checkpoint", "temperature", "weight", "mean", "std", "size"),
 }
 KINDS = {
@@ -39,6 +41,8 @@ KINDS = {
     "spikes": builders.SPIKES,
     "rule": builders.RULES,
     "activity": builders.PENALTIES,
+    "training.optimizer": builders.OPTIMIZERS,
+    "training.schedule": builders.SCHEDULES,
     "teacher": builders.TEACHERS,
 }
 
@@ -51,7 +55,9 @@ def fields(section: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]
             if isinstance(found, type) and issubclass(found, BaseModel):
                 yield from fields(found, f"{prefix}{name}.")
                 if found is Component:
-                    yield from (f"{prefix}{name}.{argument}" for argument in (*ARGUMENTS[name], "\x1b", "a\\b"))
+                    yield from (
+                        f"{prefix}{name}.{argument}" for argument in (*ARGUMENTS[prefix + name], "\x1b", "a\\b")
+                    )
 
 
 FIELDS = list(fields())
@@ -70,7 +76,13 @@ def outcome(*overrides: str) -> Recipe | None:
 
 
 def test_every_section_has_its_arguments_here() -> None:
-    sections = {n for n, f in Recipe.model_fields.items() if Component in (f.annotation, *get_args(f.annotation))}
+    schemas = {"": Recipe, "training.": TrainingConfig}
+    sections = {
+        prefix + name
+        for prefix, schema in schemas.items()
+        for name, field in schema.model_fields.items()
+        if Component in (field.annotation, *get_args(field.annotation))
+    }
     assert sections == ARGUMENTS.keys() == KINDS.keys()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.places import At
-from hdlif.config import Recipe
+from hdlif.config import Component, Recipe
 from hdlif.errors import RecipeError, first_line
 
 if TYPE_CHECKING:
@@ -75,13 +75,23 @@ def checked_schedule(recipe: Recipe) -> Checked[Schedule]:
 
 
 def build_optimization(recipe: Recipe) -> Optimization:
-    """The recipe's optimiser and schedule, tried out on one parameter and one step."""
+    """The recipe's optimiser and schedule."""
+    from hdlif.training import Optimization
+
+    return Optimization(partial(_optimizer, recipe), checked_schedule(recipe)())
+
+
+def try_optimization(recipe: Recipe) -> None:
+    """Raise `RecipeError` where the optimiser cannot step, or the schedule gives no rate.
+
+    Where both are ours, with no argument set, there is nothing to try, and the training loop is not imported.
+    """
+    if all(one.kind in table and not one.arguments for one, table in _sections(recipe)):
+        return
     import torch
     from torch import nn
 
-    from hdlif.training import Optimization
-
-    optimization = Optimization(partial(_optimizer, recipe), checked_schedule(recipe)())
+    optimization = build_optimization(recipe)
     trial = nn.Linear(1, 1)
     optimizer: Any = optimization.optimizer(trial)
     if not isinstance(optimizer, torch.optim.Optimizer):
@@ -101,7 +111,10 @@ def build_optimization(recipe: Recipe) -> Optimization:
             f'training.schedule.kind = "{recipe.training.schedule.kind}" gives {factor!r} at step 0 of 10; it must '
             "make a function of (step, total) that gives the factor of the learning rate"
         )
-    return optimization
+
+
+def _sections(recipe: Recipe) -> list[tuple[Component, Mapping[str, Any]]]:
+    return [(recipe.training.optimizer, OPTIMIZERS), (recipe.training.schedule, SCHEDULES)]
 
 
 def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

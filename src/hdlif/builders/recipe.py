@@ -9,7 +9,7 @@ from hdlif.builders.activity import build_penalty, checked_penalty
 from hdlif.builders.data import data_kind, input_record
 from hdlif.builders.extras import build_mix, check_accumulation, check_pairs, checked_teacher
 from hdlif.builders.model import build_model, checked_model
-from hdlif.builders.optimization import build_optimization, checked_optimizer, checked_schedule
+from hdlif.builders.optimization import checked_optimizer, checked_schedule, try_optimization
 from hdlif.builders.rule import build_training_rule, checked_criterion, checked_rule
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, first_line
@@ -57,7 +57,7 @@ def check(recipe: Recipe) -> None:
 
     shape = input_record(recipe).shape
     build_training_rule(recipe)
-    build_optimization(recipe)
+    try_optimization(recipe)
     build_penalty(recipe)
     build_mix(recipe)
     with without_values():
