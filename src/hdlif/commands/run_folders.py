@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from hdlif.commands.own_parts import PARTS
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import ExistingRunError, cut
 from hdlif.plain_yaml import MOST_BYTES, is_deeper
@@ -56,7 +57,7 @@ def begun(folder: Path, recipe: Recipe) -> bool:
 
 def left_by_a_run(folder: Path) -> list[Path]:
     """What is in the folder that a training would remove or replace: all of it is of a run, however far that went."""
-    names = ("recipe.yaml", *MEASURED)
+    names = ("recipe.yaml", PARTS, *MEASURED)
     return [*RunFiles(folder).left(), *(folder / name for name in names if os.path.lexists(folder / name))]
 
 

@@ -19,6 +19,7 @@ from hdlif.commands.counts import counts, deployed_or_none
 from hdlif.commands.evaluation import evaluate_network
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.locks import training_alone
+from hdlif.commands.own_parts import PARTS, check_parts, keep_parts
 from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.processes import joined, processes
 from hdlif.commands.provenance import hardware, versions
@@ -91,6 +92,7 @@ def train(
         InUseError: another process trains in OUT.
         ExistingRunError: OUT holds a run, and neither `resume` nor `overwrite` says what is to become of it.
         InputError: both do.
+        CheckpointError: OUT cannot be resumed, or a module of the user's is another than when its training began.
     """
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite replaces it; leave one of them out")
@@ -209,12 +211,14 @@ def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool, keep: bool) -> 
     """
     files = RunFiles(out)
     if resume and files.exist():
+        check_parts(recipe, out)
         return
     if keep or (resume and not begun(out, recipe)):
         check_free(out)
     files.clear()
-    for name in MEASURED:
+    for name in (*MEASURED, PARTS):
         (out / name).unlink(missing_ok=True)
+    keep_parts(recipe, out)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
 
 
