@@ -5,7 +5,17 @@ One file for each section of a recipe; it holds the section's tables of names an
 
 from hdlif.builders.activity import PENALTIES, build_penalty
 from hdlif.builders.attention import ATTENTION_FORMS, ATTENTIONS
-from hdlif.builders.data import BINNINGS, DATA, FRAMES, DataKind, build_data, input_record, named_data, random_batch
+from hdlif.builders.data import (
+    BINNINGS,
+    DATA,
+    FRAMES,
+    DataKind,
+    build_data,
+    data_kind,
+    input_record,
+    named_data,
+    random_batch,
+)
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
@@ -57,6 +67,7 @@ __all__ = [
     "build_training_rule",
     "check",
     "check_names",
+    "data_kind",
     "input_record",
     "named_data",
     "own_neuron",

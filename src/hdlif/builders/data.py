@@ -211,7 +211,7 @@ def input_record(recipe: Recipe) -> InputRecord:
             f'data.frames = "{recipe.data.frames}" makes {steps} steps of an image; set time_steps={steps}'
         )
     channels, height, width = shape
-    return replace(record, shape=(channels, height, width))
+    return replace(record, shape=(channels, height, width), frames=recipe.data.frames)
 
 
 def random_batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
