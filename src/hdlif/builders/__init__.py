@@ -11,12 +11,18 @@ from hdlif.builders.data import (
     FRAMES,
     DataKind,
     build_data,
+    check_data,
     data_kind,
+    data_of_ones_own,
+    data_overrides,
+    found_data,
     input_record,
     named_data,
     random_batch,
+    with_data_found,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
+from hdlif.builders.found import FOUND
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
     CLASSES,
@@ -42,6 +48,7 @@ __all__ = [
     "DATA",
     "DRAWS",
     "EQUATIONS",
+    "FOUND",
     "FRAMES",
     "GRANULARITIES",
     "MODELS",
@@ -66,10 +73,15 @@ __all__ = [
     "build_teacher",
     "build_training_rule",
     "check",
+    "check_data",
     "check_names",
     "data_kind",
+    "data_of_ones_own",
+    "data_overrides",
+    "found_data",
     "input_record",
     "named_data",
     "own_neuron",
     "random_batch",
+    "with_data_found",
 ]

@@ -1,0 +1,71 @@
+"""A recipe with its data looked at: what every verb starts from that takes a recipe and builds its network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hdlif import builders
+from hdlif.commands.files import write_text
+from hdlif.config import Recipe, load_recipe
+from hdlif.errors import DataError
+
+if TYPE_CHECKING:
+    from hdlif.data import Found
+
+FILES = "data.json"
+"""In a run folder: the files that a training on data of the user's own was begun with."""
+
+
+def load_with_data(
+    recipe: str | Path | Recipe,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+) -> tuple[Recipe, Found | None]:
+    """A recipe that can be built, and what was found where its data are the user's own.
+
+    Args:
+        recipe: a recipe, its file, or the name of one that ships.
+        overrides: "a.b=v" each.
+        data: the name of a data set or a path, in place of the recipe's own.
+    Raises:
+        RecipeError, DataError: the recipe, or its data, cannot be used.
+    """
+    if data is not None:
+        base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+        overrides = [*builders.data_overrides(base, data), *overrides]
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    builders.check_names(loaded)
+    chosen, found = builders.with_data_found(loaded, data_root)
+    builders.check(chosen)
+    return chosen, found
+
+
+def names_path(data: str | None) -> bool:
+    """Whether `--data` means a path: no data set that ships is called so, and something is there."""
+    return data is not None and data not in builders.DATA and os.path.exists(data)  # noqa: PTH110
+
+
+def write_files(out: Path, found: Found) -> None:
+    """Keep which files a training is begun with."""
+    write_text(out / FILES, found.manifest.text())
+
+
+def check_files(out: Path, found: Found | None) -> None:
+    """Raise `DataError`, which says what changed, unless the files are those that the training in `out` was begun with.
+
+    Where one of the two is on data of the user's own and the other not, the recipes differ: that is said elsewhere.
+    """
+    from hdlif.data.manifest import changes, read_manifest
+
+    if found is None or not os.path.lexists(out / FILES):
+        return
+    if changed := changes(read_manifest(out / FILES), found.manifest):
+        raise DataError(
+            f"{found.path}: is not as it was when the training in {out} began: {changed}; put it back to resume, or "
+            "train on it as it is with --overwrite or another --out"
+        )
