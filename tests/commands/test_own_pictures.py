@@ -11,22 +11,26 @@ from PIL import Image
 
 from hdlif import builders
 from hdlif.artefact import load
+from hdlif.commands.ablate import ablate
 from hdlif.commands.bench import images_of
 from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.data import as_text, inspect, sheet
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.profile import profile
+from hdlif.commands.recipe_data import Looks
 from hdlif.commands.run import run
 from hdlif.commands.seeds import train_seeds
+from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
-from hdlif.config import load_recipe
+from hdlif.config import Recipe, load_recipe
 from hdlif.errors import DataError, ExistingRunError, TrainingError
 from hdlif.runtime import Session
 from hdlif.training import Evaluation
 from picture_folders import CLASSES, write_pictures
 
 FAST = ("model.width=4", "model.blocks=[1]", "data.batch_size=8", "data.size=8", "training.epochs=2")
+ON_PHOTOS = [*FAST, "training.epochs=1", "data={kind: folder, path: photos, batch_size: 8, size: 8}"]
 
 
 def trained(folder: Path, out: Path, *overrides: str, **options: Any) -> dict[str, Any]:
@@ -108,6 +112,8 @@ def test_resume_is_exact_and_refused_where_a_file_changed(tmp_path: Path) -> Non
         trained(photos, tmp_path / "stopped", resume=True)
     with pytest.raises(DataError, match=r"1 changed"):
         trained(photos, tmp_path / "whole", resume=True)
+    with pytest.raises(DataError, match=r"than the network was trained on: 1 changed \(cat/001.png\)"):
+        evaluate_path(tmp_path / "whole")
     (photos / "cat" / "001.png").write_bytes(kept)
     trained(photos, tmp_path / "stopped", resume=True)
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "stopped")]
@@ -205,3 +211,48 @@ def test_a_recipe_of_ones_own_names_its_folder(tmp_path: Path) -> None:
     assert summary["recipe"]["data"]["found"]["input"]["shape"] == [1, 8, 8]
     assert summary["recipe"]["data"]["found"]["input"]["fit"] == "crop"
     assert load_recipe(tmp_path / "run" / "recipe.yaml").model_dump(mode="json") == summary["recipe"]
+
+
+def test_a_folder_is_looked_at_once_however_many_recipes_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pictures(tmp_path / "photos", 6)
+    looked: list[Path] = []
+    find = builders.with_data_found
+
+    def counting(recipe: Recipe, root: Path) -> Any:
+        looked.append(root)
+        return find(recipe, root)
+
+    monkeypatch.setattr(builders, "with_data_found", counting)
+    look = Looks(tmp_path)
+    recipes = [look(load_recipe("digits_hdlif", [*ON_PHOTOS, f"seed={seed}"])) for seed in (1, 2)]
+    assert looked == [tmp_path]
+    assert recipes[0].data == recipes[1].data
+    assert look(load_recipe("digits_hdlif", [*ON_PHOTOS, "data.fit=crop"])).data != recipes[0].data
+    assert look(load_recipe("digits_hdlif")) == load_recipe("digits_hdlif")
+    assert len(looked) == 2
+
+
+def test_a_table_trains_on_a_folder_and_knows_what_is_finished(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "photos", 6)
+    cells = {"title": "t", "base": "digits_hdlif", "seeds": 1, "rows": {"a": []}, "columns": {"b": []}}
+    (tmp_path / "table.yaml").write_text(json.dumps(cells | {"overrides": ON_PHOTOS}))
+    first, again = (ablate(tmp_path / "table.yaml", data_root=tmp_path, out=tmp_path / "out") for _ in range(2))
+    assert first["rows"]["a"]["b"]["n"] == 1
+    assert again["rows"] == first["rows"]
+
+
+def test_a_search_trains_on_a_folder(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
+    write_pictures(tmp_path / "photos", 6)
+    (tmp_path / "space.yaml").write_text("training.learning_rate: {kind: float, low: 0.01, high: 0.3}\n")
+    found = sweep(
+        "digits_hdlif",
+        space=tmp_path / "space.yaml",
+        trials=1,
+        overrides=ON_PHOTOS,
+        data_root=tmp_path,
+        out=tmp_path / "out",
+    )
+    assert [trial["state"] for trial in found["trials"]] == ["complete"]

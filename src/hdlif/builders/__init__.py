@@ -22,7 +22,7 @@ from hdlif.builders.data import (
     with_data_found,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
-from hdlif.builders.found import FOUND
+from hdlif.builders.found import FOUND, kind_at
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
     CLASSES,
@@ -80,6 +80,7 @@ __all__ = [
     "data_overrides",
     "found_data",
     "input_record",
+    "kind_at",
     "named_data",
     "own_neuron",
     "random_batch",

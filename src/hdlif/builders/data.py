@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hdlif import datasets
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
-from hdlif.builders.found import FOUND, arguments, at_path, check_labels, finder, record_of, stating
+from hdlif.builders.found import FOUND, arguments, at_path, check_labels, finder, kind_at, record_of, stating
 from hdlif.builders.places import At
 from hdlif.config import DataConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
@@ -226,7 +226,7 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     side = section.size or max(kind.input.shape[1:])
     tree = section.model_dump(include={"batch_size", "frames", "augment", "mixup"}, mode="json")
     sized = {"size": side} if section.size or side > LARGER else {}
-    return [f"data={json.dumps({'kind': 'folder', 'path': data, **tree, **sized})}"]
+    return [f"data={json.dumps({'kind': kind_at(data), 'path': data, **tree, **sized})}"]
 
 
 def with_data_found(recipe: Recipe, root: Path | None = None) -> tuple[Recipe, Found | None]:
@@ -257,17 +257,19 @@ def build_data(
     workers: int | None = None,
     ranks: int = 1,
     found: Found | None = None,
+    listed: Path | None = None,
 ) -> ImageSets:
     """The recipe's data set, from `root` where it is not bundled; `workers` and `ranks` as in `ImageSets.made_by`.
 
     Args:
         found: what `with_data_found` found, which is looked at again otherwise.
+        listed: the manifest of what the recipe was trained on, if there is one, by which an error says what changed.
     Raises:
         DataError: the data are absent or damaged, or no longer those that the recipe was trained on.
     """
     section = recipe.data
     if section.kind in FOUND:
-        sets = (found or _found_again(recipe, root)).make(section.augment, recipe.seed)
+        sets = (found or _found_again(recipe, root, listed)).make(section.augment, recipe.seed)
         sets = sets.shown_as(FRAMES[section.frames])
     else:
         sets = _shipped(recipe, root)
@@ -292,14 +294,18 @@ def _shipped(recipe: Recipe, root: Path | None) -> ImageSets:
     return sets.shown_as(FRAMES[section.frames])
 
 
-def _found_again(recipe: Recipe, root: Path | None) -> Found:
+def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Found:
     kept = recipe.data.found
     known = data_kind(recipe).input
     found = finder(recipe.data)(root=root, size=recipe.data.size, known=known)
     if kept is not None and (found.classes, found.manifest.digest) != (kept.classes, kept.digest):
+        from hdlif.data.manifest import changes, read_manifest
+
+        there = listed is not None and listed.exists()
+        what = f": {changes(read_manifest(listed), found.manifest)}" if there and listed is not None else ""
         raise DataError(
-            f"{found.path}: holds other files than the network was trained on, so that some of the test part may be "
-            "of its training; put them back (data.json in the run folder lists them), or name data with --data"
+            f"{found.path}: holds other files than the network was trained on{what}; put them back, or name the data "
+            "with --data: of those that it was trained on, some may then be tested on"
         )
     return found
 
@@ -329,7 +335,7 @@ def found_data(path: str, *, record: InputRecord, labels: tuple[str, ...] | None
     if record.kind != "image":
         raise DataError(f"{path}: is a folder of pictures, and the network takes input of kind {record.kind}")
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
-    found = FOUND["folder"].find(None, size=None, known=whole, path=path)
+    found = FOUND[kind_at(path)].find(None, size=None, known=whole, path=path)
     if labels is not None:
         check_labels(found, labels)
     return found.make((), 0).shown_as(FRAMES[record.frames]).made_by(None)

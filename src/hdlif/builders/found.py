@@ -53,6 +53,11 @@ def arguments() -> set[str]:
     return keys(*(kind.find for kind in FOUND.values()), given=_GIVEN)
 
 
+def kind_at(path: str) -> str:
+    """Which of these kinds lies at a path that is given without one: what the rest of the program goes by."""
+    return "folder"
+
+
 def at_path(section: DataConfig, path: str) -> DataConfig:
     """The section for the data at another path."""
     return DataConfig.model_validate(section.model_dump() | {"path": path})

@@ -32,11 +32,12 @@ def inspect(path: str, *, size: int | None = None, out: Path | None = None) -> d
         DataError: the folder holds nothing that could be trained on.
         TrainingError: the sheet cannot be written.
     """
-    found = builders.FOUND["folder"].find(None, size=size, known=None, path=path, unreadable="skip")
+    kind = builders.kind_at(path)
+    found = builders.FOUND[kind].find(None, size=size, known=None, path=path, unreadable="skip")
     record = found.input
     result = {
         "path": str(found.path),
-        "kind": "folder",
+        "kind": kind,
         "classes": {label: dict(parts) for label, parts in found.manifest.counts().items()},
         "input": {
             "shape": list(record.shape),

@@ -15,7 +15,7 @@ from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.counts import deployed_or_none
 from hdlif.commands.evaluation import evaluate_deployed, evaluate_network
 from hdlif.commands.files import existing, names_artefact
-from hdlif.commands.recipe_data import names_path
+from hdlif.commands.recipe_data import FILES, names_path
 from hdlif.config import Recipe
 from hdlif.data import ImageSets, Samples
 from hdlif.errors import DataError, did_you_mean
@@ -81,7 +81,8 @@ def evaluate_path(
 def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path) -> ImageSets:
     """The recipe's data set, or another, shown as the recipe's network takes it; `path` is where the recipe was."""
     if data is None:
-        return builders.build_data(recipe, data_root)
+        listed = (path if path.is_dir() else path.parent) / FILES
+        return builders.build_data(recipe, data_root, listed=listed)
     if names_path(data):
         return builders.data_of_ones_own(recipe, data)
     record, frames = builders.input_record(recipe), recipe.data.frames

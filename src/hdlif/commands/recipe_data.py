@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hdlif import builders
 from hdlif.commands.files import write_text
-from hdlif.config import Recipe, load_recipe
+from hdlif.config import DataConfig, Recipe, load_recipe
 from hdlif.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,6 +44,30 @@ def load_with_data(
     chosen, found = builders.with_data_found(loaded, data_root)
     builders.check(chosen)
     return chosen, found
+
+
+class Looks:
+    """Looks at each of the user's own data once, however many recipes name them.
+
+    Args:
+        root: as `with_data_found` takes it.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root
+        self._stated: dict[str, dict[str, Any]] = {}
+
+    def __call__(self, recipe: Recipe) -> Recipe:
+        """The recipe with what was found stated in it; raises as `with_data_found`."""
+        section = recipe.data
+        if section.kind not in builders.FOUND:
+            return recipe
+        key = json.dumps([section.kind, section.size, section.arguments], sort_keys=True)
+        if key not in self._stated:
+            looked = builders.with_data_found(recipe, self._root)[0].data
+            self._stated[key] = looked.arguments | {"found": looked.found}
+        stated = DataConfig.model_validate(section.model_dump() | self._stated[key])
+        return recipe.model_copy(update={"data": stated})
 
 
 def names_path(data: str | None) -> bool:
