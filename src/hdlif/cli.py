@@ -385,7 +385,7 @@ def data_inspect(path: str, as_json: bool, **options: Any) -> None:
     """
     from hdlif.commands.data import as_text, inspect
 
-    result = inspect(path, **options)
+    result = inspect(path, say=_to_stderr(as_json), **options)
     show(result, as_json, lambda: as_text(result))
 
 

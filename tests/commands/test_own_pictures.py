@@ -220,7 +220,7 @@ def test_a_folder_is_looked_at_once_however_many_recipes_name_it(
     looked: list[Path] = []
     find = builders.with_data_found
 
-    def counting(recipe: Recipe, root: Path) -> Any:
+    def counting(recipe: Recipe, root: Path | None) -> Any:
         looked.append(root)
         return find(recipe, root)
 

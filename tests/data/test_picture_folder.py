@@ -207,3 +207,12 @@ def test_too_few_pictures_are_refused(tmp_path: Path) -> None:
         ": class owl has 2 different pictures, too few to take some for validation and test; give it more, "
         "or lower data.split"
     )
+
+
+def test_many_pictures_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    found(write_pictures(tmp_path, 6), say=said.append)
+    assert said == []
+    monkeypatch.setattr(picture_folder, "MANY", 17)
+    found(tmp_path, say=said.append)
+    assert said == [f"{tmp_path}: looking at 18 pictures"]

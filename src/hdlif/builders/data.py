@@ -229,9 +229,14 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     return [f"data={json.dumps({'kind': kind_at(data), 'path': data, **tree, **sized})}"]
 
 
-def with_data_found(recipe: Recipe, root: Path | None = None) -> tuple[Recipe, Found | None]:
+def with_data_found(
+    recipe: Recipe, root: Path | None = None, *, say: Callable[[str], None] = lambda line: None
+) -> tuple[Recipe, Found | None]:
     """Look at the recipe's data, where they are the user's own, and state in the recipe what was found.
 
+    Args:
+        root: the folder that a relative path starts from; the working folder by default.
+        say: gets a line where that will take a while.
     Returns:
         the recipe, with an absolute path, and what was found; as it is, and None, where the data set ships.
     Raises:
@@ -241,7 +246,7 @@ def with_data_found(recipe: Recipe, root: Path | None = None) -> tuple[Recipe, F
     check_data(recipe)
     if recipe.data.kind not in FOUND:
         return recipe, None
-    found = finder(recipe.data)(root=root, size=recipe.data.size, known=None)
+    found = finder(recipe.data)(root=root, size=recipe.data.size, known=None, say=say)
     if (count := found.count("train")) < recipe.data.batch_size:
         raise DataError(
             f"{found.path}: {count} samples to train on do not fill one batch of {recipe.data.batch_size}; "

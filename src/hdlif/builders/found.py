@@ -22,7 +22,7 @@ class FoundKind:
     """A kind of data of the user's own: what it has follows from looking at it, and is then kept in the recipe.
 
     Attributes:
-        find: looks at data, from (root, size, known) and the arguments of the recipe's section.
+        find: looks at data, from (root, size, known, say) and the arguments of the recipe's section.
         samples: what a sample is, in the words of `InputRecord.kind`.
     """
 
@@ -33,7 +33,7 @@ class FoundKind:
 FOUND: Mapping[str, FoundKind] = {
     "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image"),
 }
-_GIVEN = ("root", "size", "known")
+_GIVEN = ("root", "size", "known", "say")
 
 
 def finder(section: DataConfig) -> Checked[Found]:

@@ -1,6 +1,7 @@
 """`hdlif data inspect`: what lies in a folder of the user's own, and what would be trained on."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128
 _GAP, _PAPER = 4, 255
 
 
-def inspect(path: str, *, size: int | None = None, out: Path | None = None) -> dict[str, Any]:
+def inspect(
+    path: str, *, size: int | None = None, out: Path | None = None, say: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
     """Look at a folder as a training would; what cannot be read is listed here, and refused there.
 
     Args:
         size: of the square that pictures become, as `data.size`.
         out: gets a sheet of pictures, a row for each class, as the network would see them.
+        say: gets a line where it will take a while.
     Returns:
         {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "sizes", "modes", "ignored",
         "unreadable", "duplicates", "in_memory", "digest"}, and "sheet" where one is written.
@@ -33,7 +37,7 @@ def inspect(path: str, *, size: int | None = None, out: Path | None = None) -> d
         TrainingError: the sheet cannot be written.
     """
     kind = builders.kind_at(path)
-    found = builders.FOUND[kind].find(None, size=size, known=None, path=path, unreadable="skip")
+    found = builders.FOUND[kind].find(None, size=size, known=None, say=say, path=path, unreadable="skip")
     record = found.input
     result = {
         "path": str(found.path),

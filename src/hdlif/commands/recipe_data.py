@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ def load_with_data(
     *,
     data: str | None = None,
     data_root: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Recipe, Found | None]:
     """A recipe that can be built, and what was found where its data are the user's own.
 
@@ -33,6 +34,7 @@ def load_with_data(
         recipe: a recipe, its file, or the name of one that ships.
         overrides: "a.b=v" each.
         data: the name of a data set or a path, in place of the recipe's own.
+        data_root, say: as `with_data_found` takes them.
     Raises:
         RecipeError, DataError: the recipe, or its data, cannot be used.
     """
@@ -41,7 +43,7 @@ def load_with_data(
         overrides = [*builders.data_overrides(base, data), *overrides]
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     builders.check_names(loaded)
-    chosen, found = builders.with_data_found(loaded, data_root)
+    chosen, found = builders.with_data_found(loaded, data_root, say=say)
     builders.check(chosen)
     return chosen, found
 

@@ -100,7 +100,7 @@ def train(
     """
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite replaces it; leave one of them out")
-    recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root)
+    recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
     out = out or Path("runs") / recipe.name
     devices, nodes = processes(devices, nodes)
     check_share(recipe.data.batch_size, devices * nodes, paired=recipe.data.mixup is not None)

@@ -35,6 +35,7 @@ from hdlif.whole_files import read_regular
 MOST_KEPT = 2**29
 """Bytes of pixels that are kept in memory; of more, pictures are read as batches ask for them."""
 SMALL_SIDE, DEFAULT_SIDE = 64, 32
+MANY = 5000
 _MOST_NAMED = 3
 _RESIZE = "bilinear"
 
@@ -98,6 +99,7 @@ def find_pictures(
     *,
     size: int | None,
     known: InputRecord | None,
+    say: Callable[[str], None] = lambda line: None,
     path: str,
     channels: Literal[1, 3] | None = None,
     fit: Literal["squash", "crop"] = "squash",
@@ -111,6 +113,7 @@ def find_pictures(
         size: of the square that pictures become. By default they keep their size where all have the same, of at most 64
             a side, and become 32x32 where not.
         known: how a network that is there already takes pictures; nothing is then measured.
+        say: gets a line where there are more than `MANY` files.
         channels: 1 for grey, 3 for colours; by default grey where every file is stored so.
         fit: of a picture of other proportions, "squash" takes all, "crop" the middle.
         unreadable: files that are no pictures, are damaged or too large are refused, or left out.
@@ -122,6 +125,8 @@ def find_pictures(
     shares = shares_of(split)
     place = Path(os.path.abspath(path if root is None else root / path))  # noqa: PTH100 - links stay in it
     layout = laid_out(place, pictures.FORMATS)
+    if len(layout.files) > MANY:
+        say(f"{place}: looking at {len(layout.files):,} pictures")
     seen, faults = _headers(layout)
     if len(faults) == len(seen):
         _refuse(layout, faults, unreadable)
