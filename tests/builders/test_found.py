@@ -163,3 +163,10 @@ def test_what_was_found_is_checked_as_any_recipe(tmp_path: Path) -> None:
     tree["data"] = {"kind": "digits", "batch_size": 4, "validation": 10, "found": chosen.data.found}
     with pytest.raises(RecipeError, match=r"data.found is of data of your own, and digits is a set that ships"):
         builders.check(Recipe.model_validate(tree))
+
+
+def test_more_classes_than_a_recipe_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(tmp_path, 6)
+    monkeypatch.setattr("hdlif.builders.data.MOST_BYTES", 500)
+    with pytest.raises(DataError, match=r"with the names of its 3 classes the recipe takes .* at most 500 are read"):
+        found(tmp_path)

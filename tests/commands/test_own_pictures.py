@@ -53,7 +53,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_keeps_what_its_data_were(run_folder: Path) -> None:
     summary = json.loads((run_folder / "summary.json").read_text())
     found = summary["recipe"]["data"]["found"]
-    listed = json.loads((run_folder / "data.json").read_text())
+    listed = json.loads((run_folder / "data_files.json").read_text())
     assert found["classes"] == list(CLASSES)
     assert found["digest"] == listed["digest"]
     assert len(listed["files"]) == 30
@@ -67,7 +67,7 @@ def test_run_gives_what_training_made_of_a_raw_picture(run_folder: Path, tmp_pat
     recipe = load_trained(run_folder).recipe
     assert load(path).input == builders.input_record(recipe)
     photos = run_folder.parent / "photos"
-    files = [entry["file"] for entry in json.loads((run_folder / "data.json").read_text())["files"]]
+    files = [entry["file"] for entry in json.loads((run_folder / "data_files.json").read_text())["files"]]
     results = run(path, [photos / file for file in files])["inputs"]
     by_logits = {tuple(result["logits"]): Path(result["input"]).parent.name for result in results}
     session = Session(path)
@@ -143,7 +143,7 @@ def test_seeds_share_one_split(tmp_path: Path) -> None:
         memory_repeats=0,
     )
     assert found["n"] == 2
-    lists = [(tmp_path / "runs" / f"seed_{seed}" / "data.json").read_text() for seed in found["seeds"]]
+    lists = [(tmp_path / "runs" / f"seed_{seed}" / "data_files.json").read_text() for seed in found["seeds"]]
     assert lists[0] == lists[1]
 
 

@@ -17,8 +17,8 @@ MANIFEST = Manifest(ENTRIES, ("cat/broken.png", "dog/\udcff.png"))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    (tmp_path / "data.json").write_text(MANIFEST.text())
-    assert read_manifest(tmp_path / "data.json") == MANIFEST
+    (tmp_path / "data_files.json").write_text(MANIFEST.text())
+    assert read_manifest(tmp_path / "data_files.json") == MANIFEST
     assert MANIFEST.counts() == {label: {"train": 2, "validation": 1, "test": 1} for label in ("cat", "dog")}
 
 
@@ -52,6 +52,6 @@ def test_changes_are_named() -> None:
     ["", "[]", "{}", '{"files": [{"file": 1}], "skipped": []}', MANIFEST.text().replace('"test"', '"other"')],
 )
 def test_what_is_no_list_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "data.json").write_text(text)
-    with pytest.raises(DataError, match=r"data.json: is no list of a training's files .* --overwrite"):
-        read_manifest(tmp_path / "data.json")
+    (tmp_path / "data_files.json").write_text(text)
+    with pytest.raises(DataError, match=r"data_files.json: is no list of a training's files .* --overwrite"):
+        read_manifest(tmp_path / "data_files.json")

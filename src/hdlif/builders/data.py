@@ -14,8 +14,9 @@ from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
 from hdlif.builders.found import FOUND, arguments, at_path, check_labels, finder, kind_at, record_of, stating
 from hdlif.builders.places import At
-from hdlif.config import DataConfig, Recipe
+from hdlif.config import DataConfig, Recipe, dump_recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
+from hdlif.plain_yaml import MOST_BYTES
 
 if TYPE_CHECKING:
     import torch
@@ -252,7 +253,14 @@ def with_data_found(
             f"{found.path}: {count} samples to train on do not fill one batch of {recipe.data.batch_size}; "
             f"--set data.batch_size={count} or less"
         )
-    return recipe.model_copy(update={"data": stating(recipe.data, found)}), found
+    chosen = recipe.model_copy(update={"data": stating(recipe.data, found)})
+    # What is written has to be read again.
+    if (size := len(dump_recipe(chosen))) > MOST_BYTES:
+        raise DataError(
+            f"{found.path}: with the names of its {len(found.classes):,} classes the recipe takes {size:,} bytes, and "
+            f"at most {MOST_BYTES:,} are read; shorten the names of the folders"
+        )
+    return chosen, found
 
 
 def build_data(

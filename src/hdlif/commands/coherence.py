@@ -72,7 +72,7 @@ class _Network:
     trained: bool
 
 
-def _networks(target: str, overrides: Sequence[str], data_root: Path | None) -> Iterator[_Network]:
+def _networks(target: str, overrides: Sequence[str], data_root: Path | None = None) -> Iterator[_Network]:
     """A checkpoint's network, or those of a recipe: its own, and the same weights with the neurons of `BESIDE`."""
     if not is_recipe(target):
         trained = load_trained(Path(target))

@@ -16,7 +16,7 @@ from hdlif.errors import DataError
 if TYPE_CHECKING:
     from hdlif.data import Found
 
-FILES = "data.json"
+FILES = "data_files.json"
 """In a run folder: the files that a training on data of the user's own was begun with."""
 
 

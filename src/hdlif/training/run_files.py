@@ -22,7 +22,7 @@ WRITTEN = (
     "summary.json",
     "confusion.json",
     "recipe.yaml",
-    "data.json",
+    "data_files.json",
 )
 """Files whose writing may have been killed."""
 
