@@ -13,13 +13,9 @@ from hdlif.builders.data import (
     build_data,
     check_data,
     data_kind,
-    data_of_ones_own,
-    data_overrides,
-    found_data,
     input_record,
     named_data,
     random_batch,
-    with_data_found,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
 from hdlif.builders.found import FOUND, kind_at
@@ -35,6 +31,7 @@ from hdlif.builders.neuron import (
     own_neuron,
 )
 from hdlif.builders.norm import NORMS
+from hdlif.builders.own_data import data_of_ones_own, data_overrides, found_data, with_data_found
 from hdlif.builders.recipe import check, check_names
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.spikes import SPIKES

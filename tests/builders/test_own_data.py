@@ -99,7 +99,7 @@ def test_another_folder_is_taken_as_the_network_takes_its_own(tmp_path: Path) ->
             take()
 
 
-def test_data_replaces_what_a_recipe_says_of_its_own_set_alone(tmp_path: Path) -> None:
+def test_data_replaces_what_a_recipe_says_of_its_own_set_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(tmp_path, 6)
     section = on(tmp_path).data
     assert (section.kind, section.validation, section.train, section.size) == ("folder", None, None, None)
@@ -107,6 +107,8 @@ def test_data_replaces_what_a_recipe_says_of_its_own_set_alone(tmp_path: Path) -
     assert builders.data_overrides(load_recipe("digits_hdlif"), "synthetic") == ["data.kind=synthetic"]
     assert on(tmp_path, kind="imagenet_resnet34_hdlif").data.size == 224
     assert builders.data_overrides(on(tmp_path), str(tmp_path)) == [f"data.path={json.dumps(str(tmp_path))}"]
+    monkeypatch.chdir(tmp_path)
+    assert builders.data_overrides(on(tmp_path), "cat") == [f"data.path={json.dumps(str(tmp_path / 'cat'))}"]
     with pytest.raises(DataError, match=r'--data "digit": is no folder, and no data set .* \(did you mean "digits"'):
         builders.data_overrides(load_recipe("digits_hdlif"), "digit")
     with pytest.raises(DataError, match=r"digits_events_hdlif is of events; start from a recipe of pictures"):
@@ -167,6 +169,6 @@ def test_what_was_found_is_checked_as_any_recipe(tmp_path: Path) -> None:
 
 def test_more_classes_than_a_recipe_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(tmp_path, 6)
-    monkeypatch.setattr("hdlif.builders.data.MOST_BYTES", 500)
+    monkeypatch.setattr("hdlif.builders.own_data.MOST_BYTES", 500)
     with pytest.raises(DataError, match=r"with the names of its 3 classes the recipe takes .* at most 500 are read"):
         found(tmp_path)
