@@ -24,7 +24,7 @@ from hdlif.commands.seeds import train_seeds
 from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe
-from hdlif.errors import DataError, ExistingRunError, TrainingError
+from hdlif.errors import CheckpointError, DataError, ExistingRunError, TrainingError
 from hdlif.runtime import Session
 from hdlif.training import Evaluation
 from picture_folders import CLASSES, write_pictures
@@ -115,11 +115,16 @@ def test_resume_is_exact_and_refused_where_a_file_changed(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"than the network was trained on: 1 changed \(cat/001.png\)"):
         evaluate_path(tmp_path / "whole")
     (photos / "cat" / "001.png").write_bytes(kept)
-    trained(photos, tmp_path / "stopped", resume=True)
+    moved = photos.rename(tmp_path / "moved")
+    with pytest.raises(DataError, match=r"photos: what the network was trained on is not there; .* --data"):
+        evaluate_path(tmp_path / "whole")
+    trained(moved, tmp_path / "stopped", resume=True)
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "stopped")]
     assert files[0] == files[1]
     with pytest.raises(ExistingRunError):
-        trained(photos, tmp_path / "whole")
+        trained(moved, tmp_path / "whole")
+    with pytest.raises(CheckpointError, match=r"with data.fit = None, the recipe says 'crop'"):
+        trained(moved, tmp_path / "stopped", "data.fit=crop", resume=True)
 
 
 @pytest.mark.parametrize("workers", [2])

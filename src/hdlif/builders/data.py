@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -239,6 +240,9 @@ def _shipped(recipe: Recipe, root: Path | None) -> ImageSets:
 def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Found:
     kept = recipe.data.found
     known = data_kind(recipe).input
+    path = str(recipe.data.arguments.get("path", ""))
+    if kept is not None and not os.path.exists(path if root is None else root / path):  # noqa: PTH110
+        raise DataError(f"{path}: what the network was trained on is not there; put it back, or name data with --data")
     found = finder(recipe.data)(root=root, size=recipe.data.size, known=known)
     if kept is not None and (found.classes, found.manifest.digest) != (kept.classes, kept.digest):
         from hdlif.data.manifest import changes, read_manifest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hdlif import builders
 from hdlif.commands.files import write_text
 from hdlif.config import DataConfig, Recipe, load_recipe
-from hdlif.errors import DataError
+from hdlif.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from hdlif.data import Found
@@ -80,6 +80,21 @@ def names_path(data: str | None) -> bool:
 def write_files(out: Path, found: Found) -> None:
     """Keep which files a training is begun with."""
     write_text(out / FILES, found.manifest.text())
+
+
+def as_begun(recipe: Recipe, out: Path) -> Recipe:
+    """The recipe as the training in `out` was begun with it, where the same data lay at another path then.
+
+    Data are what they hold: a training may go on where they were moved or copied to.
+    """
+    try:
+        begun = load_recipe(out / "recipe.yaml").data
+    except RecipeError:
+        return recipe
+    if begun.found is None or begun.found != recipe.data.found or "path" not in begun.arguments:
+        return recipe
+    moved = recipe.data.model_dump() | {"path": begun.arguments["path"]}
+    return recipe.model_copy(update={"data": DataConfig.model_validate(moved)})
 
 
 def check_files(out: Path, found: Found | None) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from hdlif.commands.locks import training_alone
 from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.processes import joined, processes
 from hdlif.commands.provenance import hardware, versions
-from hdlif.commands.recipe_data import check_files, load_with_data, write_files
+from hdlif.commands.recipe_data import as_begun, check_files, load_with_data, write_files
 from hdlif.commands.run_folders import MEASURED, begun, check_free, finished
 from hdlif.config import Recipe, dump_recipe
 from hdlif.data import Found, ImageSets, Samples
@@ -113,6 +114,8 @@ def train(
     keep = resume is False and not overwrite
     if resume:
         ranks.led(lambda: check_files(out, found))
+    if resume is not False and found is not None:
+        recipe = ranks.led(partial(as_begun, recipe, out))
     if keep:
         # Told now, and looked at again when the folder is this process's.
         ranks.led(lambda: check_free(out))
