@@ -9,6 +9,7 @@ import torch
 from hdlif import builders
 from hdlif.config import Recipe, dump_recipe, load_recipe
 from hdlif.errors import DataError, RecipeError
+from hostile import one_printable_line
 from picture_folders import CLASSES, write_pictures
 from small_recipes import recipe
 
@@ -172,3 +173,14 @@ def test_more_classes_than_a_recipe_holds_are_refused(tmp_path: Path, monkeypatc
     monkeypatch.setattr("hdlif.builders.own_data.MOST_BYTES", 500)
     with pytest.raises(DataError, match=r"with the names of its 3 classes the recipe takes .* at most 500 are read"):
         found(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["", "\0", "a\nb", "x" * 5000, "..", "/", "/dev/null", "~", "\x1b[31m"])
+def test_a_path_that_leads_to_no_pictures_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.chdir(write_pictures(tmp_path / "a" / "b", 3))
+    monkeypatch.setattr("hdlif.data.class_folders.MOST_FILES", 1000)
+    with pytest.raises((DataError, RecipeError)) as refused:
+        found(tmp_path, f"data.path={json.dumps(path)}")
+    one_printable_line(refused.value)

@@ -1,4 +1,8 @@
-"""Kinds of data of the user's own, whose classes and sizes follow from looking at them."""
+"""Kinds of data of the user's own, whose classes and sizes follow from looking at them.
+
+A kind is a function in `hdlif.data` that looks at data and returns a `Found`, and a row of `FOUND` here. Its keyword
+arguments beside `_GIVEN` are the keys that a recipe may set.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ MOST_KEPT = 2**29
 """Bytes of pixels that are kept in memory; of more, pictures are read as batches ask for them."""
 SMALL_SIDE, DEFAULT_SIDE = 64, 32
 MANY = 5000
-_MOST_NAMED = 3
+_MOST_NAMED, _LONGEST_PATH = 3, 4096
 _RESIZE = "bilinear"
 
 
@@ -123,6 +123,8 @@ def find_pictures(
         ValueError: a share that none can be.
     """
     shares = shares_of(split)
+    if not 0 < len(path) <= _LONGEST_PATH:
+        raise ValueError(f"path has {len(path):,} characters; give a folder of pictures, in 1 to {_LONGEST_PATH:,}")
     place = Path(os.path.abspath(path if root is None else root / path))  # noqa: PTH100 - links stay in it
     layout = laid_out(place, pictures.FORMATS)
     if len(layout.files) > MANY:
