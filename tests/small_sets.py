@@ -24,6 +24,8 @@ from hdlif.data import (
     n_mnist,
     tiny_imagenet,
 )
+from hdlif.data.picture_folder import find_pictures
+from picture_folders import write_pictures
 from recorded_events import write_dvs_cifar10, write_dvs_gesture, write_n_mnist
 
 IDS = ("n01440764", "n01443537")
@@ -116,6 +118,12 @@ ASKED = {"augment": (), "seed": 0, "validation": 1}
 FRAMES = ASKED | {"time_steps": 2, "binning": by_number}
 CIFAR_FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 of_imagenet = partial(imagenet, **ASKED, classes=("a", "b"), counts=(4, 4))
+
+
+def of_folder(root: Path) -> ImageSets:
+    return find_pictures(root, size=8, known=None, path="photos").make((), 0)
+
+
 SETS = {
     "fashion_mnist": SmallSet(
         write_fashion_mnist,
@@ -144,6 +152,9 @@ SETS = {
             "tiny-imagenet-200/val/val_annotations.txt",
             f"tiny-imagenet-200/val/images/{IDS[1]}.JPEG",
         ),
+    ),
+    "folder": SmallSet(
+        lambda root: write_pictures(root / "photos", 3), of_folder, ("photos/cat/000.jpg", "photos/dog/001.png")
     ),
     "n_mnist": SmallSet(
         partial(write_n_mnist, per_digit=(1, 1)),

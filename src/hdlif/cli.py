@@ -88,6 +88,11 @@ def _to_stderr(silent: bool) -> Callable[[str], None]:
 @cli.command()
 @click.argument("recipe")
 @click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value of the recipe; repeatable.")
+@click.option(
+    "--data",
+    metavar="NAME|PATH",
+    help="A data set that ships, or a folder of pictures (docs/your_own_pictures.md), in place of the recipe's.",
+)
 @data_root_option
 @click.option("--out", type=FILE, help="Run folder.  [default: runs/NAME]")
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, exactly.")
@@ -137,14 +142,17 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
         show(found, as_json, lambda: many.as_text(found))
         return
     # The first process alone has something to show.
-    if result := command(recipe, progress=not as_json, **options):
+    if result := command(recipe, progress=not as_json, say=_to_stderr(as_json), **options):
         show(result, as_json, lambda: tables.networks_table([result]))
 
 
 @cli.command("eval")
 @click.argument("path", type=FILE)
 @click.option(
-    "--data", help="Name of the data set; a checkpoint's own by default. For an artefact, events are binned by number."
+    "--data",
+    metavar="NAME|PATH",
+    help="Data set, or folder of pictures, whose test part is taken; a checkpoint's own by default. For an artefact, "
+    "events are binned by number.",
 )
 @data_root_option
 @click.option("--confusion", is_flag=True, help="Which class is taken for which, and the accuracy of each.")
@@ -220,7 +228,11 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
     metavar="NAMES",
     help="Peers to time beside it, out of openvino,onnxruntime,torch.  [default: those that are installed]",
 )
-@click.option("--data", help="Data set of the images to run and to calibrate INT8 on.  [default: noise]")
+@click.option(
+    "--data",
+    metavar="NAME|PATH",
+    help="Data set, or folder of pictures, to run and to calibrate INT8 on.  [default: noise]",
+)
 @data_root_option
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Images at once for throughput.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of each engine.  [default: the machine's cores]")
@@ -244,7 +256,8 @@ def bench(artefact: Path, against: str | None, as_json: bool, **options: Any) ->
 @click.option("--counting", type=click.Choice(["paper", "honest"]), default="paper", show_default=True)
 @click.option(
     "--data",
-    help="Name of the data set whose images are counted on; needed for an artefact, and there events are binned by "
+    metavar="NAME|PATH",
+    help="Data set, or folder of pictures, that is counted on; needed for an artefact, and there events are binned by "
     "number.",
 )
 @data_root_option
@@ -353,6 +366,27 @@ def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], build: boo
         return
     result = check_all(names, overrides, build=build, say=_to_stderr(as_json))
     show(result, as_json, lambda: f"{len(result['recipes'])} recipes: good")
+
+
+@cli.group("data")
+def data_group() -> None:
+    """Look at data of your own."""
+
+
+@data_group.command("inspect")
+@click.argument("path")
+@click.option("--size", type=click.IntRange(1, 2**13), help="Side that pictures become.  [default: as a training's]")
+@click.option("--out", type=FILE, help="A PNG file to write, with pictures of each class as a network would see them.")
+@json_option
+def data_inspect(path: str, as_json: bool, **options: Any) -> None:
+    """What is found in the folder of pictures PATH, and what `hdlif train --data PATH` would train on.
+
+    Nothing but the file that --out names is written.
+    """
+    from hdlif.commands.data import as_text, inspect
+
+    result = inspect(path, say=_to_stderr(as_json), **options)
+    show(result, as_json, lambda: as_text(result))
 
 
 @cli.group()

@@ -112,16 +112,38 @@ class MixupConfig(_Section):
         return self
 
 
-class DataConfig(_Section):
-    """The data set, its split and its batches."""
+class InputConfig(_Section):
+    """How a whole sample of data that were looked at becomes numbers: the fields of an artefact's input record."""
 
-    EXTRAS = ("mixup",)
+    kind: Text
+    shape: Annotated[tuple[Count, Count, Count], Field(strict=False)]
+    mean: Annotated[tuple[float, ...], Field(strict=False)]
+    std: Annotated[tuple[float, ...], Field(strict=False)]
+    resize: Text
+    fit: Text
+
+
+class FoundConfig(_Section):
+    """What was found in data of the user's own when a training began: what it is resumed, measured and exported by."""
+
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Of the files and of the part that each is in."""
+    classes: Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False, min_length=2)]
+    input: InputConfig
+
+
+class DataConfig(_Section):
+    """The data set, its split and its batches; keys beside these are arguments of its kind."""
+
+    model_config = ConfigDict(extra="allow")
+
+    EXTRAS = ("mixup", "validation", "found")
 
     kind: Text
     batch_size: Count
     """Samples of an update: of all devices together, which share them equally."""
-    validation: Count
-    """Training images held out to choose the best epoch."""
+    validation: Count | None = None
+    """Training images of a set that ships that are held out to choose the best epoch."""
     train: Count | None = None
     """Training images used, the first ones; all by default."""
     size: Annotated[int, Field(ge=1, le=2**13)] | None = None
@@ -132,6 +154,14 @@ class DataConfig(_Section):
     augment: Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False)] = ()
     mixup: MixupConfig | None = None
     """Mixes the samples and labels of a batch; `{}` takes the published values."""
+    found: FoundConfig | None = None
+    """Written by a training on data of the user's own."""
+    __pydantic_extra__: dict[str, JsonValue]
+
+    @property
+    def arguments(self) -> dict[str, JsonValue]:
+        """What the kind of data takes besides."""
+        return dict(self.__pydantic_extra__)
 
 
 class TrainingConfig(_Section):
@@ -428,7 +458,7 @@ def _explain(errors: list[ErrorDetails]) -> str:
     first = _worst(errors)
     location, message = [str(part) for part in first["loc"]], first["msg"]
     section = _section(location)
-    if section is Component:
+    if section is Component or (section is DataConfig and location[1] not in DataConfig.model_fields):
         # pydantic tags each level of a JSON value with its type: model, blocks, "list", 0, "float".
         location = location[:2] + location[3::2]
     key = cut(".".join(location))

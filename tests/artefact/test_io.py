@@ -52,6 +52,19 @@ def test_golden_bytes() -> None:
     assert_equal(load(GOLDEN), tiny_network())
 
 
+def test_what_an_input_does_not_have_by_default_is_written_and_read() -> None:
+    graph = tiny_network()
+    cropped = replace(graph, input=replace(graph.input, fit="crop"))
+    assert b'fit\\":\\"crop' in dumps(cropped)
+    assert b"frames" not in dumps(cropped)
+    assert loads(dumps(cropped), "x").input == cropped.input
+    for key in ("fit", "frames"):
+        with pytest.raises(ArtefactError, match=rf"input.{key} = 'crops' is unknown; choose one of"):
+            dumps(replace(graph, input=replace(graph.input, **{key: "crops"})))
+    with pytest.raises(ArtefactError, match=r'input.frames = "rows": a step is shown one row'):
+        dumps(replace(graph, input=replace(graph.input, frames="rows")))
+
+
 def test_format_4_is_read_and_has_no_programs() -> None:
     older = GOLDEN.with_name("tiny_format_4.hdlif.safetensors")
     assert_equal(load(older), tiny_network())

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from hdlif.cli import main
+from picture_folders import write_pictures
 
 FAST = ["--set", "training.epochs=1", "--set", "data.batch_size=128", "--set", "model.width=4"]
 
@@ -288,6 +289,10 @@ def test_recipes_are_listed_shown_and_checked():
         (["train", "digits_hdlif", "--set", "training.epoch=3"], ["RecipeError", "training.epoch", '"epochs"']),
         (["train", "digits_hdlif", "--set", "neuron.kind=hdlf"], ["RecipeError", "neuron.kind", '"hdlif"']),
         (["train", "digits_hdlif", "--set", "model.widht=3"], ["RecipeError", "model.widht", '"width"']),
+        (["train", "digits_hdlif", "--data", "nowhere"], ["DataError", "nowhere", "no folder", "digits"]),
+        (["train", "digits_hdlif", "--data", "."], ["DataError", "no folder lies in it", "CLASS"]),
+        (["eval", "x.hdlif.safetensors", "--data", "."], ["there is no such file"]),
+        (["data", "inspect", "nowhere"], ["DataError", "nowhere: there is no such folder"]),
         (["train", "digits_hdlif", "--devices", "3"], ["RecipeError", "data.batch_size = 64", "multiple of 3", "63"]),
         (["train", "digits_hdlif", "--set", "rule.k=9"], ["RecipeError", "rule.k", "time_steps = 4"]),
         (["train", "fashion_mnist_lif", "--data-root", "nowhere"], ["DataError", "nowhere", "FashionMNIST/raw"]),
@@ -322,6 +327,16 @@ def test_unreadable_image_names_the_file(artefact, tmp_path):
     assert done.returncode == 2
     assert "InputError" in done.stderr
     assert "photo.png" in done.stderr
+
+
+def test_a_folder_of_pictures_is_looked_at(tmp_path):
+    write_pictures(tmp_path / "photos", 6)
+    done = hdlif("data", "inspect", tmp_path / "photos", "--json")
+    assert json.loads(done.stdout)["classes"]["cat"] == {"train": 4, "validation": 1, "test": 1}
+    assert done.stderr == ""
+    shown = hdlif("data", "inspect", tmp_path / "photos", "--size", 8, "--out", tmp_path / "sheet.png").stdout
+    assert "trained on     3x8x8, RGB" in shown
+    assert (tmp_path / "sheet.png").exists()
 
 
 def test_module_runs_as_the_command_does():

@@ -16,6 +16,7 @@ import pytest
 
 from hdlif.cli import cli
 from hdlif.config import dump_recipe, load_recipe
+from picture_folders import write_pictures
 
 HEAVY = {
     "PIL",
@@ -79,6 +80,7 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     "recipes ls": ([], RECIPE),
     "recipes show": (["digits_hdlif", "--resolved"], RECIPE),
     "recipes check": ([], RECIPE),
+    "data inspect": (["photos"], TORCH | {"PIL"}),
     "neurons ls": ([], RECIPE),
     "neurons show": (["own_neurons:AdaptiveHDLIF"], TORCH),
     "run": (["net.hdlif.safetensors", "image.npy"], {"PIL"}),
@@ -137,6 +139,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         + "]}}"
     )
     np.save(folder / "image.npy", np.zeros((8, 8), np.uint8))
+    write_pictures(folder / "photos", 3)
     return folder
 
 

@@ -26,7 +26,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run, with everything that a training and what measures it write."""
     out = tmp_path_factory.mktemp("overwrite") / "run"
     train("digits_hdlif", out=out, overrides=[*FAST, "training.keep_every=1"], memory_repeats=0)
-    for name in ("coherence.json", "report.html", "previous.safetensors", "damaged.safetensors", "best.safetensors"):
+    names = ("coherence.json", "report.html", "data_files.json", "previous", "damaged", "best")
+    for name in (name if "." in name else f"{name}.safetensors" for name in names):
         (out / name).write_text("{}")
     return out
 

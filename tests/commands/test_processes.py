@@ -15,6 +15,7 @@ from hdlif.commands.processes import joined, processes
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.sweep import sweep
 from hdlif.errors import RecipeError
+from picture_folders import write_pictures
 from training.several_ranks import NO_GPUS, free_port
 
 PLACE = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
@@ -112,6 +113,22 @@ def started(folder: Path, *arguments: str, **place: object) -> subprocess.Popen[
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@pytest.mark.slow
+def test_two_devices_share_a_folder_of_pictures(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "photos", 10)
+    arguments = ("--data", str(tmp_path / "photos"), "--set", "data.batch_size=6", "--set", "data.size=8")
+    jobs = [started(tmp_path / name, *arguments, "--devices", devices) for name, devices in (("a", "2"), ("b", "1"))]
+    try:
+        said = [job.communicate(timeout=300) for job in jobs]
+    finally:
+        for job in jobs:
+            job.kill()
+    assert [job.returncode for job in jobs] == [0, 0], said
+    assert [json.loads(out)["ranks"] for out, _ in said] == [2, 1]
+    lists = [(tmp_path / name / "run" / "data_files.json").read_text() for name in ("a", "b")]
+    assert lists[0] == lists[1]
 
 
 @pytest.mark.slow

@@ -6,16 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import hdlif
 from deployed_graphs import random_input, residual_network
+from hdlif import builders
 from hdlif.artefact import save
 from hdlif.commands.run import BATCH, run
+from hdlif.deploy import export
 from hdlif.errors import InputError, printable
 from hdlif.inputs import MOST_BYTES
 from hdlif.runtime import Session
 from mutations import assert_in_one_line
+from small_recipes import recipe
 from special_files import special_files, within
 
 
@@ -239,3 +243,19 @@ def test_limits_are_options(artefact: Path, tmp_path: Path) -> None:
         assert refused.returncode == 2
         assert f"(hdlif run: {option})" in refused.stderr
         assert refused.stderr.count("\n") == 1
+
+
+def test_a_network_trained_on_rows_is_shown_a_picture_row_by_row(tmp_path: Path) -> None:
+    chosen = recipe("data.frames=rows", "time_steps=8")
+    torch.manual_seed(0)
+    network = builders.build_model(chosen).eval()
+    labels = builders.data_kind(chosen).labels
+    path = tmp_path / "rows.hdlif.safetensors"
+    export(network, path, input=builders.input_record(chosen), labels=labels, time_steps=8)
+    test = builders.build_data(chosen).test
+    Image.fromarray(test.pixels[3, 0].numpy()).save(tmp_path / "digit.png")
+    np.save(tmp_path / "digit.npy", test.pixels[3, 0].numpy())
+    x, _ = test.sequence(torch.tensor([3]))
+    expected = Session(path).run(x.contiguous().numpy()).mean(axis=0)[0].tolist()
+    for result in run(path, [tmp_path / "digit.png", tmp_path / "digit.npy"])["inputs"]:
+        assert result["logits"] == expected

@@ -138,9 +138,8 @@ RECIPE_KEYS = (
             f'training.epoch = 3 is unknown; choose one of {TRAINING_KEYS} (did you mean "epochs"?)',
         ),
         (
-            "data.epochs=3",
-            "data.epochs = 3 is unknown; "
-            "choose one of augment, batch_size, frames, kind, mixup, size, train, validation",
+            "data.mixup={epochs: 3}",
+            "data.mixup.epochs = 3 is unknown; choose one of cutmix_alpha, mixup_alpha, prob, switch_prob",
         ),
         (
             "trainin={}",

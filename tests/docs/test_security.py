@@ -7,6 +7,7 @@ import pytest
 from hdlif import config, plain_yaml
 from hdlif.builders import model, recipe
 from hdlif.commands import ablate
+from hdlif.data import manifest
 from hdlif.report import runs
 from hdlif.training import checkpoint
 
@@ -27,6 +28,7 @@ TEXT = (Path(__file__).parents[2] / "SECURITY.md").read_text("utf-8")
         ("cells of a table, all seeds together | 10,000", ablate.MOST_CELLS, 10_000),
         ("record of a checkpoint | 2^20 characters", checkpoint.MOST_RECORD, 2**20),
         ("metrics.jsonl that a report reads | 2^30 bytes", runs.MOST_METRICS, 2**30),
+        ("data_files.json that a resumed training is compared with | 2^30 bytes", manifest.MOST_BYTES, 2**30),
         ("other files of a run | 2^26 bytes, 64 levels", runs.MOST_SUMMARY, 2**26),
         ("other files of a run | 2^26 bytes, 64 levels", runs.MOST_LEVELS, 64),
     ],

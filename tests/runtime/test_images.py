@@ -7,7 +7,7 @@ from PIL import Image
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError
 from hdlif.runtime import normalise, read_image
-from hdlif.runtime.images import fit_images
+from hdlif.runtime.images import fit_images, image_sequence
 
 GREY = InputRecord((1, 2, 3), (0.5,), (0.25,), resize="none")
 RGB = InputRecord((3, 2, 3), (0.5, 0.25, 0.0), (0.25, 0.5, 1.0), resize="none")
@@ -74,3 +74,23 @@ def test_images_of_a_data_set_are_resized_as_files_are(tmp_path: Path) -> None:
 def test_images_are_not_squeezed_into_a_network_that_reads_rows() -> None:
     with pytest.raises(InputError, match="images are 8x8 and the network takes 1x8"):
         fit_images(np.zeros((2, 1, 8, 8), np.uint8), InputRecord((1, 1, 8), (0.5,), (0.25,)))
+
+
+def test_a_network_of_rows_is_shown_the_rows_of_a_picture_of_any_size(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 20), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    rows = InputRecord((1, 1, 5), (0.5,), (0.25,), frames="rows")
+    whole = InputRecord((1, 4, 5), (0.5,), (0.25,))
+    x = read_image(tmp_path / "x.png", rows, time_steps=4)
+    assert x.shape == (4, 1, 1, 1, 5)
+    np.testing.assert_array_equal(x[:, 0, 0, 0], read_image(tmp_path / "x.png", whole)[0, 0, 0])
+    np.testing.assert_array_equal(x, image_sequence(pixels, rows, "x", time_steps=4))
+
+
+def test_a_picture_is_not_squeezed_into_one_row_where_the_file_does_not_say_which_rows(tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    unsaid = InputRecord((1, 1, 8), (0.5,), (0.25,))
+    with pytest.raises(InputError, match=r"takes one row of 8 pixels, and its file, .* export it again"):
+        read_image(tmp_path / "x.png", unsaid, time_steps=8)
+    Image.new("L", (6, 1)).save(tmp_path / "row.png")
+    assert read_image(tmp_path / "row.png", unsaid, time_steps=8).shape == (1, 1, 1, 1, 8)

@@ -40,6 +40,8 @@ _DAMAGED = "the file is damaged, export it again"
 _MEND = "give a file made by `hdlif export --to artefact`"
 _OPS_SINCE_5 = ("delay", "program", "upsample")
 _ATTRIBUTES_SINCE_5 = {"conv2d": ("dilation", "groups")}
+_INPUT_SINCE_5 = ("fit", "frames")
+"""Fields of the input that are left out where they have their defaults."""
 _NO_DIGEST = "0" * 64
 """What stands in the place of the digest where it is computed."""
 
@@ -123,6 +125,7 @@ def dumps(graph: Graph) -> bytes:
             "resize": graph.input.resize,
             "shape": list(graph.input.shape),
             "std": [float(v) for v in graph.input.std],
+            **{key: getattr(graph.input, key) for key in _INPUT_SINCE_5 if _differs(graph.input, key)},
         },
         "labels": list(graph.labels),
         "nodes": [
@@ -316,7 +319,7 @@ def _read_graph(
         tuple(nodes),
         _string("output", record["output"]),
         _integer("time_steps", record["time_steps"]),
-        _read_input(record["input"]),
+        _read_input(record["input"], record["format"]),
         tuple(_string("labels", label) for label in _list("labels", record["labels"])),
     )
     return graph, stored_as
@@ -354,9 +357,14 @@ def _read_reference(
     return key, shape
 
 
-def _read_input(value: object) -> InputRecord:
+def _differs(record: InputRecord, key: str) -> bool:
+    return bool(getattr(record, key) != getattr(InputRecord, key))
+
+
+def _read_input(value: object, version: int) -> InputRecord:
     record = _object("input", value)
-    _keys("input", record, ("kind", "mean", "resize", "shape", "std"))
+    later = {key: record[key] for key in _INPUT_SINCE_5 if key in record and version >= 5}
+    _keys("input", record, tuple(sorted({"kind", "mean", "resize", "shape", "std", *later})))
     shape = _integers("input.shape", record["shape"])
     mean, std = (
         tuple(_number(f"input.{key}", v) for v in _list(f"input.{key}", record[key])) for key in ("mean", "std")
@@ -364,7 +372,8 @@ def _read_input(value: object) -> InputRecord:
     if len(shape) != 3:
         raise ArtefactError(f"input.shape = {list(shape)}; it must be [C, H, W]; {_DAMAGED}")
     kind, resize = _string("input.kind", record["kind"]), _string("input.resize", record["resize"])
-    return InputRecord((shape[0], shape[1], shape[2]), mean, std, kind, resize)
+    said = {key: _string(f"input.{key}", word) for key, word in later.items()}
+    return InputRecord((shape[0], shape[1], shape[2]), mean, std, kind, resize, **said)
 
 
 def _parse(where: str, text: bytes) -> Any:

@@ -5,8 +5,20 @@ One file for each section of a recipe; it holds the section's tables of names an
 
 from hdlif.builders.activity import PENALTIES, build_penalty
 from hdlif.builders.attention import ATTENTION_FORMS, ATTENTIONS
-from hdlif.builders.data import BINNINGS, DATA, FRAMES, DataKind, build_data, input_record, named_data, random_batch
+from hdlif.builders.data import (
+    BINNINGS,
+    DATA,
+    FRAMES,
+    DataKind,
+    build_data,
+    check_data,
+    data_kind,
+    input_record,
+    named_data,
+    random_batch,
+)
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
+from hdlif.builders.found import FOUND, kind_at
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
     CLASSES,
@@ -20,6 +32,7 @@ from hdlif.builders.neuron import (
 )
 from hdlif.builders.norm import NORMS
 from hdlif.builders.optimization import OPTIMIZERS, SCHEDULES, build_optimization
+from hdlif.builders.own_data import data_of_ones_own, data_overrides, found_data, with_data_found
 from hdlif.builders.recipe import check, check_names
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.spikes import SPIKES
@@ -33,6 +46,7 @@ __all__ = [
     "DATA",
     "DRAWS",
     "EQUATIONS",
+    "FOUND",
     "FRAMES",
     "GRANULARITIES",
     "MODELS",
@@ -60,9 +74,16 @@ __all__ = [
     "build_teacher",
     "build_training_rule",
     "check",
+    "check_data",
     "check_names",
+    "data_kind",
+    "data_of_ones_own",
+    "data_overrides",
+    "found_data",
     "input_record",
+    "kind_at",
     "named_data",
     "own_neuron",
     "random_batch",
+    "with_data_found",
 ]

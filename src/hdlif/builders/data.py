@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,29 +11,26 @@ from typing import TYPE_CHECKING
 from hdlif import datasets
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
+from hdlif.builders.found import FOUND, arguments, finder, record_of
 from hdlif.builders.places import At
-from hdlif.config import Recipe
-from hdlif.errors import DataError, RecipeError
+from hdlif.config import DataConfig, Recipe
+from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from hdlif.data import Binning, Frames, ImageSets
+    from hdlif.data import Binning, Found, Frames, ImageSets
 
 VALIDATION_OF_NAMED = 100
 CONSTANT = "constant"
 """The name of the frames that are a whole image each."""
 
 
-@dataclass(frozen=True)
-class DataKind:
-    """A data set's loader, and what can be said of its samples without reading them.
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """What can be said of a data set's samples without reading them."""
 
-    A loader of images takes (root, validation, augment, seed); one of events takes (time_steps, binning, size) too.
-    """
-
-    load: Callable[..., ImageSets]
     input: InputRecord
     names: tuple[str, ...] | Callable[[], tuple[str, ...]]
     """Of its classes, or what looks them up."""
@@ -44,6 +42,16 @@ class DataKind:
     @property
     def events(self) -> bool:
         return self.input.kind == "events"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataKind(Described):
+    """A data set that ships: its loader beside what is known of it.
+
+    A loader of images takes (root, validation, augment, seed); one of events takes (time_steps, binning, size) too.
+    """
+
+    load: Callable[..., ImageSets]
 
 
 def _counts(side: int) -> InputRecord:
@@ -64,49 +72,57 @@ def _simulated(images: Callable[..., ImageSets]) -> Callable[..., ImageSets]:
 
 DATA: Mapping[str, DataKind] = {
     "digits": DataKind(
-        At("hdlif.data:digits"),
-        InputRecord((1, 8, 8), datasets.DIGITS_MEAN, datasets.DIGITS_STD),
-        datasets.DIGITS_CLASSES,
+        load=At("hdlif.data:digits"),
+        input=InputRecord((1, 8, 8), datasets.DIGITS_MEAN, datasets.DIGITS_STD),
+        names=datasets.DIGITS_CLASSES,
     ),
     "fashion_mnist": DataKind(
-        At("hdlif.data:fashion_mnist"),
-        InputRecord((1, 28, 28), datasets.FASHION_MNIST_MEAN, datasets.FASHION_MNIST_STD),
-        datasets.FASHION_MNIST_CLASSES,
+        load=At("hdlif.data:fashion_mnist"),
+        input=InputRecord((1, 28, 28), datasets.FASHION_MNIST_MEAN, datasets.FASHION_MNIST_STD),
+        names=datasets.FASHION_MNIST_CLASSES,
     ),
     "synthetic": DataKind(
-        At("hdlif.data:synthetic"),
-        InputRecord((1, 8, 8), datasets.SYNTHETIC_MEAN, datasets.SYNTHETIC_STD),
-        datasets.SYNTHETIC_CLASSES,
+        load=At("hdlif.data:synthetic"),
+        input=InputRecord((1, 8, 8), datasets.SYNTHETIC_MEAN, datasets.SYNTHETIC_STD),
+        names=datasets.SYNTHETIC_CLASSES,
     ),
     "cifar10": DataKind(
-        At("hdlif.data:cifar10"),
-        InputRecord((3, 32, 32), datasets.CIFAR10_MEAN, datasets.CIFAR10_STD),
-        datasets.CIFAR10_CLASSES,
+        load=At("hdlif.data:cifar10"),
+        input=InputRecord((3, 32, 32), datasets.CIFAR10_MEAN, datasets.CIFAR10_STD),
+        names=datasets.CIFAR10_CLASSES,
     ),
     "cifar100": DataKind(
-        At("hdlif.data:cifar100"),
-        InputRecord((3, 32, 32), datasets.CIFAR100_MEAN, datasets.CIFAR100_STD),
-        datasets.CIFAR100_CLASSES,
+        load=At("hdlif.data:cifar100"),
+        input=InputRecord((3, 32, 32), datasets.CIFAR100_MEAN, datasets.CIFAR100_STD),
+        names=datasets.CIFAR100_CLASSES,
     ),
     "imagenet": DataKind(
-        At("hdlif.data:imagenet"),
-        InputRecord((3, 224, 224), datasets.IMAGENET_MEAN, datasets.IMAGENET_STD),
-        datasets.imagenet_classes,
+        load=At("hdlif.data:imagenet"),
+        input=InputRecord((3, 224, 224), datasets.IMAGENET_MEAN, datasets.IMAGENET_STD),
+        names=datasets.imagenet_classes,
     ),
     "tiny_imagenet": DataKind(
-        At("hdlif.data:tiny_imagenet"),
-        InputRecord((3, 64, 64), datasets.TINY_IMAGENET_MEAN, datasets.TINY_IMAGENET_STD),
-        datasets.TINY_IMAGENET_CLASSES,
+        load=At("hdlif.data:tiny_imagenet"),
+        input=InputRecord((3, 64, 64), datasets.TINY_IMAGENET_MEAN, datasets.TINY_IMAGENET_STD),
+        names=datasets.TINY_IMAGENET_CLASSES,
     ),
-    "digits_events": DataKind(_simulated(At("hdlif.data:digits")), _counts(8), datasets.DIGITS_CLASSES),
+    "digits_events": DataKind(
+        load=_simulated(At("hdlif.data:digits")), input=_counts(8), names=datasets.DIGITS_CLASSES
+    ),
     "fashion_mnist_events": DataKind(
-        _simulated(At("hdlif.data:fashion_mnist")),
-        _counts(28),
-        datasets.FASHION_MNIST_CLASSES,
+        load=_simulated(At("hdlif.data:fashion_mnist")),
+        input=_counts(28),
+        names=datasets.FASHION_MNIST_CLASSES,
     ),
-    "dvs_cifar10": DataKind(At("hdlif.data:dvs_cifar10"), _counts(datasets.DVS_SIDE), datasets.CIFAR10_CLASSES),
-    "dvs_gesture": DataKind(At("hdlif.data:dvs_gesture"), _counts(datasets.DVS_SIDE), datasets.DVS_GESTURE_CLASSES),
-    "n_mnist": DataKind(At("hdlif.data:n_mnist"), _counts(datasets.N_MNIST_SIDE), datasets.DIGITS_CLASSES),
+    "dvs_cifar10": DataKind(
+        load=At("hdlif.data:dvs_cifar10"), input=_counts(datasets.DVS_SIDE), names=datasets.CIFAR10_CLASSES
+    ),
+    "dvs_gesture": DataKind(
+        load=At("hdlif.data:dvs_gesture"), input=_counts(datasets.DVS_SIDE), names=datasets.DVS_GESTURE_CLASSES
+    ),
+    "n_mnist": DataKind(
+        load=At("hdlif.data:n_mnist"), input=_counts(datasets.N_MNIST_SIDE), names=datasets.DIGITS_CLASSES
+    ),
 }
 FRAMES: Mapping[str, Frames] = {CONSTANT: At("hdlif.data:constant"), "rows": At("hdlif.data:rows")}
 BINNINGS: Mapping[str, Callable[[], Binning]] = {
@@ -115,45 +131,129 @@ BINNINGS: Mapping[str, Callable[[], Binning]] = {
 }
 
 
-def data_kind(recipe: Recipe) -> DataKind:
-    """The recipe's data set, unread; raises `RecipeError` on a name in its section that is unknown or does not fit."""
-    kind = choose(DATA, recipe.data.kind, "data.kind")
-    for name in recipe.data.augment:
+def check_data(recipe: Recipe) -> str:
+    """What a sample of the recipe's data is ("image" or "events"); neither the data nor PyTorch is looked at.
+
+    Raises:
+        RecipeError: a name or an argument of the section is unknown or does not fit.
+    """
+    section = recipe.data
+    choose({**DATA, **FOUND}, section.kind, "data.kind")
+    if section.kind in FOUND:
+        finder(section)
+        samples = FOUND[section.kind].samples
+    else:
+        samples = DATA[section.kind].input.kind
+        _check_shipped(section)
+    events = samples == "events"
+    for name in section.augment:
         only = choose(datasets.AUGMENTED, name, "data.augment")
-        if only not in (None, kind.input.kind):
+        if only not in (None, samples):
             taken, given = ("counts", "8-bit pixels") if only == "events" else ("8-bit pixels", "counts")
-            raise RecipeError(
-                f'data.augment: "{name}" takes {taken}, and {recipe.data.kind} gives {given}; leave it out'
-            )
-    mine, other = (BINNINGS, FRAMES) if kind.events else (FRAMES, BINNINGS)
-    if recipe.data.frames in other:
-        given, shown = ("events", "images") if kind.events else ("images", "events")
+            raise RecipeError(f'data.augment: "{name}" takes {taken}, and {section.kind} gives {given}; leave it out')
+    mine, other = (BINNINGS, FRAMES) if events else (FRAMES, BINNINGS)
+    if section.frames in other:
+        given, shown = ("events", "images") if events else ("images", "events")
         raise RecipeError(
-            f'data.frames = "{recipe.data.frames}" makes frames of {shown}, and {recipe.data.kind} gives {given}; '
+            f'data.frames = "{section.frames}" makes frames of {shown}, and {section.kind} gives {given}; '
             f"choose one of {', '.join(sorted(mine))}"
         )
-    choose(mine, recipe.data.frames, "data.frames")
-    return kind
+    choose(mine, section.frames, "data.frames")
+    return samples
 
 
-def build_data(recipe: Recipe, root: Path | None = None, *, workers: int | None = None, ranks: int = 1) -> ImageSets:
-    """The recipe's data set, from `root` where it is not bundled; `workers` and `ranks` as in `ImageSets.made_by`."""
-    kind, section = data_kind(recipe), recipe.data
-    split = {"validation": section.validation, "augment": section.augment, "seed": recipe.seed}
-    if kind.events:
-        binning = BINNINGS[section.frames]()
-        sets = kind.load(root, **split, time_steps=recipe.time_steps, binning=binning, size=section.size)
-    else:
-        sets = kind.load(root, **split)
-        if section.size is not None:
-            sets = sets.resized(section.size)
+def _check_shipped(section: DataConfig) -> None:
+    for name, value in section.arguments.items():
+        accepted = DataConfig.model_fields.keys() - {"found"}
+        mend = did_you_mean(name, accepted)
+        if name in arguments():
+            mend = f"it is of data of your own: data.kind is one of {', '.join(sorted(FOUND))}"
+        raise RecipeError(f"data.{cut(name)} = {brief(value)} is unknown; {mend}")
+    if section.validation is None:
+        raise RecipeError("data.validation is missing; give the number of training images to hold out")
+    if section.found is not None:
+        raise RecipeError(f"data.found is of data of your own, and {section.kind} is a set that ships; leave it out")
+
+
+def data_kind(recipe: Recipe) -> Described:
+    """What is known of the recipe's data, unread; of data of the user's own, what was found when it was looked at.
+
+    Raises:
+        RecipeError: a name in its section is unknown or does not fit, or its data have to be looked at first
+            (`with_data_found`).
+    """
+    check_data(recipe)
+    if recipe.data.kind in DATA:
+        return DATA[recipe.data.kind]
+    if recipe.data.found is None:
+        raise RecipeError(
+            f'data.kind = "{recipe.data.kind}": its classes and sizes are known when the data have been looked at; '
+            "`hdlif data inspect` does that, and so does a training"
+        )
+    return Described(input=record_of(recipe.data.found.input), names=recipe.data.found.classes)
+
+
+def build_data(
+    recipe: Recipe,
+    root: Path | None = None,
+    *,
+    workers: int | None = None,
+    ranks: int = 1,
+    found: Found | None = None,
+    listed: Path | None = None,
+) -> ImageSets:
+    """The recipe's data set, from `root` where it is not bundled; `workers` and `ranks` as in `ImageSets.made_by`.
+
+    Args:
+        found: what `with_data_found` found, which is looked at again otherwise.
+        listed: the manifest of what the recipe was trained on, if there is one, by which an error says what changed.
+    Raises:
+        DataError: the data are absent or damaged, or no longer those that the recipe was trained on.
+    """
+    section = recipe.data
+    if section.kind in FOUND:
+        sets = (found or _found_again(recipe, root, listed)).make(section.augment, recipe.seed)
         sets = sets.shown_as(FRAMES[section.frames])
+    else:
+        sets = _shipped(recipe, root)
     sets = sets.made_by(workers, ranks=ranks)
     if section.train is None:
         return sets
     if section.train > len(sets.train):
         raise RecipeError(f"data.train = {section.train}; there are {len(sets.train)} training images")
     return replace(sets, train=sets.train.first(section.train))
+
+
+def _shipped(recipe: Recipe, root: Path | None) -> ImageSets:
+    check_data(recipe)
+    kind, section = DATA[recipe.data.kind], recipe.data
+    split = {"validation": section.validation, "augment": section.augment, "seed": recipe.seed}
+    if kind.events:
+        binning = BINNINGS[section.frames]()
+        return kind.load(root, **split, time_steps=recipe.time_steps, binning=binning, size=section.size)
+    sets = kind.load(root, **split)
+    if section.size is not None:
+        sets = sets.resized(section.size)
+    return sets.shown_as(FRAMES[section.frames])
+
+
+def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Found:
+    kept = recipe.data.found
+    known = data_kind(recipe).input
+    path = str(recipe.data.arguments.get("path", ""))
+    if kept is not None and not os.path.exists(path if root is None else root / path):  # noqa: PTH110
+        raise DataError(f"{path}: what the network was trained on is not there; put it back, or name data with --data")
+    found = finder(recipe.data)(root=root, size=recipe.data.size, known=known)
+    if kept is not None and (found.classes, found.manifest.digest) != (kept.classes, kept.digest):
+        from hdlif.data.manifest import changes, read_manifest
+
+        there = listed is not None and listed.exists()
+        what = f": {changes(read_manifest(listed), found.manifest)}" if there and listed is not None else ""
+        raise DataError(
+            f"{found.path}: holds other files than the network was trained on{what}; put them back, or name the data "
+            "with --data: of those that it was trained on, some may then be tested on"
+        )
+    return found
 
 
 def named_data(
@@ -199,7 +299,7 @@ def input_record(recipe: Recipe) -> InputRecord:
     """
     kind = data_kind(recipe)
     record = kind.input
-    if (size := recipe.data.size) is not None:
+    if (size := recipe.data.size) is not None and recipe.data.kind in DATA:
         record = replace(record, shape=(record.shape[0], size, size))
     if kind.events:
         return record
@@ -211,7 +311,7 @@ def input_record(recipe: Recipe) -> InputRecord:
             f'data.frames = "{recipe.data.frames}" makes {steps} steps of an image; set time_steps={steps}'
         )
     channels, height, width = shape
-    return replace(record, shape=(channels, height, width))
+    return replace(record, shape=(channels, height, width), frames=recipe.data.frames)
 
 
 def random_batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -221,4 +321,4 @@ def random_batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Te
     batch, shape = recipe.data.batch_size, input_record(recipe).shape
     constant = recipe.data.frames == CONSTANT
     x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
-    return x, torch.randint(len(DATA[recipe.data.kind].labels), (batch,), generator=generator)
+    return x, torch.randint(len(data_kind(recipe).labels), (batch,), generator=generator)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdlif.builders.arguments import call, choose
-from hdlif.builders.data import CONSTANT, DATA, data_kind
+from hdlif.builders.data import CONSTANT, check_data, data_kind
 from hdlif.builders.places import At
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, cut
@@ -135,7 +135,7 @@ def build_teacher(recipe: Recipe) -> Teacher | None:
         return None
     from hdlif.training import Teacher, load_teacher
 
-    kind = DATA[recipe.data.kind]
+    kind = data_kind(recipe)
     network = TEACHERS[recipe.teacher.kind].make(teaching.name, len(kind.labels))
     load_teacher(Path(teaching.checkpoint), network)
     shown = kind.input.mean, kind.input.std
@@ -149,7 +149,7 @@ def checked_teacher(recipe: Recipe) -> _Teaching | None:
         return None
     choose(TEACHERS, recipe.teacher.kind, "teacher.kind")
     teaching = call(_Teaching, "teacher", recipe.teacher.arguments)
-    if data_kind(recipe).events or recipe.data.frames != CONSTANT:
+    if check_data(recipe) == "events" or recipe.data.frames != CONSTANT:
         seen = f'data.kind = "{recipe.data.kind}", data.frames = "{recipe.data.frames}"'
         raise RecipeError(f"teacher: a teacher sees whole images, and {seen} shows none; leave the teacher out")
     return teaching

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.activity import build_penalty, checked_penalty
-from hdlif.builders.data import data_kind, input_record
+from hdlif.builders.data import check_data, data_kind, input_record
 from hdlif.builders.extras import build_mix, check_accumulation, check_pairs, checked_teacher
 from hdlif.builders.model import build_model, checked_model
 from hdlif.builders.optimization import checked_optimizer, checked_schedule, try_optimization
@@ -32,7 +32,7 @@ def check_names(recipe: Recipe) -> None:
     Nothing is built, and PyTorch is not imported: whether values are in their range, layers that are named exist, and
     the network fits the data is for `check` to say.
     """
-    data_kind(recipe)
+    check_data(recipe)
     checked_criterion(recipe)
     checked_teacher(recipe)
     checked_rule(recipe)

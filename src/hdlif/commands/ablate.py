@@ -19,6 +19,7 @@ from hdlif import builders
 from hdlif.commands.files import write_json, write_text
 from hdlif.commands.processes import check_alone
 from hdlif.commands.provenance import hardware, versions
+from hdlif.commands.recipe_data import Looks
 from hdlif.commands.run_folders import finished
 from hdlif.commands.spread import in_percent, mean_and_std, seeds_from
 from hdlif.commands.tables import figure
@@ -116,9 +117,11 @@ def load_table(name_or_path: str | Path) -> Table:
     return table
 
 
-def cells(table: Table, out: Path) -> Iterator[Cell]:
+def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator[Cell]:
     """All cells, one seed after the other, so that a stopped queue has whole tables.
 
+    Args:
+        data_root: the folder of the data, which are looked at where they are the user's own.
     Raises:
         RecipeError: a cell cannot be built; it names the cell.
     """
@@ -137,6 +140,7 @@ def cells(table: Table, out: Path) -> Iterator[Cell]:
         raise RecipeError(
             f"{cut(table.title)}: has {number:,} cells with all seeds; at most {MOST_CELLS:,} are accepted"
         )
+    look = Looks(data_root)
     for seed in seeds_from(base_seed, table.seeds):
         for row, of_row in table.rows.items():
             for column, of_column in table.columns.items():
@@ -144,7 +148,7 @@ def cells(table: Table, out: Path) -> Iterator[Cell]:
                     continue
                 name = f"{row}, {column}"
                 try:
-                    recipe = load_recipe(table.base, [*table.overrides, *of_row, *of_column, f"seed={seed}"])
+                    recipe = look(load_recipe(table.base, [*table.overrides, *of_row, *of_column, f"seed={seed}"]))
                     if seed == base_seed:
                         builders.check(recipe)
                 except RecipeError as error:
@@ -181,7 +185,7 @@ def ablate(
     if seeds is not None:
         chosen = chosen.model_copy(update={"seeds": seeds})
     out = out or Path("runs") / Path(table).stem
-    queue, failed = list(cells(chosen, out)), []
+    queue, failed = list(cells(chosen, out, data_root=data_root)), []
     summaries: dict[Path, dict[str, Any]] = {}
 
     def look() -> None:

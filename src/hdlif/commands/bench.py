@@ -20,6 +20,7 @@ from hdlif.artefact import Graph, InputRecord, infer_values, load
 from hdlif.commands.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
 from hdlif.commands.files import existing
 from hdlif.commands.provenance import hardware, versions
+from hdlif.commands.recipe_data import names_path
 from hdlif.commands.signal_stack import signal_stack_kept
 from hdlif.errors import InputError, MissingExtraError, TrainingError, did_you_mean
 from hdlif.runtime import Session, normalise
@@ -57,8 +58,8 @@ def bench(
 
     Args:
         against: names out of `PEERS`; by default those that are installed.
-        data: name of the data set whose test images are run, and whose training images INT8 is calibrated on; by
-            default noise of the mean and deviation that the artefact's input record states.
+        data: the data set, or the folder of pictures, whose test images are run, and whose training images INT8 is
+            calibrated on; by default noise of the mean and deviation that the artefact's input record states.
         batch: images at once where throughput is measured; latency is that of one.
         threads: of each engine; by default the cores that this process may use.
         repeats: rounds of timing.
@@ -141,7 +142,7 @@ def images_of(record: InputRecord, data: str | None, data_root: Path | None, *, 
 
     from hdlif.commands.eval import sets_named
 
-    sets = sets_named(data, data_root, Path(data))
+    sets = sets_named(data, data_root, Path(data), record=record if names_path(data) else None)
     run, calibration = (
         normalise(fit_images(part.read(torch.arange(min(count, len(part)))).numpy(), record), record)
         for part, count in ((sets.test, compared), (sets.train, CALIBRATION_IMAGES))

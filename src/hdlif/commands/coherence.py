@@ -15,7 +15,8 @@ from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.files import write_json
 from hdlif.commands.profile import is_recipe
 from hdlif.commands.provenance import hardware, versions
-from hdlif.config import Component, Recipe, load_recipe
+from hdlif.commands.recipe_data import load_with_data
+from hdlif.config import Component, Recipe
 from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, StochasticStep, loss_of_each, loss_of_mean
 from hdlif.learning import coherence as compare
@@ -55,7 +56,7 @@ def coherence(
     """
     entries = []
     for target in targets:
-        for network in _networks(target, overrides):
+        for network in _networks(target, overrides, data_root):
             entries += _entries(target, network, batches, data_root)
     result = {"networks": entries, "versions": versions(), "hardware": hardware()}
     if out is not None:
@@ -71,14 +72,13 @@ class _Network:
     trained: bool
 
 
-def _networks(target: str, overrides: Sequence[str]) -> Iterator[_Network]:
+def _networks(target: str, overrides: Sequence[str], data_root: Path | None = None) -> Iterator[_Network]:
     """A checkpoint's network, or those of a recipe: its own, and the same weights with the neurons of `BESIDE`."""
     if not is_recipe(target):
         trained = load_trained(Path(target))
         yield _Network(trained.recipe.neuron.kind, trained.recipe, trained.network, trained=True)
         return
-    recipe = load_recipe(target, overrides)
-    builders.check(recipe)
+    recipe, _ = load_with_data(target, overrides, data_root=data_root)
     torch.manual_seed(recipe.seed)
     own = builders.build_model(recipe)
     yield _Network(recipe.neuron.kind, recipe, own, trained=False)

@@ -21,7 +21,7 @@ OF_GRAPH = "stored_mb, sops and energy_mj"
 
 def deployed_or_none(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], None]) -> Graph | None:
     """The graph of a recipe's network; None, with a warning that says why, where it has no deployed form."""
-    labels = builders.DATA[recipe.data.kind].labels
+    labels = builders.data_kind(recipe).labels
     try:
         return lower(model, input=builders.input_record(recipe), labels=labels, time_steps=recipe.time_steps)
     except NO_GRAPH as error:

@@ -86,7 +86,7 @@ def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads
     """
     trained = load_trained(run)
     recipe = trained.recipe
-    kind = builders.DATA[recipe.data.kind]
+    kind = builders.data_kind(recipe)
     export(trained.network, path, input=builders.input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
     test = builders.build_data(recipe, data_root).test
     session = Session(path, threads)

@@ -15,6 +15,7 @@ from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.counts import deployed_or_none
 from hdlif.commands.evaluation import evaluate_deployed, evaluate_network
 from hdlif.commands.files import existing, names_artefact
+from hdlif.commands.recipe_data import FILES, names_path
 from hdlif.config import Recipe
 from hdlif.data import ImageSets, Samples
 from hdlif.errors import DataError, did_you_mean
@@ -34,15 +35,18 @@ def evaluate_path(
 
     Args:
         path: a checkpoint, a run folder, or an artefact, which the compiled runtime runs.
-        data: the data set's name; a checkpoint's own by default. Events are binned as the checkpoint's recipe says; an
-            artefact does not say how, and has them binned by number.
+        data: the data set's name, or the path of a folder of pictures, whose test part is taken; a checkpoint's own by
+            default. Events are binned as the checkpoint's recipe says; an artefact does not say how, and has them
+            binned by number.
         confusion: add {"labels", "confusion", "accuracy_per_class"}: counts of images, a row for each true class and a
             column for each that was chosen.
         progress: show a bar.
     """
     if names_artefact(path):
         loaded = load(existing(path))
-        sets = sets_named(data, data_root, path, record=loaded.input, time_steps=loaded.time_steps)
+        sets = sets_named(
+            data, data_root, path, record=loaded.input, time_steps=loaded.time_steps, labels=loaded.labels
+        )
         _check_classes(path, len(loaded.labels), sets)
         counted = Confusion(len(loaded.labels))
         with progress_bar(enabled=progress) as bar:
@@ -51,7 +55,7 @@ def evaluate_path(
     trained = load_trained(path)
     recipe = trained.recipe
     sets = sets_for(recipe, data, data_root, path)
-    _check_classes(path, len(builders.DATA[recipe.data.kind].labels), sets)
+    _check_classes(path, len(builders.data_kind(recipe).labels), sets)
     counted = Confusion(len(sets.classes))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     graph: Graph | None = None
@@ -75,9 +79,12 @@ def evaluate_path(
 
 
 def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path) -> ImageSets:
-    """The recipe's data set, or one by name, shown as the recipe's network takes it; `path` is where the recipe was."""
+    """The recipe's data set, or another, shown as the recipe's network takes it; `path` is where the recipe was."""
     if data is None:
-        return builders.build_data(recipe, data_root)
+        listed = (path if path.is_dir() else path.parent) / FILES
+        return builders.build_data(recipe, data_root, listed=listed)
+    if names_path(data):
+        return builders.data_of_ones_own(recipe, data)
     record, frames = builders.input_record(recipe), recipe.data.frames
     return sets_named(data, data_root, path, record=record, time_steps=recipe.time_steps, frames=frames)
 
@@ -90,17 +97,21 @@ def sets_named(
     record: InputRecord | None = None,
     time_steps: int = 1,
     frames: str = "by_number",
+    labels: tuple[str, ...] | None = None,
 ) -> ImageSets:
-    """A data set by name, for a file that does not say which it was trained on.
+    """A data set by name, or a folder of pictures, for a file that does not say which it was trained on.
 
     Args:
         record: what the file's network takes; what the data set gives by default.
         time_steps: the network's.
         frames: how the network takes events, as in data.frames.
+        labels: the network's classes, which a folder must have.
     """
+    if data is not None and record is not None and names_path(data):
+        return builders.found_data(data, record=record, labels=labels, time_steps=time_steps)
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
-        raise DataError(f"{path}: {seen}; give --data NAME, {did_you_mean(data or '', builders.DATA)}")
+        raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")
     taken = record or builders.DATA[data].input
     return builders.named_data(data, data_root, record=taken, time_steps=time_steps, frames=frames)
 

@@ -59,6 +59,6 @@ def trained_graph(checkpoint: Path) -> Graph:
     return lower(
         trained.network,
         input=builders.input_record(trained.recipe),
-        labels=builders.DATA[trained.recipe.data.kind].labels,
+        labels=builders.data_kind(trained.recipe).labels,
         time_steps=trained.recipe.time_steps,
     )

@@ -16,8 +16,8 @@ from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.counts import NO_GRAPH, without_graph
 from hdlif.commands.eval import sets_for, sets_named
 from hdlif.commands.files import existing, names_artefact
+from hdlif.commands.recipe_data import load_with_data, names_path
 from hdlif.commands.train import PROFILED_IMAGES, first_images
-from hdlif.config import load_recipe
 from hdlif.data import ImageSets
 
 
@@ -56,10 +56,12 @@ def _resolve(target: str, data: str | None, data_root: Path | None) -> tuple[nn.
     network: nn.Module
     if names_artefact(path):
         graph = load(existing(path))
-        return graph, sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps), None
+        sets = sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps, labels=graph.labels)
+        return graph, sets, None
     if is_recipe(target):
-        recipe = load_recipe(target)
-        builders.check(recipe)
+        own = data if names_path(data) else None
+        recipe, _ = load_with_data(target, data=own, data_root=data_root)
+        data = None if own else data
         torch.manual_seed(recipe.seed)
         network = builders.build_model(recipe)
     else:

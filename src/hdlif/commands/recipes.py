@@ -85,5 +85,7 @@ def check(name_or_path: str | Path, overrides: Sequence[str] = (), *, build: boo
     from hdlif import builders
 
     recipe = load_recipe(name_or_path, overrides)
+    if build:
+        recipe, _ = builders.with_data_found(recipe)
     (builders.check if build else builders.check_names)(recipe)
     return {"name": recipe.name, "recipe": recipe.model_dump(mode="json")}

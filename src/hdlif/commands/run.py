@@ -13,7 +13,7 @@ from hdlif.errors import InputError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.arrays import parse_array
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, normalise, probabilities, read_image
-from hdlif.runtime.images import SUFFIXES, image_pixels
+from hdlif.runtime.images import SUFFIXES, image_sequence
 from hdlif.whole_files import read_regular
 
 Floats = NDArray[np.float32]
@@ -40,7 +40,8 @@ def run(
         uint8 pixels of the same shapes, normalised here;
         or an image, uint8 [H, W] or [H, W, channels] of any size, which is treated as an image file is.
 
-    Without a time axis it is constant over the network's steps. A value that is not finite is refused. The logits are
+    Without a time axis it is constant over the network's steps; an image is shown to a network that was trained on rows
+    row by row. A value that is not finite is refused. The logits are
     the mean over time. `Session` states the limits, which hold for up to 16 inputs, run at once.
 
     Raises:
@@ -48,7 +49,7 @@ def run(
         LimitError, AllocationError: they take more than a limit, or than the machine grants.
     """
     session = Session(artefact, threads, max_bytes=max_bytes, max_operations=max_operations)
-    frames = ((path, _read(path, session.input)) for path in _files(inputs))
+    frames = ((path, _read(path, session.input, session.time_steps)) for path in _files(inputs))
     return {"inputs": [result for batch in _batches(frames) for result in _classify(session, batch)]}
 
 
@@ -112,12 +113,14 @@ def _classify(session: Session, batch: Sequence[tuple[Path, Floats]]) -> Iterato
         }
 
 
-def _read(path: Path, record: InputRecord) -> Floats:
+def _read(path: Path, record: InputRecord, time_steps: int) -> Floats:
     """The input as [T or 1, 1, C, H, W]."""
-    return _read_array(path, record) if path.suffix.lower() == ".npy" else read_image(path, record)
+    if path.suffix.lower() == ".npy":
+        return _read_array(path, record, time_steps)
+    return read_image(path, record, time_steps=time_steps)
 
 
-def _read_array(path: Path, record: InputRecord) -> Floats:
+def _read_array(path: Path, record: InputRecord, time_steps: int) -> Floats:
     accepted = f"{list(record.shape)} or [T, {', '.join(map(str, record.shape))}], uint8 or float32"
     try:
         array = parse_array(read_regular(path, most=MOST_BYTES))
@@ -128,7 +131,7 @@ def _read_array(path: Path, record: InputRecord) -> Floats:
         ) from error
     fits = array.shape[-3:] == record.shape and array.ndim in (3, 4)
     if array.dtype == np.uint8 and not fits and array.ndim in (2, 3):
-        return normalise(image_pixels(array, record, str(path)), record)[None, None]
+        return image_sequence(array, record, str(path), time_steps=time_steps)
     if array.dtype not in (np.uint8, np.float32) or not fits:
         raise InputError(f"{path}: {array.dtype} {list(array.shape)}; the network takes {accepted}")
     if not len(array) or not np.isfinite(array).all():

@@ -16,8 +16,8 @@ from hdlif.report.runs import MOST_LEVELS, MOST_SUMMARY, Network
 from hdlif.training import RunFiles
 from hdlif.whole_files import read_regular
 
-MEASURED = ("summary.json", "confusion.json", "coherence.json", "report.html")
-"""What was measured of a run, which says nothing of the next one."""
+MEASURED = ("summary.json", "confusion.json", "coherence.json", "report.html", "data_files.json")
+"""What was measured of a run and of its data, which says nothing of the next one."""
 FIGURES = {
     *("name", "seed", "accuracy", "validation_accuracy", "best_epoch", "train_seconds", "versions", "hardware"),
     *(

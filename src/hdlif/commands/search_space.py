@@ -5,7 +5,7 @@ one of `--set`; a value of a choice may be a whole section.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
 
@@ -110,9 +110,16 @@ def override(key: str, value: JsonValue) -> str:
     return f"{key}={json.dumps(value)}"
 
 
-def load_space(path: Path, recipe: str | Path, overrides: Sequence[str] = ()) -> Space:
+def load_space(
+    path: Path,
+    recipe: str | Path,
+    overrides: Sequence[str] = (),
+    look: Callable[[Recipe], Recipe] = lambda recipe: recipe,
+) -> Space:
     """The space in a file; every edge gives a recipe that can be built, the other keys being as the recipe has them.
 
+    Args:
+        look: as `built` takes it.
     Raises:
         RecipeError: names the file and the key.
     """
@@ -132,14 +139,20 @@ def load_space(path: Path, recipe: str | Path, overrides: Sequence[str] = ()) ->
     for key, dimension in space.items():
         for value in dimension.edges:
             try:
-                built(recipe, [*overrides, override(key, value)])
+                built(recipe, [*overrides, override(key, value)], look)
             except RecipeError as error:
                 raise RecipeError(f"{path}: {key}: {error}") from None
     return space
 
 
-def built(recipe: str | Path, overrides: Sequence[str]) -> Recipe:
-    """The recipe with its overrides; raises RecipeError where it cannot be built."""
-    loaded = load_recipe(recipe, overrides)
+def built(
+    recipe: str | Path, overrides: Sequence[str], look: Callable[[Recipe], Recipe] = lambda recipe: recipe
+) -> Recipe:
+    """The recipe with its overrides; raises RecipeError where it cannot be built.
+
+    Args:
+        look: states in it what is found in its data.
+    """
+    loaded = look(load_recipe(recipe, overrides))
     builders.check(loaded)
     return loaded

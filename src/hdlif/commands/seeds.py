@@ -6,10 +6,10 @@ from typing import Any
 
 from hdlif.commands.files import write_json
 from hdlif.commands.processes import check_alone
+from hdlif.commands.recipe_data import load_with_data
 from hdlif.commands.run_folders import begun, check_free, finished
 from hdlif.commands.spread import in_percent, mean_and_std, seeds_from
 from hdlif.commands.train import train
-from hdlif.config import load_recipe
 from hdlif.training import RunFiles
 
 MEASURED = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds")
@@ -20,6 +20,7 @@ def train_seeds(
     *,
     seeds: int,
     overrides: Sequence[str] = (),
+    data: str | None = None,
     out: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
     **options: Any,
@@ -30,6 +31,7 @@ def train_seeds(
     more seeds add to what is there.
 
     Args:
+        data: as in `train`.
         out: runs/NAME by default. A run of another recipe in one of its folders is refused, but with `overwrite`, which
             trains all seeds again.
         say: gets a line for every seed.
@@ -43,7 +45,7 @@ def train_seeds(
         for one seed). The mean of what a network without a deployed form does not have is null too.
     """
     check_alone("--seeds", options.get("devices"), options.get("nodes"))
-    first = load_recipe(recipe, overrides)
+    first, _ = load_with_data(recipe, overrides, data=data, data_root=options.get("data_root"))
     out = out or Path("runs") / first.name
     summaries: list[dict[str, Any]] = []
     result: dict[str, Any] = {}
@@ -62,7 +64,12 @@ def train_seeds(
                 resume = True
             elif not begun(folder, chosen):
                 check_free(folder)
-            summary = train(chosen, out=folder, **options | {"resume": resume, "overwrite": overwrite})
+            summary = train(
+                chosen,
+                out=folder,
+                say=_silent if summaries else say,
+                **options | {"resume": resume, "overwrite": overwrite},
+            )
         say(f"seed {seed}: {summary['accuracy']:.2%}")
         summaries.append(summary)
         result = {
@@ -75,6 +82,10 @@ def train_seeds(
         }
         write_json(out / "seeds.json", result)
     return result
+
+
+def _silent(line: str) -> None:
+    """Takes what the first training has said already."""
 
 
 def as_text(result: dict[str, Any]) -> str:

@@ -69,7 +69,7 @@ def traces_of(
 def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str, LayerTrace], str]:
     trained = load_trained(folder)
     recipe = trained.recipe
-    labels = builders.DATA[recipe.data.kind].labels
+    labels = builders.data_kind(recipe).labels
     test = builders.build_data(recipe, data_root).test
     if not 0 <= image < len(test):
         raise InputError(f"--image {image}: the test set of {recipe.data.kind} has images 0..{len(test) - 1}")

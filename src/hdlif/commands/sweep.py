@@ -9,6 +9,7 @@ from torch import OutOfMemoryError
 from hdlif import builders
 from hdlif.commands.files import write_json
 from hdlif.commands.processes import check_alone
+from hdlif.commands.recipe_data import Looks
 from hdlif.commands.search_space import Space, built, load_space, override
 from hdlif.commands.train import train
 from hdlif.errors import (
@@ -75,8 +76,9 @@ def sweep(
         ) from error
 
     check_alone("hdlif sweep")
-    base = built(recipe, overrides)
-    dimensions = load_space(space, recipe, overrides)
+    look = Looks(data_root)
+    base = built(recipe, overrides, look)
+    dimensions = load_space(space, recipe, overrides, look)
     journal = study or (out or Path("runs") / f"{base.name}_sweep") / "study.journal"
     shared = open_study(
         journal,
@@ -94,7 +96,7 @@ def sweep(
             folder, name = folder_of(journal, trial), f"trial {trial.number}"
             say(f"{name}: {', '.join(given)}")
             try:
-                chosen = built(recipe, [*overrides, *given])
+                chosen = built(recipe, [*overrides, *given], look)
                 summary = train(
                     chosen,
                     data_root=data_root,

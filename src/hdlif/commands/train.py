@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,10 @@ from hdlif.commands.own_parts import PARTS, check_parts, keep_parts
 from hdlif.commands.peak_memory import peak_memory
 from hdlif.commands.processes import joined, processes
 from hdlif.commands.provenance import hardware, versions
+from hdlif.commands.recipe_data import as_begun, check_files, load_with_data, write_files
 from hdlif.commands.run_folders import MEASURED, begun, check_free, finished
-from hdlif.config import Recipe, dump_recipe, load_recipe
-from hdlif.data import ImageSets, Samples
+from hdlif.config import Recipe, dump_recipe
+from hdlif.data import Found, ImageSets, Samples
 from hdlif.errors import InputError, TrainingError
 from hdlif.learning import Plan
 from hdlif.nn import evaluation_mode, step_parameters
@@ -53,6 +55,7 @@ def train(
     recipe: str | Path | Recipe,
     *,
     overrides: Sequence[str] = (),
+    data: str | None = None,
     data_root: Path | None = None,
     out: Path | None = None,
     resume: bool | None = False,
@@ -64,6 +67,7 @@ def train(
     progress: bool | Progress = False,
     memory_repeats: int = 3,
     after_epoch: Callable[[int, Evaluation], None] | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
 
@@ -72,6 +76,7 @@ def train(
     Args:
         recipe: a recipe, its file, or the name of one that ships.
         overrides: "a.b=v" each.
+        data: the name of a data set, or the path of a folder of pictures, in place of the recipe's own.
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
         resume: go on from OUT/last.safetensors; a finished training stays as it is. None goes on where OUT holds a
@@ -86,6 +91,7 @@ def train(
         progress: show a bar of one's own, or a task on the bar given.
         memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
         after_epoch: as in `training.fit`.
+        say: gets a line on data of the user's own.
     Returns:
         the content of OUT/summary.json; nothing in other processes than the first.
     Raises:
@@ -93,12 +99,11 @@ def train(
         ExistingRunError: OUT holds a run, and neither `resume` nor `overwrite` says what is to become of it.
         InputError: both do.
         CheckpointError: OUT cannot be resumed, or a module of the user's is another than when its training began.
+        DataError: the data cannot be used, or are not those that the training was begun with.
     """
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite replaces it; leave one of them out")
-    if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, overrides)
-    builders.check(recipe)
+    recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
     out = out or Path("runs") / recipe.name
     devices, nodes = processes(devices, nodes)
     check_share(recipe.data.batch_size, devices * nodes, paired=recipe.data.mixup is not None)
@@ -106,14 +111,20 @@ def train(
     if fabric.device.type == "cpu":
         keep_freed_memory()
     ranks = Ranks(fabric)
+    if found is not None and ranks.first:
+        say(str(found))
     keep = resume is False and not overwrite
+    if resume:
+        ranks.led(lambda: check_files(out, found))
+    if resume is not False and found is not None:
+        recipe = ranks.led(partial(as_begun, recipe, out))
     if keep:
         # Told now, and looked at again when the folder is this process's.
         ranks.led(lambda: check_free(out))
     if resume is not False and (summary := ranks.led(lambda: finished(out, recipe))) is not None:
         return summary if ranks.first else {}
     teacher = ranks.together(lambda: builders.build_teacher(recipe))
-    sets = ranks.in_turn(lambda: builders.build_data(recipe, data_root, workers=workers, ranks=devices))
+    sets = ranks.in_turn(lambda: builders.build_data(recipe, data_root, workers=workers, ranks=devices, found=found))
     torch.manual_seed(recipe.seed)
     model = builders.build_model(recipe)
     with ExitStack() as until_done:
@@ -124,7 +135,9 @@ def train(
                 return summary if ranks.first else {}
             resume = ranks.led(lambda: begun(out, recipe))
         go_on = bool(resume)
-        ranks.led(lambda: _replace_earlier(recipe, out, resume=go_on, keep=keep))
+        ranks.led(lambda: _replace_earlier(recipe, found, out, resume=go_on, keep=keep))
+        # It holds the pixels of all parts, which the sets have by now.
+        found = None
         bar = progress_bar(enabled=progress and ranks.first) if isinstance(progress, bool) else progress
         with nullcontext() if bar is progress else bar:
             fitted = fit(
@@ -203,7 +216,7 @@ def _peak_bytes(recipe: Recipe, repeats: int, bar: Progress, *, threads: int) ->
         return None
 
 
-def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool, keep: bool) -> None:
+def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: bool, keep: bool) -> None:
     """Clear what an earlier training left, which says nothing of this one, unless this one may go on from it.
 
     Raises:
@@ -219,6 +232,8 @@ def _replace_earlier(recipe: Recipe, out: Path, *, resume: bool, keep: bool) -> 
     for name in (*MEASURED, PARTS):
         (out / name).unlink(missing_ok=True)
     keep_parts(recipe, out)
+    if found is not None:
+        write_files(out, found)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
 
 
@@ -232,7 +247,7 @@ def measure(
         bar: gets a task for the test set, and a warning where the network has no deployed form; what would be read off
             that is None.
     """
-    kind = builders.DATA[recipe.data.kind]
+    kind = builders.data_kind(recipe)
     confusion = Confusion(len(kind.labels))
     bar = bar or progress_bar(enabled=False)
     graph = deployed_or_none(model.cpu(), recipe, warn=lambda text: warn(bar, text))

@@ -4,6 +4,7 @@ from hdlif.data.augment import AUGMENTATIONS
 from hdlif.data.cifar import cifar10, cifar100
 from hdlif.data.draws import batches
 from hdlif.data.event_sets import dvs_cifar10, dvs_gesture, n_mnist
+from hdlif.data.found import Found
 from hdlif.data.frames import Binning, Events, by_number, by_time, count_frames
 from hdlif.data.imagenet import imagenet, tiny_imagenet
 from hdlif.data.images import Images, digits, fashion_mnist
@@ -15,6 +16,7 @@ __all__ = [
     "AUGMENTATIONS",
     "Binning",
     "Events",
+    "Found",
     "Frames",
     "ImageSets",
     "Images",

@@ -21,7 +21,7 @@ from hdlif.datasets import (
     FASHION_MNIST_STD,
 )
 from hdlif.errors import ShapeError, reason
-from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.inputs import MOST_BYTES, Unreadable, fitting
 from hdlif.whole_files import read_regular
 
 _DIGITS_TEST = 360
@@ -85,9 +85,8 @@ class Images(Samples):
 
 
 def normalised(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(pixels / 255 - mean) / std in float32, of pixels 0..255 [B, C, H, W]."""
-    per_channel = (torch.tensor(values)[:, None, None] for values in (mean, std))
-    return pixels.float().div_(255).sub_(next(per_channel)).div_(next(per_channel))
+    """(pixels / 255 - mean) / std in float32, of pixels 0..255 [B, C, H, W], as a deployed network's input is made."""
+    return torch.from_numpy(fitting.normalised(pixels.numpy(), mean, std))
 
 
 def digits(root: Path | None = None, *, validation: int, augment: Sequence[str], seed: int) -> ImageSets:

@@ -12,6 +12,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hdlif.errors import reason
@@ -36,6 +37,7 @@ FORMATS = {
 """The formats that are read, by the ends of their files' names; a file is of any of them, whatever its name."""
 MOST_PIXELS, MOST_SIDE = 80_000_000, 65_535
 """Of an image that is decoded: a few kilobytes can promise any number."""
+_GREY = ("1", "L", "LA", "La")
 _ONE_AT_A_TIME = threading.Lock()
 """Held while decoding: the filters of warnings and standard error are those of the whole process."""
 
@@ -52,6 +54,33 @@ def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Ima
     Raises:
         Unreadable: it is no such image, is damaged, larger than `MOST_PIXELS` or `MOST_SIDE`, or has other than 8 bits.
     """
+    with _opened(content, suffixes) as image, _silent_libtiff() if image.format == "TIFF" else contextlib.nullcontext():
+        return image.convert(mode)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself before its pixels: its size, and its mode of Pillow."""
+
+    width: int
+    height: int
+    mode: str
+
+    @property
+    def channels(self) -> int:
+        """1 of a grey picture, 3 of any other; a palette is taken for colours."""
+        return 1 if self.mode in _GREY else 3
+
+
+def header(content: bytes) -> Header:
+    """The header of an image file that `decode` may read; raises `Unreadable` as it does, but for damage behind it."""
+    with _opened(content, FORMATS) as image:
+        return Header(*image.size, image.mode)
+
+
+@contextlib.contextmanager
+def _opened(content: bytes, suffixes: Iterable[str]) -> "Iterator[Image.Image]":
+    """An image of a size and type that is read; what is raised in using it is `Unreadable`."""
     from PIL import Image, UnidentifiedImageError
 
     _silence_log()
@@ -66,8 +95,7 @@ def decode(content: bytes, mode: str, suffixes: Iterable[str] = FORMATS) -> "Ima
             check_size(*image.size)
             if image.mode[0] in "IF":
                 raise Unreadable(f"mode is {image.mode}, and 8 bits a channel are read")
-            with _silent_libtiff() if image.format == "TIFF" else contextlib.nullcontext():
-                return image.convert(mode)
+            yield image
     except Unreadable:
         raise
     except UnidentifiedImageError as error:

@@ -21,6 +21,10 @@ MAX_NODES = 2**17
 INPUT_KINDS = {"image": 255, "events": 1}
 """Kinds of input, and the raw value that is 1 to the network before mean and std."""
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic")
+FIT_MODES = ("squash", "crop")
+"""How an image of other proportions gets the network's: all of it is squashed, or its middle is cut out."""
+FRAMINGS = ("constant", "rows")
+"""What of an image each step is shown: all of it, or one of its rows, from the top."""
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
@@ -29,7 +33,8 @@ Floats = NDArray[np.float32]
 class InputRecord:
     """What the network takes at each step: [C, H, W] = `shape`, as (x / whole - mean) / std.
 
-    `whole` is what a kind of input counts as 1 (`INPUT_KINDS`): an image's pixels go to 255; events are counted.
+    `whole` is what a kind of input counts as 1 (`INPUT_KINDS`): an image's pixels go to 255; events are counted. An
+    image of another size is made to fit by `resize` and `fit`, and shown to the network by `frames`.
     """
 
     shape: tuple[int, int, int]
@@ -37,6 +42,13 @@ class InputRecord:
     std: tuple[float, ...]
     kind: str = "image"
     resize: str = "bilinear"
+    fit: str = "squash"
+    frames: str = "constant"
+
+    def sample_shape(self, time_steps: int) -> tuple[int, int, int]:
+        """[C, H, W] of a whole sample that the network is shown in `time_steps` steps."""
+        channels, height, width = self.shape
+        return channels, time_steps if self.frames == "rows" else height, width
 
 
 @dataclass(frozen=True)

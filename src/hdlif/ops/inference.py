@@ -1,10 +1,22 @@
 """Type and check of a whole graph, against the statement of each op."""
 
 import math
+from collections.abc import Collection, Mapping
 
 from hdlif.errors import ArtefactError, brief, did_you_mean
 from hdlif.ops.fields import check_fields, is_float32
-from hdlif.ops.graph import INPUT, INPUT_KINDS, MAX_ELEMENTS, MAX_NODES, RESIZE_MODES, Graph, InputRecord, Value
+from hdlif.ops.graph import (
+    FIT_MODES,
+    FRAMINGS,
+    INPUT,
+    INPUT_KINDS,
+    MAX_ELEMENTS,
+    MAX_NODES,
+    RESIZE_MODES,
+    Graph,
+    InputRecord,
+    Value,
+)
 from hdlif.ops.table import OPS
 
 
@@ -13,7 +25,7 @@ def infer_values(graph: Graph) -> dict[str, Value]:
     if type(graph.time_steps) is not int or not 1 <= graph.time_steps < 2**15:
         raise ArtefactError(f"time_steps = {brief(graph.time_steps)}; it must be an integer in 1..{2**15 - 1}")
     check_node_count(len(graph.nodes))
-    _check_input(graph.input)
+    check_input(graph.input)
     values = {INPUT: Value(graph.input.shape)}
     for node in graph.nodes:
         op = OPS.get(node.op)
@@ -51,7 +63,8 @@ def check_node_count(count: int) -> None:
         raise ArtefactError(f"the graph has {count} nodes; it may have at most {MAX_NODES}")
 
 
-def _check_input(record: InputRecord) -> None:
+def check_input(record: InputRecord) -> None:
+    """Raise `ArtefactError` on the first field of a record that has a value which none may have."""
     shape = record.shape
     if len(shape) != 3 or any(type(n) is not int or n < 1 for n in shape) or math.prod(shape) > MAX_ELEMENTS:
         raise ArtefactError(f"input.shape = {brief(list(shape))}; it must be [C, H, W], integers of at least 1")
@@ -60,9 +73,20 @@ def _check_input(record: InputRecord) -> None:
         if len(numbers) != shape[0] or not valid:
             above = ", above 0" if key == "std" else ""
             raise ArtefactError(f"input.{key} = {brief(list(numbers))}; it must be {shape[0]} finite numbers{above}")
-    if record.kind not in INPUT_KINDS:
-        raise ArtefactError(f"input.kind = {brief(record.kind)} is unknown; {did_you_mean(record.kind, INPUT_KINDS)}")
-    if record.resize not in RESIZE_MODES:
+    for key, accepted in _INPUT_WORDS.items():
+        word = getattr(record, key)
+        if word not in accepted:
+            raise ArtefactError(f"input.{key} = {brief(word)} is unknown; {did_you_mean(word, accepted)}")
+    if record.frames == "rows" and (record.kind != "image" or shape[1] != 1):
         raise ArtefactError(
-            f"input.resize = {brief(record.resize)} is unknown; {did_you_mean(record.resize, RESIZE_MODES)}"
+            f'input.frames = "rows": a step is shown one row of an image, and this input is of kind {record.kind} and '
+            f"shape {list(shape)}"
         )
+
+
+_INPUT_WORDS: Mapping[str, Collection[str]] = {
+    "kind": INPUT_KINDS,
+    "resize": RESIZE_MODES,
+    "fit": FIT_MODES,
+    "frames": FRAMINGS,
+}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable, pictures
+from hdlif.inputs.fitting import MODES, Floats, Pixels, fitted, framed, normalised
 from hdlif.ops.graph import INPUT_KINDS
 from hdlif.whole_files import read_regular
 
@@ -16,18 +17,19 @@ if TYPE_CHECKING:
     # imported where an image is read: a run on arrays has no use for it
     from PIL import Image
 
-Pixels = NDArray[np.uint8]
 SUFFIXES = tuple(pictures.FORMATS)
 """The names of image files in a folder end so, in small or capital letters."""
-_MODES = {1: "L", 3: "RGB"}
 _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-def read_image(path: str | Path, record: InputRecord) -> NDArray[np.float32]:
-    """The image as [1, 1, C, H, W]: grey or RGB by C, resized as the record says, normalised.
+def read_image(path: str | Path, record: InputRecord, *, time_steps: int = 1) -> Floats:
+    """The image as a network takes it: [1, 1, C, H, W], constant in time; or by rows, [T, 1, C, 1, W].
 
-    It is read as `hdlif.inputs.pictures.decode` says, which states the formats and limits.
+    It is read as `hdlif.inputs.pictures.decode` says, which states the formats and limits; grey or RGB by C, made to
+    fit as the record says, normalised.
 
+    Args:
+        time_steps: the network's.
     Raises:
         InputError: the file is no image, or its size is another and the record does not resize.
     """
@@ -38,23 +40,16 @@ def read_image(path: str | Path, record: InputRecord) -> NDArray[np.float32]:
         raise InputError(
             f"{path}: cannot be read as an image ({reason(error)}); give a PNG, a JPEG or a .npy file"
         ) from error
-    return normalise(_fit(image, record, str(path)), record)[None, None]
+    return _sequence(image, record, time_steps, str(path))
 
 
-def image_pixels(array: Pixels, record: InputRecord, name: str) -> Pixels:
-    """An image [H, W] or [H, W, 1, 3 or 4 channels] as pixels [C, H, W] of the network's size, as `read_image` does.
+def image_sequence(array: Pixels, record: InputRecord, name: str, *, time_steps: int) -> Floats:
+    """An image [H, W] or [H, W, 1, 3 or 4 channels] as `read_image` gives one.
 
     Raises:
         InputError: it has another shape, or another size and the record does not resize; begins with `name`.
     """
-    from PIL import Image
-
-    mode = _mode(record, name)
-    channels = array.shape[2] if array.ndim == 3 else 1
-    if array.ndim not in (2, 3) or channels not in _CHANNELS or not array.size:
-        raise InputError(f"{name}: uint8 {list(array.shape)}; an image is [H, W] or [H, W, 1, 3 or 4]")
-    flat = array.reshape(array.shape[:2]) if channels == 1 else array
-    return _fit(Image.fromarray(flat, _CHANNELS[channels]).convert(mode), record, name)
+    return _sequence(_image(array, record, name), record, time_steps, name)
 
 
 def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
@@ -70,29 +65,43 @@ def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
         raise InputError(
             f"images are {height}x{width} and the network takes {to_height}x{to_width}; give data of its shape"
         )
-    return np.stack([image_pixels(image.transpose(1, 2, 0), record, "image") for image in pixels])
+    return np.stack([_fit(_image(image.transpose(1, 2, 0), record, "image"), record, 1, "image") for image in pixels])
 
 
-def normalise(pixels: NDArray[Any], record: InputRecord) -> NDArray[np.float32]:
+def normalise(pixels: NDArray[Any], record: InputRecord) -> Floats:
     """(pixels / 255 - mean) / std of 0..255 pixels [..., C, H, W], in float32; counts of events are not divided."""
-    mean, std = (np.array(v, np.float32)[:, None, None] for v in (record.mean, record.std))
-    normalised: NDArray[np.float32] = (pixels.astype(np.float32) / np.float32(INPUT_KINDS[record.kind]) - mean) / std
-    return np.ascontiguousarray(normalised)
+    return normalised(pixels, record.mean, record.std, whole=INPUT_KINDS[record.kind])
 
 
 def _mode(record: InputRecord, name: str) -> str:
-    if record.shape[0] not in _MODES:
+    if record.shape[0] not in MODES:
         raise InputError(
             f"{name}: the network takes {record.shape[0]} channels; an image gives 1 or 3; give a .npy file"
         )
-    return _MODES[record.shape[0]]
+    return MODES[record.shape[0]]
 
 
-def _fit(image: "Image.Image", record: InputRecord, name: str) -> Pixels:
-    """The pixels [C, H, W] of an image that has the network's mode."""
+def _image(array: Pixels, record: InputRecord, name: str) -> "Image.Image":
+    """An array of pixels in the network's mode."""
     from PIL import Image
 
-    channels, height, width = record.shape
+    mode = _mode(record, name)
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or channels not in _CHANNELS or not array.size:
+        raise InputError(f"{name}: uint8 {list(array.shape)}; an image is [H, W] or [H, W, 1, 3 or 4]")
+    flat = array.reshape(array.shape[:2]) if channels == 1 else array
+    return Image.fromarray(flat, _CHANNELS[channels]).convert(mode)
+
+
+def _sequence(image: "Image.Image", record: InputRecord, time_steps: int, name: str) -> Floats:
+    pixels = _fit(image, record, time_steps, name)
+    return framed(normalise(pixels, record), record.frames)[:, None]
+
+
+def _fit(image: "Image.Image", record: InputRecord, time_steps: int, name: str) -> Pixels:
+    """The pixels [C, H, W] of an image that has the network's mode, of the size that its steps together are shown."""
+    shape = record.sample_shape(time_steps)
+    _, height, width = shape
     try:
         # An array has passed no other check of its size.
         pictures.check_size(*image.size)
@@ -104,5 +113,9 @@ def _fit(image: "Image.Image", record: InputRecord, name: str) -> Pixels:
                 f"{name}: the image is {image.height}x{image.width} and the network does not resize; "
                 f"give one of {height}x{width}"
             )
-        image = image.resize((width, height), Image.Resampling[record.resize.upper()])
-    return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
+        if height == 1 < image.height:
+            raise InputError(
+                f"{name}: the network takes one row of {width} pixels, and its file, of an earlier version, does not "
+                "say which rows of an image its steps are shown; export it again, or give the steps as a .npy array"
+            )
+    return fitted(image, shape, resize=record.resize, fit=record.fit)

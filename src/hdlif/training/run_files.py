@@ -15,7 +15,15 @@ from hdlif.training.fallback import Found, newest_whole
 from hdlif.training.state_record import counters_of
 from hdlif.whole_files import remove_left_over
 
-WRITTEN = ("last.safetensors", "best.safetensors", "model.safetensors", "summary.json", "confusion.json", "recipe.yaml")
+WRITTEN = (
+    "last.safetensors",
+    "best.safetensors",
+    "model.safetensors",
+    "summary.json",
+    "confusion.json",
+    "recipe.yaml",
+    "data_files.json",
+)
 """Files whose writing may have been killed."""
 
 

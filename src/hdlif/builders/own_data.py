@@ -1,0 +1,123 @@
+"""A recipe on data of the user's own: put in the place of its set, looked at, or only shown to its network."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hdlif.artefact import InputRecord
+from hdlif.builders.arguments import choose
+from hdlif.builders.data import CONSTANT, DATA, FRAMES, check_data, data_kind, input_record
+from hdlif.builders.found import FOUND, at_path, check_labels, finder, kind_at, stating
+from hdlif.config import Recipe, dump_recipe
+from hdlif.errors import DataError, cut, did_you_mean
+from hdlif.plain_yaml import MOST_BYTES
+
+if TYPE_CHECKING:
+    from hdlif.data import Found, ImageSets
+
+LARGER = 32
+"""Side of what a shipped set has, above which its recipes' networks are made for such pictures."""
+
+
+def data_overrides(recipe: Recipe, data: str) -> list[str]:
+    """What replaces a recipe's data by a set that ships, or by data of the user's own: `key=value`s.
+
+    What the recipe says of its own set alone (how many samples train and validate) goes; batches, frames and
+    augmentations stay. Pictures become at least as large as those of the recipe's own set, where these are larger than
+    `LARGER`, for its network is made for such.
+
+    Args:
+        data: the name of a set, or a path, which starts from the working folder.
+    Raises:
+        DataError: it is neither, or the recipe's network is shown events.
+    """
+    section = recipe.data
+    if data in DATA:
+        return [f"data.kind={data}"]
+    # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+    if not os.path.exists(data):  # noqa: PTH110
+        raise DataError(
+            f'--data "{cut(data)}": is no folder, and no data set of that name ships; {did_you_mean(data, DATA)}'
+        )
+    path = os.path.abspath(data)  # noqa: PTH100 - links stay in it
+    if section.kind in FOUND:
+        return [f"data.path={json.dumps(path)}"]
+    kind = choose(DATA, section.kind, "data.kind")
+    if kind.events:
+        raise DataError(
+            f"--data {data}: is a folder of pictures, and {recipe.name} is of events; start from a recipe of pictures, "
+            "such as digits_hdlif"
+        )
+    side = section.size or max(kind.input.shape[1:])
+    tree = section.model_dump(include={"batch_size", "frames", "augment", "mixup"}, mode="json")
+    sized = {"size": side} if section.size or side > LARGER else {}
+    return [f"data={json.dumps({'kind': kind_at(data), 'path': path, **tree, **sized})}"]
+
+
+def with_data_found(
+    recipe: Recipe, root: Path | None = None, *, say: Callable[[str], None] = lambda line: None
+) -> tuple[Recipe, Found | None]:
+    """Look at the recipe's data, where they are the user's own, and state in the recipe what was found.
+
+    Args:
+        root: the folder that a relative path starts from; the working folder by default.
+        say: gets a line where that will take a while.
+    Returns:
+        the recipe, with an absolute path, and what was found; as it is, and None, where the data set ships.
+    Raises:
+        RecipeError: a name or argument of the section is unknown or does not fit.
+        DataError: the data cannot be used, or do not fill one batch.
+    """
+    check_data(recipe)
+    if recipe.data.kind not in FOUND:
+        return recipe, None
+    found = finder(recipe.data)(root=root, size=recipe.data.size, known=None, say=say)
+    if (count := found.count("train")) < recipe.data.batch_size:
+        raise DataError(
+            f"{found.path}: {count} samples to train on do not fill one batch of {recipe.data.batch_size}; "
+            f"--set data.batch_size={count} or less"
+        )
+    chosen = recipe.model_copy(update={"data": stating(recipe.data, found)})
+    # What is written has to be read again.
+    if (size := len(dump_recipe(chosen))) > MOST_BYTES:
+        raise DataError(
+            f"{found.path}: with the names of its {len(found.classes):,} classes the recipe takes {size:,} bytes, and "
+            f"at most {MOST_BYTES:,} are read; shorten the names of the folders"
+        )
+    return chosen, found
+
+
+def data_of_ones_own(recipe: Recipe, path: str) -> ImageSets:
+    """The data at another path, taken as the recipe's network takes its own; all else as the recipe says.
+
+    Raises:
+        DataError: there are none, or they have other classes.
+    """
+    kind, section = data_kind(recipe), recipe.data
+    if section.kind in FOUND:
+        found = finder(at_path(section, path))(root=None, size=section.size, known=kind.input)
+        check_labels(found, kind.labels)
+        return found.make((), 0).shown_as(FRAMES[section.frames]).made_by(None)
+    return found_data(path, record=input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
+
+
+def found_data(path: str, *, record: InputRecord, labels: tuple[str, ...] | None, time_steps: int) -> ImageSets:
+    """A folder of pictures as a network takes it that was made for `record`; split by default where it is not.
+
+    Args:
+        labels: of the network, which the folder must have; None takes any.
+    Raises:
+        DataError: there is no such data, its classes are others, or the network takes no pictures.
+    """
+    if record.kind != "image":
+        raise DataError(f"{path}: is a folder of pictures, and the network takes input of kind {record.kind}")
+    whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
+    found = FOUND[kind_at(path)].find(None, size=None, known=whole, path=path)
+    if labels is not None:
+        check_labels(found, labels)
+    return found.make((), 0).shown_as(FRAMES[record.frames]).made_by(None)

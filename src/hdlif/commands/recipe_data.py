@@ -1,0 +1,113 @@
+"""A recipe with its data looked at: what every verb starts from that takes a recipe and builds its network."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdlif import builders
+from hdlif.commands.files import write_text
+from hdlif.config import DataConfig, Recipe, load_recipe
+from hdlif.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    from hdlif.data import Found
+
+FILES = "data_files.json"
+"""In a run folder: the files that a training on data of the user's own was begun with."""
+
+
+def load_with_data(
+    recipe: str | Path | Recipe,
+    overrides: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Recipe, Found | None]:
+    """A recipe that can be built, and what was found where its data are the user's own.
+
+    Args:
+        recipe: a recipe, its file, or the name of one that ships.
+        overrides: "a.b=v" each.
+        data: the name of a data set or a path, in place of the recipe's own.
+        data_root, say: as `with_data_found` takes them.
+    Raises:
+        RecipeError, DataError: the recipe, or its data, cannot be used.
+    """
+    if data is not None:
+        base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+        overrides = [*builders.data_overrides(base, data), *overrides]
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    builders.check_names(loaded)
+    chosen, found = builders.with_data_found(loaded, data_root, say=say)
+    builders.check(chosen)
+    return chosen, found
+
+
+class Looks:
+    """Looks at each of the user's own data once, however many recipes name them.
+
+    Args:
+        root: as `with_data_found` takes it.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root
+        self._stated: dict[str, dict[str, Any]] = {}
+
+    def __call__(self, recipe: Recipe) -> Recipe:
+        """The recipe with what was found stated in it; raises as `with_data_found`."""
+        section = recipe.data
+        if section.kind not in builders.FOUND:
+            return recipe
+        key = json.dumps([section.kind, section.size, section.arguments], sort_keys=True)
+        if key not in self._stated:
+            looked = builders.with_data_found(recipe, self._root)[0].data
+            self._stated[key] = looked.arguments | {"found": looked.found}
+        stated = DataConfig.model_validate(section.model_dump() | self._stated[key])
+        return recipe.model_copy(update={"data": stated})
+
+
+def names_path(data: str | None) -> bool:
+    """Whether `--data` means a path: no data set that ships is called so, and something is there."""
+    return data is not None and data not in builders.DATA and os.path.exists(data)  # noqa: PTH110
+
+
+def write_files(out: Path, found: Found) -> None:
+    """Keep which files a training is begun with."""
+    write_text(out / FILES, found.manifest.text())
+
+
+def as_begun(recipe: Recipe, out: Path) -> Recipe:
+    """The recipe as the training in `out` was begun with it, where the same data lay at another path then.
+
+    Data are what they hold: a training may go on where they were moved or copied to.
+    """
+    try:
+        begun = load_recipe(out / "recipe.yaml").data
+    except RecipeError:
+        return recipe
+    if begun.found is None or begun.found != recipe.data.found or "path" not in begun.arguments:
+        return recipe
+    moved = recipe.data.model_dump() | {"path": begun.arguments["path"]}
+    return recipe.model_copy(update={"data": DataConfig.model_validate(moved)})
+
+
+def check_files(out: Path, found: Found | None) -> None:
+    """Raise `DataError`, which says what changed, unless the files are those that the training in `out` was begun with.
+
+    Where one of the two is on data of the user's own and the other not, the recipes differ: that is said elsewhere.
+    """
+    from hdlif.data.manifest import changes, read_manifest
+
+    if found is None or not os.path.lexists(out / FILES):
+        return
+    if changed := changes(read_manifest(out / FILES), found.manifest):
+        raise DataError(
+            f"{found.path}: is not as it was when the training in {out} began: {changed}; put it back to resume, or "
+            "train on it as it is with --overwrite or another --out"
+        )

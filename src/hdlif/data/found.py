@@ -1,0 +1,47 @@
+"""Data of the user's own: what looking at them has shown, and what makes sets of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hdlif.data.manifest import Manifest
+from hdlif.data.samples import ImageSets
+from hdlif.ops import InputRecord
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is found where the user says that data are.
+
+    Attributes:
+        path: absolute.
+        input: how a whole sample becomes numbers.
+        classes: their names, in the order of the labels.
+        manifest: of the files that the sets are made of.
+        seen: what else was seen, as JSON has it.
+        make: the sets, from the training set's augmentations and the seed of these.
+    """
+
+    path: Path
+    input: InputRecord
+    classes: tuple[str, ...]
+    manifest: Manifest
+    seen: Mapping[str, Any]
+    make: Callable[[Sequence[str], int], ImageSets]
+
+    def count(self, part: str) -> int:
+        """Samples in a part."""
+        return sum(entry.part == part for entry in self.manifest.entries)
+
+    def __str__(self) -> str:
+        """In one line."""
+        totals = {label: sum(parts.values()) for label, parts in self.manifest.counts().items()}
+        classes = ", ".join(f"{label} {count}" for label, count in list(totals.items())[:12])
+        more = f", and {len(totals) - 12} more" if len(totals) > 12 else ""
+        mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (self.input.mean, self.input.std))
+        return (
+            f"{self.path}: {sum(totals.values())} samples of {len(totals)} classes ({classes}{more}); "
+            f"{self.count('train')} to train, {self.count('validation')} to validate, {self.count('test')} to test; "
+            f"{'x'.join(map(str, self.input.shape))}, mean {mean}, deviation {std}"
+        )

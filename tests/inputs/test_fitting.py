@@ -1,0 +1,53 @@
+"""What a network takes of a picture: its size, its numbers, and what each step is shown."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hdlif.inputs.fitting import fitted, framed, normalised
+
+RAMP = np.arange(4 * 8, dtype=np.uint8).reshape(4, 8)
+
+
+def test_a_picture_of_the_right_size_is_taken_as_it_is() -> None:
+    for fit in ("squash", "crop"):
+        np.testing.assert_array_equal(fitted(Image.fromarray(RAMP), (1, 4, 8), resize="bilinear", fit=fit), RAMP[None])
+
+
+def test_channels_come_first() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (4, 8, 3), dtype=np.uint8)
+    pixels = fitted(Image.fromarray(colours), (3, 4, 8), resize="bilinear", fit="squash")
+    np.testing.assert_array_equal(pixels, colours.transpose(2, 0, 1))
+
+
+def test_squash_keeps_all_of_a_picture_and_crop_its_middle() -> None:
+    def nearest(fit: str) -> np.ndarray:
+        return fitted(Image.fromarray(RAMP), (1, 2, 2), resize="nearest", fit=fit)[0]
+
+    # Of the columns 0..7 the middle of each half; of the columns 2..5 likewise.
+    np.testing.assert_array_equal(nearest("squash"), RAMP[np.ix_([1, 3], [2, 6])])
+    np.testing.assert_array_equal(nearest("crop"), RAMP[np.ix_([1, 3], [3, 5])])
+
+
+@pytest.mark.parametrize("size", [(1, 50), (50, 1), (7, 3), (33, 32), (1, 1)])
+def test_crop_takes_pictures_of_any_proportions(size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, (10, 20, 30))
+    pixels = fitted(image, (3, 5, 4), resize="bilinear", fit="crop")
+    np.testing.assert_array_equal(pixels, np.broadcast_to(np.array([10, 20, 30])[:, None, None], (3, 5, 4)))
+
+
+def test_pixels_are_normalised_channel_by_channel_in_float32() -> None:
+    pixels = np.array([[[0, 255]], [[51, 102]]], np.uint8)
+    x = normalised(pixels, (0.5, 0.2), (0.25, 0.1))
+    np.testing.assert_allclose(x, [[[-2, 2]], [[0, 2]]], atol=1e-6)
+    assert x.dtype == np.float32
+    np.testing.assert_array_equal(normalised(pixels, (0, 0), (1, 1), whole=1), pixels)
+    assert pixels[0, 0, 1] == 255
+
+
+def test_rows_are_shown_one_a_step_from_the_top() -> None:
+    x = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
+    assert framed(x, "constant").shape == (1, 2, 3, 4)
+    rows = framed(x, "rows")
+    assert rows.shape == (3, 2, 1, 4)
+    np.testing.assert_array_equal(rows[1, :, 0], x[:, 1])
