@@ -21,6 +21,8 @@ markdown = Sybil(
     patterns=["README.md", "docs/*.md"],
     fixtures=["in_empty_folder"],
 )
-docstrings = Sybil(parsers=[DocTestParser()], patterns=["src/hdlif/**/*.py"], fixtures=["in_empty_folder"])
+docstrings = Sybil(
+    parsers=[DocTestParser()], patterns=["src/hdlif/*.py", "src/hdlif/**/*.py"], fixtures=["in_empty_folder"]
+)
 
 pytest_collect_file = (markdown + docstrings).pytest()

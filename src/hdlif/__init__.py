@@ -1,13 +1,41 @@
-"""HD-LIF spiking networks: online training in constant memory, and low-bit deployment without PyTorch."""
+"""HD-LIF spiking networks: online training in constant memory, and low-bit deployment without PyTorch.
+
+`import hdlif` imports nothing else: names are looked up when they are asked for. `hdlif.Session` and `hdlif.runtime`
+need no PyTorch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_AT = {
+    **dict.fromkeys(("Run", "evaluate", "export", "profile", "train"), "verbs"),
+    **dict.fromkeys(("NDOT", "OTTT", "SLTT", "STBP", "StochasticStep"), "learning"),
+    "Profiled": "commands.profile",
+    "Session": "runtime",
+    "EvaluationResult": "commands.eval",
+}
+"""The module of each name; `__init__.pyi` says the same to type checkers."""
+_PACKAGES = ("accounting", "artefact", "data", "deploy", "errors", "functional", "learning", "models", "nn", "runtime")
+"""Of these too, attributes of `hdlif` need no import of their own."""
+
+__all__ = ["__version__", *_AT, *_PACKAGES]
 
 
-def __getattr__(name: str) -> str:
-    """`__version__`, looked up when it is asked for: reading the metadata takes a tenth of a small run's time."""
+def __getattr__(name: str) -> Any:
+    if name in _AT:
+        return getattr(import_module(f"hdlif.{_AT[name]}"), name)
+    if name in _PACKAGES:
+        return import_module(f"hdlif.{name}")
     if name != "__version__":
         raise AttributeError(f"module 'hdlif' has no attribute {name!r}")
+    # Reading the metadata takes a tenth of a small run's time.
     from importlib.metadata import PackageNotFoundError, version
 
     try:
         return version("hdlif")
     except PackageNotFoundError:  # imported from a source tree that is not installed
         return "0+unknown"
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -157,12 +157,12 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
 @data_root_option
 @click.option("--confusion", is_flag=True, help="Which class is taken for which, and the accuracy of each.")
 @json_option
-def evaluate(path: Path, as_json: bool, **options: Any) -> None:
+def evaluate(path: Path, as_json: bool, confusion: bool, **options: Any) -> None:
     """Accuracy on the test set of PATH after each time step: a checkpoint, a run folder, or an artefact."""
     from hdlif.commands import tables
     from hdlif.commands.eval import evaluate_path
 
-    result = evaluate_path(path, progress=not as_json, **options)
+    result = evaluate_path(path, progress=not as_json, **options).as_dict(confusion=confusion)
     show(result, as_json, lambda: tables.evaluation_text(result))
 
 
@@ -271,7 +271,7 @@ def profile(target: str, as_json: bool, **options: Any) -> None:
     from hdlif.commands import tables
     from hdlif.commands.profile import profile as command
 
-    result = command(target, **options)
+    result = command(target, **options).as_dict()
     note = "" if result["trained"] else "untrained network: firing rates, hence SOPs and energy, will change\n"
     show(result, as_json, lambda: f"{note}{tables.layers_table(result)}")
 

@@ -206,7 +206,7 @@ def test_a_neuron_in_the_working_folder_trains_resumes_and_is_evaluated(
     assert trained["nops"] is not None
     assert trained["stored_mb"] is not None
     try:
-        assert evaluate_path(Path("r"))["accuracy"] == trained["accuracy"]
+        assert evaluate_path(Path("r")).accuracy == trained["accuracy"]
         assert show("mine:Mine")["states"] == ["potential", "trace"]
         again = train("digits_hdlif", overrides=overrides, out=Path("r"), memory_repeats=0, resume=True)
         assert again["accuracy"] == trained["accuracy"]

@@ -119,7 +119,7 @@ def test_the_state_of_a_training_has_its_network(along, checkpoint: Path, tmp_pa
         assert torch.equal(dict(trained.network.named_parameters())[name], parameter), name
     assert along[6]["rules"] == along[0]["rules"]
     export(state, out=tmp_path / "net")
-    accuracies = [evaluate_path(path, data="digits")["accuracy"] for path in (state, tmp_path / "net")]
+    accuracies = [evaluate_path(path, data="digits").accuracy for path in (state, tmp_path / "net")]
     assert accuracies[0] == pytest.approx(accuracies[1], abs=0.01)
 
 

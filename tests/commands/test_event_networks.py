@@ -41,11 +41,11 @@ def test_artefact_takes_counts_and_agrees_with_the_checkpoint(folder: Path) -> N
     assert load(artefact).input == builders.input_record(RECIPE)
     deployed = evaluate_path(artefact, data="digits_events")
     trained = evaluate_path(folder)
-    assert deployed["n"] == trained["n"] == 360
+    assert deployed.n == trained.n == 360
     assert evaluate_path(folder, data="digits_events") == trained
     assert profile(str(folder), data="digits_events") == profile(str(folder))
     # One image in 360 may fall on the other side of a tie.
-    np.testing.assert_allclose(deployed["accuracy_per_step"], trained["accuracy_per_step"], atol=1 / 360 + 1e-9)
+    np.testing.assert_allclose(deployed.accuracy_per_step, trained.accuracy_per_step, atol=1 / 360 + 1e-9)
     test = builders.build_data(RECIPE).test
     torch.manual_seed(0)
     network = builders.build_model(RECIPE).eval()
@@ -85,7 +85,7 @@ def test_counts_of_any_size_are_run_as_they_are(folder: Path, tmp_path: Path) ->
 def test_artefact_is_profiled_on_events(folder: Path) -> None:
     of_file = profile(str(folder / "net.hdlif.safetensors"), data="digits_events")
     of_checkpoint = profile(str(folder))
-    assert of_file["sops"] == pytest.approx(of_checkpoint["sops"], rel=1e-3)
+    assert of_file.sops == pytest.approx(of_checkpoint.sops, rel=1e-3)
 
 
 def test_low_bit_first_convolution_takes_counts(tmp_path: Path) -> None:

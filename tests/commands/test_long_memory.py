@@ -56,4 +56,4 @@ def test_trained_from_its_recipe_it_runs_natively_as_the_oracle_does(kind: str, 
     np.testing.assert_allclose([one["logits"] for one in found], expected.mean(0), rtol=1e-6)
     neurons = 2 * 4 * 8
     operations = counts(builders.EQUATIONS[kind].get()(1).program()).operations
-    assert summary["nops"] == profile(str(artefact), data="digits")["nops"] == 8 * neurons * operations
+    assert summary["nops"] == profile(str(artefact), data="digits").nops == 8 * neurons * operations

@@ -81,17 +81,17 @@ def test_run_gives_what_training_made_of_a_raw_picture(run_folder: Path, tmp_pat
 def test_every_verb_takes_the_run_and_the_folder(run_folder: Path, tmp_path: Path) -> None:
     photos, path = str(run_folder.parent / "photos"), tmp_path / "net.hdlif.safetensors"
     export(run_folder, out=path)
-    own = evaluate_path(run_folder, confusion=True)
+    own = evaluate_path(run_folder).as_dict(confusion=True)
     assert (own["n"], own["labels"]) == (6, list(CLASSES))
-    assert evaluate_path(run_folder, data=photos)["accuracy"] == own["accuracy"]
-    assert evaluate_path(path, data=photos)["accuracy"] == own["accuracy"]
-    assert profile(str(run_folder))["images"] == 6
-    assert profile(str(path), data=photos)["sops"] == pytest.approx(profile(str(run_folder))["sops"], rel=1e-3)
+    assert evaluate_path(run_folder, data=photos).accuracy == own["accuracy"]
+    assert evaluate_path(path, data=photos).accuracy == own["accuracy"]
+    assert profile(str(run_folder)).images == 6
+    assert profile(str(path), data=photos).sops == pytest.approx(profile(str(run_folder)).sops, rel=1e-3)
     images = images_of(load(path).input, photos, None, compared=7)
     assert images.compared.shape == (7, 3, 8, 8)
     untrained = tmp_path / "own.yaml"
     untrained.write_text((run_folder / "recipe.yaml").read_text())
-    assert not profile(str(untrained))["trained"]
+    assert not profile(str(untrained)).trained
 
 
 def test_resume_is_exact_and_refused_where_a_file_changed(tmp_path: Path) -> None:

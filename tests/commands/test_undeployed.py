@@ -76,9 +76,9 @@ def test_a_training_ends_well_where_a_neuron_has_no_deployed_form(
 def test_what_follows_a_training_works_and_export_names_the_layer(tmp_path: Path, waves: str) -> None:
     run, usual = tmp_path / "waves", tmp_path / "usual"
     summaries = [trained(run, waves), trained(usual)]
-    assert evaluate_path(run)["accuracy"] == summaries[0]["accuracy"]
+    assert evaluate_path(run).accuracy == summaries[0]["accuracy"]
     for counting in ("paper", "honest"):
-        counted = profile_command(str(run), counting=counting)
+        counted = profile_command(str(run), counting=counting).as_dict()
         rows = {row["name"]: row for row in counted["layers"]}
         assert [rows[f"body.stage1.0.act{i}"]["kind"] for i in (1, 2)] == ["Wave", "HDLIF"]
         assert [rows[f"body.stage1.0.act{i}"]["nops"] for i in (1, 2)] == [None, 3 * 4 * 4 * 64]
@@ -86,7 +86,7 @@ def test_what_follows_a_training_works_and_export_names_the_layer(tmp_path: Path
         assert 0 < rows["body.stage1.0.act1"]["density"] < 1
         assert counted["params_mb"] == pytest.approx(summaries[1]["params_mb"])
         assert [counted[key] for key in ("stored_mb", "sops", "nops", "energy_mj")] == [None] * 4
-        assert counted.keys() == profile_command(str(usual), counting=counting).keys()
+        assert counted.keys() == profile_command(str(usual), counting=counting).as_dict().keys()
         text = tables.layers_table(counted)
         assert "—" in text
         assert "note: body.stage1.0.act1 (Wave): a neuron without an equation has no deployed form" in text
@@ -110,7 +110,7 @@ def test_what_follows_a_training_works_and_export_names_the_layer(tmp_path: Path
 def test_a_recipe_without_a_deployed_form_is_profiled(tmp_path: Path, waves: str) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("base: digits_hdlif\nname: mine\nneuron: {kind: wave}\nmodel: {width: 4, blocks: [1]}\n")
-    assert profile_command(str(recipe))["sops"] is None
+    assert profile_command(str(recipe)).sops is None
 
 
 def test_seeds_and_ablations_have_no_mean_of_what_there_is_not(tmp_path: Path, waves: str) -> None:

@@ -17,7 +17,7 @@ def test_python_of_the_readme_is_as_accurate_as_the_command_line(
     """The default tests run it as it stands, with its own assertion; here with as many epochs as the recipe."""
     monkeypatch.chdir(tmp_path)
     summary = train("digits_hdlif_w1p5_s4_parallel", out=tmp_path / "run", memory_repeats=0)
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[-1]
     recipe = summary["recipe"]
     longer, count = re.subn(r"T, EPOCHS = 4, \d+", f"T, EPOCHS = 4, {recipe['training']['epochs']}", code)
     assert count == 1

@@ -148,7 +148,7 @@ def test_recipe_trains_and_is_measured(precision: str, tmp_path: Path) -> None:
 
 def test_trained_network_is_evaluated(tmp_path: Path) -> None:
     summary = train_recipe(recipe("training.epochs=1", "data.batch_size=128"), out=tmp_path, memory_repeats=0)
-    seen = evaluate_path(tmp_path, confusion=True)
+    seen = evaluate_path(tmp_path).as_dict(confusion=True)
     assert seen["accuracy_per_step"] == pytest.approx(summary["accuracy_per_step"], abs=0.01)
     assert np.sum(seen["confusion"]) == seen["n"]
 

@@ -1,6 +1,7 @@
 """`hdlif eval`: accuracy of a checkpoint or an artefact on a test set."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +24,47 @@ from hdlif.runtime import Session
 from hdlif.training import Confusion, Evaluation, progress_bar
 
 
+@dataclass(frozen=True)
+class EvaluationResult:
+    """How a network classifies a test set; accuracies are fractions in 0..1.
+
+    Attributes:
+        accuracy: of the class that is most probable after the last time step.
+        accuracy_per_step: after each step.
+        n: samples.
+        labels: the classes.
+        confusion: counts of samples, a row for each true class and a column for each that was chosen.
+        accuracy_per_class: of each that has samples, else None.
+        evaluation: of a checkpoint, how it was classified (`Evaluated`).
+    """
+
+    accuracy: float
+    accuracy_per_step: tuple[float, ...]
+    n: int
+    labels: tuple[str, ...]
+    confusion: list[list[int]]
+    accuracy_per_class: list[float | None]
+    evaluation: dict[str, Any] | None = None
+
+    def as_dict(self, *, confusion: bool = False) -> dict[str, Any]:
+        """What `hdlif eval --json` prints."""
+        left_out = {"evaluation"} if self.evaluation is None else set()
+        if not confusion:
+            left_out |= {"labels", "confusion", "accuracy_per_class"}
+        figures = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in figures.items()}
+
+
 def evaluate_path(
-    path: Path,
-    *,
-    data: str | None = None,
-    data_root: Path | None = None,
-    confusion: bool = False,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """{"accuracy", "accuracy_per_step", "n"} on the test set, and of a checkpoint "evaluation", how (`Evaluated`).
+    path: Path, *, data: str | None = None, data_root: Path | None = None, progress: bool = False
+) -> EvaluationResult:
+    """Classify the test set.
 
     Args:
         path: a checkpoint, a run folder, or an artefact, which the compiled runtime runs.
         data: the data set's name, or the path of a folder of pictures, whose test part is taken; a checkpoint's own by
             default. Events are binned as the checkpoint's recipe says; an artefact does not say how, and has them
             binned by number.
-        confusion: add {"labels", "confusion", "accuracy_per_class"}: counts of images, a row for each true class and a
-            column for each that was chosen.
         progress: show a bar.
     """
     if names_artefact(path):
@@ -51,7 +76,7 @@ def evaluate_path(
         counted = Confusion(len(loaded.labels))
         with progress_bar(enabled=progress) as bar:
             result = evaluate_deployed(loaded, sets.test, observe=counted, bar=bar)
-        return _figures(result) | (_confused(counted, loaded.labels) if confusion else {})
+        return _evaluation_result(result, counted, loaded.labels)
     trained = load_trained(path)
     recipe = trained.recipe
     sets = sets_for(recipe, data, data_root, path)
@@ -74,8 +99,7 @@ def evaluate_path(
             device=device,
             bar=bar,
         )
-    figures = _figures(evaluated.result) | {"evaluation": evaluated.as_dict()}
-    return figures | (_confused(counted, sets.classes) if confusion else {})
+    return _evaluation_result(evaluated.result, counted, sets.classes, evaluation=evaluated.as_dict())
 
 
 def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path) -> ImageSets:
@@ -129,13 +153,15 @@ def session_logits(session: Session, samples: Samples, *, batch: int = 64) -> np
     return np.concatenate([session.run(x.contiguous().numpy()) for x, _ in samples.sequences(batch)], axis=1)
 
 
-def _figures(result: Evaluation) -> dict[str, Any]:
-    return {"accuracy": result.accuracy, "accuracy_per_step": list(result.accuracy_per_step), "n": result.n}
-
-
-def _confused(counted: Confusion, labels: Sequence[str]) -> dict[str, Any]:
-    return {
-        "labels": list(labels),
-        "confusion": counted.counts.tolist(),
-        "accuracy_per_class": counted.accuracy_per_class,
-    }
+def _evaluation_result(
+    result: Evaluation, counted: Confusion, labels: Sequence[str], evaluation: dict[str, Any] | None = None
+) -> EvaluationResult:
+    return EvaluationResult(
+        accuracy=result.accuracy,
+        accuracy_per_step=tuple(result.accuracy_per_step),
+        n=result.n,
+        labels=tuple(labels),
+        confusion=counted.counts.tolist(),
+        accuracy_per_class=counted.accuracy_per_class,
+        evaluation=evaluation,
+    )

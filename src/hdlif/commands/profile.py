@@ -1,5 +1,6 @@
 """`hdlif profile`: parameters, operations and energy, layer by layer, of a recipe, a checkpoint or an artefact."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from torch import nn
 from hdlif import builders
 from hdlif.accounting import outline
 from hdlif.accounting import profile as count
-from hdlif.accounting.operations import Counting
+from hdlif.accounting.operations import Counting, Profile
+from hdlif.accounting.outline import Outline
 from hdlif.artefact import Graph
 from hdlif.artefact.io import load
 from hdlif.commands.checkpoints import load_trained
@@ -21,12 +23,58 @@ from hdlif.commands.train import PROFILED_IMAGES, first_images
 from hdlif.data import ImageSets
 
 
+@dataclass(frozen=True)
+class Profiled:
+    """What a network takes, layer by layer, per image.
+
+    Attributes:
+        counts: with `layers` and totals; of a network without a deployed form, what its modules show.
+        counting: "paper" or "honest".
+        trained: whether the network is; firing rates, hence SOPs and energy, change by training.
+        images: test images over which is averaged.
+        notes: what a reader of the figures has to know.
+    """
+
+    counts: Profile | Outline
+    counting: Counting
+    trained: bool
+    images: int
+    notes: tuple[str, ...]
+
+    @property
+    def params_mb(self) -> float:
+        """As published."""
+        return self.counts.params_mb
+
+    @property
+    def stored_mb(self) -> float | None:
+        """The file; None where there is no deployed form, as of the other two."""
+        return self.counts.stored_mb if isinstance(self.counts, Profile) else None
+
+    @property
+    def sops(self) -> float | None:
+        return self.counts.sops if isinstance(self.counts, Profile) else None
+
+    @property
+    def nops(self) -> float | None:
+        return self.counts.nops
+
+    @property
+    def energy_mj(self) -> float | None:
+        return self.counts.energy_mj if isinstance(self.counts, Profile) else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `hdlif profile --json` prints."""
+        stated = {"counting": self.counting, "notes": list(self.notes)}
+        return {**self.counts.as_dict(), **stated, "trained": self.trained, "images": self.images}
+
+
 def profile(
     target: str, *, counting: Counting = "paper", data: str | None = None, data_root: Path | None = None
-) -> dict[str, Any]:
+) -> Profiled:
     """Counts per image, averaged over the first test images; those of a recipe are of an untrained network.
 
-    Of a network without a deployed form they are what its modules show; what needs the graph is null, and a note says
+    Of a network without a deployed form they are what its modules show; what needs the graph is None, and a note says
     which layer is the reason.
 
     Args:
@@ -36,14 +84,15 @@ def profile(
     """
     network, sets, time_steps = _resolve(target, data, data_root)
     images = first_images(sets.test, PROFILED_IMAGES)
+    counts: Profile | Outline
     try:
-        result = count(network, images, counting=counting, time_steps=time_steps).as_dict()
+        counts = count(network, images, counting=counting, time_steps=time_steps)
+        notes = counts.notes
     except NO_GRAPH as error:
         if isinstance(network, Graph):
             raise
-        found = outline(network, images, time_steps=time_steps)
-        result = {**found.as_dict(), "counting": counting, "notes": [without_graph(error)]}
-    return {**result, "trained": not is_recipe(target), "images": min(PROFILED_IMAGES, len(sets.test))}
+        counts, notes = outline(network, images, time_steps=time_steps), (without_graph(error),)
+    return Profiled(counts, counting, not is_recipe(target), min(PROFILED_IMAGES, len(sets.test)), notes)
 
 
 def is_recipe(target: str) -> bool:

@@ -1,0 +1,170 @@
+"""The commands as functions: what `import hdlif` offers under these names, with typed results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Literal
+
+from hdlif.accounting.operations import Counting
+from hdlif.commands import eval as evaluating
+from hdlif.commands import export as exporting
+from hdlif.commands import profile as profiling
+from hdlif.commands import train as training
+from hdlif.commands.eval import EvaluationResult
+from hdlif.commands.profile import Profiled
+from hdlif.config import Recipe
+from hdlif.errors import InputError
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training in its folder; as a path, it is that folder.
+
+    Attributes:
+        folder: with model.safetensors, summary.json and the rest.
+        summary: what summary.json holds.
+    """
+
+    folder: Path
+    summary: Mapping[str, Any]
+
+    @property
+    def accuracy(self) -> float:
+        """On the test set, a fraction in 0..1."""
+        return float(self.summary["accuracy"])
+
+    @property
+    def accuracy_per_step(self) -> tuple[float, ...]:
+        """After each time step."""
+        return tuple(self.summary["accuracy_per_step"])
+
+    @property
+    def best_epoch(self) -> int:
+        """Of the network that is kept, by validation."""
+        return int(self.summary["best_epoch"])
+
+    def __fspath__(self) -> str:
+        return fspath(self.folder)
+
+
+Place = str | PathLike[str]
+
+
+def train(
+    recipe: str | Path | Recipe = "digits_hdlif",
+    *,
+    data: Place | None = None,
+    out: Place | None = None,
+    epochs: int | None = None,
+    overrides: Sequence[str] = (),
+    data_root: Place | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    threads: int | None = None,
+    progress: bool = False,
+    memory_repeats: int = 0,
+) -> Run:
+    """Train a recipe, measure the result on the test set, and leave a run folder, as `hdlif train` does.
+
+    >>> run = train("digits_hdlif", epochs=1, out="run", overrides=["model.width=4"])
+    >>> run.accuracy > 0.2, (run.folder / "model.safetensors").exists()
+    (True, True)
+
+    Args:
+        recipe: the name of one that ships, a file, or a `Recipe`.
+        data: the name of a data set, or the path of a folder of pictures, in place of the recipe's own.
+        out: the run folder; runs/NAME by default.
+        epochs: in place of the recipe's.
+        overrides: "a.b=v" each, as `--set` takes them.
+        data_root: the folder of a data set that is not bundled.
+        resume, overwrite: go on with the run that `out` holds, or replace it.
+        threads: PyTorch's; by default those that are measured to be best.
+        progress: show a bar.
+        memory_repeats: fresh processes that measure peak memory; `hdlif train` takes three.
+    Raises:
+        HdlifError: the recipe, the data or the folder cannot be used; see `hdlif.errors`.
+        InputError: `epochs` or `overrides` beside a `Recipe`, which has its own.
+    """
+    changes = [*overrides, *([f"training.epochs={epochs}"] if epochs is not None else [])]
+    if isinstance(recipe, Recipe) and changes:
+        raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")
+    name = recipe.name if isinstance(recipe, Recipe) else None
+    summary = training.train(
+        recipe,
+        overrides=changes,
+        data=None if data is None else fspath(data),
+        data_root=None if data_root is None else Path(data_root),
+        out=None if out is None else Path(out),
+        resume=resume,
+        overwrite=overwrite,
+        threads=threads,
+        progress=progress,
+        memory_repeats=memory_repeats,
+    )
+    folder = Path("runs") / (name or summary["name"]) if out is None else Path(out)
+    return Run(folder, summary)
+
+
+def evaluate(
+    network: Run | Place, *, data: Place | None = None, data_root: Place | None = None, progress: bool = False
+) -> EvaluationResult:
+    """Classify a test set, as `hdlif eval` does.
+
+    Args:
+        network: a run, its folder, a checkpoint, or an artefact, which the compiled runtime runs.
+        data: the name of a data set, or the path of a folder of pictures; by default the training's own.
+    """
+    return evaluating.evaluate_path(
+        Path(network),
+        data=None if data is None else fspath(data),
+        data_root=None if data_root is None else Path(data_root),
+        progress=progress,
+    )
+
+
+def export(
+    network: Run | Place,
+    out: Place,
+    *,
+    to: Literal["artefact", "onnx"] = "artefact",
+    form: Literal["unrolled", "step"] = "unrolled",
+    batch: int = 1,
+) -> Path:
+    """Write a trained network as one file that runs without PyTorch, or as an ONNX model; returns its path.
+
+    Args:
+        network: a run, its folder or a checkpoint; for ONNX an artefact too.
+        form, batch: of ONNX, as `hdlif export` takes them.
+    """
+    if to == "artefact":
+        exporting.export(Path(network), out=Path(out))
+    elif to == "onnx":
+        exporting.export_onnx(Path(network), out=Path(out), form=form, batch=batch)
+    else:
+        raise InputError(f"to = {to!r} is unknown; choose one of artefact, onnx")
+    return Path(out)
+
+
+def profile(
+    network: Run | Place,
+    *,
+    counting: Counting = "paper",
+    data: Place | None = None,
+    data_root: Place | None = None,
+) -> Profiled:
+    """Parameters, operations and energy, layer by layer, as `hdlif profile` counts them.
+
+    Args:
+        network: a recipe's name or file, a run, its folder, a checkpoint, or an artefact.
+        counting: as the paper's tables do, or every operation of the deployed network.
+        data: what is counted on; needed for an artefact.
+    """
+    return profiling.profile(
+        fspath(network),
+        counting=counting,
+        data=None if data is None else fspath(data),
+        data_root=None if data_root is None else Path(data_root),
+    )
