@@ -70,8 +70,8 @@ def train(
     """Train a recipe, measure the result on the test set, and leave a run folder, as `hdlif train` does.
 
     >>> run = train("digits_hdlif", epochs=1, out="run", overrides=["model.width=4"])
-    >>> run.accuracy > 0.2, (run.folder / "model.safetensors").exists()
-    (True, True)
+    >>> run.folder, run.accuracy > 0.2
+    (PosixPath('run'), True)
 
     Args:
         recipe: the name of one that ships, a file, or a `Recipe`.

@@ -20,7 +20,6 @@ from hdlif.artefact import Graph, InputRecord, infer_values, load
 from hdlif.commands.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
 from hdlif.commands.files import existing
 from hdlif.commands.provenance import hardware, versions
-from hdlif.commands.recipe_data import names_path
 from hdlif.commands.signal_stack import signal_stack_kept
 from hdlif.errors import InputError, MissingExtraError, TrainingError, did_you_mean
 from hdlif.runtime import Session, normalise
@@ -141,6 +140,7 @@ def images_of(record: InputRecord, data: str | None, data_root: Path | None, *, 
     import torch
 
     from hdlif.commands.eval import sets_named
+    from hdlif.commands.recipe_data import names_path
 
     sets = sets_named(data, data_root, Path(data), record=record if names_path(data) else None)
     run, calibration = (
