@@ -57,15 +57,9 @@ public:
   }
 
 private:
-  const Instruction* at(int32_t which, Operation operation) const {
-    if (which < equation_.first())
-      return nullptr;
-    const Instruction& found = equation_.instructions[size_t(which - equation_.first())];
-    return found.operation == operation ? &found : nullptr;
-  }
   // The same where nobody else reads it.
   const Instruction* inner(int32_t which, Operation operation) const {
-    return which >= 0 && uses_[size_t(which)] == 1 ? at(which, operation) : nullptr;
+    return which >= 0 && uses_[size_t(which)] == 1 ? equation_.at(which, operation) : nullptr;
   }
 
   // `to` in place of an instruction and of those that it reads and nobody else does.
@@ -97,16 +91,17 @@ private:
         replace(instruction, {Operation::kMultiplyAdd, {product->operands[0], product->operands[1], a}, 0});
       return;
     case Operation::kMaximum:
-      if (const Instruction* zero = at(a, Operation::kConstant); zero != nullptr && zero->value == 0.0f) {
+      if (const Instruction* zero = equation_.at(a, Operation::kConstant);
+          zero != nullptr && zero->value == 0.0f) {
         if (const Instruction* difference = inner(b, Operation::kSubtract))
           replace(instruction,
                   {Operation::kSurplus, {difference->operands[0], difference->operands[1], -1}, 0});
-        else if (at(b, Operation::kSurplus) != nullptr) // it is not negative
+        else if (equation_.at(b, Operation::kSurplus) != nullptr) // it is not negative
           stands_for(self, b);
       }
       return;
     case Operation::kMinimum:
-      if (const Instruction* largest = at(a, Operation::kConstant))
+      if (const Instruction* largest = equation_.at(a, Operation::kConstant))
         if (const Instruction* floor = inner(b, Operation::kFloor))
           replace(instruction, {Operation::kFloorBelow, {floor->operands[0], -1, -1}, largest->value});
       return;

@@ -111,6 +111,14 @@ struct Equation {
   int32_t first_row() const { return inputs + states(); }
   int32_t first() const { return first_row() + rows; } // the register of the first instruction
   int32_t registers() const { return first() + int32_t(instructions.size()); }
+
+  // The instruction of a register where it is of this operation, else null.
+  const Instruction* at(int32_t which, Operation operation) const {
+    if (which < first())
+      return nullptr;
+    const Instruction& found = instructions[size_t(which - first())];
+    return found.operation == operation ? &found : nullptr;
+  }
 };
 
 struct Node {

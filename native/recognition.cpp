@@ -39,16 +39,16 @@ public:
 
   Fused lif() const {
     Fused found;
-    const Instruction* fires = at(equation_.result, Operation::kStep);
+    const Instruction* fires = equation_.at(equation_.result, Operation::kStep);
     if (equation_.states() != 1 || fires == nullptr)
       return found;
     const int32_t above = fires->operands[0];
-    const Instruction* difference = at(above, Operation::kSubtract);
-    const Instruction* reset = at(equation_.after[0], Operation::kSelect);
+    const Instruction* difference = equation_.at(above, Operation::kSubtract);
+    const Instruction* reset = equation_.at(equation_.after[0], Operation::kSelect);
     if (difference == nullptr || reset == nullptr)
       return found;
     const int32_t membrane = difference->operands[0], after = reset->operands[1];
-    const Instruction* potential = at(after, Operation::kConstant);
+    const Instruction* potential = equation_.at(after, Operation::kConstant);
     found.threshold = difference->operands[1];
     if (!is_row(found.threshold) || !is_membrane(membrane, found) || !is_input(found.current) ||
         reset->operands[0] != equation_.result || reset->operands[2] != membrane ||
@@ -60,13 +60,6 @@ public:
   }
 
 private:
-  const Instruction* at(int32_t which, Operation operation) const {
-    if (which < equation_.first())
-      return nullptr;
-    const Instruction& found = equation_.instructions[size_t(which - equation_.first())];
-    return found.operation == operation ? &found : nullptr;
-  }
-
   // The other operand of an operation where one of the two fits.
   template <typename Fits> static int32_t beside(const Instruction* of, Fits fits) {
     if (of != nullptr && fits(of->operands[0]))
@@ -80,19 +73,19 @@ private:
     return is_row(which) && columns_[size_t(which - equation_.first_row())] == channels_;
   }
   bool is_zero(int32_t which) const {
-    const Instruction* constant = at(which, Operation::kConstant);
+    const Instruction* constant = equation_.at(which, Operation::kConstant);
     return constant != nullptr && constant->value == 0.0f;
   }
 
   // max(0, x)
   int32_t positive(int32_t which) const {
-    const Instruction* largest = at(which, Operation::kMaximum);
+    const Instruction* largest = equation_.at(which, Operation::kMaximum);
     return largest != nullptr && is_zero(largest->operands[0]) ? largest->operands[1] : -1;
   }
 
   // max(0, m - threshold)
   bool surplus(int32_t which, int32_t& membrane, int32_t& threshold) const {
-    const Instruction* difference = at(positive(which), Operation::kSubtract);
+    const Instruction* difference = equation_.at(positive(which), Operation::kSubtract);
     if (difference == nullptr)
       return false;
     membrane = difference->operands[0];
@@ -102,10 +95,11 @@ private:
 
   // leak * v + current
   bool is_membrane(int32_t which, Fused& found) const {
-    const Instruction* sum = at(which, Operation::kAdd);
+    const Instruction* sum = equation_.at(which, Operation::kAdd);
     const int32_t potential = equation_.inputs;
     found.current = beside(sum, [&](int32_t operand) {
-      found.leak = beside(at(operand, Operation::kMultiply), [&](int32_t v) { return v == potential; });
+      found.leak =
+          beside(equation_.at(operand, Operation::kMultiply), [&](int32_t v) { return v == potential; });
       return is_row(found.leak);
     });
     return found.current >= 0;
@@ -117,20 +111,22 @@ private:
     if (equation_.states() != 1 || !surplus(which, membrane, found.threshold) ||
         !is_membrane(membrane, found))
       return false;
-    const Instruction* least = at(equation_.after[0], Operation::kMinimum);
+    const Instruction* least = equation_.at(equation_.after[0], Operation::kMinimum);
     return least != nullptr && least->operands[0] == found.threshold && least->operands[1] == membrane;
   }
 
   // min(largest, floor(max(0, spike) * inverse_step + offset))
   bool quantised(int32_t which, int32_t& spike, Fused& found) const {
-    const Instruction* least = at(which, Operation::kMinimum);
-    const Instruction* largest = least == nullptr ? nullptr : at(least->operands[0], Operation::kConstant);
-    const Instruction* floor = largest == nullptr ? nullptr : at(least->operands[1], Operation::kFloor);
-    const Instruction* sum = floor == nullptr ? nullptr : at(floor->operands[0], Operation::kAdd);
+    const Instruction* least = equation_.at(which, Operation::kMinimum);
+    const Instruction* largest =
+        least == nullptr ? nullptr : equation_.at(least->operands[0], Operation::kConstant);
+    const Instruction* floor =
+        largest == nullptr ? nullptr : equation_.at(least->operands[1], Operation::kFloor);
+    const Instruction* sum = floor == nullptr ? nullptr : equation_.at(floor->operands[0], Operation::kAdd);
     if (sum == nullptr)
       return false;
-    const Instruction* scaled = at(sum->operands[0], Operation::kMultiply);
-    const Instruction* offset = at(sum->operands[1], Operation::kConstant);
+    const Instruction* scaled = equation_.at(sum->operands[0], Operation::kMultiply);
+    const Instruction* offset = equation_.at(sum->operands[1], Operation::kConstant);
     if (scaled == nullptr || offset == nullptr || !is_row(scaled->operands[1]))
       return false;
     found.largest = largest->value;
@@ -146,8 +142,8 @@ private:
       found.x = which;
       return true;
     }
-    found.shift = beside(at(which, Operation::kAdd), [&](int32_t operand) {
-      found.scale = beside(at(operand, Operation::kMultiply), [&](int32_t x) {
+    found.shift = beside(equation_.at(which, Operation::kAdd), [&](int32_t operand) {
+      found.scale = beside(equation_.at(operand, Operation::kMultiply), [&](int32_t x) {
         found.x = x;
         return is_input(x);
       });
@@ -162,7 +158,7 @@ private:
       return true;
     Fused sum = found;
     sum.scale = sum.shift = -1;
-    const Instruction* add = at(which, Operation::kAdd);
+    const Instruction* add = equation_.at(which, Operation::kAdd);
     for (int i = 0; add != nullptr && i < 2; ++i)
       if (is_input(add->operands[1 - i]) && is_affine(add->operands[i], sum)) {
         found = sum;
