@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hdlif
-from hdlif.errors import HdlifError, InputError
+from hdlif.errors import InputError
 
 OVERRIDES = ("model.width=4", "data.train=256", "model.blocks=[1]")
 
@@ -83,5 +83,7 @@ def test_what_does_not_fit_is_refused(run: hdlif.Run, tmp_path: Path) -> None:
         hdlif.train(load_recipe("digits_hdlif"), epochs=1, out=tmp_path)
     with pytest.raises(InputError, match="to = 'tflite' is unknown; choose one of artefact, onnx"):
         hdlif.export(run, tmp_path / "x", to="tflite")  # type: ignore[arg-type]
-    with pytest.raises(HdlifError, match="there is no such file"):
-        hdlif.evaluate(tmp_path / "nothing")
+    for path in (tmp_path / "nothing", Path("runs/nothing/model.safetensors"), Path("nothing.safetensors")):
+        for verb in (hdlif.evaluate, hdlif.profile):
+            with pytest.raises(InputError, match="there is no such file or folder; check the path"):
+                verb(path)

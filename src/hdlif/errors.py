@@ -138,15 +138,26 @@ def reason(error: BaseException) -> str:
     return cut(said, 200) or type(error).__name__
 
 
+MOST_NAMES = 32
+"""That an error lists."""
+
+
 def did_you_mean(seen: str, accepted: Iterable[str]) -> str:
-    """The tail of an error about a name: the accepted names, and the likeliest one.
+    """The tail of an error about a name: the accepted names, of very many the nearest, and the likeliest one.
 
     >>> did_you_mean("hdlf", ["lif", "hdlif"])
     'choose one of hdlif, lif (did you mean "hdlif"?)'
+    >>> did_you_mean("layer7", [f"layer{i}.conv" for i in range(40)])
+    'choose one of layer27.conv, layer37.conv, layer7.conv and 37 more (did you mean "layer7.conv"?)'
     """
     # imported here, for it takes longer than a good run's other imports from the standard library
     import difflib
 
     names = sorted(accepted)
     likely = difflib.get_close_matches(cut(seen), names, n=1)
-    return f"choose one of {', '.join(names)}" + (f' (did you mean "{likely[0]}"?)' if likely else "")
+    if len(names) > MOST_NAMES:
+        nearest = sorted(difflib.get_close_matches(cut(seen), names, n=3, cutoff=0))
+        listed = f"{', '.join(nearest)} and {len(names) - 3} more"
+    else:
+        listed = ", ".join(names)
+    return f"choose one of {listed}" + (f' (did you mean "{likely[0]}"?)' if likely else "")

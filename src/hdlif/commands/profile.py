@@ -97,7 +97,9 @@ def profile(
 
 def is_recipe(target: str) -> bool:
     """Whether a target is a recipe: a YAML file, or a name where no file or folder is."""
-    return target.endswith((".yaml", ".yml")) or not Path(target).exists()
+    if target.endswith((".yaml", ".yml")):
+        return True
+    return not Path(target).exists() and Path(target).name == target and not target.endswith(".safetensors")
 
 
 def _resolve(target: str, data: str | None, data_root: Path | None) -> tuple[nn.Module | Graph, ImageSets, int | None]:
