@@ -390,6 +390,21 @@ def data_inspect(path: str, as_json: bool, **options: Any) -> None:
 
 
 @cli.group()
+def new() -> None:
+    """Begin something of your own."""
+
+
+@new.command("project")
+@click.argument("folder", type=FILE)
+def new_project(folder: Path) -> None:
+    """Write FOLDER: a recipe, pictures, a neuron, a network, a test that passes, and a page on what to run."""
+    from hdlif.commands.new import new_project as command
+
+    found = command(folder)
+    _put(f"{folder}: {len(found)} files; {folder / 'README.md'} says what to run")
+
+
+@cli.group()
 def neurons() -> None:
     """List neurons, and show what one that is made of an equation computes."""
 
