@@ -137,6 +137,11 @@ class Attention(nn.Module):
         return self.attend(x, x, x)[0]
 
 
+class Several(nn.Module):
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return x
+
+
 def branching(net: Any, x: Tensor) -> Tensor:
     return x if x.sum() > 0 else -x
 
@@ -156,7 +161,17 @@ def branching(net: Any, x: Tensor) -> Tensor:
         (Taking(lambda net, x: torch.cat([x, x], 2)), "uses torch.cat along dimension 2, and 1, channels"),
         (Taking(lambda net, x: x[:, 0]), r"uses \[.*\], and a slice of channels, \[:, a:b\], is accepted"),
         (Taking(lambda net, x: x.permute(0, 2, 3, 1)), r"uses permute\(\)"),
-        (Taking(lambda net, x: x.view(x.shape[0], 2, -1)), r"uses view\(\) to another shape than \(batch, -1\)"),
+        (Taking(lambda net, x: x.view(x.shape[0], 2, -1)), r"uses view\(\) to a shape other than \(batch, -1\)"),
+        (Taking(lambda net, x: x.view(x.shape[1], -1)), r"uses view\(\) to a shape other than \(batch, -1\)"),
+        (Taking(lambda net, x: x[..., 1:]), r"uses \[.*\], and a slice of channels"),
+        (Taking(lambda net, x: F.relu_(x) + x), "uses relu_ in place on a value that is read again"),
+        (
+            Taking(lambda net, x: net.relu(x) + x, relu=nn.ReLU(True)),
+            "uses relu in place on a value that is read again",
+        ),
+        (Taking(lambda net, x: x.detach()), r"uses detach\(\)"),
+        (Several(), r"cannot be followed: TypeError: it takes mask too, and one input is accepted"),
+        (spiking(Residual(), neuron), r"the network \(Wired\) knows time already"),
         (Taking(lambda net, x: F.relu(x.flatten(1))), "relu is an activation whose channels are not known"),
         (Taking(lambda net, x: net.c(net.c(x)), c=nn.Conv2d(4, 4, 1)), r"c_2 runs more than once \(also as c\)"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)), "it has no activation; one is ReLU, ReLU6"),
@@ -195,7 +210,7 @@ class StochasticDepth(nn.Module):
 def test_layers_of_other_libraries_by_their_class() -> None:
     with pytest.raises(ConversionError, match=r"0 is a Conv2d with a computation of its own \(Same\)"):
         spiking(nn.Sequential(Same(3, 4, 2), nn.ReLU()), neuron)
-    with pytest.raises(ConversionError, match=r"1 leaves out branches at random \(p = 0.5\), and 0 is accepted"):
+    with pytest.raises(ConversionError, match=r"1 leaves out branches at random, and a probability of 0"):
         spiking(nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.5), nn.ReLU()), neuron)
     made = spiking(nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.0), nn.ReLU()), neuron)
     assert isinstance(made[1], nn.Identity)
@@ -204,6 +219,21 @@ def test_layers_of_other_libraries_by_their_class() -> None:
 def test_names_that_a_network_of_ours_has_for_itself_are_changed() -> None:
     made = spiking(Taking(lambda net, x: net.paths(x), paths=nn.Conv2d(4, 4, 1)), neuron)
     assert [name for name, _ in made.named_children()] == ["conv", "act", "paths_2"]
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        lambda x: x.view(-1, 4 * 64),
+        lambda x: x.reshape((x.size(0), -1)),
+        lambda x: torch.reshape(x, (x.shape[0], x.shape[1] * 64)),
+        lambda x: torch.flatten(input=x, start_dim=1),
+    ],
+)
+def test_ways_of_flattening(flat: Callable[[Tensor], Tensor]) -> None:
+    network, x = Taking(lambda net, x: net.out(flat(x)), out=nn.Linear(256, 5)), torch.randn(2, 3, 8, 8)
+    y, _ = spiking(network, lambda channels: nn.ReLU())(x[None], None, range(1))
+    torch.testing.assert_close(y[0], network(x))
 
 
 def _ways(then: Callable[..., Any]) -> Any:

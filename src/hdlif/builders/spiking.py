@@ -13,8 +13,6 @@ from hdlif.errors import CheckpointError, ConversionError, RecipeError, brief, f
 if TYPE_CHECKING:
     from torch import nn
 
-    from hdlif.nn import Temporal, WeightQuantizer
-
 SPIKING = "spiking"
 OF = "model.of"
 CLASSES = "num_classes"
@@ -28,15 +26,16 @@ def spiking_network(
     of: str,
     options: dict[str, Any] | None = None,
     pretrained: str | None = None,
-    neuron: Callable[[int], nn.Module],
-    quantizer: WeightQuantizer | None,
+    neuron: Callable[[int], Any],
+    quantizer: Any,
     classes: int,
     in_channels: int,
     filled: bool = False,
-) -> Temporal:
+) -> Any:
     """`hdlif.models.spiking` of what a function makes, for images of `in_channels`.
 
     Args:
+        neuron, quantizer: as `spiking` takes them.
         of: the function or class, `package.module:Name`; it is given the number of classes as `num_classes`.
         options: its other arguments.
         pretrained: file with a state dict of the ordinary network. Its last linear layer is left out where it has

@@ -48,7 +48,10 @@ class _Tracer(fx.Tracer):
 def _taken_down(module: nn.Module) -> fx.Graph:
     """The graph of a forward pass of x; other arguments have their defaults."""
     _, *others = inspect.signature(module.forward).parameters.values()
-    defaults = {one.name: one.default for one in others if one.default is not one.empty}
+    named = [one for one in others if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    if needed := [one.name for one in named if one.default is one.empty]:
+        raise TypeError(f"it takes {', '.join(needed)} too, and one input is accepted")
+    defaults = {one.name: one.default for one in named}
     graph = _Tracer().trace(module, concrete_args=defaults or None)
     for node in reversed(graph.nodes):
         if "_assert" in getattr(node.target, "__name__", "") and not node.users:
@@ -85,7 +88,7 @@ class _Following:
                 self._values[node] = INPUT, self._given
             elif node.op == "output":
                 (result,) = node.args
-                if not isinstance(result, fx.Node) or result not in self._values:
+                if not isinstance(result, fx.Node) or not self._has(result):
                     return self._refuse(f"gives a {type(result).__name__}, and one tensor is accepted")
                 output, gives = self._values[result]
             else:
@@ -94,21 +97,38 @@ class _Following:
 
     def _take(self, node: fx.Node) -> None:
         target: Any = node.target
+        if self._changes_what_is_read_again(node):
+            self._unknown(node, f"{getattr(target, '__name__', target)} in place on a value that is read again")
+            return
         if node.op == "call_module":
-            if not _values(node) or _values(node)[0] not in self._values:
+            if not node.all_input_nodes or not self._has(node.all_input_nodes[0]):
                 self._unknown(node, f"{target} on something else than a value")
                 return
             self._child(node, str(target), self._module.get_submodule(str(target)))
         elif node.op == "get_attr":
             self._unknown(node, f"its own tensor {target!r}")
-        elif _is_shape(node) or (node.op == "call_function" and self._shapes.issuperset(node.all_input_nodes)):
+        elif _is_shape(node) or self._shapes.issuperset(node.all_input_nodes):
             self._shapes.add(node)
         elif (combine := _COMBINATIONS.get(target)) is not None:
             combine(self, node)
-        elif (make := _MODULES.get(target)) is not None and node.args[1:] == _numbers(node.args[1:]):
+        elif (make := _MODULES.get(target)) is not None and len(node.all_input_nodes) == 1:
             self._made(node, make)
         else:
             self._unknown(node, f"{getattr(target, '__name__', target)}()")
+
+    def _has(self, value: object) -> bool:
+        return isinstance(value, fx.Node) and value in self._values
+
+    def _changes_what_is_read_again(self, node: fx.Node) -> bool:
+        """Whether it works in place, as an activation may, and what it changes has later readers."""
+        if node.op == "call_module":
+            in_place = getattr(self._module.get_submodule(str(node.target)), "inplace", False)
+        else:
+            in_place = (
+                node.kwargs.get("inplace", False) or str(getattr(node.target, "__name__", node.target))[-1] == "_"
+            )
+        values = node.all_input_nodes
+        return bool(in_place and values and list(values[0].users)[-1] is not node)
 
     def _made(self, node: fx.Node, make: Callable[..., nn.Module | None]) -> None:
         """A module in place of a function; None where the value stays as it is."""
@@ -119,13 +139,13 @@ class _Following:
             self._unknown(node, f"{getattr(node.target, '__name__', node.target)}({shown})")
             return
         if made is None:
-            self._values[node] = self._values[_values(node)[0]]
+            self._values[node] = self._values[node.all_input_nodes[0]]
         else:
             self._child(node, node.name, made)
 
     def _child(self, node: fx.Node, name: str, module: nn.Module) -> None:
         name = self._free(name.replace(".", "_"))
-        source, fed = self._values[_values(node)[0]]
+        source, fed = self._values[node.all_input_nodes[0]]
         turned, gives = self._turning.turn(module, f"{self._path}.{name}" if self._path else name, fed)
         self._children[name] = turned
         self._line(node, Child(name), (source,), gives)
@@ -150,11 +170,11 @@ class _Following:
 
     def _sum(self, node: fx.Node, sign: float) -> None:
         first, second = _two(node)
-        if isinstance(second, Real) and first in self._values:
+        if isinstance(second, Real) and self._has(first):
             self._multiple(node, first, shift=sign * float(second))
-        elif isinstance(first, Real) and second in self._values:
+        elif isinstance(first, Real) and self._has(second):
             self._multiple(node, second, factor=sign, shift=float(first))
-        elif first in self._values and second in self._values:
+        elif self._has(first) and self._has(second):
             (one, fed), (other, beside) = self._values[first], self._values[second]
             if sign != 1:
                 self._lines.append(Line(f"{node.name}_minus", Multiple(sign), (other,)))
@@ -168,20 +188,20 @@ class _Following:
         first, second = _two(node)
         if isinstance(first, Real):
             first, second = second, first
-        if isinstance(second, Real) and first in self._values:
+        if isinstance(second, Real) and self._has(first):
             self._multiple(node, first, factor=float(second))
         else:
             self._unknown(node, "a product of two values (a gate, as squeeze-and-excitation has)")
 
     def divide(self, node: fx.Node) -> None:
         first, second = _two(node)
-        if isinstance(second, Real) and second and first in self._values:
+        if isinstance(second, Real) and second and self._has(first):
             self._multiple(node, first, factor=1 / float(second))
         else:
             self._unknown(node, "a division by a value")
 
     def negate(self, node: fx.Node) -> None:
-        self._multiple(node, _values(node)[0], factor=-1.0)
+        self._multiple(node, node.all_input_nodes[0], factor=-1.0)
 
     def _multiple(self, node: fx.Node, value: fx.Node, factor: float = 1.0, shift: float = 0.0) -> None:
         name, fed = self._values[value]
@@ -190,7 +210,7 @@ class _Following:
     def join(self, node: fx.Node) -> None:
         parts: Any = node.args[0] if node.args else node.kwargs.get("tensors")
         dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("axis", 0))
-        if dim not in (1, -3) or not all(part in self._values for part in parts):
+        if dim != 1 or not isinstance(parts, tuple | list) or not all(map(self._has, parts)):
             self._unknown(node, f"torch.cat along dimension {dim}, and 1, channels, is accepted")
             return
         names, feds = zip(*(self._values[part] for part in parts), strict=True)
@@ -203,9 +223,9 @@ class _Following:
         index: Any = node.args[1]
         parts: tuple[Any, ...] = index if isinstance(index, tuple) else (index,)
         cut_of = parts[1] if len(parts) > 1 else None
-        whole = all(one in (slice(None), Ellipsis) for one in (*parts[:1], *parts[2:]))
+        whole = parts[0] == slice(None) and all(one in (slice(None), Ellipsis) for one in parts[2:])
         bounds = (cut_of.start, cut_of.stop) if isinstance(cut_of, slice) and cut_of.step in (None, 1) else None
-        if value not in self._values or not whole or bounds is None or bounds != _numbers(bounds):
+        if not self._has(value) or not whole or bounds is None or bounds != _numbers(bounds):
             self._unknown(node, f"[{index}], and a slice of channels, [:, a:b], is accepted")
             return
         name, fed = self._values[value]
@@ -213,12 +233,14 @@ class _Following:
         self._line(node, Part(*bounds), (name,), Fed(channels, fed.point))
 
     def view(self, node: fx.Node) -> None:
-        """Of (the batch's size, -1): it is flattened."""
-        sizes = node.args[1:] if not isinstance(node.args[1], tuple | list) else tuple(node.args[1])
-        if len(sizes) == 2 and sizes[0] in self._shapes and sizes[1] == -1:
+        """To (the batch's size, anything) or (-1, a number): it is flattened."""
+        given: Any = node.args[1:]
+        first, *sizes = (given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given) or (None,)
+        of_batch = isinstance(first, fx.Node) and _is_batch(first)
+        if len(sizes) == 1 and (of_batch or (first == -1 and isinstance(sizes[0], int))):
             self._child(node, node.name, nn.Flatten())
         else:
-            self._unknown(node, f"{node.target}() to another shape than (batch, -1)")
+            self._unknown(node, f"{getattr(node.target, '__name__', node.target)}() to a shape other than (batch, -1)")
 
     def _unknown(self, node: fx.Node, what: str) -> None:
         self._refuse(f"uses {what}")
@@ -230,10 +252,6 @@ class _Following:
             return Turned(nn.Identity(), Fed())
         self._refused = True
         return self._turning.refuse(self._path, f"({type(self._module).__name__}): its forward pass {what}")
-
-
-def _values(node: fx.Node) -> list[fx.Node]:
-    return [one for one in (*node.args, *node.kwargs.values()) if isinstance(one, fx.Node)]
 
 
 def _two(node: fx.Node) -> tuple[Any, Any]:
@@ -257,6 +275,13 @@ def _is_shape(node: fx.Node) -> bool:
     if node.op == "call_method":
         return node.target == "size"
     return node.op == "call_function" and node.target is getattr and node.args[1] == "shape"
+
+
+def _is_batch(node: fx.Node) -> bool:
+    """`x.size(0)`, `x.size()[0]` or `x.shape[0]`."""
+    if node.target == "size":
+        return node.args[1:] == (0,)
+    return node.target is operator.getitem and node.args[1:] == (0,) and _is_shape(node.all_input_nodes[0])
 
 
 def _mean(dim: Any = None, keepdim: bool = False, **_: object) -> nn.Module:
@@ -297,7 +322,7 @@ _COMBINATIONS: Mapping[Any, Callable[[_Following, fx.Node], None]] = {
     **dict.fromkeys((operator.truediv, operator.itruediv, torch.div, "div", "div_"), _Following.divide),
     **dict.fromkeys((operator.neg, torch.neg, "neg"), _Following.negate),
     **dict.fromkeys((torch.cat, torch.concat), _Following.join),
-    **dict.fromkeys(("view", "reshape"), _Following.view),
+    **dict.fromkeys(("view", "reshape", torch.reshape), _Following.view),
     operator.getitem: _Following.part,
 }
 """What stands between children."""
@@ -316,9 +341,9 @@ _MODULES: Mapping[Any, Callable[..., nn.Module | None]] = {
     F.adaptive_avg_pool2d: lambda output_size: nn.AdaptiveAvgPool2d(output_size),
     F.avg_pool2d: lambda *arguments, **named: nn.AvgPool2d(*arguments, **named),
     F.max_pool2d: _max_pool,
-    F.dropout: lambda p=0.5, training=True, inplace=False: nn.Dropout(p),
+    F.dropout: lambda p=0.5, training=True, inplace=False: nn.Dropout(p) if training else None,
     **dict.fromkeys((torch.mean, "mean"), _mean),
     **dict.fromkeys((torch.flatten, "flatten"), _flat),
-    **dict.fromkeys(("contiguous", "clone", "detach"), _same),
+    **dict.fromkeys(("contiguous", "clone"), _same),
 }
 """Functions that a module stands for."""

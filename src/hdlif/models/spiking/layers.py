@@ -136,5 +136,5 @@ def _depth(turning: Turning, module: Any, path: str, fed: Fed) -> Turned:
     """torchvision's and timm's."""
     share = module.p if hasattr(module, "p") else module.drop_prob
     if share:
-        return turning.refuse(path, f"leaves out branches at random (p = {share}), and 0 is accepted")
+        return turning.refuse(path, "leaves out branches at random, and a probability of 0 is accepted")
     return Turned(nn.Identity(), fed)

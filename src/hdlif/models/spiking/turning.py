@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from torch import nn
 from torch.nn.utils import parametrize
 
-from hdlif.nn import QuantLayer
+from hdlif.nn import QuantLayer, Temporal
 
 ACTIVATIONS = "ReLU, ReLU6 or Hardtanh from 0"
 
@@ -79,6 +79,8 @@ class Turning:
     def turn(self, module: nn.Module, path: str, fed: Fed) -> Turned:
         """What becomes of a module, and what that gives; where nothing does, `problems` says so."""
         kind = type(module)
+        if isinstance(module, Temporal):
+            return self.refuse(path, f"({kind.__name__}) knows time already, and an ordinary network is accepted")
         turn = _TURNS.get(kind) or _TURNS.get(kind.__name__)
         if turn is None:
             base = next((one for one in kind.__mro__ if one in _TURNS), None)
@@ -100,7 +102,7 @@ class Turning:
             # A part in front of it that cannot be turned says enough.
             if self.problems:
                 return Turned(nn.Identity(), fed)
-            return self.refuse(path, "is an activation whose channels are not known; put it in front of the flattening")
+            return self.refuse(path, "is an activation whose channels are not known; put a layer right before it")
         self.neurons += 1
         return Turned(self._neuron(fed.channels), fed)
 
