@@ -67,6 +67,10 @@ class LoweringError(HdlifError):
     """A module has no deployed form."""
 
 
+class ConversionError(HdlifError):
+    """A network has parts that cannot be turned into those of a spiking one."""
+
+
 class MissingExtraError(HdlifError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 

@@ -20,6 +20,7 @@ OPTIONS = {
     "vgg_snn": "plan: [4, P, 6], final_size: null",
     "reversible_resnet": "blocks: [2, 2]",
     "resnet34": "stem: cifar",
+    "spiking": "of: 'torch_networks:Residual'",
 }
 MODELS = {kind: f"{{kind: {kind}, {OPTIONS.get(kind, '')}}}" for kind in builders.MODELS}
 STEPS = 2
@@ -28,7 +29,7 @@ STEPS = 2
 @cache
 def network(kind: str, neuron: str) -> tuple[nn.Module, State | None]:
     """A network, and its state after one step."""
-    width = [] if kind == "vgg_snn" else ["model.width=4"]
+    width = [] if kind in ("vgg_snn", "spiking") else ["model.width=4"]
     net = built(f"model={MODELS[kind]}", *width, f"neuron={{kind: {neuron}}}", f"time_steps={STEPS}").eval()
     return net, net(images(), steps=range(1))[1]
 

@@ -13,7 +13,8 @@ from hdlif.config import Recipe
 from hdlif.errors import RecipeError
 
 if TYPE_CHECKING:
-    from hdlif.models import AttentionFactory, Network
+    from hdlif.models import AttentionFactory
+    from hdlif.nn import Temporal
 
 
 def _no_attention() -> None:
@@ -53,7 +54,7 @@ class CheckedAttention:
         return {self.argument: partial(self.form.get(), attention=attention) if self.argument == "block" else attention}
 
 
-def checked_attention(recipe: Recipe, model: Callable[..., Network]) -> CheckedAttention | None:
+def checked_attention(recipe: Recipe, model: Callable[..., Temporal]) -> CheckedAttention | None:
     """The section, checked beside the network that it is for; None without attention.
 
     Args:

@@ -14,21 +14,23 @@ from hdlif.builders.data import data_kind, input_record
 from hdlif.builders.imported import is_own
 from hdlif.builders.neuron import build_neuron, check_parallel, checked_neuron
 from hdlif.builders.norm import build_norm, checked_norm
-from hdlif.builders.places import At
+from hdlif.builders.places import At, parameters
+from hdlif.builders.spiking import SPIKING, check_of
 from hdlif.builders.weights import build_conv, checked_weights, place_quantizers
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError
 
 if TYPE_CHECKING:
-    from hdlif.models import Network, NeuronFactory, Place
+    from hdlif.models import NeuronFactory, Place
     from hdlif.nn import Temporal
 
-MODELS: Mapping[str, Callable[..., Network]] = {
+MODELS: Mapping[str, Callable[..., Temporal]] = {
     "resnet": At("hdlif.models:resnet"),
     "resnet18": At("hdlif.models:resnet18"),
     "resnet19": At("hdlif.models:resnet19"),
     "resnet34": At("hdlif.models:resnet34"),
     "reversible_resnet": At("hdlif.models:reversible_resnet"),
+    SPIKING: At("hdlif.builders.spiking:spiking_network"),
     "vgg_snn": At("hdlif.models:vgg_snn"),
 }
 MOST_LAYERS = 1000
@@ -42,7 +44,7 @@ STEMS: Mapping[str, Callable[[], Callable[[int, int], Any]]] = {
 """What makes each: the function of (channels of the image, width)."""
 
 
-PARTS = ("neuron", "conv", "norm", "classes", "in_channels", "time_steps")
+PARTS = ("neuron", "conv", "quantizer", "norm", "classes", "in_channels", "time_steps")
 """What a network is given that takes an argument of that name: makers of its parts, and what follows from the data."""
 
 
@@ -66,7 +68,9 @@ def checked_model(recipe: Recipe) -> CheckedModel:
             )
     _check_depth(arguments)
     attention = checked_attention(recipe, make)
-    given = (*([attention.argument] if attention else []), *PARTS)
+    given = (*([attention.argument] if attention else []), *PARTS, *([] if is_own(kind) else ["filled"]))
+    if kind == SPIKING:
+        check_of(arguments.get("of"))
     checked_neuron(recipe)
     checked_weights(recipe)
     checked_norm(recipe)
@@ -82,22 +86,32 @@ def checked_model(recipe: Recipe) -> CheckedModel:
     return CheckedModel(network, attention)
 
 
-def build_model(recipe: Recipe) -> Temporal:
-    """The recipe's network, freshly initialised from torch's random state."""
+def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
+    """The recipe's network, freshly initialised from torch's random state.
+
+    Args:
+        pretrained: whether it starts from the weights of the file that the recipe names, if it names one: what is to
+            be trained does, and what is filled from a checkpoint does without.
+    Raises:
+        CheckpointError: that file is absent, damaged, or of another network.
+    """
     from hdlif.models import as_network
 
     checked_as = checked_model(recipe)
     parts = {
         "neuron": _by_place_or_channels(build_neuron(recipe)),
         "conv": build_conv(recipe),
+        "quantizer": checked_weights(recipe)(),
         "norm": build_norm(recipe),
         "classes": len(data_kind(recipe).labels),
         "in_channels": input_record(recipe).shape[0],
+        "time_steps": recipe.time_steps,
     }
-    if is_own(recipe.model.kind):
-        parts["time_steps"] = recipe.time_steps
+    if not is_own(recipe.model.kind):
+        parts["filled"] = pretrained
+    takes = parameters(checked_as.network.function)
     attention = checked_as.attention() if checked_as.attention else {}
-    made = checked_as.network(**attention, **parts)
+    made = checked_as.network(**attention, **{name: part for name, part in parts.items() if name in takes})
     try:
         network = as_network(made)
     except TypeError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.places import At
+from hdlif.builders.spiking import SPIKING
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean
 
@@ -72,7 +73,10 @@ def place_quantizers(recipe: Recipe, network: Temporal) -> None:
         network.get_submodule(name).quantizer = None  # type: ignore[assignment]
     for name in _matched("quantise", quantise, fp32, "fp32"):
         parent, _, own = name.rpartition(".")
-        setattr(network.get_submodule(parent), own, _quantised(layers[name], quantizer))
+        made = _quantised(layers[name], quantizer, f"weights.quantise: {name}")
+        if recipe.model.kind == SPIKING:
+            made.load_state_dict(layers[name].state_dict())
+        setattr(network.get_submodule(parent), own, made)
 
 
 def _patterns(recipe: Recipe, key: str) -> list[str]:
@@ -92,25 +96,26 @@ def _matched(key: str, patterns: Collection[str], layers: Collection[str], what:
     return [name for name in layers if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
 
 
-def _quantised(layer: nn.Conv1d | nn.Conv2d | nn.Linear, quantizer: WeightQuantizer | None) -> nn.Module:
+def _quantised(layer: nn.Conv1d | nn.Conv2d | nn.Linear, quantizer: WeightQuantizer | None, key: str) -> nn.Module:
     """A layer of the same shape with low-bit weights, which start as the body's do."""
     from torch import nn
 
     from hdlif.nn import QuantConv1d, QuantConv2d, QuantLinear
 
+    bias = layer.bias is not None
     if isinstance(layer, nn.Linear):
-        bias = layer.bias is not None
         return QuantLinear(layer.in_features, layer.out_features, bias=bias, quantizer=quantizer)
-    # What our networks have no other of, and ours do not do.
-    assert layer.bias is None
+    if layer.padding_mode != "zeros":
+        raise RecipeError(f"{key} pads by {layer.padding_mode!r}; a quantised layer pads by zeros")
     make = QuantConv1d if isinstance(layer, nn.Conv1d) else QuantConv2d
     return make(
         layer.in_channels,
         layer.out_channels,
-        layer.kernel_size[0],
-        stride=layer.stride[0],
-        padding=int(layer.padding[0]),
-        dilation=layer.dilation[0],
+        layer.kernel_size,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
         groups=layer.groups,
+        bias=bias,
         quantizer=quantizer,
     )

@@ -78,5 +78,5 @@ def _kinds(section: dict[str, Any], key: str) -> Iterator[tuple[str, str]]:
         place = f"{key}.{name}" if key else name
         if isinstance(value, dict):
             yield from _kinds(value, place)
-        elif name == "kind" and is_own(value):
+        elif name in ("kind", "of") and is_own(value):
             yield place, value

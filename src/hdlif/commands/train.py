@@ -126,7 +126,7 @@ def train(
     teacher = ranks.together(lambda: builders.build_teacher(recipe))
     sets = ranks.in_turn(lambda: builders.build_data(recipe, data_root, workers=workers, ranks=devices, found=found))
     torch.manual_seed(recipe.seed)
-    model = builders.build_model(recipe)
+    model = builders.build_model(recipe, pretrained=True)
     with ExitStack() as until_done:
         ranks.led(lambda: until_done.enter_context(training_alone(out)))
         if resume is None:

@@ -15,7 +15,7 @@ Example: a = 0.5, r = 0.25, g = 2, μ = 1, b = 0.5 and Σ w·c = 6: y = 0.25·6 
 2·(0.5·0.25·6 - 1) + 0.5 = 0.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, cast
@@ -168,3 +168,8 @@ def along(value: Any, across: int) -> list[int]:
 def two(value: Any) -> list[int]:
     """A size of both axes: of one number that of each."""
     return [value, value] if isinstance(value, int) else list(value)
+
+
+def fits(size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> bool:
+    """Whether the windows of a pool cover each axis to its end, so that rounding their number up adds none."""
+    return all((n + 2 * p - k) % s == 0 for n, k, s, p in zip(size, kernel, stride, padding, strict=True))

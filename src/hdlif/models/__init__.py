@@ -17,7 +17,9 @@ from hdlif.models.recompute import ReversibleSequential
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34, reversible_resnet
 from hdlif.models.resnet19 import resnet19
 from hdlif.models.reversible import Grid, ReversibleBlock
+from hdlif.models.spiking import spiking
 from hdlif.models.vgg import vgg_snn
+from hdlif.models.wired import Wired
 
 __all__ = [
     "AttentionBlockI",
@@ -34,6 +36,7 @@ __all__ = [
     "PreActBlock",
     "ReversibleBlock",
     "ReversibleSequential",
+    "Wired",
     "as_network",
     "cifar_stem",
     "imagenet_stem",
@@ -42,5 +45,6 @@ __all__ = [
     "resnet19",
     "resnet34",
     "reversible_resnet",
+    "spiking",
     "vgg_snn",
 ]

@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from hdlif.errors import TrainingError
 from hdlif.nn.per_step import PerStep
-from hdlif.nn.state import Neuron, Temporal
+from hdlif.nn.state import Neuron, Reads, Temporal, stated_ways
 
 
 def is_synapse(module: nn.Module) -> bool:
@@ -58,8 +58,14 @@ class _Reading:
             return after
         key = name, after
         if key not in self._read:
-            ways = [self._along(way, module, name, after) for way in self._paths(module, name)]
-            self._read[key] = any(ways)
+            paths = self._paths(module, name)
+            reads: Reads | None = getattr(module, "reads", None)
+            if reads is None:
+                # Each way finds synapses, so that none is left out.
+                ways = [self._along(way, module, name, after) for way in paths]
+                self._read[key] = any(ways)
+            else:
+                self._read[key] = self._back(reads, module, name, after)
         return self._read[key]
 
     def _along(self, way: Sequence[str], module: nn.Module, name: str, after: bool) -> bool:
@@ -67,10 +73,21 @@ class _Reading:
             after = self.before(module.get_submodule(child), _inside(name, child), after=after)
         return after
 
+    def _back(self, reads: Reads, module: nn.Module, name: str, after: bool) -> bool:
+        """From y to x, each child once: it is remembered where one of those that read it says so."""
+        matters = dict.fromkeys(reads.get("", ()), after)
+        for child, sources in reversed(list(reads.items())):
+            if not child:
+                continue
+            before = self.before(module.get_submodule(child), _inside(name, child), after=matters.get(child, False))
+            for source in sources:
+                matters[source] = matters.get(source, False) or before
+        return matters.get("", False)
+
     def _paths(self, module: nn.Module, name: str) -> Sequence[Sequence[str]]:
         """The paths that a module states, or has because there is no choice."""
         children = [child for child, one in module._modules.items() if one is not None and self._matters(one)]
-        stated: Sequence[Sequence[str]] | None = getattr(module, "paths", None)
+        stated = stated_ways(module)
         where = f"{name} ({type(module).__name__})" if name else type(module).__name__
         if stated is None:
             if len(children) > 1 and not isinstance(module, nn.Sequential):

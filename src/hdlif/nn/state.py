@@ -24,6 +24,7 @@ from hdlif.nn.tracing import are_traced, with_traced_steps
 
 State = Mapping[str, "State | Tensor"]
 Paths = Sequence[Sequence[str]]
+Reads = Mapping[str, Sequence[str]]
 
 
 class Temporal(nn.Module):
@@ -38,6 +39,18 @@ class Temporal(nn.Module):
         that hold synapses or neurons states them as an attribute of its class, or as a property:
 
         >>> paths = (("act1", "conv1", "act2", "conv2"), ("shortcut",))
+        """
+        return None
+
+    @property
+    def reads(self) -> Reads | None:
+        """What each child reads: an other form of `paths`, which does not grow with the number of ways.
+
+        Children stand in the order in which they run, and last "" for y; each has the names of those whose outputs
+        it reads, "" for x. The example of `paths` again:
+
+        >>> reads = {"act1": [""], "conv1": ["act1"], "act2": ["conv1"], "conv2": ["act2"], "shortcut": [""],
+        ...          "": ["conv2", "shortcut"]}
         """
         return None
 
@@ -158,9 +171,9 @@ class Scope:
 
     def _check_path(self, name: str, x: Tensor) -> None:
         """Raise `TrainingError` where a child reads what another one gave and no path of the module says so."""
-        paths: Paths | None = getattr(self._module, "paths", None)
         before = [other for other, gave in self._gave if gave() is x]
-        if paths is None or not before:
+        paths = stated_ways(self._module) if before else None
+        if paths is None:
             return
         on_paths = {child for way in paths for child in way}
         if name not in on_paths or not on_paths.issuperset(before):
@@ -198,6 +211,15 @@ class Scope:
             if given and name not in self._ran:
                 raise StateError(f"state has {name!r}, which {type(self._module).__name__} did not run in this chunk")
         return self._next or None
+
+
+def stated_ways(module: nn.Module) -> Paths | None:
+    """The paths that a module states; where it states what each child reads, each of these pairs."""
+    reads: Reads | None = getattr(module, "reads", None)
+    if reads is None:
+        paths: Paths | None = getattr(module, "paths", None)
+        return paths
+    return [[one for one in (source, child) if one] for child, sources in reads.items() for source in sources]
 
 
 def run_in_order(module: nn.Module, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:

@@ -104,6 +104,10 @@ class _Quantizable:
         return self.weight if self.quantizer is None else self.quantizer(self.weight)
 
 
+Size = int | tuple[int, ...]
+"""One for all axes, or one for each."""
+
+
 class _QuantConv(_Quantizable, _ConvNd):
     """What the quantisable convolutions share: all but how many axes a map has."""
 
@@ -111,12 +115,13 @@ class _QuantConv(_Quantizable, _ConvNd):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: Size,
         *,
-        stride: int = 1,
-        padding: int = 0,
-        dilation: int = 1,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
         groups: int = 1,
+        bias: bool = False,
         quantizer: WeightQuantizer | None = None,
     ) -> None:
         # To PyTorch's convolution of the class, which makes tuples of the numbers.
@@ -128,14 +133,14 @@ class _QuantConv(_Quantizable, _ConvNd):
             padding=padding,  # type: ignore[arg-type]
             dilation=dilation,  # type: ignore[arg-type]
             groups=groups,
-            bias=False,
+            bias=bias,
         )
         self.quantizer = quantizer
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
 
 class QuantConv2d(_QuantConv, nn.Conv2d):
-    """A 2-D convolution whose weights may be quantised; without bias, since a batch norm follows.
+    """A 2-D convolution whose weights may be quantised; by default without bias, since a batch norm follows.
 
     It is counted as a body layer: its synaptic operations enter the SOPs. `quantizer=None` keeps fp32 weights.
     The latent weights start symmetric (Kaiming normal), not all positive as in the paper's release.
@@ -143,7 +148,7 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
 
     def forward(self, x: Tensor, weight_q: Tensor | None = None) -> Tensor:
         weight = (self.weight_q() if weight_q is None else weight_q).to(x.dtype)
-        return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class QuantConv1d(_QuantConv, nn.Conv1d):
@@ -151,7 +156,7 @@ class QuantConv1d(_QuantConv, nn.Conv1d):
 
     def forward(self, x: Tensor, weight_q: Tensor | None = None) -> Tensor:
         weight = (self.weight_q() if weight_q is None else weight_q).to(x.dtype)
-        return F.conv1d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+        return F.conv1d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class QuantLinear(_Quantizable, nn.Linear):

@@ -1,23 +1,14 @@
 """The teacher of a distillation: any trained classifier of images, asked once for each batch."""
 
-import os
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from hdlif.errors import CheckpointError
 from hdlif.learning import probabilities
-from hdlif.whole_files import open_regular
-
-_WRAPPERS = ("state_dict", "model", "model_state_dict")
-"""Keys under which training programs keep a network's tensors."""
+from hdlif.training.state_dicts import load_state_dict
 
 
 class Teacher:
@@ -72,24 +63,7 @@ def load_teacher(path: Path, network: nn.Module) -> None:
         CheckpointError: no such file, a damaged one, or tensors of another network.
     """
     mend = "give teacher.checkpoint a state dict (.pth or .safetensors) of that network and number of classes"
-    try:
-        os.close(open_regular(path, os.O_RDONLY))
-        if path.suffix == ".safetensors":
-            tensors: dict[str, Any] = dict(safetensors.torch.load_file(path))
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-        for key in _WRAPPERS:
-            if isinstance(tensors.get(key), dict):
-                tensors = tensors[key]
-        # As data-parallel training names them.
-        network.load_state_dict({name.removeprefix("module."): tensor for name, tensor in tensors.items()})
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); {mend}") from error
-    except (SafetensorError, RuntimeError, AttributeError, TypeError, ValueError, LookupError, EOFError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(f"{path}: is no state dict of the teacher ({reason}); {mend}") from error
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path}: holds more than tensors, and is not read; {mend}") from error
+    load_state_dict(path, network, "the teacher", mend)
 
 
 def _per_channel(values: Sequence[float], images: Tensor) -> Tensor:

@@ -25,11 +25,24 @@ def _global_pool_1d(lowerer: Lowerer, module: nn.AdaptiveAvgPool1d, wire: Wire, 
 def _lowered(
     lowerer: Lowerer, module: nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d, wire: Wire, path: str, size: list[int]
 ) -> Wire:
-    if size != [1, 1]:
-        raise LoweringError(f"{path}: adaptive pools to {module.output_size} have no deployed form; use 1")
     _, height, width = lowerer.values[wire.name].shape
-    pooled = lowerer.emit("global_sum_pool", path, wire)
-    return Wire(pooled.name, wire.scale / (height * width))
+    if size == [1, 1]:
+        pooled = lowerer.emit("global_sum_pool", path, wire)
+        return Wire(pooled.name, wire.scale / (height * width))
+    if size == [height, width]:
+        return wire
+    if not any(n % out for n, out in zip((height, width), size, strict=True)):
+        kernel = [height // size[0], width // size[1]]
+        pooled = lowerer.emit("sum_pool", path, wire, kernel=kernel, stride=kernel)
+        return Wire(pooled.name, wire.scale / (kernel[0] * kernel[1]))
+    if not any(out % n for n, out in zip((height, width), size, strict=True)):
+        # Each window is one entry.
+        factor = [size[0] // height, size[1] // width]
+        return Wire(lowerer.emit("upsample", path, wire, factor=factor).name, wire.scale)
+    raise LoweringError(
+        f"{path}: an adaptive pool of {[height, width]} to {size} has windows of different sizes, which have no "
+        "deployed form; use a size that divides, or 1"
+    )
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:

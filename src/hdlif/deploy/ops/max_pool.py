@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.deploy.form import Form, Parts, folded
-from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, lowers, two
+from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, fits, lowers, two
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.errors import LoweringError
@@ -37,8 +37,12 @@ def _lowered(
     padding: list[int],
     dilation: list[int],
 ) -> Wire:
-    if dilation != [1, 1] or module.ceil_mode:
-        raise LoweringError(f"{path}: max pools with dilation or ceil_mode have no deployed form")
+    shape = lowerer.values[wire.name].shape
+    if dilation != [1, 1] or (module.ceil_mode and not fits(shape[1:], kernel, stride, padding)):
+        raise LoweringError(
+            f"{path}: max pools with dilation, or ceil_mode where windows overhang as on {list(shape)}, have no "
+            "deployed form"
+        )
     wire = lowerer.applied(wire) if (wire.scale <= 0).any() else wire
     geometry: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding}
     return Wire(lowerer.emit("max_pool", path, wire, **geometry).name, wire.scale)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.deploy.form import Form, Parts, folded
-from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, lowers, two
+from hdlif.deploy.lowering import Lowerer, Wire, along, check_sequence, fits, lowers, two
 from hdlif.deploy.onnx_translation import whole
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.errors import LoweringError
@@ -35,8 +35,12 @@ def _lowered(
     stride: list[int],
     padding: list[int],
 ) -> Wire:
-    if padding != [0, 0] or module.ceil_mode:
-        raise LoweringError(f"{path}: average pools with padding or ceil_mode have no deployed form")
+    shape = lowerer.values[wire.name].shape
+    if padding != [0, 0] or (module.ceil_mode and not fits(shape[1:], kernel, stride, padding)):
+        raise LoweringError(
+            f"{path}: average pools with padding, or ceil_mode where windows overhang as on {list(shape)}, have no "
+            "deployed form"
+        )
     pooled = lowerer.emit("sum_pool", path, wire, kernel=kernel, stride=stride)
     divisor = getattr(module, "divisor_override", None) or kernel[0] * kernel[1]
     return Wire(pooled.name, wire.scale / divisor)

@@ -1,0 +1,112 @@
+"""How the modules of a torch network become those of a spiking one: one function a type, registered with `turns`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+from hdlif.nn import QuantLayer, Temporal
+
+ACTIVATIONS = "ReLU, ReLU6 or Hardtanh from 0"
+
+
+@dataclass(frozen=True)
+class Fed:
+    """What is known of a value without running the network.
+
+    Attributes:
+        channels: C of [B, C, ...]; None where it is not known.
+        point: whether it is [B, C] or [B, C, 1, 1], which flattening leaves with as many channels.
+    """
+
+    channels: int | None = None
+    point: bool = False
+
+
+class Turned(NamedTuple):
+    """A module of the spiking network, and what it gives."""
+
+    module: nn.Module
+    gives: Fed
+
+
+Turn = Callable[["Turning", Any, str, Fed], Turned]
+"""Of (turning, module, its path, what it is fed)."""
+_TURNS: dict[type[nn.Module] | str, Turn] = {}
+
+
+def turns(*kinds: type[nn.Module] | str) -> Callable[[Turn], Turn]:
+    """Register what becomes of a type of module, or of a class of that name in a library that may not be installed."""
+
+    def register(turn: Turn) -> Turn:
+        _TURNS.update(dict.fromkeys(kinds, turn))
+        return turn
+
+    return register
+
+
+_MADE_OF_OTHERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def is_layer(kind: type) -> bool:
+    """Whether it is one of torch's own, which is not followed into."""
+    return kind.__module__.startswith("torch.nn.") and kind not in _MADE_OF_OTHERS
+
+
+class Turning:
+    """One network on its way; modules are met in the order in which they run.
+
+    Args:
+        neuron: makes a neuron layer from its channels.
+        follow: turns a module that is made of others, by its forward pass.
+    Attributes:
+        synapses: by path, in the order in which they run, with torch's own layers of the same weights.
+        neurons: how many layers of neurons were made.
+        problems: (path, what is wrong) of each part that cannot be turned.
+    """
+
+    def __init__(self, neuron: Callable[[int], nn.Module], follow: Turn) -> None:
+        self._neuron, self._follow = neuron, follow
+        self.synapses: dict[str, tuple[QuantLayer, nn.Module]] = {}
+        self.neurons = 0
+        self.problems: list[tuple[str, str]] = []
+        self._ran: dict[nn.Module, str] = {}
+
+    def turn(self, module: nn.Module, path: str, fed: Fed) -> Turned:
+        """What becomes of a module, and what that gives; where nothing does, `problems` says so."""
+        kind = type(module)
+        if isinstance(module, Temporal):
+            return self.refuse(path, f"({kind.__name__}) knows time already, and an ordinary network is accepted")
+        turn = _TURNS.get(kind) or _TURNS.get(kind.__name__)
+        if turn is None:
+            base = next((one for one in kind.__mro__ if one in _TURNS), None)
+            if base is not None and (kind.forward is not base.forward or parametrize.is_parametrized(module)):
+                return self.refuse(path, f"is a {base.__name__} with a computation of its own ({kind.__name__})")
+            turn = _TURNS[base] if base is not None else None
+        if turn is None and (base := next((one for one in kind.__mro__ if is_layer(one)), None)):
+            also = "" if base is kind else f", a {base.__name__},"
+            return self.refuse(path, f"({kind.__name__}){also} has no spiking counterpart")
+        if (module._parameters or module._buffers) and self._ran.setdefault(module, path) != path:
+            return self.refuse(
+                path, f"runs more than once (also as {self._ran[module]}), and has one place for weights"
+            )
+        return (turn or self._follow)(self, module, path, fed)
+
+    def fire(self, path: str, fed: Fed) -> Turned:
+        """A neuron layer for what is fed."""
+        if fed.channels is None:
+            # A part in front of it that cannot be turned says enough.
+            if self.problems:
+                return Turned(nn.Identity(), fed)
+            return self.refuse(path, "is an activation whose channels are not known; put a layer right before it")
+        self.neurons += 1
+        return Turned(self._neuron(fed.channels), fed)
+
+    def refuse(self, path: str, why: str) -> Turned:
+        """Note that there is nothing for a part; the rest is looked at all the same."""
+        self.problems.append((path, why))
+        return Turned(nn.Identity(), Fed())

@@ -1,0 +1,60 @@
+"""Files of a network's tensors by name, as other programs write them."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from hdlif.errors import CheckpointError
+from hdlif.whole_files import open_regular
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+"""Keys under which training programs keep a network's tensors."""
+_DAMAGED = (SafetensorError, RuntimeError, AttributeError, TypeError, ValueError, LookupError, EOFError)
+
+
+def read_state_dict(path: Path, of: str, mend: str) -> dict[str, Tensor]:
+    """The tensors of a file by name: safetensors, or PyTorch's own (read without running its code).
+
+    Args:
+        of: whose they are to be, for an error.
+        mend: what to do about it.
+    Raises:
+        CheckpointError: no such file, or a damaged one, or one that holds something else.
+    """
+    try:
+        os.close(open_regular(path, os.O_RDONLY))
+        if path.suffix == ".safetensors":
+            tensors: dict[str, Any] = dict(safetensors.torch.load_file(path))
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        for key in _WRAPPERS:
+            if isinstance(tensors.get(key), dict):
+                tensors = tensors[key]
+        # As data-parallel training names them.
+        return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); {mend}") from error
+    except _DAMAGED as error:
+        raise _other(path, of, mend, error) from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path}: holds more than tensors, and is not read; {mend}") from error
+
+
+def load_state_dict(path: Path, network: nn.Module, of: str, mend: str) -> None:
+    """Fill `network` from such a file. Raises `CheckpointError` also where it is of another network."""
+    tensors = read_state_dict(path, of, mend)
+    try:
+        network.load_state_dict(tensors)
+    except _DAMAGED as error:
+        raise _other(path, of, mend, error) from error
+
+
+def _other(path: Path, of: str, mend: str, error: Exception) -> CheckpointError:
+    reason = " ".join(str(error).split())[:160]
+    return CheckpointError(f"{path}: is no state dict of {of} ({reason}); {mend}")

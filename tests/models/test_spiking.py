@@ -1,0 +1,251 @@
+"""Ordinary networks made spiking: what they compute, how they train and deploy, and what is refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif import deploy
+from hdlif.artefact import InputRecord
+from hdlif.errors import ConversionError
+from hdlif.learning import OTTT, STBP, StochasticStep
+from hdlif.models import OwnNetwork, spiking
+from hdlif.nn import HDLIF, BatchNorm2d, Neuron, QuantConv2d, QuantLayer, QuantLinear, Ternary
+from hdlif.runtime import Session
+from torch_networks import Dense, Residual, Taking
+
+T = 3
+NETWORKS = {"residual": Residual, "dense": Dense}
+
+
+def neuron(channels: int) -> nn.Module:
+    return HDLIF(T)
+
+
+def with_statistics(network: nn.Module, x: Tensor) -> nn.Module:
+    """The network in eval mode, its batch norms with the statistics of x."""
+    with torch.no_grad():
+        network.train()(x)
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_with_relu_for_its_neurons_it_computes_what_the_network_does(name: str) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 8, 8)
+    network = with_statistics(NETWORKS[name](), x)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    made = spiking(network, lambda channels: nn.ReLU())
+    y, _ = made(torch.stack([x, -x]))
+    torch.testing.assert_close(y[0], network(x))
+    torch.testing.assert_close(y[1], network(-x))
+    assert not made.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("rule", [StochasticStep(k=1), STBP(), OTTT()])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_it_trains(name: str, rule: Any) -> None:
+    torch.manual_seed(0)
+    network = OwnNetwork(spiking(NETWORKS[name](), neuron, quantizer=Ternary()))
+    x, target = torch.randn(1, 8, 3, 8, 8), torch.randint(5, (8,))
+    for step in rule(network, x, target, rule.schedule(T, torch.Generator().manual_seed(0))):
+        step.loss.backward()
+    weights = {name: value for name, value in network.named_parameters() if value.ndim > 1}
+    assert weights
+    assert [name for name, value in weights.items() if value.grad is None or not value.grad.any()] == []
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_runtime_gives_the_same_logits(name: str) -> None:
+    torch.manual_seed(0)
+    network = OwnNetwork(spiking(NETWORKS[name](), neuron, quantizer=Ternary()))
+    x = torch.randn(T, 4, 3, 8, 8)
+    with torch.no_grad():
+        network.train()(x, None, range(T))
+        expected, _ = network.eval()(x, None, range(T))
+    record = InputRecord((3, 8, 8), (0.0,) * 3, (1.0,) * 3)
+    graph = deploy.lower(network, input=record, labels=tuple("abcde"), time_steps=T)
+    # Sums of floats in another order.
+    torch.testing.assert_close(torch.from_numpy(Session(graph).run(x.numpy())), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_each_place_where_an_activation_runs_has_a_neuron_with_a_state_of_its_own() -> None:
+    channels: list[int] = []
+
+    def noting(count: int) -> nn.Module:
+        channels.append(count)
+        return neuron(count)
+
+    made = spiking(Residual(width=4), noting)
+    assert channels == [4] * 5
+    names = [name for name, module in made.named_modules() if isinstance(module, Neuron)]
+    assert names == ["relu", "blocks.0.relu", "blocks.0.relu_2", "blocks.1.relu", "blocks.1.relu_2"]
+    _, state = made(torch.randn(T, 2, 3, 8, 8))
+    assert state is not None
+    assert set(state["blocks"]["0"]) == {"relu", "relu_2"}
+
+
+def test_chunks_of_one_step_equal_one_chunk() -> None:
+    torch.manual_seed(0)
+    made, x = spiking(Dense(), neuron).double(), torch.randn(1, 2, 3, 8, 8, dtype=torch.float64)
+    whole, _ = made(x, None, range(T))
+    state, parts = None, []
+    for t in range(T):
+        y, state = made(x, state, range(t, t + 1))
+        parts.append(y)
+    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-10, rtol=0)
+
+
+def test_layers_keep_their_values_and_the_body_is_quantised() -> None:
+    network = with_statistics(Residual(), torch.randn(4, 3, 8, 8))
+    made = spiking(network, neuron, quantizer=Ternary())
+    modules, before = dict(made.named_modules()), dict(network.named_modules())
+    quantised = [name for name, one in modules.items() if isinstance(one, QuantLayer) and one.quantizer == Ternary()]
+    assert quantised == [f"blocks.{n}.conv{m}" for n in range(2) for m in (1, 2)]
+    assert (type(modules["stem"]), type(modules["fc"])) == (nn.Conv2d, nn.Linear)
+    for name in ("blocks.0.conv2", "stem", "fc"):
+        assert torch.equal(modules[name].weight, before[name].weight)
+        assert torch.equal(modules[name].bias, before[name].bias)
+    norm = modules["blocks.1.bn2"]
+    assert isinstance(norm, BatchNorm2d)
+    assert (norm.eps, norm.momentum) == (1e-3, 0.1)
+    assert torch.equal(norm.running_var, before["blocks.1.bn2"].running_var)
+
+
+def test_layers_stay_fp32_by_name() -> None:
+    made = spiking(Residual(), neuron, quantizer=Ternary(), keep_float=("blocks.0.*", "first"))
+    kinds = {name: one for name, one in made.named_modules() if isinstance(one, nn.Conv2d | nn.Linear)}
+    assert type(kinds["stem"]) is nn.Conv2d
+    assert isinstance(kinds["fc"], QuantLinear)
+    assert isinstance(kinds["blocks.0.conv1"], QuantConv2d)
+    low_bit = [name for name, one in kinds.items() if getattr(one, "quantizer", None) is not None]
+    assert low_bit == ["blocks.1.conv1", "blocks.1.conv2", "fc"]
+    with pytest.raises(ConversionError, match=r"keep_float: 'stm' is no layer; .*did you mean \"stem\""):
+        spiking(Residual(), neuron, keep_float=["stm"])
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attend = nn.MultiheadAttention(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attend(x, x, x)[0]
+
+
+class Several(nn.Module):
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return x
+
+
+def branching(net: Any, x: Tensor) -> Tensor:
+    return x if x.sum() > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (Taking(lambda net, x: torch.sigmoid(x)), r"sigmoid \(Sigmoid\) has no spiking counterpart"),
+        (Taking(lambda net, x: net.gelu(x), gelu=nn.GELU()), r"gelu \(GELU\) has no spiking counterpart"),
+        (Taking(lambda net, x: F.softmax(x, 1)), r"softmax \(Softmax\) has no spiking counterpart"),
+        (Taking(lambda net, x: net.norm(x), norm=nn.LayerNorm(8)), r"norm \(LayerNorm\) has no spiking counterpart"),
+        (Taking(lambda net, x: net.att(x), att=Attention()), r"att.attend \(MultiheadAttention\) has no spiking"),
+        (Taking(lambda net, x: x * x), r"the network \(Taking\): its forward pass uses a product of two values"),
+        (Taking(branching), r"cannot be followed: test_spiking.py:\d+: return x if x.sum\(\) > 0 else -x: TraceError"),
+        (Taking(lambda net, x: (x, x)), "its forward pass gives a tuple, and one tensor is accepted"),
+        (Taking(lambda net, x: x @ net.conv.weight), "uses its own tensor 'conv.weight'"),
+        (Taking(lambda net, x: torch.cat([x, x], 2)), "uses torch.cat along dimension 2, and 1, channels"),
+        (Taking(lambda net, x: x[:, 0]), r"uses \[.*\], and a slice of channels, \[:, a:b\], is accepted"),
+        (Taking(lambda net, x: x.permute(0, 2, 3, 1)), r"uses permute\(\)"),
+        (Taking(lambda net, x: x.view(x.shape[0], 2, -1)), r"uses view\(\) to a shape other than \(batch, -1\)"),
+        (Taking(lambda net, x: x.view(x.shape[1], -1)), r"uses view\(\) to a shape other than \(batch, -1\)"),
+        (Taking(lambda net, x: x[..., 1:]), r"uses \[.*\], and a slice of channels"),
+        (Taking(lambda net, x: F.relu_(x) + x), "uses relu_ in place on a value that is read again"),
+        (
+            Taking(lambda net, x: net.relu(x) + x, relu=nn.ReLU(True)),
+            "uses relu in place on a value that is read again",
+        ),
+        (Taking(lambda net, x: x.detach()), r"uses detach\(\)"),
+        (Several(), r"cannot be followed: TypeError: it takes mask too, and one input is accepted"),
+        (spiking(Residual(), neuron), r"the network \(Wired\) knows time already"),
+        (Taking(lambda net, x: F.relu(x.flatten(1))), "relu is an activation whose channels are not known"),
+        (Taking(lambda net, x: net.c(net.c(x)), c=nn.Conv2d(4, 4, 1)), r"c_2 runs more than once \(also as c\)"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)), "it has no activation; one is ReLU, ReLU6"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")), "0 pads by 'reflect', and 'zeros'"),
+        (nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)), "0 is a batch norm without running statistics"),
+        (nn.Sequential(nn.Hardtanh()), "0 is a Hardtanh from -1.0, and an activation is ReLU"),
+    ],
+)
+def test_what_cannot_be_turned_is_named_in_one_line(network: nn.Module, words: str) -> None:
+    with pytest.raises(ConversionError, match=f"cannot be made spiking: .*{words}") as caught:
+        spiking(network, neuron)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_error_names_all_that_is_wrong_each_once() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SiLU(), nn.GroupNorm(2, 4), nn.SiLU(), nn.ELU(), nn.Softmax(1))
+    words = r"1 and 1 more \(SiLU\) .*; 2 \(GroupNorm\) .*; 4 \(ELU\) .*; and 1 other problem; accepted are ReLU"
+    with pytest.raises(ConversionError, match=words):
+        spiking(network, neuron)
+
+
+class Same(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (0, 1, 0, 1)))
+
+
+class StochasticDepth(nn.Module):
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_layers_of_other_libraries_by_their_class() -> None:
+    with pytest.raises(ConversionError, match=r"0 is a Conv2d with a computation of its own \(Same\)"):
+        spiking(nn.Sequential(Same(3, 4, 2), nn.ReLU()), neuron)
+    with pytest.raises(ConversionError, match=r"1 leaves out branches at random, and a probability of 0"):
+        spiking(nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.5), nn.ReLU()), neuron)
+    made = spiking(nn.Sequential(nn.Conv2d(3, 4, 2), StochasticDepth(0.0), nn.ReLU()), neuron)
+    assert isinstance(made[1], nn.Identity)
+
+
+def test_names_that_a_network_of_ours_has_for_itself_are_changed() -> None:
+    made = spiking(Taking(lambda net, x: net.paths(x), paths=nn.Conv2d(4, 4, 1)), neuron)
+    assert [name for name, _ in made.named_children()] == ["conv", "act", "paths_2"]
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        lambda x: x.view(-1, 4 * 64),
+        lambda x: x.reshape((x.size(0), -1)),
+        lambda x: torch.reshape(x, (x.shape[0], x.shape[1] * 64)),
+        lambda x: torch.flatten(input=x, start_dim=1),
+    ],
+)
+def test_ways_of_flattening(flat: Callable[[Tensor], Tensor]) -> None:
+    network, x = Taking(lambda net, x: net.out(flat(x)), out=nn.Linear(256, 5)), torch.randn(2, 3, 8, 8)
+    y, _ = spiking(network, lambda channels: nn.ReLU())(x[None], None, range(1))
+    torch.testing.assert_close(y[0], network(x))
+
+
+def _ways(then: Callable[..., Any]) -> Any:
+    return spiking(Taking(then, a=nn.Conv2d(4, 4, 1), b=nn.Conv2d(4, 4, 1), relu=nn.ReLU()), neuron).reads
+
+
+def test_it_states_what_each_child_reads() -> None:
+    assert _ways(lambda net, x: net.a(x) + net.relu(net.b(x)) * 2) == {
+        "conv": ("",),
+        "act": ("conv",),
+        "a": ("act",),
+        "b": ("act",),
+        "relu": ("b",),
+        "": ("a", "relu"),
+    }
