@@ -91,7 +91,8 @@ def _to_stderr(silent: bool) -> Callable[[str], None]:
 @click.option(
     "--data",
     metavar="NAME|PATH",
-    help="A data set that ships, or a folder of pictures (docs/your_own_pictures.md), in place of the recipe's.",
+    help="A data set that ships, or pictures (docs/your_own_pictures.md) or series (docs/your_own_sensor_data.md) of "
+    "your own, in place of the recipe's.",
 )
 @data_root_option
 @click.option("--out", type=FILE, help="Run folder.  [default: runs/NAME]")
@@ -205,7 +206,8 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
     """Classify INPUTS with ARTEFACT. Does not need PyTorch.
 
     An input is an image, a folder (all images below it) or a .npy array: float32 [C, H, W] or [T, C, H, W], normalised
-    already; uint8 pixels of these shapes; or an image, uint8 [H, W] or [H, W, channels], of any size.
+    already; uint8 pixels of these shapes; or an image, uint8 [H, W] or [H, W, channels], of any size. Of a network of
+    series it is a .csv file, a row a time step and a column a channel, a folder of such, or a .npy array [T, C].
 
     Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP of 8 bits a channel, of at most 80 million pixels and 65,535 a
     side; of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at
@@ -376,10 +378,11 @@ def data_group() -> None:
 @data_group.command("inspect")
 @click.argument("path")
 @click.option("--size", type=click.IntRange(1, 2**13), help="Side that pictures become.  [default: as a training's]")
+@click.option("--set", "overrides", multiple=True, metavar="data.KEY=V", help="A key of the section data; repeatable.")
 @click.option("--out", type=FILE, help="A PNG file to write, with pictures of each class as a network would see them.")
 @json_option
 def data_inspect(path: str, as_json: bool, **options: Any) -> None:
-    """What is found in the folder of pictures PATH, and what `hdlif train --data PATH` would train on.
+    """What is found in the pictures or series at PATH, and what `hdlif train --data PATH` would train on.
 
     Nothing but the file that --out names is written.
     """

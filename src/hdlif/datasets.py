@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Literal
 
-Kind = Literal["image", "events"]
-"""What a sample is: pixels, or counts of events."""
+Kind = Literal["image", "events", "series"]
+"""What a sample is: pixels, counts of events, or numbers over time."""
 
 DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
 DIGITS_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
@@ -26,6 +26,10 @@ FASHION_MNIST_CLASSES = (
 
 SYNTHETIC_MEAN, SYNTHETIC_STD = (0.5,), (0.33,)
 SYNTHETIC_CLASSES = tuple(f"pattern {c}" for c in range(10))
+
+SINES_SHAPE = (2, 32, 1)
+SINES_MEAN, SINES_STD = (0.0, 0.0), (0.8, 0.8)
+SINES_CLASSES = ("slow", "middle", "fast")
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -34,4 +34,4 @@ def test_every_command_of_the_page_runs_in_turn(tmp_path: Path, monkeypatch: pyt
 
 
 def test_every_key_of_a_folder_has_its_row() -> None:
-    assert arguments() - {"path"} <= set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    assert arguments("folder") - {"path"} <= set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
 
 from hdlif.inputs import Unreadable
-from hdlif.inputs.arrays import parse_array
+from hdlif.inputs.arrays import parse_array, parse_labels
 from mutations import at_most, mutations
 
 
@@ -118,3 +118,30 @@ def test_damaged_files_are_read_or_refused_within_their_size() -> None:
                 except Unreadable:
                     continue
                 assert array.nbytes <= len(content)
+
+
+@pytest.mark.parametrize("labels", [["b", "a", "\u00e9t\u00e9", ""], [3, -1, 3], np.array([1, 0], ">u2")])
+def test_labels_are_integers_or_text(labels: list[str] | list[int]) -> None:
+    file = io.BytesIO()
+    np.save(file, np.asarray(labels))
+    assert parse_labels(file.getvalue()) == list(labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [([0.5], "labels are integers or text"), ([[1]], "labels are integers or text, [N]")],
+)
+def test_labels_that_are_none(labels: object, words: str) -> None:
+    file = io.BytesIO()
+    np.save(file, np.asarray(labels))
+    with pytest.raises(Unreadable, match=re.escape(words)):
+        parse_labels(file.getvalue())
+
+
+@pytest.mark.parametrize("letter", [0x110000, 0xD800, 0xFFFFFFFF])
+def test_letters_that_there_are_not_are_refused(letter: int) -> None:
+    file = io.BytesIO()
+    np.save(file, np.array(["ab"]))
+    content = file.getvalue()[:-4] + letter.to_bytes(4, "little")
+    with pytest.raises(Unreadable, match="holds what is no text"):
+        parse_labels(content)

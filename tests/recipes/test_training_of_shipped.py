@@ -22,7 +22,7 @@ from hdlif.training import checkpoint
 from hdlif.training.optim import sgd
 from recorded_events import write_dvs_cifar10
 
-SMALL = ("digits", "fashion_mnist")
+SMALL = ("digits", "fashion_mnist", "sines")
 """What the networks of recipes so named take no second for, but for a ResNet-18."""
 
 
@@ -104,7 +104,7 @@ def small(name: str) -> list[str]:
         plan: Any = recipe.model.arguments["plan"]
         overrides.append(f"model.plan=[{', '.join('P' if entry == 'P' else '4' for entry in plan)}]")
     else:
-        overrides.append("model.width=4")
+        overrides.append("model.widths=[4]" if recipe.model.kind == "dense" else "model.width=4")
     side = {"imagenet": 32, "tiny_imagenet": 32, "dvs_cifar10": 16}.get(recipe.data.kind)
     if side is not None:
         overrides.append(f"data.size={side}")

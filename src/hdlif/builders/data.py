@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from hdlif.data import Binning, Found, Frames, ImageSets
 
 VALIDATION_OF_NAMED = 100
-CONSTANT = "constant"
-"""The name of the frames that are a whole image each."""
+CONSTANT, ROWS = "constant", "rows"
+"""The names of the frames that are a whole image each, and a row of one: of a series, a sample in time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +43,17 @@ class Described:
     def events(self) -> bool:
         return self.input.kind == "events"
 
+    @property
+    def series(self) -> bool:
+        return self.input.kind == "series"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataKind(Described):
     """A data set that ships: its loader beside what is known of it.
 
-    A loader of images takes (root, validation, augment, seed); one of events takes (time_steps, binning, size) too.
+    A loader of images or series takes (root, validation, augment, seed); one of events takes (time_steps, binning,
+    size) too.
     """
 
     load: Callable[..., ImageSets]
@@ -85,6 +90,11 @@ DATA: Mapping[str, DataKind] = {
         load=At("hdlif.data:synthetic"),
         input=InputRecord((1, 8, 8), datasets.SYNTHETIC_MEAN, datasets.SYNTHETIC_STD),
         names=datasets.SYNTHETIC_CLASSES,
+    ),
+    "sines": DataKind(
+        load=At("hdlif.data:sines"),
+        input=InputRecord(datasets.SINES_SHAPE, datasets.SINES_MEAN, datasets.SINES_STD, kind="series", resize="none"),
+        names=datasets.SINES_CLASSES,
     ),
     "cifar10": DataKind(
         load=At("hdlif.data:cifar10"),
@@ -124,7 +134,7 @@ DATA: Mapping[str, DataKind] = {
         load=At("hdlif.data:n_mnist"), input=_counts(datasets.N_MNIST_SIDE), names=datasets.DIGITS_CLASSES
     ),
 }
-FRAMES: Mapping[str, Frames] = {CONSTANT: At("hdlif.data:constant"), "rows": At("hdlif.data:rows")}
+FRAMES: Mapping[str, Frames] = {CONSTANT: At("hdlif.data:constant"), ROWS: At("hdlif.data:rows")}
 BINNINGS: Mapping[str, Callable[[], Binning]] = {
     "by_number": At("hdlif.data:by_number").get,
     "by_time": At("hdlif.data:by_time").get,
@@ -132,7 +142,7 @@ BINNINGS: Mapping[str, Callable[[], Binning]] = {
 
 
 def check_data(recipe: Recipe) -> str:
-    """What a sample of the recipe's data is ("image" or "events"); neither the data nor PyTorch is looked at.
+    """What a sample of the recipe's data is (a kind of input); neither the data nor PyTorch is looked at.
 
     Raises:
         RecipeError: a name or an argument of the section is unknown or does not fit.
@@ -146,6 +156,8 @@ def check_data(recipe: Recipe) -> str:
         samples = DATA[section.kind].input.kind
         _check_shipped(section)
     events = samples == "events"
+    if samples == "series":
+        _check_series(section)
     for name in section.augment:
         only = choose(datasets.AUGMENTED, name, "data.augment")
         if only not in (None, samples):
@@ -160,6 +172,21 @@ def check_data(recipe: Recipe) -> str:
         )
     choose(mine, section.frames, "data.frames")
     return samples
+
+
+def _check_series(section: DataConfig) -> None:
+    """Raise `RecipeError` on what is of pictures, or of events, alone."""
+    for key in ("size", "frames", "augment", "mixup"):
+        if (value := getattr(section, key)) != DataConfig.model_fields[key].default:
+            raise RecipeError(
+                f"data.{key} = {brief(value)} is not of series, which {section.kind} gives: a step is shown the sample "
+                "of its time; leave it out"
+            )
+
+
+def frames_of(section: DataConfig, samples: str) -> str:
+    """How samples of this kind become what the steps are shown: a name of `FRAMES`, or of `BINNINGS`."""
+    return ROWS if samples == "series" else section.frames
 
 
 def _check_shipped(section: DataConfig) -> None:
@@ -213,7 +240,7 @@ def build_data(
     section = recipe.data
     if section.kind in FOUND:
         sets = (found or _found_again(recipe, root, listed)).make(section.augment, recipe.seed)
-        sets = sets.shown_as(FRAMES[section.frames])
+        sets = sets.shown_as(FRAMES[frames_of(section, FOUND[section.kind].samples)])
     else:
         sets = _shipped(recipe, root)
     sets = sets.made_by(workers, ranks=ranks)
@@ -234,7 +261,7 @@ def _shipped(recipe: Recipe, root: Path | None) -> ImageSets:
     sets = kind.load(root, **split)
     if section.size is not None:
         sets = sets.resized(section.size)
-    return sets.shown_as(FRAMES[section.frames])
+    return sets.shown_as(FRAMES[frames_of(section, kind.input.kind)])
 
 
 def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Found:
@@ -269,7 +296,7 @@ def named_data(
     kind = DATA[name]
     split = {"validation": VALIDATION_OF_NAMED, "augment": (), "seed": 0}
     height, width = record.shape[1:]
-    size = height if height == width and record.shape[1:] != kind.input.shape[1:] else None
+    size = height if height == width and record.shape[1:] != kind.input.shape[1:] and not kind.series else None
     taken = f"the network takes {_described(record)} at each step, and {name} has {_described(kind.input)}"
     if record.kind != kind.input.kind or record.shape[0] != kind.input.shape[0]:
         raise DataError(f"{taken}; give the data set that it was trained on")
@@ -305,13 +332,19 @@ def input_record(recipe: Recipe) -> InputRecord:
         return record
     import torch
 
-    steps, _, *shape = FRAMES[recipe.data.frames](torch.zeros(1, *record.shape)).shape
+    frames = frames_of(recipe.data, record.kind)
+    steps, _, *shape = FRAMES[frames](torch.zeros(1, *record.shape)).shape
+    if kind.series and steps != recipe.time_steps:
+        raise RecipeError(
+            f"time_steps = {recipe.time_steps}, and a series has {steps}: each step is shown the sample of its time; "
+            f"--set time_steps={steps}"
+        )
     if steps not in (1, recipe.time_steps):
         raise RecipeError(
             f'data.frames = "{recipe.data.frames}" makes {steps} steps of an image; set time_steps={steps}'
         )
     channels, height, width = shape
-    return replace(record, shape=(channels, height, width), frames=recipe.data.frames)
+    return replace(record, shape=(channels, height, width), frames=frames)
 
 
 def random_batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -319,6 +352,6 @@ def random_batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Te
     import torch
 
     batch, shape = recipe.data.batch_size, input_record(recipe).shape
-    constant = recipe.data.frames == CONSTANT
+    constant = frames_of(recipe.data, check_data(recipe)) == CONSTANT
     x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
     return x, torch.randint(len(data_kind(recipe).labels), (batch,), generator=generator)

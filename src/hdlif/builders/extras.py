@@ -149,7 +149,7 @@ def checked_teacher(recipe: Recipe) -> _Teaching | None:
         return None
     choose(TEACHERS, recipe.teacher.kind, "teacher.kind")
     teaching = call(_Teaching, "teacher", recipe.teacher.arguments)
-    if check_data(recipe) == "events" or recipe.data.frames != CONSTANT:
+    if check_data(recipe) != "image" or recipe.data.frames != CONSTANT:
         seen = f'data.kind = "{recipe.data.kind}", data.frames = "{recipe.data.frames}"'
         raise RecipeError(f"teacher: a teacher sees whole images, and {seen} shows none; leave the teacher out")
     return teaching

@@ -6,15 +6,17 @@ arguments beside `_GIVEN` are the keys that a recipe may set.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import Checked, checked, keys
 from hdlif.builders.places import At
 from hdlif.config import DataConfig, FoundConfig, InputConfig
 from hdlif.errors import ArtefactError, DataError, RecipeError, brief
+from hdlif.inputs.pictures import FORMATS
 from hdlif.ops.inference import check_input
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class FoundKind:
 
 FOUND: Mapping[str, FoundKind] = {
     "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image"),
+    "series": FoundKind(At("hdlif.data.series:find_series"), "series"),
 }
 _GIVEN = ("root", "size", "known", "say")
 
@@ -52,14 +55,53 @@ def finder(section: DataConfig) -> Checked[Found]:
     return checked(find, "data", section.arguments, kind=section.kind, beside=beside, given=_GIVEN)
 
 
-def arguments() -> set[str]:
-    """The keys that any of these kinds takes."""
-    return keys(*(kind.find for kind in FOUND.values()), given=_GIVEN)
+def look(
+    kind: str,
+    path: str,
+    arguments: Mapping[str, Any],
+    *,
+    size: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Found:
+    """Look at data of a kind without a recipe.
+
+    Args:
+        arguments: keys of the section `data` that such data take besides.
+        size: `data.size`.
+        say: gets a line where that will take a while.
+    Raises:
+        RecipeError: such data have no such key, or it has another type.
+        DataError: the data cannot be used.
+    """
+    given = {**arguments, "path": path}
+    return checked(FOUND[kind].find, "data", given, kind=kind, given=_GIVEN)(root=None, size=size, known=None, say=say)
+
+
+def arguments(*kinds: str) -> set[str]:
+    """The keys that any of these kinds takes, or any at all."""
+    return keys(*(FOUND[kind].find for kind in kinds or FOUND), given=_GIVEN)
 
 
 def kind_at(path: str) -> str:
-    """Which of these kinds lies at a path that is given without one: what the rest of the program goes by."""
-    return "folder"
+    """Which of these kinds lies at a path that is given without one: what the rest of the program goes by.
+
+    A folder is of series where it has x.npy, or folders with .csv files and no pictures; a file is of series where its
+    name ends so.
+    """
+    # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+    if not os.path.isdir(path):  # noqa: PTH112
+        return "series" if path.lower().endswith((".csv", ".npz", ".npy")) else "folder"
+    if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
+        return "series"
+    tables = False
+    for number, (_, folders, files) in enumerate(os.walk(path)):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        # What lies beside the folders of classes is of none.
+        ends = {os.path.splitext(name)[1].lower() for name in files if number} - {""}  # noqa: PTH122
+        if not ends.isdisjoint(FORMATS):
+            return "folder"
+        tables = tables or ".csv" in ends
+    return "series" if tables else "folder"
 
 
 def at_path(section: DataConfig, path: str) -> DataConfig:
@@ -91,5 +133,5 @@ def check_labels(found: Found, labels: tuple[str, ...]) -> None:
         said = [f"{text} {brief(names)}" for text, names in (("lacks", missing), ("has besides", more)) if names]
         raise DataError(
             f"{found.path}: its classes are not the network's: it {' and '.join(said) or 'has them in another order'}; "
-            "give a folder with a folder for each class of the network"
+            "give data with each class of the network, and no other"
         )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hdlif.nn import Temporal
 
 MODELS: Mapping[str, Callable[..., Temporal]] = {
+    "dense": At("hdlif.models:dense"),
     "resnet": At("hdlif.models:resnet"),
     "resnet18": At("hdlif.models:resnet18"),
     "resnet19": At("hdlif.models:resnet19"),

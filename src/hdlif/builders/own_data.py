@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
-from hdlif.builders.data import CONSTANT, DATA, FRAMES, check_data, data_kind, input_record
+from hdlif.builders.data import CONSTANT, DATA, FRAMES, check_data, data_kind, frames_of, input_record
 from hdlif.builders.found import FOUND, at_path, check_labels, finder, kind_at, stating
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, cut, did_you_mean
@@ -42,21 +42,28 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.exists(data):  # noqa: PTH110
         raise DataError(
-            f'--data "{cut(data)}": is no folder, and no data set of that name ships; {did_you_mean(data, DATA)}'
+            f'--data "{cut(data)}": is no folder or file, and no data set of that name ships; '
+            f"{did_you_mean(data, DATA)}"
         )
     path = os.path.abspath(data)  # noqa: PTH100 - links stay in it
-    if section.kind in FOUND:
-        return [f"data.path={json.dumps(path)}"]
-    kind = choose(DATA, section.kind, "data.kind")
-    if kind.events:
-        raise DataError(
-            f"--data {data}: is a folder of pictures, and {recipe.name} is of events; start from a recipe of pictures, "
-            "such as digits_hdlif"
+    samples = FOUND[section.kind].samples if section.kind in FOUND else None
+    kind = None if samples else choose(DATA, section.kind, "data.kind")
+    own, here = samples or (kind.input.kind if kind else ""), kind_at(data)
+    if own != FOUND[here].samples:
+        said = {"image": "of pictures", "events": "of events", "series": "of series"}
+        lies, start = (
+            ("a folder of pictures", "digits_hdlif") if here == "folder" else ("data of series", "sines_hdlif")
         )
+        raise DataError(
+            f"--data {data}: is {lies}, and {recipe.name} is {said[own]}; start from a recipe "
+            f"{said[FOUND[here].samples]}, such as {start}"
+        )
+    if kind is None:
+        return [f"data.path={json.dumps(path)}"]
     side = section.size or max(kind.input.shape[1:])
     tree = section.model_dump(include={"batch_size", "frames", "augment", "mixup"}, mode="json")
-    sized = {"size": side} if section.size or side > LARGER else {}
-    return [f"data={json.dumps({'kind': kind_at(data), 'path': path, **tree, **sized})}"]
+    sized = {"size": side} if not kind.series and (section.size or side > LARGER) else {}
+    return [f"data={json.dumps({'kind': here, 'path': path, **tree, **sized})}"]
 
 
 def with_data_found(
@@ -102,20 +109,21 @@ def data_of_ones_own(recipe: Recipe, path: str) -> ImageSets:
     if section.kind in FOUND:
         found = finder(at_path(section, path))(root=None, size=section.size, known=kind.input)
         check_labels(found, kind.labels)
-        return found.make((), 0).shown_as(FRAMES[section.frames]).made_by(None)
+        return found.make((), 0).shown_as(FRAMES[frames_of(section, kind.input.kind)]).made_by(None)
     return found_data(path, record=input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
 
 
 def found_data(path: str, *, record: InputRecord, labels: tuple[str, ...] | None, time_steps: int) -> ImageSets:
-    """A folder of pictures as a network takes it that was made for `record`; split by default where it is not.
+    """Data of the user's own as a network takes them that was made for `record`; split by default where they are not.
 
     Args:
-        labels: of the network, which the folder must have; None takes any.
+        labels: of the network, which the data must have; None takes any.
     Raises:
-        DataError: there is no such data, its classes are others, or the network takes no pictures.
+        DataError: there are no such data, their classes are others, or the network takes another kind of input.
     """
-    if record.kind != "image":
-        raise DataError(f"{path}: is a folder of pictures, and the network takes input of kind {record.kind}")
+    if record.kind != (samples := FOUND[kind_at(path)].samples):
+        what = "a folder of pictures" if samples == "image" else "data of series"
+        raise DataError(f"{path}: is {what}, and the network takes input of kind {record.kind}")
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
     found = FOUND[kind_at(path)].find(None, size=None, known=whole, path=path)
     if labels is not None:

@@ -1,7 +1,7 @@
-"""`hdlif data inspect`: what lies in a folder of the user's own, and what would be trained on."""
+"""`hdlif data inspect`: what data of the user's own hold, and what would be trained on."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from PIL import Image
 from hdlif import builders
 from hdlif.commands.files import writing
 from hdlif.data import Found
-from hdlif.errors import cut
+from hdlif.errors import DataError, RecipeError, cut
+from hdlif.plain_yaml import parse_yaml
 from hdlif.whole_files import whole_file
 
 SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128
@@ -21,23 +22,34 @@ _GAP, _PAPER = 4, 255
 
 
 def inspect(
-    path: str, *, size: int | None = None, out: Path | None = None, say: Callable[[str], None] = lambda line: None
+    path: str,
+    *,
+    size: int | None = None,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Look at a folder as a training would; what cannot be read is listed here, and refused there.
+    """Look at data as a training would; pictures that cannot be read are listed here, and refused there.
 
     Args:
         size: of the square that pictures become, as `data.size`.
+        overrides: "data.KEY=VALUE" each, as a training takes them.
         out: gets a sheet of pictures, a row for each class, as the network would see them.
         say: gets a line where it will take a while.
     Returns:
-        {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "sizes", "modes", "ignored",
-        "unreadable", "duplicates", "in_memory", "digest"}, and "sheet" where one is written.
+        {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "digest"}, and what
+        the kind of data has besides: of pictures "sizes", "modes", "unreadable", "duplicates", "in_memory", and "sheet"
+        where one is written; of series "samples", "channels", "window", "stride", "kept_together", "groups".
     Raises:
-        DataError: the folder holds nothing that could be trained on.
+        DataError: there is nothing that could be trained on.
+        RecipeError: an override is of no key that such data have.
         TrainingError: the sheet cannot be written.
     """
     kind = builders.kind_at(path)
-    found = builders.FOUND[kind].find(None, size=size, known=None, say=say, path=path, unreadable="skip")
+    if kind == "series" and out is not None:
+        raise DataError(f"{path}: is data of series, and --out is a sheet of pictures; leave it out")
+    lenient = {"unreadable": "skip"} if kind == "folder" else {}
+    found = builders.look(kind, path, {**lenient, **_keys(overrides)}, size=size, say=say)
     record = found.input
     result = {
         "path": str(found.path),
@@ -61,11 +73,9 @@ def inspect(
 
 def as_text(result: dict[str, Any]) -> str:
     """What a person reads of it."""
-    from hdlif.commands.tables import aligned
-
+    if result["kind"] == "series":
+        return _series_as_text(result)
     parts = ("train", "validation", "test")
-    rows = [[cut(name), *(str(counts[part]) for part in parts)] for name, counts in result["classes"].items()]
-    totals = [str(sum(counts[part] for counts in result["classes"].values())) for part in parts]
     seen, sizes = result["input"], result["sizes"]
     channels, height, width = seen["shape"]
     mean, std = (", ".join(f"{value:.4f}" for value in seen[key]) for key in ("mean", "std"))
@@ -76,7 +86,7 @@ def as_text(result: dict[str, Any]) -> str:
     lines = [
         f"{result['path']}: {result['layout']}" + (f", split here ({split})" if split else ""),
         "",
-        aligned(["class", *parts], [*rows, ["all", *totals]]),
+        _class_table(result["classes"], parts),
         "",
         f"sizes          {one_size}",
         f"modes          {', '.join(f'{mode} {count}' for mode, count in result['modes'].items())}",
@@ -101,6 +111,55 @@ def as_text(result: dict[str, Any]) -> str:
     if "sheet" in result:
         lines.append(f"pictures       {result['sheet']}, a row for each class")
     return "\n".join(lines)
+
+
+def _series_as_text(result: dict[str, Any]) -> str:
+    parts = ("train", "validation", "test")
+    channels, steps, _ = result["input"]["shape"]
+    mean, std = (", ".join(f"{value:.4g}" for value in result["input"][key]) for key in ("mean", "std"))
+    split = ", ".join(f"{key} {value}" for key, value in result["split"].items())
+    together = result["kept_together"]
+    names = result["channels"]
+    lines = [
+        f"{result['path']}: {result['layout']}" + (f", split here ({split})" if split else ""),
+        "",
+        _class_table(result["classes"], parts),
+        "",
+        f"samples        {result['samples']}, each of {steps} steps"
+        + (f": windows, one every {result['stride']} rows" if result["window"] else ""),
+        f"channels       {channels}" + (f": {cut(', '.join(names), 200)}" if names else ""),
+        f"kept together  {together['count']}, each a {together['what']}: none is in two parts",
+    ]
+    if result["groups"]:
+        lines.append(f"groups         {cut(', '.join(result['groups']), 200)}")
+    lines += [
+        f"trained on     a step sees {channels} number{'s' * (channels != 1)}, that time's alone: time_steps={steps}",
+        f"mean           {mean}",
+        f"deviation      {std}",
+    ]
+    if result["ignored"]:
+        lines.append(f"passed over    {', '.join(f'{count} {what}' for what, count in result['ignored'].items())}")
+    return "\n".join(lines)
+
+
+def _class_table(classes: Mapping[str, Mapping[str, int]], parts: Sequence[str]) -> str:
+    from hdlif.commands.tables import aligned
+
+    rows = [[cut(name), *(str(counts[part]) for part in parts)] for name, counts in classes.items()]
+    totals = [str(sum(counts[part] for counts in classes.values())) for part in parts]
+    return aligned(["class", *parts], [*rows, ["all", *totals]])
+
+
+def _keys(overrides: Sequence[str]) -> dict[str, Any]:
+    """The keys and values of "data.KEY=VALUE"s. Raises `RecipeError`."""
+    found = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        section, dot, name = key.partition(".")
+        if section != "data" or not (equals and dot and name):
+            raise RecipeError(f"--set {cut(override)} is refused; give data.KEY=VALUE, for example data.window=64")
+        found[name] = parse_yaml(text, source=f"--set {key}")
+    return found
 
 
 def _write_sheet(found: Found, out: Path) -> None:

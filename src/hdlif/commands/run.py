@@ -1,4 +1,4 @@
-"""`hdlif run`: the classes of images or arrays, by a deployed network."""
+"""`hdlif run`: the classes of images, series or arrays, by a deployed network."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.arrays import parse_array
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, normalise, probabilities, read_image
 from hdlif.runtime.images import SUFFIXES, image_sequence
+from hdlif.runtime.series import read_series
 from hdlif.whole_files import read_regular
 
 Floats = NDArray[np.float32]
@@ -33,8 +34,10 @@ def run(
 ) -> dict[str, Any]:
     """The class of each input file: {"inputs": [{"input", "class", "label", "probability", "logits"}]}.
 
-    An input is an image, a folder (all images below, sorted by path) or a .npy array. A file is a regular one of at
-    most `inputs.MOST_BYTES`; images are read as `inputs.pictures.decode` says. An array holds
+    An input is an image, a folder (all images below, sorted by path) or a .npy array; of a network of series, a .csv
+    file with a row a step and a column a channel, or an array of any real numbers [T, C], and a folder has .csv files.
+    A file is a regular one of at most `inputs.MOST_BYTES`; images are read as `inputs.pictures.decode` says. An array
+    holds
 
         float32 [C, H, W] or [T, C, H, W] of the network's size, normalised already;
         uint8 pixels of the same shapes, normalised here;
@@ -49,24 +52,25 @@ def run(
         LimitError, AllocationError: they take more than a limit, or than the machine grants.
     """
     session = Session(artefact, threads, max_bytes=max_bytes, max_operations=max_operations)
-    frames = ((path, _read(path, session.input, session.time_steps)) for path in _files(inputs))
+    frames = ((path, _read(path, session.input, session.time_steps)) for path in _files(inputs, session.input))
     return {"inputs": [result for batch in _batches(frames) for result in _classify(session, batch)]}
 
 
-def _files(inputs: Sequence[Path]) -> Iterator[Path]:
+def _files(inputs: Sequence[Path], record: InputRecord) -> Iterator[Path]:
+    what, suffixes = ("series", (".csv",)) if record.kind == "series" else ("image", SUFFIXES)
     for path in map(Path, inputs):
         # Unlike Path.is_dir, it says no to whatever is no path.
         if not os.path.isdir(path):  # noqa: PTH112
             yield path
             continue
-        images = sorted(_images_below(path))
-        if not images:
-            raise InputError(f"{path}: no image lies in this folder; image files end in {', '.join(SUFFIXES)}")
-        yield from images
+        files = sorted(_files_below(path, what, suffixes))
+        if not files:
+            raise InputError(f"{path}: no {what} lies in this folder; {what} files end in {', '.join(suffixes)}")
+        yield from files
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
-    """The image files of a folder and of those below it, however deep; links to folders are not followed."""
+def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[Path]:
+    """The files of these suffixes in a folder and those below it, however deep; no link to a folder is followed."""
     folders = [folder]
     while folders:
         here = folders.pop()
@@ -75,10 +79,10 @@ def _images_below(folder: Path) -> Iterator[Path]:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(here / entry.name)
-                    elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+                    elif Path(entry.name).suffix.lower() in suffixes and entry.is_file():
                         yield here / entry.name
         except OSError as error:
-            raise InputError(f"{here}: cannot be searched for images ({reason(error)}); give the files") from error
+            raise InputError(f"{here}: cannot be searched for {what} files ({reason(error)}); give them") from error
 
 
 def _batches(frames: Iterator[tuple[Path, Floats]]) -> Iterator[list[tuple[Path, Floats]]]:
@@ -115,6 +119,8 @@ def _classify(session: Session, batch: Sequence[tuple[Path, Floats]]) -> Iterato
 
 def _read(path: Path, record: InputRecord, time_steps: int) -> Floats:
     """The input as [T or 1, 1, C, H, W]."""
+    if record.kind == "series":
+        return read_series(path, record, time_steps=time_steps)
     if path.suffix.lower() == ".npy":
         return _read_array(path, record, time_steps)
     return read_image(path, record, time_steps=time_steps)

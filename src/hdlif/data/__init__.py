@@ -10,6 +10,7 @@ from hdlif.data.imagenet import imagenet, tiny_imagenet
 from hdlif.data.images import Images, digits, fashion_mnist
 from hdlif.data.samples import Frames, ImageSets, Samples, constant, processors, rows
 from hdlif.data.simulator import simulated
+from hdlif.data.sines import sines
 from hdlif.data.synthetic import synthetic
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "processors",
     "rows",
     "simulated",
+    "sines",
     "synthetic",
     "tiny_imagenet",
 ]

@@ -7,6 +7,7 @@ exactly those that its shape needs: they are viewed, not copied.
 
 import math
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ _MOST_DIMENSIONS = 32
 _LENGTHS = {1: 2, 2: 4, 3: 4}
 _ENTRY = re.compile(
     r""" *(['"])(?P<key>descr|fortran_order|shape)\1 *: *"""
-    r"""((['"])(?P<type>[<>|=]?[biufc][0-9]{1,2})\4|(?P<order>True|False)|\((?P<shape>[0-9, ]*)\)) *(,|$)"""
+    r"""((['"])(?P<type>[<>|=]?(?:[biufc][0-9]{1,2}|U[0-9]{1,4}))\4|(?P<order>True|False)|"""
+    r"""\((?P<shape>[0-9, ]*)\)) *(,|$)"""
 )
 # As Python writes one: 04 is none.
 _LENGTH = re.compile("0|[1-9][0-9]*")
@@ -37,6 +39,34 @@ def parse_array(content: bytes) -> NDArray[Any]:
         Unreadable: the file is something else, is cut short or has more, or holds no plain numbers.
     """
     dtype, shape, fortran_order, start = _header(content)
+    if dtype.kind == "U":
+        raise Unreadable(f"its type is {dtype.str}, text, and no plain type of numbers")
+    return _values(content, dtype, shape, fortran_order, start)
+
+
+def parse_labels(content: bytes) -> list[str] | list[int]:
+    """The labels of a .npy file: an array [N] of integers, or of text (numpy's type U).
+
+    Raises:
+        Unreadable: as `parse_array`, or it holds something else, or what is no text.
+    """
+    dtype, shape, fortran_order, start = _header(content)
+    if dtype.kind not in "biuU" or len(shape) != 1:
+        raise Unreadable(f"it is {dtype} {list(shape)}, and labels are integers or text, [N]")
+    if dtype.kind != "U":
+        return [int(label) for label in _values(content, dtype, shape, fortran_order, start).tolist()]
+    # Letters as numbers: a view as text is trusted to hold nothing else.
+    width = dtype.itemsize // 4
+    letters = _values(content, np.dtype(f"{dtype.str[0]}u4"), (shape[0] * width,), fortran_order, start)
+    if width and len(letters) and (letters.max() > sys.maxunicode or ((letters >> 11) == 0xD800 >> 11).any()):
+        raise Unreadable("it holds what is no text")
+    return ["".join(map(chr, row)).rstrip("\0") for row in letters.reshape(shape[0], width).tolist()]
+
+
+def _values(
+    content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], fortran_order: bool, start: int
+) -> NDArray[Any]:
+    """What follows the header, in this machine's byte order."""
     promised = math.prod(shape) * dtype.itemsize
     if promised != len(content) - start:
         raise Unreadable(f"its shape takes {cut(str(promised))} bytes, and {len(content) - start} follow the header")

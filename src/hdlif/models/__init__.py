@@ -12,6 +12,7 @@ from hdlif.models.blocks import (
     Place,
     PreActBlock,
 )
+from hdlif.models.dense import dense
 from hdlif.models.own import OwnNetwork, as_network
 from hdlif.models.recompute import ReversibleSequential
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34, reversible_resnet
@@ -39,6 +40,7 @@ __all__ = [
     "Wired",
     "as_network",
     "cifar_stem",
+    "dense",
     "imagenet_stem",
     "resnet",
     "resnet18",

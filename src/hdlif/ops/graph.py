@@ -18,13 +18,13 @@ MAX_ELEMENTS = 2**30
 """Most entries that a value or a weight may have, so that an offset into it fits an int32."""
 MAX_NODES = 2**17
 """Most nodes of a graph; a ResNet-34 has 150."""
-INPUT_KINDS = {"image": 255, "events": 1}
+INPUT_KINDS = {"image": 255, "events": 1, "series": 1}
 """Kinds of input, and the raw value that is 1 to the network before mean and std."""
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic")
 FIT_MODES = ("squash", "crop")
 """How an image of other proportions gets the network's: all of it is squashed, or its middle is cut out."""
 FRAMINGS = ("constant", "rows")
-"""What of an image each step is shown: all of it, or one of its rows, from the top."""
+"""What of a sample each step is shown: all of it, or one row, from the top (of a series, one sample in time)."""
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
@@ -33,8 +33,9 @@ Floats = NDArray[np.float32]
 class InputRecord:
     """What the network takes at each step: [C, H, W] = `shape`, as (x / whole - mean) / std.
 
-    `whole` is what a kind of input counts as 1 (`INPUT_KINDS`): an image's pixels go to 255; events are counted. An
-    image of another size is made to fit by `resize` and `fit`, and shown to the network by `frames`.
+    `whole` is what a kind of input counts as 1 (`INPUT_KINDS`): an image's pixels go to 255; events are counted, and a
+    series is taken as it is. An image of another size is made to fit by `resize` and `fit`, and shown to the network by
+    `frames`. A series of C channels and T steps is [C, T, 1] as a whole, and shown by "rows": [C, 1, 1] at each step.
     """
 
     shape: tuple[int, int, int]

@@ -77,10 +77,15 @@ def check_input(record: InputRecord) -> None:
         word = getattr(record, key)
         if word not in accepted:
             raise ArtefactError(f"input.{key} = {brief(word)} is unknown; {did_you_mean(word, accepted)}")
-    if record.frames == "rows" and (record.kind != "image" or shape[1] != 1):
+    if record.frames == "rows" and (record.kind == "events" or shape[1] != 1):
         raise ArtefactError(
             f'input.frames = "rows": a step is shown one row of an image, and this input is of kind {record.kind} and '
             f"shape {list(shape)}"
+        )
+    if record.kind == "series" and (shape[2] != 1 or record.resize != "none"):
+        raise ArtefactError(
+            f'input.kind = "series": it is [C, T, 1], [C, 1, 1] a step, and resize is "none"; this input has shape '
+            f'{list(shape)} and resize "{record.resize}"'
         )
 
 

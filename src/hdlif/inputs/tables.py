@@ -1,0 +1,163 @@
+"""CSV files of numbers, a row a time step: what `hdlif run` and the data sets read alike.
+
+Cells are divided by commas, or by semicolons where the first row has more of them; numbers are decimal, with a point.
+The first row is a header where none of its cells is a number. Nothing is guessed: what is no number is refused with its
+line and column.
+"""
+
+import csv
+import io
+import itertools
+import re
+from array import array
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import brief, cut, did_you_mean
+from hdlif.inputs import Unreadable
+
+MOST_COLUMNS = 4096
+_NUMBER = re.compile(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *")
+_NO_NAMES = {"", "nan", "na", "n/a", "null", "none", "inf", "-inf", "+inf"}
+"""What stands for a missing number, in small letters: no column is called so."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of a file.
+
+    Attributes:
+        names: of the columns of numbers; None without a header.
+        numbers: float32 [rows, columns].
+        words: by its name, the cells of each column of text.
+        lines: of each row in the file, from 1.
+    """
+
+    names: tuple[str, ...] | None
+    numbers: NDArray[np.float32]
+    words: dict[str, list[str]]
+    lines: list[int]
+
+
+def parse_table(content: bytes, *, text: Collection[str] = (), columns: Sequence[str] | None = None) -> Table:
+    """The table of a CSV file, in UTF-8.
+
+    Args:
+        text: columns that are taken as they stand.
+        columns: those whose cells are numbers, in this order; all others by default.
+    Raises:
+        Unreadable: it is no such table, has no row, a column that is named is not there, a row has more or fewer cells
+            than the first, or a cell is empty, no number, not finite or beyond float32.
+    """
+    numbered = _rows(content)
+    first_line, first = next(numbered)
+    if not first:
+        raise Unreadable("line 1 is blank")
+    if len(first) > MOST_COLUMNS:
+        raise Unreadable(f"it has {len(first):,} columns, and at most {MOST_COLUMNS:,} are read")
+    header = _header(first)
+    places, taken = _columns(header, len(first), text, columns)
+    values = array("d")
+    words: dict[str, list[str]] = {name: [] for name in text}
+    lines: list[int] = []
+    # A row that is no header is the first one of numbers.
+    for line, row in itertools.chain([] if header else [(first_line, first)], numbered):
+        if len(row) != len(first):
+            raise Unreadable(f"line {line} has {len(row)} cells, and the first {len(first)}")
+        for place in places:
+            if not _NUMBER.fullmatch(row[place]):
+                raise Unreadable(f"line {line}, column {_column(header, place)}: {_no_number(row[place])}")
+            values.append(float(row[place]))
+        for name, kept in words.items():
+            kept.append(_word(row[taken[name]], name, line))
+        lines.append(line)
+    if not lines:
+        raise Unreadable("it has a header and no rows")
+    with np.errstate(over="ignore"):
+        numbers = np.array(values, np.float64).astype(np.float32).reshape(len(lines), len(places))
+    large = np.argwhere(~np.isfinite(numbers))
+    if len(large):
+        row_of, column = large[0]
+        raise Unreadable(
+            f"line {lines[row_of]}, column {_column(header, places[column])}: the number is beyond float32"
+        )
+    return Table(tuple(header[place] for place in places) if header else None, numbers, words, lines)
+
+
+def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
+    """Each row with the number of the line that it ends on; there is one at least. Raises `Unreadable`."""
+    if b"\0" in content:
+        raise Unreadable("it holds a byte 0, and is no text")
+    try:
+        decoded = content.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"byte {error.start} is no UTF-8; save it as UTF-8") from error
+    if not decoded:
+        raise Unreadable("it is empty")
+    first = decoded.split("\n", 1)[0]
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    reader = csv.reader(io.StringIO(decoded, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise Unreadable(f"line {reader.line_num}: {error}") from error
+
+
+def _header(first: list[str]) -> list[str] | None:
+    """The names of the columns; None where the first row has numbers."""
+    numbers = [_NUMBER.fullmatch(cell) is not None for cell in first]
+    if all(numbers):
+        return None
+    names = [cell.strip() for cell in first]
+    odd = [name for name in names if name.lower() in _NO_NAMES]
+    if any(numbers) or odd:
+        seen = odd[0] if odd else next(cell for cell, number in zip(first, numbers, strict=True) if not number)
+        raise Unreadable(
+            f"line 1 is neither names of columns nor numbers: it has {brief(seen)}"
+            + (" beside numbers" if any(numbers) else "")
+        )
+    for name in names:
+        if names.count(name) > 1:
+            raise Unreadable(f"its header names the column {brief(name)} twice")
+    return names
+
+
+def _columns(
+    header: list[str] | None, count: int, text: Collection[str], columns: Sequence[str] | None
+) -> tuple[list[int], dict[str, int]]:
+    """The places of the columns of numbers, and of those of text by name."""
+    asked = [*text, *(columns or ())]
+    if header is None:
+        if asked:
+            raise Unreadable(f"it has no header, which would say where {', '.join(map(brief, asked))} stands; add one")
+        return list(range(count)), {}
+    for name in asked:
+        if name not in header:
+            raise Unreadable(f"it has no column {brief(name)}; {cut(did_you_mean(name, header), 300)}")
+    chosen = columns if columns is not None else [name for name in header if name not in text]
+    if not chosen:
+        raise Unreadable(f"it has no column beside {', '.join(map(brief, text))}")
+    return [header.index(name) for name in chosen], {name: header.index(name) for name in text}
+
+
+def _column(header: list[str] | None, place: int) -> str:
+    return brief(header[place]) if header else str(place + 1)
+
+
+def _no_number(cell: str) -> str:
+    if not cell.strip():
+        return "the cell is empty"
+    if re.fullmatch(r" *[+-]?[0-9]+,[0-9]+ *", cell):
+        return f"{brief(cell)} has a decimal comma; write a point"
+    return f"{brief(cell)} is no number"
+
+
+def _word(cell: str, name: str, line: int) -> str:
+    word = cell.strip()
+    if not word or not word.isprintable():
+        raise Unreadable(f"line {line}, column {brief(name)}: {brief(cell)} is no name")
+    return word

@@ -1,0 +1,190 @@
+"""From series of one's own through training to `hdlif run` on a file, and what is refused on the way."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hdlif import builders
+from hdlif.artefact import load
+from hdlif.commands.checkpoints import load_trained
+from hdlif.commands.data import as_text, inspect
+from hdlif.commands.eval import evaluate_path
+from hdlif.commands.export import export, export_onnx
+from hdlif.commands.profile import profile
+from hdlif.commands.run import run
+from hdlif.commands.train import train
+from hdlif.config import load_recipe
+from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.runtime import Session
+from hdlif.training import Evaluation
+from picture_folders import write_pictures
+from series_files import CLASSES, write_arrays, write_csv, write_folders, write_recording
+
+FAST = ["model.widths=[4, 4]", "data.batch_size=8", "time_steps=8", "training.epochs=2"]
+CUT = ["data.label=what", "data.group=who", "data.window=8", "data.stride=4"]
+
+
+def trained(data: Path, out: Path, *overrides: str, **options: Any) -> dict[str, Any]:
+    return train("sines_hdlif", data=str(data), overrides=[*FAST, *overrides], out=out, memory_repeats=0, **options)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("own")
+    trained(write_folders(root / "data"), root / "run")
+    export(root / "run", out=root / "net.hdlif.safetensors")
+    return root / "run"
+
+
+def test_run_gives_what_training_made_of_a_file_to_the_bit(run_folder: Path) -> None:
+    path, data = run_folder.parent / "net.hdlif.safetensors", run_folder.parent / "data"
+    recipe = load_trained(run_folder).recipe
+    assert load(path).input == builders.input_record(recipe)
+    assert (load(path).labels, load(path).input.kind, load(path).input.shape) == (CLASSES, "series", (2, 1, 1))
+    by_logits = {tuple(one["logits"]): Path(one["input"]).parent.name for one in run(path, [data])["inputs"]}
+    assert len(by_logits) == 20
+    session, seen = Session(path), 0
+    for part in builders.build_data(recipe).parts:
+        for index in range(len(part)):
+            x, label = part.sequence(torch.tensor([index]))
+            assert x.shape == (8, 1, 2, 1, 1)
+            logits = tuple(session.run(x.contiguous().numpy()).mean(axis=0)[0].tolist())
+            assert by_logits[logits] == CLASSES[int(label)]
+            seen += 1
+    assert seen == 20
+
+
+def test_an_array_of_the_same_numbers_gives_the_same_answer(run_folder: Path, tmp_path: Path) -> None:
+    path, file = run_folder.parent / "net.hdlif.safetensors", run_folder.parent / "data" / "slow" / "003.csv"
+    values = np.array([line.split(",") for line in file.read_text().splitlines()[1:]], np.float64)
+    np.save(tmp_path / "x.npy", values)
+    one, other = run(path, [file, tmp_path / "x.npy"])["inputs"]
+    assert one["logits"] == other["logits"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([[1, 2]] * 7, "has 7 rows and 2 columns, and the network takes 8 steps (rows) of 2 channels (columns); give"),
+        ([[1, 2, 3]] * 8, "has 8 rows and 3 columns"),
+        ([[1, ""]] * 8, "line 1 is neither names of columns nor numbers: it has '' beside numbers"),
+    ],
+)
+def test_a_file_that_the_network_does_not_take_is_refused(
+    run_folder: Path, tmp_path: Path, rows: list[list[object]], words: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(words)):
+        run(run_folder.parent / "net.hdlif.safetensors", [write_csv(tmp_path / "x.csv", rows)])
+
+
+def test_every_verb_takes_the_run_and_the_data(run_folder: Path, tmp_path: Path) -> None:
+    data, path = str(run_folder.parent / "data"), run_folder.parent / "net.hdlif.safetensors"
+    own = evaluate_path(run_folder).as_dict(confusion=True)
+    assert (own["n"], own["labels"]) == (4, list(CLASSES))
+    assert evaluate_path(run_folder, data=data).accuracy == own["accuracy"]
+    assert evaluate_path(path, data=data).accuracy == own["accuracy"]
+    assert profile(str(path), data=data).sops == pytest.approx(profile(str(run_folder)).sops, rel=1e-3)
+    with pytest.raises(DataError, match="is a folder of pictures, and the network takes input of kind series"):
+        evaluate_path(path, data=str(write_pictures(tmp_path / "photos", 4)))
+    with pytest.raises(InputError, match="its input changes at each step"):
+        export_onnx(path, out=tmp_path / "x.onnx")
+
+
+def test_resume_is_exact_and_refused_where_a_sample_changed(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(epoch: int, result: Evaluation) -> None:
+        raise StoppedError
+
+    trained(path, tmp_path / "whole", *CUT)
+    with pytest.raises(StoppedError):
+        trained(path, tmp_path / "stopped", *CUT, after_epoch=stop)
+    kept = path.read_text()
+    lines = kept.splitlines()
+    path.write_text("\n".join([*lines[:-1], "p5,slow,9,9"]))
+    with pytest.raises(DataError, match=r"not as it was when the training in .* began: 1 changed \(r.csv:234-241\)"):
+        trained(path, tmp_path / "stopped", *CUT, resume=True)
+    with pytest.raises(DataError, match=r"than the network was trained on: 1 changed"):
+        evaluate_path(tmp_path / "whole")
+    path.write_text(kept)
+    (tmp_path / "moved").mkdir()
+    moved = path.rename(tmp_path / "moved" / "r.csv")
+    trained(moved, tmp_path / "stopped", *CUT, resume=True, workers=2)
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "stopped")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("time_steps=9", "time_steps = 9, and a series has 8: .*--set time_steps=8"),
+        ("time_steps=4", "time_steps = 4, and a series has 8"),
+        ("data.augment=[flip]", r"data.augment = \('flip',\) is not of series"),
+        ("data.frames=rows", "data.frames = 'rows' is not of series"),
+        ("data.size=8", "data.size = 8 is not of series"),
+        ("data.mixup={}", "data.mixup = .* is not of series"),
+        ("data.fit=crop", "data.fit is unknown; choose one of .*label.*window"),
+        ("data.window=0", "window = 0 is refused"),
+        ("data.window=x", "data.window = 'x' is refused"),
+    ],
+)
+def test_what_does_not_go_with_series_is_refused_before_training(tmp_path: Path, override: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        trained(write_arrays(tmp_path / "x.npz"), tmp_path / "run", override)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
+
+
+def test_recipes_of_another_kind_of_samples_are_refused(tmp_path: Path) -> None:
+    arrays, photos = str(write_arrays(tmp_path / "x.npz")), str(write_pictures(tmp_path / "photos", 4))
+    with pytest.raises(DataError, match=r"is data of series, and digits_hdlif is of pictures; start .* as sines_hdlif"):
+        builders.data_overrides(load_recipe("digits_hdlif"), arrays)
+    with pytest.raises(
+        DataError, match=r"a folder of pictures, and sines_hdlif is of series; start .* as digits_hdlif"
+    ):
+        builders.data_overrides(load_recipe("sines_hdlif"), photos)
+    with pytest.raises(DataError, match="the network takes input of kind series"):
+        evaluate_sines_on_digits(tmp_path)
+
+
+def evaluate_sines_on_digits(root: Path) -> None:
+    train("sines_hdlif", overrides=["model.widths=[2]", "training.epochs=1"], out=root / "run", memory_repeats=0)
+    evaluate_path(root / "run", data="digits")
+
+
+def test_the_kind_of_data_is_told_by_what_lies_there(tmp_path: Path) -> None:
+    write_csv(write_pictures(tmp_path / "photos", 1) / "labels.csv", [[1]])
+    write_folders(tmp_path / "csv", 1)
+    (tmp_path / "arrays").mkdir()
+    (tmp_path / "arrays" / "x.npy").write_bytes(b"")
+    kinds = [builders.kind_at(str(tmp_path / name)) for name in ("photos", "csv", "arrays", "x.csv", "x.NPZ", "none")]
+    assert kinds == ["folder", "series", "series", "series", "series", "folder"]
+
+
+def test_inspect_says_what_would_be_trained_on(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    result = inspect(str(path), overrides=CUT)
+    assert json.loads(json.dumps(result)) == result
+    assert result["classes"] == {name: {"train": 16, "validation": 4, "test": 4} for name in CLASSES}
+    lines = as_text(result).splitlines()
+    for line in (
+        f'{path}: a recording, labels in "what", groups in "who", split here (validation 0.15, test 0.15, seed 0)',
+        "samples        48, each of 8 steps: windows, one every 4 rows",
+        "channels       2: a, b",
+        'kept together  6, each a group of "who": none is in two parts',
+        "groups         p0, p1, p2, p3, p4, p5",
+        "trained on     a step sees 2 numbers, that time's alone: time_steps=8",
+    ):
+        assert line in lines
+    for overrides, words in ((["window=8"], "give data.KEY=VALUE"), (["data.widow=8"], 'did you mean "window"')):
+        with pytest.raises(RecipeError, match=words):
+            inspect(str(path), overrides=overrides)
+    with pytest.raises(DataError, match="--out is a sheet of pictures"):
+        inspect(str(path), overrides=CUT, out=tmp_path / "x.png")

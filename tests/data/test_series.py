@@ -1,0 +1,322 @@
+"""The user's own series: what is found at a path, how it is cut and split, and what is refused."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hdlif.data import Found, sines
+from hdlif.data.recorded_series import windows
+from hdlif.data.series import SeriesSamples, find_series
+from hdlif.errors import DataError, ShapeError
+from hdlif.ops import InputRecord
+from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_recording
+
+
+def look(path: Path, known: InputRecord | None = None, **keys: Any) -> Found:
+    return find_series(None, size=None, known=known, path=str(path), **keys)
+
+
+def recording(path: Path, known: InputRecord | None = None, **keys: Any) -> Found:
+    return look(path, known, **{"window": 8, "label": "what", "group": "who", **keys})
+
+
+def test_arrays_become_series_by_step(tmp_path: Path) -> None:
+    path = write_arrays(tmp_path / "x.npz")
+    found = look(path)
+    assert (found.classes, found.input.shape, found.input.kind) == (CLASSES, (2, 8, 1), "series")
+    assert [found.count(part) for part in ("train", "validation", "test")] == [12, 4, 4]
+    sets = found.make((), 0)
+    x, y = sets.train.batch(torch.tensor([3]))
+    read = sets.train.read(torch.tensor([3]))[0, :, :, 0].numpy()
+    with np.load(path) as arrays:
+        (number,) = (n for n in range(20) if np.array_equal(arrays["x"][n].T, read))
+        assert arrays["y"][number] == CLASSES[int(y)]
+    expected = (read - np.array(sets.mean)[:, None]) / np.array(sets.std)[:, None]
+    np.testing.assert_allclose(x[0, :, :, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_folder_of_arrays_is_the_same_data(tmp_path: Path) -> None:
+    with np.load(write_arrays(tmp_path / "x.npz")) as arrays:
+        for name in ("x", "y"):
+            np.save(tmp_path / f"{name}.npy", arrays[name])
+    one, other = look(tmp_path / "x.npz"), look(tmp_path)
+    assert one.manifest == other.manifest
+    assert one.input == other.input
+
+
+def test_one_channel_and_integer_labels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", x=rng.normal(size=(24, 5)), y=np.arange(24) % 3 * 5)
+    found = look(tmp_path / "x.npz")
+    # In the order of the numbers: as text, 10 stands before 5.
+    assert (found.classes, found.input.shape) == (("0", "5", "10"), (1, 5, 1))
+
+
+def test_mean_and_deviation_are_those_of_the_training_part(tmp_path: Path) -> None:
+    found = look(write_folders(tmp_path))
+    values = found.make((), 0).train.read(torch.arange(found.count("train"))).numpy().astype(np.float64)
+    np.testing.assert_allclose(found.input.mean, values.mean((0, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(found.input.std, values.std((0, 2, 3)), rtol=1e-5)
+
+
+def test_a_channel_that_never_changes_is_divided_by_one(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 4, 2))
+    x[..., 1] = 7
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(20) % 2)
+    found = look(tmp_path / "x.npz")
+    assert (found.input.mean[1], found.input.std[1]) == (7.0, 1.0)
+
+
+def test_parts_of_ones_own_stay(tmp_path: Path) -> None:
+    write_folders(tmp_path / "train", 6)
+    write_folders(tmp_path / "test", 3)
+    found = look(tmp_path)
+    parts = {entry.file: entry.part for entry in found.manifest.entries}
+    assert {part for file, part in parts.items() if file.startswith("test/")} == {"test"}
+    # The same files are in both, and validation is taken from train alone.
+    assert [found.count(part) for part in ("train", "validation", "test")] == [10, 2, 6]
+
+
+def test_no_group_is_in_two_parts_and_no_window_across(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    found = recording(path, stride=4)
+    lines = path.read_text().splitlines()
+    part_of: dict[str, set[str]] = {}
+    for entry in found.manifest.entries:
+        first, last = map(int, entry.file.rpartition(":")[2].split("-"))
+        keys = {tuple(line.split(",")[:2]) for line in lines[first - 1 : last]}
+        ((who, what),) = keys
+        assert (last - first, what) == (7, entry.label)
+        part_of.setdefault(who, set()).add(entry.part)
+    assert all(len(parts) == 1 for parts in part_of.values())
+    # 20 rows of each class: windows at 0, 4, 8, 12, for 6 people and 2 classes.
+    assert (len(found.manifest.entries), len(part_of)) == (48, 6)
+    assert found.seen["channels"] == ["a", "b"]
+
+
+def test_windows_that_overlap_are_in_one_part_without_groups(tmp_path: Path) -> None:
+    rows: list[list[object]] = []
+    for number in range(10):
+        rows += [[CLASSES[number % 2], *values] for values in wave(CLASSES[number % 2], number, 20).tolist()]
+    found = look(write_csv(tmp_path / "r.csv", rows, ["label", "a", "b"]), window=8, stride=2)
+    part_of: dict[int, set[str]] = {}
+    for entry in found.manifest.entries:
+        first = int(entry.file.rpartition(":")[2].split("-")[0])
+        part_of.setdefault((first - 2) // 20, set()).add(entry.part)
+    assert all(len(parts) == 1 for parts in part_of.values())
+    assert len(part_of) == 10
+
+
+def test_files_are_cut_into_windows_and_stay_in_one_part(tmp_path: Path) -> None:
+    found = look(write_folders(tmp_path, steps=20), window=8, stride=6)
+    part_of: dict[str, set[str]] = {}
+    for entry in found.manifest.entries:
+        part_of.setdefault(entry.file.partition(":")[0], set()).add(entry.part)
+    assert (len(found.manifest.entries), len(part_of)) == (60, 20)
+    assert all(len(parts) == 1 for parts in part_of.values())
+
+
+def test_what_no_window_takes_is_counted(tmp_path: Path) -> None:
+    assert recording(write_recording(tmp_path / "r.csv")).seen["ignored"] == {"rows": 6 * 2 * 4}
+    write_folders(tmp_path / "f")
+    write_csv(tmp_path / "f" / "slow" / "x.csv", [[1, 2]], ["a", "b"])
+    assert look(tmp_path / "f", window=8).seen["ignored"] == {"shorter files": 1}
+
+
+def test_the_split_has_a_seed_of_its_own(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    digests = [recording(path, split={"seed": seed}).manifest.digest for seed in (0, 0, 1, 2, 3)]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) > 1
+
+
+def test_columns_are_the_channels_in_their_order(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    both, swapped = recording(path), recording(path, columns=["b", "a"])
+    assert both.input.mean == swapped.input.mean[::-1]
+    assert recording(path, columns=["b"]).input.shape == (1, 8, 1)
+
+
+def test_a_network_that_is_there_says_length_and_moments(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    known = InputRecord((2, 5, 1), (1.0, 2.0), (3.0, 4.0), kind="series", resize="none")
+    found = look(path, known, label="what", group="who")
+    assert found.input == known
+    assert len(found.manifest.entries) == 6 * 2 * 4
+    with pytest.raises(DataError, match="have 8 steps of 2 channels, and the network takes 5 of 2; give"):
+        recording(path, known)
+
+
+def test_samples_are_shown_one_step_after_another() -> None:
+    values = torch.arange(12.0).reshape(1, 2, 6, 1)
+    samples = SeriesSamples(values, torch.zeros(1, dtype=torch.int64), mean=(0.0, 6.0), std=(1.0, 2.0))
+    x, _ = samples.batch(torch.tensor([0]))
+    assert x[0, :, 2, 0].tolist() == [2.0, 1.0]
+    assert len(samples.first(0)) == 0
+    with pytest.raises(ShapeError, match=r"give torch\.float32"):
+        SeriesSamples(values[..., 0], torch.zeros(1, dtype=torch.int64), mean=(0.0,), std=(1.0,))
+    with pytest.raises(ShapeError, match="1 means"):
+        SeriesSamples(values, torch.zeros(1, dtype=torch.int64), mean=(0.0,), std=(1.0,))
+
+
+def test_windows_longer_than_a_recording_are_none() -> None:
+    assert list(windows(7, 8, 1)) == []
+    assert list(windows(8, 8, 1)) == [0]
+
+
+def test_sines_do_not_change_with_the_validation_set() -> None:
+    few, many = sines(validation=3), sines(validation=30)
+    assert torch.equal(few.test.read(torch.arange(5)), many.test.read(torch.arange(5)))
+    assert (len(few.validation), len(many.validation), few.shape) == (3, 30, (2, 32, 1))
+    with pytest.raises(DataError, match=re.escape("set data.validation to 1 or more")):
+        sines(validation=0)
+
+
+def ragged(root: Path) -> dict[str, Any]:
+    write_folders(root)
+    write_csv(root / "slow" / "009.csv", [[1, 2]] * 6, ["a", "b"])
+    return {}
+
+
+def other_columns(root: Path) -> dict[str, Any]:
+    write_folders(root)
+    write_csv(root / "slow" / "009.csv", [[1, 2, 3]] * 8, ["a", "b", "c"])
+    return {}
+
+
+def other_names(root: Path) -> dict[str, Any]:
+    write_folders(root)
+    write_csv(root / "slow" / "009.csv", [[1, 2]] * 8, ["b", "a"])
+    return {}
+
+
+def missing_number(root: Path) -> dict[str, Any]:
+    write_folders(root)
+    write_csv(root / "slow" / "009.csv", [[1, 2], [1, ""]], ["a", "b"])
+    return {}
+
+
+def too_few(root: Path) -> dict[str, Any]:
+    write_folders(root, 2)
+    return {}
+
+
+def long_window(root: Path) -> dict[str, Any]:
+    write_folders(root)
+    return {"window": 9}
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (
+            ragged,
+            "fast/000.csv has 8 rows and slow/009.csv 6; cut them into windows of one length: --set data.window=6",
+        ),
+        (other_columns, "fast/000.csv has 2 columns and slow/009.csv 3; give all the same"),
+        (other_names, "fast/000.csv has a, b and slow/009.csv b, a"),
+        (missing_number, "slow/009.csv: line 3, column 'b': the cell is empty"),
+        (
+            too_few,
+            'class "fast" has 2 of what is kept together (each file), too few to take some for validation and test',
+        ),
+        (long_window, "no file has 9 rows, which data.window asks for; lower it"),
+    ],
+)
+def test_refusals_of_folders(tmp_path: Path, write: Any, words: str) -> None:
+    keys = write(tmp_path)
+    with pytest.raises(DataError, match=re.escape(words)):
+        look(tmp_path, **keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"label": "activity"}, "it has no column 'activity'; choose one of a, b, what, who"),
+        ({"label": None}, "no column 'label'; choose one of a, b, what, who; name the one that holds the classes"),
+        ({"window": None}, "is one recording of 240 rows; say how many of them are a sample: --set data.window=N"),
+        ({"window": 21}, 'class "fast" has at most 20 rows one after another of one group, and data.window = 21'),
+        (
+            {"group": None},
+            "line 2, column 'who': 'p0' is no number; where it says of whom the row is, --set data.group",
+        ),
+        ({"group": "what"}, 'data.label and data.group are both "what"'),
+        ({"columns": ["c"]}, "it has no column 'c'"),
+        (
+            {"split": {"validation": 0.5, "test": 0.45}},
+            'there are 6 of what is kept together (each group of "who"), too',
+        ),
+    ],
+)
+def test_refusals_of_recordings(tmp_path: Path, keys: dict[str, Any], words: str) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    with pytest.raises(DataError, match=re.escape(words)):
+        recording(path, **keys)
+
+
+def test_fewer_groups_than_parts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there are 2 of what is kept together .* too few to take some for"):
+        recording(write_recording(tmp_path / "r.csv", people=2))
+
+
+def test_a_class_that_only_held_out_groups_have_is_refused(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    held_out = next(entry for entry in recording(path).manifest.entries if entry.part == "test")
+    first = int(held_out.file.rpartition(":")[2].split("-")[0])
+    lines = path.read_text().splitlines()
+    who = lines[first - 1].split(",")[0]
+    path.write_text("\n".join(line.replace(f"{who},fast", f"{who},rare") for line in lines))
+    with pytest.raises(DataError, match=r'class "rare" is in no group of "who" of the training part; .*seed: 1'):
+        recording(path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x": np.zeros((3, 4)), "y": [0, 1]}, "x has 3 series and y 2 labels"),
+        ({"x": np.zeros((4, 4)), "y": [1, 1, 1, 1]}, 'all is of one class, "1"'),
+        ({"x": np.full((2, 4), np.nan), "y": [0, 1]}, "x: at [0, 0, 0] (from 0) it holds nan"),
+        ({"x": np.zeros(4), "y": [0, 1]}, "x: it is [4], and should be [N, T, C]"),
+        ({"x": np.zeros((2, 4)), "y": [0.5, 1]}, "y: it is float64 [2], and labels are integers or text"),
+        ({"x": np.zeros((2, 4)), "y": ["a", "b\n"]}, "cannot be shown"),
+        ({"x": np.zeros((2, 4))}, "has no array y"),
+        ({"x": np.zeros((2, 4)), "z": [1]}, "it holds 'z', which is none of x, y"),
+        ({"x": np.zeros((4, 4)), "y": [0, 0, 1, 1]}, 'class "0" has 1 of what is kept together (each series)'),
+    ],
+)
+def test_refusals_of_arrays(tmp_path: Path, arrays: dict[str, Any], words: str) -> None:
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(DataError, match=re.escape(words)):
+        look(tmp_path / "x.npz")
+
+
+def test_what_is_no_series(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(b"")
+    for name, words in (("x.wav", 'its name ends in ".wav"; give a .npz'), ("none", "no such file or folder")):
+        with pytest.raises(DataError, match=re.escape(words)):
+            look(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"window": 0}, "window = 0 is refused"),
+        ({"stride": 2}, "stride = 2 is of windows; set window too"),
+        ({"columns": []}, "columns = [] is refused"),
+        ({"label": "a"}, "label = a is not of arrays x and y"),
+        ({"window": 4}, "window = 4 is not of arrays x and y"),
+    ],
+)
+def test_arguments_that_such_data_do_not_take(tmp_path: Path, keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        look(write_arrays(tmp_path / "x.npz"), **keys)
+
+
+def test_more_than_memory_is_granted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdlif.data.series.MOST_KEPT", 1000)
+    with pytest.raises(DataError, match="20 series of 8 steps and 2 channels take 1,280 bytes, and at most 1,000"):
+        look(write_arrays(tmp_path / "x.npz"))

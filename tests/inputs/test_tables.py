@@ -1,0 +1,83 @@
+"""CSV files of numbers: what is read, and what is refused with its place."""
+
+import re
+
+import numpy as np
+import pytest
+
+from hdlif.inputs import Unreadable
+from hdlif.inputs.tables import MOST_COLUMNS, parse_table
+
+
+@pytest.mark.parametrize(
+    ("content", "names", "numbers"),
+    [
+        (b"1,2\n3,4.5\n", None, [[1, 2], [3, 4.5]]),
+        (b"a,b\n1,-2e3\n", ("a", "b"), [[1, -2000]]),
+        (b"\xef\xbb\xbfa;b\r\n .5 ;+1.\r\n\r\n", ("a", "b"), [[0.5, 1]]),
+        (b'"x, m",y\n1,2\n', ("x, m", "y"), [[1, 2]]),
+        (b"7", None, [[7]]),
+    ],
+)
+def test_what_is_read(content: bytes, names: tuple[str, ...] | None, numbers: list[list[float]]) -> None:
+    table = parse_table(content)
+    assert table.names == names
+    assert table.numbers.dtype == np.float32
+    assert table.numbers.tolist() == numbers
+
+
+def test_a_number_is_the_float32_next_to_the_text() -> None:
+    # 0.1 in float32; through float64, as Python reads it.
+    assert parse_table(b"0.1").numbers[0, 0] == np.float32(0.1)
+
+
+def test_columns_of_text_and_numbers_are_told_by_name() -> None:
+    table = parse_table(b"t,who,a,b\n0, ann ,1,2\n1,bob,3,4\n", text=["who"], columns=["b", "a"])
+    assert table.words == {"who": ["ann", "bob"]}
+    assert table.names == ("b", "a")
+    assert table.numbers.tolist() == [[2, 1], [4, 3]]
+    assert table.lines == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "it is empty"),
+        (b"\n\n", "it is empty"),
+        (b"\n1,2", "line 1 is blank"),
+        (b"a,b\n", "a header and no rows"),
+        (b"a\0b", "a byte 0"),
+        (b"\xff,1", "byte 0 is no UTF-8"),
+        (b"1,2\n3\n", "line 2 has 1 cells, and the first 2"),
+        (b"1,2\n\n3,4\n", "line 2 has 0 cells, and the first 2"),
+        (b"a,b\n1,\n", "line 2, column 'b': the cell is empty"),
+        (b"1,2\n1,nan\n", "line 2, column 2: 'nan' is no number"),
+        (b"1,2\n1,1_000\n", "'1_000' is no number"),
+        ("1,2\n1,\u0663\n".encode(), "is no number"),
+        (b"a;b\n1;2,5\n", "'2,5' has a decimal comma; write a point"),
+        (b"a,b\n1,1e39\n", "line 2, column 'b': the number is beyond float32"),
+        (b"1,2\n1,1e99999\n", "is no number"),
+        (b"1,nan\n", "line 1 is neither names of columns nor numbers: it has 'nan' beside numbers"),
+        (b"nan,nan\n1,2\n", "line 1 is neither names"),
+        (b"a,a\n1,2\n", "names the column 'a' twice"),
+        (b'"a,b\n1,2\n', "line 2: unexpected end of data"),
+        (b",".join([b"1"] * (MOST_COLUMNS + 1)), "at most 4,096 are read"),
+    ],
+)
+def test_refusals(content: bytes, words: str) -> None:
+    with pytest.raises(Unreadable, match=re.escape(words)):
+        parse_table(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"1,2\n", "no header, which would say where 'label'"),
+        (b"lable,a\nx,2\n", "no column 'label'; choose one of a, lable (did you mean \"lable\"?)"),
+        (b"label\nx\n", "no column beside 'label'"),
+        (b"label,a\n,2\n", "line 2, column 'label': '' is no name"),
+    ],
+)
+def test_refusals_of_columns(content: bytes, words: str) -> None:
+    with pytest.raises(Unreadable, match=re.escape(words)):
+        parse_table(content, text=["label"])
