@@ -1,5 +1,6 @@
 #include "combining.h"
 
+#include <cmath>
 #include <numeric>
 
 namespace hdlif {
@@ -92,7 +93,7 @@ private:
       return;
     case Operation::kMaximum:
       if (const Instruction* zero = equation_.at(a, Operation::kConstant);
-          zero != nullptr && zero->value == 0.0f) {
+          zero != nullptr && zero->value == 0.0f && !std::signbit(zero->value)) {
         if (const Instruction* difference = inner(b, Operation::kSubtract))
           replace(instruction,
                   {Operation::kSurplus, {difference->operands[0], difference->operands[1], -1}, 0});

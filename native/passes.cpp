@@ -106,7 +106,9 @@ private:
     // of the values between, a kernel gives what the neuron gets alone
     const bool gives_all = std::all_of(pass.kept.begin(), pass.kept.end(),
                                        [&](const auto& kept) { return kept.reg == fused.current; });
-    if (gives_all)
+    // what it rounds to fits a code, and its constants are those of a quantiser, where the node says so
+    const bool is_quantised = program_.nodes[chain[to]].op == Op::kQuantise;
+    if (gives_all && (fused.kernel != Fused::kFire || is_quantised))
       pass.fused = fused;
     if (pass.fused.kernel == Fused::kNone) {
       std::vector<int32_t*> named;

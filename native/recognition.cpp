@@ -1,5 +1,7 @@
 #include "recognition.h"
 
+#include <cmath>
+
 namespace hdlif {
 namespace {
 
@@ -74,7 +76,7 @@ private:
   }
   bool is_zero(int32_t which) const {
     const Instruction* constant = equation_.at(which, Operation::kConstant);
-    return constant != nullptr && constant->value == 0.0f;
+    return constant != nullptr && constant->value == 0.0f && !std::signbit(constant->value);
   }
 
   // max(0, x)

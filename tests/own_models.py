@@ -67,3 +67,40 @@ def no_logits(*, in_channels: int, neuron: Callable[[int], nn.Module]) -> nn.Mod
 
 def needs_more(*, classes: int, depth: int) -> nn.Module:
     raise AssertionError("never called")
+
+
+class Residual(nn.Sequential):
+    """A sequence of torch's with a forward pass of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + super().forward(x)
+        return y
+
+
+def residual(*, in_channels: int, classes: int, neuron: Callable[[int], nn.Module]) -> nn.Module:
+    return nn.Sequential(Residual(nn.Conv2d(in_channels, 1, 1), neuron(1)), nn.Flatten(), nn.Linear(64, classes))
+
+
+def shared(*, in_channels: int, classes: int, neuron: Callable[[int], nn.Module]) -> nn.Module:
+    act = neuron(2)
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 2, 1), act, nn.Conv2d(2, 2, 1), act, nn.Flatten(), nn.Linear(128, classes)
+    )
+
+
+class Forgets(Branched):
+    """Gives no state back."""
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        return super().forward(x, None, steps)[0], None
+
+
+class Nothing(Branched):
+    def forward(self, x: Tensor, state: State | None, steps: range) -> Any:
+        return None
+
+
+class Typo(Branched):
+    def forward(self, x: Tensor, state: State | None, steps: range) -> Any:
+        run = Scope(self, state, steps)
+        return run("stemm", x), run.state

@@ -68,3 +68,52 @@ def wrong_schedule() -> Any:
 
 def quiet_norm(time_steps: int, eps: float = 1e-3) -> Any:
     return lambda channels: BatchNorm2d(channels, eps=eps)
+
+
+class GroupState(SignSGD):
+    """Counts in its groups."""
+
+    def step(self, closure: None = None) -> None:
+        super().step()
+        for group in self.param_groups:
+            group["steps"] = group.get("steps", 0) + 1
+
+
+class KeepsNumber(SignSGD):
+    """Keeps a number that is no tensor."""
+
+    def step(self, closure: None = None) -> None:
+        for parameter in [p for group in self.param_groups for p in group["params"]]:
+            self.state[parameter]["step"] = 1
+
+
+class NamesOddly(SignSGD):
+    """Keeps a tensor under a name that has a dot."""
+
+    def step(self, closure: None = None) -> None:
+        for parameter in [p for group in self.param_groups for p in group["params"]]:
+            self.state[parameter]["a.b"] = torch.zeros(())
+
+
+def late() -> Any:
+    return lambda step, total: 1 / (3 - step)
+
+
+class NoPlan:
+    def __init__(self, criterion: Criterion) -> None:
+        self.criterion = criterion
+
+    def schedule(self, time_steps: int, generator: torch.Generator) -> int:
+        return time_steps
+
+
+class NoSchedule:
+    def __call__(self, *_: Any) -> None:
+        return None
+
+
+class NoSteps(LastStep):
+    """Gives what is no step."""
+
+    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Any:
+        yield torch.zeros(())

@@ -18,7 +18,8 @@ RowWork work(const Node& node, const Value&, const Value& out) {
   std::vector<int32_t> columns;
   for (const Rows& rows : node.rows)
     columns.push_back(rows.columns);
-  const bool has_kernel = recognise(*node.equation, columns, out.channels).kernel != Fused::kNone;
+  const Fused::Kernel kernel = recognise(*node.equation, columns, out.channels).kernel;
+  const bool has_kernel = kernel != Fused::kNone && kernel != Fused::kFire;
   const double each = has_kernel ? 1.0 : double(1 + node.equation->registers());
   return {0, kEntryWork * out.width * out.channels * each, 0};
 }

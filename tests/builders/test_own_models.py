@@ -59,6 +59,11 @@ def test_its_neurons_are_numbered_as_they_are_made() -> None:
         ("a_tensor", "Tensor is no network over time; give a Sequential"),
         ("no_logits", r"Sequential gives \[1, 1, 3, 6, 6\]; a network gives logits"),
         ("other_classes", "gives 3 logits, and digits has 10 classes"),
+        ("residual", "Residual holds HDLIF, which knows time, and does not itself; derive Residual from"),
+        ("shared", "has one parameter at two places, network.1.leak.* and network.3.leak.*make a layer for each"),
+        ("Forgets", "gives other logits for two steps at once than for one after the other; give back run.state"),
+        ("Nothing", "does not run: TypeError: .*forward.x, state, steps. takes x"),
+        ("Typo", "does not run: AttributeError: Typo has no attribute .stemm"),
         ("needs_more", "model.depth is missing; give it a value"),
     ],
 )

@@ -1,5 +1,6 @@
 """Modules of one's own are lowered by following their forward pass."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -104,6 +105,7 @@ def test_what_may_stand_between_layers(then: Callable[[Scope, Tensor], Any], out
         (lambda run, h: h.flatten(), r"uses flatten\(0, -1\)"),
         (lambda run, h: h if h else None, "uses the truth of a value"),
         (lambda run, h: h * h, "unsupported operand"),
+        (lambda run, h: operator.imul(h, 0.5), r"uses an operation in place \(write h = h \+ x"),
         (lambda run, h: 1 / 0, "cannot be followed: ZeroDivisionError: division by zero"),
     ],
 )
@@ -111,6 +113,12 @@ def test_what_has_no_deployed_form_is_named(then: Callable[[Scope, Tensor], Any]
     with pytest.raises(LoweringError, match=f"net.*Following.*{words}.*run layers through hdlif.nn.Scope") as caught:
         lowered(Sequential({"net": Following(then)}))
     assert "\n" not in str(caught.value)
+
+
+def test_a_layer_that_runs_twice_is_named() -> None:
+    network = Following(lambda run, h: run("second", h).flatten(2), 4)
+    with pytest.raises(LoweringError, match="Following: its forward pass runs 'second' twice"):
+        lowered(network)
 
 
 class Direct(Following):

@@ -5,9 +5,10 @@ import pytest
 
 from deployed_graphs import Builder, random_input
 from hdlif.artefact import INPUT
+from hdlif.equations import Instruction, Program
 from hdlif.runtime import Session
 from random_programs import random_program
-from same_bits import assert_same_bits
+from same_bits import assert_same_bits, reference_values
 
 
 def chain(b: Builder, neuron: str, *, read_again: bool = False) -> tuple[str, ...]:
@@ -62,6 +63,35 @@ def test_any_equation_and_its_neighbours(channels: int, size: tuple[int, int], s
     assert kernel == "equation"
     assert len(joined) == (3 if program.is_binary(program.spike) else 5)
     assert_same_bits(graph, random_input(graph, 4, 2))
+
+
+def quantising(bound: float) -> Program:
+    """A neuron whose spike is rounded and bounded as a quantiser's are, by its own equation."""
+    steps = [("subtract", (0, 1)), ("constant", ()), ("maximum", (4, 3)), ("maximum", (4, 5)), ("multiply", (6, 2))]
+    found = [Instruction(name, operands) for name, operands in steps]
+    found += [Instruction("constant", (), 0.5), Instruction("add", (7, 8)), Instruction("floor", (9,))]
+    found += [Instruction("constant", (), bound), Instruction("minimum", (11, 10))]
+    return Program((), ("threshold", "inverse"), tuple(found), 12, ())
+
+
+@pytest.mark.parametrize("bound", [15.0, 300.0])
+def test_an_equation_that_rounds_by_itself_gives_floats(bound: float) -> None:
+    """No code of a quantiser: the kernel that writes those is not for it."""
+    b = Builder((3, 4, 4), 2, 1)
+    graph = b.graph(b.program(b.affine(INPUT), program=quantising(bound)))
+    assert [kernel for kernel, _ in Session(graph).passes] == ["equation"]
+    assert_same_bits(graph, 100 * random_input(graph, 2, 2))
+
+
+def test_the_sign_of_a_constant_zero_counts() -> None:
+    b = Builder((1, 1, 2), 1, 1)
+    found = (Instruction("subtract", (0, 1)), Instruction("constant", (), -0.0), Instruction("maximum", (3, 2)))
+    fired = b.program(INPUT, program=Program((), ("threshold",), found, 4, ()))
+    graph = b.graph(fired)
+    x = np.array([-9.0, 9.0], np.float32).reshape(1, 1, 1, 1, 2)
+    seen, expected = Session(graph).values(x)[fired], reference_values(graph, x, 1)[fired]
+    assert np.signbit(expected).any()
+    np.testing.assert_array_equal(np.signbit(seen), np.signbit(expected))
 
 
 def test_a_second_equation_has_a_pass_of_its_own() -> None:

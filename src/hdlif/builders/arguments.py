@@ -10,7 +10,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, Val
 
 from hdlif.builders.imported import imported, is_own
 from hdlif.builders.places import parameters
-from hdlif.errors import RecipeError, brief, cut, did_you_mean, first_line
+from hdlif.errors import HdlifError, RecipeError, brief, cut, did_you_mean, first_line
 
 _T = TypeVar("_T")
 
@@ -57,6 +57,13 @@ class Checked(Generic[_T]):
             return self.function(**self.values, **named, **given)
         except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
             raise RecipeError(f"{self.section}: {first_line(error)}") from error
+        except HdlifError:
+            raise
+        except Exception as error:
+            if self.takes is None:
+                raise
+            # One's own may fail in any way.
+            raise RecipeError(f"{self.section}: {type(error).__name__}: {first_line(error)}") from error
 
 
 def checked(

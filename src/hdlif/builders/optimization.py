@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.places import At
 from hdlif.config import Component, Recipe
-from hdlif.errors import RecipeError, first_line
+from hdlif.errors import RecipeError, TrainingError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -91,8 +92,10 @@ def try_optimization(recipe: Recipe) -> None:
     import torch
     from torch import nn
 
+    from hdlif.training.checkpoint import training_tensors
+
     optimization = build_optimization(recipe)
-    trial = nn.Linear(1, 1)
+    trial = nn.Linear(3, 2)
     optimizer: Any = optimization.optimizer(trial)
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise RecipeError(
@@ -101,16 +104,39 @@ def try_optimization(recipe: Recipe) -> None:
         )
     for parameter in trial.parameters():
         parameter.grad = torch.zeros_like(parameter)
+    before = _of_groups(optimizer)
     try:
         optimizer.step()
-        factor: Any = optimization.schedule(0, 10)
+        training_tensors(trial, optimizer)
+    except TrainingError as error:
+        raise RecipeError(f"training.optimizer: {error}") from error
     except Exception as error:
-        raise RecipeError(f"training.optimizer, training.schedule: {first_line(error)}") from error
-    if not isinstance(factor, int | float) or not factor >= 0:
+        raise RecipeError(f"training.optimizer: {type(error).__name__}: {first_line(error)}") from error
+    if changed := [key for key, value in _of_groups(optimizer).items() if before.get(key) != value]:
         raise RecipeError(
-            f'training.schedule.kind = "{recipe.training.schedule.kind}" gives {factor!r} at step 0 of 10; it must '
-            "make a function of (step, total) that gives the factor of the learning rate"
+            f"training.optimizer: {type(optimizer).__name__} changes {changed[0][1]!r} of its groups in a step, which "
+            "no checkpoint keeps; keep it as a tensor in the state of the parameters, or choose another optimiser"
         )
+    for step in range(10):
+        try:
+            factor: Any = optimization.schedule(step, 10)
+        except Exception as error:
+            raise RecipeError(f"training.schedule: {type(error).__name__}: {first_line(error)}") from error
+        if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
+            raise RecipeError(
+                f'training.schedule.kind = "{recipe.training.schedule.kind}" gives {factor!r} at step {step} of 10; it '
+                "must make a function of (step, total) that gives the factor of the learning rate"
+            )
+
+
+def _of_groups(optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], Any]:
+    """What an optimiser keeps of its groups, but for the parameters and the rate."""
+    return {
+        (number, key): value
+        for number, group in enumerate(optimizer.param_groups)
+        for key, value in group.items()
+        if key not in ("params", "lr")
+    }
 
 
 def _sections(recipe: Recipe) -> list[tuple[Component, Mapping[str, Any]]]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from hdlif.builders.activity import build_penalty, checked_penalty
 from hdlif.builders.data import check_data, data_kind, input_record
 from hdlif.builders.extras import build_mix, check_accumulation, check_pairs, checked_teacher
+from hdlif.builders.imported import is_own
 from hdlif.builders.model import build_model, checked_model
 from hdlif.builders.optimization import checked_optimizer, checked_schedule, try_optimization
 from hdlif.builders.rule import build_training_rule, checked_criterion, checked_rule
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError, first_line
+from hdlif.errors import HdlifError, RecipeError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -78,6 +79,17 @@ def check(recipe: Recipe) -> None:
         raise RecipeError(
             f"model.{recipe.model.kind} does not fit images of {list(shape)}: {first_line(error)}"
         ) from error
+    except HdlifError:
+        raise
+    except Exception as error:
+        if not is_own(recipe.model.kind):
+            raise
+        raise RecipeError(
+            f"model.{recipe.model.kind} does not run: {type(error).__name__}: {first_line(error)}; "
+            "forward(x, state, steps) takes x [steps, batch, ...] and gives (logits, state)"
+        ) from error
+    if is_own(recipe.model.kind):
+        _check_own(network, recipe.model.kind, shape)
     if logits != (classes := len(data_kind(recipe).labels)):
         raise RecipeError(
             f"model.{recipe.model.kind} gives {logits} logits, and {recipe.data.kind} has {classes} classes; "
@@ -87,6 +99,30 @@ def check(recipe: Recipe) -> None:
         raise RecipeError(
             f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image, and a "
             f"batch may have {MOST_NEURONS:,}; lower it, data.size or model.width"
+        )
+
+
+def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:
+    """Raise `RecipeError` where a network of the user's could not be saved, or gives other logits a step at a time."""
+    import torch
+
+    names: dict[int, str] = {}
+    for name, tensor in network.named_parameters(remove_duplicate=False):
+        if (other := names.setdefault(id(tensor), name)) != name:
+            raise RecipeError(
+                f"model.{kind} has one parameter at two places, {other} and {name}; make a layer for each place"
+            )
+    if next(network.parameters()).device.type == "meta":
+        return
+    x = torch.randn(2, 1, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        together, _ = network(x, steps=range(2))
+        first, state = network(x[:1], steps=range(1))
+        second, _ = network(x[1:], state, steps=range(1, 2))
+    if not torch.allclose(together, torch.cat([first, second]), rtol=1e-3, atol=1e-4):
+        raise RecipeError(
+            f"model.{kind} gives other logits for two steps at once than for one after the other; give back run.state "
+            "of its Scope, and let nothing depend on how many steps come at once"
         )
 
 

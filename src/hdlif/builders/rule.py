@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.extras import distilled
+from hdlif.builders.imported import is_own
 from hdlif.builders.places import At
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError
+from hdlif.errors import RecipeError, first_line
 
 if TYPE_CHECKING:
     from hdlif.learning import Criterion, Rule
@@ -47,8 +48,34 @@ def build_rule(recipe: Recipe) -> Rule:
 
 
 def build_training_rule(recipe: Recipe) -> Rule:
-    """The rule that the recipe trains with: `build_rule`, which learns from the teacher too where there is one."""
-    return _rule(recipe, distilled(recipe, _criterion(recipe)))
+    """The rule that the recipe trains with: `build_rule`, which learns from the teacher too where there is one.
+
+    Raises:
+        RecipeError: one of the user's makes no plan.
+    """
+    rule = _rule(recipe, distilled(recipe, _criterion(recipe)))
+    if is_own(recipe.rule.kind):
+        _try_schedule(rule, recipe)
+    return rule
+
+
+def _try_schedule(rule: Any, recipe: Recipe) -> None:
+    import torch
+
+    from hdlif.learning import Plan
+
+    try:
+        plan = rule.schedule(recipe.time_steps, torch.Generator().manual_seed(0))
+    except Exception as error:
+        raise RecipeError(
+            f"rule.{recipe.rule.kind}: {type(error).__name__}: {first_line(error)}; a rule has "
+            "schedule(time_steps, generator), which gives a hdlif.learning.Plan"
+        ) from error
+    if not isinstance(plan, Plan) or not callable(rule):
+        raise RecipeError(
+            f"rule.{recipe.rule.kind}: its schedule gives a {type(plan).__name__}; it must give a hdlif.learning.Plan, "
+            "and the rule, called with (model, x, target, plan), yield its steps"
+        )
 
 
 def checked_rule(recipe: Recipe) -> Checked[Rule]:

@@ -41,7 +41,12 @@ def load_trained(path: Path) -> Trained:
     try:
         builders.check(recipe)
     except RecipeError as error:
-        raise CheckpointError(f"{path}: holds a recipe that cannot be built ({error}); train it again") from error
+        parts = (
+            "put back the module that it names, or " if ":" in str(error) and "there is no module" in str(error) else ""
+        )
+        raise CheckpointError(
+            f"{path}: holds a recipe that cannot be built ({error}); {parts}train it again"
+        ) from error
     network = builders.build_model(recipe)
     checkpoint.load_model(path, network)
     return Trained(path, recipe, network.eval())

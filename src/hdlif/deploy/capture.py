@@ -6,7 +6,7 @@ concatenated and cut along channels, and flattened, in the way that they are wri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Real
 from typing import Any, NoReturn, Self
 
@@ -30,7 +30,7 @@ def _captured(lowerer: Lowerer, module: Temporal, wire: Wire, path: str) -> Wire
         raise LoweringError(
             f"{name}: a neuron without an equation has no deployed form; derive it from hdlif.nn.EquationNeuron"
         )
-    following = _Following(lowerer, path, name)
+    following = _Following(lowerer, path, name, module._modules)
     try:
         given: Any = module.forward(following.value(wire), None, range(lowerer.time_steps))  # type: ignore[arg-type]
     except HdlifError:
@@ -54,9 +54,11 @@ _ACCEPTED = (
 class _Following:
     """The forward pass of one module."""
 
-    def __init__(self, lowerer: Lowerer, path: str, name: str) -> None:
+    def __init__(self, lowerer: Lowerer, path: str, name: str, children: Collection[str]) -> None:
         self.lowerer, self.path, self.name = lowerer, path, name
+        self._children = children
         self._counts: dict[str, int] = {}
+        self._ran: set[str] = set()
 
     def value(self, wire: Wire) -> _Value:
         return _Value(self, wire)
@@ -66,8 +68,16 @@ class _Following:
         while True:
             count = self._counts[op] = self._counts.get(op, 0) + 1
             name = inside(self.path, op if count == 1 else f"{op}{count}")
-            if name not in self.lowerer.values:
+            if name not in self.lowerer.values and name.rpartition(".")[2] not in self._children:
                 return name
+
+    def run(self, child: str) -> None:
+        """Raise `LoweringError` where a child runs once more, whose nodes would have the same names."""
+        if child in self._ran:
+            raise LoweringError(
+                f"{self.name}: its forward pass runs {child!r} twice, which has no deployed form; use a second layer"
+            )
+        self._ran.add(child)
 
     def refuse(self, what: str) -> NoReturn:
         raise LoweringError(f"{self.name}: its forward pass uses {what}, which has no deployed form; {_ACCEPTED}")
@@ -85,12 +95,14 @@ class _Value(Captured):
 
     def through(self, name: str, child: nn.Module) -> Self:
         following = self._following
+        following.run(name)
         return self._with(following.lowerer.lower(child, self.wire, inside(following.path, name)))
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Self:
         if start_dim != CHANNELS or end_dim != -1:
             self._following.refuse(f"flatten({start_dim}, {end_dim})")
-        return self.through(self._following.named("flatten").rpartition(".")[2], nn.Flatten())
+        following = self._following
+        return self._with(following.lowerer.lower(nn.Flatten(), self.wire, following.named("flatten")))
 
     def __add__(self, other: object) -> Self:
         if isinstance(other, Real):
@@ -112,6 +124,11 @@ class _Value(Captured):
 
     def __truediv__(self, other: object) -> Self:
         return self * (1 / float(other)) if isinstance(other, Real) else NotImplemented
+
+    def _in_place(self, other: object) -> Self:
+        return self._following.refuse("an operation in place (write h = h + x, not h += x)")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = _in_place
 
     def __neg__(self) -> Self:
         return self * -1

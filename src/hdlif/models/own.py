@@ -24,7 +24,8 @@ class OwnNetwork(Temporal):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        if not isinstance(network, Temporal | nn.Sequential):
+        is_sequence = isinstance(network, nn.Sequential) and type(network).forward is nn.Sequential.forward
+        if not (isinstance(network, Temporal) or is_sequence):
             raise TypeError(
                 f"{type(network).__name__} is no network over time; give a Sequential of hdlif.nn or torch.nn, with "
                 "layers and neurons, or a class derived from hdlif.nn.Temporal"

@@ -137,6 +137,11 @@ class Scope:
             raise StateError(
                 f"state lacks {name!r}, a {type(child).__name__} that keeps one; give the whole state, or None to start"
             )
+        if name not in self._module._modules:
+            raise StateError(
+                f"{name!r} is no direct child of {type(self._module).__name__}, which has no place for its state; give "
+                "it a name of its own there, or run what holds it (a hdlif.nn.Sequential)"
+            )
         self._next[name] = state
         return y
 
@@ -237,7 +242,7 @@ def _holds_temporal(module: nn.Module) -> bool:
         StateError: another module does, which calls them by itself.
     """
     inner = next((one for one in module.modules() if isinstance(one, Temporal)), None)
-    if inner is not None and not isinstance(module, nn.Sequential):
+    if inner is not None and type(module).forward is not nn.Sequential.forward:
         name = type(module).__name__
         raise StateError(
             f"{name} holds {type(inner).__name__}, which knows time, and does not itself; derive {name} from "

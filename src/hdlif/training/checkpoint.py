@@ -183,14 +183,8 @@ def training_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
     for name, parameter in model.named_parameters():
         # A parameter that never had a gradient has no momentum, which is not the same as momentum zero.
         for key, value in optimizer.state.get(parameter, {}).items():
-            if value is None:
-                continue
-            if not isinstance(value, Tensor) or value.shape not in (torch.Size(), parameter.shape):
-                raise TrainingError(
-                    f"{type(optimizer).__name__} keeps {brief(key)} of another shape than {name}, which no checkpoint "
-                    "takes; choose another optimiser"
-                )
-            tensors[_kept_under(key) + name] = value
+            if value is not None:
+                tensors[_kept_under(_checked_key(optimizer, key, value, parameter)) + name] = value
     return tensors
 
 
@@ -208,8 +202,12 @@ def restore_training(
         prefix, _, of = name.partition(".")
         if prefix == "optimizer" or prefix.startswith("optimizer:"):
             kept.setdefault(prefix.partition(":")[2] or _MOMENTUM, {})[of] = tensors[name]
+    owners = {name for values in kept.values() for name in values}
     for key, values in kept.items():
         prefix = _kept_under(key)
+        _refuse(path, "missing", [prefix + name for name in owners - values.keys()])
+        numbers = [name for name, value in values.items() if not value.ndim and not _is_count(value)]
+        _refuse(path, "not a number from 0 on", [prefix + name for name in numbers if parameters[name].ndim])
         _refuse(path, "unexpected", [prefix + name for name in values.keys() - parameters.keys()])
         shaped = {name: value for name, value in values.items() if value.ndim or key == _MOMENTUM}
         _refuse(path, "of another shape", _misshapen(shaped, parameters))
@@ -221,6 +219,29 @@ def restore_training(
             parameter = parameters[name]
             # A number, such as the count of steps, stays where it is.
             optimizer.state[parameter][key] = value.to(parameter) if value.shape == parameter.shape else value.clone()
+
+
+def _checked_key(optimizer: torch.optim.Optimizer, key: object, value: object, parameter: Tensor) -> str:
+    """The name under which an optimiser keeps something. Raises `TrainingError` where no checkpoint takes it."""
+    seen = None
+    if not isinstance(key, str) or not key.isidentifier():
+        seen = "under a name that is no identifier"
+    elif not isinstance(value, Tensor):
+        seen = f"as {brief(value)}, which is no tensor"
+    elif value.shape not in (torch.Size(), parameter.shape):
+        seen = f"of shape {list(value.shape)}, where the parameter has {list(parameter.shape)}"
+    elif value.shape == parameter.shape and value.dtype != parameter.dtype:
+        seen = f"as {value.dtype}, where the parameter is {parameter.dtype}"
+    if seen is not None:
+        raise TrainingError(
+            f"{type(optimizer).__name__} keeps {brief(key)} {seen}, and no checkpoint takes that; choose "
+            "another optimiser"
+        )
+    return str(key)
+
+
+def _is_count(value: Tensor) -> bool:
+    return value.is_floating_point() and bool(value.isfinite()) and value.item() >= 0
 
 
 def _kept_under(key: str) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.learning import Plan, Rule
+from hdlif.errors import TrainingError
+from hdlif.learning import Plan, Rule, Step
 from hdlif.nn import Carrying, carrying
 from hdlif.nn.layout import lay_out
 from hdlif.training.activity import Penalty, Watch
@@ -114,6 +115,20 @@ class Updater:
         watch = Watch(self.network.model, self._penalty, mean=mean)
         return self._carry_out(x, target, plan, watch, share, last)
 
+    @property
+    def _name(self) -> str:
+        return f"the rule {type(self._rule).__name__}"
+
+    def _checked(self, step: object, plan: Plan) -> Step:
+        """What a rule has yielded. Raises `TrainingError` where it is no step."""
+        if not isinstance(step, Step):
+            seen = "nothing more" if step is None else f"a {type(step).__name__}"
+            raise TrainingError(
+                f"{self._name} yields {seen}; it yields a hdlif.learning.Step for each of the {len(plan.updates)} "
+                "entries of its plan's updates"
+            )
+        return step
+
     def _carry_out(
         self, x: Tensor, target: Tensor, plan: Plan, watch: Watch | None, share: float, last: bool
     ) -> tuple[float, Tensor]:
@@ -124,7 +139,7 @@ class Updater:
         total, of_update, logits = 0.0, 0.0, []
         for update in plan.updates:
             with self._fabric.no_backward_sync(self._wrapped, enabled=not (update and last)):
-                step = next(steps)
+                step = self._checked(next(iter(steps), None), plan)
                 logits.append(step.logits)
                 penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
                 # A penalty that is not finite spoils the update as such a loss does.
@@ -139,7 +154,8 @@ class Updater:
                 if last:
                     self.step()
                 total, of_update = total + of_update, 0.0
-        assert next(steps, None) is None, "a plan names every step that its rule yields"
+        if next(iter(steps), None) is not None:
+            raise TrainingError(f"{self._name} yields more steps than the {len(plan.updates)} of its plan's updates")
         return total / sum(plan.updates), torch.cat(logits).mean(0)
 
 
