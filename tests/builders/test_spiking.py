@@ -37,7 +37,7 @@ def test_it_is_given_the_parts_of_the_recipe() -> None:
 
 
 def test_layers_are_kept_and_quantised_by_name() -> None:
-    weights = "weights={kind: ternary, keep_float: ['network.blocks.0.*'], quantise: [network.fc]}"
+    weights = "weights={kind: ternary, keep_float: ['network.blocks.0.*'], quantise: [network.fc, network.stem]}"
     torch.manual_seed(0)
     plain = dict(builders.build_model(recipe()).named_modules())
     torch.manual_seed(0)
@@ -46,8 +46,10 @@ def test_layers_are_kept_and_quantised_by_name() -> None:
     assert modules["network.blocks.1.conv1"].quantizer == Ternary()
     assert isinstance(modules["network.fc"], QuantLinear)
     assert modules["network.fc"].quantizer == Ternary()
-    for name in ("network.fc", "network.blocks.1.conv1"):
+    assert isinstance(modules["network.stem"], QuantConv2d)
+    for name in ("network.fc", "network.stem", "network.blocks.1.conv2"):
         assert torch.equal(modules[name].weight, plain[name].weight)
+        assert torch.equal(modules[name].bias, plain[name].bias)
 
 
 def test_each_channel_takes_the_mean_of_the_weights_of_the_first_convolution(tmp_path: Path) -> None:
@@ -101,6 +103,11 @@ def own(**_: Any) -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 2, 1, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
 
 
+def reflecting(*, classes: int, neuron: Any) -> nn.Module:
+    conv = nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")
+    return nn.Sequential(conv, neuron(2), nn.Flatten(), nn.Linear(128, classes))
+
+
 def nothing(**options: Any) -> Any:
     return options
 
@@ -127,6 +134,12 @@ def test_what_is_wrong_is_named_in_one_line(keys: dict[str, str], words: str) ->
     with pytest.raises(RecipeError, match=words) as caught:
         builders.check(recipe(**keys))
     assert "\n" not in str(caught.value)
+
+
+def test_a_layer_that_pads_by_its_own_values_is_not_quantised() -> None:
+    chosen = load("model={kind: 'builders.test_spiking:reflecting'}", "weights={kind: ternary, quantise: ['*.0']}")
+    with pytest.raises(RecipeError, match=r"weights.quantise: network.0 pads by 'reflect'; a quantised layer pads by"):
+        builders.check(chosen)
 
 
 def test_it_needs_a_network() -> None:
