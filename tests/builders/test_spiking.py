@@ -12,6 +12,7 @@ from hdlif import builders
 from hdlif.builders.spiking import SHOWN
 from hdlif.config import Recipe
 from hdlif.errors import CheckpointError, HdlifError, RecipeError
+from hdlif.models import spiking
 from hdlif.nn import HDLIF, QuantConv2d, QuantLinear, SpikeQuantizer, Ternary
 from small_recipes import load, neurons
 from torch_networks import Residual
@@ -103,6 +104,10 @@ def own(**_: Any) -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 2, 1, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
 
 
+def by_itself(*, classes: int, in_channels: int, neuron: Any, quantizer: Any, width: int = 4) -> nn.Module:
+    return spiking(Residual(classes, width, in_channels), neuron, quantizer=quantizer)
+
+
 def reflecting(*, classes: int, neuron: Any) -> nn.Module:
     conv = nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")
     return nn.Sequential(conv, neuron(2), nn.Flatten(), nn.Linear(128, classes))
@@ -140,6 +145,14 @@ def test_a_layer_that_pads_by_its_own_values_is_not_quantised() -> None:
     chosen = load("model={kind: 'builders.test_spiking:reflecting'}", "weights={kind: ternary, quantise: ['*.0']}")
     with pytest.raises(RecipeError, match=r"weights.quantise: network.0 pads by 'reflect'; a quantised layer pads by"):
         builders.check(chosen)
+
+
+def test_a_network_of_ones_own_may_be_made_spiking_in_its_function() -> None:
+    chosen = load("model={kind: 'builders.test_spiking:by_itself', width: 8}", "weights={kind: ternary}")
+    builders.check(chosen)
+    modules = dict(builders.build_model(chosen).named_modules())
+    assert modules["network.blocks.0.conv1"].quantizer == Ternary()
+    assert modules["network.fc"].in_features == 8
 
 
 def test_it_needs_a_network() -> None:
