@@ -12,6 +12,7 @@ from hdlif import builders
 from hdlif.builders.spiking import SHOWN
 from hdlif.config import Recipe
 from hdlif.errors import CheckpointError, HdlifError, RecipeError
+from hdlif.models import spiking
 from hdlif.nn import HDLIF, QuantConv2d, QuantLinear, SpikeQuantizer, Ternary
 from small_recipes import load, neurons
 from torch_networks import Residual
@@ -37,7 +38,7 @@ def test_it_is_given_the_parts_of_the_recipe() -> None:
 
 
 def test_layers_are_kept_and_quantised_by_name() -> None:
-    weights = "weights={kind: ternary, keep_float: ['network.blocks.0.*'], quantise: [network.fc]}"
+    weights = "weights={kind: ternary, keep_float: ['network.blocks.0.*'], quantise: [network.fc, network.stem]}"
     torch.manual_seed(0)
     plain = dict(builders.build_model(recipe()).named_modules())
     torch.manual_seed(0)
@@ -46,8 +47,10 @@ def test_layers_are_kept_and_quantised_by_name() -> None:
     assert modules["network.blocks.1.conv1"].quantizer == Ternary()
     assert isinstance(modules["network.fc"], QuantLinear)
     assert modules["network.fc"].quantizer == Ternary()
-    for name in ("network.fc", "network.blocks.1.conv1"):
+    assert isinstance(modules["network.stem"], QuantConv2d)
+    for name in ("network.fc", "network.stem", "network.blocks.1.conv2"):
         assert torch.equal(modules[name].weight, plain[name].weight)
+        assert torch.equal(modules[name].bias, plain[name].bias)
 
 
 def test_each_channel_takes_the_mean_of_the_weights_of_the_first_convolution(tmp_path: Path) -> None:
@@ -101,6 +104,15 @@ def own(**_: Any) -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 2, 1, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
 
 
+def by_itself(*, classes: int, in_channels: int, neuron: Any, quantizer: Any, width: int = 4) -> nn.Module:
+    return spiking(Residual(classes, width, in_channels), neuron, quantizer=quantizer)
+
+
+def reflecting(*, classes: int, neuron: Any) -> nn.Module:
+    conv = nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")
+    return nn.Sequential(conv, neuron(2), nn.Flatten(), nn.Linear(128, classes))
+
+
 def nothing(**options: Any) -> Any:
     return options
 
@@ -127,6 +139,20 @@ def test_what_is_wrong_is_named_in_one_line(keys: dict[str, str], words: str) ->
     with pytest.raises(RecipeError, match=words) as caught:
         builders.check(recipe(**keys))
     assert "\n" not in str(caught.value)
+
+
+def test_a_layer_that_pads_by_its_own_values_is_not_quantised() -> None:
+    chosen = load("model={kind: 'builders.test_spiking:reflecting'}", "weights={kind: ternary, quantise: ['*.0']}")
+    with pytest.raises(RecipeError, match=r"weights.quantise: network.0 pads by 'reflect'; a quantised layer pads by"):
+        builders.check(chosen)
+
+
+def test_a_network_of_ones_own_may_be_made_spiking_in_its_function() -> None:
+    chosen = load("model={kind: 'builders.test_spiking:by_itself', width: 8}", "weights={kind: ternary}")
+    builders.check(chosen)
+    modules = dict(builders.build_model(chosen).named_modules())
+    assert modules["network.blocks.0.conv1"].quantizer == Ternary()
+    assert modules["network.fc"].in_features == 8
 
 
 def test_it_needs_a_network() -> None:

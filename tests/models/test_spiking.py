@@ -170,6 +170,7 @@ def branching(net: Any, x: Tensor) -> Tensor:
             "uses relu in place on a value that is read again",
         ),
         (Taking(lambda net, x: x.detach()), r"uses detach\(\)"),
+        (Taking(lambda net, x: torch.div(x, 2, rounding_mode="floor")), "uses a division by a value, or a rounded one"),
         (Several(), r"cannot be followed: TypeError: it takes mask too, and one input is accepted"),
         (spiking(Residual(), neuron), r"the network \(Wired\) knows time already"),
         (Taking(lambda net, x: F.relu(x.flatten(1))), "relu is an activation whose channels are not known"),

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import fx, nn
 
 from hdlif.errors import cut, first_line
+from hdlif.models.spiking.functions import MODULES
 from hdlif.models.spiking.turning import Fed, Turned, Turning, is_layer
 from hdlif.models.wired import INPUT, Child, Joined, Line, Multiple, Operation, Part, Sum, Wired
 
@@ -111,7 +111,7 @@ class _Following:
             self._shapes.add(node)
         elif (combine := _COMBINATIONS.get(target)) is not None:
             combine(self, node)
-        elif (make := _MODULES.get(target)) is not None and len(node.all_input_nodes) == 1:
+        elif (make := MODULES.get(target)) is not None and len(node.all_input_nodes) == 1:
             self._made(node, make)
         else:
             self._unknown(node, f"{getattr(target, '__name__', target)}()")
@@ -198,7 +198,7 @@ class _Following:
         if isinstance(second, Real) and second and self._has(first):
             self._multiple(node, first, factor=1 / float(second))
         else:
-            self._unknown(node, "a division by a value")
+            self._unknown(node, "a division by a value, or a rounded one")
 
     def negate(self, node: fx.Node) -> None:
         self._multiple(node, node.all_input_nodes[0], factor=-1.0)
@@ -256,7 +256,7 @@ class _Following:
 
 def _two(node: fx.Node) -> tuple[Any, Any]:
     given = [*node.args, *(node.kwargs[name] for name in ("input", "other") if name in node.kwargs)]
-    return (given[0], given[1]) if len(given) == 2 and not node.kwargs.get("alpha") else (None, None)
+    return (given[0], given[1]) if len(given) == 2 and node.kwargs.keys() <= {"input", "other"} else (None, None)
 
 
 def _numbers(parts: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -284,37 +284,6 @@ def _is_batch(node: fx.Node) -> bool:
     return node.target is operator.getitem and node.args[1:] == (0,) and _is_shape(node.all_input_nodes[0])
 
 
-def _mean(dim: Any = None, keepdim: bool = False, **_: object) -> nn.Module:
-    axes = sorted(dim) if isinstance(dim, list | tuple) else None
-    if axes not in ([2, 3], [-2, -1]):
-        raise ValueError
-    pool = nn.AdaptiveAvgPool2d(1)
-    return pool if keepdim else nn.Sequential(pool, nn.Flatten())
-
-
-def _flat(start_dim: int = 0, end_dim: int = -1) -> nn.Module:
-    return nn.Flatten(start_dim, end_dim)
-
-
-def _max_pool(
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> nn.Module:
-    return nn.MaxPool2d(kernel_size, stride, padding, dilation, return_indices, ceil_mode)
-
-
-def _same(*_: object, **__: object) -> None:
-    return None
-
-
-def _activation(kind: type[nn.Module]) -> Callable[..., nn.Module]:
-    return lambda *arguments, inplace=False, **named: kind(*arguments, **named)
-
-
 _COMBINATIONS: Mapping[Any, Callable[[_Following, fx.Node], None]] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), _Following.add),
     **dict.fromkeys((operator.sub, operator.isub, torch.sub, "sub", "sub_"), _Following.subtract),
@@ -326,24 +295,3 @@ _COMBINATIONS: Mapping[Any, Callable[[_Following, fx.Node], None]] = {
     operator.getitem: _Following.part,
 }
 """What stands between children."""
-_MODULES: Mapping[Any, Callable[..., nn.Module | None]] = {
-    **dict.fromkeys((F.relu, torch.relu, torch.relu_, "relu", "relu_"), _activation(nn.ReLU)),
-    F.relu6: _activation(nn.ReLU6),
-    F.hardtanh: _activation(nn.Hardtanh),
-    **dict.fromkeys((F.sigmoid, torch.sigmoid, "sigmoid"), _activation(nn.Sigmoid)),
-    **dict.fromkeys((F.tanh, torch.tanh, "tanh"), _activation(nn.Tanh)),
-    **dict.fromkeys((F.softmax, torch.softmax, "softmax"), lambda *_, **__: nn.Softmax()),
-    F.gelu: lambda *_, **__: nn.GELU(),
-    F.silu: _activation(nn.SiLU),
-    F.hardswish: _activation(nn.Hardswish),
-    F.leaky_relu: _activation(nn.LeakyReLU),
-    F.elu: _activation(nn.ELU),
-    F.adaptive_avg_pool2d: lambda output_size: nn.AdaptiveAvgPool2d(output_size),
-    F.avg_pool2d: lambda *arguments, **named: nn.AvgPool2d(*arguments, **named),
-    F.max_pool2d: _max_pool,
-    F.dropout: lambda p=0.5, training=True, inplace=False: nn.Dropout(p) if training else None,
-    **dict.fromkeys((torch.mean, "mean"), _mean),
-    **dict.fromkeys((torch.flatten, "flatten"), _flat),
-    **dict.fromkeys(("contiguous", "clone"), _same),
-}
-"""Functions that a module stands for."""

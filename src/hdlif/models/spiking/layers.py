@@ -40,7 +40,7 @@ def _convolution(turning: Turning, module: nn.Conv1d | nn.Conv2d, path: str, fed
     return _with_values(turning, module, made, path, module.out_channels)
 
 
-@turns(nn.Linear)
+@turns(nn.Linear, "timm.layers.linear.Linear")
 def _linear(turning: Turning, module: nn.Linear, path: str, fed: Fed) -> Turned:
     with torch.device("meta"):
         made = QuantLinear(module.in_features, module.out_features, bias=module.bias is not None)

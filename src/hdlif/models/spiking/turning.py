@@ -81,7 +81,7 @@ class Turning:
         kind = type(module)
         if isinstance(module, Temporal):
             return self.refuse(path, f"({kind.__name__}) knows time already, and an ordinary network is accepted")
-        turn = _TURNS.get(kind) or _TURNS.get(kind.__name__)
+        turn = _TURNS.get(kind) or _TURNS.get(kind.__name__) or _TURNS.get(f"{kind.__module__}.{kind.__name__}")
         if turn is None:
             base = next((one for one in kind.__mro__ if one in _TURNS), None)
             if base is not None and (kind.forward is not base.forward or parametrize.is_parametrized(module)):
