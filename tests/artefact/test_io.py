@@ -65,6 +65,13 @@ def test_what_an_input_does_not_have_by_default_is_written_and_read() -> None:
         dumps(replace(graph, input=replace(graph.input, frames="rows")))
 
 
+def test_a_series_is_one_sample_in_time_at_each_step() -> None:
+    graph = tiny_network()
+    for changed in ({}, {"resize": "none"}):
+        with pytest.raises(ArtefactError, match=r'input.kind = "series": it is \[C, T, 1\], .* has shape'):
+            dumps(replace(graph, input=replace(graph.input, kind="series", **changed)))
+
+
 def test_format_4_is_read_and_has_no_programs() -> None:
     older = GOLDEN.with_name("tiny_format_4.hdlif.safetensors")
     assert_equal(load(older), tiny_network())

@@ -150,6 +150,12 @@ def test_recipes_of_another_kind_of_samples_are_refused(tmp_path: Path) -> None:
         DataError, match=r"a folder of pictures, and sines_hdlif is of series; start .* as digits_hdlif"
     ):
         builders.data_overrides(load_recipe("sines_hdlif"), photos)
+    # What nothing tells of is of the recipe's kind, which says what it misses.
+    (tmp_path / "x.wav").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    for name, words in (("x.wav", 'ends in ".wav"; give a .npz'), ("empty", "no folder lies in it; lay CSV files")):
+        with pytest.raises(DataError, match=words):
+            trained(tmp_path / name, tmp_path / "none")
     with pytest.raises(DataError, match="the network takes input of kind series"):
         evaluate_sines_on_digits(tmp_path)
 

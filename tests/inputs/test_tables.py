@@ -7,6 +7,13 @@ import pytest
 
 from hdlif.inputs import Unreadable
 from hdlif.inputs.tables import MOST_COLUMNS, parse_table
+from mutations import at_most
+
+
+def test_a_table_takes_a_stated_multiple_of_its_file() -> None:
+    content = b"1\n" * 200_000
+    with at_most(200_000 + 16 * len(content)):
+        assert parse_table(content).numbers.shape == (200_000, 1)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +43,7 @@ def test_columns_of_text_and_numbers_are_told_by_name() -> None:
     assert table.words == {"who": ["ann", "bob"]}
     assert table.names == ("b", "a")
     assert table.numbers.tolist() == [[2, 1], [4, 3]]
-    assert table.lines == [2, 3]
+    assert list(table.lines) == [2, 3]
 
 
 @pytest.mark.parametrize(

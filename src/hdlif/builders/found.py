@@ -82,15 +82,18 @@ def arguments(*kinds: str) -> set[str]:
     return keys(*(FOUND[kind].find for kind in kinds or FOUND), given=_GIVEN)
 
 
-def kind_at(path: str) -> str:
+def kind_at(path: str, otherwise: str = "folder") -> str:
     """Which of these kinds lies at a path that is given without one: what the rest of the program goes by.
 
     A folder is of series where it has x.npy, or folders with .csv files and no pictures; a file is of series where its
     name ends so.
+
+    Args:
+        otherwise: the kind where nothing tells, which then says what it misses.
     """
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.isdir(path):  # noqa: PTH112
-        return "series" if path.lower().endswith((".csv", ".npz", ".npy")) else "folder"
+        return "series" if path.lower().endswith((".csv", ".npz", ".npy")) else otherwise
     if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
         return "series"
     tables = False
@@ -101,7 +104,12 @@ def kind_at(path: str) -> str:
         if not ends.isdisjoint(FORMATS):
             return "folder"
         tables = tables or ".csv" in ends
-    return "series" if tables else "folder"
+    return "series" if tables else otherwise
+
+
+def kind_of(samples: str) -> str:
+    """The kind whose samples are of a kind of input; "folder" where none has such."""
+    return next((name for name, kind in FOUND.items() if kind.samples == samples), "folder")
 
 
 def at_path(section: DataConfig, path: str) -> DataConfig:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
 from hdlif.builders.data import CONSTANT, DATA, FRAMES, check_data, data_kind, frames_of, input_record
-from hdlif.builders.found import FOUND, at_path, check_labels, finder, kind_at, stating
+from hdlif.builders.found import FOUND, at_path, check_labels, finder, kind_at, kind_of, stating
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, cut, did_you_mean
 from hdlif.plain_yaml import MOST_BYTES
@@ -48,7 +48,8 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     path = os.path.abspath(data)  # noqa: PTH100 - links stay in it
     samples = FOUND[section.kind].samples if section.kind in FOUND else None
     kind = None if samples else choose(DATA, section.kind, "data.kind")
-    own, here = samples or (kind.input.kind if kind else ""), kind_at(data)
+    own = samples or (kind.input.kind if kind else "")
+    here = kind_at(data, kind_of(own))
     if own != FOUND[here].samples:
         said = {"image": "of pictures", "events": "of events", "series": "of series"}
         lies, start = (
@@ -121,11 +122,12 @@ def found_data(path: str, *, record: InputRecord, labels: tuple[str, ...] | None
     Raises:
         DataError: there are no such data, their classes are others, or the network takes another kind of input.
     """
-    if record.kind != (samples := FOUND[kind_at(path)].samples):
+    here = kind_at(path, kind_of(record.kind))
+    if record.kind != (samples := FOUND[here].samples):
         what = "a folder of pictures" if samples == "image" else "data of series"
         raise DataError(f"{path}: is {what}, and the network takes input of kind {record.kind}")
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
-    found = FOUND[kind_at(path)].find(None, size=None, known=whole, path=path)
+    found = FOUND[here].find(None, size=None, known=whole, path=path)
     if labels is not None:
         check_labels(found, labels)
     return found.make((), 0).shown_as(FRAMES[record.frames]).made_by(None)

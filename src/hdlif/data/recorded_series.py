@@ -103,7 +103,7 @@ def of_arrays(place: Path) -> Recorded:
 
 def of_folders(place: Path, *, window: int | None, stride: int | None, columns: Sequence[str] | None) -> Recorded:
     """One series, or several windows of it, in each .csv file of a folder laid out by class."""
-    layout = laid_out(place, (".csv",), what="series")
+    layout = laid_out(place, (".csv",), what="CSV file")
     series: list[Series] = []
     first: tuple[str, Table] | None = None
     short: Counter[str] = Counter()

@@ -39,7 +39,7 @@ class Table:
     names: tuple[str, ...] | None
     numbers: NDArray[np.float32]
     words: dict[str, list[str]]
-    lines: list[int]
+    lines: Sequence[int]
 
 
 def parse_table(content: bytes, *, text: Collection[str] = (), columns: Sequence[str] | None = None) -> Table:
@@ -62,7 +62,8 @@ def parse_table(content: bytes, *, text: Collection[str] = (), columns: Sequence
     places, taken = _columns(header, len(first), text, columns)
     values = array("d")
     words: dict[str, list[str]] = {name: [] for name in text}
-    lines: list[int] = []
+    known: dict[str, str] = {}
+    lines = array("q")
     # A row that is no header is the first one of numbers.
     for line, row in itertools.chain([] if header else [(first_line, first)], numbered):
         if len(row) != len(first):
@@ -72,12 +73,13 @@ def parse_table(content: bytes, *, text: Collection[str] = (), columns: Sequence
                 raise Unreadable(f"line {line}, column {_column(header, place)}: {_no_number(row[place])}")
             values.append(float(row[place]))
         for name, kept in words.items():
-            kept.append(_word(row[taken[name]], name, line))
+            word = _word(row[taken[name]], name, line)
+            kept.append(known.setdefault(word, word))
         lines.append(line)
     if not lines:
         raise Unreadable("it has a header and no rows")
     with np.errstate(over="ignore"):
-        numbers = np.array(values, np.float64).astype(np.float32).reshape(len(lines), len(places))
+        numbers = np.frombuffer(values).astype(np.float32).reshape(len(lines), len(places))
     large = np.argwhere(~np.isfinite(numbers))
     if len(large):
         row_of, column = large[0]
@@ -92,14 +94,17 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
     if b"\0" in content:
         raise Unreadable("it holds a byte 0, and is no text")
     try:
-        decoded = content.decode("utf-8-sig").rstrip("\r\n")
+        content.decode()
     except UnicodeDecodeError as error:
         raise Unreadable(f"byte {error.start} is no UTF-8; save it as UTF-8") from error
-    if not decoded:
+    content = content.rstrip(b"\r\n")
+    if not content:
         raise Unreadable("it is empty")
-    first = decoded.split("\n", 1)[0]
-    delimiter = ";" if first.count(";") > first.count(",") else ","
-    reader = csv.reader(io.StringIO(decoded, newline=""), delimiter=delimiter, strict=True)
+    first = content.partition(b"\n")[0]
+    delimiter = ";" if first.count(b";") > first.count(b",") else ","
+    # Decoded piece by piece: text takes up to four times its bytes.
+    text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
         for row in reader:
             yield reader.line_num, row
