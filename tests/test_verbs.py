@@ -83,6 +83,12 @@ def test_what_does_not_fit_is_refused(run: hdlif.Run, tmp_path: Path) -> None:
         hdlif.train(load_recipe("digits_hdlif"), epochs=1, out=tmp_path)
     with pytest.raises(InputError, match="to = 'tflite' is unknown; choose one of artefact, onnx"):
         hdlif.export(run, tmp_path / "x", to="tflite")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="counting = 'none' is unknown; choose one of paper, honest"):
+        hdlif.profile(run, counting="none")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"give a list, such as \['seed=1'\]"):
+        hdlif.train("digits_hdlif", overrides="seed=1", out=tmp_path / "x")
+    with pytest.raises(InputError, match="threads = 0; give a number of at least 1"):
+        hdlif.train("digits_hdlif", threads=0, out=tmp_path / "x")
     for path in (tmp_path / "nothing", Path("runs/nothing/model.safetensors"), Path("nothing.safetensors")):
         for verb in (hdlif.evaluate, hdlif.profile):
             with pytest.raises(InputError, match="there is no such file or folder; check the path"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from hdlif.accounting.operations import Counting
 from hdlif.commands import eval as evaluating
@@ -88,6 +88,10 @@ def train(
         HdlifError: the recipe, the data or the folder cannot be used; see `hdlif.errors`.
         InputError: `epochs` or `overrides` beside a `Recipe`, which has its own.
     """
+    if isinstance(overrides, str):
+        raise InputError(f"overrides = {overrides!r}; give a list, such as [{overrides!r}]")
+    if threads is not None and (type(threads) is not int or threads < 1):
+        raise InputError(f"threads = {threads!r}; give a number of at least 1")
     changes = [*overrides, *([f"training.epochs={epochs}"] if epochs is not None else [])]
     if isinstance(recipe, Recipe) and changes:
         raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")
@@ -162,6 +166,8 @@ def profile(
         counting: as the paper's tables do, or every operation of the deployed network.
         data: what is counted on; needed for an artefact.
     """
+    if counting not in get_args(Counting):
+        raise InputError(f"counting = {counting!r} is unknown; choose one of {', '.join(get_args(Counting))}")
     return profiling.profile(
         fspath(network),
         counting=counting,

@@ -85,6 +85,7 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     "neurons show": (["own_neurons:AdaptiveHDLIF"], TORCH),
     "run": (["net.hdlif.safetensors", "image.npy"], {"PIL"}),
     # What it measures with PyTorch is measured in processes of their own.
+    "new project": (["begun"], {"PIL"}),
     "doctor": ([], set()),
     "profile": (["synthetic.yaml"], TORCH),
     "coherence": (["synthetic.yaml", "--batches", "1"], TORCH),

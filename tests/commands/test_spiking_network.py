@@ -41,5 +41,5 @@ def test_trained_from_the_weights_of_a_file_it_runs_without_it(tmp_path: Path, m
         expected, _ = load_trained(out).network(x, steps=range(4))
     logits = Session(tmp_path / "net.hdlif.safetensors").run(x.numpy(), 4)
     np.testing.assert_allclose(logits, expected.numpy(), atol=1e-4)
-    rows = profile(str(tmp_path / "net.hdlif.safetensors"), data="digits")["layers"]
+    rows = profile(str(tmp_path / "net.hdlif.safetensors"), data="digits").as_dict()["layers"]
     assert {"network.blocks.0.conv1", "network.blocks.1.relu_2", "network.fc"} <= {row["name"] for row in rows}
