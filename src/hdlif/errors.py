@@ -5,7 +5,7 @@ a file's content, or of its name, is escaped.
 `exit_code` is what the command line returns: 2 for bad input, 1 for a run that failed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class HdlifError(Exception):
@@ -140,6 +140,15 @@ def reason(error: BaseException) -> str:
     """What a library or the system says of a file, in few words: of an `OSError` without its number and path."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return cut(said, 200) or type(error).__name__
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first names, and how many more there are.
+
+    >>> some(["a", "b", "c"], 2), some(["a", "b"], 2)
+    ('a, b and 1 more', 'a, b')
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 MOST_NAMES = 32

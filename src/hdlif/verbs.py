@@ -53,6 +53,14 @@ class Run:
 Place = str | PathLike[str]
 
 
+def _text(place: Place | None) -> str | None:
+    return None if place is None else fspath(place)
+
+
+def _path(place: Place | None) -> Path | None:
+    return None if place is None else Path(place)
+
+
 def train(
     recipe: str | Path | Recipe = "digits_hdlif",
     *,
@@ -99,9 +107,9 @@ def train(
     summary = training.train(
         recipe,
         overrides=changes,
-        data=None if data is None else fspath(data),
-        data_root=None if data_root is None else Path(data_root),
-        out=None if out is None else Path(out),
+        data=_text(data),
+        data_root=_path(data_root),
+        out=_path(out),
         resume=resume,
         overwrite=overwrite,
         threads=threads,
@@ -123,8 +131,8 @@ def evaluate(
     """
     return evaluating.evaluate_path(
         Path(network),
-        data=None if data is None else fspath(data),
-        data_root=None if data_root is None else Path(data_root),
+        data=_text(data),
+        data_root=_path(data_root),
         progress=progress,
     )
 
@@ -171,6 +179,6 @@ def profile(
     return profiling.profile(
         fspath(network),
         counting=counting,
-        data=None if data is None else fspath(data),
-        data_root=None if data_root is None else Path(data_root),
+        data=_text(data),
+        data_root=_path(data_root),
     )

@@ -40,18 +40,20 @@ class Checked(Generic[_T]):
     Attributes:
         values: as they stand in the recipe.
         named: what makes the values that stand there as names.
-        takes: which of the arguments that it is given it takes; None for all.
+        takes: which of the arguments that it may be given it takes; it is called without the others.
+        is_own: whether it is the user's, which may fail in any way.
     """
 
     function: Callable[..., _T]
     section: str
     values: Mapping[str, Any]
     named: Mapping[str, Callable[[], Any]]
-    takes: Collection[str] | None = None
+    takes: Collection[str]
+    is_own: bool = False
 
     def __call__(self, **given: Any) -> _T:
         """Call it with these arguments and those given. Raises `RecipeError` where it refuses a value."""
-        given = {name: value for name, value in given.items() if self.takes is None or name in self.takes}
+        given = {name: value for name, value in given.items() if name in self.takes}
         try:
             named = {name: make() for name, make in self.named.items()}
             return self.function(**self.values, **named, **given)
@@ -60,9 +62,8 @@ class Checked(Generic[_T]):
         except HdlifError:
             raise
         except Exception as error:
-            if self.takes is None:
+            if not self.is_own:
                 raise
-            # One's own may fail in any way.
             raise RecipeError(f"{self.section}: {type(error).__name__}: {first_line(error)}") from error
 
 
@@ -112,9 +113,7 @@ def checked(
     for name in required:
         if name not in arguments:
             raise RecipeError(f"{section}.{name} is missing; give it a value")
-    # One's own is given what it takes an argument for.
-    takes = [name for name in given if name in all_taken] if is_own(kind) else None
-    return Checked(function, section, values, named, takes)
+    return Checked(function, section, values, named, [name for name in given if name in all_taken], is_own(kind))
 
 
 def call(

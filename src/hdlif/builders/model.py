@@ -14,7 +14,7 @@ from hdlif.builders.data import data_kind, input_record
 from hdlif.builders.imported import is_own
 from hdlif.builders.neuron import build_neuron, check_parallel, checked_neuron
 from hdlif.builders.norm import build_norm, checked_norm
-from hdlif.builders.places import At, parameters
+from hdlif.builders.places import At
 from hdlif.builders.spiking import SPIKING, check_of
 from hdlif.builders.weights import build_conv, checked_weights, place_quantizers
 from hdlif.config import Recipe
@@ -99,20 +99,17 @@ def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
     from hdlif.models import as_network
 
     checked_as = checked_model(recipe)
-    parts = {
-        "neuron": _by_place_or_channels(build_neuron(recipe)),
-        "conv": build_conv(recipe),
-        "quantizer": checked_weights(recipe)(),
-        "norm": build_norm(recipe),
-        "classes": len(data_kind(recipe).labels),
-        "in_channels": input_record(recipe).shape[0],
-        "time_steps": recipe.time_steps,
-    }
-    if not is_own(recipe.model.kind):
-        parts["filled"] = pretrained
-    takes = parameters(checked_as.network.function)
-    attention = checked_as.attention() if checked_as.attention else {}
-    made = checked_as.network(**attention, **{name: part for name, part in parts.items() if name in takes})
+    made = checked_as.network(
+        **(checked_as.attention() if checked_as.attention else {}),
+        neuron=_by_place_or_channels(build_neuron(recipe)),
+        conv=build_conv(recipe),
+        quantizer=checked_weights(recipe)(),
+        norm=build_norm(recipe),
+        classes=len(data_kind(recipe).labels),
+        in_channels=input_record(recipe).shape[0],
+        time_steps=recipe.time_steps,
+        filled=pretrained,
+    )
     try:
         network = as_network(made)
     except TypeError as error:

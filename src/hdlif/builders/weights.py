@@ -98,24 +98,9 @@ def _matched(key: str, patterns: Collection[str], layers: Collection[str], what:
 
 def _quantised(layer: nn.Conv1d | nn.Conv2d | nn.Linear, quantizer: WeightQuantizer | None, key: str) -> nn.Module:
     """A layer of the same shape with low-bit weights, which start as the body's do."""
-    from torch import nn
+    from hdlif.nn.synapses import quant_like
 
-    from hdlif.nn import QuantConv1d, QuantConv2d, QuantLinear
-
-    bias = layer.bias is not None
-    if isinstance(layer, nn.Linear):
-        return QuantLinear(layer.in_features, layer.out_features, bias=bias, quantizer=quantizer)
-    if layer.padding_mode != "zeros":
-        raise RecipeError(f"{key} pads by {layer.padding_mode!r}; a quantised layer pads by zeros")
-    make = QuantConv1d if isinstance(layer, nn.Conv1d) else QuantConv2d
-    return make(
-        layer.in_channels,
-        layer.out_channels,
-        layer.kernel_size,
-        stride=layer.stride,
-        padding=layer.padding,
-        dilation=layer.dilation,
-        groups=layer.groups,
-        bias=bias,
-        quantizer=quantizer,
-    )
+    try:
+        return quant_like(layer, quantizer)
+    except ValueError as error:
+        raise RecipeError(f"{key} {error}") from error

@@ -73,29 +73,43 @@ def inspect(
 
 def as_text(result: dict[str, Any]) -> str:
     """What a person reads of it."""
-    if result["kind"] == "series":
-        return _series_as_text(result)
-    parts = ("train", "validation", "test")
+    is_series = result["kind"] == "series"
+    split = ", ".join(f"{key} {value}" for key, value in result["split"].items())
+    digits = ".4g" if is_series else ".4f"
+    mean, std = (", ".join(f"{value:{digits}}" for value in result["input"][key]) for key in ("mean", "std"))
+    ignored = ", ".join(f"{count} {what}" for what, count in result["ignored"].items())
+    return "\n".join(
+        [
+            f"{result['path']}: {result['layout']}" + (f", split here ({split})" if split else ""),
+            "",
+            _class_table(result["classes"]),
+            "",
+            *(_of_series(result) if is_series else _of_pictures(result)),
+            f"mean           {mean}",
+            f"deviation      {std}",
+            *([f"passed over    {ignored}"] if ignored else []),
+            *([] if is_series else _odd_pictures(result)),
+        ]
+    )
+
+
+def _of_pictures(result: dict[str, Any]) -> list[str]:
+    """What they are, and what they become."""
     seen, sizes = result["input"], result["sizes"]
     channels, height, width = seen["shape"]
-    mean, std = (", ".join(f"{value:.4f}" for value in seen[key]) for key in ("mean", "std"))
     smallest, largest = ("x".join(map(str, sizes[key])) for key in ("smallest", "largest"))
     one_size = f"all {smallest}" if sizes["different"] == 1 else f"{sizes['different']}, {smallest} to {largest}"
-    split = ", ".join(f"{key} {value}" for key, value in result["split"].items())
     how = {"squash": "all of it, squashed where proportions differ", "crop": "its middle"}[seen["fit"]]
-    lines = [
-        f"{result['path']}: {result['layout']}" + (f", split here ({split})" if split else ""),
-        "",
-        _class_table(result["classes"], parts),
-        "",
+    return [
         f"sizes          {one_size}",
         f"modes          {', '.join(f'{mode} {count}' for mode, count in result['modes'].items())}",
         f"trained on     {channels}x{height}x{width}, {'grey' if channels == 1 else 'RGB'}: {how}, {seen['resize']}",
-        f"mean           {mean}",
-        f"deviation      {std}",
     ]
-    if result["ignored"]:
-        lines.append(f"passed over    {', '.join(f'{count} {end}' for end, count in result['ignored'].items())}")
+
+
+def _odd_pictures(result: dict[str, Any]) -> list[str]:
+    """Copies, pictures that cannot be read, and where the sheet is."""
+    lines = []
     duplicates = result["duplicates"]
     if duplicates["files"]:
         lines.append(f"duplicates     {duplicates['files']} files have the content of another")
@@ -110,21 +124,14 @@ def as_text(result: dict[str, Any]) -> str:
         lines += [f"  and {len(faults) - 10} more"] if len(faults) > 10 else []
     if "sheet" in result:
         lines.append(f"pictures       {result['sheet']}, a row for each class")
-    return "\n".join(lines)
+    return lines
 
 
-def _series_as_text(result: dict[str, Any]) -> str:
-    parts = ("train", "validation", "test")
+def _of_series(result: dict[str, Any]) -> list[str]:
+    """What they are, and what they become."""
     channels, steps, _ = result["input"]["shape"]
-    mean, std = (", ".join(f"{value:.4g}" for value in result["input"][key]) for key in ("mean", "std"))
-    split = ", ".join(f"{key} {value}" for key, value in result["split"].items())
-    together = result["kept_together"]
-    names = result["channels"]
+    together, names = result["kept_together"], result["channels"]
     lines = [
-        f"{result['path']}: {result['layout']}" + (f", split here ({split})" if split else ""),
-        "",
-        _class_table(result["classes"], parts),
-        "",
         f"samples        {result['samples']}, each of {steps} steps"
         + (f": windows, one every {result['stride']} rows" if result["window"] else ""),
         f"channels       {channels}" + (f": {cut(', '.join(names), 200)}" if names else ""),
@@ -132,19 +139,14 @@ def _series_as_text(result: dict[str, Any]) -> str:
     ]
     if result["groups"]:
         lines.append(f"groups         {cut(', '.join(result['groups']), 200)}")
-    lines += [
-        f"trained on     a step sees {channels} number{'s' * (channels != 1)}, that time's alone: time_steps={steps}",
-        f"mean           {mean}",
-        f"deviation      {std}",
-    ]
-    if result["ignored"]:
-        lines.append(f"passed over    {', '.join(f'{count} {what}' for what, count in result['ignored'].items())}")
-    return "\n".join(lines)
+    seen = f"{channels} number{'s' * (channels != 1)}"
+    return [*lines, f"trained on     a step sees {seen}, that time's alone: time_steps={steps}"]
 
 
-def _class_table(classes: Mapping[str, Mapping[str, int]], parts: Sequence[str]) -> str:
+def _class_table(classes: Mapping[str, Mapping[str, int]]) -> str:
     from hdlif.commands.tables import aligned
 
+    parts = ("train", "validation", "test")
     rows = [[cut(name), *(str(counts[part]) for part in parts)] for name, counts in classes.items()]
     totals = [str(sum(counts[part] for counts in classes.values())) for part in parts]
     return aligned(["class", *parts], [*rows, ["all", *totals]])

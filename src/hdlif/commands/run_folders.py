@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hdlif.commands.own_parts import PARTS
 from hdlif.config import Recipe, dump_recipe
-from hdlif.errors import ExistingRunError, cut
+from hdlif.errors import ExistingRunError, cut, some
 from hdlif.plain_yaml import MOST_BYTES, is_deeper
 from hdlif.report.runs import MOST_LEVELS, MOST_SUMMARY, Network
 from hdlif.training import RunFiles
@@ -69,8 +69,7 @@ def is_demo(folder: Path) -> bool:
 def check_free(folder: Path) -> None:
     """Raise `ExistingRunError`, which says whose run it is, where the folder holds one."""
     if left := left_by_a_run(folder):
-        names = [path.name for path in left]
-        seen = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        seen = some([path.name for path in left], 3)
         raise ExistingRunError(
             f"{folder}: holds a run{_described(folder)} ({seen}); go on with it (--resume), replace it (--overwrite), "
             "or choose another folder (--out)"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hdlif.data.manifest import PARTS, Part
-from hdlif.errors import DataError, brief, cut, reason
+from hdlif.errors import DataError, brief, cut, reason, some
 
 PART_FOLDERS: Mapping[str, Part] = {
     "train": "train",
@@ -125,14 +125,10 @@ def _checked_classes(folder: Path, names: list[str], accepted: str) -> list[str]
 
 def _other_classes(found: list[str], classes: list[str]) -> str:
     missing, more = sorted(set(classes) - set(found)), sorted(set(found) - set(classes))
-    said = [f"{text} {_some(names)}" for text, names in (("lacks", missing), ("has besides", more)) if names]
+    said = [
+        f"{text} {some(names, _MOST_NAMED)}" for text, names in (("lacks", missing), ("has besides", more)) if names
+    ]
     return f"{' and '.join(said)}, unlike train"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_MOST_NAMED]) + (
-        f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    )
 
 
 def _of_classes(
@@ -146,7 +142,7 @@ def _of_classes(
         yield from (Listed(f"{prefix}{label}/{file}", label, part) for file in files)
     if empty:
         raise DataError(
-            f"{folder}: no {what} lies in {_some(empty)}; add some, or take the folder away "
+            f"{folder}: no {what} lies in {some(empty, _MOST_NAMED)}; add some, or take the folder away "
             f"({what}s end in {', '.join(sorted(walk.suffixes))})"
         )
 

@@ -1,7 +1,8 @@
 """A folder of the user's own pictures, of any size and mode, as a data set.
 
-Every picture is read once to see what it is: its content is hashed, it is decoded, made to fit, and, where all of them
-take little memory, kept. Pictures are made to fit and normalised by `hdlif.inputs.fitting`, as `hdlif run` does it.
+Every picture is read to see what it is and to hash its content, and read again, when it is known what pictures become,
+to decode it, make it fit and, where all of them take little memory, keep it. Pictures are made to fit and normalised by
+`hdlif.inputs.fitting`, as `hdlif run` does it.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ from hdlif.data.images import Images, normalised
 from hdlif.data.manifest import PARTS, Entry, Manifest, Part
 from hdlif.data.samples import ImageSets, Samples
 from hdlif.data.shares import Shares, divided, rank, shares_of
-from hdlif.errors import DataError, reason
+from hdlif.errors import DataError, reason, some
 from hdlif.inputs import MOST_BYTES, Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Pixels, fitted
 from hdlif.ops import InputRecord
@@ -185,10 +186,9 @@ def _refuse(layout: Layout, faults: Mapping[str, str], unreadable: str) -> None:
     if not faults:
         return
     if unreadable == "refuse":
-        named = ", ".join(f"{file} ({why})" for file, why in sorted(faults.items())[:_MOST_NAMED])
-        more = f" and {len(faults) - _MOST_NAMED} more" if len(faults) > _MOST_NAMED else ""
+        named = some([f"{file} ({why})" for file, why in sorted(faults.items())], _MOST_NAMED)
         raise DataError(
-            f"{layout.root}: {len(faults)} of {len(layout.files)} files cannot be read as pictures: {named}{more}; "
+            f"{layout.root}: {len(faults)} of {len(layout.files)} files cannot be read as pictures: {named}; "
             "take them away, or leave them out with data.unreadable=skip"
         )
     left = {(one.part, one.label) for one in layout.files if one.file not in faults}

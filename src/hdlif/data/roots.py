@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from hdlif.errors import DataError, cut, reason
+from hdlif.errors import DataError, cut, reason, some
 from hdlif.whole_files import read_regular
 
 MOST_TEXT = 2**26
@@ -63,8 +63,7 @@ class SetFolder:
         missing = [name for name in names if not os.path.exists(self.path / name)]  # noqa: PTH110
         if missing:
             missing = [cut(name, 255) for name in missing]
-            more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-            raise self.error(self.path, f"{', '.join(missing[:_MOST_NAMED])}{more} missing{self._archives(missing)}")
+            raise self.error(self.path, f"{some(missing, _MOST_NAMED)} missing{self._archives(missing)}")
 
     def _archives(self, missing: Sequence[str]) -> str:
         """Names the archives that are there and hold what is missing."""

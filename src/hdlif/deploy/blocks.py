@@ -4,7 +4,7 @@ from typing import cast
 
 from torch import nn
 
-from hdlif.deploy.lowering import Lowerer, Wire, inside, lowers
+from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.errors import LoweringError
 from hdlif.models import (
     AttentionBlockI,
@@ -17,6 +17,7 @@ from hdlif.models import (
     ReversibleSequential,
 )
 from hdlif.nn import Sequential
+from hdlif.nn.paths import inside
 
 COARSEST_GRID = 2.0**-13
 """Grid that may be left out: half of it is below 1e-4, to which a deployed network and torch agree in any case."""

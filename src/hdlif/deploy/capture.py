@@ -14,13 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdlif.deploy.lowering import Lowerer, Wire, inside, lowers
+from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.errors import HdlifError, LoweringError, first_line
 from hdlif.nn import Neuron, Temporal
-from hdlif.nn.captured import Captured
-
-CHANNELS = 2
-"""The axis of channels in [K, B, C, ...]."""
+from hdlif.nn.captured import CHANNELS, Captured
+from hdlif.nn.paths import inside
 
 
 @lowers(Temporal, derived=True)

@@ -119,11 +119,6 @@ class Lowerer:
         return wire if wire.scale.shape[1] == 1 else self.applied(wire)
 
 
-def inside(path: str, name: str) -> str:
-    """The path of a child."""
-    return f"{path}.{name}" if path else name
-
-
 def held(rows: Floats, count: int) -> Floats:
     """The first `count` of rows whose last one holds for ever."""
     return rows[np.minimum(np.arange(count), len(rows) - 1)]

@@ -61,9 +61,12 @@ class Nodes:
         while name in self._rows and not _alike(self._value(self._rows[name]), value):
             name += "'"
         if name not in self._rows:
-            self._nodes.append((name, value))
-            self._rows[name] = len(self._states) + len(self._nodes)
+            self._add_row(name, value)
         return self._rows[name]
+
+    def _add_row(self, name: str, value: Any) -> None:
+        self._nodes.append((name, value))
+        self._rows[name] = len(self._states) + len(self._nodes)
 
     def operation(
         self,

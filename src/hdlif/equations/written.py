@@ -103,8 +103,7 @@ class WrittenNodes(Nodes):
                 name += "'"
             self._named[key] = name
             self.sources[name] = source
-            self._nodes.append((name, value))
-            self._rows[name] = len(self._states) + len(self._nodes)
+            self._add_row(name, value)
         return self._rows[self._named[key]]
 
     def operation(

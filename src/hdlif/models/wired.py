@@ -10,13 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.nn import Scope, State, Temporal
-from hdlif.nn.captured import Captured
+from hdlif.nn.captured import CHANNELS, Captured
 from hdlif.nn.state import Reads, steps_of
 
 INPUT = ""
 """The name of x among the values of a forward pass."""
-CHANNELS = 2
-"""The axis of channels in [K, B, C, ...]."""
 
 
 class Operation(Protocol):

@@ -7,6 +7,9 @@ from typing import Self
 
 from torch import nn
 
+CHANNELS = 2
+"""The axis of channels in a value [K, B, C, ...]."""
+
 
 class Captured(ABC):
     """A value of a network of which what is done to it is taken down, such as by `hdlif.deploy.lower`.

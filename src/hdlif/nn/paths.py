@@ -70,7 +70,7 @@ class _Reading:
 
     def _along(self, way: Sequence[str], module: nn.Module, name: str, after: bool) -> bool:
         for child in reversed(way):
-            after = self.before(module.get_submodule(child), _inside(name, child), after=after)
+            after = self.before(module.get_submodule(child), inside(name, child), after=after)
         return after
 
     def _back(self, reads: Reads, module: nn.Module, name: str, after: bool) -> bool:
@@ -79,7 +79,7 @@ class _Reading:
         for child, sources in reversed(list(reads.items())):
             if not child:
                 continue
-            before = self.before(module.get_submodule(child), _inside(name, child), after=matters.get(child, False))
+            before = self.before(module.get_submodule(child), inside(name, child), after=matters.get(child, False))
             for source in sources:
                 matters[source] = matters.get(source, False) or before
         return matters.get("", False)
@@ -123,5 +123,6 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-def _inside(name: str, child: str) -> str:
+def inside(name: str, child: str) -> str:
+    """The name of a child in the network, from that of its parent; "" is the network itself."""
     return f"{name}.{child}" if name else child

@@ -182,6 +182,33 @@ QuantLayer = QuantConv1d | QuantConv2d | QuantLinear
 """A layer whose weights may be quantised: what counts, traces, deploys or measures such layers finds them by it."""
 
 
+def quant_like(
+    layer: nn.Conv1d | nn.Conv2d | nn.Linear, quantizer: WeightQuantizer | None = None
+) -> QuantConv1d | QuantConv2d | QuantLinear:
+    """A layer of the same shape whose weights may be quantised; its weights are its own, and start as its class's do.
+
+    Raises:
+        ValueError: a convolution pads otherwise than by zeros.
+    """
+    bias = layer.bias is not None
+    if isinstance(layer, nn.Linear):
+        return QuantLinear(layer.in_features, layer.out_features, bias=bias, quantizer=quantizer)
+    if layer.padding_mode != "zeros":
+        raise ValueError(f"pads by {layer.padding_mode!r}; a quantised layer pads by zeros")
+    make = QuantConv1d if isinstance(layer, nn.Conv1d) else QuantConv2d
+    return make(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+        bias=bias,
+        quantizer=quantizer,
+    )
+
+
 def _takes_weights(layer: nn.Module) -> bool:
     """Whether its forward pass is ours; one of a class derived from these computes its weights itself."""
     return any(type(layer).forward is kind.forward for kind in get_args(QuantLayer))

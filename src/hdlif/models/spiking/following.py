@@ -17,6 +17,7 @@ from hdlif.errors import cut, first_line
 from hdlif.models.spiking.functions import MODULES
 from hdlif.models.spiking.turning import Fed, Turned, Turning, is_layer
 from hdlif.models.wired import INPUT, Child, Joined, Line, Multiple, Operation, Part, Sum, Wired
+from hdlif.nn.paths import inside
 
 _OUTSIDE = tuple(str(Path(place).parent) + "/" for place in (torch.__file__, __file__))
 """Where no forward pass of the user's stands."""
@@ -146,7 +147,7 @@ class _Following:
     def _child(self, node: fx.Node, name: str, module: nn.Module) -> None:
         name = self._free(name.replace(".", "_"))
         source, fed = self._values[node.all_input_nodes[0]]
-        turned, gives = self._turning.turn(module, f"{self._path}.{name}" if self._path else name, fed)
+        turned, gives = self._turning.turn(module, inside(self._path, name), fed)
         self._children[name] = turned
         self._line(node, Child(name), (source,), gives)
 

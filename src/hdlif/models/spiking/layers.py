@@ -9,14 +9,16 @@ import torch
 from torch import nn
 
 from hdlif.models.spiking.turning import ACTIVATIONS, Fed, Turned, Turning, turns
-from hdlif.nn import BatchNorm1d, BatchNorm2d, QuantConv1d, QuantConv2d, QuantLinear, Sequential
+from hdlif.nn import BatchNorm1d, BatchNorm2d, Sequential
+from hdlif.nn.paths import inside
+from hdlif.nn.synapses import quant_like
 
 
 @turns(nn.Sequential)
 def _sequence(turning: Turning, module: nn.Sequential, path: str, fed: Fed) -> Turned:
     made: dict[str, nn.Module] = {}
     for name, child in module.named_children():
-        made[name], fed = turning.turn(child, f"{path}.{name}" if path else name, fed)
+        made[name], fed = turning.turn(child, inside(path, name), fed)
     return Turned(Sequential(made), fed)
 
 
@@ -24,30 +26,18 @@ def _sequence(turning: Turning, module: nn.Sequential, path: str, fed: Fed) -> T
 def _convolution(turning: Turning, module: nn.Conv1d | nn.Conv2d, path: str, fed: Fed) -> Turned:
     if module.padding_mode != "zeros":
         return turning.refuse(path, f"pads by {module.padding_mode!r}, and 'zeros' is accepted")
-    # Without values: those of the module take their place.
-    with torch.device("meta"):
-        make: Any = QuantConv2d if isinstance(module, nn.Conv2d) else QuantConv1d
-        made = make(
-            module.in_channels,
-            module.out_channels,
-            module.kernel_size,
-            stride=module.stride,
-            padding=module.padding,
-            dilation=module.dilation,
-            groups=module.groups,
-            bias=module.bias is not None,
-        )
-    return _with_values(turning, module, made, path, module.out_channels)
+    return _with_values(turning, module, path, module.out_channels)
 
 
 @turns(nn.Linear, "timm.layers.linear.Linear")
 def _linear(turning: Turning, module: nn.Linear, path: str, fed: Fed) -> Turned:
+    return _with_values(turning, module, path, module.out_features)
+
+
+def _with_values(turning: Turning, module: nn.Conv1d | nn.Conv2d | nn.Linear, path: str, channels: int) -> Turned:
+    # Without values: those of the module take their place.
     with torch.device("meta"):
-        made = QuantLinear(module.in_features, module.out_features, bias=module.bias is not None)
-    return _with_values(turning, module, made, path, module.out_features)
-
-
-def _with_values(turning: Turning, module: Any, made: Any, path: str, channels: int) -> Turned:
+        made = quant_like(module)
     made.weight, made.bias = module.weight, module.bias
     turning.synapses[path] = made, module
     return Turned(made, Fed(channels, point=isinstance(module, nn.Linear)))
