@@ -16,11 +16,11 @@ import torch
 from hdlif import builders
 from hdlif.accounting import count_parameters_mb
 from hdlif.artefact import dumps
-from hdlif.commands.files import write_json
 from hdlif.commands.tables import aligned
 from hdlif.config import load_recipe, shipped_recipes
 from hdlif.deploy import lower
 from hdlif.nn import step_parameters
+from hdlif.runs.files import write_json
 
 
 def sizes(name: str, overrides: list[str]) -> dict[str, float]:

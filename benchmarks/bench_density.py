@@ -17,12 +17,12 @@ import numpy as np
 
 from hdlif.artefact import Graph, Node, load
 from hdlif.commands.bench import images_of, in_turns, spread
-from hdlif.commands.engines import Floats
-from hdlif.commands.files import write_json
-from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.tables import aligned
+from hdlif.measure.engines import Floats
 from hdlif.ops import OPS, infer_values
 from hdlif.ops.program import program_of, row_names
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session, State
 
 IMAGES = 8

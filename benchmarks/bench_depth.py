@@ -29,13 +29,13 @@ import torch
 from torch import Tensor, nn
 
 from bench_rules import Network
-from hdlif.commands.files import write_json
-from hdlif.commands.peak_memory import peak_memory
-from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
 from hdlif.learning import Plan, Rule, Step
+from hdlif.measure.peak_memory import peak_memory
 from hdlif.nn import Carrying
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
 
 KINDS = {"plain": "resnet", "graphs kept": "reversible_resnet", "reversible": "reversible_resnet"}
 PARTS = ("counts", "peak", "time")

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from hdlif.artefact import InputRecord, dumps, loads
-from hdlif.commands.files import write_json
-from hdlif.commands.provenance import hardware, versions
 from hdlif.deploy import lower
 from hdlif.models import resnet18
 from hdlif.nn import HDLIF, EquationNeuron, Parameter, QuantConv2d, SpikeQuantizer, Ternary
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session
 
 T, CLASSES = 4, 10

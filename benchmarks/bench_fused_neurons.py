@@ -26,11 +26,11 @@ from torch import Tensor
 
 from bench_one_bit import Case as NetworkCase
 from hdlif.accounting import chunk_bytes, saved_bytes
-from hdlif.commands.files import write_json
-from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.tables import aligned
 from hdlif.config import load_recipe
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, SecondOrderHDLIF, SteppedNeuron
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
 
 Make = Callable[..., SteppedNeuron]
 NEURONS: dict[str, tuple[Make, tuple[str, ...]]] = {

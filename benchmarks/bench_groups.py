@@ -17,10 +17,10 @@ import numpy as np
 
 from hdlif.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.artefact.neurons_of_format_4 import modern
-from hdlif.commands.files import write_json
-from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.tables import aligned
 from hdlif.ops.weights import LARGEST_WEIGHT
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session
 
 LAYERS, STEPS = 4, 4

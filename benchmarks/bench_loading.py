@@ -23,11 +23,11 @@ import torch
 from PIL import Image
 
 from hdlif.commands.bench import spread
-from hdlif.commands.files import write_json
-from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.tables import aligned
 from hdlif.config import load_recipe
 from hdlif.data import Samples, imagenet
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 95
 PUBLISHED = "imagenet_resnet34_hdlif"

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 from hdlif import builders
 from hdlif.accounting import saved_bytes, update_cost
-from hdlif.commands.files import write_json
-from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
 from hdlif.nn import HDLIF
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
 
 PATHS = ("steps", "bits", "scan")
 

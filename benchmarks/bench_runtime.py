@@ -17,9 +17,9 @@ import numpy as np
 from hdlif._native import instruction_sets
 from hdlif.artefact import load
 from hdlif.commands.bench import bench, images_of, in_turns, spread
-from hdlif.commands.engines import Floats
-from hdlif.commands.files import write_json
 from hdlif.commands.tables import aligned, engines_table
+from hdlif.measure.engines import Floats
+from hdlif.runs.files import write_json
 from hdlif.runtime import Session
 
 IMAGES = 16

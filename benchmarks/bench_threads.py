@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from bench_compile import updating
-from hdlif.commands.files import write_json
-from hdlif.commands.provenance import hardware, versions
 from hdlif.config import Recipe, load_recipe, shipped_recipes
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
 from hdlif.training.threads import MOST_ROUNDS, candidates, measured
 
 

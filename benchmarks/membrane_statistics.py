@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from hdlif import builders
-from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.files import write_json
-from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.tables import aligned
 from hdlif.nn import HDLIF
+from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
 
 BATCH = 120
 

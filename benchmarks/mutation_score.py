@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hdlif.commands.files import write_json
-from hdlif.commands.provenance import hardware, versions
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
 
 ROOMS = ("functional", "learning")
 IRRELEVANT = ("core/RemoveDecorator", "core/ExceptionReplacer")

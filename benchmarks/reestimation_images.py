@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from hdlif import builders
-from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.files import write_json
-from hdlif.commands.provenance import hardware, versions
 from hdlif.data import ImageSets
+from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
 from hdlif.training import classified, reestimated
 
 

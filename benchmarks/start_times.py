@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hdlif.commands.files import write_json
-from hdlif.commands.provenance import hardware, versions
 from hdlif.config import dump_recipe, load_recipe
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
 
 OVERRIDES = [
     "name=small",

@@ -163,7 +163,7 @@ def test_only_these_functions_print() -> None:
     assert {"cli.py:2", "training/metrics.py:1"} <= found
     others = {place.partition(":")[0] for place in found} - {"cli.py", "training/metrics.py"}
     children = ("convolutions", "engine_process", "peak_memory", "small_graphs")
-    assert others <= {"errors.py", *(f"commands/{name}.py" for name in children)}, others
+    assert others <= {"errors.py", *(f"measure/{name}.py" for name in children)}, others
 
 
 def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:

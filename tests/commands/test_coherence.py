@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from hdlif.commands import coherence as module
-from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.coherence import coherence
 from hdlif.commands.coherence_text import as_text
 from hdlif.commands.eval import evaluate_path
@@ -16,6 +15,7 @@ from hdlif.commands.export import export
 from hdlif.commands.train import train
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.nn import Neuron
+from hdlif.runs.checkpoints import load_trained
 
 SMALL = ["model.width=4", "model.blocks=[1]", "data.batch_size=16"]
 

@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from hdlif._native import instruction_sets
-from hdlif.commands import convolutions, doctor, hearing, small_graphs
-from hdlif.commands.convolutions import Shape, error
+from hdlif.commands import doctor
 from hdlif.commands.doctor import extra_checks, gradient_checks, guard_check, runtime_checks
-from hdlif.commands.hearing import Heard, hear
-from hdlif.commands.small_graphs import ENCODINGS, differing, native
+from hdlif.measure import child_process, convolutions, small_graphs
+from hdlif.measure.child_process import Heard, hear
+from hdlif.measure.convolutions import Shape, error
+from hdlif.measure.small_graphs import ENCODINGS, differing, native
 from hdlif.ops import OPS
 from hdlif.runtime import reference
 
@@ -266,7 +267,7 @@ def test_an_interrupt_ends_the_process_that_is_heard(monkeypatch: pytest.MonkeyP
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(hearing, "_listen", interrupted)
+    monkeypatch.setattr(child_process, "_listen", interrupted)
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         said("time.sleep(100)")

@@ -16,12 +16,12 @@ import pytest
 from hdlif.commands.ablate import ablate
 from hdlif.commands.coherence import coherence
 from hdlif.commands.export import export, export_onnx
-from hdlif.commands.files import write_json
-from hdlif.commands.locks import locked
 from hdlif.commands.report import report
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
 from hdlif.errors import ExistingRunError, HdlifError, TrainingError
+from hdlif.runs.files import write_json
+from hdlif.runs.locks import locked
 from hdlif.training import checkpoint
 from hostile import one_printable_line, within
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from hdlif.cli import cli
 from hdlif.commands import demo as demo_module
-from hdlif.commands.run_folders import MEASURED
 from hdlif.commands.train import train
 from hdlif.errors import ExistingRunError, InputError
+from hdlif.runs.folders import MEASURED
 from hdlif.training import RunFiles
 from hostile import one_printable_line
 

@@ -13,18 +13,18 @@ from hdlif import builders
 from hdlif.artefact import load
 from hdlif.commands.ablate import ablate
 from hdlif.commands.bench import images_of
-from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.data import as_text, inspect, sheet
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.profile import profile
-from hdlif.commands.recipe_data import Looks
 from hdlif.commands.run import run
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe
 from hdlif.errors import CheckpointError, DataError, ExistingRunError, TrainingError
+from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.recipe_data import Looks
 from hdlif.runtime import Session
 from hdlif.training import Evaluation
 from picture_folders import CLASSES, write_pictures

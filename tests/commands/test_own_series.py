@@ -11,7 +11,6 @@ import torch
 
 from hdlif import builders
 from hdlif.artefact import load
-from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export, export_onnx
@@ -20,6 +19,7 @@ from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.config import load_recipe
 from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from hdlif.training import Evaluation
 from picture_folders import write_pictures

@@ -278,7 +278,7 @@ def test_trial_of_a_living_process_is_left_alone(
 def test_of_two_processes_that_ask_at_once_the_later_withdraws(
     run: Callable[..., dict[str, Any]], curve: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hdlif.commands import study as study_module
+    from hdlif.runs import study as study_module
 
     trials_of = study_module.trials_of
     asked = []

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.commands import peak_memory as probe
 from hdlif.commands import train as module
 from hdlif.errors import TrainingError
+from hdlif.measure import peak_memory as probe
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4"]
 

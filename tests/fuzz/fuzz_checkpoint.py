@@ -20,9 +20,9 @@ from lightning_fabric import Fabric
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hdlif import builders
-from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.run_folders import begun, check_free, finished
 from hdlif.config import Recipe, load_recipe
+from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.folders import begun, check_free, finished
 from hdlif.training import RunFiles, checkpoint
 from hdlif.training.metrics import Metrics
 from hdlif.training.optim import sgd

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hdlif.commands.convolutions import FAULTY, TOLERANCE, Shape, shipped_convolutions
+from hdlif.measure.convolutions import FAULTY, TOLERANCE, Shape, shipped_convolutions
 from hdlif.nn import QuantConv2d, Sequential, Ternary
 from hdlif.nn.layout import contiguous, lay_out, must_stay_contiguous
 from hdlif.nn.steps import carrying
@@ -28,7 +28,7 @@ SWITCHES = {
 }
 MEASURE = """
 import json, sys, torch
-from hdlif.commands.convolutions import Shape, error
+from hdlif.measure.convolutions import Shape, error
 torch.set_num_threads(2)
 for line in sys.stdin:
     values = [tuple(v) if isinstance(v, list) else v for v in json.loads(line)]

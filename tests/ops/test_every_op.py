@@ -12,9 +12,9 @@ from deploy.test_onnx import assert_equals_reference
 from deployed_graphs import random_input
 from hdlif._native import instruction_sets, op_names
 from hdlif.artefact import dumps, loads
-from hdlif.commands.small_graphs import small_graphs
 from hdlif.deploy import GraphModule
 from hdlif.deploy.ops import FORMS
+from hdlif.measure.small_graphs import small_graphs
 from hdlif.ops import OPS, infer_values, is_recurrent, state_names
 from hdlif.runtime import Session, reference
 from one_op import of_one_op

@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from hdlif.commands.processes import joined, processes
 from hdlif.config import TrainingConfig
 from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import NeuronFactory
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, GradedLIF, MemBN, ParallelHDLIF, SpikeQuantizer, Ternary
+from hdlif.runs.processes import joined, processes
 from hdlif.training import Mix, Ranks, Updater, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Surplus
 from hdlif.training.ranks import gathered

@@ -16,18 +16,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hdlif import builders
-from hdlif.commands.files import write_json, write_text
-from hdlif.commands.processes import check_alone
-from hdlif.commands.provenance import hardware, versions
-from hdlif.commands.recipe_data import Looks
-from hdlif.commands.run_folders import finished
-from hdlif.commands.spread import in_percent, mean_and_std, seeds_from
 from hdlif.commands.tables import figure
 from hdlif.commands.train import train
 from hdlif.config import Recipe, below, load_recipe, one_component, shipped_recipes
 from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, brief, cut, did_you_mean
+from hdlif.measure.spread import in_percent, mean_and_std, seeds_from
 from hdlif.plain_yaml import parse_yaml, shown, text_of
 from hdlif.report import ablation
+from hdlif.runs.files import write_json, write_text
+from hdlif.runs.folders import finished
+from hdlif.runs.processes import check_alone
+from hdlif.runs.provenance import hardware, versions
+from hdlif.runs.recipe_data import Looks
 
 UNDEFINED = "—"
 MOST_CELLS = 10_000

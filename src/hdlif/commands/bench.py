@@ -17,11 +17,11 @@ import numpy as np
 
 from hdlif.accounting import dense_macs
 from hdlif.artefact import Graph, InputRecord, infer_values, load
-from hdlif.commands.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
-from hdlif.commands.files import existing
-from hdlif.commands.provenance import hardware, versions
-from hdlif.commands.signal_stack import signal_stack_kept
 from hdlif.errors import InputError, MissingExtraError, TrainingError, did_you_mean
+from hdlif.measure.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
+from hdlif.measure.signal_stack import signal_stack_kept
+from hdlif.runs.files import existing
+from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session, normalise
 from hdlif.runtime.images import fit_images
 from hdlif.runtime.session import available_cores
@@ -51,7 +51,7 @@ def bench(
     repeats: int = 20,
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
-    """Time an artefact beside other engines; `hdlif.commands.engines` says what each gets.
+    """Time an artefact beside other engines; `hdlif.measure.engines` says what each gets.
 
     An engine that does not choose the same classes is reported and not timed.
 
@@ -140,7 +140,7 @@ def images_of(record: InputRecord, data: str | None, data_root: Path | None, *, 
     import torch
 
     from hdlif.commands.eval import sets_named
-    from hdlif.commands.recipe_data import names_path
+    from hdlif.runs.recipe_data import names_path
 
     sets = sets_named(data, data_root, Path(data), record=record if names_path(data) else None)
     run, calibration = (
@@ -254,7 +254,7 @@ def _start(
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(STARTS):
         for name, candidate in timed.items():
-            command = ["hdlif.commands.engine_process", name, candidate.path, folder / "images.npy", threads]
+            command = ["hdlif.measure.engine_process", name, candidate.path, folder / "images.npy", threads]
             lines = list(_timed_lines(command))
             seconds[name].append(lines[0][0])
             results[name] |= json.loads(lines[-1][1])

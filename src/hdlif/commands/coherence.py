@@ -11,17 +11,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from hdlif import builders
-from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.files import write_json
 from hdlif.commands.profile import is_recipe
-from hdlif.commands.provenance import hardware, versions
-from hdlif.commands.recipe_data import load_with_data
 from hdlif.config import Component, Recipe
 from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, StochasticStep, loss_of_each, loss_of_mean
 from hdlif.learning import coherence as compare
 from hdlif.learning.coherence import RuleFactory
 from hdlif.nn import Neuron
+from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
+from hdlif.runs.recipe_data import load_with_data
 from hdlif.training import reestimated
 
 BESIDE = ("lif", "hdlif")

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hdlif import builders
-from hdlif.commands.files import writing
 from hdlif.data import Found
 from hdlif.errors import DataError, RecipeError, cut
 from hdlif.plain_yaml import parse_yaml
+from hdlif.runs.files import writing
 from hdlif.whole_files import whole_file
 
 SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128

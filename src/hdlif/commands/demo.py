@@ -8,18 +8,18 @@ import numpy as np
 import torch
 
 from hdlif import builders
-from hdlif.commands.checkpoints import load_trained
 from hdlif.commands.eval import session_logits
-from hdlif.commands.files import ARTEFACT_SUFFIX, write_json
-from hdlif.commands.processes import check_alone
-from hdlif.commands.provenance import hardware, versions
 from hdlif.commands.report import report
-from hdlif.commands.run_folders import begun, check_free, is_demo
 from hdlif.commands.train import measure_peak, train
 from hdlif.config import load_recipe
 from hdlif.data import Samples
 from hdlif.deploy import export
 from hdlif.errors import DataError, did_you_mean
+from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.files import ARTEFACT_SUFFIX, write_json
+from hdlif.runs.folders import begun, check_free, is_demo
+from hdlif.runs.processes import check_alone
+from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session
 from hdlif.training import progress_bar
 

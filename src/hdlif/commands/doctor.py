@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, Literal
 
-from hdlif.commands.hearing import Heard, hear
+from hdlif.measure.child_process import Heard, hear
 
 Status = Literal["ok", "warning", "fault"]
 
@@ -41,11 +41,11 @@ class Check:
 
 def doctor() -> dict[str, Any]:
     """Every check, and what the machine is: {"checks", "faults", "versions", "hardware"}."""
-    runtime = hear([sys.executable, "-m", "hdlif.commands.small_graphs"])
-    guarded = hear([sys.executable, "-m", "hdlif.commands.convolutions", "guarded"])
+    runtime = hear([sys.executable, "-m", "hdlif.measure.small_graphs"])
+    guarded = hear([sys.executable, "-m", "hdlif.measure.convolutions", "guarded"])
     # Its verbose mode says what oneDNN has chosen; one shape makes few lines.
     unguarded = hear(
-        [sys.executable, "-m", "hdlif.commands.convolutions", "unguarded"], environment={"ONEDNN_VERBOSE": "1"}
+        [sys.executable, "-m", "hdlif.measure.convolutions", "unguarded"], environment={"ONEDNN_VERBOSE": "1"}
     )
     checks = [
         *runtime_checks(runtime),

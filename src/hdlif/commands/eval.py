@@ -11,15 +11,15 @@ import torch
 from hdlif import builders
 from hdlif.artefact import Graph, InputRecord
 from hdlif.artefact.io import load
-from hdlif.commands.allocator import keep_freed_memory
-from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.counts import deployed_or_none
-from hdlif.commands.evaluation import evaluate_deployed, evaluate_network
-from hdlif.commands.files import existing, names_artefact
-from hdlif.commands.recipe_data import FILES, names_path
 from hdlif.config import Recipe
 from hdlif.data import ImageSets, Samples
 from hdlif.errors import DataError, did_you_mean
+from hdlif.measure.allocator import keep_freed_memory
+from hdlif.measure.counts import deployed_or_none
+from hdlif.measure.evaluation import evaluate_deployed, evaluate_network
+from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.files import existing, names_artefact
+from hdlif.runs.recipe_data import FILES, names_path
 from hdlif.runtime import Session
 from hdlif.training import Confusion, Evaluation, progress_bar
 

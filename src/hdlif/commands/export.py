@@ -6,10 +6,10 @@ from typing import Any
 
 from hdlif import builders
 from hdlif.artefact import Graph, load, save
-from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.files import existing, names_artefact, writing
 from hdlif.deploy import lower, onnx
 from hdlif.errors import InputError, did_you_mean
+from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.files import existing, names_artefact, writing
 from hdlif.whole_files import whole_file
 
 FORMS: Mapping[str, Callable[[Graph, int], Any]] = {

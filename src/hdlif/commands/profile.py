@@ -14,13 +14,13 @@ from hdlif.accounting.operations import Counting, Profile
 from hdlif.accounting.outline import Outline
 from hdlif.artefact import Graph
 from hdlif.artefact.io import load
-from hdlif.commands.checkpoints import load_trained
-from hdlif.commands.counts import NO_GRAPH, without_graph
 from hdlif.commands.eval import sets_for, sets_named
-from hdlif.commands.files import existing, names_artefact
-from hdlif.commands.recipe_data import load_with_data, names_path
 from hdlif.commands.train import PROFILED_IMAGES, first_images
 from hdlif.data import ImageSets
+from hdlif.measure.counts import NO_GRAPH, without_graph
+from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.files import existing, names_artefact
+from hdlif.runs.recipe_data import load_with_data, names_path
 
 
 @dataclass(frozen=True)

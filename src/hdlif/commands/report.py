@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hdlif.commands.files import write_text
 from hdlif.errors import HdlifError, InputError, MissingExtraError
+from hdlif.runs.files import write_text
 
 if TYPE_CHECKING:
     from hdlif.report.runs import Run
@@ -80,7 +80,7 @@ def _traces(
         if asked:
             raise InputError("no run has a model.safetensors, whose neurons could be drawn; train it again")
         return None, None
-    from hdlif.commands.single_neurons import parsed, traces_of
+    from hdlif.measure.single_neurons import parsed, traces_of
 
     chosen = None if neurons is None else parsed(neurons)
     try:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdlif.commands.files import write_json
-from hdlif.commands.processes import check_alone
-from hdlif.commands.recipe_data import load_with_data
-from hdlif.commands.run_folders import begun, check_free, finished
-from hdlif.commands.spread import in_percent, mean_and_std, seeds_from
 from hdlif.commands.train import train
+from hdlif.measure.spread import in_percent, mean_and_std, seeds_from
+from hdlif.runs.files import write_json
+from hdlif.runs.folders import begun, check_free, finished
+from hdlif.runs.processes import check_alone
+from hdlif.runs.recipe_data import load_with_data
 from hdlif.training import RunFiles
 
 MEASURED = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds")

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 from torch import OutOfMemoryError
 
 from hdlif import builders
-from hdlif.commands.files import write_json
-from hdlif.commands.processes import check_alone
-from hdlif.commands.recipe_data import Looks
 from hdlif.commands.search_space import Space, built, load_space, override
 from hdlif.commands.train import train
 from hdlif.errors import (
@@ -21,6 +18,9 @@ from hdlif.errors import (
     RecipeError,
     TrainingError,
 )
+from hdlif.runs.files import write_json
+from hdlif.runs.processes import check_alone
+from hdlif.runs.recipe_data import Looks
 from hdlif.training import Evaluation
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def sweep(
         from optuna import TrialPruned
         from optuna.trial import TrialState
 
-        from hdlif.commands.study import claimed, folder_of, open_study
+        from hdlif.runs.study import claimed, folder_of, open_study
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{error.name} is not installed; install it with: pip install 'hdlif[sweep]'"
@@ -144,7 +144,7 @@ def _frozen(trial: "Trial") -> "FrozenTrial":
 
 def _write(study: "Study", name: str, space: Space, journal: Path) -> dict[str, Any]:
     """Write sweep.json and return its content."""
-    from hdlif.commands.study import folder_of, trials_of
+    from hdlif.runs.study import folder_of, trials_of
 
     rows = [_row(trial, space, folder_of(journal, trial)) for trial in trials_of(study)]
     done = [row for row in rows if row["state"] == "complete"]

@@ -15,22 +15,22 @@ from torch import Tensor, nn
 
 from hdlif import builders
 from hdlif.accounting import saved_bytes
-from hdlif.commands.allocator import keep_freed_memory
-from hdlif.commands.counts import counts, deployed_or_none
-from hdlif.commands.evaluation import evaluate_network
-from hdlif.commands.files import write_json, write_text
-from hdlif.commands.locks import training_alone
-from hdlif.commands.own_parts import PARTS, check_parts, keep_parts
-from hdlif.commands.peak_memory import peak_memory
-from hdlif.commands.processes import joined, processes
-from hdlif.commands.provenance import hardware, versions
-from hdlif.commands.recipe_data import as_begun, check_files, load_with_data, write_files
-from hdlif.commands.run_folders import MEASURED, begun, check_free, finished
 from hdlif.config import Recipe, dump_recipe
 from hdlif.data import Found, ImageSets, Samples
 from hdlif.errors import InputError, TrainingError
 from hdlif.learning import Plan
+from hdlif.measure.allocator import keep_freed_memory
+from hdlif.measure.counts import counts, deployed_or_none
+from hdlif.measure.evaluation import evaluate_network
+from hdlif.measure.peak_memory import peak_memory
 from hdlif.nn import evaluation_mode, step_parameters
+from hdlif.runs.files import write_json, write_text
+from hdlif.runs.folders import MEASURED, begun, check_free, finished
+from hdlif.runs.locks import training_alone
+from hdlif.runs.own_parts import PARTS, check_parts, keep_parts
+from hdlif.runs.processes import joined, processes
+from hdlif.runs.provenance import hardware, versions
+from hdlif.runs.recipe_data import as_begun, check_files, load_with_data, write_files
 from hdlif.runtime.session import available_cores
 from hdlif.training import (
     Confusion,

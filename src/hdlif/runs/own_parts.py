@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.builders.imported import imported, is_own
-from hdlif.commands.files import write_json
 from hdlif.config import Recipe
 from hdlif.errors import CheckpointError
+from hdlif.runs.files import write_json
 from hdlif.whole_files import read_regular
 
 PARTS = "parts.json"

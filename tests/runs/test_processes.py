@@ -11,10 +11,10 @@ import torch
 
 from hdlif.commands.ablate import ablate
 from hdlif.commands.demo import demo
-from hdlif.commands.processes import joined, processes
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.sweep import sweep
 from hdlif.errors import RecipeError
+from hdlif.runs.processes import joined, processes
 from picture_folders import write_pictures
 from training.several_ranks import NO_GPUS, free_port
 

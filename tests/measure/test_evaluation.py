@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from hdlif import builders
 from hdlif.artefact import Graph
-from hdlif.commands import evaluation
-from hdlif.commands.evaluation import Evaluated, evaluate_network
 from hdlif.data import Samples, synthetic
 from hdlif.deploy import lower
 from hdlif.errors import AllocationError
+from hdlif.measure import evaluation
+from hdlif.measure.evaluation import Evaluated, evaluate_network
 from hdlif.runtime import Session
 from small_recipes import built, recipe
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.commands.own_parts import check_parts, keep_parts, own_parts
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe
 from hdlif.errors import CheckpointError
+from hdlif.runs.own_parts import check_parts, keep_parts, own_parts
 
 MODULE = """
 from torch import nn

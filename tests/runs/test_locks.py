@@ -17,10 +17,10 @@ import pytest
 
 from commands import in_use
 from hdlif.commands.ablate import ablate
-from hdlif.commands.locks import training_alone
 from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.errors import InUseError, TrainingError
+from hdlif.runs.locks import training_alone
 
 TABLE = """
 title: tiny, accuracy %

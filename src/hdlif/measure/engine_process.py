@@ -1,6 +1,6 @@
 """A process that loads one engine and runs it: what it needs from its start to its first answer, and in memory.
 
-    python -m hdlif.commands.engine_process ENGINE FILE IMAGES.npy THREADS
+    python -m hdlif.measure.engine_process ENGINE FILE IMAGES.npy THREADS
 
 Prints "ready" after the first answer, and {"resident_bytes", "peak_resident_bytes"} of the whole process, Python with
 it, after a few more runs.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hdlif.commands.engines import ENGINES
+from hdlif.measure.engines import ENGINES
 
 RUNS = 5
 

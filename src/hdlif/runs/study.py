@@ -18,9 +18,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hdlif.commands.files import writing
-from hdlif.commands.locks import locked
 from hdlif.errors import RecipeError, brief, cut
+from hdlif.runs.files import writing
+from hdlif.runs.locks import locked
 from hdlif.training.checkpoint import recipe_differences
 
 WITHDRAWN = "withdrawn"

@@ -36,7 +36,7 @@ def peak_memory(recipe: Recipe, *, repeats: int = 3, threads: int | None = None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recipe.yaml"
         path.write_text(dump_recipe(recipe), encoding="utf-8")
-        arguments = ["-m", "hdlif.commands.peak_memory", str(path)]
+        arguments = ["-m", "hdlif.measure.peak_memory", str(path)]
         return in_fresh_processes(arguments, repeats=repeats, name=recipe.name, threads=threads)
 
 

@@ -7,9 +7,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from hdlif import builders
-from hdlif.commands.files import existing
 from hdlif.config import Recipe
 from hdlif.errors import CheckpointError, RecipeError
+from hdlif.runs.files import existing
 from hdlif.training import checkpoint
 
 

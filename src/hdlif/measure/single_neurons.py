@@ -7,10 +7,10 @@ import torch
 
 from hdlif import builders
 from hdlif.accounting.neuron_traces import LayerTrace, neuron_traces
-from hdlif.commands.checkpoints import load_trained
 from hdlif.deploy import lower
 from hdlif.errors import InputError, did_you_mean
 from hdlif.report.traces import NeuronTrace, Traces
+from hdlif.runs.checkpoints import load_trained
 
 Neurons = Sequence[tuple[str, int]]
 """(layer, index) of each; the neurons of a layer are counted in the order [C, H, W]."""

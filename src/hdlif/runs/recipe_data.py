@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdlif import builders
-from hdlif.commands.files import write_text
 from hdlif.config import DataConfig, Recipe, load_recipe
 from hdlif.errors import DataError, RecipeError
+from hdlif.runs.files import write_text
 
 if TYPE_CHECKING:
     from hdlif.data import Found

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from hdlif.commands.own_parts import PARTS
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import ExistingRunError, cut, some
 from hdlif.plain_yaml import MOST_BYTES, is_deeper
 from hdlif.report.runs import MOST_LEVELS, MOST_SUMMARY, Network
+from hdlif.runs.own_parts import PARTS
 from hdlif.training import RunFiles
 from hdlif.whole_files import read_regular
 

@@ -12,8 +12,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from hdlif.commands.files import writing
 from hdlif.errors import InUseError, TrainingError, reason
+from hdlif.runs.files import writing
 from hdlif.whole_files import open_regular, read_regular
 
 MOST_HOLDER = 400

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hdlif.commands.files import write_json, write_text
 from hdlif.errors import TrainingError
+from hdlif.runs.files import write_json, write_text
 
 
 def test_failed_write_keeps_the_old_file_and_leaves_no_temporary(tmp_path, monkeypatch):
