@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from after_epoch import AfterEpoch
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe
 from hdlif.errors import CheckpointError
@@ -53,7 +54,7 @@ def recipe(*overrides: str) -> Recipe:
 def test_a_training_is_resumed_with_the_module_that_it_began_with_alone(folder: Path) -> None:
     arguments = {"out": folder / "run", "memory_repeats": 0}
     with pytest.raises(StopError):
-        train(recipe(), after_epoch=stop, **arguments)
+        train(recipe(), callbacks=[AfterEpoch(stop)], **arguments)
     assert json.loads((folder / "run" / "parts.json").read_text()).keys() == {"edited_models"}
     write(folder, MODULE + "\n# edited\n")
     words = r"edited_models.py \(edited_models\) is another than when this training began \(edited\).*--overwrite"

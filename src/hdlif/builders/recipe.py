@@ -6,12 +6,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.activity import build_penalty, checked_penalty
-from hdlif.builders.data import check_data, data_kind, input_record
+from hdlif.builders.data import check_data, input_record
 from hdlif.builders.extras import build_mix, check_accumulation, check_pairs, checked_teacher
 from hdlif.builders.imported import is_own
 from hdlif.builders.model import build_model, checked_model
 from hdlif.builders.optimization import checked_optimizer, checked_schedule, try_optimization
 from hdlif.builders.rule import build_training_rule, checked_criterion, checked_rule
+from hdlif.builders.task import build_task, checked_task
 from hdlif.config import Recipe
 from hdlif.errors import HdlifError, RecipeError, first_line
 
@@ -34,6 +35,7 @@ def check_names(recipe: Recipe) -> None:
     the network fits the data is for `check` to say.
     """
     check_data(recipe)
+    checked_task(recipe)
     checked_criterion(recipe)
     checked_teacher(recipe)
     checked_rule(recipe)
@@ -57,6 +59,7 @@ def check(recipe: Recipe) -> None:
     from hdlif.builders.without_values import without_values
 
     shape = input_record(recipe).shape
+    task = build_task(recipe)
     build_training_rule(recipe)
     try_optimization(recipe)
     build_penalty(recipe)
@@ -90,9 +93,9 @@ def check(recipe: Recipe) -> None:
         ) from error
     if is_own(recipe.model.kind):
         _check_own(network, recipe.model.kind, shape)
-    if logits != (classes := len(data_kind(recipe).labels)):
+    if logits != (wanted := len(task.outputs)):
         raise RecipeError(
-            f"model.{recipe.model.kind} gives {logits} logits, and {recipe.data.kind} has {classes} classes; "
+            f"model.{recipe.model.kind} gives {logits} outputs, and {recipe.data.kind} has {wanted} classes or values; "
             "take `classes` as an argument, and end with as many"
         )
     if neurons * recipe.data.batch_size > MOST_NEURONS:
