@@ -27,7 +27,6 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 from hdlif import builders
 from hdlif.accounting import UpdateCost, update_cost
@@ -112,7 +111,7 @@ class Network:
             else (self.rule.schedule(recipe.time_steps, generator),)
         )
 
-    def run(self, plan: Plan) -> tuple[float, Tensor]:
+    def run(self, plan: Plan) -> float:
         return self.update(self.x, self.target, plan)
 
     def costs(self) -> list[UpdateCost]:

@@ -22,7 +22,9 @@ def test_an_artefact_of_other_classes_is_refused(tmp_path: Path) -> None:
     network = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=12, in_channels=1).eval()
     labels = tuple(map(str, range(12)))
     write_artefact(network, tmp_path / "net", input=builders.DATA["digits"].input, labels=labels, time_steps=4)
-    with pytest.raises(DataError, match=r"net: the network chooses among 12 classes, and the data set has 10; give"):
+    with pytest.raises(
+        DataError, match=r"net: the network has 12 outputs, of classes or values, and the data set 10; give"
+    ):
         evaluate_path(tmp_path / "net", data="digits")
 
 
@@ -35,5 +37,7 @@ def test_a_checkpoint_of_other_classes_is_refused(tmp_path: Path, monkeypatch: p
         return replace(sets, classes=sets.classes[:7])
 
     monkeypatch.setattr(module, "sets_named", of_seven)
-    with pytest.raises(DataError, match=r"the network chooses among 10 classes, and the data set has 7; give the data"):
+    with pytest.raises(
+        DataError, match=r"the network has 10 outputs, of classes or values, and the data set 7; give the data"
+    ):
         evaluate_path(tmp_path, data="digits")

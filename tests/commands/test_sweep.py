@@ -179,7 +179,7 @@ def test_an_absent_data_set_is_no_trials_fault(
     absent = [*OVERRIDES[1:], "data={kind: fashion_mnist, batch_size: 64, validation: 40}"]
     with pytest.raises(DataError, match="fashion_mnist"):
         run(2, overrides=absent, data_root=tmp_path)
-    monkeypatch.setattr(module, "train", lambda recipe, **_: {"validation_accuracy": 0.5})
+    monkeypatch.setattr(module, "train", lambda recipe, **_: {"validation_accuracy": 0.5, "validation_score": 0.5})
     assert [trial["state"] for trial in run(1, overrides=absent, data_root=tmp_path)["trials"]] == ["complete"]
 
 
@@ -298,7 +298,7 @@ def test_of_two_processes_that_ask_at_once_the_later_withdraws(
     assert len(curve["trained"]) == 2
     # The withdrawn number is not used again.
     monkeypatch.undo()
-    monkeypatch.setattr(module, "train", lambda recipe, **_: {"validation_accuracy": 0.5})
+    monkeypatch.setattr(module, "train", lambda recipe, **_: {"validation_accuracy": 0.5, "validation_score": 0.5})
     assert [trial["number"] for trial in run(3)["trials"]] == [0, 1, 3]
 
 

@@ -21,9 +21,11 @@ from hdlif.commands.report import report
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import first_images, measure, train
 from hdlif.config import Recipe, load_recipe
+from hdlif.data import Samples
 from hdlif.errors import LoweringError
 from hdlif.models import Place
 from hdlif.nn import HDLIF, Neuron, State
+from hdlif.training import Fit, Trainer
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]", "data.train=256"]
 NULL = ("stored_mb", "sops", "nops", "energy_mj", "energy_mj_honest")
@@ -132,15 +134,14 @@ def test_a_learned_step_that_has_run_away_costs_the_figures_and_not_the_run(
 ) -> None:
     from hdlif.commands import train as module
 
-    def run_away(*arguments: Any, **options: Any) -> Any:
-        fitted = fit(*arguments, **options)
-        with torch.no_grad():
-            step = options["model"].get_submodule("body.stage1.0.act2.quantizer").step
-            step.fill_(-1.0)
-        return fitted
+    class RunsAway(Trainer):
+        def fit(self, train: Samples, validation: Samples) -> Fit:
+            fitted = super().fit(train, validation)
+            with torch.no_grad():
+                self.model.get_submodule("body.stage1.0.act2.quantizer").step.fill_(-1.0)
+            return fitted
 
-    fit = module.fit
-    monkeypatch.setattr(module, "fit", run_away)
+    monkeypatch.setattr(module, "Trainer", RunsAway)
     summary = trained(tmp_path, "spikes={kind: quantised, bits: 4, learned: true}")
     assert summary["energy_mj"] is None
     assert "body.stage1.0.act2.quantizer: step = -1.0" in "".join(capsys.readouterr())

@@ -16,6 +16,7 @@ from hdlif.errors import AllocationError
 from hdlif.measure import evaluation
 from hdlif.measure.evaluation import Evaluated, evaluate_network
 from hdlif.runtime import Session
+from hdlif.tasks import Classify
 from small_recipes import built, recipe
 
 TERNARY = (
@@ -59,7 +60,7 @@ def run(network: nn.Module, samples: Samples, graph: Graph | None) -> tuple[Eval
         found = evaluate_network(
             network,
             samples,
-            time_steps=4,
+            task=Classify(tuple(map(str, range(10))), 4),
             batch_size=16,
             graph=graph,
             observe=lambda logits, target: labels.extend(target.tolist()),

@@ -93,7 +93,10 @@ def with_value(record: Mapping[str, Any], key: str, value: object) -> dict[str, 
 
 JSON_VALUES = [value for value in VALUES if not isinstance(value, bytes | set | complex)]
 KEYS = [
-    *(f"counters.{name}" for name in ("epoch", "batch", "step", "window", "loss", "correct", "train_seconds")),
+    *(
+        f"counters.{name}"
+        for name in ("epoch", "batch", "step", "window", "loss", "correct", "answers", "train_seconds")
+    ),
     *(f"counters.{name}" for name in ("best_epoch", "best_score", "best_metrics", "best_per_step")),
     *("recipe", "recipe.seed", "recipe.training", "recipe.training.epochs", "counters", "metrics_bytes", "precision"),
     *("skipped_updates", "averaged_updates", "threads"),

@@ -385,7 +385,8 @@ def _read_input(value: object, version: int) -> InputRecord:
 def _task(record: TaskRecord) -> dict[str, Any]:
     numbers = {key: [float(v) for v in getattr(record, key)] for key in ("mean", "std")}
     threshold = float(record.threshold)
-    return {"combine": record.combine, "delay": record.delay, "kind": record.kind, "threshold": threshold, **numbers}
+    counts = {"ahead": record.ahead, "delay": record.delay}
+    return {**counts, "combine": record.combine, "kind": record.kind, "threshold": threshold, **numbers}
 
 
 def _read_task(value: object) -> TaskRecord:
@@ -393,8 +394,9 @@ def _read_task(value: object) -> TaskRecord:
     _keys("task", record, tuple(sorted(field.name for field in fields(TaskRecord))))
     mean, std = (tuple(_number(f"task.{key}", v) for v in _list(f"task.{key}", record[key])) for key in ("mean", "std"))
     kind, combine = (_string(f"task.{key}", record[key]) for key in ("kind", "combine"))
-    delay, threshold = _integer("task.delay", record["delay"]), _number("task.threshold", record["threshold"])
-    return TaskRecord(kind, combine, delay, mean, std, threshold)
+    ahead, delay = (_integer(f"task.{key}", record[key]) for key in ("ahead", "delay"))
+    threshold = _number("task.threshold", record["threshold"])
+    return TaskRecord(kind, combine, delay, mean, std, ahead, threshold)
 
 
 def _parse(where: str, text: bytes) -> Any:

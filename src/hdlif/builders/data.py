@@ -291,7 +291,8 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Foun
     path = str(recipe.data.arguments.get("path", ""))
     if kept is not None and not os.path.exists(path if root is None else root / path):  # noqa: PTH110
         raise DataError(f"{path}: what the network was trained on is not there; put it back, or name data with --data")
-    found = finder(recipe.data)(root=root, size=recipe.data.size, known=known)
+    scale = None if kept is None or not kept.target_std else (kept.target_mean, kept.target_std)
+    found = finder(recipe.data)(root=root, size=recipe.data.size, known=known, scale=scale)
     if kept is not None and (found.classes, found.manifest.digest) != (kept.classes, kept.digest):
         from hdlif.data.manifest import changes, read_manifest
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hdlif.artefact import InputRecord
+from hdlif.artefact import InputRecord, TaskRecord
 from hdlif.builders.arguments import Checked, checked, keys
-from hdlif.builders.places import At
+from hdlif.builders.places import At, parameters
 from hdlif.config import DataConfig, FoundConfig, InputConfig
 from hdlif.errors import ArtefactError, DataError, RecipeError, brief
 from hdlif.inputs.pictures import FORMATS
@@ -29,7 +30,9 @@ def _one_class(arguments: Mapping[str, Any]) -> Target:
 
 
 def _of_series(arguments: Mapping[str, Any]) -> Target:
-    """Classes, unless columns of values are named, or the values that come next; at each step where that is asked."""
+    """Classes, unless values or labels are named, or the values that come next; at each step where that is asked."""
+    if "labels" in arguments:
+        return "labels"
     if "ahead" in arguments or "values" in arguments:
         return "values_each" if "ahead" in arguments or arguments.get("each_step") else "values"
     return "classes" if arguments.get("each_step") else "class"
@@ -40,7 +43,8 @@ class FoundKind:
     """A kind of data of the user's own: what it has follows from looking at it, and is then kept in the recipe.
 
     Attributes:
-        find: looks at data, from (root, size, known, say) and the arguments of the recipe's section.
+        find: looks at data, from (root, size, known, say, scale), of which it may leave out the last, and the arguments
+            of the recipe's section.
         samples: what a sample is, in the words of `InputRecord.kind`.
         target: what is given of a sample, from the arguments of the recipe's section.
     """
@@ -54,7 +58,7 @@ FOUND: Mapping[str, FoundKind] = {
     "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image"),
     "series": FoundKind(At("hdlif.data.series:find_series"), "series", _of_series),
 }
-_GIVEN = ("root", "size", "known", "say")
+_GIVEN = ("root", "size", "known", "say", "scale")
 
 
 def finder(section: DataConfig) -> Checked[Found]:
@@ -67,6 +71,29 @@ def finder(section: DataConfig) -> Checked[Found]:
     beside = DataConfig.model_fields.keys() - {"found", "validation"}
     find = FOUND[section.kind].find
     return checked(find, "data", section.arguments, kind=section.kind, beside=beside, given=_GIVEN)
+
+
+def finder_for(kind: str, task: TaskRecord, outputs: tuple[str, ...]) -> Callable[..., Found]:
+    """What looks at data for a network whose task and outputs are known.
+
+    Raises:
+        DataError: such data give no such target.
+    """
+    arguments: dict[str, Any] = {}
+    if task.kind == "sequence":
+        arguments = {"each_step": True}
+    elif task.ahead:
+        arguments = {"ahead": task.ahead, "scale": (task.mean, task.std)}
+    elif task.kind == "regress":
+        arguments = {"values": list(outputs), "each_step": task.combine == "each", "scale": (task.mean, task.std)}
+    elif task.kind == "multilabel":
+        arguments = {"labels": list(outputs)}
+    if missing := sorted(arguments.keys() - parameters(FOUND[kind].find).keys()):
+        raise DataError(
+            f'data of kind "{kind}" give one class of a sample, and the network has the task "{task.kind}", which asks '
+            f"for {', '.join(missing)}; give it series"
+        )
+    return partial(FOUND[kind].find, **arguments)
 
 
 def look(

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hdlif.artefact import InputRecord
+from hdlif.artefact import InputRecord, TaskRecord
 from hdlif.builders.arguments import choose
 from hdlif.builders.data import CONSTANT, DATA, FRAMES, check_data, data_kind, frames_of, input_record
-from hdlif.builders.found import FOUND, at_path, check_labels, finder, kind_at, kind_of, stating
+from hdlif.builders.found import FOUND, at_path, check_labels, finder, finder_for, kind_at, kind_of, stating
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, cut, did_you_mean
 from hdlif.plain_yaml import MOST_BYTES
@@ -108,17 +108,26 @@ def data_of_ones_own(recipe: Recipe, path: str) -> ImageSets:
     """
     kind, section = data_kind(recipe), recipe.data
     if section.kind in FOUND:
-        found = finder(at_path(section, path))(root=None, size=section.size, known=kind.input)
+        scale = (kind.target_mean, kind.target_std) if kind.target_std else None
+        found = finder(at_path(section, path))(root=None, size=section.size, known=kind.input, scale=scale)
         check_labels(found, kind.labels)
         return found.make((), 0).shown_as(FRAMES[frames_of(section, kind.input.kind)]).made_by(None)
     return found_data(path, record=input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
 
 
-def found_data(path: str, *, record: InputRecord, labels: tuple[str, ...] | None, time_steps: int) -> ImageSets:
+def found_data(
+    path: str,
+    *,
+    record: InputRecord,
+    labels: tuple[str, ...] | None,
+    time_steps: int,
+    task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
+) -> ImageSets:
     """Data of the user's own as a network takes them that was made for `record`; split by default where they are not.
 
     Args:
         labels: of the network, which the data must have; None takes any.
+        task: what the network's outputs mean, and so what is read of the data beside.
     Raises:
         DataError: there are no such data, their classes are others, or the network takes another kind of input.
     """
@@ -127,7 +136,7 @@ def found_data(path: str, *, record: InputRecord, labels: tuple[str, ...] | None
         what = "a folder of pictures" if samples == "image" else "data of series"
         raise DataError(f"{path}: is {what}, and the network takes input of kind {record.kind}")
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
-    found = FOUND[here].find(None, size=None, known=whole, path=path)
+    found = finder_for(here, task, labels or ())(root=None, size=None, known=whole, path=path)
     if labels is not None:
         check_labels(found, labels)
     return found.make((), 0).shown_as(FRAMES[record.frames]).made_by(None)

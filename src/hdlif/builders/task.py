@@ -35,7 +35,7 @@ _FITTING = {
     "values_each": "'task={kind: regress, combine: each}'",
     "labels": "task.kind=multilabel",
 }
-_GIVEN = ("outputs", "time_steps", "mean", "std", "label_smoothing")
+_GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing")
 
 
 def checked_task(recipe: Recipe) -> Checked[Task]:
@@ -82,5 +82,6 @@ def build_task(recipe: Recipe) -> Task:
         time_steps=recipe.time_steps,
         mean=mean,
         std=std,
+        ahead=recipe.data.arguments.get("ahead", 0),
         label_smoothing=smoothing,
     )

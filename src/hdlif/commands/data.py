@@ -54,7 +54,8 @@ def inspect(
     result = {
         "path": str(found.path),
         "kind": kind,
-        "classes": {label: dict(parts) for label, parts in found.manifest.counts().items()},
+        "classes": {label or "samples": dict(parts) for label, parts in found.manifest.counts().items()},
+        **_target(found),
         "input": {
             "shape": list(record.shape),
             "mean": list(record.mean),
@@ -69,6 +70,14 @@ def inspect(
         _write_sheet(found, out)
         result["sheet"] = str(out)
     return result
+
+
+def _target(found: Found) -> dict[str, Any]:
+    """What is learned, where that is not one class of a sample."""
+    if set(found.manifest.counts()) != {""}:
+        return {}
+    scale = {"mean": list(found.target_mean), "std": list(found.target_std)} if found.target_std else {}
+    return {"target": {"names": list(found.classes), **scale}}
 
 
 def as_text(result: dict[str, Any]) -> str:
@@ -87,10 +96,19 @@ def as_text(result: dict[str, Any]) -> str:
             *(_of_series(result) if is_series else _of_pictures(result)),
             f"mean           {mean}",
             f"deviation      {std}",
+            *(_of_target(result["target"]) if "target" in result else []),
             *([f"passed over    {ignored}"] if ignored else []),
             *([] if is_series else _odd_pictures(result)),
         ]
     )
+
+
+def _of_target(target: Mapping[str, Any]) -> list[str]:
+    """What is learned."""
+    lines = [f"learned        {cut(', '.join(target['names']), 200)}"]
+    for key, what in (("mean", "their mean    "), ("std", "and deviation ")):
+        lines += [f"{what} {', '.join(f'{value:.4g}' for value in target[key])}"] if key in target else []
+    return lines
 
 
 def _of_pictures(result: dict[str, Any]) -> list[str]:

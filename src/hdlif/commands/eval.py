@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hdlif import builders
-from hdlif.artefact import Graph, InputRecord
+from hdlif.artefact import Graph, InputRecord, TaskRecord
 from hdlif.artefact.io import load
 from hdlif.config import Recipe
 from hdlif.data import ImageSets, Samples
@@ -79,7 +79,13 @@ def evaluate_path(
     if names_artefact(path):
         loaded = load(existing(path))
         sets = sets_named(
-            data, data_root, path, record=loaded.input, time_steps=loaded.time_steps, labels=loaded.labels
+            data,
+            data_root,
+            path,
+            record=loaded.input,
+            time_steps=loaded.time_steps,
+            labels=loaded.labels,
+            task=loaded.task,
         )
         _check_classes(path, len(loaded.labels), sets)
         task = task_of(loaded)
@@ -133,6 +139,7 @@ def sets_named(
     time_steps: int = 1,
     frames: str = "by_number",
     labels: tuple[str, ...] | None = None,
+    task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
 ) -> ImageSets:
     """A data set by name, or a folder of pictures, for a file that does not say which it was trained on.
 
@@ -140,10 +147,11 @@ def sets_named(
         record: what the file's network takes; what the data set gives by default.
         time_steps: the network's.
         frames: how the network takes events, as in data.frames.
-        labels: the network's classes, which a folder must have.
+        labels: the network's outputs, which data of one's own must have.
+        task: what they mean.
     """
     if data is not None and record is not None and names_path(data):
-        return builders.found_data(data, record=record, labels=labels, time_steps=time_steps)
+        return builders.found_data(data, record=record, labels=labels, time_steps=time_steps, task=task)
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")

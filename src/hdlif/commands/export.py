@@ -61,4 +61,5 @@ def trained_graph(checkpoint: Path) -> Graph:
         input=builders.input_record(trained.recipe),
         labels=builders.data_kind(trained.recipe).labels,
         time_steps=trained.recipe.time_steps,
+        task=builders.build_task(trained.recipe).record,
     )

@@ -59,6 +59,8 @@ def report(
         recipes=run.recipes,
         coherence=run.coherence,
         confusions=run.confusions,
+        errors=run.errors,
+        labels=run.labels,
         traces=traces,
         commands=[
             *(_remake(folder, one) for folder, one in zip(runs, read, strict=True)),

@@ -43,8 +43,13 @@ class Found:
         classes = ", ".join(f"{label} {count}" for label, count in list(totals.items())[:12])
         more = f", and {len(totals) - 12} more" if len(totals) > 12 else ""
         mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (self.input.mean, self.input.std))
+        said = (
+            f" of {len(totals)} classes ({classes}{more})"
+            if set(totals) != {""}
+            else f": {', '.join(self.classes[:12])}"
+        )
         return (
-            f"{self.path}: {sum(totals.values())} samples of {len(totals)} classes ({classes}{more}); "
+            f"{self.path}: {sum(totals.values())} samples{said}; "
             f"{self.count('train')} to train, {self.count('validation')} to validate, {self.count('test')} to test; "
             f"{'x'.join(map(str, self.input.shape))}, mean {mean}, deviation {std}"
         )

@@ -34,14 +34,14 @@ def rows(x: Tensor) -> Tensor:
     return x.permute(2, 0, 1, 3).unsqueeze(3)
 
 
-class Samples(Dataset[tuple[Tensor, int]], ABC):
+class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """Labelled samples x = scale(augment(read(index))).
 
     The augmentation of a sample is a function of (seed, epoch, index), whatever the batch or the worker.
     Worker processes see the epoch that was set when a stream began, so set it before.
 
     Args:
-        labels: int64 [N].
+        labels: what is learned of each sample, [N, ...] as `tasks.Target` says; of a class int64 [N].
         augment: names out of `AUGMENTATIONS`, applied in this order.
         seed: of the augmentation.
     Attributes:
@@ -54,8 +54,11 @@ class Samples(Dataset[tuple[Tensor, int]], ABC):
     """
 
     def __init__(self, labels: Tensor, *, augment: Sequence[str] | None = None, seed: int = 0) -> None:
-        if labels.dtype != torch.int64 or labels.ndim != 1:
-            raise ShapeError(f"labels are {labels.dtype} {list(labels.shape)}; give torch.int64 [N], one per sample")
+        if labels.dtype not in (torch.int64, torch.float32) or labels.ndim < 1:
+            raise ShapeError(
+                f"labels are {labels.dtype} {list(labels.shape)}; give torch.int64 of classes, or torch.float32 of "
+                "values or of several labels, [N, ...] of N samples"
+            )
         for name in augment or ():
             if name not in AUGMENTATIONS:
                 raise DataError(f'augment: "{name}" is unknown; {did_you_mean(name, AUGMENTATIONS)}')
@@ -107,7 +110,7 @@ class Samples(Dataset[tuple[Tensor, int]], ABC):
         return other
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """x float32 [B, C, H, W] and y int64 [B]: the samples of `indices` [B], stacked."""
+        """x float32 [B, C, H, W] and y [B, ...]: the samples of `indices` [B], stacked."""
         n = len(self)
         # A negative index would pick a sample, but draw another augmentation for it.
         if outside := indices[(indices < 0) | (indices >= n)].tolist():
@@ -125,13 +128,13 @@ class Samples(Dataset[tuple[Tensor, int]], ABC):
     _drawn_in_read: tuple[str, ...] = ()
     """Augmentations that `read` applies itself."""
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """x float32 [C, H, W] and the label."""
+    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
+        """x float32 [C, H, W] and the label, of a class an integer."""
         x, y = self.batch(torch.tensor([index]))
-        return x[0], int(y[0])
+        return x[0], int(y[0]) if y.dtype == torch.int64 and y.ndim == 1 else y[0]
 
     def sequence(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """x float32 [T, B, ...] (or [1, B, ...], constant in time) and y int64 [B] of the samples of `indices` [B]."""
+        """x float32 [T, B, ...] (or [1, B, ...], constant in time) and y [B, ...] of the samples of `indices` [B]."""
         x, y = self.batch(indices)
         return self.frames(x), y
 

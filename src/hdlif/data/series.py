@@ -3,9 +3,8 @@
 Series are read, normalised and shown a time step after another by `hdlif.inputs.series`, as `hdlif run` does it.
 """
 
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -18,14 +17,13 @@ from hdlif.data.found import Found
 from hdlif.data.manifest import PARTS, Entry, Manifest, Part
 from hdlif.data.recorded_series import MOST_KEPT, Recorded, Series, of_arrays, of_folders, of_recording
 from hdlif.data.samples import ImageSets, Samples
+from hdlif.data.series_targets import Learned, Scale, Wanted, in_order, learned, measured
 from hdlif.data.shares import Shares, divided, rank, shares_of
 from hdlif.errors import DataError, ShapeError
 from hdlif.inputs import series
 from hdlif.ops import InputRecord
 
 _LONGEST_PATH = 4096
-_DEVIATION_OF_NONE = 1.0
-"""Of a channel that does not vary."""
 
 
 class SeriesSamples(Samples):
@@ -33,7 +31,7 @@ class SeriesSamples(Samples):
 
     Args:
         values: float32 [N, C, T, 1], as `hdlif.inputs.series.as_sample` lays them out.
-        labels: int64 [N].
+        labels: [N, ...], what is learned of each; of a class int64 [N].
         mean, std: one per channel.
     Raises:
         ShapeError: tensors of another type or shape.
@@ -42,7 +40,7 @@ class SeriesSamples(Samples):
     def __init__(self, values: Tensor, labels: Tensor, *, mean: Sequence[float], std: Sequence[float]) -> None:
         if values.dtype != torch.float32 or values.ndim != 4 or values.shape[3] != 1:
             raise ShapeError(f"values are {values.dtype} {list(values.shape)}; give torch.float32 [N, C, T, 1]")
-        if labels.shape != values.shape[:1] or not len(mean) == len(std) == values.shape[1]:
+        if labels.shape[:1] != values.shape[:1] or not len(mean) == len(std) == values.shape[1]:
             raise ShapeError(
                 f"{list(values.shape)} values, {list(labels.shape)} labels, {len(mean)} means and {len(std)} stds; "
                 "give a label for each series, and a mean and std for each channel"
@@ -80,6 +78,11 @@ def find_series(
     group: str | None = None,
     columns: Sequence[str] | None = None,
     split: Mapping[str, float] | None = None,
+    scale: Scale | None = None,
+    each_step: bool = False,
+    values: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    ahead: int | None = None,
 ) -> Found:
     """Look at series: arrays x and y (.npz, or a folder of .npy), .csv files by class, or one .csv file with labels.
 
@@ -95,6 +98,9 @@ def find_series(
         group: the column of it that says who or what it is of: none is in two parts.
         columns: that are channels, of .csv files with a header; all but label and group by default.
         split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no folder of its own.
+        scale: mean and deviation by which a network that is there already has its values normalised.
+        each_step, values, labels, ahead: what is learned, where that is not one class of a series
+            (`series_targets.Wanted`): y is then [N, T] of classes, [N, V] or [N, T, V] of values, [N, L] of labels.
     Raises:
         DataError: there are no series there, or some cannot be used.
         ValueError: an argument that none can be, or that such data do not take.
@@ -112,12 +118,10 @@ def find_series(
     place = Path(os.path.abspath(path if root is None else root / path))  # noqa: PTH100 - links stay in it
     if known is not None and window is None and place.suffix.lower() == ".csv":
         window = known.shape[1]
+    wanted = Wanted(each_step, values, labels, ahead)
     given = {"window": window, "stride": stride, "columns": columns, "label": label, "group": group}
-    recorded = _recorded(place, given)
+    recorded = _recorded(place, given, wanted)
     taken = _checked(place, recorded, known)
-    classes = _in_order({one.label for one in taken})
-    if len(classes) < 2:
-        raise DataError(f'{place}: all is of one class, "{classes[0]}"; there must be two or more')
     part_of = _parts(place, recorded, shares)
     order = sorted(range(len(taken)), key=lambda number: (rank(taken[number].sha256, shares.seed), taken[number].name))
     parts: dict[Part, list[int]] = {part: [] for part in PARTS}
@@ -126,18 +130,22 @@ def find_series(
     entries = [
         Entry(one.name, one.bytes, one.sha256, one.label, part) for one, part in zip(taken, part_of, strict=True)
     ]
-    record = known or _measured([taken[number] for number in parts["train"]])
+    training = [taken[number] for number in parts["train"]]
+    record = known or _measured(training)
+    targets = learned(place, wanted, taken, training, scale)
     return Found(
         place,
         record,
-        classes,
+        targets.names,
         Manifest(tuple(entries)),
         _described(recorded, shares, window, stride),
-        _maker(taken, parts, record, classes),
+        _maker(taken, parts, record, targets),
+        targets.mean,
+        targets.std,
     )
 
 
-def _recorded(place: Path, given: Mapping[str, Any]) -> Recorded:
+def _recorded(place: Path, given: Mapping[str, Any], wanted: Wanted) -> Recorded:
     """What lies at a path; raises `ValueError` where it does not take what is given."""
 
     def refuse(what: str, *keys: str) -> None:
@@ -151,12 +159,14 @@ def _recorded(place: Path, given: Mapping[str, Any]) -> Recorded:
     folder = os.path.isdir(place)  # noqa: PTH112
     if place.suffix.lower() == ".npz" or (folder and os.path.lexists(place / "x.npy")):
         refuse("arrays x and y", *given)
-        return of_arrays(place)
+        return of_arrays(place, wanted)
     if folder:
         refuse("a folder of classes", "label", "group")
+        if not wanted.classes or wanted.each_step:
+            raise ValueError(f"each_step, values, labels and ahead are not of a folder of classes, which {place} is")
         return of_folders(place, window=given["window"], stride=given["stride"], columns=given["columns"])
     if place.suffix.lower() == ".csv":
-        return of_recording(place, **given)
+        return of_recording(place, **given, wanted=wanted)
     raise DataError(
         f'{place}: its name ends in "{place.suffix}"; give a .npz file with arrays x and y, a .csv file with a column '
         "of labels, or a folder of .csv files by class"
@@ -187,18 +197,6 @@ def _checked(place: Path, recorded: Recorded, known: InputRecord | None) -> list
     return taken
 
 
-def _in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """The classes, sorted: as numbers where all are whole numbers, and else as text.
-
-    >>> _in_order({"10", "9"}), _in_order({"b", "10", "9"})
-    (('9', '10'), ('10', '9', 'b'))
-    """
-    names = sorted(labels)
-    if all(name.removeprefix("-").isdecimal() and name.isascii() for name in names):
-        return tuple(sorted(names, key=int))
-    return tuple(names)
-
-
 def _parts(place: Path, recorded: Recorded, shares: Shares) -> list[Part]:
     """The part of each sample: that of its folder, or one that its unit is in: a share of all, or of its class."""
     taken = recorded.series
@@ -223,8 +221,13 @@ def _parts(place: Path, recorded: Recorded, shares: Shares) -> list[Part]:
             )
         parts |= {number: found[taken[number].unit] for number in numbers}
     found_parts: list[Part] = [parts.get(number) or one.part or "train" for number, one in enumerate(taken)]
-    trained = {one.label for one, part in zip(taken, found_parts, strict=True) if part == "train"}
-    if absent := _in_order({one.label for one in taken} - trained):
+
+    def labels(*wanted: Part) -> set[str]:
+        """Of the samples, or of their steps."""
+        chosen = [one for one, part in zip(taken, found_parts, strict=True) if part in wanted]
+        return {label for one in chosen for label in (one.target if isinstance(one.target, list) else [one.label])}
+
+    if absent := in_order(labels(*PARTS) - labels("train")):
         raise DataError(
             f'{place}: class "{absent[0]}" is in no {recorded.unit} of the training part; try another split: '
             f"--set data.split={{seed: {shares.seed + 1}}}"
@@ -235,16 +238,8 @@ def _parts(place: Path, recorded: Recorded, shares: Shares) -> list[Part]:
 def _measured(training: Sequence[Series]) -> InputRecord:
     """What a series becomes: mean and deviation of each channel, of exact sums, rounded to 6 significant digits."""
     steps, channels = training[0].values.shape
-    count = len(training) * steps
-    mean, std = [], []
-    for channel in range(channels):
-        columns = [one.values[:, channel].astype(np.float64) for one in training]
-        middle = math.fsum(value for column in columns for value in column.tolist()) / count
-        squares = math.fsum(value for column in columns for value in ((column - middle) ** 2).tolist())
-        deviation = float(f"{math.sqrt(squares / count):.6g}")
-        mean.append(float(f"{middle:.6g}"))
-        std.append(deviation if deviation > np.finfo(np.float32).tiny else _DEVIATION_OF_NONE)
-    return InputRecord((channels, steps, 1), tuple(mean), tuple(std), kind="series", resize="none")
+    mean, std = measured([one.values for one in training])
+    return InputRecord((channels, steps, 1), mean, std, kind="series", resize="none")
 
 
 def _described(recorded: Recorded, shares: Shares, window: int | None, stride: int | None) -> dict[str, Any]:
@@ -264,19 +259,18 @@ def _described(recorded: Recorded, shares: Shares, window: int | None, stride: i
 
 
 def _maker(
-    taken: Sequence[Series], parts: Mapping[Part, Sequence[int]], record: InputRecord, classes: tuple[str, ...]
+    taken: Sequence[Series], parts: Mapping[Part, Sequence[int]], record: InputRecord, targets: Learned
 ) -> Callable[[Sequence[str], int], ImageSets]:
-    label_of = {label: number for number, label in enumerate(classes)}
-
     def samples(part: Part) -> SeriesSamples:
         chosen = [taken[number] for number in parts[part]]
         steps, channels = taken[0].values.shape
         values = np.stack([one.values for one in chosen]) if chosen else np.zeros((0, steps, channels), np.float32)
-        labels = torch.tensor([label_of[one.label] for one in chosen], dtype=torch.int64)
+        labels = targets.tensor(chosen, taken)
         return SeriesSamples(torch.from_numpy(series.as_sample(values)), labels, mean=record.mean, std=record.std)
 
     def make(augment: Sequence[str], seed: int) -> ImageSets:
         train, validation, test = (samples(part) for part in PARTS)
-        return ImageSets(train, validation, test, classes=classes, shape=record.shape, mean=record.mean, std=record.std)
+        names, mean, std = targets.names, record.mean, record.std
+        return ImageSets(train, validation, test, classes=names, shape=record.shape, mean=mean, std=std)
 
     return make

@@ -72,11 +72,12 @@ def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str,
     labels = builders.data_kind(recipe).labels
     test = builders.build_data(recipe, data_root).test
     if not 0 <= image < len(test):
-        raise InputError(f"--image {image}: the test set of {recipe.data.kind} has images 0..{len(test) - 1}")
+        raise InputError(f"--image {image}: the test set of {recipe.data.kind} has samples 0..{len(test) - 1}")
     x, target = test.sequence(torch.tensor([image]))
     record = builders.input_record(recipe)
     graph = lower(trained.network, input=record, labels=labels, time_steps=recipe.time_steps)
-    return neuron_traces(graph, x), f"test image {image} of {recipe.data.kind} (class “{labels[int(target[0])]}”)"
+    shown = f" (class “{labels[int(target[0])]}”)" if recipe.task.kind == "classify" else ""
+    return neuron_traces(graph, x), f"test sample {image} of {recipe.data.kind}{shown}"
 
 
 def _liveliest(networks: Sequence[Mapping[str, LayerTrace]]) -> Neurons:

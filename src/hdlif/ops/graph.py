@@ -67,6 +67,7 @@ class TaskRecord:
         combine: out of `COMBINATIONS`.
         delay: of answers at each step, how many steps later the answer to a step is read.
         mean, std: of "regress", of each value: an output is (value - mean) / std.
+        ahead: of values at each step, how many steps later the series has them; 0 of others than its own next ones.
         threshold: of "multilabel", the probability from which a label is said.
     """
 
@@ -75,6 +76,7 @@ class TaskRecord:
     delay: int = 0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    ahead: int = 0
     threshold: float = 0.5
 
 

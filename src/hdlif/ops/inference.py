@@ -78,6 +78,14 @@ def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
             f"task.delay = {brief(record.delay)}; of answers at each of {time_steps} steps it may be up to "
             f"{time_steps - 1}, and of others 0"
         )
+    if (
+        type(record.ahead) is not int
+        or not 0 <= record.ahead < 2**31
+        or (record.ahead and (record.kind, each) != ("regress", True))
+    ):
+        raise ArtefactError(
+            f"task.ahead = {brief(record.ahead)}; of values at each step it may be above 0, else it is 0"
+        )
     scaled = outputs if record.kind == "regress" else 0
     for key, numbers in (("mean", record.mean), ("std", record.std)):
         if len(numbers) != scaled or not all(is_float32(v) and (key == "mean" or v > 0) for v in numbers):

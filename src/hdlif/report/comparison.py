@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from hdlif.report.runs import Network
 
@@ -57,7 +58,7 @@ def _columns(networks: Sequence[Network]) -> list[Column]:
     parameters, operations, training = "Parameters, MB", "Operations, M", "Training"
     energy = f"Energy, {unit}"
     return [
-        Column("Accuracy", "%", lambda n: 100 * n["accuracy"], best=max, decimals=2),
+        *_measures(networks),
         Column(parameters, "published", lambda n: n.get("params_mb")),
         Column(parameters, "stored", lambda n: n.get("stored_mb")),
         Column(operations, "SOPs", lambda n: _scaled(n.get("sops"), 1e-6)),
@@ -68,6 +69,25 @@ def _columns(networks: Sequence[Network]) -> list[Column]:
         Column(training, "peak, MB", lambda n: _scaled(n.get("peak_bytes"), 1e-6)),
         Column(training, "saved, MB", lambda n: _scaled(n.get("saved_bytes"), 1e-6)),
     ]
+
+
+_SMALLER_IS_BETTER = {"rmse", "mae"}
+
+
+def _measures(networks: Sequence[Network]) -> list[Column]:
+    """Accuracy of networks that classify, and the metrics of others."""
+    columns = []
+    if any(network["accuracy"] is not None for network in networks):
+        columns.append(Column("Accuracy", "%", lambda n: _scaled(n["accuracy"], 100), best=max, decimals=2))
+    names = dict.fromkeys(name for network in networks for name in network.get("metrics", {}))
+    for name in names:
+        best: Callable[[Sequence[float]], float] = min if name in _SMALLER_IS_BETTER else max
+        columns.append(Column("Test set", name, partial(_metric, name), best=best))
+    return columns
+
+
+def _metric(name: str, network: Network) -> float | None:
+    return network.get("metrics", {}).get(name)
 
 
 def _scaled(value: float | None, factor: float) -> float | None:
@@ -110,18 +130,28 @@ def baseline(networks: Sequence[Network]) -> Network | None:
 def findings(networks: Sequence[Network]) -> list[str]:
     """What the figures say, one sentence each on accuracy, size and energy beside the LIF baseline."""
     lif = baseline(networks)
-    return [sentence for finding in (_accuracy, _size, _energy) if (sentence := finding(networks, lif))]
+    measured = _accuracy if all(network["accuracy"] is not None for network in networks) else _metrics
+    return [sentence for finding in (measured, _size, _energy) if (sentence := finding(networks, lif))]
+
+
+def _metrics(networks: Sequence[Network], lif: Network | None) -> str | None:
+    said = [
+        f"{network['name']} has {network['metric']} {network['metrics'][network['metric']]:.4g}"
+        for network in networks
+        if network.get("metric") in network.get("metrics", {})
+    ]
+    return f"On the test set {', '.join(said)}." if said else None
 
 
 def _accuracy(networks: Sequence[Network], lif: Network | None) -> str:
-    best = max(network["accuracy"] for network in networks)
+    best = max(network["accuracy"] or 0.0 for network in networks)
     percent = f"{100 * best:.2f} %"
     winners = [network for network in networks if network["accuracy"] == best]
     if len(networks) == 1:
         return f"{winners[0]['name']} classifies {percent} of the test images correctly."
     if lif in winners:
         return f"No network is more accurate than the LIF baseline, at {percent}."
-    ahead = f", {100 * (best - lif['accuracy']):.2f} points above the LIF baseline" if lif else ""
+    ahead = f", {100 * (best - (lif['accuracy'] or 0.0)):.2f} points above the LIF baseline" if lif else ""
     return f"{_named(winners, 'is', 'are')} the most accurate, at {percent}{ahead}."
 
 

@@ -12,10 +12,12 @@ from hdlif.report.coherence import section
 from hdlif.report.comparison import DASH, aligned, findings, table
 from hdlif.report.confusion import accuracy_by_class, matrices
 from hdlif.report.figures import Figure, Section, dots, lines, panels, time_axis, union
-from hdlif.report.runs import Artefact, Coherence, Confusion, Metric, Network
+from hdlif.report.labels import f1_by_label
+from hdlif.report.runs import Artefact, Coherence, Confusion, Errors, Labels, Metric, Network
 from hdlif.report.templates import set_page
 from hdlif.report.traces import Traces
 from hdlif.report.traces import figures as trace_figures
+from hdlif.report.values import predicted_against_true
 
 # More points than this on one line are noise to the eye, and bytes in the page.
 _POINTS = 200
@@ -40,6 +42,8 @@ def render(
     commands: Sequence[str] = (),
     coherence: Sequence[Coherence] = (),
     confusions: Mapping[str, Confusion] | None = None,
+    errors: Mapping[str, Errors] | None = None,
+    labels: Mapping[str, Labels] | None = None,
     traces: Traces | None = None,
 ) -> str:
     """The whole page as HTML: no scripts and no links out, the same bytes for the same numbers.
@@ -51,14 +55,19 @@ def render(
         title: the heading; by default it says which networks are compared.
         recipes: the resolved recipes (YAML) by network name.
         commands: how to make the runs and this page again, a shell command each.
-        confusions: counts of the test images by true and chosen class, by network name.
+        confusions: counts of the test samples, or steps, by true and chosen class, by network name.
+        errors: of networks that predict values, what they are wrong by.
+        labels: of networks that say several labels, how they find each.
         traces: single neurons at work.
         coherence: gradients beside STBP's, of these networks or others, which have a legend of their own.
     """
     names = [network["name"] for network in networks]
     figures = {
-        "Learning curves": _learning(names, histories),
+        "Learning curves": _learning(networks, histories),
         "Accuracy over time": [_accuracy_per_step(networks)],
+        "Over time": [_measure_per_step(networks)],
+        "Predicted values": [predicted_against_true(names, errors)] if errors else [],
+        "Labels": [f1_by_label(names, labels)] if labels else [],
         "Accuracy by class": [accuracy_by_class(names, confusions or {})],
         "Activity by layer": [_firing_rate(networks), _sops(networks)],
         "Leak and threshold by time step": [
@@ -86,17 +95,32 @@ def render(
     )
 
 
-def _learning(names: Sequence[str], histories: Mapping[str, Sequence[Metric]]) -> list[Figure]:
-    accuracy, loss = [], []
-    for style, name in enumerate(names):
+def _learning(networks: Sequence[Network], histories: Mapping[str, Sequence[Metric]]) -> list[Figure]:
+    names = [network["name"] for network in networks]
+    accuracy, loss, measured = [], [], []
+    for style, (name, network) in enumerate(zip(names, networks, strict=True)):
         events = histories.get(name, ())
         steps, fractions = _readings(events, "validation", "accuracy")
         accuracy.append(Series(style, steps, [100 * fraction for fraction in fractions]))
+        measured.append(Series(style, *_metrics(events, network.get("metric"))))
         loss.append(Series(style, *_readings(events, "train", "loss")))
     block = math.ceil(max(len(one.y) for one in loss) / _POINTS)
     thinned = [Series(one.style, _means(one.x, block), _means(one.y, block)) for one in loss]
     smoothed = f" Each point is the mean of {block} readings in a row." if block > 1 else ""
+    metrics = list(dict.fromkeys(metric for network in networks if (metric := network.get("metric"))))
     return [
+        *(
+            lines(
+                f"validation-{metric}",
+                f"Validation {metric} by optimiser update, once per epoch.",
+                names,
+                [one for one, network in zip(measured, networks, strict=True) if network.get("metric") == metric],
+                x_label="update",
+                y_label=f"validation {metric}",
+                markers=max(len(one.y) for one in measured) <= 30,
+            )
+            for metric in metrics
+        ),
         lines(
             "validation-accuracy",
             "Validation accuracy (%) by optimiser update, once per epoch.",
@@ -127,6 +151,30 @@ def _readings(
     return [step for step, _ in found], [value for _, value in found]
 
 
+def _metrics(events: Sequence[Metric], name: str | None) -> tuple[list[int], list[float]]:
+    """The updates at which a metric was measured on the validation set, and its values."""
+    found = [
+        (line["step"], value)
+        for line in events
+        if line["event"] == "validation" and (value := line.get("metrics", {}).get(name or "")) is not None
+    ]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def _measure_per_step(networks: Sequence[Network]) -> Figure:
+    """What other tasks than classification measure at or after each step."""
+    series = [
+        Series(style, time_axis(values), values)
+        for style, network in enumerate(networks)
+        if (values := network.get("per_step", []))
+    ]
+    kinds = {"rmse": "error (rmse)", "accuracy": "share of right classes", "f1": "share of right labels"}
+    said = dict.fromkeys(kinds.get(metric, metric) for network in networks if (metric := network.get("metric")))
+    caption = f"{' and '.join(said).capitalize()} on the test set, at each time step or as known after it."
+    names = [network["name"] for network in networks]
+    return lines("per-step", caption, names, series, x_label="time step", y_label=", ".join(said), markers=False)
+
+
 def _means(values: Sequence[float], block: int) -> list[float]:
     blocks = [values[i : i + block] for i in range(0, len(values), max(block, 1))]
     return [sum(some) / len(some) for some in blocks]
@@ -140,7 +188,7 @@ def _accuracy_per_step(networks: Sequence[Network]) -> Figure:
     figure = lines(
         "accuracy-per-step", caption, names, series, x_label="time step", y_label="accuracy, %", markers=True
     )
-    steps = max(len(values) for values in percent)
+    steps = max((len(values) for values in percent), default=0)
     rows = [
         [name, *aligned([*values, *[None] * (steps - len(values))], decimals=2)]
         for name, values in zip(names, percent, strict=True)

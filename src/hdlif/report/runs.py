@@ -59,8 +59,12 @@ class Network(TypedDict):
     """A training's `summary.json`; a number that was not measured is null or absent."""
 
     name: Name
-    accuracy: float
+    # Of a classification; another task has metrics, the first of interest named.
+    accuracy: Number
     accuracy_per_step: list[float]
+    metrics: NotRequired[dict[Name, float]]
+    metric: NotRequired[Name]
+    per_step: NotRequired[list[float]]
     recipe: NotRequired[Any]
     seed: NotRequired[int | None]
     best_epoch: NotRequired[int | None]
@@ -88,6 +92,7 @@ class Metric(TypedDict):
     step: int
     loss: Number
     accuracy: Number
+    metrics: NotRequired[dict[str, Number]]
 
 
 @with_config(_FINITE)
@@ -160,6 +165,29 @@ class Confusion(TypedDict):
     counts: list[list[int]]
 
 
+@with_config(_FINITE)
+class Errors(TypedDict):
+    """A run's `errors.json`: of each value the mean error and its deviation, and pairs of test samples."""
+
+    names: list[Name]
+    mean: list[float]
+    deviation: list[float]
+    true: list[list[float]]
+    predicted: list[list[float]]
+
+
+@with_config(_FINITE)
+class Labels(TypedDict):
+    """A run's `labels.json`: how often each label of test samples is rightly and wrongly said and not said."""
+
+    names: list[Name]
+    f1: list[float]
+    true_positives: list[int]
+    false_positives: list[int]
+    false_negatives: list[int]
+    true_negatives: list[int]
+
+
 class Demo(TypedDict):
     """The demo's `summary.json`: its networks, each with a run folder of its name beside it."""
 
@@ -176,6 +204,8 @@ _DEMO = TypeAdapter(Demo)
 _METRIC = TypeAdapter(Metric)
 _COHERENCE = TypeAdapter(CoherenceFile)
 _CONFUSION = TypeAdapter(Confusion)
+_ERRORS = TypeAdapter(Errors)
+_LABELS = TypeAdapter(Labels)
 _MEND = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 
 
@@ -192,6 +222,8 @@ class Run:
     recipes: dict[str, str] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     confusions: dict[str, Confusion] = field(default_factory=dict)
+    errors: dict[str, Errors] = field(default_factory=dict)
+    labels: dict[str, Labels] = field(default_factory=dict)
     artefact: Artefact | None = None
     data: str | None = None
     coherence: list[Coherence] = field(default_factory=list)
@@ -262,6 +294,10 @@ def merge(runs: Sequence[Run]) -> Run:
             merged.folders[label] = folder
             if name in run.confusions:
                 merged.confusions[label] = run.confusions[name]
+            if name in run.errors:
+                merged.errors[label] = run.errors[name]
+            if name in run.labels:
+                merged.labels[label] = run.labels[name]
         merged.coherence += run.coherence
     return merged
 
@@ -275,6 +311,10 @@ def _add(run: Run, network: Network, folder: Path) -> None:
     run.coherence += _coherence(folder)
     if (path := folder / "confusion.json").exists():
         run.confusions[name] = _confusion(path)
+    if (path := folder / "errors.json").exists():
+        run.errors[name] = _errors(path)
+    if (path := folder / "labels.json").exists():
+        run.labels[name] = _labels(path)
 
 
 def _confusion(path: Path) -> Confusion:
@@ -283,6 +323,22 @@ def _confusion(path: Path) -> Confusion:
     if [len(row) for row in confusion["counts"]] != [classes] * classes:
         raise InputError(f"{path}: counts is no square of {classes} classes; {_MEND}")
     return confusion
+
+
+def _errors(path: Path) -> Errors:
+    errors = _checked(_ERRORS, _json(_text(path), str(path)), str(path))
+    pairs = list(zip(errors["true"], errors["predicted"], strict=False))
+    count = {len(errors[key]) for key in ("names", "mean", "deviation", "true", "predicted")}
+    if len(count) != 1 or any(len(true) != len(predicted) for true, predicted in pairs):
+        raise InputError(f"{path}: its lists are not as long as one another; {_MEND}")
+    return errors
+
+
+def _labels(path: Path) -> Labels:
+    labels = _checked(_LABELS, _json(_text(path), str(path)), str(path))
+    if len({len(values) for values in labels.values()}) != 1:  # type: ignore[arg-type]
+        raise InputError(f"{path}: its lists are not as long as one another; {_MEND}")
+    return labels
 
 
 def _coherence(folder: Path) -> list[Coherence]:

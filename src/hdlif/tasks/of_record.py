@@ -20,7 +20,7 @@ def task_of(graph: Graph) -> Task:
         case "sequence":
             return Sequence(*common, delay=record.delay)
         case "regress":
-            return Regress(*common, mean=record.mean, std=record.std, combine=combine, delay=record.delay)
+            return Regress(*common, record.mean, record.std, combine=combine, delay=record.delay, ahead=record.ahead)
         case "multilabel":
             return Multilabel(*common, combine=combine, threshold=record.threshold)
         case _:

@@ -35,6 +35,7 @@ class Regress:
         mean, std: of each value; targets and outputs are (value - mean)/std.
         combine: "mean", "last", or "each", whose targets are [T, V].
         delay: of values at each step, how many steps later the answer is read.
+        ahead: of the next values of a series itself, how many steps later it has them.
         loss: "squared", "absolute", or "huber" (squared up to one deviation).
     """
 
@@ -45,6 +46,7 @@ class Regress:
     combine: Literal["mean", "last", "each"] = "mean"
     delay: int = 0
     loss: Loss = "squared"
+    ahead: int = 0
 
     metric: ClassVar[str] = "rmse"
 
@@ -59,7 +61,7 @@ class Regress:
 
     @property
     def record(self) -> TaskRecord:
-        return TaskRecord("regress", self.combine, self.delay, tuple(self.mean), tuple(self.std))
+        return TaskRecord("regress", self.combine, self.delay, tuple(self.mean), tuple(self.std), self.ahead)
 
     @property
     def first(self) -> int:
