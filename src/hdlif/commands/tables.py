@@ -42,9 +42,10 @@ def figure(value: float | None, form: str, factor: float = 1.0) -> str:
 def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
     """One row a network: the paper's ablation on the data at hand."""
     metrics = list(dict.fromkeys(name for n in networks for name in n.get("metrics", {})))
+    classified = any(n["accuracy"] is not None for n in networks)
     header = [
         "network",
-        *(["accuracy"] if any(n["accuracy"] is not None for n in networks) else []),
+        *(["accuracy"] if classified else []),
         *metrics,
         "MB published",
         "MB stored",
@@ -58,7 +59,7 @@ def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         [
             TITLES.get(n["name"], n["name"]),
-            *([figure(n["accuracy"], ".2%")] if "accuracy" in header else []),
+            *([figure(n["accuracy"], ".2%")] if classified else []),
             *(figure(n.get("metrics", {}).get(name), ".4g") for name in metrics),
             figure(n["params_mb"], ".4f"),
             figure(n["stored_mb"], ".4f"),

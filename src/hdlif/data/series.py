@@ -17,7 +17,7 @@ from hdlif.data.found import Found
 from hdlif.data.manifest import PARTS, Entry, Manifest, Part
 from hdlif.data.recorded_series import MOST_KEPT, Recorded, Series, of_arrays, of_folders, of_recording
 from hdlif.data.samples import ImageSets, Samples
-from hdlif.data.series_targets import Learned, Scale, Wanted, in_order, learned, measured
+from hdlif.data.series_targets import Learned, Scale, Wanted, classes_of, in_order, learned, measured
 from hdlif.data.shares import Shares, divided, rank, shares_of
 from hdlif.errors import DataError, ShapeError
 from hdlif.inputs import series
@@ -122,6 +122,8 @@ def find_series(
     given = {"window": window, "stride": stride, "columns": columns, "label": label, "group": group}
     recorded = _recorded(place, given, wanted)
     taken = _checked(place, recorded, known)
+    if wanted.classes:
+        classes_of(place, wanted, taken)
     part_of = _parts(place, recorded, shares)
     order = sorted(range(len(taken)), key=lambda number: (rank(taken[number].sha256, shares.seed), taken[number].name))
     parts: dict[Part, list[int]] = {part: [] for part in PARTS}

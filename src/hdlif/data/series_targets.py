@@ -132,13 +132,19 @@ def learned(
     if wanted.labels is not None:
         return Learned(tuple(wanted.labels), (), (), lambda one: one.target)
     each = wanted.each_step
-    classes = in_order({label for one in taken for label in (one.target if each else [one.label])})
-    if len(classes) < 2:
-        raise DataError(f'{place}: all is of one class, "{classes[0]}"; there must be two or more')
+    classes = classes_of(place, wanted, taken)
     number = {label: n for n, label in enumerate(classes)}
     if each:
         return Learned(classes, (), (), lambda one: np.array([number[label] for label in one.target]))
     return Learned(classes, (), (), lambda one: np.int64(number[one.label]))
+
+
+def classes_of(place: Path, wanted: Wanted, taken: Sequence[Series]) -> tuple[str, ...]:
+    """The classes of series, or of their steps. Raises `DataError` where there is one alone."""
+    classes = in_order({label for one in taken for label in (one.target if wanted.each_step else [one.label])})
+    if len(classes) < 2:
+        raise DataError(f'{place}: all is of one class, "{classes[0]}"; there must be two or more')
+    return classes
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:

@@ -41,6 +41,8 @@ FIGURES = {
     ),
 }
 """What is printed of a finished training, or averaged over several."""
+MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metrics"}
+"""What stands there besides where the task is no classification, and accuracies are none."""
 _NETWORK = TypeAdapter(Network)
 
 
@@ -49,7 +51,9 @@ def finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
     if not (folder / "model.safetensors").exists():
         return None
     summary = _summary(folder)
-    if not summary.keys() >= FIGURES or summary.get("recipe") != recipe.model_dump(mode="json"):
+    figures = FIGURES | (MEASURED_OF_TASKS if recipe.task.kind != "classify" else set())
+    measured = summary.get("accuracy") is not None or recipe.task.kind != "classify"
+    if not measured or not summary.keys() >= figures or summary.get("recipe") != recipe.model_dump(mode="json"):
         return None
     try:
         _NETWORK.validate_python(summary, strict=True)
