@@ -312,7 +312,9 @@ def _trees(name_or_path: str | Path) -> tuple[str, dict[str, Any], _Base | None]
     seen = f"{name_or_path}: base = {shown(stated)}"
     _, tree = _own_tree(stated if ships else below(Path(name_or_path).parent, stated, seen), seen)
     if "base" in tree:
-        raise RecipeError(f"{seen} has a base itself; name that one, and state what differs from it")
+        # Of what a file holds nothing is said.
+        that_one = f"base: {tree['base']}" if ships else "that one"
+        raise RecipeError(f"{seen} has a base itself; name {that_one}, and state what differs from it")
     # The name is of the file, unless this one states it.
     tree.pop("name", None)
     return name, own, _Base(stated, ships, tree)
