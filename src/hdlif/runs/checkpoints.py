@@ -10,6 +10,7 @@ from hdlif import builders
 from hdlif.config import Recipe
 from hdlif.errors import CheckpointError, RecipeError
 from hdlif.runs.files import existing
+from hdlif.runs.own_parts import saying_what_is_gone
 from hdlif.training import checkpoint
 
 
@@ -39,7 +40,8 @@ def load_trained(path: Path) -> Trained:
     except (KeyError, ValidationError) as error:
         raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
     try:
-        builders.check(recipe)
+        with saying_what_is_gone(path.parent):
+            builders.check(recipe)
     except RecipeError as error:
         parts = (
             "put back the module that it names, or " if ":" in str(error) and "there is no module" in str(error) else ""
