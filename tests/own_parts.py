@@ -99,6 +99,12 @@ def late() -> Any:
     return lambda step, total: 1 / (3 - step)
 
 
+def at_ten(gives: str) -> Any:
+    """Good for as long as a check of ten steps looks."""
+    late = {"text": lambda: "1", "nan": lambda: float("nan"), "fault": lambda: [][1]}[gives]
+    return lambda step, total: late() if step == 10 else 1.0
+
+
 class NoPlan:
     def __init__(self, criterion: Criterion) -> None:
         self.criterion = criterion
