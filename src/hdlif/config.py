@@ -22,9 +22,11 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     JsonValue,
     SerializerFunctionWrapHandler,
+    Tag,
     ValidationError,
     model_serializer,
     model_validator,
@@ -132,6 +134,15 @@ class FoundConfig(_Section):
     input: InputConfig
 
 
+def _written_as(one: object) -> str:
+    return "name" if not isinstance(one, Mapping | Component) else "part"
+
+
+_Augmentation = Annotated[
+    Annotated[str, Field(strict=True), Tag("name")] | Annotated[Component, Tag("part")], Discriminator(_written_as)
+]
+
+
 class DataConfig(_Section):
     """The data set, its split and its batches; keys beside these are arguments of its kind."""
 
@@ -151,7 +162,8 @@ class DataConfig(_Section):
     frames: Text = "constant"
     """How an image becomes a sequence: the same at every step, or a row a step."""
     # A YAML list has to become a tuple, which strict typing would refuse; the names in it stay strict.
-    augment: Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False)] = ()
+    augment: Annotated[tuple[_Augmentation, ...], Field(strict=False)] = ()
+    """By name, or as a section of `kind` and arguments."""
     mixup: MixupConfig | None = None
     """Mixes the samples and labels of a batch; `{}` takes the published values."""
     found: FoundConfig | None = None
@@ -459,6 +471,9 @@ def _explain(errors: list[ErrorDetails]) -> str:
     """One line on the worst error."""
     first = _worst(errors)
     location, message = [str(part) for part in first["loc"]], first["msg"]
+    if location[:2] == ["data", "augment"]:
+        # data, augment, 0, "part" (how it is written), "strength", and JSON's types
+        location = location[:3] + location[4:5] + location[6::2]
     section = _section(location)
     if section is Component or (section is DataConfig and location[1] not in DataConfig.model_fields):
         # pydantic tags each level of a JSON value with its type: model, blocks, "list", 0, "float".

@@ -19,7 +19,7 @@ from hdlif.builders.data import (
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
 from hdlif.builders.found import FOUND, kind_at, look
-from hdlif.builders.kinds import KINDS, hidden_kinds
+from hdlif.builders.kinds import hidden_kinds
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
     CLASSES,
@@ -50,7 +50,6 @@ __all__ = [
     "FOUND",
     "FRAMES",
     "GRANULARITIES",
-    "KINDS",
     "MODELS",
     "NEURONS",
     "NORMS",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from hdlif import datasets
 from hdlif.builders.activity import PENALTIES
 from hdlif.builders.attention import ATTENTIONS
+from hdlif.builders.augment import AUGMENTS
 from hdlif.builders.imported import is_own
 from hdlif.builders.installed import GROUPS, hidden
 from hdlif.builders.model import MODELS
@@ -30,7 +30,7 @@ KINDS: Mapping[str, Collection[str]] = {
     "activity.kind": PENALTIES,
     "training.optimizer.kind": OPTIMIZERS,
     "training.schedule.kind": SCHEDULES,
-    "data.augment": datasets.AUGMENTED,
+    "data.augment": AUGMENTS,
 }
 """The names that ship, by key."""
 
