@@ -24,13 +24,13 @@ from hdlif.data import ImageSets
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
-from hdlif.training import classified, reestimated
+from hdlif.training import answered, reestimated
 
 
 def classes(network: nn.Module, sets: ImageSets, *, images: int, time_steps: int) -> Tensor:
     """The classes of the first test images."""
     batches = sets.test.first(images).sequences(250)
-    return torch.cat([logits.sum(0).argmax(-1) for logits, _ in classified(network, batches, time_steps=time_steps)])
+    return torch.cat([logits.sum(0).argmax(-1) for logits, _ in answered(network, batches, time_steps=time_steps)])
 
 
 def measure(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:

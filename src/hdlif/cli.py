@@ -214,12 +214,13 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
     most 256 MiB.
     """
     from hdlif.commands.run import run as command
+    from hdlif.runtime.answers import in_words
 
     result = command(artefact, inputs, **{key: value for key, value in options.items() if value is not None})
     show(
         result,
         as_json,
-        lambda: "\n".join(printable(f"{i['input']}: {i['label']} ({i['probability']:.1%})") for i in result["inputs"]),
+        lambda: "\n".join(printable(f"{one['input']}: {in_words(one)}") for one in result["inputs"]),
     )
 
 

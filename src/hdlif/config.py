@@ -128,10 +128,16 @@ class InputConfig(_Section):
 class FoundConfig(_Section):
     """What was found in data of the user's own when a training began: what it is resumed, measured and exported by."""
 
+    EXTRAS = ("target_mean", "target_std")
+
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """Of the files and of the part that each is in."""
-    classes: Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False, min_length=2)]
+    classes: Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False, min_length=1)]
+    """The names of what is learned: of classes, or of values."""
     input: InputConfig
+    target_mean: Annotated[tuple[float, ...], Field(strict=False)] = ()
+    """Of each value, by which it is normalised; of classes none."""
+    target_std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False)] = ()
 
 
 def _written_as(one: object) -> str:
@@ -231,7 +237,7 @@ class TrainingConfig(_Section):
 class Recipe(_Section):
     """One row of a results table: a network, its learning rule, its data and how it is trained."""
 
-    EXTRAS = ("teacher",)
+    EXTRAS = ("teacher", "task")
 
     name: Name
     """The stem of the file, unless the file states a `name` (the recipe kept in a run folder does). Its run folder is
@@ -248,6 +254,8 @@ class Recipe(_Section):
     weights: Component
     spikes: Component
     rule: Component
+    task: Component = Component.model_validate({"kind": "classify"})
+    """What is learned."""
     activity: Component = Component.model_validate({"kind": "free"})
     """The penalty on spikes."""
     training: TrainingConfig

@@ -58,7 +58,7 @@ def test_its_neurons_are_numbered_as_they_are_made() -> None:
         ("NOT_A_NETWORK", "it must be a class or a function"),
         ("a_tensor", "Tensor is no network over time; give a Sequential"),
         ("no_logits", r"Sequential gives \[1, 1, 3, 6, 6\]; a network gives logits"),
-        ("other_classes", "gives 3 logits, and digits has 10 classes"),
+        ("other_classes", "gives 3 outputs, and digits has 10 classes"),
         ("residual", "Residual holds HDLIF, which knows time, and does not itself; derive Residual from"),
         ("shared", "has one parameter at two places, network.1.leak.* and network.3.leak.*make a layer for each"),
         ("Forgets", "gives other logits for two steps at once than for one after the other; give back run.state"),

@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from after_epoch import AfterEpoch
 from hdlif.commands import ablate
 from hdlif.commands.train import train
-from hdlif.training import Evaluation
+from hdlif.tasks import Evaluation
 
 RECIPE = "digits_hdlif"
 OVERRIDES = ["model.width=4", "model.blocks=[1]", "training.epochs=2", "data.batch_size=128", "data.train=256"]
@@ -19,7 +20,7 @@ def wait(epoch: int, result: Evaluation) -> None:
 
 
 def waiting(*targets: Any, **options: Any) -> dict[str, Any]:
-    return train(*targets, **options, after_epoch=wait)
+    return train(*targets, **options, callbacks=[AfterEpoch(wait)])
 
 
 def main(table: str, out: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from after_epoch import AfterEpoch
 from hdlif import builders
 from hdlif.artefact import load
 from hdlif.commands.ablate import ablate
@@ -26,7 +27,7 @@ from hdlif.errors import CheckpointError, DataError, ExistingRunError, TrainingE
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import Looks
 from hdlif.runtime import Session
-from hdlif.training import Evaluation
+from hdlif.tasks import Evaluation
 from picture_folders import CLASSES, write_pictures
 
 FAST = ("model.width=4", "model.blocks=[1]", "data.batch_size=8", "data.size=8", "training.epochs=2")
@@ -105,7 +106,7 @@ def test_resume_is_exact_and_refused_where_a_file_changed(tmp_path: Path) -> Non
 
     trained(photos, tmp_path / "whole")
     with pytest.raises(StoppedError):
-        trained(photos, tmp_path / "stopped", after_epoch=stop)
+        trained(photos, tmp_path / "stopped", callbacks=[AfterEpoch(stop)])
     kept = (photos / "cat" / "001.png").read_bytes()
     (photos / "cat" / "001.png").write_bytes((photos / "dog" / "001.png").read_bytes())
     with pytest.raises(DataError, match=r"not as it was when the training in .*stopped began: 1 changed .*001.png"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from after_epoch import AfterEpoch
 from hdlif import builders
 from hdlif.artefact import load
 from hdlif.commands.data import as_text, inspect
@@ -21,7 +22,7 @@ from hdlif.config import load_recipe
 from hdlif.errors import DataError, InputError, RecipeError
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
-from hdlif.training import Evaluation
+from hdlif.tasks import Evaluation
 from picture_folders import write_pictures
 from series_files import CLASSES, write_arrays, write_csv, write_folders, write_recording
 
@@ -106,7 +107,7 @@ def test_resume_is_exact_and_refused_where_a_sample_changed(tmp_path: Path) -> N
 
     trained(path, tmp_path / "whole", *CUT)
     with pytest.raises(StoppedError):
-        trained(path, tmp_path / "stopped", *CUT, after_epoch=stop)
+        trained(path, tmp_path / "stopped", *CUT, callbacks=[AfterEpoch(stop)])
     kept = path.read_text()
     lines = kept.splitlines()
     path.write_text("\n".join([*lines[:-1], "p5,slow,9,9"]))

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError
-from hdlif.training import Evaluation
+from hdlif.tasks import Classify, Evaluation
 
 pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
 
@@ -61,8 +62,10 @@ def curve(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         for epoch in (1, 2, 3):
             seen["at"](recipe, epoch)
             accuracy = recipe.training.learning_rate
-            arguments["after_epoch"](epoch, Evaluation(accuracy, (accuracy,), 0.0, 1))
-        return {"validation_accuracy": recipe.training.learning_rate}
+            stand = SimpleNamespace(counters=SimpleNamespace(epoch=epoch - 1), task=Classify(("a", "b"), 1))
+            for callback in arguments["callbacks"]:
+                callback.epoch_done(stand, Evaluation(accuracy, (accuracy,), 0.0, 1))
+        return {"validation_accuracy": recipe.training.learning_rate, "validation_score": recipe.training.learning_rate}
 
     monkeypatch.setattr(module, "train", fake)
     return seen

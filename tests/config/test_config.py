@@ -126,7 +126,8 @@ TRAINING_KEYS = (
     "momentum, optimizer, patience, precision, schedule, warmup_epochs, weight_decay"
 )
 RECIPE_KEYS = (
-    "activity, attention, data, model, name, neuron, norm, rule, seed, spikes, teacher, time_steps, training, weights"
+    "activity, attention, data, model, name, neuron, norm, rule, seed, spikes, task, teacher, time_steps, training, "
+    "weights"
 )
 
 

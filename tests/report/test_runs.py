@@ -9,7 +9,7 @@ import pytest
 from hdlif.errors import InputError
 from hdlif.report import runs
 from hdlif.report.runs import merge, read_run
-from hdlif.training import loop
+from hdlif.training import training
 
 
 def test_training_is_read_whole(make_run):
@@ -177,6 +177,6 @@ def test_two_demos_are_refused(demo):
 
 
 def test_every_event_that_a_training_writes_is_read() -> None:
-    written = set(re.findall(r"self\._log\(\s*\"(\w+)\"", inspect.getsource(loop)))
+    written = set(re.findall(r"self\.log\(\s*\"(\w+)\"", inspect.getsource(training)))
     assert {"train", "validation", "threads"} <= written
     assert written == {"train", "validation", *runs._NOT_DRAWN}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from after_epoch import AfterEpoch
 from distributions import WAVE, install
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe
@@ -56,7 +57,7 @@ def recipe(*overrides: str) -> Recipe:
 def test_a_training_is_resumed_with_the_module_that_it_began_with_alone(folder: Path) -> None:
     arguments = {"out": folder / "run", "memory_repeats": 0}
     with pytest.raises(StopError):
-        train(recipe(), after_epoch=stop, **arguments)
+        train(recipe(), callbacks=[AfterEpoch(stop)], **arguments)
     assert json.loads((folder / "run" / "parts.json").read_text()).keys() == {"edited_models"}
     write(folder, MODULE + "\n# edited\n")
     words = r"edited_models.py \(edited_models\) is another than when this training began \(edited\).*--overwrite"
@@ -160,7 +161,7 @@ def test_a_part_of_an_installed_package_is_kept_with_its_version_and_found_again
     chosen = chosen.model_copy(update={"training": chosen.training.model_copy(update={"epochs": 2})})
     run = folder / "run"
     with pytest.raises(StopError):
-        train(chosen, out=run, memory_repeats=0, after_epoch=stop)
+        train(chosen, out=run, memory_repeats=0, callbacks=[AfterEpoch(stop)])
     parts = json.loads((run / "parts.json").read_text())
     assert list(parts) == ["hdlif.neurons:wave", "kept_waves"]
     assert parts["hdlif.neurons:wave"] == {

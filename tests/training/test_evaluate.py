@@ -7,7 +7,12 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from hdlif.errors import DataError
+from hdlif.tasks import Classify
 from hdlif.training import evaluate
+
+
+def classes(count: int = 5, *, time_steps: int) -> Classify:
+    return Classify(tuple(map(str, range(count))), time_steps)
 
 
 class Given(nn.Module):
@@ -28,7 +33,7 @@ def test_accuracy_after_each_step_by_hand() -> None:
     # Two images of class 0; the sums over time are (0, 1), (2, 1), (2, 4) and (5, 0) throughout.
     logits = torch.tensor([[[0.0, 1], [5, 0]], [[2, 0], [0, 0]], [[0, 3], [0, 0]]])
     batch = (torch.tensor([[[0.0], [1]]]), torch.tensor([0, 0]))
-    result = evaluate(Given(logits), [batch], time_steps=3, criterion=F.cross_entropy)
+    result = evaluate(Given(logits), [batch], task=classes(time_steps=3))
     assert result.accuracy_per_step == (0.5, 1.0, 0.5)
     assert result.accuracy == 0.5
     assert result.n == 2
@@ -41,7 +46,7 @@ def test_uneven_batches_weigh_images_alike_and_agree_with_torchmetrics() -> None
     torch.manual_seed(0)
     logits, target = torch.randn(4, 10, 5), torch.randint(5, (10,))
     batches = [(torch.arange(10.0)[None, part, None], target[part]) for part in (slice(7), slice(7, 10))]
-    result = evaluate(Given(logits), batches, time_steps=4, criterion=F.cross_entropy)
+    result = evaluate(Given(logits), batches, task=classes(time_steps=4))
     for t, accuracy in enumerate(result.accuracy_per_step):
         oracle = multiclass_accuracy(logits[: t + 1].sum(0), target, num_classes=5, average="micro")
         assert accuracy == pytest.approx(oracle.item(), abs=1e-6)
@@ -53,7 +58,7 @@ def test_runs_in_eval_mode_without_gradients_and_gives_each_module_its_mode_back
     model = Given(torch.zeros(1, 1, 2))
     model.train()
     model.child.eval()
-    evaluate(model, [(torch.zeros(1, 1, 1), torch.zeros(1).long())], time_steps=1, criterion=F.cross_entropy)
+    evaluate(model, [(torch.zeros(1, 1, 1), torch.zeros(1).long())], task=classes(time_steps=1))
     assert model.modes == [False, False, False]
     assert model.training
     assert not model.child.training
@@ -74,10 +79,10 @@ def test_images_and_targets_are_moved_to_the_device() -> None:
     moved: list[torch.device] = []
     batch = tuple(Elsewhere(tensor, moved) for tensor in (torch.zeros(1, 1, 1), torch.zeros(1).long()))
     there, model = torch.device("meta"), Given(torch.zeros(1, 1, 2))
-    evaluate(model, [batch], time_steps=1, criterion=F.cross_entropy, device=there)  # type: ignore[list-item]
+    evaluate(model, [batch], task=classes(time_steps=1), device=there)  # type: ignore[list-item]
     assert moved == [there, there]
 
 
 def test_no_image_is_refused() -> None:
-    with pytest.raises(DataError, match="no image"):
-        evaluate(Given(torch.zeros(1, 1, 2)), [], time_steps=1, criterion=F.cross_entropy)
+    with pytest.raises(DataError, match="no sample"):
+        evaluate(Given(torch.zeros(1, 1, 2)), [], task=classes(time_steps=1))

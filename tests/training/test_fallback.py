@@ -104,7 +104,7 @@ def test_finished_training_with_a_damaged_last_file_ends_the_same_again(straight
     flip(tmp_path / "last.safetensors")
     assert step_of(tmp_path / "previous.safetensors") == (EPOCHS - 1) * BATCHES
     again = train(tmp_path, resume=True)
-    assert (again.best_epoch, again.accuracy_per_step) == (first.best_epoch, first.accuracy_per_step)
+    assert (again.best_epoch, again.per_step) == (first.best_epoch, first.per_step)
     assert model_bytes(tmp_path) == model_bytes(straight)
     assert without_fallback(tmp_path) == events(straight)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.train import train as train_recipe
 from hdlif.learning import SLTT, STBP, Rule, StochasticStep
+from hdlif.tasks import Classify
 from hdlif.training import checkpoint, evaluate
 from small_networks import assert_close, name_of
 from small_recipes import recipe
@@ -61,8 +62,7 @@ def test_evaluation_equals_that_of_a_cpu() -> None:
         found = evaluate(
             tiny_network().to(device),
             tiny_sets().validation.sequences(16),
-            time_steps=TIME_STEPS,
-            criterion=F.cross_entropy,
+            task=Classify(tiny_sets().classes, TIME_STEPS),
             device=torch.device(device),
         )
         return [found.loss, *found.accuracy_per_step]

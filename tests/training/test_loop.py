@@ -22,8 +22,8 @@ from hdlif.config import TrainingConfig
 from hdlif.data import batches
 from hdlif.errors import CheckpointError, DataError, TrainingError
 from hdlif.learning import SLTT, STBP, Plan, Rule, StochasticStep
+from hdlif.tasks import Classify, Evaluation
 from hdlif.training import checkpoint, evaluate, progress_bar
-from hdlif.training.evaluate import Evaluation
 from hdlif.training.optim import Drops, Optimization
 from training.tiny import BATCHES, EPOCHS, TIME_STEPS, At, tiny_network, tiny_sets, train
 
@@ -104,23 +104,23 @@ def test_model_is_the_first_best_epoch_with_statistics_over_all_steps(tmp_path: 
     result = train(tmp_path, model=model, sets=sets)
     validations = [e for e in events(tmp_path) if e["event"] == "validation"]
     accuracies = [e["accuracy"] for e in validations]
-    assert result.best_accuracy == max(accuracies)
+    assert result.metrics["accuracy"] == max(accuracies)
     assert result.best_epoch == accuracies.index(max(accuracies)) + 1
-    assert list(result.accuracy_per_step) == validations[result.best_epoch - 1]["accuracy_per_step"]
+    assert list(result.per_step) == validations[result.best_epoch - 1]["accuracy_per_step"]
     loaded = tiny_network()
     record = checkpoint.load_model(tmp_path / "model.safetensors", loaded)
     assert record == {
         "recipe": {"seed": 7, "training": {"epochs": EPOCHS}},
         "epoch": result.best_epoch,
-        "accuracy": result.best_accuracy,
+        "accuracy": result.metrics["accuracy"],
     }
     for one, two in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True):
         assert torch.equal(one, two)
     assert not model.training
     x, target = sets.validation.sequence(torch.arange(40))
     # Without dropout and at fixed statistics, a batch's size changes nothing but rounding.
-    again = evaluate(loaded, [(x, target)], time_steps=TIME_STEPS, criterion=F.cross_entropy)
-    assert again.accuracy == result.best_accuracy
+    again = evaluate(loaded, [(x, target)], task=Classify(tuple(map(str, range(10))), TIME_STEPS))
+    assert again.accuracy == result.metrics["accuracy"]
     # All T steps of 320 images in ten batches, whatever the rule had run.
     assert loaded.body.stage1[0].bn1.num_batches_tracked.item() == BATCHES * TIME_STEPS
 

@@ -101,7 +101,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float
         return calls[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hdlif.training.loop.adapt_temperatures", counting)
+        patch.setattr("hdlif.training.training.adapt_temperatures", counting)
         train(out, model=network())
     return out, calls
 

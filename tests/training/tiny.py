@@ -10,12 +10,24 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from after_epoch import AfterEpoch
 from hdlif.config import TrainingConfig
 from hdlif.data import ImageSets, synthetic
 from hdlif.learning import Plan, Rule, Step, StochasticStep
 from hdlif.models import resnet
 from hdlif.nn import HDLIF, QuantConv2d, Ternary
-from hdlif.training import Fit, fit
+from hdlif.tasks import Classify
+from hdlif.training import (
+    ActivityPenalty,
+    Checkpoints,
+    Fit,
+    Log,
+    Mixing,
+    Progress,
+    Teaching,
+    Trainer,
+    progress_bar,
+)
 
 TIME_STEPS, EPOCHS, BATCH_SIZE = 3, 3, 32
 BATCHES = 320 // BATCH_SIZE
@@ -47,23 +59,32 @@ def tiny_sets() -> ImageSets:
 
 
 def train(out: Path, **changes: Any) -> Fit:
-    """`fit` on the tiny network; `changes` replace single arguments."""
+    """`Trainer.fit` on the tiny network; `changes` replace single arguments, of it or of its callbacks."""
     epochs = changes.pop("epochs", EPOCHS)
     precision = changes.pop("precision", "32-true")
+    sets = changes.pop("sets", None) or tiny_sets()
+    bar = changes.pop("progress", None) or progress_bar(enabled=False)
+    added = {"mix": Mixing, "teacher": Teaching, "penalty": ActivityPenalty, "after_epoch": AfterEpoch}
+    callbacks = [make(changes.pop(key)) for key, make in added.items() if key in changes]
+    checkpoints = Checkpoints(
+        out,
+        recipe=changes.pop("record", {"seed": 7, "training": {"epochs": epochs}}),
+        resume=changes.pop("resume", False),
+        every=changes.pop("checkpoint_every", 60.0),
+    )
+    task = changes.pop("task", None) or Classify(sets.classes, changes.pop("time_steps", TIME_STEPS))
     arguments: dict[str, Any] = {
-        "model": tiny_network(),
         "rule": StochasticStep(),
-        "sets": tiny_sets(),
-        "out": out,
+        "task": task,
         "config": TrainingConfig(epochs=epochs, learning_rate=0.1, warmup_epochs=1),
+        "callbacks": [*callbacks, checkpoints, Log(out), Progress(out.name, bar)],
         "batch_size": BATCH_SIZE,
-        "time_steps": TIME_STEPS,
         "seed": 7,
         "fabric": Fabric(accelerator="cpu", devices=1, precision=precision),
-        "record": {"seed": 7, "training": {"epochs": epochs}},
         "log_every": 4,
     }
-    return fit(**(arguments | changes))
+    model = changes.pop("model", None) or tiny_network()
+    return Trainer(model, **(arguments | changes)).fit(sets.train, sets.validation)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from hdlif.artefact.format import FORMAT_VERSION
 from hdlif.artefact.io import dumps, is_artefact, load, loads, save, tensor_bytes
 from hdlif.artefact.packing import pack, unpack
 from hdlif.ops import infer_values
-from hdlif.ops.graph import INPUT, Graph, InputRecord, Node, Value
+from hdlif.ops.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value
 
 __all__ = [
     "FORMAT_VERSION",
@@ -12,6 +12,7 @@ __all__ = [
     "Graph",
     "InputRecord",
     "Node",
+    "TaskRecord",
     "Value",
     "dumps",
     "infer_values",

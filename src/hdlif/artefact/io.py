@@ -12,6 +12,7 @@ import math
 import os
 import stat
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +25,7 @@ from hdlif.artefact.neurons_of_format_4 import modern
 from hdlif.artefact.packing import WEIGHTS_PER_BYTE, pack, packed_bytes, unpack
 from hdlif.errors import AllocationError, ArtefactError, brief, reason
 from hdlif.ops import infer_values
-from hdlif.ops.graph import MAX_ELEMENTS, Array, Graph, InputRecord, Node
+from hdlif.ops.graph import MAX_ELEMENTS, Array, Graph, InputRecord, Node, TaskRecord
 from hdlif.ops.inference import check_node_count
 from hdlif.whole_files import whole_file
 
@@ -142,6 +143,7 @@ def dumps(graph: Graph) -> bytes:
             for node in graph.nodes
         ],
         "output": graph.output,
+        **({} if graph.task == TaskRecord() else {"task": _task(graph.task)}),
         "time_steps": graph.time_steps,
     }
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -163,7 +165,7 @@ def loads(content: bytes, name: str) -> Graph:
         nodes = tuple(_with_tensors(node, stored_as[node.name], tensors) for node in graph.nodes)
         if record["format"] == 4:
             nodes = tuple(map(modern, nodes))
-        graph = Graph(nodes, graph.output, graph.time_steps, graph.input, graph.labels)
+        graph = replace(graph, nodes=nodes)
         infer_values(graph)
     except ArtefactError as error:
         raise ArtefactError(f"{name}: {_bounded(str(error))}") from error
@@ -286,7 +288,10 @@ def _read_graph(
     record: Mapping[str, Any], header: Mapping[str, Any]
 ) -> tuple[Graph, dict[str, dict[str, tuple[str, tuple[int, ...]]]]]:
     """The graph without tensors, and for each node: role -> (name in the file, shape)."""
-    _keys("hdlif", record, ("digest", "format", "input", "labels", "nodes", "output", "time_steps"))
+    later = {"task"} & record.keys() if record["format"] >= 5 else set()
+    _keys(
+        "hdlif", record, tuple(sorted({"digest", "format", "input", "labels", "nodes", "output", "time_steps"} | later))
+    )
     nodes = []
     stored_as: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {}
     used: set[str] = set()
@@ -321,6 +326,7 @@ def _read_graph(
         _integer("time_steps", record["time_steps"]),
         _read_input(record["input"], record["format"]),
         tuple(_string("labels", label) for label in _list("labels", record["labels"])),
+        _read_task(record["task"]) if later else TaskRecord(),
     )
     return graph, stored_as
 
@@ -374,6 +380,21 @@ def _read_input(value: object, version: int) -> InputRecord:
     kind, resize = _string("input.kind", record["kind"]), _string("input.resize", record["resize"])
     said = {key: _string(f"input.{key}", word) for key, word in later.items()}
     return InputRecord((shape[0], shape[1], shape[2]), mean, std, kind, resize, **said)
+
+
+def _task(record: TaskRecord) -> dict[str, Any]:
+    numbers = {key: [float(v) for v in getattr(record, key)] for key in ("mean", "std")}
+    threshold = float(record.threshold)
+    return {"combine": record.combine, "delay": record.delay, "kind": record.kind, "threshold": threshold, **numbers}
+
+
+def _read_task(value: object) -> TaskRecord:
+    record = _object("task", value)
+    _keys("task", record, tuple(sorted(field.name for field in fields(TaskRecord))))
+    mean, std = (tuple(_number(f"task.{key}", v) for v in _list(f"task.{key}", record[key])) for key in ("mean", "std"))
+    kind, combine = (_string(f"task.{key}", record[key]) for key in ("kind", "combine"))
+    delay, threshold = _integer("task.delay", record["delay"]), _number("task.threshold", record["threshold"])
+    return TaskRecord(kind, combine, delay, mean, std, threshold)
 
 
 def _parse(where: str, text: bytes) -> Any:

@@ -37,6 +37,7 @@ from hdlif.builders.own_data import data_of_ones_own, data_overrides, found_data
 from hdlif.builders.recipe import check, check_names
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.spikes import SPIKES
+from hdlif.builders.task import TASKS, build_task
 from hdlif.builders.weights import WEIGHTS
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "SPIKES",
     "STEMS",
     "SURROGATES",
+    "TASKS",
     "TEACHERS",
     "WEIGHTS",
     "DataKind",
@@ -72,6 +74,7 @@ __all__ = [
     "build_optimization",
     "build_penalty",
     "build_rule",
+    "build_task",
     "build_teacher",
     "build_training_rule",
     "check",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hdlif.data import Binning, Found, Frames, ImageSets
+    from hdlif.tasks import Target
 
 VALIDATION_OF_NAMED = 100
 CONSTANT, ROWS = "constant", "rows"
@@ -34,7 +35,12 @@ class Described:
 
     input: InputRecord
     names: tuple[str, ...] | Callable[[], tuple[str, ...]]
-    """Of its classes, or what looks them up."""
+    """Of its classes, values or labels, or what looks them up."""
+    target: Target = "class"
+    """What is given of a sample."""
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
+    """Of values, by which they are normalised."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -214,7 +220,22 @@ def data_kind(recipe: Recipe) -> Described:
             f'data.kind = "{recipe.data.kind}": its classes and sizes are known when the data have been looked at; '
             "`hdlif data inspect` does that, and so does a training"
         )
-    return Described(input=record_of(recipe.data.found.input), names=recipe.data.found.classes)
+    found = recipe.data.found
+    return Described(
+        input=record_of(found.input),
+        names=found.classes,
+        target=target_of(recipe),
+        target_mean=found.target_mean,
+        target_std=found.target_std,
+    )
+
+
+def target_of(recipe: Recipe) -> Target:
+    """What the recipe's data give of a sample; neither the data nor PyTorch is looked at."""
+    section = recipe.data
+    if section.kind in DATA:
+        return DATA[section.kind].target
+    return FOUND[section.kind].target(section.arguments)
 
 
 def build_data(
@@ -356,10 +377,17 @@ def raw_shape(recipe: Recipe) -> tuple[int, ...]:
 
 
 def random_batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noise shaped as a batch that the recipe's network is shown, [T or 1, B, C, H, W], and labels [B] drawn alike."""
+    """Noise as a batch that the recipe's network is shown, [T or 1, B, C, H, W], and a target of it, drawn alike."""
     import torch
 
     batch, shape = recipe.data.batch_size, input_record(recipe).shape
     constant = frames_of(recipe.data, check_data(recipe)) == CONSTANT
     x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
-    return x, torch.randint(len(data_kind(recipe).labels), (batch,), generator=generator)
+    described = data_kind(recipe)
+    outputs, each = len(described.labels), (recipe.time_steps,)
+    if described.target in ("class", "classes"):
+        sizes = (batch,) if described.target == "class" else (batch, *each)
+        return x, torch.randint(outputs, sizes, generator=generator)
+    if described.target == "labels":
+        return x, torch.randint(2, (batch, outputs), generator=generator).float()
+    return x, torch.randn(batch, *(each if described.target == "values_each" else ()), outputs, generator=generator)

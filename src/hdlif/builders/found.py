@@ -21,6 +21,18 @@ from hdlif.ops.inference import check_input
 
 if TYPE_CHECKING:
     from hdlif.data import Found
+    from hdlif.tasks import Target
+
+
+def _one_class(arguments: Mapping[str, Any]) -> Target:
+    return "class"
+
+
+def _of_series(arguments: Mapping[str, Any]) -> Target:
+    """Classes, unless columns of values are named, or the values that come next; at each step where that is asked."""
+    if "ahead" in arguments or "values" in arguments:
+        return "values_each" if "ahead" in arguments or arguments.get("each_step") else "values"
+    return "classes" if arguments.get("each_step") else "class"
 
 
 @dataclass(frozen=True)
@@ -30,15 +42,17 @@ class FoundKind:
     Attributes:
         find: looks at data, from (root, size, known, say) and the arguments of the recipe's section.
         samples: what a sample is, in the words of `InputRecord.kind`.
+        target: what is given of a sample, from the arguments of the recipe's section.
     """
 
     find: Callable[..., Found]
     samples: str
+    target: Callable[[Mapping[str, Any]], Target] = _one_class
 
 
 FOUND: Mapping[str, FoundKind] = {
     "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image"),
-    "series": FoundKind(At("hdlif.data.series:find_series"), "series"),
+    "series": FoundKind(At("hdlif.data.series:find_series"), "series", _of_series),
 }
 _GIVEN = ("root", "size", "known", "say")
 
@@ -120,7 +134,13 @@ def at_path(section: DataConfig, path: str) -> DataConfig:
 def stating(section: DataConfig, found: Found) -> DataConfig:
     """The section with what was found stated in it, and an absolute path."""
     stated = InputConfig(**{name: getattr(found.input, name) for name in InputConfig.model_fields})
-    kept = FoundConfig(digest=found.manifest.digest, classes=found.classes, input=stated)
+    kept = FoundConfig(
+        digest=found.manifest.digest,
+        classes=found.classes,
+        input=stated,
+        target_mean=found.target_mean,
+        target_std=found.target_std,
+    )
     return DataConfig.model_validate(at_path(section, str(found.path)).model_dump() | {"found": kept})
 
 

@@ -16,6 +16,7 @@ from hdlif.builders.norm import NORMS
 from hdlif.builders.optimization import OPTIMIZERS, SCHEDULES
 from hdlif.builders.rule import RULES
 from hdlif.builders.spikes import SPIKES
+from hdlif.builders.task import TASKS
 from hdlif.builders.weights import WEIGHTS
 from hdlif.config import Recipe
 
@@ -31,6 +32,7 @@ KINDS: Mapping[str, Collection[str]] = {
     "training.optimizer.kind": OPTIMIZERS,
     "training.schedule.kind": SCHEDULES,
     "data.augment": AUGMENTS,
+    "task.kind": TASKS,
 }
 """The names that ship, by key."""
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.activity import build_penalty, checked_penalty
 from hdlif.builders.augment import try_augment
-from hdlif.builders.data import check_data, data_kind, input_record, raw_shape
+from hdlif.builders.data import check_data, input_record, raw_shape
 from hdlif.builders.extras import build_mix, check_accumulation, check_pairs, checked_teacher
 from hdlif.builders.model import MODELS, build_model, checked_model
 from hdlif.builders.optimization import checked_optimizer, checked_schedule, try_optimization
 from hdlif.builders.rule import build_training_rule, checked_criterion, checked_rule
+from hdlif.builders.task import build_task, checked_task
 from hdlif.config import Recipe
 from hdlif.errors import HdlifError, RecipeError, first_line
 
@@ -34,6 +35,7 @@ def check_names(recipe: Recipe) -> None:
     the network fits the data is for `check` to say.
     """
     check_data(recipe)
+    checked_task(recipe)
     checked_criterion(recipe)
     checked_teacher(recipe)
     checked_rule(recipe)
@@ -58,6 +60,7 @@ def check(recipe: Recipe) -> None:
 
     shape = input_record(recipe).shape
     try_augment(recipe.data, check_data(recipe), raw_shape(recipe))
+    task = build_task(recipe)
     build_training_rule(recipe)
     try_optimization(recipe)
     build_penalty(recipe)
@@ -91,9 +94,9 @@ def check(recipe: Recipe) -> None:
         ) from error
     if recipe.model.kind not in MODELS:
         _check_own(network, recipe.model.kind, shape)
-    if logits != (classes := len(data_kind(recipe).labels)):
+    if logits != (wanted := len(task.outputs)):
         raise RecipeError(
-            f"model.{recipe.model.kind} gives {logits} logits, and {recipe.data.kind} has {classes} classes; "
+            f"model.{recipe.model.kind} gives {logits} outputs, and {recipe.data.kind} has {wanted} classes or values; "
             "take `classes` as an argument, and end with as many"
         )
     if neurons * recipe.data.batch_size > MOST_NEURONS:

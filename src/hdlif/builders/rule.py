@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.extras import distilled
 from hdlif.builders.places import At
+from hdlif.builders.task import build_task
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, first_line
 
@@ -42,7 +42,7 @@ REDUCTIONS: Mapping[str, Callable[[], Any]] = {
 
 
 def build_rule(recipe: Recipe) -> Rule:
-    """The recipe's learning rule, with cross-entropy smoothed as the training section says, and labels alone."""
+    """The recipe's learning rule, which minimises its task's criterion, and learns from no teacher."""
     return _rule(recipe, _criterion(recipe))
 
 
@@ -98,6 +98,11 @@ def checked_criterion(recipe: Recipe) -> Checked[Criterion] | None:
     """What the section says of the loss, checked; None where it says nothing."""
     if "mse_share" not in recipe.rule.arguments:
         return None
+    if recipe.task.kind != "classify" or recipe.task.arguments:
+        raise RecipeError(
+            f'rule.mse_share is of a plain classification, and task.kind = "{recipe.task.kind}" '
+            f"{recipe.task.arguments or ''}; leave it out"
+        )
     share = {"share": recipe.rule.arguments["mse_share"]}
     return checked(At("hdlif.learning:OTTTCriterion"), "rule", share, given=("label_smoothing",))
 
@@ -106,15 +111,14 @@ def _criterion(recipe: Recipe) -> Criterion:
     smoothing = recipe.training.label_smoothing
     if (mixture := checked_criterion(recipe)) is not None:
         return mixture(label_smoothing=smoothing)
-    from torch.nn.functional import cross_entropy
-
-    return partial(cross_entropy, label_smoothing=smoothing)
+    return build_task(recipe).criterion()
 
 
 def _rule(recipe: Recipe, criterion: Criterion) -> Rule:
-    from hdlif.learning import StochasticStep
+    from hdlif.learning import StochasticStep, first_step
 
     rule = checked_rule(recipe)(criterion=criterion)
-    if isinstance(rule, StochasticStep) and rule.k > recipe.time_steps:
-        raise RecipeError(f"rule.k = {rule.k}; it must be at most time_steps = {recipe.time_steps}")
+    if isinstance(rule, StochasticStep) and rule.k > (counted := recipe.time_steps - first_step(criterion)):
+        which = "time_steps" if counted == recipe.time_steps else "the steps that the task counts"
+        raise RecipeError(f"rule.k = {rule.k}; it must be at most {which} = {counted}")
     return rule

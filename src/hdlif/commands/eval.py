@@ -1,7 +1,7 @@
-"""`hdlif eval`: accuracy of a checkpoint or an artefact on a test set."""
+"""`hdlif eval`: what a checkpoint or an artefact does on a test set."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +21,53 @@ from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact
 from hdlif.runs.recipe_data import FILES, names_path
 from hdlif.runtime import Session
-from hdlif.training import Confusion, Evaluation, progress_bar
+from hdlif.tasks import Confusion, Drawing, Evaluation, task_of
+from hdlif.training import progress_bar
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """How a network classifies a test set; accuracies are fractions in 0..1.
+    """What a network does on a test set.
 
     Attributes:
-        accuracy: of the class that is most probable after the last time step.
+        accuracy: of a classification, after the last time step, a fraction in 0..1; None of another task.
         accuracy_per_step: after each step.
         n: samples.
-        labels: the classes.
-        confusion: counts of samples, a row for each true class and a column for each that was chosen.
+        metrics: by name; "accuracy" of a classification.
+        per_step: how good the answers are at or after each step that has one.
+        labels: the names of the network's outputs: of classes, unless the task is another.
+        confusion: of classes, counts of samples (or steps), a row for each true class and a column for each that was
+            chosen.
         accuracy_per_class: of each that has samples, else None.
-        evaluation: of a checkpoint, how it was classified (`Evaluated`).
+        evaluation: of a checkpoint, how it was answered (`Evaluated`).
     """
 
-    accuracy: float
+    accuracy: float | None
     accuracy_per_step: tuple[float, ...]
     n: int
+    metrics: Mapping[str, float]
+    per_step: tuple[float, ...]
     labels: tuple[str, ...]
-    confusion: list[list[int]]
-    accuracy_per_class: list[float | None]
+    confusion: list[list[int]] | None = None
+    accuracy_per_class: list[float | None] | None = None
     evaluation: dict[str, Any] | None = None
 
     def as_dict(self, *, confusion: bool = False) -> dict[str, Any]:
         """What `hdlif eval --json` prints."""
-        left_out = {"evaluation"} if self.evaluation is None else set()
-        if not confusion:
-            left_out |= {"labels", "confusion", "accuracy_per_class"}
-        figures = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in figures.items()}
+        figures: dict[str, Any] = {"accuracy": self.accuracy, "accuracy_per_step": list(self.accuracy_per_step)}
+        if self.accuracy is None:
+            figures |= {"metrics": dict(self.metrics), "per_step": list(self.per_step)}
+        figures["n"] = self.n
+        if confusion and self.confusion is not None:
+            figures |= {"labels": list(self.labels), "confusion": self.confusion}
+            figures["accuracy_per_class"] = self.accuracy_per_class
+        return figures if self.evaluation is None else figures | {"evaluation": self.evaluation}
 
 
 def evaluate_path(
     path: Path, *, data: str | None = None, data_root: Path | None = None, progress: bool = False
 ) -> EvaluationResult:
-    """Classify the test set.
+    """Answer the test set.
 
     Args:
         path: a checkpoint, a run folder, or an artefact, which the compiled runtime runs.
@@ -73,15 +82,17 @@ def evaluate_path(
             data, data_root, path, record=loaded.input, time_steps=loaded.time_steps, labels=loaded.labels
         )
         _check_classes(path, len(loaded.labels), sets)
-        counted = Confusion(len(loaded.labels))
+        task = task_of(loaded)
+        drawing = task.drawing()
         with progress_bar(enabled=progress) as bar:
-            result = evaluate_deployed(loaded, sets.test, observe=counted, bar=bar)
-        return _evaluation_result(result, counted, loaded.labels)
+            result = evaluate_deployed(loaded, sets.test, task=task, observe=drawing, bar=bar)
+        return _evaluation_result(result, drawing, loaded.labels)
     trained = load_trained(path)
     recipe = trained.recipe
     sets = sets_for(recipe, data, data_root, path)
     _check_classes(path, len(builders.data_kind(recipe).labels), sets)
-    counted = Confusion(len(sets.classes))
+    task = builders.build_task(recipe)
+    drawing = task.drawing()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     graph: Graph | None = None
     if device.type == "cpu":
@@ -92,14 +103,14 @@ def evaluate_path(
         evaluated = evaluate_network(
             trained.network.to(device),
             sets.test,
-            time_steps=recipe.time_steps,
+            task=task,
             batch_size=recipe.data.batch_size,
             graph=graph,
-            observe=counted,
+            observe=drawing,
             device=device,
             bar=bar,
         )
-    return _evaluation_result(evaluated.result, counted, sets.classes, evaluation=evaluated.as_dict())
+    return _evaluation_result(evaluated.result, drawing, sets.classes, evaluation=evaluated.as_dict())
 
 
 def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path) -> ImageSets:
@@ -143,7 +154,7 @@ def sets_named(
 def _check_classes(path: Path, classes: int, sets: ImageSets) -> None:
     if classes != len(sets.classes):
         raise DataError(
-            f"{path}: the network chooses among {classes} classes, and the data set has {len(sets.classes)}; "
+            f"{path}: the network has {classes} outputs, of classes or values, and the data set {len(sets.classes)}; "
             "give the data set that it was trained on"
         )
 
@@ -154,14 +165,17 @@ def session_logits(session: Session, samples: Samples, *, batch: int = 64) -> np
 
 
 def _evaluation_result(
-    result: Evaluation, counted: Confusion, labels: Sequence[str], evaluation: dict[str, Any] | None = None
+    result: Evaluation, drawing: Drawing, labels: Sequence[str], evaluation: dict[str, Any] | None = None
 ) -> EvaluationResult:
+    counted = drawing if isinstance(drawing, Confusion) else None
     return EvaluationResult(
         accuracy=result.accuracy,
         accuracy_per_step=tuple(result.accuracy_per_step),
         n=result.n,
+        metrics=result.metrics,
+        per_step=result.per_step,
         labels=tuple(labels),
-        confusion=counted.counts.tolist(),
-        accuracy_per_class=counted.accuracy_per_class,
+        confusion=None if counted is None else counted.counts.tolist(),
+        accuracy_per_class=None if counted is None else counted.accuracy_per_class,
         evaluation=evaluation,
     )

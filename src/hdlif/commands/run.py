@@ -1,4 +1,4 @@
-"""`hdlif run`: the classes of images, series or arrays, by a deployed network."""
+"""`hdlif run`: what a deployed network says of images, series or arrays."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,8 @@ from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.arrays import parse_array
-from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, normalise, probabilities, read_image
+from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, normalise, read_image
+from hdlif.runtime.answers import answers
 from hdlif.runtime.images import SUFFIXES, image_sequence
 from hdlif.runtime.series import read_series
 from hdlif.whole_files import read_regular
@@ -32,7 +33,9 @@ def run(
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
 ) -> dict[str, Any]:
-    """The class of each input file: {"inputs": [{"input", "class", "label", "probability", "logits"}]}.
+    """What is said of each input file: {"inputs": [{"input", "class", "label", "probability", "logits"}]}.
+
+    That is of networks that classify; `runtime.answers` says what stands there of other tasks.
 
     An input is an image, a folder (all images below, sorted by path) or a .npy array; of a network of series, a .csv
     file with a row a step and a column a channel, or an array of any real numbers [T, C], and a folder has .csv files.
@@ -53,7 +56,7 @@ def run(
     """
     session = Session(artefact, threads, max_bytes=max_bytes, max_operations=max_operations)
     frames = ((path, _read(path, session.input, session.time_steps)) for path in _files(inputs, session.input))
-    return {"inputs": [result for batch in _batches(frames) for result in _classify(session, batch)]}
+    return {"inputs": [result for batch in _batches(frames) for result in _answered(session, batch)]}
 
 
 def _files(inputs: Sequence[Path], record: InputRecord) -> Iterator[Path]:
@@ -98,23 +101,14 @@ def _batches(frames: Iterator[tuple[Path, Floats]]) -> Iterator[list[tuple[Path,
         yield batch
 
 
-def _classify(session: Session, batch: Sequence[tuple[Path, Floats]]) -> Iterator[dict[str, Any]]:
-    logits = session.run(np.concatenate([x for _, x in batch], axis=1))
-    with np.errstate(all="ignore"):
-        means, chances = logits.mean(axis=0), probabilities(logits)[-1]
-    for (path, _), mean, chance in zip(batch, means, chances, strict=True):
-        if not np.isfinite([*mean, *chance]).all():
+def _answered(session: Session, batch: Sequence[tuple[Path, Floats]]) -> Iterator[dict[str, Any]]:
+    outputs = session.run(np.concatenate([x for _, x in batch], axis=1))
+    for (path, _), answer in zip(batch, answers(outputs, session.task, session.labels), strict=True):
+        if answer is None:
             raise InputError(
                 f"{path}: its values are so large that the network's answer is not finite; normalise them first"
             )
-        winner = int(mean.argmax())
-        yield {
-            "input": str(path),
-            "class": winner,
-            "label": session.labels[winner],
-            "probability": float(chance[winner]),
-            "logits": [float(logit) for logit in mean],
-        }
+        yield {"input": str(path), **answer}
 
 
 def _read(path: Path, record: InputRecord, time_steps: int) -> Floats:

@@ -8,7 +8,9 @@ from torch import OutOfMemoryError
 
 from hdlif import builders
 from hdlif.commands.search_space import Space, built, load_space, override
+from hdlif.commands.tables import score
 from hdlif.commands.train import train
+from hdlif.config import Recipe
 from hdlif.errors import (
     CheckpointError,
     DataError,
@@ -21,7 +23,8 @@ from hdlif.errors import (
 from hdlif.runs.files import write_json
 from hdlif.runs.processes import check_alone
 from hdlif.runs.recipe_data import Looks
-from hdlif.training import Evaluation
+from hdlif.tasks import Evaluation
+from hdlif.training import Callback, Training
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -91,7 +94,7 @@ def sweep(
     while True:
         with claimed(shared, journal, most=trials, seed=base.seed) as trial:
             if trial is None:
-                return _write(shared, base.name, dimensions, journal)
+                return _write(shared, base, dimensions, journal)
             given = [override(key, dimension.suggest(trial, key)) for key, dimension in dimensions.items()]
             folder, name = folder_of(journal, trial), f"trial {trial.number}"
             say(f"{name}: {', '.join(given)}")
@@ -104,7 +107,7 @@ def sweep(
                     resume=None,
                     progress=progress,
                     memory_repeats=0,
-                    after_epoch=_reporting(trial, TrialPruned),
+                    callbacks=[_Reporting(trial, TrialPruned)],
                 )
             except TrialPruned:
                 shared.tell(trial, state=TrialState.PRUNED)
@@ -120,48 +123,53 @@ def sweep(
                 shared.tell(trial, state=TrialState.FAIL)
                 say(f"{name}: failed: {error}")
             else:
-                shared.tell(trial, summary["validation_accuracy"])
-                say(f"{name}: {summary['validation_accuracy']:.2%} on validation")
-        _write(shared, base.name, dimensions, journal)
+                shared.tell(trial, summary["validation_score"])
+                say(f"{name}: {score(summary)} on validation")
+        _write(shared, base, dimensions, journal)
 
 
-def _reporting(trial: "Trial", pruned: type[Exception]) -> Callable[[int, Evaluation], None]:
+class _Reporting(Callback):
     """Tells the study of every epoch; raises `pruned` where the others were better at that epoch."""
 
-    def after_epoch(epoch: int, result: Evaluation) -> None:
-        # An epoch of a trial that was resumed may have been reported before.
-        if epoch - 1 not in _frozen(trial).intermediate_values:
-            trial.report(result.accuracy, epoch - 1)
-        if trial.should_prune():
-            raise pruned
+    def __init__(self, trial: "Trial", pruned: type[Exception]) -> None:
+        self._trial, self._pruned = trial, pruned
 
-    return after_epoch
+    def epoch_done(self, training: Training, evaluation: Evaluation) -> None:
+        epoch = training.counters.epoch
+        # An epoch of a trial that was resumed may have been reported before.
+        if epoch not in _frozen(self._trial).intermediate_values:
+            self._trial.report(training.task.better(evaluation), epoch)
+        if self._trial.should_prune():
+            raise self._pruned
 
 
 def _frozen(trial: "Trial") -> "FrozenTrial":
     return trial.study.get_trials(deepcopy=False)[trial.number]
 
 
-def _write(study: "Study", name: str, space: Space, journal: Path) -> dict[str, Any]:
+def _write(study: "Study", base: Recipe, space: Space, journal: Path) -> dict[str, Any]:
     """Write sweep.json and return its content."""
     from hdlif.runs.study import folder_of, trials_of
 
-    rows = [_row(trial, space, folder_of(journal, trial)) for trial in trials_of(study)]
+    classifies = base.task.kind == "classify"
+    rows = [_row(trial, space, folder_of(journal, trial), classifies) for trial in trials_of(study)]
     done = [row for row in rows if row["state"] == "complete"]
-    best = max(done, key=lambda row: float(row["validation_accuracy"]), default=None)
+    best = max(done, key=lambda row: float(row["validation_score"]), default=None)
     if best is not None:
         best = {**best, "overrides": [override(key, value) for key, value in best["parameters"].items()]}
-    result = {"recipe": name, "study": str(journal), "trials": rows, "best": best}
+    result = {"recipe": base.name, "study": str(journal), "trials": rows, "best": best}
     write_json(journal.with_name("sweep.json"), result)
     return result
 
 
-def _row(trial: "FrozenTrial", space: Space, folder: Path) -> dict[str, Any]:
+def _row(trial: "FrozenTrial", space: Space, folder: Path, classifies: bool) -> dict[str, Any]:
     reported = trial.intermediate_values
+    score = max(reported.values(), default=None) if trial.value is None else trial.value
     return {
         "number": trial.number,
         "state": {"FAIL": "failed"}.get(trial.state.name, trial.state.name.lower()),
-        "validation_accuracy": max(reported.values(), default=None) if trial.value is None else trial.value,
+        "validation_accuracy": score if classifies else None,
+        "validation_score": score,
         "parameters": {key: space[key].value_of(value) for key, value in trial.params.items()},
         "epochs": len(reported),
         "folder": str(folder),

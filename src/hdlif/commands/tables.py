@@ -1,6 +1,7 @@
 """Results as plain text: aligned columns, no dependency."""
 
 import json
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -72,29 +73,42 @@ def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
     """Accuracy after each step; where the confusion was asked for, a row for each true class, and its accuracy."""
+    if result["accuracy"] is None:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items())
+        text = f"{figures} of {result['n']} samples"
+        return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
     per_step = ", ".join(f"{accuracy:.2%}" for accuracy in result["accuracy_per_step"])
-    text = f"{result['accuracy']:.2%} of {result['n']} images (after each step: {per_step})"
-    if "confusion" not in result:
-        return text
+    text = f"{result['accuracy']:.2%} of {result['n']} samples (after each step: {per_step})"
+    return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
+
+
+def _confusion(result: Mapping[str, Any]) -> str:
     labels = result["labels"]
     rows = [
         [label, *("·" if count == 0 else str(count) for count in counts), "—" if right is None else f"{right:.2%}"]
         for label, counts, right in zip(labels, result["confusion"], result["accuracy_per_class"], strict=True)
     ]
-    return f"{text}\n\n{aligned(['true, chosen:', *labels, 'accuracy'], rows)}"
+    return aligned(["true, chosen:", *labels, "accuracy"], rows)
+
+
+def score(trial: Mapping[str, Any]) -> str:
+    """What a trial, or a training, is on the validation set: the accuracy, or what is the larger the better."""
+    if trial["validation_accuracy"] is not None:
+        return f"{trial['validation_accuracy']:.2%}"
+    return figure(trial["validation_score"], ".4g")
 
 
 def trials_table(result: Mapping[str, Any]) -> str:
     """What `hdlif sweep` found: one row a trial, the best first, and how to train the best again."""
     trials = sorted(
-        result["trials"], key=lambda trial: (trial["state"] != "complete", -(trial["validation_accuracy"] or 0))
+        result["trials"], key=lambda trial: (trial["state"] != "complete", -(trial["validation_score"] or -math.inf))
     )
     keys = list(dict.fromkeys(key for trial in trials for key in trial["parameters"]))
     rows = [
         [
             str(trial["number"]),
             trial["state"],
-            "—" if trial["validation_accuracy"] is None else f"{trial['validation_accuracy']:.2%}",
+            score(trial),
             str(trial["epochs"]),
             *(_parameter(trial["parameters"].get(key)) for key in keys),
         ]

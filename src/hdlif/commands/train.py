@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
@@ -33,19 +33,26 @@ from hdlif.runs.provenance import hardware, versions
 from hdlif.runs.recipe_data import as_begun, check_files, load_with_data, write_files
 from hdlif.runtime.session import available_cores
 from hdlif.training import (
-    Confusion,
-    Evaluation,
+    ActivityPenalty,
+    Callback,
+    Checkpoints,
+    Log,
+    Mixing,
+    Progress,
     Ranks,
     RunFiles,
+    Teaching,
+    Trainer,
     check_share,
-    fit,
     progress_bar,
     using_threads,
     warn,
 )
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress as Bar
+
+    from hdlif.training import Fit, Teacher
 
 PROFILED_IMAGES = 256
 """Test images over which operations are averaged."""
@@ -64,9 +71,9 @@ def train(
     nodes: int | None = None,
     workers: int | None = None,
     threads: int | None = None,
-    progress: bool | Progress = False,
+    progress: bool | Bar = False,
     memory_repeats: int = 3,
-    after_epoch: Callable[[int, Evaluation], None] | None = None,
+    callbacks: Sequence[Callback] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
@@ -90,7 +97,7 @@ def train(
             OMP_NUM_THREADS says, or those that are measured to be best (`training.threads`).
         progress: show a bar of one's own, or a task on the bar given.
         memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
-        after_epoch: as in `training.fit`.
+        callbacks: of the training, after its own.
         say: gets a line on data of the user's own.
     Returns:
         the content of OUT/summary.json; nothing in other processes than the first.
@@ -143,27 +150,26 @@ def train(
         found = None
         bar = progress_bar(enabled=progress and ranks.first) if isinstance(progress, bool) else progress
         with nullcontext() if bar is progress else bar:
-            fitted = fit(
-                model=model,
+            trainer = Trainer(
+                model,
                 rule=builders.build_training_rule(recipe),
-                sets=sets,
-                out=out,
+                task=builders.build_task(recipe),
                 config=recipe.training,
+                callbacks=[
+                    *_of_recipe(recipe, teacher),
+                    Checkpoints(out, recipe=recipe.model_dump(mode="json"), resume=go_on),
+                    Log(out),
+                    Progress(out.name, bar),
+                    *callbacks,
+                ],
                 batch_size=recipe.data.batch_size,
-                time_steps=recipe.time_steps,
                 seed=recipe.seed,
-                fabric=fabric,
-                record=recipe.model_dump(mode="json"),
                 optimization=builders.build_optimization(recipe),
-                resume=go_on,
-                penalty=builders.build_penalty(recipe),
-                mix=builders.build_mix(recipe),
-                teacher=teacher,
+                fabric=fabric,
                 threads=threads,
                 cores=None if "OMP_NUM_THREADS" in os.environ else available_cores(),
-                progress=bar,
-                after_epoch=after_epoch,
             )
+            fitted = trainer.fit(sets.train, sets.validation)
             if not ranks.first:
                 return {}
             with using_threads(fitted.threads.count):
@@ -171,7 +177,7 @@ def train(
             summary = {
                 **measured,
                 "best_epoch": fitted.best_epoch,
-                "validation_accuracy": fitted.best_accuracy,
+                **_validated(measured, fitted),
                 "train_seconds": fitted.train_seconds,
                 "threads": fitted.threads.as_dict(),
                 "peak_bytes": _peak_bytes(recipe, memory_repeats, bar, threads=fitted.threads.count),
@@ -181,14 +187,32 @@ def train(
         return summary
 
 
+def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:
+    """What a recipe adds to the learning itself."""
+    mix, penalty = builders.build_mix(recipe), builders.build_penalty(recipe)
+    mixing = [] if mix is None else [Mixing(mix)]
+    teaching = [] if teacher is None else [Teaching(teacher)]
+    pressing = [] if penalty is None else [ActivityPenalty(penalty)]
+    return [*mixing, *teaching, *pressing]
+
+
+def _validated(measured: Mapping[str, Any], fitted: Fit) -> dict[str, Any]:
+    """What the best epoch was on the validation set, beside what is measured on the test set."""
+    if measured["accuracy"] is not None:
+        return {"validation_accuracy": fitted.metrics["accuracy"], "validation_score": fitted.score}
+    metrics = dict(fitted.metrics)
+    return {"validation_accuracy": None, "validation_metrics": metrics, "validation_score": fitted.score}
+
+
 def _measured(
-    model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, device: torch.device, bar: Progress
+    model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, device: torch.device, bar: Bar
 ) -> dict[str, Any]:
-    """What a finished network is measured to be; writes its recipe and confusion."""
+    """What a finished network is measured to be; writes its recipe, and what a report draws."""
     write_text(out / "recipe.yaml", dump_recipe(recipe))
     # In the precision that it is deployed in, whatever it was trained in.
     measured = measure(model.float(), recipe, sets, device, bar=bar)
-    write_text(out / "confusion.json", json.dumps(measured.pop("confusion")) + "\n")
+    for name, drawn in measured.pop("drawings").items():
+        write_text(out / f"{name}.json", json.dumps(drawn) + "\n")
     return {
         "recipe": recipe.model_dump(mode="json"),
         "name": recipe.name,
@@ -199,7 +223,7 @@ def _measured(
     }
 
 
-def measure_peak(out: Path, repeats: int, bar: Progress) -> int | None:
+def measure_peak(out: Path, repeats: int, bar: Bar) -> int | None:
     """Measure the peak memory of the training in a run folder, and add it to its summary.json."""
     summary = json.loads((out / "summary.json").read_text("utf-8"))
     recipe = Recipe.model_validate(summary["recipe"])
@@ -208,7 +232,7 @@ def measure_peak(out: Path, repeats: int, bar: Progress) -> int | None:
     return peak
 
 
-def _peak_bytes(recipe: Recipe, repeats: int, bar: Progress, *, threads: int) -> int | None:
+def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int | None:
     """Peak memory of training, or None where none is asked for, or where a process of its own has no room for it."""
     if not repeats:
         return None
@@ -241,26 +265,26 @@ def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: 
 
 
 def measure(
-    model: nn.Module, recipe: Recipe, sets: ImageSets, device: torch.device, *, bar: Progress | None = None
+    model: nn.Module, recipe: Recipe, sets: ImageSets, device: torch.device, *, bar: Bar | None = None
 ) -> dict[str, Any]:
-    """Test accuracy and confusion, operations, sizes and learned neuron parameters of a trained network.
+    """What a test set says, operations, sizes and learned neuron parameters of a trained network.
 
     Args:
         device: where the test set is classified; what is counted is counted on the CPU, where the model is left.
         bar: gets a task for the test set, and a warning where the network has no deployed form; what would be read off
             that is None.
     """
-    kind = builders.data_kind(recipe)
-    confusion = Confusion(len(kind.labels))
+    task = builders.build_task(recipe)
+    drawing = task.drawing()
     bar = bar or progress_bar(enabled=False)
     graph = deployed_or_none(model.cpu(), recipe, warn=lambda text: warn(bar, text))
     evaluated = evaluate_network(
         model.to(device),
         sets.test,
-        time_steps=recipe.time_steps,
+        task=task,
         batch_size=recipe.data.batch_size,
         graph=graph if device.type == "cpu" else None,
-        observe=confusion,
+        observe=drawing,
         device=device,
         bar=bar,
         name=f"{recipe.name}, test",
@@ -269,10 +293,10 @@ def measure(
     model.cpu()
     in_neurons = set(map(id, step_parameters(model)))
     return {
-        "accuracy": test.accuracy,
-        "accuracy_per_step": list(test.accuracy_per_step),
+        **{key: value for key, value in test.as_dict().items() if key not in ("loss", "n")},
+        **({} if test.accuracy is not None else {"task": recipe.task.model_dump(mode="json"), "metric": task.metric}),
         "evaluation": evaluated.as_dict(),
-        "confusion": {"labels": list(kind.labels), "counts": confusion.counts.tolist()},
+        "drawings": drawing.files(),
         **counts(graph or model, recipe, first_images(sets.test, PROFILED_IMAGES)),
         "fp32_mb": 4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),
         "saved_bytes": bytes_saved_by_an_update(model, recipe, sets),

@@ -18,10 +18,11 @@ class Found:
     Attributes:
         path: absolute.
         input: how a whole sample becomes numbers.
-        classes: their names, in the order of the labels.
+        classes: their names, in the order of the labels; where values are given, theirs.
         manifest: of the files that the sets are made of.
         seen: what else was seen, as JSON has it.
         make: the sets, from the training set's augmentations and the seed of these.
+        target_mean, target_std: of each value, by which it is normalised.
     """
 
     path: Path
@@ -30,6 +31,8 @@ class Found:
     manifest: Manifest
     seen: Mapping[str, Any]
     make: Callable[[Augment, int], ImageSets]
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
 
     def count(self, part: str) -> int:
         """Samples in a part."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
-from hdlif.artefact import Graph, InputRecord
+from hdlif.artefact import Graph, InputRecord, TaskRecord
 from hdlif.artefact.io import save
 from hdlif.deploy.lower import lower
 from hdlif.deploy.to_torch import GraphModule
@@ -16,9 +16,15 @@ def fold(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], tim
 
 
 def export(
-    network: nn.Module, path: Path | str, *, input: InputRecord, labels: tuple[str, ...], time_steps: int
+    network: nn.Module,
+    path: Path | str,
+    *,
+    input: InputRecord,
+    labels: tuple[str, ...],
+    time_steps: int,
+    task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
 ) -> Graph:
-    """Write the artefact of `network` (by custom NAME.hdlif.safetensors), and return the graph that it holds."""
-    graph = lower(network, input=input, labels=labels, time_steps=time_steps)
+    """Write the artefact of `network`, by custom NAME.hdlif.safetensors; arguments and returned graph as of `lower`."""
+    graph = lower(network, input=input, labels=labels, time_steps=time_steps, task=task)
     save(graph, Path(path))
     return graph

@@ -11,24 +11,32 @@ from hdlif.deploy import blocks as _blocks  # noqa: F401 - registers its lowerin
 from hdlif.deploy import capture as _capture  # noqa: F401 - registers its lowering
 from hdlif.deploy import ops as _ops  # noqa: F401 - registers its lowerings
 from hdlif.deploy.lowering import ONE, Lowerer, Wire, affine_rows, held
-from hdlif.ops import INPUT, Graph, InputRecord, Node, infer_values, reads, renamed
+from hdlif.ops import INPUT, Graph, InputRecord, Node, TaskRecord, infer_values, reads, renamed
 
 
-def lower(network: nn.Module, *, input: InputRecord, labels: tuple[str, ...], time_steps: int) -> Graph:
+def lower(
+    network: nn.Module,
+    *,
+    input: InputRecord,
+    labels: tuple[str, ...],
+    time_steps: int,
+    task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
+) -> Graph:
     """The deployed graph of a trained network, in eval mode: batch norms folded, spikes and low-bit weights as codes.
 
     Args:
         network: a module built of the types that have a lowering.
         input: shape, mean and std of the images it was trained on; a network of sequences [C, L] takes maps [C, 1, L].
-        labels: class names, in the order of the logits.
+        labels: names of the outputs, in their order: of classes, by default.
         time_steps: T.
+        task: what the outputs mean.
     Raises:
         LoweringError: a module has no deployed form.
     """
     lowerer = Lowerer(time_steps, input)
     with torch.no_grad():
         output = lowerer.applied(lowerer.lower(network, Wire(INPUT, ONE), ""))
-    graph = by_place(join_affines(Graph(tuple(lowerer.nodes), output.name, time_steps, input, labels)))
+    graph = by_place(join_affines(Graph(tuple(lowerer.nodes), output.name, time_steps, input, labels, task)))
     infer_values(graph)
     return graph
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.errors import DataError
+from hdlif.learning.criterion import Criterion
 from hdlif.learning.overlap import Overlap, Tally
 from hdlif.learning.probe import (
     Found,
@@ -33,7 +34,7 @@ from hdlif.learning.probe import (
     synapses_of,
     total,
 )
-from hdlif.learning.rule import Criterion, Plan, Rule
+from hdlif.learning.rule import Plan, Rule
 from hdlif.learning.stbp import STBP
 from hdlif.nn import evaluation_mode
 

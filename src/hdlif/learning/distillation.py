@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.learning.rule import Criterion
+from hdlif.learning.criterion import Criterion
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from hdlif.learning.rule import Criterion, Plan, Step, chunk
+from hdlif.learning.criterion import Criterion, loss_at
+from hdlif.learning.rule import Plan, Step, chunk
 from hdlif.nn import HeldWeights, State, carrying, detach
 from hdlif.nn.traces import Traces
 
@@ -52,7 +53,7 @@ def online_steps(
             # Before the loss is given away, after which the weights change.
             rest = carrying(range(start, plan.time_steps), weights=weights, traces=traces)
             _without_graph(model, x, state, rest, span)
-        yield Step(criterion(logits[0], target) * weight(t), logits.detach(), update)
+        yield Step(loss_at(criterion, logits[0], target, t) * weight(t), logits.detach(), update)
 
 
 def _without_graph(model: nn.Module, x: Tensor, state: State | None, steps: range, span: int) -> State | None:

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hdlif.learning.criterion import Criterion, first_step, probabilities
 from hdlif.learning.online import online_steps
-from hdlif.learning.rule import Criterion, Plan, Step, probabilities
+from hdlif.learning.rule import Plan, Step
 from hdlif.learning.sltt import Update, check_update, every_step
 from hdlif.nn.paths import remembered
 from hdlif.nn.traces import TraceRule, Traces
@@ -43,10 +44,10 @@ class OTTT:
             raise ValueError(f"leak = {self.leak}; it must lie in 0..1")
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
-        return every_step(time_steps, self.update)
+        return every_step(time_steps, self.update, first=first_step(self.criterion))
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
-        weight = 1.0 if self.update == "each" else 1 / plan.time_steps
+        weight = 1.0 if self.update == "each" else 1 / len(plan.steps)
         traces = Traces(remembered(model), TraceRule(self.leak, self._dynamic))
         return online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight, traces=traces)
 

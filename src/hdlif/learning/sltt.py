@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hdlif.learning.criterion import Criterion, first_step
 from hdlif.learning.online import online_steps
-from hdlif.learning.rule import Criterion, Plan, Step
+from hdlif.learning.rule import Plan, Step
 
 Update = Literal["sum", "each"]
 
@@ -33,10 +34,10 @@ class SLTT:
         check_update(self.update)
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
-        return every_step(time_steps, self.update)
+        return every_step(time_steps, self.update, first=first_step(self.criterion))
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
-        weight = 1.0 if self.update == "each" else 1 / plan.time_steps
+        weight = 1.0 if self.update == "each" else 1 / len(plan.steps)
         return online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight)
 
 
@@ -46,8 +47,8 @@ def check_update(update: str) -> None:
         raise ValueError(f"update = {update!r}; choose one of each, sum")
 
 
-def every_step(time_steps: int, update: Update) -> Plan:
-    """A loss at each of T steps, with one update at the end ("sum") or one at each."""
+def every_step(time_steps: int, update: Update, *, first: int = 0) -> Plan:
+    """A loss at each of T steps from `first` on, with one update at the end ("sum") or one at each."""
     each = update == "each"
-    updates = tuple(each or t == time_steps - 1 for t in range(time_steps))
-    return Plan(time_steps, tuple(range(time_steps)), updates)
+    steps = tuple(range(first, time_steps))
+    return Plan(time_steps, steps, tuple(each or t == time_steps - 1 for t in steps))

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.learning.rule import Criterion, Plan, Step
+from hdlif.learning.criterion import Criterion, loss_over
+from hdlif.learning.rule import Plan, Step
 
 
 def mean_logits(logits: Tensor) -> Tensor:
@@ -24,6 +25,8 @@ def sum_logits(logits: Tensor) -> Tensor:
 class STBP:
     """L = criterion(reduce(logits of all T steps), target); one backward pass through time, one update.
 
+    Where the target changes with the step, L is the mean of criterion(logits_t, target_t).
+
     Detaching the reset is the neuron's to say (`functional.DetachedReset`).
     """
 
@@ -35,4 +38,4 @@ class STBP:
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         logits, _ = model(x, steps=range(plan.time_steps))
-        yield Step(self.criterion(self.reduce(logits), target), logits.detach(), update=True)
+        yield Step(loss_over(self.criterion, logits, target, self.reduce), logits.detach(), update=True)

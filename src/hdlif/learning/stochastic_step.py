@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hdlif.learning.criterion import Criterion, first_step
 from hdlif.learning.online import online_steps
-from hdlif.learning.rule import Criterion, Plan, Step
+from hdlif.learning.rule import Plan, Step
 
 
 class Draw(Protocol):
@@ -93,29 +94,34 @@ class StochasticStep:
             raise ValueError(f"k = {self.k}, chunk = {self.chunk}; both must be at least 1")
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
-        self._check(time_steps)
-        return self._plan(time_steps, self.draw(time_steps, self.k, generator))
+        return self._plan(time_steps, self.draw(self._counted(time_steps), self.k, generator))
 
     def plans(self, time_steps: int) -> tuple[Plan, ...]:
         """Every plan that `schedule` may draw, each as likely as the others."""
-        self._check(time_steps)
-        return tuple(self._plan(time_steps, steps) for steps in self.draw.every(time_steps, self.k))
+        drawn = self.draw.every(self._counted(time_steps), self.k)
+        return tuple(self._plan(time_steps, steps) for steps in drawn)
 
-    def _check(self, time_steps: int) -> None:
-        if self.k > time_steps:
-            raise ValueError(f"k = {self.k} steps cannot be drawn from time_steps = {time_steps}")
+    def _counted(self, time_steps: int) -> int:
+        """How many steps may be drawn."""
+        counted = time_steps - first_step(self.criterion)
+        if self.k > counted:
+            of = "" if counted == time_steps else f", of which {counted} count"
+            raise ValueError(f"k = {self.k} steps cannot be drawn from time_steps = {time_steps}{of}")
+        return counted
 
-    def _plan(self, time_steps: int, steps: Iterable[int]) -> Plan:
-        return Plan(time_steps, tuple(steps), (False,) * (self.k - 1) + (True,))
+    def _plan(self, time_steps: int, drawn: Iterable[int]) -> Plan:
+        first = first_step(self.criterion)
+        return Plan(time_steps, tuple(first + step for step in drawn), (False,) * (self.k - 1) + (True,))
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+        first = first_step(self.criterion)
         return online_steps(
             model,
             x,
             target,
             plan,
             criterion=self.criterion,
-            weight=lambda t: self.draw.weight(plan.time_steps, self.k, t),
+            weight=lambda t: self.draw.weight(plan.time_steps - first, self.k, t - first),
             span=self.chunk,
             complete=self.complete,
         )

@@ -10,39 +10,40 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.artefact import Graph
 from hdlif.data import Samples
 from hdlif.errors import AllocationError, ArtefactError, LimitError
 from hdlif.runtime import Session
-from hdlif.training import Evaluation, Tally, classified, progress_bar
+from hdlif.tasks import Evaluation, Task
+from hdlif.training import answered, progress_bar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 SAMPLED = 1000
-"""Images that both classify before the deployed form may go on alone."""
+"""Samples that both answer before the deployed form may go on alone."""
 AGREEMENT = 0.999
-"""The share of them that must get the same class."""
+"""The share of them that must get the same answer."""
 TOGETHER = 64
 """Images that the deployed form takes at once, and that both are timed on, twice in turns."""
 WORTH = 0.9
 """The deployed form must need less than this share of PyTorch's time."""
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-"""Logits [T, B, classes] and targets [B]."""
+"""Outputs [T, B, n] and targets."""
 Observer = Callable[[Tensor, Tensor], None]
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """How a set was classified.
+    """How a set was answered.
 
     Attributes:
-        by: "pytorch", or "deployed" where the deployed form classified all but the sample.
-        agreement: share of the sample that both gave the same class; None where PyTorch was faster or alone.
+        by: "pytorch", or "deployed" where the deployed form answered all but the sample.
+        agreement: share of the sample that both gave the same answer (`Task.agreement`); None where PyTorch was faster
+            or alone.
         ms_per_image: of each, where both were timed.
     """
 
@@ -60,7 +61,7 @@ def evaluate_network(
     network: nn.Module,
     samples: Samples,
     *,
-    time_steps: int,
+    task: Task,
     batch_size: int,
     graph: Graph | None = None,
     observe: Observer | None = None,
@@ -68,22 +69,22 @@ def evaluate_network(
     bar: Progress | None = None,
     name: str = "test",
 ) -> Evaluated:
-    """Classify all samples after each step, as `training.evaluate` does.
+    """Answer all samples after each step, as `training.evaluate` does.
 
     The deployed form takes over where it has low-bit weights, is measured to be faster, and gives `AGREEMENT` of
-    `SAMPLED` images, spread over the set, the class that PyTorch gives them; the sample is counted as PyTorch has it.
+    `SAMPLED` samples, spread over the set, the answer that PyTorch gives them; these are counted as PyTorch has them.
 
     Args:
         graph: the deployed form, for a network on the CPU; None leaves all to PyTorch.
-        observe: gets the logits [T, B, classes] and the target [B] of every batch.
+        observe: gets the outputs [T, B, n] and the target of every batch.
         bar: gets a task of that name.
     """
 
     def by_torch(indices: Tensor) -> Batches:
         batches = samples.sequences(batch_size, indices)
-        return classified(network, batches, time_steps=time_steps, device=device)
+        return answered(network, batches, time_steps=task.time_steps, device=device)
 
-    with _Counting(time_steps, len(samples), observe, bar, name) as counting:
+    with _Counting(task, len(samples), observe, bar, name) as counting:
         if graph is None or len(samples) < 2 * SAMPLED or not _has_low_bits(graph):
             counting(by_torch(torch.arange(len(samples))))
             return Evaluated(counting.evaluation(), "pytorch", None, {})
@@ -91,7 +92,7 @@ def evaluate_network(
         few = sample[: min(TOGETHER, batch_size)]
         try:
             session = Session(graph, threads=torch.get_num_threads())
-            by_runtime = partial(_classified_by, session, samples, min(TOGETHER, batch_size))
+            by_runtime = partial(_answered_by, session, samples, min(TOGETHER, batch_size))
             times = _ms_per_image(
                 {"pytorch": lambda: list(by_torch(few)), "deployed": lambda: list(by_runtime(few))}, len(few)
             )
@@ -101,10 +102,10 @@ def evaluate_network(
         if not times or times["deployed"] >= WORTH * times["pytorch"]:
             counting(by_torch(torch.arange(len(samples))))
             return Evaluated(counting.evaluation(), "pytorch", None, times)
-        chosen: list[Tensor] = []
-        counting(_with_classes(by_torch(sample), chosen))
-        again = [logits.sum(0).argmax(-1) for logits, _ in by_runtime(sample)]
-        agreement = float((torch.cat(chosen) == torch.cat(again)).double().mean())
+        first: list[Tensor] = []
+        counting(_kept(by_torch(sample), first))
+        again = [outputs for outputs, _ in by_runtime(sample)]
+        agreement = float(task.agreement(torch.cat(first, dim=1), torch.cat(again, dim=1)).mean())
         by = "deployed" if agreement >= AGREEMENT else "pytorch"
         counting((by_runtime if by == "deployed" else by_torch)(rest))
         return Evaluated(counting.evaluation(), by, agreement, times)
@@ -114,21 +115,22 @@ def evaluate_deployed(
     graph: Graph,
     samples: Samples,
     *,
+    task: Task,
     observe: Observer | None = None,
     bar: Progress | None = None,
     name: str = "test",
 ) -> Evaluation:
-    """Classify all samples after each step by the deployed form alone; arguments as those of `evaluate_network`."""
-    with _Counting(graph.time_steps, len(samples), observe, bar, name) as counting:
-        counting(_classified_by(Session(graph), samples, TOGETHER, torch.arange(len(samples))))
+    """Answer all samples after each step by the deployed form alone; arguments as those of `evaluate_network`."""
+    with _Counting(task, len(samples), observe, bar, name) as counting:
+        counting(_answered_by(Session(graph), samples, TOGETHER, torch.arange(len(samples))))
         return counting.evaluation()
 
 
 class _Counting:
     """Counts the batches that it is called with, in view of an observer and of a bar's task, which ends with it."""
 
-    def __init__(self, time_steps: int, images: int, observe: Observer | None, bar: Progress | None, name: str) -> None:
-        self._tally, self._observe = Tally(time_steps, F.cross_entropy), observe
+    def __init__(self, task: Task, images: int, observe: Observer | None, bar: Progress | None, name: str) -> None:
+        self._tally, self._observe, self._shows_accuracy = task.tally(), observe, task.metric == "accuracy"
         self._bar = bar or progress_bar(enabled=False)
         self._task = self._bar.add_task(name, total=images, loss=math.nan, accuracy=math.nan)
 
@@ -139,27 +141,28 @@ class _Counting:
         self._bar.remove_task(self._task)
 
     def __call__(self, batches: Batches) -> None:
-        for logits, target in batches:
-            self._tally(logits, target)
+        for outputs, target in batches:
+            self._tally(outputs, target)
             if self._observe is not None:
-                self._observe(logits, target)
-            self._bar.update(self._task, advance=len(target), loss=self._tally.loss, accuracy=self._tally.accuracy)
+                self._observe(outputs, target)
+            accuracy = self._tally.score if self._shows_accuracy else math.nan
+            self._bar.update(self._task, advance=len(target), loss=self._tally.loss, accuracy=accuracy)
 
     def evaluation(self) -> Evaluation:
         """What was counted."""
         return self._tally.evaluation()
 
 
-def _classified_by(session: Session, samples: Samples, batch_size: int, indices: Tensor) -> Batches:
+def _answered_by(session: Session, samples: Samples, batch_size: int, indices: Tensor) -> Batches:
     for x, target in samples.sequences(batch_size, indices):
         yield torch.from_numpy(session.run(x.contiguous().numpy())), target
 
 
-def _with_classes(batches: Batches, chosen: list[Tensor]) -> Batches:
-    """`batches`, as they are; `chosen` gets the classes of each."""
-    for logits, target in batches:
-        chosen.append(logits.sum(0).argmax(-1))
-        yield logits, target
+def _kept(batches: Batches, kept: list[Tensor]) -> Batches:
+    """`batches`, as they are; `kept` gets the outputs of each."""
+    for outputs, target in batches:
+        kept.append(outputs.cpu())
+        yield outputs, target
 
 
 def _spread(count: int) -> tuple[Tensor, Tensor]:

@@ -88,6 +88,7 @@ def _train_and_report(path: Path) -> None:
 
     from hdlif import builders
     from hdlif.training import Updater
+    from hdlif.training.average import Average
 
     recipe = load_recipe(path)
     torch.manual_seed(recipe.seed)
@@ -96,6 +97,7 @@ def _train_and_report(path: Path) -> None:
     optimizer = builders.build_optimization(recipe).optimizer(model)
     # On the CPU wherever this runs: it is resident memory that is read.
     fabric = Fabric(accelerator="cpu", devices=1, precision=training.precision)
+    average = None if training.ema_decay is None else Average(model, training.ema_decay)
     update = Updater(
         fabric,
         model,
@@ -103,8 +105,8 @@ def _train_and_report(path: Path) -> None:
         rule,
         penalty=builders.build_penalty(recipe),
         clip_norm=training.clip_norm,
-        ema_decay=training.ema_decay,
         channels_last=training.channels_last,
+        after=lambda: None if average is None else average.update(),
     )
     generator = torch.Generator().manual_seed(recipe.seed)
 

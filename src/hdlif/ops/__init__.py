@@ -4,7 +4,7 @@ The other homes of an op are its file in `hdlif.deploy.ops` (how modules become 
 its file in native/ops; `docs/adding_an_op.md` walks them.
 """
 
-from hdlif.ops.graph import INPUT, Graph, InputRecord, Node, Value
+from hdlif.ops.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value
 from hdlif.ops.inference import infer_values
 from hdlif.ops.table import OPS, is_recurrent, reads, renamed, state_names
 
@@ -14,6 +14,7 @@ __all__ = [
     "Graph",
     "InputRecord",
     "Node",
+    "TaskRecord",
     "Value",
     "infer_values",
     "is_recurrent",

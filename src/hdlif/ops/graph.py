@@ -52,6 +52,32 @@ class InputRecord:
         return channels, time_steps if self.frames == "rows" else height, width
 
 
+TASKS = ("classify", "sequence", "regress", "multilabel")
+"""What outputs say of a sample: one class of all; a class at each step; values; or which of several labels it has."""
+COMBINATIONS = ("mean", "last", "each")
+"""Which outputs the answer is read off: the mean of all steps' so far, the last step's, or each step's for itself."""
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """What the outputs of a network mean; `Graph.labels` names them.
+
+    Attributes:
+        kind: out of `TASKS`.
+        combine: out of `COMBINATIONS`.
+        delay: of answers at each step, how many steps later the answer to a step is read.
+        mean, std: of "regress", of each value: an output is (value - mean) / std.
+        threshold: of "multilabel", the probability from which a label is said.
+    """
+
+    kind: str = "classify"
+    combine: str = "mean"
+    delay: int = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    threshold: float = 0.5
+
+
 @dataclass(frozen=True)
 class Node:
     """One operation. Low-bit weights are held as int8; `encoding` names their packing."""
@@ -65,13 +91,17 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """A deployed network of `time_steps` steps; `output` names the node that gives the logits [classes]."""
+    """A deployed network of `time_steps` steps.
+
+    `output` names the node that gives the outputs [n] of a step (of classes their logits), and `labels` name them.
+    """
 
     nodes: tuple[Node, ...]
     output: str
     time_steps: int
     input: InputRecord
     labels: tuple[str, ...]
+    task: TaskRecord = TaskRecord()
 
 
 @dataclass(frozen=True)

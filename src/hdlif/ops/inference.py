@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from hdlif.errors import ArtefactError, brief, did_you_mean
 from hdlif.ops.fields import check_fields, is_float32
 from hdlif.ops.graph import (
+    COMBINATIONS,
     FIT_MODES,
     FRAMINGS,
     INPUT,
@@ -13,8 +14,10 @@ from hdlif.ops.graph import (
     MAX_ELEMENTS,
     MAX_NODES,
     RESIZE_MODES,
+    TASKS,
     Graph,
     InputRecord,
+    TaskRecord,
     Value,
 )
 from hdlif.ops.table import OPS
@@ -55,7 +58,32 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         raise ArtefactError(
             f"output has shape {list(logits.shape)}; {len(graph.labels)} labels need [{len(graph.labels)}]"
         )
+    check_task(graph.task, graph.time_steps, len(graph.labels))
     return values
+
+
+def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
+    """Raise `ArtefactError` on the first field of a record that has a value which none may have."""
+    for key, value, accepted in (("kind", record.kind, TASKS), ("combine", record.combine, COMBINATIONS)):
+        if value not in accepted:
+            raise ArtefactError(f"task.{key} = {brief(value)} is unknown; {did_you_mean(str(value), accepted)}")
+    each = record.combine == "each"
+    if each != (record.kind == "sequence") and record.kind != "regress":
+        raise ArtefactError(
+            f'task.combine = "{record.combine}" does not go with task.kind = "{record.kind}"; a class at each step is '
+            'read off "each", and no other class is'
+        )
+    if type(record.delay) is not int or not 0 <= record.delay < time_steps or (record.delay and not each):
+        raise ArtefactError(
+            f"task.delay = {brief(record.delay)}; of answers at each of {time_steps} steps it may be up to "
+            f"{time_steps - 1}, and of others 0"
+        )
+    scaled = outputs if record.kind == "regress" else 0
+    for key, numbers in (("mean", record.mean), ("std", record.std)):
+        if len(numbers) != scaled or not all(is_float32(v) and (key == "mean" or v > 0) for v in numbers):
+            raise ArtefactError(f"task.{key} = {brief(list(numbers))}; it must be {scaled} finite numbers")
+    if not is_float32(record.threshold) or not 0 < record.threshold < 1:
+        raise ArtefactError(f"task.threshold = {brief(record.threshold)}; it must lie between 0 and 1")
 
 
 def check_node_count(count: int) -> None:

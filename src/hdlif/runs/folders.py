@@ -16,7 +16,15 @@ from hdlif.runs.own_parts import PARTS
 from hdlif.training import RunFiles
 from hdlif.whole_files import read_regular
 
-MEASURED = ("summary.json", "confusion.json", "coherence.json", "report.html", "data_files.json")
+MEASURED = (
+    "summary.json",
+    "confusion.json",
+    "errors.json",
+    "labels.json",
+    "coherence.json",
+    "report.html",
+    "data_files.json",
+)
 """What was measured of a run and of its data, which says nothing of the next one."""
 FIGURES = {
     *("name", "seed", "accuracy", "validation_accuracy", "best_epoch", "train_seconds", "versions", "hardware"),

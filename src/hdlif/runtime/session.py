@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hdlif import _native
 from hdlif._native import Network, instruction_sets
-from hdlif.artefact import INPUT, Graph, InputRecord, infer_values, load
+from hdlif.artefact import INPUT, Graph, InputRecord, TaskRecord, infer_values, load
 from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, brief
 from hdlif.runtime.program import flatten_graph
 from hdlif.runtime.state import (
@@ -117,6 +117,7 @@ class Session:
         self._potential_shapes = potential_shapes(graph, self._values)
         self._names = [INPUT, *(node.name for node in graph.nodes)]
         self._input, self._labels, self._time_steps = graph.input, graph.labels, graph.time_steps
+        self._task = graph.task
         program = flatten_graph(graph)
         # the unpacked weights may go before the runtime lays out its own
         del graph
@@ -144,8 +145,13 @@ class Session:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of the classes."""
+        """The names of the outputs: of classes, unless the task says otherwise."""
         return self._labels
+
+    @property
+    def task(self) -> TaskRecord:
+        """What the outputs mean."""
+        return self._task
 
     @property
     def input(self) -> InputRecord:

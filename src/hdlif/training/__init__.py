@@ -1,34 +1,50 @@
-"""Training: the loop, its optimiser and checkpoints, evaluation, and batch norm's statistics."""
+"""Training: the loop and its callbacks, optimisers, checkpoints, evaluation, and batch norm's statistics."""
 
-from hdlif.training.confusion import Confusion
-from hdlif.training.evaluate import Evaluation, Tally, classified, evaluate
-from hdlif.training.loop import Fit, fit
-from hdlif.training.metrics import progress_bar, warn
-from hdlif.training.mixup import Mix
+from hdlif.training.activity import ActivityPenalty
+from hdlif.training.average import Averaging
+from hdlif.training.best import BestInMemory
+from hdlif.training.callback import Batch, Callback
+from hdlif.training.checkpoints import Checkpoints
+from hdlif.training.evaluate import answered, evaluate
+from hdlif.training.metrics import Log, progress_bar, warn
+from hdlif.training.mixup import Mix, Mixing
 from hdlif.training.optim import Optimization, sgd
+from hdlif.training.patience import Patience
+from hdlif.training.progress import Progress
 from hdlif.training.ranks import Ranks, check_share
 from hdlif.training.reestimate import reestimate, reestimated
 from hdlif.training.run_files import RunFiles
-from hdlif.training.teacher import Teacher, load_teacher
+from hdlif.training.teacher import Teacher, Teaching, load_teacher
 from hdlif.training.threads import Threads, using_threads
+from hdlif.training.trainer import Fit, Trainer
+from hdlif.training.training import Training
 from hdlif.training.update import Updater
 
 __all__ = [
-    "Confusion",
-    "Evaluation",
+    "ActivityPenalty",
+    "Averaging",
+    "Batch",
+    "BestInMemory",
+    "Callback",
+    "Checkpoints",
     "Fit",
+    "Log",
     "Mix",
+    "Mixing",
     "Optimization",
+    "Patience",
+    "Progress",
     "Ranks",
     "RunFiles",
-    "Tally",
     "Teacher",
+    "Teaching",
     "Threads",
+    "Trainer",
+    "Training",
     "Updater",
+    "answered",
     "check_share",
-    "classified",
     "evaluate",
-    "fit",
     "load_teacher",
     "progress_bar",
     "reestimate",

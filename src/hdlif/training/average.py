@@ -1,12 +1,20 @@
 """The moving average of a network's weights."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.errors import CheckpointError
+from hdlif.training.callback import Callback
+
+if TYPE_CHECKING:
+    from hdlif.training.training import Training
 
 _PREFIX = "average."
 
@@ -67,3 +75,42 @@ class Average:
     def _fill(self, values: Mapping[str, Tensor]) -> None:
         for name, parameter in self._parameters.items():
             parameter.copy_(values[name])
+
+
+class Averaging(Callback):
+    """Measures and keeps the network with the `Average` of its weights.
+
+    Args:
+        decay: d at the most, in 0..1.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self._average: Average | None = None
+        self._kept: tuple[Mapping[str, Tensor], int] | None = None
+
+    def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+        self._kept = tensors, int(record.get("averaged_updates", 0))
+
+    def begin(self, training: Training) -> None:
+        self._average = Average(training.model, self.decay)
+        if self._kept is not None:
+            training.ranks.together(partial(self._average.restore, *self._kept))
+        self._kept = None
+
+    @property
+    def average(self) -> Average:
+        assert self._average is not None, "a training has begun"
+        return self._average
+
+    def updated(self, training: Training) -> None:
+        self.average.update()
+
+    def validating(self, training: Training) -> AbstractContextManager[None]:
+        return self.average.in_place()
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return self.average.tensors()
+
+    def record(self) -> Mapping[str, Any]:
+        return {"averaged_updates": self.average.updates}

@@ -28,7 +28,8 @@ class _Figures(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         loss, accuracy = task.fields["loss"], task.fields["accuracy"]
-        return Text("" if math.isnan(accuracy) else f"loss {loss:.4f}  accuracy {accuracy:.1%}")
+        shown = "" if math.isnan(loss) else f"loss {loss:.4f}"
+        return Text(shown if math.isnan(accuracy) else f"{shown}  accuracy {accuracy:.1%}")
 
 
 def bar(*, enabled: bool) -> Progress:

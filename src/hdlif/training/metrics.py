@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import CheckpointError, TrainingError, cut, printable, reason
+from hdlif.training.callback import Callback
 from hdlif.whole_files import open_regular
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from torch import Tensor
+
+    from hdlif.training.training import Training
 
 _SCALARS = ("loss", "accuracy", "learning_rate")
 
@@ -82,7 +86,8 @@ class Metrics:
             self._draw(event)
 
     def _draw(self, event: Mapping[str, Any]) -> None:
-        scalars = {name: event[name] for name in _SCALARS if name in event}
+        scalars = {name: event[name] for name in _SCALARS if event.get(name) is not None}
+        scalars |= event.get("metrics", {})
         steps = enumerate(event.get("accuracy_per_step", ()), start=1)
         scalars |= {f"accuracy_after_{t}": accuracy for t, accuracy in steps}
         for name, value in scalars.items():
@@ -129,8 +134,48 @@ def _is_event(event: object) -> bool:
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return False
     steps = event.get("accuracy_per_step", [])
-    numbers = [event.get("step"), event.get("seconds"), *(event[name] for name in _SCALARS if name in event)]
-    return isinstance(steps, list) and all(type(n) in (int, float) for n in [*numbers, *steps])
+    metrics = event.get("metrics", {})
+    if not isinstance(steps, list) or not isinstance(metrics, dict):
+        return False
+    measured = [event[name] for name in _SCALARS if name in event and (name != "accuracy" or event[name] is not None)]
+    numbers = [event.get("step"), event.get("seconds"), *measured, *metrics.values(), *steps]
+    return all(type(n) in (int, float) for n in numbers)
+
+
+class Log(Callback):
+    """Writes the events of a training into OUT/metrics.jsonl and OUT/tensorboard, by the first rank alone.
+
+    Where checkpoints are kept in the same folder, they come before it, since they clear the folder.
+    """
+
+    def __init__(self, out: Path | str) -> None:
+        self.out = Path(out)
+        self._metrics: Metrics | None = None
+        self._keep_bytes = 0
+
+    def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+        self._keep_bytes = int(record.get("metrics_bytes", 0))
+
+    def begin(self, training: Training) -> None:
+        training.ranks.led(self._open)
+
+    def _open(self) -> None:
+        self._metrics = Metrics(self.out, keep_bytes=self._keep_bytes)
+
+    def logged(self, training: Training, event: Mapping[str, Any]) -> None:
+        training.ranks.led(lambda: self._opened.write(dict(event)))
+
+    def record(self) -> Mapping[str, Any]:
+        return {"metrics_bytes": self._opened.bytes_written()}
+
+    @property
+    def _opened(self) -> Metrics:
+        assert self._metrics is not None, "the first rank alone writes"
+        return self._metrics
+
+    def close(self) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
 
 
 def progress_bar(*, enabled: bool) -> Progress:

@@ -1,10 +1,18 @@
 """Mixup and CutMix by timm, as a function of a seed."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
+
+from hdlif.training.callback import Batch, Callback
+
+if TYPE_CHECKING:
+    from hdlif.training.training import Training
 
 
 class Mix:
@@ -56,3 +64,16 @@ def _numpy_seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         np.random.set_state(kept)
+
+
+class Mixing(Callback):
+    """Mixes each batch; what is counted as right is the label with the largest share."""
+
+    pairs = True
+
+    def __init__(self, mix: Mix) -> None:
+        self.mix = mix
+
+    def prepare(self, training: Training, batch: Batch) -> Batch:
+        x, target = self.mix(batch.x, batch.target, seed=training.seed_for("mixup"))
+        return Batch(x, target, target)

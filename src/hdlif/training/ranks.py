@@ -96,6 +96,15 @@ class Ranks:
         """The mean over ranks of a number; not finite where it is so on one."""
         return value if self.count == 1 else float(self.mean(torch.tensor(value, dtype=torch.float64)))
 
+    def exchange(self, sums: Sequence[float], highest: Sequence[int]) -> tuple[list[float], list[int]]:
+        """The sums over ranks, and the largest numbers of all, in one reduction; the same bits on every rank."""
+        if self.count == 1:
+            return list(sums), list(highest)
+        packed = torch.tensor([*sums, *highest], dtype=torch.float64, device=self._fabric.device)
+        of_all = gathered(packed)
+        summed, largest = of_all[:, : len(sums)].sum(0), of_all[:, len(sums) :].amax(0)
+        return summed.tolist(), [int(number) for number in largest.tolist()]
+
     def highest(self, value: int) -> int:
         """The largest value of all ranks."""
         return value if self.count == 1 else int(gathered(torch.tensor(value, device=self._fabric.device)).max())

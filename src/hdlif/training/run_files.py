@@ -21,6 +21,8 @@ WRITTEN = (
     "model.safetensors",
     "summary.json",
     "confusion.json",
+    "errors.json",
+    "labels.json",
     "recipe.yaml",
     "data_files.json",
 )
@@ -79,7 +81,7 @@ class RunFiles:
         found = newest_whole(self.last, self.previous)
         counters = counters_of(found.record, found.path)
         checkpoint.check_recipe(found.path, found.record, recipe)
-        if counters.best_accuracy_per_step:
+        if counters.best_epoch:
             self._check_best(counters.best_epoch)
         return found
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
@@ -31,16 +31,20 @@ class Counters:
     """Batches since the last training event, and their sums:"""
     loss: float = 0.0
     correct: Number = 0
+    answers: Number = 0
+    """Out of how many the correct ones are."""
     train_seconds: Annotated[float, Field(ge=0)] = 0.0
     best_epoch: Number = 0
-    best_accuracy: float = -1.0
-    best_accuracy_per_step: tuple[float, ...] = ()
+    best_score: float | None = None
+    best_metrics: dict[str, float] = field(default_factory=dict)
+    best_per_step: tuple[float, ...] = ()
 
 
 @with_config(_STRICT)
 class _State(TypedDict):
     counters: Counters
-    metrics_bytes: Number
+    # Only where events are written.
+    metrics_bytes: NotRequired[Number]
     # The loss scale of float16 training; empty in other precisions.
     precision: dict[str, Annotated[float, Field(ge=0)]]
     # A state that is older than the counts has none.

@@ -1,15 +1,12 @@
-"""The end of an update: clipping, the optimiser's step, and the average of the weights."""
+"""The end of an update: clipping and the optimiser's step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
-
-from hdlif.training.average import Average
+from torch import nn
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -23,7 +20,7 @@ class Stepper:
 
     Args:
         clip_norm: largest norm of the gradient over all parameters; None leaves it.
-        average: takes the weights in after each step that is not skipped.
+        after: called after each step that is not skipped.
     Attributes:
         skipped: updates skipped so far.
     """
@@ -35,10 +32,10 @@ class Stepper:
         optimizer: torch.optim.Optimizer,
         *,
         clip_norm: float | None,
-        average: Average | None,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
         self._fabric, self._model, self._optimizer = fabric, model, optimizer
-        self._clip_norm, self.average = clip_norm, average
+        self._clip_norm, self._after = clip_norm, after
         self.skipped = 0
 
     def __call__(self) -> None:
@@ -52,32 +49,8 @@ class Stepper:
         skipped = self._scale() < before
         self.skipped += skipped
         self._optimizer.zero_grad()
-        if self.average is not None and not skipped:
-            self.average.update()
-
-    @property
-    def averaged(self) -> AbstractContextManager[None]:
-        """Inside, the model has its averaged weights, where weights are averaged."""
-        return nullcontext() if self.average is None else self.average.in_place()
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps of this, beside `record`."""
-        return {} if self.average is None else self.average.tensors()
-
-    def record(self) -> dict[str, int]:
-        """The counts that a checkpoint keeps."""
-        updates = 0 if self.average is None else self.average.updates
-        return {"skipped_updates": self.skipped, "averaged_updates": updates}
-
-    def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        """Put `tensors` and `record` out of a checkpoint back; one that is older than the counts has none.
-
-        Raises:
-            CheckpointError: there is no average in it, and there should be.
-        """
-        self.skipped = int(record.get("skipped_updates", 0))
-        if self.average is not None:
-            self.average.restore(tensors, int(record.get("averaged_updates", 0)))
+        if not skipped:
+            self._after()
 
     @property
     def scaled(self) -> bool:

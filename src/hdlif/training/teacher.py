@@ -1,14 +1,22 @@
 """The teacher of a distillation: any trained classifier of images, asked once for each batch."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning import probabilities
+from hdlif.training.callback import Batch, Callback
 from hdlif.training.state_dicts import load_state_dict
+
+if TYPE_CHECKING:
+    from hdlif.training.training import Training
 
 
 class Teacher:
@@ -68,3 +76,18 @@ def load_teacher(path: Path, network: nn.Module) -> None:
 
 def _per_channel(values: Sequence[float], images: Tensor) -> Tensor:
     return images.new_tensor(values).view(1, -1, 1, 1)
+
+
+class Teaching(Callback):
+    """Puts a teacher's logits beside the labels of each batch; the rule's criterion is `learning.Distillation`."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        self.teacher = teacher
+
+    def begin(self, training: Training) -> None:
+        self.teacher.network.to(training.fabric.device)
+
+    def prepare(self, training: Training, batch: Batch) -> Batch:
+        self.teacher.network.to(batch.x.device)
+        with training.fabric.autocast():
+            return replace(batch, target=self.teacher.beside(batch.x, batch.target))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +14,6 @@ from hdlif.learning import Plan, Rule, Step
 from hdlif.nn import Carrying, carrying
 from hdlif.nn.layout import lay_out
 from hdlif.training.activity import Penalty, Watch
-from hdlif.training.average import Average
 from hdlif.training.ranks import Ranks
 from hdlif.training.stepping import Stepper
 
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
 
 GRAPHS = 64
 """Most graphs of one network that torch.compile keeps, for chunks of so many lengths; beyond, it runs as it is."""
+
+
+Agree = Callable[[float, Sequence[Tensor]], float]
+"""From an update's loss on this rank, and the outputs of the batch's steps so far, to the mean loss of all ranks."""
 
 
 class InPrecision(nn.Module):
@@ -67,7 +70,8 @@ class Updater:
 
     Args:
         penalty: on the activity of the layers, added to every loss.
-        clip_norm, ema_decay, channels_last: as in `config.TrainingConfig`.
+        after: called after each update that is not skipped.
+        clip_norm, channels_last: as in `config.TrainingConfig`.
         compiled: torch.compile's backend for what losses are computed with; None runs the model as it is.
     """
 
@@ -80,9 +84,9 @@ class Updater:
         *,
         penalty: Penalty | None = None,
         clip_norm: float | None = None,
-        ema_decay: float | None = None,
         channels_last: bool = False,
         compiled: str | None = None,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
         self._fabric, self._rule, self._penalty = fabric, rule, penalty
         layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -91,29 +95,40 @@ class Updater:
         self.network = InPrecision(model, fabric, layout=layout)
         # What losses are computed with: behind it, where there are several ranks, stand the hooks that average.
         self._learner = InPrecision(self._wrapped._forward_module, fabric, layout=layout, compiled=compiled)
-        average = None if ema_decay is None else Average(model, ema_decay)
-        self.step = Stepper(fabric, self._wrapped, stepped, clip_norm=clip_norm, average=average)
+        self.step = Stepper(fabric, self._wrapped, stepped, clip_norm=clip_norm, after=after)
         self._ranks = Ranks(fabric)
 
     def __call__(
-        self, x: Tensor, target: Tensor, plan: Plan, *, share: float = 1.0, last: bool = True
-    ) -> tuple[float, Tensor]:
-        """The loss per update (without penalty) and the mean logits [B, classes] of a batch [T or 1, B, ...].
+        self,
+        x: Tensor,
+        target: Tensor,
+        plan: Plan,
+        *,
+        share: float = 1.0,
+        last: bool = True,
+        agree: Agree | None = None,
+    ) -> float:
+        """Learn from a batch [T or 1, B, ...]; the loss per update, without penalty.
 
-        x and target are this rank's share of the batch, and so are the logits; the loss is that of all ranks. An
-        update whose loss is not finite, on whatever rank, is the last and not made.
+        x and target are this rank's share of the batch; the loss is that of all ranks. An update whose loss is not
+        finite, on whatever rank, is the last and not made.
 
         Args:
             share: of this batch in its update; less than 1 where several batches make one.
             last: whether the update ends with it; otherwise gradients stay for the next batch to add to, which asks
                 for a plan of one update.
+            agree: asks all ranks, once an update.
         """
         assert last or sum(plan.updates) == 1, "several batches make one update"
+        agree = agree or self._mean
         if self._penalty is None:
-            return self._carry_out(x, target, plan, None, share, last)
+            return self._carry_out(x, target, plan, None, share, last, agree)
         mean = self._ranks.mean if self._ranks.count > 1 else None
         watch = Watch(self.network.model, self._penalty, mean=mean)
-        return self._carry_out(x, target, plan, watch, share, last)
+        return self._carry_out(x, target, plan, watch, share, last, agree)
+
+    def _mean(self, loss: float, outputs: Sequence[Tensor]) -> float:
+        return self._ranks.mean_value(loss)
 
     @property
     def _name(self) -> str:
@@ -130,33 +145,40 @@ class Updater:
         return step
 
     def _carry_out(
-        self, x: Tensor, target: Tensor, plan: Plan, watch: Watch | None, share: float, last: bool
-    ) -> tuple[float, Tensor]:
+        self,
+        x: Tensor,
+        target: Tensor,
+        plan: Plan,
+        watch: Watch | None,
+        share: float,
+        last: bool,
+        agree: Agree,
+    ) -> float:
         learner = self._learner if watch is None else Carrying(self._learner, measures=watch.measures)
         steps = self._rule(learner, x, target, plan)
         # An update of several losses has the mean of their penalties.
         of_penalty = sum(plan.updates) / len(plan.updates)
-        total, of_update, logits = 0.0, 0.0, []
+        total, of_update = 0.0, 0.0
+        outputs: list[Tensor] = []
         for update in plan.updates:
             with self._fabric.no_backward_sync(self._wrapped, enabled=not (update and last)):
                 step = self._checked(next(iter(steps), None), plan)
-                logits.append(step.logits)
+                outputs.append(step.logits)
                 penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
                 # A penalty that is not finite spoils the update as such a loss does.
                 of_update += step.loss.item() if watch is None or penalised.isfinite() else math.nan
-                if update:
-                    # Before the backward pass in which ranks meet: all go into it, or none.
-                    of_update = self._ranks.mean_value(of_update)
-                    if not math.isfinite(of_update):
-                        return of_update, step.logits[-1]
+                # Ranks meet in the backward pass: all go into it, whatever their losses are.
                 self._fabric.backward(penalised if share == 1.0 else share * penalised)
             if update:
+                of_update = agree(of_update, outputs)
+                if not math.isfinite(of_update):
+                    return of_update
                 if last:
                     self.step()
                 total, of_update = total + of_update, 0.0
         if next(iter(steps), None) is not None:
             raise TrainingError(f"{self._name} yields more steps than the {len(plan.updates)} of its plan's updates")
-        return total / sum(plan.updates), torch.cat(logits).mean(0)
+        return total / sum(plan.updates)
 
 
 def compiled_once(model: nn.Module, backend: str) -> Callable[..., tuple[Tensor, Any]]:

@@ -2,11 +2,11 @@
 
 import torch
 
-from hdlif.training import Confusion
+from hdlif.tasks import Confusion
 
 
 def test_counts_go_by_true_and_chosen_class_after_all_steps() -> None:
-    confusion = Confusion(3)
+    confusion = Confusion(("a", "b", "c"))
     # The last step alone would choose otherwise for the second image.
     logits = torch.tensor([[[1.0, 0, 0], [0, 5, 0]], [[1.0, 0, 0], [0, 0, 1]]])
     confusion(logits, torch.tensor([0, 2]))
@@ -16,4 +16,4 @@ def test_counts_go_by_true_and_chosen_class_after_all_steps() -> None:
 
 
 def test_class_without_images_has_no_accuracy() -> None:
-    assert Confusion(2).accuracy_per_class == [None, None]
+    assert Confusion(("a", "b")).accuracy_per_class == [None, None]

@@ -1,0 +1,114 @@
+"""What the outputs of a deployed network say of a sample, by the record of its task."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.ops.graph import TaskRecord
+from hdlif.runtime.session import probabilities
+
+Floats = NDArray[np.float32]
+Answer = dict[str, Any]
+
+
+def answers(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Iterator[Answer | None]:
+    """What is said of each sample, as JSON has it; None of one whose outputs are not finite.
+
+    classify: {"class", "label", "probability", "logits"}, the logits those that the class is read off.
+    sequence: {"prediction": the label of each step, "probability": of each}; without the steps before the delay.
+    regress: {"prediction": {name: value}}, or {name: [value of each step]}.
+    multilabel: {"prediction": the labels said, "probabilities": {label: of each}}.
+
+    Args:
+        outputs: [T, B, n], of all steps.
+    """
+    kind = _KINDS[record.kind]
+    with np.errstate(all="ignore"):
+        for sample in range(outputs.shape[1]):
+            own = outputs[:, sample]
+            yield kind(own, record, labels) if np.isfinite(own).all() else None
+
+
+def _classified(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer | None:
+    taken = outputs if record.combine == "mean" else outputs[-1:]
+    logits, chances = taken.mean(axis=0), probabilities(taken[:, None])[-1, 0]
+    if not np.isfinite([*logits, *chances]).all():
+        return None
+    winner = int(logits.argmax())
+    return {
+        "class": winner,
+        "label": labels[winner],
+        "probability": float(chances[winner]),
+        "logits": [float(logit) for logit in logits],
+    }
+
+
+def _labelled(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer:
+    counted = outputs[record.delay :]
+    # Each step for itself, as if it were a sample of one step.
+    chances = probabilities(counted[None])[0]
+    winners = counted.argmax(-1)
+    return {
+        "prediction": [labels[winner] for winner in winners],
+        "probability": [float(row[winner]) for row, winner in zip(chances, winners, strict=True)],
+    }
+
+
+def _valued(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer:
+    mean, std = np.array(record.mean, np.float32), np.array(record.std, np.float32)
+    if record.combine == "each":
+        values = outputs[record.delay :] * std + mean
+        return {"prediction": {name: [float(v) for v in column] for name, column in zip(labels, values.T, strict=True)}}
+    taken = outputs.mean(axis=0) if record.combine == "mean" else outputs[-1]
+    return {"prediction": {name: float(v) for name, v in zip(labels, taken * std + mean, strict=True)}}
+
+
+def _several(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer:
+    taken = outputs.mean(axis=0) if record.combine == "mean" else outputs[-1]
+    # Of a large negative output the power is infinite, and the probability 0.
+    chances = 1 / (1 + np.exp(-taken))
+    return {
+        "prediction": [label for label, chance in zip(labels, chances, strict=True) if chance >= record.threshold],
+        "probabilities": {label: float(chance) for label, chance in zip(labels, chances, strict=True)},
+    }
+
+
+_KINDS: Mapping[str, Callable[[Floats, TaskRecord, Sequence[str]], Answer | None]] = {
+    "classify": _classified,
+    "sequence": _labelled,
+    "regress": _valued,
+    "multilabel": _several,
+}
+
+
+def in_words(answer: Answer) -> str:
+    """An answer in a few words.
+
+    >>> in_words({"prediction": ["walk", "walk", "sit"], "probability": [0.9, 0.8, 0.7]})
+    'walk 1-2, sit 3'
+    >>> in_words({"prediction": {"height": 1.8, "weight": [70.0, 71.25]}})
+    'height 1.8, weight 70 71.25'
+    >>> in_words({"prediction": [], "probabilities": {"cat": 0.1}})
+    'none of cat'
+    """
+    if "label" in answer:
+        return f"{answer['label']} ({answer['probability']:.1%})"
+    said = answer["prediction"]
+    if isinstance(said, dict):
+        return ", ".join(f"{name} {_number(value)}" for name, value in said.items())
+    if "probabilities" in answer:
+        chances = answer["probabilities"]
+        return ", ".join(f"{label} ({chances[label]:.1%})" for label in said) or f"none of {', '.join(chances)}"
+    runs, begin = [], 1
+    for label, steps in groupby(said):
+        end = begin + sum(1 for _ in steps) - 1
+        runs.append(f"{label} {begin}" if begin == end else f"{label} {begin}-{end}")
+        begin = end + 1
+    return ", ".join(runs)
+
+
+def _number(value: float | Sequence[float]) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else " ".join(f"{one:.6g}" for one in value)

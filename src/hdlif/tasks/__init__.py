@@ -1,0 +1,23 @@
+"""What is learned: criterion, combination over time, metrics, and what a report draws, of one kind of target each."""
+
+from hdlif.tasks.classify import Classify, Confusion
+from hdlif.tasks.multilabel import Multilabel
+from hdlif.tasks.of_record import task_of
+from hdlif.tasks.regress import Regress
+from hdlif.tasks.sequence import Sequence
+from hdlif.tasks.task import Drawing, Evaluation, Tally, Target, Task, Total
+
+__all__ = [
+    "Classify",
+    "Confusion",
+    "Drawing",
+    "Evaluation",
+    "Multilabel",
+    "Regress",
+    "Sequence",
+    "Tally",
+    "Target",
+    "Task",
+    "Total",
+    "task_of",
+]

@@ -1,0 +1,141 @@
+"""One class of a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hdlif.learning import Criterion, Timed, loss_over, mean_logits
+from hdlif.ops import TaskRecord
+from hdlif.tasks.task import Evaluation, Tally, Target
+
+
+@dataclass(frozen=True)
+class Classify:
+    """One class of a sample, by the largest of the outputs: of their mean over time, or of the last step's.
+
+    Args:
+        outputs: the classes.
+        time_steps: T.
+        combine: "mean", or "last", which is learned from alone.
+        label_smoothing: of the loss that is learned from.
+    """
+
+    outputs: tuple[str, ...]
+    time_steps: int
+    combine: Literal["mean", "last"] = "mean"
+    label_smoothing: float = 0.0
+
+    target: ClassVar[Target] = "class"
+    metric: ClassVar[str] = "accuracy"
+
+    @property
+    def record(self) -> TaskRecord:
+        return TaskRecord("classify", self.combine)
+
+    @property
+    def first(self) -> int:
+        """The first step that counts."""
+        return self.time_steps - 1 if self.combine == "last" else 0
+
+    def criterion(self) -> Criterion:
+        """Cross-entropy; at each step of its own outputs, or of the mean of all by a rule that sees all."""
+        return timed(_entropy(self.label_smoothing), self.first)
+
+    def tally(self) -> Tally:
+        """Accuracy after each step."""
+        return _Tally(self)
+
+    def drawing(self) -> Confusion:
+        """Which class is taken for which."""
+        return Confusion(self.outputs, self.first)
+
+    def better(self, evaluation: Evaluation) -> float:
+        assert evaluation.accuracy is not None, "of a classification"
+        return evaluation.accuracy
+
+    def agreement(self, one: Tensor, other: Tensor) -> Tensor:
+        """1 where they give the same class."""
+        chosen = (so_far(outputs, self.first)[-1].argmax(-1) for outputs in (one, other))
+        return torch.eq(*chosen).double()
+
+    def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
+        """By the mean over the steps that were learned from; a mixed sample has the label of the larger share."""
+        labels = target if target.ndim == 1 else target.argmax(1)
+        return (outputs.mean(0).argmax(1) == labels).sum(), len(labels)
+
+
+def timed(criterion: Criterion, first: int) -> Criterion:
+    """A criterion of the steps from `first` on, which is itself where that is all."""
+    return Timed(criterion, first) if first else criterion
+
+
+def so_far(outputs: Tensor, first: int) -> Tensor:
+    """The sum of the outputs so far, [T, B, n], by which the answer after each step is chosen; from `first` on.
+
+    Before it, an answer is of the step's own outputs.
+    """
+    return torch.cat([outputs[:first], outputs[first:].cumsum(0)])
+
+
+def _entropy(smoothing: float) -> Criterion:
+    from functools import partial
+
+    return partial(F.cross_entropy, label_smoothing=smoothing)
+
+
+class _Tally(Tally):
+    def __init__(self, task: Classify) -> None:
+        super().__init__(correct=task.time_steps)
+        self._first = task.first
+
+    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        return loss_over(timed(F.cross_entropy, self._first), outputs, target, mean_logits)
+
+    def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
+        return {"correct": (so_far(outputs, self._first).argmax(-1) == target).sum(1)}
+
+    def _score(self, sums: Mapping[str, Tensor]) -> float:
+        return float(sums["correct"][-1] / sums["seen"][1])
+
+    def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation:
+        # Counts, not torchmetrics: its accuracy is float32, and 0.955 would be reported as 0.9549999833106995.
+        per_step = tuple(count / n for count in sums["correct"].tolist())
+        return Evaluation(per_step[-1], per_step, loss, n, {"accuracy": per_step[-1]}, per_step)
+
+
+class Confusion:
+    """Counts of samples, [classes, classes]: row the true class, column the one chosen after all time steps.
+
+    Args:
+        first: the first step whose outputs count.
+    """
+
+    def __init__(self, classes: tuple[str, ...], first: int = 0) -> None:
+        self.classes, self._first = classes, first
+        self.counts = torch.zeros(len(classes), len(classes), dtype=torch.int64)
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> None:
+        """Add a batch: outputs [T, B, classes], target [B]."""
+        # Added in the order of the steps, as the tally does: rounded otherwise, a tie could go another way.
+        self.add(target.cpu(), so_far(outputs, self._first)[-1].argmax(-1).cpu())
+
+    def add(self, true: Tensor, chosen: Tensor) -> None:
+        """Add pairs of classes, int64 [N]."""
+        self.counts.index_put_((true, chosen), torch.ones(len(true), dtype=torch.int64), accumulate=True)
+
+    @property
+    def accuracy_per_class(self) -> list[float | None]:
+        """The share of each class's samples that is classified right; None of a class without samples."""
+        shown = self.counts.sum(1).tolist()
+        right = self.counts.diagonal().tolist()
+        return [hits / n if n else None for hits, n in zip(right, shown, strict=True)]
+
+    def files(self) -> Mapping[str, Any]:
+        """confusion.json."""
+        return {"confusion": {"labels": list(self.classes), "counts": self.counts.tolist()}}

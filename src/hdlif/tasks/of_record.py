@@ -1,0 +1,27 @@
+"""The task of a deployed network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hdlif.ops import Graph
+from hdlif.tasks.classify import Classify
+from hdlif.tasks.multilabel import Multilabel
+from hdlif.tasks.regress import Regress
+from hdlif.tasks.sequence import Sequence
+from hdlif.tasks.task import Task
+
+
+def task_of(graph: Graph) -> Task:
+    """What measures the outputs of a graph, as its record says what they mean."""
+    record, common = graph.task, (graph.labels, graph.time_steps)
+    combine: Any = record.combine
+    match record.kind:
+        case "sequence":
+            return Sequence(*common, delay=record.delay)
+        case "regress":
+            return Regress(*common, mean=record.mean, std=record.std, combine=combine, delay=record.delay)
+        case "multilabel":
+            return Multilabel(*common, combine=combine, threshold=record.threshold)
+        case _:
+            return Classify(*common, combine=combine)

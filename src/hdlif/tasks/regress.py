@@ -1,0 +1,189 @@
+"""Values of a sample, or at each time step of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hdlif.learning import Criterion, Timed, loss_over, mean_logits
+from hdlif.ops import TaskRecord
+from hdlif.tasks.classify import timed
+from hdlif.tasks.sequence import check_delay
+from hdlif.tasks.task import Evaluation, Tally, Target
+
+Loss = Literal["squared", "absolute", "huber"]
+_LOSSES: Mapping[Loss, Criterion] = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.smooth_l1_loss}
+_ALIKE = 1e-3
+"""Deviations that two networks' values may differ by and be the same answer."""
+_DRAWN = 1000
+"""Pairs of a true and a predicted value that a report is given of each output."""
+
+
+@dataclass(frozen=True)
+class Regress:
+    """Values, which the outputs are, normalised: by their mean over time, the last step's, or at each step its own.
+
+    Args:
+        outputs: the names of the values.
+        time_steps: T.
+        mean, std: of each value; targets and outputs are (value - mean)/std.
+        combine: "mean", "last", or "each", whose targets are [T, V].
+        delay: of values at each step, how many steps later the answer is read.
+        loss: "squared", "absolute", or "huber" (squared up to one deviation).
+    """
+
+    outputs: tuple[str, ...]
+    time_steps: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    combine: Literal["mean", "last", "each"] = "mean"
+    delay: int = 0
+    loss: Loss = "squared"
+
+    metric: ClassVar[str] = "rmse"
+
+    def __post_init__(self) -> None:
+        check_delay(self.delay, self.time_steps)
+        if self.delay and self.combine != "each":
+            raise ValueError(f'delay = {self.delay} is of values at each step; leave it out, or set combine to "each"')
+
+    @property
+    def target(self) -> Target:
+        return "values_each" if self.combine == "each" else "values"
+
+    @property
+    def record(self) -> TaskRecord:
+        return TaskRecord("regress", self.combine, self.delay, tuple(self.mean), tuple(self.std))
+
+    @property
+    def first(self) -> int:
+        """The first step that counts."""
+        return self.time_steps - 1 if self.combine == "last" else self.delay
+
+    def criterion(self) -> Criterion:
+        """The loss of normalised values."""
+        return self._timed(_LOSSES[self.loss])
+
+    def _timed(self, criterion: Criterion) -> Criterion:
+        if self.combine == "each":
+            return Timed(criterion, self.delay, True, self.delay)
+        return timed(criterion, self.first)
+
+    def tally(self) -> Tally:
+        """Errors in the units of the values."""
+        return _Tally(self)
+
+    def drawing(self) -> Errors:
+        """True and predicted values."""
+        return Errors(self)
+
+    def better(self, evaluation: Evaluation) -> float:
+        return -evaluation.metrics["rmse"]
+
+    def agreement(self, one: Tensor, other: Tensor) -> Tensor:
+        """1 where all values that are given lie within `_ALIKE` deviations of one another."""
+        taken = (
+            outputs if self.combine == "each" else outputs[self.first :].mean(0, keepdim=True)
+            for outputs in (one, other)
+        )
+        first, second = taken
+        return ((first - second).abs() <= _ALIKE).all(-1).all(0).double()
+
+    def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
+        return torch.zeros(()), 0
+
+    def pairs(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Predicted and true values in their units, float64 [T', B, V], of the T' steps that count.
+
+        Of one value for all steps, what is predicted after each, and the true one [1, B, V].
+        """
+        scale, shift = (torch.tensor(list(v), dtype=torch.float64) for v in (self.std, self.mean))
+        counted, wanted = outputs[self.first :].double().cpu(), target.double().cpu()
+        if self.combine == "each":
+            wanted = wanted[:, : len(counted)].transpose(0, 1)
+        else:
+            steps = torch.arange(1, len(counted) + 1, dtype=torch.float64)[:, None, None]
+            counted, wanted = counted.cumsum(0) / steps, wanted[None]
+        return counted * scale + shift, wanted * scale + shift
+
+
+class _Tally(Tally):
+    """rmse and mae over all values; r2, the share of the variance that is explained, mean over the values."""
+
+    def __init__(self, task: Regress) -> None:
+        values, steps = len(task.outputs), task.time_steps - task.first
+        super().__init__(squares=steps, sums=5 * values)
+        self._task = task
+
+    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        return loss_over(self._task.criterion(), outputs, target, mean_logits)
+
+    def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
+        predicted, true = self._task.pairs(outputs, target)
+        squares = (predicted - true).square().mean(-1).sum(1)
+        if self._task.combine != "each":
+            predicted = predicted[-1:]
+        # About the training's mean, lest the variance be a difference of large numbers.
+        shifted = true - torch.tensor(list(self._task.mean), dtype=torch.float64)
+        of_each = [
+            (predicted - true).square(),
+            (predicted - true).abs(),
+            shifted,
+            shifted.square(),
+            torch.ones_like(true),
+        ]
+        return {"squares": squares, "sums": torch.cat([part.sum((0, 1)) for part in of_each])}
+
+    def _score(self, sums: Mapping[str, Tensor]) -> float:
+        squares, _, _, _, counts = sums["sums"].chunk(5)
+        return math.sqrt(float(squares.sum() / counts.sum()))
+
+    def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation:
+        squares, errors, shifted, powers, counts = sums["sums"].chunk(5)
+        variance = powers - shifted.square() / counts
+        r2 = torch.where(variance > 0, 1 - squares / variance.clamp_min(1e-300), torch.zeros(()).double())
+        metrics = {"rmse": self._score(sums), "mae": float(errors.sum() / counts.sum()), "r2": float(r2.mean())}
+        per_step = tuple(math.sqrt(total / n) for total in sums["squares"].tolist())
+        return Evaluation(None, (), loss, n, metrics, per_step)
+
+
+class Errors:
+    """True and predicted values of the first samples, and each output's mean error and its deviation."""
+
+    def __init__(self, task: Regress) -> None:
+        self._task, self._pairs = task, (list[Tensor](), list[Tensor]())
+        self._sums = torch.zeros(3, len(task.outputs), dtype=torch.float64)
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> None:
+        """Add a batch: outputs [T, B, V], target [B, V] or [B, T, V]."""
+        predicted, true = self._task.pairs(outputs, target)
+        if self._task.combine != "each":
+            predicted = predicted[-1:]
+        errors = predicted - true
+        self._sums += torch.stack([part.sum((0, 1)) for part in (torch.ones_like(errors), errors, errors.square())])
+        if sum(map(len, self._pairs[0])) < _DRAWN:
+            for kept, part in zip(self._pairs, (true, predicted), strict=True):
+                # A sample's steps stay together, in their order.
+                kept.append(part.transpose(0, 1).flatten(0, 1))
+
+    def files(self) -> Mapping[str, Any]:
+        """errors.json."""
+        count, errors, squares = self._sums
+        mean = errors / count.clamp_min(1)
+        deviation = (squares / count.clamp_min(1) - mean.square()).clamp_min(0).sqrt()
+        true, predicted = (torch.cat(kept)[:_DRAWN] if kept else torch.zeros(0, len(mean)) for kept in self._pairs)
+        return {
+            "errors": {
+                "names": list(self._task.outputs),
+                "mean": mean.tolist(),
+                "deviation": deviation.tolist(),
+                "true": true.T.tolist(),
+                "predicted": predicted.T.tolist(),
+            }
+        }

@@ -1,0 +1,115 @@
+"""A class at each time step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hdlif.learning import Criterion, Timed, loss_over, mean_logits
+from hdlif.ops import TaskRecord
+from hdlif.tasks.classify import Confusion
+from hdlif.tasks.task import Evaluation, Tally, Target
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A class at each step, by the largest of the step's outputs.
+
+    Args:
+        outputs: the classes.
+        time_steps: T.
+        delay: the answer to step t is read at step t + delay; the first `delay` outputs say nothing.
+        label_smoothing: of the loss that is learned from.
+    """
+
+    outputs: tuple[str, ...]
+    time_steps: int
+    delay: int = 0
+    label_smoothing: float = 0.0
+
+    target: ClassVar[Target] = "classes"
+    metric: ClassVar[str] = "accuracy"
+
+    def __post_init__(self) -> None:
+        check_delay(self.delay, self.time_steps)
+
+    @property
+    def record(self) -> TaskRecord:
+        return TaskRecord("sequence", "each", self.delay)
+
+    def criterion(self) -> Criterion:
+        """Cross-entropy of each step's outputs with the class of its own target."""
+        return Timed(partial(F.cross_entropy, label_smoothing=self.label_smoothing), self.delay, True, self.delay)
+
+    def tally(self) -> Tally:
+        """The share of the steps that have the right class."""
+        return _Tally(self)
+
+    def drawing(self) -> StepConfusion:
+        """Which class is taken for which, of all steps."""
+        return StepConfusion(self.outputs, self.delay)
+
+    def better(self, evaluation: Evaluation) -> float:
+        return evaluation.metrics["accuracy"]
+
+    def agreement(self, one: Tensor, other: Tensor) -> Tensor:
+        """The share of the steps that are given the same class."""
+        return (one[self.delay :].argmax(-1) == other[self.delay :].argmax(-1)).double().mean(0)
+
+    def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
+        if len(outputs) != len(steps):
+            return torch.zeros(()), 0
+        wanted = target[:, [step - self.delay for step in steps]].T
+        return (outputs.argmax(-1) == wanted).sum(), wanted.numel()
+
+
+def check_delay(delay: int, time_steps: int) -> None:
+    """Raise `ValueError` unless an answer comes within the sample."""
+    if not 0 <= delay < time_steps:
+        raise ValueError(f"delay = {delay}; it must be at least 0, and less than time_steps = {time_steps}")
+
+
+class _Tally(Tally):
+    def __init__(self, task: Sequence) -> None:
+        super().__init__(correct=task.time_steps - task.delay, whole=1)
+        self._delay = task.delay
+
+    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        return loss_over(Timed(F.cross_entropy, self._delay, True, self._delay), outputs, target, mean_logits)
+
+    def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
+        counted = outputs[self._delay :]
+        right = counted.argmax(-1) == target[:, : len(counted)].T
+        return {"correct": right.sum(1), "whole": right.all(0).sum()[None]}
+
+    def _score(self, sums: Mapping[str, Tensor]) -> float:
+        return float(sums["correct"].mean() / sums["seen"][1])
+
+    def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation:
+        per_step = tuple(count / n for count in sums["correct"].tolist())
+        whole = float(sums["whole"]) / n
+        return Evaluation(None, (), loss, n, {"accuracy": self._score(sums), "whole_sequences": whole}, per_step)
+
+
+class StepConfusion(Confusion):
+    """Counts of steps by their true class and the one chosen at it."""
+
+    def __init__(self, classes: tuple[str, ...], delay: int) -> None:
+        super().__init__(classes)
+        self._delay = delay
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> None:
+        """Add a batch: outputs [T, B, classes], target [B, T]."""
+        counted = outputs[self._delay :]
+        self.add(target[:, : len(counted)].T.flatten().cpu(), counted.argmax(-1).flatten().cpu())
+
+    def files(self) -> Mapping[str, Any]:
+        """confusion.json, whose counts are of steps."""
+        confusion = super().files()["confusion"]
+        return {"confusion": {**confusion, "of": "steps"}}

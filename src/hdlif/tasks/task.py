@@ -1,0 +1,158 @@
+"""What a task is: the one place that knows what a target means, from the loss to what is measured and said."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from hdlif.errors import DataError
+from hdlif.learning import Criterion
+from hdlif.ops import TaskRecord
+
+Target = Literal["class", "classes", "values", "values_each", "labels"]
+"""What data give of a sample: its class, int64 []; a class at each step, int64 [T]; values, float32 [V], or values at
+each step, float32 [T, V], normalised; or which labels it has, float32 [L] of 0 and 1."""
+Total = Callable[[Tensor], Tensor]
+"""The sum over ranks of a tensor, where each has its own part of the samples."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network does on a data set.
+
+    Attributes:
+        accuracy: of a classification, after the last step, a fraction in 0..1; None of another task.
+        accuracy_per_step: after each step, [T].
+        loss: of the outputs of all steps, mean over samples.
+        n: samples.
+        metrics: by name, `Task.metric` among them.
+        per_step: how good the answers are at or after each step that has one.
+    """
+
+    accuracy: float | None
+    accuracy_per_step: tuple[float, ...]
+    loss: float
+    n: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    per_step: tuple[float, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        figures: dict[str, Any] = {"accuracy": self.accuracy, "accuracy_per_step": list(self.accuracy_per_step)}
+        if self.accuracy is None:
+            figures |= {"metrics": dict(self.metrics), "per_step": list(self.per_step)}
+        return {**figures, "loss": self.loss, "n": self.n}
+
+
+class Tally(ABC):
+    """Adds up, over batches of outputs, what an `Evaluation` is computed from.
+
+    Everything is in sums of float64, so that ranks add theirs.
+    """
+
+    def __init__(self, **sizes: int) -> None:
+        self._sums = {name: torch.zeros(size, dtype=torch.float64) for name, size in (sizes | {"seen": 2}).items()}
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> None:
+        """Add a batch: outputs [T, B, n], target [B, ...]."""
+        loss, batch = float(self._loss(outputs, target)), len(target)
+        self._sums["seen"] += torch.tensor([loss * batch, batch], dtype=torch.float64)
+        for name, sums in self._added(outputs, target).items():
+            self._sums[name] += sums.cpu()
+
+    @property
+    def loss(self) -> float:
+        """The mean over the samples so far; NaN before the first."""
+        loss, n = self._sums["seen"].tolist()
+        return loss / n if n else math.nan
+
+    @property
+    def score(self) -> float:
+        """`Task.metric` of the samples so far; NaN before the first."""
+        return self._score(self._sums) if self._sums["seen"][1] else math.nan
+
+    def evaluation(self, total: Total = lambda sums: sums) -> Evaluation:
+        """What was added up. Raises `DataError` where there was no sample."""
+        packed = total(torch.cat(list(self._sums.values())))
+        parts = torch.split(packed, [len(sums) for sums in self._sums.values()])
+        sums = dict(zip(self._sums, parts, strict=True))
+        loss, n = sums["seen"].tolist()
+        if not n:
+            raise DataError("there is no sample to evaluate; give at least one")
+        return self._evaluation(sums, loss / n, int(n))
+
+    @abstractmethod
+    def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Mean over the batch."""
+
+    @abstractmethod
+    def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
+        """What a batch adds to the sums."""
+
+    @abstractmethod
+    def _score(self, sums: Mapping[str, Tensor]) -> float: ...
+
+    @abstractmethod
+    def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation: ...
+
+
+class Drawing(Protocol):
+    """Collects what a report draws of a test set, beside its figures."""
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> None:
+        """Add a batch: outputs [T, B, n], target [B, ...]."""
+
+    def files(self) -> Mapping[str, Any]:
+        """By name, what is written into the run folder as JSON."""
+
+
+class Task(Protocol):
+    """What is learned: from what data give as a target to what is measured, drawn and said of a sample."""
+
+    metric: ClassVar[str]
+    """What the best epoch is chosen by."""
+
+    @property
+    def target(self) -> Target:
+        """What data must give."""
+
+    @property
+    def time_steps(self) -> int:
+        """T."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the network's outputs."""
+
+    @property
+    def record(self) -> TaskRecord:
+        """What an artefact keeps, by which `hdlif run` says what the outputs mean."""
+
+    def criterion(self) -> Criterion:
+        """What a rule minimises."""
+
+    def tally(self) -> Tally:
+        """What measures a data set."""
+
+    def drawing(self) -> Drawing:
+        """What collects what a report draws of a test set."""
+
+    def better(self, evaluation: Evaluation) -> float:
+        """A number that is the larger the better: `metric`, or minus it."""
+
+    def agreement(self, one: Tensor, other: Tensor) -> Tensor:
+        """How far two networks' outputs [T, B, n] give each sample the same answer, [B] in 0..1."""
+
+    def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
+        """How many answers of a training batch are right, and out of how many; of values, 0 out of 0.
+
+        Args:
+            outputs: [len(steps), B, n], of the steps that were learned from.
+            target: [B, ...], or mixed.
+        """

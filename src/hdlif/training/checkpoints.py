@@ -1,0 +1,94 @@
+"""The checkpoints of a training: what it is resumed from, and the networks that are kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdlif.errors import TrainingError
+from hdlif.tasks import Evaluation
+from hdlif.training import checkpoint
+from hdlif.training.callback import Callback
+from hdlif.training.fallback import Found
+from hdlif.training.finite import not_finite
+from hdlif.training.run_files import RunFiles
+
+if TYPE_CHECKING:
+    from hdlif.training.training import Training
+
+
+class Checkpoints(Callback):
+    """Writes checkpoints into `out`, which the first rank alone touches, and goes on from them.
+
+    last.safetensors is the state to resume from; previous.safetensors the one before, should that be damaged;
+    model.safetensors the network of the best epoch on validation (the first one, of equals), as it was validated; with
+    `config.keep_every`, epoch_N.safetensors has those of epoch N.
+
+    Args:
+        recipe: what the training is; it is kept in the checkpoints, and resuming asks for the same one.
+        resume: go on from last.safetensors, or start where nothing is there yet. Without it, what an earlier training
+            left in `out` is removed first.
+        every: seconds between two writings of last.safetensors within an epoch.
+    Raises:
+        CheckpointError: `out` cannot be resumed: a file is damaged, gone, or belongs to another recipe.
+        TrainingError: a weight is not finite, or a file cannot be written.
+    """
+
+    keeps_best = True
+
+    def __init__(
+        self, out: Path | str, *, recipe: Mapping[str, Any], resume: bool = False, every: float = 60.0
+    ) -> None:
+        self.files, self.recipe, self.resume, self.every = RunFiles(Path(out)), recipe, resume, every
+        self._saved = time.monotonic()
+
+    def found(self, training: Training) -> Found | None:
+        return training.ranks.led(lambda: self.files.begin(self.recipe, resume=self.resume))
+
+    def begin(self, training: Training) -> None:
+        self._saved = time.monotonic()
+
+    def validated(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
+        epoch, every = training.counters.epoch + 1, training.config.keep_every
+        if every is not None and epoch % every == 0:
+            self._keep(training, self.files.epoch(epoch), evaluation)
+        if best:
+            self._keep(training, self.files.best, evaluation)
+
+    def due(self, training: Training) -> bool:
+        return time.monotonic() - self._saved >= self.every
+
+    def at_rest(self, training: Training, *, epoch_done: bool) -> None:
+        self.save(training)
+
+    def interrupted(self, training: Training) -> None:
+        self.save(training)
+
+    def end(self, training: Training) -> None:
+        training.ranks.led(lambda: self.files.finish(training.model))
+
+    def kept(self) -> str:
+        return self.files.kept()
+
+    def save(self, training: Training) -> None:
+        """Write last.safetensors, unless a weight has become NaN or infinite; what it was becomes the previous one."""
+        training.ranks.led(lambda: self._save(training))
+
+    def _save(self, training: Training) -> None:
+        if (name := not_finite(training.model)) is not None:
+            raise TrainingError(
+                f"step {training.counters.step}: {name} is not finite; lower training.learning_rate; {self.kept()}"
+            )
+        tensors, record = training.state()
+        checkpoint.save(
+            self.files.last, tensors=tensors, record={"recipe": self.recipe, **record}, previous=self.files.previous
+        )
+        self._saved = time.monotonic()
+
+    def _keep(self, training: Training, path: Path, evaluation: Evaluation) -> None:
+        """Write the network as it was validated."""
+        measured = {"accuracy": evaluation.accuracy} if evaluation.accuracy is not None else evaluation.as_dict()
+        record = {"recipe": self.recipe, "epoch": training.counters.epoch + 1, **measured}
+        training.ranks.led(lambda: checkpoint.save_model(path, training.model, record))

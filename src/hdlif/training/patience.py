@@ -1,0 +1,20 @@
+"""Stopping early."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hdlif.training.callback import Callback
+
+if TYPE_CHECKING:
+    from hdlif.training.training import Training
+
+
+class Patience(Callback):
+    """Stops a training after so many epochs in a row without a better validation."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def stops(self, training: Training) -> bool:
+        return training.counters.epoch - training.counters.best_epoch >= self.epochs

@@ -1,0 +1,201 @@
+"""`Trainer`: a network, a rule, a task and callbacks, made into a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, is_dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hdlif.config import TrainingConfig
+from hdlif.data import Samples
+from hdlif.errors import InputError
+from hdlif.learning import Rule
+from hdlif.tasks import Task
+from hdlif.training.average import Averaging
+from hdlif.training.best import BestInMemory
+from hdlif.training.callback import Callback
+from hdlif.training.interruption import deferred_signals
+from hdlif.training.optim import Optimization, sgd
+from hdlif.training.patience import Patience
+from hdlif.training.ranks import Ranks, check_share
+from hdlif.training.threads import Threads, using_threads
+from hdlif.training.training import Training
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The outcome of a training: the best epoch on validation (from 1), and what it was measured to be.
+
+    Attributes:
+        score: of the best epoch, what it was chosen by: `Task.better`.
+        metrics: of it, by name.
+        per_step: as `Evaluation.per_step`.
+    """
+
+    best_epoch: int
+    score: float
+    metrics: Mapping[str, float]
+    per_step: tuple[float, ...]
+    train_seconds: float
+    steps: int
+    threads: Threads
+
+
+class Trainer:
+    """Trains a network.
+
+    >>> import torch, hdlif
+    >>> from hdlif.config import TrainingConfig
+    >>> from hdlif.data import digits
+    >>> from hdlif.models import resnet
+    >>> from hdlif.nn import HDLIF
+    >>> sets = digits(validation=200, augment=(), seed=0)
+    >>> model = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=10, in_channels=1)
+    >>> task = hdlif.Classify(sets.classes, time_steps=4)
+    >>> config = TrainingConfig(epochs=1, learning_rate=0.1)
+    >>> trainer = hdlif.Trainer(model, rule=hdlif.StochasticStep(k=1), task=task, config=config)
+    >>> trainer.fit(sets.train, sets.validation).metrics["accuracy"] > 0.2
+    True
+
+    Args:
+        model: `model(x, state, steps=...)` gives (outputs [K, B, n], state); `task.outputs` names its n outputs.
+        rule: a learning rule; one whose criterion is the default one gets the task's.
+        task: what is learned. It has the time steps, too.
+        config: epochs, learning rate, precision and what else is of the loop; its `ema_decay` and `patience` are
+            callbacks that come before the others.
+        callbacks: what is done beside, in this order: checkpoints, a log, a bar, mixing, a teacher, a penalty.
+        batch_size: samples per update, of all processes together; an incomplete last batch of an epoch is left out.
+        seed: what is drawn is a function of it.
+        optimization: the optimiser and its schedule; by default SGD with the momentum that `config` says, and a cosine.
+        fabric: devices, processes and precision; by default this process on the CPU or its GPU, in `config.precision`.
+        threads: PyTorch's in the meantime; a run that is resumed has those that it began with, and otherwise they stay
+            as they are.
+        cores: choose the threads among 1, 2, 4, ... up to so many, where none are given and none were chosen before, by
+            timing the first updates on a copy (on a CPU, in one process).
+        compile_backend: of torch.compile, where `config.compile` asks for it.
+        log_every: batches between two events of a training.
+    Raises:
+        InputError: `config` names an optimiser or a schedule, and no `optimization` is given; or two callbacks have a
+            penalty.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        rule: Rule,
+        task: Task,
+        config: TrainingConfig,
+        callbacks: Sequence[Callback] = (),
+        batch_size: int = 64,
+        seed: int = 42,
+        optimization: Optimization | None = None,
+        fabric: Fabric | None = None,
+        threads: int | None = None,
+        cores: int | None = None,
+        compile_backend: str = "inductor",
+        log_every: int = 20,
+    ) -> None:
+        self.model, self.task, self.config = model, task, config
+        self.rule = with_criterion(rule, task)
+        self.callbacks = [*_of_config(config), *callbacks]
+        if not any(callback.keeps_best for callback in self.callbacks):
+            self.callbacks.append(BestInMemory())
+        if sum(callback.penalty is not None for callback in self.callbacks) > 1:
+            raise InputError("two callbacks have a penalty on activity; give one")
+        self.batch_size, self.seed = batch_size, seed
+        self.optimization = optimization or _sgd(config)
+        self._fabric = fabric
+        self._machine: dict[str, Any] = {"threads": threads, "cores": cores, "compile_backend": compile_backend}
+        self._log_every = log_every
+
+    def fit(self, train: Samples, validation: Samples) -> Fit:
+        """Train the network; it is left in eval mode, as it was in the best epoch on `validation`.
+
+        Ctrl-C and SIGTERM stop between two batches. Where the fabric has several processes, all of them call this with
+        the same arguments, and each learns from an equal share of every batch.
+
+        Raises:
+            TrainingError: the loss or a weight is not finite.
+            RecipeError: the processes cannot share a batch equally.
+            KeyboardInterrupt, SystemExit(143): after Ctrl-C, after SIGTERM.
+        """
+        fabric = self._fabric or _one_process(self.config)
+        ranks = Ranks(fabric)
+        check_share(self.batch_size, ranks.count, paired=any(one.pairs for one in self.callbacks))
+        cuda = [fabric.device] if fabric.device.type == "cuda" else []
+        with (
+            torch.random.fork_rng(devices=cuda),
+            deferred_signals(ranks.highest) as pending,
+            ranks.lost_ranks_named(),
+            using_threads(),
+            ExitStack() as until_done,
+        ):
+            for callback in self.callbacks:
+                until_done.callback(callback.close)
+            training = Training(
+                model=self.model,
+                rule=self.rule,
+                task=self.task,
+                train=train,
+                validation=validation,
+                config=self.config,
+                batch_size=self.batch_size,
+                time_steps=self.task.time_steps,
+                seed=self.seed,
+                fabric=fabric,
+                ranks=ranks,
+                optimization=self.optimization,
+                callbacks=self.callbacks,
+                log_every=self._log_every,
+                pending=pending,
+                **self._machine,
+            )
+            training.run()
+        c, chosen = training.counters, training.chosen
+        assert chosen is not None, "an epoch was run"
+        assert c.best_score is not None, "an epoch was run"
+        return Fit(c.best_epoch, c.best_score, c.best_metrics, c.best_per_step, c.train_seconds, c.step, chosen)
+
+
+def with_criterion(rule: Rule, task: Task) -> Rule:
+    """The rule, with the task's criterion where its own is the default one."""
+    given: Any = rule
+    if getattr(given, "criterion", None) is not F.cross_entropy or not is_dataclass(given):
+        return rule
+    changed: Any = replace(given, criterion=task.criterion())  # type: ignore[type-var]
+    return cast(Rule, changed)
+
+
+def _of_config(config: TrainingConfig) -> list[Callback]:
+    averaging = [] if config.ema_decay is None else [Averaging(config.ema_decay)]
+    patience = [] if config.patience is None else [Patience(config.patience)]
+    return [*averaging, *patience]
+
+
+def _sgd(config: TrainingConfig) -> Optimization:
+    for key in ("optimizer", "schedule"):
+        if getattr(config, key) != TrainingConfig.model_fields[key].default:
+            raise InputError(
+                f'config.{key} = "{getattr(config, key).kind}" is a name; give what it means as well: '
+                "optimization=hdlif.builders.optimization_of(config)"
+            )
+    rate, momentum, decay = config.learning_rate, config.momentum, config.weight_decay
+    return Optimization(partial(sgd, learning_rate=rate, momentum=momentum, weight_decay=decay))
+
+
+def _one_process(config: TrainingConfig) -> Fabric:
+    from lightning_fabric import Fabric
+
+    fabric = Fabric(devices=1, precision=config.precision)
+    fabric.launch()
+    return fabric
