@@ -179,7 +179,7 @@ def test_a_part_of_an_installed_package_is_kept_with_its_version_and_found_again
     mend = (
         '"wave" is unknown; .*; "wave" was of spiking-waves 1.2, which is not installed: pip install spiking-waves==1.2'
     )
-    with pytest.raises(CheckpointError, match=mend):
+    with pytest.raises(CheckpointError, match=rf"{mend}\); install it, or train it again"):
         load_trained(run)
     with pytest.raises(RecipeError, match=mend):
         train(chosen, out=run, resume=True, memory_repeats=0)

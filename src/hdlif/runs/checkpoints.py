@@ -43,12 +43,12 @@ def load_trained(path: Path) -> Trained:
         with saying_what_is_gone(path.parent):
             builders.check(recipe)
     except RecipeError as error:
-        parts = (
-            "put back the module that it names, or " if ":" in str(error) and "there is no module" in str(error) else ""
-        )
-        raise CheckpointError(
-            f"{path}: holds a recipe that cannot be built ({error}); {parts}train it again"
-        ) from error
+        said, parts = str(error), ""
+        if ":" in said and "there is no module" in said:
+            parts = "put back the module that it names, or "
+        elif "which is not installed: pip install" in said:
+            parts = "install it, or "
+        raise CheckpointError(f"{path}: holds a recipe that cannot be built ({said}); {parts}train it again") from error
     network = builders.build_model(recipe)
     checkpoint.load_model(path, network)
     return Trained(path, recipe, network.eval())
