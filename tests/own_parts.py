@@ -1,5 +1,6 @@
 """Parts of a recipe that a user may have written."""
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +100,12 @@ def late() -> Any:
     return lambda step, total: 1 / (3 - step)
 
 
+def at_ten(gives: str) -> Any:
+    """Good for as long as a check of ten steps looks."""
+    late = {"text": lambda: "1", "nan": lambda: float("nan"), "fault": lambda: [][1]}[gives]
+    return lambda step, total: late() if step == 10 else 1.0
+
+
 class NoPlan:
     def __init__(self, criterion: Criterion) -> None:
         self.criterion = criterion
@@ -117,3 +124,57 @@ class NoSteps(LastStep):
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Any:
         yield torch.zeros(())
+
+
+def noise(x: Tensor, generator: torch.Generator, *, strength: int = 8) -> Tensor:
+    """Pixels moved by up to `strength` levels."""
+    moved = x + torch.randint(-strength, strength + 1, x.shape, generator=generator)
+    return moved.clamp(0, 255).to(x.dtype)
+
+
+class Dim:
+    """Darker by a share that each image draws, behind the normalisation."""
+
+    normalised = True
+
+    def __init__(self, most: float = 0.5) -> None:
+        if not 0 < most < 1:
+            raise ValueError(f"most = {most}; it must lie between 0 and 1")
+        self.most = most
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x * (1 - self.most * torch.rand(()))
+
+
+def wider(x: Tensor) -> Tensor:
+    return torch.cat([x, x], -1)
+
+
+def as_float(x: Tensor) -> Tensor:
+    return x.float()
+
+
+def as_array(x: Tensor) -> Any:
+    return x.numpy()
+
+
+def fails(x: Tensor) -> Tensor:
+    raise KeyError("no such\nimage")
+
+
+def forgetful(x: Tensor, seen: list[int] | None = None) -> Tensor:
+    """Draws from what nobody seeds."""
+    return x + random.randrange(1, 100)
+
+
+def fails_late(x: Tensor) -> Tensor:
+    """Wherever the first pixel is black, as in digits, and in no noise."""
+    return x if x[0, 0, 0] else wider(x)
+
+
+def takes_nothing() -> None:
+    return None
+
+
+class Uncallable:
+    pass

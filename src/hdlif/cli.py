@@ -416,11 +416,11 @@ def neurons() -> None:
 @neurons.command("ls")
 @json_option
 def neurons_ls(as_json: bool) -> None:
-    """Names of the neurons that ship; one of your own is package.module:Name."""
-    from hdlif.commands.neurons import ls
+    """Names of the neurons that ship, and of those of installed packages; one of your own is package.module:Name."""
+    from hdlif.commands.neurons import ls, names
 
     result = ls()
-    show(result, as_json, lambda: "\n".join(result["neurons"]))
+    show(result, as_json, lambda: names(result))
 
 
 @neurons.command("show")

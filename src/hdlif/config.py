@@ -22,9 +22,11 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     JsonValue,
     SerializerFunctionWrapHandler,
+    Tag,
     ValidationError,
     model_serializer,
     model_validator,
@@ -138,6 +140,15 @@ class FoundConfig(_Section):
     target_std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False)] = ()
 
 
+def _written_as(one: object) -> str:
+    return "name" if not isinstance(one, Mapping | Component) else "part"
+
+
+_Augmentation = Annotated[
+    Annotated[str, Field(strict=True), Tag("name")] | Annotated[Component, Tag("part")], Discriminator(_written_as)
+]
+
+
 class DataConfig(_Section):
     """The data set, its split and its batches; keys beside these are arguments of its kind."""
 
@@ -157,7 +168,8 @@ class DataConfig(_Section):
     frames: Text = "constant"
     """How an image becomes a sequence: the same at every step, or a row a step."""
     # A YAML list has to become a tuple, which strict typing would refuse; the names in it stay strict.
-    augment: Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False)] = ()
+    augment: Annotated[tuple[_Augmentation, ...], Field(strict=False)] = ()
+    """By name, or as a section of `kind` and arguments."""
     mixup: MixupConfig | None = None
     """Mixes the samples and labels of a batch; `{}` takes the published values."""
     found: FoundConfig | None = None
@@ -320,7 +332,9 @@ def _trees(name_or_path: str | Path) -> tuple[str, dict[str, Any], _Base | None]
     seen = f"{name_or_path}: base = {shown(stated)}"
     _, tree = _own_tree(stated if ships else below(Path(name_or_path).parent, stated, seen), seen)
     if "base" in tree:
-        raise RecipeError(f"{seen} has a base itself; name that one, and state what differs from it")
+        # Of what a file holds nothing is said.
+        that_one = f"base: {tree['base']}" if ships else "that one"
+        raise RecipeError(f"{seen} has a base itself; name {that_one}, and state what differs from it")
     # The name is of the file, unless this one states it.
     tree.pop("name", None)
     return name, own, _Base(stated, ships, tree)
@@ -465,6 +479,9 @@ def _explain(errors: list[ErrorDetails]) -> str:
     """One line on the worst error."""
     first = _worst(errors)
     location, message = [str(part) for part in first["loc"]], first["msg"]
+    if location[:2] == ["data", "augment"]:
+        # data, augment, 0, "part" (how it is written), "strength", and JSON's types
+        location = location[:3] + location[4:5] + location[6::2]
     section = _section(location)
     if section is Component or (section is DataConfig and location[1] not in DataConfig.model_fields):
         # pydantic tags each level of a JSON value with its type: model, blocks, "list", 0, "float".

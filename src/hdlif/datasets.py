@@ -67,18 +67,21 @@ DVS_GESTURE_CLASSES = (
     "other gestures",
 )
 
-AUGMENTED: Mapping[str, Kind | None] = {
-    "autoaugment_cifar10": "image",
-    "autoaugment_imagenet": "image",
-    "crop": None,
-    "cutout_12": None,
-    "cutout_16": None,
-    "event_policy": "events",
-    "flip": None,
-    "random_resized_crop": "image",
-    "shift": None,
+_MAPS: tuple[Kind, ...] = ("image", "events")
+AUGMENTED: Mapping[str, tuple[Kind, ...]] = {
+    "autoaugment_cifar10": ("image",),
+    "autoaugment_imagenet": ("image",),
+    "crop": _MAPS,
+    "cutout_12": _MAPS,
+    "cutout_16": _MAPS,
+    "event_policy": ("events",),
+    "flip": _MAPS,
+    "jitter": ("series",),
+    "random_resized_crop": ("image",),
+    "scale": ("series",),
+    "shift": _MAPS,
 }
-"""By its name, the kind of samples that an augmentation is for, where it is for one kind."""
+"""By its name, the kinds of samples that an augmentation is for."""
 
 
 @cache

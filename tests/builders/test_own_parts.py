@@ -1,11 +1,14 @@
 """Rules, optimisers, schedules and other parts of one's own, by `package.module:Name`."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 import own_parts
 from hdlif import builders
-from hdlif.errors import RecipeError
+from hdlif.commands.train import train
+from hdlif.errors import RecipeError, TrainingError
 from hdlif.nn import BatchNorm2d
 from small_recipes import built, recipe
 
@@ -66,6 +69,32 @@ def test_schedules(stated: str, factors: list[float]) -> None:
     builders.check(chosen)
     schedule = builders.build_optimization(chosen).schedule
     assert [schedule(step, 4) for step in range(4)] == factors
+
+
+@pytest.mark.parametrize(
+    ("gives", "words"),
+    [
+        ("text", "\"own_parts:at_ten\" gives '1' at step 10 of 40; it must make a function of"),
+        ("nan", '"own_parts:at_ten" gives nan at step 10 of 40'),
+        ("fault", "training.schedule: IndexError: list index .*; own_parts:at_ten fails so at step 10 of 40"),
+    ],
+)
+def test_a_schedule_that_fails_late_is_named_in_one_line(gives: str, words: str) -> None:
+    chosen = recipe(f'training.schedule={{kind: "own_parts:at_ten", gives: {gives}}}')
+    builders.check(chosen)
+    schedule = builders.build_optimization(chosen).schedule
+    assert schedule(9, 40) == 1.0
+    with pytest.raises(TrainingError, match=words) as caught:
+        schedule(10, 40)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_training_ends_so_where_its_schedule_fails(tmp_path: Path) -> None:
+    chosen = recipe(
+        "data.batch_size=16", "data.train=192", 'training.schedule={kind: "own_parts:at_ten", gives: fault}'
+    )
+    with pytest.raises(TrainingError, match=r"own_parts:at_ten fails so at step 10 of "):
+        train(chosen, out=tmp_path / "run", memory_repeats=0)
 
 
 def test_what_is_by_default_is_not_written_out() -> None:

@@ -434,7 +434,10 @@ def test_train_with_every_extra_from_a_recipe(tmp_path):
     torch.manual_seed(0)
     torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), tmp_path / "teacher.pth")
     (tmp_path / "mine.yaml").write_text(
-        "base: digits_hdlif_w1p5_s4_parallel\n"
+        "base: digits_hdlif\n"
+        "neuron: {parallel: alternate}\n"
+        "weights: {kind: ternary}\n"
+        "spikes: {kind: quantised}\n"
         "data: {batch_size: 64, mixup: {}}\n"
         "model: {width: 4}\n"
         "training: {epochs: 1, accumulate: 2, clip_norm: 1.0, ema_decay: 0.9, patience: 1, channels_last: true}\n"
@@ -454,7 +457,7 @@ def test_recipes_are_shown_resolved_and_checked_together(tmp_path):
     assert "epochs" not in hdlif("recipes", "show", "cifar100_resnet18_hdlif_w1").stdout
     done = hdlif("recipes", "check", "digits_lif", "digits_hdlif")
     assert (done.returncode, done.stdout) == (0, "2 recipes: good\n")
-    (tmp_path / "bad.yaml").write_text("base: digits_lif\nneuron: {kind: lf}\n")
+    (tmp_path / "bad.yaml").write_text("base: digits_hdlif\nneuron: {kind: lf}\n")
     refused = hdlif("recipes", "check", "digits_lif", tmp_path / "bad.yaml")
     assert refused.returncode == 2
     assert "1 of 2 recipes are refused" in refused.stderr

@@ -128,7 +128,7 @@ def test_resume_is_exact_and_refused_where_a_sample_changed(tmp_path: Path) -> N
     [
         ("time_steps=9", "time_steps = 9, and a series has 8: .*--set time_steps=8"),
         ("time_steps=4", "time_steps = 4, and a series has 8"),
-        ("data.augment=[flip]", r"data.augment = \('flip',\) is not of series"),
+        ("data.augment=[flip]", r'"flip" takes 8-bit pixels or counts, and series gives series; leave it out'),
         ("data.frames=rows", "data.frames = 'rows' is not of series"),
         ("data.size=8", "data.size = 8 is not of series"),
         ("data.mixup={}", "data.mixup = .* is not of series"),

@@ -62,6 +62,10 @@ def test_dumped_recipe_needs_no_base(tmp_path: Path) -> None:
             "base: middle.yaml\n",
             'base = "middle.yaml" has a base itself; name that one, and state what differs from it',
         ),
+        (
+            "base: digits_lif\n",
+            'base = "digits_lif" has a base itself; name base: digits_hdlif, and state what differs',
+        ),
         ("base: digits_hdlif\ntraining: {epoch: 3}\n", "training.epoch = 3 is unknown"),
         ("base: digits_hdlif\nneuron: lif\n", 'neuron = "lif" is refused; it should be a section'),
     ],

@@ -312,7 +312,7 @@ def test_a_base_below_the_recipe_s_folder_is_taken(
     stated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "below").mkdir()
-    (tmp_path / "below/base.yaml").write_text(Path(str(shipped("digits_lif"))).read_text())
+    (tmp_path / "below/base.yaml").write_text(Path(str(shipped("digits_hdlif"))).read_text())
     (tmp_path / "link.yaml").symlink_to("below/base.yaml")
     (tmp_path / "mine.yaml").write_text(f"base: {stated}\nseed: 9\n")
     monkeypatch.chdir(tmp_path)

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,14 @@ from hdlif.data.augment import (
     cutout,
     event_policy,
     flip,
+    jitter,
     of_each,
     random_resized_crop,
+    scale,
     shift,
 )
 from hdlif.data.draws import Bits, random_bits
+from hdlif.datasets import AUGMENTED
 
 
 def test_flip_mirrors_where_the_top_bit_is_set() -> None:
@@ -133,13 +138,18 @@ def test_draws_of_each_image_do_not_depend_on_the_images_beside_it() -> None:
     assert torch.equal(together, alone)
 
 
+def samples(name: str, pixels: torch.Tensor) -> torch.Tensor:
+    """What an augmentation takes: the pixels, or series of as many numbers."""
+    return pixels.float().flatten(2)[..., None] if AUGMENTED[name] == ("series",) else pixels
+
+
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_augmentation_leaves_its_input_and_the_global_generator_alone(name: str) -> None:
-    pixels = torch.arange(5 * 3 * 16 * 16).to(torch.uint8).reshape(5, 3, 16, 16)
+    pixels = samples(name, torch.arange(5 * 3 * 16 * 16).to(torch.uint8).reshape(5, 3, 16, 16))
     kept, state = pixels.clone(), torch.get_rng_state()
     augmented = AUGMENTATIONS[name].apply(pixels, bits_of(5))
     assert augmented.shape == pixels.shape
-    assert augmented.dtype == torch.uint8
+    assert augmented.dtype == pixels.dtype
     assert torch.equal(pixels, kept)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -147,8 +157,33 @@ def test_augmentation_leaves_its_input_and_the_global_generator_alone(name: str)
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_augmentation_of_a_sample_does_not_depend_on_the_batch(name: str) -> None:
     pixels = torch.randint(256, (6, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    pixels = samples(name, pixels)
     apply, bits = AUGMENTATIONS[name].apply, bits_of(6)
     together = apply(pixels, bits)
     alone = torch.cat([apply(pixels[i : i + 1], bits[i : i + 1]) for i in range(6)])
     assert torch.equal(together, alone)
     assert not torch.equal(apply(pixels, bits_of(6, epoch=1)), together)
+
+
+def test_jitter_adds_noise_of_its_deviation_to_each_value() -> None:
+    x = torch.zeros(64, 2, 100, 1)
+    noise = jitter(deviation=0.5).apply(x, bits_of(64))
+    # 12,800 draws: the deviation is known to 0.6 % (one standard deviation).
+    assert abs(noise.std().item() - 0.5) < 0.02
+    assert abs(noise.mean().item()) < 0.02
+
+
+def test_scale_multiplies_each_channel_by_a_factor_of_its_own() -> None:
+    x = torch.rand(400, 2, 5, 1, generator=torch.Generator().manual_seed(0)) + 1
+    factors = scale(deviation=0.25).apply(x, bits_of(400)) / x
+    assert torch.allclose(factors, factors[:, :, :1].expand_as(factors))
+    assert not torch.allclose(factors[:, 0], factors[:, 1])
+    # 800 draws: the deviation is known to 2.5 % (one standard deviation).
+    assert abs(factors[:, :, 0].std().item() - 0.25) < 0.02
+
+
+@pytest.mark.parametrize("make", [jitter, scale])
+@pytest.mark.parametrize("deviation", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_deviation_that_none_can_be_is_refused(make: Callable[..., object], deviation: float) -> None:
+    with pytest.raises(ValueError, match="it must be above 0"):
+        make(deviation=deviation)

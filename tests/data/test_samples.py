@@ -106,7 +106,9 @@ def test_cutouts_are_applied_behind_the_normalisation() -> None:
 
 
 def test_pixel_augmentation_behind_a_cutout_is_refused() -> None:
-    with pytest.raises(DataError, match=r"one of pixels behind a cutout; name cutouts last"):
+    with pytest.raises(
+        DataError, match="one of raw samples behind one of normalised ones, as cutouts take; name these"
+    ):
         images("cutout_12", "flip")
 
 

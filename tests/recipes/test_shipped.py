@@ -39,6 +39,21 @@ def test_shipped_recipe_is_complete_or_has_a_shipped_base(name: str) -> None:
 
 
 @every_recipe
+def test_shipped_recipe_states_only_what_differs_from_its_base(name: str) -> None:
+    stated = yaml.safe_load(recipes.show(name)["text"])
+    if (base := stated.pop("base", None)) is None:
+        # Another one's base, or like no other: of another set of data.
+        bases = {yaml.safe_load(recipes.show(other)["text"]).get("base") for other in shipped_recipes()}
+        assert name in bases or name == "sines_hdlif"
+        return
+    of_base = load_recipe(base).model_dump(mode="json")
+    for key, value in stated.items():
+        assert of_base[key] != value
+        if isinstance(value, dict) and "kind" not in value:
+            assert [inner for inner in value if of_base[key].get(inner) == value[inner]] == []
+
+
+@every_recipe
 def test_shipped_recipe_begins_with_its_command(name: str) -> None:
     command = recipes.show(name)["text"].splitlines()[0].split()
     assert command[:4] == ["#", "hdlif", "train", name]
@@ -97,7 +112,7 @@ def test_resolved_recipe_states_what_its_base_gave() -> None:
 
 def test_check_all_names_every_recipe_that_is_refused(tmp_path: Path) -> None:
     for name, neuron in (("good", "lif"), ("bad", "lf"), ("worse", "hd")):
-        (tmp_path / f"{name}.yaml").write_text(f"base: digits_lif\nneuron: {{kind: {neuron}}}\n")
+        (tmp_path / f"{name}.yaml").write_text(f"base: digits_hdlif\nneuron: {{kind: {neuron}}}\n")
     said: list[str] = []
     paths = [tmp_path / f"{name}.yaml" for name in ("good", "bad", "worse")]
     with pytest.raises(RecipeError, match=r'2 of 3 recipes are refused: .*bad\.yaml: .*"lf".*worse\.yaml: .*"hd"'):
@@ -117,7 +132,7 @@ def test_check_of_nothing_checks_all_that_ship(monkeypatch: pytest.MonkeyPatch) 
 def test_show_gives_name_and_text() -> None:
     shown = recipes.show("digits_lif")
     assert shown["name"] == "digits_lif"
-    assert shown["text"].startswith("# hdlif train digits_lif\nseed: 42\n")
+    assert shown["text"] == "# hdlif train digits_lif\nbase: digits_hdlif\nneuron: {kind: lif}\n"
 
 
 def test_check_hands_the_overridden_recipe_to_the_builders(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from hdlif.builders.data import (
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
 from hdlif.builders.found import FOUND, kind_at, look
+from hdlif.builders.kinds import hidden_kinds
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
     CLASSES,
@@ -83,6 +84,7 @@ __all__ = [
     "data_of_ones_own",
     "data_overrides",
     "found_data",
+    "hidden_kinds",
     "input_record",
     "kind_at",
     "look",

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hdlif.builders.arguments import Checked, checked, chosen, keys
-from hdlif.builders.imported import is_own
 from hdlif.builders.places import At
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, brief, did_you_mean
@@ -45,7 +44,7 @@ def checked_penalty(recipe: Recipe) -> Checked[Penalty | None]:
 def _given(recipe: Recipe) -> tuple[str, ...]:
     """What a penalty is given, all of it T."""
     kind = recipe.activity.kind
-    return ("time_steps",) if kind == "sops" or is_own(kind) else ()
+    return ("time_steps",) if kind == "sops" or kind not in PENALTIES else ()
 
 
 def check_budgets(recipe: Recipe, network: Temporal) -> None:

@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar, cast
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from hdlif.builders.imported import imported, is_own
-from hdlif.builders.places import parameters
+from hdlif.builders.installed import part
+from hdlif.builders.places import PACKAGE, At, parameters
 from hdlif.errors import HdlifError, RecipeError, brief, cut, did_you_mean, first_line
 
 _T = TypeVar("_T")
@@ -24,10 +24,14 @@ def choose(table: Mapping[str, _T], name: object, key: str) -> _T:
 
 
 def chosen(table: Mapping[str, Callable[..., _T]], kind: str, key: str) -> Callable[..., _T]:
-    """What makes a part: that of `table` under `kind`, or one's own, `package.module:Name`. Raises `RecipeError`."""
-    if not is_own(kind):
-        return choose(table, kind, key)
-    found = imported(kind, key)
+    """What makes a part: that of `table` under `kind`; or one's own, `package.module:Name` or an installed package's.
+
+    Raises:
+        RecipeError: there is no such part, it cannot be imported, or makes nothing.
+    """
+    if kind in table:
+        return table[kind]
+    found = part(kind, key, table)
     if not callable(found):
         raise RecipeError(f'{key} = "{kind}" is {brief(found)}; it must be a class or a function')
     return cast(Callable[..., _T], found)
@@ -113,7 +117,13 @@ def checked(
     for name in required:
         if name not in arguments:
             raise RecipeError(f"{section}.{name} is missing; give it a value")
-    return Checked(function, section, values, named, [name for name in given if name in all_taken], is_own(kind))
+    takes = [name for name in given if name in all_taken]
+    return Checked(function, section, values, named, takes, _is_own(function))
+
+
+def _is_own(function: Callable[..., object]) -> bool:
+    """Whether it is none of this package's."""
+    return not isinstance(function, At) and not (getattr(function, "__module__", None) or "").startswith(f"{PACKAGE}.")
 
 
 def call(

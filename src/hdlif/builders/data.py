@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hdlif import datasets
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
+from hdlif.builders.augment import build_augment, checked_augment
 from hdlif.builders.found import FOUND, arguments, finder, record_of
 from hdlif.builders.places import At
 from hdlif.config import DataConfig, Recipe
@@ -164,11 +165,7 @@ def check_data(recipe: Recipe) -> str:
     events = samples == "events"
     if samples == "series":
         _check_series(section)
-    for name in section.augment:
-        only = choose(datasets.AUGMENTED, name, "data.augment")
-        if only not in (None, samples):
-            taken, given = ("counts", "8-bit pixels") if only == "events" else ("8-bit pixels", "counts")
-            raise RecipeError(f'data.augment: "{name}" takes {taken}, and {section.kind} gives {given}; leave it out')
+    checked_augment(section, samples)
     mine, other = (BINNINGS, FRAMES) if events else (FRAMES, BINNINGS)
     if section.frames in other:
         given, shown = ("events", "images") if events else ("images", "events")
@@ -182,7 +179,7 @@ def check_data(recipe: Recipe) -> str:
 
 def _check_series(section: DataConfig) -> None:
     """Raise `RecipeError` on what is of pictures, or of events, alone."""
-    for key in ("size", "frames", "augment", "mixup"):
+    for key in ("size", "frames", "mixup"):
         if (value := getattr(section, key)) != DataConfig.model_fields[key].default:
             raise RecipeError(
                 f"data.{key} = {brief(value)} is not of series, which {section.kind} gives: a step is shown the sample "
@@ -260,7 +257,9 @@ def build_data(
     """
     section = recipe.data
     if section.kind in FOUND:
-        sets = (found or _found_again(recipe, root, listed)).make(section.augment, recipe.seed)
+        sets = (found or _found_again(recipe, root, listed)).make(
+            build_augment(section, FOUND[section.kind].samples), recipe.seed
+        )
         sets = sets.shown_as(FRAMES[frames_of(section, FOUND[section.kind].samples)])
     else:
         sets = _shipped(recipe, root)
@@ -275,7 +274,7 @@ def build_data(
 def _shipped(recipe: Recipe, root: Path | None) -> ImageSets:
     check_data(recipe)
     kind, section = DATA[recipe.data.kind], recipe.data
-    split = {"validation": section.validation, "augment": section.augment, "seed": recipe.seed}
+    split = {"validation": section.validation, "augment": build_augment(section, kind.input.kind), "seed": recipe.seed}
     if kind.events:
         binning = BINNINGS[section.frames]()
         return kind.load(root, **split, time_steps=recipe.time_steps, binning=binning, size=section.size)
@@ -367,6 +366,15 @@ def input_record(recipe: Recipe) -> InputRecord:
         )
     channels, height, width = shape
     return replace(record, shape=(channels, height, width), frames=frames)
+
+
+def raw_shape(recipe: Recipe) -> tuple[int, ...]:
+    """Of a whole sample, as augmentations see it: [C, H, W], of events all frames' maps as channels."""
+    kind = data_kind(recipe)
+    channels, *sides = kind.input.shape
+    if (size := recipe.data.size) is not None:
+        sides = [size, size]
+    return (channels * (recipe.time_steps if kind.events else 1), *sides)
 
 
 def random_batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:

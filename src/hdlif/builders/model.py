@@ -11,7 +11,6 @@ from hdlif.builders.activity import check_budgets
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.attention import CheckedAttention, checked_attention
 from hdlif.builders.data import data_kind, input_record
-from hdlif.builders.imported import is_own
 from hdlif.builders.neuron import build_neuron, check_parallel, checked_neuron
 from hdlif.builders.norm import build_norm, checked_norm
 from hdlif.builders.places import At
@@ -69,7 +68,7 @@ def checked_model(recipe: Recipe) -> CheckedModel:
             )
     _check_depth(arguments)
     attention = checked_attention(recipe, make)
-    given = (*([attention.argument] if attention else []), *PARTS, *([] if is_own(kind) else ["filled"]))
+    given = (*([attention.argument] if attention else []), *PARTS, *(["filled"] if kind in MODELS else []))
     if kind == SPIKING:
         check_of(arguments.get("of"))
     checked_neuron(recipe)
@@ -81,7 +80,7 @@ def checked_model(recipe: Recipe) -> CheckedModel:
         arguments,
         kind=kind,
         others=lambda: keys(*MODELS.values(), tables=["stem"]),
-        tables={} if is_own(kind) else {"stem": STEMS},
+        tables={"stem": STEMS} if kind in MODELS else {},
         given=given,
     )
     return CheckedModel(network, attention)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.arguments import checked, choose, keys
-from hdlif.builders.imported import imported, is_own
+from hdlif.builders.installed import part
 from hdlif.builders.places import At, parameters
 from hdlif.builders.spikes import checked_spikes
 from hdlif.builders.weights import checked_weights
@@ -98,7 +98,7 @@ def build_neuron(recipe: Recipe) -> NeuronFactory:
 def checked_neuron(recipe: Recipe) -> CheckedNeuron:
     """The section and that of spikes, checked."""
     kind = recipe.neuron.kind
-    make = partial(_own, own_neuron(kind)) if is_own(kind) else choose(NEURONS, kind, "neuron.kind")
+    make = NEURONS[kind] if kind in NEURONS else partial(_own, own_neuron(kind))
     for key in ("time_steps", "spikes"):
         if key in recipe.neuron.arguments:
             raise RecipeError(f"neuron.{key} is not set there; it is a key of its own")
@@ -177,8 +177,8 @@ def _graded(layer: At | type[Neuron], recipe: Recipe, **arguments: Any) -> Check
 
 
 def own_neuron(kind: str) -> type[Neuron]:
-    """The user's neuron class `package.module:Name`. Raises `RecipeError`."""
-    found = imported(kind, "neuron.kind")
+    """The user's neuron class, `package.module:Name` or an installed package's. Raises `RecipeError`."""
+    found = part(kind, "neuron.kind", NEURONS)
     from hdlif.nn import Neuron
 
     if not (isinstance(found, type) and issubclass(found, Neuron)):

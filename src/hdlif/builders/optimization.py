@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.places import At
 from hdlif.config import Component, Recipe
-from hdlif.errors import RecipeError, TrainingError, first_line
+from hdlif.errors import RecipeError, TrainingError, brief, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +80,31 @@ def build_optimization(recipe: Recipe) -> Optimization:
     """The recipe's optimiser and schedule."""
     from hdlif.training import Optimization
 
-    return Optimization(partial(_optimizer, recipe), checked_schedule(recipe)())
+    schedule, kind = checked_schedule(recipe)(), recipe.training.schedule.kind
+    return Optimization(partial(_optimizer, recipe), schedule if kind in SCHEDULES else _OwnSchedule(schedule, kind))
+
+
+@dataclass(frozen=True)
+class _OwnSchedule:
+    """One's own schedule, which may fail, or give no factor, at any step: that is then a `TrainingError`."""
+
+    schedule: Schedule
+    kind: str
+
+    def __call__(self, step: int, total: int) -> float:
+        try:
+            factor: Any = self.schedule(step, total)
+        except Exception as error:
+            raise TrainingError(
+                f"training.schedule: {type(error).__name__}: {first_line(error)}; {self.kind} fails so at step {step} "
+                f"of {total}"
+            ) from error
+        if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
+            raise TrainingError(
+                f'training.schedule.kind = "{self.kind}" gives {brief(factor)} at step {step} of {total}; it must make '
+                "a function of (step, total) that gives the factor of the learning rate"
+            )
+        return factor
 
 
 def try_optimization(recipe: Recipe) -> None:
@@ -119,14 +144,9 @@ def try_optimization(recipe: Recipe) -> None:
         )
     for step in range(10):
         try:
-            factor: Any = optimization.schedule(step, 10)
-        except Exception as error:
-            raise RecipeError(f"training.schedule: {type(error).__name__}: {first_line(error)}") from error
-        if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
-            raise RecipeError(
-                f'training.schedule.kind = "{recipe.training.schedule.kind}" gives {factor!r} at step {step} of 10; it '
-                "must make a function of (step, total) that gives the factor of the learning rate"
-            )
+            optimization.schedule(step, 10)
+        except TrainingError as error:
+            raise RecipeError(str(error)) from error
 
 
 def _of_groups(optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], Any]:

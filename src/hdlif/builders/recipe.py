@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.activity import build_penalty, checked_penalty
-from hdlif.builders.data import check_data, input_record
+from hdlif.builders.augment import try_augment
+from hdlif.builders.data import check_data, input_record, raw_shape
 from hdlif.builders.extras import build_mix, check_accumulation, check_pairs, checked_teacher
-from hdlif.builders.imported import is_own
-from hdlif.builders.model import build_model, checked_model
+from hdlif.builders.model import MODELS, build_model, checked_model
 from hdlif.builders.optimization import checked_optimizer, checked_schedule, try_optimization
 from hdlif.builders.rule import build_training_rule, checked_criterion, checked_rule
 from hdlif.builders.task import build_task, checked_task
@@ -59,6 +59,7 @@ def check(recipe: Recipe) -> None:
     from hdlif.builders.without_values import without_values
 
     shape = input_record(recipe).shape
+    try_augment(recipe.data, check_data(recipe), raw_shape(recipe))
     task = build_task(recipe)
     build_training_rule(recipe)
     try_optimization(recipe)
@@ -85,13 +86,13 @@ def check(recipe: Recipe) -> None:
     except HdlifError:
         raise
     except Exception as error:
-        if not is_own(recipe.model.kind):
+        if recipe.model.kind in MODELS:
             raise
         raise RecipeError(
             f"model.{recipe.model.kind} does not run: {type(error).__name__}: {first_line(error)}; "
             "forward(x, state, steps) takes x [steps, batch, ...] and gives (logits, state)"
         ) from error
-    if is_own(recipe.model.kind):
+    if recipe.model.kind not in MODELS:
         _check_own(network, recipe.model.kind, shape)
     if logits != (wanted := len(task.outputs)):
         raise RecipeError(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.extras import distilled
-from hdlif.builders.imported import is_own
 from hdlif.builders.places import At
 from hdlif.builders.task import build_task
 from hdlif.config import Recipe
@@ -54,7 +53,7 @@ def build_training_rule(recipe: Recipe) -> Rule:
         RecipeError: one of the user's makes no plan.
     """
     rule = _rule(recipe, distilled(recipe, _criterion(recipe)))
-    if is_own(recipe.rule.kind):
+    if recipe.rule.kind not in RULES:
         _try_schedule(rule, recipe)
     return rule
 

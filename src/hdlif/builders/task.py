@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.data import data_kind, target_of
-from hdlif.builders.imported import is_own
 from hdlif.builders.places import At
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError
@@ -49,7 +48,7 @@ def checked_task(recipe: Recipe) -> Checked[Task]:
         others=lambda: keys(*TASKS.values(), given=_GIVEN),
         given=_GIVEN,
     )
-    if not is_own(kind) and (given := target_of(recipe)) != (wanted := _wanted(recipe)):
+    if kind in TASKS and (given := target_of(recipe)) != (wanted := _wanted(recipe)):
         raise RecipeError(
             f'task.kind = "{kind}" learns {_SAID[wanted]}, and data.kind = "{recipe.data.kind}" gives {_SAID[given]}; '
             f"--set {_FITTING[given]}, or take other data"

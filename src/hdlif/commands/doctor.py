@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +52,7 @@ def doctor() -> dict[str, Any]:
         *gradient_checks(guarded),
         guard_check(unguarded),
         *extra_checks(),
+        *part_checks(),
     ]
     return {
         "checks": [asdict(check) for check in checks],
@@ -161,6 +162,32 @@ def extra_checks(installed: Callable[[str], str] = version, extras: Iterable[str
             checks.append(Check(f"extra {extra}", "warning", detail))
         else:
             checks.append(Check(f"extra {extra}", "ok", ", ".join(found)))
+    return checks
+
+
+def part_checks() -> list[Check]:
+    """Which parts installed packages offer to recipes, by group; a name that two have, or that ships, is a warning."""
+    if not any(group.startswith("hdlif.") for group in entry_points().groups):
+        return []
+    try:
+        from hdlif.builders.installed import GROUPS, hidden, offers
+        from hdlif.builders.kinds import KINDS
+    except ModuleNotFoundError as error:
+        missing = f"not looked at, for {error.name} is not installed: pip install 'hdlif[train]'"
+        return [Check("installed parts", "warning", missing)]
+    checks = []
+    for key, ours in KINDS.items():
+        offered = offers(GROUPS[key])
+        if not offered:
+            continue
+        twice = [
+            f'"{name}" is of {" and of ".join(map(str, several))}; uninstall all but one'
+            for name, several in offered.items()
+            if len(several) > 1 and name not in ours
+        ]
+        faults = [*hidden(GROUPS[key], ours), *twice]
+        named = [f"{name} ({', '.join(map(str, several))})" for name, several in offered.items() if name not in ours]
+        checks.append(Check(f"parts {GROUPS[key]}", "warning" if faults else "ok", "; ".join([*named, *faults])))
     return checks
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif import builders
 from hdlif.builders.imported import is_own
+from hdlif.builders.installed import GROUPS, hidden, offers
 from hdlif.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
@@ -19,8 +20,21 @@ if TYPE_CHECKING:
 
 
 def ls() -> dict[str, Any]:
-    """The names of the neurons that ship."""
-    return {"neurons": list(builders.NEURONS)}
+    """The names of the neurons that ship, and of those that installed packages offer, with where they are from."""
+    group = GROUPS["neuron.kind"]
+    installed = [asdict(offer) for offered in offers(group).values() for offer in offered]
+    return {
+        "neurons": list(builders.NEURONS),
+        "installed": [offer for offer in installed if offer["name"] not in builders.NEURONS],
+        "hidden": hidden(group, builders.NEURONS),
+    }
+
+
+def names(found: dict[str, Any]) -> str:
+    """The same for a person."""
+    lines = [*found["neurons"]]
+    lines += [f"{offer['name']}  ({offer['distribution']} {offer['version']})" for offer in found["installed"]]
+    return "\n".join([*lines, *found["hidden"]])
 
 
 def show(kind: str) -> dict[str, Any]:
@@ -108,14 +122,14 @@ def text(shown: dict[str, Any]) -> str:
 
 def _neuron(kind: str) -> Any:
     """The class of a kind. Raises `RecipeError`."""
-    if is_own(kind):
-        return builders.own_neuron(kind)
     if kind in builders.CLASSES:
         return builders.CLASSES[kind].get()
-    raise RecipeError(
-        f"neuron {kind!r} is unknown; {did_you_mean(kind, builders.CLASSES)}, or give one of your own as "
-        "package.module:Name"
-    )
+    if not is_own(kind) and kind not in (offered := offers(GROUPS["neuron.kind"])):
+        raise RecipeError(
+            f"neuron {kind!r} is unknown; {did_you_mean(kind, {*builders.CLASSES, *offered})}, or give one of your own "
+            "as package.module:Name"
+        )
+    return builders.own_neuron(kind)
 
 
 def _source(step: Any) -> str | None:

@@ -27,7 +27,7 @@ from hdlif.nn import evaluation_mode, step_parameters
 from hdlif.runs.files import write_json, write_text
 from hdlif.runs.folders import MEASURED, begun, check_free, finished
 from hdlif.runs.locks import training_alone
-from hdlif.runs.own_parts import PARTS, check_parts, keep_parts
+from hdlif.runs.own_parts import PARTS, check_parts, keep_parts, saying_what_is_gone
 from hdlif.runs.processes import joined, processes
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runs.recipe_data import as_begun, check_files, load_with_data, write_files
@@ -110,7 +110,8 @@ def train(
     """
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite replaces it; leave one of them out")
-    recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
+    with saying_what_is_gone(out or Path("runs") / (recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem)):
+        recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
     out = out or Path("runs") / recipe.name
     devices, nodes = processes(devices, nodes)
     check_share(recipe.data.batch_size, devices * nodes, paired=recipe.data.mixup is not None)
@@ -118,6 +119,8 @@ def train(
     if fabric.device.type == "cpu":
         keep_freed_memory()
     ranks = Ranks(fabric)
+    for line in builders.hidden_kinds(recipe) if ranks.first else ():
+        say(line)
     if found is not None and ranks.first:
         say(str(found))
     keep = resume is False and not overwrite

@@ -1,6 +1,6 @@
 """Data sets: map-style, deterministic in (seed, epoch, index)."""
 
-from hdlif.data.augment import AUGMENTATIONS
+from hdlif.data.augment import AUGMENTATIONS, Augmentation
 from hdlif.data.cifar import cifar10, cifar100
 from hdlif.data.draws import batches
 from hdlif.data.event_sets import dvs_cifar10, dvs_gesture, n_mnist
@@ -15,6 +15,7 @@ from hdlif.data.synthetic import synthetic
 
 __all__ = [
     "AUGMENTATIONS",
+    "Augmentation",
     "Binning",
     "Events",
     "Found",

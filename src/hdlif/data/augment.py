@@ -9,7 +9,8 @@ image's bits.
 Frames of events are augmented with their T·2 maps as channels, hence all frames of a sample alike.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -19,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlif.data.draws import Bits, expanded
+from hdlif.data.draws import Bits, expanded, of_each
+from hdlif.data.series_augment import jittered, scaled
 
 Transform = Callable[[Tensor, Bits], Tensor]
 """From a batch [B, C, H, W] and bits [B] to a batch; the input is left alone."""
@@ -34,11 +36,20 @@ class Augmentation:
     Attributes:
         normalised: it is applied behind the normalisation, where 0 is the mean.
         costly: worth a worker process.
+        name: that errors say, where it is not given by its name in `AUGMENTATIONS`.
     """
 
     apply: Transform
     normalised: bool = False
     costly: bool = False
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Augment = Sequence[str | Augmentation]
+"""Augmentations in their order, by name out of `AUGMENTATIONS` or as they are."""
 
 
 def flip(pixels: Tensor, bits: Bits) -> Tensor:
@@ -123,21 +134,6 @@ def _rotate(x: Tensor, bits: Bits) -> Tensor:
     return torch.stack([F.rotate(sample, angle) for sample, angle in zip(x, degrees, strict=True)])
 
 
-def of_each(transform: Callable[[Tensor], Tensor], images: list[Tensor], bits: Bits) -> Tensor:
-    """`transform` of each image [C, H, W] by itself, its draws seeded by the image's bits; stacked."""
-    # The CPU's generator alone: torch.manual_seed would reach for CUDA's, also in a worker that must not touch it.
-    generator = torch.default_generator
-    kept = generator.get_state()
-    try:
-        made = []
-        for image, seed in zip(images, (bits >> np.uint64(1)).tolist(), strict=True):
-            generator.manual_seed(seed)
-            made.append(transform(image))
-        return torch.stack(made)
-    finally:
-        generator.set_state(kept)
-
-
 def autoaugment(pixels: Tensor, bits: Bits, *, policy: Literal["cifar10", "imagenet"]) -> Tensor:
     """One sub-policy of AutoAugment (Cubuk et al. 2019) for each image; pixels uint8, of 1 or 3 channels."""
     from torchvision.transforms import v2
@@ -161,6 +157,22 @@ def _autoaugment(policy: Literal["cifar10", "imagenet"]) -> Augmentation:
     return Augmentation(partial(autoaugment, policy=policy), costly=True)
 
 
+def jitter(*, deviation: float = 0.05) -> Augmentation:
+    """`jittered` series."""
+    return Augmentation(partial(jittered, deviation=_positive(deviation)), normalised=True, name="jitter")
+
+
+def scale(*, deviation: float = 0.1) -> Augmentation:
+    """`scaled` series."""
+    return Augmentation(partial(scaled, deviation=_positive(deviation)), normalised=True, name="scale")
+
+
+def _positive(deviation: float) -> float:
+    if not 0 < deviation < math.inf:
+        raise ValueError(f"deviation = {deviation}; it must be above 0")
+    return deviation
+
+
 # What each is for stands in `datasets.AUGMENTED`.
 AUGMENTATIONS: Mapping[str, Augmentation] = {
     "autoaugment_cifar10": _autoaugment("cifar10"),
@@ -170,6 +182,8 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "cutout_16": Augmentation(partial(cutout, side=16), normalised=True),
     "event_policy": Augmentation(event_policy, costly=True),
     "flip": Augmentation(flip),
+    "jitter": jitter(),
     "random_resized_crop": Augmentation(random_resized_crop, costly=True),
+    "scale": scale(),
     "shift": Augmentation(shift),
 }

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdlif.data.augment import Augment
 from hdlif.data.images import image_sets, refuse_other_counts
 from hdlif.data.pickles import integers, parse_pickle
 from hdlif.data.roots import SetFolder, by_torchvision
@@ -69,7 +70,7 @@ def cifar10(
     root: Path | None = None,
     *,
     validation: int,
-    augment: Sequence[str],
+    augment: Augment,
     seed: int,
     per_class: tuple[int, int] = _CIFAR10.per_class,
 ) -> ImageSets:
@@ -89,7 +90,7 @@ def cifar100(
     root: Path | None = None,
     *,
     validation: int,
-    augment: Sequence[str],
+    augment: Augment,
     seed: int,
     per_class: tuple[int, int] = _CIFAR100.per_class,
 ) -> ImageSets:
@@ -101,7 +102,7 @@ def _cifar(
     layout: _Layout,
     root: Path | None,
     validation: int,
-    augment: Sequence[str],
+    augment: Augment,
     seed: int,
     per_class: tuple[int, int],
 ) -> ImageSets:

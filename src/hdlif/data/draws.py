@@ -4,6 +4,8 @@ A generator's next number depends on every number drawn before it, hence on batc
 Here bits = mix(mix(mix(mix(seed) + epoch) + stream) + index): each is found by itself, in any order.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,6 +31,21 @@ def expanded(bits: Bits, count: int) -> Bits:
     """`count` independent draws from each of `bits` [B]: [B, count]."""
     counters: Bits = np.arange(1, count + 1, dtype=np.uint64)
     return _mix(bits[:, None] + counters)
+
+
+def of_each(transform: Callable[[Tensor], Tensor], images: list[Tensor], bits: Bits) -> Tensor:
+    """`transform` of each image [C, H, W] by itself, its draws seeded by the image's bits; stacked."""
+    # The CPU's generator alone: torch.manual_seed would reach for CUDA's, also in a worker that must not touch it.
+    generator = torch.default_generator
+    kept = generator.get_state()
+    try:
+        made = []
+        for image, seed in zip(images, (bits >> np.uint64(1)).tolist(), strict=True):
+            generator.manual_seed(seed)
+            made.append(transform(image))
+        return torch.stack(made)
+    finally:
+        generator.set_state(kept)
 
 
 def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) -> list[Tensor]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hdlif.data.augment import Augment
 from hdlif.data.frame_cache import Clip, EventFrames, Recordings, cached_frames
 from hdlif.data.frames import Binning
 from hdlif.data.roots import SetFolder, whole_number
@@ -32,7 +33,7 @@ class AskedOfEvents(TypedDict):
     """
 
     validation: int
-    augment: Sequence[str]
+    augment: Augment
     seed: int
     time_steps: int
     binning: Binning
@@ -171,7 +172,7 @@ def _sets(
     classes: tuple[str, ...],
     *,
     validation: int,
-    augment: Sequence[str],
+    augment: Augment,
     seed: int,
     time_steps: int,
     binning: Binning,
@@ -182,7 +183,7 @@ def _sets(
     path = cached_frames(recordings, time_steps=time_steps, binning=binning, size=size)
     labels = torch.tensor([clip.label for clip in (*recordings.train, *recordings.test)])
 
-    def samples(places: NDArray[np.int64], augment: Sequence[str] = ()) -> EventFrames:
+    def samples(places: NDArray[np.int64], augment: Augment = ()) -> EventFrames:
         return EventFrames(path, places, labels[places], time_steps=time_steps, augment=augment, seed=seed)
 
     order = fixed_permutation(n).numpy()

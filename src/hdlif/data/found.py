@@ -1,10 +1,11 @@
 """Data of the user's own: what looking at them has shown, and what makes sets of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hdlif.data.augment import Augment
 from hdlif.data.manifest import Manifest
 from hdlif.data.samples import ImageSets
 from hdlif.ops import InputRecord
@@ -29,7 +30,7 @@ class Found:
     classes: tuple[str, ...]
     manifest: Manifest
     seen: Mapping[str, Any]
-    make: Callable[[Sequence[str], int], ImageSets]
+    make: Callable[[Augment, int], ImageSets]
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
 

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdlif.data.augment import Augment
 from hdlif.data.frames import Binning, Events, count_frames, stepwise
 from hdlif.data.recordings import read_recording
 from hdlif.data.roots import MOST_TEXT
@@ -215,7 +216,7 @@ class EventFrames(Samples):
         labels: Tensor,
         *,
         time_steps: int,
-        augment: Sequence[str] | None = None,
+        augment: Augment | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(labels, augment=augment, seed=seed)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlif.data.augment import resized_crop
+from hdlif.data.augment import Augment, resized_crop
 from hdlif.data.draws import random_bits
 from hdlif.data.images import normalised
 from hdlif.data.samples import Samples
@@ -81,7 +81,7 @@ class ImageFiles(Samples):
         short_side: int,
         mean: Sequence[float],
         std: Sequence[float],
-        augment: Sequence[str] | None = None,
+        augment: Augment | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(labels, augment=augment, seed=seed)

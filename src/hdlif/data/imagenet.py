@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdlif.data.augment import Augment
 from hdlif.data.image_files import SUFFIXES, Folder, ImageFiles, Source
 from hdlif.data.roots import SetFolder
 from hdlif.data.samples import ImageSets
@@ -40,7 +41,7 @@ def imagenet(
     root: Path | None = None,
     *,
     validation: int,
-    augment: Sequence[str],
+    augment: Augment,
     seed: int,
     classes: tuple[str, ...] | None = None,
     counts: tuple[int, int] = (1_281_167, 50_000),
@@ -88,7 +89,7 @@ def tiny_imagenet(
     root: Path | None = None,
     *,
     validation: int,
-    augment: Sequence[str],
+    augment: Augment,
     seed: int,
     classes: int = len(TINY_IMAGENET_CLASSES),
     per_class: tuple[int, int] = (500, 50),
@@ -192,14 +193,14 @@ def _sets(
     short_side: int,
     moments: tuple[tuple[float, ...], tuple[float, ...]],
     validation: int,
-    augment: Sequence[str],
+    augment: Augment,
     seed: int,
 ) -> ImageSets:
     train, test = parts
     check_validation(name, validation, least=1, most=len(train.labels) - 1)
     order, test_order = fixed_permutation(len(train.labels)).numpy(), fixed_permutation(len(test.labels)).numpy()
 
-    def samples(part: Part, places: NDArray[np.int64], augment: Sequence[str] = ()) -> ImageFiles:
+    def samples(part: Part, places: NDArray[np.int64], augment: Augment = ()) -> ImageFiles:
         labels: Tensor = torch.from_numpy(part.labels[places])
         mean, std = moments
         return ImageFiles(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hdlif.data.augment import Augment
 from hdlif.data.idx import parse_idx
 from hdlif.data.roots import SetFolder, by_torchvision
 from hdlif.data.samples import ImageSets, Samples
@@ -49,7 +50,7 @@ class Images(Samples):
         *,
         mean: Sequence[float],
         std: Sequence[float],
-        augment: Sequence[str] | None = None,
+        augment: Augment | None = None,
         seed: int = 0,
     ) -> None:
         if pixels.dtype != torch.uint8 or pixels.ndim != 4:
@@ -89,7 +90,7 @@ def normalised(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     return torch.from_numpy(fitting.normalised(pixels.numpy(), mean, std))
 
 
-def digits(root: Path | None = None, *, validation: int, augment: Sequence[str], seed: int) -> ImageSets:
+def digits(root: Path | None = None, *, validation: int, augment: Augment, seed: int) -> ImageSets:
     """The 1,797 handwritten digits, 8x8, that scikit-learn bundles; `root` is not needed.
 
     360 test images and `validation` ones, each stratified by class and the same for every seed.
@@ -122,7 +123,7 @@ def fashion_mnist(
     root: Path | None = None,
     *,
     validation: int,
-    augment: Sequence[str],
+    augment: Augment,
     seed: int,
     per_class: tuple[int, int] = (6000, 1000),
 ) -> ImageSets:
@@ -169,7 +170,7 @@ def image_sets(
     classes: tuple[str, ...],
     mean: tuple[float, ...],
     std: tuple[float, ...],
-    augment: Sequence[str],
+    augment: Augment,
     seed: int,
 ) -> ImageSets:
     """The sets of three (pixels, labels) pairs; only the training images are augmented."""

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdlif.data.augment import Augment
 from hdlif.data.class_folders import Layout, laid_out
 from hdlif.data.found import Found
 from hdlif.data.image_files import Folder
@@ -59,7 +60,7 @@ class PictureFiles(Samples):
         labels: Tensor,
         *,
         record: InputRecord,
-        augment: Sequence[str] | None = None,
+        augment: Augment | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(labels, augment=augment, seed=seed)
@@ -297,12 +298,12 @@ def _mixed(layout: Layout, numbers: Sequence[int], seen: Sequence[_Seen | None],
 
 def _maker(
     layout: Layout, record: InputRecord, parts: Mapping[Part, Sequence[int]], pixels: Pixels | None
-) -> Callable[[Sequence[str], int], ImageSets]:
+) -> Callable[[Augment, int], ImageSets]:
     label_of = {label: number for number, label in enumerate(layout.classes)}
     labels = np.array([label_of[one.label] for one in layout.files], np.int64)
     folder = Folder(layout.root, [one.file for one in layout.files])
 
-    def samples(part: Part, augment: Sequence[str] = (), seed: int = 0) -> Samples:
+    def samples(part: Part, augment: Augment = (), seed: int = 0) -> Samples:
         places = np.array(parts[part], np.int64)
         of_part = torch.from_numpy(labels[places])
         if pixels is None:
@@ -310,7 +311,7 @@ def _maker(
         kept = torch.from_numpy(pixels[places])
         return Images(kept, of_part, mean=record.mean, std=record.std, augment=augment, seed=seed)
 
-    def make(augment: Sequence[str], seed: int) -> ImageSets:
+    def make(augment: Augment, seed: int) -> ImageSets:
         return ImageSets(
             samples("train", augment, seed),
             samples("validation"),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from hdlif.data.augment import AUGMENTATIONS
+from hdlif.data.augment import AUGMENTATIONS, Augment, Augmentation
 from hdlif.data.draws import random_bits
 from hdlif.errors import DataError, HdlifError, ShapeError, did_you_mean
 
@@ -42,7 +42,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
 
     Args:
         labels: what is learned of each sample, [N, ...] as `tasks.Target` says; of a class int64 [N].
-        augment: names out of `AUGMENTATIONS`, applied in this order.
+        augment: names out of `AUGMENTATIONS`, or others, applied in this order.
         seed: of the augmentation.
     Attributes:
         frames: what a network is shown of samples.
@@ -53,18 +53,21 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         DataError: an unknown augmentation, or one of pixels behind one of normalised values.
     """
 
-    def __init__(self, labels: Tensor, *, augment: Sequence[str] | None = None, seed: int = 0) -> None:
+    def __init__(self, labels: Tensor, *, augment: Augment | None = None, seed: int = 0) -> None:
         if labels.dtype not in (torch.int64, torch.float32) or labels.ndim < 1:
             raise ShapeError(
                 f"labels are {labels.dtype} {list(labels.shape)}; give torch.int64 of classes, or torch.float32 of "
                 "values or of several labels, [N, ...] of N samples"
             )
         for name in augment or ():
-            if name not in AUGMENTATIONS:
+            if isinstance(name, str) and name not in AUGMENTATIONS:
                 raise DataError(f'augment: "{name}" is unknown; {did_you_mean(name, AUGMENTATIONS)}')
-        late = [AUGMENTATIONS[name].normalised for name in augment or ()]
+        late = [_of(one).normalised for one in augment or ()]
         if late != sorted(late):
-            raise DataError(f"augment: {list(augment or ())} has one of pixels behind a cutout; name cutouts last")
+            raise DataError(
+                f"augment: {list(map(str, augment or ()))} has one of raw samples behind one of normalised ones, as "
+                "cutouts take; name these last"
+            )
         self.labels = labels
         self.augment = tuple(augment or ())
         self.seed = seed
@@ -86,7 +89,7 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
 
     @property
     def costly(self) -> bool:
-        return any(AUGMENTATIONS[name].costly for name in self.augment)
+        return any(_of(one).costly for one in self.augment)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose augmentation is drawn."""
@@ -119,10 +122,10 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
         return self._augmented(self.scale(x), indices, normalised=True), self.labels[indices]
 
     def _augmented(self, x: Tensor, indices: Tensor, *, normalised: bool) -> Tensor:
-        for stream, name in enumerate(self.augment, start=1):
-            if AUGMENTATIONS[name].normalised == normalised and name not in self._drawn_in_read:
+        for stream, one in enumerate(self.augment, start=1):
+            if _of(one).normalised == normalised and one not in self._drawn_in_read:
                 bits = random_bits(indices.numpy(), seed=self.seed, epoch=self.epoch, stream=stream)
-                x = AUGMENTATIONS[name].apply(x, bits)
+                x = _of(one).apply(x, bits)
         return x
 
     _drawn_in_read: tuple[str, ...] = ()
@@ -170,6 +173,10 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
             # Its frames would keep the loader, and Python would wait for ever for processes that hear no SIGTERM.
             error.__context__ = None
             raise error.with_traceback(None) from None
+
+
+def _of(one: str | Augmentation) -> Augmentation:
+    return AUGMENTATIONS[one] if isinstance(one, str) else one
 
 
 class _Sequences(Dataset[tuple[Tensor, Tensor] | HdlifError]):

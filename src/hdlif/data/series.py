@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hdlif.data.augment import Augment
 from hdlif.data.found import Found
 from hdlif.data.manifest import PARTS, Entry, Manifest, Part
 from hdlif.data.recorded_series import MOST_KEPT, Recorded, Series, of_arrays, of_folders, of_recording
@@ -33,11 +34,21 @@ class SeriesSamples(Samples):
         values: float32 [N, C, T, 1], as `hdlif.inputs.series.as_sample` lays them out.
         labels: [N, ...], what is learned of each; of a class int64 [N].
         mean, std: one per channel.
+        augment, seed: as of `Samples`.
     Raises:
         ShapeError: tensors of another type or shape.
     """
 
-    def __init__(self, values: Tensor, labels: Tensor, *, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        values: Tensor,
+        labels: Tensor,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augment: Augment | None = None,
+        seed: int = 0,
+    ) -> None:
         if values.dtype != torch.float32 or values.ndim != 4 or values.shape[3] != 1:
             raise ShapeError(f"values are {values.dtype} {list(values.shape)}; give torch.float32 [N, C, T, 1]")
         if labels.shape[:1] != values.shape[:1] or not len(mean) == len(std) == values.shape[1]:
@@ -45,7 +56,7 @@ class SeriesSamples(Samples):
                 f"{list(values.shape)} values, {list(labels.shape)} labels, {len(mean)} means and {len(std)} stds; "
                 "give a label for each series, and a mean and std for each channel"
             )
-        super().__init__(labels)
+        super().__init__(labels, augment=augment, seed=seed)
         self.values, self.mean, self.std = values, tuple(mean), tuple(std)
 
     def first(self, count: int) -> Self:
@@ -262,16 +273,16 @@ def _described(recorded: Recorded, shares: Shares, window: int | None, stride: i
 
 def _maker(
     taken: Sequence[Series], parts: Mapping[Part, Sequence[int]], record: InputRecord, targets: Learned
-) -> Callable[[Sequence[str], int], ImageSets]:
-    def samples(part: Part) -> SeriesSamples:
+) -> Callable[[Augment, int], ImageSets]:
+    def samples(part: Part, augment: Augment = (), seed: int = 0) -> SeriesSamples:
         chosen = [taken[number] for number in parts[part]]
         steps, channels = taken[0].values.shape
         values = np.stack([one.values for one in chosen]) if chosen else np.zeros((0, steps, channels), np.float32)
-        labels = targets.tensor(chosen, taken)
-        return SeriesSamples(torch.from_numpy(series.as_sample(values)), labels, mean=record.mean, std=record.std)
+        labels, sample = targets.tensor(chosen, taken), torch.from_numpy(series.as_sample(values))
+        return SeriesSamples(sample, labels, mean=record.mean, std=record.std, augment=augment, seed=seed)
 
-    def make(augment: Sequence[str], seed: int) -> ImageSets:
-        train, validation, test = (samples(part) for part in PARTS)
+    def make(augment: Augment, seed: int) -> ImageSets:
+        train, validation, test = samples("train", augment, seed), samples("validation"), samples("test")
         names, mean, std = targets.names, record.mean, record.std
         return ImageSets(train, validation, test, classes=names, shape=record.shape, mean=mean, std=std)
 

@@ -1,11 +1,11 @@
 """Sines of three frequencies in noise: series that a small network learns in seconds, to try out a recipe with."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from hdlif.data.augment import Augment
 from hdlif.data.samples import ImageSets
 from hdlif.data.series import SeriesSamples
 from hdlif.datasets import SINES_CLASSES, SINES_MEAN, SINES_SHAPE, SINES_STD
@@ -17,7 +17,7 @@ PERIODS = (16.0, 8.0, 5.0)
 _NOISE, _CONTENT_SEED = 0.3, 0
 
 
-def sines(root: Path | None = None, *, validation: int, augment: Sequence[str] = (), seed: int = 0) -> ImageSets:
+def sines(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> ImageSets:
     """480 training and 150 test series of 2 channels and 32 steps, and `validation` more; `root` is not needed.
 
     A series of class c is a·sin(2π·t / period_c + φ) and the same a quarter of a period later, with a in 0.6..1.4, φ
@@ -29,16 +29,16 @@ def sines(root: Path | None = None, *, validation: int, augment: Sequence[str] =
     channels, steps, _ = SINES_SHAPE
     quarter = torch.arange(channels)[None, :, None] * math.pi / 2
 
-    def draw(n: int) -> SeriesSamples:
+    def draw(n: int, augment: Augment = ()) -> SeriesSamples:
         labels = torch.arange(n) % len(SINES_CLASSES)
         turns = torch.arange(steps) / torch.tensor(PERIODS)[labels][:, None] + torch.rand(n, 1, generator=generator)
         size = 0.6 + 0.8 * torch.rand(n, 1, 1, generator=generator)
         values = size * torch.sin(2 * math.pi * turns[:, None] + quarter)
         values += _NOISE * torch.randn(values.shape, generator=generator)
-        return SeriesSamples(values[..., None], labels, mean=SINES_MEAN, std=SINES_STD)
+        return SeriesSamples(values[..., None], labels, mean=SINES_MEAN, std=SINES_STD, augment=augment, seed=seed)
 
     # The size of the validation set must not change the others, so it is drawn last.
-    train, test = draw(TRAIN), draw(TEST)
+    train, test = draw(TRAIN, augment), draw(TEST)
     return ImageSets(
         train, draw(validation), test, classes=SINES_CLASSES, shape=SINES_SHAPE, mean=SINES_MEAN, std=SINES_STD
     )

@@ -1,11 +1,11 @@
 """Ten tiny patterns that any network learns at once: for tests, and for trying out a recipe."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from hdlif.data.augment import Augment
 from hdlif.data.images import image_sets
 from hdlif.data.samples import ImageSets
 from hdlif.datasets import SYNTHETIC_CLASSES, SYNTHETIC_MEAN, SYNTHETIC_STD
@@ -15,7 +15,7 @@ TRAIN, TEST, SIDE, CLASSES = 320, 100, 8, len(SYNTHETIC_CLASSES)
 _CONTENT_SEED = 0
 
 
-def synthetic(root: Path | None = None, *, validation: int, augment: Sequence[str], seed: int) -> ImageSets:
+def synthetic(root: Path | None = None, *, validation: int, augment: Augment, seed: int) -> ImageSets:
     """320 training and 100 test images 1x8x8 of ten classes, and `validation` more; `root` is not needed.
 
     Class c is a fixed pattern of dark (0) and bright (160) 2x2 tiles; uniform noise in 0..95 is added to

@@ -10,6 +10,7 @@ from hdlif import builders
 from hdlif.config import Recipe
 from hdlif.errors import CheckpointError, RecipeError
 from hdlif.runs.files import existing
+from hdlif.runs.own_parts import saying_what_is_gone
 from hdlif.training import checkpoint
 
 
@@ -39,14 +40,15 @@ def load_trained(path: Path) -> Trained:
     except (KeyError, ValidationError) as error:
         raise CheckpointError(f"{path}: holds no recipe of this version of hdlif; train it again") from error
     try:
-        builders.check(recipe)
+        with saying_what_is_gone(path.parent):
+            builders.check(recipe)
     except RecipeError as error:
-        parts = (
-            "put back the module that it names, or " if ":" in str(error) and "there is no module" in str(error) else ""
-        )
-        raise CheckpointError(
-            f"{path}: holds a recipe that cannot be built ({error}); {parts}train it again"
-        ) from error
+        said, parts = str(error), ""
+        if ":" in said and "there is no module" in said:
+            parts = "put back the module that it names, or "
+        elif "which is not installed: pip install" in said:
+            parts = "install it, or "
+        raise CheckpointError(f"{path}: holds a recipe that cannot be built ({said}); {parts}train it again") from error
     network = builders.build_model(recipe)
     checkpoint.load_model(path, network)
     return Trained(path, recipe, network.eval())

@@ -1,4 +1,4 @@
-"""The user's own modules that a recipe names, and which they were when its training began."""
+"""The user's own modules and the installed packages' parts that a recipe names, as they were when training began."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from hdlif.builders.imported import imported, is_own
+from hdlif.builders.installed import GROUPS, chosen_offer, offers
+from hdlif.builders.kinds import KINDS, own_kinds
 from hdlif.config import Recipe
-from hdlif.errors import CheckpointError
+from hdlif.errors import CheckpointError, RecipeError
 from hdlif.runs.files import write_json
+from hdlif.runs.own_modules import with_imported
 from hdlif.whole_files import read_regular
 
 PARTS = "parts.json"
@@ -21,20 +24,25 @@ MOST = 2**20
 
 
 def own_parts(recipe: Recipe) -> dict[str, dict[str, str]]:
-    """By module: its file's name and SHA-256, and its `__version__`, as far as it has them.
+    """What the recipe's own parts are made of.
+
+    By module, and so too those of the user's own that it imports: its file's name and SHA-256, and its `__version__`,
+    as far as it has them. By `group:name` of an installed package's part: `distribution`, `version` and `place`.
 
     Raises:
         RecipeError: one cannot be imported.
     """
     found: dict[str, dict[str, str]] = {}
-    for key, kind in _kinds(recipe.model_dump(mode="json"), ""):
-        imported(kind, key)
-        name = kind.partition(":")[0]
-        module = sys.modules[name]
-        file = getattr(module, "__file__", None)
-        stated = {"file": Path(file).name, "sha256": _digest(Path(file))} if file else {}
-        version = getattr(module, "__version__", None) or getattr(sys.modules[name.split(".")[0]], "__version__", None)
-        found[name] = stated | ({"version": str(version)} if version else {})
+    for key, kind in own_kinds(recipe):
+        place = kind
+        if not is_own(kind):
+            offer = chosen_offer(kind, key, KINDS[key])
+            place = offer.place
+            stated = {"distribution": offer.distribution, "version": offer.version, "place": place}
+            found[f"{offer.group}:{offer.name}"] = stated
+        imported(place, key)
+        for name, file in with_imported(place.partition(":")[0]).items():
+            found[name] = _stated(name, file)
     return dict(sorted(found.items()))
 
 
@@ -45,7 +53,7 @@ def keep_parts(recipe: Recipe, out: Path) -> None:
 
 
 def check_parts(recipe: Recipe, out: Path) -> None:
-    """Raise `CheckpointError`, which names the file, where a module is another than when the training in OUT began."""
+    """Raise `CheckpointError`, which names the part, where one is another than when the training in OUT began."""
     if not (out / PARTS).exists():
         return
     try:
@@ -53,30 +61,64 @@ def check_parts(recipe: Recipe, out: Path) -> None:
         known = {name: dict(stated) for name, stated in before.items()}
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         raise CheckpointError(f"{out / PARTS}: is damaged; start anew with --overwrite, or in another folder") from None
-    for name, stated in own_parts(recipe).items():
+    # Packages first: that theirs is another version says more than that its files are.
+    for name, stated in sorted(own_parts(recipe).items(), key=lambda one: ":" not in one[0]):
         was = known.get(name, stated)
         if was != stated:
-            what = stated.get("file", name)
-            seen = f"version {was.get('version')}, now {stated.get('version')}" if _same_file(was, stated) else "edited"
+            what = stated.get("file") or stated.get("distribution") or name
+            seen = _difference(was, stated)
             raise CheckpointError(
                 f"{out}: {what} ({name}) is another than when this training began ({seen}), so that it would end with "
                 "other bytes; put it back, or start anew with --overwrite"
             )
 
 
-def _same_file(one: dict[str, str], other: dict[str, str]) -> bool:
-    return one.get("sha256") == other.get("sha256")
+@contextmanager
+def saying_what_is_gone(out: Path) -> Iterator[None]:
+    """Let a `RecipeError` say which package is not installed that the run in OUT was begun with, if one is not."""
+    try:
+        yield
+    except RecipeError as error:
+        if gone := gone_parts(out):
+            raise RecipeError(f"{error}; {gone}") from error
+        raise
+
+
+def gone_parts(out: Path) -> str:
+    """What is no longer installed of that which the run in OUT was begun with, and how to have it again; "" if all is.
+
+    Where the run does not say, that is nothing.
+    """
+    try:
+        before = json.loads(read_regular(out / PARTS, most=MOST))
+        parts = {name: dict(stated) for name, stated in before.items() if ":" in name}
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return ""
+    for name, stated in parts.items():
+        group, _, own = name.partition(":")
+        if group in GROUPS.values() and own not in offers(group) and "distribution" in stated:
+            package, version = stated["distribution"], stated.get("version")
+            return f'"{own}" was of {package} {version}, which is not installed: pip install {package}=={version}'
+    return ""
+
+
+def _stated(name: str, file: Path | None) -> dict[str, str]:
+    stated = {"file": file.name, "sha256": _digest(file)} if file else {}
+    modules = [sys.modules.get(one) for one in (name, name.split(".")[0])]
+    version = next(filter(None, (getattr(module, "__version__", None) for module in modules)), None)
+    return stated | ({"version": str(version)} if version else {})
+
+
+def _difference(was: dict[str, str], now: dict[str, str]) -> str:
+    """In words."""
+    if was.get("sha256") != now.get("sha256"):
+        return "edited"
+    if "distribution" in now and was.get("distribution") != now["distribution"]:
+        return f"of {was.get('distribution')} {was.get('version')}, now {now['version']}"
+    if was.get("version") == now.get("version"):
+        return f"{was.get('place')}, now {now.get('place')}"
+    return f"version {was.get('version')}, now {now.get('version')}"
 
 
 def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _kinds(section: dict[str, Any], key: str) -> Iterator[tuple[str, str]]:
-    """The places of a recipe that name something of the user's, and what they name."""
-    for name, value in section.items():
-        place = f"{key}.{name}" if key else name
-        if isinstance(value, dict):
-            yield from _kinds(value, place)
-        elif name in ("kind", "of") and is_own(value):
-            yield place, value
