@@ -9,13 +9,19 @@ from typing import Any
 
 _AT = {
     **dict.fromkeys(("Run", "evaluate", "export", "profile", "train"), "verbs"),
+    **dict.fromkeys(("Checkpoints", "Fit", "Log", "Progress", "Trainer"), "training"),
+    **dict.fromkeys(("Classify", "LabelSequence", "Multilabel", "Regress"), "tasks"),
+    "TrainingConfig": "config",
     **dict.fromkeys(("NDOT", "OTTT", "SLTT", "STBP", "StochasticStep"), "learning"),
     "Profiled": "commands.profile",
     "Session": "runtime",
     "EvaluationResult": "commands.eval",
 }
 """The module of each name; `__init__.pyi` says the same to type checkers."""
-_PACKAGES = ("accounting", "artefact", "data", "deploy", "errors", "functional", "learning", "models", "nn", "runtime")
+_PACKAGES = (
+    *("accounting", "artefact", "data", "deploy", "errors", "functional", "learning", "models", "nn", "runtime"),
+    *("tasks", "training"),
+)
 """Of these too, attributes of `hdlif` need no import of their own."""
 
 __all__ = ["__version__", *_AT, *_PACKAGES]

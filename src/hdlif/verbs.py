@@ -32,9 +32,16 @@ class Run:
     summary: Mapping[str, Any]
 
     @property
-    def accuracy(self) -> float:
-        """On the test set, a fraction in 0..1."""
-        return float(self.summary["accuracy"])
+    def accuracy(self) -> float | None:
+        """Of a classification on the test set, a fraction in 0..1; None of another task."""
+        accuracy: float | None = self.summary["accuracy"]
+        return accuracy
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """On the test set, by name: of a classification its accuracy."""
+        metrics: Mapping[str, float] | None = self.summary.get("metrics")
+        return {"accuracy": self.summary["accuracy"]} if metrics is None else metrics
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
@@ -78,7 +85,7 @@ def train(
     """Train a recipe, measure the result on the test set, and leave a run folder, as `hdlif train` does.
 
     >>> run = train("digits_hdlif", epochs=1, out="run", overrides=["model.width=4"])
-    >>> run.folder, run.accuracy > 0.2
+    >>> run.folder, run.metrics["accuracy"] > 0.2
     (PosixPath('run'), True)
 
     Args:

@@ -59,7 +59,7 @@ def test_every_other_section_takes_such_names(tmp_path: Path, monkeypatch: pytes
     ]
     builders.check(recipe(*chosen))
     assert builders.build_training_rule(recipe(*chosen)).weight == 0.5  # type: ignore[attr-defined]
-    assert builders.build_optimization(recipe(*chosen)).schedule(2, 10) == 0.25
+    assert builders.build_optimization(recipe(*chosen).training).schedule(2, 10) == 0.25
     builders.check(load_recipe("digits_hdlif", ["model={kind: tiny, width: 2}"]))
     with pytest.raises(RecipeError, match="its schedule gives a int"):
         builders.check(recipe("rule={kind: planless}"))

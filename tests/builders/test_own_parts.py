@@ -48,7 +48,7 @@ def test_optimisers(stated: str, kind: type, options: dict[str, object]) -> None
     """Weight decay acts on the weights alone, whoever takes it."""
     chosen = recipe(f"training.optimizer={stated}", "training.weight_decay=0.125", "training.learning_rate=0.5")
     builders.check(chosen)
-    optimizer = builders.build_optimization(chosen).optimizer(builders.build_model(chosen))
+    optimizer = builders.build_optimization(chosen.training).optimizer(builders.build_model(chosen))
     assert type(optimizer) is kind
     decays, spares = optimizer.param_groups
     assert (decays["weight_decay"], spares["weight_decay"]) == (0.125, 0.0)
@@ -67,7 +67,7 @@ def test_optimisers(stated: str, kind: type, options: dict[str, object]) -> None
 def test_schedules(stated: str, factors: list[float]) -> None:
     chosen = recipe(f"training.schedule={stated}")
     builders.check(chosen)
-    schedule = builders.build_optimization(chosen).schedule
+    schedule = builders.build_optimization(chosen.training).schedule
     assert [schedule(step, 4) for step in range(4)] == factors
 
 
@@ -82,7 +82,7 @@ def test_schedules(stated: str, factors: list[float]) -> None:
 def test_a_schedule_that_fails_late_is_named_in_one_line(gives: str, words: str) -> None:
     chosen = recipe(f'training.schedule={{kind: "own_parts:at_ten", gives: {gives}}}')
     builders.check(chosen)
-    schedule = builders.build_optimization(chosen).schedule
+    schedule = builders.build_optimization(chosen.training).schedule
     assert schedule(9, 40) == 1.0
     with pytest.raises(TrainingError, match=words) as caught:
         schedule(10, 40)

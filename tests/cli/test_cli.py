@@ -241,7 +241,7 @@ def test_report_is_written(run_folder, tmp_path):
     assert done.stderr == ""
     page = (tmp_path / "page.html").read_text()
     assert "</html>" in page
-    assert "test image 0 of digits (class “7”)" in page
+    assert "test sample 0 of digits (class “7”)" in page
     assert ">Confusion</h2>" in page
     done = hdlif("report", run_folder[0], "--neurons", "body.stage1.0.act2:5", "--image", 3, "--out", tmp_path / "p")
     assert done.returncode == 0, done.stderr
@@ -257,7 +257,7 @@ def test_report_is_written(run_folder, tmp_path):
         (["--neurons", "act1"], "write LAYER:INDEX"),
         (["--neurons", "body.stage1.0.act3:0"], 'did you mean "body.stage1.0.act'),
         (["--neurons", "body.stage1.0.act1:99999"], "body.stage1.0.act1 has neurons 0..255"),
-        (["--image", "360"], "the test set of digits has images 0..359"),
+        (["--image", "360"], "the test set of digits has samples 0..359"),
     ],
 )
 def test_report_refuses_neurons_and_images_that_are_not_there(run_folder, tmp_path, options, words):

@@ -19,7 +19,9 @@ def test_python_of_the_readme_is_as_accurate_as_the_command_line(
     summary = train("digits_hdlif_w1p5_s4_parallel", out=tmp_path / "run", memory_repeats=0)
     code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[-1]
     recipe = summary["recipe"]
-    longer, count = re.subn(r"T, EPOCHS = 4, \d+", f"T, EPOCHS = 4, {recipe['training']['epochs']}", code)
+    longer, count = re.subn(
+        r"TrainingConfig\(epochs=\d+", f"TrainingConfig(epochs={recipe['training']['epochs']}", code
+    )
     assert count == 1
     names: dict[str, object] = {}
     exec(longer, names)

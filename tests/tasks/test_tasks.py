@@ -16,7 +16,7 @@ from hdlif.learning import loss_over, mean_logits
 from hdlif.ops import TaskRecord
 from hdlif.ops.inference import check_task
 from hdlif.runtime.answers import answers, in_words
-from hdlif.tasks import Classify, Evaluation, Multilabel, Regress, Sequence, Task
+from hdlif.tasks import Classify, Evaluation, LabelSequence, Multilabel, Regress, Task
 
 T, B = 4, 6
 
@@ -45,14 +45,14 @@ def test_a_sequence_is_measured_behind_its_delay() -> None:
     # The answers to steps 0, 1 and 2 are read at steps 1, 2 and 3: 0, 1, 1 of the first sample.
     chosen = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0]])
     target = torch.tensor([[0, 1, 0, 0], [1, 1, 0, 0]])
-    found = measured(Sequence(("a", "b"), 4, delay=1), F.one_hot(chosen.T, 2).float(), target)
+    found = measured(LabelSequence(("a", "b"), 4, delay=1), F.one_hot(chosen.T, 2).float(), target)
     assert found.accuracy is None
     assert found.metrics == {"accuracy": 5 / 6, "whole_sequences": 0.5}
     assert found.per_step == (1.0, 1.0, 0.5)
 
 
 def test_the_confusion_of_a_sequence_counts_steps() -> None:
-    drawing = Sequence(("a", "b"), 3, delay=1).drawing()
+    drawing = LabelSequence(("a", "b"), 3, delay=1).drawing()
     drawing(F.one_hot(torch.tensor([[0, 1, 0]]).T, 2).float(), torch.tensor([[1, 1, 0]]))
     assert drawing.files()["confusion"] == {"labels": ["a", "b"], "counts": [[0, 0], [1, 1]], "of": "steps"}
 
@@ -102,7 +102,7 @@ def test_a_threshold_decides_which_labels_are_said() -> None:
 TASKS = [
     Classify(("a", "b", "c"), T),
     Classify(("a", "b", "c"), T, "last"),
-    Sequence(("a", "b", "c"), T, delay=1),
+    LabelSequence(("a", "b", "c"), T, delay=1),
     Regress(("a", "b", "c"), T, (1.0, 2.0, 3.0), (1.0, 2.0, 4.0)),
     Regress(("a", "b", "c"), T, (1.0, 2.0, 3.0), (1.0, 2.0, 4.0), combine="each", delay=2),
     Multilabel(("a", "b", "c"), T, threshold=0.4),
@@ -208,6 +208,6 @@ def test_a_record_that_none_may_have_is_refused(change: dict[str, Any], message:
 
 def test_a_delay_beyond_the_sequence_is_refused() -> None:
     with pytest.raises(ValueError, match="delay = 4; it must be at least 0, and less than time_steps = 4"):
-        Sequence(("a", "b"), 4, delay=4)
+        LabelSequence(("a", "b"), 4, delay=4)
     with pytest.raises(ValueError, match="delay = 1 is of values at each step"):
         Regress(("a",), 4, (0.0,), (1.0,), delay=1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.places import At
-from hdlif.config import Component, Recipe
+from hdlif.config import Component, TrainingConfig
 from hdlif.errors import RecipeError, TrainingError, brief, first_line
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
 """What makes each."""
 
 
-def checked_optimizer(recipe: Recipe) -> Checked[torch.optim.Optimizer]:
+def checked_optimizer(training: TrainingConfig) -> Checked[torch.optim.Optimizer]:
     """The key, checked."""
-    section, given = recipe.training.optimizer, ["params", "lr", "weight_decay"]
+    section, given = training.optimizer, ["params", "lr", "weight_decay"]
     if section.kind == "sgd":
         given.append("momentum")
     for key in section.arguments:
@@ -68,20 +68,20 @@ def checked_optimizer(recipe: Recipe) -> Checked[torch.optim.Optimizer]:
     )
 
 
-def checked_schedule(recipe: Recipe) -> Checked[Schedule]:
+def checked_schedule(training: TrainingConfig) -> Checked[Schedule]:
     """The key, checked."""
-    section = recipe.training.schedule
+    section = training.schedule
     make = chosen(SCHEDULES, section.kind, "training.schedule.kind")
     others = partial(keys, *SCHEDULES.values())
     return checked(make, "training.schedule", section.arguments, kind=section.kind, others=others)
 
 
-def build_optimization(recipe: Recipe) -> Optimization:
-    """The recipe's optimiser and schedule."""
+def build_optimization(training: TrainingConfig) -> Optimization:
+    """The optimiser and the schedule of a recipe's section `training`."""
     from hdlif.training import Optimization
 
-    schedule, kind = checked_schedule(recipe)(), recipe.training.schedule.kind
-    return Optimization(partial(_optimizer, recipe), schedule if kind in SCHEDULES else _OwnSchedule(schedule, kind))
+    schedule, kind = checked_schedule(training)(), training.schedule.kind
+    return Optimization(partial(_optimizer, training), schedule if kind in SCHEDULES else _OwnSchedule(schedule, kind))
 
 
 @dataclass(frozen=True)
@@ -107,24 +107,24 @@ class _OwnSchedule:
         return factor
 
 
-def try_optimization(recipe: Recipe) -> None:
+def try_optimization(training: TrainingConfig) -> None:
     """Raise `RecipeError` where the optimiser cannot step, or the schedule gives no rate.
 
     Where both are ours, with no argument set, there is nothing to try, and the training loop is not imported.
     """
-    if all(one.kind in table and not one.arguments for one, table in _sections(recipe)):
+    if all(one.kind in table and not one.arguments for one, table in _sections(training)):
         return
     import torch
     from torch import nn
 
     from hdlif.training.checkpoint import training_tensors
 
-    optimization = build_optimization(recipe)
+    optimization = build_optimization(training)
     trial = nn.Linear(3, 2)
     optimizer: Any = optimization.optimizer(trial)
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise RecipeError(
-            f'training.optimizer.kind = "{recipe.training.optimizer.kind}" gives a {type(optimizer).__name__}; '
+            f'training.optimizer.kind = "{training.optimizer.kind}" gives a {type(optimizer).__name__}; '
             "it must be an optimiser as those of torch.optim"
         )
     for parameter in trial.parameters():
@@ -159,13 +159,14 @@ def _of_groups(optimizer: torch.optim.Optimizer) -> dict[tuple[int, str], Any]:
     }
 
 
-def _sections(recipe: Recipe) -> list[tuple[Component, Mapping[str, Any]]]:
-    return [(recipe.training.optimizer, OPTIMIZERS), (recipe.training.schedule, SCHEDULES)]
+def _sections(training: TrainingConfig) -> list[tuple[Component, Mapping[str, Any]]]:
+    return [(training.optimizer, OPTIMIZERS), (training.schedule, SCHEDULES)]
 
 
-def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+def _optimizer(training: TrainingConfig, model: nn.Module) -> torch.optim.Optimizer:
     from hdlif.training.optim import groups
 
-    training = recipe.training
     momentum = {"momentum": training.momentum} if training.optimizer.kind == "sgd" else {}
-    return checked_optimizer(recipe)(params=groups(model, training.weight_decay), lr=training.learning_rate, **momentum)
+    return checked_optimizer(training)(
+        params=groups(model, training.weight_decay), lr=training.learning_rate, **momentum
+    )

@@ -42,8 +42,8 @@ def check_names(recipe: Recipe) -> None:
     checked_penalty(recipe)
     check_pairs(recipe)
     check_accumulation(recipe)
-    checked_optimizer(recipe)
-    checked_schedule(recipe)
+    checked_optimizer(recipe.training)
+    checked_schedule(recipe.training)
     checked_model(recipe)
 
 
@@ -62,7 +62,7 @@ def check(recipe: Recipe) -> None:
     try_augment(recipe.data, check_data(recipe), raw_shape(recipe))
     task = build_task(recipe)
     build_training_rule(recipe)
-    try_optimization(recipe)
+    try_optimization(recipe.training)
     build_penalty(recipe)
     build_mix(recipe)
     with without_values():

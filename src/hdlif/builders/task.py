@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TASKS: Mapping[str, Callable[..., Task]] = {
     "classify": At("hdlif.tasks:Classify"),
-    "sequence": At("hdlif.tasks:Sequence"),
+    "sequence": At("hdlif.tasks:LabelSequence"),
     "regress": At("hdlif.tasks:Regress"),
     "multilabel": At("hdlif.tasks:Multilabel"),
 }

@@ -164,7 +164,7 @@ def train(
                 ],
                 batch_size=recipe.data.batch_size,
                 seed=recipe.seed,
-                optimization=builders.build_optimization(recipe),
+                optimization=builders.build_optimization(recipe.training),
                 fabric=fabric,
                 threads=threads,
                 cores=None if "OMP_NUM_THREADS" in os.environ else available_cores(),

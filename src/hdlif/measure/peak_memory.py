@@ -94,7 +94,7 @@ def _train_and_report(path: Path) -> None:
     torch.manual_seed(recipe.seed)
     model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
     training = recipe.training
-    optimizer = builders.build_optimization(recipe).optimizer(model)
+    optimizer = builders.build_optimization(training).optimizer(model)
     # On the CPU wherever this runs: it is resident memory that is read.
     fabric = Fabric(accelerator="cpu", devices=1, precision=training.precision)
     average = None if training.ema_decay is None else Average(model, training.ema_decay)

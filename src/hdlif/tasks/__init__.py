@@ -4,7 +4,7 @@ from hdlif.tasks.classify import Classify, Confusion
 from hdlif.tasks.multilabel import Multilabel
 from hdlif.tasks.of_record import task_of
 from hdlif.tasks.regress import Regress
-from hdlif.tasks.sequence import Sequence
+from hdlif.tasks.sequence import LabelSequence
 from hdlif.tasks.task import Drawing, Evaluation, Tally, Target, Task, Total
 
 __all__ = [
@@ -12,9 +12,9 @@ __all__ = [
     "Confusion",
     "Drawing",
     "Evaluation",
+    "LabelSequence",
     "Multilabel",
     "Regress",
-    "Sequence",
     "Tally",
     "Target",
     "Task",

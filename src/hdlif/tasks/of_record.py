@@ -8,7 +8,7 @@ from hdlif.ops import Graph
 from hdlif.tasks.classify import Classify
 from hdlif.tasks.multilabel import Multilabel
 from hdlif.tasks.regress import Regress
-from hdlif.tasks.sequence import Sequence
+from hdlif.tasks.sequence import LabelSequence
 from hdlif.tasks.task import Task
 
 
@@ -18,7 +18,7 @@ def task_of(graph: Graph) -> Task:
     combine: Any = record.combine
     match record.kind:
         case "sequence":
-            return Sequence(*common, delay=record.delay)
+            return LabelSequence(*common, delay=record.delay)
         case "regress":
             return Regress(*common, record.mean, record.std, combine=combine, delay=record.delay, ahead=record.ahead)
         case "multilabel":

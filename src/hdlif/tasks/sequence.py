@@ -18,7 +18,7 @@ from hdlif.tasks.task import Evaluation, Tally, Target
 
 
 @dataclass(frozen=True)
-class Sequence:
+class LabelSequence:
     """A class at each step, by the largest of the step's outputs.
 
     Args:
@@ -76,7 +76,7 @@ def check_delay(delay: int, time_steps: int) -> None:
 
 
 class _Tally(Tally):
-    def __init__(self, task: Sequence) -> None:
+    def __init__(self, task: LabelSequence) -> None:
         super().__init__(correct=task.time_steps - task.delay, whole=1)
         self._delay = task.delay
 

@@ -53,15 +53,14 @@ class Fit:
 class Trainer:
     """Trains a network.
 
-    >>> import torch, hdlif
-    >>> from hdlif.config import TrainingConfig
+    >>> import hdlif
     >>> from hdlif.data import digits
     >>> from hdlif.models import resnet
     >>> from hdlif.nn import HDLIF
     >>> sets = digits(validation=200, augment=(), seed=0)
     >>> model = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=10, in_channels=1)
     >>> task = hdlif.Classify(sets.classes, time_steps=4)
-    >>> config = TrainingConfig(epochs=1, learning_rate=0.1)
+    >>> config = hdlif.TrainingConfig(epochs=1, learning_rate=0.1)
     >>> trainer = hdlif.Trainer(model, rule=hdlif.StochasticStep(k=1), task=task, config=config)
     >>> trainer.fit(sets.train, sets.validation).metrics["accuracy"] > 0.2
     True
@@ -187,7 +186,7 @@ def _sgd(config: TrainingConfig) -> Optimization:
         if getattr(config, key) != TrainingConfig.model_fields[key].default:
             raise InputError(
                 f'config.{key} = "{getattr(config, key).kind}" is a name; give what it means as well: '
-                "optimization=hdlif.builders.optimization_of(config)"
+                "optimization=hdlif.builders.build_optimization(config)"
             )
     rate, momentum, decay = config.learning_rate, config.momentum, config.weight_decay
     return Optimization(partial(sgd, learning_rate=rate, momentum=momentum, weight_decay=decay))
