@@ -247,7 +247,7 @@ def test_report_is_written(run_folder, tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "p").read_text()
     assert "membrane of body.stage1.0.act2:5<" in page
-    assert "test image 3 of digits" in page
+    assert "test sample 3 of digits" in page
     assert "--neurons body.stage1.0.act2:5 --image 3" in page
 
 
