@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hdlif.artefact import InputRecord
-from hdlif.builders.arguments import Checked, checked, keys
+from hdlif.builders.arguments import Checked, checked, choose, keys
 from hdlif.builders.places import At
 from hdlif.config import DataConfig, FoundConfig, InputConfig
 from hdlif.errors import ArtefactError, DataError, RecipeError, brief
 from hdlif.inputs.pictures import FORMATS
-from hdlif.ops.inference import check_input
+from hdlif.inputs.sounds import SUFFIX
+from hdlif.ops.input_record import check_input
+from hdlif.ops.sound import SoundRecord
 
 if TYPE_CHECKING:
     from hdlif.data import Found
@@ -39,7 +41,9 @@ class FoundKind:
 FOUND: Mapping[str, FoundKind] = {
     "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image"),
     "series": FoundKind(At("hdlif.data.series:find_series"), "series"),
+    "table": FoundKind(At("hdlif.data.tables:find_table"), "table"),
 }
+_SERIES_OR_TABLE = ("series", "table")
 _GIVEN = ("root", "size", "known", "say")
 
 
@@ -85,26 +89,37 @@ def arguments(*kinds: str) -> set[str]:
 def kind_at(path: str, otherwise: str = "folder") -> str:
     """Which of these kinds lies at a path that is given without one: what the rest of the program goes by.
 
-    A folder is of series where it has x.npy, or folders with .csv files and no pictures; a file is of series where its
-    name ends so.
+    A folder is of series where it has x.npy, or folders with .csv or .wav files and no pictures; a file is of series
+    where its name ends so. One that may be a table as well is of the kind `otherwise` where that is one of the two.
 
     Args:
         otherwise: the kind where nothing tells, which then says what it misses.
     """
+    found = _kinds_at(path)
+    return otherwise if otherwise in found or not found else found[0]
+
+
+def _kinds_at(path: str) -> tuple[str, ...]:
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.isdir(path):  # noqa: PTH112
-        return "series" if path.lower().endswith((".csv", ".npz", ".npy")) else otherwise
+        return _SERIES_OR_TABLE if path.lower().endswith((".csv", ".npz", ".npy", ".parquet")) else ()
     if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
-        return "series"
-    tables = False
+        return _SERIES_OR_TABLE
+    series = False
     for number, (_, folders, files) in enumerate(os.walk(path)):
         folders[:] = [name for name in folders if not name.startswith(".")]
         # What lies beside the folders of classes is of none.
         ends = {os.path.splitext(name)[1].lower() for name in files if number} - {""}  # noqa: PTH122
         if not ends.isdisjoint(FORMATS):
-            return "folder"
-        tables = tables or ".csv" in ends
-    return "series" if tables else otherwise
+            return ("folder",)
+        series = series or not ends.isdisjoint({".csv", SUFFIX})
+    return ("series",) if series else ()
+
+
+def kind_named(name: object) -> str:
+    """The name, which is of one of these kinds. Raises `RecipeError`."""
+    choose(FOUND, name, "data.kind")
+    return str(name)
 
 
 def kind_of(samples: str) -> str:
@@ -119,14 +134,17 @@ def at_path(section: DataConfig, path: str) -> DataConfig:
 
 def stating(section: DataConfig, found: Found) -> DataConfig:
     """The section with what was found stated in it, and an absolute path."""
-    stated = InputConfig(**{name: getattr(found.input, name) for name in InputConfig.model_fields})
+    fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
+    sound = None if found.input.sound is None else asdict(found.input.sound)
+    stated = InputConfig(**fields | {"sound": sound})
     kept = FoundConfig(digest=found.manifest.digest, classes=found.classes, input=stated)
     return DataConfig.model_validate(at_path(section, str(found.path)).model_dump() | {"found": kept})
 
 
 def record_of(stated: InputConfig) -> InputRecord:
     """The input record that a recipe states. Raises `RecipeError` where there can be none such."""
-    record = InputRecord(**stated.model_dump())
+    sound = None if stated.sound is None else SoundRecord(**stated.sound.model_dump())
+    record = InputRecord(**stated.model_dump() | {"sound": sound})
     try:
         check_input(record)
     except ArtefactError as error:
