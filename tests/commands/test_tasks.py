@@ -220,3 +220,24 @@ def test_values_are_measured_as_the_network_has_them(data: Path, tmp_path: Path)
         evaluate_path(tmp_path / "run", data=str(path)) for path in (data / "regress.npz", tmp_path / "moved.npz")
     )
     assert moved.metrics["rmse"] > there.metrics["rmse"] + 300
+
+
+@pytest.mark.parametrize(("key", "task"), [("values=[c, d]", "regress"), ("labels=[c, d]", "multilabel")])
+def test_columns_of_a_table_are_learned_and_run_finds_the_others_by_name(key: str, task: str, tmp_path: Path) -> None:
+    rows: list[list[object]] = [[n % 7, n % 3, n % 2, (n // 2) % 2] for n in range(60)]
+    path = write_csv(tmp_path / "rows.csv", rows, ["a", "b", "c", "d"])
+    section = f"data={{kind: table, path: {path}, batch_size: 8, {key.replace('=', ': ')}}}"
+    overrides = ["model.widths=[4]", "training.epochs=1", section, f"task.kind={task}"]
+    summary = train("wine_hdlif", overrides=overrides, out=tmp_path / "run", memory_repeats=0)
+    assert summary["accuracy"] is None
+    export(tmp_path / "run", out=tmp_path / "net.hdlif.safetensors")
+    graph = load(tmp_path / "net.hdlif.safetensors")
+    assert (graph.labels, graph.input.columns, graph.task.kind) == (("c", "d"), ("a", "b"), task)
+    again = evaluate_path(tmp_path / "net.hdlif.safetensors", data=str(path))
+    assert again.metrics == pytest.approx(summary["metrics"], abs=1e-3)
+    shuffled = write_csv(tmp_path / "new.csv", [[row[1], "x", row[0]] for row in rows[:3]], ["b", "note", "a"])
+    answers = run(tmp_path / "net.hdlif.safetensors", [shuffled])["inputs"]
+    assert len(answers) == 3
+    straight = write_csv(tmp_path / "old.csv", [row[:2] for row in rows[:3]], ["a", "b"])
+    expected = run(tmp_path / "net.hdlif.safetensors", [straight])["inputs"]
+    assert [one["prediction"] for one in answers] == [one["prediction"] for one in expected]

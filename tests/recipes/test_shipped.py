@@ -57,7 +57,7 @@ def test_shipped_recipe_states_only_what_differs_from_its_base(name: str) -> Non
 def test_shipped_recipe_begins_with_its_command(name: str) -> None:
     command = recipes.show(name)["text"].splitlines()[0].split()
     assert command[:4] == ["#", "hdlif", "train", name]
-    assert ("--data-root" in command) != name.startswith(("digits", "sines"))
+    assert ("--data-root" in command) != name.startswith(("digits", "sines", "wine"))
 
 
 @pytest.mark.parametrize("data", DATA)

@@ -11,8 +11,8 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +27,7 @@ from hdlif.errors import AllocationError, ArtefactError, brief, reason
 from hdlif.ops import infer_values
 from hdlif.ops.graph import MAX_ELEMENTS, Array, Graph, InputRecord, Node, TaskRecord
 from hdlif.ops.inference import check_node_count
+from hdlif.ops.sound import SoundRecord
 from hdlif.whole_files import whole_file
 
 METADATA_KEY = "hdlif"
@@ -41,8 +42,10 @@ _DAMAGED = "the file is damaged, export it again"
 _MEND = "give a file made by `hdlif export --to artefact`"
 _OPS_SINCE_5 = ("delay", "program", "upsample")
 _ATTRIBUTES_SINCE_5 = {"conv2d": ("dilation", "groups")}
-_INPUT_SINCE_5 = ("fit", "frames")
+_INPUT_SINCE_5 = ("columns", "fit", "frames", "rates", "sound")
 """Fields of the input that are left out where they have their defaults."""
+_HERTZ = ("lowest_hz", "highest_hz")
+"""Numbers of a sound that may have fractions."""
 _NO_DIGEST = "0" * 64
 """What stands in the place of the digest where it is computed."""
 
@@ -126,7 +129,7 @@ def dumps(graph: Graph) -> bytes:
             "resize": graph.input.resize,
             "shape": list(graph.input.shape),
             "std": [float(v) for v in graph.input.std],
-            **{key: getattr(graph.input, key) for key in _INPUT_SINCE_5 if _differs(graph.input, key)},
+            **{key: _plain(getattr(graph.input, key)) for key in _INPUT_SINCE_5 if _differs(graph.input, key)},
         },
         "labels": list(graph.labels),
         "nodes": [
@@ -367,6 +370,13 @@ def _differs(record: InputRecord, key: str) -> bool:
     return bool(getattr(record, key) != getattr(InputRecord, key))
 
 
+def _plain(value: object) -> object:
+    """A field of the input as JSON has it."""
+    if isinstance(value, SoundRecord):
+        return {key: float(number) if key in _HERTZ else number for key, number in asdict(value).items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _read_input(value: object, version: int) -> InputRecord:
     record = _object("input", value)
     later = {key: record[key] for key in _INPUT_SINCE_5 if key in record and version >= 5}
@@ -378,7 +388,7 @@ def _read_input(value: object, version: int) -> InputRecord:
     if len(shape) != 3:
         raise ArtefactError(f"input.shape = {list(shape)}; it must be [C, H, W]; {_DAMAGED}")
     kind, resize = _string("input.kind", record["kind"]), _string("input.resize", record["resize"])
-    said = {key: _string(f"input.{key}", word) for key, word in later.items()}
+    said = {key: _LATER[key](f"input.{key}", value) for key, value in later.items()}
     return InputRecord((shape[0], shape[1], shape[2]), mean, std, kind, resize, **said)
 
 
@@ -397,6 +407,30 @@ def _read_task(value: object) -> TaskRecord:
     ahead, delay = (_integer(f"task.{key}", record[key]) for key in ("ahead", "delay"))
     threshold = _number("task.threshold", record["threshold"])
     return TaskRecord(kind, combine, delay, mean, std, ahead, threshold)
+
+
+def _read_names(where: str, value: object) -> tuple[str, ...]:
+    return tuple(_string(where, name) for name in _list(where, value))
+
+
+def _read_sound(where: str, value: object) -> SoundRecord:
+    record = _object(where, value)
+    _keys(where, record, tuple(sorted(field.name for field in fields(SoundRecord))))
+    read: dict[str, Any] = {
+        key: (_string if key == "clips" else _number if key in _HERTZ else _integer)(f"{where}.{key}", entry)
+        for key, entry in record.items()
+    }
+    return SoundRecord(**read)
+
+
+_LATER: Mapping[str, Callable[[str, object], Any]] = {
+    "columns": _read_names,
+    "fit": lambda where, value: _string(where, value),
+    "frames": lambda where, value: _string(where, value),
+    "rates": lambda where, value: _integers(where, value),
+    "sound": _read_sound,
+}
+"""What reads each of `_INPUT_SINCE_5`."""
 
 
 def _parse(where: str, text: bytes) -> Any:

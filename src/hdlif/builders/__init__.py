@@ -18,7 +18,7 @@ from hdlif.builders.data import (
     random_batch,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
-from hdlif.builders.found import FOUND, kind_at, look
+from hdlif.builders.found import FOUND, kind_at, kind_named, look
 from hdlif.builders.kinds import hidden_kinds
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
@@ -87,6 +87,7 @@ __all__ = [
     "hidden_kinds",
     "input_record",
     "kind_at",
+    "kind_named",
     "look",
     "named_data",
     "own_neuron",

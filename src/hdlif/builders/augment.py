@@ -33,7 +33,12 @@ AUGMENTS: Mapping[str, Callable[..., Augmentation | None]] = {
     "scale": At("hdlif.data.augment:scale"),
 }
 """What makes each that takes arguments."""
-_GIVEN: Mapping[str, str] = {"image": "8-bit pixels", "events": "counts", "series": "series"}
+_GIVEN: Mapping[str, str] = {
+    "image": "8-bit pixels",
+    "events": "counts",
+    "series": "series",
+    "table": "rows of numbers",
+}
 
 
 def checked_augment(section: DataConfig, samples: str) -> list[Checked[Any]]:

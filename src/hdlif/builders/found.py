@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hdlif.artefact import InputRecord, TaskRecord
-from hdlif.builders.arguments import Checked, checked, keys
+from hdlif.builders.arguments import Checked, checked, choose, keys
 from hdlif.builders.places import At, parameters
 from hdlif.config import DataConfig, FoundConfig, InputConfig
 from hdlif.errors import ArtefactError, DataError, RecipeError, brief
 from hdlif.inputs.pictures import FORMATS
-from hdlif.ops.inference import check_input
+from hdlif.inputs.sounds import SUFFIX
+from hdlif.ops.input_record import check_input
+from hdlif.ops.sound import SoundRecord
 
 if TYPE_CHECKING:
     from hdlif.data import Found
@@ -57,7 +59,9 @@ class FoundKind:
 FOUND: Mapping[str, FoundKind] = {
     "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image"),
     "series": FoundKind(At("hdlif.data.series:find_series"), "series", _of_series),
+    "table": FoundKind(At("hdlif.data.tables:find_table"), "table", _of_series),
 }
+_SERIES_OR_TABLE = ("series", "table")
 _GIVEN = ("root", "size", "known", "say", "scale")
 
 
@@ -85,7 +89,8 @@ def finder_for(kind: str, task: TaskRecord, outputs: tuple[str, ...]) -> Callabl
     elif task.ahead:
         arguments = {"ahead": task.ahead, "scale": (task.mean, task.std)}
     elif task.kind == "regress":
-        arguments = {"values": list(outputs), "each_step": task.combine == "each", "scale": (task.mean, task.std)}
+        each = {"each_step": True} if task.combine == "each" else {}
+        arguments = {"values": list(outputs), "scale": (task.mean, task.std), **each}
     elif task.kind == "multilabel":
         arguments = {"labels": list(outputs)}
     if missing := sorted(arguments.keys() - parameters(FOUND[kind].find).keys()):
@@ -126,26 +131,37 @@ def arguments(*kinds: str) -> set[str]:
 def kind_at(path: str, otherwise: str = "folder") -> str:
     """Which of these kinds lies at a path that is given without one: what the rest of the program goes by.
 
-    A folder is of series where it has x.npy, or folders with .csv files and no pictures; a file is of series where its
-    name ends so.
+    A folder is of series where it has x.npy, or folders with .csv or .wav files and no pictures; a file is of series
+    where its name ends so. One that may be a table as well is of the kind `otherwise` where that is one of the two.
 
     Args:
         otherwise: the kind where nothing tells, which then says what it misses.
     """
+    found = _kinds_at(path)
+    return otherwise if otherwise in found or not found else found[0]
+
+
+def _kinds_at(path: str) -> tuple[str, ...]:
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.isdir(path):  # noqa: PTH112
-        return "series" if path.lower().endswith((".csv", ".npz", ".npy")) else otherwise
+        return _SERIES_OR_TABLE if path.lower().endswith((".csv", ".npz", ".npy", ".parquet")) else ()
     if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
-        return "series"
-    tables = False
+        return _SERIES_OR_TABLE
+    series = False
     for number, (_, folders, files) in enumerate(os.walk(path)):
         folders[:] = [name for name in folders if not name.startswith(".")]
         # What lies beside the folders of classes is of none.
         ends = {os.path.splitext(name)[1].lower() for name in files if number} - {""}  # noqa: PTH122
         if not ends.isdisjoint(FORMATS):
-            return "folder"
-        tables = tables or ".csv" in ends
-    return "series" if tables else otherwise
+            return ("folder",)
+        series = series or not ends.isdisjoint({".csv", SUFFIX})
+    return ("series",) if series else ()
+
+
+def kind_named(name: object) -> str:
+    """The name, which is of one of these kinds. Raises `RecipeError`."""
+    choose(FOUND, name, "data.kind")
+    return str(name)
 
 
 def kind_of(samples: str) -> str:
@@ -160,11 +176,12 @@ def at_path(section: DataConfig, path: str) -> DataConfig:
 
 def stating(section: DataConfig, found: Found) -> DataConfig:
     """The section with what was found stated in it, and an absolute path."""
-    stated = InputConfig(**{name: getattr(found.input, name) for name in InputConfig.model_fields})
+    fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
+    sound = None if found.input.sound is None else asdict(found.input.sound)
     kept = FoundConfig(
         digest=found.manifest.digest,
         classes=found.classes,
-        input=stated,
+        input=InputConfig(**fields | {"sound": sound}),
         target_mean=found.target_mean,
         target_std=found.target_std,
     )
@@ -173,7 +190,8 @@ def stating(section: DataConfig, found: Found) -> DataConfig:
 
 def record_of(stated: InputConfig) -> InputRecord:
     """The input record that a recipe states. Raises `RecipeError` where there can be none such."""
-    record = InputRecord(**stated.model_dump())
+    sound = None if stated.sound is None else SoundRecord(**stated.sound.model_dump())
+    record = InputRecord(**stated.model_dump() | {"sound": sound})
     try:
         check_input(record)
     except ArtefactError as error:

@@ -20,6 +20,9 @@ from hdlif.plain_yaml import MOST_BYTES
 if TYPE_CHECKING:
     from hdlif.data import Found, ImageSets
 
+LIES = {"folder": "a folder of pictures", "series": "data of series", "table": "a table"}
+"""What lies at a path, by its kind."""
+_STARTS = {"folder": "digits_hdlif", "series": "sines_hdlif", "table": "wine_hdlif"}
 LARGER = 32
 """Side of what a shipped set has, above which its recipes' networks are made for such pictures."""
 
@@ -51,19 +54,16 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     own = samples or (kind.input.kind if kind else "")
     here = kind_at(data, kind_of(own))
     if own != FOUND[here].samples:
-        said = {"image": "of pictures", "events": "of events", "series": "of series"}
-        lies, start = (
-            ("a folder of pictures", "digits_hdlif") if here == "folder" else ("data of series", "sines_hdlif")
-        )
+        said = {"image": "of pictures", "events": "of events", "series": "of series", "table": "of tables"}
         raise DataError(
-            f"--data {data}: is {lies}, and {recipe.name} is {said[own]}; start from a recipe "
-            f"{said[FOUND[here].samples]}, such as {start}"
+            f"--data {data}: is {LIES[here]}, and {recipe.name} is {said[own]}; start from a recipe "
+            f"{said[FOUND[here].samples]}, such as {_STARTS[here]}"
         )
     if kind is None:
         return [f"data.path={json.dumps(path)}"]
     side = section.size or max(kind.input.shape[1:])
     tree = section.model_dump(include={"batch_size", "frames", "augment", "mixup"}, mode="json")
-    sized = {"size": side} if not kind.series and (section.size or side > LARGER) else {}
+    sized = {"size": side} if kind.resizes and (section.size or side > LARGER) else {}
     return [f"data={json.dumps({'kind': here, 'path': path, **tree, **sized})}"]
 
 
@@ -94,8 +94,8 @@ def with_data_found(
     # What is written has to be read again.
     if (size := len(dump_recipe(chosen))) > MOST_BYTES:
         raise DataError(
-            f"{found.path}: with the names of its {len(found.classes):,} classes the recipe takes {size:,} bytes, and "
-            f"at most {MOST_BYTES:,} are read; shorten the names of the folders"
+            f"{found.path}: with its {len(found.classes):,} classes and {found.input.shape[0]:,} channels the recipe "
+            f"takes {size:,} bytes, and at most {MOST_BYTES:,} are read; shorten their names, or take fewer"
         )
     return chosen, found
 
@@ -132,9 +132,8 @@ def found_data(
         DataError: there are no such data, their classes are others, or the network takes another kind of input.
     """
     here = kind_at(path, kind_of(record.kind))
-    if record.kind != (samples := FOUND[here].samples):
-        what = "a folder of pictures" if samples == "image" else "data of series"
-        raise DataError(f"{path}: is {what}, and the network takes input of kind {record.kind}")
+    if record.kind != FOUND[here].samples:
+        raise DataError(f"{path}: is {LIES[here]}, and the network takes input of kind {record.kind}")
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
     found = finder_for(here, task, labels or ())(root=None, size=None, known=whole, path=path)
     if labels is not None:

@@ -12,6 +12,7 @@ from hdlif.data.samples import Frames, ImageSets, Samples, constant, processors,
 from hdlif.data.simulator import simulated
 from hdlif.data.sines import sines
 from hdlif.data.synthetic import synthetic
+from hdlif.data.wine import wine
 
 __all__ = [
     "AUGMENTATIONS",
@@ -42,4 +43,5 @@ __all__ = [
     "sines",
     "synthetic",
     "tiny_imagenet",
+    "wine",
 ]

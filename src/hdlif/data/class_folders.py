@@ -33,6 +33,11 @@ class Listed:
     label: str
     part: Part | None
 
+    @property
+    def below(self) -> str:
+        """Its path below the folder of its class."""
+        return self.file.split("/", 1 if self.part is None else 2)[-1]
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -50,6 +55,10 @@ class Layout:
     classes: tuple[str, ...]
     files: tuple[Listed, ...]
     ignored: Mapping[str, int]
+
+    def what(self) -> str:
+        """In words."""
+        return "/".join(self.parts) + " folders of classes" if self.parts else "folders of classes"
 
 
 @dataclass

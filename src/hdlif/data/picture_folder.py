@@ -7,7 +7,6 @@ to decode it, make it fit and, where all of them take little memory, keep it. Pi
 
 import hashlib
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from hdlif.data.found import Found
 from hdlif.data.image_files import Folder
 from hdlif.data.images import Images, normalised
 from hdlif.data.manifest import PARTS, Entry, Manifest, Part
+from hdlif.data.places import own_place
 from hdlif.data.samples import ImageSets, Samples
 from hdlif.data.shares import Shares, divided, rank, shares_of
 from hdlif.errors import DataError, reason, some
@@ -38,7 +38,7 @@ MOST_KEPT = 2**29
 """Bytes of pixels that are kept in memory; of more, pictures are read as batches ask for them."""
 SMALL_SIDE, DEFAULT_SIDE = 64, 32
 MANY = 5000
-_MOST_NAMED, _LONGEST_PATH = 3, 4096
+_MOST_NAMED = 3
 _RESIZE = "bilinear"
 
 
@@ -125,9 +125,7 @@ def find_pictures(
         ValueError: a share that none can be.
     """
     shares = shares_of(split)
-    if not 0 < len(path) <= _LONGEST_PATH:
-        raise ValueError(f"path has {len(path):,} characters; give a folder of pictures, in 1 to {_LONGEST_PATH:,}")
-    place = Path(os.path.abspath(path if root is None else root / path))  # noqa: PTH100 - links stay in it
+    place = own_place(root, path, "a folder of pictures")
     layout = laid_out(place, pictures.FORMATS)
     if len(layout.files) > MANY:
         say(f"{place}: looking at {len(layout.files):,} pictures")

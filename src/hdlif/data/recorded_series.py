@@ -6,21 +6,26 @@ Each is read whole, and gives samples that are one as long as the other, with th
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from hdlif.data.class_folders import laid_out
+import numpy as np
+
+from hdlif.data.class_folders import Layout, Listed
+from hdlif.data.groups import check_pattern, group_in
 from hdlif.data.manifest import Part
 from hdlif.data.series_targets import Wanted, array_targets
 from hdlif.errors import DataError, brief, did_you_mean, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.archives import parse_archive
 from hdlif.inputs.arrays import parse_array
+from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.series import Floats, finite
-from hdlif.inputs.tables import Table, parse_table
+from hdlif.inputs.tables import Table, parse_named
+from hdlif.ops.sound import SoundRecord
 from hdlif.whole_files import read_regular
 
 ARRAYS = ("x", "y")
@@ -54,6 +59,12 @@ class Series:
     target: Any = None
     names: tuple[str, ...] = ()
 
+    def learned(self, target: Any, wanted: Wanted) -> Self:
+        """The sample with what is learned of it."""
+        if wanted.classes and not wanted.each_step:
+            return replace(self, label=target)
+        return replace(self, target=target, names=tuple(wanted.values or ()))
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -66,6 +77,8 @@ class Recorded:
         channels: their names, where a header gives some.
         parts: that have a folder of their own.
         passed_over: counts of what is not used, in words.
+        rates, sound: as `InputRecord` has them.
+        seen: what is said of such data besides, as JSON has it.
     """
 
     layout: str
@@ -75,6 +88,39 @@ class Recorded:
     channels: tuple[str, ...] | None = None
     parts: tuple[Part, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    rates: tuple[int, ...] = ()
+    sound: SoundRecord | None = None
+    seen: Mapping[str, Any] = field(default_factory=lambda: {"window": None, "stride": None})
+
+
+def at_rates(place: Path, recorded: Recorded, rates: tuple[int, ...]) -> Recorded:
+    """The same samples, each resampled by itself from the first rate to the second; as they are without rates."""
+    if not rates:
+        return recorded
+    size = sum(4 * resampled_length(len(one.values), *rates) * one.values.shape[1] for one in recorded.series)
+    if size > MOST_KEPT:
+        raise DataError(f"{place}: at data.resample its samples take {size:,} bytes of at most {MOST_KEPT:,}; lower it")
+    series = [replace(one, values=resampled(one.values, *rates)) for one in recorded.series]
+    return replace(recorded, series=series, rates=rates)
+
+
+def group_unit(place: Path, pattern: str | None) -> Callable[[Listed], str]:
+    """What says of whom a file is, by its name; "" without a pattern. Raises `ValueError`, and itself `DataError`."""
+    if pattern is None:
+        return lambda one: ""
+    check_pattern(pattern)
+
+    def unit(one: Listed) -> str:
+        if (found := group_in(pattern, one.below)) is None:
+            raise DataError(f'{place}: {one.file} does not fit data.group = "{pattern}"; give one that fits every file')
+        return found
+
+    return unit
+
+
+def kept_together(group: str | None, otherwise: str) -> str:
+    """What is in one part, in words."""
+    return f'group of "{group}"' if group else otherwise
 
 
 def of_arrays(place: Path, wanted: Wanted) -> Recorded:
@@ -82,74 +128,104 @@ def of_arrays(place: Path, wanted: Wanted) -> Recorded:
 
     Of other targets than a class, y is [N, T], [N, V], [N, T, V] or [N, L]; of values that come next, there is none.
     """
-    arrays = ARRAYS[:1] if wanted.ahead is not None else ARRAYS
-    folder = os.path.isdir(place)  # noqa: PTH112 - it says no to what is no path
-    if folder:
-        files = {name: _content(place / f"{name}.npy") for name in arrays}
-    else:
-        try:
-            files = parse_archive(_content(place), ARRAYS)
-        except Unreadable as error:
-            raise DataError(f"{place}: {error}; give arrays x and y alone, by numpy.savez") from error
-    if missing := [name for name in arrays if name not in files]:
-        raise DataError(f"{place}: has no array {missing[0]}; give x [N, T, C] and y [N], by numpy.savez")
-    try:
-        array = parse_array(files["x"])
-        if array.ndim not in (2, 3) or not array.size:
-            raise Unreadable(f"it is {list(array.shape)}, and should be [N, T, C], or [N, T] of one channel")
-        x = finite(array if array.ndim == 3 else array[..., None])
-    except Unreadable as error:
-        raise DataError(f"{place}: x: {error}") from error
-    layout = "x.npy and y.npy" if folder else "arrays x and y"
+    layout, x, y = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted)
+    if x.ndim == 2:
+        x = x[..., None]
     if wanted.ahead is not None:
         names = tuple(f"channel {number}" for number in range(1, x.shape[2] + 1))
-        series = [_next(place, f"x[{n}]", "", None, one, names, wanted.ahead) for n, one in enumerate(x)]
-        return Recorded("x.npy" if folder else "array x", "series", series)
-    y = array_targets(place, files["y"], wanted, *x.shape[:2])
-    if len(x) != len(y):
-        raise DataError(f"{place}: x has {len(x):,} series and y {len(y):,} labels; give one for each")
-    if not wanted.classes or wanted.each_step:
-        names = tuple(wanted.values or ())
-        targets = [
-            replace(_of_values(f"x[{n}]", "", None, x[n]), target=target, names=names) for n, target in enumerate(y)
+        series = [_next(place, f"x[{n}]", None, one, names, wanted.ahead) for n, one in enumerate(x)]
+    else:
+        series = [
+            of_values(f"x[{n}]", "", None, one).learned(target, wanted)
+            for n, (one, target) in enumerate(zip(x, y, strict=True))
         ]
-        return Recorded(layout, "series", targets)
-    if odd := next((label for label in y if not label or not label.isprintable()), None):
-        raise DataError(f"{place}: y has {brief(odd)}, which cannot be shown; name the class otherwise")
-    series = [_of_values(f"x[{number}]", label, None, x[number]) for number, label in enumerate(y)]
     return Recorded(layout, "series", series)
 
 
-def of_folders(place: Path, *, window: int | None, stride: int | None, columns: Sequence[str] | None) -> Recorded:
-    """One series, or several windows of it, in each .csv file of a folder laid out by class."""
-    layout = laid_out(place, (".csv",), what="CSV file")
+def arrays_at(place: Path, dimensions: Collection[int], accepted: str, wanted: Wanted) -> tuple[str, Floats, list[Any]]:
+    """What they are called, x, and what is learned, y, of a .npz file or a folder with x.npy and y.npy.
+
+    Args:
+        dimensions: that x may have, which are called `accepted`.
+        wanted: what y is to be; of values that come next there is none.
+    Raises:
+        DataError: they are something else.
+    """
+    folder = os.path.isdir(place)  # noqa: PTH112 - it says no to what is no path
+    arrays = ARRAYS[:1] if wanted.ahead is not None else ARRAYS
+    if folder:
+        files = {name: content_of(place / f"{name}.npy") for name in arrays}
+    else:
+        try:
+            files = parse_archive(content_of(place), ARRAYS)
+        except Unreadable as error:
+            raise DataError(f"{place}: {error}; give arrays x and y alone, by numpy.savez") from error
+    if missing := [name for name in arrays if name not in files]:
+        raise DataError(f"{place}: has no array {missing[0]}; give x {accepted} and y [N], by numpy.savez")
+    try:
+        array = parse_array(files["x"])
+        if array.ndim not in dimensions or not array.size:
+            raise Unreadable(f"it is {list(array.shape)}, and should be {accepted}")
+        x = finite(array)
+    except Unreadable as error:
+        raise DataError(f"{place}: x: {error}") from error
+    if wanted.ahead is not None:
+        return "x.npy" if folder else "array x", x, []
+    y = array_targets(place, files["y"], wanted, *x.shape[:2])
+    if len(x) != len(y):
+        raise DataError(f"{place}: x has {len(x):,} samples and y {len(y):,} labels; give one for each")
+    one_class = wanted.classes and not wanted.each_step
+    if one_class and (odd := next((label for label in y if not label or not label.isprintable()), None)) is not None:
+        raise DataError(f"{place}: y has {brief(odd)}, which cannot be shown; name the class otherwise")
+    return "x.npy and y.npy" if folder else "arrays x and y", x, y
+
+
+def of_folders(
+    place: Path,
+    layout: Layout,
+    *,
+    window: int | None,
+    stride: int | None,
+    columns: Sequence[str] | None,
+    known: Sequence[str],
+    group: str | None,
+) -> Recorded:
+    """One series, or several windows of it, in each .csv file of a folder laid out by class.
+
+    Args:
+        known: the columns of a network that is there already, taken by name where files have a header.
+        group: a pattern of the files' names.
+    """
+    unit_of = group_unit(place, group)
     series: list[Series] = []
     first: tuple[str, Table] | None = None
     short: Counter[str] = Counter()
     for one in layout.files:
-        content = _content(place / one.file)
-        table = _table(place / one.file, content, columns=columns)
+        content = content_of(place / one.file)
+        table = table_at(place / one.file, content, columns=columns, known=known)
         first = first or (one.file, table)
         _check_alike(place, first, (one.file, table))
         digest = hashlib.sha256(content).hexdigest()
+        unit = unit_of(one) or digest
         if window is None:
-            series.append(Series(one.file, one.label, digest, table.numbers, one.part, len(content), digest))
+            series.append(Series(one.file, one.label, unit, table.numbers, one.part, len(content), digest))
             continue
         starts = windows(len(table.numbers), window, stride)
         short["shorter files"] += not starts
         for begin in starts:
             name = _lines(one.file, table, begin, window)
-            series.append(_of_values(name, one.label, digest, table.numbers[begin : begin + window], one.part))
+            series.append(of_values(name, one.label, unit, table.numbers[begin : begin + window], one.part))
     if not series:
         raise DataError(f"{place}: no file has {window} rows, which data.window asks for; lower it")
-    what = "/".join(layout.parts) + " folders of classes" if layout.parts else "folders of classes"
     return Recorded(
-        what,
-        "file",
+        layout.what(),
+        kept_together(group, "file"),
         series,
+        grouped=group is not None,
         channels=first[1].names if first else None,
         parts=layout.parts,
         passed_over={**layout.ignored, **{name: count for name, count in short.items() if count}},
+        seen={"window": window, "stride": stride or window},
     )
 
 
@@ -161,15 +237,15 @@ def of_recording(
     label: str | None,
     group: str | None,
     columns: Sequence[str] | None,
+    known: Sequence[str],
     wanted: Wanted,
 ) -> Recorded:
     """The windows of a long recording, each of one group, and of one label unless each step has its own."""
-    text = [*([label or LABEL] if wanted.classes else []), *([group] if group else [])]
-    if len(set(text)) < len(text):
-        raise DataError(f'{place}: data.label and data.group are both "{label}"; give two columns')
+    text = text_columns(place, label if wanted.classes else None, group, labelled=wanted.classes)
     if columns is not None:
         columns = [*columns, *(name for name in wanted.values or () if name not in columns)]
-    table = _table(place, _content(place), text=text, columns=columns)
+    known = [*known, *(wanted.values or ())] if known else known
+    table = table_at(place, content_of(place), text=text, columns=columns, known=known)
     if window is None:
         raise DataError(
             f"{place}: is one recording of {len(table.lines):,} rows; say how many of them are a sample: "
@@ -182,14 +258,16 @@ def of_recording(
     rows = used = 0
     # A sample is of one label, or has no label of its own.
     one_label = wanted.classes and not wanted.each_step
-    whole = labels if one_label else [""] * len(labels)
-    numbers, channels, values_at = _columns_of(place, table, wanted)
+    if wanted.labels is not None:
+        raise DataError(f"{place}: data.labels is of arrays x and y; leave it out of a recording")
+    table, learned_at = without_targets(place, table, wanted)
     needed = window + (wanted.ahead or 0)
     if not one_label and not group and stride is not None and stride < needed:
         raise DataError(
             f"{place}: windows that share rows would be in two parts; set data.stride={needed} or more, or name a "
             "column of groups with data.group"
         )
+    whole = labels if one_label else [""] * len(labels)
     for number, ((of_label, of_group), begin, end) in enumerate(_stretches(whole, groups)):
         longest[of_label] = max(longest[of_label], end - begin)
         starts = windows(end - begin, needed, stride)
@@ -197,17 +275,16 @@ def of_recording(
         used += starts[-1] + needed if starts else 0
         for start in range(begin + starts.start, begin + starts.stop, starts.step):
             unit = of_group if group else f"{of_label} {number if one_label else start}"
-            name = _lines(place.name, table, start, window)
+            name, values = _lines(place.name, table, start, window), table.numbers[start : start + needed]
             if wanted.ahead is not None:
-                one = _next(place, name, "", unit, numbers[start : start + needed], channels, wanted.ahead)
-            else:
-                one = _of_values(name, of_label, unit, numbers[start : start + window])
+                series.append(_next(place, name, unit, values, channel_names(table), wanted.ahead))
+                continue
+            target: Any = of_label
             if wanted.each_step and wanted.classes:
-                one = replace(one, target=labels[start : start + window])
-            elif values_at is not None:
-                shown = values_at[start : start + window]
-                one = replace(one, target=shown if wanted.each_step else shown[-1], names=tuple(wanted.values or ()))
-            series.append(one)
+                target = labels[start : start + window]
+            elif learned_at is not None:
+                target = learned_at[start : start + window] if wanted.each_step else learned_at[start + window - 1]
+            series.append(of_values(name, "", unit, values).learned(target, wanted))
     present = {one.label for one in series}
     for name, most in longest.items():
         if name not in present:
@@ -220,39 +297,63 @@ def of_recording(
         "a recording"
         + (f', labels in "{text[0]}"' if wanted.classes else "")
         + (f', groups in "{group}"' if group else ""),
-        f'group of "{group}"' if group else "stretch of one label" if one_label else "window",
+        kept_together(group, "stretch of one label" if one_label else "window"),
         series,
         grouped=group is not None,
-        channels=channels,
+        channels=table.names,
         passed_over=unused,
+        seen={"window": window, "stride": stride or window},
     )
 
 
-def _columns_of(place: Path, table: Table, wanted: Wanted) -> tuple[Floats, tuple[str, ...], Floats | None]:
-    """The columns that are channels, their names, and those of values."""
-    names = table.names or tuple(f"column {number}" for number in range(1, table.numbers.shape[1] + 1))
-    if wanted.labels is not None:
-        raise DataError(f"{place}: data.labels is of arrays x and y; leave it out of a recording")
-    if wanted.values is None:
-        return table.numbers, names, None
-    if missing := [name for name in wanted.values if name not in names]:
+def without_targets(place: Path, table: Table, wanted: Wanted) -> tuple[Table, Floats | None]:
+    """A table without the columns of values or labels that are learned, and these, if there are any.
+
+    Raises:
+        DataError: one is not there, nothing else is, or a label is neither there, 1, nor not, 0.
+    """
+    targets = wanted.values or wanted.labels
+    if targets is None:
+        return table, None
+    names = channel_names(table)
+    if missing := [name for name in targets if name not in names]:
+        key = "values" if wanted.values else "labels"
         raise DataError(
-            f"{place}: has no column {brief(missing[0])}, which data.values names; {did_you_mean(missing[0], names)}"
+            f"{place}: has no column {brief(missing[0])}, which data.{key} names; {did_you_mean(missing[0], names)}"
         )
-    values = [names.index(name) for name in wanted.values]
-    channels = [number for number in range(len(names)) if number not in values]
-    if not channels:
-        raise DataError(f"{place}: data.values names all columns of numbers; leave one or more to learn from")
-    return table.numbers[:, channels], tuple(names[number] for number in channels), table.numbers[:, values]
+    places = [names.index(name) for name in targets]
+    kept = [number for number in range(len(names)) if number not in places]
+    if not kept:
+        raise DataError(f"{place}: all columns of numbers are to be learned; leave one or more to learn from")
+    learned_at = table.numbers[:, places]
+    if wanted.labels is not None and not np.isin(learned_at, (0, 1)).all():
+        raise DataError(f"{place}: a column of data.labels holds other numbers than 1, where a row has it, and 0")
+    named = None if table.names is None else tuple(names[number] for number in kept)
+    return replace(table, numbers=table.numbers[:, kept], names=named), learned_at
 
 
-def _next(
-    place: Path, name: str, label: str, unit: str | None, values: Floats, names: tuple[str, ...], ahead: int
-) -> Series:
+def channel_names(table: Table) -> tuple[str, ...]:
+    """Those of the header, or numbers."""
+    return table.names or tuple(f"column {number}" for number in range(1, table.numbers.shape[1] + 1))
+
+
+def _next(place: Path, name: str, unit: str | None, values: Floats, names: tuple[str, ...], ahead: int) -> Series:
     """A series without its last `ahead` steps, and what each channel is so many steps later."""
     if len(values) <= ahead:
         raise DataError(f"{place}: {name} has {len(values)} steps, and data.ahead = {ahead}; lower it")
-    return replace(_of_values(name, label, unit, values[:-ahead]), target=values[ahead:], names=names)
+    return replace(of_values(name, "", unit, values[:-ahead]), target=values[ahead:], names=names)
+
+
+def text_columns(place: Path, label: str | None, group: str | None, *, labelled: bool = True) -> list[str]:
+    """The columns of classes, if `labelled`, and, where there are any, of groups.
+
+    Raises:
+        DataError: they are one.
+    """
+    text = [*([label or LABEL] if labelled else []), *([group] if group else [])]
+    if len(set(text)) < len(text):
+        raise DataError(f'{place}: data.label and data.group are both "{group}"; give two columns')
+    return text
 
 
 def windows(length: int, window: int, stride: int | None) -> range:
@@ -286,7 +387,8 @@ def _check_alike(place: Path, first: tuple[str, Table], other: tuple[str, Table]
         raise DataError(f"{place}: {file} has {said[0]} and {other_file} {said[1]}; give all the same columns")
 
 
-def _of_values(name: str, label: str, unit: str | None, values: Floats, part: Part | None = None) -> Series:
+def of_values(name: str, label: str, unit: str | None, values: Floats, part: Part | None = None) -> Series:
+    """A sample that is a part of a file, or of an array; kept together with equal ones where no unit is given."""
     content = values.astype("<f4").tobytes()
     digest = hashlib.sha256(content).hexdigest()
     return Series(name, label, digest if unit is None else unit, values, part, len(content), digest)
@@ -296,9 +398,17 @@ def _lines(file: str, table: Table, begin: int, window: int) -> str:
     return f"{file}:{table.lines[begin]}-{table.lines[begin + window - 1]}"
 
 
-def _table(path: Path, content: bytes, *, text: Sequence[str] = (), columns: Sequence[str] | None = None) -> Table:
+def table_at(
+    path: Path,
+    content: bytes,
+    *,
+    text: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+    known: Sequence[str] = (),
+) -> Table:
+    """The table of a .csv or .parquet file. Raises `DataError`."""
     try:
-        return parse_table(content, text=text, columns=columns)
+        return parse_named(content, path.suffix.lower(), text=text, columns=columns, known=known)
     except Unreadable as error:
         said = str(error)
         mend = ""
@@ -310,7 +420,8 @@ def _table(path: Path, content: bytes, *, text: Sequence[str] = (), columns: Seq
         raise DataError(f"{path}: {said}{mend}") from error
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """The bytes of a file. Raises `DataError`."""
     try:
         return read_regular(path, most=MOST_BYTES)
     except OSError as error:

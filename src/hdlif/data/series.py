@@ -1,79 +1,25 @@
-"""The user's own series (sensor readings over time) as a data set.
+"""The user's own series (sensor readings over time, or sounds) as a data set.
 
 Series are read, normalised and shown a time step after another by `hdlif.inputs.series`, as `hdlif run` does it.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from hdlif.data.augment import Augment
+from hdlif.data.class_folders import laid_out
 from hdlif.data.found import Found
-from hdlif.data.manifest import PARTS, Entry, Manifest, Part
-from hdlif.data.recorded_series import MOST_KEPT, Recorded, Series, of_arrays, of_folders, of_recording
-from hdlif.data.samples import ImageSets, Samples
-from hdlif.data.series_targets import Learned, Scale, Wanted, classes_of, in_order, learned, measured
-from hdlif.data.shares import Shares, divided, rank, shares_of
-from hdlif.errors import DataError, ShapeError
-from hdlif.inputs import series
+from hdlif.data.found_samples import found_samples
+from hdlif.data.places import checked_columns, own_place
+from hdlif.data.recorded_series import Recorded, at_rates, of_arrays, of_folders, of_recording
+from hdlif.data.series_targets import Scale, Wanted
+from hdlif.data.shares import shares_of
+from hdlif.data.sound_folders import SOUND_KEYS, of_sounds
+from hdlif.errors import DataError
+from hdlif.inputs import sounds, tables
 from hdlif.ops import InputRecord
-
-_LONGEST_PATH = 4096
-
-
-class SeriesSamples(Samples):
-    """Labelled series in memory: x = (values - mean) / std by channel.
-
-    Args:
-        values: float32 [N, C, T, 1], as `hdlif.inputs.series.as_sample` lays them out.
-        labels: [N, ...], what is learned of each; of a class int64 [N].
-        mean, std: one per channel.
-        augment, seed: as of `Samples`.
-    Raises:
-        ShapeError: tensors of another type or shape.
-    """
-
-    def __init__(
-        self,
-        values: Tensor,
-        labels: Tensor,
-        *,
-        mean: Sequence[float],
-        std: Sequence[float],
-        augment: Augment | None = None,
-        seed: int = 0,
-    ) -> None:
-        if values.dtype != torch.float32 or values.ndim != 4 or values.shape[3] != 1:
-            raise ShapeError(f"values are {values.dtype} {list(values.shape)}; give torch.float32 [N, C, T, 1]")
-        if labels.shape[:1] != values.shape[:1] or not len(mean) == len(std) == values.shape[1]:
-            raise ShapeError(
-                f"{list(values.shape)} values, {list(labels.shape)} labels, {len(mean)} means and {len(std)} stds; "
-                "give a label for each series, and a mean and std for each channel"
-            )
-        super().__init__(labels, augment=augment, seed=seed)
-        self.values, self.mean, self.std = values, tuple(mean), tuple(std)
-
-    def first(self, count: int) -> Self:
-        """The first `count` series, shown as these are."""
-        return self._changed(values=self.values[:count], labels=self.labels[:count])
-
-    def resized(self, size: int) -> NoReturn:
-        """Series are not resized: raises `DataError`."""
-        raise DataError(f"series are not resized, to {size} or otherwise; leave data.size out")
-
-    def read(self, indices: Tensor) -> Tensor:
-        """Values float32 [B, C, T, 1]."""
-        return self.values[indices]
-
-    def scale(self, raw: Tensor) -> Tensor:
-        """(raw - mean) / std."""
-        return torch.from_numpy(series.normalised(raw.numpy(), self.mean, self.std))
+from hdlif.ops.input_record import MOST_RATE
 
 
 def find_series(
@@ -88,6 +34,16 @@ def find_series(
     label: str | None = None,
     group: str | None = None,
     columns: Sequence[str] | None = None,
+    rate: int | None = None,
+    resample: int | None = None,
+    seconds: float | None = None,
+    clips: str | None = None,
+    every: float | None = None,
+    mels: int | None = None,
+    frame_ms: float | None = None,
+    hop_ms: float | None = None,
+    lowest_hz: float | None = None,
+    highest_hz: float | None = None,
     split: Mapping[str, float] | None = None,
     scale: Scale | None = None,
     each_step: bool = False,
@@ -95,19 +51,23 @@ def find_series(
     labels: Sequence[str] | None = None,
     ahead: int | None = None,
 ) -> Found:
-    """Look at series: arrays x and y (.npz, or a folder of .npy), .csv files by class, or one .csv file with labels.
+    """Look at series: arrays x and y (.npz, or a folder of .npy), .csv or .wav files by class, or a recording.
 
     Args:
         root: the folder that a relative path starts from; the working folder by default.
-        size: None; series are not resized.
-        known: what a network that is there already takes; nothing is then measured, and a recording is cut into
-            windows of its length.
+        size: None; series have no such size.
+        known: what a network that is there already takes; nothing is then measured, a recording is cut into windows of
+            its length, and sounds are made into frames as its own.
         say: gets nothing: all is read in one go.
         window: rows of a sample, of recordings that are cut into such.
         stride: rows from one window to the next; `window` by default.
         label: the column that holds the classes of one recording; "label" by default.
-        group: the column of it that says who or what it is of: none is in two parts.
+        group: the column of it that says who or what it is of; of files by class, a pattern of their names
+            (`hdlif.data.groups`). No group is in two parts.
         columns: that are channels, of .csv files with a header; all but label and group by default.
+        rate: at which readings were taken; sounds say their own.
+        resample: the rate that the network takes; that of the data by default.
+        seconds, clips, every, mels, frame_ms, hop_ms, lowest_hz, highest_hz: of sounds, as `sound_record` takes them.
         split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no folder of its own.
         scale: mean and deviation by which a network that is there already has its values normalised.
         each_step, values, labels, ahead: what is learned, where that is not one class of a series
@@ -116,49 +76,38 @@ def find_series(
         DataError: there are no series there, or some cannot be used.
         ValueError: an argument that none can be, or that such data do not take.
     """
-    shares = shares_of(split)
-    if not 0 < len(path) <= _LONGEST_PATH:
-        raise ValueError(f"path has {len(path):,} characters; give data, in 1 to {_LONGEST_PATH:,}")
+    given = {
+        "window": window,
+        "stride": stride,
+        "label": label,
+        "group": group,
+        "columns": columns,
+        "rate": rate,
+        "resample": resample,
+        "seconds": seconds,
+        "clips": clips,
+        "every": every,
+        "mels": mels,
+        "frame_ms": frame_ms,
+        "hop_ms": hop_ms,
+        "lowest_hz": lowest_hz,
+        "highest_hz": highest_hz,
+    }
+    shares, wanted = shares_of(split), Wanted(each_step, values, labels, ahead)
+    if resample is not None and (each_step or ahead is not None):
+        raise ValueError(f"resample = {resample} leaves no target at each step; resample the data beforehand")
+    place = own_place(root, path)
     for key, value in (("window", window), ("stride", stride), ("size", size)):
         if value is not None and (value < 1 or key == "size"):
             raise ValueError(f"{key} = {value} is refused; " + ("leave it out" if key == "size" else "give 1 or more"))
     if stride is not None and window is None:
         raise ValueError(f"stride = {stride} is of windows; set window too")
-    if columns is not None and (not columns or len(set(columns)) < len(columns)):
-        raise ValueError(f"columns = {list(columns)} is refused; name one or more, each once")
-    place = Path(os.path.abspath(path if root is None else root / path))  # noqa: PTH100 - links stay in it
-    if known is not None and window is None and place.suffix.lower() == ".csv":
-        window = known.shape[1]
-    wanted = Wanted(each_step, values, labels, ahead)
-    given = {"window": window, "stride": stride, "columns": columns, "label": label, "group": group}
-    recorded = _recorded(place, given, wanted)
-    taken = _checked(place, recorded, known)
-    if wanted.classes:
-        classes_of(place, wanted, taken)
-    part_of = _parts(place, recorded, shares)
-    order = sorted(range(len(taken)), key=lambda number: (rank(taken[number].sha256, shares.seed), taken[number].name))
-    parts: dict[Part, list[int]] = {part: [] for part in PARTS}
-    for number in order:
-        parts[part_of[number]].append(number)
-    entries = [
-        Entry(one.name, one.bytes, one.sha256, one.label, part) for one, part in zip(taken, part_of, strict=True)
-    ]
-    training = [taken[number] for number in parts["train"]]
-    record = known or _measured(training)
-    targets = learned(place, wanted, taken, training, scale)
-    return Found(
-        place,
-        record,
-        targets.names,
-        Manifest(tuple(entries)),
-        _described(recorded, shares, window, stride),
-        _maker(taken, parts, record, targets),
-        targets.mean,
-        targets.std,
-    )
+    checked_columns(columns)
+    recorded = _recorded(place, given, known, wanted)
+    return found_samples(place, recorded, shares, known=known, kind="series", wanted=wanted, scale=scale)
 
 
-def _recorded(place: Path, given: Mapping[str, Any], wanted: Wanted) -> Recorded:
+def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, wanted: Wanted) -> Recorded:
     """What lies at a path; raises `ValueError` where it does not take what is given."""
 
     def refuse(what: str, *keys: str) -> None:
@@ -170,120 +119,55 @@ def _recorded(place: Path, given: Mapping[str, Any], wanted: Wanted) -> Recorded
     if not os.path.lexists(place):
         raise DataError(f"{place}: there is no such file or folder; give the path of series")
     folder = os.path.isdir(place)  # noqa: PTH112
-    if place.suffix.lower() == ".npz" or (folder and os.path.lexists(place / "x.npy")):
-        refuse("arrays x and y", *given)
-        return of_arrays(place, wanted)
-    if folder:
-        refuse("a folder of classes", "label", "group")
+    suffix = place.suffix.lower()
+    of_windows = {key: given[key] for key in ("window", "stride", "group", "columns")}
+    of_windows["known"] = known.columns if known else ()
+    if suffix == ".npz" or (folder and os.path.lexists(place / "x.npy")):
+        refuse("arrays x and y", *(key for key in given if key not in ("rate", "resample")))
+        recorded = of_arrays(place, wanted)
+    elif folder:
         if not wanted.classes or wanted.each_step:
             raise ValueError(f"each_step, values, labels and ahead are not of a folder of classes, which {place} is")
-        return of_folders(place, window=given["window"], stride=given["stride"], columns=given["columns"])
-    if place.suffix.lower() == ".csv":
-        return of_recording(place, **given, wanted=wanted)
-    raise DataError(
-        f'{place}: its name ends in "{place.suffix}"; give a .npz file with arrays x and y, a .csv file with a column '
-        "of labels, or a folder of .csv files by class"
-    )
-
-
-def _checked(place: Path, recorded: Recorded, known: InputRecord | None) -> list[Series]:
-    """The samples. Raises `DataError` unless they are as long as one another, and as a network takes them."""
-    taken = recorded.series
-    first = taken[0]
-    for one in taken:
-        if len(one.values) != len(first.values):
-            raise DataError(
-                f"{place}: {first.name} has {len(first.values)} rows and {one.name} {len(one.values)}; cut them into "
-                f"windows of one length: --set data.window={min(len(each.values) for each in taken)}"
-            )
-    steps, channels = first.values.shape
-    if (size := 4 * len(taken) * steps * channels) > MOST_KEPT:
+        layout = laid_out(place, (".csv", sounds.SUFFIX), what="CSV or WAV file")
+        kinds = {Path(one.file).suffix.lower() for one in layout.files}
+        if len(kinds) > 1:
+            raise DataError(f"{place}: holds {' and '.join(sorted(kinds))} files; keep one kind of them")
+        if kinds == {sounds.SUFFIX}:
+            refuse("a folder of sounds", "window", "stride", "label", "columns", "rate")
+            if known is not None and known.sound is None:
+                raise DataError(
+                    f"{place}: is of sounds, and the network takes readings; give such as it was trained on"
+                )
+            settings = {key: given[key] for key in ("group", "resample", *SOUND_KEYS)}
+            return of_sounds(place, layout, known=known.sound if known else None, **settings)
+        refuse("a folder of CSV files", "label", *SOUND_KEYS)
+        recorded = of_folders(place, layout, **of_windows)
+    elif suffix in tables.SUFFIXES:
+        refuse("one recording", *SOUND_KEYS)
+        if known is not None and given["window"] is None:
+            of_windows["window"] = _rows(known)
+        recorded = of_recording(place, **of_windows, label=given["label"], wanted=wanted)
+    else:
         raise DataError(
-            f"{place}: {len(taken):,} series of {steps} steps and {channels} channels take {size:,} bytes, and at most "
-            f"{MOST_KEPT:,} are kept; take fewer, or raise data.stride"
+            f'{place}: its name ends in "{place.suffix}"; give a .npz file with arrays x and y, a .csv or .parquet '
+            "file with a column of labels, or a folder of .csv or .wav files by class"
         )
-    if known is not None and (channels, steps) != known.shape[:2]:
-        raise DataError(
-            f"{place}: its series have {steps} steps of {channels} channels, and the network takes {known.shape[1]} of "
-            f"{known.shape[0]}; give series like those that it was trained on"
-        )
-    return taken
+    if known is not None and known.sound is not None:
+        raise DataError(f"{place}: is of readings, and the network takes sounds; give a folder of .wav files by class")
+    return at_rates(place, recorded, known.rates if known else _rates(given["rate"], given["resample"]))
 
 
-def _parts(place: Path, recorded: Recorded, shares: Shares) -> list[Part]:
-    """The part of each sample: that of its folder, or one that its unit is in: a share of all, or of its class."""
-    taken = recorded.series
-    wanted = [part for part in PARTS if part not in recorded.parts]
-    split_from: Part | None = "train" if recorded.parts else None
-    divide = [number for number, one in enumerate(taken) if wanted and one.part == split_from]
-    parts: dict[int, Part] = {}
-
-    def in_class(number: int) -> str:
-        return "" if recorded.grouped else taken[number].label
-
-    for name, members in groupby(sorted(divide, key=in_class), key=in_class):
-        numbers = list(members)
-        found = divided([taken[number].unit for number in numbers], shares, wanted)
-        if found is None:
-            few = len({taken[number].unit for number in numbers})
-            whose = f'class "{name}" has' if name else "there are"
-            raise DataError(
-                f"{place}: {whose} {few} of what is kept together (each {recorded.unit}), too few to take some for "
-                f"{' and '.join(part for part in wanted if part != 'train')}; give more, or lower data.split"
-                + ("" if recorded.unit != "stretch of one label" else ", or name a column of groups with data.group")
-            )
-        parts |= {number: found[taken[number].unit] for number in numbers}
-    found_parts: list[Part] = [parts.get(number) or one.part or "train" for number, one in enumerate(taken)]
-
-    def labels(*wanted: Part) -> set[str]:
-        """Of the samples, or of their steps."""
-        chosen = [one for one, part in zip(taken, found_parts, strict=True) if part in wanted]
-        return {label for one in chosen for label in (one.target if isinstance(one.target, list) else [one.label])}
-
-    if absent := in_order(labels(*PARTS) - labels("train")):
-        raise DataError(
-            f'{place}: class "{absent[0]}" is in no {recorded.unit} of the training part; try another split: '
-            f"--set data.split={{seed: {shares.seed + 1}}}"
-        )
-    return found_parts
+def _rates(rate: int | None, resample: int | None) -> tuple[int, ...]:
+    """What readings come with and what a network takes; nothing where they are taken as they are."""
+    for key, value in (("rate", rate), ("resample", resample)):
+        if value is not None and not 1 <= value <= MOST_RATE:
+            raise ValueError(f"{key} = {value} is refused; give 1 to {MOST_RATE:,}")
+    if resample is not None and rate is None:
+        raise ValueError(f"resample = {resample} needs the rate that the readings come with; set rate too")
+    return () if rate is None or resample is None else (rate, resample)
 
 
-def _measured(training: Sequence[Series]) -> InputRecord:
-    """What a series becomes: mean and deviation of each channel, of exact sums, rounded to 6 significant digits."""
-    steps, channels = training[0].values.shape
-    mean, std = measured([one.values for one in training])
-    return InputRecord((channels, steps, 1), mean, std, kind="series", resize="none")
-
-
-def _described(recorded: Recorded, shares: Shares, window: int | None, stride: int | None) -> dict[str, Any]:
-    taken = [part for part in PARTS[1:] if part not in recorded.parts]
-    units = {one.unit for one in recorded.series}
-    return {
-        "layout": recorded.layout,
-        "split": {part: getattr(shares, part) for part in taken} | ({"seed": shares.seed} if taken else {}),
-        "samples": len(recorded.series),
-        "channels": list(recorded.channels) if recorded.channels else None,
-        "window": window,
-        "stride": stride or window,
-        "kept_together": {"what": recorded.unit, "count": len(units)},
-        "groups": sorted(units) if recorded.grouped else None,
-        "ignored": dict(recorded.passed_over),
-    }
-
-
-def _maker(
-    taken: Sequence[Series], parts: Mapping[Part, Sequence[int]], record: InputRecord, targets: Learned
-) -> Callable[[Augment, int], ImageSets]:
-    def samples(part: Part, augment: Augment = (), seed: int = 0) -> SeriesSamples:
-        chosen = [taken[number] for number in parts[part]]
-        steps, channels = taken[0].values.shape
-        values = np.stack([one.values for one in chosen]) if chosen else np.zeros((0, steps, channels), np.float32)
-        labels, sample = targets.tensor(chosen, taken), torch.from_numpy(series.as_sample(values))
-        return SeriesSamples(sample, labels, mean=record.mean, std=record.std, augment=augment, seed=seed)
-
-    def make(augment: Augment, seed: int) -> ImageSets:
-        train, validation, test = samples("train", augment, seed), samples("validation"), samples("test")
-        names, mean, std = targets.names, record.mean, record.std
-        return ImageSets(train, validation, test, classes=names, shape=record.shape, mean=mean, std=std)
-
-    return make
+def _rows(known: InputRecord) -> int:
+    """Of a window that is as long as a network's series once it is resampled."""
+    steps = known.shape[1]
+    return max(1, steps * known.rates[0] // known.rates[1]) if known.rates else steps

@@ -1,25 +1,11 @@
 """Type and check of a whole graph, against the statement of each op."""
 
 import math
-from collections.abc import Collection, Mapping
 
 from hdlif.errors import ArtefactError, brief, did_you_mean
 from hdlif.ops.fields import check_fields, is_float32
-from hdlif.ops.graph import (
-    COMBINATIONS,
-    FIT_MODES,
-    FRAMINGS,
-    INPUT,
-    INPUT_KINDS,
-    MAX_ELEMENTS,
-    MAX_NODES,
-    RESIZE_MODES,
-    TASKS,
-    Graph,
-    InputRecord,
-    TaskRecord,
-    Value,
-)
+from hdlif.ops.graph import COMBINATIONS, INPUT, MAX_ELEMENTS, MAX_NODES, TASKS, Graph, TaskRecord, Value
+from hdlif.ops.input_record import check_input
 from hdlif.ops.table import OPS
 
 
@@ -29,6 +15,10 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         raise ArtefactError(f"time_steps = {brief(graph.time_steps)}; it must be an integer in 1..{2**15 - 1}")
     check_node_count(len(graph.nodes))
     check_input(graph.input)
+    if graph.input.sound is not None and graph.input.sound.frames != graph.time_steps:
+        raise ArtefactError(
+            f"input.sound gives {graph.input.sound.frames} frames, and time_steps = {graph.time_steps}; they are equal"
+        )
     values = {INPUT: Value(graph.input.shape)}
     for node in graph.nodes:
         op = OPS.get(node.op)
@@ -97,37 +87,3 @@ def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
 def check_node_count(count: int) -> None:
     if count > MAX_NODES:
         raise ArtefactError(f"the graph has {count} nodes; it may have at most {MAX_NODES}")
-
-
-def check_input(record: InputRecord) -> None:
-    """Raise `ArtefactError` on the first field of a record that has a value which none may have."""
-    shape = record.shape
-    if len(shape) != 3 or any(type(n) is not int or n < 1 for n in shape) or math.prod(shape) > MAX_ELEMENTS:
-        raise ArtefactError(f"input.shape = {brief(list(shape))}; it must be [C, H, W], integers of at least 1")
-    for key, numbers in (("mean", record.mean), ("std", record.std)):
-        valid = all(is_float32(v) and (key == "mean" or v > 0) for v in numbers)
-        if len(numbers) != shape[0] or not valid:
-            above = ", above 0" if key == "std" else ""
-            raise ArtefactError(f"input.{key} = {brief(list(numbers))}; it must be {shape[0]} finite numbers{above}")
-    for key, accepted in _INPUT_WORDS.items():
-        word = getattr(record, key)
-        if word not in accepted:
-            raise ArtefactError(f"input.{key} = {brief(word)} is unknown; {did_you_mean(word, accepted)}")
-    if record.frames == "rows" and (record.kind == "events" or shape[1] != 1):
-        raise ArtefactError(
-            f'input.frames = "rows": a step is shown one row of an image, and this input is of kind {record.kind} and '
-            f"shape {list(shape)}"
-        )
-    if record.kind == "series" and (shape[2] != 1 or record.resize != "none"):
-        raise ArtefactError(
-            f'input.kind = "series": it is [C, T, 1], [C, 1, 1] a step, and resize is "none"; this input has shape '
-            f'{list(shape)} and resize "{record.resize}"'
-        )
-
-
-_INPUT_WORDS: Mapping[str, Collection[str]] = {
-    "kind": INPUT_KINDS,
-    "resize": RESIZE_MODES,
-    "fit": FIT_MODES,
-    "frames": FRAMINGS,
-}
