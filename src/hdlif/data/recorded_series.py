@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from hdlif.data.class_folders import laid_out
-from hdlif.data.manifest import Part
+from hdlif.data.class_folders import PART_FOLDERS, laid_out
+from hdlif.data.manifest import PARTS, Part
 from hdlif.errors import DataError, brief, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.archives import parse_archive
@@ -22,6 +22,7 @@ from hdlif.inputs.tables import Table, parse_table
 from hdlif.whole_files import read_regular
 
 ARRAYS = ("x", "y")
+OPTIONAL_ARRAYS = ("group", "part")
 MOST_KEPT = 2**31
 """Bytes that all samples together may take."""
 LABEL = "label"
@@ -72,15 +73,21 @@ class Recorded:
 
 
 def of_arrays(place: Path) -> Recorded:
-    """x [N, T, C] or [N, T] and y [N] of a .npz file, or of a folder with x.npy and y.npy."""
+    """x [N, T, C] or [N, T] and y [N] of a .npz file, or of a folder with x.npy and y.npy.
+
+    Beside them there may be group [N], of whom or what each is, and part [N], in which part of the data: no group is in
+    two parts.
+    """
     folder = os.path.isdir(place)  # noqa: PTH112 - it says no to what is no path
     if folder:
-        files = {name: _content(place / f"{name}.npy") for name in ARRAYS}
+        given = [*ARRAYS, *(name for name in OPTIONAL_ARRAYS if os.path.lexists(place / f"{name}.npy"))]
+        files = {name: _content(place / f"{name}.npy") for name in given}
     else:
         try:
-            files = parse_archive(_content(place), ARRAYS)
+            held = parse_archive(_content(place), (*ARRAYS, *OPTIONAL_ARRAYS))
+            files = {name: held[name] for name in (*ARRAYS, *OPTIONAL_ARRAYS) if name in held}
         except Unreadable as error:
-            raise DataError(f"{place}: {error}; give arrays x and y alone, by numpy.savez") from error
+            raise DataError(f"{place}: {error}; give arrays x and y, by numpy.savez") from error
     if missing := [name for name in ARRAYS if name not in files]:
         raise DataError(f"{place}: has no array {missing[0]}; give x [N, T, C] and y [N], by numpy.savez")
     try:
@@ -89,16 +96,53 @@ def of_arrays(place: Path) -> Recorded:
         if array.ndim not in (2, 3) or not array.size:
             raise Unreadable(f"it is {list(array.shape)}, and should be [N, T, C], or [N, T] of one channel")
         x = finite(array if array.ndim == 3 else array[..., None])
-        read = "y"
-        y = list(map(str, parse_labels(files["y"])))
+        words = {}
+        for read in ("y", *OPTIONAL_ARRAYS):
+            if read in files:
+                words[read] = list(map(str, parse_labels(files[read])))
     except Unreadable as error:
         raise DataError(f"{place}: {read}: {error}") from error
-    if len(x) != len(y):
-        raise DataError(f"{place}: x has {len(x):,} series and y {len(y):,} labels; give one for each")
-    if odd := next((label for label in y if not label or not label.isprintable()), None):
+    for name, values in words.items():
+        if len(x) != len(values):
+            raise DataError(f"{place}: x has {len(x):,} series and {name} {len(values):,} labels; give one for each")
+    if odd := next((label for label in words["y"] if not label or not label.isprintable()), None):
         raise DataError(f"{place}: y has {brief(odd)}, which cannot be shown; name the class otherwise")
-    series = [_of_values(f"x[{number}]", label, None, x[number]) for number, label in enumerate(y)]
-    return Recorded("x.npy and y.npy" if folder else "arrays x and y", "series", series)
+    groups = words.get("group")
+    parts = [PART_FOLDERS.get(name) for name in words["part"]] if "part" in words else [None] * len(x)
+    if "part" in words and None in parts:
+        odd = words["part"][parts.index(None)]
+        raise DataError(f"{place}: part has {brief(odd)}; each is one of {', '.join(PART_FOLDERS)}")
+    series = [
+        _of_values(f"x[{number}]", label, groups[number] if groups else None, x[number], parts[number])
+        for number, label in enumerate(words["y"])
+    ]
+    _refuse_groups_in_two_parts(place, series if groups else [])
+    return Recorded(
+        _said([f"{name}.npy" for name in files] if folder else [f"arrays {next(iter(files))}", *list(files)[1:]]),
+        "group" if groups else "series",
+        series,
+        grouped=groups is not None,
+        parts=tuple(part for part in PARTS if part in parts),
+    )
+
+
+def _said(names: Sequence[str]) -> str:
+    """In words.
+
+    >>> _said(["x", "y"]), _said(["x", "y", "part"])
+    ('x and y', 'x, y and part')
+    """
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _refuse_groups_in_two_parts(place: Path, series: Sequence[Series]) -> None:
+    first: dict[str, Part | None] = {}
+    for one in series:
+        if (other := first.setdefault(one.unit, one.part)) != one.part:
+            raise DataError(
+                f'{place}: group "{one.unit}" is in {other} and in {one.part}; what is tested on should be of nobody '
+                "who is trained on: put all of it in one part"
+            )
 
 
 def of_folders(place: Path, *, window: int | None, stride: int | None, columns: Sequence[str] | None) -> Recorded:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hdlif.data.found import Found
 from hdlif.data.manifest import PARTS, Entry, Manifest, Part
+from hdlif.data.public.sets import where_had
 from hdlif.data.recorded_series import MOST_KEPT, Recorded, Series, of_arrays, of_folders, of_recording
 from hdlif.data.samples import ImageSets, Samples
 from hdlif.data.shares import Shares, divided, rank, shares_of
@@ -147,7 +148,8 @@ def _recorded(place: Path, given: Mapping[str, Any]) -> Recorded:
 
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.lexists(place):
-        raise DataError(f"{place}: there is no such file or folder; give the path of series")
+        had = where_had(place.name) or "; give the path of series"
+        raise DataError(f"{place}: there is no such file or folder{had}")
     folder = os.path.isdir(place)  # noqa: PTH112
     if place.suffix.lower() == ".npz" or (folder and os.path.lexists(place / "x.npy")):
         refuse("arrays x and y", *given)
