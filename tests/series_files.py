@@ -49,3 +49,14 @@ def write_recording(path: Path, people: int = 6, *, rows: int = 20) -> Path:
         for label in CLASSES:
             lines += [[f"p{person}", label, *values] for values in wave(label, person, rows).tolist()]
     return write_csv(path, lines, ["who", "what", "a", "b"])
+
+
+def write_public_arrays(folder: Path, *, classes: int, steps: int, channels: int) -> Path:
+    """Arrays as a public set has them: of each class two samples of each of 7 people, the last of them for testing."""
+    folder.mkdir(parents=True)
+    people = np.tile(np.repeat(np.arange(7), 2), classes)
+    x = np.random.default_rng(0).normal(size=(len(people), steps, channels)).astype(np.float32)
+    arrays = {"x": x, "y": np.repeat(np.arange(classes), 14), "part": np.where(people < 6, "train", "test")}
+    for name, values in {**arrays, "group": people}.items():
+        np.save(folder / f"{name}.npy", values)
+    return folder

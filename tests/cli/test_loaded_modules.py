@@ -81,6 +81,7 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     "recipes show": (["digits_hdlif", "--resolved"], RECIPE),
     "recipes check": ([], RECIPE),
     "data inspect": (["photos"], TORCH | {"PIL"}),
+    "data ls": ([], {"torch", "PIL"}),
     "neurons ls": ([], RECIPE),
     "neurons show": (["own_neurons:AdaptiveHDLIF"], TORCH),
     "run": (["net.hdlif.safetensors", "image.npy"], {"PIL"}),
@@ -98,8 +99,8 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     "ablate": (["table.yaml"], TRAINING | PAGE),
 }
 """The arguments of each verb, for its least work, and what it loads for that."""
-MADE_OF_OTHERS = {"demo"}
-"""Verbs that call others, for minutes."""
+NOT_RUN = {"demo", "data get"}
+"""Verbs that call others, for minutes, and package registries."""
 
 QUICK = [verb for verb in VERBS if verb.startswith("recipes ") or verb == "neurons ls"]
 TRAIN = {verb for verb, (_, loads) in VERBS.items() if loads >= TRAINING}
@@ -152,7 +153,7 @@ def run_folder(folder: Path) -> Path:
 
 
 def test_every_verb_states_what_it_loads() -> None:
-    assert set(leaves(cli)) == set(VERBS) | MADE_OF_OTHERS
+    assert set(leaves(cli)) == set(VERBS) | NOT_RUN
 
 
 def test_help_loads_nothing(folder: Path) -> None:

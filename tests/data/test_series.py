@@ -52,6 +52,23 @@ def test_a_folder_of_arrays_is_the_same_data(tmp_path: Path) -> None:
     assert one.input == other.input
 
 
+def test_arrays_may_state_parts_and_groups(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    people = np.repeat(np.arange(6), 4)
+    arrays = {"x": rng.normal(size=(24, 5)), "y": np.arange(24) % 2, "group": people}
+    np.savez(tmp_path / "x.npz", part=np.where(people < 4, "train", "test"), **arrays)
+    found = look(tmp_path / "x.npz")
+    # One of the four people to train validates: none is in two parts.
+    assert [found.count(part) for part in ("train", "validation", "test")] == [12, 4, 8]
+    held_out = [int(entry.file[2:-1]) for entry in found.manifest.entries if entry.part == "validation"]
+    assert len(set(people[held_out])) == 1
+    assert {int(entry.file[2:-1]) for entry in found.manifest.entries if entry.part == "test"} == {*range(16, 24)}
+    assert (found.seen["layout"], found.seen["groups"]) == ("arrays x, y, group and part", [*"012345"])
+    for name, values in arrays.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    assert [look(tmp_path).count(part) for part in ("train", "validation", "test")] == [16, 4, 4]
+
+
 def test_one_channel_and_integer_labels(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "x.npz", x=rng.normal(size=(24, 5)), y=np.arange(24) % 3 * 5)
@@ -288,7 +305,13 @@ def test_a_class_that_only_held_out_groups_have_is_refused(tmp_path: Path) -> No
         ({"x": np.zeros((2, 4)), "y": [0.5, 1]}, "y: it is float64 [2], and labels are integers or text"),
         ({"x": np.zeros((2, 4)), "y": ["a", "b\n"]}, "cannot be shown"),
         ({"x": np.zeros((2, 4))}, "has no array y"),
-        ({"x": np.zeros((2, 4)), "z": [1]}, "it holds 'z', which is none of x, y"),
+        ({"x": np.zeros((2, 4)), "z": [1]}, "it holds 'z', which is none of x, y, group, part"),
+        ({"x": np.zeros((2, 4)), "y": [0, 1], "part": ["train"]}, "x has 2 samples and part 1 labels"),
+        ({"x": np.zeros((2, 4)), "y": [0, 1], "part": ["train", "dev"]}, "part has 'dev'; each is one of train, val"),
+        (
+            {"x": np.zeros((2, 4)), "y": [0, 1], "group": ["a", "a"], "part": ["train", "test"]},
+            '"a", a group, is in train and in test',
+        ),
         ({"x": np.zeros((4, 4)), "y": [0, 0, 1, 1]}, 'class "0" has 1 of what is kept together (each series)'),
     ],
 )
@@ -300,7 +323,11 @@ def test_refusals_of_arrays(tmp_path: Path, arrays: dict[str, Any], words: str) 
 
 def test_what_is_no_series(tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(b"")
-    for name, words in (("x.wav", 'its name ends in ".wav"; give a .npz'), ("none", "no such file or folder")):
+    for name, words in (
+        ("x.wav", 'its name ends in ".wav"; give a .npz'),
+        ("none", "no such file or folder; give"),
+        ("hapt", "data get hapt"),
+    ):
         with pytest.raises(DataError, match=re.escape(words)):
             look(tmp_path / name)
 

@@ -21,6 +21,7 @@ from hdlif.nn import step_parameters
 from hdlif.training import checkpoint
 from hdlif.training.optim import sgd
 from recorded_events import write_dvs_cifar10
+from series_files import write_public_arrays
 
 SMALL = ("digits", "fashion_mnist", "sines", "wine")
 """What the networks of recipes so named take no second for, but for a ResNet-18."""
@@ -33,14 +34,15 @@ SMALL = ("digits", "fashion_mnist", "sines", "wine")
         for name in shipped_recipes()
     ],
 )
-def test_two_updates_change_every_parameter_that_has_a_gradient_and_stay_finite(name):
+def test_two_updates_change_every_parameter_that_has_a_gradient_and_stay_finite(name, root):
     recipe = load_recipe(name)
+    recipe, _ = builders.with_data_found(recipe, root)
     builders.check(recipe)
     torch.manual_seed(recipe.seed)
     model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
     before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
     optimizer = sgd(model, learning_rate=recipe.training.learning_rate, momentum=0.9, weight_decay=0.0)
-    kind, generator = builders.DATA[recipe.data.kind], torch.Generator().manual_seed(0)
+    kind, generator = builders.data_kind(recipe), torch.Generator().manual_seed(0)
     batch = min(recipe.data.batch_size, 16 if name.startswith(SMALL) else 2)
     for _ in range(2):
         x = torch.randn(1, batch, *builders.input_record(recipe).shape, generator=generator)
@@ -83,6 +85,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     test_imagenet.write_folders(root)
     test_imagenet.write_tiny(root)
     write_dvs_cifar10(root, CIFAR10_CLASSES)
+    write_public_arrays(root / "hapt", classes=12, steps=128, channels=6)
+    write_public_arrays(root / "vowels", classes=9, steps=29, channels=12)
     raw = root / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     for part in ("train", "t10k"):
@@ -99,13 +103,14 @@ def small(name: str) -> list[str]:
     recipe = load_recipe(name)
     overrides = ["data.batch_size=4", "data.train=8", "training.epochs=1", "training.warmup_epochs=0"]
     # The digits and wines are split so that every class is on either side.
-    validation = 10 if recipe.data.kind.startswith("digits") else 3
-    overrides.append(f"data.validation={validation}")
+    if recipe.data.kind not in builders.FOUND:
+        overrides.append(f"data.validation={10 if recipe.data.kind.startswith('digits') else 3}")
     if recipe.model.kind == "vgg_snn":
         plan: Any = recipe.model.arguments["plan"]
         overrides.append(f"model.plan=[{', '.join('P' if entry == 'P' else '4' for entry in plan)}]")
     else:
-        overrides.append("model.widths=[4]" if recipe.model.kind == "dense" else "model.width=4")
+        series = recipe.model.kind in ("conv1d", "dense", "recurrent")
+        overrides.append("model.widths=[4, 4]" if series else "model.width=4")
     side = {"imagenet": 32, "tiny_imagenet": 32, "dvs_cifar10": 16}.get(recipe.data.kind)
     if side is not None:
         overrides.append(f"data.size={side}")

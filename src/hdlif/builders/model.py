@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from hdlif.nn import Temporal
 
 MODELS: Mapping[str, Callable[..., Temporal]] = {
+    "conv1d": At("hdlif.models:conv1d"),
     "dense": At("hdlif.models:dense"),
+    "recurrent": At("hdlif.models:recurrent"),
     "resnet": At("hdlif.models:resnet"),
     "resnet18": At("hdlif.models:resnet18"),
     "resnet19": At("hdlif.models:resnet19"),

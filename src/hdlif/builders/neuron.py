@@ -126,13 +126,11 @@ def _recurrent(recipe: Recipe, chosen: object) -> Callable[[NeuronFactory], Neur
 
     def leading_back(make: NeuronFactory) -> NeuronFactory:
         def layer(place: Place) -> Temporal:
-            from hdlif.nn import QuantConv2d, Recurrent
+            from hdlif.models import led_back
+            from hdlif.nn import QuantConv2d
 
             width = place.channels
-            synapse = QuantConv2d(width, width, kernel, padding=kernel // 2, quantizer=quantizer())
-            # So that what is led back dies away at the start.
-            synapse.weight.data *= 0.5
-            return Recurrent(make(place), synapse)
+            return led_back(make(place), QuantConv2d(width, width, kernel, padding=kernel // 2, quantizer=quantizer()))
 
         return layer
 

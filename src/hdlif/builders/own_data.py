@@ -44,10 +44,10 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
         return [f"data.kind={data}"]
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.exists(data):  # noqa: PTH110
-        raise DataError(
-            f'--data "{cut(data)}": is no folder or file, and no data set of that name ships; '
-            f"{did_you_mean(data, DATA)}"
-        )
+        from hdlif.data.public.sets import where_had
+
+        mend = where_had(data) or f"; {did_you_mean(data, DATA)}"
+        raise DataError(f'--data "{cut(data)}": is no folder or file, and no data set of that name ships{mend}')
     path = os.path.abspath(data)  # noqa: PTH100 - links stay in it
     samples = FOUND[section.kind].samples if section.kind in FOUND else None
     kind = None if samples else choose(DATA, section.kind, "data.kind")

@@ -8,6 +8,7 @@ from hdlif.data.found import Found
 from hdlif.data.frames import Binning, Events, by_number, by_time, count_frames
 from hdlif.data.imagenet import imagenet, tiny_imagenet
 from hdlif.data.images import Images, digits, fashion_mnist
+from hdlif.data.public import get
 from hdlif.data.samples import Frames, ImageSets, Samples, constant, processors, rows
 from hdlif.data.simulator import simulated
 from hdlif.data.sines import sines
@@ -35,6 +36,7 @@ __all__ = [
     "dvs_cifar10",
     "dvs_gesture",
     "fashion_mnist",
+    "get",
     "imagenet",
     "n_mnist",
     "processors",

@@ -4,9 +4,8 @@ Each is read whole, and gives samples that are one as long as the other, with th
 """
 
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -16,19 +15,16 @@ import numpy as np
 
 from hdlif.data.class_folders import Layout, Listed
 from hdlif.data.groups import check_pattern, group_in
-from hdlif.data.manifest import Part
-from hdlif.data.series_targets import Wanted, array_targets
-from hdlif.errors import DataError, brief, did_you_mean, reason
-from hdlif.inputs import MOST_BYTES, Unreadable
-from hdlif.inputs.archives import parse_archive
-from hdlif.inputs.arrays import parse_array
+from hdlif.data.manifest import PARTS, Part
+from hdlif.data.own_arrays import Arrays, arrays_at, content_of
+from hdlif.data.series_targets import Wanted
+from hdlif.errors import DataError, brief, did_you_mean
+from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
-from hdlif.inputs.series import Floats, finite
+from hdlif.inputs.series import Floats
 from hdlif.inputs.tables import Table, parse_named
 from hdlif.ops.sound import SoundRecord
-from hdlif.whole_files import read_regular
 
-ARRAYS = ("x", "y")
 MOST_KEPT = 2**31
 """Bytes that all samples together may take."""
 LABEL = "label"
@@ -124,60 +120,31 @@ def kept_together(group: str | None, otherwise: str) -> str:
 
 
 def of_arrays(place: Path, wanted: Wanted) -> Recorded:
-    """x [N, T, C] or [N, T] and y [N] of a .npz file, or of a folder with x.npy and y.npy.
-
-    Of other targets than a class, y is [N, T], [N, V], [N, T, V] or [N, L]; of values that come next, there is none.
-    """
-    layout, x, y = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted)
-    if x.ndim == 2:
-        x = x[..., None]
+    """x [N, T, C] or [N, T], and y, of a .npz file, or of a folder with x.npy and y.npy (`own_arrays`)."""
+    found = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted)
+    x = found.x if found.x.ndim == 3 else found.x[..., None]
     if wanted.ahead is not None:
         names = tuple(f"channel {number}" for number in range(1, x.shape[2] + 1))
-        series = [_next(place, f"x[{n}]", None, one, names, wanted.ahead) for n, one in enumerate(x)]
-    else:
-        series = [
-            of_values(f"x[{n}]", "", None, one).learned(target, wanted)
-            for n, (one, target) in enumerate(zip(x, y, strict=True))
-        ]
-    return Recorded(layout, "series", series)
+        return of_samples(
+            found, "series", [_next(place, f"x[{n}]", None, x[n], names, wanted.ahead) for n in range(len(x))]
+        )
+    series = [of_values(f"x[{n}]", "", None, x[n]).learned(target, wanted) for n, target in enumerate(found.y)]
+    return of_samples(found, "series", series)
 
 
-def arrays_at(place: Path, dimensions: Collection[int], accepted: str, wanted: Wanted) -> tuple[str, Floats, list[Any]]:
-    """What they are called, x, and what is learned, y, of a .npz file or a folder with x.npy and y.npy.
-
-    Args:
-        dimensions: that x may have, which are called `accepted`.
-        wanted: what y is to be; of values that come next there is none.
-    Raises:
-        DataError: they are something else.
-    """
-    folder = os.path.isdir(place)  # noqa: PTH112 - it says no to what is no path
-    arrays = ARRAYS[:1] if wanted.ahead is not None else ARRAYS
-    if folder:
-        files = {name: content_of(place / f"{name}.npy") for name in arrays}
-    else:
-        try:
-            files = parse_archive(content_of(place), ARRAYS)
-        except Unreadable as error:
-            raise DataError(f"{place}: {error}; give arrays x and y alone, by numpy.savez") from error
-    if missing := [name for name in arrays if name not in files]:
-        raise DataError(f"{place}: has no array {missing[0]}; give x {accepted} and y [N], by numpy.savez")
-    try:
-        array = parse_array(files["x"])
-        if array.ndim not in dimensions or not array.size:
-            raise Unreadable(f"it is {list(array.shape)}, and should be {accepted}")
-        x = finite(array)
-    except Unreadable as error:
-        raise DataError(f"{place}: x: {error}") from error
-    if wanted.ahead is not None:
-        return "x.npy" if folder else "array x", x, []
-    y = array_targets(place, files["y"], wanted, *x.shape[:2])
-    if len(x) != len(y):
-        raise DataError(f"{place}: x has {len(x):,} samples and y {len(y):,} labels; give one for each")
-    one_class = wanted.classes and not wanted.each_step
-    if one_class and (odd := next((label for label in y if not label or not label.isprintable()), None)) is not None:
-        raise DataError(f"{place}: y has {brief(odd)}, which cannot be shown; name the class otherwise")
-    return "x.npy and y.npy" if folder else "arrays x and y", x, y
+def of_samples(found: Arrays, unit: str, series: list[Series]) -> Recorded:
+    """The samples of arrays, in the parts and groups that these say."""
+    if found.parts is not None:
+        series = [replace(one, part=part) for one, part in zip(series, found.parts, strict=True)]
+    if found.groups is not None:
+        series = [replace(one, unit=group) for one, group in zip(series, found.groups, strict=True)]
+    return Recorded(
+        found.layout,
+        unit if found.groups is None else "group",
+        series,
+        grouped=found.groups is not None,
+        parts=tuple(part for part in PARTS if part in (found.parts or ())),
+    )
 
 
 def of_folders(
@@ -418,11 +385,3 @@ def table_at(
             of_group = "; where it says of whom the row is, --set data.group=NAME" if text else ""
             mend = f"{of_group}; leave a column out by naming the others: --set 'data.columns=[A, B]'"
         raise DataError(f"{path}: {said}{mend}") from error
-
-
-def content_of(path: Path) -> bytes:
-    """The bytes of a file. Raises `DataError`."""
-    try:
-        return read_regular(path, most=MOST_BYTES)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({reason(error)}); give a file of at most 256 MiB") from error

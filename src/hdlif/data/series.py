@@ -12,6 +12,7 @@ from hdlif.data.class_folders import laid_out
 from hdlif.data.found import Found
 from hdlif.data.found_samples import found_samples
 from hdlif.data.places import checked_columns, own_place
+from hdlif.data.public.sets import where_had
 from hdlif.data.recorded_series import Recorded, at_rates, of_arrays, of_folders, of_recording
 from hdlif.data.series_targets import Scale, Wanted
 from hdlif.data.shares import shares_of
@@ -117,7 +118,8 @@ def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, 
 
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.lexists(place):
-        raise DataError(f"{place}: there is no such file or folder; give the path of series")
+        had = where_had(place.name) or "; give the path of series"
+        raise DataError(f"{place}: there is no such file or folder{had}")
     folder = os.path.isdir(place)  # noqa: PTH112
     suffix = place.suffix.lower()
     of_windows = {key: given[key] for key in ("window", "stride", "group", "columns")}

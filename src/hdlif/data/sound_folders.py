@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.data.class_folders import Layout
-from hdlif.data.recorded_series import MOST_KEPT, Recorded, Series, content_of, group_unit, kept_together
+from hdlif.data.own_arrays import content_of
+from hdlif.data.recorded_series import MOST_KEPT, Recorded, Series, group_unit, kept_together
 from hdlif.errors import ArtefactError, DataError
 from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips as clips_of

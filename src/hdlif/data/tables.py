@@ -8,12 +8,13 @@ from typing import Any
 
 from hdlif.data.found import Found
 from hdlif.data.found_samples import found_samples
+from hdlif.data.own_arrays import arrays_at, content_of
 from hdlif.data.places import checked_columns, own_place
 from hdlif.data.recorded_series import (
     Recorded,
-    arrays_at,
-    content_of,
+    Series,
     kept_together,
+    of_samples,
     of_values,
     table_at,
     text_columns,
@@ -90,8 +91,9 @@ def _recorded(
         for key, value in (("label", label), ("group", group), ("columns", columns)):
             if value is not None:
                 raise ValueError(f"{key} = {value} is not of arrays x and y, which {place} is; leave it out")
-        layout, x, y = arrays_at(place, (2,), "[N, F]", wanted)
-        return _of_rows(layout, x, y, [f"x[{number}]" for number in range(len(y))], wanted)
+        found = arrays_at(place, (2,), "[N, F]", wanted)
+        names = [f"x[{number}]" for number in range(len(found.y))]
+        return replace(of_samples(found, "row", _rows(found.x, found.y, names, wanted)), seen={})
     raise DataError(
         f'{place}: its name ends in "{place.suffix}"; give a .csv or .parquet file with a column of labels, a .npz '
         "file with arrays x [N, F] and y [N], or a folder with x.npy and y.npy"
@@ -117,7 +119,8 @@ def _of_file(
     names = [f"{place.name}:{line}" for line in table.lines]
     labelled = f', labels in "{text[0]}"' if wanted.classes else ""
     learned = table.words[text[0]] if learned_at is None else list(learned_at)
-    recorded = _of_rows(f"a table{labelled}", table.numbers, learned, names, wanted)
+    samples = _rows(table.numbers, learned, names, wanted)
+    recorded = Recorded(f"a table{labelled}", "row", samples, seen={})
     if group is not None:
         units = zip(recorded.series, table.words[group], strict=True)
         recorded = replace(
@@ -130,12 +133,11 @@ def _of_file(
     return replace(recorded, channels=table.names)
 
 
-def _of_rows(layout: str, rows: Floats, learned: Sequence[Any], names: Sequence[str], wanted: Wanted) -> Recorded:
+def _rows(rows: Floats, learned: Sequence[Any], names: Sequence[str], wanted: Wanted) -> list[Series]:
     """Each row as a sample of one step."""
     if len(rows) > MOST_ROWS:
         raise DataError(f"the table has {len(rows):,} rows, and at most {MOST_ROWS:,} are taken; take fewer")
-    samples = [
+    return [
         of_values(name, "", None, row[None]).learned(target, wanted)
         for name, target, row in zip(names, learned, rows, strict=True)
     ]
-    return Recorded(layout, "row", samples, seen={})

@@ -18,6 +18,7 @@ from hdlif.models.recompute import ReversibleSequential
 from hdlif.models.resnet import cifar_stem, imagenet_stem, resnet, resnet18, resnet34, reversible_resnet
 from hdlif.models.resnet19 import resnet19
 from hdlif.models.reversible import Grid, ReversibleBlock
+from hdlif.models.series import conv1d, led_back, recurrent
 from hdlif.models.spiking import spiking
 from hdlif.models.vgg import vgg_snn
 from hdlif.models.wired import Wired
@@ -40,8 +41,11 @@ __all__ = [
     "Wired",
     "as_network",
     "cifar_stem",
+    "conv1d",
     "dense",
     "imagenet_stem",
+    "led_back",
+    "recurrent",
     "resnet",
     "resnet18",
     "resnet19",

@@ -3,6 +3,7 @@
 from hdlif.nn.attention import SECA, eca, eca_kernel_size
 from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.container import Sequential
+from hdlif.nn.delay_line import DelayLine
 from hdlif.nn.dspike import Dspike
 from hdlif.nn.equation import EquationNeuron, Parameter
 from hdlif.nn.glif import GLIF
@@ -40,6 +41,7 @@ __all__ = [
     "BatchNorm2d",
     "Binary",
     "Carrying",
+    "DelayLine",
     "Dspike",
     "EquationNeuron",
     "Gather",

@@ -1,4 +1,4 @@
-"""Delay: what a later node, `source`, gave at the step before, 0 at first; so a graph may lead back to an earlier one.
+"""Delay: what a node, `source`, gave at the step before, 0 at first; one further on leads the graph back.
 
 Its input only says the shape, which is that of the source. The source emits codes of at most `max_code`, or floats
 where that is 0.

@@ -1,4 +1,4 @@
-"""Recurrent layers of modules, and the forms of `delay`."""
+"""Recurrent layers and delay lines of modules, and the forms of `delay`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +9,7 @@ from torch import Tensor
 from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.deploy.onnx_translation import Translation, Value
-from hdlif.nn import Recurrent
+from hdlif.nn import DelayLine, Recurrent
 from hdlif.ops import Node
 
 
@@ -31,6 +31,23 @@ def _recurrent(lowerer: Lowerer, module: Recurrent, wire: Wire, path: str) -> Wi
     node = lowerer.nodes[place]
     lowerer.nodes[place] = replace(node, attributes={**node.attributes, "source": spikes.name})
     return spikes
+
+
+@lowers(DelayLine)
+def _line(lowerer: Lowerer, module: DelayLine, wire: Wire, path: str) -> Wire:
+    """A delay for each step that is held, and the taps joined along channels."""
+    wire = lowerer.one_scale(wire)
+    if len(wire.scale) > 1:
+        # Codes whose size changes from step to step have no size in common when they are joined.
+        wire = lowerer.applied(wire)
+    most = lowerer.values[wire.name].max_code or 0
+    last, joined = wire, wire
+    for step in range(1, module.reach + 1):
+        last = lowerer.emit("delay", f"{path}.delay{step}", last, source=last.name, max_code=most, pending=wire.scale)
+        if step % module.dilation == 0:
+            name = f"{path}.concat{step // module.dilation}"
+            joined = lowerer.emit("concat", name, joined, last, pending=wire.scale)
+    return joined
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:

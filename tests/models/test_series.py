@@ -1,0 +1,110 @@
+"""Networks for series: what a layer reads, chunks, the rules, and the deployed form."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hdlif import builders
+from hdlif.artefact import InputRecord
+from hdlif.config import load_recipe
+from hdlif.deploy import lower
+from hdlif.errors import RecipeError
+from hdlif.models import Network, conv1d, dense, led_back, recurrent
+from hdlif.nn import HDLIF, QuantConv2d, Recurrent
+from hdlif.runtime import Session
+from same_bits import assert_same_bits
+from small_networks import scatter_norms
+
+T, C = 6, 3
+RECORD = InputRecord((C, 1, 1), (0.0,) * C, (1.0,) * C, kind="series", resize="none", frames="rows")
+
+
+def made(build: Any, **arguments: Any) -> Network:
+    torch.manual_seed(0)
+    network = build(neuron=lambda place: HDLIF(T), classes=4, in_channels=C, **{"widths": (5, 6), **arguments})
+    scatter_norms(network)
+    return network.eval()
+
+
+def logits(network: Network, x: torch.Tensor) -> torch.Tensor:
+    return network(x, steps=range(len(x)))[0].detach()
+
+
+def test_a_kernel_of_one_is_a_fully_connected_network() -> None:
+    x = torch.randn(T, 2, C, 1, 1)
+    assert torch.equal(logits(made(conv1d, kernel=1), x), logits(made(dense), x))
+
+
+def test_a_convolution_reads_nothing_later_and_as_far_back_as_its_kernel() -> None:
+    """Without a leak neurons remember nothing: two layers of kernel 3, their taps 1 and 2 apart, reach 6 steps back."""
+    steps = 10
+    torch.manual_seed(0)
+    network = conv1d(
+        neuron=lambda place: HDLIF(steps, leak=0.0, threshold=1e-3, learned=False),
+        classes=4,
+        in_channels=C,
+        widths=(16, 16),
+        kernel=3,
+        dilations=(1, 2),
+    ).eval()
+    x = torch.randn(steps, 1, C, 1, 1)
+    before = logits(network, x)
+    x[2] += 1
+    changed = (logits(network, x) != before).any(2)[:, 0].tolist()
+    assert changed == [2 <= t <= 2 + 6 for t in range(steps)]
+
+
+@pytest.mark.parametrize(("build", "arguments"), [(conv1d, {"dilations": (1, 2)}), (recurrent, {})])
+def test_chunks_equal_the_whole_and_the_deployed_network(build: Any, arguments: dict[str, Any]) -> None:
+    network, x = made(build, **arguments), torch.randn(T, 2, C, 1, 1)
+    whole = logits(network, x)
+    state, parts = None, []
+    for t in range(T):
+        part, state = network(x[t : t + 1], state, steps=range(t, t + 1))
+        parts.append(part.detach())
+    torch.testing.assert_close(torch.cat(parts), whole)
+    graph = lower(network, time_steps=T, input=RECORD, labels=tuple("abcd"))
+    assert_same_bits(graph, x.numpy())
+    np.testing.assert_allclose(Session(graph).run(x.numpy()), whole.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_recurrent_network_is_a_fully_connected_one_whose_neurons_are_led_back() -> None:
+    network = made(recurrent)
+    layers = [layer for layer in network.modules() if isinstance(layer, Recurrent)]
+    assert [layer.synapse.weight.shape[:2] for layer in layers] == [(5, 5), (6, 6)]
+    recipe = load_recipe("sines_recurrent_hdlif")
+    key = load_recipe("sines_dense_hdlif", overrides=["neuron.recurrent=true"])
+    counts = [sum(p.numel() for p in builders.build_model(one).parameters()) for one in (recipe, key)]
+    assert counts[0] == counts[1]
+
+
+def test_what_is_led_back_is_halved_at_the_start() -> None:
+    torch.manual_seed(0)
+    synapse = QuantConv2d(3, 3, 1)
+    weight = synapse.weight.detach().clone()
+    assert torch.equal(led_back(HDLIF(T), synapse).synapse.weight, weight / 2)
+
+
+def test_two_ways_to_make_a_layer_recurrent_are_one_too_many() -> None:
+    recipe = load_recipe("sines_recurrent_hdlif", overrides=["neuron.recurrent=true"])
+    with pytest.raises(RecipeError, match=r"leave neuron\.recurrent out"):
+        builders.build_model(recipe)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"widths": ()}, "widths = []"),
+        ({"widths": (0,)}, "widths = [0]"),
+        ({"kernel": 0}, "kernel = 0"),
+        ({"dilations": (1,)}, "dilations = [1] of 2 layers"),
+        ({"dilations": (1, 0)}, "dilations = [1, 0] of 2 layers"),
+        ({"kernel": 300}, "holds 299 steps; at most 256"),
+    ],
+)
+def test_convolutions_that_there_are_not(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        made(conv1d, **arguments)

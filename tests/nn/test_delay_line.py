@@ -1,0 +1,156 @@
+"""Delay lines: by hand, against a convolution over time, in chunks, under rules that cut time, and deployed."""
+
+import itertools
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from deploy.test_onnx import assert_equals_reference
+from hdlif import deploy
+from hdlif.artefact import InputRecord, dumps, loads
+from hdlif.errors import ShapeError, StateError
+from hdlif.learning import OTTT, SLTT, STBP, StochasticStep
+from hdlif.models import conv1d
+from hdlif.nn import HDLIF, DelayLine, QuantConv2d, Sequential, SpikeQuantizer, Ternary, detach
+from same_bits import assert_same_bits
+from small_networks import scatter_norms
+
+T, C = 7, 3
+
+
+def test_each_tap_gives_an_earlier_step() -> None:
+    x = torch.arange(1.0, 6.0).reshape(5, 1, 1)
+    y, state = DelayLine(3, 2)(x, None, range(5))
+    assert y[:, 0].tolist() == [[1, 0, 0], [2, 0, 0], [3, 1, 0], [4, 2, 0], [5, 3, 1]]
+    # The latest first.
+    assert state["held"][0, :, 0].tolist() == [5, 4, 3, 2]
+
+
+def test_one_tap_gives_the_input_and_holds_nothing() -> None:
+    x = torch.randn(T, 2, C)
+    y, state = DelayLine(1)(x, None, range(T))
+    assert torch.equal(y, x)
+    assert state is None
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(2, 1), (3, 1), (3, 2), (5, 3)])
+def test_a_pointwise_convolution_behind_it_is_a_causal_convolution_over_time(kernel: int, dilation: int) -> None:
+    x = torch.randn(T, 2, C, 1, 1, dtype=torch.float64)
+    layer = torch.nn.Conv2d(kernel * C, 4, 1, dtype=torch.float64)
+    network = Sequential(DelayLine(kernel, dilation), layer)
+    found, _ = network(x, steps=range(T))
+    # Tap 0 reads the present, which is the last one of a kernel of torch.
+    weight = layer.weight.reshape(4, kernel, C).transpose(1, 2).flip(2)
+    padded = F.pad(x[..., 0, 0].permute(1, 2, 0), ((kernel - 1) * dilation, 0))
+    expected = F.conv1d(padded, weight, layer.bias, dilation=dilation)
+    torch.testing.assert_close(found[..., 0, 0], expected.permute(2, 0, 1), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("cuts", [range(1, T), (2, 3), (6,)])
+def test_chunks_equal_the_whole_in_outputs_gradients_and_state(cuts: range | tuple[int, ...]) -> None:
+    x = torch.randn(T, 2, C, dtype=torch.float64, requires_grad=True)
+    line, given = DelayLine(3, 2), torch.randn(T, 2, 3 * C, dtype=torch.float64)
+    whole, state = line(x, None, range(T))
+    (expected,) = torch.autograd.grad((whole * given).sum(), x)
+    parts, other = [], None
+    for begin, end in itertools.pairwise([0, *cuts, T]):
+        part, other = line(x[begin:end], other, range(begin, end))
+        parts.append(part)
+    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(other["held"], state["held"])
+    (found,) = torch.autograd.grad((torch.cat(parts) * given).sum(), x)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_an_input_constant_in_time_is_held_as_often_as_it_is_shown() -> None:
+    x, line = torch.randn(1, 2, C), DelayLine(3)
+    y, state = line(x, None, range(4))
+    expected, other = line(x.expand(4, -1, -1), None, range(4))
+    assert torch.equal(y, expected)
+    assert torch.equal(state["held"], other["held"])
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    line = DelayLine(3)
+    with pytest.raises(StateError, match="lacks 'held'"):
+        line(torch.zeros(1, 2, C), {}, range(1))
+    _, state = line(torch.zeros(1, 2, C), None, range(1))
+    with pytest.raises(ShapeError, match="a new batch starts with state=None"):
+        line(torch.zeros(1, 3, C), state, range(1, 2))
+
+
+@pytest.mark.parametrize(("taps", "dilation"), [(0, 1), (1, 0)])
+def test_lines_that_there_are_not(taps: int, dilation: int) -> None:
+    with pytest.raises(ValueError, match=f"taps = {taps}, dilation = {dilation}; each is at least 1"):
+        DelayLine(taps, dilation)
+
+
+def network(*, quantised: bool, neuron: type = HDLIF, per_step: bool = False) -> torch.nn.Module:
+    torch.manual_seed(0)
+
+    def layer(place: object) -> HDLIF:
+        return HDLIF(T, per_step=per_step, quantizer=SpikeQuantizer() if quantised else None)
+
+    conv = partial(QuantConv2d, quantizer=Ternary() if quantised else None)
+    made = conv1d(neuron=layer, classes=3, in_channels=C, widths=(5, 6), kernel=3, dilations=(1, 2), conv=conv)
+    return scatter_norms(made)
+
+
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), OTTT(), StochasticStep(k=2)], ids=lambda rule: type(rule).__name__)
+def test_weights_of_every_tap_are_learned(rule: object) -> None:
+    model = network(quantised=False)
+    x, y = torch.randn(T, 4, C, 1, 1), torch.tensor([0, 1, 2, 0])
+    plan = rule.schedule(T, torch.Generator().manual_seed(0))
+    for step in rule(model, x, y, plan):
+        step.loss.backward()
+    for name in ("stem.conv1", "body.conv2"):
+        gradient = model.get_submodule(name).weight.grad
+        assert (gradient.reshape(len(gradient), 3, -1).abs().amax((0, 2)) > 0).all()
+
+
+def test_a_rule_that_cuts_time_takes_held_values_as_inputs() -> None:
+    """Weights behind a line are learned as with all steps at once, and of those before it later steps are cut."""
+    gradients = []
+    x, given = torch.randn(T, 4, C, dtype=torch.float64), torch.randn(T, 4, 2, dtype=torch.float64)
+    torch.manual_seed(1)
+    before, behind = (torch.nn.Linear(n, m, dtype=torch.float64) for n, m in ((C, C), (3 * C, 2)))
+    model = Sequential(before, DelayLine(3), behind)
+    for cut in (False, True):
+        model.zero_grad()
+        y, state = [], None
+        for t in range(T):
+            out, state = model(x[t : t + 1], detach(state) if cut and state else state, steps=range(t, t + 1))
+            y.append(out)
+        (torch.cat(y) * given).sum().backward()
+        gradients.append([layer.weight.grad.clone() for layer in (before, behind)])
+    (whole_before, whole_behind), (cut_before, cut_behind) = gradients
+    assert torch.equal(whole_behind, cut_behind)
+    assert not torch.allclose(whole_before, cut_before)
+
+
+RECORD = InputRecord((C, 1, 1), (0.0,) * C, (1.0,) * C, kind="series", resize="none", frames="rows")
+
+
+@pytest.mark.parametrize(("quantised", "per_step"), [(False, False), (True, False), (True, True)])
+def test_deployed_it_has_equal_bits_and_the_modules_values(quantised: bool, per_step: bool) -> None:
+    model = network(quantised=quantised, per_step=per_step).eval()
+    graph = loads(dumps(deploy.lower(model, time_steps=T, input=RECORD, labels=tuple("abc"))), "x")
+    delays = [node for node in graph.nodes if node.op == "delay"]
+    assert len(delays) == 2 + 4
+    # Codes stay codes: what is held of 4-bit spikes has at most 15.
+    assert [node.attributes["max_code"] for node in delays] == [0, 0, *([15] * 4 if quantised else [0] * 4)]
+    x = torch.randn(T, 2, C, 1, 1)
+    assert_same_bits(graph, x.numpy())
+    if not quantised:
+        from hdlif.runtime import Session
+
+        logits = model(x, steps=range(T))[0].detach().numpy()
+        np.testing.assert_allclose(Session(graph).run(x.numpy()), logits, rtol=1e-4, atol=1e-4)
+
+
+def test_deployed_onnx_equals_it() -> None:
+    graph = deploy.lower(network(quantised=True).eval(), time_steps=T, input=RECORD, labels=tuple("abc"))
+    assert_equals_reference(graph)
