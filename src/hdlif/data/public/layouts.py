@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from hdlif.data.pickles import INTEGERS, OBJECTS, items, numbers, parse_pickle
 from hdlif.data.public.fetching import unpack_debian
 from hdlif.data.public.frames_of_pandas import as_float32, columns, parse_frames
