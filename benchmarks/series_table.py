@@ -47,6 +47,7 @@ from hdlif.runs.provenance import hardware, versions
 
 ROWS: Mapping[str, tuple[str, ...]] = {
     "hapt": ("hapt_hdlif", "hapt_hdlif_random_step", "hapt_lif", "hapt_dense_hdlif", "hapt_lif_random_step"),
+    "voices": ("voices_hdlif", "voices_hdlif_random_step", "voices_lif"),
     "vowels": ("vowels_hdlif", "vowels_lif", "vowels_hdlif_random_step", "vowels_lif_random_step"),
 }
 PEERS = ("GRU", "random forest")

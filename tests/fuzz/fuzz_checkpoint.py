@@ -16,7 +16,6 @@ from typing import Any
 import driver
 import safetensors.torch
 import torch
-from lightning_fabric import Fabric
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from hdlif import builders
@@ -24,10 +23,10 @@ from hdlif.config import Recipe, load_recipe
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.folders import begun, check_free, finished
 from hdlif.training import RunFiles, checkpoint
+from hdlif.training.average import Average
 from hdlif.training.metrics import Metrics
 from hdlif.training.optim import sgd
 from hdlif.training.state_record import counters_of
-from hdlif.training.stepping import Stepper
 from hostile import VALUES
 
 RECIPE = load_recipe(
@@ -49,19 +48,12 @@ def optimizer_of(model: torch.nn.Module) -> torch.optim.SGD:
 
 MODEL = network()
 OPTIMIZER = optimizer_of(MODEL)
-FABRIC = Fabric(accelerator="cpu", devices=1)
 
 
-def stepper() -> Stepper:
-    from hdlif.training.average import Average
-
-    return Stepper(FABRIC, MODEL, OPTIMIZER, clip_norm=None, average=Average(MODEL, 0.9))
-
-
-STATE = {**checkpoint.training_tensors(MODEL, OPTIMIZER), **stepper().tensors()}
+STATE = {**checkpoint.training_tensors(MODEL, OPTIMIZER), **Average(MODEL, 0.9).tensors()}
 COUNTERS = {
-    **{"epoch": 1, "batch": 2, "step": 21, "window": 1, "loss": 2.5, "correct": 9, "train_seconds": 1.5},
-    **{"best_epoch": 1, "best_accuracy": 0.5, "best_accuracy_per_step": [0.25, 0.5]},
+    **{"epoch": 1, "batch": 2, "step": 21, "window": 1, "loss": 2.5, "correct": 9, "answers": 16, "train_seconds": 1.5},
+    **{"best_epoch": 1, "best_score": 0.5, "best_metrics": {"accuracy": 0.5}, "best_per_step": [0.25, 0.5]},
 }
 COUNTS = {"metrics_bytes": 0, "precision": {}, "skipped_updates": 0, "averaged_updates": 21}
 STATE_RECORD = {"recipe": RECORD, "counters": COUNTERS, **COUNTS}
@@ -124,14 +116,14 @@ def of_a_file(content: bytes) -> None:
 
 
 def resume(out: Path) -> None:
-    """As `fit` takes a state up, without its data."""
+    """As a training takes a state up, without its data."""
     found = RunFiles(out).begin(RECORD, resume=True)
     assert found is not None
     counters_of(found.record, found.path)
     model = network()
     checkpoint.restore_training(model, optimizer_of(model), found.tensors, found.path)
-    stepper().restore(found.tensors, found.record)
-    Metrics(out, keep_bytes=found.record["metrics_bytes"]).close()
+    Average(model, 0.9).restore(found.tensors, int(found.record.get("averaged_updates", 0)))
+    Metrics(out, keep_bytes=int(found.record.get("metrics_bytes", 0))).close()
 
 
 def places(tree: Any) -> Iterator[tuple[Any, Any]]:
