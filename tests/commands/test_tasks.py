@@ -9,11 +9,15 @@ import pytest
 
 from hdlif.artefact import load
 from hdlif.commands import tables
+from hdlif.commands.ablate import ablate
+from hdlif.commands.coherence import coherence
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.report import report
 from hdlif.commands.run import run
+from hdlif.commands.seeds import as_text as seeds_text
+from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
 from hdlif.errors import DataError, RecipeError
 from hdlif.ops import TaskRecord
@@ -106,6 +110,30 @@ def test_the_artefact_says_what_its_outputs_mean(data: Path, tmp_path: Path) -> 
         np.testing.assert_allclose(graph.task.mean, arrays["y"].mean(0), rtol=0.2, atol=1)
         np.testing.assert_allclose(graph.task.std, arrays["y"].std(0), rtol=0.5)
     assert load(tmp_path / "net.hdlif.safetensors").task != TaskRecord()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["sequence", "regress"])
+def test_seeds_and_coherence_take_other_tasks(case: str, data: Path, tmp_path: Path) -> None:
+    overrides, steps = CASES[case]
+    section = f"data={{kind: series, path: {data / case}.npz, batch_size: 8}}"
+    given = [*SMALL, section, *overrides, f"time_steps={steps}"]
+    spread = train_seeds("sines_hdlif", seeds=2, overrides=given, out=tmp_path / "run", memory_repeats=0)
+    assert set(spread["metrics"]) > {"rmse" if case == "regress" else "accuracy"}
+    assert seeds_text(spread).endswith("(2)")
+    one = tmp_path / "run" / "seed_42"
+    seen = coherence([str(one)], batches=1)
+    assert {entry["loss"] for entry in seen["networks"]} == {"mean_logits", "per_step", "as_trained"}
+
+
+def test_a_table_of_accuracies_refuses_other_tasks(data: Path, tmp_path: Path) -> None:
+    section = f"'data={{kind: series, path: {data}/regress.npz, values: [low, high], batch_size: 8}}'"
+    (tmp_path / "table.yaml").write_text(
+        f"title: t\nbase: sines_hdlif\nseeds: 1\nrows: {{a: [{section}, task.kind=regress]}}\n"
+        "columns: {b: [time_steps=8]}\n"
+    )
+    with pytest.raises(RecipeError, match=r'a, b: task\.kind = "regress"; a table compares accuracies'):
+        ablate(tmp_path / "table.yaml", out=tmp_path / "out")
 
 
 def test_inspecting_says_what_is_learned(data: Path) -> None:

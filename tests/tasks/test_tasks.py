@@ -15,7 +15,7 @@ from hdlif.errors import ArtefactError, DataError
 from hdlif.learning import loss_over, mean_logits
 from hdlif.ops import TaskRecord
 from hdlif.ops.inference import check_task
-from hdlif.runtime.answers import answers, in_words
+from hdlif.runtime.answers import alike, answers, in_words
 from hdlif.tasks import Classify, Evaluation, LabelSequence, Multilabel, Regress, Task
 
 T, B = 4, 6
@@ -144,8 +144,9 @@ def test_no_sample_is_refused(task: Task) -> None:
 @pytest.mark.parametrize("task", TASKS, ids=IDS)
 def test_a_network_agrees_with_itself_and_not_with_another(task: Task) -> None:
     outputs = drawn(T, 50, 3)
-    assert task.agreement(outputs, outputs).tolist() == [1.0] * 50
-    assert task.agreement(outputs, -outputs).mean() < 0.9
+    one, other = outputs.numpy(), -outputs.numpy()
+    assert alike(one, one, task.record).tolist() == [1.0] * 50
+    assert alike(one, other, task.record).mean() < 0.9
 
 
 @pytest.mark.parametrize("task", TASKS, ids=IDS)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hdlif import builders
-from hdlif.commands.tables import figure
+from hdlif.commands.tables import figure, measured
 from hdlif.commands.train import train
 from hdlif.config import Recipe, below, load_recipe, one_component, shipped_recipes
 from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, brief, cut, did_you_mean
@@ -149,6 +149,8 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
                 name = f"{row}, {column}"
                 try:
                     recipe = look(load_recipe(table.base, [*table.overrides, *of_row, *of_column, f"seed={seed}"]))
+                    if recipe.task.kind != "classify":
+                        raise RecipeError(f'task.kind = "{recipe.task.kind}"; a table compares accuracies')
                     if seed == base_seed:
                         builders.check(recipe)
                 except RecipeError as error:
@@ -213,7 +215,7 @@ def ablate(
             say(f"{name}: {error}")
             return True
         summaries[cell.folder] = summary
-        say(f"{name}: {summary['accuracy']:.2%} in {summary['train_seconds']:.0f} s")
+        say(f"{name}: {measured(summary)} in {summary['train_seconds']:.0f} s")
         look()
         _write(chosen, queue, summaries, out)
         return True

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from hdlif.accounting import dense_macs
-from hdlif.artefact import Graph, InputRecord, infer_values, load
+from hdlif.artefact import Graph, InputRecord, TaskRecord, infer_values, load
 from hdlif.errors import InputError, MissingExtraError, TrainingError, did_you_mean
 from hdlif.measure.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
 from hdlif.measure.signal_stack import signal_stack_kept
 from hdlif.runs.files import existing
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session, normalise
+from hdlif.runtime.answers import alike
 from hdlif.runtime.images import fit_images
 from hdlif.runtime.session import available_cores
 
@@ -83,7 +84,7 @@ def bench(
         for name in names:
             say(f"{name}: preparing")
             candidates[name] = _prepare(name, material, threads, batch)
-        results = _compare(candidates, images.compared, batch)
+        results = _compare(candidates, images.compared, batch, graph.task)
         timed = {name: c for name, c in candidates.items() if results[name]["agrees"]}
         say(f"timing {', '.join(timed)}")
         _time(timed, results, images.compared, batch, repeats)
@@ -167,7 +168,9 @@ def _prepare(name: str, material: Material, threads: int, batch: int) -> _Candid
     return _Candidate(paths[0], *(engine.load(path, threads) for path in paths))
 
 
-def _compare(candidates: Mapping[str, _Candidate], images: Floats, batch: int) -> dict[str, dict[str, Any]]:
+def _compare(
+    candidates: Mapping[str, _Candidate], images: Floats, batch: int, task: TaskRecord
+) -> dict[str, dict[str, Any]]:
     """How far each engine agrees with ours, one image at a time and many at once."""
     few = images[: max(len(images) // 4, 1)]
     seen = {}
@@ -177,8 +180,7 @@ def _compare(candidates: Mapping[str, _Candidate], images: Floats, batch: int) -
         seen[name] = np.concatenate(parts, axis=1)
     results = {}
     for name, logits in seen.items():
-        same = logits.mean(0).argmax(-1) == seen[OURS].mean(0).argmax(-1)
-        agreement = float(same.mean())
+        agreement = float(alike(logits, seen[OURS], task).mean())
         results[name] = {
             "agreement": agreement,
             "max_logit_difference": float(np.abs(logits - seen[OURS]).max()),

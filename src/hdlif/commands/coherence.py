@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from hdlif import builders
@@ -104,16 +103,17 @@ def _entries(target: str, network: _Network, batches: int, data_root: Path | Non
             f"--batches {batches} of {size} images are more than the {len(train)} training images of "
             f"{recipe.data.kind}; give at most {len(train) // size}"
         )
-    read = [(x.double(), y) for x, y in train.first(batches * size).sequences(size)]
-    criterion = partial(F.cross_entropy, label_smoothing=recipe.training.label_smoothing)
+    read = train.first(batches * size).sequences(size)
+    wide = [(x.double(), y.double() if y.is_floating_point() else y) for x, y in read]
+    criterion = builders.build_task(recipe).criterion()
     mean, each = loss_of_mean(criterion), loss_of_each(criterion)
     losses = {"mean_logits": (mean, None), "per_step": (each, None), "as_trained": (mean, each)}
     entries = []
-    with reestimated(module, read, time_steps=recipe.time_steps):
+    with reestimated(module, wide, time_steps=recipe.time_steps):
         for name, (loss, rule_loss) in losses.items():
             rules = compare(
                 module,
-                read,
+                wide,
                 rules=_rules(recipe),
                 loss=loss,
                 rule_loss=rule_loss,

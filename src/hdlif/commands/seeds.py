@@ -1,9 +1,10 @@
 """`hdlif train RECIPE --seeds N`: the same training N times, and the mean of what comes out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hdlif.commands.tables import measured
 from hdlif.commands.train import train
 from hdlif.measure.spread import in_percent, mean_and_std, seeds_from
 from hdlif.runs.files import write_json
@@ -70,13 +71,14 @@ def train_seeds(
                 say=_silent if summaries else say,
                 **options | {"resume": resume, "overwrite": overwrite},
             )
-        say(f"seed {seed}: {summary['accuracy']:.2%}")
+        say(f"seed {seed}: {measured(summary)}")
         summaries.append(summary)
         result = {
             "name": first.name,
             "n": len(summaries),
             "seeds": [run["seed"] for run in summaries],
             **{key: _spread([run[key] for run in summaries]) for key in MEASURED},
+            **_metrics(summaries),
             "versions": summaries[-1]["versions"],
             "hardware": summaries[-1]["hardware"],
         }
@@ -90,8 +92,18 @@ def _silent(line: str) -> None:
 
 def as_text(result: dict[str, Any]) -> str:
     """The test accuracy in per cent: mean ± standard deviation (n)."""
+    if "metrics" in result:
+        spreads = ((name, one["mean"], one["std"]) for name, one in result["metrics"].items())
+        said = ", ".join(f"{name} {mean:.4g}" + ("" if std is None else f" ± {std:.2g}") for name, mean, std in spreads)
+        return f"{result['name']}: {said} ({result['n']})"
     accuracy = result["accuracy"]
     return f"{result['name']}: {in_percent(accuracy['mean'], accuracy['std'])} % ({result['n']})"
+
+
+def _metrics(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Those of tasks that are no classification."""
+    names = summaries[0].get("metrics", {})
+    return {"metrics": {name: _spread([run["metrics"][name] for run in summaries]) for name in names}} if names else {}
 
 
 def _spread(values: list[float | None]) -> dict[str, Any]:

@@ -95,6 +95,13 @@ def _confusion(result: Mapping[str, Any]) -> str:
     return aligned(["true, chosen:", *labels, "accuracy"], rows)
 
 
+def measured(summary: Mapping[str, Any]) -> str:
+    """What a training is on the test set: its accuracy, or the metric of its task."""
+    if summary["accuracy"] is not None:
+        return f"{summary['accuracy']:.2%}"
+    return f"{summary['metric']} {summary['metrics'][summary['metric']]:.4g}"
+
+
 def score(trial: Mapping[str, Any]) -> str:
     """What a trial, or a training, is on the validation set: the accuracy, or what is the larger the better."""
     if trial["validation_accuracy"] is not None:

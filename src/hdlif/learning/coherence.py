@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.errors import DataError
-from hdlif.learning.criterion import Criterion
+from hdlif.learning.criterion import Criterion, first_step, loss_at, loss_over
 from hdlif.learning.overlap import Overlap, Tally
 from hdlif.learning.probe import (
     Found,
@@ -52,13 +52,21 @@ class Drawn(Protocol):
 
 
 def loss_of_mean(criterion: Criterion) -> Loss:
-    """L = criterion(mean over t of o_t, target): dL/do_t is the same at every step."""
-    return lambda logits, target: criterion(logits.mean(0), target)
+    """L = criterion(mean over t of o_t, target): dL/do_t is the same at every step.
+
+    Where each step has a target of its own, it is the mean of the steps' losses.
+    """
+    return lambda logits, target: loss_over(criterion, logits, target, lambda counted: counted.mean(0))
 
 
 def loss_of_each(criterion: Criterion) -> Loss:
-    """L = (1/T)·Σ_t criterion(o_t, target): what the online rules follow."""
-    return lambda logits, target: torch.stack([criterion(step, target) for step in logits]).mean()
+    """L = (1/T)·Σ_t criterion(o_t, target): what the online rules follow; of the steps that count."""
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        counted = range(first_step(criterion), len(logits))
+        return torch.stack([loss_at(criterion, logits[t], target, t) for t in counted]).mean()
+
+    return loss
 
 
 @dataclass(frozen=True)

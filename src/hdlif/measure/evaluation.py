@@ -16,6 +16,7 @@ from hdlif.artefact import Graph
 from hdlif.data import Samples
 from hdlif.errors import AllocationError, ArtefactError, LimitError
 from hdlif.runtime import Session
+from hdlif.runtime.answers import alike
 from hdlif.tasks import Evaluation, Task
 from hdlif.training import answered, progress_bar
 
@@ -42,8 +43,8 @@ class Evaluated:
 
     Attributes:
         by: "pytorch", or "deployed" where the deployed form answered all but the sample.
-        agreement: share of the sample that both gave the same answer (`Task.agreement`); None where PyTorch was faster
-            or alone.
+        agreement: share of the sample that both gave the same answer (`runtime.answers.alike`); None where PyTorch was
+            faster or alone.
         ms_per_image: of each, where both were timed.
     """
 
@@ -105,7 +106,8 @@ def evaluate_network(
         first: list[Tensor] = []
         counting(_kept(by_torch(sample), first))
         again = [outputs for outputs, _ in by_runtime(sample)]
-        agreement = float(task.agreement(torch.cat(first, dim=1), torch.cat(again, dim=1)).mean())
+        pytorchs, deployed = (torch.cat(outputs, dim=1).float().numpy() for outputs in (first, again))
+        agreement = float(alike(pytorchs, deployed, task.record).mean())
         by = "deployed" if agreement >= AGREEMENT else "pytorch"
         counting((by_runtime if by == "deployed" else by_torch)(rest))
         return Evaluated(counting.evaluation(), by, agreement, times)

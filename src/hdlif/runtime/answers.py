@@ -84,6 +84,35 @@ _KINDS: Mapping[str, Callable[[Floats, TaskRecord, Sequence[str]], Answer | None
 }
 
 
+ALIKE = 1e-3
+"""Deviations that two networks' values may differ by and be the same answer."""
+
+
+def alike(one: Floats, other: Floats, record: TaskRecord) -> NDArray[np.float64]:
+    """How far two networks' outputs [T, B, n] give each sample the same answer, [B] in 0..1.
+
+    A class and a set of labels are the same or not; of classes at each step it is the share that is; values are the
+    same where all lie within `ALIKE` deviations of one another.
+    """
+    with np.errstate(all="ignore"):
+        if record.combine == "each":
+            first, second = one[record.delay :], other[record.delay :]
+        else:
+            taken = slice(-1, None) if record.combine == "last" else slice(None)
+            # Added in the order of the steps: rounded otherwise, a tie could go another way.
+            first, second = (outputs[taken].cumsum(0)[-1:] for outputs in (one, other))
+        if record.kind == "regress":
+            steps = 1 if record.combine != "mean" else len(one)
+            same = (np.abs(first - second) <= ALIKE * steps).all(-1).all(0)
+        elif record.kind == "multilabel":
+            steps = 1 if record.combine != "mean" else len(one)
+            said = [1 / (1 + np.exp(-sums / steps)) >= record.threshold for sums in (first, second)]
+            same = (said[0] == said[1]).all(-1).all(0)
+        else:
+            same = (first.argmax(-1) == second.argmax(-1)).mean(0)
+    return np.asarray(same, np.float64)
+
+
 def in_words(answer: Answer) -> str:
     """An answer in a few words.
 

@@ -59,11 +59,6 @@ class Classify:
         assert evaluation.accuracy is not None, "of a classification"
         return evaluation.accuracy
 
-    def agreement(self, one: Tensor, other: Tensor) -> Tensor:
-        """1 where they give the same class."""
-        chosen = (so_far(outputs, self.first)[-1].argmax(-1) for outputs in (one, other))
-        return torch.eq(*chosen).double()
-
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         """By the mean over the steps that were learned from; a mixed sample has the label of the larger share."""
         labels = target if target.ndim == 1 else target.argmax(1)

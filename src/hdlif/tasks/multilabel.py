@@ -63,10 +63,6 @@ class Multilabel:
     def better(self, evaluation: Evaluation) -> float:
         return evaluation.metrics["f1"]
 
-    def agreement(self, one: Tensor, other: Tensor) -> Tensor:
-        """1 where they say the same labels."""
-        return (self.after_each(one)[-1] == self.after_each(other)[-1]).all(-1).double()
-
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         return (self.said(outputs.mean(0)) == (target > 0.5)).sum(), target.numel()
 

@@ -19,8 +19,6 @@ from hdlif.tasks.task import Evaluation, Tally, Target
 
 Loss = Literal["squared", "absolute", "huber"]
 _LOSSES: Mapping[Loss, Criterion] = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.smooth_l1_loss}
-_ALIKE = 1e-3
-"""Deviations that two networks' values may differ by and be the same answer."""
 _DRAWN = 1000
 """Pairs of a true and a predicted value that a report is given of each output."""
 
@@ -87,15 +85,6 @@ class Regress:
 
     def better(self, evaluation: Evaluation) -> float:
         return -evaluation.metrics["rmse"]
-
-    def agreement(self, one: Tensor, other: Tensor) -> Tensor:
-        """1 where all values that are given lie within `_ALIKE` deviations of one another."""
-        taken = (
-            outputs if self.combine == "each" else outputs[self.first :].mean(0, keepdim=True)
-            for outputs in (one, other)
-        )
-        first, second = taken
-        return ((first - second).abs() <= _ALIKE).all(-1).all(0).double()
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         return torch.zeros(()), 0

@@ -58,10 +58,6 @@ class LabelSequence:
     def better(self, evaluation: Evaluation) -> float:
         return evaluation.metrics["accuracy"]
 
-    def agreement(self, one: Tensor, other: Tensor) -> Tensor:
-        """The share of the steps that are given the same class."""
-        return (one[self.delay :].argmax(-1) == other[self.delay :].argmax(-1)).double().mean(0)
-
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         if len(outputs) != len(steps):
             return torch.zeros(()), 0

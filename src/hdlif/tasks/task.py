@@ -146,9 +146,6 @@ class Task(Protocol):
     def better(self, evaluation: Evaluation) -> float:
         """A number that is the larger the better: `metric`, or minus it."""
 
-    def agreement(self, one: Tensor, other: Tensor) -> Tensor:
-        """How far two networks' outputs [T, B, n] give each sample the same answer, [B] in 0..1."""
-
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         """How many answers of a training batch are right, and out of how many; of values, 0 out of 0.
 
