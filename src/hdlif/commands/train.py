@@ -129,7 +129,7 @@ def train(
     if resume is not False and found is not None:
         recipe = ranks.led(partial(as_begun, recipe, out))
     if keep:
-        # Told now, and looked at again when the folder is this process's.
+        # Said now, and looked at again when the folder is this process's.
         ranks.led(lambda: check_free(out))
     if resume is not False and (summary := ranks.led(lambda: finished(out, recipe))) is not None:
         return summary if ranks.first else {}

@@ -60,7 +60,7 @@ class _Named:
 
 @dataclass
 class Record:
-    """An object of a class that the reader was told to expect: its name, and what it was made of; nothing is run."""
+    """An object of a class that the reader expects: its name, and what it was made of; nothing is run."""
 
     name: str
     arguments: tuple[Any, ...]

@@ -10,7 +10,7 @@ from hdlif.artefact.roles import by_place
 from hdlif.deploy import blocks as _blocks  # noqa: F401 - registers its lowerings
 from hdlif.deploy import capture as _capture  # noqa: F401 - registers its lowering
 from hdlif.deploy import ops as _ops  # noqa: F401 - registers its lowerings
-from hdlif.deploy.lowering import ONE, Lowerer, Wire, affine_rows, held
+from hdlif.deploy.lowering import ONE, Lowerer, Wire, affine_rows, repeated
 from hdlif.ops import INPUT, Graph, InputRecord, Node, TaskRecord, infer_values, reads, renamed
 
 
@@ -64,7 +64,9 @@ def join_affines(graph: Graph) -> Graph:
         ):
             count = max(len(n.tensors["scale"]) for n in (first, node))
             a, b, c, d = (
-                held(n.tensors[role].astype(np.float64), count) for n in (first, node) for role in ("scale", "shift")
+                repeated(n.tensors[role].astype(np.float64), count)
+                for n in (first, node)
+                for role in ("scale", "shift")
             )
             nodes[first.name] = replace(first, tensors=affine_rows(a * c, b * c + d))
             joined[node.name] = first.name

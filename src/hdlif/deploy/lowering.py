@@ -97,8 +97,8 @@ class Lowerer:
     def affine(self, wire: Wire, name: str, scale: Floats, shift: Floats) -> Wire:
         """scale·wire + shift, both [T or 1, C], absorbing the wire's own scale."""
         rows = max(map(len, (scale, shift, wire.scale)))
-        scale = held(scale, rows) * held(wire.scale, rows)
-        return self.emit("affine", name, wire, **affine_rows(scale, held(shift, rows)))
+        scale = repeated(scale, rows) * repeated(wire.scale, rows)
+        return self.emit("affine", name, wire, **affine_rows(scale, repeated(shift, rows)))
 
     def applied(self, wire: Wire) -> Wire:
         """The same value with its scale applied; once for each scale that it is read with."""
@@ -119,7 +119,7 @@ class Lowerer:
         return wire if wire.scale.shape[1] == 1 else self.applied(wire)
 
 
-def held(rows: Floats, count: int) -> Floats:
+def repeated(rows: Floats, count: int) -> Floats:
     """The first `count` of rows whose last one holds for ever."""
     return rows[np.minimum(np.arange(count), len(rows) - 1)]
 

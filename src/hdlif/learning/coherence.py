@@ -22,7 +22,7 @@ from hdlif.errors import DataError
 from hdlif.learning.criterion import Criterion, first_step, loss_at, loss_over
 from hdlif.learning.overlap import Overlap, Tally
 from hdlif.learning.probe import (
-    Found,
+    Gradients,
     Loss,
     Named,
     Observed,
@@ -234,7 +234,7 @@ class _Comparison:
         self.ends = {key: Tally() for key in self.owned}
         self.alone = [Overlap() for _ in self.plans]
 
-    def add_local(self, x: Tensor, target: Tensor, observed: Observed, reference: Found) -> None:
+    def add_local(self, x: Tensor, target: Tensor, observed: Observed, reference: Gradients) -> None:
         runs = (layer_local(self.model, x, target, self.rule, p, observed.along_spikes) for p in self.plans)
         own = mean_of(runs, len(self.plans))
         for name, tallies in self.membranes.items():

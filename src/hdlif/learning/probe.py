@@ -98,14 +98,14 @@ def observe(model: nn.Module, x: Tensor, target: Tensor, loss: Loss, *, time_ste
 
 
 @dataclass
-class Found:
+class Gradients:
     """What one plan of a rule has sent back: parameter gradients, and dL/dm_t [T, B, ...] by neuron layer."""
 
     parameters: Named = field(default_factory=dict)
     membranes: Named = field(default_factory=dict)
 
 
-def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, weights: Tensor) -> Found:
+def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, weights: Tensor) -> Gradients:
     """The gradient of (1/T)·Σ_t <weights_t, o_t> in the way of a rule with criterion `total`.
 
     Args:
@@ -119,18 +119,18 @@ def end_to_end(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Pl
 
     handle = model.register_forward_hook(weigh, with_kwargs=True)
     try:
-        return Found(_learn(model, x, target, rule, plan))
+        return Gradients(_learn(model, x, target, rule, plan))
     finally:
         handle.remove()
 
 
-def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along_spikes: Named) -> Found:
+def layer_local(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along_spikes: Named) -> Gradients:
     """What a rule makes of the same G in every layer: the network is cut behind each neuron layer.
 
     The loss is Σ_t Σ_layers <G_t, s_t>, and what a layer emits goes on without a graph. So a synapse gets the gradient
     of the neurons it reaches through no other neuron. A recurrent layer is one, with its way back.
     """
-    found = Found()
+    found = Gradients()
     terms: list[Tensor] = []
 
     def cut(name: str) -> Callable[..., Any]:
@@ -209,9 +209,9 @@ def _current_apart(received: Callable[[Tensor, range], None] | None) -> Callable
     return hook
 
 
-def mean_of(found: Iterable[Found], count: int) -> Found:
+def mean_of(found: Iterable[Gradients], count: int) -> Gradients:
     """The mean of several plans, each as likely as the others."""
-    mean = Found()
+    mean = Gradients()
     for one in found:
         for into, values in ((mean.parameters, one.parameters), (mean.membranes, one.membranes)):
             for name, value in values.items():

@@ -12,7 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from hdlif.tasks import Evaluation
     from hdlif.training.activity import Penalty
-    from hdlif.training.fallback import Found
+    from hdlif.training.fallback import SavedState
     from hdlif.training.training import Training
 
 
@@ -46,7 +46,7 @@ class Callback:
     pairs: bool = False
     """Whether it mixes the samples of a batch by twos."""
 
-    def found(self, training: Training) -> Found | None:
+    def found(self, training: Training) -> SavedState | None:
         """A state to go on from."""
 
     def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:

@@ -25,7 +25,7 @@ from hdlif.plain_yaml import MOST_DEPTH, not_plain
 from hdlif.whole_files import open_regular, whole_file
 
 METADATA_KEY = "hdlif"
-MOST_TOLD = 12
+MOST_NAMED = 12
 """Differences that an error names."""
 MOST_RECORD = 2**20
 """Characters of a record that is read."""
@@ -152,9 +152,9 @@ def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any
     if differences := recipe_differences(kept, recipe):
         seen = "; ".join(
             f"with {cut(key)} = {brief(then)}, the recipe says {brief(now)}"
-            for key, then, now in differences[:MOST_TOLD]
+            for key, then, now in differences[:MOST_NAMED]
         )
-        seen += f"; and {len(differences) - MOST_TOLD} more" if len(differences) > MOST_TOLD else ""
+        seen += f"; and {len(differences) - MOST_NAMED} more" if len(differences) > MOST_NAMED else ""
         raise CheckpointError(
             f"{path}: was written {seen}; resume with the recipe it was started with, or train again without resuming"
         )

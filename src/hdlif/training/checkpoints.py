@@ -11,7 +11,7 @@ from hdlif.errors import TrainingError
 from hdlif.tasks import Evaluation
 from hdlif.training import checkpoint
 from hdlif.training.callback import Callback
-from hdlif.training.fallback import Found
+from hdlif.training.fallback import SavedState
 from hdlif.training.finite import not_finite
 from hdlif.training.run_files import RunFiles
 
@@ -44,7 +44,7 @@ class Checkpoints(Callback):
         self.files, self.recipe, self.resume, self.every = RunFiles(Path(out)), recipe, resume, every
         self._saved = time.monotonic()
 
-    def found(self, training: Training) -> Found | None:
+    def found(self, training: Training) -> SavedState | None:
         return training.ranks.led(lambda: self.files.begin(self.recipe, resume=self.resume))
 
     def begin(self, training: Training) -> None:

@@ -11,7 +11,7 @@ from hdlif.training import checkpoint
 
 
 @dataclass(frozen=True)
-class Found:
+class SavedState:
     """A whole checkpoint, and what is wrong with the newer one that it stands in for."""
 
     path: Path
@@ -20,7 +20,7 @@ class Found:
     damage: str | None = None
 
 
-def newest_whole(newer: Path, older: Path) -> Found:
+def newest_whole(newer: Path, older: Path) -> SavedState:
     """`newer`, or `older` where that is damaged or gone.
 
     A damaged `newer` is put aside as damaged.safetensors, lest it take the place of `older` at the next writing.
@@ -29,13 +29,13 @@ def newest_whole(newer: Path, older: Path) -> Found:
         CheckpointError: neither is whole.
     """
     try:
-        return Found(newer, *checkpoint.load(newer))
+        return SavedState(newer, *checkpoint.load(newer))
     except CheckpointError as error:
         damage = error
     if not older.exists():
         raise damage
     try:
-        found = Found(older, *checkpoint.load(older), damage=str(damage))
+        found = SavedState(older, *checkpoint.load(older), damage=str(damage))
     except CheckpointError as error:
         raise CheckpointError(f"{damage}; the one before is no better: {error}") from error
     if newer.exists():

@@ -11,7 +11,7 @@ from torch import nn
 
 from hdlif.errors import CheckpointError, TrainingError, reason
 from hdlif.training import checkpoint
-from hdlif.training.fallback import Found, newest_whole
+from hdlif.training.fallback import SavedState, newest_whole
 from hdlif.training.state_record import counters_of
 from hdlif.whole_files import remove_left_over
 
@@ -52,7 +52,7 @@ class RunFiles:
         """Whether there is a training, stopped or finished."""
         return any(map(os.path.lexists, (self.last, self.previous, self.final)))
 
-    def begin(self, recipe: Mapping[str, Any], *, resume: bool) -> Found | None:
+    def begin(self, recipe: Mapping[str, Any], *, resume: bool) -> SavedState | None:
         """The state to go on from; None, and the folder cleared, where there is none or none is wanted.
 
         Args:

@@ -27,7 +27,7 @@ from hdlif.tasks import Evaluation, Task
 from hdlif.training import checkpoint
 from hdlif.training.callback import Batch, Callback
 from hdlif.training.evaluate import evaluate
-from hdlif.training.fallback import Found
+from hdlif.training.fallback import SavedState
 from hdlif.training.finite import first_not_finite
 from hdlif.training.interruption import Interrupted, Pending
 from hdlif.training.optim import Optimization, warmed_up
@@ -180,11 +180,11 @@ class Training:
         said = (callback.kept() for callback in self.callbacks)
         return next((one for one in said if one is not None), "no checkpoints are written")
 
-    def _found(self) -> Found | None:
+    def _found(self) -> SavedState | None:
         found = [callback.found(self) for callback in self.callbacks]
         return next((one for one in found if one is not None), None)
 
-    def _take_up(self, found: Found) -> None:
+    def _take_up(self, found: SavedState) -> None:
         """Take up a state."""
         record, counters = found.record, counters_of(found.record, found.path)
         place = counters.epoch * self.batches + counters.batch

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from hdlif.deploy.form import Form, Parts
-from hdlif.deploy.lowering import Lowerer, Wire, check_sequence, f64, held, lowers
+from hdlif.deploy.lowering import Lowerer, Wire, check_sequence, f64, lowers, repeated
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.nn import BatchNorm1d, BatchNorm2d
@@ -26,7 +26,7 @@ def _batch_norm(lowerer: Lowerer, module: BatchNorm2d, wire: Wire, path: str) ->
     shift = f64(module.bias) - gain * f64(module.running_mean)
     if module.time_steps is None:
         return lowerer.affine(wire, path, gain[None], shift[None])
-    return lowerer.affine(wire, path, held(gain, lowerer.time_steps), held(shift, lowerer.time_steps))
+    return lowerer.affine(wire, path, repeated(gain, lowerer.time_steps), repeated(shift, lowerer.time_steps))
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:

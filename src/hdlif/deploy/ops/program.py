@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hdlif.deploy.folding import LEAST_GAIN, fold_mem_bn, fold_mem_bn_on_current
 from hdlif.deploy.form import Form, Parts
-from hdlif.deploy.lowering import ONE, Floats, Lowerer, Wire, compact, f64, held, lowers, stored
+from hdlif.deploy.lowering import ONE, Floats, Lowerer, Wire, compact, f64, lowers, repeated, stored
 from hdlif.deploy.onnx_translation import Translation, Value
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.deploy.ops.quantise import quantised
@@ -37,7 +37,7 @@ def _neuron(lowerer: Lowerer, module: SteppedNeuron, wire: Wire, path: str) -> W
 def _mem_bn(lowerer: Lowerer, module: HDLIF, norm: MemBN, wire: Wire, path: str) -> Wire:
     """HD-LIF with Mem-BN, folded on the state where every α* allows it, else on the current; see `deploy.folding`."""
     rows = [
-        held(f64(values).reshape(len(values), -1), lowerer.time_steps)
+        repeated(f64(values).reshape(len(values), -1), lowerer.time_steps)
         for values in (module.leak.values(), module.threshold.values(), *norm.affine())
     ]
     on_state = (rows[2] >= LEAST_GAIN).all()
@@ -65,7 +65,7 @@ def _spike(
         rows: stand for the neuron's own parameters; T rows of each, or more.
     """
     if rows is None:
-        rows = {name: held(f64(row), lowerer.time_steps) for name, row in module.row_values().items()}
+        rows = {name: repeated(f64(row), lowerer.time_steps) for name, row in module.row_values().items()}
     try:
         program, values = module.traced({name: torch.from_numpy(row) for name, row in rows.items()})
     except EquationError as error:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hdlif.deploy.form import Form, Parts
-from hdlif.deploy.lowering import Lowerer, Wire, f64, held, lowers, stored
+from hdlif.deploy.lowering import Lowerer, Wire, f64, lowers, repeated, stored
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
 from hdlif.nn import SECA
@@ -17,8 +17,8 @@ from hdlif.ops import Node
 
 @lowers(SECA)
 def _seca(lowerer: Lowerer, module: SECA, wire: Wire, path: str) -> Wire:
-    weight = held(f64(module.weight), lowerer.time_steps)
-    bias = np.zeros((1, 1)) if module.bias is None else held(f64(module.bias)[:, None], lowerer.time_steps)
+    weight = repeated(f64(module.weight), lowerer.time_steps)
+    bias = np.zeros((1, 1)) if module.bias is None else repeated(f64(module.bias)[:, None], lowerer.time_steps)
     weight, bias = (rows[:1] if (rows == rows[:1]).all() else rows for rows in (weight, bias))
     return lowerer.emit("seca", path, lowerer.applied(wire), weight=stored(weight), bias=stored(bias))
 

@@ -144,12 +144,12 @@ class _Backwards:
 
         return back
 
-    def _shares(self, operands: tuple[int, ...], live: tuple[int, ...], told: int) -> Back:
+    def _shares(self, operands: tuple[int, ...], live: tuple[int, ...], chooser: int) -> Back:
         """To equals half each."""
         gives = [(place, self.give(operands[place])) for place in live]
 
         def back(gradients: Gradients, gradient: Tensor, is_own: bool, held: list[Held]) -> None:
-            first = gradient * (0.5 * held[told])
+            first = gradient * (0.5 * held[chooser])
             for place, give in gives:
                 give(gradients, first if place == 0 else gradient - first, len(gives) == 1, held)
 
@@ -157,12 +157,12 @@ class _Backwards:
 
     def _choice(self, first: int, second: int, live: tuple[bool, bool], chosen: Value) -> Back:
         """All to the first where what is chosen by is above 0, else to the second."""
-        told = self._places[chosen]
+        chooser = self._places[chosen]
         give_first = self.give(first) if live[0] else None
         give_second = self.give(second) if live[1] else None
 
         def back(gradients: Gradients, gradient: Tensor, is_own: bool, held: list[Held]) -> None:
-            choosing = held[told]
+            choosing = held[chooser]
             if not isinstance(choosing, Tensor):
                 give = give_first if choosing else give_second
                 if give is not None:

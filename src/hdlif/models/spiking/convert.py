@@ -80,14 +80,14 @@ def _told(problems: Iterable[tuple[str, str]]) -> str:
     places: dict[str, list[str]] = {}
     for path, why in problems:
         places.setdefault(why, []).append(path)
-    told = []
+    refused = []
     for why, paths in list(places.items())[:MOST_SHOWN]:
         others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        told.append(f"{paths[0] or 'the network'}{others} {why}")
+        refused.append(f"{paths[0] or 'the network'}{others} {why}")
     left = len(places) - MOST_SHOWN
     more = f"; and {left} other problem{'s' if left > 1 else ''}" if left > 0 else ""
     accepted = (
         f"accepted are {ACTIVATIONS}, convolutions, linear layers, batch norms, average and max pools, dropout, and "
         "between layers sums, multiples, torch.cat and slices of channels"
     )
-    return f"{'; '.join(told)}{more}; {accepted}"
+    return f"{'; '.join(refused)}{more}; {accepted}"
