@@ -121,6 +121,10 @@ class InputConfig(_Section):
     std: Annotated[tuple[float, ...], Field(strict=False)]
     resize: Text
     fit: Text
+    binning: Text = "none"
+    sensor: Annotated[tuple[Count, Count], Field(strict=False)] | None = None
+
+    EXTRAS = ("binning", "sensor")
 
 
 class FoundConfig(_Section):

@@ -40,7 +40,7 @@ _DAMAGED = "the file is damaged, export it again"
 _MEND = "give a file made by `hdlif export --to artefact`"
 _OPS_SINCE_5 = ("delay", "program", "upsample")
 _ATTRIBUTES_SINCE_5 = {"conv2d": ("dilation", "groups")}
-_INPUT_SINCE_5 = ("fit", "frames")
+_INPUT_SINCE_5 = ("fit", "frames", "binning", "sensor")
 """Fields of the input that are left out where they have their defaults."""
 _NO_DIGEST = "0" * 64
 """What stands in the place of the digest where it is computed."""
@@ -125,7 +125,7 @@ def dumps(graph: Graph) -> bytes:
             "resize": graph.input.resize,
             "shape": list(graph.input.shape),
             "std": [float(v) for v in graph.input.std],
-            **{key: getattr(graph.input, key) for key in _INPUT_SINCE_5 if _differs(graph.input, key)},
+            **{key: _plain(getattr(graph.input, key)) for key in _INPUT_SINCE_5 if _differs(graph.input, key)},
         },
         "labels": list(graph.labels),
         "nodes": [
@@ -361,6 +361,10 @@ def _differs(record: InputRecord, key: str) -> bool:
     return bool(getattr(record, key) != getattr(InputRecord, key))
 
 
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _read_input(value: object, version: int) -> InputRecord:
     record = _object("input", value)
     later = {key: record[key] for key in _INPUT_SINCE_5 if key in record and version >= 5}
@@ -372,8 +376,19 @@ def _read_input(value: object, version: int) -> InputRecord:
     if len(shape) != 3:
         raise ArtefactError(f"input.shape = {list(shape)}; it must be [C, H, W]; {_DAMAGED}")
     kind, resize = _string("input.kind", record["kind"]), _string("input.resize", record["resize"])
-    said = {key: _string(f"input.{key}", word) for key, word in later.items()}
-    return InputRecord((shape[0], shape[1], shape[2]), mean, std, kind, resize, **said)
+    said = {key: _string(f"input.{key}", word) for key, word in later.items() if key != "sensor"}
+    sensor = _integers("input.sensor", later["sensor"]) if "sensor" in later else None
+    if sensor is not None and len(sensor) != 2:
+        raise ArtefactError(f"input.sensor = {list(sensor)}; it must be [H, W]; {_DAMAGED}")
+    return InputRecord(
+        (shape[0], shape[1], shape[2]),
+        mean,
+        std,
+        kind,
+        resize,
+        **said,
+        sensor=(sensor[0], sensor[1]) if sensor else None,
+    )
 
 
 def _parse(where: str, text: bytes) -> Any:

@@ -6,7 +6,6 @@ One file for each section of a recipe; it holds the section's tables of names an
 from hdlif.builders.activity import PENALTIES, build_penalty
 from hdlif.builders.attention import ATTENTION_FORMS, ATTENTIONS
 from hdlif.builders.data import (
-    BINNINGS,
     DATA,
     FRAMES,
     DataKind,
@@ -18,7 +17,7 @@ from hdlif.builders.data import (
     random_batch,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
-from hdlif.builders.found import FOUND, kind_at, look
+from hdlif.builders.found import FOUND, found_kind, kind_at, look
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
     CLASSES,
@@ -41,7 +40,6 @@ from hdlif.builders.weights import WEIGHTS
 __all__ = [
     "ATTENTIONS",
     "ATTENTION_FORMS",
-    "BINNINGS",
     "CLASSES",
     "DATA",
     "DRAWS",
@@ -80,6 +78,7 @@ __all__ = [
     "data_of_ones_own",
     "data_overrides",
     "found_data",
+    "found_kind",
     "input_record",
     "kind_at",
     "look",

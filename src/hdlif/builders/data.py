@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 from hdlif import datasets
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
-from hdlif.builders.found import FOUND, arguments, finder, record_of
+from hdlif.builders.found import FOUND, arguments, finder, found_kind, record_of, samples_of
 from hdlif.builders.places import At
 from hdlif.config import DataConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
+from hdlif.inputs.events import BINNINGS, Binning
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from hdlif.data import Binning, Found, Frames, ImageSets
+    from hdlif.data import Found, Frames, ImageSets
 
 VALIDATION_OF_NAMED = 100
 CONSTANT, ROWS = "constant", "rows"
@@ -135,24 +136,23 @@ DATA: Mapping[str, DataKind] = {
     ),
 }
 FRAMES: Mapping[str, Frames] = {CONSTANT: At("hdlif.data:constant"), ROWS: At("hdlif.data:rows")}
-BINNINGS: Mapping[str, Callable[[], Binning]] = {
-    "by_number": At("hdlif.data:by_number").get,
-    "by_time": At("hdlif.data:by_time").get,
-}
 
 
-def check_data(recipe: Recipe) -> str:
+def check_data(recipe: Recipe) -> str | None:
     """What a sample of the recipe's data is (a kind of input); neither the data nor PyTorch is looked at.
+
+    It is None of data of the user's own of which only looking at them tells.
 
     Raises:
         RecipeError: a name or an argument of the section is unknown or does not fit.
     """
     section = recipe.data
-    choose({**DATA, **FOUND}, section.kind, "data.kind")
-    if section.kind in FOUND:
+    samples: str | None
+    if found_kind(section.kind):
         finder(section)
-        samples = FOUND[section.kind].samples
+        samples = samples_of(section)
     else:
+        choose({**DATA, **FOUND}, section.kind, "data.kind")
         samples = DATA[section.kind].input.kind
         _check_shipped(section)
     events = samples == "events"
@@ -160,9 +160,12 @@ def check_data(recipe: Recipe) -> str:
         _check_series(section)
     for name in section.augment:
         only = choose(datasets.AUGMENTED, name, "data.augment")
-        if only not in (None, samples):
+        if samples is not None and only not in (None, samples):
             taken, given = ("counts", "8-bit pixels") if only == "events" else ("8-bit pixels", "counts")
             raise RecipeError(f'data.augment: "{name}" takes {taken}, and {section.kind} gives {given}; leave it out')
+    if samples is None:
+        choose({**FRAMES, **BINNINGS}, section.frames, "data.frames")
+        return None
     mine, other = (BINNINGS, FRAMES) if events else (FRAMES, BINNINGS)
     if section.frames in other:
         given, shown = ("events", "images") if events else ("images", "events")
@@ -184,9 +187,35 @@ def _check_series(section: DataConfig) -> None:
             )
 
 
-def frames_of(section: DataConfig, samples: str) -> str:
+def frames_of(section: DataConfig, samples: str | None) -> str:
     """How samples of this kind become what the steps are shown: a name of `FRAMES`, or of `BINNINGS`."""
     return ROWS if samples == "series" else section.frames
+
+
+def shown(sets: ImageSets, section: DataConfig, samples: str) -> ImageSets:
+    """The sets, whose samples are shown as a section says; recordings of events are binned already."""
+    return sets if samples == "events" else sets.shown_as(FRAMES[frames_of(section, samples)])
+
+
+def look_for(
+    recipe: Recipe,
+    *,
+    root: Path | None,
+    known: InputRecord | None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Found:
+    """Look at the recipe's data, which are the user's own.
+
+    Args:
+        root, known, say: as of `hdlif.data.picture_folder.find_pictures`.
+    Raises:
+        RecipeError: an argument of the section is unknown or does not fit.
+        DataError: the data cannot be used.
+    """
+    section = recipe.data
+    return finder(section)(
+        root=root, size=section.size, known=known, say=say, time_steps=recipe.time_steps, binning=section.frames
+    )
 
 
 def _check_shipped(section: DataConfig) -> None:
@@ -238,9 +267,9 @@ def build_data(
         DataError: the data are absent or damaged, or no longer those that the recipe was trained on.
     """
     section = recipe.data
-    if section.kind in FOUND:
-        sets = (found or _found_again(recipe, root, listed)).make(section.augment, recipe.seed)
-        sets = sets.shown_as(FRAMES[frames_of(section, FOUND[section.kind].samples)])
+    if found_kind(section.kind):
+        found = found or _found_again(recipe, root, listed)
+        sets = shown(found.make(section.augment, recipe.seed), section, found.input.kind)
     else:
         sets = _shipped(recipe, root)
     sets = sets.made_by(workers, ranks=ranks)
@@ -256,7 +285,7 @@ def _shipped(recipe: Recipe, root: Path | None) -> ImageSets:
     kind, section = DATA[recipe.data.kind], recipe.data
     split = {"validation": section.validation, "augment": section.augment, "seed": recipe.seed}
     if kind.events:
-        binning = BINNINGS[section.frames]()
+        binning = BINNINGS[section.frames]
         return kind.load(root, **split, time_steps=recipe.time_steps, binning=binning, size=section.size)
     sets = kind.load(root, **split)
     if section.size is not None:
@@ -270,7 +299,7 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Foun
     path = str(recipe.data.arguments.get("path", ""))
     if kept is not None and not os.path.exists(path if root is None else root / path):  # noqa: PTH110
         raise DataError(f"{path}: what the network was trained on is not there; put it back, or name data with --data")
-    found = finder(recipe.data)(root=root, size=recipe.data.size, known=known)
+    found = look_for(recipe, root=root, known=known)
     if kept is not None and (found.classes, found.manifest.digest) != (kept.classes, kept.digest):
         from hdlif.data.manifest import changes, read_manifest
 
@@ -289,7 +318,7 @@ def named_data(
     """A data set as a network takes it that was made for `record`.
 
     Args:
-        frames: data.frames of the network's recipe, which says how events are binned.
+        frames: how events are binned, of a network whose record does not say it.
     Raises:
         DataError: the network takes something else.
     """
@@ -301,7 +330,8 @@ def named_data(
     if record.kind != kind.input.kind or record.shape[0] != kind.input.shape[0]:
         raise DataError(f"{taken}; give the data set that it was trained on")
     if kind.events:
-        return kind.load(root, **split, time_steps=time_steps, binning=BINNINGS[frames](), size=size).made_by(None)
+        binning = BINNINGS[frames if record.binning == "none" else record.binning]
+        return kind.load(root, **split, time_steps=time_steps, binning=binning, size=size).made_by(None)
     import torch
 
     channels, *sides = kind.input.shape
@@ -329,7 +359,11 @@ def input_record(recipe: Recipe) -> InputRecord:
     if (size := recipe.data.size) is not None and recipe.data.kind in DATA:
         record = replace(record, shape=(record.shape[0], size, size))
     if kind.events:
-        return record
+        if recipe.data.kind not in DATA:
+            return record
+        # What a set that ships makes of another size is not said: it is resized by PyTorch.
+        sensor = kind.input.shape[1:] if recipe.data.size is None else None
+        return replace(record, binning=recipe.data.frames, sensor=sensor)
     import torch
 
     frames = frames_of(recipe.data, record.kind)

@@ -15,8 +15,9 @@ from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import Checked, checked, keys
 from hdlif.builders.places import At
 from hdlif.config import DataConfig, FoundConfig, InputConfig
-from hdlif.errors import ArtefactError, DataError, RecipeError, brief
+from hdlif.errors import ArtefactError, DataError, RecipeError
 from hdlif.inputs.pictures import FORMATS
+from hdlif.inputs.recordings import READERS
 from hdlif.ops.inference import check_input
 
 if TYPE_CHECKING:
@@ -29,18 +30,32 @@ class FoundKind:
 
     Attributes:
         find: looks at data, from (root, size, known, say) and the arguments of the recipe's section.
-        samples: what a sample is, in the words of `InputRecord.kind`.
+        samples: what a sample is, in the words of `InputRecord.kind`; None where only looking tells.
+        said: what lies there is called in an error.
     """
 
     find: Callable[..., Found]
-    samples: str
+    samples: str | None
+    said: str
 
 
 FOUND: Mapping[str, FoundKind] = {
-    "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image"),
-    "series": FoundKind(At("hdlif.data.series:find_series"), "series"),
+    "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image", "a folder of pictures"),
+    "series": FoundKind(At("hdlif.data.series:find_series"), "series", "data of series"),
+    "events": FoundKind(At("hdlif.data.event_folder:find_events"), "events", "a folder of recordings of events"),
 }
-_GIVEN = ("root", "size", "known", "say")
+_GIVEN = ("root", "size", "known", "say", "time_steps", "binning")
+
+
+def found_kind(kind: str) -> FoundKind | None:
+    """The kind of data of the user's own that a recipe names; None where it names a set that ships, or nothing."""
+    return FOUND.get(kind)
+
+
+def samples_of(section: DataConfig) -> str | None:
+    """What a sample of data of the user's own is, where it is known before, or since, they were looked at."""
+    kind = found_kind(section.kind)
+    return section.found.input.kind if section.found else kind.samples if kind else None
 
 
 def finder(section: DataConfig) -> Checked[Found]:
@@ -61,6 +76,8 @@ def look(
     arguments: Mapping[str, Any],
     *,
     size: int | None = None,
+    known: InputRecord | None = None,
+    time_steps: int = 1,
     say: Callable[[str], None] = lambda line: None,
 ) -> Found:
     """Look at data of a kind without a recipe.
@@ -68,13 +85,27 @@ def look(
     Args:
         arguments: keys of the section `data` that such data take besides.
         size: `data.size`.
+        known: what a network that is there already takes.
+        time_steps: of what the sets are shown, where samples are made for each step.
         say: gets a line where that will take a while.
     Raises:
         RecipeError: such data have no such key, or it has another type.
         DataError: the data cannot be used.
     """
     given = {**arguments, "path": path}
-    return checked(FOUND[kind].find, "data", given, kind=kind, given=_GIVEN)(root=None, size=size, known=None, say=say)
+    return checked(FOUND[kind].find, "data", given, kind=kind, given=_GIVEN)(
+        root=None,
+        size=size,
+        known=known,
+        say=say,
+        time_steps=time_steps,
+        binning=binning_of(known),
+    )
+
+
+def binning_of(known: InputRecord | None) -> str:
+    """How a network's recordings are binned; by number where it is not known."""
+    return "by_number" if known is None or known.binning == "none" else known.binning
 
 
 def arguments(*kinds: str) -> set[str]:
@@ -85,8 +116,8 @@ def arguments(*kinds: str) -> set[str]:
 def kind_at(path: str, otherwise: str = "folder") -> str:
     """Which of these kinds lies at a path that is given without one: what the rest of the program goes by.
 
-    A folder is of series where it has x.npy, or folders with .csv files and no pictures; a file is of series where its
-    name ends so.
+    A folder is of series where it has x.npy, or folders with .csv files and no pictures, and of events where these have
+    recordings alone; a file is of series where its name ends so.
 
     Args:
         otherwise: the kind where nothing tells, which then says what it misses.
@@ -96,7 +127,7 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
         return "series" if path.lower().endswith((".csv", ".npz", ".npy")) else otherwise
     if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
         return "series"
-    tables = False
+    tables = recordings = False
     for number, (_, folders, files) in enumerate(os.walk(path)):
         folders[:] = [name for name in folders if not name.startswith(".")]
         # What lies beside the folders of classes is of none.
@@ -104,10 +135,11 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
         if not ends.isdisjoint(FORMATS):
             return "folder"
         tables = tables or ".csv" in ends
-    return "series" if tables else otherwise
+        recordings = recordings or not ends.isdisjoint(READERS)
+    return "series" if tables else "events" if recordings else otherwise
 
 
-def kind_of(samples: str) -> str:
+def kind_of(samples: str | None) -> str:
     """The kind whose samples are of a kind of input; "folder" where none has such."""
     return next((name for name, kind in FOUND.items() if kind.samples == samples), "folder")
 
@@ -137,9 +169,9 @@ def record_of(stated: InputConfig) -> InputRecord:
 def check_labels(found: Found, labels: tuple[str, ...]) -> None:
     """Raise `DataError`, which says what differs, unless data have a network's classes."""
     if found.classes != labels:
-        missing, more = sorted(set(labels) - set(found.classes)), sorted(set(found.classes) - set(labels))
-        said = [f"{text} {brief(names)}" for text, names in (("lacks", missing), ("has besides", more)) if names]
+        from hdlif.data.layout import other_classes
+
         raise DataError(
-            f"{found.path}: its classes are not the network's: it {' and '.join(said) or 'has them in another order'}; "
+            f"{found.path}: its classes are not the network's: it {other_classes(found.classes, labels)}; "
             "give data with each class of the network, and no other"
         )

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
-from hdlif.builders.data import CONSTANT, DATA, FRAMES, check_data, data_kind, frames_of, input_record
-from hdlif.builders.found import FOUND, at_path, check_labels, finder, kind_at, kind_of, stating
+from hdlif.builders.data import CONSTANT, DATA, FRAMES, check_data, data_kind, input_record, look_for, shown
+from hdlif.builders.found import FOUND, at_path, check_labels, found_kind, kind_at, kind_of, look, samples_of, stating
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, cut, did_you_mean
 from hdlif.plain_yaml import MOST_BYTES
@@ -46,18 +46,15 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
             f"{did_you_mean(data, DATA)}"
         )
     path = os.path.abspath(data)  # noqa: PTH100 - links stay in it
-    samples = FOUND[section.kind].samples if section.kind in FOUND else None
-    kind = None if samples else choose(DATA, section.kind, "data.kind")
-    own = samples or (kind.input.kind if kind else "")
+    kind = None if found_kind(section.kind) else choose(DATA, section.kind, "data.kind")
+    own = kind.input.kind if kind else samples_of(section)
     here = kind_at(data, kind_of(own))
-    if own != FOUND[here].samples:
-        said = {"image": "of pictures", "events": "of events", "series": "of series"}
-        lies, start = (
-            ("a folder of pictures", "digits_hdlif") if here == "folder" else ("data of series", "sines_hdlif")
-        )
+    lies = FOUND[here].samples
+    if own is not None and lies is not None and lies != own:
+        said, start = _STARTS[lies]
         raise DataError(
-            f"--data {data}: is {lies}, and {recipe.name} is {said[own]}; start from a recipe "
-            f"{said[FOUND[here].samples]}, such as {start}"
+            f"--data {data}: is {FOUND[here].said}, and {recipe.name} is {_STARTS[own][0]}; start from a recipe "
+            f"{said}, such as {start}"
         )
     if kind is None:
         return [f"data.path={json.dumps(path)}"]
@@ -65,6 +62,14 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     tree = section.model_dump(include={"batch_size", "frames", "augment", "mixup"}, mode="json")
     sized = {"size": side} if not kind.series and (section.size or side > LARGER) else {}
     return [f"data={json.dumps({'kind': here, 'path': path, **tree, **sized})}"]
+
+
+_STARTS = {
+    "image": ("of pictures", "digits_hdlif"),
+    "events": ("of events", "digits_events_hdlif"),
+    "series": ("of series", "sines_hdlif"),
+}
+"""By what a sample is, what a recipe is of, and one that ships."""
 
 
 def with_data_found(
@@ -82,9 +87,9 @@ def with_data_found(
         DataError: the data cannot be used, or do not fill one batch.
     """
     check_data(recipe)
-    if recipe.data.kind not in FOUND:
+    if found_kind(recipe.data.kind) is None:
         return recipe, None
-    found = finder(recipe.data)(root=root, size=recipe.data.size, known=None, say=say)
+    found = look_for(recipe, root=root, known=None, say=say)
     if (count := found.count("train")) < recipe.data.batch_size:
         raise DataError(
             f"{found.path}: {count} samples to train on do not fill one batch of {recipe.data.batch_size}; "
@@ -107,10 +112,11 @@ def data_of_ones_own(recipe: Recipe, path: str) -> ImageSets:
         DataError: there are none, or they have other classes.
     """
     kind, section = data_kind(recipe), recipe.data
-    if section.kind in FOUND:
-        found = finder(at_path(section, path))(root=None, size=section.size, known=kind.input)
+    if found_kind(section.kind):
+        there = recipe.model_copy(update={"data": at_path(section, path)})
+        found = look_for(there, root=None, known=kind.input)
         check_labels(found, kind.labels)
-        return found.make((), 0).shown_as(FRAMES[frames_of(section, kind.input.kind)]).made_by(None)
+        return shown(found.make((), 0), section, kind.input.kind).made_by(None)
     return found_data(path, record=input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
 
 
@@ -123,11 +129,11 @@ def found_data(path: str, *, record: InputRecord, labels: tuple[str, ...] | None
         DataError: there are no such data, their classes are others, or the network takes another kind of input.
     """
     here = kind_at(path, kind_of(record.kind))
-    if record.kind != (samples := FOUND[here].samples):
-        what = "a folder of pictures" if samples == "image" else "data of series"
-        raise DataError(f"{path}: is {what}, and the network takes input of kind {record.kind}")
+    if FOUND[here].samples not in (None, record.kind):
+        raise DataError(f"{path}: is {FOUND[here].said}, and the network takes input of kind {record.kind}")
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
-    found = FOUND[here].find(None, size=None, known=whole, path=path)
+    found = look(here, path, {}, known=whole, time_steps=time_steps)
     if labels is not None:
         check_labels(found, labels)
-    return found.make((), 0).shown_as(FRAMES[record.frames]).made_by(None)
+    sets = found.make((), 0)
+    return (sets if record.kind == "events" else sets.shown_as(FRAMES[record.frames])).made_by(None)

@@ -39,7 +39,8 @@ def inspect(
     Returns:
         {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "digest"}, and what
         the kind of data has besides: of pictures "sizes", "modes", "unreadable", "duplicates", "in_memory", and "sheet"
-        where one is written; of series "samples", "channels", "window", "stride", "kept_together", "groups".
+        where one is written; of series "samples", "channels", "window", "stride", "kept_together", "groups"; of events
+        "sensor", "events", "durations", "out_of_order", "unreadable", "duplicates", and "sheet".
     Raises:
         DataError: there is nothing that could be trained on.
         RecipeError: an override is of no key that such data have.
@@ -48,12 +49,13 @@ def inspect(
     kind = builders.kind_at(path)
     if kind == "series" and out is not None:
         raise DataError(f"{path}: is data of series, and --out is a sheet of pictures; leave it out")
-    lenient = {"unreadable": "skip"} if kind == "folder" else {}
+    lenient = {"unreadable": "skip"} if kind in ("folder", "events") else {}
     found = builders.look(kind, path, {**lenient, **_keys(overrides)}, size=size, say=say)
     record = found.input
     result = {
         "path": str(found.path),
         "kind": kind,
+        "samples_of": record.kind,
         "classes": {label: dict(parts) for label, parts in found.manifest.counts().items()},
         "input": {
             "shape": list(record.shape),
@@ -73,10 +75,11 @@ def inspect(
 
 def as_text(result: dict[str, Any]) -> str:
     """What a person reads of it."""
-    is_series = result["kind"] == "series"
+    samples = result["samples_of"]
     split = ", ".join(f"{key} {value}" for key, value in result["split"].items())
-    digits = ".4g" if is_series else ".4f"
+    digits = ".4g" if samples == "series" else ".4f"
     mean, std = (", ".join(f"{value:{digits}}" for value in result["input"][key]) for key in ("mean", "std"))
+    moments = [] if samples == "events" else [f"mean           {mean}", f"deviation      {std}"]
     ignored = ", ".join(f"{count} {what}" for what, count in result["ignored"].items())
     return "\n".join(
         [
@@ -84,11 +87,10 @@ def as_text(result: dict[str, Any]) -> str:
             "",
             _class_table(result["classes"]),
             "",
-            *(_of_series(result) if is_series else _of_pictures(result)),
-            f"mean           {mean}",
-            f"deviation      {std}",
+            *_SAID[samples](result),
+            *moments,
             *([f"passed over    {ignored}"] if ignored else []),
-            *([] if is_series else _odd_pictures(result)),
+            *([] if samples == "series" else _odd_files(result)),
         ]
     )
 
@@ -107,8 +109,8 @@ def _of_pictures(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _odd_pictures(result: dict[str, Any]) -> list[str]:
-    """Copies, pictures that cannot be read, and where the sheet is."""
+def _odd_files(result: dict[str, Any]) -> list[str]:
+    """Copies, files that cannot be read, and where the sheet is."""
     lines = []
     duplicates = result["duplicates"]
     if duplicates["files"]:
@@ -141,6 +143,24 @@ def _of_series(result: dict[str, Any]) -> list[str]:
         lines.append(f"groups         {cut(', '.join(result['groups']), 200)}")
     seen = f"{channels} number{'s' * (channels != 1)}"
     return [*lines, f"trained on     a step sees {seen}, that time's alone: time_steps={steps}"]
+
+
+def _of_events(result: dict[str, Any]) -> list[str]:
+    """What they are, and what they become."""
+    seen, events, lengths, sensor = result["input"], result["events"], result["durations"], result["sensor"]
+    _, height, width = seen["shape"]
+    how = {"none": "of the sensor's size", "pool": "counts added up", "bilinear": "resized, bilinear"}[seen["resize"]]
+    lines = [
+        f"sensor         {'x'.join(map(str, sensor['size']))} (height, width), from {sensor['from']}",
+        f"events         {events['least']:,} to {events['most']:,} in a recording, median {events['median']:,}",
+        f"durations      {lengths['shortest']:,.10g} to {lengths['longest']:,.10g}, in the files' unit of time",
+    ]
+    if late := result["out_of_order"]:
+        lines.append(f"order          {late} recordings are not in order of time, and are sorted")
+    return [*lines, f"trained on     counts 2x{height}x{width} (darker, brighter) a step: {how}"]
+
+
+_SAID = {"image": _of_pictures, "series": _of_series, "events": _of_events}
 
 
 def _class_table(classes: Mapping[str, Mapping[str, int]]) -> str:
@@ -177,15 +197,23 @@ def sheet(found: Found) -> NDArray[np.uint8]:
 
     train = found.make((), 0).train
     channels, height, width = found.input.shape
+    events = found.input.kind == "events"
     larger = max(1, MOST_SHEET_SIDE // max(height, width))
     step_y, step_x = larger * height + _GAP, larger * width + _GAP
     rows = min(len(found.classes), MOST_ROWS)
     paper = np.full((rows * step_y + _GAP, SHOWN * step_x + _GAP, 3), _PAPER, np.uint8)
     for row in range(rows):
         members = torch.nonzero(train.labels == row).flatten()[:SHOWN]
-        for column, pixels in enumerate(train.read(members).numpy()):
+        for column, read in enumerate(train.read(members).numpy()):
+            pixels = _as_picture(read) if events else read
             picture = np.broadcast_to(pixels, (3, height, width)) if channels == 1 else pixels
             picture = picture.transpose(1, 2, 0).repeat(larger, axis=0).repeat(larger, axis=1)
             y, x = _GAP + row * step_y, _GAP + column * step_x
             paper[y : y + larger * height, x : x + larger * width] = picture
     return paper
+
+
+def _as_picture(counts: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Counts [2, H, W] of a whole recording as RGB: brighter is red and darker blue, the more the stronger."""
+    darker, brighter = np.sqrt(counts / max(1.0, float(counts.max()))) * 255
+    return np.stack([brighter, np.minimum(darker, brighter), darker]).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""`hdlif run`: the classes of images, series or arrays, by a deployed network."""
+"""`hdlif run`: the classes of images, series, recordings of events or arrays, by a deployed network."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
-from hdlif.inputs.arrays import parse_array
+from hdlif.inputs.arrays import parse_array, parse_records
+from hdlif.inputs.recordings import READERS
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, normalise, probabilities, read_image
+from hdlif.runtime.events import read_events
 from hdlif.runtime.images import SUFFIXES, image_sequence
 from hdlif.runtime.series import read_series
 from hdlif.whole_files import read_regular
@@ -35,7 +37,8 @@ def run(
     """The class of each input file: {"inputs": [{"input", "class", "label", "probability", "logits"}]}.
 
     An input is an image, a folder (all images below, sorted by path) or a .npy array; of a network of series, a .csv
-    file with a row a step and a column a channel, or an array of any real numbers [T, C], and a folder has .csv files.
+    file with a row a step and a column a channel, or an array of any real numbers [T, C], and a folder has .csv files;
+    of one of events, a recording, and a folder has such, or an array of counts.
     A file is a regular one of at most `inputs.MOST_BYTES`; images are read as `inputs.pictures.decode` says. An array
     holds
 
@@ -57,7 +60,7 @@ def run(
 
 
 def _files(inputs: Sequence[Path], record: InputRecord) -> Iterator[Path]:
-    what, suffixes = ("series", (".csv",)) if record.kind == "series" else ("image", SUFFIXES)
+    what, suffixes = _IN_FOLDERS[record.kind]
     for path in map(Path, inputs):
         # Unlike Path.is_dir, it says no to whatever is no path.
         if not os.path.isdir(path):  # noqa: PTH112
@@ -69,14 +72,27 @@ def _files(inputs: Sequence[Path], record: InputRecord) -> Iterator[Path]:
         yield from files
 
 
+_IN_FOLDERS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "image": ("image", SUFFIXES),
+    "series": ("series", (".csv",)),
+    "events": ("recording", tuple(READERS)),
+}
+"""By kind of input, what is looked for in folders, and how the names of such files end."""
+
+
 def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[Path]:
-    """The files of these suffixes in a folder and those below it, however deep; no link to a folder is followed."""
+    """The files of these suffixes in a folder and those below it, however deep.
+
+    No link to a folder is followed, and names that begin with a dot are passed over, as training does.
+    """
     folders = [folder]
     while folders:
         here = folders.pop()
         try:
             with os.scandir(here) as entries:
                 for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(here / entry.name)
                     elif Path(entry.name).suffix.lower() in suffixes and entry.is_file():
@@ -121,9 +137,23 @@ def _read(path: Path, record: InputRecord, time_steps: int) -> Floats:
     """The input as [T or 1, 1, C, H, W]."""
     if record.kind == "series":
         return read_series(path, record, time_steps=time_steps)
+    if record.kind == "events" and not _is_counts(path):
+        return read_events(path, record, time_steps=time_steps)
     if path.suffix.lower() == ".npy":
         return _read_array(path, record, time_steps)
     return read_image(path, record, time_steps=time_steps)
+
+
+def _is_counts(path: Path) -> bool:
+    """Whether a file is an array of frames, and no recording: it has neither fields nor the columns of one."""
+    if path.suffix.lower() != ".npy":
+        return False
+    try:
+        content = read_regular(path, most=MOST_BYTES)
+        return parse_records(content) is None and parse_array(content).ndim != 2
+    # Said where it is read.
+    except (OSError, Unreadable):
+        return True
 
 
 def _read_array(path: Path, record: InputRecord, time_steps: int) -> Floats:

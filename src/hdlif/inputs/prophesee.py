@@ -1,0 +1,138 @@
+"""Prophesee's .raw files: EVT 2.0, words of 32 bits, and EVT 3.0, words of 16 bits, behind a header of text.
+
+A header line begins with %; those that are read say the format (`% evt 3.0`, `% format EVT3;height=720;width=1280`) and
+the size of the sensor (`% geometry 1280x720`, `% height 720`). What a word is stands in its highest 4 bits.
+"""
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.inputs import Unreadable
+from hdlif.inputs.events import Events
+
+MOST_EVENTS = 2**26
+"""Of a file whose words are several events each."""
+_MOST_HEADER = 2**16
+_OF_2 = {"off": 0x0, "on": 0x1, "time": 0x8}
+_OF_3 = {"y": 0x0, "x": 0x2, "base": 0x3, "vector_12": 0x4, "vector_8": 0x5, "time_low": 0x6, "time_high": 0x8}
+
+
+def read_raw(content: bytes) -> Events:
+    """The events of a recording; others in it (triggers, what the camera says of itself) are passed over."""
+    lines, start = _header(content)
+    version = _version(lines)
+    size = 4 if version == "2" else 2
+    if (len(content) - start) % size:
+        raise Unreadable(f"its words are no whole number of {size} bytes")
+    words = np.frombuffer(content, f"<u{size}", offset=start)
+    t, x, y, p = _evt2(words) if version == "2" else _evt3(words)
+    return Events(t, x, y, p, _sensor(lines))
+
+
+def _header(content: bytes) -> tuple[list[str], int]:
+    """Its lines, without %, and where the words begin."""
+    lines, start = list[str](), 0
+    while content[start : start + 1] == b"%":
+        end = content.find(b"\n", start, start + _MOST_HEADER)
+        if end < 0 or end > _MOST_HEADER:
+            raise Unreadable("ends within its header")
+        line = content[start + 1 : end].decode("latin-1").strip()
+        start = end + 1
+        if line == "end":
+            break
+        lines.append(line)
+    return lines, start
+
+
+def _version(lines: list[str]) -> str:
+    for line in lines:
+        if found := re.match(r"evt ([0-9.]+)|format EVT([0-9]+)", line):
+            version = (found[1] or found[2]).split(".")[0]
+            if version not in ("2", "3"):
+                raise Unreadable(f"is in the format EVT {version}; accepted are 2.0 and 3.0")
+            return version
+    raise Unreadable("its header has no line that says the format; accepted are % evt 2.0 and % evt 3.0")
+
+
+def _sensor(lines: list[str]) -> tuple[int, int] | None:
+    """Height and width, where the header states them."""
+    text = "\n".join(lines)
+    if found := re.search(r"^geometry ([0-9]{1,5})x([0-9]{1,5})", text, re.MULTILINE):
+        return int(found[2]), int(found[1])
+    sides = [re.search(rf"(?:^|;){side}[ =]([0-9]{{1,5}})", text, re.MULTILINE) for side in ("height", "width")]
+    return (int(sides[0][1]), int(sides[1][1])) if sides[0] and sides[1] else None
+
+
+_Columns = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+
+
+def _evt2(words: NDArray[np.uint32]) -> _Columns:
+    """An event has its time's low 6 bits in 22..27, x in 11..21, y in 0..10; a word of time has the 28 bits above.
+
+    Events before the first word of time have none, and are left out.
+    """
+    kind, value = words >> 28, words.astype(np.int64)
+    high = _latest(value & 0xFFFFFFF, kind == _OF_2["time"])
+    event = ((kind == _OF_2["on"]) | (kind == _OF_2["off"])) & (high >= 0)
+    value = value[event]
+    return high[event] << 6 | value >> 22 & 0x3F, value >> 11 & 0x7FF, value & 0x7FF, value >> 28
+
+
+def _evt3(words: NDArray[np.uint16]) -> _Columns:
+    """Time, row and column come as they change: an event is a word of x and polarity, or a bit of a vector.
+
+    A vector of 12 or 8 bits says which pixels from the base on have an event; the next goes on behind it. Times are of
+    24 bits, in two words; the high ones begin anew after 2^24. Events before the first time and row are left out.
+    """
+    value = words.astype(np.int64) & 0xFFF
+    kind = words.astype(np.int64) >> 12
+    time, y = _times(kind, value), _latest(value & 0x7FF, kind == _OF_3["y"])
+    lengths = np.where(kind == _OF_3["vector_12"], 12, np.where(kind == _OF_3["vector_8"], 8, 0))
+    before = np.cumsum(lengths) - lengths
+    based = kind == _OF_3["base"]
+    base = _latest(value & 0x7FF, based)
+    base = np.where(base < 0, base, base + before - _latest(before, based))
+    polarity = _latest(value >> 11, based)
+    known = (time >= 0) & (y >= 0)
+    single = np.flatnonzero(known & (kind == _OF_3["x"]))
+    vectors = np.flatnonzero(known & (lengths > 0) & (base >= 0))
+    bits = np.where(kind[vectors] == _OF_3["vector_12"], value[vectors], value[vectors] & 0xFF)
+    count = len(single) + sum(int((bits >> bit & 1).sum()) for bit in range(12))
+    if count > MOST_EVENTS:
+        raise Unreadable(f"it has {count:,} events, and at most {MOST_EVENTS:,} are read; cut it")
+    of_vector, bit = np.nonzero(bits[:, None] >> np.arange(12) & 1)
+    vector = vectors[of_vector]
+    places = np.concatenate([single, vector])
+    order = np.argsort(places, kind="stable")
+    x = np.concatenate([value[single] & 0x7FF, base[vector] + bit])[order]
+    p = np.concatenate([value[single] >> 11, polarity[vector]])[order]
+    return time[places][order], x, y[places][order], p
+
+
+def _times(kind: NDArray[np.int64], value: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The time at each word, -1 before the first one; another high word begins at its first microsecond."""
+    place = np.arange(len(kind))
+    is_high = kind == _OF_3["time_high"]
+    highs = value[is_high]
+    turned = np.cumsum(np.diff(highs, prepend=highs[:1]) < -(2**11))
+    whole = np.full(len(kind), -1, np.int64)
+    whole[is_high] = highs + (turned << 12)
+    changed = np.zeros(len(kind), bool)
+    changed[is_high] = np.diff(whole[is_high], prepend=-1) != 0
+    high, since = _latest(whole, is_high), _latest(place, changed)
+    is_low = kind == _OF_3["time_low"]
+    low = np.where(_latest(place, is_low) > since, _latest(value, is_low), 0)
+    return np.where(high < 0, -1, high << 12 | low)
+
+
+def _latest(values: NDArray[np.int64], there: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """At each place the value of the last one, up to it, at which there is one; -1 before the first.
+
+    >>> _latest(np.array([5, 6, 7, 8]), np.array([False, True, False, True])).tolist()
+    [-1, 6, 6, 8]
+    """
+    last = np.maximum.accumulate(np.where(there, np.arange(len(values)), -1)) if len(values) else np.zeros(0, np.int64)
+    found: NDArray[np.int64] = np.where(last < 0, -1, values[last])
+    return found
