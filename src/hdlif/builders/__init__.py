@@ -17,7 +17,7 @@ from hdlif.builders.data import (
     random_batch,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
-from hdlif.builders.found import FOUND, found_kind, kind_at, look
+from hdlif.builders.found import FOUND, found_kind, is_there, kind_at, look
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
     CLASSES,
@@ -80,6 +80,7 @@ __all__ = [
     "found_data",
     "found_kind",
     "input_record",
+    "is_there",
     "kind_at",
     "look",
     "named_data",

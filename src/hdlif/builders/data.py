@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from hdlif import datasets
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
-from hdlif.builders.found import FOUND, arguments, finder, found_kind, record_of, samples_of
+from hdlif.builders.found import FOUND, arguments, finder, found_kind, is_there, record_of, samples_of
 from hdlif.builders.places import At
 from hdlif.config import DataConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
@@ -297,7 +296,7 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Foun
     kept = recipe.data.found
     known = data_kind(recipe).input
     path = str(recipe.data.arguments.get("path", ""))
-    if kept is not None and not os.path.exists(path if root is None else root / path):  # noqa: PTH110
+    if kept is not None and path and not is_there(str(path if root is None else root / path)):
         raise DataError(f"{path}: what the network was trained on is not there; put it back, or name data with --data")
     found = look_for(recipe, root=root, known=known)
     if kept is not None and (found.classes, found.manifest.digest) != (kept.classes, kept.digest):

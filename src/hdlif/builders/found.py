@@ -7,12 +7,14 @@ arguments beside `_GIVEN` are the keys that a recipe may set.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hdlif.artefact import InputRecord
-from hdlif.builders.arguments import Checked, checked, keys
+from hdlif.builders.arguments import checked, chosen, keys
+from hdlif.builders.imported import is_own
 from hdlif.builders.places import At
 from hdlif.config import DataConfig, FoundConfig, InputConfig
 from hdlif.errors import ArtefactError, DataError, RecipeError
@@ -42,6 +44,8 @@ class FoundKind:
 FOUND: Mapping[str, FoundKind] = {
     "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image", "a folder of pictures"),
     "series": FoundKind(At("hdlif.data.series:find_series"), "series", "data of series"),
+    "shards": FoundKind(At("hdlif.data.own_shards:find_shards"), None, "tar shards"),
+    "arrow": FoundKind(At("hdlif.data.arrow:find_arrow"), None, "a folder of the package datasets"),
     "events": FoundKind(At("hdlif.data.event_folder:find_events"), "events", "a folder of recordings of events"),
 }
 _GIVEN = ("root", "size", "known", "say", "time_steps", "binning")
@@ -49,7 +53,12 @@ _GIVEN = ("root", "size", "known", "say", "time_steps", "binning")
 
 def found_kind(kind: str) -> FoundKind | None:
     """The kind of data of the user's own that a recipe names; None where it names a set that ships, or nothing."""
-    return FOUND.get(kind)
+    return _ITEMS if is_own(kind) else FOUND.get(kind)
+
+
+_ITEMS = FoundKind(At("hdlif.data.items:find_items"), None, "a data set of your own")
+_OF_ITEMS = ("fit", "split")
+"""Keys of a section whose kind is one's own that are not its arguments."""
 
 
 def samples_of(section: DataConfig) -> str | None:
@@ -58,7 +67,7 @@ def samples_of(section: DataConfig) -> str | None:
     return section.found.input.kind if section.found else kind.samples if kind else None
 
 
-def finder(section: DataConfig) -> Checked[Found]:
+def finder(section: DataConfig) -> Callable[..., Found]:
     """What looks at the data of a section, with its arguments checked. Raises `RecipeError`."""
     if section.validation is not None:
         raise RecipeError(
@@ -66,8 +75,21 @@ def finder(section: DataConfig) -> Checked[Found]:
             "are taken: set data.split={validation: 0.15, test: 0.15}"
         )
     beside = DataConfig.model_fields.keys() - {"found", "validation"}
+    if is_own(section.kind):
+        return _of_items(section.kind, section.arguments, beside)
     find = FOUND[section.kind].find
     return checked(find, "data", section.arguments, kind=section.kind, beside=beside, given=_GIVEN)
+
+
+def _of_items(kind: str, arguments: Mapping[str, Any], beside: Collection[str] = ()) -> Callable[..., Found]:
+    """What looks at package.module:Name, with the arguments of its section checked against its signature."""
+    function: Callable[..., Any] = chosen({}, kind, "data.kind")
+    given = ("split", "train")
+    own = {name: value for name, value in arguments.items() if name not in _OF_ITEMS}
+    make = checked(function, "data", own, kind=kind, beside={*beside, *_OF_ITEMS}, given=given)
+    ours = {name: value for name, value in arguments.items() if name in _OF_ITEMS}
+    find = checked(_ITEMS.find, "data", ours, given=(*_GIVEN, "make", "takes", "name"))
+    return partial(find, make=make, takes=make.takes, name=kind)
 
 
 def look(
@@ -92,8 +114,11 @@ def look(
         RecipeError: such data have no such key, or it has another type.
         DataError: the data cannot be used.
     """
-    given = {**arguments, "path": path}
-    return checked(FOUND[kind].find, "data", given, kind=kind, given=_GIVEN)(
+    if is_own(kind):
+        find = _of_items(kind, arguments)
+    else:
+        find = checked(FOUND[kind].find, "data", {**arguments, "path": path}, kind=kind, given=_GIVEN)
+    return find(
         root=None,
         size=size,
         known=known,
@@ -117,16 +142,25 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
     """Which of these kinds lies at a path that is given without one: what the rest of the program goes by.
 
     A folder is of series where it has x.npy, or folders with .csv files and no pictures, and of events where these have
-    recordings alone; a file is of series where its name ends so.
+    recordings alone; a file is of series where its name ends so. Where .tar files lie, or are named, they are shards;
+    package.module:Name is a kind itself.
 
     Args:
         otherwise: the kind where nothing tells, which then says what it misses.
     """
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.isdir(path):  # noqa: PTH112
+        if is_own(path) and not os.path.lexists(path):
+            return path
+        if path.lower().endswith(".tar"):
+            return "shards"
         return "series" if path.lower().endswith((".csv", ".npz", ".npy")) else otherwise
     if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
         return "series"
+    if any(os.path.isfile(os.path.join(path, name)) for name in ("dataset_info.json", "dataset_dict.json")):  # noqa: PTH113, PTH118
+        return "arrow"
+    if any(name.lower().endswith(".tar") for name in os.listdir(path)):  # noqa: PTH208
+        return "shards"
     tables = recordings = False
     for number, (_, folders, files) in enumerate(os.walk(path)):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -139,6 +173,14 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
     return "series" if tables else "events" if recordings else otherwise
 
 
+def is_there(data: str) -> bool:
+    """Whether `--data` names data of the user's own: a path at which there is something, a pattern of shards, or
+    package.module:Name.
+    """
+    # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+    return os.path.exists(data) or (data.lower().endswith(".tar") and not set("*?[{").isdisjoint(data)) or is_own(data)  # noqa: PTH110
+
+
 def kind_of(samples: str | None) -> str:
     """The kind whose samples are of a kind of input; "folder" where none has such."""
     return next((name for name, kind in FOUND.items() if kind.samples == samples), "folder")
@@ -146,7 +188,7 @@ def kind_of(samples: str | None) -> str:
 
 def at_path(section: DataConfig, path: str) -> DataConfig:
     """The section for the data at another path."""
-    return DataConfig.model_validate(section.model_dump() | {"path": path})
+    return DataConfig.model_validate(section.model_dump() | ({} if is_own(section.kind) else {"path": path}))
 
 
 def stating(section: DataConfig, found: Found) -> DataConfig:

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
 from hdlif.builders.data import CONSTANT, DATA, FRAMES, check_data, data_kind, input_record, look_for, shown
-from hdlif.builders.found import FOUND, at_path, check_labels, found_kind, kind_at, kind_of, look, samples_of, stating
+from hdlif.builders.found import (
+    at_path,
+    check_labels,
+    found_kind,
+    is_there,
+    kind_at,
+    kind_of,
+    look,
+    samples_of,
+    stating,
+)
+from hdlif.builders.imported import is_own
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, cut, did_you_mean
 from hdlif.plain_yaml import MOST_BYTES
@@ -39,29 +50,31 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     section = recipe.data
     if data in DATA:
         return [f"data.kind={data}"]
-    # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
-    if not os.path.exists(data):  # noqa: PTH110
+    if not is_there(data):
         raise DataError(
             f'--data "{cut(data)}": is no folder or file, and no data set of that name ships; '
             f"{did_you_mean(data, DATA)}"
         )
-    path = os.path.abspath(data)  # noqa: PTH100 - links stay in it
     kind = None if found_kind(section.kind) else choose(DATA, section.kind, "data.kind")
     own = kind.input.kind if kind else samples_of(section)
     here = kind_at(data, kind_of(own))
-    lies = FOUND[here].samples
+    there = found_kind(here)
+    assert there is not None
+    lies = there.samples
     if own is not None and lies is not None and lies != own:
         said, start = _STARTS[lies]
         raise DataError(
-            f"--data {data}: is {FOUND[here].said}, and {recipe.name} is {_STARTS[own][0]}; start from a recipe "
+            f"--data {data}: is {there.said}, and {recipe.name} is {_STARTS[own][0]}; start from a recipe "
             f"{said}, such as {start}"
         )
-    if kind is None:
-        return [f"data.path={json.dumps(path)}"]
-    side = section.size or max(kind.input.shape[1:])
+    where = {} if is_own(here) else {"path": os.path.abspath(data)}  # noqa: PTH100 - links stay in it
+    if here == section.kind:
+        return [f"data.{key}={json.dumps(value)}" for key, value in where.items()]
+    series, largest = (kind.series, max(kind.input.shape[1:])) if kind else (False, 0)
+    side = section.size or largest
     tree = section.model_dump(include={"batch_size", "frames", "augment", "mixup"}, mode="json")
-    sized = {"size": side} if not kind.series and (section.size or side > LARGER) else {}
-    return [f"data={json.dumps({'kind': here, 'path': path, **tree, **sized})}"]
+    sized = {"size": side} if not series and (section.size or side > LARGER) else {}
+    return [f"data={json.dumps({'kind': here, **where, **tree, **sized})}"]
 
 
 _STARTS = {
@@ -112,7 +125,7 @@ def data_of_ones_own(recipe: Recipe, path: str) -> ImageSets:
         DataError: there are none, or they have other classes.
     """
     kind, section = data_kind(recipe), recipe.data
-    if found_kind(section.kind):
+    if found_kind(section.kind) and not is_own(section.kind) and not is_own(kind_at(path)):
         there = recipe.model_copy(update={"data": at_path(section, path)})
         found = look_for(there, root=None, known=kind.input)
         check_labels(found, kind.labels)
@@ -129,8 +142,10 @@ def found_data(path: str, *, record: InputRecord, labels: tuple[str, ...] | None
         DataError: there are no such data, their classes are others, or the network takes another kind of input.
     """
     here = kind_at(path, kind_of(record.kind))
-    if FOUND[here].samples not in (None, record.kind):
-        raise DataError(f"{path}: is {FOUND[here].said}, and the network takes input of kind {record.kind}")
+    there = found_kind(here)
+    assert there is not None
+    if there.samples not in (None, record.kind):
+        raise DataError(f"{path}: is {there.said}, and the network takes input of kind {record.kind}")
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
     found = look(here, path, {}, known=whole, time_steps=time_steps)
     if labels is not None:

@@ -29,9 +29,10 @@ def inspect(
     out: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Look at data as a training would; pictures that cannot be read are listed here, and refused there.
+    """Look at data as a training would; files that cannot be read are listed here, and refused there.
 
     Args:
+        path: of data, or package.module:Name.
         size: of the square that pictures become, as `data.size`.
         overrides: "data.KEY=VALUE" each, as a training takes them.
         out: gets a sheet of pictures, a row for each class, as the network would see them.
@@ -47,11 +48,11 @@ def inspect(
         TrainingError: the sheet cannot be written.
     """
     kind = builders.kind_at(path)
-    if kind == "series" and out is not None:
-        raise DataError(f"{path}: is data of series, and --out is a sheet of pictures; leave it out")
-    lenient = {"unreadable": "skip"} if kind in ("folder", "events") else {}
+    lenient = {"unreadable": "skip"} if kind in ("folder", "events", "shards") else {}
     found = builders.look(kind, path, {**lenient, **_keys(overrides)}, size=size, say=say)
     record = found.input
+    if record.kind == "series" and out is not None:
+        raise DataError(f"{path}: is data of series, and --out is a sheet of pictures; leave it out")
     result = {
         "path": str(found.path),
         "kind": kind,

@@ -144,7 +144,7 @@ def _looked_at(layout: Layout, sensor: tuple[int, int] | None) -> tuple[dict[int
     for number, one in enumerate(layout.files):
         try:
             content = layout.source.encoded(number)
-            events = read_recording(Path(layout.source.name(number)), content)
+            events = read_recording(layout.root / one.file, content)
             _check(events, sensor)
         except (OSError, Unreadable) as error:
             faults[one.file] = reason(error)
@@ -283,7 +283,7 @@ def _frames_of(
     layout: Layout, number: int, one: _Seen, record: InputRecord, time_steps: int, *, most: int
 ) -> NDArray[np.float32]:
     """Frames float32 [T·2, H, W] of a recording that was looked at."""
-    file, sensor = Path(layout.source.name(number)), record.sensor
+    file, sensor = layout.root / layout.files[number].file, record.sensor
     assert sensor is not None
     size = record.shape[1:]
     try:

@@ -1,6 +1,6 @@
 """Labelled samples of the user's own, wherever they lie, before they are read; and in which part each is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -167,3 +167,15 @@ def other_classes(found: Sequence[str], classes: Sequence[str], most: int = 5) -
         if names
     ]
     return " and ".join(said) or "has them in another order"
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """The classes, sorted: as numbers where all are whole numbers, and else as text.
+
+    >>> in_order({"10", "9"}), in_order({"b", "10", "9"})
+    (('9', '10'), ('10', '9', 'b'))
+    """
+    names = sorted(labels)
+    if all(name.removeprefix("-").isdecimal() and name.isascii() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(names)

@@ -12,12 +12,13 @@ from itertools import groupby
 from pathlib import Path
 
 from hdlif.data.class_folders import laid_out
+from hdlif.data.layout import Layout
 from hdlif.data.manifest import Part
 from hdlif.errors import DataError, brief, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.archives import parse_archive
 from hdlif.inputs.arrays import parse_array, parse_labels
-from hdlif.inputs.series import Floats, finite
+from hdlif.inputs.series import Floats, finite, parse_series
 from hdlif.inputs.tables import Table, parse_table
 from hdlif.whole_files import read_regular
 
@@ -214,6 +215,20 @@ def _check_alike(place: Path, first: tuple[str, Table], other: tuple[str, Table]
     if other_table.names != table.names:
         said = ["no header" if names is None else ", ".join(names) for names in (table.names, other_table.names)]
         raise DataError(f"{place}: {file} has {said[0]} and {other_file} {said[1]}; give all the same columns")
+
+
+def of_layout(layout: Layout) -> Recorded:
+    """One series in each sample, .csv or .npy, wherever they lie."""
+    series: list[Series] = []
+    for number, one in enumerate(layout.files):
+        try:
+            values = parse_series(layout.source.encoded(number), Path(one.file).suffix.lower())
+        except (OSError, Unreadable) as error:
+            raise DataError(
+                f"{layout.root}: {one.file}: cannot be read as a series ({reason(error)}); mend it"
+            ) from error
+        series.append(_of_values(one.file, one.label, None, values, one.part))
+    return Recorded(layout.words, "series", series, parts=layout.parts, passed_over=layout.ignored)
 
 
 def _of_values(name: str, label: str, unit: str | None, values: Floats, part: Part | None = None) -> Series:

@@ -5,7 +5,7 @@ Series are read, normalised and shown a time step after another by `hdlif.inputs
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hdlif.data.found import Found
+from hdlif.data.layout import in_order
 from hdlif.data.manifest import PARTS, Entry, Manifest, Part
 from hdlif.data.recorded_series import MOST_KEPT, Recorded, Series, of_arrays, of_folders, of_recording
 from hdlif.data.samples import ImageSets, Samples
@@ -113,9 +114,26 @@ def find_series(
     if known is not None and window is None and place.suffix.lower() == ".csv":
         window = known.shape[1]
     given = {"window": window, "stride": stride, "columns": columns, "label": label, "group": group}
-    recorded = _recorded(place, given)
+    return series_of(place, _recorded(place, given), shares, known=known, window=window, stride=stride)
+
+
+def series_of(
+    place: Path,
+    recorded: Recorded,
+    shares: Shares,
+    *,
+    known: InputRecord | None,
+    window: int | None = None,
+    stride: int | None = None,
+    classes: tuple[str, ...] = (),
+) -> Found:
+    """Look at series wherever they lie; arguments and errors as of `find_series`.
+
+    Args:
+        classes: in the order of the labels; by default those that there are.
+    """
     taken = _checked(place, recorded, known)
-    classes = _in_order({one.label for one in taken})
+    classes = classes or in_order({one.label for one in taken})
     if len(classes) < 2:
         raise DataError(f'{place}: all is of one class, "{classes[0]}"; there must be two or more')
     part_of = _parts(place, recorded, shares)
@@ -187,18 +205,6 @@ def _checked(place: Path, recorded: Recorded, known: InputRecord | None) -> list
     return taken
 
 
-def _in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """The classes, sorted: as numbers where all are whole numbers, and else as text.
-
-    >>> _in_order({"10", "9"}), _in_order({"b", "10", "9"})
-    (('9', '10'), ('10', '9', 'b'))
-    """
-    names = sorted(labels)
-    if all(name.removeprefix("-").isdecimal() and name.isascii() for name in names):
-        return tuple(sorted(names, key=int))
-    return tuple(names)
-
-
 def _parts(place: Path, recorded: Recorded, shares: Shares) -> list[Part]:
     """The part of each sample: that of its folder, or one that its unit is in: a share of all, or of its class."""
     taken = recorded.series
@@ -224,7 +230,7 @@ def _parts(place: Path, recorded: Recorded, shares: Shares) -> list[Part]:
         parts |= {number: found[taken[number].unit] for number in numbers}
     found_parts: list[Part] = [parts.get(number) or one.part or "train" for number, one in enumerate(taken)]
     trained = {one.label for one, part in zip(taken, found_parts, strict=True) if part == "train"}
-    if absent := _in_order({one.label for one in taken} - trained):
+    if absent := in_order({one.label for one in taken} - trained):
         raise DataError(
             f'{place}: class "{absent[0]}" is in no {recorded.unit} of the training part; try another split: '
             f"--set data.split={{seed: {shares.seed + 1}}}"

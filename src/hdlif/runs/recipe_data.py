@@ -74,7 +74,7 @@ class Looks:
 
 def names_path(data: str | None) -> bool:
     """Whether `--data` means a path: no data set that ships is called so, and something is there."""
-    return data is not None and data not in builders.DATA and os.path.exists(data)  # noqa: PTH110
+    return data is not None and data not in builders.DATA and builders.is_there(data)
 
 
 def write_files(out: Path, found: Found) -> None:
