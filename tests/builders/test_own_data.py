@@ -151,7 +151,7 @@ def test_refusals_name_the_key(tmp_path: Path, override: str, message: str) -> N
     [
         (
             "data.path=photos",
-            r"data.path = 'photos' is unknown; it is of data of your own: data.kind is one of events, folder",
+            r"data.path = 'photos' is unknown; it is of data of your own: data.kind is one of arrow, events",
         ),
         ("data.epochs=3", r"data.epochs = 3 is unknown; choose one of augment, batch_size, frames, kind, mixup, size"),
         ("data.validation=null", r"data.validation is missing; give the number of training images to hold out"),

@@ -21,6 +21,7 @@ from hdlif.runtime import Session
 from hdlif.training import Evaluation
 from hostile import one_printable_line
 from own_sets import CLASSES, pixels
+from own_shards import series_of, write_shard
 from picture_folders import write_pictures
 
 FAST = ["model.width=4", "model.blocks=[1]", "data.batch_size=8", "training.epochs=2", "data.augment=[]"]
@@ -145,6 +146,15 @@ def test_a_folder_and_a_data_set_measure_each_other(run_folder: Path, tmp_path: 
     assert evaluate_path(run_folder, data=photos).n == 6
     trained(photos, tmp_path / "run")
     assert evaluate_path(tmp_path / "run", data="own_sets:TrainOrTest").n == 9
+
+
+def test_samples_of_another_kind_than_the_network_takes_are_refused(run_folder: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    write_shard(shards / "a.tar", series_of(range(4)))
+    for data in ("own_sets:waves", str(shards)):
+        for target in (run_folder, run_folder.parent / "net.hdlif.safetensors"):
+            with pytest.raises(DataError, match="is of kind series, and the network takes input of kind image"):
+                evaluate_path(target, data=data)
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,16 @@ from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.recordings import MEMORY, read_recording
 from mutations import assert_in_one_line, at_most, mutations
-from recorded_events import aedat2_bytes, aedat3_bytes, bin_bytes, recording
+from recorded_events import aedat2_bytes, aedat3_bytes, bin_bytes, evt2_bytes, recording
 from small_sets import IDS, SETS, idx, picture, tar
 from special_files import special_files, within
+
+WRITERS: dict[str, Callable[..., bytes]] = {
+    "a.bin": bin_bytes,
+    "two.aedat": aedat2_bytes,
+    "three.aedat": aedat3_bytes,
+    "a.raw": evt2_bytes,
+}
 
 FILES = [(name, file) for name, one in SETS.items() for file in one.files]
 
@@ -90,10 +97,10 @@ def test_what_is_no_regular_file_is_refused_at_once(small: tuple[str, Path], tmp
                 path.write_bytes(whole)
 
 
-@pytest.mark.parametrize("end", ["a.bin", "two.aedat", "three.aedat"])
+@pytest.mark.parametrize("end", WRITERS)
 def test_recordings_take_a_stated_multiple_of_their_size(end: str) -> None:
-    write: Callable[..., bytes] = {"a.bin": bin_bytes, "two.aedat": aedat2_bytes, "three.aedat": aedat3_bytes}[end]
-    side = 34 if end == "a.bin" else 128
+    write = WRITERS[end]
+    side = 128 if end.endswith(".aedat") else 34
     large = recording(20_000, side=side, length=300_000)
     contents = [write(large), *mutations(write(recording(30, side=side)), 800)]
     if end == "three.aedat":

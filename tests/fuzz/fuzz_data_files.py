@@ -45,6 +45,9 @@ READERS: tuple[Callable[[bytes], object], ...] = (
     read_tar,
     recording(".bin"),
     recording(".aedat"),
+    recording(".raw"),
+    recording(".npy"),
+    recording(".npz"),
 )
 
 

@@ -240,7 +240,7 @@ def test_evt3_equals_a_reader_of_one_word_after_another(words: list[int]) -> Non
 def test_evt3_of_too_many_events_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hdlif.inputs.prophesee.MOST_EVENTS", 20)
     words = [0x8001, 0x0001, 0x3000, 0x4FFF, 0x4FFF]
-    with pytest.raises(Unreadable, match="it has 24 events, and at most 20 are read"):
+    with pytest.raises(Unreadable, match="it has up to 24 events, and at most 20 are read"):
         read_recording(Path("a.raw"), b"% evt 3.0\n" + np.array(words, "<u2").tobytes())
 
 

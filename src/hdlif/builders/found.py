@@ -159,7 +159,7 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
         return "series"
     if any(os.path.isfile(os.path.join(path, name)) for name in ("dataset_info.json", "dataset_dict.json")):  # noqa: PTH113, PTH118
         return "arrow"
-    if any(name.lower().endswith(".tar") for name in os.listdir(path)):  # noqa: PTH208
+    if any(name.lower().endswith(".tar") for name in next(os.walk(path), ("", [], []))[2]):
         return "shards"
     tables = recordings = False
     for number, (_, folders, files) in enumerate(os.walk(path)):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hdlif.data.found import Found
-from hdlif.data.layout import Layout, Listed, in_order
+from hdlif.data.layout import Layout, Listed, check_kind, in_order
 from hdlif.data.manifest import PARTS, Part
 from hdlif.data.picture_folder import pictures_of
 from hdlif.data.recorded_series import of_layout
@@ -85,6 +85,7 @@ def found_of(
         shares, size, known, say, fit: as of `find_items`.
     """
     layout, suffix = layout_of(name, sets, classes)
+    check_kind(name, "series" if suffix == _SERIES else "image", known)
     if suffix == _SERIES:
         return series_of(layout.root, of_layout(layout), shares, known=known, classes=layout.classes)
     return pictures_of(layout, shares, size=size, known=known, say=say, channels=None, fit=fit, unreadable="refuse")

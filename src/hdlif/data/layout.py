@@ -10,6 +10,7 @@ from hdlif.data.manifest import PARTS, Entry, Manifest, Part
 from hdlif.data.shares import Shares, divided, rank
 from hdlif.data.sources import Source
 from hdlif.errors import DataError, cut, some
+from hdlif.ops import InputRecord
 
 _MOST_NAMED = 3
 
@@ -63,6 +64,14 @@ class Hashed(Protocol):
 
     @property
     def sha256(self) -> str: ...
+
+
+def check_kind(place: object, samples: str, known: InputRecord | None) -> None:
+    """Raise `DataError` where samples are not of the kind of input that a network takes."""
+    if known is not None and known.kind != samples:
+        raise DataError(
+            f"{place}: is of kind {samples}, and the network takes input of kind {known.kind}; give such data"
+        )
 
 
 def refuse_faults(layout: Layout, faults: Mapping[str, str], unreadable: str, what: str) -> None:

@@ -20,7 +20,7 @@ from hdlif.data import tar
 from hdlif.data.class_folders import MOST_FILES, PART_FOLDERS
 from hdlif.data.event_folder import events_of
 from hdlif.data.found import Found
-from hdlif.data.layout import Layout, Listed, in_order
+from hdlif.data.layout import Layout, Listed, check_kind, in_order
 from hdlif.data.manifest import PARTS, Part
 from hdlif.data.picture_folder import pictures_of, place_of
 from hdlif.data.recorded_series import of_layout
@@ -86,6 +86,7 @@ def find_shards(
     shares = shares_of(split)
     place = place_of(root, path, "tar shards")
     layout, samples = layout_of(place, label=label, member=member)
+    check_kind(place, samples, known)
     if samples == "series":
         found = series_of(layout.root, of_layout(layout), shares, known=known)
     elif samples == "events":

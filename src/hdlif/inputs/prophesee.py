@@ -5,6 +5,7 @@ the size of the sensor (`% geometry 1280x720`, `% height 720`). What a word is s
 """
 
 import re
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from hdlif.inputs import Unreadable
 from hdlif.inputs.events import Events
 
-MOST_EVENTS = 2**26
-"""Of a file whose words are several events each."""
+MOST_EVENTS = 2**25
+"""Of a file whose words may be several events each."""
 _MOST_HEADER = 2**16
 _OF_2 = {"off": 0x0, "on": 0x1, "time": 0x8}
 _OF_3 = {"y": 0x0, "x": 0x2, "base": 0x3, "vector_12": 0x4, "vector_8": 0x5, "time_low": 0x6, "time_high": 0x8}
@@ -65,7 +66,7 @@ def _sensor(lines: list[str]) -> tuple[int, int] | None:
     return (int(sides[0][1]), int(sides[1][1])) if sides[0] and sides[1] else None
 
 
-_Columns = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+_Columns = tuple[NDArray[np.int64], NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]
 
 
 def _evt2(words: NDArray[np.uint32]) -> _Columns:
@@ -86,53 +87,59 @@ def _evt3(words: NDArray[np.uint16]) -> _Columns:
     A vector of 12 or 8 bits says which pixels from the base on have an event; the next goes on behind it. Times are of
     24 bits, in two words; the high ones begin anew after 2^24. Events before the first time and row are left out.
     """
-    value = words.astype(np.int64) & 0xFFF
-    kind = words.astype(np.int64) >> 12
-    time, y = _times(kind, value), _latest(value & 0x7FF, kind == _OF_3["y"])
-    lengths = np.where(kind == _OF_3["vector_12"], 12, np.where(kind == _OF_3["vector_8"], 8, 0))
-    before = np.cumsum(lengths) - lengths
-    based = kind == _OF_3["base"]
-    base = _latest(value & 0x7FF, based)
-    base = np.where(base < 0, base, base + before - _latest(before, based))
-    polarity = _latest(value >> 11, based)
-    known = (time >= 0) & (y >= 0)
-    single = np.flatnonzero(known & (kind == _OF_3["x"]))
-    vectors = np.flatnonzero(known & (lengths > 0) & (base >= 0))
-    bits = np.where(kind[vectors] == _OF_3["vector_12"], value[vectors], value[vectors] & 0xFF)
-    count = len(single) + sum(int((bits >> bit & 1).sum()) for bit in range(12))
+    kind, value = (words >> 12).astype(np.uint8), (words & 0xFFF).astype(np.int32)
+    is_12, is_8, based = kind == _OF_3["vector_12"], kind == _OF_3["vector_8"], kind == _OF_3["base"]
+    count = int((kind == _OF_3["x"]).sum()) + _bits(value[is_12]) + _bits(value[is_8] & 0xFF)
     if count > MOST_EVENTS:
-        raise Unreadable(f"it has {count:,} events, and at most {MOST_EVENTS:,} are read; cut it")
-    of_vector, bit = np.nonzero(bits[:, None] >> np.arange(12) & 1)
-    vector = vectors[of_vector]
-    places = np.concatenate([single, vector])
+        raise Unreadable(f"it has up to {count:,} events, and at most {MOST_EVENTS:,} are read; cut it")
+    time, y = _times(kind, value), _latest(value & 0x7FF, kind == _OF_3["y"])
+    known = (time >= 0) & (y >= 0)
+    single, vectors = np.flatnonzero(known & (kind == _OF_3["x"])), np.flatnonzero(known & (is_12 | is_8))
+    # Where each vector begins: behind those since its base.
+    lengths = 12 * is_12.astype(np.int32) + 8 * is_8
+    before = np.cumsum(lengths) - lengths
+    begin = _latest(value & 0x7FF, based)
+    vectors = vectors[begin[vectors] >= 0]
+    base = begin[vectors] + (before[vectors] - _latest(before, based)[vectors])
+    polarity = _latest(value >> 11, based)[vectors]
+    bits = np.where(is_12[vectors], value[vectors], value[vectors] & 0xFF)
+    of_vector, bit = np.nonzero(bits[:, None] >> np.arange(12, dtype=np.int32) & 1)
+    places = np.concatenate([single, vectors[of_vector]])
     order = np.argsort(places, kind="stable")
-    x = np.concatenate([value[single] & 0x7FF, base[vector] + bit])[order]
-    p = np.concatenate([value[single] >> 11, polarity[vector]])[order]
-    return time[places][order], x, y[places][order], p
+    x = np.concatenate([value[single] & 0x7FF, base[of_vector] + bit])[order]
+    p = np.concatenate([value[single] >> 11, polarity[of_vector]])[order]
+    places = places[order]
+    return time[places], x.astype(np.int32), y[places], p
 
 
-def _times(kind: NDArray[np.int64], value: NDArray[np.int64]) -> NDArray[np.int64]:
+def _bits(values: NDArray[np.int32]) -> int:
+    """How many bits are set in all."""
+    return sum(int((values >> bit & 1).sum()) for bit in range(12))
+
+
+def _times(kind: NDArray[np.uint8], value: NDArray[np.int32]) -> NDArray[np.int64]:
     """The time at each word, -1 before the first one; another high word begins at its first microsecond."""
-    place = np.arange(len(kind))
-    is_high = kind == _OF_3["time_high"]
-    highs = value[is_high]
-    turned = np.cumsum(np.diff(highs, prepend=highs[:1]) < -(2**11))
-    whole = np.full(len(kind), -1, np.int64)
-    whole[is_high] = highs + (turned << 12)
+    is_high, is_low = kind == _OF_3["time_high"], kind == _OF_3["time_low"]
+    highs = value[is_high].astype(np.int64)
+    highs += np.cumsum(np.diff(highs, prepend=highs[:1]) < -(2**11)) << 12
     changed = np.zeros(len(kind), bool)
-    changed[is_high] = np.diff(whole[is_high], prepend=-1) != 0
-    high, since = _latest(whole, is_high), _latest(place, changed)
-    is_low = kind == _OF_3["time_low"]
-    low = np.where(_latest(place, is_low) > since, _latest(value, is_low), 0)
+    changed[is_high] = np.diff(highs, prepend=-1) != 0
+    # A time's low word counts until the next other high one: there it is 0.
+    low = _latest(np.where(changed, 0, value), is_low | changed)
+    number = np.cumsum(is_high, dtype=np.int32) - 1
+    high = np.where(number < 0, -1, highs[number] if len(highs) else -1)
     return np.where(high < 0, -1, high << 12 | low)
 
 
-def _latest(values: NDArray[np.int64], there: NDArray[np.bool_]) -> NDArray[np.int64]:
+_Int = TypeVar("_Int", np.int32, np.int64)
+
+
+def _latest(values: NDArray[_Int], there: NDArray[np.bool_]) -> NDArray[_Int]:
     """At each place the value of the last one, up to it, at which there is one; -1 before the first.
 
     >>> _latest(np.array([5, 6, 7, 8]), np.array([False, True, False, True])).tolist()
     [-1, 6, 6, 8]
     """
-    last = np.maximum.accumulate(np.where(there, np.arange(len(values)), -1)) if len(values) else np.zeros(0, np.int64)
-    found: NDArray[np.int64] = np.where(last < 0, -1, values[last])
+    given = np.concatenate([np.array([-1], values.dtype), values[there]])
+    found: NDArray[_Int] = given[np.cumsum(there, dtype=np.int32)]
     return found

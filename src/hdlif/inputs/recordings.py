@@ -245,8 +245,9 @@ READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
 def read_recording(path: Path, content: bytes) -> Events:
     """The events of a file, `content` being its bytes; the suffix says the format.
 
-    It takes no more memory than `MEMORY` times the file; but AEDAT 4 and HDF5, whose readers promise nothing, and .npz
-    and EVT 3.0, which are packed and give at most `MOST_EVENTS`.
+    It takes no more memory than `MEMORY` times the file; but AEDAT 4 and HDF5, whose readers promise nothing; .npz,
+    whose arrays have at most `inputs.MOST_BYTES` each; and EVT 3.0, which takes 50 times the file and 100 bytes for
+    each event of a vector, `MOST_EVENTS` in all at the most.
 
     Raises:
         Unreadable: the file is in none of the formats, or is damaged.
