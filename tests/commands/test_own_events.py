@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,16 @@ def test_run_gives_what_training_made_of_a_recording_to_the_bit(run_folder: Path
             assert by_logits[logits] == MOVES[int(label)]
             seen += 1
     assert seen == 20
+
+
+def test_run_needs_no_torch_for_a_recording(run_folder: Path) -> None:
+    blocked = "import sys; sys.modules['torch'] = None; sys.argv[0] = 'hdlif'; from hdlif.cli import main; main()"
+    files = ["net.hdlif.safetensors", "data/left/000.npy", "data/left/001.npz"]
+    command = [sys.executable, "-c", blocked, "run", *files, "--json"]
+    child = subprocess.run(command, cwd=run_folder.parent, capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
+    known = run(run_folder.parent / files[0], [run_folder.parent / file for file in files[1:]])["inputs"]
+    assert [one["logits"] for one in json.loads(child.stdout)["inputs"]] == [one["logits"] for one in known]
 
 
 def test_run_still_takes_counts_and_refuses_other_recordings(run_folder: Path, tmp_path: Path) -> None:
