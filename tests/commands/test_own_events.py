@@ -208,3 +208,21 @@ def test_recordings_of_a_set_that_ships_run_from_its_artefact(tmp_path: Path) ->
     export(tmp_path / "run", out=tmp_path / "net.hdlif.safetensors")
     np.save(tmp_path / "x.npy", fields(recording(30, side=8)))
     assert len(run(tmp_path / "net.hdlif.safetensors", [tmp_path / "x.npy"])["inputs"]) == 1
+
+
+def test_recordings_out_of_order_are_counted(tmp_path: Path) -> None:
+    write_moves(tmp_path / "data", 6)
+    first = tmp_path / "data" / "left" / "000.npy"
+    np.save(first, np.load(first)[np.random.default_rng(0).permutation(60)])
+    result = inspect(str(tmp_path / "data"), overrides=["data.split={seed: 1}"])
+    assert result["out_of_order"] == 1
+    assert "order          1 recordings are not in order of time, and are sorted" in as_text(result).splitlines()
+
+
+def test_recordings_are_refused_by_a_recipe_of_pictures(tmp_path: Path) -> None:
+    data = write_moves(tmp_path / "data", 3)
+    words = (
+        "is a folder of recordings of events, and digits_hdlif is of pictures; start from a recipe of events, such as"
+    )
+    with pytest.raises(DataError, match=words):
+        train("digits_hdlif", data=str(data), out=tmp_path / "run")
