@@ -112,8 +112,24 @@ class MixupConfig(_Section):
         return self
 
 
+class SoundConfig(_Section):
+    """How sounds became series: the fields of `hdlif.ops.sound.SoundRecord`, which states them."""
+
+    rate: int
+    samples: int
+    clips: Text
+    every: int
+    mels: int
+    frame: int
+    hop: int
+    lowest_hz: float
+    highest_hz: float
+
+
 class InputConfig(_Section):
     """How a whole sample of data that were looked at becomes numbers: the fields of an artefact's input record."""
+
+    EXTRAS = ("binning", "sensor", "columns", "rates", "sound")
 
     kind: Text
     shape: Annotated[tuple[Count, Count, Count], Field(strict=False)]
@@ -123,8 +139,9 @@ class InputConfig(_Section):
     fit: Text
     binning: Text = "none"
     sensor: Annotated[tuple[Count, Count], Field(strict=False)] | None = None
-
-    EXTRAS = ("binning", "sensor")
+    columns: Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False)] = ()
+    rates: Annotated[tuple[int, ...], Field(strict=False)] = ()
+    sound: SoundConfig | None = None
 
 
 class FoundConfig(_Section):

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Literal
 
-Kind = Literal["image", "events", "series"]
-"""What a sample is: pixels, counts of events, or numbers over time."""
+Kind = Literal["image", "events", "series", "table"]
+"""What a sample is: pixels, counts of events, numbers over time, or a row of numbers."""
 
 DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
 DIGITS_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
@@ -30,6 +30,25 @@ SYNTHETIC_CLASSES = tuple(f"pattern {c}" for c in range(10))
 SINES_SHAPE = (2, 32, 1)
 SINES_MEAN, SINES_STD = (0.0, 0.0), (0.8, 0.8)
 SINES_CLASSES = ("slow", "middle", "fast")
+
+WINE_CLASSES = ("cultivar 0", "cultivar 1", "cultivar 2")
+WINE_MEAN = (13.02, 2.328, 2.377, 19.67, 98.98, 2.305, 2.03, 0.3667, 1.608, 5.031, 0.9558, 2.605, 754.2)
+WINE_STD = (0.8104, 1.144, 0.2791, 3.477, 13.81, 0.6087, 1.02, 0.1195, 0.5947, 2.327, 0.2212, 0.687, 323.6)
+WINE_COLUMNS = (
+    "alcohol",
+    "malic_acid",
+    "ash",
+    "alcalinity_of_ash",
+    "magnesium",
+    "total_phenols",
+    "flavanoids",
+    "nonflavanoid_phenols",
+    "proanthocyanins",
+    "color_intensity",
+    "hue",
+    "od280/od315_of_diluted_wines",
+    "proline",
+)
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

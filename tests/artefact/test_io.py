@@ -31,6 +31,7 @@ from hdlif.artefact import (
 )
 from hdlif.errors import ArtefactError
 from hdlif.ops.program import program_of
+from hdlif.ops.sound import SoundRecord
 from hdlif.runtime import Session, reference
 from random_programs import random_program
 
@@ -85,6 +86,101 @@ def test_a_series_is_one_sample_in_time_at_each_step() -> None:
     for changed in ({}, {"resize": "none"}):
         with pytest.raises(ArtefactError, match=r'input.kind = "series": it is \[C, T, 1\], .* has shape'):
             dumps(replace(graph, input=replace(graph.input, kind="series", **changed)))
+
+
+SOUND = SoundRecord(8000, 480, "first", 480, 1, 256, 120, 20.0, 4000.0)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"columns": ("ax",)}, {"rates": (100, 50)}, {"sound": SOUND}], ids=["columns", "rates", "sound"]
+)
+def test_how_series_are_made_is_written_and_read(fields: dict[str, Any]) -> None:
+    graph = dense_network(time_steps=4, **fields)
+    content = dumps(graph)
+    assert loads(content, "x").input == graph.input
+    assert dumps(loads(content, "x")) == content
+    (key,) = fields
+    assert key.encode() not in dumps(dense_network(time_steps=4))
+    # an older file has it not
+    assert getattr(loads(dumps(dense_network(time_steps=4)), "x").input, key) in ((), None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"columns": ("a", "b")}, r"input.columns = \['a', 'b'\]; it must be 1 names"),
+        ({"columns": ("a\n",)}, "is no printable name"),
+        ({"columns": ("a" * 1001,)}, "is no printable name of 1 to 1000 characters"),
+        ({"rates": (1,)}, r"input.rates = \[1\]; it must be two integers in 1..100000"),
+        ({"rates": (1, 10**6)}, "input.rates"),
+        ({"sound": replace(SOUND, rate=0)}, "input.sound.rate = 0; it must be an integer in 1000..384000"),
+        ({"sound": replace(SOUND, samples=2**40)}, "input.sound.samples"),
+        ({"sound": replace(SOUND, frame=2**15)}, "input.sound.frame"),
+        ({"sound": replace(SOUND, mels=2)}, "input.sound gives series of 2 channels"),
+        ({"sound": replace(SOUND, clips="last")}, "input.sound.clips = 'last' is unknown; choose one of"),
+        ({"sound": replace(SOUND, lowest_hz=5000.0)}, "they must ascend in 0..4000"),
+        ({"sound": replace(SOUND, highest_hz=float("nan"))}, "they must ascend"),
+        ({"sound": replace(SOUND, hop=500)}, "input.sound.samples = 480; it must be at least hop = 500"),
+        ({"sound": replace(SOUND, hop=240)}, "input.sound gives 2 frames, and time_steps = 4; they are equal"),
+        ({"sound": SOUND, "columns": ("a",)}, "without names"),
+    ],
+)
+def test_what_no_series_can_be_made_of_is_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ArtefactError, match=words):
+        dumps(dense_network(time_steps=4, **fields))
+
+
+def test_a_table_is_a_row_at_every_step() -> None:
+    graph = dense_network(time_steps=2, kind="table", frames="constant", columns=("a",))
+    assert loads(dumps(graph), "x").input == graph.input
+    with pytest.raises(ArtefactError, match=r'input.kind = "table": it is'):
+        dumps(dense_network(time_steps=2, kind="table", frames="rows"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'\\"frame\\":256', b'\\"frame\\":"x"'),
+        (b'\\"lowest_hz\\":20.0', b'\\"lowest_hz\\":1' + b"0" * 900),
+        (b'\\"clips\\":\\"first\\",', b""),
+        (b'\\"columns\\":[\\"ax\\"]', b'\\"columns\\":[1]'),
+        (b'\\"rates\\":[100,50]', b'\\"rates\\":[100,-50]'),
+    ],
+)
+def test_damaged_fields_of_series_are_refused(old: bytes, new: bytes) -> None:
+    fields: dict[str, Any] = {"columns": ("ax",), "rates": (100, 50)}
+    content = dumps(
+        dense_network(time_steps=4, **({"sound": SOUND} if b"rates" not in old and b"columns" not in old else fields))
+    )
+    assert old in content
+    with pytest.raises(ArtefactError):
+        loads(changed_header(old, new, content), "x")
+
+
+def changed_header(old: bytes, new: bytes, content: bytes) -> bytes:
+    """The content with a change of its header, its length and its digest to fit."""
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length].replace(old, new)
+    place = content.index(b'\\"digest\\":\\"') + len(b'\\"digest\\":\\"')
+    whole = len(header).to_bytes(8, "little") + header + content[8 + length :]
+    blank = whole[:place] + b"0" * 64 + whole[place + 64 :]
+    return whole[:place] + hashlib.sha256(blank).hexdigest().encode() + whole[place + 64 :]
+
+
+def dense_network(*, time_steps: int, **fields: Any) -> Graph:
+    """Logits of two classes from one number a step."""
+    record = InputRecord((1, 1, 1), (0.0,), (1.0,), **{"kind": "series", "resize": "none", "frames": "rows", **fields})
+    nodes = (
+        Node("flatten", "flat", ("input",)),
+        Node(
+            "linear",
+            "fc",
+            ("flat",),
+            {"encoding": "float32", "role": "classifier"},
+            {"weight": np.array([[1.0], [-1.0]], np.float32)},
+        ),
+    )
+    return Graph(nodes, "fc", time_steps, record, ("up", "down"))
 
 
 def test_format_4_is_read_and_has_no_programs() -> None:

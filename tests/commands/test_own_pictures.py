@@ -13,7 +13,8 @@ from hdlif import builders
 from hdlif.artefact import load
 from hdlif.commands.ablate import ablate
 from hdlif.commands.bench import images_of
-from hdlif.commands.data import as_text, inspect, sheet
+from hdlif.commands.data import as_text, inspect
+from hdlif.commands.data_sheet import sheet
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.profile import profile

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hdlif import builders
 from hdlif.artefact import load
@@ -154,7 +155,10 @@ def test_recipes_of_another_kind_of_samples_are_refused(tmp_path: Path) -> None:
     # What nothing tells of is of the recipe's kind, which says what it misses.
     (tmp_path / "x.wav").write_bytes(b"")
     (tmp_path / "empty").mkdir()
-    for name, words in (("x.wav", 'ends in ".wav"; give a .npz'), ("empty", "no folder lies in it; lay CSV files")):
+    for name, words in (
+        ("x.wav", 'ends in ".wav"; give a .npz'),
+        ("empty", "no folder lies in it; lay CSV or WAV files"),
+    ):
         with pytest.raises(DataError, match=words):
             trained(tmp_path / name, tmp_path / "none")
     with pytest.raises(DataError, match="the network takes input of kind series"):
@@ -190,8 +194,14 @@ def test_inspect_says_what_would_be_trained_on(tmp_path: Path) -> None:
         "trained on     a step sees 2 numbers, that time's alone: time_steps=8",
     ):
         assert line in lines
-    for overrides, words in ((["window=8"], "give data.KEY=VALUE"), (["data.widow=8"], 'did you mean "window"')):
+    for overrides, words in (
+        (["window=8"], "give data.KEY=VALUE"),
+        (["data.window=8", "data.widow=8"], 'did you mean "window"'),
+    ):
         with pytest.raises(RecipeError, match=words):
             inspect(str(path), overrides=overrides)
-    with pytest.raises(DataError, match="--out is a sheet of pictures"):
-        inspect(str(path), overrides=CUT, out=tmp_path / "x.png")
+    inspect(str(path), overrides=CUT, out=tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        # 2 classes, 8 windows of each, 128 pixels and gaps of 4
+        assert image.size == (8 * 132 + 4, 2 * 132 + 4)
+        assert len(image.getcolors()) > 3

@@ -1,6 +1,7 @@
 """The user's own series: what is found at a path, how it is cut and split, and what is refused."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import torch
 
 from hdlif.data import Found, sines
 from hdlif.data.recorded_series import windows
-from hdlif.data.series import SeriesSamples, find_series
-from hdlif.errors import DataError, ShapeError
+from hdlif.data.series import find_series
+from hdlif.data.series_samples import SeriesSamples
+from hdlif.errors import DataError, InputError, ShapeError
+from hdlif.inputs.resampling import resampled
 from hdlif.ops import InputRecord
+from hdlif.runtime.series import read_series
 from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_recording
 
 
@@ -277,9 +281,9 @@ def test_a_class_that_only_held_out_groups_have_is_refused(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"x": np.zeros((3, 4)), "y": [0, 1]}, "x has 3 series and y 2 labels"),
+        ({"x": np.zeros((3, 4)), "y": [0, 1]}, "x has 3 samples and y 2 labels"),
         ({"x": np.zeros((4, 4)), "y": [1, 1, 1, 1]}, 'all is of one class, "1"'),
-        ({"x": np.full((2, 4), np.nan), "y": [0, 1]}, "x: at [0, 0, 0] (from 0) it holds nan"),
+        ({"x": np.full((2, 4), np.nan), "y": [0, 1]}, "x: at [0, 0] (from 0) it holds nan"),
         ({"x": np.zeros(4), "y": [0, 1]}, "x: it is [4], and should be [N, T, C]"),
         ({"x": np.zeros((2, 4)), "y": [0.5, 1]}, "y: it is float64 [2], and labels are integers or text"),
         ({"x": np.zeros((2, 4)), "y": ["a", "b\n"]}, "cannot be shown"),
@@ -317,6 +321,61 @@ def test_arguments_that_such_data_do_not_take(tmp_path: Path, keys: dict[str, An
 
 
 def test_more_than_memory_is_granted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hdlif.data.series.MOST_KEPT", 1000)
+    monkeypatch.setattr("hdlif.data.found_samples.MOST_KEPT", 1000)
     with pytest.raises(DataError, match="20 series of 8 steps and 2 channels take 1,280 bytes, and at most 1,000"):
         look(write_arrays(tmp_path / "x.npz"))
+
+
+def test_each_sample_is_resampled_by_itself_as_run_does_it(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    found, plain = recording(path, rate=50, resample=25), recording(path)
+    assert (found.input.shape, found.input.rates) == ((2, 4, 1), (50, 25))
+    # What is in which part follows from the readings, whatever is made of them.
+    assert found.manifest == plain.manifest
+    samples, before = found.make((), 0).train, plain.make((), 0).train
+    read, whole = (part.read(torch.arange(3))[..., 0].numpy() for part in (samples, before))
+    for one, other in zip(read, whole, strict=True):
+        np.testing.assert_array_equal(one.T, resampled(np.ascontiguousarray(other.T), 50, 25))
+    again = look(path, found.input, label="what", group="who")
+    assert again.manifest == found.manifest
+    write_csv(tmp_path / "w.csv", wave("slow", 1, 8).tolist(), ["a", "b"])
+    ((_, shown),) = read_series(tmp_path / "w.csv", replace(found.input, shape=(2, 1, 1)), time_steps=4)
+    assert shown.shape == (4, 1, 2, 1, 1)
+    write_csv(tmp_path / "w.csv", wave("slow", 1, 9).tolist(), ["a", "b"])
+    with pytest.raises(InputError, match="has 9 rows and 2 columns, 5 at 25 for 50, and the network takes 4 steps"):
+        list(read_series(tmp_path / "w.csv", found.input, time_steps=4))
+
+
+def test_run_finds_channels_by_name(tmp_path: Path) -> None:
+    record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", columns=("a", "b"))
+    for header, rows in ((["b", "x", "a"], [[2, 9, 1]] * 3), (["a", "b"], [[1, 2]] * 3), (None, [[1, 2]] * 3)):
+        path = write_csv(tmp_path / "x.csv", rows, header)
+        ((_, shown),) = read_series(path, record, time_steps=3)
+        assert shown[:, 0, :, 0, 0].tolist() == [[1.0, 2.0]] * 3
+    write_csv(path, [[1, 2]] * 3, ["a", "c"])
+    with pytest.raises(InputError, match="it has no column 'b'; choose one of a, c"):
+        list(read_series(path, record, time_steps=3))
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"resample": 5}, "resample = 5 needs the rate that the readings come with; set rate too"),
+        ({"rate": 0, "resample": 5}, "rate = 0 is refused; give 1 to 100,000"),
+        ({"mels": 5}, "mels = 5 is not of one recording"),
+    ],
+)
+def test_rates_that_cannot_be(tmp_path: Path, keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        recording(write_recording(tmp_path / "r.csv"), **keys)
+
+
+def test_more_than_memory_at_a_higher_rate_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "y.npz", x=np.zeros((4000, 8)), y=np.arange(4000) % 2)
+    with pytest.raises(DataError, match=r"at data\.resample its samples take"):
+        look(tmp_path / "y.npz", rate=1, resample=100_000)
+
+
+def test_files_by_class_are_kept_together_by_name(tmp_path: Path) -> None:
+    found = look(write_folders(tmp_path), group="0GROUP.csv")
+    assert found.seen["kept_together"] == {"what": 'group of "0GROUP.csv"', "count": 10}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hdlif.builders.found import arguments
+from hdlif.data.sound_folders import SOUND_KEYS
 from pages import followed, keys_in_rows, page
 
 PAGE = page("your_own_sensor_data")
@@ -20,4 +21,5 @@ def test_every_command_of_the_page_runs_in_turn(tmp_path: Path, monkeypatch: pyt
 
 
 def test_every_key_of_series_has_its_row() -> None:
-    assert arguments("series") - {"path"} <= keys_in_rows(PAGE)
+    rows = keys_in_rows(PAGE) | {"resample"}
+    assert arguments("series") - {"path", *SOUND_KEYS} <= rows

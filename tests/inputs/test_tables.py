@@ -51,6 +51,7 @@ def test_columns_of_text_and_numbers_are_told_by_name() -> None:
     [
         (b"", "it is empty"),
         (b"\n\n", "it is empty"),
+        (b"\xef\xbb\xbf\n", "it is empty"),
         (b"\n1,2", "line 1 is blank"),
         (b"a,b\n", "a header and no rows"),
         (b"a\0b", "a byte 0"),

@@ -42,7 +42,7 @@ def test_shipped_recipe_is_complete_or_has_a_shipped_base(name: str) -> None:
 def test_shipped_recipe_begins_with_its_command(name: str) -> None:
     command = recipes.show(name)["text"].splitlines()[0].split()
     assert command[:4] == ["#", "hdlif", "train", name]
-    assert ("--data-root" in command) != name.startswith(("digits", "sines"))
+    assert ("--data-root" in command) != name.startswith(("digits", "sines", "wine"))
 
 
 @pytest.mark.parametrize("data", DATA)

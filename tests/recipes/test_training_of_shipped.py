@@ -22,7 +22,7 @@ from hdlif.training import checkpoint
 from hdlif.training.optim import sgd
 from recorded_events import write_dvs_cifar10
 
-SMALL = ("digits", "fashion_mnist", "sines")
+SMALL = ("digits", "fashion_mnist", "sines", "wine")
 """What the networks of recipes so named take no second for, but for a ResNet-18."""
 
 
@@ -98,8 +98,9 @@ def small(name: str) -> list[str]:
     """Overrides that make a recipe take no second: few channels, small maps, two batches of four."""
     recipe = load_recipe(name)
     overrides = ["data.batch_size=4", "data.train=8", "training.epochs=1", "training.warmup_epochs=0"]
-    # The digits are split so that every class is on either side.
-    overrides.append(f"data.validation={10 if recipe.data.kind.startswith('digits') else 2}")
+    # The digits and wines are split so that every class is on either side.
+    validation = 10 if recipe.data.kind.startswith("digits") else 3
+    overrides.append(f"data.validation={validation}")
     if recipe.model.kind == "vgg_snn":
         plan: Any = recipe.model.arguments["plan"]
         overrides.append(f"model.plan=[{', '.join('P' if entry == 'P' else '4' for entry in plan)}]")

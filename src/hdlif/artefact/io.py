@@ -11,7 +11,8 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +27,7 @@ from hdlif.errors import AllocationError, ArtefactError, brief, reason
 from hdlif.ops import infer_values
 from hdlif.ops.graph import MAX_ELEMENTS, Array, Graph, InputRecord, Node
 from hdlif.ops.inference import check_node_count
+from hdlif.ops.sound import SoundRecord
 from hdlif.whole_files import whole_file
 
 METADATA_KEY = "hdlif"
@@ -40,8 +42,10 @@ _DAMAGED = "the file is damaged, export it again"
 _MEND = "give a file made by `hdlif export --to artefact`"
 _OPS_SINCE_5 = ("delay", "program", "upsample")
 _ATTRIBUTES_SINCE_5 = {"conv2d": ("dilation", "groups")}
-_INPUT_SINCE_5 = ("fit", "frames", "binning", "sensor")
+_INPUT_SINCE_5 = ("binning", "columns", "fit", "frames", "rates", "sensor", "sound")
 """Fields of the input that are left out where they have their defaults."""
+_HERTZ = ("lowest_hz", "highest_hz")
+"""Numbers of a sound that may have fractions."""
 _NO_DIGEST = "0" * 64
 """What stands in the place of the digest where it is computed."""
 
@@ -362,6 +366,9 @@ def _differs(record: InputRecord, key: str) -> bool:
 
 
 def _plain(value: object) -> object:
+    """A field of the input as JSON has it."""
+    if isinstance(value, SoundRecord):
+        return {key: float(number) if key in _HERTZ else number for key, number in asdict(value).items()}
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -376,19 +383,41 @@ def _read_input(value: object, version: int) -> InputRecord:
     if len(shape) != 3:
         raise ArtefactError(f"input.shape = {list(shape)}; it must be [C, H, W]; {_DAMAGED}")
     kind, resize = _string("input.kind", record["kind"]), _string("input.resize", record["resize"])
-    said = {key: _string(f"input.{key}", word) for key, word in later.items() if key != "sensor"}
-    sensor = _integers("input.sensor", later["sensor"]) if "sensor" in later else None
-    if sensor is not None and len(sensor) != 2:
-        raise ArtefactError(f"input.sensor = {list(sensor)}; it must be [H, W]; {_DAMAGED}")
-    return InputRecord(
-        (shape[0], shape[1], shape[2]),
-        mean,
-        std,
-        kind,
-        resize,
-        **said,
-        sensor=(sensor[0], sensor[1]) if sensor else None,
-    )
+    said = {key: _LATER[key](f"input.{key}", value) for key, value in later.items()}
+    return InputRecord((shape[0], shape[1], shape[2]), mean, std, kind, resize, **said)
+
+
+def _read_names(where: str, value: object) -> tuple[str, ...]:
+    return tuple(_string(where, name) for name in _list(where, value))
+
+
+def _read_sound(where: str, value: object) -> SoundRecord:
+    record = _object(where, value)
+    _keys(where, record, tuple(sorted(field.name for field in fields(SoundRecord))))
+    read: dict[str, Any] = {
+        key: (_string if key == "clips" else _number if key in _HERTZ else _integer)(f"{where}.{key}", entry)
+        for key, entry in record.items()
+    }
+    return SoundRecord(**read)
+
+
+def _read_sensor(where: str, value: object) -> tuple[int, ...]:
+    sides = _integers(where, value)
+    if len(sides) != 2:
+        raise ArtefactError(f"{where} = {list(sides)}; it must be [H, W]; {_DAMAGED}")
+    return sides
+
+
+_LATER: Mapping[str, Callable[[str, object], Any]] = {
+    "binning": lambda where, value: _string(where, value),
+    "columns": _read_names,
+    "fit": lambda where, value: _string(where, value),
+    "frames": lambda where, value: _string(where, value),
+    "rates": lambda where, value: _integers(where, value),
+    "sensor": _read_sensor,
+    "sound": _read_sound,
+}
+"""What reads each of `_INPUT_SINCE_5`."""
 
 
 def _parse(where: str, text: bytes) -> Any:

@@ -17,7 +17,7 @@ from hdlif.builders.data import (
     random_batch,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
-from hdlif.builders.found import FOUND, found_kind, is_there, kind_at, look
+from hdlif.builders.found import FOUND, found_kind, is_there, kind_at, kind_named, look
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
     CLASSES,
@@ -82,6 +82,7 @@ __all__ = [
     "input_record",
     "is_there",
     "kind_at",
+    "kind_named",
     "look",
     "named_data",
     "own_neuron",

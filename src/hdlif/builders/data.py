@@ -47,6 +47,11 @@ class Described:
     def series(self) -> bool:
         return self.input.kind == "series"
 
+    @property
+    def resizes(self) -> bool:
+        """Whether a sample is a map, which has a side."""
+        return self.input.kind in ("image", "events")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataKind(Described):
@@ -95,6 +100,18 @@ DATA: Mapping[str, DataKind] = {
         load=At("hdlif.data:sines"),
         input=InputRecord(datasets.SINES_SHAPE, datasets.SINES_MEAN, datasets.SINES_STD, kind="series", resize="none"),
         names=datasets.SINES_CLASSES,
+    ),
+    "wine": DataKind(
+        load=At("hdlif.data:wine"),
+        input=InputRecord(
+            (len(datasets.WINE_COLUMNS), 1, 1),
+            datasets.WINE_MEAN,
+            datasets.WINE_STD,
+            kind="table",
+            resize="none",
+            columns=datasets.WINE_COLUMNS,
+        ),
+        names=datasets.WINE_CLASSES,
     ),
     "cifar10": DataKind(
         load=At("hdlif.data:cifar10"),
@@ -155,8 +172,8 @@ def check_data(recipe: Recipe) -> str | None:
         samples = DATA[section.kind].input.kind
         _check_shipped(section)
     events = samples == "events"
-    if samples == "series":
-        _check_series(section)
+    if samples in _SHOWN:
+        _check_without_maps(section, samples)
     for name in section.augment:
         only = choose(datasets.AUGMENTED, name, "data.augment")
         if samples is not None and only not in (None, samples):
@@ -176,13 +193,18 @@ def check_data(recipe: Recipe) -> str | None:
     return samples
 
 
-def _check_series(section: DataConfig) -> None:
+_NAMES = {"series": "series", "table": "tables"}
+_SHOWN = {"series": "a step is shown the sample of its time", "table": "a row is shown at every step"}
+"""What a network sees of samples that are no maps."""
+
+
+def _check_without_maps(section: DataConfig, samples: str) -> None:
     """Raise `RecipeError` on what is of pictures, or of events, alone."""
     for key in ("size", "frames", "augment", "mixup"):
         if (value := getattr(section, key)) != DataConfig.model_fields[key].default:
             raise RecipeError(
-                f"data.{key} = {brief(value)} is not of series, which {section.kind} gives: a step is shown the sample "
-                "of its time; leave it out"
+                f"data.{key} = {brief(value)} is not of {_NAMES[samples]}, which {section.kind} gives: "
+                f"{_SHOWN[samples]}; leave it out"
             )
 
 
@@ -324,7 +346,7 @@ def named_data(
     kind = DATA[name]
     split = {"validation": VALIDATION_OF_NAMED, "augment": (), "seed": 0}
     height, width = record.shape[1:]
-    size = height if height == width and record.shape[1:] != kind.input.shape[1:] and not kind.series else None
+    size = height if height == width and record.shape[1:] != kind.input.shape[1:] and kind.resizes else None
     taken = f"the network takes {_described(record)} at each step, and {name} has {_described(kind.input)}"
     if record.kind != kind.input.kind or record.shape[0] != kind.input.shape[0]:
         raise DataError(f"{taken}; give the data set that it was trained on")

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hdlif.artefact import InputRecord
-from hdlif.builders.arguments import checked, chosen, keys
+from hdlif.builders.arguments import checked, choose, chosen, keys
 from hdlif.builders.imported import is_own
 from hdlif.builders.places import At
 from hdlif.config import DataConfig, FoundConfig, InputConfig
 from hdlif.errors import ArtefactError, DataError, RecipeError
 from hdlif.inputs.pictures import FORMATS
 from hdlif.inputs.recordings import READERS
-from hdlif.ops.inference import check_input
+from hdlif.inputs.sounds import SUFFIX
+from hdlif.ops.input_record import check_input
+from hdlif.ops.sound import SoundRecord
 
 if TYPE_CHECKING:
     from hdlif.data import Found
@@ -44,10 +46,12 @@ class FoundKind:
 FOUND: Mapping[str, FoundKind] = {
     "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image", "a folder of pictures"),
     "series": FoundKind(At("hdlif.data.series:find_series"), "series", "data of series"),
+    "table": FoundKind(At("hdlif.data.tables:find_table"), "table", "a table"),
     "shards": FoundKind(At("hdlif.data.own_shards:find_shards"), None, "tar shards"),
     "arrow": FoundKind(At("hdlif.data.arrow:find_arrow"), None, "a folder of the package datasets"),
     "events": FoundKind(At("hdlif.data.event_folder:find_events"), "events", "a folder of recordings of events"),
 }
+_SERIES_OR_TABLE = ("series", "table")
 _GIVEN = ("root", "size", "known", "say", "time_steps", "binning")
 
 
@@ -141,36 +145,49 @@ def arguments(*kinds: str) -> set[str]:
 def kind_at(path: str, otherwise: str = "folder") -> str:
     """Which of these kinds lies at a path that is given without one: what the rest of the program goes by.
 
-    A folder is of series where it has x.npy, or folders with .csv files and no pictures, and of events where these have
-    recordings alone; a file is of series where its name ends so. Where .tar files lie, or are named, they are shards;
+    A folder is of series where it has x.npy, or folders with .csv or .wav files and no pictures, and of events where
+    these have recordings alone; a file is of series where its name ends so. One that may be a table as well is of the
+    kind `otherwise` where that is one of the two. Where .tar files lie, or are named, they are shards;
     package.module:Name is a kind itself.
 
     Args:
         otherwise: the kind where nothing tells, which then says what it misses.
     """
+    found = _kinds_at(path)
+    return otherwise if otherwise in found or not found else found[0]
+
+
+def _kinds_at(path: str) -> tuple[str, ...]:
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.isdir(path):  # noqa: PTH112
         if is_own(path) and not os.path.lexists(path):
-            return path
+            return (path,)
         if path.lower().endswith(".tar"):
-            return "shards"
-        return "series" if path.lower().endswith((".csv", ".npz", ".npy")) else otherwise
+            return ("shards",)
+        return _SERIES_OR_TABLE if path.lower().endswith((".csv", ".npz", ".npy", ".parquet")) else ()
     if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
-        return "series"
+        return _SERIES_OR_TABLE
     if any(os.path.isfile(os.path.join(path, name)) for name in ("dataset_info.json", "dataset_dict.json")):  # noqa: PTH113, PTH118
-        return "arrow"
+        return ("arrow",)
     if any(name.lower().endswith(".tar") for name in next(os.walk(path), ("", [], []))[2]):
-        return "shards"
-    tables = recordings = False
+        return ("shards",)
+    series = recordings = False
     for number, (_, folders, files) in enumerate(os.walk(path)):
         folders[:] = [name for name in folders if not name.startswith(".")]
         # What lies beside the folders of classes is of none.
         ends = {os.path.splitext(name)[1].lower() for name in files if number} - {""}  # noqa: PTH122
         if not ends.isdisjoint(FORMATS):
-            return "folder"
-        tables = tables or ".csv" in ends
+            return ("folder",)
+        series = series or not ends.isdisjoint({".csv", SUFFIX})
         recordings = recordings or not ends.isdisjoint(READERS)
-    return "series" if tables else "events" if recordings else otherwise
+    return ("series",) if series else ("events",) if recordings else ()
+
+
+def kind_named(name: object) -> str:
+    """The name, which is of one of these kinds. Raises `RecipeError`."""
+    if not (isinstance(name, str) and is_own(name)):
+        choose(FOUND, name, "data.kind")
+    return str(name)
 
 
 def is_there(data: str) -> bool:
@@ -193,14 +210,17 @@ def at_path(section: DataConfig, path: str) -> DataConfig:
 
 def stating(section: DataConfig, found: Found) -> DataConfig:
     """The section with what was found stated in it, and an absolute path."""
-    stated = InputConfig(**{name: getattr(found.input, name) for name in InputConfig.model_fields})
+    fields = {name: getattr(found.input, name) for name in InputConfig.model_fields}
+    sound = None if found.input.sound is None else asdict(found.input.sound)
+    stated = InputConfig(**fields | {"sound": sound})
     kept = FoundConfig(digest=found.manifest.digest, classes=found.classes, input=stated)
     return DataConfig.model_validate(at_path(section, str(found.path)).model_dump() | {"found": kept})
 
 
 def record_of(stated: InputConfig) -> InputRecord:
     """The input record that a recipe states. Raises `RecipeError` where there can be none such."""
-    record = InputRecord(**stated.model_dump())
+    sound = None if stated.sound is None else SoundRecord(**stated.sound.model_dump())
+    record = InputRecord(**stated.model_dump() | {"sound": sound})
     try:
         check_input(record)
     except ArtefactError as error:

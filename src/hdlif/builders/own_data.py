@@ -70,10 +70,10 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     where = {} if is_own(here) else {"path": os.path.abspath(data)}  # noqa: PTH100 - links stay in it
     if here == section.kind:
         return [f"data.{key}={json.dumps(value)}" for key, value in where.items()]
-    series, largest = (kind.series, max(kind.input.shape[1:])) if kind else (False, 0)
+    resizes, largest = (kind.resizes, max(kind.input.shape[1:])) if kind else (True, 0)
     side = section.size or largest
     tree = section.model_dump(include={"batch_size", "frames", "augment", "mixup"}, mode="json")
-    sized = {"size": side} if not series and (section.size or side > LARGER) else {}
+    sized = {"size": side} if resizes and (section.size or side > LARGER) else {}
     return [f"data={json.dumps({'kind': here, **where, **tree, **sized})}"]
 
 
@@ -81,6 +81,7 @@ _STARTS = {
     "image": ("of pictures", "digits_hdlif"),
     "events": ("of events", "digits_events_hdlif"),
     "series": ("of series", "sines_hdlif"),
+    "table": ("of tables", "wine_hdlif"),
 }
 """By what a sample is, what a recipe is of, and one that ships."""
 
@@ -112,8 +113,8 @@ def with_data_found(
     # What is written has to be read again.
     if (size := len(dump_recipe(chosen))) > MOST_BYTES:
         raise DataError(
-            f"{found.path}: with the names of its {len(found.classes):,} classes the recipe takes {size:,} bytes, and "
-            f"at most {MOST_BYTES:,} are read; shorten the names of the folders"
+            f"{found.path}: with its {len(found.classes):,} classes and {found.input.shape[0]:,} channels the recipe "
+            f"takes {size:,} bytes, and at most {MOST_BYTES:,} are read; shorten their names, or take fewer"
         )
     return chosen, found
 

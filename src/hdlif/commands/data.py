@@ -1,24 +1,14 @@
 """`hdlif data inspect`: what data of the user's own hold, and what would be trained on."""
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from hdlif import builders
-from hdlif.data import Found
+from hdlif.commands.data_sheet import write_sheet
 from hdlif.errors import DataError, RecipeError, cut
+from hdlif.inputs.tables import SUFFIXES
 from hdlif.plain_yaml import parse_yaml
-from hdlif.runs.files import writing
-from hdlif.whole_files import whole_file
-
-SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128
-"""Pictures of a class on a sheet, classes on it, and the side that small pictures are enlarged to."""
-_GAP, _PAPER = 4, 255
 
 
 def inspect(
@@ -35,24 +25,27 @@ def inspect(
         path: of data, or package.module:Name.
         size: of the square that pictures become, as `data.size`.
         overrides: "data.KEY=VALUE" each, as a training takes them.
-        out: gets a sheet of pictures, a row for each class, as the network would see them.
+        out: gets a sheet of pictures, a row for each class, as the network would see them: of sounds their frames, time
+            from left to right, and of other series a curve for each channel.
         say: gets a line where it will take a while.
     Returns:
         {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "digest"}, and what
         the kind of data has besides: of pictures "sizes", "modes", "unreadable", "duplicates", "in_memory", and "sheet"
-        where one is written; of series "samples", "channels", "window", "stride", "kept_together", "groups"; of events
-        "sensor", "events", "durations", "out_of_order", "unreadable", "duplicates", and "sheet".
+        where one is written; of series and tables "samples", "channels", "kept_together", "groups"; of series "window",
+        "stride"; of sounds "sound", "rates", "padded", "cut"; of events "sensor", "events", "durations",
+        "out_of_order", "unreadable", "duplicates".
     Raises:
         DataError: there is nothing that could be trained on.
         RecipeError: an override is of no key that such data have.
         TrainingError: the sheet cannot be written.
     """
-    kind = builders.kind_at(path)
+    keys = _keys(overrides)
+    kind = builders.kind_named(keys.pop("kind", None) or _kind_at(path, keys))
     lenient = {"unreadable": "skip"} if kind in ("folder", "events", "shards") else {}
-    found = builders.look(kind, path, {**lenient, **_keys(overrides)}, size=size, say=say)
+    found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say)
     record = found.input
-    if record.kind == "series" and out is not None:
-        raise DataError(f"{path}: is data of series, and --out is a sheet of pictures; leave it out")
+    if record.kind == "table" and out is not None:
+        raise DataError(f"{path}: is a table, of which no pictures are drawn; leave --out out")
     result = {
         "path": str(found.path),
         "kind": kind,
@@ -69,16 +62,22 @@ def inspect(
         "digest": found.manifest.digest,
     }
     if out is not None:
-        _write_sheet(found, out)
+        write_sheet(found, out)
         result["sheet"] = str(out)
     return result
+
+
+def _kind_at(path: str, keys: Mapping[str, Any]) -> str:
+    """The kind of data at a path: a file of rows is a recording where it is to be cut into windows, else a table."""
+    rows = Path(path).suffix.lower() in SUFFIXES
+    return builders.kind_at(path, "table" if rows and "window" not in keys else "folder")
 
 
 def as_text(result: dict[str, Any]) -> str:
     """What a person reads of it."""
     samples = result["samples_of"]
     split = ", ".join(f"{key} {value}" for key, value in result["split"].items())
-    digits = ".4g" if samples == "series" else ".4f"
+    digits = ".4g" if samples in ("series", "table") else ".4f"
     mean, std = (", ".join(f"{value:{digits}}" for value in result["input"][key]) for key in ("mean", "std"))
     moments = [] if samples == "events" else [f"mean           {mean}", f"deviation      {std}"]
     ignored = ", ".join(f"{count} {what}" for what, count in result["ignored"].items())
@@ -91,7 +90,8 @@ def as_text(result: dict[str, Any]) -> str:
             *_SAID[samples](result),
             *moments,
             *([f"passed over    {ignored}"] if ignored else []),
-            *([] if samples == "series" else _odd_files(result)),
+            *(_odd_files(result) if "duplicates" in result else []),
+            *([f"pictures       {result['sheet']}, a row for each class"] if "sheet" in result else []),
         ]
     )
 
@@ -111,7 +111,7 @@ def _of_pictures(result: dict[str, Any]) -> list[str]:
 
 
 def _odd_files(result: dict[str, Any]) -> list[str]:
-    """Copies, files that cannot be read, and where the sheet is."""
+    """Copies, and files that cannot be read."""
     lines = []
     duplicates = result["duplicates"]
     if duplicates["files"]:
@@ -125,8 +125,6 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
         lines.append(f"unreadable     {len(faults)} files; a training refuses them but with data.unreadable=skip:")
         lines += [f"  {fault['file']}: {fault['reason']}" for fault in faults[:10]]
         lines += [f"  and {len(faults) - 10} more"] if len(faults) > 10 else []
-    if "sheet" in result:
-        lines.append(f"pictures       {result['sheet']}, a row for each class")
     return lines
 
 
@@ -134,15 +132,21 @@ def _of_series(result: dict[str, Any]) -> list[str]:
     """What they are, and what they become."""
     channels, steps, _ = result["input"]["shape"]
     together, names = result["kept_together"], result["channels"]
+    is_table = result["samples_of"] == "table"
+    called, each = ("features", "a row") if is_table else ("channels", f"of {steps} steps")
     lines = [
-        f"samples        {result['samples']}, each of {steps} steps"
-        + (f": windows, one every {result['stride']} rows" if result["window"] else ""),
-        f"channels       {channels}" + (f": {cut(', '.join(names), 200)}" if names else ""),
+        f"samples        {result['samples']}, each {each}"
+        + (f": windows, one every {result['stride']} rows" if result.get("window") else ""),
+        *(_of_sounds(result) if "sound" in result else []),
+        f"{called:<14} {channels}" + (f": {cut(', '.join(names), 200)}" if names else ""),
         f"kept together  {together['count']}, each a {together['what']}: none is in two parts",
     ]
     if result["groups"]:
         lines.append(f"groups         {cut(', '.join(result['groups']), 200)}")
     seen = f"{channels} number{'s' * (channels != 1)}"
+    if is_table:
+        lines.append("as a recording where rows follow one another in time: --set data.window=ROWS")
+        return [*lines, f"trained on     each step sees the same {seen}"]
     return [*lines, f"trained on     a step sees {seen}, that time's alone: time_steps={steps}"]
 
 
@@ -161,7 +165,26 @@ def _of_events(result: dict[str, Any]) -> list[str]:
     return [*lines, f"trained on     counts 2x{height}x{width} (darker, brighter) a step: {how}"]
 
 
-_SAID = {"image": _of_pictures, "series": _of_series, "events": _of_events}
+def _of_sounds(result: dict[str, Any]) -> list[str]:
+    sound, rates = result["sound"], result["rates"]
+    rate = sound["rate"]
+    from_rates = ", ".join(f"{count} files of {each} Hz" for each, count in rates.items())
+    where = {
+        "first": "from the beginning",
+        "centre": "from the centre",
+        "windows": f"one every {sound['every'] / rate:g} s",
+    }[sound["clips"]]
+    frame, hop = (f"{1000 * sound[key] / rate:g} ms" for key in ("frame", "hop"))
+    band = f"{sound['lowest_hz']:g} to {sound['highest_hz']:g} Hz"
+    odd = f"{result['padded']} files are shorter (silence is added), {result['cut']} longer"
+    return [
+        f"sounds         {rate} Hz, from {from_rates}",
+        f"clips          {sound['samples'] / rate:g} s, {where}; {odd}",
+        f"frames         {sound['mels']} mels of {band}, {frame} every {hop}",
+    ]
+
+
+_SAID = {"image": _of_pictures, "series": _of_series, "table": _of_series, "events": _of_events}
 
 
 def _class_table(classes: Mapping[str, Mapping[str, int]]) -> str:
@@ -183,38 +206,3 @@ def _keys(overrides: Sequence[str]) -> dict[str, Any]:
             raise RecipeError(f"--set {cut(override)} is refused; give data.KEY=VALUE, for example data.window=64")
         found[name] = parse_yaml(text, source=f"--set {key}")
     return found
-
-
-def _write_sheet(found: Found, out: Path) -> None:
-    file = io.BytesIO()
-    Image.fromarray(sheet(found)).save(file, "PNG")
-    with writing(out), whole_file(out) as temporary:
-        temporary.write_bytes(file.getvalue())
-
-
-def sheet(found: Found) -> NDArray[np.uint8]:
-    """RGB pixels [H, W, 3] of the first training pictures of each class, a row for each, enlarged by whole numbers."""
-    import torch
-
-    train = found.make((), 0).train
-    channels, height, width = found.input.shape
-    events = found.input.kind == "events"
-    larger = max(1, MOST_SHEET_SIDE // max(height, width))
-    step_y, step_x = larger * height + _GAP, larger * width + _GAP
-    rows = min(len(found.classes), MOST_ROWS)
-    paper = np.full((rows * step_y + _GAP, SHOWN * step_x + _GAP, 3), _PAPER, np.uint8)
-    for row in range(rows):
-        members = torch.nonzero(train.labels == row).flatten()[:SHOWN]
-        for column, read in enumerate(train.read(members).numpy()):
-            pixels = _as_picture(read) if events else read
-            picture = np.broadcast_to(pixels, (3, height, width)) if channels == 1 else pixels
-            picture = picture.transpose(1, 2, 0).repeat(larger, axis=0).repeat(larger, axis=1)
-            y, x = _GAP + row * step_y, _GAP + column * step_x
-            paper[y : y + larger * height, x : x + larger * width] = picture
-    return paper
-
-
-def _as_picture(counts: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Counts [2, H, W] of a whole recording as RGB: brighter is red and darker blue, the more the stronger."""
-    darker, brighter = np.sqrt(counts / max(1.0, float(counts.max()))) * 255
-    return np.stack([brighter, np.minimum(darker, brighter), darker]).astype(np.uint8)

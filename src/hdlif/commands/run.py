@@ -13,9 +13,11 @@ from hdlif.errors import InputError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.arrays import parse_array, parse_records
 from hdlif.inputs.recordings import READERS
+from hdlif.inputs.sounds import SUFFIX
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, normalise, probabilities, read_image
 from hdlif.runtime.events import read_events
 from hdlif.runtime.images import SUFFIXES, image_sequence
+from hdlif.runtime.rows import read_rows
 from hdlif.runtime.series import read_series
 from hdlif.whole_files import read_regular
 
@@ -38,7 +40,8 @@ def run(
 
     An input is an image, a folder (all images below, sorted by path) or a .npy array; of a network of series, a .csv
     file with a row a step and a column a channel, or an array of any real numbers [T, C], and a folder has .csv files;
-    of one of events, a recording, and a folder has such, or an array of counts.
+    of one of sounds, a .wav file; of one of tables, a .csv file or an array [N, C], of which each row is an input; of
+    one of events, a recording, and a folder has such, or an array of counts.
     A file is a regular one of at most `inputs.MOST_BYTES`; images are read as `inputs.pictures.decode` says. An array
     holds
 
@@ -55,12 +58,12 @@ def run(
         LimitError, AllocationError: they take more than a limit, or than the machine grants.
     """
     session = Session(artefact, threads, max_bytes=max_bytes, max_operations=max_operations)
-    frames = ((path, _read(path, session.input, session.time_steps)) for path in _files(inputs, session.input))
+    frames = (one for path in _files(inputs, session.input) for one in _read(path, session.input, session.time_steps))
     return {"inputs": [result for batch in _batches(frames) for result in _classify(session, batch)]}
 
 
 def _files(inputs: Sequence[Path], record: InputRecord) -> Iterator[Path]:
-    what, suffixes = _IN_FOLDERS[record.kind]
+    what, suffixes = _sought(record)
     for path in map(Path, inputs):
         # Unlike Path.is_dir, it says no to whatever is no path.
         if not os.path.isdir(path):  # noqa: PTH112
@@ -72,9 +75,15 @@ def _files(inputs: Sequence[Path], record: InputRecord) -> Iterator[Path]:
         yield from files
 
 
+def _sought(record: InputRecord) -> tuple[str, Sequence[str]]:
+    """What is looked for in a folder, in words, and the ends of its files' names."""
+    return ("sound", (SUFFIX,)) if record.sound is not None else _IN_FOLDERS[record.kind]
+
+
 _IN_FOLDERS: Mapping[str, tuple[str, Sequence[str]]] = {
     "image": ("image", SUFFIXES),
     "series": ("series", (".csv",)),
+    "table": ("table", (".csv",)),
     "events": ("recording", tuple(READERS)),
 }
 """By kind of input, what is looked for in folders, and how the names of such files end."""
@@ -101,31 +110,31 @@ def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[P
             raise InputError(f"{here}: cannot be searched for {what} files ({reason(error)}); give them") from error
 
 
-def _batches(frames: Iterator[tuple[Path, Floats]]) -> Iterator[list[tuple[Path, Floats]]]:
+def _batches(frames: Iterator[tuple[str, Floats]]) -> Iterator[list[tuple[str, Floats]]]:
     """Neighbours with equally many steps, up to `BATCH` of them and `BATCH_VALUES`; no more than one batch is held."""
-    batch: list[tuple[Path, Floats]] = []
-    for path, x in frames:
+    batch: list[tuple[str, Floats]] = []
+    for name, x in frames:
         full = len(batch) == BATCH or (len(batch) + 1) * x.size > BATCH_VALUES
         if batch and (full or len(batch[0][1]) != len(x)):
             yield batch
             batch = []
-        batch.append((path, x))
+        batch.append((name, x))
     if batch:
         yield batch
 
 
-def _classify(session: Session, batch: Sequence[tuple[Path, Floats]]) -> Iterator[dict[str, Any]]:
+def _classify(session: Session, batch: Sequence[tuple[str, Floats]]) -> Iterator[dict[str, Any]]:
     logits = session.run(np.concatenate([x for _, x in batch], axis=1))
     with np.errstate(all="ignore"):
         means, chances = logits.mean(axis=0), probabilities(logits)[-1]
-    for (path, _), mean, chance in zip(batch, means, chances, strict=True):
+    for (name, _), mean, chance in zip(batch, means, chances, strict=True):
         if not np.isfinite([*mean, *chance]).all():
             raise InputError(
-                f"{path}: its values are so large that the network's answer is not finite; normalise them first"
+                f"{name}: its values are so large that the network's answer is not finite; normalise them first"
             )
         winner = int(mean.argmax())
         yield {
-            "input": str(path),
+            "input": name,
             "class": winner,
             "label": session.labels[winner],
             "probability": float(chance[winner]),
@@ -133,15 +142,18 @@ def _classify(session: Session, batch: Sequence[tuple[Path, Floats]]) -> Iterato
         }
 
 
-def _read(path: Path, record: InputRecord, time_steps: int) -> Floats:
-    """The input as [T or 1, 1, C, H, W]."""
+def _read(path: Path, record: InputRecord, time_steps: int) -> Iterator[tuple[str, Floats]]:
+    """What a file holds, each with its name, as [T or 1, 1, C, H, W]."""
     if record.kind == "series":
-        return read_series(path, record, time_steps=time_steps)
-    if record.kind == "events" and not _is_counts(path):
-        return read_events(path, record, time_steps=time_steps)
-    if path.suffix.lower() == ".npy":
-        return _read_array(path, record, time_steps)
-    return read_image(path, record, time_steps=time_steps)
+        yield from read_series(path, record, time_steps=time_steps)
+    elif record.kind == "table":
+        yield from read_rows(path, record)
+    elif record.kind == "events" and not _is_counts(path):
+        yield str(path), read_events(path, record, time_steps=time_steps)
+    elif path.suffix.lower() == ".npy":
+        yield str(path), _read_array(path, record, time_steps)
+    else:
+        yield str(path), read_image(path, record, time_steps=time_steps)
 
 
 def _is_counts(path: Path) -> bool:

@@ -11,6 +11,7 @@ from hdlif.data.samples import Frames, ImageSets, Samples, constant, processors,
 from hdlif.data.simulator import simulated
 from hdlif.data.sines import sines
 from hdlif.data.synthetic import synthetic
+from hdlif.data.wine import wine
 from hdlif.inputs.events import Binning, Events, by_number, by_time, count_frames
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "sines",
     "synthetic",
     "tiny_imagenet",
+    "wine",
 ]

@@ -9,7 +9,7 @@ from hdlif.data.class_folders import PART_FOLDERS
 from hdlif.data.found import Found
 from hdlif.data.items import found_of
 from hdlif.data.manifest import Part
-from hdlif.data.picture_folder import place_of
+from hdlif.data.places import own_place
 from hdlif.data.shares import shares_of
 from hdlif.errors import DataError, MissingExtraError, brief, cut, reason
 from hdlif.ops import InputRecord
@@ -44,7 +44,7 @@ def find_arrow(
         ValueError: a share that none can be.
     """
     shares = shares_of(split)
-    place = place_of(root, path, "a folder of the package datasets")
+    place = own_place(root, path, "a folder of the package datasets")
     loaded = _loaded(place)
     sets: dict[Part, Any] = {}
     for name, one in loaded.items() if isinstance(loaded, dict) else [("train", loaded)]:

@@ -20,7 +20,8 @@ from hdlif.data.found import Found
 from hdlif.data.frame_cache import EventFrames, are_written, write_frames
 from hdlif.data.layout import Layout, by_part, duplicates, manifest_of, refuse_faults
 from hdlif.data.manifest import Manifest, Part
-from hdlif.data.picture_folder import MANY, place_of
+from hdlif.data.picture_folder import MANY
+from hdlif.data.places import own_place
 from hdlif.data.samples import ImageSets
 from hdlif.data.shares import Shares, shares_of
 from hdlif.errors import DataError, did_you_mean, reason
@@ -68,7 +69,7 @@ def find_events(
         ValueError: a share or a size of the sensor that none can be.
     """
     shares = shares_of(split)
-    layout = laid_out(place_of(root, path, "a folder of recordings"), tuple(READERS), what="recording")
+    layout = laid_out(own_place(root, path, "a folder of recordings"), tuple(READERS), what="recording")
     return events_of(
         layout,
         shares,

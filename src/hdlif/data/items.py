@@ -87,7 +87,7 @@ def found_of(
     layout, suffix = layout_of(name, sets, classes)
     check_kind(name, "series" if suffix == _SERIES else "image", known)
     if suffix == _SERIES:
-        return series_of(layout.root, of_layout(layout), shares, known=known, classes=layout.classes)
+        return series_of(layout.root, of_layout(layout, known), shares, known=known, classes=layout.classes)
     return pictures_of(layout, shares, size=size, known=known, say=say, channels=None, fit=fit, unreadable="refuse")
 
 

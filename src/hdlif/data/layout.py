@@ -23,6 +23,11 @@ class Listed:
     label: str
     part: Part | None
 
+    @property
+    def below(self) -> str:
+        """Its path below the folder of its class."""
+        return self.file.split("/", 1 if self.part is None else 2)[-1]
+
 
 @dataclass(frozen=True)
 class Layout:

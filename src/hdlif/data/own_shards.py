@@ -22,7 +22,8 @@ from hdlif.data.event_folder import events_of
 from hdlif.data.found import Found
 from hdlif.data.layout import Layout, Listed, check_kind, in_order
 from hdlif.data.manifest import PARTS, Part
-from hdlif.data.picture_folder import pictures_of, place_of
+from hdlif.data.picture_folder import pictures_of
+from hdlif.data.places import own_place
 from hdlif.data.recorded_series import of_layout
 from hdlif.data.series import series_of
 from hdlif.data.shards import Shards
@@ -84,11 +85,11 @@ def find_shards(
         ValueError: a share or an argument that none can be.
     """
     shares = shares_of(split)
-    place = place_of(root, path, "tar shards")
+    place = own_place(root, path, "tar shards")
     layout, samples = layout_of(place, label=label, member=member)
     check_kind(place, samples, known)
     if samples == "series":
-        found = series_of(layout.root, of_layout(layout), shares, known=known)
+        found = series_of(layout.root, of_layout(layout, known), shares, known=known)
     elif samples == "events":
         found = events_of(
             layout,

@@ -7,7 +7,6 @@ until then, or read again. Pictures are made to fit and normalised by `hdlif.inp
 
 import hashlib
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from hdlif.data.found import Found
 from hdlif.data.images import Images, normalised
 from hdlif.data.layout import Layout, by_part, duplicates, manifest_of, refuse_faults
 from hdlif.data.manifest import Manifest, Part
+from hdlif.data.places import own_place
 from hdlif.data.samples import ImageSets, Samples
 from hdlif.data.shares import Shares, shares_of
 from hdlif.data.sources import Source
@@ -38,7 +38,6 @@ SMALL_SIDE, DEFAULT_SIDE = 64, 32
 MANY = 5000
 MOST_READ_ONCE = 2**28
 """Bytes of files that are held until it is known what pictures become."""
-_LONGEST_PATH = 4096
 _RESIZE = "bilinear"
 
 
@@ -125,17 +124,10 @@ def find_pictures(
         ValueError: a share that none can be.
     """
     shares = shares_of(split)
-    layout = laid_out(place_of(root, path, "a folder of pictures"), pictures.FORMATS)
+    layout = laid_out(own_place(root, path, "a folder of pictures"), pictures.FORMATS)
     return pictures_of(
         layout, shares, size=size, known=known, say=say, channels=channels, fit=fit, unreadable=unreadable
     )
-
-
-def place_of(root: Path | None, path: str, what: str) -> Path:
-    """The absolute path of data. Raises `ValueError` where there can be none such; `what` is what should lie there."""
-    if not 0 < len(path) <= _LONGEST_PATH:
-        raise ValueError(f"path has {len(path):,} characters; give {what}, in 1 to {_LONGEST_PATH:,}")
-    return Path(os.path.abspath(path if root is None else root / path))  # noqa: PTH100 - links stay in it
 
 
 def pictures_of(

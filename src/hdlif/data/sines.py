@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from hdlif.data.samples import ImageSets
-from hdlif.data.series import SeriesSamples
+from hdlif.data.series_samples import SeriesSamples
 from hdlif.datasets import SINES_CLASSES, SINES_MEAN, SINES_SHAPE, SINES_STD
 from hdlif.errors import DataError
 

@@ -11,22 +11,24 @@ from numpy.typing import NDArray
 
 from hdlif.inputs import Unreadable, fitting
 from hdlif.inputs.arrays import parse_array
-from hdlif.inputs.tables import parse_table
+from hdlif.inputs.tables import parse_named
 
 Floats = NDArray[np.float32]
-SUFFIXES = (".csv", ".npy")
+SUFFIXES = (".csv", ".npy", ".parquet")
 """The ends of the names of files that hold one series."""
 
 
-def parse_series(content: bytes, suffix: str) -> Floats:
-    """The series [T, C] of a CSV file, a row a step, or of a .npy file of [T, C], or [T] of one channel.
+def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floats:
+    """The series [T, C] of a CSV or Parquet file, a row a step, or of a .npy file of [T, C], or [T] of one channel.
 
+    Args:
+        known: the channels, found by name where the file has names, and else taken in its order.
     Raises:
-        Unreadable: it is something else, or has a value that is no finite float32.
+        Unreadable: it is something else, lacks a channel, or has a value that is no finite float32.
     """
     if suffix == ".npy":
         return plain(parse_array(content))
-    return parse_table(content).numbers
+    return parse_named(content, suffix, known=known).numbers
 
 
 def plain(array: NDArray[Any]) -> Floats:

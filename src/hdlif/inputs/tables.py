@@ -5,6 +5,7 @@ The first row is a header where none of its cells is a number. Nothing is guesse
 line and column.
 """
 
+import codecs
 import csv
 import io
 import itertools
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 from hdlif.errors import brief, cut, did_you_mean
 from hdlif.inputs import Unreadable
 
+PARQUET = ".parquet"
+SUFFIXES = (".csv", PARQUET)
+"""The ends of the names of files that hold a table."""
 MOST_COLUMNS = 4096
 _NUMBER = re.compile(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *")
 _NO_NAMES = {"", "nan", "na", "n/a", "null", "none", "inf", "-inf", "+inf"}
@@ -42,12 +46,35 @@ class Table:
     lines: Sequence[int]
 
 
-def parse_table(content: bytes, *, text: Collection[str] = (), columns: Sequence[str] | None = None) -> Table:
+def parse_named(
+    content: bytes,
+    suffix: str,
+    *,
+    text: Collection[str] = (),
+    columns: Sequence[str] | None = None,
+    known: Sequence[str] = (),
+) -> Table:
+    """The table of a file whose name has one of `SUFFIXES`; as `parse_table`."""
+    if suffix == PARQUET:
+        from hdlif.inputs.parquet import parse_parquet
+
+        return parse_parquet(content, text=text, columns=columns, known=known)
+    return parse_table(content, text=text, columns=columns, known=known)
+
+
+def parse_table(
+    content: bytes,
+    *,
+    text: Collection[str] = (),
+    columns: Sequence[str] | None = None,
+    known: Sequence[str] = (),
+) -> Table:
     """The table of a CSV file, in UTF-8.
 
     Args:
         text: columns that are taken as they stand.
         columns: those whose cells are numbers, in this order; all others by default.
+        known: the default for `columns` where there is a header.
     Raises:
         Unreadable: it is no such table, has no row, a column that is named is not there, a row has more or fewer cells
             than the first, or a cell is empty, no number, not finite or beyond float32.
@@ -59,10 +86,12 @@ def parse_table(content: bytes, *, text: Collection[str] = (), columns: Sequence
     if len(first) > MOST_COLUMNS:
         raise Unreadable(f"it has {len(first):,} columns, and at most {MOST_COLUMNS:,} are read")
     header = _header(first)
-    places, taken = _columns(header, len(first), text, columns)
+    if columns is None and header is not None and known:
+        columns = known
+    places, taken = columns_of(header, len(first), text, columns)
     values = array("d")
     words: dict[str, list[str]] = {name: [] for name in text}
-    known: dict[str, str] = {}
+    same: dict[str, str] = {}
     lines = array("q")
     # A row that is no header is the first one of numbers.
     for line, row in itertools.chain([] if header else [(first_line, first)], numbered):
@@ -73,8 +102,8 @@ def parse_table(content: bytes, *, text: Collection[str] = (), columns: Sequence
                 raise Unreadable(f"line {line}, column {_column(header, place)}: {_no_number(row[place])}")
             values.append(float(row[place]))
         for name, kept in words.items():
-            word = _word(row[taken[name]], name, line)
-            kept.append(known.setdefault(word, word))
+            word = word_of(row[taken[name]], f"line {line}, column {brief(name)}")
+            kept.append(same.setdefault(word, word))
         lines.append(line)
     if not lines:
         raise Unreadable("it has a header and no rows")
@@ -97,13 +126,13 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
         content.decode()
     except UnicodeDecodeError as error:
         raise Unreadable(f"byte {error.start} is no UTF-8; save it as UTF-8") from error
-    content = content.rstrip(b"\r\n")
+    content = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
     if not content:
         raise Unreadable("it is empty")
     first = content.partition(b"\n")[0]
     delimiter = ";" if first.count(b";") > first.count(b",") else ","
     # Decoded piece by piece: text takes up to four times its bytes.
-    text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
+    text = io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="")
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
         for row in reader:
@@ -131,10 +160,10 @@ def _header(first: list[str]) -> list[str] | None:
     return names
 
 
-def _columns(
-    header: list[str] | None, count: int, text: Collection[str], columns: Sequence[str] | None
+def columns_of(
+    header: Sequence[str] | None, count: int, text: Collection[str], columns: Sequence[str] | None
 ) -> tuple[list[int], dict[str, int]]:
-    """The places of the columns of numbers, and of those of text by name."""
+    """The places of the columns of numbers, and of those of text by name. Raises `Unreadable` where one is absent."""
     asked = [*text, *(columns or ())]
     if header is None:
         if asked:
@@ -161,8 +190,9 @@ def _no_number(cell: str) -> str:
     return f"{brief(cell)} is no number"
 
 
-def _word(cell: str, name: str, line: int) -> str:
+def word_of(cell: str, where: str) -> str:
+    """A cell of text, which is a name. Raises `Unreadable`."""
     word = cell.strip()
     if not word or not word.isprintable():
-        raise Unreadable(f"line {line}, column {brief(name)}: {brief(cell)} is no name")
+        raise Unreadable(f"{where}: {brief(cell)} is no name")
     return word

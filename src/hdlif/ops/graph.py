@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdlif.ops.sound import SoundRecord
+
 INPUT = "input"
 MAX_CODE = 255
 """Largest integer code a value may carry; a value that could exceed it is a float value."""
@@ -18,7 +20,7 @@ MAX_ELEMENTS = 2**30
 """Most entries that a value or a weight may have, so that an offset into it fits an int32."""
 MAX_NODES = 2**17
 """Most nodes of a graph; a ResNet-34 has 150."""
-INPUT_KINDS = {"image": 255, "events": 1, "series": 1}
+INPUT_KINDS = {"image": 255, "events": 1, "series": 1, "table": 1}
 """Kinds of input, and the raw value that is 1 to the network before mean and std."""
 RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic", "pool")
 """How an input of another size gets the network's: as it is, by a filter, or, of events, by adding up their counts."""
@@ -41,6 +43,12 @@ class InputRecord:
     `frames`. A series of C channels and T steps is [C, T, 1] as a whole, and shown by "rows": [C, 1, 1] at each step.
     Events of a `sensor` of height and width are counted in a frame [2, H, W] for each step by `binning`, and those of
     another size by `resize`; without a sensor nothing is said of how recordings become frames.
+    A row of a table of C features is [C, 1, 1], the same at every step.
+
+    Attributes:
+        columns: the names of the channels of a series, or of the features of a table, where they have some.
+        rates: of a series that is resampled, the rate that it comes with and the one that the network takes.
+        sound: of a series that is made of sounds, how.
     """
 
     shape: tuple[int, int, int]
@@ -52,6 +60,9 @@ class InputRecord:
     frames: str = "constant"
     binning: str = "none"
     sensor: tuple[int, int] | None = None
+    columns: tuple[str, ...] = ()
+    rates: tuple[int, ...] = ()
+    sound: SoundRecord | None = None
 
     def sample_shape(self, time_steps: int) -> tuple[int, int, int]:
         """[C, H, W] of a whole sample that the network is shown in `time_steps` steps."""

@@ -1,31 +1,56 @@
-"""Files of samples in time as the input of a deployed network."""
+"""Files of samples in time, and of sounds, as the input of a deployed network."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
-from hdlif.inputs.series import Floats, parse_series, shown
+from hdlif.inputs.resampling import resampled, resampled_length
+from hdlif.inputs.series import SUFFIXES, Floats, parse_series, shown
+from hdlif.inputs.sounds import clips, log_mel
+from hdlif.inputs.wav import parse_wave
+from hdlif.ops.sound import SoundRecord
 from hdlif.whole_files import read_regular
 
 
-def read_series(path: Path, record: InputRecord, *, time_steps: int) -> Floats:
-    """The series of a .csv or .npy file as a network takes it: normalised, [T, 1, C, 1, 1].
+def read_series(path: Path, record: InputRecord, *, time_steps: int) -> Iterator[tuple[str, Floats]]:
+    """The series of a file as a network takes them: normalised, [T, 1, C, 1, 1], each with the name of what it is of.
 
-    It is read as `hdlif.inputs.series.parse_series` says: a row a step, a column a channel.
+    A file of readings is one, read as `hdlif.inputs.series.parse_series` says: a row a step, a column a channel, and
+    resampled where the network's are. A sound is one, or several where the network was trained on windows.
 
     Args:
         time_steps: the network's.
     Raises:
         InputError: the file is no series, or has other channels, or more or fewer steps.
     """
+    if record.sound is not None:
+        yield from _of_sound(path, record, record.sound)
+        return
     channels = record.shape[0]
     takes = f"the network takes {time_steps} steps (rows) of {channels} channel{'s' * (channels != 1)} (columns)"
     try:
-        series = parse_series(read_regular(path, most=MOST_BYTES), path.suffix.lower())
+        series = parse_series(read_regular(path, most=MOST_BYTES), path.suffix.lower(), record.columns)
     except (OSError, Unreadable) as error:
-        raise InputError(f"{path}: cannot be read as a series ({reason(error)}); {takes}, as .csv or .npy") from error
-    if series.shape != (time_steps, channels):
+        accepted = f"{takes}, as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise InputError(f"{path}: cannot be read as a series ({reason(error)}); {accepted}") from error
+    steps = resampled_length(len(series), *record.rates) if record.rates else len(series)
+    if (steps, series.shape[1]) != (time_steps, channels):
         seen = f"has {series.shape[0]} rows and {series.shape[1]} columns"
-        raise InputError(f"{path}: {seen}, and {takes}; give those that it was trained on, in their order")
-    return shown(series, record.mean, record.std)[:, None]
+        at = f", {steps} at {record.rates[1]} for {record.rates[0]}," if record.rates else ","
+        raise InputError(f"{path}: {seen}{at} and {takes}; give those that it was trained on, in their order")
+    series = resampled(series, *record.rates) if record.rates else series
+    yield str(path), shown(series, record.mean, record.std)[:, None]
+
+
+def _of_sound(path: Path, record: InputRecord, sound: SoundRecord) -> Iterator[tuple[str, Floats]]:
+    try:
+        wave = parse_wave(read_regular(path, most=MOST_BYTES))
+    except (OSError, Unreadable) as error:
+        raise InputError(
+            f"{path}: cannot be read as a sound ({reason(error)}); the network takes .wav files"
+        ) from error
+    for begin, clip in clips(wave, sound):
+        name = f"{path}@{begin:g}s" if sound.clips == "windows" else str(path)
+        yield name, shown(log_mel(clip, sound), record.mean, record.std)[:, None]

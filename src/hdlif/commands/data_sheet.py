@@ -1,0 +1,94 @@
+"""A sheet of samples as pictures, a row for each class, which `hdlif data inspect --out` writes."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from hdlif.data import Found
+from hdlif.runs.files import writing
+from hdlif.whole_files import whole_file
+
+SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128
+"""Pictures of a class on a sheet, classes on it, and the side that small pictures are enlarged to."""
+_GAP, _PAPER = 4, 255
+_FURTHEST = 3.0
+"""Deviations from the mean at which a drawing of numbers ends."""
+_INKS = ((0, 90, 160), (200, 80, 0), (0, 130, 60), (150, 60, 150))
+"""Of curves, in turn."""
+Pixels = NDArray[np.uint8]
+
+
+def write_sheet(found: Found, out: Path) -> None:
+    """Write the sheet of data that were found as a PNG file, all of it or nothing."""
+    file = io.BytesIO()
+    Image.fromarray(sheet(found)).save(file, "PNG")
+    with writing(out), whole_file(out) as temporary:
+        temporary.write_bytes(file.getvalue())
+
+
+def sheet(found: Found) -> Pixels:
+    """RGB pixels [H, W, 3] of the first training samples of each class, a row for each."""
+    import torch
+
+    train = found.make((), 0).train
+    drawn = []
+    for row in range(min(len(found.classes), MOST_ROWS)):
+        members = torch.nonzero(train.labels == row).flatten()[:SHOWN]
+        drawn.append([_drawn(found, one) for one in _of_samples(found, train.read(members).numpy())])
+    height, width, _ = drawn[0][0].shape
+    step_y, step_x = height + _GAP, width + _GAP
+    paper = np.full((len(drawn) * step_y + _GAP, SHOWN * step_x + _GAP, 3), _PAPER, np.uint8)
+    for row, pictures in enumerate(drawn):
+        for column, picture in enumerate(pictures):
+            y, x = _GAP + row * step_y, _GAP + column * step_x
+            paper[y : y + height, x : x + width] = picture
+    return paper
+
+
+def _of_samples(found: Found, raw: NDArray[Any]) -> NDArray[Any]:
+    """Samples as they are drawn: pixels and counts as they are, numbers [N, C, T] in 0..1 around a channel's mean."""
+    if found.input.kind in ("image", "events"):
+        return raw
+    mean, std = (np.array(values)[:, None] for values in (found.input.mean, found.input.std))
+    near: NDArray[Any] = np.clip((raw[..., 0] - mean) / std / (2 * _FURTHEST) + 0.5, 0, 1)
+    return near
+
+
+def _drawn(found: Found, sample: NDArray[Any]) -> Pixels:
+    if found.input.kind == "image":
+        channels, height, width = sample.shape
+        return _enlarged(np.broadcast_to(sample, (3, height, width)) if channels == 1 else sample)
+    if found.input.kind == "events":
+        return _enlarged(_of_counts(sample))
+    if found.input.sound is not None:
+        # low tones at the bottom
+        grey = np.round(255 * sample[::-1]).astype(np.uint8)
+        return _enlarged(np.broadcast_to(grey, (3, *grey.shape)))
+    return _curves(sample)
+
+
+def _of_counts(counts: NDArray[Any]) -> Pixels:
+    """Counts [2, H, W] of a whole recording as RGB: brighter is red and darker blue, the more the stronger."""
+    darker, brighter = np.sqrt(counts / max(1.0, float(counts.max()))) * 255
+    return np.stack([brighter, np.minimum(darker, brighter), darker]).astype(np.uint8)
+
+
+def _enlarged(pixels: NDArray[Any]) -> Pixels:
+    """[3, H, W] as [H, W, 3], enlarged by a whole number."""
+    larger = max(1, MOST_SHEET_SIDE // max(pixels.shape[1:]))
+    return np.asarray(pixels.transpose(1, 2, 0).repeat(larger, axis=0).repeat(larger, axis=1), np.uint8)
+
+
+def _curves(values: NDArray[Any]) -> Pixels:
+    """A curve for each channel [C, T] of numbers in 0..1."""
+    side = MOST_SHEET_SIDE - 1
+    image = Image.new("RGB", (MOST_SHEET_SIDE, MOST_SHEET_SIDE), (245, 245, 245))
+    draw = ImageDraw.Draw(image)
+    for number, channel in enumerate(values.tolist()):
+        places = [(side * t / max(1, len(channel) - 1), side * (1 - y)) for t, y in enumerate(channel)]
+        draw.line(places if len(places) > 1 else [*places, (side, places[0][1])], _INKS[number % len(_INKS)])
+    return np.asarray(image)

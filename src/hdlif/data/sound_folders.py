@@ -1,0 +1,144 @@
+"""The user's own sounds: .wav files by class, made into clips of one length, and these into log-mel frames."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from hdlif.data.layout import Layout
+from hdlif.data.recorded_series import MOST_KEPT, Recorded, Series, content_of, group_unit, kept_together
+from hdlif.errors import ArtefactError, DataError
+from hdlif.inputs import Unreadable
+from hdlif.inputs.sounds import clips as clips_of
+from hdlif.inputs.sounds import filter_bank, log_mel
+from hdlif.inputs.wav import HIGHEST_RATE, LOWEST_RATE, Wave, parse_wave
+from hdlif.ops.input_record import check_sound
+from hdlif.ops.sound import SoundRecord
+
+SOUND_KEYS = ("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz")
+"""What a recipe says of sounds alone."""
+
+
+def sound_record(
+    rate: int,
+    *,
+    seconds: float | None = None,
+    clips: str | None = None,
+    every: float | None = None,
+    mels: int | None = None,
+    frame_ms: float | None = None,
+    hop_ms: float | None = None,
+    lowest_hz: float | None = None,
+    highest_hz: float | None = None,
+) -> SoundRecord:
+    """How sounds become series, from what a recipe says in seconds.
+
+    Args:
+        rate: in Hz, of what is made into frames.
+        seconds: of a clip (1).
+        clips: what is taken of a longer sound: "first", "centre" or "windows".
+        every: seconds from one clip to the next, of "windows" (`seconds`).
+        mels: channels (32).
+        frame_ms, hop_ms: of a frame, and from one to the next, which is a step of the network (32 and 16).
+        lowest_hz, highest_hz: of the filters (20, and half the rate).
+    Raises:
+        ValueError: a value that none can be.
+    """
+    length = 1.0 if seconds is None else seconds
+    if every is not None and clips != "windows":
+        raise ValueError(f"every = {every} is of windows; set clips=windows too")
+    for key, value in (("seconds", length), ("every", every), ("frame_ms", frame_ms), ("hop_ms", hop_ms)):
+        if value is not None and not 0 < value < 1e6:
+            raise ValueError(f"{key} = {value} is refused; it should be above 0 and below 1e6")
+    record = SoundRecord(
+        rate=rate,
+        samples=round(length * rate),
+        clips="first" if clips is None else clips,
+        every=round((length if every is None else every) * rate),
+        mels=32 if mels is None else mels,
+        frame=round((32 if frame_ms is None else frame_ms) * rate / 1000),
+        hop=round((16 if hop_ms is None else hop_ms) * rate / 1000),
+        lowest_hz=20.0 if lowest_hz is None else float(lowest_hz),
+        highest_hz=rate / 2 if highest_hz is None else float(highest_hz),
+    )
+    try:
+        check_sound(record)
+        filter_bank(rate, record.frame, record.mels, record.lowest_hz, record.highest_hz)
+    except ArtefactError as error:
+        said = str(error).replace("input.sound.", "")
+        raise ValueError(f"of sounds at {rate:,} Hz, in samples: {said}") from error
+    except Unreadable as error:
+        raise ValueError(str(error)) from error
+    return record
+
+
+def of_sounds(
+    place: Path, layout: Layout, *, known: SoundRecord | None, group: str | None, resample: int | None, **settings: Any
+) -> Recorded:
+    """The clips of the .wav files of a folder laid out by class.
+
+    Args:
+        known: how a network that is there already makes them; `resample` and the settings are not looked at then.
+        group: a pattern of the files' names.
+        resample: the rate that all are made to have; without it they have one.
+        settings: as `sound_record` takes them.
+    """
+    if resample is not None and not LOWEST_RATE <= resample <= HIGHEST_RATE:
+        raise ValueError(
+            f"resample = {resample} is refused; of sounds it should be {LOWEST_RATE:,} to {HIGHEST_RATE:,}"
+        )
+    record = known or (None if resample is None else sound_record(resample, **settings))
+    unit = group_unit(place, group)
+    series: list[Series] = []
+    first: tuple[str, int] | None = None
+    kept, longer, shorter = 0, 0, 0
+    rates: dict[int, int] = {}
+    for one in layout.files:
+        content = content_of(place / one.file)
+        wave = _wave(place / one.file, content)
+        rates[wave.rate] = rates.get(wave.rate, 0) + 1
+        first = first or (one.file, wave.rate)
+        record = record or sound_record(wave.rate, **settings)
+        if known is None and resample is None and wave.rate != first[1]:
+            raise DataError(
+                f"{place}: {first[0]} has {first[1]:,} Hz and {one.file} {wave.rate:,}; make them one: "
+                f"--set data.resample={min(first[1], wave.rate)}"
+            )
+        seconds = len(wave.samples) / wave.rate
+        shorter += seconds < record.samples / record.rate
+        longer += seconds > record.samples / record.rate
+        digest = hashlib.sha256(content).hexdigest()
+        for begin, clip in clips_of(wave, record):
+            name = f"{one.file}@{begin:g}s" if record.clips == "windows" else one.file
+            values = log_mel(clip, record)
+            series.append(Series(name, one.label, unit(one) or digest, values, one.part, len(content), digest))
+            kept += values.nbytes
+            if kept > MOST_KEPT:
+                raise DataError(
+                    f"{place}: its clips take more than {MOST_KEPT:,} bytes; take fewer, or raise data.every"
+                )
+    assert record is not None, "a layout has files"
+    seen = {
+        "window": None,
+        "stride": None,
+        "sound": vars(record),
+        "rates": {str(rate): count for rate, count in sorted(rates.items())},
+        "padded": shorter,
+        "cut": longer,
+    }
+    return Recorded(
+        layout.words,
+        kept_together(group, "file"),
+        series,
+        grouped=group is not None,
+        parts=layout.parts,
+        passed_over=layout.ignored,
+        sound=record,
+        seen=seen,
+    )
+
+
+def _wave(path: Path, content: bytes) -> Wave:
+    try:
+        return parse_wave(content)
+    except Unreadable as error:
+        raise DataError(f"{path}: {error}") from error

@@ -1,0 +1,72 @@
+"""Parquet files as tables: read by pyarrow, which is imported when one is read, and for which no limit is promised."""
+
+import io
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import MissingExtraError, brief, reason
+from hdlif.inputs import Unreadable
+from hdlif.inputs.tables import MOST_COLUMNS, Table, columns_of, word_of
+
+MOST_CELLS = 2**28
+
+
+def parse_parquet(
+    content: bytes, *, text: Collection[str] = (), columns: Sequence[str] | None = None, known: Sequence[str] = ()
+) -> Table:
+    """The table of a Parquet file; arguments and errors are those of `hdlif.inputs.tables.parse_table`.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow is not installed; install it with: pip install 'hdlif[data]'") from error
+    try:
+        file = parquet.ParquetFile(io.BytesIO(content))
+        names, rows = list(file.schema_arrow.names), file.metadata.num_rows
+        if len(names) > MOST_COLUMNS or rows * len(names) > MOST_CELLS:
+            raise Unreadable(f"it has {rows:,} rows of {len(names):,} columns, more than {MOST_CELLS:,} cells or so")
+        if not rows or len(set(names)) < len(names):
+            raise Unreadable("it has no rows" if not rows else "two of its columns have one name")
+        places, _ = columns_of(names, len(names), text, columns if columns is not None else known or None)
+        chosen = [names[place] for place in places]
+        numbers = np.empty((rows, len(chosen)), np.float32)
+        for number, name in enumerate(chosen):
+            numbers[:, number] = _numbers(file.read(columns=[name]).column(0), name)
+        words = {
+            name: [
+                _word(cell, name, row) for row, cell in enumerate(file.read(columns=[name]).column(0).to_pylist(), 1)
+            ]
+            for name in text
+        }
+    # pyarrow's errors are of several types, some of them Python's own.
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, NotImplementedError) as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable(f"it is no Parquet file that pyarrow reads ({reason(error)})") from error
+    return Table(tuple(chosen), numbers, words, range(1, rows + 1))
+
+
+def _numbers(column: Any, name: str) -> NDArray[np.float32]:
+    """A column as float32."""
+    if column.null_count:
+        row = column.is_null().to_pylist().index(True) + 1
+        raise Unreadable(f"row {row}, column {brief(name)}: the cell is empty")
+    values = np.asarray(column.to_numpy())
+    if values.dtype.kind not in "biuf":
+        raise Unreadable(f"column {brief(name)}: it holds {column.type}, which is no number")
+    with np.errstate(over="ignore"):
+        found = values.astype(np.float32)
+    if bad := np.flatnonzero(~np.isfinite(found)).tolist():
+        raise Unreadable(f"row {bad[0] + 1}, column {brief(name)}: {values[bad[0]]} is no finite float32")
+    return found
+
+
+def _word(cell: object, name: str, row: int) -> str:
+    return word_of("" if cell is None else str(cell), f"row {row}, column {brief(name)}")

@@ -1,0 +1,94 @@
+"""From a sound to what a network takes of it: a clip of its length, as frames of log-mel energies.
+
+Training on sounds and `hdlif run` both make their inputs here, so that both make the same numbers (on one machine with
+one NumPy, whose Fourier transform and logarithm they are).
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.inputs import Unreadable
+from hdlif.inputs.resampling import resampled
+from hdlif.inputs.wav import Wave
+from hdlif.ops.sound import SoundRecord
+
+SUFFIX = ".wav"
+Floats = NDArray[np.float32]
+FLOOR = 1e-8
+"""What is added to an energy before its logarithm: 80 dB below a noise of full scale."""
+_BLOCK = 2**20
+"""Samples of frames that are transformed at once."""
+
+
+def clips(wave: Wave, record: SoundRecord) -> Iterator[tuple[float, Floats]]:
+    """The clips of a sound, resampled, and where each begins, in seconds: [record.samples] each.
+
+    A shorter sound is one clip, with silence behind it, or on both sides where `record.clips` is "centre". Of a longer
+    one "first" and "centre" take those so many samples, and "windows" one every `record.every` samples, as far as they
+    are whole.
+    """
+    sound = resampled(wave.samples, wave.rate, record.rate)
+    missing = record.samples - len(sound)
+    if missing > 0:
+        before = missing // 2 if record.clips == "centre" else 0
+        yield 0.0, np.pad(sound, (before, missing - before))
+        return
+    starts = range(0, -missing + 1, record.every)
+    if record.clips != "windows":
+        starts = range((-missing // 2) if record.clips == "centre" else 0, -missing + 1, record.samples)[:1]
+    for start in starts:
+        yield start / record.rate, sound[start : start + record.samples]
+
+
+def log_mel(clip: Floats, record: SoundRecord) -> Floats:
+    """Frames of log-mel energies of a clip [record.samples]: float32 [T, mels], T = record.frames.
+
+    Frame t is the `frame` = n samples around the middle of the hop t, silence beyond the ends, times the periodic Hann
+    window h. With X its Fourier transform and b_m the triangles of `filter_bank`, in float64:
+
+        y_tm = log(1e-8 + sum_k b_m(k) |X_t(k)|^2 / sum_j h_j^2)
+    """
+    n, hop = record.frame, record.hop
+    before = (n - hop) // 2 if n > hop else 0
+    shift = (hop - n) // 2 if n < hop else 0
+    last = (record.frames - 1) * hop + shift + n
+    padded = np.pad(clip.astype(np.float64), (before, max(0, last - before - len(clip))))[shift:]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n)[::hop][: record.frames]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
+    bank = filter_bank(record.rate, n, record.mels, record.lowest_hz, record.highest_hz)
+    energies = np.empty((record.frames, record.mels))
+    step = max(1, _BLOCK // n)
+    for begin in range(0, record.frames, step):
+        spectrum = np.fft.rfft(frames[begin : begin + step] * window)
+        power = (spectrum.real**2 + spectrum.imag**2) / (window**2).sum()
+        # not by a matrix product, whose sums may depend on the number of frames and of threads
+        energies[begin : begin + step] = np.einsum("tk,mk->tm", power, bank)
+    result: Floats = np.log(FLOOR + energies).astype(np.float32)
+    return result
+
+
+@lru_cache(maxsize=8)
+def filter_bank(rate: int, frame: int, mels: int, lowest_hz: float, highest_hz: float) -> NDArray[np.float64]:
+    """Triangles over the frequencies of a frame's transform, [mels, frame // 2 + 1], each 1 at its middle.
+
+    Their corners lie at equal distances in mel(f) = 2595 log10(1 + f / 700): triangle m rises from corner m to corner
+    m + 1 and falls to corner m + 2; the first corner is `lowest_hz`, the last `highest_hz`.
+
+    Raises:
+        Unreadable: a triangle has no frequency.
+    """
+    ends = 2595 * np.log10(1 + np.array([lowest_hz, highest_hz]) / 700)
+    corners = 700 * (10 ** (np.linspace(ends[0], ends[1], mels + 2) / 2595) - 1)
+    f = np.arange(frame // 2 + 1) * rate / frame
+    rising = (f - corners[:-2, None]) / np.diff(corners)[:-1, None]
+    falling = (corners[2:, None] - f) / np.diff(corners)[1:, None]
+    bank: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))
+    if empty := np.flatnonzero(bank.sum(axis=1) == 0).tolist():
+        raise Unreadable(
+            f"mels = {mels} are too many for frames of {frame} samples at {rate:,} Hz: number {empty[0] + 1} has no "
+            "frequency; take fewer, or longer frames"
+        )
+    return bank

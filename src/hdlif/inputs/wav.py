@@ -1,0 +1,133 @@
+"""The RIFF WAVE format: one channel of sound from PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64.
+
+Python's `wave` takes the sizes of a header on trust, and neither floats nor, before 3.12, the extensible form that
+files of 24 bits have; so chunks are walked here, each held against the bytes that there are.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import brief
+from hdlif.inputs import Unreadable
+
+LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
+"""In Hz."""
+MOST_CHANNELS = 64
+MOST_SAMPLES = 2**26
+"""Of one channel: 70 minutes at 16 kHz."""
+_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_OTHERS = {2: "Microsoft ADPCM", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 85: "MP3"}
+_ACCEPTED = "PCM of 8, 16, 24 or 32 bits and floats of 32 or 64 are read"
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A sound: its rate in Hz, and float32 samples [N] in about -1..1."""
+
+    rate: int
+    samples: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Format:
+    code: int
+    channels: int
+    rate: int
+    bits: int
+
+
+def parse_wave(content: bytes) -> Wave:
+    """The sound of a .wav file: the mean of its channels, integers divided by the value that full scale stands for.
+
+    Raises:
+        Unreadable: it is something else, compressed, cut short, beyond a limit, without a sample, or has one that is
+            not finite.
+    """
+    if content[:4] in (b"RIFX", b"RF64"):
+        raise Unreadable(f"it is of the form {content[:4].decode()}; save it as plain RIFF WAVE, below 4 GB")
+    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+        raise Unreadable("it does not begin as a WAVE file does" if content else "it is empty")
+    form: _Format | None = None
+    for name, begin, size in _chunks(content):
+        if name == b"fmt ":
+            form = _format(content[begin : begin + size])
+        elif name == b"data":
+            if form is None:
+                raise Unreadable("its samples stand before the chunk that says what they are")
+            return Wave(form.rate, _samples(content, begin, size, form))
+    raise Unreadable("it has no chunk of samples; the file is cut short")
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, place and size of each chunk, all of which is there."""
+    place = 12
+    while place + 8 <= len(content):
+        name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
+        begin = place + 8
+        if size > len(content) - begin:
+            raise Unreadable(
+                f"its chunk {brief(name.decode('latin-1'))} claims {size:,} bytes, and {len(content) - begin:,} follow"
+                "; the file is cut short, or was written without an end; save it again"
+            )
+        yield name, begin, size
+        # a chunk of an odd size has a byte behind it
+        place = begin + size + size % 2
+
+
+def _format(chunk: bytes) -> _Format:
+    if len(chunk) < 16:
+        raise Unreadable(f"its format takes {len(chunk)} bytes, and at least 16 are needed")
+    code, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", chunk)
+    if code == _EXTENSIBLE and len(chunk) >= 26:
+        code = int.from_bytes(chunk[24:26], "little")
+    if (code, bits) not in {(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64)}:
+        what = _OTHERS.get(code, {_PCM: "PCM", _FLOAT: "float"}.get(code, f"of format {code}"))
+        raise Unreadable(f"it is {what} of {bits} bits; {_ACCEPTED}: convert it")
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise Unreadable(f"its rate is {rate:,} Hz; {LOWEST_RATE:,} to {HIGHEST_RATE:,} are read")
+    if not 1 <= channels <= MOST_CHANNELS or block != channels * bits // 8:
+        raise Unreadable(f"it has {channels} channels of {bits} bits in {block} bytes; the file is damaged")
+    return _Format(code, channels, rate, bits)
+
+
+def _samples(content: bytes, begin: int, size: int, form: _Format) -> NDArray[np.float32]:
+    width = form.bits // 8
+    count, more = divmod(size, width * form.channels)
+    if more:
+        raise Unreadable(f"its samples take {size:,} bytes, no multiple of {width * form.channels}; it is cut short")
+    if not count:
+        raise Unreadable("it has no sample: its length is zero")
+    if count > MOST_SAMPLES:
+        raise Unreadable(f"it has {count:,} samples, and at most {MOST_SAMPLES:,} are read; cut it")
+    raw = np.frombuffer(content, np.uint8, size, begin)
+    samples = _scaled(raw, form)
+    if not np.isfinite(samples).all():
+        place = int(np.argmin(np.isfinite(samples))) // form.channels
+        raise Unreadable(f"its sample {place:,} (from 0) is no finite float32")
+    if form.channels == 1:
+        return samples
+    # in float64, in which no mean of float32 passes its range
+    mixed: NDArray[np.float32] = samples.reshape(count, form.channels).mean(axis=1, dtype=np.float64).astype(np.float32)
+    return mixed
+
+
+def _scaled(raw: NDArray[np.uint8], form: _Format) -> NDArray[np.float32]:
+    """Bytes as float32, a value of full scale as 1."""
+    if form.code == _FLOAT:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return raw.view(f"<f{form.bits // 8}").astype(np.float32)
+    if form.bits == 8:
+        values = raw.astype(np.float32) - np.float32(128)
+    elif form.bits == 24:
+        # the upper three of four bytes, so that the sign is right
+        wide = np.zeros((len(raw) // 3, 4), np.uint8)
+        wide[:, 1:] = raw.reshape(-1, 3)
+        values = (wide.reshape(-1).view("<i4") >> 8).astype(np.float32)
+    else:
+        values = raw.view(f"<i{form.bits // 8}").astype(np.float32)
+    values /= np.float32(2 ** (form.bits - 1))
+    return values

@@ -1,0 +1,65 @@
+"""Another rate: the formula, loop by loop; what is constant stays; a sine stays the sine."""
+
+import math
+
+import numpy as np
+import pytest
+
+from hdlif.inputs import resampling
+from hdlif.inputs.resampling import resampled, resampled_length
+
+
+def plain(x: list[float], rate: int, to: int) -> list[float]:
+    """The sum of the docstring of `hdlif.inputs.resampling`, term by term."""
+    cutoff = 0.95 * min(1.0, to / rate)
+    reach, y = math.ceil(16 / cutoff), []
+    for m in range(math.ceil(len(x) * to / rate)):
+        place = m * rate / to
+        terms, weights = 0.0, 0.0
+        for n in range(math.floor(place) - reach, math.floor(place) + reach + 1):
+            u = (place - n) * cutoff
+            if abs(u) >= 16:
+                continue
+            k = (math.sin(math.pi * u) / (math.pi * u) if u else 1.0) * float(np.i0(10 * math.sqrt(1 - (u / 16) ** 2)))
+            terms += k * x[min(max(n, 0), len(x) - 1)]
+            weights += k
+        y.append(terms / weights)
+    return y
+
+
+@pytest.mark.parametrize(("rate", "to"), [(50, 20), (20, 50), (44100, 8000), (3, 7)])
+@pytest.mark.parametrize("kept", [2**21, 0])
+def test_it_is_the_formula(rate: int, to: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "_MOST_KEPT", kept)
+    x = np.random.default_rng(0).normal(size=37).astype(np.float32)
+    np.testing.assert_allclose(resampled(x, rate, to), plain(x.tolist(), rate, to), rtol=1e-6, atol=1e-6)
+
+
+def test_blocks_and_channels_are_resampled_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    whole = resampled(x, 50, 20)
+    monkeypatch.setattr(resampling, "_BLOCK", 500)
+    np.testing.assert_array_equal(resampled(x, 50, 20), whole)
+    np.testing.assert_array_equal(resampled(x[:, 1], 50, 20), whole[:, 1])
+    assert resampled(x, 50, 50) is x
+
+
+@pytest.mark.parametrize(("rate", "to"), [(16000, 8000), (8000, 16000), (44100, 16000)])
+def test_a_sine_stays_the_sine_and_a_constant_the_constant(rate: int, to: int) -> None:
+    t = np.arange(rate // 10) / rate
+    y = resampled(np.sin(2 * np.pi * 440 * t).astype(np.float32), rate, to)
+    assert len(y) == resampled_length(rate // 10, rate, to) == to // 10
+    inside = slice(50, -50)
+    expected = np.sin(2 * np.pi * 440 * np.arange(len(y)) / to)
+    np.testing.assert_allclose(y[inside], expected[inside], atol=1e-5)
+    np.testing.assert_allclose(resampled(np.full(99, 9.81, np.float32), rate, to), 9.81, rtol=1e-6)
+
+
+def test_what_is_above_the_new_band_is_gone() -> None:
+    high = np.sin(2 * np.pi * 5500 * np.arange(4410) / 44100).astype(np.float32)
+    assert np.abs(resampled(high, 44100, 8000)[50:-50]).max() < 1e-4
+
+
+def test_values_near_the_largest_float_stay_finite() -> None:
+    x = np.array([3.4e38, -3.4e38] * 10, np.float32)
+    assert np.isfinite(resampled(x, 3, 7)).all()

@@ -1,0 +1,104 @@
+"""Clips of sounds, and their log-mel frames."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import signal
+
+from hdlif.inputs import Unreadable, sounds
+from hdlif.inputs.sounds import clips, filter_bank, log_mel
+from hdlif.inputs.wav import Wave
+from hdlif.ops.sound import SoundRecord
+from sound_files import tone
+
+# 1 s at 8 kHz in steps of 16 ms.
+RECORD = SoundRecord(8000, 8000, "first", 8000, 32, 256, 128, 20.0, 4000.0)
+
+
+def plain(clip: np.ndarray, record: SoundRecord) -> list[list[float]]:
+    """Log-mel energies by scipy's transform and window, and a loop over the triangles."""
+    n, rows = record.frame, []
+    window = signal.get_window("hann", n)
+
+    def hertz(mel: float) -> float:
+        return 700 * (10 ** (mel / 2595) - 1)
+
+    low, high = (2595 * math.log10(1 + f / 700) for f in (record.lowest_hz, record.highest_hz))
+    corners = [hertz(low + (high - low) * i / (record.mels + 1)) for i in range(record.mels + 2)]
+    for t in range(record.frames):
+        begin = t * record.hop + record.hop // 2 - n // 2 if (n - record.hop) % 2 == 0 else None
+        assert begin is not None
+        frame = np.array([clip[j] if 0 <= j < len(clip) else 0.0 for j in range(begin, begin + n)])
+        f, power = signal.periodogram(
+            frame * window, record.rate, detrend=False, scaling="spectrum", return_onesided=True
+        )
+        # scipy's is |X|^2 / n^2, twice that but for the ends
+        power = power * n**2 / (window**2).sum()
+        power[1 : -1 if n % 2 == 0 else None] /= 2
+        row = []
+        for m in range(record.mels):
+            a, b, c = corners[m : m + 3]
+            total = 0.0
+            for hz, value in zip(f, power, strict=True):
+                total += value * max(0.0, min((hz - a) / (b - a), (c - hz) / (c - b)))
+            row.append(math.log(1e-8 + total))
+        rows.append(row)
+    return rows
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        SoundRecord(8000, 1000, "first", 1000, 12, 256, 128, 20.0, 4000.0),
+        SoundRecord(16000, 1500, "first", 1500, 8, 400, 160, 100.0, 7000.0),
+        SoundRecord(8000, 1000, "first", 1000, 4, 101, 201, 0.0, 3000.0),
+    ],
+)
+def test_frames_are_those_of_scipy_and_a_loop(record: SoundRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = tone("low", 3, record.samples / record.rate, record.rate).astype(np.float32)
+    found = log_mel(clip, record)
+    assert (found.dtype, found.shape) == (np.float32, (record.frames, record.mels))
+    np.testing.assert_allclose(found, plain(clip, record), rtol=1e-5, atol=1e-5)
+    monkeypatch.setattr(sounds, "_BLOCK", 3 * record.frame)
+    np.testing.assert_array_equal(log_mel(clip, record), found)
+
+
+def test_a_second_at_8_and_at_16_khz_is_62_frames() -> None:
+    assert log_mel(np.zeros(8000, np.float32), RECORD).shape == (62, 32)
+    other = SoundRecord(16000, 16000, "first", 16000, 32, 512, 256, 20.0, 8000.0)
+    assert log_mel(np.zeros(16000, np.float32), other).shape == (62, 32)
+    np.testing.assert_allclose(log_mel(np.zeros(8000, np.float32), RECORD), math.log(1e-8))
+
+
+def test_a_tone_is_in_the_filter_of_its_height() -> None:
+    bank = filter_bank(8000, 256, 32, 20.0, 4000.0)
+    y = log_mel(np.sin(2 * np.pi * 1000 * np.arange(8000) / 8000).astype(np.float32), RECORD)
+    assert set(y[5:-5].argmax(1).tolist()) == {int(bank[:, 32].argmax())}
+
+
+def test_filters_without_a_frequency_are_refused() -> None:
+    with pytest.raises(
+        Unreadable, match=r"mels = 128 are too many for frames of 256 samples at 8,000 Hz: number 5 has"
+    ):
+        filter_bank(8000, 256, 128, 20.0, 4000.0)
+
+
+@pytest.mark.parametrize(
+    ("how", "count", "expected"),
+    [
+        ("first", 10, [(0.0, [0, 1, 2, 3])]),
+        ("centre", 10, [(0.003, [3, 4, 5, 6])]),
+        ("windows", 10, [(0.0, [0, 1, 2, 3]), (0.003, [3, 4, 5, 6]), (0.006, [6, 7, 8, 9])]),
+        ("windows", 9, [(0.0, [0, 1, 2, 3]), (0.003, [3, 4, 5, 6])]),
+        ("first", 2, [(0.0, [0, 1, 0, 0])]),
+        ("windows", 2, [(0.0, [0, 1, 0, 0])]),
+        ("centre", 3, [(0.0, [0, 1, 2, 0])]),
+        ("centre", 2, [(0.0, [0, 0, 1, 0])]),
+        ("centre", 4, [(0.0, [0, 1, 2, 3])]),
+    ],
+)
+def test_longer_sounds_are_cut_and_shorter_ones_padded(how: str, count: int, expected: list[object]) -> None:
+    record = SoundRecord(1000, 4, how, 3, 1, 2, 1, 0.0, 500.0)
+    found = clips(Wave(1000, np.arange(count, dtype=np.float32)), record)
+    assert [(begin, clip.tolist()) for begin, clip in found] == expected
