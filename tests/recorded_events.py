@@ -77,6 +77,46 @@ def aedat4_bytes(events: Events) -> bytes:
     return prefix + struct.pack("<ii", 0, len(sized)) + sized
 
 
+def evt2_bytes(events: Events, *, header: str = "% evt 2.0\n% geometry 34x34\n% end\n") -> bytes:
+    """EVT 2.0: a word of time before every event, whether it changed or not."""
+    t, x, y, p = (a.astype(np.int64) for a in (events.t, events.x, events.y, events.polarity))
+    words = np.stack([8 << 28 | t >> 6, p << 28 | (t & 63) << 22 | x << 11 | y], axis=1)
+    return header.encode() + words.astype("<u4").tobytes()
+
+
+def fields(events: Events) -> np.ndarray:
+    """A structured array of fields x, y, p, t, as some cameras' programs save one."""
+    layout = [("x", "<u2"), ("y", "<u2"), ("p", "u1"), ("t", "<i8")]
+    columns = (events.x, events.y, events.polarity, events.t)
+    return np.array(list(zip(*(a.tolist() for a in columns), strict=True)), layout)
+
+
+MOVES = ("left", "right")
+
+
+def moving(label: str, number: int, *, side: int = 8, n: int = 60) -> Events:
+    """A dot that moves over a sensor of side x side, to the left or to the right."""
+    rng = np.random.default_rng([len(label), number])
+    t = np.sort(rng.integers(0, 10_000, n))
+    way = t * (side - 1) // 10_000
+    x = way if label == "right" else side - 1 - way
+    return Events(t, x, np.clip(number % side + rng.integers(-1, 2, n), 0, side - 1), rng.integers(0, 2, n))
+
+
+def write_moves(root: Path, per_class: int = 10, *, side: int = 8) -> Path:
+    """ROOT/CLASS/000.npy or .npz ... of dots that move over a sensor of side x side."""
+    for label in MOVES:
+        (root / label).mkdir(parents=True, exist_ok=True)
+        for number in range(per_class):
+            events = moving(label, number, side=side)
+            if number % 2:
+                columns = {"t": events.t, "x": events.x, "y": events.y, "p": events.polarity * 2 - 1}
+                np.savez(root / label / f"{number:03}.npz", **columns)
+            else:
+                np.save(root / label / f"{number:03}.npy", fields(events))
+    return root
+
+
 def write_n_mnist(root: Path, *, per_digit: tuple[int, int] = (3, 1)) -> None:
     for part, count in zip(("Train", "Test"), per_digit, strict=True):
         for digit in range(10):

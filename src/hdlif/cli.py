@@ -91,8 +91,8 @@ def _to_stderr(silent: bool) -> Callable[[str], None]:
 @click.option(
     "--data",
     metavar="NAME|PATH",
-    help="A data set that ships, or pictures, series, sounds or a table (docs/your_own_*.md) of your own, "
-    "in place of the recipe's.",
+    help="A data set that ships, or data of your own (pictures, series, sounds, tables, recordings, shards, "
+    "package.module:Name: docs/your_own_*.md), in place of the recipe's.",
 )
 @data_root_option
 @click.option("--out", type=FILE, help="Run folder.  [default: runs/NAME]")
@@ -261,8 +261,7 @@ def bench(artefact: Path, against: str | None, as_json: bool, **options: Any) ->
 @click.option(
     "--data",
     metavar="NAME|PATH",
-    help="Data set, or folder of pictures, that is counted on; needed for an artefact, and there events are binned by "
-    "number.",
+    help="Data set, or folder of pictures, that is counted on; needed for an artefact.",
 )
 @data_root_option
 @json_option
@@ -384,9 +383,9 @@ def data_group() -> None:
 @click.option("--out", type=FILE, help="A PNG file to write, with pictures of each class as a network would see them.")
 @json_option
 def data_inspect(path: str, as_json: bool, **options: Any) -> None:
-    """What is found in the pictures, series, sounds or table at PATH, and what `hdlif train` would train on.
+    """What is found in the data at PATH, or package.module:Name, and what `hdlif train --data PATH` would train on.
 
-    Nothing but the file that --out names is written.
+    Nothing but the file that --out names is written, and the frames of recordings that are drawn on it.
     """
     from hdlif.commands.data import as_text, inspect
 

@@ -15,9 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployed_graphs import Builder, random_input, residual_network, tiny_network
-from hdlif.artefact import INPUT, Graph, Node, Value, dumps, infer_values, is_artefact, load, loads, save, tensor_bytes
+from hdlif.artefact import (
+    INPUT,
+    Graph,
+    InputRecord,
+    Node,
+    Value,
+    dumps,
+    infer_values,
+    is_artefact,
+    load,
+    loads,
+    save,
+    tensor_bytes,
+)
 from hdlif.errors import ArtefactError
-from hdlif.ops import InputRecord
 from hdlif.ops.program import program_of
 from hdlif.ops.sound import SoundRecord
 from hdlif.runtime import Session, reference
@@ -63,6 +75,8 @@ def test_what_an_input_does_not_have_by_default_is_written_and_read() -> None:
     for key in ("fit", "frames"):
         with pytest.raises(ArtefactError, match=rf"input.{key} = 'crops' is unknown; choose one of"):
             dumps(replace(graph, input=replace(graph.input, **{key: "crops"})))
+    for key in ("binning", "sensor"):
+        assert key.encode() not in dumps(cropped)
     with pytest.raises(ArtefactError, match=r'input.frames = "rows": a step is shown one row'):
         dumps(replace(graph, input=replace(graph.input, frames="rows")))
 
@@ -718,3 +732,41 @@ def test_an_artefact_is_known_by_what_it_holds(tmp_path: Path) -> None:
         assert is_artefact(path) is expected
     assert not is_artefact(tmp_path)
     assert not is_artefact(tmp_path / "absent")
+
+
+EVENTS = InputRecord((2, 4, 4), (0.0, 0.0), (1.0, 1.0), "events", "pool", binning="by_time", sensor=(9, 8))
+
+
+def on_events(record: InputRecord) -> Graph:
+    flat = Node("flatten", "flat", (INPUT,))
+    weight = np.zeros((2, 32), np.float32)
+    logits = Node("linear", "out", ("flat",), {"encoding": "float32", "role": "classifier"}, {"weight": weight})
+    return Graph((flat, logits), "out", 3, record, ("a", "b"))
+
+
+def test_how_events_are_binned_is_kept() -> None:
+    assert loads(dumps(on_events(EVENTS)), "x").input == EVENTS
+    older = replace(EVENTS, binning="none", sensor=None, resize="none")
+    assert b"binning" not in dumps(on_events(older))
+    assert loads(dumps(on_events(older)), "x").input == older
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"binning": "by_magic"}, "input.binning = 'by_magic' is unknown; choose one of"),
+        ({"binning": "none"}, 'input.sensor = .* take 2 channels and a binning, and this input has .* binning "none"'),
+        ({"sensor": (9, 0)}, r"input.sensor = \[9, 0\]; it must be \[H, W\], integers in 1..65536"),
+        ({"sensor": (9,)}, r"input.sensor = \[9\]; it must be \[H, W\]"),
+        ({"sensor": (2**16, 2**16)}, r"input.sensor = \[65536, 65536\]"),
+        ({"sensor": (9, 2**40)}, r"input.sensor = \[9, 1099511627776\]"),
+        ({"sensor": None}, 'input.resize = "pool": of which sensor is not said'),
+        ({"resize": "none"}, r'input.resize = "none": frames are of the sensor, \[9, 8\], and this input has shape'),
+        ({"kind": "image", "sensor": None}, "input.binning = 'by_time': this input is of kind image"),
+        ({"kind": "image", "binning": "none"}, r"input.sensor = \(9, 8\): this input is of kind image"),
+        ({"kind": "image", "binning": "none", "sensor": None}, 'input.resize = "pool" is of events'),
+    ],
+)
+def test_what_cannot_be_said_of_events_is_refused(changed: dict[str, Any], words: str) -> None:
+    with pytest.raises(ArtefactError, match=words):
+        dumps(on_events(replace(EVENTS, **changed)))

@@ -46,7 +46,7 @@ def test_events_are_shown_as_frames_of_counts() -> None:
     chosen = events("data.frames=by_time", "data.size=10", "time_steps=3", "data.train=50")
     builders.check(chosen)
     record = builders.input_record(chosen)
-    assert record == InputRecord((2, 10, 10), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
+    assert record == InputRecord((2, 10, 10), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none", binning="by_time")
     sets = builders.build_data(chosen)
     assert len(sets.train) == 50
     for part in sets.parts:

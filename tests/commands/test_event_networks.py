@@ -1,5 +1,6 @@
 """A network of events from checkpoint to artefact: evaluated, profiled and run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +62,12 @@ def test_checkpoint_bins_a_named_set_as_its_recipe_says(tmp_path: Path) -> None:
     trained, counted = evaluate_path(tmp_path), profile(str(tmp_path))
     assert evaluate_path(tmp_path, data="digits_events") == trained
     assert profile(str(tmp_path), data="digits_events") == counted
-    by_number = builders.named_data("digits_events", None, record=builders.input_record(chosen), time_steps=4).test
-    by_time = builders.build_data(chosen).test
-    indices = torch.arange(4)
-    assert not torch.equal(by_number.sequence(indices)[0], by_time.sequence(indices)[0])
+    record, indices = builders.input_record(chosen), torch.arange(4)
+    by_time = builders.build_data(chosen).test.sequence(indices)[0]
+    # A record says how recordings are binned; of an older file, which does not, they are by number.
+    for known, same in ((record, True), (replace(record, binning="none", sensor=None), False)):
+        named = builders.named_data("digits_events", None, record=known, time_steps=4).test.sequence(indices)[0]
+        assert torch.equal(named, by_time) == same
 
 
 def test_counts_of_any_size_are_run_as_they_are(folder: Path, tmp_path: Path) -> None:
@@ -78,7 +81,9 @@ def test_counts_of_any_size_are_run_as_they_are(folder: Path, tmp_path: Path) ->
     expected = Session(artefact).run(1000 * counts[:, None].astype(np.float32)).mean(axis=0)[0]
     np.testing.assert_allclose(many["logits"], expected, rtol=1e-6)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"takes 2 channels; an image gives 1 or 3; give a .npy file"):
+    with pytest.raises(
+        InputError, match=r"recordings end in .aedat, .* and it in .\.png.\); the network takes recordings of"
+    ):
         run(artefact, [tmp_path / "a.png"])
 
 

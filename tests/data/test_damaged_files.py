@@ -20,16 +20,23 @@ from hdlif.data import by_number, by_time, count_frames
 from hdlif.data.cifar import CIFAR10_CLASSES
 from hdlif.data.idx import parse_idx
 from hdlif.data.pickles import integers, parse_pickle
-from hdlif.data.recordings import MEMORY, read_recording
 from hdlif.data.roots import whole_number
 from hdlif.data.shards import INDEX
 from hdlif.data.tar import members
-from hdlif.errors import DataError
+from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable
+from hdlif.inputs.recordings import MEMORY, read_recording
 from mutations import assert_in_one_line, at_most, mutations
-from recorded_events import aedat2_bytes, aedat3_bytes, bin_bytes, recording
+from recorded_events import aedat2_bytes, aedat3_bytes, bin_bytes, evt2_bytes, recording
 from small_sets import IDS, SETS, idx, picture, tar
 from special_files import special_files, within
+
+WRITERS: dict[str, Callable[..., bytes]] = {
+    "a.bin": bin_bytes,
+    "two.aedat": aedat2_bytes,
+    "three.aedat": aedat3_bytes,
+    "a.raw": evt2_bytes,
+}
 
 FILES = [(name, file) for name, one in SETS.items() for file in one.files]
 
@@ -90,10 +97,10 @@ def test_what_is_no_regular_file_is_refused_at_once(small: tuple[str, Path], tmp
                 path.write_bytes(whole)
 
 
-@pytest.mark.parametrize("end", ["a.bin", "two.aedat", "three.aedat"])
+@pytest.mark.parametrize("end", WRITERS)
 def test_recordings_take_a_stated_multiple_of_their_size(end: str) -> None:
-    write: Callable[..., bytes] = {"a.bin": bin_bytes, "two.aedat": aedat2_bytes, "three.aedat": aedat3_bytes}[end]
-    side = 34 if end == "a.bin" else 128
+    write = WRITERS[end]
+    side = 128 if end.endswith(".aedat") else 34
     large = recording(20_000, side=side, length=300_000)
     contents = [write(large), *mutations(write(recording(30, side=side)), 800)]
     if end == "three.aedat":
@@ -104,13 +111,13 @@ def test_recordings_take_a_stated_multiple_of_their_size(end: str) -> None:
         with at_most(400_000 + MEMORY * len(content)):
             try:
                 events = read_recording(Path(end), content)
-            except DataError as error:
-                assert_in_one_line(error)
+            except Unreadable as error:
+                assert_in_one_line(DataError(reason(error)))
                 continue
         for binning in (by_number, by_time):
             try:
                 counts = count_frames(events, 3, binning=binning, height=side, width=side)
-            except DataError as error:
+            except Unreadable as error:
                 outside = str(error)
             else:
                 outside = ""
@@ -119,7 +126,7 @@ def test_recordings_take_a_stated_multiple_of_their_size(end: str) -> None:
 
 
 def test_other_suffixes_are_no_recordings() -> None:
-    with pytest.raises(DataError, match=r"a.txt: recordings end in .aedat, .aedat4, .bin"):
+    with pytest.raises(Unreadable, match=r"recordings end in .aedat, .aedat4, .bin"):
         read_recording(Path("a.txt"), b"")
 
 
@@ -136,7 +143,7 @@ def test_a_panic_of_the_aedat4_decoder_is_a_damaged_file(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "aedat", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "tonic", SimpleNamespace(io=SimpleNamespace(read_aedat4=read)))
     monkeypatch.setitem(sys.modules, "tonic.io", SimpleNamespace(read_aedat4=read))
-    with pytest.raises(DataError, match=r"cannot be read as AEDAT 4.0 \(index out of range\)"):
+    with pytest.raises(Unreadable, match=r"cannot be read as AEDAT 4.0 \(index out of range\)"):
         read_recording(Path("a.aedat4"), b"")
     with pytest.raises(KeyboardInterrupt):
         read_recording(Path("stop.aedat4"), b"")

@@ -14,9 +14,9 @@ from torchvision.transforms.v2 import functional as F
 from hdlif.data import ImageSets, by_number, by_time, count_frames, dvs_cifar10, dvs_gesture, n_mnist
 from hdlif.data.event_sets import N_MNIST_TEST, N_MNIST_TRAIN
 from hdlif.data.frame_cache import CACHE, MANIFEST
-from hdlif.data.recordings import read_recording
 from hdlif.datasets import CIFAR10_CLASSES
 from hdlif.errors import DataError
+from hdlif.inputs.recordings import read_recording
 from recorded_events import aedat2_bytes, recording, write_dvs_cifar10, write_dvs_gesture, write_n_mnist
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hdlif.data import Events, by_number, by_time, count_frames
 from hdlif.data.frames import stepwise
-from hdlif.errors import DataError
+from hdlif.inputs import Unreadable
 
 
 def recording(n: int, *, seed: int = 0, side: int = 6) -> Events:
@@ -67,7 +67,7 @@ def test_empty_recording_gives_empty_frames_in_the_same_order_of_axes() -> None:
 @pytest.mark.parametrize(("name", "value"), [("x", 5), ("y", 4), ("polarity", 2), ("x", -1)])
 def test_event_outside_the_sensor_is_refused(name: str, value: int) -> None:
     fields = {key: np.zeros(1, np.int64) for key in ("t", "x", "y", "polarity")} | {name: np.array([value])}
-    with pytest.raises(DataError, match=f"an event has {name} in {value}..{value}; the sensor has 0.."):
+    with pytest.raises(Unreadable, match=f"an event has {name} in {value}..{value}; the sensor has 0.."):
         count_frames(Events(**fields), 2, binning=by_number, height=4, width=5)
 
 

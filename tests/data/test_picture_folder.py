@@ -1,6 +1,7 @@
 """A folder of the user's own pictures as a data set: what is measured, split, refused, and given to a network."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from hdlif.artefact import InputRecord
 from hdlif.data import Found, Images, picture_folder
 from hdlif.data.picture_folder import PictureFiles, find_pictures
+from hdlif.data.sources import Folder
 from hdlif.errors import DataError, printable
 from hdlif.inputs import pictures
 from hdlif.runtime import read_image
@@ -216,3 +218,20 @@ def test_many_pictures_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(picture_folder, "MANY", 17)
     found(tmp_path, say=said.append)
     assert said == [f"{tmp_path}: looking at 18 pictures"]
+
+
+@pytest.mark.parametrize(("held", "times"), [(2**28, 1), (0, 2)])
+def test_a_picture_is_read_once_where_its_bytes_can_be_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, times: int
+) -> None:
+    monkeypatch.setattr("hdlif.data.picture_folder.MOST_READ_ONCE", held)
+    read: Counter[int] = Counter()
+    encoded = Folder.encoded
+
+    def counted(self: Folder, place: int) -> bytes:
+        read[place] += 1
+        return encoded(self, place)
+
+    monkeypatch.setattr(Folder, "encoded", counted)
+    find_pictures(None, size=8, known=None, path=str(write_pictures(tmp_path, 4)))
+    assert set(read.values()) == {times}

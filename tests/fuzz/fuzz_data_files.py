@@ -8,10 +8,10 @@ import driver
 
 from hdlif.data.idx import parse_idx
 from hdlif.data.pickles import integers, parse_pickle
-from hdlif.data.recordings import read_recording
 from hdlif.data.tar import members
 from hdlif.errors import printable, reason
 from hdlif.inputs import Unreadable
+from hdlif.inputs.recordings import read_recording
 
 
 def read_pickle(data: bytes) -> None:
@@ -45,6 +45,9 @@ READERS: tuple[Callable[[bytes], object], ...] = (
     read_tar,
     recording(".bin"),
     recording(".aedat"),
+    recording(".raw"),
+    recording(".npy"),
+    recording(".npz"),
 )
 
 

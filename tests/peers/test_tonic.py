@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hdlif.data.recordings import read_recording
 from hdlif.errors import DataError
+from hdlif.inputs.recordings import read_recording
 from recorded_events import aedat4_bytes, bin_bytes, recording
 
 pytest.importorskip("aedat")

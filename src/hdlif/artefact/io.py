@@ -42,7 +42,7 @@ _DAMAGED = "the file is damaged, export it again"
 _MEND = "give a file made by `hdlif export --to artefact`"
 _OPS_SINCE_5 = ("delay", "program", "upsample")
 _ATTRIBUTES_SINCE_5 = {"conv2d": ("dilation", "groups")}
-_INPUT_SINCE_5 = ("columns", "fit", "frames", "rates", "sound")
+_INPUT_SINCE_5 = ("binning", "columns", "fit", "frames", "rates", "sensor", "sound")
 """Fields of the input that are left out where they have their defaults."""
 _HERTZ = ("lowest_hz", "highest_hz")
 """Numbers of a sound that may have fractions."""
@@ -423,11 +423,20 @@ def _read_sound(where: str, value: object) -> SoundRecord:
     return SoundRecord(**read)
 
 
+def _read_sensor(where: str, value: object) -> tuple[int, ...]:
+    sides = _integers(where, value)
+    if len(sides) != 2:
+        raise ArtefactError(f"{where} = {list(sides)}; it must be [H, W]; {_DAMAGED}")
+    return sides
+
+
 _LATER: Mapping[str, Callable[[str, object], Any]] = {
+    "binning": lambda where, value: _string(where, value),
     "columns": _read_names,
     "fit": lambda where, value: _string(where, value),
     "frames": lambda where, value: _string(where, value),
     "rates": lambda where, value: _integers(where, value),
+    "sensor": _read_sensor,
     "sound": _read_sound,
 }
 """What reads each of `_INPUT_SINCE_5`."""

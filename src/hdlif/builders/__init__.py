@@ -6,7 +6,6 @@ One file for each section of a recipe; it holds the section's tables of names an
 from hdlif.builders.activity import PENALTIES, build_penalty
 from hdlif.builders.attention import ATTENTION_FORMS, ATTENTIONS
 from hdlif.builders.data import (
-    BINNINGS,
     DATA,
     FRAMES,
     DataKind,
@@ -18,7 +17,7 @@ from hdlif.builders.data import (
     random_batch,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
-from hdlif.builders.found import FOUND, kind_at, kind_named, look
+from hdlif.builders.found import FOUND, found_kind, is_there, kind_at, kind_named, look
 from hdlif.builders.kinds import hidden_kinds
 from hdlif.builders.model import MODELS, STEMS, build_model
 from hdlif.builders.neuron import (
@@ -43,7 +42,6 @@ from hdlif.builders.weights import WEIGHTS
 __all__ = [
     "ATTENTIONS",
     "ATTENTION_FORMS",
-    "BINNINGS",
     "CLASSES",
     "DATA",
     "DRAWS",
@@ -84,8 +82,10 @@ __all__ = [
     "data_of_ones_own",
     "data_overrides",
     "found_data",
+    "found_kind",
     "hidden_kinds",
     "input_record",
+    "is_there",
     "kind_at",
     "kind_named",
     "look",

@@ -41,11 +41,11 @@ _GIVEN: Mapping[str, str] = {
 }
 
 
-def checked_augment(section: DataConfig, samples: str) -> list[Checked[Any]]:
+def checked_augment(section: DataConfig, samples: str | None) -> list[Checked[Any]]:
     """The key, checked; each makes an augmentation, or gives None for one that its name says all of.
 
     Args:
-        samples: what a sample of the data is, a kind of input.
+        samples: what a sample of the data is, a kind of input; None where only looking at them tells.
     Raises:
         RecipeError: there is no such augmentation, it is of other samples, or takes no such argument.
     """
@@ -95,12 +95,12 @@ def _stated(section: DataConfig, place: int) -> tuple[str, dict[str, Any]]:
     return (one, {}) if isinstance(one, str) else (one.kind, one.arguments)
 
 
-def _checked(section: DataConfig, place: int, samples: str) -> Checked[Any]:
+def _checked(section: DataConfig, place: int, samples: str | None) -> Checked[Any]:
     kind, arguments = _stated(section, place)
     key = f"{KEY}.{place}"
     make = chosen(AUGMENTS, kind, KEY)
     if kind in AUGMENTS:
-        if samples not in (takes := datasets.AUGMENTED[kind]):
+        if samples is not None and samples not in (takes := datasets.AUGMENTED[kind]):
             raise RecipeError(
                 f'{KEY}: "{kind}" takes {" or ".join(_GIVEN[one] for one in takes)}, and {section.kind} gives '
                 f"{_GIVEN[samples]}; leave it out"

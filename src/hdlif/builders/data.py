@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +11,17 @@ from hdlif import datasets
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
 from hdlif.builders.augment import build_augment, checked_augment
-from hdlif.builders.found import FOUND, arguments, finder, record_of
+from hdlif.builders.found import FOUND, arguments, finder, found_kind, is_there, record_of, samples_of
 from hdlif.builders.places import At
 from hdlif.config import DataConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
+from hdlif.inputs.events import BINNINGS, Binning
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from hdlif.data import Binning, Found, Frames, ImageSets
+    from hdlif.data import Found, Frames, ImageSets
     from hdlif.tasks import Target
 
 VALIDATION_OF_NAMED = 100
@@ -159,30 +159,32 @@ DATA: Mapping[str, DataKind] = {
     ),
 }
 FRAMES: Mapping[str, Frames] = {CONSTANT: At("hdlif.data:constant"), ROWS: At("hdlif.data:rows")}
-BINNINGS: Mapping[str, Callable[[], Binning]] = {
-    "by_number": At("hdlif.data:by_number").get,
-    "by_time": At("hdlif.data:by_time").get,
-}
 
 
-def check_data(recipe: Recipe) -> str:
+def check_data(recipe: Recipe) -> str | None:
     """What a sample of the recipe's data is (a kind of input); neither the data nor PyTorch is looked at.
+
+    It is None of data of the user's own of which only looking at them tells.
 
     Raises:
         RecipeError: a name or an argument of the section is unknown or does not fit.
     """
     section = recipe.data
-    choose({**DATA, **FOUND}, section.kind, "data.kind")
-    if section.kind in FOUND:
+    samples: str | None
+    if found_kind(section.kind):
         finder(section)
-        samples = FOUND[section.kind].samples
+        samples = samples_of(section)
     else:
+        choose({**DATA, **FOUND}, section.kind, "data.kind")
         samples = DATA[section.kind].input.kind
         _check_shipped(section)
     events = samples == "events"
     if samples in _SHOWN:
         _check_without_maps(section, samples)
     checked_augment(section, samples)
+    if samples is None:
+        choose({**FRAMES, **BINNINGS}, section.frames, "data.frames")
+        return None
     mine, other = (BINNINGS, FRAMES) if events else (FRAMES, BINNINGS)
     if section.frames in other:
         given, shown = ("events", "images") if events else ("images", "events")
@@ -209,9 +211,43 @@ def _check_without_maps(section: DataConfig, samples: str) -> None:
             )
 
 
-def frames_of(section: DataConfig, samples: str) -> str:
+def frames_of(section: DataConfig, samples: str | None) -> str:
     """How samples of this kind become what the steps are shown: a name of `FRAMES`, or of `BINNINGS`."""
     return ROWS if samples == "series" else section.frames
+
+
+def shown(sets: ImageSets, section: DataConfig, samples: str) -> ImageSets:
+    """The sets, whose samples are shown as a section says; recordings of events are binned already."""
+    return sets if samples == "events" else sets.shown_as(FRAMES[frames_of(section, samples)])
+
+
+def look_for(
+    recipe: Recipe,
+    *,
+    root: Path | None,
+    known: InputRecord | None,
+    scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Found:
+    """Look at the recipe's data, which are the user's own.
+
+    Args:
+        root, known, say: as of `hdlif.data.picture_folder.find_pictures`.
+        scale: mean and deviation by which a network that is there already has its values normalised.
+    Raises:
+        RecipeError: an argument of the section is unknown or does not fit.
+        DataError: the data cannot be used.
+    """
+    section = recipe.data
+    return finder(section)(
+        root=root,
+        size=section.size,
+        known=known,
+        say=say,
+        scale=scale,
+        time_steps=recipe.time_steps,
+        binning=section.frames,
+    )
 
 
 def _check_shipped(section: DataConfig) -> None:
@@ -257,7 +293,9 @@ def target_of(recipe: Recipe) -> Target:
     section = recipe.data
     if section.kind in DATA:
         return DATA[section.kind].target
-    return FOUND[section.kind].target(section.arguments)
+    kind = found_kind(section.kind)
+    assert kind is not None, "a kind that was checked"
+    return kind.target(section.arguments)
 
 
 def build_data(
@@ -278,11 +316,10 @@ def build_data(
         DataError: the data are absent or damaged, or no longer those that the recipe was trained on.
     """
     section = recipe.data
-    if section.kind in FOUND:
-        sets = (found or _found_again(recipe, root, listed)).make(
-            build_augment(section, FOUND[section.kind].samples), recipe.seed
-        )
-        sets = sets.shown_as(FRAMES[frames_of(section, FOUND[section.kind].samples)])
+    if found_kind(section.kind):
+        found = found or _found_again(recipe, root, listed)
+        augment = build_augment(section, found.input.kind)
+        sets = shown(found.make(augment, recipe.seed), section, found.input.kind)
     else:
         sets = _shipped(recipe, root)
     sets = sets.made_by(workers, ranks=ranks)
@@ -298,7 +335,7 @@ def _shipped(recipe: Recipe, root: Path | None) -> ImageSets:
     kind, section = DATA[recipe.data.kind], recipe.data
     split = {"validation": section.validation, "augment": build_augment(section, kind.input.kind), "seed": recipe.seed}
     if kind.events:
-        binning = BINNINGS[section.frames]()
+        binning = BINNINGS[section.frames]
         return kind.load(root, **split, time_steps=recipe.time_steps, binning=binning, size=section.size)
     sets = kind.load(root, **split)
     if section.size is not None:
@@ -310,10 +347,10 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Foun
     kept = recipe.data.found
     known = data_kind(recipe).input
     path = str(recipe.data.arguments.get("path", ""))
-    if kept is not None and not os.path.exists(path if root is None else root / path):  # noqa: PTH110
+    if kept is not None and path and not is_there(str(path if root is None else root / path)):
         raise DataError(f"{path}: what the network was trained on is not there; put it back, or name data with --data")
     scale = None if kept is None or not kept.target_std else (kept.target_mean, kept.target_std)
-    found = finder(recipe.data)(root=root, size=recipe.data.size, known=known, scale=scale)
+    found = look_for(recipe, root=root, known=known, scale=scale)
     if kept is not None and (found.classes, found.manifest.digest) != (kept.classes, kept.digest):
         from hdlif.data.manifest import changes, read_manifest
 
@@ -332,7 +369,7 @@ def named_data(
     """A data set as a network takes it that was made for `record`.
 
     Args:
-        frames: data.frames of the network's recipe, which says how events are binned.
+        frames: how events are binned, of a network whose record does not say it.
     Raises:
         DataError: the network takes something else.
     """
@@ -344,7 +381,8 @@ def named_data(
     if record.kind != kind.input.kind or record.shape[0] != kind.input.shape[0]:
         raise DataError(f"{taken}; give the data set that it was trained on")
     if kind.events:
-        return kind.load(root, **split, time_steps=time_steps, binning=BINNINGS[frames](), size=size).made_by(None)
+        binning = BINNINGS[frames if record.binning == "none" else record.binning]
+        return kind.load(root, **split, time_steps=time_steps, binning=binning, size=size).made_by(None)
     import torch
 
     channels, *sides = kind.input.shape
@@ -372,7 +410,11 @@ def input_record(recipe: Recipe) -> InputRecord:
     if (size := recipe.data.size) is not None and recipe.data.kind in DATA:
         record = replace(record, shape=(record.shape[0], size, size))
     if kind.events:
-        return record
+        if recipe.data.kind not in DATA:
+            return record
+        # What a set that ships makes of another size is not said: it is resized by PyTorch.
+        sensor = kind.input.shape[1:] if recipe.data.size is None else None
+        return replace(record, binning=recipe.data.frames, sensor=sensor)
     import torch
 
     frames = frames_of(recipe.data, record.kind)

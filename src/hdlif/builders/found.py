@@ -7,17 +7,19 @@ arguments beside `_GIVEN` are the keys that a recipe may set.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hdlif.artefact import InputRecord, TaskRecord
-from hdlif.builders.arguments import Checked, checked, choose, keys
+from hdlif.builders.arguments import checked, choose, chosen, keys
+from hdlif.builders.imported import is_own
 from hdlif.builders.places import At, parameters
 from hdlif.config import DataConfig, FoundConfig, InputConfig
-from hdlif.errors import ArtefactError, DataError, RecipeError, brief
+from hdlif.errors import ArtefactError, DataError, RecipeError
 from hdlif.inputs.pictures import FORMATS
+from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
 from hdlif.ops.input_record import check_input
 from hdlif.ops.sound import SoundRecord
@@ -45,27 +47,47 @@ class FoundKind:
     """A kind of data of the user's own: what it has follows from looking at it, and is then kept in the recipe.
 
     Attributes:
-        find: looks at data, from (root, size, known, say, scale), of which it may leave out the last, and the arguments
-            of the recipe's section.
-        samples: what a sample is, in the words of `InputRecord.kind`.
+        find: looks at data, from `_GIVEN`, of which it may leave some out, and the arguments of the recipe's section.
+        samples: what a sample is, in the words of `InputRecord.kind`; None where only looking tells.
+        said: what lies there is called in an error.
         target: what is given of a sample, from the arguments of the recipe's section.
     """
 
     find: Callable[..., Found]
-    samples: str
+    samples: str | None
+    said: str
     target: Callable[[Mapping[str, Any]], Target] = _one_class
 
 
 FOUND: Mapping[str, FoundKind] = {
-    "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image"),
-    "series": FoundKind(At("hdlif.data.series:find_series"), "series", _of_series),
-    "table": FoundKind(At("hdlif.data.tables:find_table"), "table", _of_series),
+    "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image", "a folder of pictures"),
+    "series": FoundKind(At("hdlif.data.series:find_series"), "series", "data of series", _of_series),
+    "table": FoundKind(At("hdlif.data.tables:find_table"), "table", "a table", _of_series),
+    "shards": FoundKind(At("hdlif.data.own_shards:find_shards"), None, "tar shards"),
+    "arrow": FoundKind(At("hdlif.data.arrow:find_arrow"), None, "a folder of the package datasets"),
+    "events": FoundKind(At("hdlif.data.event_folder:find_events"), "events", "a folder of recordings of events"),
 }
 _SERIES_OR_TABLE = ("series", "table")
-_GIVEN = ("root", "size", "known", "say", "scale")
+_GIVEN = ("root", "size", "known", "say", "scale", "time_steps", "binning")
 
 
-def finder(section: DataConfig) -> Checked[Found]:
+def found_kind(kind: str) -> FoundKind | None:
+    """The kind of data of the user's own that a recipe names; None where it names a set that ships, or nothing."""
+    return _ITEMS if is_own(kind) else FOUND.get(kind)
+
+
+_ITEMS = FoundKind(At("hdlif.data.items:find_items"), None, "a data set of your own")
+_OF_ITEMS = ("fit", "split")
+"""Keys of a section whose kind is one's own that are not its arguments."""
+
+
+def samples_of(section: DataConfig) -> str | None:
+    """What a sample of data of the user's own is, where it is known before, or since, they were looked at."""
+    kind = found_kind(section.kind)
+    return section.found.input.kind if section.found else kind.samples if kind else None
+
+
+def finder(section: DataConfig) -> Callable[..., Found]:
     """What looks at the data of a section, with its arguments checked. Raises `RecipeError`."""
     if section.validation is not None:
         raise RecipeError(
@@ -73,12 +95,25 @@ def finder(section: DataConfig) -> Checked[Found]:
             "are taken: set data.split={validation: 0.15, test: 0.15}"
         )
     beside = DataConfig.model_fields.keys() - {"found", "validation"}
+    if is_own(section.kind):
+        return _of_items(section.kind, section.arguments, beside)
     find = FOUND[section.kind].find
     return checked(find, "data", section.arguments, kind=section.kind, beside=beside, given=_GIVEN)
 
 
-def finder_for(kind: str, task: TaskRecord, outputs: tuple[str, ...]) -> Callable[..., Found]:
-    """What looks at data for a network whose task and outputs are known.
+def _of_items(kind: str, arguments: Mapping[str, Any], beside: Collection[str] = ()) -> Callable[..., Found]:
+    """What looks at package.module:Name, with the arguments of its section checked against its signature."""
+    function: Callable[..., Any] = chosen({}, kind, "data.kind")
+    given = ("split", "train")
+    own = {name: value for name, value in arguments.items() if name not in _OF_ITEMS}
+    make = checked(function, "data", own, kind=kind, beside={*beside, *_OF_ITEMS}, given=given)
+    ours = {name: value for name, value in arguments.items() if name in _OF_ITEMS}
+    find = checked(_ITEMS.find, "data", ours, given=(*_GIVEN, "make", "takes", "name"))
+    return partial(find, make=make, takes=make.takes, name=kind)
+
+
+def asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str, Any]:
+    """The keys of the section `data` that a network's task and outputs ask for.
 
     Raises:
         DataError: such data give no such target.
@@ -87,18 +122,18 @@ def finder_for(kind: str, task: TaskRecord, outputs: tuple[str, ...]) -> Callabl
     if task.kind == "sequence":
         arguments = {"each_step": True}
     elif task.ahead:
-        arguments = {"ahead": task.ahead, "scale": (task.mean, task.std)}
+        arguments = {"ahead": task.ahead}
     elif task.kind == "regress":
-        each = {"each_step": True} if task.combine == "each" else {}
-        arguments = {"values": list(outputs), "scale": (task.mean, task.std), **each}
+        arguments = {"values": list(outputs)} | ({"each_step": True} if task.combine == "each" else {})
     elif task.kind == "multilabel":
         arguments = {"labels": list(outputs)}
-    if missing := sorted(arguments.keys() - parameters(FOUND[kind].find).keys()):
+    find = FOUND[kind].find if kind in FOUND else _ITEMS.find
+    if missing := sorted(arguments.keys() - parameters(find).keys()):
         raise DataError(
             f'data of kind "{kind}" give one class of a sample, and the network has the task "{task.kind}", which asks '
             f"for {', '.join(missing)}; give it series"
         )
-    return partial(FOUND[kind].find, **arguments)
+    return arguments
 
 
 def look(
@@ -107,6 +142,9 @@ def look(
     arguments: Mapping[str, Any],
     *,
     size: int | None = None,
+    known: InputRecord | None = None,
+    scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    time_steps: int = 1,
     say: Callable[[str], None] = lambda line: None,
 ) -> Found:
     """Look at data of a kind without a recipe.
@@ -114,13 +152,32 @@ def look(
     Args:
         arguments: keys of the section `data` that such data take besides.
         size: `data.size`.
+        known: what a network that is there already takes.
+        scale: mean and deviation by which it has its values normalised.
+        time_steps: of what the sets are shown, where samples are made for each step.
         say: gets a line where that will take a while.
     Raises:
         RecipeError: such data have no such key, or it has another type.
         DataError: the data cannot be used.
     """
-    given = {**arguments, "path": path}
-    return checked(FOUND[kind].find, "data", given, kind=kind, given=_GIVEN)(root=None, size=size, known=None, say=say)
+    if is_own(kind):
+        find = _of_items(kind, arguments)
+    else:
+        find = checked(FOUND[kind].find, "data", {**arguments, "path": path}, kind=kind, given=_GIVEN)
+    return find(
+        root=None,
+        size=size,
+        known=known,
+        say=say,
+        scale=scale,
+        time_steps=time_steps,
+        binning=binning_of(known),
+    )
+
+
+def binning_of(known: InputRecord | None) -> str:
+    """How a network's recordings are binned; by number where it is not known."""
+    return "by_number" if known is None or known.binning == "none" else known.binning
 
 
 def arguments(*kinds: str) -> set[str]:
@@ -131,8 +188,10 @@ def arguments(*kinds: str) -> set[str]:
 def kind_at(path: str, otherwise: str = "folder") -> str:
     """Which of these kinds lies at a path that is given without one: what the rest of the program goes by.
 
-    A folder is of series where it has x.npy, or folders with .csv or .wav files and no pictures; a file is of series
-    where its name ends so. One that may be a table as well is of the kind `otherwise` where that is one of the two.
+    A folder is of series where it has x.npy, or folders with .csv or .wav files and no pictures, and of events where
+    these have recordings alone; a file is of series where its name ends so. One that may be a table as well is of the
+    kind `otherwise` where that is one of the two. Where .tar files lie, or are named, they are shards;
+    package.module:Name is a kind itself.
 
     Args:
         otherwise: the kind where nothing tells, which then says what it misses.
@@ -144,10 +203,18 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
 def _kinds_at(path: str) -> tuple[str, ...]:
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.isdir(path):  # noqa: PTH112
+        if is_own(path) and not os.path.lexists(path):
+            return (path,)
+        if path.lower().endswith(".tar"):
+            return ("shards",)
         return _SERIES_OR_TABLE if path.lower().endswith((".csv", ".npz", ".npy", ".parquet")) else ()
     if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
         return _SERIES_OR_TABLE
-    series = False
+    if any(os.path.isfile(os.path.join(path, name)) for name in ("dataset_info.json", "dataset_dict.json")):  # noqa: PTH113, PTH118
+        return ("arrow",)
+    if any(name.lower().endswith(".tar") for name in next(os.walk(path), ("", [], []))[2]):
+        return ("shards",)
+    series = recordings = False
     for number, (_, folders, files) in enumerate(os.walk(path)):
         folders[:] = [name for name in folders if not name.startswith(".")]
         # What lies beside the folders of classes is of none.
@@ -155,23 +222,33 @@ def _kinds_at(path: str) -> tuple[str, ...]:
         if not ends.isdisjoint(FORMATS):
             return ("folder",)
         series = series or not ends.isdisjoint({".csv", SUFFIX})
-    return ("series",) if series else ()
+        recordings = recordings or not ends.isdisjoint(READERS)
+    return ("series",) if series else ("events",) if recordings else ()
 
 
 def kind_named(name: object) -> str:
     """The name, which is of one of these kinds. Raises `RecipeError`."""
-    choose(FOUND, name, "data.kind")
+    if not (isinstance(name, str) and is_own(name)):
+        choose(FOUND, name, "data.kind")
     return str(name)
 
 
-def kind_of(samples: str) -> str:
+def is_there(data: str) -> bool:
+    """Whether `--data` names data of the user's own: a path at which there is something, a pattern of shards, or
+    package.module:Name.
+    """
+    # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+    return os.path.exists(data) or (data.lower().endswith(".tar") and not set("*?[{").isdisjoint(data)) or is_own(data)  # noqa: PTH110
+
+
+def kind_of(samples: str | None) -> str:
     """The kind whose samples are of a kind of input; "folder" where none has such."""
     return next((name for name, kind in FOUND.items() if kind.samples == samples), "folder")
 
 
 def at_path(section: DataConfig, path: str) -> DataConfig:
     """The section for the data at another path."""
-    return DataConfig.model_validate(section.model_dump() | {"path": path})
+    return DataConfig.model_validate(section.model_dump() | ({} if is_own(section.kind) else {"path": path}))
 
 
 def stating(section: DataConfig, found: Found) -> DataConfig:
@@ -202,9 +279,9 @@ def record_of(stated: InputConfig) -> InputRecord:
 def check_labels(found: Found, labels: tuple[str, ...]) -> None:
     """Raise `DataError`, which says what differs, unless data have a network's classes."""
     if found.classes != labels:
-        missing, more = sorted(set(labels) - set(found.classes)), sorted(set(found.classes) - set(labels))
-        said = [f"{text} {brief(names)}" for text, names in (("lacks", missing), ("has besides", more)) if names]
+        from hdlif.data.layout import other_classes
+
         raise DataError(
-            f"{found.path}: its classes are not the network's: it {' and '.join(said) or 'has them in another order'}; "
+            f"{found.path}: its classes are not the network's: it {other_classes(found.classes, labels)}; "
             "give data with each class of the network, and no other"
         )

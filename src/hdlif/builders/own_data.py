@@ -11,8 +11,20 @@ from typing import TYPE_CHECKING
 
 from hdlif.artefact import InputRecord, TaskRecord
 from hdlif.builders.arguments import choose
-from hdlif.builders.data import CONSTANT, DATA, FRAMES, check_data, data_kind, frames_of, input_record
-from hdlif.builders.found import FOUND, at_path, check_labels, finder, finder_for, kind_at, kind_of, stating
+from hdlif.builders.data import CONSTANT, DATA, FRAMES, check_data, data_kind, input_record, look_for, shown
+from hdlif.builders.found import (
+    asked_by,
+    at_path,
+    check_labels,
+    found_kind,
+    is_there,
+    kind_at,
+    kind_of,
+    look,
+    samples_of,
+    stating,
+)
+from hdlif.builders.imported import is_own
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, cut, did_you_mean
 from hdlif.plain_yaml import MOST_BYTES
@@ -20,9 +32,6 @@ from hdlif.plain_yaml import MOST_BYTES
 if TYPE_CHECKING:
     from hdlif.data import Found, ImageSets
 
-LIES = {"folder": "a folder of pictures", "series": "data of series", "table": "a table"}
-"""What lies at a path, by its kind."""
-_STARTS = {"folder": "digits_hdlif", "series": "sines_hdlif", "table": "wine_hdlif"}
 LARGER = 32
 """Side of what a shipped set has, above which its recipes' networks are made for such pictures."""
 
@@ -42,29 +51,40 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     section = recipe.data
     if data in DATA:
         return [f"data.kind={data}"]
-    # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
-    if not os.path.exists(data):  # noqa: PTH110
+    if not is_there(data):
         from hdlif.data.public.sets import where_had
 
         mend = where_had(data) or f"; {did_you_mean(data, DATA)}"
         raise DataError(f'--data "{cut(data)}": is no folder or file, and no data set of that name ships{mend}')
-    path = os.path.abspath(data)  # noqa: PTH100 - links stay in it
-    samples = FOUND[section.kind].samples if section.kind in FOUND else None
-    kind = None if samples else choose(DATA, section.kind, "data.kind")
-    own = samples or (kind.input.kind if kind else "")
+    kind = None if found_kind(section.kind) else choose(DATA, section.kind, "data.kind")
+    own = kind.input.kind if kind else samples_of(section)
     here = kind_at(data, kind_of(own))
-    if own != FOUND[here].samples:
-        said = {"image": "of pictures", "events": "of events", "series": "of series", "table": "of tables"}
+    there = found_kind(here)
+    assert there is not None
+    lies = there.samples
+    if own is not None and lies is not None and lies != own:
+        said, start = _STARTS[lies]
         raise DataError(
-            f"--data {data}: is {LIES[here]}, and {recipe.name} is {said[own]}; start from a recipe "
-            f"{said[FOUND[here].samples]}, such as {_STARTS[here]}"
+            f"--data {data}: is {there.said}, and {recipe.name} is {_STARTS[own][0]}; start from a recipe "
+            f"{said}, such as {start}"
         )
-    if kind is None:
-        return [f"data.path={json.dumps(path)}"]
-    side = section.size or max(kind.input.shape[1:])
+    where = {} if is_own(here) else {"path": os.path.abspath(data)}  # noqa: PTH100 - links stay in it
+    if here == section.kind:
+        return [f"data.{key}={json.dumps(value)}" for key, value in where.items()]
+    resizes, largest = (kind.resizes, max(kind.input.shape[1:])) if kind else (True, 0)
+    side = section.size or largest
     tree = section.model_dump(include={"batch_size", "frames", "augment", "mixup"}, mode="json")
-    sized = {"size": side} if kind.resizes and (section.size or side > LARGER) else {}
-    return [f"data={json.dumps({'kind': here, 'path': path, **tree, **sized})}"]
+    sized = {"size": side} if resizes and (section.size or side > LARGER) else {}
+    return [f"data={json.dumps({'kind': here, **where, **tree, **sized})}"]
+
+
+_STARTS = {
+    "image": ("of pictures", "digits_hdlif"),
+    "events": ("of events", "digits_events_hdlif"),
+    "series": ("of series", "sines_hdlif"),
+    "table": ("of tables", "wine_hdlif"),
+}
+"""By what a sample is, what a recipe is of, and one that ships."""
 
 
 def with_data_found(
@@ -82,9 +102,9 @@ def with_data_found(
         DataError: the data cannot be used, or do not fill one batch.
     """
     check_data(recipe)
-    if recipe.data.kind not in FOUND:
+    if found_kind(recipe.data.kind) is None:
         return recipe, None
-    found = finder(recipe.data)(root=root, size=recipe.data.size, known=None, say=say)
+    found = look_for(recipe, root=root, known=None, say=say)
     if (count := found.count("train")) < recipe.data.batch_size:
         raise DataError(
             f"{found.path}: {count} samples to train on do not fill one batch of {recipe.data.batch_size}; "
@@ -107,11 +127,12 @@ def data_of_ones_own(recipe: Recipe, path: str) -> ImageSets:
         DataError: there are none, or they have other classes.
     """
     kind, section = data_kind(recipe), recipe.data
-    if section.kind in FOUND:
+    if found_kind(section.kind) and not is_own(section.kind) and not is_own(kind_at(path)):
+        there = recipe.model_copy(update={"data": at_path(section, path)})
         scale = (kind.target_mean, kind.target_std) if kind.target_std else None
-        found = finder(at_path(section, path))(root=None, size=section.size, known=kind.input, scale=scale)
+        found = look_for(there, root=None, known=kind.input, scale=scale)
         check_labels(found, kind.labels)
-        return found.make((), 0).shown_as(FRAMES[frames_of(section, kind.input.kind)]).made_by(None)
+        return shown(found.make((), 0), section, kind.input.kind).made_by(None)
     return found_data(path, record=input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
 
 
@@ -132,10 +153,15 @@ def found_data(
         DataError: there are no such data, their classes are others, or the network takes another kind of input.
     """
     here = kind_at(path, kind_of(record.kind))
-    if record.kind != FOUND[here].samples:
-        raise DataError(f"{path}: is {LIES[here]}, and the network takes input of kind {record.kind}")
+    there = found_kind(here)
+    assert there is not None
+    if there.samples not in (None, record.kind):
+        raise DataError(f"{path}: is {there.said}, and the network takes input of kind {record.kind}")
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
-    found = finder_for(here, task, labels or ())(root=None, size=None, known=whole, path=path)
+    scale = (task.mean, task.std) if task.std else None
+    asked = asked_by(task, labels or (), here)
+    found = look(here, path, asked, known=whole, scale=scale, time_steps=time_steps)
     if labels is not None:
         check_labels(found, labels)
-    return found.make((), 0).shown_as(FRAMES[record.frames]).made_by(None)
+    sets = found.make((), 0)
+    return (sets if record.kind == "events" else sets.shown_as(FRAMES[record.frames])).made_by(None)

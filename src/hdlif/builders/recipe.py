@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.activity import build_penalty, checked_penalty
 from hdlif.builders.augment import try_augment
-from hdlif.builders.data import check_data, input_record, raw_shape
+from hdlif.builders.data import check_data, data_kind, input_record, raw_shape
 from hdlif.builders.extras import build_mix, check_accumulation, check_pairs, checked_teacher
 from hdlif.builders.model import MODELS, build_model, checked_model
 from hdlif.builders.optimization import checked_optimizer, checked_schedule, try_optimization
@@ -59,7 +59,7 @@ def check(recipe: Recipe) -> None:
     from hdlif.builders.without_values import without_values
 
     shape = input_record(recipe).shape
-    try_augment(recipe.data, check_data(recipe), raw_shape(recipe))
+    try_augment(recipe.data, data_kind(recipe).input.kind, raw_shape(recipe))
     task = build_task(recipe)
     build_training_rule(recipe)
     try_optimization(recipe.training)

@@ -20,9 +20,10 @@ def inspect(
     out: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Look at data as a training would; pictures that cannot be read are listed here, and refused there.
+    """Look at data as a training would; files that cannot be read are listed here, and refused there.
 
     Args:
+        path: of data, or package.module:Name.
         size: of the square that pictures become, as `data.size`.
         overrides: "data.KEY=VALUE" each, as a training takes them.
         out: gets a sheet of pictures, a row for each class, as the network would see them: of sounds their frames, time
@@ -32,7 +33,8 @@ def inspect(
         {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "digest"}, and what
         the kind of data has besides: of pictures "sizes", "modes", "unreadable", "duplicates", "in_memory", and "sheet"
         where one is written; of series and tables "samples", "channels", "kept_together", "groups"; of series "window",
-        "stride"; of sounds "sound", "rates", "padded", "cut".
+        "stride"; of sounds "sound", "rates", "padded", "cut"; of events "sensor", "events", "durations",
+        "out_of_order", "unreadable", "duplicates".
     Raises:
         DataError: there is nothing that could be trained on.
         RecipeError: an override is of no key that such data have.
@@ -40,14 +42,15 @@ def inspect(
     """
     keys = _keys(overrides)
     kind = builders.kind_named(keys.pop("kind", None) or _kind_at(path, keys))
-    if kind == "table" and out is not None:
-        raise DataError(f"{path}: is a table, of which no pictures are drawn; leave --out out")
-    lenient = {"unreadable": "skip"} if kind == "folder" else {}
+    lenient = {"unreadable": "skip"} if kind in ("folder", "events", "shards") else {}
     found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say)
     record = found.input
+    if record.kind == "table" and out is not None:
+        raise DataError(f"{path}: is a table, of which no pictures are drawn; leave --out out")
     result = {
         "path": str(found.path),
         "kind": kind,
+        "samples_of": record.kind,
         "classes": {label or "samples": dict(parts) for label, parts in found.manifest.counts().items()},
         **_target(found),
         "input": {
@@ -82,10 +85,11 @@ def _kind_at(path: str, keys: Mapping[str, Any]) -> str:
 
 def as_text(result: dict[str, Any]) -> str:
     """What a person reads of it."""
-    is_series = result["kind"] != "folder"
+    samples = result["samples_of"]
     split = ", ".join(f"{key} {value}" for key, value in result["split"].items())
-    digits = ".4g" if is_series else ".4f"
+    digits = ".4g" if samples in ("series", "table") else ".4f"
     mean, std = (", ".join(f"{value:{digits}}" for value in result["input"][key]) for key in ("mean", "std"))
+    moments = [] if samples == "events" else [f"mean           {mean}", f"deviation      {std}"]
     ignored = ", ".join(f"{count} {what}" for what, count in result["ignored"].items())
     return "\n".join(
         [
@@ -93,12 +97,11 @@ def as_text(result: dict[str, Any]) -> str:
             "",
             _class_table(result["classes"]),
             "",
-            *(_of_series(result) if is_series else _of_pictures(result)),
-            f"mean           {mean}",
-            f"deviation      {std}",
+            *_SAID[samples](result),
+            *moments,
             *(_of_target(result["target"]) if "target" in result else []),
             *([f"passed over    {ignored}"] if ignored else []),
-            *([] if is_series else _odd_pictures(result)),
+            *(_odd_files(result) if "duplicates" in result else []),
             *([f"pictures       {result['sheet']}, a row for each class"] if "sheet" in result else []),
         ]
     )
@@ -126,8 +129,8 @@ def _of_pictures(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _odd_pictures(result: dict[str, Any]) -> list[str]:
-    """Copies, and pictures that cannot be read."""
+def _odd_files(result: dict[str, Any]) -> list[str]:
+    """Copies, and files that cannot be read."""
     lines = []
     duplicates = result["duplicates"]
     if duplicates["files"]:
@@ -148,7 +151,7 @@ def _of_series(result: dict[str, Any]) -> list[str]:
     """What they are, and what they become."""
     channels, steps, _ = result["input"]["shape"]
     together, names = result["kept_together"], result["channels"]
-    is_table = result["kind"] == "table"
+    is_table = result["samples_of"] == "table"
     called, each = ("features", "a row") if is_table else ("channels", f"of {steps} steps")
     lines = [
         f"samples        {result['samples']}, each {each}"
@@ -164,6 +167,21 @@ def _of_series(result: dict[str, Any]) -> list[str]:
         lines.append("as a recording where rows follow one another in time: --set data.window=ROWS")
         return [*lines, f"trained on     each step sees the same {seen}"]
     return [*lines, f"trained on     a step sees {seen}, that time's alone: time_steps={steps}"]
+
+
+def _of_events(result: dict[str, Any]) -> list[str]:
+    """What they are, and what they become."""
+    seen, events, lengths, sensor = result["input"], result["events"], result["durations"], result["sensor"]
+    _, height, width = seen["shape"]
+    how = {"none": "of the sensor's size", "pool": "counts added up", "bilinear": "resized, bilinear"}[seen["resize"]]
+    lines = [
+        f"sensor         {'x'.join(map(str, sensor['size']))} (height, width), from {sensor['from']}",
+        f"events         {events['least']:,} to {events['most']:,} in a recording, median {events['median']:,}",
+        f"durations      {lengths['shortest']:,.10g} to {lengths['longest']:,.10g}, in the files' unit of time",
+    ]
+    if late := result["out_of_order"]:
+        lines.append(f"order          {late} recordings are not in order of time, and are sorted")
+    return [*lines, f"trained on     counts 2x{height}x{width} (darker, brighter) a step: {how}"]
 
 
 def _of_sounds(result: dict[str, Any]) -> list[str]:
@@ -183,6 +201,9 @@ def _of_sounds(result: dict[str, Any]) -> list[str]:
         f"clips          {sound['samples'] / rate:g} s, {where}; {odd}",
         f"frames         {sound['mels']} mels of {band}, {frame} every {hop}",
     ]
+
+
+_SAID = {"image": _of_pictures, "series": _of_series, "table": _of_series, "events": _of_events}
 
 
 def _class_table(classes: Mapping[str, Mapping[str, int]]) -> str:

@@ -50,8 +50,8 @@ def sheet(found: Found) -> Pixels:
 
 
 def _of_samples(found: Found, raw: NDArray[Any]) -> NDArray[Any]:
-    """Samples as they are drawn: pixels as they are, numbers [N, C, T] in 0..1 around their channel's mean."""
-    if found.input.kind == "image":
+    """Samples as they are drawn: pixels and counts as they are, numbers [N, C, T] in 0..1 around a channel's mean."""
+    if found.input.kind in ("image", "events"):
         return raw
     mean, std = (np.array(values)[:, None] for values in (found.input.mean, found.input.std))
     near: NDArray[Any] = np.clip((raw[..., 0] - mean) / std / (2 * _FURTHEST) + 0.5, 0, 1)
@@ -62,11 +62,19 @@ def _drawn(found: Found, sample: NDArray[Any]) -> Pixels:
     if found.input.kind == "image":
         channels, height, width = sample.shape
         return _enlarged(np.broadcast_to(sample, (3, height, width)) if channels == 1 else sample)
+    if found.input.kind == "events":
+        return _enlarged(_of_counts(sample))
     if found.input.sound is not None:
         # low tones at the bottom
         grey = np.round(255 * sample[::-1]).astype(np.uint8)
         return _enlarged(np.broadcast_to(grey, (3, *grey.shape)))
     return _curves(sample)
+
+
+def _of_counts(counts: NDArray[Any]) -> Pixels:
+    """Counts [2, H, W] of a whole recording as RGB: brighter is red and darker blue, the more the stronger."""
+    darker, brighter = np.sqrt(counts / max(1.0, float(counts.max()))) * 255
+    return np.stack([brighter, np.minimum(darker, brighter), darker]).astype(np.uint8)
 
 
 def _enlarged(pixels: NDArray[Any]) -> Pixels:

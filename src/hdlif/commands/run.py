@@ -1,7 +1,7 @@
-"""`hdlif run`: what a deployed network says of images, series or arrays."""
+"""`hdlif run`: what a deployed network says of images, series, recordings of events or arrays."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
-from hdlif.inputs.arrays import parse_array
+from hdlif.inputs.arrays import parse_array, parse_records
+from hdlif.inputs.recordings import READERS
+from hdlif.inputs.sounds import SUFFIX
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, normalise, read_image
 from hdlif.runtime.answers import answers
+from hdlif.runtime.events import read_events
 from hdlif.runtime.images import SUFFIXES, image_sequence
 from hdlif.runtime.rows import read_rows
 from hdlif.runtime.series import read_series
@@ -40,7 +43,8 @@ def run(
 
     An input is an image, a folder (all images below, sorted by path) or a .npy array; of a network of series, a .csv
     file with a row a step and a column a channel, or an array of any real numbers [T, C], and a folder has .csv files;
-    of one of sounds, a .wav file; of one of tables, a .csv file or an array [N, C], of which each row is an input.
+    of one of sounds, a .wav file; of one of tables, a .csv file or an array [N, C], of which each row is an input; of
+    one of events, a recording, and a folder has such, or an array of counts.
     A file is a regular one of at most `inputs.MOST_BYTES`; images are read as `inputs.pictures.decode` says. An array
     holds
 
@@ -76,19 +80,31 @@ def _files(inputs: Sequence[Path], record: InputRecord) -> Iterator[Path]:
 
 def _sought(record: InputRecord) -> tuple[str, Sequence[str]]:
     """What is looked for in a folder, in words, and the ends of its files' names."""
-    if record.sound is not None:
-        return "sound", (".wav",)
-    return {"series": ("series", (".csv",)), "table": ("table", (".csv",))}.get(record.kind, ("image", SUFFIXES))
+    return ("sound", (SUFFIX,)) if record.sound is not None else _IN_FOLDERS[record.kind]
+
+
+_IN_FOLDERS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "image": ("image", SUFFIXES),
+    "series": ("series", (".csv",)),
+    "table": ("table", (".csv",)),
+    "events": ("recording", tuple(READERS)),
+}
+"""By kind of input, what is looked for in folders, and how the names of such files end."""
 
 
 def _files_below(folder: Path, what: str, suffixes: Sequence[str]) -> Iterator[Path]:
-    """The files of these suffixes in a folder and those below it, however deep; no link to a folder is followed."""
+    """The files of these suffixes in a folder and those below it, however deep.
+
+    No link to a folder is followed, and names that begin with a dot are passed over, as training does.
+    """
     folders = [folder]
     while folders:
         here = folders.pop()
         try:
             with os.scandir(here) as entries:
                 for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(here / entry.name)
                     elif Path(entry.name).suffix.lower() in suffixes and entry.is_file():
@@ -126,10 +142,24 @@ def _read(path: Path, record: InputRecord, time_steps: int) -> Iterator[tuple[st
         yield from read_series(path, record, time_steps=time_steps)
     elif record.kind == "table":
         yield from read_rows(path, record)
+    elif record.kind == "events" and not _is_counts(path):
+        yield str(path), read_events(path, record, time_steps=time_steps)
     elif path.suffix.lower() == ".npy":
         yield str(path), _read_array(path, record, time_steps)
     else:
         yield str(path), read_image(path, record, time_steps=time_steps)
+
+
+def _is_counts(path: Path) -> bool:
+    """Whether a file is an array of frames, and no recording: it has neither fields nor the columns of one."""
+    if path.suffix.lower() != ".npy":
+        return False
+    try:
+        content = read_regular(path, most=MOST_BYTES)
+        return parse_records(content) is None and parse_array(content).ndim != 2
+    # Said where it is read.
+    except (OSError, Unreadable):
+        return True
 
 
 def _read_array(path: Path, record: InputRecord, time_steps: int) -> Floats:

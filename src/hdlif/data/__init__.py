@@ -5,7 +5,6 @@ from hdlif.data.cifar import cifar10, cifar100
 from hdlif.data.draws import batches
 from hdlif.data.event_sets import dvs_cifar10, dvs_gesture, n_mnist
 from hdlif.data.found import Found
-from hdlif.data.frames import Binning, Events, by_number, by_time, count_frames
 from hdlif.data.imagenet import imagenet, tiny_imagenet
 from hdlif.data.images import Images, digits, fashion_mnist
 from hdlif.data.public import get
@@ -14,6 +13,7 @@ from hdlif.data.simulator import simulated
 from hdlif.data.sines import sines
 from hdlif.data.synthetic import synthetic
 from hdlif.data.wine import wine
+from hdlif.inputs.events import Binning, Events, by_number, by_time, count_frames
 
 __all__ = [
     "AUGMENTATIONS",

@@ -10,7 +10,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hdlif.data.layout import Layout, Listed, other_classes
 from hdlif.data.manifest import PARTS, Part
+from hdlif.data.sources import Folder
 from hdlif.errors import DataError, brief, cut, reason, some
 
 PART_FOLDERS: Mapping[str, Part] = {
@@ -23,42 +25,6 @@ PART_FOLDERS: Mapping[str, Part] = {
 MOST_FILES = 10**7
 """Files and folders that are looked at: more are no data set, but a disk."""
 _MOST_NAMED = 5
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A file: its path below the root with / between, its class, and its part where its folder says so."""
-
-    file: str
-    label: str
-    part: Part | None
-
-    @property
-    def below(self) -> str:
-        """Its path below the folder of its class."""
-        return self.file.split("/", 1 if self.part is None else 2)[-1]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What lies in a folder.
-
-    Attributes:
-        parts: that have a folder of their own; none where the class folders lie in the root.
-        classes: sorted.
-        files: sorted by path.
-        ignored: files of other kinds, counted by the ends of their names.
-    """
-
-    root: Path
-    parts: tuple[Part, ...]
-    classes: tuple[str, ...]
-    files: tuple[Listed, ...]
-    ignored: Mapping[str, int]
-
-    def what(self) -> str:
-        """In words."""
-        return "/".join(self.parts) + " folders of classes" if self.parts else "folders of classes"
 
 
 @dataclass
@@ -100,12 +66,20 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
         classes = classes or found
         if found != classes:
             raise DataError(
-                f"{root / folder}: {_other_classes(found, classes)}; give every part the same class folders"
+                f"{root / folder}: {other_classes(found, classes)}, unlike train; give each part the same class folders"
             )
         listed += _of_classes(root / folder, f"{folder}/", classes, part, walk, what)
     present = tuple(part for part in PARTS if part in parts.values())
     files = tuple(sorted(listed, key=lambda one: one.file))
-    return Layout(root, present, tuple(classes), files, dict(sorted(walk.ignored.items())))
+    return Layout(
+        root,
+        present,
+        tuple(classes),
+        files,
+        dict(sorted(walk.ignored.items())),
+        Folder(root, [one.file for one in files]),
+        "/".join(present) + " folders of classes" if present else "folders of classes",
+    )
 
 
 def _parts_of(root: Path, folders: Collection[str], walk: _Walk) -> dict[str, Part]:
@@ -130,14 +104,6 @@ def _checked_classes(folder: Path, names: list[str], accepted: str) -> list[str]
         seen = f'one class, "{cut(names[0])}"' if names else "no class folders"
         raise DataError(f"{folder}: has {seen}; there must be two or more: {accepted}")
     return names
-
-
-def _other_classes(found: list[str], classes: list[str]) -> str:
-    missing, more = sorted(set(classes) - set(found)), sorted(set(found) - set(classes))
-    said = [
-        f"{text} {some(names, _MOST_NAMED)}" for text, names in (("lacks", missing), ("has besides", more)) if names
-    ]
-    return f"{' and '.join(said)}, unlike train"
 
 
 def _of_classes(

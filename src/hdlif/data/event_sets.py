@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from hdlif.data.augment import Augment
 from hdlif.data.frame_cache import Clip, EventFrames, Recordings, cached_frames
-from hdlif.data.frames import Binning
 from hdlif.data.roots import SetFolder, whole_number
 from hdlif.data.samples import ImageSets
 from hdlif.data.splits import check_validation, fixed_permutation
 from hdlif.datasets import CIFAR10_CLASSES, DIGITS_CLASSES, DVS_GESTURE_CLASSES, DVS_SIDE, N_MNIST_SIDE
+from hdlif.inputs.events import Binning
 
 # Those of MNIST, each of whose images was recorded once.
 N_MNIST_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)

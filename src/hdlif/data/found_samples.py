@@ -10,11 +10,12 @@ import torch
 
 from hdlif.data.augment import Augment
 from hdlif.data.found import Found
+from hdlif.data.layout import in_order
 from hdlif.data.manifest import PARTS, Entry, Manifest, Part
 from hdlif.data.recorded_series import MOST_KEPT, Recorded, Series
 from hdlif.data.samples import ImageSets
 from hdlif.data.series_samples import SeriesSamples
-from hdlif.data.series_targets import Learned, Scale, Wanted, classes_of, in_order, learned, measured
+from hdlif.data.series_targets import Learned, Scale, Wanted, classes_of, learned, measured
 from hdlif.data.shares import Shares, divided, rank
 from hdlif.errors import DataError
 from hdlif.inputs import series
@@ -30,6 +31,7 @@ def found_samples(
     kind: Literal["series", "table"],
     wanted: Wanted,
     scale: Scale | None,
+    classes: tuple[str, ...] = (),
 ) -> Found:
     """What a training has of samples that were read.
 
@@ -37,11 +39,12 @@ def found_samples(
         known: what a network that is there already takes; nothing is then measured.
         wanted: what is learned.
         scale: by which a network that is there already has its values normalised.
+        classes: in the order of the labels; by default those that there are.
     Raises:
         DataError: they are not all alike, of one class alone, other than the network takes, or too few to divide.
     """
     taken = _checked(place, recorded, known)
-    if wanted.classes:
+    if wanted.classes and not classes:
         classes_of(place, wanted, taken)
     part_of = _parts(place, recorded, shares)
     order = sorted(range(len(taken)), key=lambda number: (rank(taken[number].sha256, shares.seed), taken[number].name))
@@ -53,7 +56,7 @@ def found_samples(
     ]
     training = [taken[number] for number in parts["train"]]
     record = known or _measured(recorded, training, kind)
-    targets = learned(place, wanted, taken, training, scale)
+    targets = learned(place, wanted, taken, training, scale, classes)
     return Found(
         place,
         record,

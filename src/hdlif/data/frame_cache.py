@@ -9,7 +9,7 @@ are not answered by old frames.
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.augment import Augment
-from hdlif.data.frames import Binning, Events, count_frames, stepwise
-from hdlif.data.recordings import read_recording
+from hdlif.data.frames import stepwise
 from hdlif.data.roots import MOST_TEXT
 from hdlif.data.samples import Samples
 from hdlif.errors import DataError, reason
-from hdlif.inputs import MOST_BYTES
+from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.inputs.events import Binning, Events, count_frames
+from hdlif.inputs.recordings import read_recording
 from hdlif.whole_files import open_regular, read_regular, whole_file
 
 VERSION = 1
@@ -93,23 +94,34 @@ def cached_frames(recordings: Recordings, *, time_steps: int, binning: Binning, 
     height, width = (recordings.height, recordings.width) if size is None else (size, size)
     shape = (len(clips), time_steps * 2, height, width)
     dtype = np.uint16 if size is None else np.float32
-    if _is_whole(path, shape, dtype) and (recordings.folder / MANIFEST).exists():
+    if are_written(path, shape, dtype) and (recordings.folder / MANIFEST).exists():
         return path
+
+    def fill(out: NDArray[Any]) -> None:
+        _write_manifest(recordings, _make(recordings, clips, out, time_steps=time_steps, binning=binning))
+
+    write_frames(path, shape, dtype, fill)
+    return path
+
+
+def write_frames(
+    path: Path, shape: tuple[int, ...], dtype: type[np.generic], fill: Callable[[NDArray[Any]], None]
+) -> None:
+    """Write a file of frames that `fill` makes, all of it or nothing; raises `DataError` where it cannot be."""
     try:
         path.parent.mkdir(exist_ok=True)
         with whole_file(path) as temporary:
             out = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
-            hashes = _make(recordings, clips, out, time_steps=time_steps, binning=binning)
+            fill(out)
             out.flush()
-            _write_manifest(recordings, hashes)
     except OSError as error:
         raise DataError(
-            f"{path}: frames cannot be made ({error}); free space, or make {recordings.folder.parent} writable"
+            f"{path}: frames cannot be made ({error}); free space, or make {path.parent.parent} writable"
         ) from error
-    return path
 
 
-def _is_whole(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
+def are_written(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> bool:
+    """Whether a file has frames of that shape and type."""
     try:
         frames = _opened(path)
     except DataError:
@@ -149,9 +161,9 @@ def _make(
                 f"{path}: is not the recording that {recordings.folder / MANIFEST} states; extract it again, or delete "
                 "the manifest if it was changed on purpose"
             )
-        events = read_recording(path, content)
-        for clip in group:
-            try:
+        try:
+            events = read_recording(path, content)
+            for clip in group:
                 counts = count_frames(
                     frames_of(events, clip),
                     time_steps,
@@ -159,10 +171,10 @@ def _make(
                     height=recordings.height,
                     width=recordings.width,
                 )
-            except DataError as error:
-                raise DataError(f"{path}: {error}; extract it again") from error
-            out[place] = _fitted(path, counts.reshape(-1, *counts.shape[2:]), out)
-            place += 1
+                out[place] = _fitted(path, counts.reshape(-1, *counts.shape[2:]), out)
+                place += 1
+        except Unreadable as error:
+            raise DataError(f"{path}: {error}; extract it again") from error
     return hashes
 
 

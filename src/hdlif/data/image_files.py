@@ -1,9 +1,7 @@
 """Images that do not fit in memory: read and decoded when a batch asks for them."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -14,43 +12,12 @@ from hdlif.data.augment import Augment, resized_crop
 from hdlif.data.draws import random_bits
 from hdlif.data.images import normalised
 from hdlif.data.samples import Samples
+from hdlif.data.sources import Source
 from hdlif.errors import DataError, reason
-from hdlif.inputs import MOST_BYTES, Unreadable, pictures
-from hdlif.whole_files import read_regular
+from hdlif.inputs import Unreadable, pictures
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 _CROP = "random_resized_crop"
-
-
-class Source(Protocol):
-    """Encoded images by place, 0..N-1."""
-
-    def encoded(self, place: int) -> bytes:
-        """The bytes of an image file; `OSError` where they cannot be read, or are more than `MOST_BYTES`."""
-
-    def name(self, place: int) -> str:
-        """Where it lies, for an error."""
-
-
-class Folder:
-    """Image files below one folder.
-
-    Paths are held in one array: a million Python strings would be copied into every worker as their reference counts
-    are touched.
-    """
-
-    def __init__(self, root: Path, paths: Sequence[str]) -> None:
-        self.root = root
-        encoded = [os.fsencode(path) for path in paths]
-        self._text = np.frombuffer(b"".join(encoded), np.uint8)
-        self._ends = np.cumsum([0, *map(len, encoded)])
-
-    def name(self, place: int) -> str:
-        path = self._text[self._ends[place] : self._ends[place + 1]].tobytes()
-        return str(self.root / os.fsdecode(path))
-
-    def encoded(self, place: int) -> bytes:
-        return read_regular(Path(self.name(place)), most=MOST_BYTES)
 
 
 class ImageFiles(Samples):

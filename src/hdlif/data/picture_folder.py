@@ -1,8 +1,8 @@
 """A folder of the user's own pictures, of any size and mode, as a data set.
 
-Every picture is read to see what it is and to hash its content, and read again, when it is known what pictures become,
-to decode it, make it fit and, where all of them take little memory, keep it. Pictures are made to fit and normalised by
-`hdlif.inputs.fitting`, as `hdlif run` does it.
+Every picture is read to see what it is and to hash its content. When it is known what pictures become, it is decoded,
+made to fit and, where all of them take little memory, kept: out of the bytes that were read, as far as they are held
+until then, or read again. Pictures are made to fit and normalised by `hdlif.inputs.fitting`, as `hdlif run` does it.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,25 +19,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.augment import Augment
-from hdlif.data.class_folders import Layout, laid_out
+from hdlif.data.class_folders import laid_out
 from hdlif.data.found import Found
-from hdlif.data.image_files import Folder
 from hdlif.data.images import Images, normalised
-from hdlif.data.manifest import PARTS, Entry, Manifest, Part
+from hdlif.data.layout import Layout, by_part, duplicates, manifest_of, refuse_faults
+from hdlif.data.manifest import Manifest, Part
 from hdlif.data.places import own_place
 from hdlif.data.samples import ImageSets, Samples
-from hdlif.data.shares import Shares, divided, rank, shares_of
-from hdlif.errors import DataError, reason, some
-from hdlif.inputs import MOST_BYTES, Unreadable, pictures
+from hdlif.data.shares import Shares, shares_of
+from hdlif.data.sources import Source
+from hdlif.errors import DataError, reason
+from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Pixels, fitted
 from hdlif.ops import InputRecord
-from hdlif.whole_files import read_regular
 
 MOST_KEPT = 2**29
 """Bytes of pixels that are kept in memory; of more, pictures are read as batches ask for them."""
 SMALL_SIDE, DEFAULT_SIDE = 64, 32
 MANY = 5000
-_MOST_NAMED = 3
+MOST_READ_ONCE = 2**28
+"""Bytes of files that are held until it is known what pictures become."""
 _RESIZE = "bilinear"
 
 
@@ -46,7 +46,7 @@ class PictureFiles(Samples):
     """Labelled pictures of any size that do not fit in memory, read and made to fit when a batch asks for them.
 
     Args:
-        folder: of the files.
+        source: of the files.
         places: int64 [N], which of its files each sample is.
         labels: int64 [N].
         record: what a picture becomes.
@@ -55,7 +55,7 @@ class PictureFiles(Samples):
 
     def __init__(
         self,
-        folder: Folder,
+        source: Source,
         places: NDArray[np.int64],
         labels: Tensor,
         *,
@@ -64,7 +64,7 @@ class PictureFiles(Samples):
         seed: int = 0,
     ) -> None:
         super().__init__(labels, augment=augment, seed=seed)
-        self.folder, self.places, self.record = folder, places, record
+        self.source, self.places, self.record = source, places, record
 
     @property
     def costly(self) -> bool:
@@ -81,9 +81,9 @@ class PictureFiles(Samples):
 
     def _pixels(self, place: int) -> Pixels:
         try:
-            return pixels_of(self.folder.encoded(place), self.record)
+            return pixels_of(self.source.encoded(place), self.record)
         except (OSError, Unreadable) as error:
-            raise DataError(f"{self.folder.name(place)}: cannot be read as a picture ({reason(error)})") from error
+            raise DataError(f"{self.source.name(place)}: cannot be read as a picture ({reason(error)})") from error
 
     def scale(self, raw: Tensor) -> Tensor:
         """(raw / 255 - mean) / std."""
@@ -125,36 +125,50 @@ def find_pictures(
         ValueError: a share that none can be.
     """
     shares = shares_of(split)
-    place = own_place(root, path, "a folder of pictures")
-    layout = laid_out(place, pictures.FORMATS)
+    layout = laid_out(own_place(root, path, "a folder of pictures"), pictures.FORMATS)
+    return pictures_of(
+        layout, shares, size=size, known=known, say=say, channels=channels, fit=fit, unreadable=unreadable
+    )
+
+
+def pictures_of(
+    layout: Layout,
+    shares: Shares,
+    *,
+    size: int | None,
+    known: InputRecord | None,
+    say: Callable[[str], None],
+    channels: int | None,
+    fit: str,
+    unreadable: str,
+) -> Found:
+    """Look at pictures wherever they lie; arguments and errors as of `find_pictures`."""
     if len(layout.files) > MANY:
-        say(f"{place}: looking at {len(layout.files):,} pictures")
-    seen, faults = _headers(layout)
+        say(f"{layout.root}: looking at {len(layout.files):,} pictures")
+    seen, faults, contents = _headers(layout)
     if len(faults) == len(seen):
-        _refuse(layout, faults, unreadable)
+        refuse_faults(layout, faults, unreadable, "picture")
     record = known or _record(seen, size=size, channels=channels, fit=fit)
     readable = [number for number, one in enumerate(seen) if one is not None]
     fits = len(readable) * math.prod(record.shape) <= MOST_KEPT
     measured = _Measured.nothing(record, len(seen), kept=fits)
     if fits or known is None or unreadable == "skip":
-        faults |= measured.read(layout, readable, record)
-    _refuse(layout, faults, unreadable)
+        faults |= measured.read(layout, readable, record, contents)
+    refuse_faults(layout, faults, unreadable, "picture")
     if faults:
         readable = [number for number in readable if layout.files[number].file not in faults]
-    manifest = _manifest(layout, {number: one for number in readable if (one := seen[number])}, faults, shares)
-    part_of = {entry.file: entry.part for entry in manifest.entries}
-    parts: dict[Part, list[int]] = {part: [] for part in PARTS}
-    for number in _mixed(layout, readable, seen, shares.seed):
-        parts[part_of[layout.files[number].file]].append(number)
+    taken = {number: one for number in readable if (one := seen[number])}
+    manifest = manifest_of(layout, taken, faults, shares, "picture")
+    parts = by_part(layout, taken, manifest, shares.seed)
     if known is None:
         mean, std = measured.moments(parts["train"], record)
         record = InputRecord(record.shape, mean, std, resize=record.resize, fit=record.fit)
     return Found(
-        place,
+        layout.root,
         record,
         layout.classes,
         manifest,
-        _described(layout, manifest, [one for number in readable if (one := seen[number])], faults, shares, fits),
+        _described(layout, manifest, list(taken.values()), faults, shares, fits),
         _maker(layout, record, parts, measured.pixels),
     )
 
@@ -166,37 +180,22 @@ class _Seen:
     sha256: str
 
 
-def _headers(layout: Layout) -> tuple[list[_Seen | None], dict[str, str]]:
-    """What each file says of itself, in their order, and what is wrong with those that cannot be read."""
+def _headers(layout: Layout) -> tuple[list[_Seen | None], dict[str, str], dict[int, bytes]]:
+    """What each file says of itself; what is wrong with those that cannot be read; and the first contents."""
     seen: list[_Seen | None] = []
     faults: dict[str, str] = {}
-    for one in layout.files:
+    contents: dict[int, bytes] = {}
+    room = MOST_READ_ONCE
+    for number, one in enumerate(layout.files):
         try:
-            content = read_regular(layout.root / one.file, most=MOST_BYTES)
+            content = layout.source.encoded(number)
             seen.append(_Seen(pictures.header(content), len(content), hashlib.sha256(content).hexdigest()))
+            if (room := room - len(content)) >= 0:
+                contents[number] = content
         except (OSError, Unreadable) as error:
             faults[one.file] = reason(error)
             seen.append(None)
-    return seen, faults
-
-
-def _refuse(layout: Layout, faults: Mapping[str, str], unreadable: str) -> None:
-    """Raise `DataError` on files that cannot be read, unless they are left out and each class has others."""
-    if not faults:
-        return
-    if unreadable == "refuse":
-        named = some([f"{file} ({why})" for file, why in sorted(faults.items())], _MOST_NAMED)
-        raise DataError(
-            f"{layout.root}: {len(faults)} of {len(layout.files)} files cannot be read as pictures: {named}; "
-            "take them away, or leave them out with data.unreadable=skip"
-        )
-    left = {(one.part, one.label) for one in layout.files if one.file not in faults}
-    for one in layout.files:
-        if (one.part, one.label) not in left:
-            raise DataError(
-                f"{layout.root}: no picture of class {one.label} can be read, first {one.file} ({faults[one.file]}); "
-                "add some, or take the folder away"
-            )
+    return seen, faults, contents
 
 
 def _record(seen: Sequence[_Seen | None], *, size: int | None, channels: int | None, fit: str) -> InputRecord:
@@ -230,13 +229,15 @@ class _Measured:
         pixels = np.zeros((count, *record.shape), np.uint8) if kept else None
         return cls(np.zeros((count, channels), np.int64), np.zeros((count, channels), np.int64), pixels)
 
-    def read(self, layout: Layout, numbers: Sequence[int], record: InputRecord) -> dict[str, str]:
-        """Measure the files of these numbers; returns what is wrong with those that are damaged."""
+    def read(
+        self, layout: Layout, numbers: Sequence[int], record: InputRecord, contents: dict[int, bytes]
+    ) -> dict[str, str]:
+        """Measure the files of these numbers, taking their contents where those are held; returns what is wrong."""
         faults = {}
         for number in numbers:
             file = layout.files[number].file
             try:
-                pixels = pixels_of(read_regular(layout.root / file, most=MOST_BYTES), record)
+                pixels = pixels_of(contents.pop(number, b"") or layout.source.encoded(number), record)
             except (OSError, Unreadable) as error:
                 faults[file] = reason(error)
                 continue
@@ -260,52 +261,16 @@ class _Measured:
         return tuple(mean), tuple(std)
 
 
-def _manifest(layout: Layout, seen: Mapping[int, _Seen], faults: Mapping[str, str], shares: Shares) -> Manifest:
-    """The part of each file: that of its folder, or a share of its class."""
-    split_from: Part | None = "train" if layout.parts else None
-    wanted = [part for part in PARTS if part not in layout.parts]
-    divide = [number for number in seen if wanted and layout.files[number].part == split_from]
-    parts: dict[int, Part] = {}
-    for label, group in groupby(divide, key=lambda number: layout.files[number].label):
-        members = list(group)
-        found = divided([seen[number].sha256 for number in members], shares, wanted)
-        if found is None:
-            few = len({seen[number].sha256 for number in members})
-            raise DataError(
-                f"{layout.root}: class {label} has {few} different picture{'s' * (few != 1)}, too few to take some for "
-                f"{' and '.join(part for part in wanted if part != 'train')}; give it more, or lower data.split"
-            )
-        parts |= {number: found[seen[number].sha256] for number in members}
-    entries = []
-    for number, one in seen.items():
-        listed = layout.files[number]
-        part = parts.get(number) or listed.part or "train"
-        entries.append(Entry(listed.file, one.bytes, one.sha256, listed.label, part))
-    return Manifest(tuple(entries), tuple(sorted(faults)))
-
-
-def _mixed(layout: Layout, numbers: Sequence[int], seen: Sequence[_Seen | None], seed: int) -> list[int]:
-    """The files in an order in which the first ones are of all classes, whatever else is there."""
-
-    def key(number: int) -> tuple[str, str]:
-        one = seen[number]
-        return rank(one.sha256 if one else "", seed), layout.files[number].file
-
-    return sorted(numbers, key=key)
-
-
 def _maker(
     layout: Layout, record: InputRecord, parts: Mapping[Part, Sequence[int]], pixels: Pixels | None
 ) -> Callable[[Augment, int], ImageSets]:
-    label_of = {label: number for number, label in enumerate(layout.classes)}
-    labels = np.array([label_of[one.label] for one in layout.files], np.int64)
-    folder = Folder(layout.root, [one.file for one in layout.files])
+    labels = np.array(layout.labels(), np.int64)
 
     def samples(part: Part, augment: Augment = (), seed: int = 0) -> Samples:
         places = np.array(parts[part], np.int64)
         of_part = torch.from_numpy(labels[places])
         if pixels is None:
-            return PictureFiles(folder, places, of_part, record=record, augment=augment, seed=seed)
+            return PictureFiles(layout.source, places, of_part, record=record, augment=augment, seed=seed)
         kept = torch.from_numpy(pixels[places])
         return Images(kept, of_part, mean=record.mean, std=record.std, augment=augment, seed=seed)
 
@@ -331,33 +296,15 @@ def _described(
     shares: Shares,
     fits: bool,
 ) -> dict[str, Any]:
-    taken = [part for part in PARTS[1:] if part not in layout.parts]
     sizes = Counter((one.header.height, one.header.width) for one in seen)
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     return {
-        "layout": "/".join(layout.parts) + " folders of classes" if layout.parts else "folders of classes",
-        "split": {part: getattr(shares, part) for part in taken} | ({"seed": shares.seed} if taken else {}),
+        "layout": layout.words,
+        "split": layout.split_here(shares),
         "ignored": dict(layout.ignored),
         "unreadable": [{"file": file, "reason": why} for file, why in sorted(faults.items())],
         "sizes": {"different": len(sizes), "smallest": list(by_area[0]), "largest": list(by_area[-1])},
         "modes": dict(sorted(Counter(one.header.mode for one in seen).items())),
-        "duplicates": _duplicates(manifest),
+        "duplicates": duplicates(manifest),
         "in_memory": fits,
-    }
-
-
-def _duplicates(manifest: Manifest) -> dict[str, Any]:
-    """Files whose content another one has too, those of them in several classes, and those in several parts."""
-    alike: dict[str, list[Entry]] = {}
-    for entry in manifest.entries:
-        alike.setdefault(entry.sha256, []).append(entry)
-    groups = [group for group in alike.values() if len(group) > 1]
-
-    def files(key: Callable[[Entry], str]) -> list[list[str]]:
-        return [[entry.file for entry in group] for group in groups if len({key(entry) for entry in group}) > 1]
-
-    return {
-        "files": sum(len(group) - 1 for group in groups),
-        "in_several_classes": files(lambda entry: entry.label),
-        "in_several_parts": files(lambda entry: entry.part),
     }

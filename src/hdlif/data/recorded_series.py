@@ -13,16 +13,17 @@ from typing import Any, Self
 
 import numpy as np
 
-from hdlif.data.class_folders import Layout, Listed
 from hdlif.data.groups import check_pattern, group_in
+from hdlif.data.layout import Layout, Listed
 from hdlif.data.manifest import PARTS, Part
 from hdlif.data.own_arrays import Arrays, arrays_at, content_of
 from hdlif.data.series_targets import Wanted
-from hdlif.errors import DataError, brief, did_you_mean
+from hdlif.errors import DataError, brief, did_you_mean, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
-from hdlif.inputs.series import Floats
+from hdlif.inputs.series import Floats, parse_series
 from hdlif.inputs.tables import Table, parse_named
+from hdlif.ops import InputRecord
 from hdlif.ops.sound import SoundRecord
 
 MOST_KEPT = 2**31
@@ -185,7 +186,7 @@ def of_folders(
     if not series:
         raise DataError(f"{place}: no file has {window} rows, which data.window asks for; lower it")
     return Recorded(
-        layout.what(),
+        layout.words,
         kept_together(group, "file"),
         series,
         grouped=group is not None,
@@ -352,6 +353,21 @@ def _check_alike(place: Path, first: tuple[str, Table], other: tuple[str, Table]
     if other_table.names != table.names:
         said = ["no header" if names is None else ", ".join(names) for names in (table.names, other_table.names)]
         raise DataError(f"{place}: {file} has {said[0]} and {other_file} {said[1]}; give all the same columns")
+
+
+def of_layout(layout: Layout, known: InputRecord | None) -> Recorded:
+    """One series in each sample, .csv or .npy, wherever they lie; columns that are `known` are found by name."""
+    names = known.columns if known else ()
+    series: list[Series] = []
+    for number, one in enumerate(layout.files):
+        try:
+            values = parse_series(layout.source.encoded(number), Path(one.file).suffix.lower(), names)
+        except (OSError, Unreadable) as error:
+            raise DataError(
+                f"{layout.root}: {one.file}: cannot be read as a series ({reason(error)}); mend it"
+            ) from error
+        series.append(of_values(one.file, one.label, None, values, one.part))
+    return Recorded(layout.words, "series", series, parts=layout.parts, passed_over=layout.ignored)
 
 
 def of_values(name: str, label: str, unit: str | None, values: Floats, part: Part | None = None) -> Series:

@@ -14,8 +14,8 @@ from hdlif.data.found_samples import found_samples
 from hdlif.data.places import checked_columns, own_place
 from hdlif.data.public.sets import where_had
 from hdlif.data.recorded_series import Recorded, at_rates, of_arrays, of_folders, of_recording
-from hdlif.data.series_targets import Scale, Wanted
-from hdlif.data.shares import shares_of
+from hdlif.data.series_targets import ONE_CLASS, Scale, Wanted
+from hdlif.data.shares import Shares, shares_of
 from hdlif.data.sound_folders import SOUND_KEYS, of_sounds
 from hdlif.errors import DataError
 from hdlif.inputs import sounds, tables
@@ -105,7 +105,35 @@ def find_series(
         raise ValueError(f"stride = {stride} is of windows; set window too")
     checked_columns(columns)
     recorded = _recorded(place, given, known, wanted)
-    return found_samples(place, recorded, shares, known=known, kind="series", wanted=wanted, scale=scale)
+    if recorded.sound is not None:
+        return found_samples(place, recorded, shares, known=known, kind="series", wanted=wanted, scale=scale)
+    rates = _rates(rate, resample)
+    return series_of(place, recorded, shares, known=known, rates=rates, wanted=wanted, scale=scale)
+
+
+def series_of(
+    place: Path,
+    recorded: Recorded,
+    shares: Shares,
+    *,
+    known: InputRecord | None,
+    rates: tuple[int, ...] = (),
+    classes: tuple[str, ...] = (),
+    wanted: Wanted = ONE_CLASS,
+    scale: Scale | None = None,
+) -> Found:
+    """Look at readings wherever they lie; arguments and errors as of `find_series`.
+
+    Args:
+        rates: what they come with and what a network takes, unless one is known.
+        classes: in the order of the labels; by default those that there are.
+        wanted: what is learned.
+    """
+    if known is not None and known.sound is not None:
+        raise DataError(f"{place}: is of readings, and the network takes sounds; give a folder of .wav files by class")
+    resampled = at_rates(place, recorded, known.rates if known else rates)
+    given: dict[str, Any] = {"known": known, "classes": classes, "wanted": wanted, "scale": scale}
+    return found_samples(place, resampled, shares, kind="series", **given)
 
 
 def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, wanted: Wanted) -> Recorded:
@@ -154,9 +182,7 @@ def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, 
             f'{place}: its name ends in "{place.suffix}"; give a .npz file with arrays x and y, a .csv or .parquet '
             "file with a column of labels, or a folder of .csv or .wav files by class"
         )
-    if known is not None and known.sound is not None:
-        raise DataError(f"{place}: is of readings, and the network takes sounds; give a folder of .wav files by class")
-    return at_rates(place, recorded, known.rates if known else _rates(given["rate"], given["resample"]))
+    return recorded
 
 
 def _rates(rate: int | None, resample: int | None) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdlif.data.layout import in_order
 from hdlif.errors import DataError, brief
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_labels
@@ -60,6 +61,10 @@ class Wanted:
     def classes(self) -> bool:
         """Whether classes are learned, one of a series or one at each step."""
         return self.values is None and self.labels is None and self.ahead is None
+
+
+ONE_CLASS = Wanted()
+"""A class of each series."""
 
 
 def array_targets(place: Path, content: bytes, wanted: Wanted, count: int, steps: int) -> list[Any]:
@@ -118,9 +123,17 @@ Scale = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def learned(
-    place: Path, wanted: Wanted, taken: Sequence[Series], training: Sequence[Series], scale: Scale | None = None
+    place: Path,
+    wanted: Wanted,
+    taken: Sequence[Series],
+    training: Sequence[Series],
+    scale: Scale | None,
+    classes: tuple[str, ...],
 ) -> Learned:
     """What is learned of `taken`; values are normalised by a scale, or by that which is measured on `training`.
+
+    Args:
+        classes: in the order of the labels; by default those that there are.
 
     Raises:
         DataError: there is one class alone.
@@ -132,7 +145,7 @@ def learned(
     if wanted.labels is not None:
         return Learned(tuple(wanted.labels), (), (), lambda one: one.target)
     each = wanted.each_step
-    classes = classes_of(place, wanted, taken)
+    classes = classes or classes_of(place, wanted, taken)
     number = {label: n for n, label in enumerate(classes)}
     if each:
         return Learned(classes, (), (), lambda one: np.array([number[label] for label in one.target]))
@@ -145,18 +158,6 @@ def classes_of(place: Path, wanted: Wanted, taken: Sequence[Series]) -> tuple[st
     if len(classes) < 2:
         raise DataError(f'{place}: all is of one class, "{classes[0]}"; there must be two or more')
     return classes
-
-
-def in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """The classes, sorted: as numbers where all are whole numbers, and else as text.
-
-    >>> in_order({"10", "9"}), in_order({"b", "10", "9"})
-    (('9', '10'), ('10', '9', 'b'))
-    """
-    names = sorted(labels)
-    if all(name.removeprefix("-").isdecimal() and name.isascii() for name in names):
-        return tuple(sorted(names, key=int))
-    return tuple(names)
 
 
 def measured(parts: Sequence[Floats]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -32,11 +32,11 @@ MOST_INDEX = 2**30
 
 
 class Shards:
-    """Images inside tar files.
+    """Samples inside tar files.
 
     Args:
         paths: of the shards.
-        shard, offset, size: int64 [N]: which shard an image lies in, where it begins, and its bytes.
+        shard, offset, size: int64 [N]: which shard a sample lies in, where it begins, and its bytes.
     """
 
     def __init__(

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.draws import Bits, expanded, random_bits
-from hdlif.data.frames import Binning, Events, count_frames, stepwise
+from hdlif.data.frames import stepwise
 from hdlif.data.images import Images
 from hdlif.data.samples import ImageSets, Samples
 from hdlif.errors import DataError
+from hdlif.inputs.events import Binning, Events, count_frames
 
 CONTRAST = 0.4
 """C, of the natural logarithm: 49 % brighter."""
@@ -89,7 +90,7 @@ def crossings(level: NDArray[np.float64]) -> list[Events]:
     sample, t, x, y, polarity = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.lexsort((t, sample))
     ends = np.searchsorted(sample[order], np.arange(1, len(level)))
-    return [Events(*(values[part] for values in (t, x, y, polarity))) for part in np.split(order, ends)]
+    return [Events(t[part], x[part], y[part], polarity[part]) for part in np.split(order, ends)]
 
 
 def simulate(pixels: Tensor, bits: Bits) -> list[Events]:

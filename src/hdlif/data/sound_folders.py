@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from hdlif.data.class_folders import Layout
+from hdlif.data.layout import Layout
 from hdlif.data.own_arrays import content_of
 from hdlif.data.recorded_series import MOST_KEPT, Recorded, Series, group_unit, kept_together
 from hdlif.errors import ArtefactError, DataError
@@ -127,7 +127,7 @@ def of_sounds(
         "cut": longer,
     }
     return Recorded(
-        layout.what(),
+        layout.words,
         kept_together(group, "file"),
         series,
         grouped=group is not None,

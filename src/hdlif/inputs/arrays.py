@@ -25,11 +25,58 @@ _LENGTHS = {1: 2, 2: 4, 3: 4}
 _ENTRY = re.compile(
     r""" *(['"])(?P<key>descr|fortran_order|shape)\1 *: *"""
     r"""((['"])(?P<type>[<>|=]?(?:[biufc][0-9]{1,2}|U[0-9]{1,4}))\4|(?P<order>True|False)|"""
-    r"""\((?P<shape>[0-9, ]*)\)) *(,|$)"""
+    r"""\[(?P<fields>[^\[\]]*)\]|\((?P<shape>[0-9, ]*)\)) *(,|$)"""
+)
+# A field; or bytes between fields, without a name.
+_FIELD = re.compile(
+    r"""\( *(['"])(?P<name>[A-Za-z_][A-Za-z0-9_]*|)\1 *, *"""
+    r"""(['"])(?P<type>[<>|=]?(?:[biuf][0-9]{1,2}|V[0-9]{1,3}))\3 *\) *(, *|$)"""
 )
 # As Python writes one: 04 is none.
 _LENGTH = re.compile("0|[1-9][0-9]*")
+_MOST_FIELDS = 32
 _VALUES = {"descr": "type", "fortran_order": "order", "shape": "shape"}
+
+
+def parse_records(content: bytes) -> dict[str, NDArray[Any]] | None:
+    """The fields [N] of a .npy file of a structured array [N]; None where its array has no fields.
+
+    Raises:
+        Unreadable: as `parse_array`, or the fields are not plain numbers with names.
+    """
+    text, start = _text(content)
+    found = _entries(text, descr="fields")
+    if found is None:
+        return None
+    fields, order, lengths = found
+    dtype, names = _fields(fields)
+    _, shape = _typed(dtype.str, lengths, dtype=dtype)
+    if len(shape) != 1:
+        raise Unreadable(f"it is {list(shape)}, and an array of records is [N]")
+    records = _values(content, np.dtype((np.void, dtype.itemsize)), shape, order == "True", start).view(dtype)
+    return {name: records[name].astype(records.dtype[name].newbyteorder("=")) for name in names}
+
+
+def _fields(text: str) -> tuple[np.dtype[Any], list[str]]:
+    """The type of a record, and the names of its fields."""
+    place, fields = 0, list[tuple[str, str]]()
+    while place < len(text):
+        field = _FIELD.match(text, place)
+        if field is None or len(fields) == _MOST_FIELDS or (field["name"] == "") != ("V" in field["type"]):
+            raise Unreadable(
+                f"its fields are not up to {_MOST_FIELDS} plain numbers with names: {cut(printable(text), 200)}"
+            )
+        fields.append((field["name"], field["type"]))
+        place = field.end()
+    names = [name for name, _ in fields if name]
+    try:
+        # Bytes between fields get names of their own, which no field has.
+        dtype = np.dtype([(name or f" {number}", kind) for number, (name, kind) in enumerate(fields)])
+    except (TypeError, ValueError) as error:
+        raise Unreadable(f"its fields are {cut(printable(text), 200)}") from error
+    if not dtype.itemsize or len(set(names)) < len(names):
+        raise Unreadable(f"its fields are {cut(printable(text), 200)}")
+    return dtype, names
 
 
 def parse_array(content: bytes) -> NDArray[Any]:
@@ -81,6 +128,17 @@ def _values(
 
 def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     """Type, shape, order, and where the values begin."""
+    text, end = _text(content)
+    found = _entries(text)
+    if found is None:
+        raise Unreadable(f"its header is no plain type, order and shape: {cut(printable(text.strip()), 200)}")
+    name, order, lengths = found
+    dtype, shape = _typed(name, lengths)
+    return dtype, shape, order == "True", end
+
+
+def _text(content: bytes) -> tuple[str, int]:
+    """The header, and where the values begin."""
     if not content.startswith(_MAGIC):
         raise Unreadable(_kind(content))
     version = tuple(content[6:8])
@@ -90,20 +148,20 @@ def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     end = begin + int.from_bytes(content[8:begin], "little")
     if end > len(content) or end - begin > _LONGEST_HEADER:
         raise Unreadable(f"its header takes {end - begin} bytes of at most {_LONGEST_HEADER}, and of {len(content)}")
-    text = content[begin:end].decode("latin-1")
-    found = _entries(text)
-    if found is None:
-        raise Unreadable(f"its header is no plain type, order and shape: {cut(printable(text.strip()), 200)}")
-    name, order, lengths = found
+    return content[begin:end].decode("latin-1"), end
+
+
+def _typed(name: str, lengths: str, *, dtype: np.dtype[Any] | None = None) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Type, unless it is known, and shape."""
     try:
-        dtype = np.dtype(name)
+        dtype = dtype or np.dtype(name)
         shape = _shape(lengths)
     # There is no such type; or lengths that are no tuple, or one of so many digits that Python refuses it.
     except (TypeError, ValueError) as error:
         raise Unreadable(f"its header has the type {name} and the shape ({cut(lengths)})") from error
     if len(shape) > _MOST_DIMENSIONS or any(length >= 2**63 for length in shape):
         raise Unreadable(f"its header has the shape ({cut(lengths)})")
-    return dtype, shape, order == "True", end
+    return dtype, shape
 
 
 def _shape(lengths: str) -> tuple[int, ...]:
@@ -119,19 +177,24 @@ def _shape(lengths: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _entries(text: str) -> tuple[str, str, str] | None:
-    """What the header says of type, order and shape; None where it is not that and nothing else, each once."""
+def _entries(text: str, *, descr: str = "type") -> tuple[str, str, str] | None:
+    """What the header says of type, order and shape; None where it is not that and nothing else, each once.
+
+    Args:
+        descr: what the type is: "type", of numbers or text, or "fields".
+    """
+    values = _VALUES | {"descr": descr}
     text = text.strip(" \n")
     if not (text.startswith("{") and text.endswith("}")):
         return None
     inside, place, found = text[1:-1].rstrip(" "), 0, dict[str, str]()
     while place < len(inside):
         entry = _ENTRY.match(inside, place)
-        if entry is None or entry["key"] in found or entry[_VALUES[entry["key"]]] is None:
+        if entry is None or entry["key"] in found or entry[values[entry["key"]]] is None:
             return None
-        found[entry["key"]] = entry[_VALUES[entry["key"]]]
+        found[entry["key"]] = entry[values[entry["key"]]]
         place = entry.end()
-    return (found["descr"], found["fortran_order"], found["shape"]) if len(found) == len(_VALUES) else None
+    return (found["descr"], found["fortran_order"], found["shape"]) if len(found) == len(values) else None
 
 
 def _kind(content: bytes) -> str:

@@ -22,9 +22,12 @@ MAX_NODES = 2**17
 """Most nodes of a graph; a ResNet-34 has 150."""
 INPUT_KINDS = {"image": 255, "events": 1, "series": 1, "table": 1}
 """Kinds of input, and the raw value that is 1 to the network before mean and std."""
-RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic")
+RESIZE_MODES = ("none", "nearest", "bilinear", "bicubic", "pool")
+"""How an input of another size gets the network's: as it is, by a filter, or, of events, by adding up their counts."""
 FIT_MODES = ("squash", "crop")
 """How an image of other proportions gets the network's: all of it is squashed, or its middle is cut out."""
+BINNING_MODES = ("none", "by_number", "by_time")
+"""How a recording of events is cut into a frame for each step; "none" where the file does not say."""
 FRAMINGS = ("constant", "rows")
 """What of a sample each step is shown: all of it, or one row, from the top (of a series, one sample in time)."""
 Array = NDArray[Any]
@@ -38,6 +41,8 @@ class InputRecord:
     `whole` is what a kind of input counts as 1 (`INPUT_KINDS`): an image's pixels go to 255; events are counted, and a
     series is taken as it is. An image of another size is made to fit by `resize` and `fit`, and shown to the network by
     `frames`. A series of C channels and T steps is [C, T, 1] as a whole, and shown by "rows": [C, 1, 1] at each step.
+    Events of a `sensor` of height and width are counted in a frame [2, H, W] for each step by `binning`, and those of
+    another size by `resize`; without a sensor nothing is said of how recordings become frames.
     A row of a table of C features is [C, 1, 1], the same at every step.
 
     Attributes:
@@ -53,6 +58,8 @@ class InputRecord:
     resize: str = "bilinear"
     fit: str = "squash"
     frames: str = "constant"
+    binning: str = "none"
+    sensor: tuple[int, int] | None = None
     columns: tuple[str, ...] = ()
     rates: tuple[int, ...] = ()
     sound: SoundRecord | None = None

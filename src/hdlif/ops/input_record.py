@@ -5,11 +5,21 @@ from collections.abc import Collection, Mapping
 
 from hdlif.errors import ArtefactError, brief, did_you_mean
 from hdlif.ops.fields import is_float32
-from hdlif.ops.graph import FIT_MODES, FRAMINGS, INPUT_KINDS, MAX_ELEMENTS, RESIZE_MODES, InputRecord
+from hdlif.ops.graph import (
+    BINNING_MODES,
+    FIT_MODES,
+    FRAMINGS,
+    INPUT_KINDS,
+    MAX_ELEMENTS,
+    RESIZE_MODES,
+    InputRecord,
+)
 from hdlif.ops.sound import CLIPS, SoundRecord
 
 LONGEST_NAME = 1000
 """Characters of a column's name."""
+_MOST_SIDE = 2**16
+"""Of a sensor."""
 MOST_RATE = 10**5
 """Of readings of sensors, in Hz or any unit."""
 SOUND_LIMITS = {
@@ -52,6 +62,7 @@ def check_input(record: InputRecord) -> None:
             f'input.kind = "table": it is [C, 1, 1], frames is "constant" and resize "none"; this input has shape '
             f'{list(shape)}, frames "{record.frames}" and resize "{record.resize}"'
         )
+    _check_events(record)
     _check_columns(record)
     _check_rates(record)
     if record.sound is not None:
@@ -61,6 +72,33 @@ def check_input(record: InputRecord) -> None:
                 f"input.sound gives series of {record.sound.mels} channels without names, and this input is of kind "
                 f"{record.kind}, shape {list(shape)}"
             )
+
+
+def _check_events(record: InputRecord) -> None:
+    """Raise `ArtefactError` on what is of recordings of events alone, or does not go together there."""
+    sensor, shape = record.sensor, record.shape
+    if record.kind != "events":
+        for key in ("binning", "sensor"):
+            if getattr(record, key) != getattr(InputRecord, key):
+                raise ArtefactError(f"input.{key} = {brief(getattr(record, key))}: this input is of kind {record.kind}")
+        if record.resize == "pool":
+            raise ArtefactError(f'input.resize = "pool" is of events, and this input is of kind {record.kind}')
+        return
+    if sensor is None:
+        if record.resize == "pool":
+            raise ArtefactError('input.resize = "pool": of which sensor is not said; give input.sensor')
+        return
+    if len(sensor) != 2 or any(type(n) is not int or not 1 <= n <= _MOST_SIDE for n in sensor):
+        raise ArtefactError(f"input.sensor = {brief(list(sensor))}; it must be [H, W], integers in 1..{_MOST_SIDE}")
+    if math.prod(sensor) > MAX_ELEMENTS or shape[0] != 2 or record.binning == "none":
+        raise ArtefactError(
+            f"input.sensor = {brief(list(sensor))}: such events take 2 channels and a binning, and this input has "
+            f'shape {list(shape)} and binning "{record.binning}"'
+        )
+    if record.resize == "none" and tuple(sensor) != shape[1:]:
+        raise ArtefactError(
+            f'input.resize = "none": frames are of the sensor, {list(sensor)}, and this input has shape {list(shape)}'
+        )
 
 
 def _check_columns(record: InputRecord) -> None:
@@ -111,4 +149,5 @@ _INPUT_WORDS: Mapping[str, Collection[str]] = {
     "resize": RESIZE_MODES,
     "fit": FIT_MODES,
     "frames": FRAMINGS,
+    "binning": BINNING_MODES,
 }

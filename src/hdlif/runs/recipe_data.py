@@ -62,9 +62,9 @@ class Looks:
     def __call__(self, recipe: Recipe) -> Recipe:
         """The recipe with what was found stated in it; raises as `with_data_found`."""
         section = recipe.data
-        if section.kind not in builders.FOUND:
+        if builders.found_kind(section.kind) is None:
             return recipe
-        key = json.dumps([section.kind, section.size, section.arguments], sort_keys=True)
+        key = json.dumps([section.kind, section.size, section.frames, section.arguments], sort_keys=True)
         if key not in self._stated:
             looked = builders.with_data_found(recipe, self._root)[0].data
             self._stated[key] = looked.arguments | {"found": looked.found}
@@ -74,7 +74,7 @@ class Looks:
 
 def names_path(data: str | None) -> bool:
     """Whether `--data` means a path: no data set that ships is called so, and something is there."""
-    return data is not None and data not in builders.DATA and os.path.exists(data)  # noqa: PTH110
+    return data is not None and data not in builders.DATA and builders.is_there(data)
 
 
 def write_files(out: Path, found: Found) -> None:

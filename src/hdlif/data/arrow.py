@@ -1,0 +1,130 @@
+"""A folder that the package `datasets` (Hugging Face) has saved: a column of pictures or series, and one of labels."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from hdlif.data.class_folders import PART_FOLDERS
+from hdlif.data.found import Found
+from hdlif.data.items import found_of
+from hdlif.data.manifest import Part
+from hdlif.data.places import own_place
+from hdlif.data.shares import shares_of
+from hdlif.errors import DataError, MissingExtraError, brief, cut, reason
+from hdlif.ops import InputRecord
+
+
+def find_arrow(
+    root: Path | None,
+    *,
+    size: int | None,
+    known: InputRecord | None,
+    say: Callable[[str], None] = lambda line: None,
+    path: str,
+    column: str | None = None,
+    label: str | None = None,
+    fit: Literal["squash", "crop"] = "squash",
+    split: Mapping[str, float] | None = None,
+) -> Found:
+    """Look at what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` has written.
+
+    Splits called train, val (valid, validation) and test are the parts; others are left out.
+
+    Args:
+        root: the folder that a relative path starts from; the working folder by default.
+        size, known, say: as `find_pictures` takes them.
+        column: of pictures or series; by default the only one of type Image, or else of lists or arrays.
+        label: the column of labels; by default the only one of type ClassLabel, or else "label".
+        fit: of pictures, as of `find_pictures`.
+        split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no split of its own.
+    Raises:
+        DataError: it is no such folder, or its columns cannot be used.
+        MissingExtraError: the package `datasets` is not installed.
+        ValueError: a share that none can be.
+    """
+    shares = shares_of(split)
+    place = own_place(root, path, "a folder of the package datasets")
+    loaded = _loaded(place)
+    sets: dict[Part, Any] = {}
+    for name, one in loaded.items() if isinstance(loaded, dict) else [("train", loaded)]:
+        part = PART_FOLDERS.get(name)
+        if part is not None and part in sets:
+            raise DataError(f"{place}: two of its splits are for {part}; keep one")
+        if part is not None:
+            sets[part] = one
+    if "train" not in sets:
+        raise DataError(f"{place}: has the splits {cut(', '.join(loaded), 200)}, and none is called train; rename one")
+    features = sets["train"].features
+    chosen = _column(place, features, column, "column", "pictures or series", ("Image",), _LISTS)
+    labels = _column(place, features, label, "label", "labels", ("ClassLabel",), ("Value",))
+    names = getattr(features[labels], "names", None)
+    rows = {part: _Rows(one, chosen, labels) for part, one in sets.items()}
+    return found_of(str(place), rows, names, shares, size=size, known=known, say=say, fit=fit)
+
+
+_LISTS = ("Sequence", "List", "LargeList", "Array2D")
+
+
+class _Rows:
+    """Two columns of a table as items (x, label)."""
+
+    def __init__(self, table: Any, column: str, label: str) -> None:
+        self.table, self.column, self.label = table, column, label
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        import numpy as np
+
+        row = self.table[index]
+        x = row[self.column]
+        return np.asarray(x, np.float32) if isinstance(x, list) else x, row[self.label]
+
+
+def _loaded(place: Path) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{place}: the package datasets is needed for it; pip install 'hdlif[arrow]'"
+        ) from error
+    if not is_arrow(place):
+        raise DataError(f"{place}: has no dataset_info.json or dataset_dict.json; give a folder of save_to_disk")
+    try:
+        return datasets.load_from_disk(str(place))
+    # Arrow's and the package's errors are of many types.
+    except Exception as error:
+        raise DataError(f"{place}: cannot be read by the package datasets ({reason(error)}); save it again") from error
+
+
+def is_arrow(place: Path | str) -> bool:
+    """Whether a folder is one that the package has saved."""
+    return any(os.path.isfile(os.path.join(place, name)) for name in ("dataset_info.json", "dataset_dict.json"))  # noqa: PTH113, PTH118
+
+
+def _column(
+    place: Path,
+    features: Mapping[str, Any],
+    named: str | None,
+    key: str,
+    what: str,
+    first: tuple[str, ...],
+    second: tuple[str, ...],
+) -> str:
+    """The column that is named, or the only one of the first types, or of the second."""
+    there = cut(", ".join(f"{name} ({type(one).__name__})" for name, one in features.items()), 300)
+    if named is not None:
+        if named not in features:
+            raise DataError(f"{place}: has no column {brief(named)}; it has {there}")
+        return named
+    for types in (first, second):
+        found = [name for name, one in features.items() if type(one).__name__ in types]
+        if key == "label" and types == second:
+            found = [name for name in found if name == "label"]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            break
+    raise DataError(f"{place}: which column holds the {what} is not plain: it has {there}; set data.{key}=NAME")

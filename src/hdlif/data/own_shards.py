@@ -1,0 +1,304 @@
+"""The user's own samples in tar shards of the WebDataset form: KEY.png, say, beside KEY.cls or KEY.json with its label.
+
+The headers of every shard are read once when a command starts; then any sample is one read away, so that the order of
+an epoch is a function of (seed, epoch), as with files.
+"""
+
+import glob
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+
+from hdlif.data import tar
+from hdlif.data.class_folders import MOST_FILES, PART_FOLDERS
+from hdlif.data.event_folder import events_of
+from hdlif.data.found import Found
+from hdlif.data.layout import Layout, Listed, check_kind, in_order
+from hdlif.data.manifest import PARTS, Part
+from hdlif.data.picture_folder import pictures_of
+from hdlif.data.places import own_place
+from hdlif.data.recorded_series import of_layout
+from hdlif.data.series import series_of
+from hdlif.data.shards import Shards
+from hdlif.data.shares import shares_of
+from hdlif.errors import DataError, brief, cut, reason, some
+from hdlif.inputs import Unreadable, pictures
+from hdlif.inputs.recordings import READERS
+from hdlif.ops import InputRecord
+from hdlif.whole_files import open_regular
+
+_MOST_LABEL = 2**16
+"""Bytes of a .cls or .json."""
+_MOST_SHARDS = 2**16
+_SAMPLES: Mapping[str, Collection[str]] = {
+    "image": tuple(pictures.FORMATS),
+    "series": (".csv", ".npy"),
+    # AEDAT 4 is read by a package that wants a file of its own.
+    "events": tuple(suffix for suffix in READERS if suffix not in (".npy", ".aedat4")),
+}
+"""By kind of input, how the names of samples end."""
+_BRACES = re.compile(r"\{([^{}]*)\}")
+
+
+def find_shards(
+    root: Path | None,
+    *,
+    size: int | None,
+    known: InputRecord | None,
+    say: Callable[[str], None] = lambda line: None,
+    time_steps: int,
+    binning: str,
+    path: str,
+    label: str = "label",
+    member: str | None = None,
+    channels: Literal[1, 3] | None = None,
+    fit: Literal["squash", "crop"] = "squash",
+    sensor: Sequence[int] | None = None,
+    resize: Literal["pool", "bilinear"] = "pool",
+    unreadable: Literal["refuse", "skip"] = "refuse",
+    split: Mapping[str, float] | None = None,
+) -> Found:
+    """Look at tar shards of pictures, series or recordings of events.
+
+    Where the name of every shard begins with train, val (or valid, validation) or test, that is the part of its
+    samples.
+
+    Args:
+        root: the folder that a relative path starts from; the working folder by default.
+        size, known, say, time_steps, binning: as `find_pictures` and `find_events` take them.
+        path: a folder of .tar files, one, or a pattern with *, ?, [abc], {a,b} or {000..099}.
+        label: the key of a .json that holds the label, a whole number or a name, where there is no .cls.
+        member: the end of the names of samples, such as "jpg", where there are several in a key.
+        channels, fit: of pictures, as of `find_pictures`.
+        sensor, resize: of recordings, as of `find_events`.
+        unreadable: samples that cannot be read are refused, or, but for series, left out.
+        split: shares {validation: 0.15, test: 0.15, seed: 0} of what no shard's name puts into a part.
+    Raises:
+        DataError: there are no shards, one is damaged, or their samples cannot be used.
+        ValueError: a share or an argument that none can be.
+    """
+    shares = shares_of(split)
+    place = own_place(root, path, "tar shards")
+    layout, samples = layout_of(place, label=label, member=member)
+    check_kind(place, samples, known)
+    if samples == "series":
+        found = series_of(layout.root, of_layout(layout, known), shares, known=known)
+    elif samples == "events":
+        found = events_of(
+            layout,
+            shares,
+            size=size,
+            known=known,
+            say=say,
+            time_steps=time_steps,
+            binning=binning,
+            sensor=sensor,
+            resize=resize,
+            unreadable=unreadable,
+        )
+    else:
+        found = pictures_of(
+            layout, shares, size=size, known=known, say=say, channels=channels, fit=fit, unreadable=unreadable
+        )
+    return replace(found, path=place)
+
+
+def layout_of(place: Path, *, label: str, member: str | None) -> tuple[Layout, str]:
+    """The samples of the shards at a path, and which kind of input they are; arguments and errors of `find_shards`."""
+    paths = shards_at(place)
+    root = paths[0].parent if len({path.parent for path in paths}) == 1 else Path(os.path.commonpath(paths))
+    names = [path.relative_to(root).as_posix() for path in paths]
+    parts = _parts(root, names)
+    found: list[tuple[int, str, _Sample]] = []
+    ignored: Counter[str] = Counter()
+    for number, path in enumerate(paths):
+        found += [(number, key, one) for key, one in _samples(path, label, member, ignored).items()]
+        if len(found) > MOST_FILES:
+            raise DataError(f"{root}: more than {MOST_FILES:,} samples were found up to {path.name}; give one data set")
+    samples = _one_kind(root, [(names[number], key, one) for number, key, one in found])
+    listed = sorted(
+        (
+            (Listed(f"{names[number]}/{key}{one.end}", one.label, parts[number]), number, one)
+            for number, key, one in found
+        ),
+        key=lambda one: one[0].file,
+    )
+    classes = in_order({one.label for one, _, _ in listed if one.part in (None, "train")})
+    if len(classes) < 2:
+        raise DataError(
+            f"{root}: {f'all of it is of one class, {brief(classes[0])}' if classes else 'no sample is to train on'}; "
+            "there must be two or more"
+        )
+    if odd := [one for one, _, _ in listed if one.label not in classes]:
+        raise DataError(f"{root}: {odd[0].file} is of class {brief(odd[0].label)}, of which train has none; add some")
+    present = tuple(part for part in PARTS if part in parts)
+    columns = np.array([(number, one.offset, one.size) for _, number, one in listed], np.int64).T
+    layout = Layout(
+        root,
+        present,
+        classes,
+        tuple(one for one, _, _ in listed),
+        dict(sorted(ignored.items())),
+        Shards(paths, *columns),
+        f"{len(paths)} tar shards" + (f" of {'/'.join(present)}" if present else ""),
+    )
+    return layout, samples
+
+
+def shards_at(place: Path) -> list[Path]:
+    """The tar files of a folder, or of a pattern, sorted. Raises `DataError` where there is none."""
+    if os.path.isfile(place):  # noqa: PTH113 - it says no to what is no path
+        found = [str(place)]
+    elif os.path.isdir(place):  # noqa: PTH112
+        found = [entry.path for entry in os.scandir(place) if not entry.name.startswith(".")]
+    else:
+        found = [path for pattern in _expanded(str(place)) for path in (glob.glob(pattern) or [pattern])]  # noqa: PTH207
+    paths = sorted({Path(path) for path in found if path.lower().endswith(".tar")})
+    if not paths:
+        raise DataError(f"{place}: no .tar file lies there; give a folder of them, one, or a pattern such as x-*.tar")
+    # The pattern says that they are there: of those that are not, the first is named.
+    for path in paths:
+        if not os.path.isfile(path):  # noqa: PTH113
+            raise DataError(f"{path}: there is no such shard; give those that are there")
+    return paths
+
+
+def _expanded(pattern: str) -> list[str]:
+    """The patterns that braces stand for.
+
+    >>> _expanded("x-{08..10}.tar"), _expanded("{a,b}.tar")
+    (['x-08.tar', 'x-09.tar', 'x-10.tar'], ['a.tar', 'b.tar'])
+    """
+    done, todo = list[str](), [pattern]
+    while todo:
+        here = todo.pop(0)
+        if (braces := _BRACES.search(here)) is None:
+            done.append(here)
+            continue
+        inside = braces[1]
+        if ends := re.fullmatch(r"([0-9]{1,9})\.\.([0-9]{1,9})", inside):
+            first, last = int(ends[1]), int(ends[2])
+            if last - first >= _MOST_SHARDS:
+                raise DataError(f"{cut(pattern, 200)}: stands for more than {_MOST_SHARDS:,} shards; give fewer")
+            inside = ",".join(f"{number:0{len(ends[1])}}" for number in range(first, last + 1))
+        todo += [here[: braces.start()] + part + here[braces.end() :] for part in inside.split(",")]
+        if len(todo) + len(done) > _MOST_SHARDS:
+            raise DataError(f"{cut(pattern, 200)}: stands for more than {_MOST_SHARDS:,} shards; give fewer")
+    return done
+
+
+def _parts(root: Path, names: Sequence[str]) -> list[Part | None]:
+    """The part of each shard. Raises `DataError` where some names say one and others do not, or none is to train on."""
+    parts = [_part(name) for name in names]
+    if all(part is None for part in parts):
+        return parts
+    if None in parts:
+        said, other = names[next(n for n, part in enumerate(parts) if part)], names[parts.index(None)]
+        raise DataError(
+            f"{root}: {cut(said)} says by its name which part it is, and {cut(other)} does not; begin all of them with "
+            "train, val or test, or none"
+        )
+    if "train" not in parts:
+        raise DataError(f"{root}: no shard's name begins with train; there are {some(list(map(cut, names)), 3)}")
+    return parts
+
+
+def _part(name: str) -> Part | None:
+    begins = re.match("[a-z]*", name.rpartition("/")[2].removesuffix(".tar").lower())
+    return PART_FOLDERS.get(begins[0] if begins else "")
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Where a sample lies in its shard, the end of its name, and its label."""
+
+    end: str
+    offset: int
+    size: int
+    label: str
+
+
+def _samples(path: Path, label: str, member: str | None, ignored: Counter[str]) -> dict[str, _Sample]:
+    """The samples of a shard by their keys; `ignored` counts what is none."""
+    found: dict[str, tuple[str, tar.Member]] = {}
+    labels: dict[str, str] = {}
+    try:
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+            for key, end, one in _members(file):
+                if _is_sample(end, member):
+                    if key in found:
+                        also = "twice" if found[key][0] == end else f"as {found[key][0]} and {end}"
+                        raise Unreadable(f"{cut(key)} is there {also}; say which it is with data.member=END")
+                    found[key] = end, one
+                elif end in (".cls", ".json"):
+                    # A .cls, which holds nothing else, goes before a .json.
+                    if end == ".cls" or key not in labels:
+                        labels[key] = _label(file, one, label if end == ".json" else None)
+                else:
+                    ignored[end or "no suffix"] += 1
+    except (OSError, Unreadable) as error:
+        raise DataError(f"{path}: cannot be read as a tar shard ({reason(error)}); mend it, or take it away") from error
+    for key in found:
+        if key not in labels:
+            raise DataError(
+                f"{path}: {cut(key)} has no label beside it: add {cut(key)}.cls, or .json with {brief(label)}"
+            )
+    return {key: _Sample(end, one.offset, one.size, labels[key]) for key, (end, one) in found.items()}
+
+
+def _members(file: BinaryIO) -> Iterator[tuple[str, str, tar.Member]]:
+    """Key, end and place of every file of a shard; what begins with a dot is passed over."""
+    for one in tar.members(file):
+        folder, slash, base = one.name.removeprefix("./").rpartition("/")
+        stem, _, end = base.partition(".")
+        if stem:
+            yield f"{folder}{slash}{stem}", f".{end.lower()}" if end else "", one
+
+
+def _is_sample(end: str, member: str | None) -> bool:
+    if member is not None:
+        return end == f".{member.lower().removeprefix('.')}"
+    return any(end in ends for ends in _SAMPLES.values())
+
+
+def _label(file: BinaryIO, one: tar.Member, key: str | None) -> str:
+    """The label of a .cls, or what a .json has under `key`. Raises `Unreadable`."""
+    if one.size > _MOST_LABEL:
+        raise Unreadable(f"{cut(one.name)} has {one.size:,} bytes, and labels have at most {_MOST_LABEL:,}")
+    file.seek(one.offset)
+    try:
+        text = file.read(one.size).decode("utf-8")
+        value = text.strip() if key is None else json.loads(text)[key]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        seen = f"has no {brief(key)}" if isinstance(error, KeyError | TypeError) else f"is damaged ({reason(error)})"
+        raise Unreadable(f"{cut(one.name)} {seen}") from error
+    if isinstance(value, bool) or not isinstance(value, int | str) or not str(value) or not str(value).isprintable():
+        raise Unreadable(f"{cut(one.name)}: {brief(value)} is no label, a whole number or a name")
+    return str(value)
+
+
+def _one_kind(root: Path, found: Sequence[tuple[str, str, _Sample]]) -> str:
+    """Which kind of input the samples are. Raises `DataError` unless they are of one."""
+    if not found:
+        known = ", ".join(end for ends in _SAMPLES.values() for end in ends)
+        raise DataError(f"{root}: its shards hold no sample; their names should end in one of {known}")
+    kinds: dict[str, str] = {}
+    for shard, key, one in found:
+        end = Path(f"x{one.end}").suffix
+        kind = next((kind for kind, ends in _SAMPLES.items() if end in ends), None)
+        if kind is None:
+            raise DataError(
+                f"{root}: {shard}: {cut(key)}{cut(one.end)} is of no kind that is read; name another member"
+            )
+        kinds.setdefault(kind, f"{shard}: {cut(key)}{one.end}")
+    if len(kinds) > 1:
+        said = " and ".join(f"{kind} ({file})" for kind, file in kinds.items())
+        raise DataError(f"{root}: its samples are of several kinds: {said}; choose one with data.member=END")
+    return next(iter(kinds))

@@ -1,0 +1,145 @@
+"""Prophesee's .raw files: EVT 2.0, words of 32 bits, and EVT 3.0, words of 16 bits, behind a header of text.
+
+A header line begins with %; those that are read say the format (`% evt 3.0`, `% format EVT3;height=720;width=1280`) and
+the size of the sensor (`% geometry 1280x720`, `% height 720`). What a word is stands in its highest 4 bits.
+"""
+
+import re
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.inputs import Unreadable
+from hdlif.inputs.events import Events
+
+MOST_EVENTS = 2**25
+"""Of a file whose words may be several events each."""
+_MOST_HEADER = 2**16
+_OF_2 = {"off": 0x0, "on": 0x1, "time": 0x8}
+_OF_3 = {"y": 0x0, "x": 0x2, "base": 0x3, "vector_12": 0x4, "vector_8": 0x5, "time_low": 0x6, "time_high": 0x8}
+
+
+def read_raw(content: bytes) -> Events:
+    """The events of a recording; others in it (triggers, what the camera says of itself) are passed over."""
+    lines, start = _header(content)
+    version = _version(lines)
+    size = 4 if version == "2" else 2
+    if (len(content) - start) % size:
+        raise Unreadable(f"its words are no whole number of {size} bytes")
+    words = np.frombuffer(content, f"<u{size}", offset=start)
+    t, x, y, p = _evt2(words) if version == "2" else _evt3(words)
+    return Events(t, x, y, p, _sensor(lines))
+
+
+def _header(content: bytes) -> tuple[list[str], int]:
+    """Its lines, without %, and where the words begin."""
+    lines, start = list[str](), 0
+    while content[start : start + 1] == b"%":
+        end = content.find(b"\n", start, start + _MOST_HEADER)
+        if end < 0 or end > _MOST_HEADER:
+            raise Unreadable("ends within its header")
+        line = content[start + 1 : end].decode("latin-1").strip()
+        start = end + 1
+        if line == "end":
+            break
+        lines.append(line)
+    return lines, start
+
+
+def _version(lines: list[str]) -> str:
+    for line in lines:
+        if found := re.match(r"evt ([0-9.]+)|format EVT([0-9]+)", line):
+            version = (found[1] or found[2]).split(".")[0]
+            if version not in ("2", "3"):
+                raise Unreadable(f"is in the format EVT {version}; accepted are 2.0 and 3.0")
+            return version
+    raise Unreadable("its header has no line that says the format; accepted are % evt 2.0 and % evt 3.0")
+
+
+def _sensor(lines: list[str]) -> tuple[int, int] | None:
+    """Height and width, where the header states them."""
+    text = "\n".join(lines)
+    if found := re.search(r"^geometry ([0-9]{1,5})x([0-9]{1,5})", text, re.MULTILINE):
+        return int(found[2]), int(found[1])
+    sides = [re.search(rf"(?:^|;){side}[ =]([0-9]{{1,5}})", text, re.MULTILINE) for side in ("height", "width")]
+    return (int(sides[0][1]), int(sides[1][1])) if sides[0] and sides[1] else None
+
+
+_Columns = tuple[NDArray[np.int64], NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]
+
+
+def _evt2(words: NDArray[np.uint32]) -> _Columns:
+    """An event has its time's low 6 bits in 22..27, x in 11..21, y in 0..10; a word of time has the 28 bits above.
+
+    Events before the first word of time have none, and are left out.
+    """
+    kind, value = words >> 28, words.astype(np.int64)
+    high = _latest(value & 0xFFFFFFF, kind == _OF_2["time"])
+    event = ((kind == _OF_2["on"]) | (kind == _OF_2["off"])) & (high >= 0)
+    value = value[event]
+    return high[event] << 6 | value >> 22 & 0x3F, value >> 11 & 0x7FF, value & 0x7FF, value >> 28
+
+
+def _evt3(words: NDArray[np.uint16]) -> _Columns:
+    """Time, row and column come as they change: an event is a word of x and polarity, or a bit of a vector.
+
+    A vector of 12 or 8 bits says which pixels from the base on have an event; the next goes on behind it. Times are of
+    24 bits, in two words; the high ones begin anew after 2^24. Events before the first time and row are left out.
+    """
+    kind, value = (words >> 12).astype(np.uint8), (words & 0xFFF).astype(np.int32)
+    is_12, is_8, based = kind == _OF_3["vector_12"], kind == _OF_3["vector_8"], kind == _OF_3["base"]
+    count = int((kind == _OF_3["x"]).sum()) + _bits(value[is_12]) + _bits(value[is_8] & 0xFF)
+    if count > MOST_EVENTS:
+        raise Unreadable(f"it has up to {count:,} events, and at most {MOST_EVENTS:,} are read; cut it")
+    time, y = _times(kind, value), _latest(value & 0x7FF, kind == _OF_3["y"])
+    known = (time >= 0) & (y >= 0)
+    single, vectors = np.flatnonzero(known & (kind == _OF_3["x"])), np.flatnonzero(known & (is_12 | is_8))
+    # Where each vector begins: behind those since its base.
+    lengths = 12 * is_12.astype(np.int32) + 8 * is_8
+    before = np.cumsum(lengths) - lengths
+    begin = _latest(value & 0x7FF, based)
+    vectors = vectors[begin[vectors] >= 0]
+    base = begin[vectors] + (before[vectors] - _latest(before, based)[vectors])
+    polarity = _latest(value >> 11, based)[vectors]
+    bits = np.where(is_12[vectors], value[vectors], value[vectors] & 0xFF)
+    of_vector, bit = np.nonzero(bits[:, None] >> np.arange(12, dtype=np.int32) & 1)
+    places = np.concatenate([single, vectors[of_vector]])
+    order = np.argsort(places, kind="stable")
+    x = np.concatenate([value[single] & 0x7FF, base[of_vector] + bit])[order]
+    p = np.concatenate([value[single] >> 11, polarity[of_vector]])[order]
+    places = places[order]
+    return time[places], x.astype(np.int32), y[places], p
+
+
+def _bits(values: NDArray[np.int32]) -> int:
+    """How many bits are set in all."""
+    return sum(int((values >> bit & 1).sum()) for bit in range(12))
+
+
+def _times(kind: NDArray[np.uint8], value: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The time at each word, -1 before the first one; another high word begins at its first microsecond."""
+    is_high, is_low = kind == _OF_3["time_high"], kind == _OF_3["time_low"]
+    highs = value[is_high].astype(np.int64)
+    highs += np.cumsum(np.diff(highs, prepend=highs[:1]) < -(2**11)) << 12
+    changed = np.zeros(len(kind), bool)
+    changed[is_high] = np.diff(highs, prepend=-1) != 0
+    # A time's low word counts until the next other high one: there it is 0.
+    low = _latest(np.where(changed, 0, value), is_low | changed)
+    number = np.cumsum(is_high, dtype=np.int32) - 1
+    high = np.where(number < 0, -1, highs[number] if len(highs) else -1)
+    return np.where(high < 0, -1, high << 12 | low)
+
+
+_Int = TypeVar("_Int", np.int32, np.int64)
+
+
+def _latest(values: NDArray[_Int], there: NDArray[np.bool_]) -> NDArray[_Int]:
+    """At each place the value of the last one, up to it, at which there is one; -1 before the first.
+
+    >>> _latest(np.array([5, 6, 7, 8]), np.array([False, True, False, True])).tolist()
+    [-1, 6, 6, 8]
+    """
+    given = np.concatenate([np.array([-1], values.dtype), values[there]])
+    found: NDArray[_Int] = given[np.cumsum(there, dtype=np.int32)]
+    return found

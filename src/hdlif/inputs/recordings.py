@@ -1,0 +1,259 @@
+"""The files of event cameras.
+
+N-MNIST's, AEDAT 2.0 and 3.1, Prophesee's EVT 2.0 and 3.0, and arrays are read here: each is a few fixed-width fields.
+Tonic 1.7 raises on AEDAT 2.0 and 3.1 (its readers unpack two values of a header that returns three). AEDAT 4,
+compressed and nested, is read by tonic, which is GPL and therefore an optional extra, imported when such a file is met;
+HDF5 by h5py, of the same extra.
+"""
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.errors import MissingExtraError, cut, reason
+from hdlif.inputs import Unreadable
+from hdlif.inputs.archives import parse_archive
+from hdlif.inputs.arrays import parse_array, parse_records
+from hdlif.inputs.events import Events, of_columns
+from hdlif.inputs.prophesee import MOST_EVENTS, read_raw
+
+_AEDAT3_HEADER = np.dtype(
+    [
+        ("kind", "<i2"),
+        ("source", "<i2"),
+        ("event_size", "<i4"),
+        ("time_offset", "<i4"),
+        ("overflow", "<i4"),
+        ("capacity", "<i4"),
+        ("number", "<i4"),
+        ("valid", "<i4"),
+    ]
+)
+_AEDAT3_POLARITY = 1
+MEMORY = 40
+"""The most memory that a recording takes while it is read, in sizes of its file."""
+_SENSOR_SIDE = 128
+"""Of the DVS128, whose addresses AEDAT 2.0 gives as they leave the chip."""
+
+
+def read_bin(content: bytes) -> Events:
+    """N-MNIST: 5 bytes an event: x; y; polarity (bit 7) and the time in microseconds (the 23 bits left, big endian).
+
+    An entry with y = 240 is no event: the times from there on are 2^13 later.
+    """
+    if len(content) % 5:
+        raise Unreadable(f"{len(content)} bytes are no whole number of 5-byte events")
+    entries = np.frombuffer(content, np.uint8).reshape(-1, 5).astype(np.int64)
+    x, y, high, middle, low = entries.T
+    late = y == 240
+    t = ((high & 0x7F) << 16 | middle << 8 | low) + np.cumsum(late) * 2**13
+    return Events(*(a[~late] for a in (t, x, y, high >> 7)))
+
+
+def read_aedat(content: bytes) -> Events:
+    """AEDAT 2.0 of a DVS128 or AEDAT 3.1, as the first line says."""
+    for version, read in ((b"2.", _read_aedat2), (b"3.", _read_aedat3)):
+        if content.startswith(b"#!AER-DAT" + version):
+            return read(content)
+    raise Unreadable(f"begins with {content[:14]!r}; accepted are AEDAT 2.0, 3.1 and, as .aedat4, 4.0")
+
+
+def _read_aedat2(content: bytes) -> Events:
+    """Lines that begin with #, then per event a big-endian address and time of 4 bytes each.
+
+    Address bits: 0 off (1 is darker), 1..7 x from the right, 8..14 y from below.
+    """
+    start = 0
+    while content[start : start + 1] == b"#":
+        start = content.find(b"\n", start) + 1
+        if start == 0:
+            raise Unreadable("ends within its header")
+    if (len(content) - start) % 8:
+        raise Unreadable("its events are no whole number of 8 bytes")
+    address, t = np.frombuffer(content, ">u4", offset=start).reshape(-1, 2).astype(np.int64).T
+    side = _SENSOR_SIDE - 1
+    x, y = side - (address >> 1 & 0x7F), side - (address >> 8 & 0x7F)
+    return Events(t, x, y, 1 - (address & 1), (_SENSOR_SIDE, _SENSOR_SIDE))
+
+
+def _read_aedat3(content: bytes) -> Events:
+    """A header up to #!END-HEADER, then packets: 28 bytes that say kind, size and number, and the events.
+
+    A polarity event is 4 bytes of data (bit 0 valid, 1 polarity, 2..16 y, 17..31 x) and 4 of time, little endian.
+    """
+    mark = b"#!END-HEADER\r\n"
+    place = content.find(mark)
+    if place < 0:
+        raise Unreadable("ends within its header")
+    place += len(mark)
+    parts: list[NDArray[np.int64]] = []
+    while place < len(content):
+        body = place + _AEDAT3_HEADER.itemsize
+        if body > len(content):
+            raise Unreadable(f"is cut short at byte {place}")
+        packet = np.frombuffer(content, _AEDAT3_HEADER, 1, place)[0]
+        size, number = int(packet["event_size"]), int(packet["number"])
+        end = body + size * int(packet["capacity"])
+        if size < 1 or not 0 <= number <= packet["capacity"] or end > len(content):
+            raise Unreadable(f"is cut short or damaged at byte {place}")
+        if packet["kind"] == _AEDAT3_POLARITY and size == 8:
+            data, time = np.frombuffer(content, "<u4", 2 * number, body).reshape(-1, 2).astype(np.int64).T
+            parts.append(np.stack([data, time + (int(packet["overflow"]) << 31)])[:, data & 1 == 1])
+        place = end
+    data, t = np.concatenate([np.zeros((2, 0), np.int64), *parts], axis=1)
+    return Events(t, data >> 17 & 0x7FFF, data >> 2 & 0x7FFF, data >> 1 & 1)
+
+
+def read_aedat4(path: Path, content: bytes) -> Events:
+    """AEDAT 4.0, by tonic, which reads the file by itself.
+
+    Raises:
+        MissingExtraError: tonic, or the package aedat that it needs for this, is not installed.
+    """
+    try:
+        import aedat  # noqa: F401
+        from tonic.io import read_aedat4 as read
+    except ImportError as error:
+        raise MissingExtraError(f"{path}: {error.name} is needed for it; pip install 'hdlif[events]'") from error
+    try:
+        found = read(str(path))
+        # By place: the fields have other names in other versions.
+        t, x, y, polarity = (found[name].astype(np.int64) for name in found.dtype.names[:4])
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    # The decoder is compiled; its errors are of many types, and where it panics they are no Exception.
+    except BaseException as error:
+        raise Unreadable(f"cannot be read as AEDAT 4.0 ({reason(error)})") from error
+    return Events(t, x, y, polarity)
+
+
+def read_npy(content: bytes) -> Events:
+    """A structured array [N] with fields t, x, y and p, or an array [N, 4] of numbers with these columns."""
+    records = parse_records(content)
+    return _of_rows(parse_array(content)) if records is None else of_columns(_named(records))
+
+
+def _of_rows(array: NDArray[Any]) -> Events:
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise Unreadable(
+            f"it is {array.dtype} {list(array.shape)}; a recording is an array [N, 4] of t, x, y, p, or has such fields"
+        )
+    return of_columns(dict(zip("txyp", array.T, strict=True)))
+
+
+def read_npz(content: bytes) -> Events:
+    """Arrays t, x, y and p [N] each; or one array alone, "events" or unnamed, as `read_npy` takes it."""
+    files = parse_archive(content, (*_NAMES, *_ALONE))
+    if len(files) == 1 and (alone := next(iter(files))) in _ALONE:
+        return read_npy(files[alone])
+    columns = _named({name: parse_array(values) for name, values in files.items() if name in _NAMES})
+    if len(files) > len(columns):
+        raise Unreadable(f"it holds {', '.join(sorted(files))}; give t, x, y and p, or one array of events alone")
+    return of_columns(columns)
+
+
+_NAMES: Mapping[str, str] = {
+    **{name: name for name in "txyp"},
+    **dict.fromkeys(("timestamp", "timestamps", "time", "ts"), "t"),
+    **dict.fromkeys(("polarity", "polarities", "pol", "on"), "p"),
+    **{"xs": "x", "ys": "y"},
+}
+"""What arrays and fields are called, and which of t, x, y and p that is."""
+_ALONE = ("events", "arr_0")
+
+
+def _named(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Columns by what they are. Raises `Unreadable` unless each is there once."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, values in columns.items():
+        if (what := _NAMES.get(name)) is not None:
+            if what in found:
+                raise Unreadable(f"it has two of {what}: {cut(', '.join(sorted(columns)), 200)}")
+            found[what] = values
+    if missing := [name for name in "txyp" if name not in found]:
+        seen = cut(", ".join(map(str, sorted(columns))), 200) or "nothing"
+        raise Unreadable(f"it has no {missing[0]}: there must be t, x, y and p, and it has {seen}")
+    return found
+
+
+def read_hdf5(path: Path, content: bytes) -> Events:
+    """HDF5: data sets t, x, y and p [N], or one of such fields, in the root or in a group "events" or "CD".
+
+    Raises:
+        MissingExtraError: h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtraError(f"{path}: h5py is needed for it; pip install 'hdlif[events]'") from error
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            return of_columns(_of_group(file, h5py))
+    except Unreadable:
+        raise
+    # HDF5 reads what it wants of the file; its errors are of many types.
+    except Exception as error:
+        raise Unreadable(f"cannot be read as HDF5 ({reason(error)})") from error
+
+
+def _of_group(group: Any, h5py: Any) -> dict[str, NDArray[Any]]:
+    """Where data sets of events lie, in a few usual places."""
+    for place in ("", "events", "events/events", "CD", "CD/events"):
+        here = group[place] if place and place in group else group if not place else None
+        if isinstance(here, h5py.Dataset) and here.dtype.names:
+            _check_length(here)
+            records = here[()]
+            return _named({name: records[name] for name in here.dtype.names})
+        if isinstance(here, h5py.Group):
+            sets = {name: here[name] for name in here if isinstance(here.get(name), h5py.Dataset) and name in _NAMES}
+            if sets:
+                chosen = _named(sets)
+                for one in chosen.values():
+                    _check_length(one)
+                return {name: one[()] for name, one in chosen.items()}
+    raise Unreadable(f"it has no data sets t, x, y and p; it has {cut(', '.join(sorted(group)), 200) or 'nothing'}")
+
+
+def _check_length(values: Any) -> None:
+    if len(values.shape) != 1 or values.shape[0] > MOST_EVENTS:
+        raise Unreadable(
+            f"{cut(values.name)} is {list(values.shape)}; it must be [N], with at most {MOST_EVENTS:,} events"
+        )
+
+
+def _of_content(read: Callable[[bytes], Events]) -> Callable[[Path, bytes], Events]:
+    return lambda _, content: read(content)
+
+
+READERS: Mapping[str, Callable[[Path, bytes], Events]] = {
+    ".aedat": _of_content(read_aedat),
+    ".aedat4": read_aedat4,
+    ".bin": _of_content(read_bin),
+    ".h5": read_hdf5,
+    ".hdf5": read_hdf5,
+    ".npy": _of_content(read_npy),
+    ".npz": _of_content(read_npz),
+    ".raw": _of_content(read_raw),
+}
+"""By the end of a file's name."""
+
+
+def read_recording(path: Path, content: bytes) -> Events:
+    """The events of a file, `content` being its bytes; the suffix says the format.
+
+    It takes no more memory than `MEMORY` times the file; but AEDAT 4 and HDF5, whose readers promise nothing; .npz,
+    whose arrays have at most `inputs.MOST_BYTES` each; and EVT 3.0, which takes 50 times the file and 100 bytes for
+    each event of a vector, `MOST_EVENTS` in all at the most.
+
+    Raises:
+        Unreadable: the file is in none of the formats, or is damaged.
+        MissingExtraError: what reads the format is not installed.
+    """
+    read = READERS.get(path.suffix.lower())
+    if read is None:
+        raise Unreadable(f"recordings end in {', '.join(READERS)}, and it in {cut(path.suffix)!r}")
+    return read(path, content)

@@ -1,0 +1,271 @@
+import io
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hdlif.data import Events
+from hdlif.errors import MissingExtraError
+from hdlif.inputs import Unreadable
+from hdlif.inputs.recordings import read_recording
+from recorded_events import aedat2_bytes, aedat3_bytes, bin_bytes, evt2_bytes, fields, recording
+
+FORMATS: dict[str, tuple[Callable[[Events], bytes], int]] = {
+    "a.bin": (bin_bytes, 34),
+    "two.aedat": (aedat2_bytes, 128),
+    "three.aedat": (aedat3_bytes, 128),
+    "two.raw": (evt2_bytes, 34),
+}
+every_format = pytest.mark.parametrize("name", FORMATS)
+
+
+def assert_equal(seen: Events, expected: Events) -> None:
+    for field in ("t", "x", "y", "polarity"):
+        assert getattr(seen, field).tolist() == getattr(expected, field).tolist(), field
+
+
+@every_format
+def test_what_was_written_is_read(name: str) -> None:
+    write, side = FORMATS[name]
+    # N-MNIST's times pass 2^13, which takes its entries of y = 240, and 2^16.
+    events = recording(50, side=side, length=300_000)
+    assert_equal(read_recording(Path(name), write(events)), events)
+
+
+def test_bin_by_hand() -> None:
+    # x 5, y 6, on, t = 0x010203; the overflow entry; x 7, y 8, off, t = 4 + 2^13.
+    content = bytes([5, 6, 0x81, 2, 3, 0, 240, 0, 0, 0, 7, 8, 0, 0, 4])
+    expected = Events(*map(np.array, ([0x010203, 4 + 2**13], [5, 7], [6, 8], [1, 0])))
+    assert_equal(read_recording(Path("a.bin"), content), expected)
+
+
+def test_aedat2_by_hand() -> None:
+    # Address 0x0102: y bits 8..14 = 1, x bits 1..7 = 1, bit 0 = 0, which is brighter.
+    content = b"#!AER-DAT2.0\r\n#\r\n" + bytes([0, 0, 1, 2, 0, 0, 0, 9])
+    assert_equal(read_recording(Path("a.aedat"), content), Events(*map(np.array, ([9], [126], [126], [1]))))
+
+
+def test_aedat3_time_overflow_counts_in_2_to_the_31() -> None:
+    events = recording(3, side=128)
+    content = bytearray(aedat3_bytes(events))
+    content[content.find(b"HEADER\r\n") + 8 + 12] = 1
+    assert read_recording(Path("a.aedat"), bytes(content)).t.tolist() == [t + 2**31 for t in events.t.tolist()]
+
+
+@every_format
+def test_empty_recording(name: str) -> None:
+    write, side = FORMATS[name]
+    assert len(read_recording(Path(name), write(recording(0, side=side))).t) == 0
+
+
+@every_format
+def test_recording_that_is_cut_short_is_refused(name: str) -> None:
+    write, side = FORMATS[name]
+    content = write(recording(10, side=side))
+    with pytest.raises(Unreadable, match=r"no whole number of|is cut short"):
+        read_recording(Path(name), content[:-3])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"#!AER-DAT3.1\r\n#Format", "ends within its header"),
+        (b"#!AER-DAT2.0", "ends within its header"),
+        (b"#!AER-DAT4.0\r\n", "begins with b'#!AER-DAT4.0"),
+        (b"", "begins with b''"),
+        (b"#!AER-DAT3.1\r\n#!END-HEADER\r\n" + bytes(28), "is cut short or damaged at byte 28"),
+    ],
+)
+def test_other_content_is_refused(content: bytes, message: str) -> None:
+    with pytest.raises(Unreadable, match=re.escape(message)):
+        read_recording(Path("a.aedat"), content)
+
+
+def test_aedat4_without_tonic_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tonic.io", None)
+    with pytest.raises(MissingExtraError, match=r"a.aedat4: .* is needed for it; pip install 'hdlif\[events\]'"):
+        read_recording(Path("a.aedat4"), b"")
+
+
+def test_aedat4_is_read_by_tonic_whatever_it_names_the_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = np.array([(7, 1, 2, True), (9, 3, 4, False)], [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "?")])
+
+    def read(path: str) -> np.ndarray:
+        if path != "a.aedat4":
+            raise RuntimeError("no flatbuffer")
+        return found
+
+    monkeypatch.setitem(sys.modules, "aedat", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "tonic", SimpleNamespace(io=SimpleNamespace(read_aedat4=read)))
+    monkeypatch.setitem(sys.modules, "tonic.io", SimpleNamespace(read_aedat4=read))
+    expected = Events(*map(np.array, ([7, 9], [1, 3], [2, 4], [1, 0])))
+    assert_equal(read_recording(Path("a.aedat4"), b""), expected)
+    with pytest.raises(Unreadable, match=r"^cannot be read as AEDAT 4.0 \(no flatbuffer\)$"):
+        read_recording(Path("b.aedat4"), b"")
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+EVENTS = recording(20, side=9)
+COLUMNS = {"t": EVENTS.t, "x": EVENTS.x, "y": EVENTS.y, "p": EVENTS.polarity}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.npy", npy(fields(EVENTS))),
+        ("a.npy", npy(fields(EVENTS).astype(np.dtype(fields(EVENTS).dtype.descr, align=True)))),
+        ("a.npy", npy(fields(EVENTS).astype([("x", ">f4"), ("y", ">i4"), ("p", "?"), ("timestamp", ">f8")]))),
+        ("a.npy", npy(np.stack([*COLUMNS.values()], axis=1).astype(np.float64))),
+        ("a.npy", npy(np.asfortranarray(np.stack([*COLUMNS.values()], axis=1)))),
+        ("a.npz", npz(**COLUMNS)),
+        ("a.npz", npz(**{**COLUMNS, "p": EVENTS.polarity * 2 - 1})),
+        ("a.npz", npz(x=EVENTS.x, y=EVENTS.y, timestamps=EVENTS.t, polarity=EVENTS.polarity.astype(bool))),
+        ("a.npz", npz(events=fields(EVENTS))),
+        ("a.npz", npz(arr_0=np.stack([*COLUMNS.values()], axis=1))),
+    ],
+)
+def test_arrays_of_events_in_the_usual_forms(name: str, content: bytes) -> None:
+    assert_equal(read_recording(Path(name), content), EVENTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.npy", npy(np.zeros((3, 5))), r"it is float64 \[3, 5\]; a recording is an array \[N, 4\] of t, x, y, p"),
+        ("a.npy", npy(np.zeros(3, [("t", "<i8"), ("x", "<i2"), ("y", "<i2")])), "it has no p: .* it has t, x, y"),
+        ("a.npy", npy(np.zeros((2, 2), [("t", "<i8")])), r"an array of records is \[N\]"),
+        ("a.npy", npy(np.zeros(2, [("t", "<i8", 3)])), "are not up to 32 plain numbers"),
+        ("a.npy", npy(np.zeros(2, [("t", "O")])), "are not up to 32 plain numbers"),
+        ("a.npy", npy(fields(EVENTS))[:-3], "its shape takes 260 bytes, and 257 follow"),
+        ("a.npy", npy(np.array([[0, 1.5, 2, 1]])), "its x has values that are no whole numbers"),
+        ("a.npy", npy(np.array([[np.nan, 1, 2, 1]])), "a time that is not finite"),
+        ("a.npy", npy(np.array([[0, 1, 2, 2]])), r"its p has values in 2..2; polarities are 0 and 1, or -1 and 1"),
+        ("a.npy", npy(np.array([[0, 1, 2, 0], [0, 1, 2, -1]])), r"polarities are 0 and 1, or -1 and 1"),
+        ("a.npy", npy(np.array([[0, 1e300, 2, 0]])), "its x has values in"),
+        ("a.npz", npz(t=EVENTS.t, x=EVENTS.x), "it has no y"),
+        ("a.npz", npz(**{**COLUMNS, "x": EVENTS.x[:-1]}), "20 times and 19 of x"),
+        ("a.npz", npz(**COLUMNS, time=EVENTS.t), "it has two of t"),
+        ("a.npz", npz(**COLUMNS, events=fields(EVENTS)), "give t, x, y and p, or one array of events alone"),
+        ("a.npz", npz(t=np.array("x")), "text, and no plain type"),
+        ("a.npz", b"PK", "it is no zip archive"),
+        ("a.raw", b"% evt 4.0\n", r"is in the format EVT 4; accepted are 2.0 and 3.0"),
+        ("a.raw", b"% camera\n", r"no line that says the format"),
+        ("a.raw", b"% evt 3.0", "ends within its header"),
+        ("a.raw", b"% evt 3.0\n% end\n1", "no whole number of 2 bytes"),
+    ],
+)
+def test_arrays_and_words_that_are_no_events_are_refused(name: str, content: bytes, message: str) -> None:
+    with pytest.raises(Unreadable, match=message):
+        read_recording(Path(name), content)
+
+
+def test_evt2_by_hand() -> None:
+    # An event before any time is left out; time 1 << 6 | 5, x 3, y 2, darker; a trigger; brighter at 2 << 6.
+    words = [1 << 28, 8 << 28 | 1, 5 << 22 | 3 << 11 | 2, 10 << 28, 8 << 28 | 2, 1 << 28 | 7 << 11 | 6]
+    content = b"% format EVT2;height=20;width=30\n" + np.array(words, "<u4").tobytes()
+    found = read_recording(Path("a.raw"), content)
+    assert_equal(found, Events(*map(np.array, ([69, 128], [3, 7], [2, 6], [0, 1]))))
+    assert found.sensor == (20, 30)
+
+
+def test_evt3_by_hand() -> None:
+    # x without a time or a row is no event. Vectors go on from a base; a high time begins at its first microsecond.
+    words = [
+        *(0x2005, 0x8001, 0x2005, 0x0003, 0x6007, 0x2005),  # time 1 << 12 | 7, y 3, x 5: an event, darker
+        *(0x3808, 0x4005, 0x5081),  # base 8, brighter: x 8 and 10; then 8 bits from 20 on: 20 and 27
+        *(0xA000, 0x8002, 0x0001, 0x280C),  # a trigger; time 2 << 12; y 1, x 12, brighter
+        *(0x8FFF, 0x6001, 0x2001, 0x8000, 0x2001),  # the clock of 24 bits begins anew
+    ]
+    content = b"% evt 3.0\n% width 64\n% height 48\n% end\n" + np.array(words, "<u2").tobytes()
+    found = read_recording(Path("a.raw"), content)
+    early = 1 << 12 | 7
+    t = [early, early, early, early, early, 2 << 12, 0xFFF << 12 | 1, 1 << 24]
+    x, y, p = [5, 8, 10, 20, 27, 12, 1, 1], [3, 3, 3, 3, 3, 1, 1, 1], [0, 1, 1, 1, 1, 1, 0, 0]
+    assert_equal(found, Events(*map(np.array, (t, x, y, p))))
+    assert found.sensor == (48, 64)
+
+
+def evt3_plain(words: list[int]) -> list[tuple[int, int, int, int]]:
+    """An EVT 3.0 reader as the format is told: a word after another."""
+    found, high, low, turns, y, base, polarity = [], None, 0, 0, None, None, 0
+    for word in words:
+        kind, value = word >> 12, word & 0xFFF
+        known = high is not None and y is not None
+        if kind == 0x8:
+            turns += high is not None and value - high < -(2**11)
+            low = low if value == high else 0
+            high = value
+        elif kind == 0x6:
+            low = value
+        elif kind == 0x0:
+            y = value & 0x7FF
+        elif kind == 0x3:
+            base, polarity = value & 0x7FF, value >> 11
+        time = ((turns << 12 | (high or 0)) << 12) | low
+        if kind == 0x2 and known:
+            found.append((time, value & 0x7FF, y, value >> 11))
+        if kind in (0x4, 0x5) and base is not None:
+            length = 12 if kind == 0x4 else 8
+            if known:
+                found += [(time, base + bit, y, polarity) for bit in range(length) if value >> bit & 1]
+            base += length
+    return found
+
+
+@given(st.lists(st.integers(0, 2**16 - 1) | st.sampled_from([0x8001, 0x8FFE, 0x8000, 0x3007, 0x4ABC, 0x50FF, 0x6003])))
+def test_evt3_equals_a_reader_of_one_word_after_another(words: list[int]) -> None:
+    content = b"% evt 3.0\n% end\n" + np.array(words, "<u2").tobytes()
+    found = read_recording(Path("a.raw"), content)
+    columns = (found.t, found.x, found.y, found.polarity)
+    assert list(zip(*(a.tolist() for a in columns), strict=True)) == evt3_plain(words)
+
+
+def test_evt3_of_too_many_events_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdlif.inputs.prophesee.MOST_EVENTS", 20)
+    words = [0x8001, 0x0001, 0x3000, 0x4FFF, 0x4FFF]
+    with pytest.raises(Unreadable, match="it has up to 24 events, and at most 20 are read"):
+        read_recording(Path("a.raw"), b"% evt 3.0\n" + np.array(words, "<u2").tobytes())
+
+
+def test_hdf5_without_h5py_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtraError, match=r"a.h5: h5py is needed for it; pip install 'hdlif\[events\]'"):
+        read_recording(Path("a.h5"), b"")
+
+
+@pytest.mark.parametrize("place", ["", "events", "CD"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_hdf5_is_read_where_events_usually_lie(place: str, packed: bool) -> None:
+    h5py = pytest.importorskip("h5py", reason="needs h5py: pip install 'hdlif[events]'")
+    file = io.BytesIO()
+    with h5py.File(file, "w") as writing:
+        group = writing.require_group(place) if place else writing
+        if packed:
+            group["events"] = fields(EVENTS)
+        else:
+            for name, values in COLUMNS.items():
+                group[name] = values
+    assert_equal(read_recording(Path("a.h5"), file.getvalue()), EVENTS)
+    for content, message in (
+        (b"", "cannot be read as HDF5"),
+        (file.getvalue()[:200], "cannot be read as HDF5"),
+    ):
+        with pytest.raises(Unreadable, match=message):
+            read_recording(Path("a.hdf5"), content)
