@@ -269,3 +269,16 @@ def test_columns_of_a_table_are_learned_and_run_finds_the_others_by_name(key: st
     straight = write_csv(tmp_path / "old.csv", [row[:2] for row in rows[:3]], ["a", "b"])
     expected = run(tmp_path / "net.hdlif.safetensors", [straight])["inputs"]
     assert [one["prediction"] for one in answers] == [one["prediction"] for one in expected]
+
+
+def test_a_shipped_set_of_another_target_is_refused_in_one_line(tmp_path: Path) -> None:
+    rows: list[list[object]] = [[*range(n, n + 13), n % 5, n % 3, n % 2] for n in range(60)]
+    names = [*(f"f{number}" for number in range(13)), "a", "b", "c"]
+    path = write_csv(tmp_path / "rows.csv", rows, names)
+    section = f"data={{kind: table, path: {path}, batch_size: 8, values: [a, b, c]}}"
+    overrides = ["model.widths=[4]", "training.epochs=1", section, "task.kind=regress"]
+    train("wine_hdlif", overrides=overrides, out=tmp_path / "run", memory_repeats=0)
+    export(tmp_path / "run", out=tmp_path / "net.hdlif.safetensors")
+    for network in (tmp_path / "run", tmp_path / "net.hdlif.safetensors"):
+        with pytest.raises(DataError, match='has the task "regress", which takes values, and wine gives class'):
+            evaluate_path(network, data="wine")

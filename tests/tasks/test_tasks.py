@@ -212,3 +212,21 @@ def test_a_delay_beyond_the_sequence_is_refused() -> None:
         LabelSequence(("a", "b"), 4, delay=4)
     with pytest.raises(ValueError, match="delay = 1 is of values at each step"):
         Regress(("a",), 4, (0.0,), (1.0,), delay=1)
+
+
+def test_right_answers_in_training_are_counted_at_the_steps_that_count() -> None:
+    # A perfect network: its answers to steps 0 and 1 are given at steps 2 and 3.
+    target = torch.tensor([[0, 1, 1, 1], [1, 1, 0, 0]])
+    outputs = F.one_hot(torch.tensor([[0, 0, 0, 1], [0, 0, 1, 1]]).T, 2).float()
+    right, counted = LabelSequence(("a", "b"), 4, delay=2).right(outputs, (0, 1, 2, 3), target)
+    assert (int(right), counted) == (4, 4)
+    # Right at the last step alone.
+    last = torch.tensor([[[9.0, 0]], [[0, 1]]])
+    assert int(Classify(("a", "b"), 2, "last").right(last, (0, 1), torch.tensor([1]))[0]) == 1
+    several = torch.tensor([[[9.0, 9]], [[-1, 1]]])
+    assert int(Multilabel(("a", "b"), 2, "last").right(several, (0, 1), torch.tensor([[0.0, 1.0]]))[0]) == 2
+
+
+def test_a_value_beyond_float32_is_no_answer() -> None:
+    record = TaskRecord("regress", "mean", mean=(3e38,), std=(3e38,))
+    assert list(answers(np.ones((1, 1, 1), np.float32), record, ("v",))) == [None]

@@ -119,6 +119,16 @@ def evaluate_path(
     return _evaluation_result(evaluated.result, drawing, sets.classes, evaluation=evaluated.as_dict())
 
 
+WANTED = {
+    ("classify", False): "class",
+    ("sequence", True): "classes",
+    ("regress", False): "values",
+    ("regress", True): "values_each",
+    ("multilabel", False): "labels",
+}
+"""What data give that a network's task takes, in the words of `tasks.Target`."""
+
+
 def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path) -> ImageSets:
     """The recipe's data set, or another, shown as the recipe's network takes it; `path` is where the recipe was."""
     if data is None:
@@ -127,7 +137,8 @@ def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Pat
     if names_path(data):
         return builders.data_of_ones_own(recipe, data)
     record, frames = builders.input_record(recipe), recipe.data.frames
-    return sets_named(data, data_root, path, record=record, time_steps=recipe.time_steps, frames=frames)
+    task = builders.build_task(recipe).record
+    return sets_named(data, data_root, path, record=record, time_steps=recipe.time_steps, frames=frames, task=task)
 
 
 def sets_named(
@@ -155,6 +166,11 @@ def sets_named(
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")
+    if (given := builders.DATA[data].target) != (wanted := WANTED[task.kind, task.combine == "each"]):
+        raise DataError(
+            f'{path}: the network has the task "{task.kind}", which takes {wanted}, and {data} gives {given}; give the '
+            "data that it was trained on"
+        )
     taken = record or builders.DATA[data].input
     return builders.named_data(data, data_root, record=taken, time_steps=time_steps, frames=frames)
 

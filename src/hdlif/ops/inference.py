@@ -3,7 +3,7 @@
 import math
 
 from hdlif.errors import ArtefactError, brief, did_you_mean
-from hdlif.ops.fields import check_fields, is_float32
+from hdlif.ops.fields import LEAST_NORMAL, check_fields, is_float32
 from hdlif.ops.graph import COMBINATIONS, INPUT, MAX_ELEMENTS, MAX_NODES, TASKS, Graph, TaskRecord, Value
 from hdlif.ops.input_record import check_input
 from hdlif.ops.table import OPS
@@ -78,8 +78,9 @@ def check_task(record: TaskRecord, time_steps: int, outputs: int) -> None:
         )
     scaled = outputs if record.kind == "regress" else 0
     for key, numbers in (("mean", record.mean), ("std", record.std)):
-        if len(numbers) != scaled or not all(is_float32(v) and (key == "mean" or v > 0) for v in numbers):
-            raise ArtefactError(f"task.{key} = {brief(list(numbers))}; it must be {scaled} finite numbers")
+        if len(numbers) != scaled or not all(is_float32(v) and (key == "mean" or v >= LEAST_NORMAL) for v in numbers):
+            above = ", above 0" if key == "std" else ""
+            raise ArtefactError(f"task.{key} = {brief(list(numbers))}; it must be {scaled} finite numbers{above}")
     if not is_float32(record.threshold) or not 0 < record.threshold < 1:
         raise ArtefactError(f"task.threshold = {brief(record.threshold)}; it must lie between 0 and 1")
 

@@ -57,13 +57,17 @@ def _labelled(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Ans
     }
 
 
-def _valued(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer:
+def _valued(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer | None:
     mean, std = np.array(record.mean, np.float32), np.array(record.std, np.float32)
     if record.combine == "each":
         values = outputs[record.delay :] * std + mean
+        if not np.isfinite(values).all():
+            return None
         return {"prediction": {name: [float(v) for v in column] for name, column in zip(labels, values.T, strict=True)}}
-    taken = outputs.mean(axis=0) if record.combine == "mean" else outputs[-1]
-    return {"prediction": {name: float(v) for name, v in zip(labels, taken * std + mean, strict=True)}}
+    taken = (outputs.mean(axis=0) if record.combine == "mean" else outputs[-1]) * std + mean
+    if not np.isfinite(taken).all():
+        return None
+    return {"prediction": {name: float(v) for name, v in zip(labels, taken, strict=True)}}
 
 
 def _several(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer:

@@ -62,12 +62,17 @@ class Classify:
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         """By the mean over the steps that were learned from; a mixed sample has the label of the larger share."""
         labels = target if target.ndim == 1 else target.argmax(1)
-        return (outputs.mean(0).argmax(1) == labels).sum(), len(labels)
+        return (outputs[counted_from(steps, self.first) :].mean(0).argmax(1) == labels).sum(), len(labels)
 
 
 def timed(criterion: Criterion, first: int) -> Criterion:
     """A criterion of the steps from `first` on, which is itself where that is all."""
     return Timed(criterion, first) if first else criterion
+
+
+def counted_from(steps: tuple[int, ...], first: int) -> int:
+    """The place of the first step that counts, among steps that were learned from."""
+    return next((place for place, step in enumerate(steps) if step >= first), 0)
 
 
 def so_far(outputs: Tensor, first: int) -> Tensor:

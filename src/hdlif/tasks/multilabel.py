@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
-from hdlif.tasks.classify import so_far, timed
+from hdlif.tasks.classify import counted_from, so_far, timed
 from hdlif.tasks.task import Evaluation, Tally, Target
 
 
@@ -64,7 +64,8 @@ class Multilabel:
         return evaluation.metrics["f1"]
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
-        return (self.said(outputs.mean(0)) == (target > 0.5)).sum(), target.numel()
+        taken = outputs[counted_from(steps, self.first) :].mean(0)
+        return (self.said(taken) == (target > 0.5)).sum(), target.numel()
 
     def said(self, logits: Tensor) -> Tensor:
         """Which labels outputs say."""

@@ -61,8 +61,9 @@ class LabelSequence:
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         if len(outputs) != len(steps):
             return torch.zeros(()), 0
-        wanted = target[:, [step - self.delay for step in steps]].T
-        return (outputs.argmax(-1) == wanted).sum(), wanted.numel()
+        counted = [place for place, step in enumerate(steps) if step >= self.delay]
+        wanted = target[:, [steps[place] - self.delay for place in counted]].T
+        return (outputs[counted].argmax(-1) == wanted).sum(), wanted.numel()
 
 
 def check_delay(delay: int, time_steps: int) -> None:

@@ -26,4 +26,6 @@ class BestInMemory(Callback):
             self._state = {name: tensor.detach().clone() for name, tensor in training.model.state_dict().items()}
 
     def end(self, training: Training) -> None:
-        training.model.load_state_dict(self._state)
+        # Where a training went on, its best epoch may lie before.
+        if self._state:
+            training.model.load_state_dict(self._state)

@@ -42,13 +42,13 @@ class Checkpoints(Callback):
         self, out: Path | str, *, recipe: Mapping[str, Any], resume: bool = False, every: float = 60.0
     ) -> None:
         self.files, self.recipe, self.resume, self.every = RunFiles(Path(out)), recipe, resume, every
-        self._saved = time.monotonic()
+        self._saved: float | None = None
 
     def found(self, training: Training) -> SavedState | None:
         return training.ranks.led(lambda: self.files.begin(self.recipe, resume=self.resume))
 
     def begin(self, training: Training) -> None:
-        self._saved = time.monotonic()
+        self._saved = None
 
     def validated(self, training: Training, evaluation: Evaluation, *, best: bool) -> None:
         epoch, every = training.counters.epoch + 1, training.config.keep_every
@@ -58,7 +58,10 @@ class Checkpoints(Callback):
             self._keep(training, self.files.best, evaluation)
 
     def due(self, training: Training) -> bool:
-        return time.monotonic() - self._saved >= self.every
+        now = time.monotonic()
+        # Counted from the first batch on: what callbacks do to begin takes its time.
+        self._saved = now if self._saved is None else self._saved
+        return now - self._saved >= self.every
 
     def at_rest(self, training: Training, *, epoch_done: bool) -> None:
         self.save(training)

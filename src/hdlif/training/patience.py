@@ -14,6 +14,8 @@ class Patience(Callback):
     """Stops a training after so many epochs in a row without a better validation."""
 
     def __init__(self, epochs: int) -> None:
+        if epochs < 1:
+            raise ValueError(f"epochs = {epochs}; patience is of 1 epoch or more")
         self.epochs = epochs
 
     def stops(self, training: Training) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
-from hdlif.errors import CheckpointError, DataError, TrainingError, brief
+from hdlif.errors import CheckpointError, DataError, TrainingError, brief, first_line
 from hdlif.learning import Plan, Rule, loss_over, mean_logits
 from hdlif.tasks import Evaluation, Task
 from hdlif.training import checkpoint
@@ -112,6 +113,8 @@ class Training:
             for callback in self.callbacks:
                 callback.interrupted(self)
             raise interrupted.consequence if self.ranks.first else SystemExit(0) from None
+        if not self.counters.best_epoch:
+            raise TrainingError("no epoch was run: a callback stops the training before the first")
         for callback in self.callbacks:
             callback.end(self)
         self.network.eval()
@@ -171,8 +174,19 @@ class Training:
             "skipped_updates": self.step.skipped,
         }
         for callback in self.callbacks:
-            tensors |= callback.tensors()
-            record |= callback.record()
+            for kept, given in ((tensors, callback.tensors()), (record, callback.record())):
+                if taken := kept.keys() & given.keys():
+                    raise TrainingError(
+                        f"{type(callback).__name__} keeps {', '.join(sorted(taken))}, which the training or another "
+                        "callback keeps too; name it otherwise"
+                    )
+                kept |= given  # type: ignore[operator]
+            try:
+                json.dumps(dict(callback.record()), allow_nan=False)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise TrainingError(
+                    f"{type(callback).__name__}: its record ({first_line(error)}); give plain values of JSON"
+                ) from error
         return tensors, record
 
     def kept(self) -> str:
