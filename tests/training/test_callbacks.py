@@ -58,7 +58,7 @@ def test_without_files_the_model_is_that_of_the_best_epoch() -> None:
 
 def test_a_finished_training_is_taken_up_beside_a_copy_in_memory(tmp_path: Path) -> None:
     for _ in range(2):
-        trainer, found = fit(Checkpoints(tmp_path, recipe={}, resume=True), BestInMemory())
+        _, found = fit(Checkpoints(tmp_path, recipe={}, resume=True), BestInMemory())
     assert found.best_epoch == 1
 
 
