@@ -81,7 +81,7 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
     "recipes show": (["digits_hdlif", "--resolved"], RECIPE),
     "recipes check": ([], RECIPE),
     "data inspect": (["photos"], TORCH | {"PIL"}),
-    "data ls": ([], {"torch", "PIL"}),
+    "data ls": ([], {"torch"}),
     "neurons ls": ([], RECIPE),
     "neurons show": (["own_neurons:AdaptiveHDLIF"], TORCH),
     "run": (["net.hdlif.safetensors", "image.npy"], {"PIL"}),
