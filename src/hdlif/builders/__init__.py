@@ -36,7 +36,7 @@ from hdlif.builders.own_data import data_of_ones_own, data_overrides, found_data
 from hdlif.builders.recipe import check, check_names
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.spikes import SPIKES
-from hdlif.builders.task import TASKS, build_task
+from hdlif.builders.task import TASKS, build_task, target_taken
 from hdlif.builders.weights import WEIGHTS
 
 __all__ = [
@@ -92,5 +92,6 @@ __all__ = [
     "named_data",
     "own_neuron",
     "random_batch",
+    "target_taken",
     "with_data_found",
 ]

@@ -48,7 +48,8 @@ def checked_task(recipe: Recipe) -> Checked[Task]:
         others=lambda: keys(*TASKS.values(), given=_GIVEN),
         given=_GIVEN,
     )
-    if kind in TASKS and (given := target_of(recipe)) != (wanted := _wanted(recipe)):
+    each = recipe.task.arguments.get("combine") == "each"
+    if kind in TASKS and (given := target_of(recipe)) != (wanted := target_taken(kind, each=each)):
         raise RecipeError(
             f'task.kind = "{kind}" learns {_SAID[wanted]}, and data.kind = "{recipe.data.kind}" gives {_SAID[given]}; '
             f"--set {_FITTING[given]}, or take other data"
@@ -64,11 +65,14 @@ def checked_task(recipe: Recipe) -> Checked[Task]:
     return made
 
 
-def _wanted(recipe: Recipe) -> str:
-    """What a task of ours learns from, in the words of `tasks.Target`; known without PyTorch."""
-    each = recipe.task.arguments.get("combine") == "each"
-    wanted = {"classify": "class", "sequence": "classes", "multilabel": "labels"}
-    return wanted.get(recipe.task.kind, "values_each" if each else "values")
+def target_taken(kind: str, *, each: bool) -> str:
+    """What a task out of `TASKS` learns from, in the words of `tasks.Target`; known without PyTorch.
+
+    Args:
+        each: its values are of each step.
+    """
+    taken = {"classify": "class", "sequence": "classes", "multilabel": "labels"}
+    return taken.get(kind, "values_each" if each else "values")
 
 
 def build_task(recipe: Recipe) -> Task:

@@ -119,16 +119,6 @@ def evaluate_path(
     return _evaluation_result(evaluated.result, drawing, sets.classes, evaluation=evaluated.as_dict())
 
 
-WANTED = {
-    ("classify", False): "class",
-    ("sequence", True): "classes",
-    ("regress", False): "values",
-    ("regress", True): "values_each",
-    ("multilabel", False): "labels",
-}
-"""What data give that a network's task takes, in the words of `tasks.Target`."""
-
-
 def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path) -> ImageSets:
     """The recipe's data set, or another, shown as the recipe's network takes it; `path` is where the recipe was."""
     if data is None:
@@ -166,7 +156,9 @@ def sets_named(
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")
-    if (given := builders.DATA[data].target) != (wanted := WANTED[task.kind, task.combine == "each"]):
+    if (given := builders.DATA[data].target) != (
+        wanted := builders.target_taken(task.kind, each=task.combine == "each")
+    ):
         raise DataError(
             f'{path}: the network has the task "{task.kind}", which takes {wanted}, and {data} gives {given}; give the '
             "data that it was trained on"

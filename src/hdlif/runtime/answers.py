@@ -105,11 +105,10 @@ def alike(one: Floats, other: Floats, record: TaskRecord) -> NDArray[np.float64]
             taken = slice(-1, None) if record.combine == "last" else slice(None)
             # Added in the order of the steps: rounded otherwise, a tie could go another way.
             first, second = (outputs[taken].cumsum(0)[-1:] for outputs in (one, other))
+        steps = len(one) if record.combine == "mean" else 1
         if record.kind == "regress":
-            steps = 1 if record.combine != "mean" else len(one)
             same = (np.abs(first - second) <= ALIKE * steps).all(-1).all(0)
         elif record.kind == "multilabel":
-            steps = 1 if record.combine != "mean" else len(one)
             said = [1 / (1 + np.exp(-sums / steps)) >= record.threshold for sums in (first, second)]
             same = (said[0] == said[1]).all(-1).all(0)
         else:

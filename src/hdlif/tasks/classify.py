@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -45,7 +46,7 @@ class Classify:
 
     def criterion(self) -> Criterion:
         """Cross-entropy; at each step of its own outputs, or of the mean of all by a rule that sees all."""
-        return timed(_entropy(self.label_smoothing), self.first)
+        return timed(partial(F.cross_entropy, label_smoothing=self.label_smoothing), self.first)
 
     def tally(self) -> Tally:
         """Accuracy after each step."""
@@ -81,12 +82,6 @@ def so_far(outputs: Tensor, first: int) -> Tensor:
     Before it, an answer is of the step's own outputs.
     """
     return torch.cat([outputs[:first], outputs[first:].cumsum(0)])
-
-
-def _entropy(smoothing: float) -> Criterion:
-    from functools import partial
-
-    return partial(F.cross_entropy, label_smoothing=smoothing)
 
 
 class _Tally(Tally):

@@ -174,7 +174,8 @@ class Training:
             "skipped_updates": self.step.skipped,
         }
         for callback in self.callbacks:
-            for kept, given in ((tensors, callback.tensors()), (record, callback.record())):
+            plain = callback.record()
+            for kept, given in ((tensors, callback.tensors()), (record, plain)):
                 if taken := kept.keys() & given.keys():
                     raise TrainingError(
                         f"{type(callback).__name__} keeps {', '.join(sorted(taken))}, which the training or another "
@@ -182,7 +183,7 @@ class Training:
                     )
                 kept |= given  # type: ignore[operator]
             try:
-                json.dumps(dict(callback.record()), allow_nan=False)
+                json.dumps(dict(plain), allow_nan=False)
             except (TypeError, ValueError, RecursionError) as error:
                 raise TrainingError(
                     f"{type(callback).__name__}: its record ({first_line(error)}); give plain values of JSON"
