@@ -6,11 +6,13 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # A command would choose the number by timing, here and in the processes that it starts.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+# Of a module, so that its fixtures train with one thread, too.
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patched:
+        # A command would choose the number by timing, here and in the processes that it starts.
+        patched.setenv("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(1)
+        yield
     torch.set_num_threads(before)

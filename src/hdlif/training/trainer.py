@@ -53,14 +53,15 @@ class Fit:
 class Trainer:
     """Trains a network.
 
-    >>> import hdlif
+    >>> import hdlif, torch
     >>> from hdlif.data import digits
     >>> from hdlif.models import resnet
     >>> from hdlif.nn import HDLIF
+    >>> _ = torch.manual_seed(0)
     >>> sets = digits(validation=200, augment=(), seed=0)
     >>> model = resnet(neuron=lambda place: HDLIF(4), blocks=[1], width=4, classes=10, in_channels=1)
     >>> task = hdlif.Classify(sets.classes, time_steps=4)
-    >>> config = hdlif.TrainingConfig(epochs=1, learning_rate=0.1)
+    >>> config = hdlif.TrainingConfig(epochs=4, learning_rate=0.1)
     >>> trainer = hdlif.Trainer(model, rule=hdlif.StochasticStep(k=1), task=task, config=config)
     >>> trainer.fit(sets.train, sets.validation).metrics["accuracy"] > 0.2
     True
