@@ -7,7 +7,7 @@ import pytest
 from hdlif import config, plain_yaml
 from hdlif.builders import model, recipe
 from hdlif.commands import ablate
-from hdlif.data import manifest
+from hdlif.data.own import manifest
 from hdlif.report import runs
 from hdlif.training import checkpoint
 

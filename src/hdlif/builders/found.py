@@ -60,12 +60,12 @@ class FoundKind:
 
 
 FOUND: Mapping[str, FoundKind] = {
-    "folder": FoundKind(At("hdlif.data.picture_folder:find_pictures"), "image", "a folder of pictures"),
-    "series": FoundKind(At("hdlif.data.series:find_series"), "series", "data of series", _of_series),
-    "table": FoundKind(At("hdlif.data.tables:find_table"), "table", "a table", _of_series),
-    "shards": FoundKind(At("hdlif.data.own_shards:find_shards"), None, "tar shards"),
-    "arrow": FoundKind(At("hdlif.data.arrow:find_arrow"), None, "a folder of the package datasets"),
-    "events": FoundKind(At("hdlif.data.event_folder:find_events"), "events", "a folder of recordings of events"),
+    "folder": FoundKind(At("hdlif.data.own.picture_folder:find_pictures"), "image", "a folder of pictures"),
+    "series": FoundKind(At("hdlif.data.own.series:find_series"), "series", "data of series", _of_series),
+    "table": FoundKind(At("hdlif.data.own.tables:find_table"), "table", "a table", _of_series),
+    "shards": FoundKind(At("hdlif.data.own.shards:find_shards"), None, "tar shards"),
+    "arrow": FoundKind(At("hdlif.data.own.arrow:find_arrow"), None, "a folder of the package datasets"),
+    "events": FoundKind(At("hdlif.data.own.event_folder:find_events"), "events", "a folder of recordings of events"),
 }
 _SERIES_OR_TABLE = ("series", "table")
 _GIVEN = ("root", "size", "known", "say", "scale", "time_steps", "binning")
@@ -76,7 +76,7 @@ def found_kind(kind: str) -> FoundKind | None:
     return _ITEMS if is_own(kind) else FOUND.get(kind)
 
 
-_ITEMS = FoundKind(At("hdlif.data.items:find_items"), None, "a data set of your own")
+_ITEMS = FoundKind(At("hdlif.data.own.items:find_items"), None, "a data set of your own")
 _OF_ITEMS = ("fit", "split")
 """Keys of a section whose kind is one's own that are not its arguments."""
 
@@ -279,7 +279,7 @@ def record_of(stated: InputConfig) -> InputRecord:
 def check_labels(found: Found, labels: tuple[str, ...]) -> None:
     """Raise `DataError`, which says what differs, unless data have a network's classes."""
     if found.classes != labels:
-        from hdlif.data.layout import other_classes
+        from hdlif.data.own.layout import other_classes
 
         raise DataError(
             f"{found.path}: its classes are not the network's: it {other_classes(found.classes, labels)}; "

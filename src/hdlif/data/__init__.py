@@ -4,9 +4,9 @@ from hdlif.data.augment import AUGMENTATIONS, Augmentation
 from hdlif.data.cifar import cifar10, cifar100
 from hdlif.data.draws import batches
 from hdlif.data.event_sets import dvs_cifar10, dvs_gesture, n_mnist
-from hdlif.data.found import Found
 from hdlif.data.imagenet import imagenet, tiny_imagenet
 from hdlif.data.images import Images, digits, fashion_mnist
+from hdlif.data.own.found import Found
 from hdlif.data.public import get
 from hdlif.data.samples import Frames, ImageSets, Samples, constant, processors, rows
 from hdlif.data.simulator import simulated

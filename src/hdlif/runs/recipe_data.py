@@ -102,7 +102,7 @@ def check_files(out: Path, found: Found | None) -> None:
 
     Where one of the two is on data of the user's own and the other not, the recipes differ: that is said elsewhere.
     """
-    from hdlif.data.manifest import changes, read_manifest
+    from hdlif.data.own.manifest import changes, read_manifest
 
     if found is None or not os.path.lexists(out / FILES):
         return

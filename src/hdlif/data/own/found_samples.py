@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from hdlif.data.augment import Augment
-from hdlif.data.found import Found
-from hdlif.data.layout import in_order
-from hdlif.data.manifest import PARTS, Entry, Manifest, Part
-from hdlif.data.recorded_series import MOST_KEPT, Recorded, Series
+from hdlif.data.own.found import Found
+from hdlif.data.own.layout import in_order
+from hdlif.data.own.manifest import PARTS, Entry, Manifest, Part
+from hdlif.data.own.recorded_series import MOST_KEPT, Recorded, Series
+from hdlif.data.own.series_targets import Learned, Scale, Wanted, classes_of, learned, measured
+from hdlif.data.own.shares import Shares, divided, rank
 from hdlif.data.samples import ImageSets
 from hdlif.data.series_samples import SeriesSamples
-from hdlif.data.series_targets import Learned, Scale, Wanted, classes_of, learned, measured
-from hdlif.data.shares import Shares, divided, rank
 from hdlif.errors import DataError
 from hdlif.inputs import series
 from hdlif.ops import InputRecord

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from hdlif.data.found import Found
-from hdlif.data.layout import Layout, Listed, check_kind, in_order
-from hdlif.data.manifest import PARTS, Part
-from hdlif.data.picture_folder import pictures_of
-from hdlif.data.recorded_series import of_layout
-from hdlif.data.series import series_of
-from hdlif.data.shares import Shares, shares_of
+from hdlif.data.own.found import Found
+from hdlif.data.own.layout import Layout, Listed, check_kind, in_order
+from hdlif.data.own.manifest import PARTS, Part
+from hdlif.data.own.picture_folder import pictures_of
+from hdlif.data.own.recorded_series import of_layout
+from hdlif.data.own.series import series_of
+from hdlif.data.own.shares import Shares, shares_of
 from hdlif.errors import DataError, HdlifError, brief, first_line
 from hdlif.inputs.fitting import MODES
 from hdlif.ops import InputRecord

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlif.data.layout import in_order
+from hdlif.data.own.layout import in_order
 from hdlif.errors import DataError, brief
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_labels
 from hdlif.inputs.series import Floats, finite
 
 if TYPE_CHECKING:
-    from hdlif.data.recorded_series import Series
+    from hdlif.data.own.recorded_series import Series
 
 DEVIATION_OF_NONE = 1.0
 """Of what does not vary."""

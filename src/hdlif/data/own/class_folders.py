@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hdlif.data.layout import Layout, Listed, other_classes
-from hdlif.data.manifest import PARTS, Part
+from hdlif.data.own.layout import Layout, Listed, other_classes
+from hdlif.data.own.manifest import PARTS, Part
 from hdlif.data.sources import Folder
 from hdlif.errors import DataError, brief, cut, reason, some
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdlif.data.class_folders import laid_out
-from hdlif.data.found import Found
-from hdlif.data.found_samples import found_samples
-from hdlif.data.places import checked_columns, own_place
+from hdlif.data.own.class_folders import laid_out
+from hdlif.data.own.found import Found
+from hdlif.data.own.found_samples import found_samples
+from hdlif.data.own.places import checked_columns, own_place
+from hdlif.data.own.recorded_series import Recorded, at_rates, of_arrays, of_folders, of_recording
+from hdlif.data.own.series_targets import ONE_CLASS, Scale, Wanted
+from hdlif.data.own.shares import Shares, shares_of
+from hdlif.data.own.sound_folders import SOUND_KEYS, of_sounds
 from hdlif.data.public.sets import where_had
-from hdlif.data.recorded_series import Recorded, at_rates, of_arrays, of_folders, of_recording
-from hdlif.data.series_targets import ONE_CLASS, Scale, Wanted
-from hdlif.data.shares import Shares, shares_of
-from hdlif.data.sound_folders import SOUND_KEYS, of_sounds
 from hdlif.errors import DataError
 from hdlif.inputs import sounds, tables
 from hdlif.ops import InputRecord
@@ -64,7 +64,7 @@ def find_series(
         stride: rows from one window to the next; `window` by default.
         label: the column that holds the classes of one recording; "label" by default.
         group: the column of it that says who or what it is of; of files by class, a pattern of their names
-            (`hdlif.data.groups`). No group is in two parts.
+            (`hdlif.data.own.groups`). No group is in two parts.
         columns: that are channels, of .csv files with a header; all but label and group by default.
         rate: at which readings were taken; sounds say their own.
         resample: the rate that the network takes; that of the data by default.

@@ -17,17 +17,17 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from hdlif.data import tar
-from hdlif.data.class_folders import MOST_FILES, PART_FOLDERS
-from hdlif.data.event_folder import events_of
-from hdlif.data.found import Found
-from hdlif.data.layout import Layout, Listed, check_kind, in_order
-from hdlif.data.manifest import PARTS, Part
-from hdlif.data.picture_folder import pictures_of
-from hdlif.data.places import own_place
-from hdlif.data.recorded_series import of_layout
-from hdlif.data.series import series_of
+from hdlif.data.own.class_folders import MOST_FILES, PART_FOLDERS
+from hdlif.data.own.event_folder import events_of
+from hdlif.data.own.found import Found
+from hdlif.data.own.layout import Layout, Listed, check_kind, in_order
+from hdlif.data.own.manifest import PARTS, Part
+from hdlif.data.own.picture_folder import pictures_of
+from hdlif.data.own.places import own_place
+from hdlif.data.own.recorded_series import of_layout
+from hdlif.data.own.series import series_of
+from hdlif.data.own.shares import shares_of
 from hdlif.data.shards import Shards
-from hdlif.data.shares import shares_of
 from hdlif.errors import DataError, brief, cut, reason, some
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.recordings import READERS

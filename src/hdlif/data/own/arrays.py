@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hdlif.data.class_folders import PART_FOLDERS
-from hdlif.data.manifest import Part
-from hdlif.data.series_targets import Wanted, array_targets
+from hdlif.data.own.class_folders import PART_FOLDERS
+from hdlif.data.own.manifest import Part
+from hdlif.data.own.series_targets import Wanted, array_targets
 from hdlif.errors import DataError, brief, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.archives import parse_archive

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.augment import Augment
-from hdlif.data.class_folders import laid_out
-from hdlif.data.found import Found
 from hdlif.data.images import Images, normalised
-from hdlif.data.layout import Layout, by_part, duplicates, manifest_of, refuse_faults
-from hdlif.data.manifest import Manifest, Part
-from hdlif.data.places import own_place
+from hdlif.data.own.class_folders import laid_out
+from hdlif.data.own.found import Found
+from hdlif.data.own.layout import Layout, by_part, duplicates, manifest_of, refuse_faults
+from hdlif.data.own.manifest import Manifest, Part
+from hdlif.data.own.places import own_place
+from hdlif.data.own.shares import Shares, shares_of
 from hdlif.data.samples import ImageSets, Samples
-from hdlif.data.shares import Shares, shares_of
 from hdlif.data.sources import Source
 from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable, pictures

@@ -13,11 +13,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from hdlif.data.groups import check_pattern, group_in
-from hdlif.data.layout import Layout, Listed
-from hdlif.data.manifest import PARTS, Part
-from hdlif.data.own_arrays import Arrays, arrays_at, content_of
-from hdlif.data.series_targets import Wanted
+from hdlif.data.own.arrays import Arrays, arrays_at, content_of
+from hdlif.data.own.groups import check_pattern, group_in
+from hdlif.data.own.layout import Layout, Listed
+from hdlif.data.own.manifest import PARTS, Part
+from hdlif.data.own.series_targets import Wanted
 from hdlif.errors import DataError, brief, did_you_mean, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hdlif.data.found import Found
-from hdlif.data.found_samples import found_samples
-from hdlif.data.own_arrays import arrays_at, content_of
-from hdlif.data.places import checked_columns, own_place
-from hdlif.data.recorded_series import (
+from hdlif.data.own.arrays import arrays_at, content_of
+from hdlif.data.own.found import Found
+from hdlif.data.own.found_samples import found_samples
+from hdlif.data.own.places import checked_columns, own_place
+from hdlif.data.own.recorded_series import (
     Recorded,
     Series,
     kept_together,
@@ -20,8 +20,8 @@ from hdlif.data.recorded_series import (
     text_columns,
     without_targets,
 )
-from hdlif.data.series_targets import Scale, Wanted
-from hdlif.data.shares import shares_of
+from hdlif.data.own.series_targets import Scale, Wanted
+from hdlif.data.own.shares import shares_of
 from hdlif.errors import DataError
 from hdlif.inputs import tables
 from hdlif.inputs.series import Floats

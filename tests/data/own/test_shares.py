@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdlif.data.shares import Shares, divided, shares_of
+from hdlif.data.own.shares import Shares, divided, shares_of
 
 BOTH = ("validation", "test")
 

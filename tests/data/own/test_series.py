@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from hdlif.data import Found, sines
-from hdlif.data.recorded_series import windows
-from hdlif.data.series import find_series
+from hdlif.data.own.recorded_series import windows
+from hdlif.data.own.series import find_series
 from hdlif.data.series_samples import SeriesSamples
 from hdlif.errors import DataError, InputError, ShapeError
 from hdlif.inputs.resampling import resampled
@@ -348,7 +348,7 @@ def test_arguments_that_such_data_do_not_take(tmp_path: Path, keys: dict[str, An
 
 
 def test_more_than_memory_is_granted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hdlif.data.found_samples.MOST_KEPT", 1000)
+    monkeypatch.setattr("hdlif.data.own.found_samples.MOST_KEPT", 1000)
     with pytest.raises(DataError, match="20 series of 8 steps and 2 channels take 1,280 bytes, and at most 1,000"):
         look(write_arrays(tmp_path / "x.npz"))
 

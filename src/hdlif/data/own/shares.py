@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from hdlif.data.manifest import Part
+from hdlif.data.own.manifest import Part
 
 DEFAULT_SHARE = 0.15
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hdlif.data import class_folders
-from hdlif.data.class_folders import laid_out
+from hdlif.data.own import class_folders
+from hdlif.data.own.class_folders import laid_out
 from hdlif.errors import DataError, printable
 
 SUFFIXES = (".jpg", ".png")

@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 
 from hdlif.data.augment import Augment
-from hdlif.data.class_folders import laid_out
-from hdlif.data.found import Found
 from hdlif.data.frame_cache import EventFrames, are_written, write_frames
-from hdlif.data.layout import Layout, by_part, duplicates, manifest_of, refuse_faults
-from hdlif.data.manifest import Manifest, Part
-from hdlif.data.picture_folder import MANY
-from hdlif.data.places import own_place
+from hdlif.data.own.class_folders import laid_out
+from hdlif.data.own.found import Found
+from hdlif.data.own.layout import Layout, by_part, duplicates, manifest_of, refuse_faults
+from hdlif.data.own.manifest import Manifest, Part
+from hdlif.data.own.picture_folder import MANY
+from hdlif.data.own.places import own_place
+from hdlif.data.own.shares import Shares, shares_of
 from hdlif.data.samples import ImageSets
-from hdlif.data.shares import Shares, shares_of
 from hdlif.errors import DataError, did_you_mean, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.events import BINNINGS, Events, check_events, check_inside, fitted

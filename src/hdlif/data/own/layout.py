@@ -6,8 +6,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
-from hdlif.data.manifest import PARTS, Entry, Manifest, Part
-from hdlif.data.shares import Shares, divided, rank
+from hdlif.data.own.manifest import PARTS, Entry, Manifest, Part
+from hdlif.data.own.shares import Shares, divided, rank
 from hdlif.data.sources import Source
 from hdlif.errors import DataError, cut, some
 from hdlif.ops import InputRecord

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.data.augment import Augment
-from hdlif.data.manifest import Manifest
+from hdlif.data.own.manifest import Manifest
 from hdlif.data.samples import ImageSets
 from hdlif.ops import InputRecord
 

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from hdlif.artefact import InputRecord
-from hdlif.data import Found, Images, picture_folder
-from hdlif.data.picture_folder import PictureFiles, find_pictures
+from hdlif.data import Found, Images
+from hdlif.data.own import picture_folder
+from hdlif.data.own.picture_folder import PictureFiles, find_pictures
 from hdlif.data.sources import Folder
 from hdlif.errors import DataError, printable
 from hdlif.inputs import pictures
@@ -224,7 +225,7 @@ def test_many_pictures_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_picture_is_read_once_where_its_bytes_can_be_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, times: int
 ) -> None:
-    monkeypatch.setattr("hdlif.data.picture_folder.MOST_READ_ONCE", held)
+    monkeypatch.setattr("hdlif.data.own.picture_folder.MOST_READ_ONCE", held)
     read: Counter[int] = Counter()
     encoded = Folder.encoded
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hdlif.data import Found, wine
-from hdlif.data.tables import find_table
+from hdlif.data.own.tables import find_table
 from hdlif.errors import DataError, MissingExtraError
 from hdlif.inputs.tables import parse_named
 from series_files import write_csv
@@ -78,7 +78,7 @@ def test_other_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         look(tmp_path / "none.csv")
     with pytest.raises(ValueError, match="size = 3 is refused"):
         find_table(None, size=3, known=None, path=str(path))
-    monkeypatch.setattr("hdlif.data.tables.MOST_ROWS", 39)
+    monkeypatch.setattr("hdlif.data.own.tables.MOST_ROWS", 39)
     with pytest.raises(DataError, match="the table has 40 rows, and at most 39 are taken"):
         look(path, group="who")
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from hdlif.data.class_folders import PART_FOLDERS
-from hdlif.data.found import Found
-from hdlif.data.items import found_of
-from hdlif.data.manifest import Part
-from hdlif.data.places import own_place
-from hdlif.data.shares import shares_of
+from hdlif.data.own.class_folders import PART_FOLDERS
+from hdlif.data.own.found import Found
+from hdlif.data.own.items import found_of
+from hdlif.data.own.manifest import Part
+from hdlif.data.own.places import own_place
+from hdlif.data.own.shares import shares_of
 from hdlif.errors import DataError, MissingExtraError, brief, cut, reason
 from hdlif.ops import InputRecord
 
