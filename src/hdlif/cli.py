@@ -207,8 +207,9 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
 
     An input is an image, a folder (all images below it) or a .npy array: float32 [C, H, W] or [T, C, H, W], normalised
     already; uint8 pixels of these shapes; or an image, uint8 [H, W] or [H, W, channels], of any size. Of a network of
-    series it is a .csv file, a row a time step and a column a channel, a folder of such, or a .npy array [T, C]; of
-    sounds a .wav file; of tables a .csv file or an array [N, C], of which each row is answered for.
+    series it is a .csv file, a row a time step and a column a channel, a folder of such, or an array [T, C] or
+    [N, T, C] (.npy, or x in a .npz file), and each window of a longer recording is answered for; of sounds a .wav file;
+    of tables a .csv file or an array [N, C], of which each row is answered for.
 
     Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP of 8 bits a channel, of at most 80 million pixels and 65,535 a
     side; of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at

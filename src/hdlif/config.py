@@ -131,7 +131,7 @@ class SoundConfig(_Section):
 class InputConfig(_Section):
     """How a whole sample of data that were looked at becomes numbers: the fields of an artefact's input record."""
 
-    EXTRAS = ("binning", "sensor", "columns", "rates", "sound")
+    EXTRAS = ("binning", "sensor", "columns", "rates", "windows", "sound")
 
     kind: Text
     shape: Annotated[tuple[Count, Count, Count], Field(strict=False)]
@@ -143,6 +143,7 @@ class InputConfig(_Section):
     sensor: Annotated[tuple[Count, Count], Field(strict=False)] | None = None
     columns: Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False)] = ()
     rates: Annotated[tuple[int, ...], Field(strict=False)] = ()
+    windows: Annotated[tuple[int, ...], Field(strict=False)] = ()
     sound: SoundConfig | None = None
 
 

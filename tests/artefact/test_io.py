@@ -92,7 +92,9 @@ SOUND = SoundRecord(8000, 480, "first", 480, 1, 256, 120, 20.0, 4000.0)
 
 
 @pytest.mark.parametrize(
-    "fields", [{"columns": ("ax",)}, {"rates": (100, 50)}, {"sound": SOUND}], ids=["columns", "rates", "sound"]
+    "fields",
+    [{"columns": ("ax",)}, {"rates": (100, 50)}, {"windows": (128, 64)}, {"sound": SOUND}],
+    ids=["columns", "rates", "windows", "sound"],
 )
 def test_how_series_are_made_is_written_and_read(fields: dict[str, Any]) -> None:
     graph = dense_network(time_steps=4, **fields)
@@ -113,6 +115,9 @@ def test_how_series_are_made_is_written_and_read(fields: dict[str, Any]) -> None
         ({"columns": ("a" * 1001,)}, "is no printable name of 1 to 1000 characters"),
         ({"rates": (1,)}, r"input.rates = \[1\]; it must be two integers in 1..100000"),
         ({"rates": (1, 10**6)}, "input.rates"),
+        ({"windows": (8,)}, r"input.windows = \[8\]; it must be two integers in 1..2147483647, of a series"),
+        ({"windows": (8, 0)}, "input.windows"),
+        ({"windows": (8, 4), "sound": SOUND}, "input.sound gives series of 1 channels"),
         ({"sound": replace(SOUND, rate=0)}, "input.sound.rate = 0; it must be an integer in 1000..384000"),
         ({"sound": replace(SOUND, samples=2**40)}, "input.sound.samples"),
         ({"sound": replace(SOUND, frame=2**15)}, "input.sound.frame"),

@@ -69,6 +69,53 @@ def test_an_array_of_the_same_numbers_gives_the_same_answer(run_folder: Path, tm
     assert one["logits"] == other["logits"]
 
 
+def test_a_recording_is_cut_as_the_training_cut_it_to_the_bit(tmp_path: Path) -> None:
+    data, path = write_recording(tmp_path / "r.csv", 12), tmp_path / "net.hdlif.safetensors"
+    trained(data, tmp_path / "run", *CUT, "training.epochs=1")
+    export(tmp_path / "run", out=path)
+    assert load(path).input.windows == (8, 4)
+    # Of each person 20 rows of a class, and then of the other: the 4 windows in them are the training's.
+    answers = {one["input"]: one["logits"] for one in run(path, [data])["inputs"]}
+    assert list(answers)[:2] == [f"{data}:2-9", f"{data}:6-13"]
+    assert len(answers) == (12 * 2 * 20 - 8) // 4 + 1
+    found, session, seen = builders.build_data(load_trained(tmp_path / "run").recipe), Session(path), 0
+    by_logits = {tuple(logits) for logits in answers.values()}
+    for part in found.parts:
+        for index in range(len(part)):
+            x, _ = part.sequence(torch.tensor([index]))
+            seen += tuple(session.run(x.contiguous().numpy()).mean(axis=0)[0].tolist()) in by_logits
+    assert seen == 12 * 2 * 4
+    # What is measured is cut so, too.
+    renamed = tmp_path / "renamed.csv"
+    renamed.write_text(data.read_text().replace("what", "label", 1))
+    assert evaluate_path(path, data=str(renamed)).n > 8
+    assert evaluate_path(path, data=str(renamed)).n == evaluate_path(tmp_path / "run").n
+    x = np.stack([np.arange(24), np.arange(24)], 1).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    assert [one["input"] for one in run(path, [tmp_path / "x.npy"])["inputs"]][:2] == [
+        f"{tmp_path}/x.npy[0:8]",
+        f"{tmp_path}/x.npy[4:12]",
+    ]
+
+
+def test_arrays_of_several_series_are_answered_one_by_one(run_folder: Path, tmp_path: Path) -> None:
+    path, files = run_folder.parent / "net.hdlif.safetensors", sorted((run_folder.parent / "data" / "slow").iterdir())
+    values = [np.loadtxt(file, delimiter=",", skiprows=1, dtype=np.float32) for file in files[:3]]
+    np.save(tmp_path / "x.npy", np.stack(values))
+    np.savez(tmp_path / "xy.npz", x=np.stack(values), y=["slow"] * 3)
+    wanted = [one["logits"] for one in run(path, files[:3])["inputs"]]
+    for name in ("x.npy", "xy.npz"):
+        given = run(path, [tmp_path / name])["inputs"]
+        assert [one["input"] for one in given] == [f"{tmp_path / name}[{number}]" for number in range(3)]
+        assert [one["logits"] for one in given] == wanted
+    np.savez(tmp_path / "y.npz", y=["slow"])
+    with pytest.raises(InputError, match=r"y.npz: cannot be read as a series \(it has no array x\); the network takes"):
+        run(path, [tmp_path / "y.npz"])
+    # Files of one sample each are not cut.
+    with pytest.raises(InputError, match="has 9 rows and 2 columns, and the network takes 8 steps"):
+        run(path, [write_csv(tmp_path / "x.csv", [[1, 2]] * 9)])
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [

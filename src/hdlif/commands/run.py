@@ -42,7 +42,8 @@ def run(
     That is of networks that classify; `runtime.answers` says what stands there of other tasks.
 
     An input is an image, a folder (all images below, sorted by path) or a .npy array; of a network of series, a .csv
-    file with a row a step and a column a channel, or an array of any real numbers [T, C], and a folder has .csv files;
+    file with a row a step and a column a channel, or an array of any real numbers [T, C] or [N, T, C], and a folder has
+    .csv files; what is longer than a window of its training is cut into such, each of which is an input;
     of one of sounds, a .wav file; of one of tables, a .csv file or an array [N, C], of which each row is an input; of
     one of events, a recording, and a folder has such, or an array of counts.
     A file is a regular one of at most `inputs.MOST_BYTES`; images are read as `inputs.pictures.decode` says. An array

@@ -3,19 +3,77 @@
 Training on series and `hdlif run` both make their inputs here, so that both make the same numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdlif.inputs import Unreadable, fitting
+from hdlif.inputs.archives import parse_archive
 from hdlif.inputs.arrays import parse_array
 from hdlif.inputs.tables import parse_named
 
 Floats = NDArray[np.float32]
-SUFFIXES = (".csv", ".npy", ".parquet")
-"""The ends of the names of files that hold one series."""
+SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
+"""The ends of the names of files that hold series, or rows."""
+ARRAYS = ("x", "y", "group", "part")
+"""What a .npz file of a data set holds, of which the first are the samples."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A series, or a part of one.
+
+    Attributes:
+        values: float32 [T, C].
+        lines: of each step in its file; None of an array.
+        place: where it stands in the file, as it is written behind the file's name: nothing where it is all of it.
+    """
+
+    values: Floats
+    lines: Sequence[int] | None = None
+    place: str = ""
+
+    def windows(self, rows: int, stride: int) -> Iterator["Part"]:
+        """Windows of so many rows, beginning `stride` rows apart; itself where it has no more rows than that."""
+        if len(self.values) <= rows:
+            yield self
+            return
+        for begin in range(0, len(self.values) - rows + 1, stride):
+            end = begin + rows
+            where = f"[{begin}:{end}]" if self.lines is None else f":{self.lines[begin]}-{self.lines[end - 1]}"
+            yield Part(self.values[begin:end], place=self.place + where)
+
+
+def parse_several(content: bytes, suffix: str, known: Sequence[str] = ()) -> list[Part]:
+    """The series of a file: one, as `parse_series` reads it, or those of an array x [N, T, C].
+
+    That is a .npy file, or the x of a .npz file that has labels y beside it, or not; there x may be [N, T], too, of one
+    channel. Arguments and errors are those of `parse_series`.
+    """
+    if suffix in (".npy", ".npz"):
+        array = samples(content) if suffix == ".npz" else parse_array(content)
+        if suffix == ".npz" and array.ndim == 2:
+            array = array[..., None]
+        if suffix == ".npz" or array.ndim == 3:
+            if array.ndim != 3 or not array.size:
+                raise Unreadable(
+                    f"it is {array.dtype} {list(array.shape)}, and several series are [N, steps, channels]"
+                )
+            return [Part(one, place=f"[{number}]") for number, one in enumerate(finite(array))]
+        return [Part(plain(array))]
+    table = parse_named(content, suffix, known=known)
+    return [Part(table.numbers, table.lines)]
+
+
+def samples(content: bytes) -> NDArray[Any]:
+    """The array x of a .npz file, beside which there may be others of `ARRAYS`; raises `Unreadable`."""
+    found = parse_archive(content, ARRAYS)
+    if ARRAYS[0] not in found:
+        raise Unreadable("it has no array x")
+    return parse_array(found[ARRAYS[0]])
 
 
 def parse_series(content: bytes, suffix: str, known: Sequence[str] = ()) -> Floats:

@@ -48,6 +48,8 @@ class InputRecord:
     Attributes:
         columns: the names of the channels of a series, or of the features of a table, where they have some.
         rates: of a series that is resampled, the rate that it comes with and the one that the network takes.
+        windows: of a series that is cut out of a longer one, its rows, before they are resampled, and those from the
+            beginning of one to that of the next.
         sound: of a series that is made of sounds, how.
     """
 
@@ -62,6 +64,7 @@ class InputRecord:
     sensor: tuple[int, int] | None = None
     columns: tuple[str, ...] = ()
     rates: tuple[int, ...] = ()
+    windows: tuple[int, ...] = ()
     sound: SoundRecord | None = None
 
     def sample_shape(self, time_steps: int) -> tuple[int, int, int]:

@@ -20,6 +20,8 @@ LONGEST_NAME = 1000
 """Characters of a column's name."""
 _MOST_SIDE = 2**16
 """Of a sensor."""
+MOST_ROWS = 2**31 - 1
+"""Of a window of a series."""
 MOST_RATE = 10**5
 """Of readings of sensors, in Hz or any unit."""
 SOUND_LIMITS = {
@@ -65,9 +67,10 @@ def check_input(record: InputRecord) -> None:
     _check_events(record)
     _check_columns(record)
     _check_rates(record)
+    _check_windows(record)
     if record.sound is not None:
         check_sound(record.sound)
-        if record.kind != "series" or record.sound.mels != shape[0] or record.columns or record.rates:
+        if record.kind != "series" or record.sound.mels != shape[0] or record.columns or record.rates or record.windows:
             raise ArtefactError(
                 f"input.sound gives series of {record.sound.mels} channels without names, and this input is of kind "
                 f"{record.kind}, shape {list(shape)}"
@@ -122,6 +125,17 @@ def _check_rates(record: InputRecord) -> None:
     if record.kind != "series" or len(rates) != 2 or not valid:
         raise ArtefactError(
             f"input.rates = {brief(list(rates))}; it must be two integers in 1..{MOST_RATE}, of a series"
+        )
+
+
+def _check_windows(record: InputRecord) -> None:
+    windows = record.windows
+    if not windows:
+        return
+    valid = all(type(rows) is int and 1 <= rows <= MOST_ROWS for rows in windows)
+    if record.kind != "series" or len(windows) != 2 or not valid:
+        raise ArtefactError(
+            f"input.windows = {brief(list(windows))}; it must be two integers in 1..{MOST_ROWS}, of a series"
         )
 
 

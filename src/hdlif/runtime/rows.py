@@ -7,13 +7,13 @@ from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.arrays import parse_array
-from hdlif.inputs.series import SUFFIXES, Floats, as_sample, normalised, plain
+from hdlif.inputs.series import SUFFIXES, Floats, as_sample, normalised, plain, samples
 from hdlif.inputs.tables import parse_named
 from hdlif.whole_files import read_regular
 
 
 def read_rows(path: Path, record: InputRecord) -> Iterator[tuple[str, Floats]]:
-    """Each row of a .csv, .parquet or .npy file as a network takes it, [1, 1, C, 1, 1], and where it stands.
+    """Each row of a .csv, .parquet, .npy or .npz file as a network takes it, [1, 1, C, 1, 1], and where it stands.
 
     Columns are found by name where the file and the network have names, and others are passed over; they are in the
     network's order where not.
@@ -26,8 +26,8 @@ def read_rows(path: Path, record: InputRecord) -> Iterator[tuple[str, Floats]]:
     suffix = path.suffix.lower()
     try:
         content = read_regular(path, most=MOST_BYTES)
-        if suffix == ".npy":
-            array = parse_array(content)
+        if suffix in (".npy", ".npz"):
+            array = parse_array(content) if suffix == ".npy" else samples(content)
             # a row alone
             rows = plain(array[None] if array.ndim == 1 else array)
             names = [f"{path}[{number}]" for number in range(len(rows))]

@@ -7,7 +7,7 @@ from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
-from hdlif.inputs.series import SUFFIXES, Floats, parse_series, shown
+from hdlif.inputs.series import SUFFIXES, Floats, parse_several, shown
 from hdlif.inputs.sounds import clips, log_mel
 from hdlif.inputs.wav import parse_wave
 from hdlif.ops.sound import SoundRecord
@@ -17,8 +17,10 @@ from hdlif.whole_files import read_regular
 def read_series(path: Path, record: InputRecord, *, time_steps: int) -> Iterator[tuple[str, Floats]]:
     """The series of a file as a network takes them: normalised, [T, 1, C, 1, 1], each with the name of what it is of.
 
-    A file of readings is one, read as `hdlif.inputs.series.parse_series` says: a row a step, a column a channel, and
-    resampled where the network's are. A sound is one, or several where the network was trained on windows.
+    A file of readings has one or several, read as `hdlif.inputs.series.parse_several` says: a row a step, a column a
+    channel. One that is longer than a network's windows is cut as its training's were, and the rows behind the last
+    whole window are passed over; each is resampled where the network's are. A sound is one, or several where the
+    network was trained on windows.
 
     Args:
         time_steps: the network's.
@@ -31,17 +33,20 @@ def read_series(path: Path, record: InputRecord, *, time_steps: int) -> Iterator
     channels = record.shape[0]
     takes = f"the network takes {time_steps} steps (rows) of {channels} channel{'s' * (channels != 1)} (columns)"
     try:
-        series = parse_series(read_regular(path, most=MOST_BYTES), path.suffix.lower(), record.columns)
+        several = parse_several(read_regular(path, most=MOST_BYTES), path.suffix.lower(), record.columns)
     except (OSError, Unreadable) as error:
         accepted = f"{takes}, as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
         raise InputError(f"{path}: cannot be read as a series ({reason(error)}); {accepted}") from error
-    steps = resampled_length(len(series), *record.rates) if record.rates else len(series)
-    if (steps, series.shape[1]) != (time_steps, channels):
-        seen = f"has {series.shape[0]} rows and {series.shape[1]} columns"
-        at = f", {steps} at {record.rates[1]} for {record.rates[0]}," if record.rates else ","
-        raise InputError(f"{path}: {seen}{at} and {takes}; give those that it was trained on, in their order")
-    series = resampled(series, *record.rates) if record.rates else series
-    yield str(path), shown(series, record.mean, record.std)[:, None]
+    for whole in several:
+        for part in whole.windows(*record.windows) if record.windows else (whole,):
+            values, name = part.values, f"{path}{part.place}"
+            steps = resampled_length(len(values), *record.rates) if record.rates else len(values)
+            if (steps, values.shape[1]) != (time_steps, channels):
+                seen = f"has {len(values)} rows and {values.shape[1]} columns"
+                at = f", {steps} at {record.rates[1]} for {record.rates[0]}," if record.rates else ","
+                raise InputError(f"{name}: {seen}{at} and {takes}; give those that it was trained on, in their order")
+            values = resampled(values, *record.rates) if record.rates else values
+            yield name, shown(values, record.mean, record.std)[:, None]
 
 
 def _of_sound(path: Path, record: InputRecord, sound: SoundRecord) -> Iterator[tuple[str, Floats]]:

@@ -368,8 +368,8 @@ def test_each_sample_is_resampled_by_itself_as_run_does_it(tmp_path: Path) -> No
     write_csv(tmp_path / "w.csv", wave("slow", 1, 8).tolist(), ["a", "b"])
     ((_, shown),) = read_series(tmp_path / "w.csv", replace(found.input, shape=(2, 1, 1)), time_steps=4)
     assert shown.shape == (4, 1, 2, 1, 1)
-    write_csv(tmp_path / "w.csv", wave("slow", 1, 9).tolist(), ["a", "b"])
-    with pytest.raises(InputError, match="has 9 rows and 2 columns, 5 at 25 for 50, and the network takes 4 steps"):
+    write_csv(tmp_path / "w.csv", wave("slow", 1, 5).tolist(), ["a", "b"])
+    with pytest.raises(InputError, match="has 5 rows and 2 columns, 3 at 25 for 50, and the network takes 4 steps"):
         list(read_series(tmp_path / "w.csv", found.input, time_steps=4))
 
 

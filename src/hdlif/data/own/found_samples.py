@@ -157,6 +157,7 @@ def _measured(recorded: Recorded, training: Sequence[Series], kind: str) -> Inpu
         resize="none",
         columns=recorded.channels or (),
         rates=recorded.rates,
+        windows=recorded.windows,
         sound=recorded.sound,
     )
 

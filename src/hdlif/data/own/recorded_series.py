@@ -74,7 +74,7 @@ class Recorded:
         channels: their names, where a header gives some.
         parts: that have a folder of their own.
         passed_over: counts of what is not used, in words.
-        rates, sound: as `InputRecord` has them.
+        rates, windows, sound: as `InputRecord` has them.
         seen: what is said of such data besides, as JSON has it.
     """
 
@@ -86,6 +86,7 @@ class Recorded:
     parts: tuple[Part, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
     rates: tuple[int, ...] = ()
+    windows: tuple[int, ...] = ()
     sound: SoundRecord | None = None
     seen: Mapping[str, Any] = field(default_factory=lambda: {"window": None, "stride": None})
 
@@ -193,6 +194,7 @@ def of_folders(
         channels=first[1].names if first else None,
         parts=layout.parts,
         passed_over={**layout.ignored, **{name: count for name, count in short.items() if count}},
+        windows=() if window is None else (window, stride or window),
         seen={"window": window, "stride": stride or window},
     )
 
@@ -270,7 +272,8 @@ def of_recording(
         grouped=group is not None,
         channels=table.names,
         passed_over=unused,
-        seen={"window": window, "stride": stride or window},
+        windows=(window, stride or needed),
+        seen={"window": window, "stride": stride or needed},
     )
 
 

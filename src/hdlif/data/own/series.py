@@ -101,7 +101,7 @@ def find_series(
     for key, value in (("window", window), ("stride", stride), ("size", size)):
         if value is not None and (value < 1 or key == "size"):
             raise ValueError(f"{key} = {value} is refused; " + ("leave it out" if key == "size" else "give 1 or more"))
-    if stride is not None and window is None:
+    if stride is not None and window is None and not (known and known.windows):
         raise ValueError(f"stride = {stride} is of windows; set window too")
     checked_columns(columns)
     recorded = _recorded(place, given, known, wanted)
@@ -152,6 +152,9 @@ def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, 
     suffix = place.suffix.lower()
     of_windows = {key: given[key] for key in ("window", "stride", "group", "columns")}
     of_windows["known"] = known.columns if known else ()
+    if known is not None and known.windows and given["window"] is None:
+        window, stride = known.windows
+        of_windows |= {"window": window, "stride": given["stride"] or stride}
     if suffix == ".npz" or (folder and os.path.lexists(place / "x.npy")):
         refuse("arrays x and y", *(key for key in given if key not in ("rate", "resample")))
         recorded = of_arrays(place, wanted)
@@ -174,7 +177,7 @@ def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, 
         recorded = of_folders(place, layout, **of_windows)
     elif suffix in tables.SUFFIXES:
         refuse("one recording", *SOUND_KEYS)
-        if known is not None and given["window"] is None:
+        if known is not None and of_windows["window"] is None:
             of_windows["window"] = _rows(known)
         recorded = of_recording(place, **of_windows, label=given["label"], wanted=wanted)
     else:
