@@ -24,7 +24,7 @@ from hdlif.commands.seeds import train_seeds
 from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe
-from hdlif.errors import CheckpointError, DataError, ExistingRunError, TrainingError
+from hdlif.errors import CheckpointError, DataError, ExistingRunError, InputError, TrainingError
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import Looks
 from hdlif.runtime import Session
@@ -186,7 +186,7 @@ def test_inspect_says_what_would_be_trained_on(run_folder: Path, tmp_path: Path)
         "trained on     3x8x8, RGB: all of it, squashed where proportions differ, bilinear",
         "passed over    1 .txt",
         "unreadable     1 files; a training refuses them but with data.unreadable=skip:",
-        "warning        1 contents are in several classes, first cat/001.png, dog/cat.png",
+        "warning        1 sample has copies in several classes: cat/001.png, dog/cat.png",
     ):
         assert line in text.splitlines()
     with Image.open(tmp_path / "sheet.png") as image:
@@ -264,3 +264,19 @@ def test_a_search_trains_on_a_folder(tmp_path: Path) -> None:
         out=tmp_path / "out",
     )
     assert [trial["state"] for trial in found["trials"]] == ["complete"]
+
+
+def test_a_part_that_is_taken_for_a_class_is_warned_of(tmp_path: Path) -> None:
+    for label in ("trian", "test"):
+        write_pictures(tmp_path / "photos" / label, 8)
+    (warning,) = [line for line in inspect(str(tmp_path / "photos"))["warnings"] if "part of" in line]
+    assert warning.startswith(
+        '"test" is taken for a class; if it is a part of the data, the folders are called train, val'
+    )
+
+
+def test_an_artefact_is_not_written_under_the_name_of_an_onnx_model(run_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r'net\.onnx: ends in "\.onnx", and an artefact would be written; give --to onnx'
+    ):
+        export(run_folder, out=tmp_path / "net.onnx")

@@ -25,7 +25,7 @@ from hdlif.runs.checkpoints import load_trained
 from hdlif.runtime import Session
 from hdlif.tasks import Evaluation
 from picture_folders import write_pictures
-from series_files import CLASSES, write_arrays, write_csv, write_folders, write_recording
+from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_recording
 
 FAST = ["model.widths=[4, 4]", "data.batch_size=8", "time_steps=8", "training.epochs=2"]
 CUT = ["data.label=what", "data.group=who", "data.window=8", "data.stride=4"]
@@ -253,3 +253,25 @@ def test_inspect_says_what_would_be_trained_on(tmp_path: Path) -> None:
         # 2 classes, 8 windows of each, 128 pixels and gaps of 4
         assert image.size == (8 * 132 + 4, 2 * 132 + 4)
         assert len(image.getcolors()) > 3
+
+
+def test_a_clock_among_the_channels_is_warned_of(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},time", *(f"{row},{0.02 * number}" for number, row in enumerate(rows))]))
+    warning = (
+        "time rises from row to row all the time, as a clock or a counter does, and is not a reading; leave it out"
+    )
+    assert f"warning        {warning}" in as_text(inspect(str(path), overrides=CUT))
+    assert inspect(str(path), overrides=[*CUT, "data.columns=[a, b]"])["warnings"] == []
+    lines: list[str] = []
+    trained(path, tmp_path / "run", *CUT, "training.epochs=1", say=lines.append)
+    assert any(line.startswith(f"warning: {warning}") for line in lines)
+
+
+def test_copies_in_two_parts_are_warned_of(tmp_path: Path) -> None:
+    x = np.stack([wave(CLASSES[number % 2], number) for number in range(20)])
+    y = [CLASSES[number % 2] for number in range(20)]
+    np.savez(tmp_path / "x.npz", x=np.concatenate([x, x[:3]]), y=[*y, *y[:3]], part=["train"] * 20 + ["test"] * 3)
+    (warning,) = inspect(str(tmp_path / "x.npz"))["warnings"]
+    assert warning == "3 samples have copies in several parts: x[0], x[20] and others"

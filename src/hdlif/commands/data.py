@@ -30,11 +30,11 @@ def inspect(
             from left to right, and of other series a curve for each channel.
         say: gets a line where it will take a while.
     Returns:
-        {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "digest"}, and what
-        the kind of data has besides: of pictures "sizes", "modes", "unreadable", "duplicates", "in_memory", and "sheet"
-        where one is written; of series and tables "samples", "channels", "kept_together", "groups"; of series "window",
-        "stride"; of sounds "sound", "rates", "padded", "cut"; of events "sensor", "events", "durations",
-        "out_of_order", "unreadable", "duplicates".
+        {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "warnings",
+        "digest"}, and what the kind of data has besides: of pictures "sizes", "modes", "unreadable", "duplicates",
+        "in_memory", and "sheet" where one is written; of series and tables "samples", "channels", "kept_together",
+        "groups"; of series "window", "stride"; of sounds "sound", "rates", "padded", "cut"; of events "sensor",
+        "events", "durations", "out_of_order", "unreadable", "duplicates".
     Raises:
         DataError: there is nothing that could be trained on.
         RecipeError: an override is of no key that such data have.
@@ -61,6 +61,7 @@ def inspect(
             "fit": record.fit,
         },
         **found.seen,
+        "warnings": found.warnings(),
         "digest": found.manifest.digest,
     }
     if out is not None:
@@ -102,6 +103,7 @@ def as_text(result: dict[str, Any]) -> str:
             *(_of_target(result["target"]) if "target" in result else []),
             *([f"passed over    {ignored}"] if ignored else []),
             *(_odd_files(result) if "duplicates" in result else []),
+            *(f"warning        {line}" for line in result["warnings"]),
             *([f"pictures       {result['sheet']}, a row for each class"] if "sheet" in result else []),
         ]
     )
@@ -135,11 +137,6 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
     duplicates = result["duplicates"]
     if duplicates["files"]:
         lines.append(f"duplicates     {duplicates['files']} files have the content of another")
-    for key, what in (("in_several_classes", "classes"), ("in_several_parts", "parts")):
-        if groups := duplicates[key]:
-            lines.append(
-                f"warning        {len(groups)} contents are in several {what}, first {', '.join(groups[0][:3])}"
-            )
     if faults := result["unreadable"]:
         lines.append(f"unreadable     {len(faults)} files; a training refuses them but with data.unreadable=skip:")
         lines += [f"  {fault['file']}: {fault['reason']}" for fault in faults[:10]]

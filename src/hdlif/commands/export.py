@@ -20,7 +20,13 @@ FORMS: Mapping[str, Callable[[Graph, int], Any]] = {
 
 
 def export(checkpoint: Path, *, out: Path) -> dict[str, Any]:
-    """Write the artefact of a checkpoint or run folder: {"artefact", "bytes", "nodes"}."""
+    """Write the artefact of a checkpoint or run folder: {"artefact", "bytes", "nodes"}.
+
+    Raises:
+        InputError: the file's name is that of an ONNX model.
+    """
+    if out.suffix.lower() == ".onnx":
+        raise InputError(f'{out}: ends in ".onnx", and an artefact would be written; give --to onnx, or another name')
     graph = trained_graph(checkpoint)
     with writing(out):
         save(graph, out)

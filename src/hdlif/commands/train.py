@@ -123,6 +123,8 @@ def train(
         say(line)
     if found is not None and ranks.first:
         say(str(found))
+        for warning in found.warnings():
+            say(f"warning: {warning}")
     keep = resume is False and not overwrite
     if resume:
         ranks.led(lambda: check_files(out, found))

@@ -21,6 +21,9 @@ from hdlif.errors import DataError
 from hdlif.inputs import series
 from hdlif.ops import InputRecord
 
+_FEWEST_RISING = 4
+"""Rows of a sample from which one that rises at each is taken for a clock."""
+
 
 def found_samples(
     place: Path,
@@ -174,7 +177,24 @@ def _described(recorded: Recorded, shares: Shares) -> dict[str, Any]:
         "kept_together": {"what": recorded.unit, "count": len(units)},
         "groups": sorted(units) if recorded.grouped else None,
         "ignored": dict(recorded.passed_over),
+        "warnings": [
+            f"{name} rises from row to row all the time, as a clock or a counter does, and is not a reading; leave it "
+            "out by naming the others: --set 'data.columns=[A, B]'"
+            for name in _always_rising(recorded)
+        ],
     }
+
+
+def _always_rising(recorded: Recorded) -> list[str]:
+    """The channels whose every row is above the one before, in every sample."""
+    steps, channels = recorded.series[0].values.shape
+    if recorded.sound is not None or steps < _FEWEST_RISING:
+        return []
+    rising = np.ones(channels, bool)
+    for one in recorded.series:
+        rising &= (np.diff(one.values, axis=0) > 0).all(0)
+    names = recorded.channels or [f"channel {number}" for number in range(1, channels + 1)]
+    return [str(name) for name, rises in zip(names, rising, strict=True) if rises]
 
 
 def _maker(
