@@ -19,6 +19,14 @@ data_root_option = click.option(
     "--data-root", type=FILE, help="Folder that holds the data set, as docs/data.md lays it out; not needed for digits."
 )
 
+data_set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="data.KEY=V",
+    help="A key of the section data, for data of your own; repeatable.",
+)
+
 
 class _Arguments(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -152,14 +160,25 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
 @click.option(
     "--data",
     metavar="NAME|PATH",
-    help="Data set, or folder of pictures, whose test part is taken; a checkpoint's own by default. For an artefact, "
-    "events are binned by number.",
+    help="Data set, or data of your own; a checkpoint's own by default.",
 )
 @data_root_option
+@data_set_option
+@click.option(
+    "--part",
+    type=click.Choice(["all", "train", "validation", "test"]),
+    default="test",
+    show_default=True,
+    help="What is tested on; all divides nothing: for data that the network has never seen.",
+)
 @click.option("--confusion", is_flag=True, help="Which class is taken for which, and the accuracy of each.")
 @json_option
 def evaluate(path: Path, as_json: bool, confusion: bool, **options: Any) -> None:
-    """Accuracy on the test set of PATH after each time step: a checkpoint, a run folder, or an artefact."""
+    """Accuracy after each time step of PATH, a checkpoint, a run folder, or an artefact, on a test set.
+
+    Data of your own are divided as for a training where they have no parts; what is to be known for that, and to read
+    them, --set says, as of a training: `--set data.label=activity --set data.group=person`.
+    """
     from hdlif.commands import tables
     from hdlif.commands.eval import evaluate_path
 
@@ -239,6 +258,7 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
     help="Data set, or folder of pictures, to run and to calibrate INT8 on.  [default: noise]",
 )
 @data_root_option
+@data_set_option
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Images at once for throughput.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of each engine.  [default: the machine's cores]")
 @click.option("--repeats", type=click.IntRange(1), default=20, show_default=True, help="Rounds of timing.")
@@ -262,9 +282,10 @@ def bench(artefact: Path, against: str | None, as_json: bool, **options: Any) ->
 @click.option(
     "--data",
     metavar="NAME|PATH",
-    help="Data set, or folder of pictures, that is counted on; needed for an artefact.",
+    help="Data set, or data of your own, that is counted on; needed for an artefact.",
 )
 @data_root_option
+@data_set_option
 @json_option
 def profile(target: str, as_json: bool, **options: Any) -> None:
     """Parameters, SOPs, NOPs and energy per layer of TARGET: a recipe (untrained), a checkpoint or an artefact.
@@ -380,7 +401,7 @@ def data_group() -> None:
 @data_group.command("inspect")
 @click.argument("path")
 @click.option("--size", type=click.IntRange(1, 2**13), help="Side that pictures become.  [default: as a training's]")
-@click.option("--set", "overrides", multiple=True, metavar="data.KEY=V", help="A key of the section data; repeatable.")
+@data_set_option
 @click.option("--out", type=FILE, help="A PNG file to write, with pictures of each class as a network would see them.")
 @json_option
 def data_inspect(path: str, as_json: bool, **options: Any) -> None:

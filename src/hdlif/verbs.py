@@ -16,6 +16,7 @@ from hdlif.commands import train as training
 from hdlif.commands.eval import EvaluationResult
 from hdlif.commands.profile import Profiled
 from hdlif.config import Recipe
+from hdlif.data import Tested
 from hdlif.errors import InputError
 
 
@@ -68,6 +69,12 @@ def _path(place: Place | None) -> Path | None:
     return None if place is None else Path(place)
 
 
+def _listed(overrides: Sequence[str]) -> Sequence[str]:
+    if isinstance(overrides, str):
+        raise InputError(f"overrides = {overrides!r}; give a list, such as [{overrides!r}]")
+    return overrides
+
+
 def train(
     recipe: str | Path | Recipe = "digits_hdlif",
     *,
@@ -103,11 +110,9 @@ def train(
         HdlifError: the recipe, the data or the folder cannot be used; see `hdlif.errors`.
         InputError: `epochs` or `overrides` beside a `Recipe`, which has its own.
     """
-    if isinstance(overrides, str):
-        raise InputError(f"overrides = {overrides!r}; give a list, such as [{overrides!r}]")
     if threads is not None and (type(threads) is not int or threads < 1):
         raise InputError(f"threads = {threads!r}; give a number of at least 1")
-    changes = [*overrides, *([f"training.epochs={epochs}"] if epochs is not None else [])]
+    changes = [*_listed(overrides), *([f"training.epochs={epochs}"] if epochs is not None else [])]
     if isinstance(recipe, Recipe) and changes:
         raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")
     name = recipe.name if isinstance(recipe, Recipe) else None
@@ -128,18 +133,28 @@ def train(
 
 
 def evaluate(
-    network: Run | Place, *, data: Place | None = None, data_root: Place | None = None, progress: bool = False
+    network: Run | Place,
+    *,
+    data: Place | None = None,
+    data_root: Place | None = None,
+    overrides: Sequence[str] = (),
+    part: Tested = "test",
+    progress: bool = False,
 ) -> EvaluationResult:
-    """Classify a test set, as `hdlif eval` does.
+    """Answer a test set, as `hdlif eval` does.
 
     Args:
         network: a run, its folder, a checkpoint, or an artefact, which the compiled runtime runs.
-        data: the name of a data set, or the path of a folder of pictures; by default the training's own.
+        data: the name of a data set, or data of one's own; by default the training's own.
+        overrides: "data.KEY=VALUE" each, as `--set` takes them: of data of one's own, how they are read and divided.
+        part: "all" of them, or "train", "validation" or "test".
     """
     return evaluating.evaluate_path(
         Path(network),
         data=_text(data),
         data_root=_path(data_root),
+        overrides=_listed(overrides),
+        part=part,
         progress=progress,
     )
 
@@ -173,6 +188,7 @@ def profile(
     counting: Counting = "paper",
     data: Place | None = None,
     data_root: Place | None = None,
+    overrides: Sequence[str] = (),
 ) -> Profiled:
     """Parameters, operations and energy, layer by layer, as `hdlif profile` counts them.
 
@@ -180,6 +196,7 @@ def profile(
         network: a recipe's name or file, a run, its folder, a checkpoint, or an artefact.
         counting: as the paper's tables do, or every operation of the deployed network.
         data: what is counted on; needed for an artefact.
+        overrides: "data.KEY=VALUE" each, of data of one's own.
     """
     if counting not in get_args(Counting):
         raise InputError(f"counting = {counting!r} is unknown; choose one of {', '.join(get_args(Counting))}")
@@ -188,4 +205,5 @@ def profile(
         counting=counting,
         data=_text(data),
         data_root=_path(data_root),
+        overrides=_listed(overrides),
     )

@@ -230,6 +230,32 @@ def test_a_task_that_does_not_fit_is_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_search_looks_for_the_least_error_and_calls_it_by_its_name(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
+    from hdlif.commands.sweep import sweep
+
+    overrides, _ = CASES["regress"]
+    section = f"data={{kind: series, path: {data}/regress.npz, batch_size: 8}}"
+    (tmp_path / "space.yaml").write_text("training.learning_rate: {kind: float, low: 0.0001, high: 0.3, log: true}\n")
+    said: list[str] = []
+    found = sweep(
+        "sines_hdlif",
+        space=tmp_path / "space.yaml",
+        trials=3,
+        out=tmp_path / "sweep",
+        overrides=[*SMALL, section, *overrides, f"time_steps={STEPS}"],
+        say=said.append,
+    )
+    errors = [trial["validation_metrics"]["rmse"] for trial in found["trials"]]
+    kept = [json.loads((Path(trial["folder"]) / "summary.json").read_text()) for trial in found["trials"]]
+    assert errors == [summary["validation_metrics"]["rmse"] for summary in kept]
+    assert {trial["metric"] for trial in found["trials"]} == {"rmse"}
+    assert found["best"]["validation_metrics"]["rmse"] == min(errors) < max(errors)
+    rows = [line.split() for line in tables.trials_table(found).splitlines()[2:5]]
+    assert [row[2:4] for row in rows] == [["rmse", f"{error:.4g}"] for error in sorted(errors)]
+    assert said[1] == f"trial 0: rmse {errors[0]:.4g} on validation"
+
+
 def test_windows_that_share_rows_are_in_no_two_parts(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "long.csv", [[t, 1.0] for t in range(50)], ["a", "b"])
     with pytest.raises(DataError, match=r"windows that share rows would be in two parts; set data\.stride=8 or more"):

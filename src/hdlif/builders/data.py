@@ -11,7 +11,7 @@ from hdlif import datasets
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
 from hdlif.builders.augment import build_augment, checked_augment
-from hdlif.builders.found import FOUND, arguments, finder, found_kind, is_there, record_of, samples_of
+from hdlif.builders.found import FOUND, arguments, check_divided, finder, found_kind, is_there, record_of, samples_of
 from hdlif.builders.places import At
 from hdlif.config import DataConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
@@ -239,6 +239,8 @@ def look_for(
         DataError: the data cannot be used.
     """
     section = recipe.data
+    if known is None:
+        check_divided(section.arguments)
     return finder(section)(
         root=root,
         size=section.size,

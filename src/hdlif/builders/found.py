@@ -17,7 +17,7 @@ from hdlif.builders.arguments import checked, choose, chosen, keys
 from hdlif.builders.imported import is_own
 from hdlif.builders.places import At, parameters
 from hdlif.config import DataConfig, FoundConfig, InputConfig
-from hdlif.errors import ArtefactError, DataError, RecipeError
+from hdlif.errors import ArtefactError, DataError, RecipeError, brief
 from hdlif.inputs.pictures import FORMATS
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
@@ -25,7 +25,7 @@ from hdlif.ops.input_record import check_input
 from hdlif.ops.sound import SoundRecord
 
 if TYPE_CHECKING:
-    from hdlif.data import Found
+    from hdlif.data import Found, Tested
     from hdlif.tasks import Target
 
 
@@ -136,6 +136,54 @@ def asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str,
     return arguments
 
 
+_TARGETS = ("each_step", "values", "labels", "ahead")
+"""Keys of the section `data` that say what is learned."""
+_OF_NETWORK = {
+    *("channels", "fit", "sensor", "resize", "rate", "resample"),
+    *("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz"),
+}
+"""Keys that say what samples become, which a network that is there keeps."""
+
+
+def keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:
+    """The keys of the section `data` by which data are looked at that a network is to be tested on.
+
+    Args:
+        keys: that are set beside.
+        kind: of the data.
+        asked: what the network has already, from the section that it was trained with or by its task.
+        part: what is tested on; "all" is divided no further.
+    Raises:
+        RecipeError: a key that the network decides, or a split of what is not divided.
+    """
+    of_network = {"fit"} if is_own(kind) else _OF_NETWORK
+    for key, value in keys.items():
+        if key in of_network:
+            raise RecipeError(
+                f"data.{key} = {brief(value)} is refused: the network takes samples as it was trained on them; "
+                "leave it out"
+            )
+        if key in _TARGETS and (value or None) != (learned := asked.get(key) or None):
+            had = "has none" if learned is None else f"learned {brief(learned)}"
+            raise RecipeError(f"data.{key} = {brief(value)} is refused: the network {had}; leave it out")
+    if part == "all" and "split" in keys:
+        raise RecipeError(
+            f"data.split = {brief(keys['split'])} divides what is to be tested on as a whole; leave it out, or choose "
+            "another part than all"
+        )
+    return {**asked, **keys, **({"split": {"test": 1}} if part == "all" else {})}
+
+
+def check_divided(arguments: Mapping[str, Any]) -> None:
+    """Raise `RecipeError` where a split leaves nothing to train on."""
+    split = arguments.get("split")
+    if isinstance(split, Mapping) and split.get("test") == 1:
+        raise RecipeError(
+            "data.split.test = 1 leaves nothing to train on; it should be below 1. To test a network on all of it: "
+            "`hdlif eval --part all`"
+        )
+
+
 def look(
     kind: str,
     path: str,
@@ -160,6 +208,8 @@ def look(
         RecipeError: such data have no such key, or it has another type.
         DataError: the data cannot be used.
     """
+    if known is None:
+        check_divided(arguments)
     if is_own(kind):
         find = _of_items(kind, arguments)
     else:

@@ -7,9 +7,9 @@ from typing import Any
 from hdlif import builders
 from hdlif.commands.data_sheet import write_sheet
 from hdlif.data import Found
-from hdlif.errors import DataError, RecipeError, cut
+from hdlif.errors import DataError, cut
 from hdlif.inputs.tables import SUFFIXES
-from hdlif.plain_yaml import parse_yaml
+from hdlif.runs.recipe_data import data_keys
 
 
 def inspect(
@@ -40,7 +40,7 @@ def inspect(
         RecipeError: an override is of no key that such data have.
         TrainingError: the sheet cannot be written.
     """
-    keys = _keys(overrides)
+    keys = data_keys(overrides)
     kind = builders.kind_named(keys.pop("kind", None) or _kind_at(path, keys))
     lenient = {"unreadable": "skip"} if kind in ("folder", "events", "shards") else {}
     found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say)
@@ -210,15 +210,3 @@ def _class_table(classes: Mapping[str, Mapping[str, int]]) -> str:
     rows = [[cut(name), *(str(counts[part]) for part in parts)] for name, counts in classes.items()]
     totals = [str(sum(counts[part] for counts in classes.values())) for part in parts]
     return aligned(["class", *parts], [*rows, ["all", *totals]])
-
-
-def _keys(overrides: Sequence[str]) -> dict[str, Any]:
-    """The keys and values of "data.KEY=VALUE"s. Raises `RecipeError`."""
-    found = {}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        section, dot, name = key.partition(".")
-        if section != "data" or not (equals and dot and name):
-            raise RecipeError(f"--set {cut(override)} is refused; give data.KEY=VALUE, for example data.window=64")
-        found[name] = parse_yaml(text, source=f"--set {key}")
-    return found

@@ -1,5 +1,6 @@
 """`hdlif sweep`: search a space of recipes for the best validation accuracy, with any number of processes."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ from hdlif.training import Callback, Training
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
+
+MEASURED = "measured"
+"""The attribute of a trial of another task than classification: its metric's name, and the value in its best epoch."""
 
 
 def sweep(
@@ -60,7 +64,9 @@ def sweep(
         say: gets a line for every trial.
     Returns:
         the content of sweep.json: {"recipe", "study", "trials": [{"number", "state", "validation_accuracy",
-        "parameters", "epochs", "folder", "error"}], "best": a trial with its "overrides", or None}.
+        "parameters", "epochs", "folder", "error"}], "best": a trial with its "overrides", or None}. The score is the
+        larger the better; trials of other tasks than classification have "metric", by name, and "validation_metrics",
+        its value, besides.
     Raises:
         MissingExtraError: Optuna is not installed.
         InputError: both `out` and `study` are given.
@@ -135,10 +141,14 @@ class _Reporting(Callback):
         self._trial, self._pruned = trial, pruned
 
     def epoch_done(self, training: Training, evaluation: Evaluation) -> None:
-        epoch = training.counters.epoch
+        epoch, task, score = training.counters.epoch, training.task, training.task.better(evaluation)
+        reported = _frozen(self._trial).intermediate_values
         # An epoch of a trial that was resumed may have been reported before.
-        if epoch not in _frozen(self._trial).intermediate_values:
-            self._trial.report(training.task.better(evaluation), epoch)
+        if epoch not in reported:
+            if evaluation.accuracy is None and score >= max(reported.values(), default=-math.inf):
+                # What the score is made of, which may be the smaller the better.
+                self._trial.set_user_attr(MEASURED, [task.metric, evaluation.metrics[task.metric]])
+            self._trial.report(score, epoch)
         if self._trial.should_prune():
             raise self._pruned
 
@@ -165,11 +175,14 @@ def _write(study: "Study", base: Recipe, space: Space, journal: Path) -> dict[st
 def _row(trial: "FrozenTrial", space: Space, folder: Path, classifies: bool) -> dict[str, Any]:
     reported = trial.intermediate_values
     score = max(reported.values(), default=None) if trial.value is None else trial.value
+    metric, value = trial.user_attrs.get(MEASURED, (None, None))
+    of_task = {} if metric is None else {"metric": metric, "validation_metrics": {metric: value}}
     return {
         "number": trial.number,
         "state": {"FAIL": "failed"}.get(trial.state.name, trial.state.name.lower()),
         "validation_accuracy": score if classifies else None,
         "validation_score": score,
+        **of_task,
         "parameters": {key: space[key].value_of(value) for key, value in trial.params.items()},
         "epochs": len(reported),
         "folder": str(folder),

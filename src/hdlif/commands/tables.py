@@ -103,17 +103,22 @@ def measured(summary: Mapping[str, Any]) -> str:
 
 
 def score(trial: Mapping[str, Any]) -> str:
-    """What a trial, or a training, is on the validation set: the accuracy, or what is the larger the better."""
+    """What a trial, or a training, is on the validation set: its accuracy, or the metric of its task."""
     if trial["validation_accuracy"] is not None:
         return f"{trial['validation_accuracy']:.2%}"
+    if (metric := trial.get("metric")) is not None:
+        return f"{metric} {trial['validation_metrics'][metric]:.4g}"
     return figure(trial["validation_score"], ".4g")
 
 
 def trials_table(result: Mapping[str, Any]) -> str:
     """What `hdlif sweep` found: one row a trial, the best first, and how to train the best again."""
-    trials = sorted(
-        result["trials"], key=lambda trial: (trial["state"] != "complete", -(trial["validation_score"] or -math.inf))
-    )
+
+    def rank(trial: Mapping[str, Any]) -> tuple[bool, float]:
+        score = trial["validation_score"]
+        return trial["state"] != "complete", math.inf if score is None else -score
+
+    trials = sorted(result["trials"], key=rank)
     keys = list(dict.fromkeys(key for trial in trials for key in trial["parameters"]))
     rows = [
         [

@@ -8,7 +8,7 @@ from hdlif.data.imagenet import imagenet, tiny_imagenet
 from hdlif.data.images import Images, digits, fashion_mnist
 from hdlif.data.own.found import Found
 from hdlif.data.public import get
-from hdlif.data.samples import Frames, ImageSets, Samples, constant, processors, rows
+from hdlif.data.samples import Frames, ImageSets, Samples, Tested, constant, processors, rows
 from hdlif.data.simulator import simulated
 from hdlif.data.sines import sines
 from hdlif.data.synthetic import synthetic
@@ -25,6 +25,7 @@ __all__ = [
     "ImageSets",
     "Images",
     "Samples",
+    "Tested",
     "batches",
     "by_number",
     "by_time",

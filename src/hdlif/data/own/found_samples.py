@@ -127,7 +127,7 @@ def _parts(place: Path, recorded: Recorded, shares: Shares) -> list[Part]:
         chosen = [one for one, part in zip(taken, found_parts, strict=True) if part in wanted]
         return {label for one in chosen for label in (one.target if isinstance(one.target, list) else [one.label])}
 
-    if absent := in_order(labels(*PARTS) - labels("train")):
+    if not shares.whole and (absent := in_order(labels(*PARTS) - labels("train"))):
         raise DataError(
             f'{place}: class "{absent[0]}" is in no {recorded.unit} of the training part; try another split: '
             f"--set data.split={{seed: {shares.seed + 1}}}"

@@ -61,7 +61,8 @@ def find_series(
             its length, and sounds are made into frames as its own.
         say: gets nothing: all is read in one go.
         window: rows of a sample, of recordings that are cut into such.
-        stride: rows from one window to the next; `window` by default.
+        stride: rows from one window to the next; `window` by default. Of a network that is known windows have the rows
+            that it takes, unless `window` says otherwise.
         label: the column that holds the classes of one recording; "label" by default.
         group: the column of it that says who or what it is of; of files by class, a pattern of their names
             (`hdlif.data.own.groups`). No group is in two parts.
@@ -101,7 +102,7 @@ def find_series(
     for key, value in (("window", window), ("stride", stride), ("size", size)):
         if value is not None and (value < 1 or key == "size"):
             raise ValueError(f"{key} = {value} is refused; " + ("leave it out" if key == "size" else "give 1 or more"))
-    if stride is not None and window is None and not (known and known.windows):
+    if stride is not None and window is None and known is None:
         raise ValueError(f"stride = {stride} is of windows; set window too")
     checked_columns(columns)
     recorded = _recorded(place, given, known, wanted)
@@ -174,6 +175,8 @@ def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, 
             settings = {key: given[key] for key in ("group", "resample", *SOUND_KEYS)}
             return of_sounds(place, layout, known=known.sound if known else None, **settings)
         refuse("a folder of CSV files", "label", *SOUND_KEYS)
+        if known is not None and of_windows["window"] is None and of_windows["stride"] is not None:
+            of_windows["window"] = _rows(known)
         recorded = of_folders(place, layout, **of_windows)
     elif suffix in tables.SUFFIXES:
         refuse("one recording", *SOUND_KEYS)
