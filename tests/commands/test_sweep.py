@@ -64,7 +64,7 @@ def curve(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             accuracy = recipe.training.learning_rate
             stand = SimpleNamespace(counters=SimpleNamespace(epoch=epoch - 1), task=Classify(("a", "b"), 1))
             for callback in arguments["callbacks"]:
-                callback.epoch_done(stand, Evaluation(accuracy, (accuracy,), 0.0, 1))
+                callback.epoch_done(stand, Evaluation(accuracy, (accuracy,), 0.0, 1, {"accuracy": accuracy}))
         return {"validation_accuracy": recipe.training.learning_rate, "validation_score": recipe.training.learning_rate}
 
     monkeypatch.setattr(module, "train", fake)

@@ -36,7 +36,7 @@ from hdlif.builders.own_data import data_of_ones_own, data_overrides, found_data
 from hdlif.builders.recipe import check, check_names
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.spikes import SPIKES
-from hdlif.builders.task import TASKS, build_task, target_taken
+from hdlif.builders.task import TASKS, build_measured_task, build_task, target_taken
 from hdlif.builders.weights import WEIGHTS
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "WEIGHTS",
     "DataKind",
     "build_data",
+    "build_measured_task",
     "build_mix",
     "build_model",
     "build_optimization",

@@ -12,7 +12,7 @@ from hdlif.builders.extras import build_mix, check_accumulation, check_pairs, ch
 from hdlif.builders.model import MODELS, build_model, checked_model
 from hdlif.builders.optimization import checked_optimizer, checked_schedule, try_optimization
 from hdlif.builders.rule import build_training_rule, checked_criterion, checked_rule
-from hdlif.builders.task import build_task, checked_task
+from hdlif.builders.task import build_measured_task, checked_task
 from hdlif.config import Recipe
 from hdlif.errors import HdlifError, RecipeError, first_line
 
@@ -60,7 +60,7 @@ def check(recipe: Recipe) -> None:
 
     shape = input_record(recipe).shape
     try_augment(recipe.data, data_kind(recipe).input.kind, raw_shape(recipe))
-    task = build_task(recipe)
+    task = build_measured_task(recipe)
     build_training_rule(recipe)
     try_optimization(recipe.training)
     build_penalty(recipe)

@@ -22,7 +22,7 @@ from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact
 from hdlif.runs.recipe_data import FILES, data_keys, names_path
 from hdlif.runtime import Session
-from hdlif.tasks import Confusion, Drawing, Evaluation, task_of
+from hdlif.tasks import Confusion, Drawing, Evaluation, finite, task_of
 from hdlif.training import progress_bar
 
 NO_KEYS: Mapping[str, Any] = MappingProxyType({})
@@ -36,7 +36,7 @@ class EvaluationResult:
         accuracy: of a classification, after the last time step, a fraction in 0..1; None of another task.
         accuracy_per_step: after each step.
         n: samples.
-        metrics: by name; "accuracy" of a classification.
+        metrics: by name; "accuracy" of a classification; NaN of one that is no number.
         per_step: how good the answers are at or after each step that has one.
         labels: the names of the network's outputs: of classes, unless the task is another.
         confusion: of classes, counts of samples (or steps), a row for each true class and a column for each that was
@@ -59,7 +59,9 @@ class EvaluationResult:
         """What `hdlif eval --json` prints."""
         figures: dict[str, Any] = {"accuracy": self.accuracy, "accuracy_per_step": list(self.accuracy_per_step)}
         if self.accuracy is None:
-            figures |= {"metrics": dict(self.metrics), "per_step": list(self.per_step)}
+            figures |= {"metrics": finite(self.metrics), "per_step": list(self.per_step)}
+        elif self.metrics.keys() - {"accuracy"}:
+            figures |= {"metrics": finite(self.metrics)}
         figures["n"] = self.n
         if confusion and self.confusion is not None:
             figures |= {"labels": list(self.labels), "confusion": self.confusion}
@@ -115,7 +117,7 @@ def evaluate_path(
     recipe = trained.recipe
     sets = sets_for(recipe, data, data_root, path, keys=keys, part=part)
     _check_classes(path, len(builders.data_kind(recipe).labels), sets)
-    task = builders.build_task(recipe)
+    task = builders.build_measured_task(recipe)
     drawing = task.drawing()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     graph: Graph | None = None

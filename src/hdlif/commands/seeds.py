@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdlif.commands.tables import measured
+from hdlif.commands.tables import figure, measured
 from hdlif.commands.train import train
 from hdlif.measure.spread import in_percent, mean_and_std, seeds_from
 from hdlif.runs.files import write_json
@@ -92,16 +92,17 @@ def _silent(line: str) -> None:
 
 def as_text(result: dict[str, Any]) -> str:
     """The test accuracy in per cent: mean ± standard deviation (n)."""
-    if "metrics" in result:
-        spreads = ((name, one["mean"], one["std"]) for name, one in result["metrics"].items())
-        said = ", ".join(f"{name} {mean:.4g}" + ("" if std is None else f" ± {std:.2g}") for name, mean, std in spreads)
-        return f"{result['name']}: {said} ({result['n']})"
     accuracy = result["accuracy"]
-    return f"{result['name']}: {in_percent(accuracy['mean'], accuracy['std'])} % ({result['n']})"
+    said = [] if accuracy["mean"] is None else [f"{in_percent(accuracy['mean'], accuracy['std'])} %"]
+    for name, one in result.get("metrics", {}).items():
+        if name != "accuracy" or not said:
+            spread = "" if one["std"] is None else f" ± {one['std']:.2g}"
+            said.append(f"{name} {figure(one['mean'], '.4g')}{spread}")
+    return f"{result['name']}: {', '.join(said)} ({result['n']})"
 
 
 def _metrics(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Those of tasks that are no classification."""
+    """Those of tasks that are no classification, and those that are asked for."""
     names = summaries[0].get("metrics", {})
     return {"metrics": {name: _spread([run["metrics"][name] for run in summaries]) for name in names}} if names else {}
 

@@ -1,6 +1,7 @@
 """`hdlif sweep`: search a space of recipes for the best validation accuracy, with any number of processes."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,7 +130,11 @@ def sweep(
                 shared.tell(trial, state=TrialState.FAIL)
                 say(f"{name}: failed: {error}")
             else:
-                shared.tell(trial, summary["validation_score"])
+                if summary["validation_score"] is None:
+                    trial.set_user_attr("error", f"{summary['metric']} is no number on validation")
+                    shared.tell(trial, state=TrialState.FAIL)
+                else:
+                    shared.tell(trial, summary["validation_score"])
                 say(f"{name}: {score(summary)} on validation")
         _write(shared, base, dimensions, journal)
 
@@ -145,10 +150,11 @@ class _Reporting(Callback):
         reported = _frozen(self._trial).intermediate_values
         # An epoch of a trial that was resumed may have been reported before.
         if epoch not in reported:
-            if evaluation.accuracy is None and score >= max(reported.values(), default=-math.inf):
+            if evaluation.accuracy != score and score >= max(reported.values(), default=-math.inf):
                 # What the score is made of, which may be the smaller the better.
                 self._trial.set_user_attr(MEASURED, [task.metric, evaluation.metrics[task.metric]])
-            self._trial.report(score, epoch)
+            # JSON has no infinity, which stands for what is not a number.
+            self._trial.report(score if math.isfinite(score) else -sys.float_info.max, epoch)
         if self._trial.should_prune():
             raise self._pruned
 
@@ -161,7 +167,7 @@ def _write(study: "Study", base: Recipe, space: Space, journal: Path) -> dict[st
     """Write sweep.json and return its content."""
     from hdlif.runs.study import folder_of, trials_of
 
-    classifies = base.task.kind == "classify"
+    classifies = base.task.kind == "classify" and base.task.arguments.get("best", "accuracy") == "accuracy"
     rows = [_row(trial, space, folder_of(journal, trial), classifies) for trial in trials_of(study)]
     done = [row for row in rows if row["state"] == "complete"]
     best = max(done, key=lambda row: float(row["validation_score"]), default=None)

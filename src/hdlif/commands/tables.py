@@ -41,7 +41,7 @@ def figure(value: float | None, form: str, factor: float = 1.0) -> str:
 
 def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
     """One row a network: the paper's ablation on the data at hand."""
-    metrics = list(dict.fromkeys(name for n in networks for name in n.get("metrics", {})))
+    metrics = list(dict.fromkeys(name for n in networks for name in _beside_accuracy(n)))
     classified = any(n["accuracy"] is not None for n in networks)
     header = [
         "network",
@@ -60,7 +60,7 @@ def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
         [
             TITLES.get(n["name"], n["name"]),
             *([figure(n["accuracy"], ".2%")] if classified else []),
-            *(figure(n.get("metrics", {}).get(name), ".4g") for name in metrics),
+            *(figure(_beside_accuracy(n).get(name), ".4g") for name in metrics),
             figure(n["params_mb"], ".4f"),
             figure(n["stored_mb"], ".4f"),
             figure(n["sops"], ".3f", 1e-6),
@@ -77,13 +77,21 @@ def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
     """Accuracy after each step; where the confusion was asked for, a row for each true class, and its accuracy."""
+    figures = ", ".join(f"{name} {figure(value, '.4g')}" for name, value in _beside_accuracy(result).items())
     if result["accuracy"] is None:
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items())
         text = f"{figures} of {result['n']} samples"
         return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
     per_step = ", ".join(f"{accuracy:.2%}" for accuracy in result["accuracy_per_step"])
     text = f"{result['accuracy']:.2%} of {result['n']} samples (after each step: {per_step})"
+    text += f"; {figures}" if figures else ""
     return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
+
+
+def _beside_accuracy(figures: Mapping[str, Any]) -> Mapping[str, float | None]:
+    """The metrics; of a classification without its accuracy, which stands for itself."""
+    metrics: Mapping[str, float | None] = figures.get("metrics", {})
+    own = set() if figures["accuracy"] is None else {"accuracy"}
+    return {name: value for name, value in metrics.items() if name not in own}
 
 
 def _confusion(result: Mapping[str, Any]) -> str:
@@ -99,12 +107,12 @@ def measured(summary: Mapping[str, Any]) -> str:
     """What a training is on the test set: its accuracy, or the metric of its task."""
     if summary["accuracy"] is not None:
         return f"{summary['accuracy']:.2%}"
-    return f"{summary['metric']} {summary['metrics'][summary['metric']]:.4g}"
+    return f"{summary['metric']} {figure(summary['metrics'][summary['metric']], '.4g')}"
 
 
 def score(trial: Mapping[str, Any]) -> str:
-    """What a trial, or a training, is on the validation set: its accuracy, or the metric of its task."""
-    if trial["validation_accuracy"] is not None:
+    """What a trial, or a training, is on the validation set: what its best epoch is chosen by."""
+    if trial["validation_accuracy"] is not None and trial["validation_accuracy"] == trial["validation_score"]:
         return f"{trial['validation_accuracy']:.2%}"
     if (metric := trial.get("metric")) is not None:
         return f"{metric} {trial['validation_metrics'][metric]:.4g}"

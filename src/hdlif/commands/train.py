@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
@@ -32,6 +33,7 @@ from hdlif.runs.processes import joined, processes
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runs.recipe_data import as_begun, check_files, load_with_data, write_files
 from hdlif.runtime.session import available_cores
+from hdlif.tasks import Measured, finite
 from hdlif.training import (
     ActivityPenalty,
     Callback,
@@ -52,6 +54,7 @@ from hdlif.training import (
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from hdlif.tasks import Evaluation, Task
     from hdlif.training import Fit, Teacher
 
 PROFILED_IMAGES = 256
@@ -155,7 +158,7 @@ def train(
             trainer = Trainer(
                 model,
                 rule=builders.build_training_rule(recipe),
-                task=builders.build_task(recipe),
+                task=builders.build_measured_task(recipe),
                 config=recipe.training,
                 callbacks=[
                     *_of_recipe(recipe, teacher),
@@ -200,10 +203,10 @@ def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:
 
 def _validated(measured: Mapping[str, Any], fitted: Fit) -> dict[str, Any]:
     """What the best epoch was on the validation set, beside what is measured on the test set."""
-    if measured["accuracy"] is not None:
-        return {"validation_accuracy": fitted.metrics["accuracy"], "validation_score": fitted.score}
-    metrics = dict(fitted.metrics)
-    return {"validation_accuracy": None, "validation_metrics": metrics, "validation_score": fitted.score}
+    score = fitted.score if math.isfinite(fitted.score) else None
+    accuracy = None if measured["accuracy"] is None else fitted.metrics["accuracy"]
+    metrics = {"validation_metrics": finite(fitted.metrics)} if "metrics" in measured else {}
+    return {"validation_accuracy": accuracy, **metrics, "validation_score": score}
 
 
 def _measured(
@@ -276,7 +279,7 @@ def measure(
         bar: gets a task for the test set, and a warning where the network has no deployed form; what would be read off
             that is None.
     """
-    task = builders.build_task(recipe)
+    task = builders.build_measured_task(recipe)
     drawing = task.drawing()
     bar = bar or progress_bar(enabled=False)
     graph = deployed_or_none(model.cpu(), recipe, warn=lambda text: warn(bar, text))
@@ -296,13 +299,23 @@ def measure(
     in_neurons = set(map(id, step_parameters(model)))
     return {
         **{key: value for key, value in test.as_dict().items() if key not in ("loss", "n")},
-        **({} if test.accuracy is not None else {"task": recipe.task.model_dump(mode="json"), "metric": task.metric}),
+        **_of_task(task, recipe, test),
         "evaluation": evaluated.as_dict(),
         "drawings": drawing.files(),
         **counts(graph or model, recipe, first_images(sets.test, PROFILED_IMAGES)),
         "fp32_mb": 4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),
         "saved_bytes": bytes_saved_by_an_update(model, recipe, sets),
     }
+
+
+def _of_task(task: Task, recipe: Recipe, test: Evaluation) -> dict[str, Any]:
+    """What a summary says of the figures: nothing of a plain classification."""
+    plain = test.accuracy is not None and task.metric == "accuracy"
+    stated = {} if plain else {"task": recipe.task.model_dump(mode="json"), "metric": task.metric}
+    if not isinstance(task, Measured) or not task.metrics:
+        return stated
+    ways = {name: task.larger_is_better(name) for name in test.metrics if name not in task.figures}
+    return stated | {"larger_is_better": ways}
 
 
 def first_images(images: Samples, count: int) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """Networks side by side: the findings in sentences, and the table of figures."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,12 +14,12 @@ _ALIKE = 1.005
 
 @dataclass(frozen=True)
 class Column:
-    """One figure of the table: how to read it off a network in the unit shown, and which end is best."""
+    """One figure of the table: how to read it off a network in the unit shown, and which end is best, if one is."""
 
     group: str
     heading: str
     value: Callable[[Network], float | None]
-    best: Callable[[Sequence[float]], float] = min
+    best: Callable[[Sequence[float]], float] | None = min
     decimals: int | None = None
 
 
@@ -79,15 +79,29 @@ def _measures(networks: Sequence[Network]) -> list[Column]:
     columns = []
     if any(network["accuracy"] is not None for network in networks):
         columns.append(Column("Accuracy", "%", lambda n: _scaled(n["accuracy"], 100), best=max, decimals=2))
-    names = dict.fromkeys(name for network in networks for name in network.get("metrics", {}))
-    for name in names:
-        best: Callable[[Sequence[float]], float] = min if name in _SMALLER_IS_BETTER else max
-        columns.append(Column("Test set", name, partial(_metric, name), best=best))
+    for name in dict.fromkeys(name for network in networks for name in _beside_accuracy(network)):
+        columns.append(Column("Test set", name, partial(_metric, name), best=_best(name, networks)))
     return columns
 
 
+def _beside_accuracy(network: Network) -> Mapping[str, float | None]:
+    """The metrics; of a classification without its accuracy, which has a column of its own."""
+    own = set() if network["accuracy"] is None else {"accuracy"}
+    return {name: value for name, value in network.get("metrics", {}).items() if name not in own}
+
+
 def _metric(name: str, network: Network) -> float | None:
-    return network.get("metrics", {}).get(name)
+    return _beside_accuracy(network).get(name)
+
+
+def _best(name: str, networks: Sequence[Network]) -> Callable[[Sequence[float]], float] | None:
+    """Which end of a metric is best, as far as the networks agree."""
+    default = name not in _SMALLER_IS_BETTER
+    having = [network for network in networks if name in _beside_accuracy(network)]
+    stated = {network.get("larger_is_better", {}).get(name, default) for network in having}
+    if stated == {True}:
+        return max
+    return min if stated == {False} else None
 
 
 def _scaled(value: float | None, factor: float) -> float | None:
@@ -100,7 +114,7 @@ def _cells(values: Sequence[float | None], column: Column) -> list[Cell]:
     if not known:
         return [Cell(text) for text in texts]
     # Figures that print alike are equally good: the digits shown are all that the reader can compare.
-    best = texts[values.index(column.best(known))]
+    best = None if column.best is None else texts[values.index(column.best(known))]
     differ = len({text for text in texts if text != DASH}) > 1
     return [Cell(text, best=differ and text == best) for text in texts]
 
@@ -136,9 +150,10 @@ def findings(networks: Sequence[Network]) -> list[str]:
 
 def _metrics(networks: Sequence[Network], lif: Network | None) -> str | None:
     said = [
-        f"{network['name']} has {network['metric']} {network['metrics'][network['metric']]:.4g}"
+        f"{network['name']} has {metric} {value:.4g}"
         for network in networks
-        if network.get("metric") in network.get("metrics", {})
+        if (metric := network.get("metric")) is not None
+        and (value := network.get("metrics", {}).get(metric)) is not None
     ]
     return f"On the test set {', '.join(said)}." if said else None
 

@@ -59,11 +59,13 @@ class Network(TypedDict):
     """A training's `summary.json`; a number that was not measured is null or absent."""
 
     name: Name
-    # Of a classification; another task has metrics, the first of interest named.
+    # Of a classification; another task has metrics, the first of interest named, and any those that are asked for.
     accuracy: Number
     accuracy_per_step: list[float]
-    metrics: NotRequired[dict[Name, float]]
+    metrics: NotRequired[dict[Name, Number]]
     metric: NotRequired[Name]
+    # Of those that are asked for; null where that does not say.
+    larger_is_better: NotRequired[dict[Name, bool | None]]
     per_step: NotRequired[list[float]]
     recipe: NotRequired[Any]
     seed: NotRequired[int | None]

@@ -88,6 +88,16 @@ class Ranks:
         """The sum over ranks, the same bits on every one."""
         return values if self.count == 1 else gathered(values.to(self._fabric.device)).sum(0).to(values.device)
 
+    @property
+    def each(self) -> Callable[[Tensor], list[Tensor]] | None:
+        """What asks all ranks for a tensor, whose sizes may differ; None where there is one rank."""
+        return None if self.count == 1 else self._each
+
+    def _each(self, tensor: Tensor) -> list[Tensor]:
+        from torchmetrics.utilities.distributed import gather_all_tensors
+
+        return [of_one.to(tensor.device) for of_one in gather_all_tensors(tensor.to(self._fabric.device))]
+
     def mean(self, values: Tensor) -> Tensor:
         """The mean over ranks, without a graph."""
         return values if self.count == 1 else self.sum(values.detach()) / self.count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, is_dataclass, replace
@@ -21,6 +22,7 @@ from hdlif.training.average import Averaging
 from hdlif.training.best import BestInMemory
 from hdlif.training.callback import Callback
 from hdlif.training.interruption import deferred_signals
+from hdlif.training.lightning import fabric_class
 from hdlif.training.optim import Optimization, sgd
 from hdlif.training.patience import Patience
 from hdlif.training.ranks import Ranks, check_share
@@ -36,8 +38,8 @@ class Fit:
     """The outcome of a training: the best epoch on validation (from 1), and what it was measured to be.
 
     Attributes:
-        score: of the best epoch, what it was chosen by: `Task.better`.
-        metrics: of it, by name.
+        score: of the best epoch, what it was chosen by: `Task.better`; -infinity where that was no number.
+        metrics: of it, by name; NaN of one that is no number.
         per_step: as `Evaluation.per_step`.
     """
 
@@ -163,8 +165,9 @@ class Trainer:
             training.run()
         c, chosen = training.counters, training.chosen
         assert chosen is not None, "an epoch was run"
-        assert c.best_score is not None, "an epoch was run"
-        return Fit(c.best_epoch, c.best_score, c.best_metrics, c.best_per_step, c.train_seconds, c.step, chosen)
+        score = -math.inf if c.best_score is None else c.best_score
+        metrics = {name: math.nan if value is None else value for name, value in c.best_metrics.items()}
+        return Fit(c.best_epoch, score, metrics, c.best_per_step, c.train_seconds, c.step, chosen)
 
 
 def with_criterion(rule: Rule, task: Task) -> Rule:
@@ -194,8 +197,6 @@ def _sgd(config: TrainingConfig) -> Optimization:
 
 
 def _one_process(config: TrainingConfig) -> Fabric:
-    from lightning_fabric import Fabric
-
-    fabric = Fabric(devices=1, precision=config.precision)
+    fabric = fabric_class()(devices=1, precision=config.precision)
     fabric.launch()
     return fabric

@@ -24,7 +24,7 @@ from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
 from hdlif.errors import CheckpointError, DataError, TrainingError, brief, first_line
 from hdlif.learning import Plan, Rule, loss_over, mean_logits
-from hdlif.tasks import Evaluation, Task
+from hdlif.tasks import Evaluation, Task, finite
 from hdlif.training import checkpoint
 from hdlif.training.callback import Batch, Callback
 from hdlif.training.evaluate import evaluate
@@ -412,19 +412,21 @@ class Training:
             measured = self._read("batch norm", plain, sample)
             inside.enter_context(reestimated(self.network, measured, time_steps=self.time_steps))
             read = self._read("validation", self.validation)
-            result = evaluate(self.network, read, task=self.task, total=self.ranks.sum)
+            result = evaluate(self.network, read, task=self.task, total=self.ranks.sum, each=self.ranks.each)
             if not math.isfinite(result.loss):
                 self._fail(
                     f"epoch {counters.epoch + 1}: the validation loss is {result.loss}; "
                     f"lower training.learning_rate; {self.kept()}"
                 )
             score = self.task.better(result)
-            best = counters.best_score is None or score > counters.best_score
+            # One that is no number is better than none alone.
+            least = -math.inf if counters.best_score is None else counters.best_score
+            best = not counters.best_epoch or score > least
             for callback in self.callbacks:
                 callback.validated(self, result, best=best)
             if best:
-                counters.best_epoch, counters.best_score = counters.epoch + 1, score
-                counters.best_metrics, counters.best_per_step = dict(result.metrics), result.per_step
+                counters.best_epoch, counters.best_score = counters.epoch + 1, score if math.isfinite(score) else None
+                counters.best_metrics, counters.best_per_step = finite(result.metrics), result.per_step
         self.log("validation", **result.as_dict())
         return result
 
