@@ -25,6 +25,7 @@ from hdlif.builders.found import (
     stating,
 )
 from hdlif.builders.imported import is_own
+from hdlif.builders.task import build_task
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, cut, did_you_mean
 from hdlif.plain_yaml import MOST_BYTES
@@ -133,7 +134,8 @@ def data_of_ones_own(recipe: Recipe, path: str) -> ImageSets:
         found = look_for(there, root=None, known=kind.input, scale=scale)
         check_labels(found, kind.labels)
         return shown(found.make((), 0), section, kind.input.kind).made_by(None)
-    return found_data(path, record=input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
+    task = build_task(recipe).record
+    return found_data(path, record=input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps, task=task)
 
 
 def found_data(

@@ -107,7 +107,15 @@ def _resolve(target: str, data: str | None, data_root: Path | None) -> tuple[nn.
     network: nn.Module
     if names_artefact(path):
         graph = load(existing(path))
-        sets = sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps, labels=graph.labels)
+        sets = sets_named(
+            data,
+            data_root,
+            path,
+            record=graph.input,
+            time_steps=graph.time_steps,
+            labels=graph.labels,
+            task=graph.task,
+        )
         return graph, sets, None
     if is_recipe(target):
         own = data if names_path(data) else None
