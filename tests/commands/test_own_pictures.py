@@ -202,7 +202,7 @@ def test_a_sheet_shows_what_the_network_sees(tmp_path: Path) -> None:
     train = data.make((), 0).train
     first = train.read(torch.nonzero(train.labels == 0)[:1, 0])[0, 0].numpy()
     # 64 high: twice as large.
-    shown = sheet(data)[4 : 4 + 128, 4 : 4 + 80]
+    shown = sheet(data)[0][4 : 4 + 128, 4 : 4 + 80]
     np.testing.assert_array_equal(shown[::2, ::2, 1], first)
 
 

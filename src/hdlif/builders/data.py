@@ -11,7 +11,18 @@ from hdlif import datasets
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
 from hdlif.builders.augment import build_augment, checked_augment
-from hdlif.builders.found import FOUND, arguments, check_divided, finder, found_kind, is_there, record_of, samples_of
+from hdlif.builders.found import (
+    FOUND,
+    arguments,
+    check_divided,
+    check_steps,
+    finder,
+    found_kind,
+    is_there,
+    record_of,
+    samples_of,
+    target_asked,
+)
 from hdlif.builders.places import At
 from hdlif.config import DataConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
@@ -241,7 +252,7 @@ def look_for(
     section = recipe.data
     if known is None:
         check_divided(section.arguments)
-    return finder(section)(
+    found = finder(section)(
         root=root,
         size=section.size,
         known=known,
@@ -250,6 +261,8 @@ def look_for(
         time_steps=recipe.time_steps,
         binning=section.frames,
     )
+    check_steps(found, recipe.time_steps)
+    return found
 
 
 def _check_shipped(section: DataConfig) -> None:
@@ -295,9 +308,7 @@ def target_of(recipe: Recipe) -> Target:
     section = recipe.data
     if section.kind in DATA:
         return DATA[section.kind].target
-    kind = found_kind(section.kind)
-    assert kind is not None, "a kind that was checked"
-    return kind.target(section.arguments)
+    return target_asked(section.arguments)
 
 
 def build_data(

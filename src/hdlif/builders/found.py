@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     from hdlif.tasks import Target
 
 
-def _one_class(arguments: Mapping[str, Any]) -> Target:
-    return "class"
-
-
-def _of_series(arguments: Mapping[str, Any]) -> Target:
-    """Classes, unless values or labels are named, or the values that come next; at each step where that is asked."""
+def target_asked(arguments: Mapping[str, Any]) -> Target:
+    """What the arguments of a section ask for of each sample: a class, unless values or labels are named, or the values
+    that come next; at each step where that is asked.
+    """
     if "labels" in arguments:
         return "labels"
     if "ahead" in arguments or "values" in arguments:
@@ -50,19 +48,17 @@ class FoundKind:
         find: looks at data, from `_GIVEN`, of which it may leave some out, and the arguments of the recipe's section.
         samples: what a sample is, in the words of `InputRecord.kind`; None where only looking tells.
         said: what lies there is called in an error.
-        target: what is given of a sample, from the arguments of the recipe's section.
     """
 
     find: Callable[..., Found]
     samples: str | None
     said: str
-    target: Callable[[Mapping[str, Any]], Target] = _one_class
 
 
 FOUND: Mapping[str, FoundKind] = {
     "folder": FoundKind(At("hdlif.data.own.picture_folder:find_pictures"), "image", "a folder of pictures"),
-    "series": FoundKind(At("hdlif.data.own.series:find_series"), "series", "data of series", _of_series),
-    "table": FoundKind(At("hdlif.data.own.tables:find_table"), "table", "a table", _of_series),
+    "series": FoundKind(At("hdlif.data.own.series:find_series"), "series", "data of series"),
+    "table": FoundKind(At("hdlif.data.own.tables:find_table"), "table", "a table"),
     "shards": FoundKind(At("hdlif.data.own.shards:find_shards"), None, "tar shards"),
     "arrow": FoundKind(At("hdlif.data.own.arrow:find_arrow"), None, "a folder of the package datasets"),
     "events": FoundKind(At("hdlif.data.own.event_folder:find_events"), "events", "a folder of recordings of events"),
@@ -77,7 +73,7 @@ def found_kind(kind: str) -> FoundKind | None:
 
 
 _ITEMS = FoundKind(At("hdlif.data.own.items:find_items"), None, "a data set of your own")
-_OF_ITEMS = ("fit", "split")
+_OF_ITEMS = ("fit", "split", "each_step", "values", "labels", "ahead")
 """Keys of a section whose kind is one's own that are not its arguments."""
 
 
@@ -105,6 +101,11 @@ def _of_items(kind: str, arguments: Mapping[str, Any], beside: Collection[str] =
     """What looks at package.module:Name, with the arguments of its section checked against its signature."""
     function: Callable[..., Any] = chosen({}, kind, "data.kind")
     given = ("split", "train")
+    if twice := sorted(arguments.keys() & (parameters(function).keys() - {*given, "fit"}) & {*_OF_ITEMS}):
+        raise RecipeError(
+            f'data.{twice[0]} is a key of every data set of your own, and an argument of "{kind}" too; '
+            "call the argument otherwise"
+        )
     own = {name: value for name, value in arguments.items() if name not in _OF_ITEMS}
     make = checked(function, "data", own, kind=kind, beside={*beside, *_OF_ITEMS}, given=given)
     ours = {name: value for name, value in arguments.items() if name in _OF_ITEMS}
@@ -130,8 +131,8 @@ def asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str,
     find = FOUND[kind].find if kind in FOUND else _ITEMS.find
     if missing := sorted(arguments.keys() - parameters(find).keys()):
         raise DataError(
-            f'data of kind "{kind}" give one class of a sample, and the network has the task "{task.kind}", which asks '
-            f"for {', '.join(missing)}; give it series"
+            f'data of kind "{kind}" give none of {", ".join(missing)}, which the network\'s task, "{task.kind}", asks '
+            "for; give data like those that it was trained on"
         )
     return arguments
 
@@ -192,7 +193,7 @@ def look(
     size: int | None = None,
     known: InputRecord | None = None,
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
-    time_steps: int = 1,
+    time_steps: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Found:
     """Look at data of a kind without a recipe.
@@ -202,7 +203,7 @@ def look(
         size: `data.size`.
         known: what a network that is there already takes.
         scale: mean and deviation by which it has its values normalised.
-        time_steps: of what the sets are shown, where samples are made for each step.
+        time_steps: of what the sets are shown, and what is learned at each step has; one, and any number, by default.
         say: gets a line where that will take a while.
     Raises:
         RecipeError: such data have no such key, or it has another type.
@@ -214,15 +215,30 @@ def look(
         find = _of_items(kind, arguments)
     else:
         find = checked(FOUND[kind].find, "data", {**arguments, "path": path}, kind=kind, given=_GIVEN)
-    return find(
+    found = find(
         root=None,
         size=size,
         known=known,
         say=say,
         scale=scale,
-        time_steps=time_steps,
+        time_steps=1 if time_steps is None else time_steps,
         binning=binning_of(known),
     )
+    check_steps(found, time_steps)
+    return found
+
+
+def check_steps(found: Found, time_steps: int | None) -> None:
+    """Raise `DataError` where targets at each step are for another number of steps; None takes any.
+
+    Of series that is said of their length, elsewhere.
+    """
+    steps = found.target_steps
+    if found.input.kind != "series" and None not in (steps, time_steps) and steps != time_steps:
+        raise DataError(
+            f"{found.path}: has targets at {steps} steps, and time_steps = {time_steps}; set "
+            f"time_steps={steps}, or give others"
+        )
 
 
 def binning_of(known: InputRecord | None) -> str:

@@ -56,10 +56,10 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """
 
     def __init__(self, labels: Tensor, *, augment: Augment | None = None, seed: int = 0) -> None:
-        if labels.dtype not in (torch.int64, torch.float32) or labels.ndim < 1:
+        if labels.dtype not in (torch.int64, torch.float32) or labels.ndim < 1 + labels.is_floating_point():
             raise ShapeError(
-                f"labels are {labels.dtype} {list(labels.shape)}; give torch.int64 of classes, or torch.float32 of "
-                "values or of several labels, [N, ...] of N samples"
+                f"labels are {labels.dtype} {list(labels.shape)}; give torch.int64 of classes, [N, ...] of N "
+                "samples, or torch.float32 of values or of several labels, [N, ..., names]"
             )
         for name in augment or ():
             if isinstance(name, str) and name not in AUGMENTATIONS:

@@ -1,16 +1,20 @@
 """A folder that the package `datasets` (Hugging Face) has saved: a column of pictures or series, and one of labels."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from hdlif.data.own.class_folders import PART_FOLDERS
 from hdlif.data.own.found import Found
+from hdlif.data.own.given_targets import LABELS, has_of, target_in
 from hdlif.data.own.items import found_of
 from hdlif.data.own.manifest import Part
 from hdlif.data.own.places import own_place
 from hdlif.data.own.shares import shares_of
+from hdlif.data.own.targets import Scale, Wanted
 from hdlif.errors import DataError, MissingExtraError, brief, cut, reason
 from hdlif.ops import InputRecord
 
@@ -26,6 +30,11 @@ def find_arrow(
     label: str | None = None,
     fit: Literal["squash", "crop"] = "squash",
     split: Mapping[str, float] | None = None,
+    scale: Scale | None = None,
+    each_step: bool = False,
+    values: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    ahead: int | None = None,
 ) -> Found:
     """Look at what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` has written.
 
@@ -35,15 +44,19 @@ def find_arrow(
         root: the folder that a relative path starts from; the working folder by default.
         size, known, say: as `find_pictures` takes them.
         column: of pictures or series; by default the only one of type Image, or else of lists or arrays.
-        label: the column of labels; by default the only one of type ClassLabel, or else "label".
+        label: the column of labels; by default the only one of type ClassLabel, or else "label". Of labels of which a
+            row has any number, that of lists of them, unless each has a column of its own; "labels" by default.
         fit: of pictures, as of `find_pictures`.
         split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no split of its own.
+        scale: mean and deviation by which a network that is there already has its values normalised.
+        each_step, values, labels, ahead: what is learned, where that is not one class of a row (`targets.Wanted`):
+            columns of numbers, or of lists of the steps.
     Raises:
         DataError: it is no such folder, or its columns cannot be used.
         MissingExtraError: the package `datasets` is not installed.
         ValueError: a share that none can be.
     """
-    shares = shares_of(split)
+    shares, wanted = shares_of(split), Wanted(each_step, values, labels, ahead)
     place = own_place(root, path, "a folder of the package datasets")
     loaded = _loaded(place)
     sets: dict[Part, Any] = {}
@@ -56,31 +69,72 @@ def find_arrow(
     if "train" not in sets:
         raise DataError(f"{place}: has the splits {cut(', '.join(loaded), 200)}, and none is called train; rename one")
     features = sets["train"].features
-    chosen = _column(place, features, column, "column", "pictures or series", ("Image",), _LISTS)
-    labels = _column(place, features, label, "label", "labels", ("ClassLabel",), ("Value",))
-    names = getattr(features[labels], "names", None)
-    rows = {part: _Rows(one, chosen, labels) for part, one in sets.items()}
-    return found_of(str(place), rows, names, shares, size=size, known=known, say=say, fit=fit)
+    named = _columns_of_targets(place, features, label, wanted)
+    others = {name: one for name, one in features.items() if name not in named}
+    chosen = _column(place, others, column, "column", "pictures or series", ("Image",), _LISTS)
+    names = _names_in(features[named[0]]) if named else None
+    rows = {part: _Rows(one, chosen, named, wanted, names) for part, one in sets.items()}
+    classes = names if wanted.classes else None
+    return found_of(str(place), rows, classes, shares, wanted, size=size, known=known, say=say, fit=fit, scale=scale)
 
 
 _LISTS = ("Sequence", "List", "LargeList", "Array2D")
 
 
-class _Rows:
-    """Two columns of a table as items (x, label)."""
+def _columns_of_targets(place: Path, features: Mapping[str, Any], label: str | None, wanted: Wanted) -> tuple[str, ...]:
+    """The columns of what is learned: that of classes, one for each value or label, or one of lists of labels."""
+    if wanted.ahead is not None:
+        return ()
+    if wanted.one_class:
+        return (_column(place, features, label, "label", "labels", ("ClassLabel",), ("Value",)),)
+    listed = label or ("label" if wanted.classes else LABELS)
+    if wanted.classes or (
+        wanted.labels is not None and listed in features and not set(wanted.names) <= features.keys()
+    ):
+        return (_column(place, features, listed, "label", "labels", (), ()),)
+    return tuple(_column(place, features, name, "", "", (), ()) for name in wanted.names)
 
-    def __init__(self, table: Any, column: str, label: str) -> None:
-        self.table, self.column, self.label = table, column, label
+
+def _names_in(feature: Any) -> Sequence[str] | None:
+    """The names that whole numbers in a column stand for."""
+    names: Sequence[str] | None = getattr(feature, "names", None) or getattr(
+        getattr(feature, "feature", None), "names", None
+    )
+    return names
+
+
+class _Rows:
+    """Columns of a table as items (x, y).
+
+    Args:
+        column: of x.
+        targets: the columns of what is learned.
+        names: that whole numbers in these stand for.
+    """
+
+    def __init__(
+        self, table: Any, column: str, targets: Sequence[str], wanted: Wanted, names: Sequence[str] | None
+    ) -> None:
+        self.table, self.column, self.targets, self.wanted, self.names = table, column, targets, wanted, names
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        import numpy as np
-
         row = self.table[index]
         x = row[self.column]
-        return np.asarray(x, np.float32) if isinstance(x, list) else x, row[self.label]
+        return np.asarray(x, np.float32) if isinstance(x, list) else x, self._target(row)
+
+    def _target(self, row: Mapping[str, Any]) -> Any:
+        wanted, names = self.wanted, self.names
+        if wanted.ahead is not None:
+            return None
+        if wanted.classes:
+            return row[self.targets[0]]
+        if len(self.targets) < len(wanted.names) or self.targets[0] not in wanted.names:
+            listed = row[self.targets[0]]
+            return has_of([names[one] for one in listed] if names and listed else listed, wanted.names)
+        return target_in(row, wanted, "")[1]
 
 
 def _loaded(place: Path) -> Any:

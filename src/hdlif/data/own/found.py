@@ -8,8 +8,8 @@ from typing import Any
 from hdlif.data.augment import Augment
 from hdlif.data.own.class_folders import PART_FOLDERS
 from hdlif.data.own.layout import duplicates
-from hdlif.data.own.manifest import Manifest
-from hdlif.data.samples import ImageSets
+from hdlif.data.own.manifest import Manifest, Part
+from hdlif.data.samples import ImageSets, Samples
 from hdlif.ops import InputRecord
 
 
@@ -25,6 +25,7 @@ class Found:
         seen: what else was seen, as JSON has it; "warnings" among it are lines for the user.
         make: the sets, from the training set's augmentations and the seed of these.
         target_mean, target_std: of each value, by which it is normalised.
+        target_steps: of targets at each step, how many.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class Found:
     make: Callable[[Augment, int], ImageSets]
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
+    target_steps: int | None = None
 
     def count(self, part: str) -> int:
         """Samples in a part."""
@@ -72,3 +74,26 @@ class Found:
             f"{self.count('train')} to train, {self.count('validation')} to validate, {self.count('test')} to test; "
             f"{'x'.join(map(str, self.input.shape))}, mean {mean}, deviation {std}"
         )
+
+
+def maker(
+    samples: Callable[[Part, Augment, int], Samples], record: InputRecord, names: tuple[str, ...]
+) -> Callable[[Augment, int], ImageSets]:
+    """`Found.make`, of what makes the samples of a part with augmentations and their seed.
+
+    Args:
+        names: of the classes, or of what else is learned.
+    """
+
+    def make(augment: Augment, seed: int) -> ImageSets:
+        return ImageSets(
+            samples("train", augment, seed),
+            samples("validation", (), 0),
+            samples("test", (), 0),
+            classes=names,
+            shape=record.shape,
+            mean=record.mean,
+            std=record.std,
+        )
+
+    return make
