@@ -13,6 +13,7 @@ from hdlif.commands.report import report
 from hdlif.commands.seeds import as_text as seeds_text
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
+from hdlif.datasets import SYNTHETIC_CLASSES
 from hdlif.report.comparison import aligned
 from hdlif.runs.folders import finished
 from hdlif.verbs import Run
@@ -24,8 +25,11 @@ SMALL = [
     "training.epochs=2",
     "training.warmup_epochs=0",
 ]
-METRICS = 'task={kind: classify, metrics: [f1, {kind: top_k, k: 3}, calibration_error, {kind: "own_metrics:Sure"}]'
-NAMES = ["accuracy", "f1", "top_3", "calibration_error", "Sure"]
+METRICS = 'task={kind: classify, metrics: [f1, {kind: top_k, k: 3}, calibration_error, {kind: "own_metrics:Sure"}, '
+METRICS += '{kind: "torchmetrics.classification:MulticlassRecall", average: none, name: recall}]'
+RECALLS = [f"recall.{name}" for name in SYNTHETIC_CLASSES]
+SINGLE = ["accuracy", "f1", "top_3", "calibration_error", "Sure"]
+NAMES = [*SINGLE, *RECALLS]
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +52,14 @@ def test_a_run_states_them_of_the_validation_and_the_test_set(asked: Path) -> No
     assert summary["metric"] == "calibration_error"
     assert summary["validation_score"] == -summary["validation_metrics"]["calibration_error"]
     ways = {"f1": True, "top_3": True, "calibration_error": False, "Sure": True}
-    assert summary["larger_is_better"] == ways
+    assert summary["larger_is_better"] == ways | dict.fromkeys(RECALLS, True)
+    assert summary["parts"] == {"recall": RECALLS}
     events = [json.loads(line) for line in (asked / "metrics.jsonl").read_text().splitlines()]
     validated = [event["metrics"] for event in events if event["event"] == "validation"]
     assert validated[summary["best_epoch"] - 1] == summary["validation_metrics"]
     assert min(figures["calibration_error"] for figures in validated) == -summary["validation_score"]
     assert dict(Run(asked, summary).metrics) == summary["metrics"]
-    assert read(asked / "parts.json").keys() == {"own_metrics"}
+    assert read(asked / "parts.json").keys() == {"own_metrics", "torchmetrics.classification"}
 
 
 def test_a_checkpoint_is_measured_by_them_and_an_artefact_by_the_tasks_own(asked: Path, tmp_path: Path) -> None:
@@ -72,11 +77,12 @@ def test_a_checkpoint_is_measured_by_them_and_an_artefact_by_the_tasks_own(asked
 def test_tables_and_the_report_show_them(asked: Path) -> None:
     summary = read(asked / "summary.json")
     header, _, row = tables.networks_table([summary]).splitlines()
-    assert header.split()[1:6] == NAMES
-    assert row.split()[2:6] == [f"{summary['metrics'][name]:.4g}" for name in NAMES[1:]]
+    assert header.split()[1:7] == [*SINGLE, "MB"]
+    assert row.split()[2:6] == [f"{summary['metrics'][name]:.4g}" for name in SINGLE[1:]]
     page = Path(report([asked])["report"]).read_text()
     assert "Validation calibration_error by optimiser update" in page
-    for name in NAMES[1:]:
+    assert "recall on the test set." in page
+    for name in SINGLE[1:]:
         assert f">{name}</th>" in page
         assert f"<td>{aligned([summary['metrics'][name]])[0]}</td>" in page
 

@@ -88,9 +88,11 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
 
 
 def _beside_accuracy(figures: Mapping[str, Any]) -> Mapping[str, float | None]:
-    """The metrics; of a classification without its accuracy, which stands for itself."""
+    """The metrics of one number; of a classification without its accuracy, which stands for itself."""
     metrics: Mapping[str, float | None] = figures.get("metrics", {})
     own = set() if figures["accuracy"] is None else {"accuracy"}
+    # One for each output would be a table of its own.
+    own |= {name for names in figures.get("parts", {}).values() for name in names}
     return {name: value for name, value in metrics.items() if name not in own}
 
 

@@ -314,8 +314,15 @@ def _of_task(task: Task, recipe: Recipe, test: Evaluation) -> dict[str, Any]:
     stated = {} if plain else {"task": recipe.task.model_dump(mode="json"), "metric": task.metric}
     if not isinstance(task, Measured) or not task.metrics:
         return stated
-    ways = {name: task.larger_is_better(name) for name in test.metrics if name not in task.figures}
-    return stated | {"larger_is_better": ways}
+    asked = [name for name in test.metrics if name not in task.figures]
+    ways = {name: task.larger_is_better(name) for name in asked}
+    # Those of a metric that gives several.
+    parts = {
+        metric: [name for name in asked if name.startswith(f"{metric}.")]
+        for metric in task.metrics
+        if metric not in asked
+    }
+    return stated | {"larger_is_better": ways} | ({"parts": parts} if parts else {})
 
 
 def first_images(images: Samples, count: int) -> list[Tensor]:

@@ -85,8 +85,9 @@ def _measures(networks: Sequence[Network]) -> list[Column]:
 
 
 def _beside_accuracy(network: Network) -> Mapping[str, float | None]:
-    """The metrics; of a classification without its accuracy, which has a column of its own."""
+    """The metrics of one number; of a classification without its accuracy, which has a column of its own."""
     own = set() if network["accuracy"] is None else {"accuracy"}
+    own |= {name for names in network.get("parts", {}).values() for name in names}
     return {name: value for name, value in network.get("metrics", {}).items() if name not in own}
 
 

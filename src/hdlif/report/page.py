@@ -68,6 +68,7 @@ def render(
         "Over time": [_measure_per_step(networks)],
         "Predicted values": [predicted_against_true(names, errors)] if errors else [],
         "Labels": [f1_by_label(names, labels)] if labels else [],
+        "Metrics by output": _parts(networks),
         "Accuracy by class": [accuracy_by_class(names, confusions or {})],
         "Activity by layer": [_firing_rate(networks), _sops(networks)],
         "Leak and threshold by time step": [
@@ -173,6 +174,24 @@ def _measure_per_step(networks: Sequence[Network]) -> Figure:
     caption = f"{' and '.join(said).capitalize()} on the test set, at each time step or as known after it."
     names = [network["name"] for network in networks]
     return lines("per-step", caption, names, series, x_label="time step", y_label=", ".join(said), markers=False)
+
+
+def _parts(networks: Sequence[Network]) -> list[Figure]:
+    """A figure for each metric that gives several."""
+    names = [network["name"] for network in networks]
+    figures = []
+    for place, metric in enumerate(union(network.get("parts", {}) for network in networks)):
+        values = [
+            {
+                part.removeprefix(f"{metric}."): network.get("metrics", {}).get(part)
+                for part in network.get("parts", {}).get(metric, [])
+            }
+            for network in networks
+        ]
+        caption = f"{metric} on the test set."
+        figure = dots(f"parts-{place}", caption, names, values, x_label=metric)
+        figures.append(replace(figure, headings=["output", *figure.headings[1:]]) if figure.headings else figure)
+    return figures
 
 
 def _means(values: Sequence[float], block: int) -> list[float]:

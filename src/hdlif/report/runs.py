@@ -66,6 +66,8 @@ class Network(TypedDict):
     metric: NotRequired[Name]
     # Of those that are asked for; null where that does not say.
     larger_is_better: NotRequired[dict[Name, bool | None]]
+    # Of a metric that gives several figures, one for each output say, their names.
+    parts: NotRequired[dict[Name, list[Name]]]
     per_step: NotRequired[list[float]]
     recipe: NotRequired[Any]
     seed: NotRequired[int | None]
