@@ -114,7 +114,8 @@ def train(
         recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
     out = out or Path("runs") / recipe.name
     devices, nodes = processes(devices, nodes)
-    check_share(recipe.data.batch_size, devices * nodes, paired=recipe.data.mixup is not None)
+    paired = recipe.data.mixup is not None
+    check_share(recipe.data.batch_size, devices * nodes, paired=paired, name="data.batch_size")
     fabric = joined(devices, nodes, recipe.training.precision)
     if fabric.device.type == "cpu":
         keep_freed_memory()
@@ -167,7 +168,7 @@ def train(
                 optimization=builders.build_optimization(recipe.training),
                 fabric=fabric,
                 threads=threads,
-                cores=None if "OMP_NUM_THREADS" in os.environ else available_cores(),
+                cores=0 if "OMP_NUM_THREADS" in os.environ else available_cores(),
             )
             fitted = trainer.fit(sets.train, sets.validation)
             if not ranks.first:
