@@ -375,13 +375,13 @@ def recipes_show(recipe: str, resolved: bool, as_json: bool) -> None:
 @recipes.command("check")
 @click.argument("names", metavar="[RECIPE]...", nargs=-1)
 @click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value first; repeatable.")
-@click.option("--build", is_flag=True, help="Build the network and all else too, as a training does before it starts.")
+@click.option("--build", is_flag=True, help="Build the network and all else too, and try one update on noise.")
 @json_option
 def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], build: bool, as_json: bool) -> None:
     """Check every key, name, argument and type of each RECIPE (of all that ship, where none is given), in an instant.
 
     What only the parts themselves know needs --build, and PyTorch: whether an argument's value is in its range, a layer
-    that is named exists, and the network fits the data.
+    that is named exists, the network fits the data, and the rule can learn from it.
     """
     from hdlif.commands.recipes import check, check_all
 

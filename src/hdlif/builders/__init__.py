@@ -33,7 +33,7 @@ from hdlif.builders.neuron import (
 from hdlif.builders.norm import NORMS
 from hdlif.builders.optimization import OPTIMIZERS, SCHEDULES, build_optimization
 from hdlif.builders.own_data import data_of_ones_own, data_overrides, found_data, with_data_found
-from hdlif.builders.recipe import check, check_names
+from hdlif.builders.recipe import check, check_names, names_own_parts, try_update
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.spikes import SPIKES
 from hdlif.builders.task import TASKS, build_measured_task, build_task, target_taken
@@ -91,8 +91,10 @@ __all__ = [
     "kind_named",
     "look",
     "named_data",
+    "names_own_parts",
     "own_neuron",
     "random_batch",
     "target_taken",
+    "try_update",
     "with_data_found",
 ]

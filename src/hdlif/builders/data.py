@@ -454,11 +454,15 @@ def raw_shape(recipe: Recipe) -> tuple[int, ...]:
     return (channels * (recipe.time_steps if kind.events else 1), *sides)
 
 
-def random_batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noise as a batch that the recipe's network is shown, [T or 1, B, C, H, W], and a target of it, drawn alike."""
+def random_batch(recipe: Recipe, generator: torch.Generator, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """Noise as a batch that the recipe's network is shown, [T or 1, B, C, H, W], and a target of it, drawn alike.
+
+    Args:
+        count: B; the recipe's by default.
+    """
     import torch
 
-    batch, shape = recipe.data.batch_size, input_record(recipe).shape
+    batch, shape = count or recipe.data.batch_size, input_record(recipe).shape
     constant = frames_of(recipe.data, check_data(recipe)) == CONSTANT
     x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
     described = data_kind(recipe)

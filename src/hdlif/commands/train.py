@@ -89,8 +89,9 @@ def train(
         data: the name of a data set, or the path of a folder of pictures, in place of the recipe's own.
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
-        resume: go on from OUT/last.safetensors; a finished training stays as it is. None goes on where OUT holds a
-            training of this recipe, and starts from the first epoch where not: for a caller that has OUT to itself.
+        resume: go on from OUT/last.safetensors; a finished training stays as it is, and where there is no checkpoint
+            the first epoch is begun with, and that is said. None goes on where OUT holds a training of this recipe, and
+            starts from the first epoch where not: for a caller that has OUT to itself.
         overwrite: replace the run that OUT holds, of whatever recipe; other files there stay.
         devices: processes on each node, with a GPU each where there are GPUs; by default what torchrun has started,
             or 1. They share every batch. Where torchrun has not, this program is started again for each of the others.
@@ -115,9 +116,13 @@ def train(
         raise InputError("--resume goes on with a run and --overwrite replaces it; leave one of them out")
     with saying_what_is_gone(out or Path("runs") / (recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem)):
         recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
+        if builders.names_own_parts(recipe):
+            # Of ours, and together, this is known.
+            builders.try_update(recipe)
     out = out or Path("runs") / recipe.name
     devices, nodes = processes(devices, nodes)
-    check_share(recipe.data.batch_size, devices * nodes, paired=recipe.data.mixup is not None)
+    paired = recipe.data.mixup is not None
+    check_share(recipe.data.batch_size, devices * nodes, paired=paired, name="data.batch_size")
     fabric = joined(devices, nodes, recipe.training.precision)
     if fabric.device.type == "cpu":
         keep_freed_memory()
@@ -129,9 +134,11 @@ def train(
         for warning in found.warnings():
             say(f"warning: {warning}")
     keep = resume is False and not overwrite
-    if resume:
+    # What there is to go on from alone says what it was begun with.
+    stopped = resume is not False and ranks.led(RunFiles(out).exist)
+    if resume and stopped:
         ranks.led(lambda: check_files(out, found))
-    if resume is not False and found is not None:
+    if stopped and found is not None:
         recipe = ranks.led(partial(as_begun, recipe, out))
     if keep:
         # Said now, and looked at again when the folder is this process's.
@@ -150,7 +157,9 @@ def train(
                 return summary if ranks.first else {}
             resume = ranks.led(lambda: begun(out, recipe))
         go_on = bool(resume)
-        ranks.led(lambda: _replace_earlier(recipe, found, out, resume=go_on, keep=keep))
+        went_on = ranks.led(lambda: _replace_earlier(recipe, found, out, resume=go_on, keep=keep))
+        if go_on and not went_on and ranks.first:
+            say(f"{out}: has no checkpoint to go on from; the training begins with its first epoch")
         # It holds the pixels of all parts, which the sets have by now.
         found = None
         bar = progress_bar(enabled=progress and ranks.first) if isinstance(progress, bool) else progress
@@ -172,7 +181,7 @@ def train(
                 optimization=builders.build_optimization(recipe.training),
                 fabric=fabric,
                 threads=threads,
-                cores=None if "OMP_NUM_THREADS" in os.environ else available_cores(),
+                cores=0 if "OMP_NUM_THREADS" in os.environ else available_cores(),
             )
             fitted = trainer.fit(sets.train, sets.validation)
             if not ranks.first:
@@ -248,8 +257,8 @@ def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int 
         return None
 
 
-def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: bool, keep: bool) -> None:
-    """Clear what an earlier training left, which says nothing of this one, unless this one may go on from it.
+def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: bool, keep: bool) -> bool:
+    """Clear what an earlier training left, which says nothing of this one, unless this one goes on from it; whether so.
 
     Raises:
         ExistingRunError: it is to be kept, or it is none that can be gone on from.
@@ -257,7 +266,7 @@ def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: 
     files = RunFiles(out)
     if resume and files.exist():
         check_parts(recipe, out)
-        return
+        return True
     if keep or (resume and not begun(out, recipe)):
         check_free(out)
     files.clear()
@@ -267,6 +276,7 @@ def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: 
     if found is not None:
         write_files(out, found)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
+    return False
 
 
 def measure(

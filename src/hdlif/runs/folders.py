@@ -12,6 +12,7 @@ from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import ExistingRunError, cut, some
 from hdlif.plain_yaml import MOST_BYTES, is_deeper
 from hdlif.report.runs import MOST_LEVELS, MOST_SUMMARY, Network
+from hdlif.runs.locks import LOCK
 from hdlif.runs.own_parts import PARTS
 from hdlif.training import RunFiles
 from hdlif.whole_files import read_regular
@@ -78,12 +79,24 @@ def is_demo(folder: Path) -> bool:
     return "networks" in _summary(folder) and not RunFiles(folder).left()
 
 
+def only_begun(folder: Path) -> bool:
+    """Whether the folder holds a training that ended before its first checkpoint, of which nothing would be lost.
+
+    It has what every training writes before its first update, and nothing that one writes later: a recipe.yaml that
+    somebody put there is theirs.
+    """
+    left = {path.name for path in left_by_a_run(folder)}
+    first = {"recipe.yaml", "metrics.jsonl"}
+    return first <= left <= {*first, "tensorboard", "data_files.json", PARTS} and os.path.lexists(folder / LOCK)
+
+
 def check_free(folder: Path) -> None:
-    """Raise `ExistingRunError`, which says whose run it is, where the folder holds one."""
-    if left := left_by_a_run(folder):
+    """Raise `ExistingRunError`, which says whose run it is, where the folder holds one that is not `only_begun`."""
+    if (left := left_by_a_run(folder)) and not only_begun(folder):
         seen = some([path.name for path in left], 3)
+        go_on = "go on with it (--resume)" if RunFiles(folder).exist() else "it has no checkpoint"
         raise ExistingRunError(
-            f"{folder}: holds a run{_described(folder)} ({seen}); go on with it (--resume), replace it (--overwrite), "
+            f"{folder}: holds a run{_described(folder)} ({seen}); {go_on}, replace it (--overwrite), "
             "or choose another folder (--out)"
         )
 

@@ -143,15 +143,20 @@ class Training:
             for callback in self.callbacks:
                 callback.epoch_done(self, result)
             counters.epoch, counters.batch = counters.epoch + 1, 0
+            counters.train_seconds = self._seconds()
             for callback in self.callbacks:
                 callback.at_rest(self, epoch_done=True)
 
     def log(self, event: str, **values: object) -> None:
         """Tell the callbacks of an event."""
         place = {"event": event, "epoch": self.counters.epoch + 1, "step": self.counters.step}
-        written = {**place, **values, "seconds": round(time.monotonic() - self.started, 3)}
+        written = {**place, **values, "seconds": round(self._seconds(), 3)}
         for callback in self.callbacks:
             callback.logged(self, written)
+
+    def _seconds(self) -> float:
+        """Of training, in this process and those that it goes on from."""
+        return time.monotonic() - self.started
 
     def say(self, line: str, *, warning: bool = False) -> None:
         """Tell whoever watches."""
@@ -164,7 +169,7 @@ class Training:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a checkpoint keeps: tensors, and a record of plain values."""
-        self.counters.train_seconds = time.monotonic() - self.started
+        self.counters.train_seconds = self._seconds()
         tensors = checkpoint.training_tensors(self.model, self.optimizer)
         record = {
             "counters": asdict(self.counters),
@@ -236,12 +241,14 @@ class Training:
         torch.set_num_threads(self.chosen.count)
 
     def _choose_threads(self) -> Threads:
-        if self.cores and self.fabric.device.type == "cpu" and self.ranks.count == 1:
-            counts = candidates(self.cores)
+        own = torch.get_num_threads()
+        cores = own if self.cores is None else self.cores
+        if cores > 1 and self.fabric.device.type == "cpu" and self.ranks.count == 1:
+            counts = candidates(cores)
             rounds = rounds_for(self.steps - self.counters.step, len(counts))
-            if rounds and len(counts) > 1:
+            if rounds is not None:
                 return measured(self._update_of_a_copy(), counts, rounds=rounds)
-        return Threads(torch.get_num_threads(), "default")
+        return Threads(own, "default")
 
     def _update_of_a_copy(self) -> Callable[[int], None]:
         """Update number i of the training, carried out on a copy; of all, on the first batch, and without compiling."""
@@ -299,7 +306,7 @@ class Training:
         if len(order) < accumulate:
             raise DataError(
                 f"{n} samples fill {len(order)} batches of {self.batch_size}, and an update takes "
-                f"training.accumulate = {accumulate}; lower it, or data.batch_size"
+                f"accumulate = {accumulate}; lower it, or batch_size"
             )
         return order[: len(order) - len(order) % accumulate]
 
@@ -388,7 +395,7 @@ class Training:
             found = first_not_finite(self.model, run) or "the loss itself, every layer is finite"
         return (
             f"step {self.counters.step}: the loss is {loss}, and first not finite is {found}; "
-            f"lower training.learning_rate or look at the data; {self.kept()}"
+            f"lower learning_rate or look at the data; {self.kept()}"
         )
 
     def _seed_noise(self) -> None:
@@ -416,7 +423,7 @@ class Training:
             if not math.isfinite(result.loss):
                 self._fail(
                     f"epoch {counters.epoch + 1}: the validation loss is {result.loss}; "
-                    f"lower training.learning_rate; {self.kept()}"
+                    f"lower learning_rate; {self.kept()}"
                 )
             score = self.task.better(result)
             # One that is no number is better than none alone.
