@@ -21,6 +21,7 @@ from hdlif.errors import ArtefactError, DataError, RecipeError, brief
 from hdlif.inputs.pictures import FORMATS
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
+from hdlif.inputs.tables import SUFFIXES
 from hdlif.ops.input_record import check_input
 from hdlif.ops.sound import SoundRecord
 
@@ -255,9 +256,9 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
     """Which of these kinds lies at a path that is given without one: what the rest of the program goes by.
 
     A folder is of series where it has x.npy, or folders with .csv or .wav files and no pictures, and of events where
-    these have recordings alone; a file is of series where its name ends so. One that may be a table as well is of the
-    kind `otherwise` where that is one of the two. Where .tar files lie, or are named, they are shards;
-    package.module:Name is a kind itself.
+    these have recordings alone; without such folders, it is of the pictures or recordings that lie beside a table. A
+    file is of series where its name ends so. One that may be a table as well is of the kind `otherwise` where that is
+    one of the two. Where .tar files lie, or are named, they are shards; package.module:Name is a kind itself.
 
     Args:
         otherwise: the kind where nothing tells, which then says what it misses.
@@ -281,15 +282,21 @@ def _kinds_at(path: str) -> tuple[str, ...]:
     if any(name.lower().endswith(".tar") for name in next(os.walk(path), ("", [], []))[2]):
         return ("shards",)
     series = recordings = False
+    loose: set[str] = set()
     for number, (_, folders, files) in enumerate(os.walk(path)):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        # What lies beside the folders of classes is of none.
-        ends = {os.path.splitext(name)[1].lower() for name in files if number} - {""}  # noqa: PTH122
+        ends = {os.path.splitext(name)[1].lower() for name in files} - {""}  # noqa: PTH122
+        # What lies beside the folders of classes is of none; without such, a table may say what is learned of it.
+        if not number:
+            loose = set() if ends.isdisjoint(SUFFIXES) else ends
+            continue
         if not ends.isdisjoint(FORMATS):
             return ("folder",)
         series = series or not ends.isdisjoint({".csv", SUFFIX})
         recordings = recordings or not ends.isdisjoint(READERS)
-    return ("series",) if series else ("events",) if recordings else ()
+    if series or recordings:
+        return ("series",) if series else ("events",)
+    return ("folder",) if not loose.isdisjoint(FORMATS) else ("events",) if not loose.isdisjoint(READERS) else ()
 
 
 def kind_named(name: object) -> str:

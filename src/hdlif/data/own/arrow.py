@@ -1,7 +1,8 @@
 """A folder that the package `datasets` (Hugging Face) has saved: a column of pictures or series, and one of labels."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,38 +70,43 @@ def find_arrow(
     if "train" not in sets:
         raise DataError(f"{place}: has the splits {cut(', '.join(loaded), 200)}, and none is called train; rename one")
     features = sets["train"].features
-    named = _columns_of_targets(place, features, label, wanted)
-    others = {name: one for name, one in features.items() if name not in named}
-    chosen = _column(place, others, column, "column", "pictures or series", ("Image",), _LISTS)
-    names = _names_in(features[named[0]]) if named else None
-    rows = {part: _Rows(one, chosen, named, wanted, names) for part, one in sets.items()}
-    classes = names if wanted.classes else None
+    told = _told(place, features, label, wanted)
+    chosen = _column(place, features, column, "column", "pictures or series", ("Image",), _LISTS, but=told.columns)
+    rows = {part: _Rows(one, chosen, told, wanted) for part, one in sets.items()}
+    classes = told.names if wanted.classes else None
     return found_of(str(place), rows, classes, shares, wanted, size=size, known=known, say=say, fit=fit, scale=scale)
 
 
 _LISTS = ("Sequence", "List", "LargeList", "Array2D")
 
 
-def _columns_of_targets(place: Path, features: Mapping[str, Any], label: str | None, wanted: Wanted) -> tuple[str, ...]:
-    """The columns of what is learned: that of classes, one for each value or label, or one of lists of labels."""
+@dataclass(frozen=True)
+class _Told:
+    """The columns of what is learned.
+
+    Attributes:
+        columns: that of classes, or one for each value or label; or one of lists of labels, where it is `listed`.
+        names: that whole numbers in the first stand for.
+    """
+
+    columns: tuple[str, ...] = ()
+    listed: bool = False
+    names: Sequence[str] | None = None
+
+
+def _told(place: Path, features: Mapping[str, Any], label: str | None, wanted: Wanted) -> _Told:
     if wanted.ahead is not None:
-        return ()
+        return _Told()
     if wanted.one_class:
-        return (_column(place, features, label, "label", "labels", ("ClassLabel",), ("Value",)),)
-    listed = label or ("label" if wanted.classes else LABELS)
-    if wanted.classes or (
-        wanted.labels is not None and listed in features and not set(wanted.names) <= features.keys()
-    ):
-        return (_column(place, features, listed, "label", "labels", (), ()),)
-    return tuple(_column(place, features, name, "", "", (), ()) for name in wanted.names)
-
-
-def _names_in(feature: Any) -> Sequence[str] | None:
-    """The names that whole numbers in a column stand for."""
-    names: Sequence[str] | None = getattr(feature, "names", None) or getattr(
-        getattr(feature, "feature", None), "names", None
-    )
-    return names
+        found = _column(place, features, label, "label", "labels", ("ClassLabel",), ("Value",))
+        return _Told((found,), names=getattr(features[found], "names", None))
+    if wanted.labels is not None and label is None and LABELS in features and not set(wanted.names) <= features.keys():
+        label = LABELS
+    listed = wanted.labels is not None and label is not None
+    if not (listed or wanted.classes):
+        return _Told(tuple(_column(place, features, name, "", "", (), ()) for name in wanted.names))
+    found = _column(place, features, label or "label", "", "", (), ())
+    return _Told((found,), listed, getattr(getattr(features[found], "feature", None), "names", None))
 
 
 class _Rows:
@@ -108,14 +114,11 @@ class _Rows:
 
     Args:
         column: of x.
-        targets: the columns of what is learned.
-        names: that whole numbers in these stand for.
+        told: those of y.
     """
 
-    def __init__(
-        self, table: Any, column: str, targets: Sequence[str], wanted: Wanted, names: Sequence[str] | None
-    ) -> None:
-        self.table, self.column, self.targets, self.wanted, self.names = table, column, targets, wanted, names
+    def __init__(self, table: Any, column: str, told: _Told, wanted: Wanted) -> None:
+        self.table, self.column, self.told, self.wanted = table, column, told, wanted
 
     def __len__(self) -> int:
         return len(self.table)
@@ -123,18 +126,16 @@ class _Rows:
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         row = self.table[index]
         x = row[self.column]
-        return np.asarray(x, np.float32) if isinstance(x, list) else x, self._target(row)
+        return np.asarray(x, np.float32) if isinstance(x, list) else x, self._y(row)
 
-    def _target(self, row: Mapping[str, Any]) -> Any:
-        wanted, names = self.wanted, self.names
-        if wanted.ahead is not None:
-            return None
-        if wanted.classes:
-            return row[self.targets[0]]
-        if len(self.targets) < len(wanted.names) or self.targets[0] not in wanted.names:
-            listed = row[self.targets[0]]
-            return has_of([names[one] for one in listed] if names and listed else listed, wanted.names)
-        return target_in(row, wanted, "")[1]
+    def _y(self, row: Mapping[str, Any]) -> Any:
+        told, wanted = self.told, self.wanted
+        if not told.columns or wanted.classes:
+            return row[told.columns[0]] if told.columns else None
+        if not told.listed:
+            return target_in(row, wanted, "")[1]
+        listed = row[told.columns[0]]
+        return has_of([told.names[one] for one in listed] if told.names and listed else listed, wanted.names)
 
 
 def _loaded(place: Path) -> Any:
@@ -166,15 +167,16 @@ def _column(
     what: str,
     first: tuple[str, ...],
     second: tuple[str, ...],
+    but: Collection[str] = (),
 ) -> str:
-    """The column that is named, or the only one of the first types, or of the second."""
+    """The column that is named, or the only one of the first types, or of the second, and none of `but`."""
     there = cut(", ".join(f"{name} ({type(one).__name__})" for name, one in features.items()), 300)
     if named is not None:
         if named not in features:
             raise DataError(f"{place}: has no column {brief(named)}; it has {there}")
         return named
     for types in (first, second):
-        found = [name for name, one in features.items() if type(one).__name__ in types]
+        found = [name for name, one in features.items() if type(one).__name__ in types and name not in but]
         if key == "label" and types == second:
             found = [name for name in found if name == "label"]
         if len(found) == 1:

@@ -87,6 +87,12 @@ def check_folder(root: Path, what: str) -> None:
         raise DataError(f"{root}: {seen}; give a folder of {what}s, with a folder for each class")
 
 
+def lying_in(root: Path) -> tuple[list[str], list[str]]:
+    """The names of the folders and of the files that lie in a folder itself, sorted. Raises `DataError`."""
+    found = sorted((entry.name, _is_folder(entry)) for entry in _entries(root, _Walk(())))
+    return [name for name, is_folder in found if is_folder], [name for name, is_folder in found if not is_folder]
+
+
 def files_below(root: Path, suffixes: Collection[str], *, beside: Path) -> tuple[list[str], Mapping[str, int]]:
     """The files of a folder, however deep, by their paths in it; and how many of other kinds there are.
 

@@ -43,8 +43,8 @@ def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
     """
     try:
         array = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
-    # Rows of several lengths.
-    except ValueError as error:
+    # Rows of several lengths, or a tensor of a type that arrays do not have.
+    except (ValueError, TypeError, RuntimeError) as error:
         raise Unreadable(f"it is {brief(y)}, and no array") from error
     if array.dtype.kind not in "biuf":
         raise Unreadable(f"it is {brief(y)}, and real numbers are read")

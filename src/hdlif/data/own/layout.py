@@ -99,10 +99,11 @@ def refuse_faults(layout: Layout, faults: Mapping[str, str], unreadable: str, wh
         )
     left = {(one.part, one.label) for one in layout.files if one.file not in faults}
     for one in layout.files:
+        of_class = f" of class {one.label}" if one.label else ""
         if (one.part, one.label) not in left:
             raise DataError(
-                f"{layout.root}: no {what} of class {one.label} can be read, first {one.file} ({faults[one.file]}); "
-                "add some, or take the class away"
+                f"{layout.root}: no {what}{of_class} can be read, first {one.file} ({faults[one.file]}); add some"
+                + (", or take the class away" if of_class else "")
             )
 
 

@@ -42,6 +42,8 @@ def parts_of(
     Raises:
         DataError: there are too few, a class is in no training sample, or a place puts a unit in two parts.
     """
+    if parts and "train" not in parts:
+        raise DataError(f"{place}: no {unit} is in the part train; put some there")
     if grouped:
         _check_whole(place, samples, units, unit)
     wanted = [part for part in PARTS if part not in parts]

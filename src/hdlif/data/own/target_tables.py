@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from hdlif.data.own.arrays import content_of
-from hdlif.data.own.class_folders import PART_FOLDERS, check_folder, files_below, laid_out, parts_named
+from hdlif.data.own.class_folders import PART_FOLDERS, check_folder, files_below, laid_out, lying_in, parts_named
 from hdlif.data.own.columns import check_labels, line_word, said_of, text_columns
 from hdlif.data.own.layout import Layout, Listed
 from hdlif.data.own.manifest import PARTS
@@ -76,10 +76,8 @@ def _given(place: Path, targets: str) -> Path:
 
 def _lying_in(place: Path, wanted: Wanted) -> Path | None:
     """The only table that lies in a folder, where one is needed; None where folders of classes lie there."""
-    with os.scandir(place) as entries:
-        there = [(one.name, one.is_dir()) for one in entries if not one.name.startswith(".")]
-    folders = [name for name, is_folder in there if is_folder]
-    tables = sorted(name for name, is_folder in there if not is_folder and Path(name).suffix.lower() in SUFFIXES)
+    folders, files = lying_in(place)
+    tables = [name for name in files if Path(name).suffix.lower() in SUFFIXES]
     by_class = len(folders) > 1 or (len(folders) == 1 and folders[0] in PART_FOLDERS)
     if wanted.one_class and (by_class or not tables):
         return None

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -213,11 +213,14 @@ def described(wanted: Wanted, targets: Learned, taken: Sequence[Sample], part_of
         rows = np.concatenate([one.target.reshape(-1, len(targets.names)) for one in taken])
         ranges = {"least": rows.min(0).tolist(), "most": rows.max(0).tolist()}
         return {"target": said | {"mean": list(targets.mean), "std": list(targets.std)} | ranges}
-    seen: Counter[tuple[str, Part]] = Counter()
-    for one, part in zip(taken, part_of, strict=True):
-        there = one.target if wanted.classes else [n for n, has in zip(targets.names, one.target, strict=True) if has]
-        seen.update((name, part) for name in there)
-    counts: Mapping[str, Mapping[Part, int]] = {
-        name: {part: seen[name, part] for part in PARTS} for name in targets.names
-    }
+    counts: dict[str, dict[Part, int]] = {name: {} for name in targets.names}
+    for part in PARTS:
+        there = [one.target for one, where in zip(taken, part_of, strict=True) if where == part]
+        if wanted.classes:
+            seen = Counter(label for steps in there for label in steps)
+        else:
+            have = np.array(there, np.int64).reshape(-1, len(targets.names)).sum(0)
+            seen = Counter(dict(zip(targets.names, have.tolist(), strict=True)))
+        for name in targets.names:
+            counts[name][part] = seen[name]
     return {"target": said | {"counts": counts}}
