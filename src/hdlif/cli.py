@@ -148,11 +148,11 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
     if seeds is not None:
         say = _to_stderr(as_json)
         found = many.train_seeds(recipe, seeds=seeds, progress=not as_json, say=say, **options)
-        show(found, as_json, lambda: many.as_text(found))
+        show(found.as_dict(), as_json, lambda: str(found))
         return
     # The first process alone has something to show.
     if result := command(recipe, progress=not as_json, say=_to_stderr(as_json), **options):
-        show(result, as_json, lambda: tables.networks_table([result]))
+        show(result.as_dict(), as_json, lambda: tables.networks_table([result]))
 
 
 @cli.command("eval")
@@ -211,7 +211,7 @@ def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: in
         result = export_onnx(checkpoint, out=out, form=form or "unrolled", batch=batch or 1)
     else:
         result = to_artefact(checkpoint, out=out)
-    show(result, as_json, lambda: f"{result[target]}: {result['bytes']:,} bytes, {result['nodes']} nodes")
+    show(result.as_dict(), as_json, lambda: f"{result.path}: {result.bytes:,} bytes, {result.nodes} nodes")
 
 
 @cli.command()
@@ -235,14 +235,9 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
     most 256 MiB.
     """
     from hdlif.commands.run import run as command
-    from hdlif.runtime.answers import in_words
 
     result = command(artefact, inputs, **{key: value for key, value in options.items() if value is not None})
-    show(
-        result,
-        as_json,
-        lambda: "\n".join(printable(f"{one['input']}: {in_words(one)}") for one in result["inputs"]),
-    )
+    show(result.as_dict(), as_json, lambda: "\n".join(printable(str(one)) for one in result.inputs))
 
 
 @cli.command()
@@ -535,7 +530,7 @@ def sweep(recipe: str, as_json: bool, **options: Any) -> None:
     from hdlif.commands.sweep import sweep as command
 
     result = command(recipe, progress=not as_json, say=_to_stderr(as_json), **options)
-    show(result, as_json, lambda: tables.trials_table(result))
+    show(result.as_dict(), as_json, lambda: tables.trials_table(result))
 
 
 @cli.command()
@@ -566,12 +561,12 @@ def demo(as_json: bool, **options: Any) -> None:
     from hdlif.commands.demo import demo as command
 
     result = command(progress=not as_json, **options)
-    artefact = result["artefact"]
+    artefact = result.artefact
     show(
-        result,
+        result.as_dict(),
         as_json,
         lambda: (
-            f"{tables.networks_table(result['networks'])}\n\n"
+            f"{tables.networks_table(result.networks)}\n\n"
             f"{artefact['path']}: {artefact['bytes']:,} bytes, {artefact['latency_ms']:.2f} ms an image\n"
             f"runtime and PyTorch agree on {artefact['argmax_agreement']:.2%} of {artefact['images']:,} test images; "
             f"largest logit difference {artefact['max_logit_difference']:.1e}\n"

@@ -18,6 +18,7 @@ from hdlif.commands.profile import Profiled
 from hdlif.config import Recipe
 from hdlif.data import Tested
 from hdlif.errors import InputError
+from hdlif.report.summary import TrainResult
 
 
 @dataclass(frozen=True)
@@ -26,33 +27,36 @@ class Run:
 
     Attributes:
         folder: with model.safetensors, summary.json and the rest.
-        summary: what summary.json holds.
+        result: what the training has come to.
     """
 
     folder: Path
-    summary: Mapping[str, Any]
+    result: TrainResult
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """What summary.json holds."""
+        return self.result.as_dict()
 
     @property
     def accuracy(self) -> float | None:
         """Of a classification on the test set, a fraction in 0..1; None of another task."""
-        accuracy: float | None = self.summary["accuracy"]
-        return accuracy
+        return self.result.accuracy
 
     @property
-    def metrics(self) -> Mapping[str, float]:
-        """On the test set, by name: of a classification its accuracy."""
-        metrics: Mapping[str, float] | None = self.summary.get("metrics")
-        return {"accuracy": self.summary["accuracy"]} if metrics is None else metrics
+    def metrics(self) -> Mapping[str, float | None]:
+        """On the test set, by name: of a classification its accuracy. None is of one that is not a number."""
+        return self.result.measured
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
         """After each time step."""
-        return tuple(self.summary["accuracy_per_step"])
+        return self.result.accuracy_per_step
 
     @property
-    def best_epoch(self) -> int:
+    def best_epoch(self) -> int | None:
         """Of the network that is kept, by validation."""
-        return int(self.summary["best_epoch"])
+        return self.result.best_epoch
 
     def __fspath__(self) -> str:
         return fspath(self.folder)
@@ -116,7 +120,7 @@ def train(
     if isinstance(recipe, Recipe) and changes:
         raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")
     name = recipe.name if isinstance(recipe, Recipe) else None
-    summary = training.train(
+    result = training.train(
         recipe,
         overrides=changes,
         data=_text(data),
@@ -128,8 +132,12 @@ def train(
         progress=progress,
         memory_repeats=memory_repeats,
     )
-    folder = Path("runs") / (name or summary["name"]) if out is None else Path(out)
-    return Run(folder, summary)
+    if result is None:
+        raise InputError(
+            "this is not the first process of the training, which has the result; train with `hdlif train`"
+        )
+    folder = Path("runs") / (name or result.name) if out is None else Path(out)
+    return Run(folder, result)
 
 
 def evaluate(

@@ -31,8 +31,8 @@ FAST = ["model.widths=[4, 4]", "data.batch_size=8", "time_steps=8", "training.ep
 CUT = ["data.label=what", "data.group=who", "data.window=8", "data.stride=4"]
 
 
-def trained(data: Path, out: Path, *overrides: str, **options: Any) -> dict[str, Any]:
-    return train("sines_hdlif", data=str(data), overrides=[*FAST, *overrides], out=out, memory_repeats=0, **options)
+def trained(data: Path, out: Path, *overrides: str, **options: Any) -> None:
+    train("sines_hdlif", data=str(data), overrides=[*FAST, *overrides], out=out, memory_repeats=0, **options)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_run_gives_what_training_made_of_a_file_to_the_bit(run_folder: Path) -> 
     recipe = load_trained(run_folder).recipe
     assert load(path).input == builders.input_record(recipe)
     assert (load(path).labels, load(path).input.kind, load(path).input.shape) == (CLASSES, "series", (2, 1, 1))
-    by_logits = {tuple(one["logits"]): Path(one["input"]).parent.name for one in run(path, [data])["inputs"]}
+    by_logits = {tuple(one["logits"]): Path(one["input"]).parent.name for one in run(path, [data]).as_dict()["inputs"]}
     assert len(by_logits) == 20
     session, seen = Session(path), 0
     for part in builders.build_data(recipe).parts:
@@ -65,7 +65,7 @@ def test_an_array_of_the_same_numbers_gives_the_same_answer(run_folder: Path, tm
     path, file = run_folder.parent / "net.hdlif.safetensors", run_folder.parent / "data" / "slow" / "003.csv"
     values = np.array([line.split(",") for line in file.read_text().splitlines()[1:]], np.float64)
     np.save(tmp_path / "x.npy", values)
-    one, other = run(path, [file, tmp_path / "x.npy"])["inputs"]
+    one, other = run(path, [file, tmp_path / "x.npy"]).as_dict()["inputs"]
     assert one["logits"] == other["logits"]
 
 

@@ -22,8 +22,8 @@ def test_a_summary_is_written_where_memory_cannot_be_measured(
 
     monkeypatch.setattr(module, "peak_memory", killed)
     summary = module.train("digits_hdlif", overrides=FAST, out=tmp_path, memory_repeats=1)
-    assert summary["peak_bytes"] is None
-    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert summary.peak_bytes is None
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary.as_dict()
     assert "could not be measured (exit code -9); the summary is without it" in "".join(capsys.readouterr())
 
 

@@ -6,9 +6,7 @@ One file for each section of a recipe; it holds the section's tables of names an
 from hdlif.builders.activity import PENALTIES, build_penalty
 from hdlif.builders.attention import ATTENTION_FORMS, ATTENTIONS
 from hdlif.builders.data import (
-    DATA,
     FRAMES,
-    DataKind,
     build_data,
     check_data,
     data_kind,
@@ -35,6 +33,7 @@ from hdlif.builders.optimization import OPTIMIZERS, SCHEDULES, build_optimizatio
 from hdlif.builders.own_data import data_of_ones_own, data_overrides, found_data, with_data_found
 from hdlif.builders.recipe import check, check_names, names_own_parts, try_update
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
+from hdlif.builders.shipped import DATA, DataKind
 from hdlif.builders.spikes import SPIKES
 from hdlif.builders.task import TASKS, build_measured_task, build_task, target_taken
 from hdlif.builders.weights import WEIGHTS

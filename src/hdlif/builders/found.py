@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from hdlif.artefact import InputRecord, TaskRecord
 from hdlif.builders.arguments import checked, choose, chosen, keys
 from hdlif.builders.imported import is_own
+from hdlif.builders.installed import GROUPS, offers
 from hdlif.builders.places import At, parameters
+from hdlif.builders.shipped import DATA
 from hdlif.config import DataConfig, FoundConfig, InputConfig
 from hdlif.errors import ArtefactError, DataError, RecipeError, brief
 from hdlif.inputs.pictures import FORMATS
@@ -70,7 +72,17 @@ _GIVEN = ("root", "size", "known", "say", "scale", "time_steps", "binning")
 
 def found_kind(kind: str) -> FoundKind | None:
     """The kind of data of the user's own that a recipe names; None where it names a set that ships, or nothing."""
-    return _ITEMS if is_own(kind) else FOUND.get(kind)
+    return FOUND.get(kind) or (_ITEMS if is_items(kind) else None)
+
+
+def is_items(kind: object) -> bool:
+    """Whether a kind is a data set of the user's own: package.module:Name, or a name that an installed package offers.
+
+    A name that ships is ours.
+    """
+    if is_own(kind) or not isinstance(kind, str) or kind in DATA or kind in FOUND:
+        return is_own(kind)
+    return kind in offers(GROUPS["data.kind"])
 
 
 _ITEMS = FoundKind(At("hdlif.data.own.items:find_items"), None, "a data set of your own")
@@ -92,14 +104,14 @@ def finder(section: DataConfig) -> Callable[..., Found]:
             "are taken: set data.split={validation: 0.15, test: 0.15}"
         )
     beside = DataConfig.model_fields.keys() - {"found", "validation"}
-    if is_own(section.kind):
+    if is_items(section.kind):
         return _of_items(section.kind, section.arguments, beside)
     find = FOUND[section.kind].find
     return checked(find, "data", section.arguments, kind=section.kind, beside=beside, given=_GIVEN)
 
 
 def _of_items(kind: str, arguments: Mapping[str, Any], beside: Collection[str] = ()) -> Callable[..., Found]:
-    """What looks at package.module:Name, with the arguments of its section checked against its signature."""
+    """What looks at a data set of the user's own, with the arguments of its section checked against its signature."""
     function: Callable[..., Any] = chosen({}, kind, "data.kind")
     given = ("split", "train")
     if twice := sorted(arguments.keys() & (parameters(function).keys() - {*given, "fit"}) & {*_OF_ITEMS}):
@@ -109,8 +121,8 @@ def _of_items(kind: str, arguments: Mapping[str, Any], beside: Collection[str] =
         )
     own = {name: value for name, value in arguments.items() if name not in _OF_ITEMS}
     make = checked(function, "data", own, kind=kind, beside={*beside, *_OF_ITEMS}, given=given)
-    ours = {name: value for name, value in arguments.items() if name in _OF_ITEMS}
-    find = checked(_ITEMS.find, "data", ours, given=(*_GIVEN, "make", "takes", "name"))
+    of_items = {name: value for name, value in arguments.items() if name in _OF_ITEMS}
+    find = checked(_ITEMS.find, "data", of_items, given=(*_GIVEN, "make", "takes", "name"))
     return partial(find, make=make, takes=make.takes, name=kind)
 
 
@@ -158,7 +170,7 @@ def keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part:
     Raises:
         RecipeError: a key that the network decides, or a split of what is not divided.
     """
-    of_network = {"fit"} if is_own(kind) else _OF_NETWORK
+    of_network = {"fit"} if is_items(kind) else _OF_NETWORK
     for key, value in keys.items():
         if key in of_network:
             raise RecipeError(
@@ -212,7 +224,7 @@ def look(
     """
     if known is None:
         check_divided(arguments)
-    if is_own(kind):
+    if is_items(kind):
         find = _of_items(kind, arguments)
     else:
         find = checked(FOUND[kind].find, "data", {**arguments, "path": path}, kind=kind, given=_GIVEN)
@@ -258,7 +270,8 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
     A folder is of series where it has x.npy, or folders with .csv or .wav files and no pictures, and of events where
     these have recordings alone; without such folders, it is of the pictures or recordings that lie beside a table. A
     file is of series where its name ends so. One that may be a table as well is of the kind `otherwise` where that is
-    one of the two. Where .tar files lie, or are named, they are shards; package.module:Name is a kind itself.
+    one of the two. Where .tar files lie, or are named, they are shards; package.module:Name is a kind itself, and so is
+    what a package offers under a name at which nothing lies.
 
     Args:
         otherwise: the kind where nothing tells, which then says what it misses.
@@ -270,7 +283,7 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
 def _kinds_at(path: str) -> tuple[str, ...]:
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.isdir(path):  # noqa: PTH112
-        if is_own(path) and not os.path.lexists(path):
+        if is_items(path) and not os.path.lexists(path):
             return (path,)
         if path.lower().endswith(".tar"):
             return ("shards",)
@@ -301,17 +314,18 @@ def _kinds_at(path: str) -> tuple[str, ...]:
 
 def kind_named(name: object) -> str:
     """The name, which is of one of these kinds. Raises `RecipeError`."""
-    if not (isinstance(name, str) and is_own(name)):
+    if not is_items(name):
         choose(FOUND, name, "data.kind")
     return str(name)
 
 
 def is_there(data: str) -> bool:
-    """Whether `--data` names data of the user's own: a path at which there is something, a pattern of shards, or
-    package.module:Name.
+    """Whether `--data` names data of the user's own: a path at which there is something, a pattern of shards,
+    package.module:Name, or a name that an installed package offers.
     """
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
-    return os.path.exists(data) or (data.lower().endswith(".tar") and not set("*?[{").isdisjoint(data)) or is_own(data)  # noqa: PTH110
+    there = os.path.exists(data)  # noqa: PTH110
+    return there or (data.lower().endswith(".tar") and not set("*?[{").isdisjoint(data)) or is_items(data)
 
 
 def kind_of(samples: str | None) -> str:
@@ -321,7 +335,7 @@ def kind_of(samples: str | None) -> str:
 
 def at_path(section: DataConfig, path: str) -> DataConfig:
     """The section for the data at another path."""
-    return DataConfig.model_validate(section.model_dump() | ({} if is_own(section.kind) else {"path": path}))
+    return DataConfig.model_validate(section.model_dump() | ({} if is_items(section.kind) else {"path": path}))
 
 
 def stating(section: DataConfig, found: Found) -> DataConfig:

@@ -8,6 +8,7 @@ from typing import Any
 from hdlif.builders.activity import PENALTIES
 from hdlif.builders.attention import ATTENTIONS
 from hdlif.builders.augment import AUGMENTS
+from hdlif.builders.found import FOUND
 from hdlif.builders.imported import is_own
 from hdlif.builders.installed import GROUPS, hidden
 from hdlif.builders.metrics import METRICS, stated_metrics
@@ -16,6 +17,7 @@ from hdlif.builders.neuron import NEURONS
 from hdlif.builders.norm import NORMS
 from hdlif.builders.optimization import OPTIMIZERS, SCHEDULES
 from hdlif.builders.rule import RULES
+from hdlif.builders.shipped import DATA
 from hdlif.builders.spikes import SPIKES
 from hdlif.builders.task import TASKS
 from hdlif.builders.weights import WEIGHTS
@@ -33,6 +35,7 @@ KINDS: Mapping[str, Collection[str]] = {
     "training.optimizer.kind": OPTIMIZERS,
     "training.schedule.kind": SCHEDULES,
     "data.augment": AUGMENTS,
+    "data.kind": {*DATA, *FOUND},
     "task.kind": TASKS,
     "task.metrics": METRICS,
 }

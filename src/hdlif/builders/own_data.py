@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.artefact import InputRecord, TaskRecord
 from hdlif.builders.arguments import choose
-from hdlif.builders.data import CONSTANT, DATA, FRAMES, check_data, data_kind, input_record, look_for, shown
+from hdlif.builders.data import CONSTANT, FRAMES, check_data, data_kind, input_record, look_for, shown
 from hdlif.builders.found import (
     asked_by,
     check_labels,
     found_kind,
+    is_items,
     is_there,
     keys_for,
     kind_at,
@@ -26,7 +27,8 @@ from hdlif.builders.found import (
     samples_of,
     stating,
 )
-from hdlif.builders.imported import is_own
+from hdlif.builders.installed import GROUPS, offers
+from hdlif.builders.shipped import DATA
 from hdlif.builders.task import build_task
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, cut, did_you_mean
@@ -57,7 +59,7 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     if not is_there(data):
         from hdlif.data.public.sets import where_had
 
-        mend = where_had(data) or f"; {did_you_mean(data, DATA)}"
+        mend = where_had(data) or f"; {did_you_mean(data, {*DATA, *offers(GROUPS['data.kind'])})}"
         raise DataError(f'--data "{cut(data)}": is no folder or file, and no data set of that name ships{mend}')
     kind = None if found_kind(section.kind) else choose(DATA, section.kind, "data.kind")
     own = kind.input.kind if kind else samples_of(section)
@@ -71,7 +73,7 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
             f"--data {data}: is {there.said}, and {recipe.name} is {_STARTS[own][0]}; start from a recipe "
             f"{said}, such as {start}"
         )
-    where = {} if is_own(here) else {"path": os.path.abspath(data)}  # noqa: PTH100 - links stay in it
+    where = {} if is_items(here) else {"path": os.path.abspath(data)}  # noqa: PTH100 - links stay in it
     if here == section.kind:
         return [f"data.{key}={json.dumps(value)}" for key, value in where.items()]
     resizes, largest = (kind.resizes, max(kind.input.shape[1:])) if kind else (True, 0)
@@ -139,7 +141,7 @@ def data_of_ones_own(
         RecipeError: they have no such key.
     """
     kind, section = data_kind(recipe), recipe.data
-    alike = found_kind(section.kind) and not is_own(section.kind) and not is_own(kind_at(path))
+    alike = found_kind(section.kind) and not is_items(section.kind) and not is_items(kind_at(path))
     if not alike or keys.get("kind", section.kind) != section.kind:
         return found_data(
             path,

@@ -1,12 +1,18 @@
 """Results as plain text: aligned columns, no dependency."""
 
+from __future__ import annotations
+
 import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import printable
+
+if TYPE_CHECKING:
+    from hdlif.commands.sweep import SweepResult, TrialResult
+    from hdlif.report.summary import TrainResult
 
 TITLES = {
     "lif": "LIF fp32",
@@ -39,10 +45,10 @@ def figure(value: float | None, form: str, factor: float = 1.0) -> str:
     return "—" if value is None else format(value * factor, form)
 
 
-def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
+def networks_table(networks: Sequence[TrainResult]) -> str:
     """One row a network: the paper's ablation on the data at hand."""
-    metrics = list(dict.fromkeys(name for n in networks for name in _beside_accuracy(n)))
-    classified = any(n["accuracy"] is not None for n in networks)
+    metrics = list(dict.fromkeys(name for n in networks for name in n.beside_accuracy))
+    classified = any(n.accuracy is not None for n in networks)
     header = [
         "network",
         *(["accuracy"] if classified else []),
@@ -58,17 +64,17 @@ def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
     ]
     rows = [
         [
-            TITLES.get(n["name"], n["name"]),
-            *([figure(n["accuracy"], ".2%")] if classified else []),
-            *(figure(_beside_accuracy(n).get(name), ".4g") for name in metrics),
-            figure(n["params_mb"], ".4f"),
-            figure(n["stored_mb"], ".4f"),
-            figure(n["sops"], ".3f", 1e-6),
-            figure(n["nops"], ".3f", 1e-6),
-            figure(n["energy_mj"], ".3f", 1e3),
-            figure(n["energy_mj_honest"], ".3f", 1e3),
-            f"{n['train_seconds']:.1f}",
-            figure(n["peak_bytes"], ".1f", 1e-6),
+            TITLES.get(n.name, n.name),
+            *([figure(n.accuracy, ".2%")] if classified else []),
+            *(figure(n.beside_accuracy.get(name), ".4g") for name in metrics),
+            figure(n.params_mb, ".4f"),
+            figure(n.stored_mb, ".4f"),
+            figure(n.sops, ".3f", 1e-6),
+            figure(n.nops, ".3f", 1e-6),
+            figure(n.energy_mj, ".3f", 1e3),
+            figure(n.energy_mj_honest, ".3f", 1e3),
+            figure(n.train_seconds, ".1f"),
+            figure(n.peak_bytes, ".1f", 1e-6),
         ]
         for n in networks
     ]
@@ -105,46 +111,48 @@ def _confusion(result: Mapping[str, Any]) -> str:
     return aligned(["true, chosen:", *labels, "accuracy"], rows)
 
 
-def measured(summary: Mapping[str, Any]) -> str:
+def measured(result: TrainResult) -> str:
     """What a training is on the test set: its accuracy, or the metric of its task."""
-    if summary["accuracy"] is not None:
-        return f"{summary['accuracy']:.2%}"
-    return f"{summary['metric']} {figure(summary['metrics'][summary['metric']], '.4g')}"
+    if result.accuracy is not None:
+        return f"{result.accuracy:.2%}"
+    metric = result.metric or ""
+    return f"{metric} {figure((result.metrics or {}).get(metric), '.4g')}"
 
 
-def score(trial: Mapping[str, Any]) -> str:
-    """What a trial, or a training, is on the validation set: what its best epoch is chosen by."""
-    if trial["validation_accuracy"] is not None and trial["validation_accuracy"] == trial["validation_score"]:
-        return f"{trial['validation_accuracy']:.2%}"
-    if (metric := trial.get("metric")) is not None:
-        return f"{metric} {trial['validation_metrics'][metric]:.4g}"
-    return figure(trial["validation_score"], ".4g")
+def score(validated: TrainResult | TrialResult) -> str:
+    """What a training, or a trial, is on the validation set: what its best epoch is chosen by."""
+    accuracy, metrics = validated.validation_accuracy, validated.validation_metrics or {}
+    if accuracy is not None and accuracy == validated.validation_score:
+        return f"{accuracy:.2%}"
+    if (metric := validated.metric) is not None and metric in metrics:
+        return f"{metric} {figure(metrics[metric], '.4g')}"
+    return figure(validated.validation_score, ".4g")
 
 
-def trials_table(result: Mapping[str, Any]) -> str:
+def trials_table(result: SweepResult) -> str:
     """What `hdlif sweep` found: one row a trial, the best first, and how to train the best again."""
 
-    def rank(trial: Mapping[str, Any]) -> tuple[bool, float]:
-        score = trial["validation_score"]
-        return trial["state"] != "complete", math.inf if score is None else -score
+    def rank(trial: TrialResult) -> tuple[bool, float]:
+        score = trial.validation_score
+        return trial.state != "complete", math.inf if score is None else -score
 
-    trials = sorted(result["trials"], key=rank)
-    keys = list(dict.fromkeys(key for trial in trials for key in trial["parameters"]))
+    trials = sorted(result.trials, key=rank)
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.parameters))
     rows = [
         [
-            str(trial["number"]),
-            trial["state"],
+            str(trial.number),
+            trial.state,
             score(trial),
-            str(trial["epochs"]),
-            *(_parameter(trial["parameters"].get(key)) for key in keys),
+            str(trial.epochs),
+            *(_parameter(trial.parameters.get(key)) for key in keys),
         ]
         for trial in trials
     ]
     table = aligned(["trial", "state", "validation", "epochs", *keys], rows)
-    if (best := result["best"]) is None:
+    if (best := result.best) is None:
         return f"{table}\n\nno trial is complete"
-    settings = " ".join(f"--set {shlex.quote(setting)}" for setting in best["overrides"])
-    return f"{table}\n\nbest, in {best['folder']}: {settings}"
+    settings = " ".join(f"--set {shlex.quote(setting)}" for setting in result.overrides)
+    return f"{table}\n\nbest, in {best.folder}: {settings}"
 
 
 def _parameter(value: Any) -> str:

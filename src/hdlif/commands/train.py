@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,11 @@ from hdlif.data import Found, ImageSets, Samples
 from hdlif.errors import InputError, TrainingError
 from hdlif.learning import Plan
 from hdlif.measure.allocator import keep_freed_memory
-from hdlif.measure.counts import counts, deployed_or_none
-from hdlif.measure.evaluation import evaluate_network
+from hdlif.measure.counts import Counts, counts, deployed_or_none
+from hdlif.measure.evaluation import Evaluated, evaluate_network
 from hdlif.measure.peak_memory import peak_memory
 from hdlif.nn import evaluation_mode, step_parameters
+from hdlif.report.summary import TrainResult
 from hdlif.runs.files import write_json, write_text
 from hdlif.runs.folders import MEASURED, begun, check_free, finished
 from hdlif.runs.locks import training_alone
@@ -78,7 +80,7 @@ def train(
     memory_repeats: int = 3,
     callbacks: Sequence[Callback] = (),
     say: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
+) -> TrainResult | None:
     """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
 
     On a CPU the process keeps the memory that it frees from here on (`allocator.keep_freed_memory`).
@@ -104,7 +106,7 @@ def train(
         callbacks: of the training, after its own.
         say: gets a line on data of the user's own.
     Returns:
-        the content of OUT/summary.json; nothing in other processes than the first.
+        what has come of it, as OUT/summary.json has it; None in other processes than the first.
     Raises:
         InUseError: another process trains in OUT.
         ExistingRunError: OUT holds a run, and neither `resume` nor `overwrite` says what is to become of it.
@@ -143,8 +145,8 @@ def train(
     if keep:
         # Said now, and looked at again when the folder is this process's.
         ranks.led(lambda: check_free(out))
-    if resume is not False and (summary := ranks.led(lambda: finished(out, recipe))) is not None:
-        return summary if ranks.first else {}
+    if resume is not False and (result := ranks.led(lambda: finished(out, recipe))) is not None:
+        return result if ranks.first else None
     teacher = ranks.together(lambda: builders.build_teacher(recipe))
     sets = ranks.in_turn(lambda: builders.build_data(recipe, data_root, workers=workers, ranks=devices, found=found))
     torch.manual_seed(recipe.seed)
@@ -153,8 +155,8 @@ def train(
         ranks.led(lambda: until_done.enter_context(training_alone(out)))
         if resume is None:
             # Another process may have finished it while data were made here.
-            if (summary := ranks.led(lambda: finished(out, recipe))) is not None:
-                return summary if ranks.first else {}
+            if (result := ranks.led(lambda: finished(out, recipe))) is not None:
+                return result if ranks.first else None
             resume = ranks.led(lambda: begun(out, recipe))
         go_on = bool(resume)
         went_on = ranks.led(lambda: _replace_earlier(recipe, found, out, resume=go_on, keep=keep))
@@ -185,20 +187,24 @@ def train(
             )
             fitted = trainer.fit(sets.train, sets.validation)
             if not ranks.first:
-                return {}
+                return None
             with using_threads(fitted.threads.count):
                 measured = _measured(model, recipe, sets, out, device=fabric.device, bar=bar)
-            summary = {
-                **measured,
-                "best_epoch": fitted.best_epoch,
-                **_validated(measured, fitted),
-                "train_seconds": fitted.train_seconds,
-                "threads": fitted.threads.as_dict(),
-                "peak_bytes": _peak_bytes(recipe, memory_repeats, bar, threads=fitted.threads.count),
-                "ranks": ranks.count,
-            }
-        write_json(out / "summary.json", summary)
-        return summary
+            result = _result(
+                recipe,
+                measured,
+                fitted,
+                peak_bytes=_peak_bytes(recipe, memory_repeats, bar, threads=fitted.threads.count),
+                ranks=ranks.count,
+            )
+        write_json(out / "summary.json", result.as_dict())
+        return result
+
+
+def in_one_process(result: TrainResult | None) -> TrainResult:
+    """What a training has come to that has no other processes."""
+    assert result is not None, "the first process has a result"
+    return result
 
 
 def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:
@@ -210,40 +216,67 @@ def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:
     return [*mixing, *teaching, *pressing]
 
 
-def _validated(measured: Mapping[str, Any], fitted: Fit) -> dict[str, Any]:
-    """What the best epoch was on the validation set, beside what is measured on the test set."""
-    score = fitted.score if math.isfinite(fitted.score) else None
-    accuracy = None if measured["accuracy"] is None else fitted.metrics["accuracy"]
-    metrics = {"validation_metrics": finite(fitted.metrics)} if "metrics" in measured else {}
-    return {"validation_accuracy": accuracy, **metrics, "validation_score": score}
+def _result(
+    recipe: Recipe, measured: MeasuredNetwork, fitted: Fit, *, peak_bytes: int | None, ranks: int
+) -> TrainResult:
+    test, counted, task = measured.evaluated.result, measured.counts, measured.task
+    classifies = test.accuracy is not None
+    plain = classifies and task.metric == "accuracy"
+    with_metrics = not classifies or bool(test.metrics.keys() - {"accuracy"})
+    return TrainResult(
+        recipe=recipe.model_dump(mode="json"),
+        name=recipe.name,
+        seed=recipe.seed,
+        accuracy=test.accuracy,
+        accuracy_per_step=test.accuracy_per_step,
+        metrics=finite(test.metrics) if with_metrics else None,
+        per_step=None if classifies else test.per_step,
+        task=None if plain else recipe.task.model_dump(mode="json"),
+        metric=None if plain else task.metric,
+        **_asked_for(task, test),
+        evaluation=measured.evaluated.as_dict(),
+        params_mb=counted.params_mb,
+        stored_mb=counted.stored_mb,
+        sops=counted.sops,
+        nops=counted.nops,
+        energy_mj=counted.energy_mj,
+        energy_mj_honest=counted.energy_mj_honest,
+        layers=counted.layers,
+        neurons=counted.neurons,
+        fp32_mb=measured.fp32_mb,
+        saved_bytes=measured.saved_bytes,
+        versions=versions(),
+        hardware=hardware(),
+        best_epoch=fitted.best_epoch,
+        validation_accuracy=fitted.metrics["accuracy"] if classifies else None,
+        validation_metrics=finite(fitted.metrics) if with_metrics else None,
+        validation_score=fitted.score if math.isfinite(fitted.score) else None,
+        train_seconds=fitted.train_seconds,
+        threads=fitted.threads.as_dict(),
+        peak_bytes=peak_bytes,
+        ranks=ranks,
+    )
 
 
 def _measured(
     model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, device: torch.device, bar: Bar
-) -> dict[str, Any]:
+) -> MeasuredNetwork:
     """What a finished network is measured to be; writes its recipe, and what a report draws."""
     write_text(out / "recipe.yaml", dump_recipe(recipe))
     # In the precision that it is deployed in, whatever it was trained in.
     measured = measure(model.float(), recipe, sets, device, bar=bar)
-    for name, drawn in measured.pop("drawings").items():
+    for name, drawn in measured.drawings.items():
         write_text(out / f"{name}.json", json.dumps(drawn) + "\n")
-    return {
-        "recipe": recipe.model_dump(mode="json"),
-        "name": recipe.name,
-        "seed": recipe.seed,
-        **measured,
-        "versions": versions(),
-        "hardware": hardware(),
-    }
+    return measured
 
 
-def measure_peak(out: Path, repeats: int, bar: Bar) -> int | None:
-    """Measure the peak memory of the training in a run folder, and add it to its summary.json."""
-    summary = json.loads((out / "summary.json").read_text("utf-8"))
-    recipe = Recipe.model_validate(summary["recipe"])
-    peak = _peak_bytes(recipe, repeats, bar, threads=summary["threads"]["count"])
-    write_json(out / "summary.json", summary | {"peak_bytes": peak})
-    return peak
+def measure_peak(result: TrainResult, out: Path, repeats: int, bar: Bar) -> TrainResult:
+    """The result with the peak memory of its training, which is measured, and added to summary.json in `out`."""
+    recipe = Recipe.model_validate(result.recipe)
+    peak = _peak_bytes(recipe, repeats, bar, threads=result.threads_used)
+    measured = replace(result, peak_bytes=peak)
+    write_json(out / "summary.json", measured.as_dict())
+    return measured
 
 
 def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int | None:
@@ -279,9 +312,29 @@ def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: 
     return False
 
 
+@dataclass(frozen=True)
+class MeasuredNetwork:
+    """What a trained network is.
+
+    Attributes:
+        evaluated: on the test set.
+        task: what it has learned.
+        drawings: by name, what a report draws of the test set, as JSON has it.
+        counts: operations, sizes and learned neuron parameters.
+        fp32_mb, saved_bytes: as of `TrainResult`.
+    """
+
+    evaluated: Evaluated
+    task: Task
+    drawings: Mapping[str, Any]
+    counts: Counts
+    fp32_mb: float
+    saved_bytes: int
+
+
 def measure(
     model: nn.Module, recipe: Recipe, sets: ImageSets, device: torch.device, *, bar: Bar | None = None
-) -> dict[str, Any]:
+) -> MeasuredNetwork:
     """What a test set says, operations, sizes and learned neuron parameters of a trained network.
 
     Args:
@@ -304,35 +357,30 @@ def measure(
         bar=bar,
         name=f"{recipe.name}, test",
     )
-    test = evaluated.result
     model.cpu()
     in_neurons = set(map(id, step_parameters(model)))
-    return {
-        **{key: value for key, value in test.as_dict().items() if key not in ("loss", "n")},
-        **_of_task(task, recipe, test),
-        "evaluation": evaluated.as_dict(),
-        "drawings": drawing.files(),
-        **counts(graph or model, recipe, first_images(sets.test, PROFILED_IMAGES)),
-        "fp32_mb": 4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),
-        "saved_bytes": bytes_saved_by_an_update(model, recipe, sets),
-    }
+    return MeasuredNetwork(
+        evaluated,
+        task,
+        drawing.files(),
+        counts(graph or model, recipe, first_images(sets.test, PROFILED_IMAGES)),
+        4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),
+        bytes_saved_by_an_update(model, recipe, sets),
+    )
 
 
-def _of_task(task: Task, recipe: Recipe, test: Evaluation) -> dict[str, Any]:
-    """What a summary says of the figures: nothing of a plain classification."""
-    plain = test.accuracy is not None and task.metric == "accuracy"
-    stated = {} if plain else {"task": recipe.task.model_dump(mode="json"), "metric": task.metric}
+def _asked_for(task: Task, test: Evaluation) -> dict[str, Any]:
+    """Of the metrics that are asked for besides a task's own, which way is better; and of those in parts, which."""
     if not isinstance(task, Measured) or not task.metrics:
-        return stated
+        return {}
     asked = [name for name in test.metrics if name not in task.figures]
-    ways = {name: task.larger_is_better(name) for name in asked}
     # Those of a metric that gives several.
     parts = {
-        metric: [name for name in asked if name.startswith(f"{metric}.")]
+        metric: tuple(name for name in asked if name.startswith(f"{metric}."))
         for metric in task.metrics
         if metric not in asked
     }
-    return stated | {"larger_is_better": ways} | ({"parts": parts} if parts else {})
+    return {"larger_is_better": {name: task.larger_is_better(name) for name in asked}, "parts": parts or None}
 
 
 def first_images(images: Samples, count: int) -> list[Tensor]:

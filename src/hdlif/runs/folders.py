@@ -6,12 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import ExistingRunError, cut, some
 from hdlif.plain_yaml import MOST_BYTES, is_deeper
-from hdlif.report.runs import MOST_LEVELS, MOST_SUMMARY, Network
+from hdlif.report.runs import MOST_LEVELS, MOST_SUMMARY
+from hdlif.report.summary import RESULT, TrainResult
 from hdlif.runs.locks import LOCK
 from hdlif.runs.own_parts import PARTS
 from hdlif.training import RunFiles
@@ -44,11 +45,10 @@ FIGURES = {
 """What is printed of a finished training, or averaged over several."""
 MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metrics"}
 """What stands there besides where the task is no classification, and accuracies are none."""
-_NETWORK = TypeAdapter(Network)
 
 
-def finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
-    """The summary of a finished training of this recipe whose network is there; None where there is none."""
+def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
+    """What has come of a finished training of this recipe whose network is there; None where there is none."""
     if not (folder / "model.safetensors").exists():
         return None
     summary = _summary(folder)
@@ -57,10 +57,10 @@ def finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
     if not measured or not summary.keys() >= figures or summary.get("recipe") != recipe.model_dump(mode="json"):
         return None
     try:
-        _NETWORK.validate_python(summary, strict=True)
+        # As JSON, where strictness takes lists for what is a tuple here.
+        return RESULT.validate_json(json.dumps(summary), strict=True)
     except ValidationError:
         return None
-    return summary
 
 
 def begun(folder: Path, recipe: Recipe) -> bool:
