@@ -270,7 +270,7 @@ def of_recording(
         grouped=group is not None,
         channels=table.names,
         passed_over=unused,
-        seen={"window": window, "stride": stride or window},
+        seen={"window": window, "stride": stride or needed},
     )
 
 
