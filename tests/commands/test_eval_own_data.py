@@ -149,6 +149,24 @@ def test_a_column_of_values_keeps_the_network_s_name(tmp_path: Path) -> None:
         evaluate_path(net, data=str(path), overrides=["data.values=[a]"])
 
 
+def test_a_run_tells_data_of_another_kind_what_it_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[list[object]] = [[n % 7, n % 3, n % 2] for n in range(60)]
+    path = write_csv(tmp_path / "rows.csv", rows, ["a", "b", "c"])
+    section = f"data={{kind: table, path: {path}, batch_size: 8, values: [c]}}"
+    given = ["model.widths=[4]", "training.epochs=1", section, "task.kind=regress"]
+    train("wine_hdlif", overrides=given, out=tmp_path / "run", memory_repeats=0)
+    asked: list[Any] = []
+
+    def noting(path: str, **given: Any) -> ImageSets:
+        asked.append((given["task"].kind, given["labels"], given["task"].std != ()))
+        raise DataError("noted")
+
+    monkeypatch.setattr("hdlif.builders.own_data.found_data", noting)
+    with pytest.raises(DataError, match="noted"):
+        evaluate_path(tmp_path / "run", data="own_sets:waves")
+    assert asked == [("regress", ("c",), True)]
+
+
 def test_samples_of_several_sets_stand_in_the_order_that_they_are_asked_for_in() -> None:
     def images(first: int, count: int, augment: tuple[str, ...] = ()) -> Images:
         pixels = torch.arange(first, first + count, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 2, 2)

@@ -258,6 +258,13 @@ def test_a_search_looks_for_the_least_error_and_calls_it_by_its_name(data: Path,
     assert said[1] == f"trial 0: rmse {errors[0]:.4g} on validation"
 
 
+def test_windows_of_next_values_begin_where_the_ones_before_end_with_theirs(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "long.csv", [[t, 1.0] for t in range(60)], ["a", "b"])
+    found = inspect(str(path), overrides=["data.window=4", "data.ahead=2"])
+    assert (found["window"], found["stride"], found["samples"]) == (4, 6, 10)
+    assert "one every 6 rows" in as_text(found)
+
+
 def test_windows_that_share_rows_are_in_no_two_parts(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "long.csv", [[t, 1.0] for t in range(50)], ["a", "b"])
     with pytest.raises(DataError, match=r"windows that share rows would be in two parts; set data\.stride=8 or more"):

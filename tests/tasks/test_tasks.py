@@ -35,6 +35,7 @@ def measured(task: Task, outputs: Tensor, target: Tensor, *, batches: int = 1) -
 def test_a_class_of_the_last_step_is_read_off_its_outputs_alone() -> None:
     outputs = torch.tensor([[[9.0, 0]], [[0, 1]]])
     task = Classify(("a", "b"), 2, "last")
+    assert measured(task, outputs, torch.tensor([1])).per_step == (0.0, 1.0)
     assert measured(task, outputs, torch.tensor([1])).accuracy_per_step == (0.0, 1.0)
     assert measured(Classify(("a", "b"), 2), outputs, torch.tensor([1])).accuracy_per_step == (0.0, 0.0)
     expected = F.cross_entropy(outputs[1], torch.tensor([1]))

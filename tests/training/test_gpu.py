@@ -142,14 +142,17 @@ def test_network_is_read_on_a_cpu_as_it_was_trained(tmp_path: Path) -> None:
 def test_recipe_trains_and_is_measured(precision: str, tmp_path: Path) -> None:
     small = recipe("training.epochs=1", "data.batch_size=128", f"training.precision={precision}")
     summary = train_recipe(small, out=tmp_path, memory_repeats=0)
-    assert len(summary["accuracy_per_step"]) == small.time_steps
-    assert summary["sops"] > 0
+    assert summary is not None
+    assert len(summary.accuracy_per_step) == small.time_steps
+    assert summary.sops is not None
+    assert summary.sops > 0
 
 
 def test_trained_network_is_evaluated(tmp_path: Path) -> None:
     summary = train_recipe(recipe("training.epochs=1", "data.batch_size=128"), out=tmp_path, memory_repeats=0)
+    assert summary is not None
     seen = evaluate_path(tmp_path).as_dict(confusion=True)
-    assert seen["accuracy_per_step"] == pytest.approx(summary["accuracy_per_step"], abs=0.01)
+    assert seen["accuracy_per_step"] == pytest.approx(list(summary.accuracy_per_step), abs=0.01)
     assert np.sum(seen["confusion"]) == seen["n"]
 
 

@@ -34,10 +34,9 @@ class EvaluationResult:
 
     Attributes:
         accuracy: of a classification, after the last time step, a fraction in 0..1; None of another task.
-        accuracy_per_step: after each step.
         n: samples.
-        metrics: by name; "accuracy" of a classification; NaN of one that is no number.
-        per_step: how good the answers are at or after each step that has one.
+        metrics: by name; "accuracy" of a classification; NaN of one that is not a number.
+        per_step: how good the answers are at or after each step that has one: of a classification, its accuracy.
         labels: the names of the network's outputs: of classes, unless the task is another.
         confusion: of classes, counts of samples (or steps), a row for each true class and a column for each that was
             chosen.
@@ -46,7 +45,6 @@ class EvaluationResult:
     """
 
     accuracy: float | None
-    accuracy_per_step: tuple[float, ...]
     n: int
     metrics: Mapping[str, float]
     per_step: tuple[float, ...]
@@ -54,6 +52,11 @@ class EvaluationResult:
     confusion: list[list[int]] | None = None
     accuracy_per_class: list[float | None] | None = None
     evaluation: dict[str, Any] | None = None
+
+    @property
+    def accuracy_per_step(self) -> tuple[float, ...]:
+        """After each step, of a classification; of another task there is none."""
+        return () if self.accuracy is None else self.per_step
 
     def as_dict(self, *, confusion: bool = False) -> dict[str, Any]:
         """What `hdlif eval --json` prints."""
@@ -245,7 +248,6 @@ def _evaluation_result(
     counted = drawing if isinstance(drawing, Confusion) else None
     return EvaluationResult(
         accuracy=result.accuracy,
-        accuracy_per_step=tuple(result.accuracy_per_step),
         n=result.n,
         metrics=result.metrics,
         per_step=result.per_step,

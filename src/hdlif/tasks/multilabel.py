@@ -114,7 +114,7 @@ class _Tally(Tally):
     def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation:
         per_step = tuple(total / n for total in sums["right"].tolist())
         metrics = {"f1": self._score(sums), "labels_right": per_step[-1], "exact": float(sums["exact"]) / n}
-        return Evaluation(None, (), loss, n, metrics, per_step)
+        return Evaluation(None, per_step, loss, n, metrics)
 
 
 def _f1(counts: Tensor) -> Tensor:

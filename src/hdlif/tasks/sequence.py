@@ -96,7 +96,7 @@ class _Tally(Tally):
     def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation:
         per_step = tuple(count / n for count in sums["correct"].tolist())
         whole = float(sums["whole"]) / n
-        return Evaluation(None, (), loss, n, {"accuracy": self._score(sums), "whole_sequences": whole}, per_step)
+        return Evaluation(None, per_step, loss, n, {"accuracy": self._score(sums), "whole_sequences": whole})
 
 
 class StepConfusion(Confusion):

@@ -30,19 +30,22 @@ class Evaluation:
 
     Attributes:
         accuracy: of a classification, after the last step, a fraction in 0..1; None of another task.
-        accuracy_per_step: after each step, [T].
+        per_step: how good the answers are at or after each step that has one: of a classification, its accuracy [T].
         loss: of the outputs of all steps, mean over samples.
         n: samples.
-        metrics: by name, `Task.metric` among them; NaN of one that is no number.
-        per_step: how good the answers are at or after each step that has one.
+        metrics: by name, `Task.metric` among them; NaN of one that is not a number.
     """
 
     accuracy: float | None
-    accuracy_per_step: tuple[float, ...]
+    per_step: tuple[float, ...]
     loss: float
     n: int
     metrics: Mapping[str, float] = field(default_factory=dict)
-    per_step: tuple[float, ...] = ()
+
+    @property
+    def accuracy_per_step(self) -> tuple[float, ...]:
+        """After each step, of a classification; of another task there is none."""
+        return () if self.accuracy is None else self.per_step
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""

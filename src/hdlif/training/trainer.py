@@ -170,7 +170,6 @@ class Trainer:
                 validation=validation,
                 config=self.config,
                 batch_size=self.batch_size,
-                time_steps=self.task.time_steps,
                 seed=self.seed,
                 fabric=fabric,
                 ranks=ranks,

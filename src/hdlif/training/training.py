@@ -60,7 +60,6 @@ class Training:
     validation: Samples
     config: TrainingConfig
     batch_size: int
-    time_steps: int
     seed: int
     fabric: Fabric
     ranks: Ranks
@@ -273,7 +272,7 @@ class Training:
             self.pending.check()
             self._seed_noise()
             draws = torch.Generator().manual_seed(derived_seed(self.seed, "plan", number))
-            updater(batch.x, batch.target, self.rule.schedule(self.time_steps, draws))
+            updater(batch.x, batch.target, self.rule.schedule(self.task.time_steps, draws))
             if scale:
                 precision.load_state_dict(scale)
 
@@ -288,7 +287,7 @@ class Training:
         criterion = self.task.criterion()
 
         def loss() -> Tensor:
-            outputs, _ = self.network(x, steps=range(self.time_steps))
+            outputs, _ = self.network(x, steps=range(self.task.time_steps))
             return loss_over(criterion, outputs, target, mean_logits)
 
         draws = torch.Generator().manual_seed(derived_seed(self.seed, "temperature", self.counters.epoch))
@@ -351,7 +350,7 @@ class Training:
         update, part = divmod(counters.step, accumulate)
         self._seed_noise()
         draws = torch.Generator().manual_seed(derived_seed(self.seed, "plan", update))
-        plan = self.rule.schedule(self.time_steps, draws)
+        plan = self.rule.schedule(self.task.time_steps, draws)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         loss = self.updater(
@@ -417,7 +416,7 @@ class Training:
             for callback in self.callbacks:
                 inside.enter_context(callback.validating(self))
             measured = self._read("batch norm", plain, sample)
-            inside.enter_context(reestimated(self.network, measured, time_steps=self.time_steps))
+            inside.enter_context(reestimated(self.network, measured, time_steps=self.task.time_steps))
             read = self._read("validation", self.validation)
             result = evaluate(self.network, read, task=self.task, total=self.ranks.sum, each=self.ranks.each)
             if not math.isfinite(result.loss):
