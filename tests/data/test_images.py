@@ -217,7 +217,7 @@ def test_test_set_does_not_depend_on_the_size_of_the_validation_set(name: str, s
 def test_validation_set_that_leaves_nothing_is_refused(
     name: str, validation: int, accepted: str, small_root: Path
 ) -> None:
-    message = f"{name}: {validation} validation images are refused; set data.validation to {accepted}"
+    message = f"{name}: {validation} validation images are refused; set validation to {accepted}"
     with pytest.raises(DataError, match=re.escape(message)):
         load(name, small_root, validation=validation)
 

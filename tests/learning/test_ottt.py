@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -427,6 +428,18 @@ def test_a_synapse_that_reads_the_step_before_is_seen() -> None:
             return x, {"value": x}
 
     assert set(remembered(Fed(), frames())) == {"fc0", "fc1", "skip", "back"}
+
+
+def test_a_training_of_one_step_is_looked_at_for_one() -> None:
+    class Counts(Silent):
+        def forward(self, x: Tensor, state: State | None = None, steps: range = range(1)) -> Any:
+            assert steps == range(1)
+            return super().forward(x, state, steps)
+
+    rule, net = OTTT(), Counts(ORDER)
+    for step in rule(net, frames()[:1], TARGET, rule.schedule(1, torch.Generator())):
+        step.loss.backward()
+    assert (net.skip.weight.grad != 0).any()
 
 
 def test_what_is_not_run_by_name_is_refused_where_no_paths_are_stated() -> None:

@@ -50,7 +50,7 @@ class SeriesSamples(Samples):
 
     def resized(self, size: int) -> NoReturn:
         """Series have no such size: raises `DataError`."""
-        raise DataError(f"series have no side of {size} or another; leave data.size out")
+        raise DataError(f"series have no side of {size} or another; leave size out")
 
     def read(self, indices: Tensor) -> Tensor:
         """Values float32 [B, C, T, 1]."""

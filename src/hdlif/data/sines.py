@@ -24,7 +24,7 @@ def sines(root: Path | None = None, *, validation: int, augment: Augment = (), s
     anywhere, and normal noise of 0.3 on each value. They are the same for every `seed`.
     """
     if validation < 1:
-        raise DataError(f"sines: {validation} validation series are refused; set data.validation to 1 or more")
+        raise DataError(f"sines: {validation} validation series are refused; set validation to 1 or more")
     generator = torch.Generator().manual_seed(_CONTENT_SEED)
     channels, steps, _ = SINES_SHAPE
     quarter = torch.arange(channels)[None, :, None] * math.pi / 2

@@ -19,4 +19,4 @@ def fixed_permutation(n: int) -> Tensor:
 def check_validation(name: str, validation: int, *, least: int, most: int) -> None:
     """Raise `DataError` unless a number of validation samples leaves something on either side."""
     if not least <= validation <= most:
-        raise DataError(f"{name}: {validation} validation images are refused; set data.validation to {least}..{most}")
+        raise DataError(f"{name}: {validation} validation images are refused; set validation to {least}..{most}")

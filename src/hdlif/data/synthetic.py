@@ -22,7 +22,7 @@ def synthetic(root: Path | None = None, *, validation: int, augment: Augment, se
     each pixel. The images are the same for every seed: `seed` is that of the augmentation.
     """
     if validation < 1:
-        raise DataError(f"synthetic: {validation} validation images are refused; set data.validation to 1 or more")
+        raise DataError(f"synthetic: {validation} validation images are refused; set validation to 1 or more")
     generator = torch.Generator().manual_seed(_CONTENT_SEED)
     tiles = 160 * torch.randint(2, (CLASSES, 1, SIDE // 2, SIDE // 2), generator=generator, dtype=torch.uint8)
     patterns = tiles.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)

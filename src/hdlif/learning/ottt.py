@@ -49,7 +49,7 @@ class OTTT:
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         weight = 1.0 if self.update == "each" else 1 / len(plan.steps)
-        traces = Traces(remembered(model, x), TraceRule(self.leak, self._dynamic))
+        traces = Traces(remembered(model, x, plan.time_steps), TraceRule(self.leak, self._dynamic))
         return online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight, traces=traces)
 
 

@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 from hdlif.errors import TrainingError
 from hdlif.nn.per_step import PerStep
 from hdlif.nn.state import Neuron, Reads, Temporal, stated_ways
-from hdlif.nn.wiring import wiring_of
+from hdlif.nn.wiring import WATCHED, wiring_of
 
 
 def is_synapse(module: nn.Module) -> bool:
@@ -25,7 +25,7 @@ def is_synapse(module: nn.Module) -> bool:
     return not isinstance(module, PerStep | nn.LayerNorm | nn.RMSNorm) and any(one.ndim > 1 for one in own)
 
 
-def remembered(model: nn.Module, x: Tensor | None = None) -> dict[str, nn.Module]:
+def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATCHED) -> dict[str, nn.Module]:
     """The synapses whose inputs a membrane remembers, by name, in the order of the network.
 
     Names are those in the network itself, without the modules that wrap it (for a precision, for several ranks).
@@ -35,12 +35,13 @@ def remembered(model: nn.Module, x: Tensor | None = None) -> dict[str, nn.Module
 
     Args:
         x: samples [T or 1, B, ...], on one of which a network is run to see the paths that modules do not state.
+        time_steps: T.
     Raises:
         TrainingError: a module states other paths than it has, or none and does not run its children through `Scope`.
     """
     while not isinstance(model, Temporal | nn.Sequential) and len(children := list(model.children())) == 1:
         (model,) = children
-    reading = _Reading(lambda: {} if x is None else wiring_of(model, x))
+    reading = _Reading(lambda: {} if x is None else wiring_of(model, x, time_steps))
     reading.before(model, "", after=False)
     return {name: module for name, module in model.named_modules(remove_duplicate=False) if name in reading.found}
 

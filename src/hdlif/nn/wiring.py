@@ -75,7 +75,7 @@ class Wiring:
                 nodes += [one for one, _ in node.next_functions]
 
 
-def wiring_of(model: nn.Module, x: Tensor) -> Mapping[nn.Module, Mapping[str, tuple[str, ...]]]:
+def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module, Mapping[str, tuple[str, ...]]]:
     """What the children of each module of a network read, as a pass of one sample shows; the network stays as it is.
 
     Args:
@@ -85,8 +85,8 @@ def wiring_of(model: nn.Module, x: Tensor) -> Mapping[nn.Module, Mapping[str, tu
     dtype = next((one.dtype for one in model.parameters() if one.is_floating_point()), x.dtype)
     state = None
     with evaluation_mode(model), torch.enable_grad():
-        for t in range(WATCHED if len(x) == 1 else min(WATCHED, len(x))):
-            step = x[:1, :1] if len(x) == 1 else x[t : t + 1, :1]
+        for t in range(min(WATCHED, time_steps)):
+            step = x[:, :1] if len(x) == 1 else x[t : t + 1, :1]
             start = wiring.entered(model, step.detach().to(dtype).requires_grad_())
             y, state = model(start, state, steps=carrying(range(t, t + 1), wiring=wiring))
             wiring.left(model, y)

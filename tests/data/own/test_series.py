@@ -193,7 +193,7 @@ def test_sines_do_not_change_with_the_validation_set() -> None:
     few, many = sines(validation=3), sines(validation=30)
     assert torch.equal(few.test.read(torch.arange(5)), many.test.read(torch.arange(5)))
     assert (len(few.validation), len(many.validation), few.shape) == (3, 30, (2, 32, 1))
-    with pytest.raises(DataError, match=re.escape("set data.validation to 1 or more")):
+    with pytest.raises(DataError, match=re.escape("set validation to 1 or more")):
         sines(validation=0)
 
 
