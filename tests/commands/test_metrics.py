@@ -10,11 +10,11 @@ from hdlif.commands import tables
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.report import report
-from hdlif.commands.seeds import as_text as seeds_text
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
 from hdlif.datasets import SYNTHETIC_CLASSES
 from hdlif.report.comparison import aligned
+from hdlif.report.summary import RESULT
 from hdlif.runs.folders import finished
 from hdlif.verbs import Run
 from small_recipes import load
@@ -58,7 +58,7 @@ def test_a_run_states_them_of_the_validation_and_the_test_set(asked: Path) -> No
     validated = [event["metrics"] for event in events if event["event"] == "validation"]
     assert validated[summary["best_epoch"] - 1] == summary["validation_metrics"]
     assert min(figures["calibration_error"] for figures in validated) == -summary["validation_score"]
-    assert dict(Run(asked, summary).metrics) == summary["metrics"]
+    assert dict(Run(asked, RESULT.validate_python(summary)).metrics) == summary["metrics"]
     assert read(asked / "parts.json").keys() == {"own_metrics", "torchmetrics.classification"}
 
 
@@ -76,7 +76,7 @@ def test_a_checkpoint_is_measured_by_them_and_an_artefact_by_the_tasks_own(asked
 
 def test_tables_and_the_report_show_them(asked: Path) -> None:
     summary = read(asked / "summary.json")
-    header, _, row = tables.networks_table([summary]).splitlines()
+    header, _, row = tables.networks_table([RESULT.validate_python(summary)]).splitlines()
     assert header.split()[1:7] == [*SINGLE, "MB"]
     assert row.split()[2:6] == [f"{summary['metrics'][name]:.4g}" for name in SINGLE[1:]]
     page = Path(report([asked])["report"]).read_text()
@@ -90,10 +90,10 @@ def test_tables_and_the_report_show_them(asked: Path) -> None:
 def test_seeds_have_their_spread(tmp_path: Path) -> None:
     given = [*SMALL, "training.epochs=1", f"{METRICS}}}"]
     spread = train_seeds("digits_hdlif", seeds=2, overrides=given, out=tmp_path, memory_repeats=0)
-    assert list(spread["metrics"]) == NAMES
-    assert len(spread["metrics"]["f1"]["values"]) == 2
-    assert seeds_text(spread).split(" %, f1 ")[1].endswith("(2)")
-    assert read(tmp_path / "seeds.json")["metrics"]["f1"] == spread["metrics"]["f1"]
+    assert list(spread.metrics) == NAMES
+    assert len(spread.metrics["f1"].values) == 2
+    assert str(spread).split(" %, f1 ")[1].endswith("(2)")
+    assert read(tmp_path / "seeds.json")["metrics"]["f1"] == spread.metrics["f1"].as_dict()
     # A finished seed is known again.
     assert finished(tmp_path / "seed_42", load(*given)) is not None
 
