@@ -15,6 +15,7 @@ from hdlif.builders.data import (
     input_record,
     named_data,
     random_batch,
+    sample_name_of,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
 from hdlif.builders.found import FOUND, found_kind, is_there, kind_at, kind_named, look
@@ -92,6 +93,7 @@ __all__ = [
     "named_data",
     "own_neuron",
     "random_batch",
+    "sample_name_of",
     "target_taken",
     "with_data_found",
 ]

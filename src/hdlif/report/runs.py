@@ -1,7 +1,7 @@
 """Reading run folders: what a training, or the demo, has written, checked against the types below."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, w
 from typing_extensions import TypedDict
 
 from hdlif.config import one_component
-from hdlif.errors import InputError, brief, cut, reason
+from hdlif.errors import InputError, brief, cut, printable, reason
 from hdlif.plain_yaml import is_deeper
 from hdlif.whole_files import read_regular
 
@@ -37,7 +37,7 @@ _FINITE = ConfigDict(allow_inf_nan=False)
 
 @with_config(_FINITE)
 class Layer(TypedDict):
-    """One row of a profile, per image over all time steps; density: share of a neuron's spikes not zero."""
+    """One row of a profile, per sample over all time steps; density: share of a neuron's spikes not zero."""
 
     name: Name
     sops: NotRequired[Number]
@@ -56,7 +56,10 @@ class Neuron(TypedDict):
 
 @with_config(_FINITE)
 class Network(TypedDict):
-    """A training's `summary.json`; a number that was not measured is null or absent."""
+    """A training's `summary.json`; a number that was not measured is null or absent.
+
+    What is read has the recipe's name in `name`, and what is shown the run folder's.
+    """
 
     name: Name
     # Of a classification; another task has metrics, the first of interest named.
@@ -159,10 +162,12 @@ class CoherenceFile(TypedDict):
 
 
 class Confusion(TypedDict):
-    """A run's `confusion.json`: counts of test images, a row for each true class, a column for each chosen one."""
+    """A run's `confusion.json`: counts of test samples, a row for each true class, a column for each chosen one."""
 
     labels: list[Name]
     counts: list[list[int]]
+    # What is counted, where that is not samples.
+    of: NotRequired[Literal["steps"]]
 
 
 @with_config(_FINITE)
@@ -242,8 +247,8 @@ def read_run(folder: Path) -> Run:
     if not isinstance(summary, dict):
         raise InputError(f"{path} holds a {type(summary).__name__}, a summary is a JSON object; {_MEND}")
     if "networks" not in summary:
-        # The folder of a training is named by whoever ran it, so a summary need not repeat a name.
         network = _checked(_NETWORK, {"name": folder.resolve().name} | summary, str(path))
+        network["name"] = run_name(folder, network["name"])
         run = Run()
         _add(run, network, folder)
         return run
@@ -259,6 +264,22 @@ def read_run(folder: Path) -> Run:
             raise InputError(f"{path}: network {brief(name)} stands twice or is no folder's name; {_MEND}")
         _add(run, {**common, **network}, folder / name)
     return run
+
+
+def run_name(folder: Path, recipe: str) -> str:
+    """What a training is called: its folder was named by whoever ran it, and two may be of one recipe.
+
+    >>> run_name(Path("runs/photos"), "digits_hdlif"), run_name(Path("/"), "digits_hdlif")
+    ('photos', 'digits_hdlif')
+    """
+    return printable(folder.resolve().name) or recipe
+
+
+def recipe_name(network: Mapping[str, Any]) -> str | None:
+    """The name of the recipe that a network was trained by, where its summary states one."""
+    recipe = network.get("recipe")
+    name = recipe.get("name") if isinstance(recipe, dict) else recipe
+    return name if isinstance(name, str) else None
 
 
 def _is_component(name: str) -> bool:
@@ -287,7 +308,7 @@ def merge(runs: Sequence[Run]) -> Run:
             folder = run.folders[name]
             if folder in merged.folders.values():
                 raise InputError(f"{folder} is given twice; give each run once")
-            label = name if names.count(name) == 1 else f"{name} ({folder.as_posix()})"
+            label = name if names.count(name) == 1 else folder.as_posix()
             merged.networks.append({**network, "name": label})
             merged.histories[label] = run.histories[name]
             merged.recipes[label] = run.recipes[name]

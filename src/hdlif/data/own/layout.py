@@ -151,6 +151,12 @@ def by_part(layout: Layout, seen: Mapping[int, Hashed], manifest: Manifest, seed
     return parts
 
 
+def files_of(manifest: Manifest, part: Part, seed: int) -> list[str]:
+    """The files of a part's samples, in the order in which they are numbered there."""
+    entries = [entry for entry in manifest.entries if entry.part == part]
+    return [entry.file for entry in sorted(entries, key=lambda entry: (rank(entry.sha256, seed), entry.file))]
+
+
 def duplicates(manifest: Manifest) -> dict[str, Any]:
     """Files whose content another one has too, those of them in several classes, and those in several parts."""
     alike: dict[str, list[Entry]] = {}
