@@ -91,6 +91,7 @@ def as_text(result: dict[str, Any]) -> str:
     mean, std = (", ".join(f"{value:{digits}}" for value in result["input"][key]) for key in ("mean", "std"))
     moments = [] if samples == "events" else [f"mean           {mean}", f"deviation      {std}"]
     ignored = ", ".join(f"{count} {what}" for what, count in result["ignored"].items())
+    rows = "" if "target" in result else ", a row for each class"
     return "\n".join(
         [
             f"{result['path']}: {result['layout']}" + (f", split here ({split})" if split else ""),
@@ -102,7 +103,7 @@ def as_text(result: dict[str, Any]) -> str:
             *(_of_target(result["target"]) if "target" in result else []),
             *([f"passed over    {ignored}"] if ignored else []),
             *(_odd_files(result) if "duplicates" in result else []),
-            *([f"pictures       {result['sheet']}, a row for each class"] if "sheet" in result else []),
+            *([f"pictures       {result['sheet']}{rows}"] if "sheet" in result else []),
         ]
     )
 

@@ -1,20 +1,25 @@
 """A sheet of samples as pictures, a row for each class, which `hdlif data inspect --out` writes."""
 
 import io
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from hdlif.data import Found
+from hdlif.errors import cut, printable
 from hdlif.runs.files import writing
 from hdlif.whole_files import whole_file
 
 SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128
 """Pictures of a class on a sheet, classes on it, and the side that small pictures are enlarged to."""
-_GAP, _PAPER = 4, 255
+_GAP, _PAPER, _INK = 4, 255, (0, 0, 0)
+_LONGEST = 24
+"""Characters of a name on a sheet."""
 _FURTHEST = 3.0
 """Deviations from the mean at which a drawing of numbers ends."""
 _INKS = ((0, 90, 160), (200, 80, 0), (0, 130, 60), (150, 60, 150))
@@ -31,22 +36,53 @@ def write_sheet(found: Found, out: Path) -> None:
 
 
 def sheet(found: Found) -> Pixels:
-    """RGB pixels [H, W, 3] of the first training samples of each class, a row for each."""
+    """RGB pixels [H, W, 3] of the first training samples of each class, a row for each, with its name to the left.
+
+    Where samples have no class of their own, the first of all are in one row.
+    """
+    rows = {name: [_drawn(found, one) for one in samples] for name, samples in _rows(found).items()}
+    height, width, _ = next(iter(rows.values()))[0].shape
+    names = _written(list(rows), height)
+    step_y, step_x, left = height + _GAP, width + _GAP, names.shape[2]
+    paper = np.full((len(rows) * step_y + _GAP, left + SHOWN * step_x + _GAP, 3), _PAPER, np.uint8)
+    for row, (pictures, name) in enumerate(zip(rows.values(), names, strict=True)):
+        y = _GAP + row * step_y
+        paper[y : y + height, :left] = name
+        for column, picture in enumerate(pictures):
+            x = left + _GAP + column * step_x
+            paper[y : y + height, x : x + width] = picture
+    return paper
+
+
+def _rows(found: Found) -> dict[str, NDArray[Any]]:
+    """The samples of each row, by the name of its class."""
     import torch
 
     train = found.make((), 0).train
-    drawn = []
-    for row in range(min(len(found.classes), MOST_ROWS)):
-        members = torch.nonzero(train.labels == row).flatten()[:SHOWN]
-        drawn.append([_drawn(found, one) for one in _of_samples(found, train.read(members).numpy())])
-    height, width, _ = drawn[0][0].shape
-    step_y, step_x = height + _GAP, width + _GAP
-    paper = np.full((len(drawn) * step_y + _GAP, SHOWN * step_x + _GAP, 3), _PAPER, np.uint8)
-    for row, pictures in enumerate(drawn):
-        for column, picture in enumerate(pictures):
-            y, x = _GAP + row * step_y, _GAP + column * step_x
-            paper[y : y + height, x : x + width] = picture
-    return paper
+    if set(found.manifest.counts()) == {""}:
+        members = {"": torch.arange(min(SHOWN, len(train)))}
+    else:
+        shown = found.classes[:MOST_ROWS]
+        members = {name: torch.nonzero(train.labels == row).flatten()[:SHOWN] for row, name in enumerate(shown)}
+    return {name: _of_samples(found, train.read(numbers).numpy()) for name, numbers in members.items()}
+
+
+def _written(names: Sequence[str], height: int) -> Pixels:
+    """[N, height, W, 3] with each name in the middle, as wide as the widest needs; nothing where all are empty."""
+    font = ImageFont.load_default()
+    # The font that Pillow has of old knows Latin letters alone, and raises on others.
+    texts = [printable(cut(name, _LONGEST)).encode("latin-1", "replace").decode("latin-1") for name in names]
+    width = max(math.ceil(font.getlength(text)) for text in texts)
+    side = width + 2 * _GAP if width else 0
+    written = np.full((len(texts), height, side, 3), _PAPER, np.uint8)
+    if not side:
+        return written
+    for number, text in enumerate(texts):
+        image = Image.new("RGB", (side, height), (_PAPER, _PAPER, _PAPER))
+        top, bottom = font.getbbox(text)[1::2]
+        ImageDraw.Draw(image).text((_GAP, (height - top - bottom) / 2), text, _INK, font=font)
+        written[number] = np.asarray(image)
+    return written
 
 
 def _of_samples(found: Found, raw: NDArray[Any]) -> NDArray[Any]:
