@@ -7,6 +7,7 @@ from typing import Any
 from hdlif.commands.tables import measured
 from hdlif.commands.train import train
 from hdlif.measure.spread import in_percent, mean_and_std, seeds_from
+from hdlif.report.runs import run_name
 from hdlif.runs.files import write_json
 from hdlif.runs.folders import begun, check_free, finished
 from hdlif.runs.processes import check_alone
@@ -90,14 +91,15 @@ def _silent(line: str) -> None:
     """Takes what the first training has said already."""
 
 
-def as_text(result: dict[str, Any]) -> str:
-    """The test accuracy in per cent: mean ± standard deviation (n)."""
+def as_text(result: dict[str, Any], out: Path | None = None) -> str:
+    """The test accuracy in per cent: mean ± standard deviation (n); `out` is the folder, runs/NAME by default."""
+    name = result["name"] if out is None else run_name(out, result["name"])
     if "metrics" in result:
         spreads = ((name, one["mean"], one["std"]) for name, one in result["metrics"].items())
         said = ", ".join(f"{name} {mean:.4g}" + ("" if std is None else f" ± {std:.2g}") for name, mean, std in spreads)
-        return f"{result['name']}: {said} ({result['n']})"
+        return f"{name}: {said} ({result['n']})"
     accuracy = result["accuracy"]
-    return f"{result['name']}: {in_percent(accuracy['mean'], accuracy['std'])} % ({result['n']})"
+    return f"{name}: {in_percent(accuracy['mean'], accuracy['std'])} % ({result['n']})"
 
 
 def _metrics(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

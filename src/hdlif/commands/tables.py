@@ -76,14 +76,32 @@ def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
-    """Accuracy after each step; where the confusion was asked for, a row for each true class, and its accuracy."""
+    """Accuracy after each step, or some of many; where the confusion was asked for, a row for each true class."""
     if result["accuracy"] is None:
         figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items())
         text = f"{figures} of {result['n']} samples"
         return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
-    per_step = ", ".join(f"{accuracy:.2%}" for accuracy in result["accuracy_per_step"])
-    text = f"{result['accuracy']:.2%} of {result['n']} samples (after each step: {per_step})"
+    text = f"{result['accuracy']:.2%} of {result['n']} samples (after {_steps(result['accuracy_per_step'])})"
     return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
+
+
+_MOST_STEPS = 8
+"""Time steps of which each is told."""
+
+
+def _steps(accuracies: Sequence[float]) -> str:
+    """Accuracy after each step; of many the first, some between, and the last.
+
+    >>> _steps([0.5, 0.75])
+    'each step: 50.00%, 75.00%'
+    >>> _steps([t / 64 for t in range(1, 65)])
+    'step 1: 1.56%, 17: 26.56%, 33: 51.56%, 48: 75.00%, 64: 100.00%'
+    """
+    last = len(accuracies) - 1
+    if last < _MOST_STEPS:
+        return f"each step: {', '.join(f'{accuracy:.2%}' for accuracy in accuracies)}"
+    chosen = [round(quarter * last / 4) for quarter in range(5)]
+    return f"step {', '.join(f'{step + 1}: {accuracies[step]:.2%}' for step in chosen)}"
 
 
 def _confusion(result: Mapping[str, Any]) -> str:
@@ -95,10 +113,10 @@ def _confusion(result: Mapping[str, Any]) -> str:
     return aligned(["true, chosen:", *labels, "accuracy"], rows)
 
 
-def measured(summary: Mapping[str, Any]) -> str:
-    """What a training is on the test set: its accuracy, or the metric of its task."""
+def measured(summary: Mapping[str, Any], *, digits: int = 2) -> str:
+    """What a training is on the test set: its accuracy with so many digits, or the metric of its task."""
     if summary["accuracy"] is not None:
-        return f"{summary['accuracy']:.2%}"
+        return f"{summary['accuracy']:.{digits}%}"
     return f"{summary['metric']} {summary['metrics'][summary['metric']]:.4g}"
 
 

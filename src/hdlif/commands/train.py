@@ -294,6 +294,7 @@ def measure(
     in_neurons = set(map(id, step_parameters(model)))
     return {
         **{key: value for key, value in test.as_dict().items() if key not in ("loss", "n")},
+        "test_samples": test.n,
         **({} if test.accuracy is not None else {"task": recipe.task.model_dump(mode="json"), "metric": task.metric}),
         "evaluation": evaluated.as_dict(),
         "drawings": drawing.files(),
