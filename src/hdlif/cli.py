@@ -142,17 +142,18 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
     deviations. Finished seeds are skipped and a stopped one is resumed.
     """
     from hdlif.commands import seeds as many
-    from hdlif.commands import tables
     from hdlif.commands.train import train as command
+    from hdlif.commands.training_text import as_text
 
     if seeds is not None:
         say = _to_stderr(as_json)
         found = many.train_seeds(recipe, seeds=seeds, progress=not as_json, say=say, **options)
-        show(found.as_dict(), as_json, lambda: str(found))
+        show(found.as_dict(), as_json, lambda: many.as_text(found, options["out"]))
         return
     # The first process alone has something to show.
     if result := command(recipe, progress=not as_json, say=_to_stderr(as_json), **options):
-        show(result.as_dict(), as_json, lambda: tables.networks_table([result]))
+        out = options["out"] or Path("runs") / result.name
+        show(result.as_dict(), as_json, lambda: as_text(result, out))
 
 
 @cli.command("eval")
@@ -322,7 +323,7 @@ def coherence(targets: tuple[str, ...], as_json: bool, **options: Any) -> None:
 @click.argument("runs", type=FILE, nargs=-1, required=True)
 @click.option("--out", type=FILE, help="The page to write.  [default: report.html, in the run folder of one run]")
 @click.option("--neurons", metavar="LAYER:INDEX,…", help="Neurons to draw.  [default: the liveliest of three layers]")
-@click.option("--image", type=click.IntRange(0), help="Number of the test image that the neurons see.  [default: 0]")
+@click.option("--image", type=click.IntRange(0), help="Number of the test sample that the neurons see.  [default: 0]")
 @data_root_option
 @json_option
 def report(runs: tuple[Path, ...], as_json: bool, **options: Any) -> None:

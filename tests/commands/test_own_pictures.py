@@ -1,12 +1,14 @@
 """From a folder of pictures through training to `hdlif run` on one of them, and what is refused on the way."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from after_epoch import AfterEpoch
@@ -19,6 +21,7 @@ from hdlif.commands.data_sheet import sheet
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.profile import profile
+from hdlif.commands.report import report
 from hdlif.commands.run import run
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.sweep import sweep
@@ -192,8 +195,9 @@ def test_inspect_says_what_would_be_trained_on(run_folder: Path, tmp_path: Path)
     ):
         assert line in text.splitlines()
     with Image.open(tmp_path / "sheet.png") as image:
-        # 8 pictures of 8x8, 16 times as large, with gaps of 4, in 3 rows.
-        assert image.size == (8 * 132 + 4, 3 * 132 + 4)
+        # 8 pictures of 8x8, 16 times as large, with gaps of 4, in 3 rows, right of the classes' names.
+        assert image.size[0] > 8 * 132 + 4
+        assert image.size[1] == 3 * 132 + 4
     with pytest.raises(TrainingError, match="cannot be written"):
         inspect(str(photos), out=tmp_path / "sheet.png" / "x.png")
 
@@ -203,9 +207,41 @@ def test_a_sheet_shows_what_the_network_sees(tmp_path: Path) -> None:
     data = builders.FOUND["folder"].find(None, size=None, known=None, path=str(photos))
     train = data.make((), 0).train
     first = train.read(torch.nonzero(train.labels == 0)[:1, 0])[0, 0].numpy()
-    # 64 high: twice as large.
-    shown = sheet(data)[0][4 : 4 + 128, 4 : 4 + 80]
-    np.testing.assert_array_equal(shown[::2, ::2, 1], first)
+    # 64 high: twice as large; 8 in a row, with gaps of 4.
+    drawn, rows = sheet(data)
+    assert rows == "a row for each class"
+    left = drawn.shape[1] - 8 * 84
+    np.testing.assert_array_equal(drawn[4 : 4 + 128, left : left + 80][::2, ::2, 1], first)
+
+
+def test_each_row_of_a_sheet_has_the_name_of_its_class(tmp_path: Path) -> None:
+    def names(*classes: str) -> list[NDArray[np.uint8]]:
+        photos = write_pictures(tmp_path / "-".join(classes), 6, size=(8, 8), mode="L", classes=classes)
+        drawn, _ = sheet(builders.FOUND["folder"].find(None, size=None, known=None, path=str(photos)))
+        left = drawn.shape[1] - 8 * 132 - 4
+        return [drawn[row * 132 + 4 : row * 132 + 132, :left] for row in range(len(classes))]
+
+    ants, bees = names("ants", "bees")
+    assert (ants < 128).any()
+    assert (ants != bees).any()
+    # The same word is the same picture in another row, and one that the font does not have breaks nothing.
+    np.testing.assert_array_equal(names("a", "ants", "bees")[1], ants)
+    assert names("\u732b", "x" * 200)[1].shape[1] < 400
+
+
+def test_a_report_names_the_file_that_the_neurons_see(tmp_path: Path) -> None:
+    photos = write_pictures(tmp_path / "photos", 6, size=(8, 8), mode="L")
+    trained(photos, tmp_path / "mine")
+    page = Path(report([tmp_path / "mine"])["report"]).read_text()
+    assert "mine classifies" in page
+    assert " of the test images correctly" in page
+    (file,) = set(re.findall(r"on test sample 0, (\S+) \(class", page))
+    data = builders.FOUND["folder"].find(None, size=None, known=None, path=str(photos))
+    with Image.open(photos / file) as image:
+        np.testing.assert_array_equal(data.make((), 0).test.read(torch.tensor([0]))[0, 0].numpy(), np.asarray(image))
+    # Where it is not kept which files there were, none is named.
+    (tmp_path / "mine" / "data_files.json").unlink()
+    assert "on test sample 0 (class" in Path(report([tmp_path / "mine"])["report"]).read_text()
 
 
 def test_a_recipe_of_ones_own_names_its_folder(tmp_path: Path) -> None:

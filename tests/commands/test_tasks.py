@@ -91,7 +91,11 @@ def test_a_network_of_each_task_is_trained_measured_deployed_and_reported(
         case, len(answer["prediction"])
     )
     page = Path(report([out])["report"]).read_text()
-    assert f"On the test set sines_hdlif has {metric} {metrics[metric]:.4g}." in page
+    assert f"On the test set run has {metric} {metrics[metric]:.4g}." in page
+    assert "<h1>run (sines_hdlif)</h1>" in page
+    # The last of the steps alone has an answer, or each has.
+    assert (">Over time</h2>" in page) == (case != "regress")
+    assert "per image" not in page
     drawn = {"sequence": "Confusion", "multilabel": "F1 of each label"}.get(case, "Predicted against true values")
     assert drawn in page
 

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from hdlif.ops import SampleName
 from hdlif.report.comparison import aligned, findings, table
+from hdlif.report.summary import TrainResult
 
 
 def test_findings_measure_against_the_lif_baseline(networks):
     assert findings(networks) == [
         "hdlif is the most accurate, at 97.22 %, 2.22 points above the LIF baseline.",
         "hdlif_w1p5_s4 takes 16.2 kB as stored, 20 times less than the LIF baseline.",
-        "hdlif_w1p5_s4 needs 10 times less energy per image than the LIF baseline by the paper’s count, "
+        "hdlif_w1p5_s4 needs 10 times less energy per sample than the LIF baseline by the paper’s count, "
         "3 times less by the honest count.",
     ]
 
@@ -34,9 +36,30 @@ def test_networks_alike_in_size_share_the_finding(networks):
 
 def test_without_baseline_size_is_measured_against_32_bit_floats(networks):
     assert findings([replace(networks[2], fp32_mb=0.324)]) == [
-        "hdlif_w1p5_s4 classifies 96.67 % of the test images correctly.",
+        "hdlif_w1p5_s4 classifies 96.67 % of the test samples correctly.",
         "hdlif_w1p5_s4 takes 16.2 kB as stored, 20 times less than in 32-bit floats.",
     ]
+
+
+def test_a_network_that_is_not_smaller_is_not_compared_with_floats(networks):
+    unquantised = replace(networks[0], stored_mb=0.324, fp32_mb=0.32)
+    assert findings([unquantised])[1] == "lif takes 0.324 MB as stored."
+    assert findings([replace(unquantised, fp32_mb=0.325)])[1] == "lif takes 0.324 MB as stored."
+
+
+def test_findings_say_what_a_sample_is(networks):
+    windows = SampleName("window", "windows")
+    assert findings(networks[:1], windows)[0] == "lif classifies 95.00 % of the test windows correctly."
+    assert "energy per window than" in findings(networks, windows)[2]
+
+
+def test_a_row_has_the_name_of_the_recipe_where_the_network_is_called_otherwise(networks):
+    photos = replace(networks[0], name="photos")
+    plain = replace(networks[1], name="digits_hdlif")
+    unknown = TrainResult(name="bare", accuracy=0.5, accuracy_per_step=())
+    assert table([photos, plain, unknown]).recipes == ["digits_lif", None, None]
+    # What its recipe is called makes a network the baseline.
+    assert "points above the LIF baseline" in findings([photos, plain])[0]
 
 
 def test_two_lif_networks_are_no_baseline(networks):

@@ -1,5 +1,8 @@
 """Which class is taken for which, as tables and by class."""
 
+import re
+
+from hdlif.ops import SampleName
 from hdlif.report.confusion import Count, accuracy_by_class, matrices
 
 THREE = {"labels": ["cat", "dog", "owl"], "counts": [[3, 1, 0], [0, 4, 0], [0, 0, 0]]}
@@ -28,6 +31,24 @@ def test_of_many_classes_the_commonest_confusions_are_listed():
     assert len(matrix.rows) == 20
     assert matrix.rows[0] == ("class 29", [Count("class 0"), Count("30"), Count("30.0 %")])
     assert matrix.rows[1][0] == "class 28"
+
+
+def test_what_is_counted_is_named():
+    windows = SampleName("window", "windows")
+    assert [matrix.of for matrix in matrices({"a": THREE, "b": THREE | {"of": "steps"}}, windows)] == [
+        "windows",
+        "steps",
+    ]
+    (commonest,) = matrices({"net": many(30)}, windows)
+    assert commonest.headings == ["true class", "taken for", "windows", "of the class"]
+
+
+def test_the_axis_of_accuracies_covers_those_that_there_are():
+    figure = accuracy_by_class(["net"], {"net": {"labels": ["a", "b"], "counts": [[98, 2], [0, 100]]}})
+    ticks = set(re.findall(r"<text[^>]*>([^<]*)</text>", figure.charts[0]))
+    assert "100.0" in ticks
+    assert not {"0", "20", "50"} & ticks
+    assert figure.headings[0] == "class (accuracy, %)"
 
 
 def test_accuracy_by_class_is_in_per_cent_and_without_classes_that_have_no_image():

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from hdlif.ops import SampleName
 from hdlif.report.page import render
 from hdlif.report.summary import RESULT, Neuron, TrainResult
 from hdlif.report.traces import NeuronTrace, Traces
@@ -119,7 +120,7 @@ def test_table_prints_every_figure_in_its_unit(page):
 
 
 def test_best_cell_is_emphasised_and_unmeasured_one_is_a_dash(page):
-    row = next(line for line in page.splitlines() if '<th scope="row">hdlif_w1p5_s4</th>' in line and "96.67" in line)
+    row = next(line for line in page.splitlines() if '<th scope="row">hdlif_w1p5_s4 <span' in line)
     assert "<td>96.67</td>" in row
     assert "<td><strong>0.0162</strong></td>" in row
     assert row.endswith("<td>—</td></tr>")
@@ -220,9 +221,76 @@ def test_names_are_escaped(networks, histories):
 
 def test_bare_summary_without_history_still_makes_a_page():
     page = render([TrainResult(name="bare", accuracy=0.5, accuracy_per_step=())], {})
-    assert "bare classifies 50.00 % of the test images correctly." in page
+    assert "bare classifies 50.00 % of the test samples correctly." in page
     assert "<figure>" not in page
     assert page.count("<td>—</td>") >= 9
+
+
+def test_what_a_practitioner_looks_for_comes_first(page):
+    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", page)
+    assert headings == [
+        "Results",
+        "Confusion",
+        "Accuracy by class",
+        "Accuracy over time",
+        "Learning curves",
+        "Activity by layer",
+        "Leak and threshold by time step",
+        "Neurons at work",
+        "Deployed file",
+        "Provenance",
+    ]
+
+
+def test_the_word_for_a_sample_stands_wherever_one_is_told_of(networks, histories, artefact):
+    confusions = {"lif": {"labels": ["a", "b"], "counts": [[3, 1], [0, 4]]}}
+    page = render(networks, histories, artefact, confusions=confusions, samples=SampleName("window", "windows"))
+    assert "image" not in page.split("</style>")[1]
+    for said in (
+        "test windows by true class",
+        "SOPs per window",
+        "Operations are per window",
+        "Accuracy on the test windows",
+        "Latency per window",
+    ):
+        assert said in page
+
+
+def test_a_run_has_its_own_name_and_that_of_its_recipe(networks, histories):
+    page = render([replace(networks[0], name="photos")], {"photos": histories["lif"]})
+    assert "<h1>photos (digits_lif)</h1>" in page
+    assert '<th scope="row">photos <span class="recipe">(digits_lif)</span></th>' in page
+    assert "<h1>digits_lif</h1>" in render([replace(networks[0], name="digits_lif")], {})
+
+
+VALUES = TrainResult(name="wear", accuracy=None, accuracy_per_step=(), metric="rmse", metrics={"rmse": 0.5})
+
+
+def test_one_point_in_time_is_no_figure(networks):
+    assert ">Over time</h2>" in render([replace(VALUES, per_step=(0.75, 0.5))], {})
+    assert ">Over time</h2>" not in render([replace(VALUES, per_step=(0.5,))], {})
+    assert ">Accuracy over time</h2>" not in render([replace(networks[0], accuracy_per_step=(0.5,))], {})
+
+
+def ticks(page: str, chart: str) -> set[str]:
+    """What stands at the ticks of a chart of the page, and its other texts."""
+    svg = page[page.index(f'<title id="{chart}-title"') :].split("</svg>")[0]
+    return set(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
+
+
+def test_no_axis_of_shares_goes_beyond_what_they_can_be(networks):
+    events = [
+        {"event": "validation", "epoch": e, "step": e, "loss": 1.0, "accuracy": 1.0, "metrics": {"f1": 1.0}}
+        for e in (1, 2)
+    ]
+    page = render([replace(networks[0], accuracy_per_step=(0.2, 1.0))], {"lif": events})
+    for chart in ("accuracy-per-step", "validation-accuracy"):
+        assert "100" in ticks(page, chart)
+        assert not {"105", "102", "104", "120"} & ticks(page, chart)
+    labelled = replace(VALUES, metric="f1", metrics={"f1": 1.0}, per_step=(0.1, 1.0))
+    page = render([labelled], {"wear": events})
+    for chart in ("per-step", "validation-f1"):
+        assert not {"1.02", "1.04", "1.2"} & ticks(page, chart)
 
 
 def test_null_and_infinite_losses_do_not_stop_the_page(networks, histories):

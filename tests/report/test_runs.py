@@ -48,6 +48,13 @@ def test_summary_without_a_name_takes_its_folders(make_run):
     assert read_run(folder).networks[0].name == "mine"
 
 
+def test_a_run_is_called_by_its_folder(make_run):
+    folder = make_run("photos", name="digits_hdlif")
+    run = read_run(folder)
+    assert [network.name for network in run.networks] == list(run.histories) == ["photos"]
+    assert json.loads((folder / "summary.json").read_text())["name"] == "digits_hdlif"
+
+
 def test_absent_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"nowhere is no folder; give the OUT folder of `hdlif train`"):
         read_run(tmp_path / "nowhere")
@@ -157,9 +164,9 @@ def test_damaged_demo_is_refused(demo, edited, message):
 
 
 def test_networks_of_one_name_are_told_apart_by_folder(make_run, tmp_path):
-    other = make_run("other", name="lif")
+    other = make_run("elsewhere/lif")
     merged = merge([read_run(make_run("lif")), read_run(other), read_run(make_run("hdlif"))])
-    names = [f"lif ({(tmp_path / 'lif').as_posix()})", f"lif ({other.as_posix()})", "hdlif"]
+    names = [(tmp_path / "lif").as_posix(), other.as_posix(), "hdlif"]
     assert [network.name for network in merged.networks] == names
     assert list(merged.histories) == list(merged.recipes) == list(merged.folders) == names
 

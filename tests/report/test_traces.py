@@ -53,3 +53,9 @@ def test_each_further_state_has_a_panel() -> None:
     assert "trace of act1:7" in membranes.charts[1]
     assert "0.100, 0.300" in membranes.charts[1]
     assert membranes.rows[0][-1] == "—, —"
+    assert "each further state" in membranes.caption
+
+
+def test_states_that_are_not_there_are_not_spoken_of() -> None:
+    *_, membranes = figures(["a", "b"], TRACES)
+    assert "further state" not in membranes.caption

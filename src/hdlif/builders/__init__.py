@@ -13,6 +13,7 @@ from hdlif.builders.data import (
     input_record,
     named_data,
     random_batch,
+    sample_name_of,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
 from hdlif.builders.found import FOUND, found_kind, is_there, kind_at, kind_named, look
@@ -93,6 +94,7 @@ __all__ = [
     "names_own_parts",
     "own_neuron",
     "random_batch",
+    "sample_name_of",
     "target_taken",
     "try_update",
     "with_data_found",

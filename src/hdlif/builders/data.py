@@ -28,6 +28,7 @@ from hdlif.builders.shipped import DATA, Described
 from hdlif.config import DataConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
 from hdlif.inputs.events import BINNINGS
+from hdlif.ops import SAMPLE, SampleName, sample_name
 
 if TYPE_CHECKING:
     import torch
@@ -175,6 +176,14 @@ def data_kind(recipe: Recipe) -> Described:
         target_mean=found.target_mean,
         target_std=found.target_std,
     )
+
+
+def sample_name_of(recipe: Recipe) -> SampleName:
+    """What a sample of the recipe's data is called; neither the data nor a part of the user's own is looked at."""
+    section = recipe.data
+    if section.kind in DATA:
+        return sample_name(DATA[section.kind].input)
+    return SAMPLE if section.found is None else sample_name(record_of(section.found.input))
 
 
 def target_of(recipe: Recipe) -> Target:

@@ -21,6 +21,7 @@ from hdlif.commands.train import in_one_process, train
 from hdlif.config import Recipe, below, load_recipe, one_component, shipped_recipes
 from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, brief, cut, did_you_mean
 from hdlif.measure.spread import in_percent, mean_and_std, seeds_from
+from hdlif.ops import SampleName
 from hdlif.plain_yaml import parse_yaml, shown, text_of
 from hdlif.report import ablation
 from hdlif.report.summary import TrainResult
@@ -29,6 +30,7 @@ from hdlif.runs.folders import finished
 from hdlif.runs.processes import check_alone
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runs.recipe_data import Looks
+from hdlif.runs.sample_names import sample_name_in
 
 UNDEFINED = "—"
 MOST_CELLS = 10_000
@@ -261,7 +263,7 @@ def _write(table: Table, queue: list[Cell], summaries: Mapping[Path, TrainResult
     }
     write_json(out / "table.json", result)
     write_text(out / "table.md", markdown(table, result))
-    write_text(out / "table.html", _page(table, result))
+    write_text(out / "table.html", _page(table, result, sample_name_in(summaries.values())))
     return result
 
 
@@ -301,7 +303,7 @@ def markdown(table: Table, result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _page(table: Table, result: dict[str, Any]) -> str:
+def _page(table: Table, result: dict[str, Any], samples: SampleName) -> str:
     hardware, seeds = result["hardware"], {cell["n"] for row in result["rows"].values() for cell in row.values()}
     provenance = [
         ("Recipe that all cells start from", table.base),
@@ -316,6 +318,7 @@ def _page(table: Table, result: dict[str, Any]) -> str:
         result["rows"],
         _texts(table, result),
         operations="sops" in table.quantities,
+        samples=samples,
         provenance=provenance,
     )
 

@@ -16,8 +16,8 @@ Result = Mapping[str, Any]
 
 def as_text(networks: Sequence[Result]) -> str:
     """The entries of coherence.json as text."""
-    images = sorted({f"{network['images']} images with T = {network['time_steps']}" for network in networks})
-    parts = [f"Gradients of each rule beside STBP's, on {' and '.join(images)}, in float64."]
+    samples = sorted({f"{network['images']} samples with T = {network['time_steps']}" for network in networks})
+    parts = [f"Gradients of each rule beside STBP's, on {' and '.join(samples)}, in float64."]
     for network in _of_mean(networks):
         for names, rule in _alike(network):
             parts.append(f"{_label(network)}, {names}: dL/dm of each layer, given STBP's own G\n{_neurons(rule)}")

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from hdlif.data import Found
+from hdlif.errors import cut, printable
 from hdlif.runs.files import writing
 from hdlif.whole_files import whole_file
 
 SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128
 """Pictures in a row of a sheet, rows of it, and the side that small pictures are enlarged to."""
-_GAP, _PAPER = 4, 255
+_GAP, _PAPER, _INK = 4, 255, (0, 0, 0)
+_LONGEST = 24
+"""Characters of a name on a sheet."""
 _FURTHEST = 3.0
 """Deviations from the mean at which a drawing of numbers ends."""
 _INKS = ((0, 90, 160), (200, 80, 0), (0, 130, 60), (150, 60, 150))
@@ -38,38 +43,63 @@ def write_sheet(found: Found, out: Path) -> str:
 
 
 def sheet(found: Found) -> tuple[Pixels, str]:
-    """RGB pixels [H, W, 3] of training samples, and what the rows of them are."""
+    """RGB pixels [H, W, 3] of training samples in rows, with the name of each to its left, and what the rows are."""
     import torch
 
     train = found.make((), 0).train
     members, said = _rows(found, train.labels)
     # A label that no sample has gives no row; where there is none at all, the first samples do.
-    members = [row for row in members if len(row)] or [torch.arange(min(SHOWN, len(train)))]
-    drawn = [[_drawn(found, one) for one in _of_samples(found, train.read(row).numpy())] for row in members]
+    members = [(name, row) for name, row in members if len(row)] or [("", torch.arange(min(SHOWN, len(train))))]
+    drawn = [[_drawn(found, one) for one in _of_samples(found, train.read(row).numpy())] for _, row in members]
     height, width, _ = drawn[0][0].shape
-    step_y, step_x = height + _GAP, width + _GAP
-    paper = np.full((len(drawn) * step_y + _GAP, SHOWN * step_x + _GAP, 3), _PAPER, np.uint8)
-    for row, pictures in enumerate(drawn):
+    names = _written([name for name, _ in members], height)
+    step_y, step_x, left = height + _GAP, width + _GAP, names.shape[2]
+    paper = np.full((len(drawn) * step_y + _GAP, left + SHOWN * step_x + _GAP, 3), _PAPER, np.uint8)
+    for row, (pictures, name) in enumerate(zip(drawn, names, strict=True)):
+        y = _GAP + row * step_y
+        paper[y : y + height, :left] = name
         for column, picture in enumerate(pictures):
-            y, x = _GAP + row * step_y, _GAP + column * step_x
+            x = left + _GAP + column * step_x
             paper[y : y + height, x : x + width] = picture
     return paper, said
 
 
-def _rows(found: Found, labels: Tensor) -> tuple[list[Tensor], str]:
-    """The samples of each row, by their numbers: the first ones of a class, or some in the order of a value."""
+def _rows(found: Found, labels: Tensor) -> tuple[list[tuple[str, Tensor]], str]:
+    """The name and the samples of each row, by their numbers: the first ones of a class, or some in a value's order."""
     import torch
 
-    count = min(len(found.classes), MOST_ROWS)
+    names = found.classes[:MOST_ROWS]
     if found.target_steps is not None:
-        return [torch.arange(min(SHOWN, len(labels)))], "the first ones"
+        return [("", torch.arange(min(SHOWN, len(labels))))], "the first ones"
     if not labels.is_floating_point():
-        return [torch.nonzero(labels == row).flatten()[:SHOWN] for row in range(count)], "a row for each class"
-    if not found.target_std:
-        return [torch.nonzero(labels[:, row]).flatten()[:SHOWN] for row in range(count)], "a row for each label"
-    places = torch.linspace(0, len(labels) - 1, min(SHOWN, len(labels))).long()
-    by_value = [labels[:, row].argsort()[places] for row in range(count)]
-    return by_value, "a row for each value, from the least to the most"
+        said = "a row for each class"
+        rows = [torch.nonzero(labels == row).flatten()[:SHOWN] for row in range(len(names))]
+    elif not found.target_std:
+        said = "a row for each label"
+        rows = [torch.nonzero(labels[:, row]).flatten()[:SHOWN] for row in range(len(names))]
+    else:
+        said = "a row for each value, from the least to the most"
+        places = torch.linspace(0, len(labels) - 1, min(SHOWN, len(labels))).long()
+        rows = [labels[:, row].argsort()[places] for row in range(len(names))]
+    return list(zip(names, rows, strict=True)), said
+
+
+def _written(names: Sequence[str], height: int) -> Pixels:
+    """[N, height, W, 3] with each name in the middle, as wide as the widest needs; nothing where all are empty."""
+    font = ImageFont.load_default()
+    # The font that Pillow has of old knows Latin letters alone, and raises on others.
+    texts = [printable(cut(name, _LONGEST)).encode("latin-1", "replace").decode("latin-1") for name in names]
+    width = max(math.ceil(font.getlength(text)) for text in texts)
+    side = width + 2 * _GAP if width else 0
+    written = np.full((len(texts), height, side, 3), _PAPER, np.uint8)
+    if not side:
+        return written
+    for number, text in enumerate(texts):
+        image = Image.new("RGB", (side, height), (_PAPER, _PAPER, _PAPER))
+        top, bottom = font.getbbox(text)[1::2]
+        ImageDraw.Draw(image).text((_GAP, (height - top - bottom) / 2), text, _INK, font=font)
+        written[number] = np.asarray(image)
+    return written
 
 
 def _of_samples(found: Found, raw: NDArray[Any]) -> NDArray[Any]:

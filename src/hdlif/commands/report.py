@@ -27,7 +27,7 @@ def report(
         runs: output folders of `hdlif train` or `hdlif demo`.
         out: the page to write; by default `report.html` in the run's folder, or in the current one for several.
         neurons: `layer:index,…`, whose spikes and membranes are drawn; by default the liveliest of three layers.
-        image: the test image that they see; by default the first.
+        image: the test sample that they see; by default the first.
         data_root: the folder of the data set, where it is not bundled.
     Returns:
         {"report": path of the page}, and why the neurons are not drawn as "left_out" where their data set or network
@@ -42,6 +42,7 @@ def report(
     try:
         from hdlif.report.page import render
         from hdlif.report.runs import merge, read_run
+        from hdlif.runs.sample_names import sample_name_in
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name} is not installed; pip install 'hdlif[train]'") from error
 
@@ -62,6 +63,7 @@ def report(
         errors=run.errors,
         labels=run.labels,
         traces=traces,
+        samples=sample_name_in(run.networks),
         commands=[
             *(_remake(folder, one) for folder, one in zip(runs, read, strict=True)),
             shlex.join(["hdlif", "report", *(folder.as_posix() for folder in runs), *options]),

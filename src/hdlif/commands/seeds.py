@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hdlif.commands.tables import figure, measured
 from hdlif.commands.train import in_one_process, train
 from hdlif.measure.spread import in_percent, mean_and_std, seeds_from
+from hdlif.report.runs import run_name
 from hdlif.report.summary import TrainResult
 from hdlif.runs.files import write_json
 from hdlif.runs.folders import begun, check_free, finished
@@ -166,3 +167,8 @@ def train_seeds(
 
 def _silent(line: str) -> None:
     """Takes what the first training has said already."""
+
+
+def as_text(result: SeedsResult, out: Path | None = None) -> str:
+    """The result in a line, by the name of its folder; `out` is that folder, runs/NAME by default."""
+    return str(result if out is None else replace(result, name=run_name(out, result.name)))

@@ -82,13 +82,12 @@ def networks_table(networks: Sequence[TrainResult]) -> str:
 
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
-    """Accuracy after each step; where the confusion was asked for, a row for each true class, and its accuracy."""
+    """Accuracy after each step, or some of many; where the confusion was asked for, a row for each true class."""
     figures = ", ".join(f"{name} {figure(value, '.4g')}" for name, value in _beside_accuracy(result).items())
     if result["accuracy"] is None:
         text = f"{figures} of {result['n']} samples"
         return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
-    per_step = ", ".join(f"{accuracy:.2%}" for accuracy in result["accuracy_per_step"])
-    text = f"{result['accuracy']:.2%} of {result['n']} samples (after each step: {per_step})"
+    text = f"{result['accuracy']:.2%} of {result['n']} samples (after {_steps(result['accuracy_per_step'])})"
     text += f"; {figures}" if figures else ""
     return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
 
@@ -102,6 +101,25 @@ def _beside_accuracy(figures: Mapping[str, Any]) -> Mapping[str, float | None]:
     return {name: value for name, value in metrics.items() if name not in own}
 
 
+_MOST_STEPS = 8
+"""Time steps of which each is told."""
+
+
+def _steps(accuracies: Sequence[float]) -> str:
+    """Accuracy after each step; of many the first, some between, and the last.
+
+    >>> _steps([0.5, 0.75])
+    'each step: 50.00%, 75.00%'
+    >>> _steps([t / 64 for t in range(1, 65)])
+    'step 1: 1.56%, 17: 26.56%, 33: 51.56%, 48: 75.00%, 64: 100.00%'
+    """
+    last = len(accuracies) - 1
+    if last < _MOST_STEPS:
+        return f"each step: {', '.join(f'{accuracy:.2%}' for accuracy in accuracies)}"
+    chosen = [round(quarter * last / 4) for quarter in range(5)]
+    return f"step {', '.join(f'{step + 1}: {accuracies[step]:.2%}' for step in chosen)}"
+
+
 def _confusion(result: Mapping[str, Any]) -> str:
     labels = result["labels"]
     rows = [
@@ -111,10 +129,10 @@ def _confusion(result: Mapping[str, Any]) -> str:
     return aligned(["true, chosen:", *labels, "accuracy"], rows)
 
 
-def measured(result: TrainResult) -> str:
-    """What a training is on the test set: its accuracy, or the metric of its task."""
+def measured(result: TrainResult, *, digits: int = 2) -> str:
+    """What a training is on the test set: its accuracy with so many digits, or the metric of its task."""
     if result.accuracy is not None:
-        return f"{result.accuracy:.2%}"
+        return f"{result.accuracy:.{digits}%}"
     metric = result.metric or ""
     return f"{metric} {figure((result.metrics or {}).get(metric), '.4g')}"
 

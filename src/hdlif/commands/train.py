@@ -229,6 +229,7 @@ def _result(
         seed=recipe.seed,
         accuracy=test.accuracy,
         accuracy_per_step=test.accuracy_per_step,
+        test_samples=test.n,
         metrics=finite(test.metrics) if with_metrics else None,
         per_step=None if classifies else test.per_step,
         task=None if plain else recipe.task.model_dump(mode="json"),

@@ -1,16 +1,22 @@
-"""Chosen neurons of trained networks at work on one test image, for the report."""
+"""Chosen neurons of trained networks at work on one test sample, for the report."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from hdlif import builders
 from hdlif.accounting.neuron_traces import LayerTrace, neuron_traces
+from hdlif.config import Recipe
+from hdlif.data.own.manifest import read_manifest
+from hdlif.data.own.parts import files_of
+from hdlif.data.own.shares import shares_of
 from hdlif.deploy import lower
-from hdlif.errors import InputError, did_you_mean
+from hdlif.errors import InputError, cut, did_you_mean
 from hdlif.report.traces import NeuronTrace, Traces
 from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.recipe_data import FILES
 
 Neurons = Sequence[tuple[str, int]]
 """(layer, index) of each; the neurons of a layer are counted in the order [C, H, W]."""
@@ -37,14 +43,14 @@ def parsed(text: str) -> Neurons:
 def traces_of(
     folders: Mapping[str, Path], *, neurons: Neurons | None, image: int, data_root: Path | None = None
 ) -> Traces:
-    """The traces of the networks in run folders, by name, each on image number `image` of its own test set.
+    """The traces of the networks in run folders, by name, each on sample number `image` of its own test set.
 
     Args:
         neurons: those to draw, where a network has them; by default, of the first network's first, middle and last
             layer, those that change most often between firing and silence (of such, those with more spikes), in all
             networks together.
     Raises:
-        InputError: there is no such image, or no network has such a neuron.
+        InputError: there is no such sample, or no network has such a neuron.
         DataError, CheckpointError: a data set or a network cannot be read.
     """
     found, samples = {}, []
@@ -72,12 +78,24 @@ def _traced(folder: Path, image: int, data_root: Path | None) -> tuple[dict[str,
     labels = builders.data_kind(recipe).labels
     test = builders.build_data(recipe, data_root).test
     if not 0 <= image < len(test):
-        raise InputError(f"--image {image}: the test set of {recipe.data.kind} has samples 0..{len(test) - 1}")
+        of = f" of {recipe.data.kind}" if recipe.data.kind in builders.DATA else ""
+        raise InputError(f"--image {image}: the test set{of} has samples 0..{len(test) - 1}")
     x, target = test.sequence(torch.tensor([image]))
     record = builders.input_record(recipe)
     graph = lower(trained.network, input=record, labels=labels, time_steps=recipe.time_steps)
     shown = f" (class “{labels[int(target[0])]}”)" if recipe.task.kind == "classify" else ""
-    return neuron_traces(graph, x), f"test sample {image} of {recipe.data.kind}{shown}"
+    return neuron_traces(graph, x), f"test sample {image}{_whence(recipe, folder, image, len(test))}{shown}"
+
+
+def _whence(recipe: Recipe, folder: Path, image: int, count: int) -> str:
+    """Of which set that ships a test sample is, or which of the user's own files; nothing where that is not kept."""
+    if recipe.data.kind in builders.DATA:
+        return f" of {recipe.data.kind}"
+    if not (folder / FILES).exists():
+        return ""
+    split: Any = recipe.data.arguments.get("split") or {}
+    files = files_of(read_manifest(folder / FILES), "test", shares_of(split).seed)
+    return f", {cut(files[image])}" if len(files) == count else ""
 
 
 def _liveliest(networks: Sequence[Mapping[str, LayerTrace]]) -> Neurons:

@@ -6,19 +6,23 @@ its file in native/ops; `docs/adding_an_op.md` walks them.
 
 from hdlif.ops.graph import INPUT, Graph, InputRecord, Node, TaskRecord, Value
 from hdlif.ops.inference import infer_values
+from hdlif.ops.sample_names import SAMPLE, SampleName, sample_name
 from hdlif.ops.table import OPS, is_recurrent, reads, renamed, state_names
 
 __all__ = [
     "INPUT",
     "OPS",
+    "SAMPLE",
     "Graph",
     "InputRecord",
     "Node",
+    "SampleName",
     "TaskRecord",
     "Value",
     "infer_values",
     "is_recurrent",
     "reads",
     "renamed",
+    "sample_name",
     "state_names",
 ]

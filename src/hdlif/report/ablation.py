@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hdlif.ops import SampleName
 from hdlif.report.charts import Series
 from hdlif.report.figures import Figure, Section, lines, panels
 from hdlif.report.templates import set_page
@@ -19,6 +20,7 @@ def render(
     texts: Mapping[str, Sequence[str]],
     *,
     operations: bool,
+    samples: SampleName,
     provenance: Sequence[tuple[str, str]],
 ) -> str:
     """The page as HTML, with no scripts and no links out.
@@ -29,12 +31,13 @@ def render(
             0..1, "sops" (None of a network without a deployed form), and the number "n" of seeds.
         texts: by row, what the table says in each column.
         operations: whether the table tells operations too.
+        samples: what a sample is called.
         provenance: terms and values that say how it was made.
     """
     names = list(texts)
     figures = {
         "Accuracy": [_by_column(names, columns, cells)] if len(columns) > 1 else [],
-        "Accuracy against operations": [_by_operations(names, columns, cells)] if operations else [],
+        "Accuracy against operations": [_by_operations(names, columns, cells, samples)] if operations else [],
         "Accuracy over time": [_over_time(names, columns, cells)],
     }
     return set_page(
@@ -42,7 +45,7 @@ def render(
         {heading: Section(names, drawn) for heading, drawn in figures.items()},
         title=title,
         finding=_finding(columns, cells),
-        more=", and synaptic operations (SOPs) an image" if operations else "",
+        more=f", and synaptic operations (SOPs) per {samples.one}" if operations else "",
         columns=columns,
         rows=list(texts.items()),
         provenance=provenance,
@@ -68,17 +71,31 @@ def _by_column(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Fi
         accuracies = [100 * cell["accuracy"] for _, cell in known]
         errors = [100 * (cell["std"] or 0.0) for _, cell in known]
         series.append(Series(style, [place for place, _ in known], accuracies, errors))
-    options: dict[str, Any] = {"x_label": "", "y_label": "accuracy, %", "markers": True, "x_names": columns}
+    options: dict[str, Any] = {
+        "x_label": "",
+        "y_label": "accuracy, %",
+        "markers": True,
+        "x_names": columns,
+        "within": (0, 100),
+    }
     return lines("by-column", caption, names, series, **options)
 
 
-def _by_operations(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Figure:
-    caption = "Test accuracy (%) against synaptic operations an image, a point for each column, in their order."
+def _by_operations(names: Sequence[str], columns: Sequence[str], cells: Cells, samples: SampleName) -> Figure:
+    caption = (
+        f"Test accuracy (%) against synaptic operations per {samples.one}, a point for each column, in their order."
+    )
     series = []
     for style, name in enumerate(names):
         known = [cell for c in columns if (cell := cells.get(name, {}).get(c)) and cell["sops"] is not None]
         series.append(Series(style, [cell["sops"] / 1e6 for cell in known], [100 * cell["accuracy"] for cell in known]))
-    options: dict[str, Any] = {"x_label": "SOPs, millions", "y_label": "accuracy, %", "markers": True, "whole": False}
+    options: dict[str, Any] = {
+        "x_label": "SOPs, millions",
+        "y_label": "accuracy, %",
+        "markers": True,
+        "whole": False,
+        "within": (0, 100),
+    }
     return lines("by-operations", caption, names, series, **options)
 
 

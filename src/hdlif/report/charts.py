@@ -117,10 +117,12 @@ def lines(
     size: tuple[float, float] = (4.6, 2.7),
     whole: bool = True,
     x_names: Sequence[str] = (),
+    within: tuple[float, float] | None = None,
 ) -> str:
     """One line per network over x; a value that is not finite leaves a gap.
 
     Args:
+        within: the least and the most that y can be, beyond which the axis does not go.
         whole: whether x is of whole numbers, such as updates and time steps.
         x_names: what stands at 0, 1, ... instead of the number.
     """
@@ -142,11 +144,46 @@ def lines(
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=_STEPS))
         if y_limits:
             axes.set_ylim(*y_limits)
+        elif within:
+            low, high = axes.get_ylim()
+            axes.set_ylim(max(low, within[0]), min(high, within[1]))
         return _svg(figure, text)
 
 
-def dots(text: Text, rows: Sequence[str], series: Sequence[Series], *, x_label: str) -> str:
-    """A dot plot from 0 or less: a row per layer, the first at the top; the `y` of a series are places in `rows`."""
+def scatter(text: Text, series: Sequence[Series], *, x_label: str, y_label: str, size: tuple[float, float]) -> str:
+    """Points with the bars of their errors over the diagonal, on which both axes say the same."""
+    with _style(grid="both"):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
+        for one in series:
+            for x, middle, error in zip(one.x, one.y, one.error, strict=False):
+                _draw(axes, one.style, [x, x], [middle - error, middle + error], linestyle="-", linewidth=0.8)
+            _draw(axes, one.style, one.x, one.y, marker=_MARKERS[one.style % 4], markersize=4.5, linestyle="none")
+        sides = (axes.get_xlim(), axes.get_ylim())
+        ends = min(low for low, _ in sides), max(high for _, high in sides)
+        axes.plot(ends, ends, color=_INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1.5)
+        axes.set_xlim(*ends)
+        axes.set_ylim(*ends)
+        axes.set_title(y_label)
+        axes.set_xlabel(x_label)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=_STEPS))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=_STEPS))
+        return _svg(figure, text)
+
+
+def dots(
+    text: Text,
+    rows: Sequence[str],
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    within: tuple[float, float] | None = None,
+) -> str:
+    """A dot plot from 0 or less: a row per layer, the first at the top; the `y` of a series are places in `rows`.
+
+    Args:
+        within: the least and the most that x can be; the axis then covers the values, and not all from zero on.
+    """
     with _style(grid="both"):
         figure = Figure(figsize=(4.6, 0.75 + 0.25 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
@@ -154,7 +191,11 @@ def dots(text: Text, rows: Sequence[str], series: Sequence[Series], *, x_label: 
             y = _set_apart(one.y, i, len(series), room=min(0.17, 0.7 / len(series)))
             _draw(axes, one.style, one.x, y, marker=_MARKERS[one.style % 4], markersize=4.5, linestyle="none")
         _name_rows(axes, rows)
-        axes.set_xlim(left=min([0, *(x for one in series for x in one.x)]))
+        if within is None:
+            axes.set_xlim(left=min([0, *(x for one in series for x in one.x)]))
+        else:
+            low, high = axes.get_xlim()
+            axes.set_xlim(max(low, within[0]), min(high, within[1]))
         axes.set_xlabel(x_label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=_STEPS))
         return _svg(figure, text)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from hdlif.ops import SAMPLE, SampleName
 from hdlif.report.summary import TrainResult
 
 DASH = "—"
@@ -33,11 +34,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Headings with their groups (name, number of columns), and one row of cells per network."""
+    """Headings with their groups (name, number of columns), and one row of cells per network.
+
+    `recipes` has the name of each network's recipe, where that is another than its own.
+    """
 
     groups: list[tuple[str, int]]
     headings: list[str]
     rows: list[tuple[str, list[Cell]]]
+    recipes: list[str | None]
 
 
 def table(networks: Sequence[TrainResult]) -> Table:
@@ -48,7 +53,13 @@ def table(networks: Sequence[TrainResult]) -> Table:
         groups[column.group] = groups.get(column.group, 0) + 1
     cells = [_cells([column.value(network) for network in networks], column) for column in columns]
     rows = [(network.name, [column[i] for column in cells]) for i, network in enumerate(networks)]
-    return Table(list(groups.items()), [column.heading for column in columns], rows)
+    return Table(list(groups.items()), [column.heading for column in columns], rows, [*map(recipe_beside, networks)])
+
+
+def recipe_beside(network: TrainResult) -> str | None:
+    """The name of the recipe, where a network is called otherwise."""
+    name = network.recipe_name
+    return None if name == network.name else name
 
 
 def _columns(networks: Sequence[TrainResult]) -> list[Column]:
@@ -130,19 +141,23 @@ def aligned(values: Sequence[float | None], *, decimals: int | None = None) -> l
 
 
 def baseline(networks: Sequence[TrainResult]) -> TrainResult | None:
-    """The one LIF network that the others are measured against (`lif`, `digits_lif`), if there is just one."""
-    found = [network for network in networks if network.name == "lif" or network.name.endswith("_lif")]
+    """The one LIF network that the others are measured against (of `lif`, `digits_lif`), if there is just one."""
+    found = [network for network in networks if f"_{network.recipe_name or network.name}".endswith("_lif")]
     return found[0] if len(found) == 1 and len(networks) > 1 else None
 
 
-def findings(networks: Sequence[TrainResult]) -> list[str]:
-    """What the figures say, one sentence each on accuracy, size and energy beside the LIF baseline."""
+def findings(networks: Sequence[TrainResult], samples: SampleName = SAMPLE) -> list[str]:
+    """What the figures say, one sentence each on accuracy, size and energy beside the LIF baseline.
+
+    Args:
+        samples: what a sample is called.
+    """
     lif = baseline(networks)
     measured = _accuracy if all(network.accuracy is not None for network in networks) else _metrics
-    return [sentence for finding in (measured, _size, _energy) if (sentence := finding(networks, lif))]
+    return [sentence for finding in (measured, _size, _energy) if (sentence := finding(networks, lif, samples))]
 
 
-def _metrics(networks: Sequence[TrainResult], lif: TrainResult | None) -> str | None:
+def _metrics(networks: Sequence[TrainResult], lif: TrainResult | None, samples: SampleName) -> str | None:
     said = [
         f"{network.name} has {metric} {value:.4g}"
         for network in networks
@@ -151,37 +166,46 @@ def _metrics(networks: Sequence[TrainResult], lif: TrainResult | None) -> str | 
     return f"On the test set {', '.join(said)}." if said else None
 
 
-def _accuracy(networks: Sequence[TrainResult], lif: TrainResult | None) -> str:
+def _accuracy(networks: Sequence[TrainResult], lif: TrainResult | None, samples: SampleName) -> str:
     best = max(network.accuracy or 0.0 for network in networks)
     percent = f"{100 * best:.2f} %"
     winners = [network for network in networks if network.accuracy == best]
     if len(networks) == 1:
-        return f"{winners[0].name} classifies {percent} of the test images correctly."
+        return f"{winners[0].name} classifies {percent} of the test {samples.many} correctly."
     if lif in winners:
         return f"No network is more accurate than the LIF baseline, at {percent}."
     ahead = f", {100 * (best - (lif.accuracy or 0.0)):.2f} points above the LIF baseline" if lif else ""
     return f"{_named(winners, 'is', 'are')} the most accurate, at {percent}{ahead}."
 
 
-def _size(networks: Sequence[TrainResult], lif: TrainResult | None) -> str | None:
+def _size(networks: Sequence[TrainResult], lif: TrainResult | None, samples: SampleName) -> str | None:
     sizes = [(size, network) for network in networks if (size := network.stored_mb)]
     if not sizes:
         return None
     smallest = min(size for size, _ in sizes)
     winners = [network for size, network in sizes if size <= _ALIKE * smallest]
-    # Three digits in kilobytes read better than 0.0123 MB.
-    stored = f"{smallest:.3g} MB" if smallest >= 0.1 else f"{1e3 * smallest:.3g} kB"
+    stored = in_bytes(smallest)
     if lif in winners:
         return f"No network is smaller as stored than the LIF baseline, at {stored}."
     subject = f"{_named(winners, 'takes', 'take')} {stored} as stored"
     if lif and (reference := lif.stored_mb):
         return f"{subject}, {_less(reference / smallest)} than the LIF baseline."
-    if reference := winners[0].fp32_mb:
+    # A network of float weights is a little larger than these, by what else its file says.
+    if (reference := winners[0].fp32_mb) and reference > _ALIKE * smallest:
         return f"{subject}, {_less(reference / smallest)} than in 32-bit floats."
     return f"{subject}."
 
 
-def _energy(networks: Sequence[TrainResult], lif: TrainResult | None) -> str | None:
+def in_bytes(size_mb: float) -> str:
+    """Three digits in kilobytes read better than 0.0123 MB.
+
+    >>> in_bytes(0.324), in_bytes(0.0162)
+    ('0.324 MB', '16.2 kB')
+    """
+    return f"{size_mb:.3g} MB" if size_mb >= 0.1 else f"{1e3 * size_mb:.3g} kB"
+
+
+def _energy(networks: Sequence[TrainResult], lif: TrainResult | None, samples: SampleName) -> str | None:
     if lif is None or not (reference := lif.energy_mj):
         return None
     energies = [(energy, network) for network in networks if (energy := network.energy_mj)]
@@ -189,7 +213,7 @@ def _energy(networks: Sequence[TrainResult], lif: TrainResult | None) -> str | N
     winners = [network for energy, network in energies if energy <= _ALIKE * least]
     if lif in winners:
         return "No network needs less energy than the LIF baseline by the paper’s count."
-    subject = f"{_named(winners, 'needs', 'need')} {_less(reference / least)} energy per image"
+    subject = f"{_named(winners, 'needs', 'need')} {_less(reference / least)} energy per {samples.one}"
     paper = f"{subject} than the LIF baseline by the paper’s count"
     ours, theirs = winners[0].energy_mj_honest, lif.energy_mj_honest
     return f"{paper}, {_less(theirs / ours)} by the honest count." if ours and theirs else f"{paper}."

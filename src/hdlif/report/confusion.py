@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hdlif.ops import SAMPLE, SampleName
 from hdlif.report.figures import Figure, dots
 from hdlif.report.runs import Confusion
 
@@ -13,7 +14,7 @@ _CLASSES = 40
 
 @dataclass(frozen=True)
 class Count:
-    """A cell; `share` of the row's images, which shades it."""
+    """A cell; `share` of the row, which shades it."""
 
     text: str
     share: float = 0.0
@@ -21,32 +22,35 @@ class Count:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A table of counts, one row a true class."""
+    """A table of counts of what `of` says, one row a true class."""
 
     name: str
+    of: str
     headings: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Count]]]
     whole: bool
 
 
-def matrices(confusions: Mapping[str, Confusion]) -> list[Matrix]:
-    """One for each network, in their order."""
+def matrices(confusions: Mapping[str, Confusion], samples: SampleName = SAMPLE) -> list[Matrix]:
+    """One for each network, in their order; `samples` says what is counted, where it is not steps."""
     return [
-        (_matrix if len(confusion["labels"]) <= _WHOLE else _commonest)(name, confusion)
+        (_matrix if len(confusion["labels"]) <= _WHOLE else _commonest)(
+            name, confusion.get("of", samples.many), confusion
+        )
         for name, confusion in confusions.items()
     ]
 
 
-def _matrix(name: str, confusion: Confusion) -> Matrix:
+def _matrix(name: str, of: str, confusion: Confusion) -> Matrix:
     labels = confusion["labels"]
     rows = []
     for label, counts in zip(labels, confusion["counts"], strict=True):
         shown = sum(counts) or 1
         rows.append((label, [Count(str(n) if n else "·", n / shown) for n in counts]))
-    return Matrix(name, ["true class", *labels], rows, whole=True)
+    return Matrix(name, of, ["true class", *labels], rows, whole=True)
 
 
-def _commonest(name: str, confusion: Confusion) -> Matrix:
+def _commonest(name: str, of: str, confusion: Confusion) -> Matrix:
     labels, counts = confusion["labels"], confusion["counts"]
     pairs = sorted(
         ((n, i, j) for i, row in enumerate(counts) for j, n in enumerate(row) if n and i != j),
@@ -56,7 +60,7 @@ def _commonest(name: str, confusion: Confusion) -> Matrix:
         (labels[i], [Count(labels[j]), Count(str(n)), Count(f"{100 * n / sum(counts[i]):.1f} %")])
         for n, i, j in pairs[:_WHOLE]
     ]
-    return Matrix(name, ["true class", "taken for", "images", "of the class"], rows, whole=False)
+    return Matrix(name, of, ["true class", "taken for", of, "of the class"], rows, whole=False)
 
 
 def accuracy_by_class(names: Sequence[str], confusions: Mapping[str, Confusion]) -> Figure:
@@ -68,7 +72,7 @@ def accuracy_by_class(names: Sequence[str], confusions: Mapping[str, Confusion])
         caption = f"Test accuracy (%) of the {_CLASSES} classes that are worst on average."
         worst = sorted(labels, key=lambda label: _mean([of_one.get(label) for of_one in values]))[:_CLASSES]
         values = [{label: of_one[label] for label in worst if label in of_one} for of_one in values]
-    return dots("accuracy-by-class", caption, names, values, x_label="accuracy, %")
+    return dots("accuracy-by-class", caption, names, values, x_label="accuracy, %", rows_are="class", within=(0, 100))
 
 
 def _accuracies(confusion: Confusion) -> dict[str, float | None]:

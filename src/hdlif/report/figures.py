@@ -14,13 +14,19 @@ from hdlif.report.comparison import DASH, aligned
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart, or small multiples of one kind, with its caption and the numbers behind it."""
+    """One chart, or small multiples of one kind, with its caption and the numbers behind it.
+
+    Attributes:
+        small: several charts, each in a part of the page's width.
+        broad: these are larger ones.
+    """
 
     caption: str
     charts: list[Markup]
     headings: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     small: bool = False
+    broad: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,15 @@ def dots(
     values: Sequence[Mapping[str, float | None]],
     *,
     x_label: str,
+    rows_are: str = "layer",
+    within: tuple[float, float] | None = None,
 ) -> Figure:
-    """A row for every layer that has a number in any series; `values` by layer name, one mapping per name."""
+    """A row for every layer that has a number in any series; `values` by layer name, one mapping per name.
+
+    Args:
+        rows_are: what a row is, where that is no layer.
+        within: as `charts.dots` takes it.
+    """
     rows = union([name for name, value in layers.items() if value is not None] for layers in values)
     if not rows:
         return Figure(caption, [])
@@ -58,10 +71,10 @@ def dots(
         if known:
             series.append(Series(style, [value for value, _ in known], [row for _, row in known]))
             spans.append(f"{names[style]} between {min(known)[0]:.3g} and {max(known)[0]:.3g}")
-    chart = charts.dots(Text(ident, caption, "; ".join(spans) + "."), rows, series, x_label=x_label)
+    chart = charts.dots(Text(ident, caption, "; ".join(spans) + "."), rows, series, x_label=x_label, within=within)
     columns = [aligned([layers.get(row) for row in rows]) for layers in values]
     cells = [[row, *(column[i] for column in columns)] for i, row in enumerate(rows)]
-    return Figure(caption, [Markup(chart)], [f"layer ({x_label})", *names], cells)
+    return Figure(caption, [Markup(chart)], [f"{rows_are} ({x_label})", *names], cells)
 
 
 def panels(

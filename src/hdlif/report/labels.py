@@ -12,7 +12,7 @@ def f1_by_label(names: Sequence[str], labels: Mapping[str, Labels]) -> Figure:
     """A row for each label, beside the counts behind it."""
     values = [dict(zip(one["names"], one["f1"], strict=True)) if (one := labels.get(name)) else {} for name in names]
     caption = "F1 of each label on the test set: 1 where it is said of just the samples that have it."
-    figure = dots("f1-by-label", caption, names, values, x_label="F1")
+    figure = dots("f1-by-label", caption, names, values, x_label="F1", rows_are="label", within=(0, 1))
     rows = [
         [label, name, *aligned([f1], decimals=4), *map(str, counts)]
         for name in names

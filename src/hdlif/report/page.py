@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from hdlif.config import recipe_fields
+from hdlif.ops import SAMPLE, SampleName
 from hdlif.report.charts import Series
 from hdlif.report.coherence import section
-from hdlif.report.comparison import DASH, aligned, findings, table
+from hdlif.report.comparison import DASH, aligned, findings, recipe_beside, table
 from hdlif.report.confusion import accuracy_by_class, matrices
 from hdlif.report.figures import Figure, Section, dots, lines, panels, time_axis, union
 from hdlif.report.labels import f1_by_label
@@ -22,6 +23,8 @@ from hdlif.report.values import predicted_against_true
 
 # More points than this on one line are noise to the eye, and bytes in the page.
 _POINTS = 200
+_RANGES = dict.fromkeys(("accuracy", "whole_sequences", "f1", "labels_right", "exact"), (0.0, 1.0))
+"""Metrics that are shares."""
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -46,6 +49,7 @@ def render(
     errors: Mapping[str, Errors] | None = None,
     labels: Mapping[str, Labels] | None = None,
     traces: Traces | None = None,
+    samples: SampleName = SAMPLE,
 ) -> str:
     """The whole page as HTML: no scripts and no links out, the same bytes for the same numbers.
 
@@ -60,18 +64,19 @@ def render(
         errors: of networks that predict values, what they are wrong by.
         labels: of networks that say several labels, how they find each.
         traces: single neurons at work.
+        samples: what a sample of the networks' data is called.
         coherence: gradients beside STBP's, of these networks or others, which have a legend of their own.
     """
     names = [network.name for network in networks]
     figures = {
-        "Learning curves": _learning(networks, histories),
-        "Accuracy over time": [_accuracy_per_step(networks)],
-        "Over time": [_measure_per_step(networks)],
         "Predicted values": [predicted_against_true(names, errors)] if errors else [],
         "Labels": [f1_by_label(names, labels)] if labels else [],
         "Metrics by output": _parts(networks),
         "Accuracy by class": [accuracy_by_class(names, confusions or {})],
-        "Activity by layer": [_firing_rate(networks), _sops(networks)],
+        "Accuracy over time": [_accuracy_per_step(networks)],
+        "Over time": [_measure_per_step(networks)],
+        "Learning curves": _learning(networks, histories),
+        "Activity by layer": [_firing_rate(networks), _sops(networks, samples)],
         "Leak and threshold by time step": [
             _per_step(networks, "leak", "Leak λ of each neuron layer by time step; a parallel neuron has none."),
             _per_step(networks, "threshold", "Threshold θ of each neuron layer by time step."),
@@ -84,17 +89,23 @@ def render(
     return set_page(
         "page.html.j2",
         sections,
-        title=title or (names[0] if len(names) == 1 else f"{len(names)} networks compared"),
-        findings=findings(networks),
+        title=title or (_title(networks[0]) if len(names) == 1 else f"{len(names)} networks compared"),
+        samples=samples,
+        findings=findings(networks, samples),
         table=table(networks),
         differences=_differences(networks),
-        matrices=matrices(confusions or {}),
-        artefact=_artefact(artefact) if artefact else None,
+        matrices=matrices(confusions or {}, samples),
+        artefact=_artefact(artefact, samples) if artefact else None,
         names=names,
         provenance=_provenance(networks),
         recipes=recipes or {},
         commands=commands,
     )
+
+
+def _title(network: TrainResult) -> str:
+    recipe = recipe_beside(network)
+    return f"{network.name} ({recipe})" if recipe else network.name
 
 
 def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[Metric]]) -> list[Figure]:
@@ -120,6 +131,7 @@ def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[
                 x_label="update",
                 y_label=f"validation {metric}",
                 markers=max(len(one.y) for one in measured) <= 30,
+                within=_RANGES.get(metric),
             )
             for metric in metrics
         ),
@@ -131,6 +143,7 @@ def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[
             x_label="update",
             y_label="validation accuracy, %",
             markers=max(len(one.y) for one in accuracy) <= 30,
+            within=(0, 100),
         ),
         lines(
             "training-loss",
@@ -168,13 +181,16 @@ def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
     series = [
         Series(style, time_axis(values), values)
         for style, network in enumerate(networks)
-        if (values := network.per_step)
+        if (values := network.per_step) and len(values) > 1
     ]
     kinds = {"rmse": "error (rmse)", "accuracy": "share of right classes", "f1": "share of right labels"}
     said = dict.fromkeys(kinds.get(metric, metric) for network in networks if (metric := network.metric))
     caption = f"{' and '.join(said).capitalize()} on the test set, at each time step or as known after it."
     names = [network.name for network in networks]
-    return lines("per-step", caption, names, series, x_label="time step", y_label=", ".join(said), markers=False)
+    metrics = {network.metric for network in networks if network.per_step}
+    within = (0.0, 1.0) if metrics <= _RANGES.keys() else None
+    labels: dict[str, Any] = {"x_label": "time step", "y_label": ", ".join(said), "markers": False}
+    return lines("per-step", caption, names, series, within=within, **labels)
 
 
 def _parts(networks: Sequence[TrainResult]) -> list[Figure]:
@@ -201,13 +217,15 @@ def _means(values: Sequence[float], block: int) -> list[float]:
 
 
 def _accuracy_per_step(networks: Sequence[TrainResult]) -> Figure:
-    caption = "Test accuracy (%) after each time step, by the mean of the outputs so far."
+    caption = "Test accuracy (%) after each time step, by the outputs so far."
     names = [network.name for network in networks]
     percent = [[100 * value for value in network.accuracy_per_step] for network in networks]
+    if max(map(len, percent)) < 2:
+        return Figure(caption, [])
     series = [Series(i, time_axis(values), values) for i, values in enumerate(percent)]
-    figure = lines(
-        "accuracy-per-step", caption, names, series, x_label="time step", y_label="accuracy, %", markers=True
-    )
+    few = max(map(len, percent)) <= 30
+    labels: dict[str, Any] = {"x_label": "time step", "y_label": "accuracy, %", "markers": few}
+    figure = lines("accuracy-per-step", caption, names, series, within=(0, 100), **labels)
     steps = max((len(values) for values in percent), default=0)
     rows = [
         [name, *aligned([*values, *[None] * (steps - len(values))], decimals=2)]
@@ -228,13 +246,13 @@ def _firing_rate(networks: Sequence[TrainResult]) -> Figure:
     return dots("firing-rate", caption, [n.name for n in networks], values, x_label="share of outputs not zero")
 
 
-def _sops(networks: Sequence[TrainResult]) -> Figure:
-    caption = "Synaptic operations (SOPs) of each layer per image, over all time steps."
+def _sops(networks: Sequence[TrainResult], samples: SampleName) -> Figure:
+    caption = f"Synaptic operations (SOPs) of each layer per {samples.one}, over all time steps."
     values = [{layer.name: layer.sops or None for layer in n.layers} for n in networks]
     largest = max((value for layers in values for value in layers.values() if value), default=0.0)
     factor, unit = (1e-6, "millions") if largest >= 1e6 else (1e-3, "thousands")
     scaled = [{name: value and value * factor for name, value in layers.items()} for layers in values]
-    return dots("sops", caption, [n.name for n in networks], scaled, x_label=f"SOPs per image, {unit}")
+    return dots("sops", caption, [n.name for n in networks], scaled, x_label=f"SOPs per {samples.one}, {unit}")
 
 
 def _per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
@@ -247,15 +265,15 @@ def _per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "thresh
     return panels(quantity, quantity, caption, names, values, top=max(1.0, 1.05 * top))
 
 
-def _artefact(artefact: Artefact) -> list[tuple[str, str]]:
+def _artefact(artefact: Artefact, samples: SampleName) -> list[tuple[str, str]]:
     difference, latency = artefact.get("max_logit_difference"), artefact.get("latency_ms")
     return [
         ("File", artefact["path"]),
         ("Size", f"{artefact['bytes']:,} bytes"),
-        ("Accuracy on the test images", _percent(artefact.get("accuracy"))),
+        (f"Accuracy on the test {samples.many}", _percent(artefact.get("accuracy"))),
         ("Class agreement with the trained network", _percent(artefact.get("argmax_agreement"))),
         ("Largest difference of a logit", DASH if difference is None else _scientific(difference)),
-        ("Latency per image", DASH if latency is None else f"{latency:.3g} ms"),
+        (f"Latency per {samples.one}", DASH if latency is None else f"{latency:.3g} ms"),
     ]
 
 
@@ -276,7 +294,7 @@ def _scientific(value: float) -> str:
 def _provenance(networks: Sequence[TrainResult]) -> list[Origin]:
     facts = [
         {
-            "recipe": recipe.get("name") if isinstance(recipe := network.recipe, dict) else recipe,
+            "recipe": network.recipe_name,
             "seed": network.seed,
             "best epoch": network.best_epoch,
             **{str(key): value for key, value in (network.versions or {}).items()},

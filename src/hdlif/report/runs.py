@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from hdlif.config import one_component
-from hdlif.errors import InputError, brief, cut, reason
+from hdlif.errors import InputError, brief, cut, printable, reason
 from hdlif.plain_yaml import is_deeper
 from hdlif.report.summary import FINITE, RESULT, Name, Number, TrainResult
 from hdlif.whole_files import read_regular
@@ -101,10 +101,12 @@ class CoherenceFile(TypedDict):
 
 
 class Confusion(TypedDict):
-    """A run's `confusion.json`: counts of test images, a row for each true class, a column for each chosen one."""
+    """A run's `confusion.json`: counts of test samples, a row for each true class, a column for each chosen one."""
 
     labels: list[Name]
     counts: list[list[int]]
+    # What is counted, where that is not samples.
+    of: NotRequired[Literal["steps"]]
 
 
 @with_config(FINITE)
@@ -183,8 +185,8 @@ def read_run(folder: Path) -> Run:
     if not isinstance(summary, dict):
         raise InputError(f"{path} holds a {type(summary).__name__}, a summary is a JSON object; {_MEND}")
     if "networks" not in summary:
-        # The folder of a training is named by whoever ran it, so a summary need not repeat a name.
         network = _checked(RESULT, {"name": folder.resolve().name} | summary, str(path))
+        network = replace(network, name=run_name(folder, network.name))
         run = Run()
         _add(run, network, folder)
         return run
@@ -200,6 +202,15 @@ def read_run(folder: Path) -> Run:
         common: Any = {key: demo.get(key) for key in ("seed", "versions", "hardware") if getattr(network, key) is None}
         _add(run, replace(network, **common), folder / name)
     return run
+
+
+def run_name(folder: Path, recipe: str) -> str:
+    """What a training is called: its folder was named by whoever ran it, and two may be of one recipe.
+
+    >>> run_name(Path("runs/photos"), "digits_hdlif"), run_name(Path("/"), "digits_hdlif")
+    ('photos', 'digits_hdlif')
+    """
+    return printable(folder.resolve().name) or recipe
 
 
 def _is_component(name: str) -> bool:
@@ -228,7 +239,7 @@ def merge(runs: Sequence[Run]) -> Run:
             folder = run.folders[name]
             if folder in merged.folders.values():
                 raise InputError(f"{folder} is given twice; give each run once")
-            label = name if names.count(name) == 1 else f"{name} ({folder.as_posix()})"
+            label = name if names.count(name) == 1 else folder.as_posix()
             merged.networks.append(replace(network, name=label))
             merged.histories[label] = run.histories[name]
             merged.recipes[label] = run.recipes[name]

@@ -32,7 +32,7 @@ Number = Real | None
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One row of a profile, per image over all time steps.
+    """One row of a profile, per sample over all time steps.
 
     Attributes:
         shape: of its output, without batch.
@@ -70,9 +70,10 @@ class TrainResult:
 
     Attributes:
         recipe: as JSON has it, everything stated.
-        name: of the recipe.
+        name: of the recipe; what is read for a report, and shown, has the run folder's.
         accuracy: of a classification on the test set, a fraction in 0..1; None of another task.
         accuracy_per_step: after each time step.
+        test_samples: how many the test set has.
         metrics, per_step, task, metric: of another task, or where metrics are asked for, on the test set: all that is
             measured by name, the first of interest at or after each step, the section of the recipe, and the name of
             the first of interest.
@@ -80,7 +81,7 @@ class TrainResult:
             those that give several figures, one for each output say, their names.
         evaluation: how the test set was answered.
         params_mb, stored_mb: as published, and of the file.
-        sops, nops, energy_mj, energy_mj_honest: per image.
+        sops, nops, energy_mj, energy_mj_honest: per sample.
         fp32_mb: the parameters, 4 bytes each.
         saved_bytes: for the backward pass of one loss, at the most.
         best_epoch: whose network is kept.
@@ -95,6 +96,7 @@ class TrainResult:
     seed: int | None = None
     accuracy: Number
     accuracy_per_step: tuple[Real, ...]
+    test_samples: int | None = None
     metrics: Mapping[Name, Number] | None = None
     per_step: tuple[Real, ...] | None = None
     task: Mapping[str, Any] | None = None
@@ -123,6 +125,12 @@ class TrainResult:
     peak_bytes: Number = None
     ranks: int | None = None
     __pydantic_config__: ClassVar = FINITE
+
+    @property
+    def recipe_name(self) -> str | None:
+        """The name of the recipe that the network was trained by, where that is stated."""
+        name = self.recipe.get("name") if isinstance(self.recipe, dict) else self.recipe
+        return name if isinstance(name, str) else None
 
     @property
     def measured(self) -> Mapping[str, float | None]:

@@ -74,8 +74,10 @@ def _membranes(
 ) -> Figure:
     caption = (
         f"Membrane of the same neurons before firing, on {sample}; dotted the threshold θ, and a mark where the neuron "
-        "fires. Below it each further state of the neuron, after the step."
+        "fires."
     )
+    if any(trace.states for of_one in found for trace in of_one.values()):
+        caption += " Below it each further state of the neuron, after the step."
     drawn, rows = [], []
     for place, neuron in enumerate(neurons):
         panel = [

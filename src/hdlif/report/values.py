@@ -8,7 +8,7 @@ from markupsafe import Markup
 from hdlif.report import charts
 from hdlif.report.charts import Series, Text
 from hdlif.report.comparison import aligned
-from hdlif.report.figures import Figure, spans, union
+from hdlif.report.figures import Figure, union
 from hdlif.report.runs import Errors
 
 _BINS = 10
@@ -20,8 +20,8 @@ def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -
     """A panel for each value: the mean prediction over ranges of the true value, a bar its deviation to each side."""
     values = union(errors[name]["names"] for name in names if name in errors)
     caption = (
-        "Predicted against true values of test samples: the mean over each tenth of the range; a bar is one standard "
-        "deviation to each side. A perfect network lies on the diagonal."
+        "Predicted against true values of test samples: the mean over each tenth of the range of the true value; a bar "
+        "is one standard deviation to each side. A perfect network lies on the diagonal, which is dashed."
     )
     if len(values) > _MOST_PANELS:
         caption += f" The first {_MOST_PANELS} of {len(values)} values."
@@ -31,15 +31,25 @@ def predicted_against_true(names: Sequence[str], errors: Mapping[str, Errors]) -
         known = [(style, one) for style, one in drawn_by if value in one["names"]]
         if place < _MOST_PANELS:
             series = [_binned(style, one, one["names"].index(value)) for style, one in known]
-            text = Text(f"predicted-{place}", f"predicted against true {value}", spans(names, series))
-            size = (1.9, 1.6)
+            text = Text(f"predicted-{place}", f"predicted against true {value}", _in_words(names, series))
+            size = (4.6, 3.6) if len(values) == 1 else (3.2, 2.8)
             drawn.append(
-                Markup(charts.lines(text, series, x_label="true", y_label=value, markers=True, size=size, whole=False))
+                Markup(charts.scatter(text, series, x_label=f"true {value}", y_label=f"predicted {value}", size=size))
             )
         for style, one in known:
             number = one["names"].index(value)
             rows.append([value, names[style], *aligned([one["mean"][number], one["deviation"][number]])])
-    return Figure(caption, drawn, ["value", "network", "mean error", "deviation of the error"], rows, small=True)
+    headings, several = ["value", "network", "mean error", "deviation of the error"], len(values) > 1
+    return Figure(caption, drawn, headings, rows, small=several, broad=several)
+
+
+def _in_words(names: Sequence[str], series: Sequence[Series]) -> str:
+    points = [f"{names[one.style]}: {', '.join(map(_point, one.x, one.y))}" for one in series]
+    return f"predicted at true, {'; '.join(points)}."
+
+
+def _point(true: float, predicted: float) -> str:
+    return f"{predicted:.4g} at {true:.4g}"
 
 
 def _binned(style: int, errors: Errors, number: int) -> Series:

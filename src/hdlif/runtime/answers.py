@@ -122,6 +122,8 @@ def in_words(answer: Answer) -> str:
     'walk 1-2, sit 3'
     >>> in_words({"prediction": {"height": 1.8, "weight": [70.0, 71.25]}})
     'height 1.8, weight 70 71.25'
+    >>> in_words({"prediction": {"load": [t / 4 for t in range(96)]}})
+    'load 0 0.25 0.5 … 23.75 (96 steps)'
     >>> in_words({"prediction": [], "probabilities": {"cat": 0.1}})
     'none of cat'
     """
@@ -141,5 +143,14 @@ def in_words(answer: Answer) -> str:
     return ", ".join(runs)
 
 
+_MOST_STEPS = 8
+"""Steps whose values are all said."""
+
+
 def _number(value: float | Sequence[float]) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else " ".join(f"{one:.6g}" for one in value)
+    """A value, or those of the steps; of many the first ones and the last."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if len(value) <= _MOST_STEPS:
+        return " ".join(f"{one:.6g}" for one in value)
+    return f"{' '.join(f'{one:.6g}' for one in value[:3])} … {value[-1]:.6g} ({len(value)} steps)"

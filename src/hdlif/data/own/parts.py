@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, Protocol
 
-from hdlif.data.own.manifest import PARTS, Part
+from hdlif.data.own.manifest import PARTS, Manifest, Part
 from hdlif.data.own.shares import Shares, divided, rank
 from hdlif.data.own.targets import Sample, in_order, labels_of
 from hdlif.errors import DataError
@@ -101,6 +101,13 @@ def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part],
     for number in sorted(range(len(names)), key=lambda number: (rank(hashes[number], seed), names[number])):
         parts[chosen[number]].append(number)
     return parts
+
+
+def files_of(manifest: Manifest, part: Part, seed: int) -> list[str]:
+    """The files of a part's samples, in the order of `by_part`, in which they are numbered there."""
+    entries = manifest.entries
+    hashes, names, chosen = ([getattr(one, key) for one in entries] for key in ("sha256", "file", "part"))
+    return [names[number] for number in by_part(hashes, names, chosen, seed)[part]]
 
 
 def split_here(parts: Sequence[Part], shares: Shares) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""What the samples of finished trainings are called."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from hdlif import builders
+from hdlif.config import Recipe
+from hdlif.errors import RecipeError
+from hdlif.ops import SAMPLE, SampleName
+from hdlif.report.summary import TrainResult
+
+
+def sample_name_in(results: Iterable[TrainResult]) -> SampleName:
+    """The word for a sample in all of these results; a sample where they differ, or do not say."""
+    names = {_of_one(result.recipe) for result in results}
+    return names.pop() if len(names) == 1 else SAMPLE
+
+
+def _of_one(recipe: Any) -> SampleName:
+    try:
+        return builders.sample_name_of(Recipe.model_validate(recipe))
+    # A summary of another version may say less of its recipe.
+    except (ValidationError, RecipeError):
+        return SAMPLE
