@@ -201,7 +201,11 @@ def test_items_of_a_data_set_of_ones_own_have_other_targets(what: str, tmp_path:
                 np.testing.assert_allclose(values, expected, atol=1e-3)
     export(tmp_path / "run", out=tmp_path / "net.hdlif.safetensors")
     if what in ("values", "labels"):
-        assert evaluate_path(tmp_path / "net.hdlif.safetensors", data=f"own_targets:{what}").n > 0
+        there = [
+            evaluate_path(tmp_path / name, data=f"own_targets:{what}") for name in ("run", "net.hdlif.safetensors")
+        ]
+        assert there[0].metrics == pytest.approx(summary["metrics"])
+        assert there[1].metrics == pytest.approx(summary["metrics"], abs=1e-3)
 
 
 def test_series_in_a_data_set_of_ones_own_have_other_targets(tmp_path: Path) -> None:

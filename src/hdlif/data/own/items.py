@@ -4,18 +4,16 @@ Every item is asked for once when a command starts, hashed, and taken as a file 
 as a PPM file, a series as a .npy file of float32. So split, manifest and limits are those of such files.
 """
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
 from hdlif.data.own.found import Found
 from hdlif.data.own.given_targets import item_target
+from hdlif.data.own.item_files import PICTURE, SERIES, encoded
 from hdlif.data.own.layout import Layout, Listed, check_kind
 from hdlif.data.own.manifest import PARTS, Part
 from hdlif.data.own.picture_folder import pictures_of
@@ -24,14 +22,11 @@ from hdlif.data.own.shares import Shares, shares_of
 from hdlif.data.own.targets import ONE_CLASS, Scale, Wanted, in_order, labels_of
 from hdlif.errors import DataError, HdlifError, brief, first_line
 from hdlif.inputs import Unreadable
-from hdlif.inputs.fitting import MODES
 from hdlif.ops import InputRecord
 
 MOST_HELD = 2**28
 """Bytes of items that are held from when their labels are read until their contents are."""
 MOST_ITEMS = 10**7
-_PICTURE, _SERIES = ".ppm", ".npy"
-_TAKES = "pictures ([C, H, W] of uint8 or of floats in 0..1, or PIL's) or series ([T, C] of floats)"
 
 
 def find_items(
@@ -99,8 +94,8 @@ def found_of(
         shares, size, known, say, fit, scale: as of `find_items`.
     """
     layout, suffix = layout_of(name, sets, classes, wanted)
-    check_kind(name, "series" if suffix == _SERIES else "image", known)
-    if suffix == _SERIES:
+    check_kind(name, "series" if suffix == SERIES else "image", known)
+    if suffix == SERIES:
         return series_in(layout, shares, known=known, scale=scale)
     return pictures_of(
         layout, shares, size=size, known=known, say=say, channels=None, fit=fit, unreadable="refuse", scale=scale
@@ -165,7 +160,7 @@ def layout_of(
     for number, (part, index) in enumerate(places):
         x, y = item(sets[part], index, items.name(number))
         content, end = encoded(x, items.name(number))
-        given.append(_learned(y, wanted, classes, items.name(number), len(x) if end == _SERIES else None))
+        given.append(_learned(y, wanted, classes, items.name(number), len(x) if end == SERIES else None))
         ends.setdefault(end, number)
         if number == 0 and encoded(item(sets[part], index, items.name(0))[0], items.name(0))[0] != content:
             raise DataError(
@@ -175,7 +170,7 @@ def layout_of(
         if (room := room - len(content)) >= 0:
             contents[number] = content
     if len(ends) > 1:
-        raise DataError(f"{name}: items {ends[_PICTURE]} and {ends[_SERIES]} are a picture and a series; give one kind")
+        raise DataError(f"{name}: items {ends[PICTURE]} and {ends[SERIES]} are a picture and a series; give one kind")
     suffix = next(iter(ends))
     # Files stand sorted by their names, and so do contents.
     order = sorted(range(len(places)), key=lambda number: _file(sets, *places[number], suffix))
@@ -278,49 +273,3 @@ def item(one: Any, index: int, name: str) -> tuple[Any, Any]:
         length = f" of {len(found)}" if isinstance(found, tuple | list) else ""
         raise DataError(f"{name}: is a {type(found).__name__}{length}; give (x, label)")
     return found[0], found[1]
-
-
-def encoded(x: Any, name: str) -> tuple[bytes, str]:
-    """An item as a file has it, and how its name would end; raises `DataError` where it is neither kind."""
-    if isinstance(x, Image.Image):
-        mode = "L" if x.mode in ("1", "L", "LA") else "RGB"
-        return _ppm(np.asarray(x.convert(mode))), _PICTURE
-    is_tensor = isinstance(x, torch.Tensor)
-    array: NDArray[Any] = x.detach().cpu().numpy() if is_tensor else x
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "uif" or not array.size:
-        seen = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else f"a {type(x).__name__}"
-        raise DataError(f"{name}: is {seen}; give {_TAKES}")
-    if array.dtype == np.uint8 or array.ndim == 3:
-        return _ppm(_rows(array, name)), _PICTURE
-    if array.ndim not in (1, 2):
-        raise DataError(f"{name}: is {array.dtype} {list(array.shape)}; give {_TAKES}")
-    file = io.BytesIO()
-    np.save(file, np.ascontiguousarray(array if array.ndim == 2 else array[:, None], np.float32))
-    return file.getvalue(), _SERIES
-
-
-def _rows(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Pixels [H, W] or [H, W, 3] of a picture in one of the usual layouts."""
-    if array.ndim == 3:
-        if array.shape[0] in MODES:
-            array = array.transpose(1, 2, 0)
-        if array.shape[2] not in MODES:
-            raise DataError(f"{name}: is {array.dtype} {list(array.shape)}; pictures have 1 or 3 channels: [C, H, W]")
-        array = array[:, :, 0] if array.shape[2] == 1 else array
-    elif array.ndim != 2:
-        raise DataError(f"{name}: is {array.dtype} {list(array.shape)}; give {_TAKES}")
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype.kind != "f" or not (array.min() >= 0 and array.max() <= 1):
-        raise DataError(
-            f"{name}: is {array.dtype} with values in {array.min()}..{array.max()}; give pictures of uint8, or of "
-            "floats in 0..1: they are normalised here"
-        )
-    return np.rint(array.astype(np.float64) * 255).astype(np.uint8)
-
-
-def _ppm(pixels: NDArray[np.uint8]) -> bytes:
-    """Pixels [H, W] or [H, W, 3] as a PPM or PGM file."""
-    height, width = pixels.shape[:2]
-    kind = "P5" if pixels.ndim == 2 else "P6"
-    return f"{kind} {width} {height} 255\n".encode() + np.ascontiguousarray(pixels).tobytes()

@@ -5,46 +5,32 @@ an epoch is a function of (seed, epoch), as with files.
 """
 
 import glob
-import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 
-from hdlif.data import tar
 from hdlif.data.own.class_folders import MOST_FILES, PART_FOLDERS
 from hdlif.data.own.event_folder import events_of
 from hdlif.data.own.found import Found
-from hdlif.data.own.given_targets import class_named, target_in
 from hdlif.data.own.layout import Layout, Listed, check_kind
 from hdlif.data.own.manifest import PARTS, Part
 from hdlif.data.own.picture_folder import pictures_of
 from hdlif.data.own.places import own_place
 from hdlif.data.own.series import series_in
+from hdlif.data.own.shard_samples import SAMPLES, ShardSample, samples_in
 from hdlif.data.own.shares import shares_of
 from hdlif.data.own.targets import ONE_CLASS, Scale, Wanted, in_order, labels_of
 from hdlif.data.shards import Shards
-from hdlif.errors import DataError, brief, cut, reason, some
-from hdlif.inputs import Unreadable, pictures
-from hdlif.inputs.recordings import READERS
+from hdlif.errors import DataError, brief, cut, some
 from hdlif.ops import InputRecord
-from hdlif.whole_files import open_regular
 
-_MOST_LABEL = 2**20
-"""Bytes of a .cls or .json."""
 _MOST_SHARDS = 2**16
-_SAMPLES: Mapping[str, Collection[str]] = {
-    "image": tuple(pictures.FORMATS),
-    "series": (".csv", ".npy"),
-    # AEDAT 4 is read by a package that wants a file of its own.
-    "events": tuple(suffix for suffix in READERS if suffix not in (".npy", ".aedat4")),
-}
-"""By kind of input, how the names of samples end."""
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
@@ -134,10 +120,10 @@ def layout_of(place: Path, *, label: str, member: str | None, wanted: Wanted = O
     root = paths[0].parent if len({path.parent for path in paths}) == 1 else Path(os.path.commonpath(paths))
     names = [path.relative_to(root).as_posix() for path in paths]
     parts = _parts(root, names)
-    found: list[tuple[int, str, _Sample]] = []
+    found: list[tuple[int, str, ShardSample]] = []
     ignored: Counter[str] = Counter()
     for number, path in enumerate(paths):
-        found += [(number, key, one) for key, one in _samples(path, label, member, wanted, ignored).items()]
+        found += [(number, key, one) for key, one in samples_in(path, label, member, wanted, ignored).items()]
         if len(found) > MOST_FILES:
             raise DataError(f"{root}: more than {MOST_FILES:,} samples were found up to {path.name}; give one data set")
     samples = _one_kind(root, [(names[number], key, one) for number, key, one in found])
@@ -242,104 +228,15 @@ def _part(name: str) -> Part | None:
     return PART_FOLDERS.get(begins[0] if begins else "")
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """Where a sample lies in its shard, the end of its name, and what is learned of it."""
-
-    end: str
-    offset: int
-    size: int
-    label: str
-    target: Any
-
-
-def _samples(path: Path, label: str, member: str | None, wanted: Wanted, ignored: Counter[str]) -> dict[str, _Sample]:
-    """The samples of a shard by their keys; `ignored` counts what is none."""
-    found: dict[str, tuple[str, tar.Member]] = {}
-    given: dict[str, tuple[str, Any]] = {}
-    try:
-        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
-            for key, end, one in _members(file):
-                if _is_sample(end, member):
-                    if key in found:
-                        also = "twice" if found[key][0] == end else f"as {found[key][0]} and {end}"
-                        raise Unreadable(f"{cut(key)} is there {also}; say which it is with data.member=END")
-                    found[key] = end, one
-                elif end == ".json" and wanted.ahead is None:
-                    # A .cls, which holds nothing but a class, goes before it.
-                    if key not in given:
-                        given[key] = _told(file, one, wanted, label)
-                elif end == ".cls" and wanted.one_class:
-                    given[key] = _class(file, one), None
-                else:
-                    ignored[end or "no suffix"] += 1
-    except (OSError, Unreadable) as error:
-        raise DataError(f"{path}: cannot be read as a tar shard ({reason(error)}); mend it, or take it away") from error
-    if wanted.ahead is not None:
-        given = dict.fromkeys(found, ("", None))
-    for key in found:
-        if key not in given:
-            names = cut(", ".join(map(brief, wanted.names or (label,))), 200)
-            needed = f".cls, or .json with {names}" if wanted.one_class else f".json with {names}"
-            what = "label" if wanted.one_class else "target"
-            raise DataError(f"{path}: {cut(key)} has no {what} beside it: add {cut(key)}{needed}")
-    return {key: _Sample(end, one.offset, one.size, *given[key]) for key, (end, one) in found.items()}
-
-
-def _members(file: BinaryIO) -> Iterator[tuple[str, str, tar.Member]]:
-    """Key, end and place of every file of a shard; what begins with a dot is passed over."""
-    for one in tar.members(file):
-        folder, slash, base = one.name.removeprefix("./").rpartition("/")
-        stem, _, end = base.partition(".")
-        if stem:
-            yield f"{folder}{slash}{stem}", f".{end.lower()}" if end else "", one
-
-
-def _is_sample(end: str, member: str | None) -> bool:
-    if member is not None:
-        return end == f".{member.lower().removeprefix('.')}"
-    return any(end in ends for ends in _SAMPLES.values())
-
-
-def _class(file: BinaryIO, one: tar.Member) -> str:
-    """The class that a .cls holds. Raises `Unreadable`."""
-    text = _text(file, one)
-    try:
-        return class_named(text.strip())
-    except Unreadable as error:
-        raise Unreadable(f"{cut(one.name)}: {error}") from error
-
-
-def _told(file: BinaryIO, one: tar.Member, wanted: Wanted, label: str) -> tuple[str, Any]:
-    """What a .json holds of a sample, a class or a target. Raises `Unreadable`."""
-    text = _text(file, one)
-    try:
-        return target_in(json.loads(text), wanted, label)
-    except Unreadable as error:
-        raise Unreadable(f"{cut(one.name)}: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{cut(one.name)} is damaged ({reason(error)})") from error
-
-
-def _text(file: BinaryIO, one: tar.Member) -> str:
-    if one.size > _MOST_LABEL:
-        raise Unreadable(f"{cut(one.name)} has {one.size:,} bytes, and labels have at most {_MOST_LABEL:,}")
-    file.seek(one.offset)
-    try:
-        return file.read(one.size).decode("utf-8")
-    except ValueError as error:
-        raise Unreadable(f"{cut(one.name)} is damaged ({reason(error)})") from error
-
-
-def _one_kind(root: Path, found: Sequence[tuple[str, str, _Sample]]) -> str:
+def _one_kind(root: Path, found: Sequence[tuple[str, str, ShardSample]]) -> str:
     """Which kind of input the samples are. Raises `DataError` unless they are of one."""
     if not found:
-        known = ", ".join(end for ends in _SAMPLES.values() for end in ends)
+        known = ", ".join(end for ends in SAMPLES.values() for end in ends)
         raise DataError(f"{root}: its shards hold no sample; their names should end in one of {known}")
     kinds: dict[str, str] = {}
     for shard, key, one in found:
         end = Path(f"x{one.end}").suffix
-        kind = next((kind for kind, ends in _SAMPLES.items() if end in ends), None)
+        kind = next((kind for kind, ends in SAMPLES.items() if end in ends), None)
         if kind is None:
             raise DataError(
                 f"{root}: {shard}: {cut(key)}{cut(one.end)} is of no kind that is read; name another member"
