@@ -73,6 +73,15 @@ def test_what_is_no_network_is_refused_in_one_line(name: str, words: str) -> Non
     assert "\n" not in str(caught.value)
 
 
+def test_what_a_module_only_imports_is_not_said_to_be_in_it() -> None:
+    with pytest.raises(RecipeError, match="own_models has no Brunched; it has ") as caught:
+        builders.check(own("Brunched"))
+    said = str(caught.value)
+    assert "Branched" in said
+    assert 'did you mean "Branched"?' in said
+    assert not {"torch", "nn", "Sequential", "Scope"} & {*said.replace(",", "").split()}
+
+
 def test_an_argument_that_it_does_not_take_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"model.widht is unknown; choose one of width \(did you mean"):
         builders.check(own("tiny", widht=4))

@@ -6,10 +6,10 @@ from typing import Any
 
 from hdlif import builders
 from hdlif.commands.data_sheet import write_sheet
+from hdlif.config import replace_value
 from hdlif.data import Found
 from hdlif.errors import DataError, RecipeError, cut
 from hdlif.inputs.tables import SUFFIXES
-from hdlif.plain_yaml import parse_yaml
 
 
 def inspect(
@@ -141,7 +141,7 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
                 f"warning        {len(groups)} contents are in several {what}, first {', '.join(groups[0][:3])}"
             )
     if faults := result["unreadable"]:
-        lines.append(f"unreadable     {len(faults)} files; a training refuses them but with data.unreadable=skip:")
+        lines.append(f"unreadable     {len(faults)} files; a training refuses them without --set data.unreadable=skip:")
         lines += [f"  {fault['file']}: {fault['reason']}" for fault in faults[:10]]
         lines += [f"  and {len(faults) - 10} more"] if len(faults) > 10 else []
     return lines
@@ -217,11 +217,12 @@ def _class_table(classes: Mapping[str, Mapping[str, int]]) -> str:
 
 def _keys(overrides: Sequence[str]) -> dict[str, Any]:
     """The keys and values of "data.KEY=VALUE"s. Raises `RecipeError`."""
-    found = {}
+    found: dict[str, Any] = {"data": {}}
     for override in overrides:
-        key, equals, text = override.partition("=")
+        key, equals, _ = override.partition("=")
         section, dot, name = key.partition(".")
         if section != "data" or not (equals and dot and name):
             raise RecipeError(f"--set {cut(override)} is refused; give data.KEY=VALUE, for example data.window=64")
-        found[name] = parse_yaml(text, source=f"--set {key}")
-    return found
+        replace_value(found, override)
+    keys: dict[str, Any] = found["data"]
+    return keys
