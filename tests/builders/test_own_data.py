@@ -96,7 +96,10 @@ def test_another_folder_is_taken_as_the_network_takes_its_own(tmp_path: Path) ->
             str(tmp_path / "c"), record=builders.input_record(chosen), labels=CLASSES, time_steps=4
         ),
     ):
-        with pytest.raises(DataError, match=r"lacks owl and has besides cow"):
+        with pytest.raises(
+            DataError,
+            match=r"lacks a class that the network has \(owl\) and has a class that the network lacks \(cow\)",
+        ):
             take()
 
 

@@ -25,8 +25,12 @@ SUFFIXES = (".csv", PARQUET)
 """The ends of the names of files that hold a table."""
 MOST_COLUMNS = 4096
 _NUMBER = re.compile(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *")
-_NO_NAMES = {"", "nan", "na", "n/a", "null", "none", "inf", "-inf", "+inf"}
-"""What stands for a missing number, in small letters: no column is called so."""
+_MISSING = {"nan", "-nan", "+nan", "na", "n/a", "<na>", "null", "none"}
+"""What stands for a missing number, in small letters."""
+_NO_NAMES = {"", *_MISSING, "inf", "-inf", "+inf"}
+"""No column is called so."""
+FILL_IN = "fill it in or cut the row"
+"""What is to be done about a missing number."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,10 @@ def parse_table(
     # A row that is no header is the first one of numbers.
     for line, row in itertools.chain([] if header else [(first_line, first)], numbered):
         if len(row) != len(first):
-            raise Unreadable(f"line {line} has {len(row)} cells, and the first {len(first)}")
+            beside = "header" if header else "first row"
+            raise Unreadable(
+                f"line {line} has {len(row)} cells, and the {beside} has {len(first)}; mend or cut the row"
+            )
         for place in places:
             if not _NUMBER.fullmatch(row[place]):
                 raise Unreadable(f"line {line}, column {_column(header, place)}: {_no_number(row[place])}")
@@ -183,8 +190,11 @@ def _column(header: list[str] | None, place: int) -> str:
 
 
 def _no_number(cell: str) -> str:
-    if not cell.strip():
-        return "the cell is empty"
+    word = cell.strip().lower()
+    if not word:
+        return f"the cell is empty; {FILL_IN}"
+    if word in _MISSING:
+        return f"{brief(cell)} is a missing value; {FILL_IN}"
     if re.fullmatch(r" *[+-]?[0-9]+,[0-9]+ *", cell):
         return f"{brief(cell)} has a decimal comma; write a point"
     return f"{brief(cell)} is no number"

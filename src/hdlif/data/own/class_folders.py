@@ -66,7 +66,7 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
         classes = classes or found
         if found != classes:
             raise DataError(
-                f"{root / folder}: {other_classes(found, classes)}, unlike train; give each part the same class folders"
+                f"{root / folder} {other_classes(found, classes, 'train')}; give each part the same class folders"
             )
         listed += _of_classes(root / folder, f"{folder}/", classes, part, walk, what)
     present = tuple(part for part in PARTS if part in parts.values())

@@ -13,8 +13,8 @@ from hdlif.data.own.found import Found
 from hdlif.data.own.layout import in_order
 from hdlif.data.own.manifest import PARTS, Entry, Manifest, Part
 from hdlif.data.own.recorded_series import MOST_KEPT, Recorded, Series
-from hdlif.data.own.series_targets import Learned, Scale, Wanted, classes_of, learned, measured
-from hdlif.data.own.shares import Shares, divided, rank
+from hdlif.data.own.series_targets import Learned, Scale, Wanted, classes_of, learned, measured, values_hint
+from hdlif.data.own.shares import Shares, divided, enough_for, rank
 from hdlif.data.samples import ImageSets
 from hdlif.data.series_samples import SeriesSamples
 from hdlif.errors import DataError
@@ -113,8 +113,9 @@ def _parts(place: Path, recorded: Recorded, shares: Shares) -> list[Part]:
             whose = f'class "{name}" has' if name else "there are"
             raise DataError(
                 f"{place}: {whose} {few} of what is kept together (each {recorded.unit}), too few to take some for "
-                f"{' and '.join(part for part in wanted if part != 'train')}; give more, or lower data.split"
-                + ("" if recorded.unit != "stretch of one label" else ", or name a column of groups with data.group")
+                f"{' and '.join(part for part in wanted if part != 'train')}; "
+                + (values_hint([one.label for one in taken], "NAME") or enough_for(wanted, few))
+                + (", or name a column of groups: --set data.group=NAME" * (recorded.unit == "stretch of one label"))
             )
         parts |= {number: found[taken[number].unit] for number in numbers}
     found_parts: list[Part] = [parts.get(number) or one.part or "train" for number, one in enumerate(taken)]
@@ -127,7 +128,7 @@ def _parts(place: Path, recorded: Recorded, shares: Shares) -> list[Part]:
     if absent := in_order(labels(*PARTS) - labels("train")):
         raise DataError(
             f'{place}: class "{absent[0]}" is in no {recorded.unit} of the training part; try another split: '
-            f"--set data.split={{seed: {shares.seed + 1}}}"
+            f"--set data.split.seed={shares.seed + 1}"
         )
     return found_parts
 

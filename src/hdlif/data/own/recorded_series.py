@@ -17,7 +17,7 @@ from hdlif.data.own.arrays import Arrays, arrays_at, content_of
 from hdlif.data.own.groups import check_pattern, group_in
 from hdlif.data.own.layout import Layout, Listed
 from hdlif.data.own.manifest import PARTS, Part
-from hdlif.data.own.series_targets import Wanted
+from hdlif.data.own.series_targets import Wanted, values_hint
 from hdlif.errors import DataError, brief, did_you_mean, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
@@ -219,7 +219,7 @@ def of_recording(
     if window is None:
         raise DataError(
             f"{place}: is one recording of {len(table.lines):,} rows; say how many of them are a sample: "
-            "--set data.window=N, and --set time_steps=N of a training"
+            "--set data.window=N"
         )
     labels = table.words[text[0]] if wanted.classes else [""] * len(table.lines)
     groups = table.words[group] if group else [""] * len(labels)
@@ -260,7 +260,7 @@ def of_recording(
         if name not in present:
             raise DataError(
                 f'{place}: class "{name}" has at most {most} rows one after another{" of one group" if group else ""}, '
-                f"and data.window = {window}; lower it"
+                f"and data.window = {window}; {values_hint(labels, text[0]) or 'lower it'}"
             )
     unused = {"rows": rows - used} if rows > used else {}
     return Recorded(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,8 +93,34 @@ def array_targets(place: Path, content: bytes, wanted: Wanted, count: int, steps
         if wanted.labels and not np.isin(y, (0, 1)).all():
             raise Unreadable(f"it holds {brief(float(y[~np.isin(y, (0, 1))][0]))}, and a label is there, 1, or not, 0")
     except Unreadable as error:
-        raise DataError(f"{place}: y: {error}") from error
+        hint = f"; {TO_LEARN_VALUES.format('NAME')}" if wanted.classes and _holds_fractions(content) else ""
+        raise DataError(f"{place}: y: {error}{hint}") from error
     return list(y)
+
+
+TO_LEARN_VALUES = (
+    "the labels look like values; to learn values: --set 'data.values=[{}]' --set 'task={{kind: regress}}'"
+)
+
+
+def values_hint(labels: Collection[str], name: str) -> str:
+    """How to learn what is called `name` as values, where labels are numbers with fractions; nothing where not.
+
+    >>> values_hint(["0.5", "2"], "load")[:28], values_hint(["1", "2"], "load"), values_hint(["0.5", "a"], "load")
+    ('the labels look like values;', '', '')
+    """
+    try:
+        fractions = any(not float(label).is_integer() for label in set(labels))
+    except (ValueError, OverflowError):
+        return ""
+    return TO_LEARN_VALUES.format(name) if fractions else ""
+
+
+def _holds_fractions(content: bytes) -> bool:
+    try:
+        return parse_array(content).dtype.kind == "f"
+    except Unreadable:
+        return False
 
 
 @dataclass(frozen=True)
