@@ -32,7 +32,13 @@ from hdlif.builders.neuron import (
 )
 from hdlif.builders.norm import NORMS
 from hdlif.builders.optimization import OPTIMIZERS, SCHEDULES, build_optimization
-from hdlif.builders.own_data import data_of_ones_own, data_overrides, found_data, with_data_found
+from hdlif.builders.own_data import (
+    data_of_ones_own,
+    data_overrides,
+    found_data,
+    with_data_found,
+    with_steps_of_data,
+)
 from hdlif.builders.recipe import check, check_names
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.spikes import SPIKES
@@ -94,4 +100,5 @@ __all__ = [
     "random_batch",
     "target_taken",
     "with_data_found",
+    "with_steps_of_data",
 ]

@@ -20,6 +20,10 @@ FILES = "data_files.json"
 """In a run folder: the files that a training on data of the user's own was begun with."""
 
 
+_OTHER_DATA = ("data", "data.kind", "data.path")
+"""Keys that replace a recipe's data."""
+
+
 def load_with_data(
     recipe: str | Path | Recipe,
     overrides: Sequence[str] = (),
@@ -29,6 +33,8 @@ def load_with_data(
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Recipe, Found | None]:
     """A recipe that can be built, and what was found where its data are the user's own.
+
+    Where its data are replaced by series, and its time steps are not, these become as many as a series has.
 
     Args:
         recipe: a recipe, its file, or the name of one that ships.
@@ -44,6 +50,9 @@ def load_with_data(
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     builders.check_names(loaded)
     chosen, found = builders.with_data_found(loaded, data_root, say=say)
+    stated = {override.partition("=")[0].strip() for override in overrides}
+    if not isinstance(recipe, Recipe) and "time_steps" not in stated and not stated.isdisjoint(_OTHER_DATA):
+        chosen = builders.with_steps_of_data(chosen, say=say)
     builders.check(chosen)
     return chosen, found
 
