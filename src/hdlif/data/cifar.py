@@ -70,8 +70,8 @@ def cifar10(
     root: Path | None = None,
     *,
     validation: int,
-    augment: Augment,
-    seed: int,
+    augment: Augment = (),
+    seed: int = 0,
     per_class: tuple[int, int] = _CIFAR10.per_class,
 ) -> ImageSets:
     """CIFAR-10 from ROOT/cifar-10-batches-py; nothing is downloaded.
@@ -90,8 +90,8 @@ def cifar100(
     root: Path | None = None,
     *,
     validation: int,
-    augment: Augment,
-    seed: int,
+    augment: Augment = (),
+    seed: int = 0,
     per_class: tuple[int, int] = _CIFAR100.per_class,
 ) -> ImageSets:
     """CIFAR-100, its fine classes, from ROOT/cifar-100-python; otherwise as `cifar10`."""
