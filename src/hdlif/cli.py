@@ -5,7 +5,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -139,11 +139,16 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
 
     if seeds is not None:
         say = _to_stderr(as_json)
-        found = many.train_seeds(recipe, seeds=seeds, progress=not as_json, say=say, **options)
+        with _saying_how_to_go_on("the same command goes on"):
+            found = many.train_seeds(recipe, seeds=seeds, progress=not as_json, say=say, **options)
         show(found, as_json, lambda: many.as_text(found))
         return
+    with _saying_how_to_go_on(
+        f"the same command with --resume{' in place of --overwrite' * options['overwrite']} goes on"
+    ):
+        result = command(recipe, progress=not as_json, say=_to_stderr(as_json), **options)
     # The first process alone has something to show.
-    if result := command(recipe, progress=not as_json, say=_to_stderr(as_json), **options):
+    if result:
         show(result, as_json, lambda: tables.networks_table([result]))
 
 
@@ -152,8 +157,8 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
 @click.option(
     "--data",
     metavar="NAME|PATH",
-    help="Data set, or folder of pictures, whose test part is taken; a checkpoint's own by default. For an artefact, "
-    "events are binned by number.",
+    help="Data set, or path of data of your own, whose test part is taken; a checkpoint's own by default. Events are "
+    "binned as the network's were.",
 )
 @data_root_option
 @click.option("--confusion", is_flag=True, help="Which class is taken for which, and the accuracy of each.")
@@ -170,7 +175,7 @@ def evaluate(path: Path, as_json: bool, confusion: bool, **options: Any) -> None
 @cli.command()
 @click.argument("checkpoint", type=FILE)
 @click.option("--to", "target", type=click.Choice(["artefact", "onnx"]), default="artefact", show_default=True)
-@click.option("--out", type=FILE, required=True, help="The file to write, by custom NAME.hdlif.safetensors.")
+@click.option("--out", type=FILE, required=True, help="The file to write, usually NAME.hdlif.safetensors.")
 @click.option(
     "--form",
     type=click.Choice(["unrolled", "step"]),
@@ -203,13 +208,22 @@ def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: in
 @click.option("--max-operations", type=click.IntRange(1), help="Products and sums of such a run.  [default: 2^42]")
 @json_option
 def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int | None) -> None:
-    """Classify INPUTS with ARTEFACT. Does not need PyTorch.
+    """What ARTEFACT says of INPUTS: a class, a class at each step, values or labels. Does not need PyTorch.
 
-    An input is an image, a folder (all images below it) or a .npy array: float32 [C, H, W] or [T, C, H, W], normalised
-    already; uint8 pixels of these shapes; or an image, uint8 [H, W] or [H, W, channels], of any size. Of a network of
-    series it is a .csv file, a row a time step and a column a channel, a folder of such, or an array [T, C] or
-    [N, T, C] (.npy, or x in a .npz file), and each window of a longer recording is answered for; of sounds a .wav file;
-    of tables a .csv file or an array [N, C], of which each row is answered for.
+    An input is a file of what the network was trained on, or a folder, which stands for all such files below it. Where
+    some cannot be used, the others are answered for, and the exit code is 1.
+
+    \b
+    pictures    an image file; or a .npy array: float32 [C, H, W] or [T, C, H, W],
+                normalised already; uint8 pixels of these shapes; or an image of any
+                size, uint8 [H, W] or [H, W, channels]
+    series      a .csv or .parquet file, a row a time step and a column a channel; or
+                an array [T, C] or [N, T, C] (.npy, or x in a .npz file); each window
+                of a longer recording is answered for
+    sounds      a .wav file
+    tables      a .csv or .parquet file, or an array [N, C]; each row is answered for
+    recordings  of event cameras (.aedat, .aedat4, .bin, .h5, .hdf5, .npy, .npz, .raw);
+                or a .npy array of counts, [2, H, W] or [T, 2, H, W]
 
     Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP of 8 bits a channel, of at most 80 million pixels and 65,535 a
     side; of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at
@@ -224,6 +238,10 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
         as_json,
         lambda: "\n".join(printable(f"{one['input']}: {in_words(one)}") for one in result["inputs"]),
     )
+    if failed := result.get("failed"):
+        for line in failed:
+            _say(f"InputError: {line}")
+        sys.exit(1)
 
 
 @cli.command()
@@ -236,7 +254,7 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
 @click.option(
     "--data",
     metavar="NAME|PATH",
-    help="Data set, or folder of pictures, to run and to calibrate INT8 on.  [default: noise]",
+    help="Data set, or path of data of your own, to run and to calibrate INT8 on.  [default: noise]",
 )
 @data_root_option
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Images at once for throughput.")
@@ -262,7 +280,7 @@ def bench(artefact: Path, against: str | None, as_json: bool, **options: Any) ->
 @click.option(
     "--data",
     metavar="NAME|PATH",
-    help="Data set, or folder of pictures, that is counted on; needed for an artefact.",
+    help="Data set, or path of data of your own, that is counted on; needed for an artefact.",
 )
 @data_root_option
 @json_option
@@ -331,11 +349,11 @@ def recipes() -> None:
 @click.option("--published", is_flag=True, help="Those that are rows of a published table, with its figures.")
 @json_option
 def recipes_ls(published: bool, as_json: bool) -> None:
-    """Names of the recipes that ship."""
-    from hdlif.commands.recipes import ls, published_table
+    """Names of the recipes that ship, and what each is."""
+    from hdlif.commands.recipes import listed, ls, published_table
 
     result = ls()
-    show(result, as_json, published_table if published else lambda: "\n".join(result["recipes"]))
+    show(result, as_json, published_table if published else lambda: listed(result))
 
 
 @recipes.command("show")
@@ -573,11 +591,9 @@ def main() -> None:
         # Click makes it of EOFError too, which is a fault.
         if isinstance(error.__cause__, EOFError):
             raise error.__cause__ from None
-        _say("interrupted")
-        sys.exit(130)
-    except KeyboardInterrupt:
-        _say("interrupted")
-        sys.exit(130)
+        _interrupted(error.__cause__)
+    except KeyboardInterrupt as error:
+        _interrupted(error)
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
@@ -596,6 +612,23 @@ def main() -> None:
         _fail(MachineError(f"{place}cannot be read or written ({reason(error)}); free it, or choose another"), error)
     except MemoryError as error:
         _fail(MachineError("there is not enough memory; close other programs, or give less at once"), error)
+
+
+def _interrupted(error: BaseException | None) -> NoReturn:
+    """Say that it was, and what the interrupt says of where."""
+    _say(" ".join(["interrupted", *map(str, error.args if isinstance(error, KeyboardInterrupt) else ())]))
+    sys.exit(130)
+
+
+@contextlib.contextmanager
+def _saying_how_to_go_on(how: str) -> Iterator[None]:
+    """Let an interrupt that says where a training stopped say how to go on from there."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if interrupt.args:
+            interrupt.args = (f"{interrupt.args[0]}; {how}",)
+        raise
 
 
 def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:

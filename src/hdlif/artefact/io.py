@@ -106,7 +106,10 @@ def _open_regular(path: str | Path) -> BinaryIO:
 def _check_kind(path: str | Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
-        raise ArtefactError(f"{path}: is {kind}; give the path of an exported artefact")
+        mend = "give the path of an exported artefact"
+        if stat.S_ISDIR(status.st_mode):
+            mend += f"; of a run folder, `hdlif export {path} --out NAME.hdlif.safetensors` writes one"
+        raise ArtefactError(f"{path}: is {kind}; {mend}")
     if status.st_size > MAX_FILE_BYTES:
         raise ArtefactError(f"{path}: has {status.st_size} bytes; an artefact has at most {MAX_FILE_BYTES}")
 

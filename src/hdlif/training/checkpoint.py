@@ -149,15 +149,28 @@ def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any
     kept = record.get("recipe")
     if not isinstance(kept, dict):
         raise CheckpointError(f"{path}: holds no recipe; the file is damaged, train again without resuming")
-    if differences := recipe_differences(kept, recipe):
+    if differences := _stated_differences(kept, recipe):
         seen = "; ".join(
             f"with {cut(key)} = {brief(then)}, the recipe says {brief(now)}"
             for key, then, now in differences[:MOST_NAMED]
         )
         seen += f"; and {len(differences) - MOST_NAMED} more" if len(differences) > MOST_NAMED else ""
         raise CheckpointError(
-            f"{path}: was written {seen}; resume with the recipe it was started with, or train again without resuming"
+            f"{path}: was written {seen}; resume with the recipe it was started with{_as_command(path.parent)}, or "
+            "train again without resuming"
         )
+
+
+def _stated_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """How two recipes differ; in what was found in data, which follows from the rest, only if in nothing else."""
+    differences = recipe_differences(one, other)
+    return [each for each in differences if not f"{each[0]}.".startswith("data.found.")] or differences
+
+
+def _as_command(folder: Path) -> str:
+    """What resumes with the recipe that a run folder keeps, if it does."""
+    kept = folder / "recipe.yaml"
+    return f" (hdlif train {kept} --out {folder} --resume)" if kept.exists() else ""
 
 
 def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -112,7 +112,10 @@ class Training:
         except Interrupted as interrupted:
             for callback in self.callbacks:
                 callback.interrupted(self)
-            raise interrupted.consequence if self.ranks.first else SystemExit(0) from None
+            if not self.ranks.first:
+                raise SystemExit(0) from None
+            epochs = self.config.epochs
+            raise interrupted.consequence_in(f"in epoch {min(self.counters.epoch + 1, epochs)} of {epochs}") from None
         if not self.counters.best_epoch:
             raise TrainingError("no epoch was run: a callback stops the training before the first")
         for callback in self.callbacks:
