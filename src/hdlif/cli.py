@@ -210,8 +210,8 @@ def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: in
 def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int | None) -> None:
     """What ARTEFACT says of INPUTS: a class, a class at each step, values or labels. Does not need PyTorch.
 
-    An input is a file of what the network was trained on, or a folder, which stands for all such files below it. Where
-    some cannot be used, the others are answered for, and the exit code is 1.
+    An input is a file of what the network was trained on, or a folder, of which all images, .csv files, .wav files or
+    recordings below it are taken. Where some cannot be used, the others are answered for, and the exit code is 1.
 
     \b
     pictures    an image file; or a .npy array: float32 [C, H, W] or [T, C, H, W],
@@ -502,7 +502,8 @@ def ablate(table: str, as_json: bool, **options: Any) -> None:
     from hdlif.commands.ablate import ablate as command
     from hdlif.commands.ablate import load_table, markdown
 
-    result = command(table, progress=not as_json, say=_to_stderr(as_json), **options)
+    with _saying_how_to_go_on("the same command goes on"):
+        result = command(table, progress=not as_json, say=_to_stderr(as_json), **options)
     show(result, as_json, lambda: markdown(load_table(table), result).rstrip())
 
 
@@ -531,7 +532,8 @@ def sweep(recipe: str, as_json: bool, **options: Any) -> None:
     from hdlif.commands import tables
     from hdlif.commands.sweep import sweep as command
 
-    result = command(recipe, progress=not as_json, say=_to_stderr(as_json), **options)
+    with _saying_how_to_go_on("the same command goes on"):
+        result = command(recipe, progress=not as_json, say=_to_stderr(as_json), **options)
     show(result, as_json, lambda: tables.trials_table(result))
 
 

@@ -424,7 +424,7 @@ def _blame_base(
     for part in location[:2]:
         if not isinstance(place, dict) or part not in place:
             raise RecipeError(
-                f"{name_or_path}: base = {shown(base.stated)} is no recipe of this version of hdlif; "
+                f"{name_or_path}: base = {shown(base.stated)} is not a recipe of this version of hdlif; "
                 "`hdlif recipes check` of that file says where"
             )
         place = place[part]
@@ -446,9 +446,9 @@ def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str
     if isinstance(tree, dict):
         return name, tree
     if hidden:
-        raise RecipeError(f"{hidden} is no recipe; `hdlif recipes check` of that file says where")
+        raise RecipeError(f"{hidden} is not a recipe; `hdlif recipes check` of that file says where")
     raise RecipeError(
-        f"{name_or_path}: {shown(tree)} is no recipe; a recipe is a YAML mapping with the keys "
+        f"{name_or_path}: {shown(tree)} is not a recipe; a recipe is a YAML mapping with the keys "
         f"{', '.join(sorted(Recipe.model_fields))}"
     )
 
@@ -477,7 +477,7 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
     *sections, key = path.strip().split(".")
     source = f"--set {cut(override)}"
     if not equals or not all([*sections, key]):
-        raise RecipeError(f"{source}: is no assignment; write key=value, for example --set training.epochs=3")
+        raise RecipeError(f"{source}: is not an assignment; write key=value, for example --set training.epochs=3")
     if len(sections) >= MOST_DEPTH:
         raise RecipeError(f"{source}: has {len(sections) + 1} keys in each other; at most {MOST_DEPTH} are accepted")
     if len(text) > MOST_BYTES:

@@ -56,7 +56,7 @@ def test_its_neurons_are_numbered_as_they_are_made() -> None:
     [
         ("Missing", "own_models has no Missing; it has "),
         ("NOT_A_NETWORK", "it must be a class or a function"),
-        ("a_tensor", "Tensor is no network over time; give a Sequential"),
+        ("a_tensor", "Tensor is not a network over time; give a Sequential"),
         ("no_logits", r"Sequential gives \[1, 1, 3, 6, 6\]; a network gives logits"),
         ("other_classes", "gives 3 outputs, and digits has 10 classes"),
         ("residual", "Residual holds HDLIF, which knows time, and does not itself; derive Residual from"),

@@ -353,7 +353,7 @@ def test_recipes_are_listed_shown_and_checked():
         (["train", "digits_hdlif", "--set", "training.epoch=3"], ["RecipeError", "training.epoch", '"epochs"']),
         (["train", "digits_hdlif", "--set", "neuron.kind=hdlf"], ["RecipeError", "neuron.kind", '"hdlif"']),
         (["train", "digits_hdlif", "--set", "model.widht=3"], ["RecipeError", "model.widht", '"width"']),
-        (["train", "digits_hdlif", "--data", "nowhere"], ["DataError", "nowhere", "no folder", "digits"]),
+        (["train", "digits_hdlif", "--data", "nowhere"], ["DataError", "nowhere", "no such file or folder", "digits"]),
         (["train", "digits_hdlif", "--data", "."], ["DataError", "no folder lies in it", "CLASS"]),
         (["eval", "x.hdlif.safetensors", "--data", "."], ["there is no such file"]),
         (["data", "inspect", "nowhere"], ["DataError", "nowhere: there is no such folder"]),

@@ -192,7 +192,7 @@ def test_inspect_says_what_would_be_trained_on(run_folder: Path, tmp_path: Path)
     with Image.open(tmp_path / "sheet.png") as image:
         # 8 pictures of 8x8, 16 times as large, with gaps of 4, in 3 rows.
         assert image.size == (8 * 132 + 4, 3 * 132 + 4)
-    with pytest.raises(TrainingError, match="cannot be written"):
+    with pytest.raises(TrainingError, match="cannot be made there"):
         inspect(str(photos), out=tmp_path / "sheet.png" / "x.png")
 
 

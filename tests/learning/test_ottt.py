@@ -350,7 +350,7 @@ def test_a_block_that_states_no_paths_is_refused() -> None:
         ((("fc0", "act0", "fc1", "act1", "out"),), r"Wrong\.paths leaves out 'skip'.*add the ways"),
         (
             (("fc0", "act0", "fc1", "act1", "out"), ("skips", "act1")),
-            r"Wrong\.paths names 'skips', which is no child of it; it has 'fc0', 'act0'",
+            r"Wrong\.paths names 'skips', which is not a child of it; it has 'fc0', 'act0'",
         ),
     ],
 )

@@ -180,7 +180,7 @@ def loads(content: bytes, name: str) -> Graph:
     except MemoryError as error:
         raise AllocationError(f"{name}: the machine does not grant the memory to read it; free some") from error
     except safetensors.SafetensorError as error:
-        raise ArtefactError(f"{name}: is no safetensors file ({error}); {_DAMAGED}") from error
+        raise ArtefactError(f"{name}: is not a safetensors file ({error}); {_DAMAGED}") from error
     return graph
 
 
@@ -453,7 +453,7 @@ def _parse(where: str, text: bytes) -> Any:
         return dict(pairs)
 
     def refuse_constant(constant: str) -> float:
-        raise ArtefactError(f"{where}: {constant} is no number of JSON; {_DAMAGED}")
+        raise ArtefactError(f"{where}: {constant} is not a JSON number; {_DAMAGED}")
 
     def read_integer(digits: str) -> int:
         if len(digits) > MAX_DIGITS:
@@ -468,7 +468,7 @@ def _parse(where: str, text: bytes) -> Any:
             parse_int=read_integer,
         )
     except (ValueError, RecursionError) as error:
-        raise ArtefactError(f"{where} is no JSON ({error}); {_DAMAGED}") from error
+        raise ArtefactError(f"{where} is not JSON ({error}); {_DAMAGED}") from error
 
 
 def _keys(where: str, record: Mapping[str, Any], accepted: tuple[str, ...]) -> None:

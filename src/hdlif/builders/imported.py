@@ -38,7 +38,7 @@ def imported(name: str, key: str) -> Any:
     """
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
-        raise RecipeError(f'{key} = "{cut(name)}" is no name of a part; write package.module:Name')
+        raise RecipeError(f'{key} = "{cut(name)}" is not the name of a part; write package.module:Name')
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)

@@ -55,7 +55,9 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
         from hdlif.data.public.sets import where_had
 
         mend = where_had(data) or f"; {did_you_mean(data, DATA)}"
-        raise DataError(f'--data "{cut(data)}": is no folder or file, and no data set of that name ships{mend}')
+        raise DataError(
+            f'--data "{cut(data)}": there is no such file or folder, and no data set of that name ships{mend}'
+        )
     kind = None if found_kind(section.kind) else choose(DATA, section.kind, "data.kind")
     own = kind.input.kind if kind else samples_of(section)
     here = kind_at(data, kind_of(own))

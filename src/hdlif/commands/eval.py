@@ -71,9 +71,8 @@ def evaluate_path(
 
     Args:
         path: a checkpoint, a run folder, or an artefact, which the compiled runtime runs.
-        data: the data set's name, or the path of a folder of pictures, whose test part is taken; a checkpoint's own by
-            default. Events are binned as the checkpoint's recipe says; an artefact does not say how, and has them
-            binned by number.
+        data: the data set's name, or the path of data of one's own, whose test part is taken; a checkpoint's own by
+            default. Events are binned as the recipe, or the artefact, says; by number where an older one does not.
         progress: show a bar.
     """
     if names_artefact(path):

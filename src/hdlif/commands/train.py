@@ -83,7 +83,7 @@ def train(
     Args:
         recipe: a recipe, its file, or the name of one that ships.
         overrides: "a.b=v" each.
-        data: the name of a data set, or the path of a folder of pictures, in place of the recipe's own.
+        data: the name of a data set, or the path of data of one's own, in place of the recipe's.
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
         resume: go on from OUT/last.safetensors; a finished training stays as it is. A recipe that ships, named without

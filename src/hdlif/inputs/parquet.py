@@ -49,7 +49,7 @@ def parse_parquet(
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, NotImplementedError) as error:
         if isinstance(error, Unreadable):
             raise
-        raise Unreadable(f"it is no Parquet file that pyarrow reads ({reason(error)})") from error
+        raise Unreadable(f"it is not a Parquet file that pyarrow reads ({reason(error)})") from error
     return Table(tuple(chosen), numbers, words, range(1, rows + 1))
 
 
@@ -60,14 +60,14 @@ def _numbers(column: Any, name: str) -> NDArray[np.float32]:
         raise Unreadable(f"row {row}, column {brief(name)}: the cell is empty; {FILL_IN}")
     values = np.asarray(column.to_numpy())
     if values.dtype.kind not in "biuf":
-        raise Unreadable(f"column {brief(name)}: it holds {column.type}, which is no number")
+        raise Unreadable(f"column {brief(name)}: it holds {column.type}, which is not a number")
     with np.errstate(over="ignore"):
         found = values.astype(np.float32)
     if bad := np.flatnonzero(~np.isfinite(found)).tolist():
         seen = values[bad[0]]
         if np.isnan(found[bad[0]]):
             raise Unreadable(f"row {bad[0] + 1}, column {brief(name)}: {seen} is a missing value; {FILL_IN}")
-        raise Unreadable(f"row {bad[0] + 1}, column {brief(name)}: {seen} is no finite float32")
+        raise Unreadable(f"row {bad[0] + 1}, column {brief(name)}: {seen} is not a finite float32")
     return found
 
 

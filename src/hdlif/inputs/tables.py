@@ -101,9 +101,7 @@ def parse_table(
     for line, row in itertools.chain([] if header else [(first_line, first)], numbered):
         if len(row) != len(first):
             beside = "header" if header else "first row"
-            raise Unreadable(
-                f"line {line} has {len(row)} cells, and the {beside} has {len(first)}; mend or cut the row"
-            )
+            raise Unreadable(f"line {line} has {len(row)} cells, and the {beside} has {len(first)}; fix or cut the row")
         for place in places:
             if not _NUMBER.fullmatch(row[place]):
                 raise Unreadable(f"line {line}, column {_column(header, place)}: {_no_number(row[place])}")
@@ -128,11 +126,11 @@ def parse_table(
 def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
     """Each row with the number of the line that it ends on; there is one at least. Raises `Unreadable`."""
     if b"\0" in content:
-        raise Unreadable("it holds a byte 0, and is no text")
+        raise Unreadable("it holds a byte 0, and is not text")
     try:
         content.decode()
     except UnicodeDecodeError as error:
-        raise Unreadable(f"byte {error.start} is no UTF-8; save it as UTF-8") from error
+        raise Unreadable(f"byte {error.start} is not UTF-8; save it as UTF-8") from error
     content = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
     if not content:
         raise Unreadable("it is empty")
@@ -197,12 +195,12 @@ def _no_number(cell: str) -> str:
         return f"{brief(cell)} is a missing value; {FILL_IN}"
     if re.fullmatch(r" *[+-]?[0-9]+,[0-9]+ *", cell):
         return f"{brief(cell)} has a decimal comma; write a point"
-    return f"{brief(cell)} is no number"
+    return f"{brief(cell)} is not a number"
 
 
 def word_of(cell: str, where: str) -> str:
     """A cell of text, which is a name. Raises `Unreadable`."""
     word = cell.strip()
     if not word or not word.isprintable():
-        raise Unreadable(f"{where}: {brief(cell)} is no name")
+        raise Unreadable(f"{where}: {brief(cell)} is not a name")
     return word

@@ -215,7 +215,7 @@ class Training:
         precision = self.fabric.strategy.precision
         if (kept := record["precision"]) and (own := precision.state_dict()):
             if kept.keys() != own.keys() or not kept["scale"]:
-                raise CheckpointError(f"{found.path}: precision = {brief(kept)} is no loss scale; train again")
+                raise CheckpointError(f"{found.path}: precision = {brief(kept)} is not a loss scale; train again")
             precision.load_state_dict(kept)
         # One that is older than the count has none.
         self.step.skipped = int(record.get("skipped_updates", 0))

@@ -93,7 +93,7 @@ def test_links_are_followed_but_not_around(tmp_path: Path) -> None:
     (tmp_path / "set" / "b").symlink_to(tmp_path / "elsewhere")
     assert [one.file for one in laid_out(tmp_path / "set", SUFFIXES).files] == ["a/1.png", "b/1.png"]
     (tmp_path / "set" / "a" / "around").symlink_to(tmp_path / "set" / "a")
-    assert refusal(tmp_path / "set") == "/a/around: this link leads back to a folder above it; take it away"
+    assert refusal(tmp_path / "set") == "/a/around: this link leads back to a folder above it; remove it"
     (tmp_path / "set" / "a" / "around").unlink()
     (tmp_path / "set" / "a" / "itself.png").symlink_to("itself.png")
     assert "/a/itself.png: cannot be followed (" in refusal(tmp_path / "set")

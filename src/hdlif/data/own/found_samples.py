@@ -110,10 +110,10 @@ def _parts(place: Path, recorded: Recorded, shares: Shares) -> list[Part]:
         found = divided([taken[number].unit for number in numbers], shares, wanted)
         if found is None:
             few = len({taken[number].unit for number in numbers})
-            whose = f'class "{name}" has' if name else "there are"
+            whose = f'class "{name}" has' if name else f"there {'is' if few == 1 else 'are'}"
             raise DataError(
-                f"{place}: {whose} {few} of what is kept together (each {recorded.unit}), too few to take some for "
-                f"{' and '.join(part for part in wanted if part != 'train')}; "
+                f"{place}: {whose} {few} unit{'s' * (few != 1)} kept together (each {recorded.unit}), too few to take "
+                f"some for {' and '.join(part for part in wanted if part != 'train')}; "
                 + (values_hint([one.label for one in taken], "NAME") or enough_for(wanted, few))
                 + (", or name a column of groups: --set data.group=NAME" * (recorded.unit == "stretch of one label"))
             )

@@ -93,14 +93,14 @@ def refuse_faults(layout: Layout, faults: Mapping[str, str], unreadable: str, wh
         named = some([f"{file} ({why})" for file, why in sorted(faults.items())], _MOST_NAMED)
         raise DataError(
             f"{layout.root}: {len(faults)} of {len(layout.files)} files cannot be read as {what}s: {named}; "
-            "take them away, or leave them out: --set data.unreadable=skip"
+            "remove them, or leave them out: --set data.unreadable=skip"
         )
     left = {(one.part, one.label) for one in layout.files if one.file not in faults}
     for one in layout.files:
         if (one.part, one.label) not in left:
             raise DataError(
                 f"{layout.root}: no {what} of class {one.label} can be read, first {one.file} ({faults[one.file]}); "
-                "add some, or take the class away"
+                "add some, or remove the class"
             )
 
 

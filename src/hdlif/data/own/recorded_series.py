@@ -400,7 +400,7 @@ def table_at(
         mend = ""
         if text and f"no column '{LABEL}'" in said:
             mend = "; name the one that holds the classes: --set data.label=NAME"
-        elif "is no number" in said:
+        elif "is not a number" in said:
             of_group = "; where it says of whom the row is, --set data.group=NAME" if text else ""
             mend = f"{of_group}; leave a column out by naming the others: --set 'data.columns=[A, B]'"
         raise DataError(f"{path}: {said}{mend}") from error

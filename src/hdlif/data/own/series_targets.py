@@ -182,7 +182,7 @@ def classes_of(place: Path, wanted: Wanted, taken: Sequence[Series]) -> tuple[st
     """The classes of series, or of their steps. Raises `DataError` where there is one alone."""
     classes = in_order({label for one in taken for label in (one.target if wanted.each_step else [one.label])})
     if len(classes) < 2:
-        raise DataError(f'{place}: all is of one class, "{classes[0]}"; there must be two or more')
+        raise DataError(f'{place}: all samples are of one class, "{classes[0]}"; there must be two or more')
     return classes
 
 

@@ -132,10 +132,8 @@ def layout_of(place: Path, *, label: str, member: str | None) -> tuple[Layout, s
     )
     classes = in_order({one.label for one, _, _ in listed if one.part in (None, "train")})
     if len(classes) < 2:
-        raise DataError(
-            f"{root}: {f'all of it is of one class, {brief(classes[0])}' if classes else 'no sample is to train on'}; "
-            "there must be two or more"
-        )
+        seen = f"all samples are of one class, {brief(classes[0])}" if classes else "there are no samples to train on"
+        raise DataError(f"{root}: {seen}; there must be two or more")
     if odd := [one for one, _, _ in listed if one.label not in classes]:
         raise DataError(f"{root}: {odd[0].file} is of class {brief(odd[0].label)}, of which train has none; add some")
     present = tuple(part for part in PARTS if part in parts)
@@ -244,7 +242,7 @@ def _samples(path: Path, label: str, member: str | None, ignored: Counter[str]) 
                 else:
                     ignored[end or "no suffix"] += 1
     except (OSError, Unreadable) as error:
-        raise DataError(f"{path}: cannot be read as a tar shard ({reason(error)}); mend it, or take it away") from error
+        raise DataError(f"{path}: cannot be read as a tar shard ({reason(error)}); fix it, or remove it") from error
     for key in found:
         if key not in labels:
             raise DataError(
@@ -280,7 +278,7 @@ def _label(file: BinaryIO, one: tar.Member, key: str | None) -> str:
         seen = f"has no {brief(key)}" if isinstance(error, KeyError | TypeError) else f"is damaged ({reason(error)})"
         raise Unreadable(f"{cut(one.name)} {seen}") from error
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value) or not str(value).isprintable():
-        raise Unreadable(f"{cut(one.name)}: {brief(value)} is no label, a whole number or a name")
+        raise Unreadable(f"{cut(one.name)}: {brief(value)} is not a label, a whole number or a name")
     return str(value)
 
 
