@@ -103,7 +103,11 @@ def test_parquet_holds_the_same_table(tmp_path: Path) -> None:
     assert parse_named(content, ".parquet", known=("height", "width")).names == ("height", "width")
     columns["width"][3] = None
     parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match="row 4, column 'width': the cell is empty"):
+    with pytest.raises(DataError, match="row 4, column 'width': the cell is empty; fill it in or cut the row"):
+        look(tmp_path / "x.parquet", group="who")
+    columns["width"][3] = float("nan")
+    parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="row 4, column 'width': nan is a missing value; fill it in or cut the row"):
         look(tmp_path / "x.parquet", group="who")
     with pytest.raises(DataError, match="column 'who': it holds string, which is not a number"):
         look(tmp_path / "x.parquet")

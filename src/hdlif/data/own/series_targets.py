@@ -110,9 +110,10 @@ def values_hint(labels: Collection[str], name: str) -> str:
     ('the labels look like values;', '', '')
     """
     try:
-        fractions = any(not float(label).is_integer() for label in set(labels))
-    except (ValueError, OverflowError):
+        values = [float(label) for label in set(labels)]
+    except ValueError:
         return ""
+    fractions = all(map(math.isfinite, values)) and not all(value.is_integer() for value in values)
     return TO_LEARN_VALUES.format(name) if fractions else ""
 
 
