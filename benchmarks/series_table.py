@@ -39,7 +39,7 @@ from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor, nn
 
 from hdlif import builders
-from hdlif.commands.train import train
+from hdlif.commands.train import in_one_process, train
 from hdlif.config import load_recipe
 from hdlif.data import ImageSets, Samples, batches
 from hdlif.runs.files import write_json
@@ -59,17 +59,17 @@ Cell = dict[str, Any]
 def of_recipe(name: str, seed: int, root: Path) -> Cell:
     with tempfile.TemporaryDirectory() as folder:
         begin = time.process_time()
-        summary = train(
+        trained = train(
             name, overrides=[f"seed={seed}"], data_root=root, out=Path(folder), memory_repeats=0, threads=1, workers=0
         )
-        seconds = time.process_time() - begin
+        seconds, summary = time.process_time() - begin, in_one_process(trained)
         recipe, _ = builders.with_data_found(load_recipe(name), root)
         parameters = sum(one.numel() for one in builders.build_model(recipe).parameters())
     return {
-        "accuracy": summary["accuracy"],
+        "accuracy": summary.accuracy,
         "parameters": parameters,
         "cpu_seconds": seconds,
-        "stored_kb": 1000 * summary["stored_mb"],
+        "stored_kb": 1000 * (summary.stored_mb or 0),
     }
 
 

@@ -104,3 +104,23 @@ class Typo(Branched):
     def forward(self, x: Tensor, state: State | None, steps: range) -> Any:
         run = Scope(self, state, steps)
         return run("stemm", x), run.state
+
+
+class _Mixed(nn.Linear):
+    """A synapse with a forward pass of its own, whose gradient from a trace is not known."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).abs()
+
+
+class Untraceable(Temporal):
+    """Rules with traces cannot learn from it."""
+
+    def __init__(self, in_channels: int, classes: int, neuron: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.flat, self.mix, self.act = nn.Flatten(), _Mixed(in_channels * 64, 8), neuron(8)
+        self.out = nn.Linear(8, classes)
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        run = Scope(self, state, steps)
+        return run("out", run("act", run("mix", run("flat", x)))), run.state

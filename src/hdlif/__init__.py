@@ -16,6 +16,7 @@ _AT = {
     "Profiled": "commands.profile",
     "Session": "runtime",
     "EvaluationResult": "commands.eval",
+    "TrainResult": "report.summary",
 }
 """The module of each name; `__init__.pyi` says the same to type checkers."""
 _PACKAGES = (

@@ -19,6 +19,14 @@ data_root_option = click.option(
     "--data-root", type=FILE, help="Folder that holds the data set, as docs/data.md lays it out; not needed for digits."
 )
 
+data_set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="data.KEY=V",
+    help="A key of the section data, for data of your own; repeatable.",
+)
+
 
 class _Arguments(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -141,7 +149,7 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
         say = _to_stderr(as_json)
         with _saying_how_to_go_on("the same command goes on"):
             found = many.train_seeds(recipe, seeds=seeds, progress=not as_json, say=say, **options)
-        show(found, as_json, lambda: many.as_text(found))
+        show(found.as_dict(), as_json, lambda: str(found))
         return
     with _saying_how_to_go_on(
         f"the same command with --resume{' in place of --overwrite' * options['overwrite']} goes on"
@@ -149,7 +157,7 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
         result = command(recipe, progress=not as_json, say=_to_stderr(as_json), **options)
     # The first process alone has something to show.
     if result:
-        show(result, as_json, lambda: tables.networks_table([result]))
+        show(result.as_dict(), as_json, lambda: tables.networks_table([result]))
 
 
 @cli.command("eval")
@@ -157,14 +165,25 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
 @click.option(
     "--data",
     metavar="NAME|PATH",
-    help="Data set, or path of data of your own, whose test part is taken; a checkpoint's own by default. Events are "
-    "binned as the network's were.",
+    help="Data set, or data of your own; a checkpoint's own by default. Events are binned as the network's were.",
 )
 @data_root_option
+@data_set_option
+@click.option(
+    "--part",
+    type=click.Choice(["all", "train", "validation", "test"]),
+    default="test",
+    show_default=True,
+    help="What is tested on; all divides nothing: for data that the network has never seen.",
+)
 @click.option("--confusion", is_flag=True, help="Which class is taken for which, and the accuracy of each.")
 @json_option
 def evaluate(path: Path, as_json: bool, confusion: bool, **options: Any) -> None:
-    """Accuracy on the test set of PATH after each time step: a checkpoint, a run folder, or an artefact."""
+    """Accuracy after each time step of PATH, a checkpoint, a run folder, or an artefact, on a test set.
+
+    Data of your own are divided as for a training where they have no parts; what is to be known for that, and to read
+    them, --set says, as of a training: `--set data.label=activity --set data.group=person`.
+    """
     from hdlif.commands import tables
     from hdlif.commands.eval import evaluate_path
 
@@ -197,7 +216,7 @@ def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: in
         result = export_onnx(checkpoint, out=out, form=form or "unrolled", batch=batch or 1)
     else:
         result = to_artefact(checkpoint, out=out)
-    show(result, as_json, lambda: f"{result[target]}: {result['bytes']:,} bytes, {result['nodes']} nodes")
+    show(result.as_dict(), as_json, lambda: f"{result.path}: {result.bytes:,} bytes, {result.nodes} nodes")
 
 
 @cli.command()
@@ -230,16 +249,11 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
     most 256 MiB.
     """
     from hdlif.commands.run import run as command
-    from hdlif.runtime.answers import in_words
 
     result = command(artefact, inputs, **{key: value for key, value in options.items() if value is not None})
-    show(
-        result,
-        as_json,
-        lambda: "\n".join(printable(f"{one['input']}: {in_words(one)}") for one in result["inputs"]),
-    )
-    if failed := result.get("failed"):
-        for line in failed:
+    show(result.as_dict(), as_json, lambda: "\n".join(printable(str(one)) for one in result.inputs))
+    if result.failed:
+        for line in result.failed:
             _say(f"InputError: {line}")
         sys.exit(1)
 
@@ -257,6 +271,7 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
     help="Data set, or path of data of your own, to run and to calibrate INT8 on.  [default: noise]",
 )
 @data_root_option
+@data_set_option
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Images at once for throughput.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of each engine.  [default: the machine's cores]")
 @click.option("--repeats", type=click.IntRange(1), default=20, show_default=True, help="Rounds of timing.")
@@ -280,9 +295,10 @@ def bench(artefact: Path, against: str | None, as_json: bool, **options: Any) ->
 @click.option(
     "--data",
     metavar="NAME|PATH",
-    help="Data set, or path of data of your own, that is counted on; needed for an artefact.",
+    help="Data set, or data of your own, that is counted on; needed for an artefact.",
 )
 @data_root_option
+@data_set_option
 @json_option
 def profile(target: str, as_json: bool, **options: Any) -> None:
     """Parameters, SOPs, NOPs and energy per layer of TARGET: a recipe (untrained), a checkpoint or an artefact.
@@ -372,13 +388,13 @@ def recipes_show(recipe: str, resolved: bool, as_json: bool) -> None:
 @recipes.command("check")
 @click.argument("names", metavar="[RECIPE]...", nargs=-1)
 @click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value first; repeatable.")
-@click.option("--build", is_flag=True, help="Build the network and all else too, as a training does before it starts.")
+@click.option("--build", is_flag=True, help="Build the network and all else too, and try one update on noise.")
 @json_option
 def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], build: bool, as_json: bool) -> None:
     """Check every key, name, argument and type of each RECIPE (of all that ship, where none is given), in an instant.
 
     What only the parts themselves know needs --build, and PyTorch: whether an argument's value is in its range, a layer
-    that is named exists, and the network fits the data.
+    that is named exists, the network fits the data, and the rule can learn from it.
     """
     from hdlif.commands.recipes import check, check_all
 
@@ -398,7 +414,7 @@ def data_group() -> None:
 @data_group.command("inspect")
 @click.argument("path")
 @click.option("--size", type=click.IntRange(1, 2**13), help="Side that pictures become.  [default: as a training's]")
-@click.option("--set", "overrides", multiple=True, metavar="data.KEY=V", help="A key of the section data; repeatable.")
+@data_set_option
 @click.option("--out", type=FILE, help="A PNG file to write, with pictures of each class as a network would see them.")
 @json_option
 def data_inspect(path: str, as_json: bool, **options: Any) -> None:
@@ -534,7 +550,7 @@ def sweep(recipe: str, as_json: bool, **options: Any) -> None:
 
     with _saying_how_to_go_on("the same command goes on"):
         result = command(recipe, progress=not as_json, say=_to_stderr(as_json), **options)
-    show(result, as_json, lambda: tables.trials_table(result))
+    show(result.as_dict(), as_json, lambda: tables.trials_table(result))
 
 
 @cli.command()
@@ -565,12 +581,12 @@ def demo(as_json: bool, **options: Any) -> None:
     from hdlif.commands.demo import demo as command
 
     result = command(progress=not as_json, **options)
-    artefact = result["artefact"]
+    artefact = result.artefact
     show(
-        result,
+        result.as_dict(),
         as_json,
         lambda: (
-            f"{tables.networks_table(result['networks'])}\n\n"
+            f"{tables.networks_table(result.networks)}\n\n"
             f"{artefact['path']}: {artefact['bytes']:,} bytes, {artefact['latency_ms']:.2f} ms an image\n"
             f"runtime and PyTorch agree on {artefact['argmax_agreement']:.2%} of {artefact['images']:,} test images; "
             f"largest logit difference {artefact['max_logit_difference']:.1e}\n"

@@ -153,7 +153,7 @@ class FoundConfig(_Section):
     EXTRAS = ("target_mean", "target_std")
 
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    """Of the files and of the part that each is in."""
+    """Of the files, of what is learned of each, and of the part that each is in."""
     classes: Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False, min_length=1)]
     """The names of what is learned: of classes, or of values."""
     input: InputConfig

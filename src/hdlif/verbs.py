@@ -18,7 +18,9 @@ from hdlif.commands import train as training
 from hdlif.commands.eval import EvaluationResult
 from hdlif.commands.profile import Profiled
 from hdlif.config import Recipe
+from hdlif.data import Tested
 from hdlif.errors import ArgumentError, ExistingRunError, InputError, did_you_mean
+from hdlif.report.summary import TrainResult
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,39 +29,42 @@ class Run:
 
     Attributes:
         folder: with model.safetensors, summary.json and the rest.
-        summary: what summary.json holds.
+        result: what the training has come to.
     """
 
     folder: Path
-    summary: Mapping[str, Any]
+    result: TrainResult
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """What summary.json holds."""
+        return self.result.as_dict()
 
     @property
     def accuracy(self) -> float | None:
         """Of a classification on the test set, a fraction in 0..1; None of another task."""
-        accuracy: float | None = self.summary["accuracy"]
-        return accuracy
+        return self.result.accuracy
 
     @property
-    def metrics(self) -> Mapping[str, float]:
-        """On the test set, by name: of a classification its accuracy."""
-        metrics: Mapping[str, float] | None = self.summary.get("metrics")
-        return {"accuracy": self.summary["accuracy"]} if metrics is None else metrics
+    def metrics(self) -> Mapping[str, float | None]:
+        """On the test set, by name: of a classification its accuracy. None is of one that is not a number."""
+        return self.result.measured
 
     @property
     def accuracy_per_step(self) -> tuple[float, ...]:
         """After each time step."""
-        return tuple(self.summary["accuracy_per_step"])
+        return self.result.accuracy_per_step
 
     @property
-    def best_epoch(self) -> int:
+    def best_epoch(self) -> int | None:
         """Of the network that is kept, by validation."""
-        return int(self.summary["best_epoch"])
+        return self.result.best_epoch
 
     def __fspath__(self) -> str:
         return fspath(self.folder)
 
     def __repr__(self) -> str:
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
+        figures = ", ".join(f"{name} {'—' if one is None else f'{one:.4g}'}" for name, one in self.metrics.items())
         return f"Run({fspath(self.folder)!r}: {figures})"
 
 
@@ -89,6 +94,12 @@ def _text(place: Place | None) -> str | None:
 
 def _path(place: Place | None) -> Path | None:
     return None if place is None else Path(place)
+
+
+def _listed(overrides: Sequence[str]) -> Sequence[str]:
+    if isinstance(overrides, str):
+        raise InputError(f"overrides = {overrides!r}; give a list, such as [{overrides!r}]")
+    return overrides
 
 
 _ARGUMENTS = {"--resume": "resume=True", "--overwrite": "overwrite=True", "--out": "out=FOLDER"}
@@ -131,18 +142,16 @@ def train(
         HdlifError: the recipe, the data or the folder cannot be used; see `hdlif.errors`.
         InputError: `epochs` or `overrides` beside a `Recipe`, which has its own.
     """
-    if isinstance(overrides, str):
-        raise InputError(f"overrides = {overrides!r}; give a list, such as [{overrides!r}]")
     if threads is not None and (type(threads) is not int or threads < 1):
         raise InputError(f"threads = {threads!r}; give a number of at least 1")
-    changes = [*overrides, *([f"training.epochs={epochs}"] if epochs is not None else [])]
+    changes = [*_listed(overrides), *([f"training.epochs={epochs}"] if epochs is not None else [])]
     if isinstance(recipe, Recipe) and changes:
         raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")
     if resume and overwrite:
         raise InputError("resume=True goes on with a run and overwrite=True replaces it; leave one of them out")
     name = recipe.name if isinstance(recipe, Recipe) else None
     try:
-        summary = training.train(
+        result = training.train(
             recipe,
             overrides=changes,
             data=_text(data),
@@ -159,24 +168,38 @@ def train(
         for option, argument in _ARGUMENTS.items():
             said = said.replace(f"({option})", f"({argument})")
         raise ExistingRunError(said) from None
-    folder = Path("runs") / (name or summary["name"]) if out is None else Path(out)
-    return Run(folder, summary)
+    if result is None:
+        raise InputError(
+            "this is not the first process of the training, which has the result; train with `hdlif train`"
+        )
+    folder = Path("runs") / (name or result.name) if out is None else Path(out)
+    return Run(folder, result)
 
 
 @_naming_arguments
 def evaluate(
-    network: Run | Place, *, data: Place | None = None, data_root: Place | None = None, progress: bool = False
+    network: Run | Place,
+    *,
+    data: Place | None = None,
+    data_root: Place | None = None,
+    overrides: Sequence[str] = (),
+    part: Tested = "test",
+    progress: bool = False,
 ) -> EvaluationResult:
-    """Classify a test set, as `hdlif eval` does.
+    """Answer a test set, as `hdlif eval` does.
 
     Args:
         network: a run, its folder, a checkpoint, or an artefact, which the compiled runtime runs.
-        data: the name of a data set, or the path of data of your own; by default the training's.
+        data: the name of a data set, or data of one's own; by default the training's own.
+        overrides: "data.KEY=VALUE" each, as `--set` takes them: of data of one's own, how they are read and divided.
+        part: "all" of them, or "train", "validation" or "test".
     """
     return evaluating.evaluate_path(
         Path(network),
         data=_text(data),
         data_root=_path(data_root),
+        overrides=_listed(overrides),
+        part=part,
         progress=progress,
     )
 
@@ -212,6 +235,7 @@ def profile(
     counting: Counting = "paper",
     data: Place | None = None,
     data_root: Place | None = None,
+    overrides: Sequence[str] = (),
 ) -> Profiled:
     """Parameters, operations and energy, layer by layer, as `hdlif profile` counts them.
 
@@ -219,6 +243,7 @@ def profile(
         network: a recipe's name or file, a run, its folder, a checkpoint, or an artefact.
         counting: as the paper's tables do, or every operation of the deployed network.
         data: what is counted on; needed for an artefact.
+        overrides: "data.KEY=VALUE" each, of data of one's own.
     """
     if counting not in get_args(Counting):
         raise InputError(f"counting = {counting!r} is unknown; choose one of {', '.join(get_args(Counting))}")
@@ -227,4 +252,5 @@ def profile(
         counting=counting,
         data=_text(data),
         data_root=_path(data_root),
+        overrides=_listed(overrides),
     )

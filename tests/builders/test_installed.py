@@ -49,6 +49,7 @@ def test_every_other_section_takes_such_names(tmp_path: Path, monkeypatch: pytes
         "hdlif.schedules": {"halving": "parts_of_mine:halving"},
         "hdlif.norms": {"quiet": "parts_of_mine:quiet_norm"},
         "hdlif.models": {"tiny": "own_models:tiny"},
+        "hdlif.metrics": {"sure": "own_metrics:Sure"},
     }
     install(tmp_path, monkeypatch, groups=groups, parts_of_mine=RULE)
     chosen = [
@@ -56,6 +57,7 @@ def test_every_other_section_takes_such_names(tmp_path: Path, monkeypatch: pytes
         "training.optimizer={kind: sign}",
         "training.schedule={kind: halving, every: 1}",
         "norm={kind: quiet}",
+        "task={kind: classify, metrics: [{kind: sure, power: 2.0}], best: sure}",
     ]
     builders.check(recipe(*chosen))
     assert builders.build_training_rule(recipe(*chosen)).weight == 0.5  # type: ignore[attr-defined]

@@ -209,6 +209,6 @@ def test_a_neuron_in_the_working_folder_trains_resumes_and_is_evaluated(
         assert evaluate_path(Path("r")).accuracy == trained["accuracy"]
         assert show("mine:Mine")["states"] == ["potential", "trace"]
         again = train("digits_hdlif", overrides=overrides, out=Path("r"), memory_repeats=0, resume=True)
-        assert again["accuracy"] == trained["accuracy"]
+        assert again.accuracy == trained["accuracy"]
     finally:
         sys.modules.pop("mine", None)

@@ -7,6 +7,7 @@ from typing import Any
 from after_epoch import AfterEpoch
 from hdlif.commands import ablate
 from hdlif.commands.train import train
+from hdlif.report.summary import TrainResult
 from hdlif.tasks import Evaluation
 
 RECIPE = "digits_hdlif"
@@ -19,7 +20,7 @@ def wait(epoch: int, result: Evaluation) -> None:
         sys.stdin.readline()
 
 
-def waiting(*targets: Any, **options: Any) -> dict[str, Any]:
+def waiting(*targets: Any, **options: Any) -> TrainResult | None:
     return train(*targets, **options, callbacks=[AfterEpoch(wait)])
 
 

@@ -11,6 +11,7 @@ from hdlif.commands import ablate as module
 from hdlif.commands.ablate import ablate, cells, firing_rate, load_table, shipped_tables
 from hdlif.config import Recipe
 from hdlif.errors import InUseError, RecipeError, TrainingError
+from hdlif.report.summary import Layer, Neuron, TrainResult
 
 TABLE = """
 title: tiny, accuracy %
@@ -85,7 +86,7 @@ def test_every_summary_is_read_once(table: Path, tmp_path: Path, monkeypatch: py
     read: list[Path] = []
     finished = module.finished
 
-    def counting(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
+    def counting(folder: Path, recipe: Recipe) -> TrainResult | None:
         if (summary := finished(folder, recipe)) is not None:
             read.append(folder)
         return summary
@@ -121,7 +122,7 @@ def test_a_cell_that_another_process_finishes_during_the_last_training_is_in_the
     shared, *_, last = [cell.folder for cell in cells(load_table(table), tmp_path / "out")]
     of_other: list[Recipe] = []
 
-    def beside_another(recipe: Recipe, **arguments: Any) -> dict[str, Any]:
+    def beside_another(recipe: Recipe, **arguments: Any) -> TrainResult | None:
         if arguments["out"] == shared:
             of_other.append(recipe)
             raise InUseError("another process is training there")
@@ -226,10 +227,11 @@ def test_a_cell_that_cannot_be_resumed_does_not_keep_the_others_from_being_train
 
 def test_firing_rate_is_that_of_all_neurons_by_their_number() -> None:
     layers = [
-        {"name": "act1", "shape": [2, 3], "density": 0.5},
-        {"name": "conv", "shape": [9, 9], "density": 1.0},
-        {"name": "act2", "shape": [2], "density": 0.1},
+        Layer(name="act1", shape=(2, 3), density=0.5),
+        Layer(name="conv", shape=(9, 9), density=1.0),
+        Layer(name="act2", shape=(2,), density=0.1),
     ]
-    neurons = [{"name": "act1"}, {"name": "act2"}]
+    neurons = (Neuron(name="act1"), Neuron(name="act2"))
+    found = TrainResult(name="net", accuracy=1.0, accuracy_per_step=(), layers=tuple(layers), neurons=neurons)
     # (6 * 0.5 + 2 * 0.1) / 8
-    assert firing_rate({"layers": layers, "neurons": neurons}) == pytest.approx(0.4)
+    assert firing_rate(found) == pytest.approx(0.4)

@@ -1,6 +1,7 @@
 """`hdlif coherence` on the bundled digits: what is compared, and what is said of it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,18 @@ def test_the_state_of_a_training_has_its_network(along, checkpoint: Path, tmp_pa
     export(state, out=tmp_path / "net")
     accuracies = [evaluate_path(path, data="digits").accuracy for path in (state, tmp_path / "net")]
     assert accuracies[0] == pytest.approx(accuracies[1], abs=0.01)
+
+
+def test_a_rule_that_cannot_learn_from_the_network_has_a_dash_and_its_reason() -> None:
+    overrides = [*SMALL[2:], "model={kind: 'own_models:Untraceable'}", "neuron={kind: lif}"]
+    found = coherence(["digits_hdlif"], overrides=[*overrides, "rule={kind: stbp}"], batches=1)["networks"]
+    for entry in found:
+        assert set(entry["rules"]) == {"sltt", "stochastic_step"}
+        assert set(entry["refused"]) == {"ottt", "ndot"}
+    text = as_text(found)
+    assert re.search(r"^digits_hdlif lif \(untrained\) +mean_logits +ottt +— +— +—", text, re.MULTILINE)
+    assert "—: the rule cannot learn from this network\ndigits_hdlif, ottt: network.mix feeds a membrane and" in text
+    assert text.count("digits_hdlif, ndot: ") == 1
 
 
 def test_the_result_is_written_where_asked(untrained, folder) -> None:

@@ -76,7 +76,7 @@ def test_counts_of_any_size_are_run_as_they_are(folder: Path, tmp_path: Path) ->
     np.save(tmp_path / "floats.npy", counts.astype(np.float32))
     np.save(tmp_path / "many.npy", 1000 * counts.astype(np.float32))
     artefact = folder / "net.hdlif.safetensors"
-    one, two, many = run(artefact, [tmp_path / f"{n}.npy" for n in ("bytes", "floats", "many")])["inputs"]
+    one, two, many = run(artefact, [tmp_path / f"{n}.npy" for n in ("bytes", "floats", "many")]).as_dict()["inputs"]
     assert one["logits"] == two["logits"]
     expected = Session(artefact).run(1000 * counts[:, None].astype(np.float32)).mean(axis=0)[0]
     np.testing.assert_allclose(many["logits"], expected, rtol=1e-6)

@@ -52,8 +52,8 @@ def test_trained_from_its_recipe_it_runs_natively_as_the_oracle_does(kind: str, 
             np.testing.assert_array_equal(logits, of_step, strict=True)
     for i in range(3):
         np.save(tmp_path / f"{i}.npy", x[:, i])
-    found = run(artefact, [tmp_path / f"{i}.npy" for i in range(3)])["inputs"]
+    found = run(artefact, [tmp_path / f"{i}.npy" for i in range(3)]).as_dict()["inputs"]
     np.testing.assert_allclose([one["logits"] for one in found], expected.mean(0), rtol=1e-6)
     neurons = 2 * 4 * 8
     operations = counts(builders.EQUATIONS[kind].get()(1).program()).operations
-    assert summary["nops"] == profile(str(artefact), data="digits").nops == 8 * neurons * operations
+    assert summary.nops == profile(str(artefact), data="digits").nops == 8 * neurons * operations

@@ -28,9 +28,9 @@ from picture_folders import write_pictures
 FAST = ["model.width=4", "model.blocks=[1]", "data.batch_size=8", "training.epochs=2", "data.augment=[]"]
 
 
-def trained(data: str, out: Path, *overrides: str, recipe: str = "digits_hdlif", **options: Any) -> dict[str, Any]:
+def trained(data: str, out: Path, *overrides: str, recipe: str = "digits_hdlif", **options: Any) -> None:
     fast = FAST if recipe == "digits_hdlif" else []
-    return train(recipe, data=data, overrides=[*fast, *overrides], out=out, memory_repeats=0, **options)
+    train(recipe, data=data, overrides=[*fast, *overrides], out=out, memory_repeats=0, **options)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_run_gives_what_training_made_of_an_item_to_the_bit(run_folder: Path, tm
     path, sets = run_folder.parent / "net.hdlif.safetensors", builders.build_data(load_trained(run_folder).recipe)
     for number in range(33):
         Image.fromarray(pixels(number % 3, number)).save(tmp_path / f"{number:02}.png")
-    answers = {tuple(one["logits"]) for one in run(path, [tmp_path])["inputs"]}
+    answers = {tuple(one["logits"]) for one in run(path, [tmp_path]).as_dict()["inputs"]}
     session = Session(path)
     x, _ = sets.test.sequence(torch.arange(len(sets.test)))
     for one in range(len(sets.test)):

@@ -29,10 +29,8 @@ from recorded_events import MOVES, aedat2_bytes, fields, moving, recording, writ
 FAST = ["model.width=4", "data.batch_size=8", "time_steps=3", "training.epochs=2", "data.augment=[]"]
 
 
-def trained(data: Path, out: Path, *overrides: str, **options: Any) -> dict[str, Any]:
-    return train(
-        "digits_events_hdlif", data=str(data), overrides=[*FAST, *overrides], out=out, memory_repeats=0, **options
-    )
+def trained(data: Path, out: Path, *overrides: str, **options: Any) -> None:
+    train("digits_events_hdlif", data=str(data), overrides=[*FAST, *overrides], out=out, memory_repeats=0, **options)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +51,7 @@ def test_run_gives_what_training_made_of_a_recording_to_the_bit(run_folder: Path
     assert (record.kind, record.shape, record.sensor, record.binning, record.resize) == (
         *("events", (2, 8, 8), (12, 12), "by_time", "pool"),
     )
-    by_logits = {tuple(one["logits"]): Path(one["input"]).parent.name for one in run(path, [data])["inputs"]}
+    by_logits = {tuple(one["logits"]): Path(one["input"]).parent.name for one in run(path, [data]).as_dict()["inputs"]}
     session, seen = Session(path), 0
     for part in builders.build_data(recipe).parts:
         for index in range(len(part)):
@@ -70,14 +68,14 @@ def test_run_needs_no_torch_for_a_recording(run_folder: Path) -> None:
     command = [sys.executable, "-c", blocked, "run", *files, "--json"]
     child = subprocess.run(command, cwd=run_folder.parent, capture_output=True, text=True)
     assert child.returncode == 0, child.stderr
-    known = run(run_folder.parent / files[0], [run_folder.parent / file for file in files[1:]])["inputs"]
+    known = run(run_folder.parent / files[0], [run_folder.parent / file for file in files[1:]]).as_dict()["inputs"]
     assert [one["logits"] for one in json.loads(child.stdout)["inputs"]] == [one["logits"] for one in known]
 
 
 def test_run_still_takes_counts_and_refuses_other_recordings(run_folder: Path, tmp_path: Path) -> None:
     path = run_folder.parent / "net.hdlif.safetensors"
     np.save(tmp_path / "counts.npy", np.ones((3, 2, 8, 8), np.float32))
-    assert len(run(path, [tmp_path / "counts.npy"])["inputs"]) == 1
+    assert len(run(path, [tmp_path / "counts.npy"]).as_dict()["inputs"]) == 1
     np.save(tmp_path / "far.npy", fields(recording(9, side=30)))
     (tmp_path / "other.aedat").write_bytes(aedat2_bytes(recording(9, side=30)))
     np.save(tmp_path / "empty.npy", fields(recording(0, side=30)))
@@ -208,7 +206,7 @@ def test_recordings_of_a_set_that_ships_run_from_its_artefact(tmp_path: Path) ->
     train("digits_events_hdlif", overrides=overrides, out=tmp_path / "run", memory_repeats=0)
     export(tmp_path / "run", out=tmp_path / "net.hdlif.safetensors")
     np.save(tmp_path / "x.npy", fields(recording(30, side=8)))
-    assert len(run(tmp_path / "net.hdlif.safetensors", [tmp_path / "x.npy"])["inputs"]) == 1
+    assert len(run(tmp_path / "net.hdlif.safetensors", [tmp_path / "x.npy"]).as_dict()["inputs"]) == 1
 
 
 def test_recordings_out_of_order_are_counted(tmp_path: Path) -> None:

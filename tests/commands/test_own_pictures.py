@@ -24,7 +24,8 @@ from hdlif.commands.seeds import train_seeds
 from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.config import Recipe, load_recipe
-from hdlif.errors import CheckpointError, DataError, ExistingRunError, TrainingError
+from hdlif.errors import CheckpointError, DataError, ExistingRunError, InputError, TrainingError
+from hdlif.report.summary import TrainResult
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import Looks
 from hdlif.runtime import Session
@@ -35,7 +36,7 @@ FAST = ("model.width=4", "model.blocks=[1]", "data.batch_size=8", "data.size=8",
 ON_PHOTOS = [*FAST, "training.epochs=1", "data={kind: folder, path: photos, batch_size: 8, size: 8}"]
 
 
-def trained(folder: Path, out: Path, *overrides: str, **options: Any) -> dict[str, Any]:
+def trained(folder: Path, out: Path, *overrides: str, **options: Any) -> TrainResult | None:
     return train("digits_hdlif", data=str(folder), overrides=[*FAST, *overrides], out=out, memory_repeats=0, **options)
 
 
@@ -44,7 +45,8 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("own")
     said: list[str] = []
     summary = trained(write_pictures(root / "photos", 10), root / "run", say=said.append)
-    assert summary["accuracy"] is not None
+    assert summary is not None
+    assert summary.accuracy is not None
     assert said == [
         f"{root / 'photos'}: 30 samples of 3 classes (cat 10, dog 10, owl 10); 18 to train, 6 to validate, 6 to test; "
         + said[0].rpartition("; ")[2]
@@ -70,7 +72,7 @@ def test_run_gives_what_training_made_of_a_raw_picture(run_folder: Path, tmp_pat
     assert load(path).input == builders.input_record(recipe)
     photos = run_folder.parent / "photos"
     files = [entry["file"] for entry in json.loads((run_folder / "data_files.json").read_text())["files"]]
-    results = run(path, [photos / file for file in files])["inputs"]
+    results = run(path, [photos / file for file in files]).as_dict()["inputs"]
     by_logits = {tuple(result["logits"]): Path(result["input"]).parent.name for result in results}
     session = Session(path)
     for part in builders.build_data(recipe).parts:
@@ -150,8 +152,8 @@ def test_seeds_share_one_split(tmp_path: Path) -> None:
         out=tmp_path / "runs",
         memory_repeats=0,
     )
-    assert found["n"] == 2
-    lists = [(tmp_path / "runs" / f"seed_{seed}" / "data_files.json").read_text() for seed in found["seeds"]]
+    assert found.n == 2
+    lists = [(tmp_path / "runs" / f"seed_{seed}" / "data_files.json").read_text() for seed in found.seeds]
     assert lists[0] == lists[1]
 
 
@@ -186,7 +188,7 @@ def test_inspect_says_what_would_be_trained_on(run_folder: Path, tmp_path: Path)
         "trained on     3x8x8, RGB: all of it, squashed where proportions differ, bilinear",
         "passed over    1 .txt",
         "unreadable     1 files; a training refuses them without --set data.unreadable=skip:",
-        "warning        1 contents are in several classes, first cat/001.png, dog/cat.png",
+        "warning        1 sample has copies in several classes: cat/001.png, dog/cat.png",
     ):
         assert line in text.splitlines()
     with Image.open(tmp_path / "sheet.png") as image:
@@ -202,7 +204,7 @@ def test_a_sheet_shows_what_the_network_sees(tmp_path: Path) -> None:
     train = data.make((), 0).train
     first = train.read(torch.nonzero(train.labels == 0)[:1, 0])[0, 0].numpy()
     # 64 high: twice as large.
-    shown = sheet(data)[4 : 4 + 128, 4 : 4 + 80]
+    shown = sheet(data)[0][4 : 4 + 128, 4 : 4 + 80]
     np.testing.assert_array_equal(shown[::2, ::2, 1], first)
 
 
@@ -216,9 +218,10 @@ def test_a_recipe_of_ones_own_names_its_folder(tmp_path: Path) -> None:
         "training: {epochs: 1}\n"
     )
     summary = train(recipe, out=tmp_path / "run", memory_repeats=0)
-    assert summary["recipe"]["data"]["found"]["input"]["shape"] == [1, 8, 8]
-    assert summary["recipe"]["data"]["found"]["input"]["fit"] == "crop"
-    assert load_recipe(tmp_path / "run" / "recipe.yaml").model_dump(mode="json") == summary["recipe"]
+    assert summary is not None
+    assert summary.recipe["data"]["found"]["input"]["shape"] == [1, 8, 8]
+    assert summary.recipe["data"]["found"]["input"]["fit"] == "crop"
+    assert load_recipe(tmp_path / "run" / "recipe.yaml").model_dump(mode="json") == summary.recipe
 
 
 def test_a_folder_is_looked_at_once_however_many_recipes_name_it(
@@ -263,4 +266,20 @@ def test_a_search_trains_on_a_folder(tmp_path: Path) -> None:
         data_root=tmp_path,
         out=tmp_path / "out",
     )
-    assert [trial["state"] for trial in found["trials"]] == ["complete"]
+    assert [trial.state for trial in found.trials] == ["complete"]
+
+
+def test_a_part_that_is_taken_for_a_class_is_warned_of(tmp_path: Path) -> None:
+    for label in ("trian", "test"):
+        write_pictures(tmp_path / "photos" / label, 8)
+    (warning,) = [line for line in inspect(str(tmp_path / "photos"))["warnings"] if "part of" in line]
+    assert warning.startswith(
+        '"test" is taken for a class; if it is a part of the data, the folders are called train, val'
+    )
+
+
+def test_an_artefact_is_not_written_under_the_name_of_an_onnx_model(run_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r'net\.onnx: ends in "\.onnx", and an artefact would be written; give --to onnx'
+    ):
+        export(run_folder, out=tmp_path / "net.onnx")

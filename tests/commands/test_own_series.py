@@ -26,14 +26,14 @@ from hdlif.runs.recipe_data import load_with_data
 from hdlif.runtime import Session
 from hdlif.tasks import Evaluation
 from picture_folders import write_pictures
-from series_files import CLASSES, write_arrays, write_csv, write_folders, write_recording
+from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_recording
 
 FAST = ["model.widths=[4, 4]", "data.batch_size=8", "time_steps=8", "training.epochs=2"]
 CUT = ["data.label=what", "data.group=who", "data.window=8", "data.stride=4"]
 
 
-def trained(data: Path, out: Path, *overrides: str, **options: Any) -> dict[str, Any]:
-    return train("sines_hdlif", data=str(data), overrides=[*FAST, *overrides], out=out, memory_repeats=0, **options)
+def trained(data: Path, out: Path, *overrides: str, **options: Any) -> None:
+    train("sines_hdlif", data=str(data), overrides=[*FAST, *overrides], out=out, memory_repeats=0, **options)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_run_gives_what_training_made_of_a_file_to_the_bit(run_folder: Path) -> 
     recipe = load_trained(run_folder).recipe
     assert load(path).input == builders.input_record(recipe)
     assert (load(path).labels, load(path).input.kind, load(path).input.shape) == (CLASSES, "series", (2, 1, 1))
-    by_logits = {tuple(one["logits"]): Path(one["input"]).parent.name for one in run(path, [data])["inputs"]}
+    by_logits = {tuple(one["logits"]): Path(one["input"]).parent.name for one in run(path, [data]).as_dict()["inputs"]}
     assert len(by_logits) == 20
     session, seen = Session(path), 0
     for part in builders.build_data(recipe).parts:
@@ -66,7 +66,7 @@ def test_an_array_of_the_same_numbers_gives_the_same_answer(run_folder: Path, tm
     path, file = run_folder.parent / "net.hdlif.safetensors", run_folder.parent / "data" / "slow" / "003.csv"
     values = np.array([line.split(",") for line in file.read_text().splitlines()[1:]], np.float64)
     np.save(tmp_path / "x.npy", values)
-    one, other = run(path, [file, tmp_path / "x.npy"])["inputs"]
+    one, other = run(path, [file, tmp_path / "x.npy"]).as_dict()["inputs"]
     assert one["logits"] == other["logits"]
 
 
@@ -76,7 +76,7 @@ def test_a_recording_is_cut_as_the_training_cut_it_to_the_bit(tmp_path: Path) ->
     export(tmp_path / "run", out=path)
     assert load(path).input.windows == (8, 4)
     # Of each person 20 rows of a class, and then of the other: the 4 windows in them are the training's.
-    answers = {one["input"]: one["logits"] for one in run(path, [data])["inputs"]}
+    answers = {one["input"]: one["logits"] for one in run(path, [data]).as_dict()["inputs"]}
     assert list(answers)[:2] == [f"{data}:2-9", f"{data}:6-13"]
     assert len(answers) == (12 * 2 * 20 - 8) // 4 + 1
     found, session, seen = builders.build_data(load_trained(tmp_path / "run").recipe), Session(path), 0
@@ -93,7 +93,7 @@ def test_a_recording_is_cut_as_the_training_cut_it_to_the_bit(tmp_path: Path) ->
     assert evaluate_path(path, data=str(renamed)).n == evaluate_path(tmp_path / "run").n
     x = np.stack([np.arange(24), np.arange(24)], 1).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
-    assert [one["input"] for one in run(path, [tmp_path / "x.npy"])["inputs"]][:2] == [
+    assert [one["input"] for one in run(path, [tmp_path / "x.npy"]).as_dict()["inputs"]][:2] == [
         f"{tmp_path}/x.npy[0:8]",
         f"{tmp_path}/x.npy[4:12]",
     ]
@@ -104,9 +104,9 @@ def test_arrays_of_several_series_are_answered_one_by_one(run_folder: Path, tmp_
     values = [np.loadtxt(file, delimiter=",", skiprows=1, dtype=np.float32) for file in files[:3]]
     np.save(tmp_path / "x.npy", np.stack(values))
     np.savez(tmp_path / "xy.npz", x=np.stack(values), y=["slow"] * 3)
-    wanted = [one["logits"] for one in run(path, files[:3])["inputs"]]
+    wanted = [one["logits"] for one in run(path, files[:3]).as_dict()["inputs"]]
     for name in ("x.npy", "xy.npz"):
-        given = run(path, [tmp_path / name])["inputs"]
+        given = run(path, [tmp_path / name]).as_dict()["inputs"]
         assert [one["input"] for one in given] == [f"{tmp_path / name}[{number}]" for number in range(3)]
         assert [one["logits"] for one in given] == wanted
     np.savez(tmp_path / "y.npz", y=["slow"])
@@ -302,3 +302,25 @@ def test_inspect_says_what_would_be_trained_on(tmp_path: Path) -> None:
         # 2 classes, 8 windows of each, 128 pixels and gaps of 4
         assert image.size == (8 * 132 + 4, 2 * 132 + 4)
         assert len(image.getcolors()) > 3
+
+
+def test_a_clock_among_the_channels_is_warned_of(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},time", *(f"{row},{0.02 * number}" for number, row in enumerate(rows))]))
+    warning = (
+        "time rises from row to row all the time, as a clock or a counter does, and is not a reading; leave it out"
+    )
+    assert f"warning        {warning}" in as_text(inspect(str(path), overrides=CUT))
+    assert inspect(str(path), overrides=[*CUT, "data.columns=[a, b]"])["warnings"] == []
+    lines: list[str] = []
+    trained(path, tmp_path / "run", *CUT, "training.epochs=1", say=lines.append)
+    assert any(line.startswith(f"warning: {warning}") for line in lines)
+
+
+def test_copies_in_two_parts_are_warned_of(tmp_path: Path) -> None:
+    x = np.stack([wave(CLASSES[number % 2], number) for number in range(20)])
+    y = [CLASSES[number % 2] for number in range(20)]
+    np.savez(tmp_path / "x.npz", x=np.concatenate([x, x[:3]]), y=[*y, *y[:3]], part=["train"] * 20 + ["test"] * 3)
+    (warning,) = inspect(str(tmp_path / "x.npz"))["warnings"]
+    assert warning == "3 samples have copies in several parts: x[0], x[20] and others"

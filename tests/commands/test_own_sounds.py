@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,8 +25,8 @@ FAST = ["model.widths=[4, 4]", "data.batch_size=8", "time_steps=15", "training.e
 SOUND = ["data.seconds=0.25", "data.mels=8", "data.group=GROUP_*.wav"]
 
 
-def trained(data: Path, out: Path, *overrides: str) -> dict[str, Any]:
-    return train("sines_hdlif", data=str(data), overrides=[*FAST, *SOUND, *overrides], out=out, memory_repeats=0)
+def trained(data: Path, out: Path, *overrides: str) -> None:
+    train("sines_hdlif", data=str(data), overrides=[*FAST, *SOUND, *overrides], out=out, memory_repeats=0)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def test_run_gives_what_training_made_of_a_clip_to_the_bit(run_folder: Path) -> 
     record = load(path).input
     assert record == builders.input_record(recipe)
     assert record.sound == SoundRecord(8000, 2000, "first", 2000, 8, 256, 128, 20.0, 4000.0)
-    by_logits = {tuple(one["logits"]): Path(one["input"]).parent.name for one in run(path, [data])["inputs"]}
+    by_logits = {tuple(one["logits"]): Path(one["input"]).parent.name for one in run(path, [data]).as_dict()["inputs"]}
     session, seen = Session(path), 0
     for part in builders.build_data(recipe).parts:
         for index in range(len(part)):
@@ -60,10 +59,10 @@ def test_run_needs_no_torch(run_folder: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\nfrom hdlif.commands.run import run\n"
-        f"print(run(Path({str(path)!r}), [Path({str(clip)!r})])['inputs'][0]['logits'])"
+        f"print(run(Path({str(path)!r}), [Path({str(clip)!r})]).as_dict()['inputs'][0]['logits'])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.strip() == str(run(path, [clip])["inputs"][0]["logits"])
+    assert said.strip() == str(run(path, [clip]).as_dict()["inputs"][0]["logits"])
 
 
 def test_clips_of_other_rates_and_lengths_are_taken_and_what_is_none_is_refused(
@@ -72,7 +71,7 @@ def test_clips_of_other_rates_and_lengths_are_taken_and_what_is_none_is_refused(
     path = run_folder.parent / "net.hdlif.safetensors"
     (tmp_path / "short.wav").write_bytes(wav_bytes(tone("low", 1, 0.1, 44100), 44100))
     (tmp_path / "long.wav").write_bytes(wav_bytes(tone("low", 1, 1.0)))
-    assert len(run(path, [tmp_path])["inputs"]) == 2
+    assert len(run(path, [tmp_path]).as_dict()["inputs"]) == 2
     (tmp_path / "cut.wav").write_bytes(wav_bytes(tone("low", 1))[:-10])
     with pytest.raises(InputError, match=r"cut.wav: cannot be read as a sound \(its chunk 'data' claims"):
         run(path, [tmp_path / "cut.wav"])
@@ -84,7 +83,7 @@ def test_windows_of_a_long_sound_are_answered_one_by_one(tmp_path: Path) -> None
     path = tmp_path / "net.hdlif.safetensors"
     export(tmp_path / "run", out=path)
     clip = tmp_path / "data" / "low" / "p0_0.wav"
-    assert [one["input"] for one in run(path, [clip])["inputs"]] == [
+    assert [one["input"] for one in run(path, [clip]).as_dict()["inputs"]] == [
         f"{clip}@{begin}s" for begin in ("0", "0.125", "0.25")
     ]
     assert evaluate_path(path, data=str(tmp_path / "data")).n == evaluate_path(tmp_path / "run").n

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +26,8 @@ from table_files import CLASSES, table_rows, write_table
 FAST = ["model.widths=[4, 4]", "data.batch_size=8", "training.epochs=2", "data.group=who"]
 
 
-def trained(data: Path, out: Path, *overrides: str) -> dict[str, Any]:
-    return train("wine_hdlif", data=str(data), overrides=[*FAST, *overrides], out=out, memory_repeats=0)
+def trained(data: Path, out: Path, *overrides: str) -> None:
+    train("wine_hdlif", data=str(data), overrides=[*FAST, *overrides], out=out, memory_repeats=0)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def test_run_gives_what_training_made_of_a_row_to_the_bit(run_folder: Path) -> N
     record = load(path).input
     assert record == builders.input_record(recipe)
     assert (record.kind, record.shape, record.columns) == ("table", (2, 1, 1), ("width", "height"))
-    answers = run(path, [data])["inputs"]
+    answers = run(path, [data]).as_dict()["inputs"]
     assert [one["input"] for one in answers] == [f"{data}:{line}" for line in range(2, 42)]
     shown = {x.tobytes(): row[1] for (_, x), row in zip(read_rows(data, record), table_rows(), strict=True)}
     logits, session, seen = {tuple(one["logits"]) for one in answers}, Session(path), 0
@@ -65,9 +64,9 @@ def test_columns_are_found_by_name_in_any_order(run_folder: Path, tmp_path: Path
     other = write_csv(tmp_path / "other.csv", rows, ["height", "note", "width"])
     bare = write_csv(tmp_path / "bare.csv", [[width, height] for height, _, width in rows])
     np.save(tmp_path / "x.npy", np.array([[width, height] for height, _, width in rows], np.float64))
-    expected = [one["logits"] for one in run(path, [data])["inputs"]]
+    expected = [one["logits"] for one in run(path, [data]).as_dict()["inputs"]]
     for file in (other, bare, tmp_path / "x.npy"):
-        assert [one["logits"] for one in run(path, [file])["inputs"]] == expected
+        assert [one["logits"] for one in run(path, [file]).as_dict()["inputs"]] == expected
 
 
 @pytest.mark.parametrize(

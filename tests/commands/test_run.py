@@ -37,7 +37,7 @@ def test_images_and_arrays_give_classes(artefact: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", normalised)
     np.save(tmp_path / "d.npy", normalised[None].repeat(4, axis=0))
     inputs = [tmp_path / name for name in ("a.png", "b.npy", "c.npy", "d.npy")]
-    results = run(artefact, inputs, threads=1)["inputs"]
+    results = run(artefact, inputs, threads=1).as_dict()["inputs"]
     logits = Session(artefact).run(normalised[None, None]).mean(axis=0)[0]
     powers = np.exp(logits - logits.max())
     for path, result in zip(inputs, results, strict=True):
@@ -59,8 +59,8 @@ def test_an_array_may_hold_an_image_of_any_size(artefact: Path, tmp_path: Path) 
     for i, array in enumerate(arrays):
         np.save(tmp_path / f"{i}.npy", array)
         Image.fromarray(array.squeeze()).save(tmp_path / f"{i}.png")
-    of_arrays = run(artefact, [tmp_path / f"{i}.npy" for i in range(4)])["inputs"]
-    of_images = run(artefact, [tmp_path / f"{i}.png" for i in range(4)])["inputs"]
+    of_arrays = run(artefact, [tmp_path / f"{i}.npy" for i in range(4)]).as_dict()["inputs"]
+    of_images = run(artefact, [tmp_path / f"{i}.png" for i in range(4)]).as_dict()["inputs"]
     assert [result["logits"] for result in of_arrays] == [result["logits"] for result in of_images]
     assert len({tuple(result["logits"]) for result in of_arrays}) == 4
 
@@ -73,7 +73,7 @@ def test_a_folder_gives_all_images_below_it_in_order(artefact: Path, tmp_path: P
     for name, image in zip(names, pixels, strict=True):
         Image.fromarray(image).save(folder / name)
     (folder / "notes.txt").write_text("no image")
-    results = run(artefact, [folder, folder / "a.png"])["inputs"]
+    results = run(artefact, [folder, folder / "a.png"]).as_dict()["inputs"]
     assert [result["input"] for result in results] == [str(folder / name) for name in [*names, "a.png"]]
     assert results[0] == results[3]
     assert results[0]["logits"] != results[1]["logits"]
@@ -84,10 +84,11 @@ def test_what_cannot_be_read_is_named_and_the_rest_answered_for(artefact: Path, 
         Image.new("RGB", (7, 9), (number, 0, 0)).save(tmp_path / f"{number:02}.png")
     (tmp_path / "05.png").write_bytes(b"none")
     result = run(artefact, [tmp_path, tmp_path / "nothing.png"], threads=1)
-    assert [Path(one["input"]).name for one in result["inputs"]] == [
+    assert [Path(one.input).name for one in result.inputs] == [
         f"{number:02}.png" for number in range(BATCH + 3) if number != 5
     ]
-    unreadable, absent = result["failed"]
+    unreadable, absent = result.failed
+    assert result.as_dict()["failed"] == [unreadable, absent]
     assert unreadable == (
         f"{tmp_path / '05.png'}: cannot be read as an image (it is none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP, or "
         "damaged); give an image, or pixels in a .npy file"
@@ -120,18 +121,18 @@ def test_many_inputs_are_run_in_batches_of_equally_many_steps(
     for i, steps in enumerate(lengths):
         paths.append(tmp_path / f"{i}.npy")
         np.save(paths[-1], random_input(residual_network(), steps, 1, seed=i)[:, 0])
-    alone = [run(artefact, [path])["inputs"][0] for path in paths]
+    alone = [run(artefact, [path]).as_dict()["inputs"][0] for path in paths]
     shapes = []
     of_session = Session.run
     monkeypatch.setattr(Session, "run", lambda self, x: (shapes.append(x.shape[:2]), of_session(self, x))[1])
-    assert run(artefact, paths)["inputs"] == alone
+    assert run(artefact, paths).as_dict()["inputs"] == alone
     assert shapes == [(1, BATCH), (1, 1), (6, 2), (1, 1)]
 
 
 def test_a_sequence_has_its_own_steps(artefact: Path, tmp_path: Path) -> None:
     x = random_input(residual_network(), 6, 1)
     np.save(tmp_path / "six.npy", x[:, 0])
-    result = run(artefact, [tmp_path / "six.npy"])["inputs"][0]
+    result = run(artefact, [tmp_path / "six.npy"]).as_dict()["inputs"][0]
     np.testing.assert_allclose(result["logits"], Session(artefact).run(x).mean(axis=0)[0], rtol=1e-6)
 
 
@@ -201,7 +202,7 @@ def test_folders_of_any_depth_are_searched_and_links_to_folders_are_not(
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack(0)) + 200)
     try:
-        (result,) = run(artefact, [top])["inputs"]
+        (result,) = run(artefact, [top]).as_dict()["inputs"]
     finally:
         sys.setrecursionlimit(before)
     assert result["input"] == str(top.joinpath(*["d"] * depth, "x.png"))
@@ -212,7 +213,9 @@ def test_byte_and_memory_orders_are_read_alike(artefact: Path, tmp_path: Path) -
     forms = {"little": x, "big": x.astype(">f4"), "fortran": np.asfortranarray(x)}
     for name, array in forms.items():
         np.save(tmp_path / f"{name}.npy", array)
-    little, big, fortran = (run(artefact, [tmp_path / f"{name}.npy"])["inputs"][0]["logits"] for name in forms)
+    little, big, fortran = (
+        run(artefact, [tmp_path / f"{name}.npy"]).as_dict()["inputs"][0]["logits"] for name in forms
+    )
     assert little == big == fortran
 
 
@@ -245,7 +248,7 @@ def test_runs_where_torch_cannot_be_imported(artefact: Path, tmp_path: Path) -> 
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
         "from hdlif.commands.run import run\n"
-        f"print(run(Path({str(artefact)!r}), [Path({str(tmp_path / 'x.npy')!r})])['inputs'][0]['label'])\n"
+        f"print(run(Path({str(artefact)!r}), [Path({str(tmp_path / 'x.npy')!r})]).as_dict()['inputs'][0]['label'])\n"
         "assert not [name for name in sys.modules if name.startswith(('torchvision', 'lightning'))]\n"
         # nor what only costs time here
         "assert not {'PIL', 'difflib', 'importlib.metadata'} & set(sys.modules)"
@@ -284,5 +287,5 @@ def test_a_network_trained_on_rows_is_shown_a_picture_row_by_row(tmp_path: Path)
     np.save(tmp_path / "digit.npy", test.pixels[3, 0].numpy())
     x, _ = test.sequence(torch.tensor([3]))
     expected = Session(path).run(x.contiguous().numpy()).mean(axis=0)[0].tolist()
-    for result in run(path, [tmp_path / "digit.png", tmp_path / "digit.npy"])["inputs"]:
+    for result in run(path, [tmp_path / "digit.png", tmp_path / "digit.npy"]).as_dict()["inputs"]:
         assert result["logits"] == expected

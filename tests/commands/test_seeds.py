@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from hdlif.commands import seeds as module
-from hdlif.commands.seeds import as_text, train_seeds
+from hdlif.commands.seeds import SeedsResult, Spread, train_seeds
 from hdlif.commands.train import train
 from hdlif.config import dump_recipe, load_recipe
 from hdlif.errors import CheckpointError, ExistingRunError, InputError, RecipeError
+from hdlif.report.summary import TrainResult
 from hdlif.training import checkpoint
 
 FAST = ["training.epochs=1", "data.batch_size=128", "model.width=4", "model.blocks=[1]", "data.train=256"]
@@ -23,7 +24,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool | None]]:
     """Notes (seed, resume) of every training."""
     seen: list[tuple[int, bool | None]] = []
 
-    def noting(recipe: Any, **options: Any) -> dict[str, Any]:
+    def noting(recipe: Any, **options: Any) -> TrainResult | None:
         seen.append((recipe.seed, options["resume"]))
         return train(recipe, **options)
 
@@ -38,16 +39,12 @@ def test_mean_and_deviation_are_of_the_seeds_and_finished_ones_are_skipped(
     two = train_seeds("digits_hdlif", seeds=2, out=tmp_path, say=said.append, **OPTIONS)
     assert said[0] == "seed 42: training"
     summaries = [json.loads((tmp_path / f"seed_{seed}" / "summary.json").read_text()) for seed in (42, 43)]
-    assert [summary["seed"] for summary in summaries] == two["seeds"] == [42, 43]
+    assert [summary["seed"] for summary in summaries] == list(two.seeds) == [42, 43]
     accuracies = [summary["accuracy"] for summary in summaries]
-    assert two["accuracy"] == {
-        "mean": statistics.mean(accuracies),
-        "std": statistics.stdev(accuracies),
-        "values": accuracies,
-    }
-    assert json.loads((tmp_path / "seeds.json").read_text()) == two
+    assert two.accuracy == Spread(statistics.mean(accuracies), statistics.stdev(accuracies), tuple(accuracies))
+    assert json.loads((tmp_path / "seeds.json").read_text()) == two.as_dict()
     three = train_seeds("digits_hdlif", seeds=3, out=tmp_path, **OPTIONS)
-    assert three["accuracy"]["values"][:2] == accuracies
+    assert list(three.accuracy.values[:2]) == accuracies
     assert trained == [(42, None), (43, None), (44, None)]
     # Another recipe in the same folder is no finished one.
     other = [*FAST, "training.momentum=0.5"]
@@ -85,7 +82,7 @@ def test_a_run_of_another_recipe_stays_unless_it_is_to_be_replaced(tmp_path: Pat
     with pytest.raises(InputError, match="leave one of them out"):
         train_seeds("digits_hdlif", seeds=1, out=tmp_path, resume=True, overwrite=True, **other)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-    assert train_seeds("digits_hdlif", seeds=1, out=tmp_path, resume=True, **OPTIONS)["accuracy"] == first["accuracy"]
+    assert train_seeds("digits_hdlif", seeds=1, out=tmp_path, resume=True, **OPTIONS).accuracy == first.accuracy
     train_seeds("digits_hdlif", seeds=1, out=tmp_path, overwrite=True, **other)
     kept = json.loads((tmp_path / "seed_42/summary.json").read_text())
     assert kept["recipe"]["training"]["momentum"] == 0.5
@@ -100,6 +97,9 @@ def test_seeds_that_no_recipe_can_have_are_refused_before_the_first(tmp_path: Pa
 
 
 def test_text_is_mean_deviation_and_number() -> None:
-    of_two = {"name": "net", "n": 2, "accuracy": {"mean": 0.9125, "std": 0.0025, "values": []}}
-    assert as_text(of_two) == "net: 91.25 ± 0.25 % (2)"
-    assert as_text(of_two | {"n": 1, "accuracy": {"mean": 0.9, "std": None}}) == "net: 90.00 % (1)"
+    def of(*accuracies: float) -> SeedsResult:
+        runs = [TrainResult(name="net", accuracy=one, accuracy_per_step=(one,)) for one in accuracies]
+        return SeedsResult.of("net", runs)
+
+    assert str(of(0.9075, 0.9175)) == "net: 91.25 ± 0.71 % (2)"
+    assert str(of(0.9)) == "net: 90.00 % (1)"

@@ -22,6 +22,7 @@ from hdlif.commands.sweep import sweep
 from hdlif.commands.train import train
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError
+from hdlif.report.summary import TrainResult
 from hdlif.tasks import Classify, Evaluation
 
 pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
@@ -46,9 +47,15 @@ def space(tmp_path: Path) -> Path:
 def run(tmp_path: Path, space: Path) -> Callable[..., dict[str, Any]]:
     def run(trials: int, *, name: str = "study", **changes: Any) -> dict[str, Any]:
         arguments = {"space": space, "overrides": OVERRIDES, "study": tmp_path / name / "study.journal"} | changes
-        return sweep(RECIPE, trials=trials, **arguments)
+        return sweep(RECIPE, trials=trials, **arguments).as_dict()
 
     return run
+
+
+def trained(accuracy: float) -> TrainResult:
+    """What a training has come to, as far as a search looks at it."""
+    validated = {"validation_accuracy": accuracy, "validation_score": accuracy}
+    return TrainResult(name="net", accuracy=accuracy, accuracy_per_step=(accuracy,), **validated)
 
 
 @pytest.fixture
@@ -56,7 +63,7 @@ def curve(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Training replaced by a curve: the accuracy is the learning rate, in each of three epochs."""
     seen: dict[str, Any] = {"trained": [], "at": lambda recipe, epoch: None}
 
-    def fake(recipe: Recipe, **arguments: Any) -> dict[str, Any]:
+    def fake(recipe: Recipe, **arguments: Any) -> TrainResult:
         seen["trained"].append((arguments["out"].name, arguments["resume"]))
         (arguments["out"] / "recipe.yaml").write_text(dump_recipe(recipe))
         for epoch in (1, 2, 3):
@@ -64,8 +71,8 @@ def curve(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             accuracy = recipe.training.learning_rate
             stand = SimpleNamespace(counters=SimpleNamespace(epoch=epoch - 1), task=Classify(("a", "b"), 1))
             for callback in arguments["callbacks"]:
-                callback.epoch_done(stand, Evaluation(accuracy, (accuracy,), 0.0, 1))
-        return {"validation_accuracy": recipe.training.learning_rate, "validation_score": recipe.training.learning_rate}
+                callback.epoch_done(stand, Evaluation(accuracy, (accuracy,), 0.0, 1, {"accuracy": accuracy}))
+        return trained(recipe.training.learning_rate)
 
     monkeypatch.setattr(module, "train", fake)
     return seen
@@ -82,7 +89,7 @@ def test_out_is_the_folder_of_the_study_and_its_runs(
 
 
 def test_trials_are_trained_and_the_best_can_be_trained_again(
-    run: Callable[..., dict[str, Any]], tmp_path: Path
+    run: Callable[..., dict[str, Any]], space: Path, tmp_path: Path
 ) -> None:
     result = run(2)
     assert [trial["number"] for trial in result["trials"]] == [0, 1]
@@ -94,10 +101,13 @@ def test_trials_are_trained_and_the_best_can_be_trained_again(
     again = train(
         module.built(RECIPE, [*OVERRIDES, *result["best"]["overrides"]]), out=tmp_path / "again", memory_repeats=0
     )
-    assert again["validation_accuracy"] == best["validation_accuracy"]
+    assert again is not None
+    assert again.validation_accuracy == best["validation_accuracy"]
     model = (tmp_path / "again" / "model.safetensors").read_bytes()
     assert (Path(best["folder"]) / "model.safetensors").read_bytes() == model
-    printed = tables.trials_table(result)
+    printed = tables.trials_table(
+        sweep(RECIPE, trials=2, space=space, overrides=OVERRIDES, study=tmp_path / "study/study.journal")
+    )
     assert f"best, in {best['folder']}: --set training.learning_rate=" in printed
     assert '--set \'neuron={"kind": ' in printed
 
@@ -179,7 +189,7 @@ def test_an_absent_data_set_is_no_trials_fault(
     absent = [*OVERRIDES[1:], "data={kind: fashion_mnist, batch_size: 64, validation: 40}"]
     with pytest.raises(DataError, match="fashion_mnist"):
         run(2, overrides=absent, data_root=tmp_path)
-    monkeypatch.setattr(module, "train", lambda recipe, **_: {"validation_accuracy": 0.5, "validation_score": 0.5})
+    monkeypatch.setattr(module, "train", lambda recipe, **_: trained(0.5))
     assert [trial["state"] for trial in run(1, overrides=absent, data_root=tmp_path)["trials"]] == ["complete"]
 
 
@@ -298,7 +308,7 @@ def test_of_two_processes_that_ask_at_once_the_later_withdraws(
     assert len(curve["trained"]) == 2
     # The withdrawn number is not used again.
     monkeypatch.undo()
-    monkeypatch.setattr(module, "train", lambda recipe, **_: {"validation_accuracy": 0.5, "validation_score": 0.5})
+    monkeypatch.setattr(module, "train", lambda recipe, **_: trained(0.5))
     assert [trial["number"] for trial in run(3)["trials"]] == [0, 1, 3]
 
 

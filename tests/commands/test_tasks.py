@@ -16,7 +16,6 @@ from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.report import report
 from hdlif.commands.run import run
-from hdlif.commands.seeds import as_text as seeds_text
 from hdlif.commands.seeds import train_seeds
 from hdlif.commands.train import train
 from hdlif.errors import DataError, RecipeError
@@ -71,27 +70,28 @@ def test_a_network_of_each_task_is_trained_measured_deployed_and_reported(
     summary = train(
         "sines_hdlif", overrides=[*SMALL, section, *overrides, f"time_steps={steps}"], out=out, memory_repeats=0
     )
-    metric = summary["metric"]
-    assert (summary["accuracy"], summary["accuracy_per_step"]) == (None, [])
-    assert (metric in summary["metrics"], summary["validation_accuracy"]) == (True, None)
-    assert tables.networks_table([summary]).split()[1] == next(iter(summary["metrics"]))
-    assert {f"{summary['metrics'][metric]:.4g}"} <= set(tables.networks_table([summary]).split())
+    assert summary is not None
+    metric, metrics = summary.metric, summary.measured
+    assert (summary.accuracy, summary.accuracy_per_step) == (None, ())
+    assert (metric in metrics, summary.validation_accuracy) == (True, None)
+    assert tables.networks_table([summary]).split()[1] == next(iter(metrics))
+    assert {f"{metrics[metric]:.4g}"} <= set(tables.networks_table([summary]).split())
     validated = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [event["metrics"].keys() for event in validated if event["event"] == "validation"]
     # What is measured is the same of the checkpoint, and of the artefact on the same data.
     checkpoint = evaluate_path(out)
-    assert checkpoint.metrics == pytest.approx(summary["metrics"])
+    assert checkpoint.metrics == pytest.approx(metrics)
     artefact = tmp_path / "net.hdlif.safetensors"
     export(out, out=artefact)
     deployed = evaluate_path(artefact, data=str(data / f"{case}.npz"))
     assert deployed.metrics == pytest.approx(checkpoint.metrics, abs=1e-3)
     assert tables.evaluation_text(deployed.as_dict()).startswith(next(iter(deployed.metrics)))
-    (answer,) = run(artefact, [data / ("short.npy" if case == "next" else "one.npy")])["inputs"]
+    (answer,) = run(artefact, [data / ("short.npy" if case == "next" else "one.npy")]).as_dict()["inputs"]
     assert len(answer["prediction"]) == {"sequence": 7, "regress": 2, "regress each": 1, "next": 2}.get(
         case, len(answer["prediction"])
     )
     page = Path(report([out])["report"]).read_text()
-    assert f"On the test set sines_hdlif has {metric} {summary['metrics'][metric]:.4g}." in page
+    assert f"On the test set sines_hdlif has {metric} {metrics[metric]:.4g}." in page
     drawn = {"sequence": "Confusion", "multilabel": "F1 of each label"}.get(case, "Predicted against true values")
     assert drawn in page
 
@@ -119,8 +119,8 @@ def test_seeds_and_coherence_take_other_tasks(case: str, data: Path, tmp_path: P
     section = f"data={{kind: series, path: {data / case}.npz, batch_size: 8}}"
     given = [*SMALL, section, *overrides, f"time_steps={steps}"]
     spread = train_seeds("sines_hdlif", seeds=2, overrides=given, out=tmp_path / "run", memory_repeats=0)
-    assert set(spread["metrics"]) > {"rmse" if case == "regress" else "accuracy"}
-    assert seeds_text(spread).endswith("(2)")
+    assert set(spread.metrics) > {"rmse" if case == "regress" else "accuracy"}
+    assert str(spread).endswith("(2)")
     one = tmp_path / "run" / "seed_42"
     seen = coherence([str(one)], batches=1)
     assert {entry["loss"] for entry in seen["networks"]} == {"mean_logits", "per_step", "as_trained"}
@@ -230,6 +230,34 @@ def test_a_task_that_does_not_fit_is_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_search_looks_for_the_least_error_and_calls_it_by_its_name(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="pip install 'hdlif[sweep]'")
+    from hdlif.commands.sweep import sweep
+
+    overrides, _ = CASES["regress"]
+    section = f"data={{kind: series, path: {data}/regress.npz, batch_size: 8}}"
+    (tmp_path / "space.yaml").write_text("training.learning_rate: {kind: float, low: 0.0001, high: 0.3, log: true}\n")
+    said: list[str] = []
+    found = sweep(
+        "sines_hdlif",
+        space=tmp_path / "space.yaml",
+        trials=3,
+        out=tmp_path / "sweep",
+        overrides=[*SMALL, section, *overrides, f"time_steps={STEPS}"],
+        say=said.append,
+    )
+    errors = [(trial.validation_metrics or {})["rmse"] for trial in found.trials]
+    kept = [json.loads((Path(trial.folder) / "summary.json").read_text()) for trial in found.trials]
+    assert errors == [summary["validation_metrics"]["rmse"] for summary in kept]
+    assert {trial.metric for trial in found.trials} == {"rmse"}
+    assert found.as_dict()["best"]["validation_metrics"] == {"rmse": min(errors)}
+    assert min(errors) < max(errors)
+    assert json.loads((tmp_path / "sweep" / "sweep.json").read_text()) == found.as_dict()
+    rows = [line.split() for line in tables.trials_table(found).splitlines()[2:5]]
+    assert [row[2:4] for row in rows] == [["rmse", f"{error:.4g}"] for error in sorted(errors)]
+    assert said[1] == f"trial 0: rmse {errors[0]:.4g} on validation"
+
+
 def test_windows_that_share_rows_are_in_no_two_parts(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "long.csv", [[t, 1.0] for t in range(50)], ["a", "b"])
     with pytest.raises(DataError, match=r"windows that share rows would be in two parts; set data\.stride=8 or more"):
@@ -257,17 +285,18 @@ def test_columns_of_a_table_are_learned_and_run_finds_the_others_by_name(key: st
     section = f"data={{kind: table, path: {path}, batch_size: 8, {key.replace('=', ': ')}}}"
     overrides = ["model.widths=[4]", "training.epochs=1", section, f"task.kind={task}"]
     summary = train("wine_hdlif", overrides=overrides, out=tmp_path / "run", memory_repeats=0)
-    assert summary["accuracy"] is None
+    assert summary is not None
+    assert summary.accuracy is None
     export(tmp_path / "run", out=tmp_path / "net.hdlif.safetensors")
     graph = load(tmp_path / "net.hdlif.safetensors")
     assert (graph.labels, graph.input.columns, graph.task.kind) == (("c", "d"), ("a", "b"), task)
     again = evaluate_path(tmp_path / "net.hdlif.safetensors", data=str(path))
-    assert again.metrics == pytest.approx(summary["metrics"], abs=1e-3)
+    assert again.metrics == pytest.approx(summary.metrics, abs=1e-3)
     shuffled = write_csv(tmp_path / "new.csv", [[row[1], "x", row[0]] for row in rows[:3]], ["b", "note", "a"])
-    answers = run(tmp_path / "net.hdlif.safetensors", [shuffled])["inputs"]
+    answers = run(tmp_path / "net.hdlif.safetensors", [shuffled]).as_dict()["inputs"]
     assert len(answers) == 3
     straight = write_csv(tmp_path / "old.csv", [row[:2] for row in rows[:3]], ["a", "b"])
-    expected = run(tmp_path / "net.hdlif.safetensors", [straight])["inputs"]
+    expected = run(tmp_path / "net.hdlif.safetensors", [straight]).as_dict()["inputs"]
     assert [one["prediction"] for one in answers] == [one["prediction"] for one in expected]
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from hdlif.commands import recipes
 from hdlif.commands import train as module
-from hdlif.errors import TrainingError
+from hdlif.errors import ExistingRunError, RecipeError, TrainingError
 from hdlif.measure import peak_memory as probe
+from hdlif.training import Batch, Callback, Training
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4"]
 
@@ -20,8 +22,8 @@ def test_a_summary_is_written_where_memory_cannot_be_measured(
 
     monkeypatch.setattr(module, "peak_memory", killed)
     summary = module.train("digits_hdlif", overrides=FAST, out=tmp_path, memory_repeats=1)
-    assert summary["peak_bytes"] is None
-    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert summary.peak_bytes is None
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary.as_dict()
     assert "could not be measured (exit code -9); the summary is without it" in "".join(capsys.readouterr())
 
 
@@ -41,3 +43,49 @@ def test_a_process_that_cannot_measure_says_why_and_what_helps() -> None:
     how = "measured on the CPU, in one process with the whole batch"
     with pytest.raises(TrainingError, match=rf"name: .* \(exit code 9; it is {how}\); .*--memory-repeats 0"):
         probe.in_fresh_processes(["-c", "raise SystemExit(9)"], repeats=1, name="name")
+
+
+class Fails(Callback):
+    """Ends a training before its first update is over."""
+
+    def prepare(self, training: Training, batch: Batch) -> Batch:
+        raise TrainingError("the first update fails")
+
+
+def test_a_training_that_failed_before_its_first_checkpoint_is_in_nobodys_way(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="the first update fails"):
+        module.train("digits_hdlif", overrides=FAST, out=tmp_path, callbacks=[Fails()])
+    assert (tmp_path / "metrics.jsonl").exists()
+    before = (tmp_path / "recipe.yaml").read_text()
+    # Another recipe, as whoever mends the first one has it.
+    said: list[str] = []
+    with pytest.raises(TrainingError, match="the first update fails"):
+        module.train("digits_hdlif", overrides=[*FAST, "seed=7"], out=tmp_path, callbacks=[Fails()], say=said.append)
+    assert said == []
+    assert (tmp_path / "recipe.yaml").read_text() == before.replace("seed: 42", "seed: 7")
+    summary = module.train("digits_hdlif", overrides=FAST, out=tmp_path, resume=True, memory_repeats=0, say=said.append)
+    assert said == [f"{tmp_path}: has no checkpoint to go on from; the training begins with its first epoch"]
+    assert summary["seed"] == 42
+
+
+def test_where_a_recipe_alone_is_nobody_is_told_to_go_on(tmp_path: Path) -> None:
+    """It may be the user's, who trains into the folder that it lies in."""
+    (tmp_path / "recipe.yaml").write_text("name: mine\n")
+    for resume in (False, True):
+        with pytest.raises(
+            ExistingRunError, match=r"it has no checkpoint, replace it \(--overwrite\), or choose"
+        ) as refused:
+            module.train("digits_hdlif", overrides=FAST, out=tmp_path, resume=resume)
+        assert "--resume" not in str(refused.value)
+    assert (tmp_path / "recipe.yaml").read_text() == "name: mine\n"
+
+
+def test_a_rule_that_cannot_learn_from_a_network_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    overrides = [*FAST[:2], "model={kind: 'own_models:Untraceable'}", "rule={kind: ottt}"]
+    message = r"rule.ottt cannot train model.own_models:Untraceable: network.mix feeds a membrane and cannot learn"
+    with pytest.raises(RecipeError, match=message):
+        module.train("digits_hdlif", overrides=overrides, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(RecipeError, match=message):
+        recipes.check("digits_hdlif", overrides, build=True)
+    recipes.check("digits_hdlif", [*overrides, "rule={kind: stbp}"], build=True)

@@ -1,6 +1,7 @@
 """A network that has no deployed form is trained, evaluated, profiled and reported all the same, and not exported."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from hdlif.data import Samples
 from hdlif.errors import LoweringError
 from hdlif.models import Place
 from hdlif.nn import HDLIF, Neuron, State
+from hdlif.report.summary import RESULT, TrainResult
 from hdlif.training import Fit, Trainer
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]", "data.train=256"]
@@ -55,30 +57,32 @@ def waves(monkeypatch: pytest.MonkeyPatch) -> str:
     return "neuron={kind: wave}"
 
 
-def trained(out: Path, *overrides: str) -> dict[str, Any]:
-    return train("digits_hdlif", overrides=[*FAST, *overrides], out=out, memory_repeats=0)
+def trained(out: Path, *overrides: str) -> TrainResult:
+    found = train("digits_hdlif", overrides=[*FAST, *overrides], out=out, memory_repeats=0)
+    assert found is not None
+    return found
 
 
 def test_a_training_ends_well_where_a_neuron_has_no_deployed_form(
     tmp_path: Path, waves: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary = trained(tmp_path, waves)
-    assert [summary[key] for key in NULL] == [None] * len(NULL)
-    assert json.loads((tmp_path / "summary.json").read_text()) == summary
-    assert summary["accuracy"] == summary["accuracy_per_step"][-1]
+    assert [getattr(summary, key) for key in NULL] == [None] * len(NULL)
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary.as_dict()
+    assert summary.accuracy == summary.accuracy_per_step[-1]
     (warning,) = (line for line in "".join(capsys.readouterr()).splitlines() if line.startswith("warning: "))
     assert "body.stage1.0.act1 (Wave): a neuron without an equation has no deployed form" in warning
     usual = trained(tmp_path / "usual")
-    assert summary.keys() == usual.keys()
-    assert summary["params_mb"] == pytest.approx(usual["params_mb"])
-    assert summary["fp32_mb"] == pytest.approx(usual["fp32_mb"])
-    assert [row.keys() for row in summary["layers"]] == [usual["layers"][0].keys()] * len(summary["layers"])
+    assert summary.params_mb == pytest.approx(usual.params_mb)
+    assert summary.fp32_mb == pytest.approx(usual.fp32_mb)
+    assert summary.as_dict().keys() == usual.as_dict().keys()
+    assert {row.sops for row in summary.layers} == {None}
 
 
 def test_what_follows_a_training_works_and_export_names_the_layer(tmp_path: Path, waves: str) -> None:
     run, usual = tmp_path / "waves", tmp_path / "usual"
     summaries = [trained(run, waves), trained(usual)]
-    assert evaluate_path(run).accuracy == summaries[0]["accuracy"]
+    assert evaluate_path(run).accuracy == summaries[0].accuracy
     for counting in ("paper", "honest"):
         counted = profile_command(str(run), counting=counting).as_dict()
         rows = {row["name"]: row for row in counted["layers"]}
@@ -86,7 +90,7 @@ def test_what_follows_a_training_works_and_export_names_the_layer(tmp_path: Path
         assert [rows[f"body.stage1.0.act{i}"]["nops"] for i in (1, 2)] == [None, 3 * 4 * 4 * 64]
         assert rows["stem.conv"]["shape"] == rows["body.stage1.0.act1"]["shape"] == [4, 8, 8]
         assert 0 < rows["body.stage1.0.act1"]["density"] < 1
-        assert counted["params_mb"] == pytest.approx(summaries[1]["params_mb"])
+        assert counted["params_mb"] == pytest.approx(summaries[1].params_mb)
         assert [counted[key] for key in ("stored_mb", "sops", "nops", "energy_mj")] == [None] * 4
         assert counted.keys() == profile_command(str(usual), counting=counting).as_dict().keys()
         text = tables.layers_table(counted)
@@ -99,7 +103,7 @@ def test_what_follows_a_training_works_and_export_names_the_layer(tmp_path: Path
         assert "—" in html
         assert "(Wave): a neuron without an equation has no deployed form" in page["left_out"]
         assert "body.stage1.0.act1" in html
-    lines = tables.networks_table([{**summary, "peak_bytes": None} for summary in summaries]).splitlines()
+    lines = tables.networks_table([replace(summary, peak_bytes=None) for summary in summaries]).splitlines()
     assert [line.count("—") for line in lines[-2:]] == [len(NULL) + 1, 1]
     with pytest.raises(
         LoweringError,
@@ -117,9 +121,9 @@ def test_a_recipe_without_a_deployed_form_is_profiled(tmp_path: Path, waves: str
 
 def test_seeds_and_ablations_have_no_mean_of_what_there_is_not(tmp_path: Path, waves: str) -> None:
     result = train_seeds("digits_hdlif", seeds=1, overrides=[*FAST, waves], out=tmp_path, memory_repeats=0)
-    assert result["sops"] == {"mean": None, "std": None, "values": [None]}
-    assert result["accuracy"]["values"] == [result["accuracy"]["mean"]]
-    cell = _statistics([json.loads((tmp_path / "seed_42" / "summary.json").read_text())])
+    assert result.sops.as_dict() == {"mean": None, "std": None, "values": [None]}
+    assert result.accuracy.values == (result.accuracy.mean,)
+    cell = _statistics([RESULT.validate_json((tmp_path / "seed_42" / "summary.json").read_text())])
     assert cell["sops"] is None
     assert 0 < cell["firing_rate"] < 1
 
@@ -143,7 +147,7 @@ def test_a_learned_step_that_has_run_away_costs_the_figures_and_not_the_run(
 
     monkeypatch.setattr(module, "Trainer", RunsAway)
     summary = trained(tmp_path, "spikes={kind: quantised, bits: 4, learned: true}")
-    assert summary["energy_mj"] is None
+    assert summary.energy_mj is None
     assert "body.stage1.0.act2.quantizer: step = -1.0" in "".join(capsys.readouterr())
 
 

@@ -86,5 +86,5 @@ def test_batches_leaves_the_global_generator_alone() -> None:
 
 
 def test_drop_last_that_leaves_no_batch_is_refused() -> None:
-    with pytest.raises(DataError, match=r"3 images do not fill one batch of 4; lower data.batch_size to at most 3"):
+    with pytest.raises(DataError, match=r"3 samples do not fill one batch of 4; lower batch_size to at most 3"):
         batches(3, batch_size=4, seed=0, epoch=0, drop_last=True)

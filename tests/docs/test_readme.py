@@ -18,12 +18,13 @@ def test_python_of_the_readme_is_as_accurate_as_the_command_line(
     monkeypatch.chdir(tmp_path)
     summary = train("digits_hdlif_w1p5_s4_parallel", out=tmp_path / "run", memory_repeats=0)
     code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[-1]
-    recipe = summary["recipe"]
+    assert summary is not None
+    recipe = summary.recipe
     longer, count = re.subn(
         r"TrainingConfig\(epochs=\d+", f"TrainingConfig(epochs={recipe['training']['epochs']}", code
     )
     assert count == 1
     names: dict[str, object] = {}
     exec(longer, names)
-    assert float(names["accuracy"]) >= summary["accuracy"] - 0.01  # type: ignore[arg-type]
+    assert float(names["accuracy"]) >= summary.accuracy - 0.01  # type: ignore[arg-type]
     assert float(names["accuracy"]) > 0.97  # type: ignore[arg-type]

@@ -20,4 +20,4 @@ def test_every_command_of_the_page_runs_in_turn(tmp_path: Path, monkeypatch: pyt
 
 
 def test_every_key_of_a_folder_has_its_row() -> None:
-    assert arguments("folder") - {"path"} <= keys_in_rows(PAGE)
+    assert arguments("folder") - {"path"} <= keys_in_rows(PAGE) | keys_in_rows(page("your_own_targets"))

@@ -21,5 +21,5 @@ def test_every_command_of_the_page_runs_in_turn(tmp_path: Path, monkeypatch: pyt
 
 
 def test_every_key_and_format_of_recordings_has_its_row() -> None:
-    assert arguments("events") - {"path"} <= keys_in_rows(PAGE)
+    assert arguments("events") - {"path"} <= keys_in_rows(PAGE) | keys_in_rows(page("your_own_targets"))
     assert all(f"`{suffix}`" in PAGE for suffix in READERS)

@@ -18,6 +18,7 @@ from hdlif.nn import (
     HDLIF,
     LIF,
     SECA,
+    BatchNorm1d,
     MemBN,
     ParallelHDLIF,
     QuantConv2d,
@@ -301,7 +302,9 @@ class Block(Temporal):
             self.add_module(name, made[name])
         self.double()
 
-    def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+    def forward(
+        self, x: Tensor, state: State | None = None, steps: range = range(STEPS)
+    ) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
         h = run("fc1", run("act0", run("fc0", x))) + run("skip", x)
         return run("out", run("act1", h)), run.state
@@ -332,16 +335,112 @@ def test_the_order_in_which_children_are_registered_changes_nothing(
     assert not torch.allclose(expected["skip.weight"], cut["skip.weight"])
 
 
-def test_a_block_that_states_no_paths_is_refused() -> None:
-    class Silent(Block):
-        paths = None
+class Silent(Block):
+    """Leaves it to a pass how its children read one another."""
 
-    message = (
-        r"body \(Silent\) does not state how its input goes through 'fc0', 'act0', 'fc1', 'skip', 'act1', 'out', "
-        r".*give the class `paths`.*or use a rule without traces"
-    )
+    paths = None
+
+
+@pytest.mark.parametrize("rule", [OTTT(leak=LEAK), NDOT(leak=LEAK)], ids=["ottt", "ndot"])
+@pytest.mark.parametrize("order", [ORDER, ORDER[::-1]])
+def test_paths_that_are_not_stated_are_seen(rule: OTTT, order: Sequence[str]) -> None:
+    stated, silent = Sequential({"body": Block(order)}), Sequential({"body": Silent(order)})
+    for one in (frames(), frames()[:1]):
+        expected, found = learn(rule, stated, one), learn(rule, silent, one)
+        assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert set(remembered(silent, frames())) == {"body.fc0", "body.fc1", "body.skip"}
+
+
+def test_looking_at_paths_leaves_the_network_and_the_draws_as_they_are() -> None:
+    class Norms(Silent):
+        def __init__(self) -> None:
+            super().__init__(ORDER)
+            self.norm, self.drop = BatchNorm1d(8, time_steps=STEPS).double(), nn.Dropout(0.5)
+
+        def forward(
+            self, x: Tensor, state: State | None = None, steps: range = range(STEPS)
+        ) -> tuple[Tensor, State | None]:
+            run = Scope(self, state, steps)
+            h = run("norm", run("drop", run("fc1", run("act0", run("fc0", x))))) + run("skip", x)
+            return run("out", run("act1", h)), run.state
+
+    net = Norms().train()
+    net.drop.eval()
+    before, draws = {name: value.clone() for name, value in net.state_dict().items()}, torch.get_rng_state()
+    assert set(remembered(net, frames())) == {"fc0", "fc1", "skip"}
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), draws)
+    assert all(value.grad is None for value in net.parameters())
+    assert (net.training, net.norm.training, net.drop.training) == (True, True, False)
+
+
+def test_branches_that_are_joined_and_cut_by_any_operation_are_seen() -> None:
+    class Joined(Silent):
+        def forward(
+            self, x: Tensor, state: State | None = None, steps: range = range(STEPS)
+        ) -> tuple[Tensor, State | None]:
+            run = Scope(self, state, steps)
+            h = run("act0", run("fc0", x))
+            both = torch.stack([run("fc1", h), run("skip", x)]).transpose(0, 1)
+            both = both.mul(2).tanh()
+            # In place, on what a child gave.
+            summed = both[:, 0]
+            summed += both[:, 1]
+            return run("out", run("act1", summed)), run.state
+
+    class AroundTheEnd(Silent):
+        """fc1 reads what is given to nothing but the output."""
+
+        def forward(
+            self, x: Tensor, state: State | None = None, steps: range = range(STEPS)
+        ) -> tuple[Tensor, State | None]:
+            run = Scope(self, state, steps)
+            h = run("act1", run("act0", run("fc0", x)) + run("skip", x))
+            return run("out", h + run("fc1", h)), run.state
+
+    assert set(remembered(Joined(ORDER), frames())) == {"fc0", "fc1", "skip"}
+    assert set(remembered(AroundTheEnd(ORDER), frames())) == {"fc0", "skip"}
+    behind = Sequential({"block": AroundTheEnd(ORDER), "last": LIF(STEPS).double()})
+    assert set(remembered(behind, frames())) == {f"block.{name}" for name in ("fc0", "fc1", "skip", "out")}
+
+
+def test_a_synapse_that_reads_the_step_before_is_seen() -> None:
+    class Fed(Silent):
+        """skip reads what act1 emitted at the step before, kept in the state of a child."""
+
+        def __init__(self) -> None:
+            super().__init__(ORDER)
+            self.kept = Kept()
+            self.back = nn.Linear(8, 8).double()
+
+        def forward(
+            self, x: Tensor, state: State | None = None, steps: range = range(STEPS)
+        ) -> tuple[Tensor, State | None]:
+            run = Scope(self, state, steps)
+            before = None if state is None else state["kept"]["value"]  # type: ignore[index, call-overload]
+            h = run("fc1", run("act0", run("fc0", x))) + run("skip", x)
+            h = h + run("back", torch.zeros_like(h) if before is None else before)  # type: ignore[arg-type]
+            return run("out", run("kept", run("act1", h))), run.state
+
+    class Kept(Temporal):
+        def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+            return x, {"value": x}
+
+    assert set(remembered(Fed(), frames())) == {"fc0", "fc1", "skip", "back"}
+
+
+def test_what_is_not_run_by_name_is_refused_where_no_paths_are_stated() -> None:
+    class Direct(Silent):
+        def forward(
+            self, x: Tensor, state: State | None = None, steps: range = range(STEPS)
+        ) -> tuple[Tensor, State | None]:
+            run = Scope(self, state, steps)
+            h = run("fc1", run("act0", run("fc0", x))) + self.skip(x)
+            return run("out", run("act1", h)), run.state
+
+    message = r"body \(Direct\) does not run 'skip' by name with hdlif.nn.Scope, .*or use a rule without traces"
     with pytest.raises(TrainingError, match=message):
-        learn(OTTT(), Sequential({"body": Silent(ORDER)}), frames())
+        learn(OTTT(), Sequential({"body": Direct(ORDER)}), frames())
 
 
 @pytest.mark.parametrize(
@@ -448,7 +547,9 @@ def test_a_forward_pass_that_a_trace_would_change_is_refused() -> None:
 class Direct(Block):
     """Calls one of its synapses without its Scope."""
 
-    def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+    def forward(
+        self, x: Tensor, state: State | None = None, steps: range = range(STEPS)
+    ) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
         h = run("fc1", run("act0", run("fc0", x))) + self.skip(x)
         return run("out", run("act1", h)), run.state
@@ -462,7 +563,9 @@ def test_a_synapse_that_is_called_directly_is_refused_by_its_name(rule: OTTT, in
             super().__init__()
             self.model = Direct(ORDER)
 
-        def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+        def forward(
+            self, x: Tensor, state: State | None = None, steps: range = range(STEPS)
+        ) -> tuple[Tensor, State | None]:
             return self.model(x, state, steps=steps)
 
     message = "^skip feeds a membrane and is to learn from a trace, and none was kept: it was called directly"
@@ -476,7 +579,9 @@ def test_a_synapse_that_is_called_directly_is_refused_by_its_name(rule: OTTT, in
 
 def test_a_module_that_does_not_hand_on_what_comes_with_the_steps_is_refused() -> None:
     class Own(Block):
-        def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State | None]:
+        def forward(
+            self, x: Tensor, state: State | None = None, steps: range = range(STEPS)
+        ) -> tuple[Tensor, State | None]:
             return super().forward(x, state, steps=range(steps.start, steps.stop))
 
     with pytest.raises(TrainingError, match=r"^fc0 feeds a membrane.*and none was kept"):

@@ -145,8 +145,9 @@ QUICK = of_each_kind()
 )
 def test_two_updates_by_the_command_on_files_of_the_data_set(name: str, root: Path, tmp_path: Path) -> None:
     summary = train(name, overrides=small(name), data_root=root, out=tmp_path, workers=0, memory_repeats=0)
-    assert summary["name"] == name
-    assert len(summary["accuracy_per_step"]) == summary["recipe"]["time_steps"] == load_recipe(name).time_steps
+    assert summary is not None
+    assert summary.name == name
+    assert len(summary.accuracy_per_step) == summary.recipe["time_steps"] == load_recipe(name).time_steps
     tensors, record = checkpoint.load(tmp_path / "last.safetensors")
     assert record["counters"]["step"] == 2
     assert all(tensor.isfinite().all() for tensor in tensors.values())

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from hdlif.report.summary import RESULT, TrainResult
+
 LAYERS = ("stage1.0.conv1", "stage1.0.conv2")
 NEURONS = ("stage1.0.act1", "stage1.0.act2")
 
@@ -42,6 +44,10 @@ def summary(name: str, /, **changed: Any) -> dict[str, Any]:
     } | changed
 
 
+def result(name: str, /, **changed: Any) -> TrainResult:
+    return RESULT.validate_python(summary(name, **changed))
+
+
 def history() -> list[dict[str, Any]]:
     train = [
         {
@@ -70,11 +76,11 @@ def write_run(folder: Path, numbers: dict[str, Any]) -> Path:
 
 
 @pytest.fixture
-def networks() -> list[dict[str, Any]]:
+def networks() -> list[TrainResult]:
     return [
-        summary("lif"),
-        summary("hdlif", accuracy=0.9722),
-        summary(
+        result("lif"),
+        result("hdlif", accuracy=0.9722),
+        result(
             "hdlif_w1p5_s4",
             accuracy=0.9667,
             params_mb=0.0312,
@@ -87,8 +93,8 @@ def networks() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def histories(networks: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    return {network["name"]: history() for network in networks}
+def histories(networks: list[TrainResult]) -> dict[str, list[dict[str, Any]]]:
+    return {network.name: history() for network in networks}
 
 
 @pytest.fixture
@@ -112,10 +118,18 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def demo(tmp_path: Path, networks: list[dict[str, Any]], artefact: dict[str, Any]) -> Path:
+def demo(tmp_path: Path, networks: list[TrainResult], artefact: dict[str, Any]) -> Path:
     folder = tmp_path / "demo"
     for network in networks:
-        write_run(folder / network["name"], network)
-    numbers = {"networks": networks, "artefact": artefact, "data": "digits", "seed": 42, "versions": {}, "hardware": {}}
+        write_run(folder / network.name, network.as_dict())
+    summaries = [network.as_dict() for network in networks]
+    numbers = {
+        "networks": summaries,
+        "artefact": artefact,
+        "data": "digits",
+        "seed": 42,
+        "versions": {},
+        "hardware": {},
+    }
     (folder / "summary.json").write_text(json.dumps(numbers))
     return folder

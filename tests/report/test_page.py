@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 
 import pytest
 
 from hdlif.report.page import render
+from hdlif.report.summary import RESULT, Neuron, TrainResult
 from hdlif.report.traces import NeuronTrace, Traces
 
 VOID = {"meta"}
@@ -44,12 +46,13 @@ class Outline(HTMLParser):
 
 @pytest.fixture
 def page(networks, histories, artefact) -> str:
-    return rendered(json.dumps([networks, histories, artefact]))
+    return rendered(json.dumps([[network.as_dict() for network in networks], histories, artefact]))
 
 
 @cache
 def rendered(numbers: str) -> str:
-    networks, histories, artefact = json.loads(numbers)
+    summaries, histories, artefact = json.loads(numbers)
+    networks = [RESULT.validate_python(summary) for summary in summaries]
     return render(
         networks,
         histories,
@@ -139,13 +142,13 @@ def test_artefact_and_provenance_are_there(page):
 
 
 def test_fields_that_differ_between_recipes_stand_beside_each_other(networks, histories):
-    one = networks[0] | {"recipe": {"name": "a", "seed": 1, "neuron": {"kind": "lif", "leak": 0.5}}}
-    two = networks[1] | {"recipe": {"name": "b", "seed": 1, "neuron": {"kind": "hdlif"}}}
+    one = replace(networks[0], recipe={"name": "a", "seed": 1, "neuron": {"kind": "lif", "leak": 0.5}})
+    two = replace(networks[1], recipe={"name": "b", "seed": 1, "neuron": {"kind": "hdlif"}})
     page = render([one, two], histories)
     section = page[page.index('id="differences"') : page.index('id="s1"')]
     rows = re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td>', section)
     assert rows == [("neuron.kind", "lif", "hdlif"), ("neuron.leak", "0.5", "—")]
-    assert 'id="differences"' not in render([one, networks[1] | {"recipe": one["recipe"]}], histories)
+    assert 'id="differences"' not in render([one, replace(networks[1], recipe=one.recipe)], histories)
 
 
 def test_confusion_is_shaded_by_the_share_of_the_row(page):
@@ -203,8 +206,8 @@ def test_chart_colours_are_variables_of_the_style_sheet(page):
 def test_names_are_escaped(networks, histories):
     hostile = '<script>alert("1")</script> & $x_1$'
     layer = '<b onload="x">'
-    neuron = {"name": layer, "leak": [0.5], "threshold": [0.5]}
-    shown = networks[0] | {"name": hostile, "neurons": [neuron], "hardware": {"<i>": "</td>"}}
+    neuron = Neuron(name=layer, leak=(0.5,), threshold=(0.5,))
+    shown = replace(networks[0], name=hostile, neurons=(neuron,), hardware={"<i>": "</td>"})
     page = render([shown, networks[1]], {hostile: histories["lif"]}, title=hostile, commands=[hostile])
     assert "<script" not in page
     assert "<b onload" not in page
@@ -216,7 +219,7 @@ def test_names_are_escaped(networks, histories):
 
 
 def test_bare_summary_without_history_still_makes_a_page():
-    page = render([{"name": "bare", "accuracy": 0.5, "accuracy_per_step": []}], {})
+    page = render([TrainResult(name="bare", accuracy=0.5, accuracy_per_step=())], {})
     assert "bare classifies 50.00 % of the test images correctly." in page
     assert "<figure>" not in page
     assert page.count("<td>—</td>") >= 9

@@ -15,7 +15,7 @@ from hdlif.training import training
 def test_training_is_read_whole(make_run):
     folder = make_run("lif")
     run = read_run(folder)
-    assert [network["name"] for network in run.networks] == ["lif"]
+    assert [network.name for network in run.networks] == ["lif"]
     assert len(run.histories["lif"]) == 6
     assert run.recipes["lif"].startswith("seed: 42")
     assert run.folders == {"lif": folder}
@@ -23,7 +23,7 @@ def test_training_is_read_whole(make_run):
 
 def test_demo_is_read_with_its_networks_and_artefact(demo):
     run = read_run(demo)
-    assert [network["name"] for network in run.networks] == ["lif", "hdlif", "hdlif_w1p5_s4"]
+    assert [network.name for network in run.networks] == ["lif", "hdlif", "hdlif_w1p5_s4"]
     assert run.artefact["bytes"] == 23144
     assert run.data == "digits"
     assert set(run.histories) == {"lif", "hdlif", "hdlif_w1p5_s4"}
@@ -35,8 +35,8 @@ def test_network_takes_what_the_demo_states_for_all(demo):
     del numbers["networks"][0]["versions"]
     path.write_text(json.dumps(numbers | {"versions": {"torch": "of the demo"}}))
     lif, hdlif, _ = read_run(demo).networks
-    assert lif["versions"] == {"torch": "of the demo"}
-    assert hdlif["versions"] == {"torch": "2.9.1"}
+    assert lif.versions == {"torch": "of the demo"}
+    assert hdlif.versions == {"torch": "2.9.1"}
 
 
 def test_summary_without_a_name_takes_its_folders(make_run):
@@ -45,7 +45,7 @@ def test_summary_without_a_name_takes_its_folders(make_run):
     numbers = json.loads(path.read_text())
     del numbers["name"]
     path.write_text(json.dumps(numbers))
-    assert read_run(folder).networks[0]["name"] == "mine"
+    assert read_run(folder).networks[0].name == "mine"
 
 
 def test_absent_folder_is_refused(tmp_path):
@@ -76,7 +76,7 @@ def test_confusion_is_read_where_there_is_one_and_follows_its_network(make_run):
     one, two = make_run("x/lif"), make_run("y/lif")
     (two / "confusion.json").write_text(json.dumps(CONFUSION))
     run = merge([read_run(one), read_run(two)])
-    assert run.confusions == {run.networks[1]["name"]: CONFUSION}
+    assert run.confusions == {run.networks[1].name: CONFUSION}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_networks_of_one_name_are_told_apart_by_folder(make_run, tmp_path):
     other = make_run("other", name="lif")
     merged = merge([read_run(make_run("lif")), read_run(other), read_run(make_run("hdlif"))])
     names = [f"lif ({(tmp_path / 'lif').as_posix()})", f"lif ({other.as_posix()})", "hdlif"]
-    assert [network["name"] for network in merged.networks] == names
+    assert [network.name for network in merged.networks] == names
     assert list(merged.histories) == list(merged.recipes) == list(merged.folders) == names
 
 

@@ -64,7 +64,7 @@ def test_a_training_is_resumed_with_the_module_that_it_began_with_alone(folder: 
     with pytest.raises(CheckpointError, match=words):
         train(recipe(), resume=True, **arguments)
     write(folder, MODULE)
-    assert train(recipe(), resume=True, **arguments)["best_epoch"] in (1, 2)
+    assert train(recipe(), resume=True, **arguments).best_epoch in (1, 2)
 
 
 def test_a_run_without_own_modules_has_no_list_of_them(folder: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_part_of_an_installed_package_is_kept_with_its_version_and_found_again
     with pytest.raises(CheckpointError, match=words):
         train(chosen, out=run, resume=True, memory_repeats=0)
     install(folder, monkeypatch, groups=waves)
-    assert train(chosen, out=run, resume=True, memory_repeats=0)["best_epoch"] in (1, 2)
+    assert train(chosen, out=run, resume=True, memory_repeats=0).best_epoch in (1, 2)
     install(folder, monkeypatch, version="1.3", groups=waves)
     assert load_trained(run).recipe == chosen
     install(folder, monkeypatch, groups={})

@@ -5,11 +5,12 @@ As a program, a training that torchrun starts, and whose workers can be killed: 
 
 import atexit
 import itertools
+import json
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -22,14 +23,23 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
+from torchmetrics import Metric
+from torchmetrics.classification import (
+    MulticlassAUROC,
+    MulticlassCalibrationError,
+    MulticlassF1Score,
+    MulticlassRecall,
+)
 
 from hdlif.config import TrainingConfig
+from hdlif.data import Samples
 from hdlif.errors import DataError
 from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
 from hdlif.models import NeuronFactory
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, GradedLIF, MemBN, ParallelHDLIF, SpikeQuantizer, Ternary
 from hdlif.runs.processes import joined, processes
-from hdlif.training import Mix, Ranks, Updater, sgd
+from hdlif.tasks import Classify
+from hdlif.training import Mix, Ranks, Updater, evaluate, sgd
 from hdlif.training.activity import Budget, Density, Penalty, Surplus
 from hdlif.training.ranks import gathered
 from small_networks import tiny_resnet
@@ -169,6 +179,32 @@ def train_with_extras(fabric: Fabric, folder: Path) -> None:
 
     mix = Mix(classes=10, mixup_alpha=0.4, cutmix_alpha=0.0, prob=1.0, switch_prob=0.0)
     tiny.train(folder / "mixed", fabric=fabric, model=model, epochs=1, mix=mix, after_epoch=same_everywhere)
+
+
+METRICS = ("f1", "auroc", "ece", *(f"recall.class {number}" for number in range(10)))
+"""Names of what `asking` asks for."""
+
+
+def asking(metrics: Mapping[str, Metric] | None = None, *, best: str | None = "ece") -> Classify:
+    """The task of `tiny.train` with metrics."""
+    recall = MulticlassRecall(10, average=None)
+    every = {"f1": MulticlassF1Score(10), "auroc": MulticlassAUROC(10), "ece": MulticlassCalibrationError(10)}
+    labels = tuple(f"class {number}" for number in range(10))
+    return Classify(labels, tiny.TIME_STEPS, metrics=metrics or {**every, "recall": recall}, best=best)
+
+
+def train_with_metrics(fabric: Fabric, folder: Path) -> None:
+    """A training whose best epoch a metric chooses, and a measurement by the first rank alone."""
+    out = folder / "metrics"
+    train(fabric, out, task=asking())
+    if fabric.global_rank == 0:
+        samples = tiny.tiny_sets().test
+        found = evaluate(tiny.without_dropout().double(), _in_float64(samples), task=asking())
+        (out / "alone.json").write_text(json.dumps(found.metrics))
+
+
+def _in_float64(samples: Samples) -> Iterator[tuple[Tensor, Tensor]]:
+    return ((x.double(), target) for x, target in samples.sequences(64))
 
 
 def train(fabric: Fabric, out: Path, **changes: Any) -> None:

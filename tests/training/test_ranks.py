@@ -110,8 +110,8 @@ def test_four_ranks_learn_as_one_process_whatever_the_rule_the_penalty_and_the_n
 @pytest.mark.parametrize(
     ("batch_size", "ranks", "message"),
     [
-        (50, 4, "data.batch_size = 50 .* shares would not be equal; set a multiple of 4, such as 48"),
-        (3, 8, "data.batch_size = 3 .* more ranks than samples; set a multiple of 8, such as 8"),
+        (50, 4, "batch_size = 50 .* shares would not be equal; set a multiple of 4, such as 48"),
+        (3, 8, "batch_size = 3 .* more ranks than samples; set a multiple of 8, such as 8"),
     ],
 )
 def test_batches_that_cannot_be_shared_equally_are_refused(batch_size: int, ranks: int, message: str) -> None:
@@ -121,7 +121,7 @@ def test_batches_that_cannot_be_shared_equally_are_refused(batch_size: int, rank
 
 
 def test_shares_whose_samples_are_mixed_by_twos_are_even() -> None:
-    with pytest.raises(RecipeError, match=r"data.mixup pairs .* set a multiple of 8, such as 16"):
+    with pytest.raises(RecipeError, match=r"mixup pairs .* set a multiple of 8, such as 16"):
         check_share(12, 4, paired=True)
     check_share(16, 4, paired=True)
 

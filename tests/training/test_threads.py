@@ -67,6 +67,7 @@ def test_a_hopeless_number_is_tried_once() -> None:
     found, machine = choose(lambda _, count: 100.0 if count == 2 else 1.0, [1, 2])
     assert found.count == 1
     assert [number for number, count in machine.ran if count == 2] == [0]
+    assert len(machine.ran) == 3, "of one number that is left nothing is to be timed"
     assert found.seconds_per_update == {1: 1.0, 2: 100.0}
 
 
@@ -90,9 +91,10 @@ def test_measuring_ends_when_its_time_is_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("updates", "counts", "rounds"), [(39, 2, 0), (40, 2, 3), (200, 2, 7), (10**6, 2, 24), (100, 8, 0)]
+    ("updates", "counts", "rounds"),
+    [(10, 2, None), (11, 2, 0), (39, 2, 0), (40, 2, 3), (200, 2, 7), (10**6, 2, 24), (100, 8, 0)],
 )
-def test_rounds_are_a_small_part_of_the_training(updates: int, counts: int, rounds: int) -> None:
+def test_rounds_are_a_small_part_of_the_training(updates: int, counts: int, rounds: int | None) -> None:
     assert rounds_for(updates, counts) == rounds
 
 
@@ -130,7 +132,7 @@ def test_training_runs_with_the_threads_chosen_and_gives_them_back(tmp_path: Pat
     seen: list[int] = []
     # Two updates of the copy come first.
     rule = At(3, lambda: seen.append(torch.get_num_threads()), StochasticStep())
-    train(tmp_path, rule=rule, cores=2, epochs=1)
+    train(tmp_path, rule=rule, cores=2, epochs=2)
     assert seen == [1]
     assert torch.get_num_threads() == 2
     assert checkpoint.load(tmp_path / "last.safetensors")[1]["threads"] == 1
@@ -153,6 +155,21 @@ def test_given_threads_are_not_measured(tmp_path: Path, choices: list[int]) -> N
     assert not choices
 
 
+def test_a_short_training_is_decided_by_one_update_of_each_number() -> None:
+    for best in (1, 2):
+        found, machine = choose(lambda _, count, best=best: 1.0 if count == best else 2.0, [1, 2], rounds=0)
+        assert (found.count, found.seconds_per_update) == (best, {1: (1.0, 2.0)[best - 1], 2: (2.0, 1.0)[best - 1]})
+        assert [number for number, _ in machine.ran] == [0, 0, 0]
+
+
 def test_a_training_too_short_to_measure_keeps_pytorchs_threads(tmp_path: Path) -> None:
-    assert 0 < EPOCHS * BATCHES < 2 * threads.WORTH_MEASURING
+    assert EPOCHS * BATCHES > BATCHES == threads.TOO_SHORT
     assert train(tmp_path, cores=2, epochs=1).threads == threads.Threads(1, "default")
+
+
+def test_by_default_as_many_threads_are_tried_as_pytorch_has(tmp_path: Path, choices: list[int]) -> None:
+    assert train(tmp_path / "two").threads.chosen_by == "measured"
+    assert train(tmp_path / "none", cores=0).threads == threads.Threads(2, "default")
+    with using_threads(1):
+        assert train(tmp_path / "one").threads == threads.Threads(1, "default")
+    assert len(choices) == 1

@@ -6,9 +6,7 @@ One file for each section of a recipe; it holds the section's tables of names an
 from hdlif.builders.activity import PENALTIES, build_penalty
 from hdlif.builders.attention import ATTENTION_FORMS, ATTENTIONS
 from hdlif.builders.data import (
-    DATA,
     FRAMES,
-    DataKind,
     build_data,
     check_data,
     data_kind,
@@ -39,10 +37,11 @@ from hdlif.builders.own_data import (
     with_data_found,
     with_steps_of_data,
 )
-from hdlif.builders.recipe import check, check_names
+from hdlif.builders.recipe import check, check_names, names_own_parts, try_update
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
+from hdlif.builders.shipped import DATA, DataKind
 from hdlif.builders.spikes import SPIKES
-from hdlif.builders.task import TASKS, build_task, target_taken
+from hdlif.builders.task import TASKS, build_measured_task, build_task, target_taken
 from hdlif.builders.weights import WEIGHTS
 
 __all__ = [
@@ -73,6 +72,7 @@ __all__ = [
     "WEIGHTS",
     "DataKind",
     "build_data",
+    "build_measured_task",
     "build_mix",
     "build_model",
     "build_optimization",
@@ -96,9 +96,11 @@ __all__ = [
     "kind_named",
     "look",
     "named_data",
+    "names_own_parts",
     "own_neuron",
     "random_batch",
     "target_taken",
+    "try_update",
     "with_data_found",
     "with_steps_of_data",
 ]

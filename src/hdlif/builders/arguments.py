@@ -153,7 +153,10 @@ def keys(
 
 
 def _check(annotation: Any) -> TypeAdapter[Any] | None:
-    """What checks values of this type; None where they are functions or objects, which no recipe can hold."""
+    """What checks values of this type; None where they are functions or objects, which no recipe can hold.
+
+    Of a type such as int | Tensor it is the part that a recipe can.
+    """
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     if any(typing.get_origin(a) is Callable for a in (typing.get_args(annotation) if union else [annotation])):
         return None
@@ -161,7 +164,8 @@ def _check(annotation: Any) -> TypeAdapter[Any] | None:
         # Lenient for sequences alone: a YAML list stands for any of them, and no text for a number.
         return TypeAdapter(annotation, config=ConfigDict(strict=True))
     except PydanticSchemaGenerationError:
-        return None
+        parts = [part for part in typing.get_args(annotation) if _check(part) is not None] if union else []
+        return _check(typing.Union[tuple(parts)]) if set(parts) - {types.NoneType} else None  # noqa: UP007
 
 
 def _of_type(check: TypeAdapter[Any], value: Any, key: str) -> Any:

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hdlif import datasets
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import choose
 from hdlif.builders.augment import build_augment, checked_augment
-from hdlif.builders.found import FOUND, arguments, finder, found_kind, is_there, record_of, samples_of
+from hdlif.builders.found import (
+    FOUND,
+    arguments,
+    check_divided,
+    check_steps,
+    finder,
+    found_kind,
+    is_there,
+    record_of,
+    samples_of,
+    target_asked,
+)
+from hdlif.builders.installed import chosen_offer
 from hdlif.builders.places import At
+from hdlif.builders.shipped import DATA, Described
 from hdlif.config import DataConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
-from hdlif.inputs.events import BINNINGS, Binning
+from hdlif.inputs.events import BINNINGS
 
 if TYPE_CHECKING:
     import torch
@@ -29,135 +41,6 @@ CONSTANT, ROWS = "constant", "rows"
 """The names of the frames that are a whole image each, and a row of one: of a series, a sample in time."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Described:
-    """What can be said of a data set's samples without reading them."""
-
-    input: InputRecord
-    names: tuple[str, ...] | Callable[[], tuple[str, ...]]
-    """Of its classes, values or labels, or what looks them up."""
-    target: Target = "class"
-    """What is given of a sample."""
-    target_mean: tuple[float, ...] = ()
-    target_std: tuple[float, ...] = ()
-    """Of values, by which they are normalised."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self.names if isinstance(self.names, tuple) else self.names()
-
-    @property
-    def events(self) -> bool:
-        return self.input.kind == "events"
-
-    @property
-    def series(self) -> bool:
-        return self.input.kind == "series"
-
-    @property
-    def resizes(self) -> bool:
-        """Whether a sample is a map, which has a side."""
-        return self.input.kind in ("image", "events")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataKind(Described):
-    """A data set that ships: its loader beside what is known of it.
-
-    A loader of images or series takes (root, validation, augment, seed); one of events takes (time_steps, binning,
-    size) too.
-    """
-
-    load: Callable[..., ImageSets]
-
-
-def _counts(side: int) -> InputRecord:
-    """Events counted by polarity and pixel, taken as they are."""
-    return InputRecord((2, side, side), (0.0, 0.0), (1.0, 1.0), kind="events", resize="none")
-
-
-def _simulated(images: Callable[..., ImageSets]) -> Callable[..., ImageSets]:
-    def load(root: Path | None, *, time_steps: int, binning: Binning, size: int | None, **split: object) -> ImageSets:
-        from hdlif.data import simulated
-
-        sets = images(root, **split)
-        sets = sets if size is None else sets.resized(size)
-        return simulated(sets, time_steps=time_steps, binning=binning)
-
-    return load
-
-
-DATA: Mapping[str, DataKind] = {
-    "digits": DataKind(
-        load=At("hdlif.data:digits"),
-        input=InputRecord((1, 8, 8), datasets.DIGITS_MEAN, datasets.DIGITS_STD),
-        names=datasets.DIGITS_CLASSES,
-    ),
-    "fashion_mnist": DataKind(
-        load=At("hdlif.data:fashion_mnist"),
-        input=InputRecord((1, 28, 28), datasets.FASHION_MNIST_MEAN, datasets.FASHION_MNIST_STD),
-        names=datasets.FASHION_MNIST_CLASSES,
-    ),
-    "synthetic": DataKind(
-        load=At("hdlif.data:synthetic"),
-        input=InputRecord((1, 8, 8), datasets.SYNTHETIC_MEAN, datasets.SYNTHETIC_STD),
-        names=datasets.SYNTHETIC_CLASSES,
-    ),
-    "sines": DataKind(
-        load=At("hdlif.data:sines"),
-        input=InputRecord(datasets.SINES_SHAPE, datasets.SINES_MEAN, datasets.SINES_STD, kind="series", resize="none"),
-        names=datasets.SINES_CLASSES,
-    ),
-    "wine": DataKind(
-        load=At("hdlif.data:wine"),
-        input=InputRecord(
-            (len(datasets.WINE_COLUMNS), 1, 1),
-            datasets.WINE_MEAN,
-            datasets.WINE_STD,
-            kind="table",
-            resize="none",
-            columns=datasets.WINE_COLUMNS,
-        ),
-        names=datasets.WINE_CLASSES,
-    ),
-    "cifar10": DataKind(
-        load=At("hdlif.data:cifar10"),
-        input=InputRecord((3, 32, 32), datasets.CIFAR10_MEAN, datasets.CIFAR10_STD),
-        names=datasets.CIFAR10_CLASSES,
-    ),
-    "cifar100": DataKind(
-        load=At("hdlif.data:cifar100"),
-        input=InputRecord((3, 32, 32), datasets.CIFAR100_MEAN, datasets.CIFAR100_STD),
-        names=datasets.CIFAR100_CLASSES,
-    ),
-    "imagenet": DataKind(
-        load=At("hdlif.data:imagenet"),
-        input=InputRecord((3, 224, 224), datasets.IMAGENET_MEAN, datasets.IMAGENET_STD),
-        names=datasets.imagenet_classes,
-    ),
-    "tiny_imagenet": DataKind(
-        load=At("hdlif.data:tiny_imagenet"),
-        input=InputRecord((3, 64, 64), datasets.TINY_IMAGENET_MEAN, datasets.TINY_IMAGENET_STD),
-        names=datasets.TINY_IMAGENET_CLASSES,
-    ),
-    "digits_events": DataKind(
-        load=_simulated(At("hdlif.data:digits")), input=_counts(8), names=datasets.DIGITS_CLASSES
-    ),
-    "fashion_mnist_events": DataKind(
-        load=_simulated(At("hdlif.data:fashion_mnist")),
-        input=_counts(28),
-        names=datasets.FASHION_MNIST_CLASSES,
-    ),
-    "dvs_cifar10": DataKind(
-        load=At("hdlif.data:dvs_cifar10"), input=_counts(datasets.DVS_SIDE), names=datasets.CIFAR10_CLASSES
-    ),
-    "dvs_gesture": DataKind(
-        load=At("hdlif.data:dvs_gesture"), input=_counts(datasets.DVS_SIDE), names=datasets.DVS_GESTURE_CLASSES
-    ),
-    "n_mnist": DataKind(
-        load=At("hdlif.data:n_mnist"), input=_counts(datasets.N_MNIST_SIDE), names=datasets.DIGITS_CLASSES
-    ),
-}
 FRAMES: Mapping[str, Frames] = {CONSTANT: At("hdlif.data:constant"), ROWS: At("hdlif.data:rows")}
 
 
@@ -175,7 +58,9 @@ def check_data(recipe: Recipe) -> str | None:
         finder(section)
         samples = samples_of(section)
     else:
-        choose({**DATA, **FOUND}, section.kind, "data.kind")
+        if section.kind not in DATA:
+            # It says what there is, and raises.
+            chosen_offer(section.kind, "data.kind", {*DATA, *FOUND})
         samples = DATA[section.kind].input.kind
         _check_shipped(section)
     events = samples == "events"
@@ -239,7 +124,9 @@ def look_for(
         DataError: the data cannot be used.
     """
     section = recipe.data
-    return finder(section)(
+    if known is None:
+        check_divided(section.arguments)
+    found = finder(section)(
         root=root,
         size=section.size,
         known=known,
@@ -248,6 +135,8 @@ def look_for(
         time_steps=recipe.time_steps,
         binning=section.frames,
     )
+    check_steps(found, recipe.time_steps)
+    return found
 
 
 def _check_shipped(section: DataConfig) -> None:
@@ -293,9 +182,7 @@ def target_of(recipe: Recipe) -> Target:
     section = recipe.data
     if section.kind in DATA:
         return DATA[section.kind].target
-    kind = found_kind(section.kind)
-    assert kind is not None, "a kind that was checked"
-    return kind.target(section.arguments)
+    return target_asked(section.arguments)
 
 
 def build_data(
@@ -441,11 +328,15 @@ def raw_shape(recipe: Recipe) -> tuple[int, ...]:
     return (channels * (recipe.time_steps if kind.events else 1), *sides)
 
 
-def random_batch(recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noise as a batch that the recipe's network is shown, [T or 1, B, C, H, W], and a target of it, drawn alike."""
+def random_batch(recipe: Recipe, generator: torch.Generator, count: int | None = None) -> tuple[Tensor, Tensor]:
+    """Noise as a batch that the recipe's network is shown, [T or 1, B, C, H, W], and a target of it, drawn alike.
+
+    Args:
+        count: B; the recipe's by default.
+    """
     import torch
 
-    batch, shape = recipe.data.batch_size, input_record(recipe).shape
+    batch, shape = count or recipe.data.batch_size, input_record(recipe).shape
     constant = frames_of(recipe.data, check_data(recipe)) == CONSTANT
     x = torch.randn(1 if constant else recipe.time_steps, batch, *shape, generator=generator)
     described = data_kind(recipe)

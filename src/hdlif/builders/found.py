@@ -15,26 +15,27 @@ from typing import TYPE_CHECKING, Any
 from hdlif.artefact import InputRecord, TaskRecord
 from hdlif.builders.arguments import checked, choose, chosen, keys
 from hdlif.builders.imported import is_own
+from hdlif.builders.installed import GROUPS, offers
 from hdlif.builders.places import At, parameters
+from hdlif.builders.shipped import DATA
 from hdlif.config import DataConfig, FoundConfig, InputConfig
-from hdlif.errors import ArtefactError, DataError, RecipeError
+from hdlif.errors import ArtefactError, DataError, RecipeError, brief
 from hdlif.inputs.pictures import FORMATS
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
+from hdlif.inputs.tables import SUFFIXES
 from hdlif.ops.input_record import check_input
 from hdlif.ops.sound import SoundRecord
 
 if TYPE_CHECKING:
-    from hdlif.data import Found
+    from hdlif.data import Found, Tested
     from hdlif.tasks import Target
 
 
-def _one_class(arguments: Mapping[str, Any]) -> Target:
-    return "class"
-
-
-def _of_series(arguments: Mapping[str, Any]) -> Target:
-    """Classes, unless values or labels are named, or the values that come next; at each step where that is asked."""
+def target_asked(arguments: Mapping[str, Any]) -> Target:
+    """What the arguments of a section ask for of each sample: a class, unless values or labels are named, or the values
+    that come next; at each step where that is asked.
+    """
     if "labels" in arguments:
         return "labels"
     if "ahead" in arguments or "values" in arguments:
@@ -50,19 +51,17 @@ class FoundKind:
         find: looks at data, from `_GIVEN`, of which it may leave some out, and the arguments of the recipe's section.
         samples: what a sample is, in the words of `InputRecord.kind`; None where only looking tells.
         said: what lies there is called in an error.
-        target: what is given of a sample, from the arguments of the recipe's section.
     """
 
     find: Callable[..., Found]
     samples: str | None
     said: str
-    target: Callable[[Mapping[str, Any]], Target] = _one_class
 
 
 FOUND: Mapping[str, FoundKind] = {
     "folder": FoundKind(At("hdlif.data.own.picture_folder:find_pictures"), "image", "a folder of pictures"),
-    "series": FoundKind(At("hdlif.data.own.series:find_series"), "series", "data of series", _of_series),
-    "table": FoundKind(At("hdlif.data.own.tables:find_table"), "table", "a table", _of_series),
+    "series": FoundKind(At("hdlif.data.own.series:find_series"), "series", "data of series"),
+    "table": FoundKind(At("hdlif.data.own.tables:find_table"), "table", "a table"),
     "shards": FoundKind(At("hdlif.data.own.shards:find_shards"), None, "tar shards"),
     "arrow": FoundKind(At("hdlif.data.own.arrow:find_arrow"), None, "a folder of the package datasets"),
     "events": FoundKind(At("hdlif.data.own.event_folder:find_events"), "events", "a folder of recordings of events"),
@@ -73,11 +72,21 @@ _GIVEN = ("root", "size", "known", "say", "scale", "time_steps", "binning")
 
 def found_kind(kind: str) -> FoundKind | None:
     """The kind of data of the user's own that a recipe names; None where it names a set that ships, or nothing."""
-    return _ITEMS if is_own(kind) else FOUND.get(kind)
+    return FOUND.get(kind) or (_ITEMS if is_items(kind) else None)
+
+
+def is_items(kind: object) -> bool:
+    """Whether a kind is a data set of the user's own: package.module:Name, or a name that an installed package offers.
+
+    A name that ships is ours.
+    """
+    if is_own(kind) or not isinstance(kind, str) or kind in DATA or kind in FOUND:
+        return is_own(kind)
+    return kind in offers(GROUPS["data.kind"])
 
 
 _ITEMS = FoundKind(At("hdlif.data.own.items:find_items"), None, "a data set of your own")
-_OF_ITEMS = ("fit", "split")
+_OF_ITEMS = ("fit", "split", "each_step", "values", "labels", "ahead")
 """Keys of a section whose kind is one's own that are not its arguments."""
 
 
@@ -95,20 +104,25 @@ def finder(section: DataConfig) -> Callable[..., Found]:
             "are taken: set data.split={validation: 0.15, test: 0.15}"
         )
     beside = DataConfig.model_fields.keys() - {"found", "validation"}
-    if is_own(section.kind):
+    if is_items(section.kind):
         return _of_items(section.kind, section.arguments, beside)
     find = FOUND[section.kind].find
     return checked(find, "data", section.arguments, kind=section.kind, beside=beside, given=_GIVEN)
 
 
 def _of_items(kind: str, arguments: Mapping[str, Any], beside: Collection[str] = ()) -> Callable[..., Found]:
-    """What looks at package.module:Name, with the arguments of its section checked against its signature."""
+    """What looks at a data set of the user's own, with the arguments of its section checked against its signature."""
     function: Callable[..., Any] = chosen({}, kind, "data.kind")
     given = ("split", "train")
+    if twice := sorted(arguments.keys() & (parameters(function).keys() - {*given, "fit"}) & {*_OF_ITEMS}):
+        raise RecipeError(
+            f'data.{twice[0]} is a key of every data set of your own, and an argument of "{kind}" too; '
+            "call the argument otherwise"
+        )
     own = {name: value for name, value in arguments.items() if name not in _OF_ITEMS}
     make = checked(function, "data", own, kind=kind, beside={*beside, *_OF_ITEMS}, given=given)
-    ours = {name: value for name, value in arguments.items() if name in _OF_ITEMS}
-    find = checked(_ITEMS.find, "data", ours, given=(*_GIVEN, "make", "takes", "name"))
+    of_items = {name: value for name, value in arguments.items() if name in _OF_ITEMS}
+    find = checked(_ITEMS.find, "data", of_items, given=(*_GIVEN, "make", "takes", "name"))
     return partial(find, make=make, takes=make.takes, name=kind)
 
 
@@ -130,10 +144,58 @@ def asked_by(task: TaskRecord, outputs: tuple[str, ...], kind: str) -> dict[str,
     find = FOUND[kind].find if kind in FOUND else _ITEMS.find
     if missing := sorted(arguments.keys() - parameters(find).keys()):
         raise DataError(
-            f'data of kind "{kind}" give one class of a sample, and the network has the task "{task.kind}", which asks '
-            f"for {', '.join(missing)}; give it series"
+            f'data of kind "{kind}" give none of {", ".join(missing)}, which the network\'s task, "{task.kind}", asks '
+            "for; give data like those that it was trained on"
         )
     return arguments
+
+
+_TARGETS = ("each_step", "values", "labels", "ahead")
+"""Keys of the section `data` that say what is learned."""
+_OF_NETWORK = {
+    *("channels", "fit", "sensor", "resize", "rate", "resample"),
+    *("seconds", "clips", "every", "mels", "frame_ms", "hop_ms", "lowest_hz", "highest_hz"),
+}
+"""Keys that say what samples become, which a network that is there keeps."""
+
+
+def keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part: Tested) -> dict[str, Any]:
+    """The keys of the section `data` by which data are looked at that a network is to be tested on.
+
+    Args:
+        keys: that are set beside.
+        kind: of the data.
+        asked: what the network has already, from the section that it was trained with or by its task.
+        part: what is tested on; "all" is divided no further.
+    Raises:
+        RecipeError: a key that the network decides, or a split of what is not divided.
+    """
+    of_network = {"fit"} if is_items(kind) else _OF_NETWORK
+    for key, value in keys.items():
+        if key in of_network:
+            raise RecipeError(
+                f"data.{key} = {brief(value)} is refused: the network takes samples as it was trained on them; "
+                "leave it out"
+            )
+        if key in _TARGETS and (value or None) != (learned := asked.get(key) or None):
+            had = "has none" if learned is None else f"learned {brief(learned)}"
+            raise RecipeError(f"data.{key} = {brief(value)} is refused: the network {had}; leave it out")
+    if part == "all" and "split" in keys:
+        raise RecipeError(
+            f"data.split = {brief(keys['split'])} divides what is to be tested on as a whole; leave it out, or choose "
+            "another part than all"
+        )
+    return {**asked, **keys, **({"split": {"test": 1}} if part == "all" else {})}
+
+
+def check_divided(arguments: Mapping[str, Any]) -> None:
+    """Raise `RecipeError` where a split leaves nothing to train on."""
+    split = arguments.get("split")
+    if isinstance(split, Mapping) and split.get("test") == 1:
+        raise RecipeError(
+            "data.split.test = 1 leaves nothing to train on; it should be below 1. To test a network on all of it: "
+            "`hdlif eval --part all`"
+        )
 
 
 def look(
@@ -144,7 +206,7 @@ def look(
     size: int | None = None,
     known: InputRecord | None = None,
     scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
-    time_steps: int = 1,
+    time_steps: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Found:
     """Look at data of a kind without a recipe.
@@ -154,25 +216,42 @@ def look(
         size: `data.size`.
         known: what a network that is there already takes.
         scale: mean and deviation by which it has its values normalised.
-        time_steps: of what the sets are shown, where samples are made for each step.
+        time_steps: of what the sets are shown, and what is learned at each step has; one, and any number, by default.
         say: gets a line where that will take a while.
     Raises:
         RecipeError: such data have no such key, or it has another type.
         DataError: the data cannot be used.
     """
-    if is_own(kind):
+    if known is None:
+        check_divided(arguments)
+    if is_items(kind):
         find = _of_items(kind, arguments)
     else:
         find = checked(FOUND[kind].find, "data", {**arguments, "path": path}, kind=kind, given=_GIVEN)
-    return find(
+    found = find(
         root=None,
         size=size,
         known=known,
         say=say,
         scale=scale,
-        time_steps=time_steps,
+        time_steps=1 if time_steps is None else time_steps,
         binning=binning_of(known),
     )
+    check_steps(found, time_steps)
+    return found
+
+
+def check_steps(found: Found, time_steps: int | None) -> None:
+    """Raise `DataError` where targets at each step are for another number of steps; None takes any.
+
+    Of series that is said of their length, elsewhere.
+    """
+    steps = found.target_steps
+    if found.input.kind != "series" and None not in (steps, time_steps) and steps != time_steps:
+        raise DataError(
+            f"{found.path}: has targets at {steps} steps, and time_steps = {time_steps}; set "
+            f"time_steps={steps}, or give others"
+        )
 
 
 def binning_of(known: InputRecord | None) -> str:
@@ -189,9 +268,10 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
     """Which of these kinds lies at a path that is given without one: what the rest of the program goes by.
 
     A folder is of series where it has x.npy, or folders with .csv or .wav files and no pictures, and of events where
-    these have recordings alone; a file is of series where its name ends so. One that may be a table as well is of the
-    kind `otherwise` where that is one of the two. Where .tar files lie, or are named, they are shards;
-    package.module:Name is a kind itself.
+    these have recordings alone; without such folders, it is of the pictures or recordings that lie beside a table. A
+    file is of series where its name ends so. One that may be a table as well is of the kind `otherwise` where that is
+    one of the two. Where .tar files lie, or are named, they are shards; package.module:Name is a kind itself, and so is
+    what a package offers under a name at which nothing lies.
 
     Args:
         otherwise: the kind where nothing tells, which then says what it misses.
@@ -203,7 +283,7 @@ def kind_at(path: str, otherwise: str = "folder") -> str:
 def _kinds_at(path: str) -> tuple[str, ...]:
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
     if not os.path.isdir(path):  # noqa: PTH112
-        if is_own(path) and not os.path.lexists(path):
+        if is_items(path) and not os.path.lexists(path):
             return (path,)
         if path.lower().endswith(".tar"):
             return ("shards",)
@@ -215,30 +295,37 @@ def _kinds_at(path: str) -> tuple[str, ...]:
     if any(name.lower().endswith(".tar") for name in next(os.walk(path), ("", [], []))[2]):
         return ("shards",)
     series = recordings = False
+    loose: set[str] = set()
     for number, (_, folders, files) in enumerate(os.walk(path)):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        # What lies beside the folders of classes is of none.
-        ends = {os.path.splitext(name)[1].lower() for name in files if number} - {""}  # noqa: PTH122
+        ends = {os.path.splitext(name)[1].lower() for name in files} - {""}  # noqa: PTH122
+        # What lies beside the folders of classes is of none; without such, a table may say what is learned of it.
+        if not number:
+            loose = set() if ends.isdisjoint(SUFFIXES) else ends
+            continue
         if not ends.isdisjoint(FORMATS):
             return ("folder",)
         series = series or not ends.isdisjoint({".csv", SUFFIX})
         recordings = recordings or not ends.isdisjoint(READERS)
-    return ("series",) if series else ("events",) if recordings else ()
+    if series or recordings:
+        return ("series",) if series else ("events",)
+    return ("folder",) if not loose.isdisjoint(FORMATS) else ("events",) if not loose.isdisjoint(READERS) else ()
 
 
 def kind_named(name: object) -> str:
     """The name, which is of one of these kinds. Raises `RecipeError`."""
-    if not (isinstance(name, str) and is_own(name)):
+    if not is_items(name):
         choose(FOUND, name, "data.kind")
     return str(name)
 
 
 def is_there(data: str) -> bool:
-    """Whether `--data` names data of the user's own: a path at which there is something, a pattern of shards, or
-    package.module:Name.
+    """Whether `--data` names data of the user's own: a path at which there is something, a pattern of shards,
+    package.module:Name, or a name that an installed package offers.
     """
     # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
-    return os.path.exists(data) or (data.lower().endswith(".tar") and not set("*?[{").isdisjoint(data)) or is_own(data)  # noqa: PTH110
+    there = os.path.exists(data)  # noqa: PTH110
+    return there or (data.lower().endswith(".tar") and not set("*?[{").isdisjoint(data)) or is_items(data)
 
 
 def kind_of(samples: str | None) -> str:
@@ -248,7 +335,7 @@ def kind_of(samples: str | None) -> str:
 
 def at_path(section: DataConfig, path: str) -> DataConfig:
     """The section for the data at another path."""
-    return DataConfig.model_validate(section.model_dump() | ({} if is_own(section.kind) else {"path": path}))
+    return DataConfig.model_validate(section.model_dump() | ({} if is_items(section.kind) else {"path": path}))
 
 
 def stating(section: DataConfig, found: Found) -> DataConfig:

@@ -34,6 +34,7 @@ GROUPS: Mapping[str, str] = {
     "data.augment": "hdlif.augmentations",
     "data.kind": "hdlif.data",
     "task.kind": "hdlif.tasks",
+    "task.metrics": "hdlif.metrics",
 }
 """Of entry points, by the key of a recipe that takes their names."""
 

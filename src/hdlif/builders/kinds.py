@@ -8,13 +8,16 @@ from typing import Any
 from hdlif.builders.activity import PENALTIES
 from hdlif.builders.attention import ATTENTIONS
 from hdlif.builders.augment import AUGMENTS
+from hdlif.builders.found import FOUND
 from hdlif.builders.imported import is_own
 from hdlif.builders.installed import GROUPS, hidden
+from hdlif.builders.metrics import METRICS, stated_metrics
 from hdlif.builders.model import MODELS
 from hdlif.builders.neuron import NEURONS
 from hdlif.builders.norm import NORMS
 from hdlif.builders.optimization import OPTIMIZERS, SCHEDULES
 from hdlif.builders.rule import RULES
+from hdlif.builders.shipped import DATA
 from hdlif.builders.spikes import SPIKES
 from hdlif.builders.task import TASKS
 from hdlif.builders.weights import WEIGHTS
@@ -32,7 +35,9 @@ KINDS: Mapping[str, Collection[str]] = {
     "training.optimizer.kind": OPTIMIZERS,
     "training.schedule.kind": SCHEDULES,
     "data.augment": AUGMENTS,
+    "data.kind": {*DATA, *FOUND},
     "task.kind": TASKS,
+    "task.metrics": METRICS,
 }
 """The names that ship, by key."""
 
@@ -59,7 +64,10 @@ def _named(section: dict[str, Any], key: str) -> Iterator[tuple[str, str]]:
     """The names that choose a part, with their keys."""
     for name, value in section.items():
         place = f"{key}.{name}" if key else name
-        if place == "data.augment":
+        if place == "task.metrics":
+            for metric in stated_metrics({"metrics": value}):
+                yield place, metric.kind
+        elif place == "data.augment":
             for one in value:
                 yield place, one["kind"] if isinstance(one, dict) else one
         elif isinstance(value, dict):

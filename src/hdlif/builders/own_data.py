@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from hdlif.artefact import InputRecord, TaskRecord
 from hdlif.builders.arguments import choose
-from hdlif.builders.data import CONSTANT, DATA, FRAMES, check_data, data_kind, input_record, look_for, shown
+from hdlif.builders.data import CONSTANT, FRAMES, check_data, data_kind, input_record, look_for, shown
 from hdlif.builders.found import (
     asked_by,
-    at_path,
     check_labels,
     found_kind,
+    is_items,
     is_there,
+    keys_for,
     kind_at,
+    kind_named,
     kind_of,
     look,
     samples_of,
     stating,
 )
-from hdlif.builders.imported import is_own
+from hdlif.builders.installed import GROUPS, offers
+from hdlif.builders.shipped import DATA
+from hdlif.builders.task import build_task
 from hdlif.config import MOST_TIME_STEPS, Recipe, dump_recipe
 from hdlif.errors import DataError, cut, did_you_mean
 from hdlif.plain_yaml import MOST_BYTES
 
 if TYPE_CHECKING:
-    from hdlif.data import Found, ImageSets
+    from hdlif.data import Found, ImageSets, Tested
 
 LARGER = 32
 """Side of what a shipped set has, above which its recipes' networks are made for such pictures."""
@@ -54,7 +59,7 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     if not is_there(data):
         from hdlif.data.public.sets import where_had
 
-        mend = where_had(data) or f"; {did_you_mean(data, DATA)}"
+        mend = where_had(data) or f"; {did_you_mean(data, {*DATA, *offers(GROUPS['data.kind'])})}"
         raise DataError(
             f'--data "{cut(data)}": there is no such file or folder, and no data set of that name ships{mend}'
         )
@@ -70,7 +75,7 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
             f"--data {data}: is {there.said}, and {recipe.name} is {_STARTS[own][0]}; start from a recipe "
             f"{said}, such as {start}"
         )
-    where = {} if is_own(here) else {"path": os.path.abspath(data)}  # noqa: PTH100 - links stay in it
+    where = {} if is_items(here) else {"path": os.path.abspath(data)}  # noqa: PTH100 - links stay in it
     if here == section.kind:
         return [f"data.{key}={json.dumps(value)}" for key, value in where.items()]
     resizes, largest = (kind.resizes, max(kind.input.shape[1:])) if kind else (True, 0)
@@ -143,20 +148,47 @@ def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = lambda li
     return recipe.model_copy(update={"time_steps": steps})
 
 
-def data_of_ones_own(recipe: Recipe, path: str) -> ImageSets:
+_NO_KEYS: Mapping[str, Any] = MappingProxyType({})
+
+
+def data_of_ones_own(
+    recipe: Recipe, path: str, *, keys: Mapping[str, Any] = _NO_KEYS, part: Tested = "test"
+) -> ImageSets:
     """The data at another path, taken as the recipe's network takes its own; all else as the recipe says.
 
+    Args:
+        keys: of the section `data`, in place of the recipe's.
+        part: what is tested on: "all" is not divided.
     Raises:
         DataError: there are none, or they have other classes.
+        RecipeError: they have no such key.
     """
     kind, section = data_kind(recipe), recipe.data
-    if found_kind(section.kind) and not is_own(section.kind) and not is_own(kind_at(path)):
-        there = recipe.model_copy(update={"data": at_path(section, path)})
-        scale = (kind.target_mean, kind.target_std) if kind.target_std else None
-        found = look_for(there, root=None, known=kind.input, scale=scale)
-        check_labels(found, kind.labels)
-        return shown(found.make((), 0), section, kind.input.kind).made_by(None)
-    return found_data(path, record=input_record(recipe), labels=kind.labels, time_steps=recipe.time_steps)
+    alike = found_kind(section.kind) and not is_items(section.kind) and not is_items(kind_at(path))
+    if not alike or keys.get("kind", section.kind) != section.kind:
+        return found_data(
+            path,
+            record=input_record(recipe),
+            labels=kind.labels,
+            time_steps=recipe.time_steps,
+            task=build_task(recipe).record,
+            keys=keys,
+            part=part,
+        )
+    own = {key: value for key, value in section.arguments.items() if key != "path"}
+    keys = {key: value for key, value in keys.items() if key != "kind"}
+    scale = (kind.target_mean, kind.target_std) if kind.target_std else None
+    found = look(
+        section.kind,
+        path,
+        keys_for(keys, section.kind, own, part),
+        size=section.size,
+        known=kind.input,
+        scale=scale,
+        time_steps=recipe.time_steps,
+    )
+    check_labels(found, kind.labels)
+    return shown(found.make((), 0), section, kind.input.kind).made_by(None)
 
 
 def found_data(
@@ -166,16 +198,22 @@ def found_data(
     labels: tuple[str, ...] | None,
     time_steps: int,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
+    keys: Mapping[str, Any] = _NO_KEYS,
+    part: Tested = "test",
 ) -> ImageSets:
     """Data of the user's own as a network takes them that was made for `record`; split by default where they are not.
 
     Args:
         labels: of the network, which the data must have; None takes any.
         task: what the network's outputs mean, and so what is read of the data beside.
+        keys: of the section `data`, which say where and how the data are.
+        part: what is tested on: "all" is not divided.
     Raises:
         DataError: there are no such data, their classes are others, or the network takes another kind of input.
+        RecipeError: they have no such key.
     """
-    here = kind_at(path, kind_of(record.kind))
+    keys = dict(keys)
+    here = kind_named(keys.pop("kind", None) or kind_at(path, kind_of(record.kind)))
     there = found_kind(here)
     assert there is not None
     if there.samples not in (None, record.kind):
@@ -184,7 +222,7 @@ def found_data(
         )
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
     scale = (task.mean, task.std) if task.std else None
-    asked = asked_by(task, labels or (), here)
+    asked = keys_for(keys, here, asked_by(task, labels or (), here), part)
     found = look(here, path, asked, known=whole, scale=scale, time_steps=time_steps)
     if labels is not None:
         check_labels(found, labels)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.activity import build_penalty, checked_penalty
 from hdlif.builders.augment import try_augment
-from hdlif.builders.data import check_data, data_kind, input_record, raw_shape
+from hdlif.builders.data import check_data, data_kind, input_record, random_batch, raw_shape
 from hdlif.builders.extras import build_mix, check_accumulation, check_pairs, checked_teacher
+from hdlif.builders.kinds import own_kinds
 from hdlif.builders.model import MODELS, build_model, checked_model
 from hdlif.builders.optimization import checked_optimizer, checked_schedule, try_optimization
-from hdlif.builders.rule import build_training_rule, checked_criterion, checked_rule
-from hdlif.builders.task import build_task, checked_task
+from hdlif.builders.rule import build_rule, build_training_rule, checked_criterion, checked_rule
+from hdlif.builders.task import build_measured_task, checked_task
 from hdlif.config import Recipe
 from hdlif.errors import HdlifError, RecipeError, first_line
 
@@ -47,6 +48,51 @@ def check_names(recipe: Recipe) -> None:
     checked_model(recipe)
 
 
+def names_own_parts(recipe: Recipe) -> bool:
+    """Whether a part of the recipe is the user's own, or an installed package's."""
+    return any(True for _ in own_kinds(recipe))
+
+
+def try_update(recipe: Recipe) -> None:
+    """Raise `RecipeError` where the rule cannot learn from the network, as one update on noise shows.
+
+    The recipe is good by `check`. A network that is not `SMALL` is tried without values, if a part is the user's own.
+    """
+    import torch
+
+    from hdlif.builders.without_values import without_values
+
+    with without_values():
+        network = build_model(recipe)
+    small = _is_small(network, input_record(recipe).shape)
+    if not small and not names_own_parts(recipe):
+        return
+    draws = torch.Generator().manual_seed(0)
+    # Two, for batch norm needs more than one value.
+    x, target = random_batch(recipe, draws, 2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        if small:
+            network = build_model(recipe)
+        else:
+            x, target = x.to("meta"), target.to("meta")
+        try:
+            rule = build_rule(recipe)
+            for step in rule(network.train(), x, target, rule.schedule(recipe.time_steps, draws)):
+                torch.autograd.backward(step.loss)
+        # A part of the user's may fail in any way.
+        except Exception as error:
+            if not isinstance(error, HdlifError) and not names_own_parts(recipe):
+                raise
+            said = str(error) if isinstance(error, HdlifError) else f"{type(error).__name__}: {first_line(error)}"
+            raise RecipeError(f"rule.{recipe.rule.kind} cannot train model.{recipe.model.kind}: {said}") from error
+
+
+def _is_small(network: nn.Module, shape: tuple[int, ...]) -> bool:
+    values = sum(tensor.numel() for tensor in network.state_dict().values())
+    return bool(max(values, _largest_map(network, shape)) <= SMALL)
+
+
 def check(recipe: Recipe) -> None:
     """Raise `RecipeError` on the first name or argument of the recipe that cannot be built.
 
@@ -60,7 +106,7 @@ def check(recipe: Recipe) -> None:
 
     shape = input_record(recipe).shape
     try_augment(recipe.data, data_kind(recipe).input.kind, raw_shape(recipe))
-    task = build_task(recipe)
+    task = build_measured_task(recipe)
     build_training_rule(recipe)
     try_optimization(recipe.training)
     build_penalty(recipe)
@@ -73,7 +119,7 @@ def check(recipe: Recipe) -> None:
                 f"model: the network has {values:,} parameters, and at most {MOST_VALUES:,} are accepted; "
                 "make it narrower or shallower, or lower time_steps"
             )
-    if max(values, _largest_map(network, shape)) <= SMALL:
+    if _is_small(network, shape):
         with torch.random.fork_rng(devices=[]):
             network = build_model(recipe)
     # One image tells whether the network's maps fit the data's.

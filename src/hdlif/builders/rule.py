@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.extras import distilled
 from hdlif.builders.places import At
-from hdlif.builders.task import build_task
+from hdlif.builders.task import build_task, learned_arguments
 from hdlif.config import Recipe
 from hdlif.errors import RecipeError, first_line
 
@@ -98,10 +98,10 @@ def checked_criterion(recipe: Recipe) -> Checked[Criterion] | None:
     """What the section says of the loss, checked; None where it says nothing."""
     if "mse_share" not in recipe.rule.arguments:
         return None
-    if recipe.task.kind != "classify" or recipe.task.arguments:
+    if recipe.task.kind != "classify" or learned_arguments(recipe):
         raise RecipeError(
             f'rule.mse_share is of a plain classification, and task.kind = "{recipe.task.kind}" '
-            f"{recipe.task.arguments or ''}; leave it out"
+            f"{learned_arguments(recipe) or ''}; leave it out"
         )
     share = {"share": recipe.rule.arguments["mse_share"]}
     return checked(At("hdlif.learning:OTTTCriterion"), "rule", share, given=("label_smoothing",))

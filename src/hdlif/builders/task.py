@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.data import data_kind, target_of
+from hdlif.builders.metrics import build_metrics, checked_metrics
 from hdlif.builders.places import At
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError
+from hdlif.errors import InputError, RecipeError
 
 if TYPE_CHECKING:
     from hdlif.tasks import Task
@@ -34,20 +35,26 @@ _FITTING = {
     "values_each": "'task={kind: regress, combine: each}'",
     "labels": "task.kind=multilabel",
 }
-_GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing")
+_GIVEN = ("outputs", "time_steps", "mean", "std", "ahead", "label_smoothing", "metrics")
+_MEASURING = ("metrics", "best")
+"""Keys that say what is measured, and nothing of what is learned."""
 
 
 def checked_task(recipe: Recipe) -> Checked[Task]:
     """The section, checked, and that it learns what the data give. Raises `RecipeError`."""
-    kind = recipe.task.kind
+    kind, arguments = recipe.task.kind, recipe.task.arguments
     made = checked(
         chosen(TASKS, kind, "task.kind"),
         "task",
-        recipe.task.arguments,
+        {key: value for key, value in arguments.items() if key != "metrics"},
         kind=kind,
         others=lambda: keys(*TASKS.values(), given=_GIVEN),
+        beside=("metrics",),
         given=_GIVEN,
     )
+    if "metrics" in arguments and "metrics" not in made.takes:
+        raise RecipeError(f'task.metrics is unknown to the task "{kind}"; let it take an argument `metrics`')
+    checked_metrics(kind, arguments)
     each = recipe.task.arguments.get("combine") == "each"
     if kind in TASKS and (given := target_of(recipe)) != (wanted := target_taken(kind, each=each)):
         raise RecipeError(
@@ -75,12 +82,31 @@ def target_taken(kind: str, *, each: bool) -> str:
     return taken.get(kind, "values_each" if each else "values")
 
 
+def learned_arguments(recipe: Recipe) -> dict[str, Any]:
+    """What the section says of what is learned, without what is measured."""
+    return {key: value for key, value in recipe.task.arguments.items() if key not in _MEASURING}
+
+
 def build_task(recipe: Recipe) -> Task:
-    """What the recipe learns; its outputs are named by the data. Raises `RecipeError`."""
+    """What the recipe learns; its outputs are named by the data, and its figures its own. Raises `RecipeError`."""
+    plain = recipe.task.model_validate({"kind": recipe.task.kind, **learned_arguments(recipe)})
+    return _built(recipe.model_copy(update={"task": plain}))
+
+
+def build_measured_task(recipe: Recipe) -> Task:
+    """The same with the metrics that the recipe asks for, which are tried on noise. Raises `RecipeError`."""
+    try:
+        return _built(recipe)
+    except InputError as error:
+        raise RecipeError(str(error)) from error
+
+
+def _built(recipe: Recipe) -> Task:
     described = data_kind(recipe)
     mean, std = described.target_mean, described.target_std
     smoothing = recipe.training.label_smoothing
     return checked_task(recipe)(
+        metrics=build_metrics(recipe.task.kind, recipe.task.arguments, described.labels),
         outputs=described.labels,
         time_steps=recipe.time_steps,
         mean=mean,

@@ -17,12 +17,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from hdlif import builders
 from hdlif.commands.tables import figure, measured
-from hdlif.commands.train import train
+from hdlif.commands.train import in_one_process, train
 from hdlif.config import Recipe, below, load_recipe, one_component, shipped_recipes
 from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, brief, cut, did_you_mean
 from hdlif.measure.spread import in_percent, mean_and_std, seeds_from
 from hdlif.plain_yaml import parse_yaml, shown, text_of
 from hdlif.report import ablation
+from hdlif.report.summary import TrainResult
 from hdlif.runs.files import write_json, write_text
 from hdlif.runs.folders import finished
 from hdlif.runs.processes import check_alone
@@ -188,7 +189,7 @@ def ablate(
         chosen = chosen.model_copy(update={"seeds": seeds})
     out = out or Path("runs") / Path(table).stem
     queue, failed = list(cells(chosen, out, data_root=data_root)), []
-    summaries: dict[Path, dict[str, Any]] = {}
+    summaries: dict[Path, TrainResult] = {}
 
     def look() -> None:
         """Read what has been finished, here or by another process; it stays so."""
@@ -199,7 +200,7 @@ def ablate(
     def trained(cell: Cell, name: str) -> bool:
         """Train what is left of a cell; False where another process is at it."""
         try:
-            summary = train(
+            trained_cell = train(
                 cell.recipe,
                 data_root=data_root,
                 out=cell.folder,
@@ -214,8 +215,8 @@ def ablate(
             failed.append(f"{cell.row}, {cell.column}, seed {cell.seed}: {error}")
             say(f"{name}: {error}")
             return True
-        summaries[cell.folder] = summary
-        say(f"{name}: {measured(summary)} in {summary['train_seconds']:.0f} s")
+        summaries[cell.folder] = result = in_one_process(trained_cell)
+        say(f"{name}: {measured(result)} in {result.train_seconds:.0f} s")
         look()
         _write(chosen, queue, summaries, out)
         return True
@@ -241,9 +242,9 @@ def ablate(
     return result
 
 
-def _write(table: Table, queue: list[Cell], summaries: Mapping[Path, dict[str, Any]], out: Path) -> dict[str, Any]:
+def _write(table: Table, queue: list[Cell], summaries: Mapping[Path, TrainResult], out: Path) -> dict[str, Any]:
     """Write what is known of the cells by folder; returns the content of table.json."""
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {row: {c: [] for c in table.columns} for row in table.rows}
+    found: dict[str, dict[str, list[TrainResult]]] = {row: {c: [] for c in table.columns} for row in table.rows}
     for cell in queue:
         if (summary := summaries.get(cell.folder)) is not None:
             found[cell.row][cell.column].append(summary)
@@ -264,27 +265,29 @@ def _write(table: Table, queue: list[Cell], summaries: Mapping[Path, dict[str, A
     return result
 
 
-def _statistics(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    accuracies = [run["accuracy"] for run in runs]
+def _statistics(runs: list[TrainResult]) -> dict[str, Any]:
+    accuracies = [run.accuracy or 0.0 for run in runs]
     mean, std = mean_and_std(accuracies)
     return {
         "n": len(runs),
         "accuracy": mean,
         "std": std,
         "accuracies": accuracies,
-        "accuracy_per_step": list(map(statistics.mean, zip(*(run["accuracy_per_step"] for run in runs), strict=True))),
-        "sops": None if None in (sops := [run["sops"] for run in runs]) else statistics.mean(sops),
+        "accuracy_per_step": list(map(statistics.mean, zip(*(run.accuracy_per_step for run in runs), strict=True))),
+        "sops": statistics.mean(sops)
+        if len(sops := [one for run in runs if (one := run.sops) is not None]) == len(runs)
+        else None,
         "firing_rate": statistics.mean(map(firing_rate, runs)),
-        "train_seconds": statistics.mean(run["train_seconds"] for run in runs),
+        "train_seconds": statistics.mean(run.train_seconds or 0.0 for run in runs),
     }
 
 
-def firing_rate(summary: Mapping[str, Any]) -> float:
+def firing_rate(result: TrainResult) -> float:
     """The share of neurons that emit a spike, over all layers of a training's network, steps and counted images."""
-    neurons = {neuron["name"] for neuron in summary["neurons"]}
-    layers = [layer for layer in summary["layers"] if layer["name"] in neurons]
-    sizes = [math.prod(layer["shape"]) for layer in layers]
-    spikes = sum(size * layer["density"] for size, layer in zip(sizes, layers, strict=True))
+    neurons = {neuron.name for neuron in result.neurons}
+    layers = [layer for layer in result.layers if layer.name in neurons]
+    sizes = [math.prod(layer.shape or ()) for layer in layers]
+    spikes = sum(size * (layer.density or 0.0) for size, layer in zip(sizes, layers, strict=True))
     return float(spikes / sum(sizes))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from hdlif.accounting import dense_macs
 from hdlif.artefact import Graph, InputRecord, TaskRecord, infer_values, load
-from hdlif.errors import InputError, MissingExtraError, TrainingError, did_you_mean
+from hdlif.errors import InputError, MissingExtraError, RecipeError, TrainingError, cut, did_you_mean
 from hdlif.measure.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
 from hdlif.measure.signal_stack import signal_stack_kept
 from hdlif.runs.files import existing
@@ -47,6 +47,7 @@ def bench(
     against: Sequence[str] | None = None,
     data: str | None = None,
     data_root: Path | None = None,
+    overrides: Sequence[str] = (),
     batch: int = 16,
     threads: int | None = None,
     repeats: int = 20,
@@ -60,6 +61,7 @@ def bench(
         against: names out of `PEERS`; by default those that are installed.
         data: the data set, or the folder of pictures, whose test images are run, and whose training images INT8 is
             calibrated on; by default noise of the mean and deviation that the artefact's input record states.
+        overrides: "data.KEY=VALUE" each, of data of the user's own, as `evaluate_path` takes them.
         batch: images at once where throughput is measured; latency is that of one.
         threads: of each engine; by default the cores that this process may use.
         repeats: rounds of timing.
@@ -76,7 +78,7 @@ def bench(
     threads = available_cores() if threads is None else threads
     names = [OURS, *engines_of(against)]
     graph = load(existing(artefact))
-    images = images_of(graph.input, data, data_root, compared=max(COMPARED_IMAGES // batch, 1) * batch)
+    images = images_of(graph.input, data, data_root, overrides, compared=max(COMPARED_IMAGES // batch, 1) * batch)
     say(f"images: {images.source}")
     with tempfile.TemporaryDirectory() as folder:
         material = Material(artefact, graph, images.calibration, Path(folder))
@@ -128,11 +130,17 @@ class BenchImages:
     source: str
 
 
-def images_of(record: InputRecord, data: str | None, data_root: Path | None, *, compared: int) -> BenchImages:
+def images_of(
+    record: InputRecord, data: str | None, data_root: Path | None, overrides: Sequence[str] = (), *, compared: int
+) -> BenchImages:
     """Images of a data set, fitted to the network's size as `hdlif run` does, or noise."""
     if record.kind != "image":
         raise InputError(f"the network takes input of kind {record.kind}; images are what `hdlif bench` shows")
     if data is None:
+        if overrides:
+            raise RecipeError(
+                f"--set {cut(overrides[0])} is of data that --data names; give --data too, or leave it out"
+            )
         rng = np.random.default_rng(0)
         mean, std = (np.array(v, np.float32)[:, None, None] for v in (record.mean, record.std))
         pixels = (mean + std * rng.standard_normal((compared + CALIBRATION_IMAGES, *record.shape))).clip(0, 1)
@@ -141,9 +149,10 @@ def images_of(record: InputRecord, data: str | None, data_root: Path | None, *, 
     import torch
 
     from hdlif.commands.eval import sets_named
-    from hdlif.runs.recipe_data import names_path
+    from hdlif.runs.recipe_data import data_keys, names_path
 
-    sets = sets_named(data, data_root, Path(data), record=record if names_path(data) else None)
+    known = record if names_path(data) else None
+    sets = sets_named(data, data_root, Path(data), record=known, keys=data_keys(overrides))
     run, calibration = (
         normalise(fit_images(part.read(torch.arange(min(count, len(part)))).numpy(), record), record)
         for part, count in ((sets.test, compared), (sets.train, CALIBRATION_IMAGES))

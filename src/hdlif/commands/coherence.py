@@ -1,6 +1,6 @@
 """`hdlif coherence`: each rule's gradient beside STBP's, of untrained networks and of checkpoints."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,11 @@ from torch import nn
 from hdlif import builders
 from hdlif.commands.profile import is_recipe
 from hdlif.config import Component, Recipe
-from hdlif.errors import DataError
-from hdlif.learning import NDOT, OTTT, SLTT, StochasticStep, loss_of_each, loss_of_mean
+from hdlif.errors import DataError, TrainingError
+from hdlif.learning import NDOT, OTTT, SLTT, Criterion, StochasticStep, loss_of_each, loss_of_mean
 from hdlif.learning import coherence as compare
 from hdlif.learning.coherence import RuleFactory
-from hdlif.nn import Neuron
+from hdlif.nn import Neuron, evaluation_mode
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
@@ -46,8 +46,9 @@ def coherence(
         data_root: the folder of the data set, where it is not bundled.
         out: a folder that gets coherence.json.
     Returns:
-        {"networks": [{"target", "trained", "neuron", "loss", "time_steps", "images", "rules"}], "versions",
-        "hardware"}: for each network one entry per loss; "rules" as in `RuleCoherence.as_dict`. The losses are
+        {"networks": [{"target", "trained", "neuron", "loss", "time_steps", "images", "rules", "refused"}], "versions",
+        "hardware"}: for each network one entry per loss; "rules" as in `RuleCoherence.as_dict`, and "refused" the
+        reasons of those that cannot learn from the network. The losses are
         "mean_logits", the cross-entropy of the mean of the logits; "per_step", the mean of the cross-entropies of all
         steps; and "as_trained", the first for STBP and the second for the rules.
     Raises:
@@ -107,14 +108,16 @@ def _entries(target: str, network: _Network, batches: int, data_root: Path | Non
     wide = [(x.double(), y.double() if y.is_floating_point() else y) for x, y in read]
     criterion = builders.build_task(recipe).criterion()
     mean, each = loss_of_mean(criterion), loss_of_each(criterion)
+    rules = _rules(recipe)
+    refused = _refused(module, wide[0], rules, criterion, recipe.time_steps)
     losses = {"mean_logits": (mean, None), "per_step": (each, None), "as_trained": (mean, each)}
     entries = []
     with reestimated(module, wide, time_steps=recipe.time_steps):
         for name, (loss, rule_loss) in losses.items():
-            rules = compare(
+            compared = compare(
                 module,
                 wide,
-                rules=_rules(recipe),
+                rules={rule: make for rule, make in rules.items() if rule not in refused},
                 loss=loss,
                 rule_loss=rule_loss,
                 time_steps=recipe.time_steps,
@@ -127,10 +130,31 @@ def _entries(target: str, network: _Network, batches: int, data_root: Path | Non
                     "loss": name,
                     "time_steps": recipe.time_steps,
                     "images": batches * size,
-                    "rules": {rule: found.as_dict() for rule, found in rules.items()},
+                    "rules": {rule: found.as_dict() for rule, found in compared.items()},
+                    "refused": refused,
                 }
             )
     return entries
+
+
+def _refused(
+    module: nn.Module,
+    batch: tuple[torch.Tensor, torch.Tensor],
+    rules: Mapping[str, RuleFactory],
+    criterion: Criterion,
+    time_steps: int,
+) -> dict[str, str]:
+    """The rules that cannot learn from a network, and why, as the first loss of one sample shows."""
+    x, target = batch
+    found = {}
+    with evaluation_mode(module):
+        for name, make in rules.items():
+            rule = make(criterion=criterion)
+            try:
+                next(iter(rule(module, x[:, :1], target[:1], rule.schedule(time_steps, torch.Generator()))))
+            except TrainingError as error:
+                found[name] = str(error)
+    return found
 
 
 def _rules(recipe: Recipe) -> dict[str, RuleFactory]:

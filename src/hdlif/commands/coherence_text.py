@@ -26,7 +26,7 @@ def as_text(networks: Sequence[Result]) -> str:
         f"The whole network, end to end; a draw is one time step of the random step alone\n{_whole(networks)}\n"
         + "\n".join(f"{name}: {words}" for name, words in LOSSES.items())
     )
-    return "\n\n".join([*parts, _words(networks)])
+    return "\n\n".join([*parts, *_notes(networks), _words(networks)])
 
 
 def _label(network: Result) -> str:
@@ -92,7 +92,16 @@ def _whole(networks: Sequence[Result]) -> str:
             draws = f"{_number(min(drawn))} … {_number(max(drawn))}" if len(drawn) > 1 else ""
             figures = [_percent(end["firing_rate"]), _number(end["cosine"]), _number(end["norm_ratio"])]
             rows.append([_label(network), network["loss"], name, *figures, draws])
+        rows += [[_label(network), network["loss"], name, *3 * ["—"], ""] for name in network["refused"]]
     return aligned(["network", "loss", "rule", "firing", "cosine", "norm ratio", "one draw"], rows)
+
+
+def _notes(networks: Sequence[Result]) -> list[str]:
+    """Why rules have no figures, each rule and reason once."""
+    lines = {
+        f"{network['target']}, {name}: {why}": None for network in networks for name, why in network["refused"].items()
+    }
+    return ["\n".join(["—: the rule cannot learn from this network", *lines])] if lines else []
 
 
 def _words(networks: Sequence[Result]) -> str:

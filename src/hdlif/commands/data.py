@@ -6,10 +6,13 @@ from typing import Any
 
 from hdlif import builders
 from hdlif.commands.data_sheet import write_sheet
-from hdlif.config import replace_value
-from hdlif.data import Found
-from hdlif.errors import DataError, RecipeError, cut
+from hdlif.commands.tables import aligned
+from hdlif.errors import DataError, cut
 from hdlif.inputs.tables import SUFFIXES
+from hdlif.runs.recipe_data import data_keys
+
+_MOST_SHOWN = 64
+"""Values or labels whose ranges or counts are listed."""
 
 
 def inspect(
@@ -26,21 +29,23 @@ def inspect(
         path: of data, or package.module:Name.
         size: of the square that pictures become, as `data.size`.
         overrides: "data.KEY=VALUE" each, as a training takes them.
-        out: gets a sheet of pictures, a row for each class, as the network would see them: of sounds their frames, time
+        out: gets a sheet of pictures, a row for each class or label, or of samples from the least of each value to the
+            most, as the network would see them: of sounds their frames, time
             from left to right, and of other series a curve for each channel.
         say: gets a line where it will take a while.
     Returns:
-        {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "digest"}, and what
-        the kind of data has besides: of pictures "sizes", "modes", "unreadable", "duplicates", "in_memory", and "sheet"
-        where one is written; of series and tables "samples", "channels", "kept_together", "groups"; of series "window",
-        "stride"; of sounds "sound", "rates", "padded", "cut"; of events "sensor", "events", "durations",
-        "out_of_order", "unreadable", "duplicates".
+        {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "warnings",
+        "digest"}; "target", what is learned where that is not one class of a sample
+        (`hdlif.data.own.targets.described`); and what the kind of data has besides: of pictures "sizes", "modes",
+        "unreadable", "duplicates", "in_memory", and "sheet" where one is written; of series and tables "samples",
+        "channels", "kept_together", "groups"; of series "window", "stride"; of sounds "sound", "rates", "padded",
+        "cut"; of events "sensor", "events", "durations", "out_of_order", "unreadable", "duplicates".
     Raises:
         DataError: there is nothing that could be trained on.
         RecipeError: an override is of no key that such data have.
         TrainingError: the sheet cannot be written.
     """
-    keys = _keys(overrides)
+    keys = data_keys(overrides)
     kind = builders.kind_named(keys.pop("kind", None) or _kind_at(path, keys))
     lenient = {"unreadable": "skip"} if kind in ("folder", "events", "shards") else {}
     found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say)
@@ -52,7 +57,6 @@ def inspect(
         "kind": kind,
         "samples_of": record.kind,
         "classes": {label or "samples": dict(parts) for label, parts in found.manifest.counts().items()},
-        **_target(found),
         "input": {
             "shape": list(record.shape),
             "mean": list(record.mean),
@@ -61,20 +65,13 @@ def inspect(
             "fit": record.fit,
         },
         **found.seen,
+        "warnings": found.warnings(),
         "digest": found.manifest.digest,
     }
     if out is not None:
-        write_sheet(found, out)
+        result["sheet_rows"] = write_sheet(found, out)
         result["sheet"] = str(out)
     return result
-
-
-def _target(found: Found) -> dict[str, Any]:
-    """What is learned, where that is not one class of a sample."""
-    if set(found.manifest.counts()) != {""}:
-        return {}
-    scale = {"mean": list(found.target_mean), "std": list(found.target_std)} if found.target_std else {}
-    return {"target": {"names": list(found.classes), **scale}}
 
 
 def _kind_at(path: str, keys: Mapping[str, Any]) -> str:
@@ -95,24 +92,31 @@ def as_text(result: dict[str, Any]) -> str:
         [
             f"{result['path']}: {result['layout']}" + (f", split here ({split})" if split else ""),
             "",
-            _class_table(result["classes"]),
+            _counts(result["classes"], "class", total=True),
             "",
             *_SAID[samples](result),
             *moments,
-            *(_of_target(result["target"]) if "target" in result else []),
             *([f"passed over    {ignored}"] if ignored else []),
             *(_odd_files(result) if "duplicates" in result else []),
-            *([f"pictures       {result['sheet']}, a row for each class"] if "sheet" in result else []),
+            *([f"pictures       {result['sheet']}, {result['sheet_rows']}"] if "sheet" in result else []),
+            *(_of_target(result["target"]) if "target" in result else []),
+            *(f"warning        {line}" for line in result["warnings"]),
         ]
     )
 
 
 def _of_target(target: Mapping[str, Any]) -> list[str]:
-    """What is learned."""
-    lines = [f"learned        {cut(', '.join(target['names']), 200)}"]
-    for key, what in (("mean", "their mean    "), ("std", "and deviation ")):
-        lines += [f"{what} {', '.join(f'{value:.4g}' for value in target[key])}"] if key in target else []
-    return lines
+    """What is learned, where that is not one class of a sample: its names, and counts or ranges of the first ones."""
+    names = target["names"]
+    shown = names[:_MOST_SHOWN]
+    if "counts" in target:
+        table = _counts({name: target["counts"][name] for name in shown})
+    else:
+        columns = ([f"{value:.4g}" for value in target[key]] for key in ("least", "most", "mean", "std"))
+        rows = [[cut(name), *row] for name, *row in zip(names, *columns, strict=True)][:_MOST_SHOWN]
+        table = aligned(["", "least", "most", "mean", "deviation"], rows)
+    more = [f"and {len(names) - len(shown)} more"] if len(names) > len(shown) else []
+    return [f"learned        {cut(', '.join(names), 200)}", "", table, *more]
 
 
 def _of_pictures(result: dict[str, Any]) -> list[str]:
@@ -135,11 +139,6 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
     duplicates = result["duplicates"]
     if duplicates["files"]:
         lines.append(f"duplicates     {duplicates['files']} files have the content of another")
-    for key, what in (("in_several_classes", "classes"), ("in_several_parts", "parts")):
-        if groups := duplicates[key]:
-            lines.append(
-                f"warning        {len(groups)} contents are in several {what}, first {', '.join(groups[0][:3])}"
-            )
     if faults := result["unreadable"]:
         lines.append(f"unreadable     {len(faults)} files; a training refuses them without --set data.unreadable=skip:")
         lines += [f"  {fault['file']}: {fault['reason']}" for fault in faults[:10]]
@@ -206,23 +205,9 @@ def _of_sounds(result: dict[str, Any]) -> list[str]:
 _SAID = {"image": _of_pictures, "series": _of_series, "table": _of_series, "events": _of_events}
 
 
-def _class_table(classes: Mapping[str, Mapping[str, int]]) -> str:
-    from hdlif.commands.tables import aligned
-
+def _counts(counts: Mapping[str, Mapping[str, int]], what: str = "", *, total: bool = False) -> str:
+    """So many by name and part."""
     parts = ("train", "validation", "test")
-    rows = [[cut(name), *(str(counts[part]) for part in parts)] for name, counts in classes.items()]
-    totals = [str(sum(counts[part] for counts in classes.values())) for part in parts]
-    return aligned(["class", *parts], [*rows, ["all", *totals]])
-
-
-def _keys(overrides: Sequence[str]) -> dict[str, Any]:
-    """The keys and values of "data.KEY=VALUE"s. Raises `RecipeError`."""
-    found: dict[str, Any] = {"data": {}}
-    for override in overrides:
-        key, equals, _ = override.partition("=")
-        section, dot, name = key.partition(".")
-        if section != "data" or not (equals and dot and name):
-            raise RecipeError(f"--set {cut(override)} is refused; give data.KEY=VALUE, for example data.window=64")
-        replace_value(found, override)
-    keys: dict[str, Any] = found["data"]
-    return keys
+    rows = [[cut(name), *(str(of_name[part]) for part in parts)] for name, of_name in counts.items()]
+    totals = [str(sum(of_name[part] for of_name in counts.values())) for part in parts]
+    return aligned([what, *parts], [*rows, *([["all", *totals]] if total else [])])

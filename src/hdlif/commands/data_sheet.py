@@ -1,8 +1,10 @@
-"""A sheet of samples as pictures, a row for each class, which `hdlif data inspect --out` writes."""
+"""A sheet of samples as pictures, a row for each class, label or value, which `hdlif data inspect --out` writes."""
+
+from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,32 +15,37 @@ from hdlif.runs.files import writing
 from hdlif.whole_files import whole_file
 
 SHOWN, MOST_ROWS, MOST_SHEET_SIDE = 8, 64, 128
-"""Pictures of a class on a sheet, classes on it, and the side that small pictures are enlarged to."""
+"""Pictures in a row of a sheet, rows of it, and the side that small pictures are enlarged to."""
 _GAP, _PAPER = 4, 255
 _FURTHEST = 3.0
 """Deviations from the mean at which a drawing of numbers ends."""
 _INKS = ((0, 90, 160), (200, 80, 0), (0, 130, 60), (150, 60, 150))
 """Of curves, in turn."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Pixels = NDArray[np.uint8]
 
 
-def write_sheet(found: Found, out: Path) -> None:
-    """Write the sheet of data that were found as a PNG file, all of it or nothing."""
+def write_sheet(found: Found, out: Path) -> str:
+    """Write the sheet of data that were found as a PNG file, all of it or nothing; returns what its rows are."""
+    pixels, rows = sheet(found)
     file = io.BytesIO()
-    Image.fromarray(sheet(found)).save(file, "PNG")
+    Image.fromarray(pixels).save(file, "PNG")
     with writing(out), whole_file(out) as temporary:
         temporary.write_bytes(file.getvalue())
+    return rows
 
 
-def sheet(found: Found) -> Pixels:
-    """RGB pixels [H, W, 3] of the first training samples of each class, a row for each."""
+def sheet(found: Found) -> tuple[Pixels, str]:
+    """RGB pixels [H, W, 3] of training samples, and what the rows of them are."""
     import torch
 
     train = found.make((), 0).train
-    drawn = []
-    for row in range(min(len(found.classes), MOST_ROWS)):
-        members = torch.nonzero(train.labels == row).flatten()[:SHOWN]
-        drawn.append([_drawn(found, one) for one in _of_samples(found, train.read(members).numpy())])
+    members, said = _rows(found, train.labels)
+    # A label that no sample has gives no row; where there is none at all, the first samples do.
+    members = [row for row in members if len(row)] or [torch.arange(min(SHOWN, len(train)))]
+    drawn = [[_drawn(found, one) for one in _of_samples(found, train.read(row).numpy())] for row in members]
     height, width, _ = drawn[0][0].shape
     step_y, step_x = height + _GAP, width + _GAP
     paper = np.full((len(drawn) * step_y + _GAP, SHOWN * step_x + _GAP, 3), _PAPER, np.uint8)
@@ -46,7 +53,23 @@ def sheet(found: Found) -> Pixels:
         for column, picture in enumerate(pictures):
             y, x = _GAP + row * step_y, _GAP + column * step_x
             paper[y : y + height, x : x + width] = picture
-    return paper
+    return paper, said
+
+
+def _rows(found: Found, labels: Tensor) -> tuple[list[Tensor], str]:
+    """The samples of each row, by their numbers: the first ones of a class, or some in the order of a value."""
+    import torch
+
+    count = min(len(found.classes), MOST_ROWS)
+    if found.target_steps is not None:
+        return [torch.arange(min(SHOWN, len(labels)))], "the first ones"
+    if not labels.is_floating_point():
+        return [torch.nonzero(labels == row).flatten()[:SHOWN] for row in range(count)], "a row for each class"
+    if not found.target_std:
+        return [torch.nonzero(labels[:, row]).flatten()[:SHOWN] for row in range(count)], "a row for each label"
+    places = torch.linspace(0, len(labels) - 1, min(SHOWN, len(labels))).long()
+    by_value = [labels[:, row].argsort()[places] for row in range(count)]
+    return by_value, "a row for each value, from the least to the most"
 
 
 def _of_samples(found: Found, raw: NDArray[Any]) -> NDArray[Any]:

@@ -1,6 +1,10 @@
 """`hdlif demo`: four networks trained online, compared, deployed, run without PyTorch, and reported."""
 
+from __future__ import annotations
+
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +14,13 @@ import torch
 from hdlif import builders
 from hdlif.commands.eval import session_logits
 from hdlif.commands.report import report
-from hdlif.commands.train import measure_peak, train
+from hdlif.commands.train import in_one_process, measure_peak, train
 from hdlif.config import load_recipe
 from hdlif.data import Samples
 from hdlif.deploy import export
 from hdlif.errors import DataError, did_you_mean
+from hdlif.report.runs import Artefact
+from hdlif.report.summary import TrainResult
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import ARTEFACT_SUFFIX, write_json
 from hdlif.runs.folders import begun, check_free, is_demo
@@ -28,6 +34,29 @@ DATA_SETS = ("digits", "fashion_mnist")
 LATENCY_RUNS = 50
 
 
+@dataclass(frozen=True)
+class DemoResult:
+    """Four trainings, each by the name of its folder, and the last one's deployed file."""
+
+    networks: tuple[TrainResult, ...]
+    artefact: Artefact
+    data: str
+    seed: int | None
+    versions: Mapping[str, Any]
+    hardware: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As OUT/summary.json has it."""
+        return {
+            "networks": [network.as_dict() for network in self.networks],
+            "artefact": self.artefact,
+            "data": self.data,
+            "seed": self.seed,
+            "versions": self.versions,
+            "hardware": self.hardware,
+        }
+
+
 def demo(
     *,
     data: str = "digits",
@@ -35,7 +64,7 @@ def demo(
     out: Path = Path("runs/demo"),
     progress: bool = False,
     memory_repeats: int = 1,
-) -> dict[str, Any]:
+) -> DemoResult:
     """Train, compare, deploy, run, report; returns what OUT/summary.json holds.
 
     An earlier demo in OUT is replaced. Peak memory, which takes processes of its own, is measured last,
@@ -54,31 +83,23 @@ def demo(
             # An unfinished demo leaves trainings of its own recipes.
             if not begun(out / name, load_recipe(f"{data}_{name}")):
                 check_free(out / name)
-    networks = []
+    trained = {}
     with progress_bar(enabled=progress) as bar:
         for name in NETWORKS:
-            recipe = f"{data}_{name}"
-            result = train(recipe, data_root=data_root, out=out / name, overwrite=True, progress=bar, memory_repeats=0)
-            networks.append({**result, "name": name})
+            options: dict[str, Any] = {"data_root": data_root, "progress": bar, "memory_repeats": 0}
+            trained[name] = in_one_process(train(f"{data}_{name}", out=out / name, overwrite=True, **options))
         path = out / f"{data}{ARTEFACT_SUFFIX}"
-        threads = networks[-1]["threads"]["count"]
+        threads = trained[NETWORKS[-1]].threads_used
         artefact = deploy_and_compare(out / NETWORKS[-1], path, data_root=data_root, threads=threads)
-        for network in networks:
-            network["peak_bytes"] = measure_peak(out / network["name"], memory_repeats, bar)
-    summary = {
-        "networks": networks,
-        "artefact": artefact,
-        "data": data,
-        "seed": networks[0]["seed"],
-        "versions": versions(),
-        "hardware": hardware(),
-    }
-    write_json(out / "summary.json", summary)
+        whole = {name: measure_peak(one, out / name, memory_repeats, bar) for name, one in trained.items()}
+    networks = tuple(replace(one, name=name) for name, one in whole.items())
+    result = DemoResult(networks, artefact, data, networks[0].seed, versions(), hardware())
+    write_json(out / "summary.json", result.as_dict())
     report([out], out=out / "report.html")
-    return summary
+    return result
 
 
-def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads: int) -> dict[str, Any]:
+def deploy_and_compare(run: Path, path: Path, *, data_root: Path | None, threads: int) -> Artefact:
     """Export the network of a run folder, run the whole test set through the runtime, and compare with PyTorch.
 
     Args:

@@ -1,9 +1,10 @@
-"""`hdlif eval`: what a checkpoint or an artefact does on a test set."""
+"""`hdlif eval`: what a checkpoint or an artefact does on a test set, or on all that there is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -12,17 +13,19 @@ from hdlif import builders
 from hdlif.artefact import Graph, InputRecord, TaskRecord
 from hdlif.artefact.io import load
 from hdlif.config import Recipe
-from hdlif.data import ImageSets, Samples
-from hdlif.errors import DataError, did_you_mean
+from hdlif.data import ImageSets, Samples, Tested
+from hdlif.errors import DataError, InputError, RecipeError, cut, did_you_mean
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.measure.counts import deployed_or_none
 from hdlif.measure.evaluation import evaluate_deployed, evaluate_network
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact
-from hdlif.runs.recipe_data import FILES, names_path
+from hdlif.runs.recipe_data import FILES, data_keys, names_path
 from hdlif.runtime import Session
-from hdlif.tasks import Confusion, Drawing, Evaluation, task_of
+from hdlif.tasks import Confusion, Drawing, Evaluation, finite, task_of
 from hdlif.training import progress_bar
+
+NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class EvaluationResult:
         accuracy: of a classification, after the last time step, a fraction in 0..1; None of another task.
         accuracy_per_step: after each step.
         n: samples.
-        metrics: by name; "accuracy" of a classification.
+        metrics: by name; "accuracy" of a classification; NaN of one that is no number.
         per_step: how good the answers are at or after each step that has one.
         labels: the names of the network's outputs: of classes, unless the task is another.
         confusion: of classes, counts of samples (or steps), a row for each true class and a column for each that was
@@ -56,7 +59,9 @@ class EvaluationResult:
         """What `hdlif eval --json` prints."""
         figures: dict[str, Any] = {"accuracy": self.accuracy, "accuracy_per_step": list(self.accuracy_per_step)}
         if self.accuracy is None:
-            figures |= {"metrics": dict(self.metrics), "per_step": list(self.per_step)}
+            figures |= {"metrics": finite(self.metrics), "per_step": list(self.per_step)}
+        elif self.metrics.keys() - {"accuracy"}:
+            figures |= {"metrics": finite(self.metrics)}
         figures["n"] = self.n
         if confusion and self.confusion is not None:
             figures |= {"labels": list(self.labels), "confusion": self.confusion}
@@ -65,16 +70,30 @@ class EvaluationResult:
 
 
 def evaluate_path(
-    path: Path, *, data: str | None = None, data_root: Path | None = None, progress: bool = False
+    path: Path,
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+    overrides: Sequence[str] = (),
+    part: Tested = "test",
+    progress: bool = False,
 ) -> EvaluationResult:
-    """Answer the test set.
+    """Answer a part of a data set, by default that for testing.
 
     Args:
         path: a checkpoint, a run folder, or an artefact, which the compiled runtime runs.
-        data: the data set's name, or the path of data of one's own, whose test part is taken; a checkpoint's own by
-            default. Events are binned as the recipe, or the artefact, says; by number where an older one does not.
+        data: the name of a data set, or data of the user's own; a checkpoint's own by default. They are taken as the
+            network was trained to take such, recordings of events binned as its recipe or its artefact says.
+        overrides: "data.KEY=VALUE" each, of data of the user's own: which column says the class, how they are cut,
+            grouped and divided. What a checkpoint's recipe says of its own data holds besides.
+        part: what is answered; "all" is every sample, so that data of the user's own are not divided.
         progress: show a bar.
+    Raises:
+        RecipeError: an override is of no key that such data have, or one that the network decides.
+        DataError: the data cannot be used, or are not such as the network takes.
     """
+    check_part(part)
+    keys = data_keys(overrides)
     if names_artefact(path):
         loaded = load(existing(path))
         sets = sets_named(
@@ -85,18 +104,20 @@ def evaluate_path(
             time_steps=loaded.time_steps,
             labels=loaded.labels,
             task=loaded.task,
+            keys=keys,
+            part=part,
         )
         _check_classes(path, len(loaded.labels), sets)
         task = task_of(loaded)
         drawing = task.drawing()
         with progress_bar(enabled=progress) as bar:
-            result = evaluate_deployed(loaded, sets.test, task=task, observe=drawing, bar=bar)
+            result = evaluate_deployed(loaded, sets.of(part), task=task, observe=drawing, bar=bar)
         return _evaluation_result(result, drawing, loaded.labels)
     trained = load_trained(path)
     recipe = trained.recipe
-    sets = sets_for(recipe, data, data_root, path)
+    sets = sets_for(recipe, data, data_root, path, keys=keys, part=part)
     _check_classes(path, len(builders.data_kind(recipe).labels), sets)
-    task = builders.build_task(recipe)
+    task = builders.build_measured_task(recipe)
     drawing = task.drawing()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     graph: Graph | None = None
@@ -107,7 +128,7 @@ def evaluate_path(
     with progress_bar(enabled=progress) as bar:
         evaluated = evaluate_network(
             trained.network.to(device),
-            sets.test,
+            sets.of(part),
             task=task,
             batch_size=recipe.data.batch_size,
             graph=graph,
@@ -118,16 +139,46 @@ def evaluate_path(
     return _evaluation_result(evaluated.result, drawing, sets.classes, evaluation=evaluated.as_dict())
 
 
-def sets_for(recipe: Recipe, data: str | None, data_root: Path | None, path: Path) -> ImageSets:
-    """The recipe's data set, or another, shown as the recipe's network takes it; `path` is where the recipe was."""
+def check_part(part: str) -> None:
+    """Raise `InputError` unless it is one of `Tested`."""
+    if part not in get_args(Tested):
+        raise InputError(f"part = {part!r} is unknown; {did_you_mean(str(part), get_args(Tested))}")
+
+
+def sets_for(
+    recipe: Recipe,
+    data: str | None,
+    data_root: Path | None,
+    path: Path,
+    *,
+    keys: Mapping[str, Any] = NO_KEYS,
+    part: Tested = "test",
+) -> ImageSets:
+    """The recipe's data set, or another, shown as the recipe's network takes it; `path` is where the recipe was.
+
+    Args:
+        keys, part: as `builders.found_data` takes them.
+    """
     if data is None:
+        if keys:
+            raise RecipeError(
+                f"--set data.{cut(next(iter(keys)))} is of data that --data names: a run's own are taken as it was "
+                "trained on them; give --data too, or leave it out"
+            )
         listed = (path if path.is_dir() else path.parent) / FILES
         return builders.build_data(recipe, data_root, listed=listed)
     if names_path(data):
-        return builders.data_of_ones_own(recipe, data)
-    record, frames = builders.input_record(recipe), recipe.data.frames
-    task = builders.build_task(recipe).record
-    return sets_named(data, data_root, path, record=record, time_steps=recipe.time_steps, frames=frames, task=task)
+        return builders.data_of_ones_own(recipe, data, keys=keys, part=part)
+    return sets_named(
+        data,
+        data_root,
+        path,
+        record=builders.input_record(recipe),
+        time_steps=recipe.time_steps,
+        frames=recipe.data.frames,
+        task=builders.build_task(recipe).record,
+        keys=keys,
+    )
 
 
 def sets_named(
@@ -140,8 +191,10 @@ def sets_named(
     frames: str = "by_number",
     labels: tuple[str, ...] | None = None,
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
+    keys: Mapping[str, Any] = NO_KEYS,
+    part: Tested = "test",
 ) -> ImageSets:
-    """A data set by name, or a folder of pictures, for a file that does not say which it was trained on.
+    """A data set by name, or data of the user's own, for a file that does not say which it was trained on.
 
     Args:
         record: what the file's network takes; what the data set gives by default.
@@ -149,12 +202,19 @@ def sets_named(
         frames: how the network takes events, as in data.frames.
         labels: the network's outputs, which data of one's own must have.
         task: what they mean.
+        keys, part: as `builders.found_data` takes them.
     """
     if data is not None and record is not None and names_path(data):
-        return builders.found_data(data, record=record, labels=labels, time_steps=time_steps, task=task)
+        return builders.found_data(
+            data, record=record, labels=labels, time_steps=time_steps, task=task, keys=keys, part=part
+        )
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")
+    if keys:
+        raise RecipeError(
+            f"--set data.{cut(next(iter(keys)))} is of data of your own, and {data} is a set that ships; leave it out"
+        )
     if (given := builders.DATA[data].target) != (
         wanted := builders.target_taken(task.kind, each=task.combine == "each")
     ):

@@ -1,6 +1,7 @@
 """`hdlif export`: a trained network as one file that runs without PyTorch, or as an ONNX model."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,41 @@ FORMS: Mapping[str, Callable[[Graph, int], Any]] = {
 """ONNX models of a graph, by name."""
 
 
-def export(checkpoint: Path, *, out: Path) -> dict[str, Any]:
-    """Write the artefact of a checkpoint or run folder: {"artefact", "bytes", "nodes"}."""
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written.
+
+    Attributes:
+        to: "artefact" or "onnx".
+        nodes: of its graph.
+    """
+
+    to: str
+    path: Path
+    bytes: int
+    nodes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `hdlif export --json` prints: the path under the name of what it is."""
+        return {self.to: str(self.path), "bytes": self.bytes, "nodes": self.nodes}
+
+
+def export(checkpoint: Path, *, out: Path) -> Exported:
+    """Write the artefact of a checkpoint or run folder.
+
+    Raises:
+        InputError: the file's name is that of an ONNX model.
+    """
+    if out.suffix.lower() == ".onnx":
+        raise InputError(f'{out}: ends in ".onnx", and an artefact would be written; give --to onnx, or another name')
     graph = trained_graph(checkpoint)
     with writing(out):
         save(graph, out)
-    return {"artefact": str(out), "bytes": out.stat().st_size, "nodes": len(graph.nodes)}
+    return Exported("artefact", out, out.stat().st_size, len(graph.nodes))
 
 
-def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int = 1) -> dict[str, Any]:
-    """Write the ONNX model of a checkpoint, run folder or artefact: {"onnx", "bytes", "nodes"}.
+def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int = 1) -> Exported:
+    """Write the ONNX model of a checkpoint, run folder or artefact.
 
     Args:
         form: one of `FORMS`: all time steps of a static image, or one step with its state.
@@ -44,7 +70,7 @@ def export_onnx(source: Path, *, out: Path, form: str = "unrolled", batch: int =
         raise InputError(f"{source}: its input changes at each step, and unrolled it would not; give the form step")
     model = FORMS[form](graph, batch)
     write_model(model, out)
-    return {"onnx": str(out), "bytes": out.stat().st_size, "nodes": len(model.graph.node)}
+    return Exported("onnx", out, out.stat().st_size, len(model.graph.node))
 
 
 def write_model(model: Any, out: Path) -> None:

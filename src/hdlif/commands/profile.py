@@ -1,5 +1,6 @@
 """`hdlif profile`: parameters, operations and energy, layer by layer, of a recipe, a checkpoint or an artefact."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hdlif.data import ImageSets
 from hdlif.measure.counts import NO_GRAPH, without_graph
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact
-from hdlif.runs.recipe_data import load_with_data, names_path
+from hdlif.runs.recipe_data import data_keys, load_with_data, names_path
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,12 @@ class Profiled:
 
 
 def profile(
-    target: str, *, counting: Counting = "paper", data: str | None = None, data_root: Path | None = None
+    target: str,
+    *,
+    counting: Counting = "paper",
+    data: str | None = None,
+    data_root: Path | None = None,
+    overrides: Sequence[str] = (),
 ) -> Profiled:
     """Counts per image, averaged over the first test images; those of a recipe are of an untrained network.
 
@@ -80,9 +86,10 @@ def profile(
     Args:
         target: a recipe (file or shipped name), a checkpoint or run folder, or an artefact.
         counting: "paper" or "honest"; see `hdlif.accounting.operations`.
-        data: the data set's name, which an artefact does not state.
+        data: the name of a data set, or data of the user's own; an artefact does not state which it is for.
+        overrides: "data.KEY=VALUE" each, as `evaluate_path` takes them; of a recipe, as its training does.
     """
-    network, sets, time_steps = _resolve(target, data, data_root)
+    network, sets, time_steps = _resolve(target, data, data_root, overrides)
     images = first_images(sets.test, PROFILED_IMAGES)
     counts: Profile | Outline
     try:
@@ -102,20 +109,31 @@ def is_recipe(target: str) -> bool:
     return not Path(target).exists() and Path(target).name == target and not target.endswith(".safetensors")
 
 
-def _resolve(target: str, data: str | None, data_root: Path | None) -> tuple[nn.Module | Graph, ImageSets, int | None]:
-    path = Path(target)
+def _resolve(
+    target: str, data: str | None, data_root: Path | None, overrides: Sequence[str]
+) -> tuple[nn.Module | Graph, ImageSets, int | None]:
+    path, keys = Path(target), data_keys(overrides)
     network: nn.Module
     if names_artefact(path):
         graph = load(existing(path))
-        sets = sets_named(data, data_root, path, record=graph.input, time_steps=graph.time_steps, labels=graph.labels)
+        sets = sets_named(
+            data,
+            data_root,
+            path,
+            record=graph.input,
+            time_steps=graph.time_steps,
+            labels=graph.labels,
+            task=graph.task,
+            keys=keys,
+        )
         return graph, sets, None
     if is_recipe(target):
         own = data if names_path(data) else None
-        recipe, _ = load_with_data(target, data=own, data_root=data_root)
-        data = None if own else data
+        recipe, _ = load_with_data(target, overrides, data=own, data_root=data_root)
+        data, keys = None if own else data, {}
         torch.manual_seed(recipe.seed)
         network = builders.build_model(recipe)
     else:
         trained = load_trained(path)
         recipe, network = trained.recipe, trained.network
-    return network, sets_for(recipe, data, data_root, path), recipe.time_steps
+    return network, sets_for(recipe, data, data_root, path, keys=keys), recipe.time_steps

@@ -99,7 +99,8 @@ def check(name_or_path: str | Path, overrides: Sequence[str] = (), *, build: boo
     """Check keys, types and ranges, then every name and argument; the recipe with every value stated.
 
     Args:
-        build: build all of it too, as a training does before it starts; without that, PyTorch is not imported.
+        build: build all of it too, as a training does before it starts, and try one update on noise; without that,
+            PyTorch is not imported.
     Raises:
         RecipeError: the first thing that would keep the recipe from training.
     """
@@ -108,5 +109,8 @@ def check(name_or_path: str | Path, overrides: Sequence[str] = (), *, build: boo
     recipe = load_recipe(name_or_path, overrides)
     if build:
         recipe, _ = builders.with_data_found(recipe)
-    (builders.check if build else builders.check_names)(recipe)
+        builders.check(recipe)
+        builders.try_update(recipe)
+    else:
+        builders.check_names(recipe)
     return {"name": recipe.name, "recipe": recipe.model_dump(mode="json")}

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hdlif.inputs.arrays import parse_array, parse_records
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, normalise, read_image
-from hdlif.runtime.answers import answers
+from hdlif.runtime.answers import Answer, answers, in_words
 from hdlif.runtime.events import read_events
 from hdlif.runtime.files import content_of
 from hdlif.runtime.images import SUFFIXES, image_sequence
@@ -29,6 +30,34 @@ BATCH_VALUES = 2**26
 """Values of inputs that are held at once, unless a single one has more: 256 MiB."""
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What is said of one input; `answer` as `runtime.answers` has it, by the network's task."""
+
+    input: str
+    answer: Answer
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"input": self.input, **self.answer}
+
+    def __str__(self) -> str:
+        return f"{self.input}: {in_words(self.answer)}"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What is said of each input, in their order, and what is wrong with those that cannot be used."""
+
+    inputs: tuple[Answered, ...]
+    failed: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `hdlif run --json` prints."""
+        failed = {"failed": list(self.failed)} if self.failed else {}
+        return {"inputs": [one.as_dict() for one in self.inputs], **failed}
+
+
 def run(
     artefact: Path,
     inputs: Sequence[Path],
@@ -36,10 +65,8 @@ def run(
     threads: int | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
     max_operations: int = DEFAULT_MAX_OPERATIONS,
-) -> dict[str, Any]:
-    """What is said of each input file: {"inputs": [{"input", "class", "label", "probability", "logits"}]}.
-
-    That is of networks that classify; `runtime.answers` says what stands there of other tasks.
+) -> RunResult:
+    """What is said of each input file.
 
     An input is an image, a folder (all images below, sorted by path) or a .npy array; of a network of series, a .csv
     file with a row a step and a column a channel, or an array of any real numbers [T, C] or [N, T, C], and a folder has
@@ -73,7 +100,7 @@ def run(
             except InputError as error:
                 failed.append(error)
 
-    said: list[dict[str, Any]] = []
+    said: list[Answered] = []
     for batch in _batches(read()):
         for answered in _answered(session, batch):
             if isinstance(answered, InputError):
@@ -82,7 +109,7 @@ def run(
                 said.append(answered)
     if failed and not said:
         raise failed[0] if len(failed) == 1 else InputError(f"{failed[0]}; {len(failed) - 1} more cannot be used")
-    return {"inputs": said, **({"failed": list(map(str, failed))} if failed else {})}
+    return RunResult(tuple(said), tuple(map(str, failed)))
 
 
 def _files(inputs: Sequence[Path], record: InputRecord) -> Iterator[Path]:
@@ -146,7 +173,7 @@ def _batches(frames: Iterator[tuple[str, Floats]]) -> Iterator[list[tuple[str, F
         yield batch
 
 
-def _answered(session: Session, batch: Sequence[tuple[str, Floats]]) -> Iterator[dict[str, Any] | InputError]:
+def _answered(session: Session, batch: Sequence[tuple[str, Floats]]) -> Iterator[Answered | InputError]:
     """What the network says of each input, or why it says nothing."""
     outputs = session.run(np.concatenate([x for _, x in batch], axis=1))
     for (name, _), answer in zip(batch, answers(outputs, session.task, session.labels), strict=True):
@@ -155,7 +182,7 @@ def _answered(session: Session, batch: Sequence[tuple[str, Floats]]) -> Iterator
                 f"{name}: its values are so large that the network's answer is not finite; normalise them first"
             )
         else:
-            yield {"input": name, **answer}
+            yield Answered(name, answer)
 
 
 def _read(path: Path, record: InputRecord, time_steps: int) -> Iterator[tuple[str, Floats]]:

@@ -1,19 +1,112 @@
 """`hdlif train RECIPE --seeds N`: the same training N times, and the mean of what comes out."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hdlif.commands.tables import measured
-from hdlif.commands.train import train
+from hdlif.commands.tables import figure, measured
+from hdlif.commands.train import in_one_process, train
 from hdlif.measure.spread import in_percent, mean_and_std, seeds_from
+from hdlif.report.summary import TrainResult
 from hdlif.runs.files import write_json
 from hdlif.runs.folders import begun, check_free, finished
 from hdlif.runs.processes import check_alone
 from hdlif.runs.recipe_data import load_with_data
 from hdlif.training import RunFiles
 
-MEASURED = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds")
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over several seeds.
+
+    Attributes:
+        mean, std: None where a value is; the deviation, of the sample, of one seed too.
+        values: of each seed.
+    """
+
+    mean: float | None
+    std: float | None
+    values: tuple[float | None, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float | None]) -> Spread:
+        """That of values, in the order of the seeds."""
+        known = [value for value in values if value is not None]
+        mean, std = mean_and_std(known) if known and len(known) == len(values) else (None, None)
+        return cls(mean, std, tuple(values))
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"mean": self.mean, "std": self.std, "values": list(self.values)}
+
+
+@dataclass(frozen=True)
+class SeedsResult:
+    """The same training with several seeds.
+
+    Attributes:
+        name: of the recipe.
+        metrics: by name, of tasks that are not a classification, and those that are asked for.
+        versions, hardware: of the last training.
+    """
+
+    name: str
+    seeds: tuple[int | None, ...]
+    accuracy: Spread
+    validation_accuracy: Spread
+    sops: Spread
+    energy_mj: Spread
+    train_seconds: Spread
+    metrics: Mapping[str, Spread]
+    versions: Mapping[str, Any] | None
+    hardware: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, name: str, runs: Sequence[TrainResult]) -> SeedsResult:
+        """What trainings of a recipe have come to together."""
+        return cls(
+            name=name,
+            seeds=tuple(run.seed for run in runs),
+            accuracy=Spread.of([run.accuracy for run in runs]),
+            validation_accuracy=Spread.of([run.validation_accuracy for run in runs]),
+            sops=Spread.of([run.sops for run in runs]),
+            energy_mj=Spread.of([run.energy_mj for run in runs]),
+            train_seconds=Spread.of([run.train_seconds for run in runs]),
+            metrics={one: Spread.of([(run.metrics or {})[one] for run in runs]) for one in runs[0].metrics or ()},
+            versions=runs[-1].versions,
+            hardware=runs[-1].hardware,
+        )
+
+    @property
+    def n(self) -> int:
+        """Trainings."""
+        return len(self.seeds)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As OUT/seeds.json has it."""
+        figures = ("accuracy", "validation_accuracy", "sops", "energy_mj", "train_seconds")
+        metrics = {name: spread.as_dict() for name, spread in self.metrics.items()}
+        return {
+            "name": self.name,
+            "n": self.n,
+            "seeds": list(self.seeds),
+            **{key: getattr(self, key).as_dict() for key in figures},
+            **({"metrics": metrics} if metrics else {}),
+            "versions": self.versions,
+            "hardware": self.hardware,
+        }
+
+    def __str__(self) -> str:
+        """The test accuracy in per cent, or the metrics: mean ± standard deviation (n)."""
+        said = [] if self.accuracy.mean is None else [f"{in_percent(self.accuracy.mean, self.accuracy.std)} %"]
+        for name, one in self.metrics.items():
+            if name != "accuracy" or not said:
+                spread = "" if one.std is None else f" ± {one.std:.2g}"
+                said.append(f"{name} {figure(one.mean, '.4g')}{spread}")
+        return f"{self.name}: {', '.join(said)} ({self.n})"
 
 
 def train_seeds(
@@ -25,7 +118,7 @@ def train_seeds(
     out: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
     **options: Any,
-) -> dict[str, Any]:
+) -> SeedsResult:
     """Train a recipe with `seeds` seeds, from its own one on, and write OUT/seeds.json after each.
 
     Run folders are OUT/seed_S. A finished one of the same recipe is skipped and a stopped one resumed, so that
@@ -42,20 +135,18 @@ def train_seeds(
         ExistingRunError: a folder holds a run of another recipe.
         CheckpointError: the same, where `resume` asks to go on with it.
     Returns:
-        the content of OUT/seeds.json: for each figure its values, mean, and standard deviation (of the sample; null
-        for one seed). The mean of what a network without a deployed form does not have is null too.
+        what OUT/seeds.json has.
     """
     check_alone("--seeds", options.get("devices"), options.get("nodes"))
     first, _ = load_with_data(recipe, overrides, data=data, data_root=options.get("data_root"))
     out = out or Path("runs") / first.name
-    summaries: list[dict[str, Any]] = []
-    result: dict[str, Any] = {}
+    runs: list[TrainResult] = []
     overwrite = bool(options.pop("overwrite", False))
     for seed in seeds_from(first.seed, seeds):
         chosen = first.model_copy(update={"seed": seed})
         folder = out / f"seed_{seed}"
-        summary = None if overwrite else finished(folder, chosen)
-        if summary is None:
+        run = None if overwrite else finished(folder, chosen)
+        if run is None:
             say(f"seed {seed}: training")
             resume: bool | None = None
             if overwrite:
@@ -65,48 +156,13 @@ def train_seeds(
                 resume = True
             elif not begun(folder, chosen):
                 check_free(folder)
-            summary = train(
-                chosen,
-                out=folder,
-                say=_silent if summaries else say,
-                **options | {"resume": resume, "overwrite": overwrite},
-            )
-        say(f"seed {seed}: {measured(summary)}")
-        summaries.append(summary)
-        result = {
-            "name": first.name,
-            "n": len(summaries),
-            "seeds": [run["seed"] for run in summaries],
-            **{key: _spread([run[key] for run in summaries]) for key in MEASURED},
-            **_metrics(summaries),
-            "versions": summaries[-1]["versions"],
-            "hardware": summaries[-1]["hardware"],
-        }
-        write_json(out / "seeds.json", result)
-    return result
+            given = options | {"resume": resume, "overwrite": overwrite}
+            run = in_one_process(train(chosen, out=folder, say=_silent if runs else say, **given))
+        say(f"seed {seed}: {measured(run)}")
+        runs.append(run)
+        write_json(out / "seeds.json", SeedsResult.of(first.name, runs).as_dict())
+    return SeedsResult.of(first.name, runs)
 
 
 def _silent(line: str) -> None:
     """Takes what the first training has said already."""
-
-
-def as_text(result: dict[str, Any]) -> str:
-    """The test accuracy in per cent: mean ± standard deviation (n)."""
-    if "metrics" in result:
-        spreads = ((name, one["mean"], one["std"]) for name, one in result["metrics"].items())
-        said = ", ".join(f"{name} {mean:.4g}" + ("" if std is None else f" ± {std:.2g}") for name, mean, std in spreads)
-        return f"{result['name']}: {said} ({result['n']})"
-    accuracy = result["accuracy"]
-    return f"{result['name']}: {in_percent(accuracy['mean'], accuracy['std'])} % ({result['n']})"
-
-
-def _metrics(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Those of tasks that are no classification."""
-    names = summaries[0].get("metrics", {})
-    return {"metrics": {name: _spread([run["metrics"][name] for run in summaries]) for name in names}} if names else {}
-
-
-def _spread(values: list[float | None]) -> dict[str, Any]:
-    known = [value for value in values if value is not None]
-    mean, std = mean_and_std(known) if known and len(known) == len(values) else (None, None)
-    return {"mean": mean, "std": std, "values": values}

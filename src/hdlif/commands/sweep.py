@@ -1,6 +1,11 @@
 """`hdlif sweep`: search a space of recipes for the best validation accuracy, with any number of processes."""
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +14,7 @@ from torch import OutOfMemoryError
 from hdlif import builders
 from hdlif.commands.search_space import Space, built, load_space, override
 from hdlif.commands.tables import score
-from hdlif.commands.train import train
+from hdlif.commands.train import in_one_process, train
 from hdlif.config import Recipe
 from hdlif.errors import (
     CheckpointError,
@@ -30,6 +35,65 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
 
+MEASURED = "measured"
+"""The attribute of a trial of another task than classification: its metric's name, and the value in its best epoch."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One training of a search.
+
+    Attributes:
+        state: complete, pruned, failed, running or waiting.
+        validation_accuracy: of a classification, in its best epoch.
+        validation_score: what is searched for, the larger the better.
+        metric, validation_metrics: of other tasks, the name of what they are measured by, and its value.
+        parameters: what was drawn, by key.
+        epochs: that were reported.
+        error: why it failed.
+    """
+
+    number: int
+    state: str
+    validation_accuracy: float | None
+    validation_score: float | None
+    metric: str | None
+    validation_metrics: Mapping[str, float] | None
+    parameters: Mapping[str, Any]
+    epochs: int
+    folder: str
+    error: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As sweep.json has it."""
+        found = vars(self)
+        of_task = ("metric", "validation_metrics")
+        return {key: value for key, value in found.items() if key not in of_task or value is not None}
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """A search.
+
+    Attributes:
+        recipe: its name.
+        study: the journal.
+        best: of the complete trials.
+        overrides: by which the best is trained again.
+    """
+
+    recipe: str
+    study: str
+    trials: tuple[TrialResult, ...]
+    best: TrialResult | None
+    overrides: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As sweep.json has it."""
+        best = None if self.best is None else {**self.best.as_dict(), "overrides": list(self.overrides)}
+        trials = [trial.as_dict() for trial in self.trials]
+        return {"recipe": self.recipe, "study": self.study, "trials": trials, "best": best}
+
 
 def sweep(
     recipe: str | Path,
@@ -42,7 +106,7 @@ def sweep(
     data_root: Path | None = None,
     progress: bool = False,
     say: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
+) -> SweepResult:
     """Train recipes of a space until the study has `trials` of them.
 
     Run it again to go on, in as many processes at once as there is room for: a trial that was stopped, in whatever
@@ -59,8 +123,7 @@ def sweep(
         progress: show a bar for each training.
         say: gets a line for every trial.
     Returns:
-        the content of sweep.json: {"recipe", "study", "trials": [{"number", "state", "validation_accuracy",
-        "parameters", "epochs", "folder", "error"}], "best": a trial with its "overrides", or None}.
+        what sweep.json has.
     Raises:
         MissingExtraError: Optuna is not installed.
         InputError: both `out` and `study` are given.
@@ -100,7 +163,7 @@ def sweep(
             say(f"{name}: {', '.join(given)}")
             try:
                 chosen = built(recipe, [*overrides, *given], look)
-                summary = train(
+                trained = train(
                     chosen,
                     data_root=data_root,
                     out=folder,
@@ -123,55 +186,69 @@ def sweep(
                 shared.tell(trial, state=TrialState.FAIL)
                 say(f"{name}: failed: {error}")
             else:
-                shared.tell(trial, summary["validation_score"])
-                say(f"{name}: {score(summary)} on validation")
+                result = in_one_process(trained)
+                if result.validation_score is None:
+                    trial.set_user_attr("error", f"{result.metric} is not a number on validation")
+                    shared.tell(trial, state=TrialState.FAIL)
+                else:
+                    shared.tell(trial, result.validation_score)
+                say(f"{name}: {score(result)} on validation")
         _write(shared, base, dimensions, journal)
 
 
 class _Reporting(Callback):
     """Tells the study of every epoch; raises `pruned` where the others were better at that epoch."""
 
-    def __init__(self, trial: "Trial", pruned: type[Exception]) -> None:
+    def __init__(self, trial: Trial, pruned: type[Exception]) -> None:
         self._trial, self._pruned = trial, pruned
 
     def epoch_done(self, training: Training, evaluation: Evaluation) -> None:
-        epoch = training.counters.epoch
+        epoch, task, score = training.counters.epoch, training.task, training.task.better(evaluation)
+        reported = _frozen(self._trial).intermediate_values
         # An epoch of a trial that was resumed may have been reported before.
-        if epoch not in _frozen(self._trial).intermediate_values:
-            self._trial.report(training.task.better(evaluation), epoch)
+        if epoch not in reported:
+            if evaluation.accuracy != score and score >= max(reported.values(), default=-math.inf):
+                # What the score is made of, which may be the smaller the better.
+                self._trial.set_user_attr(MEASURED, [task.metric, evaluation.metrics[task.metric]])
+            # JSON has no infinity, which stands for what is not a number.
+            self._trial.report(score if math.isfinite(score) else -sys.float_info.max, epoch)
         if self._trial.should_prune():
             raise self._pruned
 
 
-def _frozen(trial: "Trial") -> "FrozenTrial":
+def _frozen(trial: Trial) -> FrozenTrial:
     return trial.study.get_trials(deepcopy=False)[trial.number]
 
 
-def _write(study: "Study", base: Recipe, space: Space, journal: Path) -> dict[str, Any]:
-    """Write sweep.json and return its content."""
+def _write(study: Study, base: Recipe, space: Space, journal: Path) -> SweepResult:
+    """Write sweep.json and return what it has."""
     from hdlif.runs.study import folder_of, trials_of
 
-    classifies = base.task.kind == "classify"
-    rows = [_row(trial, space, folder_of(journal, trial), classifies) for trial in trials_of(study)]
-    done = [row for row in rows if row["state"] == "complete"]
-    best = max(done, key=lambda row: float(row["validation_score"]), default=None)
-    if best is not None:
-        best = {**best, "overrides": [override(key, value) for key, value in best["parameters"].items()]}
-    result = {"recipe": base.name, "study": str(journal), "trials": rows, "best": best}
-    write_json(journal.with_name("sweep.json"), result)
+    classifies = base.task.kind == "classify" and base.task.arguments.get("best", "accuracy") == "accuracy"
+    trials = tuple(_result(trial, space, folder_of(journal, trial), classifies) for trial in trials_of(study))
+    done = [
+        (one.validation_score, one) for one in trials if one.state == "complete" and one.validation_score is not None
+    ]
+    best = max(done, key=lambda one: one[0])[1] if done else None
+    overrides = tuple(override(key, value) for key, value in best.parameters.items()) if best else ()
+    result = SweepResult(base.name, str(journal), trials, best, overrides)
+    write_json(journal.with_name("sweep.json"), result.as_dict())
     return result
 
 
-def _row(trial: "FrozenTrial", space: Space, folder: Path, classifies: bool) -> dict[str, Any]:
+def _result(trial: FrozenTrial, space: Space, folder: Path, classifies: bool) -> TrialResult:
     reported = trial.intermediate_values
     score = max(reported.values(), default=None) if trial.value is None else trial.value
-    return {
-        "number": trial.number,
-        "state": {"FAIL": "failed"}.get(trial.state.name, trial.state.name.lower()),
-        "validation_accuracy": score if classifies else None,
-        "validation_score": score,
-        "parameters": {key: space[key].value_of(value) for key, value in trial.params.items()},
-        "epochs": len(reported),
-        "folder": str(folder),
-        "error": trial.user_attrs.get("error"),
-    }
+    metric, value = trial.user_attrs.get(MEASURED, (None, None))
+    return TrialResult(
+        number=trial.number,
+        state={"FAIL": "failed"}.get(trial.state.name, trial.state.name.lower()),
+        validation_accuracy=score if classifies else None,
+        validation_score=score,
+        metric=metric,
+        validation_metrics=None if metric is None else {metric: value},
+        parameters={key: space[key].value_of(value) for key, value in trial.params.items()},
+        epochs=len(reported),
+        folder=str(folder),
+        error=trial.user_attrs.get("error"),
+    )

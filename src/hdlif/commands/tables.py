@@ -1,12 +1,18 @@
 """Results as plain text: aligned columns, no dependency."""
 
+from __future__ import annotations
+
 import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hdlif.errors import printable
+
+if TYPE_CHECKING:
+    from hdlif.commands.sweep import SweepResult, TrialResult
+    from hdlif.report.summary import TrainResult
 
 TITLES = {
     "lif": "LIF fp32",
@@ -39,10 +45,10 @@ def figure(value: float | None, form: str, factor: float = 1.0) -> str:
     return "—" if value is None else format(value * factor, form)
 
 
-def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
+def networks_table(networks: Sequence[TrainResult]) -> str:
     """One row a network: the paper's ablation on the data at hand."""
-    metrics = list(dict.fromkeys(name for n in networks for name in n.get("metrics", {})))
-    classified = any(n["accuracy"] is not None for n in networks)
+    metrics = list(dict.fromkeys(name for n in networks for name in n.beside_accuracy))
+    classified = any(n.accuracy is not None for n in networks)
     header = [
         "network",
         *(["accuracy"] if classified else []),
@@ -58,17 +64,17 @@ def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
     ]
     rows = [
         [
-            TITLES.get(n["name"], n["name"]),
-            *([figure(n["accuracy"], ".2%")] if classified else []),
-            *(figure(n.get("metrics", {}).get(name), ".4g") for name in metrics),
-            figure(n["params_mb"], ".4f"),
-            figure(n["stored_mb"], ".4f"),
-            figure(n["sops"], ".3f", 1e-6),
-            figure(n["nops"], ".3f", 1e-6),
-            figure(n["energy_mj"], ".3f", 1e3),
-            figure(n["energy_mj_honest"], ".3f", 1e3),
-            f"{n['train_seconds']:.1f}",
-            figure(n["peak_bytes"], ".1f", 1e-6),
+            TITLES.get(n.name, n.name),
+            *([figure(n.accuracy, ".2%")] if classified else []),
+            *(figure(n.beside_accuracy.get(name), ".4g") for name in metrics),
+            figure(n.params_mb, ".4f"),
+            figure(n.stored_mb, ".4f"),
+            figure(n.sops, ".3f", 1e-6),
+            figure(n.nops, ".3f", 1e-6),
+            figure(n.energy_mj, ".3f", 1e3),
+            figure(n.energy_mj_honest, ".3f", 1e3),
+            figure(n.train_seconds, ".1f"),
+            figure(n.peak_bytes, ".1f", 1e-6),
         ]
         for n in networks
     ]
@@ -77,13 +83,23 @@ def networks_table(networks: Sequence[Mapping[str, Any]]) -> str:
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
     """Accuracy after each step; where the confusion was asked for, a row for each true class, and its accuracy."""
+    figures = ", ".join(f"{name} {figure(value, '.4g')}" for name, value in _beside_accuracy(result).items())
     if result["accuracy"] is None:
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items())
         text = f"{figures} of {result['n']} samples"
         return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
     per_step = ", ".join(f"{accuracy:.2%}" for accuracy in result["accuracy_per_step"])
     text = f"{result['accuracy']:.2%} of {result['n']} samples (after each step: {per_step})"
+    text += f"; {figures}" if figures else ""
     return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
+
+
+def _beside_accuracy(figures: Mapping[str, Any]) -> Mapping[str, float | None]:
+    """The metrics of one number; of a classification without its accuracy, which stands for itself."""
+    metrics: Mapping[str, float | None] = figures.get("metrics", {})
+    own = set() if figures["accuracy"] is None else {"accuracy"}
+    # One for each output would be a table of its own.
+    own |= {name for names in figures.get("parts", {}).values() for name in names}
+    return {name: value for name, value in metrics.items() if name not in own}
 
 
 def _confusion(result: Mapping[str, Any]) -> str:
@@ -95,41 +111,48 @@ def _confusion(result: Mapping[str, Any]) -> str:
     return aligned(["true, chosen:", *labels, "accuracy"], rows)
 
 
-def measured(summary: Mapping[str, Any]) -> str:
+def measured(result: TrainResult) -> str:
     """What a training is on the test set: its accuracy, or the metric of its task."""
-    if summary["accuracy"] is not None:
-        return f"{summary['accuracy']:.2%}"
-    return f"{summary['metric']} {summary['metrics'][summary['metric']]:.4g}"
+    if result.accuracy is not None:
+        return f"{result.accuracy:.2%}"
+    metric = result.metric or ""
+    return f"{metric} {figure((result.metrics or {}).get(metric), '.4g')}"
 
 
-def score(trial: Mapping[str, Any]) -> str:
-    """What a trial, or a training, is on the validation set: the accuracy, or what is the larger the better."""
-    if trial["validation_accuracy"] is not None:
-        return f"{trial['validation_accuracy']:.2%}"
-    return figure(trial["validation_score"], ".4g")
+def score(validated: TrainResult | TrialResult) -> str:
+    """What a training, or a trial, is on the validation set: what its best epoch is chosen by."""
+    accuracy, metrics = validated.validation_accuracy, validated.validation_metrics or {}
+    if accuracy is not None and accuracy == validated.validation_score:
+        return f"{accuracy:.2%}"
+    if (metric := validated.metric) is not None and metric in metrics:
+        return f"{metric} {figure(metrics[metric], '.4g')}"
+    return figure(validated.validation_score, ".4g")
 
 
-def trials_table(result: Mapping[str, Any]) -> str:
+def trials_table(result: SweepResult) -> str:
     """What `hdlif sweep` found: one row a trial, the best first, and how to train the best again."""
-    trials = sorted(
-        result["trials"], key=lambda trial: (trial["state"] != "complete", -(trial["validation_score"] or -math.inf))
-    )
-    keys = list(dict.fromkeys(key for trial in trials for key in trial["parameters"]))
+
+    def rank(trial: TrialResult) -> tuple[bool, float]:
+        score = trial.validation_score
+        return trial.state != "complete", math.inf if score is None else -score
+
+    trials = sorted(result.trials, key=rank)
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.parameters))
     rows = [
         [
-            str(trial["number"]),
-            trial["state"],
+            str(trial.number),
+            trial.state,
             score(trial),
-            str(trial["epochs"]),
-            *(_parameter(trial["parameters"].get(key)) for key in keys),
+            str(trial.epochs),
+            *(_parameter(trial.parameters.get(key)) for key in keys),
         ]
         for trial in trials
     ]
     table = aligned(["trial", "state", "validation", "epochs", *keys], rows)
-    if (best := result["best"]) is None:
+    if (best := result.best) is None:
         return f"{table}\n\nno trial is complete"
-    settings = " ".join(f"--set {shlex.quote(setting)}" for setting in best["overrides"])
-    return f"{table}\n\nbest, in {best['folder']}: {settings}"
+    settings = " ".join(f"--set {shlex.quote(setting)}" for setting in result.overrides)
+    return f"{table}\n\nbest, in {best.folder}: {settings}"
 
 
 def _parameter(value: Any) -> str:

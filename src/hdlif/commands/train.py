@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +22,11 @@ from hdlif.data import Found, ImageSets, Samples
 from hdlif.errors import InputError, RecipeError, TrainingError
 from hdlif.learning import Plan
 from hdlif.measure.allocator import keep_freed_memory
-from hdlif.measure.counts import counts, deployed_or_none
-from hdlif.measure.evaluation import evaluate_network
+from hdlif.measure.counts import Counts, counts, deployed_or_none
+from hdlif.measure.evaluation import Evaluated, evaluate_network
 from hdlif.measure.peak_memory import peak_memory
 from hdlif.nn import evaluation_mode, step_parameters
+from hdlif.report.summary import TrainResult
 from hdlif.runs.files import write_json, write_text
 from hdlif.runs.folders import MEASURED, begun, check_free, finished
 from hdlif.runs.locks import training_alone
@@ -32,6 +35,7 @@ from hdlif.runs.processes import joined, processes
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runs.recipe_data import as_begun, check_files, load_with_data, write_files
 from hdlif.runtime.session import available_cores
+from hdlif.tasks import Measured, finite
 from hdlif.training import (
     ActivityPenalty,
     Callback,
@@ -52,6 +56,7 @@ from hdlif.training import (
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from hdlif.tasks import Evaluation, Task
     from hdlif.training import Fit, Teacher
 
 PROFILED_IMAGES = 256
@@ -75,7 +80,7 @@ def train(
     memory_repeats: int = 3,
     callbacks: Sequence[Callback] = (),
     say: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
+) -> TrainResult | None:
     """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
 
     On a CPU the process keeps the memory that it frees from here on (`allocator.keep_freed_memory`).
@@ -86,9 +91,10 @@ def train(
         data: the name of a data set, or the path of data of one's own, in place of the recipe's.
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
-        resume: go on from OUT/last.safetensors; a finished training stays as it is. A recipe that ships, named without
-            `data` and `overrides`, is then as OUT was begun with it. None goes on where OUT holds a training of this
-            recipe, and starts from the first epoch where not: for a caller that has OUT to itself.
+        resume: go on from OUT/last.safetensors; a finished training stays as it is, and where there is no checkpoint
+            the first epoch is begun with, and that is said. A recipe that ships, named without `data` and `overrides`,
+            is then as OUT was begun with it. None goes on where OUT holds a training of this recipe, and starts from
+            the first epoch where not: for a caller that has OUT to itself.
         overwrite: replace the run that OUT holds, of whatever recipe; other files there stay.
         devices: processes on each node, with a GPU each where there are GPUs; by default what torchrun has started,
             or 1. They share every batch. Where torchrun has not, this program is started again for each of the others.
@@ -101,7 +107,7 @@ def train(
         callbacks: of the training, after its own.
         say: gets a line on data of the user's own.
     Returns:
-        the content of OUT/summary.json; nothing in other processes than the first.
+        what has come of it, as OUT/summary.json has it; None in other processes than the first.
     Raises:
         InUseError: another process trains in OUT.
         ExistingRunError: OUT holds a run, and neither `resume` nor `overwrite` says what is to become of it.
@@ -115,9 +121,13 @@ def train(
         recipe = _kept_recipe(recipe, out or Path("runs") / recipe, say)
     with saying_what_is_gone(out or Path("runs") / (recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem)):
         recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
+        if builders.names_own_parts(recipe):
+            # Of ours, and together, this is known.
+            builders.try_update(recipe)
     out = out or Path("runs") / recipe.name
     devices, nodes = processes(devices, nodes)
-    check_share(recipe.data.batch_size, devices * nodes, paired=recipe.data.mixup is not None)
+    paired = recipe.data.mixup is not None
+    check_share(recipe.data.batch_size, devices * nodes, paired=paired, name="data.batch_size")
     fabric = joined(devices, nodes, recipe.training.precision)
     if fabric.device.type == "cpu":
         keep_freed_memory()
@@ -126,16 +136,20 @@ def train(
         say(line)
     if found is not None and ranks.first:
         say(str(found))
+        for warning in found.warnings():
+            say(f"warning: {warning}")
     keep = resume is False and not overwrite
-    if resume:
+    # What there is to go on from alone says what it was begun with.
+    stopped = resume is not False and ranks.led(RunFiles(out).exist)
+    if resume and stopped:
         ranks.led(lambda: check_files(out, found))
-    if resume is not False and found is not None:
+    if stopped and found is not None:
         recipe = ranks.led(partial(as_begun, recipe, out))
     if keep:
         # Said now, and looked at again when the folder is this process's.
         ranks.led(lambda: check_free(out))
-    if resume is not False and (summary := ranks.led(lambda: finished(out, recipe))) is not None:
-        return summary if ranks.first else {}
+    if resume is not False and (result := ranks.led(lambda: finished(out, recipe))) is not None:
+        return result if ranks.first else None
     teacher = ranks.together(lambda: builders.build_teacher(recipe))
     sets = ranks.in_turn(lambda: builders.build_data(recipe, data_root, workers=workers, ranks=devices, found=found))
     torch.manual_seed(recipe.seed)
@@ -144,11 +158,13 @@ def train(
         ranks.led(lambda: until_done.enter_context(training_alone(out)))
         if resume is None:
             # Another process may have finished it while data were made here.
-            if (summary := ranks.led(lambda: finished(out, recipe))) is not None:
-                return summary if ranks.first else {}
+            if (result := ranks.led(lambda: finished(out, recipe))) is not None:
+                return result if ranks.first else None
             resume = ranks.led(lambda: begun(out, recipe))
         go_on = bool(resume)
-        ranks.led(lambda: _replace_earlier(recipe, found, out, resume=go_on, keep=keep))
+        went_on = ranks.led(lambda: _replace_earlier(recipe, found, out, resume=go_on, keep=keep))
+        if go_on and not went_on and ranks.first:
+            say(f"{out}: has no checkpoint to go on from; the training begins with its first epoch")
         # It holds the pixels of all parts, which the sets have by now.
         found = None
         bar = progress_bar(enabled=progress and ranks.first) if isinstance(progress, bool) else progress
@@ -156,7 +172,7 @@ def train(
             trainer = Trainer(
                 model,
                 rule=builders.build_training_rule(recipe),
-                task=builders.build_task(recipe),
+                task=builders.build_measured_task(recipe),
                 config=recipe.training,
                 callbacks=[
                     *_of_recipe(recipe, teacher),
@@ -170,24 +186,28 @@ def train(
                 optimization=builders.build_optimization(recipe.training),
                 fabric=fabric,
                 threads=threads,
-                cores=None if "OMP_NUM_THREADS" in os.environ else available_cores(),
+                cores=0 if "OMP_NUM_THREADS" in os.environ else available_cores(),
             )
             fitted = trainer.fit(sets.train, sets.validation)
             if not ranks.first:
-                return {}
+                return None
             with using_threads(fitted.threads.count):
                 measured = _measured(model, recipe, sets, out, device=fabric.device, bar=bar)
-            summary = {
-                **measured,
-                "best_epoch": fitted.best_epoch,
-                **_validated(measured, fitted),
-                "train_seconds": fitted.train_seconds,
-                "threads": fitted.threads.as_dict(),
-                "peak_bytes": _peak_bytes(recipe, memory_repeats, bar, threads=fitted.threads.count),
-                "ranks": ranks.count,
-            }
-        write_json(out / "summary.json", summary)
-        return summary
+            result = _result(
+                recipe,
+                measured,
+                fitted,
+                peak_bytes=_peak_bytes(recipe, memory_repeats, bar, threads=fitted.threads.count),
+                ranks=ranks.count,
+            )
+        write_json(out / "summary.json", result.as_dict())
+        return result
+
+
+def in_one_process(result: TrainResult | None) -> TrainResult:
+    """What a training has come to that has no other processes."""
+    assert result is not None, "the first process has a result"
+    return result
 
 
 def _kept_recipe(name: str, out: Path, say: Callable[[str], None]) -> str | Path:
@@ -214,40 +234,67 @@ def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:
     return [*mixing, *teaching, *pressing]
 
 
-def _validated(measured: Mapping[str, Any], fitted: Fit) -> dict[str, Any]:
-    """What the best epoch was on the validation set, beside what is measured on the test set."""
-    if measured["accuracy"] is not None:
-        return {"validation_accuracy": fitted.metrics["accuracy"], "validation_score": fitted.score}
-    metrics = dict(fitted.metrics)
-    return {"validation_accuracy": None, "validation_metrics": metrics, "validation_score": fitted.score}
+def _result(
+    recipe: Recipe, measured: MeasuredNetwork, fitted: Fit, *, peak_bytes: int | None, ranks: int
+) -> TrainResult:
+    test, counted, task = measured.evaluated.result, measured.counts, measured.task
+    classifies = test.accuracy is not None
+    plain = classifies and task.metric == "accuracy"
+    with_metrics = not classifies or bool(test.metrics.keys() - {"accuracy"})
+    return TrainResult(
+        recipe=recipe.model_dump(mode="json"),
+        name=recipe.name,
+        seed=recipe.seed,
+        accuracy=test.accuracy,
+        accuracy_per_step=test.accuracy_per_step,
+        metrics=finite(test.metrics) if with_metrics else None,
+        per_step=None if classifies else test.per_step,
+        task=None if plain else recipe.task.model_dump(mode="json"),
+        metric=None if plain else task.metric,
+        **_asked_for(task, test),
+        evaluation=measured.evaluated.as_dict(),
+        params_mb=counted.params_mb,
+        stored_mb=counted.stored_mb,
+        sops=counted.sops,
+        nops=counted.nops,
+        energy_mj=counted.energy_mj,
+        energy_mj_honest=counted.energy_mj_honest,
+        layers=counted.layers,
+        neurons=counted.neurons,
+        fp32_mb=measured.fp32_mb,
+        saved_bytes=measured.saved_bytes,
+        versions=versions(),
+        hardware=hardware(),
+        best_epoch=fitted.best_epoch,
+        validation_accuracy=fitted.metrics["accuracy"] if classifies else None,
+        validation_metrics=finite(fitted.metrics) if with_metrics else None,
+        validation_score=fitted.score if math.isfinite(fitted.score) else None,
+        train_seconds=fitted.train_seconds,
+        threads=fitted.threads.as_dict(),
+        peak_bytes=peak_bytes,
+        ranks=ranks,
+    )
 
 
 def _measured(
     model: nn.Module, recipe: Recipe, sets: ImageSets, out: Path, *, device: torch.device, bar: Bar
-) -> dict[str, Any]:
+) -> MeasuredNetwork:
     """What a finished network is measured to be; writes its recipe, and what a report draws."""
     write_text(out / "recipe.yaml", dump_recipe(recipe))
     # In the precision that it is deployed in, whatever it was trained in.
     measured = measure(model.float(), recipe, sets, device, bar=bar)
-    for name, drawn in measured.pop("drawings").items():
+    for name, drawn in measured.drawings.items():
         write_text(out / f"{name}.json", json.dumps(drawn) + "\n")
-    return {
-        "recipe": recipe.model_dump(mode="json"),
-        "name": recipe.name,
-        "seed": recipe.seed,
-        **measured,
-        "versions": versions(),
-        "hardware": hardware(),
-    }
+    return measured
 
 
-def measure_peak(out: Path, repeats: int, bar: Bar) -> int | None:
-    """Measure the peak memory of the training in a run folder, and add it to its summary.json."""
-    summary = json.loads((out / "summary.json").read_text("utf-8"))
-    recipe = Recipe.model_validate(summary["recipe"])
-    peak = _peak_bytes(recipe, repeats, bar, threads=summary["threads"]["count"])
-    write_json(out / "summary.json", summary | {"peak_bytes": peak})
-    return peak
+def measure_peak(result: TrainResult, out: Path, repeats: int, bar: Bar) -> TrainResult:
+    """The result with the peak memory of its training, which is measured, and added to summary.json in `out`."""
+    recipe = Recipe.model_validate(result.recipe)
+    peak = _peak_bytes(recipe, repeats, bar, threads=result.threads_used)
+    measured = replace(result, peak_bytes=peak)
+    write_json(out / "summary.json", measured.as_dict())
+    return measured
 
 
 def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int | None:
@@ -261,8 +308,8 @@ def _peak_bytes(recipe: Recipe, repeats: int, bar: Bar, *, threads: int) -> int 
         return None
 
 
-def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: bool, keep: bool) -> None:
-    """Clear what an earlier training left, which says nothing of this one, unless this one may go on from it.
+def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: bool, keep: bool) -> bool:
+    """Clear what an earlier training left, which says nothing of this one, unless this one goes on from it; whether so.
 
     Raises:
         ExistingRunError: it is to be kept, or it is none that can be gone on from.
@@ -270,7 +317,7 @@ def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: 
     files = RunFiles(out)
     if resume and files.exist():
         check_parts(recipe, out)
-        return
+        return True
     if keep or (resume and not begun(out, recipe)):
         check_free(out)
     files.clear()
@@ -280,11 +327,32 @@ def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: 
     if found is not None:
         write_files(out, found)
     write_text(out / "recipe.yaml", dump_recipe(recipe))
+    return False
+
+
+@dataclass(frozen=True)
+class MeasuredNetwork:
+    """What a trained network is.
+
+    Attributes:
+        evaluated: on the test set.
+        task: what it has learned.
+        drawings: by name, what a report draws of the test set, as JSON has it.
+        counts: operations, sizes and learned neuron parameters.
+        fp32_mb, saved_bytes: as of `TrainResult`.
+    """
+
+    evaluated: Evaluated
+    task: Task
+    drawings: Mapping[str, Any]
+    counts: Counts
+    fp32_mb: float
+    saved_bytes: int
 
 
 def measure(
     model: nn.Module, recipe: Recipe, sets: ImageSets, device: torch.device, *, bar: Bar | None = None
-) -> dict[str, Any]:
+) -> MeasuredNetwork:
     """What a test set says, operations, sizes and learned neuron parameters of a trained network.
 
     Args:
@@ -292,7 +360,7 @@ def measure(
         bar: gets a task for the test set, and a warning where the network has no deployed form; what would be read off
             that is None.
     """
-    task = builders.build_task(recipe)
+    task = builders.build_measured_task(recipe)
     drawing = task.drawing()
     bar = bar or progress_bar(enabled=False)
     graph = deployed_or_none(model.cpu(), recipe, warn=lambda text: warn(bar, text))
@@ -307,18 +375,30 @@ def measure(
         bar=bar,
         name=f"{recipe.name}, test",
     )
-    test = evaluated.result
     model.cpu()
     in_neurons = set(map(id, step_parameters(model)))
-    return {
-        **{key: value for key, value in test.as_dict().items() if key not in ("loss", "n")},
-        **({} if test.accuracy is not None else {"task": recipe.task.model_dump(mode="json"), "metric": task.metric}),
-        "evaluation": evaluated.as_dict(),
-        "drawings": drawing.files(),
-        **counts(graph or model, recipe, first_images(sets.test, PROFILED_IMAGES)),
-        "fp32_mb": 4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),
-        "saved_bytes": bytes_saved_by_an_update(model, recipe, sets),
+    return MeasuredNetwork(
+        evaluated,
+        task,
+        drawing.files(),
+        counts(graph or model, recipe, first_images(sets.test, PROFILED_IMAGES)),
+        4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),
+        bytes_saved_by_an_update(model, recipe, sets),
+    )
+
+
+def _asked_for(task: Task, test: Evaluation) -> dict[str, Any]:
+    """Of the metrics that are asked for besides a task's own, which way is better; and of those in parts, which."""
+    if not isinstance(task, Measured) or not task.metrics:
+        return {}
+    asked = [name for name in test.metrics if name not in task.figures]
+    # Those of a metric that gives several.
+    parts = {
+        metric: tuple(name for name in asked if name.startswith(f"{metric}."))
+        for metric in task.metrics
+        if metric not in asked
     }
+    return {"larger_is_better": {name: task.larger_is_better(name) for name in asked}, "parts": parts or None}
 
 
 def first_images(images: Samples, count: int) -> list[Tensor]:

@@ -4,11 +4,12 @@ from hdlif.data.augment import AUGMENTATIONS, Augmentation
 from hdlif.data.cifar import cifar10, cifar100
 from hdlif.data.draws import batches
 from hdlif.data.event_sets import dvs_cifar10, dvs_gesture, n_mnist
+from hdlif.data.given import DatasetSamples, TensorSamples, as_samples, over_time
 from hdlif.data.imagenet import imagenet, tiny_imagenet
 from hdlif.data.images import Images, digits, fashion_mnist
 from hdlif.data.own.found import Found
 from hdlif.data.public import get
-from hdlif.data.samples import Frames, ImageSets, Samples, constant, processors, rows
+from hdlif.data.samples import Frames, ImageSets, Samples, Tested, constant, processors, rows
 from hdlif.data.simulator import simulated
 from hdlif.data.sines import sines
 from hdlif.data.synthetic import synthetic
@@ -19,12 +20,16 @@ __all__ = [
     "AUGMENTATIONS",
     "Augmentation",
     "Binning",
+    "DatasetSamples",
     "Events",
     "Found",
     "Frames",
     "ImageSets",
     "Images",
     "Samples",
+    "TensorSamples",
+    "Tested",
+    "as_samples",
     "batches",
     "by_number",
     "by_time",
@@ -39,6 +44,7 @@ __all__ = [
     "get",
     "imagenet",
     "n_mnist",
+    "over_time",
     "processors",
     "rows",
     "simulated",

@@ -57,7 +57,7 @@ def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) 
         DataError: `drop_last` would leave no batch.
     """
     if drop_last and n < batch_size:
-        raise DataError(f"{n} images do not fill one batch of {batch_size}; lower data.batch_size to at most {n}")
+        raise DataError(f"{n} samples do not fill one batch of {batch_size}; lower batch_size to at most {n}")
     bits = random_bits(np.zeros(1, np.int64), seed=seed, epoch=epoch, stream=_ORDER_STREAM)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(int(bits[0])))
     return list(order[: n - n % batch_size if drop_last else n].split(batch_size))  # type: ignore[no-untyped-call]

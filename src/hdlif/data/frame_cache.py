@@ -216,7 +216,7 @@ class EventFrames(Samples):
     Args:
         path: of the frames.
         places: int64 [N], where in the file each sample is.
-        labels: int64 [N].
+        labels: [N, ...], what is learned of each; of a class int64 [N].
         time_steps: T.
         augment, seed: as of `Samples`.
     """

@@ -33,7 +33,7 @@ class Images(Samples):
 
     Args:
         pixels: uint8 [N, C, H, W].
-        labels: int64 [N].
+        labels: int64 [N], or what else is learned of each image, [N, ...].
         mean: of pixels / 255, one per channel.
         std: likewise.
         augment: names out of `AUGMENTATIONS`, applied in this order.
@@ -56,9 +56,11 @@ class Images(Samples):
         if pixels.dtype != torch.uint8 or pixels.ndim != 4:
             seen = f"{pixels.dtype} {list(pixels.shape)}"
             raise ShapeError(f"pixels are {seen}; give torch.uint8 [N, C, H, W]")
-        if labels.dtype != torch.int64 or labels.shape != pixels.shape[:1]:
-            seen = f"{labels.dtype} {list(labels.shape)}"
-            raise ShapeError(f"labels are {seen}; give torch.int64 [{len(pixels)}], one per image")
+        if labels.shape[:1] != pixels.shape[:1] or (labels.ndim == 1 and labels.dtype != torch.int64):
+            seen, n = f"{labels.dtype} {list(labels.shape)}", len(pixels)
+            raise ShapeError(
+                f"labels are {seen}; give torch.int64 [{n}], one per image, or what else is learned, [{n}, ...]"
+            )
         if not len(mean) == len(std) == pixels.shape[1]:
             raise ShapeError(f"{len(mean)} means and {len(std)} stds; give one per channel, {pixels.shape[1]}")
         super().__init__(labels, augment=augment, seed=seed)

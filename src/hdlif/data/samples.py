@@ -10,7 +10,7 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ from hdlif.data.augment import AUGMENTATIONS, Augment, Augmentation
 from hdlif.data.draws import random_bits
 from hdlif.errors import DataError, HdlifError, ShapeError, did_you_mean
 
+Tested = Literal["all", "train", "validation", "test"]
+"""What a network is measured on."""
 Frames = Callable[[Tensor], Tensor]
 """From samples [B, C, H, W] to what a network is shown: [T, B, ...], or [1, B, ...] for the same at every step."""
 
@@ -54,10 +56,10 @@ class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """
 
     def __init__(self, labels: Tensor, *, augment: Augment | None = None, seed: int = 0) -> None:
-        if labels.dtype not in (torch.int64, torch.float32) or labels.ndim < 1:
+        if labels.dtype not in (torch.int64, torch.float32) or labels.ndim < 1 + labels.is_floating_point():
             raise ShapeError(
-                f"labels are {labels.dtype} {list(labels.shape)}; give torch.int64 of classes, or torch.float32 of "
-                "values or of several labels, [N, ...] of N samples"
+                f"labels are {labels.dtype} {list(labels.shape)}; give torch.int64 of classes, [N, ...] of N "
+                "samples, or torch.float32 of values or of several labels, [N, ..., names]"
             )
         for name in augment or ():
             if isinstance(name, str) and name not in AUGMENTATIONS:
@@ -199,6 +201,32 @@ def _leave_signals_to_the_parent(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+class Together(Samples):
+    """The samples of several sets of one kind, one set behind the other, without augmentation."""
+
+    def __init__(self, sets: Sequence[Samples]) -> None:
+        super().__init__(torch.cat([one.labels for one in sets]))
+        self.sets = tuple(one.plain() for one in sets)
+        self.begins = torch.tensor([0, *(len(one) for one in sets[:-1])]).cumsum(0)
+        self.frames, self.workers = sets[0].frames, sets[0].workers
+
+    def read(self, indices: Tensor) -> Tensor:
+        """The raw samples of `indices` [B], each read by its own set."""
+        of_set = torch.bucketize(indices, self.begins, right=True) - 1
+        order = torch.argsort(of_set, stable=True)
+        asked = [indices[of_set == number] - begin for number, begin in enumerate(self.begins)]
+        raw = torch.cat([one.read(own) for one, own in zip(self.sets, asked, strict=True) if len(own)])
+        return raw[torch.argsort(order)]
+
+    def scale(self, raw: Tensor) -> Tensor:
+        """As all of them are scaled."""
+        return self.sets[0].scale(raw)
+
+    def resized(self, size: int) -> Self:
+        """The samples at size x size, shown as these are."""
+        return self._changed(sets=tuple(one.resized(size) for one in self.sets))
+
+
 @dataclass(frozen=True)
 class ImageSets:
     """Three disjoint sets of samples, scaled alike; only `train` is augmented.
@@ -217,6 +245,10 @@ class ImageSets:
     @property
     def parts(self) -> tuple[Samples, Samples, Samples]:
         return self.train, self.validation, self.test
+
+    def of(self, part: Tested) -> Samples:
+        """The samples of a part, or of all three together, without augmentation."""
+        return Together(self.parts) if part == "all" else getattr(self, part).plain()
 
     def resized(self, size: int) -> Self:
         """The same sets with images of size x size, made bilinearly with antialiasing and rounded to bytes."""

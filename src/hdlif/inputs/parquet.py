@@ -1,7 +1,8 @@
 """Parquet files as tables: read by pyarrow, which is imported when one is read, and for which no limit is promised."""
 
+import contextlib
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,18 +23,8 @@ def parse_parquet(
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("pyarrow is not installed; install it with: pip install 'hdlif[data]'") from error
-    try:
-        file = parquet.ParquetFile(io.BytesIO(content))
-        names, rows = list(file.schema_arrow.names), file.metadata.num_rows
-        if len(names) > MOST_COLUMNS or rows * len(names) > MOST_CELLS:
-            raise Unreadable(f"it has {rows:,} rows of {len(names):,} columns, more than {MOST_CELLS:,} cells or so")
-        if not rows or len(set(names)) < len(names):
-            raise Unreadable("it has no rows" if not rows else "two of its columns have one name")
+    with _parquet(content) as file:
+        names, rows = _names(file), file.metadata.num_rows
         places, _ = columns_of(names, len(names), text, columns if columns is not None else known or None)
         chosen = [names[place] for place in places]
         numbers = np.empty((rows, len(chosen)), np.float32)
@@ -45,12 +36,43 @@ def parse_parquet(
             ]
             for name in text
         }
-    # pyarrow's errors are of several types, some of them Python's own.
+    return Table(tuple(chosen), numbers, words, range(1, rows + 1))
+
+
+def names_of(content: bytes) -> list[str]:
+    """The names of the columns; errors are those of `parse_parquet`."""
+    with _parquet(content) as file:
+        return _names(file)
+
+
+@contextlib.contextmanager
+def _parquet(content: bytes) -> Iterator[Any]:
+    """A file as pyarrow reads it, whose errors, which are of several types and some Python's own, become `Unreadable`.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError("pyarrow is not installed; install it with: pip install 'hdlif[data]'") from error
+    try:
+        yield parquet.ParquetFile(io.BytesIO(content))
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, NotImplementedError) as error:
         if isinstance(error, Unreadable):
             raise
         raise Unreadable(f"it is not a Parquet file that pyarrow reads ({reason(error)})") from error
-    return Table(tuple(chosen), numbers, words, range(1, rows + 1))
+
+
+def _names(file: Any) -> list[str]:
+    """The names of the columns. Raises `Unreadable` on too many cells, no rows, or a name that is there twice."""
+    names, rows = list(file.schema_arrow.names), file.metadata.num_rows
+    if len(names) > MOST_COLUMNS or rows * len(names) > MOST_CELLS:
+        raise Unreadable(f"it has {rows:,} rows of {len(names):,} columns, more than {MOST_CELLS:,} cells or so")
+    if not rows or len(set(names)) < len(names):
+        raise Unreadable("it has no rows" if not rows else "two of its columns have one name")
+    return names
 
 
 def _numbers(column: Any, name: str) -> NDArray[np.float32]:

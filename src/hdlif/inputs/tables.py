@@ -50,6 +50,15 @@ class Table:
     lines: Sequence[int]
 
 
+def header_of(content: bytes, suffix: str) -> Sequence[str] | None:
+    """The names of the columns of a file whose name has one of `SUFFIXES`; None where it has none. `Unreadable`."""
+    if suffix == PARQUET:
+        from hdlif.inputs.parquet import names_of
+
+        return names_of(content)
+    return _header(next(_rows(content))[1])
+
+
 def parse_named(
     content: bytes,
     suffix: str,
@@ -113,7 +122,8 @@ def parse_table(
     if not lines:
         raise Unreadable("it has a header and no rows")
     with np.errstate(over="ignore"):
-        numbers = np.frombuffer(values).astype(np.float32).reshape(len(lines), len(places))
+        flat = np.frombuffer(values) if places else np.empty(0)
+        numbers = flat.astype(np.float32).reshape(len(lines), len(places))
     large = np.argwhere(~np.isfinite(numbers))
     if len(large):
         row_of, column = large[0]
@@ -178,7 +188,7 @@ def columns_of(
         if name not in header:
             raise Unreadable(f"it has no column {brief(name)}; {cut(did_you_mean(name, header), 300)}")
     chosen = columns if columns is not None else [name for name in header if name not in text]
-    if not chosen:
+    if not chosen and columns is None:
         raise Unreadable(f"it has no column beside {', '.join(map(brief, text))}")
     return [header.index(name) for name in chosen], {name: header.index(name) for name in text}
 

@@ -29,7 +29,8 @@ class OTTT:
         update: "sum" makes one update with the gradient of all T steps (OTTT-A); "each" one after every step (OTTT-O).
         leak: λ of the traces; the neurons' own may differ, and be learned.
     Memory is that of one step and of a trace for the input of every synapse in front of a membrane: those on the
-    paths that the network's blocks state (`nn.Temporal.paths`). One that cannot have a trace is an error.
+    paths that the network's blocks state (`nn.Temporal.paths`), or are seen to take. One that cannot have a trace is an
+    error.
     """
 
     update: Update = "sum"
@@ -48,7 +49,7 @@ class OTTT:
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         weight = 1.0 if self.update == "each" else 1 / len(plan.steps)
-        traces = Traces(remembered(model), TraceRule(self.leak, self._dynamic))
+        traces = Traces(remembered(model, x), TraceRule(self.leak, self._dynamic))
         return online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight, traces=traces)
 
 

@@ -1,7 +1,7 @@
 """What a trained network is counted to be: sizes, operations and energy, or what its modules show without a graph."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 from torch import Tensor, nn
 
@@ -13,6 +13,7 @@ from hdlif.deploy import lower
 from hdlif.errors import ArtefactError, LoweringError
 from hdlif.ops import OPS
 from hdlif.ops.program import program_of, row_names
+from hdlif.report.summary import Layer, Neuron
 
 NO_GRAPH = (LoweringError, ArtefactError)
 """Raised where a module has no deployed form, or a number in it that no graph holds."""
@@ -29,22 +30,36 @@ def deployed_or_none(model: nn.Module, recipe: Recipe, *, warn: Callable[[str], 
         return None
 
 
-def counts(network: Graph | nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> dict[str, Any]:
-    """The counted figures of a summary.json; those of a module, without its graph, are null where they need that."""
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """The counted figures of a `TrainResult`; None is what needs the graph that a network has not."""
+
+    params_mb: float
+    stored_mb: float | None = None
+    sops: float | None = None
+    nops: float | None
+    energy_mj: float | None = None
+    energy_mj_honest: float | None = None
+    layers: tuple[Layer, ...]
+    neurons: tuple[Neuron, ...]
+
+
+def counts(network: Graph | nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Counts:
+    """What is counted of a network's graph, or of a module that has none."""
     if not isinstance(network, Graph):
         return _outlined(network, recipe, images)
     seen = activity(network, images)
     paper, honest = priced(seen, "paper"), priced(seen, "honest")
-    return {
-        "params_mb": paper.params_mb,
-        "stored_mb": paper.stored_mb,
-        "sops": paper.sops,
-        "nops": paper.nops,
-        "energy_mj": paper.energy_mj,
-        "energy_mj_honest": honest.energy_mj,
-        "layers": paper.as_dict()["layers"],
-        "neurons": neuron_rows(network),
-    }
+    return Counts(
+        params_mb=paper.params_mb,
+        stored_mb=paper.stored_mb,
+        sops=paper.sops,
+        nops=paper.nops,
+        energy_mj=paper.energy_mj,
+        energy_mj_honest=honest.energy_mj,
+        layers=tuple(Layer(**asdict(layer)) for layer in paper.layers),
+        neurons=neuron_rows(network),
+    )
 
 
 def without_graph(error: Exception) -> str:
@@ -52,19 +67,27 @@ def without_graph(error: Exception) -> str:
     return f"{error}; {OF_GRAPH} are read off the deployed network and are null here, as are nops of unknown neurons"
 
 
-def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> dict[str, Any]:
+def _outlined(model: nn.Module, recipe: Recipe, images: Sequence[Tensor]) -> Counts:
     found = outline(model, images, time_steps=recipe.time_steps)
-    figures: Mapping[str, Any] = found.as_dict()
-    keys = ("params_mb", "stored_mb", "sops", "nops", "energy_mj", "layers")
-    neurons = [layer for layer in found.layers if layer.neuron]
-    return {
-        **{key: figures[key] for key in keys},
-        "energy_mj_honest": None,
-        "neurons": [{"name": row.name, "kind": row.kind, "leak": None, "threshold": None} for row in neurons],
-    }
+    return Counts(
+        params_mb=found.params_mb,
+        nops=found.nops,
+        layers=tuple(
+            Layer(
+                name=row.name,
+                kind=row.kind,
+                shape=row.shape,
+                params_mb=row.params_mb,
+                nops=row.nops,
+                density=row.density,
+            )
+            for row in found.layers
+        ),
+        neurons=tuple(Neuron(name=row.name, kind=row.kind) for row in found.layers if row.neuron),
+    )
 
 
-def neuron_rows(graph: Graph) -> list[dict[str, Any]]:
+def neuron_rows(graph: Graph) -> tuple[Neuron, ...]:
     """Leak and threshold of every neuron layer at each time step; channel means where they differ by channel."""
     rows = []
     for node in graph.nodes:
@@ -76,8 +99,8 @@ def neuron_rows(graph: Graph) -> list[dict[str, Any]]:
             program, kind = program_of(node), str(node.attributes["kind"])
             names = {name: node.tensors[key] for name, key in zip(program.rows, row_names(program), strict=True)}
         values = {
-            role: [round(float(row.mean()), 6) for row in tensor] * (graph.time_steps if len(tensor) == 1 else 1)
+            role: tuple(round(float(row.mean()), 6) for row in tensor) * (graph.time_steps if len(tensor) == 1 else 1)
             for role, tensor in names.items()
         }
-        rows.append({"name": node.name, "kind": kind, "leak": values.get("leak"), "threshold": values.get("threshold")})
-    return rows
+        rows.append(Neuron(name=node.name, kind=kind, leak=values.get("leak"), threshold=values.get("threshold")))
+    return tuple(rows)

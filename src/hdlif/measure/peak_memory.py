@@ -84,10 +84,9 @@ def _read(arguments: Sequence[str], name: str, environment: dict[str, str]) -> i
 def _train_and_report(path: Path) -> None:
     """The child's work: print the bytes that `UPDATES` updates add to the peak resident set."""
     import torch
-    from lightning_fabric import Fabric
 
     from hdlif import builders
-    from hdlif.training import Updater
+    from hdlif.training import Updater, fabric_class
     from hdlif.training.average import Average
 
     recipe = load_recipe(path)
@@ -96,7 +95,7 @@ def _train_and_report(path: Path) -> None:
     training = recipe.training
     optimizer = builders.build_optimization(training).optimizer(model)
     # On the CPU wherever this runs: it is resident memory that is read.
-    fabric = Fabric(accelerator="cpu", devices=1, precision=training.precision)
+    fabric = fabric_class()(accelerator="cpu", devices=1, precision=training.precision)
     average = None if training.ema_decay is None else Average(model, training.ema_decay)
     update = Updater(
         fabric,

@@ -1,17 +1,20 @@
-"""What feeds a membrane, read off the paths that blocks state: the order in which children are registered says nothing.
+"""What feeds a membrane, read off the paths that blocks state, or off a pass where one does not: the order in which
+children are registered says nothing.
 
 A synapse feeds the neurons that its output reaches through no other neuron. Where one of them accumulates, its membrane
 remembers the synapse's input.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hdlif.errors import TrainingError
 from hdlif.nn.per_step import PerStep
 from hdlif.nn.state import Neuron, Reads, Temporal, stated_ways
+from hdlif.nn.wiring import wiring_of
 
 
 def is_synapse(module: nn.Module) -> bool:
@@ -22,7 +25,7 @@ def is_synapse(module: nn.Module) -> bool:
     return not isinstance(module, PerStep | nn.LayerNorm | nn.RMSNorm) and any(one.ndim > 1 for one in own)
 
 
-def remembered(model: nn.Module) -> dict[str, nn.Module]:
+def remembered(model: nn.Module, x: Tensor | None = None) -> dict[str, nn.Module]:
     """The synapses whose inputs a membrane remembers, by name, in the order of the network.
 
     Names are those in the network itself, without the modules that wrap it (for a precision, for several ranks).
@@ -30,12 +33,14 @@ def remembered(model: nn.Module) -> dict[str, nn.Module]:
     A parallel neuron has no membrane (λ = 0), and behind the last neuron there is none: what feeds no other learns from
     its input itself.
 
+    Args:
+        x: samples [T or 1, B, ...], on one of which a network is run to see the paths that modules do not state.
     Raises:
-        TrainingError: a module does not state its paths, or others than it has.
+        TrainingError: a module states other paths than it has, or none and does not run its children through `Scope`.
     """
     while not isinstance(model, Temporal | nn.Sequential) and len(children := list(model.children())) == 1:
         (model,) = children
-    reading = _Reading()
+    reading = _Reading(lambda: {} if x is None else wiring_of(model, x))
     reading.before(model, "", after=False)
     return {name: module for name, module in model.named_modules(remove_duplicate=False) if name in reading.found}
 
@@ -43,8 +48,9 @@ def remembered(model: nn.Module) -> dict[str, nn.Module]:
 class _Reading:
     """Goes through a network from its end, and finds the synapses from which a membrane is reached."""
 
-    def __init__(self) -> None:
+    def __init__(self, see: Callable[[], Mapping[nn.Module, Reads]]) -> None:
         self.found: set[str] = set()
+        self._see = cache(see)
         self._read: dict[tuple[str, bool], bool] = {}
         self._matter: dict[nn.Module, bool] = {}
 
@@ -59,13 +65,13 @@ class _Reading:
         key = name, after
         if key not in self._read:
             paths = self._paths(module, name)
-            reads: Reads | None = getattr(module, "reads", None)
-            if reads is None:
+            reads: Reads | None = self._seen(module, name) if paths is None else getattr(module, "reads", None)
+            if reads is not None:
+                self._read[key] = self._back(reads, module, name, after)
+            elif paths is not None:
                 # Each way finds synapses, so that none is left out.
                 ways = [self._along(way, module, name, after) for way in paths]
                 self._read[key] = any(ways)
-            else:
-                self._read[key] = self._back(reads, module, name, after)
         return self._read[key]
 
     def _along(self, way: Sequence[str], module: nn.Module, name: str, after: bool) -> bool:
@@ -74,30 +80,53 @@ class _Reading:
         return after
 
     def _back(self, reads: Reads, module: nn.Module, name: str, after: bool) -> bool:
-        """From y to x, each child once: it is remembered where one of those that read it says so."""
+        """From y to x: a child is remembered where one of those that read it says so."""
         matters = dict.fromkeys(reads.get("", ()), after)
-        for child, sources in reversed(list(reads.items())):
-            if not child:
-                continue
-            before = self.before(module.get_submodule(child), inside(name, child), after=matters.get(child, False))
-            for source in sources:
-                matters[source] = matters.get(source, False) or before
+        known: dict[str, bool] = {}
+        # Once, unless a child reads at a step what one that runs behind it gave at the step before.
+        while matters != known:
+            known = dict(matters)
+            for child, sources in reversed(list(reads.items())):
+                if not child:
+                    continue
+                before = self.before(module.get_submodule(child), inside(name, child), after=matters.get(child, False))
+                for source in sources:
+                    matters[source] = matters.get(source, False) or before
         return matters.get("", False)
 
-    def _paths(self, module: nn.Module, name: str) -> Sequence[Sequence[str]]:
-        """The paths that a module states, or has because there is no choice."""
+    def _seen(self, module: nn.Module, name: str) -> Reads:
+        """What the children of a module that states no paths were seen to read.
+
+        Raises:
+            TrainingError: one that matters was not seen to run.
+        """
+        reads = self._see().get(module, {})
+        if missing := list(self._unseen(module, "", reads)):
+            raise TrainingError(
+                f"{_where(module, name)} does not run {_listed(missing)} by name with hdlif.nn.Scope, and a rule with "
+                "traces has to know what feeds a neuron; run all that has weights so, in a class derived from "
+                "hdlif.nn.Temporal, or use a rule without traces (sltt)"
+            )
+        return reads
+
+    def _unseen(self, module: nn.Module, at: str, reads: Reads) -> Iterator[str]:
+        """The outermost children that matter, and of which not all did run under a name."""
+        for child, one in module._modules.items():
+            path = inside(at, child)
+            if one is None or path in reads or not self._matters(one):
+                continue
+            if any(ran.startswith(f"{path}.") for ran in reads):
+                yield from self._unseen(one, path, reads)
+            else:
+                yield path
+
+    def _paths(self, module: nn.Module, name: str) -> Sequence[Sequence[str]] | None:
+        """The paths that a module states, or has because there is no choice; None where they have to be seen."""
         children = [child for child, one in module._modules.items() if one is not None and self._matters(one)]
         stated = stated_ways(module)
-        where = f"{name} ({type(module).__name__})" if name else type(module).__name__
         if stated is None:
-            if len(children) > 1 and not isinstance(module, nn.Sequential):
-                raise TrainingError(
-                    f"{where} does not state how its input goes through {_listed(children)}, and a rule with traces "
-                    "has to know what feeds a neuron; give the class `paths`, the names of its children in the order "
-                    f"in which they read one another, such as paths = (({_listed(children)}),), or use a rule without "
-                    "traces (sltt)"
-                )
-            return [children]
+            return None if len(children) > 1 and not isinstance(module, nn.Sequential) else [children]
+        where = _where(module, name)
         on_paths = {child for way in stated for child in way}
         if unknown := on_paths - module._modules.keys():
             raise TrainingError(
@@ -117,6 +146,10 @@ class _Reading:
             own = isinstance(module, Neuron) or is_synapse(module)
             self._matter[module] = own or any(self._matters(child) for child in module.children())
         return self._matter[module]
+
+
+def _where(module: nn.Module, name: str) -> str:
+    return f"{name} ({type(module).__name__})" if name else type(module).__name__
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -125,7 +125,13 @@ class Scope:
             return x.through(name, child)
         given = self._given.get(name)
         given = None if given is None else entries_of(given, repr(name))
-        y, state = self._run(name, child, x, given)
+        if (wiring := self._carried.wiring) is None:
+            y, state = self._run(name, child, x, given)
+        else:
+            wiring.given(self._module, name, x)
+            y, state = self._run(name, child, wiring.entered(child, x), given)
+            wiring.left(child, y)
+            y = wiring.gave(self._module, name, y)
         if state is None:
             check_stateless(child, given)
             return y

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.traces import Traces
+
+if TYPE_CHECKING:
+    from hdlif.nn.wiring import Wiring
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Steps:
         gather: how batch norms in train mode ask all ranks, whose share of a batch is theirs; None for one rank.
         keeps_graphs: whether modules that run again in the backward pass (`Recomputing`) keep their graph instead.
         measures: what is taken of a module's pass, by the module; see `Measure`.
+        wiring: what takes note of how children read one another; None for nothing.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Steps:
         gather: Gather | None = None,
         keeps_graphs: bool = False,
         measures: Mapping[nn.Module, Measure] | None = None,
+        wiring: Wiring | None = None,
     ) -> None:
         self.times = times
         self.weights: Weights = {} if weights is None else weights
@@ -71,6 +76,7 @@ class Steps:
         self.gather = gather
         self.keeps_graphs = keeps_graphs
         self.measures: Mapping[nn.Module, Measure] = {} if measures is None else measures
+        self.wiring = wiring
 
     def with_times(self, times: range | tuple[Tensor, ...]) -> Steps:
         """Other steps, with all that these carry."""
@@ -81,6 +87,7 @@ class Steps:
             gather=self.gather,
             keeps_graphs=self.keeps_graphs,
             measures=self.measures,
+            wiring=self.wiring,
         )
 
     @property
@@ -134,6 +141,7 @@ def carrying(
     gather: Gather | None = None,
     keeps_graphs: bool | None = None,
     measures: Mapping[nn.Module, Measure] | None = None,
+    wiring: Wiring | None = None,
 ) -> range:
     """The same steps with what is given, and what they carry already.
 
@@ -142,9 +150,9 @@ def carrying(
     ([2, 3, 4], 2, True, True)
 
     Args:
-        weights, traces, gather, keeps_graphs, measures: as in `Steps`; None leaves what is there.
+        weights, traces, gather, keeps_graphs, measures, wiring: as in `Steps`; None leaves what is there.
     """
-    if all(one is None for one in (weights, traces, gather, keeps_graphs, measures)):
+    if all(one is None for one in (weights, traces, gather, keeps_graphs, measures, wiring)):
         return steps
     known = carried(steps)
     made = Steps(
@@ -154,6 +162,7 @@ def carrying(
         gather=known.gather if gather is None else gather,
         keeps_graphs=known.keeps_graphs if keeps_graphs is None else keeps_graphs,
         measures=known.measures if measures is None else measures,
+        wiring=known.wiring if wiring is None else wiring,
     )
     # What takes steps is annotated with a range, which no class can be derived from.
     return cast(range, made)

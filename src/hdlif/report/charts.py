@@ -146,7 +146,7 @@ def lines(
 
 
 def dots(text: Text, rows: Sequence[str], series: Sequence[Series], *, x_label: str) -> str:
-    """A dot plot from zero: a row per layer, the first at the top; the `y` of a series are places in `rows`."""
+    """A dot plot from 0 or less: a row per layer, the first at the top; the `y` of a series are places in `rows`."""
     with _style(grid="both"):
         figure = Figure(figsize=(4.6, 0.75 + 0.25 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
@@ -154,7 +154,7 @@ def dots(text: Text, rows: Sequence[str], series: Sequence[Series], *, x_label: 
             y = _set_apart(one.y, i, len(series), room=min(0.17, 0.7 / len(series)))
             _draw(axes, one.style, one.x, y, marker=_MARKERS[one.style % 4], markersize=4.5, linestyle="none")
         _name_rows(axes, rows)
-        axes.set_xlim(left=0)
+        axes.set_xlim(left=min([0, *(x for one in series for x in one.x)]))
         axes.set_xlabel(x_label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=_STEPS))
         return _svg(figure, text)

@@ -13,7 +13,8 @@ from hdlif.report.comparison import DASH, aligned, findings, table
 from hdlif.report.confusion import accuracy_by_class, matrices
 from hdlif.report.figures import Figure, Section, dots, lines, panels, time_axis, union
 from hdlif.report.labels import f1_by_label
-from hdlif.report.runs import Artefact, Coherence, Confusion, Errors, Labels, Metric, Network
+from hdlif.report.runs import Artefact, Coherence, Confusion, Errors, Labels, Metric
+from hdlif.report.summary import TrainResult
 from hdlif.report.templates import set_page
 from hdlif.report.traces import Traces
 from hdlif.report.traces import figures as trace_figures
@@ -33,7 +34,7 @@ class Origin:
 
 
 def render(
-    networks: Sequence[Network],
+    networks: Sequence[TrainResult],
     histories: Mapping[str, Sequence[Metric]],
     artefact: Artefact | None = None,
     *,
@@ -61,13 +62,14 @@ def render(
         traces: single neurons at work.
         coherence: gradients beside STBP's, of these networks or others, which have a legend of their own.
     """
-    names = [network["name"] for network in networks]
+    names = [network.name for network in networks]
     figures = {
         "Learning curves": _learning(networks, histories),
         "Accuracy over time": [_accuracy_per_step(networks)],
         "Over time": [_measure_per_step(networks)],
         "Predicted values": [predicted_against_true(names, errors)] if errors else [],
         "Labels": [f1_by_label(names, labels)] if labels else [],
+        "Metrics by output": _parts(networks),
         "Accuracy by class": [accuracy_by_class(names, confusions or {})],
         "Activity by layer": [_firing_rate(networks), _sops(networks)],
         "Leak and threshold by time step": [
@@ -95,26 +97,26 @@ def render(
     )
 
 
-def _learning(networks: Sequence[Network], histories: Mapping[str, Sequence[Metric]]) -> list[Figure]:
-    names = [network["name"] for network in networks]
+def _learning(networks: Sequence[TrainResult], histories: Mapping[str, Sequence[Metric]]) -> list[Figure]:
+    names = [network.name for network in networks]
     accuracy, loss, measured = [], [], []
     for style, (name, network) in enumerate(zip(names, networks, strict=True)):
         events = histories.get(name, ())
         steps, fractions = _readings(events, "validation", "accuracy")
         accuracy.append(Series(style, steps, [100 * fraction for fraction in fractions]))
-        measured.append(Series(style, *_metrics(events, network.get("metric"))))
+        measured.append(Series(style, *_metrics(events, network.metric)))
         loss.append(Series(style, *_readings(events, "train", "loss")))
     block = math.ceil(max(len(one.y) for one in loss) / _POINTS)
     thinned = [Series(one.style, _means(one.x, block), _means(one.y, block)) for one in loss]
     smoothed = f" Each point is the mean of {block} readings in a row." if block > 1 else ""
-    metrics = list(dict.fromkeys(metric for network in networks if (metric := network.get("metric"))))
+    metrics = list(dict.fromkeys(metric for network in networks if (metric := network.metric)))
     return [
         *(
             lines(
                 f"validation-{metric}",
                 f"Validation {metric} by optimiser update, once per epoch.",
                 names,
-                [one for one, network in zip(measured, networks, strict=True) if network.get("metric") == metric],
+                [one for one, network in zip(measured, networks, strict=True) if network.metric == metric],
                 x_label="update",
                 y_label=f"validation {metric}",
                 markers=max(len(one.y) for one in measured) <= 30,
@@ -161,18 +163,36 @@ def _metrics(events: Sequence[Metric], name: str | None) -> tuple[list[int], lis
     return [step for step, _ in found], [value for _, value in found]
 
 
-def _measure_per_step(networks: Sequence[Network]) -> Figure:
+def _measure_per_step(networks: Sequence[TrainResult]) -> Figure:
     """What other tasks than classification measure at or after each step."""
     series = [
         Series(style, time_axis(values), values)
         for style, network in enumerate(networks)
-        if (values := network.get("per_step", []))
+        if (values := network.per_step)
     ]
     kinds = {"rmse": "error (rmse)", "accuracy": "share of right classes", "f1": "share of right labels"}
-    said = dict.fromkeys(kinds.get(metric, metric) for network in networks if (metric := network.get("metric")))
+    said = dict.fromkeys(kinds.get(metric, metric) for network in networks if (metric := network.metric))
     caption = f"{' and '.join(said).capitalize()} on the test set, at each time step or as known after it."
-    names = [network["name"] for network in networks]
+    names = [network.name for network in networks]
     return lines("per-step", caption, names, series, x_label="time step", y_label=", ".join(said), markers=False)
+
+
+def _parts(networks: Sequence[TrainResult]) -> list[Figure]:
+    """A figure for each metric that gives several."""
+    names = [network.name for network in networks]
+    figures = []
+    for place, metric in enumerate(union(network.parts or {} for network in networks)):
+        values = [
+            {
+                part.removeprefix(f"{metric}."): (network.metrics or {}).get(part)
+                for part in (network.parts or {}).get(metric, ())
+            }
+            for network in networks
+        ]
+        caption = f"{metric} on the test set."
+        figure = dots(f"parts-{place}", caption, names, values, x_label=metric)
+        figures.append(replace(figure, headings=["output", *figure.headings[1:]]) if figure.headings else figure)
+    return figures
 
 
 def _means(values: Sequence[float], block: int) -> list[float]:
@@ -180,10 +200,10 @@ def _means(values: Sequence[float], block: int) -> list[float]:
     return [sum(some) / len(some) for some in blocks]
 
 
-def _accuracy_per_step(networks: Sequence[Network]) -> Figure:
+def _accuracy_per_step(networks: Sequence[TrainResult]) -> Figure:
     caption = "Test accuracy (%) after each time step, by the mean of the outputs so far."
-    names = [network["name"] for network in networks]
-    percent = [[100 * value for value in network["accuracy_per_step"]] for network in networks]
+    names = [network.name for network in networks]
+    percent = [[100 * value for value in network.accuracy_per_step] for network in networks]
     series = [Series(i, time_axis(values), values) for i, values in enumerate(percent)]
     figure = lines(
         "accuracy-per-step", caption, names, series, x_label="time step", y_label="accuracy, %", markers=True
@@ -196,35 +216,31 @@ def _accuracy_per_step(networks: Sequence[Network]) -> Figure:
     return replace(figure, headings=["network", *(f"t = {t}" for t in range(1, steps + 1))], rows=rows)
 
 
-def _firing_rate(networks: Sequence[Network]) -> Figure:
+def _firing_rate(networks: Sequence[TrainResult]) -> Figure:
     caption = "Firing rate: the share of a neuron layer’s outputs that are not zero, over all time steps."
     # A synapse has a density too, that of its inputs; neurons are the layers with operations of their own, or, in a
     # network without a deployed form, those that are listed as neurons.
-    listed = [{neuron["name"] for neuron in network.get("neurons", [])} for network in networks]
+    listed = [{neuron.name for neuron in network.neurons} for network in networks]
     values = [
-        {
-            layer["name"]: layer.get("density")
-            for layer in network.get("layers", [])
-            if layer.get("nops") or layer["name"] in names
-        }
+        {layer.name: layer.density for layer in network.layers if layer.nops or layer.name in names}
         for network, names in zip(networks, listed, strict=True)
     ]
-    return dots("firing-rate", caption, [n["name"] for n in networks], values, x_label="share of outputs not zero")
+    return dots("firing-rate", caption, [n.name for n in networks], values, x_label="share of outputs not zero")
 
 
-def _sops(networks: Sequence[Network]) -> Figure:
+def _sops(networks: Sequence[TrainResult]) -> Figure:
     caption = "Synaptic operations (SOPs) of each layer per image, over all time steps."
-    values = [{layer["name"]: layer.get("sops") or None for layer in n.get("layers", [])} for n in networks]
+    values = [{layer.name: layer.sops or None for layer in n.layers} for n in networks]
     largest = max((value for layers in values for value in layers.values() if value), default=0.0)
     factor, unit = (1e-6, "millions") if largest >= 1e6 else (1e-3, "thousands")
     scaled = [{name: value and value * factor for name, value in layers.items()} for layers in values]
-    return dots("sops", caption, [n["name"] for n in networks], scaled, x_label=f"SOPs per image, {unit}")
+    return dots("sops", caption, [n.name for n in networks], scaled, x_label=f"SOPs per image, {unit}")
 
 
-def _per_step(networks: Sequence[Network], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
-    names = [network["name"] for network in networks]
+def _per_step(networks: Sequence[TrainResult], quantity: Literal["leak", "threshold"], caption: str) -> Figure:
+    names = [network.name for network in networks]
     values = [
-        {neuron["name"]: numbers for neuron in network.get("neurons", []) if (numbers := neuron.get(quantity))}
+        {neuron.name: numbers for neuron in network.neurons if (numbers := getattr(neuron, quantity))}
         for network in networks
     ]
     top = max((number for by_layer in values for numbers in by_layer.values() for number in numbers), default=0.0)
@@ -257,14 +273,14 @@ def _scientific(value: float) -> str:
     return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}" if value else "0"
 
 
-def _provenance(networks: Sequence[Network]) -> list[Origin]:
+def _provenance(networks: Sequence[TrainResult]) -> list[Origin]:
     facts = [
         {
-            "recipe": recipe.get("name") if isinstance(recipe := network.get("recipe"), dict) else recipe,
-            "seed": network.get("seed"),
-            "best epoch": network.get("best_epoch"),
-            **{str(key): value for key, value in network.get("versions", {}).items()},
-            **{str(key): value for key, value in network.get("hardware", {}).items()},
+            "recipe": recipe.get("name") if isinstance(recipe := network.recipe, dict) else recipe,
+            "seed": network.seed,
+            "best epoch": network.best_epoch,
+            **{str(key): value for key, value in (network.versions or {}).items()},
+            **{str(key): value for key, value in (network.hardware or {}).items()},
         }
         for network in networks
     ]
@@ -272,11 +288,9 @@ def _provenance(networks: Sequence[Network]) -> list[Origin]:
     return [Origin(key, values[:1] if len(set(values)) == 1 else values) for key, values in rows]
 
 
-def _differences(networks: Sequence[Network]) -> list[Origin]:
+def _differences(networks: Sequence[TrainResult]) -> list[Origin]:
     """The recipes' fields that are not the same in all networks; a dash where a recipe has no such field."""
-    recipes = [
-        recipe_fields(recipe) if isinstance(recipe := network.get("recipe"), dict) else {} for network in networks
-    ]
+    recipes = [recipe_fields(recipe) if isinstance(recipe := network.recipe, dict) else {} for network in networks]
     rows = [Origin(key, [_plain(recipe.get(key)) for recipe in recipes]) for key in union(recipes) if key != "name"]
     return [row for row in rows if len(set(row.values)) > 1]
 

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, TypeVar
+from typing import Any, Literal, NotRequired, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import TypeAdapter, ValidationError, with_config
 
 # Before Python 3.12 pydantic refuses the TypedDict of typing.
 from typing_extensions import TypedDict
@@ -14,14 +14,8 @@ from typing_extensions import TypedDict
 from hdlif.config import one_component
 from hdlif.errors import InputError, brief, cut, reason
 from hdlif.plain_yaml import is_deeper
+from hdlif.report.summary import FINITE, RESULT, Name, Number, TrainResult
 from hdlif.whole_files import read_regular
-
-
-def _printable(name: str) -> str:
-    if not name or not name.isprintable():
-        raise ValueError("a name is printable and not empty")
-    return name
-
 
 MOST_SUMMARY = 2**26
 """Bytes of summary.json and the other small files of a run."""
@@ -29,59 +23,6 @@ MOST_LEVELS = 64
 """Of JSON objects and lists in each other."""
 MOST_METRICS = 2**30
 """Bytes of metrics.jsonl."""
-Name = Annotated[str, AfterValidator(_printable)]
-Number = float | None
-# json.loads takes NaN and Infinity; a summary with either is damaged.
-_FINITE = ConfigDict(allow_inf_nan=False)
-
-
-@with_config(_FINITE)
-class Layer(TypedDict):
-    """One row of a profile, per image over all time steps; density: share of a neuron's spikes not zero."""
-
-    name: Name
-    sops: NotRequired[Number]
-    nops: NotRequired[Number]
-    density: NotRequired[Number]
-
-
-@with_config(_FINITE)
-class Neuron(TypedDict):
-    """The leak and the threshold of a neuron layer at each time step; a parallel neuron has no leak."""
-
-    name: Name
-    leak: NotRequired[list[float] | None]
-    threshold: NotRequired[list[float] | None]
-
-
-@with_config(_FINITE)
-class Network(TypedDict):
-    """A training's `summary.json`; a number that was not measured is null or absent."""
-
-    name: Name
-    # Of a classification; another task has metrics, the first of interest named.
-    accuracy: Number
-    accuracy_per_step: list[float]
-    metrics: NotRequired[dict[Name, float]]
-    metric: NotRequired[Name]
-    per_step: NotRequired[list[float]]
-    recipe: NotRequired[Any]
-    seed: NotRequired[int | None]
-    best_epoch: NotRequired[int | None]
-    train_seconds: NotRequired[Number]
-    peak_bytes: NotRequired[Number]
-    saved_bytes: NotRequired[Number]
-    params_mb: NotRequired[Number]
-    stored_mb: NotRequired[Number]
-    fp32_mb: NotRequired[Number]
-    sops: NotRequired[Number]
-    nops: NotRequired[Number]
-    energy_mj: NotRequired[Number]
-    energy_mj_honest: NotRequired[Number]
-    layers: NotRequired[list[Layer]]
-    neurons: NotRequired[list[Neuron]]
-    versions: NotRequired[dict[str, Any]]
-    hardware: NotRequired[dict[str, Any]]
 
 
 class Metric(TypedDict):
@@ -95,7 +36,7 @@ class Metric(TypedDict):
     metrics: NotRequired[dict[str, Number]]
 
 
-@with_config(_FINITE)
+@with_config(FINITE)
 class Artefact(TypedDict):
     """The deployed file: its size, how far it agrees with the network it was made from, and its latency."""
 
@@ -105,16 +46,17 @@ class Artefact(TypedDict):
     argmax_agreement: NotRequired[Number]
     max_logit_difference: NotRequired[Number]
     latency_ms: NotRequired[Number]
+    images: NotRequired[int]
 
 
-@with_config(_FINITE)
+@with_config(FINITE)
 class CoherenceStep(TypedDict):
     """A layer at one time step."""
 
     cosine: Number
 
 
-@with_config(_FINITE)
+@with_config(FINITE)
 class CoherenceLayer(TypedDict):
     """A layer's gradient beside STBP's; shares are of the entries of a neuron layer's dL/dm."""
 
@@ -165,7 +107,7 @@ class Confusion(TypedDict):
     counts: list[list[int]]
 
 
-@with_config(_FINITE)
+@with_config(FINITE)
 class Errors(TypedDict):
     """A run's `errors.json`: of each value the mean error and its deviation, and pairs of test samples."""
 
@@ -176,7 +118,7 @@ class Errors(TypedDict):
     predicted: list[list[float]]
 
 
-@with_config(_FINITE)
+@with_config(FINITE)
 class Labels(TypedDict):
     """A run's `labels.json`: how often each label of test samples is rightly and wrongly said and not said."""
 
@@ -191,7 +133,7 @@ class Labels(TypedDict):
 class Demo(TypedDict):
     """The demo's `summary.json`: its networks, each with a run folder of its name beside it."""
 
-    networks: list[Network]
+    networks: list[TrainResult]
     artefact: NotRequired[Artefact | None]
     data: NotRequired[Any]
     seed: NotRequired[int | None]
@@ -199,7 +141,6 @@ class Demo(TypedDict):
     hardware: NotRequired[dict[str, Any]]
 
 
-_NETWORK = TypeAdapter(Network)
 _DEMO = TypeAdapter(Demo)
 _METRIC = TypeAdapter(Metric)
 _COHERENCE = TypeAdapter(CoherenceFile)
@@ -217,7 +158,7 @@ class Run:
     may be of other networks.
     """
 
-    networks: list[Network] = field(default_factory=list)
+    networks: list[TrainResult] = field(default_factory=list)
     histories: dict[str, list[Metric]] = field(default_factory=dict)
     recipes: dict[str, str] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
@@ -243,7 +184,7 @@ def read_run(folder: Path) -> Run:
         raise InputError(f"{path} holds a {type(summary).__name__}, a summary is a JSON object; {_MEND}")
     if "networks" not in summary:
         # The folder of a training is named by whoever ran it, so a summary need not repeat a name.
-        network = _checked(_NETWORK, {"name": folder.resolve().name} | summary, str(path))
+        network = _checked(RESULT, {"name": folder.resolve().name} | summary, str(path))
         run = Run()
         _add(run, network, folder)
         return run
@@ -252,12 +193,12 @@ def read_run(folder: Path) -> Run:
         raise InputError(f"{path}: networks is empty, a demo has at least one; run `hdlif demo` again")
     data = demo.get("data")
     run = Run(coherence=_coherence(folder), artefact=demo.get("artefact"), data=data if isinstance(data, str) else None)
-    common: Any = {key: value for key, value in demo.items() if key in ("seed", "versions", "hardware")}
     for network in demo["networks"]:
-        name = network["name"]
+        name = network.name
         if not _is_component(name) or name in run.folders:
             raise InputError(f"{path}: network {brief(name)} stands twice or is not a folder's name; {_MEND}")
-        _add(run, {**common, **network}, folder / name)
+        common: Any = {key: demo.get(key) for key in ("seed", "versions", "hardware") if getattr(network, key) is None}
+        _add(run, replace(network, **common), folder / name)
     return run
 
 
@@ -280,15 +221,15 @@ def merge(runs: Sequence[Run]) -> Run:
         raise InputError(f"{len(artefacts)} of the runs are demos, a page shows one; report each demo by itself")
     data = {run.data for run in runs}
     merged = Run(artefact=artefacts[0] if artefacts else None, data=data.pop() if len(data) == 1 else None)
-    names = [network["name"] for run in runs for network in run.networks]
+    names = [network.name for run in runs for network in run.networks]
     for run in runs:
         for network in run.networks:
-            name = network["name"]
+            name = network.name
             folder = run.folders[name]
             if folder in merged.folders.values():
                 raise InputError(f"{folder} is given twice; give each run once")
             label = name if names.count(name) == 1 else f"{name} ({folder.as_posix()})"
-            merged.networks.append({**network, "name": label})
+            merged.networks.append(replace(network, name=label))
             merged.histories[label] = run.histories[name]
             merged.recipes[label] = run.recipes[name]
             merged.folders[label] = folder
@@ -302,8 +243,8 @@ def merge(runs: Sequence[Run]) -> Run:
     return merged
 
 
-def _add(run: Run, network: Network, folder: Path) -> None:
-    name = network["name"]
+def _add(run: Run, network: TrainResult, folder: Path) -> None:
+    name = network.name
     run.networks.append(network)
     run.histories[name] = _metrics(folder / "metrics.jsonl")
     run.recipes[name] = _text(folder / "recipe.yaml")

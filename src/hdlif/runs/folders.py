@@ -6,12 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import ExistingRunError, cut, some
 from hdlif.plain_yaml import MOST_BYTES, is_deeper
-from hdlif.report.runs import MOST_LEVELS, MOST_SUMMARY, Network
+from hdlif.report.runs import MOST_LEVELS, MOST_SUMMARY
+from hdlif.report.summary import RESULT, TrainResult
+from hdlif.runs.locks import LOCK
 from hdlif.runs.own_parts import PARTS
 from hdlif.training import RunFiles
 from hdlif.whole_files import read_regular
@@ -43,11 +45,10 @@ FIGURES = {
 """What is printed of a finished training, or averaged over several."""
 MEASURED_OF_TASKS = {"task", "metric", "metrics", "per_step", "validation_metrics"}
 """What stands there besides where the task is no classification, and accuracies are none."""
-_NETWORK = TypeAdapter(Network)
 
 
-def finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
-    """The summary of a finished training of this recipe whose network is there; None where there is none."""
+def finished(folder: Path, recipe: Recipe) -> TrainResult | None:
+    """What has come of a finished training of this recipe whose network is there; None where there is none."""
     if not (folder / "model.safetensors").exists():
         return None
     summary = _summary(folder)
@@ -56,10 +57,10 @@ def finished(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
     if not measured or not summary.keys() >= figures or summary.get("recipe") != recipe.model_dump(mode="json"):
         return None
     try:
-        _NETWORK.validate_python(summary, strict=True)
+        # As JSON, where strictness takes lists for what is a tuple here.
+        return RESULT.validate_json(json.dumps(summary), strict=True)
     except ValidationError:
         return None
-    return summary
 
 
 def begun(folder: Path, recipe: Recipe) -> bool:
@@ -78,12 +79,24 @@ def is_demo(folder: Path) -> bool:
     return "networks" in _summary(folder) and not RunFiles(folder).left()
 
 
+def only_begun(folder: Path) -> bool:
+    """Whether the folder holds a training that ended before its first checkpoint, of which nothing would be lost.
+
+    It has what every training writes before its first update, and nothing that one writes later: a recipe.yaml that
+    somebody put there is theirs.
+    """
+    left = {path.name for path in left_by_a_run(folder)}
+    first = {"recipe.yaml", "metrics.jsonl"}
+    return first <= left <= {*first, "tensorboard", "data_files.json", PARTS} and os.path.lexists(folder / LOCK)
+
+
 def check_free(folder: Path) -> None:
-    """Raise `ExistingRunError`, which says whose run it is, where the folder holds one."""
-    if left := left_by_a_run(folder):
+    """Raise `ExistingRunError`, which says whose run it is, where the folder holds one that is not `only_begun`."""
+    if (left := left_by_a_run(folder)) and not only_begun(folder):
         seen = some([path.name for path in left], 3)
+        go_on = "go on with it (--resume)" if RunFiles(folder).exist() else "it has no checkpoint"
         raise ExistingRunError(
-            f"{folder}: holds a run{_described(folder)} ({seen}); go on with it (--resume), replace it (--overwrite), "
+            f"{folder}: holds a run{_described(folder)} ({seen}); {go_on}, replace it (--overwrite), "
             "or choose another folder (--out)"
         )
 

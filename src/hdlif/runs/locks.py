@@ -16,6 +16,8 @@ from hdlif.errors import InUseError, TrainingError, reason
 from hdlif.runs.files import writing
 from hdlif.whole_files import open_regular, read_regular
 
+LOCK = ".lock"
+"""In a run folder: the lock of whoever trains there, and of a training that has ended what it leaves."""
 MOST_HOLDER = 400
 """Bytes of what a lock's file says."""
 _held: set[Path] = set()
@@ -72,7 +74,7 @@ def training_alone(folder: Path) -> Iterator[None]:
     Raises:
         InUseError: another training is at work there.
     """
-    path = folder.resolve() / ".lock"
+    path = folder.resolve() / LOCK
     with locked(path, without_locks=True) as mine:
         if not mine:
             # Of this process it is not read, since to close the file would give the lock up.

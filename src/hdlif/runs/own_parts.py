@@ -13,7 +13,7 @@ from hdlif.builders.imported import imported, is_own
 from hdlif.builders.installed import GROUPS, chosen_offer, offers
 from hdlif.builders.kinds import KINDS, own_kinds
 from hdlif.config import Recipe
-from hdlif.errors import CheckpointError, RecipeError
+from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.runs.files import write_json
 from hdlif.runs.own_modules import with_imported
 from hdlif.whole_files import read_regular
@@ -75,12 +75,12 @@ def check_parts(recipe: Recipe, out: Path) -> None:
 
 @contextmanager
 def saying_what_is_gone(out: Path) -> Iterator[None]:
-    """Let a `RecipeError` say which package is not installed that the run in OUT was begun with, if one is not."""
+    """Let a `RecipeError` or `DataError` say which package is gone that the run in OUT was begun with, if one is."""
     try:
         yield
-    except RecipeError as error:
+    except (RecipeError, DataError) as error:
         if gone := gone_parts(out):
-            raise RecipeError(f"{error}; {gone}") from error
+            raise type(error)(f"{error}; {gone}") from error
         raise
 
 

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from hdlif.errors import RecipeError
+from hdlif.training import fabric_class
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -31,6 +32,8 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
         RecipeError: what is asked for is not what was started, or more than there is, or a node does not know its
             place.
     """
+    # Before its parts are, which import all of it.
+    fabric_class()
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
@@ -70,11 +73,11 @@ def joined(devices: int, nodes: int, precision: str) -> Fabric:
     They part at exit, while Python is whole: a thread of gloo that lets go of a tensor later ends the process by
     SIGABRT now and then.
     """
-    from lightning_fabric import Fabric
+    make = fabric_class()
     from lightning_fabric.strategies.ddp import DDPStrategy
 
     several = devices * nodes > 1
-    fabric = Fabric(
+    fabric = make(
         # Several processes are those of GPUs or of CPUs; one may have another accelerator.
         accelerator="auto" if not several else "cuda" if torch.cuda.is_available() else "cpu",
         devices=devices,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdlif import builders
-from hdlif.config import DataConfig, Recipe, load_recipe
-from hdlif.errors import DataError, RecipeError
+from hdlif.config import DataConfig, Recipe, load_recipe, replace_value
+from hdlif.errors import DataError, RecipeError, cut
 from hdlif.runs.files import write_text
 
 if TYPE_CHECKING:
@@ -79,6 +79,21 @@ class Looks:
             self._stated[key] = looked.arguments | {"found": looked.found}
         stated = DataConfig.model_validate(section.model_dump() | self._stated[key])
         return recipe.model_copy(update={"data": stated})
+
+
+def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
+    """The keys and values of "data.KEY=VALUE"s. Raises `RecipeError`."""
+    found: dict[str, Any] = {"data": {}}
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        section, dot, name = key.partition(".")
+        if section != "data" or not (equals and dot and name):
+            raise RecipeError(f"--set {cut(override)} is refused; give data.KEY=VALUE, for example data.window=64")
+        if name == "path":
+            raise RecipeError(f"--set {cut(override)} is refused: where the data lie is given with the command itself")
+        replace_value(found, override)
+    keys: dict[str, Any] = found["data"]
+    return keys
 
 
 def names_path(data: str | None) -> bool:

@@ -32,9 +32,14 @@ def answers(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Itera
             yield kind(own, record, labels) if np.isfinite(own).all() else None
 
 
+def _counted(outputs: Floats, record: TaskRecord) -> Floats:
+    """The steps that the answer is read off: by their mean, or, with "each", each for itself."""
+    return outputs[-1:] if record.combine == "last" else outputs[record.delay :]
+
+
 def _classified(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer | None:
-    taken = outputs if record.combine == "mean" else outputs[-1:]
-    logits, chances = taken.mean(axis=0), probabilities(taken[:, None])[-1, 0]
+    counted = _counted(outputs, record)
+    logits, chances = counted.mean(axis=0), probabilities(counted[:, None])[-1, 0]
     if not np.isfinite([*logits, *chances]).all():
         return None
     winner = int(logits.argmax())
@@ -47,7 +52,7 @@ def _classified(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> A
 
 
 def _labelled(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer:
-    counted = outputs[record.delay :]
+    counted = _counted(outputs, record)
     # Each step for itself, as if it were a sample of one step.
     chances = probabilities(counted[None])[0]
     winners = counted.argmax(-1)
@@ -59,19 +64,15 @@ def _labelled(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Ans
 
 def _valued(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer | None:
     mean, std = np.array(record.mean, np.float32), np.array(record.std, np.float32)
-    if record.combine == "each":
-        values = outputs[record.delay :] * std + mean
-        if not np.isfinite(values).all():
-            return None
-        return {"prediction": {name: [float(v) for v in column] for name, column in zip(labels, values.T, strict=True)}}
-    taken = (outputs.mean(axis=0) if record.combine == "mean" else outputs[-1]) * std + mean
-    if not np.isfinite(taken).all():
+    counted = _counted(outputs, record)
+    values = (counted if record.combine == "each" else counted.mean(axis=0)) * std + mean
+    if not np.isfinite(values).all():
         return None
-    return {"prediction": {name: float(v) for name, v in zip(labels, taken, strict=True)}}
+    return {"prediction": dict(zip(labels, values.T.astype(float).tolist(), strict=True))}
 
 
 def _several(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer:
-    taken = outputs.mean(axis=0) if record.combine == "mean" else outputs[-1]
+    taken = _counted(outputs, record).mean(axis=0)
     # Of a large negative output the power is infinite, and the probability 0.
     chances = 1 / (1 + np.exp(-taken))
     return {
@@ -99,13 +100,11 @@ def alike(one: Floats, other: Floats, record: TaskRecord) -> NDArray[np.float64]
     same where all lie within `ALIKE` deviations of one another.
     """
     with np.errstate(all="ignore"):
-        if record.combine == "each":
-            first, second = one[record.delay :], other[record.delay :]
-        else:
-            taken = slice(-1, None) if record.combine == "last" else slice(None)
+        first, second = (_counted(outputs, record) for outputs in (one, other))
+        steps = len(first) if record.combine == "mean" else 1
+        if record.combine != "each":
             # Added in the order of the steps: rounded otherwise, a tie could go another way.
-            first, second = (outputs[taken].cumsum(0)[-1:] for outputs in (one, other))
-        steps = len(one) if record.combine == "mean" else 1
+            first, second = (outputs.cumsum(0)[-1:] for outputs in (first, second))
         if record.kind == "regress":
             same = (np.abs(first - second) <= ALIKE * steps).all(-1).all(0)
         elif record.kind == "multilabel":

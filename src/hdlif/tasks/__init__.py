@@ -1,6 +1,8 @@
 """What is learned: criterion, combination over time, metrics, and what a report draws, of one kind of target each."""
 
+from hdlif.tasks.asked import Each, finite
 from hdlif.tasks.classify import Classify, Confusion
+from hdlif.tasks.measured import Measured
 from hdlif.tasks.multilabel import Multilabel
 from hdlif.tasks.of_record import task_of
 from hdlif.tasks.regress import Regress
@@ -11,13 +13,16 @@ __all__ = [
     "Classify",
     "Confusion",
     "Drawing",
+    "Each",
     "Evaluation",
     "LabelSequence",
+    "Measured",
     "Multilabel",
     "Regress",
     "Tally",
     "Target",
     "Task",
     "Total",
+    "finite",
     "task_of",
 ]

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from hdlif.learning import Criterion, Timed, loss_over, mean_logits
 from hdlif.ops import TaskRecord
+from hdlif.tasks.measured import Measured, class_noise
 from hdlif.tasks.task import Evaluation, Tally, Target
 
 
 @dataclass(frozen=True)
-class Classify:
+class Classify(Measured):
     """One class of a sample, by the largest of the outputs: of their mean over time, or of the last step's.
 
     Args:
@@ -25,15 +26,14 @@ class Classify:
         time_steps: T.
         combine: "mean", or "last", which is learned from alone.
         label_smoothing: of the loss that is learned from.
+        metrics, best: as in `Measured`; a metric gets probabilities [N, classes] and classes [N].
     """
 
-    outputs: tuple[str, ...]
-    time_steps: int
     combine: Literal["mean", "last"] = "mean"
     label_smoothing: float = 0.0
 
     target: ClassVar[Target] = "class"
-    metric: ClassVar[str] = "accuracy"
+    figures: ClassVar[Mapping[str, bool]] = {"accuracy": True}
 
     @property
     def record(self) -> TaskRecord:
@@ -56,14 +56,18 @@ class Classify:
         """Which class is taken for which."""
         return Confusion(self.outputs, self.first)
 
-    def better(self, evaluation: Evaluation) -> float:
-        assert evaluation.accuracy is not None, "of a classification"
-        return evaluation.accuracy
-
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         """By the mean over the steps that were learned from; a mixed sample has the label of the larger share."""
         labels = target if target.ndim == 1 else target.argmax(1)
         return (outputs[counted_from(steps, self.first) :].mean(0).argmax(1) == labels).sum(), len(labels)
+
+    def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        # Added as the tally does, and in float64, where a probability near 1 keeps its place among others.
+        sums = so_far(outputs, self.first)[-1].double()
+        return (sums / (len(outputs) - self.first)).softmax(-1), target
+
+    def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return class_noise(self.outputs, samples, generator)
 
 
 def timed(criterion: Criterion, first: int) -> Criterion:
@@ -86,7 +90,7 @@ def so_far(outputs: Tensor, first: int) -> Tensor:
 
 class _Tally(Tally):
     def __init__(self, task: Classify) -> None:
-        super().__init__(correct=task.time_steps)
+        super().__init__(task.asked(), correct=task.time_steps)
         self._first = task.first
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:

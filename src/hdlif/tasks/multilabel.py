@@ -13,11 +13,12 @@ from torch import Tensor
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
 from hdlif.tasks.classify import counted_from, so_far, timed
+from hdlif.tasks.measured import Measured
 from hdlif.tasks.task import Evaluation, Tally, Target
 
 
 @dataclass(frozen=True)
-class Multilabel:
+class Multilabel(Measured):
     """Any number of labels of a sample: those whose probability, the logistic function of the output, is large enough.
 
     Args:
@@ -25,17 +26,17 @@ class Multilabel:
         time_steps: T.
         combine: the mean of the outputs over time is taken, or the last step's, which is learned from alone.
         threshold: the probability from which a label is said.
+        metrics, best: as in `Measured`; a metric gets probabilities [N, L], and which labels are there, int64 [N, L].
     """
 
-    outputs: tuple[str, ...]
-    time_steps: int
     combine: Literal["mean", "last"] = "mean"
     threshold: float = 0.5
 
     target: ClassVar[Target] = "labels"
-    metric: ClassVar[str] = "f1"
+    figures: ClassVar[Mapping[str, bool]] = {"f1": True, "labels_right": True, "exact": True}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold = {self.threshold}; it must lie between 0 and 1")
 
@@ -60,9 +61,6 @@ class Multilabel:
         """How each label is found and missed."""
         return Labels(self)
 
-    def better(self, evaluation: Evaluation) -> float:
-        return evaluation.metrics["f1"]
-
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         taken = outputs[counted_from(steps, self.first) :].mean(0)
         return (self.said(taken) == (target > 0.5)).sum(), target.numel()
@@ -77,6 +75,14 @@ class Multilabel:
         counts = torch.where(counts > self.first, counts - self.first, 1)
         return self.said(so_far(outputs, self.first) / counts[:, None, None])
 
+    def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        sums = so_far(outputs, self.first)[-1]
+        return (sums / (len(outputs) - self.first)).double().sigmoid(), (target > 0.5).long()
+
+    def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        drawn = torch.rand(2, samples, len(self.outputs), generator=generator, dtype=torch.float64)
+        return drawn[0], (drawn[1] > 0.5).long()
+
 
 def counted(said: Tensor, target: Tensor) -> Tensor:
     """[4, L]: how often each label is rightly said, wrongly said, wrongly not said, rightly not said."""
@@ -87,7 +93,7 @@ def counted(said: Tensor, target: Tensor) -> Tensor:
 
 class _Tally(Tally):
     def __init__(self, task: Multilabel) -> None:
-        super().__init__(right=task.time_steps, exact=1, counts=4 * len(task.outputs))
+        super().__init__(task.asked(), right=task.time_steps, exact=1, counts=4 * len(task.outputs))
         self._task = task
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from hdlif.learning import Criterion, Timed, loss_over, mean_logits
 from hdlif.ops import TaskRecord
 from hdlif.tasks.classify import timed
+from hdlif.tasks.measured import Measured
 from hdlif.tasks.sequence import check_delay
 from hdlif.tasks.task import Evaluation, Tally, Target
 
@@ -24,7 +25,7 @@ _DRAWN = 1000
 
 
 @dataclass(frozen=True)
-class Regress:
+class Regress(Measured):
     """Values, which the outputs are, normalised: by their mean over time, the last step's, or at each step its own.
 
     Args:
@@ -35,10 +36,10 @@ class Regress:
         delay: of values at each step, how many steps later the answer is read.
         ahead: of the next values of a series itself, how many steps later it has them.
         loss: "squared", "absolute", or "huber" (squared up to one deviation).
+        metrics, best: as in `Measured`; a metric gets predicted and true values in their units, float64 [N, V], or [N]
+            where there is one, of all steps where each has its own.
     """
 
-    outputs: tuple[str, ...]
-    time_steps: int
     mean: Sequence[float]
     std: Sequence[float]
     combine: Literal["mean", "last", "each"] = "mean"
@@ -46,9 +47,12 @@ class Regress:
     loss: Loss = "squared"
     ahead: int = 0
 
-    metric: ClassVar[str] = "rmse"
+    figures: ClassVar[Mapping[str, bool]] = {"rmse": False, "mae": False, "r2": True}
+    states: ClassVar[torch.dtype] = torch.float64
+    """Values have units, and may lie far from 0."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_delay(self.delay, self.time_steps)
         if self.delay and self.combine != "each":
             raise ValueError(f'delay = {self.delay} is of values at each step; leave it out, or set combine to "each"')
@@ -83,9 +87,6 @@ class Regress:
         """True and predicted values."""
         return Errors(self)
 
-    def better(self, evaluation: Evaluation) -> float:
-        return -evaluation.metrics["rmse"]
-
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         return torch.zeros(()), 0
 
@@ -103,13 +104,27 @@ class Regress:
             counted, wanted = counted.cumsum(0) / steps, wanted[None]
         return counted * scale + shift, wanted * scale + shift
 
+    def answers(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """`pairs` of the steps whose values are measured: of one value for all steps, what is known after the last."""
+        predicted, true = self.pairs(outputs, target)
+        return predicted if self.combine == "each" else predicted[-1:], true
+
+    def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        predicted, true = (values.flatten(0, 1) for values in self.answers(outputs, target))
+        return (predicted[:, 0], true[:, 0]) if len(self.outputs) == 1 else (predicted, true)
+
+    def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        shape = (2, samples) if len(self.outputs) == 1 else (2, samples, len(self.outputs))
+        predicted, true = torch.randn(shape, generator=generator, dtype=torch.float64)
+        return predicted, true
+
 
 class _Tally(Tally):
     """rmse and mae over all values; r2, the share of the variance that is explained, mean over the values."""
 
     def __init__(self, task: Regress) -> None:
         values, steps = len(task.outputs), task.time_steps - task.first
-        super().__init__(squares=steps, sums=5 * values)
+        super().__init__(task.asked(), squares=steps, sums=5 * values)
         self._task = task
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
@@ -153,9 +168,7 @@ class Errors:
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
         """Add a batch: outputs [T, B, V], target [B, V] or [B, T, V]."""
-        predicted, true = self._task.pairs(outputs, target)
-        if self._task.combine != "each":
-            predicted = predicted[-1:]
+        predicted, true = self._task.answers(outputs, target)
         errors = predicted - true
         self._sums += torch.stack([part.sum((0, 1)) for part in (torch.ones_like(errors), errors, errors.square())])
         if sum(map(len, self._pairs[0])) < _DRAWN:

@@ -14,11 +14,12 @@ from torch import Tensor
 from hdlif.learning import Criterion, Timed, loss_over, mean_logits
 from hdlif.ops import TaskRecord
 from hdlif.tasks.classify import Confusion
+from hdlif.tasks.measured import Measured, class_noise
 from hdlif.tasks.task import Evaluation, Tally, Target
 
 
 @dataclass(frozen=True)
-class LabelSequence:
+class LabelSequence(Measured):
     """A class at each step, by the largest of the step's outputs.
 
     Args:
@@ -26,17 +27,17 @@ class LabelSequence:
         time_steps: T.
         delay: the answer to step t is read at step t + delay; the first `delay` outputs say nothing.
         label_smoothing: of the loss that is learned from.
+        metrics, best: as in `Measured`; a metric gets probabilities [N, classes] and classes [N] of all steps.
     """
 
-    outputs: tuple[str, ...]
-    time_steps: int
     delay: int = 0
     label_smoothing: float = 0.0
 
     target: ClassVar[Target] = "classes"
-    metric: ClassVar[str] = "accuracy"
+    figures: ClassVar[Mapping[str, bool]] = {"accuracy": True, "whole_sequences": True}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_delay(self.delay, self.time_steps)
 
     @property
@@ -55,15 +56,19 @@ class LabelSequence:
         """Which class is taken for which, of all steps."""
         return StepConfusion(self.outputs, self.delay)
 
-    def better(self, evaluation: Evaluation) -> float:
-        return evaluation.metrics["accuracy"]
-
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         if len(outputs) != len(steps):
             return torch.zeros(()), 0
         counted = [place for place, step in enumerate(steps) if step >= self.delay]
         wanted = target[:, [steps[place] - self.delay for place in counted]].T
         return (outputs[counted].argmax(-1) == wanted).sum(), wanted.numel()
+
+    def scored(self, outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        counted = outputs[self.delay :]
+        return counted.double().softmax(-1).flatten(0, 1), target[:, : len(counted)].T.flatten()
+
+    def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return class_noise(self.outputs, samples, generator)
 
 
 def check_delay(delay: int, time_steps: int) -> None:
@@ -74,7 +79,7 @@ def check_delay(delay: int, time_steps: int) -> None:
 
 class _Tally(Tally):
     def __init__(self, task: LabelSequence) -> None:
-        super().__init__(correct=task.time_steps - task.delay, whole=1)
+        super().__init__(task.asked(), correct=task.time_steps - task.delay, whole=1)
         self._delay = task.delay
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -14,10 +14,12 @@ from torch import Tensor
 from hdlif.errors import DataError
 from hdlif.learning import Criterion
 from hdlif.ops import TaskRecord
+from hdlif.tasks.asked import Asked, Each, finite
 
-Target = Literal["class", "classes", "values", "values_each", "labels"]
+Target = Literal["class", "classes", "values", "values_each", "labels", "own"]
 """What data give of a sample: its class, int64 []; a class at each step, int64 [T]; values, float32 [V], or values at
-each step, float32 [T, V], normalised; or which labels it has, float32 [L] of 0 and 1."""
+each step, float32 [T, V], normalised; or which labels it has, float32 [L] of 0 and 1. "own" is whatever else a task of
+one's own learns from, int64 or float32 [...], such as a map."""
 Total = Callable[[Tensor], Tensor]
 """The sum over ranks of a tensor, where each has its own part of the samples."""
 
@@ -31,7 +33,7 @@ class Evaluation:
         accuracy_per_step: after each step, [T].
         loss: of the outputs of all steps, mean over samples.
         n: samples.
-        metrics: by name, `Task.metric` among them.
+        metrics: by name, `Task.metric` among them; NaN of one that is no number.
         per_step: how good the answers are at or after each step that has one.
     """
 
@@ -46,17 +48,24 @@ class Evaluation:
         """As JSON has it."""
         figures: dict[str, Any] = {"accuracy": self.accuracy, "accuracy_per_step": list(self.accuracy_per_step)}
         if self.accuracy is None:
-            figures |= {"metrics": dict(self.metrics), "per_step": list(self.per_step)}
+            figures |= {"metrics": finite(self.metrics), "per_step": list(self.per_step)}
+        elif self.metrics.keys() - {"accuracy"}:
+            figures |= {"metrics": finite(self.metrics)}
         return {**figures, "loss": self.loss, "n": self.n}
 
 
 class Tally(ABC):
     """Adds up, over batches of outputs, what an `Evaluation` is computed from.
 
-    Everything is in sums of float64, so that ranks add theirs.
+    A task's own figures are in sums of float64, so that ranks add theirs.
+
+    Args:
+        asked: what adds up metrics that are asked for besides.
+        sizes: of each sum.
     """
 
-    def __init__(self, **sizes: int) -> None:
+    def __init__(self, asked: Asked | None = None, /, **sizes: int) -> None:
+        self._asked = asked
         self._sums = {name: torch.zeros(size, dtype=torch.float64) for name, size in (sizes | {"seen": 2}).items()}
 
     def __call__(self, outputs: Tensor, target: Tensor) -> None:
@@ -65,6 +74,8 @@ class Tally(ABC):
         self._sums["seen"] += torch.tensor([loss * batch, batch], dtype=torch.float64)
         for name, sums in self._added(outputs, target).items():
             self._sums[name] += sums.cpu()
+        if self._asked is not None:
+            self._asked(outputs, target)
 
     @property
     def loss(self) -> float:
@@ -74,18 +85,28 @@ class Tally(ABC):
 
     @property
     def score(self) -> float:
-        """`Task.metric` of the samples so far; NaN before the first."""
+        """The task's first figure of the samples so far; NaN before the first."""
         return self._score(self._sums) if self._sums["seen"][1] else math.nan
 
-    def evaluation(self, total: Total = lambda sums: sums) -> Evaluation:
-        """What was added up. Raises `DataError` where there was no sample."""
+    def evaluation(self, total: Total = lambda sums: sums, each: Each | None = None) -> Evaluation:
+        """What was added up.
+
+        Args:
+            total, each: the sum over ranks of a tensor, and all of theirs, where each has its own part of the samples.
+        Raises:
+            DataError: there was no sample.
+            InputError: a metric that is asked for fails.
+        """
         packed = total(torch.cat(list(self._sums.values())))
         parts = torch.split(packed, [len(sums) for sums in self._sums.values()])
         sums = dict(zip(self._sums, parts, strict=True))
         loss, n = sums["seen"].tolist()
         if not n:
             raise DataError("there is no sample to evaluate; give at least one")
-        return self._evaluation(sums, loss / n, int(n))
+        found = self._evaluation(sums, loss / n, int(n))
+        if self._asked is None or not (asked := self._asked.figures(each)):
+            return found
+        return replace(found, metrics={**found.metrics, **asked})
 
     @abstractmethod
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
@@ -115,8 +136,9 @@ class Drawing(Protocol):
 class Task(Protocol):
     """What is learned: from what data give as a target to what is measured, drawn and said of a sample."""
 
-    metric: ClassVar[str]
-    """What the best epoch is chosen by."""
+    @property
+    def metric(self) -> str:
+        """What the best epoch is chosen by."""
 
     @property
     def target(self) -> Target:

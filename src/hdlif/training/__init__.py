@@ -6,6 +6,7 @@ from hdlif.training.best import BestInMemory
 from hdlif.training.callback import Batch, Callback
 from hdlif.training.checkpoints import Checkpoints
 from hdlif.training.evaluate import answered, evaluate
+from hdlif.training.lightning import fabric_class
 from hdlif.training.metrics import Log, progress_bar, warn
 from hdlif.training.mixup import Mix, Mixing
 from hdlif.training.optim import Optimization, sgd
@@ -45,6 +46,7 @@ __all__ = [
     "answered",
     "check_share",
     "evaluate",
+    "fabric_class",
     "load_teacher",
     "progress_bar",
     "reestimate",

@@ -82,7 +82,7 @@ class Checkpoints(Callback):
     def _save(self, training: Training) -> None:
         if (name := not_finite(training.model)) is not None:
             raise TrainingError(
-                f"step {training.counters.step}: {name} is not finite; lower training.learning_rate; {self.kept()}"
+                f"step {training.counters.step}: {name} is not finite; lower learning_rate; {self.kept()}"
             )
         tensors, record = training.state()
         checkpoint.save(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.nn import evaluation_mode
-from hdlif.tasks import Evaluation, Task, Total
+from hdlif.tasks import Each, Evaluation, Task, Total
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """(x [T or 1, B, ...], target [B, ...])."""
@@ -19,23 +19,25 @@ def evaluate(
     task: Task,
     observe: Callable[[Tensor, Tensor], None] | None = None,
     total: Total = lambda sums: sums,
+    each: Each | None = None,
     device: torch.device | None = None,
 ) -> Evaluation:
     """Run every sample through all steps, and measure the outputs as the task says; modules keep their modes.
 
     Args:
         observe: gets the outputs [T, B, n] and the target of every batch.
-        total: the sum over ranks, where each has its own part of the samples.
+        total, each: the sum over ranks, and the tensors of all, where each has its own part of the samples.
         device: the model's, where batches are to be moved there.
     Raises:
         DataError: there is no sample.
+        InputError: a metric that the task is asked for fails.
     """
     tally = task.tally()
     for outputs, target in answered(model, batches, time_steps=task.time_steps, device=device):
         tally(outputs, target)
         if observe is not None:
             observe(outputs, target)
-    return tally.evaluation(total)
+    return tally.evaluation(total, each)
 
 
 def answered(

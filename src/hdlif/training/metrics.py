@@ -87,7 +87,7 @@ class Metrics:
 
     def _draw(self, event: Mapping[str, Any]) -> None:
         scalars = {name: event[name] for name in _SCALARS if event.get(name) is not None}
-        scalars |= event.get("metrics", {})
+        scalars |= {name: value for name, value in event.get("metrics", {}).items() if value is not None}
         steps = enumerate(event.get("accuracy_per_step", ()), start=1)
         scalars |= {f"accuracy_after_{t}": accuracy for t, accuracy in steps}
         for name, value in scalars.items():
@@ -138,8 +138,8 @@ def _is_event(event: object) -> bool:
     if not isinstance(steps, list) or not isinstance(metrics, dict):
         return False
     measured = [event[name] for name in _SCALARS if name in event and (name != "accuracy" or event[name] is not None)]
-    numbers = [event.get("step"), event.get("seconds"), *measured, *metrics.values(), *steps]
-    return all(type(n) in (int, float) for n in numbers)
+    numbers = [event.get("step"), event.get("seconds"), *measured, *steps]
+    return all(type(n) in (int, float) for n in [*numbers, *(v for v in metrics.values() if v is not None)])
 
 
 class Log(Callback):

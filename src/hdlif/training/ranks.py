@@ -30,11 +30,12 @@ def gathered(tensor: Tensor) -> Tensor:
     return torch.stack(tensors)
 
 
-def check_share(batch_size: int, ranks: int, *, paired: bool = False) -> None:
+def check_share(batch_size: int, ranks: int, *, paired: bool = False, name: str = "batch_size") -> None:
     """Raise `RecipeError` unless a batch can be shared out equally: the mean of the ranks' losses is then its loss.
 
     Args:
         paired: whether the samples of a share are mixed by twos.
+        name: of the number, for whoever has set it.
     """
     unit = 2 * ranks if paired and ranks > 1 else ranks
     if batch_size % unit:
@@ -44,9 +45,9 @@ def check_share(batch_size: int, ranks: int, *, paired: bool = False) -> None:
         elif batch_size % ranks:
             reason = "the shares would not be equal"
         else:
-            reason = "data.mixup pairs the samples of a share, which would be odd"
+            reason = "mixup pairs the samples of a share, which would be odd"
         raise RecipeError(
-            f"data.batch_size = {batch_size} is that of all {ranks} ranks together, and {reason}; "
+            f"{name} = {batch_size} is that of all {ranks} ranks together, and {reason}; "
             f"set a multiple of {unit}, such as {nearest}, or choose another number of devices"
         )
 
@@ -87,6 +88,16 @@ class Ranks:
     def sum(self, values: Tensor) -> Tensor:
         """The sum over ranks, the same bits on every one."""
         return values if self.count == 1 else gathered(values.to(self._fabric.device)).sum(0).to(values.device)
+
+    @property
+    def each(self) -> Callable[[Tensor], list[Tensor]] | None:
+        """What asks all ranks for a tensor, whose sizes may differ; None where there is one rank."""
+        return None if self.count == 1 else self._each
+
+    def _each(self, tensor: Tensor) -> list[Tensor]:
+        from torchmetrics.utilities.distributed import gather_all_tensors
+
+        return [of_one.to(tensor.device) for of_one in gather_all_tensors(tensor.to(self._fabric.device))]
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over ranks, without a graph."""

@@ -65,7 +65,7 @@ class RunFiles:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(
-                f"{self.out}: cannot be made ({reason(error)}); free the path or choose another --out"
+                f"{self.out}: cannot be made ({reason(error)}); free the path or choose another folder"
             ) from error
         remove_left_over(self.out, WRITTEN)
         # A link to what is not there, on a disk that is not mounted say, is a training all the same.

@@ -36,7 +36,8 @@ class Counters:
     train_seconds: Annotated[float, Field(ge=0)] = 0.0
     best_epoch: Number = 0
     best_score: float | None = None
-    best_metrics: dict[str, float] = field(default_factory=dict)
+    """None too of an epoch that none was better than, and whose metric was no number."""
+    best_metrics: dict[str, float | None] = field(default_factory=dict)
     best_per_step: tuple[float, ...] = ()
 
 

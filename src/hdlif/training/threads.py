@@ -18,7 +18,9 @@ FEWEST_ROUNDS, MOST_ROUNDS = 3, 24
 SHARE = 0.08
 """Of a training's updates, those that are spent on the choice, where that makes a number of rounds between the two."""
 WORTH_MEASURING = 20
-"""Updates for each number of threads that a training must have to be worth it."""
+"""Updates for each number of threads that a training must have to be worth several rounds; of fewer, one decides."""
+TOO_SHORT = 10
+"""A training of no more updates is not measured."""
 BUDGET_SECONDS = 30.0
 """No new round is begun after so long."""
 HOPELESS = 3.0
@@ -33,9 +35,10 @@ class Threads:
 
     Attributes:
         chosen_by: "measured"; "given" by the caller; "checkpoint", of the run that is resumed; "default", PyTorch's
-            own number, where nothing is to be chosen or the training is too short to measure.
+            own number, where nothing is to be chosen or no more than `TOO_SHORT` updates are to come.
         seconds_per_update: by number of threads, where that was measured: the median of the smallest number, times
-            the median ratio to it that decides; or the one update of a number that was not tried again.
+            the median ratio to it that decides; or the one update of a number that was not tried again, or of each in
+            a short training.
     """
 
     count: int
@@ -83,8 +86,13 @@ def candidates(cores: int) -> list[int]:
     return counts if cores == 1 else [*counts, cores]
 
 
-def rounds_for(updates: int, counts: int) -> int:
-    """Rounds to time in a training of so many updates; 0 where it is too short. One more is run before them."""
+def rounds_for(updates: int, counts: int) -> int | None:
+    """Rounds to time in a training of so many updates behind the first, which alone decides where there are 0.
+
+    None where the training is too short for that, too.
+    """
+    if updates <= TOO_SHORT:
+        return None
     if updates < WORTH_MEASURING * counts:
         return 0
     return max(FEWEST_ROUNDS, min(MOST_ROUNDS, int(SHARE * updates) // counts - 1))
@@ -100,13 +108,13 @@ def measured(
     """The number of threads that updates are fastest with.
 
     Every number is tried in each round, on the same update; the first round, which warms up, counts only against the
-    hopeless. What is compared is the median over rounds of the time beside that of the smallest number, so that a
-    moment of other work does not decide.
+    hopeless, unless it is the only one. What is compared is the median over rounds of the time beside that of the
+    smallest number, so that a moment of other work does not decide.
 
     Args:
         update: carries out update number i (from 0) of a copy.
         counts: numbers of threads, the smallest first.
-        rounds: that are timed, at least one; fewer are run where `BUDGET_SECONDS` are over.
+        rounds: that are timed behind the first; fewer are run where `BUDGET_SECONDS` are over, or one number is left.
         clock: seconds.
     """
     times: dict[int, list[float]] = {count: [] for count in counts}
@@ -127,8 +135,9 @@ def measured(
                     warm_up[count] = clock() - start
             so_far = {count: sum(of_count) if number else warm_up[count] for count, of_count in times.items()}
             times = {count: times[count] for count in times if so_far[count] < HOPELESS * min(so_far.values())}
-            if number and (clock() - began > BUDGET_SECONDS or len(times) == 1):
+            if len(times) == 1 or (number and clock() - began > BUDGET_SECONDS):
                 break
+    times = {count: of_count or [warm_up[count]] for count, of_count in times.items()}
     first = next(iter(times.values()))
     beside = {
         count: statistics.median(mine / other for mine, other in zip(of_count, first, strict=True))

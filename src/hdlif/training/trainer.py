@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, is_dataclass, replace
@@ -13,14 +14,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from hdlif.config import TrainingConfig
-from hdlif.data import Samples
 from hdlif.errors import InputError
 from hdlif.learning import Rule
 from hdlif.tasks import Task
 from hdlif.training.average import Averaging
 from hdlif.training.best import BestInMemory
 from hdlif.training.callback import Callback
+from hdlif.training.entry import check_parts, checked_samples
 from hdlif.training.interruption import deferred_signals
+from hdlif.training.lightning import fabric_class
 from hdlif.training.optim import Optimization, sgd
 from hdlif.training.patience import Patience
 from hdlif.training.ranks import Ranks, check_share
@@ -28,7 +30,14 @@ from hdlif.training.threads import Threads, using_threads
 from hdlif.training.training import Training
 
 if TYPE_CHECKING:
+    import numpy as np
     from lightning_fabric import Fabric
+    from torch import Tensor
+    from torch.utils.data import Dataset
+
+    Array = Tensor | np.ndarray[Any, Any]
+    Given = Dataset[Any] | tuple[Array, Array] | list[Array]
+    """What `fit` takes; samples are a data set, too."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +45,8 @@ class Fit:
     """The outcome of a training: the best epoch on validation (from 1), and what it was measured to be.
 
     Attributes:
-        score: of the best epoch, what it was chosen by: `Task.better`.
-        metrics: of it, by name.
+        score: of the best epoch, what it was chosen by: `Task.better`; -infinity where that was no number.
+        metrics: of it, by name; NaN of one that is no number.
         per_step: as `Evaluation.per_step`.
     """
 
@@ -74,18 +83,18 @@ class Trainer:
             callbacks that come before the others.
         callbacks: what is done beside, in this order: checkpoints, a log, a bar, mixing, a teacher, a penalty.
         batch_size: samples per update, of all processes together; an incomplete last batch of an epoch is left out.
-        seed: what is drawn is a function of it.
+        seed: what is drawn, the order of the samples too, is a function of it.
         optimization: the optimiser and its schedule; by default SGD with the momentum that `config` says, and a cosine.
         fabric: devices, processes and precision; by default this process on the CPU or its GPU, in `config.precision`.
-        threads: PyTorch's in the meantime; a run that is resumed has those that it began with, and otherwise they stay
-            as they are.
-        cores: choose the threads among 1, 2, 4, ... up to so many, where none are given and none were chosen before, by
-            timing the first updates on a copy (on a CPU, in one process).
+        threads: PyTorch's in the meantime; by default those that the run which is resumed began with, or those that the
+            first updates, timed on a copy, are fastest with (on a CPU, in one process).
+        cores: the most threads that are tried, of 1, 2, 4, ...; by default as many as PyTorch has (as OMP_NUM_THREADS
+            or `torch.set_num_threads` say). With 0 none are tried, and PyTorch's stay.
         compile_backend: of torch.compile, where `config.compile` asks for it.
         log_every: batches between two events of a training.
     Raises:
-        InputError: `config` names an optimiser or a schedule, and no `optimization` is given; or two callbacks have a
-            penalty.
+        InputError: an argument is not what it must be; `config` names an optimiser or a schedule, and no
+            `optimization` is given; or two callbacks have a penalty.
     """
 
     def __init__(
@@ -105,6 +114,8 @@ class Trainer:
         compile_backend: str = "inductor",
         log_every: int = 20,
     ) -> None:
+        counts = {"batch_size": batch_size, "seed": seed, "threads": threads, "cores": cores, "log_every": log_every}
+        check_parts(model=model, rule=rule, task=task, config=config, callbacks=callbacks, **counts)
         self.model, self.task, self.config = model, task, config
         self.rule = with_criterion(rule, task)
         self.callbacks = [*_of_config(config), *callbacks]
@@ -118,17 +129,26 @@ class Trainer:
         self._machine: dict[str, Any] = {"threads": threads, "cores": cores, "compile_backend": compile_backend}
         self._log_every = log_every
 
-    def fit(self, train: Samples, validation: Samples) -> Fit:
+    def fit(self, train: Given, validation: Given) -> Fit:
         """Train the network; it is left in eval mode, as it was in the best epoch on `validation`.
 
         Ctrl-C and SIGTERM stop between two batches. Where the fabric has several processes, all of them call this with
         the same arguments, and each learns from an equal share of every batch.
 
+        Args:
+            train, validation: a pair (x, target) of tensors or arrays, x [N, ...] shown at every step; a map-style
+                data set of such pairs; or samples, among them `hdlif.data.TensorSamples` and `DatasetSamples`, whose
+                `frames` show x [N, T, ...] step by step. In which order they come is a function of (seed, epoch).
         Raises:
+            InputError, DataError, ShapeError: it is something else, or not what the task learns from.
             TrainingError: the loss or a weight is not finite.
             RecipeError: the processes cannot share a batch equally.
             KeyboardInterrupt, SystemExit(143): after Ctrl-C, after SIGTERM.
         """
+        train, validation = (
+            checked_samples(train, "train", self.task),
+            checked_samples(validation, "validation", self.task),
+        )
         fabric = self._fabric or _one_process(self.config)
         ranks = Ranks(fabric)
         check_share(self.batch_size, ranks.count, paired=any(one.pairs for one in self.callbacks))
@@ -163,8 +183,9 @@ class Trainer:
             training.run()
         c, chosen = training.counters, training.chosen
         assert chosen is not None, "an epoch was run"
-        assert c.best_score is not None, "an epoch was run"
-        return Fit(c.best_epoch, c.best_score, c.best_metrics, c.best_per_step, c.train_seconds, c.step, chosen)
+        score = -math.inf if c.best_score is None else c.best_score
+        metrics = {name: math.nan if value is None else value for name, value in c.best_metrics.items()}
+        return Fit(c.best_epoch, score, metrics, c.best_per_step, c.train_seconds, c.step, chosen)
 
 
 def with_criterion(rule: Rule, task: Task) -> Rule:
@@ -194,8 +215,6 @@ def _sgd(config: TrainingConfig) -> Optimization:
 
 
 def _one_process(config: TrainingConfig) -> Fabric:
-    from lightning_fabric import Fabric
-
-    fabric = Fabric(devices=1, precision=config.precision)
+    fabric = fabric_class()(devices=1, precision=config.precision)
     fabric.launch()
     return fabric

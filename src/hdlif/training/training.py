@@ -24,7 +24,7 @@ from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
 from hdlif.errors import CheckpointError, DataError, TrainingError, brief, first_line
 from hdlif.learning import Plan, Rule, loss_over, mean_logits
-from hdlif.tasks import Evaluation, Task
+from hdlif.tasks import Evaluation, Task, finite
 from hdlif.training import checkpoint
 from hdlif.training.callback import Batch, Callback
 from hdlif.training.evaluate import evaluate
@@ -146,15 +146,20 @@ class Training:
             for callback in self.callbacks:
                 callback.epoch_done(self, result)
             counters.epoch, counters.batch = counters.epoch + 1, 0
+            counters.train_seconds = self._seconds()
             for callback in self.callbacks:
                 callback.at_rest(self, epoch_done=True)
 
     def log(self, event: str, **values: object) -> None:
         """Tell the callbacks of an event."""
         place = {"event": event, "epoch": self.counters.epoch + 1, "step": self.counters.step}
-        written = {**place, **values, "seconds": round(time.monotonic() - self.started, 3)}
+        written = {**place, **values, "seconds": round(self._seconds(), 3)}
         for callback in self.callbacks:
             callback.logged(self, written)
+
+    def _seconds(self) -> float:
+        """Of training, in this process and those that it goes on from."""
+        return time.monotonic() - self.started
 
     def say(self, line: str, *, warning: bool = False) -> None:
         """Tell whoever watches."""
@@ -167,7 +172,7 @@ class Training:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a checkpoint keeps: tensors, and a record of plain values."""
-        self.counters.train_seconds = time.monotonic() - self.started
+        self.counters.train_seconds = self._seconds()
         tensors = checkpoint.training_tensors(self.model, self.optimizer)
         record = {
             "counters": asdict(self.counters),
@@ -239,12 +244,14 @@ class Training:
         torch.set_num_threads(self.chosen.count)
 
     def _choose_threads(self) -> Threads:
-        if self.cores and self.fabric.device.type == "cpu" and self.ranks.count == 1:
-            counts = candidates(self.cores)
+        own = torch.get_num_threads()
+        cores = own if self.cores is None else self.cores
+        if cores > 1 and self.fabric.device.type == "cpu" and self.ranks.count == 1:
+            counts = candidates(cores)
             rounds = rounds_for(self.steps - self.counters.step, len(counts))
-            if rounds and len(counts) > 1:
+            if rounds is not None:
                 return measured(self._update_of_a_copy(), counts, rounds=rounds)
-        return Threads(torch.get_num_threads(), "default")
+        return Threads(own, "default")
 
     def _update_of_a_copy(self) -> Callable[[int], None]:
         """Update number i of the training, carried out on a copy; of all, on the first batch, and without compiling."""
@@ -302,7 +309,7 @@ class Training:
         if len(order) < accumulate:
             raise DataError(
                 f"{n} samples fill {len(order)} batches of {self.batch_size}, and an update takes "
-                f"training.accumulate = {accumulate}; lower it, or data.batch_size"
+                f"accumulate = {accumulate}; lower it, or batch_size"
             )
         return order[: len(order) - len(order) % accumulate]
 
@@ -391,7 +398,7 @@ class Training:
             found = first_not_finite(self.model, run) or "the loss itself, every layer is finite"
         return (
             f"step {self.counters.step}: the loss is {loss}, and first not finite is {found}; "
-            f"lower training.learning_rate or look at the data; {self.kept()}"
+            f"lower learning_rate or look at the data; {self.kept()}"
         )
 
     def _seed_noise(self) -> None:
@@ -415,19 +422,21 @@ class Training:
             measured = self._read("batch norm", plain, sample)
             inside.enter_context(reestimated(self.network, measured, time_steps=self.time_steps))
             read = self._read("validation", self.validation)
-            result = evaluate(self.network, read, task=self.task, total=self.ranks.sum)
+            result = evaluate(self.network, read, task=self.task, total=self.ranks.sum, each=self.ranks.each)
             if not math.isfinite(result.loss):
                 self._fail(
                     f"epoch {counters.epoch + 1}: the validation loss is {result.loss}; "
-                    f"lower training.learning_rate; {self.kept()}"
+                    f"lower learning_rate; {self.kept()}"
                 )
             score = self.task.better(result)
-            best = counters.best_score is None or score > counters.best_score
+            # One that is no number is better than none alone.
+            least = -math.inf if counters.best_score is None else counters.best_score
+            best = not counters.best_epoch or score > least
             for callback in self.callbacks:
                 callback.validated(self, result, best=best)
             if best:
-                counters.best_epoch, counters.best_score = counters.epoch + 1, score
-                counters.best_metrics, counters.best_per_step = dict(result.metrics), result.per_step
+                counters.best_epoch, counters.best_score = counters.epoch + 1, score if math.isfinite(score) else None
+                counters.best_metrics, counters.best_per_step = finite(result.metrics), result.per_step
         self.log("validation", **result.as_dict())
         return result
 

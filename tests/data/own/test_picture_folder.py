@@ -207,7 +207,7 @@ def test_too_few_pictures_are_refused(tmp_path: Path) -> None:
     write_pictures(tmp_path, 2, classes=("owl",))
     (tmp_path / "owl" / "copy.png").write_bytes((tmp_path / "owl" / "001.png").read_bytes())
     assert refusal(tmp_path) == (
-        ": class owl has 2 different pictures, too few to take some for validation and test; three are the "
+        ': class "owl" has 2 different pictures, too few to take some for validation and test; three are the '
         "least, one for each part: give more"
     )
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hdlif.data.own.class_folders import PART_FOLDERS
+from hdlif.data.own.class_folders import parts_named
+from hdlif.data.own.given_targets import array_targets
 from hdlif.data.own.manifest import Part
-from hdlif.data.own.series_targets import Wanted, array_targets
+from hdlif.data.own.targets import Wanted
 from hdlif.errors import DataError, brief, reason
 from hdlif.inputs import MOST_BYTES, Unreadable
 from hdlif.inputs.archives import parse_archive
@@ -69,12 +70,12 @@ def arrays_at(place: Path, dimensions: Collection[int], accepted: str, wanted: W
     for name, values in {**({"y": y} if "y" in needed else {}), **words}.items():
         if len(x) != len(values):
             raise DataError(f"{place}: x has {len(x):,} samples and {name} {len(values):,} labels; give one for each")
-    one_class = wanted.classes and not wanted.each_step
-    if one_class and (odd := next((label for label in y if not label or not label.isprintable()), None)) is not None:
-        raise DataError(f"{place}: y has {brief(odd)}, which cannot be shown; name the class otherwise")
+    if wanted.one_class and (odd := [label for label in y if not label or not label.isprintable()]):
+        raise DataError(f"{place}: y has {brief(odd[0])}, which cannot be shown; name the class otherwise")
     named = [f"{name}.npy" for name in files] if folder else list(files)
     kind = "" if folder else "array " if len(named) == 1 else "arrays "
-    return Arrays(kind + _said(named), x, y, words.get("group"), _parts(place, words.get("part")))
+    parts = parts_named(place, words["part"]) if "part" in words else None
+    return Arrays(kind + _said(named), x, y, words.get("group"), parts)
 
 
 def _of_folder(place: Path, needed: Sequence[str]) -> dict[str, bytes]:
@@ -88,14 +89,6 @@ def _of_archive(place: Path, needed: Sequence[str]) -> dict[str, bytes]:
     except Unreadable as error:
         raise DataError(f"{place}: {error}; give arrays x and y, by numpy.savez") from error
     return {name: held[name] for name in (*needed, *OPTIONAL) if name in held}
-
-
-def _parts(place: Path, names: Sequence[str] | None) -> list[Part] | None:
-    if names is None:
-        return None
-    if odd := next((name for name in names if name not in PART_FOLDERS), None):
-        raise DataError(f"{place}: part has {brief(odd)}; each is one of {', '.join(PART_FOLDERS)}")
-    return [PART_FOLDERS[name] for name in names]
 
 
 def _said(names: Sequence[str]) -> str:

@@ -1,16 +1,21 @@
 """A folder that the package `datasets` (Hugging Face) has saved: a column of pictures or series, and one of labels."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from hdlif.data.own.class_folders import PART_FOLDERS
 from hdlif.data.own.found import Found
+from hdlif.data.own.given_targets import LABELS, has_of, target_in
 from hdlif.data.own.items import found_of
 from hdlif.data.own.manifest import Part
 from hdlif.data.own.places import own_place
 from hdlif.data.own.shares import shares_of
+from hdlif.data.own.targets import Scale, Wanted
 from hdlif.errors import DataError, MissingExtraError, brief, cut, reason
 from hdlif.ops import InputRecord
 
@@ -26,6 +31,11 @@ def find_arrow(
     label: str | None = None,
     fit: Literal["squash", "crop"] = "squash",
     split: Mapping[str, float] | None = None,
+    scale: Scale | None = None,
+    each_step: bool = False,
+    values: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    ahead: int | None = None,
 ) -> Found:
     """Look at what `Dataset.save_to_disk` or `DatasetDict.save_to_disk` has written.
 
@@ -35,15 +45,19 @@ def find_arrow(
         root: the folder that a relative path starts from; the working folder by default.
         size, known, say: as `find_pictures` takes them.
         column: of pictures or series; by default the only one of type Image, or else of lists or arrays.
-        label: the column of labels; by default the only one of type ClassLabel, or else "label".
+        label: the column of labels; by default the only one of type ClassLabel, or else "label". Of labels of which a
+            row has any number, that of lists of them, unless each has a column of its own; "labels" by default.
         fit: of pictures, as of `find_pictures`.
         split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no split of its own.
+        scale: mean and deviation by which a network that is there already has its values normalised.
+        each_step, values, labels, ahead: what is learned, where that is not one class of a row (`targets.Wanted`):
+            columns of numbers, or of lists of the steps.
     Raises:
         DataError: it is no such folder, or its columns cannot be used.
         MissingExtraError: the package `datasets` is not installed.
         ValueError: a share that none can be.
     """
-    shares = shares_of(split)
+    shares, wanted = shares_of(split), Wanted(each_step, values, labels, ahead)
     place = own_place(root, path, "a folder of the package datasets")
     loaded = _loaded(place)
     sets: dict[Part, Any] = {}
@@ -56,31 +70,72 @@ def find_arrow(
     if "train" not in sets:
         raise DataError(f"{place}: has the splits {cut(', '.join(loaded), 200)}, and none is called train; rename one")
     features = sets["train"].features
-    chosen = _column(place, features, column, "column", "pictures or series", ("Image",), _LISTS)
-    labels = _column(place, features, label, "label", "labels", ("ClassLabel",), ("Value",))
-    names = getattr(features[labels], "names", None)
-    rows = {part: _Rows(one, chosen, labels) for part, one in sets.items()}
-    return found_of(str(place), rows, names, shares, size=size, known=known, say=say, fit=fit)
+    told = _told(place, features, label, wanted)
+    chosen = _column(place, features, column, "column", "pictures or series", ("Image",), _LISTS, but=told.columns)
+    rows = {part: _Rows(one, chosen, told, wanted) for part, one in sets.items()}
+    classes = told.names if wanted.classes else None
+    return found_of(str(place), rows, classes, shares, wanted, size=size, known=known, say=say, fit=fit, scale=scale)
 
 
 _LISTS = ("Sequence", "List", "LargeList", "Array2D")
 
 
-class _Rows:
-    """Two columns of a table as items (x, label)."""
+@dataclass(frozen=True)
+class _Told:
+    """The columns of what is learned.
 
-    def __init__(self, table: Any, column: str, label: str) -> None:
-        self.table, self.column, self.label = table, column, label
+    Attributes:
+        columns: that of classes, or one for each value or label; or one of lists of labels, where it is `listed`.
+        names: that whole numbers in the first stand for.
+    """
+
+    columns: tuple[str, ...] = ()
+    listed: bool = False
+    names: Sequence[str] | None = None
+
+
+def _told(place: Path, features: Mapping[str, Any], label: str | None, wanted: Wanted) -> _Told:
+    if wanted.ahead is not None:
+        return _Told()
+    if wanted.one_class:
+        found = _column(place, features, label, "label", "labels", ("ClassLabel",), ("Value",))
+        return _Told((found,), names=getattr(features[found], "names", None))
+    if wanted.labels is not None and label is None and LABELS in features and not set(wanted.names) <= features.keys():
+        label = LABELS
+    listed = wanted.labels is not None and label is not None
+    if not (listed or wanted.classes):
+        return _Told(tuple(_column(place, features, name, "", "", (), ()) for name in wanted.names))
+    found = _column(place, features, label or "label", "", "", (), ())
+    return _Told((found,), listed, getattr(getattr(features[found], "feature", None), "names", None))
+
+
+class _Rows:
+    """Columns of a table as items (x, y).
+
+    Args:
+        column: of x.
+        told: those of y.
+    """
+
+    def __init__(self, table: Any, column: str, told: _Told, wanted: Wanted) -> None:
+        self.table, self.column, self.told, self.wanted = table, column, told, wanted
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        import numpy as np
-
         row = self.table[index]
         x = row[self.column]
-        return np.asarray(x, np.float32) if isinstance(x, list) else x, row[self.label]
+        return np.asarray(x, np.float32) if isinstance(x, list) else x, self._y(row)
+
+    def _y(self, row: Mapping[str, Any]) -> Any:
+        told, wanted = self.told, self.wanted
+        if not told.columns or wanted.classes:
+            return row[told.columns[0]] if told.columns else None
+        if not told.listed:
+            return target_in(row, wanted, "")[1]
+        listed = row[told.columns[0]]
+        return has_of([told.names[one] for one in listed] if told.names and listed else listed, wanted.names)
 
 
 def _loaded(place: Path) -> Any:
@@ -112,15 +167,16 @@ def _column(
     what: str,
     first: tuple[str, ...],
     second: tuple[str, ...],
+    but: Collection[str] = (),
 ) -> str:
-    """The column that is named, or the only one of the first types, or of the second."""
+    """The column that is named, or the only one of the first types, or of the second, and none of `but`."""
     there = cut(", ".join(f"{name} ({type(one).__name__})" for name, one in features.items()), 300)
     if named is not None:
         if named not in features:
             raise DataError(f"{place}: has no column {brief(named)}; it has {there}")
         return named
     for types in (first, second):
-        found = [name for name, one in features.items() if type(one).__name__ in types]
+        found = [name for name, one in features.items() if type(one).__name__ in types and name not in but]
         if key == "label" and types == second:
             found = [name for name in found if name == "label"]
         if len(found) == 1:

@@ -6,7 +6,7 @@ over, and so are files of other kinds, which are counted.
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,10 +45,7 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
             the training part, a class has a name that cannot be shown, or links lead around.
     """
     accepted = f"lay {what}s out as {root}/CLASS/FILE or {root}/train/CLASS/FILE"
-    # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
-    if not os.path.isdir(root):  # noqa: PTH112
-        seen = "is a file" if os.path.lexists(root) else "there is no such folder"
-        raise DataError(f"{root}: {seen}; give a folder of {what}s, with a folder for each class")
+    check_folder(root, what)
     walk = _Walk(suffixes)
     folders, loose = _folders_in(root, walk)
     parts = _parts_of(root, folders, walk)
@@ -80,6 +77,42 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
         Folder(root, [one.file for one in files]),
         "/".join(present) + " folders of classes" if present else "folders of classes",
     )
+
+
+def check_folder(root: Path, what: str) -> None:
+    """Raise `DataError` unless there is such a folder."""
+    # os.path says no to what is no path; Path's own methods raise, at a name that is too long.
+    if not os.path.isdir(root):  # noqa: PTH112
+        seen = "is a file" if os.path.lexists(root) else "there is no such folder"
+        raise DataError(f"{root}: {seen}; give a folder of {what}s, with a folder for each class")
+
+
+def lying_in(root: Path) -> tuple[list[str], list[str]]:
+    """The names of the folders and of the files that lie in a folder itself, sorted. Raises `DataError`."""
+    found = sorted((entry.name, _is_folder(entry)) for entry in _entries(root, _Walk(())))
+    return [name for name, is_folder in found if is_folder], [name for name, is_folder in found if not is_folder]
+
+
+def files_below(root: Path, suffixes: Collection[str], *, beside: Path) -> tuple[list[str], Mapping[str, int]]:
+    """The files of a folder, however deep, by their paths in it; and how many of other kinds there are.
+
+    Args:
+        beside: a file that is not counted.
+    Raises:
+        DataError: links lead around, or a folder cannot be looked through.
+    """
+    walk = _Walk(suffixes)
+    found = list(_files_below(root, walk))
+    if beside.is_relative_to(root):
+        walk.ignored[beside.suffix.lower()] -= 1
+    return found, {end: count for end, count in sorted(walk.ignored.items()) if count > 0}
+
+
+def parts_named(place: object, names: Sequence[str]) -> list[Part]:
+    """The parts that are called so. Raises `DataError`."""
+    if odd := next((name for name in names if name not in PART_FOLDERS), None):
+        raise DataError(f"{place}: part has {brief(odd)}; each is one of {', '.join(PART_FOLDERS)}")
+    return [PART_FOLDERS[name] for name in names]
 
 
 def _parts_of(root: Path, folders: Collection[str], walk: _Walk) -> dict[str, Part]:

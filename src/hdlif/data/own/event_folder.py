@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hdlif.data.augment import Augment
 from hdlif.data.frame_cache import EventFrames, are_written, write_frames
-from hdlif.data.own.class_folders import laid_out
-from hdlif.data.own.found import Found
-from hdlif.data.own.layout import Layout, by_part, duplicates, manifest_of, refuse_faults
-from hdlif.data.own.manifest import Manifest, Part
+from hdlif.data.own.assigned import Assigned, assigned
+from hdlif.data.own.found import Found, maker
+from hdlif.data.own.layout import Layout, refuse_faults
+from hdlif.data.own.manifest import Part
 from hdlif.data.own.picture_folder import MANY
 from hdlif.data.own.places import own_place
 from hdlif.data.own.shares import Shares, shares_of
+from hdlif.data.own.target_tables import files_at
+from hdlif.data.own.targets import Scale, Wanted
 from hdlif.data.samples import ImageSets
 from hdlif.errors import DataError, did_you_mean, reason
 from hdlif.inputs import Unreadable
@@ -52,8 +53,15 @@ def find_events(
     resize: Literal["pool", "bilinear"] = "pool",
     unreadable: Literal["refuse", "skip"] = "refuse",
     split: Mapping[str, float] | None = None,
+    targets: str | None = None,
+    file: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    scale: Scale | None = None,
+    values: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Found:
-    """Look at a folder of recordings, laid out as `class_folders` says, split where it is not.
+    """Look at a folder of recordings, laid out as `class_folders` or `target_tables` says, split where it is not.
 
     Args:
         root: the folder that a relative path starts from; the working folder by default.
@@ -64,13 +72,15 @@ def find_events(
         sensor: its [height, width]; by default what the files state, or the least that holds all events.
         resize: of another size, "pool" adds up the counts of pixels that fall together, "bilinear" resizes frames.
         unreadable: files that are no recordings, or are damaged, are refused, or left out.
-        split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no folder of its own, taken from each class.
+        split, targets, file, label, group, scale, values, labels: as of `find_pictures`.
     Raises:
         DataError: the folder holds no data set, files cannot be read, or a class has too few recordings.
         ValueError: a share or a size of the sensor that none can be.
     """
-    shares = shares_of(split)
-    layout = laid_out(own_place(root, path, "a folder of recordings"), tuple(READERS), what="recording")
+    shares, wanted = shares_of(split), Wanted(values=values, labels=labels)
+    place = own_place(root, path, "a folder of recordings")
+    columns = {"targets": targets, "file": file, "label": label, "group": group}
+    layout = files_at(place, tuple(READERS), "recording", wanted, **columns)
     return events_of(
         layout,
         shares,
@@ -82,6 +92,7 @@ def find_events(
         sensor=sensor,
         resize=resize,
         unreadable=unreadable,
+        scale=scale,
     )
 
 
@@ -97,6 +108,7 @@ def events_of(
     sensor: Sequence[int] | None,
     resize: str,
     unreadable: str,
+    scale: Scale | None = None,
 ) -> Found:
     """Look at recordings wherever they lie; arguments and errors as of `find_events`."""
     if sensor is not None and (len(sensor) != 2 or not all(1 <= side <= MOST_SIDE for side in sensor)):
@@ -111,15 +123,18 @@ def events_of(
     refuse_faults(layout, faults, unreadable, "recording")
     sides = stated or _sensor(layout, seen)
     record = known or _record(sides, size, resize, binning)
-    manifest = manifest_of(layout, seen, faults, shares, "recording")
-    parts = by_part(layout, seen, manifest, shares.seed)
+    chosen = assigned(layout, seen, faults, shares, what="recording", scale=scale)
+    targets = chosen.targets
     return Found(
         layout.root,
         record,
-        layout.classes,
-        manifest,
-        _described(layout, manifest, list(seen.values()), faults, shares, sides, stated is not None),
-        _maker(layout, record, parts, seen, time_steps),
+        targets.names,
+        chosen.manifest,
+        {**chosen.said, **_described(list(seen.values()), sides, stated is not None)},
+        _maker(chosen, record, seen, time_steps),
+        targets.mean,
+        targets.std,
+        targets.steps,
     )
 
 
@@ -222,32 +237,18 @@ def _record(sensor: tuple[int, int], size: int | None, resize: str, binning: str
 
 
 def _maker(
-    layout: Layout,
-    record: InputRecord,
-    parts: Mapping[Part, Sequence[int]],
-    seen: Mapping[int, _Seen],
-    time_steps: int,
+    chosen: Assigned, record: InputRecord, seen: Mapping[int, _Seen], time_steps: int
 ) -> Callable[[Augment, int], ImageSets]:
-    labels = np.array(layout.labels(), np.int64)
     row_of = {number: row for row, number in enumerate(seen)}
 
     def make(augment: Augment, seed: int) -> ImageSets:
-        frames = _frames(layout, record, seen, time_steps)
+        frames = _frames(chosen.layout, record, seen, time_steps)
 
-        def samples(part: Part, augment: Augment = ()) -> EventFrames:
-            rows = np.array([row_of[number] for number in parts[part]], np.int64)
-            of_part = torch.from_numpy(labels[np.array(parts[part], np.int64)])
-            return EventFrames(frames, rows, of_part, time_steps=time_steps, augment=augment, seed=seed)
+        def samples(part: Part, augment: Augment, seed: int) -> EventFrames:
+            rows = np.array([row_of[number] for number in chosen.numbers[part]], np.int64)
+            return EventFrames(frames, rows, chosen.labels(part), time_steps=time_steps, augment=augment, seed=seed)
 
-        return ImageSets(
-            samples("train", augment),
-            samples("validation"),
-            samples("test"),
-            classes=layout.classes,
-            shape=record.shape,
-            mean=record.mean,
-            std=record.std,
-        )
+        return maker(samples, record, chosen.targets.names)(augment, seed)
 
     return make
 
@@ -302,23 +303,11 @@ def _frames_of(
     return frames.reshape(-1, *size)
 
 
-def _described(
-    layout: Layout,
-    manifest: Manifest,
-    seen: Sequence[_Seen],
-    faults: Mapping[str, str],
-    shares: Shares,
-    sensor: tuple[int, int],
-    given: bool,
-) -> dict[str, Any]:
+def _described(seen: Sequence[_Seen], sensor: tuple[int, int], given: bool) -> dict[str, Any]:
     counts = sorted(one.events for one in seen)
     durations = sorted(one.duration for one in seen)
     stated = any(one.sensor for one in seen)
     return {
-        "layout": layout.words,
-        "split": layout.split_here(shares),
-        "ignored": dict(layout.ignored),
-        "unreadable": [{"file": file, "reason": why} for file, why in sorted(faults.items())],
         "sensor": {
             "size": list(sensor),
             "from": "data.sensor" if given else "the files" if stated else "the events",
@@ -326,5 +315,4 @@ def _described(
         "events": {"least": counts[0], "median": counts[len(counts) // 2], "most": counts[-1]},
         "durations": {"shortest": durations[0], "longest": durations[-1]},
         "out_of_order": sum(not one.ordered for one in seen),
-        "duplicates": duplicates(manifest),
     }

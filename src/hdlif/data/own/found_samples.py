@@ -1,7 +1,6 @@
 """Numbers of the user's own as a data set: checked, divided, measured, and made into sets."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,17 +8,21 @@ import numpy as np
 import torch
 
 from hdlif.data.augment import Augment
-from hdlif.data.own.found import Found
-from hdlif.data.own.layout import in_order
-from hdlif.data.own.manifest import PARTS, Entry, Manifest, Part
-from hdlif.data.own.recorded_series import MOST_KEPT, Recorded, Series
-from hdlif.data.own.series_targets import Learned, Scale, Wanted, classes_of, learned, measured, values_hint
-from hdlif.data.own.shares import Shares, divided, enough_for, rank
+from hdlif.data.own.found import Found, maker
+from hdlif.data.own.manifest import Entry, Manifest, Part
+from hdlif.data.own.one_series import Series
+from hdlif.data.own.parts import by_part, parts_of, split_here
+from hdlif.data.own.recorded_series import MOST_KEPT, STRETCH, Recorded
+from hdlif.data.own.shares import Shares
+from hdlif.data.own.targets import Learned, Scale, Wanted, classes_of, described, digest_of, learned, measured
 from hdlif.data.samples import ImageSets
 from hdlif.data.series_samples import SeriesSamples
 from hdlif.errors import DataError
 from hdlif.inputs import series
 from hdlif.ops import InputRecord
+
+_FEWEST_RISING = 4
+"""Rows of a sample from which one that rises at each is taken for a clock."""
 
 
 def found_samples(
@@ -45,27 +48,35 @@ def found_samples(
     """
     taken = _checked(place, recorded, known)
     if wanted.classes and not classes:
-        classes_of(place, wanted, taken)
-    part_of = _parts(place, recorded, shares)
-    order = sorted(range(len(taken)), key=lambda number: (rank(taken[number].sha256, shares.seed), taken[number].name))
-    parts: dict[Part, list[int]] = {part: [] for part in PARTS}
-    for number in order:
-        parts[part_of[number]].append(number)
+        classes = classes_of(place, wanted, taken)
+    chosen = parts_of(
+        place,
+        taken,
+        [one.unit for one in taken],
+        shares,
+        parts=recorded.parts,
+        grouped=recorded.grouped,
+        unit=recorded.unit,
+        mend=", or name a column of groups: --set data.group=NAME" if recorded.unit == STRETCH else "",
+    )
+    parts = by_part([one.sha256 for one in taken], [one.name for one in taken], chosen, shares.seed)
     entries = [
-        Entry(one.name, one.bytes, one.sha256, one.label, part) for one, part in zip(taken, part_of, strict=True)
+        Entry(one.name, one.bytes, one.sha256, one.label, part, digest_of(one.target))
+        for one, part in zip(taken, chosen, strict=True)
     ]
     training = [taken[number] for number in parts["train"]]
     record = known or _measured(recorded, training, kind)
-    targets = learned(place, wanted, taken, training, scale, classes)
+    targets = learned(place, wanted, taken, training, scale=scale, classes=classes, names=taken[0].names)
     return Found(
         place,
         record,
         targets.names,
         Manifest(tuple(entries)),
-        _described(recorded, shares),
+        {**_described(recorded, shares), **described(wanted, targets, taken, chosen)},
         _maker(taken, parts, record, targets),
         targets.mean,
         targets.std,
+        targets.steps,
     )
 
 
@@ -93,59 +104,6 @@ def _checked(place: Path, recorded: Recorded, known: InputRecord | None) -> list
     return taken
 
 
-def _parts(place: Path, recorded: Recorded, shares: Shares) -> list[Part]:
-    """The part of each sample: that of its folder, or one that its unit is in: a share of all, or of its class."""
-    taken = recorded.series
-    _check_groups(place, recorded)
-    wanted = [part for part in PARTS if part not in recorded.parts]
-    split_from: Part | None = "train" if recorded.parts else None
-    divide = [number for number, one in enumerate(taken) if wanted and one.part == split_from]
-    parts: dict[int, Part] = {}
-
-    def in_class(number: int) -> str:
-        return "" if recorded.grouped else taken[number].label
-
-    for name, members in groupby(sorted(divide, key=in_class), key=in_class):
-        numbers = list(members)
-        found = divided([taken[number].unit for number in numbers], shares, wanted)
-        if found is None:
-            few = len({taken[number].unit for number in numbers})
-            whose = f'class "{name}" has' if name else f"there {'is' if few == 1 else 'are'}"
-            raise DataError(
-                f"{place}: {whose} {few} unit{'s' * (few != 1)} kept together (each {recorded.unit}), too few to take "
-                f"some for {' and '.join(part for part in wanted if part != 'train')}; "
-                + (values_hint([one.label for one in taken], "NAME") or enough_for(wanted, few))
-                + (", or name a column of groups: --set data.group=NAME" * (recorded.unit == "stretch of one label"))
-            )
-        parts |= {number: found[taken[number].unit] for number in numbers}
-    found_parts: list[Part] = [parts.get(number) or one.part or "train" for number, one in enumerate(taken)]
-
-    def labels(*wanted: Part) -> set[str]:
-        """Of the samples, or of their steps."""
-        chosen = [one for one, part in zip(taken, found_parts, strict=True) if part in wanted]
-        return {label for one in chosen for label in (one.target if isinstance(one.target, list) else [one.label])}
-
-    if absent := in_order(labels(*PARTS) - labels("train")):
-        raise DataError(
-            f'{place}: class "{absent[0]}" is in no {recorded.unit} of the training part; try another split: '
-            f"--set data.split.seed={shares.seed + 1}"
-        )
-    return found_parts
-
-
-def _check_groups(place: Path, recorded: Recorded) -> None:
-    """Raise `DataError` where the folders of parts put a group in two."""
-    if not (recorded.grouped and recorded.parts):
-        return
-    part_of: dict[str, Part | None] = {}
-    for one in recorded.series:
-        if part_of.setdefault(one.unit, one.part) != one.part:
-            raise DataError(
-                f'{place}: "{one.unit}", a {recorded.unit}, is in {part_of[one.unit]} and in {one.part}; keep each in '
-                "one of them"
-            )
-
-
 def _measured(recorded: Recorded, training: Sequence[Series], kind: str) -> InputRecord:
     """What a sample becomes: mean and deviation of each channel, of exact sums, rounded to 6 significant digits."""
     steps, channels = training[0].values.shape
@@ -164,33 +122,44 @@ def _measured(recorded: Recorded, training: Sequence[Series], kind: str) -> Inpu
 
 
 def _described(recorded: Recorded, shares: Shares) -> dict[str, Any]:
-    taken = [part for part in PARTS[1:] if part not in recorded.parts]
     units = {one.unit for one in recorded.series}
     return {
         "layout": recorded.layout,
-        "split": {part: getattr(shares, part) for part in taken} | ({"seed": shares.seed} if taken else {}),
+        "split": split_here(recorded.parts, shares),
         "samples": len(recorded.series),
         "channels": list(recorded.channels) if recorded.channels else None,
         **recorded.seen,
         "kept_together": {"what": recorded.unit, "count": len(units)},
         "groups": sorted(units) if recorded.grouped else None,
         "ignored": dict(recorded.passed_over),
+        "warnings": [
+            f"{name} rises from row to row all the time, as a clock or a counter does, and is not a reading; leave it "
+            "out by naming the others: --set 'data.columns=[A, B]'"
+            for name in _always_rising(recorded)
+        ],
     }
+
+
+def _always_rising(recorded: Recorded) -> list[str]:
+    """The channels whose every row is above the one before, in every sample."""
+    steps, channels = recorded.series[0].values.shape
+    if recorded.sound is not None or steps < _FEWEST_RISING:
+        return []
+    rising = np.ones(channels, bool)
+    for one in recorded.series:
+        rising &= (np.diff(one.values, axis=0) > 0).all(0)
+    names = recorded.channels or [f"channel {number}" for number in range(1, channels + 1)]
+    return [str(name) for name, rises in zip(names, rising, strict=True) if rises]
 
 
 def _maker(
     taken: Sequence[Series], parts: Mapping[Part, Sequence[int]], record: InputRecord, targets: Learned
 ) -> Callable[[Augment, int], ImageSets]:
-    def samples(part: Part, augment: Augment = (), seed: int = 0) -> SeriesSamples:
+    def samples(part: Part, augment: Augment, seed: int) -> SeriesSamples:
         chosen = [taken[number] for number in parts[part]]
         steps, channels = taken[0].values.shape
         values = np.stack([one.values for one in chosen]) if chosen else np.zeros((0, steps, channels), np.float32)
         labels, sample = targets.tensor(chosen, taken), torch.from_numpy(series.as_sample(values))
         return SeriesSamples(sample, labels, mean=record.mean, std=record.std, augment=augment, seed=seed)
 
-    def make(augment: Augment, seed: int) -> ImageSets:
-        train, validation, test = samples("train", augment, seed), samples("validation"), samples("test")
-        names, mean, std = targets.names, record.mean, record.std
-        return ImageSets(train, validation, test, classes=names, shape=record.shape, mean=mean, std=std)
-
-    return make
+    return maker(samples, record, targets.names)

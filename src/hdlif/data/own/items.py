@@ -1,4 +1,4 @@
-"""Items of the user's own map-style data sets as a data set here: pictures or series, with whole numbers for labels.
+"""Items of the user's own map-style data sets as a data set here: pictures or series, with what is learned of them.
 
 Every item is asked for once when a command starts, hashed, and taken as a file of the same content would be: a picture
 as a PPM file, a series as a .npy file of float32. So split, manifest and limits are those of such files.
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hdlif.data.own.found import Found
-from hdlif.data.own.layout import Layout, Listed, check_kind, in_order
+from hdlif.data.own.given_targets import item_target
+from hdlif.data.own.layout import Layout, Listed, check_kind
 from hdlif.data.own.manifest import PARTS, Part
 from hdlif.data.own.picture_folder import pictures_of
-from hdlif.data.own.recorded_series import of_layout
-from hdlif.data.own.series import series_of
+from hdlif.data.own.series import series_in
 from hdlif.data.own.shares import Shares, shares_of
+from hdlif.data.own.targets import ONE_CLASS, Scale, Wanted, in_order, labels_of
 from hdlif.errors import DataError, HdlifError, brief, first_line
+from hdlif.inputs import Unreadable
 from hdlif.inputs.fitting import MODES
 from hdlif.ops import InputRecord
 
@@ -43,6 +45,11 @@ def find_items(
     name: str,
     fit: Literal["squash", "crop"] = "squash",
     split: Mapping[str, float] | None = None,
+    scale: Scale | None = None,
+    each_step: bool = False,
+    values: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    ahead: int | None = None,
 ) -> Found:
     """Look at a map-style data set, one object or one for each part.
 
@@ -58,12 +65,16 @@ def find_items(
         name: package.module:Name.
         fit: of pictures of other proportions, as of `find_pictures`.
         split: shares {validation: 0.15, test: 0.15, seed: 0}.
+        scale: mean and deviation by which a network that is there already has its values normalised.
+        each_step, values, labels, ahead: what is learned, where that is not one class of an item (`targets.Wanted`):
+            its label is then an array [T] of whole numbers, [V] or [T, V] of values, or [L] of 0 and 1.
     Raises:
         DataError: it is no map-style data set, or its items cannot be used.
-        ValueError: a share that none can be.
+        ValueError: an argument that none can be.
     """
-    shares = shares_of(split)
-    return found_of(name, _parts(make, takes), None, shares, size=size, known=known, say=say, fit=fit)
+    shares, wanted = shares_of(split), Wanted(each_step, values, labels, ahead)
+    sets = _parts(make, takes)
+    return found_of(name, sets, None, shares, wanted, size=size, known=known, say=say, fit=fit, scale=scale)
 
 
 def found_of(
@@ -71,24 +82,29 @@ def found_of(
     sets: Mapping[Part, Any],
     classes: Sequence[str] | None,
     shares: Shares,
+    wanted: Wanted,
     *,
     size: int | None,
     known: InputRecord | None,
     say: Callable[[str], None],
     fit: str,
+    scale: Scale | None,
 ) -> Found:
     """Look at data sets of one kind of items; with "train" alone, the other parts are shares of it.
 
     Args:
         name: of the data, for errors.
         classes: by label; by default what the training set has as `classes`, and else the labels that there are.
-        shares, size, known, say, fit: as of `find_items`.
+        wanted: what is learned.
+        shares, size, known, say, fit, scale: as of `find_items`.
     """
-    layout, suffix = layout_of(name, sets, classes)
+    layout, suffix = layout_of(name, sets, classes, wanted)
     check_kind(name, "series" if suffix == _SERIES else "image", known)
     if suffix == _SERIES:
-        return series_of(layout.root, of_layout(layout, known), shares, known=known, classes=layout.classes)
-    return pictures_of(layout, shares, size=size, known=known, say=say, channels=None, fit=fit, unreadable="refuse")
+        return series_in(layout, shares, known=known, scale=scale)
+    return pictures_of(
+        layout, shares, size=size, known=known, say=say, channels=None, fit=fit, unreadable="refuse", scale=scale
+    )
 
 
 def _parts(make: Callable[..., Any], takes: Sequence[str]) -> dict[Part, Any]:
@@ -131,23 +147,25 @@ class Items:
         return encoded(item(self.sets[part], index, self.name(place))[0], self.name(place))[0]
 
 
-def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None) -> tuple[Layout, str]:
-    """The items of data sets and their labels, and how the names of such files end."""
+def layout_of(
+    name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None, wanted: Wanted = ONE_CLASS
+) -> tuple[Layout, str]:
+    """The items of data sets and what is learned of them, and how the names of such files end."""
     for part, one in sets.items():
         _check_map_style(name if len(sets) == 1 else f"{name}, {part}", one)
-    classes = classes if classes is not None else _classes(name, sets["train"])
+    classes = classes if classes is not None or not wanted.classes else _classes(name, sets["train"])
     places: list[tuple[Part, int]] = [(part, index) for part, one in sets.items() for index in range(len(one))]
     if len(places) > MOST_ITEMS:
         raise DataError(f"{name}: has {len(places):,} items, and at most {MOST_ITEMS:,} are taken")
     items = Items(name, sets, places, {})
-    labels: list[int] = []
+    given: list[tuple[str, Any]] = []
     ends: dict[str, int] = {}
     contents: dict[int, bytes] = {}
     room = MOST_HELD
     for number, (part, index) in enumerate(places):
-        x, label = item(sets[part], index, items.name(number))
+        x, y = item(sets[part], index, items.name(number))
         content, end = encoded(x, items.name(number))
-        labels.append(label)
+        given.append(_learned(y, wanted, classes, items.name(number), len(x) if end == _SERIES else None))
         ends.setdefault(end, number)
         if number == 0 and encoded(item(sets[part], index, items.name(0))[0], items.name(0))[0] != content:
             raise DataError(
@@ -158,26 +176,25 @@ def layout_of(name: str, sets: Mapping[Part, Any], classes: Sequence[str] | None
             contents[number] = content
     if len(ends) > 1:
         raise DataError(f"{name}: items {ends[_PICTURE]} and {ends[_SERIES]} are a picture and a series; give one kind")
-    named = _named(name, labels, classes)
     suffix = next(iter(ends))
     # Files stand sorted by their names, and so do contents.
     order = sorted(range(len(places)), key=lambda number: _file(sets, *places[number], suffix))
     listed = tuple(
-        Listed(_file(sets, *places[n], suffix), named[n], places[n][0] if len(sets) > 1 else None) for n in order
+        Listed(_file(sets, *places[n], suffix), given[n][0], places[n][0] if len(sets) > 1 else None, given[n][1])
+        for n in order
     )
-    trained = {one.label for one in listed if one.part in (None, "train")}
-    if odd := next((one for one in listed if one.label not in trained), None):
-        raise DataError(
-            f"{name}: {odd.file} is of class {brief(odd.label)}, of which no item is to train on; give some"
-        )
+    trained = {label for one in listed if one.part in (None, "train") for label in labels_of(one)}
+    if odd := next((one for one in listed if not trained.issuperset(labels_of(one))), None):
+        absent = next(label for label in labels_of(odd) if label not in trained)
+        raise DataError(f"{name}: {odd.file} is of class {brief(absent)}, of which no item is to train on; give some")
     present = in_order(trained) if classes is None else tuple(label for label in classes if label in trained)
-    if len(present) < 2:
+    if wanted.classes and len(present) < 2:
         raise DataError(f"{name}: all items are of one class, {brief(present[0])}; there must be two or more")
     held = {place: contents[number] for place, number in enumerate(order) if number in contents}
     parts = tuple(part for part in PARTS if part in sets) if len(sets) > 1 else ()
     source = Items(name, sets, [places[number] for number in order], held)
     words = "a data set" if len(sets) == 1 else f"data sets of {'/'.join(parts)}"
-    return Layout(Path(name), parts, present, listed, {}, source, words), suffix
+    return Layout(Path(name), parts, present if wanted.classes else (), listed, {}, source, words, wanted), suffix
 
 
 def _file(sets: Mapping[Part, Any], part: Part, index: int, suffix: str) -> str:
@@ -215,6 +232,27 @@ def _classes(name: str, one: Any) -> Sequence[str] | None:
     return classes
 
 
+def _learned(y: Any, wanted: Wanted, classes: Sequence[str] | None, name: str, steps: int | None) -> tuple[str, Any]:
+    """Class and target of an item, as `targets.Sample` has them. Raises `DataError`."""
+    if wanted.ahead is not None:
+        return "", None
+    if wanted.one_class:
+        return _named(name, [_whole(y, name)], classes)[0], None
+    try:
+        target = item_target(y, wanted, steps)
+    except Unreadable as error:
+        raise DataError(f"{name}: its target: {error}") from error
+    return "", _named(name, target.tolist(), classes) if wanted.classes else target
+
+
+def _whole(label: Any, name: str) -> int:
+    if isinstance(label, torch.Tensor | np.ndarray) and label.ndim == 0:
+        label = label.item()
+    if isinstance(label, bool) or not isinstance(label, int | np.integer) or label < 0:
+        raise DataError(f"{name}: has the label {brief(label)}; labels are whole numbers of at least 0")
+    return int(label)
+
+
 def _named(name: str, labels: Sequence[int], classes: Sequence[str] | None) -> list[str]:
     if classes is None:
         return list(map(str, labels))
@@ -225,24 +263,21 @@ def _named(name: str, labels: Sequence[int], classes: Sequence[str] | None) -> l
     return [classes[label] for label in labels]
 
 
-def item(one: Any, index: int, name: str) -> tuple[Any, int]:
-    """x and label of an item. Raises `DataError` where there is none, or it is something else."""
+def item(one: Any, index: int, name: str) -> tuple[Any, Any]:
+    """x and what stands beside it. Raises `DataError` where there is no such item."""
     try:
         found = one[index]
     except HdlifError:
         raise
+    except Unreadable as error:
+        raise DataError(f"{name}: {error}") from error
     # The user's own code, which may fail in any way.
     except Exception as error:
         raise DataError(f"{name}: cannot be had: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(found, tuple | list) or len(found) != 2:
         length = f" of {len(found)}" if isinstance(found, tuple | list) else ""
         raise DataError(f"{name}: is a {type(found).__name__}{length}; give (x, label)")
-    x, label = found
-    if isinstance(label, torch.Tensor | np.ndarray) and label.ndim == 0:
-        label = label.item()
-    if isinstance(label, bool) or not isinstance(label, int | np.integer) or label < 0:
-        raise DataError(f"{name}: has the label {brief(label)}; labels are whole numbers of at least 0")
-    return x, int(label)
+    return found[0], found[1]
 
 
 def encoded(x: Any, name: str) -> tuple[bytes, str]:

@@ -1,13 +1,12 @@
-"""Labelled samples of the user's own, wherever they lie, before they are read; and in which part each is."""
+"""Samples of the user's own, wherever they lie, before they are read: their classes, or what else is learned."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
-from hdlif.data.own.manifest import PARTS, Entry, Manifest, Part
-from hdlif.data.own.shares import Shares, divided, enough_for, rank
+from hdlif.data.own.manifest import Entry, Manifest, Part
+from hdlif.data.own.targets import ONE_CLASS, Wanted
 from hdlif.data.sources import Source
 from hdlif.errors import DataError, cut, some
 from hdlif.ops import InputRecord
@@ -17,11 +16,20 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Listed:
-    """A sample: its path below the root with / between, its class, and its part where its place says so."""
+    """A sample, before it is read.
+
+    Attributes:
+        file: its path below the root with / between.
+        label, target: as of `targets.Sample`.
+        part: where its place says so.
+        unit: of whom or what it is, where that is known; samples with the same one are in one part.
+    """
 
     file: str
     label: str
     part: Part | None
+    target: Any = None
+    unit: str = ""
 
     @property
     def below(self) -> str:
@@ -35,11 +43,13 @@ class Layout:
 
     Attributes:
         parts: that have a place of their own; none where all samples lie together.
-        classes: in the order of the labels.
+        classes: in the order of the labels; none where no classes are learned.
         files: sorted by path.
         ignored: files of other kinds, counted by the ends of their names.
         source: what gives the bytes of each of `files`.
         words: how they lie, for who reads it.
+        wanted: what is learned of each.
+        group: what a unit of `files` is called; nothing where they have none.
     """
 
     root: Path
@@ -49,16 +59,8 @@ class Layout:
     ignored: Mapping[str, int]
     source: Source
     words: str
-
-    def labels(self) -> list[int]:
-        """The label of each file."""
-        label_of = {label: number for number, label in enumerate(self.classes)}
-        return [label_of[one.label] for one in self.files]
-
-    def split_here(self, shares: Shares) -> dict[str, Any]:
-        """The shares of the parts that have no place of their own, as JSON has it."""
-        taken = [part for part in PARTS[1:] if part not in self.parts]
-        return {part: getattr(shares, part) for part in taken} | ({"seed": shares.seed} if taken else {})
+    wanted: Wanted = ONE_CLASS
+    group: str = ""
 
 
 class Hashed(Protocol):
@@ -97,58 +99,12 @@ def refuse_faults(layout: Layout, faults: Mapping[str, str], unreadable: str, wh
         )
     left = {(one.part, one.label) for one in layout.files if one.file not in faults}
     for one in layout.files:
+        of_class = f" of class {one.label}" if one.label else ""
         if (one.part, one.label) not in left:
             raise DataError(
-                f"{layout.root}: no {what} of class {one.label} can be read, first {one.file} ({faults[one.file]}); "
-                "add some, or remove the class"
+                f"{layout.root}: no {what}{of_class} can be read, first {one.file} ({faults[one.file]}); add some"
+                + (", or remove the class" if of_class else "")
             )
-
-
-def manifest_of(
-    layout: Layout, seen: Mapping[int, Hashed], faults: Mapping[str, str], shares: Shares, what: str
-) -> Manifest:
-    """The part of each file that is used: that of its place, or a share of its class.
-
-    Args:
-        seen: those files, by their number.
-        faults: the files that are left out.
-        what: one file is called.
-    Raises:
-        DataError: a class has too few for the parts.
-    """
-    split_from: Part | None = "train" if layout.parts else None
-    wanted = [part for part in PARTS if part not in layout.parts]
-    divide = [number for number in seen if wanted and layout.files[number].part == split_from]
-    parts: dict[int, Part] = {}
-
-    def label_of(number: int) -> str:
-        return layout.files[number].label
-
-    for label, group in groupby(sorted(divide, key=label_of), key=label_of):
-        members = list(group)
-        found = divided([seen[number].sha256 for number in members], shares, wanted)
-        if found is None:
-            few = len({seen[number].sha256 for number in members})
-            raise DataError(
-                f"{layout.root}: class {label} has {few} different {what}{'s' * (few != 1)}, too few to take some for "
-                f"{' and '.join(part for part in wanted if part != 'train')}; {enough_for(wanted, few)}"
-            )
-        parts |= {number: found[seen[number].sha256] for number in members}
-    entries = []
-    for number, one in seen.items():
-        listed = layout.files[number]
-        part = parts.get(number) or listed.part or "train"
-        entries.append(Entry(listed.file, one.bytes, one.sha256, listed.label, part))
-    return Manifest(tuple(entries), tuple(sorted(faults)))
-
-
-def by_part(layout: Layout, seen: Mapping[int, Hashed], manifest: Manifest, seed: int) -> dict[Part, list[int]]:
-    """The numbers of the files in each part, in an order in which the first ones are of all classes."""
-    part_of = {entry.file: entry.part for entry in manifest.entries}
-    parts: dict[Part, list[int]] = {part: [] for part in PARTS}
-    for number in sorted(seen, key=lambda number: (rank(seen[number].sha256, seed), layout.files[number].file)):
-        parts[part_of[layout.files[number].file]].append(number)
-    return parts
 
 
 def duplicates(manifest: Manifest) -> dict[str, Any]:
@@ -185,15 +141,3 @@ def other_classes(found: Sequence[str], classes: Sequence[str], of: str, most: i
     if len(said) == 1:
         return ": ".join(said[0])
     return " and ".join(f"{text} ({names})" for text, names in said) or f"has the classes of {of} in another order"
-
-
-def in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """The classes, sorted: as numbers where all are whole numbers, and else as text.
-
-    >>> in_order({"10", "9"}), in_order({"b", "10", "9"})
-    (('9', '10'), ('10', '9', 'b'))
-    """
-    names = sorted(labels)
-    if all(name.removeprefix("-").isdecimal() and name.isascii() for name in names):
-        return tuple(sorted(names, key=int))
-    return tuple(names)

@@ -22,13 +22,22 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Entry:
-    """A file: its path below the data's folder with / between, its size, the SHA-256 of its content, class and part."""
+    """A file: its path below the data's folder with / between, its size, the SHA-256 of its content, class and part.
+
+    `target` is the SHA-256 of what is learned of it, where that is not its class.
+    """
 
     file: str
     bytes: int
     sha256: str
     label: str
     part: Part
+    target: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it is kept, and hashed."""
+        fields = asdict(self)
+        return fields if self.target else {name: value for name, value in fields.items() if name != "target"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class Manifest:
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of all that it says of the files that are used."""
-        return hashlib.sha256(json.dumps([asdict(entry) for entry in self.entries]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([entry.as_dict() for entry in self.entries]).encode()).hexdigest()
 
     def counts(self) -> dict[str, dict[Part, int]]:
         """Files by class and part."""
@@ -50,7 +59,7 @@ class Manifest:
 
     def text(self) -> str:
         """As it is kept, a line a file."""
-        lines = ",\n".join(f"  {json.dumps(asdict(entry))}" for entry in self.entries)
+        lines = ",\n".join(f"  {json.dumps(entry.as_dict())}" for entry in self.entries)
         return (
             f'{{\n "digest": "{self.digest}",\n "skipped": {json.dumps(self.skipped)},\n "files": [\n{lines}\n ]\n}}\n'
         )
@@ -71,7 +80,8 @@ def read_manifest(path: Path) -> Manifest:
 
 def _entry(fields: Mapping[str, Any]) -> Entry:
     entry = Entry(**fields)
-    if not all(isinstance(text, str) for text in (entry.file, entry.sha256, entry.label)) or entry.part not in PARTS:
+    texts = (entry.file, entry.sha256, entry.label, entry.target)
+    if not all(isinstance(text, str) for text in texts) or entry.part not in PARTS:
         raise ValueError("a file without a path, a digest, a class or a part")
     return entry
 
@@ -80,15 +90,21 @@ def changes(before: Manifest, after: Manifest) -> str:
     """What differs, in words: "2 files added (a.png, b.png), 1 changed (c.png)"; nothing where nothing does."""
     then, now = ({entry.file: entry for entry in manifest.entries} for manifest in (before, after))
     both = sorted(then.keys() & now.keys())
+    same = [file for file in both if then[file].sha256 == now[file].sha256]
     kinds = {
         "added": sorted(now.keys() - then.keys()),
         "gone": sorted(then.keys() - now.keys()),
         "changed": [file for file in both if then[file].sha256 != now[file].sha256],
+        "with another target": [file for file in same if _learned(then[file]) != _learned(now[file])],
         "in another part": [
-            file for file in both if then[file].sha256 == now[file].sha256 and then[file].part != now[file].part
+            file for file in same if _learned(then[file]) == _learned(now[file]) and then[file].part != now[file].part
         ],
     }
     return ", ".join(f"{len(files)} {what} ({_named(files)})" for what, files in kinds.items() if files)
+
+
+def _learned(entry: Entry) -> tuple[str, str]:
+    return entry.label, entry.target
 
 
 def _named(files: list[str]) -> str:

@@ -20,12 +20,14 @@ from torch import Tensor
 
 from hdlif.data.augment import Augment
 from hdlif.data.images import Images, normalised
-from hdlif.data.own.class_folders import laid_out
-from hdlif.data.own.found import Found
-from hdlif.data.own.layout import Layout, by_part, duplicates, manifest_of, refuse_faults
-from hdlif.data.own.manifest import Manifest, Part
+from hdlif.data.own.assigned import Assigned, assigned
+from hdlif.data.own.found import Found, maker
+from hdlif.data.own.layout import Layout, refuse_faults
+from hdlif.data.own.manifest import Part
 from hdlif.data.own.places import own_place
 from hdlif.data.own.shares import Shares, shares_of
+from hdlif.data.own.target_tables import files_at
+from hdlif.data.own.targets import Scale, Wanted
 from hdlif.data.samples import ImageSets, Samples
 from hdlif.data.sources import Source
 from hdlif.errors import DataError, reason
@@ -48,7 +50,7 @@ class PictureFiles(Samples):
     Args:
         source: of the files.
         places: int64 [N], which of its files each sample is.
-        labels: int64 [N].
+        labels: [N, ...], what is learned of each; of a class int64 [N].
         record: what a picture becomes.
         augment, seed: as of `Samples`.
     """
@@ -107,8 +109,15 @@ def find_pictures(
     fit: Literal["squash", "crop"] = "squash",
     unreadable: Literal["refuse", "skip"] = "refuse",
     split: Mapping[str, float] | None = None,
+    targets: str | None = None,
+    file: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    scale: Scale | None = None,
+    values: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Found:
-    """Look at a folder of pictures, laid out as `class_folders` says, split where it is not.
+    """Look at a folder of pictures, laid out as `class_folders` or `target_tables` says, split where it is not.
 
     Args:
         root: the folder that a relative path starts from; the working folder by default.
@@ -119,15 +128,20 @@ def find_pictures(
         channels: 1 for grey, 3 for colours; by default grey where every file is stored so.
         fit: of a picture of other proportions, "squash" takes all, "crop" the middle.
         unreadable: files that are no pictures, are damaged or too large are refused, or left out.
-        split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no folder of its own, taken from each class.
+        split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no part of its own, taken from each class.
+        targets, file, label, group: the table of targets and its columns, as `target_tables.files_at` takes them.
+        scale: mean and deviation by which a network that is there already has its values normalised.
+        values, labels: the columns of it that are learned in place of a class.
     Raises:
         DataError: the folder holds no data set, files cannot be read, or a class has too few pictures.
-        ValueError: a share that none can be.
+        ValueError: an argument that none can be.
     """
-    shares = shares_of(split)
-    layout = laid_out(own_place(root, path, "a folder of pictures"), pictures.FORMATS)
+    shares, wanted = shares_of(split), Wanted(values=values, labels=labels)
+    place = own_place(root, path, "a folder of pictures")
+    columns = {"targets": targets, "file": file, "label": label, "group": group}
+    layout = files_at(place, pictures.FORMATS, "picture", wanted, **columns)
     return pictures_of(
-        layout, shares, size=size, known=known, say=say, channels=channels, fit=fit, unreadable=unreadable
+        layout, shares, size=size, known=known, say=say, channels=channels, fit=fit, unreadable=unreadable, scale=scale
     )
 
 
@@ -141,6 +155,7 @@ def pictures_of(
     channels: int | None,
     fit: str,
     unreadable: str,
+    scale: Scale | None = None,
 ) -> Found:
     """Look at pictures wherever they lie; arguments and errors as of `find_pictures`."""
     if len(layout.files) > MANY:
@@ -158,18 +173,21 @@ def pictures_of(
     if faults:
         readable = [number for number in readable if layout.files[number].file not in faults]
     taken = {number: one for number in readable if (one := seen[number])}
-    manifest = manifest_of(layout, taken, faults, shares, "picture")
-    parts = by_part(layout, taken, manifest, shares.seed)
+    chosen = assigned(layout, taken, faults, shares, what="picture", scale=scale)
     if known is None:
-        mean, std = measured.moments(parts["train"], record)
+        mean, std = measured.moments(chosen.numbers["train"], record)
         record = InputRecord(record.shape, mean, std, resize=record.resize, fit=record.fit)
+    targets = chosen.targets
     return Found(
         layout.root,
         record,
-        layout.classes,
-        manifest,
-        _described(layout, manifest, list(taken.values()), faults, shares, fits),
-        _maker(layout, record, parts, measured.pixels),
+        targets.names,
+        chosen.manifest,
+        {**chosen.said, **_described(list(taken.values())), "in_memory": fits},
+        _maker(chosen, record, measured.pixels),
+        targets.mean,
+        targets.std,
+        targets.steps,
     )
 
 
@@ -261,50 +279,21 @@ class _Measured:
         return tuple(mean), tuple(std)
 
 
-def _maker(
-    layout: Layout, record: InputRecord, parts: Mapping[Part, Sequence[int]], pixels: Pixels | None
-) -> Callable[[Augment, int], ImageSets]:
-    labels = np.array(layout.labels(), np.int64)
-
-    def samples(part: Part, augment: Augment = (), seed: int = 0) -> Samples:
-        places = np.array(parts[part], np.int64)
-        of_part = torch.from_numpy(labels[places])
+def _maker(chosen: Assigned, record: InputRecord, pixels: Pixels | None) -> Callable[[Augment, int], ImageSets]:
+    def samples(part: Part, augment: Augment, seed: int) -> Samples:
+        places, labels = np.array(chosen.numbers[part], np.int64), chosen.labels(part)
         if pixels is None:
-            return PictureFiles(layout.source, places, of_part, record=record, augment=augment, seed=seed)
+            return PictureFiles(chosen.layout.source, places, labels, record=record, augment=augment, seed=seed)
         kept = torch.from_numpy(pixels[places])
-        return Images(kept, of_part, mean=record.mean, std=record.std, augment=augment, seed=seed)
+        return Images(kept, labels, mean=record.mean, std=record.std, augment=augment, seed=seed)
 
-    def make(augment: Augment, seed: int) -> ImageSets:
-        return ImageSets(
-            samples("train", augment, seed),
-            samples("validation"),
-            samples("test"),
-            classes=layout.classes,
-            shape=record.shape,
-            mean=record.mean,
-            std=record.std,
-        )
-
-    return make
+    return maker(samples, record, chosen.targets.names)
 
 
-def _described(
-    layout: Layout,
-    manifest: Manifest,
-    seen: Sequence[_Seen],
-    faults: Mapping[str, str],
-    shares: Shares,
-    fits: bool,
-) -> dict[str, Any]:
+def _described(seen: Sequence[_Seen]) -> dict[str, Any]:
     sizes = Counter((one.header.height, one.header.width) for one in seen)
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     return {
-        "layout": layout.words,
-        "split": layout.split_here(shares),
-        "ignored": dict(layout.ignored),
-        "unreadable": [{"file": file, "reason": why} for file, why in sorted(faults.items())],
         "sizes": {"different": len(sizes), "smallest": list(by_area[0]), "largest": list(by_area[-1])},
         "modes": dict(sorted(Counter(one.header.mode for one in seen).items())),
-        "duplicates": duplicates(manifest),
-        "in_memory": fits,
     }

@@ -9,58 +9,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
+from typing import Any
 
 from hdlif.data.own.arrays import Arrays, arrays_at, content_of
+from hdlif.data.own.columns import LABEL, channel_names, rows_of, table_at
 from hdlif.data.own.groups import check_pattern, group_in
 from hdlif.data.own.layout import Layout, Listed
 from hdlif.data.own.manifest import PARTS, Part
-from hdlif.data.own.series_targets import Wanted, values_hint
-from hdlif.errors import DataError, brief, did_you_mean, reason
+from hdlif.data.own.one_series import Series, numbered_channels, of_values, with_next
+from hdlif.data.own.targets import Wanted, values_hint
+from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
-from hdlif.inputs.series import Floats, parse_series
-from hdlif.inputs.tables import Table, parse_named
+from hdlif.inputs.series import parse_series
+from hdlif.inputs.tables import Table
 from hdlif.ops import InputRecord
 from hdlif.ops.sound import SoundRecord
 
 MOST_KEPT = 2**31
 """Bytes that all samples together may take."""
-LABEL = "label"
-"""The column that holds the classes of a recording, where the recipe names no other."""
-
-
-@dataclass(frozen=True)
-class Series:
-    """One sample.
-
-    Attributes:
-        name: of the file that it is from, and where in it.
-        unit: samples with the same one are in one part.
-        values: float32 [T, C].
-        part: where its folder says so.
-        bytes, sha256: of the file that it is, or of its values in little-endian float32.
-        target: what is learned, where that is not the label: the labels of the steps, values or labels [...].
-        names: of the values.
-    """
-
-    name: str
-    label: str
-    unit: str
-    values: Floats
-    part: Part | None
-    bytes: int
-    sha256: str
-    target: Any = None
-    names: tuple[str, ...] = ()
-
-    def learned(self, target: Any, wanted: Wanted) -> Self:
-        """The sample with what is learned of it."""
-        if wanted.classes and not wanted.each_step:
-            return replace(self, label=target)
-        return replace(self, target=target, names=tuple(wanted.values or ()))
+STRETCH = "stretch of one label"
+"""What is kept together of a recording without groups, whose windows have a label each."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +95,9 @@ def of_arrays(place: Path, wanted: Wanted) -> Recorded:
     found = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted)
     x = found.x if found.x.ndim == 3 else found.x[..., None]
     if wanted.ahead is not None:
-        names = tuple(f"channel {number}" for number in range(1, x.shape[2] + 1))
+        names = numbered_channels(x.shape[2])
         return of_samples(
-            found, "series", [_next(place, f"x[{n}]", None, x[n], names, wanted.ahead) for n in range(len(x))]
+            found, "series", [with_next(place, f"x[{n}]", None, x[n], names, wanted.ahead) for n in range(len(x))]
         )
     series = [of_values(f"x[{n}]", "", None, x[n]).learned(target, wanted) for n, target in enumerate(found.y)]
     return of_samples(found, "series", series)
@@ -211,34 +180,29 @@ def of_recording(
     wanted: Wanted,
 ) -> Recorded:
     """The windows of a long recording, each of one group, and of one label unless each step has its own."""
-    text = text_columns(place, label if wanted.classes else None, group, labelled=wanted.classes)
-    if columns is not None:
-        columns = [*columns, *(name for name in wanted.values or () if name not in columns)]
-    known = [*known, *(wanted.values or ())] if known else known
-    table = table_at(place, content_of(place), text=text, columns=columns, known=known)
+    if wanted.labels is not None:
+        raise DataError(f"{place}: data.labels is of arrays x and y; leave it out of a recording")
+    found = rows_of(place, label=label, group=group, columns=columns, known=known, wanted=wanted)
+    table = found.table
     if window is None:
         raise DataError(
             f"{place}: is one recording of {len(table.lines):,} rows; say how many of them are a sample: "
             "--set data.window=N"
         )
-    labels = table.words[text[0]] if wanted.classes else [""] * len(table.lines)
-    groups = table.words[group] if group else [""] * len(labels)
+    # A sample is of one label, or has no label of its own.
+    one_label = wanted.one_class
+    none = [""] * len(table.lines)
+    labels, groups = found.classes if found.classes and one_label else none, found.groups or none
     series: list[Series] = []
     longest: Counter[str] = Counter()
     rows = used = 0
-    # A sample is of one label, or has no label of its own.
-    one_label = wanted.classes and not wanted.each_step
-    if wanted.labels is not None:
-        raise DataError(f"{place}: data.labels is of arrays x and y; leave it out of a recording")
-    table, learned_at = without_targets(place, table, wanted)
     needed = window + (wanted.ahead or 0)
     if not one_label and not group and stride is not None and stride < needed:
         raise DataError(
             f"{place}: windows that share rows would be in two parts; set data.stride={needed} or more, or name a "
             "column of groups with data.group"
         )
-    whole = labels if one_label else [""] * len(labels)
-    for number, ((of_label, of_group), begin, end) in enumerate(_stretches(whole, groups)):
+    for number, ((of_label, of_group), begin, end) in enumerate(_stretches(labels, groups)):
         longest[of_label] = max(longest[of_label], end - begin)
         starts = windows(end - begin, needed, stride)
         rows += end - begin
@@ -247,27 +211,23 @@ def of_recording(
             unit = of_group if group else f"{of_label} {number if one_label else start}"
             name, values = _lines(place.name, table, start, window), table.numbers[start : start + needed]
             if wanted.ahead is not None:
-                series.append(_next(place, name, unit, values, channel_names(table), wanted.ahead))
+                series.append(with_next(place, name, unit, values, channel_names(table), wanted.ahead))
                 continue
-            target: Any = of_label
-            if wanted.each_step and wanted.classes:
-                target = labels[start : start + window]
-            elif learned_at is not None:
-                target = learned_at[start : start + window] if wanted.each_step else learned_at[start + window - 1]
+            learned = found.learned if found.classes is None else found.classes
+            assert learned is not None, "what comes next is all that is not given"
+            target = learned[start : start + window] if wanted.each_step else learned[start + window - 1]
             series.append(of_values(name, "", unit, values).learned(target, wanted))
     present = {one.label for one in series}
     for name, most in longest.items():
         if name not in present:
             raise DataError(
                 f'{place}: class "{name}" has at most {most} rows one after another{" of one group" if group else ""}, '
-                f"and data.window = {window}; {values_hint(labels, text[0]) or 'lower it'}"
+                f"and data.window = {window}; {values_hint(labels, label or LABEL) or 'lower it'}"
             )
     unused = {"rows": rows - used} if rows > used else {}
     return Recorded(
-        "a recording"
-        + (f', labels in "{text[0]}"' if wanted.classes else "")
-        + (f', groups in "{group}"' if group else ""),
-        kept_together(group, "stretch of one label" if one_label else "window"),
+        f"a recording{found.words}",
+        kept_together(group, STRETCH if one_label else "window"),
         series,
         grouped=group is not None,
         channels=table.names,
@@ -275,56 +235,6 @@ def of_recording(
         windows=(window, stride or needed),
         seen={"window": window, "stride": stride or needed},
     )
-
-
-def without_targets(place: Path, table: Table, wanted: Wanted) -> tuple[Table, Floats | None]:
-    """A table without the columns of values or labels that are learned, and these, if there are any.
-
-    Raises:
-        DataError: one is not there, nothing else is, or a label is neither there, 1, nor not, 0.
-    """
-    targets = wanted.values or wanted.labels
-    if targets is None:
-        return table, None
-    names = channel_names(table)
-    if missing := [name for name in targets if name not in names]:
-        key = "values" if wanted.values else "labels"
-        raise DataError(
-            f"{place}: has no column {brief(missing[0])}, which data.{key} names; {did_you_mean(missing[0], names)}"
-        )
-    places = [names.index(name) for name in targets]
-    kept = [number for number in range(len(names)) if number not in places]
-    if not kept:
-        raise DataError(f"{place}: all columns of numbers are to be learned; leave one or more to learn from")
-    learned_at = table.numbers[:, places]
-    if wanted.labels is not None and not np.isin(learned_at, (0, 1)).all():
-        raise DataError(f"{place}: a column of data.labels holds other numbers than 1, where a row has it, and 0")
-    named = None if table.names is None else tuple(names[number] for number in kept)
-    return replace(table, numbers=table.numbers[:, kept], names=named), learned_at
-
-
-def channel_names(table: Table) -> tuple[str, ...]:
-    """Those of the header, or numbers."""
-    return table.names or tuple(f"column {number}" for number in range(1, table.numbers.shape[1] + 1))
-
-
-def _next(place: Path, name: str, unit: str | None, values: Floats, names: tuple[str, ...], ahead: int) -> Series:
-    """A series without its last `ahead` steps, and what each channel is so many steps later."""
-    if len(values) <= ahead:
-        raise DataError(f"{place}: {name} has {len(values)} steps, and data.ahead = {ahead}; lower it")
-    return replace(of_values(name, "", unit, values[:-ahead]), target=values[ahead:], names=names)
-
-
-def text_columns(place: Path, label: str | None, group: str | None, *, labelled: bool = True) -> list[str]:
-    """The columns of classes, if `labelled`, and, where there are any, of groups.
-
-    Raises:
-        DataError: they are one.
-    """
-    text = [*([label or LABEL] if labelled else []), *([group] if group else [])]
-    if len(set(text)) < len(text):
-        raise DataError(f'{place}: data.label and data.group are both "{group}"; give two columns')
-    return text
 
 
 def windows(length: int, window: int, stride: int | None) -> range:
@@ -360,47 +270,28 @@ def _check_alike(place: Path, first: tuple[str, Table], other: tuple[str, Table]
 
 def of_layout(layout: Layout, known: InputRecord | None) -> Recorded:
     """One series in each sample, .csv or .npy, wherever they lie; columns that are `known` are found by name."""
-    names = known.columns if known else ()
+    columns, ahead = known.columns if known else (), layout.wanted.ahead
     series: list[Series] = []
     for number, one in enumerate(layout.files):
         try:
-            values = parse_series(layout.source.encoded(number), Path(one.file).suffix.lower(), names)
+            values = parse_series(layout.source.encoded(number), Path(one.file).suffix.lower(), columns)
         except (OSError, Unreadable) as error:
             raise DataError(
                 f"{layout.root}: {one.file}: cannot be read as a series ({reason(error)}); mend it"
             ) from error
-        series.append(of_values(one.file, one.label, None, values, one.part))
+        if ahead is not None:
+            given = with_next(layout.root, one.file, None, values, numbered_channels(values.shape[1]), ahead)
+            series.append(replace(given, part=one.part))
+            continue
+        if layout.wanted.each_step and len(one.target) != len(values):
+            raise DataError(
+                f"{layout.root}: {one.file} has {len(values)} steps, and what is learned of it {len(one.target)}; give "
+                "one for each step"
+            )
+        given = of_values(one.file, one.label, None, values, one.part)
+        series.append(replace(given, target=one.target, names=layout.wanted.names))
     return Recorded(layout.words, "series", series, parts=layout.parts, passed_over=layout.ignored)
-
-
-def of_values(name: str, label: str, unit: str | None, values: Floats, part: Part | None = None) -> Series:
-    """A sample that is a part of a file, or of an array; kept together with equal ones where no unit is given."""
-    content = values.astype("<f4").tobytes()
-    digest = hashlib.sha256(content).hexdigest()
-    return Series(name, label, digest if unit is None else unit, values, part, len(content), digest)
 
 
 def _lines(file: str, table: Table, begin: int, window: int) -> str:
     return f"{file}:{table.lines[begin]}-{table.lines[begin + window - 1]}"
-
-
-def table_at(
-    path: Path,
-    content: bytes,
-    *,
-    text: Sequence[str] = (),
-    columns: Sequence[str] | None = None,
-    known: Sequence[str] = (),
-) -> Table:
-    """The table of a .csv or .parquet file. Raises `DataError`."""
-    try:
-        return parse_named(content, path.suffix.lower(), text=text, columns=columns, known=known)
-    except Unreadable as error:
-        said = str(error)
-        mend = ""
-        if text and f"no column '{LABEL}'" in said:
-            mend = "; name the one that holds the classes: --set data.label=NAME"
-        elif "is not a number" in said:
-            of_group = "; where it says of whom the row is, --set data.group=NAME" if text else ""
-            mend = f"{of_group}; leave a column out by naming the others: --set 'data.columns=[A, B]'"
-        raise DataError(f"{path}: {said}{mend}") from error

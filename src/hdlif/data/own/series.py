@@ -11,11 +11,12 @@ from typing import Any
 from hdlif.data.own.class_folders import laid_out
 from hdlif.data.own.found import Found
 from hdlif.data.own.found_samples import found_samples
+from hdlif.data.own.layout import Layout
 from hdlif.data.own.places import checked_columns, own_place
-from hdlif.data.own.recorded_series import Recorded, at_rates, of_arrays, of_folders, of_recording
-from hdlif.data.own.series_targets import ONE_CLASS, Scale, Wanted
+from hdlif.data.own.recorded_series import Recorded, at_rates, of_arrays, of_folders, of_layout, of_recording
 from hdlif.data.own.shares import Shares, shares_of
 from hdlif.data.own.sound_folders import SOUND_KEYS, of_sounds
+from hdlif.data.own.targets import ONE_CLASS, Scale, Wanted
 from hdlif.data.public.sets import where_had
 from hdlif.errors import DataError
 from hdlif.inputs import sounds, tables
@@ -61,7 +62,8 @@ def find_series(
             its length, and sounds are made into frames as its own.
         say: gets nothing: all is read in one go.
         window: rows of a sample, of recordings that are cut into such.
-        stride: rows from one window to the next; `window` by default.
+        stride: rows from one window to the next; `window` by default. Of a network that is known windows have the rows
+            that it takes, unless `window` says otherwise.
         label: the column that holds the classes of one recording; "label" by default.
         group: the column of it that says who or what it is of; of files by class, a pattern of their names
             (`hdlif.data.own.groups`). No group is in two parts.
@@ -72,7 +74,7 @@ def find_series(
         split: shares {validation: 0.15, test: 0.15, seed: 0} of what has no folder of its own.
         scale: mean and deviation by which a network that is there already has its values normalised.
         each_step, values, labels, ahead: what is learned, where that is not one class of a series
-            (`series_targets.Wanted`): y is then [N, T] of classes, [N, V] or [N, T, V] of values, [N, L] of labels.
+            (`targets.Wanted`): y is then [N, T] of classes, [N, V] or [N, T, V] of values, [N, L] of labels.
     Raises:
         DataError: there are no series there, or some cannot be used.
         ValueError: an argument that none can be, or that such data do not take.
@@ -101,7 +103,7 @@ def find_series(
     for key, value in (("window", window), ("stride", stride), ("size", size)):
         if value is not None and (value < 1 or key == "size"):
             raise ValueError(f"{key} = {value} is refused; " + ("leave it out" if key == "size" else "give 1 or more"))
-    if stride is not None and window is None and not (known and known.windows):
+    if stride is not None and window is None and known is None:
         raise ValueError(f"stride = {stride} is of windows; set window too")
     checked_columns(columns)
     recorded = _recorded(place, given, known, wanted)
@@ -136,6 +138,13 @@ def series_of(
     return found_samples(place, resampled, shares, kind="series", **given)
 
 
+def series_in(layout: Layout, shares: Shares, *, known: InputRecord | None, scale: Scale | None) -> Found:
+    """Look at the series of a layout, one a sample; arguments and errors as of `find_series`."""
+    recorded, wanted = of_layout(layout, known), layout.wanted
+    given: dict[str, Any] = {"known": known, "classes": layout.classes, "wanted": wanted, "scale": scale}
+    return series_of(layout.root, recorded, shares, **given)
+
+
 def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, wanted: Wanted) -> Recorded:
     """What lies at a path; raises `ValueError` where it does not take what is given."""
 
@@ -159,7 +168,7 @@ def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, 
         refuse("arrays x and y", *(key for key in given if key not in ("rate", "resample")))
         recorded = of_arrays(place, wanted)
     elif folder:
-        if not wanted.classes or wanted.each_step:
+        if not wanted.one_class:
             raise ValueError(f"each_step, values, labels and ahead are not of a folder of classes, which {place} is")
         layout = laid_out(place, (".csv", sounds.SUFFIX), what="CSV or WAV file")
         kinds = {Path(one.file).suffix.lower() for one in layout.files}
@@ -174,6 +183,8 @@ def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, 
             settings = {key: given[key] for key in ("group", "resample", *SOUND_KEYS)}
             return of_sounds(place, layout, known=known.sound if known else None, **settings)
         refuse("a folder of CSV files", "label", *SOUND_KEYS)
+        if known is not None and of_windows["window"] is None and of_windows["stride"] is not None:
+            of_windows["window"] = _rows(known)
         recorded = of_folders(place, layout, **of_windows)
     elif suffix in tables.SUFFIXES:
         refuse("one recording", *SOUND_KEYS)

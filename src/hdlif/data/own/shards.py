@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -20,13 +20,14 @@ from hdlif.data import tar
 from hdlif.data.own.class_folders import MOST_FILES, PART_FOLDERS
 from hdlif.data.own.event_folder import events_of
 from hdlif.data.own.found import Found
-from hdlif.data.own.layout import Layout, Listed, check_kind, in_order
+from hdlif.data.own.given_targets import class_named, target_in
+from hdlif.data.own.layout import Layout, Listed, check_kind
 from hdlif.data.own.manifest import PARTS, Part
 from hdlif.data.own.picture_folder import pictures_of
 from hdlif.data.own.places import own_place
-from hdlif.data.own.recorded_series import of_layout
-from hdlif.data.own.series import series_of
+from hdlif.data.own.series import series_in
 from hdlif.data.own.shares import shares_of
+from hdlif.data.own.targets import ONE_CLASS, Scale, Wanted, in_order, labels_of
 from hdlif.data.shards import Shards
 from hdlif.errors import DataError, brief, cut, reason, some
 from hdlif.inputs import Unreadable, pictures
@@ -34,7 +35,7 @@ from hdlif.inputs.recordings import READERS
 from hdlif.ops import InputRecord
 from hdlif.whole_files import open_regular
 
-_MOST_LABEL = 2**16
+_MOST_LABEL = 2**20
 """Bytes of a .cls or .json."""
 _MOST_SHARDS = 2**16
 _SAMPLES: Mapping[str, Collection[str]] = {
@@ -64,6 +65,11 @@ def find_shards(
     resize: Literal["pool", "bilinear"] = "pool",
     unreadable: Literal["refuse", "skip"] = "refuse",
     split: Mapping[str, float] | None = None,
+    scale: Scale | None = None,
+    each_step: bool = False,
+    values: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    ahead: int | None = None,
 ) -> Found:
     """Look at tar shards of pictures, series or recordings of events.
 
@@ -80,16 +86,19 @@ def find_shards(
         sensor, resize: of recordings, as of `find_events`.
         unreadable: samples that cannot be read are refused, or, but for series, left out.
         split: shares {validation: 0.15, test: 0.15, seed: 0} of what no shard's name puts into a part.
+        scale: mean and deviation by which a network that is there already has its values normalised.
+        each_step, values, labels, ahead: what is learned, where that is not one class of a sample (`targets.Wanted`): a
+            .json holds it under the names of the values or labels, or the names of its labels under "labels".
     Raises:
         DataError: there are no shards, one is damaged, or their samples cannot be used.
         ValueError: a share or an argument that none can be.
     """
-    shares = shares_of(split)
+    shares, wanted = shares_of(split), Wanted(each_step, values, labels, ahead)
     place = own_place(root, path, "tar shards")
-    layout, samples = layout_of(place, label=label, member=member)
+    layout, samples = layout_of(place, label=label, member=member, wanted=wanted)
     check_kind(place, samples, known)
     if samples == "series":
-        found = series_of(layout.root, of_layout(layout, known), shares, known=known)
+        found = series_in(layout, shares, known=known, scale=scale)
     elif samples == "events":
         found = events_of(
             layout,
@@ -102,15 +111,24 @@ def find_shards(
             sensor=sensor,
             resize=resize,
             unreadable=unreadable,
+            scale=scale,
         )
     else:
         found = pictures_of(
-            layout, shares, size=size, known=known, say=say, channels=channels, fit=fit, unreadable=unreadable
+            layout,
+            shares,
+            size=size,
+            known=known,
+            say=say,
+            channels=channels,
+            fit=fit,
+            unreadable=unreadable,
+            scale=scale,
         )
     return replace(found, path=place)
 
 
-def layout_of(place: Path, *, label: str, member: str | None) -> tuple[Layout, str]:
+def layout_of(place: Path, *, label: str, member: str | None, wanted: Wanted = ONE_CLASS) -> tuple[Layout, str]:
     """The samples of the shards at a path, and which kind of input they are; arguments and errors of `find_shards`."""
     paths = shards_at(place)
     root = paths[0].parent if len({path.parent for path in paths}) == 1 else Path(os.path.commonpath(paths))
@@ -119,35 +137,44 @@ def layout_of(place: Path, *, label: str, member: str | None) -> tuple[Layout, s
     found: list[tuple[int, str, _Sample]] = []
     ignored: Counter[str] = Counter()
     for number, path in enumerate(paths):
-        found += [(number, key, one) for key, one in _samples(path, label, member, ignored).items()]
+        found += [(number, key, one) for key, one in _samples(path, label, member, wanted, ignored).items()]
         if len(found) > MOST_FILES:
             raise DataError(f"{root}: more than {MOST_FILES:,} samples were found up to {path.name}; give one data set")
     samples = _one_kind(root, [(names[number], key, one) for number, key, one in found])
     listed = sorted(
         (
-            (Listed(f"{names[number]}/{key}{one.end}", one.label, parts[number]), number, one)
+            (Listed(f"{names[number]}/{key}{one.end}", one.label, parts[number], one.target), number, one)
             for number, key, one in found
         ),
         key=lambda one: one[0].file,
     )
-    classes = in_order({one.label for one, _, _ in listed if one.part in (None, "train")})
-    if len(classes) < 2:
-        seen = f"all samples are of one class, {brief(classes[0])}" if classes else "there are no samples to train on"
-        raise DataError(f"{root}: {seen}; there must be two or more")
-    if odd := [one for one, _, _ in listed if one.label not in classes]:
-        raise DataError(f"{root}: {odd[0].file} is of class {brief(odd[0].label)}, of which train has none; add some")
+    files = tuple(one for one, _, _ in listed)
+    classes = _classes(root, files) if wanted.classes else ()
     present = tuple(part for part in PARTS if part in parts)
     columns = np.array([(number, one.offset, one.size) for _, number, one in listed], np.int64).T
     layout = Layout(
         root,
         present,
         classes,
-        tuple(one for one, _, _ in listed),
+        files,
         dict(sorted(ignored.items())),
         Shards(paths, *columns),
         f"{len(paths)} tar shards" + (f" of {'/'.join(present)}" if present else ""),
+        wanted,
     )
     return layout, samples
+
+
+def _classes(root: Path, files: Sequence[Listed]) -> tuple[str, ...]:
+    """The classes of samples, or of their steps, to train on. Raises `DataError` where others have more."""
+    classes = in_order({label for one in files if one.part in (None, "train") for label in labels_of(one)})
+    if len(classes) < 2:
+        seen = f"all samples are of one class, {brief(classes[0])}" if classes else "there are no samples to train on"
+        raise DataError(f"{root}: {seen}; there must be two or more")
+    for one in files:
+        if odd := next((label for label in labels_of(one) if label not in classes), None):
+            raise DataError(f"{root}: {one.file} is of class {brief(odd)}, of which train has none; add some")
+    return classes
 
 
 def shards_at(place: Path) -> list[Path]:
@@ -215,18 +242,19 @@ def _part(name: str) -> Part | None:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Where a sample lies in its shard, the end of its name, and its label."""
+    """Where a sample lies in its shard, the end of its name, and what is learned of it."""
 
     end: str
     offset: int
     size: int
     label: str
+    target: Any
 
 
-def _samples(path: Path, label: str, member: str | None, ignored: Counter[str]) -> dict[str, _Sample]:
+def _samples(path: Path, label: str, member: str | None, wanted: Wanted, ignored: Counter[str]) -> dict[str, _Sample]:
     """The samples of a shard by their keys; `ignored` counts what is none."""
     found: dict[str, tuple[str, tar.Member]] = {}
-    labels: dict[str, str] = {}
+    given: dict[str, tuple[str, Any]] = {}
     try:
         with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
             for key, end, one in _members(file):
@@ -235,20 +263,25 @@ def _samples(path: Path, label: str, member: str | None, ignored: Counter[str]) 
                         also = "twice" if found[key][0] == end else f"as {found[key][0]} and {end}"
                         raise Unreadable(f"{cut(key)} is there {also}; say which it is with data.member=END")
                     found[key] = end, one
-                elif end in (".cls", ".json"):
-                    # A .cls, which holds nothing else, goes before a .json.
-                    if end == ".cls" or key not in labels:
-                        labels[key] = _label(file, one, label if end == ".json" else None)
+                elif end == ".json" and wanted.ahead is None:
+                    # A .cls, which holds nothing but a class, goes before it.
+                    if key not in given:
+                        given[key] = _told(file, one, wanted, label)
+                elif end == ".cls" and wanted.one_class:
+                    given[key] = _class(file, one), None
                 else:
                     ignored[end or "no suffix"] += 1
     except (OSError, Unreadable) as error:
         raise DataError(f"{path}: cannot be read as a tar shard ({reason(error)}); fix it, or remove it") from error
+    if wanted.ahead is not None:
+        given = dict.fromkeys(found, ("", None))
     for key in found:
-        if key not in labels:
-            raise DataError(
-                f"{path}: {cut(key)} has no label beside it: add {cut(key)}.cls, or .json with {brief(label)}"
-            )
-    return {key: _Sample(end, one.offset, one.size, labels[key]) for key, (end, one) in found.items()}
+        if key not in given:
+            names = cut(", ".join(map(brief, wanted.names or (label,))), 200)
+            needed = f".cls, or .json with {names}" if wanted.one_class else f".json with {names}"
+            what = "label" if wanted.one_class else "target"
+            raise DataError(f"{path}: {cut(key)} has no {what} beside it: add {cut(key)}{needed}")
+    return {key: _Sample(end, one.offset, one.size, *given[key]) for key, (end, one) in found.items()}
 
 
 def _members(file: BinaryIO) -> Iterator[tuple[str, str, tar.Member]]:
@@ -266,20 +299,34 @@ def _is_sample(end: str, member: str | None) -> bool:
     return any(end in ends for ends in _SAMPLES.values())
 
 
-def _label(file: BinaryIO, one: tar.Member, key: str | None) -> str:
-    """The label of a .cls, or what a .json has under `key`. Raises `Unreadable`."""
+def _class(file: BinaryIO, one: tar.Member) -> str:
+    """The class that a .cls holds. Raises `Unreadable`."""
+    text = _text(file, one)
+    try:
+        return class_named(text.strip())
+    except Unreadable as error:
+        raise Unreadable(f"{cut(one.name)}: {error}") from error
+
+
+def _told(file: BinaryIO, one: tar.Member, wanted: Wanted, label: str) -> tuple[str, Any]:
+    """What a .json holds of a sample, a class or a target. Raises `Unreadable`."""
+    text = _text(file, one)
+    try:
+        return target_in(json.loads(text), wanted, label)
+    except Unreadable as error:
+        raise Unreadable(f"{cut(one.name)}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"{cut(one.name)} is damaged ({reason(error)})") from error
+
+
+def _text(file: BinaryIO, one: tar.Member) -> str:
     if one.size > _MOST_LABEL:
         raise Unreadable(f"{cut(one.name)} has {one.size:,} bytes, and labels have at most {_MOST_LABEL:,}")
     file.seek(one.offset)
     try:
-        text = file.read(one.size).decode("utf-8")
-        value = text.strip() if key is None else json.loads(text)[key]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        seen = f"has no {brief(key)}" if isinstance(error, KeyError | TypeError) else f"is damaged ({reason(error)})"
-        raise Unreadable(f"{cut(one.name)} {seen}") from error
-    if isinstance(value, bool) or not isinstance(value, int | str) or not str(value) or not str(value).isprintable():
-        raise Unreadable(f"{cut(one.name)}: {brief(value)} is not a label, a whole number or a name")
-    return str(value)
+        return file.read(one.size).decode("utf-8")
+    except ValueError as error:
+        raise Unreadable(f"{cut(one.name)} is damaged ({reason(error)})") from error
 
 
 def _one_kind(root: Path, found: Sequence[tuple[str, str, _Sample]]) -> str:

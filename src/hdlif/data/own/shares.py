@@ -13,7 +13,8 @@ DEFAULT_SHARE = 0.15
 class Shares:
     """The shares of validation and test in all samples of a class, and the seed of who is in which.
 
-    The seed is the split's own: runs of other seeds train and are measured on the same samples.
+    The seed is the split's own: runs of other seeds train and are measured on the same samples. A share of 1 for
+    testing leaves nothing to train on: it is for a network that is there already.
     """
 
     validation: float = DEFAULT_SHARE
@@ -21,11 +22,18 @@ class Shares:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.whole:
+            return
         for name, share in (("validation", self.validation), ("test", self.test)):
             if not 0 < share < 1:
                 raise ValueError(f"split.{name} = {share} is refused; it should be above 0 and below 1")
         if self.validation + self.test >= 1:
             raise ValueError(f"split: {self.validation} and {self.test} leave nothing to train on; lower one")
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that has no part of its own is for testing."""
+        return (self.validation, self.test) == (0, 1)
 
 
 def shares_of(split: Mapping[str, float] | None) -> Shares:
@@ -37,6 +45,8 @@ def shares_of(split: Mapping[str, float] | None) -> Shares:
     seed = split.pop("seed", 0)
     if seed != int(seed) or seed < 0:
         raise ValueError(f"split.seed = {seed} is refused; it should be a whole number of at least 0")
+    if split.get("test") == 1:
+        split.setdefault("validation", 0)
     return Shares(**split, seed=int(seed))
 
 
@@ -56,6 +66,8 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
     Returns:
         None where there are too few to leave one for training.
     """
+    if shares.whole:
+        return dict.fromkeys(contents, "test" if "test" in wanted else "train")
     order = sorted(set(contents), key=lambda content: rank(content, shares.seed))
     parts: dict[str, Part] = {}
     for part, share in (("test", shares.test), ("validation", shares.validation)):

@@ -6,7 +6,8 @@ from typing import Any
 
 from hdlif.data.own.arrays import content_of
 from hdlif.data.own.layout import Layout
-from hdlif.data.own.recorded_series import MOST_KEPT, Recorded, Series, group_unit, kept_together
+from hdlif.data.own.one_series import Series
+from hdlif.data.own.recorded_series import MOST_KEPT, Recorded, group_unit, kept_together
 from hdlif.errors import ArtefactError, DataError
 from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips as clips_of

@@ -6,22 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hdlif.data.own.arrays import arrays_at, content_of
+from hdlif.data.own.arrays import arrays_at
+from hdlif.data.own.columns import rows_of
 from hdlif.data.own.found import Found
 from hdlif.data.own.found_samples import found_samples
+from hdlif.data.own.one_series import Series, of_values
 from hdlif.data.own.places import checked_columns, own_place
-from hdlif.data.own.recorded_series import (
-    Recorded,
-    Series,
-    kept_together,
-    of_samples,
-    of_values,
-    table_at,
-    text_columns,
-    without_targets,
-)
-from hdlif.data.own.series_targets import Scale, Wanted
+from hdlif.data.own.recorded_series import Recorded, kept_together, of_samples
 from hdlif.data.own.shares import shares_of
+from hdlif.data.own.targets import Scale, Wanted
 from hdlif.errors import DataError
 from hdlif.inputs import tables
 from hdlif.inputs.series import Floats
@@ -109,28 +102,15 @@ def _of_file(
     known: Sequence[str],
     wanted: Wanted,
 ) -> Recorded:
-    text = text_columns(place, label if wanted.classes else None, group, labelled=wanted.classes)
-    targets = wanted.values or wanted.labels or ()
-    if columns is not None:
-        columns = [*columns, *(name for name in targets if name not in columns)]
-    known = [*known, *targets] if known else known
-    whole = table_at(place, content_of(place), text=text, columns=columns, known=known)
-    table, learned_at = without_targets(place, whole, wanted)
-    names = [f"{place.name}:{line}" for line in table.lines]
-    labelled = f', labels in "{text[0]}"' if wanted.classes else ""
-    learned = table.words[text[0]] if learned_at is None else list(learned_at)
-    samples = _rows(table.numbers, learned, names, wanted)
-    recorded = Recorded(f"a table{labelled}", "row", samples, seen={})
-    if group is not None:
-        units = zip(recorded.series, table.words[group], strict=True)
-        recorded = replace(
-            recorded,
-            layout=f'{recorded.layout}, groups in "{group}"',
-            unit=kept_together(group, "row"),
-            series=[replace(one, unit=unit) for one, unit in units],
-            grouped=True,
-        )
-    return replace(recorded, channels=table.names)
+    found = rows_of(place, label=label, group=group, columns=columns, known=known, wanted=wanted)
+    names = [f"{place.name}:{line}" for line in found.table.lines]
+    learned = found.classes or list(found.learned if found.learned is not None else ())
+    samples = _rows(found.table.numbers, learned, names, wanted)
+    recorded = Recorded(f"a table{found.words}", "row", samples, seen={}, channels=found.table.names)
+    if found.groups is None:
+        return recorded
+    series = [replace(one, unit=unit) for one, unit in zip(samples, found.groups, strict=True)]
+    return replace(recorded, unit=kept_together(group, "row"), series=series, grouped=True)
 
 
 def _rows(rows: Floats, learned: Sequence[Any], names: Sequence[str], wanted: Wanted) -> list[Series]:

@@ -1,0 +1,111 @@
+"""In which part of the data each sample is: that which its place says, or one that is taken for it."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any, Protocol
+
+from hdlif.data.own.manifest import PARTS, Part
+from hdlif.data.own.shares import Shares, divided, enough_for, rank
+from hdlif.data.own.targets import Sample, in_order, labels_of, values_hint
+from hdlif.errors import DataError
+
+
+class Placed(Sample, Protocol):
+    """A sample whose place may say in which part it is."""
+
+    @property
+    def part(self) -> Part | None: ...
+
+
+def parts_of(
+    place: object,
+    samples: Sequence[Placed],
+    units: Sequence[str],
+    shares: Shares,
+    *,
+    parts: Sequence[Part],
+    grouped: bool,
+    unit: str,
+    counted: Callable[[int], str] | None = None,
+    mend: str = "",
+) -> list[Part]:
+    """The part of each sample: that of its place, or one that its unit is in: a share of all, or of its class.
+
+    Args:
+        place: of the data, for errors.
+        units: of each sample; what has the same is in one part.
+        parts: that samples are placed in; the others are taken from "train", or from all where there is none.
+        grouped: whether units, such as people, may be in several classes.
+        unit: one is called so.
+        counted: says so many of them.
+        mend: what helps besides where there are too few.
+    Raises:
+        DataError: there are too few, a class is in no training sample, or a place puts a unit in two parts.
+    """
+    if parts and "train" not in parts:
+        raise DataError(f"{place}: no {unit} is in the part train; put some there")
+    if grouped:
+        _check_whole(place, samples, units, unit)
+    wanted = [part for part in PARTS if part not in parts]
+    split_from: Part | None = "train" if parts else None
+    divide = [number for number, one in enumerate(samples) if wanted and one.part == split_from]
+    taken: dict[int, Part] = {}
+
+    def in_class(number: int) -> str:
+        return "" if grouped else samples[number].label
+
+    for name, members in groupby(sorted(divide, key=in_class), key=in_class):
+        numbers = list(members)
+        found = divided([units[number] for number in numbers], shares, wanted)
+        if found is None:
+            few = len({units[number] for number in numbers})
+            whose = f'class "{name}" has' if name else f"there {'is' if few == 1 else 'are'}"
+            kept = f"{few} unit{'s' * (few != 1)} kept together (each {unit})"
+            seen = kept if grouped or counted is None else counted(few)
+            hint = values_hint([one.label for one in samples], "NAME") or enough_for(wanted, few)
+            raise DataError(
+                f"{place}: {whose} {seen}, too few to take some for "
+                f"{' and '.join(part for part in wanted if part != 'train')}; {hint}{mend}"
+            )
+        taken |= {number: found[units[number]] for number in numbers}
+    chosen: list[Part] = [taken.get(number) or one.part or "train" for number, one in enumerate(samples)]
+    if not shares.whole:
+        _check_trained(place, samples, chosen, unit, f"--set data.split.seed={shares.seed + 1}" if divide else "")
+    return chosen
+
+
+def _check_whole(place: object, samples: Sequence[Placed], units: Sequence[str], unit: str) -> None:
+    """Raise `DataError` where samples of a unit are placed in two parts."""
+    part_of: dict[str, Part | None] = {}
+    for one, whose in zip(samples, units, strict=True):
+        if part_of.setdefault(whose, one.part) != one.part:
+            raise DataError(
+                f'{place}: "{whose}", a {unit}, is in {part_of[whose]} and in {one.part}; keep each in one of them'
+            )
+
+
+def _check_trained(place: object, samples: Sequence[Placed], chosen: Sequence[Part], unit: str, split: str) -> None:
+    """Raise `DataError` unless each class is in the training part; `split` would take other samples for it."""
+    trained = {label for one, part in zip(samples, chosen, strict=True) if part == "train" for label in labels_of(one)}
+    if absent := in_order({label for one in samples for label in labels_of(one)} - trained):
+        mend = f"try another split: {split}" if split else "put some there"
+        raise DataError(f'{place}: class "{absent[0]}" is in no {unit} of the training part; {mend}')
+
+
+def by_part(hashes: Sequence[str], names: Sequence[str], chosen: Sequence[Part], seed: int) -> dict[Part, list[int]]:
+    """The numbers of the samples in each part, in an order in which the first ones are of all classes.
+
+    Args:
+        hashes, names: of each sample.
+        chosen: the part of each.
+    """
+    parts: dict[Part, list[int]] = {part: [] for part in PARTS}
+    for number in sorted(range(len(names)), key=lambda number: (rank(hashes[number], seed), names[number])):
+        parts[chosen[number]].append(number)
+    return parts
+
+
+def split_here(parts: Sequence[Part], shares: Shares) -> dict[str, Any]:
+    """The shares of the parts that have no place of their own, as JSON has it."""
+    taken = [part for part in PARTS[1:] if part not in parts]
+    return {part: getattr(shares, part) for part in taken} | ({"seed": shares.seed} if taken else {})

@@ -1,0 +1,116 @@
+"""What a training is given from Python, looked at before it begins."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+from hdlif.config import TrainingConfig
+from hdlif.data import DatasetSamples, Samples, TensorSamples, as_samples
+from hdlif.errors import DataError, InputError, brief
+from hdlif.tasks import Task
+from hdlif.training.callback import Callback
+
+_TARGETS = {
+    "class": (torch.int64, "N", "a class of each sample"),
+    "classes": (torch.int64, "N, T", "a class of each sample at each step"),
+    "values": (torch.float32, "N, n", "values of each sample"),
+    "values_each": (torch.float32, "N, T, n", "values of each sample at each step"),
+    "labels": (torch.float32, "N, n", "0 or 1 for each label of each sample"),
+}
+"""By what a task learns from: type, axes and meaning of the targets of N samples; see `tasks.Target`."""
+
+
+def check_parts(
+    *, model: object, rule: object, task: object, config: object, callbacks: object, **counts: int | None
+) -> None:
+    """Raise `InputError` on the first argument of `Trainer` that is none.
+
+    Args:
+        counts: numbers, by name; None is left to the training.
+    """
+    _check_model(model)
+    _check(rule, "rule", ("schedule", "__call__"), "a rule, such as hdlif.STBP()")
+    _check(
+        task,
+        "task",
+        ("time_steps", "outputs", "criterion", "tally"),
+        "a task, such as hdlif.Classify(classes, time_steps=4)",
+    )
+    if not isinstance(config, TrainingConfig):
+        raise InputError(f"config = {brief(config)}; give hdlif.TrainingConfig(epochs=8, learning_rate=0.1), say")
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        raise InputError(f"callbacks = {brief(callbacks)}; give a list, such as [hdlif.Progress()]")
+    for place, one in enumerate(callbacks):
+        if not isinstance(one, Callback):
+            raise InputError(f"callbacks[{place}] = {brief(one)}; give one that derives from hdlif.training.Callback")
+    least = {"batch_size": 1, "threads": 1, "log_every": 1, "cores": 0, "seed": 0}
+    for name, count in counts.items():
+        if count is not None and (type(count) is not int or count < least[name]):
+            raise InputError(f"{name} = {brief(count)}; give a whole number of at least {least[name]}")
+
+
+def _check(given: object, name: str, attributes: Sequence[str], accepted: str) -> None:
+    if isinstance(given, type):
+        raise InputError(f"{name} = {given.__name__}, a class; give {accepted}")
+    if not all(hasattr(given, one) for one in attributes):
+        raise InputError(f"{name} = {brief(given)}; give {accepted}")
+
+
+def _check_model(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model = {brief(model)}; give a torch.nn.Module, such as a hdlif.nn.Sequential")
+    kind = type(model).__name__
+    if type(model).forward is nn.Sequential.forward:
+        raise InputError(f"model is a {kind} of torch's, which does not know time; give hdlif.nn.Sequential(*model)")
+    try:
+        inspect.signature(model.forward).bind(torch.empty(0), steps=range(1))
+    except ValueError:
+        # What has no signature to be read is tried by the training.
+        return
+    except TypeError as error:
+        raise InputError(
+            f"model: {kind}.forward is called with (x, steps=...), then with (x, state, steps=...), and refuses that "
+            f"({error}); give it forward(self, x, state=None, steps=None)"
+        ) from error
+
+
+def checked_samples(given: object, name: Literal["train", "validation"], task: Task) -> Samples:
+    """What `Trainer.fit` is given as samples. Raises where it is none, or not what the task learns from."""
+    samples = as_samples(given, name)
+    if not len(samples):
+        raise DataError(f"{name} has no samples; give some")
+    _check_target(samples, name, task)
+    if not isinstance(samples, TensorSamples | DatasetSamples):
+        return samples
+    shown = samples.sequence(torch.arange(1))[0].shape[0]
+    if shown not in (1, task.time_steps):
+        raise DataError(
+            f"{name} is shown in {shown} time steps, and the task has time_steps = {task.time_steps}; give the task "
+            f"time_steps={shown}, or samples with other frames"
+        )
+    return samples
+
+
+def _check_target(samples: Samples, name: str, task: Task) -> None:
+    wanted = _TARGETS.get(getattr(task, "target", ""))
+    labels = samples.example[1] if isinstance(samples, DatasetSamples) else samples.labels
+    if wanted is None:
+        return
+    dtype, axes, meaning = wanted
+    count = len(task.outputs)
+    fits = labels.dtype == dtype and labels.ndim == len(axes.split(", "))
+    if not fits or (axes.endswith("n") and labels.shape[-1] != count):
+        # Of one item of a data set no more is known than its own axes.
+        seen = f"{labels.dtype} [{', '.join(map(str, (len(samples), *labels.shape[1:])))}]"
+        raise DataError(
+            f"{name}: targets are {seen}; {type(task).__name__} learns {meaning}: give {dtype} "
+            f"[{axes.replace('n', str(count))}]"
+        )
+    least, most = (int(one) for one in labels.aminmax()) if dtype == torch.int64 else (0, 0)
+    if least < 0 or most >= count:
+        raise DataError(f"{name}: targets are {least}..{most}, and the task has {count} classes; give 0..{count - 1}")

@@ -1,0 +1,138 @@
+"""Metrics that are asked for, in a training: after each epoch, on several ranks, and after a resume."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning_fabric import Fabric
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+from torchmetrics import Metric
+
+from hdlif.errors import InputError
+from hdlif.learning import StochasticStep
+from hdlif.training import checkpoint
+from training import tiny
+from training.several_ranks import METRICS, asking, on_ranks, train_with_metrics
+
+
+class CrashError(Exception):
+    """Stands for anything that ends a process without notice."""
+
+
+def crash() -> None:
+    raise CrashError
+
+
+def validations(out: Path) -> list[dict[str, Any]]:
+    """The validations that metrics.jsonl tells of, without their times."""
+    events = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in event.items() if k != "seconds"} for event in events if event["event"] == "validation"]
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("asked")
+    tiny.train(out, task=asking())
+    return out
+
+
+def test_each_epoch_is_measured_and_the_best_chosen_by_what_is_asked_for(asked: Path, tmp_path: Path) -> None:
+    found = validations(asked)
+    assert [event["metrics"].keys() for event in found] == tiny.EPOCHS * [{"accuracy", *METRICS}]
+    errors = [event["metrics"]["ece"] for event in found]
+    fit = tiny.train(tmp_path, task=asking(), epochs=2)
+    best = min(range(2), key=lambda epoch: validations(tmp_path)[epoch]["metrics"]["ece"])
+    assert fit.best_epoch == best + 1
+    assert fit.score == -fit.metrics["ece"]
+    assert fit.metrics == validations(tmp_path)[best]["metrics"]
+    board = EventAccumulator(str(asked / "tensorboard"))
+    board.Reload()
+    assert [event.value for event in board.Scalars("validation/ece")] == pytest.approx(errors)
+
+
+def test_nothing_else_changes(asked: Path, tmp_path: Path) -> None:
+    tiny.train(tmp_path, task=asking(best=None))
+    plain = tiny.train(tmp_path / "plain")
+    assert (tmp_path / "model.safetensors").read_bytes() == (tmp_path / "plain" / "model.safetensors").read_bytes()
+    first, again = validations(tmp_path), validations(tmp_path / "plain")
+    assert [{k: v for k, v in event.items() if k != "metrics"} for event in first] == again
+    assert plain.metrics.keys() == {"accuracy"}
+
+
+@pytest.mark.parametrize("batch", [3, tiny.BATCHES + 4])
+def test_a_resume_has_the_same_metrics_and_the_same_best_epoch(asked: Path, tmp_path: Path, batch: int) -> None:
+    with pytest.raises(CrashError):
+        tiny.train(tmp_path, task=asking(), rule=tiny.At(batch, crash, StochasticStep()), checkpoint_every=0.0)
+    tiny.train(tmp_path, task=asking(), resume=True)
+    assert (tmp_path / "model.safetensors").read_bytes() == (asked / "model.safetensors").read_bytes()
+    assert validations(tmp_path) == validations(asked)
+    counters = [checkpoint.load(out / "last.safetensors")[1]["counters"] for out in (tmp_path, asked)]
+    kept = ("best_epoch", "best_score", "best_metrics")
+    assert [counters[0][key] for key in kept] == [counters[1][key] for key in kept]
+
+
+class Undefined(Metric):
+    """A number in some epochs alone."""
+
+    higher_is_better = True
+    values: tuple[float, ...] = ()
+
+    def update(self, predicted: Tensor, true: Tensor) -> None: ...
+
+    def compute(self) -> float:
+        # The first is of the trial.
+        number, *Undefined.values = Undefined.values
+        return number
+
+
+@pytest.mark.parametrize(
+    ("values", "best", "score"),
+    [
+        ((math.nan, 0.25, math.nan), 2, 0.25),
+        ((0.25, math.nan, 0.5), 3, 0.5),
+        ((math.nan, math.nan, math.nan), 1, -math.inf),
+    ],
+)
+def test_an_epoch_whose_metric_is_no_number_is_the_least(
+    values: tuple[float, ...], best: int, score: float, tmp_path: Path
+) -> None:
+    Undefined.values = (0.0, *values)
+    fit = tiny.train(tmp_path, task=asking({"u": Undefined(compute_with_cache=False)}, best="u"))
+    assert (fit.best_epoch, fit.score) == (best, score)
+    assert fit.metrics["u"] == pytest.approx(values[best - 1], nan_ok=True)
+    null = [None if math.isnan(value) else value for value in values]
+    assert [event["metrics"]["u"] for event in validations(tmp_path)] == null
+    # What is written is taken up again.
+    Undefined.values = (0.0,)
+    again = tiny.train(tmp_path, task=asking({"u": Undefined()}, best="u"), resume=True)
+    assert (again.best_epoch, again.score) == (best, score)
+
+
+class FailsLate(Undefined):
+    def compute(self) -> float:
+        if len(Undefined.values) == 1:
+            raise ZeroDivisionError("no sample of class 3")
+        return super().compute()
+
+
+def test_a_metric_that_fails_is_named(tmp_path: Path) -> None:
+    Undefined.values = (0.0, 1.0)
+    with pytest.raises(InputError, match=r"task\.metrics: u fails: ZeroDivisionError: no sample of class 3"):
+        tiny.train(tmp_path, task=asking({"u": FailsLate()}, best=None), epochs=1)
+
+
+@pytest.mark.slow
+def test_two_ranks_measure_and_choose_what_one_does(tmp_path: Path) -> None:
+    on_ranks(2, tmp_path, train_with_metrics)
+    train_with_metrics(Fabric(accelerator="cpu", devices=1, precision="64-true"), tmp_path / "alone")
+    two, one = tmp_path / "metrics", tmp_path / "alone" / "metrics"
+    for first, again in zip(validations(two), validations(one), strict=True):
+        assert first["metrics"] == pytest.approx(again["metrics"], abs=1e-6)
+    counters = [checkpoint.load(out / "last.safetensors")[1]["counters"] for out in (two, one)]
+    assert counters[0]["best_epoch"] == counters[1]["best_epoch"]
+    # A test set is measured by the first rank alone, where there are several.
+    alone = json.loads((two / "alone.json").read_text())
+    assert alone == pytest.approx(json.loads((one / "alone.json").read_text()), abs=1e-6)
