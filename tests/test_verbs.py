@@ -1,6 +1,7 @@
 """`import hdlif`: nothing is imported until it is asked for, and the commands are functions with typed results."""
 
 import ast
+import inspect
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import hdlif
-from hdlif.errors import InputError
+from hdlif.errors import ArgumentError, ExistingRunError, InputError
 
 OVERRIDES = ("model.width=4", "data.train=256", "model.blocks=[1]")
 
@@ -74,6 +75,35 @@ def test_a_recipe_s_own_counts_need_no_training() -> None:
     counted = hdlif.profile("digits_hdlif")
     assert not counted.trained
     assert counted.params_mb > 0
+
+
+def test_a_run_is_shown_in_one_line(run: hdlif.Run) -> None:
+    assert repr(run) == f"Run({str(run.folder)!r}: accuracy {run.accuracy:.4g})"
+
+
+def test_what_is_to_be_done_is_said_in_words_of_python(run: hdlif.Run, tmp_path: Path) -> None:
+    with pytest.raises(ExistingRunError) as caught:
+        hdlif.train("digits_hdlif", epochs=2, out=run.folder)
+    assert "go on with it (resume=True), replace it (overwrite=True), or choose another" in str(caught.value)
+    assert "--" not in str(caught.value)
+    with pytest.raises(InputError, match="resume=True goes on with a run and overwrite=True replaces it"):
+        hdlif.train("digits_hdlif", out=run.folder, resume=True, overwrite=True)
+
+
+def test_an_argument_that_a_verb_does_not_take_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r'hdlif.train has no argument epoch; .*\(did you mean "epochs"\?\)'):
+        hdlif.train(epoch=2, out=tmp_path / "x")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match='did you mean "data"'):
+        hdlif.evaluate("x", date="digits")  # type: ignore[call-arg]
+    assert "epochs" in inspect.signature(hdlif.train).parameters
+
+
+def test_shipped_sets_need_no_augmentation_and_no_seed() -> None:
+    sets = hdlif.data.digits(validation=200)
+    assert len(sets.train) == 1797 - 360 - 200
+    for name in ("cifar10", "cifar100", "fashion_mnist", "imagenet", "sines", "synthetic", "tiny_imagenet", "wine"):
+        taken = inspect.signature(getattr(hdlif.data, name)).parameters
+        assert (taken["augment"].default, taken["seed"].default) == ((), 0)
 
 
 def test_what_does_not_fit_is_refused(run: hdlif.Run, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -147,11 +147,16 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
 
     if seeds is not None:
         say = _to_stderr(as_json)
-        found = many.train_seeds(recipe, seeds=seeds, progress=not as_json, say=say, **options)
+        with _saying_how_to_go_on("the same command goes on"):
+            found = many.train_seeds(recipe, seeds=seeds, progress=not as_json, say=say, **options)
         show(found.as_dict(), as_json, lambda: many.as_text(found, options["out"]))
         return
+    with _saying_how_to_go_on(
+        f"the same command with --resume{' in place of --overwrite' * options['overwrite']} goes on"
+    ):
+        result = command(recipe, progress=not as_json, say=_to_stderr(as_json), **options)
     # The first process alone has something to show.
-    if result := command(recipe, progress=not as_json, say=_to_stderr(as_json), **options):
+    if result:
         out = options["out"] or Path("runs") / result.name
         show(result.as_dict(), as_json, lambda: as_text(result, out))
 
@@ -161,7 +166,7 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
 @click.option(
     "--data",
     metavar="NAME|PATH",
-    help="Data set, or data of your own; a checkpoint's own by default.",
+    help="Data set, or data of your own; a checkpoint's own by default. Events are binned as the network's were.",
 )
 @data_root_option
 @data_set_option
@@ -190,7 +195,7 @@ def evaluate(path: Path, as_json: bool, confusion: bool, **options: Any) -> None
 @cli.command()
 @click.argument("checkpoint", type=FILE)
 @click.option("--to", "target", type=click.Choice(["artefact", "onnx"]), default="artefact", show_default=True)
-@click.option("--out", type=FILE, required=True, help="The file to write, by custom NAME.hdlif.safetensors.")
+@click.option("--out", type=FILE, required=True, help="The file to write, usually NAME.hdlif.safetensors.")
 @click.option(
     "--form",
     type=click.Choice(["unrolled", "step"]),
@@ -223,13 +228,22 @@ def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: in
 @click.option("--max-operations", type=click.IntRange(1), help="Products and sums of such a run.  [default: 2^42]")
 @json_option
 def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int | None) -> None:
-    """Classify INPUTS with ARTEFACT. Does not need PyTorch.
+    """What ARTEFACT says of INPUTS: a class, a class at each step, values or labels. Does not need PyTorch.
 
-    An input is an image, a folder (all images below it) or a .npy array: float32 [C, H, W] or [T, C, H, W], normalised
-    already; uint8 pixels of these shapes; or an image, uint8 [H, W] or [H, W, channels], of any size. Of a network of
-    series it is a .csv file, a row a time step and a column a channel, a folder of such, or an array [T, C] or
-    [N, T, C] (.npy, or x in a .npz file), and each window of a longer recording is answered for; of sounds a .wav file;
-    of tables a .csv file or an array [N, C], of which each row is answered for.
+    An input is a file of what the network was trained on, or a folder, of which all images, .csv files, .wav files or
+    recordings below it are taken. Where some cannot be used, the others are answered for, and the exit code is 1.
+
+    \b
+    pictures    an image file; or a .npy array: float32 [C, H, W] or [T, C, H, W],
+                normalised already; uint8 pixels of these shapes; or an image of any
+                size, uint8 [H, W] or [H, W, channels]
+    series      a .csv or .parquet file, a row a time step and a column a channel; or
+                an array [T, C] or [N, T, C] (.npy, or x in a .npz file); each window
+                of a longer recording is answered for
+    sounds      a .wav file
+    tables      a .csv or .parquet file, or an array [N, C]; each row is answered for
+    recordings  of event cameras (.aedat, .aedat4, .bin, .h5, .hdf5, .npy, .npz, .raw);
+                or a .npy array of counts, [2, H, W] or [T, 2, H, W]
 
     Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP of 8 bits a channel, of at most 80 million pixels and 65,535 a
     side; of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at
@@ -239,6 +253,10 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
 
     result = command(artefact, inputs, **{key: value for key, value in options.items() if value is not None})
     show(result.as_dict(), as_json, lambda: "\n".join(printable(str(one)) for one in result.inputs))
+    if result.failed:
+        for line in result.failed:
+            _say(f"InputError: {line}")
+        sys.exit(1)
 
 
 @cli.command()
@@ -251,7 +269,7 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
 @click.option(
     "--data",
     metavar="NAME|PATH",
-    help="Data set, or folder of pictures, to run and to calibrate INT8 on.  [default: noise]",
+    help="Data set, or path of data of your own, to run and to calibrate INT8 on.  [default: noise]",
 )
 @data_root_option
 @data_set_option
@@ -348,11 +366,11 @@ def recipes() -> None:
 @click.option("--published", is_flag=True, help="Those that are rows of a published table, with its figures.")
 @json_option
 def recipes_ls(published: bool, as_json: bool) -> None:
-    """Names of the recipes that ship."""
-    from hdlif.commands.recipes import ls, published_table
+    """Names of the recipes that ship, and what each is."""
+    from hdlif.commands.recipes import listed, ls, published_table
 
     result = ls()
-    show(result, as_json, published_table if published else lambda: "\n".join(result["recipes"]))
+    show(result, as_json, published_table if published else lambda: listed(result))
 
 
 @recipes.command("show")
@@ -501,7 +519,8 @@ def ablate(table: str, as_json: bool, **options: Any) -> None:
     from hdlif.commands.ablate import ablate as command
     from hdlif.commands.ablate import load_table, markdown
 
-    result = command(table, progress=not as_json, say=_to_stderr(as_json), **options)
+    with _saying_how_to_go_on("the same command goes on"):
+        result = command(table, progress=not as_json, say=_to_stderr(as_json), **options)
     show(result, as_json, lambda: markdown(load_table(table), result).rstrip())
 
 
@@ -530,7 +549,8 @@ def sweep(recipe: str, as_json: bool, **options: Any) -> None:
     from hdlif.commands import tables
     from hdlif.commands.sweep import sweep as command
 
-    result = command(recipe, progress=not as_json, say=_to_stderr(as_json), **options)
+    with _saying_how_to_go_on("the same command goes on"):
+        result = command(recipe, progress=not as_json, say=_to_stderr(as_json), **options)
     show(result.as_dict(), as_json, lambda: tables.trials_table(result))
 
 
@@ -590,11 +610,9 @@ def main() -> None:
         # Click makes it of EOFError too, which is a fault.
         if isinstance(error.__cause__, EOFError):
             raise error.__cause__ from None
-        _say("interrupted")
-        sys.exit(130)
-    except KeyboardInterrupt:
-        _say("interrupted")
-        sys.exit(130)
+        _interrupted(error.__cause__)
+    except KeyboardInterrupt as error:
+        _interrupted(error)
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
@@ -613,6 +631,23 @@ def main() -> None:
         _fail(MachineError(f"{place}cannot be read or written ({reason(error)}); free it, or choose another"), error)
     except MemoryError as error:
         _fail(MachineError("there is not enough memory; close other programs, or give less at once"), error)
+
+
+def _interrupted(error: BaseException | None) -> NoReturn:
+    """Say that it was, and what the interrupt says of where."""
+    _say(" ".join(["interrupted", *map(str, error.args if isinstance(error, KeyboardInterrupt) else ())]))
+    sys.exit(130)
+
+
+@contextlib.contextmanager
+def _saying_how_to_go_on(how: str) -> Iterator[None]:
+    """Let an interrupt that says where a training stopped say how to go on from there."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if interrupt.args:
+            interrupt.args = (f"{interrupt.args[0]}; {how}",)
+        raise
 
 
 def _fail(error: HdlifError | None, cause: Exception) -> NoReturn:

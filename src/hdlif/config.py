@@ -325,14 +325,15 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     name, own, base = _trees(name_or_path)
     tree = own if base is None else _merged(base.tree, own)
     for override in overrides:
-        _replace(tree, override)
+        replace_value(tree, override)
     try:
         return Recipe.model_validate({"name": name} | tree)
     except ValidationError as error:
         errors = error.errors()
     if base is not None and not base.ships:
         _blame_base(name_or_path, base, own, overrides, errors)
-    raise RecipeError(f"{name_or_path}: {_explain(errors)}")
+    # Of what a base's file holds nothing is said.
+    raise RecipeError(f"{name_or_path}: {_explain(errors, tree if base is None or base.ships else own)}")
 
 
 @dataclass(frozen=True)
@@ -412,7 +413,7 @@ def _blame_base(
     try:
         stated = own
         for override in overrides:
-            _replace(stated, override)
+            replace_value(stated, override)
     except RecipeError:
         # It goes into a section that is the base's.
         return
@@ -423,7 +424,7 @@ def _blame_base(
     for part in location[:2]:
         if not isinstance(place, dict) or part not in place:
             raise RecipeError(
-                f"{name_or_path}: base = {shown(base.stated)} is no recipe of this version of hdlif; "
+                f"{name_or_path}: base = {shown(base.stated)} is not a recipe of this version of hdlif; "
                 "`hdlif recipes check` of that file says where"
             )
         place = place[part]
@@ -445,9 +446,9 @@ def _own_tree(name_or_path: str | Path, hidden: str = "") -> tuple[str, dict[str
     if isinstance(tree, dict):
         return name, tree
     if hidden:
-        raise RecipeError(f"{hidden} is no recipe; `hdlif recipes check` of that file says where")
+        raise RecipeError(f"{hidden} is not a recipe; `hdlif recipes check` of that file says where")
     raise RecipeError(
-        f"{name_or_path}: {shown(tree)} is no recipe; a recipe is a YAML mapping with the keys "
+        f"{name_or_path}: {shown(tree)} is not a recipe; a recipe is a YAML mapping with the keys "
         f"{', '.join(sorted(Recipe.model_fields))}"
     )
 
@@ -470,13 +471,13 @@ def recipe_fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return fields
 
 
-def _replace(tree: dict[str, Any], override: str) -> None:
+def replace_value(tree: dict[str, Any], override: str) -> None:
     """Set one value of `tree` in place; `override` is `a.b=v`."""
     path, equals, text = override.partition("=")
     *sections, key = path.strip().split(".")
     source = f"--set {cut(override)}"
     if not equals or not all([*sections, key]):
-        raise RecipeError(f"{source}: is no assignment; write key=value, for example --set training.epochs=3")
+        raise RecipeError(f"{source}: is not an assignment; write key=value, for example --set training.epochs=3")
     if len(sections) >= MOST_DEPTH:
         raise RecipeError(f"{source}: has {len(sections) + 1} keys in each other; at most {MOST_DEPTH} are accepted")
     if len(text) > MOST_BYTES:
@@ -497,8 +498,8 @@ def _worst(errors: list[ErrorDetails]) -> ErrorDetails:
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
-def _explain(errors: list[ErrorDetails]) -> str:
-    """One line on the worst error."""
+def _explain(errors: list[ErrorDetails], tree: Mapping[str, Any]) -> str:
+    """One line on the worst error of a recipe's tree."""
     first = _worst(errors)
     location, message = [str(part) for part in first["loc"]], first["msg"]
     if location[:2] == ["data", "augment"]:
@@ -511,6 +512,8 @@ def _explain(errors: list[ErrorDetails]) -> str:
     key = cut(".".join(location))
     seen = f"{key} = {shown(first['input'])}"
     match first["type"]:
+        case "extra_forbidden" if places := _places(location, tree):
+            return f"{seen} is unknown; did you mean {' or '.join(places)}?"
         case "extra_forbidden":
             return f"{seen} is unknown; {did_you_mean(location[-1], section.model_fields)}"
         case "missing":
@@ -528,6 +531,26 @@ def _explain(errors: list[ErrorDetails]) -> str:
             return f"{seen} is refused; it {said}" if said.startswith("should ") else said
         case _:
             return f"{seen} is refused; it should {message.partition(' should ')[2]}"
+
+
+def _places(location: Sequence[str], tree: Mapping[str, Any]) -> list[str]:
+    """The keys inside sections that a key may mean which stands beside the sections and is unknown there."""
+    if len(location) > 1:
+        return []
+    # imported here, for it takes longer than a good run's other imports from the standard library
+    import difflib
+
+    sections = (("data", DataConfig), ("training", TrainingConfig))
+    known = {f"{key}.{field}" for key, section in sections for field in section.model_fields}
+    stated = recipe_fields({key: value for key, value in tree.items() if isinstance(value, Mapping)})
+    places = {*known, *stated}
+    names = {place.rpartition(".")[2] for place in places}
+    likely = difflib.get_close_matches(cut(location[0]), {*names, *Recipe.model_fields}, n=1, cutoff=0.8)
+    return sorted(place for place in places if place.rpartition(".")[2] in likely)[:_MOST_PLACES]
+
+
+_MOST_PLACES = 5
+"""That an error names."""
 
 
 def _section(location: Sequence[str]) -> type[BaseModel]:

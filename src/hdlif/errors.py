@@ -45,6 +45,10 @@ class InputError(HdlifError):
     """An input file (image, array) cannot be read or does not fit the network's input record."""
 
 
+class ArgumentError(HdlifError, TypeError):
+    """A function is called with an argument that it does not take."""
+
+
 class CheckpointError(HdlifError):
     """A checkpoint is absent, damaged, or belongs to another recipe."""
 

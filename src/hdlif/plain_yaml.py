@@ -37,13 +37,13 @@ def text_of(path: Path, what: str) -> str:
         raise
     except UnicodeDecodeError as error:
         raise RecipeError(
-            f"{path}: byte {error.start} is no UTF-8; {what} is a YAML text file saved as UTF-8"
+            f"{path}: byte {error.start} is not UTF-8; {what} is a YAML text file saved as UTF-8"
         ) from None
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({reason(error)}); give the path of a YAML file") from None
     if (found := _CONTROL.search(text)) is not None:
         line = text.count("\n", 0, found.start()) + 1
-        raise RecipeError(f"{path}: line {line}: a control character is no YAML; delete it")
+        raise RecipeError(f"{path}: line {line}: a control character is not YAML; delete it")
     return text
 
 
@@ -63,7 +63,7 @@ def not_plain(value: object, levels: int = MOST_DEPTH) -> str | None:
             if isinstance(item, int) and not -(2**63) <= item < 2**63:
                 return f"an integer of more than 64 bits is refused; the largest is {2**63 - 1}"
             if isinstance(item, str) and _SURROGATE.search(item):
-                return f"{shown(item)} is refused; half a surrogate pair is no text"
+                return f"{shown(item)} is refused; half a surrogate pair is not text"
     return None
 
 
@@ -105,11 +105,11 @@ def parse_yaml(text: str, *, source: str) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise RecipeError(
-            f"{source}: {where}{cut(str(error.problem or error.context), 160)}; mend the YAML there"
+            f"{source}: {where}{cut(str(error.problem or error.context), 160)}; fix the YAML there"
         ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise RecipeError(f"{source}: line {line}: a control character is no YAML; delete it") from None
+        raise RecipeError(f"{source}: line {line}: a control character is not YAML; delete it") from None
 
 
 class Loader(yaml.SafeLoader):
@@ -135,7 +135,7 @@ class Loader(yaml.SafeLoader):
         try:
             chunks: list[str] = super().scan_flow_scalar_non_spaces(double, start_mark)
         except (ValueError, OverflowError):
-            problem = "an escape beyond \\U0010ffff is no character"
+            problem = "an escape beyond \\U0010ffff is not a character"
             raise yaml.scanner.ScannerError(None, None, problem, self.get_mark()) from None
         return chunks
 
@@ -144,10 +144,10 @@ class Loader(yaml.SafeLoader):
 
     def _scalar(self, node: yaml.Node, what: str) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            raise self._refusal(f"a list or mapping is no {what}", node)
+            raise self._refusal(f"a list or mapping is not valid as {what}", node)
         value: str = node.value
         if what != "text" and not re.fullmatch(_PATTERNS[what], value):
-            raise self._refusal(f"{shown(value)} is no {what}", node)
+            raise self._refusal(f"{shown(value)} is not valid as {what}", node)
         return value
 
     def _null(self, node: yaml.Node) -> None:
@@ -173,21 +173,21 @@ class Loader(yaml.SafeLoader):
         try:
             return value.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
-            raise self._refusal("half a surrogate pair is no text", node) from None
+            raise self._refusal("half a surrogate pair is not text", node) from None
 
     def _list(self, node: yaml.Node) -> list[Any]:
         if not isinstance(node, yaml.SequenceNode):
-            raise self._refusal("this is no list", node)
+            raise self._refusal("this is not a list", node)
         return [self.construct_object(item, deep=True) for item in node.value]
 
     def _mapping(self, node: yaml.Node) -> dict[str, Any]:
         if not isinstance(node, yaml.MappingNode):
-            raise self._refusal("this is no mapping", node)
+            raise self._refusal("this is not a mapping", node)
         tree: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if key_node.tag != _TAG + "str":
                 shown = cut(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "[...]"
-                raise self._refusal(f"the key {shown} is no text", key_node)
+                raise self._refusal(f"the key {shown} is not text", key_node)
             key = self._text(key_node)
             if key in tree:
                 raise self._refusal(f"the key {cut(key)} is repeated", key_node)

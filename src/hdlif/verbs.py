@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
+from inspect import signature
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 from hdlif.accounting.operations import Counting
 from hdlif.commands import eval as evaluating
@@ -17,11 +19,11 @@ from hdlif.commands.eval import EvaluationResult
 from hdlif.commands.profile import Profiled
 from hdlif.config import Recipe
 from hdlif.data import Tested
-from hdlif.errors import InputError
+from hdlif.errors import ArgumentError, ExistingRunError, InputError, did_you_mean
 from hdlif.report.summary import TrainResult
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished training in its folder; as a path, it is that folder.
 
@@ -61,8 +63,29 @@ class Run:
     def __fspath__(self) -> str:
         return fspath(self.folder)
 
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {'—' if one is None else f'{one:.4g}'}" for name, one in self.metrics.items())
+        return f"Run({fspath(self.folder)!r}: {figures})"
+
 
 Place = str | PathLike[str]
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _naming_arguments(verb: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Let a verb say of an argument that it does not take which it may mean: an `ArgumentError`."""
+
+    @wraps(verb)
+    def named(*args: _P.args, **options: _P.kwargs) -> _T:
+        taken = signature(verb).parameters
+        for name in options:
+            if name not in taken:
+                mend = did_you_mean(name, taken)
+                raise ArgumentError(f"hdlif.{verb.__name__} has no argument {name}; {mend}")
+        return verb(*args, **options)
+
+    return named
 
 
 def _text(place: Place | None) -> str | None:
@@ -79,6 +102,11 @@ def _listed(overrides: Sequence[str]) -> Sequence[str]:
     return overrides
 
 
+_ARGUMENTS = {"--resume": "resume=True", "--overwrite": "overwrite=True", "--out": "out=FOLDER"}
+"""What options of the command line are called here."""
+
+
+@_naming_arguments
 def train(
     recipe: str | Path | Recipe = "digits_hdlif",
     *,
@@ -101,7 +129,7 @@ def train(
 
     Args:
         recipe: the name of one that ships, a file, or a `Recipe`.
-        data: the name of a data set, or the path of a folder of pictures, in place of the recipe's own.
+        data: the name of a data set, or the path of data of your own, in place of the recipe's.
         out: the run folder; runs/NAME by default.
         epochs: in place of the recipe's.
         overrides: "a.b=v" each, as `--set` takes them.
@@ -119,19 +147,27 @@ def train(
     changes = [*_listed(overrides), *([f"training.epochs={epochs}"] if epochs is not None else [])]
     if isinstance(recipe, Recipe) and changes:
         raise InputError("epochs and overrides change a recipe that is named; set them in the Recipe that is given")
+    if resume and overwrite:
+        raise InputError("resume=True goes on with a run and overwrite=True replaces it; leave one of them out")
     name = recipe.name if isinstance(recipe, Recipe) else None
-    result = training.train(
-        recipe,
-        overrides=changes,
-        data=_text(data),
-        data_root=_path(data_root),
-        out=_path(out),
-        resume=resume,
-        overwrite=overwrite,
-        threads=threads,
-        progress=progress,
-        memory_repeats=memory_repeats,
-    )
+    try:
+        result = training.train(
+            recipe,
+            overrides=changes,
+            data=_text(data),
+            data_root=_path(data_root),
+            out=_path(out),
+            resume=resume,
+            overwrite=overwrite,
+            threads=threads,
+            progress=progress,
+            memory_repeats=memory_repeats,
+        )
+    except ExistingRunError as error:
+        said = str(error)
+        for option, argument in _ARGUMENTS.items():
+            said = said.replace(f"({option})", f"({argument})")
+        raise ExistingRunError(said) from None
     if result is None:
         raise InputError(
             "this is not the first process of the training, which has the result; train with `hdlif train`"
@@ -140,6 +176,7 @@ def train(
     return Run(folder, result)
 
 
+@_naming_arguments
 def evaluate(
     network: Run | Place,
     *,
@@ -167,6 +204,7 @@ def evaluate(
     )
 
 
+@_naming_arguments
 def export(
     network: Run | Place,
     out: Place,
@@ -190,6 +228,7 @@ def export(
     return Path(out)
 
 
+@_naming_arguments
 def profile(
     network: Run | Place,
     *,

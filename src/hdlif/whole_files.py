@@ -23,7 +23,7 @@ def open_regular(path: Path, flags: int) -> int:
     try:
         descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
     except ValueError:
-        raise OSError(errno.EINVAL, "this is no path") from None
+        raise OSError(errno.EINVAL, "this is not a path") from None
     try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):

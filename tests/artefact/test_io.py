@@ -111,8 +111,8 @@ def test_how_series_are_made_is_written_and_read(fields: dict[str, Any]) -> None
     ("fields", "words"),
     [
         ({"columns": ("a", "b")}, r"input.columns = \['a', 'b'\]; it must be 1 names"),
-        ({"columns": ("a\n",)}, "is no printable name"),
-        ({"columns": ("a" * 1001,)}, "is no printable name of 1 to 1000 characters"),
+        ({"columns": ("a\n",)}, "is not a printable name"),
+        ({"columns": ("a" * 1001,)}, "is not a printable name of 1 to 1000 characters"),
         ({"rates": (1,)}, r"input.rates = \[1\]; it must be two integers in 1..100000"),
         ({"rates": (1, 10**6)}, "input.rates"),
         ({"windows": (8,)}, r"input.windows = \[8\]; it must be two integers in 1..2147483647, of a series"),
@@ -300,7 +300,7 @@ def changed_program(**attributes: Any) -> Graph:
         ({"operations": [["add", 0]]}, "add has 1 operands; it takes 2"),
         ({"operations": [["add", 0, 99]]}, "a register is read after it is written"),
         ({"operations": [["constant", "1"]]}, 'a constant is ["constant", number]'),
-        ({"operations": [["constant", 1e300]]}, "is no finite float32"),
+        ({"operations": [["constant", 1e300]]}, "is not a finite float32"),
         ({"operations": [["constant", 10**400]]}, "a constant is a finite float32"),
         ({"operations": [["floor", 0]] * 300}, "takes 300 operations; a program has at most 256"),
     ],
@@ -495,8 +495,8 @@ LIES = {
     "two inputs": (put("graph/nodes/1/inputs", ["conv", "conv"]), "inputs of program are 2"),
     "same name": (put("graph/nodes/1/name", "conv"), "two values have this name"),
     "name of the input": (put("graph/nodes/0/name", "input"), "two values have this name"),
-    "name that is no text": (put("graph/nodes/0/name", "\ud800"), "must be a string"),
-    "output": (put("graph/output", "nothing"), "no node of the graph"),
+    "name that is not text": (put("graph/nodes/0/name", "\ud800"), "must be a string"),
+    "output": (put("graph/output", "nothing"), "not a node of the graph"),
     "labels": (put("graph/labels", ["a"]), "1 labels need"),
     "steps": (put("graph/time_steps", 3), r"neuron\.row1: float32 \[2, 1\]"),
     "no step": (put("graph/time_steps", 0), "time_steps = 0"),
@@ -553,7 +553,7 @@ def test_what_only_the_library_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
         raise safetensors.SafetensorError("HeaderTooLarge")
 
     monkeypatch.setattr(safetensors.numpy, "load", refuse)
-    with pytest.raises(ArtefactError, match=r"is no safetensors file \(HeaderTooLarge\)"):
+    with pytest.raises(ArtefactError, match=r"is not a safetensors file \(HeaderTooLarge\)"):
         load(GOLDEN)
 
 

@@ -21,7 +21,7 @@ def test_budgets_of_layers_name_layers_of_the_network() -> None:
     builders.check(recipe(words))
     with pytest.raises(
         RecipeError,
-        match=r"activity.sops: 'body.stage1.0.act1' is no layer of the body; choose one of body.stage1.0.conv1",
+        match=r"activity.sops: 'body.stage1.0.act1' is not a layer of the body; choose one of body.stage1.0.conv1",
     ):
         builders.check(recipe("activity={kind: sops, sops: {body.stage1.0.act1: 1.0e4}}"))
     with pytest.raises(RecipeError, match="a budget is above 0"):

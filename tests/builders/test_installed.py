@@ -74,7 +74,10 @@ def test_every_other_section_takes_such_names(tmp_path: Path, monkeypatch: pytes
         ("number", "is 3; it must be a class derived from hdlif.nn.EquationNeuron"),
         ("gone", '"gone" is of spiking-waves 1.2, which is broken: .*waves has no Gone'),
         ("absent", "spiking-waves 1.2, which is broken: .*there is no module no_such_waves"),
-        ("module", 'spiking-waves 1.2, which is broken: .*"waves" is no name of a part; write package.module:Name'),
+        (
+            "module",
+            'spiking-waves 1.2, which is broken: .*"waves" is not the name of a part; write package.module:Name',
+        ),
         ("failing", "spiking-waves 1.2, which is broken: .*importing failing_waves failed: division by zero"),
     ],
 )

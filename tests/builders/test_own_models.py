@@ -56,7 +56,7 @@ def test_its_neurons_are_numbered_as_they_are_made() -> None:
     [
         ("Missing", "own_models has no Missing; it has "),
         ("NOT_A_NETWORK", "it must be a class or a function"),
-        ("a_tensor", "Tensor is no network over time; give a Sequential"),
+        ("a_tensor", "Tensor is not a network over time; give a Sequential"),
         ("no_logits", r"Sequential gives \[1, 1, 3, 6, 6\]; a network gives logits"),
         ("other_classes", "gives 3 outputs, and digits has 10 classes"),
         ("residual", "Residual holds HDLIF, which knows time, and does not itself; derive Residual from"),
@@ -71,6 +71,15 @@ def test_what_is_no_network_is_refused_in_one_line(name: str, words: str) -> Non
     with pytest.raises(RecipeError, match=words) as caught:
         builders.check(own(name))
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_module_only_imports_is_not_said_to_be_in_it() -> None:
+    with pytest.raises(RecipeError, match="own_models has no Brunched; it has ") as caught:
+        builders.check(own("Brunched"))
+    said = str(caught.value)
+    assert "Branched" in said
+    assert 'did you mean "Branched"?' in said
+    assert not {"torch", "nn", "Sequential", "Scope"} & {*said.replace(",", "").split()}
 
 
 def test_an_argument_that_it_does_not_take_is_refused() -> None:

@@ -49,10 +49,10 @@ def test_a_recipe_sets_the_constants_that_shape_an_equation() -> None:
 @pytest.mark.parametrize(
     ("neuron", "words"),
     [
-        ('kind: "own_neurons:"', "is no name of a part; write package.module:Name"),
-        ('kind: ":AdaptiveHDLIF"', "is no name of a part"),
-        ('kind: "own_neurons:a b"', "is no name of a part"),
-        ('kind: "../own_neurons:AdaptiveHDLIF"', "is no name of a part"),
+        ('kind: "own_neurons:"', "is not the name of a part; write package.module:Name"),
+        ('kind: ":AdaptiveHDLIF"', "is not the name of a part"),
+        ('kind: "own_neurons:a b"', "is not the name of a part"),
+        ('kind: "../own_neurons:AdaptiveHDLIF"', "is not the name of a part"),
         ('kind: "no_such_module:A"', "there is no module no_such_module; run where no_such_module.py lies"),
         ('kind: "own_neurons.sub:A"', "there is no module own_neurons.sub"),
         ('kind: "own_neurons:Missing"', "own_neurons has no Missing; it has AdaptiveHDLIF"),

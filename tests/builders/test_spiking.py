@@ -96,7 +96,7 @@ def test_a_file_of_another_network_is_refused_by_its_tensors(tmp_path: Path) -> 
 
     assert "blocks.0.bn1.bias is [8], and [4] in the network" in refusal("other.safetensors")
     assert refusal("other.safetensors").count(" is ") == SHOWN
-    assert "is no state dict of the network" in refusal("damaged.safetensors")
+    assert "is not a state dict of the network" in refusal("damaged.safetensors")
     assert "cannot be read (No such file" in refusal("absent.pt")
 
 
@@ -124,7 +124,7 @@ def gelu(num_classes: int) -> nn.Module:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"of": "resnet18"}, "model.of = 'resnet18' is no name of a network; write package.module:Name"),
+        ({"of": "resnet18"}, "model.of = 'resnet18' is not the name of a network; write package.module:Name"),
         ({"of": "torch_networks:Absent"}, r'model.of = "torch_networks:Absent": torch_networks has no Absent; it has'),
         ({"of": "small_recipes:torch.float32"}, "is torch.float32; it must be a class or a function"),
         ({"of": "builders.test_spiking:nothing"}, r'nothing" gives a dict; it must give a torch.nn.Module'),
@@ -156,5 +156,5 @@ def test_a_network_of_ones_own_may_be_made_spiking_in_its_function() -> None:
 
 
 def test_it_needs_a_network() -> None:
-    with pytest.raises(HdlifError, match=r"model.of = None is no name of a network"):
+    with pytest.raises(HdlifError, match=r"model.of = None is not the name of a network"):
         builders.check_names(load("model={kind: spiking}"))

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from hdlif.cli import main
+from hdlif.training import Checkpoints
 from picture_folders import write_pictures
 
 FAST = ["--set", "training.epochs=1", "--set", "data.batch_size=128", "--set", "model.width=4"]
@@ -121,7 +122,66 @@ def test_export_makes_the_folder_of_its_file_or_says_that_it_cannot(run_folder, 
     (tmp_path / "file").write_text("")
     refused = hdlif("export", run_folder[0], "--to", "artefact", "--out", tmp_path / "file" / "net.hdlif.safetensors")
     assert refused.returncode == 1
-    assert "cannot be written" in refused.stderr
+    assert f"{tmp_path / 'file'}: cannot be made there (" in refused.stderr
+    for command in (["export", run_folder[0]], ["train", "digits_hdlif"]):
+        refused = hdlif(*command, "--out", "/proc/x/y")
+        assert refused.returncode == 1
+        assert "cannot be made there (No such file or directory); choose another --out" in refused.stderr
+
+
+def test_run_answers_for_what_can_be_read_and_ends_with_1(artefact, tmp_path):
+    Image.new("L", (8, 8), 128).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    done = hdlif("run", artefact, tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"{tmp_path / 'a.png'}: ")
+    assert done.stderr.startswith(f"InputError: {tmp_path / 'b.png'}: cannot be read as an image")
+    assert len(done.stderr.splitlines()) == len(done.stdout.splitlines()) == 1
+
+
+def test_a_run_folder_in_place_of_its_artefact_is_told_how_to_be_one(run_folder):
+    done = hdlif("run", run_folder[0], "x.png")
+    assert done.returncode == 2
+    assert f"`hdlif export {run_folder[0]} --out NAME.hdlif.safetensors` writes one" in done.stderr
+
+
+def test_resume_by_the_name_alone_goes_on_with_the_recipe_of_the_folder(run_folder, tmp_path):
+    out, summary = run_folder
+    done = hdlif("train", "digits_hdlif_w1p5_s4_parallel", "--out", out, "--resume", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, summary), done.stderr
+    # A file may have been edited since: what it says now is another recipe.
+    own = tmp_path / "own.yaml"
+    own.write_text("base: digits_hdlif\n")
+    stopped = tmp_path / "stopped"
+    shutil.copytree(out, stopped)
+    (stopped / "summary.json").unlink()
+    refused = hdlif("train", own, "--out", stopped, "--resume")
+    assert refused.returncode == 2
+    assert f"hdlif train {stopped}/recipe.yaml --out {stopped} --resume" in refused.stderr
+    again = hdlif("train", stopped / "recipe.yaml", "--out", stopped, "--resume", "--memory-repeats", 0)
+    assert again.returncode == 0, again.stderr
+
+
+def test_an_interrupt_says_where_and_how_to_go_on(tmp_path, monkeypatch):
+    def stop(self, training):
+        if training.counters.step > 12:
+            training.pending.number = signal.SIGINT
+        return False
+
+    monkeypatch.setattr(Checkpoints, "due", stop)
+    arguments = ["train", "digits_hdlif", *FAST, "--set", "training.epochs=5", "--memory-repeats", 0, "--out"]
+    for options, how in (
+        ([], "with --resume goes on"),
+        (["--overwrite"], "with --resume in place of --overwrite goes on"),
+    ):
+        done = hdlif(*arguments, tmp_path / "run", "--threads", 1, "--json", *options)
+        assert done.returncode == 130
+        assert done.stderr.strip() == f"interrupted in epoch 2 of 5; the same command {how}"
+    done = hdlif("eval", tmp_path / "run")
+    assert done.returncode == 2
+    last = tmp_path / "run" / "last.safetensors"
+    assert f"its training is not finished; resume it, or give {last}" in done.stderr
+    assert hdlif("eval", last).returncode == 0
 
 
 def test_eval_of_checkpoint_and_artefact_agree_with_training(run_folder, artefact):
@@ -277,7 +337,11 @@ def test_report_without_its_network_leaves_the_neurons_out_and_says_so(run_folde
 
 
 def test_recipes_are_listed_shown_and_checked():
-    assert "digits_hdlif" in hdlif("recipes", "ls").stdout.split()
+    lines = hdlif("recipes", "ls").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == json.loads(hdlif("recipes", "ls", "--json").stdout)["recipes"]
+    assert [line for line in lines if len(line.split()) < 3] == []
+    (start,) = (line for line in lines if line.startswith("sines_hdlif "))
+    assert start.endswith("  Series: at each step the network sees the sample of that time alone")
     assert "stochastic_step" in hdlif("recipes", "show", "digits_hdlif").stdout
     assert hdlif("recipes", "check", "digits_hdlif").returncode == 0
 
@@ -289,7 +353,7 @@ def test_recipes_are_listed_shown_and_checked():
         (["train", "digits_hdlif", "--set", "training.epoch=3"], ["RecipeError", "training.epoch", '"epochs"']),
         (["train", "digits_hdlif", "--set", "neuron.kind=hdlf"], ["RecipeError", "neuron.kind", '"hdlif"']),
         (["train", "digits_hdlif", "--set", "model.widht=3"], ["RecipeError", "model.widht", '"width"']),
-        (["train", "digits_hdlif", "--data", "nowhere"], ["DataError", "nowhere", "no folder", "digits"]),
+        (["train", "digits_hdlif", "--data", "nowhere"], ["DataError", "nowhere", "no such file or folder", "digits"]),
         (["train", "digits_hdlif", "--data", "."], ["DataError", "no folder lies in it", "CLASS"]),
         (["eval", "x.hdlif.safetensors", "--data", "."], ["there is no such file"]),
         (["data", "inspect", "nowhere"], ["DataError", "nowhere: there is no such folder"]),

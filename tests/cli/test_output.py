@@ -73,12 +73,12 @@ def test_every_error_is_one_printable_line_and_its_exit_code(
     kind: type[HdlifError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: object, **__: object) -> None:
-        raise kind(f"{HOSTILE}: is no recipe")
+        raise kind(f"{HOSTILE}: is not a recipe")
 
     monkeypatch.setattr("hdlif.commands.recipes.ls", failing)
     done = in_process("recipes", "ls")
     assert done.code == kind.exit_code
-    assert done.err == f"{kind.__name__}: {printable(HOSTILE)}: is no recipe\n"
+    assert done.err == f"{kind.__name__}: {printable(HOSTILE)}: is not a recipe\n"
     assert done.err[:-1].isprintable()
 
 

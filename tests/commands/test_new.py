@@ -58,7 +58,7 @@ def test_what_is_there_is_left_alone(tmp_path: Path, taken: str) -> None:
     else:
         place.mkdir()
         (place / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is there already; give the name of a folder that is to be made"):
+    with pytest.raises(InputError, match="already exists; give the name of a new folder"):
         new_project(place)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 

@@ -186,12 +186,12 @@ def test_samples_of_another_kind_than_the_network_takes_are_refused(run_folder: 
         ("own_sets:Squares", "count=many", "data.count = 'many' is refused; it should be a valid integer"),
         ("own_sets:Squares", "split={tests: 0.5}", "split.tests is unknown"),
         ("own_sets:Squares", "fit=middle", "data.fit = 'middle' is refused"),
-        ("own_sets:Stream", "", r"which is no map-style data set: it has no __len__; give"),
-        ("own_sets:nothing", "", "is None, which is no map-style data set"),
+        ("own_sets:Stream", "", r"which is not a map-style data set: it has no __len__; give"),
+        ("own_sets:nothing", "", "is None, which is not a map-style data set"),
         ("own_sets:NUMBER", "", 'data.kind = "own_sets:NUMBER" is 3; it must be a class or a function'),
         ("own_sets:Square", "", "own_sets has no Square; it has"),
         ("no_such_module:X", "", "there is no module no_such_module; run where no_such_module.py lies"),
-        ("a b:c", "", "is no name of a part; write package.module:Name"),
+        ("a b:c", "", "is not the name of a part; write package.module:Name"),
     ],
 )
 def test_what_is_no_data_set_is_refused_in_one_line(tmp_path: Path, name: str, override: str, words: str) -> None:

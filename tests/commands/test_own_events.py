@@ -83,7 +83,7 @@ def test_run_still_takes_counts_and_refuses_other_recordings(run_folder: Path, t
         ("far.npy", "the sensor has 0..11); the network takes recordings of a sensor of 12x12"),
         ("other.aedat", "it is of a sensor of 128x128); the network takes"),
         ("empty.npy", "it holds no event"),
-        ("none.npz", "(No such file or directory)"),
+        ("none.npz", "none.npz: there is no such file; check the path"),
     ):
         with pytest.raises(InputError, match=re.escape(words)):
             run(path, [tmp_path / name])
@@ -160,7 +160,7 @@ def spoiled(root: Path, name: str) -> Path:
         ("an empty class", "", "no recording lies in up; add some"),
         ("no recordings", "", "no recording lies in left, right; add some"),
         ("cut short", "", r"1 of 12 files cannot be read as recordings: left/000.npy \(its shape takes"),
-        ("no events", "", r"left/000.npy \(it holds no event\); take them away, or leave them out with data.unread"),
+        ("no events", "", r"left/000.npy \(it holds no event\); remove them, or leave them out: --set data.unread"),
         ("negative times", "", r"left/000.npy \(event 0 \(from 0\) has the time -.*; times are at least 0\)"),
         ("two sensors", "", r"left/a.aedat is of a sensor of 128x128 and left/b.raw of 8x9"),
         ("nothing", "data.sensor=[8, 7]", r"an event has x in .*7; the sensor has 0..6\)"),
@@ -190,7 +190,7 @@ def test_unreadable_recordings_are_left_out_where_that_is_asked_for(tmp_path: Pa
         "sensor         9x10 (height, width), from data.sensor",
         "events         60 to 60 in a recording, median 60",
         "trained on     counts 2x5x5 (darker, brighter) a step: counts added up",
-        "unreadable     1 files; a training refuses them but with data.unreadable=skip:",
+        "unreadable     1 files; a training refuses them without --set data.unreadable=skip:",
     ):
         assert line in lines
     trained(data, tmp_path / "run", "data.unreadable=skip", "data.batch_size=4")

@@ -190,7 +190,7 @@ def test_inspect_says_what_would_be_trained_on(run_folder: Path, tmp_path: Path)
         "modes          L 19, RGB 12",
         "trained on     3x8x8, RGB: all of it, squashed where proportions differ, bilinear",
         "passed over    1 .txt",
-        "unreadable     1 files; a training refuses them but with data.unreadable=skip:",
+        "unreadable     1 files; a training refuses them without --set data.unreadable=skip:",
         "warning        1 sample has copies in several classes: cat/001.png, dog/cat.png",
     ):
         assert line in text.splitlines()
@@ -198,7 +198,7 @@ def test_inspect_says_what_would_be_trained_on(run_folder: Path, tmp_path: Path)
         # 8 pictures of 8x8, 16 times as large, with gaps of 4, in 3 rows, right of the classes' names.
         assert image.size[0] > 8 * 132 + 4
         assert image.size[1] == 3 * 132 + 4
-    with pytest.raises(TrainingError, match="cannot be written"):
+    with pytest.raises(TrainingError, match="cannot be made there"):
         inspect(str(photos), out=tmp_path / "sheet.png" / "x.png")
 
 

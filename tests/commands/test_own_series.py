@@ -12,7 +12,7 @@ from PIL import Image
 
 from after_epoch import AfterEpoch
 from hdlif import builders
-from hdlif.artefact import load
+from hdlif.artefact import InputRecord, load
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export, export_onnx
@@ -22,6 +22,7 @@ from hdlif.commands.train import train
 from hdlif.config import load_recipe
 from hdlif.errors import DataError, InputError, RecipeError
 from hdlif.runs.checkpoints import load_trained
+from hdlif.runs.recipe_data import load_with_data
 from hdlif.runtime import Session
 from hdlif.tasks import Evaluation
 from picture_folders import write_pictures
@@ -75,7 +76,7 @@ def test_a_recording_is_cut_as_the_training_cut_it_to_the_bit(tmp_path: Path) ->
     export(tmp_path / "run", out=path)
     assert load(path).input.windows == (8, 4)
     # Of each person 20 rows of a class, and then of the other: the 4 windows in them are the training's.
-    answers = {one["input"]: one["logits"] for one in run(path, [data])["inputs"]}
+    answers = {one["input"]: one["logits"] for one in run(path, [data]).as_dict()["inputs"]}
     assert list(answers)[:2] == [f"{data}:2-9", f"{data}:6-13"]
     assert len(answers) == (12 * 2 * 20 - 8) // 4 + 1
     found, session, seen = builders.build_data(load_trained(tmp_path / "run").recipe), Session(path), 0
@@ -92,7 +93,7 @@ def test_a_recording_is_cut_as_the_training_cut_it_to_the_bit(tmp_path: Path) ->
     assert evaluate_path(path, data=str(renamed)).n == evaluate_path(tmp_path / "run").n
     x = np.stack([np.arange(24), np.arange(24)], 1).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
-    assert [one["input"] for one in run(path, [tmp_path / "x.npy"])["inputs"]][:2] == [
+    assert [one["input"] for one in run(path, [tmp_path / "x.npy"]).as_dict()["inputs"]][:2] == [
         f"{tmp_path}/x.npy[0:8]",
         f"{tmp_path}/x.npy[4:12]",
     ]
@@ -103,9 +104,9 @@ def test_arrays_of_several_series_are_answered_one_by_one(run_folder: Path, tmp_
     values = [np.loadtxt(file, delimiter=",", skiprows=1, dtype=np.float32) for file in files[:3]]
     np.save(tmp_path / "x.npy", np.stack(values))
     np.savez(tmp_path / "xy.npz", x=np.stack(values), y=["slow"] * 3)
-    wanted = [one["logits"] for one in run(path, files[:3])["inputs"]]
+    wanted = [one["logits"] for one in run(path, files[:3]).as_dict()["inputs"]]
     for name in ("x.npy", "xy.npz"):
-        given = run(path, [tmp_path / name])["inputs"]
+        given = run(path, [tmp_path / name]).as_dict()["inputs"]
         assert [one["input"] for one in given] == [f"{tmp_path / name}[{number}]" for number in range(3)]
         assert [one["logits"] for one in given] == wanted
     np.savez(tmp_path / "y.npz", y=["slow"])
@@ -192,6 +193,48 @@ def test_what_does_not_go_with_series_is_refused_before_training(tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
 
 
+def test_time_steps_follow_the_data_that_are_given_unless_they_are_set(tmp_path: Path) -> None:
+    said: list[str] = []
+    data = str(write_recording(tmp_path / "r.csv"))
+    recipe, _ = load_with_data("sines_hdlif", CUT, data=data, say=said.append)
+    assert recipe.time_steps == 8
+    assert said == ["time_steps = 8, as many as a series has (sines_hdlif has 32)"]
+    whole = f"data={{kind: series, path: {write_arrays(tmp_path / 'x.npz')}, batch_size: 4}}"
+    assert load_with_data("sines_hdlif", [whole])[0].time_steps == 8
+    with pytest.raises(RecipeError, match="time_steps = 9, and a series has 8"):
+        load_with_data("sines_hdlif", [*CUT, "time_steps=9"], data=data)
+    # A file that states both is as it stands.
+    own = tmp_path / "own.yaml"
+    own.write_text(f"base: sines_hdlif\ntime_steps: 9\n{whole.replace('=', ': ', 1)}\n")
+    with pytest.raises(RecipeError, match="time_steps = 9, and a series has 8"):
+        load_with_data(own)
+
+
+def test_one_name_is_a_list_of_one_and_several_in_text_are_refused(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "r.csv", [[t % 7, t] for t in range(99)], ["speed", "x"])
+    task = "task={kind: regress, combine: last}"
+    keys = ["data.window=4", "data.batch_size=4", task]
+    recipe, _ = load_with_data("sines_hdlif", [*keys, "data.values=speed"], data=str(path))
+    assert builders.data_kind(recipe).labels == ("speed",)
+    with pytest.raises(
+        RecipeError, match=re.escape("'ax,ay, az' is text; give a list: --set 'data.columns=[ax, ay, az]'")
+    ):
+        load_with_data("sines_hdlif", [*keys, "data.columns=ax,ay, az"], data=str(path))
+
+
+def test_a_key_of_the_split_is_set_alone(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "r.csv")
+    recipe, found = load_with_data("sines_hdlif", [*CUT, "data.split.test=0.4", "data.batch_size=4"], data=str(path))
+    assert recipe.data.arguments["split"] == {"test": 0.4}
+    assert found is not None
+    assert len({one.file for one in found.manifest.entries if one.part == "test"}) > 8
+    assert inspect(str(path), overrides=[*CUT, "data.split.test=0.4"])["split"] == {
+        "validation": 0.15,
+        "test": 0.4,
+        "seed": 0,
+    }
+
+
 def test_recipes_of_another_kind_of_samples_are_refused(tmp_path: Path) -> None:
     arrays, photos = str(write_arrays(tmp_path / "x.npz")), str(write_pictures(tmp_path / "photos", 4))
     with pytest.raises(DataError, match=r"is data of series, and digits_hdlif is of pictures; start .* as sines_hdlif"):
@@ -211,6 +254,12 @@ def test_recipes_of_another_kind_of_samples_are_refused(tmp_path: Path) -> None:
             trained(tmp_path / name, tmp_path / "none")
     with pytest.raises(DataError, match="the network takes input of kind series"):
         evaluate_sines_on_digits(tmp_path)
+    for record, data, given in (
+        (InputRecord((2, 1, 1), (0, 0), (1, 1), kind="series"), photos, "arrays x and y, a recording, or files by"),
+        (InputRecord((1, 8, 8), (0,), (1,)), arrays, "a folder of pictures by class"),
+    ):
+        with pytest.raises(DataError, match=f"the network takes input of kind {record.kind}; give {given}"):
+            builders.found_data(data, record=record, labels=None, time_steps=8)
 
 
 def evaluate_sines_on_digits(root: Path) -> None:

@@ -73,7 +73,7 @@ def test_columns_are_found_by_name_in_any_order(run_folder: Path, tmp_path: Path
     ("rows", "header", "words"),
     [
         ([[1]], ["width"], "cannot be read as a table (it has no column 'height'; choose one of width)"),
-        ([[1, "tall"]], ["width", "height"], "line 2, column 'height': 'tall' is no number"),
+        ([[1, "tall"]], ["width", "height"], "line 2, column 'height': 'tall' is not a number"),
         ([[1, ""]], ["width", "height"], "line 2, column 'height': the cell is empty"),
         ([[1, 2, 3]], None, "its rows have 3, and the network takes rows of 2 numbers"),
     ],

@@ -36,7 +36,7 @@ def test_a_set_that_there_is_not_is_refused_in_one_line() -> None:
     result = hdlif("data", "get", "mnits")
     assert result.returncode == DataError.exit_code
     assert result.stderr.strip() == (
-        "DataError: 'mnits' is no public set; choose one of exercises, hapt, mnist, motions, voices, vowels "
+        "DataError: 'mnits' is not a public set; choose one of exercises, hapt, mnist, motions, voices, vowels "
         '(did you mean "mnist"?)'
     )
 

@@ -12,8 +12,8 @@ from PIL import Image
 import hdlif
 from deployed_graphs import random_input, residual_network
 from hdlif import builders
-from hdlif.artefact import save
-from hdlif.commands.run import BATCH, run
+from hdlif.artefact import InputRecord, save
+from hdlif.commands.run import BATCH, _read, run
 from hdlif.deploy import export
 from hdlif.errors import InputError, printable
 from hdlif.inputs import MOST_BYTES
@@ -79,6 +79,34 @@ def test_a_folder_gives_all_images_below_it_in_order(artefact: Path, tmp_path: P
     assert results[0]["logits"] != results[1]["logits"]
 
 
+def test_what_cannot_be_read_is_named_and_the_rest_answered_for(artefact: Path, tmp_path: Path) -> None:
+    for number in range(BATCH + 3):
+        Image.new("RGB", (7, 9), (number, 0, 0)).save(tmp_path / f"{number:02}.png")
+    (tmp_path / "05.png").write_bytes(b"none")
+    result = run(artefact, [tmp_path, tmp_path / "nothing.png"], threads=1)
+    assert [Path(one.input).name for one in result.inputs] == [
+        f"{number:02}.png" for number in range(BATCH + 3) if number != 5
+    ]
+    unreadable, absent = result.failed
+    assert result.as_dict()["failed"] == [unreadable, absent]
+    assert unreadable == (
+        f"{tmp_path / '05.png'}: cannot be read as an image (it is none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP, or "
+        "damaged); give an image, or pixels in a .npy file"
+    )
+    assert absent == f"{tmp_path / 'nothing.png'}: there is no such file; check the path"
+    with pytest.raises(InputError, match=r"05.png: .*; 1 more cannot be used$"):
+        run(artefact, [tmp_path / "05.png", tmp_path / "nothing.png"])
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.npy", "x.png", "x.wav", "x.raw"])
+@pytest.mark.parametrize("kind", ["image", "series", "table", "events"])
+def test_a_file_that_is_not_there_is_said_not_to_be(tmp_path: Path, name: str, kind: str) -> None:
+    channels = 1 if kind == "image" else 2
+    record = InputRecord((channels, 8, 1), (0.0,) * channels, (1.0,) * channels, kind=kind, resize="none")
+    with pytest.raises(InputError, match=f"{name}: there is no such file; check the path$"):
+        list(_read(tmp_path / name, record, 8))
+
+
 def test_refuses_a_folder_without_images(artefact: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no image lies in this folder"):
@@ -135,8 +163,8 @@ def test_refuses_arrays_that_are_no_image(artefact: Path, tmp_path: Path, shape:
 
 def test_refuses_what_is_no_array(artefact: Path, tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_bytes(b"nothing")
-    for name in ("x.npy", "absent.npy"):
-        with pytest.raises(InputError, match="cannot be read as an array"):
+    for name, words in (("x.npy", "cannot be read as an array"), ("absent.npy", "there is no such file")):
+        with pytest.raises(InputError, match=words):
             run(artefact, [tmp_path / name])
 
 

@@ -48,7 +48,7 @@ def test_suggested_values_are_overrides_of_the_recipe(tmp_path: Path) -> None:
         ("neuron: {kind: choice, values: []}", "at least 1 item"),
         ("[1]", "the file: .*valid dictionary"),
         ("{}", "has no key"),
-        ("a: {", "mend the YAML"),
+        ("a: {", "fix the YAML"),
         # What stands in the file is well formed, but the recipe would not be.
         ("training.epoch: {kind: int, low: 1, high: 2}", r'training\.epoch: .*did you mean "epochs"'),
         ("training.momentum: {kind: float, low: 0.5, high: 1.5}", r"training\.momentum: .*less than 1"),

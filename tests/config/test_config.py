@@ -146,6 +146,9 @@ RECIPE_KEYS = (
             "trainin={}",
             f'trainin = {{}} is unknown; choose one of {RECIPE_KEYS} (did you mean "training"?)',
         ),
+        ("epochs=3", "epochs = 3 is unknown; did you mean training.epochs?"),
+        ("epoch=3", "epoch = 3 is unknown; did you mean training.epochs?"),
+        ("width=3", "width = 3 is unknown; did you mean model.width?"),
         ("training.epochs=0", "training.epochs = 0 is refused; it should be greater than or equal to 1"),
         ("training.epochs=x", 'training.epochs = "x" is refused; it should be a valid integer'),
         ("training.epochs='3'", 'training.epochs = "3" is refused; it should be a valid integer'),
@@ -227,17 +230,17 @@ def test_long_value_is_cut(my_yaml: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("seed", "is no assignment; write key=value, for example --set training.epochs=3"),
-        ("=3", "is no assignment; write key=value, for example --set training.epochs=3"),
-        ("a..b=3", "is no assignment; write key=value, for example --set training.epochs=3"),
+        ("seed", "is not an assignment; write key=value, for example --set training.epochs=3"),
+        ("=3", "is not an assignment; write key=value, for example --set training.epochs=3"),
+        ("a..b=3", "is not an assignment; write key=value, for example --set training.epochs=3"),
         ("seed.x=3", "seed = 1 has no keys; set seed as a whole, for example --set seed=VALUE"),
         (
             "model.x=!!binary aGk=",
-            "line 1, column 1: the tag tag:yaml.org,2002:binary is not accepted, leave it out; mend the YAML there",
+            "line 1, column 1: the tag tag:yaml.org,2002:binary is not accepted, leave it out; fix the YAML there",
         ),
         (
             "model.x=[1",
-            "line 1, column 3: expected ',' or ']', but got '<stream end>'; mend the YAML there",
+            "line 1, column 3: expected ',' or ']', but got '<stream end>'; fix the YAML there",
         ),
     ],
 )
@@ -250,17 +253,17 @@ def test_malformed_override_is_named(my_yaml: Path, override: str, message: str)
     [
         (
             "seed: 1\ndata: {kind: digits\nmodel: x\n",
-            "line 3, column 6: expected ',' or '}', but got ':'; mend the YAML there",
+            "line 3, column 6: expected ',' or '}', but got ':'; fix the YAML there",
         ),
         ("seed: 1\n\tdata: 2\n", "line 2, column 1: "),
         ("seed: 1\ntime_steps: 4\nseed: 2\n", "line 3, column 1: the key seed is repeated; "),
-        ("seed: 1\n4: 2\n", "line 2, column 1: the key 4 is no text; "),
+        ("seed: 1\n4: 2\n", "line 2, column 1: the key 4 is not text; "),
         ("data: &a {kind: digits}\nmodel: *a\n", "line 2, column 8: an alias is not accepted, "),
         ("a: &a [*a]\n", "line 1, column 8: an alias is not accepted, "),
-        ("seed: 1\nname: a\x07b\n", "line 2: a control character is no YAML; delete it"),
+        ("seed: 1\nname: a\x07b\n", "line 2: a control character is not YAML; delete it"),
         ("seed: !!python/object/apply:os.getcwd []\n", "line 1, column 7: the tag tag:yaml.org,2002:python/"),
-        ("", f"null is no recipe; a recipe is a YAML mapping with the keys {RECIPE_KEYS}"),
-        ("- a\n", '["a"] is no recipe; '),
+        ("", f"null is not a recipe; a recipe is a YAML mapping with the keys {RECIPE_KEYS}"),
+        ("- a\n", '["a"] is not a recipe; '),
     ],
 )
 def test_broken_yaml_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -272,7 +275,7 @@ def test_broken_yaml_is_refused_with_its_line(tmp_path: Path, text: str, message
 def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "my.yaml"
     path.write_bytes(b"seed: \xff")
-    assert refusal(path).startswith("my.yaml: byte 6 is no UTF-8; ")
+    assert refusal(path).startswith("my.yaml: byte 6 is not UTF-8; ")
 
 
 def test_folder_is_refused(tmp_path: Path) -> None:

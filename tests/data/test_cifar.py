@@ -92,12 +92,15 @@ def rewrite(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("damage", "seen"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "is no batch of CIFAR10"),
-        (lambda path: path.write_bytes(b""), "is no batch of CIFAR10"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "is not a batch of CIFAR10"),
+        (lambda path: path.write_bytes(b""), "is not a batch of CIFAR10"),
         (lambda path: rewrite(path, data=np.zeros((10, 3071), np.uint8)), "uint8 [10, 3071] pixels and [10] labels"),
         (lambda path: rewrite(path, labels=[0] * 9), "uint8 [10, 3072] pixels and [9] labels"),
         (lambda path: rewrite(path, labels=[10] * 10), "a label is outside 0..9"),
-        (lambda path: path.write_bytes(pickle.dumps({b"data": os.getcwd})), "is no batch of CIFAR10 (holds a posix."),
+        (
+            lambda path: path.write_bytes(pickle.dumps({b"data": os.getcwd})),
+            "is not a batch of CIFAR10 (holds a posix.",
+        ),
     ],
 )
 def test_damaged_batch_is_refused_by_name(damage, seen: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

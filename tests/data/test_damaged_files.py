@@ -205,8 +205,8 @@ NESTED = b"\x80\x02)q\x00" + b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(
         (pickle.dumps(np.zeros(3, [("a", "i4")])), "integers are read"),
         (b"\x80\x02cbuiltins\neval\nU\x031+1\x85R.", "holds a builtins.eval"),
         (b"\x80\x02K\x01r\xff\xff\xff\x7f.", None),
-        (b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.", "is no whole pickle"),
-        (b"\x80\x02}(" + b"h\x40" + b"K\x01u.", "is no whole pickle"),
+        (b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.", "is not a whole pickle"),
+        (b"\x80\x02}(" + b"h\x40" + b"K\x01u.", "is not a whole pickle"),
         (PYTHON_2.replace(b"K\x02K\x03\x86", b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86"), "is not that of its bytes"),
         (PYTHON_2.replace(b"K\x02K\x03\x86", b"J\xff\xff\xff\xffJ\xfa\xff\xff\xff\x86"), "is not that of its bytes"),
         (b"\x80\x02}" + NESTED[2:-1] + b"K\x01s.", "has a tuple for a key"),
@@ -214,8 +214,8 @@ NESTED = b"\x80\x02)q\x00" + b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(
         (b"\x80\x02}J\xff\xff\xff\xffK\x01s.", "has a int for a key"),
         (b"I1\np2305843009213693951\n.", "has the memo number 2305843009213693951"),
         (b"]" * 5000 + b"a" * 4999 + b".", None),
-        (b"\x80\x02(i", "is no whole pickle"),
-        (b"", "is no whole pickle"),
+        (b"\x80\x02(i", "is not a whole pickle"),
+        (b"", "is not a whole pickle"),
         (b"P0\n.", "has the instruction PERSID"),
     ],
 )
@@ -336,13 +336,13 @@ LABELS = ["9" * 30, "-1", "1.0", "²", "١", "1_0", "0x1", "", " ", "1 2", "\x1b
 
 @pytest.mark.parametrize("label", LABELS)
 def test_only_plain_decimal_numbers_are_labels(label: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no number of up to 18 digits"):
+    with pytest.raises(ValueError, match="is not a number of up to 18 digits"):
         whole_number(label)
     one = SETS["imagenet in shards"]
     one.write(tmp_path)
     path = tmp_path / "imagenet" / "val" / "0.tar"
     path.write_bytes(tar({"a.jpg": picture(), "a.cls": label.encode()}))
-    with pytest.raises(DataError, match=r"a.cls: b.* is no label, a number of up to 18 digits") as caught:
+    with pytest.raises(DataError, match=r"a.cls: b.* is not a label, a number of up to 18 digits") as caught:
         one.load(tmp_path)
     assert_in_one_line(caught.value)
 
@@ -393,7 +393,7 @@ def test_names_that_a_set_lists_stay_inside_it(name: str, tmp_path: Path) -> Non
         root.mkdir()
         SETS[kind].write(root)
         (root / file).write_text(lines)
-        with pytest.raises(DataError, match="is no name of a file or folder") as caught:
+        with pytest.raises(DataError, match="is not the name of a file or folder") as caught:
             SETS[kind].load(root)
         assert_in_one_line(caught.value)
 

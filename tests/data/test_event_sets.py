@@ -134,7 +134,7 @@ def test_making_that_fails_leaves_nothing_behind(cifar: Path) -> None:
     path = cifar / "CIFAR10DVS" / "dog" / "cifar10_dog_9.aedat"
     content = path.read_bytes()
     path.write_bytes(content[:-2])
-    with pytest.raises(DataError, match=rf"{re.escape(str(path))}: its events are no whole number"):
+    with pytest.raises(DataError, match=rf"{re.escape(str(path))}: its events are not a whole number"):
         load_cifar(cifar)
     assert cached(cifar) == []
     assert not (cifar / "CIFAR10DVS" / MANIFEST).exists()
@@ -150,7 +150,7 @@ def test_changed_recording_is_noticed(cifar: Path) -> None:
     with pytest.raises(DataError, match=rf"{re.escape(str(path))}: is not the recording that .*{MANIFEST} states"):
         load_cifar(cifar)
     (cifar / "CIFAR10DVS" / MANIFEST).write_text("{}")
-    with pytest.raises(DataError, match=r"hdlif_split.json: is no manifest of a split; delete it"):
+    with pytest.raises(DataError, match=r"hdlif_split.json: is not a manifest of a split; delete it"):
         load_cifar(cifar)
 
 

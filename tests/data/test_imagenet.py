@@ -230,9 +230,9 @@ def no_number(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "seen"),
     [
-        (cut_header, "is no whole tar shard"),
+        (cut_header, "is not a whole tar shard"),
         (cut_image, "is "),
-        (no_number, "is no whole tar shard (a.cls: b'cat' is no label"),
+        (no_number, "is not a whole tar shard (a.cls: b'cat' is not a label"),
         (wrong_label, "a label is outside 0..2"),
     ],
 )

@@ -262,11 +262,11 @@ REFUSED: dict[str, tuple[Step, str]] = {
     "looks": (looks, "control flow on values"),
     "divides": (divides, "division by a state or a current"),
     "inverts": (inverts, "division by a state or a current"),
-    "exponential": (exponential, "exp is no operation of a neuron's program"),
+    "exponential": (exponential, "exp is not an operation of a neuron's program"),
     "cubes": (cubes, "a power other than 2"),
     "in_place": (in_place, "add_ changes a value in place"),
-    "sums": (sums, "mean is no operation"),
-    "of_many": (of_many, "a Tensor of shape [3] is no number"),
+    "sums": (sums, "mean is not an operation"),
+    "of_many": (of_many, "a Tensor of shape [3] is neither a number"),
     "no_derivative": (no_derivative, "use hdlif.functional.heaviside"),
     "text": (text, "TypeError: where() received an invalid combination"),
 }
@@ -288,7 +288,7 @@ def test_what_has_no_program_is_refused_with_its_line(name: str) -> None:
         (lambda x, v, p: x, "gives 1 values; it must give 2: spike, v"),
         (lambda x, v, p: (x, v, v), "gives 3 values"),
         (lambda x, v, p: (x, None), "the step gives NoneType for v; it must be a value for each neuron"),
-        (lambda x, v, p: (x * math.inf, v), "no finite float32"),
+        (lambda x, v, p: (x * math.inf, v), "not a finite float32"),
         (lambda x, v, p: (x.grad, v), "the step gives function for spike"),
     ],
 )

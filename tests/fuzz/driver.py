@@ -52,7 +52,7 @@ def may_refuse() -> Iterator[None]:
 
 def _check_message(kind: str, message: str) -> None:
     assert message.strip(), f"{kind} without a message"
-    assert message.isprintable(), f"{kind} is no printable line: {message!r}"
+    assert message.isprintable(), f"{kind} is not a printable line: {message!r}"
     assert len(message) <= LONGEST_MESSAGE, f"{kind} of {len(message)} characters: {message[:200]}"
 
 

@@ -40,7 +40,7 @@ def target(data: bytes) -> None:
     if not is_artefact(FILE):
         with driver.may_refuse():
             load(FILE)
-            raise AssertionError("a file loads, but is no artefact")
+            raise AssertionError("a file loads, but is not an artefact")
 
 
 def run(graph: Graph) -> None:

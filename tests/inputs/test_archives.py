@@ -42,8 +42,8 @@ def twice() -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no zip archive as numpy.savez writes one"),
-        (archive(x=np.zeros(9))[:-20], "no zip archive"),
+        (b"", "not a zip archive as numpy.savez writes one"),
+        (archive(x=np.zeros(9))[:-20], "not a zip archive"),
         (archive(x=1, z=2), "it holds 'z', which is none of x, y"),
         (twice(), "it holds 'x' twice"),
     ],

@@ -70,10 +70,10 @@ def archive() -> bytes:
         (b"nothing", "does not begin as numpy.save"),
         (archive(), "it is a zip archive"),
         (pickle.dumps(Trap()), "it is a pickle, which is never read"),
-        (saved(np.array([Trap(), 1], object)), "no plain type"),
-        (saved(np.zeros(2, [("a", "<f4"), ("b", "<i2")])), "no plain type"),
-        (saved(np.array(["a", "bc"])), "no plain type"),
-        (saved(np.zeros(2, "M8[s]")), "no plain type"),
+        (saved(np.array([Trap(), 1], object)), "not a plain type"),
+        (saved(np.zeros(2, [("a", "<f4"), ("b", "<i2")])), "not a plain type"),
+        (saved(np.array(["a", "bc"])), "not a plain type"),
+        (saved(np.zeros(2, "M8[s]")), "not a plain type"),
         (b"\x93NUMPY", "version []"),
         (npy(PLAIN, version=(4, 0)), "version [4, 0]"),
         (npy(PLAIN, version=(1, 1)), "version [1, 1]"),
@@ -82,7 +82,7 @@ def archive() -> bytes:
         (npy(PLAIN, bytes(7)), "takes 8 bytes, and 7 follow"),
         (npy(PLAIN, bytes(9)), "takes 8 bytes, and 9 follow"),
         (npy(PLAIN.replace("2,", f"{2**50},")), "takes 4503599627370496 bytes, and 0 follow"),
-        (npy(PLAIN.replace("2,", "-2,")), "no plain type"),
+        (npy(PLAIN.replace("2,", "-2,")), "not a plain type"),
         (npy(PLAIN.replace("2,", "9" * 5000)), "the shape (999"),
         (npy(PLAIN.replace("2,", f"{2**63}, 0")), "the shape (9223372036854775808, 0)"),
         (npy(PLAIN.replace("2,", f"{2**62}, 0, 8")), "no array has the shape [4611686018427387904, 0, 8]"),
@@ -92,15 +92,15 @@ def archive() -> bytes:
         (npy(PLAIN.replace("2,", ","), bytes(4)), "the shape (,)"),
         (npy(PLAIN.replace("2,", ", 2"), bytes(8)), "the shape (, 2)"),
         (npy(PLAIN.replace("2,", "2,,"), bytes(8)), "the shape (2,,)"),
-        (npy(PLAIN.replace("(2,)", "(" * 4000 + ")" * 4000)), "no plain type"),
-        (npy(PLAIN.replace("(2,)", "-" * 9000 + "2")), "no plain type"),
-        (npy(PLAIN.replace("(2,)", "__import__('os')")), "no plain type"),
+        (npy(PLAIN.replace("(2,)", "(" * 4000 + ")" * 4000)), "not a plain type"),
+        (npy(PLAIN.replace("(2,)", "-" * 9000 + "2")), "not a plain type"),
+        (npy(PLAIN.replace("(2,)", "__import__('os')")), "not a plain type"),
         (npy(PLAIN.replace("<f4", "<f5")), "the type <f5"),
-        (npy(PLAIN.replace("'shape'", "'descr'")), "no plain type"),
-        (npy(PLAIN.replace("(2,)", "'<f4'")), "no plain type"),
-        (npy("{}"), "no plain type"),
-        (npy(PLAIN + "\xa0", bytes(8)), "no plain type"),
-        (npy(PLAIN.replace(" ", "\v"), bytes(8)), "no plain type"),
+        (npy(PLAIN.replace("'shape'", "'descr'")), "not a plain type"),
+        (npy(PLAIN.replace("(2,)", "'<f4'")), "not a plain type"),
+        (npy("{}"), "not a plain type"),
+        (npy(PLAIN + "\xa0", bytes(8)), "not a plain type"),
+        (npy(PLAIN.replace(" ", "\v"), bytes(8)), "not a plain type"),
         (npy("\x1b[2J\n"), r"\x1b[2J"),
     ],
 )
@@ -143,5 +143,5 @@ def test_letters_that_there_are_not_are_refused(letter: int) -> None:
     file = io.BytesIO()
     np.save(file, np.array(["ab"]))
     content = file.getvalue()[:-4] + letter.to_bytes(4, "little")
-    with pytest.raises(Unreadable, match="holds what is no text"):
+    with pytest.raises(Unreadable, match="holds what is not text"):
         parse_labels(content)

@@ -68,7 +68,7 @@ def test_empty_recording(name: str) -> None:
 def test_recording_that_is_cut_short_is_refused(name: str) -> None:
     write, side = FORMATS[name]
     content = write(recording(10, side=side))
-    with pytest.raises(Unreadable, match=r"no whole number of|is cut short"):
+    with pytest.raises(Unreadable, match=r"not a whole number of|is cut short"):
         read_recording(Path(name), content[:-3])
 
 
@@ -154,7 +154,7 @@ def test_arrays_of_events_in_the_usual_forms(name: str, content: bytes) -> None:
         ("a.npy", npy(np.zeros(2, [("t", "<i8", 3)])), "are not up to 32 plain numbers"),
         ("a.npy", npy(np.zeros(2, [("t", "O")])), "are not up to 32 plain numbers"),
         ("a.npy", npy(fields(EVENTS))[:-3], "its shape takes 260 bytes, and 257 follow"),
-        ("a.npy", npy(np.array([[0, 1.5, 2, 1]])), "its x has values that are no whole numbers"),
+        ("a.npy", npy(np.array([[0, 1.5, 2, 1]])), "its x has values that are not whole numbers"),
         ("a.npy", npy(np.array([[np.nan, 1, 2, 1]])), "a time that is not finite"),
         ("a.npy", npy(np.array([[0, 1, 2, 2]])), r"its p has values in 2..2; polarities are 0 and 1, or -1 and 1"),
         ("a.npy", npy(np.array([[0, 1, 2, 0], [0, 1, 2, -1]])), r"polarities are 0 and 1, or -1 and 1"),
@@ -163,12 +163,12 @@ def test_arrays_of_events_in_the_usual_forms(name: str, content: bytes) -> None:
         ("a.npz", npz(**{**COLUMNS, "x": EVENTS.x[:-1]}), "20 times and 19 of x"),
         ("a.npz", npz(**COLUMNS, time=EVENTS.t), "it has two of t"),
         ("a.npz", npz(**COLUMNS, events=fields(EVENTS)), "give t, x, y and p, or one array of events alone"),
-        ("a.npz", npz(t=np.array("x")), "text, and no plain type"),
-        ("a.npz", b"PK", "it is no zip archive"),
+        ("a.npz", npz(t=np.array("x")), "text, and not a plain type"),
+        ("a.npz", b"PK", "it is not a zip archive"),
         ("a.raw", b"% evt 4.0\n", r"is in the format EVT 4; accepted are 2.0 and 3.0"),
         ("a.raw", b"% camera\n", r"no line that says the format"),
         ("a.raw", b"% evt 3.0", "ends within its header"),
-        ("a.raw", b"% evt 3.0\n% end\n1", "no whole number of 2 bytes"),
+        ("a.raw", b"% evt 3.0\n% end\n1", "not a whole number of 2 bytes"),
     ],
 )
 def test_arrays_and_words_that_are_no_events_are_refused(name: str, content: bytes, message: str) -> None:

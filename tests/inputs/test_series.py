@@ -41,7 +41,7 @@ def test_one_channel_may_lack_its_axis() -> None:
         (np.array([[1.0, 2], [3, np.nan]]), "at [1, 1] (from 0) it holds nan"),
         (np.array([1e39]), "at [0, 0] (from 0) it holds 1e+39"),
         (np.array([1j]), "complex128, and real numbers are read"),
-        (np.array(["a"]), "no plain type of numbers"),
+        (np.array(["a"]), "not a plain type of numbers"),
     ],
 )
 def test_refusals(array: object, words: str) -> None:

@@ -462,7 +462,7 @@ def test_what_is_not_run_by_name_is_refused_where_no_paths_are_stated() -> None:
         ((("fc0", "act0", "fc1", "act1", "out"),), r"Wrong\.paths leaves out 'skip'.*add the ways"),
         (
             (("fc0", "act0", "fc1", "act1", "out"), ("skips", "act1")),
-            r"Wrong\.paths names 'skips', which is no child of it; it has 'fc0', 'act0'",
+            r"Wrong\.paths names 'skips', which is not a child of it; it has 'fc0', 'act0'",
         ),
     ],
 )

@@ -124,7 +124,7 @@ def test_layers_stay_fp32_by_name() -> None:
     assert isinstance(kinds["blocks.0.conv1"], QuantConv2d)
     low_bit = [name for name, one in kinds.items() if getattr(one, "quantizer", None) is not None]
     assert low_bit == ["blocks.1.conv1", "blocks.1.conv2", "fc"]
-    with pytest.raises(ConversionError, match=r"keep_float: 'stm' is no layer; .*did you mean \"stem\""):
+    with pytest.raises(ConversionError, match=r"keep_float: 'stm' is not a layer; .*did you mean \"stem\""):
         spiking(Residual(), neuron, keep_float=["stm"])
 
 

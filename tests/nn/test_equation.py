@@ -197,11 +197,11 @@ def defined(**members: Any) -> type[EquationNeuron]:
             "each state and parameter has a name of its own",
         ),
         ({"states": "potential"}, "states = 'potential'; it is a tuple of names"),
-        ({"states": ("training",)}, "'training' is no name for a state"),
-        ({"states": ("forward",)}, "'forward' is no name for a state"),
-        ({"states": ("_v",)}, "'_v' is no name for a state"),
-        ({"kind": Parameter(0.5)}, "'kind' is no name for a state or a parameter"),
-        ({"reset": Parameter(0.5)}, "'reset' is no name for a state or a parameter"),
+        ({"states": ("training",)}, "'training' is not a name for a state"),
+        ({"states": ("forward",)}, "'forward' is not a name for a state"),
+        ({"states": ("_v",)}, "'_v' is not a name for a state"),
+        ({"kind": Parameter(0.5)}, "'kind' is not a name for a state or a parameter"),
+        ({"reset": Parameter(0.5)}, "'reset' is not a name for a state or a parameter"),
         (
             {"step": lambda current, potential: current},
             "step takes (current, potential); states and parameters make it",
@@ -210,7 +210,7 @@ def defined(**members: Any) -> type[EquationNeuron]:
         ({"step": staticmethod(lambda: None)}, "step takes (); states and parameters make it (current, potential)"),
         ({"step": staticmethod(lambda current, v, *rest: current)}, "step takes (current, v, rest)"),
         ({"step": staticmethod(torch.relu)}, "must be a function that is written in Python"),
-        ({"states": ("quantizer",)}, "'quantizer' is no name for a state or a parameter here"),
+        ({"states": ("quantizer",)}, "'quantizer' is not a name for a state or a parameter here"),
     ],
 )
 def test_a_class_that_does_not_fit_its_step_is_refused_where_it_is_defined(members: dict[str, Any], words: str) -> None:
@@ -227,7 +227,7 @@ def test_a_range_is_checked(low: float, high: float) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"lek": 0.5}, "lek is no parameter of AdaptiveHDLIF; it has leak, threshold, decay, rise"),
+        ({"lek": 0.5}, "lek is not a parameter of AdaptiveHDLIF; it has leak, threshold, decay, rise"),
         ({"leak": 1.5}, "leak = 1.5; a learned one must lie in (0.0, 1.0)"),
         ({"rise": math.nan}, "rise = nan; it must be a finite number"),
     ],
@@ -352,8 +352,8 @@ def test_rows_are_traced_by_their_names() -> None:
         (lambda potential, leak: np.ones((2, 3)), "the step gives a ndarray of shape [2, 3] for potential"),
         (lambda potential, leak: None, "the step gives NoneType for potential"),
         (lambda potential, leak: [potential], "the step gives list for potential"),
-        (lambda potential, leak: potential * torch.ones(3), "a Tensor of shape [3] is no number"),
-        (lambda potential, leak: potential.mean(), "mean is no operation of a neuron's program"),
+        (lambda potential, leak: potential * torch.ones(3), "a Tensor of shape [3] is neither a number"),
+        (lambda potential, leak: potential.mean(), "mean is not an operation of a neuron's program"),
         (lambda potential, leak: leak.mean(), "mean of parameters makes one number of several"),
         (lambda potential, leak: leak[0] * potential, "a look at one of them, has no program"),
     ],
@@ -385,7 +385,7 @@ def test_a_step_that_mixes_neurons_is_refused() -> None:
         def step(current: Tensor) -> Tensor:
             return current.sum(0)
 
-    with pytest.raises(EquationError, match=r"test_equation\.py:\d+: sum is no operation"):
+    with pytest.raises(EquationError, match=r"test_equation\.py:\d+: sum is not an operation"):
         Mixing(T)
 
 
@@ -480,7 +480,7 @@ def infinite(current: Any, potential: Any, leak: Any) -> Any:
         (largest_of_all, "maximum takes two tensors"),
         (largest_of_an_axis, "maximum takes two tensors"),
         (of_its_type, "gives another spike on tensors than as it was traced"),
-        (infinite, r"log\(.*\) is no finite number where the parameters start"),
+        (infinite, r"log\(.*\) is not a finite number where the parameters start"),
     ],
 )
 def test_a_step_whose_program_would_be_another_is_refused(step: Any, words: str) -> None:

@@ -79,7 +79,7 @@ def test_both_forms_train_alike() -> None:
     [
         ({**ByReads.reads, "b": [""]}, "runs 'b' on what 'act' gave, and on none of Wrong.paths does 'b' follow 'act'"),
         ({"a": [""], "act": ["a"], "": ["act"]}, "paths leaves out 'b', 'c', 'out', 'second'"),
-        ({**ByReads.reads, "d": ["a"]}, "names 'd', which is no child of it"),
+        ({**ByReads.reads, "d": ["a"]}, "names 'd', which is not a child of it"),
     ],
 )
 def test_what_is_stated_is_checked(reads: Any, words: str) -> None:

@@ -62,9 +62,9 @@ def test_steps_of_a_sequence_may_be_left_out_where_the_input_tells_them() -> Non
 def test_state_of_another_network_is_refused() -> None:
     net = tiny_resnet(lambda place: HDLIF(2))
     x = torch.ones(1, 2, 2, 8, 8, dtype=torch.float64)
-    with pytest.raises(StateError, match=r"state has 'stage9', which is no child of Sequential"):
+    with pytest.raises(StateError, match=r"state has 'stage9', which is not a child of Sequential"):
         net(x, {"body": {"stage9": {}}}, range(1))
-    with pytest.raises(StateError, match="state has 'trunk', which is no child of Network"):
+    with pytest.raises(StateError, match="state has 'trunk', which is not a child of Network"):
         net(x, {"trunk": {}}, range(1))
 
 
@@ -88,7 +88,7 @@ def test_a_state_for_a_child_without_one_is_refused(stateless: nn.Module) -> Non
     net, x = Sequential({"still": stateless, "act": HDLIF(2)}), torch.ones(1, 3, 2, 4, 4)
     _, state = net(x, None, range(1))
     assert state is not None
-    with pytest.raises(StateError, match=r"keeps none|is no child of Sequential"):
+    with pytest.raises(StateError, match=r"keeps none|is not a child of Sequential"):
         net(x, {**state, "still": {"potential": torch.zeros(3, 2, 4, 4)}}, range(1, 2))
     # An entry that holds nothing loses nothing.
     net(x, {**state, "still": {}}, range(1, 2))

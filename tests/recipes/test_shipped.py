@@ -132,7 +132,10 @@ def test_check_of_nothing_checks_all_that_ship(monkeypatch: pytest.MonkeyPatch) 
 def test_show_gives_name_and_text() -> None:
     shown = recipes.show("digits_lif")
     assert shown["name"] == "digits_lif"
-    assert shown["text"] == "# hdlif train digits_lif\nbase: digits_hdlif\nneuron: {kind: lif}\n"
+    assert shown["text"] == (
+        "# hdlif train digits_lif\n# digits_hdlif with LIF neurons, whose spikes are binary.\nbase: digits_hdlif\n"
+        "neuron: {kind: lif}\n"
+    )
 
 
 def test_check_hands_the_overridden_recipe_to_the_builders(monkeypatch: pytest.MonkeyPatch) -> None:

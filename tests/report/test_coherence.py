@@ -104,7 +104,7 @@ def test_entries_of_a_demo_its_networks_and_several_runs_come_together(demo, mak
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ('{"networks": [{"target": "x"}]}', r"networks\.0\.neuron"),
         ('{"networks": [{"target": "x", "neuron": "lif", "loss": "a", "rules": {"sltt": {}}}]}', "local"),
     ],

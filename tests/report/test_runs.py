@@ -56,7 +56,7 @@ def test_a_run_is_called_by_its_folder(make_run):
 
 
 def test_absent_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere is no folder; give the OUT folder of `hdlif train`"):
+    with pytest.raises(InputError, match=r"nowhere is not a folder; give the OUT folder of `hdlif train`"):
         read_run(tmp_path / "nowhere")
 
 
@@ -89,8 +89,8 @@ def test_confusion_is_read_where_there_is_one_and_follows_its_network(make_run):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"counts": [[1, 2]]}, "no square of 2 classes"),
-        ({"counts": [[1], [2]]}, "no square"),
+        ({"counts": [[1, 2]]}, "not a square of 2 classes"),
+        ({"counts": [[1], [2]]}, "not a square"),
         ({"labels": 1}, "labels"),
     ],
 )
@@ -112,12 +112,12 @@ def test_missing_file_is_named_with_the_mend(make_run, name):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("summary.json", b"{", r"summary\.json is no JSON"),
+        ("summary.json", b"{", r"summary\.json is not JSON"),
         ("summary.json", b"[]", r"summary\.json holds a list"),
         ("summary.json", b"\xff\xfe", r"summary\.json cannot be read"),
-        ("summary.json", 100_000 * b"[", r"summary\.json is no JSON"),
+        ("summary.json", 100_000 * b"[", r"summary\.json is not JSON"),
         ("summary.json", b"{}", r"summary\.json: accuracy: Field required"),
-        ("metrics.jsonl", b'{"event": "train", "epo', r"metrics\.jsonl line 1 is no JSON"),
+        ("metrics.jsonl", b'{"event": "train", "epo', r"metrics\.jsonl line 1 is not JSON"),
         ("metrics.jsonl", b"{}\n", r"metrics\.jsonl line 1: event: Field required"),
     ],
 )
@@ -151,7 +151,7 @@ def test_wrong_value_is_named_with_its_place(make_run, changed, message):
     [
         (lambda networks: [], "networks is empty"),
         (lambda networks: [networks[0], networks[0]], "'lif' stands twice"),
-        (lambda networks: [networks[0] | {"name": "../lif"}], r"'\.\./lif' stands twice or is no folder's name"),
+        (lambda networks: [networks[0] | {"name": "../lif"}], r"'\.\./lif' stands twice or is not a folder's name"),
         (lambda networks: [networks[0] | {"name": "gone"}], r"gone.metrics\.jsonl is missing"),
     ],
 )

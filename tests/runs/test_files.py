@@ -25,5 +25,5 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_temporary(tmp_path, monke
 
 def test_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(TrainingError, match=r"out/page\.html: cannot be written"):
+    with pytest.raises(TrainingError, match=r"out: cannot be made there"):
         write_text(tmp_path / "out" / "page.html", "text")

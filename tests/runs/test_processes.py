@@ -91,7 +91,7 @@ def test_nodes_that_do_not_know_their_place_are_refused(monkeypatch: pytest.Monk
         processes(None, 2)
     for name, value in zip(PLACE, ("node0", "29500", "2"), strict=True):
         monkeypatch.setenv(name, value)
-    with pytest.raises(RecipeError, match=r"NODE_RANK = 2 is no number of one of 2 nodes; set it to 0\.\.1"):
+    with pytest.raises(RecipeError, match=r"NODE_RANK = 2 is not the number of one of 2 nodes; set it to 0\.\.1"):
         processes(None, 2)
     monkeypatch.setenv("NODE_RANK", "1")
     assert processes(None, 2) == (1, 2)

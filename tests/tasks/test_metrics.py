@@ -148,7 +148,7 @@ class Several(Metric):
         ({"f1": MulticlassF1Score(4)}, "f1 fails: ValueError: .*; leave it out, or mend it"),
         ({"accuracy": MulticlassF1Score(3)}, '"accuracy" is a figure of the task itself'),
         ({"loss": MulticlassF1Score(3)}, '"loss" is a figure of the task itself'),
-        ({"": MulticlassF1Score(3)}, "is no name"),
+        ({"": MulticlassF1Score(3)}, "is not a name"),
         ({"f1": MulticlassF1Score}, "give a torchmetrics.Metric"),
         (
             {"r.a": MulticlassF1Score(3), "r": MulticlassRecall(3, average=None)},

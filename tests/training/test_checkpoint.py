@@ -126,8 +126,8 @@ def test_every_changed_bit_is_noticed_or_harmless(tmp_path: Path) -> None:
         (None, "metadata keys are"),
         ({"format": "pt"}, "metadata keys are"),
         ({"hdlif": "{}", "format": "pt"}, "metadata keys are"),
-        ({"hdlif": "{"}, "no JSON"),
-        ({"hdlif": "[1]"}, "no JSON object"),
+        ({"hdlif": "{"}, "not JSON"),
+        ({"hdlif": "[1]"}, "not a JSON object"),
     ],
 )
 def test_foreign_file_is_refused(tmp_path: Path, metadata: dict[str, str] | None, fault: str) -> None:
@@ -140,7 +140,7 @@ def test_foreign_file_is_refused(tmp_path: Path, metadata: dict[str, str] | None
 def test_absent_file_and_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such file"):
         checkpoint.load(tmp_path / "x")
-    with pytest.raises(CheckpointError, match="no whole safetensors file"):
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
         checkpoint.load(tmp_path)
 
 

@@ -64,7 +64,7 @@ def test_run_goes_on_from_the_one_before_and_ends_with_the_same_bytes(
 
 
 @pytest.mark.parametrize(
-    ("damage", "fault"), [(cut, "is no whole safetensors file"), (flip, "its digest is not that of its content")]
+    ("damage", "fault"), [(cut, "is not a whole safetensors file"), (flip, "its digest is not that of its content")]
 )
 def test_fallback_is_told_on_standard_error_and_among_the_metrics(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], fault: str
@@ -113,7 +113,7 @@ def test_two_damaged_files_are_refused_and_both_named(tmp_path: Path) -> None:
     stop(tmp_path)
     cut(tmp_path / "last.safetensors")
     flip(tmp_path / "previous.safetensors")
-    with pytest.raises(CheckpointError, match=r"last\.safetensors: is no whole.*previous\.safetensors: its digest"):
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: is not a whole.*previous\.safetensors: its digest"):
         train(tmp_path, resume=True)
 
 
@@ -121,7 +121,7 @@ def test_first_checkpoint_alone_is_refused_when_damaged(tmp_path: Path) -> None:
     with pytest.raises(CrashError):
         train(tmp_path, rule=At(0, crash, StochasticStep()), checkpoint_every=0)
     cut(tmp_path / "last.safetensors")
-    with pytest.raises(CheckpointError, match=r"last\.safetensors: is no whole"):
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: is not a whole"):
         train(tmp_path, resume=True)
 
 

@@ -501,7 +501,7 @@ def test_resume_with_another_recipe_is_refused(stopped: Path) -> None:
 
 def test_resume_from_a_model_file_is_refused(stopped: Path) -> None:
     (stopped / "best.safetensors").replace(stopped / "last.safetensors")
-    with pytest.raises(CheckpointError, match="no training state"):
+    with pytest.raises(CheckpointError, match="not a training state"):
         train(stopped, resume=True)
 
 

@@ -106,7 +106,10 @@ def _open_regular(path: str | Path) -> BinaryIO:
 def _check_kind(path: str | Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
-        raise ArtefactError(f"{path}: is {kind}; give the path of an exported artefact")
+        mend = "give the path of an exported artefact"
+        if stat.S_ISDIR(status.st_mode):
+            mend += f"; of a run folder, `hdlif export {path} --out NAME.hdlif.safetensors` writes one"
+        raise ArtefactError(f"{path}: is {kind}; {mend}")
     if status.st_size > MAX_FILE_BYTES:
         raise ArtefactError(f"{path}: has {status.st_size} bytes; an artefact has at most {MAX_FILE_BYTES}")
 
@@ -177,7 +180,7 @@ def loads(content: bytes, name: str) -> Graph:
     except MemoryError as error:
         raise AllocationError(f"{name}: the machine does not grant the memory to read it; free some") from error
     except safetensors.SafetensorError as error:
-        raise ArtefactError(f"{name}: is no safetensors file ({error}); {_DAMAGED}") from error
+        raise ArtefactError(f"{name}: is not a safetensors file ({error}); {_DAMAGED}") from error
     return graph
 
 
@@ -450,7 +453,7 @@ def _parse(where: str, text: bytes) -> Any:
         return dict(pairs)
 
     def refuse_constant(constant: str) -> float:
-        raise ArtefactError(f"{where}: {constant} is no number of JSON; {_DAMAGED}")
+        raise ArtefactError(f"{where}: {constant} is not a JSON number; {_DAMAGED}")
 
     def read_integer(digits: str) -> int:
         if len(digits) > MAX_DIGITS:
@@ -465,7 +468,7 @@ def _parse(where: str, text: bytes) -> Any:
             parse_int=read_integer,
         )
     except (ValueError, RecursionError) as error:
-        raise ArtefactError(f"{where} is no JSON ({error}); {_DAMAGED}") from error
+        raise ArtefactError(f"{where} is not JSON ({error}); {_DAMAGED}") from error
 
 
 def _keys(where: str, record: Mapping[str, Any], accepted: tuple[str, ...]) -> None:

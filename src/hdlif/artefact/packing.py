@@ -83,7 +83,7 @@ def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...], encoding: str, *, 
             offset = int(beyond[0])
             raise ArtefactError(
                 f"{name}: byte {packed[offset]} at offset {offset} is above 242 "
-                f"and is no five ternary values; {_DAMAGED}"
+                f"and so is not five ternary values; {_DAMAGED}"
             )
         weights = np.take(_WEIGHTS_OF_BYTE, packed, axis=0).reshape(-1)
         flat, fill = weights[:count], (weights[count:] + 1).view(np.uint8)

@@ -31,7 +31,13 @@ from hdlif.builders.neuron import (
 )
 from hdlif.builders.norm import NORMS
 from hdlif.builders.optimization import OPTIMIZERS, SCHEDULES, build_optimization
-from hdlif.builders.own_data import data_of_ones_own, data_overrides, found_data, with_data_found
+from hdlif.builders.own_data import (
+    data_of_ones_own,
+    data_overrides,
+    found_data,
+    with_data_found,
+    with_steps_of_data,
+)
 from hdlif.builders.recipe import check, check_names, names_own_parts, try_update
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.shipped import DATA, DataKind
@@ -98,4 +104,5 @@ __all__ = [
     "target_taken",
     "try_update",
     "with_data_found",
+    "with_steps_of_data",
 ]

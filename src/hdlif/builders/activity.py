@@ -58,5 +58,5 @@ def check_budgets(recipe: Recipe, network: Temporal) -> None:
     for name in budgets:
         if name not in layers:
             raise RecipeError(
-                f"activity.sops: {brief(name)} is no layer of the body; {did_you_mean(str(name), layers)}"
+                f"activity.sops: {brief(name)} is not a layer of the body; {did_you_mean(str(name), layers)}"
             )

@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar, cast
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from hdlif.builders.installed import part
+from hdlif.builders.imported import own_or_one_of
+from hdlif.builders.installed import GROUPS, part
 from hdlif.builders.places import PACKAGE, At, parameters
 from hdlif.errors import HdlifError, RecipeError, brief, cut, did_you_mean, first_line
 
@@ -18,8 +19,8 @@ _T = TypeVar("_T")
 def choose(table: Mapping[str, _T], name: object, key: str) -> _T:
     """What `table` has under `name`, which the recipe gives at `key`. Raises `RecipeError`."""
     if not isinstance(name, str) or name not in table:
-        seen = cut(str(name))
-        raise RecipeError(f'{key} = "{seen}" is unknown; {did_you_mean(seen, table)}')
+        mend = own_or_one_of(name, table) if key in GROUPS else did_you_mean(cut(str(name)), table)
+        raise RecipeError(f'{key} = "{cut(str(name))}" is unknown; {mend}')
     return table[name]
 
 
@@ -168,10 +169,27 @@ def _check(annotation: Any) -> TypeAdapter[Any] | None:
 
 
 def _of_type(check: TypeAdapter[Any], value: Any, key: str) -> Any:
-    """`value` as it stands. Raises `RecipeError` unless it is of the type."""
+    """`value` as it stands, a plain name as a list of one where a list is asked for.
+
+    Raises:
+        RecipeError: it is not of the type.
+    """
     try:
         check.validate_python(value)
     except ValidationError as error:
+        if isinstance(value, str) and value.strip() and _is_of_type(check, [value]):
+            if "," not in value:
+                return [value]
+            listed = ", ".join(part.strip() for part in value.split(","))
+            raise RecipeError(f"{key} = {brief(value)} is text; give a list: --set '{key}=[{listed}]'") from None
         message = error.errors()[0]["msg"]
         raise RecipeError(f"{key} = {brief(value)} is refused; it {message.removeprefix('Input ')}") from None
     return value
+
+
+def _is_of_type(check: TypeAdapter[Any], value: Any) -> bool:
+    try:
+        check.validate_python(value)
+    except ValidationError:
+        return False
+    return True

@@ -369,6 +369,6 @@ def check_labels(found: Found, labels: tuple[str, ...]) -> None:
         from hdlif.data.own.layout import other_classes
 
         raise DataError(
-            f"{found.path}: its classes are not the network's: it {other_classes(found.classes, labels)}; "
-            "give data with each class of the network, and no other"
+            f"{found.path} {other_classes(found.classes, labels, 'the network')}; give data with each class of the "
+            "network, and no other"
         )

@@ -1,16 +1,31 @@
 """Parts of a recipe that are the user's own: `package.module:Name`, imported, with the working folder searched too."""
 
 import importlib
+import inspect
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from hdlif.errors import RecipeError, cut
+from hdlif.errors import RecipeError, cut, did_you_mean
 
 
 def is_own(name: object) -> bool:
     """Whether a recipe names something of the user's."""
     return isinstance(name, str) and ":" in name
+
+
+def own_or_one_of(name: object, accepted: Collection[str]) -> str:
+    """The tail of an error about an unknown name: one of the user's own with a dot for its colon, or a likely one.
+
+    >>> own_or_one_of("my_models.TinyNet", ["dense"]), own_or_one_of("dens", ["dense"])
+    ('write my_models:TinyNet', 'choose one of dense (did you mean "dense"?)')
+    """
+    seen = cut(str(name))
+    module, dot, attribute = seen.rpartition(".")
+    if dot and all(part.isidentifier() for part in (*module.split("."), attribute)):
+        return f"write {module}:{attribute}"
+    return did_you_mean(seen, accepted)
 
 
 def imported(name: str, key: str) -> Any:
@@ -23,7 +38,7 @@ def imported(name: str, key: str) -> Any:
     """
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
-        raise RecipeError(f'{key} = "{cut(name)}" is no name of a part; write package.module:Name')
+        raise RecipeError(f'{key} = "{cut(name)}" is not the name of a part; write package.module:Name')
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.append(folder)
@@ -41,7 +56,16 @@ def imported(name: str, key: str) -> Any:
         raise RecipeError(f'{key} = "{name}": importing {module_name} failed: {cut(str(error), 300)}') from error
     for part in attribute.split("."):
         if not hasattr(found, part):
-            public = sorted(one for one in vars(found) if not one.startswith("_"))
-            raise RecipeError(f'{key} = "{name}": {module_name} has no {part}; it has {cut(", ".join(public), 200)}')
+            raise RecipeError(f'{key} = "{name}": {module_name} has no {part}; {_defined(found, module_name, part)}')
         found = getattr(found, part)
     return found
+
+
+def _defined(place: Any, module: str, missing: str) -> str:
+    """What a module itself defines (what it imports is not said), or what a class in it has; to choose from."""
+    names = [name for name in vars(place) if not name.startswith("_")]
+    if inspect.ismodule(place):
+        names = [name for name in names if getattr(vars(place)[name], "__module__", None) == place.__name__]
+    if not names:
+        return f"{module} defines no class or function; write one there"
+    return f"it has {did_you_mean(missing, names).removeprefix('choose one of ')}"

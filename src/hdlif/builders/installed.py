@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from hdlif.builders.imported import imported, is_own
-from hdlif.errors import RecipeError, cut, did_you_mean
+from hdlif.builders.imported import imported, is_own, own_or_one_of
+from hdlif.errors import RecipeError, cut
 
 GROUPS: Mapping[str, str] = {
     "model.kind": "hdlif.models",
@@ -89,8 +89,7 @@ def chosen_offer(kind: object, key: str, ours: Collection[str]) -> Offer:
     """What an installed package offers under a name that is none of ours. Raises `RecipeError`."""
     offered = offers(GROUPS[key]) if key in GROUPS else {}
     if not isinstance(kind, str) or kind not in offered:
-        seen = cut(str(kind))
-        raise RecipeError(f'{key} = "{seen}" is unknown; {did_you_mean(seen, {*ours, *offered})}')
+        raise RecipeError(f'{key} = "{cut(str(kind))}" is unknown; {own_or_one_of(kind, {*ours, *offered})}')
     first, *others = offered[kind]
     if others:
         raise RecipeError(

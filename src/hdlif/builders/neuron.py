@@ -148,7 +148,7 @@ def check_parallel(recipe: Recipe, network: Temporal) -> None:
     places = [name.removesuffix(".neuron") for name in layers]
     for name in map(str, parallel):
         if name not in places:
-            raise RecipeError(f"neuron.parallel: {brief(name)} is no neuron layer; {did_you_mean(name, places)}")
+            raise RecipeError(f"neuron.parallel: {brief(name)} is not a neuron layer; {did_you_mean(name, places)}")
         layer = network.get_submodule(layers[places.index(name)])
         if not isinstance(layer, ParallelHDLIF):
             raise RecipeError(

@@ -30,7 +30,7 @@ from hdlif.builders.found import (
 from hdlif.builders.installed import GROUPS, offers
 from hdlif.builders.shipped import DATA
 from hdlif.builders.task import build_task
-from hdlif.config import Recipe, dump_recipe
+from hdlif.config import MOST_TIME_STEPS, Recipe, dump_recipe
 from hdlif.errors import DataError, cut, did_you_mean
 from hdlif.plain_yaml import MOST_BYTES
 
@@ -60,7 +60,9 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
         from hdlif.data.public.sets import where_had
 
         mend = where_had(data) or f"; {did_you_mean(data, {*DATA, *offers(GROUPS['data.kind'])})}"
-        raise DataError(f'--data "{cut(data)}": is no folder or file, and no data set of that name ships{mend}')
+        raise DataError(
+            f'--data "{cut(data)}": there is no such file or folder, and no data set of that name ships{mend}'
+        )
     kind = None if found_kind(section.kind) else choose(DATA, section.kind, "data.kind")
     own = kind.input.kind if kind else samples_of(section)
     here = kind_at(data, kind_of(own))
@@ -90,6 +92,13 @@ _STARTS = {
     "table": ("of tables", "wine_hdlif"),
 }
 """By what a sample is, what a recipe is of, and one that ships."""
+_TAKEN = {
+    "image": "a folder of pictures by class",
+    "events": "a folder of recordings by class",
+    "series": "arrays x and y, a recording, or files by class",
+    "table": "a table with a column of labels, or arrays x and y",
+}
+"""By what a network takes, such data of the user's own."""
 
 
 def with_data_found(
@@ -123,6 +132,20 @@ def with_data_found(
             f"takes {size:,} bytes, and at most {MOST_BYTES:,} are read; shorten their names, or take fewer"
         )
     return chosen, found
+
+
+def with_steps_of_data(recipe: Recipe, *, say: Callable[[str], None] = lambda line: None) -> Recipe:
+    """The recipe with as many time steps as its data have, where they are series, whose steps are each shown once.
+
+    Args:
+        say: gets a line where that is another number.
+    """
+    kind = data_kind(recipe)
+    steps = kind.input.shape[1]
+    if not kind.series or steps == recipe.time_steps or steps > MOST_TIME_STEPS:
+        return recipe
+    say(f"time_steps = {steps}, as many as a series has ({recipe.name} has {recipe.time_steps})")
+    return recipe.model_copy(update={"time_steps": steps})
 
 
 _NO_KEYS: Mapping[str, Any] = MappingProxyType({})
@@ -194,7 +217,9 @@ def found_data(
     there = found_kind(here)
     assert there is not None
     if there.samples not in (None, record.kind):
-        raise DataError(f"{path}: is {there.said}, and the network takes input of kind {record.kind}")
+        raise DataError(
+            f"{path}: is {there.said}, and the network takes input of kind {record.kind}; give {_TAKEN[record.kind]}"
+        )
     whole = replace(record, shape=record.sample_shape(time_steps), frames=CONSTANT)
     scale = (task.mean, task.std) if task.std else None
     asked = keys_for(keys, here, asked_by(task, labels or (), here), part)

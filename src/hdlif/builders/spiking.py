@@ -60,7 +60,7 @@ def spiking_network(
 def check_of(of: object) -> Callable[..., Any]:
     """What makes the ordinary network. Raises `RecipeError` where nothing of that name does."""
     if not isinstance(of, str) or not is_own(of):
-        raise RecipeError(f"{OF} = {brief(of)} is no name of a network; write package.module:Name")
+        raise RecipeError(f"{OF} = {brief(of)} is not the name of a network; write package.module:Name")
     make = imported(of, OF)
     if not callable(make):
         raise RecipeError(f'{OF} = "{of}" is {brief(make)}; it must be a class or a function')

@@ -112,7 +112,7 @@ def load_table(name_or_path: str | Path) -> Table:
         try:
             load_recipe(table.base)
         except RecipeError:
-            raise RecipeError(f"{seen} is no recipe; `hdlif recipes check` of that file says where") from None
+            raise RecipeError(f"{seen} is not a recipe; `hdlif recipes check` of that file says where") from None
     for row, columns in table.undefined.items():
         for name, known in ((row, table.rows), *((column, table.columns) for column in columns)):
             if name not in known:

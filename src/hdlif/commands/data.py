@@ -140,7 +140,7 @@ def _odd_files(result: dict[str, Any]) -> list[str]:
     if duplicates["files"]:
         lines.append(f"duplicates     {duplicates['files']} files have the content of another")
     if faults := result["unreadable"]:
-        lines.append(f"unreadable     {len(faults)} files; a training refuses them but with data.unreadable=skip:")
+        lines.append(f"unreadable     {len(faults)} files; a training refuses them without --set data.unreadable=skip:")
         lines += [f"  {fault['file']}: {fault['reason']}" for fault in faults[:10]]
         lines += [f"  and {len(faults) - 10} more"] if len(faults) > 10 else []
     return lines

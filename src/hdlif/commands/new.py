@@ -31,7 +31,7 @@ def new_project(folder: Path) -> list[Path]:
         OutputError: it cannot be written.
     """
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"{folder}: is there already; give the name of a folder that is to be made")
+        raise InputError(f"{folder}: already exists; give the name of a new folder")
     beside = None
     try:
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)

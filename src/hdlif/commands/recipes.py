@@ -1,7 +1,8 @@
 """`hdlif recipes ls|show|check`."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,33 @@ from hdlif.config import dump_recipe, load_recipe, recipe_text, shipped_recipes
 from hdlif.errors import RecipeError
 
 _PUBLISHED = re.compile(r"^# published: (?P<accuracy>[0-9.]+) %(?:, (?P<mb>[0-9.]+) MB)?$", re.MULTILINE)
+_SENTENCE_END = re.compile(r"(?<=[a-z0-9)])\. (?=[A-Z])")
 
 
 def ls() -> dict[str, Any]:
-    """The names of the recipes that ship, and the published figures of those that are rows of a published table."""
+    """The names of the recipes that ship, what each is, and the published figures of rows of a published table."""
     names = shipped_recipes()
     found = {name: published(name) for name in names}
-    return {"recipes": names, "published": {name: figures for name, figures in found.items() if figures is not None}}
+    return {
+        "recipes": names,
+        "about": {name: about(name) for name in names},
+        "published": {name: figures for name, figures in found.items() if figures is not None},
+    }
+
+
+def about(name_or_path: str | Path) -> str:
+    """The first sentence of the comment that heads a recipe, behind its command and figure; "" where it has none."""
+    _, text = recipe_text(name_or_path)
+    lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
+    told = (line for line in lines if not line.startswith(("# hdlif train ", "# published: ")))
+    said = " ".join(line.removeprefix("#").strip() for line in told)
+    return _SENTENCE_END.split(said)[0].removesuffix(".")
+
+
+def listed(found: Mapping[str, Any]) -> str:
+    """Each name, and what the recipe is."""
+    width = max(map(len, found["recipes"]))
+    return "\n".join(f"{name:{width}}  {found['about'][name]}".rstrip() for name in found["recipes"])
 
 
 def published(name_or_path: str | Path) -> dict[str, float | None] | None:

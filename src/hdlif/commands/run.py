@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
-from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_records
 from hdlif.inputs.recordings import READERS
 from hdlif.inputs.sounds import SUFFIX
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, normalise, read_image
 from hdlif.runtime.answers import Answer, answers, in_words
 from hdlif.runtime.events import read_events
+from hdlif.runtime.files import content_of
 from hdlif.runtime.images import SUFFIXES, image_sequence
 from hdlif.runtime.rows import read_rows
 from hdlif.runtime.series import read_series
-from hdlif.whole_files import read_regular
 
 Floats = NDArray[np.float32]
 BATCH = 16
@@ -47,13 +47,15 @@ class Answered:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What is said of each input, in their order."""
+    """What is said of each input, in their order, and what is wrong with those that cannot be used."""
 
     inputs: tuple[Answered, ...]
+    failed: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """What `hdlif run --json` prints."""
-        return {"inputs": [one.as_dict() for one in self.inputs]}
+        failed = {"failed": list(self.failed)} if self.failed else {}
+        return {"inputs": [one.as_dict() for one in self.inputs], **failed}
 
 
 def run(
@@ -82,13 +84,32 @@ def run(
     row by row. A value that is not finite is refused. The logits are
     the mean over time. `Session` states the limits, which hold for up to 16 inputs, run at once.
 
+    Where some of several files cannot be used, the others are answered for, and "failed" says of each what is wrong.
+
     Raises:
-        ArtefactError, InputError: a file cannot be read, or does not fit the network.
+        ArtefactError, InputError: no file can be read, or none fits the network.
         LimitError, AllocationError: they take more than a limit, or than the machine grants.
     """
     session = Session(artefact, threads, max_bytes=max_bytes, max_operations=max_operations)
-    frames = (one for path in _files(inputs, session.input) for one in _read(path, session.input, session.time_steps))
-    return RunResult(tuple(one for batch in _batches(frames) for one in _answered(session, batch)))
+    failed: list[InputError] = []
+
+    def read() -> Iterator[tuple[str, Floats]]:
+        for path in _files(inputs, session.input):
+            try:
+                yield from _read(path, session.input, session.time_steps)
+            except InputError as error:
+                failed.append(error)
+
+    said: list[Answered] = []
+    for batch in _batches(read()):
+        for answered in _answered(session, batch):
+            if isinstance(answered, InputError):
+                failed.append(answered)
+            else:
+                said.append(answered)
+    if failed and not said:
+        raise failed[0] if len(failed) == 1 else InputError(f"{failed[0]}; {len(failed) - 1} more cannot be used")
+    return RunResult(tuple(said), tuple(map(str, failed)))
 
 
 def _files(inputs: Sequence[Path], record: InputRecord) -> Iterator[Path]:
@@ -152,14 +173,16 @@ def _batches(frames: Iterator[tuple[str, Floats]]) -> Iterator[list[tuple[str, F
         yield batch
 
 
-def _answered(session: Session, batch: Sequence[tuple[str, Floats]]) -> Iterator[Answered]:
+def _answered(session: Session, batch: Sequence[tuple[str, Floats]]) -> Iterator[Answered | InputError]:
+    """What the network says of each input, or why it says nothing."""
     outputs = session.run(np.concatenate([x for _, x in batch], axis=1))
     for (name, _), answer in zip(batch, answers(outputs, session.task, session.labels), strict=True):
         if answer is None:
-            raise InputError(
+            yield InputError(
                 f"{name}: its values are so large that the network's answer is not finite; normalise them first"
             )
-        yield Answered(name, answer)
+        else:
+            yield Answered(name, answer)
 
 
 def _read(path: Path, record: InputRecord, time_steps: int) -> Iterator[tuple[str, Floats]]:
@@ -181,17 +204,17 @@ def _is_counts(path: Path) -> bool:
     if path.suffix.lower() != ".npy":
         return False
     try:
-        content = read_regular(path, most=MOST_BYTES)
+        content = content_of(path)
         return parse_records(content) is None and parse_array(content).ndim != 2
     # Said where it is read.
-    except (OSError, Unreadable):
+    except (OSError, Unreadable, InputError):
         return True
 
 
 def _read_array(path: Path, record: InputRecord, time_steps: int) -> Floats:
     accepted = f"{list(record.shape)} or [T, {', '.join(map(str, record.shape))}], uint8 or float32"
     try:
-        array = parse_array(read_regular(path, most=MOST_BYTES))
+        array = parse_array(content_of(path))
     except (OSError, Unreadable) as error:
         raise InputError(
             f"{path}: cannot be read as an array ({reason(error)}); write one with numpy.save; "

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from hdlif import builders
 from hdlif.accounting import saved_bytes
-from hdlif.config import Recipe, dump_recipe
+from hdlif.config import Recipe, dump_recipe, load_recipe, shipped_recipes
 from hdlif.data import Found, ImageSets, Samples
-from hdlif.errors import InputError, TrainingError
+from hdlif.errors import InputError, RecipeError, TrainingError
 from hdlif.learning import Plan
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.measure.counts import Counts, counts, deployed_or_none
@@ -88,12 +88,13 @@ def train(
     Args:
         recipe: a recipe, its file, or the name of one that ships.
         overrides: "a.b=v" each.
-        data: the name of a data set, or the path of a folder of pictures, in place of the recipe's own.
+        data: the name of a data set, or the path of data of one's own, in place of the recipe's.
         data_root: the folder of the data set, where it is not bundled.
         out: the run folder; runs/NAME by default.
         resume: go on from OUT/last.safetensors; a finished training stays as it is, and where there is no checkpoint
-            the first epoch is begun with, and that is said. None goes on where OUT holds a training of this recipe, and
-            starts from the first epoch where not: for a caller that has OUT to itself.
+            the first epoch is begun with, and that is said. A recipe that ships, named without `data` and `overrides`,
+            is then as OUT was begun with it. None goes on where OUT holds a training of this recipe, and starts from
+            the first epoch where not: for a caller that has OUT to itself.
         overwrite: replace the run that OUT holds, of whatever recipe; other files there stay.
         devices: processes on each node, with a GPU each where there are GPUs; by default what torchrun has started,
             or 1. They share every batch. Where torchrun has not, this program is started again for each of the others.
@@ -116,6 +117,8 @@ def train(
     """
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite replaces it; leave one of them out")
+    if resume and data is None and not overrides and isinstance(recipe, str) and processes(devices, nodes)[1] == 1:
+        recipe = _kept_recipe(recipe, out or Path("runs") / recipe, say)
     with saying_what_is_gone(out or Path("runs") / (recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem)):
         recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
         if builders.names_own_parts(recipe):
@@ -205,6 +208,21 @@ def in_one_process(result: TrainResult | None) -> TrainResult:
     """What a training has come to that has no other processes."""
     assert result is not None, "the first process has a result"
     return result
+
+
+def _kept_recipe(name: str, out: Path, say: Callable[[str], None]) -> str | Path:
+    """The recipe in a run folder, where one that ships was changed by options to begin the run, and is named alone."""
+    kept = out / "recipe.yaml"
+    if name not in shipped_recipes():
+        return name
+    try:
+        begun, named = load_recipe(kept), load_recipe(name)
+    except RecipeError:
+        return name
+    if begun.name != name or begun == named:
+        return name
+    say(f"{out}: going on with the recipe that it was begun with, {kept}")
+    return kept
 
 
 def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:

@@ -70,8 +70,8 @@ def cifar10(
     root: Path | None = None,
     *,
     validation: int,
-    augment: Augment,
-    seed: int,
+    augment: Augment = (),
+    seed: int = 0,
     per_class: tuple[int, int] = _CIFAR10.per_class,
 ) -> ImageSets:
     """CIFAR-10 from ROOT/cifar-10-batches-py; nothing is downloaded.
@@ -90,8 +90,8 @@ def cifar100(
     root: Path | None = None,
     *,
     validation: int,
-    augment: Augment,
-    seed: int,
+    augment: Augment = (),
+    seed: int = 0,
     per_class: tuple[int, int] = _CIFAR100.per_class,
 ) -> ImageSets:
     """CIFAR-100, its fine classes, from ROOT/cifar-100-python; otherwise as `cifar10`."""
@@ -148,7 +148,7 @@ def _read_file(layout: _Layout, folder: SetFolder, path: Path) -> tuple[NDArray[
             raise Unreadable(f"holds no {layout.labels.decode()} beside data")
         pixels, labels = integers(content[b"data"]), integers(content[layout.labels])
     except (OSError, Unreadable) as error:
-        raise folder.error(path, f"is no batch of {layout.name} ({reason(error)})") from error
+        raise folder.error(path, f"is not a batch of {layout.name} ({reason(error)})") from error
     fits = pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.shape[1] == 3072
     if not fits or labels.shape != pixels.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         seen = f"{pixels.dtype} {list(pixels.shape)} pixels and {list(labels.shape)} labels"

@@ -33,8 +33,8 @@ class AskedOfEvents(TypedDict):
     """
 
     validation: int
-    augment: Augment
-    seed: int
+    augment: NotRequired[Augment]
+    seed: NotRequired[int]
     time_steps: int
     binning: Binning
     size: NotRequired[int | None]
@@ -172,8 +172,8 @@ def _sets(
     classes: tuple[str, ...],
     *,
     validation: int,
-    augment: Augment,
-    seed: int,
+    augment: Augment = (),
+    seed: int = 0,
     time_steps: int,
     binning: Binning,
     size: int | None = None,

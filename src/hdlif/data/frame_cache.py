@@ -138,7 +138,7 @@ def _opened(path: Path) -> NDArray[Any]:
     except Exception as error:
         raise DataError(f"{path}: cannot be read ({reason(error)}); delete it, and it is rebuilt") from error
     if not isinstance(frames, np.memmap):
-        raise DataError(f"{path}: is no array of frames; delete it, and it is rebuilt")
+        raise DataError(f"{path}: is not an array of frames; delete it, and it is rebuilt")
     return frames
 
 
@@ -198,7 +198,7 @@ def _known_hashes(recordings: Recordings) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: is no manifest of a split; delete it, and it is written again") from error
+        raise DataError(f"{path}: is not a manifest of a split; delete it, and it is written again") from error
 
 
 def _write_manifest(recordings: Recordings, hashes: dict[str, str]) -> None:

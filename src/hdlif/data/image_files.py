@@ -79,7 +79,7 @@ class ImageFiles(Samples):
         try:
             return self._centre(image)
         except Unreadable as error:
-            raise DataError(f"{self.source.name(place)}: as large as is asked for, {error}; take it away") from error
+            raise DataError(f"{self.source.name(place)}: as large as is asked for, {error}; remove it") from error
 
     def _centre(self, image: Tensor) -> Tensor:
         from torchvision.transforms.v2 import functional as F

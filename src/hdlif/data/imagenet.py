@@ -42,8 +42,8 @@ def imagenet(
     root: Path | None = None,
     *,
     validation: int,
-    augment: Augment,
-    seed: int,
+    augment: Augment = (),
+    seed: int = 0,
     classes: tuple[str, ...] | None = None,
     counts: tuple[int, int] = (1_281_167, 50_000),
 ) -> ImageSets:
@@ -90,8 +90,8 @@ def tiny_imagenet(
     root: Path | None = None,
     *,
     validation: int,
-    augment: Augment,
-    seed: int,
+    augment: Augment = (),
+    seed: int = 0,
     classes: int = len(TINY_IMAGENET_CLASSES),
     per_class: tuple[int, int] = (500, 50),
 ) -> ImageSets:

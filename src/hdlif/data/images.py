@@ -92,7 +92,7 @@ def normalised(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     return torch.from_numpy(fitting.normalised(pixels.numpy(), mean, std))
 
 
-def digits(root: Path | None = None, *, validation: int, augment: Augment, seed: int) -> ImageSets:
+def digits(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> ImageSets:
     """The 1,797 handwritten digits, 8x8, that scikit-learn bundles; `root` is not needed.
 
     360 test images and `validation` ones, each stratified by class and the same for every seed.
@@ -125,8 +125,8 @@ def fashion_mnist(
     root: Path | None = None,
     *,
     validation: int,
-    augment: Augment,
-    seed: int,
+    augment: Augment = (),
+    seed: int = 0,
     per_class: tuple[int, int] = (6000, 1000),
 ) -> ImageSets:
     """Fashion-MNIST, 28x28, read from ROOT/FashionMNIST/raw; nothing is downloaded.

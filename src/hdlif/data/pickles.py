@@ -103,7 +103,7 @@ def parse_pickle(content: bytes, *, types: Collection[str] = INTEGERS, records: 
         raise
     # A damaged pickle takes from an empty stack, counts what is no list, and more of that kind.
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
-        raise Unreadable(f"is no whole pickle: {cut(str(error), 200)}") from error
+        raise Unreadable(f"is not a whole pickle: {cut(str(error), 200)}") from error
 
 
 def _run(content: bytes, accepted: _Accepted) -> Any:

@@ -82,7 +82,7 @@ class SetFolder:
         """Raise `DataError` unless each of `names`, which a file of the set lists, is the name of a file or folder."""
         for name in names:
             if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
-                raise self.error(self.path / listed, f"{cut(name)!r} is no name of a file or folder")
+                raise self.error(self.path / listed, f"{cut(name)!r} is not the name of a file or folder")
 
     def files(self, folder: str, suffixes: Collection[str]) -> list[str]:
         """The sorted names, in a folder, of the files with these suffixes; raises `DataError` where it is no folder."""
@@ -99,7 +99,7 @@ def whole_number(text: str) -> int:
         ValueError: the text is anything else.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise ValueError(f"{cut(text)!r} is no number of up to 18 digits 0..9")
+        raise ValueError(f"{cut(text)!r} is not a number of up to 18 digits 0..9")
     return int(text)
 
 

@@ -103,7 +103,7 @@ def _scanned(path: Path, of: SetFolder) -> Iterator[tuple[int, int, int]]:
                 elif suffix == "cls":
                     labels[key] = _label(file, member)
     except (OSError, Unreadable) as error:
-        raise of.error(path, f"is no whole tar shard ({reason(error)})") from error
+        raise of.error(path, f"is not a whole tar shard ({reason(error)})") from error
     for key, image in images.items():
         if key not in labels:
             raise of.error(
@@ -121,7 +121,7 @@ def _label(file: BinaryIO, member: tar.Member) -> int:
     try:
         return whole_number(content.decode("ascii").strip())
     except ValueError as error:
-        raise Unreadable(f"{cut(member.name)}: {content!r} is no label, a number of up to 18 digits") from error
+        raise Unreadable(f"{cut(member.name)}: {content!r} is not a label, a number of up to 18 digits") from error
 
 
 def _kept(path: Path, state: str, sizes: Sequence[int]) -> NDArray[np.int64] | None:

@@ -15,7 +15,7 @@ TRAIN, TEST, SIDE, CLASSES = 320, 100, 8, len(SYNTHETIC_CLASSES)
 _CONTENT_SEED = 0
 
 
-def synthetic(root: Path | None = None, *, validation: int, augment: Augment, seed: int) -> ImageSets:
+def synthetic(root: Path | None = None, *, validation: int, augment: Augment = (), seed: int = 0) -> ImageSets:
     """320 training and 100 test images 1x8x8 of ten classes, and `validation` more; `root` is not needed.
 
     Class c is a fixed pattern of dark (0) and bright (160) 2x2 tiles; uniform noise in 0..95 is added to

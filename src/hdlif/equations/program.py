@@ -146,7 +146,7 @@ class Program:
                     "a register is read after it is written"
                 )
             if not abs(instruction.value) <= FLOAT32_MAX:
-                raise EquationError(f"register {register}: the constant {instruction.value} is no finite float32")
+                raise EquationError(f"register {register}: the constant {instruction.value} is not a finite float32")
         if len(self.after) != len(self.states):
             raise EquationError(f"the step gives {len(self.after)} states; it has {len(self.states)}")
         for register in (self.spike, *self.after):

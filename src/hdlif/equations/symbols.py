@@ -51,8 +51,8 @@ class Tracer:
         node = self._node(operand)
         if node is None:
             raise self.error(
-                f"{_kind(operand)} is no number and nothing the step was given; what differs by channel or time step "
-                "is a Parameter"
+                f"{_kind(operand)} is neither a number nor anything the step was given; what differs by channel or "
+                "time step is a Parameter"
             )
         return node
 
@@ -111,7 +111,7 @@ def _code(step: Callable[..., Any]) -> CodeType:
         step = step.func
     code = getattr(step, "__code__", None)
     if not isinstance(code, CodeType):
-        raise EquationError(f"{brief(step)} is no function that is written in Python")
+        raise EquationError(f"{brief(step)} is not a function that is written in Python")
     return code
 
 
@@ -168,7 +168,7 @@ class Symbol:
             return self._of_parameters(name, function, args, kwargs)
         handler = self._tracer.functions.get(name.strip("_"))
         if handler is None:
-            raise self._tracer.error(f"{name} is no operation of a neuron's program; it has {self._tracer.known}")
+            raise self._tracer.error(f"{name} is not an operation of a neuron's program; it has {self._tracer.known}")
         try:
             return handler(self._tracer, *args, **kwargs)
         except TypeError as error:

@@ -33,5 +33,5 @@ def parse_archive(content: bytes, names: Collection[str]) -> dict[str, bytes]:
         raise
     # What zipfile and its decompressors raise on damaged bytes is of many types.
     except Exception as error:
-        raise Unreadable(f"it is no zip archive as numpy.savez writes one ({reason(error)})") from error
+        raise Unreadable(f"it is not a zip archive as numpy.savez writes one ({reason(error)})") from error
     return found

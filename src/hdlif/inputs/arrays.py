@@ -87,7 +87,7 @@ def parse_array(content: bytes) -> NDArray[Any]:
     """
     dtype, shape, fortran_order, start = _header(content)
     if dtype.kind == "U":
-        raise Unreadable(f"its type is {dtype.str}, text, and no plain type of numbers")
+        raise Unreadable(f"its type is {dtype.str}, text, and not a plain type of numbers")
     return _values(content, dtype, shape, fortran_order, start)
 
 
@@ -106,7 +106,7 @@ def parse_labels(content: bytes) -> list[str] | list[int]:
     width = dtype.itemsize // 4
     letters = _values(content, np.dtype(f"{dtype.str[0]}u4"), (shape[0] * width,), fortran_order, start)
     if width and len(letters) and (letters.max() > sys.maxunicode or ((letters >> 11) == 0xD800 >> 11).any()):
-        raise Unreadable("it holds what is no text")
+        raise Unreadable("it holds what is not text")
     return ["".join(map(chr, row)).rstrip("\0") for row in letters.reshape(shape[0], width).tolist()]
 
 
@@ -131,7 +131,7 @@ def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     text, end = _text(content)
     found = _entries(text)
     if found is None:
-        raise Unreadable(f"its header is no plain type, order and shape: {cut(printable(text.strip()), 200)}")
+        raise Unreadable(f"its header is not a plain type, order and shape: {cut(printable(text.strip()), 200)}")
     name, order, lengths = found
     dtype, shape = _typed(name, lengths)
     return dtype, shape, order == "True", end
@@ -173,7 +173,7 @@ def _shape(lengths: str) -> tuple[int, ...]:
         raise ValueError("a number, and no tuple")
     parts = parts if parts[-1] else parts[:-1]
     if not all(map(_LENGTH.fullmatch, parts)):
-        raise ValueError("lengths that are no whole numbers")
+        raise ValueError("lengths that are not whole numbers")
     return tuple(map(int, parts))
 
 

@@ -169,7 +169,7 @@ def of_columns(columns: Mapping[str, NDArray[Any]]) -> Events:
 
 def _whole(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.rint(values)).all()):
-        raise Unreadable(f"its {name} has values that are no whole numbers")
+        raise Unreadable(f"its {name} has values that are not whole numbers")
     if len(values) and not -(2**31) <= values.min() <= values.max() < 2**31:
         raise Unreadable(f"its {name} has values in {values.min()}..{values.max()}")
     return values.astype(np.int64)

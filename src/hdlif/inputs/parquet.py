@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hdlif.errors import MissingExtraError, brief, reason
 from hdlif.inputs import Unreadable
-from hdlif.inputs.tables import MOST_COLUMNS, Table, columns_of, word_of
+from hdlif.inputs.tables import FILL_IN, MOST_COLUMNS, Table, columns_of, word_of
 
 MOST_CELLS = 2**28
 
@@ -62,7 +62,7 @@ def _parquet(content: bytes) -> Iterator[Any]:
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, NotImplementedError) as error:
         if isinstance(error, Unreadable):
             raise
-        raise Unreadable(f"it is no Parquet file that pyarrow reads ({reason(error)})") from error
+        raise Unreadable(f"it is not a Parquet file that pyarrow reads ({reason(error)})") from error
 
 
 def _names(file: Any) -> list[str]:
@@ -79,14 +79,17 @@ def _numbers(column: Any, name: str) -> NDArray[np.float32]:
     """A column as float32."""
     if column.null_count:
         row = column.is_null().to_pylist().index(True) + 1
-        raise Unreadable(f"row {row}, column {brief(name)}: the cell is empty")
+        raise Unreadable(f"row {row}, column {brief(name)}: the cell is empty; {FILL_IN}")
     values = np.asarray(column.to_numpy())
     if values.dtype.kind not in "biuf":
-        raise Unreadable(f"column {brief(name)}: it holds {column.type}, which is no number")
+        raise Unreadable(f"column {brief(name)}: it holds {column.type}, which is not a number")
     with np.errstate(over="ignore"):
         found = values.astype(np.float32)
     if bad := np.flatnonzero(~np.isfinite(found)).tolist():
-        raise Unreadable(f"row {bad[0] + 1}, column {brief(name)}: {values[bad[0]]} is no finite float32")
+        seen = values[bad[0]]
+        if np.isnan(found[bad[0]]):
+            raise Unreadable(f"row {bad[0] + 1}, column {brief(name)}: {seen} is a missing value; {FILL_IN}")
+        raise Unreadable(f"row {bad[0] + 1}, column {brief(name)}: {seen} is not a finite float32")
     return found
 
 

@@ -26,7 +26,7 @@ def read_raw(content: bytes) -> Events:
     version = _version(lines)
     size = 4 if version == "2" else 2
     if (len(content) - start) % size:
-        raise Unreadable(f"its words are no whole number of {size} bytes")
+        raise Unreadable(f"its words are not a whole number of {size} bytes")
     words = np.frombuffer(content, f"<u{size}", offset=start)
     t, x, y, p = _evt2(words) if version == "2" else _evt3(words)
     return Events(t, x, y, p, _sensor(lines))

@@ -46,7 +46,7 @@ def read_bin(content: bytes) -> Events:
     An entry with y = 240 is no event: the times from there on are 2^13 later.
     """
     if len(content) % 5:
-        raise Unreadable(f"{len(content)} bytes are no whole number of 5-byte events")
+        raise Unreadable(f"{len(content)} bytes are not a whole number of 5-byte events")
     entries = np.frombuffer(content, np.uint8).reshape(-1, 5).astype(np.int64)
     x, y, high, middle, low = entries.T
     late = y == 240
@@ -73,7 +73,7 @@ def _read_aedat2(content: bytes) -> Events:
         if start == 0:
             raise Unreadable("ends within its header")
     if (len(content) - start) % 8:
-        raise Unreadable("its events are no whole number of 8 bytes")
+        raise Unreadable("its events are not a whole number of 8 bytes")
     address, t = np.frombuffer(content, ">u4", offset=start).reshape(-1, 2).astype(np.int64).T
     side = _SENSOR_SIDE - 1
     x, y = side - (address >> 1 & 0x7F), side - (address >> 8 & 0x7F)

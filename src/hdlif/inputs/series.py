@@ -104,7 +104,9 @@ def finite(array: NDArray[Any]) -> Floats:
         values = array.astype(np.float32)
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
-        raise Unreadable(f"at {bad[0].tolist()} (from 0) it holds {array[tuple(bad[0])]}, which is no finite float32")
+        raise Unreadable(
+            f"at {bad[0].tolist()} (from 0) it holds {array[tuple(bad[0])]}, which is not a finite float32"
+        )
     return values
 
 

@@ -25,8 +25,12 @@ SUFFIXES = (".csv", PARQUET)
 """The ends of the names of files that hold a table."""
 MOST_COLUMNS = 4096
 _NUMBER = re.compile(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *")
-_NO_NAMES = {"", "nan", "na", "n/a", "null", "none", "inf", "-inf", "+inf"}
-"""What stands for a missing number, in small letters: no column is called so."""
+_MISSING = {"nan", "-nan", "+nan", "na", "n/a", "<na>", "null", "none"}
+"""What stands for a missing number, in small letters."""
+_NO_NAMES = {"", *_MISSING, "inf", "-inf", "+inf"}
+"""No column is called so."""
+FILL_IN = "fill it in or cut the row"
+"""What is to be done about a missing number."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ def parse_table(
     # A row that is no header is the first one of numbers.
     for line, row in itertools.chain([] if header else [(first_line, first)], numbered):
         if len(row) != len(first):
-            raise Unreadable(f"line {line} has {len(row)} cells, and the first {len(first)}")
+            beside = "header" if header else "first row"
+            raise Unreadable(f"line {line} has {len(row)} cells, and the {beside} has {len(first)}; fix or cut the row")
         for place in places:
             if not _NUMBER.fullmatch(row[place]):
                 raise Unreadable(f"line {line}, column {_column(header, place)}: {_no_number(row[place])}")
@@ -131,11 +136,11 @@ def parse_table(
 def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
     """Each row with the number of the line that it ends on; there is one at least. Raises `Unreadable`."""
     if b"\0" in content:
-        raise Unreadable("it holds a byte 0, and is no text")
+        raise Unreadable("it holds a byte 0, and is not text")
     try:
         content.decode()
     except UnicodeDecodeError as error:
-        raise Unreadable(f"byte {error.start} is no UTF-8; save it as UTF-8") from error
+        raise Unreadable(f"byte {error.start} is not UTF-8; save it as UTF-8") from error
     content = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
     if not content:
         raise Unreadable("it is empty")
@@ -193,16 +198,19 @@ def _column(header: list[str] | None, place: int) -> str:
 
 
 def _no_number(cell: str) -> str:
-    if not cell.strip():
-        return "the cell is empty"
+    word = cell.strip().lower()
+    if not word:
+        return f"the cell is empty; {FILL_IN}"
+    if word in _MISSING:
+        return f"{brief(cell)} is a missing value; {FILL_IN}"
     if re.fullmatch(r" *[+-]?[0-9]+,[0-9]+ *", cell):
         return f"{brief(cell)} has a decimal comma; write a point"
-    return f"{brief(cell)} is no number"
+    return f"{brief(cell)} is not a number"
 
 
 def word_of(cell: str, where: str) -> str:
     """A cell of text, which is a name. Raises `Unreadable`."""
     word = cell.strip()
     if not word or not word.isprintable():
-        raise Unreadable(f"{where}: {brief(cell)} is no name")
+        raise Unreadable(f"{where}: {brief(cell)} is not a name")
     return word

@@ -107,7 +107,7 @@ def _samples(content: bytes, begin: int, size: int, form: _Format) -> NDArray[np
     samples = _scaled(raw, form)
     if not np.isfinite(samples).all():
         place = int(np.argmin(np.isfinite(samples))) // form.channels
-        raise Unreadable(f"its sample {place:,} (from 0) is no finite float32")
+        raise Unreadable(f"its sample {place:,} (from 0) is not a finite float32")
     if form.channels == 1:
         return samples
     # in float64, in which no mean of float32 passes its range

@@ -35,7 +35,7 @@ def parsed(text: str) -> Neurons:
     for one in text.split(","):
         layer, _, index = one.strip().rpartition(":")
         if not layer or not index.isdecimal():
-            raise InputError(f'--neurons "{one}": is no neuron; write LAYER:INDEX, for example stage1.0.act1:7')
+            raise InputError(f'--neurons "{one}": is not a neuron; write LAYER:INDEX, for example stage1.0.act1:7')
         chosen.append((layer, int(index)))
     return chosen
 

@@ -27,7 +27,7 @@ class OwnNetwork(Temporal):
         is_sequence = isinstance(network, nn.Sequential) and type(network).forward is nn.Sequential.forward
         if not (isinstance(network, Temporal) or is_sequence):
             raise TypeError(
-                f"{type(network).__name__} is no network over time; give a Sequential of hdlif.nn or torch.nn, with "
+                f"{type(network).__name__} is not a network over time; give a Sequential of hdlif.nn or torch.nn, with "
                 "layers and neurons, or a class derived from hdlif.nn.Temporal"
             )
         self.network = network

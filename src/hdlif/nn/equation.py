@@ -130,7 +130,7 @@ class EquationNeuron(SteppedNeuron):
         self.quantizer = quantizer
         if unknown := sorted(set(starts) - set(self.declared)):
             raise ValueError(
-                f"{unknown[0]} is no parameter of {type(self).__name__}; it has {', '.join(self.declared)}"
+                f"{unknown[0]} is not a parameter of {type(self).__name__}; it has {', '.join(self.declared)}"
             )
         for name, parameter in self.declared.items():
             is_learned = learned if parameter.learned is None else parameter.learned
@@ -210,7 +210,7 @@ class EquationNeuron(SteppedNeuron):
         if any(row.is_meta for row in rows.values()):
             return
         if infinite := [row for row, value in rows.items() if not bool(value.isfinite().all())]:
-            raise EquationError(f"{name}: {infinite[0]} is no finite number where the parameters start")
+            raise EquationError(f"{name}: {infinite[0]} is not a finite number where the parameters start")
         # Of its own generator: a network is made with the same draws of weights whatever its neurons are.
         drawn = np.random.default_rng(0).normal(size=(1 + len(self.states), 64, 1))
         signals = [torch.from_numpy(one.copy()) for one in drawn]
@@ -328,7 +328,9 @@ def _check_step(cls: type[EquationNeuron]) -> None:
     taken_names |= {*dir(EquationNeuron), *vars(nn.Module())}
     for name in own:
         if name in taken_names or name.startswith("_") or not name.isidentifier():
-            raise EquationError(f"{cls.__name__}: {name!r} is no name for a state or a parameter here; choose another")
+            raise EquationError(
+                f"{cls.__name__}: {name!r} is not a name for a state or a parameter here; choose another"
+            )
     if len(set(names)) != len(names):
         raise EquationError(f"{cls.__name__}: {', '.join(names)}; each state and parameter has a name of its own")
     if cls.step is EquationNeuron.step:

@@ -131,7 +131,7 @@ class _Reading:
         on_paths = {child for way in stated for child in way}
         if unknown := on_paths - module._modules.keys():
             raise TrainingError(
-                f"{where}.paths names {_listed(sorted(unknown))}, which is no child of it; it has "
+                f"{where}.paths names {_listed(sorted(unknown))}, which is not a child of it; it has "
                 f"{_listed(module._modules)}"
             )
         if missing := [child for child in children if child not in on_paths]:

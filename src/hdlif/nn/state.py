@@ -113,7 +113,7 @@ class Scope:
         unknown = [name for name in self._given if name not in module._modules]
         if unknown:
             raise StateError(
-                f"state has {', '.join(sorted(map(repr, unknown)))}, which is no child of {type(module).__name__}; "
+                f"state has {', '.join(sorted(map(repr, unknown)))}, which is not a child of {type(module).__name__}; "
                 "a state belongs to the module that returned it"
             )
 
@@ -145,8 +145,8 @@ class Scope:
             )
         if name not in self._module._modules:
             raise StateError(
-                f"{name!r} is no direct child of {type(self._module).__name__}, which has no place for its state; give "
-                "it a name of its own there, or run what holds it (a hdlif.nn.Sequential)"
+                f"{name!r} is not a direct child of {type(self._module).__name__}, which has no place for its state; "
+                "give it a name of its own there, or run what holds it (a hdlif.nn.Sequential)"
             )
         self._next[name] = state
         return y

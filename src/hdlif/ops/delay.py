@@ -25,7 +25,7 @@ def check(node: Node, values: Mapping[str, Value]) -> None:
     source, own = node.attributes["source"], values[node.name]
     found = values.get(source) if isinstance(source, str) else None
     if found is None:
-        raise ArtefactError(f"{node.name}: source = {brief(source)} is no value of the graph")
+        raise ArtefactError(f"{node.name}: source = {brief(source)} is not a value of the graph")
     if (found.shape, found.max_code) != (own.shape, own.max_code):
         raise ArtefactError(
             f"{node.name}: source {source} gives {_text(found)}; its input and max_code say {_text(own)}"

@@ -33,7 +33,7 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         for name in node.inputs:
             if name not in values:
                 raise ArtefactError(
-                    f"{node.name}: input {brief(name)} is no earlier value; nodes stand in topological order"
+                    f"{node.name}: input {brief(name)} is not an earlier value; nodes stand in topological order"
                 )
         value = op.infer(node, tuple(values[name] for name in node.inputs), graph.time_steps)
         if math.prod(value.shape) > MAX_ELEMENTS:
@@ -42,7 +42,7 @@ def infer_values(graph: Graph) -> dict[str, Value]:
     for node in graph.nodes:
         OPS[node.op].check(node, values)
     if graph.output not in values:
-        raise ArtefactError(f"output = {brief(graph.output)} is no node of the graph")
+        raise ArtefactError(f"output = {brief(graph.output)} is not a node of the graph")
     logits = values[graph.output]
     if len(logits.shape) != 1 or logits.shape[0] != len(graph.labels):
         raise ArtefactError(

@@ -114,7 +114,9 @@ def _check_columns(record: InputRecord) -> None:
         )
     for name in names:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-            raise ArtefactError(f"input.columns: {brief(name)} is no printable name of 1 to {LONGEST_NAME} characters")
+            raise ArtefactError(
+                f"input.columns: {brief(name)} is not a printable name of 1 to {LONGEST_NAME} characters"
+            )
 
 
 def _check_rates(record: InputRecord) -> None:

@@ -179,7 +179,7 @@ def read_run(folder: Path) -> Run:
         InputError: the folder is absent, holds no finished run, or a file in it is damaged.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; give the OUT folder of `hdlif train` or `hdlif demo`")
+        raise InputError(f"{folder} is not a folder; give the OUT folder of `hdlif train` or `hdlif demo`")
     path = folder / "summary.json"
     summary = _json(_text(path), str(path))
     if not isinstance(summary, dict):
@@ -198,7 +198,7 @@ def read_run(folder: Path) -> Run:
     for network in demo["networks"]:
         name = network.name
         if not _is_component(name) or name in run.folders:
-            raise InputError(f"{path}: network {brief(name)} stands twice or is no folder's name; {_MEND}")
+            raise InputError(f"{path}: network {brief(name)} stands twice or is not a folder's name; {_MEND}")
         common: Any = {key: demo.get(key) for key in ("seed", "versions", "hardware") if getattr(network, key) is None}
         _add(run, replace(network, **common), folder / name)
     return run
@@ -273,7 +273,7 @@ def _confusion(path: Path) -> Confusion:
     confusion = _checked(_CONFUSION, _json(_text(path), str(path)), str(path))
     classes = len(confusion["labels"])
     if [len(row) for row in confusion["counts"]] != [classes] * classes:
-        raise InputError(f"{path}: counts is no square of {classes} classes; {_MEND}")
+        raise InputError(f"{path}: counts is not a square of {classes} classes; {_MEND}")
     return confusion
 
 
@@ -324,7 +324,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({reason(error)}); {_MEND}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} cannot be read (byte {error.start} is no UTF-8); {_MEND}") from error
+        raise InputError(f"{path} cannot be read (byte {error.start} is not UTF-8); {_MEND}") from error
 
 
 def _json(text: str, source: str) -> Any:
@@ -333,7 +333,7 @@ def _json(text: str, source: str) -> Any:
         if is_deeper(value, MOST_LEVELS):
             raise ValueError(f"more than {MOST_LEVELS} levels in each other")
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{source} is no JSON ({error}); {_MEND}") from error
+        raise InputError(f"{source} is not JSON ({error}); {_MEND}") from error
     return value
 
 

@@ -31,7 +31,11 @@ def load_trained(path: Path) -> Trained:
     """
     path = existing(path)
     if path.is_dir():
-        path = path / "model.safetensors"
+        stopped, path = path / "last.safetensors", path / "model.safetensors"
+        if stopped.exists() and not path.exists():
+            raise CheckpointError(
+                f"{path.parent}: its training is not finished; resume it, or give {stopped}, the network as it was then"
+            )
     if not path.exists():
         raise CheckpointError(f"{path}: there is no trained network; train one with `hdlif train`, or resume it")
     _, record = checkpoint.load(path)

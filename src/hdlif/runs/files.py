@@ -18,6 +18,9 @@ def writing(path: Path) -> Iterator[None]:
     """Make the folder of `path`; whatever keeps it from being written inside is one `TrainingError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{path.parent}: cannot be made there ({reason(error)}); choose another --out") from error
+    try:
         yield
     except OSError as error:
         raise TrainingError(

@@ -117,4 +117,4 @@ def _check_place(nodes: int) -> None:
         )
     place = os.environ["NODE_RANK"]
     if not (place.isdecimal() and int(place) < nodes):
-        raise RecipeError(f"NODE_RANK = {place} is no number of one of {nodes} nodes; set it to 0..{nodes - 1}")
+        raise RecipeError(f"NODE_RANK = {place} is not the number of one of {nodes} nodes; set it to 0..{nodes - 1}")

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdlif import builders
-from hdlif.config import DataConfig, Recipe, load_recipe
+from hdlif.config import DataConfig, Recipe, load_recipe, replace_value
 from hdlif.errors import DataError, RecipeError, cut
-from hdlif.plain_yaml import parse_yaml
 from hdlif.runs.files import write_text
 
 if TYPE_CHECKING:
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
 
 FILES = "data_files.json"
 """In a run folder: the files that a training on data of the user's own was begun with."""
+
+
+_OTHER_DATA = ("data", "data.kind", "data.path")
+"""Keys that replace a recipe's data."""
 
 
 def load_with_data(
@@ -30,6 +33,8 @@ def load_with_data(
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Recipe, Found | None]:
     """A recipe that can be built, and what was found where its data are the user's own.
+
+    Where its data are replaced by series, and its time steps are not, these become as many as a series has.
 
     Args:
         recipe: a recipe, its file, or the name of one that ships.
@@ -45,6 +50,9 @@ def load_with_data(
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     builders.check_names(loaded)
     chosen, found = builders.with_data_found(loaded, data_root, say=say)
+    stated = {override.partition("=")[0].strip() for override in overrides}
+    if not isinstance(recipe, Recipe) and "time_steps" not in stated and not stated.isdisjoint(_OTHER_DATA):
+        chosen = builders.with_steps_of_data(chosen, say=say)
     builders.check(chosen)
     return chosen, found
 
@@ -75,16 +83,17 @@ class Looks:
 
 def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
     """The keys and values of "data.KEY=VALUE"s. Raises `RecipeError`."""
-    found = {}
+    found: dict[str, Any] = {"data": {}}
     for override in overrides:
-        key, equals, text = override.partition("=")
+        key, equals, _ = override.partition("=")
         section, dot, name = key.partition(".")
         if section != "data" or not (equals and dot and name):
             raise RecipeError(f"--set {cut(override)} is refused; give data.KEY=VALUE, for example data.window=64")
         if name == "path":
             raise RecipeError(f"--set {cut(override)} is refused: where the data lie is given with the command itself")
-        found[name] = parse_yaml(text, source=f"--set {key}")
-    return found
+        replace_value(found, override)
+    keys: dict[str, Any] = found["data"]
+    return keys
 
 
 def names_path(data: str | None) -> bool:

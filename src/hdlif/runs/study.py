@@ -75,7 +75,7 @@ def open_study(journal: Path, *, warmup_epochs: int, contents: Mapping[str, Any]
     if not kept:
         study.set_user_attr("contents", contents)
     elif not isinstance(kept, dict):
-        raise RecipeError(f"{journal}: is no journal of `hdlif sweep`; give a new file")
+        raise RecipeError(f"{journal}: is not a journal of `hdlif sweep`; give a new file")
     elif differences := recipe_differences(kept, contents):
         seen = "; ".join(f"{cut(key)} = {brief(then)}, now {brief(now)}" for key, then, now in differences)
         raise RecipeError(f"{journal}: is a study with {seen}; give another --study, or the recipe and space it has")
@@ -91,7 +91,9 @@ def _cut_unfinished_line(journal: Path) -> None:
     try:
         content = journal.read_bytes()
         if not _FIRST.startswith(content[: len(_FIRST)]):
-            raise RecipeError(f"{journal}: is no journal of a study; give a new file, or one that `hdlif sweep` wrote")
+            raise RecipeError(
+                f"{journal}: is not a journal of a study; give a new file, or one that `hdlif sweep` wrote"
+            )
         if not content.endswith(b"\n"):
             os.truncate(journal, content.rfind(b"\n") + 1)
     finally:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
-from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.inputs import Unreadable
 from hdlif.inputs.events import Events, fitted
 from hdlif.inputs.fitting import Floats, normalised
 from hdlif.inputs.recordings import read_recording
-from hdlif.whole_files import read_regular
+from hdlif.runtime.files import content_of
 
 
 def read_events(path: Path, record: InputRecord, *, time_steps: int) -> Floats:
@@ -23,7 +23,7 @@ def read_events(path: Path, record: InputRecord, *, time_steps: int) -> Floats:
             become frames.
     """
     try:
-        return event_frames(read_recording(path, read_regular(path, most=MOST_BYTES)), record, time_steps=time_steps)
+        return event_frames(read_recording(path, content_of(path)), record, time_steps=time_steps)
     except (OSError, Unreadable) as error:
         takes = (
             f"the network takes recordings of a sensor of {_size(record.sensor)}" if record.sensor else "give frames"

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
-from hdlif.inputs import MOST_BYTES, Unreadable, pictures
+from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.fitting import MODES, Floats, Pixels, fitted, framed, normalised
 from hdlif.ops.graph import INPUT_KINDS
-from hdlif.whole_files import read_regular
+from hdlif.runtime.files import content_of
 
 if TYPE_CHECKING:
     # imported where an image is read: a run on arrays has no use for it
@@ -35,10 +35,10 @@ def read_image(path: str | Path, record: InputRecord, *, time_steps: int = 1) ->
     """
     mode = _mode(record, str(path))
     try:
-        image = pictures.decode(read_regular(Path(path), most=MOST_BYTES), mode)
+        image = pictures.decode(content_of(Path(path)), mode)
     except (OSError, Unreadable) as error:
         raise InputError(
-            f"{path}: cannot be read as an image ({reason(error)}); give a PNG, a JPEG or a .npy file"
+            f"{path}: cannot be read as an image ({reason(error)}); give an image, or pixels in a .npy file"
         ) from error
     return _sequence(image, record, time_steps, str(path))
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
-from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array
 from hdlif.inputs.series import SUFFIXES, Floats, as_sample, normalised, plain, samples
 from hdlif.inputs.tables import parse_named
-from hdlif.whole_files import read_regular
+from hdlif.runtime.files import content_of
 
 
 def read_rows(path: Path, record: InputRecord) -> Iterator[tuple[str, Floats]]:
@@ -25,7 +25,7 @@ def read_rows(path: Path, record: InputRecord) -> Iterator[tuple[str, Floats]]:
     takes = f"the network takes rows of {features} number{'s' * (features != 1)}"
     suffix = path.suffix.lower()
     try:
-        content = read_regular(path, most=MOST_BYTES)
+        content = content_of(path)
         if suffix in (".npy", ".npz"):
             array = parse_array(content) if suffix == ".npy" else samples(content)
             # a row alone

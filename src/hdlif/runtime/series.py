@@ -5,13 +5,13 @@ from pathlib import Path
 
 from hdlif.artefact import InputRecord
 from hdlif.errors import InputError, reason
-from hdlif.inputs import MOST_BYTES, Unreadable
+from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.series import SUFFIXES, Floats, parse_several, shown
 from hdlif.inputs.sounds import clips, log_mel
 from hdlif.inputs.wav import parse_wave
 from hdlif.ops.sound import SoundRecord
-from hdlif.whole_files import read_regular
+from hdlif.runtime.files import content_of
 
 
 def read_series(path: Path, record: InputRecord, *, time_steps: int) -> Iterator[tuple[str, Floats]]:
@@ -33,7 +33,7 @@ def read_series(path: Path, record: InputRecord, *, time_steps: int) -> Iterator
     channels = record.shape[0]
     takes = f"the network takes {time_steps} steps (rows) of {channels} channel{'s' * (channels != 1)} (columns)"
     try:
-        several = parse_several(read_regular(path, most=MOST_BYTES), path.suffix.lower(), record.columns)
+        several = parse_several(content_of(path), path.suffix.lower(), record.columns)
     except (OSError, Unreadable) as error:
         accepted = f"{takes}, as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
         raise InputError(f"{path}: cannot be read as a series ({reason(error)}); {accepted}") from error
@@ -51,7 +51,7 @@ def read_series(path: Path, record: InputRecord, *, time_steps: int) -> Iterator
 
 def _of_sound(path: Path, record: InputRecord, sound: SoundRecord) -> Iterator[tuple[str, Floats]]:
     try:
-        wave = parse_wave(read_regular(path, most=MOST_BYTES))
+        wave = parse_wave(content_of(path))
     except (OSError, Unreadable) as error:
         raise InputError(
             f"{path}: cannot be read as a sound ({reason(error)}); the network takes .wav files"

@@ -86,7 +86,7 @@ def check_metrics(metrics: Mapping[str, Metric], own: Collection[str]) -> None:
 
     for name, metric in metrics.items():
         if not isinstance(name, str) or not name or not name.isprintable():
-            raise InputError(f"task.metrics: {brief(name)} is no name; give printable text")
+            raise InputError(f"task.metrics: {brief(name)} is not a name; give printable text")
         if not isinstance(metric, Metric):
             raise InputError(f"task.metrics: {name} is {brief(metric)}; give a torchmetrics.Metric")
         if name in own or name == "loss":

@@ -74,7 +74,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     # Of torch, for a type or a shape that it has not; of pyo3, which safetensors is made with, for names that are none.
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, MemoryError) as error:
         reason = cut((str(error).splitlines() or [type(error).__name__])[0], 200)
-        raise CheckpointError(f"{path}: is no whole safetensors file ({reason}); {mend}") from error
+        raise CheckpointError(f"{path}: is not a whole safetensors file ({reason}); {mend}") from error
     if list(metadata) != [METADATA_KEY]:
         raise CheckpointError(
             f"{path}: the metadata keys are {brief(sorted(metadata))}; a checkpoint has exactly one, "
@@ -97,7 +97,7 @@ def _record_of(text: str, path: Path) -> dict[str, Any]:
     """A record from its JSON, which has what this program writes alone: finite numbers and text, nested a little."""
 
     def no_number(constant: str) -> None:
-        raise ValueError(f"{constant} is no number of JSON")
+        raise ValueError(f"{constant} is not a JSON number")
 
     try:
         if len(text) > MOST_RECORD:
@@ -107,9 +107,9 @@ def _record_of(text: str, path: Path) -> dict[str, Any]:
             raise ValueError(fault)
         _canonical(record)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: its record is no JSON ({error}); the file is damaged, train again") from error
+        raise CheckpointError(f"{path}: its record is not JSON ({error}); the file is damaged, train again") from error
     if not isinstance(record, dict):
-        raise CheckpointError(f"{path}: its record is no JSON object; the file is damaged, train again")
+        raise CheckpointError(f"{path}: its record is not a JSON object; the file is damaged, train again")
     return record
 
 
@@ -149,15 +149,28 @@ def check_recipe(path: Path, record: Mapping[str, Any], recipe: Mapping[str, Any
     kept = record.get("recipe")
     if not isinstance(kept, dict):
         raise CheckpointError(f"{path}: holds no recipe; the file is damaged, train again without resuming")
-    if differences := recipe_differences(kept, recipe):
+    if differences := _stated_differences(kept, recipe):
         seen = "; ".join(
             f"with {cut(key)} = {brief(then)}, the recipe says {brief(now)}"
             for key, then, now in differences[:MOST_NAMED]
         )
         seen += f"; and {len(differences) - MOST_NAMED} more" if len(differences) > MOST_NAMED else ""
         raise CheckpointError(
-            f"{path}: was written {seen}; resume with the recipe it was started with, or train again without resuming"
+            f"{path}: was written {seen}; resume with the recipe it was started with{_as_command(path.parent)}, or "
+            "train again without resuming"
         )
+
+
+def _stated_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """How two recipes differ; in what was found in data, which follows from the rest, only if in nothing else."""
+    differences = recipe_differences(one, other)
+    return [each for each in differences if not f"{each[0]}.".startswith("data.found.")] or differences
+
+
+def _as_command(folder: Path) -> str:
+    """What resumes with the recipe that a run folder keeps, if it does."""
+    kept = folder / "recipe.yaml"
+    return f" (hdlif train {kept} --out {folder} --resume)" if kept.exists() else ""
 
 
 def recipe_differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -225,9 +238,9 @@ def _checked_key(optimizer: torch.optim.Optimizer, key: object, value: object, p
     """The name under which an optimiser keeps something. Raises `TrainingError` where no checkpoint takes it."""
     seen = None
     if not isinstance(key, str) or not key.isidentifier():
-        seen = "under a name that is no identifier"
+        seen = "under a name that is not an identifier"
     elif not isinstance(value, Tensor):
-        seen = f"as {brief(value)}, which is no tensor"
+        seen = f"as {brief(value)}, which is not a tensor"
     elif value.shape not in (torch.Size(), parameter.shape):
         seen = f"of shape {list(value.shape)}, where the parameter has {list(parameter.shape)}"
     elif value.shape == parameter.shape and value.dtype != parameter.dtype:

@@ -22,6 +22,10 @@ class Interrupted(BaseException):
         """What the signal means to the program: KeyboardInterrupt, or the exit code of SIGTERM."""
         return KeyboardInterrupt() if self.number == signal.SIGINT else SystemExit(128 + self.number)
 
+    def consequence_in(self, place: str) -> BaseException:
+        """The same, which says where training stopped, where that is shown."""
+        return KeyboardInterrupt(place) if self.number == signal.SIGINT else self.consequence
+
 
 class Pending:
     """The signal that has come and not been acted on, if any.

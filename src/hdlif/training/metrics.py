@@ -125,7 +125,7 @@ def _events(path: Path, length: int) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         event = json.loads(line)
         if not _is_event(event):
-            raise ValueError(f"line {number} is no event of a training")
+            raise ValueError(f"line {number} is not an event of a training")
         events.append(event)
     return events
 

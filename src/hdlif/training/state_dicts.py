@@ -57,4 +57,4 @@ def load_state_dict(path: Path, network: nn.Module, of: str, mend: str) -> None:
 
 def _other(path: Path, of: str, mend: str, error: Exception) -> CheckpointError:
     reason = " ".join(str(error).split())[:160]
-    return CheckpointError(f"{path}: is no state dict of {of} ({reason}); {mend}")
+    return CheckpointError(f"{path}: is not a state dict of {of} ({reason}); {mend}")

@@ -65,7 +65,7 @@ def counters_of(record: Mapping[str, Any], path: Path) -> Counters:
     """
     counters = record.get("counters")
     if not isinstance(counters, dict) or counters.keys() != Counters.__dataclass_fields__.keys():
-        raise CheckpointError(f"{path}: is no training state of this version of hdlif; train again")
+        raise CheckpointError(f"{path}: is not a training state of this version of hdlif; train again")
     try:
         # As JSON, where a list stands for a tuple.
         return _STATE.validate_json(json.dumps(record))["counters"]
@@ -73,5 +73,6 @@ def counters_of(record: Mapping[str, Any], path: Path) -> Counters:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise CheckpointError(
-            f"{path}: {place} = {brief(first['input'])} is no value of a training's state ({first['msg']}); train again"
+            f"{path}: {place} = {brief(first['input'])} is not a value of a training's state ({first['msg']}); train "
+            "again"
         ) from None

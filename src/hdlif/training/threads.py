@@ -53,8 +53,17 @@ class Threads:
     def __str__(self) -> str:
         if not self.seconds_per_update:
             return f"threads: {self.count} ({self.chosen_by})"
-        times = ", ".join(f"{1e3 * value:.3g} ms with {n}" for n, value in self.seconds_per_update.items())
+        times = ", ".join(f"{_in_words(value)} with {n}" for n, value in self.seconds_per_update.items())
         return f"threads: {self.count} (measured: an update takes {times})"
+
+
+def _in_words(seconds: float) -> str:
+    """A time.
+
+    >>> _in_words(0.01234), _in_words(0.1234), _in_words(1.71)
+    ('12.3 ms', '123 ms', '1.7 s')
+    """
+    return f"{seconds:.1f} s" if seconds >= 0.9995 else f"{1e3 * seconds:.3g} ms"
 
 
 @contextmanager

@@ -111,7 +111,10 @@ class Training:
         except Interrupted as interrupted:
             for callback in self.callbacks:
                 callback.interrupted(self)
-            raise interrupted.consequence if self.ranks.first else SystemExit(0) from None
+            if not self.ranks.first:
+                raise SystemExit(0) from None
+            epochs = self.config.epochs
+            raise interrupted.consequence_in(f"in epoch {min(self.counters.epoch + 1, epochs)} of {epochs}") from None
         if not self.counters.best_epoch:
             raise TrainingError("no epoch was run: a callback stops the training before the first")
         for callback in self.callbacks:
@@ -216,7 +219,7 @@ class Training:
         precision = self.fabric.strategy.precision
         if (kept := record["precision"]) and (own := precision.state_dict()):
             if kept.keys() != own.keys() or not kept["scale"]:
-                raise CheckpointError(f"{found.path}: precision = {brief(kept)} is no loss scale; train again")
+                raise CheckpointError(f"{found.path}: precision = {brief(kept)} is not a loss scale; train again")
             precision.load_state_dict(kept)
         # One that is older than the count has none.
         self.step.skipped = int(record.get("skipped_updates", 0))

@@ -80,7 +80,10 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
 
 def test_parts_of_other_classes_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/c/1.png")
-    assert "/test: lacks b and has besides c, unlike train; give each part" in refusal(tmp_path)
+    assert "/test lacks a class that train has (b) and has a class that train lacks (c); give each" in refusal(tmp_path)
+    touch(tmp_path, "more/train/a/1.png", "more/train/b/1.png", "more/test/a/1.png", "more/test/b/1.png")
+    touch(tmp_path, "more/test/triangle/1.png")
+    assert "/test has a class that train lacks: triangle; give each part" in refusal(tmp_path / "more")
     touch(tmp_path, "two/train/a/1.png", "two/val/a/1.png", "two/valid/a/1.png")
     assert ": train, val, valid name one part twice" in refusal(tmp_path / "two")
 
@@ -90,7 +93,7 @@ def test_links_are_followed_but_not_around(tmp_path: Path) -> None:
     (tmp_path / "set" / "b").symlink_to(tmp_path / "elsewhere")
     assert [one.file for one in laid_out(tmp_path / "set", SUFFIXES).files] == ["a/1.png", "b/1.png"]
     (tmp_path / "set" / "a" / "around").symlink_to(tmp_path / "set" / "a")
-    assert refusal(tmp_path / "set") == "/a/around: this link leads back to a folder above it; take it away"
+    assert refusal(tmp_path / "set") == "/a/around: this link leads back to a folder above it; remove it"
     (tmp_path / "set" / "a" / "around").unlink()
     (tmp_path / "set" / "a" / "itself.png").symlink_to("itself.png")
     assert "/a/itself.png: cannot be followed (" in refusal(tmp_path / "set")

@@ -64,5 +64,5 @@ def test_changes_are_named() -> None:
 )
 def test_what_is_no_list_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "data_files.json").write_text(text)
-    with pytest.raises(DataError, match=r"data_files.json: is no list of a training's files .* --overwrite"):
+    with pytest.raises(DataError, match=r"data_files.json: is not a list of a training's files .* --overwrite"):
         read_manifest(tmp_path / "data_files.json")

@@ -172,7 +172,7 @@ def test_damaged_files_are_named_and_refused_or_left_out(tmp_path: Path) -> None
     (tmp_path / "dog" / "nowhere.png").symlink_to(tmp_path / "absent")
     message = refusal(tmp_path)
     assert message.startswith(": 5 of 23 files cannot be read as pictures: cat/none.png (it is none of BMP")
-    assert message.endswith(" and 2 more; take them away, or leave them out with data.unreadable=skip")
+    assert message.endswith(" and 2 more; remove them, or leave them out: --set data.unreadable=skip")
     data = found(tmp_path, unreadable="skip")
     bad = ("cat/none.png", "dog/cut.png", "dog/deep.png", "dog/nowhere.png", "dog/pipe.png")
     assert data.manifest.skipped == bad
@@ -207,8 +207,8 @@ def test_too_few_pictures_are_refused(tmp_path: Path) -> None:
     write_pictures(tmp_path, 2, classes=("owl",))
     (tmp_path / "owl" / "copy.png").write_bytes((tmp_path / "owl" / "001.png").read_bytes())
     assert refusal(tmp_path) == (
-        ': class "owl" has 2 different pictures, too few to take some for validation and test; give more, '
-        "or lower data.split"
+        ': class "owl" has 2 different pictures, too few to take some for validation and test; three are the '
+        "least, one for each part: give more"
     )
 
 

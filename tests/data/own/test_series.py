@@ -243,7 +243,7 @@ def long_window(root: Path) -> dict[str, Any]:
         (missing_number, "slow/009.csv: line 3, column 'b': the cell is empty"),
         (
             too_few,
-            'class "fast" has 2 of what is kept together (each file), too few to take some for validation and test',
+            'class "fast" has 2 units kept together (each file), too few to take some for validation and test',
         ),
         (long_window, "no file has 9 rows, which data.window asks for; lower it"),
     ],
@@ -263,13 +263,14 @@ def test_refusals_of_folders(tmp_path: Path, write: Any, words: str) -> None:
         ({"window": 21}, 'class "fast" has at most 20 rows one after another of one group, and data.window = 21'),
         (
             {"group": None},
-            "line 2, column 'who': 'p0' is no number; where it says of whom the row is, --set data.group",
+            "line 2, column 'who': 'p0' is not a number; where it says of whom the row is, --set data.group",
         ),
         ({"group": "what"}, 'data.label and data.group are both "what"'),
         ({"columns": ["c"]}, "it has no column 'c'"),
         (
             {"split": {"validation": 0.5, "test": 0.45}},
-            'there are 6 of what is kept together (each group of "who"), too',
+            'there are 6 units kept together (each group of "who"), too few to take some for validation and test; '
+            "take smaller shares: --set 'data.split={validation: 0.3, test: 0.3}'",
         ),
     ],
 )
@@ -279,8 +280,18 @@ def test_refusals_of_recordings(tmp_path: Path, keys: dict[str, Any], words: str
         recording(path, **keys)
 
 
+def test_labels_with_fractions_are_said_to_look_like_values(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "r.csv", [[t % 7 + 0.5, t] for t in range(50)], ["load", "x"])
+    hint = "the labels look like values; to learn values: --set 'data.values=[load]' --set 'task={kind: regress}'"
+    with pytest.raises(DataError, match=re.escape(f"rows one after another, and data.window = 4; {hint}")):
+        look(path, label="load", window=4)
+    assert look(path, values=["load"], window=4).classes == ("load",)
+
+
 def test_fewer_groups_than_parts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"there are 2 of what is kept together .* too few to take some for"):
+    with pytest.raises(
+        DataError, match=r"there are 2 units kept together .* too few to take some for .*; three are the least, one for"
+    ):
         recording(write_recording(tmp_path / "r.csv", people=2))
 
 
@@ -291,7 +302,7 @@ def test_a_class_that_only_held_out_groups_have_is_refused(tmp_path: Path) -> No
     lines = path.read_text().splitlines()
     who = lines[first - 1].split(",")[0]
     path.write_text("\n".join(line.replace(f"{who},fast", f"{who},rare") for line in lines))
-    with pytest.raises(DataError, match=r'class "rare" is in no group of "who" of the training part; .*seed: 1'):
+    with pytest.raises(DataError, match=r'class "rare" is in no group of "who" of the training part; .*split.seed=1'):
         recording(path)
 
 
@@ -299,10 +310,14 @@ def test_a_class_that_only_held_out_groups_have_is_refused(tmp_path: Path) -> No
     ("arrays", "words"),
     [
         ({"x": np.zeros((3, 4)), "y": [0, 1]}, "x has 3 samples and y 2 labels"),
-        ({"x": np.zeros((4, 4)), "y": [1, 1, 1, 1]}, 'all is of one class, "1"'),
+        ({"x": np.zeros((4, 4)), "y": [1, 1, 1, 1]}, 'all samples are of one class, "1"'),
         ({"x": np.full((2, 4), np.nan), "y": [0, 1]}, "x: at [0, 0] (from 0) it holds nan"),
         ({"x": np.zeros(4), "y": [0, 1]}, "x: it is [4], and should be [N, T, C]"),
-        ({"x": np.zeros((2, 4)), "y": [0.5, 1]}, "y: it is float64 [2], and labels are integers or text"),
+        (
+            {"x": np.zeros((2, 4)), "y": [0.5, 1]},
+            "y: it is float64 [2], and labels are integers or text, [N]; the labels look like values; to learn values: "
+            "--set 'data.values=[NAME]' --set 'task={kind: regress}'",
+        ),
         ({"x": np.zeros((2, 4)), "y": ["a", "b\n"]}, "cannot be shown"),
         ({"x": np.zeros((2, 4))}, "has no array y"),
         ({"x": np.zeros((2, 4)), "z": [1]}, "it holds 'z', which is none of x, y, group, part"),
@@ -312,7 +327,7 @@ def test_a_class_that_only_held_out_groups_have_is_refused(tmp_path: Path) -> No
             {"x": np.zeros((2, 4)), "y": [0, 1], "group": ["a", "a"], "part": ["train", "test"]},
             '"a", a group, is in train and in test',
         ),
-        ({"x": np.zeros((4, 4)), "y": [0, 0, 1, 1]}, 'class "0" has 1 of what is kept together (each series)'),
+        ({"x": np.zeros((4, 4)), "y": [0, 0, 1, 1]}, 'class "0" has 1 unit kept together (each series)'),
     ],
 )
 def test_refusals_of_arrays(tmp_path: Path, arrays: dict[str, Any], words: str) -> None:

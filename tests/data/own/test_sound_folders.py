@@ -89,7 +89,7 @@ def damaged(root: Path, content: bytes) -> Path:
         (b"", "low/z.wav: it is empty"),
         (wav_bytes(np.zeros(0)), "low/z.wav: it has no sample: its length is zero"),
         (wav_bytes(np.zeros(9))[:-1], "low/z.wav: its chunk 'data' claims 18 bytes, and 17 follow"),
-        (wav_bytes(np.array([np.nan]), form=3, bits=32), "low/z.wav: its sample 0 (from 0) is no finite float32"),
+        (wav_bytes(np.array([np.nan]), form=3, bits=32), "low/z.wav: its sample 0 (from 0) is not a finite float32"),
     ],
 )
 def test_damaged_sounds_are_named(tmp_path: Path, content: bytes, words: str) -> None:

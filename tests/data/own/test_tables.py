@@ -57,7 +57,7 @@ def test_wine_is_the_same_for_every_seed_and_validation() -> None:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({}, "line 2, column 'who': 'p0' is no number; where it says of whom the row is, --set data.group=NAME"),
+        ({}, "line 2, column 'who': 'p0' is not a number; where it says of whom the row is, --set data.group=NAME"),
         ({"label": "kind"}, "it has no column 'kind'; choose one of height, label, who, width"),
         ({"columns": ["depth"]}, "it has no column 'depth'"),
         ({"group": "label"}, 'data.label and data.group are both "label"'),
@@ -70,7 +70,7 @@ def test_refusals(tmp_path: Path, keys: dict[str, Any], words: str) -> None:
 
 def test_other_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_table(tmp_path / "x.csv")
-    with pytest.raises(DataError, match='all is of one class, "a"'):
+    with pytest.raises(DataError, match='all samples are of one class, "a"'):
         look(write_csv(tmp_path / "one.csv", [["a", 1], ["a", 2]], ["label", "x"]))
     with pytest.raises(DataError, match=r'its name ends in "\.txt"; give a \.csv'):
         look(write_csv(tmp_path / "x.txt", [[1]]))
@@ -103,10 +103,14 @@ def test_parquet_holds_the_same_table(tmp_path: Path) -> None:
     assert parse_named(content, ".parquet", known=("height", "width")).names == ("height", "width")
     columns["width"][3] = None
     parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match="row 4, column 'width': the cell is empty"):
+    with pytest.raises(DataError, match="row 4, column 'width': the cell is empty; fill it in or cut the row"):
         look(tmp_path / "x.parquet", group="who")
-    with pytest.raises(DataError, match="column 'who': it holds string, which is no number"):
+    columns["width"][3] = float("nan")
+    parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="row 4, column 'width': nan is a missing value; fill it in or cut the row"):
+        look(tmp_path / "x.parquet", group="who")
+    with pytest.raises(DataError, match="column 'who': it holds string, which is not a number"):
         look(tmp_path / "x.parquet")
     (tmp_path / "x.parquet").write_bytes(content[:-9])
-    with pytest.raises(DataError, match="it is no Parquet file that pyarrow reads"):
+    with pytest.raises(DataError, match="it is not a Parquet file that pyarrow reads"):
         look(tmp_path / "x.parquet")

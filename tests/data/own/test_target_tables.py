@@ -168,11 +168,11 @@ def edited(root: Path, number: int, column: str, value: object) -> None:
         ("file", "03", {}, "line 5 is of '03', and no picture lies at that path below {root}; write \"03.png\""),
         ("file", "gone.png", {}, "line 5 is of 'gone.png', and no picture lies at that path below {root}; put it"),
         ("file", "02.png", {}, "lines 4 and 5 are both of '02.png'; keep one of them"),
-        ("file", "", {}, "line 5, column 'file': '' is no name"),
+        ("file", "", {}, "line 5, column 'file': '' is not a name"),
         ("light", "", {"values": ["light"]}, "line 5, column 'light': the cell is empty"),
-        ("light", "nan", {"values": ["light"]}, "line 5, column 'light': 'nan' is no number"),
+        ("light", "nan", {"values": ["light"]}, "line 5, column 'light': 'nan' is a missing value"),
         ("light", "1e39", {"values": ["light"]}, "line 5, column 'light': the number is beyond float32"),
-        ("flat", 2, {"labels": ["tall", "flat"]}, "line 5, column 'flat': 2 is no label: it is 1 where a sample has"),
+        ("flat", 2, {"labels": ["tall", "flat"]}, "line 5, column 'flat': 2 is not a label: it is 1 where a sample"),
         ("part", "dev", {}, "part has 'dev'; each is one of train, val, valid, validation, test"),
         ("part", "test", {"group": "person"}, '"p0", a group of "person", is in train and in test; keep each in one'),
         ("light", "", {}, None),
@@ -209,7 +209,7 @@ def test_names_that_nobody_writes_by_accident_are_refused_in_one_line(tmp_path: 
     ("keys", "words"),
     [
         ({"values": ["ligth"]}, "it has no column 'ligth'; choose one of file, flat, label"),
-        ({"values": ["label"]}, "line 2, column 'label': 'none' is no number"),
+        ({"values": ["label"]}, "line 2, column 'label': 'none' is a missing value"),
         ({"label": "kind"}, "it has no column 'kind'; "),
         ({"file": "path"}, "--set data.file=NAME"),
         ({"values": ["light"], "group": "who"}, "--set data.group=NAME"),
@@ -273,7 +273,7 @@ def test_a_parquet_table_gives_the_same(tmp_path: Path) -> None:
     assert look(root, values=["light"], group="person").manifest == csv.manifest
     columns["light"][3] = float("nan")
     parquet.write_table(pyarrow.table(columns), root / "labels.parquet")
-    with pytest.raises(DataError, match="row 4, column 'light': nan is no finite float32"):
+    with pytest.raises(DataError, match="row 4, column 'light': nan is a missing value"):
         look(root, values=["light"])
     columns["file"][3] = "gone.png"
     columns["light"][3] = 1.0

@@ -116,7 +116,7 @@ def test_what_lies_there_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is there, and is not hapt of this version"):
         get("hapt", tmp_path)
     assert (tmp_path / "hapt" / "mine").read_text() == "kept"
-    with pytest.raises(DataError, match=r'is no public set; .*did you mean "hapt"'):
+    with pytest.raises(DataError, match=r'is not a public set; .*did you mean "hapt"'):
         get("hapd", tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):

@@ -79,12 +79,12 @@ def test_series_of_several_lengths_hold_their_last_row(tmp_path: Path) -> None:
         (b"@data\n1,2:a\n", "no @classLabel true"),
         (ts([(np.ones((2, 2)), "c")]), "line 7 ends in 'c', which is none of the classes"),
         (ts([(np.ones((2, 2)), "a"), (np.ones((2, 3)), "a")]), "line 8 has channels of several lengths, or another"),
-        (ts([(np.full((2, 2), np.nan), "a")]), "line 7 has a value that is no finite float32"),
-        (ts([(np.full((2, 2), 1e300), "a")]), "line 7 has a value that is no finite float32"),
+        (ts([(np.full((2, 2), np.nan), "a")]), "line 7 has a value that is not a finite float32"),
+        (ts([(np.full((2, 2), 1e300), "a")]), "line 7 has a value that is not a finite float32"),
         (ts([]), "has no series below @data"),
         (ts([(np.ones((2, 2)), "a")]).replace(b"1.0", b"?"), "line 7: could not convert string to float: '?'"),
         (ts([(np.ones((2, 2)), "a")]).replace(b"timeStamps false", b"timeStamps true"), "its values have times"),
-        (b"\xff\xfe", "no UTF-8 text"),
+        (b"\xff\xfe", "not UTF-8 text"),
     ],
 )
 def test_other_ts_files_are_refused(tmp_path: Path, content: bytes, words: str) -> None:

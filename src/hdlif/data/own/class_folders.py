@@ -63,7 +63,7 @@ def laid_out(root: Path, suffixes: Collection[str], *, what: str = "picture") ->
         classes = classes or found
         if found != classes:
             raise DataError(
-                f"{root / folder}: {other_classes(found, classes)}, unlike train; give each part the same class folders"
+                f"{root / folder} {other_classes(found, classes, 'train')}; give each part the same class folders"
             )
         listed += _of_classes(root / folder, f"{folder}/", classes, part, walk, what)
     present = tuple(part for part in PARTS if part in parts.values())
@@ -150,7 +150,7 @@ def _of_classes(
         yield from (Listed(f"{prefix}{label}/{file}", label, part) for file in files)
     if empty:
         raise DataError(
-            f"{folder}: no {what} lies in {some(empty, _MOST_NAMED)}; add some, or take the folder away "
+            f"{folder}: no {what} lies in {some(empty, _MOST_NAMED)}; add some, or remove the folder "
             f"({what}s end in {', '.join(sorted(walk.suffixes))})"
         )
 
@@ -177,7 +177,7 @@ def _files_below(folder: Path, walk: _Walk) -> Iterator[str]:
             if _is_folder(entry):
                 itself = _identity(here / entry.name)
                 if itself in above:
-                    raise DataError(f"{here / entry.name}: this link leads back to a folder above it; take it away")
+                    raise DataError(f"{here / entry.name}: this link leads back to a folder above it; remove it")
                 folders.append((here / entry.name, f"{prefix}{entry.name}/", above | {itself}))
             elif (suffix := Path(entry.name).suffix.lower()) in walk.suffixes:
                 yield f"{prefix}{entry.name}"
@@ -204,7 +204,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir()
     # a link that leads to itself
     except OSError as error:
-        raise DataError(f"{entry.path}: cannot be followed ({reason(error)}); take it away") from error
+        raise DataError(f"{entry.path}: cannot be followed ({reason(error)}); remove it") from error
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -107,7 +107,7 @@ def table_at(
         mend = ""
         if text and f"no column '{LABEL}'" in said:
             mend = "; name the one that holds the classes: --set data.label=NAME"
-        elif "is no number" in said:
+        elif "is not a number" in said:
             of_group = "; where it says of whom the row is, --set data.group=NAME" if text else ""
             mend = f"{of_group}; leave a column out by naming the others: --set 'data.columns=[A, B]'"
         raise DataError(f"{path}: {said}{mend}") from error
@@ -150,7 +150,7 @@ def check_labels(place: Path, table: Table, learned: NDArray[np.float32], wanted
         row, column = odd[0]
         raise DataError(
             f"{place}: {line_word(place)} {table.lines[row]}, column {brief(wanted.labels[column])}: "
-            f"{learned[row, column]:g} is no label: it is 1 where a sample has it, and 0 where not"
+            f"{learned[row, column]:g} is not a label: it is 1 where a sample has it, and 0 where not"
         )
 
 

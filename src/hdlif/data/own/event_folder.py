@@ -299,7 +299,7 @@ def _frames_of(
         if frames.max(initial=0) > limit:
             raise Unreadable(f"a pixel has {frames.max():.0f} events in a frame, and at most {limit} are kept")
     except (OSError, Unreadable) as error:
-        raise DataError(f"{file}: cannot be made frames of ({reason(error)}); put it back, or take it away") from error
+        raise DataError(f"{file}: cannot be made frames of ({reason(error)}); put it back, or remove it") from error
     return frames.reshape(-1, *size)
 
 

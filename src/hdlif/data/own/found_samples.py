@@ -57,7 +57,7 @@ def found_samples(
         parts=recorded.parts,
         grouped=recorded.grouped,
         unit=recorded.unit,
-        mend=", or name a column of groups with data.group" if recorded.unit == STRETCH else "",
+        mend=", or name a column of groups: --set data.group=NAME" if recorded.unit == STRETCH else "",
     )
     parts = by_part([one.sha256 for one in taken], [one.name for one in taken], chosen, shares.seed)
     entries = [

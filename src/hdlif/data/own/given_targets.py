@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdlif.data.own.targets import Wanted
+from hdlif.data.own.targets import TO_LEARN_VALUES, Wanted
 from hdlif.errors import DataError, brief
 from hdlif.inputs import Unreadable
 from hdlif.inputs.arrays import parse_array, parse_labels
@@ -29,8 +29,16 @@ def array_targets(place: Path, content: bytes, wanted: Wanted, count: int, steps
             return list(map(str, parse_labels(content)))
         y = _checked(parse_array(content), wanted, (count,), steps)
     except Unreadable as error:
-        raise DataError(f"{place}: y: {error}") from error
+        hint = f"; {TO_LEARN_VALUES.format('NAME')}" if wanted.classes and _holds_fractions(content) else ""
+        raise DataError(f"{place}: y: {error}{hint}") from error
     return [list(map(str, row)) for row in y.tolist()] if wanted.classes else list(y)
+
+
+def _holds_fractions(content: bytes) -> bool:
+    try:
+        return parse_array(content).dtype.kind == "f"
+    except Unreadable:
+        return False
 
 
 def item_target(y: Any, wanted: Wanted, steps: int | None) -> Any:
@@ -89,7 +97,7 @@ def target_in(fields: Any, wanted: Wanted, label: str, steps: int | None = None)
 def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
     """Which of the labels a list of names has: float32 [L] of 0 and 1. Raises `Unreadable`."""
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-        raise Unreadable(f"{brief(listed)} is no list of names of labels")
+        raise Unreadable(f"{brief(listed)} is not a list of names of labels")
     if odd := sorted(set(listed) - set(names)):
         raise Unreadable(f"{brief(odd[0])} is none of the labels {', '.join(names)}")
     return np.array([name in listed for name in names], np.float32)
@@ -98,7 +106,7 @@ def has_of(listed: Any, names: Sequence[str]) -> NDArray[np.float32]:
 def class_named(value: Any) -> str:
     """A class, by a whole number or a name. Raises `Unreadable`."""
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value) or not str(value).isprintable():
-        raise Unreadable(f"{brief(value)} is no label, a whole number or a name")
+        raise Unreadable(f"{brief(value)} is not a label, a whole number or a name")
     return str(value)
 
 

@@ -201,7 +201,7 @@ def _check_map_style(name: str, one: Any) -> None:
     if isinstance(one, type) or not hasattr(one, "__len__") or not hasattr(one, "__getitem__"):
         missing = " and no ".join(what for what in ("__len__", "__getitem__") if not hasattr(type(one), what))
         raise DataError(
-            f"{name}: is {brief(one)}, which is no map-style data set{f': it has no {missing}' if missing else ''}; "
+            f"{name}: is {brief(one)}, which is not a map-style data set{f': it has no {missing}' if missing else ''}; "
             "give a torch.utils.data.Dataset with a length and items (x, label)"
         )
     try:

@@ -95,7 +95,7 @@ def refuse_faults(layout: Layout, faults: Mapping[str, str], unreadable: str, wh
         named = some([f"{file} ({why})" for file, why in sorted(faults.items())], _MOST_NAMED)
         raise DataError(
             f"{layout.root}: {len(faults)} of {len(layout.files)} files cannot be read as {what}s: {named}; "
-            "take them away, or leave them out with data.unreadable=skip"
+            "remove them, or leave them out: --set data.unreadable=skip"
         )
     left = {(one.part, one.label) for one in layout.files if one.file not in faults}
     for one in layout.files:
@@ -103,7 +103,7 @@ def refuse_faults(layout: Layout, faults: Mapping[str, str], unreadable: str, wh
         if (one.part, one.label) not in left:
             raise DataError(
                 f"{layout.root}: no {what}{of_class} can be read, first {one.file} ({faults[one.file]}); add some"
-                + (", or take the class away" if of_class else "")
+                + (", or remove the class" if of_class else "")
             )
 
 
@@ -124,16 +124,20 @@ def duplicates(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def other_classes(found: Sequence[str], classes: Sequence[str], most: int = 5) -> str:
-    """What differs between classes and those that there should be: "lacks a, b and has besides c".
+def other_classes(found: Sequence[str], classes: Sequence[str], of: str, most: int = 5) -> str:
+    """What differs between classes and those `of` something else.
 
-    >>> other_classes(["a", "c"], ["a", "b"]), other_classes(["b", "a"], ["a", "b"])
-    ('lacks b and has besides c', 'has them in another order')
+    >>> other_classes(["a", "c"], ["a", "b"], "train")
+    'lacks a class that train has (b) and has a class that train lacks (c)'
+    >>> other_classes(["a", "c", "d"], ["a"], "train"), other_classes(["b", "a"], ["a", "b"], "train")
+    ('has classes that train lacks: c, d', 'has the classes of train in another order')
     """
     missing, more = sorted(set(classes) - set(found)), sorted(set(found) - set(classes))
     said = [
-        f"{text} {some(list(map(cut, names)), most)}"
-        for text, names in (("lacks", missing), ("has besides", more))
+        (f"{has} {'a class' if len(names) == 1 else 'classes'} that {of} {other}", some(list(map(cut, names)), most))
+        for has, other, names in (("lacks", "has", missing), ("has", "lacks", more))
         if names
     ]
-    return " and ".join(said) or "has them in another order"
+    if len(said) == 1:
+        return ": ".join(said[0])
+    return " and ".join(f"{text} ({names})" for text, names in said) or f"has the classes of {of} in another order"

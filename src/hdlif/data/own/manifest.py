@@ -73,7 +73,8 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest(entries, tuple(map(str, content["skipped"])))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
-            f"{path}: is no list of a training's files ({reason(error)}); put it back, or train again with --overwrite"
+            f"{path}: is not a list of a training's files ({reason(error)}); put it back, or train again with "
+            "--overwrite"
         ) from error
 
 

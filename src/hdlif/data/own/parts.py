@@ -5,8 +5,8 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from hdlif.data.own.manifest import PARTS, Manifest, Part
-from hdlif.data.own.shares import Shares, divided, rank
-from hdlif.data.own.targets import Sample, in_order, labels_of
+from hdlif.data.own.shares import Shares, divided, enough_for, rank
+from hdlif.data.own.targets import Sample, in_order, labels_of, values_hint
 from hdlif.errors import DataError
 
 
@@ -59,16 +59,18 @@ def parts_of(
         found = divided([units[number] for number in numbers], shares, wanted)
         if found is None:
             few = len({units[number] for number in numbers})
-            whose = f'class "{name}" has' if name else "there are"
-            seen = f"{few} of what is kept together (each {unit})" if grouped or counted is None else counted(few)
+            whose = f'class "{name}" has' if name else f"there {'is' if few == 1 else 'are'}"
+            kept = f"{few} unit{'s' * (few != 1)} kept together (each {unit})"
+            seen = kept if grouped or counted is None else counted(few)
+            hint = values_hint([one.label for one in samples], "NAME") or enough_for(wanted, few)
             raise DataError(
                 f"{place}: {whose} {seen}, too few to take some for "
-                f"{' and '.join(part for part in wanted if part != 'train')}; give more, or lower data.split{mend}"
+                f"{' and '.join(part for part in wanted if part != 'train')}; {hint}{mend}"
             )
         taken |= {number: found[units[number]] for number in numbers}
     chosen: list[Part] = [taken.get(number) or one.part or "train" for number, one in enumerate(samples)]
     if not shares.whole:
-        _check_trained(place, samples, chosen, unit, f"--set data.split={{seed: {shares.seed + 1}}}" if divide else "")
+        _check_trained(place, samples, chosen, unit, f"--set data.split.seed={shares.seed + 1}" if divide else "")
     return chosen
 
 

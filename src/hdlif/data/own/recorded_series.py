@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.data.own.arrays import Arrays, arrays_at, content_of
-from hdlif.data.own.columns import channel_names, rows_of, table_at
+from hdlif.data.own.columns import LABEL, channel_names, rows_of, table_at
 from hdlif.data.own.groups import check_pattern, group_in
 from hdlif.data.own.layout import Layout, Listed
 from hdlif.data.own.manifest import PARTS, Part
 from hdlif.data.own.one_series import Series, numbered_channels, of_values, with_next
-from hdlif.data.own.targets import Wanted
+from hdlif.data.own.targets import Wanted, values_hint
 from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
@@ -187,7 +187,7 @@ def of_recording(
     if window is None:
         raise DataError(
             f"{place}: is one recording of {len(table.lines):,} rows; say how many of them are a sample: "
-            "--set data.window=N, and --set time_steps=N of a training"
+            "--set data.window=N"
         )
     # A sample is of one label, or has no label of its own.
     one_label = wanted.one_class
@@ -222,7 +222,7 @@ def of_recording(
         if name not in present:
             raise DataError(
                 f'{place}: class "{name}" has at most {most} rows one after another{" of one group" if group else ""}, '
-                f"and data.window = {window}; lower it"
+                f"and data.window = {window}; {values_hint(labels, label or LABEL) or 'lower it'}"
             )
     unused = {"rows": rows - used} if rows > used else {}
     return Recorded(
@@ -277,7 +277,7 @@ def of_layout(layout: Layout, known: InputRecord | None) -> Recorded:
             values = parse_series(layout.source.encoded(number), Path(one.file).suffix.lower(), columns)
         except (OSError, Unreadable) as error:
             raise DataError(
-                f"{layout.root}: {one.file}: cannot be read as a series ({reason(error)}); mend it"
+                f"{layout.root}: {one.file}: cannot be read as a series ({reason(error)}); fix it"
             ) from error
         if ahead is not None:
             given = with_next(layout.root, one.file, None, values, numbered_channels(values.shape[1]), ahead)

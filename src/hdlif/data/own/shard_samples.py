@@ -55,13 +55,13 @@ def samples_in(
                 elif end == ".json" and wanted.ahead is None:
                     # A .cls, which holds nothing but a class, goes before it.
                     if key not in given:
-                        given[key] = _told(file, one, wanted, label)
+                        given[key] = _target(file, one, wanted, label)
                 elif end == ".cls" and wanted.one_class:
                     given[key] = _class(file, one), None
                 else:
                     ignored[end or "no suffix"] += 1
     except (OSError, Unreadable) as error:
-        raise DataError(f"{path}: cannot be read as a tar shard ({reason(error)}); mend it, or take it away") from error
+        raise DataError(f"{path}: cannot be read as a tar shard ({reason(error)}); fix it, or remove it") from error
     if wanted.ahead is not None:
         given = dict.fromkeys(found, ("", None))
     for key in found:
@@ -97,7 +97,7 @@ def _class(file: BinaryIO, one: tar.Member) -> str:
         raise Unreadable(f"{cut(one.name)}: {error}") from error
 
 
-def _told(file: BinaryIO, one: tar.Member, wanted: Wanted, label: str) -> tuple[str, Any]:
+def _target(file: BinaryIO, one: tar.Member, wanted: Wanted, label: str) -> tuple[str, Any]:
     """What a .json holds of a sample, a class or a target. Raises `Unreadable`."""
     text = _text(file, one)
     try:

@@ -155,10 +155,8 @@ def _classes(root: Path, files: Sequence[Listed]) -> tuple[str, ...]:
     """The classes of samples, or of their steps, to train on. Raises `DataError` where others have more."""
     classes = in_order({label for one in files if one.part in (None, "train") for label in labels_of(one)})
     if len(classes) < 2:
-        raise DataError(
-            f"{root}: {f'all of it is of one class, {brief(classes[0])}' if classes else 'no sample is to train on'}; "
-            "there must be two or more"
-        )
+        seen = f"all samples are of one class, {brief(classes[0])}" if classes else "there are no samples to train on"
+        raise DataError(f"{root}: {seen}; there must be two or more")
     for one in files:
         if odd := next((label for label in labels_of(one) if label not in classes), None):
             raise DataError(f"{root}: {one.file} is of class {brief(odd)}, of which train has none; add some")

@@ -78,3 +78,18 @@ def divided(contents: Collection[str], shares: Shares, wanted: Sequence[Part]) -
     if len(parts) >= len(order):
         return None
     return {content: parts.get(content, "train") for content in order}
+
+
+def enough_for(wanted: Collection[Part], few: int) -> str:
+    """What is to be done where `divided` finds too few different contents for the parts that are wanted.
+
+    >>> enough_for(["train", "validation", "test"], 2)
+    'three are the least, one for each part: give more'
+    >>> enough_for(["validation", "test"], 4)
+    "take smaller shares: --set 'data.split={validation: 0.3, test: 0.3}'"
+    """
+    least = len({*wanted, "train"})
+    if few < least:
+        return f"{'three' if least > 2 else 'two'} are the least, one for each part: give more"
+    shares = ", ".join(f"{part}: 0.3" for part in wanted if part != "train")
+    return f"take smaller shares: --set 'data.split={{{shares}}}'"

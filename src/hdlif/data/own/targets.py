@@ -161,7 +161,7 @@ def classes_of(place: object, wanted: Wanted, taken: Sequence[Sample]) -> tuple[
     """The classes of samples, or of their steps. Raises `DataError` where there is one alone."""
     classes = in_order({label for one in taken for label in labels_of(one)})
     if len(classes) < 2:
-        raise DataError(f'{place}: all is of one class, "{classes[0]}"; there must be two or more')
+        raise DataError(f'{place}: all samples are of one class, "{classes[0]}"; there must be two or more')
     return classes
 
 
@@ -224,3 +224,22 @@ def described(wanted: Wanted, targets: Learned, taken: Sequence[Sample], part_of
         for name in targets.names:
             counts[name][part] = seen[name]
     return {"target": said | {"counts": counts}}
+
+
+TO_LEARN_VALUES = (
+    "the labels look like values; to learn values: --set 'data.values=[{}]' --set 'task={{kind: regress}}'"
+)
+
+
+def values_hint(labels: Collection[str], name: str) -> str:
+    """How to learn what is called `name` as values, where labels are numbers with fractions; nothing where not.
+
+    >>> values_hint(["0.5", "2"], "load")[:28], values_hint(["1", "2"], "load"), values_hint(["0.5", "a"], "load")
+    ('the labels look like values;', '', '')
+    """
+    try:
+        values = [float(label) for label in set(labels)]
+    except ValueError:
+        return ""
+    fractions = all(map(math.isfinite, values)) and not all(value.is_integer() for value in values)
+    return TO_LEARN_VALUES.format(name) if fractions else ""

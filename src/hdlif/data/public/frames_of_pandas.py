@@ -66,5 +66,5 @@ def as_float32(column: NDArray[Any]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         values = column.astype(np.float32)
     if not np.isfinite(values).all():
-        raise Unreadable("holds a value that is no finite float32")
+        raise Unreadable("holds a value that is not a finite float32")
     return values

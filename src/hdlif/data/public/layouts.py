@@ -135,7 +135,7 @@ def mnist(files: Sequence[Path], folder: Path) -> None:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Unreadable(f"{digit}.json holds no list of pixels ({reason(error)})") from error
         if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 255 or pixels.size % 784:
-            raise Unreadable(f"{digit}.json holds what is no pixels of 28x28 from 0 to 1")
+            raise Unreadable(f"{digit}.json holds what is not pixels of 28x28 from 0 to 1")
         (folder / str(digit)).mkdir()
         for number, picture in enumerate(pixels.astype(np.uint8).reshape(-1, 28, 28)):
             file = io.BytesIO()
@@ -206,7 +206,7 @@ def _of_gzip(content: bytes) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             return _bounded(file.read(_MOST_BYTES + 1), "its content")
     except (OSError, EOFError) as error:
-        raise Unreadable(f"is no whole gzip file ({reason(error)})") from error
+        raise Unreadable(f"is not a whole gzip file ({reason(error)})") from error
 
 
 def _bounded(content: bytes, name: str) -> bytes:

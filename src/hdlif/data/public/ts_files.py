@@ -22,7 +22,7 @@ def parse_ts(content: bytes) -> tuple[list[NDArray[np.float32]], list[str]]:
     try:
         lines = content.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise Unreadable("it is no UTF-8 text") from error
+        raise Unreadable("it is not UTF-8 text") from error
     header, begin = _header(lines)
     if "classlabel" not in header or not header["classlabel"].startswith("true"):
         raise Unreadable("its header has no @classLabel true, which names the classes")
@@ -69,5 +69,5 @@ def _numbers(text: str, line: int) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         found = values.astype(np.float32)
     if not np.isfinite(found).all():
-        raise Unreadable(f"line {line} has a value that is no finite float32")
+        raise Unreadable(f"line {line} has a value that is not a finite float32")
     return found

@@ -32,7 +32,7 @@ def get(name: str, root: Path | None = None, *, say: Callable[[str], None] = lam
             something else lies at ROOT/NAME.
     """
     if name not in SETS:
-        raise DataError(f"{cut(name)!r} is no public set; {did_you_mean(name, SETS)}")
+        raise DataError(f"{cut(name)!r} is not a public set; {did_you_mean(name, SETS)}")
     found, place = SETS[name], (Path() if root is None else root) / name
     if os.path.lexists(place):
         if is_made_of(place, found):

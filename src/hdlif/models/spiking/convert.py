@@ -70,7 +70,7 @@ def _named(order: list[str], patterns: Iterable[str]) -> set[str]:
     for pattern in patterns:
         matched = fnmatch.filter(order, pattern)
         if not matched:
-            raise ConversionError(f"keep_float: {pattern!r} is no layer; {did_you_mean(pattern, [*ENDS, *order])}")
+            raise ConversionError(f"keep_float: {pattern!r} is not a layer; {did_you_mean(pattern, [*ENDS, *order])}")
         named.update(matched)
     return named
 
