@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import sound_files
 from picture_folders import CLASSES
 from recorded_events import MOVES, fields, moving
 from series_files import wave
@@ -60,6 +61,19 @@ def series_of(numbers: Sequence[int]) -> list[Member]:
         for number in numbers
         for name in classes
         for member in ((f"{name}{number}.npy", saved(wave(name, number))), (f"{name}{number}.cls", name.encode()))
+    ]
+
+
+def sounds_of(numbers: Sequence[int]) -> list[Member]:
+    """A tone of each class for each number; how loud it is stands beside its class."""
+    return [
+        member
+        for number in numbers
+        for name in sound_files.CLASSES
+        for member in (
+            (f"{name}{number}.wav", sound_files.wav_bytes(sound_files.tone(name, number))),
+            (f"{name}{number}.json", json.dumps({"label": name, "loud": number / 10}).encode()),
+        )
     ]
 
 

@@ -188,7 +188,9 @@ def evaluate(path: Path, as_json: bool, confusion: bool, **options: Any) -> None
     from hdlif.commands import tables
     from hdlif.commands.eval import evaluate_path
 
-    result = evaluate_path(path, progress=not as_json, **options).as_dict(confusion=confusion)
+    result = evaluate_path(path, progress=not as_json, say=_say, **options).as_dict(confusion=confusion)
+    if confusion and "confusion" not in result:
+        _say(f"{path}: its task has no classes to confuse, and --confusion is left out")
     show(result, as_json, lambda: tables.evaluation_text(result))
 
 

@@ -181,3 +181,25 @@ def test_samples_of_several_sets_stand_in_the_order_that_they_are_asked_for_in()
     np.testing.assert_allclose(x[:, 0, 0, 0] * 255, indices.numpy(), rtol=1e-6)
     assert len(together) == 5
     assert sets.of("train").augment == ()
+
+
+def test_an_artefact_that_may_have_seen_its_test_part_is_warned_of(made: Path) -> None:
+    data, net, lines = str(made / "r.csv"), made / "net.hdlif.safetensors", list[str]()
+    evaluate_path(net, data=data, overrides=["data.label=what"], say=lines.append)
+    assert len(lines) == 1
+    assert lines[0].startswith(f"warning: {data} has no test part of its own, and one is taken here by default")
+    for overrides, part in ((CUT, "test"), (["data.label=what"], "all")):
+        evaluate_path(net, data=data, overrides=overrides, part=part, say=lines.append)
+    evaluate_path(made / "run", say=lines.append)
+    assert len(lines) == 1
+
+
+def test_a_share_that_is_named_leaves_the_others_as_the_run_had_them(made: Path) -> None:
+    data = str(made / "r.csv")
+    assert evaluate_path(made / "run", data=data, overrides=["data.split.validation=0.3"]).n == 20
+
+
+@pytest.mark.parametrize("key", ["data.path", "data.path ", "data.path.x"])
+def test_where_data_lie_is_not_a_key(made: Path, key: str) -> None:
+    with pytest.raises(RecipeError, match="where the data lie is given with the command itself"):
+        evaluate_path(made / "run", data=str(made / "r.csv"), overrides=[f"{key}=elsewhere"])

@@ -13,12 +13,13 @@ from hdlif import builders
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.train import train
-from hdlif.errors import DataError, HdlifError
+from hdlif.errors import DataError, HdlifError, RecipeError
 from hdlif.runs.checkpoints import load_trained
 from hdlif.tasks import Evaluation
 from hostile import one_printable_line
-from own_shards import events_of, pictures_of, series_of, write_shard
+from own_shards import events_of, pictures_of, series_of, sounds_of, write_shard
 from picture_folders import CLASSES
+from sound_files import tone, wav_bytes
 
 FAST = ["model.width=4", "model.blocks=[1]", "data.batch_size=8", "training.epochs=2"]
 
@@ -159,3 +160,28 @@ def test_damaged_shards_and_odd_names_are_named(tmp_path: Path) -> None:
     for pattern, words in (("{0..99999999}.tar", "stands for more than 65,536"), ("*.tar", "there is no such shard")):
         with pytest.raises(DataError, match=re.escape(words)):
             inspect(str(tmp_path / "none" / pattern))
+
+
+def test_sounds_in_shards_are_those_of_files_to_the_bit(tmp_path: Path) -> None:
+    write_shard(tmp_path / "shards" / "a.tar", sounds_of(range(10)))
+    for name in ("high", "low"):
+        for number in range(10):
+            file = tmp_path / "files" / name / f"{number}.wav"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(wav_bytes(tone(name, number)))
+    keys = {"mels": 8, "seconds": 0.2}
+    places = (("shards", "shards"), ("series", "files"))
+    shards, files = (builders.look(kind, str(tmp_path / path), keys).make((), 0) for kind, path in places)
+    raw = [torch.cat([part.read(torch.arange(len(part))) for part in sets.parts]) for sets in (shards, files)]
+    assert len(raw[0]) == 20
+    assert {one.numpy().tobytes() for one in raw[0]} == {one.numpy().tobytes() for one in raw[1]}
+    overrides = ["model.widths=[4]", "data.batch_size=8", "training.epochs=1", "data.mels=8", "data.seconds=0.2"]
+    train("sines_hdlif", data=str(tmp_path / "shards"), overrides=overrides, out=tmp_path / "run", memory_repeats=0)
+    assert evaluate_path(tmp_path / "run").n == 4
+    found = builders.look("shards", str(tmp_path / "shards"), {**keys, "values": ["loud"]})
+    assert (found.classes, len(found.target_std)) == (("loud",), 1)
+    with pytest.raises(RecipeError, match="each_step and ahead are of series, and these are sounds"):
+        builders.look("shards", str(tmp_path / "shards"), {"ahead": 2})
+    write_shard(tmp_path / "series.tar", series_of([0]))
+    with pytest.raises(RecipeError, match="mels = 8 is of sounds, and the shards hold none"):
+        builders.look("shards", str(tmp_path / "series.tar"), {"mels": 8})

@@ -138,7 +138,7 @@ def test_a_panic_of_the_aedat4_decoder_is_a_damaged_file(monkeypatch: pytest.Mon
         pass
 
     def read(path: str) -> None:
-        raise KeyboardInterrupt if path == "stop.aedat4" else Panic("index out of range")
+        raise KeyboardInterrupt if Path(path).read_bytes() == b"stop" else Panic("index out of range")
 
     monkeypatch.setitem(sys.modules, "aedat", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "tonic", SimpleNamespace(io=SimpleNamespace(read_aedat4=read)))
@@ -146,7 +146,7 @@ def test_a_panic_of_the_aedat4_decoder_is_a_damaged_file(monkeypatch: pytest.Mon
     with pytest.raises(Unreadable, match=r"cannot be read as AEDAT 4.0 \(index out of range\)"):
         read_recording(Path("a.aedat4"), b"")
     with pytest.raises(KeyboardInterrupt):
-        read_recording(Path("stop.aedat4"), b"")
+        read_recording(Path("stop.aedat4"), b"stop")
 
 
 @pytest.mark.parametrize("shape", [(2**31, 2**31, 2**31), (2**32 - 1,) * 3, (0, 0, 0), (1, 28, 29)])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hdlif.builders.found import arguments
+from hdlif.data.own.sound_folders import SOUND_KEYS
 from pages import followed, keys_in_rows, page
 
 PAGE = page("your_own_datasets")
@@ -21,6 +22,6 @@ def test_every_command_of_the_page_runs_in_turn(tmp_path: Path, monkeypatch: pyt
 
 
 def test_every_key_of_shards_and_tables_has_its_row() -> None:
-    elsewhere = {*arguments("folder"), *arguments("events")}
+    elsewhere = {*arguments("folder"), *arguments("events"), *SOUND_KEYS, "resample"}
     assert arguments("shards", "arrow") - elsewhere <= keys_in_rows(PAGE)
     assert all(f"`{key}`" in PAGE for key in arguments("shards") - {"path"})

@@ -93,11 +93,11 @@ def test_aedat4_without_tonic_names_the_extra(monkeypatch: pytest.MonkeyPatch) -
         read_recording(Path("a.aedat4"), b"")
 
 
-def test_aedat4_is_read_by_tonic_whatever_it_names_the_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aedat4_is_read_by_tonic_whatever_it_names_the_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = np.array([(7, 1, 2, True), (9, 3, 4, False)], [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "?")])
 
     def read(path: str) -> np.ndarray:
-        if path != "a.aedat4":
+        if Path(path).read_bytes() != b"good":
             raise RuntimeError("no flatbuffer")
         return found
 
@@ -105,7 +105,10 @@ def test_aedat4_is_read_by_tonic_whatever_it_names_the_fields(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "tonic", SimpleNamespace(io=SimpleNamespace(read_aedat4=read)))
     monkeypatch.setitem(sys.modules, "tonic.io", SimpleNamespace(read_aedat4=read))
     expected = Events(*map(np.array, ([7, 9], [1, 3], [2, 4], [1, 0])))
-    assert_equal(read_recording(Path("a.aedat4"), b""), expected)
+    (tmp_path / "a.aedat4").write_bytes(b"good")
+    # Its own file; and one that lies in a shard.
+    for place, content in ((tmp_path / "a.aedat4", b""), (Path("shard.tar/a.aedat4"), b"good")):
+        assert_equal(read_recording(place, content), expected)
     with pytest.raises(Unreadable, match=r"^cannot be read as AEDAT 4.0 \(no flatbuffer\)$"):
         read_recording(Path("b.aedat4"), b"")
 

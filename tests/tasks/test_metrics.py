@@ -145,7 +145,7 @@ class Several(Metric):
         ({"c": Several(torch.zeros(2))}, r"c gives a tensor \[2\]"),
         ({"c": Several("many")}, "c gives a str"),
         ({"c": Several({"x": torch.zeros(2)})}, r'c gives a tensor \[2\] as "?.?x.* it must be one number'),
-        ({"f1": MulticlassF1Score(4)}, "f1 fails: ValueError: .*; leave it out, or mend it"),
+        ({"f1": MulticlassF1Score(4)}, "f1 fails: ValueError: .*; leave it out, or fix it"),
         ({"accuracy": MulticlassF1Score(3)}, '"accuracy" is a figure of the task itself'),
         ({"loss": MulticlassF1Score(3)}, '"loss" is a figure of the task itself'),
         ({"": MulticlassF1Score(3)}, "is not a name"),

@@ -185,6 +185,9 @@ def keys_for(keys: Mapping[str, Any], kind: str, asked: Mapping[str, Any], part:
             f"data.split = {brief(keys['split'])} divides what is to be tested on as a whole; leave it out, or choose "
             "another part than all"
         )
+    if isinstance(keys.get("split"), Mapping) and isinstance(asked.get("split"), Mapping):
+        # As of a training: what is not named stays.
+        keys = {**keys, "split": {**asked["split"], **keys["split"]}}
     return {**asked, **keys, **({"split": {"test": 1}} if part == "all" else {})}
 
 

@@ -200,6 +200,7 @@ def found_data(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     keys: Mapping[str, Any] = _NO_KEYS,
     part: Tested = "test",
+    say: Callable[[str], None] = lambda line: None,
 ) -> ImageSets:
     """Data of the user's own as a network takes them that was made for `record`; split by default where they are not.
 
@@ -208,6 +209,7 @@ def found_data(
         task: what the network's outputs mean, and so what is read of the data beside.
         keys: of the section `data`, which say where and how the data are.
         part: what is tested on: "all" is not divided.
+        say: gets a warning where the data are divided here, of whose test part the network may have seen some.
     Raises:
         DataError: there are no such data, their classes are others, or the network takes another kind of input.
         RecipeError: they have no such key.
@@ -226,5 +228,11 @@ def found_data(
     found = look(here, path, asked, known=whole, scale=scale, time_steps=time_steps)
     if labels is not None:
         check_labels(found, labels)
+    if part == "test" and "test" in found.seen.get("split", ()) and not {"split", "group"} & keys.keys():
+        say(
+            f"warning: {path} has no test part of its own, and one is taken here by default: the network may have been "
+            "trained on some of it; divide the data as its training did (--set data.group=..., --set data.split=...), "
+            "or give data that it has never seen, with --part all"
+        )
     sets = found.make((), 0)
     return (sets if record.kind == "events" else sets.shown_as(FRAMES[record.frames])).made_by(None)

@@ -1,6 +1,6 @@
 """`hdlif eval`: what a checkpoint or an artefact does on a test set, or on all that there is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -80,6 +80,7 @@ def evaluate_path(
     overrides: Sequence[str] = (),
     part: Tested = "test",
     progress: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> EvaluationResult:
     """Answer a part of a data set, by default that for testing.
 
@@ -91,6 +92,7 @@ def evaluate_path(
             grouped and divided. What a checkpoint's recipe says of its own data holds besides.
         part: what is answered; "all" is every sample, so that data of the user's own are not divided.
         progress: show a bar.
+        say: gets a warning where an artefact may be tested on what it was trained on.
     Raises:
         RecipeError: an override is of no key that such data have, or one that the network decides.
         DataError: the data cannot be used, or are not such as the network takes.
@@ -109,6 +111,7 @@ def evaluate_path(
             task=loaded.task,
             keys=keys,
             part=part,
+            say=say,
         )
         _check_classes(path, len(loaded.labels), sets)
         task = task_of(loaded)
@@ -196,6 +199,7 @@ def sets_named(
     task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
     keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
+    say: Callable[[str], None] = lambda line: None,
 ) -> ImageSets:
     """A data set by name, or data of the user's own, for a file that does not say which it was trained on.
 
@@ -205,11 +209,11 @@ def sets_named(
         frames: how the network takes events, as in data.frames.
         labels: the network's outputs, which data of one's own must have.
         task: what they mean.
-        keys, part: as `builders.found_data` takes them.
+        keys, part, say: as `builders.found_data` takes them.
     """
     if data is not None and record is not None and names_path(data):
         return builders.found_data(
-            data, record=record, labels=labels, time_steps=time_steps, task=task, keys=keys, part=part
+            data, record=record, labels=labels, time_steps=time_steps, task=task, keys=keys, part=part, say=say
         )
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'

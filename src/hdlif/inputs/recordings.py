@@ -7,7 +7,10 @@ HDF5 by h5py, of the same extra.
 """
 
 import io
-from collections.abc import Callable, Mapping
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +112,7 @@ def _read_aedat3(content: bytes) -> Events:
 
 
 def read_aedat4(path: Path, content: bytes) -> Events:
-    """AEDAT 4.0, by tonic, which reads the file by itself.
+    """AEDAT 4.0, by tonic, which reads the file by itself; what lies in a shard is written beside for it.
 
     Raises:
         MissingExtraError: tonic, or the package aedat that it needs for this, is not installed.
@@ -120,7 +123,8 @@ def read_aedat4(path: Path, content: bytes) -> Events:
     except ImportError as error:
         raise MissingExtraError(f"{path}: {error.name} is needed for it; pip install 'hdlif[events]'") from error
     try:
-        found = read(str(path))
+        with _as_file(path, content) as file:
+            found = read(file)
         # By place: the fields have other names in other versions.
         t, x, y, polarity = (found[name].astype(np.int64) for name in found.dtype.names[:4])
     except (KeyboardInterrupt, SystemExit):
@@ -129,6 +133,18 @@ def read_aedat4(path: Path, content: bytes) -> Events:
     except BaseException as error:
         raise Unreadable(f"cannot be read as AEDAT 4.0 ({reason(error)})") from error
     return Events(t, x, y, polarity)
+
+
+@contextmanager
+def _as_file(path: Path, content: bytes) -> Iterator[str]:
+    """The path of a file with a recording's bytes: its own, where it is a file."""
+    if os.path.isfile(path):  # noqa: PTH113 - it says no to what is no path
+        yield str(path)
+        return
+    with tempfile.NamedTemporaryFile(suffix=path.suffix) as file:
+        file.write(content)
+        file.flush()
+        yield file.name
 
 
 def read_npy(content: bytes) -> Events:

@@ -297,7 +297,7 @@ def _coherence(folder: Path) -> list[Coherence]:
     path = folder / "coherence.json"
     if not path.exists():
         return []
-    mend = "write it again with `hdlif coherence TARGET --out DIR`, or take it away"
+    mend = "write it again with `hdlif coherence TARGET --out DIR`, or remove it"
     return _checked(_COHERENCE, _json(_text(path), str(path)), str(path), mend)["networks"]
 
 

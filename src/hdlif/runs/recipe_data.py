@@ -86,10 +86,10 @@ def data_keys(overrides: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"data": {}}
     for override in overrides:
         key, equals, _ = override.partition("=")
-        section, dot, name = key.partition(".")
+        section, dot, name = key.strip().partition(".")
         if section != "data" or not (equals and dot and name):
             raise RecipeError(f"--set {cut(override)} is refused; give data.KEY=VALUE, for example data.window=64")
-        if name == "path":
+        if name.partition(".")[0] == "path":
             raise RecipeError(f"--set {cut(override)} is refused: where the data lie is given with the command itself")
         replace_value(found, override)
     keys: dict[str, Any] = found["data"]

@@ -120,7 +120,7 @@ def _run(name: str, action: Callable[[], Any]) -> Any:
         return action()
     except Exception as error:
         raise InputError(
-            f"task.metrics: {name} fails: {type(error).__name__}: {first_line(error)}; leave it out, or mend it"
+            f"task.metrics: {name} fails: {type(error).__name__}: {first_line(error)}; leave it out, or fix it"
         ) from error
 
 

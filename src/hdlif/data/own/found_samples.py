@@ -14,7 +14,17 @@ from hdlif.data.own.one_series import Series
 from hdlif.data.own.parts import by_part, parts_of, split_here
 from hdlif.data.own.recorded_series import MOST_KEPT, STRETCH, Recorded
 from hdlif.data.own.shares import Shares
-from hdlif.data.own.targets import Learned, Scale, Wanted, classes_of, described, digest_of, learned, measured
+from hdlif.data.own.targets import (
+    Learned,
+    Scale,
+    Wanted,
+    classes_of,
+    described,
+    digest_of,
+    learned,
+    measured,
+    values_hint,
+)
 from hdlif.data.samples import ImageSets
 from hdlif.data.series_samples import SeriesSamples
 from hdlif.errors import DataError
@@ -58,6 +68,7 @@ def found_samples(
         grouped=recorded.grouped,
         unit=recorded.unit,
         mend=", or name a column of groups: --set data.group=NAME" if recorded.unit == STRETCH else "",
+        hint=values_hint([one.label for one in taken], "NAME"),
     )
     parts = by_part([one.sha256 for one in taken], [one.name for one in taken], chosen, shares.seed)
     entries = [

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from hdlif.data.own.manifest import PARTS, Manifest, Part
 from hdlif.data.own.shares import Shares, divided, enough_for, rank
-from hdlif.data.own.targets import Sample, in_order, labels_of, values_hint
+from hdlif.data.own.targets import Sample, in_order, labels_of
 from hdlif.errors import DataError
 
 
@@ -28,6 +28,7 @@ def parts_of(
     unit: str,
     counted: Callable[[int], str] | None = None,
     mend: str = "",
+    hint: str = "",
 ) -> list[Part]:
     """The part of each sample: that of its place, or one that its unit is in: a share of all, or of its class.
 
@@ -39,6 +40,7 @@ def parts_of(
         unit: one is called so.
         counted: says so many of them.
         mend: what helps besides where there are too few.
+        hint: what helps instead, unless it is empty.
     Raises:
         DataError: there are too few, a class is in no training sample, or a place puts a unit in two parts.
     """
@@ -62,10 +64,10 @@ def parts_of(
             whose = f'class "{name}" has' if name else f"there {'is' if few == 1 else 'are'}"
             kept = f"{few} unit{'s' * (few != 1)} kept together (each {unit})"
             seen = kept if grouped or counted is None else counted(few)
-            hint = values_hint([one.label for one in samples], "NAME") or enough_for(wanted, few)
+            helps = hint or enough_for(wanted, few)
             raise DataError(
                 f"{place}: {whose} {seen}, too few to take some for "
-                f"{' and '.join(part for part in wanted if part != 'train')}; {hint}{mend}"
+                f"{' and '.join(part for part in wanted if part != 'train')}; {helps}{mend}"
             )
         taken |= {number: found[units[number]] for number in numbers}
     chosen: list[Part] = [taken.get(number) or one.part or "train" for number, one in enumerate(samples)]

@@ -145,6 +145,28 @@ def series_in(layout: Layout, shares: Shares, *, known: InputRecord | None, scal
     return series_of(layout.root, recorded, shares, **given)
 
 
+def sounds_in(
+    layout: Layout, shares: Shares, *, known: InputRecord | None, scale: Scale | None, settings: Mapping[str, Any]
+) -> Found:
+    """Look at the sounds of a layout; arguments and errors as of `find_series`.
+
+    Args:
+        settings: what `sound_record` takes, and `resample`.
+    """
+    wanted = layout.wanted
+    if wanted.each_step or wanted.ahead is not None:
+        raise ValueError("each_step and ahead are of series, and these are sounds; leave them out")
+    recorded = _of_sounds(layout, known, {**settings, "group": None})
+    given: dict[str, Any] = {"known": known, "classes": layout.classes, "wanted": wanted, "scale": scale}
+    return found_samples(layout.root, recorded, shares, kind="series", **given)
+
+
+def _of_sounds(layout: Layout, known: InputRecord | None, settings: Mapping[str, Any]) -> Recorded:
+    if known is not None and known.sound is None:
+        raise DataError(f"{layout.root}: is of sounds, and the network takes readings; give such as it was trained on")
+    return of_sounds(layout.root, layout, known=known.sound if known else None, **settings)
+
+
 def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, wanted: Wanted) -> Recorded:
     """What lies at a path; raises `ValueError` where it does not take what is given."""
 
@@ -176,12 +198,7 @@ def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, 
             raise DataError(f"{place}: holds {' and '.join(sorted(kinds))} files; keep one kind of them")
         if kinds == {sounds.SUFFIX}:
             refuse("a folder of sounds", "window", "stride", "label", "columns", "rate")
-            if known is not None and known.sound is None:
-                raise DataError(
-                    f"{place}: is of sounds, and the network takes readings; give such as it was trained on"
-                )
-            settings = {key: given[key] for key in ("group", "resample", *SOUND_KEYS)}
-            return of_sounds(place, layout, known=known.sound if known else None, **settings)
+            return _of_sounds(layout, known, {key: given[key] for key in ("group", "resample", *SOUND_KEYS)})
         refuse("a folder of CSV files", "label", *SOUND_KEYS)
         if known is not None and of_windows["window"] is None and of_windows["stride"] is not None:
             of_windows["window"] = _rows(known)

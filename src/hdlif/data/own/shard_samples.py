@@ -14,6 +14,7 @@ from hdlif.data.own.targets import Wanted
 from hdlif.errors import DataError, brief, cut, reason
 from hdlif.inputs import Unreadable, pictures
 from hdlif.inputs.recordings import READERS
+from hdlif.inputs.sounds import SUFFIX
 from hdlif.whole_files import open_regular
 
 _MOST_LABEL = 2**20
@@ -21,10 +22,10 @@ _MOST_LABEL = 2**20
 SAMPLES: Mapping[str, Collection[str]] = {
     "image": tuple(pictures.FORMATS),
     "series": (".csv", ".npy"),
-    # AEDAT 4 is read by a package that wants a file of its own.
-    "events": tuple(suffix for suffix in READERS if suffix not in (".npy", ".aedat4")),
+    "sound": (SUFFIX,),
+    "events": tuple(suffix for suffix in READERS if suffix != ".npy"),
 }
-"""By kind of input, how the names of samples end."""
+"""By kind of sample, how their names end."""
 
 
 @dataclass(frozen=True)

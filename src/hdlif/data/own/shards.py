@@ -22,7 +22,7 @@ from hdlif.data.own.layout import Layout, Listed, check_kind
 from hdlif.data.own.manifest import PARTS, Part
 from hdlif.data.own.picture_folder import pictures_of
 from hdlif.data.own.places import own_place
-from hdlif.data.own.series import series_in
+from hdlif.data.own.series import series_in, sounds_in
 from hdlif.data.own.shard_samples import SAMPLES, ShardSample, samples_in
 from hdlif.data.own.shares import shares_of
 from hdlif.data.own.targets import ONE_CLASS, Scale, Wanted, in_order, labels_of
@@ -56,8 +56,17 @@ def find_shards(
     values: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
     ahead: int | None = None,
+    resample: int | None = None,
+    seconds: float | None = None,
+    clips: str | None = None,
+    every: float | None = None,
+    mels: int | None = None,
+    frame_ms: float | None = None,
+    hop_ms: float | None = None,
+    lowest_hz: float | None = None,
+    highest_hz: float | None = None,
 ) -> Found:
-    """Look at tar shards of pictures, series or recordings of events.
+    """Look at tar shards of pictures, series, sounds or recordings of events.
 
     Where the name of every shard begins with train, val (or valid, validation) or test, that is the part of its
     samples.
@@ -75,6 +84,7 @@ def find_shards(
         scale: mean and deviation by which a network that is there already has its values normalised.
         each_step, values, labels, ahead: what is learned, where that is not one class of a sample (`targets.Wanted`): a
             .json holds it under the names of the values or labels, or the names of its labels under "labels".
+        resample, seconds, clips, every, mels, frame_ms, hop_ms, lowest_hz, highest_hz: of sounds, as of `find_series`.
     Raises:
         DataError: there are no shards, one is damaged, or their samples cannot be used.
         ValueError: a share or an argument that none can be.
@@ -82,8 +92,25 @@ def find_shards(
     shares, wanted = shares_of(split), Wanted(each_step, values, labels, ahead)
     place = own_place(root, path, "tar shards")
     layout, samples = layout_of(place, label=label, member=member, wanted=wanted)
-    check_kind(place, samples, known)
-    if samples == "series":
+    check_kind(place, "series" if samples == "sound" else samples, known)
+    sounds = {
+        "resample": resample,
+        "seconds": seconds,
+        "clips": clips,
+        "every": every,
+        "mels": mels,
+        "frame_ms": frame_ms,
+        "hop_ms": hop_ms,
+        "lowest_hz": lowest_hz,
+        "highest_hz": highest_hz,
+    }
+    if samples != "sound":
+        for key, value in sounds.items():
+            if value is not None:
+                raise ValueError(f"{key} = {value} is of sounds, and the shards hold none; leave it out")
+    if samples == "sound":
+        found = sounds_in(layout, shares, known=known, scale=scale, settings=sounds)
+    elif samples == "series":
         found = series_in(layout, shares, known=known, scale=scale)
     elif samples == "events":
         found = events_of(

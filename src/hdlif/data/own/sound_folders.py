@@ -1,18 +1,18 @@
 """The user's own sounds: .wav files by class, made into clips of one length, and these into log-mel frames."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hdlif.data.own.arrays import content_of
 from hdlif.data.own.layout import Layout
 from hdlif.data.own.one_series import Series
 from hdlif.data.own.recorded_series import MOST_KEPT, Recorded, group_unit, kept_together
-from hdlif.errors import ArtefactError, DataError
+from hdlif.errors import ArtefactError, DataError, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.sounds import clips as clips_of
 from hdlif.inputs.sounds import filter_bank, log_mel
-from hdlif.inputs.wav import HIGHEST_RATE, LOWEST_RATE, Wave, parse_wave
+from hdlif.inputs.wav import HIGHEST_RATE, LOWEST_RATE, parse_wave
 from hdlif.ops.input_record import check_sound
 from hdlif.ops.sound import SoundRecord
 
@@ -76,7 +76,7 @@ def sound_record(
 def of_sounds(
     place: Path, layout: Layout, *, known: SoundRecord | None, group: str | None, resample: int | None, **settings: Any
 ) -> Recorded:
-    """The clips of the .wav files of a folder laid out by class.
+    """The clips of .wav files, wherever they lie.
 
     Args:
         known: how a network that is there already makes them; `resample` and the settings are not looked at then.
@@ -94,9 +94,12 @@ def of_sounds(
     first: tuple[str, int] | None = None
     kept, longer, shorter = 0, 0, 0
     rates: dict[int, int] = {}
-    for one in layout.files:
-        content = content_of(place / one.file)
-        wave = _wave(place / one.file, content)
+    for number, one in enumerate(layout.files):
+        try:
+            content = layout.source.encoded(number)
+            wave = parse_wave(content)
+        except (OSError, Unreadable) as error:
+            raise DataError(f"{layout.source.name(number)}: {reason(error)}") from error
         rates[wave.rate] = rates.get(wave.rate, 0) + 1
         first = first or (one.file, wave.rate)
         record = record or sound_record(wave.rate, **settings)
@@ -112,7 +115,8 @@ def of_sounds(
         for begin, clip in clips_of(wave, record):
             name = f"{one.file}@{begin:g}s" if record.clips == "windows" else one.file
             values = log_mel(clip, record)
-            series.append(Series(name, one.label, unit(one) or digest, values, one.part, len(content), digest))
+            clipped = Series(name, one.label, unit(one) or digest, values, one.part, len(content), digest)
+            series.append(replace(clipped, target=one.target, names=layout.wanted.names))
             kept += values.nbytes
             if kept > MOST_KEPT:
                 raise DataError(
@@ -137,10 +141,3 @@ def of_sounds(
         sound=record,
         seen=seen,
     )
-
-
-def _wave(path: Path, content: bytes) -> Wave:
-    try:
-        return parse_wave(content)
-    except Unreadable as error:
-        raise DataError(f"{path}: {error}") from error

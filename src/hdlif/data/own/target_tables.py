@@ -166,7 +166,7 @@ def _check_files(
         more = f" ({len(absent):,} rows are so)" if len(absent) > 1 else ""
         raise DataError(
             f"{path}: {line} {first[absent[0]]} is of {brief(absent[0])}, and no {what} lies at that path below "
-            f"{place}{more}; " + (f'write "{meant}"' if meant else "put it there, or take the row away")
+            f"{place}{more}; " + (f'write "{meant}"' if meant else "put it there, or remove the row")
         )
     if without := sorted(there - first.keys()):
         raise DataError(
