@@ -486,7 +486,7 @@ def test_train_with_seeds_prints_mean_and_deviation(tmp_path):
     arguments = [*FAST, "--set", "data.train=128", "--out", tmp_path, "--memory-repeats", 0]
     done = hdlif("train", "digits_hdlif", *arguments, "--seeds", 2)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("digits_hdlif: ")
+    assert done.stdout.startswith(f"{tmp_path.name}: ")
     assert done.stdout.endswith(" % (2)\n")
     again = hdlif("train", "digits_hdlif", *arguments, "--seeds", 2, "--json")
     assert json.loads(again.stdout) == json.loads((tmp_path / "seeds.json").read_text())

@@ -152,7 +152,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path) -> None:
 def test_text_has_every_layer_rule_and_loss_and_the_words(untrained) -> None:
     text = as_text(untrained["networks"])
     for words in (
-        "on 16 images with T = 4",
+        "on 16 samples with T = 4",
         "digits_hdlif hdlif (untrained), sltt and stochastic_step: dL/dm of each layer",
         "body.stage1.0.act2",
         "stem.conv",

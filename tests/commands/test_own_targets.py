@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from after_epoch import AfterEpoch
 from hdlif import builders
@@ -17,8 +18,9 @@ from hdlif.commands.export import export
 from hdlif.commands.profile import profile
 from hdlif.commands.report import report
 from hdlif.commands.run import run
-from hdlif.commands.train import train
+from hdlif.commands.train import in_one_process, train
 from hdlif.errors import DataError, HdlifError, RecipeError
+from hdlif.report.summary import TrainResult
 from hdlif.runs.checkpoints import load_trained
 from hdlif.tasks import Evaluation
 from hostile import one_printable_line
@@ -34,8 +36,9 @@ TASKS: dict[str, tuple[list[str], tuple[str, ...]]] = {
 }
 
 
-def trained(data: str | Path, out: Path, *overrides: str, **options: Any) -> dict[str, Any]:
-    return train("digits_hdlif", data=str(data), overrides=[*FAST, *overrides], out=out, memory_repeats=0, **options)
+def trained(data: str | Path, out: Path, *overrides: str, **options: Any) -> TrainResult:
+    given = [*FAST, *overrides]
+    return in_one_process(train("digits_hdlif", data=str(data), overrides=given, out=out, memory_repeats=0, **options))
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +52,12 @@ def test_a_folder_with_a_table_is_trained_measured_deployed_and_reported(
 ) -> None:
     keys, names = TASKS[task]
     out, artefact = tmp_path / "run", tmp_path / "net.hdlif.safetensors"
-    summary = trained(photos, out, f"task.kind={task}", "data.group=person", *LONGER, *keys)
+    result = trained(photos, out, f"task.kind={task}", "data.group=person", *LONGER, *keys)
     export(out, out=artefact)
     graph = load(artefact)
     assert (graph.labels, graph.task.kind) == (names, task)
     checkpoint = evaluate_path(out)
-    assert checkpoint.metrics == pytest.approx(summary.get("metrics", {"accuracy": summary["accuracy"]}))
+    assert checkpoint.metrics == pytest.approx(result.measured)
     # A checkpoint keeps the groups, an artefact is given parts.
     assert evaluate_path(out, data=str(photos)).metrics == pytest.approx(checkpoint.metrics)
     kept = json.loads((out / "data_files.json").read_text())["files"]
@@ -92,7 +95,8 @@ def test_a_training_goes_on_to_the_same_bytes_and_not_with_another_table(tmp_pat
         pass
 
     def stop(epoch: int, result: Evaluation) -> None:
-        raise StoppedError
+        if epoch > 1:
+            raise StoppedError
 
     trained(photos, tmp_path / "whole", *keys)
     with pytest.raises(StoppedError):
@@ -129,6 +133,10 @@ def test_inspecting_says_what_is_learned(photos: Path, tmp_path: Path) -> None:
     assert "learned        light, flat" in lines
     assert [line.split()[:3] for line in lines[-2:]] == [["light", "20", "56"], ["flat", "0", "1"]]
     assert json.loads(json.dumps(result)) == result
+    with Image.open(sheet) as image:
+        left = np.asarray(image)[4:, : image.width - 8 * 132 - 4].min(axis=(1, 2))
+    # A name stands beside each of the two rows.
+    assert [(left[place : place + 128] < 128).any() for place in (0, 132)] == [True, True]
     labels = as_text(inspect(str(photos), overrides=["data.labels=[tall]"], out=sheet)).splitlines()
     assert labels[-1].split()[0] == "tall"
     assert sum(map(int, labels[-1].split()[1:])) == 60
@@ -175,11 +183,11 @@ def test_items_of_a_data_set_of_ones_own_have_other_targets(what: str, tmp_path:
     keys, task, names = ITEMS[what]
     rows = ["data.frames=rows", "time_steps=8"] if "each_step" in keys[0] else []
     arguments = [f"data.what={what}", *keys, *rows, *task, "data.augment=[]"]
-    summary = trained("own_targets:Squares", tmp_path / "run", *arguments, "training.epochs=1")
+    result = trained("own_targets:Squares", tmp_path / "run", *arguments, "training.epochs=1")
     recipe = load_trained(tmp_path / "run").recipe
     sets = builders.build_data(recipe)
     assert sets.classes == names
-    assert evaluate_path(tmp_path / "run").metrics == pytest.approx(summary["metrics"])
+    assert evaluate_path(tmp_path / "run").metrics == pytest.approx(result.metrics)
     # An item's target goes with its picture, of which each has a brightness of its own.
     found = recipe.data.found
     assert found is not None
@@ -204,8 +212,8 @@ def test_items_of_a_data_set_of_ones_own_have_other_targets(what: str, tmp_path:
         there = [
             evaluate_path(tmp_path / name, data=f"own_targets:{what}") for name in ("run", "net.hdlif.safetensors")
         ]
-        assert there[0].metrics == pytest.approx(summary["metrics"])
-        assert there[1].metrics == pytest.approx(summary["metrics"], abs=1e-3)
+        assert there[0].metrics == pytest.approx(result.metrics)
+        assert there[1].metrics == pytest.approx(result.metrics, abs=1e-3)
 
 
 def test_series_in_a_data_set_of_ones_own_have_other_targets(tmp_path: Path) -> None:
@@ -218,8 +226,8 @@ def test_series_in_a_data_set_of_ones_own_have_other_targets(tmp_path: Path) -> 
         out = tmp_path / task[-9:-1]
         steps = ["time_steps=4"] if "data.ahead=2" in keys else []
         overrides = [*small, *keys, task, *steps]
-        summary = train("sines_hdlif", data="own_targets:Ramps", overrides=overrides, out=out, memory_repeats=0)
-        assert summary["accuracy"] is None
+        result = train("sines_hdlif", data="own_targets:Ramps", overrides=overrides, out=out, memory_repeats=0)
+        assert in_one_process(result).accuracy is None
     with pytest.raises(DataError, match=r"item 0: its target: it is \[6\], and should be \[6, 2\] for a, b"):
         inspect("own_targets:Ramps", overrides=["data.what=classes", "data.each_step=true", "data.values=[a, b]"])
     with pytest.raises(DataError, match=r"data\.ahead = 2 is of series; leave it out of pictures"):

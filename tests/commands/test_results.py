@@ -1,6 +1,7 @@
 """What commands find is typed, and JSON is made of it in one place: as it is written, it is read back."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ SERIES = ["training.epochs=1", "model.widths=[4]", "time_steps=8", "task={kind: 
 COUNTED = ["params_mb", "stored_mb", "sops", "nops", "energy_mj", "energy_mj_honest", "layers", "neurons"]
 OF_A_RUN = [*COUNTED, "fp32_mb", "saved_bytes", "versions", "hardware", "best_epoch", "validation_accuracy"]
 AT_LAST = ["validation_score", "train_seconds", "threads", "peak_bytes", "ranks"]
-FIRST = ["recipe", "name", "seed", "accuracy", "accuracy_per_step"]
+FIRST = ["recipe", "name", "seed", "accuracy", "accuracy_per_step", "test_samples"]
 KEYS = {
     "classify": [*FIRST, "evaluation", *OF_A_RUN, *AT_LAST],
     "regress": [
@@ -56,7 +57,8 @@ def test_a_summary_is_read_as_what_was_written_and_written_as_it_was(trained: tu
         read = RESULT.validate_json(text, strict=strict)
         assert read == result
         assert json.dumps(read.as_dict(), indent=1) + "\n" == text
-    assert json.dumps(read_run(folder).networks[0].as_dict(), indent=1) + "\n" == text
+    # A report calls it by its folder.
+    assert read_run(folder).networks == [replace(result, name="run")]
     from hdlif.config import Recipe
 
     assert finished(folder, Recipe.model_validate(result.recipe)) == result

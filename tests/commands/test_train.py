@@ -63,9 +63,10 @@ def test_a_training_that_failed_before_its_first_checkpoint_is_in_nobodys_way(tm
         module.train("digits_hdlif", overrides=[*FAST, "seed=7"], out=tmp_path, callbacks=[Fails()], say=said.append)
     assert said == []
     assert (tmp_path / "recipe.yaml").read_text() == before.replace("seed: 42", "seed: 7")
-    summary = module.train("digits_hdlif", overrides=FAST, out=tmp_path, resume=True, memory_repeats=0, say=said.append)
+    result = module.train("digits_hdlif", overrides=FAST, out=tmp_path, resume=True, memory_repeats=0, say=said.append)
     assert said == [f"{tmp_path}: has no checkpoint to go on from; the training begins with its first epoch"]
-    assert summary["seed"] == 42
+    assert result is not None
+    assert result.seed == 42
 
 
 def test_where_a_recipe_alone_is_nobody_is_told_to_go_on(tmp_path: Path) -> None:
