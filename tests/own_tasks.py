@@ -65,7 +65,7 @@ class PixelTally(Tally):
 
     def _evaluation(self, sums: Mapping[str, Tensor], loss: float, n: int) -> Evaluation:
         per_step = tuple((sums["right"] / sums["pixels"]).tolist())
-        return Evaluation(None, (), loss, n, {"pixels_right": per_step[-1]}, per_step)
+        return Evaluation(None, per_step, loss, n, {"pixels_right": per_step[-1]})
 
 
 class Nothing:

@@ -81,7 +81,7 @@ def test_another_version_is_noticed_and_a_package_that_is_gone_is_named(
         trained("gait", site / "run", "training.epochs=2", "training.patience=1", **again)
     install(site, monkeypatch, name="gait-data", groups={})
     mend = r'"gait" was of gait-data 1\.2, which is not installed: pip install gait-data==1\.2'
-    with pytest.raises(DataError, match=rf'--data "gait": is no folder or file, and no data set .*; {mend}'):
+    with pytest.raises(DataError, match=rf'--data "gait": there is no such file or folder, and no data set .*; {mend}'):
         trained("gait", site / "run", "training.epochs=2", "training.patience=1", **again)
     with pytest.raises(RecipeError, match=rf'data\.kind = "gait" is unknown; .*; {mend}'):
         trained(None, site / "run", "data={kind: gait, batch_size: 8}", **again)
@@ -103,7 +103,7 @@ def test_what_ships_and_what_lies_there_come_first(site: Path) -> None:
 
 
 def test_what_is_wrong_is_said(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match=r'--data "gaitt": is no .*did you mean "gait"'):
+    with pytest.raises(DataError, match=r'--data "gaitt": there is no such .*did you mean "gait"'):
         trained("gaitt", site / "run")
     with pytest.raises(RecipeError, match=r'data\.kind = "gaitt" is unknown; .*did you mean "gait"'):
         builders.check_names(load_recipe("digits_hdlif", ["data={kind: gaitt, batch_size: 8}"]))
