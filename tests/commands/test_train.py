@@ -1,6 +1,7 @@
 """`hdlif.commands.train`: what a finished training leaves where a part of its measuring fails."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -48,25 +49,53 @@ def test_a_process_that_cannot_measure_says_why_and_what_helps() -> None:
 class Fails(Callback):
     """Ends a training before its first update is over."""
 
+    def __init__(self, error: BaseException | type[BaseException] | None = None) -> None:
+        self.error = error or TrainingError("the first update fails")
+
     def prepare(self, training: Training, batch: Batch) -> Batch:
-        raise TrainingError("the first update fails")
+        raise self.error
 
 
-def test_a_training_that_failed_before_its_first_checkpoint_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_training_that_ended_before_its_first_checkpoint_is_in_nobodys_way(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="the first update fails"):
-        module.train("digits_hdlif", overrides=FAST, out=tmp_path, callbacks=[Fails()])
-    assert (tmp_path / "metrics.jsonl").exists()
-    before = (tmp_path / "recipe.yaml").read_text()
+        module.train("digits_hdlif", overrides=FAST, out=tmp_path / "refused", callbacks=[Fails()])
+    assert os.listdir(tmp_path / "refused") == [".lock"]
+    # As it is killed, there is no time to remove what was written.
+    with pytest.raises(KeyboardInterrupt):
+        module.train("digits_hdlif", overrides=FAST, out=tmp_path / "run", callbacks=[Fails(KeyboardInterrupt)])
+    before = (tmp_path / "run" / "recipe.yaml").read_text()
     # Another recipe, as whoever mends the first one has it.
     said: list[str] = []
-    with pytest.raises(TrainingError, match="the first update fails"):
-        module.train("digits_hdlif", overrides=[*FAST, "seed=7"], out=tmp_path, callbacks=[Fails()], say=said.append)
+    with pytest.raises(KeyboardInterrupt):
+        module.train(
+            "digits_hdlif",
+            overrides=[*FAST, "seed=7"],
+            out=tmp_path / "run",
+            callbacks=[Fails(KeyboardInterrupt)],
+            say=said.append,
+        )
     assert said == []
-    assert (tmp_path / "recipe.yaml").read_text() == before.replace("seed: 42", "seed: 7")
-    result = module.train("digits_hdlif", overrides=FAST, out=tmp_path, resume=True, memory_repeats=0, say=said.append)
-    assert said == [f"{tmp_path}: has no checkpoint to go on from; the training begins with its first epoch"]
+    assert (tmp_path / "run" / "recipe.yaml").read_text() == before.replace("seed: 42", "seed: 7")
+    out = tmp_path / "run"
+    result = module.train("digits_hdlif", overrides=FAST, out=out, resume=True, memory_repeats=0, say=said.append)
+    assert said == [f"{out}: has no checkpoint to go on from; the training begins with its first epoch"]
     assert result is not None
     assert result.seed == 42
+    # Where its networks are gone, its log is a run's all the same; and so are networks of its epochs.
+    for path in [*out.glob("*.safetensors"), out / "summary.json", out / "confusion.json"]:
+        path.unlink()
+    # As of two epochs: one validation is written before there is a first checkpoint.
+    log = 2 * (out / "metrics.jsonl").read_bytes()
+    (out / "metrics.jsonl").write_bytes(log)
+    for resume, overrides in ((False, [*FAST, "seed=7"]), (True, FAST)):
+        with pytest.raises(ExistingRunError, match="it has no checkpoint, replace it"):
+            module.train("digits_hdlif", overrides=overrides, out=out, resume=resume)
+    assert (out / "metrics.jsonl").read_bytes() == log
+    (out / "metrics.jsonl").write_text("")
+    (out / "epoch_1.safetensors").write_text("kept")
+    with pytest.raises(ExistingRunError, match=r"epoch_1\.safetensors"):
+        module.train("digits_hdlif", overrides=FAST, out=out, resume=True)
+    assert (out / "epoch_1.safetensors").read_text() == "kept"
 
 
 def test_where_a_recipe_alone_is_nobody_is_told_to_go_on(tmp_path: Path) -> None:

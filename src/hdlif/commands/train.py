@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from hdlif import builders
 from hdlif.accounting import saved_bytes
 from hdlif.config import Recipe, dump_recipe, load_recipe, shipped_recipes
 from hdlif.data import Found, ImageSets, Samples
-from hdlif.errors import InputError, RecipeError, TrainingError
+from hdlif.errors import HdlifError, InputError, RecipeError, TrainingError
 from hdlif.learning import Plan
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.measure.counts import Counts, counts, deployed_or_none
@@ -28,7 +28,7 @@ from hdlif.measure.peak_memory import peak_memory
 from hdlif.nn import evaluation_mode, step_parameters
 from hdlif.report.summary import TrainResult
 from hdlif.runs.files import write_json, write_text
-from hdlif.runs.folders import MEASURED, begun, check_free, finished
+from hdlif.runs.folders import MEASURED, begun, check_free, finished, forget_begun
 from hdlif.runs.locks import training_alone
 from hdlif.runs.own_parts import PARTS, check_parts, keep_parts, saying_what_is_gone
 from hdlif.runs.processes import joined, processes
@@ -117,6 +117,9 @@ def train(
     """
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite replaces it; leave one of them out")
+    if not _first_by_torchrun():
+        # What is said before ranks have met would be said by each.
+        say = _unsaid
     if resume and data is None and not overrides and isinstance(recipe, str) and processes(devices, nodes)[1] == 1:
         recipe = _kept_recipe(recipe, out or Path("runs") / recipe, say)
     with saying_what_is_gone(out or Path("runs") / (recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem)):
@@ -151,6 +154,7 @@ def train(
     if resume is not False and (result := ranks.led(lambda: finished(out, recipe))) is not None:
         return result if ranks.first else None
     teacher = ranks.together(lambda: builders.build_teacher(recipe))
+    task = ranks.together(lambda: builders.build_measured_task(recipe))
     sets = ranks.in_turn(lambda: builders.build_data(recipe, data_root, workers=workers, ranks=devices, found=found))
     torch.manual_seed(recipe.seed)
     model = builders.build_model(recipe, pretrained=True)
@@ -165,6 +169,8 @@ def train(
         went_on = ranks.led(lambda: _replace_earlier(recipe, found, out, resume=go_on, keep=keep))
         if go_on and not went_on and ranks.first:
             say(f"{out}: has no checkpoint to go on from; the training begins with its first epoch")
+        if not went_on:
+            until_done.enter_context(_forgotten_if_refused(out, ranks))
         # It holds the pixels of all parts, which the sets have by now.
         found = None
         bar = progress_bar(enabled=progress and ranks.first) if isinstance(progress, bool) else progress
@@ -172,7 +178,7 @@ def train(
             trainer = Trainer(
                 model,
                 rule=builders.build_training_rule(recipe),
-                task=builders.build_measured_task(recipe),
+                task=task,
                 config=recipe.training,
                 callbacks=[
                     *_of_recipe(recipe, teacher),
@@ -204,10 +210,30 @@ def train(
         return result
 
 
+@contextmanager
+def _forgotten_if_refused(out: Path, ranks: Ranks) -> Iterator[None]:
+    """A training that is refused before its first update leaves nothing behind that would be in another's way."""
+    try:
+        yield
+    except HdlifError:
+        if ranks.first:
+            forget_begun(out)
+        raise
+
+
 def in_one_process(result: TrainResult | None) -> TrainResult:
     """What a training has come to that has no other processes."""
     assert result is not None, "the first process has a result"
     return result
+
+
+def _first_by_torchrun() -> bool:
+    """Whether this is the first process, as far as torchrun, or whoever starts several, says it."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+
+
+def _unsaid(line: str) -> None:
+    """Takes what another process says."""
 
 
 def _kept_recipe(name: str, out: Path, say: Callable[[str], None]) -> str | Path:
@@ -319,8 +345,8 @@ def _replace_earlier(recipe: Recipe, found: Found | None, out: Path, *, resume: 
     if resume and files.exist():
         check_parts(recipe, out)
         return True
-    if keep or (resume and not begun(out, recipe)):
-        check_free(out)
+    if keep or resume:
+        check_free(out, again=resume and begun(out, recipe))
     files.clear()
     for name in (*MEASURED, PARTS):
         (out / name).unlink(missing_ok=True)

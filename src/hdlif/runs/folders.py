@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from hdlif.config import Recipe, dump_recipe
 from hdlif.errors import ExistingRunError, cut, some
 from hdlif.plain_yaml import MOST_BYTES, is_deeper
-from hdlif.report.runs import MOST_LEVELS, MOST_SUMMARY
+from hdlif.report.runs import MOST_LEVELS, MOST_METRICS, MOST_SUMMARY
 from hdlif.report.summary import RESULT, TrainResult
 from hdlif.runs.locks import LOCK
 from hdlif.runs.own_parts import PARTS
@@ -79,20 +79,42 @@ def is_demo(folder: Path) -> bool:
     return "networks" in _summary(folder) and not RunFiles(folder).left()
 
 
-def only_begun(folder: Path) -> bool:
+def only_begun(folder: Path, *, again: bool = False) -> bool:
     """Whether the folder holds a training that ended before its first checkpoint, of which nothing would be lost.
 
     It has what every training writes before its first update, and nothing that one writes later: a recipe.yaml that
-    somebody put there is theirs.
+    somebody put there is theirs, and a log with a validation is of a run whose networks were taken away.
+
+    Args:
+        again: the same training begins again, which may have ended between its first validation and its first
+            checkpoint.
     """
     left = {path.name for path in left_by_a_run(folder)}
     first = {"recipe.yaml", "metrics.jsonl"}
-    return first <= left <= {*first, "tensorboard", "data_files.json", PARTS} and os.path.lexists(folder / LOCK)
+    begun = {*first, "tensorboard", "data_files.json", PARTS, *({"best.safetensors"} if again else set())}
+    if not first <= left <= begun or not os.path.lexists(folder / LOCK):
+        return False
+    try:
+        validations = read_regular(folder / "metrics.jsonl", most=MOST_METRICS).count(b'"event": "validation"')
+    except OSError:
+        return False
+    return validations <= again
 
 
-def check_free(folder: Path) -> None:
+def forget_begun(folder: Path) -> None:
+    """Remove what a training has written into the folder that was refused before its first update."""
+    left = {path.name for path in left_by_a_run(folder)}
+    log = folder / "metrics.jsonl"
+    empty = not os.path.lexists(log) or (not log.is_symlink() and log.stat().st_size == 0)
+    if empty and left <= {"recipe.yaml", "metrics.jsonl", "tensorboard", "data_files.json", PARTS}:
+        RunFiles(folder).clear()
+        for name in ("recipe.yaml", "data_files.json", PARTS):
+            (folder / name).unlink(missing_ok=True)
+
+
+def check_free(folder: Path, *, again: bool = False) -> None:
     """Raise `ExistingRunError`, which says whose run it is, where the folder holds one that is not `only_begun`."""
-    if (left := left_by_a_run(folder)) and not only_begun(folder):
+    if (left := left_by_a_run(folder)) and not only_begun(folder, again=again):
         seen = some([path.name for path in left], 3)
         go_on = "go on with it (--resume)" if RunFiles(folder).exist() else "it has no checkpoint"
         raise ExistingRunError(
