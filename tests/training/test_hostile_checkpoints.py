@@ -125,7 +125,9 @@ def test_a_state_with_a_value_of_another_type_is_refused(key: str, stopped: Path
             assert value is None or type(value) is int
         elif key == "counters.best_score":
             assert value is None or isinstance(value, int | float)
-        elif key in ("precision", "counters.best_metrics"):
+        elif key == "counters.best_metrics":
+            assert all(number is None or isinstance(number, int | float) for number in value.values())
+        elif key == "precision":
             assert value == {} or all(isinstance(number, int | float) for number in value.values())
         elif key.endswith("per_step"):
             assert all(isinstance(number, int | float) for number in value)
