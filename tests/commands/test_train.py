@@ -1,7 +1,6 @@
 """`hdlif.commands.train`: what a finished training leaves where a part of its measuring fails."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -59,7 +58,7 @@ class Fails(Callback):
 def test_a_training_that_ended_before_its_first_checkpoint_is_in_nobodys_way(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="the first update fails"):
         module.train("digits_hdlif", overrides=FAST, out=tmp_path / "refused", callbacks=[Fails()])
-    assert os.listdir(tmp_path / "refused") == [".lock"]
+    assert [path.name for path in (tmp_path / "refused").iterdir()] == [".lock"]
     # As it is killed, there is no time to remove what was written.
     with pytest.raises(KeyboardInterrupt):
         module.train("digits_hdlif", overrides=FAST, out=tmp_path / "run", callbacks=[Fails(KeyboardInterrupt)])

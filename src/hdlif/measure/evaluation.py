@@ -17,7 +17,7 @@ from hdlif.data import Samples
 from hdlif.errors import AllocationError, ArtefactError, LimitError
 from hdlif.runtime import Session
 from hdlif.runtime.answers import alike
-from hdlif.tasks import Evaluation, Task
+from hdlif.tasks import Evaluation, Measured, Task
 from hdlif.training import answered, progress_bar
 
 if TYPE_CHECKING:
@@ -132,7 +132,10 @@ class _Counting:
     """Counts the batches that it is called with, in view of an observer and of a bar's task, which ends with it."""
 
     def __init__(self, task: Task, images: int, observe: Observer | None, bar: Progress | None, name: str) -> None:
-        self._tally, self._observe, self._shows_accuracy = task.tally(), observe, task.metric == "accuracy"
+        self._tally, self._observe = task.tally(), observe
+        # What a tally says meanwhile is the first figure, whatever the best epoch is chosen by.
+        score = next(iter(task.figures)) if isinstance(task, Measured) else task.metric
+        self._shows_accuracy = score == "accuracy"
         self._bar = bar or progress_bar(enabled=False)
         self._task = self._bar.add_task(name, total=images, loss=math.nan, accuracy=math.nan)
 
