@@ -190,7 +190,7 @@ def evaluate(path: Path, as_json: bool, confusion: bool, **options: Any) -> None
 
     result = evaluate_path(path, progress=not as_json, say=_say, **options).as_dict(confusion=confusion)
     if confusion and "confusion" not in result:
-        _say(f"{path}: its task has no classes to confuse, and --confusion is left out")
+        _say(f"{path}: the task has no classes; --confusion is ignored")
     show(result, as_json, lambda: tables.evaluation_text(result))
 
 

@@ -191,7 +191,11 @@ def test_an_artefact_that_may_have_seen_its_test_part_is_warned_of(made: Path) -
     for overrides, part in ((CUT, "test"), (["data.label=what"], "all")):
         evaluate_path(net, data=data, overrides=overrides, part=part, say=lines.append)
     evaluate_path(made / "run", say=lines.append)
+    evaluate_path(made / "run", data=data, say=lines.append)
     assert len(lines) == 1
+    # A run knows which samples it was trained on.
+    evaluate_path(made / "run", data=data, part="all", say=lines.append)
+    assert lines[1].startswith("warning: 40 of the 60 samples that are tested on are among those that the network was")
 
 
 def test_a_share_that_is_named_leaves_the_others_as_the_run_had_them(made: Path) -> None:
@@ -203,3 +207,9 @@ def test_a_share_that_is_named_leaves_the_others_as_the_run_had_them(made: Path)
 def test_where_data_lie_is_not_a_key(made: Path, key: str) -> None:
     with pytest.raises(RecipeError, match="where the data lie is given with the command itself"):
         evaluate_path(made / "run", data=str(made / "r.csv"), overrides=[f"{key}=elsewhere"])
+
+
+def test_a_test_set_without_a_training_part_is_tested_on(made: Path, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(6, 8, 2)).astype(np.float32)
+    np.savez(tmp_path / "test.npz", x=x, y=["fast", "slow"] * 3, part=["test"] * 6)
+    assert evaluate_path(made / "net.hdlif.safetensors", data=str(tmp_path / "test.npz"), part="all").n == 6

@@ -177,7 +177,7 @@ def test_samples_of_another_kind_than_the_network_takes_are_refused(run_folder: 
         ("own_sets:Odd", "what=triple", r"is a tuple of 3; give \(x, label\)"),
         ("own_sets:Odd", "what=mapping", r"is a dict; give \(x, label\)"),
         ("own_sets:Odd", "what=mixed", "items 1 and 0 are a picture and a series; give one kind"),
-        ("own_sets:Odd", "what=fails", "own_sets:Odd, item 3: cannot be had: OSError: the disk"),
+        ("own_sets:Odd", "what=fails", "own_sets:Odd, item 3: cannot be read: OSError: the disk"),
         ("own_sets:Odd", "what=empty", "own_sets:Odd: has no items; give some"),
         ("own_sets:Odd", "what=classes", "its classes are 3; give a list of names, or none"),
         ("own_sets:Odd", "what=twice", r"its classes are \['a', 'a', 'b'\]; give each a name of its own"),

@@ -113,7 +113,7 @@ def test_inspect_takes_a_file_of_rows_for_a_table_unless_it_is_cut(tmp_path: Pat
     assert inspect(arrays)["kind"] == "series"
     with pytest.raises(DataError, match=r"x: it is \[20, 8, 2\], and should be \[N, F\]"):
         inspect(arrays, overrides=["data.kind=table"])
-    with pytest.raises(DataError, match="is a table, of which no pictures are drawn"):
+    with pytest.raises(DataError, match="is a table, of which there is no sheet"):
         inspect(str(path), out=tmp_path / "x.png", overrides=["data.group=who"])
 
 

@@ -195,7 +195,7 @@ def test_the_best_epoch_is_chosen_by_a_metric_in_its_direction() -> None:
 def test_what_cannot_choose_is_refused() -> None:
     with pytest.raises(InputError, match=r'task.best = "f2" is not measured; choose one of accuracy, f1'):
         Classify(ABC, T, metrics={"f1": MulticlassF1Score(3)}, best="f2")
-    with pytest.raises(InputError, match=r'task.best = "s" says of neither way that it is better'):
+    with pytest.raises(InputError, match=r'task.best = "s" does not say whether larger or smaller is better'):
         Classify(ABC, T, metrics={"s": Several(torch.zeros(()))}, best="s")
     with pytest.raises(InputError, match="is not measured"):
         Classify(ABC, T, metrics={"recall": MulticlassRecall(3, average=None)}, best="recall")

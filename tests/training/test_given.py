@@ -16,7 +16,7 @@ from hdlif.data import DatasetSamples, TensorSamples, over_time
 from hdlif.errors import DataError, HdlifError, InputError, ShapeError
 from hdlif.learning import STBP, StochasticStep
 from hdlif.nn import HDLIF, Sequential
-from hdlif.tasks import Classify, Multilabel, Regress
+from hdlif.tasks import Classify, LabelSequence, Multilabel, Regress, Task
 from hdlif.training import Callback, Checkpoints, Fit, Trainer, Training
 
 T = 3
@@ -218,7 +218,7 @@ class NeedsState(nn.Module):
         ({"rule": "stbp"}, r"rule = 'stbp'; give a rule, such as hdlif.STBP\(\)"),
         ({"rule": STBP}, r"rule = STBP, a class; give a rule, such as hdlif.STBP\(\)"),
         ({"task": "classify"}, r"task = 'classify'; give a task, such as hdlif.Classify\(classes, time_steps=4\)"),
-        ({"config": {"epochs": 1}}, r"config = \{'epochs': 1\}; give hdlif.TrainingConfig"),
+        ({"config": {"epochs": 1}}, r"config = \{'epochs': 1\}; give one, for example hdlif.TrainingConfig"),
         ({"callbacks": Stops()}, "callbacks = .*; give a list, such as"),
         ({"callbacks": [print]}, r"callbacks\[0\] = .*; give one that derives from hdlif.training.Callback"),
         ({"model": "resnet"}, "model = 'resnet'; give a torch.nn.Module"),
@@ -233,3 +233,26 @@ class NeedsState(nn.Module):
 def test_arguments_of_other_types_are_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         trainer(**changes)
+
+
+def test_arrays_of_any_order_are_taken() -> None:
+    backwards, other = X.numpy()[::-1, :, ::-1], X.numpy().astype(">f4")
+    for x in (backwards, other):
+        trainer().fit((x, Y), VALIDATION)
+    given = TensorSamples(backwards, Y).read(torch.arange(40))
+    assert torch.equal(given, X.flip(0).flip(2))
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "words"),
+    [
+        (LabelSequence(("a", "b", "c"), T), torch.ones(40, T + 1).long(), "targets have 4 steps, and the task has"),
+        (LabelSequence(("a", "b", "c"), T), torch.ones(40, T - 1).long(), "targets have 2 steps, and the task has"),
+        (Multilabel(("a", "b"), T), torch.full((40, 2), 3.7), "targets of labels hold other values than 0 and 1"),
+        (Regress(("a", "b"), T, (0.0, 0.0), (1.0, 1.0)), torch.full((40, 2), torch.nan), "a value that is not finite"),
+    ],
+    ids=["more steps", "fewer steps", "labels", "not finite"],
+)
+def test_targets_that_do_not_fit_the_task_are_refused(task: Task, target: Tensor, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        trainer(model=network(len(task.outputs)), task=task).fit((X, target), (X, target))

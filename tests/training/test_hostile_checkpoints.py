@@ -125,17 +125,10 @@ def test_a_state_with_a_value_of_another_type_is_refused(key: str, stopped: Path
             assert value is None or type(value) is int
         elif key == "counters.best_score":
             assert value is None or isinstance(value, int | float)
-<<<<<<< HEAD
-        elif key in ("precision", "counters.best_metrics"):
-            # A metric may be none, where it is not a number.
-            of_metrics = type(None) if key == "counters.best_metrics" else int
-            assert all(isinstance(number, int | float | of_metrics) for number in value.values())
-=======
         elif key == "counters.best_metrics":
             assert all(number is None or isinstance(number, int | float) for number in value.values())
         elif key == "precision":
             assert value == {} or all(isinstance(number, int | float) for number in value.values())
->>>>>>> 24cae813f63a31164a15ce6b0fa5b923ab9fb6a2
         elif key.endswith("per_step"):
             assert all(isinstance(number, int | float) for number in value)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -152,13 +152,21 @@ _NO_KEYS: Mapping[str, Any] = MappingProxyType({})
 
 
 def data_of_ones_own(
-    recipe: Recipe, path: str, *, keys: Mapping[str, Any] = _NO_KEYS, part: Tested = "test"
+    recipe: Recipe,
+    path: str,
+    *,
+    keys: Mapping[str, Any] = _NO_KEYS,
+    part: Tested = "test",
+    trained: Collection[str] = (),
+    say: Callable[[str], None] = lambda line: None,
 ) -> ImageSets:
     """The data at another path, taken as the recipe's network takes its own; all else as the recipe says.
 
     Args:
         keys: of the section `data`, in place of the recipe's.
         part: what is tested on: "all" is not divided.
+        trained: the SHA-256 of the samples that the network was trained on or chosen by.
+        say: gets a warning where some of these are tested on.
     Raises:
         DataError: there are none, or they have other classes.
         RecipeError: they have no such key.
@@ -188,6 +196,12 @@ def data_of_ones_own(
         time_steps=recipe.time_steps,
     )
     check_labels(found, kind.labels)
+    tested = [entry for entry in found.manifest.entries if part == "all" or entry.part == part]
+    if part in ("all", "test") and (known := sum(entry.sha256 in trained for entry in tested)):
+        say(
+            f"warning: {known} of the {len(tested)} samples that are tested on are among those that the network was "
+            "trained on, or chosen by; the figure is better than it would be on others"
+        )
     return shown(found.make((), 0), section, kind.input.kind).made_by(None)
 
 

@@ -1,5 +1,6 @@
 """`hdlif data inspect`: what data of the user's own hold, and what would be trained on."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,9 @@ def inspect(
     found = builders.look(kind, path, {**lenient, **keys}, size=size, say=say)
     record = found.input
     if record.kind == "table" and out is not None:
-        raise DataError(f"{path}: is a table, of which no pictures are drawn; leave --out out")
+        raise DataError(f"{path}: is a table, of which there is no sheet; leave out --out")
+    if out is not None and os.path.lexists(out) and out.resolve().is_relative_to(Path(found.path).resolve()):
+        raise DataError(f"{out}: is a file of the data; write the sheet elsewhere")
     result = {
         "path": str(found.path),
         "kind": kind,

@@ -14,6 +14,7 @@ from hdlif.artefact import Graph, InputRecord, TaskRecord
 from hdlif.artefact.io import load
 from hdlif.config import Recipe
 from hdlif.data import ImageSets, Samples, Tested
+from hdlif.data.own.manifest import read_manifest
 from hdlif.errors import DataError, InputError, RecipeError, cut, did_you_mean
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.measure.counts import deployed_or_none
@@ -92,7 +93,7 @@ def evaluate_path(
             grouped and divided. What a checkpoint's recipe says of its own data holds besides.
         part: what is answered; "all" is every sample, so that data of the user's own are not divided.
         progress: show a bar.
-        say: gets a warning where an artefact may be tested on what it was trained on.
+        say: gets a warning where what is tested on was, or of an artefact may have been, trained on.
     Raises:
         RecipeError: an override is of no key that such data have, or one that the network decides.
         DataError: the data cannot be used, or are not such as the network takes.
@@ -121,7 +122,7 @@ def evaluate_path(
         return _evaluation_result(result, drawing, loaded.labels)
     trained = load_trained(path)
     recipe = trained.recipe
-    sets = sets_for(recipe, data, data_root, path, keys=keys, part=part)
+    sets = sets_for(recipe, data, data_root, path, keys=keys, part=part, say=say)
     _check_classes(path, len(builders.data_kind(recipe).labels), sets)
     task = builders.build_measured_task(recipe)
     drawing = task.drawing()
@@ -159,22 +160,26 @@ def sets_for(
     *,
     keys: Mapping[str, Any] = NO_KEYS,
     part: Tested = "test",
+    say: Callable[[str], None] = lambda line: None,
 ) -> ImageSets:
     """The recipe's data set, or another, shown as the recipe's network takes it; `path` is where the recipe was.
 
     Args:
         keys, part: as `builders.found_data` takes them.
+        say: gets a warning where what is tested on was trained on.
     """
+    listed = (path if path.is_dir() else path.parent) / FILES
     if data is None:
         if keys:
             raise RecipeError(
                 f"--set data.{cut(next(iter(keys)))} is of data that --data names: a run's own are taken as it was "
                 "trained on them; give --data too, or leave it out"
             )
-        listed = (path if path.is_dir() else path.parent) / FILES
         return builders.build_data(recipe, data_root, listed=listed)
     if names_path(data):
-        return builders.data_of_ones_own(recipe, data, keys=keys, part=part)
+        entries = read_manifest(listed).entries if listed.exists() else ()
+        trained = frozenset(entry.sha256 for entry in entries if entry.part != "test")
+        return builders.data_of_ones_own(recipe, data, keys=keys, part=part, trained=trained, say=say)
     return sets_named(
         data,
         data_root,

@@ -144,7 +144,7 @@ class DatasetSamples(Samples):
             raise
         # The user's own code, which may fail in any way.
         except Exception as error:
-            raise DataError(f"{name}: cannot be had: {_said(error)}") from error
+            raise DataError(f"{name}: cannot be read: {_said(error)}") from error
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise DataError(f"{name}: is {_kind(item)}; give (x, target)")
         return _numbers(item[0], f"{name}: x"), _numbers(item[1], f"{name}: target")
@@ -203,12 +203,14 @@ def as_target(target: Tensor, name: str = "") -> Tensor:
 
 def _numbers(value: object, what: str) -> Tensor:
     """A tensor, array or number as a tensor on the CPU, without a graph."""
-    if isinstance(value, np.ndarray) and not value.flags.writeable:
-        value = value.copy()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        # PyTorch takes neither steps backwards nor another byte order, and warns of what cannot be written.
+        value = np.array(value, value.dtype.newbyteorder("="), order="C", copy=None)
+        value = value if value.flags.writeable else value.copy()
     if isinstance(value, bool | int | float | np.ndarray | np.generic):
         try:
             value = torch.as_tensor(value)
-        except TypeError as error:
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ShapeError(f"{what} is {_kind(value)}; give real numbers") from error
     if not isinstance(value, Tensor) or value.is_complex() or value.layout != torch.strided:
         raise ShapeError(f"{what} is {_kind(value)}; give a tensor or an array of real numbers")

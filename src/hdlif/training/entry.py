@@ -42,7 +42,7 @@ def check_parts(
         "a task, such as hdlif.Classify(classes, time_steps=4)",
     )
     if not isinstance(config, TrainingConfig):
-        raise InputError(f"config = {brief(config)}; give hdlif.TrainingConfig(epochs=8, learning_rate=0.1), say")
+        raise InputError(f"config = {brief(config)}; give one, for example hdlif.TrainingConfig(epochs=8, learning_rate=0.1)")
     if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
         raise InputError(f"callbacks = {brief(callbacks)}; give a list, such as [hdlif.Progress()]")
     for place, one in enumerate(callbacks):
@@ -111,6 +111,15 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
             f"{name}: targets are {seen}; {type(task).__name__} learns {meaning}: give {dtype} "
             f"[{axes.replace('n', str(count))}]"
         )
+    if "T" in axes.split(", ") and labels.shape[1] != task.time_steps:
+        raise DataError(
+            f"{name}: targets have {labels.shape[1]} steps, and the task has time_steps = {task.time_steps}; give one "
+            "for each step"
+        )
+    if labels.is_floating_point() and not labels.isfinite().all():
+        raise DataError(f"{name}: targets hold a value that is not finite; leave such samples out")
+    if meaning is _TARGETS["labels"][2] and not ((labels == 0) | (labels == 1)).all():
+        raise DataError(f"{name}: targets of labels hold other values than 0 and 1; give 1 where a sample has one")
     least, most = (int(one) for one in labels.aminmax()) if dtype == torch.int64 else (0, 0)
     if least < 0 or most >= count:
         raise DataError(f"{name}: targets are {least}..{most}, and the task has {count} classes; give 0..{count - 1}")

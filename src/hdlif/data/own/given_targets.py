@@ -134,6 +134,8 @@ def _checked(y: NDArray[Any], wanted: Wanted, samples: tuple[int, ...], steps: i
     if wanted.classes:
         if y.dtype.kind not in "biu":
             raise Unreadable(f"it is {y.dtype}, and the classes of steps are integers")
+        if y.dtype.kind == "u" and y.max() > np.iinfo(np.int64).max:
+            raise Unreadable(f"it holds {y.max()}, and classes are at most 2^63 - 1")
         return y.astype(np.int64)
     found = finite(y).reshape(shapes[0])
     if wanted.labels and not np.isin(found, (0, 1)).all():

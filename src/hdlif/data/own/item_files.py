@@ -20,8 +20,10 @@ def encoded(x: Any, name: str) -> tuple[bytes, str]:
     if isinstance(x, Image.Image):
         mode = "L" if x.mode in ("1", "L", "LA") else "RGB"
         return _ppm(np.asarray(x.convert(mode))), PICTURE
-    is_tensor = isinstance(x, torch.Tensor)
-    array: NDArray[Any] = x.detach().cpu().numpy() if is_tensor else x
+    if isinstance(x, torch.Tensor):
+        x = x.detach().cpu().to_dense()
+        x = (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+    array: NDArray[Any] = x
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "uif" or not array.size:
         seen = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else f"a {type(x).__name__}"
         raise DataError(f"{name}: is {seen}; give {_TAKES}")

@@ -268,7 +268,7 @@ def item(one: Any, index: int, name: str) -> tuple[Any, Any]:
         raise DataError(f"{name}: {error}") from error
     # The user's own code, which may fail in any way.
     except Exception as error:
-        raise DataError(f"{name}: cannot be had: {type(error).__name__}: {first_line(error)}") from error
+        raise DataError(f"{name}: cannot be read: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(found, tuple | list) or len(found) != 2:
         length = f" of {len(found)}" if isinstance(found, tuple | list) else ""
         raise DataError(f"{name}: is a {type(found).__name__}{length}; give (x, label)")

@@ -44,7 +44,7 @@ def parts_of(
     Raises:
         DataError: there are too few, a class is in no training sample, or a place puts a unit in two parts.
     """
-    if parts and "train" not in parts:
+    if parts and "train" not in parts and not shares.whole:
         raise DataError(f"{place}: no {unit} is in the part train; put some there")
     if grouped:
         _check_whole(place, samples, units, unit)

@@ -91,7 +91,7 @@ def kept_together(group: str | None, otherwise: str) -> str:
 
 
 def of_arrays(place: Path, wanted: Wanted) -> Recorded:
-    """x [N, T, C] or [N, T], and y, of a .npz file, or of a folder with x.npy and y.npy (`own_arrays`)."""
+    """x [N, T, C] or [N, T], and y, of a .npz file, or of a folder with x.npy and y.npy (`arrays`)."""
     found = arrays_at(place, (2, 3), "[N, T, C], or [N, T] of one channel", wanted)
     x = found.x if found.x.ndim == 3 else found.x[..., None]
     if wanted.ahead is not None:
@@ -178,8 +178,13 @@ def of_recording(
     columns: Sequence[str] | None,
     known: Sequence[str],
     wanted: Wanted,
+    whole: bool = False,
 ) -> Recorded:
-    """The windows of a long recording, each of one group, and of one label unless each step has its own."""
+    """The windows of a long recording, each of one group, and of one label unless each step has its own.
+
+    Args:
+        whole: it is not divided into parts, so that windows may share rows.
+    """
     if wanted.labels is not None:
         raise DataError(f"{place}: data.labels is of arrays x and y; leave it out of a recording")
     found = rows_of(place, label=label, group=group, columns=columns, known=known, wanted=wanted)
@@ -197,7 +202,7 @@ def of_recording(
     longest: Counter[str] = Counter()
     rows = used = 0
     needed = window + (wanted.ahead or 0)
-    if not one_label and not group and stride is not None and stride < needed:
+    if not whole and not one_label and not group and stride is not None and stride < needed:
         raise DataError(
             f"{place}: windows that share rows would be in two parts; set data.stride={needed} or more, or name a "
             "column of groups with data.group"

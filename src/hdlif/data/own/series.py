@@ -106,7 +106,7 @@ def find_series(
     if stride is not None and window is None and known is None:
         raise ValueError(f"stride = {stride} is of windows; set window too")
     checked_columns(columns)
-    recorded = _recorded(place, given, known, wanted)
+    recorded = _recorded(place, given, known, wanted, whole=shares.whole)
     if recorded.sound is not None:
         return found_samples(place, recorded, shares, known=known, kind="series", wanted=wanted, scale=scale)
     rates = _rates(rate, resample)
@@ -163,11 +163,15 @@ def sounds_in(
 
 def _of_sounds(layout: Layout, known: InputRecord | None, settings: Mapping[str, Any]) -> Recorded:
     if known is not None and known.sound is None:
-        raise DataError(f"{layout.root}: is of sounds, and the network takes readings; give such as it was trained on")
+        raise DataError(
+            f"{layout.root}: is of sounds, and the network takes readings; give data like those that it was trained on"
+        )
     return of_sounds(layout.root, layout, known=known.sound if known else None, **settings)
 
 
-def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, wanted: Wanted) -> Recorded:
+def _recorded(
+    place: Path, given: Mapping[str, Any], known: InputRecord | None, wanted: Wanted, *, whole: bool
+) -> Recorded:
     """What lies at a path; raises `ValueError` where it does not take what is given."""
 
     def refuse(what: str, *keys: str) -> None:
@@ -207,7 +211,7 @@ def _recorded(place: Path, given: Mapping[str, Any], known: InputRecord | None, 
         refuse("one recording", *SOUND_KEYS)
         if known is not None and of_windows["window"] is None:
             of_windows["window"] = _rows(known)
-        recorded = of_recording(place, **of_windows, label=given["label"], wanted=wanted)
+        recorded = of_recording(place, **of_windows, label=given["label"], wanted=wanted, whole=whole)
     else:
         raise DataError(
             f'{place}: its name ends in "{place.suffix}"; give a .npz file with arrays x and y, a .csv or .parquet '

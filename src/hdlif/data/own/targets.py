@@ -172,7 +172,7 @@ def in_order(labels: Collection[str]) -> tuple[str, ...]:
     (('9', '10'), ('10', '9', 'b'))
     """
     names = sorted(labels)
-    if all(name.removeprefix("-").isdecimal() and name.isascii() for name in names):
+    if all(len(name) < 20 and name.removeprefix("-").isdecimal() and name.isascii() for name in names):
         return tuple(sorted(names, key=int))
     return tuple(names)
 
