@@ -42,7 +42,9 @@ def check_parts(
         "a task, such as hdlif.Classify(classes, time_steps=4)",
     )
     if not isinstance(config, TrainingConfig):
-        raise InputError(f"config = {brief(config)}; give one, for example hdlif.TrainingConfig(epochs=8, learning_rate=0.1)")
+        raise InputError(
+            f"config = {brief(config)}; give one, for example hdlif.TrainingConfig(epochs=8, learning_rate=0.1)"
+        )
     if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
         raise InputError(f"callbacks = {brief(callbacks)}; give a list, such as [hdlif.Progress()]")
     for place, one in enumerate(callbacks):
