@@ -256,3 +256,10 @@ def test_arrays_of_any_order_are_taken() -> None:
 def test_targets_that_do_not_fit_the_task_are_refused(task: Task, target: Tensor, words: str) -> None:
     with pytest.raises(DataError, match=words):
         trainer(model=network(len(task.outputs)), task=task).fit((X, target), (X, target))
+
+
+@pytest.mark.parametrize("wrong", [3, -1])
+def test_a_later_item_of_a_class_that_there_is_not_is_named(wrong: int) -> None:
+    items = Items(*[(X[0], 1)] * 7, (X[0], wrong))
+    with pytest.raises(DataError, match=r"Items, item 7: its target is outside 0..2, and the task has 3 classes"):
+        trainer(batch_size=8).fit(items, VALIDATION)

@@ -98,6 +98,8 @@ class DatasetSamples(Samples):
         super().__init__(torch.zeros(length, dtype=torch.int64), seed=seed)
         self._indices = torch.arange(length)
         self.frames = frames
+        self.classes: int | None = None
+        """How many classes targets may have, where that is known."""
         # Refused now, not in the middle of a training.
         self.example = self.batch(torch.arange(1))
 
@@ -131,7 +133,18 @@ class DatasetSamples(Samples):
         with _generators_kept():
             items = [self._item(place, int(bit)) for place, bit in zip(places.tolist(), bits, strict=True)]
         xs, targets = zip(*items, strict=True)
-        return self._stacked(xs, places, "x"), as_target(self._stacked(targets, places, "target"), self._name)
+        target = as_target(self._stacked(targets, places, "target"), self._name)
+        if self.classes is not None:
+            self._check_classes(target, places, self.classes)
+        return self._stacked(xs, places, "x"), target
+
+    def _check_classes(self, target: Tensor, places: Tensor, classes: int) -> None:
+        odd = ((target < 0) | (target >= classes)).reshape(len(target), -1).any(1).nonzero()
+        if len(odd):
+            raise DataError(
+                f"{self._name}, item {int(places[odd[0]])}: its target is outside 0..{classes - 1}, and the task has "
+                f"{classes} classes"
+            )
 
     def _item(self, place: int, seed: int) -> tuple[Tensor, Tensor]:
         torch.default_generator.manual_seed(seed >> 1)

@@ -122,6 +122,9 @@ def _check_target(samples: Samples, name: str, task: Task) -> None:
         raise DataError(f"{name}: targets hold a value that is not finite; leave such samples out")
     if meaning is _TARGETS["labels"][2] and not ((labels == 0) | (labels == 1)).all():
         raise DataError(f"{name}: targets of labels hold other values than 0 and 1; give 1 where a sample has one")
+    if isinstance(samples, DatasetSamples) and dtype == torch.int64:
+        # Of the others nothing is known before they are read.
+        samples.classes = count
     least, most = (int(one) for one in labels.aminmax()) if dtype == torch.int64 else (0, 0)
     if least < 0 or most >= count:
         raise DataError(f"{name}: targets are {least}..{most}, and the task has {count} classes; give 0..{count - 1}")
