@@ -7,6 +7,9 @@ from typing import Literal
 Kind = Literal["image", "events", "series", "table"]
 """What a sample is: pixels, counts of events, numbers over time, or a row of numbers."""
 
+SAVED_BY_DATASETS = ("dataset_info.json", "dataset_dict.json")
+"""Files, one of which lies in a folder that the package `datasets` has saved."""
+
 DIGITS_MEAN, DIGITS_STD = (0.3054,), (0.3760,)
 DIGITS_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 

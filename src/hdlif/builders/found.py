@@ -19,6 +19,7 @@ from hdlif.builders.installed import GROUPS, offers
 from hdlif.builders.places import At, parameters
 from hdlif.builders.shipped import DATA
 from hdlif.config import DataConfig, FoundConfig, InputConfig
+from hdlif.datasets import SAVED_BY_DATASETS
 from hdlif.errors import ArtefactError, DataError, RecipeError, brief
 from hdlif.inputs.pictures import FORMATS
 from hdlif.inputs.recordings import READERS
@@ -293,7 +294,7 @@ def _kinds_at(path: str) -> tuple[str, ...]:
         return _SERIES_OR_TABLE if path.lower().endswith((".csv", ".npz", ".npy", ".parquet")) else ()
     if os.path.lexists(os.path.join(path, "x.npy")):  # noqa: PTH118
         return _SERIES_OR_TABLE
-    if any(os.path.isfile(os.path.join(path, name)) for name in ("dataset_info.json", "dataset_dict.json")):  # noqa: PTH113, PTH118
+    if any(os.path.isfile(os.path.join(path, name)) for name in SAVED_BY_DATASETS):  # noqa: PTH113, PTH118
         return ("arrow",)
     if any(name.lower().endswith(".tar") for name in next(os.walk(path), ("", [], []))[2]):
         return ("shards",)

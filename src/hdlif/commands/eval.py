@@ -23,7 +23,7 @@ from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact
 from hdlif.runs.recipe_data import FILES, data_keys, names_path
 from hdlif.runtime import Session
-from hdlif.tasks import Confusion, Drawing, Evaluation, finite, task_of
+from hdlif.tasks import Confusion, Drawing, Evaluation, figures_as_json, task_of
 from hdlif.training import progress_bar
 
 NO_KEYS: Mapping[str, Any] = MappingProxyType({})
@@ -61,12 +61,7 @@ class EvaluationResult:
 
     def as_dict(self, *, confusion: bool = False) -> dict[str, Any]:
         """What `hdlif eval --json` prints."""
-        figures: dict[str, Any] = {"accuracy": self.accuracy, "accuracy_per_step": list(self.accuracy_per_step)}
-        if self.accuracy is None:
-            figures |= {"metrics": finite(self.metrics), "per_step": list(self.per_step)}
-        elif self.metrics.keys() - {"accuracy"}:
-            figures |= {"metrics": finite(self.metrics)}
-        figures["n"] = self.n
+        figures = figures_as_json(self.accuracy, self.per_step, self.metrics) | {"n": self.n}
         if confusion and self.confusion is not None:
             figures |= {"labels": list(self.labels), "confusion": self.confusion}
             figures["accuracy_per_class"] = self.accuracy_per_class

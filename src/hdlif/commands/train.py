@@ -263,7 +263,7 @@ def _of_recipe(recipe: Recipe, teacher: Teacher | None) -> list[Callback]:
 def _result(
     recipe: Recipe, measured: MeasuredNetwork, fitted: Fit, *, peak_bytes: int | None, ranks: int
 ) -> TrainResult:
-    test, counted, task = measured.evaluated.result, measured.counts, measured.task
+    test, task = measured.evaluated.result, measured.task
     classifies = test.accuracy is not None
     plain = classifies and task.metric == "accuracy"
     with_metrics = not classifies or bool(test.metrics.keys() - {"accuracy"})
@@ -280,14 +280,7 @@ def _result(
         metric=None if plain else task.metric,
         **_asked_for(task, test),
         evaluation=measured.evaluated.as_dict(),
-        params_mb=counted.params_mb,
-        stored_mb=counted.stored_mb,
-        sops=counted.sops,
-        nops=counted.nops,
-        energy_mj=counted.energy_mj,
-        energy_mj_honest=counted.energy_mj_honest,
-        layers=counted.layers,
-        neurons=counted.neurons,
+        **vars(measured.counts),
         fp32_mb=measured.fp32_mb,
         saved_bytes=measured.saved_bytes,
         versions=versions(),

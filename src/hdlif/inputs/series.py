@@ -22,6 +22,15 @@ ARRAYS = ("x", "y", "group", "part")
 """What a .npz file of a data set holds, of which the first are the samples."""
 
 
+def windows(length: int, window: int, stride: int | None) -> range:
+    """Where windows begin; without a stride each begins where the one before ends.
+
+    >>> list(windows(10, 4, 3)), list(windows(10, 4, None)), list(windows(3, 4, 1))
+    ([0, 3, 6], [0, 4], [])
+    """
+    return range(0, length - window + 1, stride or window)
+
+
 @dataclass(frozen=True)
 class Part:
     """A series, or a part of one.
@@ -41,7 +50,7 @@ class Part:
         if len(self.values) <= rows:
             yield self
             return
-        for begin in range(0, len(self.values) - rows + 1, stride):
+        for begin in windows(len(self.values), rows, stride):
             end = begin + rows
             where = f"[{begin}:{end}]" if self.lines is None else f":{self.lines[begin]}-{self.lines[end - 1]}"
             yield Part(self.values[begin:end], place=self.place + where)

@@ -28,6 +28,8 @@ MEASURED = (
     "data_files.json",
 )
 """What was measured of a run and of its data, which says nothing of the next one."""
+_BEGUN = {"recipe.yaml", "data_files.json", PARTS, "metrics.jsonl", "tensorboard"}
+"""What a training writes before its first update."""
 FIGURES = {
     *("name", "seed", "accuracy", "validation_accuracy", "best_epoch", "train_seconds", "versions", "hardware"),
     *(
@@ -91,7 +93,7 @@ def only_begun(folder: Path, *, again: bool = False) -> bool:
     """
     left = {path.name for path in left_by_a_run(folder)}
     first = {"recipe.yaml", "metrics.jsonl"}
-    begun = {*first, "tensorboard", "data_files.json", PARTS, *({"best.safetensors"} if again else set())}
+    begun = _BEGUN | ({"best.safetensors"} if again else set())
     if not first <= left <= begun or not os.path.lexists(folder / LOCK):
         return False
     try:
@@ -106,7 +108,7 @@ def forget_begun(folder: Path) -> None:
     left = {path.name for path in left_by_a_run(folder)}
     log = folder / "metrics.jsonl"
     empty = not os.path.lexists(log) or (not log.is_symlink() and log.stat().st_size == 0)
-    if empty and left <= {"recipe.yaml", "metrics.jsonl", "tensorboard", "data_files.json", PARTS}:
+    if empty and left <= _BEGUN:
         RunFiles(folder).clear()
         for name in ("recipe.yaml", "data_files.json", PARTS):
             (folder / name).unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from hdlif.tasks.multilabel import Multilabel
 from hdlif.tasks.of_record import task_of
 from hdlif.tasks.regress import Regress
 from hdlif.tasks.sequence import LabelSequence
-from hdlif.tasks.task import Drawing, Evaluation, Tally, Target, Task, Total
+from hdlif.tasks.task import Drawing, Evaluation, Tally, Target, Task, Total, figures_as_json
 
 __all__ = [
     "Classify",
@@ -23,6 +23,7 @@ __all__ = [
     "Target",
     "Task",
     "Total",
+    "figures_as_json",
     "finite",
     "task_of",
 ]

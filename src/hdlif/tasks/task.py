@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -49,12 +49,24 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        figures: dict[str, Any] = {"accuracy": self.accuracy, "accuracy_per_step": list(self.accuracy_per_step)}
-        if self.accuracy is None:
-            figures |= {"metrics": finite(self.metrics), "per_step": list(self.per_step)}
-        elif self.metrics.keys() - {"accuracy"}:
-            figures |= {"metrics": finite(self.metrics)}
-        return {**figures, "loss": self.loss, "n": self.n}
+        return {**figures_as_json(self.accuracy, self.per_step, self.metrics), "loss": self.loss, "n": self.n}
+
+
+def figures_as_json(accuracy: float | None, per_step: Sequence[float], metrics: Mapping[str, float]) -> dict[str, Any]:
+    """What is measured, as JSON has it: of a classification its metrics only where there are others than accuracy.
+
+    Args:
+        accuracy, per_step, metrics: as of `Evaluation`.
+    """
+    if accuracy is None:
+        return {
+            "accuracy": None,
+            "accuracy_per_step": [],
+            "metrics": finite(metrics),
+            "per_step": list(per_step),
+        }
+    figures: dict[str, Any] = {"accuracy": accuracy, "accuracy_per_step": list(per_step)}
+    return figures | ({"metrics": finite(metrics)} if metrics.keys() - {"accuracy"} else {})
 
 
 class Tally(ABC):

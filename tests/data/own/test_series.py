@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from hdlif.data import Found, sines
-from hdlif.data.own.recorded_series import windows
 from hdlif.data.own.series import find_series
 from hdlif.data.series_samples import SeriesSamples
 from hdlif.errors import DataError, InputError, ShapeError
 from hdlif.inputs.resampling import resampled
+from hdlif.inputs.series import windows
 from hdlif.ops import InputRecord
 from hdlif.runtime.series import read_series
 from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_recording

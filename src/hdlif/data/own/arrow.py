@@ -16,6 +16,7 @@ from hdlif.data.own.manifest import Part
 from hdlif.data.own.places import own_place
 from hdlif.data.own.shares import shares_of
 from hdlif.data.own.targets import Scale, Wanted
+from hdlif.datasets import SAVED_BY_DATASETS
 from hdlif.errors import DataError, MissingExtraError, brief, cut, reason
 from hdlif.ops import InputRecord
 
@@ -156,7 +157,7 @@ def _loaded(place: Path) -> Any:
 
 def is_arrow(place: Path | str) -> bool:
     """Whether a folder is one that the package has saved."""
-    return any(os.path.isfile(os.path.join(place, name)) for name in ("dataset_info.json", "dataset_dict.json"))  # noqa: PTH113, PTH118
+    return any(os.path.isfile(os.path.join(place, name)) for name in SAVED_BY_DATASETS)  # noqa: PTH113, PTH118
 
 
 def _column(

@@ -21,7 +21,7 @@ from hdlif.data.own.targets import Wanted, values_hint
 from hdlif.errors import DataError, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
-from hdlif.inputs.series import parse_series
+from hdlif.inputs.series import parse_series, windows
 from hdlif.inputs.tables import Table
 from hdlif.ops import InputRecord
 from hdlif.ops.sound import SoundRecord
@@ -240,15 +240,6 @@ def of_recording(
         windows=(window, stride or needed),
         seen={"window": window, "stride": stride or needed},
     )
-
-
-def windows(length: int, window: int, stride: int | None) -> range:
-    """Where windows begin; without a stride each begins where the one before ends.
-
-    >>> list(windows(10, 4, 3)), list(windows(10, 4, None)), list(windows(3, 4, 1))
-    ([0, 3, 6], [0, 4], [])
-    """
-    return range(0, length - window + 1, stride or window)
 
 
 def _stretches(labels: Sequence[str], groups: Sequence[str]) -> Iterator[tuple[tuple[str, str], int, int]]:

@@ -104,10 +104,9 @@ def find_shards(
         "lowest_hz": lowest_hz,
         "highest_hz": highest_hz,
     }
-    if samples != "sound":
-        for key, value in sounds.items():
-            if value is not None:
-                raise ValueError(f"{key} = {value} is of sounds, and the shards hold none; leave it out")
+    for key, value in sounds.items():
+        if samples != "sound" and value is not None:
+            raise ValueError(f"{key} = {value} is of sounds, and the shards hold none; leave it out")
     if samples == "sound":
         found = sounds_in(layout, shares, known=known, scale=scale, settings=sounds)
     elif samples == "series":
