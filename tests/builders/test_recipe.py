@@ -27,6 +27,12 @@ from small_recipes import recipe
         ("rule={kind: ottt, leak: 2}", r"rule: leak = 2; it must lie in 0\.\.1"),
         ("rule={kind: ottt, mse_share: 2}", r"rule: share = 2; it must lie in 0\.\.1"),
         ("rule={kind: sltt_k, complete: false}", "rule.complete is unknown"),
+        (
+            "rule={kind: stochastic_window, length: 40}",
+            "rule.length = 40; a window must be at most as long as a sequence, time_steps = ",
+        ),
+        ("rule={kind: stochastic_window}", "rule.length is missing; give it a value"),
+        ("rule={kind: stbp, loss: first}", "rule.loss"),
         ("rule={kind: stochastic_step, draw: even}", 'rule.draw = "even" is unknown'),
         ("rule={kind: stochastic_step, k: 5}", "rule.k = 5; it must be at most time_steps = 4"),
         ("attention={kind: seca, kernel_size: 4}", "attention: kernel_size = 4; it must be odd"),

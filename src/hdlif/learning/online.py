@@ -40,7 +40,7 @@ def online_steps(
     # Nothing to carry leaves a plain range, which is the fastest.
     weights = (held.weights or None) if held is not None else None
     for t, update in zip(plan.steps, plan.updates, strict=True):
-        state = _without_graph(model, x, state, carrying(range(start, t), weights=weights, traces=traces), span)
+        state = without_graph(model, x, state, carrying(range(start, t), weights=weights, traces=traces), span)
         if held is not None and update:
             held.last()
             weights = held.weights or None
@@ -52,11 +52,12 @@ def online_steps(
         if complete and t == plan.steps[-1]:
             # Before the loss is given away, after which the weights change.
             rest = carrying(range(start, plan.time_steps), weights=weights, traces=traces)
-            _without_graph(model, x, state, rest, span)
+            without_graph(model, x, state, rest, span)
         yield Step(loss_at(criterion, logits[0], target, t) * weight(t), logits.detach(), update)
 
 
-def _without_graph(model: nn.Module, x: Tensor, state: State | None, steps: range, span: int) -> State | None:
+def without_graph(model: nn.Module, x: Tensor, state: State | None, steps: range, span: int) -> State | None:
+    """The state after a run through `steps`, at most `span` of them at once."""
     with torch.no_grad():
         for first in range(0, len(steps), span):
             part = steps[first : first + span]
