@@ -274,7 +274,7 @@ def _neurons(
     """
     plain = dict(arguments)
     granularity = choose(GRANULARITIES, plain.pop("granularity", "layer"), "neuron.granularity")
-    if leaks := _leaks(layer):
+    if leaks := leaks_of(layer):
         parts |= _time_constants(recipe, plain, leaks)
         beside = ("time_constants", *beside)
     # One's own has no names of ours, and the reset of GLIF is a number.
@@ -309,7 +309,7 @@ def _neurons(
     return make
 
 
-def _leaks(layer: At | type[Neuron]) -> tuple[str, ...]:
+def leaks_of(layer: At | type[Neuron]) -> tuple[str, ...]:
     """The parameters that time constants may spread, first those that are leaks by their name; none of GLIF's."""
     if layer is _GLIF:
         return ()
