@@ -30,6 +30,7 @@ from hdlif.nn.synapses import (
     Ternary,
     WeightQuantizer,
 )
+from hdlif.nn.time_constants import TimeConstants
 
 __all__ = [
     "GLIF",
@@ -71,6 +72,7 @@ __all__ = [
     "SteppedNeuron",
     "Temporal",
     "Ternary",
+    "TimeConstants",
     "WeightQuantizer",
     "carrying",
     "detach",
