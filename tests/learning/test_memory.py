@@ -8,7 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.accounting import UpdateCost, saved_bytes, update_cost
-from hdlif.learning import NDOT, OTTT, SLTT, STBP, Plan, Rule, Step, StochasticStep, StochasticWindow, Stratified
+from hdlif.learning import (
+    NDOT,
+    OTTT,
+    SLTT,
+    STBP,
+    ForwardMode,
+    Plan,
+    Rule,
+    Step,
+    StochasticStep,
+    StochasticWindow,
+    Stratified,
+)
 from hdlif.nn import HDLIF, LIF, QuantLinear, Scope, Sequential, State, Temporal
 from small_networks import name_of
 
@@ -95,6 +107,8 @@ ONLINE = [
     StochasticStep(2, draw=Stratified()),
     StochasticStep(2, complete=True),
     StochasticWindow(1),
+    ForwardMode(),
+    ForwardMode("each"),
 ]
 
 

@@ -28,6 +28,7 @@ RULES: Mapping[str, Callable[..., Rule]] = {
     "sltt_k": _sltt_k,
     "ottt": At("hdlif.learning:OTTT"),
     "ndot": At("hdlif.learning:NDOT"),
+    "forward_mode": At("hdlif.learning:ForwardMode"),
     "stochastic_step": At("hdlif.learning:StochasticStep"),
     "stochastic_window": At("hdlif.learning:StochasticWindow"),
 }

@@ -14,6 +14,7 @@ from hdlif.learning.criterion import (
 )
 from hdlif.learning.distillation import Distillation
 from hdlif.learning.draws import Draw, Stratified, Uniform
+from hdlif.learning.forward_mode import ForwardMode
 from hdlif.learning.ndot import NDOT
 from hdlif.learning.ottt import OTTT, OTTTCriterion
 from hdlif.learning.rule import Plan, Rule, Step
@@ -30,6 +31,7 @@ __all__ = [
     "Criterion",
     "Distillation",
     "Draw",
+    "ForwardMode",
     "OTTTCriterion",
     "Plan",
     "Rule",

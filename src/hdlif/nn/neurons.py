@@ -241,7 +241,8 @@ class HDLIF(_LeakyNeuron):
         surplus, potential = hd_lif_chunk(
             current, potential, *self.rows_at(steps, x), path="scan" if self.path == "scan" else "loop"
         )
-        return emitted(surplus, self.quantizer).to(x.dtype), {"potential": potential}
+        spikes = emitted(surplus, self.quantizer).to(x.dtype)
+        return self.reached(spikes, x, state, steps), {"potential": potential}
 
     def _check_scannable(self) -> None:
         """Look at a fixed λ once, and again when something was written to it; a learned one is a sigmoid's."""
