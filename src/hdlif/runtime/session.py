@@ -366,10 +366,11 @@ class Sequence:
         t, self._t = self._t, -1
         if t < 0:
             raise StateError("a step of this sequence was interrupted, and its state is lost; begin another one")
-        logits = np.empty((1, len(x), self._outputs), np.float32)
+        logits: Floats = np.empty((1, len(x), self._outputs), np.float32)
         self._network.run(_contiguous(x)[None], 1, t, self._working, logits)
         self._t = t + 1
-        return logits[0]
+        result: Floats = logits[0]
+        return result
 
 
 def probabilities(logits: Floats) -> Floats:
