@@ -178,8 +178,11 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
     help="What is tested on; all divides nothing: for data that the network has never seen.",
 )
 @click.option("--confusion", is_flag=True, help="Which class is taken for which, and the accuracy of each.")
+@click.option(
+    "--early", is_flag=True, help="Accuracy and steps where it is answered as soon as a class is sure enough."
+)
 @json_option
-def evaluate(path: Path, as_json: bool, confusion: bool, **options: Any) -> None:
+def evaluate(path: Path, as_json: bool, confusion: bool, early: bool, **options: Any) -> None:
     """Accuracy after each time step of PATH, a checkpoint, a run folder, or an artefact, on a test set.
 
     Data of your own are divided as for a training where they have no parts; what is to be known for that, and to read
@@ -188,9 +191,11 @@ def evaluate(path: Path, as_json: bool, confusion: bool, **options: Any) -> None
     from hdlif.commands import tables
     from hdlif.commands.eval import evaluate_path
 
-    result = evaluate_path(path, progress=not as_json, say=_say, **options).as_dict(confusion=confusion)
+    result = evaluate_path(path, progress=not as_json, say=_say, **options).as_dict(confusion=confusion, early=early)
     if confusion and "confusion" not in result:
         _say(f"{path}: the task has no classes; --confusion is ignored")
+    if early and "early" not in result:
+        _say(f"{path}: no class is chosen over several steps; --early is ignored")
     show(result, as_json, lambda: tables.evaluation_text(result))
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
-from hdlif.tasks.classify import counted_from, so_far, timed
+from hdlif.tasks.classify import counted_from, timed
 from hdlif.tasks.measured import Measured
+from hdlif.tasks.sums import so_far
 from hdlif.tasks.task import Evaluation, Tally, Target
 
 
