@@ -255,6 +255,9 @@ def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: in
 @click.option(
     "--rate", type=click.IntRange(1000, 384_000), metavar="HZ", help="Of a stream of PCM, if not the network's."
 )
+@click.option(
+    "--page", type=FILE, help="Write an HTML page of one INPUT: what is shown, neurons at work, what is said."
+)
 @click.option("--partial", is_flag=True, help="Of a stream: answer for the windows in which it ends, too.")
 @click.option(
     "--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the machine's cores; of a stream 1]"
@@ -262,7 +265,9 @@ def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: in
 @click.option("--max-bytes", type=click.IntRange(1), help="Memory of a run, 16 inputs at once.  [default: 2^32]")
 @click.option("--max-operations", type=click.IntRange(1), help="Products and sums of such a run.  [default: 2^42]")
 @json_option
-def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, stream: bool, **options: Any) -> None:
+def run(
+    artefact: Path, inputs: tuple[Path, ...], as_json: bool, stream: bool, page: Path | None, **options: Any
+) -> None:
     """What ARTEFACT says of INPUTS: a class, a class at each step, values or labels. Does not need PyTorch.
 
     An input is a file of what the network was trained on, or a folder, of which all images, .csv files, .wav files or
@@ -284,6 +289,8 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, stream: bool, *
     side; of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at
     most 256 MiB.
 
+    With --page nothing is answered but on the page, which is of a series, a sound or a recording.
+
     With --stream the network of a series or a sound runs sample by sample, as they come, and a line (with --json an
     object) is printed for each window at its end, or with --confidence as soon as it is sure; the next window begins
     where it would have begun anyway.
@@ -298,12 +305,20 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, stream: bool, *
     """
     given = {key: value for key, value in options.items() if value not in (None, False)}
     if stream:
-        if len(inputs) != 1:
-            raise click.UsageError("--stream takes one INPUT: a file, or - for standard input")
+        if len(inputs) != 1 or page is not None:
+            raise click.UsageError("--stream takes one INPUT, a file, or - for standard input, and no --page")
         _run_on_stream(artefact, inputs[0], as_json, given)
         return
     if alone := sorted({"confidence", "hop", "gaps", "rate", "partial"} & given.keys()):
         raise click.UsageError(f"--{alone[0]} is of a stream; add --stream")
+    if page is not None:
+        if len(inputs) != 1:
+            raise click.UsageError("--page takes one INPUT: a file")
+        from hdlif.commands.recording_page import recording_page
+
+        recording_page(artefact, inputs[0], page, **given)
+        show({"page": str(page)}, as_json, lambda: str(page))
+        return
     from hdlif.commands.run import run as command
 
     result = command(artefact, inputs, **given)
