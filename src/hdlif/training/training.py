@@ -24,7 +24,7 @@ from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
 from hdlif.errors import CheckpointError, DataError, TrainingError, brief, first_line
 from hdlif.learning import Plan, Rule, loss_over, mean_logits
-from hdlif.tasks import Evaluation, Task, finite
+from hdlif.tasks import Answered, Evaluation, Task, finite
 from hdlif.training import checkpoint
 from hdlif.training.callback import Batch, Callback
 from hdlif.training.evaluate import evaluate
@@ -327,14 +327,13 @@ class Training:
             for callback in self.callbacks:
                 callback.at_rest(self, epoch_done=False)
 
-    def _agreed(self, plan: Plan, answers: Tensor) -> Callable[[float, Sequence[Tensor]], float]:
-        """What an update asks of all ranks at once, from its loss and the outputs so far: the mean loss."""
+    def _agreed(self, plan: Plan, answered: Answered) -> Callable[[float], float]:
+        """What an update asks of all ranks at once, from its loss and the answers so far: the mean loss."""
 
-        def agree(loss: float, outputs: Sequence[Tensor]) -> float:
+        def agree(loss: float) -> float:
             self._right = self._answers = 0
-            if len(outputs) == len(plan.updates):
-                right, self._answers = self.task.right(torch.cat(list(outputs)), plan.steps, answers)
-                self._right = int(right)
+            if answered.losses == len(plan.updates):
+                self._right, self._answers = answered.right()
             due = self.ranks.first and any(one.due(self) for one in self.callbacks)
             sums, highest = self.ranks.exchange(
                 [loss, self._right, self._answers], [self.pending.number or 0, int(due)]
@@ -356,13 +355,15 @@ class Training:
         plan = self.rule.schedule(self.task.time_steps, draws)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
+        answered = Answered(self.task, plan.steps, batch.answers)
         loss = self.updater(
             batch.x,
             batch.target,
             plan,
             share=1 / accumulate,
             last=part == accumulate - 1,
-            agree=self._agreed(plan, batch.answers),
+            agree=self._agreed(plan, answered),
+            hear=answered,
         )
         if not math.isfinite(loss):
             self._fail(self._explain(loss, batch, plan))
