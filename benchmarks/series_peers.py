@@ -38,7 +38,8 @@ class Shape:
     @property
     def layers(self) -> list[tuple[int, int, int]]:
         """Channels in and out, and the dilation, of each."""
-        return [(a, b, d) for (a, b), d in zip(itertools.pairwise([self.channels, *self.widths]), self.dilations)]
+        steps = itertools.pairwise([self.channels, *self.widths])
+        return [(a, b, d) for (a, b), d in zip(steps, self.dilations, strict=True)]
 
 
 class CausalConv(nn.Conv1d):

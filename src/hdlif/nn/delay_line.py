@@ -38,10 +38,7 @@ class DelayLine(Temporal):
         if not self.reach:
             return x, None
         count, shape = len(steps), (x.shape[1], self.reach, *x.shape[2:])
-        if state is None:
-            held = x.new_zeros(shape)
-        else:
-            held = self._held(state, x)
+        held = x.new_zeros(shape) if state is None else self._held(state, x)
         if count == 1:
             # The latest first, as they are held: nothing has to be turned round.
             whole = torch.cat([x.transpose(0, 1), held], 1)
