@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from hdlif.learning.criterion import Criterion, loss_at
+from hdlif.learning.criterion import Criterion, loss_at, loss_of_steps
 from hdlif.learning.rule import Plan, Step, chunk
 from hdlif.nn import HeldWeights, State, carrying, detach
 from hdlif.nn.eligibility import Eligibility
+from hdlif.nn.state import Temporal, check_cuts
 from hdlif.nn.traces import Traces
 
 
@@ -63,6 +64,45 @@ def online_steps(
             rest = carrying(range(start, plan.time_steps), weights=weights, traces=traces, eligibility=eligibility)
             without_graph(model, x, state, rest, span)
         yield Step(loss_at(criterion, logits[0], target, t) * weight(t), logits.detach(), update)
+
+
+def cut_chunks(
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor,
+    plan: Plan,
+    *,
+    criterion: Criterion,
+    weight: Callable[[int], float],
+    span: int,
+) -> Iterator[Step]:
+    """As `online_steps` of consecutive steps and one update, `span` of them at once, in their memory.
+
+    The losses of a chunk are one `Step`. Within it, too, each step starts from a detached state (`Temporal.cuts`).
+
+    Raises:
+        TrainingError: a module keeps a state and does not cut time within a chunk; before anything is learned.
+    """
+    held, state = HeldWeights(model), None
+    first = plan.steps[0]
+    if first:
+        before = carrying(range(first), weights=held.weights or None)
+        state = without_graph(model, x, state, before, span)
+    for start, update in zip(range(first, plan.time_steps, span), plan.updates, strict=True):
+        if update:
+            held.last()
+        steps = range(start, min(start + span, plan.time_steps))
+        logits, state = model(chunk(x, steps), state, steps=carrying(steps, weights=held.weights or None, cut=True))
+        if state and span > 1:
+            check_cuts(_innermost(model), "", state)
+        state = detach(state)
+        loss = loss_of_steps(criterion, logits, target, steps, map(weight, steps))
+        yield Step(loss, logits.detach(), update)
+
+
+def _innermost(model: nn.Module) -> nn.Module:
+    """The network itself, without what wraps it for a precision or for several ranks."""
+    return next((module for module in model.modules() if isinstance(module, Temporal)), model)
 
 
 def without_graph(model: nn.Module, x: Tensor, state: State | None, steps: range, span: int) -> State | None:
