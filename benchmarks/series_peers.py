@@ -134,8 +134,9 @@ def spikingjelly_sltt(shape: Shape) -> Trainable:
 
     def backward(x: Tensor, target: Tensor) -> Tensor:
         total = torch.zeros(())
-        for step in x.unbind():
-            loss = F.cross_entropy(network(step), target) / len(x)
+        for t in range(len(x)):
+            # Not taken apart at once, which would hold T tensors.
+            loss = F.cross_entropy(network(x[t]), target) / len(x)
             loss.backward()
             total += loss.detach()
         functional.reset_net(network)
