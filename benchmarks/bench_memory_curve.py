@@ -235,7 +235,8 @@ def plot(curves: dict[str, dict[int, int | None]], laws: dict[str, dict[int, dic
     axes = figure.add_subplot(xlabel="time steps T", ylabel="peak training memory, MB", xscale="log", yscale="log")
     for marker, (name, peaks) in zip(itertools.cycle("os^Dv<>Px*"), curves.items(), strict=False):
         points = [(t, peak / 1e6) for t, peak in peaks.items() if peak is not None]
-        (line,) = axes.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=name)
+        dashes = "-" if name in RULES else "--"
+        (line,) = axes.plot(*zip(*points, strict=True), dashes, marker=marker, markersize=4, label=name)
         if name in laws:
             by_law = [(t, predicted(terms) / 1e6) for t, terms in laws[name].items()]
             axes.plot(*zip(*by_law, strict=True), ":", color=line.get_color(), linewidth=1)

@@ -11,7 +11,7 @@ all rows; median and quartiles over rounds. "beside" is how many times as fast a
 round. Peers train LIF neurons of fixed leak and threshold, as "LIF" is here; "HD-LIF" learns both for each channel.
 
 --before: the folder `src` of another commit of this project, whose rows are timed in the same rounds in a process of
-their own; rows that it does not know are left out.
+their own, and "beside before" is how many times as fast a row is now; rows that it does not know are left out.
 """
 
 import argparse
@@ -199,17 +199,15 @@ def table(found: Mapping[str, Any], time_steps: list[int]) -> str:
     now, before = found["now"], found.get("before", {})
     head, rows = ["steps a second"], []
     for steps in time_steps:
-        head += [f"T={steps}", *(["before"] if before else []), "beside SpikingJelly", "beside snnTorch"]
+        head += [f"T={steps}", *(["beside before"] if before else []), "beside SpikingJelly", "beside snnTorch"]
     for name, by_steps in now.items():
         cells = [name]
         for steps in time_steps:
             seconds = by_steps.get(steps)
             cells.append("" if seconds is None else shown([steps / one for one in seconds]))
-            if before:
-                old = before.get(name, {}).get(steps)
-                cells.append("" if old is None else shown([steps / one for one in old]))
-            for library in ("SpikingJelly", "snnTorch"):
-                theirs = now.get(f"{library}, {ROWS[name].beside}", {}).get(steps)
+            others = [now.get(f"{library}, {ROWS[name].beside}", {}) for library in ("SpikingJelly", "snnTorch")]
+            for other in [before.get(name, {}), *others] if before else others:
+                theirs = other.get(steps)
                 both = None if theirs is None or seconds is None else zip(theirs, seconds, strict=True)
                 cells.append("" if both is None else shown([a / b for a, b in both], 2))
         rows.append(cells)
