@@ -111,6 +111,6 @@ def _built(recipe: Recipe) -> Task:
         time_steps=recipe.time_steps,
         mean=mean,
         std=std,
-        ahead=recipe.data.arguments.get("ahead", 0),
+        ahead=described.ahead,
         label_smoothing=smoothing,
     )

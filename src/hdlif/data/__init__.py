@@ -2,11 +2,13 @@
 
 from hdlif.data.augment import AUGMENTATIONS, Augmentation
 from hdlif.data.cifar import cifar10, cifar100
+from hdlif.data.delayed_xor import delayed_xor
 from hdlif.data.draws import batches
 from hdlif.data.event_sets import dvs_cifar10, dvs_gesture, n_mnist
 from hdlif.data.given import DatasetSamples, TensorSamples, as_samples, over_time
 from hdlif.data.imagenet import imagenet, tiny_imagenet
 from hdlif.data.images import Images, digits, fashion_mnist
+from hdlif.data.mackey_glass import mackey_glass
 from hdlif.data.own.found import Found
 from hdlif.data.public import get
 from hdlif.data.samples import Frames, ImageSets, Samples, Tested, constant, processors, rows
@@ -37,12 +39,14 @@ __all__ = [
     "cifar100",
     "constant",
     "count_frames",
+    "delayed_xor",
     "digits",
     "dvs_cifar10",
     "dvs_gesture",
     "fashion_mnist",
     "get",
     "imagenet",
+    "mackey_glass",
     "n_mnist",
     "over_time",
     "processors",

@@ -1,0 +1,75 @@
+"""`hdlif data inspect NAME`, of sets that ship, and the forecast by the last value."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from hdlif.cli import cli
+from hdlif.commands.data import as_text, inspect
+from hdlif.errors import DataError, RecipeError
+from series_files import write_recording
+
+
+def test_inspect_of_generated_data_states_their_arguments() -> None:
+    result = inspect("delayed_xor", overrides=["data.delay=9", "data.samples=20", "data.validation=4"])
+    assert json.loads(json.dumps(result)) == result
+    assert result["arguments"] == {"delay": 9, "noise": 0.3, "samples": 20, "test": 1000, "draw": 0}
+    assert result["classes"]["same"] == {"train": 10, "validation": 2, "test": 500}
+    lines = as_text(result).splitlines()
+    for line in (
+        "delayed_xor: series, delay 9, noise 0.3, samples 20, test 1000, draw 0",
+        "different     10           2   500",
+        "all           20           4  1000",
+        "trained on     a step sees 2 numbers, that time's alone: time_steps=10",
+    ):
+        assert line in lines
+
+
+def test_inspect_prints_the_forecast_by_the_last_value() -> None:
+    near, far = (inspect("mackey_glass", overrides=[f"data.ahead={ahead}"]) for ahead in (1, 6))
+    assert near["persistence"]["rmse"] < far["persistence"]["rmse"]
+    assert f"persistence    rmse {far['persistence']['rmse']:.4g}, mae" in as_text(far)
+    assert "for what comes 1 step later" in as_text(near)
+
+
+def test_inspect_of_ones_own_series_prints_the_forecast_by_the_last_value(tmp_path: Path) -> None:
+    x = np.arange(12 * 6 * 1, dtype=np.float64).reshape(12, 6, 1)
+    np.savez(tmp_path / "x.npz", x=x)
+    result = inspect(str(tmp_path / "x.npz"), overrides=["data.ahead=2"])
+    # Each channel rises by 1 a step.
+    assert result["persistence"]["rmse"] == pytest.approx(2, rel=1e-4)
+    assert "for what comes 2 steps later" in as_text(result)
+    path = write_recording(tmp_path / "r.csv")
+    assert "persistence" not in inspect(str(path), overrides=["data.window=8", "data.label=what", "data.group=who"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("digits", "trained on     1x8x8"), ("wine", "trained on     each step sees the same 13 numbers")],
+)
+def test_inspect_of_other_sets_that_ship(name: str, words: str) -> None:
+    result = inspect(name, overrides=["data.validation=30"])
+    assert result["samples"]["validation"] == 30
+    assert words in as_text(result).splitlines()
+
+
+def test_inspect_of_sets_that_ship_refuses_what_does_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"data\.train changes nothing of what a set that ships holds"):
+        inspect("digits", overrides=["data.train=3"])
+    with pytest.raises(RecipeError, match=r"data\.delay = 3 is unknown"):
+        inspect("sines", overrides=["data.delay=3"])
+    with pytest.raises(DataError, match=r"digits: is a set that ships, of which --out is not taken"):
+        inspect("digits", out=tmp_path / "sheet.png")
+    with pytest.raises(DataError, match="digits_events: is of recordings of events"):
+        inspect("digits_events")
+    with pytest.raises(DataError, match="fashion_mnist"):
+        inspect("fashion_mnist", data_root=tmp_path)
+
+
+def test_the_command_takes_the_name_of_a_set() -> None:
+    done = CliRunner().invoke(cli, ["data", "inspect", "delayed_xor", "--set", "data.delay=4", "--json"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["time_steps"] == 5
