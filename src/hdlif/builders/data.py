@@ -41,11 +41,15 @@ if TYPE_CHECKING:
 
 VALIDATION_OF_NAMED = 100
 _NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
-CONSTANT, ROWS = "constant", "rows"
-"""The names of the frames that are a whole image each, and a row of one: of a series, a sample in time."""
+CONSTANT, ROWS, PIXELS = "constant", "rows", "pixels"
+"""The names of the frames that are a whole image each, a row of one (of a series, a sample in time), or a pixel."""
 
 
-FRAMES: Mapping[str, Frames] = {CONSTANT: At("hdlif.data:constant"), ROWS: At("hdlif.data:rows")}
+FRAMES: Mapping[str, Frames] = {
+    CONSTANT: At("hdlif.data:constant"),
+    ROWS: At("hdlif.data:rows"),
+    PIXELS: At("hdlif.data:pixels"),
+}
 
 
 def check_data(recipe: Recipe) -> str | None:
@@ -304,8 +308,8 @@ def named_data(
         arguments = {**content.of_network(record, time_steps, task), **arguments}
     kind = shipped_kind(name, arguments)
     split = {"validation": VALIDATION_OF_NAMED, "augment": (), "seed": 0}
-    height, width = record.shape[1:]
-    size = height if height == width and record.shape[1:] != kind.input.shape[1:] and kind.resizes else None
+    _, *sides = record.sample_shape(time_steps)
+    size = sides[0] if sides[0] == sides[1] and tuple(sides) != kind.input.shape[1:] and kind.resizes else None
     taken = f"the network takes {_described(record)} at each step, and {name} has {_described(kind.input)}"
     if record.kind != kind.input.kind or record.shape[0] != kind.input.shape[0]:
         raise DataError(f"{taken}; give the data set that it was trained on")
@@ -353,6 +357,11 @@ def input_record(recipe: Recipe) -> InputRecord:
     import torch
 
     frames = frames_of(recipe.data, record.kind)
+    if frames == PIXELS and record.shape[1] != record.shape[2]:
+        raise RecipeError(
+            f'data.frames = "{PIXELS}" shows square images, and these are {record.shape[1]}x{record.shape[2]}; set '
+            "data.size"
+        )
     steps, _, *shape = FRAMES[frames](torch.zeros(1, *record.shape)).shape
     if kind.series and steps != recipe.time_steps:
         raise RecipeError(

@@ -11,7 +11,7 @@ from hdlif.data.images import Images, digits, fashion_mnist
 from hdlif.data.mackey_glass import mackey_glass
 from hdlif.data.own.found import Found
 from hdlif.data.public import get
-from hdlif.data.samples import Frames, ImageSets, Samples, Tested, constant, processors, rows
+from hdlif.data.samples import Frames, ImageSets, Samples, Tested, constant, pixels, processors, rows
 from hdlif.data.simulator import simulated
 from hdlif.data.sines import sines
 from hdlif.data.synthetic import synthetic
@@ -49,6 +49,7 @@ __all__ = [
     "mackey_glass",
     "n_mnist",
     "over_time",
+    "pixels",
     "processors",
     "rows",
     "simulated",
