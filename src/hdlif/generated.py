@@ -89,6 +89,65 @@ class DelayedXor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Copy:
+    """Symbols that are shown one a step, then nothing for `delay` steps, and then have to be said again in their order.
+
+    Learned is the symbol that each step shows, or "blank". The answer to a step is read `symbols` + `delay` steps
+    later, so that the steps of the recall alone count.
+
+    Attributes:
+        delay: steps from the last symbol to the first one that is said; at the last of them a channel says so.
+        symbols: how many are shown.
+        alphabet: of how many different ones.
+        samples: training series.
+        test: test series.
+        draw: of all symbols; another number gives other series.
+    Raises:
+        ValueError: an argument that none can be.
+    """
+
+    delay: int = 100
+    symbols: int = 10
+    alphabet: int = 8
+    samples: int = 5000
+    test: int = 1000
+    draw: int = 0
+
+    target: ClassVar[Literal["classes"]] = "classes"
+
+    def __post_init__(self) -> None:
+        _check_range("symbols", self.symbols, 1, MOST_STEPS // 2)
+        _check_range("alphabet", self.alphabet, 2, 1000)
+        _check_range("delay", self.delay, 1, MOST_STEPS - 2 * self.symbols)
+        _check_draw(self.samples, self.test, self.draw, (self.alphabet + 1) * self.steps)
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.delay + 2 * self.symbols
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*map(str, range(self.alphabet)), "blank")
+
+    @property
+    def input(self) -> InputRecord:
+        columns = (*(f"symbol {number}" for number in range(self.alphabet)), "go")
+        channels = len(columns)
+        shape, mean, std = (channels, self.steps, 1), (0.0,) * channels, (1.0,) * channels
+        return InputRecord(shape, mean, std, kind="series", resize="none", columns=columns)
+
+    @property
+    def learned(self) -> Mapping[str, object]:
+        return {"answered_after": self.symbols + self.delay}
+
+    @staticmethod
+    def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
+        symbols = time_steps - task.delay
+        return {"symbols": symbols, "delay": task.delay - symbols, "alphabet": record.shape[0] - 1}
+
+
+@dataclass(frozen=True, kw_only=True)
 class MackeyGlass:
     """Windows of the chaotic series of Mackey and Glass (1977); learned is, at each step, what comes `ahead` later.
 

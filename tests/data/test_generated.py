@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from hdlif import builders
-from hdlif.config import load_recipe
-from hdlif.data import ImageSets, Samples, delayed_xor, mackey_glass
+from hdlif.config import Recipe, load_recipe
+from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass
 from hdlif.data.mackey_glass import GAP, SKIPPED, series
 from hdlif.errors import DataError, RecipeError
-from hdlif.generated import DelayedXor, MackeyGlass
+from hdlif.generated import Copy, DelayedXor, MackeyGlass
+from hdlif.learning import loss_over, mean_logits
 from hdlif.measure.persistence import persistence
 from hdlif.tasks import Regress
 
@@ -61,6 +62,69 @@ def test_parts_of_delayed_xor_hang_on_nothing_but_the_draw_and_the_arguments() -
 
 def test_noise_between_the_bits_may_be_left_out() -> None:
     assert not raw(xor(noise=0.0).test)[:, 0, 1:-1].any()
+
+
+def copied(**arguments: Any) -> ImageSets:
+    return copy_task(
+        content=Copy(**{"delay": 4, "symbols": 3, "alphabet": 5, "samples": 60, **arguments}), validation=8
+    )
+
+
+def test_copy_shows_symbols_and_says_when_they_are_asked_for() -> None:
+    sets = copied()
+    assert (sets.shape, sets.classes) == ((6, 10, 1), ("0", "1", "2", "3", "4", "blank"))
+    for part in sets.parts:
+        x = raw(part)
+        assert part.labels.shape == (len(part), 10)
+        for step in range(3):
+            assert x[:, :5, step].argmax(1).tolist() == part.labels[:, step].tolist()
+        assert x[:, :5].sum((1, 2)).unique().tolist() == [3.0]
+        assert (part.labels[:, 3:] == 5).all()
+        assert x[:, 5].tolist() == [[0, 0, 0, 0, 0, 0, 1, 0, 0, 0]] * len(part)
+    counts = torch.bincount(sets.test.labels[:, :3].flatten(), minlength=5).double()
+    assert (counts / counts.sum() - 0.2).abs().max() < 0.05
+
+
+def test_parts_of_copy_hang_on_nothing_but_the_draw_and_the_arguments() -> None:
+    one, other = copied(), copied(samples=2)
+    assert torch.equal(raw(one.test), raw(other.test))
+    assert not torch.equal(raw(one.test), raw(copied(draw=1).test))
+    assert not torch.equal(raw(one.train)[:8], raw(one.validation))
+
+
+def copy_recipe(*overrides: str) -> Recipe:
+    sizes = ["data.delay=4", "data.symbols=3", "data.alphabet=5", "time_steps=10", "task.delay=7"]
+    return load_recipe("copy_hdlif", [*sizes, *overrides])
+
+
+def test_the_steps_of_the_recall_alone_count() -> None:
+    recipe = copy_recipe("data.test=20")
+    builders.check(recipe)
+    test, task = builders.build_data(recipe).test, builders.build_task(recipe)
+    _, target = test.sequence(torch.arange(20))
+    outputs = torch.zeros(10, 20, 6)
+    outputs[7:] = 9.0 * torch.nn.functional.one_hot(target[:, :3], 6).transpose(0, 1)
+    loss = loss_over(task.criterion(), outputs, target, mean_logits)
+    outputs[:7] = torch.randn(7, 20, 6)
+    assert torch.equal(loss_over(task.criterion(), outputs, target, mean_logits), loss)
+    tally = task.tally()
+    tally(outputs, target)
+    assert tally.evaluation().metrics == {"accuracy": 1.0, "whole_sequences": 1.0}
+    assert len(tally.evaluation().per_step) == 3
+
+
+def test_the_delay_of_the_answers_is_that_of_the_data() -> None:
+    with pytest.raises(RecipeError, match=r"task\.delay = 6: .* asked for 7 steps later; --set task\.delay=7"):
+        builders.check(copy_recipe("task.delay=6"))
+    with pytest.raises(RecipeError, match=r"task\.delay = 0: "):
+        builders.check(copy_recipe("task={kind: sequence}"))
+
+
+def test_a_network_tells_what_it_copies() -> None:
+    recipe = copy_recipe()
+    record, task = builders.input_record(recipe), builders.build_task(recipe).record
+    sets = builders.named_data("copy", None, record=record, time_steps=10, task=task)
+    assert torch.equal(raw(sets.test), raw(builders.build_data(recipe).test))
 
 
 def euler(time: float, step: float) -> float:
@@ -148,6 +212,9 @@ def test_persistence_is_the_error_of_the_last_value_in_its_units() -> None:
         (DelayedXor, {"noise": -1.0}, "noise = -1.0 is refused; give a standard deviation of 0 or more"),
         (DelayedXor, {"test": 0}, "test = 0 is refused; give 1 to"),
         (DelayedXor, {"draw": -1}, "draw = -1 is refused; give 0 to"),
+        (Copy, {"alphabet": 1}, "alphabet = 1 is refused; give 2 to 1,000"),
+        (Copy, {"symbols": 0}, "symbols = 0 is refused"),
+        (Copy, {"delay": 0}, "delay = 0 is refused; give 1 to 32,747"),
         (MackeyGlass, {"ahead": 0}, "ahead = 0 is refused; give 1 to"),
         (MackeyGlass, {"samples": 10**7}, "samples = 10000000 is refused; give 1 to 100,000"),
         (MackeyGlass, {"steps": 0}, "steps = 0 is refused"),
@@ -159,7 +226,7 @@ def test_arguments_that_none_can_be_are_refused(make: Any, arguments: dict[str, 
         make(**arguments)
 
 
-@pytest.mark.parametrize("make", [delayed_xor, mackey_glass])
+@pytest.mark.parametrize("make", [copy_task, delayed_xor, mackey_glass])
 def test_a_validation_part_is_needed(make: Any) -> None:
     with pytest.raises(DataError, match="0 validation samples are refused"):
         make(validation=0)

@@ -14,7 +14,7 @@ from hdlif.deploy import lower
 from hdlif.errors import RecipeError
 
 NETWORKS = ("lif", "hdlif", "hdlif_w1p5_s4", "hdlif_w1p5_s4_parallel")
-NO_FILES = ("digits", "sines", "wine", "delayed_xor", "mackey_glass")
+NO_FILES = ("digits", "sines", "wine", "copy", "delayed_xor", "mackey_glass")
 """What recipes so named are trained on is bundled, or made."""
 DATA = ("digits", "fashion_mnist", "cifar100_resnet18")
 

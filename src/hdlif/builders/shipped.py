@@ -12,7 +12,7 @@ from hdlif import datasets
 from hdlif.artefact import InputRecord
 from hdlif.builders.arguments import Checked, checked
 from hdlif.builders.places import At
-from hdlif.generated import DelayedXor, MackeyGlass
+from hdlif.generated import Copy, DelayedXor, MackeyGlass
 from hdlif.inputs.events import Binning
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Described:
     """Of values, by which they are normalised."""
     ahead: int = 0
     """Of the next values of a series itself, how many steps later it has them."""
+    answered_after: int | None = None
+    """Of classes at each step, how many steps later the answer is asked for; None where that is the task's to say."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -132,6 +134,7 @@ DATA: Mapping[str, DataKind] = {
         input=InputRecord(datasets.SINES_SHAPE, datasets.SINES_MEAN, datasets.SINES_STD, kind="series", resize="none"),
         names=datasets.SINES_CLASSES,
     ),
+    "copy": _generated(At("hdlif.data:copy_task"), Copy),
     "delayed_xor": _generated(At("hdlif.data:delayed_xor"), DelayedXor),
     "mackey_glass": _generated(At("hdlif.data:mackey_glass"), MackeyGlass),
     "wine": DataKind(

@@ -2,6 +2,7 @@
 
 from hdlif.data.augment import AUGMENTATIONS, Augmentation
 from hdlif.data.cifar import cifar10, cifar100
+from hdlif.data.copy_task import copy_task
 from hdlif.data.delayed_xor import delayed_xor
 from hdlif.data.draws import batches
 from hdlif.data.event_sets import dvs_cifar10, dvs_gesture, n_mnist
@@ -38,6 +39,7 @@ __all__ = [
     "cifar10",
     "cifar100",
     "constant",
+    "copy_task",
     "count_frames",
     "delayed_xor",
     "digits",
