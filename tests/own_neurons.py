@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hdlif.functional import Triangle, heaviside
-from hdlif.nn import EquationNeuron, Neuron, Parameter, State
+from hdlif.nn import HDLIF, EquationNeuron, Neuron, Parameter, State
 
 
 class AdaptiveHDLIF(EquationNeuron):
@@ -36,6 +36,22 @@ class AdaptiveHDLIF(EquationNeuron):
         raised = threshold + adaptation
         spike = torch.relu(membrane - raised)
         return spike, torch.where(membrane > raised, raised, membrane), decay * adaptation + rise * spike
+
+
+class SpreadHDLIF(HDLIF):
+    """A class derived from one that ships."""
+
+
+class Keeping(EquationNeuron):
+    """A leaky sum whose leak has another name."""
+
+    states = ("total",)
+    share = Parameter(0.5)
+
+    @staticmethod
+    def step(current: Tensor, total: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        total = share * total + current
+        return torch.relu(total), total
 
 
 class SecondOrder(EquationNeuron):

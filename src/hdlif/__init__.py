@@ -12,7 +12,7 @@ _AT = {
     **dict.fromkeys(("Checkpoints", "Fit", "Log", "Progress", "Trainer"), "training"),
     **dict.fromkeys(("Classify", "LabelSequence", "Multilabel", "Regress"), "tasks"),
     "TrainingConfig": "config",
-    **dict.fromkeys(("NDOT", "OTTT", "SLTT", "STBP", "StochasticStep"), "learning"),
+    **dict.fromkeys(("ForwardMode", "NDOT", "OTTT", "SLTT", "STBP", "StochasticStep", "StochasticWindow"), "learning"),
     "Profiled": "commands.profile",
     "Session": "runtime",
     "EvaluationResult": "commands.eval",

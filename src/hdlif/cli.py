@@ -485,19 +485,21 @@ def neurons() -> None:
 
 
 @neurons.command("ls")
+@click.option("--costs", is_flag=True, help="A table of what a step of each that ships costs, and what it keeps.")
 @json_option
-def neurons_ls(as_json: bool) -> None:
+def neurons_ls(costs: bool, as_json: bool) -> None:
     """Names of the neurons that ship, and of those of installed packages; one of your own is package.module:Name."""
-    from hdlif.commands.neurons import ls, names
+    from hdlif.commands.neurons import costs_table, ls, names
 
-    result = ls()
-    show(result, as_json, lambda: names(result))
+    result = ls(costs=costs)
+    show(result, as_json, lambda: costs_table(result["costs"]) if costs else names(result))
 
 
 @neurons.command("show")
 @click.argument("neuron")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=V", help="A key of the section neuron; repeatable.")
 @json_option
-def neurons_show(neuron: str, as_json: bool) -> None:
+def neurons_show(neuron: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """NEURON: its equation as written, states, parameters, derivatives, and what a step costs.
 
     One that ships and is made of an equation in a class, such as adaptive_hdlif, or your own package.module:Name.
@@ -505,7 +507,7 @@ def neurons_show(neuron: str, as_json: bool) -> None:
     from hdlif.commands.neurons import show as command
     from hdlif.commands.neurons import text
 
-    result = command(neuron)
+    result = command(neuron, overrides)
     show(result, as_json, lambda: text(result))
 
 

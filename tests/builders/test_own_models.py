@@ -8,7 +8,7 @@ from hdlif.errors import RecipeError
 from hdlif.nn import HDLIF, ParallelHDLIF, QuantConv2d, SpikeQuantizer
 from small_recipes import load, neurons
 
-RULES = ("stbp", "sltt", "ottt", "ndot", "stochastic_step")
+RULES = ("stbp", "sltt", "ottt", "ndot", "stochastic_step", "stochastic_window, length: 2")
 
 
 def own(name: str, *overrides: str, **arguments: object) -> object:

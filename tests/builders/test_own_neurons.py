@@ -107,6 +107,7 @@ def test_what_is_shown_of_a_neuron() -> None:
         "comparisons": 0,
         "operations": 7,
         "state_words": 2,
+        "state_bytes": 8,
     }
     assert shown["surrogates"] == []
     # v, and a bit for whether it fired, and the adaptation, whose leak is learned

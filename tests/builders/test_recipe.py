@@ -27,6 +27,12 @@ from small_recipes import recipe
         ("rule={kind: ottt, leak: 2}", r"rule: leak = 2; it must lie in 0\.\.1"),
         ("rule={kind: ottt, mse_share: 2}", r"rule: share = 2; it must lie in 0\.\.1"),
         ("rule={kind: sltt_k, complete: false}", "rule.complete is unknown"),
+        (
+            "rule={kind: stochastic_window, length: 40}",
+            "rule.length = 40; a window must be at most as long as a sequence, time_steps = ",
+        ),
+        ("rule={kind: stochastic_window}", "rule.length is missing; give it a value"),
+        ("rule={kind: stbp, loss: first}", "rule.loss"),
         ("rule={kind: stochastic_step, draw: even}", 'rule.draw = "even" is unknown'),
         ("rule={kind: stochastic_step, k: 5}", "rule.k = 5; it must be at most time_steps = 4"),
         ("attention={kind: seca, kernel_size: 4}", "attention: kernel_size = 4; it must be odd"),
@@ -90,7 +96,7 @@ def test_what_cannot_be_built_is_refused_by_name(override: str, message: str) ->
 @pytest.mark.parametrize("value", ["3", "true"])
 @pytest.mark.parametrize("mem_bn", ["", ", mem_bn: true"])
 def test_the_norm_of_a_neuron_is_no_key_of_a_recipe(value: str, mem_bn: str) -> None:
-    keys = "granularity, leak, learned, mem_bn, parallel, path, per_step, threshold, threshold_form"
+    keys = "granularity, leak, learned, mem_bn, parallel, path, per_step, threshold, threshold_form, time_c"
     with pytest.raises(RecipeError, match=f"neuron.norm is unknown; choose one of {keys}"):
         builders.check(recipe(f"neuron={{kind: hdlif, norm: {value}{mem_bn}}}"))
 
@@ -101,11 +107,11 @@ def test_the_norm_of_a_neuron_is_no_key_of_a_recipe(value: str, mem_bn: str) -> 
         ("glif", "granularity, leak, linear_leak, path, per_step, reset, surrogate, threshold"),
         (
             "graded_lif",
-            "granularity, leak, learned, path, per_step, surrogate, threshold, threshold_form, .*_low",
+            "granularity, leak, learned, path, per_step, surrogate, threshold, threshold_form, .*_low, time_c.*",
         ),
         (
             "lif",
-            "granularity, leak, learned, path, per_step, reset, surrogate, threshold, threshold_form, .*_low",
+            "granularity, leak, learned, path, per_step, reset, surrogate, threshold, threshold_form, .*_low, time_c.*",
         ),
         ("parallel_hdlif", "granularity, learned, path, per_step, threshold, threshold_form"),
     ],

@@ -1,7 +1,7 @@
 """Learning rules and their losses."""
 
 from hdlif import builders
-from hdlif.learning import OTTT, OTTTCriterion, StochasticStep, Stratified
+from hdlif.learning import OTTT, STBP, OTTTCriterion, StochasticStep, StochasticWindow, Stratified
 from small_recipes import recipe
 
 
@@ -11,6 +11,10 @@ def test_rules_are_made_with_their_arguments() -> None:
     drawn = builders.build_rule(recipe("rule={kind: stochastic_step, k: 2, draw: stratified}"))
     assert isinstance(drawn, StochasticStep)
     assert (drawn.k, drawn.draw, drawn.complete) == (2, Stratified(), False)
+    window = builders.build_rule(recipe("rule={kind: stochastic_window, length: 3}", "time_steps=4"))
+    assert window == StochasticWindow(3, window.criterion)
+    each = builders.build_rule(recipe("rule={kind: stbp, loss: each}"))
+    assert each == STBP(each.criterion, loss="each")
     sltt_k = builders.build_rule(recipe("rule={kind: sltt_k, k: 2}"))
     assert isinstance(sltt_k, StochasticStep)
     assert sltt_k.complete

@@ -22,7 +22,7 @@ ARGUMENTS = {
     "attention": ("form", "per_step", "kernel_size", "bias"),
     "neuron": (
         *("leak", "threshold", "learned", "granularity", "per_step", "threshold_form", "surrogate", "reset"),
-        *("linear_leak", "threshold_low", "parallel", "mem_bn", "path"),
+        *("linear_leak", "threshold_low", "parallel", "mem_bn", "path", "taps", "time_constants", "recurrent"),
     ),
     "weights": ("bits", "keep_float", "quantise"),
     "spikes": ("bits", "step", "offset", "learned", "gradient"),

@@ -54,6 +54,7 @@ WORDS = (
     *(f"{{kind: {kind}}}".encode() for table in (builders.WEIGHTS, builders.SPIKES, builders.DATA) for kind in table),
     *(b"leak: ", b"width: ", b"blocks: ", b"plan: ", b"surrogate: ", b"reset: ", b"parallel: ", b"mem_bn: ", b"bits: "),
     *(b"per_step: true", b"granularity: channel", b"k: ", b"draw: ", b"frames: rows", b"size: ", b"augment: ", b"P, "),
+    *(b"granularity: channel, time_constants: ", b"{leak: [2, 8]}"),
     *(b"base: base.yaml\n", b"base: ../x\n", b"base: digits_lif\n", b"time_steps: ", b"batch_size: ", b"teacher: "),
     *(b"1000000000", b"-1", b"0", b"1e-30", b".inf", b"null", b"[]", b"{}", b"[1, 1]", b"true", b"''", b"\n  ", b"#"),
 )

@@ -1,12 +1,30 @@
 """Which steps have a loss, and which part of a target is whose: the same for every rule."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError
-from hdlif.learning import OTTT, SLTT, STBP, Rule, StochasticStep, Stratified, Timed, loss_at, loss_over, mean_logits
+from hdlif.learning import (
+    OTTT,
+    SLTT,
+    STBP,
+    Rule,
+    StochasticStep,
+    StochasticWindow,
+    Stratified,
+    Timed,
+    Uniform,
+    late_weights,
+    loss_at,
+    loss_over,
+    mean_logits,
+    step_weights,
+)
 from hdlif.nn import HDLIF, Sequential
 
 T, B, N = 5, 3, 4
@@ -36,14 +54,27 @@ def each(delay: int = 0) -> Timed:
     return Timed(F.cross_entropy, delay, each=True, delay=delay)
 
 
+def mean_gradient(rule: StochasticStep | StochasticWindow) -> Tensor:
+    """Over all that the rule may draw."""
+    total = torch.zeros(T, B, N)
+    for plan, probability in rule.plans(T):
+        model = Fixed()
+        for step in rule(model, torch.zeros(T, B, 1), TARGETS, plan):
+            step.loss.backward()
+        assert model.outputs.grad is not None
+        total += probability * model.outputs.grad
+    return total
+
+
 TARGETS = torch.randint(N, (B, T), generator=torch.Generator().manual_seed(1))
 
 
-def expected(delay: int) -> Tensor:
-    """By hand: the mean over the steps that count of each one's loss with its own target."""
+def expected(delay: int, weights: Sequence[float] | None = None) -> Tensor:
+    """By hand: the (weighted) mean over the steps that count of each one's loss with its own target."""
     model = Fixed()
     losses = [F.cross_entropy(model.outputs[t], TARGETS[:, t - delay]) for t in range(delay, T)]
-    torch.stack(losses).mean().backward()
+    shares = torch.tensor(weights or [1 / len(losses)] * len(losses))
+    (torch.stack(losses) * shares).sum().backward()
     assert model.outputs.grad is not None
     return model.outputs.grad
 
@@ -60,14 +91,8 @@ def test_random_steps_have_that_gradient_on_average_and_draw_no_step_that_does_n
     draw: StochasticStep, delay: int
 ) -> None:
     rule = StochasticStep(draw.k, criterion=each(delay), draw=draw.draw)
-    gradients = []
-    for plan in rule.plans(T):
-        assert min(plan.steps) >= delay
-        model = Fixed()
-        for step in rule(model, torch.zeros(T, B, 1), TARGETS, plan):
-            step.loss.backward()
-        gradients.append(model.outputs.grad)
-    torch.testing.assert_close(torch.stack(gradients).mean(0), expected(delay))  # type: ignore[arg-type]
+    assert min(min(plan.steps) for plan, _ in rule.plans(T)) >= delay
+    torch.testing.assert_close(mean_gradient(rule), expected(delay))
 
 
 @pytest.mark.parametrize("rule", [STBP, SLTT, StochasticStep], ids=["stbp", "sltt", "random step"])
@@ -109,3 +134,63 @@ def test_a_plain_criterion_is_called_as_it_is() -> None:
 def test_no_target_comes_before_it_is_known() -> None:
     with pytest.raises(ValueError, match="delay = 2, first = 1; no step before 2 has a target"):
         Timed(F.cross_entropy, 1, each=True, delay=2)
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        STBP(),
+        STBP(loss="each"),
+        SLTT(),
+        OTTT(),
+        *(StochasticStep(k) for k in (1, 2, 3)),
+        StochasticStep(2, draw=Uniform()),
+        *(StochasticWindow(length) for length in (1, 2, T)),
+        StochasticWindow(2, loss="last"),
+    ],
+    ids=str,
+)
+def test_late_steps_weigh_more_by_every_rule(rule: Rule, delay: int) -> None:
+    weights = late_weights(T - delay)
+    timed = replace(rule, criterion=Timed(F.cross_entropy, delay, True, delay, weights))  # type: ignore[type-var]
+    drawn = isinstance(timed, StochasticStep | StochasticWindow)
+    found = mean_gradient(timed) if drawn else gradient(timed, TARGETS)
+    torch.testing.assert_close(found, expected(delay, weights))
+
+
+def test_each_update_of_an_online_rule_has_the_weight_over_that_of_all_alike() -> None:
+    weights = late_weights(T)
+    found = gradient(SLTT("each", criterion=Timed(F.cross_entropy, 0, True, 0, weights)), TARGETS)
+    torch.testing.assert_close(found, T * expected(0, weights))
+
+
+def test_late_steps_are_drawn_more_often() -> None:
+    rule = StochasticStep(criterion=Timed(F.cross_entropy, 1, weights=late_weights(T - 1)))
+    generator, draws = torch.Generator().manual_seed(0), 4000
+    counts = torch.zeros(T)
+    for _ in range(draws):
+        (step,) = rule.schedule(T, generator).steps
+        counts[step] += 1
+    # Five standard deviations of a share of 4,000 draws.
+    torch.testing.assert_close(
+        counts / draws, torch.tensor([0, *late_weights(T - 1)]), atol=5 * 0.5 / draws**0.5, rtol=0
+    )
+
+
+def test_logits_of_a_reduced_loss_are_weighted_before_they_are_reduced() -> None:
+    outputs, target, weights = Fixed().outputs.detach(), TARGETS[:, 0], late_weights(T)
+    found = loss_over(Timed(F.cross_entropy, weights=weights), outputs, target, mean_logits)
+    whole = F.cross_entropy((outputs * torch.tensor(weights)[:, None, None]).sum(0), target)
+    torch.testing.assert_close(found, whole)
+
+
+@pytest.mark.parametrize("weights", [(0.5, 0.6), (0.0, 1.0), (2.0, -1.0), (float("nan"), 1.0)])
+def test_weights_that_are_no_shares_are_refused(weights: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="each must be above 0, and their sum 1"):
+        Timed(F.cross_entropy, weights=weights)
+
+
+def test_weights_of_other_steps_than_there_are_are_refused() -> None:
+    with pytest.raises(ValueError, match="the criterion has weights of 3 steps, and 4 count of 5"):
+        step_weights(Timed(F.cross_entropy, 1, weights=late_weights(3)), T)

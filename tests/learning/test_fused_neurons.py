@@ -9,6 +9,7 @@ from small_recipes import built, recipe
 
 STEPS = 3
 RULES = ["kind: stbp", "kind: sltt", "kind: ottt", "kind: ndot, update: each", "kind: stochastic_step, k: 2"]
+RULES += ["kind: stochastic_window, length: 2"]
 NEURONS = ["kind: adaptive_hdlif", "kind: glif", "kind: hdlif, parallel: alternate", "kind: lif, recurrent: true"]
 
 

@@ -8,7 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.accounting import UpdateCost, saved_bytes, update_cost
-from hdlif.learning import NDOT, OTTT, SLTT, STBP, Plan, Rule, Step, StochasticStep, Stratified
+from hdlif.learning import (
+    NDOT,
+    OTTT,
+    SLTT,
+    STBP,
+    ForwardMode,
+    Plan,
+    Rule,
+    Step,
+    StochasticStep,
+    StochasticWindow,
+    Stratified,
+)
 from hdlif.nn import HDLIF, LIF, QuantLinear, Scope, Sequential, State, Temporal
 from small_networks import name_of
 
@@ -32,10 +44,10 @@ class MLP(Temporal):
 
 def costs(rule: Rule, neuron: type[Temporal], time_steps: int) -> dict[Plan, UpdateCost]:
     """What an update of each plan runs and saves, on fresh weights."""
-    plans = (
-        rule.plans(time_steps) if isinstance(rule, StochasticStep) else (rule.schedule(time_steps, torch.Generator()),)
-    )
-    return {plan: cost(rule, neuron, plan) for plan in plans}
+    if isinstance(rule, StochasticStep | StochasticWindow):
+        return {plan: cost(rule, neuron, plan) for plan, _ in rule.plans(time_steps)}
+    plan = rule.schedule(time_steps, torch.Generator())
+    return {plan: cost(rule, neuron, plan)}
 
 
 def cost(rule: Rule, neuron: type[Temporal], plan: Plan) -> UpdateCost:
@@ -94,6 +106,9 @@ ONLINE = [
     StochasticStep(2),
     StochasticStep(2, draw=Stratified()),
     StochasticStep(2, complete=True),
+    StochasticWindow(1),
+    ForwardMode(),
+    ForwardMode("each"),
 ]
 
 
@@ -112,7 +127,7 @@ def test_a_rule_that_keeps_the_graphs_of_earlier_steps_is_told() -> None:
 def test_each_plan_runs_the_steps_of_its_law_and_no_other(rule: Rule) -> None:
     # Counted from 0, so that a step t has t + 1 steps up to it.
     for plan, found in costs(rule, HDLIF, 4).items():
-        stops = isinstance(rule, StochasticStep) and not rule.complete
+        stops = isinstance(rule, StochasticWindow) or (isinstance(rule, StochasticStep) and not rule.complete)
         assert found.forward_steps == (max(plan.steps) + 1 if stops else 4)
         assert found.backward_steps == len(plan.steps)
 
@@ -122,6 +137,17 @@ def test_the_random_step_runs_half_the_steps_on_average() -> None:
         found = costs(StochasticStep(), HDLIF, time_steps).values()
         assert sum(one.forward_steps for one in found) / len(found) == (time_steps + 1) / 2
         assert {one.backward_steps for one in found} == {1}
+
+
+@pytest.mark.parametrize("length", [1, 2, 4, 8])
+def test_a_window_saves_the_bytes_of_its_steps(length: int) -> None:
+    # Beside them the rows of the leaks and thresholds of all T steps, of which each kind of a layer saves a few copies.
+    rows = 3 * 2 * 4
+    of_window = peak_bytes(STBP(loss="each"), HDLIF, length)
+    for steps in (8, 16):
+        assert 0 <= peak_bytes(StochasticWindow(length), HDLIF, steps) - of_window <= 2 * rows * steps
+    found = costs(StochasticWindow(length), HDLIF, 8).values()
+    assert sum(one.forward_steps for one in found) / len(found) == length + (8 - length) / 2
 
 
 def test_traces_save_one_tensor_more_a_synapse_that_a_neuron_feeds() -> None:

@@ -9,7 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.learning import NDOT, OTTT, SLTT, STBP, Plan, Rule, StochasticStep, Stratified, Uniform, sum_logits
+from hdlif.learning import (
+    NDOT,
+    OTTT,
+    SLTT,
+    STBP,
+    Plan,
+    Rule,
+    StepWeights,
+    StochasticStep,
+    StochasticWindow,
+    Stratified,
+    Uniform,
+    sum_logits,
+)
 from hdlif.learning.stbp import mean_logits
 from hdlif.models import Network
 from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, SpikeQuantizer, Ternary
@@ -147,6 +160,8 @@ def test_with_one_time_step_all_rules_are_equal(network: Callable[[], Network]) 
         NDOT(),
         StochasticStep(),
         StochasticStep(draw=Stratified(), complete=True),
+        STBP(loss="each"),
+        StochasticWindow(1),
     ]
     first, *others = (learn(rule, network(), x, drawn(rule, steps=1)) for rule in rules)
     for other in others:
@@ -172,7 +187,7 @@ def test_stratified_steps_averaged_over_all_draws_are_sltt(k: int) -> None:
     x, net, draw = frames(), NETWORKS["hdlif"](), Stratified()
     edges = [i * STEPS // k for i in range(k + 1)]
     draws = list(itertools.product(*(range(*pair) for pair in itertools.pairwise(edges))))
-    assert draw.every(STEPS, k) == draws
+    assert [steps for steps, _ in draw.every(StepWeights(STEPS), k)] == draws
     total = dict.fromkeys(gradients(net), torch.zeros((), dtype=torch.float64))
     for steps in draws:
         plan = Plan(STEPS, steps, (False,) * (k - 1) + (True,))
@@ -204,18 +219,18 @@ def test_drawn_steps_have_the_probability_that_their_weight_mends(draw: Uniform 
     generator, draws = torch.Generator().manual_seed(0), 4000
     counts = [0] * STEPS
     for _ in range(draws):
-        steps = draw(STEPS, k, generator)
+        steps = draw(StepWeights(STEPS), k, generator)
         assert steps == sorted(set(steps))
         for step in steps:
             counts[step] += 1
     for step, count in enumerate(counts):
         # P(t in S)·w_t = 1/T; five standard deviations of a share of 4,000 draws.
-        assert abs(count / draws * draw.weight(STEPS, k, step) - 1 / STEPS) < 5 * 0.5 / draws**0.5
+        assert abs(count / draws * draw.factor(StepWeights(STEPS), k, step) - 1 / STEPS) < 5 * 0.5 / draws**0.5
 
 
 def test_stratified_draw_takes_one_step_from_each_stratum() -> None:
     generator = torch.Generator().manual_seed(0)
-    seen = {tuple(Stratified()(5, 2, generator)) for _ in range(200)}
+    seen = {tuple(Stratified()(StepWeights(5), 2, generator)) for _ in range(200)}
     assert seen == set(itertools.product(range(2), range(2, 5)))
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif import builders
-from hdlif.learning import OTTT, Plan, Rule, StochasticStep
+from hdlif.learning import OTTT, Plan, Rule, StepWeights, StochasticStep, StochasticWindow, Uniform
 from hdlif.models import Network
 from hdlif.nn import PerStep, State, carrying, detach
 from hdlif.nn.paths import remembered
@@ -33,8 +33,9 @@ KINDS = [f"kind: {kind}{options}" for kind, options in OPTIONS.items()] + [
     'kind: "own_neurons:AdaptiveHDLIF"',
     'kind: "own_neurons:Resonate"',
 ]
-# "stbp" alone carries gradients from step to step.
-CUT = [f"kind: {kind}" for kind in builders.RULES if kind != "stbp"] + [
+# The others carry gradients from step to step.
+CUT = [f"kind: {kind}" for kind in ("sltt", "sltt_k", "ottt", "ndot", "stochastic_step")] + [
+    "kind: stochastic_window, length: 1",
     "kind: sltt, update: each",
     "kind: stochastic_step, k: 2, draw: stratified",
 ]
@@ -84,7 +85,9 @@ def built_rule(words: str) -> Rule:
 def weight_of(rule: Rule, t: int) -> float:
     """The factor of the loss of step t."""
     if isinstance(rule, StochasticStep):
-        return rule.draw.weight(STEPS, rule.k, t)
+        return (rule.draw or Uniform()).factor(StepWeights(STEPS), rule.k, t)
+    if isinstance(rule, StochasticWindow):
+        return 1.0
     return 1.0 if rule.update == "each" else 1 / STEPS
 
 

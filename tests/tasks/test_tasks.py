@@ -12,7 +12,7 @@ from torchmetrics.classification import MultilabelF1Score
 from torchmetrics.regression import MeanAbsoluteError, R2Score
 
 from hdlif.errors import ArtefactError, DataError
-from hdlif.learning import loss_over, mean_logits
+from hdlif.learning import STBP, first_step, late_weights, loss_at, loss_over, mean_logits
 from hdlif.ops import TaskRecord
 from hdlif.ops.inference import check_task
 from hdlif.runtime.answers import alike, answers, in_words
@@ -231,3 +231,41 @@ def test_right_answers_in_training_are_counted_at_the_steps_that_count() -> None
 def test_a_value_beyond_float32_is_no_answer() -> None:
     record = TaskRecord("regress", "mean", mean=(3e38,), std=(3e38,))
     assert list(answers(np.ones((1, 1, 1), np.float32), record, ("v",))) == [None]
+
+
+TASKS: dict[str, tuple[Task, Tensor]] = {
+    "class": (Classify(("a", "b"), T), torch.arange(B) % 2),
+    "classes": (LabelSequence(("a", "b"), T, delay=1), torch.arange(B * T).view(B, T) % 2),
+    "value": (Regress(("u", "w"), T, (0.0, 0.0), (1.0, 1.0)), drawn(B, 2, seed=1)),
+    "values": (Regress(("u", "w"), T, (0.0, 0.0), (1.0, 1.0), combine="each", delay=1), drawn(B, T, 2, seed=1)),
+    "labels": (Multilabel(("a", "b"), T), (drawn(B, 2, seed=1) > 0).float()),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("learn_from", ["every", "last", "late"])
+def test_the_task_says_which_steps_have_a_loss(name: str, learn_from: Any) -> None:
+    task, target = TASKS[name]
+    plain = task.criterion()
+    task = replace(task, learn_from=learn_from)  # type: ignore[type-var]
+    outputs, first = drawn(T, B, 2), first_step(plain)
+    losses = torch.stack([loss_at(plain, outputs[t], target, t) for t in range(first, T)])
+    weights = {
+        "every": [1 / len(losses)] * len(losses),
+        "last": [0.0] * (len(losses) - 1) + [1.0],
+        "late": late_weights(len(losses)),
+    }[learn_from]
+    x = torch.zeros(1, B, 1)
+    rule = STBP(task.criterion(), loss="each")
+    (step,) = rule(lambda x, steps: (outputs, None), x, target, rule.schedule(T, torch.Generator()))  # type: ignore[arg-type]
+    torch.testing.assert_close(step.loss, (losses * torch.tensor(weights)).sum())
+    # What is answered does not depend on it, nor is it measured elsewhere.
+    figures, those = (measured(one, outputs, target).metrics for one in (task, TASKS[name][0]))
+    assert figures == those
+
+
+def test_an_answer_of_the_last_step_may_be_learned_from_every_step() -> None:
+    assert first_step(Classify(("a", "b"), T, "last").criterion()) == T - 1
+    assert first_step(Classify(("a", "b"), T, "last", learn_from="every").criterion()) == 0
+    with pytest.raises(ValueError, match="learn_from = 'first'; choose one of every, last, late"):
+        Classify(("a", "b"), T, learn_from="first").criterion()  # type: ignore[arg-type]

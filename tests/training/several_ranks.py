@@ -34,7 +34,7 @@ from torchmetrics.classification import (
 from hdlif.config import TrainingConfig
 from hdlif.data import Samples
 from hdlif.errors import DataError
-from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, Rule, StochasticStep, StochasticWindow
 from hdlif.models import NeuronFactory
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, GradedLIF, MemBN, ParallelHDLIF, SpikeQuantizer, Ternary
 from hdlif.runs.processes import joined, processes
@@ -51,6 +51,7 @@ RULES: Mapping[str, Rule] = {
     "sltt": SLTT(),
     "sltt each": SLTT("each"),
     "random step": StochasticStep(),
+    "random window": StochasticWindow(2),
     "sltt-k": StochasticStep(2, complete=True),
     "ottt": OTTT(),
     "ndot each": NDOT("each"),

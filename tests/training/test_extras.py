@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
 from hdlif.errors import CheckpointError, DataError
-from hdlif.learning import NDOT, OTTT, SLTT, STBP, Distillation, Rule, StochasticStep
+from hdlif.learning import NDOT, OTTT, SLTT, STBP, Distillation, Rule, StochasticStep, StochasticWindow
 from hdlif.nn import HDLIF, Scope, State, Temporal
 from hdlif.tasks import Classify, Evaluation
 from hdlif.training import Mix, Teacher, Updater, checkpoint, evaluate, sgd
@@ -33,6 +33,7 @@ RULES: list[Rule] = [
     NDOT("sum"),
     StochasticStep(2),
     StochasticStep(complete=True),
+    StochasticWindow(2),
 ]
 
 

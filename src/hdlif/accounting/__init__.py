@@ -3,7 +3,7 @@
 from hdlif.accounting.activity import Activity, activity
 from hdlif.accounting.macs import dense_macs
 from hdlif.accounting.memory import Saved, saved_bytes, watching_saved
-from hdlif.accounting.neuron_memory import bytes_a_step, chunk_bytes
+from hdlif.accounting.neuron_memory import bytes_a_step, chunk_bytes, step_counts
 from hdlif.accounting.operations import Layer, Profile, count_parameters_mb, priced, profile
 from hdlif.accounting.outline import Outline, OutlineLayer, outline
 from hdlif.accounting.updates import UpdateCost, update_cost
@@ -25,6 +25,7 @@ __all__ = [
     "priced",
     "profile",
     "saved_bytes",
+    "step_counts",
     "update_cost",
     "watching_saved",
 ]

@@ -1,11 +1,30 @@
-"""What a neuron's chunk saves for its backward pass, from its equation alone: nothing is run."""
+"""What a neuron costs, from its equation alone: a step's operations and state, and what is saved to go backwards.
+
+Nothing is run.
+"""
 
 from collections.abc import Sequence
 
 import torch
 
-from hdlif.equations import Needs, Saving, trace_written
+from hdlif.equations import Counts, Needs, Saving, counts, trace_written
 from hdlif.nn import SteppedNeuron
+
+
+def step_counts(neuron: SteppedNeuron) -> Counts:
+    """What one neuron of the layer costs at one step of inference: its operations, and the state that it keeps.
+
+    >>> from hdlif.nn import HDLIF
+    >>> found = step_counts(HDLIF(time_steps=4))
+    >>> found.multiplications, found.additions, found.comparisons, found.operations, found.state_bytes
+    (1, 2, 0, 3, 4)
+
+    A quantiser of its spikes, and what a recurrent synapse adds, are beside it, as they are ops of their own.
+
+    Raises:
+        EquationError: the equation has no program.
+    """
+    return counts(neuron.program())
 
 
 def chunk_bytes(

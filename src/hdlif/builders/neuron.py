@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hdlif.builders.arguments import checked, choose, keys
+from hdlif.builders.arguments import call, checked, choose, keys
 from hdlif.builders.installed import part
 from hdlif.builders.places import At, parameters
 from hdlif.builders.spikes import checked_spikes
 from hdlif.builders.weights import checked_weights
 from hdlif.config import Recipe
-from hdlif.errors import RecipeError, brief, did_you_mean, first_line
+from hdlif.errors import RecipeError, brief, cut, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from hdlif.models import NeuronFactory, Place
@@ -62,6 +62,8 @@ GRANULARITIES: Mapping[str, Callable[[Place], int | None]] = {
     "channel": lambda place: place.channels,
 }
 """Whom a neuron's leak and threshold are shared by."""
+LEAKS = ("leak", "decay", "synapse_leak", "adaptation_leak")
+"""Of the kinds that ship; the first that a neuron has is the one that time constants mean without a name."""
 PARALLEL_PATTERNS: Mapping[str, Callable[[Place], bool]] = {
     "none": lambda place: False,
     "alternate": lambda place: place.index % 2 == 1,
@@ -272,6 +274,9 @@ def _neurons(
     """
     plain = dict(arguments)
     granularity = choose(GRANULARITIES, plain.pop("granularity", "layer"), "neuron.granularity")
+    if leaks := leaks_of(layer):
+        parts |= _time_constants(recipe, plain, leaks)
+        beside = ("time_constants", *beside)
     # One's own has no names of ours, and the reset of GLIF is a number.
     tables = {"surrogate": SURROGATES, "reset": RESETS} if isinstance(layer, At) else {}
     if layer is _GLIF:
@@ -285,6 +290,7 @@ def _neurons(
             "parallel",
             "mem_bn",
             "recurrent",
+            "time_constants",
             *keys(*_LAYERS, *EQUATIONS.values(), tables=["surrogate", "reset"]),
         },
         tables=tables,
@@ -301,3 +307,56 @@ def _neurons(
         return own
 
     return make
+
+
+def leaks_of(layer: At | type[Neuron]) -> tuple[str, ...]:
+    """The parameters that time constants may spread, first those that are leaks by their name; none of GLIF's."""
+    if layer is _GLIF:
+        return ()
+    taken, declared = parameters(layer), () if isinstance(layer, At) else getattr(layer, "declared", ())
+    return tuple(dict.fromkeys((*(name for name in LEAKS if name in taken), *declared)))
+
+
+def _time_constants(recipe: Recipe, plain: dict[str, Any], leaks: Sequence[str]) -> dict[str, Callable[[Place], Any]]:
+    """What makes the starts of the leaks that neuron.time_constants names; the key is taken out of `plain`.
+
+    Raises:
+        RecipeError: it names no leak, is none of the forms, has a leak beside it that it starts, or no channels.
+    """
+    chosen = plain.pop("time_constants", False)
+    if chosen is False:
+        return {}
+    if isinstance(chosen, dict) and chosen:
+        named = {f"neuron.time_constants.{cut(str(name))}": (name, span) for name, span in chosen.items()}
+    elif leaks[0] in LEAKS:
+        named = {"neuron.time_constants": (leaks[0], chosen)}
+    else:
+        raise RecipeError(
+            f"neuron.time_constants: {recipe.neuron.kind} has no parameter leak or decay; name the one that is 1 - 1/τ "
+            f"of a time constant, as time_constants: {{{leaks[0]}: {brief(chosen)}}}"
+        )
+    for key, (name, _) in named.items():
+        if name not in leaks:
+            raise RecipeError(f"{key}: it has no such leak; {did_you_mean(str(name), leaks)}")
+        if name in plain:
+            raise RecipeError(f"{key} and neuron.{name} both say where {name} starts; leave one of them out")
+    if recipe.neuron.arguments.get("granularity", "layer") != "channel":
+        raise RecipeError(
+            "neuron.time_constants spreads leaks over channels, and there is one leak a layer; "
+            "set neuron.granularity: channel"
+        )
+    return {name: _spread(key, span) for key, (name, span) in named.items()}
+
+
+def _spread(key: str, span: object) -> Callable[[Place], Any]:
+    """What makes the start of a layer's leak. Raises `RecipeError`."""
+    if span is True:
+        arguments = {}
+    elif isinstance(span, list) and len(span) == 2 and all(type(one) in (int, float) for one in span):
+        arguments = {"shortest": span[0], "longest": span[1]}
+    else:
+        raise RecipeError(
+            f"{key} = {brief(span)}; it must be the shortest and the longest time constant in steps, such as [2, 128], "
+            "or true for 2 to time_steps"
+        )
+    return lambda place: call(At("hdlif.nn:TimeConstants"), key, arguments)

@@ -28,7 +28,9 @@ RULES: Mapping[str, Callable[..., Rule]] = {
     "sltt_k": _sltt_k,
     "ottt": At("hdlif.learning:OTTT"),
     "ndot": At("hdlif.learning:NDOT"),
+    "forward_mode": At("hdlif.learning:ForwardMode"),
     "stochastic_step": At("hdlif.learning:StochasticStep"),
+    "stochastic_window": At("hdlif.learning:StochasticWindow"),
 }
 DRAWS: Mapping[str, Callable[[], Any]] = {
     "uniform": At("hdlif.learning:Uniform"),
@@ -115,10 +117,15 @@ def _criterion(recipe: Recipe) -> Criterion:
 
 
 def _rule(recipe: Recipe, criterion: Criterion) -> Rule:
-    from hdlif.learning import StochasticStep, first_step
+    from hdlif.learning import StochasticStep, StochasticWindow, first_step
 
     rule = checked_rule(recipe)(criterion=criterion)
     if isinstance(rule, StochasticStep) and rule.k > (counted := recipe.time_steps - first_step(criterion)):
         which = "time_steps" if counted == recipe.time_steps else "the steps that the task counts"
         raise RecipeError(f"rule.k = {rule.k}; it must be at most {which} = {counted}")
+    if isinstance(rule, StochasticWindow) and rule.length > recipe.time_steps:
+        raise RecipeError(
+            f"rule.length = {rule.length}; a window must be at most as long as a sequence, time_steps = "
+            f"{recipe.time_steps}"
+        )
     return rule

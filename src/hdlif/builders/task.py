@@ -64,9 +64,12 @@ def checked_task(recipe: Recipe) -> Checked[Task]:
         )
     if recipe.data.kind in DATA and (after := data_kind(recipe).answered_after) is not None:
         _check_answered(arguments.get("delay", 0), after, recipe.data.kind)
+    is_plain = kind == "classify" and arguments.get("combine", "mean") == "mean"
     for key, value in (("data.mixup", recipe.data.mixup), ("teacher", recipe.teacher)):
-        if value is not None and (kind != "classify" or recipe.task.arguments.get("combine", "mean") != "mean"):
+        if value is not None and not is_plain:
             raise RecipeError(f'{key} goes with task.kind = "classify" whose combine is "mean"; leave it out')
+    if recipe.teacher is not None and arguments.get("learn_from", "every") != "every":
+        raise RecipeError("teacher goes with task.learn_from = every; leave one of them out")
     if recipe.training.label_smoothing and "label_smoothing" not in made.takes:
         raise RecipeError(
             f"training.label_smoothing = {recipe.training.label_smoothing} is of classes; leave it out of a task of "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import math
 import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,15 +20,26 @@ from hdlif.errors import RecipeError, did_you_mean
 if TYPE_CHECKING:
     from hdlif.nn import SteppedNeuron
 
+VARIANTS = {
+    "lif": ("reset=hard",),
+    "sliding_parallel_hdlif": ("taps=[1, 0, -1]", "taps=[1, 1, 1, 1]"),
+}
+"""Keys with which a kind costs something else, for the table of what each costs."""
 
-def ls() -> dict[str, Any]:
-    """The names of the neurons that ship, and of those that installed packages offer, with where they are from."""
+
+def ls(*, costs: bool = False) -> dict[str, Any]:
+    """The names of the neurons that ship, and of those that installed packages offer, with where they are from.
+
+    Args:
+        costs: add what those that ship cost, as `step_costs` has it.
+    """
     group = GROUPS["neuron.kind"]
     installed = [asdict(offer) for offered in offers(group).values() for offer in offered]
     return {
         "neurons": list(builders.NEURONS),
         "installed": [offer for offer in installed if offer["name"] not in builders.NEURONS],
         "hidden": hidden(group, builders.NEURONS),
+        **({"costs": step_costs()} if costs else {}),
     }
 
 
@@ -37,40 +50,85 @@ def names(found: dict[str, Any]) -> str:
     return "\n".join([*lines, *found["hidden"]])
 
 
-def show(kind: str) -> dict[str, Any]:
+def step_costs() -> list[dict[str, Any]]:
+    """What a neuron of each kind that ships costs at a step, where a recipe says no more, and in `VARIANTS`."""
+    chosen = [(kind, keys) for kind in builders.NEURONS for keys in ((), *((one,) for one in VARIANTS.get(kind, ())))]
+    shown = [(kind, keys, show(kind, keys)) for kind, keys in chosen]
+    return [
+        {"kind": kind, "keys": list(keys), "saved_bytes": one["saved_bytes"], **one["counts"]}
+        for kind, keys, one in shown
+    ]
+
+
+def costs_table(found: Sequence[dict[str, Any]]) -> str:
+    """The same as a Markdown table."""
+    lines = [
+        "| neuron | multiplications | additions | comparisons | NOPs | bytes of state | bytes saved, fused |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    columns = ("multiplications", "additions", "comparisons", "operations", "state_bytes", "saved_bytes")
+    for row in found:
+        name = ", ".join([f"`{row['kind']}`", *(f"`{key.replace('=', ': ')}`" for key in row["keys"])])
+        lines.append(f"| {name} | " + " | ".join(f"{row[column]:g}" for column in columns) + " |")
+    return "\n".join(lines)
+
+
+def show(kind: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """A neuron by its equation: the equation, its states, parameters, program and counts.
 
     Args:
         kind: of those that ship, or `package.module:Name`.
+        overrides: keys of a recipe's section `neuron`, such as "reset=hard".
     Raises:
-        RecipeError: there is no such neuron, or it is not made of an equation.
+        RecipeError: there is no such neuron, it does not take a key, or it is not made of an equation.
     """
     neuron = _neuron(kind)
-    from hdlif.accounting import bytes_a_step
-    from hdlif.equations import counts
+    from hdlif.accounting import bytes_a_step, step_counts
     from hdlif.nn import SteppedNeuron
 
     if not issubclass(neuron, SteppedNeuron):
         raise RecipeError(f'neuron "{kind}" is a module of its own; an equation is what EquationNeuron has')
     try:
-        made = neuron(time_steps=1)
+        made: SteppedNeuron = _made(kind, overrides) if overrides else neuron(time_steps=1)
         program = made.program()
     except ValueError as error:
         raise RecipeError(f'neuron "{kind}": {error}') from error
-    found = counts(program)
+    found = step_counts(made)
     return {
         "kind": kind,
         "doc": inspect.getdoc(neuron) if neuron.__doc__ else None,
         "equation": _source(made.equation()),
         "states": list(made.states),
         "parameters": [_parameter(made, name) for name in made.row_values()],
+        "time_constants": _spread(kind, neuron),
         "program": program.text().splitlines(),
         "rows": list(program.rows),
         "emits": "codes of 0 and 1" if program.emits_steps else "reals",
         "surrogates": list(program.surrogates),
-        "counts": asdict(found) | {"operations": found.operations},
+        "counts": asdict(found) | {"operations": found.operations, "state_bytes": found.state_bytes},
         "saved_bytes": bytes_a_step(made),
     }
+
+
+def _made(kind: str, overrides: Sequence[str]) -> SteppedNeuron:
+    """One of a recipe whose section has these keys. Raises `RecipeError`."""
+    from hdlif.config import load_recipe
+    from hdlif.models import Place
+    from hdlif.nn import SteppedNeuron
+
+    section = [f"neuron={{kind: {json.dumps(kind)}}}", *(f"neuron.{override}" for override in overrides)]
+    made = builders.build_neuron(load_recipe("digits_hdlif", section))(Place("shown", 0, 0, 0, 0, 1))
+    if not isinstance(made, SteppedNeuron) or getattr(made, "norm", None) is not None:
+        raise RecipeError(
+            f'neuron "{kind}" with {", ".join(overrides)} is more than one equation; `hdlif profile` of a recipe that '
+            "has it counts all of it"
+        )
+    return made
+
+
+def _spread(kind: str, neuron: Any) -> list[str]:
+    """The parameters that are leaks by their name, first the one that time constants mean without a name."""
+    return [name for name in builders.leaks_of(builders.CLASSES.get(kind, neuron)) if name in builders.LEAKS]
 
 
 def _parameter(made: SteppedNeuron, name: str) -> dict[str, Any]:
@@ -106,6 +164,10 @@ def text(shown: dict[str, Any]) -> str:
         }[parameter["learned"]]
         shared = {None: "", True: ", one for each step", False: ", one for all steps"}[parameter["per_step"]]
         lines.append(f"parameter {parameter['name']} = {parameter['start']:g}, {learned}{shared}")
+    if shown["time_constants"]:
+        leak, *others = shown["time_constants"]
+        by_name = f", and by name {', '.join(others)}" if others else ""
+        lines.append(f"neuron.time_constants spreads {leak} over the channels{by_name}")
     lines += ["", "the program of a step:", *(f"    {line}" for line in shown["program"])]
     derivatives = (
         f"true but for that of H, which is {', '.join(shown['surrogates'])}" if shown["surrogates"] else "true"
@@ -114,7 +176,7 @@ def text(shown: dict[str, Any]) -> str:
         "",
         f"emits {shown['emits']}; derivatives are {derivatives}",
         f"{of['operations']} operations a neuron and step: {of['multiplications']} multiplications, {of['additions']} "
-        f"additions, {of['comparisons']} comparisons; {of['state_words']} numbers kept",
+        f"additions, {of['comparisons']} comparisons; {of['state_words']} numbers kept, {of['state_bytes']} bytes",
         f"{shown['saved_bytes']:g} bytes a neuron and step saved for training with path = fused, in float32",
     ]
     return "\n".join(lines)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from hdlif.equations.program import Program
 
+BYTES_A_NUMBER = 4
+"""Of what is kept: float32, in every runtime."""
 _COMPARING = {"minimum", "maximum", "greater", "greater_equal"}
 
 
@@ -34,6 +36,11 @@ class Counts:
     def operations(self) -> int:
         """Multiplications, additions and comparisons: NOPs."""
         return self.multiplications + self.additions + self.comparisons
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of state of a neuron at inference."""
+        return BYTES_A_NUMBER * self.state_words
 
 
 def counts(program: Program) -> Counts:

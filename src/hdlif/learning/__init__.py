@@ -1,14 +1,27 @@
 """Learning rules: who is trained through which time steps, and what is cut."""
 
 from hdlif.learning.coherence import RuleCoherence, coherence, loss_of_each, loss_of_mean
-from hdlif.learning.criterion import Criterion, Timed, first_step, loss_at, loss_over, probabilities
+from hdlif.learning.criterion import (
+    Criterion,
+    StepWeights,
+    Timed,
+    first_step,
+    late_weights,
+    loss_at,
+    loss_over,
+    probabilities,
+    step_weights,
+)
 from hdlif.learning.distillation import Distillation
+from hdlif.learning.draws import Draw, Stratified, Uniform
+from hdlif.learning.forward_mode import ForwardMode
 from hdlif.learning.ndot import NDOT
 from hdlif.learning.ottt import OTTT, OTTTCriterion
 from hdlif.learning.rule import Plan, Rule, Step
 from hdlif.learning.sltt import SLTT
 from hdlif.learning.stbp import STBP, mean_logits, sum_logits
-from hdlif.learning.stochastic_step import Draw, StochasticStep, Stratified, Uniform
+from hdlif.learning.stochastic_step import StochasticStep
+from hdlif.learning.stochastic_window import StochasticWindow
 
 __all__ = [
     "NDOT",
@@ -18,22 +31,27 @@ __all__ = [
     "Criterion",
     "Distillation",
     "Draw",
+    "ForwardMode",
     "OTTTCriterion",
     "Plan",
     "Rule",
     "RuleCoherence",
     "Step",
+    "StepWeights",
     "StochasticStep",
+    "StochasticWindow",
     "Stratified",
     "Timed",
     "Uniform",
     "coherence",
     "first_step",
+    "late_weights",
     "loss_at",
     "loss_of_each",
     "loss_of_mean",
     "loss_over",
     "mean_logits",
     "probabilities",
+    "step_weights",
     "sum_logits",
 ]

@@ -13,13 +13,14 @@ end to end: the gradient of every synapse with the rule at work in all layers, s
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.errors import DataError
-from hdlif.learning.criterion import Criterion, first_step, loss_at, loss_over
+from hdlif.learning.criterion import Criterion, loss_over, weighted_losses
 from hdlif.learning.overlap import Overlap, Tally
 from hdlif.learning.probe import (
     Gradients,
@@ -45,10 +46,10 @@ RuleFactory = Callable[..., Rule]
 
 @runtime_checkable
 class Drawn(Protocol):
-    """A rule that draws its plan and can list all it may draw, each as likely as the others."""
+    """A rule that draws its plan and can list all that it may draw."""
 
-    def plans(self, time_steps: int) -> tuple[Plan, ...]:
-        """Every plan."""
+    def plans(self, time_steps: int) -> tuple[tuple[Plan, float], ...]:
+        """Every plan, with its probability."""
 
 
 def loss_of_mean(criterion: Criterion) -> Loss:
@@ -60,13 +61,8 @@ def loss_of_mean(criterion: Criterion) -> Loss:
 
 
 def loss_of_each(criterion: Criterion) -> Loss:
-    """L = (1/T)·Σ_t criterion(o_t, target): what the online rules follow; of the steps that count."""
-
-    def loss(logits: Tensor, target: Tensor) -> Tensor:
-        counted = range(first_step(criterion), len(logits))
-        return torch.stack([loss_at(criterion, logits[t], target, t) for t in counted]).mean()
-
-    return loss
+    """L = (1/T)·Σ_t criterion(o_t, target): what the online rules follow; of the steps that count, as they weigh."""
+    return partial(weighted_losses, criterion)
 
 
 @dataclass(frozen=True)
@@ -178,7 +174,7 @@ def coherence(
         raise ValueError(f"{type(model).__name__} has no neuron layer; neurons derive from hdlif.nn.Neuron")
     comparisons = {name: _Comparison(model, make(criterion=total), time_steps) for name, make in rules.items()}
     stbp = STBP(criterion=total)
-    (whole,) = _plans(stbp, time_steps)
+    ((whole, _),) = _plans(stbp, time_steps)
     seen = False
     with evaluation_mode(model), torch.enable_grad():
         for x, target in batches:
@@ -197,10 +193,11 @@ def coherence(
     return {name: comparison.result() for name, comparison in comparisons.items()}
 
 
-def _plans(rule: Rule, time_steps: int) -> tuple[Plan, ...]:
+def _plans(rule: Rule, time_steps: int) -> tuple[tuple[Plan, float], ...]:
+    """All plans of a rule, with their probabilities."""
     if isinstance(rule, Drawn):
         return rule.plans(time_steps)
-    return (rule.schedule(time_steps, torch.Generator()),)
+    return ((rule.schedule(time_steps, torch.Generator()), 1.0),)
 
 
 def _by_step(model: nn.Module, x: Tensor, target: Tensor, rule: Rule, plan: Plan, along: Tensor) -> dict[int, Named]:
@@ -235,8 +232,8 @@ class _Comparison:
         self.alone = [Overlap() for _ in self.plans]
 
     def add_local(self, x: Tensor, target: Tensor, observed: Observed, reference: Gradients) -> None:
-        runs = (layer_local(self.model, x, target, self.rule, p, observed.along_spikes) for p in self.plans)
-        own = mean_of(runs, len(self.plans))
+        along = observed.along_spikes
+        own = mean_of((layer_local(self.model, x, target, self.rule, plan, along), p) for plan, p in self.plans)
         for name, tallies in self.membranes.items():
             # d_t is made of the G_i of its own neuron, whose largest is the scale of its rounding errors.
             scale = observed.along_spikes[name].abs().amax(0)
@@ -252,12 +249,13 @@ class _Comparison:
     def add_end_to_end(
         self, x: Tensor, target: Tensor, observed: Observed, along: Tensor, reference: dict[int, Named]
     ) -> None:
-        by_plan = [_by_step(self.model, x, target, self.rule, plan, along) for plan in self.plans]
+        by_plan = [_by_step(self.model, x, target, self.rule, plan, along) for plan, _ in self.plans]
         zeros = {name: torch.zeros_like(value) for name, value in reference[0].items()}
         by_step = {
-            t: _sum([one[t] for one in by_plan if t in one], zeros, 1 / len(self.plans)) for t in range(self.time_steps)
+            t: _sum([(one[t], p) for one, (_, p) in zip(by_plan, self.plans, strict=True) if t in one], zeros)
+            for t in range(self.time_steps)
         }
-        own, whole = _sum(by_step.values(), zeros), _sum(reference.values(), zeros)
+        own, whole = _sum(_alike(by_step.values()), zeros), _sum(_alike(reference.values()), zeros)
         for key in self.owned:
             self._add(key, self.ends[key], own, whole)
             activity = self._activity(key, observed)
@@ -266,7 +264,7 @@ class _Comparison:
                 self._add(key, tally, by_step[t], reference[t])
                 tally.rate.add(activity[t if len(activity) > 1 else 0])
         for overlap, one in zip(self.alone, by_plan, strict=True):
-            alone = _sum(one.values(), zeros)
+            alone = _sum(_alike(one.values()), zeros)
             for key in self._synapses():
                 for parameter in self.owned[key]:
                     overlap.add(alone[parameter], whole[parameter])
@@ -292,7 +290,7 @@ class _Comparison:
                 network.rate.share,
                 tuple(
                     PlanFigures(plan.steps, overlap.cosine, overlap.norm_ratio)
-                    for plan, overlap in zip(self.plans, self.alone, strict=True)
+                    for (plan, _), overlap in zip(self.plans, self.alone, strict=True)
                 ),
             ),
         )
@@ -309,10 +307,16 @@ class _Comparison:
         return observed.inputs[name] if kind == "synapse" else observed.spikes[name]
 
 
-def _sum(gradients: Iterable[Named], zeros: Named, factor: float = 1.0) -> Named:
+def _alike(gradients: Iterable[Named]) -> Iterable[tuple[Named, float]]:
+    """Each with a weight of 1."""
+    return ((one, 1.0) for one in gradients)
+
+
+def _sum(gradients: Iterable[tuple[Named, float]], zeros: Named) -> Named:
+    """The weighted sum."""
     result = dict(zeros)
-    for one in gradients:
-        result = {name: result[name] + one[name] * factor for name in result}
+    for one, weight in gradients:
+        result = {name: result[name] + one[name] * weight for name in result}
     return result
 
 

@@ -1,8 +1,10 @@
-"""What a rule minimises: the loss of an output, and of which steps' outputs."""
+"""What a rule minimises: the loss of an output, of which steps' outputs, and what each step weighs."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -22,16 +24,22 @@ class Timed:
         first: the first step that counts; all after it do.
         each: whether the target is [B, T, ...], one for each step; else it is [B, ...], the same for all.
         delay: at step t the target is that of step t - delay; `first` is at least as much.
+        weights: of the losses of the steps from `first` on, each above 0, whose sum is 1; None weighs all alike.
     """
 
     criterion: Criterion
     first: int = 0
     each: bool = False
     delay: int = 0
+    weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.delay <= self.first:
             raise ValueError(f"delay = {self.delay}, first = {self.first}; no step before {self.delay} has a target")
+        if self.weights is not None and not (
+            all(0 < weight < math.inf for weight in self.weights) and math.isclose(sum(self.weights), 1)
+        ):
+            raise ValueError(f"weights = {list(self.weights)[:5]}; each must be above 0, and their sum 1")
 
     def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
         """The loss of the outputs of any step that counts, where all have the same target.
@@ -52,6 +60,47 @@ def first_step(criterion: Criterion) -> int:
     return criterion.first if isinstance(criterion, Timed) else 0
 
 
+@dataclass(frozen=True)
+class StepWeights:
+    """What each of `count` losses weighs in their sum; `weights` is None where all weigh 1/count."""
+
+    count: int
+    weights: tuple[float, ...] | None = None
+
+    def __getitem__(self, place: int) -> float:
+        return 1 / self.count if self.weights is None else self.weights[place]
+
+    def mass(self, start: int, stop: int) -> float:
+        """The weight of all places in start..stop-1."""
+        return (stop - start) / self.count if self.weights is None else math.fsum(self.weights[start:stop])
+
+    def beside_even(self, place: int) -> float:
+        """The weight over that of a loss that weighs as all others do."""
+        return 1.0 if self.weights is None else self.weights[place] * self.count
+
+
+def step_weights(criterion: Criterion, time_steps: int) -> StepWeights:
+    """What the steps from `first_step` to T - 1 weigh.
+
+    Raises:
+        ValueError: the criterion has weights for another number of steps.
+    """
+    count = time_steps - first_step(criterion)
+    weights = criterion.weights if isinstance(criterion, Timed) else None
+    if weights is not None and len(weights) != count:
+        raise ValueError(f"the criterion has weights of {len(weights)} steps, and {count} count of {time_steps}")
+    return StepWeights(count, weights)
+
+
+def late_weights(count: int) -> tuple[float, ...]:
+    """Weights that rise in proportion to the step's number, 2·(i + 1)/(n·(n + 1)): the last weighs n times the first.
+
+    >>> late_weights(3)
+    (0.16666666666666666, 0.3333333333333333, 0.5)
+    """
+    return tuple(2 * (place + 1) / (count * (count + 1)) for place in range(count))
+
+
 def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) -> Tensor:
     """The loss of the outputs [B, n] of one step that counts."""
     if isinstance(criterion, Timed) and criterion.each:
@@ -59,15 +108,39 @@ def loss_at(criterion: Criterion, outputs: Tensor, target: Tensor, step: int) ->
     return criterion(outputs, target)
 
 
+def loss_of_steps(
+    criterion: Criterion, outputs: Tensor, target: Tensor, steps: Iterable[int], weights: Iterable[float]
+) -> Tensor:
+    """Σ_t weight_t·criterion(outputs_t, target_t) of the outputs [K, B, n] of K steps that count."""
+    losses = [
+        loss_at(criterion, one, target, t) * weight for one, t, weight in zip(outputs, steps, weights, strict=True)
+    ]
+    return torch.stack(losses).sum()
+
+
+def weighted_losses(criterion: Criterion, outputs: Tensor, target: Tensor) -> Tensor:
+    """Σ_t w_t·criterion(outputs_t, target_t) of the outputs [T, B, n] of all steps that count, as they weigh."""
+    first, weights = first_step(criterion), step_weights(criterion, len(outputs))
+    counted = range(first, len(outputs))
+    return loss_of_steps(criterion, outputs[first:], target, counted, (weights[t - first] for t in counted))
+
+
 def loss_over(criterion: Criterion, outputs: Tensor, target: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
     """The loss of the outputs [T, B, n] of all steps.
 
     That is criterion(reduce(those that count), target) where all have the same target, else the mean over the steps
-    that count of criterion(outputs_t, target_t).
+    that count of criterion(outputs_t, target_t). Where steps have weights, the outputs are multiplied by them, over
+    their mean, before they are reduced, and the mean of losses is weighted.
     """
     if not isinstance(criterion, Timed):
         return criterion(reduce(outputs), target)
     counted = outputs[criterion.first :]
+    if criterion.weights is not None:
+        if criterion.each:
+            return weighted_losses(criterion, outputs, target)
+        weights = step_weights(criterion, len(outputs))
+        factors = outputs.new_tensor([weights.beside_even(place) for place in range(weights.count)])
+        counted = counted * factors.view(-1, *[1] * (outputs.ndim - 1))
     if not criterion.each:
         return criterion.criterion(reduce(counted), target)
     # [B, T, ...] to the order of the outputs; the mean over all is that of the steps' means, which are of B each.

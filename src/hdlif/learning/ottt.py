@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hdlif.learning.criterion import Criterion, first_step, probabilities
 from hdlif.learning.online import online_steps
 from hdlif.learning.rule import Plan, Step
-from hdlif.learning.sltt import Update, check_update, every_step
+from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.nn.paths import remembered
 from hdlif.nn.traces import TraceRule, Traces
 
@@ -48,9 +48,9 @@ class OTTT:
         return every_step(time_steps, self.update, first=first_step(self.criterion))
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
-        weight = 1.0 if self.update == "each" else 1 / len(plan.steps)
+        weight = weight_of_step(self.update, self.criterion, plan)
         traces = Traces(remembered(model, x, plan.time_steps), TraceRule(self.leak, self._dynamic))
-        return online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight, traces=traces)
+        return online_steps(model, x, target, plan, criterion=self.criterion, weight=weight, traces=traces)
 
 
 @dataclass(frozen=True)

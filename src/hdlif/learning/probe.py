@@ -209,11 +209,11 @@ def _current_apart(received: Callable[[Tensor, range], None] | None) -> Callable
     return hook
 
 
-def mean_of(found: Iterable[Gradients], count: int) -> Gradients:
-    """The mean of several plans, each as likely as the others."""
+def mean_of(found: Iterable[tuple[Gradients, float]]) -> Gradients:
+    """The mean of several plans, each with its probability."""
     mean = Gradients()
-    for one in found:
+    for one, probability in found:
         for into, values in ((mean.parameters, one.parameters), (mean.membranes, one.membranes)):
             for name, value in values.items():
-                into[name] = into[name] + value / count if name in into else value / count
+                into[name] = into[name] + value * probability if name in into else value * probability
     return mean

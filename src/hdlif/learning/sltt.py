@@ -1,6 +1,6 @@
 """Spatial learning through time: the temporal gradient is cut between steps (Meng et al., ICCV 2023)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.learning.criterion import Criterion, first_step
+from hdlif.learning.criterion import Criterion, first_step, step_weights
 from hdlif.learning.online import online_steps
 from hdlif.learning.rule import Plan, Step
 
@@ -37,8 +37,16 @@ class SLTT:
         return every_step(time_steps, self.update, first=first_step(self.criterion))
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
-        weight = 1.0 if self.update == "each" else 1 / len(plan.steps)
-        return online_steps(model, x, target, plan, criterion=self.criterion, weight=lambda t: weight)
+        weight = weight_of_step(self.update, self.criterion, plan)
+        return online_steps(model, x, target, plan, criterion=self.criterion, weight=weight)
+
+
+def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable[[int], float]:
+    """The factor of each step's loss: what it weighs, over the weight of all alike where each makes an update."""
+    first, weights = first_step(criterion), step_weights(criterion, plan.time_steps)
+    if update == "each":
+        return lambda t: weights.beside_even(t - first)
+    return lambda t: weights[t - first]
 
 
 def check_update(update: str) -> None:

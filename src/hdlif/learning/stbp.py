@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.learning.criterion import Criterion, loss_over
+from hdlif.learning.criterion import Criterion, loss_over, weighted_losses
 from hdlif.learning.rule import Plan, Step
 
 
@@ -28,14 +29,30 @@ class STBP:
     Where the target changes with the step, L is the mean of criterion(logits_t, target_t).
 
     Detaching the reset is the neuron's to say (`functional.DetachedReset`).
+
+    Args:
+        reduce: logits [T, B, classes] to [B, classes].
+        loss: "reduced", as above; or "each", the mean of the steps' losses, (1/T)·Σ_t criterion(logits_t, target): what
+            the rules that cut time follow.
     """
 
     criterion: Criterion = F.cross_entropy
     reduce: Callable[[Tensor], Tensor] = mean_logits
+    loss: Literal["reduced", "each"] = "reduced"
+
+    def __post_init__(self) -> None:
+        if self.loss not in ("reduced", "each"):
+            raise ValueError(f"loss = {self.loss!r}; choose one of each, reduced")
+        if self.loss == "each" and self.reduce is not mean_logits:
+            raise ValueError('loss = "each" takes the logits of each step by themselves; leave reduce out')
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
         return Plan(time_steps, tuple(range(time_steps)), (True,))
 
     def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
         logits, _ = model(x, steps=range(plan.time_steps))
-        yield Step(loss_over(self.criterion, logits, target, self.reduce), logits.detach(), update=True)
+        if self.loss == "each":
+            loss = weighted_losses(self.criterion, logits, target)
+        else:
+            loss = loss_over(self.criterion, logits, target, self.reduce)
+        yield Step(loss, logits.detach(), update=True)

@@ -31,6 +31,7 @@ from hdlif.nn.synapses import (
     Ternary,
     WeightQuantizer,
 )
+from hdlif.nn.time_constants import TimeConstants
 
 __all__ = [
     "GLIF",
@@ -73,6 +74,7 @@ __all__ = [
     "SteppedNeuron",
     "Temporal",
     "Ternary",
+    "TimeConstants",
     "WeightQuantizer",
     "carrying",
     "detach",

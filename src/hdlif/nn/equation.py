@@ -16,6 +16,7 @@ from hdlif.nn.fused import Path
 from hdlif.nn.per_step import StepValue, one_number
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.stepped import Step, SteppedNeuron
+from hdlif.nn.time_constants import TimeConstants
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class EquationNeuron(SteppedNeuron):
         per_step: False shares the parameters that do not say so themselves among all steps.
         quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself.
         path: "steps" or "fused", see `SteppedNeuron`.
-        starts: of parameters, by name, where they are others than the class says.
+        starts: of parameters, by name, where they are others than the class says; `TimeConstants` spread one of 1 - 1/τ
+            over channels.
     State: {name: [B, ...]} of each of `states`, float32 or wider.
     Raises:
         EquationError: the class's equation has no program; raised where the class is defined, or made.
@@ -123,7 +125,7 @@ class EquationNeuron(SteppedNeuron):
         per_step: bool = True,
         quantizer: SpikeQuantizer | None = None,
         path: Path = "steps",
-        **starts: float,
+        **starts: float | TimeConstants,
     ) -> None:
         super().__init__()
         self.choose_path(path)
@@ -136,7 +138,7 @@ class EquationNeuron(SteppedNeuron):
             is_learned = learned if parameter.learned is None else parameter.learned
             value = StepValue(
                 time_steps,
-                value=one_number(f"{type(self).__name__}: {name}", starts.get(name, parameter.start)),
+                value=self._start(name, starts.get(name, parameter.start)),
                 low=parameter.low,
                 high=parameter.high,
                 learned=is_learned,
@@ -147,6 +149,10 @@ class EquationNeuron(SteppedNeuron):
             )
             self.add_module(name, value)
         self._check_traced()
+
+    @classmethod
+    def _start(cls, name: str, given: object) -> float | TimeConstants:
+        return given if isinstance(given, TimeConstants) else one_number(f"{cls.__name__}: {name}", given)
 
     def equation(self) -> Step:
         return self.step

@@ -25,6 +25,7 @@ from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import State, check_chunk, check_stateless, potential_of
 from hdlif.nn.stepped import Step, SteppedNeuron
 from hdlif.nn.steps import carried
+from hdlif.nn.time_constants import TimeConstants
 
 _leak = partial(StepValue, name="leak")
 _threshold = partial(
@@ -34,7 +35,7 @@ _threshold = partial(
 
 def _leak_and_threshold(
     time_steps: int,
-    leak: float,
+    leak: float | TimeConstants,
     threshold: float,
     *,
     low: float = 0.0,
@@ -73,7 +74,7 @@ class LIF(_LeakyNeuron):
 
     Args:
         time_steps: T, the number of steps leak and threshold are held for.
-        leak, threshold: λ and θ at the start, at every step.
+        leak, threshold: λ and θ at the start, at every step; `TimeConstants` spread the leak over channels.
         learned: learn λ_t = σ(a_t) and θ_t = ½ + σ(b_t), range (½, 1½); otherwise both are fixed.
         channels: C for a leak and a threshold per channel; None for one of the layer.
         per_step: False shares leak and threshold among all steps.
@@ -88,7 +89,7 @@ class LIF(_LeakyNeuron):
         self,
         time_steps: int,
         *,
-        leak: float = 0.5,
+        leak: float | TimeConstants = 0.5,
         threshold: float = 1.0,
         learned: bool = False,
         channels: int | None = None,
@@ -139,7 +140,7 @@ class GradedLIF(_LeakyNeuron):
         self,
         time_steps: int,
         *,
-        leak: float = 0.5,
+        leak: float | TimeConstants = 0.5,
         threshold: float = 0.5,
         learned: bool = True,
         channels: int | None = None,
@@ -177,7 +178,7 @@ class HDLIF(_LeakyNeuron):
 
     Args:
         time_steps: T.
-        leak, threshold: λ and θ at the start, in (0, 1).
+        leak, threshold: λ and θ at the start, in (0, 1); `TimeConstants` spread the leak over channels.
         learned: learn both; otherwise both are fixed.
         channels: C for a leak and a threshold per channel; None for one of the layer.
         per_step: False shares leak and threshold among all steps.
@@ -198,7 +199,7 @@ class HDLIF(_LeakyNeuron):
         self,
         time_steps: int,
         *,
-        leak: float = 0.5,
+        leak: float | TimeConstants = 0.5,
         threshold: float = 0.5,
         learned: bool = True,
         channels: int | None = None,
@@ -240,7 +241,8 @@ class HDLIF(_LeakyNeuron):
         surplus, potential = hd_lif_chunk(
             current, potential, *self.rows_at(steps, x), path="scan" if self.path == "scan" else "loop"
         )
-        return emitted(surplus, self.quantizer).to(x.dtype), {"potential": potential}
+        spikes = emitted(surplus, self.quantizer).to(x.dtype)
+        return self.reached(spikes, x, state, steps), {"potential": potential}
 
     def _check_scannable(self) -> None:
         """Look at a fixed λ once, and again when something was written to it; a learned one is a sigmoid's."""

@@ -75,6 +75,16 @@ class BatchNorm2d(Temporal):
         self.running_var[rows] = 1
         self.num_batches_tracked[rows] = 0
 
+    def statistics_at(self, t: int, x: Tensor, gather: Gather | None) -> tuple[Tensor, Tensor]:
+        """Mean and (biased) variance [C] that normalise x [B, C] at step t: of the batch, or in eval mode running."""
+        if self.training:
+            mean, var = batch_statistics(x, gather)
+            count = len(x) if gather is None else int(gather(torch.tensor([len(x)], device=x.device)).sum())
+            return mean, var * ((count - 1) / count)
+        if self.time_steps is None:
+            return self.running_mean, self.running_var
+        return row_of(self.running_mean, self._row(t)), row_of(self.running_var, self._row(t))
+
     def _run_shared(self, x: Tensor) -> Tensor:
         y = F.batch_norm(x.flatten(0, 1), self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return y.view(x.shape)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, brief
+from hdlif.nn.time_constants import TimeConstants
 from hdlif.nn.tracing import are_traced, last_of
 
 
@@ -69,7 +70,8 @@ def one_number(name: str, value: object) -> float:
         seen = brief(value) if shape is None else f"a {type(value).__name__} of shape {list(shape)}"
         raise ShapeError(
             f"{name} = {seen}; a parameter starts from one number, the same at every time step and channel, which then "
-            "learn their own (channels=C, or granularity: channel); give one, such as 0.5"
+            "learn their own (channels=C, or granularity: channel); give one, such as 0.5, or of a leak "
+            "hdlif.nn.TimeConstants"
         )
     raise ValueError(f"{name} = {brief(value)}, of type {type(value).__name__}; it must be a number, such as 0.5")
 
@@ -86,6 +88,20 @@ def step_parameters(model: nn.Module) -> list[nn.Parameter]:
     """The parameters of a network that belong to time steps, in its order."""
     owned = {id(p) for module in model.modules() if isinstance(module, PerStep) for p in module.parameters()}
     return [parameter for parameter in model.parameters() if id(parameter) in owned]
+
+
+def _starts(name: str, value: object, channels: int | None, time_steps: int) -> list[float]:
+    """The start of each channel, or one for all.
+
+    Raises:
+        ShapeError, ValueError: as `one_number` and `TimeConstants.leaks`.
+    """
+    if not isinstance(value, TimeConstants):
+        return [one_number(name, value)]
+    try:
+        return value.leaks(channels, time_steps)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 Form = Literal["sigmoid", "softplus"]
@@ -116,7 +132,7 @@ class StepValue(PerStep):
 
     Args:
         time_steps: T.
-        value: y at the start, at every step.
+        value: y at the start, at every step; `TimeConstants` for a leak that starts elsewhere in each channel.
         low: lower end of the range.
         high: upper end of a sigmoid's; low + 1 by default.
         learned: learn a; otherwise y is fixed, and may lie outside the range.
@@ -130,7 +146,7 @@ class StepValue(PerStep):
         self,
         time_steps: int,
         *,
-        value: float,
+        value: float | TimeConstants,
         low: float = 0.0,
         high: float | None = None,
         learned: bool,
@@ -145,22 +161,26 @@ class StepValue(PerStep):
             raise ValueError(f"{name}_form = {form!r}; choose one of sigmoid, softplus")
         if form != "sigmoid" and not learned:
             raise ValueError(f"{name}_form = {form!r} has no effect on a {name} that is not learned; set learned: true")
-        value = one_number(name, value)
         if channels is not None:
             channels = _count("channels", channels, ", or None for one value of the layer")
+        starts = _starts(name, value, channels, self.time_steps)
         self.width = 1.0 if high is None or form != "sigmoid" else high - low
         self.ends = {"sigmoid": (low, low + self.width), "softplus": (low, math.inf), "free": (-math.inf, math.inf)}[
             form
         ]
-        if learned and not self.ends[0] < value < self.ends[1]:
-            raise ValueError(f"{name} = {value}; a learned one must lie in ({self.ends[0]}, {self.ends[1]}); {mend}")
+        if learned and (outside := [start for start in starts if not self.ends[0] < start < self.ends[1]]):
+            raise ValueError(
+                f"{name} = {outside[0]}; a learned one must lie in ({self.ends[0]}, {self.ends[1]}); {mend}"
+            )
         self.low, self.learned, self.channels, self.form = (0.0 if form == "free" else low), learned, channels, form
         self.name = name
         shape = (time_steps if per_step else 1, *([] if channels is None else [channels]))
         if learned:
-            self.logit = nn.Parameter(torch.full(shape, _FORMS[form].start((value - self.low) / self.width)))
+            # In float64 until here: 1 - λ of a long time constant is as exact as λ of a short one.
+            logits = [_FORMS[form].start((start - self.low) / self.width) for start in starts]
+            self.logit = nn.Parameter(torch.tensor(logits).expand(shape).clone())
         else:
-            self.register_buffer("value", torch.full(shape, value))
+            self.register_buffer("value", torch.tensor(starts).expand(shape).clone())
 
     def values(self) -> Tensor:
         """y of every trained step, [T] or [T, C]; one row where the steps share it."""

@@ -125,6 +125,11 @@ class Scope:
             return x.through(name, child)
         given = self._given.get(name)
         given = None if given is None else entries_of(given, repr(name))
+        eligibility = self._carried.eligibility
+        if eligibility is not None:
+            eligibility.begins(self._steps.start)
+            if isinstance(child, Neuron):
+                eligibility.arrives(child, x)
         if (wiring := self._carried.wiring) is None:
             y, state = self._run(name, child, x, given)
         else:
@@ -132,6 +137,8 @@ class Scope:
             y, state = self._run(name, child, wiring.entered(child, x), given)
             wiring.left(child, y)
             y = wiring.gave(self._module, name, y)
+        if eligibility is not None:
+            eligibility.ran(child, x, y)
         if state is None:
             check_stateless(child, given)
             return y

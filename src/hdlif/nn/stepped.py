@@ -11,6 +11,7 @@ from hdlif.nn.fused import Fusing, can_be_fused
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps
+from hdlif.nn.steps import carried
 
 Step = Callable[..., Any]
 """(current, *states, *parameters) -> (spike, *states): one time step of a neuron."""
@@ -92,7 +93,12 @@ class SteppedNeuron(Neuron):
         else:
             spikes, kept = self._scanned(current.expand(len(steps), *x.shape[1:]), kept, rows, steps)
         after = dict(zip(self.states, kept, strict=True))
-        return emitted(self.joined(spikes), self.quantizer).to(x.dtype), after or None
+        return self.reached(emitted(self.joined(spikes), self.quantizer).to(x.dtype), x, state, steps), after or None
+
+    def reached(self, spikes: Tensor, x: Tensor, state: State | None, steps: range) -> Tensor:
+        """The spikes of a chunk, whose gradient reaches what earlier steps have left where that is carried along."""
+        eligibility = carried(steps).eligibility
+        return spikes if eligibility is None else eligibility.passed(self, x, state, steps, spikes)
 
     def _scanned(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.learning import Criterion, Timed, loss_over, mean_logits
+from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
+from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured, class_noise
 from hdlif.tasks.task import Evaluation, Tally, Target
 
@@ -24,13 +25,16 @@ class Classify(Measured):
     Args:
         outputs: the classes.
         time_steps: T.
-        combine: "mean", or "last", which is learned from alone.
+        combine: "mean", or "last".
+        learn_from: the steps that have a loss, see `LearnFrom`; None for the last alone where `combine` is "last", else
+            for every step.
         label_smoothing: of the loss that is learned from.
         metrics, best: as in `Measured`; a metric gets probabilities [N, classes] and classes [N].
     """
 
     combine: Literal["mean", "last"] = "mean"
     label_smoothing: float = 0.0
+    learn_from: LearnFrom | None = None
 
     target: ClassVar[Target] = "class"
     figures: ClassVar[Mapping[str, bool]] = {"accuracy": True}
@@ -41,12 +45,16 @@ class Classify(Measured):
 
     @property
     def first(self) -> int:
-        """The first step that counts."""
+        """The first step that the answer is read off."""
         return self.time_steps - 1 if self.combine == "last" else 0
 
     def criterion(self) -> Criterion:
         """Cross-entropy; at each step of its own outputs, or of the mean of all by a rule that sees all."""
-        return timed(partial(F.cross_entropy, label_smoothing=self.label_smoothing), self.first)
+        return self.timed(partial(F.cross_entropy, label_smoothing=self.label_smoothing))
+
+    def timed(self, criterion: Criterion) -> Criterion:
+        """A criterion of the steps that are learned from."""
+        return timed(criterion, chosen_steps(self.learn_from, self.combine), self.time_steps)
 
     def tally(self) -> Tally:
         """Accuracy after each step."""
@@ -70,11 +78,6 @@ class Classify(Measured):
         return class_noise(self.outputs, samples, generator)
 
 
-def timed(criterion: Criterion, first: int) -> Criterion:
-    """A criterion of the steps from `first` on, which is itself where that is all."""
-    return Timed(criterion, first) if first else criterion
-
-
 def counted_from(steps: tuple[int, ...], first: int) -> int:
     """The place of the first step that counts, among steps that were learned from."""
     return next((place for place, step in enumerate(steps) if step >= first), 0)
@@ -91,10 +94,10 @@ def so_far(outputs: Tensor, first: int) -> Tensor:
 class _Tally(Tally):
     def __init__(self, task: Classify) -> None:
         super().__init__(task.asked(), correct=task.time_steps)
-        self._first = task.first
+        self._first, self._criterion = task.first, task.timed(F.cross_entropy)
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        return loss_over(timed(F.cross_entropy, self._first), outputs, target, mean_logits)
+        return loss_over(self._criterion, outputs, target, mean_logits)
 
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
         return {"correct": (so_far(outputs, self._first).argmax(-1) == target).sum(1)}

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
-from hdlif.tasks.classify import counted_from, so_far, timed
+from hdlif.tasks.classify import counted_from, so_far
+from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured
 from hdlif.tasks.task import Evaluation, Tally, Target
 
@@ -24,13 +25,15 @@ class Multilabel(Measured):
     Args:
         outputs: the labels.
         time_steps: T.
-        combine: the mean of the outputs over time is taken, or the last step's, which is learned from alone.
+        combine: the mean of the outputs over time is taken, or the last step's.
+        learn_from: as of `Classify`.
         threshold: the probability from which a label is said.
         metrics, best: as in `Measured`; a metric gets probabilities [N, L], and which labels are there, int64 [N, L].
     """
 
     combine: Literal["mean", "last"] = "mean"
     threshold: float = 0.5
+    learn_from: LearnFrom | None = None
 
     target: ClassVar[Target] = "labels"
     figures: ClassVar[Mapping[str, bool]] = {"f1": True, "labels_right": True, "exact": True}
@@ -46,12 +49,13 @@ class Multilabel(Measured):
 
     @property
     def first(self) -> int:
-        """The first step that counts."""
+        """The first step that the answer is read off."""
         return self.time_steps - 1 if self.combine == "last" else 0
 
     def criterion(self) -> Criterion:
         """Binary cross-entropy, mean over the labels."""
-        return timed(F.binary_cross_entropy_with_logits, self.first)
+        steps = chosen_steps(self.learn_from, self.combine)
+        return timed(F.binary_cross_entropy_with_logits, steps, self.time_steps)
 
     def tally(self) -> Tally:
         """F1 of each label and their mean, and how many samples have just their labels."""

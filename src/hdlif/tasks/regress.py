@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.learning import Criterion, Timed, loss_over, mean_logits
+from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
-from hdlif.tasks.classify import timed
+from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured
 from hdlif.tasks.sequence import check_delay
 from hdlif.tasks.task import Evaluation, Tally, Target
@@ -35,6 +35,7 @@ class Regress(Measured):
         combine: "mean", "last", or "each", whose targets are [T, V].
         delay: of values at each step, how many steps later the answer is read.
         ahead: of the next values of a series itself, how many steps later it has them.
+        learn_from: as of `Classify`; of "each", the steps that have an answer.
         loss: "squared", "absolute", or "huber" (squared up to one deviation).
         metrics, best: as in `Measured`; a metric gets predicted and true values in their units, float64 [N, V], or [N]
             where there is one, of all steps where each has its own.
@@ -46,6 +47,7 @@ class Regress(Measured):
     delay: int = 0
     loss: Loss = "squared"
     ahead: int = 0
+    learn_from: LearnFrom | None = None
 
     figures: ClassVar[Mapping[str, bool]] = {"rmse": False, "mae": False, "r2": True}
     states: ClassVar[torch.dtype] = torch.float64
@@ -67,17 +69,13 @@ class Regress(Measured):
 
     @property
     def first(self) -> int:
-        """The first step that counts."""
+        """The first step that an answer is read off."""
         return self.time_steps - 1 if self.combine == "last" else self.delay
 
     def criterion(self) -> Criterion:
         """The loss of normalised values."""
-        return self._timed(_LOSSES[self.loss])
-
-    def _timed(self, criterion: Criterion) -> Criterion:
-        if self.combine == "each":
-            return Timed(criterion, self.delay, True, self.delay)
-        return timed(criterion, self.first)
+        steps, each = chosen_steps(self.learn_from, self.combine), self.combine == "each"
+        return timed(_LOSSES[self.loss], steps, self.time_steps, first=self.delay, each=each)
 
     def tally(self) -> Tally:
         """Errors in the units of the values."""

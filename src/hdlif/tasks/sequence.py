@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdlif.learning import Criterion, Timed, loss_over, mean_logits
+from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
 from hdlif.tasks.classify import Confusion
+from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured, class_noise
 from hdlif.tasks.task import Evaluation, Tally, Target
 
@@ -26,12 +27,14 @@ class LabelSequence(Measured):
         outputs: the classes.
         time_steps: T.
         delay: the answer to step t is read at step t + delay; the first `delay` outputs say nothing.
+        learn_from: of the steps that have an answer, those that have a loss, see `LearnFrom`.
         label_smoothing: of the loss that is learned from.
         metrics, best: as in `Measured`; a metric gets probabilities [N, classes] and classes [N] of all steps.
     """
 
     delay: int = 0
     label_smoothing: float = 0.0
+    learn_from: LearnFrom = "every"
 
     target: ClassVar[Target] = "classes"
     figures: ClassVar[Mapping[str, bool]] = {"accuracy": True, "whole_sequences": True}
@@ -46,7 +49,12 @@ class LabelSequence(Measured):
 
     def criterion(self) -> Criterion:
         """Cross-entropy of each step's outputs with the class of its own target."""
-        return Timed(partial(F.cross_entropy, label_smoothing=self.label_smoothing), self.delay, True, self.delay)
+        return self.timed(partial(F.cross_entropy, label_smoothing=self.label_smoothing))
+
+    def timed(self, criterion: Criterion) -> Criterion:
+        """A criterion of the steps that are learned from, each with its own target."""
+        steps = chosen_steps(self.learn_from, "each")
+        return timed(criterion, steps, self.time_steps, first=self.delay, each=True)
 
     def tally(self) -> Tally:
         """The share of the steps that have the right class."""
@@ -80,10 +88,10 @@ def check_delay(delay: int, time_steps: int) -> None:
 class _Tally(Tally):
     def __init__(self, task: LabelSequence) -> None:
         super().__init__(task.asked(), correct=task.time_steps - task.delay, whole=1)
-        self._delay = task.delay
+        self._delay, self._criterion = task.delay, task.timed(F.cross_entropy)
 
     def _loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        return loss_over(Timed(F.cross_entropy, self._delay, True, self._delay), outputs, target, mean_logits)
+        return loss_over(self._criterion, outputs, target, mean_logits)
 
     def _added(self, outputs: Tensor, target: Tensor) -> Mapping[str, Tensor]:
         counted = outputs[self._delay :]

@@ -1,0 +1,102 @@
+"""How k of the steps that count are drawn, whatever each weighs, so that the mean over draws is their weighted sum."""
+
+import bisect
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from hdlif.learning.criterion import StepWeights
+
+
+class Draw(Protocol):
+    """How k places are drawn, and the factor of a drawn one's loss that makes the mean over draws Σ_i w_i·loss_i."""
+
+    def __call__(self, weights: StepWeights, k: int, generator: torch.Generator) -> list[int]: ...
+
+    def every(self, weights: StepWeights, k: int) -> list[tuple[tuple[int, ...], float]]:
+        """All that may be drawn, each with its probability."""
+
+    def factor(self, weights: StepWeights, k: int, place: int) -> float: ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Every set of k places alike, whatever they weigh; the factor is n·w/k, which is 1/k where all weigh alike."""
+
+    def __call__(self, weights: StepWeights, k: int, generator: torch.Generator) -> list[int]:
+        drawn: list[int] = torch.randperm(weights.count, generator=generator)[:k].tolist()
+        return sorted(drawn)
+
+    def every(self, weights: StepWeights, k: int) -> list[tuple[tuple[int, ...], float]]:
+        found = list(itertools.combinations(range(weights.count), k))
+        return [(one, 1 / len(found)) for one in found]
+
+    def factor(self, weights: StepWeights, k: int, place: int) -> float:
+        return weights.beside_even(place) / k
+
+
+@dataclass(frozen=True)
+class Stratified:
+    """One place from each of k strata, neighbours of about 1/k of the weight, in proportion to what it weighs there.
+
+    The factor is the stratum's weight. Early and late steps are then never drawn alone: less variance where steps
+    differ along time. Where all weigh alike the i-th stratum goes from ⌊i·n/k⌋ to ⌊(i + 1)·n/k⌋.
+    """
+
+    def __call__(self, weights: StepWeights, k: int, generator: torch.Generator) -> list[int]:
+        bounds = strata(weights, k)
+        turns = torch.rand(k, generator=generator, dtype=torch.float64)
+        if weights.weights is None:
+            lengths = torch.tensor([stop - start for start, stop in bounds])
+            offsets = (turns * lengths).long().tolist()
+            return [start + offset for (start, _), offset in zip(bounds, offsets, strict=True)]
+        shares = (torch.tensor(weights.weights[start:stop], dtype=torch.float64) for start, stop in bounds)
+        return [
+            # The last place where rounding has made the sum less than the turn.
+            start + min(int(torch.searchsorted(share.cumsum(0), turn * share.sum(), right=True)), stop - start - 1)
+            for (start, stop), turn, share in zip(bounds, turns, shares, strict=True)
+        ]
+
+    def every(self, weights: StepWeights, k: int) -> list[tuple[tuple[int, ...], float]]:
+        bounds = strata(weights, k)
+        masses = [weights.mass(*bound) for bound in bounds]
+        return [
+            (one, math.prod(weights[place] / mass for place, mass in zip(one, masses, strict=True)))
+            for one in itertools.product(*(range(*bound) for bound in bounds))
+        ]
+
+    def factor(self, weights: StepWeights, k: int, place: int) -> float:
+        return weights.mass(*next(bound for bound in strata(weights, k) if bound[0] <= place < bound[1]))
+
+
+def strata(weights: StepWeights, k: int) -> list[tuple[int, int]]:
+    """k neighbouring ranges (start, stop) of all places, none empty, each of about 1/k of the weight."""
+    if weights.weights is None:
+        edges = [i * weights.count // k for i in range(k + 1)]
+    else:
+        sums = list(itertools.accumulate(weights.weights))
+        edges = [0]
+        for i in range(1, k):
+            place = min(bisect.bisect_left(sums, i / k), weights.count - 1)
+            is_nearer = place and i / k - sums[place - 1] < sums[place] - i / k
+            nearest = place if is_nearer else place + 1
+            edges.append(min(max(nearest, edges[-1] + 1), weights.count - (k - i)))
+        edges.append(weights.count)
+    return list(itertools.pairwise(edges))
+
+
+def fitting(weights: StepWeights) -> Draw:
+    """The draw that takes what weighs more more often: every place alike where all weigh alike."""
+    return Uniform() if weights.weights is None else Stratified()
+
+
+def in_proportion(masses: Sequence[float]) -> StepWeights:
+    """Weights in proportion to some masses; none of their own where these are all the same."""
+    if len(set(masses)) == 1:
+        return StepWeights(len(masses))
+    whole = math.fsum(masses)
+    return StepWeights(len(masses), tuple(mass / whole for mass in masses))

@@ -1,0 +1,112 @@
+"""The random window: back-propagate through w consecutive steps of T, run no step after them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.learning.criterion import Criterion, StepWeights, first_step, loss_of_steps, step_weights
+from hdlif.learning.draws import fitting, in_proportion
+from hdlif.learning.online import without_graph
+from hdlif.learning.rule import Plan, Step, chunk
+from hdlif.nn import HeldWeights, carrying, detach
+
+
+@dataclass(frozen=True)
+class StochasticWindow:
+    """Learn from a drawn window of w consecutive time steps with the graph of all of them; one update.
+
+    The start a is drawn, the steps before it run without a graph, the state that it starts from is cut, and the steps
+    behind the window are not run. Memory is that of w steps; forward passes are w + (T - w)/2 on average, backward
+    passes w. w = 1 is the random step and w = T is `STBP(loss="each")`, both exactly.
+
+    With `loss = "each"` every step of the window has a loss, with the weight w_t/P(t lies in the window), w_t being
+    what the criterion weighs it, so that the mean gradient is Σ_t w_t times the gradient of step t's loss, truncated at
+    the window's start. Where all steps weigh alike a is uniform in 0..T - w and the weight
+    (T - w + 1)/(T·c_t), c_t being the number of windows that hold t; else windows that weigh more are drawn more often.
+    With `loss = "last"` the last step of the window alone has one: every loss is then truncated at w steps, or at the
+    start of the sequence, and steps are drawn in proportion to what they weigh.
+
+    Args:
+        length: w, at most T.
+        chunk: most steps run at once without a graph; 1 keeps the memory of those steps lowest.
+        loss: "each" or "last".
+    Raises:
+        ValueError: w is less than 1, or, by `schedule`, more than T.
+    """
+
+    length: int
+    criterion: Criterion = F.cross_entropy
+    chunk: int = 1
+    loss: Literal["each", "last"] = "each"
+
+    def __post_init__(self) -> None:
+        if self.length < 1 or self.chunk < 1:
+            raise ValueError(f"length = {self.length}, chunk = {self.chunk}; both must be at least 1")
+        if self.loss not in ("each", "last"):
+            raise ValueError(f"loss = {self.loss!r}; choose one of each, last")
+
+    def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
+        drawn = self._drawn(time_steps)
+        (place,) = fitting(drawn)(drawn, 1, generator)
+        return self._plan(time_steps, self._ends(time_steps)[place])
+
+    def plans(self, time_steps: int) -> tuple[tuple[Plan, float], ...]:
+        """Every plan that `schedule` may draw, each with its probability."""
+        drawn = self._drawn(time_steps)
+        return tuple((self._plan(time_steps, end), drawn[place]) for place, end in enumerate(self._ends(time_steps)))
+
+    def window(self, plan: Plan) -> range:
+        """The steps that have a graph."""
+        stop = plan.steps[-1] + 1
+        return range(max(0, stop - self.length), stop)
+
+    def _ends(self, time_steps: int) -> range:
+        """The last steps of all windows; each window has a step that counts."""
+        if self.length > time_steps:
+            raise ValueError(f"length = {self.length}; it must be at most time_steps = {time_steps}")
+        first = first_step(self.criterion)
+        return range(first if self.loss == "last" else max(first, self.length - 1), time_steps)
+
+    def _plan(self, time_steps: int, end: int) -> Plan:
+        start = end if self.loss == "last" else max(first_step(self.criterion), end + 1 - self.length)
+        return Plan(time_steps, tuple(range(start, end + 1)), (True,))
+
+    def _drawn(self, time_steps: int) -> StepWeights:
+        """How likely each window is: as its steps weigh."""
+        ends, first = self._ends(time_steps), first_step(self.criterion)
+        weights = step_weights(self.criterion, time_steps)
+        if self.loss == "last":
+            return weights
+        return in_proportion([weights.mass(max(0, end + 1 - self.length - first), end + 1 - first) for end in ends])
+
+    def _factors(self, plan: Plan) -> list[float]:
+        """Of the losses of the plan's steps."""
+        if self.loss == "last":
+            return [1.0]
+        first, ends = first_step(self.criterion), self._ends(plan.time_steps)
+        weights, drawn = step_weights(self.criterion, plan.time_steps), self._drawn(plan.time_steps)
+        found = []
+        for t in plan.steps:
+            # The places of the windows that hold t.
+            start, stop = max(t, ends.start) - ends.start, min(t + self.length, ends.stop) - ends.start
+            if drawn.weights is None:
+                # weights[t]/mass, without its rounding: 1 for w = 1, and the weight itself for w = T.
+                found.append(weights.beside_even(t - first) * drawn.count / (weights.count * (stop - start)))
+            else:
+                found.append(weights[t - first] / drawn.mass(start, stop))
+        return found
+
+    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+        window, held = self.window(plan), HeldWeights(model)
+        before = carrying(range(window.start), weights=held.weights or None)
+        state = without_graph(model, x, None, before, self.chunk)
+        held.last()
+        steps = carrying(window, weights=held.weights or None)
+        logits, _ = model(chunk(x, window), detach(state), steps=steps)
+        counted = logits[-len(plan.steps) :]
+        loss = loss_of_steps(self.criterion, counted, target, plan.steps, self._factors(plan))
+        yield Step(loss, counted.detach(), update=True)

@@ -1,0 +1,151 @@
+"""Leaks that start spread over channels: their law, their precision in float32, and what is refused."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import own_neurons
+from hdlif.nn import (
+    HDLIF,
+    LIF,
+    AdaptiveHDLIF,
+    GradedLIF,
+    ResonateHDLIF,
+    SecondOrderHDLIF,
+    SlidingParallelHDLIF,
+    SteppedNeuron,
+    StepValue,
+    TimeConstants,
+)
+
+T, C = 6, 5
+KINDS: dict[str, tuple[Any, str]] = {
+    "lif": (LIF, "leak"),
+    "graded_lif": (GradedLIF, "leak"),
+    "hdlif": (HDLIF, "leak"),
+    "adaptive": (AdaptiveHDLIF, "leak"),
+    "adaptation": (AdaptiveHDLIF, "adaptation_leak"),
+    "second order": (SecondOrderHDLIF, "leak"),
+    "synapse": (SecondOrderHDLIF, "synapse_leak"),
+    "resonate": (ResonateHDLIF, "decay"),
+    "own": (own_neurons.AdaptiveHDLIF, "leak"),
+}
+
+
+def of(neuron: nn.Module, name: str) -> Tensor:
+    value = neuron.get_submodule(name)
+    assert isinstance(value, StepValue)
+    return value.values().detach()
+
+
+@pytest.mark.parametrize("per_step", [True, False])
+@pytest.mark.parametrize("learned", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_leak_of_any_neuron_starts_with_time_constants_even_on_the_log_axis(
+    kind: str, learned: bool, per_step: bool
+) -> None:
+    make, name = KINDS[kind]
+    neuron = make(T, channels=C, learned=learned, per_step=per_step, **{name: TimeConstants(2, 32)})
+    expected = torch.tensor([1 / 2, 3 / 4, 7 / 8, 15 / 16, 31 / 32]).expand(T if per_step else 1, C)
+    torch.testing.assert_close(of(neuron, name), expected, atol=1e-7, rtol=0)
+    assert {parameter.is_leaf and parameter.is_contiguous() for parameter in neuron.parameters()} <= {True}
+    spikes, _ = neuron(torch.ones(T, 1, C), None, range(T))
+    assert spikes.shape == (T, 1, C)
+    if learned:
+        spikes.sum().backward()
+        for parameter in neuron.parameters():
+            # Its rows are its own: an update writes to each of them.
+            parameter.data += torch.arange(parameter.numel()).view_as(parameter)
+
+
+def test_longer_time_constants_remember_more_and_nothing_is_drawn() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    neuron = HDLIF(16, channels=C, leak=TimeConstants(), threshold=0.99)
+    assert torch.equal(torch.get_rng_state(), before)
+    _, state = neuron(torch.cat([torch.full((1, 1, C), 0.9), torch.zeros(15, 1, C)]), None, range(16))
+    kept = 0.9 * of(neuron, "leak")[0].double() ** 15
+    torch.testing.assert_close(state["potential"][0].detach().double(), kept, atol=1e-6, rtol=1e-5)
+    assert bool((kept.diff() > 0).all())
+
+
+def test_the_longest_is_the_number_of_steps_unless_it_is_given() -> None:
+    torch.testing.assert_close(
+        of(HDLIF(64, channels=2, leak=TimeConstants(4)), "leak")[0], torch.tensor([3 / 4, 63 / 64])
+    )
+
+
+def test_a_single_channel_has_the_middle() -> None:
+    assert float(of(HDLIF(T, channels=1, leak=TimeConstants(2, 32)), "leak")[0]) == pytest.approx(1 - 1 / 8)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_long_time_constants_are_as_exact_as_float32_has_them(learned: bool) -> None:
+    """λ is the float32 next to 1 - 1/τ, or its neighbour; the logit holds τ itself to 1e-6."""
+    steps, channels = 4096, 257
+    neuron = HDLIF(steps, channels=channels, per_step=False, learned=learned, leak=TimeConstants(2))
+    tau = 2 * 2048 ** (torch.arange(channels, dtype=torch.float64) / (channels - 1))
+    leak = of(neuron, "leak")[0]
+    assert leak.dtype == torch.float32
+    assert float((leak.double() - (1 - 1 / tau)).abs().max()) <= (2**-23 if learned else 2**-25)
+    if learned:
+        found = 1 + neuron.leak.logit.detach()[0].double().exp()
+        torch.testing.assert_close(found, tau, rtol=1e-6, atol=0)
+        # In float64 nothing is lost on the way from the logit.
+        torch.testing.assert_close(1 / (1 - of(neuron.double(), "leak")[0]), tau, rtol=1e-6, atol=0)
+
+
+def test_the_gradient_of_a_leak_near_one_is_exact_in_float32() -> None:
+    single = HDLIF(4096, channels=C, per_step=False, leak=TimeConstants(2), threshold=0.9)
+    double = HDLIF(4096, channels=C, per_step=False, leak=TimeConstants(2), threshold=0.9).double()
+    double.load_state_dict({name: value.double() for name, value in single.state_dict().items()})
+    x = 0.05 * torch.rand(256, 2, C, generator=torch.Generator().manual_seed(0))
+    for neuron, given in ((single, x), (double, x.double())):
+        spikes, state = neuron(given, None, range(256))
+        (spikes.sum() + state["potential"].sum()).backward()
+    torch.testing.assert_close(single.leak.logit.grad.double(), double.leak.logit.grad, rtol=2e-3, atol=1e-6)
+
+
+def test_it_is_kept_in_a_state_dict_as_any_start_is() -> None:
+    neuron = HDLIF(T, channels=C, per_step=False, leak=TimeConstants(2, 100))
+    plain = HDLIF(T, channels=C, per_step=False)
+    plain.load_state_dict(neuron.state_dict())
+    assert torch.equal(of(plain, "leak"), of(neuron, "leak"))
+
+
+def test_it_is_made_without_memory_on_the_meta_device() -> None:
+    with torch.device("meta"):
+        neuron: SteppedNeuron = AdaptiveHDLIF(T, channels=C, leak=TimeConstants(2, 100))
+    assert {parameter.device.type for parameter in neuron.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((1, 8), "shortest = 1; a time constant is more than 1 step, and at most 2\\^20"),
+        ((2, 2**21), "longest = 2097152; a time constant is more than 1 step"),
+        ((2, math.inf), "longest = inf; a time constant"),
+        ((math.nan, 8), "shortest = nan; a time constant"),
+        ((True, 8), "shortest = True; a time constant is a number of steps, such as 2"),
+        ((2, "8"), "longest = '8'; a time constant is a number of steps"),
+        ((None, 8), "shortest = None; a time constant is a number"),
+        ((8, 2), "shortest = 8, longest = 2; give the shorter one first"),
+    ],
+)
+def test_what_is_no_range_of_time_constants_is_refused(given: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        TimeConstants(*given)
+
+
+def test_what_does_not_fit_the_neuron_is_refused_with_the_name_of_the_leak() -> None:
+    with pytest.raises(ValueError, match=r"leak: time constants are spread over channels.*channels=C, or granularity"):
+        HDLIF(T, leak=TimeConstants())
+    with pytest.raises(ValueError, match="decay: time constants from 8 to time_steps = 6, which is less"):
+        ResonateHDLIF(T, channels=C, decay=TimeConstants(8))
+    with pytest.raises(ValueError, match=r"rise = 0\.6\d*; a learned one must lie in \(0\.0, 0\.5\)"):
+        AdaptiveHDLIF(T, channels=C, rise=TimeConstants(2.5))
+    with pytest.raises(ValueError, match="leak is not a parameter of SlidingParallelHDLIF; it has threshold"):
+        SlidingParallelHDLIF(T, channels=C, leak=TimeConstants())
