@@ -5,10 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
+from hdlif import builders
 from hdlif.cli import cli
 from hdlif.commands.data import as_text, inspect
+from hdlif.commands.eval import evaluate_path
+from hdlif.config import load_recipe
+from hdlif.deploy import export
 from hdlif.errors import DataError, RecipeError
 from series_files import write_recording
 
@@ -73,3 +78,37 @@ def test_the_command_takes_the_name_of_a_set() -> None:
     done = CliRunner().invoke(cli, ["data", "inspect", "delayed_xor", "--set", "data.delay=4", "--json"])
     assert done.exit_code == 0
     assert json.loads(done.stdout)["time_steps"] == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "key"),
+    [
+        ("delayed_xor_hdlif", ["data.delay=5", "time_steps=6", "data.test=1000"], "noise=0.0"),
+        ("mackey_glass_hdlif", ["data.steps=9", "data.ahead=3", "time_steps=9"], "test=5"),
+        (
+            "copy_hdlif",
+            ["data.delay=3", "data.symbols=2", "data.alphabet=3", "time_steps=7", "task.delay=5"],
+            "draw=1",
+        ),
+    ],
+)
+def test_an_artefact_is_evaluated_on_data_that_are_made_as_it_takes_them(
+    tmp_path: Path, name: str, overrides: list[str], key: str
+) -> None:
+    recipe = load_recipe(name, overrides)
+    torch.manual_seed(0)
+    network, task = builders.build_model(recipe).eval(), builders.build_task(recipe)
+    path = tmp_path / "net.hdlif.safetensors"
+    record = builders.input_record(recipe)
+    export(network, path, input=record, labels=task.outputs, time_steps=recipe.time_steps, task=task.record)
+    found = evaluate_path(path, data=recipe.data.kind)
+    tally = task.tally()
+    for x, target in builders.build_data(recipe).test.sequences(500):
+        tally(network(x, steps=range(recipe.time_steps))[0].detach(), target)
+    expected = tally.evaluation()
+    assert found.n == expected.n
+    assert found.per_step == pytest.approx(expected.per_step, abs=0.02)
+    other = evaluate_path(path, data=recipe.data.kind, overrides=[f"data.{key}"])
+    assert other.per_step != found.per_step
+    with pytest.raises(RecipeError, match=r"data\.window is unknown"):
+        evaluate_path(path, data=recipe.data.kind, overrides=["data.window=3"])

@@ -16,6 +16,7 @@ from hdlif.errors import DataError, RecipeError
 from hdlif.generated import Copy, DelayedXor, MackeyGlass
 from hdlif.learning import loss_over, mean_logits
 from hdlif.measure.persistence import persistence
+from hdlif.runs.recipe_data import load_with_data
 from hdlif.tasks import Regress
 
 
@@ -264,3 +265,13 @@ def test_a_network_tells_what_data_it_was_trained_on_but_for_their_noise_and_siz
     assert torch.equal(raw(sets.test), raw(builders.build_data(chosen).test))
     with pytest.raises(DataError, match=r"takes 8 steps of \[2, 1, 1\], and delayed_xor has 2 channels of 13; give"):
         builders.named_data("delayed_xor", None, record=record, time_steps=8, task=task, arguments={"delay": 12})
+
+
+def test_time_steps_follow_an_argument_that_is_set() -> None:
+    said: list[str] = []
+    recipe, _ = load_with_data("delayed_xor_hdlif", ["data.delay=7"], say=said.append)
+    assert (recipe.time_steps, said) == (8, ["time_steps = 8, as many as a series has (delayed_xor_hdlif has 101)"])
+    recipe, _ = load_with_data("delayed_xor_hdlif", ["data.noise=0.1"], say=said.append)
+    assert (recipe.time_steps, len(said)) == (101, 1)
+    with pytest.raises(RecipeError, match="--set time_steps=8"):
+        load_with_data("delayed_xor_hdlif", ["data.delay=7", "time_steps=9"])

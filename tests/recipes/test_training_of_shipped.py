@@ -111,6 +111,8 @@ def small(name: str) -> list[str]:
     # The digits and wines are split so that every class is on either side.
     if recipe.data.kind not in builders.FOUND:
         overrides.append(f"data.validation={10 if recipe.data.kind.startswith('digits') else 3}")
+    if recipe.data.kind in DATA and "test" in DATA[recipe.data.kind].defaults:
+        overrides += ["data.samples=16", "data.test=8"]
     if recipe.model.kind == "vgg_snn":
         plan: Any = recipe.model.arguments["plan"]
         overrides.append(f"model.plan=[{', '.join('P' if entry == 'P' else '4' for entry in plan)}]")
