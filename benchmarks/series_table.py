@@ -62,10 +62,10 @@ TABLES: Mapping[str, Table] = {
     "voices": Table(("voices_hdlif", "voices_hdlif_random_step", "voices_lif"), _FOREST),
     "vowels": Table(("vowels_hdlif", "vowels_lif", "vowels_hdlif_random_step", "vowels_lif_random_step"), _FOREST),
     "delayed_xor": Table(("delayed_xor_hdlif",)),
-    "copy": Table(("copy_hdlif",)),
+    "copy": Table(("copy_hdlif", "copy_resonate_hdlif")),
     "mackey_glass": Table(("mackey_glass_hdlif",), _PERSISTENCE, "rmse"),
     "hapt_next": Table(("hapt_next_hdlif",), _PERSISTENCE, "rmse"),
-    "digits_pixels": Table(("digits_pixels_hdlif",)),
+    "digits_pixels": Table(("digits_pixels_hdlif", "digits_pixels_resonate_hdlif")),
     "fashion_mnist_pixels": Table(("fashion_mnist_pixels_hdlif",)),
 }
 
