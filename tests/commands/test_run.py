@@ -13,7 +13,7 @@ import hdlif
 from deployed_graphs import random_input, residual_network
 from hdlif import builders
 from hdlif.artefact import InputRecord, save
-from hdlif.commands.run import BATCH, _read, run
+from hdlif.commands.run import BATCH, read_inputs, run
 from hdlif.datasets import DIGITS_MEAN, DIGITS_STD
 from hdlif.deploy import export
 from hdlif.errors import InputError, printable
@@ -106,7 +106,7 @@ def test_a_file_that_is_not_there_is_said_not_to_be(tmp_path: Path, name: str, k
     channels = 1 if kind == "image" else 2
     record = InputRecord((channels, 8, 1), (0.0,) * channels, (1.0,) * channels, kind=kind, resize="none")
     with pytest.raises(InputError, match=f"{name}: there is no such file; check the path$"):
-        list(_read(tmp_path / name, record, 8))
+        list(read_inputs(tmp_path / name, record, 8))
 
 
 def test_refuses_a_folder_without_images(artefact: Path, tmp_path: Path) -> None:

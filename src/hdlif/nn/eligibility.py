@@ -1,6 +1,6 @@
 """Forward-mode eligibility: what each state of a neuron owes to each weight of its layer, carried along time.
 
-A layer is a synapse W, a batch norm or none, and neurons whose step takes each of them by itself:
+A layer is a synapse W, a batch norm, a gain and shift or none, and neurons whose step takes each of them by itself:
 (s_t, v_t) = f(I_t, v_{t-1}, p) with states v and parameters p. For a weight w of the neuron's own row
 
     e_t = dv_t/dw = (∂v_t/∂v_{t-1})·e_{t-1} + (∂v_t/∂I_t)·dI_t/dw,    e_0 = 0
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from hdlif.errors import TrainingError
 from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.norm import BatchNorm2d
-from hdlif.nn.spikes import emitted
+from hdlif.nn.scaling import Affine
 from hdlif.nn.state import State, kept_of
 from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantLayer
@@ -43,12 +43,12 @@ WayBack = Literal["diagonal", "cut"]
 
 @dataclass(frozen=True)
 class Source:
-    """A synapse that currents come from in this step, and the batch norm behind it."""
+    """A synapse that currents come from in this step, and the batch norm, or gain and shift, behind it."""
 
     synapse: nn.Module
     x: Tensor
     y: Tensor
-    norm: BatchNorm2d | None = None
+    norm: BatchNorm2d | Affine | None = None
 
 
 @dataclass(frozen=True)
@@ -83,35 +83,33 @@ class Drive:
 
 
 @dataclass
-class Parameter:
-    """What one parameter of a layer drives in a step, and the eligibilities of the layer's states to it.
+class Derivatives:
+    """Of a step's spike, and of each state after it, [B, N] each; None for zeros.
 
     Attributes:
-        into: takes the gradient; of a leak or threshold its row at this step.
-        drive: dI/dp; None where it drives no current.
-        partials: ∂(spike, *states)/∂p itself, [B, N] each, of a parameter of the step.
-        traces: dv/dp by state, [B, N, M] or [B, N]; None for zeros.
+        by_current: ∂/∂I.
+        by_state: ∂/∂v_k of the states before it.
+        by_row: ∂/∂p of the parameters of the step.
     """
 
-    into: Tensor
-    drive: Drive | Tensor | None
-    partials: Sequence[Tensor | None] | None
-    traces: list[Tensor | None]
+    by_current: Tensor | None
+    by_state: Sequence[Tensor | None]
+    by_row: Sequence[Tensor | None]
 
 
 @dataclass
 class Step:
-    """What a layer is waiting to carry on: the derivatives of the states of its last step, [B, N] each.
+    """What a layer is waiting to carry on.
 
     Attributes:
-        by_state: ∂v_j/∂v_k, by j and k; None for zeros.
-        by_current: ∂v_j/∂I.
-        parameters: what drove it, by name.
+        states: the derivatives of each state after the step.
+        drives: dI/dW of each synapse.
+        vectors: of the parameters of [N] or fewer numbers dI/dp, [B, N], or the place among the rows of the step.
     """
 
-    by_state: Sequence[Sequence[Tensor | None]]
-    by_current: Sequence[Tensor | None]
-    parameters: dict[str, Parameter]
+    states: Sequence[Derivatives]
+    drives: Sequence[Drive]
+    vectors: Sequence[Tensor | int]
 
 
 @dataclass
@@ -119,14 +117,16 @@ class Layer:
     """A neuron layer along time.
 
     Attributes:
-        shared: the parameters of its step, and whether all steps share them.
-        traces: dv/dp by parameter and state; None for zeros.
+        rows: the places of the parameters of its step that are learned, and that all steps share.
+        matrices: dv/dW by synapse and state, [B, N, M]; None for zeros.
+        vectors: dv/dp by state, [P, B, N], of all other parameters.
         waiting: for its last step to be carried on.
         bytes: of its traces.
     """
 
-    shared: dict[str, bool]
-    traces: dict[str, list[Tensor | None]] = field(default_factory=dict)
+    rows: Sequence[int]
+    matrices: list[list[Tensor | None]] = field(default_factory=list)
+    vectors: list[Tensor | None] = field(default_factory=list)
     waiting: Step | None = None
     bytes: int = 0
 
@@ -154,7 +154,7 @@ class Eligibility:
 
     def ran(self, child: nn.Module, x: Tensor, y: Tensor) -> None:
         """Take note of what a child of a module gave."""
-        if isinstance(child, BatchNorm2d):
+        if isinstance(child, BatchNorm2d | Affine):
             before = self._sources.get(id(x), (x, ()))[1]
             if len(before) == 1 and before[0].norm is None:
                 source = before[0]
@@ -203,9 +203,13 @@ class Eligibility:
                 "smaller, raise rule.budget (bytes), or take a rule of smaller traces (ottt) or none (sltt)"
             )
 
-    def passed(self, neuron: SteppedNeuron, x: Tensor, state: State | None, steps: range, y: Tensor) -> Tensor:
+    def passed(
+        self, neuron: SteppedNeuron, x: Tensor, state: State | None, steps: range, rows: Sequence[Tensor], y: Tensor
+    ) -> Tensor:
         """The spikes y [1, B, N, ...] of a step, whose gradient also reaches the layer's parameters by the past.
 
+        Args:
+            rows: the parameters of the step.
         Raises:
             TrainingError: the layer is none of those that have an eligibility.
         """
@@ -213,54 +217,25 @@ class Eligibility:
             return y
         if torch.compiler.is_compiling():
             raise TrainingError("forward mode does not run through torch.compile; set training.compile: false")
-        sources = self._checked(neuron, x, y, steps)
+        sources = self._checked(neuron, y, steps)
         if (layer := self._layers.get(neuron)) is None:
-            shared = {name: len(values) == 1 for name, values in neuron.row_values().items()}
-            layer = self._layers[neuron] = Layer(shared)
-        back = self._back.get(neuron) if self._way_back == "diagonal" else None
+            layer = self._layers[neuron] = Layer(_learned_and_shared(neuron, steps, x))
+        spike, *after = neuron.derivatives(x[0], kept_of(state, x, *neuron.states), [row[0] for row in rows])
         with torch.no_grad():
             _carry_on(layer)
-        with torch.enable_grad():
-            rows = neuron.rows_at(steps, x)
-        partials = _partials(neuron, x, state, rows)
-        drives: dict[str, Parameter] = {}
-        with torch.no_grad():
-            for source in sources:
-                drives |= self._drives(source, steps)
-        for place, ((name, is_shared), row) in enumerate(zip(layer.shared.items(), rows, strict=True)):
-            if row.requires_grad and is_shared:
-                drives[name] = Parameter(row, None, [of[1 + len(neuron.states) + place] for of in partials], [])
-        count = len(neuron.states)
-        spike, *after = partials
-        by_state = [list(of[1 : 1 + count]) for of in after]
-        spike_by_state, by_current = list(spike[1 : 1 + count]), [of[0] for of in after]
-        if back is not None:
-            # The spike is one more state: what it leads back to its own neuron is a part of the next current.
-            own = _diagonal(back, steps).to(x.dtype)
-            by_state = [[*of, _times(current, own)] for of, current in zip(by_state, by_current, strict=True)]
-            spike_by_state = [*spike_by_state, _times(spike[0], own)]
-            by_state.append(spike_by_state)
-            by_current.append(spike[0])
-        states = len(by_state)
-        for name, parameter in drives.items():
-            parameter.traces = layer.traces.setdefault(name, [None] * states)
-            if parameter.partials is not None and back is not None:
-                parameter.partials = [parameter.partials[0], *parameter.partials[1:], parameter.partials[0]]
-        layer.waiting = Step(by_state, by_current, drives)
-        layer.bytes = _bytes(drives, states, len(x[0]), sources)
-        if not torch.is_grad_enabled():
+            if (back := self._back.get(neuron)) is not None and self._way_back == "diagonal":
+                spike, *after = _led_back(spike, after, _diagonal(back, steps).to(x.dtype))
+            drives, vectors, into = self._drives(sources, steps)
+        into += [rows[place] for place in layer.rows]
+        layer.waiting = Step(after, drives, [*vectors, *layer.rows])
+        if not layer.bytes:
+            numbers = sum(drive.x.shape[1] for drive in drives) + len(layer.waiting.vectors)
+            layer.bytes = len(after) * y[0].numel() * numbers * _wide(x).itemsize
+        if not torch.is_grad_enabled() or not any(one.requires_grad for one in into):
             return y
-        past = [
-            (parameter.into, [(c, e) for c, e in zip(spike_by_state, parameter.traces, strict=True) if _both(c, e)])
-            for parameter in drives.values()
-        ]
-        wanted = [(into, terms) for into, terms in past if terms and into.requires_grad]
-        if not wanted:
-            return y
-        reached: Tensor = _Past.apply(y, [terms for _, terms in wanted], *(into for into, _ in wanted))  # type: ignore[no-untyped-call]
-        return reached
+        return cast(Tensor, _Past.apply(y, spike.by_state, layer, len(drives), *into))  # type: ignore[no-untyped-call]
 
-    def _checked(self, neuron: SteppedNeuron, x: Tensor, y: Tensor, steps: range) -> tuple[Source, ...]:
+    def _checked(self, neuron: SteppedNeuron, y: Tensor, steps: range) -> tuple[Source, ...]:
         """What feeds a neuron layer in this step. Raises `TrainingError`."""
         name = self._names.get(neuron, type(neuron).__name__)
         if len(steps) != 1:
@@ -286,23 +261,29 @@ class Eligibility:
                 )
         return sources
 
-    def _drives(self, source: Source, steps: range) -> dict[str, Parameter]:
-        """What the parameters of a synapse and its norm drive, by name."""
-        synapse, norm, gather = source.synapse, source.norm, carried(steps).gather
-        name = self._names.get(synapse, type(synapse).__name__)
-        x, y = (value[0].detach().flatten(1).to(_wide(value)) for value in (source.x, source.y))
-        slope = Slope() if norm is None else _slope(norm, y, steps, gather)
-        found = {f"{name}.weight": Parameter(_weight(synapse, steps), _drive(x, slope, gather), None, [])}
-        if (bias := cast("Tensor | None", synapse.bias)) is not None and not slope.coupled:
+    def _drives(self, sources: Sequence[Source], steps: range) -> tuple[list[Drive], list[Tensor | int], list[Tensor]]:
+        """What synapses and norms drive: of their weights, of their other parameters, and what takes the gradients."""
+        gather = carried(steps).gather
+        drives: list[Drive] = []
+        weights: list[Tensor] = []
+        vectors: list[tuple[Tensor, Tensor]] = []
+        for source in sources:
+            synapse, norm = source.synapse, source.norm
+            x, y = (value[0].detach().flatten(1).to(_wide(value)) for value in (source.x, source.y))
+            slope = Slope() if norm is None else _slope(norm, y, steps, gather)
+            weight = _weight(synapse, steps)
+            if weight.requires_grad:
+                drives.append(_drive(x, slope, gather))
+                weights.append(weight)
             # A bias in front of batch statistics changes nothing.
-            ones = torch.ones_like(y)
-            found[f"{name}.bias"] = Parameter(bias, ones if slope.gain is None else ones * slope.gain, None, [])
-        if norm is not None:
-            assert slope.normalised is not None
-            of_norm = self._names.get(norm, type(norm).__name__)
-            found[f"{of_norm}.weight"] = Parameter(norm.weight, slope.normalised, None, [])
-            found[f"{of_norm}.bias"] = Parameter(norm.bias, torch.ones_like(y), None, [])
-        return {name: parameter for name, parameter in found.items() if parameter.into.requires_grad}
+            if (bias := cast("Tensor | None", synapse.bias)) is not None and not slope.coupled:
+                ones = torch.ones_like(y)
+                vectors.append((bias, ones if slope.gain is None else ones * slope.gain))
+            if norm is not None:
+                assert slope.normalised is not None
+                vectors += [(norm.weight, slope.normalised), (norm.bias, torch.ones_like(y))]
+        learned = [(into, driven) for into, driven in vectors if into.requires_grad]
+        return drives, [driven for _, driven in learned], [*weights, *(into for into, _ in learned)]
 
 
 def _is_matrix(module: nn.Module) -> bool:
@@ -339,7 +320,9 @@ def _diagonal(synapse: nn.Module, steps: range) -> Tensor:
     return weight.flatten(1).diagonal()
 
 
-def _slope(norm: BatchNorm2d, y: Tensor, steps: range, gather: Gather | None) -> Slope:
+def _slope(norm: BatchNorm2d | Affine, y: Tensor, steps: range, gather: Gather | None) -> Slope:
+    if isinstance(norm, Affine):
+        return Slope(norm.weight.detach().to(y.dtype), y)
     mean, var = norm.statistics_at(steps.start, y, gather)
     scale = torch.rsqrt(var.to(y.dtype) + norm.eps)
     normalised = (y - mean.to(y.dtype)) * scale
@@ -358,114 +341,108 @@ def _drive(x: Tensor, slope: Slope, gather: Gather | None) -> Drive:
     return Drive(x - means[0], slope.gain, slope.normalised, means[1:])
 
 
-def _partials(
-    neuron: SteppedNeuron, x: Tensor, state: State | None, rows: Sequence[Tensor]
-) -> list[list[Tensor | None]]:
-    """∂(spike, *states)/∂(current, *states, *rows) of a step, [B, N] each; None for zeros."""
-    kept = kept_of(state, x, *neuron.states)
-    shape = x.shape[1:]
+def _learned_and_shared(neuron: SteppedNeuron, steps: range, x: Tensor) -> list[int]:
+    """The places of the rows that are learned and of which there is one for all steps."""
     with torch.enable_grad():
-        given = [x[0].to(kept[0].dtype), *kept, *(row[0].expand(shape).to(kept[0].dtype) for row in rows)]
-        leaves = [value.detach().requires_grad_() for value in given]
-        spike, *after = neuron.equation()(*leaves)
-        spike = emitted(spike[None], neuron.quantizer)[0]
-        found: list[list[Tensor | None]] = []
-        for value in (spike, *after):
-            if not isinstance(value, Tensor) or not value.requires_grad:
-                found.append([None] * len(leaves))
-                continue
-            derivatives = torch.autograd.grad(value.sum(), leaves, retain_graph=True, allow_unused=True)
-            found.append([None if one is None else one.flatten(1) for one in derivatives])
-    return found
+        learned = [row.requires_grad for row in neuron.rows_at(steps, x)]
+    shared = [len(values) == 1 for values in neuron.row_values().values()]
+    return [place for place, both in enumerate(zip(learned, shared, strict=True)) if all(both)]
+
+
+def _led_back(spike: Derivatives, states: Sequence[Derivatives], own: Tensor) -> list[Derivatives]:
+    """The derivatives of a step one of whose states is the spike, which a part of the next current follows from."""
+    return [
+        Derivatives(of.by_current, [*of.by_state, _times(of.by_current, own)], of.by_row) for of in (spike, *states)
+    ] + [Derivatives(spike.by_current, [*spike.by_state, _times(spike.by_current, own)], spike.by_row)]
 
 
 def _times(factor: Tensor | None, other: Tensor) -> Tensor | None:
     return None if factor is None else factor * other
 
 
-def _both(coefficient: Tensor | None, trace: Tensor | None) -> bool:
-    return coefficient is not None and trace is not None
-
-
-def _spread(value: Tensor, like: Tensor) -> Tensor:
-    """[B, N] as [B, N, 1] where it meets traces of weights."""
-    return value[..., None] if like.ndim > value.ndim else value
-
-
 def _carry_on(layer: Layer) -> None:
     """e_t of a layer's last step, from e_{t-1} and what drove it."""
-    if layer.waiting is None:
+    if (step := layer.waiting) is None:
         return
-    step, layer.waiting = layer.waiting, None
-    states = len(step.by_state)
-    for name, parameter in step.parameters.items():
-        before = parameter.traces
-        after: list[Tensor | None] = []
-        for j in range(states):
-            trace: Tensor | None = None
-            for k, old in enumerate(before):
-                factor = step.by_state[j][k]
-                if factor is None or old is None:
-                    continue
-                if trace is None:
-                    # In place where there is one state, which nothing else reads.
-                    trace = old.mul_(_spread(factor, old)) if states == 1 else old * _spread(factor, old)
-                else:
-                    trace.addcmul_(_spread(factor, old), old)
-            after.append(_driven(trace, parameter, step.by_current[j], j))
-        layer.traces[name] = after
+    layer.waiting, states = None, step.states
+    before = layer.matrices or [[None] * len(states) for _ in step.drives]
+    layer.matrices = [
+        [_driven(_mixed(traces, [_column(one) for one in of.by_state]), drive, of.by_current) for of in states]
+        for traces, drive in zip(before, step.drives, strict=True)
+    ]
+    if step.vectors:
+        vectors = layer.vectors or [None] * len(states)
+        layer.vectors = [_plus(_mixed(vectors, of.by_state), _stacked(of, step.vectors)) for of in states]
 
 
-def _driven(trace: Tensor | None, parameter: Parameter, by_current: Tensor | None, state: int) -> Tensor | None:
-    """A trace and what a step adds to it."""
-    if isinstance(parameter.drive, Drive):
-        return trace if by_current is None else parameter.drive.add_to(trace, by_current)
-    if parameter.partials is not None:
-        added = parameter.partials[1 + state]
-    else:
-        added = None if by_current is None or parameter.drive is None else by_current * parameter.drive
-    if added is None or trace is None:
+def _column(factor: Tensor | None) -> Tensor | None:
+    return None if factor is None else factor[..., None]
+
+
+def _mixed(traces: Sequence[Tensor | None], factors: Sequence[Tensor | None]) -> Tensor | None:
+    """Σ_k factor_k·e_k; of one state written over e, which nothing else reads."""
+    total: Tensor | None = None
+    for trace, factor in zip(traces, factors, strict=True):
+        if trace is None or factor is None:
+            continue
+        if total is not None:
+            total.addcmul_(factor, trace)
+        else:
+            total = trace.mul_(factor) if len(traces) == 1 else trace * factor
+    return total
+
+
+def _driven(trace: Tensor | None, drive: Drive, by_current: Tensor | None) -> Tensor | None:
+    return trace if by_current is None else drive.add_to(trace, by_current)
+
+
+def _stacked(of: Derivatives, vectors: Sequence[Tensor | int]) -> Tensor | None:
+    """What a step adds to the vectors of a state, [P, B, N]."""
+    added = [of.by_row[one] if isinstance(one, int) else _times(of.by_current, one) for one in vectors]
+    like = next((one for one in added if one is not None), None)
+    return None if like is None else torch.stack([torch.zeros_like(like) if one is None else one for one in added])
+
+
+def _plus(trace: Tensor | None, added: Tensor | None) -> Tensor | None:
+    if trace is None or added is None:
         return added if trace is None else trace
     return trace.add_(added)
 
 
-def _bytes(parameters: dict[str, Parameter], states: int, batch: int, sources: Sequence[Source]) -> int:
-    """Of the traces of a layer once they are kept."""
-    size = 0
-    for parameter in parameters.values():
-        numbers = parameter.into.numel()
-        if not isinstance(parameter.drive, Drive):
-            numbers = sources[0].y.shape[2] if sources else numbers
-        size += states * batch * numbers * _wide(parameter.into).itemsize
-    return size
-
-
 class _Past(torch.autograd.Function):
-    """Spikes as they are; dL/dp of each parameter is Σ_b G·Σ_k (∂s/∂v_k)·e_k, by what is left of earlier steps."""
+    """Spikes as they are; dL/dp of each parameter is Σ_b G·Σ_k (∂s/∂v_k)·e_k, by what is left of earlier steps.
+
+    The parameters are first the weights of the layer's synapses, then those of its vectors.
+    """
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, terms: Any, *into: Tensor) -> Tensor:
-        ctx.terms, ctx.shapes = terms, [(one.shape, one.dtype) for one in into]
-        ctx.shape = y.shape
+    def forward(
+        ctx: Any, y: Tensor, by_state: Sequence[Tensor | None], layer: Layer, matrices: int, *into: Tensor
+    ) -> Tensor:
+        # The traces as they are now: the next step, which writes them over, runs after the backward pass of this one.
+        ctx.by_state, ctx.matrices, ctx.vectors = by_state, list(layer.matrices), list(layer.vectors)
+        ctx.shape, ctx.count, ctx.into = y.shape, matrices, [(one.shape, one.dtype) for one in into]
         return y.view_as(y)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        (grad,) = grads
-        found = []
-        for terms, (shape, dtype) in zip(ctx.terms, ctx.shapes, strict=True):
-            total: Tensor | None = None
-            for coefficient, trace in terms:
-                along = grad[0].flatten(1).to(trace.dtype) * coefficient
-                if trace.ndim == 3:
-                    one = torch.einsum("bo,boi->oi", along, trace).view(shape)
-                elif len(shape) == 1 and len(shape) != len(ctx.shape):
-                    one = (along * trace).sum(0)
-                else:
-                    # A row of the step, broadcastable to the spikes.
-                    one = (along * trace).view(ctx.shape).sum_to_size(shape)
-                total = one if total is None else total + one
-            assert total is not None
-            found.append(total.to(dtype))
-        return grad, None, *found
+        (grad,), into = grads, ctx.into
+        along = [None if one is None else grad[0].flatten(1).to(one.dtype) * one for one in ctx.by_state]
+        found: list[Tensor | None] = [None] * len(into)
+        for place, traces in enumerate(ctx.matrices):
+            for factor, trace in zip(along, traces, strict=True):
+                if factor is not None and trace is not None:
+                    own, before = torch.einsum("bn,bnm->nm", factor, trace), found[place]
+                    found[place] = own if before is None else before + own
+        sums: Tensor | None = None
+        for factor, trace in zip(along, ctx.vectors, strict=True) if ctx.vectors else ():
+            if factor is not None and trace is not None:
+                sums = factor * trace if sums is None else sums.addcmul_(factor, trace)
+        for place, own in enumerate(() if sums is None else sums.sum(1), start=ctx.count):
+            # [N], or one number where the layer has one.
+            found[place] = own if into[place][0].numel() == len(own) else own.sum()
+        shaped = (
+            None if one is None else one.view(shape).to(dtype) for one, (shape, dtype) in zip(found, into, strict=True)
+        )
+        return grad, None, None, None, *shaped

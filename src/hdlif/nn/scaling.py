@@ -7,7 +7,7 @@ from hdlif.nn.state import State, Temporal, check_chunk, check_stateless
 
 
 class Affine(Temporal):
-    """y = weight·x + bias of [K, B, C, H, W], per channel, the same at every step.
+    """y = weight·x + bias of [K, B, C, ...], per channel, the same at every step.
 
     A batch norm in train mode normalises each step by its own batch, so that what one step has in common in all samples
     (a cue that comes at the same time in each) is taken away, and given back by the running statistics in eval mode.
@@ -28,4 +28,5 @@ class Affine(Temporal):
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, None]:
         check_stateless(self, state)
         check_chunk(x, steps)
-        return x * self.weight[:, None, None] + self.bias[:, None, None], None
+        weight, bias = (value.reshape(-1, *(1,) * (x.ndim - 3)) for value in (self.weight, self.bias))
+        return x * weight + bias, None

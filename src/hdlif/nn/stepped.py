@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hdlif.equations import Program, trace
+from hdlif.nn.eligibility import Derivatives
 from hdlif.nn.fused import Fusing, can_be_fused
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
@@ -93,12 +94,37 @@ class SteppedNeuron(Neuron):
         else:
             spikes, kept = self._scanned(current.expand(len(steps), *x.shape[1:]), kept, rows, steps)
         after = dict(zip(self.states, kept, strict=True))
-        return self.reached(emitted(self.joined(spikes), self.quantizer).to(x.dtype), x, state, steps), after or None
+        return self.reached(
+            emitted(self.joined(spikes), self.quantizer).to(x.dtype), x, state, steps, rows
+        ), after or None
 
-    def reached(self, spikes: Tensor, x: Tensor, state: State | None, steps: range) -> Tensor:
+    def reached(self, spikes: Tensor, x: Tensor, state: State | None, steps: range, rows: Sequence[Tensor]) -> Tensor:
         """The spikes of a chunk, whose gradient reaches what earlier steps have left where that is carried along."""
         eligibility = carried(steps).eligibility
-        return spikes if eligibility is None else eligibility.passed(self, x, state, steps, spikes)
+        return spikes if eligibility is None else eligibility.passed(self, x, state, steps, rows, spikes)
+
+    def derivatives(self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]) -> list[Derivatives]:
+        """Of a step's spike, as it is emitted, and of each state after it, by all that the step is given; no graph.
+
+        Args:
+            current: [B, N, ...].
+            states: those before it, each shaped like the current.
+            rows: the parameters at the step, broadcastable to it.
+        """
+        dtype = states[0].dtype if states else current.dtype
+        with torch.enable_grad():
+            given = [current, *states, *(row.expand(current.shape) for row in rows)]
+            leaves = [value.detach().to(dtype).requires_grad_() for value in given]
+            spike, *after = self.equation()(*leaves)
+            found = []
+            for value in (emitted(spike[None], self.quantizer)[0], *after):
+                by: Sequence[Tensor | None] = [None] * len(leaves)
+                if isinstance(value, Tensor) and value.requires_grad:
+                    # Each neuron by itself, so that the sum has the derivative of each.
+                    by = torch.autograd.grad(value.sum(), leaves, retain_graph=True, allow_unused=True)
+                flat = [None if one is None else one.flatten(1) for one in by]
+                found.append(Derivatives(flat[0], flat[1 : 1 + len(states)], flat[1 + len(states) :]))
+        return found
 
     def _scanned(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range

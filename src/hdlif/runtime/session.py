@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hdlif import _native
 from hdlif._native import Network, instruction_sets
 from hdlif.artefact import INPUT, Graph, InputRecord, TaskRecord, infer_values, load
-from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, brief
+from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, ShapeError, StateError, brief
 from hdlif.runtime.program import flatten_graph
 from hdlif.runtime.state import (
     INTERRUPTED,
@@ -274,6 +274,27 @@ class Session:
         out["t"] = np.array(t + 1, np.int64)
         return logits[0], out
 
+    @_native_errors_are_ours
+    def sequence(self, batch: int = 1) -> "Sequence":
+        """A sequence from its start, which keeps its state to itself; for the rest it is `step`.
+
+        Raises:
+            LimitError, AllocationError: a step takes more than a limit, or than the machine grants.
+        """
+        self._check_limits(batch, 1, is_static=False, gives_state=True)
+        working = _channels_last(self._start(batch))
+        return Sequence(self._network, (batch, *self._input.shape), working, len(self._labels))
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the state of one sequence."""
+        return 4 * sum(map(math.prod, self._potential_shapes.values()))
+
+    @property
+    def max_bytes(self) -> int:
+        """What a call may take in memory."""
+        return self._max_bytes
+
     def _prepare(self, x: Floats, steps: int | None, *, keeps_all: bool = False) -> tuple[Floats, Floats]:
         """The contiguous input, and room for the logits."""
         steps = count_steps(x, self._input.shape, steps, self._time_steps)
@@ -320,6 +341,38 @@ class Session:
         return potentials
 
 
+class Sequence:
+    """A sequence that is run step by step; `Session.sequence` begins one.
+
+    `Session.step` checks the state that it is given, and that its memory is nothing else's, which takes longer than a
+    step of a small network. Here nobody else has the state.
+    """
+
+    def __init__(self, network: Network, shape: tuple[int, ...], working: list[Floats], outputs: int) -> None:
+        self._network, self._shape, self._working, self._outputs = network, shape, working, outputs
+        self._t = 0
+
+    @_native_errors_are_ours
+    def step(self, x: Floats) -> Floats:
+        """Logits [B, classes] of the next frame x [B, C, H, W].
+
+        Raises:
+            ShapeError: `x` does not fit.
+            StateError: a step before was interrupted.
+        """
+        check_frame(x, self._shape[1:])
+        if len(x) != self._shape[0]:
+            raise ShapeError(f"x has batch {len(x)}; this sequence has {self._shape[0]}")
+        t, self._t = self._t, -1
+        if t < 0:
+            raise StateError("a step of this sequence was interrupted, and its state is lost; begin another one")
+        logits: Floats = np.empty((1, len(x), self._outputs), np.float32)
+        self._network.run(_contiguous(x)[None], 1, t, self._working, logits)
+        self._t = t + 1
+        result: Floats = logits[0]
+        return result
+
+
 def probabilities(logits: Floats) -> Floats:
     """Softmax of the mean of the logits so far: [T, B, classes] -> [T, B, classes]; the last row is the answer."""
     counts = np.arange(1, len(logits) + 1, dtype=np.float32)[:, None, None]
@@ -350,9 +403,10 @@ def _contiguous(array: Array) -> Array:
 
 
 def _channels_first(array: Array) -> Array:
-    return np.moveaxis(array, -1, 1)
+    # what np.moveaxis does, in a tenth of its time
+    return array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
 
 
 def _channels_last(potentials: Mapping[str, Array]) -> list[Array]:
     """Channels-last contiguous arrays: views where the memory is so, else copies."""
-    return [_contiguous(np.moveaxis(potential, 1, -1)) for potential in potentials.values()]
+    return [_contiguous(potential.transpose(0, *range(2, potential.ndim), 1)) for potential in potentials.values()]

@@ -1,7 +1,7 @@
 """What is learned: criterion, combination over time, metrics, and what a report draws, of one kind of target each."""
 
 from hdlif.tasks.asked import Each, finite
-from hdlif.tasks.classify import Classify, Confusion
+from hdlif.tasks.classify import Chosen, Classify, Confusion
 from hdlif.tasks.measured import Measured
 from hdlif.tasks.multilabel import Multilabel
 from hdlif.tasks.of_record import task_of
@@ -10,6 +10,7 @@ from hdlif.tasks.sequence import LabelSequence
 from hdlif.tasks.task import Drawing, Evaluation, Tally, Target, Task, Total, figures_as_json
 
 __all__ = [
+    "Chosen",
     "Classify",
     "Confusion",
     "Drawing",
