@@ -275,3 +275,13 @@ def test_time_steps_follow_an_argument_that_is_set() -> None:
     assert (recipe.time_steps, len(said)) == (101, 1)
     with pytest.raises(RecipeError, match="--set time_steps=8"):
         load_with_data("delayed_xor_hdlif", ["data.delay=7", "time_steps=9"])
+
+
+def test_other_data_leave_the_arguments_of_generated_ones_out() -> None:
+    recipe, _ = load_with_data("delayed_xor_hdlif", data="sines")
+    assert (recipe.data.kind, recipe.data.arguments, recipe.time_steps) == ("sines", {}, 32)
+    assert (recipe.data.batch_size, recipe.data.validation) == (50, 500)
+    recipe, _ = load_with_data("sines_hdlif", data="delayed_xor")
+    assert (recipe.data.kind, recipe.time_steps) == ("delayed_xor", 101)
+    recipe, _ = load_with_data("delayed_xor_hdlif", ["data.delay=7"], data="delayed_xor")
+    assert recipe.time_steps == 8
