@@ -58,7 +58,7 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
         if data == section.kind or section.kind not in DATA or not section.arguments:
             return [f"data.kind={data}"]
         # What generated data are made by is not of another set.
-        plain = section.model_dump(exclude=section.arguments.keys(), exclude_none=True, mode="json")
+        plain = section.model_dump(exclude=set(section.arguments), exclude_none=True, mode="json")
         return [f"data={json.dumps({**plain, 'kind': data})}"]
     if not is_there(data):
         from hdlif.data.public.sets import where_had
