@@ -235,3 +235,16 @@ def test_firing_rate_is_that_of_all_neurons_by_their_number() -> None:
     found = TrainResult(name="net", accuracy=1.0, accuracy_per_step=(), layers=tuple(layers), neurons=neurons)
     # (6 * 0.5 + 2 * 0.1) / 8
     assert firing_rate(found) == pytest.approx(0.4)
+
+
+@pytest.mark.usefixtures("trained")
+def test_cells_may_tell_what_they_cost(table: Path, tmp_path: Path) -> None:
+    costs = ["accuracy", "parameters", "train_seconds", "peak_bytes", "stored_mb", "nops"]
+    chosen = load_table(table).model_copy(update={"quantities": costs})
+    result = json.loads((tmp_path / "out" / "table.json").read_text())
+    cell = result["rows"]["HD-LIF"]["4 bit"]
+    run = json.loads((tmp_path / "out/hd_lif/4_bit/seed_42/summary.json").read_text())
+    assert cell["parameters"] == run["parameters"] > 100
+    text = module.markdown(chosen, result).splitlines()[2]
+    assert f"{run['parameters']:,} parameters, {run['train_seconds']:,.0f} s, — MB, " in text
+    assert f"{1000 * run['stored_mb']:,.1f} kB stored, {run['nops'] / 1e6:.3f} M NOPs (1) |" in text

@@ -299,6 +299,7 @@ def _result(
         **_asked_for(task, test),
         evaluation=measured.evaluated.as_dict(),
         **vars(measured.counts),
+        parameters=measured.parameters,
         fp32_mb=measured.fp32_mb,
         saved_bytes=measured.saved_bytes,
         versions=versions(),
@@ -377,13 +378,14 @@ class MeasuredNetwork:
         task: what it has learned.
         drawings: by name, what a report draws of the test set, as JSON has it.
         counts: operations, sizes and learned neuron parameters.
-        fp32_mb, saved_bytes: as of `TrainResult`.
+        parameters, fp32_mb, saved_bytes: as of `TrainResult`.
     """
 
     evaluated: Evaluated
     task: Task
     drawings: Mapping[str, Any]
     counts: Counts
+    parameters: int
     fp32_mb: float
     saved_bytes: int
 
@@ -420,6 +422,7 @@ def measure(
         task,
         drawing.files(),
         counts(graph or model, recipe, first_images(sets.test, PROFILED_IMAGES)),
+        sum(p.numel() for p in model.parameters()),
         4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),
         bytes_saved_by_an_update(model, recipe, sets),
     )
