@@ -513,9 +513,12 @@ def data_group() -> None:
 @click.option("--size", type=click.IntRange(1, 2**13), help="Side that pictures become.  [default: as a training's]")
 @data_set_option
 @click.option("--out", type=FILE, help="A PNG file to write, with pictures of each class as a network would see them.")
+@data_root_option
 @json_option
 def data_inspect(path: str, as_json: bool, **options: Any) -> None:
     """What is found in the data at PATH, or package.module:Name, and what `hdlif train --data PATH` would train on.
+
+    PATH may also be the name of a set that ships, such as mackey_glass, with its arguments by --set.
 
     Nothing but the file that --out names is written, and the frames of recordings that are drawn on it.
     """

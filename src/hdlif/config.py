@@ -188,7 +188,7 @@ class DataConfig(_Section):
     size: Annotated[int, Field(ge=1, le=2**13)] | None = None
     """Images are resized to size x size, bilinearly; by default they stay as they are."""
     frames: Text = "constant"
-    """How an image becomes a sequence: the same at every step, or a row a step."""
+    """How an image becomes a sequence: the same at every step, a row a step, or a pixel a step."""
     # A YAML list has to become a tuple, which strict typing would refuse; the names in it stay strict.
     augment: Annotated[tuple[_Augmentation, ...], Field(strict=False)] = ()
     """By name, or as a section of `kind` and arguments."""

@@ -16,6 +16,7 @@ from hdlif.nn import (
     HDLIF,
     LIF,
     AdaptiveHDLIF,
+    Affine,
     BatchNorm1d,
     BatchNorm2d,
     DelayLine,
@@ -57,7 +58,7 @@ NEURONS: dict[str, Callable[[], Temporal]] = {
     "sliding parallel": lambda: SlidingParallelHDLIF(T, taps=[1, 0, -1], **SHARED),
     "parallel": lambda: ParallelHDLIF(T, **SHARED),
 }
-NORMS = ("none", "train", "eval", "per step")
+NORMS = ("none", "train", "eval", "per step", "affine")
 
 
 def frames(*shape: int) -> Tensor:
@@ -69,7 +70,11 @@ def layer(make: Callable[[], Temporal], norm: str = "none") -> Sequential:
     torch.manual_seed(0)
     neuron = make()
     modules: list[nn.Module] = [nn.Linear(INPUTS, WIDTH)]
-    if norm != "none":
+    if norm == "affine":
+        modules.append(Affine(WIDTH))
+        torch.nn.init.uniform_(modules[-1].weight, 0.5, 1.5)
+        torch.nn.init.uniform_(modules[-1].bias, -0.5, 0.5)
+    elif norm != "none":
         modules.append(BatchNorm1d(WIDTH, time_steps=T if norm == "per step" else None))
     net = Sequential(*modules, neuron, nn.Linear(WIDTH, CLASSES)).double()
     for module in net.modules():

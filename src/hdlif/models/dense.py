@@ -28,7 +28,7 @@ def dense(
         in_channels: channels of the input.
         widths: of the layers; the first keeps fp32 weights, as the stem of the others does.
         conv: makes the layers behind the first.
-        norm: makes the batch norms behind the first.
+        norm: makes what is behind each layer's synapses.
     """
     if not widths or not all(type(width) is int and width > 0 for width in widths):
         raise ValueError(f"widths = {list(widths)[:5]}; give one or more layers' widths, whole numbers above 0")
@@ -41,7 +41,7 @@ def dense(
         body[f"act{index + 1}"] = neuron(Place(f"body.act{index + 1}", 0, index, 0, index, wider))
         width = wider
     return Network(
-        stem=Sequential({"fc1": nn.Conv2d(in_channels, first, 1, bias=False), "bn1": BatchNorm2d(first)}),
+        stem=Sequential({"fc1": nn.Conv2d(in_channels, first, 1, bias=False), "bn1": norm(first)}),
         body=Sequential(body),
         head=nn.Flatten(),
         classifier=nn.Linear(width, classes),

@@ -71,7 +71,7 @@ def conv1d(
         kernel: steps that a layer reads, at least 1.
         dilations: d of each layer; 1 by default.
         conv: makes the layers behind the first.
-        norm: makes the batch norms behind the first.
+        norm: makes what is behind each layer's synapses.
     """
     if not widths or not all(type(width) is int and width > 0 for width in widths):
         raise ValueError(f"widths = {list(widths)[:5]}; give one or more layers' widths, whole numbers above 0")
@@ -97,7 +97,7 @@ def conv1d(
             {
                 "line1": DelayLine(kernel, steps[0]),
                 "conv1": nn.Conv2d(kernel * in_channels, first, 1, bias=False),
-                "bn1": BatchNorm2d(first),
+                "bn1": norm(first),
             }
         ),
         body=Sequential(body),

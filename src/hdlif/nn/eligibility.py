@@ -1,6 +1,6 @@
 """Forward-mode eligibility: what each state of a neuron owes to each weight of its layer, carried along time.
 
-A layer is a synapse W, a batch norm or none, and neurons whose step takes each of them by itself:
+A layer is a synapse W, a batch norm, a gain and shift or none, and neurons whose step takes each of them by itself:
 (s_t, v_t) = f(I_t, v_{t-1}, p) with states v and parameters p. For a weight w of the neuron's own row
 
     e_t = dv_t/dw = (∂v_t/∂v_{t-1})·e_{t-1} + (∂v_t/∂I_t)·dI_t/dw,    e_0 = 0
@@ -29,6 +29,7 @@ from hdlif.errors import TrainingError
 from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.paths import unwrapped
+from hdlif.nn.scaling import Affine
 from hdlif.nn.state import State, kept_of
 from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantLayer
@@ -43,12 +44,12 @@ WayBack = Literal["diagonal", "cut"]
 
 @dataclass(frozen=True)
 class Source:
-    """A synapse that currents come from in this step, and the batch norm behind it."""
+    """A synapse that currents come from in this step, and the batch norm, or gain and shift, behind it."""
 
     synapse: nn.Module
     x: Tensor
     y: Tensor
-    norm: BatchNorm2d | None = None
+    norm: BatchNorm2d | Affine | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class Eligibility:
 
     def ran(self, child: nn.Module, x: Tensor, y: Tensor) -> None:
         """Take note of what a child of a module gave."""
-        if isinstance(child, BatchNorm2d):
+        if isinstance(child, BatchNorm2d | Affine):
             before = self._sources.get(id(x), (x, ()))[1]
             if len(before) == 1 and before[0].norm is None:
                 source = before[0]
@@ -351,7 +352,9 @@ def _diagonal(synapse: nn.Module, steps: range) -> Tensor:
     return weight.flatten(1).diagonal()
 
 
-def _slope(norm: BatchNorm2d, y: Tensor, steps: range, gather: Gather | None) -> Slope:
+def _slope(norm: BatchNorm2d | Affine, y: Tensor, steps: range, gather: Gather | None) -> Slope:
+    if isinstance(norm, Affine):
+        return Slope(norm.weight.detach().to(y.dtype), y)
     coupled = norm.training and not carried(steps).by_average
     mean, var = norm.statistics_at(steps.start, y, gather, of_batch=coupled)
     scale = torch.rsqrt(var.to(y.dtype) + norm.eps)
