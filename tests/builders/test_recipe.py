@@ -61,7 +61,7 @@ from small_recipes import recipe
         ("model.blocks=3", "model.blocks = 3 is refused"),
         ("model.kind=my_models.TinyNet", 'model.kind = "my_models.TinyNet" is unknown; write my_models:TinyNet$'),
         ("data.kind=my.sets.Photos", 'data.kind = "my.sets.Photos" is unknown; write my.sets:Photos$'),
-        ("data.frames=my.rows", 'data.frames = "my.rows" is unknown; choose one of constant, rows'),
+        ("data.frames=my.rows", 'data.frames = "my.rows" is unknown; choose one of constant, pixels, rows'),
         ("neuron={kind: hdlif, parallel: a.b}", "neuron.parallel"),
         ("model={kind: vgg_snn, plan: [8, Q]}", "model: plan has 'Q'; its entries are widths above 0"),
         ("model.blocks=[]", "give at least one stage of at least one block"),
