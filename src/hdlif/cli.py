@@ -107,6 +107,12 @@ def _to_stderr(silent: bool) -> Callable[[str], None]:
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, exactly.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that the run folder holds.")
 @click.option(
+    "--stream",
+    is_flag=True,
+    help="Learn from sequences that never end: each sample goes on with the state of the one before it, with an update "
+    "every training.stream steps.  [default: the most up to 16 that divide time_steps]",
+)
+@click.option(
     "--devices",
     type=click.IntRange(1),
     help="Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or 1]",

@@ -59,6 +59,7 @@ class Steps:
         measures: what is taken of a module's pass, by the module; see `Measure`.
         wiring: what takes note of how children read one another; None for nothing.
         eligibility: what layers that learn in forward mode keep from step to step; None for nothing.
+        by_average: whether batch norms in train mode normalise by their running statistics.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Steps:
         measures: Mapping[nn.Module, Measure] | None = None,
         wiring: Wiring | None = None,
         eligibility: Eligibility | None = None,
+        by_average: bool = False,
     ) -> None:
         self.times = times
         self.weights: Weights = {} if weights is None else weights
@@ -81,6 +83,7 @@ class Steps:
         self.measures: Mapping[nn.Module, Measure] = {} if measures is None else measures
         self.wiring = wiring
         self.eligibility = eligibility
+        self.by_average = by_average
 
     def with_times(self, times: range | tuple[Tensor, ...]) -> Steps:
         """Other steps, with all that these carry."""
@@ -93,6 +96,7 @@ class Steps:
             measures=self.measures,
             wiring=self.wiring,
             eligibility=self.eligibility,
+            by_average=self.by_average,
         )
 
     @property
@@ -148,6 +152,7 @@ def carrying(
     measures: Mapping[nn.Module, Measure] | None = None,
     wiring: Wiring | None = None,
     eligibility: Eligibility | None = None,
+    by_average: bool | None = None,
 ) -> range:
     """The same steps with what is given, and what they carry already.
 
@@ -156,9 +161,10 @@ def carrying(
     ([2, 3, 4], 2, True, True)
 
     Args:
-        weights, traces, gather, keeps_graphs, measures, wiring, eligibility: as in `Steps`; None leaves what is there.
+        weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average: as in `Steps`; None
+            leaves what is there.
     """
-    if all(one is None for one in (weights, traces, gather, keeps_graphs, measures, wiring, eligibility)):
+    if all(one is None for one in (weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average)):
         return steps
     known = carried(steps)
     made = Steps(
@@ -170,6 +176,7 @@ def carrying(
         measures=known.measures if measures is None else measures,
         wiring=known.wiring if wiring is None else wiring,
         eligibility=known.eligibility if eligibility is None else eligibility,
+        by_average=known.by_average if by_average is None else by_average,
     )
     # What takes steps is annotated with a range, which no class can be derived from.
     return cast(range, made)

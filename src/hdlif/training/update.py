@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.errors import TrainingError
-from hdlif.learning import Plan, Rule, Step
+from hdlif.learning import Carry, Plan, Rule, Step, Streaming
 from hdlif.nn import Carrying, carrying
 from hdlif.nn.layout import lay_out
 from hdlif.training.activity import Penalty, Watch
@@ -107,6 +107,7 @@ class Updater:
         share: float = 1.0,
         last: bool = True,
         agree: Agree | None = None,
+        carry: Carry | None = None,
     ) -> float:
         """Learn from a batch [T or 1, B, ...]; the loss per update, without penalty.
 
@@ -118,14 +119,15 @@ class Updater:
             last: whether the update ends with it; otherwise gradients stay for the next batch to add to, which asks
                 for a plan of one update.
             agree: asks all ranks, once an update.
+            carry: where a stream stands that x is a part of; batch norms then normalise by their running statistics.
         """
         assert last or sum(plan.updates) == 1, "several batches make one update"
         agree = agree or self._mean
         if self._penalty is None:
-            return self._carry_out(x, target, plan, None, share, last, agree)
+            return self._carry_out(x, target, plan, None, share, last, agree, carry)
         mean = self._ranks.mean if self._ranks.count > 1 else None
         watch = Watch(self.network.model, self._penalty, mean=mean)
-        return self._carry_out(x, target, plan, watch, share, last, agree)
+        return self._carry_out(x, target, plan, watch, share, last, agree, carry)
 
     def _mean(self, loss: float, outputs: Sequence[Tensor]) -> float:
         return self._ranks.mean_value(loss)
@@ -153,9 +155,13 @@ class Updater:
         share: float,
         last: bool,
         agree: Agree,
+        carry: Carry | None,
     ) -> float:
         learner = self._learner if watch is None else Carrying(self._learner, measures=watch.measures)
-        steps = self._rule(learner, x, target, plan)
+        if carry is None:
+            steps = self._rule(learner, x, target, plan)
+        else:
+            steps = cast(Streaming, self._rule)(Carrying(learner, by_average=True), x, target, plan, carry=carry)
         # An update of several losses has the mean of their penalties.
         of_penalty = sum(plan.updates) / len(plan.updates)
         total, of_update = 0.0, 0.0
