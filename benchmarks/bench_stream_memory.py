@@ -2,8 +2,8 @@
 
     python benchmarks/bench_stream_memory.py [--recipe NAME] [--rules "{kind: sltt};..."] [--steps 1000000] [--out FILE]
 
-Each rule trains in a fresh process on random samples, with 16 steps (`training.stream`) from one update to the next, and
-notes the resident set at 1, 2, 5, 10, ... thousand steps. The run fails where it grows by more than 3 % of what the
+Each rule trains in a fresh process on random samples, with 16 steps (`training.stream`) from one update to the next,
+and notes the resident set at 1, 2, 5, 10, ... thousand steps. The run fails where it grows by more than 3 % of what the
 training adds to program and weights, or by more than 1 MB, from the first of them on.
 """
 
