@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
 from hdlif.nn.batch_statistics import Gather, batch_statistics, normalise_by_batch
-from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps
+from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps, unstacked
 from hdlif.nn.steps import carried
 from hdlif.nn.tracing import Row, last_of, row_of, set_row, share
 
@@ -72,7 +72,7 @@ class BatchNorm2d(Temporal):
                         set_row(running, row, row_of(running, row).lerp(found.to(running.dtype), momentum))
             return y, None
         x = x.expand(len(steps), *x.shape[1:])
-        return stack_steps([self._at(step, t, gather) for step, t in zip(x.unbind(), steps, strict=True)]), None
+        return stack_steps([self._at(step, t, gather) for step, t in zip(unstacked(x), steps, strict=True)]), None
 
     def forget(self, time_steps: int) -> None:
         """Reset the statistics of the first `time_steps` steps."""
@@ -122,7 +122,7 @@ class BatchNorm2d(Temporal):
     def _train_shared(self, x: Tensor, steps: range, gather: Gather | None) -> Tensor:
         repeats = len(steps) // x.shape[0]
         normalised = []
-        for step in x.unbind():
+        for step in unstacked(x):
             with torch.no_grad():
                 self.num_batches_tracked += repeats
                 if self.momentum is None:

@@ -11,7 +11,7 @@ from hdlif.nn.eligibility import Derivatives
 from hdlif.nn.fused import Fusing, can_be_fused
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
-from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps
+from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps, unstacked
 from hdlif.nn.steps import carried
 
 Step = Callable[..., Any]
@@ -132,7 +132,7 @@ class SteppedNeuron(Neuron):
         """The spikes of a chunk, and the states after it, step by step."""
         spikes = []
         # Taken apart at once: the derivative of current[k] would be zeros for all K steps, K times.
-        of_steps = (current.unbind(), *(values.unbind() for values in rows))
+        of_steps = (unstacked(current), *(unstacked(values) for values in rows))
         for t, arriving, *of_step in zip(steps, *of_steps, strict=True):
             spike, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
             spikes.append(spike)

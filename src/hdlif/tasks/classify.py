@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
+from hdlif.tasks.answered import RightBy, counted_from
 from hdlif.tasks.early import EarlyAnswers
 from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured, class_noise
@@ -40,6 +41,7 @@ class Classify(Measured):
 
     target: ClassVar[Target] = "class"
     figures: ClassVar[Mapping[str, bool]] = {"accuracy": True}
+    right_by: ClassVar[RightBy] = "mean"
 
     @property
     def record(self) -> TaskRecord:
@@ -78,11 +80,6 @@ class Classify(Measured):
 
     def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return class_noise(self.outputs, samples, generator)
-
-
-def counted_from(steps: tuple[int, ...], first: int) -> int:
-    """The place of the first step that counts, among steps that were learned from."""
-    return next((place for place, step in enumerate(steps) if step >= first), 0)
 
 
 class _Tally(Tally):

@@ -25,7 +25,7 @@ from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
 from hdlif.errors import CheckpointError, DataError, InputError, TrainingError, brief, first_line
 from hdlif.learning import Plan, Rule, Tracing, loss_over, mean_logits
-from hdlif.tasks import Evaluation, Task, finite
+from hdlif.tasks import Answered, Evaluation, Task, finite
 from hdlif.training import checkpoint
 from hdlif.training.callback import Batch, Callback
 from hdlif.training.evaluate import evaluate
@@ -367,14 +367,13 @@ class Training:
             for callback in self.callbacks:
                 callback.at_rest(self, epoch_done=False)
 
-    def _agreed(self, plan: Plan, answers: Tensor) -> Callable[[float, Sequence[Tensor]], float]:
-        """What an update asks of all ranks at once, from its loss and the outputs so far: the mean loss."""
+    def _agreed(self, plan: Plan, answered: Answered) -> Callable[[float], float]:
+        """What an update asks of all ranks at once, from its loss and the answers so far: the mean loss."""
 
-        def agree(loss: float, outputs: Sequence[Tensor]) -> float:
+        def agree(loss: float) -> float:
             self._right = self._answers = 0
-            if len(outputs) == len(plan.updates):
-                right, self._answers = self.task.right(torch.cat(list(outputs)), plan.steps, answers)
-                self._right = int(right)
+            if answered.losses == len(plan.updates):
+                self._right, self._answers = answered.right()
             due = self.ranks.first and any(one.due(self) for one in self.callbacks)
             sums, highest = self.ranks.exchange(
                 [loss, self._right, self._answers], [self.pending.number or 0, int(due)]
@@ -402,13 +401,15 @@ class Training:
         """The updates of a batch whose samples have a beginning; their loss."""
         update, part = divmod(self.counters.step, self.config.accumulate)
         plan = self.rule.schedule(self.task.time_steps, self._draws(update))
+        answered = Answered(self.task, plan.steps, batch.answers)
         loss = self.updater(
             batch.x,
             batch.target,
             plan,
             share=1 / self.config.accumulate,
             last=part == self.config.accumulate - 1,
-            agree=self._agreed(plan, batch.answers),
+            agree=self._agreed(plan, answered),
+            hear=answered,
         )
         self._count(loss, batch, plan)
         return loss
@@ -420,8 +421,9 @@ class Training:
         answers = [answer for _, answer in streams.parts(batch.x, batch.answers)]
         for place, (x, target) in enumerate(parts):
             plan = self.rule.schedule(streams.every, self._draws(self.counters.step * len(parts) + place))
-            agree = self._agreed(plan, answers[place])
-            losses.append(self.updater(x, target, plan, agree=agree, carry=streams.carry))
+            answered = Answered(self.task, plan.steps, answers[place])
+            agree = self._agreed(plan, answered)
+            losses.append(self.updater(x, target, plan, agree=agree, hear=answered, carry=streams.carry))
             self._count(losses[-1], Batch(x, target, answers[place]), plan)
         return losses
 
