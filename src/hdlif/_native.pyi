@@ -58,3 +58,15 @@ class Network:
         logits: NDArray[np.float32],
         values: Sequence[NDArray[np.float32]],
     ) -> None: ...
+
+class Stream:
+    t: int
+    """The steps that it has seen; -1 where a call was interrupted."""
+    def __init__(self, network: Network) -> None: ...
+    def advance(self, x: NDArray[np.float32], logits: NDArray[np.float32]) -> None:
+        """x [C, H, W] or [K, C, H, W]; RuntimeError: another thread is within a call."""
+
+    def give(self, to: Sequence[NDArray[np.float32]]) -> None:
+        """Its potentials, [1, H, W, C] each."""
+
+    def take(self, from_: Sequence[NDArray[np.float32]], t: int) -> None: ...
