@@ -57,7 +57,9 @@ def test_a_convolution_reads_nothing_later_and_as_far_back_as_its_kernel() -> No
     assert changed == [2 <= t <= 2 + 6 for t in range(steps)]
 
 
-@pytest.mark.parametrize(("build", "arguments"), [(conv1d, {"dilations": (1, 2)}), (recurrent, {})])
+@pytest.mark.parametrize(
+    ("build", "arguments"), [(conv1d, {"dilations": (1, 2)}), (conv1d, {"companded": (0, 2)}), (recurrent, {})]
+)
 def test_chunks_equal_the_whole_and_the_deployed_network(build: Any, arguments: dict[str, Any]) -> None:
     network, x = made(build, **arguments), torch.randn(T, 2, C, 1, 1)
     whole = logits(network, x)
@@ -102,6 +104,8 @@ def test_two_ways_to_make_a_layer_recurrent_are_one_too_many() -> None:
         ({"kernel": 0}, "kernel = 0"),
         ({"dilations": (1,)}, "dilations = [1] of 2 layers"),
         ({"dilations": (1, 0)}, "dilations = [1, 0] of 2 layers"),
+        ({"companded": (0, 3)}, "companded = [0, 3]; name channels once each, whole numbers in 0..2"),
+        ({"companded": (1, 1)}, "companded = [1, 1]"),
         ({"kernel": 300}, "holds 299 steps; at most 256"),
     ],
 )

@@ -16,9 +16,9 @@ class Companded(EquationNeuron):
 
         y = x + share·(Σ_b clamp(x/b, -1, 1) - x),   b = 1/16, 1/8, ..., 4
 
-    The sum is odd, and linear between the ends b; it rises by 1 to 2 where |x| doubles, from 1/16 on. So a network
-    tells a sway of 0.05 deviations from one of 0.15, which beside a step of 4 are both next to nothing. Nothing is
-    learned and nothing kept: the sample of a step is seen at that step alone. `companded` makes one.
+    The sum is odd, and linear between the ends b. Where |x| doubles, from 1/32 to 4, it rises by 1 - |x|/4. So a
+    network tells a sway of 0.05 deviations from one of 0.15, which beside a step of 4 are both next to nothing.
+    Nothing is learned and nothing kept: the sample of a step is seen at that step alone. `companded` makes one.
     """
 
     states = ()

@@ -571,10 +571,6 @@ void check_pools(const std::vector<const Kernels*>& tables) {
     s.pad_x = pads ? draw(0, s.kernel_x - 1) : 0;
     s.out_height = (s.in_height + 2 * s.pad_y - s.kernel_y) / s.stride_y + 1;
     s.out_width = (s.in_width + 2 * s.pad_x - s.kernel_x) / s.stride_x + 1;
-    if (goes_back) { // the first tap is where the last one was
-      s.pad_x -= reach_x - 1;
-      s.dilation_x = -s.dilation_x;
-    }
     case_text = "map " + std::to_string(s.in_height) + "x" + std::to_string(s.in_width) + "x" +
                 std::to_string(s.channels);
     const int64_t row = draw(0, 2 * s.out_height - 1);
