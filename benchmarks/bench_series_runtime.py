@@ -6,7 +6,7 @@
 Two ways to run, each on one thread with a batch of one:
 
 whole: a recording cut in windows of as many samples as the network was trained on; a call takes a window.
-stream: sample by sample. A call takes one, and state is carried to the next; hdlif by `Session.stream`, the GRU as a
+stream: sample by sample. A call takes one, and state is carried to the next; hdlif by `Session.sequence`, the GRU as a
     graph of one step whose state is input and output: by `InferenceSession.run`, and by an I/O binding whose two
     buffers of state change places ("bound").
 
@@ -209,21 +209,21 @@ def hdlif_runs(path: Path, raw: NDArray[np.float64]) -> tuple[dict[str, Callable
     record = session.input
     frames = [np.ascontiguousarray(shown(one, record.mean, record.std)) for one in raw]
     whole = [one[:, None] for one in frames]
-    single = [list(one) for one in frames]
+    single = [list(one[:, None]) for one in frames]
     expected = reference.run(graph, whole[0])
-    stream = session.stream()
+    sequence = session.sequence()
     np.testing.assert_array_equal(session.run(whole[0]), expected)
-    np.testing.assert_array_equal(np.stack([stream.step(frame) for frame in single[0]]), expected[:, 0])
+    np.testing.assert_array_equal(np.stack([sequence.step(frame) for frame in single[0]]), expected)
 
     def by_step(window: int) -> None:
-        step = session.stream().step
+        step = session.sequence().step
         for frame in single[window]:
             step(frame)
 
     facts = {
         "file_bytes": path.stat().st_size,
         "weight_bytes": session.weight_bytes,
-        "state_bytes": 4 * sum(int(np.prod(shape)) for shape in session.stream().shapes.values()),
+        "state_bytes": session.state_bytes,
         "instructions": session.instructions,
     }
     return {"whole": lambda window: session.run(whole[window]), "stream": by_step}, facts

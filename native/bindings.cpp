@@ -67,6 +67,7 @@ public:
   int64_t weight_bytes() const { return session_.weight_bytes(); }
   int64_t working_bytes() { return session_.working_bytes(); }
 
+  int64_t sequence_bytes() const { return session_.flow_bytes(); }
   int64_t run_bytes(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool owns_potentials) {
     check_counts(batch, steps);
     return session_.run_bytes(batch, steps, is_static, keeps_all, owns_potentials);
@@ -178,13 +179,11 @@ private:
 };
 
 // A sequence that goes on from call to call, of a network that outlives it.
-class Stream {
+class Sequence {
 public:
-  explicit Stream(Network& network) : session_(network.session()) {
-    Watch watch;
-    flow_ = session_.begin(watch);
-    operations_ = session_.operations(1, 1, false, false);
-  }
+  explicit Sequence(Network& network)
+      : session_(network.session()), flow_(session_.begin()),
+        operations_(session_.operations(1, 1, false, false)) {}
 
   int64_t t() const { return flow_.t; }
 
@@ -255,8 +254,8 @@ private:
 
   Session& session_;
   Flow flow_;
-  double operations_ = 0; // of a step
-  bool is_busy_ = false;  // read and written where the interpreter is held
+  const double operations_; // of a step
+  bool is_busy_ = false;    // read and written where the interpreter is held
 };
 
 } // namespace
@@ -289,6 +288,7 @@ NB_MODULE(_native, module) {
       .def_prop_ro("passes", &Network::passes)
       .def_prop_ro("weight_bytes", &Network::weight_bytes)
       .def_prop_ro("working_bytes", &Network::working_bytes)
+      .def_prop_ro("sequence_bytes", &Network::sequence_bytes)
       .def("run_bytes", &Network::run_bytes, nb::arg("batch"), nb::arg("steps"), nb::arg("is_static"),
            nb::arg("keeps_all"), nb::arg("owns_potentials"))
       .def("operations", &Network::operations, nb::arg("batch"), nb::arg("steps"), nb::arg("is_static"),
@@ -299,10 +299,10 @@ NB_MODULE(_native, module) {
       .def("run_and_keep", &Network::run_and_keep, nb::arg("x").noconvert(), nb::arg("steps"), nb::arg("t"),
            nb::arg("potentials").noconvert().none(), nb::arg("logits").noconvert(),
            nb::arg("values").noconvert());
-  nb::class_<hdlif::Stream>(module, "Stream")
+  nb::class_<hdlif::Sequence>(module, "Sequence")
       .def(nb::init<Network&>(), nb::arg("network"), nb::keep_alive<1, 2>())
-      .def_prop_ro("t", &hdlif::Stream::t)
-      .def("advance", &hdlif::Stream::advance, nb::arg("x").noconvert(), nb::arg("logits").noconvert())
-      .def("give", &hdlif::Stream::give, nb::arg("to").noconvert())
-      .def("take", &hdlif::Stream::take, nb::arg("from").noconvert(), nb::arg("t"));
+      .def_prop_ro("t", &hdlif::Sequence::t)
+      .def("advance", &hdlif::Sequence::advance, nb::arg("x").noconvert(), nb::arg("logits").noconvert())
+      .def("give", &hdlif::Sequence::give, nb::arg("to").noconvert())
+      .def("take", &hdlif::Sequence::take, nb::arg("from").noconvert(), nb::arg("t"));
 }

@@ -135,9 +135,9 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
   Slots slots;
   const auto slot_bytes = [&](int32_t value) {
     const Value& type = program.values[value];
-    const int64_t leading = has_history(value)           ? timeline.history[value] + kTimeRoom
-                            : is_static && type.constant ? 1
-                                                         : steps;
+    if (has_history(value))
+      return plan.history_bytes(value);
+    const int64_t leading = is_static && type.constant ? 1 : steps;
     return leading * batch * type.size() * type.entry_bytes() + kReadAhead;
   };
   for (size_t value = 0; value < value_count; ++value)

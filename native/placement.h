@@ -25,7 +25,4 @@ struct Placement {
 
 Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, bool keeps_all);
 
-// What may be read behind a map of codes: see gather_units.
-constexpr int64_t kReadAhead = 64;
-
 } // namespace hdlif

@@ -266,6 +266,12 @@ int64_t Plan::bytes() const {
   return total;
 }
 
+int64_t Plan::history_bytes(int32_t value) const {
+  const Value& type = program.values[value];
+  const int64_t history = timeline.exists ? timeline.history[value] : 0;
+  return history == 0 ? 0 : (history + kTimeRoom) * type.size() * type.entry_bytes() + kReadAhead;
+}
+
 int64_t Plan::potential_entries() const {
   int64_t entries = 0;
   for (int32_t n : program.stateful)

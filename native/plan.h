@@ -46,6 +46,9 @@ struct Layer {
   }
 };
 
+// What may be read behind a map of codes: see gather_units.
+constexpr int64_t kReadAhead = 64;
+
 // The images and steps that are computed together.
 struct Chunk {
   int64_t batch, steps, t; // t: the number of the first step
@@ -108,6 +111,9 @@ struct Plan {
   bool runs_in_time(int64_t batch, bool is_static, bool keeps_all) const {
     return timeline.exists && batch == 1 && !is_static && !keeps_all;
   }
+
+  // Of a value with a history, the bytes of its slot; of others 0.
+  int64_t history_bytes(int32_t value) const;
 
   int64_t bytes() const;
 

@@ -98,43 +98,83 @@ void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps,
   give_back();
 }
 
-Flow Session::begin(Watch& watch) const {
+Flow Session::begin() const {
   Flow flow;
   for (int32_t n : program().stateful)
     flow.potentials.emplace_back(size_t(program().values[size_t(n) + 1].size()), 0.0f);
   for (LineVector<float>& potential : flow.potentials)
     flow.pointers.push_back(potential.data());
-  if (plan_.runs_in_time(1, false, false)) {
-    flow.workspace = std::make_unique<Workspace>();
-    flow.workspace->fit(plan_, 1, 1, kTimeSteps, false, false, false, max_bytes_ - plan_.bytes(), watch);
-    flow.workspace->potentials = flow.pointers;
-    begin_history(false, *flow.workspace);
-  }
+  if (plan_.runs_in_time(1, false, false))
+    for (size_t value = 0; value < program().values.size(); ++value)
+      if (const int64_t bytes = plan_.history_bytes(int32_t(value)); bytes > 0)
+        flow.histories.emplace_back(size_t(bytes), uint8_t(0));
   return flow;
 }
 
+int64_t Session::flow_bytes() const {
+  int64_t bytes = plan_.potential_entries() * int64_t(sizeof(float));
+  for (size_t value = 0; plan_.runs_in_time(1, false, false) && value < program().values.size(); ++value)
+    bytes += plan_.history_bytes(int32_t(value));
+  return bytes;
+}
+
+template <typename Body> void Session::within(Flow& flow, Watch& watch, const Body& body) {
+  Workers& workers = this->workers();
+  std::unique_ptr<Workspace> workspace = borrow(workers, {1, kTimeSteps}, false, false, false, watch);
+  workspace->potentials = flow.pointers;
+  const auto exchange = [&] {
+    size_t i = 0;
+    for (size_t value = 0; value < program().values.size(); ++value)
+      if (plan_.timeline.history[value] > 0)
+        std::swap(flow.histories[i++], workspace->slots[size_t(workspace->placement.slot[value])]);
+  };
+  const auto give_back = [&] {
+    exchange();
+    if (workers.process != forks()) { // in the child of a fork by what the watch asked
+      workspace.release();
+      return;
+    }
+    std::lock_guard<std::mutex> lock(workers.mutex);
+    workers.workspaces.push_back(std::move(workspace));
+  };
+  exchange();
+  try {
+    body(*workspace);
+  } catch (...) {
+    give_back();
+    throw;
+  }
+  give_back();
+}
+
 void Session::advance(Flow& flow, const float* x, int64_t steps, float* logits, Watch& watch) {
-  if (flow.workspace == nullptr)
+  if (!plan_.runs_in_time(1, false, false)) {
     run(x, steps, 1, steps, flow.t, flow.pointers.data(), logits, {}, watch);
-  const int64_t size = program().values[0].size(), classes = program().values[program().output].size();
-  for (int64_t begin = 0; begin < steps && flow.workspace != nullptr; begin += kTimeSteps) {
-    const Chunk chunk{
-        1, std::min(kTimeSteps, steps - begin), flow.t + begin, false, flow.pointers.data(), flow.place};
-    flow.place =
-        run_in_time(chunk, x + begin * size, 1, *flow.workspace, logits + begin * classes, nullptr, watch);
+  } else {
+    const int64_t size = program().values[0].size(), classes = program().values[program().output].size();
+    within(flow, watch, [&](Workspace& workspace) {
+      for (int64_t begin = 0; begin < steps; begin += kTimeSteps) {
+        const Chunk chunk{
+            1, std::min(kTimeSteps, steps - begin), flow.t + begin, false, flow.pointers.data(), flow.place};
+        flow.place =
+            run_in_time(chunk, x + begin * size, 1, workspace, logits + begin * classes, nullptr, watch);
+      }
+    });
   }
   flow.t += steps;
 }
 
-void Session::put_away(Flow& flow) const {
-  if (flow.workspace != nullptr)
-    give_history(flow.place, *flow.workspace);
+void Session::put_away(Flow& flow) {
+  Watch watch;
+  if (plan_.runs_in_time(1, false, false))
+    within(flow, watch, [&](Workspace& workspace) { give_history(flow.place, workspace); });
 }
 
-void Session::take_up(Flow& flow) const {
+void Session::take_up(Flow& flow) {
+  Watch watch;
   flow.place = 0;
-  if (flow.workspace != nullptr)
-    begin_history(true, *flow.workspace);
+  if (plan_.runs_in_time(1, false, false))
+    within(flow, watch, [&](Workspace& workspace) { begin_history(true, workspace); });
 }
 
 void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, const float* x,

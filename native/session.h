@@ -24,12 +24,12 @@ struct Kept {
   double* seconds = nullptr;      // for each node, added: its stage's time stands at the stage's first node
 };
 
-// A sequence of one image that goes on from call to call. What it holds lies here: where the program has a
-// timeline, what its delays hold as frames.
+// A sequence of one image that goes on from call to call: what it holds. Where the program has a timeline,
+// what its delays hold lies in the frames of the values that they hold.
 struct Flow {
-  std::vector<LineVector<float>> potentials; // of each of program().stateful
-  std::vector<float*> pointers;              // to these
-  std::unique_ptr<Workspace> workspace;      // in time
+  std::vector<LineVector<float>> potentials;  // of each of program().stateful
+  std::vector<float*> pointers;               // to these
+  std::vector<LineVector<uint8_t>> histories; // of each value with a history, its slot
   int64_t t = 0, place = 0;
 };
 
@@ -69,13 +69,14 @@ public:
     run(x, x_steps, batch, steps, t, potentials, logits, kept, watch);
   }
 
-  // A flow at its start.
-  Flow begin(Watch& watch) const;
+  // A flow at its start, and its bytes.
+  Flow begin() const;
+  int64_t flow_bytes() const;
   // The next steps, from x [steps][C][H][W] to logits [steps][classes]; one call at a time for each flow.
   void advance(Flow& flow, const float* x, int64_t steps, float* logits, Watch& watch);
   // What the delays hold, from the frames into the potentials, and back; without a timeline it is there.
-  void put_away(Flow& flow) const;
-  void take_up(Flow& flow) const;
+  void put_away(Flow& flow);
+  void take_up(Flow& flow);
 
 private:
   // The images and steps that are computed together.
@@ -104,6 +105,8 @@ private:
   int64_t run_in_time(const Chunk& chunk, const float* x, int64_t batch, Workspace& workspace, float* logits,
                       double* seconds, Watch& watch) const;
   uint8_t* slot_at(int32_t value, const Chunk& chunk, Workspace& workspace) const;
+  // Calls body(workspace) with one that has the potentials and histories of a flow.
+  template <typename Body> void within(Flow& flow, Watch& watch, const Body& body);
   void begin_history(bool is_held, Workspace& workspace) const;
   void give_history(int64_t place, const Workspace& workspace) const;
   void start(float* const* potentials, int64_t first_image, int64_t images, Workspace& workspace,

@@ -1,7 +1,7 @@
 """HD-LIF spiking networks: online training in constant memory, and low-bit deployment without PyTorch.
 
-`import hdlif` imports nothing else: names are looked up when they are asked for. `hdlif.Session` and `hdlif.runtime`
-need no PyTorch.
+`import hdlif` imports nothing else: names are looked up when they are asked for. `hdlif.Session`, `hdlif.Stream` and
+`hdlif.runtime` need no PyTorch.
 """
 
 from importlib import import_module
@@ -12,9 +12,9 @@ _AT = {
     **dict.fromkeys(("Checkpoints", "Fit", "Log", "Progress", "Trainer"), "training"),
     **dict.fromkeys(("Classify", "LabelSequence", "Multilabel", "Regress"), "tasks"),
     "TrainingConfig": "config",
-    **dict.fromkeys(("NDOT", "OTTT", "SLTT", "STBP", "StochasticStep", "StochasticWindow"), "learning"),
+    **dict.fromkeys(("ForwardMode", "NDOT", "OTTT", "SLTT", "STBP", "StochasticStep", "StochasticWindow"), "learning"),
     "Profiled": "commands.profile",
-    "Session": "runtime",
+    **dict.fromkeys(("Session", "Stream"), "runtime"),
     "EvaluationResult": "commands.eval",
     "TrainResult": "report.summary",
 }

@@ -17,10 +17,12 @@ from hdlif.learning import NDOT as NDOT
 from hdlif.learning import OTTT as OTTT
 from hdlif.learning import SLTT as SLTT
 from hdlif.learning import STBP as STBP
+from hdlif.learning import ForwardMode as ForwardMode
 from hdlif.learning import StochasticStep as StochasticStep
 from hdlif.learning import StochasticWindow as StochasticWindow
 from hdlif.report.summary import TrainResult as TrainResult
 from hdlif.runtime import Session as Session
+from hdlif.runtime import Stream as Stream
 from hdlif.tasks import Classify as Classify
 from hdlif.tasks import LabelSequence as LabelSequence
 from hdlif.tasks import Multilabel as Multilabel

@@ -107,6 +107,12 @@ def _to_stderr(silent: bool) -> Callable[[str], None]:
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, exactly.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that the run folder holds.")
 @click.option(
+    "--stream",
+    is_flag=True,
+    help="Learn from sequences that never end: each sample goes on with the state of the one before it, with an update "
+    "every training.stream steps.  [default: the most up to 16 that divide time_steps]",
+)
+@click.option(
     "--devices",
     type=click.IntRange(1),
     help="Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or 1]",
@@ -178,8 +184,11 @@ def train(recipe: str, seeds: int | None, as_json: bool, **options: Any) -> None
     help="What is tested on; all divides nothing: for data that the network has never seen.",
 )
 @click.option("--confusion", is_flag=True, help="Which class is taken for which, and the accuracy of each.")
+@click.option(
+    "--early", is_flag=True, help="Accuracy and steps where it is answered as soon as a class is sure enough."
+)
 @json_option
-def evaluate(path: Path, as_json: bool, confusion: bool, **options: Any) -> None:
+def evaluate(path: Path, as_json: bool, confusion: bool, early: bool, **options: Any) -> None:
     """Accuracy after each time step of PATH, a checkpoint, a run folder, or an artefact, on a test set.
 
     Data of your own are divided as for a training where they have no parts; what is to be known for that, and to read
@@ -188,9 +197,11 @@ def evaluate(path: Path, as_json: bool, confusion: bool, **options: Any) -> None
     from hdlif.commands import tables
     from hdlif.commands.eval import evaluate_path
 
-    result = evaluate_path(path, progress=not as_json, say=_say, **options).as_dict(confusion=confusion)
+    result = evaluate_path(path, progress=not as_json, say=_say, **options).as_dict(confusion=confusion, early=early)
     if confusion and "confusion" not in result:
         _say(f"{path}: the task has no classes; --confusion is ignored")
+    if early and "early" not in result:
+        _say(f"{path}: no class is chosen over several steps; --early is ignored")
     show(result, as_json, lambda: tables.evaluation_text(result))
 
 
@@ -225,11 +236,44 @@ def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: in
 @cli.command()
 @click.argument("artefact", type=FILE)
 @click.argument("inputs", type=FILE, nargs=-1, required=True)
-@click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the machine's cores]")
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="Answer as the samples of one INPUT come: a file, a FIFO, a device, or - for standard input.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="Of a stream: answer for a window as soon as the answer's probability is P.",
+)
+@click.option(
+    "--hop",
+    type=click.IntRange(1),
+    metavar="SAMPLES",
+    help="Of a stream: from the beginning of a window to that of the next.  [default: the training's, or a window]",
+)
+@click.option(
+    "--gaps",
+    type=click.Choice(["stop", "hold", "zero"]),
+    help="Of a stream: what becomes of missing numbers.  [default: stop]",
+)
+@click.option(
+    "--rate", type=click.IntRange(1000, 384_000), metavar="HZ", help="Of a stream of PCM, if not the network's."
+)
+@click.option(
+    "--page", type=FILE, help="Write an HTML page of one INPUT: what is shown, neurons at work, what is said."
+)
+@click.option("--partial", is_flag=True, help="Of a stream: answer for the windows in which it ends, too.")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the machine's cores; of a stream 1]"
+)
 @click.option("--max-bytes", type=click.IntRange(1), help="Memory of a run, 16 inputs at once.  [default: 2^32]")
 @click.option("--max-operations", type=click.IntRange(1), help="Products and sums of such a run.  [default: 2^42]")
 @json_option
-def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int | None) -> None:
+def run(
+    artefact: Path, inputs: tuple[Path, ...], as_json: bool, stream: bool, page: Path | None, **options: Any
+) -> None:
     """What ARTEFACT says of INPUTS: a class, a class at each step, values or labels. Does not need PyTorch.
 
     An input is a file of what the network was trained on, or a folder, of which all images, .csv files, .wav files or
@@ -250,14 +294,64 @@ def run(artefact: Path, inputs: tuple[Path, ...], as_json: bool, **options: int 
     Images are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP of 8 bits a channel, of at most 80 million pixels and 65,535 a
     side; of several frames the first is taken, and neither an orientation nor transparency is applied. A file has at
     most 256 MiB.
+
+    With --page nothing is answered but on the page, which is of a series, a sound or a recording.
+
+    With --stream the network of a series or a sound runs sample by sample, as they come, and a line (with --json an
+    object) is printed for each window at its end, or with --confidence as soon as it is sure; the next window begins
+    where it would have begun anyway.
+
+    \b
+    series      lines of CSV, with or without a header; or a .npy array [T, C]
+    sounds      PCM of 16 bits, little-endian, of one channel (s16le), at the network's
+                rate or --rate; or a .wav file
+
+    \b
+      arecord -t raw -f S16_LE -r 8000 | hdlif run voices.hdlif.safetensors --stream -
     """
+    given = {key: value for key, value in options.items() if value not in (None, False)}
+    if stream:
+        if len(inputs) != 1 or page is not None:
+            raise click.UsageError("--stream takes one INPUT, a file, or - for standard input, and no --page")
+        _run_on_stream(artefact, inputs[0], as_json, given)
+        return
+    if alone := sorted({"confidence", "hop", "gaps", "rate", "partial"} & given.keys()):
+        raise click.UsageError(f"--{alone[0]} is of a stream; add --stream")
+    if page is not None:
+        if len(inputs) != 1:
+            raise click.UsageError("--page takes one INPUT: a file")
+        from hdlif.commands.recording_page import recording_page
+
+        recording_page(artefact, inputs[0], page, **given)
+        show({"page": str(page)}, as_json, lambda: str(page))
+        return
     from hdlif.commands.run import run as command
 
-    result = command(artefact, inputs, **{key: value for key, value in options.items() if value is not None})
+    result = command(artefact, inputs, **given)
     show(result.as_dict(), as_json, lambda: "\n".join(printable(str(one)) for one in result.inputs))
     if result.failed:
         for line in result.failed:
             _say(f"InputError: {line}")
+        sys.exit(1)
+
+
+def _run_on_stream(artefact: Path, place: Path, as_json: bool, options: dict[str, Any]) -> None:
+    """Print each decision when it is made; 1 where one was not finite."""
+    from hdlif.commands.stream import stream as command
+
+    said, failed = 0, False
+    try:
+        for decision in command(artefact, place, say=_say, **options):
+            if decision.answer is None:
+                _say(f"InputError: {decision}; normalise the samples first")
+                failed = True
+                continue
+            said += 1
+            show(decision.as_dict(), as_json, lambda one=decision: printable(str(one)))  # type: ignore[misc]
+    except KeyboardInterrupt as interrupt:
+        interrupt.args = (f"after {said:,} decision{'s' * (said != 1)}",)
+        raise
+    if failed:
         sys.exit(1)
 
 
@@ -419,9 +513,12 @@ def data_group() -> None:
 @click.option("--size", type=click.IntRange(1, 2**13), help="Side that pictures become.  [default: as a training's]")
 @data_set_option
 @click.option("--out", type=FILE, help="A PNG file to write, with pictures of each class as a network would see them.")
+@data_root_option
 @json_option
 def data_inspect(path: str, as_json: bool, **options: Any) -> None:
     """What is found in the data at PATH, or package.module:Name, and what `hdlif train --data PATH` would train on.
+
+    PATH may also be the name of a set that ships, such as mackey_glass, with its arguments by --set.
 
     Nothing but the file that --out names is written, and the frames of recordings that are drawn on it.
     """

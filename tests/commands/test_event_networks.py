@@ -15,6 +15,7 @@ from hdlif.commands.bench import bench
 from hdlif.commands.eval import evaluate_path, session_logits
 from hdlif.commands.export import export, export_onnx
 from hdlif.commands.profile import profile
+from hdlif.commands.recording_page import recording_page
 from hdlif.commands.run import run
 from hdlif.config import load_recipe
 from hdlif.deploy import export as write_artefact
@@ -85,6 +86,16 @@ def test_counts_of_any_size_are_run_as_they_are(folder: Path, tmp_path: Path) ->
         InputError, match=r"recordings end in .aedat, .* and it in .\.png.\); the network takes recordings of"
     ):
         run(artefact, [tmp_path / "a.png"])
+
+
+@pytest.mark.slow
+def test_a_recording_is_drawn_as_its_events_a_step(folder: Path, tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).integers(0, 3, (4, *load(folder / "net.hdlif.safetensors").input.shape))
+    np.save(tmp_path / "counts.npy", counts.astype(np.float32))
+    recording_page(folder / "net.hdlif.safetensors", tmp_path / "counts.npy", tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "a frame of events a step" in text
+    assert all(f"<span>{polarity}</span>" in text for polarity in ("off", "on"))
 
 
 def test_artefact_is_profiled_on_events(folder: Path) -> None:

@@ -47,7 +47,7 @@ def stopped(run: Path, out: Path) -> None:
     """The run as it is before it has ended."""
     shutil.copytree(run, out)
     shutil.copy(out / "model.safetensors", out / "best.safetensors")
-    for name in ("model.safetensors", "summary.json", "confusion.json"):
+    for name in ("model.safetensors", "summary.json", "confusion.json", "early.json"):
         (out / name).unlink()
 
 
@@ -87,7 +87,16 @@ def of_seeds(run: Path, out: Path) -> None:
     train_seeds("digits_hdlif", seeds=1, out=out, overwrite=True, **OPTIONS)
 
 
-RUN = ["recipe.yaml", "summary.json", "confusion.json", "metrics.jsonl", "tensorboard", "coherence.json", "report.html"]
+RUN = [
+    "recipe.yaml",
+    "summary.json",
+    "confusion.json",
+    "early.json",
+    "metrics.jsonl",
+    "tensorboard",
+    "coherence.json",
+    "report.html",
+]
 REFUSED = ["metrics.jsonl"]
 """What is written in place."""
 RUN += [f"{name}.safetensors" for name in ("last", "previous", "best", "model", "damaged", "epoch_1", "epoch_2")]

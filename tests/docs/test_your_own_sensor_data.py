@@ -17,7 +17,8 @@ def test_every_command_of_the_page_runs_in_turn(tmp_path: Path, monkeypatch: pyt
     said = followed(PAGE, tmp_path, monkeypatch, training=training)
     assert list(said) == ["data", "train", "eval", "export", "run"]
     assert "groups         ann, bob, cem, dora, eve, finn" in said["data"]
-    assert said["run"].startswith("window.csv: run (")
+    assert said["run"] == "activity.html\n"
+    assert "Firing by layer" in (tmp_path / "activity.html").read_text("utf-8")
 
 
 def test_every_key_of_series_has_its_row() -> None:

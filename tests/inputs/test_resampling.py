@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hdlif.inputs import resampling
-from hdlif.inputs.resampling import resampled, resampled_length
+from hdlif.inputs.resampling import Resampler, resampled, resampled_length
+from mutations import at_most
 
 
 def plain(x: list[float], rate: int, to: int) -> list[float]:
@@ -63,3 +64,27 @@ def test_what_is_above_the_new_band_is_gone() -> None:
 def test_values_near_the_largest_float_stay_finite() -> None:
     x = np.array([3.4e38, -3.4e38] * 10, np.float32)
     assert np.isfinite(resampled(x, 3, 7)).all()
+
+
+@pytest.mark.parametrize(("rate", "to"), [(50, 20), (20, 50), (44100, 8000), (3, 7), (7, 7)])
+@pytest.mark.parametrize("shape", [(1,), (37,), (300, 3)])
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_what_comes_piece_by_piece_is_resampled_alike_and_at_once(
+    rate: int, to: int, shape: tuple[int, ...], size: int
+) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    coming = Resampler(rate, to)
+    parts = [coming.push(x[begin : begin + size]) for begin in range(0, len(x), size)]
+    rest = coming.end()
+    np.testing.assert_array_equal(np.concatenate([*parts, rest]), resampled(x, rate, to), strict=True)
+    # All but what depends on the values that might have followed.
+    reach = 0 if rate == to else math.ceil(16 / (0.95 * min(1.0, to / rate)))
+    assert len(rest) <= math.ceil(reach * to / rate)
+
+
+def test_a_resampler_holds_no_more_than_its_kernel_reaches() -> None:
+    coming, x = Resampler(50, 20), np.zeros((10, 3), np.float32)
+    coming.push(x)
+    with at_most(60_000):
+        for _ in range(1000):
+            coming.push(x)

@@ -7,7 +7,7 @@ import pytest
 from scipy import signal
 
 from hdlif.inputs import Unreadable, sounds
-from hdlif.inputs.sounds import clips, filter_bank, log_mel
+from hdlif.inputs.sounds import Frames, clips, filter_bank, log_mel
 from hdlif.inputs.wav import Wave
 from hdlif.ops.sound import SoundRecord
 from sound_files import tone
@@ -102,3 +102,28 @@ def test_longer_sounds_are_cut_and_shorter_ones_padded(how: str, count: int, exp
     record = SoundRecord(1000, 4, how, 3, 1, 2, 1, 0.0, 500.0)
     found = clips(Wave(1000, np.arange(count, dtype=np.float32)), record)
     assert [(begin, clip.tolist()) for begin, clip in found] == expected
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        RECORD,
+        SoundRecord(16000, 1500, "first", 1500, 8, 400, 160, 100.0, 7000.0),
+        SoundRecord(8000, 1000, "first", 1000, 4, 101, 201, 0.0, 3000.0),
+        SoundRecord(8000, 1000, "first", 1000, 2, 16, 900, 0.0, 3000.0),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 129, 700])
+def test_frames_of_a_clip_that_comes_piece_by_piece_are_made_as_soon_as_they_are_whole(
+    record: SoundRecord, size: int
+) -> None:
+    clip = tone("low", 3, record.samples / record.rate, record.rate).astype(np.float32)
+    coming, parts, came, made = Frames(record), [], 0, 0
+    while came < len(clip):
+        parts.append(coming.push(clip[came : came + size]))
+        came, made = min(came + size, len(clip)), made + len(parts[-1])
+        # Frame t ends so many samples behind the middle of its hop.
+        ends = [t * record.hop - (record.frame - record.hop) // 2 + record.frame for t in range(record.frames)]
+        if record.frame > record.hop:
+            assert made == sum(end <= came or came == len(clip) for end in ends)
+    np.testing.assert_array_equal(np.concatenate(parts), log_mel(clip, record), strict=True)

@@ -8,6 +8,7 @@ import pytest
 from hdlif.inputs import Unreadable
 from hdlif.inputs.tables import MOST_COLUMNS, parse_table
 from mutations import at_most
+from special_files import within
 
 
 def test_a_table_takes_a_stated_multiple_of_its_file() -> None:
@@ -94,3 +95,8 @@ def test_refusals(content: bytes, words: str) -> None:
 def test_refusals_of_columns(content: bytes, words: str) -> None:
     with pytest.raises(Unreadable, match=re.escape(words)):
         parse_table(content, text=["label"])
+
+
+def test_a_long_cell_that_is_no_number_is_refused_in_a_time_that_grows_as_it_does() -> None:
+    with within(5), pytest.raises(Unreadable, match="is not a number"):
+        parse_table(b"1\n" + b"1" * 100_000 + b"x\n")

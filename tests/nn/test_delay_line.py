@@ -154,3 +154,22 @@ def test_deployed_it_has_equal_bits_and_the_modules_values(quantised: bool, per_
 def test_deployed_onnx_equals_it() -> None:
     graph = deploy.lower(network(quantised=True).eval(), time_steps=T, input=RECORD, labels=tuple("abc"))
     assert_equals_reference(graph)
+
+
+@pytest.mark.parametrize("length", [1, 2, T])
+@pytest.mark.parametrize(("kernel", "dilation"), [(2, 1), (3, 2), (5, 3)])
+def test_it_equals_slices_of_the_sequence_in_values_and_gradients(kernel: int, dilation: int, length: int) -> None:
+    line = DelayLine(kernel, dilation)
+    x = torch.randn(length, 2, C, 1, dtype=torch.float64, requires_grad=True)
+    held = torch.randn(2, line.reach, C, 1, dtype=torch.float64, requires_grad=True)
+    found, state = line(x, {"held": held}, range(length))
+    whole = torch.cat([held.transpose(0, 1).flip(0), x])
+    slices = [whole[begin : begin + length] for begin in range(line.reach, -1, -dilation)]
+    expected, after = torch.cat(slices, 2), whole[length:].flip(0).transpose(0, 1)
+    assert torch.equal(found, expected)
+    assert torch.equal(state["held"], after)
+    by_found, by_expected = (
+        torch.autograd.grad((y * y.sin()).sum() + (h * h.cos()).sum(), [x, held])
+        for y, h in ((found, state["held"]), (expected, after))
+    )
+    torch.testing.assert_close(by_found, by_expected, rtol=1e-12, atol=1e-12)

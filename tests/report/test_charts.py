@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import pytest
 
-from hdlif.report.charts import Series, Text, dots, lines, swatch
+from hdlif.report.charts import Series, Text, dots, heat, lines, swatch
 
 TEXT = Text("one", "A title & more", "What it shows")
 
@@ -76,3 +76,23 @@ def test_errors_stand_above_and_below_their_points_and_columns_have_names():
     (x0, y0), (x1, y1) = ((float(v) for v in point.split()) for point in strokes[0][2:].split(" L "))
     assert x0 == x1
     assert y0 > y1
+
+
+def test_a_map_is_the_darker_the_larger_a_value_and_has_few_paths():
+    values = [[row + column / 100 for column in range(100)] for row in range(30)]
+    svg = heat(TEXT, values, x_label="t", y_label="channel")
+    filled = [
+        path for path in ElementTree.fromstring(svg).iter("path") if "fill: var(--series-0)" in path.get("style", "")
+    ]
+    shades = [float(path.attrib["style"].partition("opacity: ")[2].partition(";")[0] or 1) for path in filled]
+    assert shades == sorted(shades)
+    assert max(shades) == 1
+    assert len(filled) <= 12
+    assert "--series-0" not in heat(TEXT, [[1.0, 1.0], [math.nan, 1.0]], x_label="t", y_label="channel")
+
+
+def test_lines_may_be_ruled_where_something_ends():
+    plain, ruled = (
+        lines(TEXT, [Series(0, [1, 2, 3], [1, 2, 1])], x_label="t", y_label="y", rules=r) for r in ((), (2.5,))
+    )
+    assert len(ruled) > len(plain)

@@ -12,7 +12,7 @@ from hdlif.errors import InputError
 from hdlif.report.runs import read_run
 from hostile import NAMES, NO_FILES, VALUES, one_printable_line, within
 
-FILES = ("summary.json", "metrics.jsonl", "recipe.yaml", "confusion.json", "coherence.json")
+FILES = ("summary.json", "metrics.jsonl", "recipe.yaml", "confusion.json", "early.json", "coherence.json")
 TEXTS = ["", "{", "null", "3", "[]", "{}", "NaN", '"\\ud800"', "[" * 100_000, '{"a":' * 100_000, "1" * 5000]
 TEXTS += [
     '{"name": "\\u001b[31m"}',
@@ -68,7 +68,7 @@ def test_what_is_no_text_file_is_refused_soon(name: str, make: Any, one: Path) -
     assert not drawn(one) or (name, make.__name__) in {
         # no events yet; bytes that say nothing; a link to nothing, of a file that may be left out
         *(("metrics.jsonl", "as_nothing"), ("recipe.yaml", "as_nothing")),
-        *(("confusion.json", "as_loop"), ("coherence.json", "as_loop")),
+        *(("confusion.json", "as_loop"), ("early.json", "as_loop"), ("coherence.json", "as_loop")),
     }
 
 

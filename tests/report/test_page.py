@@ -242,6 +242,15 @@ def test_what_a_practitioner_looks_for_comes_first(page):
     ]
 
 
+def test_a_curve_says_what_answering_early_costs(networks, page):
+    assert "Answering early" not in page
+    early = {"time_steps": 4, "confidence": [0.0, 0.9, 1.0], "steps": [1, 2.5, 4], "accuracy": [0.5, 0.74, 0.75]}
+    name = networks[0].name
+    section = render(networks[:1], {}, early={name: early}).partition("Answering early")[2].partition("</section>")[0]
+    assert section.count('class="chart"') == 1
+    assert f'<th scope="row">{name}</th><td>0.9</td><td>2.50 of 4</td><td>74.00</td>' in section
+
+
 def test_the_word_for_a_sample_stands_wherever_one_is_told_of(networks, histories, artefact):
     confusions = {"lif": {"labels": ["a", "b"], "counts": [[3, 1], [0, 4]]}}
     page = render(networks, histories, artefact, confusions=confusions, samples=SampleName("window", "windows"))

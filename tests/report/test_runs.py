@@ -101,6 +101,31 @@ def test_damaged_confusion_is_refused(make_run, changed, message):
         read_run(folder)
 
 
+EARLY = {"time_steps": 4, "confidence": [0.0, 1.0], "steps": [1.0, 4.0], "accuracy": [0.5, 0.75]}
+
+
+def test_what_answering_early_costs_is_read_where_there_is_one_and_follows_its_network(make_run):
+    one, two = make_run("x/lif"), make_run("y/lif")
+    (two / "early.json").write_text(json.dumps(EARLY))
+    run = merge([read_run(one), read_run(two)])
+    assert run.early == {run.networks[1].name: EARLY}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"steps": [1.0]}, "not as long as one another"),
+        ({"accuracy": [0.5, None]}, "accuracy"),
+        ({"steps": 1}, "steps"),
+    ],
+)
+def test_damaged_figures_of_answering_early_are_refused(make_run, changed, message):
+    folder = make_run()
+    (folder / "early.json").write_text(json.dumps(EARLY | changed))
+    with pytest.raises(InputError, match=rf"early\.json.*{message}"):
+        read_run(folder)
+
+
 @pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl", "recipe.yaml"])
 def test_missing_file_is_named_with_the_mend(make_run, name):
     folder = make_run()

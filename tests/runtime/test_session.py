@@ -10,7 +10,7 @@ import pytest
 from deployed_graphs import random_input, residual_network, tiny_network
 from hdlif._native import instruction_sets
 from hdlif.artefact import save
-from hdlif.errors import ArtefactError, HdlifError, ShapeError, StateError
+from hdlif.errors import ArtefactError, HdlifError, LimitError, ShapeError, StateError
 from hdlif.runtime import Session, State, probabilities, reference
 
 
@@ -53,6 +53,47 @@ def test_a_state_equals_the_reference_and_travels_both_ways(session: Session) ->
     np.testing.assert_array_equal(crossed[0][0], crossed[1][0])
     for name, value in crossed[1][1].items():
         np.testing.assert_array_equal(crossed[0][1][name], value)
+
+
+def test_a_sequence_of_its_own_equals_a_run_and_leaves_others_alone(session: Session) -> None:
+    x = frames()
+    one, other = session.sequence(3), session.sequence(3)
+    for t, logits in enumerate(session.run(x)):
+        np.testing.assert_array_equal(one.step(x[t]), logits, strict=True)
+        if t % 2:
+            np.testing.assert_array_equal(other.step(x[t // 2]), session.run(x)[t // 2], strict=True)
+
+
+def test_a_sequence_refuses_another_frame_and_goes_on(session: Session) -> None:
+    x, one = frames(), session.sequence(3)
+    one.step(x[0])
+    for wrong in (x[1][:2], x[1, :, :, :1], x[1].astype(np.float64)):
+        with pytest.raises(ShapeError):
+            one.step(wrong)
+    np.testing.assert_array_equal(one.step(x[1]), session.run(x)[1])
+
+
+def test_a_sequence_whose_step_was_interrupted_is_one_no_more(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, one = frames(), session.sequence(3)
+
+    class Interrupted:
+        def run(self, *arguments: object) -> None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(one, "_network", Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            one.step(x[0])
+    with pytest.raises(StateError, match="begin another one"):
+        one.step(x[0])
+
+
+def test_a_sequence_holds_to_the_limits() -> None:
+    limited = Session(residual_network(), max_bytes=2**20)
+    with pytest.raises(LimitError, match=r"max_bytes = 1,048,576"):
+        limited.sequence(10_000)
 
 
 def test_step_without_out_leaves_the_state(session: Session) -> None:

@@ -1,6 +1,8 @@
-"""Networks of series run over many steps at once, and as streams: the bits of one step after the other."""
+"""Networks of series run over many steps at once, and as sequences: the bits of one step after the other."""
 
+import collections
 import gc
+import signal
 import threading
 from collections.abc import Callable
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from deployed_graphs import Builder, random_input
 from hdlif._native import instruction_sets
 from hdlif.artefact import Graph
-from hdlif.errors import ShapeError, StateError
+from hdlif.errors import LimitError, ShapeError, StateError
 from hdlif.runtime import Session, reference
 from hdlif.runtime.state import State
 from same_bits import assert_same_bits
@@ -108,7 +110,7 @@ def test_convolutions_over_time(data: st.DataObject) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_streams_give_the_bits_of_steps_in_any_pieces(data: st.DataObject) -> None:
+def test_sequences_give_the_bits_of_steps_in_any_pieces(data: st.DataObject) -> None:
     draw = data.draw
     kind = draw(st.sampled_from(["line", "recurrent", "map"]))
     if kind == "line":
@@ -118,26 +120,27 @@ def test_streams_give_the_bits_of_steps_in_any_pieces(data: st.DataObject) -> No
         b = Builder((3, 1, 1) if kind == "recurrent" else (3, 4, 5), 4, 1)
         current = b.conv("input", 6, kernel=(1, 1), padding=(0, 0))
         graph = b.graph(b.recurrent(current, kernel=1) if kind == "recurrent" else b.hd_lif(current))
-    x = random_input(graph, 150, 1)
+    batch = draw(st.sampled_from([1, 1, 2]))
+    x = random_input(graph, 150, batch)
     expected, last = by_steps(graph, x)
     session = Session(graph, 1)
-    stream = session.stream()
+    stream = session.sequence(batch)
     t = 0
     while t < len(x):
         if draw(st.booleans()):
-            seen = stream.step(x[t, 0])[None]
+            seen = stream.step(x[t])[None]
         else:
-            seen = stream.run(x[t : t + draw(st.sampled_from([1, 2, 31, 32, 33, 64, 90])), 0])
-        np.testing.assert_array_equal(seen, expected[t : t + len(seen), 0], strict=True)
+            seen = stream.run(x[t : t + draw(st.sampled_from([1, 2, 31, 32, 33, 64, 90]))])
+        np.testing.assert_array_equal(seen, expected[t : t + len(seen)], strict=True)
         t += len(seen)
         if draw(st.integers(0, 3)) == 0:
-            # what it holds goes on elsewhere: as a state of a step, and as another stream
+            # what it holds goes on elsewhere: as a state of a step, and as another sequence
             state = stream.state
             assert int(state["t"]) == stream.t == t
             if t < len(x):
                 logits, _ = session.step(x[t], state)
                 np.testing.assert_array_equal(logits, expected[t], strict=True)
-            stream = session.stream(state)
+            stream = session.sequence(batch, state)
     assert_same_state(stream.state, last)
 
 
@@ -188,7 +191,7 @@ def test_delays_that_are_no_line_run_as_nodes(change: str) -> None:
     expected, _ = by_steps(graph, x)
     session = Session(graph, 1)
     np.testing.assert_array_equal(session.run(x), expected, strict=True)
-    np.testing.assert_array_equal(session.stream().run(x[:, 1]), expected[:, 1], strict=True)
+    np.testing.assert_array_equal(session.sequence(2).run(x), expected, strict=True)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
@@ -204,43 +207,56 @@ def test_a_state_of_codes_may_hold_anything() -> None:
     expected, after = reference.step(graph, x[1], state)
     logits, seen = session.step(x[1], state)
     np.testing.assert_array_equal(logits, expected, strict=True)
-    stream = session.stream(state)
-    np.testing.assert_array_equal(stream.step(x[1, 0]), expected[0], strict=True)
+    stream = session.sequence(state=state)
+    np.testing.assert_array_equal(stream.step(x[1]), expected, strict=True)
     for made in (seen, stream.state):
         assert_same_state(made, after)
 
 
-def test_what_a_stream_is_given_is_checked() -> None:
+def test_what_a_sequence_is_given_is_checked() -> None:
     graph = convolutional(3, [("hd_lif", 5, 2, 1, "float32")], 0)
     session = Session(graph, 1)
-    stream = session.stream()
-    x = random_input(graph, 4, 1)[:, 0]
+    sequence = session.sequence()
+    x = random_input(graph, 4, 1)
     with pytest.raises(
-        ShapeError, match=r"x is float32 \[4, 3, 1, 1\]; a stream's step takes a float32 array \[3, 1, 1\]"
+        ShapeError, match=r"x is float32 \[4, 1, 3, 1, 1\]; a step of this sequence takes a float32 array"
     ):
-        stream.step(x)
-    with pytest.raises(ShapeError, match="x is float64"):
-        stream.run(x.astype(np.float64))
+        sequence.step(x)
+    for double in (x.astype(np.float64), np.repeat(x, 2, 1).astype(np.float64)):
+        with pytest.raises(ShapeError, match="x is float64"):
+            session.sequence(double.shape[1]).run(double)
     for wrong in (x[0], x[:0], [1.0]):
         with pytest.raises(ShapeError, match="x is"):
-            stream.run(wrong)  # type: ignore[arg-type]
+            sequence.run(wrong)  # type: ignore[arg-type]
     with pytest.raises(StateError, match="start again"):
-        session.stream({"t": np.array(0)})
-    assert stream.t == 0
+        session.sequence(state={"t": np.array(0)})
+    assert sequence.t == 0
     turned = np.asfortranarray(np.repeat(x, 2, 0))[::2]
-    np.testing.assert_array_equal(stream.run(turned), session.run(x[:, None])[:, 0])
+    np.testing.assert_array_equal(sequence.run(turned), session.run(x))
 
 
-def test_a_stream_keeps_its_network_alive() -> None:
+def test_what_a_sequence_holds_counts() -> None:
+    graph = convolutional(3, [("hd_lif", 50, 5, 4, "float32"), ("hd_lif", 50, 5, 4, "float32")], 0)
+    session = Session(graph, 1)
+    assert session.sequence_bytes > session.state_bytes
+    small = Session(graph, 1, max_bytes=2_000_000)
+    small.sequence(2)
+    with pytest.raises(
+        LimitError, match=r"1000 sequences hold [0-9,]+ bytes; max_bytes = |1000 x 1 images and time steps"
+    ):
+        small.sequence(1000)
+
+
+def test_a_sequence_keeps_its_network_alive() -> None:
     graph = convolutional(3, [("hd_lif", 5, 2, 1, "float32")], 0)
     x = random_input(graph, 4, 1)
     expected = Session(graph, 1).run(x)
-    stream = Session(graph, 1).stream()
+    sequence = Session(graph, 1).sequence()
     gc.collect()
-    np.testing.assert_array_equal(stream.run(x[:, 0]), expected[:, 0])
+    np.testing.assert_array_equal(sequence.run(x), expected)
 
 
-def test_streams_of_one_session_run_on_several_threads() -> None:
+def test_sequences_of_one_session_run_on_several_threads() -> None:
     graph = convolutional(3, [("quantised", 48, 5, 4, "ternary"), ("hd_lif", 48, 5, 4, "float32")], 0)
     session = Session(graph, 2)
     x = random_input(graph, 2000, 3)
@@ -248,8 +264,8 @@ def test_streams_of_one_session_run_on_several_threads() -> None:
     seen: dict[int, np.ndarray] = {}
 
     def follow(which: int) -> None:
-        stream = session.stream()
-        seen[which] = np.concatenate([stream.run(part) for part in np.array_split(x[:, which], 3)])
+        sequence = session.sequence()
+        seen[which] = np.concatenate([sequence.run(part) for part in np.array_split(x[:, which : which + 1], 3)])
 
     threads = [threading.Thread(target=follow, args=(which,)) for which in range(3)]
     for thread in threads:
@@ -257,4 +273,30 @@ def test_streams_of_one_session_run_on_several_threads() -> None:
     for thread in threads:
         thread.join()
     for which, logits in seen.items():
-        np.testing.assert_array_equal(logits, expected[:, which])
+        np.testing.assert_array_equal(logits[:, 0], expected[:, which])
+
+
+def test_an_interrupted_sequence_is_none_any_more() -> None:
+    """A chunk that takes long looks at signals; what their handlers raise ends it."""
+    graph = convolutional(3, [("hd_lif", 400, 5, 4, "float32"), ("hd_lif", 400, 5, 4, "float32")], 0)
+    session = Session(graph, 1)
+    sequence, x = session.sequence(), random_input(graph, 4000, 1)
+    expected = session.run(x[:3])
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(KeyboardInterrupt):
+            collections.deque((sequence.run(x) for _ in range(1000)), 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    if sequence.t < 0:
+        with pytest.raises(StateError, match="begin another one"):
+            sequence.run(x)
+        with pytest.raises(StateError, match="begin another one"):
+            _ = sequence.state
+    np.testing.assert_array_equal(session.sequence().run(x[:3]), expected)

@@ -23,7 +23,7 @@ from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact
 from hdlif.runs.recipe_data import FILES, data_keys, names_path
 from hdlif.runtime import Session
-from hdlif.tasks import Confusion, Drawing, Evaluation, figures_as_json, task_of
+from hdlif.tasks import Chosen, Confusion, Drawing, Evaluation, figures_as_json, task_of
 from hdlif.training import progress_bar
 
 NO_KEYS: Mapping[str, Any] = MappingProxyType({})
@@ -42,6 +42,8 @@ class EvaluationResult:
         confusion: of classes, counts of samples (or steps), a row for each true class and a column for each that was
             chosen.
         accuracy_per_class: of each that has samples, else None.
+        early: of a classification over several steps, by the confidence from which an answer is given, the mean steps
+            used and the accuracy.
         evaluation: of a checkpoint, how it was answered (`Evaluated`).
     """
 
@@ -52,6 +54,7 @@ class EvaluationResult:
     labels: tuple[str, ...]
     confusion: list[list[int]] | None = None
     accuracy_per_class: list[float | None] | None = None
+    early: dict[str, Any] | None = None
     evaluation: dict[str, Any] | None = None
 
     @property
@@ -59,12 +62,14 @@ class EvaluationResult:
         """After each step, of a classification; of another task there is none."""
         return () if self.accuracy is None else self.per_step
 
-    def as_dict(self, *, confusion: bool = False) -> dict[str, Any]:
+    def as_dict(self, *, confusion: bool = False, early: bool = False) -> dict[str, Any]:
         """What `hdlif eval --json` prints."""
         figures = figures_as_json(self.accuracy, self.per_step, self.metrics) | {"n": self.n}
         if confusion and self.confusion is not None:
             figures |= {"labels": list(self.labels), "confusion": self.confusion}
             figures["accuracy_per_class"] = self.accuracy_per_class
+        if early and self.early is not None:
+            figures["early"] = self.early
         return figures if self.evaluation is None else figures | {"evaluation": self.evaluation}
 
 
@@ -183,7 +188,7 @@ def sets_for(
         time_steps=recipe.time_steps,
         frames=recipe.data.frames,
         task=builders.build_task(recipe).record,
-        keys=keys,
+        keys=keys or (recipe.data.arguments if data == recipe.data.kind else {}),
     )
 
 
@@ -218,19 +223,19 @@ def sets_named(
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")
-    if keys:
+    if keys and builders.DATA[data].content is None:
         raise RecipeError(
             f"--set data.{cut(next(iter(keys)))} is of data of your own, and {data} is a set that ships; leave it out"
         )
-    if (given := builders.DATA[data].target) != (
-        wanted := builders.target_taken(task.kind, each=task.combine == "each")
-    ):
+    kind = builders.shipped_kind(data, keys)
+    if (given := kind.target) != (wanted := builders.target_taken(task.kind, each=task.combine == "each")):
         raise DataError(
             f'{path}: the network has the task "{task.kind}", which takes {wanted}, and {data} gives {given}; give the '
             "data that it was trained on"
         )
-    taken = record or builders.DATA[data].input
-    return builders.named_data(data, data_root, record=taken, time_steps=time_steps, frames=frames)
+    return builders.named_data(
+        data, data_root, record=record or kind.input, time_steps=time_steps, frames=frames, task=task, arguments=keys
+    )
 
 
 def _check_classes(path: Path, classes: int, sets: ImageSets) -> None:
@@ -258,5 +263,6 @@ def _evaluation_result(
         labels=tuple(labels),
         confusion=None if counted is None else counted.counts.tolist(),
         accuracy_per_class=None if counted is None else counted.accuracy_per_class,
+        early=drawing.early.files().get("early") if isinstance(drawing, Chosen) else None,
         evaluation=evaluation,
     )

@@ -60,6 +60,7 @@ def report(
         recipes=run.recipes,
         coherence=run.coherence,
         confusions=run.confusions,
+        early=run.early,
         errors=run.errors,
         labels=run.labels,
         traces=traces,

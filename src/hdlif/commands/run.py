@@ -96,7 +96,7 @@ def run(
     def read() -> Iterator[tuple[str, Floats]]:
         for path in _files(inputs, session.input):
             try:
-                yield from _read(path, session.input, session.time_steps)
+                yield from read_inputs(path, session.input, session.time_steps)
             except InputError as error:
                 failed.append(error)
 
@@ -185,7 +185,7 @@ def _answered(session: Session, batch: Sequence[tuple[str, Floats]]) -> Iterator
             yield Answered(name, answer)
 
 
-def _read(path: Path, record: InputRecord, time_steps: int) -> Iterator[tuple[str, Floats]]:
+def read_inputs(path: Path, record: InputRecord, time_steps: int) -> Iterator[tuple[str, Floats]]:
     """What a file holds, each with its name, as [T or 1, 1, C, H, W]."""
     if record.kind == "series":
         yield from read_series(path, record, time_steps=time_steps)

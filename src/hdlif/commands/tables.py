@@ -82,13 +82,17 @@ def networks_table(networks: Sequence[TrainResult]) -> str:
 
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
-    """Accuracy after each step, or some of many; where the confusion was asked for, a row for each true class."""
+    """Accuracy after each step, or some of many; where the confusion was asked for, a row for each true class.
+
+    Where it was asked what answering early costs, a row for each threshold.
+    """
     figures = ", ".join(f"{name} {figure(value, '.4g')}" for name, value in _beside_accuracy(result).items())
     if result["accuracy"] is None:
         text = f"{figures} of {result['n']} samples"
         return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
     text = f"{result['accuracy']:.2%} of {result['n']} samples (after {_steps(result['accuracy_per_step'])})"
     text += f"; {figures}" if figures else ""
+    text += f"\n\n{_early(result['early'])}" if "early" in result else ""
     return text if "confusion" not in result else f"{text}\n\n{_confusion(result)}"
 
 
@@ -118,6 +122,14 @@ def _steps(accuracies: Sequence[float]) -> str:
         return f"each step: {', '.join(f'{accuracy:.2%}' for accuracy in accuracies)}"
     chosen = [round(quarter * last / 4) for quarter in range(5)]
     return f"step {', '.join(f'{step + 1}: {accuracies[step]:.2%}' for step in chosen)}"
+
+
+def _early(early: Mapping[str, Any]) -> str:
+    rows = [
+        [f"{confidence:g}", f"{steps:.2f}", f"{accuracy:.2%}"]
+        for confidence, steps, accuracy in zip(early["confidence"], early["steps"], early["accuracy"], strict=True)
+    ]
+    return aligned(["answered from probability", f"steps of {early['time_steps']}", "accuracy"], rows)
 
 
 def _confusion(result: Mapping[str, Any]) -> str:

@@ -34,6 +34,7 @@ def rotated(x: Tensor, bits: Bits, *, deviation: float) -> Tensor:
     def turned(one: Tensor) -> Tensor:
         a, b, c = (deviation * torch.randn(AXES)).tolist()
         turn = torch.linalg.matrix_exp(torch.tensor([[0, -c, b], [c, 0, -a], [-b, a, 0]], dtype=one.dtype))
-        return (turn @ one.reshape(-1, AXES, one.shape[1])).reshape(one.shape)
+        result: Tensor = (turn @ one.reshape(-1, AXES, one.shape[1])).reshape(one.shape)
+        return result
 
     return of_each(turned, list(x), bits)

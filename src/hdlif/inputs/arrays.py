@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from hdlif.errors import cut, printable
 from hdlif.inputs import Unreadable
 
-_MAGIC = b"\x93NUMPY"
+MAGIC = b"\x93NUMPY"
+"""The first bytes of a .npy file."""
+PREFIX = 12
+"""Bytes of it that say where its header ends."""
 # numpy.save writes 128 bytes; numpy.load accepts as many.
 _LONGEST_HEADER = 10_000
 _MOST_DIMENSIONS = 32
@@ -85,7 +88,7 @@ def parse_array(content: bytes) -> NDArray[Any]:
     Raises:
         Unreadable: the file is something else, is cut short or has more, or holds no plain numbers.
     """
-    dtype, shape, fortran_order, start = _header(content)
+    dtype, shape, fortran_order, start = parse_header(content)
     if dtype.kind == "U":
         raise Unreadable(f"its type is {dtype.str}, text, and not a plain type of numbers")
     return _values(content, dtype, shape, fortran_order, start)
@@ -97,7 +100,7 @@ def parse_labels(content: bytes) -> list[str] | list[int]:
     Raises:
         Unreadable: as `parse_array`, or it holds something else, or what is no text.
     """
-    dtype, shape, fortran_order, start = _header(content)
+    dtype, shape, fortran_order, start = parse_header(content)
     if dtype.kind not in "biuU" or len(shape) != 1:
         raise Unreadable(f"it is {dtype} {list(shape)}, and labels are integers or text, [N]")
     if dtype.kind != "U":
@@ -126,8 +129,12 @@ def _values(
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
-    """Type, shape, order, and where the values begin."""
+def parse_header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
+    """Type, shape, whether it is in Fortran's order, and where the values begin, of a .npy file or its first bytes.
+
+    Raises:
+        Unreadable: it is none, or its type is no plain one.
+    """
     text, end = _text(content)
     found = _entries(text)
     if found is None:
@@ -139,16 +146,24 @@ def _header(content: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
 
 def _text(content: bytes) -> tuple[str, int]:
     """The header, and where the values begin."""
-    if not content.startswith(_MAGIC):
+    if not content.startswith(MAGIC):
         raise Unreadable(_kind(content))
-    version = tuple(content[6:8])
+    begin, end = header_place(content[:PREFIX])
+    if end > len(content):
+        raise Unreadable(f"its header takes {end - begin} bytes of at most {_LONGEST_HEADER}, and of {len(content)}")
+    return content[begin:end].decode("latin-1"), end
+
+
+def header_place(prefix: bytes) -> tuple[int, int]:
+    """Where the header begins and ends, by the first `PREFIX` bytes of a .npy file; raises `Unreadable`."""
+    version = tuple(prefix[6:8])
     if len(version) < 2 or version[0] not in _LENGTHS or version[1] != 0:
         raise Unreadable(f"version {list(version)} is none of [1, 0], [2, 0], [3, 0]")
     begin = 8 + _LENGTHS[version[0]]
-    end = begin + int.from_bytes(content[8:begin], "little")
-    if end > len(content) or end - begin > _LONGEST_HEADER:
-        raise Unreadable(f"its header takes {end - begin} bytes of at most {_LONGEST_HEADER}, and of {len(content)}")
-    return content[begin:end].decode("latin-1"), end
+    end = begin + int.from_bytes(prefix[8:begin], "little")
+    if end - begin > _LONGEST_HEADER:
+        raise Unreadable(f"its header takes {end - begin} bytes of at most {_LONGEST_HEADER}")
+    return begin, end
 
 
 def _typed(name: str, lengths: str, *, dtype: np.dtype[Any] | None = None) -> tuple[np.dtype[Any], tuple[int, ...]]:

@@ -51,23 +51,68 @@ def log_mel(clip: Floats, record: SoundRecord) -> Floats:
 
         y_tm = log(1e-8 + sum_k b_m(k) |X_t(k)|^2 / sum_j h_j^2)
     """
-    n, hop = record.frame, record.hop
-    before = (n - hop) // 2 if n > hop else 0
-    shift = (hop - n) // 2 if n < hop else 0
-    last = (record.frames - 1) * hop + shift + n
-    padded = np.pad(clip.astype(np.float64), (before, max(0, last - before - len(clip))))[shift:]
-    frames = np.lib.stride_tricks.sliding_window_view(padded, n)[::hop][: record.frames]
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
+    return Frames(record).push(clip)
+
+
+class Frames:
+    """`log_mel` of a clip whose samples come one after another, to the bit, whatever comes at once.
+
+    A frame is made as soon as its samples have come, or the clip's end; no more of them are held.
+    """
+
+    def __init__(self, record: SoundRecord) -> None:
+        n, hop = record.frame, record.hop
+        self._record = record
+        # Silence before the clip; and samples of it that no frame has.
+        self._held = np.zeros((n - hop) // 2 if n > hop else 0)
+        self._skip = (hop - n) // 2 if n < hop else 0
+        self._came = self._made = 0
+
+    def push(self, samples: Floats) -> Floats:
+        """The frames that the next samples [N] of the clip complete: [M, mels], M >= 0.
+
+        Behind the last one, `record.samples` together, silence completes the rest.
+        """
+        record = self._record
+        n, hop = record.frame, record.hop
+        self._came += len(samples)
+        if self._made == record.frames:
+            return np.empty((0, record.mels), np.float32)
+        parts = [self._held, samples.astype(np.float64)]
+        if self._came >= record.samples:
+            parts.append(np.zeros(n + hop))
+        held = np.concatenate(parts)
+        drop = min(self._skip, len(held))
+        held, self._skip = held[drop:], self._skip - drop
+        count = min((len(held) - n) // hop + 1 if len(held) >= n else 0, record.frames - self._made)
+        self._made += count
+        drop = min(count * hop, len(held))
+        self._held, self._skip = held[drop:].copy(), self._skip + count * hop - drop
+        return _energies(np.lib.stride_tricks.sliding_window_view(held, n)[::hop][:count] if count else None, record)
+
+
+def _energies(frames: NDArray[np.float64] | None, record: SoundRecord) -> Floats:
+    """The log-mel energies [T, mels] of frames [T, n]; of None no row."""
+    if frames is None:
+        return np.empty((0, record.mels), np.float32)
+    n = record.frame
+    window = _hann(n)
     bank = filter_bank(record.rate, n, record.mels, record.lowest_hz, record.highest_hz)
-    energies = np.empty((record.frames, record.mels))
+    energies = np.empty((len(frames), record.mels))
     step = max(1, _BLOCK // n)
-    for begin in range(0, record.frames, step):
+    for begin in range(0, len(frames), step):
         spectrum = np.fft.rfft(frames[begin : begin + step] * window)
         power = (spectrum.real**2 + spectrum.imag**2) / (window**2).sum()
         # not by a matrix product, whose sums may depend on the number of frames and of threads
         energies[begin : begin + step] = np.einsum("tk,mk->tm", power, bank)
     result: Floats = np.log(FLOOR + energies).astype(np.float32)
     return result
+
+
+@lru_cache(maxsize=8)
+def _hann(n: int) -> NDArray[np.float64]:
+    """The periodic Hann window."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
 
 
 @lru_cache(maxsize=8)

@@ -24,10 +24,11 @@ PARQUET = ".parquet"
 SUFFIXES = (".csv", PARQUET)
 """The ends of the names of files that hold a table."""
 MOST_COLUMNS = 4096
-_NUMBER = re.compile(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *")
-_MISSING = {"nan", "-nan", "+nan", "na", "n/a", "<na>", "null", "none"}
+NUMBER = re.compile(r" *[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *")
+"""A cell that is a number; in a time that grows as its length does, whatever it holds."""
+MISSING = {"nan", "-nan", "+nan", "na", "n/a", "<na>", "null", "none"}
 """What stands for a missing number, in small letters."""
-_NO_NAMES = {"", *_MISSING, "inf", "-inf", "+inf"}
+_NO_NAMES = {"", *MISSING, "inf", "-inf", "+inf"}
 """No column is called so."""
 FILL_IN = "fill it in or cut the row"
 """What is to be done about a missing number."""
@@ -56,7 +57,7 @@ def header_of(content: bytes, suffix: str) -> Sequence[str] | None:
         from hdlif.inputs.parquet import names_of
 
         return names_of(content)
-    return _header(next(_rows(content))[1])
+    return names_in(next(_rows(content))[1])
 
 
 def parse_named(
@@ -98,7 +99,7 @@ def parse_table(
         raise Unreadable("line 1 is blank")
     if len(first) > MOST_COLUMNS:
         raise Unreadable(f"it has {len(first):,} columns, and at most {MOST_COLUMNS:,} are read")
-    header = _header(first)
+    header = names_in(first)
     if columns is None and header is not None and known:
         columns = known
     places, taken = columns_of(header, len(first), text, columns)
@@ -112,8 +113,8 @@ def parse_table(
             beside = "header" if header else "first row"
             raise Unreadable(f"line {line} has {len(row)} cells, and the {beside} has {len(first)}; fix or cut the row")
         for place in places:
-            if not _NUMBER.fullmatch(row[place]):
-                raise Unreadable(f"line {line}, column {_column(header, place)}: {_no_number(row[place])}")
+            if not NUMBER.fullmatch(row[place]):
+                raise Unreadable(f"line {line}, column {column_name(header, place)}: {no_number(row[place])}")
             values.append(float(row[place]))
         for name, kept in words.items():
             word = word_of(row[taken[name]], f"line {line}, column {brief(name)}")
@@ -128,7 +129,7 @@ def parse_table(
     if len(large):
         row_of, column = large[0]
         raise Unreadable(
-            f"line {lines[row_of]}, column {_column(header, places[column])}: the number is beyond float32"
+            f"line {lines[row_of]}, column {column_name(header, places[column])}: the number is beyond float32"
         )
     return Table(tuple(header[place] for place in places) if header else None, numbers, words, lines)
 
@@ -156,9 +157,9 @@ def _rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
         raise Unreadable(f"line {reader.line_num}: {error}") from error
 
 
-def _header(first: list[str]) -> list[str] | None:
-    """The names of the columns; None where the first row has numbers."""
-    numbers = [_NUMBER.fullmatch(cell) is not None for cell in first]
+def names_in(first: list[str]) -> list[str] | None:
+    """The names of the columns, where the first row is a header; None where it has numbers. Raises `Unreadable`."""
+    numbers = [NUMBER.fullmatch(cell) is not None for cell in first]
     if all(numbers):
         return None
     names = [cell.strip() for cell in first]
@@ -193,15 +194,17 @@ def columns_of(
     return [header.index(name) for name in chosen], {name: header.index(name) for name in text}
 
 
-def _column(header: list[str] | None, place: int) -> str:
+def column_name(header: Sequence[str] | None, place: int) -> str:
+    """What an error calls a column: by its name, or its number from 1."""
     return brief(header[place]) if header else str(place + 1)
 
 
-def _no_number(cell: str) -> str:
+def no_number(cell: str) -> str:
+    """What is wrong with a cell that should be a number."""
     word = cell.strip().lower()
     if not word:
         return f"the cell is empty; {FILL_IN}"
-    if word in _MISSING:
+    if word in MISSING:
         return f"{brief(cell)} is a missing value; {FILL_IN}"
     if re.fullmatch(r" *[+-]?[0-9]+,[0-9]+ *", cell):
         return f"{brief(cell)} has a decimal comma; write a point"

@@ -33,11 +33,22 @@ class Wave:
 
 
 @dataclass(frozen=True)
-class _Format:
+class Format:
+    """How samples are written: the number of their kind, and bits of each value."""
+
     code: int
     channels: int
     rate: int
     bits: int
+
+    @property
+    def block(self) -> int:
+        """Bytes of a sample of all channels."""
+        return self.channels * self.bits // 8
+
+
+PLAIN = Format(_PCM, 1, 0, 16)
+"""PCM without a header: one channel of 16 bits, little-endian, of a rate that is known otherwise."""
 
 
 def parse_wave(content: bytes) -> Wave:
@@ -51,10 +62,10 @@ def parse_wave(content: bytes) -> Wave:
         raise Unreadable(f"it is of the form {content[:4].decode()}; save it as plain RIFF WAVE, below 4 GB")
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
         raise Unreadable("it does not begin as a WAVE file does" if content else "it is empty")
-    form: _Format | None = None
+    form: Format | None = None
     for name, begin, size in _chunks(content):
         if name == b"fmt ":
-            form = _format(content[begin : begin + size])
+            form = parse_format(content[begin : begin + size])
         elif name == b"data":
             if form is None:
                 raise Unreadable("its samples stand before the chunk that says what they are")
@@ -78,7 +89,8 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         place = begin + size + size % 2
 
 
-def _format(chunk: bytes) -> _Format:
+def parse_format(chunk: bytes) -> Format:
+    """What the chunk "fmt " says. Raises `Unreadable`."""
     if len(chunk) < 16:
         raise Unreadable(f"its format takes {len(chunk)} bytes, and at least 16 are needed")
     code, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", chunk)
@@ -91,31 +103,41 @@ def _format(chunk: bytes) -> _Format:
         raise Unreadable(f"its rate is {rate:,} Hz; {LOWEST_RATE:,} to {HIGHEST_RATE:,} are read")
     if not 1 <= channels <= MOST_CHANNELS or block != channels * bits // 8:
         raise Unreadable(f"it has {channels} channels of {bits} bits in {block} bytes; the file is damaged")
-    return _Format(code, channels, rate, bits)
+    return Format(code, channels, rate, bits)
 
 
-def _samples(content: bytes, begin: int, size: int, form: _Format) -> NDArray[np.float32]:
-    width = form.bits // 8
-    count, more = divmod(size, width * form.channels)
+def _samples(content: bytes, begin: int, size: int, form: Format) -> NDArray[np.float32]:
+    count, more = divmod(size, form.block)
     if more:
-        raise Unreadable(f"its samples take {size:,} bytes, no multiple of {width * form.channels}; it is cut short")
+        raise Unreadable(f"its samples take {size:,} bytes, no multiple of {form.block}; it is cut short")
     if not count:
         raise Unreadable("it has no sample: its length is zero")
     if count > MOST_SAMPLES:
         raise Unreadable(f"it has {count:,} samples, and at most {MOST_SAMPLES:,} are read; cut it")
-    raw = np.frombuffer(content, np.uint8, size, begin)
+    return decoded(np.frombuffer(content, np.uint8, size, begin), form)
+
+
+def decoded(raw: NDArray[np.uint8], form: Format, *, first: int = 0) -> NDArray[np.float32]:
+    """The samples [N] that bytes stand for, float32 in about -1..1, as the mean of their channels.
+
+    Args:
+        first: the number of the first, for the error.
+    Raises:
+        Unreadable: one is not finite.
+    """
     samples = _scaled(raw, form)
     if not np.isfinite(samples).all():
-        place = int(np.argmin(np.isfinite(samples))) // form.channels
+        place = first + int(np.argmin(np.isfinite(samples))) // form.channels
         raise Unreadable(f"its sample {place:,} (from 0) is not a finite float32")
     if form.channels == 1:
         return samples
+    count = len(samples) // form.channels
     # in float64, in which no mean of float32 passes its range
     mixed: NDArray[np.float32] = samples.reshape(count, form.channels).mean(axis=1, dtype=np.float64).astype(np.float32)
     return mixed
 
 
-def _scaled(raw: NDArray[np.uint8], form: _Format) -> NDArray[np.float32]:
+def _scaled(raw: NDArray[np.uint8], form: Format) -> NDArray[np.float32]:
     """Bytes as float32, a value of full scale as 1."""
     if form.code == _FLOAT:
         with np.errstate(over="ignore", invalid="ignore"):

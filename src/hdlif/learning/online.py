@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, loss_at
-from hdlif.learning.rule import Plan, Step, chunk
+from hdlif.learning.rule import Carry, Plan, Step, chunk
 from hdlif.nn import HeldWeights, State, carrying, detach
+from hdlif.nn.eligibility import Eligibility
 from hdlif.nn.traces import Traces
 
 
@@ -22,6 +23,8 @@ def online_steps(
     span: int = 1,
     complete: bool = False,
     traces: Traces | None = None,
+    eligibility: Eligibility | None = None,
+    carry: Carry | None = None,
 ) -> Iterator[Step]:
     """Run through time and yield weight(t)·criterion(logits_t, target) at each step t of the plan, in order.
 
@@ -31,35 +34,46 @@ def online_steps(
         weight: the factor of the loss of step t.
         span: most steps run at once without a graph.
         traces: of the synapses that learn from them.
+        eligibility: of the layers that learn in forward mode.
         complete: also run the steps after the plan's last one, so that batch norm sees all T.
+        carry: where a sequence stands that goes on here; its steps are all run.
     """
     one_update = sum(plan.updates) == 1
-    state: State | None = None
+    state, before = (None, 0) if carry is None else (carry.state, carry.step)
     start = 0
     held = HeldWeights(model) if one_update else None
     # Nothing to carry leaves a plain range, which is the fastest.
     weights = (held.weights or None) if held is not None else None
+
+    def run(first: int, stop: int) -> range:
+        steps = range(before + first, before + stop)
+        return carrying(steps, weights=weights, traces=traces, eligibility=eligibility)
+
     for t, update in zip(plan.steps, plan.updates, strict=True):
-        state = without_graph(model, x, state, carrying(range(start, t), weights=weights, traces=traces), span)
+        state = without_graph(model, x, state, run(start, t), span, before=before)
         if held is not None and update:
             held.last()
             weights = held.weights or None
-        steps = range(t, t + 1)
-        logits, state = model(chunk(x, steps), state, steps=carrying(steps, weights=weights, traces=traces))
+        logits, state = model(chunk(x, range(t, t + 1)), state, steps=run(t, t + 1))
         if traces is not None:
             traces.check_kept(state)
+        if eligibility is not None:
+            eligibility.check()
         state, start = detach(state), t + 1
-        if complete and t == plan.steps[-1]:
+        if (complete or carry is not None) and t == plan.steps[-1]:
             # Before the loss is given away, after which the weights change.
-            rest = carrying(range(start, plan.time_steps), weights=weights, traces=traces)
-            without_graph(model, x, state, rest, span)
+            state = without_graph(model, x, state, run(start, plan.time_steps), span, before=before)
+        if carry is not None and t == plan.steps[-1]:
+            carry.after(state, plan.time_steps)
         yield Step(loss_at(criterion, logits[0], target, t) * weight(t), logits.detach(), update)
 
 
-def without_graph(model: nn.Module, x: Tensor, state: State | None, steps: range, span: int) -> State | None:
-    """The state after a run through `steps`, at most `span` of them at once."""
+def without_graph(
+    model: nn.Module, x: Tensor, state: State | None, steps: range, span: int, *, before: int = 0
+) -> State | None:
+    """The state after a run through `steps`, at most `span` of them at once; x begins behind `before` steps."""
     with torch.no_grad():
         for first in range(0, len(steps), span):
             part = steps[first : first + span]
-            _, state = model(chunk(x, part), state, steps=part)
+            _, state = model(chunk(x, range(part.start - before, part.stop - before)), state, steps=part)
     return state

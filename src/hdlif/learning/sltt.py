@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step, step_weights
 from hdlif.learning.online import online_steps
-from hdlif.learning.rule import Plan, Step
+from hdlif.learning.rule import Carry, Plan, Step
 
 Update = Literal["sum", "each"]
 
@@ -36,9 +36,11 @@ class SLTT:
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
         return every_step(time_steps, self.update, first=first_step(self.criterion))
 
-    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+    def __call__(
+        self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
+    ) -> Iterator[Step]:
         weight = weight_of_step(self.update, self.criterion, plan)
-        return online_steps(model, x, target, plan, criterion=self.criterion, weight=weight)
+        return online_steps(model, x, target, plan, criterion=self.criterion, weight=weight, carry=carry)
 
 
 def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable[[int], float]:

@@ -25,18 +25,23 @@ from hdlif.errors import TrainingError
 UPDATES = 4
 
 
-def peak_memory(recipe: Recipe, *, repeats: int = 3, threads: int | None = None) -> int:
+BATCH_APART = "--batch-apart"
+"""Tells the child not to count the batch."""
+
+
+def peak_memory(recipe: Recipe, *, repeats: int = 3, threads: int | None = None, batch_apart: bool = False) -> int:
     """Bytes of resident memory that training adds at its peak: the median over `repeats` fresh processes.
 
     Args:
         threads: of each, by default as many as any process has here.
+        batch_apart: train all updates on one batch that is there before the first reading, and is so not counted.
     Raises:
         TrainingError: a child failed (most often for want of memory).
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recipe.yaml"
         path.write_text(dump_recipe(recipe), encoding="utf-8")
-        arguments = ["-m", "hdlif.measure.peak_memory", str(path)]
+        arguments = ["-m", "hdlif.measure.peak_memory", str(path), *([BATCH_APART] if batch_apart else [])]
         return in_fresh_processes(arguments, repeats=repeats, name=recipe.name, threads=threads)
 
 
@@ -81,13 +86,14 @@ def _read(arguments: Sequence[str], name: str, environment: dict[str, str]) -> i
     return int(child.stdout)
 
 
-def _train_and_report(path: Path) -> None:
+def _train_and_report(path: Path, *, batch_apart: bool) -> None:
     """The child's work: print the bytes that `UPDATES` updates add to the peak resident set."""
     import torch
 
     from hdlif import builders
     from hdlif.training import Updater, fabric_class
     from hdlif.training.average import Average
+    from hdlif.training.streaming import Streams
 
     recipe = load_recipe(path)
     torch.manual_seed(recipe.seed)
@@ -108,11 +114,18 @@ def _train_and_report(path: Path) -> None:
         after=lambda: None if average is None else average.update(),
     )
     generator = torch.Generator().manual_seed(recipe.seed)
+    every = training.stream
+    streams = None if every is None else Streams(every, recipe.time_steps, rule, model)
+
+    given = builders.random_batch(recipe, generator) if batch_apart else None
 
     def updates() -> None:
         for _ in range(UPDATES):
-            x, target = builders.random_batch(recipe, generator)
-            update(x, target, rule.schedule(recipe.time_steps, generator))
+            x, target = given or builders.random_batch(recipe, generator)
+            if streams is None:
+                update(x, target, rule.schedule(recipe.time_steps, generator))
+            else:
+                streams.learn(update, x, target, generator)
 
     print(resident_growth(updates))
 
@@ -137,4 +150,4 @@ def _peak_resident_bytes() -> int:
 
 
 if __name__ == "__main__":
-    _train_and_report(Path(sys.argv[1]))
+    _train_and_report(Path(sys.argv[1]), batch_apart=BATCH_APART in sys.argv[2:])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, NormFactory, Place, default_conv
+from hdlif.models.blocks import AttentionFactory, ConvFactory, Network, NeuronFactory, NormFactory, Place, default_conv
 from hdlif.models.dense import dense
 from hdlif.nn import BatchNorm2d, DelayLine, Recurrent, Sequential, Temporal
 from hdlif.nn import companded as compander
@@ -31,6 +31,7 @@ def recurrent(
     widths: Sequence[int] = (64, 64),
     conv: ConvFactory = default_conv,
     norm: NormFactory = BatchNorm2d,
+    attention: AttentionFactory | None = None,
 ) -> Network:
     """`dense`, whose every layer also reads what it emitted at the step before: I_t = x_t + U s_{t-1}.
 
@@ -44,7 +45,9 @@ def recurrent(
             raise ValueError("its neurons lead back what they emit by themselves already; leave neuron.recurrent out")
         return led_back(made, conv(place.channels, place.channels, 1))
 
-    return dense(neuron=layer, classes=classes, in_channels=in_channels, widths=widths, conv=conv, norm=norm)
+    return dense(
+        neuron=layer, classes=classes, in_channels=in_channels, widths=widths, conv=conv, norm=norm, attention=attention
+    )
 
 
 def conv1d(
@@ -58,6 +61,7 @@ def conv1d(
     companded: Sequence[int] = (),
     conv: ConvFactory = default_conv,
     norm: NormFactory = BatchNorm2d,
+    attention: AttentionFactory | None = None,
 ) -> Network:
     """Causal 1-D convolutions over time for samples of one pixel, [C, 1, 1], such as a series gives at each step.
 
@@ -74,7 +78,8 @@ def conv1d(
         dilations: d of each layer; 1 by default.
         companded: channels of the input that the first layer sees on about a logarithmic scale (`hdlif.nn.Companded`).
         conv: makes the layers behind the first.
-        norm: makes the batch norms behind the first.
+        norm: makes what is behind each layer's synapses.
+        attention: makes the channel attention in front of every neuron layer, "att1", ...; None for none.
     """
     if not widths or not all(type(width) is int and width > 0 for width in widths):
         raise ValueError(f"widths = {list(widths)[:5]}; give one or more layers' widths, whole numbers above 0")
@@ -87,12 +92,15 @@ def conv1d(
     if (reach := (kernel - 1) * max(steps)) > MOST_HELD:
         raise ValueError(f"kernel = {kernel} with dilations = {steps[:5]} holds {reach} steps; at most {MOST_HELD}")
     first, *others = widths
-    body: dict[str, nn.Module] = {"act1": neuron(Place("body.act1", 0, 0, 0, 0, first))}
+    body: dict[str, nn.Module] = {} if attention is None else {"att1": attention(first)}
+    body["act1"] = neuron(Place("body.act1", 0, 0, 0, 0, first))
     width = first
     for index, (wider, step) in enumerate(zip(others, steps[1:], strict=True), start=1):
         body[f"line{index + 1}"] = DelayLine(kernel, step)
         body[f"conv{index + 1}"] = conv(kernel * width, wider, 1)
         body[f"bn{index + 1}"] = norm(wider)
+        if attention is not None:
+            body[f"att{index + 1}"] = attention(wider)
         body[f"act{index + 1}"] = neuron(Place(f"body.act{index + 1}", 0, index, 0, index, wider))
         width = wider
     return Network(
@@ -101,7 +109,7 @@ def conv1d(
                 **({"compand": compander(in_channels, companded)} if companded else {}),
                 "line1": DelayLine(kernel, steps[0]),
                 "conv1": nn.Conv2d(kernel * in_channels, first, 1, bias=False),
-                "bn1": BatchNorm2d(first),
+                "bn1": norm(first),
             }
         ),
         body=Sequential(body),

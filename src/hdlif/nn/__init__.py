@@ -16,6 +16,7 @@ from hdlif.nn.norm import BatchNorm1d, BatchNorm2d
 from hdlif.nn.per_step import PerStep, StepValue, step_parameters
 from hdlif.nn.recomputing import Recomputing
 from hdlif.nn.recurrent import Recurrent
+from hdlif.nn.scaling import Affine
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
 from hdlif.nn.stepped import SteppedNeuron
@@ -39,6 +40,7 @@ __all__ = [
     "LIF",
     "SECA",
     "AdaptiveHDLIF",
+    "Affine",
     "BatchNorm1d",
     "BatchNorm2d",
     "Binary",

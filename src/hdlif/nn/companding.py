@@ -42,8 +42,7 @@ def companded(channels: int, which: Sequence[int]) -> Companded:
     if len(set(numbers)) < len(numbers) or not all(type(n) is int and 0 <= n < channels for n in numbers):
         raise ValueError(f"companded = {numbers[:9]}; name channels once each, whole numbers in 0..{channels - 1}")
     made = Companded(1, learned=False, channels=channels, per_step=False)
-    value = made.share.value
-    assert isinstance(value, Tensor)
+    value = made.step_values()["share"].values()
     value.zero_()
     value[:, numbers] = 1
     return made

@@ -1,5 +1,7 @@
 """Delay lines: what a layer reads of earlier steps, by which a convolution runs over time."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -35,24 +37,55 @@ class DelayLine(Temporal):
         check_chunk(x, steps)
         if not self.reach:
             return x, None
-        count, shape = len(steps), (self.reach, *x.shape[1:])
-        if state is None:
-            before = x.new_zeros(shape)
-        else:
-            held = entries_of(state, "DelayLine").get("held")
-            if not isinstance(held, Tensor):
-                raise StateError("state of a delay line lacks 'held', a tensor; give the whole state, or None to start")
-            # In the order of time.
-            before = held.transpose(0, 1).flip(0)
-            if before.shape != shape:
-                raise ShapeError(
-                    f"held has shape {list(held.shape)}, and the input {list(x.shape[1:])}; a new batch starts with "
-                    "state=None"
-                )
-        whole = torch.cat([before.to(x.dtype), x.expand(count, *x.shape[1:])])
-        begins = range(self.reach, -1, -self.dilation)
-        joined = torch.cat([whole[begin : begin + count] for begin in begins], 2)
+        count, shape = len(steps), (x.shape[1], self.reach, *x.shape[2:])
+        held = x.new_zeros(shape) if state is None else self._held(state, x)
+        if count == 1:
+            # The latest first, as they are held: nothing has to be turned round.
+            whole = torch.cat([x.transpose(0, 1), held], 1)
+            return whole[:, :: self.dilation].flatten(1, 2)[None], {"held": whole[:, :-1]}
+        # In the order of time.
+        whole = torch.cat([held.transpose(0, 1).flip(0), x.expand(count, *x.shape[1:])])
+        joined = _Joined.apply(whole, self.taps, self.dilation)  # type: ignore[no-untyped-call]
         return joined, {"held": whole[count:].flip(0).transpose(0, 1)}
+
+    def _held(self, state: State, x: Tensor) -> Tensor:
+        """What the state holds, in the dtype of the input."""
+        held = entries_of(state, "DelayLine").get("held")
+        if not isinstance(held, Tensor):
+            raise StateError("state of a delay line lacks 'held', a tensor; give the whole state, or None to start")
+        if held.shape != (x.shape[1], self.reach, *x.shape[2:]):
+            raise ShapeError(
+                f"held has shape {list(held.shape)}, and the input {list(x.shape[1:])}; a new batch starts with "
+                "state=None"
+            )
+        return held.to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"taps={self.taps}, dilation={self.dilation}"
+
+
+class _Joined(torch.autograd.Function):
+    """Of (K-1)·d + n steps in the order of time, each of the last n beside those d, …, (K-1)·d before it.
+
+    Plain slices would give the gradient K tensors of zeros, each of the whole length, to add up.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, whole: Tensor, taps: int, dilation: int) -> Tensor:
+        ctx.taps, ctx.dilation, ctx.shape = taps, dilation, whole.shape
+        count = len(whole) - (taps - 1) * dilation
+        return torch.cat([whole[begin : begin + count] for begin in _begins(taps, dilation)], 2)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (grad,) = grads
+        whole = grad.new_zeros(ctx.shape)
+        for begin, part in zip(_begins(ctx.taps, ctx.dilation), grad.chunk(ctx.taps, 2), strict=True):
+            whole[begin : begin + len(grad)] += part
+        return whole, None, None
+
+
+def _begins(taps: int, dilation: int) -> range:
+    """Where each tap starts to read, the latest first."""
+    return range((taps - 1) * dilation, -1, -dilation)

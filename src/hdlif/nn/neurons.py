@@ -238,10 +238,10 @@ class HDLIF(_LeakyNeuron):
             self._check_scannable()
         potential = potential_of(state, x)
         current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
-        surplus, potential = hd_lif_chunk(
-            current, potential, *self.rows_at(steps, x), path="scan" if self.path == "scan" else "loop"
-        )
-        return emitted(surplus, self.quantizer).to(x.dtype), {"potential": potential}
+        rows = self.rows_at(steps, x)
+        surplus, potential = hd_lif_chunk(current, potential, *rows, path="scan" if self.path == "scan" else "loop")
+        spikes = emitted(surplus, self.quantizer).to(x.dtype)
+        return self.reached(spikes, x, state, steps, rows), {"potential": potential}
 
     def _check_scannable(self) -> None:
         """Look at a fixed λ once, and again when something was written to it; a learned one is a sigmoid's."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
 from hdlif.nn.state import Scope, State, Temporal, check_chunk, entries_of, stack_steps
+from hdlif.nn.steps import carried
 
 
 class Recurrent(Temporal):
@@ -49,7 +50,7 @@ class Recurrent(Temporal):
                 "a new batch starts with state=None"
             )
         of_children: State | None = None if state is None else given
-        emitted = []
+        emitted, eligibility = [], carried(steps).eligibility
         for k in range(len(steps)):
             run = Scope(self, of_children, steps[k : k + 1])
             back = run("synapse", spike[None].to(x.dtype))
@@ -58,7 +59,10 @@ class Recurrent(Temporal):
                     f"the recurrent synapse gives {list(back.shape[1:])}, and the current is {list(x.shape[1:])}; it "
                     "keeps the shape, as a convolution of an odd kernel with half of it as padding does"
                 )
-            y = run("neuron", x[k : k + 1] + back if len(x) > 1 else x + back)
+            current = x[k : k + 1] + back if len(x) > 1 else x + back
+            if eligibility is not None:
+                eligibility.joined(current, [x, back], self.neuron, self.synapse)
+            y = run("neuron", current)
             spike, of_children = y[0], run.state
             emitted.append(spike)
         return stack_steps(emitted), {**(of_children or {}), "spike": spike}

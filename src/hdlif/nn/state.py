@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.nn.captured import Captured
+from hdlif.nn.one_pixel import product, runs_as_product
 from hdlif.nn.steps import Measure, Steps, carried
 from hdlif.nn.traced_pass import drift, run_traced
 from hdlif.nn.tracing import are_traced, with_traced_steps
@@ -125,6 +126,11 @@ class Scope:
             return x.through(name, child)
         given = self._given.get(name)
         given = None if given is None else entries_of(given, repr(name))
+        eligibility = self._carried.eligibility
+        if eligibility is not None:
+            eligibility.begins(self._steps.start)
+            if isinstance(child, Neuron):
+                eligibility.arrives(child, x)
         if (wiring := self._carried.wiring) is None:
             y, state = self._run(name, child, x, given)
         else:
@@ -132,6 +138,8 @@ class Scope:
             y, state = self._run(name, child, wiring.entered(child, x), given)
             wiring.left(child, y)
             y = wiring.gave(self._module, name, y)
+        if eligibility is not None:
+            eligibility.ran(child, x, y)
         if state is None:
             check_stateless(child, given)
             return y
@@ -331,7 +339,12 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
             "whose running statistics follow the steps"
         )
     folded = x.flatten(0, 1)
-    y: Tensor = module(folded) if weight is None else module(folded, weight)
+    y: Tensor
+    if runs_as_product(module, folded):
+        assert isinstance(module, nn.Conv2d)
+        y = product(folded, module.weight, module.bias)
+    else:
+        y = module(folded) if weight is None else module(folded, weight)
     if measure is not None:
         measure.take(folded, y)
     return y.reshape(*x.shape[:2], *y.shape[1:])
@@ -381,6 +394,11 @@ def detach(state: State | None) -> State | None:
         return None
     entries = entries_of(state, "a module")
     return {k: v.detach() if isinstance(v, Tensor) else detach(v) or {} for k, v in entries.items()}
+
+
+def unstacked(values: Tensor) -> Sequence[Tensor]:
+    """[K, ...] to a tensor of each step, whose gradient is a view where there is one."""
+    return [values.squeeze(0)] if len(values) == 1 else values.unbind()
 
 
 def stack_steps(steps: Sequence[Tensor]) -> Tensor:

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from hdlif.equations import Program, trace
+from hdlif.nn.eligibility import Derivatives
 from hdlif.nn.fused import Fusing, can_be_fused
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
-from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps
+from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps, unstacked
+from hdlif.nn.steps import carried
 
 Step = Callable[..., Any]
 """(current, *states, *parameters) -> (spike, *states): one time step of a neuron."""
@@ -92,7 +94,37 @@ class SteppedNeuron(Neuron):
         else:
             spikes, kept = self._scanned(current.expand(len(steps), *x.shape[1:]), kept, rows, steps)
         after = dict(zip(self.states, kept, strict=True))
-        return emitted(self.joined(spikes), self.quantizer).to(x.dtype), after or None
+        return self.reached(
+            emitted(self.joined(spikes), self.quantizer).to(x.dtype), x, state, steps, rows
+        ), after or None
+
+    def reached(self, spikes: Tensor, x: Tensor, state: State | None, steps: range, rows: Sequence[Tensor]) -> Tensor:
+        """The spikes of a chunk, whose gradient reaches what earlier steps have left where that is carried along."""
+        eligibility = carried(steps).eligibility
+        return spikes if eligibility is None else eligibility.passed(self, x, state, steps, rows, spikes)
+
+    def derivatives(self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]) -> list[Derivatives]:
+        """Of a step's spike, as it is emitted, and of each state after it, by all that the step is given; no graph.
+
+        Args:
+            current: [B, N, ...].
+            states: those before it, each shaped like the current.
+            rows: the parameters at the step, broadcastable to it.
+        """
+        dtype = states[0].dtype if states else current.dtype
+        with torch.enable_grad():
+            given = [current, *states, *(row.expand(current.shape) for row in rows)]
+            leaves = [value.detach().to(dtype).requires_grad_() for value in given]
+            spike, *after = self.equation()(*leaves)
+            found = []
+            for value in (emitted(spike[None], self.quantizer)[0], *after):
+                by: Sequence[Tensor | None] = [None] * len(leaves)
+                if isinstance(value, Tensor) and value.requires_grad:
+                    # Each neuron by itself, so that the sum has the derivative of each.
+                    by = torch.autograd.grad(value.sum(), leaves, retain_graph=True, allow_unused=True)
+                flat = [None if one is None else one.flatten(1) for one in by]
+                found.append(Derivatives(flat[0], flat[1 : 1 + len(states)], flat[1 + len(states) :]))
+        return found
 
     def _scanned(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range
@@ -100,7 +132,7 @@ class SteppedNeuron(Neuron):
         """The spikes of a chunk, and the states after it, step by step."""
         spikes = []
         # Taken apart at once: the derivative of current[k] would be zeros for all K steps, K times.
-        of_steps = (current.unbind(), *(values.unbind() for values in rows))
+        of_steps = (unstacked(current), *(unstacked(values) for values in rows))
         for t, arriving, *of_step in zip(steps, *of_steps, strict=True):
             spike, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
             spikes.append(spike)

@@ -19,6 +19,7 @@ from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.traces import Traces
 
 if TYPE_CHECKING:
+    from hdlif.nn.eligibility import Eligibility
     from hdlif.nn.wiring import Wiring
 
 
@@ -57,6 +58,8 @@ class Steps:
         keeps_graphs: whether modules that run again in the backward pass (`Recomputing`) keep their graph instead.
         measures: what is taken of a module's pass, by the module; see `Measure`.
         wiring: what takes note of how children read one another; None for nothing.
+        eligibility: what layers that learn in forward mode keep from step to step; None for nothing.
+        by_average: whether batch norms in train mode normalise by their running statistics.
     """
 
     def __init__(
@@ -69,6 +72,8 @@ class Steps:
         keeps_graphs: bool = False,
         measures: Mapping[nn.Module, Measure] | None = None,
         wiring: Wiring | None = None,
+        eligibility: Eligibility | None = None,
+        by_average: bool = False,
     ) -> None:
         self.times = times
         self.weights: Weights = {} if weights is None else weights
@@ -77,6 +82,8 @@ class Steps:
         self.keeps_graphs = keeps_graphs
         self.measures: Mapping[nn.Module, Measure] = {} if measures is None else measures
         self.wiring = wiring
+        self.eligibility = eligibility
+        self.by_average = by_average
 
     def with_times(self, times: range | tuple[Tensor, ...]) -> Steps:
         """Other steps, with all that these carry."""
@@ -88,6 +95,8 @@ class Steps:
             keeps_graphs=self.keeps_graphs,
             measures=self.measures,
             wiring=self.wiring,
+            eligibility=self.eligibility,
+            by_average=self.by_average,
         )
 
     @property
@@ -142,6 +151,8 @@ def carrying(
     keeps_graphs: bool | None = None,
     measures: Mapping[nn.Module, Measure] | None = None,
     wiring: Wiring | None = None,
+    eligibility: Eligibility | None = None,
+    by_average: bool | None = None,
 ) -> range:
     """The same steps with what is given, and what they carry already.
 
@@ -150,9 +161,10 @@ def carrying(
     ([2, 3, 4], 2, True, True)
 
     Args:
-        weights, traces, gather, keeps_graphs, measures, wiring: as in `Steps`; None leaves what is there.
+        weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average: as in `Steps`; None
+            leaves what is there.
     """
-    if all(one is None for one in (weights, traces, gather, keeps_graphs, measures, wiring)):
+    if all(one is None for one in (weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average)):
         return steps
     known = carried(steps)
     made = Steps(
@@ -163,6 +175,8 @@ def carrying(
         keeps_graphs=known.keeps_graphs if keeps_graphs is None else keeps_graphs,
         measures=known.measures if measures is None else measures,
         wiring=known.wiring if wiring is None else wiring,
+        eligibility=known.eligibility if eligibility is None else eligibility,
+        by_average=known.by_average if by_average is None else by_average,
     )
     # What takes steps is annotated with a range, which no class can be derived from.
     return cast(range, made)

@@ -17,6 +17,7 @@ from hdlif.functional import (
     ternarize_weight,
     ternary_codes,
 )
+from hdlif.nn.one_pixel import is_product, product
 
 
 class WeightQuantizer(Protocol):
@@ -148,6 +149,8 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
 
     def forward(self, x: Tensor, weight_q: Tensor | None = None) -> Tensor:
         weight = (self.weight_q() if weight_q is None else weight_q).to(x.dtype)
+        if is_product(self, x):
+            return product(x, weight, self.bias)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 

@@ -11,6 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.module import _has_any_global_hook
 
 from hdlif.errors import ShapeError, StateError
+from hdlif.nn.one_pixel import is_product
 from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantLayer
 from hdlif.nn.traces import Synapse, TraceRule
@@ -94,6 +95,9 @@ def _step(
         found.append(after)
         if isinstance(synapse, nn.Linear):
             return _TracedLinear.apply(x, weight, synapse.bias, after, of_one)  # type: ignore[no-any-return, no-untyped-call]
+        if is_product(synapse, x):
+            flat = x.flatten(1), weight.flatten(1), synapse.bias, after.flatten(1)
+            return _TracedLinear.apply(*flat, of_one)[:, :, None, None]  # type: ignore[no-any-return, no-untyped-call]
         window = _Window(synapse)
         x, after = window.padded(x), window.padded(after)
         return _TracedConv.apply(x, weight, synapse.bias, after, of_one, window)  # type: ignore[no-any-return, no-untyped-call]

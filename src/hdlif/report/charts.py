@@ -6,6 +6,7 @@ no namespace, date or version: the same numbers give the same bytes.
 """
 
 import io
+import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from hdlif.errors import printable
@@ -118,10 +121,12 @@ def lines(
     whole: bool = True,
     x_names: Sequence[str] = (),
     within: tuple[float, float] | None = None,
+    rules: Sequence[float] = (),
 ) -> str:
     """One line per network over x; a value that is not finite leaves a gap.
 
     Args:
+        rules: where on x something ends and the next begins.
         within: the least and the most that y can be, beyond which the axis does not go.
         whole: whether x is of whole numbers, such as updates and time steps.
         x_names: what stands at 0, 1, ... instead of the number.
@@ -134,6 +139,7 @@ def lines(
             _draw(axes, one.style, one.x, y, marker=_MARKERS[one.style % 4] if markers else "")
             for x, middle, error in zip(one.x, y, one.error, strict=False):
                 _draw(axes, one.style, [x, x], [middle - error, middle + error], linestyle="-", linewidth=0.8)
+        _rule(axes, rules)
         axes.set_title(y_label)
         axes.set_xlabel(x_label)
         if x_names:
@@ -148,6 +154,69 @@ def lines(
             low, high = axes.get_ylim()
             axes.set_ylim(max(low, within[0]), min(high, within[1]))
         return _svg(figure, text)
+
+
+def heat(
+    text: Text,
+    values: Sequence[Sequence[float]],
+    *,
+    x_label: str,
+    y_label: str,
+    x_step: float = 1,
+    y_step: float = 1,
+    size: tuple[float, float] = (4.6, 2.7),
+    rules: Sequence[float] = (),
+) -> str:
+    """A row for each channel, the first at the bottom, the darker the larger a value is among all.
+
+    Args:
+        values: [rows][columns].
+        x_step, y_step: what lies between two columns, or rows; the first is at 1.
+        rules: as `lines` takes them.
+    """
+    known = [value for row in values for value in row if math.isfinite(value)]
+    low, high = (min(known), max(known)) if known else (0.0, 0.0)
+    boxes: dict[int, list[Path]] = {}
+    for place, row in enumerate(values):
+        shades = [_shade(value, low, high) for value in row]
+        begin = 0
+        for shade, alike in itertools.groupby(shades):
+            end = begin + sum(1 for _ in alike)
+            left, right = 0.5 + begin * x_step, 0.5 + end * x_step
+            low_edge, high_edge = 0.5 + place * y_step, 0.5 + (place + 1) * y_step
+            corners = [(left, low_edge), (left, high_edge), (right, high_edge), (right, low_edge), (left, low_edge)]
+            boxes.setdefault(shade, []).append(Path(corners, closed=True))
+            begin = end
+    with _style():
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(visible=False)
+        # A path for each shade, and not one for each value: some thousands would make a page of megabytes.
+        for shade, paths in sorted(boxes.items()):
+            if shade:
+                whole = Path.make_compound_path(*paths)
+                axes.add_patch(PathPatch(whole, facecolor=_SERIES[0], alpha=shade / _SHADES, linewidth=0))
+        columns = max(map(len, values), default=0)
+        axes.set_xlim(0.5, 0.5 + columns * x_step)
+        axes.set_ylim(0.5, 0.5 + len(values) * y_step)
+        _rule(axes, rules)
+        axes.set_title(y_label)
+        axes.set_xlabel(x_label)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=_STEPS, integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=_STEPS, integer=True))
+        return _svg(figure, text)
+
+
+_SHADES = 12
+
+
+def _shade(value: float, low: float, high: float) -> int:
+    return round(_SHADES * (value - low) / (high - low)) if math.isfinite(value) and high > low else 0
+
+
+def _rule(axes: Axes, places: Sequence[float]) -> None:
+    for place in places:
+        axes.axvline(place, color=_INK, linewidth=0.5, linestyle=(0, (1, 2)), zorder=1)
 
 
 def scatter(text: Text, series: Sequence[Series], *, x_label: str, y_label: str, size: tuple[float, float]) -> str:

@@ -19,6 +19,7 @@ class Figure:
     Attributes:
         small: several charts, each in a part of the page's width.
         broad: these are larger ones.
+        wide: a single chart that takes the page's width.
     """
 
     caption: str
@@ -27,6 +28,7 @@ class Figure:
     rows: list[list[str]] = field(default_factory=list)
     small: bool = False
     broad: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from hdlif.report.charts import Series
 from hdlif.report.coherence import section
 from hdlif.report.comparison import DASH, aligned, findings, recipe_beside, table
 from hdlif.report.confusion import accuracy_by_class, matrices
+from hdlif.report.early import accuracy_by_steps
 from hdlif.report.figures import Figure, Section, dots, lines, panels, time_axis, union
 from hdlif.report.labels import f1_by_label
-from hdlif.report.runs import Artefact, Coherence, Confusion, Errors, Labels, Metric
+from hdlif.report.runs import Artefact, Coherence, Confusion, Early, Errors, Labels, Metric
 from hdlif.report.summary import TrainResult
 from hdlif.report.templates import set_page
 from hdlif.report.traces import Traces
@@ -46,6 +47,7 @@ def render(
     commands: Sequence[str] = (),
     coherence: Sequence[Coherence] = (),
     confusions: Mapping[str, Confusion] | None = None,
+    early: Mapping[str, Early] | None = None,
     errors: Mapping[str, Errors] | None = None,
     labels: Mapping[str, Labels] | None = None,
     traces: Traces | None = None,
@@ -61,6 +63,7 @@ def render(
         recipes: the resolved recipes (YAML) by network name.
         commands: how to make the runs and this page again, a shell command each.
         confusions: counts of the test samples, or steps, by true and chosen class, by network name.
+        early: of networks that classify, what answering early saves and costs.
         errors: of networks that predict values, what they are wrong by.
         labels: of networks that say several labels, how they find each.
         traces: single neurons at work.
@@ -74,6 +77,7 @@ def render(
         "Metrics by output": _parts(networks),
         "Accuracy by class": [accuracy_by_class(names, confusions or {})],
         "Accuracy over time": [_accuracy_per_step(networks)],
+        "Answering early": [accuracy_by_steps(names, early)] if early else [],
         "Over time": [_measure_per_step(networks)],
         "Learning curves": _learning(networks, histories),
         "Activity by layer": [_firing_rate(networks), _sops(networks, samples)],

@@ -110,6 +110,16 @@ class Confusion(TypedDict):
 
 
 @with_config(FINITE)
+class Early(TypedDict):
+    """A run's `early.json`: of each confidence from which an answer is given, the mean steps used and the accuracy."""
+
+    time_steps: int
+    confidence: list[float]
+    steps: list[float]
+    accuracy: list[float]
+
+
+@with_config(FINITE)
 class Errors(TypedDict):
     """A run's `errors.json`: of each value the mean error and its deviation, and pairs of test samples."""
 
@@ -147,6 +157,7 @@ _DEMO = TypeAdapter(Demo)
 _METRIC = TypeAdapter(Metric)
 _COHERENCE = TypeAdapter(CoherenceFile)
 _CONFUSION = TypeAdapter(Confusion)
+_EARLY = TypeAdapter(Early)
 _ERRORS = TypeAdapter(Errors)
 _LABELS = TypeAdapter(Labels)
 _MEND = "finish the run with `hdlif train RECIPE --resume`, or run it again"
@@ -156,8 +167,8 @@ _MEND = "finish the run with `hdlif train RECIPE --resume`, or run it again"
 class Run:
     """What one folder holds, or several; the dicts go by network name, `recipes` holds their text.
 
-    `confusions` lacks the networks of earlier versions; `coherence` has the entries of every `coherence.json`, which
-    may be of other networks.
+    `confusions` and `early` lack the networks of earlier versions; `coherence` has the entries of every
+    `coherence.json`, which may be of other networks.
     """
 
     networks: list[TrainResult] = field(default_factory=list)
@@ -165,6 +176,7 @@ class Run:
     recipes: dict[str, str] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     confusions: dict[str, Confusion] = field(default_factory=dict)
+    early: dict[str, Early] = field(default_factory=dict)
     errors: dict[str, Errors] = field(default_factory=dict)
     labels: dict[str, Labels] = field(default_factory=dict)
     artefact: Artefact | None = None
@@ -246,6 +258,8 @@ def merge(runs: Sequence[Run]) -> Run:
             merged.folders[label] = folder
             if name in run.confusions:
                 merged.confusions[label] = run.confusions[name]
+            if name in run.early:
+                merged.early[label] = run.early[name]
             if name in run.errors:
                 merged.errors[label] = run.errors[name]
             if name in run.labels:
@@ -263,6 +277,8 @@ def _add(run: Run, network: TrainResult, folder: Path) -> None:
     run.coherence += _coherence(folder)
     if (path := folder / "confusion.json").exists():
         run.confusions[name] = _confusion(path)
+    if (path := folder / "early.json").exists():
+        run.early[name] = _early(path)
     if (path := folder / "errors.json").exists():
         run.errors[name] = _errors(path)
     if (path := folder / "labels.json").exists():
@@ -275,6 +291,13 @@ def _confusion(path: Path) -> Confusion:
     if [len(row) for row in confusion["counts"]] != [classes] * classes:
         raise InputError(f"{path}: counts is not a square of {classes} classes; {_MEND}")
     return confusion
+
+
+def _early(path: Path) -> Early:
+    early = _checked(_EARLY, _json(_text(path), str(path)), str(path))
+    if len({len(early[key]) for key in ("confidence", "steps", "accuracy")}) != 1:
+        raise InputError(f"{path}: its lists are not as long as one another; {_MEND}")
+    return early
 
 
 def _errors(path: Path) -> Errors:
@@ -301,7 +324,7 @@ def _coherence(folder: Path) -> list[Coherence]:
     return _checked(_COHERENCE, _json(_text(path), str(path)), str(path), mend)["networks"]
 
 
-_NOT_DRAWN = ("surrogate", "fallback", "threads")
+_NOT_DRAWN = ("surrogate", "fallback", "threads", "traces")
 """Events of a training beside its updates and validations: temperatures, damaged checkpoints, the choice of threads."""
 
 

@@ -21,6 +21,7 @@ from hdlif.whole_files import read_regular
 MEASURED = (
     "summary.json",
     "confusion.json",
+    "early.json",
     "errors.json",
     "labels.json",
     "coherence.json",

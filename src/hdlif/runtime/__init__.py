@@ -1,14 +1,20 @@
-"""Running a deployed network: `Session` (compiled), `reference` (NumPy, the oracle). Never imports torch."""
+"""Running a deployed network: `Session` (compiled), on samples as they come `Stream`; `reference` (NumPy, the oracle).
+
+Never imports torch.
+"""
 
 from hdlif.runtime.images import normalise, read_image
 from hdlif.runtime.session import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Session, probabilities
 from hdlif.runtime.state import State
+from hdlif.runtime.stream import Decision, Stream
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
     "DEFAULT_MAX_OPERATIONS",
+    "Decision",
     "Session",
     "State",
+    "Stream",
     "normalise",
     "probabilities",
     "read_image",

@@ -89,6 +89,30 @@ _KINDS: Mapping[str, Callable[[Floats, TaskRecord, Sequence[str]], Answer | None
 }
 
 
+def said_so_far(outputs: Floats, record: TaskRecord) -> Floats:
+    """What is said after each step, [T, n]: probabilities of classes and of labels, and of others values.
+
+    Of answers that are read off the mean over time, it is that of the steps so far.
+
+    Args:
+        outputs: [T, n], of one sample.
+    """
+    taken: NDArray[Any] = outputs
+    if record.combine == "mean":
+        steps = np.arange(1, len(outputs) + 1, dtype=np.float32)[:, None]
+        taken = np.cumsum(outputs, axis=0, dtype=np.float32) / steps
+    said: NDArray[Any]
+    with np.errstate(all="ignore"):
+        if record.kind == "regress":
+            said = taken * np.array(record.std, np.float32) + np.array(record.mean, np.float32)
+        elif record.kind == "multilabel":
+            said = 1 / (1 + np.exp(-taken))
+        else:
+            # Each step for itself, as if it were a sample of one step.
+            said = probabilities(taken[None])[0]
+    return said.astype(np.float32)
+
+
 ALIKE = 1e-3
 """Deviations that two networks' values may differ by and be the same answer."""
 

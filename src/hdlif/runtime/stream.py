@@ -1,109 +1,331 @@
-"""One sequence on the compiled runtime, which keeps its state from call to call."""
+"""What a deployed network says of samples as they come: an answer for each window, as soon as it can be given."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlif import _native
-from hdlif.errors import HdlifError, ShapeError, StateError
-from hdlif.runtime.state import Array, State, check_state
+from hdlif.artefact import InputRecord
+from hdlif.errors import HdlifError, InputError, LimitError, ShapeError, StateError, brief
+from hdlif.inputs.resampling import Resampler, resampled_length
+from hdlif.inputs.series import Floats, finite, shown
+from hdlif.inputs.sounds import Frames
+from hdlif.inputs.wav import HIGHEST_RATE, LOWEST_RATE
+from hdlif.runtime.answers import Answer, answers, in_words
+from hdlif.runtime.session import Session
+from hdlif.runtime.state import is_integer
 
-Floats = NDArray[np.float32]
+
+@dataclass(frozen=True)
+class Decision:
+    """What is said of a window.
+
+    Attributes:
+        window: its number, from 0.
+        samples: where it begins, and where it ends or would end: the first sample that is no longer in it, from 0.
+        step: the steps after which it is said.
+        answer: as `runtime.answers` has it, by the network's task; None where the outputs are not finite.
+        ms: milliseconds from when the last sample that it needed was at hand.
+        partial: whether the samples ended within the window.
+    """
+
+    window: int
+    samples: tuple[int, int]
+    step: int
+    answer: Answer | None
+    ms: float
+    partial: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        cut = {"partial": True} if self.partial else {}
+        said = {"window": self.window, "samples": list(self.samples), "step": self.step}
+        return {**said, **(self.answer or {}), "ms": round(self.ms, 4), **cut}
+
+    def __str__(self) -> str:
+        said = "no answer that is finite" if self.answer is None else in_words(self.answer)
+        cut = ", cut short" if self.partial else ""
+        where = f"{self.samples[0]}:{self.samples[1]}"
+        return f"{self.window} [{where}]: {said}, step {self.step}{cut}, {self.ms:.3g} ms"
 
 
 class Stream:
-    """One sequence, as it comes in: `Session.stream` begins one.
+    """A network of series or sounds at work on samples as they come.
 
-    Gives the bits of `Session.step`, and of `Session.run` from the start, in any pieces. What the network holds stays
-    in the runtime, so that a step costs little beside the network's own work: nothing is checked but the frame's
-    shape, and no state is copied. `state` gives it away, as `Session.step` and `Session.stream` take it.
+    Windows are as in its training, and each begins with a state of zero. A step is run as soon as its samples have
+    come, and a window is answered for after its last step; what is said of it is to the bit what `Session.run` gives of
+    it as a whole. With a `confidence`, a classification is said after the first step at which the probability of the
+    answer so far reaches it, or after the last one; the next window begins where it would have begun anyway.
 
-    One call at a time; several streams of a session may be used from several threads.
+    What is held does not grow with the samples: the states of the windows that are open, and their outputs.
     """
 
     def __init__(
-        self, network: _native.Network, shape: tuple[int, ...], outputs: int, states: Mapping[str, tuple[int, ...]]
+        self, session: Session, *, hop: int | None = None, confidence: float | None = None, rate: int | None = None
     ) -> None:
-        self._stream = _native.Stream(network)
-        self._shape, self._outputs, self.shapes = shape, outputs, dict(states)
-        """Of what it holds: the state's entries without batch."""
+        """Begin with sample 0.
 
-    @property
-    def t(self) -> int:
-        """The steps that it has seen."""
-        return self._stream.t
-
-    def step(self, x: Floats) -> Floats:
-        """Logits [classes] of the next frame, float32 [C, H, W].
-
+        Args:
+            hop: samples from the beginning of one window to that of the next, of sounds at the network's rate; that of
+                the training, and where it cut no windows their length.
+            confidence: in 0..1.
+            rate: of a sound, in Hz, where it is not the network's: it is resampled as `hdlif run` resamples a file.
         Raises:
-            ShapeError: x has another shape or dtype.
-            StateError: a call before was interrupted.
-            HdlifError: another thread is within a call.
+            InputError: the network takes neither series nor sounds, or windows of another length.
+            HdlifError: an argument is out of its range, or does not go with the network's task.
+            LimitError: the windows that are open at once take more memory than the session grants.
         """
-        logits = np.empty(self._outputs, np.float32)
-        if getattr(x, "shape", None) != self._shape:
-            raise self._refusal(x)
-        self._advance(x, logits)
-        return logits
-
-    def run(self, x: Floats) -> Floats:
-        """Logits [K, classes] of the next K frames, float32 [K, C, H, W]; raises as `step`."""
-        if getattr(x, "shape", (0,))[1:] != self._shape or not len(x):
-            raise self._refusal(x)
-        logits = np.empty((len(x), self._outputs), np.float32)
-        self._advance(x, logits)
-        return logits
+        record = session.input
+        if record.kind != "series":
+            raise InputError(f"the network takes inputs of kind {record.kind}; streams are of series and sounds")
+        self._session, self._record, self._confidence = session, record, confidence
+        length, trained = _length(record, session.time_steps)
+        self._length, self._hop = length, trained if hop is None else hop
+        if not is_integer(self._hop) or self._hop < 1:
+            raise HdlifError(f"hop = {brief(hop)}; give an integer of at least 1")
+        if confidence is not None and not (isinstance(confidence, int | float) and 0 <= confidence <= 1):
+            raise HdlifError(f"confidence = {brief(confidence)}; give a number in 0..1")
+        if confidence is not None and session.task.kind != "classify":
+            raise HdlifError(
+                f"confidence is of a classification, and the network's task is {session.task.kind}; leave it out"
+            )
+        own = record.sound.rate if record.sound else None
+        if rate is not None and (own is None or not is_integer(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE):
+            accepted = f"an integer in {LOWEST_RATE}..{HIGHEST_RATE}" if own else "none: it is of sounds"
+            raise HdlifError(f"rate = {brief(rate)}; give {accepted}")
+        self._rates = (rate or own or 1, own or 1)
+        self._resampler = Resampler(*self._rates) if self._rates[0] != self._rates[1] else None
+        # A step of a sound has many samples, and of readings it is one.
+        self._piece = record.sound.hop if record.sound else 1
+        self._open: list[_Window] = []
+        self._begun = self._came = 0
+        self._ended = False
+        at_once, each = -(-length // self._hop), _bytes(session)
+        if at_once * each > session.max_bytes:
+            raise LimitError(
+                f"hop = {self._hop}: {at_once:,} windows of {length:,} samples are open at once, which takes "
+                f"{at_once * each:,} bytes; max_bytes = {session.max_bytes:,}; give a larger hop (hdlif run: --hop)"
+            )
 
     @property
-    def state(self) -> State:
-        """What it holds, as the state of `Session.step` with a batch of one."""
-        self._check_held()
-        last = [np.empty((1, *shape[1:], shape[0]), np.float32) for shape in self.shapes.values()]
-        try:
-            self._stream.give(last)
-        except RuntimeError as error:
-            raise _busy() from error
-        held = {name: np.moveaxis(array, -1, 1) for name, array in zip(self.shapes, last, strict=True)}
-        return {"t": np.array(self.t, np.int64), **held}
+    def session(self) -> Session:
+        """The network."""
+        return self._session
 
-    def resume(self, state: Mapping[str, Array]) -> None:
-        """Go on from a state of this network with a batch of one; raises `StateError` where it is none."""
-        t = check_state(state, self.shapes, 1)
-        last = [np.ascontiguousarray(np.moveaxis(state[name], 1, -1)) for name in self.shapes]
-        try:
-            self._stream.take(last, t)
-        except RuntimeError as error:
-            raise _busy() from error
+    @property
+    def length(self) -> int:
+        """Samples of a window, of sounds at the network's rate."""
+        return self._length
 
-    def _advance(self, x: Floats, logits: Floats) -> None:
+    @property
+    def hop(self) -> int:
+        """Samples from the beginning of one window to that of the next, of sounds at the network's rate."""
+        return self._hop
+
+    @property
+    def unanswered(self) -> tuple[Decision, ...]:
+        """The windows that have begun and are not answered for, as `end` with `partial` answers for them."""
+        return tuple(window.said(perf_counter(), partial=True) for window in self._open if window.came)
+
+    def push(self, samples: Any, *, since: float | None = None) -> list[Decision]:
+        """What is said after the next samples, in the order in which it was found.
+
+        Args:
+            samples: of a network of series, its channels [C] or [N, C], any real numbers; of one of sounds [N], floats
+                in about -1..1, or int16.
+            since: when the samples were at hand, by `time.perf_counter`; now by default.
+        Raises:
+            InputError: a value is not a finite float32.
+            ShapeError: they have another shape.
+            StateError: the stream has ended, or a call was interrupted.
+        """
+        since = perf_counter() if since is None else since
+        block = self._checked(samples)
+        if self._ended:
+            raise StateError("the stream has ended; begin another one")
+        # Of an interrupted call some windows have had the samples, and others not.
+        self._ended = True
+        found = list(self._on(self._resampler.push(block) if self._resampler else block, since))
+        self._ended = False
+        return found
+
+    def end(self, *, partial: bool = False) -> list[Decision]:
+        """What is still to be said when no more samples come.
+
+        Args:
+            partial: answer for the windows in which they end, too, after the steps that they have.
+        """
+        if self._ended:
+            return []
+        self._ended, since = True, perf_counter()
+        found = list(self._on(self._resampler.end(), since)) if self._resampler else []
+        if partial:
+            found += [window.said(since, partial=True) for window in self._open if window.step]
+        return found
+
+    def _checked(self, samples: Any) -> Floats:
         try:
-            self._stream.advance(x, logits)
-        except TypeError:
-            if not isinstance(x, np.ndarray) or x.dtype != np.float32:
-                raise self._refusal(x) from None
-            # its entries lie elsewhere than in C order
-            self._stream.advance(x.copy(order="C"), logits)
+            array = np.asarray(samples)
+        # lists of several lengths
         except ValueError:
-            self._check_held()
-            raise
-        except _native.InterruptedError as error:
-            raise HdlifError(
-                "a signal's handler forked this process within a run, which ends so in the child"
-            ) from error
-        except RuntimeError as error:
-            raise _busy() from error
+            array = np.empty((), object)
+        channels = self._record.shape[0]
+        if self._record.sound:
+            if array.ndim != 1:
+                raise ShapeError(f"samples are {array.dtype} {list(array.shape)}; a sound comes as [N]")
+            scale = 2**15 if array.dtype == np.int16 else 1
+            return _finite(array) / np.float32(scale)
+        block = array[None] if array.ndim == 1 else array
+        if block.ndim != 2 or block.shape[1] != channels:
+            raise ShapeError(f"samples are {array.dtype} {list(array.shape)}; give [{channels}] or [N, {channels}]")
+        return _finite(block)
 
-    def _check_held(self) -> None:
-        if self._stream.t < 0:
-            raise StateError("a call of this stream was interrupted, and what it holds is lost; begin another")
+    def _on(self, block: Floats, since: float) -> Iterator[Decision]:
+        """What is said after samples at the network's rate."""
+        for begin in range(0, len(block), self._piece):
+            piece = block[begin : begin + self._piece]
+            self._begin_before(self._came + len(piece))
+            for window in tuple(self._open):
+                part = piece[max(0, window.begin - self._came) : window.begin + self._length - self._came]
+                if window.push(part):
+                    self._open.remove(window)
+                    yield window.said(since)
+            self._came += len(piece)
 
-    def _refusal(self, x: object) -> ShapeError:
-        seen = f"{x.dtype} {list(x.shape)}" if isinstance(x, np.ndarray) else type(x).__name__
-        shape = ", ".join(map(str, self._shape))
-        return ShapeError(f"x is {seen}; a stream's step takes a float32 array [{shape}], and its run [K, {shape}]")
+    def _begin_before(self, end: int) -> None:
+        while (begin := self._begun * self._hop) < end:
+            samples = self._at(begin, up=False), self._at(begin + self._length, up=True)
+            window = _Window(self._begun, begin, samples, self._session, self._length, self._confidence)
+            self._open.append(window)
+            self._begun += 1
+
+    def _at(self, sample: int, *, up: bool) -> int:
+        """The number that a sample at the network's rate has in the stream."""
+        rate, own = self._rates
+        return -(-sample * rate // own) if up else sample * rate // own
 
 
-def _busy() -> HdlifError:
-    return HdlifError("another thread is within a call of this stream; give each sequence a stream of its own")
+def _length(record: InputRecord, time_steps: int) -> tuple[int, int]:
+    """Samples of a window, and from the beginning of one to that of the next in the training; raises `InputError`."""
+    sound = record.sound
+    if sound is not None:
+        length, hop, steps = sound.samples, sound.every if sound.clips == "windows" else sound.samples, sound.frames
+    else:
+        rate, own = record.rates or (1, 1)
+        length, hop = record.windows or (time_steps * rate // own,) * 2
+        steps = resampled_length(length, rate, own)
+    if steps != time_steps:
+        raise InputError(
+            f"the network's file says that a window has {steps} steps, and that the network takes {time_steps}; "
+            "export it again"
+        )
+    return length, hop
+
+
+def _bytes(session: Session) -> int:
+    """What an open window holds."""
+    sound, channels = session.input.sound, session.input.shape[0]
+    held = 8 * (sound.frame + sound.hop) if sound else 8 * 64 * channels
+    return session.sequence_bytes + 4 * session.time_steps * len(session.labels) + held
+
+
+def _finite(array: NDArray[Any]) -> Floats:
+    try:
+        return finite(array)
+    except ValueError as error:
+        raise InputError(f"samples: {error}") from error
+
+
+class _Maker(Protocol):
+    """What makes steps out of the samples of a window as they come."""
+
+    def push(self, samples: Floats) -> Floats:
+        """[N] or [N, C] to [M, C]."""
+
+
+class _AsTheyAre:
+    def push(self, samples: Floats) -> Floats:
+        return samples
+
+
+class _Resampled:
+    """Windows of readings are resampled each by itself."""
+
+    def __init__(self, length: int, rate: int, to: int) -> None:
+        self._resampler, self._left = Resampler(rate, to), length
+
+    def push(self, samples: Floats) -> Floats:
+        self._left -= len(samples)
+        made = self._resampler.push(samples)
+        return made if self._left else np.concatenate([made, self._resampler.end()])
+
+
+def _maker(record: InputRecord, length: int) -> _Maker:
+    if record.sound is not None:
+        return Frames(record.sound)
+    return _Resampled(length, record.rates[0], record.rates[1]) if record.rates else _AsTheyAre()
+
+
+class _Window:
+    """A window that has begun."""
+
+    def __init__(
+        self,
+        number: int,
+        begin: int,
+        samples: tuple[int, int],
+        session: Session,
+        length: int,
+        confidence: float | None,
+    ) -> None:
+        self.begin, self.came, self.step = begin, 0, 0
+        self._number, self._samples, self._session = number, samples, session
+        self._maker = _maker(session.input, length)
+        self._sequence = session.sequence()
+        self._outputs = np.empty((session.time_steps, 1, len(session.labels)), np.float32)
+        self._sure = None if confidence is None else _Sure(confidence, session.task.combine)
+
+    def push(self, samples: Floats) -> bool:
+        """Run the steps that the samples complete; whether it can be answered for."""
+        self.came += len(samples)
+        record = self._session.input
+        with np.errstate(all="ignore"):
+            for frame in shown(self._maker.push(samples), record.mean, record.std)[:, None]:
+                self._outputs[self.step] = self._sequence.step(frame)
+                self.step += 1
+                if self._sure is not None and self._sure(self._outputs[self.step - 1, 0]):
+                    return True
+        return self.step == len(self._outputs)
+
+    def said(self, since: float, *, partial: bool = False) -> Decision:
+        """What the steps so far say."""
+        session = self._session
+        answer = None
+        if self.step:
+            answer = next(answers(self._outputs[: self.step], session.task, session.labels))
+        return Decision(self._number, self._samples, self.step, answer, (perf_counter() - since) * 1000, partial)
+
+
+class _Sure:
+    """Whether the probability of the answer so far reaches a threshold, as `probabilities` computes it."""
+
+    def __init__(self, threshold: float, combine: str) -> None:
+        self._threshold, self._combine = threshold, combine
+        self._sum: Floats | None = None
+        self._steps = 0
+
+    def __call__(self, logits: Floats) -> bool:
+        """After one more step, of the logits [classes]."""
+        if self._combine == "last":
+            mean = logits
+        else:
+            self._sum = logits.copy() if self._sum is None else self._sum + logits
+            self._steps += 1
+            mean = self._sum / np.float32(self._steps)
+        powers = np.exp(mean - mean.max())
+        most = float(powers.max() / powers.sum())
+        return math.isfinite(most) and most >= self._threshold

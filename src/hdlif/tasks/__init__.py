@@ -1,7 +1,8 @@
 """What is learned: criterion, combination over time, metrics, and what a report draws, of one kind of target each."""
 
+from hdlif.tasks.answered import Answered, RightBy
 from hdlif.tasks.asked import Each, finite
-from hdlif.tasks.classify import Classify, Confusion
+from hdlif.tasks.classify import Chosen, Classify, Confusion
 from hdlif.tasks.measured import Measured
 from hdlif.tasks.multilabel import Multilabel
 from hdlif.tasks.of_record import task_of
@@ -10,6 +11,8 @@ from hdlif.tasks.sequence import LabelSequence
 from hdlif.tasks.task import Drawing, Evaluation, Tally, Target, Task, Total, figures_as_json
 
 __all__ = [
+    "Answered",
+    "Chosen",
     "Classify",
     "Confusion",
     "Drawing",
@@ -19,6 +22,7 @@ __all__ = [
     "Measured",
     "Multilabel",
     "Regress",
+    "RightBy",
     "Tally",
     "Target",
     "Task",

@@ -13,8 +13,11 @@ from torch import Tensor
 
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
+from hdlif.tasks.answered import RightBy, counted_from
+from hdlif.tasks.early import EarlyAnswers
 from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured, class_noise
+from hdlif.tasks.sums import so_far
 from hdlif.tasks.task import Evaluation, Tally, Target
 
 
@@ -38,6 +41,7 @@ class Classify(Measured):
 
     target: ClassVar[Target] = "class"
     figures: ClassVar[Mapping[str, bool]] = {"accuracy": True}
+    right_by: ClassVar[RightBy] = "mean"
 
     @property
     def record(self) -> TaskRecord:
@@ -60,9 +64,9 @@ class Classify(Measured):
         """Accuracy after each step."""
         return _Tally(self)
 
-    def drawing(self) -> Confusion:
-        """Which class is taken for which."""
-        return Confusion(self.outputs, self.first)
+    def drawing(self) -> Chosen:
+        """Which class is taken for which, and what answering early costs."""
+        return Chosen(self.outputs, self.time_steps, self.first)
 
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         """By the mean over the steps that were learned from; a mixed sample has the label of the larger share."""
@@ -76,19 +80,6 @@ class Classify(Measured):
 
     def noise(self, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return class_noise(self.outputs, samples, generator)
-
-
-def counted_from(steps: tuple[int, ...], first: int) -> int:
-    """The place of the first step that counts, among steps that were learned from."""
-    return next((place for place, step in enumerate(steps) if step >= first), 0)
-
-
-def so_far(outputs: Tensor, first: int) -> Tensor:
-    """The sum of the outputs so far, [T, B, n], by which the answer after each step is chosen; from `first` on.
-
-    Before it, an answer is of the step's own outputs.
-    """
-    return torch.cat([outputs[:first], outputs[first:].cumsum(0)])
 
 
 class _Tally(Tally):
@@ -141,3 +132,20 @@ class Confusion:
     def files(self) -> Mapping[str, Any]:
         """confusion.json."""
         return {"confusion": {"labels": list(self.classes), "counts": self.counts.tolist()}}
+
+
+class Chosen(Confusion):
+    """Counts of samples by class, and what answering for them early saves and costs."""
+
+    def __init__(self, classes: tuple[str, ...], time_steps: int, first: int = 0) -> None:
+        super().__init__(classes, first)
+        self.early = EarlyAnswers(time_steps, first)
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> None:
+        """Add a batch: outputs [T, B, classes], target [B]."""
+        super().__call__(outputs, target)
+        self.early(outputs, target)
+
+    def files(self) -> Mapping[str, Any]:
+        """confusion.json and early.json."""
+        return {**super().files(), **self.early.files()}

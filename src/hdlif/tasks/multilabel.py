@@ -12,9 +12,10 @@ from torch import Tensor
 
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
-from hdlif.tasks.classify import counted_from, so_far
+from hdlif.tasks.answered import RightBy, counted_from
 from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured
+from hdlif.tasks.sums import so_far
 from hdlif.tasks.task import Evaluation, Tally, Target
 
 
@@ -37,6 +38,7 @@ class Multilabel(Measured):
 
     target: ClassVar[Target] = "labels"
     figures: ClassVar[Mapping[str, bool]] = {"f1": True, "labels_right": True, "exact": True}
+    right_by: ClassVar[RightBy] = "mean"
 
     def __post_init__(self) -> None:
         super().__post_init__()

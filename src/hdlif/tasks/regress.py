@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
+from hdlif.tasks.answered import RightBy
 from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured
 from hdlif.tasks.sequence import check_delay
@@ -50,6 +51,7 @@ class Regress(Measured):
     learn_from: LearnFrom | None = None
 
     figures: ClassVar[Mapping[str, bool]] = {"rmse": False, "mae": False, "r2": True}
+    right_by: ClassVar[RightBy] = "each"
     states: ClassVar[torch.dtype] = torch.float64
     """Values have units, and may lie far from 0."""
 

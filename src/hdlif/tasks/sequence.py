@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hdlif.learning import Criterion, loss_over, mean_logits
 from hdlif.ops import TaskRecord
+from hdlif.tasks.answered import RightBy
 from hdlif.tasks.classify import Confusion
 from hdlif.tasks.learned_steps import LearnFrom, chosen_steps, timed
 from hdlif.tasks.measured import Measured, class_noise
@@ -38,6 +39,7 @@ class LabelSequence(Measured):
 
     target: ClassVar[Target] = "classes"
     figures: ClassVar[Mapping[str, bool]] = {"accuracy": True, "whole_sequences": True}
+    right_by: ClassVar[RightBy] = "each"
 
     def __post_init__(self) -> None:
         super().__post_init__()

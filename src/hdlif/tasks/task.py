@@ -186,6 +186,9 @@ class Task(Protocol):
     def right(self, outputs: Tensor, steps: tuple[int, ...], target: Tensor) -> tuple[Tensor, int]:
         """How many answers of a training batch are right, and out of how many; of values, 0 out of 0.
 
+        A task that has an attribute `right_by` is asked as that says (`tasks.answered`), and nothing is kept of the
+        outputs of earlier steps; else of all steps at once.
+
         Args:
             outputs: [len(steps), B, n], of the steps that were learned from.
             target: [B, ...], or mixed.

@@ -21,6 +21,7 @@ WRITTEN = (
     "model.safetensors",
     "summary.json",
     "confusion.json",
+    "early.json",
     "errors.json",
     "labels.json",
     "recipe.yaml",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.errors import TrainingError
-from hdlif.learning import Plan, Rule, Step
+from hdlif.learning import Carry, Plan, Rule, Step, Streaming
 from hdlif.nn import Carrying, carrying
 from hdlif.nn.layout import lay_out
 from hdlif.training.activity import Penalty, Watch
@@ -24,8 +24,8 @@ GRAPHS = 64
 """Most graphs of one network that torch.compile keeps, for chunks of so many lengths; beyond, it runs as it is."""
 
 
-Agree = Callable[[float, Sequence[Tensor]], float]
-"""From an update's loss on this rank, and the outputs of the batch's steps so far, to the mean loss of all ranks."""
+Agree = Callable[[float], float]
+"""From an update's loss on this rank to the mean loss of all ranks."""
 
 
 class InPrecision(nn.Module):
@@ -107,6 +107,8 @@ class Updater:
         share: float = 1.0,
         last: bool = True,
         agree: Agree | None = None,
+        hear: Callable[[Tensor], None] = lambda outputs: None,
+        carry: Carry | None = None,
     ) -> float:
         """Learn from a batch [T or 1, B, ...]; the loss per update, without penalty.
 
@@ -118,17 +120,16 @@ class Updater:
             last: whether the update ends with it; otherwise gradients stay for the next batch to add to, which asks
                 for a plan of one update.
             agree: asks all ranks, once an update.
+            hear: gets the outputs [K, B, n] of the steps of each loss, in their order.
+            carry: where a stream stands that x is a part of; batch norms then normalise by their running statistics.
         """
         assert last or sum(plan.updates) == 1, "several batches make one update"
-        agree = agree or self._mean
+        agree = agree or self._ranks.mean_value
         if self._penalty is None:
-            return self._carry_out(x, target, plan, None, share, last, agree)
+            return self._carry_out(x, target, plan, None, share, last, agree, hear, carry)
         mean = self._ranks.mean if self._ranks.count > 1 else None
         watch = Watch(self.network.model, self._penalty, mean=mean)
-        return self._carry_out(x, target, plan, watch, share, last, agree)
-
-    def _mean(self, loss: float, outputs: Sequence[Tensor]) -> float:
-        return self._ranks.mean_value(loss)
+        return self._carry_out(x, target, plan, watch, share, last, agree, hear, carry)
 
     @property
     def _name(self) -> str:
@@ -153,24 +154,28 @@ class Updater:
         share: float,
         last: bool,
         agree: Agree,
+        hear: Callable[[Tensor], None],
+        carry: Carry | None,
     ) -> float:
         learner = self._learner if watch is None else Carrying(self._learner, measures=watch.measures)
-        steps = self._rule(learner, x, target, plan)
+        if carry is None:
+            steps = self._rule(learner, x, target, plan)
+        else:
+            steps = cast(Streaming, self._rule)(Carrying(learner, by_average=True), x, target, plan, carry=carry)
         # An update of several losses has the mean of their penalties.
         of_penalty = sum(plan.updates) / len(plan.updates)
         total, of_update = 0.0, 0.0
-        outputs: list[Tensor] = []
         for update in plan.updates:
             with self._fabric.no_backward_sync(self._wrapped, enabled=not (update and last)):
                 step = self._checked(next(iter(steps), None), plan)
-                outputs.append(step.logits)
+                hear(step.logits)
                 penalised = step.loss if watch is None else step.loss + of_penalty * watch.penalty()
                 # A penalty that is not finite spoils the update as such a loss does.
                 of_update += step.loss.item() if watch is None or penalised.isfinite() else math.nan
                 # Ranks meet in the backward pass: all go into it, whatever their losses are.
                 self._fabric.backward(penalised if share == 1.0 else share * penalised)
             if update:
-                of_update = agree(of_update, outputs)
+                of_update = agree(of_update)
                 if not math.isfinite(of_update):
                     return of_update
                 if last:

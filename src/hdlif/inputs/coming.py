@@ -1,0 +1,218 @@
+"""Samples as they come, from a pipe, a device or a file: rows of a CSV file or an array, or sound.
+
+Nothing waits for more than the next sample needs, what is held is a block or a line, and nothing is trusted: what
+cannot be read is `Unreadable`, once what came before it has been handed on.
+"""
+
+import math
+import os
+import select
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from hdlif.errors import brief
+from hdlif.inputs import Unreadable, arrays
+from hdlif.inputs.rows import FILL, Gaps, Lines, Rows
+from hdlif.inputs.series import Floats
+from hdlif.inputs.wav import PLAIN, Format, decoded, parse_format
+from hdlif.ops.graph import InputRecord
+from hdlif.ops.sound import SoundRecord
+
+_BLOCK = 2**14
+_MOST_FORMAT = 2**16
+_ENDLESS = 0x7FFF0000
+"""Sizes from here on are what programs write that do not know it yet."""
+_OTHERS = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"RIFX": "RIFX", b"RF64": "RF64", arrays.MAGIC: "an array"}
+"""By how they begin, files that are taken for samples of PCM otherwise."""
+
+
+class Source:
+    """The bytes behind a file descriptor, as they come."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._held, self._ended = descriptor, b"", False
+        self._waits = not stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._at = perf_counter()
+
+    @property
+    def since(self) -> float:
+        """When the sample that is handed on was at hand: when it was read; now, where it lay in a file all along."""
+        return self._at if self._waits else perf_counter()
+
+    def read(self) -> bytes:
+        """The next bytes, as many as there are, and at least one; none at the end."""
+        if self._held:
+            block, self._held = self._held, b""
+            return block
+        return self._more()
+
+    def up_to(self, count: int) -> bytes:
+        """The next `count` bytes; less at the end."""
+        while len(self._held) < count and (block := self._more()):
+            self._held += block
+        taken, self._held = self._held[:count], self._held[count:]
+        return taken
+
+    def begins(self, magic: bytes) -> bool:
+        """Whether the next bytes are these, which stay. No more are waited for than tell it."""
+        while len(self._held) < len(magic) and magic.startswith(self._held) and (block := self._more()):
+            self._held += block
+        return self._held.startswith(magic)
+
+    def _more(self) -> bytes:
+        # A terminal would go on behind its end.
+        if self._ended:
+            return b""
+        while True:
+            try:
+                block = os.read(self._descriptor, _BLOCK)
+            except BlockingIOError:
+                select.select([self._descriptor], [], [])
+                continue
+            self._at, self._ended = perf_counter(), not block
+            return block
+
+
+@dataclass(frozen=True)
+class Coming:
+    """Samples as they come.
+
+    Attributes:
+        rate: of a sound, in Hz.
+        blocks: samples [N, C], or of a sound [N], and since when they are at hand. Raises `Unreadable` and `OSError`.
+    """
+
+    rate: int | None
+    blocks: Iterator[tuple[Floats, float]]
+
+
+def coming(source: Source, record: InputRecord, *, gaps: str = "stop", rate: int | None = None) -> Coming:
+    """What a network of series or sounds is to be shown.
+
+    A series comes as the lines of a CSV file, or as a .npy file of [T, C], or [T] of one channel. A sound comes as PCM
+    of 16 bits, little-endian, of one channel, or as a .wav file, whose header may leave the length open.
+
+    Args:
+        gaps: one of `rows.GAPS`.
+        rate: of a sound in Hz; the network's by default, or that of a .wav file.
+    Raises:
+        Unreadable: the first bytes are of something else, or say another rate.
+        OSError: they cannot be read.
+    """
+    if record.sound is not None:
+        return _sound(source, record.sound, rate)
+    filled = Gaps(gaps, record.mean)
+    if source.begins(arrays.MAGIC):
+        return Coming(None, _array(source, record.shape[0], filled))
+    if source.begins(b"PAR1"):
+        raise Unreadable("it is a Parquet file, which is read from its end; give it to hdlif run without --stream")
+    return Coming(None, _lines(source, record, filled))
+
+
+def _lines(source: Source, record: InputRecord, gaps: Gaps) -> Iterator[tuple[Floats, float]]:
+    lines, rows = Lines(), Rows(record.columns, record.shape[0], gaps)
+    while block := source.read():
+        for number, line in lines.push(block):
+            if (row := rows.row(number, line)) is not None:
+                yield row, source.since
+    for number, line in lines.end():
+        if (row := rows.row(number, line)) is not None:
+            yield row, source.since
+
+
+def _array(source: Source, channels: int, gaps: Gaps) -> Iterator[tuple[Floats, float]]:
+    start = source.up_to(arrays.PREFIX)
+    _, end = arrays.header_place(start)
+    header = start + source.up_to(end - len(start))
+    dtype, shape, fortran_order, _ = arrays.parse_header(header)
+    if dtype.kind not in "biuf" or len(shape) not in (1, 2) or (shape[1] if len(shape) == 2 else 1) != channels:
+        raise Unreadable(f"it is {dtype} {list(shape)}, and the network takes real numbers [steps, {channels}]")
+    if fortran_order and len(shape) == 2 and min(shape) > 1:
+        raise Unreadable("it is in Fortran's order, channel by channel; save it with numpy.ascontiguousarray")
+    size, place = dtype.itemsize * channels, 0
+    rest, left, more = b"", math.prod(shape) * dtype.itemsize, False
+
+    def gap(_: int, column: int) -> str:
+        return f"at [{place}, {column}] (from 0) it holds NaN; {FILL}"
+
+    while left and (block := source.read()):
+        more = len(block) > left
+        block = block[:left]
+        left -= len(block)
+        rest += block
+        whole = len(rest) // size * size
+        with np.errstate(over="ignore"):
+            values = np.frombuffer(rest[:whole], dtype).reshape(-1, channels).astype(np.float32)
+        rest = rest[whole:]
+        for row in values:
+            if np.isinf(row).any():
+                raise Unreadable(f"at [{place}, {int(np.isinf(row).argmax())}] (from 0) it holds no finite float32")
+            yield gaps.fill(row[None], gap), source.since
+            place += 1
+    if left or more:
+        raise Unreadable(f"its shape is {list(shape)}, and it has {'fewer' if left else 'more'} values than that")
+
+
+def _sound(source: Source, record: SoundRecord, rate: int | None) -> Coming:
+    for magic, name in _OTHERS.items():
+        if source.begins(magic):
+            raise Unreadable(f"it is {name}; send PCM of 16 bits, little-endian, of one channel, or a .wav file")
+    if not source.begins(b"RIFF"):
+        own = rate or record.rate
+        return Coming(own, _pcm(source, PLAIN, None, _piece(record, own)))
+    form, size = _wave_header(source)
+    if rate not in (None, form.rate):
+        raise Unreadable(f"its header says {form.rate:,} Hz, and --rate {rate:,}; leave --rate out")
+    return Coming(form.rate, _pcm(source, form, size, _piece(record, form.rate)))
+
+
+def _piece(record: SoundRecord, rate: int) -> int:
+    """Samples that are handed on at once: those of a step of the network, at most."""
+    return max(1, record.hop * rate // record.rate)
+
+
+def _wave_header(source: Source) -> tuple[Format, int | None]:
+    """What a .wav file says up to its samples: how they are written, and their bytes, where it knows."""
+    if source.up_to(12)[8:] != b"WAVE":
+        raise Unreadable("it begins as a RIFF file, and is no WAVE file")
+    form: Format | None = None
+    while len(head := source.up_to(8)) == 8:
+        name, size = head[:4], int.from_bytes(head[4:], "little")
+        if name == b"data":
+            if form is None:
+                raise Unreadable("its samples stand before the chunk that says what they are")
+            return form, None if size >= _ENDLESS else size
+        padded = size + size % 2
+        if name == b"fmt ":
+            if size > _MOST_FORMAT:
+                raise Unreadable(f"its format takes {size:,} bytes, and at most {_MOST_FORMAT:,} are read")
+            form = parse_format(source.up_to(padded)[:size])
+            continue
+        while padded and (passed := len(source.up_to(min(padded, _BLOCK)))):
+            padded -= passed
+        if padded:
+            raise Unreadable(f"its chunk {brief(name.decode('latin-1'))} is cut short")
+    raise Unreadable("it has no chunk of samples; it is cut short")
+
+
+def _pcm(source: Source, form: Format, size: int | None, piece: int) -> Iterator[tuple[Floats, float]]:
+    left, rest, place = size, b"", 0
+    while left != 0 and (block := source.read()):
+        if left is not None:
+            block = block[:left]
+            left -= len(block)
+        rest += block
+        whole = len(rest) // form.block * form.block
+        samples = decoded(np.frombuffer(rest[:whole], np.uint8), form, first=place)
+        rest = rest[whole:]
+        for begin in range(0, len(samples), piece):
+            yield samples[begin : begin + piece], source.since
+        place += len(samples)
+    if left:
+        raise Unreadable(f"its samples take {size:,} bytes, of which {left:,} are not there; it is cut short")
+    if rest:
+        raise Unreadable(f"it ends within a sample of {form.block} bytes; is it PCM of {form.bits} bits?")

@@ -1,0 +1,184 @@
+"""Rows of numbers out of the lines of a CSV file as they come, by the rules of `hdlif.inputs.tables`.
+
+A row is one line: there are no line breaks in cells. What is held is a line, of at most `MOST_LINE` bytes.
+"""
+
+import codecs
+import csv
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from hdlif.errors import brief
+from hdlif.inputs import Unreadable
+from hdlif.inputs.series import Floats
+from hdlif.inputs.tables import MISSING, MOST_COLUMNS, NUMBER, column_name, columns_of, names_in, no_number
+
+GAPS = ("stop", "hold", "zero")
+"""What becomes of a missing number: the stream ends with an error, the channel keeps its value, or it is 0."""
+MOST_LINE = 2**17
+"""Bytes of a line."""
+_BREAK = re.compile(rb"\r\n|\n|\r")
+
+
+class Gaps:
+    """Fills in missing numbers, which are NaN.
+
+    Args:
+        policy: one of `GAPS`.
+        start: what channels keep before they had a value, [C].
+    """
+
+    def __init__(self, policy: str, start: Sequence[float]) -> None:
+        self._policy, self._last = policy, np.array(start, np.float32)
+
+    def fill(self, rows: Floats, where: Callable[[int, int], str]) -> Floats:
+        """Rows [N, C] without gaps.
+
+        Args:
+            where: what is wrong at a row and a column.
+        Raises:
+            Unreadable: there is a gap, and the policy is "stop".
+        """
+        missing = np.isnan(rows)
+        if missing.any():
+            if self._policy == "stop":
+                row, column = np.argwhere(missing)[0]
+                raise Unreadable(where(int(row), int(column)))
+            rows = rows.copy()
+            last = np.zeros_like(self._last) if self._policy == "zero" else self._last
+            for row, gaps in zip(rows, missing, strict=True):
+                row[gaps] = last[gaps]
+                last = row if self._policy == "hold" else last
+        if len(rows):
+            self._last = rows[-1]
+        return rows
+
+
+FILL = "fill it in, or let it be filled: hold or zero (hdlif run: --gaps)"
+"""What is to be done about a gap."""
+
+
+class Lines:
+    """The lines of a stream of bytes; they end in LF, CR LF or CR."""
+
+    def __init__(self) -> None:
+        self._rest, self._number, self._after_return = bytearray(), 0, False
+
+    def push(self, block: bytes) -> Iterator[tuple[int, bytes]]:
+        """The lines that the next bytes end, each with its number, from 1; raises `Unreadable` of a very long one."""
+        if self._after_return and block.startswith(b"\n"):
+            block = block[1:]
+            self._after_return = False
+        if block:
+            self._after_return = block.endswith(b"\r")
+        *ended, rest = _BREAK.split(block)
+        for piece in ended:
+            yield self._line(piece)
+        self._keep(rest)
+
+    def end(self) -> Iterator[tuple[int, bytes]]:
+        """The last line, where nothing ends it."""
+        if self._rest:
+            yield self._line(b"")
+
+    def _line(self, piece: bytes) -> tuple[int, bytes]:
+        self._keep(piece)
+        self._number += 1
+        line = bytes(self._rest)
+        self._rest.clear()
+        return self._number, line
+
+    def _keep(self, piece: bytes) -> None:
+        if len(self._rest) + len(piece) > MOST_LINE:
+            raise Unreadable(f"line {self._number + 1} has more than {MOST_LINE:,} bytes, and is no row of numbers")
+        self._rest += piece
+
+
+class Rows:
+    """The rows of numbers that lines hold.
+
+    Args:
+        known: the channels, found by name where the first line is a header, and else taken in its order.
+        channels: how many there are.
+    """
+
+    def __init__(self, known: Sequence[str], channels: int, gaps: Gaps) -> None:
+        self._known, self._channels, self._gaps = known, channels, gaps
+        self._delimiter = ","
+        self._header: list[str] | None = None
+        self._cells = 0
+        self._places: list[int] = []
+        self._blank = 0
+
+    def row(self, number: int, line: bytes) -> Floats | None:
+        """float32 [1, C]; None of the header, and of a blank line, behind which none but blank ones may follow.
+
+        Raises:
+            Unreadable: what `parse_table` refuses, in its words.
+        """
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if not line:
+            self._blank = self._blank or number
+            return None
+        if self._blank:
+            raise Unreadable(f"line {self._blank} is blank; cut it")
+        if b"\0" in line:
+            raise Unreadable(f"line {number} holds a byte 0, and is not text")
+        if number == 1 and line.count(b";") > line.count(b","):
+            self._delimiter = ";"
+        try:
+            cells = next(csv.reader([line.decode()], delimiter=self._delimiter, strict=True))
+        except UnicodeDecodeError:
+            raise Unreadable(f"line {number} is not UTF-8; send UTF-8") from None
+        except csv.Error as error:
+            raise Unreadable(f"line {number}: {error}") from error
+        if number == 1 and self._begins(cells):
+            return None
+        return self._numbers(number, cells)
+
+    def _begins(self, cells: list[str]) -> bool:
+        """Whether the first row is a header."""
+        if len(cells) > MOST_COLUMNS:
+            raise Unreadable(f"it has {len(cells):,} columns, and at most {MOST_COLUMNS:,} are read")
+        self._cells = len(cells)
+        self._header = names_in([cell.strip() for cell in cells])
+        known = self._known if self._header and self._known else None
+        self._places, _ = columns_of(self._header, len(cells), (), known)
+        if len(self._places) != self._channels:
+            raise Unreadable(f"it has {len(self._places)} columns, and the network takes {self._channels}")
+        return self._header is not None
+
+    def _numbers(self, number: int, cells: list[str]) -> Floats:
+        if len(cells) != self._cells:
+            beside = "header" if self._header else "first row"
+            raise Unreadable(
+                f"line {number} has {len(cells)} cells, and the {beside} has {self._cells}; fix or cut the row"
+            )
+        values = []
+        for place in self._places:
+            cell = cells[place].strip()
+            if NUMBER.fullmatch(cell):
+                values.append(float(cell))
+            elif not cell or cell.lower() in MISSING:
+                values.append(math.nan)
+            else:
+                raise Unreadable(self._at(number, place, no_number(cell)))
+        with np.errstate(over="ignore"):
+            row = np.array([values], np.float32)
+        if np.isinf(row).any():
+            place = self._places[int(np.isinf(row[0]).argmax())]
+            raise Unreadable(self._at(number, place, "the number is beyond float32"))
+
+        def gap(_: int, column: int) -> str:
+            cell = cells[self._places[column]].strip()
+            what = f"{brief(cell)} is a missing value" if cell else "the cell is empty"
+            return self._at(number, self._places[column], f"{what}; {FILL}")
+
+        return self._gaps.fill(row, gap)
+
+    def _at(self, number: int, place: int, what: str) -> str:
+        return f"line {number}, column {column_name(self._header, place)}: {what}"

@@ -1,0 +1,92 @@
+"""Forward mode: the exact gradient through time within each layer, in memory that does not grow with time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.learning.criterion import Criterion, first_step
+from hdlif.learning.online import online_steps
+from hdlif.learning.rule import Carry, Plan, Step, chunk
+from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
+from hdlif.nn import carrying, evaluation_mode
+from hdlif.nn.eligibility import Eligibility
+
+BUDGET = 2**30
+
+
+@dataclass(frozen=True)
+class ForwardMode:
+    """SLTT whose layers know what they owe to earlier steps: dL/dW = Σ_t G_t·ds_t/dW with ds_t/dW carried forward.
+
+    Within a layer (fully connected or of kernel 1, batch norm or none, then neurons) the gradient of its weights and of
+    the parameters that its steps share is that of back-propagation through time, exactly, with G_t = dL/ds_t (see
+    `nn.eligibility`). G_t reaches the layers below through step t alone: one layer of neurons learns by STBP's
+    gradient of (1/T)·Σ_t criterion(logits_t, target), the lower ones of several by an approximation, as with OTTT. A
+    leak or threshold of each step (`per_step`) learns from its own step.
+
+    Memory is that of one step and of the traces, a number for each sample, weight and state of its neurons: B·N·M words
+    of a layer of HD-LIF from M to N neurons.
+
+    Args:
+        update: "sum" makes one update with the gradient of all T steps; "each" one after every step, and traces go on.
+        recurrent: of layers that read what they emitted (`nn.Recurrent`), whose neurons are coupled through U:
+            "diagonal" carries what each leads back to itself (SnAp-1; one more trace a weight), "eprop" nothing.
+        budget: most bytes of traces.
+    Raises:
+        TrainingError: a layer of the network is none of these, or the traces take more than the budget; once the first
+            step has run, before anything is learned.
+    """
+
+    update: Update = "sum"
+    criterion: Criterion = F.cross_entropy
+    recurrent: Literal["diagonal", "eprop"] = "diagonal"
+    budget: int = BUDGET
+
+    def __post_init__(self) -> None:
+        check_update(self.update)
+        if self.recurrent not in ("diagonal", "eprop"):
+            raise ValueError(f"recurrent = {self.recurrent!r}; choose one of diagonal, eprop")
+        if self.budget < 0:
+            raise ValueError(f"budget = {self.budget}; it must be at least 0 bytes")
+
+    def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
+        return every_step(time_steps, self.update, first=first_step(self.criterion))
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
+    ) -> Iterator[Step]:
+        weight = weight_of_step(self.update, self.criterion, plan)
+        eligibility = self.eligibility(model)
+        if carry is not None:
+            if not isinstance(carry.kept, Eligibility):
+                eligibility.restore(carry.restored)
+                carry.kept = eligibility
+            eligibility = carry.kept
+        return online_steps(
+            model, x, target, plan, criterion=self.criterion, weight=weight, eligibility=eligibility, carry=carry
+        )
+
+    def eligibility(self, model: nn.Module) -> Eligibility:
+        """What a network keeps along a sequence, before its first step."""
+        way_back: Literal["diagonal", "cut"] = "cut" if self.recurrent == "eprop" else "diagonal"
+        return Eligibility(model, way_back=way_back, budget=self.budget)
+
+    def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> dict[str, int]:
+        """The bytes of traces of each layer of neurons for a batch of so many samples like x [T or 1, 1, ...].
+
+        They are counted before training, by a step of one sample.
+
+        Raises:
+            TrainingError: a layer has no eligibility, or the traces take more than the budget.
+        """
+        found = self.eligibility(model)
+        one = range(1)
+        dtype = next((one.dtype for one in model.parameters() if one.is_floating_point()), x.dtype)
+        with evaluation_mode(model), torch.no_grad():
+            model(chunk(x, one)[:, :1].to(dtype), None, steps=carrying(one, eligibility=found))
+        found.check(batch)
+        return {name: size * batch for name, size in found.bytes.items()}

@@ -1,0 +1,481 @@
+"""Forward-mode eligibility: what each state of a neuron owes to each weight of its layer, carried along time.
+
+A layer is a synapse W, a batch norm, a gain and shift or none, and neurons whose step takes each of them by itself:
+(s_t, v_t) = f(I_t, v_{t-1}, p) with states v and parameters p. For a weight w of the neuron's own row
+
+    e_t = dv_t/dw = (∂v_t/∂v_{t-1})·e_{t-1} + (∂v_t/∂I_t)·dI_t/dw,    e_0 = 0
+    dL/dw = Σ_t G_t·ds_t/dw,    ds_t/dw = (∂s_t/∂v_{t-1})·e_{t-1} + (∂s_t/∂I_t)·dI_t/dw,    G_t = dL/ds_t
+
+which is the whole gradient through time of that layer, without a graph through it (real-time recurrent learning of a
+diagonal system). The second term of ds_t/dw is the gradient of a step whose states are constants, which autograd
+finds; the first is added to it here, where the step's spikes are emitted. With HD-LIF
+e_t = (1 - χ_t)(λ_t·e_{t-1} + x_t).
+
+Batch norm in train mode couples samples: dI_t/dw is then g·(x - mean(x) - n·mean(n·x)), n being what is normalised and
+g its slope. A leak or threshold that all steps share has an eligibility too, [B, N]; one of each step has none, and
+learns from its own step alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import TrainingError
+from hdlif.nn.batch_statistics import Gather
+from hdlif.nn.norm import BatchNorm2d
+from hdlif.nn.paths import unwrapped
+from hdlif.nn.scaling import Affine
+from hdlif.nn.state import State, kept_of
+from hdlif.nn.steps import carried
+from hdlif.nn.synapses import QuantLayer
+
+if TYPE_CHECKING:
+    from hdlif.nn.stepped import SteppedNeuron
+
+WayBack = Literal["diagonal", "cut"]
+"""What a recurrent layer's eligibility knows of the way back through U: "diagonal", what a neuron leads back to itself
+(SnAp-1, Menick et al., ICLR 2021), or "cut", nothing (e-prop, Bellec et al. 2020)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A synapse that currents come from in this step, and the batch norm, or gain and shift, behind it."""
+
+    synapse: nn.Module
+    x: Tensor
+    y: Tensor
+    norm: BatchNorm2d | Affine | None = None
+
+
+@dataclass(frozen=True)
+class Slope:
+    """dI/dy of a current [B, N] by the output of its synapse: I = g·n + β with n the normalised output."""
+
+    gain: Tensor | None = None
+    normalised: Tensor | None = None
+    coupled: bool = False
+
+
+@dataclass(frozen=True)
+class Drive:
+    """dI/dW of a step: gain·(x - centre - n·product), [B, N, M], as its factors."""
+
+    x: Tensor
+    gain: Tensor | None = None
+    normalised: Tensor | None = None
+    product: Tensor | None = None
+
+    def add_to(self, trace: Tensor | None, factor: Tensor) -> Tensor:
+        """trace + factor·dI/dW, with a factor [B, N]; written into a trace that is given."""
+        scaled = factor if self.gain is None else factor * self.gain
+        if trace is None:
+            trace = scaled[:, :, None] * self.x[:, None, :]
+        else:
+            trace.addcmul_(scaled[:, :, None], self.x[:, None, :])
+        if self.product is not None:
+            assert self.normalised is not None
+            trace.addcmul_((scaled * self.normalised)[:, :, None], self.product[None], value=-1)
+        return trace
+
+
+@dataclass
+class Derivatives:
+    """Of a step's spike, and of each state after it, [B, N] each; None for zeros.
+
+    Attributes:
+        by_current: ∂/∂I.
+        by_state: ∂/∂v_k of the states before it.
+        by_row: ∂/∂p of the parameters of the step.
+    """
+
+    by_current: Tensor | None
+    by_state: Sequence[Tensor | None]
+    by_row: Sequence[Tensor | None]
+
+
+@dataclass
+class Step:
+    """What a layer is waiting to carry on.
+
+    Attributes:
+        states: the derivatives of each state after the step.
+        drives: dI/dW of each synapse.
+        vectors: of the parameters of [N] or fewer numbers dI/dp, [B, N], or the place among the rows of the step.
+    """
+
+    states: Sequence[Derivatives]
+    drives: Sequence[Drive]
+    vectors: Sequence[Tensor | int]
+
+
+@dataclass
+class Layer:
+    """A neuron layer along time.
+
+    Attributes:
+        rows: the places of the parameters of its step that are learned, and that all steps share.
+        matrices: dv/dW by synapse and state, [B, N, M]; None for zeros.
+        vectors: dv/dp by state, [P, B, N], of all other parameters.
+        waiting: for its last step to be carried on.
+        bytes: of its traces.
+    """
+
+    rows: Sequence[int]
+    matrices: list[list[Tensor | None]] = field(default_factory=list)
+    vectors: list[Tensor | None] = field(default_factory=list)
+    waiting: Step | None = None
+    bytes: int = 0
+
+
+class Eligibility:
+    """The eligibilities of all layers of a network, kept from step to step of one sequence.
+
+    A forward pass is given this along with its steps (`carrying`), one step at a time, and every loss is
+    back-propagated before the next step is run.
+
+    Args:
+        names: of all modules, for errors.
+        way_back: of recurrent layers.
+        budget: most bytes of traces.
+    """
+
+    def __init__(self, model: nn.Module, *, way_back: WayBack = "diagonal", budget: int) -> None:
+        self._names = {module: name for name, module in unwrapped(model).named_modules()}
+        self._way_back, self._budget = way_back, budget
+        self._layers: dict[nn.Module, Layer] = {}
+        self._sources: dict[int, tuple[Tensor, tuple[Source, ...]]] = {}
+        self._arriving: dict[nn.Module, tuple[Source, ...] | None] = {}
+        self._back: dict[nn.Module, nn.Module] = {}
+        self._restored: dict[str, Tensor] = {}
+        self._at = -1
+
+    def ran(self, child: nn.Module, x: Tensor, y: Tensor) -> None:
+        """Take note of what a child of a module gave."""
+        if isinstance(child, BatchNorm2d | Affine):
+            before = self._sources.get(id(x), (x, ()))[1]
+            if len(before) == 1 and before[0].norm is None:
+                source = before[0]
+                self._note(y, (Source(source.synapse, source.x, source.y, child),))
+        elif _is_matrix(child):
+            self._note(y, (Source(child, x, y),))
+
+    def joined(self, total: Tensor, parts: Sequence[Tensor], neuron: nn.Module, back: nn.Module) -> None:
+        """Take note of a sum of currents, and of the synapse that leads back what the neurons emit."""
+        found = [self._sources.get(id(part)) for part in parts]
+        if None not in found:
+            self._note(total, tuple(source for one in found if one is not None for source in one[1]))
+        self._back[neuron] = back
+
+    def arrives(self, neuron: nn.Module, current: Tensor) -> None:
+        """Take note of what a neuron layer is about to be given."""
+        found = self._sources.get(id(current))
+        self._arriving[neuron] = None if found is None else found[1]
+
+    def begins(self, step: int) -> None:
+        """Forget what the step before gave."""
+        if step != self._at:
+            self._at = step
+            self._sources.clear()
+            self._arriving.clear()
+
+    def _note(self, value: Tensor, sources: tuple[Source, ...]) -> None:
+        # With the tensor, whose id is its own as long as it lives.
+        self._sources[id(value)] = value, sources
+
+    @property
+    def bytes(self) -> dict[str, int]:
+        """Of the traces of each layer that has run a step."""
+        return {self._names.get(neuron, type(neuron).__name__): layer.bytes for neuron, layer in self._layers.items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The eligibilities of the states after the last step, by layer, kind and state."""
+        found: dict[str, Tensor] = {}
+        for neuron, layer in self._layers.items():
+            with torch.no_grad():
+                _carry_on(layer)
+            for of, matrix in enumerate(layer.matrices):
+                found |= {f"{self._names[neuron]}.weight.{of}.{k}": e for k, e in enumerate(matrix) if e is not None}
+            found |= {f"{self._names[neuron]}.vector.{k}": e for k, e in enumerate(layer.vectors) if e is not None}
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Begin with what `tensors` gave."""
+        self._restored = dict(tensors)
+
+    def _layer(self, neuron: SteppedNeuron, steps: range, x: Tensor) -> Layer:
+        """A layer that runs its first step."""
+        layer = Layer(_learned_and_shared(neuron, steps, x))
+        name, states = self._names.get(neuron, ""), len(neuron.states) + self._leads_back(neuron)
+        own = {key.removeprefix(f"{name}."): e for key, e in self._restored.items() if key.startswith(f"{name}.")}
+        matrices = {key.split(".")[1] for key in own if key.startswith("weight.")}
+        layer.matrices = [[own.get(f"weight.{of}.{k}") for k in range(states)] for of in sorted(matrices, key=int)]
+        if any(key.startswith("vector.") for key in own):
+            layer.vectors = [own.get(f"vector.{k}") for k in range(states)]
+        return layer
+
+    def _leads_back(self, neuron: nn.Module) -> bool:
+        """Whether the spike is one more state of a layer."""
+        return neuron in self._back and self._way_back == "diagonal"
+
+    def check(self, times: int = 1) -> None:
+        """Raise `TrainingError` where the traces of all layers, of so many batches, take more than the budget."""
+        sizes = {name: times * size for name, size in self.bytes.items()}
+        if (total := sum(sizes.values())) > self._budget:
+            most = sorted(sizes.items(), key=lambda item: -item[1])[:3]
+            listed = ", ".join(f"{name} {_megabytes(size)}" for name, size in most)
+            more = f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""
+            raise TrainingError(
+                f"forward mode keeps {_megabytes(total)} of traces, a number for every sample, synapse and state "
+                f"({listed}{more}), and its budget is {_megabytes(self._budget)}; make the batch or the layers "
+                "smaller, raise rule.budget (bytes), or take a rule of smaller traces (ottt) or none (sltt)"
+            )
+
+    def passed(
+        self, neuron: SteppedNeuron, x: Tensor, state: State | None, steps: range, rows: Sequence[Tensor], y: Tensor
+    ) -> Tensor:
+        """The spikes y [1, B, N, ...] of a step, whose gradient also reaches the layer's parameters by the past.
+
+        Args:
+            rows: the parameters of the step.
+        Raises:
+            TrainingError: the layer is none of those that have an eligibility.
+        """
+        if not neuron.states:
+            return y
+        if torch.compiler.is_compiling():
+            raise TrainingError("forward mode does not run through torch.compile; set training.compile: false")
+        sources = self._checked(neuron, y, steps)
+        if (layer := self._layers.get(neuron)) is None:
+            layer = self._layers[neuron] = self._layer(neuron, steps, x)
+        spike, *after = neuron.derivatives(x[0], kept_of(state, x, *neuron.states), [row[0] for row in rows])
+        with torch.no_grad():
+            _carry_on(layer)
+            if self._leads_back(neuron):
+                spike, *after = _led_back(spike, after, _diagonal(self._back[neuron], steps).to(x.dtype))
+            drives, vectors, into = self._drives(sources, steps)
+        into += [rows[place] for place in layer.rows]
+        layer.waiting = Step(after, drives, [*vectors, *layer.rows])
+        if not layer.bytes:
+            numbers = sum(drive.x.shape[1] for drive in drives) + len(layer.waiting.vectors)
+            layer.bytes = len(after) * y[0].numel() * numbers * _wide(x).itemsize
+        if not torch.is_grad_enabled() or not any(one.requires_grad for one in into):
+            return y
+        return cast(Tensor, _Past.apply(y, spike.by_state, layer, len(drives), *into))  # type: ignore[no-untyped-call]
+
+    def _checked(self, neuron: SteppedNeuron, y: Tensor, steps: range) -> tuple[Source, ...]:
+        """What feeds a neuron layer in this step. Raises `TrainingError`."""
+        name = self._names.get(neuron, type(neuron).__name__)
+        if len(steps) != 1:
+            raise TrainingError(f"{name}: forward mode runs one time step at a time, and it was given {len(steps)}")
+        if getattr(neuron, "norm", None) is not None:
+            raise TrainingError(
+                f"{name}: Mem-BN couples the membranes of a batch, whose eligibilities are then no longer its own; "
+                "leave neuron.mem_bn out, or take another rule"
+            )
+        sources = self._arriving.get(neuron)
+        if sources is None:
+            raise TrainingError(
+                f"{name} is not fed by a linear layer, or by one and a batch norm, alone: forward mode is for layers "
+                "of Linear, QuantLinear or convolutions of kernel 1, run by their names in a hdlif.nn.Scope or "
+                "Sequential; take another rule, such as stochastic_window"
+            )
+        for source in sources:
+            where = self._names.get(source.synapse, type(source.synapse).__name__)
+            if source.y[0, 0].numel() != source.y.shape[2]:
+                raise TrainingError(
+                    f"{where} gives maps of {list(source.y.shape[3:])}: forward mode would keep a trace for every "
+                    "position of every weight; take another rule, such as stochastic_window"
+                )
+        return sources
+
+    def _drives(self, sources: Sequence[Source], steps: range) -> tuple[list[Drive], list[Tensor | int], list[Tensor]]:
+        """What synapses and norms drive: of their weights, of their other parameters, and what takes the gradients."""
+        gather = carried(steps).gather
+        drives: list[Drive] = []
+        weights: list[Tensor] = []
+        vectors: list[tuple[Tensor, Tensor]] = []
+        for source in sources:
+            synapse, norm = source.synapse, source.norm
+            x, y = (value[0].detach().flatten(1).to(_wide(value)) for value in (source.x, source.y))
+            slope = Slope() if norm is None else _slope(norm, y, steps, gather)
+            weight = _weight(synapse, steps)
+            if weight.requires_grad:
+                drives.append(_drive(x, slope, gather))
+                weights.append(weight)
+            # A bias in front of batch statistics changes nothing.
+            if (bias := cast("Tensor | None", synapse.bias)) is not None and not slope.coupled:
+                ones = torch.ones_like(y)
+                vectors.append((bias, ones if slope.gain is None else ones * slope.gain))
+            if norm is not None:
+                assert slope.normalised is not None
+                vectors += [(norm.weight, slope.normalised), (norm.bias, torch.ones_like(y))]
+        learned = [(into, driven) for into, driven in vectors if into.requires_grad]
+        return drives, [driven for _, driven in learned], [*weights, *(into for into, _ in learned)]
+
+
+def _is_matrix(module: nn.Module) -> bool:
+    """Whether a module is W·x + b, with no kernel."""
+    if isinstance(module, nn.Linear):
+        return True
+    if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) or module.groups != 1:
+        return False
+    plain = all(size == 1 for size in (*module.kernel_size, *module.stride))
+    return plain and (module.padding == "valid" or all(size == 0 for size in module.padding))
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _wide(value: Tensor) -> torch.dtype:
+    return torch.promote_types(value.dtype, torch.float32)
+
+
+def _weight(synapse: nn.Module, steps: range) -> Tensor:
+    """The weight that runs, with the way to the learned one."""
+    held = carried(steps).weights.get(synapse)
+    if held is not None:
+        return held
+    with torch.enable_grad():
+        weight = synapse.weight_q() if isinstance(synapse, QuantLayer) else synapse.weight
+    return cast(Tensor, weight)
+
+
+def _diagonal(synapse: nn.Module, steps: range) -> Tensor:
+    """U_oo of a recurrent synapse, [N]."""
+    weight = _weight(synapse, steps).detach()
+    return weight.flatten(1).diagonal()
+
+
+def _slope(norm: BatchNorm2d | Affine, y: Tensor, steps: range, gather: Gather | None) -> Slope:
+    if isinstance(norm, Affine):
+        return Slope(norm.weight.detach().to(y.dtype), y)
+    coupled = norm.training and not carried(steps).by_average
+    mean, var = norm.statistics_at(steps.start, y, gather, of_batch=coupled)
+    scale = torch.rsqrt(var.to(y.dtype) + norm.eps)
+    normalised = (y - mean.to(y.dtype)) * scale
+    return Slope(norm.weight.detach().to(y.dtype) * scale, normalised, coupled)
+
+
+def _drive(x: Tensor, slope: Slope, gather: Gather | None) -> Drive:
+    if not slope.coupled:
+        return Drive(x, slope.gain)
+    assert slope.normalised is not None
+    sums = torch.cat([x.sum(0, keepdim=True), slope.normalised.T @ x])
+    count = float(len(x))
+    if gather is not None:
+        sums, count = gather(sums).sum(0), float(gather(x.new_tensor([count])).sum())
+    means = sums / count
+    return Drive(x - means[0], slope.gain, slope.normalised, means[1:])
+
+
+def _learned_and_shared(neuron: SteppedNeuron, steps: range, x: Tensor) -> list[int]:
+    """The places of the rows that are learned and of which there is one for all steps."""
+    with torch.enable_grad():
+        learned = [row.requires_grad for row in neuron.rows_at(steps, x)]
+    shared = [len(values) == 1 for values in neuron.row_values().values()]
+    return [place for place, both in enumerate(zip(learned, shared, strict=True)) if all(both)]
+
+
+def _led_back(spike: Derivatives, states: Sequence[Derivatives], own: Tensor) -> list[Derivatives]:
+    """The derivatives of a step one of whose states is the spike, which a part of the next current follows from."""
+    return [
+        Derivatives(of.by_current, [*of.by_state, _times(of.by_current, own)], of.by_row) for of in (spike, *states)
+    ] + [Derivatives(spike.by_current, [*spike.by_state, _times(spike.by_current, own)], spike.by_row)]
+
+
+def _times(factor: Tensor | None, other: Tensor) -> Tensor | None:
+    return None if factor is None else factor * other
+
+
+def _carry_on(layer: Layer) -> None:
+    """e_t of a layer's last step, from e_{t-1} and what drove it."""
+    if (step := layer.waiting) is None:
+        return
+    layer.waiting, states = None, step.states
+    before = layer.matrices or [[None] * len(states) for _ in step.drives]
+    layer.matrices = [
+        [_driven(_mixed(traces, [_column(one) for one in of.by_state]), drive, of.by_current) for of in states]
+        for traces, drive in zip(before, step.drives, strict=True)
+    ]
+    if step.vectors:
+        vectors = layer.vectors or [None] * len(states)
+        layer.vectors = [_plus(_mixed(vectors, of.by_state), _stacked(of, step.vectors)) for of in states]
+
+
+def _column(factor: Tensor | None) -> Tensor | None:
+    return None if factor is None else factor[..., None]
+
+
+def _mixed(traces: Sequence[Tensor | None], factors: Sequence[Tensor | None]) -> Tensor | None:
+    """Σ_k factor_k·e_k; of one state written over e, which nothing else reads."""
+    total: Tensor | None = None
+    for trace, factor in zip(traces, factors, strict=True):
+        if trace is None or factor is None:
+            continue
+        if total is not None:
+            total.addcmul_(factor, trace)
+        else:
+            total = trace.mul_(factor) if len(traces) == 1 else trace * factor
+    return total
+
+
+def _driven(trace: Tensor | None, drive: Drive, by_current: Tensor | None) -> Tensor | None:
+    return trace if by_current is None else drive.add_to(trace, by_current)
+
+
+def _stacked(of: Derivatives, vectors: Sequence[Tensor | int]) -> Tensor | None:
+    """What a step adds to the vectors of a state, [P, B, N]."""
+    added = [of.by_row[one] if isinstance(one, int) else _times(of.by_current, one) for one in vectors]
+    like = next((one for one in added if one is not None), None)
+    return None if like is None else torch.stack([torch.zeros_like(like) if one is None else one for one in added])
+
+
+def _plus(trace: Tensor | None, added: Tensor | None) -> Tensor | None:
+    if trace is None or added is None:
+        return added if trace is None else trace
+    return trace.add_(added)
+
+
+class _Past(torch.autograd.Function):
+    """Spikes as they are; dL/dp of each parameter is Σ_b G·Σ_k (∂s/∂v_k)·e_k, by what is left of earlier steps.
+
+    The parameters are first the weights of the layer's synapses, then those of its vectors.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, y: Tensor, by_state: Sequence[Tensor | None], layer: Layer, matrices: int, *into: Tensor
+    ) -> Tensor:
+        # The traces as they are now: the next step, which writes them over, runs after the backward pass of this one.
+        ctx.by_state, ctx.matrices, ctx.vectors = by_state, list(layer.matrices), list(layer.vectors)
+        ctx.shape, ctx.count, ctx.into = y.shape, matrices, [(one.shape, one.dtype) for one in into]
+        return y.view_as(y)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,), into = grads, ctx.into
+        along = [None if one is None else grad[0].flatten(1).to(one.dtype) * one for one in ctx.by_state]
+        found: list[Tensor | None] = [None] * len(into)
+        for place, traces in enumerate(ctx.matrices):
+            for factor, trace in zip(along, traces, strict=True):
+                if factor is not None and trace is not None:
+                    own, before = torch.einsum("bn,bnm->nm", factor, trace), found[place]
+                    found[place] = own if before is None else before + own
+        sums: Tensor | None = None
+        for factor, trace in zip(along, ctx.vectors, strict=True) if ctx.vectors else ():
+            if factor is not None and trace is not None:
+                sums = factor * trace if sums is None else sums.addcmul_(factor, trace)
+        for place, own in enumerate(() if sums is None else sums.sum(1), start=ctx.count):
+            # [N], or one number where the layer has one.
+            found[place] = own if into[place][0].numel() == len(own) else own.sum()
+        shaped = (
+            None if one is None else one.view(shape).to(dtype) for one, (shape, dtype) in zip(found, into, strict=True)
+        )
+        return grad, None, None, None, *shaped

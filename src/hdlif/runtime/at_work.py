@@ -1,0 +1,61 @@
+"""What the neurons of a deployed network do on an input: membrane, threshold and spikes at every time step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif.artefact import Graph, Node
+from hdlif.equations import evaluate_registers
+from hdlif.ops import OPS
+from hdlif.ops.graph import row_of_step
+from hdlif.ops.program import program_of, row_names
+from hdlif.runtime.state import Array
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LayerAtWork:
+    """A neuron layer on one input; its N neurons are counted in the order [C, H, W].
+
+    Attributes:
+        membrane: m_t, what is compared with the threshold, [T, N]; of a step that compares nothing, the first of its
+            states after the step, or its current.
+        threshold: what it is compared with, [T, N]; NaN where nothing is compared.
+        spike: what is emitted, [T, N].
+    """
+
+    membrane: Floats
+    threshold: Floats
+    spike: Floats
+
+
+def layers_at_work(graph: Graph, values: Mapping[str, Array]) -> dict[str, LayerAtWork]:
+    """Every neuron layer by name, in the graph's order, of the first input of a batch.
+
+    Args:
+        values: as `Session.values` gives them.
+    """
+    return {
+        node.name: _layer(node, values[node.inputs[0]][:, 0].astype(np.float32), values[node.name][:, 0])
+        for node in graph.nodes
+        if OPS[node.op].is_neuron
+    }
+
+
+def _layer(node: Node, currents: Floats, spikes: Array) -> LayerAtWork:
+    program = program_of(node)
+    states = [np.zeros_like(currents[0]) for _ in program.states]
+    membrane, threshold = np.empty_like(currents), np.full_like(currents, np.nan)
+    for t, current in enumerate(currents):
+        rows = [row_of_step(node, key, t, current.ndim + 1) for key in row_names(program)]
+        registers = evaluate_registers(program, current, states, rows)
+        states = [np.array(np.broadcast_to(registers[place], current.shape)) for place in program.after]
+        if program.decision is not None:
+            membrane[t], threshold[t] = (registers[place] for place in program.decision)
+        else:
+            membrane[t] = states[0] if states else current
+    flat = (len(currents), -1)
+    return LayerAtWork(membrane.reshape(flat), threshold.reshape(flat), spikes.astype(np.float32).reshape(flat))

@@ -1,0 +1,85 @@
+"""Samples that `hdlif run --stream` is sent: whatever the bytes are, decisions, and at the end `Unreadable` or nothing.
+
+Of the same bytes in other pieces, nothing else is said.
+"""
+
+import os
+import random
+import sys
+import threading
+from pathlib import Path
+
+import driver
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from hdlif.errors import printable, reason
+from hdlif.inputs import Unreadable
+from hdlif.inputs.coming import Source, coming
+from hdlif.runtime import Session, Stream
+from series_networks import SOUND, series_network
+from sound_files import tone, wav_bytes
+
+OF_READINGS = Session(series_network("conv1d", columns=("a", "b"), windows=(12, 5)), 1)
+OF_SOUNDS = Session(series_network("conv1d", sound=SOUND), 1)
+ROWS = "".join(f"{number / 7:g},{-number}\n" for number in range(20)).encode()
+SEEDS = [
+    b"a,b\n" + ROWS,
+    b"\xef\xbb\xbfb;who;a\r\n" + b"1;ann;2.5\r\n" * 13,
+    ROWS.replace(b"\n", b"\r") + b"\n\n",
+    b"1,\nnan,2\n" * 8,
+    wav_bytes(tone("low", 0, 0.21)),
+    wav_bytes(tone("low", 0, 0.05, 11025), 11025, bits=24, extensible=True),
+    wav_bytes(tone("low", 0, 0.21))[44:],
+]
+WORDS = (b",", b";", b"\n", b"\r\n", b"\r", b'"', b"1e9", b"1e999", b"nan", b"a", b"b", b"1,", b" ", b"\0", b"\xff" * 4)
+
+
+def said(session: Session, data: bytes, size: int, gaps: str) -> tuple[list[object], str]:
+    """What is said of bytes that come in pieces, but for the time that it took; and the fault that ends them."""
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        try:
+            for begin in range(0, len(data), size):
+                os.write(writer, data[begin : begin + size])
+        except BrokenPipeError:
+            pass
+        finally:
+            os.close(writer)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    decisions: list[object] = []
+    fault = ""
+    try:
+        found = coming(Source(reader), session.input, gaps=gaps)
+        stream = Stream(session, rate=found.rate)
+        for samples, since in found.blocks:
+            assert np.isfinite(samples).all()
+            decisions += [(one.samples, one.step, one.answer) for one in stream.push(samples, since=since)]
+        decisions += [(one.samples, one.step, one.answer) for one in stream.end(partial=True)]
+    except Unreadable as error:
+        fault = printable(reason(error))
+        assert 0 < len(fault) < 1000
+    finally:
+        os.close(reader)
+        writing.join()
+    return decisions, fault
+
+
+def target(data: bytes) -> None:
+    for session in (OF_READINGS, OF_SOUNDS):
+        for gaps in ("stop", "hold"):
+            whole = said(session, data, 2**14, gaps)
+            assert said(session, data, 1 + len(data) // 7, gaps) == whole
+
+
+def mutate(data: bytes, draw: random.Random) -> bytes:
+    """A piece of a row put in, in place of some bytes."""
+    at = draw.randint(0, len(data))
+    return data[:at] + draw.choice(WORDS) * draw.choice((1, 1, 2)) + data[at + draw.choice((0, 0, 1, 3)) :]
+
+
+if __name__ == "__main__":
+    driver.main(target, "stream", seeds=SEEDS, mutate=mutate)

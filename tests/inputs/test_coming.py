@@ -1,0 +1,325 @@
+"""Samples as they come: rows and sound; what is refused, and that no more is waited for than is needed."""
+
+import os
+import re
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import pytest
+
+from hdlif.artefact import InputRecord
+from hdlif.inputs import Unreadable
+from hdlif.inputs.coming import Source, coming
+from hdlif.inputs.rows import GAPS, MOST_LINE
+from hdlif.inputs.tables import MOST_COLUMNS, parse_table
+from hdlif.inputs.wav import parse_wave
+from mutations import at_most
+from series_networks import SOUND
+from sound_files import tone, wav_bytes
+from special_files import within
+
+RECORD = InputRecord((2, 1, 1), (0.25, 9.0), (1.0, 2.0), "series", "none", frames="rows", columns=("a", "b"))
+UNNAMED = InputRecord((2, 1, 1), (0.25, 9.0), (1.0, 2.0), "series", "none", frames="rows")
+OF_SOUND = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), "series", "none", frames="rows", sound=SOUND)
+
+
+@contextmanager
+def pipe(*blocks: bytes) -> Iterator[Source]:
+    """A source at the end of a pipe, into which blocks are written one by one."""
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        try:
+            for block in blocks:
+                os.write(writer, block)
+        except BrokenPipeError:
+            pass
+        finally:
+            os.close(writer)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        yield Source(reader)
+    finally:
+        os.close(reader)
+        writing.join()
+
+
+def read(*blocks: bytes, record: InputRecord = RECORD, gaps: str = "stop", rate: int | None = None) -> np.ndarray:
+    with within(20), pipe(*blocks) as source:
+        found = [samples for samples, _ in coming(source, record, gaps=gaps, rate=rate).blocks]
+    return np.concatenate(found) if found else np.empty((0, 2), np.float32)
+
+
+def in_pieces(content: bytes, size: int) -> list[bytes]:
+    return [content[begin : begin + size] for begin in range(0, len(content), size)]
+
+
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a,b\n1,2\n3,4.5\n",
+        b"b,who,a\r\n1,ann,2\r\n-.5,bob,4e3\r\n",
+        b"1,2\n3,4",
+        b"1,2\r3,4\r",
+        b"\xef\xbb\xbfb;a\n 1 ;  2\n3;4\n\n\n",
+        b'"a","b"\n"1",2\n',
+        b"a , b\n1,2\n",
+    ],
+)
+def test_rows_are_those_of_the_table(content: bytes, size: int) -> None:
+    table = parse_table(content, known=RECORD.columns)
+    np.testing.assert_array_equal(read(*in_pieces(content, size)), table.numbers, strict=True)
+
+
+def test_cells_may_have_any_blanks_around_them() -> None:
+    assert read(b" a,\tb \n\t1 ,2\t\r\n").tolist() == [[1, 2]]
+
+
+def test_channels_without_names_are_taken_in_their_order() -> None:
+    assert read(b"x,y\n1,2\n", record=UNNAMED).tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"1,2\n3\n", "line 2 has 1 cells, and the first row has 2; fix or cut the row"),
+        (b"a,b\n3,4,5\n", "line 2 has 3 cells, and the header has 2"),
+        (b"1,2,3\n", "it has 3 columns, and the network takes 2"),
+        (b"a,c\n1,2\n", "it has no column 'b'"),
+        (b"a,a\n1,2\n", "names the column 'a' twice"),
+        (b"\n1,2\n", "line 1 is blank; cut it"),
+        (b"1,2\n\n\n3,4\n", "line 2 is blank; cut it"),
+        (b"1,2\n1,x\n", "line 2, column 2: 'x' is not a number"),
+        (b"a,b\n1,inf\n", "line 2, column 'b': 'inf' is not a number"),
+        (b"a,b\n1,1e39\n", "line 2, column 'b': the number is beyond float32"),
+        (b"1,2\n1;2\n", "line 2 has 1 cells"),
+        (b"a;b\n1;2,5\n", "has a decimal comma"),
+        (b"1,2\n1,\0\n", "line 2 holds a byte 0"),
+        (b"1,2\n\xff,1\n", "line 2 is not UTF-8"),
+        (b'1,2\n"1,2\n3",4\n', "line 2: unexpected end of data"),
+        (b"1,2\n" + b"1" * 1000 + b"x,2\n", "is not a number"),
+        (b",".join([b"1"] * (MOST_COLUMNS + 1)) + b"\n", "at most 4,096 are read"),
+        (b"1,2\n" + b"1" * (MOST_LINE + 1), "line 2 has more than 131,072 bytes"),
+        (b"PAR1....", "it is a Parquet file"),
+    ],
+)
+def test_refusals_of_rows(content: bytes, words: str) -> None:
+    with pytest.raises(Unreadable, match=re.escape(words)) as caught:
+        read(*in_pieces(content, 50_000))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("cell", [b"", b" ", b"nan", b"NaN", b"NA", b"null"])
+def test_missing_numbers_stop_it_or_are_filled_in(cell: bytes) -> None:
+    content = b"a,b\n" + cell + b",1\n2,3\n" + cell + b"," + cell + b"\n4,5\n"
+    with pytest.raises(Unreadable, match=r"line 2, column 'a': .*; fill it in, or let it be filled.*--gaps"):
+        read(content)
+    # Before its first value a channel has the mean of its training.
+    assert read(content, gaps="hold").tolist() == [[0.25, 1], [2, 3], [2, 3], [4, 5]]
+    assert read(content, gaps="zero").tolist() == [[0, 1], [2, 3], [0, 0], [4, 5]]
+
+
+def test_what_stands_before_a_fault_is_handed_on() -> None:
+    with pipe(b"1,2\n3,4\nx,5\n") as source:
+        rows = coming(source, RECORD).blocks
+        assert [next(rows)[0].tolist() for _ in range(2)] == [[[1, 2]], [[3, 4]]]
+        with pytest.raises(Unreadable, match="line 3"):
+            next(rows)
+
+
+def saved(array: np.ndarray) -> bytes:
+    import io
+
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("size", [1, 77, 10_000])
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "<i2", "u1", "?"])
+def test_rows_of_an_array_come_as_they_are(dtype: str, size: int) -> None:
+    x = np.random.default_rng(0).integers(0, 2, (20, 2)).astype(dtype)
+    np.testing.assert_array_equal(read(*in_pieces(saved(x), size)), x.astype(np.float32), strict=True)
+
+
+def test_an_array_of_one_channel_may_be_flat() -> None:
+    record = InputRecord((1, 1, 1), (0.0,), (1.0,), "series", "none", frames="rows")
+    assert read(saved(np.arange(3.0)), record=record).tolist() == [[0], [1], [2]]
+
+
+def test_gaps_of_an_array_are_filled_in_too() -> None:
+    x = np.array([[np.nan, 1], [2, np.nan], [3, 4]], np.float32)
+    with pytest.raises(Unreadable, match=re.escape("at [0, 0] (from 0) it holds NaN; fill it in")):
+        read(saved(x))
+    assert read(saved(x), gaps="hold").tolist() == [[0.25, 1], [2, 1], [3, 4]]
+    assert read(saved(x), gaps="zero").tolist() == [[0, 1], [2, 0], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (saved(np.zeros((3, 3))), "it is float64 [3, 3], and the network takes real numbers [steps, 2]"),
+        (saved(np.zeros((1, 3, 2))), "[1, 3, 2], and the network takes"),
+        (saved(np.zeros((3, 2), complex)), "it is complex128"),
+        (saved(np.asfortranarray(np.zeros((3, 2)))), "Fortran's order"),
+        (saved(np.zeros((3, 2)))[:-1], "it has fewer values than that"),
+        (saved(np.zeros((3, 2))) + b"x", "it has more values than that"),
+        (saved(np.array([[1, 2], [3, np.inf]])), "at [1, 1] (from 0) it holds no finite float32"),
+        (saved(np.array([[1, 2], [3, 1e39]])), "at [1, 1] (from 0) it holds no finite float32"),
+        (b"\x93NUMPY\x01\x00\xff\xff" + b" " * 70_000, "of at most 10000"),
+        (b"\x93NUMPY\x07\x00", "version [7, 0]"),
+        (b"\x93NUMPY\x01\x00\x10\x00", "its header takes 16 bytes"),
+    ],
+)
+def test_refusals_of_arrays(content: bytes, words: str) -> None:
+    with pytest.raises(Unreadable, match=re.escape(words)):
+        read(*in_pieces(content, 50_000))
+
+
+@pytest.mark.parametrize("size", [1, 999, 20_000])
+def test_pcm_is_what_a_file_of_it_holds(size: int) -> None:
+    content = wav_bytes(tone("low", 0, 0.3))
+    found = read(*in_pieces(content[44:], size), record=OF_SOUND)
+    np.testing.assert_array_equal(found, parse_wave(content).samples, strict=True)
+
+
+@pytest.mark.parametrize("size", [1, 999, 20_000])
+@pytest.mark.parametrize(("bits", "form"), [(8, 1), (24, 1), (32, 3)])
+def test_wave_files_come_as_they_are(bits: int, form: int, size: int) -> None:
+    stereo = np.stack([tone("low", 0, 0.1), tone("high", 1, 0.1)], 1)
+    content = wav_bytes(stereo, 11025, bits=bits, form=form, extensible=bits == 24)
+    # behind the samples other chunks may follow
+    with pipe(*in_pieces(content + b"LIST\x04\0\0\0name", size)) as source:
+        found = coming(source, OF_SOUND)
+        assert found.rate == 11025
+        samples = np.concatenate([one for one, _ in found.blocks])
+    np.testing.assert_array_equal(samples, parse_wave(content).samples, strict=True)
+
+
+def test_the_length_in_a_header_may_be_open() -> None:
+    content = bytearray(wav_bytes(tone("low", 0, 0.1)))
+    content[40:44] = struct.pack("<I", 0xFFFFFFFF)
+    assert len(read(bytes(content), record=OF_SOUND)) == 800
+
+
+def test_other_chunks_of_a_header_are_passed_over() -> None:
+    content = wav_bytes(tone("low", 0, 0.1))
+    passed = b"LIST" + struct.pack("<I", 150_001) + b"\1" * 150_002
+    pieces = in_pieces(content[:36] + passed + content[36:], 50_000)
+    np.testing.assert_array_equal(read(*pieces, record=OF_SOUND), parse_wave(content).samples)
+
+
+def test_the_rate_is_the_header_s_the_option_s_or_the_network_s() -> None:
+    for content, rate, expected in (
+        (b"\0\0", None, 8000),
+        (b"\0\0", 16000, 16000),
+        (wav_bytes(np.zeros(9), 11025), None, 11025),
+        (wav_bytes(np.zeros(9), 11025), 11025, 11025),
+    ):
+        with pipe(content) as source:
+            assert coming(source, OF_SOUND, rate=rate).rate == expected
+    with pytest.raises(Unreadable, match=r"its header says 11,025 Hz, and --rate 8,000; leave --rate out"):
+        read(wav_bytes(np.zeros(9), 11025), record=OF_SOUND, rate=8000)
+
+
+WAVE = wav_bytes(tone("low", 0, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"fLaC....", "it is FLAC; send PCM of 16 bits"),
+        (b"OggS....", "it is Ogg"),
+        (b"ID3\4....", "it is MP3"),
+        (b"RF64....WAVE", "it is RF64"),
+        (saved(np.zeros(3)), "it is an array"),
+        (b"RIFF....AVI ", "it begins as a RIFF file, and is no WAVE file"),
+        (b"RIFF....WAVE", "it has no chunk of samples"),
+        (WAVE[:20] + b"\7" + WAVE[21:], "it is mu-law"),
+        (WAVE[:12] + WAVE[36:], "its samples stand before the chunk"),
+        (WAVE[:12] + b"fmt \xff\xff\xff\0", "its format takes 16,777,215 bytes"),
+        (WAVE[:12] + b"LIST\xff\xff\xff\0abc", "its chunk 'LIST' is cut short"),
+        (WAVE[:-100], "of which 100 are not there; it is cut short"),
+        (WAVE[44:] + b"x", "it ends within a sample of 2 bytes; is it PCM of 16 bits?"),
+        (wav_bytes(np.array([0, np.nan]), bits=32, form=3), "its sample 1 (from 0) is not a finite float32"),
+    ],
+)
+def test_refusals_of_sounds(content: bytes, words: str) -> None:
+    with pytest.raises(Unreadable, match=re.escape(words)):
+        read(content, record=OF_SOUND)
+
+
+@pytest.mark.parametrize(
+    ("record", "sample"),
+    [
+        (RECORD, lambda number: b"%d,0\n" % number),
+        (OF_SOUND, lambda number: struct.pack("<h", number)),
+        # whose number may be how an array begins
+        (OF_SOUND, lambda number: b"\x93N"),
+        (OF_SOUND, lambda number: b"RI"),
+    ],
+)
+def test_each_sample_is_handed_on_as_soon_as_it_is_there(record: InputRecord, sample: Callable[[int], bytes]) -> None:
+    reader, writer = os.pipe()
+    with within(20):
+        if sample(1) in (b"\x93N", b"RI"):
+            os.write(writer, sample(0) + b"\1\1")
+            expected = 2
+        else:
+            expected = 1
+        os.write(writer, sample(1)) if expected == 1 else None
+        samples = coming(Source(reader), record).blocks
+        got, since = next(samples)
+        assert len(got) == expected
+        for number in range(2, 5):
+            before = perf_counter()
+            os.write(writer, sample(number))
+            got, since = next(samples)
+            assert len(got) == 1
+            assert before <= since <= perf_counter()
+    os.close(writer)
+    os.close(reader)
+
+
+def test_samples_of_a_file_are_at_hand_when_their_turn_comes(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b"1,2\n3,4\n")
+    with (tmp_path / "x.csv").open("rb") as file:
+        rows = coming(Source(file.fileno()), RECORD).blocks
+        next(rows)
+        between = perf_counter()
+        assert next(rows)[1] >= between
+
+
+def test_a_pipe_that_does_not_wait_is_waited_for() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    later = threading.Timer(0.05, lambda: (os.write(writer, b"1,2\n"), os.close(writer)))
+    later.start()
+    with within(20):
+        assert [rows.tolist() for rows, _ in coming(Source(reader), RECORD).blocks] == [[[1, 2]]]
+    later.join()
+    os.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("record", "block", "samples"), [(RECORD, b"1,2\n", 1), (OF_SOUND, b"\1\2" * 10, 10), (RECORD, b"\n", 0)]
+)
+def test_what_is_held_does_not_grow_with_what_has_come(record: InputRecord, block: bytes, samples: int) -> None:
+    with pipe(*[block * 500] * 12) as source, at_most(2**19):
+        count = sum(len(found) for found, _ in coming(source, record).blocks)
+    assert count == 12 * 500 * samples
+
+
+def test_the_policies_are_the_options() -> None:
+    from hdlif.cli import cli
+
+    (option,) = (one for one in cli.commands["run"].params if one.name == "gaps")
+    assert tuple(option.type.choices) == GAPS

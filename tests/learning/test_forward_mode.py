@@ -1,0 +1,331 @@
+"""Forward mode beside back-propagation through time: equal within a layer, and what it refuses."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.errors import TrainingError
+from hdlif.learning import SLTT, STBP, ForwardMode, Rule, coherence
+from hdlif.learning.coherence import loss_of_each
+from hdlif.nn import (
+    GLIF,
+    HDLIF,
+    LIF,
+    AdaptiveHDLIF,
+    Affine,
+    BatchNorm1d,
+    BatchNorm2d,
+    DelayLine,
+    GradedLIF,
+    MemBN,
+    ParallelHDLIF,
+    QuantConv2d,
+    QuantLinear,
+    Recurrent,
+    ResonateHDLIF,
+    SecondOrderHDLIF,
+    Sequential,
+    SlidingParallelHDLIF,
+    SpikeQuantizer,
+    Temporal,
+    Ternary,
+)
+from hdlif.nn.eligibility import Drive, Slope, _drive
+from small_networks import assert_close, gradients, tiny_resnet
+
+T, B, INPUTS, WIDTH, CLASSES = 7, 5, 3, 4, 3
+TARGET = torch.tensor([0, 1, 2, 0, 1])
+
+SHARED: dict[str, Any] = {"per_step": False, "channels": WIDTH}
+NEURONS: dict[str, Callable[[], Temporal]] = {
+    "hdlif": lambda: HDLIF(T, leak=0.9, threshold=0.3, **SHARED),
+    "hdlif of one layer": lambda: HDLIF(T, leak=0.9, threshold=0.3, per_step=False),
+    "hdlif bits": lambda: HDLIF(T, leak=0.9, threshold=0.3, path="bits", **SHARED),
+    "hdlif fused": lambda: HDLIF(T, leak=0.9, threshold=0.3, path="fused", **SHARED),
+    "hdlif quantised": lambda: HDLIF(
+        T, leak=0.9, threshold=0.3, quantizer=SpikeQuantizer(bits=2, gradient="clip"), **SHARED
+    ),
+    "lif": lambda: LIF(T, leak=0.9, threshold=0.6, learned=True, **SHARED),
+    "graded lif": lambda: GradedLIF(T, leak=0.9, **SHARED),
+    "glif": lambda: GLIF(T, channels=WIDTH, per_step=False),
+    "adaptive": lambda: AdaptiveHDLIF(T, leak=0.9, threshold=0.2, rise=0.3, **SHARED),
+    "second order": lambda: SecondOrderHDLIF(T, leak=0.8, synapse_leak=0.7, threshold=0.3, **SHARED),
+    "resonate": lambda: ResonateHDLIF(T, decay=0.9, threshold=0.3, **SHARED),
+    "sliding parallel": lambda: SlidingParallelHDLIF(T, taps=[1, 0, -1], **SHARED),
+    "parallel": lambda: ParallelHDLIF(T, **SHARED),
+}
+NORMS = ("none", "train", "eval", "per step", "affine")
+
+
+def frames(*shape: int) -> Tensor:
+    g = torch.Generator().manual_seed(1)
+    return torch.randn(T, B, *(shape or (INPUTS,)), generator=g, dtype=torch.float64)
+
+
+def layer(make: Callable[[], Temporal], norm: str = "none") -> Sequential:
+    torch.manual_seed(0)
+    neuron = make()
+    modules: list[nn.Module] = [nn.Linear(INPUTS, WIDTH)]
+    if norm == "affine":
+        modules.append(Affine(WIDTH))
+        torch.nn.init.uniform_(modules[-1].weight, 0.5, 1.5)
+        torch.nn.init.uniform_(modules[-1].bias, -0.5, 0.5)
+    elif norm != "none":
+        modules.append(BatchNorm1d(WIDTH, time_steps=T if norm == "per step" else None))
+    net = Sequential(*modules, neuron, nn.Linear(WIDTH, CLASSES)).double()
+    for module in net.modules():
+        if isinstance(module, BatchNorm2d):
+            with torch.no_grad():
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.uniform_(-0.5, 0.5)
+                module.running_mean.uniform_(-0.5, 0.5)
+                module.running_var.uniform_(0.5, 1.5)
+    return net.eval() if norm == "eval" else net.train()
+
+
+def learn(rule: Rule, net: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    net.zero_grad()
+    plan = rule.schedule(T, torch.Generator())
+    for step in rule(net, x, TARGET, plan):
+        step.loss.backward()
+    return gradients(net)
+
+
+STBP_EACH = STBP(loss="each")
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("neuron", NEURONS.values(), ids=NEURONS.keys())
+def test_one_layer_of_neurons_learns_by_the_exact_gradient(neuron: Callable[[], Temporal], norm: str) -> None:
+    x = frames()
+    found, expected = (learn(rule, layer(neuron, norm), x) for rule in (ForwardMode(), STBP_EACH))
+    # GLIF's conductance is of each step, and learns from its own.
+    own = [name for name in found if name.endswith("conductance")]
+    assert all(found.pop(name).any() and expected.pop(name).any() for name in own)
+    assert_close(found, expected)
+
+
+@pytest.mark.parametrize("neuron", ["hdlif", "adaptive", "second order", "resonate"])
+def test_that_is_not_what_a_step_alone_says(neuron: str) -> None:
+    net = layer(NEURONS[neuron], "train")
+    found, cut = (learn(rule, net, frames()) for rule in (ForwardMode(), SLTT()))
+    for name in ("0.weight", "1.weight", *(name for name in found if "logit" in name)):
+        assert (found[name] - cut[name]).abs().max() > 1e-3 * cut[name].abs().max(), name
+
+
+def test_rows_of_each_step_learn_from_their_own_step_and_weights_from_all() -> None:
+    make = lambda: layer(lambda: HDLIF(T, leak=0.9, threshold=0.3, channels=WIDTH))  # noqa: E731
+    found, expected, cut = (learn(rule, make(), frames()) for rule in (ForwardMode(), STBP_EACH, SLTT()))
+    for name in found:
+        torch.testing.assert_close(found[name], (cut if "logit" in name else expected)[name], atol=1e-10, rtol=0)
+
+
+def test_parameters_that_are_not_learned_have_no_gradient() -> None:
+    net = layer(lambda: HDLIF(T, leak=0.9, threshold=0.3, learned=False))
+    net[0].weight.requires_grad_(requires_grad=False)
+    found, expected = (learn(rule, net, frames()) for rule in (ForwardMode(), STBP_EACH))
+    assert not found["0.weight"].any()
+    assert_close(found, expected)
+
+
+@pytest.mark.parametrize("update", ["sum", "each"])
+def test_low_bit_weights_learn_through_their_straight_through_gradient(update: Any) -> None:
+    def net() -> Sequential:
+        torch.manual_seed(0)
+        neuron = HDLIF(T, leak=0.9, threshold=0.3, **SHARED)
+        return Sequential(QuantLinear(INPUTS, WIDTH, quantizer=Ternary()), neuron, nn.Linear(WIDTH, CLASSES)).double()
+
+    found, expected = learn(ForwardMode(update), net(), frames()), learn(STBP_EACH, net(), frames())
+    factor = T if update == "each" else 1
+    assert_close({name: value / factor for name, value in found.items()}, expected)
+
+
+def test_a_constant_input_drives_every_step() -> None:
+    x = frames()[:1]
+    found, expected = (learn(rule, layer(NEURONS["hdlif"]), x) for rule in (ForwardMode(), STBP_EACH))
+    assert_close(found, expected)
+
+
+def taps(*, deep: bool = False) -> Sequential:
+    """A causal convolution over time: a delay line and a convolution of kernel 1."""
+    torch.manual_seed(0)
+    modules = [DelayLine(3, 1), QuantConv2d(3 * INPUTS, WIDTH, 1), BatchNorm2d(WIDTH), HDLIF(T, leak=0.9, **SHARED)]
+    if deep:
+        modules += [DelayLine(2, 2), QuantConv2d(2 * WIDTH, WIDTH, 1), BatchNorm2d(WIDTH), HDLIF(T, **SHARED)]
+    return Sequential(*modules, nn.Flatten(), nn.Linear(WIDTH, CLASSES)).double().train()
+
+
+def test_a_causal_convolution_is_such_a_layer() -> None:
+    x = frames(INPUTS, 1, 1)
+    found, expected = (learn(rule, taps(), x) for rule in (ForwardMode(), STBP_EACH))
+    assert_close(found, expected)
+
+
+def recurrent(neuron: Temporal, *, diagonal: bool, seed: int = 0) -> Sequential:
+    torch.manual_seed(seed)
+    back = QuantLinear(WIDTH, WIDTH)
+    with torch.no_grad():
+        back.weight.copy_(torch.randn(WIDTH, WIDTH).diag().diag() if diagonal else 0.3 * torch.randn(WIDTH, WIDTH))
+    return Sequential(nn.Linear(INPUTS, WIDTH), Recurrent(neuron, back), nn.Linear(WIDTH, CLASSES)).double()
+
+
+@pytest.mark.parametrize("neuron", ["hdlif", "hdlif quantised", "lif", "adaptive", "second order", "sliding parallel"])
+def test_neurons_that_lead_back_to_themselves_alone_learn_by_the_exact_gradient(neuron: str) -> None:
+    found, expected = (
+        learn(rule, recurrent(NEURONS[neuron](), diagonal=True), frames()) for rule in (ForwardMode(), STBP_EACH)
+    )
+    assert_close(found, expected)
+
+
+class _Detached(nn.Module):
+    """A synapse whose input has no graph."""
+
+    def __init__(self, synapse: nn.Module) -> None:
+        super().__init__()
+        self.synapse = synapse
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.synapse(x.detach())
+        return y
+
+
+def test_eprop_is_back_propagation_with_the_way_back_cut() -> None:
+    found = learn(ForwardMode(recurrent="eprop"), recurrent(NEURONS["hdlif"](), diagonal=False), frames())
+    net = recurrent(NEURONS["hdlif"](), diagonal=False)
+    net[1].synapse = _Detached(net[1].synapse)  # type: ignore[assignment]
+    expected = {
+        name.replace("synapse.synapse", "synapse"): one for name, one in learn(STBP_EACH, net, frames()).items()
+    }
+    assert_close(found, expected)
+
+
+def test_the_diagonal_is_nearer_to_the_truth_than_eprop_and_that_than_a_cut() -> None:
+    def cosine(rule: Rule, seed: int) -> float:
+        found, expected = (
+            learn(one, recurrent(NEURONS["hdlif"](), diagonal=False, seed=seed), frames())["0.weight"]
+            for one in (rule, STBP_EACH)
+        )
+        return float(F.cosine_similarity(found.flatten(), expected.flatten(), dim=0))
+
+    rules, cosines = (SLTT(), ForwardMode(recurrent="eprop"), ForwardMode()), torch.zeros(3)
+    for seed in range(20):
+        cosines += torch.tensor([cosine(rule, seed) for rule in rules]) / 20
+    assert cosines[0] < cosines[1] < cosines[2] < 1
+
+
+def two_layers() -> Sequential:
+    torch.manual_seed(0)
+    modules: list[nn.Module] = []
+    for width in (INPUTS, WIDTH):
+        synapse = nn.Linear(width, WIDTH)
+        synapse.weight.data *= 3
+        modules += [synapse, BatchNorm1d(WIDTH), HDLIF(T, leak=0.9, threshold=0.3, **SHARED)]
+    return Sequential(*modules, nn.Linear(WIDTH, CLASSES)).double().train()
+
+
+def test_of_two_layers_the_last_is_exact_and_the_first_is_not() -> None:
+    found, expected = (learn(rule, two_layers(), frames()) for rule in (ForwardMode(), STBP_EACH))
+    for name, value in found.items():
+        is_exact = torch.allclose(value, expected[name], atol=1e-10, rtol=0)
+        # What comes first, and not the bias in front of batch statistics, whose gradient is 0.
+        assert is_exact == (name[0] in "3456" or name == "0.bias"), name
+
+
+def test_given_stbps_own_gradient_at_its_spikes_every_layer_is_exact() -> None:
+    batch = (frames(), TARGET)
+    found = coherence(
+        two_layers(),
+        [batch],
+        rules={"forward": ForwardMode, "cut": SLTT},
+        loss=loss_of_each(F.cross_entropy),
+        time_steps=T,
+    )
+    for row in found["forward"].local.layers:
+        # Behind the last neuron, nothing is left to learn there.
+        if row.kind != "neuron" and row.name != "6":
+            assert row.cosine == pytest.approx(1, abs=1e-12)
+            assert row.norm_ratio == pytest.approx(1, abs=1e-12)
+    assert max(row.cosine or 0 for row in found["cut"].local.layers if row.kind == "synapse") < 0.999
+    whole, cut = (found[name].end_to_end.cosine for name in ("forward", "cut"))
+    assert whole is not None
+    assert cut is not None
+    assert cut < whole < 1
+
+
+def test_batch_statistics_of_all_ranks_couple_samples_as_those_of_one_process_do() -> None:
+    g = torch.Generator().manual_seed(0)
+    x, n = torch.randn(6, 3, generator=g), torch.randn(6, 2, generator=g)
+    whole = _drive(x, Slope(torch.ones(2), n, coupled=True), None)
+    parts = [slice(0, 2), slice(2, 6)]
+    sums = [torch.cat([x[p].sum(0, keepdim=True), n[p].T @ x[p]]) for p in parts]
+
+    for rank, part in enumerate(parts):
+
+        def gather(own: Tensor, rank: int = rank) -> Tensor:
+            others = [torch.tensor([float(len(x[p]))]) for p in parts] if own.numel() == 1 else sums
+            torch.testing.assert_close(own, others[rank])
+            return torch.stack(others)
+
+        own = _drive(x[part], Slope(torch.ones(2), n[part], coupled=True), gather)
+        torch.testing.assert_close(own.x, whole.x[part])
+        torch.testing.assert_close(own.product, whole.product)
+    assert isinstance(whole, Drive)
+
+
+# What it refuses
+
+
+def test_traces_beyond_the_budget_are_refused_with_their_layers() -> None:
+    net, x = two_layers(), frames()
+    # Weight, bias (in eval mode alone), batch norm's two, leak and threshold, of float64.
+    of_layers = {"2": 8 * B * WIDTH * (INPUTS + 4), "5": 8 * B * WIDTH * (WIDTH + 4)}
+    rule = ForwardMode(budget=sum(of_layers.values()))
+    learn(rule, net, x)
+    with pytest.raises(
+        TrainingError, match=r"forward mode keeps 0\.0 MB of traces.*\(5 0\.0 MB, 2 0\.0 MB\).*raise rule\.budget"
+    ):
+        learn(ForwardMode(budget=rule.budget - 1), net, x)
+    # In eval mode the bias in front of the batch norm counts as well.
+    own = {name: size + 8 * B * WIDTH for name, size in of_layers.items()}
+    assert ForwardMode(budget=sum(own.values())).traces_of(net, x[:, :1], B) == own
+    with pytest.raises(TrainingError, match=r"its budget is 0\.0 MB"):
+        ForwardMode(budget=sum(own.values()) - 1).traces_of(net, x[:, :1], B)
+    assert net.training
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            lambda: tiny_resnet(lambda place: HDLIF(T)),
+            r"body\.stage1\.0\.act1 is not fed by a linear layer.*stochastic_window",
+        ),
+        (lambda: Sequential(nn.Conv2d(2, 2, 1), HDLIF(T), nn.Flatten(), nn.LazyLinear(3)), r"0 gives maps of \[6, 6\]"),
+        (
+            lambda: Sequential(nn.Flatten(), nn.Linear(72, 2), nn.ReLU(), HDLIF(T), nn.Linear(2, 3)),
+            "3 is not fed by a linear",
+        ),
+        (lambda: Sequential(nn.Flatten(), HDLIF(T), nn.Linear(72, 3)), "1 is not fed by a linear layer"),
+        (
+            lambda: Sequential(nn.Flatten(), nn.Linear(72, 2), HDLIF(T, norm=MemBN(T, 2)), nn.Linear(2, 3)),
+            "2: Mem-BN couples the membranes of a batch",
+        ),
+    ],
+)
+def test_layers_that_have_no_eligibility_are_refused_by_name(make: Callable[[], nn.Module], words: str) -> None:
+    net = make().double()
+    with pytest.raises(TrainingError, match=words):
+        learn(ForwardMode(), net, torch.randn(T, B, 2, 6, 6, dtype=torch.float64))
+
+
+def test_arguments_are_checked() -> None:
+    with pytest.raises(ValueError, match="recurrent = 'none'; choose one of diagonal, eprop"):
+        ForwardMode(recurrent="none")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="update = 'all'; choose one of each, sum"):
+        ForwardMode("all")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="budget = -1; it must be at least 0 bytes"):
+        ForwardMode(budget=-1)

@@ -1,0 +1,293 @@
+"""What is said of samples as they come, beside `Session.run` on each window as a whole."""
+
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deployed_graphs import residual_network
+from hdlif.artefact import Graph, TaskRecord
+from hdlif.errors import HdlifError, InputError, LimitError, ShapeError, StateError
+from hdlif.inputs.resampling import resampled
+from hdlif.inputs.series import shown, windows
+from hdlif.inputs.sounds import log_mel
+from hdlif.runtime import Decision, Session, Stream, probabilities
+from hdlif.runtime.answers import answers
+from mutations import assert_in_one_line, at_most
+from series_networks import KINDS, SOUND, STEPS, series_network
+
+
+def readings(count: int, channels: int = 2, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0.5, 4, (count, channels)).astype(np.float32)
+
+
+def noise(count: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.2, count).astype(np.float32)
+
+
+def pushed(stream: Stream, samples: np.ndarray, size: int) -> list[Decision]:
+    found = [stream.push(samples[begin : begin + size]) for begin in range(0, len(samples), size)]
+    return [decision for some in found for decision in some]
+
+
+def outputs(graph: Graph, steps: np.ndarray) -> np.ndarray:
+    """[T, 1, classes] of the channels of each step [T, C]."""
+    return Session(graph).run(shown(steps, graph.input.mean, graph.input.std)[:, None])
+
+
+def answer(graph: Graph, found: np.ndarray) -> dict[str, Any]:
+    (said,) = answers(found, graph.task, graph.labels)
+    assert said is not None
+    return said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("hop", [None, 5, 17])
+@pytest.mark.parametrize("size", [1, 7, 60])
+def test_windows_are_answered_for_as_a_run_of_each(kind: str, hop: int | None, size: int) -> None:
+    graph, x = series_network(kind), readings(60)
+    found = pushed(Stream(Session(graph), hop=hop), x, size)
+    begins = windows(len(x), STEPS, hop)
+    assert [decision.window for decision in found] == list(range(len(begins)))
+    for decision, begin in zip(found, begins, strict=True):
+        assert (decision.samples, decision.step) == ((begin, begin + STEPS), STEPS)
+        assert decision.answer == answer(graph, outputs(graph, x[begin : begin + STEPS]))
+    assert len({tuple(decision.answer["logits"]) for decision in found if decision.answer}) == len(begins)
+
+
+def test_it_is_said_with_the_sample_that_completes_the_window() -> None:
+    stream, x = Stream(Session(series_network())), readings(30)
+    said = [len(stream.push(row)) for row in x]
+    assert [place for place, count in enumerate(said) if count] == [STEPS - 1, 2 * STEPS - 1]
+
+
+def test_windows_are_cut_as_those_of_the_training() -> None:
+    stream = Stream(Session(series_network(windows=(STEPS, 3))))
+    assert (stream.length, stream.hop) == (STEPS, 3)
+    assert Stream(Session(series_network())).hop == STEPS
+    assert Stream(Session(series_network(windows=(STEPS, 3))), hop=4).hop == 4
+
+
+@pytest.mark.parametrize("combine", ["mean", "last"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_a_confidence_it_is_said_at_the_first_step_that_reaches_it(kind: str, combine: str) -> None:
+    graph, x = series_network(kind, task=TaskRecord(combine=combine)), readings(5 * STEPS, seed=3)
+    seen = set()
+    for confidence in (0.0, 0.4, 0.6, 0.8, 0.95, 1.0):
+        found = pushed(Stream(Session(graph), confidence=confidence), x, 1)
+        assert [decision.samples[0] for decision in found] == list(range(0, len(x), STEPS))
+        for decision, begin in zip(found, range(0, len(x), STEPS), strict=True):
+            whole = outputs(graph, x[begin : begin + STEPS])
+            # of the mean so far, or of each step for itself
+            chances = probabilities(whole)[:, 0] if combine == "mean" else probabilities(whole[None, :, 0])[0]
+            reached = [step for step, row in enumerate(chances, 1) if row.max() >= confidence]
+            step = reached[0] if reached else STEPS
+            assert (decision.step, decision.answer) == (step, answer(graph, whole[:step]))
+            assert decision.answer["probability"] >= confidence or step == STEPS
+            seen.add(step)
+    assert len(seen) > 4
+
+
+def test_a_window_that_is_answered_for_early_computes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, x, counts = Stream(Session(series_network()), confidence=0.0), readings(3 * STEPS), []
+    from hdlif.runtime.session import Sequence
+
+    plain = Sequence.step
+    monkeypatch.setattr(Sequence, "step", lambda self, frame: (counts.append(1), plain(self, frame))[1])
+    assert [decision.step for decision in pushed(stream, x, 1)] == [1, 1, 1]
+    assert len(counts) == 3
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_windows_of_readings_are_resampled_each_by_itself(size: int) -> None:
+    graph, x = series_network(rates=(50, 20), windows=(30, 10)), readings(95)
+    found = pushed(Stream(Session(graph)), x, size)
+    begins = windows(len(x), 30, 10)
+    for decision, begin in zip(found, begins, strict=True):
+        assert decision.samples == (begin, begin + 30)
+        assert decision.answer == answer(graph, outputs(graph, resampled(x[begin : begin + 30], 50, 20)))
+
+
+def test_of_resampled_series_without_windows_the_length_follows_from_the_steps() -> None:
+    assert Stream(Session(series_network(rates=(50, 20)))).length == 30
+
+
+@pytest.mark.parametrize("size", [1, 130, 10_000])
+@pytest.mark.parametrize(
+    ("clips", "every", "hop"), [("first", 1600, None), ("windows", 700, None), ("first", 1600, 300)]
+)
+def test_sounds_are_shown_as_the_frames_of_each_clip(size: int, clips: str, every: int, hop: int | None) -> None:
+    record = replace(SOUND, clips=clips, every=every)
+    graph, x = series_network("conv1d", sound=record), noise(5000)
+    x = x[:2000] if size == 1 else x
+    found = pushed(Stream(Session(graph), hop=hop), x, size)
+    begins = windows(len(x), 1600, hop or (every if clips == "windows" else 1600))
+    for decision, begin in zip(found, begins, strict=True):
+        assert decision.samples == (begin, begin + 1600)
+        assert decision.answer == answer(graph, outputs(graph, log_mel(x[begin : begin + 1600], record)))
+
+
+def test_a_sound_is_answered_for_with_its_last_sample() -> None:
+    stream, x = Stream(Session(series_network(sound=SOUND))), noise(1600)
+    assert stream.push(x[:-1]) == []
+    assert len(stream.push(x[-1:])) == 1
+
+
+def test_what_no_step_needs_is_not_waited_for() -> None:
+    # 1600 samples are 12 hops of 128 and 64 more.
+    record = replace(SOUND, frame=128)
+    stream, x = Stream(Session(series_network(sound=record))), noise(1600)
+    assert stream.push(x[: 12 * 128 - 1]) == []
+    (decision,) = stream.push(x[12 * 128 - 1 : 12 * 128])
+    assert decision.samples == (0, 1600)
+    assert stream.push(x[12 * 128 :]) == []
+
+
+@pytest.mark.parametrize("rate", [16000, 11025, 4000])
+def test_a_sound_of_another_rate_is_resampled_as_a_file_is(rate: int) -> None:
+    graph, x = series_network(sound=SOUND), noise(rate)
+    stream = Stream(Session(graph), rate=rate)
+    found = pushed(stream, x, 100) + stream.end()
+    whole = resampled(x, rate, 8000)
+    for decision, begin in zip(found, windows(len(whole), 1600, None), strict=True):
+        assert decision.answer == answer(graph, outputs(graph, log_mel(whole[begin : begin + 1600], SOUND)))
+        assert decision.samples[0] == begin * rate // 8000
+        assert 0 <= decision.samples[1] - (begin + 1600) * rate / 8000 < 1
+
+
+def test_pcm_of_16_bits_is_a_sound_too() -> None:
+    graph, x = series_network(sound=SOUND), (noise(1600) * 30000).astype(np.int16)
+    (whole,), (floats,) = (Stream(Session(graph)).push(one) for one in (x, x / 32768))
+    assert whole.answer == floats.answer
+
+
+def test_the_end_leaves_open_windows_unanswered_unless_it_is_asked() -> None:
+    graph, x = series_network(), readings(31)
+    stream, asked = Stream(Session(graph), hop=8), Stream(Session(graph), hop=8)
+    for one in (stream, asked):
+        assert [decision.window for decision in one.push(x)] == [0, 1, 2]
+        assert [(left.window, left.samples, left.step) for left in one.unanswered] == [(3, (24, 36), 7)]
+    assert stream.end() == []
+    (decision,) = asked.end(partial=True)
+    assert (decision.window, decision.samples, decision.step, decision.partial) == (3, (24, 36), 7, True)
+    assert decision.answer == answer(graph, outputs(graph, x[24:31]))
+    assert decision.as_dict()["partial"] is True
+    assert asked.end(partial=True) == []
+    with pytest.raises(StateError, match="begin another one"):
+        stream.push(x)
+
+
+def test_other_tasks_are_answered_for_as_their_records_say() -> None:
+    for task in (
+        TaskRecord("sequence", "each", delay=2),
+        TaskRecord("regress", "mean", mean=(1.0, 2.0, 3.0), std=(1.0, 2.0, 3.0)),
+        TaskRecord("multilabel"),
+    ):
+        graph, x = series_network(task=task), readings(STEPS)
+        (decision,) = Stream(Session(graph)).push(x)
+        assert decision.answer == answer(graph, outputs(graph, x))
+        with pytest.raises(HdlifError, match=f"the network's task is {task.kind}; leave it out"):
+            Stream(Session(graph), confidence=0.5)
+
+
+def test_a_decision_says_how_long_it_took_since_the_sample_was_at_hand() -> None:
+    stream, x = Stream(Session(series_network())), readings(STEPS)
+    (decision,) = stream.push(x, since=perf_counter() - 5)
+    assert 5000 < decision.ms < 60_000
+    (decision,) = stream.push(x)
+    assert 0 < decision.ms < 5000
+    assert decision.as_dict() == {
+        "window": 1,
+        "samples": [12, 24],
+        "step": 12,
+        **(decision.answer or {}),
+        "ms": round(decision.ms, 4),
+    }
+    assert str(decision).startswith("1 [12:24]: ")
+
+
+def test_an_answer_that_is_not_finite_is_none_and_the_next_window_begins_anew() -> None:
+    graph, x = series_network(), readings(2 * STEPS)
+    x[:STEPS] = 3e38
+    first, second = Stream(Session(graph), confidence=0.99).push(x)
+    assert first.answer is None
+    assert second.answer is not None
+    assert str(first).startswith("0 [0:12]: no answer that is finite, step 12")
+
+
+def test_what_is_refused_leaves_the_stream_as_it_is() -> None:
+    graph, x = series_network(), readings(STEPS)
+    stream = Stream(Session(graph))
+    stream.push(x[:5])
+    for wrong, kind in (
+        (np.zeros((3, 3)), ShapeError),
+        (np.zeros(3), ShapeError),
+        (np.zeros((1, 1, 2)), ShapeError),
+        ([[1.0, 2.0], [3.0]], ShapeError),
+        ([1.0, np.nan], InputError),
+        ([1.0, 1e39], InputError),
+        (["1", "2"], InputError),
+    ):
+        with pytest.raises(kind) as caught:
+            stream.push(wrong)
+        assert_in_one_line(caught.value)
+    (decision,) = stream.push(x[5:])
+    assert decision.answer == answer(graph, outputs(graph, x))
+    with pytest.raises(ShapeError, match=r"a sound comes as \[N\]"):
+        Stream(Session(series_network(sound=SOUND))).push(x)
+
+
+@pytest.mark.parametrize(
+    ("record", "options", "error", "words"),
+    [
+        ({}, {"hop": 0}, HdlifError, "hop = 0; give an integer of at least 1"),
+        ({}, {"hop": 1.5}, HdlifError, "hop = 1.5; give an integer"),
+        ({}, {"confidence": 1.1}, HdlifError, r"confidence = 1.1; give a number in 0..1"),
+        ({}, {"confidence": "0.5"}, HdlifError, "confidence = '0.5'; give a number"),
+        ({}, {"rate": 8000}, HdlifError, "rate = 8000; give none: it is of sounds"),
+        ({"sound": SOUND}, {"rate": 10}, HdlifError, r"rate = 10; give an integer in 1000..384000"),
+        ({"windows": (STEPS + 1, 1)}, {}, InputError, "a window has 13 steps, and that the network takes 12"),
+    ],
+)
+def test_refusals(record: dict[str, Any], options: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words) as caught:
+        Stream(Session(series_network(**record)), **options)
+    assert_in_one_line(caught.value)
+
+
+def test_refuses_a_network_of_pictures() -> None:
+    with pytest.raises(InputError, match="takes inputs of kind image; streams are of series and sounds"):
+        Stream(Session(residual_network()))
+
+
+def test_refuses_more_open_windows_than_the_session_grants_memory_for() -> None:
+    session = Session(series_network(sound=SOUND), max_bytes=2**20)
+    with pytest.raises(LimitError, match=r"hop = 1: 1,600 windows of 1,600 samples are open at once.*--hop"):
+        Stream(session, hop=1)
+    assert Stream(session, hop=100).hop == 100
+
+
+def test_what_is_held_does_not_grow_with_the_stream() -> None:
+    stream, x = Stream(Session(series_network("conv1d")), hop=5, confidence=0.9), readings(100)
+    for _ in range(3):
+        stream.push(x)
+    with at_most(30_000):
+        for _ in range(15):
+            stream.push(x)
+
+
+def test_an_interrupted_call_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, x = Stream(Session(series_network())), readings(STEPS)
+    stream.push(x[:3])
+
+    def interrupted(self: object, samples: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hdlif.runtime.stream._Window.push", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stream.push(x)
+    with pytest.raises(StateError, match="begin another one"):
+        stream.push(x)
