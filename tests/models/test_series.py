@@ -62,6 +62,7 @@ def test_a_convolution_reads_nothing_later_and_as_far_back_as_its_kernel() -> No
     ("build", "arguments"),
     [
         (conv1d, {"dilations": (1, 2)}),
+        (conv1d, {"companded": (0, 2)}),
         (conv1d, {"attention": partial(SECA, time_steps=T)}),
         (dense, {"attention": SECA}),
         (recurrent, {}),
@@ -112,6 +113,8 @@ def test_two_ways_to_make_a_layer_recurrent_are_one_too_many() -> None:
         ({"kernel": 0}, "kernel = 0"),
         ({"dilations": (1,)}, "dilations = [1] of 2 layers"),
         ({"dilations": (1, 0)}, "dilations = [1, 0] of 2 layers"),
+        ({"companded": (0, 3)}, "companded = [0, 3]; name channels once each, whole numbers in 0..2"),
+        ({"companded": (1, 1)}, "companded = [1, 1]"),
         ({"kernel": 300}, "holds 299 steps; at most 256"),
     ],
 )

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from hdlif.models.blocks import AttentionFactory, ConvFactory, Network, NeuronFactory, NormFactory, Place, default_conv
 from hdlif.models.dense import dense
 from hdlif.nn import BatchNorm2d, DelayLine, Recurrent, Sequential, Temporal
+from hdlif.nn import companded as compander
 
 MOST_HELD = 256
 """Steps that a layer may hold: each is an op of the deployed network."""
@@ -57,6 +58,7 @@ def conv1d(
     widths: Sequence[int] = (64, 64),
     kernel: int = 5,
     dilations: Sequence[int] | None = None,
+    companded: Sequence[int] = (),
     conv: ConvFactory = default_conv,
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
@@ -74,6 +76,7 @@ def conv1d(
         widths: channels of the layers; the first keeps fp32 weights, as the stem of the others does.
         kernel: steps that a layer reads, at least 1.
         dilations: d of each layer; 1 by default.
+        companded: channels of the input that the first layer sees on about a logarithmic scale (`hdlif.nn.Companded`).
         conv: makes the layers behind the first.
         norm: makes what is behind each layer's synapses.
         attention: makes the channel attention in front of every neuron layer, "att1", ...; None for none.
@@ -103,6 +106,7 @@ def conv1d(
     return Network(
         stem=Sequential(
             {
+                **({"compand": compander(in_channels, companded)} if companded else {}),
                 "line1": DelayLine(kernel, steps[0]),
                 "conv1": nn.Conv2d(kernel * in_channels, first, 1, bias=False),
                 "bn1": norm(first),

@@ -2,6 +2,7 @@
 
 from hdlif.nn.attention import SECA, eca, eca_kernel_size
 from hdlif.nn.batch_statistics import Gather
+from hdlif.nn.companding import Companded, companded
 from hdlif.nn.container import Sequential
 from hdlif.nn.delay_line import DelayLine
 from hdlif.nn.dspike import Dspike
@@ -44,6 +45,7 @@ __all__ = [
     "BatchNorm2d",
     "Binary",
     "Carrying",
+    "Companded",
     "DelayLine",
     "Dspike",
     "EquationNeuron",
@@ -77,6 +79,7 @@ __all__ = [
     "TimeConstants",
     "WeightQuantizer",
     "carrying",
+    "companded",
     "detach",
     "eca",
     "eca_kernel_size",
