@@ -63,6 +63,7 @@ def test_a_convolution_reads_nothing_later_and_as_far_back_as_its_kernel() -> No
     [
         (conv1d, {"dilations": (1, 2)}),
         (conv1d, {"companded": (0, 2)}),
+        (conv1d, {"companded": (1,), "changes": True}),
         (conv1d, {"attention": partial(SECA, time_steps=T)}),
         (dense, {"attention": SECA}),
         (recurrent, {}),

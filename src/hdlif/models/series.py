@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from hdlif.models.blocks import AttentionFactory, ConvFactory, Network, NeuronFactory, NormFactory, Place, default_conv
 from hdlif.models.dense import dense
-from hdlif.nn import BatchNorm2d, DelayLine, Recurrent, Sequential, Temporal
+from hdlif.nn import BatchNorm2d, Changes, DelayLine, Recurrent, Sequential, Temporal
 from hdlif.nn import companded as compander
 
 MOST_HELD = 256
@@ -59,6 +59,7 @@ def conv1d(
     kernel: int = 5,
     dilations: Sequence[int] | None = None,
     companded: Sequence[int] = (),
+    changes: bool = False,
     conv: ConvFactory = default_conv,
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
@@ -77,6 +78,7 @@ def conv1d(
         kernel: steps that a layer reads, at least 1.
         dilations: d of each layer; 1 by default.
         companded: channels of the input that the first layer sees on about a logarithmic scale (`hdlif.nn.Companded`).
+        changes: the first layer also sees how each channel changed since the step before, on that scale.
         conv: makes the layers behind the first.
         norm: makes what is behind each layer's synapses.
         attention: makes the channel attention in front of every neuron layer, "att1", ...; None for none.
@@ -91,6 +93,7 @@ def conv1d(
         )
     if (reach := (kernel - 1) * max(steps)) > MOST_HELD:
         raise ValueError(f"kernel = {kernel} with dilations = {steps[:5]} holds {reach} steps; at most {MOST_HELD}")
+    front, channels = _front(in_channels, companded, changes=changes)
     first, *others = widths
     body: dict[str, nn.Module] = {} if attention is None else {"att1": attention(first)}
     body["act1"] = neuron(Place("body.act1", 0, 0, 0, 0, first))
@@ -106,9 +109,9 @@ def conv1d(
     return Network(
         stem=Sequential(
             {
-                **({"compand": compander(in_channels, companded)} if companded else {}),
+                **front,
                 "line1": DelayLine(kernel, steps[0]),
-                "conv1": nn.Conv2d(kernel * in_channels, first, 1, bias=False),
+                "conv1": nn.Conv2d(kernel * channels, first, 1, bias=False),
                 "bn1": norm(first),
             }
         ),
@@ -116,3 +119,15 @@ def conv1d(
         head=nn.Flatten(),
         classifier=nn.Linear(width, classes),
     )
+
+
+def _front(channels: int, companded: Sequence[int], *, changes: bool) -> tuple[dict[str, nn.Module], int]:
+    """What stands in front of the first layer, and the channels that it gives."""
+    front: dict[str, nn.Module] = {}
+    companded, count = list(companded), channels
+    if changes:
+        front["changes"] = Changes()
+        companded, count = [*companded, *range(channels, 2 * channels)], 2 * channels
+    if companded:
+        front["compand"] = compander(count, companded)
+    return front, count

@@ -4,7 +4,7 @@ from hdlif.nn.attention import SECA, eca, eca_kernel_size
 from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.companding import Companded, companded
 from hdlif.nn.container import Sequential
-from hdlif.nn.delay_line import DelayLine
+from hdlif.nn.delay_line import Changes, DelayLine
 from hdlif.nn.dspike import Dspike
 from hdlif.nn.equation import EquationNeuron, Parameter
 from hdlif.nn.glif import GLIF
@@ -45,6 +45,7 @@ __all__ = [
     "BatchNorm2d",
     "Binary",
     "Carrying",
+    "Changes",
     "Companded",
     "DelayLine",
     "Dspike",

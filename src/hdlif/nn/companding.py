@@ -7,18 +7,22 @@ from torch import Tensor
 
 from hdlif.nn.equation import EquationNeuron, Parameter
 
-CLIPS = tuple(2.0**power for power in range(-4, 3))
-"""Where the parts of a companded value end, in deviations of its channel: 1/16 to 4."""
+CLIPS = tuple(4.0**power for power in range(-4, 2))
+"""Where the parts of a companded value end, in deviations of its channel: 1/256 to 4."""
+
+
+SIZE = 0.25
 
 
 class Companded(EquationNeuron):
     """Readings x on about a logarithmic scale, in the channels whose share is 1; as they are where it is 0.
 
-        y = x + share·(Σ_b clamp(x/b, -1, 1) - x),   b = 1/16, 1/8, ..., 4
+        y = x + share·(¼ Σ_b clamp(x/b, -1, 1) - x),   b = 1/256, 1/64, ..., 4
 
-    The sum is odd, and linear between the ends b. Where |x| doubles, from 1/32 to 4, it rises by 1 - |x|/4. So a
-    network tells a sway of 0.05 deviations from one of 0.15, which beside a step of 4 are both next to nothing.
-    Nothing is learned and nothing kept: the sample of a step is seen at that step alone. `companded` makes one.
+    The sum is odd, and linear between the ends b. It rises by 1 - |x|/4 from |x| to four times as much, for |x| from
+    1/1024 to 4; a quarter of it lies within 1.5. So a network tells a sway of 0.03 deviations from one of 0.1, which
+    beside a step of 4 are both next to nothing. Nothing is learned and nothing kept: the sample of a step is seen at
+    that step alone. `companded` makes one.
     """
 
     states = ()
@@ -29,7 +33,7 @@ class Companded(EquationNeuron):
         parts = torch.clamp(current * (1 / CLIPS[0]), -1, 1)
         for end in CLIPS[1:]:
             parts = parts + torch.clamp(current * (1 / end), -1, 1)
-        return current + share * (parts - current)
+        return current + share * (SIZE * parts - current)
 
 
 def companded(channels: int, which: Sequence[int]) -> Companded:
