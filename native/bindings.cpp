@@ -67,6 +67,7 @@ public:
   int64_t weight_bytes() const { return session_.weight_bytes(); }
   int64_t working_bytes() { return session_.working_bytes(); }
 
+  int64_t sequence_bytes() const { return session_.flow_bytes(); }
   int64_t run_bytes(int64_t batch, int64_t steps, bool is_static, bool keeps_all, bool owns_potentials) {
     check_counts(batch, steps);
     return session_.run_bytes(batch, steps, is_static, keeps_all, owns_potentials);
@@ -88,22 +89,24 @@ public:
     run_watched(x, batch, steps, t, potentials, logits, {kept.data(), nullptr});
   }
 
-private:
+  hdlif::Session& session() { return session_; }
+
   static void require(bool holds, const char* message) {
     if (!holds)
       throw nb::value_error(message);
   }
 
+  static bool signals_let_go_on(void*) {
+    nb::gil_scoped_acquire acquire;
+    return PyErr_CheckSignals() == 0;
+  }
+
+private:
   // Lets go of the interpreter; now and then takes it back to handle signals, whose handlers may raise.
   void run_watched(const Floats& x, int64_t batch, int64_t steps, int64_t t, const Potentials& potentials,
                    const OutFloats& logits, const Kept& kept) {
     const std::vector<float*> pointers = potentials ? pointers_of(*potentials) : std::vector<float*>();
-    Watch watch(
-        [](void*) {
-          nb::gil_scoped_acquire acquire;
-          return PyErr_CheckSignals() == 0;
-        },
-        nullptr);
+    Watch watch(signals_let_go_on, nullptr);
     try {
       nb::gil_scoped_release release;
       session_.run(x.data(), x.shape(0), batch, steps, t, potentials ? pointers.data() : nullptr,
@@ -175,6 +178,86 @@ private:
   Session session_;
 };
 
+// A sequence that goes on from call to call, of a network that outlives it.
+class Sequence {
+public:
+  explicit Sequence(Network& network)
+      : session_(network.session()), flow_(session_.begin()),
+        operations_(session_.operations(1, 1, false, false)) {}
+
+  int64_t t() const { return flow_.t; }
+
+  // x is [steps][C][H][W] or, of one step, [C][H][W].
+  void advance(Floats x, OutFloats logits) {
+    const Program& program = session_.program();
+    const size_t size = size_t(program.values[0].size()),
+                 classes = size_t(program.values[program.output].size());
+    Network::require(x.size() > 0 && x.size() % size == 0 && logits.size() == x.size() / size * classes,
+                     "x: [C, H, W] or [K, C, H, W] of the network's input shape");
+    if (is_busy_)
+      throw std::runtime_error("busy");
+    Network::require(flow_.t >= 0, "interrupted");
+    const auto steps = int64_t(x.size() / size);
+    // what is over in no time neither looks at signals nor lets go of the interpreter
+    if (operations_ * double(steps) < kShort) {
+      Watch watch;
+      return session_.advance(flow_, x.data(), steps, logits.data(), watch);
+    }
+    const Busy busy{is_busy_};
+    Watch watch(Network::signals_let_go_on, nullptr);
+    try {
+      nb::gil_scoped_release release;
+      session_.advance(flow_, x.data(), steps, logits.data(), watch);
+    } catch (const Interrupted&) {
+      flow_.t = -1;
+      if (PyErr_Occurred() != nullptr)
+        throw nb::python_error();
+      throw;
+    }
+  }
+
+  // Its potentials, [H][W][C] of each, are written to `to`.
+  void give(const std::vector<OutFloats>& to) {
+    require_sizes(to);
+    session_.put_away(flow_);
+    for (size_t i = 0; i < to.size(); ++i)
+      std::copy(flow_.potentials[i].begin(), flow_.potentials[i].end(), to[i].data());
+  }
+
+  // The same read from `from`, as those before step t.
+  void take(const std::vector<OutFloats>& from, int64_t t) {
+    require_sizes(from);
+    Network::require(t >= 0 && t < (int64_t(1) << 62), "t: 0..2^62");
+    for (size_t i = 0; i < from.size(); ++i)
+      std::copy_n(from[i].data(), from[i].size(), flow_.potentials[i].data());
+    session_.take_up(flow_);
+    flow_.t = t;
+  }
+
+private:
+  static constexpr double kShort = 1 << 18;
+
+  struct Busy {
+    explicit Busy(bool& flag) : flag(flag) { flag = true; }
+    ~Busy() { flag = false; }
+    bool& flag;
+  };
+
+  void require_sizes(const std::vector<OutFloats>& arrays) const {
+    if (is_busy_)
+      throw std::runtime_error("busy");
+    Network::require(arrays.size() == flow_.potentials.size(), "potentials: one array for each neuron");
+    for (size_t i = 0; i < arrays.size(); ++i)
+      Network::require(arrays[i].size() == flow_.potentials[i].size(),
+                       "potentials: an array has another size");
+  }
+
+  Session& session_;
+  Flow flow_;
+  const double operations_; // of a step
+  bool is_busy_ = false;    // read and written where the interpreter is held
+};
+
 } // namespace
 } // namespace hdlif
 
@@ -205,6 +288,7 @@ NB_MODULE(_native, module) {
       .def_prop_ro("passes", &Network::passes)
       .def_prop_ro("weight_bytes", &Network::weight_bytes)
       .def_prop_ro("working_bytes", &Network::working_bytes)
+      .def_prop_ro("sequence_bytes", &Network::sequence_bytes)
       .def("run_bytes", &Network::run_bytes, nb::arg("batch"), nb::arg("steps"), nb::arg("is_static"),
            nb::arg("keeps_all"), nb::arg("owns_potentials"))
       .def("operations", &Network::operations, nb::arg("batch"), nb::arg("steps"), nb::arg("is_static"),
@@ -215,4 +299,10 @@ NB_MODULE(_native, module) {
       .def("run_and_keep", &Network::run_and_keep, nb::arg("x").noconvert(), nb::arg("steps"), nb::arg("t"),
            nb::arg("potentials").noconvert().none(), nb::arg("logits").noconvert(),
            nb::arg("values").noconvert());
+  nb::class_<hdlif::Sequence>(module, "Sequence")
+      .def(nb::init<Network&>(), nb::arg("network"), nb::keep_alive<1, 2>())
+      .def_prop_ro("t", &hdlif::Sequence::t)
+      .def("advance", &hdlif::Sequence::advance, nb::arg("x").noconvert(), nb::arg("logits").noconvert())
+      .def("give", &hdlif::Sequence::give, nb::arg("to").noconvert())
+      .def("take", &hdlif::Sequence::take, nb::arg("from").noconvert(), nb::arg("t"));
 }

@@ -165,20 +165,25 @@ void Pass::compute(RowContext& c) const {
   const auto potential = [&](int s) {
     return c.chunk.potentials[c.plan.potential_of[first_state] + s] + c.row * out.width * out.channels;
   };
+  // in time, pixels are steps of one
+  const int64_t pixels = int64_t(out.width) * c.steps_at_once;
+  const bool over_time = c.steps_at_once > 1;
   switch (fused.kernel) {
   case Fused::kParallel: {
     const float* x = input(fused.current);
-    return c.kernels.parallel(x, floats(c.output_row(n + 1)), row(fused.threshold), out.width, out.channels);
+    return c.kernels.parallel(x, floats(c.output_row(n + 1)), row(fused.threshold), pixels, out.channels);
   }
   case Fused::kHdLif: {
     const float* x = input(fused.current);
-    return c.kernels.hd_lif(x, potential(0), floats(c.output_row(n + 1)), row(fused.leak),
-                            row(fused.threshold), out.width, out.channels);
+    const auto kernel = over_time ? c.kernels.hd_lif_over_time : c.kernels.hd_lif;
+    return kernel(x, potential(0), floats(c.output_row(n + 1)), row(fused.leak), row(fused.threshold), pixels,
+                  out.channels);
   }
   case Fused::kLif: {
     const float* x = input(fused.current);
-    return c.kernels.lif(x, potential(0), c.output_row(n + 1), row(fused.leak), row(fused.threshold),
-                         fused.reset, out.width, out.channels);
+    const auto kernel = over_time ? c.kernels.lif_over_time : c.kernels.lif;
+    return kernel(x, potential(0), c.output_row(n + 1), row(fused.leak), row(fused.threshold), fused.reset,
+                  pixels, out.channels);
   }
   case Fused::kFire: {
     Firing firing;
@@ -198,7 +203,8 @@ void Pass::compute(RowContext& c) const {
     firing.inverse_step = row(fused.inverse_step);
     firing.offset = fused.offset;
     firing.largest = fused.largest;
-    return c.kernels.fire(input(fused.x), c.output_row(n + 1), firing, out.width, out.channels);
+    const auto kernel = over_time ? c.kernels.fire_over_time : c.kernels.fire;
+    return kernel(input(fused.x), c.output_row(n + 1), firing, pixels, out.channels);
   }
   case Fused::kNone:
     break;
@@ -231,7 +237,7 @@ void Pass::compute(RowContext& c) const {
   uint8_t* y = c.output_row(n + 1);
   const bool is_code = out.max_code > 0;
   c.kernels.equation(from, states, to, is_code ? nullptr : floats(y), is_code ? y : nullptr, step,
-                     floats(c.memory.scratch.data()), out.width, out.channels);
+                     floats(c.memory.scratch.data()), pixels, out.channels);
 }
 
 } // namespace hdlif

@@ -81,9 +81,12 @@ private:
 
 Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, bool keeps_all) {
   const Program& program = plan.program;
-  const std::vector<Stage>& stages = plan.stages;
+  const bool in_time = plan.runs_in_time(batch, is_static, keeps_all);
+  const Timeline& timeline = plan.timeline;
+  const std::vector<Stage>& stages = in_time ? timeline.stages : plan.stages;
   const size_t value_count = program.values.size(), stage_count = stages.size();
   const std::vector<int32_t> stage = stage_of_nodes(program, stages);
+  const Passes& passes = plan.passes(keeps_all);
   const auto stage_of = [&](int32_t value) { return value == 0 ? -1 : stage[value - 1]; };
 
   // the last stage that reads a value, and whether another stage than its own does; a whole map is shared,
@@ -98,37 +101,48 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
   is_shared[0] = is_shared[program.output] = true;
   for (size_t n = 0; n < program.nodes.size(); ++n)
     for (int32_t input : program.nodes[n].inputs)
-      if (input >= 0) {
+      if (input >= 0 && stage[n] >= 0) {
         last_stage[input] = std::max(last_stage[input], size_t(stage[n]));
         if (stage_of(input) != stage[n])
           is_shared[input] = true;
       }
   last_stage[program.output] = stage_count;
-  for (int32_t n : program.delays) {
+  for (size_t n = 0; in_time && n < program.nodes.size(); ++n) {
+    is_shared[n + 1] = !timeline.is_skipped[n] && !passes.is_spared(int32_t(n + 1));
+    if (const int32_t source = timeline.taps[n].source; source >= 0)
+      last_stage[source] = std::max(last_stage[source], size_t(stage[n]));
+  }
+  for (size_t i = 0; !in_time && i < program.delays.size(); ++i) {
+    const int32_t n = program.delays[i];
     is_shared[program.nodes[n].source] = true;
     last_stage[program.nodes[n].source] = stage_count;
   }
   // by the last stage that reads them: the values that more than one stage reads
   std::vector<std::vector<int32_t>> last_read(stage_count + 1);
+  const auto has_history = [&](int32_t value) { return in_time && timeline.history[value] > 0; };
   for (size_t value = 0; value < value_count; ++value)
-    if (is_shared[value])
+    if (is_shared[value] && !has_history(int32_t(value)))
       last_read[last_stage[value]].push_back(int32_t(value));
   Placement placement;
   placement.batch = batch;
   placement.steps = steps;
   placement.is_static = is_static;
   placement.keeps_all = keeps_all;
+  placement.in_time = in_time;
   placement.slot.assign(value_count, -1);
   placement.tile.assign(value_count, -1);
   placement.widened.assign(2 * program.nodes.size(), -1);
-  const Passes& passes = plan.passes(keeps_all);
   Slots slots;
   const auto slot_bytes = [&](int32_t value) {
     const Value& type = program.values[value];
+    if (has_history(value))
+      return plan.history_bytes(value);
     const int64_t leading = is_static && type.constant ? 1 : steps;
     return leading * batch * type.size() * type.entry_bytes() + kReadAhead;
   };
-  placement.slot[0] = slots.take(slot_bytes(0));
+  for (size_t value = 0; value < value_count; ++value)
+    if (value == 0 || has_history(int32_t(value)))
+      placement.slot[value] = slots.take(slot_bytes(int32_t(value)));
   std::vector<size_t> last_node(value_count, 0); // within the stage at hand; zeros between two
   for (size_t s = 0; s < stage_count; ++s) {
     std::vector<int32_t> nodes;
@@ -136,7 +150,7 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
       nodes.push_back(stages[s].root);
     nodes.insert(nodes.end(), stages[s].chain.begin(), stages[s].chain.end());
     for (int32_t n : nodes)
-      if (is_shared[n + 1])
+      if (is_shared[n + 1] && placement.slot[n + 1] < 0)
         placement.slot[n + 1] = slots.take(slot_bytes(n + 1));
 
     // what an identity passes on must live as long as what it is passed on as, and what a fused pass reads

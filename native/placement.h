@@ -14,6 +14,7 @@ struct Placement {
   int64_t batch = 0, steps = 0; // of the largest chunk
   bool is_static = false;       // values that are constant in time have one step
   bool keeps_all = false;
+  bool in_time = false; // all values have slots, those with a history one of their own
 
   std::vector<int32_t> slot;       // of each value: which slot, or -1
   std::vector<int64_t> tile;       // of each value: byte offset in the tile, or -1
@@ -23,8 +24,5 @@ struct Placement {
 };
 
 Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, bool keeps_all);
-
-// What may be read behind a map of codes: see gather_units.
-constexpr int64_t kReadAhead = 64;
 
 } // namespace hdlif

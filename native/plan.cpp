@@ -48,12 +48,18 @@ int32_t channels_per_unit(const Value& in, int32_t max_weight) {
   return holds(1, symbols, differences) ? 1 : 0;
 }
 
+// Whole vectors of 16; and one of 64, which takes less time than one of 32 and one of 16.
+int32_t lanes_of(int32_t out_channels) {
+  const int32_t lanes = (out_channels + 15) / 16 * 16;
+  return lanes % 64 == 48 ? lanes + 16 : lanes;
+}
+
 LookupForm lookup_form(const Value& in, int32_t max_weight, int32_t out_channels) {
   LookupForm form;
   form.per_unit = channels_per_unit(in, max_weight);
   if (form.per_unit > 0) {
     form.units = in.channels / form.per_unit;
-    form.lanes = (out_channels + 15) / 16 * 16;
+    form.lanes = lanes_of(out_channels);
   }
   return form;
 }
@@ -87,11 +93,19 @@ void index_weights(Layer& layer, const std::vector<int8_t>& weights) {
     }
 }
 
-// [ky][kx][ci][co] as it is, or in blocks of output channels.
+// [ky][kx][ci][co] as it is for groups; with room for the lanes of an event; or in blocks of output channels.
 template <typename Weight>
-LineVector<Weight> laid_out(const std::vector<Weight>& weights, int64_t channels, bool in_blocks) {
-  if (!in_blocks || weights.empty())
+LineVector<Weight> laid_out(const std::vector<Weight>& weights, const ConvShape& shape, Sum sum) {
+  const int64_t channels = shape.out_channels;
+  if (sum == Sum::kGrouped || weights.empty())
     return LineVector<Weight>(weights.begin(), weights.end());
+  if (sum != Sum::kDense) {
+    const int64_t rows = int64_t(weights.size()) / channels, lanes = shape.lanes();
+    LineVector<Weight> laid(size_t(rows * lanes), Weight(0));
+    for (int64_t row = 0; row < rows; ++row)
+      std::copy_n(&weights[size_t(row * channels)], channels, &laid[size_t(row * lanes)]);
+    return laid;
+  }
   const int64_t rows = int64_t(weights.size()) / channels,
                 blocks = (channels + kDenseBlock - 1) / kDenseBlock;
   LineVector<Weight> laid(size_t(blocks * rows * kDenseBlock), Weight(0));
@@ -171,7 +185,7 @@ int64_t largest_bytes(const Program& program) {
   int64_t bytes = 0;
   for (size_t n = 0; n < program.nodes.size(); ++n) {
     const Node& node = program.nodes[n];
-    const int64_t out = program.values[n + 1].channels, lanes = (out + 15) / 16 * 16;
+    const int32_t out = program.values[n + 1].channels, lanes = lanes_of(out);
     const int64_t size = int64_t(node.low_bit_weights.size() + sizeof(float) * node.float_weights.size());
     bytes += size / out * lanes + row_bytes(node);
   }
@@ -210,8 +224,8 @@ std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels, int6
     if (layer.sum == Sum::kUnits)
       index_weights(layer, node.low_bit_weights);
     else
-      layer.low_bit = laid_out(node.low_bit_weights, out.channels, layer.sum == Sum::kDense);
-    layer.floats = laid_out(node.float_weights, out.channels, layer.sum == Sum::kDense);
+      layer.low_bit = laid_out(node.low_bit_weights, layer.shape, layer.sum);
+    layer.floats = laid_out(node.float_weights, layer.shape, layer.sum);
     node.low_bit_weights = std::vector<int8_t>(); // gives its memory back, as "= {}" would not
     node.float_weights = std::vector<float>();
   }
@@ -233,7 +247,8 @@ Plan::Plan(Program given, const Kernels& kernels, int64_t max_bytes)
     : program(std::move(given)), kernels(kernels), work(work_of(program)),
       layers(prepare_layers(program, kernels, max_bytes)), stages(fuse(program)),
       identity_rows(program.nodes.size()), potential_of(program.nodes.size(), -1),
-      joined(program, stages, true), alone(program, stages, false) {
+      joined(program, stages, true), alone(program, stages, false),
+      timeline(program, layers, work, stages, joined) {
   for (size_t n = 0; n < program.nodes.size(); ++n)
     if (program.nodes[n].op == Op::kAffine)
       identity_rows[n] = hdlif::identity_rows(program.nodes[n].rows[0], program.nodes[n].rows[1]);
@@ -249,6 +264,12 @@ int64_t Plan::bytes() const {
   for (const Node& node : program.nodes)
     total += row_bytes(node);
   return total;
+}
+
+int64_t Plan::history_bytes(int32_t value) const {
+  const Value& type = program.values[value];
+  const int64_t history = timeline.exists ? timeline.history[value] : 0;
+  return history == 0 ? 0 : (history + kTimeRoom) * type.size() * type.entry_bytes() + kReadAhead;
 }
 
 int64_t Plan::potential_entries() const {

@@ -11,6 +11,7 @@
 #include "memory.h"
 #include "passes.h"
 #include "program.h"
+#include "timeline.h"
 
 namespace hdlif {
 
@@ -34,8 +35,9 @@ struct Layer {
   LookupForm form{};
   LineVector<uint8_t> index;  // kUnits: [ky][kx][unit][lane]
   LineVector<int8_t> table;   // kUnits: kTableEntry products for each unit of codes
-  LineVector<int8_t> low_bit; // [ky][kx][ci][co], where the layer has low-bit weights and another sum
-  LineVector<float> floats;   // [ky][kx][ci][co]; of both, [block][ky][kx][ci][kDenseBlock] for kDense
+  LineVector<int8_t> low_bit; // [ky][kx][ci][lane], where the layer has low-bit weights and another sum
+  LineVector<float> floats;   // the same; of both, [block][ky][kx][ci][kDenseBlock] for kDense, and for
+                              // kGrouped [ky][kx][ci][co]
 
   // How many input rows lie between the first and the last one under the kernel, both included.
   int64_t rows() const {
@@ -44,11 +46,15 @@ struct Layer {
   }
 };
 
+// What may be read behind a map of codes: see gather_units.
+constexpr int64_t kReadAhead = 64;
+
 // The images and steps that are computed together.
 struct Chunk {
   int64_t batch, steps, t; // t: the number of the first step
   bool is_static;          // the input is the same at every step
   float* const* potentials;
+  int64_t place = 0; // in time: the frames of values with a history that went before, behind the history
 };
 
 // The weights, laid out for the kernels, would take more than they may.
@@ -93,12 +99,21 @@ struct Plan {
   std::vector<std::vector<bool>> identity_rows; // of each affine: the rows that leave x as it is
   std::vector<int32_t> potential_of;            // of each node: which of the potentials, or -1
   Passes joined, alone;                         // of several nodes; of one, so that every value is written
+  Timeline timeline;
 
   // Passes point to rows of the program.
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
   const Passes& passes(bool keeps_all) const { return keeps_all ? alone : joined; }
+
+  // Whether a run of these computes all steps of a chunk at once: see Timeline.
+  bool runs_in_time(int64_t batch, bool is_static, bool keeps_all) const {
+    return timeline.exists && batch == 1 && !is_static && !keeps_all;
+  }
+
+  // Of a value with a history, the bytes of its slot; of others 0.
+  int64_t history_bytes(int32_t value) const;
 
   int64_t bytes() const;
 

@@ -46,6 +46,26 @@ public:
     }
   }
 
+  // All steps of the only row, a node at a time: see Timeline.
+  void compute_in_time() {
+    row = 0;
+    const auto each_step = [&](int32_t n, const auto& body) {
+      const bool together = n == stage.root || plan.timeline.at_once[n];
+      steps_at_once = together ? chunk.steps : 1;
+      for (step = 0; step < chunk.steps && !stops; step += steps_at_once) {
+        body();
+        stops = stops || !goes_on_after(plan.work[n].row * double(steps_at_once));
+      }
+    };
+    if (stage.root >= 0)
+      each_step(stage.root, [&] { form_of(program.nodes[stage.root].op).compute(*this, stage.root); });
+    for (int32_t n : stage.chain)
+      if (const Pass* pass = passes.at(n); pass != nullptr)
+        each_step(n, [&] { pass->compute(*this); });
+      else if (!passes.is_inner(n))
+        each_step(n, [&] { form_of(program.nodes[n].op).compute(*this, n); });
+  }
+
   // Looks at the watch where enough has been computed since.
   bool goes_on_after(double work) {
     constexpr double kBetweenLooks = 1 << 20;
@@ -77,10 +97,13 @@ public:
   // Where row `y` of `image` begins in a value's slot, at this step.
   uint8_t* in_slot(int32_t value, int64_t image, int64_t y) const {
     const Value& type = program.values[value];
-    const int64_t at = plan.leading(value, chunk) > 1 ? step : 0;
+    const int64_t at = (plan.leading(value, chunk) > 1 ? step : 0) + frames_before(value);
     const int64_t first = ((at * chunk.batch + image) * type.height + y) * type.width * type.channels;
     return workspace.slots[workspace.placement.slot[value]].data() + first * type.entry_bytes();
   }
+
+  // Of a value with a history: the frames of its slot before this chunk's first.
+  int64_t frames_before(int32_t value) const { return hdlif::frames_before(plan, workspace, chunk, value); }
 
   // This row of a value; of one that is written here, where it is to be written.
   uint8_t* output_row(int32_t value) {
@@ -135,6 +158,7 @@ public:
   const Passes& passes;
   Workspace& workspace;
   Workspace::Thread& memory;
+  int64_t steps_at_once = 1; // that a node is to compute, in time
   int64_t row = 0, step = 0; // of row = image * height + oy
   bool stops = false;        // the run is to stop within a row
   bool is_gathered = false;  // the events of the row above are there

@@ -15,6 +15,15 @@ constexpr int64_t kStepsPerChunk = 16;
 // Rough cycles of work below which another thread is not worth its wake-up.
 constexpr int64_t kCyclesPerRange = 4096;
 
+// Calls `body`, and adds its seconds to those of a stage, where somebody wants them.
+template <typename Body> void timed(const Stage& stage, double* seconds, const Body& body) {
+  if (seconds == nullptr)
+    return body();
+  const auto before = std::chrono::steady_clock::now();
+  body();
+  seconds[stage.first()] += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+}
+
 } // namespace
 
 Session::Session(Program program, int threads, const Kernels& kernels, int64_t max_bytes)
@@ -45,28 +54,31 @@ int64_t Session::working_bytes() {
   return bytes;
 }
 
-Session::Chunking Session::chunking(int64_t batch, int64_t steps) const {
+Session::Chunking Session::chunking(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const {
+  // the images of a program with delays run in time, one after the other
+  if (plan_.runs_in_time(program().delays.empty() ? batch : 1, is_static, keeps_all))
+    return {1, std::min(steps, kTimeSteps)};
   const int64_t chunk_steps = program().delays.empty() ? std::min(steps, kStepsPerChunk) : 1;
   return {std::clamp<int64_t>(kImagesPerChunk / chunk_steps, 1, batch), chunk_steps};
 }
 
 int64_t Session::run_bytes(int64_t batch, int64_t steps, bool is_static, bool keeps_all,
                            bool owns_potentials) {
-  const Chunking chunk = chunking(batch, steps);
+  const Chunking chunk = chunking(batch, steps, is_static, keeps_all);
   return plan_.bytes() + workspace_bytes(plan_, workers().pool.threads(), chunk.batch, chunk.steps, is_static,
                                          keeps_all, owns_potentials);
 }
 
 double Session::operations(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const {
-  const int64_t chunk_steps = chunking(batch, steps).steps;
+  const int64_t chunk_steps = chunking(batch, steps, is_static, keeps_all).steps;
   return plan_.operations(batch, steps, (steps + chunk_steps - 1) / chunk_steps, is_static, keeps_all);
 }
 
 void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps, int64_t t,
                   float* const* potentials, float* logits, const Kept& kept, Watch& watch) {
   Workers& workers = this->workers();
-  const Chunking chunk = chunking(batch, steps);
   const bool is_static = x_steps == 1 && steps > 1;
+  const Chunking chunk = chunking(batch, steps, is_static, kept.values != nullptr);
   std::unique_ptr<Workspace> workspace =
       borrow(workers, chunk, is_static, kept.values != nullptr, potentials == nullptr, watch);
   const auto give_back = [&] {
@@ -86,6 +98,85 @@ void Session::run(const float* x, int64_t x_steps, int64_t batch, int64_t steps,
   give_back();
 }
 
+Flow Session::begin() const {
+  Flow flow;
+  for (int32_t n : program().stateful)
+    flow.potentials.emplace_back(size_t(program().values[size_t(n) + 1].size()), 0.0f);
+  for (LineVector<float>& potential : flow.potentials)
+    flow.pointers.push_back(potential.data());
+  if (plan_.runs_in_time(1, false, false))
+    for (size_t value = 0; value < program().values.size(); ++value)
+      if (const int64_t bytes = plan_.history_bytes(int32_t(value)); bytes > 0)
+        flow.histories.emplace_back(size_t(bytes), uint8_t(0));
+  return flow;
+}
+
+int64_t Session::flow_bytes() const {
+  int64_t bytes = plan_.potential_entries() * int64_t(sizeof(float));
+  for (size_t value = 0; plan_.runs_in_time(1, false, false) && value < program().values.size(); ++value)
+    bytes += plan_.history_bytes(int32_t(value));
+  return bytes;
+}
+
+template <typename Body> void Session::within(Flow& flow, Watch& watch, const Body& body) {
+  Workers& workers = this->workers();
+  std::unique_ptr<Workspace> workspace = borrow(workers, {1, kTimeSteps}, false, false, false, watch);
+  workspace->potentials = flow.pointers;
+  const auto exchange = [&] {
+    size_t i = 0;
+    for (size_t value = 0; value < program().values.size(); ++value)
+      if (plan_.timeline.history[value] > 0)
+        std::swap(flow.histories[i++], workspace->slots[size_t(workspace->placement.slot[value])]);
+  };
+  const auto give_back = [&] {
+    exchange();
+    if (workers.process != forks()) { // in the child of a fork by what the watch asked
+      workspace.release();
+      return;
+    }
+    std::lock_guard<std::mutex> lock(workers.mutex);
+    workers.workspaces.push_back(std::move(workspace));
+  };
+  exchange();
+  try {
+    body(*workspace);
+  } catch (...) {
+    give_back();
+    throw;
+  }
+  give_back();
+}
+
+void Session::advance(Flow& flow, const float* x, int64_t steps, float* logits, Watch& watch) {
+  if (!plan_.runs_in_time(1, false, false)) {
+    run(x, steps, 1, steps, flow.t, flow.pointers.data(), logits, {}, watch);
+  } else {
+    const int64_t size = program().values[0].size(), classes = program().values[program().output].size();
+    within(flow, watch, [&](Workspace& workspace) {
+      for (int64_t begin = 0; begin < steps; begin += kTimeSteps) {
+        const Chunk chunk{
+            1, std::min(kTimeSteps, steps - begin), flow.t + begin, false, flow.pointers.data(), flow.place};
+        flow.place =
+            run_in_time(chunk, x + begin * size, 1, workspace, logits + begin * classes, nullptr, watch);
+      }
+    });
+  }
+  flow.t += steps;
+}
+
+void Session::put_away(Flow& flow) {
+  Watch watch;
+  if (plan_.runs_in_time(1, false, false))
+    within(flow, watch, [&](Workspace& workspace) { give_history(flow.place, workspace); });
+}
+
+void Session::take_up(Flow& flow) {
+  Watch watch;
+  flow.place = 0;
+  if (plan_.runs_in_time(1, false, false))
+    within(flow, watch, [&](Workspace& workspace) { begin_history(true, workspace); });
+}
+
 void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, const float* x,
                      int64_t x_steps, int64_t batch, int64_t steps, int64_t t, float* const* potentials,
                      float* logits, const Kept& kept, Watch& watch) {
@@ -94,17 +185,23 @@ void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, 
   for (int64_t image = 0; image < batch; image += chunking.batch) {
     const int64_t images = std::min(chunking.batch, batch - image);
     start(potentials, image, images, workspace, watch);
+    int64_t place = 0;
+    if (workspace.placement.in_time)
+      begin_history(potentials != nullptr, workspace);
     for (int64_t begin = 0; begin < steps; begin += chunking.steps) {
-      const Chunk chunk{images, std::min(chunking.steps, steps - begin), t + begin, is_static,
-                        workspace.potentials.data()};
+      const Chunk chunk{
+          images, std::min(chunking.steps, steps - begin), t + begin, is_static, workspace.potentials.data(),
+          place};
       const int64_t x_step = is_static ? 0 : begin;
-      load_input(x + (x_step * batch + image) * program().values[0].size(), batch, chunk, workspace, watch);
+      const float* from = x + (x_step * batch + image) * program().values[0].size();
+      if (workspace.placement.in_time) {
+        float* to = logits + (begin * batch + image) * classes;
+        place = run_in_time(chunk, from, batch, workspace, to, kept.seconds, watch);
+        continue;
+      }
+      load_input(from, batch, chunk, workspace, watch);
       for (const Stage& stage : plan_.stages) {
-        const auto before = std::chrono::steady_clock::now();
-        compute(stage, chunk, workspace, pool, watch);
-        if (kept.seconds != nullptr)
-          kept.seconds[stage.first()] +=
-              std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+        timed(stage, kept.seconds, [&] { compute(stage, chunk, workspace, pool, watch); });
         watch.go_on();
       }
       delay(chunk, workspace, watch);
@@ -116,6 +213,85 @@ void Session::run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, 
                watch);
       }
     }
+    if (workspace.placement.in_time && potentials != nullptr)
+      give_history(place, workspace);
+  }
+}
+
+// All steps of a chunk of one image at once, from x [steps][batch][C] to logits [steps][batch][classes];
+// returns the place of the next chunk.
+int64_t Session::run_in_time(const Chunk& chunk, const float* x, int64_t batch, Workspace& workspace,
+                             float* logits, double* seconds, Watch& watch) const {
+  const int64_t channels = program().values[0].size();
+  float* to = floats(slot_at(0, chunk, workspace));
+  for (int64_t step = 0; step < chunk.steps; ++step)
+    std::copy_n(x + step * batch * channels, channels, to + step * channels);
+  for (const Stage& stage : plan_.timeline.stages) {
+    timed(stage, seconds, [&] { compute_rows(plan_, stage, chunk, workspace, watch, 0, 0, 1); });
+    watch.go_on();
+  }
+  const Value& out = program().values[program().output];
+  const int64_t classes = out.size();
+  const uint8_t* from = slot_at(program().output, chunk, workspace);
+  for (int64_t step = 0; step < chunk.steps; ++step) {
+    float* y = logits + step * batch * classes;
+    if (out.max_code > 0)
+      std::copy_n(from + step * classes, classes, y);
+    else
+      std::copy_n(floats(from) + step * classes, classes, y);
+  }
+  // the next chunk's frames behind this one's, or where they would pass the room, the history at the front
+  const int64_t next = chunk.place + chunk.steps;
+  if (next + kTimeSteps <= kTimeRoom)
+    return next;
+  for (size_t value = 0; value < program().values.size(); ++value)
+    if (const int64_t history = plan_.timeline.history[value]; history > 0) {
+      const int64_t bytes = program().values[value].size() * program().values[value].entry_bytes();
+      uint8_t* slot = workspace.slots[workspace.placement.slot[value]].data();
+      std::memmove(slot, slot + next * bytes, size_t(history * bytes));
+    }
+  return 0;
+}
+
+// Where a value's frame of a chunk's first step lies.
+uint8_t* Session::slot_at(int32_t value, const Chunk& chunk, Workspace& workspace) const {
+  const Value& type = program().values[value];
+  return workspace.slots[workspace.placement.slot[value]].data() +
+         frames_before(plan_, workspace, chunk, value) * type.size() * type.entry_bytes();
+}
+
+// What the delays hold, where it is a caller's, as the frames before the first one; else these are 0.
+void Session::begin_history(bool is_held, Workspace& workspace) const {
+  for (size_t value = 0; value < program().values.size(); ++value)
+    if (const int64_t history = plan_.timeline.history[value]; history > 0) {
+      const Value& type = program().values[value];
+      uint8_t* slot = workspace.slots[workspace.placement.slot[value]].data();
+      std::memset(slot, 0, size_t(history * type.size() * type.entry_bytes()));
+    }
+  for (size_t i = 0; is_held && i < plan_.timeline.held.size(); ++i) {
+    const Timeline::Held& held = plan_.timeline.held[i];
+    const Value& type = program().values[held.value];
+    const float* state = workspace.potentials[plan_.potential_of[held.delay]];
+    uint8_t* slot = workspace.slots[workspace.placement.slot[held.value]].data();
+    const int64_t first = (plan_.timeline.history[held.value] - held.lag) * type.size();
+    if (type.max_code == 0)
+      std::copy_n(state, type.size(), floats(slot) + first);
+    else
+      codes_of_state(state, slot + first, type);
+  }
+}
+
+// The other way round, behind the last chunk: `place` frames were computed.
+void Session::give_history(int64_t place, const Workspace& workspace) const {
+  for (const Timeline::Held& held : plan_.timeline.held) {
+    const Value& type = program().values[held.value];
+    float* state = workspace.potentials[plan_.potential_of[held.delay]];
+    const uint8_t* slot = workspace.slots[workspace.placement.slot[held.value]].data();
+    const int64_t first = (plan_.timeline.history[held.value] + place - held.lag) * type.size();
+    if (type.max_code == 0)
+      std::copy_n(floats(slot) + first, type.size(), state);
+    else
+      std::copy_n(slot + first, type.size(), state);
   }
 }
 

@@ -24,6 +24,15 @@ struct Kept {
   double* seconds = nullptr;      // for each node, added: its stage's time stands at the stage's first node
 };
 
+// A sequence of one image that goes on from call to call: what it holds. Where the program has a timeline,
+// what its delays hold lies in the frames of the values that they hold.
+struct Flow {
+  std::vector<LineVector<float>> potentials;  // of each of program().stateful
+  std::vector<float*> pointers;               // to these
+  std::vector<LineVector<uint8_t>> histories; // of each value with a history, its slot
+  int64_t t = 0, place = 0;
+};
+
 class Session {
 public:
   static constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
@@ -60,6 +69,15 @@ public:
     run(x, x_steps, batch, steps, t, potentials, logits, kept, watch);
   }
 
+  // A flow at its start, and its bytes.
+  Flow begin() const;
+  int64_t flow_bytes() const;
+  // The next steps, from x [steps][C][H][W] to logits [steps][classes]; one call at a time for each flow.
+  void advance(Flow& flow, const float* x, int64_t steps, float* logits, Watch& watch);
+  // What the delays hold, from the frames into the potentials, and back; without a timeline it is there.
+  void put_away(Flow& flow);
+  void take_up(Flow& flow);
+
 private:
   // The images and steps that are computed together.
   struct Chunking {
@@ -77,13 +95,20 @@ private:
     std::vector<std::unique_ptr<Workspace>> workspaces;
   };
 
-  Chunking chunking(int64_t batch, int64_t steps) const;
+  Chunking chunking(int64_t batch, int64_t steps, bool is_static, bool keeps_all) const;
   Workers& workers();
   std::unique_ptr<Workspace> borrow(Workers& workers, Chunking chunking, bool is_static, bool keeps_all,
                                     bool owns_potentials, Watch& watch);
   void run_in(Workspace& workspace, ThreadPool& pool, Chunking chunking, const float* x, int64_t x_steps,
               int64_t batch, int64_t steps, int64_t t, float* const* potentials, float* logits,
               const Kept& kept, Watch& watch);
+  int64_t run_in_time(const Chunk& chunk, const float* x, int64_t batch, Workspace& workspace, float* logits,
+                      double* seconds, Watch& watch) const;
+  uint8_t* slot_at(int32_t value, const Chunk& chunk, Workspace& workspace) const;
+  // Calls body(workspace) with one that has the potentials and histories of a flow.
+  template <typename Body> void within(Flow& flow, Watch& watch, const Body& body);
+  void begin_history(bool is_held, Workspace& workspace) const;
+  void give_history(int64_t place, const Workspace& workspace) const;
   void start(float* const* potentials, int64_t first_image, int64_t images, Workspace& workspace,
              Watch& watch) const;
   void compute(const Stage& stage, const Chunk& chunk, Workspace& workspace, ThreadPool& pool, Watch& watch);

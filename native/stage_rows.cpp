@@ -22,8 +22,10 @@ struct Needs {
       const int64_t node_steps = is_static && out.constant ? 1 : steps;
       const OpForm& form = form_of(node.op);
       if (form.multiplies) {
-        events = std::max(events, event_bytes(plan.layers[n], node_steps));
-        totals = std::max(totals, int64_t(out.width) * plan.layers[n].form.lanes * int64_t(sizeof(int32_t)));
+        const Taps* taps = placement.in_time ? &plan.timeline.taps[n] : nullptr;
+        events = std::max(events, event_bytes(plan.layers[n], taps, node_steps));
+        totals = std::max(totals, int64_t(out.width) * (placement.in_time ? steps : 1) *
+                                      plan.layers[n].form.lanes * int64_t(sizeof(int32_t)));
       }
       if (form.scratch != nullptr)
         scratch = std::max(scratch, form.scratch(node, out));
@@ -121,7 +123,11 @@ int64_t Workspace::bytes() const {
 
 void compute_rows(const Plan& plan, const Stage& stage, const Chunk& chunk, Workspace& workspace,
                   Watch& watch, int thread, int64_t first, int64_t last) {
-  RowContext(plan, stage, chunk, workspace, watch, thread).compute(first, last);
+  RowContext rows(plan, stage, chunk, workspace, watch, thread);
+  if (workspace.placement.in_time)
+    rows.compute_in_time();
+  else
+    rows.compute(first, last);
 }
 
 } // namespace hdlif

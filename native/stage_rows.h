@@ -33,6 +33,14 @@ struct Workspace {
   std::vector<float*> potentials; // of the images that are computed
 };
 
+// Of a value with a history: the frames of its slot before a chunk's first.
+inline int64_t frames_before(const Plan& plan, const Workspace& workspace, const Chunk& chunk,
+                             int32_t value) {
+  if (!workspace.placement.in_time || plan.timeline.history[value] == 0)
+    return 0;
+  return plan.timeline.history[value] + chunk.place;
+}
+
 // What a workspace that is made for such a chunk takes.
 int64_t workspace_bytes(const Plan& plan, int threads, int64_t batch, int64_t steps, bool is_static,
                         bool keeps_all, bool owns_potentials);

@@ -22,7 +22,7 @@ public:
   using Ask = bool (*)(void* context); // whether to go on
 
   Watch() = default;
-  Watch(Ask ask, void* context) : ask_(ask), context_(context) {}
+  Watch(Ask ask, void* context) : ask_(ask), context_(context), asked_(std::chrono::steady_clock::now()) {}
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
 
@@ -56,7 +56,7 @@ private:
   Ask ask_ = nullptr;
   void* context_ = nullptr;
   uint64_t forks_ = forks();
-  std::chrono::steady_clock::time_point asked_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point asked_{};
   std::atomic<bool> stopped_{false};
 };
 

@@ -16,6 +16,62 @@ template <typename In> void set_event(FloatEvent& event, uint32_t offset, In val
   event = {offset, float(value)};
 }
 
+#if defined(__AVX512F__)
+
+// 16 entries of a row, as many as there are, and the values of their events.
+inline __m512i entries_at(const float* row, __mmask16 which, const FloatEvent*) {
+  return _mm512_maskz_loadu_epi32(which, row);
+}
+inline __m512i entries_at(const uint8_t* row, __mmask16 which, const CodeEvent*) {
+  return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(which, row));
+}
+inline __m512i entries_at(const uint8_t* row, __mmask16 which, const FloatEvent*) {
+  const CodeEvent* const as_codes = nullptr;
+  return _mm512_castps_si512(_mm512_cvtepi32_ps(entries_at(row, which, as_codes)));
+}
+inline __mmask16 non_zero(__m512i entries, const FloatEvent*) {
+  return _mm512_cmp_ps_mask(_mm512_castsi512_ps(entries), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+}
+inline __mmask16 non_zero(__m512i entries, const CodeEvent*) {
+  return _mm512_test_epi32_mask(entries, entries);
+}
+
+// Sixteen entries at once: those that are not zero are moved together, and laid beside their offsets.
+template <typename In, typename Event>
+void gather(const In* row, int32_t width, int32_t channels, int32_t stride, Event* events, int32_t* starts) {
+  static_assert(sizeof(Event) == 8, "moved as one integer");
+  const Event* const kind = nullptr;
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i ahead = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(stride));
+  // word i of an event is an offset where i is even, and else a value, of the second operand
+  const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+  Event* event = events;
+  uint32_t offset = 0;
+  for (int32_t x = 0; x < width; ++x, row += channels) {
+    starts[x] = int32_t(event - events);
+    for (int32_t c = 0; c < channels; c += 16) {
+      const int32_t count = least(channels - c, 16);
+      const __m512i entries = entries_at(row + c, __mmask16((1u << count) - 1), kind);
+      const __mmask16 live = non_zero(entries, kind);
+      const __m512i values = _mm512_maskz_compress_epi32(live, entries);
+      const __m512i offsets =
+          _mm512_maskz_compress_epi32(live, _mm512_add_epi32(_mm512_set1_epi32(int32_t(offset)), ahead));
+      const int32_t found = __builtin_popcount(live);
+      _mm512_mask_storeu_epi64(event, __mmask8((1u << least(found, 8)) - 1),
+                               _mm512_permutex2var_epi32(offsets, first, values));
+      if (found > 8)
+        _mm512_mask_storeu_epi64(event + 8, __mmask8((1u << (found - 8)) - 1),
+                                 _mm512_permutex2var_epi32(offsets, second, values));
+      event += found;
+      offset += uint32_t(count) * uint32_t(stride);
+    }
+  }
+  starts[width] = int32_t(event - events);
+}
+
+#else
+
 // Writes each entry and advances past non-zero ones: no branch to mispredict.
 template <typename In, typename Event>
 void gather(const In* row, int32_t width, int32_t channels, int32_t stride, Event* events, int32_t* starts) {
@@ -30,6 +86,8 @@ void gather(const In* row, int32_t width, int32_t channels, int32_t stride, Even
   }
   starts[width] = count;
 }
+
+#endif
 
 // Calls body(begin, end, base) for each run of events in the field of output pixel ox, from the top; the
 // weights of an event begin at base + its offset. `entries` weights belong to one column of the kernel. A row
@@ -53,13 +111,23 @@ inline __attribute__((always_inline)) void for_runs(const EventRow<Event>* rows,
   }
 }
 
-// Sums of kWidth output channels. The width is a constant so that the partial sums stay in registers.
+template <int kWidth, typename Total> void store_sums(const Total* total, float* y, int32_t channels) {
+  if (channels == kWidth)
+    for (int i = 0; i < kWidth; ++i)
+      y[i] = float(total[i]);
+  else
+    for (int i = 0; i < channels; ++i)
+      y[i] = float(total[i]);
+}
+
+// Sums of kWidth output channels, of which `channels` exist. The width is a constant so that the partial sums
+// stay in registers.
 template <bool kDilated, int kWidth>
-void sum_channels(const EventRow<CodeEvent>* rows, const int8_t* w, float* y, const ConvShape& s,
-                  int32_t ox) {
+void sum_channels(const EventRow<CodeEvent>* rows, const int8_t* w, float* y, int32_t channels,
+                  const ConvShape& s, int32_t ox) {
   const int64_t per_partial = most(1, 32767 / (s.max_code * s.max_weight));
   int32_t total[kWidth] = {};
-  for_runs<kDilated>(rows, s, ox, int64_t(s.in_channels) * s.out_channels,
+  for_runs<kDilated>(rows, s, ox, int64_t(s.in_channels) * s.lanes(),
                      [&](const CodeEvent* event, const CodeEvent* end, int64_t base) {
                        while (event < end) {
                          const CodeEvent* stop = end - event < per_partial ? end : event + per_partial;
@@ -74,49 +142,57 @@ void sum_channels(const EventRow<CodeEvent>* rows, const int8_t* w, float* y, co
                            total[i] += partial[i];
                        }
                      });
-  for (int i = 0; i < kWidth; ++i)
-    y[i] = float(total[i]);
+  store_sums<kWidth>(total, y, channels);
 }
 
 template <bool kDilated, int kWidth, typename Weight>
-void sum_channels(const EventRow<FloatEvent>* rows, const Weight* w, float* y, const ConvShape& s,
-                  int32_t ox) {
-  float total[kWidth] = {};
-  for_runs<kDilated>(rows, s, ox, int64_t(s.in_channels) * s.out_channels,
-                     [&](const FloatEvent* event, const FloatEvent* end, int64_t base) {
-                       for (; event < end; ++event) {
-                         const Weight* weights = w + (base + event->offset);
-                         const float value = event->value;
-                         for (int i = 0; i < kWidth; ++i)
-                           total[i] += value * float(weights[i]);
-                       }
-                     });
-  for (int i = 0; i < kWidth; ++i)
-    y[i] = total[i];
+void sum_channels(const EventRow<FloatEvent>* rows, const Weight* w, float* y, int32_t channels,
+                  const ConvShape& s, int32_t ox) {
+  constexpr int kParts = kWidth / kFloats;
+  Floats total[kParts] = {};
+  for_runs<kDilated>(
+      rows, s, ox, int64_t(s.in_channels) * s.lanes(),
+      [&](const FloatEvent* event, const FloatEvent* end, int64_t base) __attribute__((always_inline)) {
+        for (; event < end; ++event) {
+          const Weight* weights = w + (base + event->offset);
+          for (int v = 0; v < kParts; ++v)
+            total[v] = add_product(total[v], event->value, weights_at(weights + v * kFloats));
+        }
+      });
+  if (channels == kWidth) {
+    for (int v = 0; v < kParts; ++v)
+      set(y + v * kFloats, total[v]);
+    return;
+  }
+  float sums[kWidth];
+  for (int v = 0; v < kParts; ++v)
+    set(sums + v * kFloats, total[v]);
+  for (int32_t c = 0; c < channels; ++c)
+    y[c] = sums[c];
 }
 
 template <bool kDilated, typename Event, typename Weight>
 void event_row_by(const EventRow<Event>* rows, const Weight* w, float* y, const ConvShape& s) {
   for (int32_t ox = 0; ox < s.out_width; ++ox, y += s.out_channels) {
     int32_t c = 0;
-    for (; c + 32 <= s.out_channels; c += 32)
-      sum_channels<kDilated, 32>(rows, w + c, y + c, s, ox);
-    for (; c + 16 <= s.out_channels; c += 16)
-      sum_channels<kDilated, 16>(rows, w + c, y + c, s, ox);
-    if (c < s.out_channels && s.out_channels >= 16) {
-      // the last 16 channels once more rather than each of the rest alone: the same sums, written again
-      c = s.out_channels - 16;
-      sum_channels<kDilated, 16>(rows, w + c, y + c, s, ox);
-      c += 16;
+    for (const int32_t lanes = s.lanes(); c < lanes;) {
+      const int32_t left = lanes - c, channels = s.out_channels - c;
+      if (left >= 64)
+        sum_channels<kDilated, 64>(rows, w + c, y + c, least(64, channels), s, ox);
+      else if (left == 48)
+        sum_channels<kDilated, 48>(rows, w + c, y + c, channels, s, ox);
+      else if (left == 32)
+        sum_channels<kDilated, 32>(rows, w + c, y + c, channels, s, ox);
+      else
+        sum_channels<kDilated, 16>(rows, w + c, y + c, channels, s, ox);
+      c += least(left, 64);
     }
-    for (; c < s.out_channels; ++c)
-      sum_channels<kDilated, 1>(rows, w + c, y + c, s, ox);
   }
 }
 
 template <typename Event, typename Weight>
 void event_row(const EventRow<Event>* rows, const Weight* w, float* y, const ConvShape& s) {
-  (s.dilation_x > 1 ? event_row_by<true, Event, Weight> : event_row_by<false, Event, Weight>)(rows, w, y, s);
+  (s.dilation_x != 1 ? event_row_by<true, Event, Weight> : event_row_by<false, Event, Weight>)(rows, w, y, s);
 }
 
 // Sums of kPixels neighbours in the output row, whose fields do not reach over the row's ends unless it is
@@ -166,15 +242,17 @@ void dense_pixels(const float* const* rows, const Weight* w, float* y, int32_t c
 
 template <bool kDilated, typename Weight, Floats (*kAccumulate)(Floats, float, Floats)>
 void dense_row_of(const float* const* rows, const Weight* w, float* y, const ConvShape& s) {
-  const int64_t reach = kDilated ? int64_t(s.kernel_x - 1) * s.dilation_x + 1 : s.kernel_x;
+  // the taps lie between these columns from the first one; those of a negative dilation before it
+  const int64_t reach = int64_t(s.kernel_x - 1) * (kDilated ? s.dilation_x : 1);
+  const int64_t before = reach < 0 ? -reach : 0, behind = reach > 0 ? reach : 0;
   const int64_t block = int64_t(s.kernel_y) * s.kernel_x * s.in_channels * kDenseBlock;
   for (int32_t ox = 0, count = 1; ox < s.out_width; ox += count, y += int64_t(count) * s.out_channels) {
     // as many pixels as the registers hold sums of, if all of the kernel's columns lie within the row for
     // each
     const auto holds = [&](int32_t pixels) {
       const int64_t x0 = int64_t(ox) * s.stride_x - s.pad_x;
-      return ox + pixels <= s.out_width && x0 >= 0 &&
-             x0 + (pixels - 1) * int64_t(s.stride_x) + reach <= s.in_width;
+      return ox + pixels <= s.out_width && x0 >= before &&
+             x0 + (pixels - 1) * int64_t(s.stride_x) + behind < s.in_width;
     };
     const bool eight = kFloats == 16 && holds(8), four = holds(4);
     count = eight ? 8 : four ? 4 : 1;
@@ -193,8 +271,8 @@ void dense_row_of(const float* const* rows, const Weight* w, float* y, const Con
 
 template <typename Weight, Floats (*kAccumulate)(Floats, float, Floats)>
 void dense_row_by(const float* const* rows, const Weight* w, float* y, const ConvShape& s) {
-  (s.dilation_x > 1 ? dense_row_of<true, Weight, kAccumulate>
-                    : dense_row_of<false, Weight, kAccumulate>)(rows, w, y, s);
+  (s.dilation_x != 1 ? dense_row_of<true, Weight, kAccumulate>
+                     : dense_row_of<false, Weight, kAccumulate>)(rows, w, y, s);
 }
 
 void dense_row(const float* const* rows, const float* w, float* y, const ConvShape& s) {
@@ -436,7 +514,7 @@ void unit_row_by(const EventRow<UnitEvent>* rows, const uint8_t* index, const in
 
 void unit_row(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
               const LookupForm& form, bool adds, int32_t* totals, float* y, const ConvShape& s) {
-  (s.dilation_x > 1 ? unit_row_by<true> : unit_row_by<false>)(rows, index, table, form, adds, totals, y, s);
+  (s.dilation_x != 1 ? unit_row_by<true> : unit_row_by<false>)(rows, index, table, form, adds, totals, y, s);
 }
 
 #endif

@@ -16,6 +16,9 @@ struct ConvShape {
   int32_t max_weight;                     // largest magnitude of an integer weight
   int32_t dilation_y = 1, dilation_x = 1; // from one tap of the kernel to the next
   int32_t groups = 1;                     // of channels; only those of its group enter an output channel
+
+  // Output channels that the weights of an event have room for, which those behind the last one fill.
+  int32_t lanes() const { return (out_channels + 15) / 16 * 16; }
 };
 
 // A non-zero entry of an input row, or a unit of entries. Its weights begin at `offset` from those of the
@@ -158,6 +161,8 @@ struct Kernels {
   // How many codes of a row differ from the row before, less how many are not zero.
   int64_t (*excess_of_changes)(const uint8_t* row, const uint8_t* before, int64_t count);
 
+  // Weights lie [ky][kx][ci][lane], lanes() output channels.
+  //
   // Integer sums: partial sums of at most 32767 / (max_code * max_weight) events (at least one: 255 * 127 =
   // 32385) in int16, totals in int32: the program's reader refuses fields that may pass 2^31. Rounded to
   // float32 once.
@@ -206,6 +211,12 @@ struct Kernels {
                    int32_t channels);
   // affine, add, hd_lif or parallel, quantise
   void (*fire)(const float* x, uint8_t* y, const Firing& firing, int64_t pixels, int32_t channels);
+  // The same where pixels are steps of one pixel, whose potential passes from one to the next.
+  void (*hd_lif_over_time)(const float* x, float* potential, float* y, Row leak, Row threshold, int64_t steps,
+                           int32_t channels);
+  void (*lif_over_time)(const float* x, float* potential, uint8_t* y, Row leak, Row threshold, Reset reset,
+                        int64_t steps, int32_t channels);
+  void (*fire_over_time)(const float* x, uint8_t* y, const Firing& firing, int64_t steps, int32_t channels);
   // A step of an equation for every entry: the result to `y`, or as codes, which it must be in 0..255, to
   // `codes`, of which one is null; the states updated in place; and further registers to `kept`, each of
   // which overlaps with nothing else. `registers` has room for kEquationBlock entries of each.

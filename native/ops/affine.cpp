@@ -24,14 +24,14 @@ void compute(RowContext& c, int32_t n) {
   if (is_identity(c, n)) {
     const uint8_t* x = c.input_row(node.inputs[0]);
     if (c.workspace.placement.slot[n + 1] >= 0)
-      std::memcpy(c.output_row(n + 1), x, size_t(out.width) * out.channels * sizeof(float));
+      std::memcpy(c.output_row(n + 1), x, size_t(out.width * c.steps_at_once) * out.channels * sizeof(float));
     else
       c.memory.at[n + 1] = x;
     return;
   }
   const float* x = c.float_row(n, 0);
-  c.kernels.affine(x, floats(c.output_row(n + 1)), node.rows[0].at(c.t()), node.rows[1].at(c.t()), out.width,
-                   out.channels);
+  c.kernels.affine(x, floats(c.output_row(n + 1)), node.rows[0].at(c.t()), node.rows[1].at(c.t()),
+                   out.width * c.steps_at_once, out.channels);
 }
 
 int32_t compose(const Node& node, const Value&, const int32_t* inputs, Composer& composer) {

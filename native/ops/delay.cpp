@@ -22,11 +22,16 @@ void compute(RowContext& c, int32_t n) {
   if (out.max_code == 0)
     std::copy(state, state + count, floats(y));
   else
-    for (int64_t i = 0; i < count; ++i) // a state that a caller made may hold anything
-      y[i] = uint8_t(int32_t(state[i] > 0 ? std::min(state[i], float(out.max_code)) : 0.0f));
+    codes_of_state(state, y, out);
 }
 
 } // namespace
+
+void codes_of_state(const float* state, uint8_t* codes, const Value& type) {
+  const int64_t count = int64_t(type.width) * type.channels;
+  for (int64_t i = 0; i < count; ++i) // a state that a caller made may hold anything
+    codes[i] = uint8_t(int32_t(state[i] > 0 ? std::min(state[i], float(type.max_code)) : 0.0f));
+}
 
 const OpForm kDelayForm = [] {
   OpForm form{};

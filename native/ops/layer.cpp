@@ -8,43 +8,82 @@
 namespace hdlif {
 namespace {
 
+// Events of a pixel, at most.
+int64_t entries_of_pixel(const Layer& layer, const Taps* taps) {
+  const int64_t entries = layer.sum == Sum::kUnits ? layer.form.units : layer.shape.in_channels;
+  return taps != nullptr ? entries / taps->count : entries;
+}
+
 // Where a thread keeps the events of the input rows under the kernel: for each step, as many rows as the
-// kernel has, each with a start for each pixel, and the list of rows that a kernel is given.
+// kernel has, each with a start for each pixel, and the list of rows that a kernel is given. In time, of a
+// row of all frames, or of the frames under the taps.
 struct EventRoom {
   int64_t events_per_row, starts_per_row, rows; // rows of all steps
 
-  EventRoom(const Layer& layer, int64_t steps)
-      : events_per_row(reads_rows(layer)
-                           ? 0
-                           : int64_t(layer.shape.in_width) *
-                                 (layer.sum == Sum::kUnits ? layer.form.units : layer.shape.in_channels)),
-        starts_per_row(reads_rows(layer) ? 0 : layer.shape.in_width + 1), rows(layer.rows() * steps) {}
+  EventRoom(const Layer& layer, const Taps* taps, int64_t steps) {
+    const int64_t frames = taps == nullptr ? 0 : std::max<int64_t>(steps + taps->reach(), taps->count);
+    const int64_t width = taps == nullptr ? layer.shape.in_width : frames;
+    events_per_row = reads_rows(layer) ? 0 : width * entries_of_pixel(layer, taps);
+    starts_per_row = reads_rows(layer) ? 0 : width + (taps == nullptr ? 1 : taps->count);
+    rows = taps == nullptr ? layer.rows() * steps : 1;
+  }
 
   // Whether it has no events.
   static bool reads_rows(const Layer& layer) {
     return layer.sum == Sum::kDense || layer.sum == Sum::kGrouped;
   }
 
-  int64_t list_bytes(const Layer& layer) const {
-    return layer.shape.kernel_y * int64_t(sizeof(EventRow<UnitEvent>));
+  static int64_t list_bytes(const Layer& layer, const Taps* taps) {
+    const int32_t count = taps != nullptr ? taps->count : layer.shape.kernel_y;
+    return count * int64_t(sizeof(EventRow<UnitEvent>));
   }
-  int64_t bytes(const Layer& layer) const {
-    return list_bytes(layer) + rows * events_per_row * int64_t(sizeof(UnitEvent)) +
+  int64_t bytes(const Layer& layer, const Taps* taps) const {
+    return list_bytes(layer, taps) + rows * events_per_row * int64_t(sizeof(UnitEvent)) +
            rows * starts_per_row * int64_t(sizeof(int32_t));
+  }
+};
+
+// The layer that steps of one pixel are for a kernel: a row of frames, in which taps go back; a single step
+// the frames under the taps, each a row of one pixel, so that no frame between them is looked at.
+struct InTime {
+  bool are_rows;
+  int64_t first; // of the row's frames, counted from that of the first step
+  ConvShape shape;
+  LookupForm form;
+
+  InTime(const Layer& layer, const Taps& taps, int64_t steps)
+      : are_rows(steps == 1), first(are_rows ? 0 : -taps.reach()), shape(layer.shape), form(layer.form) {
+    shape.in_channels = layer.shape.in_channels / taps.count;
+    if (form.per_unit > 0)
+      form.units = shape.in_channels / form.per_unit;
+    if (are_rows) {
+      shape.kernel_y = shape.in_height = taps.count;
+      return;
+    }
+    shape.kernel_x = taps.count;
+    shape.dilation_x = taps.count > 1 ? -taps.dilation : 1;
+    shape.pad_x = -taps.reach();
+    shape.in_width = int32_t(steps + taps.reach());
+    shape.out_width = int32_t(steps);
   }
 };
 
 // A gathering of single entries.
 template <typename In, typename Event>
-auto entries_by(const Layer& layer, void (*gather)(const In*, int32_t, int32_t, int32_t, Event*, int32_t*)) {
-  return [&layer, gather](const In* row, Event* events, int32_t* starts) {
-    gather(row, layer.shape.in_width, layer.shape.in_channels, layer.shape.out_channels, events, starts);
+auto entries_by(const ConvShape& s, void (*gather)(const In*, int32_t, int32_t, int32_t, Event*, int32_t*)) {
+  return [&s, gather](const In* row, Event* events, int32_t* starts) {
+    gather(row, s.in_width, s.in_channels, s.lanes(), events, starts);
   };
 }
 
 class LayerRow {
 public:
-  LayerRow(RowContext& context, const Layer& layer) : c_(context), layer_(layer) {}
+  LayerRow(RowContext& context, const Layer& layer)
+      : c_(context), layer_(layer), shape_(layer.shape), form_(layer.form) {}
+
+  LayerRow(RowContext& context, const Layer& layer, const Taps& taps, const InTime& in_time)
+      : c_(context), layer_(layer), shape_(in_time.shape), form_(in_time.form), taps_(&taps),
+        in_time_(&in_time) {}
 
   void compute() {
     switch (layer_.sum) {
@@ -52,28 +91,27 @@ public:
       const bool adds = adds_changes();
       const auto gather = [&](const uint8_t* row, UnitEvent* events, int32_t* starts) {
         const uint8_t* before = adds ? row - c_.frame_bytes(c_.input_of_root()) : nullptr;
-        c_.kernels.gather_units(row, before, layer_.shape.in_width, layer_.shape, layer_.form, events,
-                                starts);
+        c_.kernels.gather_units(row, before, shape_.in_width, shape_, form_, events, starts);
       };
       return sum_events<uint8_t, UnitEvent>(
           gather, [&](const auto* rows, int32_t first, const ConvShape& part, float* y) {
             int32_t* totals = reinterpret_cast<int32_t*>(c_.memory.totals.data());
-            c_.kernels.unit_row(rows, layer_.index.data(), layer_.table.data(), layer_.form, adds,
-                                totals + int64_t(first) * layer_.form.lanes, y, part);
+            c_.kernels.unit_row(rows, layer_.index.data(), layer_.table.data(), form_, adds,
+                                totals + int64_t(first) * form_.lanes, y, part);
           });
     }
     case Sum::kCodes:
-      return sum_events<uint8_t, CodeEvent>(entries_by(layer_, c_.kernels.gather_codes),
+      return sum_events<uint8_t, CodeEvent>(entries_by(shape_, c_.kernels.gather_codes),
                                             [&](const auto* rows, int32_t, const ConvShape& part, float* y) {
                                               c_.kernels.code_row(rows, layer_.low_bit.data(), y, part);
                                             });
     case Sum::kCodeValues:
-      return sum_events<uint8_t, FloatEvent>(entries_by(layer_, c_.kernels.gather_code_values),
+      return sum_events<uint8_t, FloatEvent>(entries_by(shape_, c_.kernels.gather_code_values),
                                              [&](const auto* rows, int32_t, const ConvShape& part, float* y) {
                                                c_.kernels.float_row(rows, layer_.floats.data(), y, part);
                                              });
     case Sum::kFloats:
-      return sum_events<float, FloatEvent>(entries_by(layer_, c_.kernels.gather_floats),
+      return sum_events<float, FloatEvent>(entries_by(shape_, c_.kernels.gather_floats),
                                            [&](const auto* rows, int32_t, const ConvShape& part, float* y) {
                                              if (layer_.low_bit.empty())
                                                c_.kernels.float_row(rows, layer_.floats.data(), y, part);
@@ -89,7 +127,7 @@ public:
           c_.kernels.dense_row_low_bit(rows, layer_.low_bit.data(), y, part);
       });
     case Sum::kGrouped:
-      if (layer_.shape.max_code > 0)
+      if (shape_.max_code > 0)
         return sum_rows<uint8_t>([&](const uint8_t* const* rows, const ConvShape& part, float* y) {
           if (layer_.low_bit.empty())
             c_.kernels.grouped_row_of_codes(rows, layer_.floats.data(), y, part);
@@ -109,8 +147,9 @@ public:
   template <typename In, typename Event, typename Gather, typename Kernel>
   void sum_events(const Gather& gather, const Kernel& sum) {
     float* y = floats(c_.output_row(c_.stage.root + 1));
-    const EventRow<Event>* rows = gathered<In, Event>(gather);
-    c_.in_pixel_parts(layer_.shape, [&](int32_t first, const ConvShape& part) {
+    const EventRow<Event>* rows =
+        taps_ != nullptr ? gathered_in_time<In, Event>(gather) : gathered<In, Event>(gather);
+    c_.in_pixel_parts(shape_, [&](int32_t first, const ConvShape& part) {
       sum(rows, first, part, y + int64_t(first) * part.out_channels);
     });
   }
@@ -119,9 +158,11 @@ public:
   template <typename In, typename Kernel> void sum_rows(const Kernel& sum) {
     float* y = floats(c_.output_row(c_.stage.root + 1));
     const In** rows = reinterpret_cast<const In**>(c_.memory.events.data());
-    const ConvShape& s = layer_.shape;
+    const ConvShape& s = shape_;
     const int32_t y0 = top_of_field(s);
-    for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
+    for (int32_t ky = 0; taps_ != nullptr && ky < s.kernel_y; ++ky)
+      rows[ky] = frame<In>(ky);
+    for (int32_t ky = 0; taps_ == nullptr && ky < s.kernel_y; ++ky) {
       const int32_t iy = y0 + ky * s.dilation_y;
       const bool is_inside = iy >= 0 && iy < s.in_height;
       rows[ky] = is_inside
@@ -136,10 +177,10 @@ public:
   // Whether this step's sums are those of the step before and what its changes add: where codes change less
   // often than they are not zero. The totals are integers, so that both ways give the same.
   bool adds_changes() {
-    if (c_.step == 0 || c_.plan.leading(c_.input_of_root(), c_.chunk) == 1)
+    if (taps_ != nullptr || c_.step == 0 || c_.plan.leading(c_.input_of_root(), c_.chunk) == 1)
       return false;
     if (!c_.is_gathered) { // decided once for all rows whose events are gathered one after the other
-      const ConvShape& s = layer_.shape;
+      const ConvShape& s = shape_;
       const int32_t y0 = top_of_field(s), top = std::max(y0, 0), bottom = bottom_of_field(s);
       const uint8_t* row = c_.in_slot(c_.input_of_root(), c_.image_of_root(), top);
       const int64_t count = int64_t(bottom - top) * s.in_width * s.in_channels;
@@ -154,11 +195,11 @@ public:
   const EventRow<Event>* gathered(const Gather& gather) {
     static_assert(sizeof(Event) == sizeof(UnitEvent) &&
                   sizeof(EventRow<Event>) == sizeof(EventRow<UnitEvent>));
-    const ConvShape& s = layer_.shape;
+    const ConvShape& s = shape_;
     const auto ring = int32_t(layer_.rows());
-    const EventRoom room(layer_, c_.plan.leading(c_.stage.root + 1, c_.chunk));
+    const EventRoom room(layer_, nullptr, c_.plan.leading(c_.stage.root + 1, c_.chunk));
     auto* list = reinterpret_cast<EventRow<Event>*>(c_.memory.events.data());
-    auto* events = reinterpret_cast<Event*>(c_.memory.events.data() + room.list_bytes(layer_));
+    auto* events = reinterpret_cast<Event*>(c_.memory.events.data() + room.list_bytes(layer_, nullptr));
     auto* starts = reinterpret_cast<int32_t*>(events + room.rows * room.events_per_row);
     const int32_t y0 = top_of_field(s), top = std::max(y0, 0), bottom = bottom_of_field(s);
     const int32_t known = c_.is_gathered ? std::max(top, bottom_before(s)) : top;
@@ -181,6 +222,28 @@ public:
     return list;
   }
 
+  // In time: the row of frames or, of a single step, the frame under a tap.
+  template <typename In> const In* frame(int32_t tap) const {
+    const int64_t at = in_time_->first - int64_t(tap) * taps_->dilation;
+    return reinterpret_cast<const In*>(c_.in_slot(taps_->source, 0, 0) + at * c_.frame_bytes(taps_->source));
+  }
+
+  // Their events: of a row all, of frames each.
+  template <typename In, typename Event, typename Gather>
+  const EventRow<Event>* gathered_in_time(const Gather& gather) {
+    const EventRoom room(layer_, taps_, c_.chunk.steps);
+    auto* list = reinterpret_cast<EventRow<Event>*>(c_.memory.events.data());
+    auto* events = reinterpret_cast<Event*>(c_.memory.events.data() + room.list_bytes(layer_, taps_));
+    auto* starts = reinterpret_cast<int32_t*>(events + room.rows * room.events_per_row);
+    for (int32_t ky = 0; ky < shape_.kernel_y; ++ky) {
+      gather(frame<In>(ky), events, starts);
+      list[ky] = {events, starts};
+      events += int64_t(shape_.in_width) * entries_of_pixel(layer_, taps_);
+      starts += shape_.in_width + 1;
+    }
+    return list;
+  }
+
   int32_t top_of_field(const ConvShape& s) const {
     return int32_t(c_.row % s.out_height) * s.stride_y - s.pad_y;
   }
@@ -196,6 +259,10 @@ public:
 
   RowContext& c_;
   const Layer& layer_;
+  const ConvShape& shape_;
+  const LookupForm& form_;
+  const Taps* taps_ = nullptr; // in time
+  const InTime* in_time_ = nullptr;
 };
 
 } // namespace
@@ -212,11 +279,16 @@ RowWork layer_work(const Node& node, const Value& in, const Value& out) {
 }
 
 void compute_layer(RowContext& rows, int32_t n) {
-  LayerRow(rows, rows.plan.layers[n]).compute();
+  const Layer& layer = rows.plan.layers[n];
+  if (!rows.workspace.placement.in_time)
+    return LayerRow(rows, layer).compute();
+  const Taps& taps = rows.plan.timeline.taps[n];
+  const InTime in_time(layer, taps, rows.steps_at_once);
+  LayerRow(rows, layer, taps, in_time).compute();
 }
 
-int64_t event_bytes(const Layer& layer, int64_t steps) {
-  return EventRoom(layer, steps).bytes(layer);
+int64_t event_bytes(const Layer& layer, const Taps* taps, int64_t steps) {
+  return EventRoom(layer, taps, steps).bytes(layer, taps);
 }
 
 } // namespace hdlif

@@ -83,6 +83,9 @@ HDLIF_OPS(HDLIF_DECLARE)
 bool is_op(int32_t number);
 const OpForm& form_of(Op op);
 
+// A row of what a delay holds, as the codes that it gives.
+void codes_of_state(const float* state, uint8_t* codes, const Value& type);
+
 // Operations that an entry of an op counts as, by the time that it takes beside a product.
 constexpr double kEntryWork = 8;
 

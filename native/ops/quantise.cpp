@@ -23,7 +23,7 @@ void compute(RowContext& c, int32_t n) {
   const Value& out = c.type(n + 1);
   const float* x = c.float_row(n, 0);
   c.kernels.quantise(x, c.output_row(n + 1), row_at(node.rows[0], c.t()), node.offset, float(out.max_code),
-                     out.width, out.channels);
+                     out.width * c.steps_at_once, out.channels);
 }
 
 int32_t compose(const Node& node, const Value& out, const int32_t* inputs, Composer& composer) {

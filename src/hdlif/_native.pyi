@@ -1,6 +1,6 @@
 """The compiled runtime. Arrays are C-contiguous; a wrong shape raises ValueError, a wrong dtype TypeError."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence as Several
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,13 @@ class Network:
     """The kernel that computes each pass, and its nodes."""
     weight_bytes: int
     working_bytes: int
+    sequence_bytes: int
+    """Of what a `Sequence` holds."""
     def __init__(
         self,
         program: NDArray[np.int32],
         scalars: NDArray[np.float32],
-        buffers: Sequence[NDArray[np.uint8]],
+        buffers: Several[NDArray[np.uint8]],
         threads: int,
         instructions: str,
         max_bytes: int = ...,
@@ -45,7 +47,7 @@ class Network:
         x: NDArray[np.float32],
         steps: int,
         t: int,
-        potentials: Sequence[NDArray[Any]] | None,
+        potentials: Several[NDArray[Any]] | None,
         logits: NDArray[np.float32],
         seconds: NDArray[np.float64] | None = None,
     ) -> None: ...
@@ -54,7 +56,19 @@ class Network:
         x: NDArray[np.float32],
         steps: int,
         t: int,
-        potentials: Sequence[NDArray[Any]] | None,
+        potentials: Several[NDArray[Any]] | None,
         logits: NDArray[np.float32],
-        values: Sequence[NDArray[np.float32]],
+        values: Several[NDArray[np.float32]],
     ) -> None: ...
+
+class Sequence:
+    t: int
+    """The steps that it has seen; -1 where a call was interrupted."""
+    def __init__(self, network: Network) -> None: ...
+    def advance(self, x: NDArray[np.float32], logits: NDArray[np.float32]) -> None:
+        """x [C, H, W] or [K, C, H, W]; RuntimeError: another thread is within a call."""
+
+    def give(self, to: Several[NDArray[np.float32]]) -> None:
+        """Its potentials, [1, H, W, C] each."""
+
+    def take(self, from_: Several[NDArray[np.float32]], t: int) -> None: ...

@@ -107,6 +107,12 @@ def _to_stderr(silent: bool) -> Callable[[str], None]:
 @click.option("--resume", is_flag=True, help="Go on from the run folder's last checkpoint, exactly.")
 @click.option("--overwrite", is_flag=True, help="Replace the run that the run folder holds.")
 @click.option(
+    "--stream",
+    is_flag=True,
+    help="Learn from sequences that never end: each sample goes on with the state of the one before it, with an update "
+    "every training.stream steps.  [default: the most up to 16 that divide time_steps]",
+)
+@click.option(
     "--devices",
     type=click.IntRange(1),
     help="Processes on this machine, each with an equal share of data.batch_size.  [default: torchrun's, or 1]",
@@ -507,9 +513,12 @@ def data_group() -> None:
 @click.option("--size", type=click.IntRange(1, 2**13), help="Side that pictures become.  [default: as a training's]")
 @data_set_option
 @click.option("--out", type=FILE, help="A PNG file to write, with pictures of each class as a network would see them.")
+@data_root_option
 @json_option
 def data_inspect(path: str, as_json: bool, **options: Any) -> None:
     """What is found in the data at PATH, or package.module:Name, and what `hdlif train --data PATH` would train on.
+
+    PATH may also be the name of a set that ships, such as mackey_glass, with its arguments by --set.
 
     Nothing but the file that --out names is written, and the frames of recordings that are drawn on it.
     """

@@ -188,7 +188,7 @@ class DataConfig(_Section):
     size: Annotated[int, Field(ge=1, le=2**13)] | None = None
     """Images are resized to size x size, bilinearly; by default they stay as they are."""
     frames: Text = "constant"
-    """How an image becomes a sequence: the same at every step, or a row a step."""
+    """How an image becomes a sequence: the same at every step, a row a step, or a pixel a step."""
     # A YAML list has to become a tuple, which strict typing would refuse; the names in it stay strict.
     augment: Annotated[tuple[_Augmentation, ...], Field(strict=False)] = ()
     """By name, or as a section of `kind` and arguments."""
@@ -213,6 +213,7 @@ class TrainingConfig(_Section):
         "clip_norm",
         "accumulate",
         "ema_decay",
+        "stream",
         "patience",
         "keep_every",
         "channels_last",
@@ -235,6 +236,8 @@ class TrainingConfig(_Section):
     """Largest norm of an update's gradient, over all parameters; a longer one is scaled down to it."""
     accumulate: Count = 1
     """Batches whose gradients make one update."""
+    stream: Count | None = None
+    """Steps from one update to the next where samples are streams: each goes on with the state of the one before."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Of a moving average of the weights, which is what is validated and kept."""
     patience: Count | None = None

@@ -100,6 +100,7 @@ AUGMENTED: Mapping[str, tuple[Kind, ...]] = {
     "flip": _MAPS,
     "jitter": ("series",),
     "random_resized_crop": ("image",),
+    "rotate": ("series",),
     "scale": ("series",),
     "shift": _MAPS,
 }

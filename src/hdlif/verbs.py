@@ -117,6 +117,7 @@ def train(
     data_root: Place | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    stream: bool = False,
     threads: int | None = None,
     progress: bool = False,
     memory_repeats: int = 0,
@@ -135,6 +136,7 @@ def train(
         overrides: "a.b=v" each, as `--set` takes them.
         data_root: the folder of a data set that is not bundled.
         resume, overwrite: go on with the run that `out` holds, or replace it.
+        stream: each sample goes on with the state of the one before it, with an update every `training.stream` steps.
         threads: PyTorch's; by default those that are measured to be best.
         progress: show a bar.
         memory_repeats: fresh processes that measure peak memory; `hdlif train` takes three.
@@ -159,6 +161,7 @@ def train(
             out=_path(out),
             resume=resume,
             overwrite=overwrite,
+            stream=stream,
             threads=threads,
             progress=progress,
             memory_repeats=memory_repeats,

@@ -81,6 +81,16 @@ def test_what_an_input_does_not_have_by_default_is_written_and_read() -> None:
         dumps(replace(graph, input=replace(graph.input, frames="rows")))
 
 
+def test_a_pixel_a_step_is_of_square_images() -> None:
+    image = {"kind": "image", "frames": "pixels"}
+    graph = dense_network(time_steps=9, **image)
+    assert loads(dumps(graph), "x").input.sample_shape(9) == (1, 3, 3)
+    with pytest.raises(ArtefactError, match=r'frames = "pixels" shows a square image, and time_steps = 8 is no square'):
+        dumps(dense_network(time_steps=8, **image))
+    with pytest.raises(ArtefactError, match=r'input.frames = "pixels": a step is shown one pixel .* of kind table'):
+        dumps(dense_network(time_steps=9, **image | {"kind": "table"}))
+
+
 def test_a_series_is_one_sample_in_time_at_each_step() -> None:
     graph = tiny_network()
     for changed in ({}, {"resize": "none"}):

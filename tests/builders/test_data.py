@@ -23,6 +23,19 @@ def test_images_may_be_shown_row_by_row_and_fewer_of_them() -> None:
         builders.build_data(recipe("data.train=9999"))
 
 
+def test_images_may_be_shown_pixel_by_pixel() -> None:
+    chosen = recipe("data.frames=pixels", "time_steps=64")
+    builders.check(chosen)
+    record = builders.input_record(chosen)
+    assert (record.shape, record.frames, record.sample_shape(64)) == ((1, 1, 1), "pixels", (1, 8, 8))
+    test = builders.build_data(chosen).test
+    x, whole = test.sequence(torch.arange(2))[0], test.batch(torch.arange(2))[0]
+    assert x.shape == (64, 2, 1, 1, 1)
+    assert torch.equal(x[19, :, 0, 0, 0], whole[:, 0, 2, 3])
+    with pytest.raises(RecipeError, match='"pixels" makes 64 steps of an image; set time_steps=64'):
+        builders.check(recipe("data.frames=pixels"))
+
+
 def test_images_may_be_resized() -> None:
     chosen = recipe("data.size=12")
     builders.check(chosen)
@@ -79,7 +92,9 @@ def test_augmentation_of_events_is_for_simulated_ones_too() -> None:
 
 def test_named_data_is_shown_as_the_network_takes_it() -> None:
     rows, by_time = recipe("data.frames=rows", "time_steps=8"), events("data.frames=by_time")
-    for chosen in (recipe(), recipe("data.size=12"), rows, events(), by_time):
+    pixels = recipe("data.frames=pixels", "time_steps=64")
+    fewer = recipe("data.frames=rows", "time_steps=9", "data.size=9")
+    for chosen in (recipe(), recipe("data.size=12"), rows, pixels, fewer, events(), by_time):
         sets = builders.named_data(
             chosen.data.kind,
             None,
@@ -102,7 +117,7 @@ def test_named_data_is_shown_as_the_network_takes_it() -> None:
             r"takes input of kind events \[2, 8, 8\] at each step, and digits has input of kind image",
         ),
         ("digits_events", recipe(), r"takes input of kind image \[1, 8, 8\] at each step, and digits_events has"),
-        ("digits", recipe("data.frames=rows", "time_steps=9", "data.size=9"), r"give the data set that it was"),
+        ("sines", recipe("data.frames=rows", "time_steps=8"), r"give the data set that it was"),
     ],
 )
 def test_named_data_of_another_kind_is_refused(name: str, chosen: Recipe, message: str) -> None:
@@ -111,7 +126,14 @@ def test_named_data_of_another_kind_is_refused(name: str, chosen: Recipe, messag
 
 
 @pytest.mark.parametrize(
-    "chosen", [recipe(), recipe("data.frames=rows", "time_steps=8"), recipe("data.size=12"), events()]
+    "chosen",
+    [
+        recipe(),
+        recipe("data.frames=rows", "time_steps=8"),
+        recipe("data.frames=pixels", "time_steps=64"),
+        recipe("data.size=12"),
+        events(),
+    ],
 )
 def test_random_batch_has_the_shape_of_the_data(chosen: Recipe) -> None:
     size = chosen.data.batch_size

@@ -82,6 +82,22 @@ def test_a_folder_may_be_shown_row_by_row(tmp_path: Path) -> None:
     assert taken.test.sequence(torch.arange(2))[0].shape == (8, 2, 3, 1, 8)
 
 
+def test_a_folder_may_be_shown_pixel_by_pixel_where_its_pictures_are_square(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 6)
+    chosen = found(tmp_path, "data.size=8", "data.frames=pixels", "time_steps=64")
+    builders.check(chosen)
+    taken = builders.found_data(str(tmp_path), record=builders.input_record(chosen), labels=CLASSES, time_steps=64)
+    own = builders.build_data(chosen)
+    for sets in (own, taken):
+        assert sets.test.sequence(torch.arange(2))[0].shape == (64, 2, 3, 1, 1)
+    kept = chosen.data.found
+    assert kept is not None
+    oblong = kept.model_copy(update={"input": kept.input.model_copy(update={"shape": (3, 4, 16)})})
+    data = chosen.data.model_copy(update={"found": oblong, "size": None})
+    with pytest.raises(RecipeError, match=r'"pixels" shows square images, and these are 4x16; set data\.size'):
+        builders.check(chosen.model_copy(update={"data": data}))
+
+
 def test_another_folder_is_taken_as_the_network_takes_its_own(tmp_path: Path) -> None:
     chosen = found(write_pictures(tmp_path / "a", 6), "data.size=8", "data.fit=crop")
     write_pictures(tmp_path / "b" / "train", 6, mode="L", first=20)

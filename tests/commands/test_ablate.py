@@ -235,3 +235,52 @@ def test_firing_rate_is_that_of_all_neurons_by_their_number() -> None:
     found = TrainResult(name="net", accuracy=1.0, accuracy_per_step=(), layers=tuple(layers), neurons=neurons)
     # (6 * 0.5 + 2 * 0.1) / 8
     assert firing_rate(found) == pytest.approx(0.4)
+
+
+@pytest.mark.usefixtures("trained")
+def test_cells_may_tell_what_they_cost(table: Path, tmp_path: Path) -> None:
+    costs = ["accuracy", "parameters", "train_seconds", "peak_bytes", "stored_mb", "nops"]
+    chosen = load_table(table).model_copy(update={"quantities": costs})
+    result = json.loads((tmp_path / "out" / "table.json").read_text())
+    cell = result["rows"]["HD-LIF"]["4 bit"]
+    run = json.loads((tmp_path / "out/hd_lif/4_bit/seed_42/summary.json").read_text())
+    assert cell["parameters"] == run["parameters"] > 100
+    text = module.markdown(chosen, result).splitlines()[2]
+    assert f"{run['parameters']:,} parameters, {run['train_seconds']:,.0f} s, — MB, " in text
+    assert f"{1000 * run['stored_mb']:,.1f} kB stored, {run['nops'] / 1e6:.3f} M NOPs (1) |" in text
+
+
+VALUES = """
+title: Mackey-Glass, error
+base: mackey_glass_hdlif
+overrides: [training.epochs=1, "model.widths=[8]"]
+rows:
+  HD-LIF: ["neuron={kind: hdlif}"]
+columns:
+  STBP: ["rule={kind: stbp}"]
+  random step: ["rule={kind: stochastic_step}"]
+"""
+
+
+@pytest.mark.slow
+def test_a_table_of_values_has_errors_and_no_accuracies(tmp_path: Path) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text(VALUES)
+    with pytest.raises(RecipeError, match=r'task.kind = "regress", and the table compares accuracies; set quantities'):
+        ablate(path, out=tmp_path / "out")
+    path.write_text(VALUES + "quantities: [metric, parameters]\nmemory_repeats: 1\n")
+    result = ablate(path, out=tmp_path / "out", seeds=2)
+    cell = result["rows"]["HD-LIF"]["STBP"]
+    errors = [
+        json.loads((tmp_path / f"out/hd_lif/stbp/seed_{seed}/summary.json").read_text())["metrics"]["rmse"]
+        for seed in (42, 43)
+    ]
+    assert cell["metric"] == "rmse"
+    assert cell["value"] == pytest.approx(sum(errors) / 2)
+    assert cell["peak_bytes"] > 0
+    assert "accuracy" not in cell
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert f"rmse {cell['value']:.4g} ± {cell['value_std']:.3g}, {cell['parameters']:,.0f} parameters (2)" in text
+    page = (tmp_path / "out" / "table.html").read_text()
+    assert "The first figure of the task on the test set" in page
+    assert "Accuracy over time" not in page

@@ -20,7 +20,16 @@ from series_files import wave
 FAST = ["training.epochs=1", "data.batch_size=128", "model.width=4", "model.blocks=[1]", "data.train=256"]
 SERIES = ["training.epochs=1", "model.widths=[4]", "time_steps=8", "task={kind: regress, combine: last}"]
 COUNTED = ["params_mb", "stored_mb", "sops", "nops", "energy_mj", "energy_mj_honest", "layers", "neurons"]
-OF_A_RUN = [*COUNTED, "fp32_mb", "saved_bytes", "versions", "hardware", "best_epoch", "validation_accuracy"]
+OF_A_RUN = [
+    *COUNTED,
+    "parameters",
+    "fp32_mb",
+    "saved_bytes",
+    "versions",
+    "hardware",
+    "best_epoch",
+    "validation_accuracy",
+]
 AT_LAST = ["validation_score", "train_seconds", "threads", "peak_bytes", "ranks"]
 FIRST = ["recipe", "name", "seed", "accuracy", "accuracy_per_step", "test_samples"]
 KEYS = {

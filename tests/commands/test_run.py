@@ -14,10 +14,12 @@ from deployed_graphs import random_input, residual_network
 from hdlif import builders
 from hdlif.artefact import InputRecord, save
 from hdlif.commands.run import BATCH, read_inputs, run
+from hdlif.datasets import DIGITS_MEAN, DIGITS_STD
 from hdlif.deploy import export
 from hdlif.errors import InputError, printable
 from hdlif.inputs import MOST_BYTES
 from hdlif.runtime import Session
+from hdlif.runtime.images import read_image
 from mutations import assert_in_one_line
 from small_recipes import recipe
 from special_files import special_files, within
@@ -275,13 +277,16 @@ def test_limits_are_options(artefact: Path, tmp_path: Path) -> None:
         assert refused.stderr.count("\n") == 1
 
 
-def test_a_network_trained_on_rows_is_shown_a_picture_row_by_row(tmp_path: Path) -> None:
-    chosen = recipe("data.frames=rows", "time_steps=8")
+@pytest.mark.parametrize(("frames", "steps"), [("rows", 8), ("pixels", 64)])
+def test_a_network_trained_on_parts_of_pictures_is_shown_a_picture_part_by_part(
+    tmp_path: Path, frames: str, steps: int
+) -> None:
+    chosen = recipe(f"data.frames={frames}", f"time_steps={steps}")
     torch.manual_seed(0)
     network = builders.build_model(chosen).eval()
     labels = builders.data_kind(chosen).labels
     path = tmp_path / "rows.hdlif.safetensors"
-    export(network, path, input=builders.input_record(chosen), labels=labels, time_steps=8)
+    export(network, path, input=builders.input_record(chosen), labels=labels, time_steps=steps)
     test = builders.build_data(chosen).test
     Image.fromarray(test.pixels[3, 0].numpy()).save(tmp_path / "digit.png")
     np.save(tmp_path / "digit.npy", test.pixels[3, 0].numpy())
@@ -289,3 +294,9 @@ def test_a_network_trained_on_rows_is_shown_a_picture_row_by_row(tmp_path: Path)
     expected = Session(path).run(x.contiguous().numpy()).mean(axis=0)[0].tolist()
     for result in run(path, [tmp_path / "digit.png", tmp_path / "digit.npy"]).as_dict()["inputs"]:
         assert result["logits"] == expected
+    # A larger picture is made smaller as a whole, and then shown.
+    Image.fromarray(test.pixels[3, 0].numpy()).resize((16, 16), Image.Resampling.NEAREST).save(tmp_path / "large.png")
+    (large,) = run(path, [tmp_path / "large.png"]).as_dict()["inputs"]
+    whole = InputRecord((1, 8, 8), DIGITS_MEAN, DIGITS_STD)
+    shown = builders.FRAMES[frames](torch.from_numpy(read_image(tmp_path / "large.png", whole)[0]))
+    assert large["logits"] == Session(path).run(shown.contiguous().numpy()).mean(axis=0)[0].tolist()

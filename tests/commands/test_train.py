@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from hdlif.cli import cli
 from hdlif.commands import recipes
 from hdlif.commands import train as module
+from hdlif.config import load_recipe
 from hdlif.errors import ExistingRunError, RecipeError, TrainingError
 from hdlif.measure import peak_memory as probe
 from hdlif.training import Batch, Callback, Training
@@ -118,3 +121,27 @@ def test_a_rule_that_cannot_learn_from_a_network_is_refused_before_a_folder_is_m
     with pytest.raises(RecipeError, match=message):
         recipes.check("digits_hdlif", overrides, build=True)
     recipes.check("digits_hdlif", [*overrides, "rule={kind: stbp}"], build=True)
+
+
+SHARED = ["neuron.per_step=false", "norm.per_step=false", "training.epochs=1", "model.widths=[8]"]
+
+
+def test_a_recipe_is_trained_on_as_a_stream(tmp_path: Path) -> None:
+    words = [word for change in SHARED for word in ("--set", change)]
+    command = ["train", "sines_dense_hdlif", "--stream", *words, "--memory-repeats", "1", "--out", str(tmp_path)]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0, done.output
+    # The most up to 16 that divide the 32 steps.
+    assert load_recipe(tmp_path / "recipe.yaml").training.stream == 16
+    assert json.loads((tmp_path / "summary.json").read_text())["accuracy"] > 0.3
+    again = CliRunner().invoke(cli, [*command, "--resume"])
+    assert again.exit_code == 0, again.output
+
+
+def test_the_steps_of_a_stream_that_a_recipe_states_stay(tmp_path: Path) -> None:
+    stated = [*SHARED, "training.stream=8"]
+    module.train("sines_dense_hdlif", overrides=stated, out=tmp_path, memory_repeats=0, stream=True)
+    assert load_recipe(tmp_path / "recipe.yaml").training.stream == 8
+    recipe = load_recipe("sines_dense_hdlif", SHARED)
+    module.train(recipe, out=tmp_path, memory_repeats=0, stream=True, overwrite=True)
+    assert load_recipe(tmp_path / "recipe.yaml").training.stream == 16

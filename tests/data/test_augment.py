@@ -15,11 +15,13 @@ from hdlif.data.augment import (
     jitter,
     of_each,
     random_resized_crop,
+    rotate,
     scale,
     shift,
 )
 from hdlif.data.draws import Bits, random_bits
 from hdlif.datasets import AUGMENTED
+from hdlif.errors import DataError
 
 
 def test_flip_mirrors_where_the_top_bit_is_set() -> None:
@@ -182,8 +184,27 @@ def test_scale_multiplies_each_channel_by_a_factor_of_its_own() -> None:
     assert abs(factors[:, :, 0].std().item() - 0.25) < 0.02
 
 
-@pytest.mark.parametrize("make", [jitter, scale])
+@pytest.mark.parametrize("make", [jitter, rotate, scale])
 @pytest.mark.parametrize("deviation", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_deviation_that_none_can_be_is_refused(make: Callable[..., object], deviation: float) -> None:
     with pytest.raises(ValueError, match="it must be above 0"):
         make(deviation=deviation)
+
+
+def test_rotate_turns_the_sensors_of_a_sample_alike() -> None:
+    """Lengths and angles stay, within a sensor and from one to the other; each sample turns by its own draw."""
+    x = torch.randn(64, 6, 10, 1, generator=torch.Generator().manual_seed(0))
+    seen = rotate(deviation=0.2).apply(x, bits_of(64))
+    before, after = (one.reshape(64, 2, 3, 10).permute(0, 2, 1, 3).flatten(2) for one in (x, seen))
+    torch.testing.assert_close(after.transpose(1, 2) @ after, before.transpose(1, 2) @ before, rtol=1e-4, atol=1e-4)
+    turns = after @ torch.linalg.pinv(before)
+    assert (torch.linalg.det(turns) > 0.9).all()
+    # The trace of a rotation is 1 + 2·cos of its angle, whose square is 3·σ² in the mean.
+    angles = torch.acos(((turns.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1))
+    assert abs(angles.square().mean().sqrt() / (0.2 * 3**0.5) - 1) < 0.2
+    assert not torch.allclose(turns[0], turns[1])
+
+
+def test_rotate_takes_channels_in_threes() -> None:
+    with pytest.raises(DataError, match="the series has 4"):
+        rotate().apply(torch.randn(1, 4, 5, 1), bits_of(1))

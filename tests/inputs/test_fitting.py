@@ -51,3 +51,10 @@ def test_rows_are_shown_one_a_step_from_the_top() -> None:
     rows = framed(x, "rows")
     assert rows.shape == (3, 2, 1, 4)
     np.testing.assert_array_equal(rows[1, :, 0], x[:, 1])
+
+
+def test_pixels_are_shown_one_a_step_row_by_row() -> None:
+    x = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
+    pixels = framed(x, "pixels")
+    assert pixels.shape == (12, 2, 1, 1)
+    np.testing.assert_array_equal(pixels[5, :, 0, 0], x[:, 1, 1])

@@ -10,7 +10,8 @@ import torch
 from hdlif.artefact import InputRecord
 from hdlif.deploy import export
 from hdlif.models import Network, dense
-from hdlif.nn import HDLIF
+from hdlif.models.blocks import NormFactory
+from hdlif.nn import HDLIF, Affine, BatchNorm2d
 from hdlif.runtime import Session
 from small_networks import scatter_norms
 
@@ -18,10 +19,14 @@ T = 5
 RECORD = InputRecord((3, 1, 1), (0.0,) * 3, (1.0,) * 3, kind="series", resize="none", frames="rows")
 
 
-def network(*widths: int) -> Network:
+def network(*widths: int, norm: NormFactory = BatchNorm2d) -> Network:
     torch.manual_seed(0)
-    made = dense(neuron=lambda place: HDLIF(T), classes=4, in_channels=3, widths=widths)
+    made = dense(neuron=lambda place: HDLIF(T), classes=4, in_channels=3, widths=widths, norm=norm)
     scatter_norms(made)
+    for module in made.modules():
+        if isinstance(module, Affine):
+            torch.nn.init.uniform_(module.weight, 0.5, 2)
+            torch.nn.init.normal_(module.bias)
     return made.eval()
 
 
@@ -44,8 +49,9 @@ def test_a_chunk_of_all_steps_equals_steps_one_by_one() -> None:
     assert not torch.equal(whole[0], whole[1])
 
 
-def test_it_is_deployed(tmp_path: Path) -> None:
-    net, x = network(6, 7), torch.randn(T, 2, 3, 1, 1)
+@pytest.mark.parametrize("norm", [BatchNorm2d, Affine])
+def test_it_is_deployed(tmp_path: Path, norm: NormFactory) -> None:
+    net, x = network(6, 7, norm=norm), torch.randn(T, 2, 3, 1, 1)
     export(net, tmp_path / "x.hdlif.safetensors", input=RECORD, labels=tuple("abcd"), time_steps=T)
     found = Session(tmp_path / "x.hdlif.safetensors").run(x.numpy())
     np.testing.assert_allclose(found, net(x, steps=range(T))[0].detach().numpy(), rtol=1e-4, atol=1e-4)

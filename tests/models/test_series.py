@@ -1,6 +1,7 @@
 """Networks for series: what a layer reads, chunks, the rules, and the deployed form."""
 
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hdlif.config import load_recipe
 from hdlif.deploy import lower
 from hdlif.errors import RecipeError
 from hdlif.models import Network, conv1d, dense, led_back, recurrent
-from hdlif.nn import HDLIF, QuantConv2d, Recurrent
+from hdlif.nn import HDLIF, SECA, QuantConv2d, Recurrent
 from hdlif.runtime import Session
 from same_bits import assert_same_bits
 from small_networks import scatter_norms
@@ -57,7 +58,18 @@ def test_a_convolution_reads_nothing_later_and_as_far_back_as_its_kernel() -> No
     assert changed == [2 <= t <= 2 + 6 for t in range(steps)]
 
 
-@pytest.mark.parametrize(("build", "arguments"), [(conv1d, {"dilations": (1, 2)}), (recurrent, {})])
+@pytest.mark.parametrize(
+    ("build", "arguments"),
+    [
+        (conv1d, {"dilations": (1, 2)}),
+        (conv1d, {"companded": (0, 2)}),
+        (conv1d, {"companded": (1,), "changes": True}),
+        (conv1d, {"attention": partial(SECA, time_steps=T)}),
+        (dense, {"attention": SECA}),
+        (recurrent, {}),
+        (recurrent, {"attention": SECA}),
+    ],
+)
 def test_chunks_equal_the_whole_and_the_deployed_network(build: Any, arguments: dict[str, Any]) -> None:
     network, x = made(build, **arguments), torch.randn(T, 2, C, 1, 1)
     whole = logits(network, x)
@@ -102,9 +114,28 @@ def test_two_ways_to_make_a_layer_recurrent_are_one_too_many() -> None:
         ({"kernel": 0}, "kernel = 0"),
         ({"dilations": (1,)}, "dilations = [1] of 2 layers"),
         ({"dilations": (1, 0)}, "dilations = [1, 0] of 2 layers"),
+        ({"companded": (0, 3)}, "companded = [0, 3]; name channels once each, whole numbers in 0..2"),
+        ({"companded": (1, 1)}, "companded = [1, 1]"),
         ({"kernel": 300}, "holds 299 steps; at most 256"),
     ],
 )
 def test_convolutions_that_there_are_not(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         made(conv1d, **arguments)
+
+
+@pytest.mark.parametrize("build", [conv1d, dense, recurrent])
+def test_attention_stands_in_front_of_every_neuron_layer(build: Any) -> None:
+    names = list(made(build, attention=SECA).body._modules)
+    assert [names[names.index(f"act{place}") - 1] for place in (1, 2)] == ["att1", "att2"]
+
+
+@pytest.mark.parametrize("kind", ["conv1d", "dense", "recurrent"])
+def test_recipes_of_series_choose_it(kind: str) -> None:
+    words = [
+        f"model={{kind: {kind}, widths: [5, 6]}}",
+        "attention={kind: seca, per_step: true}",
+        "neuron={kind: hdlif}",
+    ]
+    network = builders.build_model(load_recipe("sines_hdlif", words))
+    assert network.get_submodule("body.att2").weight.shape == (32, 5)

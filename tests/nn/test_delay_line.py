@@ -14,7 +14,7 @@ from hdlif.artefact import InputRecord, dumps, loads
 from hdlif.errors import ShapeError, StateError
 from hdlif.learning import OTTT, SLTT, STBP, StochasticStep
 from hdlif.models import conv1d
-from hdlif.nn import HDLIF, DelayLine, QuantConv2d, Sequential, SpikeQuantizer, Ternary, detach
+from hdlif.nn import HDLIF, Changes, DelayLine, QuantConv2d, Sequential, SpikeQuantizer, Ternary, detach
 from same_bits import assert_same_bits
 from small_networks import scatter_norms
 
@@ -173,3 +173,15 @@ def test_it_equals_slices_of_the_sequence_in_values_and_gradients(kernel: int, d
         for y, h in ((found, state["held"]), (expected, after))
     )
     torch.testing.assert_close(by_found, by_expected, rtol=1e-12, atol=1e-12)
+
+
+def test_changes_are_exact_beside_what_changes() -> None:
+    x = 1 + 2.0**-20 * torch.arange(6).reshape(6, 1, 1, 1, 1)
+    seen, state = Changes()(x, None, range(6))
+    assert torch.equal(seen[:, :, :1], x)
+    assert seen[1:, 0, 1, 0, 0].tolist() == [2.0**-20] * 5
+    assert seen[0, 0, 1, 0, 0] == 1
+    parts = [Changes()(x[:4], None, range(4))]
+    parts.append(Changes()(x[4:], parts[0][1], range(4, 6)))
+    assert torch.equal(torch.cat([part for part, _ in parts]), seen)
+    assert torch.equal(parts[1][1]["held"], state["held"])

@@ -74,6 +74,8 @@ def test_images_of_a_data_set_are_resized_as_files_are(tmp_path: Path) -> None:
 def test_images_are_not_squeezed_into_a_network_that_reads_rows() -> None:
     with pytest.raises(InputError, match="images are 8x8 and the network takes 1x8"):
         fit_images(np.zeros((2, 1, 8, 8), np.uint8), InputRecord((1, 1, 8), (0.5,), (0.25,)))
+    with pytest.raises(InputError, match="images are 8x8 and the network takes 1x1"):
+        fit_images(np.zeros((2, 1, 8, 8), np.uint8), InputRecord((1, 1, 1), (0.5,), (0.25,), frames="pixels"))
 
 
 def test_a_network_of_rows_is_shown_the_rows_of_a_picture_of_any_size(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def train(out: Path, **changes: Any) -> Fit:
     bar = changes.pop("progress", None) or progress_bar(enabled=False)
     added = {"mix": Mixing, "teacher": Teaching, "penalty": ActivityPenalty, "after_epoch": AfterEpoch}
     callbacks = [make(changes.pop(key)) for key, make in added.items() if key in changes]
+    last = [changes.pop("after_crash")] if "after_crash" in changes else []
     checkpoints = Checkpoints(
         out,
         recipe=changes.pop("record", {"seed": 7, "training": {"epochs": epochs}}),
@@ -77,7 +78,7 @@ def train(out: Path, **changes: Any) -> Fit:
         "rule": StochasticStep(),
         "task": task,
         "config": TrainingConfig(epochs=epochs, learning_rate=0.1, warmup_epochs=1),
-        "callbacks": [*callbacks, checkpoints, Log(out), Progress(out.name, bar)],
+        "callbacks": [*callbacks, checkpoints, Log(out), Progress(out.name, bar), *last],
         "batch_size": BATCH_SIZE,
         "seed": 7,
         "fabric": Fabric(accelerator="cpu", devices=1, precision=precision),

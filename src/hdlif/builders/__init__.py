@@ -14,6 +14,7 @@ from hdlif.builders.data import (
     named_data,
     random_batch,
     sample_name_of,
+    shipped_kind,
 )
 from hdlif.builders.extras import TEACHERS, build_mix, build_teacher
 from hdlif.builders.found import FOUND, found_kind, is_there, kind_at, kind_named, look
@@ -107,6 +108,7 @@ __all__ = [
     "own_neuron",
     "random_batch",
     "sample_name_of",
+    "shipped_kind",
     "target_taken",
     "try_update",
     "with_data_found",

@@ -30,6 +30,7 @@ def _as_it_is() -> None:
 AUGMENTS: Mapping[str, Callable[..., Augmentation | None]] = {
     **dict.fromkeys(datasets.AUGMENTED, _as_it_is),
     "jitter": At("hdlif.data.augment:jitter"),
+    "rotate": At("hdlif.data.augment:rotate"),
     "scale": At("hdlif.data.augment:scale"),
 }
 """What makes each that takes arguments."""

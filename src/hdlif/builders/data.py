@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from hdlif.artefact import InputRecord
+from hdlif.artefact import InputRecord, TaskRecord
 from hdlif.builders.arguments import choose
 from hdlif.builders.augment import build_augment, checked_augment
 from hdlif.builders.found import (
     FOUND,
+    ahead_asked,
     arguments,
     check_divided,
     check_steps,
@@ -24,7 +26,7 @@ from hdlif.builders.found import (
 )
 from hdlif.builders.installed import chosen_offer
 from hdlif.builders.places import At
-from hdlif.builders.shipped import DATA, Described
+from hdlif.builders.shipped import DATA, DataKind, Described
 from hdlif.config import DataConfig, Recipe
 from hdlif.errors import DataError, RecipeError, brief, cut, did_you_mean
 from hdlif.inputs.events import BINNINGS
@@ -38,11 +40,16 @@ if TYPE_CHECKING:
     from hdlif.tasks import Target
 
 VALIDATION_OF_NAMED = 100
-CONSTANT, ROWS = "constant", "rows"
-"""The names of the frames that are a whole image each, and a row of one: of a series, a sample in time."""
+_NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
+CONSTANT, ROWS, PIXELS = "constant", "rows", "pixels"
+"""The names of the frames that are a whole image each, a row of one (of a series, a sample in time), or a pixel."""
 
 
-FRAMES: Mapping[str, Frames] = {CONSTANT: At("hdlif.data:constant"), ROWS: At("hdlif.data:rows")}
+FRAMES: Mapping[str, Frames] = {
+    CONSTANT: At("hdlif.data:constant"),
+    ROWS: At("hdlif.data:rows"),
+    PIXELS: At("hdlif.data:pixels"),
+}
 
 
 def check_data(recipe: Recipe) -> str | None:
@@ -62,8 +69,8 @@ def check_data(recipe: Recipe) -> str | None:
         if section.kind not in DATA:
             # It says what there is, and raises.
             chosen_offer(section.kind, "data.kind", {*DATA, *FOUND})
-        samples = DATA[section.kind].input.kind
         _check_shipped(section)
+        samples = DATA[section.kind].input.kind
     events = samples == "events"
     if samples in _SHOWN:
         _check_without_maps(section, samples)
@@ -141,16 +148,33 @@ def look_for(
 
 
 def _check_shipped(section: DataConfig) -> None:
-    for name, value in section.arguments.items():
+    shipped_kind(section.kind, section.arguments)
+    if section.validation is None:
+        raise RecipeError("data.validation is missing; give the number of training images to hold out")
+    if section.found is not None:
+        raise RecipeError(f"data.found is of data of your own, and {section.kind} is a set that ships; leave it out")
+
+
+def _check_without_arguments(given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
         accepted = DataConfig.model_fields.keys() - {"found"}
         mend = did_you_mean(name, accepted)
         if name in arguments():
             mend = f"it is of data of your own: data.kind is one of {', '.join(sorted(FOUND))}"
         raise RecipeError(f"data.{cut(name)} = {brief(value)} is unknown; {mend}")
-    if section.validation is None:
-        raise RecipeError("data.validation is missing; give the number of training images to hold out")
-    if section.found is not None:
-        raise RecipeError(f"data.found is of data of your own, and {section.kind} is a set that ships; leave it out")
+
+
+def shipped_kind(name: str, given: Mapping[str, Any]) -> DataKind:
+    """A data set that ships, with arguments of its own where it takes some.
+
+    Raises:
+        RecipeError: an argument is unknown, or has a value that none can have.
+    """
+    kind = DATA[name]
+    if kind.content is None:
+        _check_without_arguments(given)
+        return kind
+    return kind.of(kind.checked(given, DataConfig.model_fields.keys() - {"found"})())
 
 
 def data_kind(recipe: Recipe) -> Described:
@@ -162,7 +186,7 @@ def data_kind(recipe: Recipe) -> Described:
     """
     check_data(recipe)
     if recipe.data.kind in DATA:
-        return DATA[recipe.data.kind]
+        return shipped_kind(recipe.data.kind, recipe.data.arguments)
     if recipe.data.found is None:
         raise RecipeError(
             f'data.kind = "{recipe.data.kind}": its classes and sizes are known when the data have been looked at; '
@@ -175,6 +199,7 @@ def data_kind(recipe: Recipe) -> Described:
         target=target_of(recipe),
         target_mean=found.target_mean,
         target_std=found.target_std,
+        ahead=ahead_asked(recipe.data.arguments),
     )
 
 
@@ -228,7 +253,7 @@ def build_data(
 
 def _shipped(recipe: Recipe, root: Path | None) -> ImageSets:
     check_data(recipe)
-    kind, section = DATA[recipe.data.kind], recipe.data
+    kind, section = shipped_kind(recipe.data.kind, recipe.data.arguments), recipe.data
     split = {"validation": section.validation, "augment": build_augment(section, kind.input.kind), "seed": recipe.seed}
     if kind.events:
         binning = BINNINGS[section.frames]
@@ -260,19 +285,31 @@ def _found_again(recipe: Recipe, root: Path | None, listed: Path | None) -> Foun
 
 
 def named_data(
-    name: str, root: Path | None, *, record: InputRecord, time_steps: int, frames: str = "by_number"
+    name: str,
+    root: Path | None,
+    *,
+    record: InputRecord,
+    time_steps: int,
+    frames: str = "by_number",
+    task: TaskRecord = TaskRecord(),  # noqa: B008 - frozen
+    arguments: Mapping[str, Any] = _NO_ARGUMENTS,
 ) -> ImageSets:
     """A data set as a network takes it that was made for `record`.
 
     Args:
         frames: how events are binned, of a network whose record does not say it.
+        task: what the network's outputs mean.
+        arguments: of generated data; what the network itself tells of them need not be among them.
     Raises:
         DataError: the network takes something else.
+        RecipeError: an argument is unknown, or has a value that none can have.
     """
-    kind = DATA[name]
+    if (content := DATA[name].content) is not None:
+        arguments = {**content.of_network(record, time_steps, task), **arguments}
+    kind = shipped_kind(name, arguments)
     split = {"validation": VALIDATION_OF_NAMED, "augment": (), "seed": 0}
-    height, width = record.shape[1:]
-    size = height if height == width and record.shape[1:] != kind.input.shape[1:] and kind.resizes else None
+    _, *sides = record.sample_shape(time_steps)
+    size = sides[0] if sides[0] == sides[1] and tuple(sides) != kind.input.shape[1:] and kind.resizes else None
     taken = f"the network takes {_described(record)} at each step, and {name} has {_described(kind.input)}"
     if record.kind != kind.input.kind or record.shape[0] != kind.input.shape[0]:
         raise DataError(f"{taken}; give the data set that it was trained on")
@@ -288,6 +325,12 @@ def named_data(
         if tuple(shape) == record.shape and steps in (1, time_steps):
             sets = kind.load(root, **split)
             return (sets if size is None else sets.resized(size)).shown_as(shown).made_by(None)
+    if kind.content is not None:
+        raise DataError(
+            f"the network takes {time_steps} steps of {list(record.shape)}, and {name} has {channels} channels of "
+            f"{sides[0]}; give the arguments that it was trained on, --set data.KEY=VALUE of "
+            f"{', '.join(kind.defaults)}"
+        )
     raise DataError(f"{taken}; give the data set that it was trained on")
 
 
@@ -314,6 +357,11 @@ def input_record(recipe: Recipe) -> InputRecord:
     import torch
 
     frames = frames_of(recipe.data, record.kind)
+    if frames == PIXELS and record.shape[1] != record.shape[2]:
+        raise RecipeError(
+            f'data.frames = "{PIXELS}" shows square images, and these are {record.shape[1]}x{record.shape[2]}; set '
+            "data.size"
+        )
     steps, _, *shape = FRAMES[frames](torch.zeros(1, *record.shape)).shape
     if kind.series and steps != recipe.time_steps:
         raise RecipeError(

@@ -44,6 +44,12 @@ def target_asked(arguments: Mapping[str, Any]) -> Target:
     return "classes" if arguments.get("each_step") else "class"
 
 
+def ahead_asked(arguments: Mapping[str, Any]) -> int:
+    """How many steps later the values come that the arguments of a section ask for; 0 of others."""
+    ahead: int = arguments.get("ahead") or 0
+    return ahead
+
+
 @dataclass(frozen=True)
 class FoundKind:
     """A kind of data of the user's own: what it has follows from looking at it, and is then kept in the recipe.

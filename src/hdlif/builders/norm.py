@@ -1,4 +1,4 @@
-"""The section `norm`: the batch norms behind the body's convolutions."""
+"""The section `norm`: what is behind the body's convolutions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ def _batch_norm(
     return partial(BatchNorm2d, time_steps=time_steps if per_step else None, momentum=momentum, eps=eps)
 
 
-NORMS: Mapping[str, Callable[..., NormFactory]] = {"batch_norm": _batch_norm}
+def _affine(*, scale: float = 1.0) -> NormFactory:
+    from hdlif.nn import Affine
+
+    Affine(1, scale=scale)
+    return partial(Affine, scale=scale)
+
+
+NORMS: Mapping[str, Callable[..., NormFactory]] = {"affine": _affine, "batch_norm": _batch_norm}
 
 
 def build_norm(recipe: Recipe) -> NormFactory:

@@ -55,7 +55,11 @@ def data_overrides(recipe: Recipe, data: str) -> list[str]:
     """
     section = recipe.data
     if data in DATA:
-        return [f"data.kind={data}"]
+        if data == section.kind or section.kind not in DATA or not section.arguments:
+            return [f"data.kind={data}"]
+        # What generated data are made by is not of another set.
+        plain = section.model_dump(exclude=set(section.arguments), exclude_none=True, mode="json")
+        return [f"data={json.dumps({**plain, 'kind': data})}"]
     if not is_there(data):
         from hdlif.data.public.sets import where_had
 

@@ -15,10 +15,12 @@ from hdlif.builders.optimization import checked_optimizer, checked_schedule, try
 from hdlif.builders.rule import build_rule, build_training_rule, checked_criterion, checked_rule
 from hdlif.builders.task import build_measured_task, checked_task
 from hdlif.config import Recipe
-from hdlif.errors import HdlifError, RecipeError, first_line
+from hdlif.errors import HdlifError, InputError, RecipeError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from hdlif.learning import Rule
 
 MOST_VALUES = 2**30
 """Parameters and buffers of a network: what 4 GiB hold in fp32."""
@@ -107,12 +109,14 @@ def check(recipe: Recipe) -> None:
     shape = input_record(recipe).shape
     try_augment(recipe.data, data_kind(recipe).input.kind, raw_shape(recipe))
     task = build_measured_task(recipe)
-    build_training_rule(recipe)
+    rule = build_training_rule(recipe)
     try_optimization(recipe.training)
     build_penalty(recipe)
     build_mix(recipe)
     with without_values():
         network = build_model(recipe)
+        if recipe.training.stream is not None:
+            _check_streams(recipe, rule, network)
         values = sum(tensor.numel() for tensor in network.state_dict().values())
         if values > MOST_VALUES:
             raise RecipeError(
@@ -150,6 +154,19 @@ def check(recipe: Recipe) -> None:
             f"data.batch_size = {recipe.data.batch_size}; the network has {neurons:,} neurons for an image, and a "
             f"batch may have {MOST_NEURONS:,}; lower it, data.size or model.width"
         )
+
+
+def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
+    """Raise `RecipeError` where the recipe's samples cannot be learned from as streams."""
+    from hdlif.training.streaming import check_streams
+
+    assert recipe.training.stream is not None
+    if recipe.training.accumulate > 1:
+        raise RecipeError("training.stream makes an update of each part of a batch; leave training.accumulate out")
+    try:
+        check_streams(recipe.training.stream, recipe.time_steps, rule, network)
+    except InputError as error:
+        raise RecipeError(str(error)) from error
 
 
 def _check_own(network: nn.Module, kind: str, shape: tuple[int, ...]) -> None:

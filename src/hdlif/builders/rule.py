@@ -57,6 +57,8 @@ def build_training_rule(recipe: Recipe) -> Rule:
     rule = _rule(recipe, distilled(recipe, _criterion(recipe)))
     if recipe.rule.kind not in RULES:
         _try_schedule(rule, recipe)
+    if recipe.rule.kind == "forward_mode" and recipe.training.compile:
+        raise RecipeError("rule.forward_mode does not run through torch.compile; set training.compile: false")
     return rule
 
 
@@ -66,7 +68,7 @@ def _try_schedule(rule: Any, recipe: Recipe) -> None:
     from hdlif.learning import Plan
 
     try:
-        plan = rule.schedule(recipe.time_steps, torch.Generator().manual_seed(0))
+        plan = rule.schedule(recipe.training.stream or recipe.time_steps, torch.Generator().manual_seed(0))
     except Exception as error:
         raise RecipeError(
             f"rule.{recipe.rule.kind}: {type(error).__name__}: {first_line(error)}; a rule has "
@@ -120,12 +122,14 @@ def _rule(recipe: Recipe, criterion: Criterion) -> Rule:
     from hdlif.learning import StochasticStep, StochasticWindow, first_step
 
     rule = checked_rule(recipe)(criterion=criterion)
-    if isinstance(rule, StochasticStep) and rule.k > (counted := recipe.time_steps - first_step(criterion)):
-        which = "time_steps" if counted == recipe.time_steps else "the steps that the task counts"
+    steps, which = recipe.time_steps, "time_steps"
+    if recipe.training.stream is not None:
+        steps, which = recipe.training.stream, "training.stream"
+    if isinstance(rule, StochasticStep) and rule.k > (counted := steps - first_step(criterion)):
+        which = which if counted == steps else "the steps that the task counts"
         raise RecipeError(f"rule.k = {rule.k}; it must be at most {which} = {counted}")
-    if isinstance(rule, StochasticWindow) and rule.length > recipe.time_steps:
+    if isinstance(rule, StochasticWindow) and rule.length > steps:
         raise RecipeError(
-            f"rule.length = {rule.length}; a window must be at most as long as a sequence, time_steps = "
-            f"{recipe.time_steps}"
+            f"rule.length = {rule.length}; a window must be at most as long as a sequence, {which} = {steps}"
         )
     return rule

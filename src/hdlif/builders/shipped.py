@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hdlif import datasets
 from hdlif.artefact import InputRecord
+from hdlif.builders.arguments import Checked, checked
 from hdlif.builders.places import At
+from hdlif.generated import Copy, DelayedXor, MackeyGlass
 from hdlif.inputs.events import Binning
 
 if TYPE_CHECKING:
     from hdlif.data import ImageSets
+    from hdlif.generated import Content
     from hdlif.tasks import Target
 
 
@@ -29,6 +33,10 @@ class Described:
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
     """Of values, by which they are normalised."""
+    ahead: int = 0
+    """Of the next values of a series itself, how many steps later it has them."""
+    answered_after: int | None = None
+    """Of classes at each step, how many steps later the answer is asked for; None where that is the task's to say."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -53,10 +61,40 @@ class DataKind(Described):
     """A data set that ships: its loader beside what is known of it.
 
     A loader of images or series takes (root, validation, augment, seed); one of events takes (time_steps, binning,
-    size) too.
+    size) too, and one of generated data their content.
     """
 
     load: Callable[..., ImageSets]
+    content: type[Content] | None = None
+    """Of generated data, the class whose fields are arguments of `data` in a recipe."""
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The keys of `data` that this kind takes beside those of every kind, and what they are by default."""
+        # A content is a dataclass.
+        content: Any = self.content
+        return {} if content is None else {field.name: field.default for field in fields(content)}
+
+    def checked(self, arguments: Mapping[str, Any], beside: Collection[str]) -> Checked[Content]:
+        """What makes the content from the arguments of a section, which are checked. Raises `RecipeError`.
+
+        Args:
+            beside: the keys of every kind, for the error that lists what it takes.
+        """
+        assert self.content is not None
+        return checked(self.content, "data", arguments, beside=beside)
+
+    def of(self, content: Content) -> DataKind:
+        """This kind with other content than the defaults."""
+        return replace(self, load=partial(self.load, content=content), **_described(content))
+
+
+def _described(content: Content) -> dict[str, Any]:
+    return {"input": content.input, "names": content.names, "target": content.target, **content.learned}
+
+
+def _generated(load: At, content: type[Content]) -> DataKind:
+    return DataKind(load=load, content=content, **_described(content()))
 
 
 def _counts(side: int) -> InputRecord:
@@ -96,6 +134,9 @@ DATA: Mapping[str, DataKind] = {
         input=InputRecord(datasets.SINES_SHAPE, datasets.SINES_MEAN, datasets.SINES_STD, kind="series", resize="none"),
         names=datasets.SINES_CLASSES,
     ),
+    "copy": _generated(At("hdlif.data:copy_task"), Copy),
+    "delayed_xor": _generated(At("hdlif.data:delayed_xor"), DelayedXor),
+    "mackey_glass": _generated(At("hdlif.data:mackey_glass"), MackeyGlass),
     "wine": DataKind(
         load=At("hdlif.data:wine"),
         input=InputRecord(

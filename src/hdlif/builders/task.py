@@ -9,6 +9,7 @@ from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.data import data_kind, target_of
 from hdlif.builders.metrics import build_metrics, checked_metrics
 from hdlif.builders.places import At
+from hdlif.builders.shipped import DATA
 from hdlif.config import Recipe
 from hdlif.errors import InputError, RecipeError
 
@@ -61,6 +62,8 @@ def checked_task(recipe: Recipe) -> Checked[Task]:
             f'task.kind = "{kind}" learns {_SAID[wanted]}, and data.kind = "{recipe.data.kind}" gives {_SAID[given]}; '
             f"--set {_FITTING[given]}, or take other data"
         )
+    if recipe.data.kind in DATA and (after := data_kind(recipe).answered_after) is not None:
+        _check_answered(arguments.get("delay", 0), after, recipe.data.kind)
     is_plain = kind == "classify" and arguments.get("combine", "mean") == "mean"
     for key, value in (("data.mixup", recipe.data.mixup), ("teacher", recipe.teacher)):
         if value is not None and not is_plain:
@@ -73,6 +76,14 @@ def checked_task(recipe: Recipe) -> Checked[Task]:
             f'kind "{kind}"'
         )
     return made
+
+
+def _check_answered(delay: object, after: int, kind: str) -> None:
+    if delay != after:
+        raise RecipeError(
+            f'task.delay = {delay}: with data.kind = "{kind}" the answer to a step is asked for {after} steps later; '
+            f"--set task.delay={after}"
+        )
 
 
 def target_taken(kind: str, *, each: bool) -> str:
@@ -114,6 +125,6 @@ def _built(recipe: Recipe) -> Task:
         time_steps=recipe.time_steps,
         mean=mean,
         std=std,
-        ahead=recipe.data.arguments.get("ahead", 0),
+        ahead=described.ahead,
         label_smoothing=smoothing,
     )

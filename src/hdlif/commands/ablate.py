@@ -7,7 +7,7 @@ and is skipped. So running the command again goes on where it stopped, and with 
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -58,8 +58,23 @@ class Table(BaseModel):
     """For all cells."""
     rows: dict[Printable, list[str]] = Field(min_length=1)
     columns: dict[Printable, list[str]] = Field(min_length=1)
-    quantities: list[Literal["accuracy", "sops", "firing_rate"]] = ["accuracy"]
-    """What a cell of the printed table says; table.json has all."""
+    quantities: list[
+        Literal[
+            "accuracy",
+            "metric",
+            "sops",
+            "nops",
+            "firing_rate",
+            "parameters",
+            "train_seconds",
+            "peak_bytes",
+            "stored_mb",
+        ]
+    ] = ["accuracy"]
+    """What a cell of the printed table says; table.json has all. "metric" is the first figure of the task, which is no
+    accuracy where it does not classify."""
+    memory_repeats: int = Field(default=0, ge=0)
+    """Fresh processes that measure the peak memory of each cell's training; 0 leaves it out."""
     undefined: dict[str, list[str]] = {}
     """Columns by row that do not exist; why is for the documentation to say."""
 
@@ -152,8 +167,11 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
                 name = f"{row}, {column}"
                 try:
                     recipe = look(load_recipe(table.base, [*table.overrides, *of_row, *of_column, f"seed={seed}"]))
-                    if recipe.task.kind != "classify":
-                        raise RecipeError(f'task.kind = "{recipe.task.kind}"; a table compares accuracies')
+                    if recipe.task.kind != "classify" and "accuracy" in table.quantities:
+                        raise RecipeError(
+                            f'task.kind = "{recipe.task.kind}", and the table compares accuracies; set quantities: '
+                            "[metric]"
+                        )
                     if seed == base_seed:
                         builders.check(recipe)
                 except RecipeError as error:
@@ -208,7 +226,7 @@ def ablate(
                 out=cell.folder,
                 resume=None,
                 progress=progress,
-                memory_repeats=0,
+                memory_repeats=chosen.memory_repeats,
             )
         except InUseError as error:
             say(f"{name}: left out, {error}")
@@ -268,20 +286,34 @@ def _write(table: Table, queue: list[Cell], summaries: Mapping[Path, TrainResult
 
 
 def _statistics(runs: list[TrainResult]) -> dict[str, Any]:
-    accuracies = [run.accuracy or 0.0 for run in runs]
-    mean, std = mean_and_std(accuracies)
-    return {
-        "n": len(runs),
-        "accuracy": mean,
-        "std": std,
-        "accuracies": accuracies,
-        "accuracy_per_step": list(map(statistics.mean, zip(*(run.accuracy_per_step for run in runs), strict=True))),
-        "sops": statistics.mean(sops)
-        if len(sops := [one for run in runs if (one := run.sops) is not None]) == len(runs)
-        else None,
+    names, values = zip(*(run.first_figure for run in runs), strict=True)
+    known = [value for value in values if value is not None]
+    value, value_std = mean_and_std(known) if len(known) == len(values) else (None, None)
+    found: dict[str, Any] = {"n": len(runs), "metric": names[0], "value": value, "value_std": value_std}
+    if all(run.accuracy is not None for run in runs):
+        accuracies = [run.accuracy or 0.0 for run in runs]
+        mean, std = mean_and_std(accuracies)
+        found |= {
+            "accuracy": mean,
+            "std": std,
+            "accuracies": accuracies,
+            "accuracy_per_step": list(map(statistics.mean, zip(*(run.accuracy_per_step for run in runs), strict=True))),
+        }
+    return found | {
+        "sops": _mean([run.sops for run in runs]),
+        "nops": _mean([run.nops for run in runs]),
         "firing_rate": statistics.mean(map(firing_rate, runs)),
+        "parameters": _mean([run.parameters for run in runs]),
         "train_seconds": statistics.mean(run.train_seconds or 0.0 for run in runs),
+        "peak_bytes": _mean([run.peak_bytes for run in runs]),
+        "stored_mb": _mean([run.stored_mb for run in runs]),
     }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None where one is not known."""
+    known = [value for value in values if value is not None]
+    return statistics.mean(known) if len(known) == len(values) else None
 
 
 def firing_rate(result: TrainResult) -> float:
@@ -317,7 +349,7 @@ def _page(table: Table, result: dict[str, Any], samples: SampleName) -> str:
         list(table.columns),
         result["rows"],
         _texts(table, result),
-        operations="sops" in table.quantities,
+        quantities=table.quantities,
         samples=samples,
         provenance=provenance,
     )
@@ -334,12 +366,28 @@ def _cell_text(table: Table, row: str, column: str, found: dict[str, Any] | None
         return UNDEFINED
     if found is None:
         return "not run"
-    texts = {
-        "accuracy": in_percent(found["accuracy"], found["std"]),
-        "sops": f"{figure(found['sops'], '.3f', 1e-6)} M SOPs",
-        "firing_rate": f"{found['firing_rate']:.0%} fire",
+    texts: dict[str, Callable[[], str]] = {
+        "accuracy": lambda: in_percent(found["accuracy"], found["std"]),
+        "metric": lambda: _metric_text(found),
+        "sops": lambda: f"{figure(found['sops'], '.3f', 1e-6)} M SOPs",
+        "nops": lambda: f"{figure(found['nops'], '.3f', 1e-6)} M NOPs",
+        "firing_rate": lambda: f"{found['firing_rate']:.0%} fire",
+        "parameters": lambda: f"{figure(found['parameters'], ',.0f')} parameters",
+        "train_seconds": lambda: f"{found['train_seconds']:,.0f} s",
+        "peak_bytes": lambda: f"{figure(found['peak_bytes'], ',.1f', 1e-6)} MB",
+        "stored_mb": lambda: f"{figure(found['stored_mb'], ',.1f', 1e3)} kB stored",
     }
-    return f"{', '.join(texts[quantity] for quantity in table.quantities)} ({found['n']})"
+    return f"{', '.join(texts[quantity]() for quantity in table.quantities)} ({found['n']})"
+
+
+def _metric_text(found: Mapping[str, Any]) -> str:
+    """Of the first figure of a task: an accuracy in per cent, anything else in its own unit."""
+    if "accuracy" in found:
+        return in_percent(found["accuracy"], found["std"])
+    if found["value"] is None:
+        return UNDEFINED
+    spread = "" if found["value_std"] is None else f" ± {found['value_std']:.3g}"
+    return f"{found['metric']} {found['value']:.4g}{spread}"
 
 
 def _slug(name: str) -> str:

@@ -1,4 +1,4 @@
-"""`hdlif data inspect`: what data of the user's own hold, and what would be trained on."""
+"""`hdlif data inspect`: what data hold, the user's own or those of a set that ships, and what would be trained on."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 from hdlif import builders
 from hdlif.commands.data_sheet import write_sheet
+from hdlif.commands.shipped_data import inspect_shipped, persistence_lines, persistence_of, shipped_as_text
 from hdlif.commands.tables import aligned
 from hdlif.errors import DataError, cut
 from hdlif.inputs.tables import SUFFIXES
@@ -22,30 +23,38 @@ def inspect(
     size: int | None = None,
     overrides: Sequence[str] = (),
     out: Path | None = None,
+    data_root: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Look at data as a training would; files that cannot be read are listed here, and refused there.
 
     Args:
-        path: of data, or package.module:Name.
+        path: of data, or package.module:Name; or the name of a set that ships (`shipped_data.inspect_shipped`).
         size: of the square that pictures become, as `data.size`.
         overrides: "data.KEY=VALUE" each, as a training takes them.
         out: gets a sheet of pictures, a row for each class or label, or of samples from the least of each value to the
             most, as the network would see them: of sounds their frames, time
             from left to right, and of other series a curve for each channel.
+        data_root: the folder of a set that ships.
         say: gets a line where it will take a while.
     Returns:
         {"path", "kind", "layout", "classes": {name: {part: number}}, "split", "input", "ignored", "warnings",
         "digest"}; "target", what is learned where that is not one class of a sample
-        (`hdlif.data.own.targets.described`); and what the kind of data has besides: of pictures "sizes", "modes",
-        "unreadable", "duplicates", "in_memory", and "sheet" where one is written; of series and tables "samples",
-        "channels", "kept_together", "groups"; of series "window", "stride"; of sounds "sound", "rates", "padded",
+        (`hdlif.data.own.targets.described`); "persistence", of series whose next values are learned; and what the
+        kind of data has besides: of pictures "sizes", "modes", "unreadable", "duplicates", "in_memory", and "sheet"
+        where one is written; of series and tables "samples", "channels", "kept_together", "groups"; of series
+        "window", "stride"; of sounds "sound", "rates", "padded",
         "cut"; of events "sensor", "events", "durations", "out_of_order", "unreadable", "duplicates".
     Raises:
         DataError: there is nothing that could be trained on.
         RecipeError: an override is of no key that such data have.
         TrainingError: the sheet cannot be written.
     """
+    if path in builders.DATA:
+        for option, value in (("size", size), ("out", out)):
+            if value is not None:
+                raise DataError(f"{path}: is a set that ships, of which --{option} is not taken; leave it out")
+        return inspect_shipped(path, overrides=overrides, root=data_root)
     keys = data_keys(overrides)
     kind = builders.kind_named(keys.pop("kind", None) or _kind_at(path, keys))
     lenient = {"unreadable": "skip"} if kind in ("folder", "events", "shards") else {}
@@ -71,6 +80,11 @@ def inspect(
         "warnings": found.warnings(),
         "digest": found.manifest.digest,
     }
+    if (ahead := keys.get("ahead")) is not None:
+        result["target"]["ahead"] = ahead
+        result["persistence"] = persistence_of(
+            found.make((), 0), found.classes, found.target_mean, found.target_std, ahead
+        )
     if out is not None:
         result["sheet_rows"] = write_sheet(found, out)
         result["sheet"] = str(out)
@@ -85,6 +99,8 @@ def _kind_at(path: str, keys: Mapping[str, Any]) -> str:
 
 def as_text(result: dict[str, Any]) -> str:
     """What a person reads of it."""
+    if "arguments" in result:
+        return shipped_as_text(result)
     samples = result["samples_of"]
     split = ", ".join(f"{key} {value}" for key, value in result["split"].items())
     digits = ".4g" if samples in ("series", "table") else ".4f"
@@ -103,6 +119,7 @@ def as_text(result: dict[str, Any]) -> str:
             *(_odd_files(result) if "duplicates" in result else []),
             *([f"pictures       {result['sheet']}, {result['sheet_rows']}"] if "sheet" in result else []),
             *(_of_target(result["target"]) if "target" in result else []),
+            *persistence_lines(result),
             *(f"warning        {line}" for line in result["warnings"]),
         ]
     )

@@ -188,7 +188,7 @@ def sets_for(
         time_steps=recipe.time_steps,
         frames=recipe.data.frames,
         task=builders.build_task(recipe).record,
-        keys=keys,
+        keys=keys or (recipe.data.arguments if data == recipe.data.kind else {}),
     )
 
 
@@ -223,19 +223,19 @@ def sets_named(
     if data is None or data not in builders.DATA:
         seen = "it does not say which data set it is for" if data is None else f'--data "{data}" is unknown'
         raise DataError(f"{path}: {seen}; give --data NAME or a folder, {did_you_mean(data or '', builders.DATA)}")
-    if keys:
+    if keys and builders.DATA[data].content is None:
         raise RecipeError(
             f"--set data.{cut(next(iter(keys)))} is of data of your own, and {data} is a set that ships; leave it out"
         )
-    if (given := builders.DATA[data].target) != (
-        wanted := builders.target_taken(task.kind, each=task.combine == "each")
-    ):
+    kind = builders.shipped_kind(data, keys)
+    if (given := kind.target) != (wanted := builders.target_taken(task.kind, each=task.combine == "each")):
         raise DataError(
             f'{path}: the network has the task "{task.kind}", which takes {wanted}, and {data} gives {given}; give the '
             "data that it was trained on"
         )
-    taken = record or builders.DATA[data].input
-    return builders.named_data(data, data_root, record=taken, time_steps=time_steps, frames=frames)
+    return builders.named_data(
+        data, data_root, record=record or kind.input, time_steps=time_steps, frames=frames, task=task, arguments=keys
+    )
 
 
 def _check_classes(path: Path, classes: int, sets: ImageSets) -> None:

@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from hdlif.tasks import Evaluation, Task
     from hdlif.training import Fit, Teacher
 
+STREAM_STEPS = 16
+"""Most steps from one update to the next of a stream, where nothing is said."""
 PROFILED_IMAGES = 256
 """Test images over which operations are averaged."""
 
@@ -72,6 +74,7 @@ def train(
     out: Path | None = None,
     resume: bool | None = False,
     overwrite: bool = False,
+    stream: bool = False,
     devices: int | None = None,
     nodes: int | None = None,
     workers: int | None = None,
@@ -96,6 +99,8 @@ def train(
             is then as OUT was begun with it. None goes on where OUT holds a training of this recipe, and starts from
             the first epoch where not: for a caller that has OUT to itself.
         overwrite: replace the run that OUT holds, of whatever recipe; other files there stay.
+        stream: learn from samples as streams, with `training.stream` steps from one update to the next, or, where the
+            recipe has none, the most of up to `STREAM_STEPS` that divide its time steps.
         devices: processes on each node, with a GPU each where there are GPUs; by default what torchrun has started,
             or 1. They share every batch. Where torchrun has not, this program is started again for each of the others.
         nodes: machines, likewise.
@@ -120,6 +125,8 @@ def train(
     if not _first_by_torchrun():
         # What is said before ranks have met would be said by each.
         say = _unsaid
+    if stream:
+        recipe, overrides = _as_streams(recipe, overrides)
     if resume and data is None and not overrides and isinstance(recipe, str) and processes(devices, nodes)[1] == 1:
         recipe = _kept_recipe(recipe, out or Path("runs") / recipe, say)
     with saying_what_is_gone(out or Path("runs") / (recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem)):
@@ -221,6 +228,17 @@ def _forgotten_if_refused(out: Path, ranks: Ranks) -> Iterator[None]:
         raise
 
 
+def _as_streams(recipe: str | Path | Recipe, overrides: Sequence[str]) -> tuple[str | Path | Recipe, Sequence[str]]:
+    """A recipe and its changes, with streams where it has none."""
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    if loaded.training.stream is not None:
+        return recipe, overrides
+    steps = max(n for n in range(1, STREAM_STEPS + 1) if loaded.time_steps % n == 0)
+    if isinstance(recipe, Recipe):
+        return recipe.model_copy(update={"training": recipe.training.model_copy(update={"stream": steps})}), overrides
+    return recipe, [*overrides, f"training.stream={steps}"]
+
+
 def in_one_process(result: TrainResult | None) -> TrainResult:
     """What a training has come to that has no other processes."""
     assert result is not None, "the first process has a result"
@@ -281,6 +299,7 @@ def _result(
         **_asked_for(task, test),
         evaluation=measured.evaluated.as_dict(),
         **vars(measured.counts),
+        parameters=measured.parameters,
         fp32_mb=measured.fp32_mb,
         saved_bytes=measured.saved_bytes,
         versions=versions(),
@@ -359,13 +378,14 @@ class MeasuredNetwork:
         task: what it has learned.
         drawings: by name, what a report draws of the test set, as JSON has it.
         counts: operations, sizes and learned neuron parameters.
-        fp32_mb, saved_bytes: as of `TrainResult`.
+        parameters, fp32_mb, saved_bytes: as of `TrainResult`.
     """
 
     evaluated: Evaluated
     task: Task
     drawings: Mapping[str, Any]
     counts: Counts
+    parameters: int
     fp32_mb: float
     saved_bytes: int
 
@@ -402,6 +422,7 @@ def measure(
         task,
         drawing.files(),
         counts(graph or model, recipe, first_images(sets.test, PROFILED_IMAGES)),
+        sum(p.numel() for p in model.parameters()),
         4e-6 * sum(p.numel() for p in model.parameters() if id(p) not in in_neurons),
         bytes_saved_by_an_update(model, recipe, sets),
     )
@@ -430,8 +451,11 @@ def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: ImageSets) 
     """Bytes saved for backward at the most, by one loss of the recipe's rule on one batch."""
     rule = builders.build_rule(recipe)
     x, target = sets.test.sequence(torch.arange(min(recipe.data.batch_size, len(sets.test))))
-    plan = rule.schedule(recipe.time_steps, torch.Generator().manual_seed(recipe.seed))
-    first = Plan(plan.time_steps, plan.steps[:1], plan.updates[:1])
+    # Of streams, of a part.
+    steps = recipe.training.stream or recipe.time_steps
+    x = x[:steps]
+    plan = rule.schedule(steps, torch.Generator().manual_seed(recipe.seed))
+    first = plan if len(plan.updates) == 1 else Plan(plan.time_steps, plan.steps[:1], plan.updates[:1])
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     # The modes are given back with the state: batch norms of a user's may be frozen.
     with evaluation_mode(model):

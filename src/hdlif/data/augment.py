@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.data.draws import Bits, expanded, of_each
-from hdlif.data.series_augment import jittered, scaled
+from hdlif.data.series_augment import jittered, rotated, scaled
 
 Transform = Callable[[Tensor, Bits], Tensor]
 """From a batch [B, C, H, W] and bits [B] to a batch; the input is left alone."""
@@ -167,6 +167,11 @@ def scale(*, deviation: float = 0.1) -> Augmentation:
     return Augmentation(partial(scaled, deviation=_positive(deviation)), normalised=True, name="scale")
 
 
+def rotate(*, deviation: float = 0.1) -> Augmentation:
+    """`rotated` series."""
+    return Augmentation(partial(rotated, deviation=_positive(deviation)), name="rotate")
+
+
 def _positive(deviation: float) -> float:
     if not 0 < deviation < math.inf:
         raise ValueError(f"deviation = {deviation}; it must be above 0")
@@ -184,6 +189,7 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "flip": Augmentation(flip),
     "jitter": jitter(),
     "random_resized_crop": Augmentation(random_resized_crop, costly=True),
+    "rotate": rotate(),
     "scale": scale(),
     "shift": Augmentation(shift),
 }

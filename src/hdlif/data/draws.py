@@ -63,6 +63,12 @@ def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) 
     return list(order[: n - n % batch_size if drop_last else n].split(batch_size))  # type: ignore[no-untyped-call]
 
 
+def part_generator(draw: int, part: int) -> torch.Generator:
+    """What draws a part of generated data: a function of (draw, part), so that no part hangs on another's size."""
+    bits = random_bits(np.zeros(1, np.int64), seed=draw, epoch=0, stream=part)
+    return torch.Generator().manual_seed(int(bits[0] >> np.uint64(1)))
+
+
 def _mix(bits: Bits) -> Bits:
     """The splitmix64 step (Steele, Lea and Flood 2014): a bijection; an input bit moves half of the output.
 

@@ -36,6 +36,11 @@ def rows(x: Tensor) -> Tensor:
     return x.permute(2, 0, 1, 3).unsqueeze(3)
 
 
+def pixels(x: Tensor) -> Tensor:
+    """One pixel a step, row by row from the top left: [H·W, B, C, 1, 1]."""
+    return x.flatten(2).permute(2, 0, 1)[..., None, None]
+
+
 class Samples(Dataset[tuple[Tensor, Any]], ABC):
     """Labelled samples x = scale(augment(read(index))).
 

@@ -16,6 +16,12 @@ def fixed_permutation(n: int) -> Tensor:
     return torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
 
 
+def check_generated(name: str, validation: int) -> None:
+    """Raise `DataError` unless there is a validation sample of data that are generated."""
+    if validation < 1:
+        raise DataError(f"{name}: {validation} validation samples are refused; set validation to 1 or more")
+
+
 def check_validation(name: str, validation: int, *, least: int, most: int) -> None:
     """Raise `DataError` unless a number of validation samples leaves something on either side."""
     if not least <= validation <= most:

@@ -59,5 +59,10 @@ def normalised(pixels: NDArray[Any], mean: Sequence[float], std: Sequence[float]
 
 
 def framed(x: Floats, frames: str) -> Floats:
-    """What steps are shown of a picture [C, H, W]: "constant" [1, C, H, W], or "rows" from the top, [H, C, 1, W]."""
-    return np.ascontiguousarray(x.transpose(1, 0, 2)[:, :, None]) if frames == "rows" else x[None]
+    """What steps are shown of a picture [C, H, W], by one of `ops.graph.FRAMINGS`.
+
+    "constant" [1, C, H, W]; "rows" from the top, [H, C, 1, W]; "pixels" of one row after another, [H·W, C, 1, 1].
+    """
+    if frames == "rows":
+        return np.ascontiguousarray(x.transpose(1, 0, 2)[:, :, None])
+    return np.ascontiguousarray(x.reshape(len(x), -1).T[..., None, None]) if frames == "pixels" else x[None]

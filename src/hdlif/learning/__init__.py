@@ -17,7 +17,7 @@ from hdlif.learning.draws import Draw, Stratified, Uniform
 from hdlif.learning.forward_mode import ForwardMode
 from hdlif.learning.ndot import NDOT
 from hdlif.learning.ottt import OTTT, OTTTCriterion
-from hdlif.learning.rule import Plan, Rule, Step
+from hdlif.learning.rule import Carry, Plan, Rule, Step, Streaming, Tracing
 from hdlif.learning.sltt import SLTT
 from hdlif.learning.stbp import STBP, mean_logits, sum_logits
 from hdlif.learning.stochastic_step import StochasticStep
@@ -28,6 +28,7 @@ __all__ = [
     "OTTT",
     "SLTT",
     "STBP",
+    "Carry",
     "Criterion",
     "Distillation",
     "Draw",
@@ -41,7 +42,9 @@ __all__ = [
     "StochasticStep",
     "StochasticWindow",
     "Stratified",
+    "Streaming",
     "Timed",
+    "Tracing",
     "Uniform",
     "coherence",
     "first_step",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step
 from hdlif.learning.online import online_steps
-from hdlif.learning.rule import Plan, Step, chunk
+from hdlif.learning.rule import Carry, Plan, Step, chunk
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.nn import carrying, evaluation_mode
 from hdlif.nn.eligibility import Eligibility
@@ -56,25 +56,37 @@ class ForwardMode:
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
         return every_step(time_steps, self.update, first=first_step(self.criterion))
 
-    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+    def __call__(
+        self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
+    ) -> Iterator[Step]:
         weight = weight_of_step(self.update, self.criterion, plan)
         eligibility = self.eligibility(model)
-        return online_steps(model, x, target, plan, criterion=self.criterion, weight=weight, eligibility=eligibility)
+        if carry is not None:
+            if not isinstance(carry.kept, Eligibility):
+                eligibility.restore(carry.restored)
+                carry.kept = eligibility
+            eligibility = carry.kept
+        return online_steps(
+            model, x, target, plan, criterion=self.criterion, weight=weight, eligibility=eligibility, carry=carry
+        )
 
     def eligibility(self, model: nn.Module) -> Eligibility:
         """What a network keeps along a sequence, before its first step."""
         way_back: Literal["diagonal", "cut"] = "cut" if self.recurrent == "eprop" else "diagonal"
         return Eligibility(model, way_back=way_back, budget=self.budget)
 
-    def trace_bytes(self, model: nn.Module, x: Tensor) -> dict[str, int]:
-        """The bytes of traces of each layer of neurons for a batch x [T or 1, B, ...], by a step of one sample.
+    def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> dict[str, int]:
+        """The bytes of traces of each layer of neurons for a batch of so many samples like x [T or 1, 1, ...].
+
+        They are counted before training, by a step of one sample.
 
         Raises:
-            TrainingError: a layer has no eligibility.
+            TrainingError: a layer has no eligibility, or the traces take more than the budget.
         """
         found = self.eligibility(model)
         one = range(1)
         dtype = next((one.dtype for one in model.parameters() if one.is_floating_point()), x.dtype)
         with evaluation_mode(model), torch.no_grad():
             model(chunk(x, one)[:, :1].to(dtype), None, steps=carrying(one, eligibility=found))
-        return {name: size * x.shape[1] for name, size in found.bytes.items()}
+        found.check(batch)
+        return {name: size * batch for name, size in found.bytes.items()}

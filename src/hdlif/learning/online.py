@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, loss_at, loss_of_steps
-from hdlif.learning.rule import Plan, Step, chunk
+from hdlif.learning.rule import Carry, Plan, Step, chunk
 from hdlif.nn import HeldWeights, State, carrying, detach
 from hdlif.nn.eligibility import Eligibility
-from hdlif.nn.state import Temporal, check_cuts
+from hdlif.nn.paths import unwrapped
+from hdlif.nn.state import check_cuts
 from hdlif.nn.traces import Traces
 
 
@@ -25,6 +26,7 @@ def online_steps(
     complete: bool = False,
     traces: Traces | None = None,
     eligibility: Eligibility | None = None,
+    carry: Carry | None = None,
 ) -> Iterator[Step]:
     """Run through time and yield weight(t)·criterion(logits_t, target) at each step t of the plan, in order.
 
@@ -36,33 +38,35 @@ def online_steps(
         traces: of the synapses that learn from them.
         eligibility: of the layers that learn in forward mode.
         complete: also run the steps after the plan's last one, so that batch norm sees all T.
+        carry: where a sequence stands that goes on here; its steps are all run.
     """
     one_update = sum(plan.updates) == 1
-    state: State | None = None
+    state, before = (None, 0) if carry is None else (carry.state, carry.step)
     start = 0
     held = HeldWeights(model) if one_update else None
     # Nothing to carry leaves a plain range, which is the fastest.
     weights = (held.weights or None) if held is not None else None
+
+    def run(first: int, stop: int) -> range:
+        steps = range(before + first, before + stop)
+        return carrying(steps, weights=weights, traces=traces, eligibility=eligibility)
+
     for t, update in zip(plan.steps, plan.updates, strict=True):
-        state = without_graph(
-            model, x, state, carrying(range(start, t), weights=weights, traces=traces, eligibility=eligibility), span
-        )
+        state = without_graph(model, x, state, run(start, t), span, before=before)
         if held is not None and update:
             held.last()
             weights = held.weights or None
-        steps = range(t, t + 1)
-        logits, state = model(
-            chunk(x, steps), state, steps=carrying(steps, weights=weights, traces=traces, eligibility=eligibility)
-        )
+        logits, state = model(chunk(x, range(t, t + 1)), state, steps=run(t, t + 1))
         if traces is not None:
             traces.check_kept(state)
         if eligibility is not None:
             eligibility.check()
         state, start = detach(state), t + 1
-        if complete and t == plan.steps[-1]:
+        if (complete or carry is not None) and t == plan.steps[-1]:
             # Before the loss is given away, after which the weights change.
-            rest = carrying(range(start, plan.time_steps), weights=weights, traces=traces, eligibility=eligibility)
-            without_graph(model, x, state, rest, span)
+            state = without_graph(model, x, state, run(start, plan.time_steps), span, before=before)
+        if carry is not None and t == plan.steps[-1]:
+            carry.after(state, plan.time_steps)
         yield Step(loss_at(criterion, logits[0], target, t) * weight(t), logits.detach(), update)
 
 
@@ -75,6 +79,7 @@ def cut_chunks(
     criterion: Criterion,
     weight: Callable[[int], float],
     span: int,
+    carry: Carry | None = None,
 ) -> Iterator[Step]:
     """As `online_steps` of consecutive steps and one update, `span` of them at once, in their memory.
 
@@ -83,32 +88,33 @@ def cut_chunks(
     Raises:
         TrainingError: a module keeps a state and does not cut time within a chunk; before anything is learned.
     """
-    held, state = HeldWeights(model), None
-    first = plan.steps[0]
+    held = HeldWeights(model)
+    state, before = (None, 0) if carry is None else (carry.state, carry.step)
+    first, last = plan.steps[0], plan.time_steps
     if first:
-        before = carrying(range(first), weights=held.weights or None)
-        state = without_graph(model, x, state, before, span)
-    for start, update in zip(range(first, plan.time_steps, span), plan.updates, strict=True):
+        leading = carrying(range(before, before + first), weights=held.weights or None)
+        state = without_graph(model, x, state, leading, span, before=before)
+    for start, update in zip(range(first, last, span), plan.updates, strict=True):
         if update:
             held.last()
-        steps = range(start, min(start + span, plan.time_steps))
-        logits, state = model(chunk(x, steps), state, steps=carrying(steps, weights=held.weights or None, cut=True))
+        steps = range(start, min(start + span, last))
+        shown = range(before + steps.start, before + steps.stop)
+        logits, state = model(chunk(x, steps), state, steps=carrying(shown, weights=held.weights or None, cut=True))
         if state and span > 1:
-            check_cuts(_innermost(model), "", state)
+            check_cuts(unwrapped(model), "", state)
         state = detach(state)
+        if carry is not None and steps.stop == last:
+            carry.after(state, last)
         loss = loss_of_steps(criterion, logits, target, steps, map(weight, steps))
         yield Step(loss, logits.detach(), update)
 
 
-def _innermost(model: nn.Module) -> nn.Module:
-    """The network itself, without what wraps it for a precision or for several ranks."""
-    return next((module for module in model.modules() if isinstance(module, Temporal)), model)
-
-
-def without_graph(model: nn.Module, x: Tensor, state: State | None, steps: range, span: int) -> State | None:
-    """The state after a run through `steps`, at most `span` of them at once."""
+def without_graph(
+    model: nn.Module, x: Tensor, state: State | None, steps: range, span: int, *, before: int = 0
+) -> State | None:
+    """The state after a run through `steps`, at most `span` of them at once; x begins behind `before` steps."""
     with torch.no_grad():
         for first in range(0, len(steps), span):
             part = steps[first : first + span]
-            _, state = model(chunk(x, part), state, steps=part)
+            _, state = model(chunk(x, range(part.start - before, part.stop - before)), state, steps=part)
     return state

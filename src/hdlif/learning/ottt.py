@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step, probabilities
 from hdlif.learning.online import online_steps
-from hdlif.learning.rule import Plan, Step
+from hdlif.learning.rule import Carry, Plan, Step
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.nn.paths import remembered
 from hdlif.nn.traces import TraceRule, Traces
@@ -47,10 +47,12 @@ class OTTT:
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
         return every_step(time_steps, self.update, first=first_step(self.criterion))
 
-    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+    def __call__(
+        self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
+    ) -> Iterator[Step]:
         weight = weight_of_step(self.update, self.criterion, plan)
         traces = Traces(remembered(model, x, plan.time_steps), TraceRule(self.leak, self._dynamic))
-        return online_steps(model, x, target, plan, criterion=self.criterion, weight=weight, traces=traces)
+        return online_steps(model, x, target, plan, criterion=self.criterion, weight=weight, traces=traces, carry=carry)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """What a learning rule is: it owns time and truncation; the training loop owns optimiser, precision and devices."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from hdlif.nn import State, detach
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,34 @@ class Step:
     update: bool
 
 
+class Kept(Protocol):
+    """What a rule keeps along a sequence beside the network's state."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All of it, by name."""
+
+
+@dataclass
+class Carry:
+    """Where a sequence stands that goes on from one call of a rule to the next, as a stream does that never ends.
+
+    Attributes:
+        state: of the network, without graph; None before the first step.
+        step: steps run so far.
+        kept: what the rule keeps beside.
+        restored: what is to be put into it, of an earlier `kept`, when the rule makes it.
+    """
+
+    state: State | None = None
+    step: int = 0
+    kept: Kept | None = None
+    restored: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def after(self, state: State | None, steps: int) -> None:
+        """The sequence has gone on by so many steps."""
+        self.state, self.step = detach(state), self.step + steps
+
+
 class Rule(Protocol):
     """A learning rule."""
 
@@ -42,6 +72,26 @@ class Rule(Protocol):
         """Run `model` on x [T, B, ...] (or [1, B, ...], constant in time) and yield the plan's losses in order.
 
         The target is what the rule's criterion takes: [B, ...], or [B, T, ...] where it changes with the step.
+        """
+
+
+@runtime_checkable
+class Tracing(Protocol):
+    """A rule whose traces may take much memory, and that says how much before it learns."""
+
+    def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> Mapping[str, int]:
+        """Bytes by layer, for a batch of so many samples like x [T or 1, 1, ...]."""
+
+
+class Streaming(Rule, Protocol):
+    """A rule that also learns from a part of a sequence, and hands on where it stands."""
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
+    ) -> Iterator[Step]:
+        """As of every rule; `plan` and x are of the part, all of whose steps run, from where `carry` stands.
+
+        When the last of the plan's losses is asked for, `carry` stands behind the part.
         """
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step, step_weights
 from hdlif.learning.online import cut_chunks, online_steps
-from hdlif.learning.rule import Plan, Step
+from hdlif.learning.rule import Carry, Plan, Step
 
 Update = Literal["sum", "each"]
 
@@ -51,11 +51,15 @@ class SLTT:
         losses = -(-len(plan.steps) // self.chunk)
         return Plan(time_steps, plan.steps, (False,) * (losses - 1) + (True,))
 
-    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+    def __call__(
+        self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
+    ) -> Iterator[Step]:
         weight = weight_of_step(self.update, self.criterion, plan)
         if self.chunk > 1:
-            return cut_chunks(model, x, target, plan, criterion=self.criterion, weight=weight, span=self.chunk)
-        return online_steps(model, x, target, plan, criterion=self.criterion, weight=weight)
+            return cut_chunks(
+                model, x, target, plan, criterion=self.criterion, weight=weight, span=self.chunk, carry=carry
+            )
+        return online_steps(model, x, target, plan, criterion=self.criterion, weight=weight, carry=carry)
 
 
 def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable[[int], float]:

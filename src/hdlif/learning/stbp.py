@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, loss_over, weighted_losses
-from hdlif.learning.rule import Plan, Step
+from hdlif.learning.rule import Carry, Plan, Step
 
 
 def mean_logits(logits: Tensor) -> Tensor:
@@ -49,8 +49,13 @@ class STBP:
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
         return Plan(time_steps, tuple(range(time_steps)), (True,))
 
-    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
-        logits, _ = model(x, steps=range(plan.time_steps))
+    def __call__(
+        self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
+    ) -> Iterator[Step]:
+        state, before = (None, 0) if carry is None else (carry.state, carry.step)
+        logits, state = model(x, state, steps=range(before, before + plan.time_steps))
+        if carry is not None:
+            carry.after(state, plan.time_steps)
         if self.loss == "each":
             loss = weighted_losses(self.criterion, logits, target)
         else:

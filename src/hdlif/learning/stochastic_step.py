@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hdlif.learning.criterion import Criterion, StepWeights, first_step, step_weights
 from hdlif.learning.draws import Draw, fitting
 from hdlif.learning.online import online_steps
-from hdlif.learning.rule import Plan, Step
+from hdlif.learning.rule import Carry, Plan, Step
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ class StochasticStep:
         first = first_step(self.criterion)
         return Plan(time_steps, tuple(first + step for step in drawn), (False,) * (self.k - 1) + (True,))
 
-    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+    def __call__(
+        self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
+    ) -> Iterator[Step]:
         first, weights = first_step(self.criterion), self._weights(plan.time_steps)
         draw = self._draw(weights)
         return online_steps(
@@ -79,4 +81,5 @@ class StochasticStep:
             weight=lambda t: draw.factor(weights, self.k, t - first),
             span=self.chunk,
             complete=self.complete,
+            carry=carry,
         )

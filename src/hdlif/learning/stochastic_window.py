@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hdlif.learning.criterion import Criterion, StepWeights, first_step, loss_of_steps, step_weights
 from hdlif.learning.draws import fitting, in_proportion
 from hdlif.learning.online import without_graph
-from hdlif.learning.rule import Plan, Step, chunk
+from hdlif.learning.rule import Carry, Plan, Step, chunk
 from hdlif.nn import HeldWeights, carrying, detach
 
 
@@ -100,13 +100,21 @@ class StochasticWindow:
                 found.append(weights[t - first] / drawn.mass(start, stop))
         return found
 
-    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Iterator[Step]:
+    def __call__(
+        self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
+    ) -> Iterator[Step]:
         window, held = self.window(plan), HeldWeights(model)
-        before = carrying(range(window.start), weights=held.weights or None)
-        state = without_graph(model, x, None, before, self.chunk)
+        state, before = (None, 0) if carry is None else (carry.state, carry.step)
+
+        def run(first: int, stop: int) -> range:
+            return carrying(range(before + first, before + stop), weights=held.weights or None)
+
+        state = without_graph(model, x, state, run(0, window.start), self.chunk, before=before)
         held.last()
-        steps = carrying(window, weights=held.weights or None)
-        logits, _ = model(chunk(x, window), detach(state), steps=steps)
+        logits, state = model(chunk(x, window), detach(state), steps=run(window.start, window.stop))
+        if carry is not None:
+            rest = run(window.stop, plan.time_steps)
+            carry.after(without_graph(model, x, detach(state), rest, self.chunk, before=before), plan.time_steps)
         counted = logits[-len(plan.steps) :]
         loss = loss_of_steps(self.criterion, counted, target, plan.steps, self._factors(plan))
         yield Step(loss, counted.detach(), update=True)

@@ -92,6 +92,7 @@ def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
     from hdlif import builders
     from hdlif.training import Updater, fabric_class
     from hdlif.training.average import Average
+    from hdlif.training.streaming import Streams
 
     recipe = load_recipe(path)
     torch.manual_seed(recipe.seed)
@@ -112,13 +113,18 @@ def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
         after=lambda: None if average is None else average.update(),
     )
     generator = torch.Generator().manual_seed(recipe.seed)
+    every = training.stream
+    streams = None if every is None else Streams(every, recipe.time_steps, rule, model)
 
     given = builders.random_batch(recipe, generator) if batch_apart else None
 
     def updates() -> None:
         for _ in range(count):
             x, target = given or builders.random_batch(recipe, generator)
-            update(x, target, rule.schedule(recipe.time_steps, generator))
+            if streams is None:
+                update(x, target, rule.schedule(recipe.time_steps, generator))
+            else:
+                streams.learn(update, x, target, generator)
 
     print(resident_growth(updates))
 

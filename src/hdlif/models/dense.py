@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, NormFactory, Place, default_conv
+from hdlif.models.blocks import AttentionFactory, ConvFactory, Network, NeuronFactory, NormFactory, Place, default_conv
 from hdlif.nn import BatchNorm2d, Sequential
 
 
@@ -16,6 +16,7 @@ def dense(
     widths: Sequence[int] = (64, 64),
     conv: ConvFactory = default_conv,
     norm: NormFactory = BatchNorm2d,
+    attention: AttentionFactory | None = None,
 ) -> Network:
     """A fully connected spiking network for samples of one pixel, [C, 1, 1], such as a series gives at each step.
 
@@ -28,20 +29,24 @@ def dense(
         in_channels: channels of the input.
         widths: of the layers; the first keeps fp32 weights, as the stem of the others does.
         conv: makes the layers behind the first.
-        norm: makes the batch norms behind the first.
+        norm: makes what is behind each layer's synapses.
+        attention: makes the channel attention in front of every neuron layer, "att1", ...; None for none.
     """
     if not widths or not all(type(width) is int and width > 0 for width in widths):
         raise ValueError(f"widths = {list(widths)[:5]}; give one or more layers' widths, whole numbers above 0")
     first, *others = widths
-    body: dict[str, nn.Module] = {"act1": neuron(Place("body.act1", 0, 0, 0, 0, first))}
+    body: dict[str, nn.Module] = {} if attention is None else {"att1": attention(first)}
+    body["act1"] = neuron(Place("body.act1", 0, 0, 0, 0, first))
     width = first
     for index, wider in enumerate(others, start=1):
         body[f"fc{index + 1}"] = conv(width, wider, 1)
         body[f"bn{index + 1}"] = norm(wider)
+        if attention is not None:
+            body[f"att{index + 1}"] = attention(wider)
         body[f"act{index + 1}"] = neuron(Place(f"body.act{index + 1}", 0, index, 0, index, wider))
         width = wider
     return Network(
-        stem=Sequential({"fc1": nn.Conv2d(in_channels, first, 1, bias=False), "bn1": BatchNorm2d(first)}),
+        stem=Sequential({"fc1": nn.Conv2d(in_channels, first, 1, bias=False), "bn1": norm(first)}),
         body=Sequential(body),
         head=nn.Flatten(),
         classifier=nn.Linear(width, classes),

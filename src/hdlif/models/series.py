@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from hdlif.models.blocks import ConvFactory, Network, NeuronFactory, NormFactory, Place, default_conv
+from hdlif.models.blocks import AttentionFactory, ConvFactory, Network, NeuronFactory, NormFactory, Place, default_conv
 from hdlif.models.dense import dense
-from hdlif.nn import BatchNorm2d, DelayLine, Recurrent, Sequential, Temporal
+from hdlif.nn import BatchNorm2d, Changes, DelayLine, Recurrent, Sequential, Temporal
+from hdlif.nn import companded as compander
 
 MOST_HELD = 256
 """Steps that a layer may hold: each is an op of the deployed network."""
@@ -30,6 +31,7 @@ def recurrent(
     widths: Sequence[int] = (64, 64),
     conv: ConvFactory = default_conv,
     norm: NormFactory = BatchNorm2d,
+    attention: AttentionFactory | None = None,
 ) -> Network:
     """`dense`, whose every layer also reads what it emitted at the step before: I_t = x_t + U s_{t-1}.
 
@@ -43,7 +45,9 @@ def recurrent(
             raise ValueError("its neurons lead back what they emit by themselves already; leave neuron.recurrent out")
         return led_back(made, conv(place.channels, place.channels, 1))
 
-    return dense(neuron=layer, classes=classes, in_channels=in_channels, widths=widths, conv=conv, norm=norm)
+    return dense(
+        neuron=layer, classes=classes, in_channels=in_channels, widths=widths, conv=conv, norm=norm, attention=attention
+    )
 
 
 def conv1d(
@@ -54,8 +58,11 @@ def conv1d(
     widths: Sequence[int] = (64, 64),
     kernel: int = 5,
     dilations: Sequence[int] | None = None,
+    companded: Sequence[int] = (),
+    changes: bool = False,
     conv: ConvFactory = default_conv,
     norm: NormFactory = BatchNorm2d,
+    attention: AttentionFactory | None = None,
 ) -> Network:
     """Causal 1-D convolutions over time for samples of one pixel, [C, 1, 1], such as a series gives at each step.
 
@@ -70,8 +77,11 @@ def conv1d(
         widths: channels of the layers; the first keeps fp32 weights, as the stem of the others does.
         kernel: steps that a layer reads, at least 1.
         dilations: d of each layer; 1 by default.
+        companded: channels of the input that the first layer sees on about a logarithmic scale (`hdlif.nn.Companded`).
+        changes: the first layer also sees how each channel changed since the step before, on that scale.
         conv: makes the layers behind the first.
-        norm: makes the batch norms behind the first.
+        norm: makes what is behind each layer's synapses.
+        attention: makes the channel attention in front of every neuron layer, "att1", ...; None for none.
     """
     if not widths or not all(type(width) is int and width > 0 for width in widths):
         raise ValueError(f"widths = {list(widths)[:5]}; give one or more layers' widths, whole numbers above 0")
@@ -83,24 +93,41 @@ def conv1d(
         )
     if (reach := (kernel - 1) * max(steps)) > MOST_HELD:
         raise ValueError(f"kernel = {kernel} with dilations = {steps[:5]} holds {reach} steps; at most {MOST_HELD}")
+    front, channels = _front(in_channels, companded, changes=changes)
     first, *others = widths
-    body: dict[str, nn.Module] = {"act1": neuron(Place("body.act1", 0, 0, 0, 0, first))}
+    body: dict[str, nn.Module] = {} if attention is None else {"att1": attention(first)}
+    body["act1"] = neuron(Place("body.act1", 0, 0, 0, 0, first))
     width = first
     for index, (wider, step) in enumerate(zip(others, steps[1:], strict=True), start=1):
         body[f"line{index + 1}"] = DelayLine(kernel, step)
         body[f"conv{index + 1}"] = conv(kernel * width, wider, 1)
         body[f"bn{index + 1}"] = norm(wider)
+        if attention is not None:
+            body[f"att{index + 1}"] = attention(wider)
         body[f"act{index + 1}"] = neuron(Place(f"body.act{index + 1}", 0, index, 0, index, wider))
         width = wider
     return Network(
         stem=Sequential(
             {
+                **front,
                 "line1": DelayLine(kernel, steps[0]),
-                "conv1": nn.Conv2d(kernel * in_channels, first, 1, bias=False),
-                "bn1": BatchNorm2d(first),
+                "conv1": nn.Conv2d(kernel * channels, first, 1, bias=False),
+                "bn1": norm(first),
             }
         ),
         body=Sequential(body),
         head=nn.Flatten(),
         classifier=nn.Linear(width, classes),
     )
+
+
+def _front(channels: int, companded: Sequence[int], *, changes: bool) -> tuple[dict[str, nn.Module], int]:
+    """What stands in front of the first layer, and the channels that it gives."""
+    front: dict[str, nn.Module] = {}
+    companded, count = list(companded), channels
+    if changes:
+        front["changes"] = Changes()
+        companded, count = [*companded, *range(channels, 2 * channels)], 2 * channels
+    if companded:
+        front["compand"] = compander(count, companded)
+    return front, count

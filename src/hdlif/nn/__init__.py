@@ -2,8 +2,9 @@
 
 from hdlif.nn.attention import SECA, eca, eca_kernel_size
 from hdlif.nn.batch_statistics import Gather
+from hdlif.nn.companding import Companded, companded
 from hdlif.nn.container import Sequential
-from hdlif.nn.delay_line import DelayLine
+from hdlif.nn.delay_line import Changes, DelayLine
 from hdlif.nn.dspike import Dspike
 from hdlif.nn.equation import EquationNeuron, Parameter
 from hdlif.nn.glif import GLIF
@@ -15,6 +16,7 @@ from hdlif.nn.norm import BatchNorm1d, BatchNorm2d
 from hdlif.nn.per_step import PerStep, StepValue, step_parameters
 from hdlif.nn.recomputing import Recomputing
 from hdlif.nn.recurrent import Recurrent
+from hdlif.nn.scaling import Affine
 from hdlif.nn.spikes import SpikeQuantizer
 from hdlif.nn.state import Neuron, Scope, State, Temporal, detach
 from hdlif.nn.stepped import SteppedNeuron
@@ -38,10 +40,13 @@ __all__ = [
     "LIF",
     "SECA",
     "AdaptiveHDLIF",
+    "Affine",
     "BatchNorm1d",
     "BatchNorm2d",
     "Binary",
     "Carrying",
+    "Changes",
+    "Companded",
     "DelayLine",
     "Dspike",
     "EquationNeuron",
@@ -75,6 +80,7 @@ __all__ = [
     "TimeConstants",
     "WeightQuantizer",
     "carrying",
+    "companded",
     "detach",
     "eca",
     "eca_kernel_size",

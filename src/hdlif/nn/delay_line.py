@@ -72,6 +72,27 @@ class DelayLine(Temporal):
         return f"taps={self.taps}, dilation={self.dilation}"
 
 
+class Changes(DelayLine):
+    """y_t = [x_t, x_t - x_{t-1}], joined along channels; x is 0 before the first step.
+
+    Small changes of large values are exact, as a layer that learns them from both steps is not. Deployed it is a delay
+    line of two taps, and a 1x1 convolution with weights of 0, 1 and -1.
+
+    State: {"held": [B, 1, C, ...]}, the step before.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(taps=2)
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        joined, after = super().forward(x, state, steps)
+        now, before = joined.chunk(2, 2)
+        return torch.cat([now, now - before], 2), after
+
+    def extra_repr(self) -> str:
+        return ""
+
+
 class _Joined(torch.autograd.Function):
     """Of (K-1)·d + n steps in the order of time, each of the last n beside those d, …, (K-1)·d before it.
 

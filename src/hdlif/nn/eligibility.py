@@ -1,6 +1,6 @@
 """Forward-mode eligibility: what each state of a neuron owes to each weight of its layer, carried along time.
 
-A layer is a synapse W, a batch norm or none, and neurons whose step takes each of them by itself:
+A layer is a synapse W, a batch norm, a gain and shift or none, and neurons whose step takes each of them by itself:
 (s_t, v_t) = f(I_t, v_{t-1}, p) with states v and parameters p. For a weight w of the neuron's own row
 
     e_t = dv_t/dw = (∂v_t/∂v_{t-1})·e_{t-1} + (∂v_t/∂I_t)·dI_t/dw,    e_0 = 0
@@ -18,7 +18,7 @@ learns from its own step alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -28,6 +28,8 @@ from torch import Tensor, nn
 from hdlif.errors import TrainingError
 from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.norm import BatchNorm2d
+from hdlif.nn.paths import unwrapped
+from hdlif.nn.scaling import Affine
 from hdlif.nn.state import State, kept_of
 from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantLayer
@@ -42,12 +44,12 @@ WayBack = Literal["diagonal", "cut"]
 
 @dataclass(frozen=True)
 class Source:
-    """A synapse that currents come from in this step, and the batch norm behind it."""
+    """A synapse that currents come from in this step, and the batch norm, or gain and shift, behind it."""
 
     synapse: nn.Module
     x: Tensor
     y: Tensor
-    norm: BatchNorm2d | None = None
+    norm: BatchNorm2d | Affine | None = None
 
 
 @dataclass(frozen=True)
@@ -143,17 +145,18 @@ class Eligibility:
     """
 
     def __init__(self, model: nn.Module, *, way_back: WayBack = "diagonal", budget: int) -> None:
-        self._names = {module: name for name, module in model.named_modules()}
+        self._names = {module: name for name, module in unwrapped(model).named_modules()}
         self._way_back, self._budget = way_back, budget
         self._layers: dict[nn.Module, Layer] = {}
         self._sources: dict[int, tuple[Tensor, tuple[Source, ...]]] = {}
         self._arriving: dict[nn.Module, tuple[Source, ...] | None] = {}
         self._back: dict[nn.Module, nn.Module] = {}
+        self._restored: dict[str, Tensor] = {}
         self._at = -1
 
     def ran(self, child: nn.Module, x: Tensor, y: Tensor) -> None:
         """Take note of what a child of a module gave."""
-        if isinstance(child, BatchNorm2d):
+        if isinstance(child, BatchNorm2d | Affine):
             before = self._sources.get(id(x), (x, ()))[1]
             if len(before) == 1 and before[0].norm is None:
                 source = before[0]
@@ -189,9 +192,39 @@ class Eligibility:
         """Of the traces of each layer that has run a step."""
         return {self._names.get(neuron, type(neuron).__name__): layer.bytes for neuron, layer in self._layers.items()}
 
-    def check(self) -> None:
-        """Raise `TrainingError` where the traces of all layers take more than the budget."""
-        sizes = self.bytes
+    def tensors(self) -> dict[str, Tensor]:
+        """The eligibilities of the states after the last step, by layer, kind and state."""
+        found: dict[str, Tensor] = {}
+        for neuron, layer in self._layers.items():
+            with torch.no_grad():
+                _carry_on(layer)
+            for of, matrix in enumerate(layer.matrices):
+                found |= {f"{self._names[neuron]}.weight.{of}.{k}": e for k, e in enumerate(matrix) if e is not None}
+            found |= {f"{self._names[neuron]}.vector.{k}": e for k, e in enumerate(layer.vectors) if e is not None}
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Begin with what `tensors` gave."""
+        self._restored = dict(tensors)
+
+    def _layer(self, neuron: SteppedNeuron, steps: range, x: Tensor) -> Layer:
+        """A layer that runs its first step."""
+        layer = Layer(_learned_and_shared(neuron, steps, x))
+        name, states = self._names.get(neuron, ""), len(neuron.states) + self._leads_back(neuron)
+        own = {key.removeprefix(f"{name}."): e for key, e in self._restored.items() if key.startswith(f"{name}.")}
+        matrices = {key.split(".")[1] for key in own if key.startswith("weight.")}
+        layer.matrices = [[own.get(f"weight.{of}.{k}") for k in range(states)] for of in sorted(matrices, key=int)]
+        if any(key.startswith("vector.") for key in own):
+            layer.vectors = [own.get(f"vector.{k}") for k in range(states)]
+        return layer
+
+    def _leads_back(self, neuron: nn.Module) -> bool:
+        """Whether the spike is one more state of a layer."""
+        return neuron in self._back and self._way_back == "diagonal"
+
+    def check(self, times: int = 1) -> None:
+        """Raise `TrainingError` where the traces of all layers, of so many batches, take more than the budget."""
+        sizes = {name: times * size for name, size in self.bytes.items()}
         if (total := sum(sizes.values())) > self._budget:
             most = sorted(sizes.items(), key=lambda item: -item[1])[:3]
             listed = ", ".join(f"{name} {_megabytes(size)}" for name, size in most)
@@ -218,12 +251,12 @@ class Eligibility:
             raise TrainingError("forward mode does not run through torch.compile; set training.compile: false")
         sources = self._checked(neuron, y, steps)
         if (layer := self._layers.get(neuron)) is None:
-            layer = self._layers[neuron] = Layer(_learned_and_shared(neuron, steps, x))
+            layer = self._layers[neuron] = self._layer(neuron, steps, x)
         spike, *after = neuron.derivatives(x[0], kept_of(state, x, *neuron.states), [row[0] for row in rows])
         with torch.no_grad():
             _carry_on(layer)
-            if (back := self._back.get(neuron)) is not None and self._way_back == "diagonal":
-                spike, *after = _led_back(spike, after, _diagonal(back, steps).to(x.dtype))
+            if self._leads_back(neuron):
+                spike, *after = _led_back(spike, after, _diagonal(self._back[neuron], steps).to(x.dtype))
             drives, vectors, into = self._drives(sources, steps)
         into += [rows[place] for place in layer.rows]
         layer.waiting = Step(after, drives, [*vectors, *layer.rows])
@@ -319,11 +352,14 @@ def _diagonal(synapse: nn.Module, steps: range) -> Tensor:
     return weight.flatten(1).diagonal()
 
 
-def _slope(norm: BatchNorm2d, y: Tensor, steps: range, gather: Gather | None) -> Slope:
-    mean, var = norm.statistics_at(steps.start, y, gather)
+def _slope(norm: BatchNorm2d | Affine, y: Tensor, steps: range, gather: Gather | None) -> Slope:
+    if isinstance(norm, Affine):
+        return Slope(norm.weight.detach().to(y.dtype), y)
+    coupled = norm.training and not carried(steps).by_average
+    mean, var = norm.statistics_at(steps.start, y, gather, of_batch=coupled)
     scale = torch.rsqrt(var.to(y.dtype) + norm.eps)
     normalised = (y - mean.to(y.dtype)) * scale
-    return Slope(norm.weight.detach().to(y.dtype) * scale, normalised, norm.training)
+    return Slope(norm.weight.detach().to(y.dtype) * scale, normalised, coupled)
 
 
 def _drive(x: Tensor, slope: Slope, gather: Gather | None) -> Drive:

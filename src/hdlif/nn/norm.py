@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdlif.errors import ShapeError
+from hdlif.errors import ShapeError, StateError
 from hdlif.nn.batch_statistics import Gather, batch_statistics, normalise_by_batch
 from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps, unstacked
 from hdlif.nn.steps import carried
@@ -18,6 +18,10 @@ class BatchNorm2d(Temporal):
     running ← (1 - momentum)·running + momentum·(batch statistic), once per step that ran, in step order. An input
     constant in time (time axis 1) is normalised once, and its statistics enter once for each of its K steps. In eval
     mode μ and σ² are the running statistics. A batch on several ranks: `carrying`.
+
+    Where the steps say so (`carrying(steps, by_average=True)`), as those of a stream do, train mode normalises by the
+    running statistics too, once the step's batch, of one sample or more, has entered them, and they are constants to
+    the gradient: μ ← μ + momentum·(mean(x) - μ), σ² ← (1 - momentum)·σ² + momentum·mean((x - μ_before)(x - μ_after)).
 
     Args:
         channels: C.
@@ -53,6 +57,8 @@ class BatchNorm2d(Temporal):
         check_stateless(self, state)
         check_chunk(x, steps)
         gather = carried(steps).gather
+        if self.training and carried(steps).by_average:
+            return self._train_by_average(x, steps, gather), None
         if self.time_steps is None:
             return (self._train_shared(x, steps, gather) if self.training else self._run_shared(x)), None
         if self.training and len(x) == 1 < len(steps):
@@ -66,7 +72,7 @@ class BatchNorm2d(Temporal):
                         set_row(running, row, row_of(running, row).lerp(found.to(running.dtype), momentum))
             return y, None
         x = x.expand(len(steps), *x.shape[1:])
-        if self.training and steps.stop <= self.time_steps and _at_once(x, gather):
+        if self.training and _at_once(x, gather) and steps.stop <= self.time_steps:
             return self._train_rows(x, slice(steps.start, steps.stop)), None
         return stack_steps([self._at(step, t, gather) for step, t in zip(unstacked(x), steps, strict=True)]), None
 
@@ -77,15 +83,39 @@ class BatchNorm2d(Temporal):
         self.running_var[rows] = 1
         self.num_batches_tracked[rows] = 0
 
-    def statistics_at(self, t: int, x: Tensor, gather: Gather | None) -> tuple[Tensor, Tensor]:
-        """Mean and (biased) variance [C] that normalise x [B, C] at step t: of the batch, or in eval mode running."""
-        if self.training:
+    def statistics_at(self, t: int, x: Tensor, gather: Gather | None, *, of_batch: bool) -> tuple[Tensor, Tensor]:
+        """Mean and (biased) variance [C] of the batch x [B, C], or running ones, those of step t."""
+        if of_batch:
             mean, var = batch_statistics(x, gather)
             count = len(x) if gather is None else int(gather(torch.tensor([len(x)], device=x.device)).sum())
             return mean, var * ((count - 1) / count)
         if self.time_steps is None:
             return self.running_mean, self.running_var
         return row_of(self.running_mean, self._row(t)), row_of(self.running_var, self._row(t))
+
+    def _train_by_average(self, x: Tensor, steps: range, gather: Gather | None) -> Tensor:
+        """Normalise each step by statistics that its batch has entered."""
+        if self.time_steps is not None or gather is not None:
+            raise StateError(
+                "statistics by exponential average are one for all steps and of one process; leave norm.per_step out, "
+                "and train on one device"
+            )
+        axes = (0, *range(2, x.ndim - 1))
+        shape = (1, -1, *[1] * (x.ndim - 3))
+        normalised = []
+        for step in x.expand(len(steps), *x.shape[1:]).unbind():
+            with torch.no_grad():
+                self.num_batches_tracked += 1
+                # From a mean over the first batches to an average that forgets.
+                momentum = max(self.momentum or 0.0, 1 / int(self.num_batches_tracked))
+                wide = step.to(self.running_mean.dtype)
+                before = self.running_mean.clone()
+                self.running_mean.lerp_(wide.mean(axes), momentum)
+                around = (wide - before.view(shape)) * (wide - self.running_mean.view(shape))
+                self.running_var.lerp_(around.mean(axes), momentum)
+            running = self.running_mean.clone(), self.running_var.clone()
+            normalised.append(F.batch_norm(step, *running, self.weight, self.bias, eps=self.eps))
+        return stack_steps(normalised)
 
     def _run_shared(self, x: Tensor) -> Tensor:
         y = F.batch_norm(x.flatten(0, 1), self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)

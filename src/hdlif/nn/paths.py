@@ -25,6 +25,13 @@ def is_synapse(module: nn.Module) -> bool:
     return not isinstance(module, PerStep | nn.LayerNorm | nn.RMSNorm) and any(one.ndim > 1 for one in own)
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """A network without the modules that wrap it, for a precision, for several ranks."""
+    while not isinstance(model, Temporal | nn.Sequential) and len(children := list(model.children())) == 1:
+        (model,) = children
+    return model
+
+
 def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATCHED) -> dict[str, nn.Module]:
     """The synapses whose inputs a membrane remembers, by name, in the order of the network.
 
@@ -39,8 +46,7 @@ def remembered(model: nn.Module, x: Tensor | None = None, time_steps: int = WATC
     Raises:
         TrainingError: a module states other paths than it has, or none and does not run its children through `Scope`.
     """
-    while not isinstance(model, Temporal | nn.Sequential) and len(children := list(model.children())) == 1:
-        (model,) = children
+    model = unwrapped(model)
     reading = _Reading(lambda: {} if x is None else wiring_of(model, x, time_steps))
     reading.before(model, "", after=False)
     return {name: module for name, module in model.named_modules(remove_duplicate=False) if name in reading.found}

@@ -59,6 +59,7 @@ class Steps:
         measures: what is taken of a module's pass, by the module; see `Measure`.
         wiring: what takes note of how children read one another; None for nothing.
         eligibility: what layers that learn in forward mode keep from step to step; None for nothing.
+        by_average: whether batch norms in train mode normalise by their running statistics.
         cut: whether each step of a chunk takes what earlier ones have left as constants; see `Temporal.cuts`.
     """
 
@@ -73,6 +74,7 @@ class Steps:
         measures: Mapping[nn.Module, Measure] | None = None,
         wiring: Wiring | None = None,
         eligibility: Eligibility | None = None,
+        by_average: bool = False,
         cut: bool = False,
     ) -> None:
         self.times = times
@@ -83,6 +85,7 @@ class Steps:
         self.measures: Mapping[nn.Module, Measure] = {} if measures is None else measures
         self.wiring = wiring
         self.eligibility = eligibility
+        self.by_average = by_average
         self.cut = cut
 
     def with_times(self, times: range | tuple[Tensor, ...]) -> Steps:
@@ -96,6 +99,7 @@ class Steps:
             measures=self.measures,
             wiring=self.wiring,
             eligibility=self.eligibility,
+            by_average=self.by_average,
             cut=self.cut,
         )
 
@@ -152,6 +156,7 @@ def carrying(
     measures: Mapping[nn.Module, Measure] | None = None,
     wiring: Wiring | None = None,
     eligibility: Eligibility | None = None,
+    by_average: bool | None = None,
     cut: bool | None = None,
 ) -> range:
     """The same steps with what is given, and what they carry already.
@@ -161,10 +166,11 @@ def carrying(
     ([2, 3, 4], 2, True, True)
 
     Args:
-        weights, traces, gather, keeps_graphs, measures, wiring, eligibility, cut: as in `Steps`; None leaves what is
-            there.
+        weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average, cut: as in `Steps`; None
+            leaves what is there.
     """
-    if all(one is None for one in (weights, traces, gather, keeps_graphs, measures, wiring, eligibility, cut)):
+    given = (weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average, cut)
+    if all(one is None for one in given):
         return steps
     known = carried(steps)
     made = Steps(
@@ -176,6 +182,7 @@ def carrying(
         measures=known.measures if measures is None else measures,
         wiring=known.wiring if wiring is None else wiring,
         eligibility=known.eligibility if eligibility is None else eligibility,
+        by_average=known.by_average if by_average is None else by_average,
         cut=known.cut if cut is None else cut,
     )
     # What takes steps is annotated with a range, which no class can be derived from.

@@ -4,6 +4,7 @@ A node has one output, which bears the node's name; the network's input is the v
 step and without batch: [C, H, W] or [C].
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,8 +29,9 @@ FIT_MODES = ("squash", "crop")
 """How an image of other proportions gets the network's: all of it is squashed, or its middle is cut out."""
 BINNING_MODES = ("none", "by_number", "by_time")
 """How a recording of events is cut into a frame for each step; "none" where the file does not say."""
-FRAMINGS = ("constant", "rows")
-"""What of a sample each step is shown: all of it, or one row, from the top (of a series, one sample in time)."""
+FRAMINGS = ("constant", "rows", "pixels")
+"""What of a sample each step is shown: all of it; one row, from the top (of a series, one sample in time); or one pixel
+of a square image, row by row."""
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
@@ -70,6 +72,9 @@ class InputRecord:
     def sample_shape(self, time_steps: int) -> tuple[int, int, int]:
         """[C, H, W] of a whole sample that the network is shown in `time_steps` steps."""
         channels, height, width = self.shape
+        if self.frames == "pixels":
+            side = math.isqrt(time_steps)
+            return channels, side, side
         return channels, time_steps if self.frames == "rows" else height, width
 
 

@@ -19,6 +19,10 @@ def infer_values(graph: Graph) -> dict[str, Value]:
         raise ArtefactError(
             f"input.sound gives {graph.input.sound.frames} frames, and time_steps = {graph.time_steps}; they are equal"
         )
+    if graph.input.frames == "pixels" and math.isqrt(graph.time_steps) ** 2 != graph.time_steps:
+        raise ArtefactError(
+            f'input.frames = "pixels" shows a square image, and time_steps = {graph.time_steps} is no square number'
+        )
     values = {INPUT: Value(graph.input.shape)}
     for node in graph.nodes:
         op = OPS.get(node.op)

@@ -54,6 +54,11 @@ def check_input(record: InputRecord) -> None:
             f'input.frames = "rows": a step is shown one row of an image, and this input is of kind {record.kind} and '
             f"shape {list(shape)}"
         )
+    if record.frames == "pixels" and (record.kind != "image" or shape[1:] != (1, 1)):
+        raise ArtefactError(
+            f'input.frames = "pixels": a step is shown one pixel of an image, and this input is of kind {record.kind} '
+            f"and shape {list(shape)}"
+        )
     if record.kind == "series" and (shape[2] != 1 or record.resize != "none"):
         raise ArtefactError(
             f'input.kind = "series": it is [C, T, 1], [C, 1, 1] a step, and resize is "none"; this input has shape '

@@ -13,13 +13,25 @@ Cells = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """By row and column, what has been trained."""
 
 
+_WORDS: Mapping[str, str] = {
+    "sops": "synaptic operations (SOPs) per {sample}",
+    "nops": "operations of neurons (NOPs) per {sample}",
+    "firing_rate": "the share of neurons that emit a spike",
+    "parameters": "learned numbers",
+    "train_seconds": "seconds of training with its validations",
+    "peak_bytes": "peak memory of training above program and weights",
+    "stored_mb": "size of the deployed file",
+}
+"""What a cell says beside accuracy."""
+
+
 def render(
     title: str,
     columns: Sequence[str],
     cells: Cells,
     texts: Mapping[str, Sequence[str]],
     *,
-    operations: bool,
+    quantities: Sequence[str],
     samples: SampleName,
     provenance: Sequence[tuple[str, str]],
 ) -> str:
@@ -28,13 +40,17 @@ def render(
     Args:
         columns: names of the columns.
         cells: by row and column, what has been trained: "accuracy", "std" (None of one seed), "accuracy_per_step" in
-            0..1, "sops" (None of a network without a deployed form), and the number "n" of seeds.
+            0..1, "sops" (None of a network without a deployed form), and the number "n" of seeds; without the first
+            three where the task is no classification.
         texts: by row, what the table says in each column.
-        operations: whether the table tells operations too.
+        quantities: what a cell of the table says.
         samples: what a sample is called.
         provenance: terms and values that say how it was made.
     """
     names = list(texts)
+    # Of other tasks there are no accuracies to draw.
+    cells = {row: {c: cell for c, cell in of_row.items() if "accuracy" in cell} for row, of_row in cells.items()}
+    classified, operations = any(cells.values()), "sops" in quantities
     figures = {
         "Accuracy": [_by_column(names, columns, cells)] if len(columns) > 1 else [],
         "Accuracy against operations": [_by_operations(names, columns, cells, samples)] if operations else [],
@@ -44,8 +60,9 @@ def render(
         "ablation.html.j2",
         {heading: Section(names, drawn) for heading, drawn in figures.items()},
         title=title,
-        finding=_finding(columns, cells),
-        more=f", and synaptic operations (SOPs) per {samples.one}" if operations else "",
+        finding=_finding(columns, cells) if classified else "",
+        classified=classified,
+        more="".join(f", {_WORDS[one].format(sample=samples.one)}" for one in quantities if one in _WORDS),
         columns=columns,
         rows=list(texts.items()),
         provenance=provenance,

@@ -324,7 +324,7 @@ def _coherence(folder: Path) -> list[Coherence]:
     return _checked(_COHERENCE, _json(_text(path), str(path)), str(path), mend)["networks"]
 
 
-_NOT_DRAWN = ("surrogate", "fallback", "threads")
+_NOT_DRAWN = ("surrogate", "fallback", "threads", "traces")
 """Events of a training beside its updates and validations: temperatures, damaged checkpoints, the choice of threads."""
 
 

@@ -82,7 +82,8 @@ class TrainResult:
         evaluation: how the test set was answered.
         params_mb, stored_mb: as published, and of the file.
         sops, nops, energy_mj, energy_mj_honest: per sample.
-        fp32_mb: the parameters, 4 bytes each.
+        parameters: how many numbers are learned.
+        fp32_mb: the weights, 4 bytes each: the parameters but for those of the neurons.
         saved_bytes: for the backward pass of one loss, at the most.
         best_epoch: whose network is kept.
         validation_accuracy, validation_metrics: of that epoch; the second of other tasks.
@@ -112,6 +113,7 @@ class TrainResult:
     energy_mj_honest: Number = None
     layers: tuple[Layer, ...] = ()
     neurons: tuple[Neuron, ...] = ()
+    parameters: int | None = None
     fp32_mb: Number = None
     saved_bytes: Number = None
     versions: Mapping[str, Any] | None = None
@@ -131,6 +133,12 @@ class TrainResult:
         """The name of the recipe that the network was trained by, where that is stated."""
         name = self.recipe.get("name") if isinstance(self.recipe, dict) else self.recipe
         return name if isinstance(name, str) else None
+
+    @property
+    def first_figure(self) -> tuple[str, float | None]:
+        """The name and the value of what is of first interest on the test set."""
+        name = self.metric or "accuracy"
+        return name, self.measured.get(name)
 
     @property
     def measured(self) -> Mapping[str, float | None]:

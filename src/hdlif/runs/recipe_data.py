@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,8 @@ def load_with_data(
 ) -> tuple[Recipe, Found | None]:
     """A recipe that can be built, and what was found where its data are the user's own.
 
-    Where its data are replaced by series, and its time steps are not, these become as many as a series has.
+    Where its data are replaced by series, or arguments of generated ones are, and its time steps are not, these become
+    as many as a series has.
 
     Args:
         recipe: a recipe, its file, or the name of one that ships.
@@ -51,10 +52,17 @@ def load_with_data(
     builders.check_names(loaded)
     chosen, found = builders.with_data_found(loaded, data_root, say=say)
     stated = {override.partition("=")[0].strip() for override in overrides}
-    if not isinstance(recipe, Recipe) and "time_steps" not in stated and not stated.isdisjoint(_OTHER_DATA):
+    if not isinstance(recipe, Recipe) and "time_steps" not in stated and _are_other_data(stated, loaded):
         chosen = builders.with_steps_of_data(chosen, say=say)
     builders.check(chosen)
     return chosen, found
+
+
+def _are_other_data(stated: Collection[str], recipe: Recipe) -> bool:
+    """Whether any of these keys replaces a recipe's data, or is an argument of generated ones."""
+    kind = builders.DATA.get(recipe.data.kind)
+    own = () if kind is None else kind.defaults
+    return not set(stated).isdisjoint([*_OTHER_DATA, *(f"data.{key}" for key in own)])
 
 
 class Looks:

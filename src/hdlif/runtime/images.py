@@ -23,7 +23,7 @@ _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def read_image(path: str | Path, record: InputRecord, *, time_steps: int = 1) -> Floats:
-    """The image as a network takes it: [1, 1, C, H, W], constant in time; or by rows, [T, 1, C, 1, W].
+    """The image as a network takes it: [1, 1, C, H, W], constant in time; by rows, [T, 1, C, 1, W], or by pixels.
 
     It is read as `hdlif.inputs.pictures.decode` says, which states the formats and limits; grey or RGB by C, made to
     fit as the record says, normalised.
@@ -61,7 +61,7 @@ def fit_images(pixels: Pixels, record: InputRecord) -> Pixels:
     (height, width), (_, to_height, to_width) = pixels.shape[2:], record.shape
     if pixels.shape[1:] == record.shape:
         return pixels
-    if height * to_width != width * to_height:
+    if height * to_width != width * to_height or record.frames != "constant":
         raise InputError(
             f"images are {height}x{width} and the network takes {to_height}x{to_width}; give data of its shape"
         )

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from hdlif import _native
 from hdlif._native import Network, instruction_sets
 from hdlif.artefact import INPUT, Graph, InputRecord, TaskRecord, infer_values, load
-from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, ShapeError, StateError, brief
+from hdlif.errors import AllocationError, ArtefactError, HdlifError, LimitError, brief
 from hdlif.runtime.program import flatten_graph
+from hdlif.runtime.sequence import Sequence
 from hdlif.runtime.state import (
     INTERRUPTED,
     Array,
@@ -31,6 +32,8 @@ from hdlif.runtime.state import (
 Floats = NDArray[np.float32]
 P = ParamSpec("P")
 R = TypeVar("R")
+_FLOAT32 = np.dtype(np.float32)
+_MOST_GRANTED = 64
 MAX_THREADS = 256
 DEFAULT_MAX_BYTES = 2**32
 """What a call may take in memory. A ResNet-34 on 224x224 pixels takes 0.2 GB, whatever the batch of `Session.run`, and
@@ -142,6 +145,8 @@ class Session:
             ) from error
         self._cost = functools.lru_cache(maxsize=64)(functools.partial(_cost, self._network))
         self._check_limits(1, self._time_steps, is_static=False)
+        # the steps of calls of arrays of a shape that have been found good
+        self._granted: dict[Any, int] = {}
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -275,15 +280,29 @@ class Session:
         return logits[0], out
 
     @_native_errors_are_ours
-    def sequence(self, batch: int = 1) -> "Sequence":
-        """A sequence from its start, which keeps its state to itself; for the rest it is `step`.
+    def sequence(self, batch: int = 1, state: Mapping[str, Any] | None = None) -> Sequence:
+        """A sequence that keeps its state to itself: the quickest way to go on frame by frame.
 
+        Args:
+            state: where it goes on, with this batch; None starts a sequence.
         Raises:
-            LimitError, AllocationError: a step takes more than a limit, or than the machine grants.
+            StateError: `state` does not fit the network and the batch.
+            LimitError, AllocationError: a step, or what it holds, takes more than a limit, or than the machine grants.
         """
         self._check_limits(batch, 1, is_static=False, gives_state=True)
-        working = _channels_last(self._start(batch))
-        return Sequence(self._network, (batch, *self._input.shape), working, len(self._labels))
+        if (held := batch * self.sequence_bytes) > self._max_bytes:
+            raise LimitError(
+                f"{self._name}: {batch} sequences hold {held:,} bytes; {self._mend('max_bytes', self._max_bytes)}"
+            )
+        sequence = Sequence(self._network, (batch, *self._input.shape), len(self._labels), self._potential_shapes)
+        if state is not None:
+            sequence.resume(state)
+        return sequence
+
+    @property
+    def sequence_bytes(self) -> int:
+        """Bytes that a `sequence` of one holds: its state, and of delay lines some steps more."""
+        return self._network.sequence_bytes
 
     @property
     def state_bytes(self) -> int:
@@ -297,9 +316,17 @@ class Session:
 
     def _prepare(self, x: Floats, steps: int | None, *, keeps_all: bool = False) -> tuple[Floats, Floats]:
         """The contiguous input, and room for the logits."""
-        steps = count_steps(x, self._input.shape, steps, self._time_steps)
-        self._check_limits(x.shape[1], steps, is_static=len(x) < steps, keeps_all=keeps_all)
-        return _contiguous(x), np.empty((steps, x.shape[1], len(self._labels)), np.float32)
+        is_plain = type(x) is np.ndarray and x.dtype is _FLOAT32 and (steps is None or type(steps) is int)
+        call = (x.shape, steps, keeps_all) if is_plain else None
+        count = self._granted.get(call)
+        if count is None:
+            count = count_steps(x, self._input.shape, steps, self._time_steps)
+            self._check_limits(x.shape[1], count, is_static=len(x) < count, keeps_all=keeps_all)
+            if call is not None:
+                if len(self._granted) >= _MOST_GRANTED:
+                    self._granted.clear()
+                self._granted[call] = count
+        return _contiguous(x), np.empty((count, x.shape[1], len(self._labels)), np.float32)
 
     def _check_limits(
         self, batch: int, steps: int, *, is_static: bool, keeps_all: bool = False, gives_state: bool = False
@@ -339,38 +366,6 @@ class Session:
         for name, (channels, *pixels) in self._potential_shapes.items():
             potentials[name] = _channels_first(np.zeros((batch, *pixels, channels), np.float32))
         return potentials
-
-
-class Sequence:
-    """A sequence that is run step by step; `Session.sequence` begins one.
-
-    `Session.step` checks the state that it is given, and that its memory is nothing else's, which takes longer than a
-    step of a small network. Here nobody else has the state.
-    """
-
-    def __init__(self, network: Network, shape: tuple[int, ...], working: list[Floats], outputs: int) -> None:
-        self._network, self._shape, self._working, self._outputs = network, shape, working, outputs
-        self._t = 0
-
-    @_native_errors_are_ours
-    def step(self, x: Floats) -> Floats:
-        """Logits [B, classes] of the next frame x [B, C, H, W].
-
-        Raises:
-            ShapeError: `x` does not fit.
-            StateError: a step before was interrupted.
-        """
-        check_frame(x, self._shape[1:])
-        if len(x) != self._shape[0]:
-            raise ShapeError(f"x has batch {len(x)}; this sequence has {self._shape[0]}")
-        t, self._t = self._t, -1
-        if t < 0:
-            raise StateError("a step of this sequence was interrupted, and its state is lost; begin another one")
-        logits: Floats = np.empty((1, len(x), self._outputs), np.float32)
-        self._network.run(_contiguous(x)[None], 1, t, self._working, logits)
-        self._t = t + 1
-        result: Floats = logits[0]
-        return result
 
 
 def probabilities(logits: Floats) -> Floats:

@@ -39,7 +39,7 @@ def check_frame(x: Array, shape: tuple[int, ...]) -> None:
     """Raises `ShapeError` unless `x` is float32 [B, *shape]."""
     fits = isinstance(x, np.ndarray) and x.dtype == np.float32 and x.shape[1:] == shape
     if not fits or not 1 <= len(x) <= MAX_BATCH:
-        raise ShapeError(f"x is {_seen(x)}; one step takes a float32 array [B, {', '.join(map(str, shape))}]")
+        raise ShapeError(f"x is {described(x)}; one step takes a float32 array [B, {', '.join(map(str, shape))}]")
 
 
 def count_steps(x: Array, shape: tuple[int, ...], steps: int | None, time_steps: int) -> int:
@@ -50,7 +50,7 @@ def count_steps(x: Array, shape: tuple[int, ...], steps: int | None, time_steps:
     """
     fits = isinstance(x, np.ndarray) and x.dtype == np.float32 and x.ndim == 5 and x.shape[2:] == shape
     if not fits or len(x) < 1 or not 1 <= x.shape[1] <= MAX_BATCH:
-        raise ShapeError(f"x is {_seen(x)}; a run takes a float32 array [T, B, {', '.join(map(str, shape))}]")
+        raise ShapeError(f"x is {described(x)}; a run takes a float32 array [T, B, {', '.join(map(str, shape))}]")
     if steps is None:
         steps = time_steps if len(x) == 1 else len(x)
     if not is_integer(steps):
@@ -89,7 +89,7 @@ def check_state(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]],
         expected = (batch, *shape)
         if not isinstance(potential, np.ndarray) or potential.dtype != np.float32 or potential.shape != expected:
             raise StateError(
-                f"state[{name!r}] is {_seen(potential)}; x has batch {batch}, so it must be float32 "
+                f"state[{name!r}] is {described(potential)}; x has batch {batch}, so it must be float32 "
                 f"{list(expected)}; start again with state=None"
             )
     return int(t)
@@ -153,5 +153,6 @@ def _is_free_of_itself(array: Array) -> bool:
     return True
 
 
-def _seen(value: object) -> str:
+def described(value: object) -> str:
+    """An argument as errors name it."""
     return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__

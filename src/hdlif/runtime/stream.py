@@ -230,7 +230,7 @@ def _bytes(session: Session) -> int:
     """What an open window holds."""
     sound, channels = session.input.sound, session.input.shape[0]
     held = 8 * (sound.frame + sound.hop) if sound else 8 * 64 * channels
-    return session.state_bytes + 4 * session.time_steps * len(session.labels) + held
+    return session.sequence_bytes + 4 * session.time_steps * len(session.labels) + held
 
 
 def _finite(array: NDArray[Any]) -> Floats:

@@ -51,6 +51,8 @@ class _State(TypedDict):
     # A state that is older than the counts has none.
     skipped_updates: NotRequired[Number]
     averaged_updates: NotRequired[Number]
+    # Of streams alone.
+    stream_steps: NotRequired[Number]
     threads: NotRequired[Annotated[int, Field(ge=1)] | None]
 
 

@@ -2,7 +2,8 @@
 
 Nothing random has a memory: the data order is a function of (seed, epoch), dropout and mixup of (seed, step), the
 rule's plan of (seed, update). So counters, weights, momenta and what callbacks keep are the whole state of a run, and
-one that was stopped at any moment and resumed ends with the same bytes as one that was not.
+one that was stopped at any moment and resumed ends with the same bytes as one that was not. Of streams there is their
+state besides, which the checkpoint keeps (`training.streaming`).
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from torch import Tensor, nn
 
 from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
-from hdlif.errors import CheckpointError, DataError, TrainingError, brief, first_line
-from hdlif.learning import Plan, Rule, loss_over, mean_logits
+from hdlif.errors import CheckpointError, DataError, InputError, TrainingError, brief, first_line
+from hdlif.learning import Plan, Rule, Tracing, loss_over, mean_logits
 from hdlif.tasks import Answered, Evaluation, Task, finite
 from hdlif.training import checkpoint
 from hdlif.training.callback import Batch, Callback
@@ -35,6 +36,7 @@ from hdlif.training.optim import Optimization, warmed_up
 from hdlif.training.ranks import Ranks
 from hdlif.training.reestimate import reestimated
 from hdlif.training.state_record import Counters, counters_of
+from hdlif.training.streaming import Streams
 from hdlif.training.temperature import adapt_temperatures, dspikes
 from hdlif.training.threads import Threads, candidates, measured, rounds_for
 from hdlif.training.update import Updater
@@ -89,6 +91,7 @@ class Training:
             after=self._updated,
         )
         self.network, self.step = self.updater.network, self.updater.step
+        self.streams = self._new_streams()
         self.counters = Counters()
         self.chosen: Threads | None = None
         self._signal, self._due = 0, False
@@ -123,6 +126,7 @@ class Training:
 
     def _run(self) -> None:
         counters = self.counters
+        self._say_what_is_kept()
         self._set_threads()
         while counters.epoch < self.config.epochs and not any(one.stops(self) for one in self.callbacks):
             self.network.train()
@@ -180,6 +184,9 @@ class Training:
             "threads": None if self.chosen is None else self.chosen.count,
             "skipped_updates": self.step.skipped,
         }
+        if self.streams is not None:
+            tensors |= self.streams.tensors()
+            record["stream_steps"] = self.streams.carry.step
         for callback in self.callbacks:
             plain = callback.record()
             for kept, given in ((tensors, callback.tensors()), (record, plain)):
@@ -223,6 +230,8 @@ class Training:
             precision.load_state_dict(kept)
         # One that is older than the count has none.
         self.step.skipped = int(record.get("skipped_updates", 0))
+        if self.streams is not None:
+            self.streams.restore(found.tensors, int(record.get("stream_steps", 0)), self.fabric.device, found.path)
         for callback in self.callbacks:
             callback.restore(found.tensors, record)
         self.counters = counters
@@ -241,6 +250,22 @@ class Training:
                 self.log("threads", **self.chosen.as_dict())
                 self.say(str(self.chosen))
         torch.set_num_threads(self.chosen.count)
+
+    def _say_what_is_kept(self) -> None:
+        """Say and log how much memory the rule's traces take; too much ends the training before it begins."""
+        if not isinstance(self.rule, Tracing):
+            return
+        share = self.batch_size // self.ranks.count
+        x, _ = self.train.plain().sequence(torch.zeros(1, dtype=torch.int64))
+        sizes = self.rule.traces_of(self.model, x.to(self.fabric.device), share)
+        if not self.counters.step:
+            self.log("traces", bytes=dict(sizes))
+        most = max(sizes, key=lambda name: sizes[name], default=None)
+        if most is not None:
+            self.say(
+                f"traces take {sum(sizes.values()) / 1e6:.1f} MB for a batch of {share}, most of {most}, "
+                f"{sizes[most] / 1e6:.1f} MB"
+            )
 
     def _choose_threads(self) -> Threads:
         own = torch.get_num_threads()
@@ -275,7 +300,10 @@ class Training:
             self.pending.check()
             self._seed_noise()
             draws = torch.Generator().manual_seed(derived_seed(self.seed, "plan", number))
-            updater(batch.x, batch.target, self.rule.schedule(self.task.time_steps, draws))
+            if (streams := self._new_streams()) is None:
+                updater(batch.x, batch.target, self.rule.schedule(self.task.time_steps, draws))
+            else:
+                streams.learn(updater, batch.x, batch.target, draws)
             if scale:
                 precision.load_state_dict(scale)
 
@@ -296,6 +324,18 @@ class Training:
         draws = torch.Generator().manual_seed(derived_seed(self.seed, "temperature", self.counters.epoch))
         temperature = adapt_temperatures(self.network, loss, generator=draws, mean=self.ranks.mean)
         self.log("surrogate", temperature=temperature)
+
+    def _new_streams(self) -> Streams | None:
+        """Streams at their beginning, where samples are learned from as such."""
+        every = self.config.stream
+        if every is None:
+            return None
+        if self.config.accumulate > 1 or self.ranks.count > 1:
+            raise InputError(
+                "training.stream makes an update of each part of a batch, in one process; leave training.accumulate "
+                "and --devices out"
+            )
+        return Streams(every, self.task.time_steps, self.rule, self.model)
 
     def _count_batches(self) -> int:
         self.ranks.shares([torch.empty(len(self.validation))])
@@ -348,31 +388,55 @@ class Training:
         """One batch: its updates, and the counters."""
         counters = self.counters
         batch = self._prepared(*self.fabric.to_device((x, target)))
-        accumulate = self.config.accumulate
-        update, part = divmod(counters.step, accumulate)
         self._seed_noise()
-        draws = torch.Generator().manual_seed(derived_seed(self.seed, "plan", update))
-        plan = self.rule.schedule(self.task.time_steps, draws)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
+        losses = [self._learn(batch)] if self.streams is None else self._learn_from_streams(batch, self.streams)
+        counters.loss += math.fsum(losses) / len(losses)
+        counters.window += 1
+        counters.batch += 1
+        counters.step += 1
+
+    def _learn(self, batch: Batch) -> float:
+        """The updates of a batch whose samples have a beginning; their loss."""
+        update, part = divmod(self.counters.step, self.config.accumulate)
+        plan = self.rule.schedule(self.task.time_steps, self._draws(update))
         answered = Answered(self.task, plan.steps, batch.answers)
         loss = self.updater(
             batch.x,
             batch.target,
             plan,
-            share=1 / accumulate,
-            last=part == accumulate - 1,
+            share=1 / self.config.accumulate,
+            last=part == self.config.accumulate - 1,
             agree=self._agreed(plan, answered),
             hear=answered,
         )
+        self._count(loss, batch, plan)
+        return loss
+
+    def _learn_from_streams(self, batch: Batch, streams: Streams) -> list[float]:
+        """The updates of the parts of a batch, each of which goes on where the one before stopped; their losses."""
+        losses = []
+        parts = list(streams.parts(batch.x, batch.target))
+        answers = [answer for _, answer in streams.parts(batch.x, batch.answers)]
+        for place, (x, target) in enumerate(parts):
+            plan = self.rule.schedule(streams.every, self._draws(self.counters.step * len(parts) + place))
+            answered = Answered(self.task, plan.steps, answers[place])
+            agree = self._agreed(plan, answered)
+            losses.append(self.updater(x, target, plan, agree=agree, hear=answered, carry=streams.carry))
+            self._count(losses[-1], Batch(x, target, answers[place]), plan)
+        return losses
+
+    def _draws(self, update: int) -> torch.Generator:
+        """What the rule's plan of an update is drawn from."""
+        return torch.Generator().manual_seed(derived_seed(self.seed, "plan", update))
+
+    def _count(self, loss: float, batch: Batch, plan: Plan) -> None:
+        """Count the answers of the last update, whose loss must be finite."""
         if not math.isfinite(loss):
             self._fail(self._explain(loss, batch, plan))
-        counters.loss += loss
-        counters.correct += self._right
-        counters.answers += self._answers
-        counters.window += 1
-        counters.batch += 1
-        counters.step += 1
+        self.counters.correct += self._right
+        self.counters.answers += self._answers
 
     def _updated(self) -> None:
         for callback in self.callbacks:
@@ -419,8 +483,10 @@ class Training:
         with ExitStack() as inside:
             for callback in self.callbacks:
                 inside.enter_context(callback.validating(self))
-            measured = self._read("batch norm", plain, sample)
-            inside.enter_context(reestimated(self.network, measured, time_steps=self.task.time_steps))
+            # Those of streams are averages that were normalised by.
+            if self.streams is None:
+                measured = self._read("batch norm", plain, sample)
+                inside.enter_context(reestimated(self.network, measured, time_steps=self.task.time_steps))
             read = self._read("validation", self.validation)
             result = evaluate(self.network, read, task=self.task, total=self.ranks.sum, each=self.ranks.each)
             if not math.isfinite(result.loss):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.errors import TrainingError
-from hdlif.learning import Plan, Rule, Step
+from hdlif.learning import Carry, Plan, Rule, Step, Streaming
 from hdlif.nn import Carrying, carrying
 from hdlif.nn.layout import lay_out
 from hdlif.training.activity import Penalty, Watch
@@ -108,6 +108,7 @@ class Updater:
         last: bool = True,
         agree: Agree | None = None,
         hear: Callable[[Tensor], None] = lambda outputs: None,
+        carry: Carry | None = None,
     ) -> float:
         """Learn from a batch [T or 1, B, ...]; the loss per update, without penalty.
 
@@ -120,14 +121,15 @@ class Updater:
                 for a plan of one update.
             agree: asks all ranks, once an update.
             hear: gets the outputs [K, B, n] of the steps of each loss, in their order.
+            carry: where a stream stands that x is a part of; batch norms then normalise by their running statistics.
         """
         assert last or sum(plan.updates) == 1, "several batches make one update"
         agree = agree or self._ranks.mean_value
         if self._penalty is None:
-            return self._carry_out(x, target, plan, None, share, last, agree, hear)
+            return self._carry_out(x, target, plan, None, share, last, agree, hear, carry)
         mean = self._ranks.mean if self._ranks.count > 1 else None
         watch = Watch(self.network.model, self._penalty, mean=mean)
-        return self._carry_out(x, target, plan, watch, share, last, agree, hear)
+        return self._carry_out(x, target, plan, watch, share, last, agree, hear, carry)
 
     @property
     def _name(self) -> str:
@@ -153,9 +155,13 @@ class Updater:
         last: bool,
         agree: Agree,
         hear: Callable[[Tensor], None],
+        carry: Carry | None,
     ) -> float:
         learner = self._learner if watch is None else Carrying(self._learner, measures=watch.measures)
-        steps = self._rule(learner, x, target, plan)
+        if carry is None:
+            steps = self._rule(learner, x, target, plan)
+        else:
+            steps = cast(Streaming, self._rule)(Carrying(learner, by_average=True), x, target, plan, carry=carry)
         # An update of several losses has the mean of their penalties.
         of_penalty = sum(plan.updates) / len(plan.updates)
         total, of_update = 0.0, 0.0

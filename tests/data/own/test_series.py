@@ -155,6 +155,19 @@ def test_the_split_has_a_seed_of_its_own(tmp_path: Path) -> None:
     assert len(set(digests)) > 1
 
 
+def test_next_values_are_split_by_group(tmp_path: Path) -> None:
+    people = np.repeat(np.arange(10), 3)
+    # A person's values are of that person alone.
+    x = people[:, None, None] + np.arange(6)[None, :, None] / 10
+    np.savez(tmp_path / "x.npz", x=x, group=people)
+    sets = look(tmp_path / "x.npz", ahead=1).make((), 0)
+    of_part = [set(part.read(torch.arange(len(part))).floor().flatten().tolist()) for part in sets.parts]
+    assert sum(map(len, of_part)) == len(set.union(*of_part)) == 10
+    for part in sets.parts:
+        shown, target = part.batch(torch.arange(len(part)))
+        torch.testing.assert_close(target[:, :-1, 0], shown[:, 0, 1:, 0], rtol=0, atol=0.1)
+
+
 def test_columns_are_the_channels_in_their_order(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "r.csv")
     both, swapped = recording(path), recording(path, columns=["b", "a"])

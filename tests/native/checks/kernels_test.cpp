@@ -114,6 +114,7 @@ ConvShape draw_conv(int32_t max_code, int32_t max_weight, bool is_wide = false, 
   s.kernel_y = is_linear ? 1 : draw(1, 4);
   s.kernel_x = is_linear ? 1 : draw(1, 4);
   const bool is_dilated = !is_linear && draw(0, 3) == 0;
+  const bool goes_back = is_dilated && !is_grouped && coin(); // as taps in time do
   s.dilation_y = is_dilated ? draw(1, 3) : 1;
   s.dilation_x = is_dilated ? draw(1, 4) : 1;
   const int32_t reach_y = (s.kernel_y - 1) * s.dilation_y + 1, reach_x = (s.kernel_x - 1) * s.dilation_x + 1;
@@ -133,6 +134,10 @@ ConvShape draw_conv(int32_t max_code, int32_t max_weight, bool is_wide = false, 
   s.pad_x = draw(0, reach_x - 1);
   s.out_height = (s.in_height + 2 * s.pad_y - reach_y) / s.stride_y + 1;
   s.out_width = (s.in_width + 2 * s.pad_x - reach_x) / s.stride_x + 1;
+  if (goes_back) { // the first tap is where the last one was
+    s.pad_x -= reach_x - 1;
+    s.dilation_x = -s.dilation_x;
+  }
   case_text = "map " + std::to_string(s.in_height) + "x" + std::to_string(s.in_width) + "x" +
               std::to_string(s.in_channels) + ", out " + std::to_string(s.out_channels) + ", kernel " +
               std::to_string(s.kernel_y) + "x" + std::to_string(s.kernel_x) + ", stride " +
@@ -169,6 +174,16 @@ std::vector<float> plain_row(const In* map, const Weight* weights, const ConvSha
       y[size_t(ox) * size_t(s.out_channels) + size_t(co)] = float(total);
     }
   return y;
+}
+
+// Weights with room for the lanes of an event.
+template <typename Weight>
+std::vector<Weight> in_lanes(const std::vector<Weight>& weights, const ConvShape& s) {
+  const size_t out = size_t(s.out_channels), lanes = size_t(s.lanes()), rows = weights.size() / out;
+  std::vector<Weight> laid(rows * lanes, Weight(0));
+  for (size_t row = 0; row < rows; ++row)
+    std::copy_n(&weights[row * out], out, &laid[row * lanes]);
+  return laid;
 }
 
 // The events of the rows under the kernel.
@@ -264,9 +279,9 @@ void check_integer_sums(const std::vector<const Kernels*>& tables) {
       check("excess_of_changes", *table, std::vector<float>{0}, std::vector<float>{1});
     const Field<CodeEvent> field(
         map.data(), s, oy, s.in_channels, [&](const uint8_t* row, CodeEvent* events, int32_t* starts) {
-          table->gather_codes(row, s.in_width, s.in_channels, s.out_channels, events, starts);
+          table->gather_codes(row, s.in_width, s.in_channels, s.lanes(), events, starts);
         });
-    table->code_row(field.rows.data(), weights.data(), y.data(), s);
+    table->code_row(field.rows.data(), in_lanes(weights, s).data(), y.data(), s);
     check("code_row", *table, y, expected);
     const OneLayer one(s, *table, weights, {});
     const LookupForm& form = one.layer().form;
@@ -339,21 +354,21 @@ void check_float_sums(const std::vector<const Kernels*>& tables) {
     std::vector<float> y = room(size);
     const Field<FloatEvent> values(
         map.data(), s, oy, s.in_channels, [&](const float* row, FloatEvent* events, int32_t* starts) {
-          table->gather_floats(row, s.in_width, s.in_channels, s.out_channels, events, starts);
+          table->gather_floats(row, s.in_width, s.in_channels, s.lanes(), events, starts);
         });
-    table->float_row(values.rows.data(), weights.data(), y.data(), s);
+    table->float_row(values.rows.data(), in_lanes(weights, s).data(), y.data(), s);
     check("float_row", *table, y, of_floats);
     y = room(size);
-    table->float_row_low_bit(values.rows.data(), low_bit.data(), y.data(), s);
+    table->float_row_low_bit(values.rows.data(), in_lanes(low_bit, s).data(), y.data(), s);
     check("float_row_low_bit", *table, y, of_low_bit);
     if (is_code) {
       y = room(size);
       const Field<FloatEvent> from(code_map.data(), s, oy, s.in_channels,
                                    [&](const uint8_t* row, FloatEvent* events, int32_t* starts) {
-                                     table->gather_code_values(row, s.in_width, s.in_channels, s.out_channels,
+                                     table->gather_code_values(row, s.in_width, s.in_channels, s.lanes(),
                                                                events, starts);
                                    });
-      table->float_row(from.rows.data(), weights.data(), y.data(), s);
+      table->float_row(from.rows.data(), in_lanes(weights, s).data(), y.data(), s);
       check("float_row of codes", *table, y, of_codes);
       continue;
     }
@@ -442,6 +457,54 @@ void check_fire(const std::vector<const Kernels*>& tables, const std::vector<flo
   }
 }
 
+// Kernels over time give what they give at one step after the other.
+void check_over_time(const std::vector<const Kernels*>& tables, const std::vector<float>& x, int64_t steps,
+                     int32_t channels, Row inverse_step, float offset, float largest) {
+  const int64_t count = steps * channels;
+  const std::vector<float> potential = reals(channels), scale = finite(channels), shift = finite(channels);
+  const DrawnRow leak(channels), threshold(channels);
+  const Reset reset{coin(), -0.25f};
+  const bool has_affine = coin();
+  const auto firing = [&](float* v) {
+    Firing f;
+    if (has_affine) {
+      f.scale = scale.data();
+      f.shift = shift.data();
+    }
+    f.potential = v;
+    f.leak = leak;
+    f.threshold = threshold;
+    f.inverse_step = inverse_step;
+    f.offset = offset;
+    f.largest = largest;
+    return f;
+  };
+  const Kernels& plain = *tables[0];
+  std::vector<float> y = room(count), v = potential, lif_v = potential, fire_v = potential;
+  std::vector<uint8_t> lif_y = code_room(count), fire_y = code_room(count);
+  for (int64_t i = 0; i < count; i += channels) {
+    plain.hd_lif(&x[size_t(i)], v.data(), &y[size_t(i)], leak, threshold, 1, channels);
+    plain.lif(&x[size_t(i)], lif_v.data(), &lif_y[size_t(i)], leak, threshold, reset, 1, channels);
+    plain.fire(&x[size_t(i)], &fire_y[size_t(i)], firing(fire_v.data()), 1, channels);
+  }
+  for (const Kernels* table : tables) {
+    std::vector<float> seen = room(count), seen_v = potential;
+    table->hd_lif_over_time(x.data(), seen_v.data(), seen.data(), leak, threshold, steps, channels);
+    check("hd_lif_over_time", *table, seen, y);
+    check("potential of hd_lif_over_time", *table, seen_v, v);
+    std::vector<uint8_t> codes = code_room(count);
+    seen_v = potential;
+    table->lif_over_time(x.data(), seen_v.data(), codes.data(), leak, threshold, reset, steps, channels);
+    check("lif_over_time", *table, codes, lif_y);
+    check("potential of lif_over_time", *table, seen_v, lif_v);
+    codes = code_room(count);
+    seen_v = potential;
+    table->fire_over_time(x.data(), codes.data(), firing(seen_v.data()), steps, channels);
+    check("fire_over_time", *table, codes, fire_y);
+    check("potential of fire_over_time", *table, seen_v, fire_v);
+  }
+}
+
 void check_entries(const std::vector<const Kernels*>& tables) {
   const int32_t channels = choose({1, 2, 3, 7, 8, 16, 17, 33, 64, 100});
   const int64_t pixels = draw(1, 21), count = pixels * channels;
@@ -476,6 +539,7 @@ void check_entries(const std::vector<const Kernels*>& tables) {
     entry = std::fabs(entry) + 0.25f;
   const float largest = float((1 << draw(1, 8)) - 1), offset = float(draw(0, 2)) / 2;
   check_fire(tables, x, potential, pixels, channels, inverse_step, offset, largest);
+  check_over_time(tables, x, pixels, channels, inverse_step, offset, largest);
   compare(
       "quantise", tables,
       [&](const Kernels& k, uint8_t* to) {

@@ -1,4 +1,4 @@
-"""Batch norms of modules, and the forms of `affine`."""
+"""Batch norms and gains of modules, and the forms of `affine`."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,13 @@ from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, check_sequence, f64, lowers, repeated
 from hdlif.deploy.onnx_translation import Row, pointwise
 from hdlif.deploy.onnx_writer import Writer
-from hdlif.nn import BatchNorm1d, BatchNorm2d
+from hdlif.nn import Affine, BatchNorm1d, BatchNorm2d
 from hdlif.ops import Node
+
+
+@lowers(Affine)
+def _affine(lowerer: Lowerer, module: Affine, wire: Wire, path: str) -> Wire:
+    return lowerer.affine(wire, path, f64(module.weight)[None], f64(module.bias)[None])
 
 
 @lowers(BatchNorm1d)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from hdlif.deploy.form import Form, Parts
 from hdlif.deploy.lowering import Lowerer, Wire, lowers
 from hdlif.deploy.onnx_translation import Translation, Value
-from hdlif.nn import DelayLine, Recurrent
+from hdlif.nn import Changes, DelayLine, Recurrent
 from hdlif.ops import Node
 
 
@@ -48,6 +49,16 @@ def _line(lowerer: Lowerer, module: DelayLine, wire: Wire, path: str) -> Wire:
             name = f"{path}.concat{step // module.dilation}"
             joined = lowerer.emit("concat", name, joined, last, pending=wire.scale)
     return joined
+
+
+@lowers(Changes)
+def _changes(lowerer: Lowerer, module: Changes, wire: Wire, path: str) -> Wire:
+    """The line, and the weights [[1, 0], [1, -1]] of x_t and x_{t-1} in every channel."""
+    joined = lowerer.applied(_line(lowerer, module, lowerer.applied(wire), path))
+    one = np.eye(lowerer.values[wire.name].shape[0], dtype=np.float32)
+    weight = np.block([[one, 0 * one], [one, -one]])[:, :, None, None]
+    geometry: dict[str, Any] = {"stride": [1, 1], "padding": [0, 0]}
+    return lowerer.emit("conv2d", path, joined, encoding="float32", role="body", weight=weight, **geometry)
 
 
 def torch_form(parts: Parts, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -1,0 +1,179 @@
+#include "timeline.h"
+
+#include <algorithm>
+
+#include "plan.h"
+
+namespace hdlif {
+namespace {
+
+const Node* node_of(const Program& program, int32_t value) {
+  return value == 0 ? nullptr : &program.nodes[size_t(value - 1)];
+}
+
+bool is_op(const Node* node, Op op) {
+  return node != nullptr && node->op == op;
+}
+
+// The most values that a layer reads, joined in how many concatenations: planning stays linear in the nodes.
+constexpr size_t kMostTaps = 512;
+
+// A value some steps ago.
+struct Leaf {
+  int32_t value, lag;
+};
+
+// Of each value the one that it is some steps later, through delays that hold it as it is; behind another
+// delay a lag of -1.
+std::vector<Leaf> behind_delays(const Program& program) {
+  std::vector<Leaf> leaves{{0, 0}};
+  for (size_t n = 0; n < program.nodes.size(); ++n) {
+    const auto value = int32_t(n + 1);
+    const int32_t source = program.nodes[n].source;
+    Leaf leaf{value, 0};
+    if (program.nodes[n].op == Op::kDelay) {
+      leaf.lag = -1;
+      if (source < value && leaves[size_t(source)].lag >= 0)
+        leaf = {leaves[size_t(source)].value, leaves[size_t(source)].lag + 1};
+    }
+    leaves.push_back(leaf);
+  }
+  return leaves;
+}
+
+// Adds the values that are joined in one, in their order; false where there are too many.
+bool unfold(const Program& program, const std::vector<Leaf>& behind, int32_t value, size_t depth,
+            std::vector<Leaf>& leaves) {
+  const Node* node = node_of(program, value);
+  while (is_op(node, Op::kFlatten)) // of a single pixel, the value itself
+    node = node_of(program, value = node->inputs[0]);
+  if (leaves.size() >= kMostTaps || depth >= kMostTaps)
+    return false;
+  if (is_op(node, Op::kConcat))
+    return unfold(program, behind, node->inputs[0], depth + 1, leaves) &&
+           unfold(program, behind, node->inputs[1], depth + 1, leaves);
+  leaves.push_back(behind[size_t(value)]);
+  return true;
+}
+
+bool is_single(const Layer& layer, const Node& node) {
+  const Window& w = node.window;
+  return node.groups == 1 && w.kernel_y == 1 && w.kernel_x == 1 && w.pad_y == 0 && w.pad_x == 0 &&
+         layer.sum != Sum::kGrouped;
+}
+
+// What stands for other values, and is not computed where layers alone read it.
+bool rearranges(const Node& node) {
+  return node.op == Op::kDelay || node.op == Op::kConcat || node.op == Op::kFlatten;
+}
+
+bool have_one_row(const std::vector<Rows>& rows) {
+  return std::all_of(rows.begin(), rows.end(), [](const Rows& one) { return one.steps == 1; });
+}
+
+} // namespace
+
+Timeline::Timeline(const Program& program, const std::vector<Layer>& layers, const std::vector<Work>& work,
+                   const std::vector<Stage>& all, const Passes& passes)
+    : taps(program.nodes.size()), is_skipped(program.nodes.size(), false),
+      at_once(program.nodes.size(), false), history(program.values.size(), 0) {
+  const auto is_pixel = [](const Value& value) { return value.pixels() == 1; };
+  if (!std::all_of(program.values.begin(), program.values.end(), is_pixel) ||
+      !find_taps(program, layers, work) || !find_skipped(program) || !find_held(program))
+    return;
+  exists = true;
+  for (const Stage& stage : all) {
+    Stage kept;
+    if (stage.root >= 0 && !is_skipped[size_t(stage.root)])
+      kept.root = stage.root;
+    for (int32_t n : stage.chain)
+      if (!is_skipped[size_t(n)])
+        kept.chain.push_back(n);
+    if (kept.root >= 0 || !kept.chain.empty())
+      stages.push_back(std::move(kept));
+  }
+  const auto takes_codes = [&](int32_t n, int which) {
+    const int32_t input = program.nodes[size_t(n)].inputs[size_t(which)];
+    return input >= 0 && program.values[size_t(input)].max_code > 0;
+  };
+  for (size_t n = 0; n < program.nodes.size(); ++n) {
+    const Node& node = program.nodes[n];
+    if (const Pass* pass = passes.at(int32_t(n)); pass != nullptr)
+      at_once[n] = (pass->fused.kernel != Fused::kNone || pass->first_state < 0) &&
+                   std::all_of(pass->rows.begin(), pass->rows.end(),
+                               [](const Rows* rows) { return rows->steps == 1; }) &&
+                   std::none_of(pass->inputs.begin(), pass->inputs.end(),
+                                [&](const auto& input) { return takes_codes(input.node, input.which); });
+    else if (node.op == Op::kAffine || node.op == Op::kQuantise)
+      at_once[n] = have_one_row(node.rows) && !takes_codes(int32_t(n), 0);
+  }
+}
+
+// Of every layer; whether each has some.
+bool Timeline::find_taps(const Program& program, const std::vector<Layer>& layers,
+                         const std::vector<Work>& work) {
+  const std::vector<Leaf> behind = behind_delays(program);
+  for (size_t n = 0; n < program.nodes.size(); ++n) {
+    const Node& node = program.nodes[n];
+    if (!form_of(node.op).multiplies) {
+      if (form_of(node.op).reach != Reach::kPixel && !rearranges(node))
+        return false;
+      continue;
+    }
+    if (!is_single(layers[n], node))
+      return false;
+    std::vector<Leaf> leaves;
+    if (!unfold(program, behind, node.inputs[0], 0, leaves))
+      return false;
+    Taps& own = taps[n];
+    own.source = leaves[0].value;
+    own.count = int32_t(leaves.size());
+    own.dilation = leaves.size() > 1 ? leaves[1].lag : 1;
+    for (size_t i = 0; i < leaves.size(); ++i)
+      if (leaves[i].value != own.source || own.dilation < 1 || leaves[i].lag != int32_t(i) * own.dilation)
+        return false;
+    const Node* source = node_of(program, own.source);
+    const Value& type = program.values[size_t(own.source)];
+    if ((source != nullptr && rearranges(*source)) ||
+        type.max_code != program.values[size_t(node.inputs[0])].max_code ||
+        (layers[n].sum == Sum::kUnits && type.channels % layers[n].form.per_unit != 0))
+      return false;
+    if (work[n].row * double(kTimeSteps + own.reach()) > kMaxPiece)
+      return false;
+    history[size_t(own.source)] = std::max(history[size_t(own.source)], own.reach());
+  }
+  return true;
+}
+
+// What layers alone read, through each other; whether all delays are so, and nothing else reads what is.
+bool Timeline::find_skipped(const Program& program) {
+  for (size_t n = 0; n < program.nodes.size(); ++n)
+    is_skipped[n] = rearranges(program.nodes[n]) && program.output != int32_t(n + 1);
+  for (size_t n = program.nodes.size(); n-- > 0;) // whatever reads a node stands behind it
+    if (const Node& node = program.nodes[n]; !is_skipped[n] && taps[n].source < 0 && node.op != Op::kDelay)
+      for (int32_t input : node.inputs)
+        if (input > 0)
+          is_skipped[size_t(input - 1)] = false;
+  for (size_t n = 0; n < program.nodes.size(); ++n)
+    if (!is_skipped[n] && (program.nodes[n].op == Op::kDelay || program.nodes[n].op == Op::kFlatten))
+      return false;
+  return true;
+}
+
+// What each delay holds; whether there is one delay for each frame before a chunk, and no other.
+bool Timeline::find_held(const Program& program) {
+  const std::vector<Leaf> behind = behind_delays(program);
+  std::vector<std::vector<bool>> known(program.values.size());
+  for (size_t value = 0; value < known.size(); ++value)
+    known[value].assign(size_t(history[value]) + 1, false);
+  for (int32_t n : program.delays) {
+    const Leaf leaf = behind[size_t(n + 1)];
+    if (leaf.lag < 1 || leaf.lag > history[size_t(leaf.value)] || known[size_t(leaf.value)][size_t(leaf.lag)])
+      return false;
+    known[size_t(leaf.value)][size_t(leaf.lag)] = true;
+    held.push_back({n, leaf.value, leaf.lag});
+  }
+  return true;
+}
+
+} // namespace hdlif

@@ -1,0 +1,54 @@
+"""Symbols that have to be said again after a delay (Hochreiter and Schmidhuber 1997; Arjovsky, arXiv 1511.06464)."""
+
+from pathlib import Path
+
+import torch
+
+from hdlif.data.augment import Augment
+from hdlif.data.draws import part_generator
+from hdlif.data.samples import ImageSets
+from hdlif.data.series_samples import SeriesSamples
+from hdlif.data.splits import check_generated
+from hdlif.generated import Copy
+
+
+def copy_task(
+    root: Path | None = None,
+    *,
+    content: Copy | None = None,
+    validation: int,
+    augment: Augment = (),
+    seed: int = 0,
+) -> ImageSets:
+    """Series of delay + 2·symbols steps and alphabet + 1 channels, `validation` of them held out; `root` is not needed.
+
+    At each of the first `symbols` steps the channel of the symbol that is shown is 1; the last channel is 1 at the step
+    before the first one that is to be said again; all else is 0. The class of a step is the symbol that it shows, or
+    `alphabet`, the blank. Symbols are independent and all equally likely. Each part has a generator of its own, of
+    (`draw`, part), whatever the sizes of the others and whatever `seed`, which is that of the augmentation. Parts may
+    have sequences in common where alphabet^symbols is not large against their sizes.
+
+    Args:
+        content: delay, symbols, alphabet, sizes and draw; the defaults of `Copy` without it.
+    """
+    content = Copy() if content is None else content
+    check_generated("copy", validation)
+    record, shown = content.input, content.symbols
+
+    def draw(part: int, n: int, augment: Augment = ()) -> SeriesSamples:
+        symbols = torch.randint(content.alphabet, (n, shown), generator=part_generator(content.draw, part))
+        values, labels = torch.zeros(n, *record.shape), torch.full((n, content.steps), content.alphabet)
+        values[:, :, :shown, 0].scatter_(1, symbols[:, None], 1.0)
+        values[:, -1, shown + content.delay - 1, 0] = 1
+        labels[:, :shown] = symbols
+        return SeriesSamples(values, labels, mean=record.mean, std=record.std, augment=augment, seed=seed)
+
+    return ImageSets(
+        draw(0, content.samples, augment),
+        draw(1, validation),
+        draw(2, content.test),
+        classes=content.names,
+        shape=record.shape,
+        mean=record.mean,
+        std=record.std,
+    )

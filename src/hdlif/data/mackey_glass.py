@@ -1,0 +1,98 @@
+"""The chaotic series of Mackey and Glass, to be forecast."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hdlif.data.augment import Augment
+from hdlif.data.samples import ImageSets
+from hdlif.data.series_samples import SeriesSamples
+from hdlif.data.splits import check_generated
+from hdlif.generated import MackeyGlass
+
+TAU, BETA, GAMMA = 17, 0.2, 0.1
+START, SKIPPED = 1.2, 1000
+"""x(t) for t <= 0, and the units of time before the first one that is used."""
+GAP = 500
+"""Units of time between two parts."""
+_SUBSTEPS = 10
+"""Steps of the integration in a unit of time."""
+
+
+def mackey_glass(
+    root: Path | None = None,
+    *,
+    content: MackeyGlass | None = None,
+    validation: int,
+    augment: Augment = (),
+    seed: int = 0,
+) -> ImageSets:
+    """Windows [steps] of one series, and at each step the value `ahead` later, normalised; `root` is not needed.
+
+    The parts are stretches of time one after another, training, test and validation, with 500 units between them, so
+    that the size of the validation part changes no other. `seed` is that of the augmentation.
+
+    Args:
+        content: steps, ahead, stride and sizes; the defaults of `MackeyGlass` without it.
+    """
+    content = MackeyGlass() if content is None else content
+    check_generated("mackey_glass", validation)
+    counts = (content.samples, content.test, validation)
+    strides = (content.stride, content.steps, content.steps)
+    needed = content.steps + content.ahead
+    lengths = [(count - 1) * stride + needed for count, stride in zip(counts, strides, strict=True)]
+    begins = SKIPPED + np.cumsum([0, *(length + GAP for length in lengths[:2])])
+    values = series(int(begins[-1]) + lengths[-1])
+    record = content.input
+
+    def cut(part: int, augment: Augment = ()) -> SeriesSamples:
+        starts = begins[part] + strides[part] * np.arange(counts[part])
+        windows = values[starts[:, None] + np.arange(needed)]
+        later = (windows[:, content.ahead :] - content.mean[0]) / content.std[0]
+        return SeriesSamples(
+            torch.from_numpy(windows[:, None, : content.steps, None].astype(np.float32)),
+            torch.from_numpy(later[..., None].astype(np.float32)),
+            mean=record.mean,
+            std=record.std,
+            augment=augment,
+            seed=seed,
+        )
+
+    return ImageSets(
+        cut(0, augment), cut(2), cut(1), classes=content.names, shape=record.shape, mean=record.mean, std=record.std
+    )
+
+
+@cache
+def series(n: int) -> NDArray[np.float64]:
+    """x(0), x(1), ..., x(n - 1), from x(t) = 1.2 for t <= 0.
+
+    dx/dt = f(x(t - τ)) - γ·x(t) with f(x) = β·x/(1 + x^10), by the classical Runge-Kutta method of 10 steps a unit; the
+    delayed value in the middle of a step is interpolated by a cubic through four neighbours. It takes the four basic
+    operations alone, so that it is the same on every machine, as chaotic as it is.
+    """
+    lag, h = TAU * _SUBSTEPS, 1 / _SUBSTEPS
+
+    def fed_back(x: float) -> float:
+        square = x * x
+        fourth = square * square
+        return BETA * x / (1 + fourth * fourth * square)
+
+    # One value more than the lag, for the interpolation of the first step.
+    x = [START] * (lag + 2)
+    after = fed_back(START)
+    for place in range(1, _SUBSTEPS * (n - 1) + 1):
+        now = x[-1]
+        middle = (9 * (x[place] + x[place + 1]) - (x[place - 1] + x[place + 2])) / 16
+        before, between, after = after, fed_back(middle), fed_back(x[place + 1])
+        k1 = before - GAMMA * now
+        k2 = between - GAMMA * (now + h / 2 * k1)
+        k3 = between - GAMMA * (now + h / 2 * k2)
+        k4 = after - GAMMA * (now + h * k3)
+        x.append(now + h / 6 * (k1 + 2 * (k2 + k3) + k4))
+    whole = np.array(x[lag + 1 :: _SUBSTEPS])
+    whole.setflags(write=False)
+    return whole

@@ -1,0 +1,52 @@
+"""Small and large readings of a sensor on one scale, in front of a network's first layer."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hdlif.nn.equation import EquationNeuron, Parameter
+
+CLIPS = tuple(4.0**power for power in range(-4, 2))
+"""Where the parts of a companded value end, in deviations of its channel: 1/256 to 4."""
+
+
+SIZE = 0.25
+
+
+class Companded(EquationNeuron):
+    """Readings x on about a logarithmic scale, in the channels whose share is 1; as they are where it is 0.
+
+        y = x + share·(¼ Σ_b clamp(x/b, -1, 1) - x),   b = 1/256, 1/64, ..., 4
+
+    The sum is odd, and linear between the ends b. It rises by 1 - |x|/4 from |x| to four times as much, for |x| from
+    1/1024 to 4; a quarter of it lies within 1.5. So a network tells a sway of 0.03 deviations from one of 0.1, which
+    beside a step of 4 are both next to nothing. Nothing is learned and nothing kept: the sample of a step is seen at
+    that step alone. `companded` makes one.
+    """
+
+    states = ()
+    share = Parameter(1.0, learned=False, per_step=False)
+
+    @staticmethod
+    def step(current: Tensor, share: Tensor) -> Tensor:
+        parts = torch.clamp(current * (1 / CLIPS[0]), -1, 1)
+        for end in CLIPS[1:]:
+            parts = parts + torch.clamp(current * (1 / end), -1, 1)
+        return current + share * (SIZE * parts - current)
+
+
+def companded(channels: int, which: Sequence[int]) -> Companded:
+    """A `Companded` of an input of so many channels, of those that are named, from 0.
+
+    Raises:
+        ValueError: there is no such channel, or one is named twice.
+    """
+    numbers = list(which)
+    if len(set(numbers)) < len(numbers) or not all(type(n) is int and 0 <= n < channels for n in numbers):
+        raise ValueError(f"companded = {numbers[:9]}; name channels once each, whole numbers in 0..{channels - 1}")
+    made = Companded(1, learned=False, channels=channels, per_step=False)
+    value = made.step_values()["share"].values()
+    value.zero_()
+    value[:, numbers] = 1
+    return made

@@ -1,0 +1,136 @@
+"""One sequence on the compiled runtime, which keeps its state from call to call."""
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlif import _native
+from hdlif.errors import HdlifError, ShapeError, StateError
+from hdlif.runtime.state import Array, State, check_state, described
+
+Floats = NDArray[np.float32]
+
+
+class Sequence:
+    """A sequence, as it comes in; `Session.sequence` begins one.
+
+    Gives the bits of `Session.step`, and of `Session.run` from the start, in any pieces. What the network holds stays
+    in the runtime, so that a step costs little beside the network's own work: nothing is checked but its shape, and no
+    state is copied. `state` gives it away, as `Session.step` and `Session.sequence` take it.
+
+    One call at a time; several sequences of a session may be used from several threads.
+    """
+
+    def __init__(
+        self, network: _native.Network, shape: tuple[int, ...], outputs: int, states: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        batch = shape[0]
+        self._shape, self._outputs, self._states = shape, outputs, states
+        # of one each: what a sequence holds lies in the runtime image by image
+        self._parts = [_native.Sequence(network) for _ in range(batch)]
+        self._only = self._parts[0] if batch == 1 else None
+
+    @property
+    def t(self) -> int:
+        """The steps that it has seen."""
+        return self._parts[0].t
+
+    def step(self, x: Floats) -> Floats:
+        """Logits [B, classes] of the next frame, float32 [B, C, H, W].
+
+        Raises:
+            ShapeError: x has another shape or dtype.
+            StateError: a call before was interrupted.
+            HdlifError: another thread is within a call.
+        """
+        if getattr(x, "shape", None) != self._shape:
+            raise self._refusal(x)
+        if self._only is None:
+            several: Floats = self.run(x[None])[0]
+            return several
+        logits = np.empty((1, self._outputs), np.float32)
+        self._advance(x, logits)
+        return logits
+
+    def run(self, x: Floats) -> Floats:
+        """Logits [K, B, classes] of the next K frames, float32 [K, B, C, H, W]; raises as `step`."""
+        if getattr(x, "shape", (0,))[1:] != self._shape or not len(x):
+            raise self._refusal(x)
+        logits = np.empty((len(x), len(self._parts), self._outputs), np.float32)
+        if self._only is not None:
+            self._advance(x, logits)
+            return logits
+        if x.dtype != np.float32:
+            raise self._refusal(x)
+        for which, part in enumerate(self._parts):
+            own = np.empty((len(x), self._outputs), np.float32)
+            self._advance_part(part, x[:, which].copy(order="C"), own)
+            logits[:, which] = own
+        return logits
+
+    @property
+    def state(self) -> State:
+        """What it holds, as the state of `Session.step`."""
+        self._check_held()
+        batch = len(self._parts)
+        last = {name: np.empty((batch, *shape[1:], shape[0]), np.float32) for name, shape in self._states.items()}
+        for which, part in enumerate(self._parts):
+            try:
+                part.give([array[which : which + 1] for array in last.values()])
+            except RuntimeError:
+                _refuse_busy()
+        return {"t": np.array(self.t, np.int64), **{name: np.moveaxis(array, -1, 1) for name, array in last.items()}}
+
+    def resume(self, state: Mapping[str, Array]) -> None:
+        """Go on from a state of this network and batch; raises `StateError` where it is none."""
+        t = check_state(state, self._states, len(self._parts))
+        for which, part in enumerate(self._parts):
+            own = [state[name][which : which + 1] for name in self._states]
+            try:
+                part.take([np.ascontiguousarray(np.moveaxis(array, 1, -1)) for array in own], t)
+            except RuntimeError:
+                _refuse_busy()
+
+    def _advance(self, x: Floats, logits: Floats) -> None:
+        assert self._only is not None
+        try:
+            self._only.advance(x, logits)
+        except TypeError:
+            if not isinstance(x, np.ndarray) or x.dtype != np.float32:
+                raise self._refusal(x) from None
+            # its entries lie elsewhere than in C order
+            self._advance_part(self._only, x.copy(order="C"), logits)
+        except (RuntimeError, ValueError, _native.InterruptedError) as error:
+            self._translate(error)
+
+    def _advance_part(self, part: _native.Sequence, x: Floats, logits: Floats) -> None:
+        try:
+            part.advance(x, logits)
+        except (RuntimeError, ValueError, _native.InterruptedError) as error:
+            self._translate(error)
+
+    def _translate(self, error: Exception) -> NoReturn:
+        if isinstance(error, _native.InterruptedError):
+            raise HdlifError(
+                "a signal's handler forked this process within a run, which ends so in the child; begin another one"
+            ) from error
+        self._check_held()
+        if isinstance(error, RuntimeError):
+            _refuse_busy()
+        raise error
+
+    def _check_held(self) -> None:
+        if any(part.t != self.t or part.t < 0 for part in self._parts):
+            raise StateError("a step of this sequence was interrupted, and its state is lost; begin another one")
+
+    def _refusal(self, x: object) -> ShapeError:
+        shape = ", ".join(map(str, self._shape))
+        return ShapeError(
+            f"x is {described(x)}; a step of this sequence takes a float32 array [{shape}], a run [K, {shape}]"
+        )
+
+
+def _refuse_busy() -> NoReturn:
+    raise HdlifError("another thread is within a call of this sequence; give each a sequence of its own")

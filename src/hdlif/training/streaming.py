@@ -1,0 +1,113 @@
+"""Training on sequences that never end: every batch goes on where the one before it has stopped.
+
+A stream is the samples of one place in the batch, one behind the other; what the network remembers of one is there
+when the next begins. Each batch is taken in parts of as many steps as there are from one update to the next.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.errors import CheckpointError, InputError
+from hdlif.learning import Carry, Rule, Timed, step_weights
+from hdlif.learning.rule import chunk
+from hdlif.nn import BatchNorm2d, State
+from hdlif.nn.per_step import PerStep
+from hdlif.training.update import Updater
+
+_STATE, _KEPT = "stream.state.", "stream.kept."
+
+
+class Streams:
+    """Where the streams of a training stand, and the parts of its batches.
+
+    Args:
+        every: steps from one update to the next.
+        time_steps: T of a sample; a multiple of `every`.
+        rule, model: the training's.
+    Raises:
+        InputError: a sample is no whole number of parts; the rule does not go on with a sequence; its criterion is not
+            of every step alike; or the model has values of each step.
+    """
+
+    def __init__(self, every: int, time_steps: int, rule: Rule, model: nn.Module) -> None:
+        check_streams(every, time_steps, rule, model)
+        self.every, self._time_steps, self._rule = every, time_steps, rule
+        criterion = getattr(rule, "criterion", None)
+        self._each = isinstance(criterion, Timed) and criterion.each
+        self.carry = Carry()
+
+    def parts(self, x: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The parts of a batch [T or 1, B, ...] and of its target, in their order."""
+        for first in range(0, self._time_steps, self.every):
+            steps = range(first, first + self.every)
+            yield chunk(x, steps), target[:, first : steps.stop] if self._each else target
+
+    def learn(self, updater: Updater, x: Tensor, target: Tensor, draws: torch.Generator) -> None:
+        """The updates of a batch."""
+        for part, wanted in self.parts(x, target):
+            updater(part, wanted, self._rule.schedule(self.every, draws), carry=self.carry)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        kept = {} if self.carry.kept is None else self.carry.kept.tensors()
+        state = {_STATE + name: value for name, value in _flat(self.carry.state or {}, "")}
+        return state | {_KEPT + name: value for name, value in kept.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor], step: int, device: torch.device, path: Any) -> None:
+        """Go on from what `tensors` gave, behind `step` steps.
+
+        Raises:
+            CheckpointError: the tensors are no state.
+        """
+        state: dict[str, Any] = {}
+        for name, value in tensors.items():
+            if name.startswith(_STATE):
+                *path_to, last = name.removeprefix(_STATE).split(".")
+                at: Any = state
+                for one in path_to:
+                    at = at.setdefault(one, {})
+                    if not isinstance(at, dict):
+                        raise CheckpointError(f"{path}: {name} lies below a tensor; the file is damaged, train again")
+                at[last] = value.to(device)
+        kept = {name.removeprefix(_KEPT): one.to(device) for name, one in tensors.items() if name.startswith(_KEPT)}
+        self.carry = Carry(state or None, step, restored=kept)
+
+
+def _flat(state: State, at: str) -> Iterator[tuple[str, Tensor]]:
+    for name, value in state.items():
+        if isinstance(value, Tensor):
+            yield at + name, value
+        else:
+            yield from _flat(value, f"{at}{name}.")
+
+
+def check_streams(every: int, time_steps: int, rule: Rule, model: nn.Module) -> None:
+    """Raise `InputError` unless samples of T steps can be learned from as streams, `every` steps at a time."""
+    if every > time_steps or time_steps % every:
+        raise InputError(
+            f"training.stream = {every} steps from one update to the next, and a sample has time_steps = {time_steps}; "
+            "give a number that divides it"
+        )
+    if "carry" not in inspect.signature(rule.__call__).parameters:
+        raise InputError(
+            f"the rule {type(rule).__name__} begins every sequence anew; one that learns from streams is called with "
+            "(model, x, target, plan, carry=...), as hdlif.learning.Streaming says"
+        )
+    criterion = getattr(rule, "criterion", None)
+    if isinstance(criterion, Timed) and (criterion.first or step_weights(criterion, time_steps).weights is not None):
+        raise InputError(
+            "a stream is learned from at every step alike; set task.learn_from: every, and leave task.delay out"
+        )
+    for name, module in model.named_modules():
+        rows = module.parameters(recurse=False) if isinstance(module, PerStep) else ()
+        if any(len(one) > 1 for one in rows) or (isinstance(module, BatchNorm2d) and module.time_steps is not None):
+            raise InputError(
+                f"{name} has values of each of {time_steps} time steps, and a stream has no first step; set "
+                "neuron.per_step: false and norm.per_step: false, and leave neuron.mem_bn out"
+            )

@@ -1,0 +1,400 @@
+"""Training on streams: every batch goes on where the one before it stopped, and a resumed one with the same bytes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.config import TrainingConfig
+from hdlif.data import Samples, rows
+from hdlif.data.sines import sines
+from hdlif.errors import CheckpointError, InputError
+from hdlif.learning import (
+    NDOT,
+    OTTT,
+    SLTT,
+    STBP,
+    Carry,
+    ForwardMode,
+    Plan,
+    Rule,
+    StochasticStep,
+    StochasticWindow,
+    Timed,
+)
+from hdlif.nn import (
+    HDLIF,
+    BatchNorm1d,
+    BatchNorm2d,
+    DelayLine,
+    MemBN,
+    QuantConv2d,
+    Recurrent,
+    Sequential,
+    Ternary,
+    carrying,
+)
+from hdlif.tasks import Classify
+from hdlif.training import Callback, checkpoint
+from hdlif.training.streaming import Streams
+from small_networks import assert_close, gradients, name_of
+from training.test_loop import CrashError, events, model_bytes
+from training.tiny import train
+
+T, PART, B, CLASSES = 8, 4, 5, 3
+RULES: list[Rule] = [
+    STBP(),
+    STBP(loss="each"),
+    SLTT(),
+    SLTT(chunk=3),
+    SLTT("each"),
+    OTTT(leak=0.9),
+    NDOT("each"),
+    StochasticStep(2),
+    StochasticWindow(2),
+    StochasticWindow(2, loss="last"),
+    ForwardMode(),
+    ForwardMode("each", recurrent="eprop"),
+]
+each_rule = pytest.mark.parametrize("rule", RULES, ids=name_of)
+
+
+def network(inputs: int = 2, *, width: int = 6, norm: bool = True) -> Sequential:
+    """Taps in time, low-bit weights, a recurrent layer: all that keeps a state."""
+    torch.manual_seed(0)
+    shared: dict[str, Any] = {"per_step": False, "channels": width}
+    return Sequential(
+        DelayLine(2, 1),
+        QuantConv2d(2 * inputs, width, 1),
+        *([BatchNorm2d(width)] if norm else []),
+        HDLIF(T, leak=0.9, threshold=0.3, **shared),
+        QuantConv2d(width, width, 1, quantizer=Ternary()),
+        Recurrent(HDLIF(T, leak=0.8, threshold=0.3, **shared), QuantConv2d(width, width, 1)),
+        nn.Flatten(),
+        nn.Linear(width, CLASSES),
+    )
+
+
+def frames(steps: int = T) -> Tensor:
+    return 2 * torch.randn(steps, B, 2, 1, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+TARGET = torch.tensor([0, 1, 2, 0, 1])
+
+
+def learn(rule: Rule, net: nn.Module, x: Tensor, plan: Plan, carry: Carry | None = None) -> dict[str, Tensor]:
+    """What one run of a rule gathers."""
+    net.zero_grad()
+    given = {} if carry is None else {"carry": carry}
+    for step in rule(net, x, TARGET, plan, **given):  # type: ignore[call-arg]
+        step.loss.backward()
+    return gradients(net)
+
+
+def in_parts(rule: Rule, net: nn.Module, x: Tensor, draw: Callable[[int], Plan]) -> tuple[dict[str, Tensor], Carry]:
+    """The sum over the parts of a sequence, each of which goes on from the one before."""
+    carry, total = Carry(), dict[str, Tensor]()
+    for place, part in enumerate(x.split(PART)):
+        for name, value in learn(rule, net, part, draw(place), carry).items():
+            total[name] = total.get(name, torch.zeros(())) + value
+    return total, carry
+
+
+def state_after(net: nn.Module, x: Tensor) -> Any:
+    with torch.no_grad():
+        return net(x, steps=range(len(x)))[1]
+
+
+def flat(state: Any, at: str = "") -> dict[str, Tensor]:
+    found = {}
+    for name, value in state.items():
+        found |= {at + name: value} if isinstance(value, Tensor) else flat(value, f"{at}{name}.")
+    return found
+
+
+# Rules that go on with a sequence
+
+
+@pytest.mark.parametrize("rule", [SLTT(), SLTT(chunk=3), OTTT(leak=0.9), NDOT(), ForwardMode()], ids=name_of)
+def test_the_parts_of_a_sequence_have_the_gradient_of_the_whole(rule: Rule) -> None:
+    net = network(norm=False).double().train()
+    found, carry = in_parts(rule, net, frames(), lambda place: rule.schedule(PART, torch.Generator()))
+    whole = learn(rule, net, frames(), rule.schedule(T, torch.Generator()))
+    # The losses of a part are a mean over its own steps.
+    assert_close({name: value * PART / T for name, value in found.items()}, whole)
+    assert carry.step == T
+
+
+def test_stbp_of_parts_is_back_propagation_that_is_cut_between_them() -> None:
+    net, rule = network(norm=False).double().train(), STBP()
+    found, _ = in_parts(rule, net, frames(), lambda place: rule.schedule(PART, torch.Generator()))
+    carry, total = Carry(), dict[str, Tensor]()
+    for first, part in zip((0, PART), frames().split(PART), strict=True):
+        net.zero_grad()
+        logits, after = net(part, carry.state, steps=range(first, first + PART))
+        F.cross_entropy(logits.mean(0), TARGET).backward()
+        carry.after(after, PART)
+        total = {name: total.get(name, torch.zeros(())) + value for name, value in gradients(net).items()}
+    assert_close(found, total)
+
+
+@each_rule
+def test_every_step_of_a_part_runs_and_hands_its_state_on(rule: Rule) -> None:
+    net = network(norm=False).double().train()
+    # The first step alone has a loss where it can be chosen.
+    if isinstance(rule, StochasticStep):
+        plan = Plan(PART, (0, 1), (False, True))
+    elif isinstance(rule, StochasticWindow):
+        plan = Plan(PART, (0, 1) if rule.loss == "each" else (1,), (True,))
+    else:
+        plan = rule.schedule(PART, torch.Generator())
+    _, carry = in_parts(rule, net, frames(), lambda place: plan)
+    expected = flat(state_after(net, frames()))
+    found = {name: value for name, value in flat(carry.state).items() if "trace" not in name and "drift" not in name}
+    torch.testing.assert_close(found, expected)
+    assert not any(value.requires_grad for value in found.values())
+
+
+def test_the_eligibilities_of_a_part_are_taken_up_from_what_was_saved() -> None:
+    net, rule = network(norm=False).double().train(), ForwardMode()
+    first, second = frames().split(PART)
+    plan, carry = rule.schedule(PART, torch.Generator()), Carry()
+    learn(rule, net, first, plan, carry)
+    assert carry.kept is not None
+    again = Carry(carry.state, carry.step, restored={name: one.clone() for name, one in carry.kept.tensors().items()})
+    assert any("weight" in name for name in again.restored)
+    assert any("vector" in name for name in again.restored)
+    fresh = Carry(carry.state, carry.step)
+    expected, found, without = (learn(rule, net, second, plan, one) for one in (carry, again, fresh))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert any(not torch.equal(without[name], expected[name]) for name in expected)
+
+
+# Batch norm by exponential average
+
+
+def test_statistics_of_a_stream_follow_their_equation_whatever_the_batch() -> None:
+    for batch in (1, 3):
+        x = torch.randn(40, batch, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 3
+        norm = BatchNorm1d(2, momentum=0.1).double().train()
+        with torch.no_grad():
+            norm.weight.copy_(torch.tensor([0.5, 2]))
+        mean, var, found = torch.zeros(2).double(), torch.ones(2).double(), []
+        for t, step in enumerate(x):
+            momentum = max(0.1, 1 / (t + 1))
+            before, mean = mean, mean + momentum * (step.mean(0) - mean)
+            var = (1 - momentum) * var + momentum * ((step - before) * (step - mean)).mean(0)
+            found.append((step - mean) / (var + norm.eps).sqrt() * norm.weight + norm.bias)
+        y, _ = norm(x, None, carrying(range(40), by_average=True))
+        torch.testing.assert_close(y, torch.stack(found))
+        torch.testing.assert_close((norm.running_mean, norm.running_var), (mean, var))
+
+
+def test_statistics_are_constants_to_the_gradient_and_stay_as_they_are_in_eval_mode() -> None:
+    norm = BatchNorm1d(2).double().train()
+    x = torch.randn(1, 4, 2, dtype=torch.float64, requires_grad=True)
+    steps = carrying(range(1), by_average=True)
+    norm(x, None, steps)[0].sum().backward()
+    slope = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
+    torch.testing.assert_close(x.grad, slope.expand(1, 4, 2))
+    kept = norm.running_mean.clone()
+    y, _ = norm.eval()(x, None, steps)
+    torch.testing.assert_close(y, norm(x, None, range(1))[0])
+    assert torch.equal(norm.running_mean, kept)
+
+
+@pytest.mark.parametrize("recurrent", ["diagonal", "eprop"])
+def test_forward_mode_knows_that_they_are(recurrent: Any) -> None:
+    def net() -> Sequential:
+        torch.manual_seed(0)
+        neuron = HDLIF(T, leak=0.9, threshold=0.2, per_step=False, channels=4)
+        return Sequential(nn.Linear(2, 4), BatchNorm1d(4), neuron, nn.Linear(4, CLASSES)).double().train()
+
+    class ByAverage(nn.Module):
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, x: Tensor, state: Any = None, *, steps: range) -> Any:
+            return self.model(x, state, steps=carrying(steps, by_average=True))
+
+    x, found = frames().flatten(2), []
+    for rule in (ForwardMode(recurrent=recurrent), STBP(loss="each")):
+        found.append(learn(rule, ByAverage(net()), x, rule.schedule(T, torch.Generator())))
+    assert_close(*found)
+
+
+# Trainings
+
+
+@dataclass
+class Series:
+    train: Samples
+    validation: Samples
+    classes: tuple[str, ...]
+
+
+def series() -> Series:
+    sets = sines(validation=30).shown_as(rows)
+    return Series(sets.train.first(96), sets.validation, sets.classes)
+
+
+class CrashAt(Callback):
+    """Ends a training without notice after so many batches."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def learned(self, training: Any) -> None:
+        if training.counters.step == self.batch:
+            raise CrashError
+
+
+def stream(
+    out: Path, rule: Rule, *, every: int = 8, epochs: int = 2, crash_at: int | None = None, **changes: Any
+) -> Any:
+    sets = changes.pop("sets", None) or series()
+    given: dict[str, Any] = {
+        "rule": rule,
+        "sets": sets,
+        "model": network(),
+        "task": Classify(sets.classes, 32),
+        "config": TrainingConfig(epochs=epochs, learning_rate=0.02, stream=every),
+        "checkpoint_every": 0.0,
+        "batch_size": 16,
+        **changes,
+    }
+    if crash_at is not None:
+        given["after_crash"] = CrashAt(crash_at)
+    return train(out, **given)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [pytest.param(rule, marks=[] if rule == ForwardMode() else pytest.mark.slow) for rule in RULES],
+    ids=name_of,
+)
+def test_a_stream_is_resumed_in_its_middle_to_the_same_bytes(rule: Rule, tmp_path: Path) -> None:
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    stream(straight, rule)
+    with pytest.raises(CrashError):
+        stream(resumed, rule, crash_at=9)
+    stream(resumed, rule, resume=True)
+    assert model_bytes(resumed) == model_bytes(straight)
+    assert events(resumed) == events(straight)
+
+
+def test_a_checkpoint_keeps_where_the_streams_stand(tmp_path: Path) -> None:
+    stream(tmp_path, ForwardMode(), epochs=1)
+    tensors, record = checkpoint.load(tmp_path / "last.safetensors")
+    # 6 batches of 32 steps.
+    assert record["stream_steps"] == 6 * 32
+    kept = {name for name in tensors if name.startswith("stream.")}
+    assert {"stream.state.3.potential", "stream.state.5.spike", "stream.kept.3.weight.0.0"} <= kept
+    assert tensors["stream.kept.3.weight.0.0"].shape == (16, 6, 4)
+
+
+def test_what_is_carried_over_changes_what_is_learned(tmp_path: Path) -> None:
+    """The state of the sample before is there when the next begins."""
+    stream(tmp_path / "whole", SLTT(), every=32, epochs=1)
+    stream(tmp_path / "parts", SLTT(), every=8, epochs=1)
+    assert model_bytes(tmp_path / "whole") != model_bytes(tmp_path / "parts")
+    seen: list[float] = []
+
+    class Watching(SLTT):
+        def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None) -> Any:
+            assert carry is not None
+            seen.append(0.0 if carry.state is None else float(flat(carry.state)["3.potential"].abs().sum()))
+            return super().__call__(model, x, target, plan, carry)
+
+    stream(tmp_path / "watched", Watching(), every=16, epochs=1)
+    assert seen[0] == 0
+    assert min(seen[1:]) > 0
+
+
+def test_targets_at_each_step_are_taken_apart_with_the_steps() -> None:
+    criterion = Timed(F.cross_entropy, each=True)
+    streams = Streams(4, T, SLTT(criterion=criterion), network())
+    target = torch.arange(B * T).view(B, T)
+    parts = list(streams.parts(frames(), target))
+    assert [list(y.shape) for _, y in parts] == [[B, 4], [B, 4]]
+    torch.testing.assert_close(torch.cat([y for _, y in parts], 1), target)
+    torch.testing.assert_close(torch.cat([x for x, _ in parts]), frames())
+    (constant, _), *_ = streams.parts(frames()[:1], target)
+    assert len(constant) == 1
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"every": 5}, "training.stream = 5 steps from one update to the next, and a sample has time_steps = 32"),
+        ({"every": 64}, "training.stream = 64 steps"),
+        (
+            {"task": Classify(("a", "b", "c"), 32, "last")},
+            "learned from at every step alike; set task.learn_from: every",
+        ),
+        ({"task": Classify(("a", "b", "c"), 32, learn_from="late")}, "learned from at every step alike"),
+        (
+            {"model": Sequential(nn.Flatten(), nn.Linear(2, 3), HDLIF(32))},
+            r"2\.leak has values of each of 32 time steps",
+        ),
+        (
+            {
+                "model": Sequential(
+                    nn.Flatten(), nn.Linear(2, 3), BatchNorm1d(3, time_steps=32), HDLIF(32, per_step=False)
+                )
+            },
+            "2 has values of each of 32 time steps",
+        ),
+        (
+            {"model": Sequential(nn.Flatten(), nn.Linear(2, 3), HDLIF(32, per_step=False, norm=MemBN(32, 3)))},
+            r"2\.norm has values of each of 32 time steps.*leave neuron.mem_bn out",
+        ),
+    ],
+)
+def test_what_is_no_stream_is_refused(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words):
+        stream(tmp_path, SLTT(), **changes)
+
+
+class Anew:
+    """A rule that begins every sequence anew."""
+
+    criterion = staticmethod(F.cross_entropy)
+
+    def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
+        return SLTT().schedule(time_steps, generator)
+
+    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan) -> Any:
+        return SLTT()(model, x, target, plan)
+
+
+def test_a_rule_that_begins_every_sequence_anew_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the rule Anew begins every sequence anew.*carry=\.\.\."):
+        stream(tmp_path, Anew())
+
+
+def test_several_batches_an_update_are_refused(tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=1, learning_rate=0.1, stream=8, accumulate=2)
+    with pytest.raises(InputError, match=r"leave training\.accumulate and --devices out"):
+        stream(tmp_path, SLTT(), config=config)
+
+
+def test_a_state_below_a_tensor_is_a_damaged_file(tmp_path: Path) -> None:
+    streams = Streams(4, T, SLTT(), network())
+    tensors = {"stream.state.a": torch.zeros(1), "stream.state.a.b": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match="lies below a tensor; the file is damaged"):
+        streams.restore(tensors, 4, torch.device("cpu"), tmp_path)
