@@ -16,6 +16,11 @@ same measurement, are not measured again: the whole takes an hour.
 
 SpikingJelly: a pre-activation ResNet-18 of width 64 out of its layers and LIFNode in multi-step mode, trained by STBP
 with the same optimiser (`pip install 'hdlif[peers]'`).
+
+A recipe of series, such as hapt_hdlif, is measured on random series of T steps with every rule, from T = 16 on, beside
+the same layers out of SpikingJelly's and snnTorch's (series_peers.py). There the batch, which grows with T, lies in
+memory before the first reading, and is given apart, and the bytes saved for backward alone stand beside the peaks.
+All T run as many steps, 8192 of them: a process takes a few hundred KB in its first thousands of steps, of whatever T.
 """
 
 import argparse
@@ -43,10 +48,24 @@ from hdlif.nn import HDLIF, step_parameters
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, sgd
+from random_series import CHANNELS, CLASSES, is_series, series_recipe
+from series_peers import PEERS, Shape
 
-RULES = {"random step": "{kind: stochastic_step}", "SLTT": "{kind: sltt}", "STBP": "{kind: stbp}"}
+IMAGE_RULES = {"random step": "{kind: stochastic_step}", "SLTT": "{kind: sltt}", "STBP": "{kind: stbp}"}
 PEER = "SpikingJelly, STBP"
+SERIES_RULES = {
+    **IMAGE_RULES,
+    "SLTT, chunk 16": "{kind: sltt, chunk: 16}",
+    "OTTT": "{kind: ottt}",
+    "NDOT": "{kind: ndot}",
+    "forward mode": "{kind: forward_mode}",
+    "window of 4": "{kind: stochastic_window, length: 4}",
+    "window of 16": "{kind: stochastic_window, length: 16}",
+}
+RULES = {**SERIES_RULES, **IMAGE_RULES}
 UPDATES = 4
+STEPS = 8192
+"""That updates on series run in all."""
 SHARE = 0.85
 FLAT = 1.03
 """Largest over smallest peak of an online rule."""
@@ -55,8 +74,10 @@ LARGEST_COUNTED = 64
 
 
 def recipe_of(arguments: argparse.Namespace, rule: str, time_steps: int) -> Recipe:
-    sizes = [f"time_steps={time_steps}", f"data.batch_size={arguments.batch_size}"]
-    return load_recipe(arguments.recipe, [*sizes, f"rule={RULES[rule]}"])
+    overrides = [f"data.batch_size={arguments.batch_size}", f"rule={RULES[rule]}"]
+    if arguments.series:
+        return series_recipe(arguments.recipe, time_steps, overrides)
+    return load_recipe(arguments.recipe, [f"time_steps={time_steps}", *overrides])
 
 
 def available_bytes() -> int:
@@ -72,7 +93,7 @@ def law(recipe: Recipe) -> dict[str, int]:
     update = Updater(Fabric(accelerator="cpu", devices=1), model, _sgd(model), rule)
     generator = torch.Generator().manual_seed(recipe.seed)
     x, target = builders.random_batch(recipe, generator)
-    # The last step alone: of the random step's plans the one that runs all T.
+    # Of the plans of a rule that draws the one that runs all T.
     plan = next(
         plan
         for plan in iter(lambda: rule.schedule(recipe.time_steps, generator), None)
@@ -83,6 +104,7 @@ def law(recipe: Recipe) -> dict[str, int]:
         if isinstance(module, HDLIF):
             module.register_forward_hook(lambda _, __, out: neurons.append(out[0][0].numel()))
     saved = update_cost(model, lambda: update(x, target, plan), batch=[x, target]).saved_bytes
+    # Of one step: what is emitted and what is kept are of one size.
     first_pass = neurons[: sum(isinstance(m, HDLIF) for m in model.modules())]
     parameters = sum(p.numel() for p in model.parameters())
     return {
@@ -124,6 +146,29 @@ def peer_network(channels: int, classes: int) -> nn.Module:
     network = nn.Sequential(*conv(channels, 64, 3), *blocks, *head)
     functional.set_step_mode(network, "m")
     return network
+
+
+def updates_of(time_steps: int) -> int:
+    """Of series."""
+    return max(2, STEPS // time_steps)
+
+
+def series_peer_growth(recipe: Recipe, name: str) -> int:
+    """What a peer's training of the series network adds to this process' peak, beside its batch."""
+    torch.manual_seed(recipe.seed)
+    model = recipe.model.arguments
+    shape = Shape(CHANNELS, model["widths"], model["kernel"], model["dilations"], CLASSES)
+    network, backward = PEERS[name](shape)
+    optimizer = _sgd(network.train())
+    x, target = builders.random_batch(recipe, torch.Generator().manual_seed(recipe.seed))
+
+    def updates() -> None:
+        for _ in range(updates_of(recipe.time_steps)):
+            backward(x.flatten(2), target)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    return resident_growth(updates)
 
 
 def peer_growth(recipe: Recipe) -> int:
@@ -179,7 +224,7 @@ def measured_before(path: Path | None, of_this: dict[str, Any]) -> tuple[dict[st
 
 
 def flatness(peaks: dict[int, int | None]) -> float:
-    """Largest over smallest peak from T = 2 on."""
+    """Largest over smallest peak from T = 2 on; series are measured from T = 16 on."""
     seen = [peak for t, peak in peaks.items() if peak is not None and t > 1]
     return max(seen) / min(seen)
 
@@ -188,15 +233,16 @@ def plot(curves: dict[str, dict[int, int | None]], laws: dict[str, dict[int, dic
     """Peaks and laws against T, on logarithmic axes."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot(xlabel="time steps T", ylabel="peak training memory, MB", xscale="log", yscale="log")
-    for marker, (name, peaks) in zip("os^D", curves.items(), strict=False):
+    for marker, (name, peaks) in zip(itertools.cycle("os^Dv<>Px*"), curves.items(), strict=False):
         points = [(t, peak / 1e6) for t, peak in peaks.items() if peak is not None]
         (line,) = axes.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=name)
         if name in laws:
             by_law = [(t, predicted(terms) / 1e6) for t, terms in laws[name].items()]
             axes.plot(*zip(*by_law, strict=True), ":", color=line.get_color(), linewidth=1)
-    axes.plot([], [], ":", color="gray", label="law")
+    if laws:
+        axes.plot([], [], ":", color="gray", label="law")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, fontsize="small" if len(curves) > 5 else None)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
 
@@ -208,24 +254,34 @@ def predicted(terms: dict[str, int]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="cifar100_resnet18_hdlif")
-    parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--time-steps", default="1,2,4,8,16,64,256,1000")
+    parser.add_argument("--batch-size", type=int, help="2 of images, 64 of series")
+    parser.add_argument("--time-steps", help="1,2,4,8,16,64,256,1000 of images, 16,64,256,1024,4096 of series")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--rules", default=";".join([*RULES, PEER]), help="names separated by semicolons")
+    parser.add_argument("--rules", help="names separated by semicolons; all by default")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--child", metavar="PEER", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    time_steps = [int(steps) for steps in arguments.time_steps.split(",")]
+    arguments.series = is_series(arguments.recipe)
+    rules, peers = (SERIES_RULES, tuple(PEERS)) if arguments.series else (IMAGE_RULES, (PEER,))
+    arguments.batch_size = arguments.batch_size or (64 if arguments.series else 2)
+    given = arguments.time_steps or ("16,64,256,1024,4096" if arguments.series else "1,2,4,8,16,64,256,1000")
+    time_steps = [int(steps) for steps in given.split(",")]
+    names = [name.strip() for name in arguments.rules.split(";")] if arguments.rules else [*rules, *peers]
+    if unknown := [name for name in names if name not in (*rules, *peers)]:
+        parser.error(f"unknown: {'; '.join(unknown)}; rules are {'; '.join((*rules, *peers))}")
     if arguments.child:
-        print(peer_growth(recipe_of(arguments, "STBP", time_steps[0])))
+        recipe = recipe_of(arguments, "STBP", time_steps[0])
+        print(series_peer_growth(recipe, arguments.child) if arguments.series else peer_growth(recipe))
         return
 
     def measured(name: str, steps: int) -> int:
-        if name != PEER:
-            return peak_memory(recipe_of(arguments, name, steps), repeats=arguments.repeats)
+        if name in rules:
+            recipe = recipe_of(arguments, name, steps)
+            series = {"batch_apart": True, "updates": updates_of(steps)} if arguments.series else {}
+            return peak_memory(recipe, repeats=arguments.repeats, **series)
         options = ["--recipe", arguments.recipe, "--batch-size", str(arguments.batch_size), "--time-steps", str(steps)]
-        return in_fresh_processes([__file__, "--child", *options], repeats=arguments.repeats, name=name)
+        return in_fresh_processes([__file__, "--child", name, *options], repeats=arguments.repeats, name=name)
 
     of_this = {
         "recipe": arguments.recipe,
@@ -238,18 +294,20 @@ def main() -> None:
     curves, laws = measured_before(arguments.out, of_this)
     record: dict[str, Any] = {**of_this, "peak_bytes": curves, "law_bytes": laws}
     rows: list[list[str]] = []
-    for name in [part.strip() for part in arguments.rules.split(";")]:
+    for name in names:
         try:
             peaks = curves[name] = curves.get(name) or curve(time_steps, partial(measured, name), name)
         except TrainingError as error:
             sys.exit(f"{name}: {error}")
         cells = ["does not fit" if peak is None else f"{peak / 1e6:.1f}" for peak in peaks.values()]
         rows.append([name, *cells, f"{flatness(peaks):.3f}"])
-        if name in RULES:
+        if name in rules:
             counted = [t for t, peak in peaks.items() if peak is not None and t <= LARGEST_COUNTED]
             laws[name] = laws.get(name) or {t: law(recipe_of(arguments, name, t)) for t in counted}
-            cells = [f"{predicted(laws[name][t]) / 1e6:.1f}" if t in counted else "" for t in time_steps]
-            rows.append([f"{name}, law", *cells, ""])
+            # Of series the law is a hundredth of what is measured: what they add to it is what is saved.
+            figure, law_of = ("saved", lambda terms: terms["saved"]) if arguments.series else ("law", predicted)
+            cells = [f"{law_of(laws[name][t]) / 1e6:.3g}" if t in counted else "" for t in time_steps]
+            rows.append([f"{name}, {figure}", *cells, ""])
         if arguments.out:
             write_json(arguments.out, json.loads(json.dumps(record)))
     if laws:
@@ -258,8 +316,8 @@ def main() -> None:
             rows.append([name, *(f"{counted[t][key] / 1e6:.3f}" if t in counted else "" for t in time_steps), ""])
     print(aligned(["peak, MB", *(f"T={t}" for t in time_steps), "largest / smallest, T > 1"], rows))
     if arguments.plot:
-        plot(curves, laws, arguments.plot)
-    growing = [name for name in curves if name in RULES and name != "STBP" and flatness(curves[name]) > FLAT]
+        plot(curves, {} if arguments.series else laws, arguments.plot)
+    growing = [name for name in curves if name in rules and name != "STBP" and flatness(curves[name]) > FLAT]
     if growing:
         sys.exit(f"{', '.join(growing)}: the peak grows by more than {FLAT - 1:.0%} from T = 2 on")
 

@@ -106,7 +106,7 @@ class Network:
         generator = torch.Generator().manual_seed(recipe.seed)
         self.x, self.target = builders.random_batch(recipe, generator)
         self.plans = (
-            self.rule.plans(recipe.time_steps)
+            tuple(plan for plan, _ in self.rule.plans(recipe.time_steps))
             if isinstance(self.rule, Drawn)
             else (self.rule.schedule(recipe.time_steps, generator),)
         )

@@ -136,7 +136,7 @@ def test_a_table_of_accuracies_refuses_other_tasks(data: Path, tmp_path: Path) -
         f"title: t\nbase: sines_hdlif\nseeds: 1\nrows: {{a: [{section}, task.kind=regress]}}\n"
         "columns: {b: [time_steps=8]}\n"
     )
-    with pytest.raises(RecipeError, match=r'a, b: task\.kind = "regress"; a table compares accuracies'):
+    with pytest.raises(RecipeError, match=r'a, b: task\.kind = "regress", and the table compares accuracies'):
         ablate(tmp_path / "table.yaml", out=tmp_path / "out")
 
 

@@ -123,7 +123,7 @@ def test_values_are_read_by_the_core_schema(my_yaml: Path, text: str, value: obj
 
 TRAINING_KEYS = (
     "accumulate, channels_last, clip_norm, compile, ema_decay, epochs, keep_every, label_smoothing, learning_rate, "
-    "momentum, optimizer, patience, precision, schedule, warmup_epochs, weight_decay"
+    "momentum, optimizer, patience, precision, schedule, stream, warmup_epochs, weight_decay"
 )
 RECIPE_KEYS = (
     "activity, attention, data, model, name, neuron, norm, rule, seed, spikes, task, teacher, time_steps, training, "

@@ -26,6 +26,7 @@ from hdlif.learning import (
     step_weights,
 )
 from hdlif.nn import HDLIF, Sequential
+from small_networks import name_of
 
 T, B, N = 5, 3, 4
 
@@ -149,7 +150,7 @@ def test_no_target_comes_before_it_is_known() -> None:
         *(StochasticWindow(length) for length in (1, 2, T)),
         StochasticWindow(2, loss="last"),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_late_steps_weigh_more_by_every_rule(rule: Rule, delay: int) -> None:
     weights = late_weights(T - delay)

@@ -27,6 +27,50 @@ def test_training_equals_torch_batch_norm_run_step_by_step(momentum: float | Non
         torch.testing.assert_close(getattr(ours, name), buffer, **EXACT)
 
 
+@pytest.mark.parametrize("momentum", [0.1, 1.0, None])
+@pytest.mark.parametrize("time_steps", [None, 6, 4])
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 1), (4, 3, 1, 1)])
+def test_steps_of_one_pixel_normalised_at_once_equal_torch_run_step_by_step(
+    shape: tuple[int, ...], time_steps: int | None, momentum: float | None
+) -> None:
+    kinds = {2: (BatchNorm1d, torch.nn.BatchNorm1d), 3: (BatchNorm1d, torch.nn.BatchNorm1d)}
+    kind, theirs = kinds.get(len(shape), (BatchNorm2d, torch.nn.BatchNorm2d))
+    ours = kind(3, time_steps=time_steps, momentum=momentum).double()
+    torchs = [theirs(3, momentum=momentum).double() for _ in range(time_steps or 1)]
+    for norm in (ours, *torchs):
+        torch.nn.init.constant_(norm.weight, 1.5)
+        torch.nn.init.constant_(norm.bias, -0.5)
+    for seed, steps in enumerate((range(5), range(1), range(1, 6))):
+        g = torch.Generator().manual_seed(seed)
+        x = (torch.randn(len(steps), *shape, generator=g, dtype=torch.float64) * 2 + 1).requires_grad_()
+        towards = torch.randn(x.shape, generator=g, dtype=torch.float64)
+        expected = torch.stack(
+            [torchs[min(t, len(torchs) - 1)](step) for t, step in zip(steps, x.unbind(), strict=True)]
+        )
+        found, _ = ours(x, None, steps)
+        torch.testing.assert_close(found, expected, **EXACT)
+        parameters = [(one.weight, one.bias) for one in torchs]
+        by_x, *by_each = torch.autograd.grad(
+            expected, [x, *(one for both in parameters for one in both)], towards, allow_unused=True
+        )
+        sums = [sum(one for one in by_each[place::2] if one is not None) for place in (0, 1)]
+        by_found = torch.autograd.grad(found, [x, ours.weight, ours.bias], towards)
+        torch.testing.assert_close(by_found, (by_x, *sums), **EXACT)
+    for name, buffer in ours.named_buffers():
+        stacked = torch.stack([dict(one.named_buffers())[name] for one in torchs])
+        torch.testing.assert_close(buffer, stacked if time_steps else stacked[0], **EXACT)
+
+
+def test_steps_of_one_pixel_take_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, plain = [], F.batch_norm
+    monkeypatch.setattr(F, "batch_norm", lambda *args, **named: calls.append(1) or plain(*args, **named))
+    for time_steps in (None, 8):
+        BatchNorm2d(3, time_steps=time_steps)(torch.randn(8, 4, 3, 1, 1), None, range(8))
+    assert len(calls) == 2
+    BatchNorm2d(3)(torch.randn(8, 4, 3, 2, 1), None, range(8))
+    assert len(calls) == 2 + 8
+
+
 def test_evaluation_uses_the_running_statistics_at_every_step_and_leaves_them() -> None:
     norm = BatchNorm2d(3).double().eval()
     norm.running_mean.copy_(torch.tensor([0.5, -1.0, 2.0]))

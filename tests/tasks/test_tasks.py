@@ -257,7 +257,7 @@ def test_the_task_says_which_steps_have_a_loss(name: str, learn_from: Any) -> No
     }[learn_from]
     x = torch.zeros(1, B, 1)
     rule = STBP(task.criterion(), loss="each")
-    (step,) = rule(lambda x, steps: (outputs, None), x, target, rule.schedule(T, torch.Generator()))  # type: ignore[arg-type]
+    (step,) = rule(lambda x, state, steps: (outputs, None), x, target, rule.schedule(T, torch.Generator()))  # type: ignore[arg-type]
     torch.testing.assert_close(step.loss, (losses * torch.tensor(weights)).sum())
     # What is answered does not depend on it, nor is it measured elsewhere.
     figures, those = (measured(one, outputs, target).metrics for one in (task, TASKS[name][0]))

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from hdlif.learning.criterion import Criterion, loss_at
+from hdlif.learning.criterion import Criterion, loss_at, loss_of_steps
 from hdlif.learning.rule import Carry, Plan, Step, chunk
 from hdlif.nn import HeldWeights, State, carrying, detach
 from hdlif.nn.eligibility import Eligibility
+from hdlif.nn.paths import unwrapped
+from hdlif.nn.state import check_cuts
 from hdlif.nn.traces import Traces
 
 
@@ -66,6 +68,45 @@ def online_steps(
         if carry is not None and t == plan.steps[-1]:
             carry.after(state, plan.time_steps)
         yield Step(loss_at(criterion, logits[0], target, t) * weight(t), logits.detach(), update)
+
+
+def cut_chunks(
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor,
+    plan: Plan,
+    *,
+    criterion: Criterion,
+    weight: Callable[[int], float],
+    span: int,
+    carry: Carry | None = None,
+) -> Iterator[Step]:
+    """As `online_steps` of consecutive steps and one update, `span` of them at once, in their memory.
+
+    The losses of a chunk are one `Step`. Within it, too, each step starts from a detached state (`Temporal.cuts`).
+
+    Raises:
+        TrainingError: a module keeps a state and does not cut time within a chunk; before anything is learned.
+    """
+    held = HeldWeights(model)
+    state, before = (None, 0) if carry is None else (carry.state, carry.step)
+    first, last = plan.steps[0], plan.time_steps
+    if first:
+        leading = carrying(range(before, before + first), weights=held.weights or None)
+        state = without_graph(model, x, state, leading, span, before=before)
+    for start, update in zip(range(first, last, span), plan.updates, strict=True):
+        if update:
+            held.last()
+        steps = range(start, min(start + span, last))
+        shown = range(before + steps.start, before + steps.stop)
+        logits, state = model(chunk(x, steps), state, steps=carrying(shown, weights=held.weights or None, cut=True))
+        if state and span > 1:
+            check_cuts(unwrapped(model), "", state)
+        state = detach(state)
+        if carry is not None and steps.stop == last:
+            carry.after(state, last)
+        loss = loss_of_steps(criterion, logits, target, steps, map(weight, steps))
+        yield Step(loss, logits.detach(), update)
 
 
 def without_graph(

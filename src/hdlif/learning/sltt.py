@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step, step_weights
-from hdlif.learning.online import online_steps
+from hdlif.learning.online import cut_chunks, online_steps
 from hdlif.learning.rule import Carry, Plan, Step
 
 Update = Literal["sum", "each"]
@@ -22,24 +22,43 @@ class SLTT:
     Args:
         update: "sum" makes one update with the gradient of (1/T)·Σ_t criterion(logits_t, target); "each" makes an
             update after every step with criterion(logits_t, target), HD-LIF's own online form.
-    Memory is that of one step, time T forward and T backward passes. SLTT-k, which back-propagates a random k of the
-    T steps, is `StochasticStep(k, complete=True)`. With HD-LIF neurons the gradient of a step is that of STBP where
-    the neuron fired and zero where it was silent (Theorem 4.2 of arXiv 2410.07547).
+        chunk: steps that are run and back-propagated at once, each of them cut from the others all the same: the same
+            gradient, but for rounding, in the memory of so many steps, and in less time where layers are small. For
+            "sum" alone; what keeps a state has to know of it (`nn.Temporal.cuts`; all modules of this package but
+            Mem-BN do).
+    Memory is that of one step (of `chunk`), time T forward and T backward passes. SLTT-k, which back-propagates a
+    random k of the T steps, is `StochasticStep(k, complete=True)`. With HD-LIF neurons the gradient of a step is that
+    of STBP where the neuron fired and zero where it was silent (Theorem 4.2 of arXiv 2410.07547).
     """
 
     update: Update = "sum"
     criterion: Criterion = F.cross_entropy
+    chunk: int = 1
 
     def __post_init__(self) -> None:
         check_update(self.update)
+        if self.chunk < 1:
+            raise ValueError(f"chunk = {self.chunk}; it must be at least 1")
+        if self.chunk > 1 and self.update == "each":
+            raise ValueError(
+                f'chunk = {self.chunk} does not go with update = "each", after which weights change; choose "sum"'
+            )
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
-        return every_step(time_steps, self.update, first=first_step(self.criterion))
+        plan = every_step(time_steps, self.update, first=first_step(self.criterion))
+        if self.chunk == 1:
+            return plan
+        losses = -(-len(plan.steps) // self.chunk)
+        return Plan(time_steps, plan.steps, (False,) * (losses - 1) + (True,))
 
     def __call__(
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
         weight = weight_of_step(self.update, self.criterion, plan)
+        if self.chunk > 1:
+            return cut_chunks(
+                model, x, target, plan, criterion=self.criterion, weight=weight, span=self.chunk, carry=carry
+            )
         return online_steps(model, x, target, plan, criterion=self.criterion, weight=weight, carry=carry)
 
 

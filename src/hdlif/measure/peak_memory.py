@@ -25,23 +25,22 @@ from hdlif.errors import TrainingError
 UPDATES = 4
 
 
-BATCH_APART = "--batch-apart"
-"""Tells the child not to count the batch."""
-
-
-def peak_memory(recipe: Recipe, *, repeats: int = 3, threads: int | None = None, batch_apart: bool = False) -> int:
+def peak_memory(
+    recipe: Recipe, *, repeats: int = 3, threads: int | None = None, batch_apart: bool = False, updates: int = UPDATES
+) -> int:
     """Bytes of resident memory that training adds at its peak: the median over `repeats` fresh processes.
 
     Args:
         threads: of each, by default as many as any process has here.
         batch_apart: train all updates on one batch that is there before the first reading, and is so not counted.
+        updates: that are made; the first ones take what the others find.
     Raises:
         TrainingError: a child failed (most often for want of memory).
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recipe.yaml"
         path.write_text(dump_recipe(recipe), encoding="utf-8")
-        arguments = ["-m", "hdlif.measure.peak_memory", str(path), *([BATCH_APART] if batch_apart else [])]
+        arguments = ["-m", "hdlif.measure.peak_memory", str(path), str(updates), *(["apart"] if batch_apart else [])]
         return in_fresh_processes(arguments, repeats=repeats, name=recipe.name, threads=threads)
 
 
@@ -86,8 +85,8 @@ def _read(arguments: Sequence[str], name: str, environment: dict[str, str]) -> i
     return int(child.stdout)
 
 
-def _train_and_report(path: Path, *, batch_apart: bool) -> None:
-    """The child's work: print the bytes that `UPDATES` updates add to the peak resident set."""
+def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
+    """The child's work: print the bytes that `count` updates add to the peak resident set."""
     import torch
 
     from hdlif import builders
@@ -120,7 +119,7 @@ def _train_and_report(path: Path, *, batch_apart: bool) -> None:
     given = builders.random_batch(recipe, generator) if batch_apart else None
 
     def updates() -> None:
-        for _ in range(UPDATES):
+        for _ in range(count):
             x, target = given or builders.random_batch(recipe, generator)
             if streams is None:
                 update(x, target, rule.schedule(recipe.time_steps, generator))
@@ -150,4 +149,4 @@ def _peak_resident_bytes() -> int:
 
 
 if __name__ == "__main__":
-    _train_and_report(Path(sys.argv[1]), batch_apart=BATCH_APART in sys.argv[2:])
+    _train_and_report(Path(sys.argv[1]), int(sys.argv[2]), batch_apart=sys.argv[3:] == ["apart"])

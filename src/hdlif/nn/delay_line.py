@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hdlif.errors import ShapeError, StateError
 from hdlif.nn.state import State, Temporal, check_chunk, entries_of
+from hdlif.nn.steps import carried
 
 
 class DelayLine(Temporal):
@@ -45,8 +46,15 @@ class DelayLine(Temporal):
             return whole[:, :: self.dilation].flatten(1, 2)[None], {"held": whole[:, :-1]}
         # In the order of time.
         whole = torch.cat([held.transpose(0, 1).flip(0), x.expand(count, *x.shape[1:])])
-        joined = _Joined.apply(whole, self.taps, self.dilation)  # type: ignore[no-untyped-call]
+        if carried(steps).cut:
+            past = _Joined.apply(whole.detach(), self.taps, self.dilation)  # type: ignore[no-untyped-call]
+            joined = torch.cat([x.expand(count, *x.shape[1:]), past[:, :, x.shape[2] :]], 2)
+        else:
+            joined = _Joined.apply(whole, self.taps, self.dilation)  # type: ignore[no-untyped-call]
         return joined, {"held": whole[count:].flip(0).transpose(0, 1)}
+
+    def cuts(self) -> bool:
+        return True
 
     def _held(self, state: State, x: Tensor) -> Tensor:
         """What the state holds, in the dtype of the input."""

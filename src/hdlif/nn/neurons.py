@@ -231,7 +231,7 @@ class HDLIF(_LeakyNeuron):
             self._check_scannable()
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
-        if self.path in ("steps", "fused"):
+        if self.path in ("steps", "fused") or carried(steps).cut:
             return super().forward(x, state, steps)
         check_chunk(x, steps)
         if self.path == "scan":
@@ -257,6 +257,10 @@ class HDLIF(_LeakyNeuron):
         if self.norm is None:
             return super().stepped(t, steps, *given)
         return self.equation()(*given, norm=partial(self.norm, step=t, gather=carried(steps).gather))
+
+    def cuts(self) -> bool:
+        # Mem-BN normalises every step when it is run.
+        return self.norm is None and super().cuts()
 
     def equation(self) -> Step:
         """Without Mem-BN, which a deployed neuron carries in its rows (`deploy.fold_mem_bn`)."""

@@ -72,6 +72,8 @@ class BatchNorm2d(Temporal):
                         set_row(running, row, row_of(running, row).lerp(found.to(running.dtype), momentum))
             return y, None
         x = x.expand(len(steps), *x.shape[1:])
+        if self.training and _at_once(x, gather) and steps.stop <= self.time_steps:
+            return self._train_rows(x, slice(steps.start, steps.stop)), None
         return stack_steps([self._at(step, t, gather) for step, t in zip(unstacked(x), steps, strict=True)]), None
 
     def forget(self, time_steps: int) -> None:
@@ -120,6 +122,8 @@ class BatchNorm2d(Temporal):
         return y.view(x.shape)
 
     def _train_shared(self, x: Tensor, steps: range, gather: Gather | None) -> Tensor:
+        if len(x) == len(steps) and _at_once(x, gather):
+            return self._train_shared_at_once(x)
         repeats = len(steps) // x.shape[0]
         normalised = []
         for step in unstacked(x):
@@ -131,6 +135,46 @@ class BatchNorm2d(Temporal):
                     momentum = 1 - (1 - self.momentum) ** repeats
             normalised.append(self._normalise(step, (self.running_mean, self.running_var), momentum, gather))
         return stack_steps(normalised)
+
+    def _train_shared_at_once(self, x: Tensor) -> Tensor:
+        y, *found = self._normalise_at_once(x)
+        count = len(x)
+        with torch.no_grad():
+            self.num_batches_tracked += count
+            if self.momentum is None:
+                total = int(self.num_batches_tracked)
+                kept, factors = (total - count) / total, torch.full((count,), 1 / total, dtype=torch.float64)
+            else:
+                # What is left of each step's statistics once all behind it have entered.
+                left = (1 - self.momentum) ** torch.arange(count - 1, -1, -1, dtype=torch.float64)
+                kept, factors = (1 - self.momentum) ** count, self.momentum * left
+            for running, of_steps in zip((self.running_mean, self.running_var), found, strict=True):
+                running.mul_(kept).add_(factors.to(of_steps) @ of_steps)
+        return y
+
+    def _train_rows(self, x: Tensor, rows: slice) -> Tensor:
+        """All steps, each with a row of statistics of its own."""
+        y, *found = self._normalise_at_once(x)
+        with torch.no_grad():
+            self.num_batches_tracked[rows] += 1
+            count = self.num_batches_tracked[rows, None]
+            for running, of_steps in zip((self.running_mean, self.running_var), found, strict=True):
+                momentum = 1 / count.to(running.dtype) if self.momentum is None else self.momentum
+                running[rows] = running[rows].lerp(of_steps, momentum)
+        return y
+
+    def _normalise_at_once(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[K, B, C, 1, ...] by each step's batch, and the mean and (unbiased) variance of each, [K, C].
+
+        A step and a channel are to the statistics what a channel is: all of them are one batch norm of K·C channels.
+        """
+        count, batch, channels = x.shape[:3]
+        folded = x.transpose(0, 1).reshape(batch, count * channels)
+        # Filled by what is found: at a momentum of 1 nothing is left of what was there.
+        mean, var = (x.new_zeros(count * channels, dtype=one.dtype) for one in (self.running_mean, self.running_var))
+        weight, bias = self.weight.repeat(count), self.bias.repeat(count)
+        y = F.batch_norm(folded, mean, var, weight, bias, training=True, momentum=1.0, eps=self.eps)
+        return y.view(batch, count, *x.shape[2:]).transpose(0, 1), mean.view(count, -1), var.view(count, -1)
 
     def _at(self, x: Tensor, t: int, gather: Gather | None) -> Tensor:
         """Normalise the step t, [B, C, H, W], by the batch (which enters the statistics of t) or by those."""
@@ -164,6 +208,11 @@ class BatchNorm2d(Temporal):
             )
         assert running is not None
         return F.batch_norm(x, *running, self.weight, self.bias, eps=self.eps)
+
+
+def _at_once(x: Tensor, gather: Gather | None) -> bool:
+    """Whether several steps of maps of one pixel, or of vectors, are normalised together: their calls cost the most."""
+    return gather is None and len(x) > 1 and x[0, 0].numel() == x.shape[2] and not torch.compiler.is_compiling()
 
 
 class BatchNorm1d(BatchNorm2d):

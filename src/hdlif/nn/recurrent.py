@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
-from hdlif.nn.state import Scope, State, Temporal, check_chunk, entries_of, stack_steps
+from hdlif.nn.state import Scope, State, Temporal, check_chunk, detach, entries_of, stack_steps
 from hdlif.nn.steps import carried
 
 
@@ -33,6 +33,9 @@ class Recurrent(Temporal):
         super().__init__()
         self.neuron, self.synapse = neuron, synapse
 
+    def cuts(self) -> bool:
+        return True
+
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         check_chunk(x, steps)
         given = dict(entries_of(state, "Recurrent"))
@@ -52,6 +55,8 @@ class Recurrent(Temporal):
         of_children: State | None = None if state is None else given
         emitted, eligibility = [], carried(steps).eligibility
         for k in range(len(steps)):
+            if carried(steps).cut:
+                spike, of_children = spike.detach(), detach(of_children)
             run = Scope(self, of_children, steps[k : k + 1])
             back = run("synapse", spike[None].to(x.dtype))
             if back.shape[1:] != x.shape[1:]:

@@ -55,6 +55,15 @@ class Temporal(nn.Module):
         """
         return None
 
+    def cuts(self) -> bool:
+        """Whether a module that keeps a state can cut time within a chunk.
+
+        Where the steps of a pass say so (`Steps.cut`), its outputs at each step then follow from what earlier steps of
+        the chunk have left as from constants, as if every step were a chunk of its own whose state is detached. One
+        that runs its children through `Scope`, and keeps nothing itself, is not asked.
+        """
+        return False
+
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         # The range is not looked at here: a graph would be made for each.
         if torch.compiler.is_dynamo_compiling():
@@ -143,6 +152,8 @@ class Scope:
         if state is None:
             check_stateless(child, given)
             return y
+        if self._carried.cut and len(self._steps) > 1:
+            check_cuts(child, name, state)
         if name in self._next:
             raise StateError(
                 f"{name!r} ran twice in this chunk, and there is one place for its state; give it two names"
@@ -348,6 +359,18 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
     if measure is not None:
         measure.take(folded, y)
     return y.reshape(*x.shape[:2], *y.shape[1:])
+
+
+def check_cuts(module: nn.Module, name: str, state: State) -> None:
+    """Raise `TrainingError` where a module keeps a state of its own, and does not cut time within a chunk."""
+    own = [key for key, value in state.items() if isinstance(value, Tensor)]
+    if own and not (isinstance(module, Temporal) and module.cuts()):
+        where = f"{name or 'the network'} ({type(module).__name__})"
+        raise TrainingError(
+            f"{where} keeps {', '.join(map(repr, own))} and does not say that it cuts time within a chunk; set chunk "
+            "to 1, or let its cuts() return True and take what earlier steps have left as constants where "
+            "hdlif.nn.steps.carried(steps).cut says so"
+        )
 
 
 def potential_of(state: State | None, x: Tensor) -> Tensor:

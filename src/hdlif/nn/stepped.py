@@ -88,11 +88,12 @@ class SteppedNeuron(Neuron):
         kept = kept_of(state, x, *self.states)
         dtype = kept[0].dtype if kept else torch.promote_types(x.dtype, torch.float32)
         current, rows = x.to(dtype), self.rows_at(steps, x)
-        if self.path == "fused" and can_be_fused(kept, rows, dtype):
+        if self.path == "fused" and can_be_fused(kept, rows, dtype) and not carried(steps).cut:
             fused = self._fusing.step_of(self)
             spikes, kept = fused(current, kept, fused.step.rows(rows), steps=len(steps))
         else:
-            spikes, kept = self._scanned(current.expand(len(steps), *x.shape[1:]), kept, rows, steps)
+            scan = self._cut if carried(steps).cut and len(steps) > 1 else self._scanned
+            spikes, kept = scan(current.expand(len(steps), *x.shape[1:]), kept, rows, steps)
         after = dict(zip(self.states, kept, strict=True))
         return self.reached(
             emitted(self.joined(spikes), self.quantizer).to(x.dtype), x, state, steps, rows
@@ -137,6 +138,24 @@ class SteppedNeuron(Neuron):
             spike, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
             spikes.append(spike)
         return stack_steps(spikes), kept
+
+    def _cut(
+        self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range
+    ) -> tuple[Tensor, list[Tensor]]:
+        """As `_scanned`, with each step's states as constants: all steps at once, once the states are known."""
+        before, kept = list[Sequence[Tensor]](), [state.detach() for state in kept]
+        # A state may be what the step was given, which has a graph.
+        of_steps = (values.detach().unbind() for values in (current, *rows))
+        with torch.no_grad():
+            for t, arriving, *of_step in zip(steps, *of_steps, strict=True):
+                before.append(kept)
+                _, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
+        states = [torch.stack(of_state) for of_state in zip(*before, strict=True)]
+        spikes, *_ = self.equation()(current, *states, *rows)
+        return spikes, kept
+
+    def cuts(self) -> bool:
+        return self.runs_its_equation()
 
     def joined(self, spikes: Tensor) -> Tensor:
         """The spikes of a chunk [K, B, ...], before they are quantised."""

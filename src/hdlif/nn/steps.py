@@ -60,6 +60,7 @@ class Steps:
         wiring: what takes note of how children read one another; None for nothing.
         eligibility: what layers that learn in forward mode keep from step to step; None for nothing.
         by_average: whether batch norms in train mode normalise by their running statistics.
+        cut: whether each step of a chunk takes what earlier ones have left as constants; see `Temporal.cuts`.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Steps:
         wiring: Wiring | None = None,
         eligibility: Eligibility | None = None,
         by_average: bool = False,
+        cut: bool = False,
     ) -> None:
         self.times = times
         self.weights: Weights = {} if weights is None else weights
@@ -84,6 +86,7 @@ class Steps:
         self.wiring = wiring
         self.eligibility = eligibility
         self.by_average = by_average
+        self.cut = cut
 
     def with_times(self, times: range | tuple[Tensor, ...]) -> Steps:
         """Other steps, with all that these carry."""
@@ -97,6 +100,7 @@ class Steps:
             wiring=self.wiring,
             eligibility=self.eligibility,
             by_average=self.by_average,
+            cut=self.cut,
         )
 
     @property
@@ -153,6 +157,7 @@ def carrying(
     wiring: Wiring | None = None,
     eligibility: Eligibility | None = None,
     by_average: bool | None = None,
+    cut: bool | None = None,
 ) -> range:
     """The same steps with what is given, and what they carry already.
 
@@ -161,10 +166,11 @@ def carrying(
     ([2, 3, 4], 2, True, True)
 
     Args:
-        weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average: as in `Steps`; None
+        weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average, cut: as in `Steps`; None
             leaves what is there.
     """
-    if all(one is None for one in (weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average)):
+    given = (weights, traces, gather, keeps_graphs, measures, wiring, eligibility, by_average, cut)
+    if all(one is None for one in given):
         return steps
     known = carried(steps)
     made = Steps(
@@ -177,6 +183,7 @@ def carrying(
         wiring=known.wiring if wiring is None else wiring,
         eligibility=known.eligibility if eligibility is None else eligibility,
         by_average=known.by_average if by_average is None else by_average,
+        cut=known.cut if cut is None else cut,
     )
     # What takes steps is annotated with a range, which no class can be derived from.
     return cast(range, made)

@@ -1,0 +1,217 @@
+"""SLTT in chunks of several steps, against SLTT step by step: the same gradient, buffers and outputs."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import own_neurons
+from hdlif.accounting import update_cost
+from hdlif.errors import TrainingError
+from hdlif.functional import DetachedReset, HardReset
+from hdlif.learning import SLTT, Rule
+from hdlif.models import Place, conv1d, recurrent
+from hdlif.nn import (
+    GLIF,
+    HDLIF,
+    LIF,
+    AdaptiveHDLIF,
+    BatchNorm2d,
+    GradedLIF,
+    MemBN,
+    ParallelHDLIF,
+    QuantConv2d,
+    ResonateHDLIF,
+    SecondOrderHDLIF,
+    Sequential,
+    SlidingParallelHDLIF,
+    SpikeQuantizer,
+    State,
+    Temporal,
+    Ternary,
+)
+from hdlif.tasks import Classify, LabelSequence, Task
+from small_networks import assert_close, gradients, scatter_norms, tiny_resnet
+
+T, B, C, CLASSES = 7, 3, 2, 3
+
+NEURONS: dict[str, Callable[..., Temporal]] = {
+    "hdlif": lambda place: HDLIF(T),
+    "shared": lambda place: HDLIF(T, channels=place.channels, per_step=False),
+    "quantised": lambda place: HDLIF(T, quantizer=SpikeQuantizer(learned=True)),
+    "bits": lambda place: HDLIF(T, path="bits"),
+    "scan": lambda place: HDLIF(T, path="scan"),
+    "fused": lambda place: HDLIF(T, path="fused"),
+    "lif": lambda place: LIF(T, learned=True),
+    "hard": lambda place: LIF(T, reset=DetachedReset(HardReset(0.25))),
+    "graded": lambda place: GradedLIF(T),
+    "glif": lambda place: GLIF(T, channels=place.channels),
+    "parallel": lambda place: ParallelHDLIF(T),
+    "adaptive": lambda place: AdaptiveHDLIF(T),
+    "second": lambda place: SecondOrderHDLIF(T, channels=place.channels),
+    "resonate": lambda place: ResonateHDLIF(T),
+    "sliding": lambda place: SlidingParallelHDLIF(T, taps=[1, 0, -1]),
+    "own": lambda place: own_neurons.AdaptiveHDLIF(T),
+}
+
+
+def scattered(network: Temporal) -> Temporal:
+    torch.manual_seed(1)
+    for name, parameter in network.named_parameters():
+        if name.endswith("logit"):
+            nn.init.normal_(parameter, std=0.7)
+    return scatter_norms(network.double())
+
+
+def series(neuron: Callable[..., Temporal]) -> Temporal:
+    torch.manual_seed(0)
+    conv = lambda a, b, k: QuantConv2d(a, b, k, quantizer=Ternary())  # noqa: E731
+    return scattered(
+        conv1d(neuron=neuron, classes=CLASSES, in_channels=C, widths=(6, 5), kernel=3, dilations=(1, 2), conv=conv)
+    )
+
+
+def sample(*shape: int) -> Tensor:
+    return 2 * torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def trained(rule: Rule, network: Temporal, x: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """What an update leaves: its outputs, gradients and buffers."""
+    network = copy.deepcopy(network).train()
+    plan = rule.schedule(T, torch.Generator())
+    outputs = []
+    for step, update in zip(rule(network, x, target, plan), plan.updates, strict=True):
+        step.loss.backward()
+        outputs.append(step.logits)
+        assert step.update == update
+    # Counts as floats beside the others.
+    buffers = {name: buffer.double() for name, buffer in network.named_buffers()}
+    return {"outputs": torch.cat(outputs), **gradients(network), **buffers}
+
+
+def classes(*shape: int) -> Tensor:
+    return torch.randint(CLASSES, shape, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("chunk", [2, 3, T, 2 * T])
+@pytest.mark.parametrize("neuron", NEURONS.values(), ids=list(NEURONS))
+def test_a_chunk_of_steps_learns_as_the_steps_one_by_one(neuron: Callable[..., Temporal], chunk: int) -> None:
+    network, x, target = series(neuron), sample(T, B, C, 1, 1), classes(B)
+    found = trained(SLTT(chunk=chunk), network, x, target)
+    assert_close(found, trained(SLTT(), network, x, target))
+    assert sum(bool(value.any()) for value in found.values()) > len(found) / 2
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_maps_and_inputs_constant_in_time_too(constant: bool) -> None:
+    network = scatter_norms(tiny_resnet(lambda place: HDLIF(T)))
+    x, target = sample(1 if constant else T, B, 2, 6, 6), classes(B)
+    assert_close(trained(SLTT(chunk=3), network, x, target), trained(SLTT(), network, x, target))
+
+
+@pytest.mark.parametrize("name", ["hdlif", "lif", "adaptive"])
+def test_recurrent_layers_too(name: str) -> None:
+    torch.manual_seed(0)
+    network = scattered(recurrent(neuron=NEURONS[name], classes=CLASSES, in_channels=C, widths=(6, 5)))
+    x, target = sample(T, B, C, 1, 1), classes(B)
+    assert_close(trained(SLTT(chunk=3), network, x, target), trained(SLTT(), network, x, target))
+
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("task", "target"),
+    [
+        (LabelSequence(NAMES, T, delay=2), classes(B, T)),
+        (Classify(NAMES, T, learn_from="late"), classes(B)),
+        (Classify(NAMES, T, combine="last"), classes(B)),
+    ],
+    ids=["sequence", "late", "last"],
+)
+def test_losses_are_those_of_the_task(task: Task, target: Tensor) -> None:
+    network, x = series(NEURONS["hdlif"]), sample(T, B, C, 1, 1)
+    one, several = (SLTT(criterion=task.criterion(), chunk=chunk) for chunk in (1, 3))
+    assert_close(trained(several, network, x, target), trained(one, network, x, target))
+
+
+def test_memory_is_that_of_the_chunk() -> None:
+    def saved(time_steps: int) -> int:
+        torch.manual_seed(0)
+        network = Sequential(QuantConv2d(C, 8, 1), BatchNorm2d(8), HDLIF(1, per_step=False), nn.Flatten())
+        x, target = torch.randn(time_steps, B, C, 1, 1), torch.zeros(B, dtype=torch.int64)
+        rule = SLTT(chunk=4)
+        plan = rule.schedule(time_steps, torch.Generator())
+
+        def update() -> None:
+            for step in rule(network, x, target, plan):
+                step.loss.backward()
+
+        return update_cost(network, update, batch=[x]).saved_bytes
+
+    assert saved(8) == saved(16) == saved(32)
+
+
+class Own(Temporal):
+    """A neuron layer with a scan of its own, which knows of no cut."""
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State]:
+        level: Any = torch.zeros_like(x[0]) if state is None else state["level"]
+        levels = []
+        for current in x.expand(len(steps), *x.shape[1:]):
+            level = level / 2 + current
+            levels.append(level)
+        return torch.stack(levels), {"level": level}
+
+
+class Knowing(Own):
+    def cuts(self) -> bool:
+        return True
+
+
+class Overriding(HDLIF):
+    """One that scans by itself may know of no cut, whatever it is derived from."""
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        return super().forward(x, state, steps)
+
+
+Overriding.forward.__module__ = "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("make", "seen"),
+    [
+        (lambda place: Own(), "act1 \\(Own\\) keeps 'level'"),
+        (lambda place: Overriding(T), "act1 \\(Overriding\\) keeps 'potential'"),
+        (lambda place: HDLIF(T, norm=MemBN(T, place.channels)), "act1 \\(HDLIF\\) keeps 'potential'"),
+    ],
+    ids=["own", "derived", "mem_bn"],
+)
+def test_what_does_not_say_that_it_cuts_is_refused(make: Callable[[Place], Temporal], seen: str) -> None:
+    network, x, target = series(make), sample(T, B, C, 1, 1), classes(B)
+    with pytest.raises(TrainingError, match=seen + ".* set chunk to 1"):
+        trained(SLTT(chunk=2), network, x, target)
+    trained(SLTT(chunk=1), network, x, target)
+
+
+def test_what_says_so_is_taken_at_its_word() -> None:
+    network, x, target = series(lambda place: Knowing()), sample(T, B, C, 1, 1), classes(B)
+    trained(SLTT(chunk=2), network, x, target)
+
+
+def test_a_network_that_is_such_a_module_itself_is_refused() -> None:
+    x, target = sample(T, B, CLASSES), classes(B)
+    with pytest.raises(TrainingError, match="the network \\(Own\\) keeps 'level'"):
+        next(iter(SLTT(chunk=2)(Own(), x, target, SLTT(chunk=2).schedule(T, torch.Generator()))))
+
+
+def test_chunks_go_with_one_update_alone() -> None:
+    with pytest.raises(ValueError, match='chunk = 2 does not go with update = "each"'):
+        SLTT("each", chunk=2)
+    with pytest.raises(ValueError, match="chunk = 0; it must be at least 1"):
+        SLTT(chunk=0)
+    assert SLTT(chunk=3).schedule(T, torch.Generator()).updates == (False, False, True)
