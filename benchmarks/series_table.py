@@ -10,6 +10,8 @@ GRU: torch.nn.GRU of one layer and a linear head at each step, of the hidden siz
     of parameters; the recipe's task (what is learned, at which steps, by which loss, and what is measured), AdamW, as
     many epochs of as many batches, the recipe's learning rate with a cosine; tested as it was in its best epoch on the
     validation part, as recipes are.
+GRU behind its front: the same, which sees what the first layer of the recipe's network sees: changes of channels, and
+    companded ones.
 random forest: scikit-learn's, 300 trees. Features of each channel, and of the length of acceleration and of rotation
     where there are six: mean, deviation, least, most, quartiles, deviation and mean size of the differences from one
     step to the next, and the first 16 magnitudes of the Fourier transform. It needs no validation, and is fitted on
@@ -45,7 +47,7 @@ class Table:
 
     Attributes:
         recipes: the first one gives the peers their data, their task, and the GRU its size.
-        peers: beside the GRU, "random forest" or "persistence".
+        peers: beside the GRU, "GRU behind its front", "random forest" or "persistence".
         metric: what is shown.
     """
 
@@ -59,6 +61,7 @@ TABLES: Mapping[str, Table] = {
     "hapt": Table(
         ("hapt_hdlif", "hapt_hdlif_random_step", "hapt_lif", "hapt_dense_hdlif", "hapt_lif_random_step"), _FOREST
     ),
+    "hapt_companded": Table(("hapt_hdlif_companded", "hapt_hdlif_companded_w1p5_s4"), ("GRU behind its front",)),
     "voices": Table(("voices_hdlif", "voices_hdlif_random_step", "voices_lif"), _FOREST),
     "vowels": Table(("vowels_hdlif", "vowels_lif", "vowels_hdlif_random_step", "vowels_lif_random_step"), _FOREST),
     "delayed_xor": Table(("delayed_xor_hdlif",)),
@@ -80,7 +83,12 @@ def makers(chosen: str, root: Path, record: dict[str, Any]) -> dict[str, Callabl
     def recipe(name: str) -> Callable[[int], Cell]:
         return lambda seed: of_recipe(name, seed, root)
 
+    def gru_behind_its_front(seed: int) -> Cell:
+        parameters = next(iter(record["cells"][chosen][first].values()))["parameters"]
+        return of_gru(first, seed, root, parameters, with_front=True)
+
     peers: dict[str, Callable[[int], Cell]] = {
+        "GRU behind its front": gru_behind_its_front,
         "random forest": lambda seed: of_forest(first, seed, root),
         "persistence": lambda seed: of_persistence(first, seed, root),
     }

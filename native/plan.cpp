@@ -14,17 +14,29 @@ constexpr int64_t kEntriesPerCycle = 4;
 // Operations that a row of a node counts as, as `kEntryWork`.
 constexpr double kRowWork = 512;
 
+// Whether an equation is a neuron's: it has a state, or is that of a neuron without one. What else treats
+// each entry by itself, such as companding, gives few zeros.
+bool emits_spikes(const Program& program, size_t n) {
+  const Node& node = program.nodes[n];
+  std::vector<int32_t> columns;
+  for (const Rows& rows : node.rows)
+    columns.push_back(rows.columns);
+  return node.equation->states() > 0 ||
+         recognise(*node.equation, columns, program.values[n + 1].channels).kernel != Fused::kNone;
+}
+
 // Whether a value is a neuron's output of which many entries are zero, also pooled or taken apart.
 std::vector<bool> sparse_values(const Program& program) {
   std::vector<bool> is_sparse(program.values.size(), false);
   for (size_t n = 0; n < program.nodes.size(); ++n) {
     const Node& node = program.nodes[n];
+    const bool is_code = program.values[n + 1].max_code > 0;
     switch (form_of(node.op).sparse) {
     case Sparse::kCodes:
-      is_sparse[n + 1] = program.values[n + 1].max_code > 0;
+      is_sparse[n + 1] = is_code;
       break;
     case Sparse::kAlways:
-      is_sparse[n + 1] = true;
+      is_sparse[n + 1] = is_code || node.equation == nullptr || emits_spikes(program, n);
       break;
     case Sparse::kAsInputs:
       is_sparse[n + 1] = std::all_of(node.inputs.begin(), node.inputs.end(),
@@ -254,9 +266,11 @@ Plan::Plan(Program given, const Kernels& kernels, int64_t max_bytes)
       identity_rows[n] = hdlif::identity_rows(program.nodes[n].rows[0], program.nodes[n].rows[1]);
   for (size_t i = program.stateful.size(); i-- > 0;) // the first of its states
     potential_of[program.stateful[i]] = int32_t(i);
+  bytes_ = count_bytes();
+  potential_entries_ = count_potential_entries();
 }
 
-int64_t Plan::bytes() const {
+int64_t Plan::count_bytes() const {
   int64_t total = 0;
   for (const Layer& layer : layers)
     total += int64_t(layer.index.size() + layer.table.size() + layer.low_bit.size()) +
@@ -272,7 +286,7 @@ int64_t Plan::history_bytes(int32_t value) const {
   return history == 0 ? 0 : (history + kTimeRoom) * type.size() * type.entry_bytes() + kReadAhead;
 }
 
-int64_t Plan::potential_entries() const {
+int64_t Plan::count_potential_entries() const {
   int64_t entries = 0;
   for (int32_t n : program.stateful)
     entries += program.values[n + 1].size();

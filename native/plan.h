@@ -115,10 +115,10 @@ struct Plan {
   // Of a value with a history, the bytes of its slot; of others 0.
   int64_t history_bytes(int32_t value) const;
 
-  int64_t bytes() const;
+  int64_t bytes() const { return bytes_; }
 
   // Entries of all potentials of an image.
-  int64_t potential_entries() const;
+  int64_t potential_entries() const { return potential_entries_; }
 
   // All operations of a run, and of giving back every value where it `keeps_all`.
   double operations(int64_t batch, int64_t steps, int64_t chunks, bool is_static, bool keeps_all) const;
@@ -132,6 +132,12 @@ struct Plan {
   // The rows of a stage, counted over the images; of a root that computes maps, a row is a whole map.
   int64_t rows(const Stage& stage, const Chunk& chunk) const;
   int64_t cycles_per_row(const Stage& stage) const; // roughly
+
+private:
+  int64_t count_bytes() const;
+  int64_t count_potential_entries() const;
+
+  int64_t bytes_ = 0, potential_entries_ = 0;
 };
 
 bool takes_floats(const Node& node, const Value& output); // its codes are widened first

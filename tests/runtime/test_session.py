@@ -73,6 +73,26 @@ def test_a_sequence_refuses_another_frame_and_goes_on(session: Session) -> None:
     np.testing.assert_array_equal(one.step(x[1]), session.run(x)[1])
 
 
+def test_a_sequence_whose_step_was_interrupted_is_one_no_more(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one whose first image has gone on already; tests/runtime/test_timelines.py has one that a signal ends."""
+    x, one = frames(), session.sequence(3)
+
+    class Interrupted:
+        t = 0
+
+        def advance(self, *arguments: object) -> None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(one, "_parts", [one._parts[0], Interrupted(), one._parts[2]])
+        with pytest.raises(KeyboardInterrupt):
+            one.step(x[0])
+    with pytest.raises(StateError, match="begin another one"):
+        one.step(x[0])
+
+
 def test_a_sequence_holds_to_the_limits() -> None:
     limited = Session(residual_network(), max_bytes=2**20)
     with pytest.raises(LimitError, match=r"max_bytes = 1,048,576"):

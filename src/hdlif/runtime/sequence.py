@@ -64,6 +64,7 @@ class Sequence:
             return logits
         if x.dtype != np.float32:
             raise self._refusal(x)
+        self._check_held()
         for which, part in enumerate(self._parts):
             own = np.empty((len(x), self._outputs), np.float32)
             self._advance_part(part, x[:, which].copy(order="C"), own)
