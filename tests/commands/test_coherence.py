@@ -14,6 +14,7 @@ from hdlif.commands.coherence_text import as_text
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.train import train
+from hdlif.config import load_recipe
 from hdlif.errors import CheckpointError, DataError, RecipeError
 from hdlif.nn import Neuron
 from hdlif.runs.checkpoints import load_trained
@@ -104,6 +105,15 @@ def test_the_rule_of_the_recipe_stands_for_its_kind() -> None:
     # Updates at every step are no other gradient.
     assert end_to_end("kind: ottt, leak: 0.1, update: each") == short
     assert default == end_to_end("kind: stochastic_step")
+
+
+def test_a_rule_that_is_not_shown_by_default_is_shown_where_it_is_the_recipes_and_ours() -> None:
+    of_window, of_own = (
+        list(module._rules(load_recipe("digits_hdlif", [*SMALL, f"rule={{{words}}}"])))
+        for words in ("kind: stochastic_window, length: 2", 'kind: "own_parts:Plainly"')
+    )
+    assert of_own == ["sltt", "ottt", "ndot", "stochastic_step"]
+    assert of_window == [*of_own, "stochastic_window"]
 
 
 @pytest.mark.slow

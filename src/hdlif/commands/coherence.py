@@ -161,7 +161,7 @@ def _rules(recipe: Recipe) -> dict[str, RuleFactory]:
     """The rules by name, of which the recipe's own one has its arguments there."""
     rules: dict[str, RuleFactory] = {"sltt": SLTT, "ottt": OTTT, "ndot": NDOT, "stochastic_step": StochasticStep}
     own: Any = builders.build_rule(recipe)
-    if recipe.rule.kind not in ("stbp", "sltt_k"):
+    if recipe.rule.kind in builders.RULES.keys() - {"stbp", "sltt_k"}:
         rules.setdefault(recipe.rule.kind, type(own))
     # Updates in between would change the weights: the gradients of all steps are compared as one sum.
     summed = {"update": "sum"} if hasattr(own, "update") else {}
