@@ -125,12 +125,12 @@ def train(
     if not _first_by_torchrun():
         # What is said before ranks have met would be said by each.
         say = _unsaid
-    if stream:
-        recipe, overrides = _as_streams(recipe, overrides)
     if resume and data is None and not overrides and isinstance(recipe, str) and processes(devices, nodes)[1] == 1:
         recipe = _kept_recipe(recipe, out or Path("runs") / recipe, say)
     with saying_what_is_gone(out or Path("runs") / (recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem)):
         recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
+        if stream:
+            recipe = _as_streams(recipe)
         if builders.names_own_parts(recipe):
             # Of ours, and together, this is known.
             builders.try_update(recipe)
@@ -228,15 +228,14 @@ def _forgotten_if_refused(out: Path, ranks: Ranks) -> Iterator[None]:
         raise
 
 
-def _as_streams(recipe: str | Path | Recipe, overrides: Sequence[str]) -> tuple[str | Path | Recipe, Sequence[str]]:
-    """A recipe and its changes, with streams where it has none."""
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
-    if loaded.training.stream is not None:
-        return recipe, overrides
-    steps = max(n for n in range(1, STREAM_STEPS + 1) if loaded.time_steps % n == 0)
-    if isinstance(recipe, Recipe):
-        return recipe.model_copy(update={"training": recipe.training.model_copy(update={"stream": steps})}), overrides
-    return recipe, [*overrides, f"training.stream={steps}"]
+def _as_streams(recipe: Recipe) -> Recipe:
+    """A recipe whose data are known, with streams where it has none. Raises `RecipeError` where it cannot have them."""
+    if recipe.training.stream is not None:
+        return recipe
+    steps = max(n for n in range(1, STREAM_STEPS + 1) if recipe.time_steps % n == 0)
+    streamed = recipe.model_copy(update={"training": recipe.training.model_copy(update={"stream": steps})})
+    builders.check(streamed)
+    return streamed
 
 
 def in_one_process(result: TrainResult | None) -> TrainResult:
