@@ -4,7 +4,7 @@ An argument of `data` in a recipe is a field of such a class; `hdlif.data` makes
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol
 
 from hdlif.ops import InputRecord, TaskRecord
@@ -79,9 +79,7 @@ class DelayedXor:
 
     @property
     def input(self) -> InputRecord:
-        channels = len(self.columns)
-        shape, mean, std = (channels, self.steps, 1), (0.0,) * channels, (1.0,) * channels
-        return InputRecord(shape, mean, std, kind="series", resize="none", columns=self.columns)
+        return _series(self.columns, self.steps)
 
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
@@ -132,10 +130,7 @@ class Copy:
 
     @property
     def input(self) -> InputRecord:
-        columns = (*(f"symbol {number}" for number in range(self.alphabet)), "go")
-        channels = len(columns)
-        shape, mean, std = (channels, self.steps, 1), (0.0,) * channels, (1.0,) * channels
-        return InputRecord(shape, mean, std, kind="series", resize="none", columns=columns)
+        return _series((*(f"symbol {number}" for number in range(self.alphabet)), "go"), self.steps)
 
     @property
     def learned(self) -> Mapping[str, object]:
@@ -184,7 +179,7 @@ class MackeyGlass:
 
     @property
     def input(self) -> InputRecord:
-        return InputRecord((1, self.steps, 1), self.mean, self.std, kind="series", resize="none", columns=self.names)
+        return replace(_series(self.names, self.steps), mean=self.mean, std=self.std)
 
     @property
     def learned(self) -> Mapping[str, object]:
@@ -193,6 +188,13 @@ class MackeyGlass:
     @staticmethod
     def of_network(record: InputRecord, time_steps: int, task: TaskRecord) -> dict[str, int]:
         return {"steps": time_steps, "ahead": task.ahead} if task.ahead else {"steps": time_steps}
+
+
+def _series(columns: tuple[str, ...], steps: int) -> InputRecord:
+    """What a sample of so many steps is, whose channels are taken as they are."""
+    channels = len(columns)
+    shape, mean, std = (channels, steps, 1), (0.0,) * channels, (1.0,) * channels
+    return InputRecord(shape, mean, std, kind="series", resize="none", columns=columns)
 
 
 def _check_draw(samples: int, test: int, draw: int, values: int) -> None:

@@ -43,6 +43,7 @@ def stream(
         HdlifError, LimitError: an option does not go with the network, or it takes more than a limit.
     """
     session = Session(artefact, threads or 1, max_bytes=max_bytes, max_operations=max_operations)
+    # Options that do not fit are refused before anything is waited for.
     at_work = Stream(session, hop=hop, confidence=confidence, rate=rate)
     name, came = "standard input" if str(place) == STDIN else str(place), 0
     try:

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from hdlif.data.augment import Augment
 from hdlif.data.draws import part_generator
 from hdlif.data.samples import ImageSets
-from hdlif.data.series_samples import SeriesSamples
+from hdlif.data.series_samples import series_sets
 from hdlif.data.splits import check_generated
 from hdlif.generated import Copy
 
@@ -35,20 +36,14 @@ def copy_task(
     check_generated("copy", validation)
     record, shown = content.input, content.symbols
 
-    def draw(part: int, n: int, augment: Augment = ()) -> SeriesSamples:
+    def draw(part: int, n: int) -> tuple[Tensor, Tensor]:
         symbols = torch.randint(content.alphabet, (n, shown), generator=part_generator(content.draw, part))
         values, labels = torch.zeros(n, *record.shape), torch.full((n, content.steps), content.alphabet)
         values[:, :, :shown, 0].scatter_(1, symbols[:, None], 1.0)
         values[:, -1, shown + content.delay - 1, 0] = 1
         labels[:, :shown] = symbols
-        return SeriesSamples(values, labels, mean=record.mean, std=record.std, augment=augment, seed=seed)
+        return values, labels
 
-    return ImageSets(
-        draw(0, content.samples, augment),
-        draw(1, validation),
-        draw(2, content.test),
-        classes=content.names,
-        shape=record.shape,
-        mean=record.mean,
-        std=record.std,
-    )
+    counts = (content.samples, validation, content.test)
+    parts = [draw(part, n) for part, n in enumerate(counts)]
+    return series_sets(parts, record, content.names, augment=augment, seed=seed)

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from hdlif.data.augment import Augment
 from hdlif.data.draws import part_generator
 from hdlif.data.samples import ImageSets
-from hdlif.data.series_samples import SeriesSamples
+from hdlif.data.series_samples import series_sets
 from hdlif.data.splits import check_generated
 from hdlif.generated import DelayedXor
 
@@ -35,23 +36,15 @@ def delayed_xor(
     check_generated("delayed_xor", validation)
     record = content.input
 
-    def draw(part: int, n: int, augment: Augment = ()) -> SeriesSamples:
+    def draw(part: int, n: int) -> tuple[Tensor, Tensor]:
         pair = torch.arange(n) % 4
         bits = torch.stack([pair // 2, pair % 2], 1)
         values = torch.zeros(n, *record.shape)
         values[:, 0, :, 0] = content.noise * torch.randn(n, content.steps, generator=part_generator(content.draw, part))
         values[:, 0, [0, -1], 0] = 2.0 * bits - 1
         values[:, 1, [0, -1], 0] = 1
-        return SeriesSamples(
-            values, bits[:, 0] ^ bits[:, 1], mean=record.mean, std=record.std, augment=augment, seed=seed
-        )
+        return values, bits[:, 0] ^ bits[:, 1]
 
-    return ImageSets(
-        draw(0, content.samples, augment),
-        draw(1, validation),
-        draw(2, content.test),
-        classes=content.names,
-        shape=record.shape,
-        mean=record.mean,
-        std=record.std,
-    )
+    counts = (content.samples, validation, content.test)
+    parts = [draw(part, n) for part, n in enumerate(counts)]
+    return series_sets(parts, record, content.names, augment=augment, seed=seed)

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hdlif.data.augment import Augment
 from hdlif.data.samples import ImageSets
-from hdlif.data.series_samples import SeriesSamples
+from hdlif.data.series_samples import series_sets
 from hdlif.data.splits import check_generated
 from hdlif.generated import MackeyGlass
 
@@ -46,24 +47,17 @@ def mackey_glass(
     lengths = [(count - 1) * stride + needed for count, stride in zip(counts, strides, strict=True)]
     begins = SKIPPED + np.cumsum([0, *(length + GAP for length in lengths[:2])])
     values = series(int(begins[-1]) + lengths[-1])
-    record = content.input
 
-    def cut(part: int, augment: Augment = ()) -> SeriesSamples:
+    def cut(part: int) -> tuple[Tensor, Tensor]:
         starts = begins[part] + strides[part] * np.arange(counts[part])
         windows = values[starts[:, None] + np.arange(needed)]
         later = (windows[:, content.ahead :] - content.mean[0]) / content.std[0]
-        return SeriesSamples(
+        return (
             torch.from_numpy(windows[:, None, : content.steps, None].astype(np.float32)),
             torch.from_numpy(later[..., None].astype(np.float32)),
-            mean=record.mean,
-            std=record.std,
-            augment=augment,
-            seed=seed,
         )
 
-    return ImageSets(
-        cut(0, augment), cut(2), cut(1), classes=content.names, shape=record.shape, mean=record.mean, std=record.std
-    )
+    return series_sets([cut(0), cut(2), cut(1)], content.input, content.names, augment=augment, seed=seed)
 
 
 @cache

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from hdlif.data.augment import Augment
-from hdlif.data.samples import Samples
+from hdlif.data.samples import ImageSets, Samples
 from hdlif.errors import DataError, ShapeError
 from hdlif.inputs import series
+from hdlif.ops import InputRecord
 
 
 class SeriesSamples(Samples):
@@ -59,3 +60,27 @@ class SeriesSamples(Samples):
     def scale(self, raw: Tensor) -> Tensor:
         """(raw - mean) / std."""
         return torch.from_numpy(series.normalised(raw.numpy(), self.mean, self.std))
+
+
+def series_sets(
+    parts: Sequence[tuple[Tensor, Tensor]],
+    record: InputRecord,
+    classes: tuple[str, ...],
+    *,
+    augment: Augment = (),
+    seed: int = 0,
+) -> ImageSets:
+    """Sets of series in memory.
+
+    Args:
+        parts: values and labels, as of `SeriesSamples`, of the training, validation and test part.
+        record: what a sample is.
+        classes: names of the classes or values.
+        augment, seed: of the training part.
+    """
+    train, validation, test = (
+        SeriesSamples(values, labels, mean=record.mean, std=record.std, augment=() if place else augment, seed=seed)
+        for place, (values, labels) in enumerate(parts)
+    )
+    shape, mean, std = record.shape, record.mean, record.std
+    return ImageSets(train, validation, test, classes=classes, shape=shape, mean=mean, std=std)

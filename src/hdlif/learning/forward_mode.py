@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,8 @@ from hdlif.learning.online import online_steps
 from hdlif.learning.rule import Carry, Plan, Step, chunk
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.nn import carrying, evaluation_mode
-from hdlif.nn.eligibility import Eligibility
+from hdlif.nn.eligibility import Eligibility, WayBack
+from hdlif.nn.modes import dtype_of
 
 BUDGET = 2**30
 
@@ -22,11 +22,11 @@ BUDGET = 2**30
 class ForwardMode:
     """SLTT whose layers know what they owe to earlier steps: dL/dW = Σ_t G_t·ds_t/dW with ds_t/dW carried forward.
 
-    Within a layer (fully connected or of kernel 1, batch norm or none, then neurons) the gradient of its weights and of
-    the parameters that its steps share is that of back-propagation through time, exactly, with G_t = dL/ds_t (see
-    `nn.eligibility`). G_t reaches the layers below through step t alone: one layer of neurons learns by STBP's
-    gradient of (1/T)·Σ_t criterion(logits_t, target), the lower ones of several by an approximation, as with OTTT. A
-    leak or threshold of each step (`per_step`) learns from its own step.
+    Within a layer (fully connected or of kernel 1, a batch norm, a gain and shift or neither, then neurons) the
+    gradient of its weights and of the parameters that its steps share is that of back-propagation through time,
+    exactly, with G_t = dL/ds_t (see `nn.eligibility`). G_t reaches the layers below through step t alone: one layer of
+    neurons learns by STBP's gradient of (1/T)·Σ_t criterion(logits_t, target), the lower ones of several by an
+    approximation, as with OTTT. A leak or threshold of each step (`per_step`) learns from its own step.
 
     Memory is that of one step and of the traces, a number for each sample, weight and state of its neurons: B·N·M words
     of a layer of HD-LIF from M to N neurons.
@@ -43,7 +43,7 @@ class ForwardMode:
 
     update: Update = "sum"
     criterion: Criterion = F.cross_entropy
-    recurrent: Literal["diagonal", "eprop"] = "diagonal"
+    recurrent: WayBack = "diagonal"
     budget: int = BUDGET
 
     def __post_init__(self) -> None:
@@ -60,20 +60,18 @@ class ForwardMode:
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
         weight = weight_of_step(self.update, self.criterion, plan)
-        eligibility = self.eligibility(model)
-        if carry is not None:
-            if not isinstance(carry.kept, Eligibility):
-                eligibility.restore(carry.restored)
-                carry.kept = eligibility
-            eligibility = carry.kept
+        kept = None if carry is None else carry.kept
+        eligibility = kept if isinstance(kept, Eligibility) else self.eligibility(model)
+        if carry is not None and eligibility is not kept:
+            eligibility.restore(carry.restored)
+            carry.kept, carry.restored = eligibility, {}
         return online_steps(
             model, x, target, plan, criterion=self.criterion, weight=weight, eligibility=eligibility, carry=carry
         )
 
     def eligibility(self, model: nn.Module) -> Eligibility:
         """What a network keeps along a sequence, before its first step."""
-        way_back: Literal["diagonal", "cut"] = "cut" if self.recurrent == "eprop" else "diagonal"
-        return Eligibility(model, way_back=way_back, budget=self.budget)
+        return Eligibility(model, way_back=self.recurrent, budget=self.budget)
 
     def traces_of(self, model: nn.Module, x: Tensor, batch: int) -> dict[str, int]:
         """The bytes of traces of each layer of neurons for a batch of so many samples like x [T or 1, 1, ...].
@@ -85,8 +83,7 @@ class ForwardMode:
         """
         found = self.eligibility(model)
         one = range(1)
-        dtype = next((one.dtype for one in model.parameters() if one.is_floating_point()), x.dtype)
         with evaluation_mode(model), torch.no_grad():
-            model(chunk(x, one)[:, :1].to(dtype), None, steps=carrying(one, eligibility=found))
+            model(chunk(x, one)[:, :1].to(dtype_of(model, x)), None, steps=carrying(one, eligibility=found))
         found.check(batch)
         return {name: size * batch for name, size in found.bytes.items()}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, loss_at, loss_of_steps
-from hdlif.learning.rule import Carry, Plan, Step, chunk
+from hdlif.learning.rule import Carry, Plan, Step, chunk, standing
 from hdlif.nn import HeldWeights, State, carrying, detach
 from hdlif.nn.eligibility import Eligibility
 from hdlif.nn.paths import unwrapped
@@ -41,7 +41,7 @@ def online_steps(
         carry: where a sequence stands that goes on here; its steps are all run.
     """
     one_update = sum(plan.updates) == 1
-    state, before = (None, 0) if carry is None else (carry.state, carry.step)
+    state, before = standing(carry)
     start = 0
     held = HeldWeights(model) if one_update else None
     # Nothing to carry leaves a plain range, which is the fastest.
@@ -89,7 +89,7 @@ def cut_chunks(
         TrainingError: a module keeps a state and does not cut time within a chunk; before anything is learned.
     """
     held = HeldWeights(model)
-    state, before = (None, 0) if carry is None else (carry.state, carry.step)
+    state, before = standing(carry)
     first, last = plan.steps[0], plan.time_steps
     if first:
         leading = carrying(range(before, before + first), weights=held.weights or None)

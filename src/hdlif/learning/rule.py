@@ -62,6 +62,11 @@ class Carry:
         self.state, self.step = detach(state), self.step + steps
 
 
+def standing(carry: Carry | None) -> tuple[State | None, int]:
+    """The state that a part of a sequence starts from, and the steps before it; without `carry` a sequence starts."""
+    return (None, 0) if carry is None else (carry.state, carry.step)
+
+
 class Rule(Protocol):
     """A learning rule."""
 

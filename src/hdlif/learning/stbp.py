@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, loss_over, weighted_losses
-from hdlif.learning.rule import Carry, Plan, Step
+from hdlif.learning.rule import Carry, Plan, Step, standing
 
 
 def mean_logits(logits: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class STBP:
     def __call__(
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
-        state, before = (None, 0) if carry is None else (carry.state, carry.step)
+        state, before = standing(carry)
         logits, state = model(x, state, steps=range(before, before + plan.time_steps))
         if carry is not None:
             carry.after(state, plan.time_steps)

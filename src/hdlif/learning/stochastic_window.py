@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hdlif.learning.criterion import Criterion, StepWeights, first_step, loss_of_steps, step_weights
 from hdlif.learning.draws import fitting, in_proportion
 from hdlif.learning.online import without_graph
-from hdlif.learning.rule import Carry, Plan, Step, chunk
+from hdlif.learning.rule import Carry, Plan, Step, chunk, standing
 from hdlif.nn import HeldWeights, carrying, detach
 
 
@@ -104,7 +104,7 @@ class StochasticWindow:
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
         window, held = self.window(plan), HeldWeights(model)
-        state, before = (None, 0) if carry is None else (carry.state, carry.step)
+        state, before = standing(carry)
 
         def run(first: int, stop: int) -> range:
             return carrying(range(before + first, before + stop), weights=held.weights or None)

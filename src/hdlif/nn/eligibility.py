@@ -37,9 +37,9 @@ from hdlif.nn.synapses import QuantLayer
 if TYPE_CHECKING:
     from hdlif.nn.stepped import SteppedNeuron
 
-WayBack = Literal["diagonal", "cut"]
+WayBack = Literal["diagonal", "eprop"]
 """What a recurrent layer's eligibility knows of the way back through U: "diagonal", what a neuron leads back to itself
-(SnAp-1, Menick et al., ICLR 2021), or "cut", nothing (e-prop, Bellec et al. 2020)."""
+(SnAp-1, Menick et al., ICLR 2021), or "eprop", nothing (Bellec et al. 2020)."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,10 @@ class Slope:
 
 @dataclass(frozen=True)
 class Drive:
-    """dI/dW of a step: gain·(x - centre - n·product), [B, N, M], as its factors."""
+    """dI/dW of a step: gain·(x - n·product), [B, N, M], as its factors.
+
+    Where samples are coupled x is centred, and product is mean(n·x), [N, M]; else there is none.
+    """
 
     x: Tensor
     gain: Tensor | None = None
@@ -99,8 +102,8 @@ class Derivatives:
 
 
 @dataclass
-class Step:
-    """What a layer is waiting to carry on.
+class Pending:
+    """What a layer's last step has left to be carried on when the next one runs.
 
     Attributes:
         states: the derivatives of each state after the step.
@@ -128,7 +131,7 @@ class Layer:
     rows: Sequence[int]
     matrices: list[list[Tensor | None]] = field(default_factory=list)
     vectors: list[Tensor | None] = field(default_factory=list)
-    waiting: Step | None = None
+    waiting: Pending | None = None
     bytes: int = 0
 
 
@@ -139,7 +142,7 @@ class Eligibility:
     back-propagated before the next step is run.
 
     Args:
-        names: of all modules, for errors.
+        model: the network, whose modules errors name.
         way_back: of recurrent layers.
         budget: most bytes of traces.
     """
@@ -211,7 +214,9 @@ class Eligibility:
         """A layer that runs its first step."""
         layer = Layer(_learned_and_shared(neuron, steps, x))
         name, states = self._names.get(neuron, ""), len(neuron.states) + self._leads_back(neuron)
-        own = {key.removeprefix(f"{name}."): e for key, e in self._restored.items() if key.startswith(f"{name}.")}
+        # Taken out: they are the layer's from here on.
+        keys = [key for key in self._restored if key.startswith(f"{name}.")]
+        own = {key.removeprefix(f"{name}."): self._restored.pop(key) for key in keys}
         matrices = {key.split(".")[1] for key in own if key.startswith("weight.")}
         layer.matrices = [[own.get(f"weight.{of}.{k}") for k in range(states)] for of in sorted(matrices, key=int)]
         if any(key.startswith("vector.") for key in own):
@@ -259,7 +264,7 @@ class Eligibility:
                 spike, *after = _led_back(spike, after, _diagonal(self._back[neuron], steps).to(x.dtype))
             drives, vectors, into = self._drives(sources, steps)
         into += [rows[place] for place in layer.rows]
-        layer.waiting = Step(after, drives, [*vectors, *layer.rows])
+        layer.waiting = Pending(after, drives, [*vectors, *layer.rows])
         if not layer.bytes:
             numbers = sum(drive.x.shape[1] for drive in drives) + len(layer.waiting.vectors)
             layer.bytes = len(after) * y[0].numel() * numbers * _wide(x).itemsize

@@ -1,9 +1,10 @@
-"""Train and eval mode, borrowed and given back."""
+"""Train and eval mode, borrowed and given back; and the dtype that a network runs in."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -16,3 +17,8 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def dtype_of(model: nn.Module, x: Tensor) -> torch.dtype:
+    """That of a network's first parameter of floating point; of one without any, that of x."""
+    return next((one.dtype for one in model.parameters() if one.is_floating_point()), x.dtype)

@@ -107,7 +107,7 @@ class BatchNorm2d(Temporal):
             with torch.no_grad():
                 self.num_batches_tracked += 1
                 # From a mean over the first batches to an average that forgets.
-                momentum = max(self.momentum or 0.0, 1 / int(self.num_batches_tracked))
+                momentum = max(self.momentum or 0.0, share(1, self.num_batches_tracked))
                 wide = step.to(self.running_mean.dtype)
                 before = self.running_mean.clone()
                 self.running_mean.lerp_(wide.mean(axes), momentum)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdlif.nn.modes import evaluation_mode
+from hdlif.nn.modes import dtype_of, evaluation_mode
 from hdlif.nn.steps import carrying
 
 WATCHED = 2
@@ -82,7 +82,7 @@ def wiring_of(model: nn.Module, x: Tensor, time_steps: int) -> Mapping[nn.Module
         x: [T or 1, B, ...].
     """
     wiring = Wiring()
-    dtype = next((one.dtype for one in model.parameters() if one.is_floating_point()), x.dtype)
+    dtype = dtype_of(model, x)
     state = None
     with evaluation_mode(model), torch.enable_grad():
         for t in range(min(WATCHED, time_steps)):

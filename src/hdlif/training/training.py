@@ -292,6 +292,7 @@ class Training:
         )
         self.train.set_epoch(0)
         batch = self._prepared(*self.fabric.to_device(self.train.sequence(self._order(0)[0])))
+        streams = self._new_streams()
         # The loss scale of float16 belongs to the fabric: the copy's updates must not move it.
         precision = self.fabric.strategy.precision
         scale = copy.deepcopy(precision.state_dict())
@@ -300,7 +301,7 @@ class Training:
             self.pending.check()
             self._seed_noise()
             draws = torch.Generator().manual_seed(derived_seed(self.seed, "plan", number))
-            if (streams := self._new_streams()) is None:
+            if streams is None:
                 updater(batch.x, batch.target, self.rule.schedule(self.task.time_steps, draws))
             else:
                 streams.learn(updater, batch.x, batch.target, draws)
