@@ -94,10 +94,8 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
   std::vector<size_t> last_stage(value_count, 0);
   std::vector<bool> is_shared(value_count, keeps_all);
   for (size_t s = 0; s < stage_count; ++s)
-    if (const int32_t root = stages[s].root; root >= 0 && computes_maps(program.nodes[root].op)) {
+    if (const int32_t root = stages[s].root; root >= 0 && computes_maps(program.nodes[root].op))
       is_shared[root + 1] = true;
-      last_stage[root + 1] = s;
-    }
   is_shared[0] = is_shared[program.output] = true;
   for (size_t n = 0; n < program.nodes.size(); ++n)
     for (int32_t input : program.nodes[n].inputs)
@@ -106,6 +104,10 @@ Placement place(const Plan& plan, int64_t batch, int64_t steps, bool is_static, 
         if (stage_of(input) != stage[n])
           is_shared[input] = true;
       }
+  // what nothing reads lives as long as its own stage
+  for (size_t n = 0; n < program.nodes.size(); ++n)
+    if (stage[n] >= 0)
+      last_stage[n + 1] = std::max(last_stage[n + 1], size_t(stage[n]));
   last_stage[program.output] = stage_count;
   for (size_t n = 0; in_time && n < program.nodes.size(); ++n) {
     is_shared[n + 1] = !timeline.is_skipped[n] && !passes.is_spared(int32_t(n + 1));

@@ -108,6 +108,23 @@ def test_convolutions_over_time(data: st.DataObject) -> None:
     assert_same_state(state, last)
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+def test_values_that_nobody_reads_in_time(layers: int) -> None:
+    """Their memory is given back once it was taken, and not before."""
+    b = Builder((3, 1, 1), 4, 0)
+    x = b.add("flatten", b.affine("input", per_step=False))
+    for _ in range(layers):
+        x = b.linear(x, 17)
+        b.lif(x, per_step=False)
+        b.affine(b.slice(x, 1, 3), per_step=False)
+    graph = b.graph(x)
+    frames = random_input(graph, 40, 1)
+    expected, _ = by_steps(graph, frames)
+    for instructions in instruction_sets():
+        session = Session(graph, 2, instructions=instructions)
+        np.testing.assert_array_equal(session.run(frames, len(frames)), expected, err_msg=instructions, strict=True)
+
+
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_sequences_give_the_bits_of_steps_in_any_pieces(data: st.DataObject) -> None:
