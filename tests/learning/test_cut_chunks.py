@@ -55,6 +55,7 @@ NEURONS: dict[str, Callable[..., Temporal]] = {
     "resonate": lambda place: ResonateHDLIF(T),
     "sliding": lambda place: SlidingParallelHDLIF(T, taps=[1, 0, -1]),
     "own": lambda place: own_neurons.AdaptiveHDLIF(T),
+    "own, without a state": lambda place: own_neurons.Parallel(T),
 }
 
 
@@ -103,6 +104,22 @@ def test_a_chunk_of_steps_learns_as_the_steps_one_by_one(neuron: Callable[..., T
     found = trained(SLTT(chunk=chunk), network, x, target)
     assert_close(found, trained(SLTT(), network, x, target))
     assert sum(bool(value.any()) for value in found.values()) > len(found) / 2
+
+
+def test_what_stands_in_front_of_a_series_too() -> None:
+    torch.manual_seed(0)
+    network = conv1d(
+        neuron=NEURONS["hdlif"],
+        classes=CLASSES,
+        in_channels=C,
+        widths=(6, 5),
+        kernel=3,
+        dilations=(1, 2),
+        companded=(1,),
+        changes=True,
+    )
+    network, x, target = scattered(network), sample(T, B, C, 1, 1), classes(B)
+    assert_close(trained(SLTT(chunk=3), network, x, target), trained(SLTT(), network, x, target))
 
 
 @pytest.mark.parametrize("constant", [True, False])

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import own_neurons
 from hdlif.errors import TrainingError
 from hdlif.learning import SLTT, STBP, ForwardMode, Rule, coherence
 from hdlif.learning.coherence import loss_of_each
@@ -57,6 +58,7 @@ NEURONS: dict[str, Callable[[], Temporal]] = {
     "resonate": lambda: ResonateHDLIF(T, decay=0.9, threshold=0.3, **SHARED),
     "sliding parallel": lambda: SlidingParallelHDLIF(T, taps=[1, 0, -1], **SHARED),
     "parallel": lambda: ParallelHDLIF(T, **SHARED),
+    "own, without a state": lambda: own_neurons.Parallel(T, **SHARED),
 }
 NORMS = ("none", "train", "eval", "per step", "affine")
 

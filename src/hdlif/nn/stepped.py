@@ -92,7 +92,8 @@ class SteppedNeuron(Neuron):
             fused = self._fusing.step_of(self)
             spikes, kept = fused(current, kept, fused.step.rows(rows), steps=len(steps))
         else:
-            scan = self._cut if carried(steps).cut and len(steps) > 1 else self._scanned
+            # What cannot be cut is refused by whoever ran it, by name.
+            scan = self._cut if carried(steps).cut and len(steps) > 1 and self.cuts() else self._scanned
             spikes, kept = scan(current.expand(len(steps), *x.shape[1:]), kept, rows, steps)
         after = dict(zip(self.states, kept, strict=True))
         return self.reached(
@@ -116,7 +117,7 @@ class SteppedNeuron(Neuron):
         with torch.enable_grad():
             given = [current, *states, *(row.expand(current.shape) for row in rows)]
             leaves = [value.detach().to(dtype).requires_grad_() for value in given]
-            spike, *after = self.equation()(*leaves)
+            spike, *after = self.stepped(0, range(1), *leaves)
             found = []
             for value in (emitted(spike[None], self.quantizer)[0], *after):
                 by: Sequence[Tensor | None] = [None] * len(leaves)
@@ -151,7 +152,7 @@ class SteppedNeuron(Neuron):
                 before.append(kept)
                 _, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
         states = [torch.stack(of_state) for of_state in zip(*before, strict=True)]
-        spikes, *_ = self.equation()(current, *states, *rows)
+        spikes, *_ = self.stepped(steps.start, steps, current, *states, *rows)
         return spikes, kept
 
     def cuts(self) -> bool:
