@@ -610,6 +610,12 @@ def neurons_show(neuron: str, overrides: tuple[str, ...], as_json: bool) -> None
 @click.option("--seeds", type=click.IntRange(1), help="Trainings per cell.  [default: the table's own number]")
 @data_root_option
 @click.option("--out", type=FILE, help="Folder of all runs.  [default: runs/TABLE]")
+@click.option(
+    "--known",
+    type=FILE,
+    multiple=True,
+    help="A table.json from elsewhere, whose trainings are not repeated; repeatable.",
+)
 @json_option
 def ablate(table: str, as_json: bool, **options: Any) -> None:
     """Train every cell of TABLE (a YAML file, or the name of one that ships: digits, digits_norms, fashion_mnist, ...).

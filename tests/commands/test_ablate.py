@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from hdlif.commands import ablate as module
-from hdlif.commands.ablate import ablate, cells, firing_rate, load_table, shipped_tables
+from hdlif.commands.ablate import ablate, cells, load_table, shipped_tables
+from hdlif.commands.table_runs import firing_rate, recipe_digest
 from hdlif.config import Recipe
-from hdlif.errors import InUseError, RecipeError, TrainingError
+from hdlif.errors import InputError, InUseError, RecipeError, TrainingError
 from hdlif.report.summary import Layer, Neuron, TrainResult
+from series_files import write_public_arrays
 
 TABLE = """
 title: tiny, accuracy %
@@ -155,11 +157,11 @@ def test_a_cell_of_another_recipe_is_trained_anew(table: Path, trained: dict[str
 def test_every_cell_of_a_shipped_table_can_be_built(name: str, tmp_path: Path) -> None:
     # One seed is built as the others are.
     table = load_table(name).model_copy(update={"seeds": 1})
-    queue = list(cells(table, tmp_path))
+    write_public_arrays(tmp_path / "hapt", classes=12, steps=128, channels=6)
+    queue = list(cells(table, tmp_path, data_root=tmp_path))
     assert len({cell.folder for cell in queue}) == len(queue)
-    assert len(queue) == table.seeds * (
-        len(table.rows) * len(table.columns) - sum(len(columns) for columns in table.undefined.values())
-    )
+    missing = [column for of_row in (table.undefined, table.left_out) for names in of_row.values() for column in names]
+    assert len(queue) == len(table.rows) * len(table.columns) - len(missing)
 
 
 @pytest.mark.parametrize(
@@ -235,6 +237,103 @@ def test_firing_rate_is_that_of_all_neurons_by_their_number() -> None:
     found = TrainResult(name="net", accuracy=1.0, accuracy_per_step=(), layers=tuple(layers), neurons=neurons)
     # (6 * 0.5 + 2 * 0.1) / 8
     assert firing_rate(found) == pytest.approx(0.4)
+
+
+def test_trainings_of_another_table_are_taken_as_they_are(
+    table: Path, trained_once: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, whole = trained_once[0] / "table.json", trained_once[1]["rows"]
+    monkeypatch.setattr(module, "train", None)
+    said: list[str] = []
+    result = ablate(table, out=tmp_path / "elsewhere", known=[known], say=said.append)
+    assert result["rows"] == whole
+    assert said[0] == f"{known}: 3 of its 3 trainings are of this table's cells, recipes and seeds"
+    assert said[1] == "1/3 HD-LIF, fp32, seed 42: done elsewhere"
+    # What was taken is kept, and may be taken again.
+    again = ablate(table, out=tmp_path / "third", known=[tmp_path / "elsewhere" / "table.json"])
+    assert again["rows"] == whole
+    assert "Accuracy over time" in (tmp_path / "third" / "table.html").read_text()
+
+
+@pytest.mark.usefixtures("trained")
+def test_seeds_of_two_machines_make_one_table(table: Path, tmp_path: Path) -> None:
+    both = json.loads((tmp_path / "out/table.json").read_text())
+    record = both["rows"]["LIF"]["fp32"]
+    other = {**record["runs"][0], "seed": 43, "accuracy": record["accuracy"] + 0.02, "hardware": {"cpu": "another"}}
+    recipe = next(
+        cell.recipe
+        for cell in cells(load_table(table).model_copy(update={"seeds": 2}), tmp_path)
+        if (cell.row, cell.column, cell.seed) == ("LIF", "fp32", 43)
+    )
+    other["recipe"] = recipe_digest(recipe)
+    table.write_text(TABLE.replace('  HD-LIF: ["neuron={kind: hdlif}"]\n', ""))
+    known = tmp_path / "known.json"
+    known.write_text(json.dumps({"rows": {"LIF": {"fp32": {"runs": [other], "accuracy_per_step": [0.0] * 4}}}}))
+    cell = ablate(table, seeds=2, out=tmp_path / "out", known=[known])["rows"]["LIF"]["fp32"]
+    assert cell["n"] == 2
+    assert cell["accuracies"] == [record["accuracy"], record["accuracy"] + 0.02]
+    assert cell["accuracy_per_step"] == pytest.approx([step / 2 for step in record["accuracy_per_step"]])
+    assert "cpu another" in (tmp_path / "out/table.html").read_text()
+    # Of a cell that is taken in part, the curve of the part is not known.
+    both_runs = [other, {**other, "seed": 99}]
+    known.write_text(json.dumps({"rows": {"LIF": {"fp32": {"runs": both_runs, "accuracy_per_step": [0.0] * 4}}}}))
+    assert ablate(table, seeds=2, out=tmp_path / "out", known=[known])["rows"]["LIF"]["fp32"]["accuracy_per_step"] == []
+
+
+@pytest.mark.parametrize("change", [{"seed": 7}, {"recipe": "0" * 16}])
+def test_trainings_of_other_recipes_are_not_taken(
+    change: dict[str, Any],
+    table: Path,
+    trained_once: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = json.loads((trained_once[0] / "table.json").read_text())["rows"]
+    for columns in rows.values():
+        for cell in columns.values():
+            cell["runs"] = [{**run, **change} for run in cell["runs"]]
+    (tmp_path / "known.json").write_text(json.dumps({"rows": rows}))
+
+    def failing(recipe: Recipe, **_: Any) -> TrainResult:
+        raise TrainingError("asked to train")
+
+    monkeypatch.setattr(module, "train", failing)
+    with pytest.raises(TrainingError, match="3 of 3 cells failed"):
+        ablate(table, out=tmp_path / "elsewhere", known=[tmp_path / "known.json"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no such file; give a table.json that hdlif ablate has written"),
+        ("{", "the file: Invalid JSON"),
+        (
+            '{"rows": {"LIF": {"fp32": {"n": 1}}}}',
+            r"rows.LIF.fp32.runs: .*; give a table.json .* with the runs of each",
+        ),
+        (
+            '{"rows": {"LIF": {"fp32": {"runs": [{"seed": "42"}]}}}}',
+            r"rows.LIF.fp32.runs.0.seed: Input should be a valid",
+        ),
+    ],
+)
+def test_what_is_no_table_is_refused(text: str | None, message: str, table: Path, tmp_path: Path) -> None:
+    path = tmp_path / "known.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        ablate(table, out=tmp_path / "out", known=[path])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_cell_that_is_left_out_is_not_run_and_says_so(table: Path, tmp_path: Path) -> None:
+    table.write_text(TABLE + "left_out:\n  HD-LIF: [4 bit]\n")
+    assert "4 bit" not in ablate(table, out=tmp_path / "out")["rows"]["HD-LIF"]
+    assert (tmp_path / "out/table.md").read_text().splitlines()[2].endswith("(1) | not run |")
+    table.write_text(TABLE + "left_out:\n  HD-LIF: [5 bit]\n")
+    with pytest.raises(RecipeError, match="left_out: '5 bit' is unknown"):
+        load_table(table)
 
 
 @pytest.mark.usefixtures("trained")

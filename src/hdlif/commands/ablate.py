@@ -5,10 +5,8 @@ trained once a seed, in a run folder of its own; a folder whose summary.json hol
 and is skipped. So running the command again goes on where it stopped, and with more seeds it adds to what is there.
 """
 
-import math
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,11 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hdlif import builders
+from hdlif.commands.table_runs import TableRun, cell_of, read_runs, recipe_digest, run_of
 from hdlif.commands.tables import figure, measured
 from hdlif.commands.train import in_one_process, train
 from hdlif.config import Recipe, below, load_recipe, one_component, shipped_recipes
 from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, brief, cut, did_you_mean
-from hdlif.measure.spread import in_percent, mean_and_std, seeds_from
+from hdlif.measure.spread import in_percent, seeds_from
 from hdlif.ops import SampleName
 from hdlif.plain_yaml import parse_yaml, shown, text_of
 from hdlif.report import ablation
@@ -30,7 +29,7 @@ from hdlif.runs.folders import finished
 from hdlif.runs.processes import check_alone
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runs.recipe_data import Looks
-from hdlif.runs.sample_names import sample_name_in
+from hdlif.runs.sample_names import sample_name_of_all
 
 UNDEFINED = "—"
 MOST_CELLS = 10_000
@@ -77,6 +76,8 @@ class Table(BaseModel):
     """Fresh processes that measure the peak memory of each cell's training; 0 leaves it out."""
     undefined: dict[str, list[str]] = {}
     """Columns by row that do not exist; why is for the documentation to say."""
+    left_out: dict[str, list[str]] = {}
+    """Columns by row that exist, and are not asked for."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,11 @@ def load_table(name_or_path: str | Path) -> Table:
             load_recipe(table.base)
         except RecipeError:
             raise RecipeError(f"{seen} is not a recipe; `hdlif recipes check` of that file says where") from None
-    for row, columns in table.undefined.items():
-        for name, known in ((row, table.rows), *((column, table.columns) for column in columns)):
-            if name not in known:
-                raise RecipeError(f"{name_or_path}: undefined: {brief(name)} is unknown; {did_you_mean(name, known)}")
+    for key in ("undefined", "left_out"):
+        for row, columns in getattr(table, key).items():
+            for name, known in ((row, table.rows), *((column, table.columns) for column in columns)):
+                if name not in known:
+                    raise RecipeError(f"{name_or_path}: {key}: {brief(name)} is unknown; {did_you_mean(name, known)}")
     return table
 
 
@@ -162,7 +164,7 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
     for seed in seeds_from(base_seed, table.seeds):
         for row, of_row in table.rows.items():
             for column, of_column in table.columns.items():
-                if column in table.undefined.get(row, ()):
+                if column in table.undefined.get(row, ()) or column in table.left_out.get(row, ()):
                     continue
                 name = f"{row}, {column}"
                 try:
@@ -185,6 +187,7 @@ def ablate(
     seeds: int | None = None,
     data_root: Path | None = None,
     out: Path | None = None,
+    known: Sequence[Path] = (),
     progress: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -196,11 +199,14 @@ def ablate(
         table: the name of one that ships, or a file.
         seeds: instead of the table's own number.
         out: the folder of all runs; runs/NAME by default.
+        known: table.json of this table from other folders or machines, whose trainings are taken as they are where
+            recipe and seed are the same.
         progress: show a bar for each training.
         say: gets a line for every cell.
     Returns:
         the content of OUT/table.json.
     Raises:
+        InputError: what is `known` is no such file.
         TrainingError: at the end, if the training of a cell failed; the other cells are done.
     """
     check_alone("hdlif ablate")
@@ -210,6 +216,7 @@ def ablate(
     out = out or Path("runs") / Path(table).stem
     queue, failed = list(cells(chosen, out, data_root=data_root)), []
     summaries: dict[Path, TrainResult] = {}
+    elsewhere = _known(known, queue, say)
 
     def look() -> None:
         """Read what has been finished, here or by another process; it stays so."""
@@ -238,15 +245,15 @@ def ablate(
         summaries[cell.folder] = result = in_one_process(trained_cell)
         say(f"{name}: {measured(result)} in {result.train_seconds:.0f} s")
         look()
-        _write(chosen, queue, summaries, out)
+        _write(chosen, queue, summaries, elsewhere, out)
         return True
 
     look()
     left = []
     for number, cell in enumerate(queue, start=1):
         name = f"{number}/{len(queue)} {cell.row}, {cell.column}, seed {cell.seed}"
-        if cell.folder in summaries:
-            say(f"{name}: done before")
+        if cell.folder in summaries or cell.folder in elsewhere:
+            say(f"{name}: {'done before' if cell.folder in summaries else 'done elsewhere'}")
             continue
         say(f"{name}: training")
         if not trained(cell, name):
@@ -254,7 +261,7 @@ def ablate(
     # Once more, when all others are done: who was at them may have finished, or failed.
     left = [(cell, name) for cell, name in left if not trained(cell, name)]
     look()
-    result = _write(chosen, queue, summaries, out)
+    result = _write(chosen, queue, summaries, elsewhere, out)
     for name in [name for cell, name in left if cell.folder not in summaries]:
         say(f"{name}: still training; run this again for the whole table")
     if failed:
@@ -262,18 +269,44 @@ def ablate(
     return result
 
 
-def _write(table: Table, queue: list[Cell], summaries: Mapping[Path, TrainResult], out: Path) -> dict[str, Any]:
+def _known(
+    paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], None] = lambda line: None
+) -> dict[Path, TableRun]:
+    """By the folder that it would have: what other tables keep of the cells of this one."""
+    wanted = {(cell.row, cell.column, cell.seed, recipe_digest(cell.recipe)): cell.folder for cell in queue}
+    found: dict[Path, TableRun] = {}
+    for path in paths:
+        total = taken = 0
+        for (row, column), runs in read_runs(path).items():
+            mine = {
+                folder: run for run in runs if (folder := wanted.get((row, column, run.seed, run.recipe))) is not None
+            }
+            # The curve is that of all of them.
+            found |= mine if len(mine) == len(runs) else {f: replace(run, curve=()) for f, run in mine.items()}
+            total, taken = total + len(runs), taken + len(mine)
+        say(f"{path}: {taken} of its {total} trainings are of this table's cells, recipes and seeds")
+    return found
+
+
+def _write(
+    table: Table,
+    queue: list[Cell],
+    summaries: Mapping[Path, TrainResult],
+    elsewhere: Mapping[Path, TableRun],
+    out: Path,
+) -> dict[str, Any]:
     """Write what is known of the cells by folder; returns the content of table.json."""
-    found: dict[str, dict[str, list[TrainResult]]] = {row: {c: [] for c in table.columns} for row in table.rows}
+    found: dict[str, dict[str, list[TableRun]]] = {row: {c: [] for c in table.columns} for row in table.rows}
     for cell in queue:
         if (summary := summaries.get(cell.folder)) is not None:
-            found[cell.row][cell.column].append(summary)
+            found[cell.row][cell.column].append(run_of(summary, cell.recipe))
+        elif (run := elsewhere.get(cell.folder)) is not None:
+            found[cell.row][cell.column].append(run)
     result = {
         "title": table.title,
         "base": table.base,
         "rows": {
-            row: {column: _statistics(runs) for column, runs in columns.items() if runs}
-            for row, columns in found.items()
+            row: {column: cell_of(runs) for column, runs in columns.items() if runs} for row, columns in found.items()
         },
         "undefined": table.undefined,
         "versions": versions(),
@@ -281,48 +314,8 @@ def _write(table: Table, queue: list[Cell], summaries: Mapping[Path, TrainResult
     }
     write_json(out / "table.json", result)
     write_text(out / "table.md", markdown(table, result))
-    write_text(out / "table.html", _page(table, result, sample_name_in(summaries.values())))
+    write_text(out / "table.html", _page(table, result, sample_name_of_all(cell.recipe for cell in queue)))
     return result
-
-
-def _statistics(runs: list[TrainResult]) -> dict[str, Any]:
-    names, values = zip(*(run.first_figure for run in runs), strict=True)
-    known = [value for value in values if value is not None]
-    value, value_std = mean_and_std(known) if len(known) == len(values) else (None, None)
-    found: dict[str, Any] = {"n": len(runs), "metric": names[0], "value": value, "value_std": value_std}
-    if all(run.accuracy is not None for run in runs):
-        accuracies = [run.accuracy or 0.0 for run in runs]
-        mean, std = mean_and_std(accuracies)
-        found |= {
-            "accuracy": mean,
-            "std": std,
-            "accuracies": accuracies,
-            "accuracy_per_step": list(map(statistics.mean, zip(*(run.accuracy_per_step for run in runs), strict=True))),
-        }
-    return found | {
-        "sops": _mean([run.sops for run in runs]),
-        "nops": _mean([run.nops for run in runs]),
-        "firing_rate": statistics.mean(map(firing_rate, runs)),
-        "parameters": _mean([run.parameters for run in runs]),
-        "train_seconds": statistics.mean(run.train_seconds or 0.0 for run in runs),
-        "peak_bytes": _mean([run.peak_bytes for run in runs]),
-        "stored_mb": _mean([run.stored_mb for run in runs]),
-    }
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean; None where one is not known."""
-    known = [value for value in values if value is not None]
-    return statistics.mean(known) if len(known) == len(values) else None
-
-
-def firing_rate(result: TrainResult) -> float:
-    """The share of neurons that emit a spike, over all layers of a training's network, steps and counted images."""
-    neurons = {neuron.name for neuron in result.neurons}
-    layers = [layer for layer in result.layers if layer.name in neurons]
-    sizes = [math.prod(layer.shape or ()) for layer in layers]
-    spikes = sum(size * (layer.density or 0.0) for size, layer in zip(sizes, layers, strict=True))
-    return float(spikes / sum(sizes))
 
 
 def markdown(table: Table, result: dict[str, Any]) -> str:
@@ -336,13 +329,16 @@ def markdown(table: Table, result: dict[str, Any]) -> str:
 
 
 def _page(table: Table, result: dict[str, Any], samples: SampleName) -> str:
-    hardware, seeds = result["hardware"], {cell["n"] for row in result["rows"].values() for cell in row.values()}
+    of_cells = [cell for row in result["rows"].values() for cell in row.values()]
+    machines = {_machine(run["hardware"]) for cell in of_cells for run in cell["runs"]} or {
+        _machine(result["hardware"])
+    }
     provenance = [
         ("Recipe that all cells start from", table.base),
         ("Changed in all of them", ", ".join(table.overrides) or "nothing"),
-        ("Seeds of a cell", " or ".join(map(str, sorted(seeds))) or "none"),
+        ("Seeds of a cell", " or ".join(map(str, sorted({cell["n"] for cell in of_cells}))) or "none"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
-        ("Hardware", ", ".join(f"{name} {value}" for name, value in hardware.items())),
+        ("Hardware", "; ".join(sorted(machines))),
     ]
     return ablation.render(
         table.title,
@@ -353,6 +349,10 @@ def _page(table: Table, result: dict[str, Any], samples: SampleName) -> str:
         samples=samples,
         provenance=provenance,
     )
+
+
+def _machine(hardware: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in hardware.items())
 
 
 def _texts(table: Table, result: dict[str, Any]) -> dict[str, list[str]]:

@@ -40,8 +40,8 @@ def render(
     Args:
         columns: names of the columns.
         cells: by row and column, what has been trained: "accuracy", "std" (None of one seed), "accuracy_per_step" in
-            0..1, "sops" (None of a network without a deployed form), and the number "n" of seeds; without the first
-            three where the task is no classification.
+            0..1 (empty where it is not known of all seeds), "sops" (None of a network without a deployed form), and the
+            number "n" of seeds; without the first three where the task is no classification.
         texts: by row, what the table says in each column.
         quantities: what a cell of the table says.
         samples: what a sample is called.
@@ -119,7 +119,11 @@ def _by_operations(names: Sequence[str], columns: Sequence[str], cells: Cells, s
 def _over_time(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Figure:
     caption = "Test accuracy (%) after each time step, by the mean of the outputs so far; a panel for each column."
     values = [
-        {c: [100 * a for a in cell["accuracy_per_step"]] for c in columns if (cell := cells.get(name, {}).get(c))}
+        {
+            c: [100 * a for a in curve]
+            for c in columns
+            if (curve := cells.get(name, {}).get(c, {}).get("accuracy_per_step"))
+        }
         for name in names
     ]
     if not any(values):

@@ -14,7 +14,16 @@ from hdlif.report.summary import TrainResult
 
 def sample_name_in(results: Iterable[TrainResult]) -> SampleName:
     """The word for a sample in all of these results; a sample where they differ, or do not say."""
-    names = {_of_one(result.recipe) for result in results}
+    return _shared(_of_one(result.recipe) for result in results)
+
+
+def sample_name_of_all(recipes: Iterable[Recipe]) -> SampleName:
+    """The word for a sample in all of these recipes; a sample where they differ."""
+    return _shared(map(builders.sample_name_of, recipes))
+
+
+def _shared(found: Iterable[SampleName]) -> SampleName:
+    names = set(found)
     return names.pop() if len(names) == 1 else SAMPLE
 
 
