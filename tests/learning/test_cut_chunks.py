@@ -12,7 +12,7 @@ import own_neurons
 from hdlif.accounting import update_cost
 from hdlif.errors import TrainingError
 from hdlif.functional import DetachedReset, HardReset
-from hdlif.learning import SLTT, Rule
+from hdlif.learning import NDOT, OTTT, SLTT, Rule
 from hdlif.models import Place, conv1d, recurrent
 from hdlif.nn import (
     GLIF,
@@ -104,6 +104,47 @@ def test_a_chunk_of_steps_learns_as_the_steps_one_by_one(neuron: Callable[..., T
     found = trained(SLTT(chunk=chunk), network, x, target)
     assert_close(found, trained(SLTT(), network, x, target))
     assert sum(bool(value.any()) for value in found.values()) > len(found) / 2
+
+
+@pytest.mark.parametrize("chunk", [2, 3, 2 * T])
+@pytest.mark.parametrize("neuron", ["hdlif", "lif", "parallel", "quantised"])
+def test_so_do_synapses_with_traces(neuron: str, chunk: int) -> None:
+    network, x, target = series(NEURONS[neuron]), sample(T, B, C, 1, 1), classes(B)
+    found = trained(OTTT(leak=0.8, chunk=chunk), network, x, target)
+    assert_close(found, trained(OTTT(leak=0.8), network, x, target))
+    if neuron != "parallel":
+        cut = trained(SLTT(), network, x, target)
+        assert any(not torch.allclose(found[name], cut[name]) for name in found)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "synapse",
+    [
+        lambda bias: nn.Linear(C, 4, bias=bias),
+        lambda bias: nn.Conv1d(C, 4, 3, padding=1, bias=bias),
+        lambda bias: nn.Conv2d(C, 4, 3, padding="same", padding_mode="circular", bias=bias),
+        lambda bias: QuantConv2d(C, 4, 1, bias=bias, quantizer=Ternary()),
+    ],
+    ids=["linear", "conv1d", "conv2d", "ternary"],
+)
+def test_every_synapse_with_a_trace_too(synapse: Callable[[bool], nn.Module], bias: bool) -> None:
+    torch.manual_seed(0)
+    first = synapse(bias)
+    sizes = (4,) * (first.weight.ndim - 2) if isinstance(first, nn.Conv1d | nn.Conv2d) else ()
+    width = 4 * int(torch.tensor(sizes).prod())
+    network = scattered(Sequential(first, HDLIF(T), nn.Flatten(1), nn.Linear(width, 3, bias=bias), HDLIF(T)))
+    x, target = sample(T, B, C, *sizes), classes(B)
+    found, expected = (trained(OTTT(leak=0.8, chunk=chunk), network, x, target) for chunk in (3, 1))
+    assert_close(found, expected)
+    assert not bias or found["0.bias"].any()
+
+
+def test_traces_that_follow_their_neurons_are_run_step_by_step() -> None:
+    with pytest.raises(ValueError, match="chunk = 2; these traces follow the neurons, one step at a time"):
+        NDOT(chunk=2)
+    with pytest.raises(ValueError, match='chunk = 2 does not go with update = "each"'):
+        OTTT(update="each", chunk=2)
 
 
 def test_what_stands_in_front_of_a_series_too() -> None:

@@ -79,6 +79,7 @@ def cut_chunks(
     criterion: Criterion,
     weight: Callable[[int], float],
     span: int,
+    traces: Traces | None = None,
     carry: Carry | None = None,
 ) -> Iterator[Step]:
     """As `online_steps` of consecutive steps and one update, `span` of them at once, in their memory.
@@ -92,14 +93,17 @@ def cut_chunks(
     state, before = standing(carry)
     first, last = plan.steps[0], plan.time_steps
     if first:
-        leading = carrying(range(before, before + first), weights=held.weights or None)
+        leading = carrying(range(before, before + first), weights=held.weights or None, traces=traces)
         state = without_graph(model, x, state, leading, span, before=before)
     for start, update in zip(range(first, last, span), plan.updates, strict=True):
         if update:
             held.last()
         steps = range(start, min(start + span, last))
         shown = range(before + steps.start, before + steps.stop)
-        logits, state = model(chunk(x, steps), state, steps=carrying(shown, weights=held.weights or None, cut=True))
+        shown = carrying(shown, weights=held.weights or None, traces=traces, cut=True)
+        logits, state = model(chunk(x, steps), state, steps=shown)
+        if traces is not None:
+            traces.check_kept(state)
         if state and span > 1:
             check_cuts(unwrapped(model), "", state)
         state = detach(state)

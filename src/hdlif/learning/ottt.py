@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step, probabilities
-from hdlif.learning.online import online_steps
+from hdlif.learning.online import cut_chunks, online_steps
 from hdlif.learning.rule import Carry, Plan, Step
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.nn.paths import remembered
@@ -28,31 +29,38 @@ class OTTT:
     Args:
         update: "sum" makes one update with the gradient of all T steps (OTTT-A); "each" one after every step (OTTT-O).
         leak: λ of the traces; the neurons' own may differ, and be learned.
-    Memory is that of one step and of a trace for the input of every synapse in front of a membrane: those on the
-    paths that the network's blocks state (`nn.Temporal.paths`), or are seen to take. One that cannot have a trace is an
-    error.
+        chunk: steps that are run and back-propagated at once, each cut from the others all the same, as `SLTT` has it.
+    Memory is that of one step (of `chunk`) and of a trace for the input of every synapse in front of a membrane: those
+    on the paths that the network's blocks state (`nn.Temporal.paths`), or are seen to take. One that cannot have a
+    trace is an error.
     """
 
     update: Update = "sum"
     leak: float = 0.5
     criterion: Criterion = F.cross_entropy
+    chunk: int = 1
 
     _dynamic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_update(self.update)
+        check_update(self.update, self.chunk)
+        if self._dynamic and self.chunk > 1:
+            raise ValueError(
+                f"chunk = {self.chunk}; these traces follow the neurons, one step at a time: leave it at 1"
+            )
         if not 0 <= self.leak <= 1:
             raise ValueError(f"leak = {self.leak}; it must lie in 0..1")
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
-        return every_step(time_steps, self.update, first=first_step(self.criterion))
+        return every_step(time_steps, self.update, self.chunk, first=first_step(self.criterion))
 
     def __call__(
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
         weight = weight_of_step(self.update, self.criterion, plan)
         traces = Traces(remembered(model, x, plan.time_steps), TraceRule(self.leak, self._dynamic))
-        return online_steps(model, x, target, plan, criterion=self.criterion, weight=weight, traces=traces, carry=carry)
+        run = partial(cut_chunks, span=self.chunk) if self.chunk > 1 else online_steps
+        return run(model, x, target, plan, criterion=self.criterion, weight=weight, traces=traces, carry=carry)
 
 
 @dataclass(frozen=True)

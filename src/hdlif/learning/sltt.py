@@ -36,20 +36,10 @@ class SLTT:
     chunk: int = 1
 
     def __post_init__(self) -> None:
-        check_update(self.update)
-        if self.chunk < 1:
-            raise ValueError(f"chunk = {self.chunk}; it must be at least 1")
-        if self.chunk > 1 and self.update == "each":
-            raise ValueError(
-                f'chunk = {self.chunk} does not go with update = "each", after which weights change; choose "sum"'
-            )
+        check_update(self.update, self.chunk)
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
-        plan = every_step(time_steps, self.update, first=first_step(self.criterion))
-        if self.chunk == 1:
-            return plan
-        losses = -(-len(plan.steps) // self.chunk)
-        return Plan(time_steps, plan.steps, (False,) * (losses - 1) + (True,))
+        return every_step(time_steps, self.update, self.chunk, first=first_step(self.criterion))
 
     def __call__(
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
@@ -70,14 +60,22 @@ def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable
     return lambda t: weights[t - first]
 
 
-def check_update(update: str) -> None:
-    """Raise `ValueError` unless `update` is one of "each" and "sum"."""
+def check_update(update: str, chunk: int = 1) -> None:
+    """Raise `ValueError` unless `update` is one of "each" and "sum", and `chunk` goes with it."""
     if update not in ("sum", "each"):
         raise ValueError(f"update = {update!r}; choose one of each, sum")
+    if chunk < 1:
+        raise ValueError(f"chunk = {chunk}; it must be at least 1")
+    if chunk > 1 and update == "each":
+        raise ValueError(f'chunk = {chunk} does not go with update = "each", after which weights change; choose "sum"')
 
 
-def every_step(time_steps: int, update: Update, *, first: int = 0) -> Plan:
-    """A loss at each of T steps from `first` on, with one update at the end ("sum") or one at each."""
-    each = update == "each"
+def every_step(time_steps: int, update: Update, chunk: int = 1, *, first: int = 0) -> Plan:
+    """A loss at each of T steps from `first` on, with one update at the end ("sum") or one at each.
+
+    Args:
+        chunk: steps whose losses are one.
+    """
     steps = tuple(range(first, time_steps))
-    return Plan(time_steps, steps, tuple(each or t == time_steps - 1 for t in steps))
+    losses = -(-len(steps) // chunk)
+    return Plan(time_steps, steps, tuple(update == "each" or number == losses for number in range(1, losses + 1)))

@@ -152,7 +152,9 @@ class Scope:
         if state is None:
             check_stateless(child, given)
             return y
-        if self._carried.cut and len(self._steps) > 1:
+        traces = self._carried.traces
+        # A trace has no graph to be cut.
+        if self._carried.cut and len(self._steps) > 1 and (traces is None or child not in traces.names):
             check_cuts(child, name, state)
         if name in self._next:
             raise StateError(

@@ -1,7 +1,7 @@
 """A synapse's pass with a trace: the plain values, and the weight gradient from the trace (`hdlif.nn.traces`)."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -67,43 +67,62 @@ def run_traced(
         if len(steps) != 1:
             raise StateError(f"steps = {steps}; dynamic traces are run one time step at a time")
         leak = decay(moved, None if state is None else state["drift"], rule.leak)
-    outputs = []
-    weight, measure = carried(steps).weights.get(synapse), carried(steps).measures.get(synapse)
-    for t, step in zip(steps, x.expand(len(steps), *x.shape[1:]), strict=True):
-        # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
-        of_one = t + 1 if rule.leak == 1 else (1 - rule.leak ** (t + 1)) / (1 - rule.leak)
-        y, trace = _step(synapse, step, weight, trace, leak, of_one)
-        if measure is not None:
-            measure.take(step, y)
-        outputs.append(y)
-    assert trace is not None
-    return outputs[0][None] if len(outputs) == 1 else torch.stack(outputs), (
-        {"trace": trace} if moved is None else {"trace": trace, "drift": moved}
-    )
+    inputs = x.expand(len(steps), *x.shape[1:])
+    # A bias is a weight of the input 1, whose trace after step t is 1 + λ + ... + λ^t.
+    of_one = [t + 1 if rule.leak == 1 else (1 - rule.leak ** (t + 1)) / (1 - rule.leak) for t in steps]
+    folded, weight = inputs.flatten(0, 1), carried(steps).weights.get(synapse)
+    y, trace = _pass(synapse, folded, weight, trace, leak, of_one)
+    if (measure := carried(steps).measures.get(synapse)) is not None:
+        measure.take(folded, y)
+    after = {"trace": trace} if moved is None else {"trace": trace, "drift": moved}
+    return y.reshape(*inputs.shape[:2], *y.shape[1:]), after
 
 
-def _step(
-    synapse: Synapse, x: Tensor, weight: Tensor | None, trace: Tensor | None, leak: Tensor | float, of_one: Any
+def _traces(inputs: Sequence[Tensor], before: Tensor | None, leak: Tensor | float) -> list[Tensor]:
+    """The trace after each step of a chunk."""
+    traces: list[Tensor] = []
+    for x in inputs:
+        before = x if before is None else leak * before + x
+        traces.append(before)
+    return traces
+
+
+def _pass(
+    synapse: Synapse,
+    x: Tensor,
+    weight: Tensor | None,
+    before: Tensor | None,
+    leak: Tensor | float,
+    of_one: Sequence[float],
 ) -> tuple[Tensor, Tensor]:
-    """y [B, ...] of an input [B, ...], and the trace after it."""
+    """y [K·B, ...] of the inputs of K steps, folded, and the trace after the last of them."""
     if weight is None:
         weight = synapse.weight_q() if isinstance(synapse, QuantLayer) else synapse.weight
-    found: list[Tensor] = []
+    last: list[Tensor] = []
 
     def forward(x: Tensor) -> Tensor:
-        after = x.detach() if trace is None else leak * trace + x.detach()
-        found.append(after)
+        # Of what the hooks have made of the input.
+        traces = _traces(x.detach().chunk(len(of_one)), before, leak)
+        last.append(traces[-1])
+        trace = traces[0] if len(traces) == 1 else torch.cat(traces)
         if isinstance(synapse, nn.Linear):
-            return _TracedLinear.apply(x, weight, synapse.bias, after, of_one)  # type: ignore[no-any-return, no-untyped-call]
+            return _TracedLinear.apply(x, weight, synapse.bias, trace, of_one)  # type: ignore[no-any-return, no-untyped-call]
         if is_product(synapse, x):
-            flat = x.flatten(1), weight.flatten(1), synapse.bias, after.flatten(1)
+            flat = x.flatten(1), weight.flatten(1), synapse.bias, trace.flatten(1)
             return _TracedLinear.apply(*flat, of_one)[:, :, None, None]  # type: ignore[no-any-return, no-untyped-call]
         window = _Window(synapse)
-        x, after = window.padded(x), window.padded(after)
-        return _TracedConv.apply(x, weight, synapse.bias, after, of_one, window)  # type: ignore[no-any-return, no-untyped-call]
+        x, trace = window.padded(x), window.padded(trace)
+        return _TracedConv.apply(x, weight, synapse.bias, trace, of_one, window)  # type: ignore[no-any-return, no-untyped-call]
 
-    y = _with_hooks(synapse, forward, x)
-    return y, found[0]
+    return _with_hooks(synapse, forward, x), last[0]
+
+
+def _to_bias(by_output: Tensor, of_one: Sequence[float]) -> Tensor:
+    """The gradient of a bias from that of the outputs [K·n, C] of K steps, each with the trace of the input 1."""
+    if len(of_one) == 1:
+        return by_output.sum(0) * of_one[0]
+    of_steps = by_output.reshape(len(of_one), -1, by_output.shape[-1]).sum(1)
+    return by_output.new_tensor(of_one) @ of_steps
 
 
 def _with_hooks(module: nn.Module, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -161,7 +180,9 @@ class _TracedLinear(torch.autograd.Function):
     """y = Wx + b, with dL/dx as ever and dL/dW from the trace in place of x."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor, of_one: float) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor, of_one: Sequence[float]
+    ) -> Tensor:
         x, weight, bias, trace = _in_autocast(x, weight, bias, trace)
         ctx.save_for_backward(weight, trace)
         ctx.of_one = of_one
@@ -177,7 +198,7 @@ class _TracedLinear(torch.autograd.Function):
         return (
             grad @ weight if wanted[0] else None,
             by_output.T @ trace.flatten(0, -2) if wanted[1] else None,
-            by_output.sum(0) * ctx.of_one if wanted[2] else None,
+            _to_bias(by_output, ctx.of_one) if wanted[2] else None,
             None,
             None,
         )
@@ -188,7 +209,13 @@ class _TracedConv(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, trace: Tensor, of_one: float, window: _Window
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        trace: Tensor,
+        of_one: Sequence[float],
+        window: _Window,
     ) -> Tensor:
         x, weight, bias, trace = _in_autocast(x, weight, bias, trace)
         ctx.save_for_backward(weight, trace)
@@ -217,5 +244,5 @@ class _TracedConv(torch.autograd.Function):
             window.groups,
             [*wanted[:2], False],
         )
-        to_bias = grad.sum((0, *range(2, grad.ndim))) * ctx.of_one if wanted[2] else None
+        to_bias = _to_bias(grad.flatten(2).sum(2), ctx.of_one) if wanted[2] else None
         return to_x, to_weight, to_bias, None, None, None
