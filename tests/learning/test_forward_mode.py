@@ -167,6 +167,22 @@ def test_a_causal_convolution_is_such_a_layer() -> None:
     assert_close(found, expected)
 
 
+@pytest.mark.parametrize(
+    ("first", "sizes"),
+    [(lambda: nn.Conv2d(INPUTS, WIDTH, (2, 3)), (2, 3)), (lambda: nn.Conv1d(INPUTS, WIDTH, 4), (4,))],
+    ids=["picture", "line"],
+)
+def test_so_is_a_kernel_that_its_input_fills(first: Callable[[], nn.Module], sizes: tuple[int, ...]) -> None:
+    def network() -> Sequential:
+        torch.manual_seed(0)
+        neuron = HDLIF(T, leak=0.9, threshold=0.3, **SHARED)
+        return Sequential(first(), neuron, nn.Flatten(), nn.Linear(WIDTH, CLASSES)).double()
+
+    x = frames(INPUTS, *sizes)
+    found, expected = (learn(rule, network(), x) for rule in (ForwardMode(), STBP_EACH))
+    assert_close(found, expected)
+
+
 def recurrent(neuron: Temporal, *, diagonal: bool, seed: int = 0) -> Sequential:
     torch.manual_seed(seed)
     back = QuantLinear(WIDTH, WIDTH)

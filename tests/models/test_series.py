@@ -25,7 +25,8 @@ RECORD = InputRecord((C, 1, 1), (0.0,) * C, (1.0,) * C, kind="series", resize="n
 
 def made(build: Any, **arguments: Any) -> Network:
     torch.manual_seed(0)
-    network = build(neuron=lambda place: HDLIF(T), classes=4, in_channels=C, **{"widths": (5, 6), **arguments})
+    given = {"in_channels": C, "widths": (5, 6), **arguments}
+    network = build(neuron=lambda place: HDLIF(T), classes=4, **given)
     scatter_norms(network)
     return network.eval()
 
@@ -37,6 +38,22 @@ def logits(network: Network, x: torch.Tensor) -> torch.Tensor:
 def test_a_kernel_of_one_is_a_fully_connected_network() -> None:
     x = torch.randn(T, 2, C, 1, 1)
     assert torch.equal(logits(made(conv1d, kernel=1), x), logits(made(dense), x))
+
+
+@pytest.mark.parametrize("build", [dense, recurrent, partial(conv1d, kernel=3, changes=True)])
+def test_pictures_are_read_as_the_channels_of_one_pixel(build: Any) -> None:
+    """A kernel as large as the picture multiplies by the same matrix, channel by channel and pixel by pixel."""
+    x = torch.randn(T, 2, C, 2, 4)
+    flat = x.flatten(2)[..., None, None]
+    network, of_pixels = made(build, in_size=(2, 4)), made(build, in_channels=8 * C)
+    for name, value in of_pixels.state_dict().items():
+        if "compand" not in name:  # which channels are, is for all pixels of a channel
+            value.copy_(network.state_dict()[name].reshape(value.shape))
+    torch.testing.assert_close(logits(network, x), logits(of_pixels, flat))
+    record = InputRecord((C, 2, 4), (0.0,) * C, (1.0,) * C, kind="events", resize="none")
+    graph = lower(network, time_steps=T, input=record, labels=tuple("abcd"))
+    assert_same_bits(graph, x.numpy())
+    np.testing.assert_allclose(Session(graph).run(x.numpy()), logits(network, x).numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_convolution_reads_nothing_later_and_as_far_back_as_its_kernel() -> None:

@@ -46,7 +46,7 @@ STEMS: Mapping[str, Callable[[], Callable[[int, int], Any]]] = {
 """What makes each: the function of (channels of the image, width)."""
 
 
-PARTS = ("neuron", "conv", "quantizer", "norm", "classes", "in_channels", "time_steps")
+PARTS = ("neuron", "conv", "quantizer", "norm", "classes", "in_channels", "in_size", "time_steps")
 """What a network is given that takes an argument of that name: makers of its parts, and what follows from the data."""
 
 
@@ -100,6 +100,7 @@ def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
     from hdlif.models import as_network
 
     checked_as = checked_model(recipe)
+    channels, *size = input_record(recipe).shape
     made = checked_as.network(
         **(checked_as.attention() if checked_as.attention else {}),
         neuron=_by_place_or_channels(build_neuron(recipe)),
@@ -107,7 +108,8 @@ def build_model(recipe: Recipe, *, pretrained: bool = False) -> Temporal:
         quantizer=checked_weights(recipe)(),
         norm=build_norm(recipe),
         classes=len(data_kind(recipe).labels),
-        in_channels=input_record(recipe).shape[0],
+        in_channels=channels,
+        in_size=tuple(size),
         time_steps=recipe.time_steps,
         filled=pretrained,
     )

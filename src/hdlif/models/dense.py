@@ -13,20 +13,23 @@ def dense(
     neuron: NeuronFactory,
     classes: int,
     in_channels: int,
+    in_size: tuple[int, int] = (1, 1),
     widths: Sequence[int] = (64, 64),
     conv: ConvFactory = default_conv,
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
 ) -> Network:
-    """A fully connected spiking network for samples of one pixel, [C, 1, 1], such as a series gives at each step.
+    """A fully connected spiking network, for samples of one pixel, [C, 1, 1], such as a series gives at each step.
 
     A layer is a 1x1 convolution, which on one pixel multiplies by a matrix, so that weights of few bits, recurrent
-    neurons and what deploys them are those of every other network. A larger picture does not fit its classifier.
+    neurons and what deploys them are those of every other network. Of a larger picture, or a row of one, the first
+    layer's kernel is as large as it is.
 
     Args:
         neuron: makes each neuron layer from its `Place`.
         classes: number of logits.
         in_channels: channels of the input.
+        in_size: its height and width.
         widths: of the layers; the first keeps fp32 weights, as the stem of the others does.
         conv: makes the layers behind the first.
         norm: makes what is behind each layer's synapses.
@@ -46,7 +49,7 @@ def dense(
         body[f"act{index + 1}"] = neuron(Place(f"body.act{index + 1}", 0, index, 0, index, wider))
         width = wider
     return Network(
-        stem=Sequential({"fc1": nn.Conv2d(in_channels, first, 1, bias=False), "bn1": norm(first)}),
+        stem=Sequential({"fc1": nn.Conv2d(in_channels, first, in_size, bias=False), "bn1": norm(first)}),
         body=Sequential(body),
         head=nn.Flatten(),
         classifier=nn.Linear(width, classes),

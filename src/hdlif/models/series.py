@@ -28,6 +28,7 @@ def recurrent(
     neuron: NeuronFactory,
     classes: int,
     in_channels: int,
+    in_size: tuple[int, int] = (1, 1),
     widths: Sequence[int] = (64, 64),
     conv: ConvFactory = default_conv,
     norm: NormFactory = BatchNorm2d,
@@ -46,7 +47,14 @@ def recurrent(
         return led_back(made, conv(place.channels, place.channels, 1))
 
     return dense(
-        neuron=layer, classes=classes, in_channels=in_channels, widths=widths, conv=conv, norm=norm, attention=attention
+        neuron=layer,
+        classes=classes,
+        in_channels=in_channels,
+        in_size=in_size,
+        widths=widths,
+        conv=conv,
+        norm=norm,
+        attention=attention,
     )
 
 
@@ -55,6 +63,7 @@ def conv1d(
     neuron: NeuronFactory,
     classes: int,
     in_channels: int,
+    in_size: tuple[int, int] = (1, 1),
     widths: Sequence[int] = (64, 64),
     kernel: int = 5,
     dilations: Sequence[int] | None = None,
@@ -64,7 +73,7 @@ def conv1d(
     norm: NormFactory = BatchNorm2d,
     attention: AttentionFactory | None = None,
 ) -> Network:
-    """Causal 1-D convolutions over time for samples of one pixel, [C, 1, 1], such as a series gives at each step.
+    """Causal 1-D convolutions over time, for samples of one pixel, [C, 1, 1], such as a series gives at each step.
 
     A layer is a delay line and a 1x1 convolution of all that it gives: at step t it reads steps t, t-d, …,
     t-(kernel-1)·d of the layer below and nothing later, so that the network runs step by step. Past inputs are state,
@@ -74,6 +83,7 @@ def conv1d(
         neuron: makes each neuron layer from its `Place`.
         classes: number of logits.
         in_channels: channels of the input.
+        in_size: its height and width; of more than one pixel, the first layer's kernel is as large.
         widths: channels of the layers; the first keeps fp32 weights, as the stem of the others does.
         kernel: steps that a layer reads, at least 1.
         dilations: d of each layer; 1 by default.
@@ -111,7 +121,7 @@ def conv1d(
             {
                 **front,
                 "line1": DelayLine(kernel, steps[0]),
-                "conv1": nn.Conv2d(kernel * channels, first, 1, bias=False),
+                "conv1": nn.Conv2d(kernel * channels, first, in_size, bias=False),
                 "bn1": norm(first),
             }
         ),

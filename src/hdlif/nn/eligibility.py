@@ -164,7 +164,7 @@ class Eligibility:
             if len(before) == 1 and before[0].norm is None:
                 source = before[0]
                 self._note(y, (Source(source.synapse, source.x, source.y, child),))
-        elif _is_matrix(child):
+        elif _is_matrix(child, x):
             self._note(y, (Source(child, x, y),))
 
     def joined(self, total: Tensor, parts: Sequence[Tensor], neuron: nn.Module, back: nn.Module) -> None:
@@ -323,13 +323,13 @@ class Eligibility:
         return drives, [driven for _, driven in learned], [*weights, *(into for into, _ in learned)]
 
 
-def _is_matrix(module: nn.Module) -> bool:
-    """Whether a module is W·x + b, with no kernel."""
+def _is_matrix(module: nn.Module, x: Tensor) -> bool:
+    """Whether a module is W·x + b of x [1, B, ...]: with no kernel, or one that x fills."""
     if isinstance(module, nn.Linear):
         return True
     if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) or module.groups != 1:
         return False
-    plain = all(size == 1 for size in (*module.kernel_size, *module.stride))
+    plain = all(size == 1 for size in (*module.kernel_size, *module.stride)) or module.kernel_size == x.shape[3:]
     return plain and (module.padding == "valid" or all(size == 0 for size in module.padding))
 
 
