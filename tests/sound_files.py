@@ -44,3 +44,14 @@ def write_sounds(root: Path, per_class: int = 10, *, seconds: float = 0.25, rate
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(wav_bytes(tone(label, number, seconds, rate), rate))
     return root
+
+
+def write_public_voices(folder: Path) -> Path:
+    """Sounds as the public set has them: voices in five languages, prompts of their own in each part."""
+    for part, prompts in (("train", 14), ("val", 2), ("test", 2)):
+        for number, language in enumerate(("en", "es", "fr", "it", "ru")):
+            (folder / part / language).mkdir(parents=True)
+            for prompt in range(prompts):
+                sound = wav_bytes(tone("high" if number % 2 else "low", number + prompt))
+                (folder / part / language / f"{part}_{prompt}.wav").write_bytes(sound)
+    return folder

@@ -14,6 +14,7 @@ from hdlif.config import Recipe
 from hdlif.errors import InputError, InUseError, RecipeError, TrainingError
 from hdlif.report.summary import Layer, Neuron, TrainResult
 from series_files import write_public_arrays
+from sound_files import write_public_voices
 
 TABLE = """
 title: tiny, accuracy %
@@ -158,6 +159,8 @@ def test_every_cell_of_a_shipped_table_can_be_built(name: str, tmp_path: Path) -
     # One seed is built as the others are.
     table = load_table(name).model_copy(update={"seeds": 1})
     write_public_arrays(tmp_path / "hapt", classes=12, steps=128, channels=6)
+    write_public_arrays(tmp_path / "vowels", classes=9, steps=29, channels=12)
+    write_public_voices(tmp_path / "voices")
     queue = list(cells(table, tmp_path, data_root=tmp_path))
     assert len({cell.folder for cell in queue}) == len(queue)
     missing = [column for of_row in (table.undefined, table.left_out) for names in of_row.values() for column in names]

@@ -22,7 +22,7 @@ from hdlif.training import checkpoint
 from hdlif.training.optim import sgd
 from recorded_events import write_dvs_cifar10
 from series_files import write_public_arrays
-from sound_files import tone, wav_bytes
+from sound_files import write_public_voices
 
 SMALL = ("digits", "fashion_mnist", "sines", "wine", "copy", "delayed_xor", "mackey_glass")
 """What the networks of recipes so named take no second for, but for a ResNet-18."""
@@ -87,12 +87,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_dvs_cifar10(root, CIFAR10_CLASSES)
     write_public_arrays(root / "hapt", classes=12, steps=128, channels=6)
     write_public_arrays(root / "vowels", classes=9, steps=29, channels=12)
-    for part in ("train", "val", "test"):
-        for number, language in enumerate(("en", "es", "fr", "it", "ru")):
-            for prompt in range(14 if part == "train" else 2):
-                path = root / "voices" / part / language / f"{part}_{prompt}.wav"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(wav_bytes(tone("high" if number % 2 else "low", number + prompt)))
+    write_public_voices(root / "voices")
     raw = root / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     for part in ("train", "t10k"):
