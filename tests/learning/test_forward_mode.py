@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import own_neurons
 from hdlif.errors import TrainingError
-from hdlif.learning import SLTT, STBP, ForwardMode, Rule, coherence
+from hdlif.learning import SLTT, STBP, Carry, ForwardMode, Rule, coherence
 from hdlif.learning.coherence import loss_of_each
 from hdlif.nn import (
     GLIF,
@@ -20,6 +20,7 @@ from hdlif.nn import (
     Affine,
     BatchNorm1d,
     BatchNorm2d,
+    Carrying,
     DelayLine,
     GradedLIF,
     MemBN,
@@ -36,6 +37,7 @@ from hdlif.nn import (
     Ternary,
 )
 from hdlif.nn.eligibility import Drive, Slope, _drive
+from hdlif.tasks import Classify
 from small_networks import assert_close, gradients, tiny_resnet
 
 T, B, INPUTS, WIDTH, CLASSES = 7, 5, 3, 4, 3
@@ -109,6 +111,38 @@ def test_one_layer_of_neurons_learns_by_the_exact_gradient(neuron: Callable[[], 
     own = [name for name in found if name.endswith("conductance")]
     assert all(found.pop(name).any() and expected.pop(name).any() for name in own)
     assert_close(found, expected)
+
+
+@pytest.mark.parametrize("chunk", [2, 3, 2 * T])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("neuron", NEURONS.values(), ids=NEURONS.keys())
+def test_a_chunk_of_steps_learns_as_the_steps_one_by_one(neuron: Callable[[], Temporal], norm: str, chunk: int) -> None:
+    x = frames()
+    assert_close(learn(ForwardMode(chunk=chunk), layer(neuron, norm), x), learn(ForwardMode(), layer(neuron, norm), x))
+
+
+@pytest.mark.parametrize("neuron", ["hdlif", "adaptive"])
+def test_parts_of_a_stream_learn_in_chunks_too(neuron: str) -> None:
+    """With averages for statistics, which change with every step; traces go on where the part before left them."""
+
+    def learned(chunk: int) -> dict[str, Tensor]:
+        net, rule, carry = layer(NEURONS[neuron], "train"), ForwardMode(chunk=chunk), Carry()
+        for part in frames()[:6].split(3):
+            plan = rule.schedule(3, torch.Generator())
+            for step in rule(Carrying(net, by_average=True), part, TARGET, plan, carry=carry):
+                step.loss.backward()
+        return gradients(net) | {name: value.double() for name, value in net.named_buffers()}
+
+    assert_close(learned(2), learned(1))
+
+
+def test_so_do_deep_networks_and_losses_that_begin_late() -> None:
+    x = frames(INPUTS, 1, 1)
+    late = Classify(("a", "b", "c"), T, combine="last").criterion()
+    for criterion in (F.cross_entropy, late):
+        one, several = (learn(ForwardMode(criterion=criterion, chunk=chunk), taps(deep=True), x) for chunk in (1, 3))
+        assert_close(several, one)
+        assert any(value.any() for value in one.values())
 
 
 @pytest.mark.parametrize("neuron", ["hdlif", "adaptive", "second order", "resonate"])
@@ -276,20 +310,20 @@ def test_given_stbps_own_gradient_at_its_spikes_every_layer_is_exact() -> None:
 
 def test_batch_statistics_of_all_ranks_couple_samples_as_those_of_one_process_do() -> None:
     g = torch.Generator().manual_seed(0)
-    x, n = torch.randn(6, 3, generator=g), torch.randn(6, 2, generator=g)
+    x, n = torch.randn(4, 6, 3, generator=g), torch.randn(4, 6, 2, generator=g)
     whole = _drive(x, Slope(torch.ones(2), n, coupled=True), None)
     parts = [slice(0, 2), slice(2, 6)]
-    sums = [torch.cat([x[p].sum(0, keepdim=True), n[p].T @ x[p]]) for p in parts]
+    sums = [torch.cat([x[:, p].sum(1, keepdim=True), n[:, p].mT @ x[:, p]], 1) for p in parts]
 
     for rank, part in enumerate(parts):
 
         def gather(own: Tensor, rank: int = rank) -> Tensor:
-            others = [torch.tensor([float(len(x[p]))]) for p in parts] if own.numel() == 1 else sums
+            others = [torch.tensor([float(x[:, p].shape[1])]) for p in parts] if own.numel() == 1 else sums
             torch.testing.assert_close(own, others[rank])
             return torch.stack(others)
 
-        own = _drive(x[part], Slope(torch.ones(2), n[part], coupled=True), gather)
-        torch.testing.assert_close(own.x, whole.x[part])
+        own = _drive(x[:, part], Slope(torch.ones(2), n[:, part], coupled=True), gather)
+        torch.testing.assert_close(own.x, whole.x[:, part])
         torch.testing.assert_close(own.product, whole.product)
     assert isinstance(whole, Drive)
 
@@ -340,7 +374,15 @@ def test_layers_that_have_no_eligibility_are_refused_by_name(make: Callable[[], 
         learn(ForwardMode(), net, torch.randn(T, B, 2, 6, 6, dtype=torch.float64))
 
 
+def test_steps_of_recurrent_layers_are_taken_one_by_one() -> None:
+    net = recurrent(NEURONS["hdlif"](), diagonal=False)
+    with pytest.raises(TrainingError, match=r"1\.neuron: a recurrent layer reads .* set rule\.chunk to 1"):
+        learn(ForwardMode(chunk=2), net, frames())
+
+
 def test_arguments_are_checked() -> None:
+    with pytest.raises(ValueError, match='chunk = 2 does not go with update = "each"'):
+        ForwardMode(update="each", chunk=2)
     with pytest.raises(ValueError, match="recurrent = 'none'; choose one of diagonal, eprop"):
         ForwardMode(recurrent="none")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="update = 'all'; choose one of each, sum"):

@@ -120,7 +120,11 @@ def flat(state: Any, at: str = "") -> dict[str, Tensor]:
 # Rules that go on with a sequence
 
 
-@pytest.mark.parametrize("rule", [SLTT(), SLTT(chunk=3), OTTT(leak=0.9), NDOT(), ForwardMode()], ids=name_of)
+@pytest.mark.parametrize(
+    "rule",
+    [SLTT(), SLTT(chunk=3), OTTT(leak=0.9), OTTT(leak=0.9, chunk=3), NDOT(), ForwardMode()],
+    ids=name_of,
+)
 def test_the_parts_of_a_sequence_have_the_gradient_of_the_whole(rule: Rule) -> None:
     net = network(norm=False).double().train()
     found, carry = in_parts(rule, net, frames(), lambda place: rule.schedule(PART, torch.Generator()))

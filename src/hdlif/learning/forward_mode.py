@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step
-from hdlif.learning.online import online_steps
+from hdlif.learning.online import cut_chunks, online_steps
 from hdlif.learning.rule import Carry, Plan, Step, chunk
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.nn import carrying, evaluation_mode
@@ -28,11 +29,14 @@ class ForwardMode:
     neurons learns by STBP's gradient of (1/T)·Σ_t criterion(logits_t, target), the lower ones of several by an
     approximation, as with OTTT. A leak or threshold of each step (`per_step`) learns from its own step.
 
-    Memory is that of one step and of the traces, a number for each sample, weight and state of its neurons: B·N·M words
-    of a layer of HD-LIF from M to N neurons.
+    Memory is that of one step (of `chunk`) and of the traces, a number for each sample, weight and state of its
+    neurons: B·N·M words of a layer of HD-LIF from M to N neurons.
 
     Args:
         update: "sum" makes one update with the gradient of all T steps; "each" one after every step, and traces go on.
+        chunk: steps that are run and back-propagated at once, each cut from the others all the same, as `SLTT` has it:
+            the same gradient, but for rounding, in much less time, for the traces are read and written once a chunk. 1
+            where layers are recurrent.
         recurrent: of layers that read what they emitted (`nn.Recurrent`), whose neurons are coupled through U:
             "diagonal" carries what each leads back to itself (SnAp-1; one more trace a weight), "eprop" nothing.
         budget: most bytes of traces.
@@ -45,16 +49,17 @@ class ForwardMode:
     criterion: Criterion = F.cross_entropy
     recurrent: WayBack = "diagonal"
     budget: int = BUDGET
+    chunk: int = 1
 
     def __post_init__(self) -> None:
-        check_update(self.update)
+        check_update(self.update, self.chunk)
         if self.recurrent not in ("diagonal", "eprop"):
             raise ValueError(f"recurrent = {self.recurrent!r}; choose one of diagonal, eprop")
         if self.budget < 0:
             raise ValueError(f"budget = {self.budget}; it must be at least 0 bytes")
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
-        return every_step(time_steps, self.update, first=first_step(self.criterion))
+        return every_step(time_steps, self.update, self.chunk, first=first_step(self.criterion))
 
     def __call__(
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
@@ -65,7 +70,8 @@ class ForwardMode:
         if carry is not None and eligibility is not kept:
             eligibility.restore(carry.restored)
             carry.kept, carry.restored = eligibility, {}
-        return online_steps(
+        run = partial(cut_chunks, span=self.chunk) if self.chunk > 1 else online_steps
+        return run(
             model, x, target, plan, criterion=self.criterion, weight=weight, eligibility=eligibility, carry=carry
         )
 

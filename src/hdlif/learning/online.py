@@ -80,6 +80,7 @@ def cut_chunks(
     weight: Callable[[int], float],
     span: int,
     traces: Traces | None = None,
+    eligibility: Eligibility | None = None,
     carry: Carry | None = None,
 ) -> Iterator[Step]:
     """As `online_steps` of consecutive steps and one update, `span` of them at once, in their memory.
@@ -92,18 +93,22 @@ def cut_chunks(
     held = HeldWeights(model)
     state, before = standing(carry)
     first, last = plan.steps[0], plan.time_steps
+
+    def run(start: int, stop: int) -> range:
+        steps = range(before + start, before + stop)
+        return carrying(steps, weights=held.weights or None, traces=traces, eligibility=eligibility, cut=True)
+
     if first:
-        leading = carrying(range(before, before + first), weights=held.weights or None, traces=traces)
-        state = without_graph(model, x, state, leading, span, before=before)
+        state = without_graph(model, x, state, run(0, first), span, before=before)
     for start, update in zip(range(first, last, span), plan.updates, strict=True):
         if update:
             held.last()
         steps = range(start, min(start + span, last))
-        shown = range(before + steps.start, before + steps.stop)
-        shown = carrying(shown, weights=held.weights or None, traces=traces, cut=True)
-        logits, state = model(chunk(x, steps), state, steps=shown)
+        logits, state = model(chunk(x, steps), state, steps=run(steps.start, steps.stop))
         if traces is not None:
             traces.check_kept(state)
+        if eligibility is not None:
+            eligibility.check()
         if state and span > 1:
             check_cuts(unwrapped(model), "", state)
         state = detach(state)

@@ -14,11 +14,16 @@ e_t = (1 - χ_t)(λ_t·e_{t-1} + x_t).
 Batch norm in train mode couples samples: dI_t/dw is then g·(x - mean(x) - n·mean(n·x)), n being what is normalised and
 g its slope. A leak or threshold that all steps share has an eligibility too, [B, N]; one of each step has none, and
 learns from its own step alone.
+
+Steps may be run several at once, cut from each other. What a chunk's own steps owe each other is then found by going
+back through its states alone, and e is read once, at the start, and carried on once, by the product of its Jacobians:
+the same sums, and one pass over the traces in place of one for every step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -30,7 +35,6 @@ from hdlif.nn.batch_statistics import Gather
 from hdlif.nn.norm import BatchNorm2d
 from hdlif.nn.paths import unwrapped
 from hdlif.nn.scaling import Affine
-from hdlif.nn.state import State, kept_of
 from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantLayer
 
@@ -54,7 +58,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Slope:
-    """dI/dy of a current [B, N] by the output of its synapse: I = g·n + β with n the normalised output."""
+    """dI/dy of currents [K, B, N] by the output of their synapse: I = g·n + β with n the normalised output.
+
+    The gain broadcasts to the currents.
+    """
 
     gain: Tensor | None = None
     normalised: Tensor | None = None
@@ -63,9 +70,9 @@ class Slope:
 
 @dataclass(frozen=True)
 class Drive:
-    """dI/dW of a step: gain·(x - n·product), [B, N, M], as its factors.
+    """dI/dW of K steps: gain·(x - n·product), [K, B, N, M], as its factors.
 
-    Where samples are coupled x is centred, and product is mean(n·x), [N, M]; else there is none.
+    Where samples are coupled x [K, B, M] is centred, and product is mean(n·x), [K, N, M]; else there is none.
     """
 
     x: Tensor
@@ -73,22 +80,43 @@ class Drive:
     normalised: Tensor | None = None
     product: Tensor | None = None
 
-    def add_to(self, trace: Tensor | None, factor: Tensor) -> Tensor:
-        """trace + factor·dI/dW, with a factor [B, N]; written into a trace that is given."""
+    def _factors(self, factor: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What x and product are multiplied by, [K, B, N], where dI/dW is by a factor of that shape."""
         scaled = factor if self.gain is None else factor * self.gain
+        return scaled, None if self.normalised is None or self.product is None else scaled * self.normalised
+
+    def add_to(self, trace: Tensor | None, factor: Tensor) -> Tensor:
+        """trace + Σ_k factor_k·dI_k/dW, [B, N, M]; written into a trace that is given."""
+        of_x, of_product = self._factors(factor)
+        if len(factor) > 1:
+            # A product of matrices for each sample, and one for each neuron.
+            of_x, x = (value.transpose(0, 1).contiguous() for value in (of_x, self.x))
+            summed = torch.bmm(of_x.transpose(1, 2).contiguous(), x)
+            trace = summed if trace is None else trace.add_(summed)
+            if of_product is not None and self.product is not None:
+                by_neuron = of_product.permute(2, 1, 0).contiguous()
+                trace -= torch.bmm(by_neuron, self.product.transpose(0, 1).contiguous()).transpose(0, 1)
+            return trace
         if trace is None:
-            trace = scaled[:, :, None] * self.x[:, None, :]
+            trace = of_x[0, :, :, None] * self.x[0, :, None, :]
         else:
-            trace.addcmul_(scaled[:, :, None], self.x[:, None, :])
-        if self.product is not None:
-            assert self.normalised is not None
-            trace.addcmul_((scaled * self.normalised)[:, :, None], self.product[None], value=-1)
+            trace.addcmul_(of_x[0, :, :, None], self.x[0, :, None, :])
+        if of_product is not None and self.product is not None:
+            trace.addcmul_(of_product[0, :, :, None], self.product, value=-1)
         return trace
+
+    def summed(self, factor: Tensor) -> Tensor:
+        """Σ_k Σ_b factor·dI/dW, [N, M]."""
+        of_x, of_product = self._factors(factor)
+        total = of_x.flatten(0, 1).T @ self.x.flatten(0, 1)
+        if of_product is not None and self.product is not None:
+            total -= (of_product.sum(1)[..., None] * self.product).sum(0)
+        return total
 
 
 @dataclass
 class Derivatives:
-    """Of a step's spike, and of each state after it, [B, N] each; None for zeros.
+    """Of the spikes of K steps, or of a state after each of them, [K, B, N] each; None for zeros.
 
     Attributes:
         by_current: ∂/∂I.
@@ -103,17 +131,22 @@ class Derivatives:
 
 @dataclass
 class Pending:
-    """What a layer's last step has left to be carried on when the next one runs.
+    """What a layer's last steps have left to be carried on when the next ones run.
 
     Attributes:
-        states: the derivatives of each state after the step.
+        states: the derivatives of each state after each step.
         drives: dI/dW of each synapse.
-        vectors: of the parameters of [N] or fewer numbers dI/dp, [B, N], or the place among the rows of the step.
+        vectors: of the parameters of [N] or fewer numbers dI/dp, [K, B, N], or the place among the rows of the step.
     """
 
     states: Sequence[Derivatives]
     drives: Sequence[Drive]
     vectors: Sequence[Tensor | int]
+
+    def of_vector(self, which: Tensor | int, factors: Sequence[Tensor | None]) -> Tensor | None:
+        """Σ_k factor_k·dv_k/dp of a parameter by the step that it acts in, [K, B, N]."""
+        own = [of.by_row[which] if isinstance(which, int) else _times(of.by_current, which) for of in self.states]
+        return _summed(zip(own, factors, strict=True))
 
 
 @dataclass
@@ -124,7 +157,7 @@ class Layer:
         rows: the places of the parameters of its step that are learned, and that all steps share.
         matrices: dv/dW by synapse and state, [B, N, M]; None for zeros.
         vectors: dv/dp by state, [P, B, N], of all other parameters.
-        waiting: for its last step to be carried on.
+        waiting: for its last steps to be carried on.
         bytes: of its traces.
     """
 
@@ -138,8 +171,8 @@ class Layer:
 class Eligibility:
     """The eligibilities of all layers of a network, kept from step to step of one sequence.
 
-    A forward pass is given this along with its steps (`carrying`), one step at a time, and every loss is
-    back-propagated before the next step is run.
+    A forward pass is given this along with its steps (`carrying`), one step at a time or several that are cut from each
+    other (`Steps.cut`), and the losses of all are back-propagated before the next ones are run.
 
     Args:
         model: the network, whose modules errors name.
@@ -154,6 +187,7 @@ class Eligibility:
         self._sources: dict[int, tuple[Tensor, tuple[Source, ...]]] = {}
         self._arriving: dict[nn.Module, tuple[Source, ...] | None] = {}
         self._back: dict[nn.Module, nn.Module] = {}
+        self._averages: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         self._restored: dict[str, Tensor] = {}
         self._at = -1
 
@@ -173,6 +207,10 @@ class Eligibility:
         if None not in found:
             self._note(total, tuple(source for one in found if one is not None for source in one[1]))
         self._back[neuron] = back
+
+    def averaged(self, norm: nn.Module, mean: Tensor, var: Tensor) -> None:
+        """Take note of the averages [K, C] that a batch norm has normalised each step by."""
+        self._averages[norm] = mean, var
 
     def arrives(self, neuron: nn.Module, current: Tensor) -> None:
         """Take note of what a neuron layer is about to be given."""
@@ -241,12 +279,20 @@ class Eligibility:
             )
 
     def passed(
-        self, neuron: SteppedNeuron, x: Tensor, state: State | None, steps: range, rows: Sequence[Tensor], y: Tensor
+        self,
+        neuron: SteppedNeuron,
+        x: Tensor,
+        before: Sequence[Tensor],
+        steps: range,
+        rows: Sequence[Tensor],
+        y: Tensor,
     ) -> Tensor:
-        """The spikes y [1, B, N, ...] of a step, whose gradient also reaches the layer's parameters by the past.
+        """The spikes y [K, B, N, ...] of some steps, whose gradient also reaches the layer's parameters by the past.
 
         Args:
-            rows: the parameters of the step.
+            x: the currents, [K or 1, B, N, ...].
+            before: the states before each step.
+            rows: the parameters of the steps.
         Raises:
             TrainingError: the layer is none of those that have an eligibility.
         """
@@ -257,26 +303,35 @@ class Eligibility:
         sources = self._checked(neuron, y, steps)
         if (layer := self._layers.get(neuron)) is None:
             layer = self._layers[neuron] = self._layer(neuron, steps, x)
-        spike, *after = neuron.derivatives(x[0], kept_of(state, x, *neuron.states), [row[0] for row in rows])
+        spike, *after = neuron.derivatives(x.expand(y.shape), before, rows)
         with torch.no_grad():
             _carry_on(layer)
             if self._leads_back(neuron):
                 spike, *after = _led_back(spike, after, _diagonal(self._back[neuron], steps).to(x.dtype))
             drives, vectors, into = self._drives(sources, steps)
-        into += [rows[place] for place in layer.rows]
+        # What all steps share: whichever of them is given the gradient.
+        into += [rows[place][:1] for place in layer.rows]
         layer.waiting = Pending(after, drives, [*vectors, *layer.rows])
         if not layer.bytes:
-            numbers = sum(drive.x.shape[1] for drive in drives) + len(layer.waiting.vectors)
+            numbers = sum(drive.x.shape[2] for drive in drives) + len(layer.waiting.vectors)
             layer.bytes = len(after) * y[0].numel() * numbers * _wide(x).itemsize
         if not torch.is_grad_enabled() or not any(one.requires_grad for one in into):
             return y
-        return cast(Tensor, _Past.apply(y, spike.by_state, layer, len(drives), *into))  # type: ignore[no-untyped-call]
+        return cast(Tensor, _Past.apply(y, spike.by_state, layer, *into))  # type: ignore[no-untyped-call]
 
     def _checked(self, neuron: SteppedNeuron, y: Tensor, steps: range) -> tuple[Source, ...]:
         """What feeds a neuron layer in this step. Raises `TrainingError`."""
         name = self._names.get(neuron, type(neuron).__name__)
-        if len(steps) != 1:
-            raise TrainingError(f"{name}: forward mode runs one time step at a time, and it was given {len(steps)}")
+        if len(steps) != 1 and not carried(steps).cut:
+            raise TrainingError(
+                f"{name}: forward mode runs one time step at a time, or several that are cut from each other, and it "
+                f"was given {len(steps)} that are not"
+            )
+        if carried(steps).cut and neuron in self._back:
+            raise TrainingError(
+                f"{name}: a recurrent layer reads what it emitted at the step before, so that forward mode takes its "
+                "steps one by one; set rule.chunk to 1"
+            )
         if getattr(neuron, "norm", None) is not None:
             raise TrainingError(
                 f"{name}: Mem-BN couples the membranes of a batch, whose eligibilities are then no longer its own; "
@@ -306,8 +361,8 @@ class Eligibility:
         vectors: list[tuple[Tensor, Tensor]] = []
         for source in sources:
             synapse, norm = source.synapse, source.norm
-            x, y = (value[0].detach().flatten(1).to(_wide(value)) for value in (source.x, source.y))
-            slope = Slope() if norm is None else _slope(norm, y, steps, gather)
+            x, y = (_of_steps(value, steps) for value in (source.x, source.y))
+            slope = Slope() if norm is None else _slope(norm, y, steps, gather, self._averages.get(norm))
             weight = _weight(synapse, steps)
             if weight.requires_grad:
                 drives.append(_drive(x, slope, gather))
@@ -357,13 +412,30 @@ def _diagonal(synapse: nn.Module, steps: range) -> Tensor:
     return weight.flatten(1).diagonal()
 
 
-def _slope(norm: BatchNorm2d | Affine, y: Tensor, steps: range, gather: Gather | None) -> Slope:
+def _of_steps(value: Tensor, steps: range) -> Tensor:
+    """[K or 1, B, N, ...] without graph as [K, B, N]."""
+    flat = value.detach().flatten(2).to(_wide(value))
+    return flat.expand(len(steps), *flat.shape[1:])
+
+
+def _slope(
+    norm: BatchNorm2d | Affine,
+    y: Tensor,
+    steps: range,
+    gather: Gather | None,
+    averages: tuple[Tensor, Tensor] | None,
+) -> Slope:
     if isinstance(norm, Affine):
         return Slope(norm.weight.detach().to(y.dtype), y)
     coupled = norm.training and not carried(steps).by_average
-    mean, var = norm.statistics_at(steps.start, y, gather, of_batch=coupled)
-    scale = torch.rsqrt(var.to(y.dtype) + norm.eps)
-    normalised = (y - mean.to(y.dtype)) * scale
+    if norm.training and not coupled:
+        assert averages is not None, "the norm has run"
+        mean, var = averages
+    else:
+        of_each = [norm.statistics_at(t, of, gather, of_batch=coupled) for t, of in zip(steps, y, strict=True)]
+        mean, var = (torch.stack(one) for one in zip(*of_each, strict=True))
+    scale = torch.rsqrt(var.to(y.dtype) + norm.eps)[:, None]
+    normalised = (y - mean.to(y.dtype)[:, None]) * scale
     return Slope(norm.weight.detach().to(y.dtype) * scale, normalised, coupled)
 
 
@@ -371,12 +443,12 @@ def _drive(x: Tensor, slope: Slope, gather: Gather | None) -> Drive:
     if not slope.coupled:
         return Drive(x, slope.gain)
     assert slope.normalised is not None
-    sums = torch.cat([x.sum(0, keepdim=True), slope.normalised.T @ x])
-    count = float(len(x))
+    sums = torch.cat([x.sum(1, keepdim=True), slope.normalised.transpose(1, 2) @ x], 1)
+    count = float(x.shape[1])
     if gather is not None:
         sums, count = gather(sums).sum(0), float(gather(x.new_tensor([count])).sum())
     means = sums / count
-    return Drive(x - means[0], slope.gain, slope.normalised, means[1:])
+    return Drive(x - means[:, :1], slope.gain, slope.normalised, means[:, 1:])
 
 
 def _learned_and_shared(neuron: SteppedNeuron, steps: range, x: Tensor) -> list[int]:
@@ -394,23 +466,90 @@ def _led_back(spike: Derivatives, states: Sequence[Derivatives], own: Tensor) ->
     ] + [Derivatives(spike.by_current, [*spike.by_state, _times(spike.by_current, own)], spike.by_row)]
 
 
-def _times(factor: Tensor | None, other: Tensor) -> Tensor | None:
-    return None if factor is None else factor * other
+def _times(factor: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return None if factor is None or other is None else factor * other
+
+
+def _summed(pairs: Iterable[tuple[Tensor | None, Tensor | None]]) -> Tensor | None:
+    """Σ a·b over the pairs of which neither is zero."""
+    total: Tensor | None = None
+    for one, other in pairs:
+        if one is not None and other is not None:
+            total = one * other if total is None else total.addcmul_(one, other)
+    return total
 
 
 def _carry_on(layer: Layer) -> None:
-    """e_t of a layer's last step, from e_{t-1} and what drove it."""
-    if (step := layer.waiting) is None:
+    """The eligibilities after a layer's last steps, from those before them and what drove it."""
+    if (pending := layer.waiting) is None:
         return
-    layer.waiting, states = None, step.states
-    before = layer.matrices or [[None] * len(states) for _ in step.drives]
+    layer.waiting, states = None, pending.states
+    reach, across = _reach(states)
+    before = layer.matrices or [[None] * len(states) for _ in pending.drives]
+    by_current = [of.by_current for of in states]
+    factors = [_summed(zip(of_state, by_current, strict=True)) for of_state in reach]
     layer.matrices = [
-        [_driven(_mixed(traces, [_column(one) for one in of.by_state]), drive, of.by_current) for of in states]
-        for traces, drive in zip(before, step.drives, strict=True)
+        [
+            _driven(_mixed(traces, [_column(one) for one in mixing]), drive, factor)
+            for mixing, factor in zip(across, factors, strict=True)
+        ]
+        for traces, drive in zip(before, pending.drives, strict=True)
     ]
-    if step.vectors:
+    if pending.vectors:
         vectors = layer.vectors or [None] * len(states)
-        layer.vectors = [_plus(_mixed(vectors, of.by_state), _stacked(of, step.vectors)) for of in states]
+        layer.vectors = [
+            _plus(_mixed(vectors, mixing), _stacked([pending.of_vector(one, of_state) for one in pending.vectors]))
+            for mixing, of_state in zip(across, reach, strict=True)
+        ]
+
+
+def _reach(states: Sequence[Derivatives]) -> tuple[list[list[Tensor | None]], list[list[Tensor | None]]]:
+    """∂v_k/∂v_j of each state after the last of K steps by each after every step, [K, B, N], and before the first."""
+    numbers = range(len(states))
+    like = next((one for of in states for one in (of.by_current, *of.by_state) if one is not None), None)
+    reach: list[list[Tensor | None]] = []
+    across: list[list[Tensor | None]] = []
+    for k in numbers:
+        owed: list[Tensor | None] = [torch.ones_like(like[0]) if j == k and like is not None else None for j in numbers]
+        of_steps = []
+        for t in reversed(range(0 if like is None else len(like))):
+            of_steps.append(owed)
+            owed = [_summed((owed[i], _at(states[i].by_state[j], t)) for i in numbers) for j in numbers]
+        reach.append(_along(of_steps, len(states)))
+        across.append(owed)
+    return reach, across
+
+
+def _owed(states: Sequence[Derivatives], along: Sequence[Tensor | None]) -> tuple[list[Tensor | None], ...]:
+    """dL/dv_j of each state after every of K steps, [K, B, N], and before the first, by what a step's spikes owe to it.
+
+    Args:
+        along: dL/ds·∂s/∂v_j, [K, B, N].
+    """
+    numbers = range(len(states))
+    like = next((one for one in along if one is not None), None)
+    owed: list[Tensor | None] = [None] * len(states)
+    of_steps = []
+    for t in reversed(range(0 if like is None else len(like))):
+        of_steps.append(owed)
+        later = [_summed((owed[k], _at(states[k].by_state[j], t)) for k in numbers) for j in numbers]
+        owed = [_plus(one, _at(own, t)) for one, own in zip(later, along, strict=True)]
+    return _along(of_steps, len(states)), owed
+
+
+def _at(values: Tensor | None, t: int) -> Tensor | None:
+    return None if values is None else values[t]
+
+
+def _along(of_steps: Sequence[Sequence[Tensor | None]], states: int) -> list[Tensor | None]:
+    """Of each state its values at K steps, [K, B, N], from those in reversed order; None for zeros."""
+    found: list[Tensor | None] = []
+    for j in range(states):
+        values = [step[j] for step in reversed(of_steps)]
+        like = next((one for one in values if one is not None), None)
+        zero = None if like is None else torch.zeros_like(like)
+        found.append(None if zero is None else torch.stack([zero if one is None else one for one in values]))
+    return found
 
 
 def _column(factor: Tensor | None) -> Tensor | None:
@@ -434,11 +573,14 @@ def _driven(trace: Tensor | None, drive: Drive, by_current: Tensor | None) -> Te
     return trace if by_current is None else drive.add_to(trace, by_current)
 
 
-def _stacked(of: Derivatives, vectors: Sequence[Tensor | int]) -> Tensor | None:
-    """What a step adds to the vectors of a state, [P, B, N]."""
-    added = [of.by_row[one] if isinstance(one, int) else _times(of.by_current, one) for one in vectors]
+def _stacked(added: Sequence[Tensor | None]) -> Tensor | None:
+    """What K steps add to the vectors of a state, [P, B, N], from that of each step, [K, B, N]."""
     like = next((one for one in added if one is not None), None)
-    return None if like is None else torch.stack([torch.zeros_like(like) if one is None else one for one in added])
+    return (
+        None
+        if like is None
+        else torch.stack([like.new_zeros(like.shape[1:]) if a is None else a.sum(0) for a in added])
+    )
 
 
 def _plus(trace: Tensor | None, added: Tensor | None) -> Tensor | None:
@@ -448,39 +590,68 @@ def _plus(trace: Tensor | None, added: Tensor | None) -> Tensor | None:
 
 
 class _Past(torch.autograd.Function):
-    """Spikes as they are; dL/dp of each parameter is Σ_b G·Σ_k (∂s/∂v_k)·e_k, by what is left of earlier steps.
+    """Spikes as they are; the gradient of each parameter gets Σ_t Σ_b G_t·Σ_k (∂s_t/∂v_k)·e_k, by what is past.
 
-    The parameters are first the weights of the layer's synapses, then those of its vectors.
+    e before the first of these steps is that of the layer; what they add to it is followed back through them. The
+    parameters are first the weights of the layer's synapses, then those of its vectors.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, y: Tensor, by_state: Sequence[Tensor | None], layer: Layer, matrices: int, *into: Tensor
-    ) -> Tensor:
-        # The traces as they are now: the next step, which writes them over, runs after the backward pass of this one.
+    def forward(ctx: Any, y: Tensor, by_state: Sequence[Tensor | None], layer: Layer, *into: Tensor) -> Tensor:
+        # The traces as they are now: the next steps, which write them over, run after the backward pass of these.
         ctx.by_state, ctx.matrices, ctx.vectors = by_state, list(layer.matrices), list(layer.vectors)
-        ctx.shape, ctx.count, ctx.into = y.shape, matrices, [(one.shape, one.dtype) for one in into]
+        ctx.pending, ctx.into = layer.waiting, [(one.shape, one.dtype) for one in into]
         return y.view_as(y)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        (grad,), into = grads, ctx.into
-        along = [None if one is None else grad[0].flatten(1).to(one.dtype) * one for one in ctx.by_state]
-        found: list[Tensor | None] = [None] * len(into)
-        for place, traces in enumerate(ctx.matrices):
-            for factor, trace in zip(along, traces, strict=True):
-                if factor is not None and trace is not None:
-                    own, before = torch.einsum("bn,bnm->nm", factor, trace), found[place]
-                    found[place] = own if before is None else before + own
-        sums: Tensor | None = None
-        for factor, trace in zip(along, ctx.vectors, strict=True) if ctx.vectors else ():
-            if factor is not None and trace is not None:
-                sums = factor * trace if sums is None else sums.addcmul_(factor, trace)
-        for place, own in enumerate(() if sums is None else sums.sum(1), start=ctx.count):
+        (grad,), into, pending = grads, ctx.into, ctx.pending
+        along = [None if one is None else grad.flatten(2).to(one.dtype) * one for one in ctx.by_state]
+        after, before = _owed(pending.states, along)
+        found = _of_weights(pending, ctx.matrices, after, before)
+        found += _of_vectors(pending, ctx.vectors, after, before)
+        shaped = []
+        for one, (shape, dtype) in zip(found, into, strict=True):
             # [N], or one number where the layer has one.
-            found[place] = own if into[place][0].numel() == len(own) else own.sum()
-        shaped = (
-            None if one is None else one.view(shape).to(dtype) for one, (shape, dtype) in zip(found, into, strict=True)
-        )
-        return grad, None, None, None, *shaped
+            whole = one if one is None or one.numel() == math.prod(shape) else one.sum()
+            shaped.append(None if whole is None else whole.view(shape).to(dtype))
+        return grad, None, None, *shaped
+
+
+def _of_weights(
+    pending: Pending,
+    matrices: Sequence[Sequence[Tensor | None]],
+    after: Sequence[Tensor | None],
+    before: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """dL/dW of each synapse, [N, M], by dL/dv of the states after each step and before the first."""
+    to_current = _summed(zip((of.by_current for of in pending.states), after, strict=True))
+    found: list[Tensor | None] = []
+    for place, drive in enumerate(pending.drives):
+        total = None if to_current is None else drive.summed(to_current)
+        for owed, trace in zip(before, matrices[place] if matrices else (), strict=bool(matrices)):
+            if owed is not None and trace is not None:
+                # For each neuron, a row times a matrix.
+                own = torch.bmm(owed.T[:, None], trace.transpose(0, 1))[:, 0]
+                total = own if total is None else total.add_(own)
+        found.append(total)
+    return found
+
+
+def _of_vectors(
+    pending: Pending,
+    vectors: Sequence[Tensor | None],
+    after: Sequence[Tensor | None],
+    before: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """dL/dp of each other parameter, [N]."""
+    earlier = _summed(zip(before, vectors, strict=True)) if vectors else None
+    found: list[Tensor | None] = []
+    for place, which in enumerate(pending.vectors):
+        own = pending.of_vector(which, after)
+        total = None if own is None else own.sum((0, 1))
+        if earlier is not None:
+            total = _plus(total, earlier[place].sum(0))
+        found.append(total)
+    return found

@@ -239,9 +239,9 @@ class HDLIF(_LeakyNeuron):
         potential = potential_of(state, x)
         current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
         rows = self.rows_at(steps, x)
-        surplus, potential = hd_lif_chunk(current, potential, *rows, path="scan" if self.path == "scan" else "loop")
+        surplus, after = hd_lif_chunk(current, potential, *rows, path="scan" if self.path == "scan" else "loop")
         spikes = emitted(surplus, self.quantizer).to(x.dtype)
-        return self.reached(spikes, x, state, steps, rows), {"potential": potential}
+        return self.reached(spikes, x, [potential[None]], steps, rows), {"potential": after}
 
     def _check_scannable(self) -> None:
         """Look at a fixed λ once, and again when something was written to it; a learned one is a sigmoid's."""

@@ -102,7 +102,7 @@ class BatchNorm2d(Temporal):
             )
         axes = (0, *range(2, x.ndim - 1))
         shape = (1, -1, *[1] * (x.ndim - 3))
-        normalised = []
+        normalised, averages = [], []
         for step in x.expand(len(steps), *x.shape[1:]).unbind():
             with torch.no_grad():
                 self.num_batches_tracked += 1
@@ -114,7 +114,11 @@ class BatchNorm2d(Temporal):
                 around = (wide - before.view(shape)) * (wide - self.running_mean.view(shape))
                 self.running_var.lerp_(around.mean(axes), momentum)
             running = self.running_mean.clone(), self.running_var.clone()
+            averages.append(running)
             normalised.append(F.batch_norm(step, *running, self.weight, self.bias, eps=self.eps))
+        if (eligibility := carried(steps).eligibility) is not None:
+            mean, var = (torch.stack(one) for one in zip(*averages, strict=True))
+            eligibility.averaged(self, mean, var)
         return stack_steps(normalised)
 
     def _run_shared(self, x: Tensor) -> Tensor:

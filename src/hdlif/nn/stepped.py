@@ -88,30 +88,40 @@ class SteppedNeuron(Neuron):
         kept = kept_of(state, x, *self.states)
         dtype = kept[0].dtype if kept else torch.promote_types(x.dtype, torch.float32)
         current, rows = x.to(dtype), self.rows_at(steps, x)
+        # Before each step, where there is one, or where the steps are cut from each other.
+        before: Sequence[Tensor] = [state[None] for state in kept]
         if self.path == "fused" and can_be_fused(kept, rows, dtype) and not carried(steps).cut:
             fused = self._fusing.step_of(self)
             spikes, kept = fused(current, kept, fused.step.rows(rows), steps=len(steps))
         else:
+            current = current.expand(len(steps), *x.shape[1:])
             # What cannot be cut is refused by whoever ran it, by name.
-            scan = self._cut if carried(steps).cut and len(steps) > 1 and self.cuts() else self._scanned
-            spikes, kept = scan(current.expand(len(steps), *x.shape[1:]), kept, rows, steps)
+            if carried(steps).cut and len(steps) > 1 and self.cuts():
+                spikes, kept, before = self._cut(current, kept, rows, steps)
+            else:
+                spikes, kept = self._scanned(current, kept, rows, steps)
         after = dict(zip(self.states, kept, strict=True))
-        return self.reached(
-            emitted(self.joined(spikes), self.quantizer).to(x.dtype), x, state, steps, rows
-        ), after or None
+        emits = emitted(self.joined(spikes), self.quantizer).to(x.dtype)
+        return self.reached(emits, x, before, steps, rows), after or None
 
-    def reached(self, spikes: Tensor, x: Tensor, state: State | None, steps: range, rows: Sequence[Tensor]) -> Tensor:
-        """The spikes of a chunk, whose gradient reaches what earlier steps have left where that is carried along."""
-        eligibility = carried(steps).eligibility
-        return spikes if eligibility is None else eligibility.passed(self, x, state, steps, rows, spikes)
-
-    def derivatives(self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]) -> list[Derivatives]:
-        """Of a step's spike, as it is emitted, and of each state after it, by all that the step is given; no graph.
+    def reached(
+        self, spikes: Tensor, x: Tensor, before: Sequence[Tensor], steps: range, rows: Sequence[Tensor]
+    ) -> Tensor:
+        """The spikes of a chunk, whose gradient reaches what earlier steps have left where that is carried along.
 
         Args:
-            current: [B, N, ...].
-            states: those before it, each shaped like the current.
-            rows: the parameters at the step, broadcastable to it.
+            before: the states before each step, [K, B, ...].
+        """
+        eligibility = carried(steps).eligibility
+        return spikes if eligibility is None else eligibility.passed(self, x, before, steps, rows, spikes)
+
+    def derivatives(self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Tensor]) -> list[Derivatives]:
+        """Of each step's spikes, as emitted, and of each state after it, by all that the step is given; no graph.
+
+        Args:
+            current: [K, B, N, ...].
+            states: those before each step, each shaped like the current.
+            rows: the parameters at the steps, broadcastable to it.
         """
         dtype = states[0].dtype if states else current.dtype
         with torch.enable_grad():
@@ -119,12 +129,12 @@ class SteppedNeuron(Neuron):
             leaves = [value.detach().to(dtype).requires_grad_() for value in given]
             spike, *after = self.stepped(0, range(1), *leaves)
             found = []
-            for value in (emitted(spike[None], self.quantizer)[0], *after):
+            for value in (emitted(spike, self.quantizer), *after):
                 by: Sequence[Tensor | None] = [None] * len(leaves)
                 if isinstance(value, Tensor) and value.requires_grad:
                     # Each neuron by itself, so that the sum has the derivative of each.
                     by = torch.autograd.grad(value.sum(), leaves, retain_graph=True, allow_unused=True)
-                flat = [None if one is None else one.flatten(1) for one in by]
+                flat = [None if one is None else one.flatten(2) for one in by]
                 found.append(Derivatives(flat[0], flat[1 : 1 + len(states)], flat[1 + len(states) :]))
         return found
 
@@ -142,8 +152,11 @@ class SteppedNeuron(Neuron):
 
     def _cut(
         self, current: Tensor, kept: list[Tensor], rows: Sequence[Tensor], steps: range
-    ) -> tuple[Tensor, list[Tensor]]:
-        """As `_scanned`, with each step's states as constants: all steps at once, once the states are known."""
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """As `_scanned`, with each step's states as constants: all steps at once, once the states are known.
+
+        The third are these states, [K, B, ...].
+        """
         before, kept = list[Sequence[Tensor]](), [state.detach() for state in kept]
         # A state may be what the step was given, which has a graph.
         of_steps = (values.detach().unbind() for values in (current, *rows))
@@ -153,7 +166,7 @@ class SteppedNeuron(Neuron):
                 _, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
         states = [torch.stack(of_state) for of_state in zip(*before, strict=True)]
         spikes, *_ = self.stepped(steps.start, steps, current, *states, *rows)
-        return spikes, kept
+        return spikes, kept, states
 
     def cuts(self) -> bool:
         return self.runs_its_equation()
