@@ -32,6 +32,18 @@ from hdlif.runs.recipe_data import Looks
 from hdlif.runs.sample_names import sample_name_of_all
 
 UNDEFINED = "—"
+UNITS = {
+    "sops": " M SOPs",
+    "nops": " M NOPs",
+    "firing_rate": " fire",
+    "parameters": " parameters",
+    "train_seconds": " s",
+    "peak_bytes": " MB",
+    "stored_mb": " kB stored",
+}
+"""Of the quantities of a cell, behind each."""
+HEADINGS = {"nops": "M NOPs", "parameters": "parameters", "stored_mb": "kB stored"}
+"""Of the quantities that may be the same in all columns of a row."""
 MOST_CELLS = 10_000
 
 
@@ -319,12 +331,13 @@ def _write(
 
 
 def markdown(table: Table, result: dict[str, Any]) -> str:
-    """Accuracies in per cent as mean ± standard deviation (n), SOPs and firing rates as means; rows by columns."""
-    lines = [
-        f"| {table.title} | {' | '.join(table.columns)} |",
-        "| --- |" + " --- |" * len(table.columns),
-    ]
-    lines += [f"| {row} | {' | '.join(texts)} |" for row, texts in _texts(table, result).items()]
+    """Accuracies in per cent as mean ± standard deviation (n), and means of what else is asked for; rows by columns.
+
+    What is the same in all columns of every row has a column of its own, in front of them.
+    """
+    headings, texts = _texts(table, result)
+    lines = [f"| {table.title} | {' | '.join(headings)} |", "| --- |" + " --- |" * len(headings)]
+    lines += [f"| {row} | {' | '.join(cells)} |" for row, cells in texts.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -340,11 +353,13 @@ def _page(table: Table, result: dict[str, Any], samples: SampleName) -> str:
         ("Versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())),
         ("Hardware", "; ".join(sorted(machines))),
     ]
+    headings, texts = _texts(table, result)
     return ablation.render(
         table.title,
         list(table.columns),
         result["rows"],
-        _texts(table, result),
+        headings,
+        texts,
         quantities=table.quantities,
         samples=samples,
         provenance=provenance,
@@ -355,29 +370,48 @@ def _machine(hardware: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in hardware.items())
 
 
-def _texts(table: Table, result: dict[str, Any]) -> dict[str, list[str]]:
-    """By row, what the table says in each column."""
+def _texts(table: Table, result: dict[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
+    """The headings of the columns, and by row what the table says in each."""
     rows = result["rows"]
-    return {row: [_cell_text(table, row, c, rows[row].get(c)) for c in table.columns] for row in table.rows}
+    known = {row: [_quantities(rows[row][c]) for c in table.columns if c in rows[row]] for row in table.rows}
+    of_rows = [
+        quantity
+        for quantity in table.quantities
+        if quantity in HEADINGS
+        and len(table.columns) > 1
+        and all(len({cell[quantity] for cell in cells}) <= 1 for cells in known.values())
+    ]
+    of_cells = [quantity for quantity in table.quantities if quantity not in of_rows]
+    texts = {}
+    for row in table.rows:
+        first = [known[row][0][quantity] if known[row] else "not run" for quantity in of_rows]
+        texts[row] = first + [_cell_text(table, row, c, rows[row].get(c), of_cells) for c in table.columns]
+    return [*(HEADINGS[quantity] for quantity in of_rows), *table.columns], texts
 
 
-def _cell_text(table: Table, row: str, column: str, found: dict[str, Any] | None) -> str:
+def _cell_text(table: Table, row: str, column: str, found: dict[str, Any] | None, quantities: Sequence[str]) -> str:
     if column in table.undefined.get(row, ()):
         return UNDEFINED
     if found is None:
         return "not run"
-    texts: dict[str, Callable[[], str]] = {
-        "accuracy": lambda: in_percent(found["accuracy"], found["std"]),
-        "metric": lambda: _metric_text(found),
-        "sops": lambda: f"{figure(found['sops'], '.3f', 1e-6)} M SOPs",
-        "nops": lambda: f"{figure(found['nops'], '.3f', 1e-6)} M NOPs",
-        "firing_rate": lambda: f"{found['firing_rate']:.0%} fire",
-        "parameters": lambda: f"{figure(found['parameters'], ',.0f')} parameters",
-        "train_seconds": lambda: f"{found['train_seconds']:,.0f} s",
-        "peak_bytes": lambda: f"{figure(found['peak_bytes'], ',.1f', 1e-6)} MB",
-        "stored_mb": lambda: f"{figure(found['stored_mb'], ',.1f', 1e3)} kB stored",
+    texts = _quantities(found)
+    said = (f"{texts[quantity]}{UNITS.get(quantity, '')}" for quantity in quantities)
+    return f"{', '.join(said)} ({found['n']})"
+
+
+def _quantities(found: Mapping[str, Any]) -> dict[str, str]:
+    """What a cell may say, without units."""
+    return {
+        "accuracy": in_percent(found["accuracy"], found["std"]) if "accuracy" in found else UNDEFINED,
+        "metric": _metric_text(found),
+        "sops": figure(found["sops"], ".3f", 1e-6),
+        "nops": figure(found["nops"], ".3f", 1e-6),
+        "firing_rate": f"{found['firing_rate']:.0%}",
+        "parameters": figure(found["parameters"], ",.0f"),
+        "train_seconds": figure(found["train_seconds"], ",.0f"),
+        "peak_bytes": figure(found["peak_bytes"], ",.1f", 1e-6),
+        "stored_mb": figure(found["stored_mb"], ",.1f", 1e3),
     }
-    return f"{', '.join(texts[quantity]() for quantity in table.quantities)} ({found['n']})"
 
 
 def _metric_text(found: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ def render(
     title: str,
     columns: Sequence[str],
     cells: Cells,
+    headings: Sequence[str],
     texts: Mapping[str, Sequence[str]],
     *,
     quantities: Sequence[str],
@@ -42,7 +43,8 @@ def render(
         cells: by row and column, what has been trained: "accuracy", "std" (None of one seed), "accuracy_per_step" in
             0..1 (empty where it is not known of all seeds), "sops" (None of a network without a deployed form), and the
             number "n" of seeds; without the first three where the task is no classification.
-        texts: by row, what the table says in each column.
+        headings: of the columns of the table, of which some may say what all cells of a row share.
+        texts: by row, what the table says in each of them.
         quantities: what a cell of the table says.
         samples: what a sample is called.
         provenance: terms and values that say how it was made.
@@ -63,7 +65,7 @@ def render(
         finding=_finding(columns, cells) if classified else "",
         classified=classified,
         more="".join(f", {_WORDS[one].format(sample=samples.one)}" for one in quantities if one in _WORDS),
-        columns=columns,
+        headings=headings,
         rows=list(texts.items()),
         provenance=provenance,
     )
