@@ -57,8 +57,10 @@ SERIES_RULES = {
     **IMAGE_RULES,
     "SLTT, chunk 16": "{kind: sltt, chunk: 16}",
     "OTTT": "{kind: ottt}",
+    "OTTT, chunk 16": "{kind: ottt, chunk: 16}",
     "NDOT": "{kind: ndot}",
     "forward mode": "{kind: forward_mode}",
+    "forward mode, chunk 16": "{kind: forward_mode, chunk: 16}",
     "window of 4": "{kind: stochastic_window, length: 4}",
     "window of 16": "{kind: stochastic_window, length: 16}",
 }

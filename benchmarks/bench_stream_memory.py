@@ -26,8 +26,8 @@ from hdlif.training import Updater, fabric_class
 from hdlif.training.streaming import Streams
 
 RULES = (
-    "{kind: stbp};{kind: sltt, update: each};{kind: ottt};{kind: stochastic_step};"
-    "{kind: stochastic_window, length: 4};{kind: forward_mode}"
+    "{kind: stbp};{kind: sltt, chunk: 16};{kind: ottt, chunk: 16};{kind: stochastic_step};"
+    "{kind: stochastic_window, length: 4};{kind: forward_mode, chunk: 16}"
 )
 SHARED = ["neuron.per_step=false", "norm.per_step=false", "training.stream=16"]
 SAMPLES = 64

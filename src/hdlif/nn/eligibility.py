@@ -90,9 +90,8 @@ class Drive:
         of_x, of_product = self._factors(factor)
         if len(factor) > 1:
             # A product of matrices for each sample, and one for each neuron.
-            of_x, x = (value.transpose(0, 1).contiguous() for value in (of_x, self.x))
-            summed = torch.bmm(of_x.transpose(1, 2).contiguous(), x)
-            trace = summed if trace is None else trace.add_(summed)
+            by_sample = of_x.permute(1, 2, 0).contiguous(), self.x.transpose(0, 1).contiguous()
+            trace = torch.bmm(*by_sample) if trace is None else trace.baddbmm_(*by_sample)
             if of_product is not None and self.product is not None:
                 by_neuron = of_product.permute(2, 1, 0).contiguous()
                 trace -= torch.bmm(by_neuron, self.product.transpose(0, 1).contiguous()).transpose(0, 1)
