@@ -383,7 +383,9 @@ def test_a_table_of_values_has_errors_and_no_accuracies(tmp_path: Path) -> None:
     ]
     assert cell["metric"] == "rmse"
     assert cell["value"] == pytest.approx(sum(errors) / 2)
-    assert cell["peak_bytes"] > 0
+    first, second = cell["runs"]
+    assert cell["peak_bytes"] == first["peak_bytes"] > 0
+    assert second["peak_bytes"] is None
     assert "accuracy" not in cell
     text = (tmp_path / "out" / "table.md").read_text()
     assert f"| HD-LIF | {cell['parameters']:,.0f} | rmse {cell['value']:.4g} ± {cell['value_std']:.3g} (2) |" in text

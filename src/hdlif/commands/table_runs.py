@@ -116,7 +116,8 @@ def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
         "firing_rate": statistics.mean(run.firing_rate for run in runs),
         "parameters": _mean(run.parameters for run in runs),
         "train_seconds": _mean(run.train_seconds for run in runs),
-        "peak_bytes": _mean(run.peak_bytes for run in runs),
+        # Of the first seed alone.
+        "peak_bytes": _mean(run.peak_bytes for run in runs if run.peak_bytes is not None),
         "stored_mb": _mean(run.stored_mb for run in runs),
         "runs": [run.as_dict() for run in runs],
     }
@@ -126,7 +127,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
     """The mean; None where one is not known."""
     found = list(values)
     known = [value for value in found if value is not None]
-    return statistics.mean(known) if len(known) == len(found) else None
+    return statistics.mean(known) if known and len(known) == len(found) else None
 
 
 @dataclass(frozen=True)
