@@ -85,8 +85,8 @@ class Table(BaseModel):
     """What a cell of the printed table says; table.json has all. "metric" is the first figure of the task, which is no
     accuracy where it does not classify."""
     memory_repeats: int = Field(default=0, ge=0)
-    """Fresh processes that measure the peak memory of each cell's training, that of its first seed, for it is the same of
-    all; 0 leaves it out."""
+    """Fresh processes that measure the peak memory of each cell's training at its first seed, for it is that of all; 0
+    leaves it out."""
     undefined: dict[str, list[str]] = {}
     """Columns by row that do not exist; why is for the documentation to say."""
     left_out: dict[str, list[str]] = {}
