@@ -4,7 +4,7 @@
 
 Each rule trains in a fresh process on random samples, with 16 steps (`training.stream`) from one update to the next,
 and notes the resident set at 1, 2, 5, 10, ... thousand steps. The run fails where it grows by more than 3 % of what the
-training adds to program and weights, or by more than 1 MB, from the first of them on.
+training adds to program and weights, and by more than 1 MB, from the first of them on.
 """
 
 import argparse

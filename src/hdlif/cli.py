@@ -309,7 +309,7 @@ def run(
     \b
       arecord -t raw -f S16_LE -r 8000 | hdlif run voices.hdlif.safetensors --stream -
     """
-    given = {key: value for key, value in options.items() if value not in (None, False)}
+    given = {key: value for key, value in options.items() if value is not None and value is not False}
     if stream:
         if len(inputs) != 1 or page is not None:
             raise click.UsageError("--stream takes one INPUT, a file, or - for standard input, and no --page")

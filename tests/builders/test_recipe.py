@@ -101,6 +101,12 @@ def test_what_cannot_be_built_is_refused_by_name(override: str, message: str) ->
         builders.check(recipe(override))
 
 
+def test_streams_are_refused_before_the_steps_of_their_rule_are_counted() -> None:
+    streamed = ["training.stream=2", "neuron.per_step=false", "norm.per_step=false"]
+    with pytest.raises(RecipeError, match="a stream is learned from at every step alike"):
+        builders.check(recipe(*streamed, "task={kind: classify, combine: last}"))
+
+
 @pytest.mark.parametrize("value", ["3", "true"])
 @pytest.mark.parametrize("mem_bn", ["", ", mem_bn: true"])
 def test_the_norm_of_a_neuron_is_no_key_of_a_recipe(value: str, mem_bn: str) -> None:

@@ -5,8 +5,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from hdlif import builders
 from hdlif.commands import ablate as module
 from hdlif.commands.ablate import ablate, cells, load_table, shipped_tables
 from hdlif.commands.table_runs import firing_rate, recipe_digest
@@ -154,6 +156,10 @@ def test_a_cell_of_another_recipe_is_trained_anew(table: Path, trained: dict[str
     assert trained["rows"] != after["rows"]
 
 
+TABLES_OF_SERIES = ("hapt", "vowels", "mackey_glass")
+"""Whose neurons and rules are all those that the tables of longer series have, too."""
+
+
 @pytest.mark.parametrize("name", shipped_tables())
 def test_every_cell_of_a_shipped_table_can_be_built(name: str, tmp_path: Path) -> None:
     # One seed is built as the others are.
@@ -165,6 +171,9 @@ def test_every_cell_of_a_shipped_table_can_be_built(name: str, tmp_path: Path) -
     assert len({cell.folder for cell in queue}) == len(queue)
     missing = [column for of_row in (table.undefined, table.left_out) for names in of_row.values() for column in names]
     assert len(queue) == len(table.rows) * len(table.columns) - len(missing)
+    if name in TABLES_OF_SERIES:
+        for cell in queue:
+            builders.try_update(cell.recipe)
 
 
 @pytest.mark.parametrize(
@@ -281,6 +290,19 @@ def test_seeds_of_two_machines_make_one_table(table: Path, tmp_path: Path) -> No
     both_runs = [other, {**other, "seed": 99}]
     known.write_text(json.dumps({"rows": {"LIF": {"fp32": {"runs": both_runs, "accuracy_per_step": [0.0] * 4}}}}))
     assert ablate(table, seeds=2, out=tmp_path / "out", known=[known])["rows"]["LIF"]["fp32"]["accuracy_per_step"] == []
+
+
+def test_the_folder_of_data_is_no_part_of_what_a_training_was_on(tmp_path: Path) -> None:
+    recipes = []
+    for root in ("one", "another"):
+        write_public_arrays(tmp_path / root / "vowels", classes=9, steps=29, channels=12)
+        first = next(cells(load_table("vowels"), tmp_path, data_root=tmp_path / root))
+        recipes.append(first.recipe)
+    assert recipes[0] != recipes[1]
+    assert recipe_digest(recipes[0]) == recipe_digest(recipes[1])
+    np.save(tmp_path / "another/vowels/x.npy", 2 * np.load(tmp_path / "one/vowels/x.npy"))
+    other = next(cells(load_table("vowels"), tmp_path, data_root=tmp_path / "another")).recipe
+    assert recipe_digest(other) != recipe_digest(recipes[0])
 
 
 @pytest.mark.parametrize("change", [{"seed": 7}, {"recipe": "0" * 16}])

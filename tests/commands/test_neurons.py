@@ -103,6 +103,7 @@ def test_keys_of_the_section_shape_what_is_shown() -> None:
         ("hdlif", "leak", "--set neuron.leak: is not an assignment"),
         ("hdlif", "mem_bn=true", 'neuron "hdlif" with mem_bn=true is more than one equation; `hdlif profile`'),
         ("hdlif", "recurrent=true", "with recurrent=true is more than one equation"),
+        ("hdlif", "kind=lif", 'kind is the neuron itself, "hdlif"; give another one in its place'),
     ],
 )
 def test_keys_that_do_not_go_are_refused(kind: str, key: str, words: str) -> None:

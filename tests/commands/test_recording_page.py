@@ -122,6 +122,8 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the network's answer is not finite"):
         recording_page(tmp_path / "net.hdlif.safetensors", tmp_path / "x.npy", tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+    with pytest.raises(InputError, match=f"--page {tmp_path}: is a folder; give the path of the HTML file to write"):
+        recording_page(tmp_path / "net.hdlif.safetensors", readings(tmp_path, STEPS), tmp_path)
 
 
 @pytest.mark.slow

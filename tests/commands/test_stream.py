@@ -141,6 +141,16 @@ def test_confidence_answers_early_and_waits_for_the_next_window(artefact: Path, 
     assert all(one.step == STEPS or (one.answer or {})["probability"] >= 0.5 for one in found)
 
 
+@pytest.mark.parametrize(("confidence", "steps"), [("0", 1), ("1", STEPS)])
+def test_a_confidence_of_nothing_answers_after_the_first_step(
+    confidence: str, steps: int, artefact: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.csv").write_text(text(STEPS))
+    command = ["run", str(artefact), "--stream", str(tmp_path / "x.csv"), "--confidence", confidence, "--json"]
+    result = CliRunner().invoke(cli, command)
+    assert {json.loads(line)["step"] for line in result.stdout.splitlines()} == {steps}
+
+
 def test_a_reader_that_goes_away_ends_it_in_silence(artefact: Path) -> None:
     with started(artefact, "--stream", "-", "--json") as process:
         sent(process, text(STEPS))

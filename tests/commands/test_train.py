@@ -131,11 +131,26 @@ def test_a_recipe_is_trained_on_as_a_stream(tmp_path: Path) -> None:
     command = ["train", "sines_dense_hdlif", "--stream", *words, "--memory-repeats", "1", "--out", str(tmp_path)]
     done = CliRunner().invoke(cli, command)
     assert done.exit_code == 0, done.output
+    said = "training.stream = 16: an update every 16 steps, the most up to 16 that divide time_steps = 32"
+    assert said in done.output
     # The most up to 16 that divide the 32 steps.
     assert load_recipe(tmp_path / "recipe.yaml").training.stream == 16
     assert json.loads((tmp_path / "summary.json").read_text())["accuracy"] > 0.3
     again = CliRunner().invoke(cli, [*command, "--resume"])
     assert again.exit_code == 0, again.output
+
+
+def test_a_single_stream_is_enough(tmp_path: Path) -> None:
+    """Batch norms have averages for statistics, in what is measured of an update too."""
+    few = [*SHARED, "data.batch_size=1", "data.train=8", "data.validation=4"]
+    module.train("sines_conv1d_hdlif", overrides=few, out=tmp_path, memory_repeats=0, stream=True)
+    assert json.loads((tmp_path / "summary.json").read_text())["saved_bytes"] > 0
+
+
+def test_a_stream_whose_loss_is_not_finite_says_where(tmp_path: Path) -> None:
+    few = [*SHARED, "data.batch_size=1", "data.train=8", "data.validation=4", "training.learning_rate=1.0e+30"]
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf), and first not finite is .*; lower learning_rate"):
+        module.train("sines_conv1d_hdlif", overrides=few, out=tmp_path, memory_repeats=0, stream=True)
 
 
 def test_the_steps_of_a_stream_that_a_recipe_states_stay(tmp_path: Path) -> None:

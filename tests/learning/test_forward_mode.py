@@ -125,15 +125,20 @@ def test_a_chunk_of_steps_learns_as_the_steps_one_by_one(neuron: Callable[[], Te
 def test_parts_of_a_stream_learn_in_chunks_too(neuron: str) -> None:
     """With averages for statistics, which change with every step; traces go on where the part before left them."""
 
-    def learned(chunk: int) -> dict[str, Tensor]:
+    def learned(chunk: int, *, restores: bool = False) -> dict[str, Tensor]:
         net, rule, carry = layer(NEURONS[neuron], "train"), ForwardMode(chunk=chunk), Carry()
         for part in frames()[:6].split(3):
+            if restores and carry.kept is not None:
+                kept = {name: value.clone() for name, value in carry.kept.tensors().items()}
+                carry = Carry(carry.state, carry.step, restored=kept)
             plan = rule.schedule(3, torch.Generator())
             for step in rule(Carrying(net, by_average=True), part, TARGET, plan, carry=carry):
                 step.loss.backward()
         return gradients(net) | {name: value.double() for name, value in net.named_buffers()}
 
     assert_close(learned(2), learned(1))
+    resumed, whole = learned(2, restores=True), learned(2)
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
 def test_so_do_deep_networks_and_losses_that_begin_late() -> None:

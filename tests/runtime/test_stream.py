@@ -163,6 +163,14 @@ def test_pcm_of_16_bits_is_a_sound_too() -> None:
     assert whole.answer == floats.answer
 
 
+def test_nothing_is_said_before_a_delayed_answer() -> None:
+    graph = series_network(task=TaskRecord("sequence", combine="each", delay=3))
+    for steps, said in ((2, []), (3, []), (4, [4])):
+        stream = Stream(Session(graph))
+        stream.push(readings(steps))
+        assert [one.step for one in stream.end(partial=True)] == said
+
+
 def test_the_end_leaves_open_windows_unanswered_unless_it_is_asked() -> None:
     graph, x = series_network(), readings(31)
     stream, asked = Stream(Session(graph), hop=8), Stream(Session(graph), hop=8)

@@ -54,6 +54,7 @@ RULES: list[Rule] = [
     SLTT(chunk=3),
     SLTT("each"),
     OTTT(leak=0.9),
+    OTTT(leak=0.9, chunk=3),
     NDOT("each"),
     StochasticStep(2),
     StochasticWindow(2),

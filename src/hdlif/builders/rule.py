@@ -125,7 +125,9 @@ def _rule(recipe: Recipe, criterion: Criterion) -> Rule:
     steps, which = recipe.time_steps, "time_steps"
     if recipe.training.stream is not None:
         steps, which = recipe.training.stream, "training.stream"
-    if isinstance(rule, StochasticStep) and rule.k > (counted := steps - first_step(criterion)):
+    # Streams count every step, or are refused for what they count.
+    first = 0 if recipe.training.stream is not None else first_step(criterion)
+    if isinstance(rule, StochasticStep) and rule.k > (counted := steps - first):
         which = which if counted == steps else "the steps that the task counts"
         raise RecipeError(f"rule.k = {rule.k}; it must be at most {which} = {counted}")
     if isinstance(rule, StochasticWindow) and rule.length > steps:

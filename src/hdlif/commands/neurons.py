@@ -116,6 +116,8 @@ def _made(kind: str, overrides: Sequence[str]) -> SteppedNeuron:
     from hdlif.models import Place
     from hdlif.nn import SteppedNeuron
 
+    if any(override.split("=")[0].strip() == "kind" for override in overrides):
+        raise RecipeError(f'kind is the neuron itself, "{kind}"; give another one in its place')
     section = [f"neuron={{kind: {json.dumps(kind)}}}", *(f"neuron.{override}" for override in overrides)]
     made = builders.build_neuron(load_recipe("digits_hdlif", section))(Place("shown", 0, 0, 0, 0, 1))
     if not isinstance(made, SteppedNeuron) or getattr(made, "norm", None) is not None:

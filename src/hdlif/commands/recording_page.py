@@ -49,6 +49,8 @@ def recording_page(
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name} is not installed; pip install 'hdlif[train]'") from error
 
+    if page.is_dir():
+        raise InputError(f"--page {page}: is a folder; give the path of the HTML file to write")
     graph = load(artefact)
     session = Session(graph, threads, max_bytes=max_bytes, max_operations=max_operations)
     record = session.input

@@ -58,8 +58,14 @@ class TableRun:
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """What two recipes share that say the same, everything stated: 16 hexadecimal digits."""
-    text = json.dumps(recipe.model_dump(mode="json"), sort_keys=True)
+    """What two recipes share that say the same, everything stated: 16 hexadecimal digits.
+
+    Of data that were looked at their content counts, and not the folder that they lie in.
+    """
+    stated = recipe.model_dump(mode="json")
+    if stated["data"].get("found") is not None:
+        stated["data"].pop("path", None)
+    text = json.dumps(stated, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

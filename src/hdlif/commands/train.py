@@ -20,7 +20,8 @@ from hdlif.accounting import saved_bytes
 from hdlif.config import Recipe, dump_recipe, load_recipe, shipped_recipes
 from hdlif.data import Found, ImageSets, Samples
 from hdlif.errors import HdlifError, InputError, RecipeError, TrainingError
-from hdlif.learning import Plan
+from hdlif.learning import Carry, Plan
+from hdlif.learning.rule import run as run_rule
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.measure.counts import Counts, counts, deployed_or_none
 from hdlif.measure.evaluation import Evaluated, evaluate_network
@@ -130,7 +131,7 @@ def train(
     with saying_what_is_gone(out or Path("runs") / (recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem)):
         recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
         if stream:
-            recipe = _as_streams(recipe)
+            recipe = _as_streams(recipe, say)
         if builders.names_own_parts(recipe):
             # Of ours, and together, this is known.
             builders.try_update(recipe)
@@ -228,11 +229,15 @@ def _forgotten_if_refused(out: Path, ranks: Ranks) -> Iterator[None]:
         raise
 
 
-def _as_streams(recipe: Recipe) -> Recipe:
+def _as_streams(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
     """A recipe whose data are known, with streams where it has none. Raises `RecipeError` where it cannot have them."""
     if recipe.training.stream is not None:
         return recipe
     steps = max(n for n in range(1, STREAM_STEPS + 1) if recipe.time_steps % n == 0)
+    say(
+        f"training.stream = {steps}: an update every {steps} steps, the most up to {STREAM_STEPS} that divide "
+        f"time_steps = {recipe.time_steps}; set training.stream to choose them"
+    )
     streamed = recipe.model_copy(update={"training": recipe.training.model_copy(update={"stream": steps})})
     builders.check(streamed)
     return streamed
@@ -456,10 +461,11 @@ def bytes_saved_by_an_update(model: nn.Module, recipe: Recipe, sets: ImageSets) 
     plan = rule.schedule(steps, torch.Generator().manual_seed(recipe.seed))
     first = plan if len(plan.updates) == 1 else Plan(plan.time_steps, plan.steps[:1], plan.updates[:1])
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    carry = None if recipe.training.stream is None else Carry()
     # The modes are given back with the state: batch norms of a user's may be frozen.
     with evaluation_mode(model):
         model.train()
         try:
-            return saved_bytes(lambda: next(iter(rule(model, x, target, first))), model=model)
+            return saved_bytes(lambda: next(iter(run_rule(rule, model, x, target, first, carry))), model=model)
         finally:
             model.load_state_dict(state)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from hdlif.nn import State, detach
+from hdlif.nn import Carrying, State, detach
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,18 @@ class Streaming(Rule, Protocol):
 
         When the last of the plan's losses is asked for, `carry` stands behind the part.
         """
+
+
+def run(
+    rule: Rule, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
+) -> Iterator[Step]:
+    """The losses of a batch of whole samples; or, where a `carry` says where they stand, of a part of streams.
+
+    Batch norms of streams normalise by their running averages.
+    """
+    if carry is None:
+        return rule(model, x, target, plan)
+    return cast(Streaming, rule)(Carrying(model, by_average=True), x, target, plan, carry=carry)
 
 
 def chunk(x: Tensor, steps: range) -> Tensor:

@@ -157,16 +157,19 @@ class SteppedNeuron(Neuron):
 
         The third are these states, [K, B, ...].
         """
-        before, kept = list[Sequence[Tensor]](), [state.detach() for state in kept]
+        spikes, before, kept = list[Tensor](), list[Sequence[Tensor]](), [state.detach() for state in kept]
         # A state may be what the step was given, which has a graph.
         of_steps = (values.detach().unbind() for values in (current, *rows))
         with torch.no_grad():
             for t, arriving, *of_step in zip(steps, *of_steps, strict=True):
                 before.append(kept)
-                _, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
+                spike, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
+                spikes.append(spike)
         states = [torch.stack(of_state) for of_state in zip(*before, strict=True)]
-        spikes, *_ = self.stepped(steps.start, steps, current, *states, *rows)
-        return spikes, kept, states
+        if not torch.is_grad_enabled():
+            return stack_steps(spikes), kept, states
+        with_graph, *_ = self.stepped(steps.start, steps, current, *states, *rows)
+        return with_graph, kept, states
 
     def cuts(self) -> bool:
         return self.runs_its_equation()

@@ -286,9 +286,12 @@ class Session:
         Args:
             state: where it goes on, with this batch; None starts a sequence.
         Raises:
+            HdlifError: batch is no integer of at least 1.
             StateError: `state` does not fit the network and the batch.
             LimitError, AllocationError: a step, or what it holds, takes more than a limit, or than the machine grants.
         """
+        if not is_integer(batch) or batch < 1:
+            raise HdlifError(f"batch = {brief(batch)}; it must be an integer of at least 1")
         self._check_limits(batch, 1, is_static=False, gives_state=True)
         if (held := batch * self.sequence_bytes) > self._max_bytes:
             raise LimitError(

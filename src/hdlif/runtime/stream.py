@@ -157,14 +157,18 @@ class Stream:
         """What is still to be said when no more samples come.
 
         Args:
-            partial: answer for the windows in which they end, too, after the steps that they have.
+            partial: answer for the windows in which they end, too, after the steps that they have, where these are more
+                than the task's delay.
         """
         if self._ended:
             return []
         self._ended, since = True, perf_counter()
         found = list(self._on(self._resampler.end(), since)) if self._resampler else []
         if partial:
-            found += [window.said(since, partial=True) for window in self._open if window.step]
+            task = self._session.task
+            # Before a delayed answer nothing is said.
+            first = 0 if task.combine == "last" else task.delay
+            found += [window.said(since, partial=True) for window in self._open if window.step > first]
         return found
 
     def _checked(self, samples: Any) -> Floats:

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from hdlif.config import TrainingConfig
 from hdlif.data import Samples, batches
 from hdlif.errors import CheckpointError, DataError, InputError, TrainingError, brief, first_line
-from hdlif.learning import Plan, Rule, Tracing, loss_over, mean_logits
+from hdlif.learning import Carry, Plan, Rule, Tracing, loss_over, mean_logits
+from hdlif.learning.rule import run as run_rule
 from hdlif.tasks import Answered, Evaluation, Task, finite
 from hdlif.training import checkpoint
 from hdlif.training.callback import Batch, Callback
@@ -423,19 +424,19 @@ class Training:
         for place, (x, target) in enumerate(parts):
             plan = self.rule.schedule(streams.every, self._draws(self.counters.step * len(parts) + place))
             answered = Answered(self.task, plan.steps, answers[place])
-            agree = self._agreed(plan, answered)
+            agree, before = self._agreed(plan, answered), Carry(streams.carry.state, streams.carry.step)
             losses.append(self.updater(x, target, plan, agree=agree, hear=answered, carry=streams.carry))
-            self._count(losses[-1], Batch(x, target, answers[place]), plan)
+            self._count(losses[-1], Batch(x, target, answers[place]), plan, before)
         return losses
 
     def _draws(self, update: int) -> torch.Generator:
         """What the rule's plan of an update is drawn from."""
         return torch.Generator().manual_seed(derived_seed(self.seed, "plan", update))
 
-    def _count(self, loss: float, batch: Batch, plan: Plan) -> None:
+    def _count(self, loss: float, batch: Batch, plan: Plan, before: Carry | None = None) -> None:
         """Count the answers of the last update, whose loss must be finite."""
         if not math.isfinite(loss):
-            self._fail(self._explain(loss, batch, plan))
+            self._fail(self._explain(loss, batch, plan, before))
         self.counters.correct += self._right
         self.counters.answers += self._answers
 
@@ -449,12 +450,16 @@ class Training:
             batch = callback.prepare(self, batch)
         return batch
 
-    def _explain(self, loss: float, batch: Batch, plan: Plan) -> str:
-        """Run the batch again, without learning, to find what made `loss` NaN or infinite."""
+    def _explain(self, loss: float, batch: Batch, plan: Plan, before: Carry | None) -> str:
+        """Run the batch again, without learning, to find what made `loss` NaN or infinite.
+
+        Args:
+            before: where its streams stood; None of samples that have a beginning.
+        """
         self._seed_noise()
 
         def run() -> None:
-            for _ in self.rule(self.network, batch.x, batch.target, plan):
+            for _ in run_rule(self.rule, self.network, batch.x, batch.target, plan, before):
                 pass
 
         if self.ranks.highest(not batch.x.isfinite().all()):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.errors import TrainingError
-from hdlif.learning import Carry, Plan, Rule, Step, Streaming
+from hdlif.learning import Carry, Plan, Rule, Step
+from hdlif.learning.rule import run
 from hdlif.nn import Carrying, carrying
 from hdlif.nn.layout import lay_out
 from hdlif.training.activity import Penalty, Watch
@@ -158,10 +159,7 @@ class Updater:
         carry: Carry | None,
     ) -> float:
         learner = self._learner if watch is None else Carrying(self._learner, measures=watch.measures)
-        if carry is None:
-            steps = self._rule(learner, x, target, plan)
-        else:
-            steps = cast(Streaming, self._rule)(Carrying(learner, by_average=True), x, target, plan, carry=carry)
+        steps = run(self._rule, learner, x, target, plan, carry)
         # An update of several losses has the mean of their penalties.
         of_penalty = sum(plan.updates) / len(plan.updates)
         total, of_update = 0.0, 0.0
