@@ -174,22 +174,37 @@ def test_what_is_learned_is_what_comes_ahead() -> None:
     assert content.learned["ahead"] == 6
 
 
-def test_parts_of_a_series_are_stretches_of_time_with_gaps_between() -> None:
+def begins_of(sets: ImageSets, steps: int = 20) -> list[list[int]]:
+    """The time at which each window of the training, validation and test part begins."""
     whole = series(SKIPPED + 4000).astype(np.float32)
-    _, sets = windows()
     begins = []
     for part in sets.parts:
         found = raw(part)[:, 0].numpy()
-        begins.append([int(np.flatnonzero((whole[:-20] == row[0]) & (whole[1:-19] == row[1]))[0]) for row in found])
+        begins.append([int(np.flatnonzero((whole[:-1] == row[0]) & (whole[1:] == row[1]))[0]) for row in found])
         for begin, row in zip(begins[-1], found, strict=True):
-            assert np.array_equal(whole[begin : begin + 20], row)
-    train, validation, test = begins
-    assert train == [SKIPPED + 7 * n for n in range(9)]
-    assert test == [train[-1] + 26 + GAP + 20 * n for n in range(4)]
+            assert np.array_equal(whole[begin : begin + steps], row)
+    return begins
+
+
+def test_parts_of_a_series_are_stretches_of_time_with_gaps_between() -> None:
+    train, validation, test = begins_of(windows()[1])
+    assert test == [SKIPPED + 20 * n for n in range(4)]
     assert validation == [test[-1] + 26 + GAP + 20 * n for n in range(3)]
+    assert train == [validation[-1] + 26 + GAP + 7 * n for n in range(9)]
 
 
-def test_windows_do_not_change_with_the_validation_part() -> None:
+@pytest.mark.parametrize("sizes", [{"samples": 1}, {"samples": 300}, {"stride": 1}, {"stride": 100}])
+def test_what_is_tested_on_does_not_hang_on_what_is_trained_on(sizes: dict[str, int]) -> None:
+    one, other = windows()[1], windows(**sizes)[1]
+    assert torch.equal(raw(one.test), raw(other.test))
+    assert torch.equal(one.test.labels, other.test.labels)
+    assert torch.equal(raw(one.validation), raw(other.validation))
+    # Of a window, and of what is learned of it, the last value is 25 units behind the first.
+    tested, trained = begins_of(other)[2], begins_of(one)[0] + begins_of(other)[0]
+    assert max(tested) + 25 < min(trained)
+
+
+def test_test_windows_do_not_change_with_the_validation_part() -> None:
     content, sets = windows()
     assert torch.equal(raw(sets.test), raw(mackey_glass(content=content, validation=30, seed=3).test))
 

@@ -33,16 +33,17 @@ def mackey_glass(
 ) -> ImageSets:
     """Windows [steps] of one series, and at each step the value `ahead` later, normalised; `root` is not needed.
 
-    The parts are stretches of time one after another, training, test and validation, with 500 units between them, so
-    that the size of the validation part changes no other. `seed` is that of the augmentation.
+    The parts are stretches of time one after another, test, validation and training, with 500 units between them, so
+    that neither of the first two hangs on what is trained on: of a network that is there already `samples` and `stride`
+    need not be known. `seed` is that of the augmentation.
 
     Args:
         content: steps, ahead, stride and sizes; the defaults of `MackeyGlass` without it.
     """
     content = MackeyGlass() if content is None else content
     check_generated("mackey_glass", validation)
-    counts = (content.samples, content.test, validation)
-    strides = (content.stride, content.steps, content.steps)
+    counts = (content.test, validation, content.samples)
+    strides = (content.steps, content.steps, content.stride)
     needed = content.steps + content.ahead
     lengths = [(count - 1) * stride + needed for count, stride in zip(counts, strides, strict=True)]
     begins = SKIPPED + np.cumsum([0, *(length + GAP for length in lengths[:2])])
@@ -57,7 +58,7 @@ def mackey_glass(
             torch.from_numpy(later[..., None].astype(np.float32)),
         )
 
-    return series_sets([cut(0), cut(2), cut(1)], content.input, content.names, augment=augment, seed=seed)
+    return series_sets([cut(2), cut(1), cut(0)], content.input, content.names, augment=augment, seed=seed)
 
 
 @cache
