@@ -81,19 +81,21 @@ def test_the_command_takes_the_name_of_a_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "overrides", "key"),
+    ("name", "overrides", "key", "contradicted", "told"),
     [
-        ("delayed_xor_hdlif", ["data.delay=5", "time_steps=6", "data.test=1000"], "noise=0.0"),
-        ("mackey_glass_hdlif", ["data.steps=9", "data.ahead=3", "time_steps=9"], "test=5"),
+        ("delayed_xor_hdlif", ["data.delay=5", "time_steps=6", "data.test=1000"], "noise=0.0", "delay=6", 5),
+        ("mackey_glass_hdlif", ["data.steps=9", "data.ahead=3", "time_steps=9"], "test=5", "ahead=6", 3),
         (
             "copy_hdlif",
             ["data.delay=3", "data.symbols=2", "data.alphabet=3", "time_steps=7", "task.delay=5"],
             "draw=1",
+            "alphabet=4",
+            3,
         ),
     ],
 )
 def test_an_artefact_is_evaluated_on_data_that_are_made_as_it_takes_them(
-    tmp_path: Path, name: str, overrides: list[str], key: str
+    tmp_path: Path, name: str, overrides: list[str], key: str, contradicted: str, told: int
 ) -> None:
     recipe = load_recipe(name, overrides)
     torch.manual_seed(0)
@@ -112,3 +114,9 @@ def test_an_artefact_is_evaluated_on_data_that_are_made_as_it_takes_them(
     assert other.per_step != found.per_step
     with pytest.raises(RecipeError, match=r"data\.window is unknown"):
         evaluate_path(path, data=recipe.data.kind, overrides=["data.window=3"])
+    argument, _, asked = contradicted.partition("=")
+    with pytest.raises(
+        RecipeError,
+        match=rf"data\.{argument} = {asked} is refused: the network was made for {argument} = {told}; leave data\.",
+    ):
+        evaluate_path(path, data=recipe.data.kind, overrides=[f"data.{contradicted}"])

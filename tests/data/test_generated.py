@@ -278,8 +278,9 @@ def test_a_network_tells_what_data_it_was_trained_on_but_for_their_noise_and_siz
     record, task = builders.input_record(chosen), builders.build_task(chosen).record
     sets = builders.named_data("delayed_xor", None, record=record, time_steps=8, task=task, arguments={"samples": 8})
     assert torch.equal(raw(sets.test), raw(builders.build_data(chosen).test))
-    with pytest.raises(DataError, match=r"takes 8 steps of \[2, 1, 1\], and delayed_xor has 2 channels of 13; give"):
+    with pytest.raises(RecipeError, match=r"data\.delay = 12 is refused: the network was made for delay = 7; leave"):
         builders.named_data("delayed_xor", None, record=record, time_steps=8, task=task, arguments={"delay": 12})
+    builders.named_data("delayed_xor", None, record=record, time_steps=8, task=task, arguments={"delay": 7})
 
 
 def test_time_steps_follow_an_argument_that_is_set() -> None:

@@ -302,10 +302,13 @@ def named_data(
         arguments: of generated data; what the network itself tells of them need not be among them.
     Raises:
         DataError: the network takes something else.
-        RecipeError: an argument is unknown, or has a value that none can have.
+        RecipeError: an argument is unknown, has a value that none can have, or another than the network tells.
     """
     if (content := DATA[name].content) is not None:
-        arguments = {**content.of_network(record, time_steps, task), **arguments}
+        told = content.of_network(record, time_steps, task)
+        if record.kind == DATA[name].input.kind:
+            _check_told(told, arguments)
+        arguments = {**told, **arguments}
     kind = shipped_kind(name, arguments)
     split = {"validation": VALIDATION_OF_NAMED, "augment": (), "seed": 0}
     _, *sides = record.sample_shape(time_steps)
@@ -325,13 +328,17 @@ def named_data(
         if tuple(shape) == record.shape and steps in (1, time_steps):
             sets = kind.load(root, **split)
             return (sets if size is None else sets.resized(size)).shown_as(shown).made_by(None)
-    if kind.content is not None:
-        raise DataError(
-            f"the network takes {time_steps} steps of {list(record.shape)}, and {name} has {channels} channels of "
-            f"{sides[0]}; give the arguments that it was trained on, --set data.KEY=VALUE of "
-            f"{', '.join(kind.defaults)}"
-        )
     raise DataError(f"{taken}; give the data set that it was trained on")
+
+
+def _check_told(told: Mapping[str, int], arguments: Mapping[str, Any]) -> None:
+    """Raise `RecipeError` where an argument is another than a network tells of its data."""
+    for key, value in told.items():
+        if (asked := arguments.get(key, value)) != value:
+            raise RecipeError(
+                f"data.{key} = {brief(asked)} is refused: the network was made for {key} = {value}; leave data.{key} "
+                "out, or give a network that was trained with it"
+            )
 
 
 def _described(record: InputRecord) -> str:
