@@ -81,6 +81,27 @@ def test_the_command_takes_the_name_of_a_set() -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("validation=-1", "data.validation = -1 is refused; it should be greater than or equal to 1"),
+        ("validation=x", 'data.validation = "x" is refused; it should be a valid integer'),
+        ("augment=3", "data.augment = 3 is refused; it should be a list, for example [flip, shift]"),
+        ("augment=[3]", "data.augment.0 = 3 is refused; it should be a valid string"),
+        ("frames=9", "data.frames = 9 is refused; it should be a valid string"),
+        ("mixup.prob=2", "data.mixup.prob = 2 is refused; it should be less than or equal to 1"),
+        ("delay=x", "data.delay = 'x' is refused; it should be a valid integer"),
+        ("delay=.nan", "data.delay = NaN is refused; it should be a finite number"),
+        ("kind=[a]", 'data.kind = ["a"] is refused; it should be a valid string'),
+    ],
+)
+def test_the_command_refuses_a_value_that_none_can_have_in_one_line(override: str, said: str) -> None:
+    done = CliRunner().invoke(cli, ["data", "inspect", "delayed_xor", "--set", f"data.{override}"])
+    assert isinstance(done.exception, RecipeError)
+    assert said in str(done.exception)
+    assert "\n" not in str(done.exception)
+
+
+@pytest.mark.parametrize(
     ("name", "overrides", "key", "contradicted", "told"),
     [
         ("delayed_xor_hdlif", ["data.delay=5", "time_steps=6", "data.test=1000"], "noise=0.0", "delay=6", 5),
