@@ -70,6 +70,10 @@ def test_inspect_of_sets_that_ship_refuses_what_does_not_fit(tmp_path: Path) -> 
         inspect("digits", out=tmp_path / "sheet.png")
     with pytest.raises(DataError, match="digits_events: is of recordings of events"):
         inspect("digits_events")
+    with pytest.raises(DataError, match=r"delayed_xor: the parts have 20,201,212,000 values, and at most"):
+        inspect("delayed_xor", overrides=["data.validation=100000000"])
+    with pytest.raises(RecipeError, match=r"data: the parts take 3,010,310 units of time, and at most"):
+        inspect("mackey_glass", overrides=["data.ahead=1000000"])
     with pytest.raises(DataError, match="fashion_mnist"):
         inspect("fashion_mnist", data_root=tmp_path)
 

@@ -235,6 +235,11 @@ def test_persistence_is_the_error_of_the_last_value_in_its_units() -> None:
         (MackeyGlass, {"samples": 10**7}, "samples = 10000000 is refused; give 1 to 100,000"),
         (MackeyGlass, {"steps": 0}, "steps = 0 is refused"),
         (MackeyGlass, {"stride": 0}, "stride = 0 is refused"),
+        (MackeyGlass, {"ahead": 10**6}, "the parts take 3,010,310 units of time, and at most 1,000,000 are computed"),
+        (MackeyGlass, {"samples": 10**6, "stride": 1}, "the parts take 1,005,217 units of time"),
+        (MackeyGlass, {"steps": 30000, "samples": 9000, "stride": 1, "test": 1}, "the parts have 270,060,000 values"),
+        (DelayedXor, {"samples": 10**6, "test": 10**6}, "the parts have 404,000,202 values, and at most 268,435,456"),
+        (Copy, {"samples": 200_000, "test": 200_000}, "the parts have 432,001,080 values"),
     ],
 )
 def test_arguments_that_none_can_be_are_refused(make: Any, arguments: dict[str, Any], words: str) -> None:
@@ -246,6 +251,35 @@ def test_arguments_that_none_can_be_are_refused(make: Any, arguments: dict[str, 
 def test_a_validation_part_is_needed(make: Any) -> None:
     with pytest.raises(DataError, match="0 validation samples are refused"):
         make(validation=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            copy_task,
+            "copy: the parts have 108,006,480,000 values, and at most 268,435,456 are made; lower samples, val",
+        ),
+        (delayed_xor, "delayed_xor: the parts have 20,201,212,000 values, and at most 268,435,456 are made; lower"),
+        (mackey_glass, "mackey_glass: the parts have 10,000,056,200 values, and at most 268,435,456 are made; lower"),
+    ],
+)
+def test_a_validation_part_that_is_more_than_is_made_is_refused(make: Any, words: str) -> None:
+    with pytest.raises(DataError, match=re.escape(words)):
+        make(validation=10**8)
+
+
+def test_a_validation_part_that_takes_too_long_to_compute_is_refused() -> None:
+    with pytest.raises(DataError, match=r"mackey_glass: the parts take 1,010,328 units of time, and at most 1,000,000"):
+        mackey_glass(validation=10_001)
+
+
+def test_long_windows_are_tested_on_where_few_are_asked_for() -> None:
+    recipe = load_recipe("mackey_glass_hdlif", ["data.steps=11000", "time_steps=11000"])
+    record, task = builders.input_record(recipe), builders.build_task(recipe).record
+    few = {"test": 2, "samples": 2}
+    sets = builders.named_data("mackey_glass", None, record=record, time_steps=11000, task=task, arguments=few)
+    assert [len(part) for part in sets.parts] == [2, 2, 2]
 
 
 def test_a_recipe_gives_the_arguments_of_generated_data() -> None:

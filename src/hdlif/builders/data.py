@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from hdlif.tasks import Target
 
 VALIDATION_OF_NAMED = 100
+"""Samples that validate where none says how many."""
 _NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 CONSTANT, ROWS, PIXELS = "constant", "rows", "pixels"
 """The names of the frames that are a whole image each, a row of one (of a series, a sample in time), or a pixel."""
@@ -310,7 +311,9 @@ def named_data(
             _check_told(told, arguments)
         arguments = {**told, **arguments}
     kind = shipped_kind(name, arguments)
-    split = {"validation": VALIDATION_OF_NAMED, "augment": (), "seed": 0}
+    # No more of what is generated than are tested on, so that lowering these makes room for either.
+    validation = min(VALIDATION_OF_NAMED, arguments.get("test", kind.defaults.get("test", VALIDATION_OF_NAMED)))
+    split = {"validation": validation, "augment": (), "seed": 0}
     _, *sides = record.sample_shape(time_steps)
     size = sides[0] if sides[0] == sides[1] and tuple(sides) != kind.input.shape[1:] and kind.resizes else None
     taken = f"the network takes {_described(record)} at each step, and {name} has {_described(kind.input)}"

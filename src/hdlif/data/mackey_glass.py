@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -41,21 +42,21 @@ def mackey_glass(
         content: steps, ahead, stride and sizes; the defaults of `MackeyGlass` without it.
     """
     content = MackeyGlass() if content is None else content
-    check_generated("mackey_glass", validation)
+    check_generated("mackey_glass", content, validation)
     counts = (content.test, validation, content.samples)
     strides = (content.steps, content.steps, content.stride)
-    needed = content.steps + content.ahead
-    lengths = [(count - 1) * stride + needed for count, stride in zip(counts, strides, strict=True)]
+    lengths = content.lengths(validation)
     begins = SKIPPED + np.cumsum([0, *(length + GAP for length in lengths[:2])])
     values = series(int(begins[-1]) + lengths[-1])
+    learned = ((values - content.mean[0]) / content.std[0]).astype(np.float32)
 
     def cut(part: int) -> tuple[Tensor, Tensor]:
         starts = begins[part] + strides[part] * np.arange(counts[part])
-        windows = values[starts[:, None] + np.arange(needed)]
-        later = (windows[:, content.ahead :] - content.mean[0]) / content.std[0]
+        # Views of every window there is; what is taken of them alone is copied.
+        shown, later = (sliding_window_view(x, content.steps) for x in (values.astype(np.float32), learned))
         return (
-            torch.from_numpy(windows[:, None, : content.steps, None].astype(np.float32)),
-            torch.from_numpy(later[..., None].astype(np.float32)),
+            torch.from_numpy(shown[starts][:, None, :, None]),
+            torch.from_numpy(later[starts + content.ahead][..., None]),
         )
 
     return series_sets([cut(2), cut(1), cut(0)], content.input, content.names, augment=augment, seed=seed)
