@@ -339,6 +339,21 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     raise RecipeError(f"{name_or_path}: {_explain(errors, tree if base is None or base.ships else own)}")
 
 
+def data_section(name: str, keys: Mapping[str, Any]) -> DataConfig:
+    """The section `data` of these keys and values, checked as that of a recipe; `name` begins the error.
+
+    Raises:
+        RecipeError: as of `load_recipe`.
+    """
+    try:
+        return DataConfig.model_validate(keys)
+    except ValidationError as error:
+        errors = error.errors()
+    for one in errors:
+        one["loc"] = ("data", *one["loc"])
+    raise RecipeError(f"{name}: {_explain(errors, {'data': keys})}")
+
+
 @dataclass(frozen=True)
 class _Base:
     stated: str

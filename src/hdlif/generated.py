@@ -3,6 +3,7 @@
 An argument of `data` in a recipe is a field of such a class; `hdlif.data` makes the samples.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol
@@ -12,13 +13,16 @@ from hdlif.ops import InputRecord, TaskRecord
 MOST_STEPS = 2**15 - 1
 """What a deployed network may have."""
 MOST_VALUES = 2**28
-"""Of a part of the data, 1 GiB."""
+"""Of the samples of all parts together, 1 GiB."""
 MOST_TIME = 10**6
-"""Units that a part of a series may take, about ten seconds of computing."""
+"""Units that the parts of a series may take together, about ten seconds of computing."""
 
 
 class Content(Protocol):
     """What is known of generated data."""
+
+    def check_parts(self, validation: int) -> None:
+        """Raise `ValueError` where the parts, with so many validation samples, are more than is made."""
 
     @property
     def target(self) -> Literal["class", "classes", "values_each"]:
@@ -71,11 +75,16 @@ class DelayedXor:
         if self.noise < 0:
             raise ValueError(f"noise = {self.noise} is refused; give a standard deviation of 0 or more")
         _check_draw(self.samples, self.test, self.draw, len(self.columns) * self.steps)
+        # How many validate is not known here; the loader counts them.
+        self.check_parts(1)
 
     @property
     def steps(self) -> int:
         """T."""
         return self.delay + 1
+
+    def check_parts(self, validation: int) -> None:
+        _check_values(self.input, self.samples, validation, self.test)
 
     @property
     def input(self) -> InputRecord:
@@ -118,11 +127,16 @@ class Copy:
         _check_range("alphabet", self.alphabet, 2, 1000)
         _check_range("delay", self.delay, 1, MOST_STEPS - 2 * self.symbols)
         _check_draw(self.samples, self.test, self.draw, (self.alphabet + 1) * self.steps)
+        # How many validate is not known here; the loader counts them.
+        self.check_parts(1)
 
     @property
     def steps(self) -> int:
         """T."""
         return self.delay + 2 * self.symbols
+
+    def check_parts(self, validation: int) -> None:
+        _check_values(self.input, self.samples, validation, self.test)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -176,6 +190,22 @@ class MackeyGlass:
         _check_range("stride", self.stride, 1, MOST_TIME)
         for key, count, stride in (("samples", self.samples, self.stride), ("test", self.test, self.steps)):
             _check_range(key, count, 1, MOST_TIME // stride)
+        # How many validate is not known here; the loader counts them.
+        self.check_parts(1)
+
+    def check_parts(self, validation: int) -> None:
+        _check_values(self.input, self.samples, validation, self.test)
+        if (time := sum(self.lengths(validation))) > MOST_TIME:
+            raise ValueError(
+                f"the parts take {time:,} units of time, and at most {MOST_TIME:,} are computed; lower samples, "
+                "stride, validation, test, steps or ahead"
+            )
+
+    def lengths(self, validation: int) -> tuple[int, int, int]:
+        """Units of time of the test, validation and training stretch, from the first shown to the last learned."""
+        windows = ((self.test, self.steps), (validation, self.steps), (self.samples, self.stride))
+        test, held_out, train = ((count - 1) * stride + self.steps + self.ahead for count, stride in windows)
+        return test, held_out, train
 
     @property
     def input(self) -> InputRecord:
@@ -202,6 +232,15 @@ def _check_draw(samples: int, test: int, draw: int, values: int) -> None:
     for key, count in (("samples", samples), ("test", test)):
         _check_range(key, count, 1, MOST_VALUES // values)
     _check_range("draw", draw, 0, 2**32 - 1)
+
+
+def _check_values(record: InputRecord, *counts: int) -> None:
+    """Raise `ValueError` where so many samples of each part are more than is made."""
+    if (values := sum(counts) * math.prod(record.shape)) > MOST_VALUES:
+        raise ValueError(
+            f"the parts have {values:,} values, and at most {MOST_VALUES:,} are made; lower samples, validation or "
+            "test, or make the series shorter"
+        )
 
 
 def _check_range(key: str, value: int, least: int, most: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hdlif import builders
 from hdlif.cli import main
@@ -13,11 +14,14 @@ from hdlif.commands import eval as module
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.train import train
-from hdlif.data import ImageSets
+from hdlif.config import load_recipe
+from hdlif.data import ImageSets, delayed_xor
 from hdlif.deploy import export as write_artefact
 from hdlif.errors import DataError
+from hdlif.generated import DelayedXor
 from hdlif.models import resnet
 from hdlif.nn import HDLIF
+from hdlif.runs.checkpoints import load_trained
 
 FAST = ["training.epochs=1", "data.batch_size=256", "model.width=4", "model.blocks=[1]"]
 
@@ -64,3 +68,21 @@ def test_a_checkpoint_of_other_classes_is_refused(tmp_path: Path, monkeypatch: p
         DataError, match=r"the network has 10 outputs, of classes or values, and the data set 7; give the data"
     ):
         evaluate_path(tmp_path, data="digits")
+
+
+def test_an_argument_of_a_runs_data_leaves_its_others_as_they_were(tmp_path: Path) -> None:
+    sizes = ["data.delay=5", "time_steps=6", "data.samples=64", "data.test=32", "data.validation=8", "data.draw=3"]
+    small = ["training.epochs=1", "data.batch_size=32", "model.widths=[4]"]
+    train("delayed_xor_hdlif", overrides=[*sizes, *small], out=tmp_path, memory_repeats=0)
+    recipe = load_trained(tmp_path).recipe
+    for keys in ({}, {"noise": 1.0}, {"noise": 1.0, "draw": 4}):
+        found = module.sets_for(recipe, "delayed_xor", None, tmp_path, keys=keys).test
+        made = delayed_xor(content=DelayedXor(**{"delay": 5, "test": 32, "draw": 3, **keys}), validation=1).test
+        assert torch.equal(found.read(torch.arange(32)), made.read(torch.arange(32)))
+    assert evaluate_path(tmp_path, data="delayed_xor", overrides=["data.noise=1.0"]).n == 32
+
+
+def test_arguments_of_a_runs_data_are_not_those_of_other_data(tmp_path: Path) -> None:
+    recipe = load_recipe("delayed_xor_hdlif", ["data.delay=31", "time_steps=32", "data.noise=0.1"])
+    sets = module.sets_for(recipe, "sines", None, tmp_path)
+    assert len(sets.test) == 150

@@ -70,6 +70,10 @@ def test_inspect_of_sets_that_ship_refuses_what_does_not_fit(tmp_path: Path) -> 
         inspect("digits", out=tmp_path / "sheet.png")
     with pytest.raises(DataError, match="digits_events: is of recordings of events"):
         inspect("digits_events")
+    with pytest.raises(DataError, match=r"delayed_xor: the parts have 20,201,212,000 values, and at most"):
+        inspect("delayed_xor", overrides=["data.validation=100000000"])
+    with pytest.raises(RecipeError, match=r"data: the parts take 3,010,310 units of time, and at most"):
+        inspect("mackey_glass", overrides=["data.ahead=1000000"])
     with pytest.raises(DataError, match="fashion_mnist"):
         inspect("fashion_mnist", data_root=tmp_path)
 
@@ -81,19 +85,42 @@ def test_the_command_takes_the_name_of_a_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "overrides", "key"),
+    ("override", "said"),
     [
-        ("delayed_xor_hdlif", ["data.delay=5", "time_steps=6", "data.test=1000"], "noise=0.0"),
-        ("mackey_glass_hdlif", ["data.steps=9", "data.ahead=3", "time_steps=9"], "test=5"),
+        ("validation=-1", "data.validation = -1 is refused; it should be greater than or equal to 1"),
+        ("validation=x", 'data.validation = "x" is refused; it should be a valid integer'),
+        ("augment=3", "data.augment = 3 is refused; it should be a list, for example [flip, shift]"),
+        ("augment=[3]", "data.augment.0 = 3 is refused; it should be a valid string"),
+        ("frames=9", "data.frames = 9 is refused; it should be a valid string"),
+        ("mixup.prob=2", "data.mixup.prob = 2 is refused; it should be less than or equal to 1"),
+        ("delay=x", "data.delay = 'x' is refused; it should be a valid integer"),
+        ("delay=.nan", "data.delay = NaN is refused; it should be a finite number"),
+        ("kind=[a]", 'data.kind = ["a"] is refused; it should be a valid string'),
+    ],
+)
+def test_the_command_refuses_a_value_that_none_can_have_in_one_line(override: str, said: str) -> None:
+    done = CliRunner().invoke(cli, ["data", "inspect", "delayed_xor", "--set", f"data.{override}"])
+    assert isinstance(done.exception, RecipeError)
+    assert said in str(done.exception)
+    assert "\n" not in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "key", "contradicted", "told"),
+    [
+        ("delayed_xor_hdlif", ["data.delay=5", "time_steps=6", "data.test=1000"], "noise=0.0", "delay=6", 5),
+        ("mackey_glass_hdlif", ["data.steps=9", "data.ahead=3", "time_steps=9"], "test=5", "ahead=6", 3),
         (
             "copy_hdlif",
             ["data.delay=3", "data.symbols=2", "data.alphabet=3", "time_steps=7", "task.delay=5"],
             "draw=1",
+            "alphabet=4",
+            3,
         ),
     ],
 )
 def test_an_artefact_is_evaluated_on_data_that_are_made_as_it_takes_them(
-    tmp_path: Path, name: str, overrides: list[str], key: str
+    tmp_path: Path, name: str, overrides: list[str], key: str, contradicted: str, told: int
 ) -> None:
     recipe = load_recipe(name, overrides)
     torch.manual_seed(0)
@@ -112,3 +139,9 @@ def test_an_artefact_is_evaluated_on_data_that_are_made_as_it_takes_them(
     assert other.per_step != found.per_step
     with pytest.raises(RecipeError, match=r"data\.window is unknown"):
         evaluate_path(path, data=recipe.data.kind, overrides=["data.window=3"])
+    argument, _, asked = contradicted.partition("=")
+    with pytest.raises(
+        RecipeError,
+        match=rf"data\.{argument} = {asked} is refused: the network was made for {argument} = {told}; leave data\.",
+    ):
+        evaluate_path(path, data=recipe.data.kind, overrides=[f"data.{contradicted}"])

@@ -174,22 +174,37 @@ def test_what_is_learned_is_what_comes_ahead() -> None:
     assert content.learned["ahead"] == 6
 
 
-def test_parts_of_a_series_are_stretches_of_time_with_gaps_between() -> None:
+def begins_of(sets: ImageSets, steps: int = 20) -> list[list[int]]:
+    """The time at which each window of the training, validation and test part begins."""
     whole = series(SKIPPED + 4000).astype(np.float32)
-    _, sets = windows()
     begins = []
     for part in sets.parts:
         found = raw(part)[:, 0].numpy()
-        begins.append([int(np.flatnonzero((whole[:-20] == row[0]) & (whole[1:-19] == row[1]))[0]) for row in found])
+        begins.append([int(np.flatnonzero((whole[:-1] == row[0]) & (whole[1:] == row[1]))[0]) for row in found])
         for begin, row in zip(begins[-1], found, strict=True):
-            assert np.array_equal(whole[begin : begin + 20], row)
-    train, validation, test = begins
-    assert train == [SKIPPED + 7 * n for n in range(9)]
-    assert test == [train[-1] + 26 + GAP + 20 * n for n in range(4)]
+            assert np.array_equal(whole[begin : begin + steps], row)
+    return begins
+
+
+def test_parts_of_a_series_are_stretches_of_time_with_gaps_between() -> None:
+    train, validation, test = begins_of(windows()[1])
+    assert test == [SKIPPED + 20 * n for n in range(4)]
     assert validation == [test[-1] + 26 + GAP + 20 * n for n in range(3)]
+    assert train == [validation[-1] + 26 + GAP + 7 * n for n in range(9)]
 
 
-def test_windows_do_not_change_with_the_validation_part() -> None:
+@pytest.mark.parametrize("sizes", [{"samples": 1}, {"samples": 300}, {"stride": 1}, {"stride": 100}])
+def test_what_is_tested_on_does_not_hang_on_what_is_trained_on(sizes: dict[str, int]) -> None:
+    one, other = windows()[1], windows(**sizes)[1]
+    assert torch.equal(raw(one.test), raw(other.test))
+    assert torch.equal(one.test.labels, other.test.labels)
+    assert torch.equal(raw(one.validation), raw(other.validation))
+    # Of a window, and of what is learned of it, the last value is 25 units behind the first.
+    tested, trained = begins_of(other)[2], begins_of(one)[0] + begins_of(other)[0]
+    assert max(tested) + 25 < min(trained)
+
+
+def test_test_windows_do_not_change_with_the_validation_part() -> None:
     content, sets = windows()
     assert torch.equal(raw(sets.test), raw(mackey_glass(content=content, validation=30, seed=3).test))
 
@@ -220,6 +235,11 @@ def test_persistence_is_the_error_of_the_last_value_in_its_units() -> None:
         (MackeyGlass, {"samples": 10**7}, "samples = 10000000 is refused; give 1 to 100,000"),
         (MackeyGlass, {"steps": 0}, "steps = 0 is refused"),
         (MackeyGlass, {"stride": 0}, "stride = 0 is refused"),
+        (MackeyGlass, {"ahead": 10**6}, "the parts take 3,010,310 units of time, and at most 1,000,000 are computed"),
+        (MackeyGlass, {"samples": 10**6, "stride": 1}, "the parts take 1,005,217 units of time"),
+        (MackeyGlass, {"steps": 30000, "samples": 9000, "stride": 1, "test": 1}, "the parts have 270,060,000 values"),
+        (DelayedXor, {"samples": 10**6, "test": 10**6}, "the parts have 404,000,202 values, and at most 268,435,456"),
+        (Copy, {"samples": 200_000, "test": 200_000}, "the parts have 432,001,080 values"),
     ],
 )
 def test_arguments_that_none_can_be_are_refused(make: Any, arguments: dict[str, Any], words: str) -> None:
@@ -231,6 +251,35 @@ def test_arguments_that_none_can_be_are_refused(make: Any, arguments: dict[str, 
 def test_a_validation_part_is_needed(make: Any) -> None:
     with pytest.raises(DataError, match="0 validation samples are refused"):
         make(validation=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            copy_task,
+            "copy: the parts have 108,006,480,000 values, and at most 268,435,456 are made; lower samples, val",
+        ),
+        (delayed_xor, "delayed_xor: the parts have 20,201,212,000 values, and at most 268,435,456 are made; lower"),
+        (mackey_glass, "mackey_glass: the parts have 10,000,056,200 values, and at most 268,435,456 are made; lower"),
+    ],
+)
+def test_a_validation_part_that_is_more_than_is_made_is_refused(make: Any, words: str) -> None:
+    with pytest.raises(DataError, match=re.escape(words)):
+        make(validation=10**8)
+
+
+def test_a_validation_part_that_takes_too_long_to_compute_is_refused() -> None:
+    with pytest.raises(DataError, match=r"mackey_glass: the parts take 1,010,328 units of time, and at most 1,000,000"):
+        mackey_glass(validation=10_001)
+
+
+def test_long_windows_are_tested_on_where_few_are_asked_for() -> None:
+    recipe = load_recipe("mackey_glass_hdlif", ["data.steps=11000", "time_steps=11000"])
+    record, task = builders.input_record(recipe), builders.build_task(recipe).record
+    few = {"test": 2, "samples": 2}
+    sets = builders.named_data("mackey_glass", None, record=record, time_steps=11000, task=task, arguments=few)
+    assert [len(part) for part in sets.parts] == [2, 2, 2]
 
 
 def test_a_recipe_gives_the_arguments_of_generated_data() -> None:
@@ -263,8 +312,9 @@ def test_a_network_tells_what_data_it_was_trained_on_but_for_their_noise_and_siz
     record, task = builders.input_record(chosen), builders.build_task(chosen).record
     sets = builders.named_data("delayed_xor", None, record=record, time_steps=8, task=task, arguments={"samples": 8})
     assert torch.equal(raw(sets.test), raw(builders.build_data(chosen).test))
-    with pytest.raises(DataError, match=r"takes 8 steps of \[2, 1, 1\], and delayed_xor has 2 channels of 13; give"):
+    with pytest.raises(RecipeError, match=r"data\.delay = 12 is refused: the network was made for delay = 7; leave"):
         builders.named_data("delayed_xor", None, record=record, time_steps=8, task=task, arguments={"delay": 12})
+    builders.named_data("delayed_xor", None, record=record, time_steps=8, task=task, arguments={"delay": 7})
 
 
 def test_time_steps_follow_an_argument_that_is_set() -> None:

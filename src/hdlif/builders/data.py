@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from hdlif.tasks import Target
 
 VALIDATION_OF_NAMED = 100
+"""Samples that validate where none says how many."""
 _NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 CONSTANT, ROWS, PIXELS = "constant", "rows", "pixels"
 """The names of the frames that are a whole image each, a row of one (of a series, a sample in time), or a pixel."""
@@ -302,12 +303,17 @@ def named_data(
         arguments: of generated data; what the network itself tells of them need not be among them.
     Raises:
         DataError: the network takes something else.
-        RecipeError: an argument is unknown, or has a value that none can have.
+        RecipeError: an argument is unknown, has a value that none can have, or another than the network tells.
     """
     if (content := DATA[name].content) is not None:
-        arguments = {**content.of_network(record, time_steps, task), **arguments}
+        told = content.of_network(record, time_steps, task)
+        if record.kind == DATA[name].input.kind:
+            _check_told(told, arguments)
+        arguments = {**told, **arguments}
     kind = shipped_kind(name, arguments)
-    split = {"validation": VALIDATION_OF_NAMED, "augment": (), "seed": 0}
+    # No more of what is generated than are tested on, so that lowering these makes room for either.
+    validation = min(VALIDATION_OF_NAMED, arguments.get("test", kind.defaults.get("test", VALIDATION_OF_NAMED)))
+    split = {"validation": validation, "augment": (), "seed": 0}
     _, *sides = record.sample_shape(time_steps)
     size = sides[0] if sides[0] == sides[1] and tuple(sides) != kind.input.shape[1:] and kind.resizes else None
     taken = f"the network takes {_described(record)} at each step, and {name} has {_described(kind.input)}"
@@ -325,13 +331,17 @@ def named_data(
         if tuple(shape) == record.shape and steps in (1, time_steps):
             sets = kind.load(root, **split)
             return (sets if size is None else sets.resized(size)).shown_as(shown).made_by(None)
-    if kind.content is not None:
-        raise DataError(
-            f"the network takes {time_steps} steps of {list(record.shape)}, and {name} has {channels} channels of "
-            f"{sides[0]}; give the arguments that it was trained on, --set data.KEY=VALUE of "
-            f"{', '.join(kind.defaults)}"
-        )
     raise DataError(f"{taken}; give the data set that it was trained on")
+
+
+def _check_told(told: Mapping[str, int], arguments: Mapping[str, Any]) -> None:
+    """Raise `RecipeError` where an argument is another than a network tells of its data."""
+    for key, value in told.items():
+        if (asked := arguments.get(key, value)) != value:
+            raise RecipeError(
+                f"data.{key} = {brief(asked)} is refused: the network was made for {key} = {value}; leave data.{key} "
+                "out, or give a network that was trained with it"
+            )
 
 
 def _described(record: InputRecord) -> str:

@@ -89,8 +89,9 @@ def evaluate_path(
         path: a checkpoint, a run folder, or an artefact, which the compiled runtime runs.
         data: the name of a data set, or data of the user's own; a checkpoint's own by default. They are taken as the
             network was trained to take such, recordings of events binned as its recipe or its artefact says.
-        overrides: "data.KEY=VALUE" each, of data of the user's own: which column says the class, how they are cut,
-            grouped and divided. What a checkpoint's recipe says of its own data holds besides.
+        overrides: "data.KEY=VALUE" each: of data of the user's own which column says the class, how they are cut,
+            grouped and divided; of generated ones their arguments. What a checkpoint's recipe says of its own data
+            holds besides.
         part: what is answered; "all" is every sample, so that data of the user's own are not divided.
         progress: show a bar.
         say: gets a warning where what is tested on was, or of an artefact may have been, trained on.
@@ -188,7 +189,7 @@ def sets_for(
         time_steps=recipe.time_steps,
         frames=recipe.data.frames,
         task=builders.build_task(recipe).record,
-        keys=keys or (recipe.data.arguments if data == recipe.data.kind else {}),
+        keys={**recipe.data.arguments, **keys} if data == recipe.data.kind else keys,
     )
 
 

@@ -8,7 +8,7 @@ import torch
 
 from hdlif import builders
 from hdlif.commands.tables import aligned
-from hdlif.config import DataConfig
+from hdlif.config import data_section
 from hdlif.data import ImageSets, rows
 from hdlif.errors import DataError, RecipeError, cut
 from hdlif.measure.persistence import persistence
@@ -32,11 +32,11 @@ def inspect_shipped(name: str, *, overrides: Sequence[str] = (), root: Path | No
         one class of a sample is learned, "input", "time_steps" of series}; "target": {"names", "mean", "std", "ahead"}
         and "persistence": {"rmse", "mae", "r2"} of the test part, where its next values are learned.
     Raises:
-        RecipeError: an override is of no key that the set has.
+        RecipeError: an override is of no key that the set has, or has a value that none can have.
         DataError: the set is absent or damaged, or of events.
     """
     keys = data_keys(overrides)
-    section = DataConfig.model_validate({"kind": name, "batch_size": 1, "validation": VALIDATION, **keys})
+    section = data_section(name, {"kind": name, "batch_size": 1, "validation": VALIDATION, **keys})
     if stray := keys.keys() - {"validation"} - section.arguments.keys():
         raise RecipeError(f"--set data.{cut(min(stray))} changes nothing of what a set that ships holds; leave it out")
     kind = builders.shipped_kind(name, section.arguments)

@@ -33,7 +33,7 @@ def copy_task(
         content: delay, symbols, alphabet, sizes and draw; the defaults of `Copy` without it.
     """
     content = Copy() if content is None else content
-    check_generated("copy", validation)
+    check_generated("copy", content, validation)
     record, shown = content.input, content.symbols
 
     def draw(part: int, n: int) -> tuple[Tensor, Tensor]:

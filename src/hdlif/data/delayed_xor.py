@@ -33,7 +33,7 @@ def delayed_xor(
         content: delay, noise, sizes and draw; the defaults of `DelayedXor` without it.
     """
     content = DelayedXor() if content is None else content
-    check_generated("delayed_xor", validation)
+    check_generated("delayed_xor", content, validation)
     record = content.input
 
     def draw(part: int, n: int) -> tuple[Tensor, Tensor]:

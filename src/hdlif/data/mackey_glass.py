@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,31 +34,32 @@ def mackey_glass(
 ) -> ImageSets:
     """Windows [steps] of one series, and at each step the value `ahead` later, normalised; `root` is not needed.
 
-    The parts are stretches of time one after another, training, test and validation, with 500 units between them, so
-    that the size of the validation part changes no other. `seed` is that of the augmentation.
+    The parts are stretches of time one after another, test, validation and training, with 500 units between them, so
+    that neither of the first two hangs on what is trained on: of a network that is there already `samples` and `stride`
+    need not be known. `seed` is that of the augmentation.
 
     Args:
         content: steps, ahead, stride and sizes; the defaults of `MackeyGlass` without it.
     """
     content = MackeyGlass() if content is None else content
-    check_generated("mackey_glass", validation)
-    counts = (content.samples, content.test, validation)
-    strides = (content.stride, content.steps, content.steps)
-    needed = content.steps + content.ahead
-    lengths = [(count - 1) * stride + needed for count, stride in zip(counts, strides, strict=True)]
+    check_generated("mackey_glass", content, validation)
+    counts = (content.test, validation, content.samples)
+    strides = (content.steps, content.steps, content.stride)
+    lengths = content.lengths(validation)
     begins = SKIPPED + np.cumsum([0, *(length + GAP for length in lengths[:2])])
     values = series(int(begins[-1]) + lengths[-1])
+    learned = ((values - content.mean[0]) / content.std[0]).astype(np.float32)
 
     def cut(part: int) -> tuple[Tensor, Tensor]:
         starts = begins[part] + strides[part] * np.arange(counts[part])
-        windows = values[starts[:, None] + np.arange(needed)]
-        later = (windows[:, content.ahead :] - content.mean[0]) / content.std[0]
+        # Views of every window there is; what is taken of them alone is copied.
+        shown, later = (sliding_window_view(x, content.steps) for x in (values.astype(np.float32), learned))
         return (
-            torch.from_numpy(windows[:, None, : content.steps, None].astype(np.float32)),
-            torch.from_numpy(later[..., None].astype(np.float32)),
+            torch.from_numpy(shown[starts][:, None, :, None]),
+            torch.from_numpy(later[starts + content.ahead][..., None]),
         )
 
-    return series_sets([cut(0), cut(2), cut(1)], content.input, content.names, augment=augment, seed=seed)
+    return series_sets([cut(2), cut(1), cut(0)], content.input, content.names, augment=augment, seed=seed)
 
 
 @cache

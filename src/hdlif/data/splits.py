@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from hdlif.errors import DataError
+from hdlif.generated import Content
 
 SPLIT_SEED = 0
 
@@ -16,10 +17,14 @@ def fixed_permutation(n: int) -> Tensor:
     return torch.randperm(n, generator=torch.Generator().manual_seed(SPLIT_SEED))
 
 
-def check_generated(name: str, validation: int) -> None:
-    """Raise `DataError` unless there is a validation sample of data that are generated."""
+def check_generated(name: str, content: Content, validation: int) -> None:
+    """Raise `DataError` unless there is a validation sample of data that are generated, and they can be made."""
     if validation < 1:
         raise DataError(f"{name}: {validation} validation samples are refused; set validation to 1 or more")
+    try:
+        content.check_parts(validation)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
 
 
 def check_validation(name: str, validation: int, *, least: int, most: int) -> None:
