@@ -41,29 +41,13 @@ from hdlif.inputs.series import shown
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 from hdlif.runtime import Session, reference
+from series.gru import Gru, hidden_for
 
 Floats = NDArray[np.float32]
 Run = Callable[[Floats], object]
 """A window [T, C, 1, 1], all of it."""
 WARM_WINDOWS, TURN = 3, 10
 KEYS = ("median", "min", "max")
-
-
-class Gru(torch.nn.Module):
-    def __init__(self, channels: int, hidden: int, classes: int) -> None:
-        super().__init__()
-        self.layer, self.head = torch.nn.GRU(channels, hidden), torch.nn.Linear(hidden, classes)
-
-    @property
-    def parameters_in_all(self) -> int:
-        return sum(one.numel() for one in self.parameters())
-
-
-def gru_of(parameters: int, channels: int, classes: int) -> Gru:
-    """The GRU whose number of parameters is nearest."""
-    size = min(range(1, 1000), key=lambda n: abs(3 * n * (channels + n + 2) + classes * (n + 1) - parameters))
-    torch.manual_seed(0)
-    return Gru(channels, size, classes)
 
 
 def onnx_gru(model: Gru, steps: int, *, has_state: bool, written_out: bool = False) -> bytes:
@@ -234,7 +218,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     windows, samples, channels = raw.shape
     found = {path.name.removesuffix(".hdlif.safetensors"): hdlif_runs(path, raw) for path in arguments.artefacts}
     classes = len(Session(arguments.artefacts[0], 1).labels)
-    model = gru_of(arguments.parameters, channels, classes)
+    torch.manual_seed(0)
+    model = Gru(channels, hidden_for(arguments.parameters, channels, classes), classes)
     size = model.layer.hidden_size
     x = np.ascontiguousarray(((raw - raw.mean((0, 1))) / raw.std((0, 1)))[:, :, None].astype(np.float32))
     with torch.no_grad():
@@ -282,7 +267,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "ways": result,
         "networks": {
             **{name: facts for name, (_, facts) in found.items()},
-            "GRU": {"parameters": model.parameters_in_all, "hidden": size, "file_bytes": gru_bytes, "step": form},
+            "GRU": {
+                "parameters": sum(one.numel() for one in model.parameters()),
+                "hidden": size,
+                "file_bytes": gru_bytes,
+                "step": form,
+            },
         },
         "windows": windows,
         "samples": samples,

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step
-from hdlif.learning.online import cut_chunks, online_steps
+from hdlif.learning.online import at_once
 from hdlif.learning.rule import Carry, Plan, Step, chunk
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.nn import carrying, evaluation_mode
@@ -70,7 +69,7 @@ class ForwardMode:
         if carry is not None and eligibility is not kept:
             eligibility.restore(carry.restored)
             carry.kept, carry.restored = eligibility, {}
-        run = partial(cut_chunks, span=self.chunk) if self.chunk > 1 else online_steps
+        run = at_once(self.chunk)
         return run(
             model, x, target, plan, criterion=self.criterion, weight=weight, eligibility=eligibility, carry=carry
         )

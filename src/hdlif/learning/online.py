@@ -1,6 +1,7 @@
 """What all online rules share: one pass through time, with a graph at the steps that have a loss alone."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -116,6 +117,11 @@ def cut_chunks(
             carry.after(state, last)
         loss = loss_of_steps(criterion, logits, target, steps, map(weight, steps))
         yield Step(loss, logits.detach(), update)
+
+
+def at_once(chunk: int) -> Callable[..., Iterator[Step]]:
+    """What runs and back-propagates so many steps at a time: `online_steps`, or `cut_chunks` of more than one."""
+    return partial(cut_chunks, span=chunk) if chunk > 1 else online_steps
 
 
 def without_graph(

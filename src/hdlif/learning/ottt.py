@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step, probabilities
-from hdlif.learning.online import cut_chunks, online_steps
+from hdlif.learning.online import at_once
 from hdlif.learning.rule import Carry, Plan, Step
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.nn.paths import remembered
@@ -59,7 +58,7 @@ class OTTT:
     ) -> Iterator[Step]:
         weight = weight_of_step(self.update, self.criterion, plan)
         traces = Traces(remembered(model, x, plan.time_steps), TraceRule(self.leak, self._dynamic))
-        run = partial(cut_chunks, span=self.chunk) if self.chunk > 1 else online_steps
+        run = at_once(self.chunk)
         return run(model, x, target, plan, criterion=self.criterion, weight=weight, traces=traces, carry=carry)
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step, step_weights
-from hdlif.learning.online import cut_chunks, online_steps
+from hdlif.learning.online import at_once
 from hdlif.learning.rule import Carry, Plan, Step
 
 Update = Literal["sum", "each"]
@@ -45,11 +45,8 @@ class SLTT:
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
         weight = weight_of_step(self.update, self.criterion, plan)
-        if self.chunk > 1:
-            return cut_chunks(
-                model, x, target, plan, criterion=self.criterion, weight=weight, span=self.chunk, carry=carry
-            )
-        return online_steps(model, x, target, plan, criterion=self.criterion, weight=weight, carry=carry)
+        run = at_once(self.chunk)
+        return run(model, x, target, plan, criterion=self.criterion, weight=weight, carry=carry)
 
 
 def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable[[int], float]:

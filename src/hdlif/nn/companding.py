@@ -9,9 +9,8 @@ from hdlif.nn.equation import EquationNeuron, Parameter
 
 CLIPS = tuple(4.0**power for power in range(-4, 2))
 """Where the parts of a companded value end, in deviations of its channel: 1/256 to 4."""
-
-
 SIZE = 0.25
+"""Of each of the six parts, so that their sum lies within 1.5, as most of a normalised channel does."""
 
 
 class Companded(EquationNeuron):

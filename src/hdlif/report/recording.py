@@ -1,7 +1,7 @@
 """The page of one recording: what a network is shown, what its neurons do, and what it says meanwhile."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -114,11 +114,7 @@ def _lines(
     places, means = _thinned(values, _POINTS)
     drawn = [Series(style, places, column.tolist()) for style, column in enumerate(means.T)]
     options |= {"x_label": "time step", "rules": _rules(recording), "whole": False, "size": (9.4, 2.7)}
-    return _wide(lines(ident, caption, names, drawn, **options))
-
-
-def _wide(figure: Figure) -> Figure:
-    return Figure(figure.caption, figure.charts, figure.headings, figure.rows, wide=True)
+    return replace(lines(ident, caption, names, drawn, **options), wide=True)
 
 
 def _shown(recording: Recording, kind: str) -> tuple[Sequence[str], list[Figure]]:
