@@ -14,12 +14,13 @@ from hdlif.accounting import outline, profile
 from hdlif.builders import neuron as builder
 from hdlif.builders.neuron import CheckedNeuron
 from hdlif.commands import tables
-from hdlif.commands.ablate import _cell_text, _statistics
+from hdlif.commands.ablate import Table, markdown
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export
 from hdlif.commands.profile import profile as profile_command
 from hdlif.commands.report import report
 from hdlif.commands.seeds import train_seeds
+from hdlif.commands.table_runs import cell_of, run_of
 from hdlif.commands.train import first_images, measure, train
 from hdlif.config import Recipe, load_recipe
 from hdlif.data import Samples
@@ -123,14 +124,12 @@ def test_seeds_and_ablations_have_no_mean_of_what_there_is_not(tmp_path: Path, w
     result = train_seeds("digits_hdlif", seeds=1, overrides=[*FAST, waves], out=tmp_path, memory_repeats=0)
     assert result.sops.as_dict() == {"mean": None, "std": None, "values": [None]}
     assert result.accuracy.values == (result.accuracy.mean,)
-    cell = _statistics([RESULT.validate_json((tmp_path / "seed_42" / "summary.json").read_text())])
+    summary = RESULT.validate_json((tmp_path / "seed_42" / "summary.json").read_text())
+    cell = cell_of([run_of(summary, Recipe.model_validate(summary.recipe))])
     assert cell["sops"] is None
     assert 0 < cell["firing_rate"] < 1
-
-    class OfOperations:
-        quantities, undefined = ["sops"], {}
-
-    assert _cell_text(OfOperations, "a", "b", cell) == "— M SOPs (1)"  # type: ignore[arg-type]
+    table = Table(title="waves", base="digits_hdlif", quantities=["sops"], rows={"a": []}, columns={"b": []})
+    assert markdown(table, {"rows": {"a": {"b": cell}}}).splitlines()[2] == "| a | — M SOPs (1) |"
 
 
 def test_a_learned_step_that_has_run_away_costs_the_figures_and_not_the_run(
