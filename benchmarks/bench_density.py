@@ -44,7 +44,7 @@ def shifted(graph: Graph, shift: float) -> Graph:
 def density(graph: Graph, images: Floats) -> float:
     """Share of non-zero codes among those that the network's neurons emit."""
     types = infer_values(graph)
-    emitting = [node.name for node in graph.nodes if OPS[node.op].emits_spikes and types[node.name].max_code]
+    emitting = [node.name for node in graph.nodes if OPS[node.op].emits_spikes(node) and types[node.name].max_code]
     values = Session(graph).values(images[None], graph.time_steps)
     codes = [values[name] for name in emitting]
     return sum(np.count_nonzero(c) for c in codes) / sum(c.size for c in codes)

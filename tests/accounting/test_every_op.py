@@ -63,9 +63,10 @@ def counted(graph: Graph, frames: np.ndarray) -> dict[str, float]:
 def assert_priced_as_counted(graph: Graph, frames: np.ndarray) -> None:
     expected = counted(graph, frames)
     # the quantiser of a neuron's spikes stands in the neuron's row
-    kinds = {node.name: node.op for node in graph.nodes}
+    nodes = {node.name: node for node in graph.nodes}
     for node in graph.nodes:
-        if node.op == "quantise" and node.inputs[0] in kinds and OPS[kinds[node.inputs[0]]].is_neuron:
+        before = nodes.get(node.inputs[0])
+        if node.op == "quantise" and before is not None and OPS[before.op].is_neuron(before):
             expected[node.inputs[0]] += expected.pop(node.name)
     rows = profile(graph, torch.from_numpy(frames[:, None]), counting="honest").layers
     found = {row.name: row.energy_mj * 1e9 for row in rows}

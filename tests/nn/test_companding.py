@@ -2,9 +2,22 @@
 
 import pytest
 import torch
+from torch import Tensor
 
-from hdlif.nn import companded
+from hdlif.accounting import outline, profile
+from hdlif.artefact import Graph, InputRecord
+from hdlif.artefact.roles import roles
+from hdlif.deploy import lower
+from hdlif.errors import ArtefactError
+from hdlif.learning.probe import neurons_of
+from hdlif.measure.counts import neuron_rows
+from hdlif.models import Network, conv1d
+from hdlif.nn import HDLIF, companded
 from hdlif.nn.companding import CLIPS
+from hdlif.ops import infer_values
+from hdlif.runtime import Session
+from hdlif.runtime.at_work import layers_at_work
+from hdlif.training.activity import Density, Watch
 
 
 def test_values_by_hand() -> None:
@@ -32,3 +45,44 @@ def test_four_times_a_value_is_one_more_and_less_towards_the_largest() -> None:
     module, x = companded(1, [0]), torch.logspace(-10, 2, 50, base=2.0).reshape(50, 1, 1, 1, 1)
     rise = module(4 * x, None, range(50))[0] - module(x, None, range(50))[0]
     torch.testing.assert_close(4 * rise, 1 - x / 4, rtol=1e-4, atol=1e-5)
+
+
+T, C = 4, 3
+RECORD = InputRecord((C, 1, 1), (0.0,) * C, (1.0,) * C, kind="series", resize="none", frames="rows")
+
+
+def networks(*which: int) -> tuple[Network, Graph]:
+    torch.manual_seed(0)
+    network = conv1d(
+        neuron=lambda place: HDLIF(T), classes=2, in_channels=C, widths=(5, 4), kernel=2, companded=which
+    ).eval()
+    return network, lower(network, time_steps=T, input=RECORD, labels=("a", "b"))
+
+
+def samples() -> Tensor:
+    return torch.randn(T, 2, C, 1, 1, generator=torch.Generator().manual_seed(0))
+
+
+def test_it_is_no_layer_of_neurons_and_gives_no_spikes() -> None:
+    (network, graph), (_, without) = networks(0, 2), networks()
+    assert set(neurons_of(network)) == {"body.act1", "body.act2"}
+    assert [row.name for row in neuron_rows(graph)] == ["body.act1", "body.act2"]
+    values = Session(graph).values(samples().numpy())
+    assert set(layers_at_work(graph, values)) == {"body.act1", "body.act2"}
+    assert set(Watch(network, Density(0.1)).measures) == {network.body.act1, network.body.act2}
+    assert [row.name for row in outline(network, [samples()]).layers if row.neuron] == ["body.act1", "body.act2"]
+    # The layer behind it is shown readings, as it is without it.
+    assert roles(graph) == roles(without)
+    rows = {row.name: row for row in profile(graph, samples(), counting="honest").layers}
+    assert (rows["stem.conv1"].spikes_in, rows["stem.conv1"].sops) == (False, 0.0)
+    assert rows["stem.compand"].nops == 0
+    assert rows["stem.compand"].energy_mj > 0
+
+
+def test_whether_it_fires_is_true_or_false() -> None:
+    _, graph = networks(0)
+    node = next(node for node in graph.nodes if node.name == "stem.compand")
+    assert node.attributes["fires"] is False
+    node.attributes["fires"] = 0
+    with pytest.raises(ArtefactError, match=r"stem\.compand: fires = 0; it is true or false"):
+        infer_values(graph)

@@ -51,7 +51,7 @@ class Activity:
 
     def _emits_spikes(self, node: Node) -> bool:
         op = OPS[node.op]
-        return op.emits_spikes or (op.passes_spikes(node) and all(self.spikes[name] for name in node.inputs))
+        return op.emits_spikes(node) or (op.passes_spikes(node) and all(self.spikes[name] for name in node.inputs))
 
     @staticmethod
     def _add(counts: dict[str, float], key: str, count: float) -> None:

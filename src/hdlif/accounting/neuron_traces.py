@@ -37,7 +37,7 @@ def neuron_traces(graph: Graph, x: Tensor) -> dict[str, LayerTrace]:
 
     With Mem-BN, membrane and threshold are the folded ones.
     """
-    rows: dict[str, list[LayerTrace]] = {node.name: [] for node in graph.nodes if OPS[node.op].is_neuron}
+    rows: dict[str, list[LayerTrace]] = {node.name: [] for node in graph.nodes if OPS[node.op].is_neuron(node)}
     seen: dict[str, tuple[Node, Tensor, Tensor]] = {}
 
     def observe(node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:

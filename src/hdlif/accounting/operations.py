@@ -153,7 +153,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
     """The row of a node; None where it holds nothing and does nothing that is counted."""
     graph = seen.graph
     shape = seen.types[node.name].shape
-    synapse, neuron = OPS[node.op].is_synapse, OPS[node.op].is_neuron
+    synapse, neuron = OPS[node.op].is_synapse, OPS[node.op].is_neuron(node)
     if _joins_its_neuron(node, graph) or (not synapse and not neuron and not node.tensors and counting == "paper"):
         return None
     quantisers = [n for n in graph.nodes if n.inputs == (node.name,) and _joins_its_neuron(n, graph)]
@@ -187,7 +187,7 @@ def _layer(node: Node, seen: Activity, counting: Counting) -> Layer | None:
 
 def _joins_its_neuron(node: Node, graph: Graph) -> bool:
     """Whether this quantises the spikes of a neuron, whose row it shares."""
-    return node.op == "quantise" and any(n.name == node.inputs[0] and OPS[n.op].is_neuron for n in graph.nodes)
+    return node.op == "quantise" and any(n.name == node.inputs[0] and OPS[n.op].is_neuron(n) for n in graph.nodes)
 
 
 def _spike_bits(graph: Graph) -> int:

@@ -100,7 +100,7 @@ def outline(network: nn.Module, x: Tensor | Iterable[Tensor], *, time_steps: int
         return module.register_forward_hook(see)
 
     kinds = nn.Conv1d | nn.Conv2d | nn.Linear | SECA | Neuron
-    layers = {name: m for name, m in network.named_modules() if isinstance(m, kinds)}
+    layers = {name: m for name, m in network.named_modules() if isinstance(m, kinds) and getattr(m, "fires", True)}
     hooks = [watch(name, module) for name, module in layers.items()]
     try:
         with evaluation_mode(network), torch.no_grad():

@@ -24,7 +24,7 @@ def roles(graph: Graph) -> dict[str, Role]:
     """
     spikes, synapses = {INPUT: False}, {INPUT: False}
     for node in graph.nodes:
-        spikes[node.name] = OPS[node.op].emits_spikes or any(spikes[n] for n in node.inputs)
+        spikes[node.name] = OPS[node.op].emits_spikes(node) or any(spikes[n] for n in node.inputs)
         synapses[node.name] = OPS[node.op].is_synapse or any(synapses[n] for n in node.inputs)
     followed: set[str] = set()
     for node in reversed(graph.nodes):

@@ -22,7 +22,7 @@ Named = dict[str, Tensor]
 
 def neurons_of(model: nn.Module) -> dict[str, Neuron]:
     """The neuron layers of a network by name, in its order."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, Neuron)}
+    return {name: module for name, module in model.named_modules() if isinstance(module, Neuron) and module.fires}
 
 
 def _emitting(model: nn.Module) -> dict[str, nn.Module]:

@@ -91,7 +91,7 @@ def neuron_rows(graph: Graph) -> tuple[Neuron, ...]:
     """Leak and threshold of every neuron layer at each time step; channel means where they differ by channel."""
     rows = []
     for node in graph.nodes:
-        if not OPS[node.op].is_neuron:
+        if not OPS[node.op].is_neuron(node):
             continue
         names = dict(node.tensors)
         kind = node.op

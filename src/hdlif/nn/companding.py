@@ -25,6 +25,7 @@ class Companded(EquationNeuron):
     """
 
     states = ()
+    accumulates = fires = False
     share = Parameter(1.0, learned=False, per_step=False)
 
     @staticmethod

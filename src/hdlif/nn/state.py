@@ -86,9 +86,12 @@ class Neuron(Temporal):
 
     Attributes:
         accumulates: whether a membrane carries past currents on.
+        fires: whether what it gives are spikes; where they are not, as of an equation that only scales what a network
+            is shown, it is no neuron layer to whatever counts, draws or restrains them.
     """
 
     accumulates: ClassVar[bool] = True
+    fires: ClassVar[bool] = True
 
 
 class _Fired(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 
 from hdlif.errors import ArtefactError, brief
 from hdlif.ops.graph import MAX_CODE, Array, Node, Value
-from hdlif.ops.op import Flat, Op
+from hdlif.ops.op import Flat, Op, always
 from hdlif.ops.work import moved
 
 
@@ -71,5 +71,5 @@ OP = Op(
     sources=lambda node: (node.attributes["source"],),
     states=states,
     flat=flat,
-    emits_spikes=True,
+    emits_spikes=always,
 )

@@ -46,9 +46,9 @@ class Op:
         sources: the values that `keep` takes, which a node reads beside its inputs; its attribute "source".
         states: what a node carries from step to step, by name; each is shaped like its output, and 0 at first.
         flat: what a node sets in the flat form beside its inputs, tensors, kernel, stride, padding and encoding.
-        is_neuron: whether it emits the spikes of neurons.
+        is_neuron: whether a node emits the spikes of neurons.
         is_synapse: whether it multiplies by weights.
-        emits_spikes: whether what it gives counts as spikes, whatever it is given.
+        emits_spikes: whether what a node gives counts as spikes, whatever it is given.
         passes_spikes: whether what it gives counts as spikes where all its inputs do.
     """
 
@@ -66,9 +66,9 @@ class Op:
     sources: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())
     states: Callable[[Node], tuple[str, ...]] = field(default=lambda node: ())
     flat: Callable[[Node], Flat] = field(default=lambda node: Flat())
-    is_neuron: bool = False
+    is_neuron: Callable[[Node], bool] = field(default=lambda node: False)
     is_synapse: bool = False
-    emits_spikes: bool = False
+    emits_spikes: Callable[[Node], bool] = field(default=lambda node: False)
     passes_spikes: Callable[[Node], bool] = field(default=lambda node: False)
 
 

@@ -2,7 +2,7 @@
 
 Register 0 is x, then come the states before the step, 0 at first, row0[t, c], row1[t, c], ..., and one register for
 each operation; y = register `spike`, a code where that is 1 or 0 by its operation, and the states after = registers
-`after`.
+`after`. An equation that fires nothing (`fires`: false; true where it is left out) is no neuron layer to what counts.
 """
 
 from collections.abc import Sequence
@@ -42,6 +42,8 @@ def infer(node: Node, inputs: tuple[Value, ...], time_steps: int) -> Value:
     program, kind = program_of(node), node.attributes["kind"]
     if not isinstance(kind, str) or not kind.isprintable() or not 0 < len(kind) <= 200:
         raise ArtefactError(f"{node.name}: kind = {brief(kind)}; it must be a printable name")
+    if not isinstance(node.attributes.get("fires", True), bool):
+        raise ArtefactError(f"{node.name}: fires = {brief(node.attributes['fires'])}; it is true or false")
     check_fields(node, "tensors", sorted(node.tensors), sorted(row_names(program)))
     checked = [rows(node, name, inputs[0], time_steps) for name in row_names(program)]
     constant = inputs[0].constant and not program.states and all(len(row) == 1 for row in checked)
@@ -69,6 +71,11 @@ def price(node: Node, seen: Seen) -> Work:
     return neuron_step(node) * seen.entries_per_image(node)
 
 
+def fires(node: Node) -> bool:
+    """Whether it is a neuron's equation; else it treats values, as companding does, and what it gives are no spikes."""
+    return bool(node.attributes.get("fires", True))
+
+
 def states(node: Node) -> tuple[str, ...]:
     return tuple(node.attributes["states"])
 
@@ -82,12 +89,13 @@ OP = Op(
     code=12,
     arity=1,
     attributes=("kind", *KEYS),
+    optional=("fires",),
     tensors=None,
     infer=infer,
     evaluate=evaluate,
     price=price,
     states=states,
     flat=flat,
-    is_neuron=True,
-    emits_spikes=True,
+    is_neuron=fires,
+    emits_spikes=fires,
 )

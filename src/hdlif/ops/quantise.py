@@ -7,7 +7,7 @@ import numpy as np
 from hdlif.errors import ArtefactError
 from hdlif.ops.fields import LEAST_NORMAL, number, rows
 from hdlif.ops.graph import Array, Node, Value, row_of_step
-from hdlif.ops.op import Flat, Op
+from hdlif.ops.op import Flat, Op, always
 from hdlif.ops.work import ADD, MULTIPLY, NOTHING, Seen, Work, acting_share
 
 
@@ -48,5 +48,5 @@ OP = Op(
     evaluate=evaluate,
     price=price,
     flat=flat,
-    emits_spikes=True,
+    emits_spikes=always,
 )

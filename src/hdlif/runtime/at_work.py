@@ -41,7 +41,7 @@ def layers_at_work(graph: Graph, values: Mapping[str, Array]) -> dict[str, Layer
     return {
         node.name: _layer(node, values[node.inputs[0]][:, 0].astype(np.float32), values[node.name][:, 0])
         for node in graph.nodes
-        if OPS[node.op].is_neuron
+        if OPS[node.op].is_neuron(node)
     }
 
 

@@ -168,7 +168,7 @@ class Watch:
         self.measures = {
             module: Measure(of=partial(penalty.measure, module), give=partial(self.add, name))
             for name, module in model.named_modules()
-            if isinstance(module, penalty.watches)
+            if isinstance(module, penalty.watches) and getattr(module, "fires", True)
         }
         self._watched = [name for name, module in model.named_modules() if module in self.measures]
 

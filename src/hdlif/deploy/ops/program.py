@@ -80,6 +80,7 @@ def _spike(
         current,
         pending=gain,
         kind=type(module).__name__,
+        **({} if module.fires else {"fires": False}),
         **to_attributes(program),
         **{key: stored(of_steps[name]) for key, name in zip(row_names(program), program.rows, strict=True)},
     )
