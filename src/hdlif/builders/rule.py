@@ -122,11 +122,10 @@ def _rule(recipe: Recipe, criterion: Criterion) -> Rule:
     from hdlif.learning import StochasticStep, StochasticWindow, first_step
 
     rule = checked_rule(recipe)(criterion=criterion)
-    steps, which = recipe.time_steps, "time_steps"
+    steps, first, which = recipe.time_steps, first_step(criterion), "time_steps"
     if recipe.training.stream is not None:
-        steps, which = recipe.training.stream, "training.stream"
-    # Streams count every step, or are refused for what they count.
-    first = 0 if recipe.training.stream is not None else first_step(criterion)
+        # Streams count every step, or are refused for what they count.
+        steps, first, which = recipe.training.stream, 0, "training.stream"
     if isinstance(rule, StochasticStep) and rule.k > (counted := steps - first):
         which = which if counted == steps else "the steps that the task counts"
         raise RecipeError(f"rule.k = {rule.k}; it must be at most {which} = {counted}")

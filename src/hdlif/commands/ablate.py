@@ -23,7 +23,6 @@ from hdlif.measure.spread import in_percent, seeds_from
 from hdlif.ops import SampleName
 from hdlif.plain_yaml import parse_yaml, shown, text_of
 from hdlif.report import ablation
-from hdlif.report.summary import TrainResult
 from hdlif.runs.files import write_json, write_text
 from hdlif.runs.folders import finished
 from hdlif.runs.processes import check_alone
@@ -228,14 +227,17 @@ def ablate(
         chosen = chosen.model_copy(update={"seeds": seeds})
     out = out or Path("runs") / Path(table).stem
     queue, failed = list(cells(chosen, out, data_root=data_root)), []
-    summaries: dict[Path, TrainResult] = {}
     elsewhere = _known(known, queue, say)
+    runs: dict[Path, TableRun] = {}
 
     def look() -> None:
         """Read what has been finished, here or by another process; it stays so."""
         for cell in queue:
-            if cell.folder not in summaries and (summary := finished(cell.folder, cell.recipe)) is not None:
-                summaries[cell.folder] = summary
+            if cell.folder not in runs and (summary := finished(cell.folder, cell.recipe)) is not None:
+                runs[cell.folder] = run_of(summary, cell.recipe)
+
+    def written() -> dict[str, Any]:
+        return _write(chosen, queue, elsewhere | runs, out)
 
     def trained(cell: Cell, name: str) -> bool:
         """Train what is left of a cell; False where another process is at it."""
@@ -255,18 +257,19 @@ def ablate(
             failed.append(f"{cell.row}, {cell.column}, seed {cell.seed}: {error}")
             say(f"{name}: {error}")
             return True
-        summaries[cell.folder] = result = in_one_process(trained_cell)
+        result = in_one_process(trained_cell)
+        runs[cell.folder] = run_of(result, cell.recipe)
         say(f"{name}: {measured(result)} in {result.train_seconds:.0f} s")
         look()
-        _write(chosen, queue, summaries, elsewhere, out)
+        written()
         return True
 
     look()
     left = []
     for number, cell in enumerate(queue, start=1):
         name = f"{number}/{len(queue)} {cell.row}, {cell.column}, seed {cell.seed}"
-        if cell.folder in summaries or cell.folder in elsewhere:
-            say(f"{name}: {'done before' if cell.folder in summaries else 'done elsewhere'}")
+        if cell.folder in runs or cell.folder in elsewhere:
+            say(f"{name}: {'done before' if cell.folder in runs else 'done elsewhere'}")
             continue
         say(f"{name}: training")
         if not trained(cell, name):
@@ -274,18 +277,18 @@ def ablate(
     # Once more, when all others are done: who was at them may have finished, or failed.
     left = [(cell, name) for cell, name in left if not trained(cell, name)]
     look()
-    result = _write(chosen, queue, summaries, elsewhere, out)
-    for name in [name for cell, name in left if cell.folder not in summaries]:
+    table_written = written()
+    for name in [name for cell, name in left if cell.folder not in runs]:
         say(f"{name}: still training; run this again for the whole table")
     if failed:
         raise TrainingError(f"{len(failed)} of {len(queue)} cells failed, the others are in {out}; first {failed[0]}")
-    return result
+    return table_written
 
 
-def _known(
-    paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], None] = lambda line: None
-) -> dict[Path, TableRun]:
+def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], None]) -> dict[Path, TableRun]:
     """By the folder that it would have: what other tables keep of the cells of this one."""
+    if not paths:
+        return {}
     wanted = {(cell.row, cell.column, cell.seed, recipe_digest(cell.recipe)): cell.folder for cell in queue}
     found: dict[Path, TableRun] = {}
     for path in paths:
@@ -301,25 +304,18 @@ def _known(
     return found
 
 
-def _write(
-    table: Table,
-    queue: list[Cell],
-    summaries: Mapping[Path, TrainResult],
-    elsewhere: Mapping[Path, TableRun],
-    out: Path,
-) -> dict[str, Any]:
+def _write(table: Table, queue: list[Cell], runs: Mapping[Path, TableRun], out: Path) -> dict[str, Any]:
     """Write what is known of the cells by folder; returns the content of table.json."""
     found: dict[str, dict[str, list[TableRun]]] = {row: {c: [] for c in table.columns} for row in table.rows}
     for cell in queue:
-        if (summary := summaries.get(cell.folder)) is not None:
-            found[cell.row][cell.column].append(run_of(summary, cell.recipe))
-        elif (run := elsewhere.get(cell.folder)) is not None:
+        if (run := runs.get(cell.folder)) is not None:
             found[cell.row][cell.column].append(run)
     result = {
         "title": table.title,
         "base": table.base,
         "rows": {
-            row: {column: cell_of(runs) for column, runs in columns.items() if runs} for row, columns in found.items()
+            row: {column: cell_of(of_cell) for column, of_cell in columns.items() if of_cell}
+            for row, columns in found.items()
         },
         "undefined": table.undefined,
         "versions": versions(),

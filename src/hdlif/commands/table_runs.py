@@ -5,7 +5,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -171,11 +171,7 @@ def read_runs(path: Path) -> dict[tuple[str, str], list[TableRun]]:
         place = cut(".".join(map(str, first["loc"]))) or "the file"
         raise InputError(f"{path}: {place}: {first['msg']}; {wanted}, with the runs of each cell") from None
     return {
-        (row, column): [_with_curve(run, cell.accuracy_per_step) for run in cell.runs]
+        (row, column): [replace(run, curve=tuple(cell.accuracy_per_step)) for run in cell.runs]
         for row, columns in table.rows.items()
         for column, cell in columns.items()
     }
-
-
-def _with_curve(run: TableRun, curve: Sequence[float]) -> TableRun:
-    return TableRun(**{**run.as_dict(), "curve": tuple(curve)})

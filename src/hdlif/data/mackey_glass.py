@@ -48,12 +48,12 @@ def mackey_glass(
     lengths = content.lengths(validation)
     begins = SKIPPED + np.cumsum([0, *(length + GAP for length in lengths[:2])])
     values = series(int(begins[-1]) + lengths[-1])
-    learned = ((values - content.mean[0]) / content.std[0]).astype(np.float32)
+    learned = (values - content.mean[0]) / content.std[0]
+    # Views of every window there is; what is taken of them alone is copied.
+    shown, later = (sliding_window_view(x.astype(np.float32), content.steps) for x in (values, learned))
 
     def cut(part: int) -> tuple[Tensor, Tensor]:
         starts = begins[part] + strides[part] * np.arange(counts[part])
-        # Views of every window there is; what is taken of them alone is copied.
-        shown, later = (sliding_window_view(x, content.steps) for x in (values.astype(np.float32), learned))
         return (
             torch.from_numpy(shown[starts][:, None, :, None]),
             torch.from_numpy(later[starts + content.ahead][..., None]),

@@ -557,15 +557,10 @@ def _column(factor: Tensor | None) -> Tensor | None:
 
 def _mixed(traces: Sequence[Tensor | None], factors: Sequence[Tensor | None]) -> Tensor | None:
     """Σ_k factor_k·e_k; of one state written over e, which nothing else reads."""
-    total: Tensor | None = None
-    for trace, factor in zip(traces, factors, strict=True):
-        if trace is None or factor is None:
-            continue
-        if total is not None:
-            total.addcmul_(factor, trace)
-        else:
-            total = trace.mul_(factor) if len(traces) == 1 else trace * factor
-    return total
+    if len(traces) > 1:
+        return _summed(zip(traces, factors, strict=True))
+    (trace,), (factor,) = traces, factors
+    return None if trace is None or factor is None else trace.mul_(factor)
 
 
 def _driven(trace: Tensor | None, drive: Drive, by_current: Tensor | None) -> Tensor | None:

@@ -158,15 +158,17 @@ class SteppedNeuron(Neuron):
         The third are these states, [K, B, ...].
         """
         spikes, before, kept = list[Tensor](), list[Sequence[Tensor]](), [state.detach() for state in kept]
+        learns = torch.is_grad_enabled()
         # A state may be what the step was given, which has a graph.
         of_steps = (values.detach().unbind() for values in (current, *rows))
         with torch.no_grad():
             for t, arriving, *of_step in zip(steps, *of_steps, strict=True):
                 before.append(kept)
                 spike, *kept = self.stepped(t, steps, arriving, *kept, *of_step)
-                spikes.append(spike)
+                if not learns:
+                    spikes.append(spike)
         states = [torch.stack(of_state) for of_state in zip(*before, strict=True)]
-        if not torch.is_grad_enabled():
+        if not learns:
             return stack_steps(spikes), kept, states
         with_graph, *_ = self.stepped(steps.start, steps, current, *states, *rows)
         return with_graph, kept, states

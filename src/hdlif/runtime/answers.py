@@ -32,9 +32,14 @@ def answers(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Itera
             yield kind(own, record, labels) if np.isfinite(own).all() else None
 
 
+def uncounted(record: TaskRecord) -> int:
+    """The first steps of a sample that no answer is read off, however many there are."""
+    return 0 if record.combine == "last" else record.delay
+
+
 def _counted(outputs: Floats, record: TaskRecord) -> Floats:
     """The steps that the answer is read off: by their mean, or, with "each", each for itself."""
-    return outputs[-1:] if record.combine == "last" else outputs[record.delay :]
+    return outputs[-1:] if record.combine == "last" else outputs[uncounted(record) :]
 
 
 def _classified(outputs: Floats, record: TaskRecord, labels: Sequence[str]) -> Answer | None:

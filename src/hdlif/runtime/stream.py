@@ -15,7 +15,7 @@ from hdlif.inputs.resampling import Resampler, resampled_length
 from hdlif.inputs.series import Floats, finite, shown
 from hdlif.inputs.sounds import Frames
 from hdlif.inputs.wav import HIGHEST_RATE, LOWEST_RATE
-from hdlif.runtime.answers import Answer, answers, in_words
+from hdlif.runtime.answers import Answer, answers, in_words, uncounted
 from hdlif.runtime.session import Session
 from hdlif.runtime.state import is_integer
 
@@ -165,9 +165,8 @@ class Stream:
         self._ended, since = True, perf_counter()
         found = list(self._on(self._resampler.end(), since)) if self._resampler else []
         if partial:
-            task = self._session.task
             # Before a delayed answer nothing is said.
-            first = 0 if task.combine == "last" else task.delay
+            first = uncounted(self._session.task)
             found += [window.said(since, partial=True) for window in self._open if window.step > first]
         return found
 
