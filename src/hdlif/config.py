@@ -381,11 +381,13 @@ def _trees(name_or_path: str | Path) -> tuple[str, dict[str, Any], _Base | None]
     return name, own, _Base(stated, ships, tree)
 
 
-def below(folder: Path, stated: str, seen: str) -> Path:
+def below(folder: Path, stated: str, seen: str, *, kind: str = "recipe", shipped: Sequence[str] | None = None) -> Path:
     """The file that a recipe or table in `folder` names as its base, links resolved.
 
     Args:
         seen: begins the error.
+        kind: what the file should be.
+        shipped: names of those that ship, for the error; the recipes' without them.
     Raises:
         RecipeError: it is none at or below the folder.
     """
@@ -402,11 +404,11 @@ def below(folder: Path, stated: str, seen: str) -> Path:
         with contextlib.suppress(OSError):
             there = path.is_file()
     if not inside:
-        raise RecipeError(f"{seen} is refused; a base is a shipped recipe or a file at or below the folder of this one")
+        raise RecipeError(f"{seen} is refused; give a shipped {kind}, or a file at or below the folder of this one")
     if not there:
-        mend = did_you_mean(stated, shipped_recipes())
+        mend = did_you_mean(stated, shipped_recipes() if shipped is None else shipped)
         raise RecipeError(
-            f"{seen}: there is no such file and no shipped recipe of that name; "
+            f"{seen}: there is no such file and no shipped {kind} of that name; "
             f"give the path of a YAML file at or below the folder of this one or {mend}"
         )
     return path

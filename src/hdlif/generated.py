@@ -195,17 +195,20 @@ class MackeyGlass:
 
     def check_parts(self, validation: int) -> None:
         _check_values(self.input, self.samples, validation, self.test)
-        if (time := sum(self.lengths(validation))) > MOST_TIME:
+        if (time := sum(self.lengths(validation).values())) > MOST_TIME:
             raise ValueError(
                 f"the parts take {time:,} units of time, and at most {MOST_TIME:,} are computed; lower samples, "
                 "stride, validation, test, steps or ahead"
             )
 
-    def lengths(self, validation: int) -> tuple[int, int, int]:
-        """Units of time of the test, validation and training stretch, from the first shown to the last learned."""
-        windows = ((self.test, self.steps), (validation, self.steps), (self.samples, self.stride))
-        test, held_out, train = ((count - 1) * stride + self.steps + self.ahead for count, stride in windows)
-        return test, held_out, train
+    def lengths(self, validation: int) -> Mapping[str, int]:
+        """Units of time of each part, from the first one that is shown to the last one that is learned."""
+        windows = {
+            "train": (self.samples, self.stride),
+            "validation": (validation, self.steps),
+            "test": (self.test, self.steps),
+        }
+        return {part: (count - 1) * stride + self.steps + self.ahead for part, (count, stride) in windows.items()}
 
     @property
     def input(self) -> InputRecord:

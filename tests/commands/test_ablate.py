@@ -171,9 +171,16 @@ def test_every_cell_of_a_shipped_table_can_be_built(name: str, tmp_path: Path) -
     assert len({cell.folder for cell in queue}) == len(queue)
     missing = [column for of_row in (table.undefined, table.left_out) for names in of_row.values() for column in names]
     assert len(queue) == len(table.rows) * len(table.columns) - len(missing)
-    if name in TABLES_OF_SERIES:
-        for cell in queue:
-            builders.try_update(cell.recipe)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TABLES_OF_SERIES)
+def test_every_cell_of_a_table_of_series_takes_an_update(name: str, tmp_path: Path) -> None:
+    table = load_table(name).model_copy(update={"seeds": 1})
+    write_public_arrays(tmp_path / "hapt", classes=12, steps=128, channels=6)
+    write_public_arrays(tmp_path / "vowels", classes=9, steps=29, channels=12)
+    for cell in cells(table, tmp_path, data_root=tmp_path):
+        builders.try_update(cell.recipe)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +203,41 @@ def test_tables_that_cannot_be_trained_are_refused(
         ablate(table, out=tmp_path / "out")
     assert message in str(refused.value)
     assert not (tmp_path / "out" / "hd_lif").exists()
+
+
+def test_a_table_like_another_adds_rows_and_changes_those_of_the_same_name(table: Path) -> None:
+    other = table.with_name("other.yaml")
+    other.write_text(
+        "title: other\nbase: digits_lif\nlike: tiny.yaml\nseeds: 2\nrows:\n  LIF: [seed=1]\n  third: []\n"
+    )
+    one, like = load_table(table), load_table(other)
+    assert like.rows == {"LIF": ["seed=1"], "HD-LIF": one.rows["HD-LIF"], "third": []}
+    assert (like.columns, like.undefined, like.quantities) == (one.columns, one.undefined, one.quantities)
+    assert (like.title, like.base, like.overrides, like.seeds) == ("other", "digits_lif", [], 2)
+    last = table.with_name("last.yaml")
+    last.write_text("title: last\nbase: digits_lif\nlike: other.yaml\noverrides: [seed=3]\n")
+    assert load_table(last).rows == like.rows
+    assert load_table(last).seeds == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("like: absent.yaml", 'like = "absent.yaml": there is no such file and no shipped table of that name; give'),
+        ("like: digit", '(did you mean "digits"?)'),
+        ("like: ../table.yaml", 'like = "../table.yaml" is refused; give a shipped table, or a file at or below'),
+        ("like: 3", "like: Input should be a valid string"),
+        ("like: list.yaml", 'list.yaml" is not a table; give one with rows and columns'),
+        ("like: round.yaml", "comes back to this table; leave like out"),
+    ],
+)
+def test_tables_that_are_like_none_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "list.yaml").write_text("[1]")
+    path = tmp_path / "round.yaml"
+    path.write_text(f"title: round\nbase: digits_lif\n{text}\n")
+    with pytest.raises(RecipeError) as refused:
+        load_table(path)
+    assert message in str(refused.value)
 
 
 def test_unknown_table_names_those_that_ship() -> None:

@@ -64,7 +64,7 @@ def test_the_folder_of_a_cell_is_below_the_table_s(name: str, where: str, tmp_pa
         ({"overrides": ["seed=4294967295"], "seeds": 2, "base": "digits_hdlif"}, None),
         ({"rows": {"x" * 300: []}}, "its folder should be at most 200 bytes long"),
         ({"rows": {"\x1b[31m": []}}, "should be printable, on one line"),
-        ({"base": "../other.yaml"}, "a base is a shipped recipe or a file at or below the folder of this one"),
+        ({"base": "../other.yaml"}, "give a shipped recipe, or a file at or below the folder of this one"),
     ],
 )
 def test_what_comes_to_no_end_or_leaves_the_folder_is_refused(

@@ -117,5 +117,5 @@ def test_extra_out_of_range_is_named(override: str, message: str) -> None:
     "stated", ["/nonexistent", f"/etc/{'a' * 300}", "/etc/passwd", "/etc/passwd/x", "../x", f"../{'a' * 300}", "/"]
 )
 def test_nothing_is_said_of_what_lies_outside_the_folder(tmp_path: Path, stated: str) -> None:
-    with pytest.raises(RecipeError, match=r" is refused; a base is a shipped recipe or a file at or below the folder"):
+    with pytest.raises(RecipeError, match=r" is refused; give a shipped recipe, or a file at or below the folder"):
         load_recipe(write(tmp_path, f"base: {stated}\n"))

@@ -301,7 +301,7 @@ def test_a_base_outside_of_the_recipe_s_folder_is_refused_whether_or_not_it_is_t
     for there in (False, True):
         if there:
             (tmp_path / "victim.yaml").write_text(f"{SECRET}: 1\n")
-        with pytest.raises(RecipeError, match="a base is a shipped recipe or a file at or below the folder") as refused:
+        with pytest.raises(RecipeError, match="give a shipped recipe, or a file at or below the folder") as refused:
             load_recipe(folder / "mine.yaml")
         said.append(one_printable_line(refused.value))
     assert said[0] == said[1]

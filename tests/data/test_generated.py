@@ -1,17 +1,19 @@
 """Series that are made here: what they are, that their parts share nothing, and what does not change them."""
 
 import re
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from hdlif import builders
 from hdlif.config import Recipe, load_recipe
 from hdlif.data import ImageSets, Samples, copy_task, delayed_xor, mackey_glass
-from hdlif.data.mackey_glass import GAP, SKIPPED, series
+from hdlif.data.mackey_glass import SKIPPED, STARTS, series
 from hdlif.errors import DataError, RecipeError
 from hdlif.generated import Copy, DelayedXor, MackeyGlass
 from hdlif.learning import loss_over, mean_logits
@@ -138,7 +140,7 @@ def euler(time: float, step: float) -> float:
 
 
 def test_series_of_mackey_and_glass_is_what_the_plainest_method_comes_to() -> None:
-    exact = series(101)
+    exact = series(101, 1.2)
     coarse, fine = euler(100, 0.01), euler(100, 0.005)
     # Its error is of first order: half of it is gone at half the step.
     assert abs(2 * fine - coarse - exact[100]) < 2e-4
@@ -150,7 +152,7 @@ GOLDEN = ["0x1.1e188e9a862fap+0", "0x1.03857c6d1b449p+0", "0x1.c35cd4a6ad89bp-1"
 
 
 def test_series_is_the_same_on_every_machine() -> None:
-    x = series(3001)
+    x = series(3001, 1.2)
     assert x.dtype == np.float64
     assert [x[place].hex() for place in (1, 100, 3000)] == GOLDEN
     assert 0.2 < x[1000:].min() < x[1000:].max() < 1.4
@@ -174,34 +176,42 @@ def test_what_is_learned_is_what_comes_ahead() -> None:
     assert content.learned["ahead"] == 6
 
 
-def begins_of(sets: ImageSets, steps: int = 20) -> list[list[int]]:
-    """The time at which each window of the training, validation and test part begins."""
-    whole = series(SKIPPED + 4000).astype(np.float32)
-    begins = []
-    for part in sets.parts:
-        found = raw(part)[:, 0].numpy()
-        begins.append([int(np.flatnonzero((whole[:-1] == row[0]) & (whole[1:] == row[1]))[0]) for row in found])
-        for begin, row in zip(begins[-1], found, strict=True):
-            assert np.array_equal(whole[begin : begin + steps], row)
-    return begins
+def test_parts_are_stretches_of_series_of_their_own() -> None:
+    begins = {
+        "train": [7 * n for n in range(9)],
+        "validation": [20 * n for n in range(3)],
+        "test": [20 * n for n in range(4)],
+    }
+    _, sets = windows()
+    for part, found in zip(begins, sets.parts, strict=True):
+        whole = series(SKIPPED + 200, STARTS[part])[SKIPPED:].astype(np.float32)
+        expected = [whole[begin : begin + 20] for begin in begins[part]]
+        assert np.array_equal(raw(found)[:, 0].numpy(), np.stack(expected))
 
 
-def test_parts_of_a_series_are_stretches_of_time_with_gaps_between() -> None:
-    train, validation, test = begins_of(windows()[1])
-    assert test == [SKIPPED + 20 * n for n in range(4)]
-    assert validation == [test[-1] + 26 + GAP + 20 * n for n in range(3)]
-    assert train == [validation[-1] + 26 + GAP + 7 * n for n in range(9)]
+def test_series_of_two_parts_share_no_step_and_are_of_one_kind() -> None:
+    whole = {part: series(SKIPPED + 3000, start)[SKIPPED:] for part, start in STARTS.items()}
+    for x in whole.values():
+        assert x.mean() == pytest.approx(MackeyGlass.mean[0], abs=0.01)
+        assert x.std() == pytest.approx(MackeyGlass.std[0], abs=0.01)
+    for one, other in combinations(whole.values(), 2):
+        # Not one series that is shifted either: windows come near others, as they do in chaos, and never meet.
+        pairs = sliding_window_view(one, 100)[::10, None] - sliding_window_view(other, 100)[None, ::10]
+        assert np.abs(pairs).max(2).min() > 1e-3
 
 
 @pytest.mark.parametrize("sizes", [{"samples": 1}, {"samples": 300}, {"stride": 1}, {"stride": 100}])
-def test_what_is_tested_on_does_not_hang_on_what_is_trained_on(sizes: dict[str, int]) -> None:
+def test_what_is_measured_does_not_hang_on_what_is_trained_on(sizes: dict[str, int]) -> None:
     one, other = windows()[1], windows(**sizes)[1]
     assert torch.equal(raw(one.test), raw(other.test))
     assert torch.equal(one.test.labels, other.test.labels)
     assert torch.equal(raw(one.validation), raw(other.validation))
-    # Of a window, and of what is learned of it, the last value is 25 units behind the first.
-    tested, trained = begins_of(other)[2], begins_of(one)[0] + begins_of(other)[0]
-    assert max(tested) + 25 < min(trained)
+
+
+def test_more_test_windows_begin_with_the_same_ones() -> None:
+    one, other = windows()[1], windows(test=9)[1]
+    assert torch.equal(raw(one.test), raw(other.test)[:4])
+    assert torch.equal(raw(one.train), raw(other.train))
 
 
 def test_test_windows_do_not_change_with_the_validation_part() -> None:

@@ -44,6 +44,8 @@ UNITS = {
 HEADINGS = {"nops": "M NOPs", "parameters": "parameters", "stored_mb": "kB stored"}
 """Of the quantities that may be the same in all columns of a row."""
 MOST_CELLS = 10_000
+_TAKEN = ("seeds", "rows", "columns", "quantities", "memory_repeats", "undefined", "left_out")
+"""What a table takes from the one that it is like."""
 
 
 def _printable(text: str) -> str:
@@ -63,6 +65,10 @@ class Table(BaseModel):
     title: Printable
     base: str
     """The recipe that all cells start from: one that ships, or a file at or below the folder of the table."""
+    like: str | None = None
+    """Another table, which ships or is a file at or below this one's folder. What this one does not state of `seeds`,
+    `quantities` and `memory_repeats` is the other's; of `rows`, `columns`, `undefined` and `left_out` it adds to the
+    other's, or changes those of the same name."""
     seeds: int = Field(default=1, ge=1)
     overrides: list[str] = []
     """For all cells."""
@@ -113,20 +119,9 @@ def load_table(name_or_path: str | Path) -> Table:
     Raises:
         RecipeError: no such table, or a key or value that is not accepted.
     """
-    shipped = shipped_tables()
-    ships = isinstance(name_or_path, str) and name_or_path in shipped
+    stated = _stated(name_or_path, ())
     try:
-        if ships:
-            text = files("hdlif").joinpath("ablations", f"{name_or_path}.yaml").read_text("utf-8")
-        else:
-            text = text_of(Path(name_or_path), "a table")
-    except FileNotFoundError:
-        raise RecipeError(
-            f"{name_or_path}: there is no such file and no shipped table of that name; "
-            f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped)}"
-        ) from None
-    try:
-        table = Table.model_validate(parse_yaml(text, source=str(name_or_path)))
+        table = Table.model_validate(stated)
     except ValidationError as error:
         first = error.errors()[0]
         place = cut(".".join(map(str, first["loc"]))) or "the file"
@@ -147,6 +142,47 @@ def load_table(name_or_path: str | Path) -> Table:
                 if name not in known:
                     raise RecipeError(f"{name_or_path}: {key}: {brief(name)} is unknown; {did_you_mean(name, known)}")
     return table
+
+
+def _stated(name_or_path: str | Path, above: tuple[str, ...]) -> Any:
+    """What a file says, with what it takes from the table that it is like.
+
+    Args:
+        above: the tables that are like this one.
+    """
+    shipped = shipped_tables()
+    try:
+        if isinstance(name_or_path, str) and name_or_path in shipped:
+            text = files("hdlif").joinpath("ablations", f"{name_or_path}.yaml").read_text("utf-8")
+        else:
+            text = text_of(Path(name_or_path), "a table")
+    except FileNotFoundError:
+        raise RecipeError(
+            f"{name_or_path}: there is no such file and no shipped table of that name; "
+            f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped)}"
+        ) from None
+    stated = parse_yaml(text, source=str(name_or_path))
+    # What is no mapping or no text is refused where all keys are checked.
+    if not isinstance(stated, dict) or not isinstance(like := stated.get("like"), str):
+        return stated
+    seen = f"{name_or_path}: like = {shown(like)}"
+    chain = (*above, str(name_or_path))
+    other = like
+    if like not in shipped:
+        other = str(below(Path(name_or_path).parent, like, seen, kind="table", shipped=shipped))
+    if other in chain:
+        raise RecipeError(f"{seen} comes back to this table; leave like out, and give rows and columns")
+    taken = _stated(other, chain)
+    if not isinstance(taken, dict):
+        raise RecipeError(f"{seen} is not a table; give one with rows and columns")
+    return {key: taken[key] for key in _TAKEN if key in taken} | {
+        key: {**taken[key], **value} if _both_mappings(taken.get(key), value) else value
+        for key, value in stated.items()
+    }
+
+
+def _both_mappings(one: Any, other: Any) -> bool:
+    return isinstance(one, dict) and isinstance(other, dict)
 
 
 def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator[Cell]:

@@ -1,5 +1,6 @@
 """The chaotic series of Mackey and Glass, to be forecast."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -16,10 +17,10 @@ from hdlif.data.splits import check_generated
 from hdlif.generated import MackeyGlass
 
 TAU, BETA, GAMMA = 17, 0.2, 0.1
-START, SKIPPED = 1.2, 1000
-"""x(t) for t <= 0, and the units of time before the first one that is used."""
-GAP = 500
-"""Units of time between two parts."""
+STARTS: Mapping[str, float] = {"train": 1.2, "validation": 0.9, "test": 0.6}
+"""x(t) for t <= 0, of the series of each part."""
+SKIPPED = 1000
+"""Units of time before the first one that is used."""
 _SUBSTEPS = 10
 """Steps of the integration in a unit of time."""
 
@@ -32,39 +33,38 @@ def mackey_glass(
     augment: Augment = (),
     seed: int = 0,
 ) -> ImageSets:
-    """Windows [steps] of one series, and at each step the value `ahead` later, normalised; `root` is not needed.
+    """Windows [steps] of a series, and at each step the value `ahead` later, normalised; `root` is not needed.
 
-    The parts are stretches of time one after another, test, validation and training, with 500 units between them, so
-    that neither of the first two hangs on what is trained on: of a network that is there already `samples` and `stride`
-    need not be known. `seed` is that of the augmentation.
+    Each part has a series of its own, from another start: whatever the sizes, no part has values of another, and a
+    network can be tested on more than it was first tested on. `seed` is that of the augmentation.
 
     Args:
         content: steps, ahead, stride and sizes; the defaults of `MackeyGlass` without it.
     """
     content = MackeyGlass() if content is None else content
     check_generated("mackey_glass", content, validation)
-    counts = (content.test, validation, content.samples)
-    strides = (content.steps, content.steps, content.stride)
+    counts = {"train": content.samples, "validation": validation, "test": content.test}
     lengths = content.lengths(validation)
-    begins = SKIPPED + np.cumsum([0, *(length + GAP for length in lengths[:2])])
-    values = series(int(begins[-1]) + lengths[-1])
-    learned = (values - content.mean[0]) / content.std[0]
-    # Views of every window there is; what is taken of them alone is copied.
-    shown, later = (sliding_window_view(x.astype(np.float32), content.steps) for x in (values, learned))
 
-    def cut(part: int) -> tuple[Tensor, Tensor]:
-        starts = begins[part] + strides[part] * np.arange(counts[part])
+    def windows(part: str, stride: int) -> tuple[Tensor, Tensor]:
+        values = series(SKIPPED + lengths[part], STARTS[part])[SKIPPED:]
+        learned = (values - content.mean[0]) / content.std[0]
+        # Views of every window there is; what is taken of them alone is copied.
+        shown, later = (sliding_window_view(x.astype(np.float32), content.steps) for x in (values, learned))
+        begins = stride * np.arange(counts[part])
         return (
-            torch.from_numpy(shown[starts][:, None, :, None]),
-            torch.from_numpy(later[starts + content.ahead][..., None]),
+            torch.from_numpy(shown[begins][:, None, :, None]),
+            torch.from_numpy(later[begins + content.ahead][..., None]),
         )
 
-    return series_sets([cut(2), cut(1), cut(0)], content.input, content.names, augment=augment, seed=seed)
+    # Windows that are measured share no step.
+    parts = [windows("train", content.stride), *(windows(part, content.steps) for part in ("validation", "test"))]
+    return series_sets(parts, content.input, content.names, augment=augment, seed=seed)
 
 
 @cache
-def series(n: int) -> NDArray[np.float64]:
-    """x(0), x(1), ..., x(n - 1), from x(t) = 1.2 for t <= 0.
+def series(n: int, start: float) -> NDArray[np.float64]:
+    """x(0), x(1), ..., x(n - 1), from x(t) = `start` for t <= 0.
 
     dx/dt = f(x(t - τ)) - γ·x(t) with f(x) = β·x/(1 + x^10), by the classical Runge-Kutta method of 10 steps a unit; the
     delayed value in the middle of a step is interpolated by a cubic through four neighbours. It takes the four basic
@@ -78,8 +78,8 @@ def series(n: int) -> NDArray[np.float64]:
         return BETA * x / (1 + fourth * fourth * square)
 
     # One value more than the lag, for the interpolation of the first step.
-    x = [START] * (lag + 2)
-    after = fed_back(START)
+    x = [start] * (lag + 2)
+    after = fed_back(start)
     for place in range(1, _SUBSTEPS * (n - 1) + 1):
         now = x[-1]
         middle = (9 * (x[place] + x[place + 1]) - (x[place - 1] + x[place + 2])) / 16
