@@ -207,9 +207,7 @@ def test_tables_that_cannot_be_trained_are_refused(
 
 def test_a_table_like_another_adds_rows_and_changes_those_of_the_same_name(table: Path) -> None:
     other = table.with_name("other.yaml")
-    other.write_text(
-        "title: other\nbase: digits_lif\nlike: tiny.yaml\nseeds: 2\nrows:\n  LIF: [seed=1]\n  third: []\n"
-    )
+    other.write_text("title: other\nbase: digits_lif\nlike: tiny.yaml\nseeds: 2\nrows:\n  LIF: [seed=1]\n  third: []\n")
     one, like = load_table(table), load_table(other)
     assert like.rows == {"LIF": ["seed=1"], "HD-LIF": one.rows["HD-LIF"], "third": []}
     assert (like.columns, like.undefined, like.quantities) == (one.columns, one.undefined, one.quantities)
