@@ -1,5 +1,6 @@
 """What counts as stem, body and classifier follows from the place in the graph, not from the class of a layer."""
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -11,9 +12,11 @@ from torch import nn
 from accounting.test_operations import graph_of
 from deployed_graphs import Builder
 from hdlif.accounting import profile
-from hdlif.artefact import INPUT, Graph
+from hdlif.accounting.activity import spikes_of
+from hdlif.artefact import INPUT, Graph, InputRecord, Node
 from hdlif.artefact.roles import roles
-from hdlif.models import Network, resnet, resnet19, reversible_resnet, vgg_snn
+from hdlif.deploy import lower
+from hdlif.models import Network, conv1d, dense, recurrent, resnet, resnet19, reversible_resnet, vgg_snn
 from hdlif.nn import HDLIF, LIF, ParallelHDLIF, QuantConv2d, QuantLinear, Sequential, Ternary
 
 NETWORKS = {
@@ -24,6 +27,7 @@ NETWORKS = {
 }
 NEURONS = {"hdlif": HDLIF, "lif": LIF, "parallel": ParallelHDLIF}
 T = 2
+SERIES = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", frames="rows")
 
 
 def built(network: str, neuron: str = "hdlif", **options: object) -> Network:
@@ -81,6 +85,40 @@ def test_roles_of_our_networks_go_by_their_parts(network: str) -> None:
     for name, role in roles(graph_of(built(network), (2, 6, 6), 3, T)).items():
         part = name.split(".")[0]
         assert role == ("body" if part == "head" else part)
+
+
+def series_graph(network: Callable[..., Network], **options: object) -> Graph:
+    torch.manual_seed(0)
+    model = network(neuron=lambda place: HDLIF(T), classes=3, in_channels=2, widths=(5, 4, 3), **options).eval()
+    return lower(model, time_steps=T, input=SERIES, labels=("a", "b", "c"))
+
+
+@pytest.mark.parametrize(("network", "options"), [(conv1d, {"kernel": 3}), (dense, {}), (recurrent, {})])
+def test_roles_of_networks_for_series_go_by_their_parts(
+    network: Callable[..., Network], options: dict[str, object]
+) -> None:
+    for name, role in roles(series_graph(network, **options)).items():
+        assert role == name.split(".")[0]
+
+
+def test_a_delay_gives_spikes_where_what_it_delays_is_spikes() -> None:
+    graph = series_graph(conv1d, kernel=2)
+    spikes = spikes_of(graph)
+    delays = [spikes[node.name] for node in graph.nodes if node.op == "delay"]
+    # One of the input, and one behind the neurons of each of two layers.
+    assert delays == [False, True, True]
+    led_back = series_graph(recurrent)
+    assert all(spikes_of(led_back)[node.name] for node in led_back.nodes if node.op == "delay")
+
+
+def test_a_delay_of_a_current_further_on_gives_no_spikes() -> None:
+    b = Builder((2, 1, 1), T, 0)
+    first = b.conv(INPUT, 2, kernel=(1, 1), padding=(0, 0), encoding="float32")
+    b.nodes.append(Node("delay", "before", (first,), {"max_code": 0, "source": "later"}))
+    total = b.add("add", first, "before")
+    rows = {"scale": b.rows(1, 2, -1, 1), "shift": b.rows(1, 2, -1, 1)}
+    b.nodes.append(Node("affine", "later", (total,), {}, rows))
+    assert not spikes_of(b.graph(b.hd_lif("later")))["before"]
 
 
 def test_the_file_names_the_same_roles() -> None:

@@ -12,6 +12,7 @@ from hdlif.deploy import GraphModule, lower
 from hdlif.nn import StepValue, evaluation_mode
 from hdlif.ops import OPS
 from hdlif.ops.conv2d import dilation_of, groups_of
+from hdlif.ops.graph import INPUT
 
 
 class Activity:
@@ -26,9 +27,7 @@ class Activity:
         self.nonzero: dict[str, float] = {}
         self.entries: dict[str, float] = {}
         self.repeats: dict[str, float] = {}
-        self.spikes = {"input": False}
-        for node in graph.nodes:
-            self.spikes[node.name] = self._emits_spikes(node)
+        self.spikes = spikes_of(graph)
 
     def observe(self, node: Node, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self.repeats[node.name] = self.graph.time_steps / output.shape[0]
@@ -49,13 +48,27 @@ class Activity:
     def entries_per_image(self, node: Node) -> float:
         return self.entries[node.name] / self.images
 
-    def _emits_spikes(self, node: Node) -> bool:
-        op = OPS[node.op]
-        return op.emits_spikes(node) or (op.passes_spikes(node) and all(self.spikes[name] for name in node.inputs))
-
     @staticmethod
     def _add(counts: dict[str, float], key: str, count: float) -> None:
         counts[key] = counts.get(key, 0.0) + count
+
+
+def spikes_of(graph: Graph) -> dict[str, bool]:
+    """Whether a value counts as spikes, by name.
+
+    A value of the step before may come from a node further on: all are taken for spikes until nothing says otherwise.
+    """
+    ops = {node.name: OPS[node.op] for node in graph.nodes}
+    passing = [node for node in graph.nodes if ops[node.name].passes_spikes(node)]
+    emitting = {node.name: ops[node.name].emits_spikes(node) for node in graph.nodes}
+    spikes = {INPUT: False} | emitting | {node.name: True for node in passing}
+    while True:
+        before = dict(spikes)
+        for node in passing:
+            given = all(spikes[name] for name in ops[node.name].made_from(node))
+            spikes[node.name] = emitting[node.name] or given
+        if spikes == before:
+            return spikes
 
 
 def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Activity:

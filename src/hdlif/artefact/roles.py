@@ -1,11 +1,12 @@
 """What each convolution and linear layer of a graph is, by its place: stem, body or classifier."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
 from typing import Literal
 
 from hdlif.ops import OPS
-from hdlif.ops.graph import INPUT, Graph
+from hdlif.ops.graph import INPUT, Graph, Node
 
 Role = Literal["stem", "body", "classifier"]
 
@@ -22,10 +23,8 @@ def roles(graph: Graph) -> dict[str, Role]:
     - classifier: no other such layer lies behind it.
     - body: all the rest.
     """
-    spikes, synapses = {INPUT: False}, {INPUT: False}
-    for node in graph.nodes:
-        spikes[node.name] = OPS[node.op].emits_spikes(node) or any(spikes[n] for n in node.inputs)
-        synapses[node.name] = OPS[node.op].is_synapse or any(synapses[n] for n in node.inputs)
+    spikes = _before(graph, lambda node: OPS[node.op].emits_spikes(node))
+    synapses = _before(graph, lambda node: OPS[node.op].is_synapse)
     followed: set[str] = set()
     for node in reversed(graph.nodes):
         if OPS[node.op].is_synapse or node.name in followed:
@@ -43,6 +42,18 @@ def roles(graph: Graph) -> dict[str, Role]:
         else:
             found[node.name] = "body" if node.name in followed else "classifier"
     return found
+
+
+def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
+    """By value, whether it comes from a node of which something holds, maybe of a step before."""
+    found = {INPUT: False, **{node.name: holds(node) for node in graph.nodes}}
+    # Once more for what led back in the last pass.
+    while True:
+        before = dict(found)
+        for node in graph.nodes:
+            found[node.name] |= any(found[name] for name in OPS[node.op].made_from(node))
+        if found == before:
+            return found
 
 
 def by_place(graph: Graph) -> Graph:

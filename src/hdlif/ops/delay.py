@@ -71,5 +71,5 @@ OP = Op(
     sources=lambda node: (node.attributes["source"],),
     states=states,
     flat=flat,
-    emits_spikes=always,
+    passes_spikes=always,
 )

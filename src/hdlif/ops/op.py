@@ -49,7 +49,8 @@ class Op:
         is_neuron: whether a node emits the spikes of neurons.
         is_synapse: whether it multiplies by weights.
         emits_spikes: whether what a node gives counts as spikes, whatever it is given.
-        passes_spikes: whether what it gives counts as spikes where all its inputs do.
+        passes_spikes: whether what it gives counts as spikes where all that it is made from does: its sources, or its
+            inputs where it has none.
     """
 
     name: str
@@ -70,6 +71,10 @@ class Op:
     is_synapse: bool = False
     emits_spikes: Callable[[Node], bool] = field(default=lambda node: False)
     passes_spikes: Callable[[Node], bool] = field(default=lambda node: False)
+
+    def made_from(self, node: Node) -> tuple[str, ...]:
+        """The values that what a node gives is made from: of those of a step before its inputs say the shape alone."""
+        return self.sources(node) or node.inputs
 
 
 def always(node: Node) -> bool:
