@@ -118,6 +118,12 @@ def test_named_data_is_shown_as_the_network_takes_it() -> None:
         ),
         ("digits_events", recipe(), r"takes input of kind image \[1, 8, 8\] at each step, and digits_events has"),
         ("sines", recipe("data.frames=rows", "time_steps=8"), r"give the data set that it was"),
+        ("delayed_xor", recipe("time_steps=1"), r"at each of 1 time steps, which delayed_xor never has; give the data"),
+        (
+            "delayed_xor",
+            recipe("time_steps=4"),
+            r"takes input of kind image \[1, 8, 8\] at each step, and delayed_xor has",
+        ),
     ],
 )
 def test_named_data_of_another_kind_is_refused(name: str, chosen: Recipe, message: str) -> None:

@@ -15,7 +15,7 @@ from hdlif.artefact import INPUT, InputRecord, save
 from hdlif.commands import bench as module
 from hdlif.commands.bench import bench, engine_macs, engines_of, images_of, in_turns, layers_of
 from hdlif.commands.tables import engines_table
-from hdlif.errors import InputError, MissingExtraError, TrainingError
+from hdlif.errors import DataError, InputError, MissingExtraError, TrainingError
 from hdlif.measure import engines
 from hdlif.measure.engine_process import main as engine_process
 from hdlif.measure.engines import ENGINES, OURS, Engine
@@ -91,6 +91,15 @@ def test_each_stage_has_its_time_and_the_density_of_its_input() -> None:
         assert rows[node.name]["dense_gmacs_per_s"] == pytest.approx(
             engine_macs(graph)[node.name] / rows[node.name]["ms"] / 1e6
         )
+
+
+@pytest.mark.parametrize("data", ["delayed_xor", "mackey_glass", "sines", "digits_events"])
+def test_data_that_are_no_images_are_refused(data: str) -> None:
+    record = InputRecord((1, 8, 8), (0.3,), (0.2,))
+    with pytest.raises(
+        DataError, match=f"--data {data} has input of kind .*, and the network takes images; give a set"
+    ):
+        images_of(record, data, None, compared=8)
 
 
 def test_noise_has_the_statistics_that_the_input_record_states() -> None:

@@ -300,16 +300,23 @@ def named_data(
     Args:
         frames: how events are binned, of a network whose record does not say it.
         task: what the network's outputs mean.
-        arguments: of generated data; what the network itself tells of them need not be among them.
+        arguments: of generated data; those that the network itself implies need not be among them.
     Raises:
         DataError: the network takes something else.
-        RecipeError: an argument is unknown, has a value that none can have, or another than the network tells.
+        RecipeError: an argument is unknown, has a value that none can have, or another than the network implies.
     """
     if (content := DATA[name].content) is not None:
-        told = content.of_network(record, time_steps, task)
+        implied = content.of_network(record, time_steps, task)
+        try:
+            shipped_kind(name, implied)
+        except RecipeError:
+            raise DataError(
+                f"the network takes {_described(record)} at each of {time_steps} time steps, which {name} never has; "
+                "give the data set that it was trained on"
+            ) from None
         if record.kind == DATA[name].input.kind:
-            _check_told(told, arguments)
-        arguments = {**told, **arguments}
+            _check_implied(implied, arguments)
+        arguments = {**implied, **arguments}
     kind = shipped_kind(name, arguments)
     # No more of what is generated than are tested on, so that lowering these makes room for either.
     validation = min(VALIDATION_OF_NAMED, arguments.get("test", kind.defaults.get("test", VALIDATION_OF_NAMED)))
@@ -334,9 +341,9 @@ def named_data(
     raise DataError(f"{taken}; give the data set that it was trained on")
 
 
-def _check_told(told: Mapping[str, int], arguments: Mapping[str, Any]) -> None:
-    """Raise `RecipeError` where an argument is another than a network tells of its data."""
-    for key, value in told.items():
+def _check_implied(implied: Mapping[str, int], arguments: Mapping[str, Any]) -> None:
+    """Raise `RecipeError` where an argument is another than a network implies of its data."""
+    for key, value in implied.items():
         if (asked := arguments.get(key, value)) != value:
             raise RecipeError(
                 f"data.{key} = {brief(asked)} is refused: the network was made for {key} = {value}; leave data.{key} "

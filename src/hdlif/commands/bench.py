@@ -17,7 +17,7 @@ import numpy as np
 
 from hdlif.accounting import dense_macs
 from hdlif.artefact import Graph, InputRecord, TaskRecord, infer_values, load
-from hdlif.errors import InputError, MissingExtraError, RecipeError, TrainingError, cut, did_you_mean
+from hdlif.errors import DataError, InputError, MissingExtraError, RecipeError, TrainingError, cut, did_you_mean
 from hdlif.measure.engines import CALIBRATION_IMAGES, ENGINES, OURS, PEERS, Floats, Material, Run, file_bytes
 from hdlif.measure.signal_stack import signal_stack_kept
 from hdlif.runs.files import existing
@@ -148,9 +148,12 @@ def images_of(
         return BenchImages(x[:compared], x[compared:], "noise of the input's mean and deviation (no --data)")
     import torch
 
+    from hdlif import builders
     from hdlif.commands.eval import sets_named
     from hdlif.runs.recipe_data import data_keys, names_path
 
+    if data in builders.DATA and (kind := builders.DATA[data].input.kind) != record.kind:
+        raise DataError(f"--data {data} has input of kind {kind}, and the network takes images; give a set of images")
     known = record if names_path(data) else None
     sets = sets_named(data, data_root, Path(data), record=known, keys=data_keys(overrides))
     run, calibration = (

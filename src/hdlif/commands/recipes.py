@@ -28,8 +28,8 @@ def about(name_or_path: str | Path) -> str:
     """The first sentence of the comment that heads a recipe, behind its command and figure; "" where it has none."""
     _, text = recipe_text(name_or_path)
     lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
-    told = (line for line in lines if not line.startswith(("# hdlif train ", "# published: ")))
-    said = " ".join(line.removeprefix("#").strip() for line in told)
+    about_it = (line for line in lines if not line.startswith(("# hdlif train ", "# published: ")))
+    said = " ".join(line.removeprefix("#").strip() for line in about_it)
     return _SENTENCE_END.split(said)[0].removesuffix(".")
 
 

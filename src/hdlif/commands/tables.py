@@ -106,7 +106,7 @@ def _beside_accuracy(figures: Mapping[str, Any]) -> Mapping[str, float | None]:
 
 
 _MOST_STEPS = 8
-"""Time steps of which each is told."""
+"""Time steps of which each is listed."""
 
 
 def _steps(accuracies: Sequence[float]) -> str:

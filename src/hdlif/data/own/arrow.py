@@ -71,10 +71,10 @@ def find_arrow(
     if "train" not in sets:
         raise DataError(f"{place}: has the splits {cut(', '.join(loaded), 200)}, and none is called train; rename one")
     features = sets["train"].features
-    told = _told(place, features, label, wanted)
-    chosen = _column(place, features, column, "column", "pictures or series", ("Image",), _LISTS, but=told.columns)
-    rows = {part: _Rows(one, chosen, told, wanted) for part, one in sets.items()}
-    classes = told.names if wanted.classes else None
+    targets = _target_columns(place, features, label, wanted)
+    chosen = _column(place, features, column, "column", "pictures or series", ("Image",), _LISTS, but=targets.columns)
+    rows = {part: _Rows(one, chosen, targets, wanted) for part, one in sets.items()}
+    classes = targets.names if wanted.classes else None
     return found_of(str(place), rows, classes, shares, wanted, size=size, known=known, say=say, fit=fit, scale=scale)
 
 
@@ -82,7 +82,7 @@ _LISTS = ("Sequence", "List", "LargeList", "Array2D")
 
 
 @dataclass(frozen=True)
-class _Told:
+class _TargetColumns:
     """The columns of what is learned.
 
     Attributes:
@@ -95,19 +95,19 @@ class _Told:
     names: Sequence[str] | None = None
 
 
-def _told(place: Path, features: Mapping[str, Any], label: str | None, wanted: Wanted) -> _Told:
+def _target_columns(place: Path, features: Mapping[str, Any], label: str | None, wanted: Wanted) -> _TargetColumns:
     if wanted.ahead is not None:
-        return _Told()
+        return _TargetColumns()
     if wanted.one_class:
         found = _column(place, features, label, "label", "labels", ("ClassLabel",), ("Value",))
-        return _Told((found,), names=getattr(features[found], "names", None))
+        return _TargetColumns((found,), names=getattr(features[found], "names", None))
     if wanted.labels is not None and label is None and LABELS in features and not set(wanted.names) <= features.keys():
         label = LABELS
     listed = wanted.labels is not None and label is not None
     if not (listed or wanted.classes):
-        return _Told(tuple(_column(place, features, name, "", "", (), ()) for name in wanted.names))
+        return _TargetColumns(tuple(_column(place, features, name, "", "", (), ()) for name in wanted.names))
     found = _column(place, features, label or "label", "", "", (), ())
-    return _Told((found,), listed, getattr(getattr(features[found], "feature", None), "names", None))
+    return _TargetColumns((found,), listed, getattr(getattr(features[found], "feature", None), "names", None))
 
 
 class _Rows:
@@ -115,11 +115,11 @@ class _Rows:
 
     Args:
         column: of x.
-        told: those of y.
+        targets: those of y.
     """
 
-    def __init__(self, table: Any, column: str, told: _Told, wanted: Wanted) -> None:
-        self.table, self.column, self.told, self.wanted = table, column, told, wanted
+    def __init__(self, table: Any, column: str, targets: _TargetColumns, wanted: Wanted) -> None:
+        self.table, self.column, self.targets, self.wanted = table, column, targets, wanted
 
     def __len__(self) -> int:
         return len(self.table)
@@ -130,13 +130,13 @@ class _Rows:
         return np.asarray(x, np.float32) if isinstance(x, list) else x, self._y(row)
 
     def _y(self, row: Mapping[str, Any]) -> Any:
-        told, wanted = self.told, self.wanted
-        if not told.columns or wanted.classes:
-            return row[told.columns[0]] if told.columns else None
-        if not told.listed:
+        targets, wanted = self.targets, self.wanted
+        if not targets.columns or wanted.classes:
+            return row[targets.columns[0]] if targets.columns else None
+        if not targets.listed:
             return target_in(row, wanted, "")[1]
-        listed = row[told.columns[0]]
-        return has_of([told.names[one] for one in listed] if told.names and listed else listed, wanted.names)
+        listed = row[targets.columns[0]]
+        return has_of([targets.names[one] for one in listed] if targets.names and listed else listed, wanted.names)
 
 
 def _loaded(place: Path) -> Any:

@@ -49,7 +49,7 @@ def spiking(
     made, _ = turning.turn(model, "", Fed())
     kind = type(model).__name__
     if turning.problems:
-        raise ConversionError(f"{kind} cannot be made spiking: {_told(turning.problems)}")
+        raise ConversionError(f"{kind} cannot be made spiking: {_listed(turning.problems)}")
     if not turning.neurons:
         raise ConversionError(f"{kind} cannot be made spiking: it has no activation; one is {ACTIVATIONS}")
     assert isinstance(made, Temporal)
@@ -75,7 +75,7 @@ def _named(order: list[str], patterns: Iterable[str]) -> set[str]:
     return named
 
 
-def _told(problems: Iterable[tuple[str, str]]) -> str:
+def _listed(problems: Iterable[tuple[str, str]]) -> str:
     """Each different problem once, with the first place that has it."""
     places: dict[str, list[str]] = {}
     for path, why in problems:
