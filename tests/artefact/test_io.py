@@ -615,7 +615,7 @@ LIE = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_whatever_a_file_claims_it_is_a_checked_graph_or_an_artefact_error(data: st.DataObject) -> None:
     """Each field set to, swapped with or deleted for another, bytes flipped, the file cut; then what is left runs."""

@@ -46,7 +46,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pictures_with_table(tmp_path_factory.mktemp("targets") / "photos", 120)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "task", [pytest.param(task, marks=[] if task == "regress" else pytest.mark.slow) for task in TASKS]
+)
 def test_a_folder_with_a_table_is_trained_measured_deployed_and_reported(
     task: str, photos: Path, tmp_path: Path
 ) -> None:

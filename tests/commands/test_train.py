@@ -166,7 +166,11 @@ def test_the_steps_of_a_stream_follow_from_the_data(tmp_path: Path) -> None:
     """As many as divide the time steps that the data give, which may be others than the recipe's."""
     small = ["data.steps=48", "data.samples=32", "data.test=8", "data.validation=8", "training.epochs=1"]
     module.train(
-        "mackey_glass_hdlif", overrides=[*small, "model.widths=[4]"], out=tmp_path, memory_repeats=0, stream=True
+        "mackey_glass_hdlif",
+        overrides=[*small, "model={kind: dense, widths: [4]}"],
+        out=tmp_path,
+        memory_repeats=0,
+        stream=True,
     )
     recipe = load_recipe(tmp_path / "recipe.yaml")
     assert (recipe.time_steps, recipe.training.stream) == (48, 16)

@@ -10,6 +10,7 @@ from pages import followed, keys_in_rows, page
 PAGE = page("your_own_targets")
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_runs_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = followed(PAGE, tmp_path, monkeypatch, training=["--set", "training.epochs=6"])
     assert list(said) == ["data", "train", "eval", "export", "run"]

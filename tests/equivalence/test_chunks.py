@@ -265,7 +265,7 @@ def assert_same(actual: Run, expected: Run) -> None:
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("name", MODULES)
-@settings(derandomize=True, deadline=None, max_examples=6)
+@settings(derandomize=True, deadline=None, max_examples=4)
 @given(chunks=st.lists(st.integers(1, 4), min_size=1, max_size=3), seed=st.integers(0, 1000))
 def test_a_chunk_of_steps_equals_chunks_of_one(name: str, mode: str, chunks: list[int], seed: int) -> None:
     steps = sum(chunks)
@@ -275,7 +275,7 @@ def test_a_chunk_of_steps_equals_chunks_of_one(name: str, mode: str, chunks: lis
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("name", MODULES)
-@settings(derandomize=True, deadline=None, max_examples=4)
+@settings(derandomize=True, deadline=None, max_examples=3)
 @given(chunks=st.lists(st.integers(1, 4), min_size=1, max_size=3), seed=st.integers(0, 1000))
 def test_an_input_constant_in_time_equals_the_repeated_one(name: str, mode: str, chunks: list[int], seed: int) -> None:
     steps = sum(chunks)

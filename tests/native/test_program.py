@@ -70,7 +70,7 @@ def test_every_word_is_checked() -> None:
                 network(program, words)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(data=st.data())
 def test_a_program_that_is_accepted_runs_inside_its_bounds(data: st.DataObject) -> None:
     program = flatten_graph(every_op())

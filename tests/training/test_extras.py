@@ -308,7 +308,7 @@ def test_channels_last_lays_maps_out_and_changes_nothing_else(tmp_path: Path, de
 @pytest.mark.parametrize(
     "rule",
     [
-        StochasticStep(2),
+        pytest.param(StochasticStep(2), marks=pytest.mark.slow),
         pytest.param(STBP(), marks=pytest.mark.slow),
         pytest.param(SLTT("each"), marks=pytest.mark.slow),
     ],
