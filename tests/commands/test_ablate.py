@@ -272,7 +272,9 @@ def test_the_page_has_the_table_and_its_curves(table: Path, tmp_path: Path) -> N
     result = ablate(table, seeds=2, out=tmp_path / "out")
     page = (tmp_path / "out" / "table.html").read_text()
     cell = result["rows"]["LIF"]["fp32"]
-    assert f"{100 * cell['accuracy']:.2f} ± {100 * cell['std']:.2f}, {cell['sops'] / 1e6:.3f} M SOPs (2)" in page
+    accuracy = f"{100 * cell['accuracy']:.2f} ± {100 * cell['std']:.2f}"
+    assert f"<td>{accuracy}<br><small>{cell['sops'] / 1e6:.3f} M SOPs (2)</small></td>" in page
+    assert '<td class="absent">—</td>' in page
     for heading in ("Accuracy", "Accuracy against operations", "Accuracy over time"):
         assert f">{heading}</h2>" in page
     for place in ("by-column", "by-operations", "over-time-0"):

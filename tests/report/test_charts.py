@@ -78,6 +78,14 @@ def test_errors_stand_above_and_below_their_points_and_columns_have_names():
     assert y0 > y1
 
 
+def test_long_names_of_columns_are_broken_between_words():
+    names = ["STBP", "random window of 16", "forward mode", "random step", "OTTT", "SLTT"]
+    svg = lines(TEXT, [Series(0, range(6), [1.0] * 6)], x_label="", y_label="y", x_names=names, size=(4.6, 2.7))
+    found = [text.text for text in ElementTree.fromstring(svg).iter("text")]
+    assert "random window of 16" not in found
+    assert {"STBP", "forward", "mode"} <= set(found)
+
+
 def test_a_map_is_the_darker_the_larger_a_value_and_has_few_paths():
     values = [[row + column / 100 for column in range(100)] for row in range(30)]
     svg = heat(TEXT, values, x_label="t", y_label="channel")

@@ -2,12 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hdlif.ops import SampleName
 from hdlif.report.charts import Series
 from hdlif.report.figures import Figure, Section, lines, panels
 from hdlif.report.templates import set_page
+
+_FEW_COLUMNS = 4
+"""Whose chart takes half of the page's width."""
+_ROOM = 0.5
+"""Of the width of a column, what its points take."""
 
 Cells = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """By row and column, what has been trained."""
@@ -86,18 +92,24 @@ def _by_column(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Fi
     caption = "Test accuracy (%) by column; a bar is one standard deviation to each side."
     series = []
     for style, name in enumerate(names):
-        known = [(place, cell) for place, c in enumerate(columns) if (cell := cells.get(name, {}).get(c)) is not None]
-        accuracies = [100 * cell["accuracy"] for _, cell in known]
-        errors = [100 * (cell["std"] or 0.0) for _, cell in known]
-        series.append(Series(style, [place for place, _ in known], accuracies, errors))
+        of_row = cells.get(name, {})
+        if not of_row:
+            continue
+        # A column that was not run leaves a gap.
+        accuracies = [100 * of_row[c]["accuracy"] if c in of_row else math.nan for c in columns]
+        errors = [100 * (of_row[c]["std"] or 0.0) if c in of_row else 0.0 for c in columns]
+        # Beside each other within a column, so that equal accuracies do not hide each other.
+        aside = (style - (len(names) - 1) / 2) * _ROOM / len(names)
+        series.append(Series(style, [place + aside for place in range(len(columns))], accuracies, errors))
     options: dict[str, Any] = {
         "x_label": "",
         "y_label": "accuracy, %",
         "markers": True,
         "x_names": columns,
         "within": (0, 100),
+        "size": (4.6, 2.7) if len(columns) <= _FEW_COLUMNS else (9.2, 3.0),
     }
-    return lines("by-column", caption, names, series, **options)
+    return replace(lines("by-column", caption, names, series, **options), wide=len(columns) > _FEW_COLUMNS)
 
 
 def _by_operations(names: Sequence[str], columns: Sequence[str], cells: Cells, samples: SampleName) -> Figure:

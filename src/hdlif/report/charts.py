@@ -9,6 +9,7 @@ import io
 import itertools
 import math
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ _VARIABLES = {_INK: "var(--ink)", _RULE: "var(--rule)"} | {
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)))
 _MARKERS = ("o", "s", "^", "D")
 _STEPS = [1, 2, 5, 10]
+_CHARACTERS_AN_INCH = 12
+"""Of a chart's width that names below its x axis have, at their size."""
 _RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hdlif",
@@ -143,7 +146,8 @@ def lines(
         axes.set_title(y_label)
         axes.set_xlabel(x_label)
         if x_names:
-            axes.set_xticks(range(len(x_names)), [_shortened(name) for name in x_names])
+            room = int(size[0] * _CHARACTERS_AN_INCH / len(x_names))
+            axes.set_xticks(range(len(x_names)), [_wrapped(name, room) for name in x_names])
             axes.set_xlim(-0.3, len(x_names) - 0.7)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=_STEPS, integer=whole, min_n_ticks=1))
@@ -336,6 +340,11 @@ def _name_rows(axes: Axes, rows: Sequence[str]) -> None:
 def _shortened(name: str) -> str:
     name = printable(name)
     return name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
+
+
+def _wrapped(name: str, room: int) -> str:
+    """A name in lines of about so many characters, broken between words."""
+    return textwrap.fill(_shortened(name), max(room, 1), break_long_words=False, break_on_hyphens=False)
 
 
 @contextmanager
