@@ -36,7 +36,7 @@ from hdlif.nn import (
     Temporal,
     Ternary,
 )
-from hdlif.nn.eligibility import Drive, Slope, _drive
+from hdlif.nn.eligibility.drives import Drive, Slope, drive_of
 from hdlif.tasks import Classify
 from small_networks import assert_close, gradients, tiny_resnet
 
@@ -316,7 +316,7 @@ def test_given_stbps_own_gradient_at_its_spikes_every_layer_is_exact() -> None:
 def test_batch_statistics_of_all_ranks_couple_samples_as_those_of_one_process_do() -> None:
     g = torch.Generator().manual_seed(0)
     x, n = torch.randn(4, 6, 3, generator=g), torch.randn(4, 6, 2, generator=g)
-    whole = _drive(x, Slope(torch.ones(2), n, coupled=True), None)
+    whole = drive_of(x, Slope(torch.ones(2), n, coupled=True), None)
     parts = [slice(0, 2), slice(2, 6)]
     sums = [torch.cat([x[:, p].sum(1, keepdim=True), n[:, p].mT @ x[:, p]], 1) for p in parts]
 
@@ -327,7 +327,7 @@ def test_batch_statistics_of_all_ranks_couple_samples_as_those_of_one_process_do
             torch.testing.assert_close(own, others[rank])
             return torch.stack(others)
 
-        own = _drive(x[:, part], Slope(torch.ones(2), n[:, part], coupled=True), gather)
+        own = drive_of(x[:, part], Slope(torch.ones(2), n[:, part], coupled=True), gather)
         torch.testing.assert_close(own.x, whole.x[:, part])
         torch.testing.assert_close(own.product, whole.product)
     assert isinstance(whole, Drive)

@@ -1,0 +1,151 @@
+"""What drives a layer: its synapses, the norms behind them, and dI/dW as its factors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.nn.batch_statistics import Gather
+from hdlif.nn.norm import BatchNorm2d
+from hdlif.nn.scaling import Affine
+from hdlif.nn.steps import carried
+from hdlif.nn.synapses import QuantLayer
+
+
+@dataclass(frozen=True)
+class Source:
+    """A synapse that currents come from in this step, and the batch norm, or gain and shift, behind it."""
+
+    synapse: nn.Module
+    x: Tensor
+    y: Tensor
+    norm: BatchNorm2d | Affine | None = None
+
+
+@dataclass(frozen=True)
+class Slope:
+    """dI/dy of currents [K, B, N] by the output of their synapse: I = g·n + β with n the normalised output.
+
+    The gain broadcasts to the currents.
+    """
+
+    gain: Tensor | None = None
+    normalised: Tensor | None = None
+    coupled: bool = False
+
+
+@dataclass(frozen=True)
+class Drive:
+    """dI/dW of K steps: gain·(x - n·product), [K, B, N, M], as its factors.
+
+    Where samples are coupled x [K, B, M] is centred, and product is mean(n·x), [K, N, M]; else there is none.
+    """
+
+    x: Tensor
+    gain: Tensor | None = None
+    normalised: Tensor | None = None
+    product: Tensor | None = None
+
+    def _factors(self, factor: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What x and product are multiplied by, [K, B, N], where dI/dW is by a factor of that shape."""
+        scaled = factor if self.gain is None else factor * self.gain
+        return scaled, None if self.normalised is None or self.product is None else scaled * self.normalised
+
+    def add_to(self, trace: Tensor | None, factor: Tensor) -> Tensor:
+        """trace + Σ_k factor_k·dI_k/dW, [B, N, M]; written into a trace that is given."""
+        of_x, of_product = self._factors(factor)
+        if len(factor) > 1:
+            # A product of matrices for each sample, and one for each neuron.
+            by_sample = of_x.permute(1, 2, 0).contiguous(), self.x.transpose(0, 1).contiguous()
+            trace = torch.bmm(*by_sample) if trace is None else trace.baddbmm_(*by_sample)
+            if of_product is not None and self.product is not None:
+                by_neuron = of_product.permute(2, 1, 0).contiguous()
+                trace -= torch.bmm(by_neuron, self.product.transpose(0, 1).contiguous()).transpose(0, 1)
+            return trace
+        if trace is None:
+            trace = of_x[0, :, :, None] * self.x[0, :, None, :]
+        else:
+            trace.addcmul_(of_x[0, :, :, None], self.x[0, :, None, :])
+        if of_product is not None and self.product is not None:
+            trace.addcmul_(of_product[0, :, :, None], self.product, value=-1)
+        return trace
+
+    def summed(self, factor: Tensor) -> Tensor:
+        """Σ_k Σ_b factor·dI/dW, [N, M]."""
+        of_x, of_product = self._factors(factor)
+        total = of_x.flatten(0, 1).T @ self.x.flatten(0, 1)
+        if of_product is not None and self.product is not None:
+            total -= (of_product.sum(1)[..., None] * self.product).sum(0)
+        return total
+
+
+def is_matrix(module: nn.Module, x: Tensor) -> bool:
+    """Whether a module is W·x + b of x [1, B, ...]: with no kernel, or one that x fills."""
+    if isinstance(module, nn.Linear):
+        return True
+    if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) or module.groups != 1:
+        return False
+    plain = all(size == 1 for size in (*module.kernel_size, *module.stride)) or module.kernel_size == x.shape[3:]
+    return plain and (module.padding == "valid" or all(size == 0 for size in module.padding))
+
+
+def weight_of(synapse: nn.Module, steps: range) -> Tensor:
+    """The weight that runs, with the way to the learned one."""
+    held = carried(steps).weights.get(synapse)
+    if held is not None:
+        return held
+    with torch.enable_grad():
+        weight = synapse.weight_q() if isinstance(synapse, QuantLayer) else synapse.weight
+    return cast(Tensor, weight)
+
+
+def diagonal_of(synapse: nn.Module, steps: range) -> Tensor:
+    """U_oo of a recurrent synapse, [N]."""
+    weight = weight_of(synapse, steps).detach()
+    return weight.flatten(1).diagonal()
+
+
+def of_steps(value: Tensor, steps: range) -> Tensor:
+    """[K or 1, B, N, ...] without graph as [K, B, N]."""
+    flat = value.detach().flatten(2).to(wide(value))
+    return flat.expand(len(steps), *flat.shape[1:])
+
+
+def wide(value: Tensor) -> torch.dtype:
+    return torch.promote_types(value.dtype, torch.float32)
+
+
+def slope_of(
+    norm: BatchNorm2d | Affine,
+    y: Tensor,
+    steps: range,
+    gather: Gather | None,
+    averages: tuple[Tensor, Tensor] | None,
+) -> Slope:
+    if isinstance(norm, Affine):
+        return Slope(norm.weight.detach().to(y.dtype), y)
+    coupled = norm.training and not carried(steps).by_average
+    if norm.training and not coupled:
+        assert averages is not None, "the norm has run"
+        mean, var = averages
+    else:
+        of_each = [norm.statistics_at(t, of, gather, of_batch=coupled) for t, of in zip(steps, y, strict=True)]
+        mean, var = (torch.stack(one) for one in zip(*of_each, strict=True))
+    scale = torch.rsqrt(var.to(y.dtype) + norm.eps)[:, None]
+    normalised = (y - mean.to(y.dtype)[:, None]) * scale
+    return Slope(norm.weight.detach().to(y.dtype) * scale, normalised, coupled)
+
+
+def drive_of(x: Tensor, slope: Slope, gather: Gather | None) -> Drive:
+    if not slope.coupled:
+        return Drive(x, slope.gain)
+    assert slope.normalised is not None
+    sums = torch.cat([x.sum(1, keepdim=True), slope.normalised.transpose(1, 2) @ x], 1)
+    count = float(x.shape[1])
+    if gather is not None:
+        sums, count = gather(sums).sum(0), float(gather(x.new_tensor([count])).sum())
+    means = sums / count
+    return Drive(x - means[:, :1], slope.gain, slope.normalised, means[:, 1:])
