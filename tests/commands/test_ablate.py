@@ -437,7 +437,7 @@ def test_cells_may_tell_what_they_cost(table: Path, tmp_path: Path) -> None:
 VALUES = """
 title: Mackey-Glass, error
 base: mackey_glass_hdlif
-overrides: [training.epochs=1, "model.widths=[8]"]
+overrides: [training.epochs=1, "model={kind: dense, widths: [4]}"]
 rows:
   HD-LIF: ["neuron={kind: hdlif}"]
 columns:
