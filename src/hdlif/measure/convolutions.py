@@ -123,6 +123,9 @@ def error(
 ) -> float:
     """How far the float32 gradients in this layout are from the contiguous float64 ones, as a share of the largest.
 
+    A weight's gradient is a sum of n products of normal numbers, about √n; where all of them are less, for they cancel,
+    the share is that of √n.
+
     Args:
         guarded: laid out as training does it, with what must stay contiguous left so.
         measured: what computes the float32 gradients.
@@ -135,7 +138,11 @@ def error(
     else:
         layer.to(memory_format=layout)  # type: ignore[call-overload]
     seen = measured(layer, x.to(memory_format=layout), towards)
-    errors = [((a.double() - b).abs().max() / b.abs().max()).item() for a, b in zip(seen, expected, strict=True)]
+    usual = math.sqrt(towards.numel() / towards.shape[1]), 0.0
+    errors = [
+        (a.double() - b).abs().max().item() / max(b.abs().max().item(), least)
+        for a, b, least in zip(seen, expected, usual, strict=True)
+    ]
     # NaN is no number to compare with, and wrong.
     return max(math.inf if math.isnan(e) else e for e in errors)
 
