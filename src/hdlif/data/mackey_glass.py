@@ -35,8 +35,8 @@ def mackey_glass(
 ) -> ImageSets:
     """Windows [steps] of a series, and at each step the value `ahead` later, normalised; `root` is not needed.
 
-    Each part has a series of its own, from another start: whatever the sizes, no part has values of another, and a
-    network can be tested on more than it was first tested on. `seed` is that of the augmentation.
+    Each part has a series of its own, from another start: whatever the sizes, no part is a stretch of
+    another's, and a network can be tested on more than it was first tested on. `seed` is that of the augmentation.
 
     Args:
         content: steps, ahead, stride and sizes; the defaults of `MackeyGlass` without it.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from hdlif.ops import SampleName
-from hdlif.report.charts import Series
+from hdlif.report.charts import Series, set_apart
 from hdlif.report.figures import Figure, Section, lines, panels
 from hdlif.report.templates import set_page
 
@@ -98,9 +98,8 @@ def _by_column(names: Sequence[str], columns: Sequence[str], cells: Cells) -> Fi
         # A column that was not run leaves a gap.
         accuracies = [100 * of_row[c]["accuracy"] if c in of_row else math.nan for c in columns]
         errors = [100 * (of_row[c]["std"] or 0.0) if c in of_row else 0.0 for c in columns]
-        # Beside each other within a column, so that equal accuracies do not hide each other.
-        aside = (style - (len(names) - 1) / 2) * _ROOM / len(names)
-        series.append(Series(style, [place + aside for place in range(len(columns))], accuracies, errors))
+        places = set_apart(range(len(columns)), style, len(names), room=_ROOM / len(names))
+        series.append(Series(style, places, accuracies, errors))
     options: dict[str, Any] = {
         "x_label": "",
         "y_label": "accuracy, %",

@@ -261,7 +261,7 @@ def dots(
         figure = Figure(figsize=(4.6, 0.75 + 0.25 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         for i, one in enumerate(series):
-            y = _set_apart(one.y, i, len(series), room=min(0.17, 0.7 / len(series)))
+            y = set_apart(one.y, i, len(series), room=min(0.17, 0.7 / len(series)))
             _draw(axes, one.style, one.x, y, marker=_MARKERS[one.style % 4], markersize=4.5, linestyle="none")
         _name_rows(axes, rows)
         if within is None:
@@ -280,7 +280,7 @@ def raster(text: Text, rows: Sequence[str], spikes: Sequence[Spikes], *, steps: 
         figure = Figure(figsize=(4.6, 0.75 + 0.25 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         for i, one in enumerate(spikes):
-            y = _set_apart(one.y, i, len(spikes), room=0.7 / len(spikes))
+            y = set_apart(one.y, i, len(spikes), room=0.7 / len(spikes))
             for place, row, size in zip(one.x, y, one.size, strict=True):
                 # The area is the spike's value; the smallest still shows.
                 width = max(1.5, 6.5 * math.sqrt(size))
@@ -326,10 +326,10 @@ def _draw(axes: Axes, style: int, x: Sequence[float], y: Sequence[float], **opti
     axes.plot(x, y, **(look | options))
 
 
-def _set_apart(y: Sequence[float], place: int, count: int, *, room: float) -> list[float]:
-    """The rows of one of `count` networks, `room` apart within a row, so that equal numbers do not hide each other."""
-    apart = (place - (count - 1) / 2) * room
-    return [row + apart for row in y]
+def set_apart(places: Sequence[float], which: int, count: int, *, room: float) -> list[float]:
+    """The rows, or columns, of one of `count` networks, `room` apart within each, so that equal numbers do not hide."""
+    apart = (which - (count - 1) / 2) * room
+    return [place + apart for place in places]
 
 
 def _name_rows(axes: Axes, rows: Sequence[str]) -> None:
