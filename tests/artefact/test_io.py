@@ -615,9 +615,7 @@ LIE = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
-@given(data=st.data())
-def test_whatever_a_file_claims_it_is_a_checked_graph_or_an_artefact_error(data: st.DataObject) -> None:
+def check_what_a_file_claims(data: st.DataObject) -> None:
     """Each field set to, swapped with or deleted for another, bytes flipped, the file cut; then what is left runs."""
     draw = data.draw
     content = every_kind_of_node()
@@ -651,6 +649,19 @@ def test_whatever_a_file_claims_it_is_a_checked_graph_or_an_artefact_error(data:
         assert_equal(loads(dumps(read), "again"), read)
         if sum(math.prod(value.shape) for value in infer_values(read).values()) < 10_000:
             Session(read, 1).run(np.ones((1, 1, *read.input.shape), np.float32), 2)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_whatever_a_file_claims_it_is_a_checked_graph_or_an_artefact_error(data: st.DataObject) -> None:
+    check_what_a_file_claims(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=600, deadline=None)
+@given(data=st.data())
+def test_so_it_is_of_more_files(data: st.DataObject) -> None:
+    check_what_a_file_claims(data)
 
 
 @settings(max_examples=300, deadline=None)

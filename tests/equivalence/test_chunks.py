@@ -263,26 +263,49 @@ def assert_same(actual: Run, expected: Run) -> None:
     assert_close(actual.buffers, expected.buffers)
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("name", MODULES)
-@settings(derandomize=True, deadline=None, max_examples=4)
-@given(chunks=st.lists(st.integers(1, 4), min_size=1, max_size=3), seed=st.integers(0, 1000))
-def test_a_chunk_of_steps_equals_chunks_of_one(name: str, mode: str, chunks: list[int], seed: int) -> None:
+LENGTHS = st.lists(st.integers(1, 4), min_size=1, max_size=3)
+each_module = pytest.mark.parametrize("name", MODULES)
+each_mode = pytest.mark.parametrize("mode", ["train", "eval"])
+
+
+def check_chunks(name: str, mode: str, chunks: list[int], seed: int) -> None:
     steps = sum(chunks)
     module, x = build(name, mode, seed), currents(name, steps, seed)
     assert_same(through(module, x, chunks), through(module, x, [1] * steps))
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("name", MODULES)
-@settings(derandomize=True, deadline=None, max_examples=3)
-@given(chunks=st.lists(st.integers(1, 4), min_size=1, max_size=3), seed=st.integers(0, 1000))
-def test_an_input_constant_in_time_equals_the_repeated_one(name: str, mode: str, chunks: list[int], seed: int) -> None:
+def check_constant(name: str, mode: str, chunks: list[int], seed: int) -> None:
     steps = sum(chunks)
     module, x = build(name, mode, seed), currents(name, 1, seed)
     constant, repeated = through(module, x, chunks), through(module, x.expand(steps, *x.shape[1:]), [1] * steps)
     repeated.gradients["input"] = repeated.gradients["input"].sum(0, keepdim=True)
     assert_same(constant, repeated)
+
+
+@each_mode
+@each_module
+@settings(derandomize=True, deadline=None, max_examples=4)
+@given(chunks=LENGTHS, seed=st.integers(0, 1000))
+def test_a_chunk_of_steps_equals_chunks_of_one(name: str, mode: str, chunks: list[int], seed: int) -> None:
+    check_chunks(name, mode, chunks, seed)
+
+
+@each_mode
+@each_module
+@settings(derandomize=True, deadline=None, max_examples=3)
+@given(chunks=LENGTHS, seed=st.integers(0, 1000))
+def test_an_input_constant_in_time_equals_the_repeated_one(name: str, mode: str, chunks: list[int], seed: int) -> None:
+    check_constant(name, mode, chunks, seed)
+
+
+@pytest.mark.slow
+@each_mode
+@each_module
+@settings(derandomize=True, deadline=None, max_examples=6)
+@given(chunks=LENGTHS, seed=st.integers(0, 1000))
+def test_so_do_more_chunks_and_constant_inputs(name: str, mode: str, chunks: list[int], seed: int) -> None:
+    check_chunks(name, mode, chunks, seed)
+    check_constant(name, mode, chunks, seed)
 
 
 @pytest.mark.parametrize("name", ["hdlif", "lif_soft", "resnet_hdlif"])

@@ -70,9 +70,7 @@ def test_every_word_is_checked() -> None:
                 network(program, words)
 
 
-@settings(max_examples=250, deadline=None)
-@given(data=st.data())
-def test_a_program_that_is_accepted_runs_inside_its_bounds(data: st.DataObject) -> None:
+def check_bounds(data: st.DataObject) -> None:
     program = flatten_graph(every_op())
     words = list(program.words)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -90,6 +88,19 @@ def test_a_program_that_is_accepted_runs_inside_its_bounds(data: st.DataObject) 
     # a change may make another network, with states or logits of other sizes
     with contextlib.suppress(ValueError):
         changed.run(x, 2, 0, potentials, np.empty((2, 1, 3), np.float32))
+
+
+@settings(max_examples=250, deadline=None)
+@given(data=st.data())
+def test_a_program_that_is_accepted_runs_inside_its_bounds(data: st.DataObject) -> None:
+    check_bounds(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None)
+@given(data=st.data())
+def test_so_do_more_programs(data: st.DataObject) -> None:
+    check_bounds(data)
 
 
 def field(node: int, offset: int) -> int:
