@@ -117,6 +117,19 @@ def test_statistics_follow_the_steps_without_a_graph_too() -> None:
     assert torch.equal(with_graph.running_var, without.running_var)
 
 
+def test_a_graph_outlives_what_later_steps_do_to_the_statistics() -> None:
+    norm, reference = BatchNorm1d(3), torch.nn.BatchNorm1d(3)
+    x = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
+    one, other = x[:1].clone().requires_grad_(), x[0].clone().requires_grad_()
+    y, _ = norm(one, None, range(1))
+    with torch.no_grad():
+        norm(x[1:], None, range(1, 4))
+    (y[0] * x[1]).sum().backward()
+    (reference(other) * x[1]).sum().backward()
+    assert one.grad is not None and other.grad is not None
+    torch.testing.assert_close(one.grad[0], other.grad)
+
+
 def test_gradient_is_that_of_torch_batch_norm() -> None:
     x = sequence(2)
     norm = BatchNorm2d(3).double()

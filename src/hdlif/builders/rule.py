@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hdlif.builders.arguments import Checked, checked, chosen, keys
 from hdlif.builders.extras import distilled
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from hdlif.learning import Criterion, Rule
 
 
-def _sltt_k(*, criterion: Criterion, k: int = 1) -> Rule:
+def _sltt_k(*, criterion: Criterion, k: int = 1, loss: Literal["each", "reduced"] = "each") -> Rule:
     from hdlif.learning import StochasticStep
 
-    return StochasticStep(k, criterion=criterion, complete=True)
+    return StochasticStep(k, criterion=criterion, complete=True, loss=loss)
 
 
 RULES: Mapping[str, Callable[..., Rule]] = {

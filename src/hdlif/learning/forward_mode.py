@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step
 from hdlif.learning.online import at_once
+from hdlif.learning.reduced import Loss, check_loss, criterion_of
 from hdlif.learning.rule import Carry, Plan, Step, chunk
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.nn import carrying, evaluation_mode
@@ -39,6 +40,7 @@ class ForwardMode:
         recurrent: of layers that read what they emitted (`nn.Recurrent`), whose neurons are coupled through U:
             "diagonal" carries what each leads back to itself (SnAp-1; one more trace a weight), "eprop" nothing.
         budget: most bytes of traces.
+        loss: "each" or "reduced", as of `SLTT`; with "reduced" one layer of neurons has the gradient of `STBP()`.
     Raises:
         TrainingError: a layer of the network is none of these, or the traces take more than the budget; once the first
             step has run, before anything is learned.
@@ -49,9 +51,11 @@ class ForwardMode:
     recurrent: WayBack = "diagonal"
     budget: int = BUDGET
     chunk: int = 1
+    loss: Loss = "each"
 
     def __post_init__(self) -> None:
         check_update(self.update, self.chunk)
+        check_loss(self.loss, self.update)
         if self.recurrent not in ("diagonal", "eprop"):
             raise ValueError(f"recurrent = {self.recurrent!r}; choose one of diagonal, eprop")
         if self.budget < 0:
@@ -64,15 +68,14 @@ class ForwardMode:
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
         weight = weight_of_step(self.update, self.criterion, plan)
+        criterion = criterion_of(self.loss, self.criterion, model, x, target, plan, span=self.chunk, carry=carry)
         kept = None if carry is None else carry.kept
         eligibility = kept if isinstance(kept, Eligibility) else self.eligibility(model)
         if carry is not None and eligibility is not kept:
             eligibility.restore(carry.restored)
             carry.kept, carry.restored = eligibility, {}
         run = at_once(self.chunk)
-        return run(
-            model, x, target, plan, criterion=self.criterion, weight=weight, eligibility=eligibility, carry=carry
-        )
+        return run(model, x, target, plan, criterion=criterion, weight=weight, eligibility=eligibility, carry=carry)
 
     def eligibility(self, model: nn.Module) -> Eligibility:
         """What a network keeps along a sequence, before its first step."""

@@ -18,7 +18,7 @@ class NDOT(OTTT):
     presynaptic ratio is the form that stays linear in the neurons. It was not compared with the authors' code.
 
     Args:
-        update: as in `OTTT`.
+        update, loss: as in `OTTT`.
         leak: λ of the movements, and of the traces where there is no ratio.
     Memory is that of one step, and of a trace and a movement for every synapse's input.
     """

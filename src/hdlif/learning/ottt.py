@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step, probabilities
 from hdlif.learning.online import at_once
+from hdlif.learning.reduced import Loss, check_loss, criterion_of
 from hdlif.learning.rule import Carry, Plan, Step
 from hdlif.learning.sltt import Update, check_update, every_step, weight_of_step
 from hdlif.nn.paths import remembered
@@ -29,6 +30,7 @@ class OTTT:
         update: "sum" makes one update with the gradient of all T steps (OTTT-A); "each" one after every step (OTTT-O).
         leak: λ of the traces; the neurons' own may differ, and be learned.
         chunk: steps that are run and back-propagated at once, each cut from the others all the same, as `SLTT` has it.
+        loss: "each" or "reduced", as of `SLTT`.
     Memory is that of one step (of `chunk`) and of a trace for the input of every synapse in front of a membrane: those
     on the paths that the network's blocks state (`nn.Temporal.paths`), or are seen to take. One that cannot have a
     trace is an error.
@@ -38,11 +40,13 @@ class OTTT:
     leak: float = 0.5
     criterion: Criterion = F.cross_entropy
     chunk: int = 1
+    loss: Loss = "each"
 
     _dynamic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_update(self.update, self.chunk)
+        check_loss(self.loss, self.update)
         if self._dynamic and self.chunk > 1:
             raise ValueError(
                 f"chunk = {self.chunk}; these traces follow the neurons, one step at a time: leave it at 1"
@@ -58,8 +62,9 @@ class OTTT:
     ) -> Iterator[Step]:
         weight = weight_of_step(self.update, self.criterion, plan)
         traces = Traces(remembered(model, x, plan.time_steps), TraceRule(self.leak, self._dynamic))
+        criterion = criterion_of(self.loss, self.criterion, model, x, target, plan, span=self.chunk, carry=carry)
         run = at_once(self.chunk)
-        return run(model, x, target, plan, criterion=self.criterion, weight=weight, traces=traces, carry=carry)
+        return run(model, x, target, plan, criterion=criterion, weight=weight, traces=traces, carry=carry)
 
 
 @dataclass(frozen=True)

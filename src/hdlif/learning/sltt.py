@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, first_step, step_weights
 from hdlif.learning.online import at_once
+from hdlif.learning.reduced import Loss, check_loss, criterion_of
 from hdlif.learning.rule import Carry, Plan, Step
 
 Update = Literal["sum", "each"]
@@ -26,6 +27,8 @@ class SLTT:
             gradient, but for rounding, in the memory of so many steps, and in less time where layers are small. For
             "sum" alone; what keeps a state has to know of it (`nn.Temporal.cuts`; all modules of this package but
             Mem-BN do).
+        loss: "each", the steps' losses, as above; or "reduced", criterion(the mean of the logits, target), as `STBP`
+            has it. All steps are then run twice, first without a graph, for what the mean is. For "sum" alone.
     Memory is that of one step (of `chunk`), time T forward and T backward passes. SLTT-k, which back-propagates a
     random k of the T steps, is `StochasticStep(k, complete=True)`. With HD-LIF neurons the gradient of a step is that
     of STBP where the neuron fired and zero where it was silent (Theorem 4.2 of arXiv 2410.07547).
@@ -34,9 +37,11 @@ class SLTT:
     update: Update = "sum"
     criterion: Criterion = F.cross_entropy
     chunk: int = 1
+    loss: Loss = "each"
 
     def __post_init__(self) -> None:
         check_update(self.update, self.chunk)
+        check_loss(self.loss, self.update)
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
         return every_step(time_steps, self.update, self.chunk, first=first_step(self.criterion))
@@ -45,8 +50,9 @@ class SLTT:
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
         weight = weight_of_step(self.update, self.criterion, plan)
+        criterion = criterion_of(self.loss, self.criterion, model, x, target, plan, span=self.chunk, carry=carry)
         run = at_once(self.chunk)
-        return run(model, x, target, plan, criterion=self.criterion, weight=weight, carry=carry)
+        return run(model, x, target, plan, criterion=criterion, weight=weight, carry=carry)
 
 
 def weight_of_step(update: Update, criterion: Criterion, plan: Plan) -> Callable[[int], float]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hdlif.learning.criterion import Criterion, StepWeights, first_step, step_weights
 from hdlif.learning.draws import Draw, fitting
 from hdlif.learning.online import online_steps
+from hdlif.learning.reduced import Loss, check_loss, criterion_of
 from hdlif.learning.rule import Carry, Plan, Step
 
 
@@ -30,6 +31,7 @@ class StochasticStep:
             `Stratified`, which draws the steps that weigh more more often.
         complete: also run the steps after max(S), without a graph, so that batch norm sees all T alike. This is
             SLTT-k (Meng et al., ICCV 2023), whose code has the factor k/T on the loss in the learning rate.
+        loss: "each" or "reduced", as of `SLTT`: the mean of the logits is of all T steps, which are then run first.
     """
 
     k: int = 1
@@ -37,10 +39,12 @@ class StochasticStep:
     chunk: int = 1
     draw: Draw | None = None
     complete: bool = False
+    loss: Loss = "each"
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.chunk < 1:
             raise ValueError(f"k = {self.k}, chunk = {self.chunk}; both must be at least 1")
+        check_loss(self.loss)
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
         weights = self._weights(time_steps)
@@ -77,7 +81,7 @@ class StochasticStep:
             x,
             target,
             plan,
-            criterion=self.criterion,
+            criterion=criterion_of(self.loss, self.criterion, model, x, target, plan, span=self.chunk, carry=carry),
             weight=lambda t: draw.factor(weights, self.k, t - first),
             span=self.chunk,
             complete=self.complete,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hdlif.learning.criterion import Criterion, StepWeights, first_step, loss_of_steps, step_weights
 from hdlif.learning.draws import fitting, in_proportion
 from hdlif.learning.online import without_graph
+from hdlif.learning.reduced import criterion_of
 from hdlif.learning.rule import Carry, Plan, Step, chunk, standing
 from hdlif.nn import HeldWeights, carrying, detach
 
@@ -28,12 +29,14 @@ class StochasticWindow:
     the window's start. Where all steps weigh alike a is uniform in 0..T - w and the weight
     (T - w + 1)/(T·c_t), c_t being the number of windows that hold t; else windows that weigh more are drawn more often.
     With `loss = "last"` the last step of the window alone has one: every loss is then truncated at w steps, or at the
-    start of the sequence, and steps are drawn in proportion to what they weigh.
+    start of the sequence, and steps are drawn in proportion to what they weigh. With `loss = "reduced"` the loss is
+    criterion(the mean of the logits of all T steps, target), as of `SLTT`: they are run first, without a graph, and the
+    steps of the window are weighed as with "each", so that w = T is `STBP()`.
 
     Args:
         length: w, at most T.
         chunk: most steps run at once without a graph; 1 keeps the memory of those steps lowest.
-        loss: "each" or "last".
+        loss: "each", "last" or "reduced".
     Raises:
         ValueError: w is less than 1, or, by `schedule`, more than T.
     """
@@ -41,13 +44,13 @@ class StochasticWindow:
     length: int
     criterion: Criterion = F.cross_entropy
     chunk: int = 1
-    loss: Literal["each", "last"] = "each"
+    loss: Literal["each", "last", "reduced"] = "each"
 
     def __post_init__(self) -> None:
         if self.length < 1 or self.chunk < 1:
             raise ValueError(f"length = {self.length}, chunk = {self.chunk}; both must be at least 1")
-        if self.loss not in ("each", "last"):
-            raise ValueError(f"loss = {self.loss!r}; choose one of each, last")
+        if self.loss not in ("each", "last", "reduced"):
+            raise ValueError(f"loss = {self.loss!r}; choose one of each, last, reduced")
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
         drawn = self._drawn(time_steps)
@@ -103,6 +106,8 @@ class StochasticWindow:
     def __call__(
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
+        of = "each" if self.loss == "last" else self.loss
+        criterion = criterion_of(of, self.criterion, model, x, target, plan, span=self.chunk, carry=carry)
         window, held = self.window(plan), HeldWeights(model)
         state, before = standing(carry)
 
@@ -116,5 +121,5 @@ class StochasticWindow:
             rest = run(window.stop, plan.time_steps)
             carry.after(without_graph(model, x, detach(state), rest, self.chunk, before=before), plan.time_steps)
         counted = logits[-len(plan.steps) :]
-        loss = loss_of_steps(self.criterion, counted, target, plan.steps, self._factors(plan))
+        loss = loss_of_steps(criterion, counted, target, plan.steps, self._factors(plan))
         yield Step(loss, counted.detach(), update=True)

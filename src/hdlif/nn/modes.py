@@ -1,4 +1,4 @@
-"""Train and eval mode, borrowed and given back; and the dtype that a network runs in."""
+"""Train and eval mode, borrowed and given back; passes that leave no trace; and the dtype that a network runs in."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +17,19 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+@contextmanager
+def left_as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Passes inside change neither the model's buffers (statistics of its norms) nor the random numbers outside."""
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
 
 
 def dtype_of(model: nn.Module, x: Tensor) -> torch.dtype:

@@ -319,7 +319,8 @@ class ParallelHDLIF(SteppedNeuron):
             (spike,), _ = fused(current[None], [], fused.step.rows([row[None] for row in rows]), steps=1)
         else:
             spike = self.equation()(current, *rows)
-        return emitted(spike, self.quantizer).to(x.dtype), None
+        spikes = emitted(spike, self.quantizer).to(x.dtype)
+        return self.reached(spikes, x, [], steps, rows), None
 
     def equation(self) -> Step:
         return parallel_hd_lif_step

@@ -129,6 +129,8 @@ class BatchNorm2d(Temporal):
         if len(x) == len(steps) and _at_once(x, gather):
             return self._train_shared_at_once(x)
         repeats = len(steps) // x.shape[0]
+        # Batch norm keeps them for its backward pass, which reads those of the batch: `data`, that later steps may change.
+        running = self.running_mean.data, self.running_var.data
         normalised = []
         for step in unstacked(x):
             with torch.no_grad():
@@ -137,7 +139,7 @@ class BatchNorm2d(Temporal):
                     momentum = share(repeats, self.num_batches_tracked)
                 else:
                     momentum = 1 - (1 - self.momentum) ** repeats
-            normalised.append(self._normalise(step, (self.running_mean, self.running_var), momentum, gather))
+            normalised.append(self._normalise(step, running, momentum, gather))
         return stack_steps(normalised)
 
     def _train_shared_at_once(self, x: Tensor) -> Tensor:

@@ -165,7 +165,7 @@ class Eligibility:
         Raises:
             TrainingError: the layer is none of those that have an eligibility.
         """
-        if not neuron.states:
+        if not neuron.states and not self._leads_back(neuron):
             return y
         if torch.compiler.is_compiling():
             raise TrainingError("forward mode does not run through torch.compile; set training.compile: false")

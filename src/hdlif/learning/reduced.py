@@ -1,0 +1,92 @@
+"""The loss of the mean output, for the rules that see a part of the steps at a time."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hdlif.learning.criterion import Criterion, Timed, first_step, step_weights
+from hdlif.learning.rule import Carry, Plan, chunk, standing
+from hdlif.nn import HeldWeights, carrying
+from hdlif.nn.modes import left_as_it_was
+
+Loss = Literal["each", "reduced"]
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """L(ō) + <dL/dō, o - ō>: the loss of a sequence's mean output ō, to first order, at the outputs o of one step.
+
+    L depends on every step's outputs through ō alone, so dL/do_t is dL/dō times what step t weighs in ō. As a criterion
+    this has that gradient at each step by itself, and its mean over the steps is L(ō).
+
+    Attributes:
+        value: L(ō).
+        mean: ō, [B, n].
+        slope: dL/dō, [B, n].
+    """
+
+    value: Tensor
+    mean: Tensor
+    slope: Tensor
+
+    def __call__(self, outputs: Tensor, target: Tensor) -> Tensor:
+        return self.value + ((outputs.to(self.mean.dtype) - self.mean) * self.slope).sum()
+
+
+def check_loss(loss: str, update: str = "sum") -> None:
+    """Raise `ValueError` unless `loss` is one of "each" and "reduced", and `update` goes with it."""
+    if loss not in ("each", "reduced"):
+        raise ValueError(f"loss = {loss!r}; choose one of each, reduced")
+    if loss == "reduced" and update == "each":
+        raise ValueError(
+            'loss = "reduced" does not go with update = "each", after which the outputs are others; choose "sum"'
+        )
+
+
+def criterion_of(
+    loss: str,
+    criterion: Criterion,
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor,
+    plan: Plan,
+    *,
+    span: int = 1,
+    carry: Carry | None = None,
+) -> Criterion:
+    """The criterion of each step of one batch: the rule's own, or with "reduced" that of the mean output.
+
+    For that all T steps are run, `span` of them at once, without a graph, and the model is left as it was. Where each
+    step has a target of its own, the loss is the mean of the steps' losses, as with `STBP`.
+    """
+    if loss == "each" or (isinstance(criterion, Timed) and criterion.each):
+        return criterion
+    mean = _mean_output(model, x, plan, criterion, span, carry)
+    with torch.enable_grad():
+        mean.requires_grad_()
+        value = criterion(mean, target)
+        (slope,) = torch.autograd.grad(value, mean)
+    return Tangent(value.detach(), mean.detach(), slope)
+
+
+def _mean_output(
+    model: nn.Module, x: Tensor, plan: Plan, criterion: Criterion, span: int, carry: Carry | None
+) -> Tensor:
+    """ō = Σ_t w_t·o_t over the steps that count, [B, n], in float32 at least."""
+    first, weights = first_step(criterion), step_weights(criterion, plan.time_steps)
+    state, before = standing(carry)
+    mean: Tensor | None = None
+    with left_as_it_was(model, x.device), torch.no_grad():
+        held = HeldWeights(model).weights or None
+        for start in range(0, plan.time_steps, span):
+            steps = range(start, min(start + span, plan.time_steps))
+            at = carrying(range(before + steps.start, before + steps.stop), weights=held)
+            outputs, state = model(chunk(x, steps), state, steps=at)
+            for t, one in zip(steps, outputs.to(torch.promote_types(outputs.dtype, torch.float32)), strict=True):
+                if t >= first:
+                    own = one * weights[t - first]
+                    mean = own if mean is None else mean.add_(own)
+    assert mean is not None, "a step counts"
+    return mean

@@ -1,0 +1,216 @@
+"""The loss of the mean output, learned by rules that see a part of the steps at a time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdlif.learning import (
+    NDOT,
+    OTTT,
+    SLTT,
+    STBP,
+    Carry,
+    ForwardMode,
+    Rule,
+    StochasticStep,
+    StochasticWindow,
+    Timed,
+    late_weights,
+)
+from hdlif.nn import HDLIF, BatchNorm1d, ParallelHDLIF, QuantLinear, Sequential, Ternary
+from small_networks import assert_close, gradients, name_of
+
+T, B, INPUTS, WIDTH, CLASSES = 6, 5, 3, 4, 3
+TARGET = torch.tensor([0, 1, 2, 0, 1])
+SHARED: dict[str, Any] = {"per_step": False, "channels": WIDTH}
+
+
+def frames(steps: int = T) -> Tensor:
+    return torch.randn(steps, B, INPUTS, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def layers(*neurons: nn.Module, first: type[nn.Module] = nn.Linear, **options: Any) -> Sequential:
+    """Layers of a synapse, a batch norm and neurons, and a classifier."""
+    torch.manual_seed(0)
+    modules: list[nn.Module] = []
+    for number, neuron in enumerate(neurons):
+        modules += [first(WIDTH if number else INPUTS, WIDTH, **options), BatchNorm1d(WIDTH), neuron]
+    net = Sequential(*modules, nn.Linear(WIDTH, CLASSES)).double().train()
+    for module in net.modules():
+        if isinstance(module, BatchNorm1d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return net
+
+
+def hd_lif(**options: Any) -> HDLIF:
+    return HDLIF(T, leak=0.9, threshold=0.3, **SHARED, **options)
+
+
+def without_memory() -> Sequential:
+    return layers(ParallelHDLIF(T, **SHARED), ParallelHDLIF(T, **SHARED))
+
+
+def with_memory() -> Sequential:
+    return layers(hd_lif(), hd_lif())
+
+
+def quantised() -> Sequential:
+    return layers(hd_lif(), hd_lif(), first=QuantLinear, quantizer=Ternary())
+
+
+def plans_of(rule: Rule) -> Any:
+    """Every plan that the rule may draw, with its probability."""
+    made: Any = rule
+    return made.plans(T) if hasattr(made, "plans") else ((rule.schedule(T, torch.Generator()), 1.0),)
+
+
+def learn(rule: Rule, net: nn.Module, x: Tensor, target: Tensor = TARGET) -> tuple[dict[str, Tensor], float]:
+    """The mean gradient and loss over all plans, the loss weighed as the rule weighs it."""
+    net.zero_grad()
+    value = 0.0
+    for plan, probability in plans_of(rule):
+        for step in rule(net, x, target, plan):
+            (step.loss * probability).backward()
+            value += float(step.loss.detach()) * probability
+    return gradients(net), value
+
+
+# By them a network without memory learns as by STBP: nothing of the past is theirs to be cut.
+RULES = (
+    lambda **options: SLTT(**options),
+    lambda **options: SLTT(chunk=4, **options),
+    lambda **options: OTTT(leak=0.0, **options),
+    lambda **options: OTTT(leak=0.0, chunk=4, **options),
+    lambda **options: ForwardMode(**options),
+    lambda **options: StochasticStep(**options),
+    lambda **options: StochasticStep(2, chunk=4, complete=True, **options),
+    lambda **options: StochasticWindow(3, chunk=2, **options),
+)
+each_rule = pytest.mark.parametrize("make", RULES, ids=lambda make: name_of(make()))
+
+
+@each_rule
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        F.cross_entropy,
+        Timed(F.cross_entropy, first=2),
+        Timed(F.cross_entropy, weights=late_weights(T)),
+        Timed(F.cross_entropy, first=2, weights=late_weights(T - 2)),
+    ],
+    ids=["all steps", "from the third on", "late ones more", "both"],
+)
+def test_without_memory_it_is_stbp(make: Callable[..., Rule], criterion: Any) -> None:
+    rule = make(loss="reduced", criterion=criterion)
+    found, value = learn(rule, without_memory(), frames())
+    expected, whole = learn(STBP(criterion), without_memory(), frames())
+    assert_close(found, expected)
+    assert value == pytest.approx(whole, rel=1e-12)
+
+
+@each_rule
+def test_a_constant_input_is_run_at_all_steps(make: Callable[..., Rule]) -> None:
+    found, value = learn(make(loss="reduced"), without_memory(), frames(1))
+    expected, whole = learn(STBP(), without_memory(), frames(1))
+    assert_close(found, expected)
+    assert value == pytest.approx(whole, rel=1e-12)
+
+
+@each_rule
+@pytest.mark.parametrize("network", [with_memory, quantised])
+def test_the_loss_is_that_of_stbp_whatever_is_cut(make: Callable[..., Rule], network: Any) -> None:
+    """And the outer layer's bias, which no time comes between, has its gradient."""
+    found, value = learn(make(loss="reduced"), network(), frames())
+    expected, whole = learn(STBP(), network(), frames())
+    assert value == pytest.approx(whole, rel=1e-12)
+    torch.testing.assert_close(found["6.bias"], expected["6.bias"])
+    apart = learn(make(), network(), frames())[0]["6.bias"]
+    assert not torch.allclose(apart, expected["6.bias"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_forward_mode_of_one_layer_is_stbp(chunk: int) -> None:
+    found, _ = learn(ForwardMode(loss="reduced", chunk=chunk), layers(hd_lif()), frames())
+    assert_close(found, learn(STBP(), layers(hd_lif()), frames())[0])
+
+
+@pytest.mark.parametrize("network", [with_memory, quantised])
+def test_a_window_of_all_steps_is_stbp(network: Any) -> None:
+    found, _ = learn(StochasticWindow(T, loss="reduced"), network(), frames())
+    assert_close(found, learn(STBP(), network(), frames())[0])
+
+
+@each_rule
+def test_targets_of_each_step_have_the_mean_of_their_losses(make: Callable[..., Rule]) -> None:
+    criterion = Timed(F.cross_entropy, first=1, each=True, delay=1)
+    target = torch.randint(CLASSES, (B, T), generator=torch.Generator().manual_seed(2))
+    found, value = learn(make(loss="reduced", criterion=criterion), with_memory(), frames(), target)
+    expected, other = learn(make(criterion=criterion), with_memory(), frames(), target)
+    assert_close(found, expected, atol=0.0)
+    assert value == other
+
+
+class Noisy(nn.Module):
+    """Noise on what it is given, and a count of passes that nobody restores by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        return x + torch.randn_like(x)
+
+
+def test_the_first_run_leaves_the_model_and_the_random_numbers_as_they_were() -> None:
+    def after(loss: Any) -> tuple[dict[str, Tensor], Tensor]:
+        net = Sequential(Noisy(), *with_memory())
+        torch.manual_seed(3)
+        learn(SLTT(loss=loss), net, frames())
+        return dict(net.named_buffers()), torch.rand(4)
+
+    (buffers, numbers), (expected, others) = after("reduced"), after("each")
+    assert_close(buffers, expected, atol=0.0)
+    assert float(buffers["0.passes"]) == T
+    assert torch.equal(numbers, others)
+
+
+def test_a_part_of_a_stream_has_the_mean_of_its_own_outputs() -> None:
+    """Each from where the part before it ended, and the first run does not go on for it."""
+
+    def parts(rule: Any) -> tuple[list[dict[str, Tensor]], Carry]:
+        net, carry, found = with_memory(), Carry(), []
+        for x in frames().split(3):
+            net.zero_grad()
+            for step in rule(net, x, TARGET, rule.schedule(3, torch.Generator()), carry=carry):
+                step.loss.backward()
+            found.append(gradients(net))
+        return found, carry
+
+    (found, carry), (expected, other) = parts(StochasticWindow(3, loss="reduced")), parts(STBP())
+    for one, whole in zip(found, expected, strict=True):
+        assert_close(one, whole)
+    assert carry.step == other.step == T
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SLTT(loss="mean"), "loss = 'mean'; choose one of each, reduced"),
+        (lambda: OTTT(loss="last"), "choose one of each, reduced"),
+        (lambda: NDOT(loss="last"), "choose one of each, reduced"),
+        (lambda: ForwardMode(loss="last"), "choose one of each, reduced"),
+        (lambda: StochasticStep(loss="last"), "choose one of each, reduced"),
+        (lambda: StochasticWindow(3, loss="mean"), "choose one of each, last, reduced"),
+        (lambda: SLTT("each", loss="reduced"), 'does not go with update = "each"'),
+        (lambda: OTTT("each", loss="reduced"), 'does not go with update = "each"'),
+        (lambda: ForwardMode("each", loss="reduced"), 'does not go with update = "each"'),
+    ],
+)
+def test_what_it_does_not_go_with_is_said(make: Callable[[], Rule], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
