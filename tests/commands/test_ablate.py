@@ -230,6 +230,10 @@ def test_a_table_like_another_adds_rows_and_changes_those_of_the_same_name(table
     last.write_text("title: last\nbase: digits_lif\nlike: other.yaml\noverrides: [seed=3]\n")
     assert load_table(last).rows == like.rows
     assert load_table(last).seeds == 2
+    last.write_text("title: last\nbase: digits_lif\nlike: other.yaml\nrows: {LIF: null}\n")
+    assert (list(load_table(last).rows), load_table(last).undefined) == (["HD-LIF", "third"], {})
+    last.write_text('title: last\nbase: digits_lif\nlike: other.yaml\ncolumns: {"4 bit": null}\n')
+    assert (list(load_table(last).columns), load_table(last).undefined) == (["fp32"], {"LIF": []})
 
 
 @pytest.mark.parametrize(
@@ -239,12 +243,23 @@ def test_a_table_like_another_adds_rows_and_changes_those_of_the_same_name(table
         ("like: digit", '(did you mean "digits"?)'),
         ("like: ../table.yaml", 'like = "../table.yaml" is refused; give a shipped table, or a file at or below'),
         ("like: 3", "like: Input should be a valid string"),
-        ("like: list.yaml", 'list.yaml" is not a table; give one with rows and columns'),
-        ("like: round.yaml", "comes back to this table; leave like out"),
+        ("like: list.yaml", "list.yaml: the file: Input should be a valid dictionary"),
+        ("like: round.yaml", 'round.yaml: like = "round.yaml" comes back to '),
+        ("like: back.yaml", "round.yaml; leave like out, and give rows and columns"),
+        ("like: typed.yaml", "typed.yaml: quantites: Extra inputs are not permitted"),
+        ("like: hapt\nundefined: 3", "undefined: Input should be a valid dictionary"),
+        ("like: hapt\nrows: {LIF: null}\nleft_out: {resonate: 3}", "left_out.resonate: Input should be a valid list"),
+        ("like: one_0.yaml", "is the last of 9 tables that are each like the next; give at most 8"),
+        ("like: digits\nrows: {LIF: null, third: null, fourth: 3}", "rows.fourth: Input should be a valid list"),
     ],
 )
 def test_tables_that_are_like_none_are_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("[1]")
+    (tmp_path / "back.yaml").write_text("title: back\nbase: digits_lif\nlike: round.yaml\n")
+    (tmp_path / "typed.yaml").write_text(TABLE + "quantites: [accuracy]\n")
+    for number in range(10):
+        other = f"title: one\nbase: digits_lif\nlike: one_{number + 1}.yaml\n"
+        (tmp_path / f"one_{number}.yaml").write_text(other)
     path = tmp_path / "round.yaml"
     path.write_text(f"title: round\nbase: digits_lif\n{text}\n")
     with pytest.raises(RecipeError) as refused:

@@ -44,6 +44,8 @@ UNITS = {
 HEADINGS = {"nops": "M NOPs", "parameters": "parameters", "stored_mb": "kB stored"}
 """Of the quantities that may be the same in all columns of a row."""
 MOST_CELLS = 10_000
+MOST_LIKE = 8
+"""Tables that are like one another."""
 _TAKEN = ("seeds", "rows", "columns", "quantities", "memory_repeats", "undefined", "left_out")
 """What a table takes from the one that it is like."""
 
@@ -68,7 +70,7 @@ class Table(BaseModel):
     like: str | None = None
     """Another table, which ships or is a file at or below this one's folder. What this one does not state of `seeds`,
     `quantities` and `memory_repeats` is the other's; of `rows`, `columns`, `undefined` and `left_out` it adds to the
-    other's, or changes those of the same name."""
+    other's, changes those of the same name, and takes away those that it says are null."""
     seeds: int = Field(default=1, ge=1)
     overrides: list[str] = []
     """For all cells."""
@@ -119,15 +121,7 @@ def load_table(name_or_path: str | Path) -> Table:
     Raises:
         RecipeError: no such table, or a key or value that is not accepted.
     """
-    stated = _stated(name_or_path, ())
-    try:
-        table = Table.model_validate(stated)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = cut(".".join(map(str, first["loc"]))) or "the file"
-        raise RecipeError(
-            f"{name_or_path}: {place}: {first['msg']}; a table has the keys {', '.join(Table.model_fields)}"
-        ) from None
+    table = _table(name_or_path, ())
     if table.base not in shipped_recipes():
         folder, seen = Path(name_or_path).parent, f"{name_or_path}: base = {shown(table.base)}"
         below(folder, table.base, seen)
@@ -144,45 +138,74 @@ def load_table(name_or_path: str | Path) -> Table:
     return table
 
 
-def _stated(name_or_path: str | Path, above: tuple[str, ...]) -> Any:
-    """What a file says, with what it takes from the table that it is like.
+def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
+    """A table, with what it takes from the one that it is like; its base is not looked at.
 
     Args:
         above: the tables that are like this one.
     """
+    stated = parse_yaml(_text(name_or_path), source=str(name_or_path))
+    # What is no mapping or no text is refused where all keys are checked.
+    if isinstance(stated, dict) and isinstance(like := stated.get("like"), str):
+        stated = _beside(_other(name_or_path, like, above), stated)
+    try:
+        return Table.model_validate(stated)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = cut(".".join(map(str, first["loc"]))) or "the file"
+        raise RecipeError(
+            f"{name_or_path}: {place}: {first['msg']}; a table has the keys {', '.join(Table.model_fields)}"
+        ) from None
+
+
+def _text(name_or_path: str | Path) -> str:
     shipped = shipped_tables()
     try:
         if isinstance(name_or_path, str) and name_or_path in shipped:
-            text = files("hdlif").joinpath("ablations", f"{name_or_path}.yaml").read_text("utf-8")
-        else:
-            text = text_of(Path(name_or_path), "a table")
+            return files("hdlif").joinpath("ablations", f"{name_or_path}.yaml").read_text("utf-8")
+        return text_of(Path(name_or_path), "a table")
     except FileNotFoundError:
         raise RecipeError(
             f"{name_or_path}: there is no such file and no shipped table of that name; "
             f"give the path of a YAML file or {did_you_mean(str(name_or_path), shipped)}"
         ) from None
-    stated = parse_yaml(text, source=str(name_or_path))
-    # What is no mapping or no text is refused where all keys are checked.
-    if not isinstance(stated, dict) or not isinstance(like := stated.get("like"), str):
-        return stated
-    seen = f"{name_or_path}: like = {shown(like)}"
-    chain = (*above, str(name_or_path))
+
+
+def _other(name_or_path: str | Path, like: str, above: tuple[str, ...]) -> Table:
+    """The table that one is like."""
+    shipped, seen, chain = shipped_tables(), f"{name_or_path}: like = {shown(like)}", (*above, str(name_or_path))
     other = like
     if like not in shipped:
         other = str(below(Path(name_or_path).parent, like, seen, kind="table", shipped=shipped))
     if other in chain:
-        raise RecipeError(f"{seen} comes back to this table; leave like out, and give rows and columns")
-    taken = _stated(other, chain)
-    if not isinstance(taken, dict):
-        raise RecipeError(f"{seen} is not a table; give one with rows and columns")
-    return {key: taken[key] for key in _TAKEN if key in taken} | {
-        key: {**taken[key], **value} if _both_mappings(taken.get(key), value) else value
-        for key, value in stated.items()
-    }
+        raise RecipeError(f"{seen} comes back to {other}; leave like out, and give rows and columns")
+    if len(chain) > MOST_LIKE:
+        raise RecipeError(
+            f"{seen} is the last of {len(chain)} tables that are each like the next; give at most {MOST_LIKE}"
+        )
+    return _table(other, chain)
 
 
-def _both_mappings(one: Any, other: Any) -> bool:
-    return isinstance(one, dict) and isinstance(other, dict)
+def _beside(other: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stated, and what the other table has of it."""
+    merged: dict[str, Any] = other.model_dump(include=set(_TAKEN))
+    for key, value in stated.items():
+        if isinstance(value, dict) and isinstance(known := merged.get(key), dict):
+            merged[key] = {name: one for name, one in {**known, **value}.items() if one is not None}
+        else:
+            merged[key] = value
+    gone = [{name for name, one in _mapping(stated.get(key)).items() if one is None} for key in ("rows", "columns")]
+    for key in ("undefined", "left_out"):
+        for row, names in list(_mapping(merged[key]).items()):
+            if row in gone[0]:
+                del merged[key][row]
+            elif isinstance(names, list):
+                merged[key][row] = [name for name in names if name not in gone[1]]
+    return merged
+
+
+def _mapping(stated: Any) -> Mapping[Any, Any]:
+    return stated if isinstance(stated, dict) else {}
 
 
 def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator[Cell]:

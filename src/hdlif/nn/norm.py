@@ -129,7 +129,7 @@ class BatchNorm2d(Temporal):
         if len(x) == len(steps) and _at_once(x, gather):
             return self._train_shared_at_once(x)
         repeats = len(steps) // x.shape[0]
-        # Batch norm keeps them for its backward pass, which reads those of the batch: `data`, that later steps may change.
+        # `data`, for a backward pass keeps them and reads those of the batch: later steps may change them.
         running = self.running_mean.data, self.running_var.data
         normalised = []
         for step in unstacked(x):
