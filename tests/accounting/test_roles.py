@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -119,6 +120,27 @@ def test_a_delay_of_a_current_further_on_gives_no_spikes() -> None:
     rows = {"scale": b.rows(1, 2, -1, 1), "shift": b.rows(1, 2, -1, 1)}
     b.nodes.append(Node("affine", "later", (total,), {}, rows))
     assert not spikes_of(b.graph(b.hd_lif("later")))["before"]
+
+
+@pytest.mark.parametrize("shape_of", ["source", "input"])
+def test_a_layer_behind_a_delay_is_behind_what_it_delays(shape_of: str) -> None:
+    b = Builder((2, 1, 1), T, 0)
+    size: dict[str, Any] = {"kernel": (1, 1), "padding": (0, 0), "encoding": "float32"}
+    source = b.conv(b.hd_lif(b.conv(INPUT, 2, **size)), 2, **size)
+    before = b.delay(source if shape_of == "source" else INPUT)
+    b.lead_back(before, source)
+    assert role_of(b.graph(before)) == ["stem", "body", "classifier"]
+
+
+def test_what_a_delay_leads_back_is_on_no_way_past_a_stem() -> None:
+    """The second layer is on every way from the input, whatever comes back beside it."""
+    b = Builder((2, 1, 1), T, 0)
+    size: dict[str, Any] = {"kernel": (1, 1), "padding": (0, 0), "encoding": "float32"}
+    before = b.delay(INPUT)
+    back = b.conv(before, 2, **size)
+    second = b.conv(b.conv(INPUT, 2, **size), 2, **size)
+    spikes = b.lead_back(before, b.parallel(b.add("add", second, back)))
+    assert role_of(b.graph(spikes)) == ["body", "stem", "stem", "classifier"]
 
 
 def test_the_file_names_the_same_roles() -> None:

@@ -12,7 +12,7 @@ from hdlif.deploy import GraphModule, lower
 from hdlif.nn import StepValue, evaluation_mode
 from hdlif.ops import OPS
 from hdlif.ops.conv2d import dilation_of, groups_of
-from hdlif.ops.graph import INPUT
+from hdlif.ops.graph import INPUT, settled
 
 
 class Activity:
@@ -58,17 +58,13 @@ def spikes_of(graph: Graph) -> dict[str, bool]:
 
     A value of the step before may come from a node further on: all are taken for spikes until nothing says otherwise.
     """
-    ops = {node.name: OPS[node.op] for node in graph.nodes}
-    passing = [node for node in graph.nodes if ops[node.name].passes_spikes(node)]
-    emitting = {node.name: ops[node.name].emits_spikes(node) for node in graph.nodes}
-    spikes = {INPUT: False} | emitting | {node.name: True for node in passing}
-    while True:
-        before = dict(spikes)
-        for node in passing:
-            given = all(spikes[name] for name in ops[node.name].made_from(node))
-            spikes[node.name] = emitting[node.name] or given
-        if spikes == before:
-            return spikes
+    passing = [node for node in graph.nodes if OPS[node.op].passes_spikes(node)]
+    emitting = {node.name: OPS[node.op].emits_spikes(node) for node in graph.nodes}
+    return settled(
+        {INPUT: False} | emitting | {node.name: True for node in passing},
+        passing,
+        lambda node, spikes: emitting[node.name] or all(spikes[name] for name in OPS[node.op].made_from(node)),
+    )
 
 
 def activity(network: nn.Module | Graph, x: Tensor | Iterable[Tensor], *, time_steps: int | None = None) -> Activity:

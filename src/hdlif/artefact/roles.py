@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import Literal
 
 from hdlif.ops import OPS
-from hdlif.ops.graph import INPUT, Graph, Node
+from hdlif.ops.graph import INPUT, Graph, Node, settled
 
 Role = Literal["stem", "body", "classifier"]
 
@@ -25,11 +25,7 @@ def roles(graph: Graph) -> dict[str, Role]:
     """
     spikes = _before(graph, lambda node: OPS[node.op].emits_spikes(node))
     synapses = _before(graph, lambda node: OPS[node.op].is_synapse)
-    followed: set[str] = set()
-    for node in reversed(graph.nodes):
-        if OPS[node.op].is_synapse or node.name in followed:
-            followed.update(node.inputs)
-    on_every_way = _on_every_way(graph)
+    followed, on_every_way = _followed(graph), _on_every_way(graph)
     found: dict[str, Role] = {}
     for node in graph.nodes:
         if not OPS[node.op].is_synapse:
@@ -47,13 +43,23 @@ def roles(graph: Graph) -> dict[str, Role]:
 def _before(graph: Graph, holds: Callable[[Node], bool]) -> dict[str, bool]:
     """By value, whether it comes from a node of which something holds, maybe of a step before."""
     found = {INPUT: False, **{node.name: holds(node) for node in graph.nodes}}
-    # Once more for what led back in the last pass.
-    while True:
-        before = dict(found)
-        for node in graph.nodes:
-            found[node.name] |= any(found[name] for name in OPS[node.op].made_from(node))
-        if found == before:
-            return found
+    return settled(
+        found, graph.nodes, lambda node, now: now[node.name] or any(now[name] for name in OPS[node.op].made_from(node))
+    )
+
+
+def _followed(graph: Graph) -> set[str]:
+    """The values that a layer is behind, maybe one of a later step."""
+    read: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for name in OPS[node.op].made_from(node):
+            read.setdefault(name, []).append(node)
+    found = settled(
+        dict.fromkeys((INPUT, *(node.name for node in graph.nodes)), False),
+        reversed(graph.nodes),
+        lambda node, now: any(OPS[one.op].is_synapse or now[one.name] for one in read.get(node.name, ())),
+    )
+    return {name for name, is_followed in found.items() if is_followed}
 
 
 def by_place(graph: Graph) -> Graph:
@@ -67,15 +73,26 @@ def by_place(graph: Graph) -> Graph:
 
 
 def _on_every_way(graph: Graph) -> set[str]:
-    """The nodes that every way from the input to the output leads through: no edge of such a way jumps over them."""
+    """The nodes that every way from the input to the output leads through: no edge of such a way jumps over them.
+
+    What a delay leads back is on no way of its own.
+    """
     place = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, start=1)}
+    ahead = {
+        node.name: [name for name in OPS[node.op].made_from(node) if place[name] < place[node.name]]
+        for node in graph.nodes
+    }
+    reached = {INPUT}
+    for node in graph.nodes:
+        if not reached.isdisjoint(ahead[node.name]):
+            reached.add(node.name)
     needed = {graph.output}
     jumps = [0] * (len(graph.nodes) + 2)
     for node in reversed(graph.nodes):
         if node.name in needed:
-            needed.update(node.inputs)
-            for name in node.inputs:
+            needed.update(ahead[node.name])
+            for name in reached.intersection(ahead[node.name]):
                 jumps[place[name] + 1] += 1
                 jumps[place[node.name]] -= 1
     over = list(accumulate(jumps))
-    return {node.name for node in graph.nodes if node.name in needed and over[place[node.name]] == 0}
+    return {node.name for node in graph.nodes if node.name in needed & reached and over[place[node.name]] == 0}

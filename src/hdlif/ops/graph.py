@@ -5,7 +5,7 @@ step and without batch: [C, H, W] or [C].
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,6 +143,22 @@ class Value:
     shape: tuple[int, ...]
     max_code: int | None = None
     constant: bool = True
+
+
+def settled(
+    found: Mapping[str, bool], nodes: Iterable[Node], of: Callable[[Node, Mapping[str, bool]], bool]
+) -> dict[str, bool]:
+    """What holds of each value, with of(node, found) put in for the nodes over and over until nothing changes.
+
+    Once is not enough where a delay leads a graph back. `of` may turn values one way alone.
+    """
+    now, order = dict(found), list(nodes)
+    while True:
+        before = dict(now)
+        for node in order:
+            now[node.name] = of(node, now)
+        if now == before:
+            return now
 
 
 def row_of_step(node: Node, key: str, t: int, ndim: int) -> Floats:
