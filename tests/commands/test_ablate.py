@@ -338,6 +338,35 @@ def test_trainings_of_another_table_are_taken_as_they_are(
     assert "Accuracy over time" in (tmp_path / "third" / "table.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("other", "differ"), [({}, ""), ({"nops": 7.0}, "NOPs (7 and "), ({"parameters": 9}, "parameters (9 and ")]
+)
+def test_seeds_that_were_measured_by_different_versions_are_named(
+    other: dict[str, Any],
+    differ: str,
+    table: Path,
+    trained_once: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = trained_once[1]["rows"]
+    recipe = next(c for c in cells(load_table(table).model_copy(update={"seeds": 2}), tmp_path) if c.seed == 43).recipe
+    record = rows["HD-LIF"]["fp32"]
+    second = {**record["runs"][0], "seed": 43, "recipe": recipe_digest(recipe), **other}
+    record = record | {"runs": [*record["runs"], second]}
+    (tmp_path / "known.json").write_text(json.dumps({"rows": {"HD-LIF": {"fp32": record}}}))
+    monkeypatch.setattr(module, "train", None)
+    said: list[str] = []
+    only = table.with_name("only.yaml")
+    only.write_text(TABLE.replace('  LIF: ["neuron={kind: lif}"]\n', "").replace("undefined:\n  LIF: [4 bit]\n", ""))
+    only.write_text(only.read_text().replace('  4 bit: ["spikes={kind: quantised}"]\n', ""))
+    ablate(only, seeds=2, out=tmp_path / "out", known=[tmp_path / "known.json"], say=said.append)
+    warnings = [line for line in said if line.startswith("warning")]
+    assert len(warnings) == bool(differ)
+    if differ:
+        assert warnings[0].startswith(f"warning: HD-LIF, fp32: its seeds differ in {differ}")
+
+
 @pytest.mark.usefixtures("trained")
 def test_seeds_of_two_machines_make_one_table(table: Path, tmp_path: Path) -> None:
     both = json.loads((tmp_path / "out/table.json").read_text())

@@ -59,11 +59,11 @@ class Drive:
         of_x, of_product = self._factors(factor)
         if len(factor) > 1:
             # A product of matrices for each sample, and one for each neuron.
-            by_sample = of_x.permute(1, 2, 0).contiguous(), self.x.transpose(0, 1).contiguous()
+            by_sample = of_x.permute(1, 2, 0), self.x.transpose(0, 1)
             trace = torch.bmm(*by_sample) if trace is None else trace.baddbmm_(*by_sample)
             if of_product is not None and self.product is not None:
-                by_neuron = of_product.permute(2, 1, 0).contiguous()
-                trace -= torch.bmm(by_neuron, self.product.transpose(0, 1).contiguous()).transpose(0, 1)
+                by_neuron = of_product.permute(2, 1, 0), self.product.transpose(0, 1)
+                trace.transpose(0, 1).baddbmm_(*by_neuron, alpha=-1)
             return trace
         if trace is None:
             trace = of_x[0, :, :, None] * self.x[0, :, None, :]
@@ -132,11 +132,22 @@ def slope_of(
         assert averages is not None, "the norm has run"
         mean, var = averages
     else:
-        of_each = [norm.statistics_at(t, of, gather, of_batch=coupled) for t, of in zip(steps, y, strict=True)]
-        mean, var = (torch.stack(one) for one in zip(*of_each, strict=True))
+        mean, var = _statistics(norm, y, steps, gather, of_batch=coupled)
     scale = torch.rsqrt(var.to(y.dtype) + norm.eps)[:, None]
     normalised = (y - mean.to(y.dtype)[:, None]) * scale
     return Slope(norm.weight.detach().to(y.dtype) * scale, normalised, coupled)
+
+
+def _statistics(
+    norm: BatchNorm2d, y: Tensor, steps: range, gather: Gather | None, *, of_batch: bool
+) -> tuple[Tensor, Tensor]:
+    """Means and (biased) variances [K, C] that a batch norm has normalised each step by."""
+    if of_batch and gather is None:
+        var, mean = torch.var_mean(y, 1, correction=0)
+        return mean, var
+    of_each = [norm.statistics_at(t, of, gather, of_batch=of_batch) for t, of in zip(steps, y, strict=True)]
+    mean, var = (torch.stack(one) for one in zip(*of_each, strict=True))
+    return mean, var
 
 
 def drive_of(x: Tensor, slope: Slope, gather: Gather | None) -> Drive:

@@ -11,6 +11,9 @@ from torch import Tensor
 from hdlif.nn.eligibility.derivatives import Derivatives, plus, reach_of, summed, times
 from hdlif.nn.eligibility.drives import Drive
 
+_SAMPLES = 4
+"""Whose traces are mixed at once: what is made beside those that are there stays small, and in the caches."""
+
 
 @dataclass
 class Pending:
@@ -60,31 +63,38 @@ def carry_on(layer: Layer) -> None:
     before = layer.matrices or [[None] * len(states) for _ in pending.drives]
     by_current = [of.by_current for of in states]
     factors = [summed(zip(of_state, by_current, strict=True)) for of_state in reach]
+    columns = [[None if one is None else one[..., None] for one in of_state] for of_state in across]
     layer.matrices = [
-        [
-            _driven(_mixed(traces, [_column(one) for one in mixing]), drive, factor)
-            for mixing, factor in zip(across, factors, strict=True)
-        ]
+        [_driven(trace, drive, factor) for trace, factor in zip(_mixed(traces, columns), factors, strict=True)]
         for traces, drive in zip(before, pending.drives, strict=True)
     ]
     if pending.vectors:
         vectors = layer.vectors or [None] * len(states)
         layer.vectors = [
-            plus(_mixed(vectors, mixing), _stacked([pending.of_vector(one, of_state) for one in pending.vectors]))
+            plus(
+                summed(zip(vectors, mixing, strict=True)),
+                _stacked([pending.of_vector(one, of_state) for one in pending.vectors]),
+            )
             for mixing, of_state in zip(across, reach, strict=True)
         ]
 
 
-def _column(factor: Tensor | None) -> Tensor | None:
-    return None if factor is None else factor[..., None]
-
-
-def _mixed(traces: Sequence[Tensor | None], factors: Sequence[Tensor | None]) -> Tensor | None:
-    """Σ_k factor_k·e_k; of one state written over e, which nothing else reads."""
-    if len(traces) > 1:
-        return summed(zip(traces, factors, strict=True))
-    (trace,), (factor,) = traces, factors
-    return None if trace is None or factor is None else trace.mul_(factor)
+def _mixed(traces: Sequence[Tensor | None], across: Sequence[Sequence[Tensor | None]]) -> list[Tensor | None]:
+    """Σ_k across_jk·e_k of each state j, [B, N, M]; written over e, which nothing else reads."""
+    like = next((e for e in traces if e is not None), None)
+    known = [any(e is not None and f is not None for e, f in zip(traces, of, strict=True)) for of in across]
+    made = [
+        (torch.empty_like(like) if e is None and like is not None else e) if is_known else None
+        for e, is_known in zip(traces, known, strict=True)
+    ]
+    for start in range(0, 0 if like is None else len(like), _SAMPLES):
+        part = slice(start, start + _SAMPLES)
+        before = [None if e is None else e[part] for e in traces]
+        mixed = [summed((None if f is None else f[part], e) for f, e in zip(of, before, strict=True)) for of in across]
+        for e, now in zip(made, mixed, strict=True):
+            if e is not None and now is not None:
+                e[part] = now
+    return made
 
 
 def _driven(trace: Tensor | None, drive: Drive, by_current: Tensor | None) -> Tensor | None:
