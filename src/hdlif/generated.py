@@ -182,7 +182,7 @@ class MackeyGlass:
     names: ClassVar[tuple[str, ...]] = ("x",)
     mean: ClassVar[tuple[float, ...]] = (0.93,)
     std: ClassVar[tuple[float, ...]] = (0.226,)
-    """Of the series: 0.9299 and 0.2262 from time 1,000 to 12,000."""
+    """Of the training series: 0.9299 and 0.2262 from time 1,000 to 12,000."""
 
     def __post_init__(self) -> None:
         _check_range("steps", self.steps, 1, MOST_STEPS)

@@ -660,7 +660,7 @@ def test_whatever_a_file_claims_it_is_a_checked_graph_or_an_artefact_error(data:
 @pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(data=st.data())
-def test_so_it_is_of_more_files(data: st.DataObject) -> None:
+def test_more_random_files_are_read_or_refused(data: st.DataObject) -> None:
     check_what_a_file_claims(data)
 
 

@@ -224,7 +224,7 @@ def currents(name: str, steps: int, seed: int) -> Tensor:
     g = torch.Generator().manual_seed(seed)
     shape = (steps, BATCH, CHANNELS, SIDE, SIDE)
     if name.startswith("lif") or name.endswith("quantised"):
-        # multiples of 1/16, so that a spike never hangs on rounding
+        # multiples of 1/16, so that no spike depends on rounding
         return torch.randint(-16, 33, shape, generator=g).double() / 16
     return torch.randn(shape, generator=g, dtype=torch.float64) + 0.3
 
@@ -303,7 +303,7 @@ def test_an_input_constant_in_time_equals_the_repeated_one(name: str, mode: str,
 @each_module
 @settings(derandomize=True, deadline=None, max_examples=6)
 @given(chunks=LENGTHS, seed=st.integers(0, 1000))
-def test_so_do_more_chunks_and_constant_inputs(name: str, mode: str, chunks: list[int], seed: int) -> None:
+def test_more_chunks_and_constant_inputs_run_alike(name: str, mode: str, chunks: list[int], seed: int) -> None:
     check_chunks(name, mode, chunks, seed)
     check_constant(name, mode, chunks, seed)
 

@@ -99,7 +99,7 @@ def test_a_program_that_is_accepted_runs_inside_its_bounds(data: st.DataObject) 
 @pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(data=st.data())
-def test_so_do_more_programs(data: st.DataObject) -> None:
+def test_more_random_programs_run_inside_their_bounds(data: st.DataObject) -> None:
     check_bounds(data)
 
 

@@ -64,7 +64,7 @@ def batches(n: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool) 
 
 
 def part_generator(draw: int, part: int) -> torch.Generator:
-    """What draws a part of generated data: a function of (draw, part), so that no part hangs on another's size."""
+    """What draws a part of generated data: a function of (draw, part), so that no part depends on another's size."""
     bits = random_bits(np.zeros(1, np.int64), seed=draw, epoch=0, stream=part)
     return torch.Generator().manual_seed(int(bits[0] >> np.uint64(1)))
 

@@ -124,7 +124,7 @@ def error(
     """How far the float32 gradients in this layout are from the contiguous float64 ones, as a share of the largest.
 
     A weight's gradient is a sum of n products of normal numbers, about √n; where all of them are less, for they cancel,
-    the share is that of √n.
+    it is a share of √n.
 
     Args:
         guarded: laid out as training does it, with what must stay contiguous left so.
@@ -140,7 +140,7 @@ def error(
     seen = measured(layer, x.to(memory_format=layout), towards)
     usual = math.sqrt(towards.numel() / towards.shape[1]), 0.0
     errors = [
-        (a.double() - b).abs().max().item() / max(b.abs().max().item(), least)
+        (a.double() - b).abs().max().item() / (max(b.abs().max().item(), least) or 1.0)
         for a, b, least in zip(seen, expected, usual, strict=True)
     ]
     # NaN is no number to compare with, and wrong.
