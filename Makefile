@@ -21,9 +21,10 @@ test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
 test-avx2: export ATEN_CPU_CAPABILITY = avx2
 test-avx2: test
 
-# What takes longer: one process, since some of it measures memory and starts processes of its own.
+# What takes longer; and what measures time or memory, or starts and kills processes of its own, where nothing else runs.
 test-slow: $(STAMP)
-	$(BIN)/pytest $(IN_PROCESSES) -n 1 -m "slow or kill or peers" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_PROCESSES) -m "(slow or peers) and not kill and not alone" $(PYTEST_ARGS)
+	$(BIN)/pytest $(IN_PROCESSES) -n 1 -m "kill or alone" $(PYTEST_ARGS)
 
 # Each target in turn; with atheris (the extra "fuzz") they are guided by coverage.
 FUZZ_SECONDS ?= 600

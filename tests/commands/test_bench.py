@@ -167,6 +167,7 @@ def test_the_process_of_ours_imports_no_other_engine() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_torch_agrees_and_is_timed(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STARTS", 1)

@@ -238,6 +238,7 @@ def test_a_fault_ends_with_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "FAULT   runtime, scalar: unlike its oracle" in capsys.readouterr().out
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "switches", [{}, {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}], ids=["as it is", "AVX2"]

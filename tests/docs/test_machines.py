@@ -11,6 +11,7 @@ import pytest
 PAGE = Path(__file__).parents[2] / "docs" / "machines.md"
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_reproduction_runs_and_the_contiguous_layout_is_right(tmp_path: Path) -> None:
     (block,) = re.findall(r"(?:^    [^\n]*\n|^\n)+", PAGE.read_text().split("PyTorch alone:\n")[1], re.M)[:1]

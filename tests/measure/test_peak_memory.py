@@ -9,6 +9,7 @@ from hdlif.config import load_recipe
 from hdlif.measure.peak_memory import peak_memory
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is set back on Linux alone")
 def test_a_batch_that_lies_apart_is_not_counted() -> None:

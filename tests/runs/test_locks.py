@@ -66,6 +66,7 @@ def test_a_second_training_in_one_folder_is_refused_until_the_first_is_gone(tmp_
         assert [event["epoch"] for event in events if event["event"] == "train"] == [1, 2]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_two_processes_share_a_table(tmp_path: Path) -> None:
     out, table = tmp_path / "out", tmp_path / "tiny.yaml"

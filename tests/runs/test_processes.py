@@ -115,6 +115,7 @@ def started(folder: Path, *arguments: str, **place: object) -> subprocess.Popen[
     )
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_two_devices_share_a_folder_of_pictures(tmp_path: Path) -> None:
     write_pictures(tmp_path / "photos", 10)
@@ -131,6 +132,7 @@ def test_two_devices_share_a_folder_of_pictures(tmp_path: Path) -> None:
     assert lists[0] == lists[1]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_two_nodes_started_by_hand_train_as_two_devices_and_the_first_alone_writes(tmp_path: Path) -> None:
     place = {"MASTER_ADDR": "localhost", "MASTER_PORT": free_port()}

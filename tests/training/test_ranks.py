@@ -91,6 +91,7 @@ def agree_on_files(folder: Path) -> None:
     assert numbers(folder / "extras") == numbers(folder / "extras alone")
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_two_ranks_learn_as_one_process_and_stop_and_fail_as_one(tmp_path: Path) -> None:
     stop_alone(tmp_path)
@@ -99,6 +100,7 @@ def test_two_ranks_learn_as_one_process_and_stop_and_fail_as_one(tmp_path: Path)
     agree_on_files(tmp_path)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_four_ranks_learn_as_one_process_whatever_the_rule_the_penalty_and_the_neuron(tmp_path: Path) -> None:
     stop_alone(tmp_path)
