@@ -52,6 +52,7 @@ RULES: Mapping[str, Rule] = {
     "sltt each": SLTT("each"),
     "random step": StochasticStep(),
     "random window": StochasticWindow(2),
+    "reduced window": StochasticWindow(2, loss="reduced"),
     "sltt-k": StochasticStep(2, complete=True),
     "ottt": OTTT(),
     "ndot each": NDOT("each"),
