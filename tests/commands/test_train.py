@@ -123,6 +123,17 @@ def test_a_rule_that_cannot_learn_from_a_network_is_refused_before_a_folder_is_m
     recipes.check("digits_hdlif", [*overrides, "rule={kind: stbp}"], build=True)
 
 
+def test_traces_that_a_rule_cannot_keep_are_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    """By what would train and by what looks at the recipe alike."""
+    overrides = ["rule={kind: forward_mode, budget: 100}", "neuron.per_step=false"]
+    message = r"rule.forward_mode cannot train model.dense: forward mode keeps .* set rule.budget to \d+ or more"
+    with pytest.raises(RecipeError, match=message):
+        module.train("sines_dense_hdlif", overrides=overrides, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(RecipeError, match=message):
+        recipes.check("sines_dense_hdlif", overrides, build=True)
+
+
 SHARED = ["neuron.per_step=false", "norm.per_step=false", "training.epochs=1", "model.widths=[8]"]
 
 

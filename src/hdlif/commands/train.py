@@ -126,17 +126,17 @@ def train(
     if not _first_by_torchrun():
         # What is said before ranks have met would be said by each.
         say = _unsaid
-    if resume and data is None and not overrides and isinstance(recipe, str) and processes(devices, nodes)[1] == 1:
+    devices, nodes = processes(devices, nodes)
+    if resume and data is None and not overrides and isinstance(recipe, str) and nodes == 1:
         recipe = _kept_recipe(recipe, out or Path("runs") / recipe, say)
     with saying_what_is_gone(out or Path("runs") / (recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem)):
         recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
         if stream:
             recipe = _as_streams(recipe, say)
-        if builders.names_own_parts(recipe):
-            # Of ours, and together, this is known.
-            builders.try_update(recipe)
+        # Of our own parts, and together, it is known that they take an update, but for the traces of some.
+        try_it = builders.try_update if builders.names_own_parts(recipe) else builders.try_traces
+        try_it(recipe, devices * nodes)
     out = out or Path("runs") / recipe.name
-    devices, nodes = processes(devices, nodes)
     paired = recipe.data.mixup is not None
     check_share(recipe.data.batch_size, devices * nodes, paired=paired, name="data.batch_size")
     fabric = joined(devices, nodes, recipe.training.precision)
