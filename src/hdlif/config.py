@@ -510,7 +510,15 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
                 f"{source}: {cut(section)} = {shown(place)} has no keys; "
                 f"set {cut(section)} as a whole, for example --set {cut(section)}=VALUE"
             )
-    place[key] = parse_yaml(text, source=source)
+    try:
+        place[key] = parse_yaml(text, source=source)
+    except RecipeError:
+        if (mark := text.lstrip()[:1]) not in tuple("*&!%@`"):
+            raise
+        quoted = "'" + text.strip().replace("'", "''") + "'"
+        raise RecipeError(
+            f"{source}: YAML takes no text that begins with {mark}; quote it: --set \"{cut(path.strip())}={cut(quoted)}\""
+        ) from None
 
 
 def _worst(errors: list[ErrorDetails]) -> ErrorDetails:

@@ -20,7 +20,7 @@ from hdlif.commands.profile import profile
 from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.config import load_recipe
-from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.errors import CheckpointError, DataError, InputError, RecipeError
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import load_with_data
 from hdlif.runtime import Session
@@ -163,6 +163,9 @@ def test_resume_is_exact_and_refused_where_a_sample_changed(tmp_path: Path) -> N
     path.write_text("\n".join([*lines[:-1], "p5,slow,9,9"]))
     with pytest.raises(DataError, match=r"not as it was when the training in .* began: 1 changed \(r.csv:234-241\)"):
         trained(path, tmp_path / "stopped", *CUT, resume=True)
+    # Of another recipe that is what is said, whatever became of the files.
+    with pytest.raises(CheckpointError, match=r"was written with training.learning_rate = .*, the recipe says 0.5; "):
+        trained(path, tmp_path / "stopped", *CUT, "training.learning_rate=0.5", resume=True)
     with pytest.raises(DataError, match=r"than the network was trained on: 1 changed"):
         evaluate_path(tmp_path / "whole")
     path.write_text(kept)

@@ -43,6 +43,9 @@ def test_a_series_is_shown_with_what_the_network_does_and_says(tmp_path: Path) -
         *("The recording", "What is said", "Firing by layer", "Neurons at work", "Windows", "Network"),
     ]
     assert len(captions(text)) == 5
+    # Captions name the file, whose windows alone stand in the table.
+    assert captions(text)[3].startswith("Spikes of single neurons (layer:index) on x.csv:2-13; ")
+    assert "on x.csv:2-13; dotted" in captions(text)[4]
     for name in ("left", "right", "a", "b", "c", "body.act1", "body.act2"):
         assert f"<span>{name}</span>" in text
     for one in run(tmp_path / "net.hdlif.safetensors", [recording]).inputs:

@@ -153,7 +153,7 @@ def train(
     # What there is to go on from alone says what it was begun with.
     stopped = resume is not False and ranks.led(RunFiles(out).exist)
     if resume and stopped:
-        ranks.led(lambda: check_files(out, found))
+        ranks.led(lambda: check_files(out, found, recipe))
     if stopped and found is not None:
         recipe = ranks.led(partial(as_begun, recipe, out))
     if keep:
