@@ -83,6 +83,7 @@ def train(
     progress: bool | Bar = False,
     memory_repeats: int = 3,
     callbacks: Sequence[Callback] = (),
+    label: str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> TrainResult | None:
     """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
@@ -111,6 +112,7 @@ def train(
         progress: show a bar of one's own, or a task on the bar given.
         memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
         callbacks: of the training, after its own.
+        label: what the bar says that it is of; the run folder's name by default.
         say: gets a line on data of the user's own.
     Returns:
         what has come of it, as OUT/summary.json has it; None in other processes than the first.
@@ -192,7 +194,7 @@ def train(
                     *_of_recipe(recipe, teacher),
                     Checkpoints(out, recipe=recipe.model_dump(mode="json"), resume=go_on),
                     Log(out),
-                    Progress(out.name, bar),
+                    Progress(label or out.name, bar),
                     *callbacks,
                 ],
                 batch_size=recipe.data.batch_size,
