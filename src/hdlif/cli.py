@@ -259,7 +259,7 @@ def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: in
     help="Of a stream: what becomes of missing numbers.  [default: stop]",
 )
 @click.option(
-    "--rate", type=click.IntRange(1000, 384_000), metavar="HZ", help="Of a stream of PCM, if not the network's."
+    "--rate", type=click.INT, metavar="HZ", help="Of a stream of PCM, if not the network's: 1,000 to 384,000."
 )
 @click.option(
     "--page", type=FILE, help="Write an HTML page of one INPUT: what is shown, neurons at work, what is said."
@@ -316,7 +316,7 @@ def run(
         _run_on_stream(artefact, inputs[0], as_json, given)
         return
     if alone := sorted({"confidence", "hop", "gaps", "rate", "partial"} & given.keys()):
-        raise click.UsageError(f"--{alone[0]} is of a stream; add --stream")
+        raise click.UsageError(f"--{alone[0]} applies to streams; add --stream")
     if page is not None:
         if len(inputs) != 1:
             raise click.UsageError("--page takes one INPUT: a file")

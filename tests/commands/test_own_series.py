@@ -120,7 +120,17 @@ def test_arrays_of_several_series_are_answered_one_by_one(run_folder: Path, tmp_
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([[1, 2]] * 7, "has 7 rows and 2 columns, and the network takes 8 steps (rows) of 2 channels (columns); give"),
+        (
+            [[1, 2]] * 7,
+            "has 7 rows and 2 columns, and the network takes 8 steps (rows) of 2 channels (columns); give 8 rows, or "
+            "take what is said so far: --stream FILE --partial",
+        ),
+        ([[1, 2]] * 9, "of 2 channels (columns); give those that it was trained on, in their order"),
+        (
+            [["a", "b"], *[[1, 2]] * 7, [1, ""]],
+            "line 9, column 'b': the cell is empty; fill it in or cut the row, or let it be filled with --stream FILE "
+            "--gaps hold)",
+        ),
         ([[1, 2, 3]] * 8, "has 8 rows and 3 columns"),
         ([[1, ""]] * 8, "line 1 is neither names of columns nor numbers: it has '' beside numbers"),
     ],

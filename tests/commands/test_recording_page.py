@@ -116,7 +116,7 @@ def test_names_of_strangers_are_text_alone(tmp_path: Path) -> None:
 
 def test_refusals(tmp_path: Path) -> None:
     save(residual_network(), tmp_path / "pictures.hdlif.safetensors")
-    with pytest.raises(InputError, match="inputs of kind image; --page is of series, sounds and recordings"):
+    with pytest.raises(InputError, match="inputs of kind image; --page applies to series, sounds and recordings"):
         recording_page(tmp_path / "pictures.hdlif.safetensors", tmp_path / "x.png", tmp_path / "page.html")
     with pytest.raises(InputError, match="there is no such file"):
         page(tmp_path, tmp_path / "nothing.csv")
@@ -127,6 +127,8 @@ def test_refusals(tmp_path: Path) -> None:
     assert not (tmp_path / "page.html").exists()
     with pytest.raises(InputError, match=f"--page {tmp_path}: is a folder; give the path of the HTML file to write"):
         recording_page(tmp_path / "net.hdlif.safetensors", readings(tmp_path, STEPS), tmp_path)
+    with pytest.raises(InputError, match=f"^{tmp_path}: is a folder; --page takes one file$"):
+        recording_page(tmp_path / "net.hdlif.safetensors", tmp_path, tmp_path / "page.html")
 
 
 @pytest.mark.slow
