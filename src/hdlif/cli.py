@@ -486,8 +486,11 @@ def recipes_show(recipe: str, resolved: bool, as_json: bool) -> None:
 @click.argument("names", metavar="[RECIPE]...", nargs=-1)
 @click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value first; repeatable.")
 @click.option("--build", is_flag=True, help="Build the network and all else too, and try one update on noise.")
+@data_root_option
 @json_option
-def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], build: bool, as_json: bool) -> None:
+def recipes_check(
+    names: tuple[str, ...], overrides: tuple[str, ...], build: bool, data_root: Path | None, as_json: bool
+) -> None:
     """Check every key, name, argument and type of each RECIPE (of all that ship, where none is given), in an instant.
 
     What only the parts themselves know needs --build, and PyTorch: whether an argument's value is in its range, a layer
@@ -495,11 +498,13 @@ def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], build: boo
     """
     from hdlif.commands.recipes import check, check_all
 
+    if data_root is not None and not build:
+        raise click.UsageError("--data-root applies to --build, without which no data are looked at; add --build")
     if len(names) == 1:
-        one = check(names[0], overrides, build=build)
+        one = check(names[0], overrides, build=build, data_root=data_root)
         show(one, as_json, lambda: f"{one['name']}: good")
         return
-    result = check_all(names, overrides, build=build, say=_to_stderr(as_json))
+    result = check_all(names, overrides, build=build, data_root=data_root, say=_to_stderr(as_json))
     show(result, as_json, lambda: f"{len(result['recipes'])} recipes: good")
 
 

@@ -40,7 +40,11 @@ from small_recipes import recipe
         ("rule={kind: forward_mode, budget: -1}", "rule: budget = -1; it must be at least 0 bytes"),
         ("training.stream=3", "training.stream = 3 steps from one update to the next, and a sample has time_steps = 4"),
         ("training.stream=0", "training.stream = 0 is refused"),
-        ("training.stream=2", r"leak has values of each of 4 time steps.*neuron\.per_step: false"),
+        (
+            "training.stream=2",
+            r"leak has values of each of 4 time steps.* no first step; set neuron\.per_step: false, and set "
+            r"norm\.per_step: false$",
+        ),
         ("rule={kind: stochastic_window}", "rule.length is missing; give it a value"),
         ("rule={kind: stbp, loss: first}", "rule.loss"),
         ("rule={kind: stochastic_step, draw: even}", 'rule.draw = "even" is unknown'),
@@ -105,8 +109,15 @@ def test_what_cannot_be_built_is_refused_by_name(override: str, message: str) ->
 
 def test_streams_are_refused_before_the_steps_of_their_rule_are_counted() -> None:
     streamed = ["training.stream=2", "neuron.per_step=false", "norm.per_step=false"]
-    with pytest.raises(RecipeError, match="a stream is learned from at every step alike"):
+    with pytest.raises(
+        RecipeError, match=r'^task.combine = "last" makes task.learn_from last, too, .* set task.learn_from: every$'
+    ):
         builders.check(recipe(*streamed, "task={kind: classify, combine: last}"))
+    with pytest.raises(
+        RecipeError, match=r"^a stream is learned from at every step alike; set task\.learn_from: every"
+    ):
+        builders.check(recipe(*streamed, "task={kind: classify, combine: last, learn_from: late}"))
+    builders.check(recipe(*streamed, "task={kind: classify, combine: last, learn_from: every}"))
 
 
 TRACED = load_recipe("sines_dense_hdlif", ["rule={kind: forward_mode}", "neuron.per_step=false"])

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 from after_epoch import AfterEpoch
 from hdlif import builders
 from hdlif.artefact import InputRecord, load
+from hdlif.cli import cli
+from hdlif.commands import recipes
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export, export_onnx
@@ -26,7 +29,7 @@ from hdlif.runs.recipe_data import load_with_data
 from hdlif.runtime import Session
 from hdlif.tasks import Evaluation
 from picture_folders import write_pictures
-from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_recording
+from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_public_arrays, write_recording
 
 FAST = ["model.widths=[4, 4]", "data.batch_size=8", "time_steps=8", "training.epochs=2"]
 CUT = ["data.label=what", "data.group=who", "data.window=8", "data.stride=4"]
@@ -287,6 +290,18 @@ def test_the_kind_of_data_is_told_by_what_lies_there(tmp_path: Path) -> None:
     (tmp_path / "arrays" / "x.npy").write_bytes(b"")
     kinds = [builders.kind_at(str(tmp_path / name)) for name in ("photos", "csv", "arrays", "x.csv", "x.NPZ", "none")]
     assert kinds == ["folder", "series", "series", "series", "series", "folder"]
+
+
+def test_a_check_that_builds_finds_the_data_below_their_root(tmp_path: Path) -> None:
+    write_public_arrays(tmp_path / "vowels", classes=9, steps=29, channels=12)
+    recipes.check("vowels_hdlif", build=True, data_root=tmp_path)
+    assert recipes.check_all(["vowels_hdlif"], build=True, data_root=tmp_path) == {"recipes": ["vowels_hdlif"]}
+    with pytest.raises(DataError, match="there is no such file or folder"):
+        recipes.check("vowels_hdlif", build=True, data_root=tmp_path / "elsewhere")
+    command = ["recipes", "check", "vowels_hdlif", "--data-root", str(tmp_path)]
+    refused = CliRunner().invoke(cli, command)
+    assert (refused.exit_code, "--data-root applies to --build" in refused.output) == (2, True)
+    assert CliRunner().invoke(cli, [*command, "--build"]).output == "vowels_hdlif: good\n"
 
 
 def test_inspect_says_what_would_be_trained_on(tmp_path: Path) -> None:

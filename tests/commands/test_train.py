@@ -151,6 +151,26 @@ def test_a_recipe_is_trained_on_as_a_stream(tmp_path: Path) -> None:
     assert again.exit_code == 0, again.output
 
 
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        (
+            29,
+            "training.stream = 1: an update every step, for no number from 2 to 16 divides time_steps = 29; a rule "
+            "without traces, such as stbp, then sees no time at all; set training.stream=29",
+        ),
+        (34, "training.stream = 2: an update every 2 steps, the most up to 16 that divide time_steps = 34; set "),
+    ],
+)
+def test_a_stream_of_single_steps_is_warned_of(steps: int, said: str) -> None:
+    lines = list[str]()
+    few = ["neuron.per_step=false", "model={kind: dense, widths: [4]}", f"time_steps={steps}", f"data.steps={steps}"]
+    chosen = load_recipe("mackey_glass_hdlif", few)
+    module._as_streams(chosen, lines.append)
+    assert len(lines) == 1
+    assert lines[0].startswith(said)
+
+
 def test_a_single_stream_is_enough(tmp_path: Path) -> None:
     """Batch norms have averages for statistics, in what is measured of an update too."""
     few = [*SHARED, "data.batch_size=1", "data.train=8", "data.validation=4"]

@@ -207,6 +207,11 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
     assert recipe.training.stream is not None
     if recipe.training.accumulate > 1:
         raise RecipeError("training.stream makes an update of each part of a batch; leave training.accumulate out")
+    if recipe.task.arguments.get("combine") == "last" and "learn_from" not in recipe.task.arguments:
+        raise RecipeError(
+            'task.combine = "last" makes task.learn_from last, too, and a stream is learned from at every step alike; '
+            "set task.learn_from: every"
+        )
     try:
         check_streams(recipe.training.stream, recipe.time_steps, rule, network)
     except InputError as error:

@@ -155,7 +155,7 @@ def train(
     # What there is to go on from alone says what it was begun with.
     stopped = resume is not False and ranks.led(RunFiles(out).exist)
     if resume and stopped:
-        ranks.led(lambda: check_files(out, found, recipe))
+        ranks.led(partial(check_files, out, found, recipe))
     if stopped and found is not None:
         recipe = ranks.led(partial(as_begun, recipe, out))
     if keep:
@@ -235,11 +235,19 @@ def _as_streams(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
     """A recipe whose data are known, with streams where it has none. Raises `RecipeError` where it cannot have them."""
     if recipe.training.stream is not None:
         return recipe
-    steps = max(n for n in range(1, STREAM_STEPS + 1) if recipe.time_steps % n == 0)
-    say(
-        f"training.stream = {steps}: an update every {steps} steps, the most up to {STREAM_STEPS} that divide "
-        f"time_steps = {recipe.time_steps}; set training.stream to choose them"
-    )
+    time_steps = recipe.time_steps
+    steps = max(n for n in range(1, STREAM_STEPS + 1) if time_steps % n == 0)
+    if steps > 1 or time_steps == 1:
+        say(
+            f"training.stream = {steps}: an update every {f'{steps} steps' if steps > 1 else 'step'}, the most up to "
+            f"{STREAM_STEPS} that divide time_steps = {time_steps}; set training.stream to choose them"
+        )
+    else:
+        more = next(n for n in range(2, time_steps + 1) if time_steps % n == 0)
+        say(
+            f"training.stream = 1: an update every step, for no number from 2 to {STREAM_STEPS} divides time_steps = "
+            f"{time_steps}; a rule without traces, such as stbp, then sees no time at all; set training.stream={more}"
+        )
     streamed = recipe.model_copy(update={"training": recipe.training.model_copy(update={"stream": steps})})
     builders.check(streamed)
     return streamed

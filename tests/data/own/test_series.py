@@ -410,6 +410,11 @@ def test_a_recording_shorter_than_a_window_is_told_how_long_one_is(tmp_path: Pat
         InputError, match=r"has 5 rows and 2 columns, and the network takes 6 .*; give at least 6 rows, or"
     ):
         list(read_series(write_csv(tmp_path / "x.csv", [[1, 2]] * 5), record, time_steps=6))
+    whole = replace(record, windows=(), rates=(50, 25))
+    with pytest.raises(InputError, match=r"has 5 rows and 2 columns, 3 at 25 for 50, .*; give 7 rows, or take"):
+        list(read_series(tmp_path / "x.csv", whole, time_steps=4))
+    write_csv(tmp_path / "x.csv", [[1, 2]] * 7)
+    assert len(list(read_series(tmp_path / "x.csv", whole, time_steps=4))) == 1
 
 
 def test_run_finds_channels_by_name(tmp_path: Path) -> None:
