@@ -273,7 +273,7 @@ def test_a_cell_is_said_not_to_exist_where_row_and_column_are_good_by_themselves
     table.write_text(TABLE.replace(*change))
     with pytest.raises(RecipeError, match=rf"^{table}: .*, ") as refused:
         ablate(table, out=tmp_path / "out")
-    said = "; the two do not go together: name the cell in undefined if it does not exist"
+    said = "; name the cell in undefined if it does not exist"
     assert str(refused.value).endswith(said) == together
 
 

@@ -268,7 +268,7 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
                 except RecipeError as error:
                     mend = ""
                     if all(_is_good(table, alone, look) for alone in (of_row, of_column)):
-                        mend = "; the two do not go together: name the cell in undefined if it does not exist"
+                        mend = "; name the cell in undefined if it does not exist"
                     raise RecipeError(f"{name}: {error}{mend}") from None
                 if recipe.task.kind != "classify" and "accuracy" in table.quantities:
                     raise RecipeError(
