@@ -259,7 +259,7 @@ def export(checkpoint: Path, target: str, out: Path, form: str | None, batch: in
     help="Of a stream: what becomes of missing numbers.  [default: stop]",
 )
 @click.option(
-    "--rate", type=click.IntRange(1000, 384_000), metavar="HZ", help="Of a stream of PCM, if not the network's."
+    "--rate", type=click.INT, metavar="HZ", help="Of a stream of PCM, if not the network's: 1,000 to 384,000."
 )
 @click.option(
     "--page", type=FILE, help="Write an HTML page of one INPUT: what is shown, neurons at work, what is said."
@@ -316,7 +316,7 @@ def run(
         _run_on_stream(artefact, inputs[0], as_json, given)
         return
     if alone := sorted({"confidence", "hop", "gaps", "rate", "partial"} & given.keys()):
-        raise click.UsageError(f"--{alone[0]} is of a stream; add --stream")
+        raise click.UsageError(f"--{alone[0]} applies to streams; add --stream")
     if page is not None:
         if len(inputs) != 1:
             raise click.UsageError("--page takes one INPUT: a file")
@@ -486,8 +486,11 @@ def recipes_show(recipe: str, resolved: bool, as_json: bool) -> None:
 @click.argument("names", metavar="[RECIPE]...", nargs=-1)
 @click.option("--set", "overrides", multiple=True, metavar="A.B=V", help="Replace one value first; repeatable.")
 @click.option("--build", is_flag=True, help="Build the network and all else too, and try one update on noise.")
+@data_root_option
 @json_option
-def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], build: bool, as_json: bool) -> None:
+def recipes_check(
+    names: tuple[str, ...], overrides: tuple[str, ...], build: bool, data_root: Path | None, as_json: bool
+) -> None:
     """Check every key, name, argument and type of each RECIPE (of all that ship, where none is given), in an instant.
 
     What only the parts themselves know needs --build, and PyTorch: whether an argument's value is in its range, a layer
@@ -495,11 +498,13 @@ def recipes_check(names: tuple[str, ...], overrides: tuple[str, ...], build: boo
     """
     from hdlif.commands.recipes import check, check_all
 
+    if data_root is not None and not build:
+        raise click.UsageError("--data-root applies to --build, without which no data are looked at; add --build")
     if len(names) == 1:
-        one = check(names[0], overrides, build=build)
+        one = check(names[0], overrides, build=build, data_root=data_root)
         show(one, as_json, lambda: f"{one['name']}: good")
         return
-    result = check_all(names, overrides, build=build, say=_to_stderr(as_json))
+    result = check_all(names, overrides, build=build, data_root=data_root, say=_to_stderr(as_json))
     show(result, as_json, lambda: f"{len(result['recipes'])} recipes: good")
 
 

@@ -11,7 +11,7 @@ or below the folder of the recipe; an error says nothing of what such a file hol
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -437,8 +437,8 @@ def _blame_base(
     except RecipeError:
         # It goes into a section that is the base's.
         return
-    location = _worst(errors)["loc"]
-    if _worst(errors)["type"] == "missing":
+    location = worst(errors)["loc"]
+    if worst(errors)["type"] == "missing":
         return
     place: Any = stated
     for part in location[:2]:
@@ -510,18 +510,26 @@ def replace_value(tree: dict[str, Any], override: str) -> None:
                 f"{source}: {cut(section)} = {shown(place)} has no keys; "
                 f"set {cut(section)} as a whole, for example --set {cut(section)}=VALUE"
             )
-    place[key] = parse_yaml(text, source=source)
+    try:
+        place[key] = parse_yaml(text, source=source)
+    except RecipeError:
+        if (mark := text.lstrip()[:1]) not in tuple("*&!%@`"):
+            raise
+        quoted = "'" + text.strip().replace("'", "''") + "'"
+        raise RecipeError(
+            f'{source}: YAML takes no text that begins with {mark}; quote it: --set "{cut(path.strip())}={cut(quoted)}"'
+        ) from None
 
 
-def _worst(errors: list[ErrorDetails]) -> ErrorDetails:
+def worst(errors: list[ErrorDetails]) -> ErrorDetails:
     """The first error; an unknown key comes first, for it is often why another is missing."""
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
 def _explain(errors: list[ErrorDetails], tree: Mapping[str, Any]) -> str:
     """One line on the worst error of a recipe's tree."""
-    first = _worst(errors)
-    location, message = [str(part) for part in first["loc"]], first["msg"]
+    first = worst(errors)
+    location = [str(part) for part in first["loc"]]
     if location[:2] == ["data", "augment"]:
         # data, augment, 0, "part" (how it is written), "strength", and JSON's types
         location = location[:3] + location[4:5] + location[6::2]
@@ -534,10 +542,6 @@ def _explain(errors: list[ErrorDetails], tree: Mapping[str, Any]) -> str:
     match first["type"]:
         case "extra_forbidden" if places := _places(location, tree):
             return f"{seen} is unknown; did you mean {' or '.join(places)}?"
-        case "extra_forbidden":
-            return f"{seen} is unknown; {did_you_mean(location[-1], section.model_fields)}"
-        case "missing":
-            return f"{key} is missing; `hdlif recipes show digits_hdlif` prints a complete recipe"
         case "model_type" if _section([*location, ""]) is Component:
             return f"{seen} is refused; it should be a section, for example {key}: {{kind: NAME}}"
         case "model_type":
@@ -546,6 +550,26 @@ def _explain(errors: list[ErrorDetails], tree: Mapping[str, Any]) -> str:
             return f"{seen} is refused; it should be a list, for example [flip, shift]"
         case "invalid-json-value":
             return f"{seen} is refused; it should be text, a number, true, false, null, a list or a mapping"
+        case _:
+            return explained(
+                first, key, section.model_fields, whole="`hdlif recipes show digits_hdlif` prints a complete recipe"
+            )
+
+
+def explained(first: ErrorDetails, key: str, keys: Iterable[str], *, whole: str) -> str:
+    """One line on an error of a tree of keys and values, as far as it is told by its type.
+
+    Args:
+        key: the whole key at fault.
+        keys: those that are known where it stands.
+        whole: where a tree that lacks none is to be seen.
+    """
+    seen, message = f"{key} = {shown(first['input'])}", first["msg"]
+    match first["type"]:
+        case "extra_forbidden":
+            return f"{seen} is unknown; {did_you_mean(str(first['loc'][-1]), keys)}"
+        case "missing":
+            return f"{key} is missing; {whole}"
         case "value_error":
             said = message.removeprefix("Value error, ")
             return f"{seen} is refused; it {said}" if said.startswith("should ") else said

@@ -149,10 +149,26 @@ def test_cells_may_tell_their_operations(table: Path, tmp_path: Path) -> None:
     assert module.markdown(chosen, result).splitlines()[3] == expected
 
 
-def test_a_cell_of_another_recipe_is_trained_anew(table: Path, trained: dict[str, Any], tmp_path: Path) -> None:
-    table.write_text(TABLE.replace("training.epochs=1", "training.epochs=2"))
-    after = ablate(table, out=tmp_path / "out")
-    assert json.loads((tmp_path / "out/lif/fp32/seed_42/summary.json").read_text())["recipe"]["training"]["epochs"] == 2
+def test_a_cell_of_another_recipe_is_trained_anew_and_said_to_be(
+    table: Path, trained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.write_text(TABLE.replace("neuron={kind: lif}", "neuron={kind: lif, leak: 0.75}"))
+    train, said, labels = module.train, list[str](), list[str]()
+
+    def labelled(recipe: Recipe, **arguments: Any) -> TrainResult | None:
+        labels.append(arguments["label"])
+        return train(recipe, **arguments)
+
+    monkeypatch.setattr(module, "train", labelled)
+    after = ablate(table, out=tmp_path / "out", say=said.append)
+    assert said[:3] == [
+        "1/3 HD-LIF, fp32, seed 42: done before",
+        "2/3 HD-LIF, 4 bit, seed 42: done before",
+        "3/3 LIF, fp32, seed 42: training, in place of an earlier one of another recipe",
+    ]
+    assert labels == ["LIF, fp32, seed 42"]
+    summary = json.loads((tmp_path / "out/lif/fp32/seed_42/summary.json").read_text())
+    assert summary["recipe"]["neuron"]["leak"] == 0.75
     assert trained["rows"] != after["rows"]
 
 
@@ -200,13 +216,34 @@ def test_every_cell_of_a_table_of_series_takes_an_update(name: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("undefined:", "absent:"), "absent: Extra inputs are not permitted; a table has the keys title, base"),
+        (("undefined:", "absent:"), 'absent = {"LIF": ["4 bit"]} is unknown; choose one of base, columns, '),
+        (
+            ("rows:", "rwos:"),
+            "left_out, like, memory_repeats, overrides, quantities, rows, seeds, title, undefined (did "
+            'you mean "rows"?)',
+        ),
+        (("title: tiny, accuracy %", ""), "title is missing; a table has the keys title, base, like, seeds, "),
+        (("title: tiny, accuracy %", "title: 3"), "title = 3 is refused; it should be a valid string"),
+        (
+            ("seeds: 1", "quantities: [acuracy]"),
+            'quantities.0 = "acuracy" is unknown; choose one of accuracy, firing_rate, metric, nops, parameters, '
+            'peak_bytes, sops, stored_mb, train_seconds (did you mean "accuracy"?)',
+        ),
+        (
+            ('["neuron={kind: lif}"]', '"neuron.kind=lif"'),
+            'rows.LIF = "neuron.kind=lif" is refused; it should be a list, for example ["neuron.kind=lif"]',
+        ),
+        (("LIF: [4 bit]", "LIF: 3"), "undefined.LIF = 3 is refused; it should be a list, for example [a column]"),
+        (('["neuron={kind: lif}"]', '["neuron={kind: lfi}"]'), "tiny.yaml: LIF, fp32: "),
         (("LIF: [4 bit]", "LIF: [5 bit]"), "undefined: '5 bit' is unknown; choose one of 4 bit, fp32"),
         (("undefined:\n  LIF: [4 bit]", ""), 'LIF, 4 bit: spikes.kind = "quantised" does not go with'),
         (("HD-LIF:", '"-lif":'), "'-lif' would share the folder 'lif' with another"),
-        (('  fp32: []\n  4 bit: ["spikes={kind: quantised}"]', "  {}"), "columns: "),
+        (
+            ('  fp32: []\n  4 bit: ["spikes={kind: quantised}"]', "  {}"),
+            "columns = {} is refused; it should have one entry or more",
+        ),
         (("rows:", "rows:\n  LIF: []"), "the key LIF is repeated"),
-        (("seeds: 1", "seeds: 0"), "seeds: Input should be greater than or equal to 1"),
+        (("seeds: 1", "seeds: 0"), "seeds = 0 is refused; it should be greater than or equal to 1"),
     ],
 )
 def test_tables_that_cannot_be_trained_are_refused(
@@ -217,6 +254,27 @@ def test_tables_that_cannot_be_trained_are_refused(
         ablate(table, out=tmp_path / "out")
     assert message in str(refused.value)
     assert not (tmp_path / "out" / "hd_lif").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "together"),
+    [
+        (("undefined:\n  LIF: [4 bit]", ""), True),
+        (("neuron={kind: lif}", "neuron={kind: lfi}"), False),
+        (("neuron={kind: lif}", "neuron.leek=0.5"), False),
+        (("neuron={kind: lif}", "neuron={kind: lif"), False),
+        (("spikes={kind: quantised}", "spikes={kind: quantised, bits: x}"), False),
+        (("model.width=4", "model.width=0"), False),
+    ],
+)
+def test_a_cell_is_said_not_to_exist_where_row_and_column_are_good_by_themselves(
+    change: tuple[str, str], together: bool, table: Path, tmp_path: Path
+) -> None:
+    table.write_text(TABLE.replace(*change))
+    with pytest.raises(RecipeError, match=rf"^{table}: .*, ") as refused:
+        ablate(table, out=tmp_path / "out")
+    said = "; name the cell in undefined if it does not exist"
+    assert str(refused.value).endswith(said) == together
 
 
 def test_a_table_like_another_adds_rows_and_changes_those_of_the_same_name(table: Path) -> None:
@@ -242,15 +300,24 @@ def test_a_table_like_another_adds_rows_and_changes_those_of_the_same_name(table
         ("like: absent.yaml", 'like = "absent.yaml": there is no such file and no shipped table of that name; give'),
         ("like: digit", '(did you mean "digits"?)'),
         ("like: ../table.yaml", 'like = "../table.yaml" is refused; give a shipped table, or a file at or below'),
-        ("like: 3", "like: Input should be a valid string"),
-        ("like: list.yaml", "list.yaml: the file: Input should be a valid dictionary"),
+        ("like: 3", "like = 3 is refused; it should be a valid string"),
+        ("like: list.yaml", "list.yaml: [1] is not a table; a table is a YAML mapping with the keys title, base"),
         ("like: round.yaml", 'round.yaml: like = "round.yaml" comes back to '),
         ("like: back.yaml", "round.yaml; leave like out, and give rows and columns"),
-        ("like: typed.yaml", "typed.yaml: quantites: Extra inputs are not permitted"),
-        ("like: hapt\nundefined: 3", "undefined: Input should be a valid dictionary"),
-        ("like: hapt\nrows: {LIF: null}\nleft_out: {resonate: 3}", "left_out.resonate: Input should be a valid list"),
+        ("like: typed.yaml", 'typed.yaml: quantites = ["accuracy"] is unknown; choose one of '),
+        (
+            "like: hapt\nundefined: 3",
+            "undefined = 3 is refused; it should be lists by name, for example {LIF: [a column]}",
+        ),
+        (
+            "like: hapt\nrows: {LIF: null}\nleft_out: {resonate: 3}",
+            "left_out.resonate = 3 is refused; it should be a list",
+        ),
         ("like: one_0.yaml", "is the last of 9 tables that are each like the next; give at most 8"),
-        ("like: digits\nrows: {LIF: null, third: null, fourth: 3}", "rows.fourth: Input should be a valid list"),
+        (
+            "like: digits\nrows: {LIF: null, third: null, fourth: 3}",
+            "rows.fourth = 3 is refused; it should be a list, for example [neuron.kind=lif]",
+        ),
     ],
 )
 def test_tables_that_are_like_none_are_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -431,7 +498,7 @@ def test_trainings_of_other_recipes_are_not_taken(
     ("text", "message"),
     [
         (None, "there is no such file; give a table.json that hdlif ablate has written"),
-        ("{", "the file: Invalid JSON"),
+        ("base: digits", r"known.json: is not JSON \(expected value at line 1 column 1\); give a table.json that"),
         (
             '{"rows": {"LIF": {"fp32": {"n": 1}}}}',
             r"rows.LIF.fp32.runs: .*; give a table.json .* with the runs of each",

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 from after_epoch import AfterEpoch
 from hdlif import builders
 from hdlif.artefact import InputRecord, load
+from hdlif.cli import cli
+from hdlif.commands import recipes
 from hdlif.commands.data import as_text, inspect
 from hdlif.commands.eval import evaluate_path
 from hdlif.commands.export import export, export_onnx
@@ -20,13 +23,13 @@ from hdlif.commands.profile import profile
 from hdlif.commands.run import run
 from hdlif.commands.train import train
 from hdlif.config import load_recipe
-from hdlif.errors import DataError, InputError, RecipeError
+from hdlif.errors import CheckpointError, DataError, InputError, RecipeError
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.recipe_data import load_with_data
 from hdlif.runtime import Session
 from hdlif.tasks import Evaluation
 from picture_folders import write_pictures
-from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_recording
+from series_files import CLASSES, wave, write_arrays, write_csv, write_folders, write_public_arrays, write_recording
 
 FAST = ["model.widths=[4, 4]", "data.batch_size=8", "time_steps=8", "training.epochs=2"]
 CUT = ["data.label=what", "data.group=who", "data.window=8", "data.stride=4"]
@@ -120,7 +123,17 @@ def test_arrays_of_several_series_are_answered_one_by_one(run_folder: Path, tmp_
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([[1, 2]] * 7, "has 7 rows and 2 columns, and the network takes 8 steps (rows) of 2 channels (columns); give"),
+        (
+            [[1, 2]] * 7,
+            "has 7 rows and 2 columns, and the network takes 8 steps (rows) of 2 channels (columns); give 8 rows, or "
+            "take what is said so far: --stream FILE --partial",
+        ),
+        ([[1, 2]] * 9, "of 2 channels (columns); give those that it was trained on, in their order"),
+        (
+            [["a", "b"], *[[1, 2]] * 7, [1, ""]],
+            "line 9, column 'b': the cell is empty; fill it in or cut the row, or let it be filled with --stream FILE "
+            "--gaps hold)",
+        ),
         ([[1, 2, 3]] * 8, "has 8 rows and 3 columns"),
         ([[1, ""]] * 8, "line 1 is neither names of columns nor numbers: it has '' beside numbers"),
     ],
@@ -163,6 +176,9 @@ def test_resume_is_exact_and_refused_where_a_sample_changed(tmp_path: Path) -> N
     path.write_text("\n".join([*lines[:-1], "p5,slow,9,9"]))
     with pytest.raises(DataError, match=r"not as it was when the training in .* began: 1 changed \(r.csv:234-241\)"):
         trained(path, tmp_path / "stopped", *CUT, resume=True)
+    # Of another recipe that is what is said, whatever became of the files.
+    with pytest.raises(CheckpointError, match=r"was written with training.learning_rate = .*, the recipe says 0.5; "):
+        trained(path, tmp_path / "stopped", *CUT, "training.learning_rate=0.5", resume=True)
     with pytest.raises(DataError, match=r"than the network was trained on: 1 changed"):
         evaluate_path(tmp_path / "whole")
     path.write_text(kept)
@@ -274,6 +290,18 @@ def test_the_kind_of_data_is_told_by_what_lies_there(tmp_path: Path) -> None:
     (tmp_path / "arrays" / "x.npy").write_bytes(b"")
     kinds = [builders.kind_at(str(tmp_path / name)) for name in ("photos", "csv", "arrays", "x.csv", "x.NPZ", "none")]
     assert kinds == ["folder", "series", "series", "series", "series", "folder"]
+
+
+def test_a_check_that_builds_finds_the_data_below_their_root(tmp_path: Path) -> None:
+    write_public_arrays(tmp_path / "vowels", classes=9, steps=29, channels=12)
+    recipes.check("vowels_hdlif", build=True, data_root=tmp_path)
+    assert recipes.check_all(["vowels_hdlif"], build=True, data_root=tmp_path) == {"recipes": ["vowels_hdlif"]}
+    with pytest.raises(DataError, match="there is no such file or folder"):
+        recipes.check("vowels_hdlif", build=True, data_root=tmp_path / "elsewhere")
+    command = ["recipes", "check", "vowels_hdlif", "--data-root", str(tmp_path)]
+    refused = CliRunner().invoke(cli, command)
+    assert (refused.exit_code, "--data-root applies to --build" in refused.output) == (2, True)
+    assert CliRunner().invoke(cli, [*command, "--build"]).output == "vowels_hdlif: good\n"
 
 
 def test_inspect_says_what_would_be_trained_on(tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ def test_a_series_is_shown_with_what_the_network_does_and_says(tmp_path: Path) -
         *("The recording", "What is said", "Firing by layer", "Neurons at work", "Windows", "Network"),
     ]
     assert len(captions(text)) == 5
+    # Captions name the file, whose windows alone stand in the table.
+    assert captions(text)[3].startswith("Spikes of single neurons (layer:index) on x.csv:2-13; ")
+    assert "on x.csv:2-13; dotted" in captions(text)[4]
     for name in ("left", "right", "a", "b", "c", "body.act1", "body.act2"):
         assert f"<span>{name}</span>" in text
     for one in run(tmp_path / "net.hdlif.safetensors", [recording]).inputs:
@@ -113,7 +116,7 @@ def test_names_of_strangers_are_text_alone(tmp_path: Path) -> None:
 
 def test_refusals(tmp_path: Path) -> None:
     save(residual_network(), tmp_path / "pictures.hdlif.safetensors")
-    with pytest.raises(InputError, match="inputs of kind image; --page is of series, sounds and recordings"):
+    with pytest.raises(InputError, match="inputs of kind image; --page applies to series, sounds and recordings"):
         recording_page(tmp_path / "pictures.hdlif.safetensors", tmp_path / "x.png", tmp_path / "page.html")
     with pytest.raises(InputError, match="there is no such file"):
         page(tmp_path, tmp_path / "nothing.csv")
@@ -124,6 +127,8 @@ def test_refusals(tmp_path: Path) -> None:
     assert not (tmp_path / "page.html").exists()
     with pytest.raises(InputError, match=f"--page {tmp_path}: is a folder; give the path of the HTML file to write"):
         recording_page(tmp_path / "net.hdlif.safetensors", readings(tmp_path, STEPS), tmp_path)
+    with pytest.raises(InputError, match=f"^{tmp_path}: is a folder; --page takes one file$"):
+        recording_page(tmp_path / "net.hdlif.safetensors", tmp_path, tmp_path / "page.html")
 
 
 @pytest.mark.slow

@@ -167,7 +167,7 @@ def test_a_fault_ends_it_in_one_line_behind_what_was_said(artefact: Path) -> Non
     assert process.returncode == 2
     assert out.count(b"\n") == 1
     assert err.decode() == (
-        "InputError: standard input: cannot be read on (line 14, column 'b': the cell is empty; fill it in, or let it "
+        "InputError: standard input: reading stopped (line 14, column 'b': the cell is empty; fill it in, or let it "
         "be filled: hold or zero (hdlif run: --gaps)); the network takes rows of 2 channels, as CSV or .npy\n"
     )
     with started(artefact, "--stream", "-", "--gaps", "hold", "--hop", "12") as process:
@@ -233,8 +233,15 @@ def test_refusals(artefact: Path, of_sounds: Path, tmp_path: Path) -> None:
         list(stream(artefact, tmp_path / "empty.csv"))
     with pytest.raises(InputError, match=r"empty.csv: .*sound at 8,000 Hz: PCM \(s16le, mono\), or a .wav file"):
         list(stream(of_sounds, tmp_path / "empty.csv"))
-    with pytest.raises(HdlifError, match="rate = 16000; give none: it is of sounds"):
+    with pytest.raises(
+        HdlifError, match="rate = 16000 applies to sounds, and the network takes rows of numbers; leave it out"
+    ):
         list(stream(artefact, tmp_path / "empty.csv", rate=16000))
+    for policy in ("stop", "hold", "zero"):
+        with pytest.raises(
+            HdlifError, match=f"gaps = {policy} applies to rows of numbers, and the network takes sound;"
+        ):
+            list(stream(of_sounds, tmp_path / "empty.csv", gaps=policy))
     save(residual_network(), tmp_path / "pictures.hdlif.safetensors")
     with pytest.raises(InputError, match="the network takes inputs of kind image"):
         list(stream(tmp_path / "pictures.hdlif.safetensors", "-"))
@@ -248,11 +255,11 @@ def test_refusals(artefact: Path, of_sounds: Path, tmp_path: Path) -> None:
     [
         (["--stream"], "Missing argument 'INPUTS...'"),
         (["--stream", "a", "b"], "--stream takes one INPUT"),
-        (["a", "--confidence", "0.5"], "--confidence is of a stream; add --stream"),
-        (["a", "--gaps", "hold"], "--gaps is of a stream"),
-        (["a", "--partial"], "--partial is of a stream"),
-        (["a", "--hop", "3"], "--hop is of a stream"),
-        (["a", "--rate", "8000"], "--rate is of a stream"),
+        (["a", "--confidence", "0.5"], "--confidence applies to streams; add --stream"),
+        (["a", "--gaps", "hold"], "--gaps applies to streams"),
+        (["a", "--partial"], "--partial applies to streams"),
+        (["a", "--hop", "3"], "--hop applies to streams"),
+        (["a", "--rate", "8000"], "--rate applies to streams"),
         (["--stream", "a", "--confidence", "2"], "2.0 is not in the range"),
         (["--stream", "a", "--gaps", "guess"], "'guess' is not one of"),
     ],
@@ -261,6 +268,12 @@ def test_options_that_do_not_go_together(artefact: Path, arguments: list[str], w
     result = CliRunner().invoke(cli, ["run", str(artefact), *arguments])
     assert result.exit_code == 2
     assert words in result.output
+
+
+def test_a_rate_is_no_option_of_rows_whatever_it_is(artefact: Path) -> None:
+    result = CliRunner().invoke(cli, ["run", str(artefact), "--stream", "a", "--rate", "100"])
+    assert isinstance(result.exception, HdlifError)
+    assert "rate = 100 applies to sounds, and the network takes rows of numbers; leave it out" in str(result.exception)
 
 
 def test_the_text_is_a_line_for_each_decision(artefact: Path, tmp_path: Path) -> None:

@@ -123,6 +123,17 @@ def test_a_rule_that_cannot_learn_from_a_network_is_refused_before_a_folder_is_m
     recipes.check("digits_hdlif", [*overrides, "rule={kind: stbp}"], build=True)
 
 
+def test_traces_that_a_rule_cannot_keep_are_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    """By what would train and by what looks at the recipe alike."""
+    overrides = ["rule={kind: forward_mode, budget: 100}", "neuron.per_step=false"]
+    message = r"rule.forward_mode cannot train model.dense: forward mode keeps .* set rule.budget to \d+ or more"
+    with pytest.raises(RecipeError, match=message):
+        module.train("sines_dense_hdlif", overrides=overrides, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(RecipeError, match=message):
+        recipes.check("sines_dense_hdlif", overrides, build=True)
+
+
 SHARED = ["neuron.per_step=false", "norm.per_step=false", "training.epochs=1", "model.widths=[8]"]
 
 
@@ -138,6 +149,26 @@ def test_a_recipe_is_trained_on_as_a_stream(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "summary.json").read_text())["accuracy"] > 0.3
     again = CliRunner().invoke(cli, [*command, "--resume"])
     assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        (
+            29,
+            "training.stream = 1: an update every step, for no number from 2 to 16 divides time_steps = 29; a rule "
+            "without traces, such as stbp, then sees no time at all; set training.stream=29",
+        ),
+        (34, "training.stream = 2: an update every 2 steps, the most up to 16 that divide time_steps = 34; set "),
+    ],
+)
+def test_a_stream_of_single_steps_is_warned_of(steps: int, said: str) -> None:
+    lines = list[str]()
+    few = ["neuron.per_step=false", "model={kind: dense, widths: [4]}", f"time_steps={steps}", f"data.steps={steps}"]
+    chosen = load_recipe("mackey_glass_hdlif", few)
+    module._as_streams(chosen, lines.append)
+    assert len(lines) == 1
+    assert lines[0].startswith(said)
 
 
 def test_a_single_stream_is_enough(tmp_path: Path) -> None:

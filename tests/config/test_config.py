@@ -236,7 +236,16 @@ def test_long_value_is_cut(my_yaml: Path) -> None:
         ("seed.x=3", "seed = 1 has no keys; set seed as a whole, for example --set seed=VALUE"),
         (
             "model.x=!!binary aGk=",
-            "line 1, column 1: the tag tag:yaml.org,2002:binary is not accepted, leave it out; fix the YAML there",
+            "YAML takes no text that begins with !; quote it: --set \"model.x='!!binary aGk='\"",
+        ),
+        (
+            "data.group=*_GROUP.csv",
+            "YAML takes no text that begins with *; quote it: --set \"data.group='*_GROUP.csv'\"",
+        ),
+        ("data.group= @it's", "YAML takes no text that begins with @; quote it: --set \"data.group='@it''s'\""),
+        (
+            "model.x=[!!binary aGk=]",
+            "line 1, column 2: the tag tag:yaml.org,2002:binary is not accepted, leave it out; fix the YAML there",
         ),
         (
             "model.x=[1",

@@ -1,11 +1,14 @@
 """docs/recipes.md names every kind that a recipe may choose."""
 
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from hdlif import builders
 from hdlif.builders.metrics import METRICS
+from hdlif.commands.ablate import Quantity, cells, load_table
 from hdlif.data import AUGMENTATIONS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
@@ -26,3 +29,12 @@ def test_every_plain_metric_has_its_row() -> None:
 def test_every_kind_is_documented(table: str) -> None:
     missing = [kind for kind in TABLES[table] if f"`{kind}`" not in TEXT and f"{kind}`" not in TEXT]
     assert missing == []
+
+
+def test_the_example_of_a_table_is_one_with_all_quantities_named_behind_it(tmp_path: Path) -> None:
+    found = re.search(r"```yaml\n(title: .*?)```\n\n(`quantities` .*?)\n\n", TEXT, re.DOTALL)
+    assert found
+    (tmp_path / "mine.yaml").write_text(found[1])
+    table = load_table(tmp_path / "mine.yaml")
+    assert len(list(cells(table.model_copy(update={"seeds": 1}), tmp_path))) == 4
+    assert [name for name in get_args(Quantity) if f"`{name}`" not in found[2]] == []

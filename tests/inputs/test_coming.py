@@ -93,7 +93,7 @@ def test_channels_without_names_are_taken_in_their_order() -> None:
         (b"1,2\n3\n", "line 2 has 1 cells, and the first row has 2; fix or cut the row"),
         (b"a,b\n3,4,5\n", "line 2 has 3 cells, and the header has 2"),
         (b"1,2,3\n", "it has 3 columns, and the network takes 2"),
-        (b"a,c\n1,2\n", "it has no column 'b'"),
+        (b"a,c\n1,2\n", "its header has no column 'b', and the network takes a, b; name each in line 1"),
         (b"a,a\n1,2\n", "names the column 'a' twice"),
         (b"\n1,2\n", "line 1 is blank; cut it"),
         (b"1,2\n\n\n3,4\n", "line 2 is blank; cut it"),

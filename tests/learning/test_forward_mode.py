@@ -16,6 +16,7 @@ from hdlif.nn import (
     GLIF,
     HDLIF,
     LIF,
+    SECA,
     AdaptiveHDLIF,
     Affine,
     BatchNorm1d,
@@ -29,10 +30,12 @@ from hdlif.nn import (
     QuantLinear,
     Recurrent,
     ResonateHDLIF,
+    Scope,
     SecondOrderHDLIF,
     Sequential,
     SlidingParallelHDLIF,
     SpikeQuantizer,
+    State,
     Temporal,
     Ternary,
 )
@@ -337,6 +340,20 @@ def test_batch_statistics_of_all_ranks_couple_samples_as_those_of_one_process_do
 # What it refuses
 
 
+class Summed(Temporal):
+    """Two currents in one that no child gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat, self.one, self.two = nn.Flatten(), nn.Linear(72, 3), nn.Linear(72, 3)
+        self.act = HDLIF(T)
+
+    def forward(self, x: Tensor, state: State | None = None, *, steps: range) -> tuple[Tensor, State]:
+        run = Scope(self, state, steps)
+        h = run("flat", x)
+        return run("act", run("one", h) + run("two", h)), run.state
+
+
 def test_traces_beyond_the_budget_are_refused_with_their_layers() -> None:
     net, x = two_layers(), frames()
     # Weight, bias (in eval mode alone), batch norm's two, leak and threshold, of float64.
@@ -344,13 +361,15 @@ def test_traces_beyond_the_budget_are_refused_with_their_layers() -> None:
     rule = ForwardMode(budget=sum(of_layers.values()))
     learn(rule, net, x)
     with pytest.raises(
-        TrainingError, match=r"forward mode keeps 0\.0 MB of traces.*\(5 0\.0 MB, 2 0\.0 MB\).*raise rule\.budget"
+        TrainingError,
+        match=r"forward mode keeps 2,400 bytes of traces.*\(5 1,280 bytes, 2 1,120 bytes\), and its budget is 2,399 "
+        r"bytes; set rule\.budget to 2400 or more \(bytes\), ",
     ):
         learn(ForwardMode(budget=rule.budget - 1), net, x)
     # In eval mode the bias in front of the batch norm counts as well.
     own = {name: size + 8 * B * WIDTH for name, size in of_layers.items()}
     assert ForwardMode(budget=sum(own.values())).traces_of(net, x[:, :1], B) == own
-    with pytest.raises(TrainingError, match=r"its budget is 0\.0 MB"):
+    with pytest.raises(TrainingError, match=r"its budget is 2,719 bytes; set rule\.budget to 2720 or"):
         ForwardMode(budget=sum(own.values()) - 1).traces_of(net, x[:, :1], B)
     assert net.training
 
@@ -360,17 +379,30 @@ def test_traces_beyond_the_budget_are_refused_with_their_layers() -> None:
     [
         (
             lambda: tiny_resnet(lambda place: HDLIF(T)),
-            r"body\.stage1\.0\.act1 is not fed by a linear layer.*stochastic_window",
+            r"body\.stage1\.0\.act1 is fed by stem\.conv \(Conv2d, kernel 3×3\).*stochastic_window",
         ),
         (lambda: Sequential(nn.Conv2d(2, 2, 1), HDLIF(T), nn.Flatten(), nn.LazyLinear(3)), r"0 gives maps of \[6, 6\]"),
         (
             lambda: Sequential(nn.Flatten(), nn.Linear(72, 2), nn.ReLU(), HDLIF(T), nn.Linear(2, 3)),
-            "3 is not fed by a linear",
+            r"3 is fed by 2 \(ReLU\): forward mode is for fully connected layers",
         ),
-        (lambda: Sequential(nn.Flatten(), HDLIF(T), nn.Linear(72, 3)), "1 is not fed by a linear layer"),
+        (lambda: Sequential(nn.Flatten(), HDLIF(T), nn.Linear(72, 3)), r"1 is fed by 0 \(Flatten\): forward"),
+        (
+            lambda: Sequential(
+                nn.Flatten(1), nn.Unflatten(1, (2, 36)), nn.Conv1d(2, 2, 3), BatchNorm1d(2), HDLIF(T), nn.Flatten()
+            ),
+            r"4 is fed by 2 \(Conv1d, kernel 3\): forward mode",
+        ),
+        (
+            lambda: Sequential(
+                nn.Flatten(), nn.Linear(72, 2), nn.Unflatten(1, (2, 1)), SECA(2), HDLIF(T), nn.Flatten()
+            ),
+            r"4 is fed by 3 \(SECA\): forward mode",
+        ),
+        (lambda: Summed(), "act is fed by what no layer gives that is run by its name in a hdlif.nn.Scope or Seq"),
         (
             lambda: Sequential(nn.Flatten(), nn.Linear(72, 2), HDLIF(T, norm=MemBN(T, 2)), nn.Linear(2, 3)),
-            "2: Mem-BN couples the membranes of a batch",
+            "2: Mem-BN couples the membranes of a batch, so that forward mode has no traces of each sample's own;",
         ),
     ],
 )
@@ -382,8 +414,19 @@ def test_layers_that_have_no_eligibility_are_refused_by_name(make: Callable[[], 
 
 def test_steps_of_recurrent_layers_are_taken_one_by_one() -> None:
     net = recurrent(NEURONS["hdlif"](), diagonal=False)
-    with pytest.raises(TrainingError, match=r"1\.neuron: a recurrent layer reads .* set rule\.chunk to 1"):
+    message = r"1\.neuron: a recurrent layer reads .* set rule\.chunk to 1"
+    with pytest.raises(TrainingError, match=message):
         learn(ForwardMode(chunk=2), net, frames())
+    # Before anything is learned, too.
+    with pytest.raises(TrainingError, match=message):
+        ForwardMode(chunk=2).traces_of(net, frames()[:, :1], B)
+    assert ForwardMode().traces_of(net, frames()[:, :1], B)
+
+
+def test_large_traces_are_stated_in_megabytes() -> None:
+    net = Sequential(nn.Flatten(), nn.Linear(72, 20), HDLIF(T, channels=20, per_step=False), nn.Linear(20, 3)).double()
+    with pytest.raises(TrainingError, match=r"\(2 1\.2 MB\), and its budget is 0\.5 MB; set rule\.budget to 1200000"):
+        ForwardMode(budget=500_000).traces_of(net, torch.randn(T, 1, 2, 6, 6, dtype=torch.float64), 100)
 
 
 def test_arguments_are_checked() -> None:

@@ -254,7 +254,12 @@ def test_what_is_refused_leaves_the_stream_as_it_is() -> None:
         ({}, {"hop": 1.5}, HdlifError, "hop = 1.5; give an integer"),
         ({}, {"confidence": 1.1}, HdlifError, r"confidence = 1.1; give a number in 0..1"),
         ({}, {"confidence": "0.5"}, HdlifError, "confidence = '0.5'; give a number"),
-        ({}, {"rate": 8000}, HdlifError, "rate = 8000; give none: it is of sounds"),
+        (
+            {},
+            {"rate": 8000},
+            HdlifError,
+            "rate = 8000 applies to sounds, and the network takes rows of numbers; leave it out",
+        ),
         ({"sound": SOUND}, {"rate": 10}, HdlifError, r"rate = 10; give an integer in 1000..384000"),
         ({"windows": (STEPS + 1, 1)}, {}, InputError, "a window has 13 steps, and that the network takes 12"),
     ],
@@ -266,7 +271,7 @@ def test_refusals(record: dict[str, Any], options: dict[str, Any], error: type[E
 
 
 def test_refuses_a_network_of_pictures() -> None:
-    with pytest.raises(InputError, match="takes inputs of kind image; streams are of series and sounds"):
+    with pytest.raises(InputError, match="takes inputs of kind image; a stream is for one of series or sounds"):
         Stream(Session(residual_network()))
 
 

@@ -29,6 +29,7 @@ from hdlif.learning import (
 )
 from hdlif.nn import (
     HDLIF,
+    SECA,
     BatchNorm1d,
     BatchNorm2d,
     DelayLine,
@@ -354,7 +355,15 @@ def test_targets_at_each_step_are_taken_apart_with_the_steps() -> None:
         ({"task": Classify(("a", "b", "c"), 32, learn_from="late")}, "learned from at every step alike"),
         (
             {"model": Sequential(nn.Flatten(), nn.Linear(2, 3), HDLIF(32))},
-            r"2\.leak has values of each of 32 time steps",
+            r"2\.leak has values of each of 32 time steps.* no first step; set neuron\.per_step: false$",
+        ),
+        (
+            {"model": Sequential(nn.Flatten(), nn.Linear(2, 3), nn.Unflatten(1, (3, 1)), SECA(3, time_steps=32))},
+            r"3 has values of each of 32 time steps.* no first step; set attention\.per_step: false$",
+        ),
+        (
+            {"model": Sequential(nn.Flatten(), nn.Linear(2, 3), BatchNorm1d(3, time_steps=32), HDLIF(32))},
+            r"2 has values of each .*; set norm\.per_step: false, and set neuron\.per_step: false$",
         ),
         (
             {
@@ -362,11 +371,11 @@ def test_targets_at_each_step_are_taken_apart_with_the_steps() -> None:
                     nn.Flatten(), nn.Linear(2, 3), BatchNorm1d(3, time_steps=32), HDLIF(32, per_step=False)
                 )
             },
-            "2 has values of each of 32 time steps",
+            r"2 has values of each of 32 time steps.* no first step; set norm\.per_step: false$",
         ),
         (
             {"model": Sequential(nn.Flatten(), nn.Linear(2, 3), HDLIF(32, per_step=False, norm=MemBN(32, 3)))},
-            r"2\.norm has values of each of 32 time steps.*leave neuron.mem_bn out",
+            r"Mem-BN \(2\.norm\) has values of each of 32 time steps.*no first step; leave neuron.mem_bn out$",
         ),
     ],
 )

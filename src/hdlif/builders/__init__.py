@@ -42,7 +42,7 @@ from hdlif.builders.own_data import (
     with_data_found,
     with_steps_of_data,
 )
-from hdlif.builders.recipe import check, check_names, names_own_parts, try_update
+from hdlif.builders.recipe import check, check_names, names_own_parts, try_traces, try_update
 from hdlif.builders.rule import DRAWS, REDUCTIONS, RULES, build_rule, build_training_rule
 from hdlif.builders.shipped import DATA, DataKind
 from hdlif.builders.spikes import SPIKES
@@ -110,6 +110,7 @@ __all__ = [
     "sample_name_of",
     "shipped_kind",
     "target_taken",
+    "try_traces",
     "try_update",
     "with_data_found",
     "with_steps_of_data",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hdlif.builders.activity import build_penalty, checked_penalty
@@ -55,11 +57,46 @@ def names_own_parts(recipe: Recipe) -> bool:
     return any(True for _ in own_kinds(recipe))
 
 
-def try_update(recipe: Recipe) -> None:
-    """Raise `RecipeError` where the rule cannot learn from the network, as one update on noise shows.
+def try_traces(recipe: Recipe, ranks: int = 1) -> None:
+    """Raise `RecipeError` where the rule keeps traces, and cannot of this network, or not of a batch of it.
+
+    The recipe is good by `check`. A network that is not `SMALL` is tried without values.
+
+    Args:
+        ranks: processes that share a batch.
+    """
+    import torch
+
+    from hdlif.builders.without_values import without_values
+    from hdlif.learning import Tracing
+
+    rule = build_rule(recipe)
+    if not isinstance(rule, Tracing):
+        return
+    with without_values():
+        network = build_model(recipe)
+    x, _ = random_batch(recipe, torch.Generator().manual_seed(0), 1)
+    with torch.random.fork_rng(devices=[]):
+        if _is_small(network, input_record(recipe).shape):
+            torch.manual_seed(recipe.seed)
+            network = build_model(recipe)
+        else:
+            x = x.to("meta")
+        if recipe.training.precision == "64-true":
+            network = network.double()
+        with _saying_what_it_cannot_train(recipe):
+            rule.traces_of(network, x, math.ceil(recipe.data.batch_size / ranks))
+
+
+def try_update(recipe: Recipe, ranks: int = 1) -> None:
+    """Raise `RecipeError` where the rule cannot learn from the network, as `try_traces` and an update on noise show.
 
     The recipe is good by `check`. A network that is not `SMALL` is tried without values, if a part is the user's own.
+
+    Args:
+        ranks: processes that share a batch.
     """
+    try_traces(recipe, ranks)
     import torch
 
     from hdlif.builders.without_values import without_values
@@ -78,16 +115,23 @@ def try_update(recipe: Recipe) -> None:
             network = build_model(recipe)
         else:
             x, target = x.to("meta"), target.to("meta")
-        try:
+        with _saying_what_it_cannot_train(recipe):
             rule = build_rule(recipe)
             for step in rule(network.train(), x, target, rule.schedule(recipe.time_steps, draws)):
                 torch.autograd.backward(step.loss)
-        # A part of the user's may fail in any way.
-        except Exception as error:
-            if not isinstance(error, HdlifError) and not names_own_parts(recipe):
-                raise
-            said = str(error) if isinstance(error, HdlifError) else f"{type(error).__name__}: {first_line(error)}"
-            raise RecipeError(f"rule.{recipe.rule.kind} cannot train model.{recipe.model.kind}: {said}") from error
+
+
+@contextmanager
+def _saying_what_it_cannot_train(recipe: Recipe) -> Iterator[None]:
+    """Turn what a rule says of a network that it cannot learn from into a `RecipeError`."""
+    try:
+        yield
+    # A part of the user's may fail in any way.
+    except Exception as error:
+        if not isinstance(error, HdlifError) and not names_own_parts(recipe):
+            raise
+        said = str(error) if isinstance(error, HdlifError) else f"{type(error).__name__}: {first_line(error)}"
+        raise RecipeError(f"rule.{recipe.rule.kind} cannot train model.{recipe.model.kind}: {said}") from error
 
 
 def _is_small(network: nn.Module, shape: tuple[int, ...]) -> bool:
@@ -163,6 +207,11 @@ def _check_streams(recipe: Recipe, rule: Rule, network: nn.Module) -> None:
     assert recipe.training.stream is not None
     if recipe.training.accumulate > 1:
         raise RecipeError("training.stream makes an update of each part of a batch; leave training.accumulate out")
+    if recipe.task.arguments.get("combine") == "last" and "learn_from" not in recipe.task.arguments:
+        raise RecipeError(
+            'task.combine = "last" makes task.learn_from last, too, and a stream is learned from at every step alike; '
+            "set task.learn_from: every"
+        )
     try:
         check_streams(recipe.training.stream, recipe.time_steps, rule, network)
     except InputError as error:

@@ -9,25 +9,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from hdlif import builders
 from hdlif.commands.table_runs import TableRun, cell_of, read_runs, recipe_digest, run_of, unlike
 from hdlif.commands.tables import figure, measured
 from hdlif.commands.train import in_one_process, train
-from hdlif.config import Recipe, below, load_recipe, one_component, shipped_recipes
+from hdlif.config import Recipe, below, explained, load_recipe, one_component, shipped_recipes, worst
 from hdlif.errors import CheckpointError, InUseError, RecipeError, TrainingError, brief, cut, did_you_mean
 from hdlif.measure.spread import in_percent, seeds_from
 from hdlif.ops import SampleName
 from hdlif.plain_yaml import parse_yaml, shown, text_of
 from hdlif.report import ablation
 from hdlif.runs.files import write_json, write_text
-from hdlif.runs.folders import finished
+from hdlif.runs.folders import begun, finished, left_by_a_run
 from hdlif.runs.processes import check_alone
 from hdlif.runs.provenance import hardware, versions
-from hdlif.runs.recipe_data import Looks
+from hdlif.runs.recipe_data import Looks, as_begun
 from hdlif.runs.sample_names import sample_name_of_all
 
 UNDEFINED = "—"
@@ -57,6 +58,17 @@ def _printable(text: str) -> str:
 
 
 Printable = Annotated[str, AfterValidator(_printable)]
+Quantity = Literal[
+    "accuracy",
+    "metric",
+    "sops",
+    "nops",
+    "firing_rate",
+    "parameters",
+    "train_seconds",
+    "peak_bytes",
+    "stored_mb",
+]
 
 
 class Table(BaseModel):
@@ -76,19 +88,7 @@ class Table(BaseModel):
     """For all cells."""
     rows: dict[Printable, list[str]] = Field(min_length=1)
     columns: dict[Printable, list[str]] = Field(min_length=1)
-    quantities: list[
-        Literal[
-            "accuracy",
-            "metric",
-            "sops",
-            "nops",
-            "firing_rate",
-            "parameters",
-            "train_seconds",
-            "peak_bytes",
-            "stored_mb",
-        ]
-    ] = ["accuracy"]
+    quantities: list[Quantity] = ["accuracy"]
     """What a cell of the printed table says; table.json has all. "metric" is the first figure of the task, which is no
     accuracy where it does not classify."""
     memory_repeats: int = Field(default=0, ge=0)
@@ -151,11 +151,34 @@ def _table(name_or_path: str | Path, above: tuple[str, ...]) -> Table:
     try:
         return Table.model_validate(stated)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = cut(".".join(map(str, first["loc"]))) or "the file"
-        raise RecipeError(
-            f"{name_or_path}: {place}: {first['msg']}; a table has the keys {', '.join(Table.model_fields)}"
-        ) from None
+        raise RecipeError(f"{name_or_path}: {_explained(worst(error.errors()))}") from None
+
+
+_EXAMPLES = {"quantities": "accuracy", "undefined": "a column", "left_out": "a column"}
+"""Of what stands in a list, by the key of the table."""
+
+
+def _explained(first: ErrorDetails) -> str:
+    """One line on an error of a table."""
+    keys = ", ".join(Table.model_fields)
+    location = [str(part) for part in first["loc"] if part != "[key]"]
+    key, value = cut(".".join(location)), first["input"]
+    seen = f"{key} = {shown(value)}"
+    match first["type"]:
+        case _ if not location:
+            return f"{shown(value)} is not a table; a table is a YAML mapping with the keys {keys}"
+        case "list_type":
+            example = shown(value) if isinstance(value, str) else _EXAMPLES.get(location[0], "neuron.kind=lif")
+            return f"{seen} is refused; it should be a list, for example [{example}]"
+        case "dict_type":
+            example = _EXAMPLES.get(location[0], "neuron.kind=lif")
+            return f"{seen} is refused; it should be lists by name, for example {{LIF: [{example}]}}"
+        case "too_short":
+            return f"{seen} is refused; it should have one entry or more"
+        case "literal_error" if isinstance(value, str):
+            return f"{seen} is unknown; {did_you_mean(value, get_args(Quantity))}"
+        case _:
+            return explained(first, key, Table.model_fields, whole=f"a table has the keys {keys}")
 
 
 def _text(name_or_path: str | Path) -> str:
@@ -240,16 +263,28 @@ def cells(table: Table, out: Path, *, data_root: Path | None = None) -> Iterator
                 name = f"{row}, {column}"
                 try:
                     recipe = look(load_recipe(table.base, [*table.overrides, *of_row, *of_column, f"seed={seed}"]))
-                    if recipe.task.kind != "classify" and "accuracy" in table.quantities:
-                        raise RecipeError(
-                            f'task.kind = "{recipe.task.kind}", and the table compares accuracies; set quantities: '
-                            "[metric]"
-                        )
                     if seed == base_seed:
                         builders.check(recipe)
                 except RecipeError as error:
-                    raise RecipeError(f"{name}: {error}; name the cell in undefined if it does not exist") from None
+                    mend = ""
+                    if all(_is_good(table, alone, look) for alone in (of_row, of_column)):
+                        mend = "; name the cell in undefined if it does not exist"
+                    raise RecipeError(f"{name}: {error}{mend}") from None
+                if recipe.task.kind != "classify" and "accuracy" in table.quantities:
+                    raise RecipeError(
+                        f'{name}: task.kind = "{recipe.task.kind}", and the table compares accuracies; set quantities: '
+                        "[metric]"
+                    )
                 yield Cell(row, column, seed, recipe, out / _slug(row) / _slug(column) / f"seed_{seed}")
+
+
+def _is_good(table: Table, overrides: Sequence[str], look: Looks) -> bool:
+    """Whether a row, or a column, could be trained without the other."""
+    try:
+        builders.check(look(load_recipe(table.base, [*table.overrides, *overrides])))
+    except RecipeError:
+        return False
+    return True
 
 
 def ablate(
@@ -277,6 +312,7 @@ def ablate(
     Returns:
         the content of OUT/table.json.
     Raises:
+        RecipeError: the table, or a cell of it, cannot be used; it names the table's file.
         InputError: what is `known` is no such file.
         TrainingError: at the end, if the training of a cell failed; the other cells are done.
     """
@@ -285,7 +321,10 @@ def ablate(
     if seeds is not None:
         chosen = chosen.model_copy(update={"seeds": seeds})
     out = out or Path("runs") / Path(table).stem
-    queue, failed = list(cells(chosen, out, data_root=data_root)), []
+    try:
+        queue, failed = list(cells(chosen, out, data_root=data_root)), list[str]()
+    except RecipeError as error:
+        raise RecipeError(f"{table}: {error}") from None
     elsewhere = _known(known, queue, say)
     runs: dict[Path, TableRun] = {}
 
@@ -308,6 +347,7 @@ def ablate(
                 resume=None,
                 progress=progress,
                 memory_repeats=chosen.memory_repeats if cell.seed == queue[0].seed else 0,
+                label=f"{cell.row}, {cell.column}, seed {cell.seed}",
             )
         except InUseError as error:
             say(f"{name}: left out, {error}")
@@ -330,7 +370,7 @@ def ablate(
         if cell.folder in runs or cell.folder in elsewhere:
             say(f"{name}: {'done before' if cell.folder in runs else 'done elsewhere'}")
             continue
-        say(f"{name}: training")
+        say(f"{name}: training{', in place of an earlier one of another recipe' if _of_another(cell) else ''}")
         if not trained(cell, name):
             left.append((cell, name))
     # Once more, when all others are done: who was at them may have finished, or failed.
@@ -352,6 +392,11 @@ def ablate(
     if failed:
         raise TrainingError(f"{len(failed)} of {len(queue)} cells failed, the others are in {out}; first {failed[0]}")
     return table_written
+
+
+def _of_another(cell: Cell) -> bool:
+    """Whether a cell's folder holds a training of another recipe than its own."""
+    return bool(left_by_a_run(cell.folder)) and not begun(cell.folder, as_begun(cell.recipe, cell.folder))
 
 
 def _known(paths: Sequence[Path], queue: Sequence[Cell], say: Callable[[str], None]) -> dict[Path, TableRun]:

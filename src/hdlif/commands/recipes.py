@@ -75,6 +75,7 @@ def check_all(
     overrides: Sequence[str] = (),
     *,
     build: bool = False,
+    data_root: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """`check` each of several recipes, or all that ship; the names of those that are good.
@@ -85,7 +86,7 @@ def check_all(
     good, faults = [], []
     for name in names or shipped_recipes():
         try:
-            good.append(check(name, overrides, build=build)["name"])
+            good.append(check(name, overrides, build=build, data_root=data_root)["name"])
             say(f"{name}: good")
         except RecipeError as error:
             faults.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
@@ -95,12 +96,15 @@ def check_all(
     return {"recipes": good}
 
 
-def check(name_or_path: str | Path, overrides: Sequence[str] = (), *, build: bool = False) -> dict[str, Any]:
+def check(
+    name_or_path: str | Path, overrides: Sequence[str] = (), *, build: bool = False, data_root: Path | None = None
+) -> dict[str, Any]:
     """Check keys, types and ranges, then every name and argument; the recipe with every value stated.
 
     Args:
         build: build all of it too, as a training does before it starts, and try one update on noise; without that,
             PyTorch is not imported.
+        data_root: with `build`, the folder of the data, which are looked at where they are the user's own.
     Raises:
         RecipeError: the first thing that would keep the recipe from training.
     """
@@ -108,7 +112,7 @@ def check(name_or_path: str | Path, overrides: Sequence[str] = (), *, build: boo
 
     recipe = load_recipe(name_or_path, overrides)
     if build:
-        recipe, _ = builders.with_data_found(recipe)
+        recipe, _ = builders.with_data_found(recipe, data_root)
         builders.check(recipe)
         builders.try_update(recipe)
     else:

@@ -51,12 +51,15 @@ def recording_page(
 
     if page.is_dir():
         raise InputError(f"--page {page}: is a folder; give the path of the HTML file to write")
+    if recording.is_dir():
+        raise InputError(f"{recording}: is a folder; --page takes one file")
     graph = load(artefact)
     session = Session(graph, threads, max_bytes=max_bytes, max_operations=max_operations)
     record = session.input
     if record.kind not in ("series", "events"):
         raise InputError(
-            f"{artefact}: the network takes inputs of kind {record.kind}; --page is of series, sounds and recordings"
+            f"{artefact}: the network takes inputs of kind {record.kind}; --page applies to series, sounds and "
+            "recordings"
         )
     windows, left_out = _apart(recording, record, session.time_steps)
     shown, said, firing, stated = [], [], [], []

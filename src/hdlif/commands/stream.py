@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hdlif.errors import InputError, reason
+from hdlif.errors import HdlifError, InputError, reason
 from hdlif.inputs import Unreadable
 from hdlif.inputs.coming import Source, coming
+from hdlif.inputs.rows import GAPS
 from hdlif.runtime import DEFAULT_MAX_BYTES, DEFAULT_MAX_OPERATIONS, Decision, Session, Stream
 
 STDIN = "-"
@@ -21,7 +22,7 @@ def stream(
     *,
     hop: int | None = None,
     confidence: float | None = None,
-    gaps: str = "stop",
+    gaps: str | None = None,
     rate: int | None = None,
     partial: bool = False,
     threads: int | None = None,
@@ -34,7 +35,7 @@ def stream(
     Args:
         place: "-" for standard input; or a file, FIFO or device.
         hop, confidence, rate: as `Stream` takes them.
-        gaps: one of `inputs.rows.GAPS`.
+        gaps: one of `inputs.rows.GAPS`, of rows of numbers; the first by default.
         partial: answer for the windows in which the samples end, too.
         threads: one by default: a step of a small network is over before a second one is awake.
         say: gets a line on what no answer was given for.
@@ -45,16 +46,18 @@ def stream(
     session = Session(artefact, threads or 1, max_bytes=max_bytes, max_operations=max_operations)
     # Options that do not fit are refused before anything is waited for.
     at_work = Stream(session, hop=hop, confidence=confidence, rate=rate)
+    if gaps is not None and session.input.sound is not None:
+        raise HdlifError(f"gaps = {gaps} applies to rows of numbers, and the network takes sound; leave it out")
     name, came = "standard input" if str(place) == STDIN else str(place), 0
     try:
         with _opened(place) as descriptor:
-            found = coming(Source(descriptor), session.input, gaps=gaps, rate=rate)
+            found = coming(Source(descriptor), session.input, gaps=gaps or GAPS[0], rate=rate)
             at_work = Stream(session, hop=hop, confidence=confidence, rate=found.rate)
             for samples, since in found.blocks:
                 came += len(samples)
                 yield from at_work.push(samples, since=since)
     except (OSError, Unreadable) as error:
-        raise InputError(f"{name}: cannot be read on ({reason(error)}); {_takes(session)}") from error
+        raise InputError(f"{name}: reading stopped ({reason(error)}); {_takes(session)}") from error
     if not came:
         raise InputError(f"{name}: it ended before the first sample; {_takes(session)}")
     yield from at_work.end(partial=partial)

@@ -177,6 +177,10 @@ def read_runs(path: Path) -> dict[tuple[str, str], list[TableRun]]:
         raise InputError(f"{path}: cannot be read ({reason(error)}); {wanted}") from error
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise InputError(
+                f"{path}: is not JSON ({cut(first['msg'].removeprefix('Invalid JSON: '))}); {wanted}"
+            ) from None
         place = cut(".".join(map(str, first["loc"]))) or "the file"
         raise InputError(f"{path}: {place}: {first['msg']}; {wanted}, with the runs of each cell") from None
     return {

@@ -83,6 +83,7 @@ def train(
     progress: bool | Bar = False,
     memory_repeats: int = 3,
     callbacks: Sequence[Callback] = (),
+    label: str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> TrainResult | None:
     """Train a recipe, measure the result on the test set (read once), and write OUT/summary.json.
@@ -111,6 +112,7 @@ def train(
         progress: show a bar of one's own, or a task on the bar given.
         memory_repeats: fresh processes that measure peak memory; 0 leaves it out.
         callbacks: of the training, after its own.
+        label: what the bar says that it is of; the run folder's name by default.
         say: gets a line on data of the user's own.
     Returns:
         what has come of it, as OUT/summary.json has it; None in other processes than the first.
@@ -126,17 +128,17 @@ def train(
     if not _first_by_torchrun():
         # What is said before ranks have met would be said by each.
         say = _unsaid
-    if resume and data is None and not overrides and isinstance(recipe, str) and processes(devices, nodes)[1] == 1:
+    devices, nodes = processes(devices, nodes)
+    if resume and data is None and not overrides and isinstance(recipe, str) and nodes == 1:
         recipe = _kept_recipe(recipe, out or Path("runs") / recipe, say)
     with saying_what_is_gone(out or Path("runs") / (recipe.name if isinstance(recipe, Recipe) else Path(recipe).stem)):
         recipe, found = load_with_data(recipe, overrides, data=data, data_root=data_root, say=say)
         if stream:
             recipe = _as_streams(recipe, say)
-        if builders.names_own_parts(recipe):
-            # Of ours, and together, this is known.
-            builders.try_update(recipe)
+        # Of our own parts, and together, it is known that they take an update, but for the traces of some.
+        try_it = builders.try_update if builders.names_own_parts(recipe) else builders.try_traces
+        try_it(recipe, devices * nodes)
     out = out or Path("runs") / recipe.name
-    devices, nodes = processes(devices, nodes)
     paired = recipe.data.mixup is not None
     check_share(recipe.data.batch_size, devices * nodes, paired=paired, name="data.batch_size")
     fabric = joined(devices, nodes, recipe.training.precision)
@@ -153,7 +155,7 @@ def train(
     # What there is to go on from alone says what it was begun with.
     stopped = resume is not False and ranks.led(RunFiles(out).exist)
     if resume and stopped:
-        ranks.led(lambda: check_files(out, found))
+        ranks.led(partial(check_files, out, found, recipe))
     if stopped and found is not None:
         recipe = ranks.led(partial(as_begun, recipe, out))
     if keep:
@@ -192,7 +194,7 @@ def train(
                     *_of_recipe(recipe, teacher),
                     Checkpoints(out, recipe=recipe.model_dump(mode="json"), resume=go_on),
                     Log(out),
-                    Progress(out.name, bar),
+                    Progress(label or out.name, bar),
                     *callbacks,
                 ],
                 batch_size=recipe.data.batch_size,
@@ -233,11 +235,19 @@ def _as_streams(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
     """A recipe whose data are known, with streams where it has none. Raises `RecipeError` where it cannot have them."""
     if recipe.training.stream is not None:
         return recipe
-    steps = max(n for n in range(1, STREAM_STEPS + 1) if recipe.time_steps % n == 0)
-    say(
-        f"training.stream = {steps}: an update every {steps} steps, the most up to {STREAM_STEPS} that divide "
-        f"time_steps = {recipe.time_steps}; set training.stream to choose them"
-    )
+    time_steps = recipe.time_steps
+    steps = max(n for n in range(1, STREAM_STEPS + 1) if time_steps % n == 0)
+    if steps > 1 or time_steps == 1:
+        say(
+            f"training.stream = {steps}: an update every {f'{steps} steps' if steps > 1 else 'step'}, the most up to "
+            f"{STREAM_STEPS} that divide time_steps = {time_steps}; set training.stream to choose them"
+        )
+    else:
+        more = next(n for n in range(2, time_steps + 1) if time_steps % n == 0)
+        say(
+            f"training.stream = 1: an update every step, for no number from 2 to {STREAM_STEPS} divides time_steps = "
+            f"{time_steps}; a rule without traces, such as stbp, then sees no time at all; set training.stream={more}"
+        )
     streamed = recipe.model_copy(update={"training": recipe.training.model_copy(update={"stream": steps})})
     builders.check(streamed)
     return streamed

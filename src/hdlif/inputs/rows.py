@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from hdlif.errors import brief
+from hdlif.errors import brief, cut
 from hdlif.inputs import Unreadable
 from hdlif.inputs.series import Floats
 from hdlif.inputs.tables import MISSING, MOST_COLUMNS, NUMBER, column_name, columns_of, names_in, no_number
@@ -147,6 +147,11 @@ class Rows:
         self._cells = len(cells)
         self._header = names_in([cell.strip() for cell in cells])
         known = self._known if self._header and self._known else None
+        if known and (absent := [name for name in known if name not in (self._header or ())]):
+            raise Unreadable(
+                f"its header has no column {brief(absent[0])}, and the network takes {cut(', '.join(known), 200)}; "
+                "name each in line 1"
+            )
         self._places, _ = columns_of(self._header, len(cells), (), known)
         if len(self._places) != self._channels:
             raise Unreadable(f"it has {len(self._places)} columns, and the network takes {self._channels}")

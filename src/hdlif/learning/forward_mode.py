@@ -91,7 +91,8 @@ class ForwardMode:
         """
         found = self.eligibility(model)
         one = range(1)
+        steps = carrying(one, eligibility=found, cut=self.chunk > 1)
         with evaluation_mode(model), torch.no_grad():
-            model(chunk(x, one)[:, :1].to(dtype_of(model, x)), None, steps=carrying(one, eligibility=found))
+            model(chunk(x, one)[:, :1].to(dtype_of(model, x)), None, steps=steps)
         found.check(batch)
         return {name: size * batch for name, size in found.bytes.items()}

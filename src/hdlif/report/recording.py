@@ -86,7 +86,9 @@ def render(recording: Recording, *, findings: str, kind: str) -> str:
 
 
 def _first(recording: Recording) -> str:
-    return recording.windows[0][0]
+    """The first window, by the name of its recording too."""
+    first = recording.windows[0][0]
+    return first if first.startswith(recording.name) else recording.name + first
 
 
 def _rules(recording: Recording) -> list[float]:

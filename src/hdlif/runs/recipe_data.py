@@ -129,17 +129,28 @@ def as_begun(recipe: Recipe, out: Path) -> Recipe:
     return recipe.model_copy(update={"data": DataConfig.model_validate(moved)})
 
 
-def check_files(out: Path, found: Found | None) -> None:
+def check_files(out: Path, found: Found | None, recipe: Recipe) -> None:
     """Raise `DataError`, which says what changed, unless the files are those that the training in `out` was begun with.
 
-    Where one of the two is on data of the user's own and the other not, the recipes differ: that is said elsewhere.
+    Where one of the two is on data of the user's own and the other not, or they differ in more than their data, the
+    recipes differ: that is said elsewhere.
     """
     from hdlif.data.own.manifest import changes, read_manifest
 
-    if found is None or not os.path.lexists(out / FILES):
+    if found is None or not os.path.lexists(out / FILES) or _is_another(out, recipe):
         return
     if changed := changes(read_manifest(out / FILES), found.manifest):
         raise DataError(
             f"{found.path}: is not as it was when the training in {out} began: {changed}; put it back to resume, or "
             "train on it as it is with --overwrite or another --out"
         )
+
+
+def _is_another(out: Path, recipe: Recipe) -> bool:
+    """Whether the recipe kept in `out` differs from this one in the kind of its data, or in other than its data."""
+    try:
+        begun = load_recipe(out / "recipe.yaml")
+    except RecipeError:
+        return False
+    own, kept = (one.model_dump(exclude={"data", "time_steps"}) for one in (recipe, begun))
+    return begun.data.kind != recipe.data.kind or own != kept

@@ -9,6 +9,7 @@ from hdlif.inputs import Unreadable
 from hdlif.inputs.resampling import resampled, resampled_length
 from hdlif.inputs.series import SUFFIXES, Floats, parse_several, shown
 from hdlif.inputs.sounds import clips, log_mel
+from hdlif.inputs.tables import FILL_IN
 from hdlif.inputs.wav import parse_wave
 from hdlif.ops.sound import SoundRecord
 from hdlif.runtime.files import content_of
@@ -36,7 +37,10 @@ def read_series(path: Path, record: InputRecord, *, time_steps: int) -> Iterator
         several = parse_several(content_of(path), path.suffix.lower(), record.columns)
     except (OSError, Unreadable) as error:
         accepted = f"{takes}, as {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-        raise InputError(f"{path}: cannot be read as a series ({reason(error)}); {accepted}") from error
+        said = reason(error)
+        if path.suffix.lower() == ".csv":
+            said = said.replace(FILL_IN, f"{FILL_IN}, or let it be filled with --stream FILE --gaps hold")
+        raise InputError(f"{path}: cannot be read as a series ({said}); {accepted}") from error
     for whole in several:
         for part in whole.windows(*record.windows) if record.windows else (whole,):
             values, name = part.values, f"{path}{part.place}"
@@ -44,9 +48,21 @@ def read_series(path: Path, record: InputRecord, *, time_steps: int) -> Iterator
             if (steps, values.shape[1]) != (time_steps, channels):
                 seen = f"has {len(values)} rows and {values.shape[1]} columns"
                 at = f", {steps} at {record.rates[1]} for {record.rates[0]}," if record.rates else ","
-                raise InputError(f"{name}: {seen}{at} and {takes}; give those that it was trained on, in their order")
+                mend = "give those that it was trained on, in their order"
+                if steps < time_steps and values.shape[1] == channels:
+                    mend = f"give {_rows_of(record, time_steps)}, or take what is said so far: --stream FILE --partial"
+                raise InputError(f"{name}: {seen}{at} and {takes}; {mend}")
             values = resampled(values, *record.rates) if record.rates else values
             yield name, shown(values, record.mean, record.std)[:, None]
+
+
+def _rows_of(record: InputRecord, time_steps: int) -> str:
+    """The rows that a file is to have, in words."""
+    if record.windows:
+        return f"at least {record.windows[0]} rows"
+    rate, to = record.rates or (1, 1)
+    # The fewest whose resampled length is that of the network.
+    return f"{(time_steps - 1) * rate // to + 1} rows"
 
 
 def _of_sound(path: Path, record: InputRecord, sound: SoundRecord) -> Iterator[tuple[str, Floats]]:

@@ -81,7 +81,7 @@ class Stream:
         """
         record = session.input
         if record.kind != "series":
-            raise InputError(f"the network takes inputs of kind {record.kind}; streams are of series and sounds")
+            raise InputError(f"the network takes inputs of kind {record.kind}; a stream is for one of series or sounds")
         self._session, self._record, self._confidence = session, record, confidence
         length, trained = _length(record, session.time_steps)
         self._length, self._hop = length, trained if hop is None else hop
@@ -91,12 +91,14 @@ class Stream:
             raise HdlifError(f"confidence = {brief(confidence)}; give a number in 0..1")
         if confidence is not None and session.task.kind != "classify":
             raise HdlifError(
-                f"confidence is of a classification, and the network's task is {session.task.kind}; leave it out"
+                f"confidence applies to classifications, and the network's task is {session.task.kind}; leave it out"
             )
         own = record.sound.rate if record.sound else None
         if rate is not None and (own is None or not is_integer(rate) or not LOWEST_RATE <= rate <= HIGHEST_RATE):
-            accepted = f"an integer in {LOWEST_RATE}..{HIGHEST_RATE}" if own else "none: it is of sounds"
-            raise HdlifError(f"rate = {brief(rate)}; give {accepted}")
+            mend = f"; give an integer in {LOWEST_RATE}..{HIGHEST_RATE}"
+            if own is None:
+                mend = " applies to sounds, and the network takes rows of numbers; leave it out"
+            raise HdlifError(f"rate = {brief(rate)}{mend}")
         self._rates = (rate or own or 1, own or 1)
         self._resampler = Resampler(*self._rates) if self._rates[0] != self._rates[1] else None
         # A step of a sound has many samples, and of readings it is one.

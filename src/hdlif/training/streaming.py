@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hdlif.errors import CheckpointError, InputError
 from hdlif.learning import Carry, Rule, Timed, step_weights
 from hdlif.learning.rule import chunk
-from hdlif.nn import BatchNorm2d, State
+from hdlif.nn import SECA, BatchNorm2d, MemBN, State
 from hdlif.nn.per_step import PerStep
 from hdlif.training.update import Updater
 
@@ -104,10 +104,25 @@ def check_streams(every: int, time_steps: int, rule: Rule, model: nn.Module) -> 
         raise InputError(
             "a stream is learned from at every step alike; set task.learn_from: every, and leave task.delay out"
         )
-    for name, module in model.named_modules():
-        rows = module.parameters(recurse=False) if isinstance(module, PerStep) else ()
-        if any(len(one) > 1 for one in rows) or (isinstance(module, BatchNorm2d) and module.time_steps is not None):
-            raise InputError(
-                f"{name} has values of each of {time_steps} time steps, and a stream has no first step; set "
-                "neuron.per_step: false and norm.per_step: false, and leave neuron.mem_bn out"
-            )
+    found = {name: mend for name, module in model.named_modules() if (mend := _values_of_steps(module)) is not None}
+    if found:
+        first, mends = next(iter(found)), dict.fromkeys(found.values())
+        what = f"Mem-BN ({first})" if found[first] == _NO_MEM_BN else first
+        raise InputError(
+            f"{what} has values of each of {time_steps} time steps, and a stream has no first step; "
+            f"{', and '.join(mends)}"
+        )
+
+
+_NO_MEM_BN = "leave neuron.mem_bn out"
+
+
+def _values_of_steps(module: nn.Module) -> str | None:
+    """How a module is made without values of each step, where it has such."""
+    if isinstance(module, BatchNorm2d):
+        return None if module.time_steps is None else "set norm.per_step: false"
+    if not isinstance(module, PerStep) or all(len(one) == 1 for one in module.parameters(recurse=False)):
+        return None
+    if isinstance(module, MemBN):
+        return _NO_MEM_BN
+    return "set attention.per_step: false" if isinstance(module, SECA) else "set neuron.per_step: false"

@@ -397,8 +397,24 @@ def test_each_sample_is_resampled_by_itself_as_run_does_it(tmp_path: Path) -> No
     ((_, shown),) = read_series(tmp_path / "w.csv", replace(found.input, shape=(2, 1, 1)), time_steps=4)
     assert shown.shape == (4, 1, 2, 1, 1)
     write_csv(tmp_path / "w.csv", wave("slow", 1, 5).tolist(), ["a", "b"])
-    with pytest.raises(InputError, match="has 5 rows and 2 columns, 3 at 25 for 50, and the network takes 4 steps"):
+    with pytest.raises(
+        InputError,
+        match=r"has 5 rows and 2 columns, 3 at 25 for 50, and the network takes 4 steps.*; give at least 8 rows, or",
+    ):
         list(read_series(tmp_path / "w.csv", found.input, time_steps=4))
+
+
+def test_a_recording_shorter_than_a_window_is_told_how_long_one_is(tmp_path: Path) -> None:
+    record = InputRecord((2, 1, 1), (0.0, 0.0), (1.0, 1.0), kind="series", resize="none", windows=(6, 3))
+    with pytest.raises(
+        InputError, match=r"has 5 rows and 2 columns, and the network takes 6 .*; give at least 6 rows, or"
+    ):
+        list(read_series(write_csv(tmp_path / "x.csv", [[1, 2]] * 5), record, time_steps=6))
+    whole = replace(record, windows=(), rates=(50, 25))
+    with pytest.raises(InputError, match=r"has 5 rows and 2 columns, 3 at 25 for 50, .*; give 7 rows, or take"):
+        list(read_series(tmp_path / "x.csv", whole, time_steps=4))
+    write_csv(tmp_path / "x.csv", [[1, 2]] * 7)
+    assert len(list(read_series(tmp_path / "x.csv", whole, time_steps=4))) == 1
 
 
 def test_run_finds_channels_by_name(tmp_path: Path) -> None:

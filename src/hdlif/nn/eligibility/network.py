@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, cast
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,8 @@ class Eligibility:
         self._layers: dict[nn.Module, Layer] = {}
         self._sources: dict[int, tuple[Tensor, tuple[Source, ...]]] = {}
         self._arriving: dict[nn.Module, tuple[Source, ...] | None] = {}
+        self._givers: dict[int, tuple[ReferenceType[Tensor], nn.Module]] = {}
+        self._given_by: dict[nn.Module, nn.Module | None] = {}
         self._back: dict[nn.Module, nn.Module] = {}
         self._averages: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         self._restored: dict[str, Tensor] = {}
@@ -62,6 +65,10 @@ class Eligibility:
 
     def ran(self, child: nn.Module, x: Tensor, y: Tensor) -> None:
         """Take note of what a child of a module gave."""
+        if self._giver(y) is None:
+            # Behind a norm it is what the norm is behind.
+            behind = self._giver(x) if isinstance(child, BatchNorm2d | Affine) else None
+            self._givers[id(y)] = ref(y), child if behind is None else behind
         if isinstance(child, BatchNorm2d | Affine):
             before = self._sources.get(id(x), (x, ()))[1]
             if len(before) == 1 and before[0].norm is None:
@@ -85,6 +92,7 @@ class Eligibility:
         """Take note of what a neuron layer is about to be given."""
         found = self._sources.get(id(current))
         self._arriving[neuron] = None if found is None else found[1]
+        self._given_by[neuron] = self._giver(current)
 
     def begins(self, step: int) -> None:
         """Forget what the step before gave."""
@@ -92,10 +100,17 @@ class Eligibility:
             self._at = step
             self._sources.clear()
             self._arriving.clear()
+            self._givers.clear()
+            self._given_by.clear()
 
     def _note(self, value: Tensor, sources: tuple[Source, ...]) -> None:
         # With the tensor, whose id is its own as long as it lives.
         self._sources[id(value)] = value, sources
+
+    def _giver(self, value: Tensor) -> nn.Module | None:
+        """The first child that gave it in this step; None where none did."""
+        found = self._givers.get(id(value))
+        return None if found is None or found[0]() is not value else found[1]
 
     @property
     def bytes(self) -> dict[str, int]:
@@ -139,12 +154,12 @@ class Eligibility:
         sizes = {name: times * size for name, size in self.bytes.items()}
         if (total := sum(sizes.values())) > self._budget:
             most = sorted(sizes.items(), key=lambda item: -item[1])[:3]
-            listed = ", ".join(f"{name} {_megabytes(size)}" for name, size in most)
+            listed = ", ".join(f"{name} {_in_words(size)}" for name, size in most)
             more = f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""
             raise TrainingError(
-                f"forward mode keeps {_megabytes(total)} of traces, a number for every sample, synapse and state "
-                f"({listed}{more}), and its budget is {_megabytes(self._budget)}; make the batch or the layers "
-                "smaller, raise rule.budget (bytes), or take a rule of smaller traces (ottt) or none (sltt)"
+                f"forward mode keeps {_in_words(total)} of traces, a number for every sample, synapse and state "
+                f"({listed}{more}), and its budget is {_in_words(self._budget)}; set rule.budget to {total} or more "
+                "(bytes), make the batch or the layers smaller, or take a rule of smaller traces (ottt) or none (sltt)"
             )
 
     def passed(
@@ -203,15 +218,15 @@ class Eligibility:
             )
         if getattr(neuron, "norm", None) is not None:
             raise TrainingError(
-                f"{name}: Mem-BN couples the membranes of a batch, whose eligibilities are then no longer its own; "
-                "leave neuron.mem_bn out, or take another rule"
+                f"{name}: Mem-BN couples the membranes of a batch, so that forward mode has no traces of each sample's "
+                "own; leave neuron.mem_bn out, or take another rule"
             )
         sources = self._arriving.get(neuron)
         if sources is None:
             raise TrainingError(
-                f"{name} is not fed by a linear layer, or by one and a batch norm, alone: forward mode is for layers "
-                "of Linear, QuantLinear or convolutions of kernel 1, run by their names in a hdlif.nn.Scope or "
-                "Sequential; take another rule, such as stochastic_window"
+                f"{name} is fed by {self._described(self._given_by.get(neuron))}: forward mode is for fully connected "
+                "layers and convolutions of kernel 1, with no more than a batch norm or a gain and shift behind them "
+                "(model.kind dense, recurrent or conv1d); take another rule, such as stochastic_window"
             )
         for source in sources:
             where = self._names.get(source.synapse, type(source.synapse).__name__)
@@ -221,6 +236,14 @@ class Eligibility:
                     "position of every weight; take another rule, such as stochastic_window"
                 )
         return sources
+
+    def _described(self, giver: nn.Module | None) -> str:
+        """What feeds a neuron layer, in words."""
+        if giver is None:
+            return "what no layer gives that is run by its name in a hdlif.nn.Scope or Sequential"
+        kernel = getattr(giver, "kernel_size", None)
+        of = f", kernel {'×'.join(map(str, kernel))}" if isinstance(kernel, tuple) else ""
+        return f"{self._names.get(giver, type(giver).__name__)} ({type(giver).__name__}{of})"
 
     def _drives(self, sources: Sequence[Source], steps: range) -> tuple[list[Drive], list[Tensor | int], list[Tensor]]:
         """What synapses and norms drive: of their weights, of their other parameters, and what takes the gradients."""
@@ -255,5 +278,5 @@ def _learned_and_shared(neuron: SteppedNeuron, steps: range, x: Tensor) -> list[
     return [place for place, both in enumerate(zip(learned, shared, strict=True)) if all(both)]
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+def _in_words(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size:,} bytes"
