@@ -71,8 +71,8 @@ def train(
     *,
     overrides: Sequence[str] = (),
     data: str | None = None,
-    data_root: Path | None = None,
-    out: Path | None = None,
+    data_root: str | Path | None = None,
+    out: str | Path | None = None,
     resume: bool | None = False,
     overwrite: bool = False,
     stream: bool = False,
@@ -123,6 +123,7 @@ def train(
         CheckpointError: OUT cannot be resumed, or a module of the user's is another than when its training began.
         DataError: the data cannot be used, or are not those that the training was begun with.
     """
+    data_root, out = (None if path is None else Path(path) for path in (data_root, out))
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite replaces it; leave one of them out")
     if not _first_by_torchrun():
