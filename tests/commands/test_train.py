@@ -174,7 +174,7 @@ def test_a_stream_of_single_steps_is_warned_of(steps: int, said: str) -> None:
 def test_a_single_stream_is_enough(tmp_path: Path) -> None:
     """Batch norms have averages for statistics, in what is measured of an update too."""
     few = [*SHARED, "data.batch_size=1", "data.train=8", "data.validation=4"]
-    module.train("sines_conv1d_hdlif", overrides=few, out=tmp_path, memory_repeats=0, stream=True)
+    module.train("sines_conv1d_hdlif", overrides=few, out=str(tmp_path), memory_repeats=0, stream=True)
     assert json.loads((tmp_path / "summary.json").read_text())["saved_bytes"] > 0
 
 

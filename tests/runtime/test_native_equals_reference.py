@@ -541,9 +541,20 @@ def test_a_row_of_windows_that_is_computed_in_parts(op: str, is_code: bool) -> N
     assert_same_bits(graph, random_input(graph, 2, 2))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(data=st.data())
 def test_programs(data: st.DataObject) -> None:
+    check_program(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_more_programs(data: st.DataObject) -> None:
+    check_program(data)
+
+
+def check_program(data: st.DataObject) -> None:
     """Drawn over all operations, on reals and codes, in blocks that end within a pixel and beyond it."""
     draw = data.draw
     shape = draw(

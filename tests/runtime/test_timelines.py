@@ -125,9 +125,20 @@ def test_values_that_nobody_reads_in_time(layers: int) -> None:
         np.testing.assert_array_equal(session.run(frames, len(frames)), expected, err_msg=instructions, strict=True)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_sequences_give_the_bits_of_steps_in_any_pieces(data: st.DataObject) -> None:
+    check_pieces(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_more_sequences_give_the_bits_of_steps_in_any_pieces(data: st.DataObject) -> None:
+    check_pieces(data)
+
+
+def check_pieces(data: st.DataObject) -> None:
     draw = data.draw
     kind = draw(st.sampled_from(["line", "recurrent", "map"]))
     if kind == "line":

@@ -180,10 +180,10 @@ def test_resume_is_exact_for_every_rule_and_precision(tmp_path: Path, rule: Rule
     "kind",
     [
         torch.optim.Adam,
-        torch.optim.AdamW,
-        torch.optim.RMSprop,
-        torch.optim.Adagrad,
-        torch.optim.NAdam,
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in (torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.NAdam)
+        ),
         own_parts.SignSGD,
     ],
 )
