@@ -179,6 +179,15 @@ def test_the_first_run_leaves_the_model_and_the_random_numbers_as_they_were() ->
     assert torch.equal(numbers, others)
 
 
+@each_rule
+def test_a_network_without_values_is_run_too(make: Callable[..., Rule]) -> None:
+    rule, net = make(loss="reduced"), with_memory().to("meta")
+    plan = rule.schedule(T, torch.Generator().manual_seed(0))
+    for step in rule(net, frames().to("meta"), TARGET.to("meta"), plan):
+        step.loss.backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
 def test_a_part_of_a_stream_has_the_mean_of_its_own_outputs() -> None:
     """Each from where the part before it ended, and the first run does not go on for it."""
 
