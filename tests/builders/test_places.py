@@ -101,7 +101,10 @@ print(*sorted({"torch", "torchvision", "lightning_fabric", "sklearn", "timm", "m
     assert child.stdout == "\n"
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
+@pytest.mark.parametrize(
+    "name",
+    [name if i % 3 == 0 else pytest.param(name, marks=pytest.mark.slow) for i, name in enumerate(shipped_recipes())],
+)
 def test_no_key_of_a_section_is_good_that_is_misspelt(name: str) -> None:
     chosen = load_recipe(name)
     builders.check_names(chosen)

@@ -116,7 +116,9 @@ def test_one_layer_of_neurons_learns_by_the_exact_gradient(neuron: Callable[[], 
     assert_close(found, expected)
 
 
-@pytest.mark.parametrize("chunk", [2, 3, 2 * T])
+@pytest.mark.parametrize(
+    "chunk", [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(2 * T, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("neuron", NEURONS.values(), ids=NEURONS.keys())
 def test_a_chunk_of_steps_learns_as_the_steps_one_by_one(neuron: Callable[[], Temporal], norm: str, chunk: int) -> None:

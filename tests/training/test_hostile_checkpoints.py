@@ -200,7 +200,10 @@ def averaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("prefix", ["model.", "optimizer.", "average."])
+@pytest.mark.parametrize(
+    "prefix",
+    ["model.", pytest.param("optimizer.", marks=pytest.mark.slow), pytest.param("average.", marks=pytest.mark.slow)],
+)
 def test_tensors_of_another_shape_or_type_are_refused(prefix: str, change: str, averaged: Path, tmp_path: Path) -> None:
     out = shutil.copytree(averaged, tmp_path / "run")
     tensors, kept = checkpoint.load(out / "last.safetensors")
