@@ -112,26 +112,26 @@ def test_where_a_recipe_alone_is_nobody_is_told_to_go_on(tmp_path: Path) -> None
     assert (tmp_path / "recipe.yaml").read_text() == "name: mine\n"
 
 
+def check_refused(recipe: str, overrides: list[str], message: str, out: Path) -> None:
+    """By what would train, before it makes a folder, and by what looks at the recipe alike."""
+    with pytest.raises(RecipeError, match=message):
+        module.train(recipe, overrides=overrides, out=out)
+    assert not out.exists()
+    with pytest.raises(RecipeError, match=message):
+        recipes.check(recipe, overrides, build=True)
+
+
 def test_a_rule_that_cannot_learn_from_a_network_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
     overrides = [*FAST[:2], "model={kind: 'own_models:Untraceable'}", "rule={kind: ottt}"]
     message = r"rule.ottt cannot train model.own_models:Untraceable: network.mix feeds a membrane and cannot learn"
-    with pytest.raises(RecipeError, match=message):
-        module.train("digits_hdlif", overrides=overrides, out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(RecipeError, match=message):
-        recipes.check("digits_hdlif", overrides, build=True)
+    check_refused("digits_hdlif", overrides, message, tmp_path / "run")
     recipes.check("digits_hdlif", [*overrides, "rule={kind: stbp}"], build=True)
 
 
 def test_traces_that_a_rule_cannot_keep_are_refused_before_a_folder_is_made(tmp_path: Path) -> None:
-    """By what would train and by what looks at the recipe alike."""
     overrides = ["rule={kind: forward_mode, budget: 100}", "neuron.per_step=false"]
     message = r"rule.forward_mode cannot train model.dense: forward mode keeps .* set rule.budget to \d+ or more"
-    with pytest.raises(RecipeError, match=message):
-        module.train("sines_dense_hdlif", overrides=overrides, out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(RecipeError, match=message):
-        recipes.check("sines_dense_hdlif", overrides, build=True)
+    check_refused("sines_dense_hdlif", overrides, message, tmp_path / "run")
 
 
 SHARED = ["neuron.per_step=false", "norm.per_step=false", "training.epochs=1", "model.widths=[8]"]

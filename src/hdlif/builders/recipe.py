@@ -20,7 +20,7 @@ from hdlif.config import Recipe
 from hdlif.errors import HdlifError, InputError, RecipeError, first_line
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor, device, nn
 
     from hdlif.learning import Rule
 
@@ -67,21 +67,14 @@ def try_traces(recipe: Recipe, ranks: int = 1) -> None:
     """
     import torch
 
-    from hdlif.builders.without_values import without_values
     from hdlif.learning import Tracing
 
     rule = build_rule(recipe)
     if not isinstance(rule, Tracing):
         return
-    with without_values():
-        network = build_model(recipe)
-    x, _ = random_batch(recipe, torch.Generator().manual_seed(0), 1)
     with torch.random.fork_rng(devices=[]):
-        if _is_small(network, input_record(recipe).shape):
-            torch.manual_seed(recipe.seed)
-            network = build_model(recipe)
-        else:
-            x = x.to("meta")
+        network, place = _network_to_try(recipe)
+        x = random_batch(recipe, torch.Generator().manual_seed(0), 1)[0].to(place)
         if recipe.training.precision == "64-true":
             network = network.double()
         with _saying_what_it_cannot_train(recipe):
@@ -96,29 +89,34 @@ def try_update(recipe: Recipe, ranks: int = 1) -> None:
     Args:
         ranks: processes that share a batch.
     """
+    import torch
+
     try_traces(recipe, ranks)
+    draws = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        network, place = _network_to_try(recipe)
+        if place.type == "meta" and not names_own_parts(recipe):
+            return
+        # Two, for batch norm needs more than one value.
+        x, target = (one.to(place) for one in random_batch(recipe, draws, 2))
+        with _saying_what_it_cannot_train(recipe):
+            rule = build_rule(recipe)
+            for step in rule(network.train(), x, target, rule.schedule(recipe.time_steps, draws)):
+                torch.autograd.backward(step.loss)
+
+
+def _network_to_try(recipe: Recipe) -> tuple[nn.Module, device]:
+    """The network, and where it is: on the CPU, as its seed makes it, or without values if it is not `SMALL`."""
     import torch
 
     from hdlif.builders.without_values import without_values
 
     with without_values():
         network = build_model(recipe)
-    small = _is_small(network, input_record(recipe).shape)
-    if not small and not names_own_parts(recipe):
-        return
-    draws = torch.Generator().manual_seed(0)
-    # Two, for batch norm needs more than one value.
-    x, target = random_batch(recipe, draws, 2)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        if small:
-            network = build_model(recipe)
-        else:
-            x, target = x.to("meta"), target.to("meta")
-        with _saying_what_it_cannot_train(recipe):
-            rule = build_rule(recipe)
-            for step in rule(network.train(), x, target, rule.schedule(recipe.time_steps, draws)):
-                torch.autograd.backward(step.loss)
+    torch.manual_seed(recipe.seed)
+    if not _is_small(network, input_record(recipe).shape):
+        return network, torch.device("meta")
+    return build_model(recipe), torch.device("cpu")
 
 
 @contextmanager

@@ -379,16 +379,13 @@ def ablate(
     table_written = written()
     for name in [name for cell, name in left if cell.folder not in runs]:
         say(f"{name}: still training; run this again for the whole table")
-    of_cells: dict[tuple[str, str], list[TableRun]] = {}
-    for cell in queue:
-        if (run := (elsewhere | runs).get(cell.folder)) is not None:
-            of_cells.setdefault((cell.row, cell.column), []).append(run)
-    for (row, column), of_cell in of_cells.items():
-        if differ := unlike(of_cell):
-            say(
-                f"warning: {row}, {column}: its seeds differ in {differ}, which the recipe alone decides: they were "
-                "measured by different versions of hdlif; train them again in another --out"
-            )
+    for row, columns in table_written["rows"].items():
+        for column, cell_written in columns.items():
+            if differ := unlike(cell_written["runs"]):
+                say(
+                    f"warning: {row}, {column}: its seeds differ in {differ}, which the recipe alone decides: they "
+                    "were measured by different versions of hdlif; train them again in another --out"
+                )
     if failed:
         raise TrainingError(f"{len(failed)} of {len(queue)} cells failed, the others are in {out}; first {failed[0]}")
     return table_written

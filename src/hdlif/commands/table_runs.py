@@ -129,10 +129,14 @@ def cell_of(runs: Sequence[TableRun]) -> dict[str, Any]:
     }
 
 
-def unlike(runs: Sequence[TableRun]) -> str:
-    """What the recipe alone decides and its trainings differ in, as those of different versions may; "" if nothing."""
+def unlike(runs: Sequence[Mapping[str, Any]]) -> str:
+    """What the recipe alone decides and its trainings differ in, as those of different versions may; "" if nothing.
+
+    Args:
+        runs: of a cell, as table.json has them.
+    """
     for name, key in {"parameters": "parameters", "NOPs": "nops"}.items():
-        found = {value for run in runs if (value := getattr(run, key)) is not None}
+        found = {value for run in runs if (value := run[key]) is not None}
         if len(found) > 1:
             return f"{name} ({' and '.join(f'{value:,.0f}' for value in sorted(found))})"
     return ""

@@ -128,8 +128,17 @@ def without_graph(
     model: nn.Module, x: Tensor, state: State | None, steps: range, span: int, *, before: int = 0
 ) -> State | None:
     """The state after a run through `steps`, at most `span` of them at once; x begins behind `before` steps."""
-    with torch.no_grad():
-        for first in range(0, len(steps), span):
-            part = steps[first : first + span]
-            _, state = model(chunk(x, range(part.start - before, part.stop - before)), state, steps=part)
+    for _, _, after in outputs_without_graph(model, x, state, steps, span, before=before):
+        state = after
     return state
+
+
+def outputs_without_graph(
+    model: nn.Module, x: Tensor, state: State | None, steps: range, span: int, *, before: int = 0
+) -> Iterator[tuple[range, Tensor, State | None]]:
+    """A run through `steps` as `without_graph` makes it: some of them, their outputs [K, B, n], and the state after."""
+    for first in range(0, len(steps), span):
+        part = steps[first : first + span]
+        with torch.no_grad():
+            outputs, state = model(chunk(x, range(part.start - before, part.stop - before)), state, steps=part)
+        yield part, outputs, state

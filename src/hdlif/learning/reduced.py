@@ -1,13 +1,15 @@
 """The loss of the mean output, for the rules that see a part of the steps at a time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from hdlif.learning.criterion import Criterion, Timed, first_step, step_weights
-from hdlif.learning.rule import Carry, Plan, chunk, standing
+from hdlif.learning.online import outputs_without_graph
+from hdlif.learning.rule import Carry, Plan, standing
 from hdlif.nn import HeldWeights, carrying
 from hdlif.nn.modes import left_as_it_was
 
@@ -35,10 +37,10 @@ class Tangent:
         return self.value + ((outputs.to(self.mean.dtype) - self.mean) * self.slope).sum()
 
 
-def check_loss(loss: str, update: str = "sum") -> None:
-    """Raise `ValueError` unless `loss` is one of "each" and "reduced", and `update` goes with it."""
-    if loss not in ("each", "reduced"):
-        raise ValueError(f"loss = {loss!r}; choose one of each, reduced")
+def check_loss(loss: str, update: str = "sum", *, choices: Sequence[str] = get_args(Loss)) -> None:
+    """Raise `ValueError` unless `loss` is one of `choices`, and `update` goes with it."""
+    if loss not in choices:
+        raise ValueError(f"loss = {loss!r}; choose one of {', '.join(choices)}")
     if loss == "reduced" and update == "each":
         raise ValueError(
             'loss = "reduced" does not go with update = "each", after which the outputs are others; choose "sum"'
@@ -56,12 +58,12 @@ def criterion_of(
     span: int = 1,
     carry: Carry | None = None,
 ) -> Criterion:
-    """The criterion of each step of one batch: the rule's own, or with "reduced" that of the mean output.
+    """The criterion of each step of one batch: that of the mean output with "reduced", else the rule's own.
 
-    For that all T steps are run, `span` of them at once, without a graph, and the model is left as it was. Where each
-    step has a target of its own, the loss is the mean of the steps' losses, as with `STBP`.
+    For that of the mean all T steps are run, `span` of them at once, without a graph, and the model is left as it was.
+    Where each step has a target of its own, the loss is the mean of the steps' losses, as with `STBP`.
     """
-    if loss == "each" or (isinstance(criterion, Timed) and criterion.each):
+    if loss != "reduced" or (isinstance(criterion, Timed) and criterion.each):
         return criterion
     mean = _mean_output(model, x, plan, criterion, span, carry)
     with torch.enable_grad():
@@ -79,14 +81,11 @@ def _mean_output(
     state, before = standing(carry)
     mean: Tensor | None = None
     with left_as_it_was(model, x.device), torch.no_grad():
-        held = HeldWeights(model).weights or None
-        for start in range(0, plan.time_steps, span):
-            steps = range(start, min(start + span, plan.time_steps))
-            at = carrying(range(before + steps.start, before + steps.stop), weights=held)
-            outputs, state = model(chunk(x, steps), state, steps=at)
-            for t, one in zip(steps, outputs.to(torch.promote_types(outputs.dtype, torch.float32)), strict=True):
-                if t >= first:
-                    own = one * weights[t - first]
+        steps = carrying(range(before, before + plan.time_steps), weights=HeldWeights(model).weights or None)
+        for part, outputs, _ in outputs_without_graph(model, x, state, steps, span, before=before):
+            for t, one in zip(part, outputs.to(torch.promote_types(outputs.dtype, torch.float32)), strict=True):
+                if t - before >= first:
+                    own = one * weights[t - before - first]
                     mean = own if mean is None else mean.add_(own)
     assert mean is not None, "a step counts"
     return mean

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hdlif.learning.criterion import Criterion, StepWeights, first_step, loss_of_steps, step_weights
 from hdlif.learning.draws import fitting, in_proportion
 from hdlif.learning.online import without_graph
-from hdlif.learning.reduced import criterion_of
+from hdlif.learning.reduced import check_loss, criterion_of
 from hdlif.learning.rule import Carry, Plan, Step, chunk, standing
 from hdlif.nn import HeldWeights, carrying, detach
 
@@ -49,8 +49,7 @@ class StochasticWindow:
     def __post_init__(self) -> None:
         if self.length < 1 or self.chunk < 1:
             raise ValueError(f"length = {self.length}, chunk = {self.chunk}; both must be at least 1")
-        if self.loss not in ("each", "last", "reduced"):
-            raise ValueError(f"loss = {self.loss!r}; choose one of each, last, reduced")
+        check_loss(self.loss, choices=("each", "last", "reduced"))
 
     def schedule(self, time_steps: int, generator: torch.Generator) -> Plan:
         drawn = self._drawn(time_steps)
@@ -106,8 +105,7 @@ class StochasticWindow:
     def __call__(
         self, model: nn.Module, x: Tensor, target: Tensor, plan: Plan, carry: Carry | None = None
     ) -> Iterator[Step]:
-        of = "each" if self.loss == "last" else self.loss
-        criterion = criterion_of(of, self.criterion, model, x, target, plan, span=self.chunk, carry=carry)
+        criterion = criterion_of(self.loss, self.criterion, model, x, target, plan, span=self.chunk, carry=carry)
         window, held = self.window(plan), HeldWeights(model)
         state, before = standing(carry)
 
