@@ -1,4 +1,5 @@
-// The one file that knows Python. Shapes of arrays are checked here, once; what is behind gets pointers.
+// What runs, for Python (chunk_bindings.cpp: what trains). Shapes of arrays are checked here, once; what is behind
+// gets pointers.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -289,6 +290,10 @@ private:
 } // namespace
 } // namespace hdlif
 
+namespace hdlif {
+void bind_chunk(nb::module_& module); // chunk_bindings.cpp
+}
+
 NB_MODULE(_native, module) {
   using hdlif::Network;
   nb::exception<hdlif::TooManyBytes>(module, "TooManyBytesError");
@@ -333,4 +338,5 @@ NB_MODULE(_native, module) {
       .def("advance", &hdlif::Sequence::advance, nb::arg("x"), nb::arg("logits"))
       .def("give", &hdlif::Sequence::give, nb::arg("to").noconvert())
       .def("take", &hdlif::Sequence::take, nb::arg("from").noconvert(), nb::arg("t"));
+  hdlif::bind_chunk(module);
 }

@@ -15,6 +15,8 @@ namespace hdlif {
 
 #include "pool.inl"
 
+#include "chunk.inl"
+
 #define HDLIF_JOIN(a, b) a##b
 #define HDLIF_TABLE(name) HDLIF_JOIN(kKernels_, name)
 #define HDLIF_TEXT(name) #name
@@ -60,6 +62,8 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     pool_row<Sum<float>, uint8_t, float>,
     pool_row<Max<float>, float, float>,
     pool_row<Max<uint8_t>, uint8_t, uint8_t>,
+    chunk<float>,
+    chunk<double>,
 };
 
 } // namespace hdlif

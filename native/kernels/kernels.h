@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "chunk.h"
+
 namespace hdlif {
 
 struct ConvShape {
@@ -241,6 +243,10 @@ struct Kernels {
   void (*sum_pool_code_values)(const uint8_t* x, float* y, const PoolShape& shape, int64_t row);
   void (*max_pool)(const float* x, float* y, const PoolShape& shape, int64_t row);
   void (*max_pool_codes)(const uint8_t* x, uint8_t* y, const PoolShape& shape, int64_t row);
+
+  // Training; see chunk.h.
+  ChunkKernel<float> chunk_of_floats;
+  ChunkKernel<double> chunk_of_doubles;
 };
 
 // The names of the instruction sets that were compiled in and that this machine runs, the best last.

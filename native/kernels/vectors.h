@@ -83,6 +83,27 @@ inline void set_codes(uint8_t* to, Integers values) {
 #endif
 }
 
+// 1 where a bit is set, else 0, from the lowest bit on; and the bits of those that are not 0.
+inline Floats truths(uint32_t bits) {
+  Integers lanes;
+  for (int i = 0; i < kFloats; ++i)
+    lanes[i] = 1 << i;
+  const Integers one = Integers(Floats{} + 1.0f);
+  return Floats(((lanes & int32_t(bits)) != 0) & one);
+}
+inline uint32_t bits_of(Floats values) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(values, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+#elif defined(__AVX2__)
+  return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps(values, _mm256_setzero_ps(), _CMP_NEQ_UQ)));
+#else
+  uint32_t bits = 0;
+  for (int i = 0; i < kFloats; ++i)
+    bits |= uint32_t(values[i] != 0) << i;
+  return bits;
+#endif
+}
+
 inline Floats add_product(Floats total, float x, Floats weight) {
   return total + x * weight;
 }

@@ -72,3 +72,40 @@ class Sequence:
         """Its potentials, [1, H, W, C] each."""
 
     def take(self, from_: Several[NDArray[np.float32]], t: int) -> None: ...
+
+class Chunk:
+    """A program over a chunk of steps (`hdlif.equations.chunk_program`)."""
+
+    def __init__(
+        self,
+        streams: Several[int],
+        after: Several[int],
+        rows: int,
+        instructions: Several[tuple[int, int, int, int, float]],
+        results: Several[tuple[int, int]],
+        summed: Several[int],
+    ) -> None:
+        """ValueError: a register is read before it is written, or there are too many."""
+
+    def run(
+        self,
+        is_double: bool,
+        steps: int,
+        entries: int,
+        streams: NDArray[np.int64],
+        results: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        row_columns: NDArray[np.int64],
+        before: NDArray[np.int64],
+        after: NDArray[np.int64],
+        sum_rows: NDArray[np.int64],
+        sum_columns: NDArray[np.int64],
+        sums: NDArray[np.int64],
+        sum_counts: NDArray[np.int64],
+        threads: int,
+        instruction_set: str = "",
+    ) -> None:
+        """Addresses as native/kernels/chunk.h states them: they are taken as they are.
+
+        ValueError: an array of them has another size.
+        """

@@ -48,6 +48,11 @@ def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.
     return all(torch.promote_types(row.dtype, dtype) == dtype for row in rows)
 
 
+def shared_rows(rows: Sequence[Tensor]) -> list[Tensor]:
+    """Rows [K, ...] of a chunk; one where they are the same at all steps."""
+    return [row[:1] if row.stride(0) == 0 else row for row in rows]
+
+
 def _identity(step: Callable[..., Any]) -> object:
     """Equal where an equation computes the same: the function and what it was given; of a method, also what it has."""
     if isinstance(step, partial):

@@ -18,7 +18,7 @@ from hdlif.functional import (
     soft_reset,
 )
 from hdlif.functional.sequence import check_scannable, hd_lif_chunk
-from hdlif.nn.fused import Path, can_be_fused
+from hdlif.nn.fused import Path, can_be_fused, shared_rows
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.per_step import Form, StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
@@ -314,9 +314,7 @@ class ParallelHDLIF(SteppedNeuron):
         current, rows = x.to(torch.promote_types(x.dtype, torch.float32)), self.rows_at(steps, x)
         if self.path == "fused" and can_be_fused([], rows, current.dtype):
             fused = self._fusing.step_of(self)
-            # Without a state the whole chunk is one step.
-            current = current.expand(len(steps), *x.shape[1:])
-            (spike,), _ = fused(current[None], [], fused.step.rows([row[None] for row in rows]), steps=1)
+            spike, _ = fused(current, [], fused.step.rows(shared_rows(rows)), steps=len(steps))
         else:
             spike = self.equation()(current, *rows)
         spikes = emitted(spike, self.quantizer).to(x.dtype)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hdlif.equations import Program, trace
 from hdlif.nn.eligibility import Derivatives
-from hdlif.nn.fused import Fusing, can_be_fused
+from hdlif.nn.fused import Fusing, can_be_fused, shared_rows
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps, unstacked
@@ -92,7 +92,7 @@ class SteppedNeuron(Neuron):
         before: Sequence[Tensor] = [state[None] for state in kept]
         if self.path == "fused" and can_be_fused(kept, rows, dtype) and not carried(steps).cut:
             fused = self._fusing.step_of(self)
-            spikes, kept = fused(current, kept, fused.step.rows(rows), steps=len(steps))
+            spikes, kept = fused(current, kept, fused.step.rows(shared_rows(rows)), steps=len(steps))
         else:
             current = current.expand(len(steps), *x.shape[1:])
             # What cannot be cut is refused by whoever ran it, by name.

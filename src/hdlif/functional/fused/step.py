@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hdlif.equations import Needs, Saving, WrittenStep
+from hdlif.functional.fused import native
 from hdlif.functional.fused.backwards import Gradients
 from hdlif.functional.fused.forward import Forward
 from hdlif.functional.fused.plan import Plan
@@ -20,10 +21,13 @@ class FusedStep:
 
     Args:
         step: as it is written.
+        kernels: the instruction set of the compiled kernels that run it on a CPU, "" for the best of this machine;
+            None: PyTorch's operations run it everywhere, as they do where the kernels do not serve.
     """
 
-    def __init__(self, step: WrittenStep) -> None:
+    def __init__(self, step: WrittenStep, *, kernels: str | None = "") -> None:
         self.step = step
+        self._native = None if kernels is None else native.NativeStep(step, kernels)
         self._plans: dict[object, Plan] = {}
 
     def __call__(
@@ -41,11 +45,22 @@ class FusedStep:
             spikes [K, B, ...], and the states after the chunk.
         """
         given = (current, *states, *rows)
-        if torch.is_grad_enabled() and any(isinstance(one, Tensor) and one.requires_grad for one in given):
+        learns = torch.is_grad_enabled()
+        needs = self.needs([learns and isinstance(one, Tensor) and one.requires_grad for one in given])
+        has_graph = needs.current or any(needs.states) or any(needs.rows)
+        if self._native is not None and native.serves(current, states, rows):
+            compiled = self._native.plan(needs, steps)
+            if compiled is not None:
+                return (native.run_with_graph if has_graph else native.run)(compiled, given, steps)
+        if not states and steps > 1:
+            # Without a state the whole chunk is one step.
+            whole = current.expand(steps, *current.shape[1:])[None]
+            (spikes,), _ = self(whole, [], [row[None] if isinstance(row, Tensor) else row for row in rows], steps=1)
+            return spikes, []
+        if has_graph:
             spikes, *after = _Fused.apply(self, steps, *given)  # type: ignore[no-untyped-call]
             return spikes, after
-        none = Needs(False, (False,) * len(states), (False,) * len(rows))
-        run = Forward(self.plan(none, steps, current), given, steps)
+        run = Forward(self.plan(needs, steps, current), given, steps)
         return run.spikes(), run.after()
 
     def needs(self, asked: Sequence[bool]) -> Needs:

@@ -1,0 +1,158 @@
+#include "chunk.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+
+#include "thread_pool.h"
+
+namespace hdlif {
+namespace {
+
+// What a part has at least, in operations on entries: some ten microseconds.
+constexpr int64_t kGrain = 1 << 17;
+// In how many parts a chunk is run at most; each has sums of its own, which together are at most this many.
+constexpr int64_t kParts = 16, kMostTotals = 1 << 20;
+
+constexpr int arity_of(ChunkOperation operation) {
+  switch (operation) {
+  case ChunkOperation::kConstant:
+    return 0;
+  case ChunkOperation::kNegative:
+  case ChunkOperation::kAbsolute:
+  case ChunkOperation::kFloor:
+  case ChunkOperation::kRelu:
+    return 1;
+  case ChunkOperation::kSelect:
+    return 3;
+  default:
+    return 2;
+  }
+}
+
+void require(bool holds, const char* message) {
+  if (!holds)
+    throw std::invalid_argument(message);
+}
+
+// One for each number of threads, as long as the process lives: a thread that another one waits for at exit
+// may be gone by then, in a process that was forked.
+ThreadPool& pool_of(int threads) {
+  static std::mutex mutex;
+  static auto& pools = *new std::map<std::pair<int, uint64_t>, std::unique_ptr<ThreadPool>>();
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::unique_ptr<ThreadPool>& pool = pools[{threads, forks()}];
+  if (pool == nullptr)
+    pool = std::make_unique<ThreadPool>(threads);
+  return *pool;
+}
+
+template <typename Real> ChunkKernel<Real> kernel_of(const Kernels& kernels);
+template <> ChunkKernel<float> kernel_of<float>(const Kernels& kernels) {
+  return kernels.chunk_of_floats;
+}
+template <> ChunkKernel<double> kernel_of<double>(const Kernels& kernels) {
+  return kernels.chunk_of_doubles;
+}
+
+} // namespace
+
+Chunk::Chunk(Parts parts) : parts_(std::move(parts)) {
+  require(parts_.rows >= 0 && parts_.rows <= kMaxChunkRegisters, "rows: too many");
+  const size_t signals = parts_.streams.size() + parts_.after.size() + size_t(parts_.rows);
+  require(signals + parts_.instructions.size() <= size_t(kMaxChunkRegisters), "registers: too many");
+  const int32_t first = int32_t(signals), all = first + int32_t(parts_.instructions.size());
+  const auto is_lying = [](Lying lying) { return lying >= Lying::kValues && lying < Lying::kCount; };
+  for (const Stream& stream : parts_.streams)
+    require(is_lying(stream.lying), "streams: unknown lying");
+  for (int32_t i = first; i < all; ++i) {
+    ChunkInstruction& instruction = parts_.instructions[size_t(i - first)];
+    require(instruction.operation >= ChunkOperation::kConstant && instruction.operation < ChunkOperation::kCount,
+            "instructions: unknown operation");
+    for (int place = 0; place < 3; ++place) {
+      int32_t& operand = instruction.operands[place];
+      if (place >= arity_of(instruction.operation))
+        operand = 0; // is not read, but looked at
+      else
+        require(operand >= 0 && operand < i, "instructions: a register is read after it is written");
+    }
+  }
+  const auto is_register = [=](int32_t which) { return which >= 0 && which < all; };
+  for (const Stream& result : parts_.results)
+    require(is_lying(result.lying) && is_register(result.source), "results: unknown register or lying");
+  require(std::all_of(parts_.after.begin(), parts_.after.end(), is_register), "after: unknown register");
+  require(std::all_of(parts_.summed.begin(), parts_.summed.end(), is_register), "summed: unknown register");
+}
+
+template <typename Real>
+void Chunk::run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums, const Kernels& kernels,
+                int threads) const {
+  const ChunkProgram program{parts_.streams.data(),
+                             parts_.results.data(),
+                             parts_.instructions.data(),
+                             parts_.after.data(),
+                             parts_.summed.data(),
+                             streams(),
+                             states(),
+                             rows(),
+                             int32_t(parts_.instructions.size()),
+                             results(),
+                             this->sums()};
+  std::vector<int64_t> sizes;
+  int64_t size = 0;
+  for (int32_t i = 0; i < this->sums(); ++i) {
+    sizes.push_back(sum_rows[i] * run.sum_columns[i].columns);
+    size += sizes.back();
+  }
+  const int64_t blocks = (run.entries + kChunkBlock - 1) / kChunkBlock;
+  const int64_t work = std::max<int64_t>(1, run.steps * kChunkBlock * int64_t(1 + program.instruction_count));
+  const int64_t grain = std::max<int64_t>(1, kGrain / work);
+  const int64_t most = std::max<int64_t>(1, std::min(kParts, kMostTotals / std::max<int64_t>(1, size)));
+  const int64_t parts = std::max<int64_t>(1, std::min(most, blocks / grain));
+  const int64_t length = (blocks + parts - 1) / parts;
+  // Bits of two blocks lie in one byte where a step has no whole number of bytes.
+  const bool shares_bytes =
+      run.entries % 8 != 0 && std::any_of(parts_.results.begin(), parts_.results.end(),
+                                          [](const Stream& result) { return result.lying == Lying::kBits; });
+  const int parties = shares_bytes ? 1 : int(std::min<int64_t>(threads, parts));
+
+  std::vector<double> totals(size_t(parts * size));
+  auto body = [&](int64_t begin, int64_t end, int) {
+    const std::unique_ptr<Real[]> scratch(new Real[size_t(chunk_scratch(program))]);
+    std::vector<double*> of_part;
+    for (int64_t part = begin; part < end; ++part) {
+      of_part.clear();
+      double* at = totals.data() + part * size;
+      for (int64_t one : sizes) {
+        of_part.push_back(at);
+        at += one;
+      }
+      const int64_t first = part * length * kChunkBlock;
+      if (first < run.entries)
+        kernel_of<Real>(kernels)(program, run, first, std::min(first + length * kChunkBlock, run.entries),
+                                 scratch.get(), of_part.data());
+    }
+  };
+  if (parties <= 1) {
+    body(0, parts, 0);
+  } else {
+    Watch watch;
+    pool_of(parties).split(parts, 1, watch, body);
+  }
+  const double* total = totals.data();
+  for (int32_t i = 0; i < this->sums(); ++i)
+    for (int64_t j = 0; j < sizes[size_t(i)]; ++j, ++total) {
+      double sum = 0;
+      for (int64_t part = 0; part < parts; ++part)
+        sum += total[part * size];
+      sums[i][j] = Real(sum);
+    }
+}
+
+template void Chunk::run(const ChunkRun&, const int64_t*, float* const*, const Kernels&, int) const;
+template void Chunk::run(const ChunkRun&, const int64_t*, double* const*, const Kernels&, int) const;
+
+} // namespace hdlif

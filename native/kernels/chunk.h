@@ -1,0 +1,97 @@
+// A program that runs once at each step of a chunk, forwards or backwards: what trains a neuron's equation.
+//
+// Its registers are, in this order, the streams, the states, the rows, and one for each instruction. A stream
+// has entries of its own at each step; a state is what the step before has made of it; a row is shared by the
+// entries of a column. Results are streams too, the states behind the last step, and sums over the entries of
+// a column. Everything that lies in memory is given by its address at each step, so that what is the same at
+// all of them, or lies in another place at the first one, is no case of its own.
+#pragma once
+
+#include <cstdint>
+
+namespace hdlif {
+
+// In the order of hdlif.equations.chunk_program.OPERATIONS. Comparisons give 1 or 0. `smaller` and `larger` are no
+// number where an operand is none, `smaller_number` and `larger_number` then the other operand; select is the
+// second operand where the first is not 0, else the third.
+enum class ChunkOperation : int32_t {
+  kConstant,
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kDivide,
+  kNegative,
+  kAbsolute,
+  kFloor,
+  kRelu,
+  kSmaller,
+  kLarger,
+  kSmallerNumber,
+  kLargerNumber,
+  kGreater,
+  kGreaterEqual,
+  kSelect,
+  kCount
+};
+
+struct ChunkInstruction {
+  ChunkOperation operation;
+  int32_t operands[3];
+  double value; // of a constant
+};
+
+// How the entries of a stream lie: as they are computed, as truth values, eight a byte from its lowest bit, or
+// as whole numbers in -128..127.
+enum class Lying : int32_t { kValues, kBits, kBytes, kCount };
+
+struct Stream {
+  int32_t source; // of a result, its register
+  Lying lying;
+};
+
+struct ChunkProgram {
+  const Stream *streams, *results;
+  const ChunkInstruction* instructions;
+  const int32_t *after, *summed; // registers: what each state becomes, and what is summed
+  int32_t stream_count, state_count, row_count, instruction_count, result_count, sum_count;
+
+  int32_t first_row() const { return stream_count + state_count; }
+  int32_t first() const { return first_row() + row_count; } // the register of the first instruction
+  int32_t registers() const { return first() + instruction_count; }
+};
+
+// Entry i has column (i / inner) % columns.
+struct Columns {
+  int64_t columns, inner;
+};
+
+// Addresses are those of the first entry; of bits, eight times the byte's and the bit in it. 0 stands for zeros
+// where it is read, and for nowhere where it is written. A stream that lies otherwise at most steps has the
+// negated address where it lies as it is computed.
+struct ChunkRun {
+  int64_t steps, entries;
+  const int64_t *streams, *results; // [stream][step]
+  const int64_t* rows;              // [row][step]
+  const Columns* row_columns;
+  const int64_t *before, *after;  // [state]
+  const int64_t* sum_rows;        // [sum][step]: to which row of its sums a step belongs
+  const Columns* sum_columns;
+};
+
+constexpr int32_t kMaxChunkRegisters = 1024;
+// Entries that a program takes at once, so that its registers stay in the cache; a multiple of eight.
+constexpr int32_t kChunkBlock = 256;
+
+// Entries begin <= i < end, all steps of them. `scratch` has room for chunk_scratch() numbers; `sums` are, of
+// each sum, [row][column], to which is added.
+template <typename Real>
+using ChunkKernel = void (*)(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int64_t end,
+                             Real* scratch, double* const* sums);
+
+inline int64_t chunk_scratch(const ChunkProgram& program) {
+  // registers, the states behind the step, the sums of several steps, zeros
+  return int64_t(kChunkBlock) *
+         (program.registers() + 2 * program.state_count + program.sum_count + 1);
+}
+
+} // namespace hdlif

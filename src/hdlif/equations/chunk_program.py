@@ -1,0 +1,397 @@
+"""A step of a chunk, forwards and backwards, as operations one behind the other, for kernels that know nothing else.
+
+Both are programs of one form: `forward` computes what a step gives and what is saved of it, `backward` the gradients
+of what it was given, from those of what it gave and from what was saved. Registers are, in this order, the streams,
+which have a value for each neuron and step; the states, which one step leaves to the next one that runs, backwards the
+gradients of the neuron's states; the rows; and one for each instruction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from hdlif.equations.program import Instruction
+from hdlif.equations.saving import Saving, Value, ways
+from hdlif.equations.tracing import trace_written
+from hdlif.equations.written import WrittenStep
+from hdlif.errors import EquationError
+
+Lying = Literal["values", "bits", "bytes"]
+LYINGS: tuple[Lying, ...] = ("values", "bits", "bytes")
+"""How a stream lies in memory, in the order of native/kernels/chunk.h."""
+
+OPERATIONS = (
+    "constant",
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "negative",
+    "absolute",
+    "floor",
+    "relu",
+    "smaller",
+    "larger",
+    "smaller number",
+    "larger number",
+    "greater",
+    "greater_equal",
+    "select",
+)
+"""In the order of native/kernels/chunk.h, where they are stated."""
+
+_EXTREMES = {
+    ("minimum", ""): "smaller",
+    ("minimum", "clamp"): "smaller",
+    ("minimum", "first"): "smaller number",
+    ("maximum", ""): "larger",
+    ("maximum", "clamp"): "larger",
+    ("maximum", "first"): "larger number",
+}
+
+
+class ChunkInstruction(NamedTuple):
+    """One operation; `value` is that of a constant."""
+
+    operation: str
+    operands: tuple[int, ...] = ()
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class ChunkProgram:
+    """What is computed at each step.
+
+    Attributes:
+        streams: how each lies.
+        after: of each state, the register that it becomes.
+        rows: how many.
+        results: registers that are written out at each step, and how they lie.
+        summed: registers that are summed to rows.
+    """
+
+    streams: tuple[Lying, ...]
+    after: tuple[int, ...]
+    rows: int
+    instructions: tuple[ChunkInstruction, ...]
+    results: tuple[tuple[int, Lying], ...]
+    summed: tuple[int, ...] = ()
+
+
+class _Writing:
+    """Instructions as they are written, none twice."""
+
+    def __init__(self, signals: int) -> None:
+        self._first = signals
+        self._places: dict[tuple[ChunkInstruction, float], int] = {}
+
+    @property
+    def instructions(self) -> tuple[ChunkInstruction, ...]:
+        return tuple(instruction for instruction, _ in self._places)
+
+    def constant(self, value: float) -> int:
+        return self._add(ChunkInstruction("constant", (), value))
+
+    def __call__(self, operation: str, *operands: int) -> int:
+        return self._add(ChunkInstruction(operation, operands))
+
+    def _add(self, instruction: ChunkInstruction) -> int:
+        # 0 and -0 are two constants.
+        key = instruction, math.copysign(1.0, instruction.value)
+        return self._places.setdefault(key, self._first + len(self._places))
+
+
+class _Values:
+    """The values of a written step (`saving.Value`) in registers of a chunk's program.
+
+    Attributes:
+        at: the register of each.
+    """
+
+    def __init__(self, step: WrittenStep, write: _Writing, at: dict[Value, int]) -> None:
+        self._step, self._write, self.at = step, write, at
+
+    def compute(self, values: Sequence[Value]) -> None:
+        """Those, each behind the ones that it follows from."""
+        for value in values:
+            self.at[value] = self._computed(value)
+
+    def _computed(self, value: Value) -> int:
+        program, write = self._step.program, self._write
+        if value.kind == "true":
+            return write("select", self._of(value.register), write.constant(1.0), write.constant(0.0))
+        instruction = program.instructions[value.register - program.first]
+        if value.kind != "value":
+            return self._small(value, instruction)
+        instruction = self._step.extreme(value.register) or instruction
+        operands = [self._of(operand) for operand in instruction.operands]
+        match instruction.operation:
+            case "constant":
+                return write.constant(instruction.value)
+            case "maximum" if instruction.form == "relu":
+                return write("relu", operands[1])
+            case "minimum" | "maximum":
+                return write(_EXTREMES[instruction.operation, instruction.form], *operands)
+            case "multiply" if instruction.form == "divide":
+                return write("divide", *operands)
+            case "step":
+                return write("greater_equal", operands[0], write.constant(0.0))
+            case operation:
+                return write(operation, *operands)
+
+    def _small(self, value: Value, instruction: Instruction) -> int:
+        """What tells the way of a gradient: a choice, a share, a sign."""
+        write = self._write
+        if instruction.form == "relu":
+            return self._of(value.register)
+        if value.kind == "sign":
+            x, zero = self._of(instruction.operands[0]), write.constant(0.0)
+            return write("subtract", write("greater", x, zero), write("greater", zero, x))
+        a, b = (self._of(operand) for operand in instruction.operands)
+        if instruction.operation == "minimum":
+            a, b = b, a
+        if value.kind == "mask":
+            return write("greater_equal", a, b)
+        return write("add", write("greater", a, b), write("greater_equal", a, b))
+
+    def _of(self, register: int) -> int:
+        return self.at[Value(register)]
+
+
+def lying_of(saving: Saving, value: Value) -> Lying:
+    """How a value that a step computes is saved."""
+    if saving.are_bits(value):
+        return "bits"
+    return "bytes" if value.kind in ("share", "sign") else "values"
+
+
+def lying_later(saving: Saving, value: Value) -> Lying:
+    """How a value of a step is saved behind the first steps, where no state is that from before the chunk."""
+    source = saving.source(value, len(saving.program.states))
+    return lying_of(saving, source.value) if source.place == "computed" else "values"
+
+
+def forward(saving: Saving, saved: Sequence[Value]) -> ChunkProgram:
+    """What a step computes.
+
+    Its stream is the current, its results are the spike, and what is saved; its rows those of the step.
+
+    Args:
+        saved: what may be saved of a step.
+    """
+    program = saving.program
+    write = _Writing(program.first)
+    values = _Values(saving.step, write, {Value(register): register for register in range(program.first)})
+    results = [Value(register) for register in (program.spike, *program.after)]
+    values.compute(saving.order((*results, *saved), list(values.at)))
+    written = [(values.at[results[0]], "values"), *((values.at[value], lying_of(saving, value)) for value in saved)]
+    return ChunkProgram(
+        streams=("values",),
+        after=tuple(values.at[value] for value in results[1:]),
+        rows=len(program.rows),
+        instructions=write.instructions,
+        results=tuple(written),
+    )
+
+
+class Backward(NamedTuple):
+    """A step backwards, and what it is given.
+
+    Attributes:
+        program: its streams are the gradient of the spike, then `saving.kept`, then the surrogates' derivatives; its
+            states the gradients of the neuron's states, and, where they are added up, that of the current; its rows
+            `rows`; its result, where there is one, the gradient of the current; its sums those of `summed`.
+        rows, summed: registers of rows of the step, those that are read and those whose gradients are computed.
+        surrogates: of each stream behind those of `kept`, the surrogate and where among `kept` its argument is.
+    """
+
+    program: ChunkProgram
+    rows: tuple[int, ...]
+    summed: tuple[int, ...]
+    surrogates: tuple[tuple[Callable[..., Any], int], ...]
+
+
+def backward(saving: Saving, *, adds_currents: bool = False) -> Backward:
+    """A step backwards.
+
+    Args:
+        adds_currents: the gradients of the current are added up over the steps.
+    Raises:
+        EquationError: a surrogate is no program, and its argument is not saved as it is.
+    """
+    return _Backwards(saving, adds_currents).made()
+
+
+class _Backwards:
+    def __init__(self, saving: Saving, adds_currents: bool) -> None:
+        program = saving.program
+        self._saving, self._program = saving, program
+        rows = range(1 + len(program.states), program.first)
+        self._rows = tuple(row for row in rows if row in saving.rows or row in saving.live)
+        self._surrogates, self._given = self._surrogates_given()
+        self._gives_current = saving.needs.current and 0 in saving.live
+        self._adds_currents = adds_currents and self._gives_current
+        self._streams = 1 + len(saving.kept) + len(self._given)
+        states = len(program.states) + self._adds_currents
+        signals = self._streams + states + len(self._rows)
+        self._write = write = _Writing(signals)
+        at = {value: place for place, value in enumerate(saving.kept, 1)}
+        at |= {Value(row): self._streams + states + place for place, row in enumerate(self._rows)}
+        self._values = _Values(saving.step, write, at)
+        self._values.compute(saving.order(saving.read, list(at)))
+        self._gradients: dict[int, int] = {}
+
+    def _surrogates_given(self) -> tuple[dict[str, WrittenStep], dict[str, int]]:
+        """By name: those that are programs, and those whose derivatives are streams, by their arguments' places."""
+        traced, given = dict[str, WrittenStep](), dict[str, int]()
+        saving, program = self._saving, self._program
+        for register, instruction in enumerate(program.instructions, program.first):
+            if instruction.operation != "step" or register not in saving.live:
+                continue
+            name = instruction.surrogate
+            assert name is not None
+            try:
+                traced[name] = _traced(saving.step.surrogates[name])
+            except EquationError:
+                argument = Value(instruction.operands[0])
+                if argument not in saving.kept or name in given or lying_later(saving, argument) != "values":
+                    raise
+                given[name] = saving.kept.index(argument)
+        return traced, given
+
+    def made(self) -> Backward:
+        saving, program, write = self._saving, self._program, self._write
+        for place, register in enumerate((program.spike, *program.after)):
+            if register in saving.live and place not in saving.step.stopped:
+                # The gradient of the spike is the first stream; those of the states come from the step behind.
+                self._give(register, 0 if place == 0 else self._streams + place - 1)
+        for register in range(program.registers - 1, program.first - 1, -1):
+            if register in saving.live and register in self._gradients:
+                self._back(program.instructions[register - program.first], register)
+        after = [self._of(state) for state in range(1, 1 + len(program.states))]
+        results: tuple[tuple[int, Lying], ...] = ()
+        if self._adds_currents:
+            after.append(write("add", self._streams + len(program.states), self._of(0)))
+        elif self._gives_current:
+            results = ((self._of(0), "values"),)
+        summed = tuple(row for row in self._rows if row in saving.live)
+        made = ChunkProgram(
+            streams=("values", *(lying_later(saving, value) for value in saving.kept), *["values"] * len(self._given)),
+            after=tuple(after),
+            rows=len(self._rows),
+            results=results,
+            summed=tuple(self._of(row) for row in summed),
+            instructions=write.instructions,
+        )
+        surrogates = tuple((saving.step.surrogates[name], place) for name, place in self._given.items())
+        return Backward(made, self._rows, summed, surrogates)
+
+    def _of(self, register: int) -> int:
+        """The gradient of a register; 0 where nothing came back."""
+        return self._gradients[register] if register in self._gradients else self._write.constant(0.0)
+
+    def _give(self, register: int, gradient: int, *, negative: bool = False) -> None:
+        before = self._gradients.get(register)
+        if before is None:
+            self._gradients[register] = self._write("negative", gradient) if negative else gradient
+        else:
+            self._gradients[register] = self._write("subtract" if negative else "add", before, gradient)
+
+    def _back(self, instruction: Instruction, register: int) -> None:
+        saving, write, at = self._saving, self._write, self._values.at
+        gradient, operands = self._gradients[register], instruction.operands
+        live = [place for place in ways(instruction) if operands[place] in saving.live]
+        match instruction.operation:
+            case "add":
+                for place in live:
+                    self._give(operands[place], gradient)
+            case "subtract":
+                for place in reversed(live):
+                    self._give(operands[place], gradient, negative=place == 1)
+            case "negative":
+                self._give(operands[0], gradient, negative=True)
+            case "multiply" if instruction.form == "divide":
+                numerator, denominator = operands
+                for place in live:
+                    part = write("divide", gradient, at[Value(denominator)])
+                    if place == 1:
+                        part = write("divide", write("multiply", part, at[Value(numerator)]), at[Value(denominator)])
+                    self._give(operands[place], part, negative=place == 1)
+            case "multiply":
+                for place in live:
+                    self._give(operands[place], write("multiply", gradient, at[Value(operands[1 - place])]))
+            case "absolute":
+                self._give(operands[0], write("multiply", gradient, at[saving.sign(register)]))
+            case "minimum" | "maximum" if instruction.form == "":
+                half = write("multiply", write.constant(0.5), at[saving.shared(register)])
+                first = write("multiply", gradient, half)
+                for place in live:
+                    self._give(operands[place], first if place == 0 else write("subtract", gradient, first))
+            case "minimum" | "maximum":
+                places = (1, 0) if instruction.form == "relu" else (0, 1)
+                self._choose(gradient, at[saving.shared(register)], *_those(operands, places, live))
+            case "select":
+                self._choose(gradient, at[saving.chosen(register)], *_those(operands, (1, 2), live))
+            case "step":
+                assert instruction.surrogate is not None
+                slope = self._slope(instruction.surrogate, at[Value(operands[0])])
+                self._give(operands[0], write("multiply", gradient, slope))
+            case operation:
+                raise AssertionError(f"{operation} has no derivative")
+
+    def _choose(self, gradient: int, chosen: int, first: int | None, second: int | None) -> None:
+        """All to the first where what is chosen by is not 0, else to the second; None is not asked for."""
+        zero = self._write.constant(0.0)
+        if second is not None:
+            self._give(second, self._write("select", chosen, zero, gradient))
+        if first is not None:
+            self._give(first, self._write("select", chosen, gradient, zero))
+
+    def _slope(self, name: str, argument: int) -> int:
+        """What stands for the derivative of a step."""
+        if name in self._given:
+            return 1 + len(self._saving.kept) + list(self._given).index(name)
+        surrogate = self._surrogates[name]
+        program = surrogate.program
+        at = {Value(0): argument}
+        at |= {Value(row): self._write.constant(source) for row, source in enumerate(surrogate.sources, 1)}
+        values = _Values(surrogate, self._write, at)
+        values.compute([Value(register) for register in range(program.first, program.registers)])
+        return values.at[Value(program.spike)]
+
+
+def _those(operands: Sequence[int], places: tuple[int, int], live: Sequence[int]) -> tuple[int | None, int | None]:
+    first, second = (operands[place] if place in live else None for place in places)
+    return first, second
+
+
+def _traced(surrogate: Callable[..., Any]) -> WrittenStep:
+    """A surrogate's derivative as a program of its argument.
+
+    Raises:
+        EquationError: it uses what a program has not, or numbers that may change.
+    """
+    written = trace_written(lambda x: surrogate(x), states=(), rows={})
+    if not all(isinstance(source, float) for source in written.sources):
+        raise EquationError("the surrogate reads tensors of its own")
+    return written
+
+
+def encoded(program: ChunkProgram) -> Mapping[str, Any]:
+    """The arguments of `_native.Chunk`."""
+
+    def instruction(one: ChunkInstruction) -> tuple[int, int, int, int, float]:
+        a, b, c = (*one.operands, 0, 0, 0)[:3]
+        return OPERATIONS.index(one.operation), a, b, c, one.value
+
+    return {
+        "streams": [LYINGS.index(lying) for lying in program.streams],
+        "after": list(program.after),
+        "rows": program.rows,
+        "instructions": [instruction(one) for one in program.instructions],
+        "results": [(register, LYINGS.index(lying)) for register, lying in program.results],
+        "summed": list(program.summed),
+    }
