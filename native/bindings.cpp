@@ -1,5 +1,5 @@
-// What runs, for Python (chunk_bindings.cpp: what trains). Shapes of arrays are checked here, once; what is behind
-// gets pointers.
+// What runs, for Python (chunk_bindings.cpp: what trains). Shapes of arrays are checked here, once; what is
+// behind gets pointers.
 #include <algorithm>
 #include <optional>
 #include <string>

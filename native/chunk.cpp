@@ -70,7 +70,8 @@ Chunk::Chunk(Parts parts) : parts_(std::move(parts)) {
     require(is_lying(stream.lying), "streams: unknown lying");
   for (int32_t i = first; i < all; ++i) {
     ChunkInstruction& instruction = parts_.instructions[size_t(i - first)];
-    require(instruction.operation >= ChunkOperation::kConstant && instruction.operation < ChunkOperation::kCount,
+    require(instruction.operation >= ChunkOperation::kConstant &&
+                instruction.operation < ChunkOperation::kCount,
             "instructions: unknown operation");
     for (int place = 0; place < 3; ++place) {
       int32_t& operand = instruction.operands[place];

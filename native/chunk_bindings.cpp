@@ -38,8 +38,8 @@ public:
 
   void run(bool is_double, int64_t steps, int64_t entries, const Numbers& streams, const Numbers& results,
            const Numbers& rows, const Numbers& row_columns, const Numbers& before, const Numbers& after,
-           const Numbers& sum_rows, const Numbers& sum_columns, const Numbers& sums, const Numbers& sum_counts,
-           int threads, const std::string& instruction_set) const {
+           const Numbers& sum_rows, const Numbers& sum_columns, const Numbers& sums,
+           const Numbers& sum_counts, int threads, const std::string& instruction_set) const {
     require(steps >= 1 && entries >= 0 && threads >= 1, "steps, entries, threads");
     require_size(streams, chunk_.streams() * steps);
     require_size(results, chunk_.results() * steps);
@@ -52,7 +52,7 @@ public:
     require_size(sums, chunk_.sums());
     require_size(sum_counts, chunk_.sums());
     const std::vector<Columns> of_rows = columns_of(row_columns), of_sums = columns_of(sum_columns);
-    const ChunkRun run{steps,          entries,       streams.data(), results.data(), rows.data(),
+    const ChunkRun run{steps,          entries,       streams.data(), results.data(),  rows.data(),
                        of_rows.data(), before.data(), after.data(),   sum_rows.data(), of_sums.data()};
     const Kernels& kernels = kernels_of(instruction_set);
     nb::gil_scoped_release release;
@@ -98,9 +98,9 @@ private:
     return found;
   }
 
-  static Chunk::Parts parts_of(const std::vector<int32_t>& streams, const std::vector<int32_t>& after, int32_t rows,
-                               const Instructions& instructions, const std::vector<Pair>& results,
-                               const std::vector<int32_t>& summed) {
+  static Chunk::Parts parts_of(const std::vector<int32_t>& streams, const std::vector<int32_t>& after,
+                               int32_t rows, const Instructions& instructions,
+                               const std::vector<Pair>& results, const std::vector<int32_t>& summed) {
     Chunk::Parts parts;
     for (int32_t lying : streams)
       parts.streams.push_back({-1, Lying(lying)});

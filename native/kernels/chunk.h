@@ -11,9 +11,9 @@
 
 namespace hdlif {
 
-// In the order of hdlif.equations.chunk_program.OPERATIONS. Comparisons give 1 or 0. `smaller` and `larger` are no
-// number where an operand is none, `smaller_number` and `larger_number` then the other operand; select is the
-// second operand where the first is not 0, else the third.
+// In the order of hdlif.equations.chunk_program.OPERATIONS. Comparisons give 1 or 0. `smaller` and `larger`
+// are no number where an operand is none, `smaller_number` and `larger_number` then the other operand; select
+// is the second operand where the first is not 0, else the third.
 enum class ChunkOperation : int32_t {
   kConstant,
   kAdd,
@@ -40,8 +40,8 @@ struct ChunkInstruction {
   double value; // of a constant
 };
 
-// How the entries of a stream lie: as they are computed, as truth values, eight a byte from its lowest bit, or
-// as whole numbers in -128..127.
+// How the entries of a stream lie: as they are computed, as truth values, eight a byte from its lowest bit,
+// or as whole numbers in -128..127.
 enum class Lying : int32_t { kValues, kBits, kBytes, kCount };
 
 struct Stream {
@@ -65,16 +65,16 @@ struct Columns {
   int64_t columns, inner;
 };
 
-// Addresses are those of the first entry; of bits, eight times the byte's and the bit in it. 0 stands for zeros
-// where it is read, and for nowhere where it is written. A stream that lies otherwise at most steps has the
-// negated address where it lies as it is computed.
+// Addresses are those of the first entry; of bits, eight times the byte's and the bit in it. 0 stands for
+// zeros where it is read, and for nowhere where it is written. A stream that lies otherwise at most steps has
+// the negated address where it lies as it is computed.
 struct ChunkRun {
   int64_t steps, entries;
   const int64_t *streams, *results; // [stream][step]
   const int64_t* rows;              // [row][step]
   const Columns* row_columns;
-  const int64_t *before, *after;  // [state]
-  const int64_t* sum_rows;        // [sum][step]: to which row of its sums a step belongs
+  const int64_t *before, *after; // [state]
+  const int64_t* sum_rows;       // [sum][step]: to which row of its sums a step belongs
   const Columns* sum_columns;
 };
 
@@ -90,8 +90,7 @@ using ChunkKernel = void (*)(const ChunkProgram& program, const ChunkRun& run, i
 
 inline int64_t chunk_scratch(const ChunkProgram& program) {
   // registers, the states behind the step, the sums of several steps, zeros
-  return int64_t(kChunkBlock) *
-         (program.registers() + 2 * program.state_count + program.sum_count + 1);
+  return int64_t(kChunkBlock) * (program.registers() + 2 * program.state_count + program.sum_count + 1);
 }
 
 } // namespace hdlif

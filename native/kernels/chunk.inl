@@ -164,9 +164,8 @@ void spread(const Real* row, Columns columns, int64_t begin, int32_t count, Real
     for (int32_t i = 0; i < count; ++i)
       to[i] = row[0];
   } else if (columns.inner == 1) {
-    for_columns(columns, begin, count, [=](int64_t column, int32_t from, int32_t length) {
-      copy(row + column, to + from, length);
-    });
+    for_columns(columns, begin, count,
+                [=](int64_t column, int32_t from, int32_t length) { copy(row + column, to + from, length); });
   } else {
     for_columns(columns, begin, count, [=](int64_t column, int32_t from, int32_t length) {
       for (int32_t i = from; i < from + length; ++i)
@@ -294,7 +293,8 @@ void chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
       for (int32_t i = 0; i < program.sum_count; ++i) {
         const int64_t* rows = run.sum_rows + i * run.steps;
         const Real* values = at_register[program.summed[i]];
-        const bool opens = k == 0 || rows[k - 1] != rows[k], closes = k + 1 == run.steps || rows[k + 1] != rows[k];
+        const bool opens = k == 0 || rows[k - 1] != rows[k],
+                   closes = k + 1 == run.steps || rows[k + 1] != rows[k];
         Real* total = gathered + int64_t(i) * kBlock;
         if (opens && !closes)
           copy(values, total, count);

@@ -37,6 +37,15 @@ CASES: dict[str, Callable[..., SteppedNeuron]] = {
     "own delayed": partial(own_neurons.Delayed, delay=3),
     "own lif": own_neurons.LIF,
 }
+
+
+@pytest.fixture(autouse=True, params=["kernels", pytest.param("operations", marks=pytest.mark.slow)])
+def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs a chunk: the compiled kernels, or PyTorch's operations (tests/functional compares the two)."""
+    if request.param == "operations":
+        monkeypatch.setattr("hdlif.functional.fused.native.serves", lambda *given: False)
+
+
 every_neuron = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 
 

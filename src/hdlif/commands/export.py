@@ -7,7 +7,8 @@ from typing import Any
 
 from hdlif import builders
 from hdlif.artefact import Graph, load, save
-from hdlif.deploy import lower, onnx
+from hdlif.deploy import onnx
+from hdlif.deploy.lower import lower
 from hdlif.errors import InputError, did_you_mean
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact, writing

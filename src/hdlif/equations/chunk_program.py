@@ -278,8 +278,10 @@ class _Backwards:
         elif self._gives_current:
             results = ((self._of(0), "values"),)
         summed = tuple(row for row in self._rows if row in saving.live)
+        streams: list[Lying] = ["values", *(lying_later(saving, value) for value in saving.kept)]
+        streams += ["values" for _ in self._given]
         made = ChunkProgram(
-            streams=("values", *(lying_later(saving, value) for value in saving.kept), *["values"] * len(self._given)),
+            streams=tuple(streams),
             after=tuple(after),
             rows=len(self._rows),
             results=results,

@@ -9,7 +9,7 @@ that does not depend on the number of threads.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,13 +87,14 @@ class _Slots(NamedTuple):
 
     Attributes:
         found: the tensors: each has rows of one value, computed or given.
-        slots, rows: of each value and step, which of them it is in, and in which row, [kept, K].
-        counts: how many rows of each are saved.
+        rows: of each value and step, in which row of its tensor it is, [kept, K].
+        parts: of each value the tensors that it is in, and at which steps.
+        counts: how many rows of each tensor are saved.
     """
 
     found: tuple[Source, ...]
-    slots: Addresses
     rows: Addresses
+    parts: tuple[tuple[tuple[int, NDArray[np.bool_]], ...], ...]
     counts: tuple[int, ...]
 
 
@@ -136,7 +137,8 @@ class _Plan:
                     slots[i, k] = found.setdefault(source._replace(step=0), len(found))
                     rows[i, k] = source.step
             counts = tuple(int(rows[slots == slot].max()) + 1 for slot in found.values())
-            self._slots[steps] = _Slots(tuple(found), slots, rows, counts)
+            parts = tuple(tuple((slot, of == slot) for slot in np.unique(of).tolist()) for of in slots)
+            self._slots[steps] = _Slots(tuple(found), rows, parts, counts)
         return self._slots[steps]
 
 
@@ -153,7 +155,7 @@ class _Call:
     def laid(self, chunk: Tensor) -> Tensor:
         """[K or 1, B, ...] as it lies in memory; one row of what is the same at all steps."""
         chunk = chunk.detach()
-        return self.place.laid(chunk[:1] if len(chunk) > 1 and chunk.stride(0) == 0 else chunk)
+        return self.place.laid(chunk[:1] if chunk.shape[0] > 1 and chunk.stride(0) == 0 else chunk)
 
     def add_row(self, row: Any, *, is_reversed: bool = False) -> None:
         """A row of the program, the next one: a number, or a tensor [K or 1, ...]."""
@@ -163,15 +165,14 @@ class _Call:
         assert columns is not None
         row = self.place.aligned(row.detach().to(self.dtype)).contiguous()
         self._alive.append(row)
-        addresses = row.data_ptr() + self._size * columns[0] * _steps_of(len(row), self.steps)
+        addresses = row.data_ptr() + self._size * columns[0] * _steps_of(row.shape[0], self.steps)
         self._row_addresses.append(addresses[::-1] if is_reversed else addresses)
         self._row_columns.append(columns)
 
     def values(self, tensor: Tensor) -> Addresses:
         """Of rows of values, one for each step or one for all."""
         self._alive.append(tensor)
-        rows = len(tensor)
-        return tensor.data_ptr() + self._size * self.place.entries * _steps_of(rows, self.steps)
+        return tensor.data_ptr() + self._size * self.place.entries * _steps_of(tensor.shape[0], self.steps)
 
     def saved(self, tensor: Tensor, lying: Lying, rows: Addresses) -> Addresses:
         """Of rows of what is saved."""
@@ -198,7 +199,7 @@ class _Call:
         sums: Sequence[tuple[Tensor, tuple[int, int]]] = (),
     ) -> None:
         """Run it; the `sums`, [rows, columns], are of steps from the last one on."""
-        of_steps = [_steps_of(len(total), self.steps)[::-1] for total, _ in sums]
+        of_steps = [_steps_of(total.shape[0], self.steps)[::-1] for total, _ in sums]
         chunk.run(
             self.dtype == torch.float64,
             self.steps,
@@ -212,7 +213,7 @@ class _Call:
             _joined(of_steps),
             _numbers([columns for _, columns in sums]),
             _numbers([total.data_ptr() for total, _ in sums]),
-            _numbers([len(total) for total, _ in sums]),
+            _numbers([total.shape[0] for total, _ in sums]),
             torch.get_num_threads(),
             instruction_set,
         )
@@ -234,7 +235,10 @@ class _Forward:
         current, *others = given
         place = Place.of(current)
         call = _Call(place, current.dtype, steps)
-        self._current, self._states = call.laid(current), [call.laid(one[None]) for one in others[: len(program.states)]]
+        self._current, self._states = (
+            call.laid(current),
+            [call.laid(one[None]) for one in others[: len(program.states)]],
+        )
         for row in others[len(program.states) :]:
             call.add_row(row)
         self.spikes = place.empty(steps, dtype=current.dtype)
@@ -271,12 +275,12 @@ class _Native(torch.autograd.Function):
     def forward(ctx: Any, plan: _Plan, steps: int, *given: Any) -> tuple[Tensor, ...]:
         slots = plan.slots(steps)
         chunk = _Forward(plan, given, steps, list(zip(slots.found, slots.counts, strict=True)))
-        made = plan.backward(adds_currents=len(given[0]) < steps)[0] if plan.saving.live else None
+        made = plan.backward(adds_currents=given[0].shape[0] < steps)[0] if plan.saving.live else None
         rows = {row: given[row] for row in ({*made.rows} if made else ())}
         ctx.save_for_backward(*chunk.tensors, *(row for row in rows.values() if isinstance(row, Tensor)))
         ctx.plan, ctx.steps, ctx.place, ctx.dtype = plan, steps, Place.of(given[0]), given[0].dtype
         ctx.rows = {row: None if isinstance(value, Tensor) else value for row, value in rows.items()}
-        ctx.adds_currents = len(given[0]) < steps
+        ctx.adds_currents = given[0].shape[0] < steps
         ctx.set_materialize_grads(False)
         results = (chunk.spikes, *chunk.after)
         ctx.mark_non_differentiable(*(one for place, one in enumerate(results) if place in plan.saving.constant))
@@ -303,7 +307,7 @@ class _Native(torch.autograd.Function):
         for i in range(len(saving.kept)):
             streams.append(_kept_addresses(call, plan, i, saved, later=made.program.streams[1 + i])[::-1])
         for surrogate, i in made.surrogates:
-            slopes = {slot: surrogate(saved[slot]) for slot in np.unique(slots.slots[i]).tolist()}
+            slopes = {slot: surrogate(saved[slot]) for slot, _ in slots.parts[i]}
             streams.append(_kept_addresses(call, plan, i, slopes, later="values")[::-1])
 
         current = None
@@ -337,12 +341,12 @@ def _kept_addresses(
 ) -> Addresses:
     """Of value i of those that are kept, at each step; `later` is how it lies at most of them."""
     slots = plan.slots(call.steps)
-    found = np.zeros(call.steps, np.int64)
-    for slot in np.unique(slots.slots[i]).tolist():
-        source, tensor, is_here = slots.found[slot], tensors[slot], slots.slots[i] == slot
+    found = np.empty(call.steps, np.int64)
+    for slot, is_here in slots.parts[i]:
+        source, tensor = slots.found[slot], tensors[slot]
         lying = lying_of(plan.saving, source.value) if source.place == "computed" else "values"
         rows = slots.rows[i][is_here]
-        if source.place == "current" and len(tensor) == 1:
+        if source.place == "current" and tensor.shape[0] == 1:
             rows = np.zeros_like(rows)
         found[is_here] = call.saved(tensor, lying, rows) * (1 if lying == later else -1)
     return found
@@ -359,11 +363,12 @@ def _empty(lying: Lying, rows: int, entries: int, dtype: torch.dtype) -> Tensor:
 def _sums(row: Tensor, place: Place, dtype: torch.dtype) -> tuple[Tensor, tuple[int, int]]:
     columns = place.columns(row)
     assert columns is not None
-    return torch.empty(len(row), columns[0], dtype=dtype), columns
+    return torch.empty(row.shape[0], columns[0], dtype=dtype), columns
 
 
+@lru_cache(maxsize=256)
 def _steps_of(rows: int, steps: int) -> Addresses:
-    """Which of `rows` rows is that of each step."""
+    """Which of `rows` rows is that of each step; not to be written to."""
     return np.arange(steps) if rows == steps else np.zeros(steps, np.int64)
 
 

@@ -2,67 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from math import prod
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
 class Place:
     """How the entries of a step [B, ...] follow on each other.
 
     Args:
         axes: the axes in the order of memory.
         shape: their sizes in that order.
+    Attributes:
+        entries: how many there are.
     """
 
-    axes: tuple[int, ...]
-    shape: tuple[int, ...]
+    def __init__(self, axes: tuple[int, ...], shape: tuple[int, ...]) -> None:
+        self.axes, self.shape, self.entries = axes, shape, prod(shape)
+        self._is_plain = axes == tuple(range(len(axes)))
+        self._order = (0, *(axis + 1 for axis in axes))
+        self._inverse = tuple(self._order.index(axis) for axis in range(len(self._order)))
+        self._sizes = tuple(shape[axes.index(axis)] for axis in range(len(axes)))
+        strides = [prod(max(size, 1) for size in shape[place + 1 :]) for place in range(len(shape))]
+        self._strides = tuple(strides[axes.index(axis)] for axis in range(len(axes)))
+        self._columns: dict[torch.Size, tuple[int, int] | None] = {}
 
-    @classmethod
-    def of(cls, chunk: Tensor) -> Place:
+    @staticmethod
+    def of(chunk: Tensor) -> Place:
         """That of [K, B, ...]: channels last where its steps are, else axis behind axis."""
-        sizes = tuple(chunk.shape[1:])
-        axes = tuple(range(len(sizes)))
-        if len(sizes) == 4 and not chunk[0].is_contiguous():
-            axes = (0, 2, 3, 1) if chunk[0].is_contiguous(memory_format=torch.channels_last) else axes
-        return cls(axes, tuple(sizes[axis] for axis in axes))
-
-    @cached_property
-    def entries(self) -> int:
-        return prod(self.shape)
-
-    @cached_property
-    def _order(self) -> tuple[int, ...]:
-        return (0, *(axis + 1 for axis in self.axes))
-
-    @cached_property
-    def _inverse(self) -> tuple[int, ...]:
-        return tuple(self._order.index(axis) for axis in range(len(self._order)))
+        is_last = chunk.ndim == 5 and not chunk.is_contiguous() and _has_channels_last(chunk[0])
+        return _place(tuple(chunk.shape[1:]), is_last)
 
     def laid(self, chunk: Tensor) -> Tensor:
         """[K, B, ...] in the order of memory, one entry behind the other."""
-        return chunk.permute(self._order).contiguous()
+        return (chunk if self._is_plain else chunk.permute(self._order)).contiguous()
 
     def empty(self, *rows: int, dtype: torch.dtype) -> Tensor:
         """A step [B, ...], or `rows` of it, that lies so."""
-        sizes, strides = (*rows, *self.shape), [1]
-        for size in reversed(sizes[1:]):
-            strides.insert(0, strides[0] * max(size, 1))
-        lead = len(rows)
-        places = [*range(lead), *(lead + self.axes.index(axis) for axis in range(len(self.axes)))]
-        return torch.empty_strided([sizes[i] for i in places], [strides[i] for i in places], dtype=dtype)
+        return torch.empty_strided((*rows, *self._sizes), (*(self.entries for _ in rows), *self._strides), dtype=dtype)
 
     def aligned(self, row: Tensor) -> Tensor:
         """A row [K or 1, ...], broadcastable to a chunk, with all its axes in the order of memory."""
         missing = len(self._order) - row.ndim
-        return row.reshape(len(row), *[1] * missing, *row.shape[1:]).permute(self._order)
+        if missing:
+            row = row.reshape(row.shape[0], *[1] * missing, *row.shape[1:])
+        return row if self._is_plain else row.permute(self._order)
 
     def unaligned(self, values: Tensor, row: Tensor) -> Tensor:
         """The values of a row in the order of memory, shaped like the row."""
+        if self._is_plain:
+            return values.view(row.shape)
         return values.reshape(self.aligned(row).shape).permute(self._inverse).reshape(row.shape)
 
     def columns(self, row: Tensor) -> tuple[int, int] | None:
@@ -70,6 +61,11 @@ class Place:
 
         None of a row whose values are not so, such as one for each channel and row of pixels of maps with more.
         """
+        if row.shape not in self._columns:
+            self._columns[row.shape] = self._columns_of(row)
+        return self._columns[row.shape]
+
+    def _columns_of(self, row: Tensor) -> tuple[int, int] | None:
         sizes = self.aligned(row).shape[1:]
         own = [axis for axis, size in enumerate(sizes) if size > 1]
         if not own:
@@ -78,3 +74,13 @@ class Place:
         if tuple(sizes[first:last]) != self.shape[first:last]:
             return None
         return prod(self.shape[first:last]), prod(self.shape[last:])
+
+
+def _has_channels_last(step: Tensor) -> bool:
+    return not step.is_contiguous() and step.is_contiguous(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=256)
+def _place(sizes: tuple[int, ...], is_channels_last: bool) -> Place:
+    axes = (0, 2, 3, 1) if is_channels_last else tuple(range(len(sizes)))
+    return Place(axes, tuple(sizes[axis] for axis in axes))
