@@ -1,5 +1,6 @@
-// What trains, for Python. A chunk's addresses are taken as they are: they come from tensors that
-// hdlif.functional.fused.native has checked.
+// What trains, for Python. Addresses of tensors are taken as they are: hdlif.functional.fused.native has
+// checked the tensors.
+#include <algorithm>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -21,68 +22,112 @@ using Numbers = nb::ndarray<const int64_t, nb::c_contig, nb::device::cpu>;
 using Pair = std::tuple<int32_t, int32_t>;
 using Instructions = std::vector<std::tuple<int32_t, int32_t, int32_t, int32_t, double>>;
 
-const Kernels& best_kernels() {
-  static const Kernels& best = *[] {
-    const Kernels* tables[8];
-    return tables[available_kernels(tables, 8) - 1];
-  }();
-  return best;
+void require(bool holds, const char* message) {
+  if (!holds)
+    throw nb::value_error(message);
 }
 
-class TrainedChunk {
-public:
-  TrainedChunk(const std::vector<int32_t>& streams, const std::vector<int32_t>& after, int32_t rows,
-               const Instructions& instructions, const std::vector<Pair>& results,
-               const std::vector<int32_t>& summed)
-      : chunk_(parts_of(streams, after, rows, instructions, results, summed)) {}
+const Kernels& kernels_of(const std::string& name) {
+  const Kernels* tables[8];
+  const int count = available_kernels(tables, 8);
+  for (int i = 0; i < count; ++i)
+    if (name.empty() ? i == count - 1 : tables[i]->name == name)
+      return *tables[i];
+  throw nb::value_error("instruction_set: this machine has none of that name");
+}
 
-  void run(bool is_double, int64_t steps, int64_t entries, const Numbers& streams, const Numbers& results,
-           const Numbers& rows, const Numbers& row_columns, const Numbers& before, const Numbers& after,
-           const Numbers& sum_rows, const Numbers& sum_columns, const Numbers& sums,
-           const Numbers& sum_counts, int threads, const std::string& instruction_set) const {
-    require(steps >= 1 && entries >= 0 && threads >= 1, "steps, entries, threads");
-    require_size(streams, chunk_.streams() * steps);
-    require_size(results, chunk_.results() * steps);
-    require_size(rows, chunk_.rows() * steps);
-    require_size(row_columns, chunk_.rows() * 2);
-    require_size(before, chunk_.states());
-    require_size(after, chunk_.states());
-    require_size(sum_rows, chunk_.sums() * steps);
-    require_size(sum_columns, chunk_.sums() * 2);
-    require_size(sums, chunk_.sums());
-    require_size(sum_counts, chunk_.sums());
-    const std::vector<Columns> of_rows = columns_of(row_columns), of_sums = columns_of(sum_columns);
-    const ChunkRun run{steps,          entries,       streams.data(), results.data(),  rows.data(),
-                       of_rows.data(), before.data(), after.data(),   sum_rows.data(), of_sums.data()};
-    const Kernels& kernels = kernels_of(instruction_set);
-    nb::gil_scoped_release release;
-    if (is_double)
-      chunk_.run(run, sum_counts.data(), pointers<double>(sums).data(), kernels, threads);
-    else
-      chunk_.run(run, sum_counts.data(), pointers<float>(sums).data(), kernels, threads);
+Chunk chunk_of(const std::vector<int32_t>& streams, const std::vector<int32_t>& after, int32_t rows,
+               const Instructions& instructions, const std::vector<Pair>& results,
+               const std::vector<int32_t>& summed) {
+  Chunk::Parts parts;
+  for (int32_t lying : streams)
+    parts.streams.push_back({-1, Lying(lying)});
+  for (const auto& [register_, lying] : results)
+    parts.results.push_back({register_, Lying(lying)});
+  for (const auto& [operation, a, b, c, value] : instructions)
+    parts.instructions.push_back({ChunkOperation(operation), {a, b, c}, value});
+  parts.after = after;
+  parts.summed = summed;
+  parts.rows = rows;
+  return Chunk(std::move(parts));
+}
+
+// Addresses by the tensors that they lead into: of each a tensor of the call's (below 0: none), a factor of
+// its address, and an offset.
+class Table {
+public:
+  Table(const Numbers& numbers, int64_t count) : numbers_(numbers.data(), numbers.data() + numbers.size()) {
+    require(int64_t(numbers.size()) == 3 * count, "an array has another size");
+  }
+
+  int64_t tensors() const {
+    int64_t found = 0;
+    for (size_t i = 0; i < numbers_.size(); i += 3)
+      found = std::max(found, numbers_[i] + 1);
+    return found;
+  }
+
+  std::vector<int64_t> addresses(const std::vector<int64_t>& tensors) const {
+    std::vector<int64_t> found;
+    found.reserve(numbers_.size() / 3);
+    for (size_t i = 0; i < numbers_.size(); i += 3)
+      found.push_back(numbers_[i] < 0 ? 0 : tensors[size_t(numbers_[i])] * numbers_[i + 1] + numbers_[i + 2]);
+    return found;
   }
 
 private:
-  static void require(bool holds, const char* message) {
-    if (!holds)
-      throw nb::value_error(message);
-  }
-  static void require_size(const Numbers& numbers, int64_t size) {
-    require(int64_t(numbers.size()) == size, "an array has another size");
+  std::vector<int64_t> numbers_;
+};
+
+// All that calls of a chunk have in common; what is left are the addresses of tensors.
+class Layout {
+public:
+  Layout(const Chunk& chunk, bool is_double, int64_t steps, int64_t entries, const Numbers& streams,
+         const Numbers& results, const Numbers& rows, const Numbers& before, const Numbers& after,
+         const Numbers& sums, const Numbers& row_columns, const Numbers& sum_columns, const Numbers& sum_rows,
+         const Numbers& sum_counts, const std::string& instruction_set)
+      : chunk_(chunk), is_double_(is_double), steps_(steps), entries_(entries),
+        kernels_(kernels_of(instruction_set)), streams_(streams, chunk.streams() * steps),
+        results_(results, chunk.results() * steps), rows_(rows, chunk.rows() * steps),
+        before_(before, chunk.states()), after_(after, chunk.states()), sums_(sums, chunk.sums()),
+        row_columns_(columns_of(row_columns, chunk.rows())),
+        sum_columns_(columns_of(sum_columns, chunk.sums())),
+        sum_rows_(sum_rows.data(), sum_rows.data() + sum_rows.size()),
+        sum_counts_(sum_counts.data(), sum_counts.data() + sum_counts.size()) {
+    require(steps >= 1 && entries >= 0, "steps: at least 1; entries: at least 0");
+    require(int64_t(sum_rows_.size()) == chunk.sums() * steps && int64_t(sum_counts_.size()) == chunk.sums(),
+            "an array has another size");
+    for (size_t i = 0; i < sum_rows_.size(); ++i)
+      require(sum_rows_[i] >= 0 && sum_rows_[i] < sum_counts_[i / size_t(steps)], "sum_rows: no such row");
+    for (const Table* table : {&streams_, &results_, &rows_, &before_, &after_, &sums_})
+      tensors_ = std::max(tensors_, table->tensors());
   }
 
-  static const Kernels& kernels_of(const std::string& name) {
-    if (name.empty())
-      return best_kernels();
-    const Kernels* tables[8];
-    const int count = available_kernels(tables, 8);
-    for (int i = 0; i < count; ++i)
-      if (tables[i]->name == name)
-        return *tables[i];
-    throw nb::value_error("instruction_set: this machine has none of that name");
+  void run(const std::vector<int64_t>& tensors, int threads) const {
+    require(int64_t(tensors.size()) >= tensors_ && threads >= 1, "tensors: too few; threads: at least 1");
+    if (is_double_)
+      run_of<double>(tensors, threads);
+    else
+      run_of<float>(tensors, threads);
   }
 
-  static std::vector<Columns> columns_of(const Numbers& numbers) {
+private:
+  template <typename Real> void run_of(const std::vector<int64_t>& tensors, int threads) const {
+    const std::vector<int64_t> streams = streams_.addresses(tensors), results = results_.addresses(tensors),
+                               rows = rows_.addresses(tensors), before = before_.addresses(tensors),
+                               after = after_.addresses(tensors);
+    std::vector<Real*> sums;
+    for (int64_t address : sums_.addresses(tensors))
+      sums.push_back(reinterpret_cast<Real*>(address));
+    const ChunkRun run{
+        steps_,        entries_,     streams.data(),   results.data(),     rows.data(), row_columns_.data(),
+        before.data(), after.data(), sum_rows_.data(), sum_columns_.data()};
+    nb::gil_scoped_release release;
+    chunk_.run(run, sum_counts_.data(), sums.data(), kernels_, threads);
+  }
+
+  static std::vector<Columns> columns_of(const Numbers& numbers, int64_t count) {
+    require(int64_t(numbers.size()) == 2 * count, "an array has another size");
     std::vector<Columns> found;
     for (size_t i = 0; i < numbers.size(); i += 2) {
       require(numbers.data()[i] >= 1 && numbers.data()[i + 1] >= 1, "columns: at least 1");
@@ -91,44 +136,37 @@ private:
     return found;
   }
 
-  template <typename Real> static std::vector<Real*> pointers(const Numbers& addresses) {
-    std::vector<Real*> found;
-    for (size_t i = 0; i < addresses.size(); ++i)
-      found.push_back(reinterpret_cast<Real*>(addresses.data()[i]));
-    return found;
-  }
-
-  static Chunk::Parts parts_of(const std::vector<int32_t>& streams, const std::vector<int32_t>& after,
-                               int32_t rows, const Instructions& instructions,
-                               const std::vector<Pair>& results, const std::vector<int32_t>& summed) {
-    Chunk::Parts parts;
-    for (int32_t lying : streams)
-      parts.streams.push_back({-1, Lying(lying)});
-    for (const auto& [register_, lying] : results)
-      parts.results.push_back({register_, Lying(lying)});
-    for (const auto& [operation, a, b, c, value] : instructions)
-      parts.instructions.push_back({ChunkOperation(operation), {a, b, c}, value});
-    parts.after = after;
-    parts.summed = summed;
-    parts.rows = rows;
-    return parts;
-  }
-
-  Chunk chunk_;
+  const Chunk& chunk_; // outlives it
+  bool is_double_;
+  int64_t steps_, entries_, tensors_ = 0;
+  const Kernels& kernels_;
+  Table streams_, results_, rows_, before_, after_, sums_;
+  std::vector<Columns> row_columns_, sum_columns_;
+  std::vector<int64_t> sum_rows_, sum_counts_;
 };
 
 } // namespace
 
 void bind_chunk(nb::module_& module) {
-  nb::class_<TrainedChunk>(module, "Chunk")
-      .def(nb::init<const std::vector<int32_t>&, const std::vector<int32_t>&, int32_t, const Instructions&,
-                    const std::vector<Pair>&, const std::vector<int32_t>&>(),
-           nb::arg("streams"), nb::arg("after"), nb::arg("rows"), nb::arg("instructions"), nb::arg("results"),
-           nb::arg("summed"))
-      .def("run", &TrainedChunk::run, nb::arg("is_double"), nb::arg("steps"), nb::arg("entries"),
-           nb::arg("streams"), nb::arg("results"), nb::arg("rows"), nb::arg("row_columns"), nb::arg("before"),
-           nb::arg("after"), nb::arg("sum_rows"), nb::arg("sum_columns"), nb::arg("sums"),
-           nb::arg("sum_counts"), nb::arg("threads"), nb::arg("instruction_set") = "");
+  nb::class_<Chunk>(module, "Chunk")
+      .def(
+          "__init__",
+          [](Chunk* chunk, const std::vector<int32_t>& streams, const std::vector<int32_t>& after,
+             int32_t rows, const Instructions& instructions, const std::vector<Pair>& results,
+             const std::vector<int32_t>& summed) {
+            new (chunk) Chunk(chunk_of(streams, after, rows, instructions, results, summed));
+          },
+          nb::arg("streams"), nb::arg("after"), nb::arg("rows"), nb::arg("instructions"), nb::arg("results"),
+          nb::arg("summed"));
+  nb::class_<Layout>(module, "ChunkLayout")
+      .def(nb::init<const Chunk&, bool, int64_t, int64_t, const Numbers&, const Numbers&, const Numbers&,
+                    const Numbers&, const Numbers&, const Numbers&, const Numbers&, const Numbers&,
+                    const Numbers&, const Numbers&, const std::string&>(),
+           nb::keep_alive<1, 2>(), nb::arg("chunk"), nb::arg("is_double"), nb::arg("steps"),
+           nb::arg("entries"), nb::arg("streams"), nb::arg("results"), nb::arg("rows"), nb::arg("before"),
+           nb::arg("after"), nb::arg("sums"), nb::arg("row_columns"), nb::arg("sum_columns"),
+           nb::arg("sum_rows"), nb::arg("sum_counts"), nb::arg("instruction_set") = "")
+      .def("run", &Layout::run, nb::arg("tensors"), nb::arg("threads"));
 }
 
 } // namespace hdlif

@@ -87,25 +87,32 @@ class Chunk:
     ) -> None:
         """ValueError: a register is read before it is written, or there are too many."""
 
-    def run(
+class ChunkLayout:
+    """All that calls of a chunk's program have in common.
+
+    Where something is at a step is three numbers: a tensor of the call's, or one below 0 for none, a factor of its
+    address, and an offset. The tables are those of native/kernels/chunk.h.
+    """
+
+    def __init__(
         self,
+        chunk: Chunk,
         is_double: bool,
         steps: int,
         entries: int,
         streams: NDArray[np.int64],
         results: NDArray[np.int64],
         rows: NDArray[np.int64],
-        row_columns: NDArray[np.int64],
         before: NDArray[np.int64],
         after: NDArray[np.int64],
-        sum_rows: NDArray[np.int64],
-        sum_columns: NDArray[np.int64],
         sums: NDArray[np.int64],
+        row_columns: NDArray[np.int64],
+        sum_columns: NDArray[np.int64],
+        sum_rows: NDArray[np.int64],
         sum_counts: NDArray[np.int64],
-        threads: int,
         instruction_set: str = "",
     ) -> None:
-        """Addresses as native/kernels/chunk.h states them: they are taken as they are.
+        """ValueError: an array has another size, or this machine has no such instruction set."""
 
-        ValueError: an array of them has another size.
-        """
+    def run(self, tensors: Several[int], threads: int) -> None:
+        """Once, with the addresses of the call's tensors, which are taken as they are."""

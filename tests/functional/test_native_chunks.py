@@ -26,13 +26,16 @@ Results = tuple[list[Tensor], list[Tensor]]
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The steps of each run of a compiled program, forward or backward."""
-    found: list[int] = []
-    run = native._Call.run
-    monkeypatch.setattr(
-        native._Call, "run", lambda call, *args, **named: (found.append(call.steps), run(call, *args, **named))[1]
-    )
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What tells each run of a compiled program, forward or backward, from others."""
+    found: list[object] = []
+    layout = native._Plan.layout
+
+    def counted(plan: Any, key: object, *others: Any) -> Any:
+        found.append(key)
+        return layout(plan, key, *others)
+
+    monkeypatch.setattr(native._Plan, "layout", counted)
     return found
 
 
@@ -106,7 +109,7 @@ def compared(neuron: SteppedNeuron, given: Sequence[Any], steps: int) -> tuple[R
 @every_neuron
 @pytest.mark.parametrize("shape", [(3, 5), (2, 4, 3, 3), (1, 300), (4, 8, 9)], ids=str)
 def test_a_chunk_is_what_operations_make_of_it(
-    make: Callable[..., SteppedNeuron], shape: tuple[int, ...], runs: list[int]
+    make: Callable[..., SteppedNeuron], shape: tuple[int, ...], runs: list[object]
 ) -> None:
     for given in ({}, {"channels": shape[1]}, {"channels": shape[1], "per_step": False}):
         neuron = make(time_steps=T, **given)
@@ -119,7 +122,7 @@ def test_a_chunk_is_what_operations_make_of_it(
 
 @every_neuron
 def test_channels_last_stay_so_and_rows_find_their_channels(
-    make: Callable[..., SteppedNeuron], runs: list[int]
+    make: Callable[..., SteppedNeuron], runs: list[object]
 ) -> None:
     neuron = make(time_steps=T, channels=3)
     x = drawn(T, 2, 3, 4, 5)
@@ -133,7 +136,7 @@ def test_channels_last_stay_so_and_rows_find_their_channels(
     assert len(runs) == 4
 
 
-def test_memory_that_is_no_chunk_is_read_as_it_is_seen(runs: list[int]) -> None:
+def test_memory_that_is_no_chunk_is_read_as_it_is_seen(runs: list[object]) -> None:
     neuron = HDLIF(T, channels=6)
     plain = given_to(neuron, drawn(T, 3, 6), T)
     turned = plain[0].detach().transpose(0, 2).contiguous().transpose(0, 2).requires_grad_()
@@ -148,7 +151,7 @@ def test_memory_that_is_no_chunk_is_read_as_it_is_seen(runs: list[int]) -> None:
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_the_bits_do_not_depend_on_the_number_of_threads(threads: int, runs: list[int]) -> None:
+def test_the_bits_do_not_depend_on_the_number_of_threads(threads: int, runs: list[object]) -> None:
     for shape in ((40, 128, 8), (37, 131, 7)):
         neuron = HDLIF(3, channels=shape[1])
         given = given_to(neuron, drawn(3, *shape), 3)
@@ -194,7 +197,7 @@ def test_every_instruction_set_gives_the_bits_of_the_scalar_kernels(seeds: range
 
 @pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
 @every_neuron
-def test_what_is_no_number_is_passed_on(make: Callable[..., SteppedNeuron], number: float, runs: list[int]) -> None:
+def test_what_is_no_number_is_passed_on(make: Callable[..., SteppedNeuron], number: float, runs: list[object]) -> None:
     neuron = make(time_steps=T)
     x = drawn(T, 3, 5)
     x[1, 1] = number
@@ -208,13 +211,13 @@ def test_what_is_no_number_is_passed_on(make: Callable[..., SteppedNeuron], numb
 
 
 @pytest.mark.parametrize("surrogate", [Triangle(0.7), Rectangle(1.3), Sigmoid(3.0), ATan(2.5), Dspike(2.0)], ids=str)
-def test_surrogates_that_are_programs_and_others(surrogate: Any, runs: list[int]) -> None:
+def test_surrogates_that_are_programs_and_others(surrogate: Any, runs: list[object]) -> None:
     neuron = LIF(T, learned=True, surrogate=surrogate)
     assert_close(*compared(neuron, given_to(neuron, drawn(T, 3, 5), T), T))
     assert len(runs) == 2
 
 
-def test_a_surrogate_without_a_program_whose_argument_is_not_saved_is_left_to_operations(runs: list[int]) -> None:
+def test_a_surrogate_without_a_program_whose_argument_is_not_saved_is_left_to_operations(runs: list[object]) -> None:
     def step(current: Any, potential: Any, a: Any) -> Any:
         spike, after = lif_step(current, potential, a, a, surrogate=Sigmoid())
         return lif_step(spike, potential, a, a, surrogate=Sigmoid())[0], after
@@ -225,7 +228,7 @@ def test_a_surrogate_without_a_program_whose_argument_is_not_saved_is_left_to_op
     assert_close(found, expected)
 
 
-def test_rows_that_are_no_columns_are_left_to_operations(runs: list[int]) -> None:
+def test_rows_that_are_no_columns_are_left_to_operations(runs: list[object]) -> None:
     neuron = HDLIF(T)
     written = written_of(neuron)
     x = drawn(T, 2, 3, 4, 5)
@@ -292,15 +295,39 @@ def test_a_program_that_breaks_the_form_is_refused(change: dict[str, Any], messa
 
 
 def test_addresses_of_another_number_are_refused() -> None:
-    none = np.zeros(0, np.int64)
-    one = np.zeros(1, np.int64)
-    sizes = {"streams": one, "results": one, "rows": none, "row_columns": none, "before": one, "after": one}
-    sums = dict.fromkeys(("sum_rows", "sum_columns", "sums", "sum_counts"), none)
-    given: dict[str, Any] = {"is_double": False, "steps": 1, "entries": 0, "threads": 1, **sizes, **sums}
+    none, one, address = np.zeros(0, np.int64), np.zeros(1, np.int64), np.array([0, 1, 0])
+    tables = dict.fromkeys(("streams", "results", "before", "after"), address)
+    tables |= dict.fromkeys(("rows", "sums", "row_columns", "sum_columns", "sum_rows", "sum_counts"), none)
     chunk = _native.Chunk(**CHUNK)
-    chunk.run(**given)
-    for name in (*sizes, *sums):
+    given: dict[str, Any] = {"is_double": False, "steps": 1, "entries": 0, **tables}
+    layout = _native.ChunkLayout(chunk, **given)
+    layout.run([0], 1)
+    for tensors, threads in (([], 1), ([0], 0)):
+        with pytest.raises(ValueError, match="tensors: too few"):
+            layout.run(tensors, threads)
+    for name in tables:
         with pytest.raises(ValueError, match="an array has another size"):
-            chunk.run(**{**given, name: np.zeros(3, np.int64)})
+            _native.ChunkLayout(chunk, **{**given, name: np.zeros(2, np.int64)})
+    with pytest.raises(ValueError, match="steps: at least 1"):
+        _native.ChunkLayout(chunk, **{**given, "steps": 0, "streams": none, "results": none})
     with pytest.raises(ValueError, match="this machine has none of that name"):
-        chunk.run(**given, instruction_set="mmx")
+        _native.ChunkLayout(chunk, **given, instruction_set="mmx")
+    summing = _native.Chunk(**{**CHUNK, "summed": [2]})
+    sums: dict[str, Any] = {**given, "sums": address, "sum_columns": np.ones(2, np.int64), "sum_counts": one + 1}
+    _native.ChunkLayout(summing, **{**sums, "sum_rows": one})
+    with pytest.raises(ValueError, match="sum_rows: no such row"):
+        _native.ChunkLayout(summing, **{**sums, "sum_rows": one + 1})
+    with pytest.raises(ValueError, match="columns: at least 1"):
+        _native.ChunkLayout(summing, **{**sums, "sum_rows": one, "sum_columns": np.zeros(2, np.int64)})
+
+
+def test_layouts_are_made_once_and_not_kept_for_ever() -> None:
+    neuron = HDLIF(100, path="fused")
+    for steps in (*range(1, 100), 5, 99, 99):
+        neuron(torch.zeros(steps, 2, 3), None, range(steps))
+    assert neuron._fusing._made is not None
+    compiled = neuron._fusing._made[1]._native
+    assert compiled is not None
+    plans = [plan for plan in compiled._plans.values() if plan is not None]
+    assert all(len(plan.layouts) <= native.MOST_LAYOUTS for plan in plans)
+    assert sum(len(plan.layouts) for plan in plans) >= native.MOST_LAYOUTS
