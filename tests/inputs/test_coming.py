@@ -233,6 +233,17 @@ def test_the_rate_is_the_header_s_the_option_s_or_the_network_s() -> None:
 WAVE = wav_bytes(tone("low", 0, 0.1))
 
 
+def test_few_samples_may_look_like_text_and_no_more_are_waited_for_than_tell_it() -> None:
+    few = np.frombuffer(b"hello, you", "<i2")
+    assert len(read(few.tobytes(), record=OF_SOUND)) > 0
+    quiet = b"ab" + bytes(2)
+    reading, writing = os.pipe()
+    os.write(writing, quiet)
+    # The pipe stays open: a wait for more would not end.
+    with os.fdopen(reading, "rb"), os.fdopen(writing, "wb"):
+        assert not Source(reading).is_text()
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -241,6 +252,8 @@ WAVE = wav_bytes(tone("low", 0, 0.1))
         (b"ID3\4....", "it is MP3"),
         (b"RF64....WAVE", "it is RF64"),
         (saved(np.zeros(3)), "it is an array"),
+        (b"x,y,z\n0.1,-0.2,0.3\n0.2,0.1,0.0\n", "it is text; send PCM of 16 bits"),
+        (b"sensor 1\tsensor 2\r\n" * 100, "it is text"),
         (b"RIFF....AVI ", "it begins as a RIFF file, and is no WAVE file"),
         (b"RIFF....WAVE", "it has no chunk of samples"),
         (WAVE[:20] + b"\7" + WAVE[21:], "it is mu-law"),

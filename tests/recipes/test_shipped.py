@@ -124,6 +124,14 @@ def test_check_all_names_every_recipe_that_is_refused(tmp_path: Path) -> None:
     assert recipes.check_all(paths[:1]) == {"recipes": ["good"]}
 
 
+def test_a_recipe_without_its_data_does_not_keep_others_from_being_checked(tmp_path: Path) -> None:
+    said: list[str] = []
+    names = ["vowels_hdlif", "digits_hdlif"]
+    with pytest.raises(RecipeError, match=r"1 of 2 recipes are refused: vowels_hdlif: "):
+        recipes.check_all(names, build=True, data_root=tmp_path, say=said.append)
+    assert said[1] == "digits_hdlif: good"
+
+
 def test_check_of_nothing_checks_all_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[Recipe] = []
     monkeypatch.setattr(builders, "check_names", checked.append)

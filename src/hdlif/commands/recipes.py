@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hdlif.config import dump_recipe, load_recipe, recipe_text, shipped_recipes
-from hdlif.errors import RecipeError
+from hdlif.errors import DataError, RecipeError
 
 _PUBLISHED = re.compile(r"^# published: (?P<accuracy>[0-9.]+) %(?:, (?P<mb>[0-9.]+) MB)?$", re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[a-z0-9)])\. (?=[A-Z])")
@@ -81,14 +81,14 @@ def check_all(
     """`check` each of several recipes, or all that ship; the names of those that are good.
 
     Raises:
-        RecipeError: some are not; it has the fault of each.
+        RecipeError: some are not, or their data cannot be had; it has the fault of each.
     """
     good, faults = [], []
     for name in names or shipped_recipes():
         try:
             good.append(check(name, overrides, build=build, data_root=data_root)["name"])
             say(f"{name}: good")
-        except RecipeError as error:
+        except (RecipeError, DataError) as error:
             faults.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
             say(faults[-1])
     if faults:

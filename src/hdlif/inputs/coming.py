@@ -29,6 +29,13 @@ _ENDLESS = 0x7FFF0000
 _OTHERS = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"RIFX": "RIFX", b"RF64": "RF64", arrays.MAGIC: "an array"}
 """By how they begin, files that are taken for samples of PCM otherwise."""
 
+_LEAST_TEXT, _SOME_TEXT = 16, 64
+_CHARACTERS = frozenset(b"\t\r\n") | frozenset(range(32, 127))
+
+
+def _is_text(content: bytes) -> bool:
+    return _CHARACTERS.issuperset(content)
+
 
 class Source:
     """The bytes behind a file descriptor, as they come."""
@@ -56,6 +63,13 @@ class Source:
             self._held += block
         taken, self._held = self._held[:count], self._held[count:]
         return taken
+
+    def is_text(self) -> bool:
+        """Whether it begins with plain characters alone: as a table does, and samples of a sound do not."""
+        # Not one byte more than that is waited for.
+        while len(self._held) < _SOME_TEXT and _is_text(self._held) and (block := self._more()):
+            self._held += block
+        return len(self._held) >= _LEAST_TEXT and _is_text(self._held[:_SOME_TEXT])
 
     def begins(self, magic: bytes) -> bool:
         """Whether the next bytes are these, which stay. No more are waited for than tell it."""
@@ -162,6 +176,8 @@ def _sound(source: Source, record: SoundRecord, rate: int | None) -> Coming:
         if source.begins(magic):
             raise Unreadable(f"it is {name}; send PCM of 16 bits, little-endian, of one channel, or a .wav file")
     if not source.begins(b"RIFF"):
+        if source.is_text():
+            raise Unreadable("it is text; send PCM of 16 bits, little-endian, of one channel, or a .wav file")
         own = rate or record.rate
         return Coming(own, _pcm(source, PLAIN, None, _piece(record, own)))
     form, size = _wave_header(source)

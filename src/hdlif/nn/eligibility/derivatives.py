@@ -31,38 +31,40 @@ def led_back(spike: Derivatives, states: Sequence[Derivatives], own: Tensor) -> 
     ] + [Derivatives(spike.by_current, [*spike.by_state, times(spike.by_current, own)], spike.by_row)]
 
 
-def reach_of(states: Sequence[Derivatives]) -> tuple[list[list[Tensor | None]], list[list[Tensor | None]]]:
+def state_jacobians(states: Sequence[Derivatives]) -> tuple[list[list[Tensor | None]], list[list[Tensor | None]]]:
     """∂v_k/∂v_j of each state after the last of K steps by each after every step, [K, B, N], and before the first."""
     numbers = range(len(states))
     like = next((one for of in states for one in (of.by_current, *of.by_state) if one is not None), None)
     reach: list[list[Tensor | None]] = []
     across: list[list[Tensor | None]] = []
     for k in numbers:
-        owed: list[Tensor | None] = [torch.ones_like(like[0]) if j == k and like is not None else None for j in numbers]
+        adjoint: list[Tensor | None] = [
+            torch.ones_like(like[0]) if j == k and like is not None else None for j in numbers
+        ]
         of_steps = []
         for t in reversed(range(0 if like is None else len(like))):
-            of_steps.append(owed)
-            owed = [summed((owed[i], _at(states[i].by_state[j], t)) for i in numbers) for j in numbers]
+            of_steps.append(adjoint)
+            adjoint = [summed((adjoint[i], _at(states[i].by_state[j], t)) for i in numbers) for j in numbers]
         reach.append(_along(of_steps, len(states)))
-        across.append(owed)
+        across.append(adjoint)
     return reach, across
 
 
-def owed_by(states: Sequence[Derivatives], along: Sequence[Tensor | None]) -> tuple[list[Tensor | None], ...]:
-    """dL/dv_j of each state after every of K steps, [K, B, N], and before the first, by what a step's spikes owe to it.
+def state_adjoints(states: Sequence[Derivatives], along: Sequence[Tensor | None]) -> tuple[list[Tensor | None], ...]:
+    """dL/dv_j of each state after every of K steps, [K, B, N], and before the first, where each step's spikes give back.
 
     Args:
         along: dL/ds·∂s/∂v_j, [K, B, N].
     """
     numbers = range(len(states))
     like = next((one for one in along if one is not None), None)
-    owed: list[Tensor | None] = [None] * len(states)
+    adjoint: list[Tensor | None] = [None] * len(states)
     of_steps = []
     for t in reversed(range(0 if like is None else len(like))):
-        of_steps.append(owed)
-        later = [summed((owed[k], _at(states[k].by_state[j], t)) for k in numbers) for j in numbers]
-        owed = [plus(one, _at(own, t)) for one, own in zip(later, along, strict=True)]
-    return _along(of_steps, len(states)), owed
+        of_steps.append(adjoint)
+        later = [summed((adjoint[k], _at(states[k].by_state[j], t)) for k in numbers) for j in numbers]
+        adjoint = [plus(one, _at(own, t)) for one, own in zip(later, along, strict=True)]
+    return _along(of_steps, len(states)), adjoint
 
 
 def _along(of_steps: Sequence[Sequence[Tensor | None]], states: int) -> list[Tensor | None]:

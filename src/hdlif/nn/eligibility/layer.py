@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from hdlif.nn.eligibility.derivatives import Derivatives, plus, reach_of, summed, times
+from hdlif.nn.eligibility.derivatives import Derivatives, plus, state_jacobians, summed, times
 from hdlif.nn.eligibility.drives import Drive
 
 _SAMPLES = 4
@@ -59,7 +59,7 @@ def carry_on(layer: Layer) -> None:
     if (pending := layer.waiting) is None:
         return
     layer.waiting, states = None, pending.states
-    reach, across = reach_of(states)
+    reach, across = state_jacobians(states)
     before = layer.matrices or [[None] * len(states) for _ in pending.drives]
     by_current = [of.by_current for of in states]
     factors = [summed(zip(of_state, by_current, strict=True)) for of_state in reach]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdlif.nn.eligibility.derivatives import owed_by, plus, summed
+from hdlif.nn.eligibility.derivatives import plus, state_adjoints, summed
 from hdlif.nn.eligibility.layer import Layer, Pending
 
 
@@ -32,7 +32,7 @@ class Past(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (grad,), into, pending = grads, ctx.into, ctx.pending
         along = [None if one is None else grad.flatten(2).to(one.dtype) * one for one in ctx.by_state]
-        after, before = owed_by(pending.states, along)
+        after, before = state_adjoints(pending.states, along)
         found = _of_weights(pending, ctx.matrices, after, before)
         found += _of_vectors(pending, ctx.vectors, after, before)
         shaped = []
@@ -54,10 +54,10 @@ def _of_weights(
     found: list[Tensor | None] = []
     for place, drive in enumerate(pending.drives):
         total = None if to_current is None else drive.summed(to_current)
-        for owed, trace in zip(before, matrices[place] if matrices else (), strict=bool(matrices)):
-            if owed is not None and trace is not None:
+        for adjoint, trace in zip(before, matrices[place] if matrices else (), strict=bool(matrices)):
+            if adjoint is not None and trace is not None:
                 # For each neuron, a row times a matrix.
-                own = torch.bmm(owed.T[:, None], trace.transpose(0, 1))[:, 0]
+                own = torch.bmm(adjoint.T[:, None], trace.transpose(0, 1))[:, 0]
                 total = own if total is None else total.add_(own)
         found.append(total)
     return found
