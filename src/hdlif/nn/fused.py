@@ -1,4 +1,4 @@
-"""A neuron's equation as one function over a chunk, with a backward pass of its own (`functional.fused`)."""
+"""A neuron's equation as one function over a chunk, with a backward pass of its own (`kernels.chunk`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.equations import trace_written
-from hdlif.functional.fused import FusedStep
+from hdlif.kernels.chunk import FusedStep
 
 if TYPE_CHECKING:
     from hdlif.nn.stepped import SteppedNeuron

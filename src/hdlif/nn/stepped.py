@@ -24,7 +24,7 @@ class SteppedNeuron(Neuron):
     The step is the same at all of them; what differs by time step are the values of its parameters.
 
     Its `path` is how a chunk is computed: "steps" takes the steps one by one under autograd; "fused" runs all of them
-    in one function, whose backward pass goes through the traced equation (`functional.fused`): the same values, the
+    in one function, whose backward pass goes through the traced equation (`kernels.chunk`): the same values, the
     same gradients but for rounding, and less memory under STBP. Where a compiler runs, or parameters are of a wider
     dtype than the states, the steps are taken one by one in both.
 

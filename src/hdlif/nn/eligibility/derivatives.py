@@ -51,7 +51,7 @@ def state_jacobians(states: Sequence[Derivatives]) -> tuple[list[list[Tensor | N
 
 
 def state_adjoints(states: Sequence[Derivatives], along: Sequence[Tensor | None]) -> tuple[list[Tensor | None], ...]:
-    """dL/dv_j of each state after every of K steps, [K, B, N], and before the first, where each step's spikes give back.
+    """dL/dv_j of each state after every of K steps, [K, B, N], and before the first, where spikes give back.
 
     Args:
         along: dL/ds·∂s/∂v_j, [K, B, N].

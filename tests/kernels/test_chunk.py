@@ -18,7 +18,7 @@ from hdlif.accounting import bytes_a_step, chunk_bytes, watching_saved
 from hdlif.builders import CLASSES
 from hdlif.equations import Needs, Program, Saving, WrittenStep, trace_written
 from hdlif.functional import DetachedReset, HardReset, Rectangle, heaviside
-from hdlif.functional.fused import FusedStep
+from hdlif.kernels.chunk import FusedStep
 from hdlif.nn import GLIF, HDLIF, LIF, EquationNeuron, Parameter, SpikeQuantizer, SteppedNeuron, detach
 from hdlif.nn.stepped import Step
 from random_programs import random_program
@@ -43,7 +43,7 @@ CASES: dict[str, Callable[..., SteppedNeuron]] = {
 def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs a chunk: the compiled kernels, or PyTorch's operations (tests/functional compares the two)."""
     if request.param == "operations":
-        monkeypatch.setattr("hdlif.functional.fused.native.serves", lambda *given: False)
+        monkeypatch.setattr("hdlif.kernels.chunk.native.serves", lambda *given: False)
 
 
 every_neuron = pytest.mark.parametrize("make", CASES.values(), ids=CASES)

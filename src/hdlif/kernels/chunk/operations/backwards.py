@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hdlif.equations import Instruction, Saving, Value
 from hdlif.equations.saving import ways
-from hdlif.functional.fused.computing import Held
+from hdlif.kernels.chunk.operations.computing import Held
 
 Back = Callable[["Gradients", Tensor, bool, list[Held]], None]
 """(gradients, that of the register, whether nothing else holds it, values): passes it on to the operands."""

@@ -20,7 +20,7 @@ from hdlif import _native
 from hdlif.equations import Needs, Saving, Source, Value, WrittenStep
 from hdlif.equations.chunk_program import Backward, Lying, backward, encoded, forward, lying_of
 from hdlif.errors import EquationError
-from hdlif.functional.fused.places import Place
+from hdlif.kernels.chunk.places import Place
 
 Numbers = NDArray[np.int64]
 MOST_LAYOUTS = 64

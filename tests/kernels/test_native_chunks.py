@@ -1,6 +1,6 @@
 """Chunks by the compiled kernels against the same by PyTorch's operations, and what they refuse.
 
-`tests/nn/test_fused.py` compares both with the steps under autograd.
+`tests/kernels/test_chunk.py` compares both with the steps under autograd.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from hdlif import _native
 from hdlif.equations import Program, WrittenStep, trace_written
 from hdlif.equations.chunk_program import OPERATIONS
 from hdlif.functional import ATan, Rectangle, Sigmoid, Triangle, lif_step
-from hdlif.functional.fused import FusedStep, native
+from hdlif.kernels.chunk import FusedStep, native
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, Dspike, ResonateHDLIF, SteppedNeuron
 from random_programs import random_program
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hdlif.equations import Value
-from hdlif.functional.fused.computing import Held
-from hdlif.functional.fused.plan import Plan
+from hdlif.kernels.chunk.operations.computing import Held
+from hdlif.kernels.chunk.operations.plan import Plan
 
 
 class Forward:

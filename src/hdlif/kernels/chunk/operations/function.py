@@ -1,4 +1,4 @@
-"""Chunks of a step, and the function that autograd sees."""
+"""Chunks of a step by PyTorch's operations, on any device and in any dtype."""
 
 from __future__ import annotations
 
@@ -9,64 +9,22 @@ import torch
 from torch import Tensor
 
 from hdlif.equations import Needs, Saving, WrittenStep
-from hdlif.functional.fused import native
-from hdlif.functional.fused.backwards import Gradients
-from hdlif.functional.fused.forward import Forward
-from hdlif.functional.fused.plan import Plan
-from hdlif.functional.fused.saved import HeldAt, Saved
+from hdlif.kernels.chunk.operations.backwards import Gradients
+from hdlif.kernels.chunk.operations.forward import Forward
+from hdlif.kernels.chunk.operations.plan import Plan
+from hdlif.kernels.chunk.operations.saved import HeldAt, Saved
 
 
-class FusedStep:
+class OperationsStep:
     """Runs chunks of a step.
 
     Args:
         step: as it is written.
-        kernels: the instruction set of the compiled kernels that run it on a CPU, "" for the best of this machine;
-            None: PyTorch's operations run it everywhere, as they do where the kernels do not serve.
     """
 
-    def __init__(self, step: WrittenStep, *, kernels: str | None = "") -> None:
+    def __init__(self, step: WrittenStep) -> None:
         self.step = step
-        self._native = None if kernels is None else native.NativeStep(step, kernels)
         self._plans: dict[object, Plan] = {}
-
-    def __call__(
-        self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Any], *, steps: int
-    ) -> tuple[Tensor, list[Tensor]]:
-        """K steps.
-
-        Args:
-            current: [K, B, ...], or [1, B, ...] where it is the same at all of them.
-            states: before the chunk, [B, ...], of the current's dtype.
-            rows: as `WrittenStep.rows` gives them: numbers, or tensors broadcastable to the chunk, with K rows or one,
-                of a dtype that is not wider.
-            steps: K.
-        Returns:
-            spikes [K, B, ...], and the states after the chunk.
-        """
-        given = (current, *states, *rows)
-        learns = torch.is_grad_enabled()
-        needs = self.needs([learns and isinstance(one, Tensor) and one.requires_grad for one in given])
-        has_graph = needs.current or any(needs.states) or any(needs.rows)
-        if self._native is not None and native.serves(current, states, rows):
-            compiled = self._native.plan(needs, steps)
-            if compiled is not None:
-                return (native.run_with_graph if has_graph else native.run)(compiled, given, steps)
-        if not states and steps > 1:
-            # Without a state the whole chunk is one step.
-            whole = current.expand(steps, *current.shape[1:])[None]
-            (spikes,), _ = self(whole, [], [row[None] if isinstance(row, Tensor) else row for row in rows], steps=1)
-            return spikes, []
-        if has_graph:
-            spikes, *after = _Fused.apply(self, steps, *given)  # type: ignore[no-untyped-call]
-            return spikes, after
-        run = Forward(self.plan(needs, steps, current), given, steps)
-        return run.spikes(), run.after()
-
-    def needs(self, asked: Sequence[bool]) -> Needs:
-        """Whose gradients are asked for, in the order of current, states and rows."""
-        count = 1 + len(self.step.program.states)
-        return Needs(asked[0], tuple(asked[1:count]), tuple(asked[count:]))
 
     def plan(self, needs: Needs, steps: int, current: Tensor) -> Plan:
         """How a chunk is run, made once."""
@@ -76,10 +34,25 @@ class FusedStep:
         return self._plans[key]
 
 
-class _Fused(torch.autograd.Function):
+def run(plan: Plan, given: Sequence[Any], steps: int) -> tuple[Tensor, list[Tensor]]:
+    """A chunk without a graph: spikes [K, B, ...], and the states after it.
+
+    Args:
+        given: current, states and rows.
+    """
+    chunk = Forward(plan, given, steps)
+    return chunk.spikes(), chunk.after()
+
+
+def run_with_graph(plan: Plan, given: Sequence[Any], steps: int) -> tuple[Tensor, list[Tensor]]:
+    """A chunk as one function of autograd."""
+    spikes, *after = _Function.apply(plan, steps, *given)  # type: ignore[no-untyped-call]
+    return spikes, after
+
+
+class _Function(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, fused: FusedStep, steps: int, *given: Any) -> tuple[Tensor, ...]:
-        plan = fused.plan(fused.needs(ctx.needs_input_grad[2:]), steps, given[0])
+    def forward(ctx: Any, plan: Plan, steps: int, *given: Any) -> tuple[Tensor, ...]:
         saving = plan.saving
         sources, computed = plan.sources(steps)
         run = Forward(plan, given, steps, computed)

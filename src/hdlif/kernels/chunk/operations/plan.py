@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from hdlif.equations import Saving, Source, Value
-from hdlif.functional.fused.backwards import backwards
-from hdlif.functional.fused.computing import Compute, computing
 from hdlif.functional.sequence import eights_of_bytes
+from hdlif.kernels.chunk.operations.backwards import backwards
+from hdlif.kernels.chunk.operations.computing import Compute, computing
 
 
 class Plan:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from hdlif.equations import Saving, Source, Value
-from hdlif.functional.fused.computing import Held
-from hdlif.functional.fused.forward import Forward, unbound
-from hdlif.functional.fused.plan import Plan
 from hdlif.functional.sequence import pack_bits, unpack_bits
+from hdlif.kernels.chunk.operations.computing import Held
+from hdlif.kernels.chunk.operations.forward import Forward, unbound
+from hdlif.kernels.chunk.operations.plan import Plan
 
 
 class Saved:

@@ -6,6 +6,6 @@ Backward, the steps run in reverse, from the gradient of a state to that of the 
 step, and so is what its derivatives read; gradients differ from autograd's by the order of their sums.
 """
 
-from hdlif.functional.fused.step import FusedStep
+from hdlif.kernels.chunk.step import FusedStep
 
 __all__ = ["FusedStep"]

@@ -1,0 +1,1 @@
+from single_thread import one_thread  # noqa: F401 - an autouse fixture
