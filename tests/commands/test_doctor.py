@@ -16,8 +16,8 @@ import torch
 
 from hdlif._native import instruction_sets
 from hdlif.commands import doctor
-from hdlif.commands.doctor import extra_checks, gradient_checks, guard_check, runtime_checks
-from hdlif.measure import child_process, convolutions, small_graphs
+from hdlif.commands.doctor import chunk_checks, extra_checks, gradient_checks, guard_check, runtime_checks
+from hdlif.measure import child_process, chunks, convolutions, small_graphs
 from hdlif.measure.child_process import Heard, hear
 from hdlif.measure.convolutions import Shape, error
 from hdlif.measure.small_graphs import ENCODINGS, differing, native
@@ -83,6 +83,37 @@ def test_a_wrong_bit_of_the_runtime_is_a_fault() -> None:
     (check,) = runtime_checks(Heard([{"instruction_sets": ["scalar"]}, line]))
     assert check.status == "fault"
     assert name in check.detail
+
+
+def test_the_kernels_of_training_are_measured_on_every_instruction_set() -> None:
+    found = list(chunks.measure())
+    assert len(found) == 1 + len(instruction_sets()) * len(chunks.NEURONS)
+    checks = chunk_checks(Heard(found))
+    assert statuses(checks) == {f"training kernels, {name}": "ok" for name in instruction_sets()}
+
+
+@pytest.mark.parametrize(("of", "by"), [("values", 1e-6), ("gradients", 1.0), ("values", float("nan"))])
+def test_a_wrong_kernel_of_training_is_a_fault(of: str, by: float) -> None:
+    def wrong(*arguments: Any) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        values, gradients = chunks.run(*arguments)
+        planted = (values if of == "values" else gradients)[0]
+        planted.view(-1)[7] += by
+        return values, gradients
+
+    difference = chunks.differing("hdlif", "scalar", measured=wrong)
+    assert difference is not None
+    line = {"instructions": "scalar", "neuron": "hdlif", "difference": difference}
+    (check,) = chunk_checks(Heard([{"instruction_sets": ["scalar"]}, line]))
+    assert check.status == "fault"
+    assert "hdlif" in check.detail
+
+
+def test_kernels_of_training_that_die_are_a_fault_and_without_pytorch_they_are_not_looked_at() -> None:
+    heard = said(lines({"instruction_sets": ["scalar"]}) + "os.kill(os.getpid(), signal.SIGILL)")
+    assert "SIGILL at its start" in chunk_checks(heard)[-1].detail
+    (check,) = chunk_checks(said("import nothing_of_this_name"))
+    assert check.status == "warning"
+    assert "nothing_of_this_name is not installed" in check.detail
 
 
 def test_a_runtime_that_dies_is_a_fault() -> None:
@@ -217,7 +248,7 @@ def test_it_works_without_torch(without_torch: dict[str, str], form: list[str]) 
     if form:
         result = checked(json.loads(done.stdout))
         unseen = [check for check in result["checks"] if "not looked at, for torch is not installed" in check["detail"]]
-        assert len(unseen) == 3
+        assert len(unseen) == 4
         assert {check["status"] for check in unseen} == {"warning"}
         assert "PyTorch" not in result["hardware"]["chosen"]
     else:

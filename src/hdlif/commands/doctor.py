@@ -42,6 +42,7 @@ class Check:
 def doctor() -> dict[str, Any]:
     """Every check, and what the machine is: {"checks", "faults", "versions", "hardware"}."""
     runtime = hear([sys.executable, "-m", "hdlif.measure.small_graphs"])
+    chunks = hear([sys.executable, "-m", "hdlif.measure.chunks"])
     guarded = hear([sys.executable, "-m", "hdlif.measure.convolutions", "guarded"])
     # Its verbose mode says what oneDNN has chosen; one shape makes few lines.
     unguarded = hear(
@@ -49,6 +50,7 @@ def doctor() -> dict[str, Any]:
     )
     checks = [
         *runtime_checks(runtime),
+        *chunk_checks(chunks),
         *gradient_checks(guarded),
         guard_check(unguarded),
         *extra_checks(),
@@ -82,21 +84,31 @@ def as_text(result: Mapping[str, Any]) -> str:
 
 def runtime_checks(heard: Heard) -> list[Check]:
     """Whether the compiled runtime gives the oracle's bits on each of its instruction sets."""
+    return _kernel_checks(heard, "runtime", of="network", right="the oracle's bits on all of {} small networks")
+
+
+def chunk_checks(heard: Heard) -> list[Check]:
+    """Whether the compiled kernels of training give what PyTorch's operations do, on each of their instruction sets."""
+    if heard.missing is not None:
+        return [Check("training kernels", "warning", _not_looked_at(heard))]
+    right = "PyTorch's values and gradients, of all of {} neurons"
+    return _kernel_checks(heard, "training kernels", of="neuron", right=right)
+
+
+def _kernel_checks(heard: Heard, what: str, *, of: str, right: str) -> list[Check]:
     mend = "reinstall hdlif here, where pip compiles it for this machine, and report it if that does not help"
     first, *measured = heard.lines or [{}]
     checks = []
     for name in first.get("instruction_sets", []):
         seen = [line for line in measured if line["instructions"] == name]
-        wrong = [
-            f"{line['network']} (by up to {line['difference']:.2g})" for line in seen if line["difference"] is not None
-        ]
+        wrong = [f"{line[of]} (by up to {line['difference']:.2g})" for line in seen if line["difference"] is not None]
         if wrong:
-            checks.append(Check(f"runtime, {name}", "fault", f"unlike its oracle: {', '.join(wrong)}; {mend}"))
+            checks.append(Check(f"{what}, {name}", "fault", f"unlike their oracle: {', '.join(wrong)}; {mend}"))
         elif seen:
-            checks.append(Check(f"runtime, {name}", "ok", f"the oracle's bits on all of {len(seen)} small networks"))
+            checks.append(Check(f"{what}, {name}", "ok", right.format(len(seen))))
     if heard.end is not None or not checks:
-        last = f"after {measured[-1]['network']} on {measured[-1]['instructions']}" if measured else "at its start"
-        checks.append(Check("runtime", "fault", f"its process {heard.end or 'ended'} {last}; {mend}"))
+        last = f"after {measured[-1][of]} on {measured[-1]['instructions']}" if measured else "at its start"
+        checks.append(Check(what, "fault", f"the process {heard.end or 'ended'} {last}; {mend}"))
     return checks
 
 
