@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,18 +28,29 @@ class Fusing:
 
     def __init__(self) -> None:
         self._made: tuple[object, FusedStep] | None = None
+        self._cut: FusedStep | None = None
 
     def __reduce__(self) -> tuple[type[Fusing], tuple[()]]:
         return Fusing, ()
 
-    def step_of(self, neuron: SteppedNeuron) -> FusedStep:
-        """Raises `EquationError` where the equation uses what a program has not."""
+    def step_of(self, neuron: SteppedNeuron, *, cut: bool = False) -> FusedStep:
+        """The step; `cut`, with states that no gradient comes back from.
+
+        Raises:
+            EquationError: the equation uses what a program has not.
+        """
         equation = neuron.equation()
         identity = _identity(equation)
         if self._made is None or self._made[0] != identity:
             written = trace_written(equation, states=neuron.states, rows=neuron.row_values())
-            self._made = identity, FusedStep(written)
-        return self._made[1]
+            self._made, self._cut = (identity, FusedStep(written)), None
+        step = self._made[1]
+        if not cut:
+            return step
+        if self._cut is None:
+            states = range(1, 1 + len(neuron.states))
+            self._cut = FusedStep(replace(step.step, stopped=step.step.stopped.union(states)))
+        return self._cut
 
 
 def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.dtype) -> bool:

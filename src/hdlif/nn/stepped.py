@@ -90,19 +90,25 @@ class SteppedNeuron(Neuron):
         current, rows = x.to(dtype), self.rows_at(steps, x)
         # Before each step, where there is one, or where the steps are cut from each other.
         before: Sequence[Tensor] = [state[None] for state in kept]
-        if self.path == "fused" and can_be_fused(kept, rows, dtype) and not carried(steps).cut:
-            fused = self._fusing.step_of(self)
+        is_cut = carried(steps).cut and self.cuts()
+        if self.path == "fused" and can_be_fused(kept, rows, dtype) and self._can_run_fused(steps):
+            fused = self._fusing.step_of(self, cut=is_cut)
+            kept = [state.detach() for state in kept] if is_cut else kept
             spikes, kept = fused(current, kept, fused.step.rows(shared_rows(rows)), steps=len(steps))
         else:
             current = current.expand(len(steps), *x.shape[1:])
             # What cannot be cut is refused by whoever ran it, by name.
-            if carried(steps).cut and len(steps) > 1 and self.cuts():
+            if is_cut and len(steps) > 1:
                 spikes, kept, before = self._cut(current, kept, rows, steps)
             else:
                 spikes, kept = self._scanned(current, kept, rows, steps)
         after = dict(zip(self.states, kept, strict=True))
         emits = emitted(self.joined(spikes), self.quantizer).to(x.dtype)
         return self.reached(emits, x, before, steps, rows), after or None
+
+    def _can_run_fused(self, steps: range) -> bool:
+        """Whether a chunk needs no more of its states than the last ones; a network that cannot be cut is not cut."""
+        return not carried(steps).cut or (self.cuts() and carried(steps).eligibility is None)
 
     def reached(
         self, spikes: Tensor, x: Tensor, before: Sequence[Tensor], steps: range, rows: Sequence[Tensor]
