@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hdlif.equations import Needs, WrittenStep
-from hdlif.kernels.chunk import native, operations
+from hdlif.kernels.chunk import native, operations, passes
 
 
 class FusedStep:
@@ -48,7 +48,7 @@ class FusedStep:
         if self._native is not None and native.serves(current, states, rows):
             compiled = self._native.plan(needs, steps)
             if compiled is not None:
-                return (native.run_with_graph if any(asked) else native.run)(compiled, given, steps)
+                return (passes.run_with_graph if any(asked) else passes.run)(compiled, given, steps)
         if not states and steps > 1:
             # Without a state the whole chunk is one step.
             whole = current.expand(steps, *current.shape[1:])[None]
