@@ -163,9 +163,26 @@ def test_a_surrogate_without_a_program_whose_argument_is_not_saved_is_left_to_op
         return lif_step(spike, potential, a, a, surrogate=Sigmoid())[0], after
 
     written = trace_written(step, states=("potential",), rows={"a": torch.tensor([0.5])})
-    given = [drawn(T, 3, 5).requires_grad_(), drawn(3, 5), torch.tensor([[[0.5]]])]
+    given = [drawn(T, 3, 5).requires_grad_(), drawn(3, 5), torch.tensor([[[0.5]]]).requires_grad_()]
     found, expected = (everything(FusedStep(written, kernels=kernels), given, T, states=1) for kernels in ("", None))
     assert_close(found, expected)
+    assert not runs
+
+
+def test_programs_that_are_too_long_are_left_to_operations(runs: list[object]) -> None:
+    """Of 201 operations, fewer than a step may have; backwards they are more than 1024 registers."""
+
+    def step(current: Any, potential: Any) -> Any:
+        x = current
+        for _ in range(50):
+            x = torch.minimum(x * potential, torch.maximum(potential, x + 1.0))
+        return x, x
+
+    written = trace_written(step, states=("potential",), rows={})
+    given = [drawn(T, 3, 5).requires_grad_(), drawn(3, 5).requires_grad_()]
+    found, expected = (everything(FusedStep(written, kernels=kernels), given, T, states=1) for kernels in ("", None))
+    assert_close(found, expected)
+    assert not runs
 
 
 def test_rows_that_are_no_columns_are_left_to_operations(runs: list[object]) -> None:

@@ -24,6 +24,8 @@ from hdlif.kernels.chunk.plan import BackwardCall, ForwardCall, Numbers, Plan, R
 
 MOST_LAYOUTS = 64
 """That a program keeps, of chunks of so many lengths and batches."""
+MOST_REGISTERS = 1024
+"""Of a program: `kMaxChunkRegisters` in native/kernels/chunk.h."""
 _DTYPES = (torch.float32, torch.float64)
 
 
@@ -40,7 +42,10 @@ class NativeStep:
         self._plans: dict[tuple[Needs, bool], _Plan | None] = {}
 
     def plan(self, needs: Needs, steps: int) -> _Plan | None:
-        """How a chunk is run, made once; None where a surrogate is no program and its argument is not saved."""
+        """How a chunk is run, made once.
+
+        None where a surrogate is no program and its argument is not saved, and where a program is too long.
+        """
         key = needs, steps == 1
         if key not in self._plans:
             try:
@@ -60,10 +65,16 @@ class _Plan(Plan):
 
     Attributes:
         layouts: of each kind of call, made once.
+    Raises:
+        EquationError: what is asked for cannot be run back, or a program is too long.
     """
 
     def __init__(self, saving: Saving, instruction_set: str) -> None:
         super().__init__(saving)
+        programs = [self.forward, *([self.backward(adds_currents=False).program] if saving.live else [])]
+        # Where currents are added up, that takes one more and their sum.
+        if any(one.registers > MOST_REGISTERS - 2 for one in programs):
+            raise EquationError(f"the step takes more than {MOST_REGISTERS} registers")
         self.instruction_set = instruction_set
         self.layouts: dict[object, _native.ChunkLayout] = {}
         self._forward = _native.Chunk(**encoded(self.forward))
