@@ -5,7 +5,6 @@ import itertools
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 import own_neurons
+from chunks import CASES
 from hdlif.accounting import bytes_a_step, chunk_bytes, watching_saved
-from hdlif.builders import CLASSES
 from hdlif.equations import Needs, Program, Saving, WrittenStep, trace_written
-from hdlif.functional import DetachedReset, HardReset, Rectangle, heaviside
+from hdlif.functional import Rectangle, heaviside
 from hdlif.kernels.chunk import FusedStep
 from hdlif.nn import GLIF, HDLIF, LIF, EquationNeuron, Parameter, SpikeQuantizer, SteppedNeuron, detach
 from hdlif.nn.stepped import Step
@@ -25,18 +24,6 @@ from random_programs import random_program
 
 EXACT: Any = {"atol": 1e-10, "rtol": 0.0}
 T = 5
-CASES: dict[str, Callable[..., SteppedNeuron]] = {
-    **{kind: place.get() for kind, place in CLASSES.items()},
-    "learned lif": partial(LIF, learned=True, surrogate=Rectangle()),
-    "hard lif": partial(LIF, learned=True, reset=HardReset(0.1)),
-    "detached lif": partial(LIF, learned=True, reset=DetachedReset(HardReset(0.1))),
-    "fixed hdlif": partial(HDLIF, learned=False),
-    "shared glif": partial(GLIF, per_step=False),
-    "glif by step": partial(GLIF, per_step=True),
-    "own adaptive": own_neurons.AdaptiveHDLIF,
-    "own delayed": partial(own_neurons.Delayed, delay=3),
-    "own lif": own_neurons.LIF,
-}
 
 
 @pytest.fixture(autouse=True, params=["kernels", pytest.param("operations", marks=pytest.mark.slow)])

@@ -4,17 +4,16 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
+from chunks import Results, as_written, assert_bits, assert_close, drawn, everything, given_to, written_of
 from hdlif import _native
-from hdlif.equations import Program, WrittenStep, trace_written
+from hdlif.equations import trace_written
 from hdlif.equations.chunk_program import OPERATIONS
 from hdlif.functional import ATan, Rectangle, Sigmoid, Triangle, lif_step
 from hdlif.kernels.chunk import FusedStep, native
@@ -22,7 +21,6 @@ from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, Dspike, ResonateHDLIF, Ste
 from random_programs import random_program
 
 T = 5
-Results = tuple[list[Tensor], list[Tensor]]
 
 
 @pytest.fixture
@@ -37,57 +35,6 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     monkeypatch.setattr(native._Plan, "layout", counted)
     return found
-
-
-def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    return 1.5 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def everything(step: FusedStep, given: Sequence[Any], steps: int, *, states: int) -> Results:
-    """Spikes and states, and the gradients of all that is asked for, of a fixed weighting of them."""
-    given = [one.detach().requires_grad_(one.requires_grad) if isinstance(one, Tensor) else one for one in given]
-    spikes, after = step(given[0], given[1 : 1 + states], given[1 + states :], steps=steps)
-    results = [spikes, *after]
-    leaves = [one for one in given if isinstance(one, Tensor) and one.requires_grad]
-    weighted = [
-        (one * drawn(*one.shape, seed=seed, dtype=one.dtype)).sum()
-        for seed, one in enumerate(results, 1)
-        if one.requires_grad
-    ]
-    if not weighted:
-        return [one.detach() for one in results], []
-    gradients = torch.autograd.grad(sum(weighted[1:], weighted[0]), leaves, allow_unused=True)
-    return [one.detach() for one in results], [
-        torch.zeros_like(leaf) if one is None else one for leaf, one in zip(leaves, gradients, strict=True)
-    ]
-
-
-def assert_close(found: Results, expected: Results, *, of: object = "") -> None:
-    """The same bits of values, and gradients equal but for the order of sums."""
-    for value, its in zip(expected[0], found[0], strict=True):
-        assert torch.equal(value, its), of
-    for gradient, its in zip(expected[1], found[1], strict=True):
-        torch.testing.assert_close(
-            its, gradient, rtol=1e-4, atol=1e-4, equal_nan=True, msg=lambda text: f"{of}: {text}"
-        )
-
-
-def assert_bits(found: Results, expected: Results, *, of: object = "") -> None:
-    for value, its in zip((*expected[0], *expected[1]), (*found[0], *found[1]), strict=True):
-        assert torch.equal(value.view(torch.int32), its.contiguous().view(torch.int32)), of
-
-
-def written_of(neuron: SteppedNeuron) -> WrittenStep:
-    return trace_written(neuron.equation(), states=neuron.states, rows=neuron.row_values())
-
-
-def given_to(neuron: SteppedNeuron, x: Tensor, steps: int, *, shares: bool = False) -> list[Any]:
-    """Current, states and rows of a neuron's step, all of which are asked for."""
-    with torch.no_grad():
-        rows = neuron.rows_at(range(steps), x.expand(steps, *x.shape[1:]))
-        rows = written_of(neuron).rows([row[:1] if shares else row for row in rows])
-    states = [drawn(*x.shape[1:], seed=9 + i) for i in range(len(neuron.states))]
-    return [one.detach().requires_grad_() if isinstance(one, Tensor) else one for one in (x, *states, *rows)]
 
 
 NEURONS: dict[str, Callable[..., SteppedNeuron]] = {
@@ -163,13 +110,6 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(threads: int, runs: lis
     assert len(runs) == 8
 
 
-def as_written(program: Program) -> WrittenStep:
-    instructions = tuple(
-        replace(one, surrogate="f" if one.operation == "step" else None) for one in program.instructions
-    )
-    return WrittenStep(replace(program, instructions=instructions), (), (), {"f": Rectangle(2.0)})
-
-
 @pytest.mark.parametrize(
     "seeds", [range(40), pytest.param(range(40, 1000), marks=pytest.mark.slow)], ids=["some", "many"]
 )
@@ -223,9 +163,26 @@ def test_a_surrogate_without_a_program_whose_argument_is_not_saved_is_left_to_op
         return lif_step(spike, potential, a, a, surrogate=Sigmoid())[0], after
 
     written = trace_written(step, states=("potential",), rows={"a": torch.tensor([0.5])})
-    given = [drawn(T, 3, 5).requires_grad_(), drawn(3, 5), torch.tensor([[[0.5]]])]
+    given = [drawn(T, 3, 5).requires_grad_(), drawn(3, 5), torch.tensor([[[0.5]]]).requires_grad_()]
     found, expected = (everything(FusedStep(written, kernels=kernels), given, T, states=1) for kernels in ("", None))
     assert_close(found, expected)
+    assert not runs
+
+
+def test_programs_that_are_too_long_are_left_to_operations(runs: list[object]) -> None:
+    """Of 201 operations, fewer than a step may have; backwards they are more than 1024 registers."""
+
+    def step(current: Any, potential: Any) -> Any:
+        x = current
+        for _ in range(50):
+            x = torch.minimum(x * potential, torch.maximum(potential, x + 1.0))
+        return x, x
+
+    written = trace_written(step, states=("potential",), rows={})
+    given = [drawn(T, 3, 5).requires_grad_(), drawn(3, 5).requires_grad_()]
+    found, expected = (everything(FusedStep(written, kernels=kernels), given, T, states=1) for kernels in ("", None))
+    assert_close(found, expected)
+    assert not runs
 
 
 def test_rows_that_are_no_columns_are_left_to_operations(runs: list[object]) -> None:

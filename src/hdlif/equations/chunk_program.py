@@ -80,6 +80,10 @@ class ChunkProgram:
     results: tuple[tuple[int, Lying], ...]
     summed: tuple[int, ...] = ()
 
+    @property
+    def registers(self) -> int:
+        return len(self.streams) + len(self.after) + self.rows + len(self.instructions)
+
 
 class _Writing:
     """Instructions as they are written, none twice."""

@@ -39,9 +39,10 @@ class Place:
         """[K, B, ...] in the order of memory, one entry behind the other."""
         return (chunk if self._is_plain else chunk.permute(self._order)).contiguous()
 
-    def empty(self, *rows: int, dtype: torch.dtype) -> Tensor:
+    def empty(self, *rows: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """A step [B, ...], or `rows` of it, that lies so."""
-        return torch.empty_strided((*rows, *self._sizes), (*(self.entries for _ in rows), *self._strides), dtype=dtype)
+        sizes, strides = (*rows, *self._sizes), (*(self.entries for _ in rows), *self._strides)
+        return torch.empty_strided(sizes, strides, dtype=dtype, device=device)
 
     def aligned(self, row: Tensor) -> Tensor:
         """A row [K or 1, ...], broadcastable to a chunk, with all its axes in the order of memory."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hdlif.equations import Needs, WrittenStep
-from hdlif.kernels.chunk import native, operations
+from hdlif.errors import MissingExtraError
+from hdlif.kernels.chunk import gpu, native, operations, passes
+from hdlif.kernels.chunk.plan import Plan
 
 
 class FusedStep:
@@ -17,13 +20,21 @@ class FusedStep:
 
     Args:
         step: as it is written.
-        kernels: the instruction set of the compiled kernels that run it on a CPU, "" for the best of this machine;
-            None: PyTorch's operations run it everywhere, as they do where the kernels do not serve.
+        kernels: the instruction set of the compiled kernels that run it on a CPU, "" for the best of this machine, and
+            Triton's kernels on a GPU where Triton is installed; "triton": these wherever the tensors are, which on a
+            CPU needs Triton's interpreter; None: PyTorch's operations run it everywhere, as they do where the kernels
+            do not serve.
+    Raises:
+        MissingExtraError: "triton" is asked for and not installed.
     """
 
     def __init__(self, step: WrittenStep, *, kernels: str | None = "") -> None:
         self.step = step
-        self._native = None if kernels is None else native.NativeStep(step, kernels)
+        if kernels == "triton" and find_spec("triton") is None:
+            raise MissingExtraError("triton is not installed; install it with: pip install 'hdlif[triton]'")
+        self._is_gpu_everywhere = kernels == "triton"
+        self._native = None if kernels is None or self._is_gpu_everywhere else native.NativeStep(step, kernels)
+        self._gpu = None if kernels is None else gpu.GPUStep(step)
         self._operations = operations.OperationsStep(step)
 
     def __call__(
@@ -45,10 +56,9 @@ class FusedStep:
         asked = [learns and isinstance(one, Tensor) and one.requires_grad for one in given]
         count = 1 + len(states)
         needs = Needs(asked[0], tuple(asked[1:count]), tuple(asked[count:]))
-        if self._native is not None and native.serves(current, states, rows):
-            compiled = self._native.plan(needs, steps)
-            if compiled is not None:
-                return (native.run_with_graph if any(asked) else native.run)(compiled, given, steps)
+        programs = self._programs(current, states, rows, needs, steps)
+        if programs is not None:
+            return (passes.run_with_graph if any(asked) else passes.run)(programs, given, steps)
         if not states and steps > 1:
             # Without a state the whole chunk is one step.
             whole = current.expand(steps, *current.shape[1:])[None]
@@ -56,3 +66,14 @@ class FusedStep:
             return spikes, []
         plan = self._operations.plan(needs, steps, current)
         return (operations.run_with_graph if any(asked) else operations.run)(plan, given, steps)
+
+    def _programs(
+        self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Any], needs: Needs, steps: int
+    ) -> Plan | None:
+        """What runs a chunk by its programs; None: nothing does."""
+        if self._native is not None and native.serves(current, states, rows):
+            return self._native.plan(needs, steps)
+        is_gpu = self._is_gpu_everywhere or (current.is_cuda and gpu.is_there())
+        if self._gpu is not None and is_gpu and gpu.serves(current, states, rows):
+            return self._gpu.plan(needs, steps, current)
+        return None

@@ -1,0 +1,137 @@
+"""A chunk by its programs (`plan.Plan`), as one function of autograd or without a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hdlif.equations import Value
+from hdlif.equations.chunk_program import Lying
+from hdlif.kernels.chunk.places import Place
+from hdlif.kernels.chunk.plan import BackwardCall, ForwardCall, Plan, Rows
+
+
+def run(plan: Plan, given: Sequence[Any], steps: int) -> tuple[Tensor, list[Tensor]]:
+    """A chunk without a graph: spikes [K, B, ...], and the states after it."""
+    chunk = _Forward(plan, given, steps, saves=False)
+    return chunk.spikes, chunk.after
+
+
+def run_with_graph(plan: Plan, given: Sequence[Any], steps: int) -> tuple[Tensor, list[Tensor]]:
+    """A chunk as one function of autograd."""
+    spikes, *after = _Chunk.apply(plan, steps, *given)  # type: ignore[no-untyped-call]
+    return spikes, after
+
+
+class _Forward:
+    """The steps of a chunk.
+
+    Args:
+        given: current, states and rows.
+        saves: whether what the backward pass reads is saved.
+    Attributes:
+        spikes, after: what it gives.
+        saved: a tensor for each of the plan's slots.
+    """
+
+    def __init__(self, plan: Plan, given: Sequence[Any], steps: int, *, saves: bool) -> None:
+        program = plan.saving.program
+        current, *others = given
+        place, dtype, device = Place.of(current), current.dtype, current.device
+        count = len(program.states)
+        current = _laid(current, place)
+        states = [place.laid(one.detach()[None]) for one in others[:count]]
+        self.spikes = place.empty(steps, dtype=dtype, device=device)
+        self.after = [place.empty(dtype=dtype, device=device) for _ in program.states]
+        self.saved: list[Tensor] = []
+        computed: dict[Value, Tensor] = {}
+        if saves:
+            slots = plan.slots(steps)
+            for source, lying, number in zip(slots.found, slots.lyings, slots.counts, strict=True):
+                if source.place == "current":
+                    self.saved.append(current)
+                elif source.place == "before":
+                    self.saved.append(states[source.value.register - 1])
+                elif source.value not in plan.outputs:
+                    self.saved.append(self.spikes)
+                else:
+                    computed[source.value] = _empty(lying, number, place.entries, dtype, device)
+                    self.saved.append(computed[source.value])
+        rows = Rows(others[count:], place, dtype)
+        plan.run_forward(
+            ForwardCall(steps, place, current, states, rows, self.spikes, self.after, computed, saves=saves)
+        )
+
+
+class _Chunk(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, steps: int, *given: Any) -> tuple[Tensor, ...]:
+        chunk = _Forward(plan, given, steps, saves=True)
+        ctx.adds_currents = given[0].shape[0] < steps
+        made = plan.backward(adds_currents=ctx.adds_currents) if plan.saving.live else None
+        rows = [given[row] for row in made.rows] if made else []
+        ctx.save_for_backward(*chunk.saved, *(row for row in rows if isinstance(row, Tensor)))
+        ctx.rows = [None if isinstance(row, Tensor) else row for row in rows]
+        ctx.plan, ctx.steps, ctx.place = plan, steps, Place.of(given[0])
+        ctx.dtype, ctx.device = given[0].dtype, given[0].device
+        ctx.set_materialize_grads(False)
+        results = (chunk.spikes, *chunk.after)
+        if plan.saving.constant:
+            ctx.mark_non_differentiable(*(results[place] for place in plan.saving.constant))
+        return results
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        plan: Plan = ctx.plan
+        place: Place = ctx.place
+        saving, steps, dtype, device = plan.saving, ctx.steps, ctx.dtype, ctx.device
+        program, slots = saving.program, plan.slots(steps)
+        made = plan.backward(adds_currents=ctx.adds_currents)
+        saved = list(ctx.saved_tensors[: len(slots.found)])
+        tensors = iter(ctx.saved_tensors[len(slots.found) :])
+        given = [next(tensors) if number is None else number for number in ctx.rows]
+
+        spikes, *after = (None if one is None else one.detach().to(dtype) for one in gradients)
+        current = None
+        if saving.needs.current and 0 in saving.live:
+            current = place.empty(1 if ctx.adds_currents else steps, dtype=dtype, device=device)
+        call = BackwardCall(
+            steps,
+            place,
+            dtype,
+            device,
+            ctx.adds_currents,
+            spikes=None if spikes is None else _laid(spikes, place),
+            saved=saved,
+            slopes=[
+                {slot: surrogate(saved[slot].view(-1, *place.shape)).contiguous() for slot, _ in slots.parts[i]}
+                for surrogate, i in made.surrogates
+            ],
+            rows=Rows(given, place, dtype),
+            arriving=[None if one is None else place.laid(one[None]) for one in after],
+            current=current,
+            states=[place.empty(dtype=dtype, device=device) if need else None for need in saving.needs.states],
+        )
+        sums = plan.run_backward(call, made)
+        of_rows: list[Tensor | None] = [None] * len(program.rows)
+        for row, total in zip(made.summed, sums, strict=True):
+            of_rows[row - 1 - len(program.states)] = place.unaligned(total, given[made.rows.index(row)])
+        return None, None, current, *call.states, *of_rows
+
+
+def _laid(chunk: Tensor, place: Place) -> Tensor:
+    """[K or 1, B, ...] as it lies in memory; one row of what is the same at all steps."""
+    chunk = chunk.detach()
+    return place.laid(chunk[:1] if chunk.shape[0] > 1 and chunk.stride(0) == 0 else chunk)
+
+
+def _empty(lying: Lying, rows: int, entries: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """For rows that are saved."""
+    if lying == "bits":
+        make = torch.empty if entries % 8 == 0 else torch.zeros
+        return make(-(-rows * entries // 8), dtype=torch.uint8, device=device)
+    return torch.empty(rows * entries, dtype=torch.int8 if lying == "bytes" else dtype, device=device)
