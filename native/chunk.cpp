@@ -1,11 +1,10 @@
 #include "chunk.h"
 
 #include <algorithm>
-#include <map>
+#include <atomic>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
-#include <string>
+#include <thread>
 
 #include "thread_pool.h"
 
@@ -38,16 +37,22 @@ void require(bool holds, const char* message) {
     throw std::invalid_argument(message);
 }
 
-// One for each number of threads, as long as the process lives: a thread that another one waits for at exit
-// may be gone by then, in a process that was forked.
-ThreadPool& pool_of(int threads) {
-  static std::mutex mutex;
-  static auto& pools = *new std::map<std::pair<int, uint64_t>, std::unique_ptr<ThreadPool>>();
-  const std::lock_guard<std::mutex> lock(mutex);
-  std::unique_ptr<ThreadPool>& pool = pools[{threads, forks()}];
-  if (pool == nullptr)
-    pool = std::make_unique<ThreadPool>(threads);
-  return *pool;
+// As long as the process lives: at its end a thread that another one waits for may be gone, in a process that
+// was forked, which has a pool of its own. No mutex, which a fork might leave locked.
+ThreadPool& pool() {
+  struct Pool {
+    uint64_t forks;
+    ThreadPool threads;
+  };
+  static std::atomic<Pool*> current{nullptr};
+  Pool* found = current.load(std::memory_order_acquire);
+  while (found == nullptr || found->forks != forks()) {
+    const int cores = int(std::thread::hardware_concurrency());
+    std::unique_ptr<Pool> made(new Pool{forks(), ThreadPool(std::clamp(cores, 1, int(kParts)))});
+    if (current.compare_exchange_strong(found, made.get(), std::memory_order_acq_rel))
+      found = made.release();
+  }
+  return found->threads;
 }
 
 template <typename Real> ChunkKernel<Real> kernel_of(const Kernels& kernels);
@@ -61,13 +66,15 @@ template <> ChunkKernel<double> kernel_of<double>(const Kernels& kernels) {
 } // namespace
 
 Chunk::Chunk(Parts parts) : parts_(std::move(parts)) {
-  require(parts_.rows >= 0 && parts_.rows <= kMaxChunkRegisters, "rows: too many");
+  require(parts_.rows >= 0 && parts_.rows <= kMaxChunkRegisters, "rows: 0..1024");
   const size_t signals = parts_.streams.size() + parts_.after.size() + size_t(parts_.rows);
   require(signals + parts_.instructions.size() <= size_t(kMaxChunkRegisters), "registers: too many");
   const int32_t first = int32_t(signals), all = first + int32_t(parts_.instructions.size());
-  const auto is_lying = [](Lying lying) { return lying >= Lying::kValues && lying < Lying::kCount; };
+  const auto is_encoding = [](StreamEncoding encoding) {
+    return encoding >= StreamEncoding::kValues && encoding < StreamEncoding::kCount;
+  };
   for (const Stream& stream : parts_.streams)
-    require(is_lying(stream.lying), "streams: unknown lying");
+    require(is_encoding(stream.encoding), "streams: unknown encoding");
   for (int32_t i = first; i < all; ++i) {
     ChunkInstruction& instruction = parts_.instructions[size_t(i - first)];
     require(instruction.operation >= ChunkOperation::kConstant &&
@@ -78,12 +85,13 @@ Chunk::Chunk(Parts parts) : parts_(std::move(parts)) {
       if (place >= arity_of(instruction.operation))
         operand = 0; // is not read, but looked at
       else
-        require(operand >= 0 && operand < i, "instructions: a register is read after it is written");
+        require(operand >= 0 && operand < i, "instructions: a register is read before it is written");
     }
   }
   const auto is_register = [=](int32_t which) { return which >= 0 && which < all; };
   for (const Stream& result : parts_.results)
-    require(is_lying(result.lying) && is_register(result.source), "results: unknown register or lying");
+    require(is_encoding(result.encoding) && is_register(result.source),
+            "results: unknown register or encoding");
   require(std::all_of(parts_.after.begin(), parts_.after.end(), is_register), "after: unknown register");
   require(std::all_of(parts_.summed.begin(), parts_.summed.end(), is_register), "summed: unknown register");
 }
@@ -116,32 +124,35 @@ void Chunk::run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums,
   const int64_t length = (blocks + parts - 1) / parts;
   // Bits of two blocks lie in one byte where a step has no whole number of bytes.
   const bool shares_bytes =
-      run.entries % 8 != 0 && std::any_of(parts_.results.begin(), parts_.results.end(),
-                                          [](const Stream& result) { return result.lying == Lying::kBits; });
-  const int parties = shares_bytes ? 1 : int(std::min<int64_t>(threads, parts));
+      run.entries % 8 != 0 &&
+      std::any_of(parts_.results.begin(), parts_.results.end(),
+                  [](const Stream& result) { return result.encoding == StreamEncoding::kBits; });
+  const int64_t parties = shares_bytes ? 1 : std::min<int64_t>(threads, parts);
 
+  // Ranges of parts, one a thread.
+  const int64_t range = (parts + parties - 1) / parties;
   std::vector<double> totals(size_t(parts * size));
+  const std::unique_ptr<Real[]> scratch(new Real[size_t(parties * chunk_scratch(program))]);
+  std::vector<double*> of_sums(size_t(parts * this->sums()));
+  for (int64_t part = 0; part < parts; ++part) {
+    double* at = totals.data() + part * size;
+    for (int32_t i = 0; i < this->sums(); at += sizes[size_t(i)], ++i)
+      of_sums[size_t(part * this->sums() + i)] = at;
+  }
   auto body = [&](int64_t begin, int64_t end, int) {
-    const std::unique_ptr<Real[]> scratch(new Real[size_t(chunk_scratch(program))]);
-    std::vector<double*> of_part;
     for (int64_t part = begin; part < end; ++part) {
-      of_part.clear();
-      double* at = totals.data() + part * size;
-      for (int64_t one : sizes) {
-        of_part.push_back(at);
-        at += one;
-      }
       const int64_t first = part * length * kChunkBlock;
       if (first < run.entries)
         kernel_of<Real>(kernels)(program, run, first, std::min(first + length * kChunkBlock, run.entries),
-                                 scratch.get(), of_part.data());
+                                 scratch.get() + begin / range * chunk_scratch(program),
+                                 of_sums.data() + part * this->sums());
     }
   };
   if (parties <= 1) {
     body(0, parts, 0);
   } else {
     Watch watch;
-    pool_of(parties).split(parts, 1, watch, body);
+    pool().split(parts, range, watch, body);
   }
   const double* total = totals.data();
   for (int32_t i = 0; i < this->sums(); ++i)

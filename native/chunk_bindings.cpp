@@ -40,10 +40,10 @@ Chunk chunk_of(const std::vector<int32_t>& streams, const std::vector<int32_t>& 
                const Instructions& instructions, const std::vector<Pair>& results,
                const std::vector<int32_t>& summed) {
   Chunk::Parts parts;
-  for (int32_t lying : streams)
-    parts.streams.push_back({-1, Lying(lying)});
-  for (const auto& [register_, lying] : results)
-    parts.results.push_back({register_, Lying(lying)});
+  for (int32_t encoding : streams)
+    parts.streams.push_back({-1, StreamEncoding(encoding)});
+  for (const auto& [register_, encoding] : results)
+    parts.results.push_back({register_, StreamEncoding(encoding)});
   for (const auto& [operation, a, b, c, value] : instructions)
     parts.instructions.push_back({ChunkOperation(operation), {a, b, c}, value});
   parts.after = after;

@@ -40,13 +40,13 @@ struct ChunkInstruction {
   double value; // of a constant
 };
 
-// How the entries of a stream lie: as they are computed, as truth values, eight a byte from its lowest bit,
-// or as whole numbers in -128..127.
-enum class Lying : int32_t { kValues, kBits, kBytes, kCount };
+// How the entries of a stream are stored: as they are computed, as truth values, eight a byte from its lowest
+// bit, or as whole numbers in -128..127.
+enum class StreamEncoding : int32_t { kValues, kBits, kBytes, kCount };
 
 struct Stream {
   int32_t source; // of a result, its register
-  Lying lying;
+  StreamEncoding encoding;
 };
 
 struct ChunkProgram {

@@ -232,7 +232,7 @@ void chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
   for (int32_t i = 0; i < program.registers(); ++i)
     written_to[i] = -1;
   for (int32_t i = program.result_count; i-- > 0;)
-    if (program.results[i].lying == Lying::kValues)
+    if (program.results[i].encoding == StreamEncoding::kValues)
       written_to[program.results[i].source] = i;
 
   for (int64_t from = begin; from < end; from += kBlock) {
@@ -244,14 +244,14 @@ void chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
     for (int64_t k = 0; k < run.steps; ++k) {
       for (int32_t i = 0; i < program.stream_count; ++i) {
         const int64_t address = run.streams[i * run.steps + k];
-        const Lying lying = program.streams[i].lying;
+        const StreamEncoding encoding = program.streams[i].encoding;
         if (address == 0) {
           at_register[i] = zeros;
-        } else if (address < 0 || lying == Lying::kValues) {
+        } else if (address < 0 || encoding == StreamEncoding::kValues) {
           at_register[i] = reinterpret_cast<const Real*>(address < 0 ? -address : address) + from;
         } else {
           at_register[i] = own(i);
-          if (lying == Lying::kBits)
+          if (encoding == StreamEncoding::kBits)
             read_bits(address + from, own(i), count);
           else
             for (int32_t j = 0; j < count; ++j)
@@ -277,11 +277,11 @@ void chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
         const Real* values = at_register[source];
         if (address == 0)
           continue;
-        switch (program.results[i].lying) {
-        case Lying::kBits:
+        switch (program.results[i].encoding) {
+        case StreamEncoding::kBits:
           write_bits(values, address + from, count);
           break;
-        case Lying::kBytes:
+        case StreamEncoding::kBytes:
           for (int32_t j = 0; j < count; ++j)
             reinterpret_cast<int8_t*>(address)[from + j] = int8_t(int32_t(values[j]));
           break;

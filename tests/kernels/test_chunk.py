@@ -28,7 +28,7 @@ T = 5
 
 @pytest.fixture(autouse=True, params=["kernels", pytest.param("operations", marks=pytest.mark.slow)])
 def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs a chunk: the compiled kernels, or PyTorch's operations (tests/functional compares the two)."""
+    """What runs a chunk: the compiled kernels, or PyTorch's operations; test_native_chunks.py compares the two."""
     if request.param == "operations":
         monkeypatch.setattr("hdlif.kernels.chunk.native.serves", lambda *given: False)
 

@@ -3,6 +3,7 @@
 `tests/kernels/test_chunk.py` compares both with the steps under autograd.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.fx.experimental.proxy_tensor
+import torch.utils.checkpoint
 
 from chunks import Results, as_written, assert_bits, assert_close, drawn, everything, given_to, written_of
 from hdlif import _native
@@ -24,16 +27,16 @@ T = 5
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What tells each run of a compiled program, forward or backward, from others."""
-    found: list[object] = []
-    layout = native._Plan.layout
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Each run of a compiled program."""
+    found: list[str] = []
 
-    def counted(plan: Any, key: object, *others: Any) -> Any:
-        found.append(key)
-        return layout(plan, key, *others)
+    def counting(way: str) -> None:
+        run = getattr(native._Plan, way)
+        monkeypatch.setattr(native._Plan, way, lambda *given: (found.append(way), run(*given))[1])
 
-    monkeypatch.setattr(native._Plan, "layout", counted)
+    counting("run_forward")
+    counting("run_backward")
     return found
 
 
@@ -56,7 +59,7 @@ def compared(neuron: SteppedNeuron, given: Sequence[Any], steps: int) -> tuple[R
 @every_neuron
 @pytest.mark.parametrize("shape", [(3, 5), (2, 4, 3, 3), (1, 300), (4, 8, 9)], ids=str)
 def test_a_chunk_is_what_operations_make_of_it(
-    make: Callable[..., SteppedNeuron], shape: tuple[int, ...], runs: list[object]
+    make: Callable[..., SteppedNeuron], shape: tuple[int, ...], runs: list[str]
 ) -> None:
     for given in ({}, {"channels": shape[1]}, {"channels": shape[1], "per_step": False}):
         neuron = make(time_steps=T, **given)
@@ -69,7 +72,7 @@ def test_a_chunk_is_what_operations_make_of_it(
 
 @every_neuron
 def test_channels_last_stay_so_and_rows_find_their_channels(
-    make: Callable[..., SteppedNeuron], runs: list[object]
+    make: Callable[..., SteppedNeuron], runs: list[str]
 ) -> None:
     neuron = make(time_steps=T, channels=3)
     x = drawn(T, 2, 3, 4, 5)
@@ -83,7 +86,7 @@ def test_channels_last_stay_so_and_rows_find_their_channels(
     assert len(runs) == 4
 
 
-def test_memory_that_is_no_chunk_is_read_as_it_is_seen(runs: list[object]) -> None:
+def test_memory_that_is_no_chunk_is_read_as_it_is_seen(runs: list[str]) -> None:
     neuron = HDLIF(T, channels=6)
     plain = given_to(neuron, drawn(T, 3, 6), T)
     turned = plain[0].detach().transpose(0, 2).contiguous().transpose(0, 2).requires_grad_()
@@ -98,7 +101,7 @@ def test_memory_that_is_no_chunk_is_read_as_it_is_seen(runs: list[object]) -> No
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_the_bits_do_not_depend_on_the_number_of_threads(threads: int, runs: list[object]) -> None:
+def test_the_bits_do_not_depend_on_the_number_of_threads(threads: int, runs: list[str]) -> None:
     for shape in ((40, 128, 8), (37, 131, 7)):
         neuron = HDLIF(3, channels=shape[1])
         given = given_to(neuron, drawn(3, *shape), 3)
@@ -137,7 +140,7 @@ def test_every_instruction_set_gives_the_bits_of_the_scalar_kernels(seeds: range
 
 @pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
 @every_neuron
-def test_what_is_no_number_is_passed_on(make: Callable[..., SteppedNeuron], number: float, runs: list[object]) -> None:
+def test_what_is_no_number_is_passed_on(make: Callable[..., SteppedNeuron], number: float, runs: list[str]) -> None:
     neuron = make(time_steps=T)
     x = drawn(T, 3, 5)
     x[1, 1] = number
@@ -151,13 +154,13 @@ def test_what_is_no_number_is_passed_on(make: Callable[..., SteppedNeuron], numb
 
 
 @pytest.mark.parametrize("surrogate", [Triangle(0.7), Rectangle(1.3), Sigmoid(3.0), ATan(2.5), Dspike(2.0)], ids=str)
-def test_surrogates_that_are_programs_and_others(surrogate: Any, runs: list[object]) -> None:
+def test_surrogates_that_are_programs_and_others(surrogate: Any, runs: list[str]) -> None:
     neuron = LIF(T, learned=True, surrogate=surrogate)
     assert_close(*compared(neuron, given_to(neuron, drawn(T, 3, 5), T), T))
     assert len(runs) == 2
 
 
-def test_a_surrogate_without_a_program_whose_argument_is_not_saved_is_left_to_operations(runs: list[object]) -> None:
+def test_a_surrogate_without_a_program_whose_argument_is_not_saved_is_left_to_operations(runs: list[str]) -> None:
     def step(current: Any, potential: Any, a: Any) -> Any:
         spike, after = lif_step(current, potential, a, a, surrogate=Sigmoid())
         return lif_step(spike, potential, a, a, surrogate=Sigmoid())[0], after
@@ -169,7 +172,7 @@ def test_a_surrogate_without_a_program_whose_argument_is_not_saved_is_left_to_op
     assert not runs
 
 
-def test_programs_that_are_too_long_are_left_to_operations(runs: list[object]) -> None:
+def test_programs_that_are_too_long_are_left_to_operations(runs: list[str]) -> None:
     """Of 201 operations, fewer than a step may have; backwards they are more than 1024 registers."""
 
     def step(current: Any, potential: Any) -> Any:
@@ -185,7 +188,7 @@ def test_programs_that_are_too_long_are_left_to_operations(runs: list[object]) -
     assert not runs
 
 
-def test_rows_that_are_no_columns_are_left_to_operations(runs: list[object]) -> None:
+def test_rows_that_are_no_columns_are_left_to_operations(runs: list[str]) -> None:
     neuron = HDLIF(T)
     written = written_of(neuron)
     x = drawn(T, 2, 3, 4, 5)
@@ -232,16 +235,16 @@ CHUNK: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"streams": [3]}, "streams: unknown lying"),
-        ({"rows": 2000}, "rows: too many"),
-        ({"rows": -1}, "rows: too many"),
+        ({"streams": [3]}, "streams: unknown encoding"),
+        ({"rows": 2000}, "rows: 0..1024"),
+        ({"rows": -1}, "rows: 0..1024"),
         ({"instructions": [(0, 0, 0, 0, 0.0)] * 1024}, "registers: too many"),
         ({"instructions": [(99, 0, 0, 0, 0.0)]}, "unknown operation"),
-        ({"instructions": [(1, 0, 2, 0, 0.0)]}, "a register is read after it is written"),
-        ({"instructions": [(1, -1, 0, 0, 0.0)]}, "a register is read after it is written"),
+        ({"instructions": [(1, 0, 2, 0, 0.0)]}, "a register is read before it is written"),
+        ({"instructions": [(1, -1, 0, 0, 0.0)]}, "a register is read before it is written"),
         ({"after": [3]}, "after: unknown register"),
         ({"results": [(3, 0)]}, "results: unknown register"),
-        ({"results": [(0, 5)]}, "results: unknown register or lying"),
+        ({"results": [(0, 5)]}, "results: unknown register or encoding"),
         ({"summed": [-1]}, "summed: unknown register"),
     ],
 )
@@ -278,13 +281,209 @@ def test_addresses_of_another_number_are_refused() -> None:
         _native.ChunkLayout(summing, **{**sums, "sum_rows": one, "sum_columns": np.zeros(2, np.int64)})
 
 
+def plans_of(neuron: SteppedNeuron) -> list[Any]:
+    assert neuron._fusing._made is not None
+    compiled = neuron._fusing._made[1]._native
+    assert compiled is not None
+    return [plan for plan in compiled._plans.values() if plan is not None]
+
+
 def test_layouts_are_made_once_and_not_kept_for_ever() -> None:
     neuron = HDLIF(100, path="fused")
     for steps in (*range(1, 100), 5, 99, 99):
         neuron(torch.zeros(steps, 2, 3), None, range(steps))
-    assert neuron._fusing._made is not None
-    compiled = neuron._fusing._made[1]._native
-    assert compiled is not None
-    plans = [plan for plan in compiled._plans.values() if plan is not None]
-    assert all(len(plan.layouts) <= native.MOST_LAYOUTS for plan in plans)
-    assert sum(len(plan.layouts) for plan in plans) >= native.MOST_LAYOUTS
+    kept = [(plan.layout.cache_info(), plan.slots.cache_info()) for plan in plans_of(neuron)]
+    assert all(layouts.currsize <= native.MOST_LAYOUTS >= slots.currsize for layouts, slots in kept)
+    assert sum(layouts.currsize for layouts, _ in kept) >= native.MOST_LAYOUTS
+    assert sum(layouts.misses for layouts, _ in kept) == 100
+
+
+def test_one_step_is_called_in_every_way_in_turn(runs: list[str]) -> None:
+    """What is the same in two calls is shared by them, and nothing else is."""
+    neuron = LIF(T, learned=True, channels=4, surrogate=Sigmoid())
+    step, oracle = FusedStep(written_of(neuron)), FusedStep(written_of(neuron), kernels=None)
+    calls = []
+    for dtype in (torch.float32, torch.float64):
+        for currents in (T, 1):
+            for shares in (False, True):
+                given = given_to(neuron, drawn(currents, 2, 4, 3, 3), T, shares=shares)
+                given = [one.detach().to(dtype).requires_grad_() for one in given]
+                asked = [given, [given[0], *(one.detach() for one in given[1:])]]
+                asked.append([given[0].detach().requires_grad_(), given[1].detach(), *given[2:]])
+                calls += asked
+    assert len(calls) == 24
+    for given in (*calls, *reversed(calls)):
+        found, expected = (everything(one, given, T, states=1) for one in (step, oracle))
+        assert_close(found, expected)
+        with torch.no_grad():
+            spikes, after = step(given[0], given[1:2], given[2:], steps=T)
+        for value, its in zip(expected[0], (spikes, *after), strict=True):
+            assert torch.equal(value, its)
+        # Of the spikes alone, by a gradient that is one number; and of the state alone.
+        for which in (0, 1):
+            gradients = []
+            for one in (step, oracle):
+                spikes, after = one(given[0], given[1:2], given[2:], steps=T)
+                gradients.append(torch.autograd.grad((spikes, *after)[which].sum(), given[0]))
+            torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    assert len(runs) > 10 * len(calls)
+
+
+# What PyTorch may do with a chunk.
+
+
+def test_checkpoints_and_hooks_see_each_saved_tensor_once() -> None:
+    neuron, x = LIF(T, learned=True, path="fused"), drawn(T, 3, 5).requires_grad_()
+    (expected,) = torch.autograd.grad(neuron(x, None, range(T))[0].square().sum(), x)
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = neuron(x, None, range(T))[0]
+        return y
+
+    spikes = torch.utils.checkpoint.checkpoint(run, x, use_reentrant=False)
+    assert torch.equal(torch.autograd.grad(spikes.square().sum(), x)[0], expected)
+    packed, unpacked = list[torch.Tensor](), list[int]()
+
+    def pack(one: torch.Tensor) -> int:
+        packed.append(one)
+        return len(packed) - 1
+
+    def unpack(number: int) -> torch.Tensor:
+        unpacked.append(number)
+        return packed[number]
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        spikes = run(x)
+        assert torch.equal(torch.autograd.grad(spikes.square().sum(), x)[0], expected)
+    assert len(unpacked) == len(set(unpacked)) > 2
+
+
+def test_what_is_unpacked_may_lie_in_another_order(runs: list[str]) -> None:
+    for neuron in (AdaptiveHDLIF(T, channels=3), GLIF(T, channels=3), HDLIF(T, channels=3)):
+        x = drawn(T, 2, 3, 4, 5).flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (T, 2))
+        given = given_to(neuron, x, T)
+        found, expected = compared(neuron, given, T)
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda one: one, lambda one: one.clone(memory_format=torch.contiguous_format)
+        ):
+            assert_close(everything(FusedStep(written_of(neuron)), given, T, states=len(neuron.states)), expected)
+        assert_close(found, expected)
+    assert len(runs) == 3 * 4
+
+
+SURROGATES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "truth values": lambda x: torch.exp(-x.abs()) > 0.5,
+    "another dtype": lambda x: torch.exp(-x.abs().double()),
+    "one number": lambda x: torch.exp(torch.zeros(())),
+    "by channel": lambda x: torch.exp(-torch.arange(1.0, 4.0).view(3, 1, 1) * x.abs()),
+}
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES.values(), ids=SURROGATES)
+def test_a_surrogate_may_give_any_dtype_and_shape_that_fits(surrogate: Any, runs: list[str]) -> None:
+    neuron = LIF(T, learned=True, surrogate=surrogate)
+    x = drawn(T, 2, 3, 3, 3)
+    for current in (x, x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (T, 2))):
+        assert_close(*compared(neuron, given_to(neuron, current, T), T))
+    assert len(runs) == 4
+
+
+def test_tensors_that_are_not_what_lies_in_memory(runs: list[str]) -> None:
+    neuron = HDLIF(T)
+    given = given_to(neuron, drawn(T, 3, 5), T)
+    step, oracle = FusedStep(written_of(neuron)), FusedStep(written_of(neuron), kernels=None)
+    negated = [torch._neg_view(given[0].detach()).requires_grad_(), *given[1:]]
+    assert_close(everything(step, negated, T, states=1), everything(oracle, negated, T, states=1))
+    spikes, _ = step(given[0], given[1:2], given[2:], steps=T)
+    expected, _ = oracle(given[0], given[1:2], given[2:], steps=T)
+    for towards in (
+        torch._neg_view(drawn(T, 3, 5)),
+        torch._efficientzerotensor(T, 3, 5),
+        torch.ones(()).expand(T, 3, 5),
+    ):
+        found = [torch.autograd.grad(one, given[0], towards, retain_graph=True)[0] for one in (spikes, expected)]
+        torch.testing.assert_close(*found)
+    with pytest.raises(RuntimeError, match="takes one gradient at a time"):
+        torch.autograd.grad(spikes, given[0], torch.ones(2, T, 3, 5), is_grads_batched=True)
+
+
+def test_tangents_and_traces_are_left_to_operations(runs: list[str]) -> None:
+    neuron, x = HDLIF(T, learned=False, path="fused"), drawn(T, 3, 5)
+    plain = HDLIF(T, learned=False)
+    run = lambda neuron, x: neuron(x, None, range(T))[0]  # noqa: E731
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        found, expected = (torch.autograd.forward_ad.unpack_dual(run(one, dual)).tangent for one in (neuron, plain))
+        assert expected is not None
+        assert torch.equal(found, expected)
+    traced = torch.fx.experimental.proxy_tensor.make_fx(lambda x: run(neuron, x))(x)
+    other = drawn(T, 3, 5, seed=3)
+    assert torch.equal(traced(other), run(plain, other))
+    assert not runs
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 0, 4), (2, 0, 3), (0, 3), (0, 3, 4, 4)], ids=str)
+@pytest.mark.parametrize("surrogate", [Triangle(), Sigmoid()], ids=str)
+def test_chunks_of_no_neuron(shape: tuple[int, ...], surrogate: Any) -> None:
+    neuron = LIF(T, learned=True, surrogate=surrogate, path="fused", **({"channels": shape[1]} if shape[1] else {}))
+    x = torch.zeros(T, *shape, requires_grad=True)
+    y, state = neuron(x, None, range(T))
+    assert y.shape == x.shape
+    assert state["potential"].shape == shape
+    y.sum().backward()
+    assert x.grad is not None
+
+
+def test_a_row_with_too_few_axes_is_left_to_operations(runs: list[str]) -> None:
+    """Its first axis may be that of the steps, or, as PyTorch aligns shapes, of the samples."""
+    neuron = HDLIF(T)
+    given = [drawn(T, T, 3, 1, 1).requires_grad_(), drawn(T, 3, 1, 1), drawn(T, 3, 1, 1), torch.tensor([0.5])]
+    step = FusedStep(written_of(neuron))
+    with pytest.raises(RuntimeError):
+        step(given[0], given[1:2], [drawn(T, 3, 1, 1), drawn(T, 4, 1, 1)], steps=T)
+    step(given[0], given[1:2], [torch.tensor([0.5]), torch.tensor([0.5])], steps=T)
+    assert runs == ["run_forward"]
+
+
+def test_a_step_that_has_run_is_copied() -> None:
+    neuron = HDLIF(T)
+    given = given_to(neuron, drawn(T, 3, 5), T)
+    step = FusedStep(written_of(neuron))
+    expected = everything(step, given, T, states=1)
+    assert_bits(everything(copy.deepcopy(step), given, T, states=1), expected)
+
+
+def test_what_was_saved_and_then_written_to_is_found_out() -> None:
+    neuron = HDLIF(T)
+    for place in (0, 1, 2):
+        given = [one.detach().clone().requires_grad_() for one in given_to(neuron, drawn(T, 3, 5), T)]
+        inner = [one * 1 for one in given]
+        spikes, _ = FusedStep(written_of(neuron))(inner[0], inner[1:2], inner[2:], steps=T)
+        if place:  # HD-LIF reads no current
+            inner[place].mul_(2)
+            with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                spikes.sum().backward()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 16])
+def test_float64_sums_do_not_depend_on_the_number_of_threads(threads: int, runs: list[str]) -> None:
+    neuron = HDLIF(3, channels=128)
+    given = [one.detach().double().requires_grad_() for one in given_to(neuron, drawn(3, 64, 128, 8), 3)]
+    step = FusedStep(written_of(neuron))
+    torch.set_num_threads(threads)
+    found = everything(step, given, 3, states=1)
+    torch.set_num_threads(1)
+    for value, its in zip(found[1], everything(step, given, 3, states=1)[1], strict=True):
+        assert torch.equal(value, its)
+    assert len(runs) == 4
+
+
+def test_zeros_of_both_signs_are_two_constants() -> None:
+    def step(current: Any, a: Any) -> Any:
+        return torch.where(current > a, torch.zeros_like(current) * -1.0, torch.zeros_like(current) + 0.0)
+
+    written = trace_written(step, states=(), rows={"a": torch.tensor([0.5])})
+    spikes, _ = FusedStep(written)(drawn(T, 2, 3), [], [torch.tensor([[[0.5]]])], steps=T)
+    expected, _ = FusedStep(written, kernels=None)(drawn(T, 2, 3), [], [torch.tensor([[[0.5]]])], steps=T)
+    assert torch.equal(spikes.signbit(), expected.signbit())
+    assert spikes.signbit().any()

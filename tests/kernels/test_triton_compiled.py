@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from chunks import CASES, drawn, everything, given_to, written_of
-from hdlif.equations.chunk_program import OPERATIONS, ChunkInstruction, ChunkProgram, Lying
+from hdlif.equations.chunk_program import OPERATIONS, ChunkInstruction, ChunkProgram, StreamEncoding
 from hdlif.kernels.chunk import FusedStep
 from hdlif.kernels.chunk.gpu import launching
 from hdlif.kernels.chunk.gpu.source import Kernel, Part, source
@@ -117,7 +117,7 @@ def every_operation(but: str = "") -> ChunkProgram:
     for i in range(len(names)):
         made.append(ChunkInstruction("add", (4 + i, 3 + len(made) - 1 if i else 3)))
     last = 2 + len(made)
-    results: tuple[tuple[int, Lying], ...] = ((last, "values"), (4, "bits"), (5, "bytes"))
+    results: tuple[tuple[int, StreamEncoding], ...] = ((last, "values"), (4, "bits"), (5, "bytes"))
     return ChunkProgram(("values", "bits", "bytes"), (), 0, tuple(made), results, (last,))
 
 
@@ -142,7 +142,7 @@ def test_each_operation_rounds_once_to_the_nearest(target: tuple[Any, ...]) -> N
 
 
 def made_of(program: ChunkProgram, target: tuple[Any, ...]) -> Any:
-    streams = tuple((Part(i, lying, 0),) for i, lying in enumerate(program.streams))
+    streams = tuple((Part(i, encoding, 0),) for i, encoding in enumerate(program.streams))
     kernel = Kernel(program, False, streams, (), (), ("at all steps",) * 3, (), (False,))
     values, bits, numbers = torch.zeros(64), torch.zeros(8, dtype=torch.uint8), torch.zeros(64, dtype=torch.int8)
     arguments: dict[str, Any] = {"stream0": values, "stream1": bits, "stream2": numbers, "result0": values}

@@ -103,7 +103,7 @@ def _kernel_checks(heard: Heard, what: str, *, of: str, right: str) -> list[Chec
         seen = [line for line in measured if line["instructions"] == name]
         wrong = [f"{line[of]} (by up to {line['difference']:.2g})" for line in seen if line["difference"] is not None]
         if wrong:
-            checks.append(Check(f"{what}, {name}", "fault", f"unlike their oracle: {', '.join(wrong)}; {mend}"))
+            checks.append(Check(f"{what}, {name}", "fault", f"unlike the oracle: {', '.join(wrong)}; {mend}"))
         elif seen:
             checks.append(Check(f"{what}, {name}", "ok", right.format(len(seen))))
     if heard.end is not None or not checks:

@@ -19,8 +19,8 @@ from hdlif.equations.tracing import trace_written
 from hdlif.equations.written import WrittenStep
 from hdlif.errors import EquationError
 
-Lying = Literal["values", "bits", "bytes"]
-LYINGS: tuple[Lying, ...] = ("values", "bits", "bytes")
+StreamEncoding = Literal["values", "bits", "bytes"]
+ENCODINGS: tuple[StreamEncoding, ...] = ("values", "bits", "bytes")
 """How a stream lies in memory, in the order of native/kernels/chunk.h."""
 
 OPERATIONS = (
@@ -73,11 +73,11 @@ class ChunkProgram:
         summed: registers that are summed to rows.
     """
 
-    streams: tuple[Lying, ...]
+    streams: tuple[StreamEncoding, ...]
     after: tuple[int, ...]
     rows: int
     instructions: tuple[ChunkInstruction, ...]
-    results: tuple[tuple[int, Lying], ...]
+    results: tuple[tuple[int, StreamEncoding], ...]
     summed: tuple[int, ...] = ()
 
     @property
@@ -165,17 +165,17 @@ class _Values:
         return self.at[Value(register)]
 
 
-def lying_of(saving: Saving, value: Value) -> Lying:
+def encoding_of(saving: Saving, value: Value) -> StreamEncoding:
     """How a value that a step computes is saved."""
     if saving.are_bits(value):
         return "bits"
     return "bytes" if value.kind in ("share", "sign") else "values"
 
 
-def lying_later(saving: Saving, value: Value) -> Lying:
+def later_encoding(saving: Saving, value: Value) -> StreamEncoding:
     """How a value of a step is saved behind the first steps, where no state is that from before the chunk."""
     source = saving.source(value, len(saving.program.states))
-    return lying_of(saving, source.value) if source.place == "computed" else "values"
+    return encoding_of(saving, source.value) if source.place == "computed" else "values"
 
 
 def forward(saving: Saving, saved: Sequence[Value]) -> ChunkProgram:
@@ -191,7 +191,7 @@ def forward(saving: Saving, saved: Sequence[Value]) -> ChunkProgram:
     values = _Values(saving.step, write, {Value(register): register for register in range(program.first)})
     results = [Value(register) for register in (program.spike, *program.after)]
     values.compute(saving.order((*results, *saved), list(values.at)))
-    written = [(values.at[results[0]], "values"), *((values.at[value], lying_of(saving, value)) for value in saved)]
+    written = [(values.at[results[0]], "values"), *((values.at[value], encoding_of(saving, value)) for value in saved)]
     return ChunkProgram(
         streams=("values",),
         after=tuple(values.at[value] for value in results[1:]),
@@ -261,7 +261,7 @@ class _Backwards:
                 traced[name] = _traced(saving.step.surrogates[name])
             except EquationError:
                 argument = Value(instruction.operands[0])
-                if argument not in saving.kept or name in given or lying_later(saving, argument) != "values":
+                if argument not in saving.kept or name in given or later_encoding(saving, argument) != "values":
                     raise
                 given[name] = saving.kept.index(argument)
         return traced, given
@@ -276,13 +276,13 @@ class _Backwards:
             if register in saving.live and register in self._gradients:
                 self._back(program.instructions[register - program.first], register)
         after = [self._of(state) for state in range(1, 1 + len(program.states))]
-        results: tuple[tuple[int, Lying], ...] = ()
+        results: tuple[tuple[int, StreamEncoding], ...] = ()
         if self._adds_currents:
             after.append(write("add", self._streams + len(program.states), self._of(0)))
         elif self._gives_current:
             results = ((self._of(0), "values"),)
         summed = tuple(row for row in self._rows if row in saving.live)
-        streams: list[Lying] = ["values", *(lying_later(saving, value) for value in saving.kept)]
+        streams: list[StreamEncoding] = ["values", *(later_encoding(saving, value) for value in saving.kept)]
         streams += ["values" for _ in self._given]
         made = ChunkProgram(
             streams=tuple(streams),
@@ -394,10 +394,10 @@ def encoded(program: ChunkProgram) -> Mapping[str, Any]:
         return OPERATIONS.index(one.operation), a, b, c, one.value
 
     return {
-        "streams": [LYINGS.index(lying) for lying in program.streams],
+        "streams": [ENCODINGS.index(encoding) for encoding in program.streams],
         "after": list(program.after),
         "rows": program.rows,
         "instructions": [instruction(one) for one in program.instructions],
-        "results": [(register, LYINGS.index(lying)) for register, lying in program.results],
+        "results": [(register, ENCODINGS.index(encoding)) for register, encoding in program.results],
         "summed": list(program.summed),
     }

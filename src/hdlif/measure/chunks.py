@@ -34,7 +34,7 @@ Run = Callable[[FusedStep, Tensor, list[Any], list[Any]], tuple[list[Tensor], li
 
 
 def run(step: FusedStep, current: Tensor, states: list[Any], rows: list[Any]) -> tuple[list[Tensor], list[Tensor]]:
-    """Spikes and states of a chunk, and the gradients of the squares of the spikes by all that is given."""
+    """Spikes and states of a chunk, and the gradients of the sum of their squares by all that is given."""
     spikes, after = step(current, states, rows, steps=_STEPS)
     leaves = [one for one in (current, *states, *rows) if isinstance(one, Tensor) and one.requires_grad]
     loss = spikes.square().sum() + sum(state.square().sum() for state in after)

@@ -55,13 +55,23 @@ Columns columns(int64_t entries) {
   return {count, draw(0, 1) == 0 ? 1 : entries / count};
 }
 
+// What is 1 or 0 may be written as bytes.
+Stream result(const Chunk::Parts& parts, int32_t first, int32_t source) {
+  const bool is_truth =
+      source >= first &&
+      (parts.instructions[size_t(source - first)].operation == ChunkOperation::kGreater ||
+       parts.instructions[size_t(source - first)].operation == ChunkOperation::kGreaterEqual);
+  return {source, StreamEncoding(draw(0, is_truth ? 2 : 1))};
+}
+
 template <typename Real> Case<Real> random_case() {
   Case<Real> made;
   made.steps = draw(1, 4);
-  made.entries = draw(0, 2) == 0 ? draw(1, 40) : 24 * draw(1, 60);
+  // Now and then enough for several threads.
+  made.entries = draw(0, 2) == 0 ? draw(1, 40) : 24 * draw(1, draw(0, 19) == 0 ? 6000 : 60);
   const int32_t streams = draw(1, 3), states = draw(0, 3), rows = draw(0, 3);
   for (int32_t i = 0; i < streams; ++i)
-    made.parts.streams.push_back({-1, Lying(draw(0, 2))});
+    made.parts.streams.push_back({-1, StreamEncoding(draw(0, 2))});
   made.parts.rows = rows;
   for (int32_t i = 0; i < rows; ++i)
     made.row_columns.push_back(columns(made.entries));
@@ -76,7 +86,7 @@ template <typename Real> Case<Real> random_case() {
   for (int32_t i = 0; i < states; ++i)
     made.parts.after.push_back(draw(0, all - 1));
   for (int32_t i = draw(0, 3); i > 0; --i)
-    made.parts.results.push_back({draw(0, all - 1), Lying(draw(0, 1))});
+    made.parts.results.push_back(result(made.parts, first, draw(0, all - 1)));
   for (int32_t i = draw(0, 2); i > 0; --i) {
     made.parts.summed.push_back(draw(0, all - 1));
     made.sum_columns.push_back(columns(made.entries));
@@ -86,7 +96,7 @@ template <typename Real> Case<Real> random_case() {
   for (int32_t i = 0; i < streams; ++i) {
     made.values.push_back(drawn<Real>(size));
     made.bits.emplace_back(
-        size_t(made.parts.streams[size_t(i)].lying == Lying::kBytes ? size : (size + 7) / 8));
+        size_t(made.parts.streams[size_t(i)].encoding == StreamEncoding::kBytes ? size : (size + 7) / 8));
     for (uint8_t& byte : made.bits.back())
       byte = uint8_t(draw(0, 255));
   }
@@ -104,17 +114,20 @@ std::vector<std::vector<uint8_t>> run(const Case<Real>& given, const Kernels& ke
   const int64_t steps = given.steps, entries = given.entries;
   std::vector<int64_t> streams, results, rows, before, after, sum_rows;
   for (int32_t i = 0; i < chunk.streams(); ++i)
-    for (int64_t k = 0; k < steps; ++k)
-      switch (given.parts.streams[size_t(i)].lying) {
-      case Lying::kBits:
-        streams.push_back(address_of(given.bits[size_t(i)].data()) * 8 + k * entries);
-        break;
-      case Lying::kBytes:
-        streams.push_back(address_of(given.bits[size_t(i)].data()) + k * entries);
-        break;
-      default:
-        streams.push_back(address_of(given.values[size_t(i)].data() + k * entries));
-      }
+    for (int64_t k = 0; k < steps; ++k) {
+      const int64_t values = address_of(given.values[size_t(i)].data() + k * entries);
+      const int64_t encoded = address_of(given.bits[size_t(i)].data());
+      const StreamEncoding encoding = given.parts.streams[size_t(i)].encoding;
+      const bool is_encoded = encoding != StreamEncoding::kValues;
+      if ((i + k) % 5 == 4)
+        streams.push_back(0); // zeros
+      else if (is_encoded && k == 0)
+        streams.push_back(-values); // not encoded at this step
+      else if (encoding == StreamEncoding::kBits)
+        streams.push_back(encoded * 8 + k * entries);
+      else
+        streams.push_back(is_encoded ? encoded + k * entries : values);
+    }
   size_t at = size_t(chunk.streams());
   for (int32_t i = 0; i < chunk.rows(); ++i, ++at)
     for (int64_t k = 0; k < steps; ++k)
@@ -125,10 +138,11 @@ std::vector<std::vector<uint8_t>> run(const Case<Real>& given, const Kernels& ke
     return address_of(written.back().data());
   };
   for (const Stream& result : given.parts.results) {
-    const bool is_bits = result.lying == Lying::kBits;
-    const int64_t first = room(is_bits ? (steps * entries + 7) / 8 : steps * entries * int64_t(sizeof(Real)));
+    const bool is_bits = result.encoding == StreamEncoding::kBits;
+    const int64_t size = result.encoding == StreamEncoding::kBytes ? 1 : int64_t(sizeof(Real));
+    const int64_t first = room(is_bits ? (steps * entries + 7) / 8 : steps * entries * size);
     for (int64_t k = 0; k < steps; ++k)
-      results.push_back(is_bits ? first * 8 + k * entries : first + k * entries * int64_t(sizeof(Real)));
+      results.push_back(k % 3 == 2 ? 0 : is_bits ? first * 8 + k * entries : first + k * entries * size);
   }
   for (int32_t i = 0; i < chunk.states(); ++i, ++at) {
     before.push_back(address_of(given.values[at].data()));
@@ -174,7 +188,8 @@ template <typename Real> void check(const Kernels* const* tables, int count, con
     for (int threads : {1, 3}) {
       const auto found = run(given, *tables[table], threads);
       for (size_t i = 0; i < found.size(); ++i) {
-        const bool is_bits = i < given.parts.results.size() && given.parts.results[i].lying == Lying::kBits;
+        const bool is_bits =
+            i < given.parts.results.size() && given.parts.results[i].encoding != StreamEncoding::kValues;
         if (!same<Real>(expected[i], found[i], is_bits)) {
           std::fprintf(stderr, "%s, %d threads: result %zu differs from that of %s\n", tables[table]->name,
                        threads, i, tables[0]->name);

@@ -1,14 +1,16 @@
 """Chunks of a step in one pass over memory each way, by the compiled kernels, on a CPU.
 
 The program of a step (`equations.chunk_program`) runs on a block of neurons at a time, all steps of the chunk, so that
-states and gradients stay in the cache; blocks are shared out to as many threads as PyTorch has. Values are bit for bit
-those of PyTorch's operations, and the same bytes are saved. The gradient of a row is summed in float64, in an order
-that does not depend on the number of threads.
+states and gradients stay in the cache; blocks are shared out to as many threads as PyTorch has, at most 16, and small
+chunks to fewer (where a step's bits fill no whole number of bytes, to one). Values are bit for bit those of PyTorch's
+operations, and the same bytes are saved. The gradient of a row is summed over the steps that share it in the dtype of
+the states, and over neurons in float64, in an order that does not depend on the number of threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +18,8 @@ import torch
 from torch import Tensor
 
 from hdlif import _native
-from hdlif.equations import Needs, Saving, Source, WrittenStep
-from hdlif.equations.chunk_program import Backward, Lying, encoded
+from hdlif.equations import Needs, Saving, Source, Value, WrittenStep
+from hdlif.equations.chunk_program import Backward, StreamEncoding, encoded
 from hdlif.errors import EquationError
 from hdlif.kernels.chunk.places import Place
 from hdlif.kernels.chunk.plan import BackwardCall, ForwardCall, Numbers, Plan, Rows, are_columns
@@ -40,6 +42,9 @@ class NativeStep:
     def __init__(self, step: WrittenStep, instruction_set: str = "") -> None:
         self.step, self.instruction_set = step, instruction_set
         self._plans: dict[tuple[Needs, bool], _Plan | None] = {}
+
+    def __reduce__(self) -> tuple[type[NativeStep], tuple[WrittenStep, str]]:
+        return NativeStep, (self.step, self.instruction_set)
 
     def plan(self, needs: Needs, steps: int) -> _Plan | None:
         """How a chunk is run, made once.
@@ -64,7 +69,7 @@ class _Plan(Plan):
     """The compiled programs of one way to run a step.
 
     Attributes:
-        layouts: of each kind of call, made once.
+        layout: that of a kind of call, made once, and kept while it is one of the last.
     Raises:
         EquationError: what is asked for cannot be run back, or a program is too long.
     """
@@ -75,30 +80,28 @@ class _Plan(Plan):
         # Where currents are added up, that takes one more and their sum.
         if any(one.registers > MOST_REGISTERS - 2 for one in programs):
             raise EquationError(f"the step takes more than {MOST_REGISTERS} registers")
-        self.instruction_set = instruction_set
-        self.layouts: dict[object, _native.ChunkLayout] = {}
-        self._forward = _native.Chunk(**encoded(self.forward))
-        self._compiled: dict[bool, _native.Chunk] = {}
+        self._compiled_forward = _native.Chunk(**encoded(self.forward))
+        self._compiled_backward = lru_cache(
+            lambda adds_currents: _native.Chunk(**encoded(self.backward(adds_currents=adds_currents).program))
+        )
+        self._instruction_set = instruction_set
+        self.layout = lru_cache(MOST_LAYOUTS)(self._layout)
 
-    def layout(self, key: object, make: Callable[[], _Layout], chunk: _native.Chunk) -> _native.ChunkLayout:
-        """The layout of all calls with this key."""
-        if key not in self.layouts:
-            if len(self.layouts) == MOST_LAYOUTS:
-                del self.layouts[next(iter(self.layouts))]
-            self.layouts[key] = make().compiled(chunk, self.instruction_set)
-        return self.layouts[key]
+    def _layout(self, kind: _ForwardKind | _BackwardKind) -> _native.ChunkLayout:
+        if isinstance(kind, _ForwardKind):
+            return _forward_layout(self, kind).compiled(self._compiled_forward, self._instruction_set)
+        made = self.backward(adds_currents=kind.adds_currents)
+        chunk = self._compiled_backward(kind.adds_currents)
+        return _backward_layout(self, kind, made).compiled(chunk, self._instruction_set)
 
     def run_forward(self, call: ForwardCall) -> None:
-        dtype, currents = call.current.dtype, call.current.shape[0]
-        key = "forward", call.steps, call.place, dtype, currents, call.rows.key, call.saves
-        layout = self.layout(key, lambda: _forward_layout(self, call), self._forward)
+        dtype = call.current.dtype
+        kind = _ForwardKind(call.steps, call.place, dtype, call.current.shape[0], call.rows.key, tuple(call.computed))
         rows = _tensors_of(call.rows, dtype)
         tensors = [call.current, *call.states, *rows, call.spikes, *call.after, *call.computed.values()]
-        layout.run([one.data_ptr() for one in tensors], torch.get_num_threads())
+        self.layout(kind).run([one.data_ptr() for one in tensors], torch.get_num_threads())
 
     def run_backward(self, call: BackwardCall, made: Backward) -> list[Tensor]:
-        if call.adds_currents not in self._compiled:
-            self._compiled[call.adds_currents] = _native.Chunk(**encoded(made.program))
         kind = _BackwardKind(
             call.steps,
             call.place,
@@ -113,13 +116,12 @@ class _Plan(Plan):
             ),
             call.rows.key,
         )
-        layout = self.layout(kind, lambda: _backward_layout(self, kind, made), self._compiled[call.adds_currents])
         kinds = [call.rows.key[made.rows.index(row)] for row in made.summed]
         sums = [torch.empty(count, columns, dtype=call.dtype) for (columns, _), count in kinds]
         slopes = [one for of_argument in call.slopes for one in of_argument.values()]
         rows = _tensors_of(call.rows, call.dtype)
         tensors = (call.spikes, *call.saved, *slopes, *rows, *call.arriving, call.current, *call.states, *sums)
-        layout.run([one.data_ptr() for one in tensors if one is not None], torch.get_num_threads())
+        self.layout(kind).run([one.data_ptr() for one in tensors if one is not None], torch.get_num_threads())
         return sums
 
 
@@ -152,9 +154,9 @@ class _Layout:
         """Addresses: factor times the tensor's, and the offset."""
         self.tables[table].append(np.stack(np.broadcast_arrays(tensor, factor, offsets), axis=-1))
 
-    def length(self, lying: Lying = "values") -> int:
+    def length(self, encoding: StreamEncoding = "values") -> int:
         """From one row to the next: bytes, or bits."""
-        return self.place.entries * (self.dtype.itemsize if lying == "values" else 1)
+        return self.place.entries * (self.dtype.itemsize if encoding == "values" else 1)
 
     def values(self, table: str, rows: int, *, is_reversed: bool = False) -> None:
         """The next tensor, of values with a row for each step, or one for all."""
@@ -193,28 +195,39 @@ class _Layout:
         )
 
 
-def _forward_layout(plan: _Plan, call: ForwardCall) -> _Layout:
+class _ForwardKind(NamedTuple):
+    """What tells calls of the forward pass apart: how many rows its tensors have, and which values are saved."""
+
+    steps: int
+    place: Place
+    dtype: torch.dtype
+    currents: int
+    rows: tuple[tuple[tuple[int, int], int], ...]
+    computed: tuple[Value, ...]
+
+
+def _forward_layout(plan: _Plan, call: _ForwardKind) -> _Layout:
     steps, states = call.steps, len(plan.saving.program.states)
-    layout = _Layout(call.place, call.current.dtype, steps)
-    layout.values("streams", call.current.shape[0])
+    layout = _Layout(call.place, call.dtype, steps)
+    layout.values("streams", call.currents)
     for _ in range(states):
         layout.state("before")
-    for columns, count in call.rows.key:
+    for columns, count in call.rows:
         layout.row(columns, count)
     layout.values("results", steps)
     for _ in range(states):
         layout.state("after")
     slots = plan.slots(steps)
-    found = dict(zip(slots.found, zip(slots.lyings, slots.counts, strict=True), strict=True))
+    found = dict(zip(slots.found, zip(slots.encodings, slots.counts, strict=True), strict=True))
     computed = {value: layout.tensor() for value in call.computed}
     for value in plan.outputs:
         if value not in computed:
             layout.nothing("results")
             continue
-        lying, count = found[Source("computed", value, 0)]
+        encoding, count = found[Source("computed", value, 0)]
         is_saved = np.arange(steps) < count
-        offsets = layout.length(lying) * np.arange(steps) * is_saved
-        factor = (8 if lying == "bits" else 1) * is_saved
+        offsets = layout.length(encoding) * np.arange(steps) * is_saved
+        factor = (8 if encoding == "bits" else 1) * is_saved
         layout.add("results", np.where(is_saved, computed[value], -1), factor, offsets)
     return layout
 
@@ -240,14 +253,14 @@ def _backward_layout(plan: _Plan, call: _BackwardKind, made: Backward) -> _Layou
         layout.values("streams", call.spikes, is_reversed=True)
     saved = [layout.tensor() for _ in slots.found]
 
-    def stream(i: int, tensors: dict[int, int], later: Lying) -> None:
+    def stream(i: int, tensors: dict[int, int], later: StreamEncoding) -> None:
         """Value i of those that are kept; where it lies as in most steps, and where not, by the negated address."""
         tensor, factor, offsets = (np.zeros(call.steps, np.int64) for _ in range(3))
         for slot, is_here in slots.parts[i]:
-            lying, sign = slots.lyings[slot], 1 if slots.lyings[slot] == later else -1
+            encoding, sign = slots.encodings[slot], 1 if slots.encodings[slot] == later else -1
             is_one = slots.found[slot].place == "current" and call.currents == (1,)
-            tensor[is_here], factor[is_here] = tensors[slot], sign * (8 if lying == "bits" else 1)
-            offsets[is_here] = sign * layout.length(lying) * (0 if is_one else slots.rows[i][is_here])
+            tensor[is_here], factor[is_here] = tensors[slot], sign * (8 if encoding == "bits" else 1)
+            offsets[is_here] = sign * layout.length(encoding) * (0 if is_one else slots.rows[i][is_here])
         layout.add("streams", tensor[::-1], factor[::-1], offsets[::-1])
 
     for i in range(len(saving.kept)):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hdlif.equations import Value
-from hdlif.equations.chunk_program import Lying
+from hdlif.equations.chunk_program import StreamEncoding
 from hdlif.kernels.chunk.places import Place
 from hdlif.kernels.chunk.plan import BackwardCall, ForwardCall, Plan, Rows
 
@@ -50,15 +50,15 @@ class _Forward:
         computed: dict[Value, Tensor] = {}
         if saves:
             slots = plan.slots(steps)
-            for source, lying, number in zip(slots.found, slots.lyings, slots.counts, strict=True):
+            for source, encoding, number in zip(slots.found, slots.encodings, slots.counts, strict=True):
                 if source.place == "current":
                     self.saved.append(current)
                 elif source.place == "before":
                     self.saved.append(states[source.value.register - 1])
                 elif source.value not in plan.outputs:
-                    self.saved.append(self.spikes)
+                    self.saved.append(place.laid(self.spikes))
                 else:
-                    computed[source.value] = _empty(lying, number, place.entries, dtype, device)
+                    computed[source.value] = _empty(encoding, number, place.entries, dtype, device)
                     self.saved.append(computed[source.value])
         rows = Rows(others[count:], place, dtype)
         plan.run_forward(
@@ -91,11 +91,13 @@ class _Chunk(torch.autograd.Function):
         saving, steps, dtype, device = plan.saving, ctx.steps, ctx.dtype, ctx.device
         program, slots = saving.program, plan.slots(steps)
         made = plan.backward(adds_currents=ctx.adds_currents)
-        saved = list(ctx.saved_tensors[: len(slots.found)])
-        tensors = iter(ctx.saved_tensors[len(slots.found) :])
+        # Once: whoever packed them unpacks them anew each time.
+        unpacked = ctx.saved_tensors
+        saved = [one.contiguous() for one in unpacked[: len(slots.found)]]
+        tensors = iter(unpacked[len(slots.found) :])
         given = [next(tensors) if number is None else number for number in ctx.rows]
 
-        spikes, *after = (None if one is None else one.detach().to(dtype) for one in gradients)
+        spikes, *after = (None if one is None else _plain(one, dtype) for one in gradients)
         current = None
         if saving.needs.current and 0 in saving.live:
             current = place.empty(1 if ctx.adds_currents else steps, dtype=dtype, device=device)
@@ -108,7 +110,7 @@ class _Chunk(torch.autograd.Function):
             spikes=None if spikes is None else _laid(spikes, place),
             saved=saved,
             slopes=[
-                {slot: surrogate(saved[slot].view(-1, *place.shape)).contiguous() for slot, _ in slots.parts[i]}
+                {slot: _slope(surrogate, saved[slot], place) for slot, _ in slots.parts[i]}
                 for surrogate, i in made.surrogates
             ],
             rows=Rows(given, place, dtype),
@@ -123,15 +125,38 @@ class _Chunk(torch.autograd.Function):
         return None, None, current, *call.states, *of_rows
 
 
+def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """A gradient that lies in memory; None for one that is known to be 0.
+
+    Raises:
+        RuntimeError: several gradients come at once.
+    """
+    functorch = torch._C._functorch
+    if functorch.is_functorch_wrapped_tensor(gradient) or functorch.is_legacy_batchedtensor(gradient):
+        raise RuntimeError(
+            "a fused chunk of a neuron takes one gradient at a time, and not the batch of is_grads_batched, vmap or a "
+            'vectorised Jacobian; take the steps one by one (path="steps")'
+        )
+    if gradient._is_zerotensor():
+        return None
+    return gradient.detach().resolve_neg().to(dtype)
+
+
+def _slope(surrogate: Callable[[Tensor], Tensor], argument: Tensor, place: Place) -> Tensor:
+    """What stands for a derivative, of each entry of the laid rows of its argument."""
+    rows = place.seen(argument.view(-1, *place.shape))
+    return place.laid(surrogate(rows).to(rows.dtype).expand(rows.shape))
+
+
 def _laid(chunk: Tensor, place: Place) -> Tensor:
     """[K or 1, B, ...] as it lies in memory; one row of what is the same at all steps."""
     chunk = chunk.detach()
     return place.laid(chunk[:1] if chunk.shape[0] > 1 and chunk.stride(0) == 0 else chunk)
 
 
-def _empty(lying: Lying, rows: int, entries: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _empty(encoding: StreamEncoding, rows: int, entries: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """For rows that are saved."""
-    if lying == "bits":
+    if encoding == "bits":
         make = torch.empty if entries % 8 == 0 else torch.zeros
         return make(-(-rows * entries // 8), dtype=torch.uint8, device=device)
-    return torch.empty(rows * entries, dtype=torch.int8 if lying == "bytes" else dtype, device=device)
+    return torch.empty(rows * entries, dtype=torch.int8 if encoding == "bytes" else dtype, device=device)

@@ -39,6 +39,10 @@ class Place:
         """[K, B, ...] in the order of memory, one entry behind the other."""
         return (chunk if self._is_plain else chunk.permute(self._order)).contiguous()
 
+    def seen(self, laid: Tensor) -> Tensor:
+        """What is laid so, with its axes where they are in a chunk."""
+        return laid if self._is_plain else laid.permute(self._inverse)
+
     def empty(self, *rows: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """A step [B, ...], or `rows` of it, that lies so."""
         sizes, strides = (*rows, *self._sizes), (*(self.entries for _ in rows), *self._strides)
@@ -62,6 +66,9 @@ class Place:
 
         None of a row whose values are not so, such as one for each channel and row of pixels of maps with more.
         """
+        if row.ndim < len(self._order) and row.numel() > 1:
+            # Whether its first axis is that of the steps is not for us to say.
+            return None
         if row.shape not in self._columns:
             self._columns[row.shape] = self._columns_of(row)
         return self._columns[row.shape]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlif.equations import Saving, Source, Value
-from hdlif.equations.chunk_program import Backward, Lying, backward, forward, lying_of
+from hdlif.equations.chunk_program import Backward, StreamEncoding, backward, encoding_of, forward
 from hdlif.kernels.chunk.places import Place
 
 Numbers = NDArray[np.int64]
+MOST_SLOTS = 64
+"""Lengths of chunks whose slots a plan keeps."""
 
 
 class Slots(NamedTuple):
@@ -23,13 +26,13 @@ class Slots(NamedTuple):
 
     Attributes:
         found: the tensors: each has rows of one value, computed or given.
-        lyings, counts: how each lies, and how many of its rows are saved.
+        encodings, counts: how each lies, and how many of its rows are saved.
         rows: of each value and step, in which row of its tensor it is, [kept, K].
         parts: of each value the tensors that it is in, and at which steps.
     """
 
     found: tuple[Source, ...]
-    lyings: tuple[Lying, ...]
+    encodings: tuple[StreamEncoding, ...]
     counts: tuple[int, ...]
     rows: Numbers
     parts: tuple[tuple[tuple[int, NDArray[np.bool_]], ...], ...]
@@ -113,6 +116,7 @@ class Plan(ABC):
         outputs: what may be saved of what a step computes, but for spikes that are given away anyway, as the layer
             behind may save them.
         forward: the program of the forward pass, which may save all outputs.
+        slots: those of a chunk of some steps, made once, and kept while they are some of the last.
     Raises:
         EquationError: what is asked for cannot be run back.
     """
@@ -127,7 +131,7 @@ class Plan(ABC):
         self.outputs = tuple(sorted({source.value for source in found if source.place == "computed"} - given_away))
         self.forward = forward(saving, self.outputs)
         self._backwards: dict[bool, Backward] = {}
-        self._slots: dict[int, Slots] = {}
+        self.slots = lru_cache(MOST_SLOTS)(self._slots)
         if saving.live:
             # So that what cannot be run back is known before it is run.
             self.backward(adds_currents=False)
@@ -146,22 +150,19 @@ class Plan(ABC):
             self._backwards[adds_currents] = backward(self.saving, adds_currents=adds_currents)
         return self._backwards[adds_currents]
 
-    def slots(self, steps: int) -> Slots:
-        """Of a chunk of some steps."""
-        if steps not in self._slots:
-            found: dict[Source, int] = {}
-            slots, rows = (np.zeros((len(self.saving.kept), steps), np.int64) for _ in range(2))
-            for k, of_step in enumerate(self.saving.sources(steps)):
-                for i, source in enumerate(of_step):
-                    slots[i, k] = found.setdefault(source._replace(step=0), len(found))
-                    rows[i, k] = source.step
-            lyings = tuple(
-                lying_of(self.saving, source.value) if source.place == "computed" else "values" for source in found
-            )
-            counts = tuple(int(rows[slots == slot].max()) + 1 for slot in found.values())
-            parts = tuple(tuple((slot, of == slot) for slot in np.unique(of).tolist()) for of in slots)
-            self._slots[steps] = Slots(tuple(found), lyings, counts, rows, parts)
-        return self._slots[steps]
+    def _slots(self, steps: int) -> Slots:
+        found: dict[Source, int] = {}
+        slots, rows = (np.zeros((len(self.saving.kept), steps), np.int64) for _ in range(2))
+        for k, of_step in enumerate(self.saving.sources(steps)):
+            for i, source in enumerate(of_step):
+                slots[i, k] = found.setdefault(source._replace(step=0), len(found))
+                rows[i, k] = source.step
+        encodings = tuple(
+            encoding_of(self.saving, source.value) if source.place == "computed" else "values" for source in found
+        )
+        counts = tuple(int(rows[slots == slot].max()) + 1 for slot in found.values())
+        parts = tuple(tuple((slot, of == slot) for slot in np.unique(of).tolist()) for of in slots)
+        return Slots(tuple(found), encodings, counts, rows, parts)
 
 
 def is_plain(tensor: Tensor, device: torch.device) -> bool:
@@ -170,14 +171,22 @@ def is_plain(tensor: Tensor, device: torch.device) -> bool:
         type(tensor) in (Tensor, torch.nn.Parameter)
         and tensor.device == device
         and tensor.layout == torch.strided
+        and not tensor.is_neg()
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not tensor._is_zerotensor()
     )
 
 
+def is_watched() -> bool:
+    """Whether PyTorch follows its operations beyond autograd: for a trace, or for tangents."""
+    return torch._C._len_torch_dispatch_stack() > 0 or torch.autograd.forward_ad._current_level >= 0
+
+
 def are_columns(current: Tensor, states: Sequence[Tensor], rows: Sequence[Any]) -> bool:
-    """Whether a chunk is one for programs: plain tensors on one device, states like the current, rows in columns."""
+    """Whether a chunk is one for programs: plain tensors on one device, not empty, states like the current, rows in
+    columns."""
     device, dtype, place = current.device, current.dtype, Place.of(current)
-    if not is_plain(current, device):
+    if not is_plain(current, device) or is_watched() or not place.entries:
         return False
     sizes = current.shape[1:]
     if not all(is_plain(state, device) and state.dtype == dtype and state.shape == sizes for state in states):

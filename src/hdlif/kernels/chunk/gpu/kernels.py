@@ -57,7 +57,9 @@ class Kernels(Plan):
         if saving.live:
             programs.append(self.backward(adds_currents=False).program)
         self.has_bits = any(
-            lying == "bits" for one in programs for lying in (*one.streams, *(lying for _, lying in one.results))
+            encoding == "bits"
+            for one in programs
+            for encoding in (*one.streams, *(encoding for _, encoding in one.results))
         )
         self._without_saving = forward(saving, ())
         self._parts: dict[object, Parts] = {}
@@ -129,10 +131,10 @@ class Kernels(Plan):
         if key not in self._parts:
             parts: list[Part | None] = [None] * call.steps
             for slot, is_here in slots.parts[i]:
-                lying = "values" if are_values else slots.lyings[slot]
+                encoding = "values" if are_values else slots.encodings[slot]
                 for k in is_here.nonzero()[0].tolist():
                     delay = None if slot in single else k - int(slots.rows[i][k])
-                    parts[k] = Part(first + slot, lying, delay)
+                    parts[k] = Part(first + slot, encoding, delay)
             while len(parts) > 1 and parts[-1] == parts[-2]:
                 parts.pop()
             self._parts[key] = tuple(part for part in parts if part is not None)

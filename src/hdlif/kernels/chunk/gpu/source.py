@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from hdlif.equations.chunk_program import ChunkInstruction, ChunkProgram, Lying
+from hdlif.equations.chunk_program import ChunkInstruction, ChunkProgram, StreamEncoding
 
 RowKind = Literal["number", "one", "one a step", "columns", "columns a step"]
 """How a row is given: a number, or values for all entries or for columns of them, the same at all steps or not."""
@@ -59,12 +59,12 @@ class Part(NamedTuple):
 
     Attributes:
         tensor: which of the kernel's.
-        lying: how it lies there.
+        encoding: how it lies there.
         delay: its row is that of so many steps before; None: there is one row for all steps.
     """
 
     tensor: int
-    lying: Lying
+    encoding: StreamEncoding
     delay: int | None
 
 
@@ -148,7 +148,7 @@ def _before(kernel: Kernel) -> Iterator[str]:
     yield "at = block * BLOCK + tl.arange(0, BLOCK)"
     yield "there = at < entries"
     yield "length = tl.cast(entries, tl.int64)"
-    if any(lying == "bits" for lying in (*program.streams, *(lying for _, lying in program.results))):
+    if any(encoding == "bits" for encoding in (*program.streams, *(encoding for _, encoding in program.results))):
         yield "byte = block * (BLOCK // 8) + tl.arange(0, BLOCK // 8)"
         yield "byte_there = byte < entries // 8"
     for i, parts in enumerate(kernel.streams):
@@ -201,12 +201,12 @@ def _step(kernel: Kernel) -> Iterator[str]:
     for i, instruction in enumerate(program.instructions, first_row + program.rows):
         if instruction.operation != "constant":
             yield f"r{i} = {_expression(instruction)}"
-    for i, (written, (register, lying)) in enumerate(zip(kernel.results, program.results, strict=True)):
+    for i, (written, (register, encoding)) in enumerate(zip(kernel.results, program.results, strict=True)):
         if written == "at all steps":
-            yield from _store(i, register, lying)
+            yield from _store(i, register, encoding)
         elif written == "at first steps":
             yield f"if k < written{i}:"
-            yield from (f"    {line}" for line in _store(i, register, lying))
+            yield from (f"    {line}" for line in _store(i, register, encoding))
     for i, (register, is_shared) in enumerate(zip(program.summed, kernel.sums, strict=True)):
         yield f"total{i} = total{i} + r{register}" if is_shared else _store_sum(i, f"r{register}", "k")
     for i, register in enumerate(program.after):
@@ -240,10 +240,10 @@ def _stream(name: str, parts: Sequence[Part]) -> Iterator[str]:
 
 
 def _load(part: Part) -> str:
-    length = "length // 8" if part.lying == "bits" else "length"
+    length = "length // 8" if part.encoding == "bits" else "length"
     step = f"(k - {part.delay})" if part.delay else "k"
     start = f"stream{part.tensor}" + ("" if part.delay is None else f" + {length} * {step}")
-    match part.lying:
+    match part.encoding:
         case "bits":
             return f"(tl.load({start} + at // 8, mask=there, other=0).to(tl.int32) >> at % 8 & 1).to(tl.float32)"
         case "bytes":
@@ -252,13 +252,13 @@ def _load(part: Part) -> str:
             return f"tl.load({start} + at, mask=there, other=0.0)"
 
 
-def _store(i: int, register: int, lying: Lying) -> Iterator[str]:
-    if lying == "bits":
+def _store(i: int, register: int, encoding: StreamEncoding) -> Iterator[str]:
+    if encoding == "bits":
         yield f"ones = tl.reshape((r{register} != 0.0).to(tl.int32), [BLOCK // 8, 8]) << tl.arange(0, 8)[None, :]"
         value = "tl.reduce(ones, 1, add).to(tl.uint8)"
         yield f"tl.store(result{i} + length // 8 * k + byte, {value}, mask=byte_there)"
     else:
-        value = f"r{register}.to(tl.int32).to(tl.int8)" if lying == "bytes" else f"r{register}"
+        value = f"r{register}.to(tl.int32).to(tl.int8)" if encoding == "bytes" else f"r{register}"
         yield f"tl.store(result{i} + length * k + at, {value}, mask=there)"
 
 

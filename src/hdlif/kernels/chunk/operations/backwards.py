@@ -182,7 +182,7 @@ class _Backwards:
         give = self.give(register)
 
         def back(gradients: Gradients, gradient: Tensor, is_own: bool, held: list[Held]) -> None:
-            give(gradients, gradient * surrogate(held[register]), True, held)
+            give(gradients, gradient * surrogate(held[register]).to(gradient.dtype), True, held)
 
         return back
 
