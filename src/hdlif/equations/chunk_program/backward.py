@@ -1,204 +1,17 @@
-"""A step of a chunk, forwards and backwards, as operations one behind the other, for kernels that know nothing else.
-
-Both are programs of one form: `forward` computes what a step gives and what is saved of it, `backward` the gradients
-of what it was given, from those of what it gave and from what was saved. Registers are, in this order, the streams,
-which have a value for each neuron and step; the states, which one step leaves to the next one that runs, backwards the
-gradients of the neuron's states; the rows; and one for each instruction.
-"""
+"""A step backwards: the gradients of what it was given, from those of what it gave and what was saved."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+from hdlif.equations.chunk_program.form import ChunkProgram, StreamEncoding
+from hdlif.equations.chunk_program.writing import Values, Writing, later_encoding
 from hdlif.equations.program import Instruction
 from hdlif.equations.saving import Saving, Value, ways
 from hdlif.equations.tracing import trace_written
 from hdlif.equations.written import WrittenStep
 from hdlif.errors import EquationError
-
-StreamEncoding = Literal["values", "bits", "bytes"]
-ENCODINGS: tuple[StreamEncoding, ...] = ("values", "bits", "bytes")
-"""How a stream lies in memory, in the order of native/kernels/chunk.h."""
-
-OPERATIONS = (
-    "constant",
-    "add",
-    "subtract",
-    "multiply",
-    "divide",
-    "negative",
-    "absolute",
-    "floor",
-    "relu",
-    "smaller",
-    "larger",
-    "smaller number",
-    "larger number",
-    "greater",
-    "greater_equal",
-    "select",
-)
-"""In the order of native/kernels/chunk.h, where they are stated."""
-
-_EXTREMES = {
-    ("minimum", ""): "smaller",
-    ("minimum", "clamp"): "smaller",
-    ("minimum", "first"): "smaller number",
-    ("maximum", ""): "larger",
-    ("maximum", "clamp"): "larger",
-    ("maximum", "first"): "larger number",
-}
-
-
-class ChunkInstruction(NamedTuple):
-    """One operation; `value` is that of a constant."""
-
-    operation: str
-    operands: tuple[int, ...] = ()
-    value: float = 0.0
-
-
-@dataclass(frozen=True)
-class ChunkProgram:
-    """What is computed at each step.
-
-    Attributes:
-        streams: how each lies.
-        after: of each state, the register that it becomes.
-        rows: how many.
-        results: registers that are written out at each step, and how they lie.
-        summed: registers that are summed to rows.
-    """
-
-    streams: tuple[StreamEncoding, ...]
-    after: tuple[int, ...]
-    rows: int
-    instructions: tuple[ChunkInstruction, ...]
-    results: tuple[tuple[int, StreamEncoding], ...]
-    summed: tuple[int, ...] = ()
-
-    @property
-    def registers(self) -> int:
-        return len(self.streams) + len(self.after) + self.rows + len(self.instructions)
-
-
-class _Writing:
-    """Instructions as they are written, none twice."""
-
-    def __init__(self, signals: int) -> None:
-        self._first = signals
-        self._places: dict[tuple[ChunkInstruction, float], int] = {}
-
-    @property
-    def instructions(self) -> tuple[ChunkInstruction, ...]:
-        return tuple(instruction for instruction, _ in self._places)
-
-    def constant(self, value: float) -> int:
-        return self._add(ChunkInstruction("constant", (), value))
-
-    def __call__(self, operation: str, *operands: int) -> int:
-        return self._add(ChunkInstruction(operation, operands))
-
-    def _add(self, instruction: ChunkInstruction) -> int:
-        # 0 and -0 are two constants.
-        key = instruction, math.copysign(1.0, instruction.value)
-        return self._places.setdefault(key, self._first + len(self._places))
-
-
-class _Values:
-    """The values of a written step (`saving.Value`) in registers of a chunk's program.
-
-    Attributes:
-        at: the register of each.
-    """
-
-    def __init__(self, step: WrittenStep, write: _Writing, at: dict[Value, int]) -> None:
-        self._step, self._write, self.at = step, write, at
-
-    def compute(self, values: Sequence[Value]) -> None:
-        """Those, each behind the ones that it follows from."""
-        for value in values:
-            self.at[value] = self._computed(value)
-
-    def _computed(self, value: Value) -> int:
-        program, write = self._step.program, self._write
-        if value.kind == "true":
-            return write("select", self._of(value.register), write.constant(1.0), write.constant(0.0))
-        instruction = program.instructions[value.register - program.first]
-        if value.kind != "value":
-            return self._small(value, instruction)
-        instruction = self._step.extreme(value.register) or instruction
-        operands = [self._of(operand) for operand in instruction.operands]
-        match instruction.operation:
-            case "constant":
-                return write.constant(instruction.value)
-            case "maximum" if instruction.form == "relu":
-                return write("relu", operands[1])
-            case "minimum" | "maximum":
-                return write(_EXTREMES[instruction.operation, instruction.form], *operands)
-            case "multiply" if instruction.form == "divide":
-                return write("divide", *operands)
-            case "step":
-                return write("greater_equal", operands[0], write.constant(0.0))
-            case operation:
-                return write(operation, *operands)
-
-    def _small(self, value: Value, instruction: Instruction) -> int:
-        """What tells the way of a gradient: a choice, a share, a sign."""
-        write = self._write
-        if instruction.form == "relu":
-            return self._of(value.register)
-        if value.kind == "sign":
-            x, zero = self._of(instruction.operands[0]), write.constant(0.0)
-            return write("subtract", write("greater", x, zero), write("greater", zero, x))
-        a, b = (self._of(operand) for operand in instruction.operands)
-        if instruction.operation == "minimum":
-            a, b = b, a
-        if value.kind == "mask":
-            return write("greater_equal", a, b)
-        return write("add", write("greater", a, b), write("greater_equal", a, b))
-
-    def _of(self, register: int) -> int:
-        return self.at[Value(register)]
-
-
-def encoding_of(saving: Saving, value: Value) -> StreamEncoding:
-    """How a value that a step computes is saved."""
-    if saving.are_bits(value):
-        return "bits"
-    return "bytes" if value.kind in ("share", "sign") else "values"
-
-
-def later_encoding(saving: Saving, value: Value) -> StreamEncoding:
-    """How a value of a step is saved behind the first steps, where no state is that from before the chunk."""
-    source = saving.source(value, len(saving.program.states))
-    return encoding_of(saving, source.value) if source.place == "computed" else "values"
-
-
-def forward(saving: Saving, saved: Sequence[Value]) -> ChunkProgram:
-    """What a step computes.
-
-    Its stream is the current, its results are the spike, and what is saved; its rows those of the step.
-
-    Args:
-        saved: what may be saved of a step.
-    """
-    program = saving.program
-    write = _Writing(program.first)
-    values = _Values(saving.step, write, {Value(register): register for register in range(program.first)})
-    results = [Value(register) for register in (program.spike, *program.after)]
-    values.compute(saving.order((*results, *saved), list(values.at)))
-    written = [(values.at[results[0]], "values"), *((values.at[value], encoding_of(saving, value)) for value in saved)]
-    return ChunkProgram(
-        streams=("values",),
-        after=tuple(values.at[value] for value in results[1:]),
-        rows=len(program.rows),
-        instructions=write.instructions,
-        results=tuple(written),
-    )
 
 
 class Backward(NamedTuple):
@@ -241,10 +54,10 @@ class _Backwards:
         self._streams = 1 + len(saving.kept) + len(self._given)
         states = len(program.states) + self._adds_currents
         signals = self._streams + states + len(self._rows)
-        self._write = write = _Writing(signals)
+        self._write = write = Writing(signals)
         at = {value: place for place, value in enumerate(saving.kept, 1)}
         at |= {Value(row): self._streams + states + place for place, row in enumerate(self._rows)}
-        self._values = _Values(saving.step, write, at)
+        self._values = Values(saving.step, write, at)
         self._values.compute(saving.order(saving.read, list(at)))
         self._gradients: dict[int, int] = {}
 
@@ -364,7 +177,7 @@ class _Backwards:
         program = surrogate.program
         at = {Value(0): argument}
         at |= {Value(row): self._write.constant(source) for row, source in enumerate(surrogate.sources, 1)}
-        values = _Values(surrogate, self._write, at)
+        values = Values(surrogate, self._write, at)
         values.compute([Value(register) for register in range(program.first, program.registers)])
         return values.at[Value(program.spike)]
 
@@ -384,20 +197,3 @@ def _traced(surrogate: Callable[..., Any]) -> WrittenStep:
     if not all(isinstance(source, float) for source in written.sources):
         raise EquationError("the surrogate reads tensors of its own")
     return written
-
-
-def encoded(program: ChunkProgram) -> Mapping[str, Any]:
-    """The arguments of `_native.Chunk`."""
-
-    def instruction(one: ChunkInstruction) -> tuple[int, int, int, int, float]:
-        a, b, c = (*one.operands, 0, 0, 0)[:3]
-        return OPERATIONS.index(one.operation), a, b, c, one.value
-
-    return {
-        "streams": [ENCODINGS.index(encoding) for encoding in program.streams],
-        "after": list(program.after),
-        "rows": program.rows,
-        "instructions": [instruction(one) for one in program.instructions],
-        "results": [(register, ENCODINGS.index(encoding)) for register, encoding in program.results],
-        "summed": list(program.summed),
-    }
