@@ -12,9 +12,9 @@ from torch import Tensor
 import own_neurons
 from hdlif.builders import CLASSES
 from hdlif.equations import Program, WrittenStep, trace_written
-from hdlif.functional import DetachedReset, HardReset, Rectangle
+from hdlif.functional import ATan, DetachedReset, HardReset, Rectangle, Sigmoid, Triangle, lif_step
 from hdlif.kernels.chunk import FusedStep
-from hdlif.nn import GLIF, HDLIF, LIF, SteppedNeuron
+from hdlif.nn import GLIF, HDLIF, LIF, Dspike, SteppedNeuron
 from random_programs import random_program
 
 Results = tuple[list[Tensor], list[Tensor]]
@@ -81,6 +81,35 @@ def given_to(neuron: SteppedNeuron, x: Tensor, steps: int, *, shares: bool = Fal
         rows = written_of(neuron).rows([row[:1] if shares else row for row in rows])
     states = [drawn(*x.shape[1:], seed=9 + i) for i in range(len(neuron.states))]
     return [one.detach().requires_grad_() if isinstance(one, Tensor) else one for one in (x, *states, *rows)]
+
+
+def compared(neuron: SteppedNeuron, given: Sequence[Any], steps: int, *, kernels: str = "") -> tuple[Results, Results]:
+    """By kernels, and by PyTorch's operations."""
+    written, states = written_of(neuron), len(neuron.states)
+    found = everything(FusedStep(written, kernels=kernels), given, steps, states=states)
+    return found, everything(FusedStep(written, kernels=None), given, steps, states=states)
+
+
+def assert_passes_on(neuron: SteppedNeuron, x: Tensor, steps: int, *, kernels: str = "") -> None:
+    """That kernels make of currents, some of which are no numbers, what PyTorch's operations make of them."""
+    given = given_to(neuron, x, steps)
+    count = 1 + len(neuron.states)
+    found, expected = (
+        FusedStep(written_of(neuron), kernels=one)(given[0], given[1:count], given[count:], steps=steps)
+        for one in (kernels, None)
+    )
+    for value, its in zip((expected[0], *expected[1]), (found[0], *found[1]), strict=True):
+        torch.testing.assert_close(its, value, rtol=0.0, atol=0.0, equal_nan=True)
+
+
+SURROGATES = (Triangle(0.7), Rectangle(1.3), Sigmoid(3.0), ATan(2.5), Dspike(2.0))
+"""Programs, and others."""
+
+
+def fires_twice(current: Any, potential: Any, a: Any) -> Any:
+    """A step of one state and row, one of whose surrogates is no program and has an argument that is not saved."""
+    spike, after = lif_step(current, potential, a, a, surrogate=Sigmoid())
+    return lif_step(spike, potential, a, a, surrogate=Sigmoid())[0], after
 
 
 def as_written(program: Program) -> WrittenStep:

@@ -1,15 +1,25 @@
 """Chunks by Triton's kernels on a GPU, against the same by PyTorch's operations there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from chunks import CASES, as_written, assert_bits, assert_close, drawn, everything, given_to, random_given, written_of
+from chunks import (
+    CASES,
+    as_written,
+    assert_bits,
+    assert_close,
+    compared,
+    drawn,
+    everything,
+    given_to,
+    random_given,
+    written_of,
+)
 from hdlif.kernels.chunk import FusedStep
-from hdlif.kernels.chunk.gpu import launching
 from hdlif.nn import GLIF, HDLIF, SteppedNeuron
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
@@ -19,29 +29,13 @@ T = 5
 every_neuron = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 
 
-@pytest.fixture
-def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The text of each kernel that was run."""
-    found: list[str] = []
-    launch = launching.launch
-
-    def counted(text: str, instances: int, arguments: Mapping[str, Any]) -> None:
-        found.append(text)
-        launch(text, instances, arguments)
-
-    monkeypatch.setattr(launching, "launch", counted)
-    return found
-
-
 def there(given: list[Any]) -> list[Any]:
     """On the GPU, as leaves."""
     return [one.detach().cuda().requires_grad_(one.requires_grad) if isinstance(one, Tensor) else one for one in given]
 
 
 def compare(neuron: SteppedNeuron, given: list[Any], steps: int, *, of: object = "") -> None:
-    written, states, given = written_of(neuron), len(neuron.states), there(given)
-    found, expected = (everything(FusedStep(written, kernels=one), given, steps, states=states) for one in ("", None))
-    assert_close(found, expected, of=of)
+    assert_close(*compared(neuron, there(given), steps), of=of)
 
 
 @every_neuron

@@ -4,7 +4,7 @@
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,13 +14,25 @@ import torch
 import torch.fx.experimental.proxy_tensor
 import torch.utils.checkpoint
 
-from chunks import Results, as_written, assert_bits, assert_close, drawn, everything, given_to, written_of
+from chunks import SURROGATES as SHIPPED_SURROGATES
+from chunks import (
+    as_written,
+    assert_bits,
+    assert_close,
+    assert_passes_on,
+    compared,
+    drawn,
+    everything,
+    fires_twice,
+    given_to,
+    written_of,
+)
 from hdlif import _native
 from hdlif.equations import trace_written
 from hdlif.equations.chunk_program import OPERATIONS
-from hdlif.functional import ATan, Rectangle, Sigmoid, Triangle, lif_step
+from hdlif.functional import Sigmoid, Triangle
 from hdlif.kernels.chunk import FusedStep, native
-from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, Dspike, ResonateHDLIF, SteppedNeuron
+from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, ResonateHDLIF, SteppedNeuron
 from random_programs import random_program
 
 T = 5
@@ -48,12 +60,6 @@ NEURONS: dict[str, Callable[..., SteppedNeuron]] = {
     "resonate": ResonateHDLIF,
 }
 every_neuron = pytest.mark.parametrize("make", NEURONS.values(), ids=NEURONS)
-
-
-def compared(neuron: SteppedNeuron, given: Sequence[Any], steps: int) -> tuple[Results, Results]:
-    written, states = written_of(neuron), len(neuron.states)
-    found = everything(FusedStep(written), given, steps, states=states)
-    return found, everything(FusedStep(written, kernels=None), given, steps, states=states)
 
 
 @every_neuron
@@ -141,19 +147,13 @@ def test_every_instruction_set_gives_the_bits_of_the_scalar_kernels(seeds: range
 @pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
 @every_neuron
 def test_what_is_no_number_is_passed_on(make: Callable[..., SteppedNeuron], number: float, runs: list[str]) -> None:
-    neuron = make(time_steps=T)
     x = drawn(T, 3, 5)
     x[1, 1] = number
-    given = given_to(neuron, x, T)
-    written = written_of(neuron)
-    states, rows = given[1 : 1 + len(neuron.states)], given[1 + len(neuron.states) :]
-    found, expected = (FusedStep(written, kernels=kernels)(x, states, rows, steps=T) for kernels in ("", None))
-    for value, its in zip((expected[0], *expected[1]), (found[0], *found[1]), strict=True):
-        torch.testing.assert_close(its, value, rtol=0.0, atol=0.0, equal_nan=True)
+    assert_passes_on(make(time_steps=T), x, T)
     assert len(runs) == 1
 
 
-@pytest.mark.parametrize("surrogate", [Triangle(0.7), Rectangle(1.3), Sigmoid(3.0), ATan(2.5), Dspike(2.0)], ids=str)
+@pytest.mark.parametrize("surrogate", SHIPPED_SURROGATES, ids=str)
 def test_surrogates_that_are_programs_and_others(surrogate: Any, runs: list[str]) -> None:
     neuron = LIF(T, learned=True, surrogate=surrogate)
     assert_close(*compared(neuron, given_to(neuron, drawn(T, 3, 5), T), T))
@@ -161,11 +161,7 @@ def test_surrogates_that_are_programs_and_others(surrogate: Any, runs: list[str]
 
 
 def test_a_surrogate_without_a_program_whose_argument_is_not_saved_is_left_to_operations(runs: list[str]) -> None:
-    def step(current: Any, potential: Any, a: Any) -> Any:
-        spike, after = lif_step(current, potential, a, a, surrogate=Sigmoid())
-        return lif_step(spike, potential, a, a, surrogate=Sigmoid())[0], after
-
-    written = trace_written(step, states=("potential",), rows={"a": torch.tensor([0.5])})
+    written = trace_written(fires_twice, states=("potential",), rows={"a": torch.tensor([0.5])})
     given = [drawn(T, 3, 5).requires_grad_(), drawn(3, 5), torch.tensor([[[0.5]]]).requires_grad_()]
     found, expected = (everything(FusedStep(written, kernels=kernels), given, T, states=1) for kernels in ("", None))
     assert_close(found, expected)

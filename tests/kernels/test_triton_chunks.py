@@ -3,7 +3,7 @@
 `tests/kernels/test_gpu.py` compares them on a GPU, `tests/kernels/test_triton_compiled.py` compiles them for some.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -12,14 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
+import chunks
 from chunks import (
     CASES,
-    Results,
+    SURROGATES,
     as_written,
     assert_bits,
     assert_close,
+    assert_passes_on,
     drawn,
     everything,
+    fires_twice,
     given_to,
     random_given,
     written_of,
@@ -27,11 +30,10 @@ from chunks import (
 from hdlif.accounting import watching_saved
 from hdlif.equations import Needs, Saving, trace_written
 from hdlif.errors import MissingExtraError
-from hdlif.functional import ATan, Rectangle, Sigmoid, Triangle, lif_step
 from hdlif.kernels.chunk import FusedStep, gpu
 from hdlif.kernels.chunk import step as chunk_step
 from hdlif.kernels.chunk.gpu import launching
-from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, Dspike, SteppedNeuron
+from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, SteppedNeuron
 
 # Before its interpreter is asked for, so that what else uses Triton in this process is compiled.
 pytest.importorskip("triton", reason="needs Triton: pip install 'hdlif[triton]'")
@@ -51,26 +53,7 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     launching._kernel.cache_clear()
 
 
-@pytest.fixture
-def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The text of each kernel that was run."""
-    found: list[str] = []
-    launch = launching.launch
-
-    def counted(text: str, instances: int, arguments: Mapping[str, Any]) -> None:
-        found.append(text)
-        launch(text, instances, arguments)
-
-    monkeypatch.setattr(launching, "launch", counted)
-    return found
-
-
-def compared(neuron: SteppedNeuron, given: Sequence[Any], steps: int) -> tuple[Results, Results]:
-    written, states = written_of(neuron), len(neuron.states)
-    found = everything(FusedStep(written, kernels="triton"), given, steps, states=states)
-    return found, everything(FusedStep(written, kernels=None), given, steps, states=states)
-
-
+compared = partial(chunks.compared, kernels="triton")
 every_neuron = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 
 
@@ -168,21 +151,13 @@ def test_nothing_is_saved_without_a_graph(launches: list[str]) -> None:
 
 @every_neuron
 def test_what_is_no_number_is_passed_on(make: Callable[..., SteppedNeuron], launches: list[str]) -> None:
-    neuron = make(time_steps=3)
     x = drawn(3, 2, 8)
     x[1, 0, :3] = torch.tensor([np.inf, -np.inf, np.nan])
-    given = [one.detach() if isinstance(one, Tensor) else one for one in given_to(neuron, x, 3)]
-    count = 1 + len(neuron.states)
-    found, expected = (
-        FusedStep(written_of(neuron), kernels=kernels)(given[0], given[1:count], given[count:], steps=3)
-        for kernels in ("triton", None)
-    )
-    for value, its in zip((expected[0], *expected[1]), (found[0], *found[1]), strict=True):
-        torch.testing.assert_close(its, value, rtol=0.0, atol=0.0, equal_nan=True)
+    assert_passes_on(make(time_steps=3), x, 3, kernels="triton")
     assert len(launches) == 1
 
 
-@pytest.mark.parametrize("surrogate", [Triangle(0.7), Rectangle(1.3), Sigmoid(3.0), ATan(2.5), Dspike(2.0)], ids=str)
+@pytest.mark.parametrize("surrogate", SURROGATES, ids=str)
 def test_surrogates_that_are_programs_and_others(surrogate: Any, launches: list[str]) -> None:
     neuron = LIF(T, learned=True, surrogate=surrogate)
     assert_close(*compared(neuron, given_to(neuron, drawn(T, 3, 5), T), T))
@@ -192,11 +167,7 @@ def test_surrogates_that_are_programs_and_others(surrogate: Any, launches: list[
 def test_what_programs_cannot_run_is_left_to_operations(launches: list[str]) -> None:
     """A surrogate without a program whose argument is not saved; another dtype; rows in no columns; no neurons."""
 
-    def step(current: Any, potential: Any, a: Any) -> Any:
-        spike, after = lif_step(current, potential, a, a, surrogate=Sigmoid())
-        return lif_step(spike, potential, a, a, surrogate=Sigmoid())[0], after
-
-    written = trace_written(step, states=("potential",), rows={"a": torch.tensor([0.5])})
+    written = trace_written(fires_twice, states=("potential",), rows={"a": torch.tensor([0.5])})
     row = torch.tensor([[[0.5]]])
     hdlif = written_of(HDLIF(T))
     for one, given in (

@@ -33,6 +33,7 @@ class _Forward:
         given: current, states and rows.
         saves: whether what the backward pass reads is saved.
     Attributes:
+        place: where its neurons lie.
         spikes, after: what it gives.
         saved: a tensor for each of the plan's slots.
     """
@@ -41,6 +42,7 @@ class _Forward:
         program = plan.saving.program
         current, *others = given
         place, dtype, device = Place.of(current), current.dtype, current.device
+        self.place = place
         count = len(program.states)
         current = _laid(current, place)
         states = [place.laid(one.detach()[None]) for one in others[:count]]
@@ -75,7 +77,7 @@ class _Chunk(torch.autograd.Function):
         rows = [given[row] for row in made.rows] if made else []
         ctx.save_for_backward(*chunk.saved, *(row for row in rows if isinstance(row, Tensor)))
         ctx.rows = [None if isinstance(row, Tensor) else row for row in rows]
-        ctx.plan, ctx.steps, ctx.place = plan, steps, Place.of(given[0])
+        ctx.plan, ctx.steps, ctx.place = plan, steps, chunk.place
         ctx.dtype, ctx.device = given[0].dtype, given[0].device
         ctx.set_materialize_grads(False)
         results = (chunk.spikes, *chunk.after)
