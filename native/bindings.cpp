@@ -291,8 +291,9 @@ private:
 } // namespace hdlif
 
 namespace hdlif {
-void bind_chunk(nb::module_& module); // chunk_bindings.cpp
-}
+void bind_chunk(nb::module_& module);        // chunk_bindings.cpp
+void bind_low_bit_conv(nb::module_& module); // low_bit_conv_bindings.cpp
+} // namespace hdlif
 
 NB_MODULE(_native, module) {
   using hdlif::Network;
@@ -339,4 +340,5 @@ NB_MODULE(_native, module) {
       .def("give", &hdlif::Sequence::give, nb::arg("to").noconvert())
       .def("take", &hdlif::Sequence::take, nb::arg("from").noconvert(), nb::arg("t"));
   hdlif::bind_chunk(module);
+  hdlif::bind_low_bit_conv(module);
 }

@@ -1,12 +1,10 @@
 #include "chunk.h"
 
 #include <algorithm>
-#include <atomic>
 #include <memory>
 #include <stdexcept>
-#include <thread>
 
-#include "thread_pool.h"
+#include "training_pool.h"
 
 namespace hdlif {
 namespace {
@@ -35,24 +33,6 @@ constexpr int arity_of(ChunkOperation operation) {
 void require(bool holds, const char* message) {
   if (!holds)
     throw std::invalid_argument(message);
-}
-
-// As long as the process lives: at its end a thread that another one waits for may be gone, in a process that
-// was forked, which has a pool of its own. No mutex, which a fork might leave locked.
-ThreadPool& pool() {
-  struct Pool {
-    uint64_t forks;
-    ThreadPool threads;
-  };
-  static std::atomic<Pool*> current{nullptr};
-  Pool* found = current.load(std::memory_order_acquire);
-  while (found == nullptr || found->forks != forks()) {
-    const int cores = int(std::thread::hardware_concurrency());
-    std::unique_ptr<Pool> made(new Pool{forks(), ThreadPool(std::clamp(cores, 1, int(kParts)))});
-    if (current.compare_exchange_strong(found, made.get(), std::memory_order_acq_rel))
-      found = made.release();
-  }
-  return found->threads;
 }
 
 template <typename Real> ChunkKernel<Real> kernel_of(const Kernels& kernels);
@@ -152,7 +132,7 @@ void Chunk::run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums,
     body(0, parts, 0);
   } else {
     Watch watch;
-    pool().split(parts, range, watch, body);
+    training_pool().split(parts, range, watch, body);
   }
   const double* total = totals.data();
   for (int32_t i = 0; i < this->sums(); ++i)

@@ -12,6 +12,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "chunk.h"
+#include "kernels_by_name.h"
 
 namespace nb = nanobind;
 
@@ -25,15 +26,6 @@ using Instructions = std::vector<std::tuple<int32_t, int32_t, int32_t, int32_t, 
 void require(bool holds, const char* message) {
   if (!holds)
     throw nb::value_error(message);
-}
-
-const Kernels& kernels_of(const std::string& name) {
-  const Kernels* tables[8];
-  const int count = available_kernels(tables, 8);
-  for (int i = 0; i < count; ++i)
-    if (name.empty() ? i == count - 1 : tables[i]->name == name)
-      return *tables[i];
-  throw nb::value_error("instruction_set: this machine has none of that name");
 }
 
 Chunk chunk_of(const std::vector<int32_t>& streams, const std::vector<int32_t>& after, int32_t rows,
@@ -87,7 +79,7 @@ public:
          const Numbers& sums, const Numbers& row_columns, const Numbers& sum_columns, const Numbers& sum_rows,
          const Numbers& sum_counts, const std::string& instruction_set)
       : chunk_(chunk), is_double_(is_double), steps_(steps), entries_(entries),
-        kernels_(kernels_of(instruction_set)), streams_(streams, chunk.streams() * steps),
+        kernels_(kernels_by_name(instruction_set)), streams_(streams, chunk.streams() * steps),
         results_(results, chunk.results() * steps), rows_(rows, chunk.rows() * steps),
         before_(before, chunk.states()), after_(after, chunk.states()), sums_(sums, chunk.sums()),
         row_columns_(columns_of(row_columns, chunk.rows())),

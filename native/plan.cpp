@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "lookup.h"
+
 namespace hdlif {
 namespace {
 
@@ -45,64 +47,6 @@ std::vector<bool> sparse_values(const Program& program) {
     }
   }
   return is_sparse;
-}
-
-// The channels of a unit so that its weights are one of 16 kinds, no product of a difference of codes passes
-// an int8, and an entry of the table can be named in 16 bits.
-int32_t channels_per_unit(const Value& in, int32_t max_weight) {
-  const int64_t symbols = 2 * int64_t(max_weight) + 1, differences = 2 * int64_t(in.max_code) + 1;
-  const auto holds = [&](int32_t channels, int64_t kinds, int64_t entries) {
-    return in.channels % channels == 0 && kinds <= kTableEntry && entries * kTableEntry <= UINT16_MAX + 1 &&
-           int64_t(channels) * in.max_code * max_weight <= INT8_MAX;
-  };
-  if (holds(2, symbols * symbols, differences * differences))
-    return 2;
-  return holds(1, symbols, differences) ? 1 : 0;
-}
-
-// Whole vectors of 16; and one of 64, which takes less time than one of 32 and one of 16.
-int32_t lanes_of(int32_t out_channels) {
-  const int32_t lanes = (out_channels + 15) / 16 * 16;
-  return lanes % 64 == 48 ? lanes + 16 : lanes;
-}
-
-LookupForm lookup_form(const Value& in, int32_t max_weight, int32_t out_channels) {
-  LookupForm form;
-  form.per_unit = channels_per_unit(in, max_weight);
-  if (form.per_unit > 0) {
-    form.units = in.channels / form.per_unit;
-    form.lanes = lanes_of(out_channels);
-  }
-  return form;
-}
-
-// Worked on one number: ternary weights (-1, 1) of channels 0 and 1 are index (-1 + 1) + 3 * (1 + 1) = 6;
-// 4-bit codes that went from (5, 2) to (5, 0) are entry (0 + 15) + 31 * (-2 + 15) = 418; the table holds at
-// [418][6] the product 0 * -1 - 2 * 1 = -2.
-void index_weights(Layer& layer, const std::vector<int8_t>& weights) {
-  const ConvShape& s = layer.shape;
-  const LookupForm& form = layer.form;
-  const int32_t symbols = 2 * s.max_weight + 1, zero = s.max_weight * (form.per_unit == 2 ? 1 + symbols : 1);
-  const int64_t rows = int64_t(s.kernel_y) * s.kernel_x * form.units;
-  layer.index.assign(rows * form.lanes, uint8_t(zero));
-  for (int64_t row = 0; row < rows; ++row)
-    for (int32_t co = 0; co < s.out_channels; ++co) {
-      const int8_t* w = &weights[row * form.per_unit * s.out_channels + co];
-      int32_t index = w[0] + s.max_weight;
-      if (form.per_unit == 2)
-        index += symbols * (w[s.out_channels] + s.max_weight);
-      layer.index[row * form.lanes + co] = uint8_t(index);
-    }
-  const bool is_pair = form.per_unit == 2;
-  const int32_t differences = 2 * s.max_code + 1, entries = differences * (is_pair ? differences : 1);
-  layer.table.assign(int64_t(entries) * kTableEntry, 0);
-  for (int32_t entry = 0; entry < entries; ++entry)
-    for (int32_t i = 0; i < symbols * (is_pair ? symbols : 1); ++i) {
-      int32_t product = (entry % differences - s.max_code) * (i % symbols - s.max_weight);
-      if (is_pair)
-        product += (entry / differences - s.max_code) * (i / symbols - s.max_weight);
-      layer.table[entry * kTableEntry + i] = int8_t(product);
-    }
 }
 
 // [ky][kx][ci][co] as it is for groups; with room for the lanes of an event; or in blocks of output channels.
@@ -197,7 +141,7 @@ int64_t largest_bytes(const Program& program) {
   int64_t bytes = 0;
   for (size_t n = 0; n < program.nodes.size(); ++n) {
     const Node& node = program.nodes[n];
-    const int32_t out = program.values[n + 1].channels, lanes = lanes_of(out);
+    const int32_t out = program.values[n + 1].channels, lanes = lookup_lanes(out);
     const int64_t size = int64_t(node.low_bit_weights.size() + sizeof(float) * node.float_weights.size());
     bytes += size / out * lanes + row_bytes(node);
   }
@@ -226,16 +170,17 @@ std::vector<Layer> prepare_layers(Program& program, const Kernels& kernels, int6
     } else if (in.max_code > 0 && is_low_bit) {
       layer.sum = Sum::kCodes;
       if (kernels.unit_row != nullptr)
-        layer.form = lookup_form(in, node.max_weight, out.channels);
+        layer.form = lookup_form(layer.shape);
       if (layer.form.per_unit > 0)
         layer.sum = Sum::kUnits;
     } else if (in.max_code > 0)
       layer.sum = Sum::kCodeValues;
     else
       layer.sum = is_sparse[node.inputs[0]] ? Sum::kFloats : Sum::kDense;
-    if (layer.sum == Sum::kUnits)
-      index_weights(layer, node.low_bit_weights);
-    else
+    if (layer.sum == Sum::kUnits) {
+      layer.index = lookup_index(layer.shape, layer.form, node.low_bit_weights.data());
+      layer.table = lookup_table(layer.shape, layer.form);
+    } else
       layer.low_bit = laid_out(node.low_bit_weights, layer.shape, layer.sum);
     layer.floats = laid_out(node.float_weights, layer.shape, layer.sum);
     node.low_bit_weights = std::vector<int8_t>(); // gives its memory back, as "= {}" would not

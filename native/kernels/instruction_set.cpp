@@ -15,6 +15,8 @@ namespace hdlif {
 
 #include "pool.inl"
 
+#include "gradients.inl"
+
 #include "chunk.inl"
 
 #define HDLIF_JOIN(a, b) a##b
@@ -62,6 +64,11 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     pool_row<Sum<float>, uint8_t, float>,
     pool_row<Max<float>, float, float>,
     pool_row<Max<uint8_t>, uint8_t, uint8_t>,
+    list_codes,
+    list_places,
+    weight_gradient,
+    input_gradient,
+    sum_gradient_blocks,
     chunk<float>,
     chunk<double>,
 };

@@ -64,6 +64,9 @@ constexpr int kTableEntry = 1 << kTableEntryBits;
 // Output channels that the dense kernels sum together.
 constexpr int kDenseBlock = 16;
 
+// Output channels whose gradients lie together.
+constexpr int kGradientBlock = 32;
+
 // One entry for all channels (columns == 1), or one for each.
 struct Row {
   const float* data;
@@ -243,6 +246,24 @@ struct Kernels {
   void (*sum_pool_code_values)(const uint8_t* x, float* y, const PoolShape& shape, int64_t row);
   void (*max_pool)(const float* x, float* y, const PoolShape& shape, int64_t row);
   void (*max_pool_codes)(const uint8_t* x, uint8_t* y, const PoolShape& shape, int64_t row);
+
+  // Training: gradients of a convolution of codes. `map` is what comes back to the convolution's output, a
+  // block of kGradientBlock channels of it, which lie together for each pixel. An event's offset leads to the
+  // pixel that the kernel's first tap carries it to, and `offsets` from there to those of the taps.
+
+  // The codes of a pixel, and the places of those that are not 0, each to the end of its channel's list. Both
+  // read up to 63 bytes beyond the pixel.
+  void (*list_codes)(const uint8_t* pixel, int32_t channels, uint32_t offset, FloatEvent** ends);
+  void (*list_places)(const uint8_t* pixel, int32_t channels, uint32_t offset, int32_t place,
+                      CodeEvent** ends);
+  // sums [tap][lane] += value * map, event after event, one rounding each.
+  void (*weight_gradient)(const FloatEvent* events, const FloatEvent* end, const float* map,
+                          const int32_t* offsets, int32_t taps, float* sums);
+  // sums [event][lane] += weights [tap][lane] * map, tap after tap, one rounding each.
+  void (*input_gradient)(const CodeEvent* events, const CodeEvent* end, const float* map,
+                         const int32_t* offsets, int32_t taps, const int8_t* weights, float* sums);
+  // The sum of each block: its halves are added to each other until one lane is left.
+  void (*sum_gradient_blocks)(const float* lanes, int64_t count, float* sums);
 
   // Training; see chunk.h.
   ChunkKernel<float> chunk_of_floats;

@@ -73,6 +73,62 @@ class Sequence:
 
     def take(self, from_: Several[NDArray[np.float32]], t: int) -> None: ...
 
+class LowBitConv:
+    """A convolution of a batch of codes by low-bit weights; see native/low_bit_conv.h.
+
+    Tensors are given by their addresses, which are taken as they are.
+    """
+
+    def __init__(
+        self,
+        weights: int,
+        scale: int,
+        in_size: tuple[int, int],
+        out_size: tuple[int, int],
+        channels: tuple[int, int],
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        max_code: int,
+        threads: int,
+        instruction_set: str = "",
+    ) -> None:
+        """Fills the scale of each output channel.
+
+        ValueError: a size is none of a convolution, or this machine has no such instruction set.
+        """
+
+    def forward(self, codes: int, images: int, scale: int, y: int, threads: int) -> None:
+        """y = scale * the sums, [images, out, out, channels]."""
+
+    def backward(
+        self,
+        dy: int,
+        images: int,
+        codes: int,
+        step: float,
+        weight_gradient: int,
+        live: int,
+        scale: int,
+        input_gradient: int,
+        threads: int,
+    ) -> None:
+        """The gradients whose addresses are not 0."""
+
+def quantise_surpluses(
+    surplus: int,
+    count: int,
+    inverse_step: float,
+    offset: float,
+    largest: float,
+    step: float,
+    codes: int,
+    spikes: int,
+    live: int,
+    threads: int,
+) -> bool:
+    """Codes, and spikes and where surpluses are above 0 where their addresses are not 0; False: one is no surplus."""
+
 class Chunk:
     """A program over a chunk of steps (`hdlif.equations.chunk_program`)."""
 

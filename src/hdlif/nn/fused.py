@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.equations import trace_written
+from hdlif.errors import EquationError
 from hdlif.kernels.chunk import FusedStep
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Fusing:
     def __init__(self) -> None:
         self._made: tuple[object, FusedStep] | None = None
         self._cut: FusedStep | None = None
+        self._relu: tuple[object, bool] | None = None
 
     def __reduce__(self) -> tuple[type[Fusing], tuple[()]]:
         return Fusing, ()
@@ -51,6 +53,20 @@ class Fusing:
             states = range(1, 1 + len(neuron.states))
             self._cut = FusedStep(replace(step.step, stopped=step.step.stopped.union(states)))
         return self._cut
+
+    def emits_relu(self, neuron: SteppedNeuron) -> bool:
+        """Whether the spikes of a step are a relu's; no equation that has no program is known to."""
+        identity = _identity(neuron.equation())
+        if self._relu is None or self._relu[0] != identity:
+            try:
+                program = self.step_of(neuron).step.program
+            except EquationError:
+                is_relu = False
+            else:
+                made = program.spike - program.first
+                is_relu = made >= 0 and program.instructions[made].form == "relu"
+            self._relu = identity, is_relu
+        return self._relu[1]
 
 
 def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.dtype) -> bool:

@@ -240,7 +240,7 @@ class HDLIF(_LeakyNeuron):
         current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
         rows = self.rows_at(steps, x)
         surplus, after = hd_lif_chunk(current, potential, *rows, path="scan" if self.path == "scan" else "loop")
-        spikes = emitted(surplus, self.quantizer).to(x.dtype)
+        spikes = emitted(surplus, self.quantizer, is_relu=self.emits_relu()).to(x.dtype)
         return self.reached(spikes, x, [potential[None]], steps, rows), {"potential": after}
 
     def _check_scannable(self) -> None:
@@ -317,7 +317,7 @@ class ParallelHDLIF(SteppedNeuron):
             spike, _ = fused(current, [], fused.step.rows(shared_rows(rows)), steps=len(steps))
         else:
             spike = self.equation()(current, *rows)
-        spikes = emitted(spike, self.quantizer).to(x.dtype)
+        spikes = emitted(spike, self.quantizer, is_relu=self.emits_relu()).to(x.dtype)
         return self.reached(spikes, x, [], steps, rows), None
 
     def equation(self) -> Step:

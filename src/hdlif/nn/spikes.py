@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.functional import StraightThrough, quantize_spike
+from hdlif.kernels import code_conv
 
 
 class SpikeQuantizer(nn.Module):
@@ -37,8 +38,15 @@ class SpikeQuantizer(nn.Module):
         self.bits, self.offset, self.learned, self.gradient = bits, offset, learned, gradient
         self.step: Tensor | float = nn.Parameter(torch.tensor(float(step))) if learned else step
 
-    def forward(self, spike: Tensor) -> Tensor:
+    def forward(self, spike: Tensor, *, is_relu: bool = False) -> Tensor:
+        """Q(spike).
+
+        Args:
+            is_relu: whether no gradient goes on through what is 0, so that none needs to come back to it.
+        """
         step = self.step
+        if not isinstance(step, Tensor) and self.gradient == "identity" and code_conv.can_be_quantised(spike):
+            return code_conv.quantised(spike, bits=self.bits, step=step, offset=self.offset, is_relu=is_relu)
         if isinstance(step, Tensor):
             scale = (spike.shape[2:].numel() * (2**self.bits - 1)) ** -0.5
             # The value of the step, with a gradient `scale` times as large.
@@ -49,6 +57,12 @@ class SpikeQuantizer(nn.Module):
         return f"bits={self.bits}, step={float(self.step)}, offset={self.offset}, gradient={self.gradient}"
 
 
-def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None) -> Tensor:
+def emitted(surplus: Tensor, quantizer: SpikeQuantizer | None, *, is_relu: bool = False) -> Tensor:
     """What graded neurons emit: their surplus, or its codes."""
-    return surplus if quantizer is None else quantizer(surplus)
+    if quantizer is None:
+        return surplus
+    if is_relu and type(quantizer).forward is SpikeQuantizer.forward:
+        spikes: Tensor = quantizer(surplus, is_relu=True)
+    else:
+        spikes = quantizer(surplus)
+    return spikes

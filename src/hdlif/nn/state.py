@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hdlif.errors import ShapeError, StateError, TrainingError
+from hdlif.kernels.code_conv import codes_of
 from hdlif.nn.captured import Captured
 from hdlif.nn.one_pixel import product, runs_as_product
 from hdlif.nn.steps import Measure, Steps, carried
+from hdlif.nn.synapses import QuantConv2d
 from hdlif.nn.traced_pass import drift, run_traced
 from hdlif.nn.tracing import are_traced, with_traced_steps
 
@@ -356,7 +358,9 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
         )
     folded = x.flatten(0, 1)
     y: Tensor
-    if runs_as_product(module, folded):
+    if type(module) is QuantConv2d and (codes := codes_of(x)) is not None:
+        y = module(folded, weight, codes)
+    elif runs_as_product(module, folded):
         assert isinstance(module, nn.Conv2d)
         y = product(folded, module.weight, module.bias)
     else:
@@ -392,7 +396,8 @@ def kept_of(state: State | None, x: Tensor, *names: str) -> list[Tensor]:
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
     if state is None:
-        return [torch.zeros(x.shape[1:], dtype=dtype, device=x.device) for _ in names]
+        # Laid in memory as x is.
+        return [torch.zeros_like(x[0], dtype=dtype) for _ in names]
     entries, count = entries_of(state, "a neuron"), "one tensor" if len(names) == 1 else f"{len(names)} tensors"
     kept = []
     for name in names:

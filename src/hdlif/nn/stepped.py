@@ -103,8 +103,12 @@ class SteppedNeuron(Neuron):
             else:
                 spikes, kept = self._scanned(current, kept, rows, steps)
         after = dict(zip(self.states, kept, strict=True))
-        emits = emitted(self.joined(spikes), self.quantizer).to(x.dtype)
+        emits = emitted(self.joined(spikes), self.quantizer, is_relu=self.emits_relu()).to(x.dtype)
         return self.reached(emits, x, before, steps, rows), after or None
+
+    def emits_relu(self) -> bool:
+        """Whether what is quantised is relu(x) of some x: where it is 0, no gradient goes on."""
+        return self.quantizer is not None and self.runs_its_equation() and self._fusing.emits_relu(self)
 
     def _can_run_fused(self, steps: range) -> bool:
         """Whether a chunk needs no more of its states than the last ones; a network that cannot be cut is not cut."""

@@ -17,6 +17,9 @@ from hdlif.functional import (
     ternarize_weight,
     ternary_codes,
 )
+from hdlif.kernels import code_conv
+from hdlif.kernels.code_conv import CodeConv, Codes
+from hdlif.nn.layout import contiguous, must_stay_contiguous
 from hdlif.nn.one_pixel import is_product, product
 
 
@@ -147,11 +150,34 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
     The latent weights start symmetric (Kaiming normal), not all positive as in the paper's release.
     """
 
-    def forward(self, x: Tensor, weight_q: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, weight_q: Tensor | None = None, codes: Codes | None = None) -> Tensor:
+        """The convolution of x [N, C, H, W].
+
+        Args:
+            weight_q: runs in place of `weight_q()`.
+            codes: what x is known to be, if anything.
+        """
         weight = (self.weight_q() if weight_q is None else weight_q).to(x.dtype)
         if is_product(self, x):
             return product(x, weight, self.bias)
+        if codes is not None and self._is_of_codes() and code_conv.serves(x, weight, codes):
+            assert not isinstance(self.padding, str)
+            (stride_y, stride_x), (pad_y, pad_x) = self.stride, self.padding
+            return code_conv.convolved(x, weight, codes, CodeConv((stride_y, stride_x), (pad_y, pad_x)))
+        if must_stay_contiguous(self):
+            x = contiguous(x)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def _is_of_codes(self) -> bool:
+        """Whether weights and shape are those of the kernels for codes."""
+        return (
+            isinstance(self.quantizer, Binary | Ternary)
+            and self.bias is None
+            and self.groups == 1
+            and self.dilation == (1, 1)
+            and not isinstance(self.padding, str)
+            and self.padding_mode == "zeros"
+        )
 
 
 class QuantConv1d(_QuantConv, nn.Conv1d):
@@ -239,7 +265,8 @@ class HeldWeights:
 
     def last(self) -> None:
         """Say that the next backward pass is the update's last: it carries what was gathered to the latent weights."""
-        self.weights = {
-            layer: _Gather.apply(weight_q, leaf)  # type: ignore[no-untyped-call]
-            for (layer, weight_q), leaf in zip(self._quantized.items(), self._leaves, strict=True)
-        }
+        gathering = {}
+        for (layer, weight_q), leaf in zip(self._quantized.items(), self._leaves, strict=True):
+            gathering[layer] = _Gather.apply(weight_q, leaf)  # type: ignore[no-untyped-call]
+            code_conv.keep_packed(leaf, gathering[layer])
+        self.weights = gathering

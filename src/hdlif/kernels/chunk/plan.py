@@ -15,6 +15,7 @@ from torch import Tensor
 from hdlif.equations import Saving, Source, Value
 from hdlif.equations.chunk_program import Backward, StreamEncoding, backward, encoding_of, forward
 from hdlif.kernels.chunk.places import Place
+from hdlif.kernels.plain import is_plain, is_watched
 
 Numbers = NDArray[np.int64]
 MOST_SLOTS = 64
@@ -163,23 +164,6 @@ class Plan(ABC):
         counts = tuple(int(rows[slots == slot].max()) + 1 for slot in found.values())
         parts = tuple(tuple((slot, of == slot) for slot in np.unique(of).tolist()) for of in slots)
         return Slots(tuple(found), encodings, counts, rows, parts)
-
-
-def is_plain(tensor: Tensor, device: torch.device) -> bool:
-    """Whether a tensor has memory of its own on a device, and no subclass has a say in what is done with it."""
-    return (
-        type(tensor) in (Tensor, torch.nn.Parameter)
-        and tensor.device == device
-        and tensor.layout == torch.strided
-        and not tensor.is_neg()
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-        and not tensor._is_zerotensor()
-    )
-
-
-def is_watched() -> bool:
-    """Whether PyTorch follows its operations beyond autograd: for a trace, or for tangents."""
-    return torch._C._len_torch_dispatch_stack() > 0 or torch.autograd.forward_ad._current_level >= 0
 
 
 def are_columns(current: Tensor, states: Sequence[Tensor], rows: Sequence[Any]) -> bool:

@@ -1,0 +1,58 @@
+#include "spike_codes.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "training_pool.h"
+
+namespace hdlif {
+namespace {
+
+constexpr int64_t kGrain = 1 << 15;
+// Entries between two looks at whether all were surpluses.
+constexpr int64_t kBlock = 1024;
+
+// A loop of its own for each choice, without branches, so that it is vectorised. What is cut off is what is
+// behind the point, for nothing is below 0.
+template <bool kSpikes, bool kLive>
+bool quantise_block(const float* __restrict surplus, int64_t count, const SpikeCodes& to,
+                    uint8_t* __restrict codes, float* __restrict spikes, uint8_t* __restrict live) {
+  int32_t is_sound = 1;
+  for (int64_t i = 0; i < count; ++i) {
+    const float x = surplus[i], level = x * to.inverse_step + to.offset;
+    const int32_t code = int32_t(level < to.largest ? level : to.largest);
+    is_sound &= int32_t(x >= 0);
+    codes[i] = uint8_t(code);
+    if (kSpikes)
+      spikes[i] = float(code) * to.step;
+    if (kLive)
+      live[i] = uint8_t(x > 0);
+  }
+  return is_sound != 0;
+}
+
+} // namespace
+
+bool quantise_surpluses(const float* surplus, int64_t count, const SpikeCodes& to, int threads) {
+  const auto of = to.spikes != nullptr
+                      ? (to.live != nullptr ? quantise_block<true, true> : quantise_block<true, false>)
+                      : (to.live != nullptr ? quantise_block<false, true> : quantise_block<false, false>);
+  std::atomic<bool> is_sound{true};
+  auto range = [&](int64_t begin, int64_t end, int) {
+    for (int64_t first = begin; first < end && is_sound.load(std::memory_order_relaxed); first += kBlock)
+      if (!of(surplus + first, std::min(kBlock, end - first), to, to.codes + first,
+              to.spikes == nullptr ? nullptr : to.spikes + first,
+              to.live == nullptr ? nullptr : to.live + first))
+        is_sound.store(false, std::memory_order_relaxed);
+  };
+  const int64_t grain = std::max(kGrain, (count + threads - 1) / std::max(threads, 1));
+  if (threads <= 1 || count <= grain) {
+    range(0, count, 0);
+  } else {
+    Watch watch;
+    training_pool().split(count, grain, watch, range);
+  }
+  return is_sound;
+}
+
+} // namespace hdlif

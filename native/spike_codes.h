@@ -1,0 +1,18 @@
+// Spikes as codes: what a quantiser makes of surpluses.
+#pragma once
+
+#include <cstdint>
+
+namespace hdlif {
+
+struct SpikeCodes {
+  float inverse_step, offset, largest, step;
+  uint8_t* codes; // min(floor(surplus * inverse_step + offset), largest)
+  float* spikes;  // code * step; null: not asked for
+  uint8_t* live;  // 1 where the surplus is above 0; null: not asked for
+};
+
+// Of `count` surpluses; false where one is below 0 or no number, and what was written is of no use.
+bool quantise_surpluses(const float* surplus, int64_t count, const SpikeCodes& to, int threads);
+
+} // namespace hdlif

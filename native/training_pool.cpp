@@ -1,0 +1,28 @@
+#include "training_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <thread>
+
+namespace hdlif {
+
+// As long as the process lives: at its end a thread that another one waits for may be gone, in a process that
+// was forked, which has a pool of its own. No mutex, which a fork might leave locked.
+ThreadPool& training_pool() {
+  struct Pool {
+    uint64_t forks;
+    ThreadPool threads;
+  };
+  static std::atomic<Pool*> current{nullptr};
+  Pool* found = current.load(std::memory_order_acquire);
+  while (found == nullptr || found->forks != forks()) {
+    const int cores = int(std::thread::hardware_concurrency());
+    std::unique_ptr<Pool> made(new Pool{forks(), ThreadPool(std::clamp(cores, 1, kTrainingThreads))});
+    if (current.compare_exchange_strong(found, made.get(), std::memory_order_acq_rel))
+      found = made.release();
+  }
+  return found->threads;
+}
+
+} // namespace hdlif

@@ -1,0 +1,128 @@
+"""What is known of spikes that are codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hdlif import _native
+from hdlif.kernels.plain import is_plain, is_watched
+
+READ_AHEAD = 64
+"""Bytes that kernels may read behind a map of codes."""
+_MARK = "_hdlif_codes"
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Spikes [N, C, H, W] as codes: spikes = step·codes.
+
+    Attributes:
+        codes: uint8 [N, H, W, C], in memory with `READ_AHEAD` more bytes.
+        step: the distance of two levels.
+        most: the largest code there may be.
+        live: 1 where a gradient of the spike goes on to what the neuron was given, laid like the codes; None: anywhere.
+    """
+
+    codes: Tensor
+    step: float
+    most: int
+    live: Tensor | None = None
+
+
+def codes_of(spikes: Tensor) -> Codes | None:
+    """The codes that spikes are marked with; None of any other tensor."""
+    return getattr(spikes, _MARK, None) if type(spikes) is Tensor else None
+
+
+def marked(spikes: Tensor, codes: Codes | None) -> Tensor:
+    """The same tensor, which is known to be these codes."""
+    if codes is not None:
+        setattr(spikes, _MARK, codes)
+    return spikes
+
+
+def can_be_quantised(surplus: Tensor) -> bool:
+    """Whether the compiled kernel quantises these surpluses: maps [K, B, C, H, W] of float32 in the CPU's memory."""
+    return (
+        surplus.ndim == 5
+        and surplus.is_cpu
+        and surplus.dtype == torch.float32
+        and surplus.numel() > 0
+        and not torch.compiler.is_compiling()
+        and is_plain(surplus, surplus.device)
+        and not is_watched()
+    )
+
+
+def quantised(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> Tensor:
+    """Graded spikes on 2^bits levels, marked; as `functional.quantize_spike` of the identity's gradient gives them.
+
+    Args:
+        surplus: [K, B, C, H, W], 0 or more, for which `can_be_quantised`.
+        is_relu: whether no gradient goes on where the surplus is 0.
+    """
+    spikes, codes = _Quantised.apply(surplus, bits, step, offset, is_relu)  # type: ignore[no-untyped-call]
+    return marked(spikes, codes)
+
+
+class _Quantised(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, surplus: Tensor, bits: int, step: float, offset: float, is_relu: bool
+    ) -> tuple[Tensor, Codes | None]:
+        spikes, most = torch.empty_like(surplus), 2**bits - 1
+        # In the order of memory, which an `empty_like` has as well if it is dense.
+        if spikes.stride() != surplus.stride() or not _is_dense(surplus):
+            surplus = surplus.contiguous()
+            spikes = torch.empty_like(surplus)
+        count = surplus.numel()
+        codes = _room(count)
+        live = _room(count) if is_relu and ctx.needs_input_grad[0] else None
+        is_sound = _native.quantise_surpluses(
+            surplus.data_ptr(),
+            count,
+            inverse_step=1 / step,
+            offset=offset,
+            largest=most,
+            step=step,
+            codes=codes.data_ptr(),
+            spikes=spikes.data_ptr(),
+            live=0 if live is None else live.data_ptr(),
+            threads=torch.get_num_threads(),
+        )
+        if not is_sound:
+            # No numbers, as PyTorch's operations give them.
+            return torch.floor(surplus * (1 / step) + offset).clamp_(0, most) * step, None
+        found = Codes(_channels_last(codes, spikes), step, most)
+        return spikes, found if live is None else replace(found, live=_channels_last(live, spikes))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None, None, None, None]:
+        return grads[0], None, None, None, None
+
+
+def _is_dense(surplus: Tensor) -> bool:
+    """Whether entries lie one behind the other, in the order of the axes or with channels last."""
+    return surplus.is_contiguous() or surplus.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
+def _room(count: int) -> Tensor:
+    room = torch.empty(count + READ_AHEAD, dtype=torch.uint8)
+    room[count:] = 0
+    return room
+
+
+def _channels_last(room: Tensor, like: Tensor) -> Tensor:
+    """Bytes in the order of maps [K, B, C, H, W], as [K·B, H, W, C]."""
+    steps, batch, channels, height, width = like.shape
+    count = like.numel()
+    shape = (steps * batch, height, width, channels)
+    if not like.is_contiguous() or channels == 1 or height * width == 1:
+        return room[:count].view(shape)
+    moved = _room(count)
+    moved[:count].view(shape).copy_(room[:count].view(steps * batch, channels, height, width).permute(0, 2, 3, 1))
+    return moved[:count].view(shape)

@@ -1,0 +1,205 @@
+"""The convolution of codes, with its gradients, and where it serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hdlif import _native
+from hdlif.kernels.code_conv.codes import Codes
+from hdlif.kernels.plain import is_plain, is_watched
+
+EXACT = 2**24
+"""Integers up to it are float32."""
+SMALL = 64
+"""Pixels of a map below which PyTorch's gradients are the faster ones in its plain layout."""
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class CodeConv:
+    """How a layer convolves.
+
+    Attributes:
+        stride, padding: in rows and columns.
+        instruction_set: whose kernels; "" are the best ones of this machine.
+    """
+
+    stride: Pair
+    padding: Pair
+    instruction_set: str = ""
+
+
+class Shares(NamedTuple):
+    """Of what is not 0."""
+
+    codes: float
+    live: float
+
+
+@cache
+def most_spikes(instruction_set: str) -> Shares:
+    """The shares up to which the kernels' gradients are the faster ones: of the weights, and of the input.
+
+    Dense ones gain more from wide registers (benchmarks/bench_code_conv.py).
+    """
+    is_wide = (instruction_set or _native.instruction_sets()[-1]) == "avx512"
+    return Shares(codes=0.4, live=0.25 if is_wide else 0.4)
+
+
+def serves(x: Tensor, weight: Tensor, codes: Codes) -> bool:
+    """Whether a convolution of the spikes x by low-bit weights is one for the kernels."""
+    channels, taps = weight.shape[1], weight.shape[2:].numel()
+    return (
+        x.is_cpu
+        and x.dtype == weight.dtype == torch.float32
+        and x.shape[1] == channels
+        and x.numel() > 0
+        and codes.codes.numel() == x.numel()
+        and taps * channels * codes.most <= EXACT
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+        and is_plain(x, x.device)
+        and is_plain(weight, x.device)
+        and not is_watched()
+    )
+
+
+def convolved(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
+    """W_q * x of spikes that are codes, [N, D, H', W'] with channels last.
+
+    Args:
+        x: the spikes [N, C, H, W], which are read nowhere but take the gradient.
+        weight: W_q [D, C, ...], of each output channel two values a and -a, and 0.
+        codes: those of x.
+    """
+    y: Tensor = _Convolved.apply(x, weight, codes, conv)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Packed:
+    """Low-bit weights as the kernels read them.
+
+    Attributes:
+        scale: of each output channel, [D].
+    """
+
+    def __init__(self, weight: Tensor, in_size: Pair, out_size: Pair, most: int, conv: CodeConv) -> None:
+        self.key = in_size, most, conv
+        weight = weight.contiguous()
+        self.scale = torch.empty(weight.shape[0])
+        self.compiled = _native.LowBitConv(
+            weight.data_ptr(),
+            self.scale.data_ptr(),
+            in_size=in_size,
+            out_size=out_size,
+            channels=(weight.shape[1], weight.shape[0]),
+            kernel=(weight.shape[2], weight.shape[3]),
+            stride=conv.stride,
+            padding=conv.padding,
+            max_code=most,
+            threads=torch.get_num_threads(),
+            instruction_set=conv.instruction_set,
+        )
+
+
+_PACKED = "_hdlif_packed"
+
+
+def keep_packed(weight: Tensor, other: Tensor) -> None:
+    """Say that `other` are the same weights as `weight`, so that they are not packed again."""
+    if (packed := getattr(weight, _PACKED, None)) is not None:
+        setattr(other, _PACKED, packed)
+
+
+def _packed(weight: Tensor, in_size: Pair, out_size: Pair, most: int, conv: CodeConv) -> _Packed:
+    """Packed when a network first runs with them; they are not written to."""
+    packed: _Packed | None = getattr(weight, _PACKED, None)
+    if packed is None or packed.key != (in_size, most, conv):
+        packed = _Packed(weight.detach(), in_size, out_size, most, conv)
+        setattr(weight, _PACKED, packed)
+    return packed
+
+
+class _Convolved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
+        count, _, height, width = x.shape
+        out_height, out_width = (
+            (size + 2 * pad - kernel) // stride + 1
+            for size, pad, kernel, stride in zip(
+                (height, width), conv.padding, weight.shape[2:], conv.stride, strict=True
+            )
+        )
+        out_size = out_height, out_width
+        packed = _packed(weight, (height, width), out_size, codes.most, conv)
+        y = torch.empty(
+            (count, weight.shape[0], *out_size), dtype=x.dtype, memory_format=torch.channels_last, device=x.device
+        )
+        scale = packed.scale * codes.step
+        packed.compiled.forward(
+            codes.codes.data_ptr(), count, scale.data_ptr(), y.data_ptr(), threads=torch.get_num_threads()
+        )
+        if any(ctx.needs_input_grad):
+            ctx.packed, ctx.codes, ctx.conv = packed, codes, conv
+            ctx.save_for_backward(weight)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        (weight,) = ctx.saved_tensors
+        dx, dw = _sparse_gradients(ctx, dy, weight)
+        missing = [ctx.needs_input_grad[0] and dx is None, ctx.needs_input_grad[1] and dw is None]
+        if any(missing):
+            of_input, of_weight = _dense_gradients(ctx, dy, weight, missing)
+            dx, dw = (of_input if missing[0] else dx), (of_weight if missing[1] else dw)
+        return dx, dw, None, None
+
+
+def _sparse_gradients(ctx: Any, dy: Tensor, weight: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Of the spikes and the weights, where few enough are not 0; None where PyTorch's are the faster ones."""
+    codes: Codes = ctx.codes
+    count, height, width, channels = codes.codes.shape
+    dx = dw = None
+    most = most_spikes(ctx.conv.instruction_set)
+    if ctx.needs_input_grad[0] and codes.live is not None and _share(codes.live) <= most.live:
+        dx = torch.empty((count, channels, height, width), memory_format=torch.channels_last)
+    if ctx.needs_input_grad[1] and _share(codes.codes) <= most.codes:
+        dw = torch.empty(weight.shape)
+    if dx is not None or dw is not None:
+        dy = dy.contiguous(memory_format=torch.channels_last)
+        ctx.packed.compiled.backward(
+            dy.data_ptr(),
+            count,
+            codes=codes.codes.data_ptr(),
+            step=codes.step,
+            weight_gradient=0 if dw is None else dw.data_ptr(),
+            live=0 if codes.live is None else codes.live.data_ptr(),
+            scale=ctx.packed.scale.data_ptr(),
+            input_gradient=0 if dx is None else dx.data_ptr(),
+            threads=torch.get_num_threads(),
+        )
+    return dx, dw
+
+
+def _share(codes: Tensor) -> float:
+    """Of those that are not 0."""
+    return int(codes.count_nonzero()) / codes.numel()
+
+
+def _dense_gradients(ctx: Any, dy: Tensor, weight: Tensor, which: list[bool]) -> tuple[Tensor | None, Tensor | None]:
+    codes: Codes = ctx.codes
+    x = codes.codes.permute(0, 3, 1, 2).to(dy.dtype) * codes.step
+    if weight.shape[2:].numel() == 1 or dy.shape[2:].numel() < SMALL:
+        # Of kernels of 1, oneDNN may write beyond a buffer in channels last (`nn.layout`).
+        x, dy = x.contiguous(), dy.contiguous()
+    dx, dw, _ = torch.ops.aten.convolution_backward(
+        dy, x, weight, None, ctx.conv.stride, ctx.conv.padding, (1, 1), False, (0, 0), 1, [*which, False]
+    )
+    return dx, dw

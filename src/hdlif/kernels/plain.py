@@ -1,0 +1,21 @@
+"""Tensors whose memory a kernel may read by its address."""
+
+import torch
+from torch import Tensor
+
+
+def is_plain(tensor: Tensor, device: torch.device) -> bool:
+    """Whether a tensor has memory of its own on a device, and no subclass has a say in what is done with it."""
+    return (
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and tensor.device == device
+        and tensor.layout == torch.strided
+        and not tensor.is_neg()
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not tensor._is_zerotensor()
+    )
+
+
+def is_watched() -> bool:
+    """Whether PyTorch follows its operations beyond autograd: for a trace, or for tangents."""
+    return torch._C._len_torch_dispatch_stack() > 0 or torch.autograd.forward_ad._current_level >= 0

@@ -1,0 +1,198 @@
+// Convolutions of codes, drawn at random: sums are those of plain loops, gradients theirs but for rounding,
+// every instruction set gives the bits of the scalar one, any number of threads those of one, and nothing
+// beyond what is given is read or written (for the sanitizers).
+//
+//   low_bit_conv_test [INSTRUCTIONS] [CASES]
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "low_bit_conv.h"
+#include "spike_codes.h"
+
+using namespace hdlif;
+
+namespace {
+
+std::mt19937 generator(20261128);
+constexpr int64_t kReadAhead = 64; // that may be read behind codes
+
+int32_t draw(int32_t low, int32_t high) {
+  return low + int32_t(generator() % uint32_t(high - low + 1));
+}
+
+struct Case {
+  ConvShape shape;
+  int64_t images;
+  float step;
+  std::vector<uint8_t> codes, live;
+  std::vector<float> weights, dy;
+
+  int64_t inputs() const { return images * shape.in_height * shape.in_width * shape.in_channels; }
+  int64_t outputs() const { return images * shape.out_height * shape.out_width * shape.out_channels; }
+  int64_t taps() const { return int64_t(shape.kernel_y) * shape.kernel_x; }
+  float weight(int64_t co, int64_t ci, int64_t tap) const {
+    return weights[size_t((co * shape.in_channels + ci) * taps() + tap)];
+  }
+};
+
+Case drawn() {
+  Case c;
+  ConvShape& s = c.shape;
+  s = {};
+  s.kernel_y = draw(1, 5);
+  s.kernel_x = draw(1, 3);
+  s.stride_y = draw(1, 3);
+  s.stride_x = draw(1, 2);
+  s.pad_y = draw(0, 2);
+  s.pad_x = draw(0, 1);
+  s.in_height = std::max(draw(1, 9), s.kernel_y - 2 * s.pad_y);
+  s.in_width = std::max(draw(1, 9), s.kernel_x - 2 * s.pad_x);
+  s.out_height = (s.in_height + 2 * s.pad_y - s.kernel_y) / s.stride_y + 1;
+  s.out_width = (s.in_width + 2 * s.pad_x - s.kernel_x) / s.stride_x + 1;
+  s.in_channels = draw(1, 40);
+  s.out_channels = draw(1, 70);
+  const int32_t codes[] = {1, 3, 15, 63, 255};
+  s.max_code = codes[draw(0, 4)];
+  s.max_weight = 1;
+  c.images = draw(1, 5);
+  c.step = 0.25f;
+  for (int64_t i = 0; i < c.inputs(); ++i) {
+    c.codes.push_back(uint8_t(draw(0, 3) == 0 ? draw(1, s.max_code) : 0));
+    c.live.push_back(uint8_t(c.codes.back() != 0 || draw(0, 7) == 0));
+  }
+  for (auto* map : {&c.codes, &c.live})
+    map->insert(map->end(), kReadAhead, 0);
+  const bool is_uniform = draw(0, 1) == 0;
+  for (int32_t co = 0; co < s.out_channels; ++co) {
+    const float scale = is_uniform ? 0.5f : float(draw(1, 8)) / 8;
+    for (int64_t i = 0; i < s.in_channels * c.taps(); ++i)
+      c.weights.push_back(float(draw(-1, 1)) * scale);
+  }
+  for (int64_t i = 0; i < c.outputs(); ++i)
+    c.dy.push_back(float(draw(-64, 64)) / 16);
+  return c;
+}
+
+struct Results {
+  std::vector<float> y, dw, dx;
+};
+
+Results run(const Case& c, const Kernels& kernels, int threads) {
+  Results found;
+  std::vector<float> scale(size_t(c.shape.out_channels)), scaled;
+  const LowBitConv conv(c.shape, c.weights.data(), scale.data(), kernels, threads);
+  for (float one : scale)
+    scaled.push_back(one * c.step);
+  found.y.assign(size_t(c.outputs()), NAN);
+  found.dw.assign(c.weights.size(), NAN);
+  found.dx.assign(size_t(c.inputs()), NAN);
+  conv.forward(c.codes.data(), c.images, scaled.data(), found.y.data(), threads);
+  const LowBitConv::ToWeights to_weights{c.codes.data(), c.step, found.dw.data()};
+  const LowBitConv::ToInput to_input{c.live.data(), scale.data(), found.dx.data()};
+  conv.backward(c.dy.data(), c.images, &to_weights, &to_input, threads);
+  return found;
+}
+
+// By plain loops, in float64.
+void expect(const Case& c, std::vector<double>& y, std::vector<double>& dw, std::vector<double>& dx) {
+  const ConvShape& s = c.shape;
+  y.assign(size_t(c.outputs()), 0);
+  dw.assign(c.weights.size(), 0);
+  dx.assign(size_t(c.inputs()), 0);
+  for (int64_t image = 0; image < c.images; ++image)
+    for (int32_t oy = 0; oy < s.out_height; ++oy)
+      for (int32_t ox = 0; ox < s.out_width; ++ox)
+        for (int32_t tap = 0; tap < c.taps(); ++tap) {
+          const int32_t iy = oy * s.stride_y - s.pad_y + tap / s.kernel_x;
+          const int32_t ix = ox * s.stride_x - s.pad_x + tap % s.kernel_x;
+          if (iy < 0 || iy >= s.in_height || ix < 0 || ix >= s.in_width)
+            continue;
+          for (int32_t ci = 0; ci < s.in_channels; ++ci)
+            for (int32_t co = 0; co < s.out_channels; ++co) {
+              const int64_t to = ((image * s.out_height + oy) * s.out_width + ox) * s.out_channels + co;
+              const int64_t from = ((image * s.in_height + iy) * s.in_width + ix) * s.in_channels + ci;
+              const double weight = c.weight(co, ci, tap), x = double(c.codes[size_t(from)]) * c.step;
+              y[size_t(to)] += weight * x;
+              dw[size_t((co * s.in_channels + ci) * c.taps() + tap)] += x * c.dy[size_t(to)];
+              dx[size_t(from)] += c.live[size_t(from)] != 0 ? weight * c.dy[size_t(to)] : 0;
+            }
+        }
+}
+
+bool is_near(const char* what, const std::vector<float>& found, const std::vector<double>& right) {
+  double largest = 1e-30, off = 0;
+  for (double one : right)
+    largest = std::max(largest, std::abs(one));
+  for (size_t i = 0; i < right.size(); ++i)
+    if (!(std::abs(found[i] - right[i]) <= off)) // no number is near to nothing
+      off = std::isnan(found[i]) ? INFINITY : std::abs(found[i] - right[i]);
+  if (off <= 1e-5 * largest)
+    return true;
+  std::printf("%s is off by %g of %g\n", what, off, largest);
+  return false;
+}
+
+bool are_same(const char* what, const std::vector<float>& a, const std::vector<float>& b) {
+  if (a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0)
+    return true;
+  std::printf("%s has other bits\n", what);
+  return false;
+}
+
+bool are_same(const Results& a, const Results& b) {
+  return are_same("y", a.y, b.y) && are_same("dw", a.dw, b.dw) && are_same("dx", a.dx, b.dx);
+}
+
+bool quantises(int threads) {
+  const int64_t count = draw(1, 100000);
+  std::vector<float> surplus, spikes(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i)
+    surplus.push_back(std::max(0, draw(-64, 64)) / 8.0f);
+  std::vector<uint8_t> codes(static_cast<size_t>(count)), live(static_cast<size_t>(count));
+  const SpikeCodes to{4, 0.5f, 15, 0.25f, codes.data(), spikes.data(), live.data()};
+  if (!quantise_surpluses(surplus.data(), count, to, threads))
+    return false;
+  for (int64_t i = 0; i < count; ++i) {
+    const float x = surplus[size_t(i)], code = std::min(std::floor(x * 4 + 0.5f), 15.0f);
+    if (codes[size_t(i)] != code || spikes[size_t(i)] != code * 0.25f || live[size_t(i)] != (x > 0))
+      return false;
+  }
+  for (float unsound : {-0.5f, NAN}) {
+    surplus[size_t(draw(0, int32_t(count) - 1))] = unsound;
+    if (quantise_surpluses(surplus.data(), count, to, threads))
+      return false;
+  }
+  return true;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  const Kernels* tables[8];
+  const int count = available_kernels(tables, 8);
+  const int cases = argc > 2 ? std::atoi(argv[2]) : 200;
+  for (int i = 0; i < cases; ++i) {
+    const Case one = drawn();
+    const Results scalar = run(one, *tables[0], 1);
+    std::vector<double> y, dw, dx;
+    expect(one, y, dw, dx);
+    if (!is_near("y", scalar.y, y) || !is_near("dw", scalar.dw, dw) || !is_near("dx", scalar.dx, dx))
+      return std::printf("case %d is not what plain loops give\n", i), 1;
+    for (int k = 0; k < count; ++k) {
+      if (argc > 1 && std::string(argv[1]) != "all" && std::string(argv[1]) != tables[k]->name)
+        continue;
+      for (int threads : {1, 3})
+        if (!are_same(run(one, *tables[k], threads), scalar))
+          return std::printf("case %d, %s, %d threads\n", i, tables[k]->name, threads), 1;
+    }
+    if (!quantises(1 + i % 3))
+      return std::printf("case %d: codes of surpluses\n", i), 1;
+  }
+  std::printf("%d convolutions\n", cases);
+  return 0;
+}
