@@ -108,7 +108,9 @@ class SteppedNeuron(Neuron):
 
     def emits_relu(self) -> bool:
         """Whether what is quantised is relu(x) of some x: where it is 0, no gradient goes on."""
-        return self.quantizer is not None and self.runs_its_equation() and self._fusing.emits_relu(self)
+        if self.quantizer is None or torch.compiler.is_compiling():
+            return False
+        return self.runs_its_equation() and self._fusing.emits_relu(self)
 
     def _can_run_fused(self, steps: range) -> bool:
         """Whether a chunk needs no more of its states than the last ones; a network that cannot be cut is not cut."""

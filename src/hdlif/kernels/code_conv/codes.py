@@ -35,7 +35,9 @@ class Codes:
 
 def codes_of(spikes: Tensor) -> Codes | None:
     """The codes that spikes are marked with; None of any other tensor."""
-    return getattr(spikes, _MARK, None) if type(spikes) is Tensor else None
+    if torch.compiler.is_compiling() or type(spikes) is not Tensor:
+        return None
+    return getattr(spikes, _MARK, None)
 
 
 def marked(spikes: Tensor, codes: Codes | None) -> Tensor:
