@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 _AT = {
-    **dict.fromkeys(("Run", "evaluate", "export", "profile", "train"), "verbs"),
+    **dict.fromkeys(("Run", "evaluate", "export", "profile", "profile_training", "train"), "verbs"),
     **dict.fromkeys(("Checkpoints", "Fit", "Log", "Progress", "Trainer"), "training"),
     **dict.fromkeys(("Classify", "LabelSequence", "Multilabel", "Regress"), "tasks"),
     "TrainingConfig": "config",

@@ -36,6 +36,7 @@ from hdlif.verbs import Run as Run
 from hdlif.verbs import evaluate as evaluate
 from hdlif.verbs import export as export
 from hdlif.verbs import profile as profile
+from hdlif.verbs import profile_training as profile_training
 from hdlif.verbs import train as train
 
 __version__: str

@@ -8,7 +8,7 @@ from functools import wraps
 from inspect import signature
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args
 
 from hdlif.accounting.operations import Counting
 from hdlif.commands import eval as evaluating
@@ -21,6 +21,9 @@ from hdlif.config import Recipe
 from hdlif.data import Tested
 from hdlif.errors import ArgumentError, ExistingRunError, InputError, did_you_mean
 from hdlif.report.summary import TrainResult
+
+if TYPE_CHECKING:
+    from hdlif.measure.training_profile import TrainingProfile
 
 
 @dataclass(frozen=True, repr=False)
@@ -256,4 +259,28 @@ def profile(
         data=_text(data),
         data_root=_path(data_root),
         overrides=_listed(overrides),
+    )
+
+
+@_naming_arguments
+def profile_training(
+    recipe: Place,
+    *,
+    data: Place | None = None,
+    data_root: Place | None = None,
+    overrides: Sequence[str] = (),
+) -> TrainingProfile:
+    """Where the time of an update of a recipe's training goes, layer by layer, as `hdlif profile --training` times it.
+
+    >>> profile = profile_training("digits_hdlif_w1p5_s4", overrides=["neuron.path=fused", "data.batch_size=4"])
+    >>> sorted({layer.path for layer in profile.layers})[:2]
+    ['PyTorch', 'PyTorch: what it reads is not what quantised neurons emit']
+
+    Args:
+        recipe: the name of one that ships, or a file.
+        data, data_root: as in `train`; of the data, what a network is made for is read.
+        overrides: "A.B=VALUE" each.
+    """
+    return profiling.profile_training(
+        fspath(recipe), data=_text(data), data_root=_path(data_root), overrides=_listed(overrides)
     )

@@ -223,7 +223,7 @@ def test_layers_of_codes_run_on_the_kernels_and_give_the_same(
     found = passed(network, x)
     assert calls[:2] == ["pack", "forward"]
     calls.clear()
-    monkeypatch.setattr(code_conv, "serves", lambda *_: False)
+    monkeypatch.setattr(code_conv, "hindrance", lambda *_: "not now")
     right = passed(network, x)
     assert not calls
     for one, other in zip(found, right, strict=True):
@@ -300,3 +300,32 @@ def test_a_convolution_that_is_none_is_refused() -> None:
         convolved(x.flatten(0, 1), weight, codes, CodeConv((1, 1), (1, 1), "mmx"))
     with pytest.raises(ValueError, match="codes: up to 255"):
         convolved(x.flatten(0, 1), weight, replace(codes, most=256), CodeConv((1, 1), (1, 1)))
+
+
+@pytest.mark.parametrize("window", [2, (2, 3)])
+def test_means_of_codes_are_codes_of_a_smaller_step(window: int | tuple[int, int], calls: list[str]) -> None:
+    torch.manual_seed(0)
+    layers = {
+        "act": quantising(),
+        "pool": nn.AvgPool2d(window),
+        "conv": QuantConv2d(4, 6, 3, padding=1, quantizer=Ternary()),
+    }
+    network, x = Sequential(layers), torch.randn(2, 3, 4, 8, 9).requires_grad_()
+    found = passed(network, x)
+    assert calls[:2] == ["pack", "forward"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code_conv, "hindrance", lambda *_: "not now")
+        right = passed(network, x)
+    for one, other in zip(found, right, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [nn.AvgPool2d(2, stride=1), nn.AvgPool2d(3, padding=1), nn.AvgPool2d(5), nn.AvgPool2d(2, divisor_override=3)],
+    ids=["overlap", "padding", "sums beyond a byte", "divisor"],
+)
+def test_other_means_are_not_known_as_codes(pool: nn.Module, calls: list[str]) -> None:
+    layers = {"act": quantising(), "pool": pool, "conv": QuantConv2d(4, 6, 1, quantizer=Ternary())}
+    Sequential(layers)(torch.randn(1, 3, 4, 8, 9), steps=range(1))
+    assert not calls

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -18,10 +18,14 @@ from hdlif.artefact.io import load
 from hdlif.commands.eval import sets_for, sets_named
 from hdlif.commands.train import PROFILED_IMAGES, first_images
 from hdlif.data import ImageSets
+from hdlif.errors import RecipeError
 from hdlif.measure.counts import NO_GRAPH, without_graph
 from hdlif.runs.checkpoints import load_trained
 from hdlif.runs.files import existing, names_artefact
 from hdlif.runs.recipe_data import data_keys, load_with_data, names_path
+
+if TYPE_CHECKING:
+    from hdlif.measure.training_profile import TrainingProfile
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,32 @@ def profile(
             raise
         counts, notes = outline(network, images, time_steps=time_steps), (without_graph(error),)
     return Profiled(counts, counting, not is_recipe(target), min(PROFILED_IMAGES, len(sets.test)), notes)
+
+
+def profile_training(
+    target: str,
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> "TrainingProfile":
+    """Where the time of an update of a recipe's training goes, on random data; see `measure.training_profile`.
+
+    Args:
+        target: a recipe (file or shipped name).
+        overrides: "A.B=VALUE" each.
+        data, data_root: as those of `profile`; of the data, what a network is made for is read.
+    Raises:
+        RecipeError: the target is none.
+    """
+    # What trains takes a second to import, and counts need none of it.
+    from hdlif.measure.training_profile import training_profile
+
+    if not is_recipe(target):
+        raise RecipeError(f"{target}: what is trained is a recipe; give its file, or the name of one that ships")
+    own = data if names_path(data) else None
+    recipe, _ = load_with_data(target, overrides, data=own, data_root=data_root)
+    return training_profile(recipe)
 
 
 def is_recipe(target: str) -> bool:

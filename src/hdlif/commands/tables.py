@@ -22,16 +22,16 @@ TITLES = {
 }
 
 
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to their widest cell: the first to the left, the others to the right; each cell in one line."""
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
+    """Columns padded to their widest cell, those of `left` to the left, others to the right; each cell in one line."""
     header, rows = [printable(cell) for cell in header], [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = []
     for row in [header, *rows]:
-        first, *others = (
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        cells = (
+            cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
-        lines.append("  ".join([first, *others]).rstrip())
+        lines.append("  ".join(cells).rstrip())
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
 
@@ -212,6 +212,40 @@ def _counted(row: Mapping[str, Any]) -> list[str]:
     sizes = [figure(row[key], ".6f") for key in ("params_mb", "stored_mb")]
     operations = [figure(row[key], ",.0f") for key in ("sops", "nops")]
     return [*sizes, *operations, figure(row["energy_mj"], ",.1f", 1e6)]
+
+
+def training_table(profile: Mapping[str, Any]) -> str:
+    """One row a layer, what belongs to none, and the whole update."""
+    header = ["layer", "kind", "forward, ms", "backward, ms", "saved, MB", "computed by"]
+    rows = [
+        [
+            layer["name"],
+            layer["kind"],
+            f"{layer['forward_ms']:.2f}",
+            f"{layer['backward_ms']:.2f}",
+            f"{layer['saved_bytes'] / 1e6:.2f}",
+            layer["path"],
+        ]
+        for layer in profile["layers"]
+    ]
+    forward, backward = (sum(layer[f"{way}_ms"] for layer in profile["layers"]) for way in ("forward", "backward"))
+    rows.append(["all layers", "", f"{forward:.2f}", f"{backward:.2f}", "", ""])
+    rest = {
+        "quantising weights": "weights_ms",
+        "optimiser": "optimizer_ms",
+        "between layers": "other_ms",
+        "Python": "python_ms",
+    }
+    least, most = profile["update_ms_range"]
+    return "\n".join(
+        [
+            aligned(header, rows, left=(0, 1, 5)),
+            "",
+            *(f"{what}: {profile[key]:.2f} ms" for what, key in rest.items()),
+            f"an update: {profile['update_ms']:.2f} ms ({least:.2f} to {most:.2f}); {profile['rule']}, "
+            f"{profile['time_steps']} time steps, batch of {profile['batch_size']}, {profile['threads']} threads",
+        ]
+    )
 
 
 def engines_table(result: Mapping[str, Any]) -> str:

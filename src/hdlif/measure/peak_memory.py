@@ -87,33 +87,14 @@ def _read(arguments: Sequence[str], name: str, environment: dict[str, str]) -> i
 
 def _train_and_report(path: Path, count: int, *, batch_apart: bool) -> None:
     """The child's work: print the bytes that `count` updates add to the peak resident set."""
-    import torch
-
     from hdlif import builders
-    from hdlif.training import Updater, fabric_class
-    from hdlif.training.average import Average
+    from hdlif.measure.recipe_update import RecipeUpdate
     from hdlif.training.streaming import Streams
 
     recipe = load_recipe(path)
-    torch.manual_seed(recipe.seed)
-    model, rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
-    training = recipe.training
-    optimizer = builders.build_optimization(training).optimizer(model)
-    # On the CPU wherever this runs: it is resident memory that is read.
-    fabric = fabric_class()(accelerator="cpu", devices=1, precision=training.precision)
-    average = None if training.ema_decay is None else Average(model, training.ema_decay)
-    update = Updater(
-        fabric,
-        model,
-        optimizer,
-        rule,
-        penalty=builders.build_penalty(recipe),
-        clip_norm=training.clip_norm,
-        channels_last=training.channels_last,
-        after=lambda: None if average is None else average.update(),
-    )
-    generator = torch.Generator().manual_seed(recipe.seed)
-    every = training.stream
+    made = RecipeUpdate(recipe)
+    model, rule, update, generator = made.model, made.rule, made.update, made.generator
+    every = recipe.training.stream
     streams = None if every is None else Streams(every, recipe.time_steps, rule, model)
 
     given = builders.random_batch(recipe, generator) if batch_apart else None

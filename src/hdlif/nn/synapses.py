@@ -160,7 +160,7 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         weight = (self.weight_q() if weight_q is None else weight_q).to(x.dtype)
         if is_product(self, x):
             return product(x, weight, self.bias)
-        if codes is not None and self._is_of_codes() and code_conv.serves(x, weight, codes):
+        if codes is not None and self.hindrance(x, weight, codes) is None:
             assert not isinstance(self.padding, str)
             (stride_y, stride_x), (pad_y, pad_x) = self.stride, self.padding
             return code_conv.convolved(x, weight, codes, CodeConv((stride_y, stride_x), (pad_y, pad_x)))
@@ -168,16 +168,17 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
             x = contiguous(x)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
-    def _is_of_codes(self) -> bool:
-        """Whether weights and shape are those of the kernels for codes."""
-        return (
-            isinstance(self.quantizer, Binary | Ternary)
-            and self.bias is None
-            and self.groups == 1
-            and self.dilation == (1, 1)
-            and not isinstance(self.padding, str)
-            and self.padding_mode == "zeros"
-        )
+    def hindrance(self, x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
+        """Why this layer does not run on the kernels for codes (`hdlif.kernels.code_conv`); None where it does."""
+        if not isinstance(self.quantizer, Binary | Ternary):
+            return "weights have more than 1.5 bits"
+        if self.bias is not None or self.groups != 1 or self.dilation != (1, 1):
+            return "a layer of theirs has no bias, groups or dilation"
+        if isinstance(self.padding, str) or self.padding_mode != "zeros":
+            return "padding is a number of zeros"
+        if codes is None:
+            return "what it reads is not what quantised neurons emit"
+        return code_conv.hindrance(x, weight, codes)
 
 
 class QuantConv1d(_QuantConv, nn.Conv1d):

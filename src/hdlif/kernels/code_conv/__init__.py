@@ -7,7 +7,18 @@ each spike that is not 0 adds what comes back around it to the gradient of the w
 is computed only where one can reach the neuron.
 """
 
-from hdlif.kernels.code_conv.codes import Codes, can_be_quantised, codes_of, quantised
-from hdlif.kernels.code_conv.conv import CodeConv, convolved, keep_packed, serves
+from hdlif.kernels.code_conv.codes import Codes, can_be_quantised, codes_of, marked, pooled, quantised
+from hdlif.kernels.code_conv.conv import CodeConv, convolved, hindrance, keep_packed
 
-__all__ = ["CodeConv", "Codes", "can_be_quantised", "codes_of", "convolved", "keep_packed", "quantised", "serves"]
+__all__ = [
+    "CodeConv",
+    "Codes",
+    "can_be_quantised",
+    "codes_of",
+    "convolved",
+    "hindrance",
+    "keep_packed",
+    "marked",
+    "pooled",
+    "quantised",
+]

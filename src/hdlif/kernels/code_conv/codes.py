@@ -13,6 +13,7 @@ from hdlif.kernels.plain import is_plain, is_watched
 
 READ_AHEAD = 64
 """Bytes that kernels may read behind a map of codes."""
+MOST_CODE = 255
 _MARK = "_hdlif_codes"
 
 
@@ -69,6 +70,36 @@ def quantised(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu
     """
     spikes, codes = _Quantised.apply(surplus, bits, step, offset, is_relu)  # type: ignore[no-untyped-call]
     return marked(spikes, codes)
+
+
+def pooled(means: Tensor, codes: Codes, window: tuple[int, int]) -> Codes | None:
+    """What means [N, C, H', W'] over windows that lie side by side are: sums of codes, with a smaller step."""
+    size = window[0] * window[1]
+    count, channels, height, width = means.shape
+    most = codes.most * size
+    if most > MOST_CODE or not _is_dense(means[None]) or is_watched() or not is_plain(means, means.device):
+        return None
+    room, step = _room(means.numel()), codes.step / size
+    values = means.detach()
+    _native.quantise_surpluses(
+        values.data_ptr(),
+        means.numel(),
+        inverse_step=1 / step,
+        offset=0.5,
+        largest=most,
+        step=step,
+        codes=room.data_ptr(),
+        spikes=0,
+        live=0,
+        threads=torch.get_num_threads(),
+    )
+    live = None
+    if codes.live is not None:
+        tiles = codes.live[:, : height * window[0], : width * window[1]]
+        live = _room(means.numel())[: means.numel()].view(count, height, width, channels)
+        by_window = tiles.reshape(count, height, window[0], width, window[1], channels)
+        torch.amax(by_window, (2, 4), out=live)
+    return Codes(_channels_last(room, means[None]), step, most, live)
 
 
 class _Quantised(torch.autograd.Function):

@@ -52,22 +52,18 @@ def most_spikes(instruction_set: str) -> Shares:
     return Shares(codes=0.4, live=0.25 if is_wide else 0.4)
 
 
-def serves(x: Tensor, weight: Tensor, codes: Codes) -> bool:
-    """Whether a convolution of the spikes x by low-bit weights is one for the kernels."""
-    channels, taps = weight.shape[1], weight.shape[2:].numel()
-    return (
-        x.is_cpu
-        and x.dtype == weight.dtype == torch.float32
-        and x.shape[1] == channels
-        and x.numel() > 0
-        and codes.codes.numel() == x.numel()
-        and taps * channels * codes.most <= EXACT
-        and not torch.compiler.is_compiling()
-        and not torch.is_autocast_enabled("cpu")
-        and is_plain(x, x.device)
-        and is_plain(weight, x.device)
-        and not is_watched()
-    )
+def hindrance(x: Tensor, weight: Tensor, codes: Codes) -> str | None:
+    """Why a convolution of the spikes x by low-bit weights is none for the kernels; None where it is."""
+    taps, device = weight.shape[1:].numel(), x.device
+    if not x.is_cpu or not weight.is_cpu:
+        return f"they run on a CPU, not on {device}"
+    if x.dtype != torch.float32 or weight.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return "they are for float32"
+    if taps * codes.most > EXACT:
+        return f"{taps} products of codes up to {codes.most} may pass 2^24"
+    if torch.compiler.is_compiling() or not is_plain(x, device) or not is_plain(weight, device) or is_watched():
+        return "PyTorch follows its operations"
+    return None if x.numel() and codes.codes.numel() == x.numel() else "there are no spikes"
 
 
 def convolved(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
@@ -146,25 +142,26 @@ class _Convolved(torch.autograd.Function):
             codes.codes.data_ptr(), count, scale.data_ptr(), y.data_ptr(), threads=torch.get_num_threads()
         )
         if any(ctx.needs_input_grad):
-            ctx.packed, ctx.codes, ctx.conv = packed, codes, conv
-            ctx.save_for_backward(weight)
+            # Tensors are saved so that what counts saved bytes sees them, and goes with the graph.
+            ctx.packed, ctx.conv, ctx.step, ctx.most = packed, conv, codes.step, codes.most
+            ctx.save_for_backward(weight, codes.codes, codes.live)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        (weight,) = ctx.saved_tensors
-        dx, dw = _sparse_gradients(ctx, dy, weight)
+        weight, of_codes, live = ctx.saved_tensors
+        codes = Codes(of_codes, ctx.step, ctx.most, live)
+        dx, dw = _sparse_gradients(ctx, dy, weight, codes)
         missing = [ctx.needs_input_grad[0] and dx is None, ctx.needs_input_grad[1] and dw is None]
         if any(missing):
-            of_input, of_weight = _dense_gradients(ctx, dy, weight, missing)
+            of_input, of_weight = _dense_gradients(ctx, dy, weight, codes, missing)
             dx, dw = (of_input if missing[0] else dx), (of_weight if missing[1] else dw)
         return dx, dw, None, None
 
 
-def _sparse_gradients(ctx: Any, dy: Tensor, weight: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _sparse_gradients(ctx: Any, dy: Tensor, weight: Tensor, codes: Codes) -> tuple[Tensor | None, Tensor | None]:
     """Of the spikes and the weights, where few enough are not 0; None where PyTorch's are the faster ones."""
-    codes: Codes = ctx.codes
     count, height, width, channels = codes.codes.shape
     dx = dw = None
     most = most_spikes(ctx.conv.instruction_set)
@@ -193,8 +190,9 @@ def _share(codes: Tensor) -> float:
     return int(codes.count_nonzero()) / codes.numel()
 
 
-def _dense_gradients(ctx: Any, dy: Tensor, weight: Tensor, which: list[bool]) -> tuple[Tensor | None, Tensor | None]:
-    codes: Codes = ctx.codes
+def _dense_gradients(
+    ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, which: list[bool]
+) -> tuple[Tensor | None, Tensor | None]:
     x = codes.codes.permute(0, 3, 1, 2).to(dy.dtype) * codes.step
     if weight.shape[2:].numel() == 1 or dy.shape[2:].numel() < SMALL:
         # Of kernels of 1, oneDNN may write beyond a buffer in channels last (`nn.layout`).

@@ -1,0 +1,41 @@
+"""Updates as a recipe's training makes them, on the CPU, in one process."""
+
+from collections.abc import Callable
+
+import torch
+
+from hdlif import builders
+from hdlif.config import Recipe
+from hdlif.training import Updater, fabric_class
+from hdlif.training.average import Average
+
+
+class RecipeUpdate:
+    """A recipe's network in train mode, and what updates it.
+
+    Attributes:
+        update: as `training.Updater`, with the recipe's optimiser, penalty and moving average.
+        generator: draws what is random: batches, and a rule's plans.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.model, self.rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
+        training = recipe.training
+        optimizer = builders.build_optimization(training).optimizer(self.model)
+        # On the CPU wherever this runs: its seconds and its resident memory are read.
+        fabric = fabric_class()(accelerator="cpu", devices=1, precision=training.precision)
+        average = None if training.ema_decay is None else Average(self.model, training.ema_decay)
+        after: Callable[[], None] = (lambda: None) if average is None else average.update
+        self.update = Updater(
+            fabric,
+            self.model,
+            optimizer,
+            self.rule,
+            penalty=builders.build_penalty(recipe),
+            clip_norm=training.clip_norm,
+            channels_last=training.channels_last,
+            after=after,
+        )
+        self.generator = torch.Generator().manual_seed(recipe.seed)

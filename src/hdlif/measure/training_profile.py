@@ -1,0 +1,322 @@
+"""Where an update's time goes: forward, backward and saved bytes by layer, and what each layer is computed by."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from hdlif import builders
+from hdlif.config import Recipe
+from hdlif.learning import Plan
+from hdlif.learning.coherence import Drawn
+from hdlif.measure.recipe_update import RecipeUpdate
+from hdlif.nn import QuantConv2d
+from hdlif.nn.state import Neuron, Temporal
+from hdlif.nn.stepped import SteppedNeuron
+
+PLANS = 4
+"""Of a rule that draws, how many are run, spread evenly over what it may draw."""
+_LAYER, _BACK = "hdlif layer: ", "autograd::engine::evaluate_function: "
+_QUANTISERS = ("_Binarize", "_Ternarize", "_QuantizeWeight")
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """What a layer takes of an update, with all of its time steps.
+
+    Attributes:
+        path: what computes it, and where that is not the fastest there is, why.
+        forward_ms, backward_ms: of the operations that it runs, as shares of the update's clock.
+        saved_bytes: the most that it saves at once for the backward pass; a storage counts where it was saved first.
+    """
+
+    name: str
+    kind: str
+    path: str
+    forward_ms: float
+    backward_ms: float
+    saved_bytes: int
+
+
+@dataclass(frozen=True)
+class TrainingProfile:
+    """What an update takes: by layer, and by the work that belongs to none.
+
+    Attributes:
+        update_ms: the clock of an update, the median of those that were timed; of a rule that draws, the mean over
+            the plans that were.
+        update_ms_range: the least and the most.
+        weights_ms: to quantise weights, and to carry gradients to the latent ones.
+        optimizer_ms: the optimiser's step, and zeroing of gradients.
+        other_ms: operations between the layers: additions, the loss, gathered gradients.
+        python_ms: what is left of the clock when all operations are taken off.
+    """
+
+    layers: tuple[LayerTime, ...]
+    update_ms: float
+    update_ms_range: tuple[float, float]
+    weights_ms: float
+    optimizer_ms: float
+    other_ms: float
+    python_ms: float
+    rule: str
+    time_steps: int
+    batch_size: int
+    threads: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `hdlif profile --training --json` prints."""
+        return asdict(self)
+
+
+def training_profile(recipe: Recipe, *, rounds: int = 5) -> TrainingProfile:
+    """Profile updates of a recipe's network on random data, on the CPU.
+
+    Updates are timed without a profiler; one more of each plan then says how that time is shared out.
+
+    Args:
+        rounds: timed updates of each plan.
+    """
+    made = RecipeUpdate(recipe)
+    x, target = builders.random_batch(recipe, made.generator)
+    plans = _plans(made)
+    for plan in plans:
+        made.update(x, target, plan)
+    seconds = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        for plan in plans:
+            made.update(x, target, plan)
+        seconds.append((time.perf_counter() - begun) / len(plans))
+    layers = _Layers(made.model, x)
+    with layers.watched(), profile(activities=[ProfilerActivity.CPU]) as watched:
+        begun = time.perf_counter()
+        for plan in plans:
+            made.update(x, target, plan)
+        whole = time.perf_counter() - begun
+    shares = _Shares(watched.events() or [])
+    # Microseconds of all plans under the profiler, to milliseconds of an update without.
+    scale = statistics.median(seconds) / whole / 1e3
+    found = tuple(
+        LayerTime(
+            name,
+            type(layer).__name__,
+            layers.paths.get(name, "not run"),
+            scale * shares.forward[name],
+            scale * shares.backward[name],
+            layers.saved.most.get(name, 0),
+        )
+        for name, layer in layers.named.items()
+    )
+    weights, optimizer, other = (scale * one for one in (shares.weights, shares.optimizer, shares.other))
+    update_ms = 1e3 * statistics.median(seconds)
+    of_layers = sum(one.forward_ms + one.backward_ms for one in found)
+    return TrainingProfile(
+        layers=found,
+        update_ms=update_ms,
+        update_ms_range=(1e3 * min(seconds), 1e3 * max(seconds)),
+        weights_ms=weights,
+        optimizer_ms=optimizer,
+        other_ms=other,
+        python_ms=update_ms - of_layers - weights - optimizer - other,
+        rule=type(made.rule).__name__,
+        time_steps=recipe.time_steps,
+        batch_size=recipe.data.batch_size,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _plans(made: RecipeUpdate) -> list[Plan]:
+    steps = made.recipe.time_steps
+    if not isinstance(made.rule, Drawn):
+        return [made.rule.schedule(steps, made.generator)]
+    plans = sorted((plan for plan, _ in made.rule.plans(steps)), key=lambda plan: plan.steps[-1])
+    count = min(PLANS, len(plans))
+    return [plans[(2 * i + 1) * len(plans) // (2 * count)] for i in range(count)]
+
+
+@dataclass
+class _Saved:
+    """Bytes that are saved while each layer runs, now and at the most."""
+
+    apart: frozenset[int]
+    now: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    most: dict[str, int] = field(default_factory=dict)
+    holders: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    owner: dict[int, str] = field(default_factory=dict)
+
+    def take(self, name: str, tensor: Tensor) -> tuple[int, int]:
+        storage = tensor.untyped_storage()
+        address, size = storage.data_ptr(), storage.nbytes()
+        self.holders[address] += 1
+        if self.holders[address] == 1 and address not in self.apart:
+            self.owner[address] = name
+            self.now[name] += size
+            self.most[name] = max(self.most.get(name, 0), self.now[name])
+        return address, size
+
+    def give(self, address: int, size: int) -> None:
+        self.holders[address] -= 1
+        if self.holders[address] == 0 and address in self.owner:
+            self.now[self.owner.pop(address)] -= size
+
+
+class _Kept:
+    """A saved tensor."""
+
+    def __init__(self, saved: _Saved, name: str, tensor: Tensor) -> None:
+        self.tensor, self._saved = tensor.detach(), saved
+        self._place = saved.take(name, tensor)
+
+    def __del__(self) -> None:
+        self._saved.give(*self._place)
+
+
+class _Layers:
+    """The layers of a network: what holds no other layer.
+
+    Attributes:
+        named: by name, in the order of the network.
+        paths: what computed each, when it last ran.
+        saved: what they save for the backward pass.
+    """
+
+    def __init__(self, model: nn.Module, x: Tensor) -> None:
+        self.named = dict(_layers_of(model, ""))
+        self.paths: dict[str, str] = {}
+        known = [*model.parameters(), *model.buffers(), x]
+        self.saved = _Saved(frozenset(one.untyped_storage().data_ptr() for one in known))
+        self._running: list[tuple[str, Any]] = []
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Each layer's operations under its name, and what it saves counted."""
+        with ExitStack() as stack:
+            for name, layer in self.named.items():
+                before = layer.register_forward_pre_hook(lambda _, __, name=name: self._begin(name))
+                behind = layer.register_forward_hook(lambda one, args, _, name=name: self._end(name, one, args))
+                stack.callback(before.remove)
+                stack.callback(behind.remove)
+            stack.enter_context(torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack))
+            yield
+
+    def _begin(self, name: str) -> None:
+        range_ = record_function(f"{_LAYER}{name}")
+        range_.__enter__()  # type: ignore[no-untyped-call]
+        self._running.append((name, range_))
+
+    def _end(self, name: str, layer: nn.Module, args: tuple[Any, ...]) -> None:
+        _, range_ = self._running.pop()
+        range_.__exit__(None, None, None)
+        self.paths[name] = _path_of(layer, args)
+
+    def _pack(self, tensor: Tensor) -> _Kept:
+        return _Kept(self.saved, self._running[-1][0] if self._running else "", tensor)
+
+
+def _unpack(kept: _Kept) -> Tensor:
+    return kept.tensor
+
+
+def _layers_of(module: nn.Module, name: str) -> Iterable[tuple[str, nn.Module]]:
+    children = [(child, one) for child, one in module.named_children() if not isinstance(one, nn.Identity)]
+    is_whole = isinstance(module, Neuron) or not any(_is_layer(one) for _, one in children)
+    if is_whole:
+        if name and (children or next(module.parameters(), None) is not None or not isinstance(module, Temporal)):
+            yield name, module
+        return
+    for child, one in children:
+        yield from _layers_of(one, f"{name}.{child}" if name else child)
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Whether a module is run itself, and not only what it holds."""
+    return isinstance(module, Temporal) or type(module).forward is not nn.Module.forward
+
+
+def _path_of(layer: nn.Module, args: tuple[Any, ...]) -> str:
+    if isinstance(layer, QuantConv2d):
+        x, weight, codes, *_ = (*args, None, None)
+        reason = layer.hindrance(x, layer.weight if weight is None else weight, codes)
+        return "kernels for codes" if reason is None else f"PyTorch: {reason}"
+    if isinstance(layer, SteppedNeuron):
+        if layer.path != "fused":
+            return f"{layer.path}; neuron.path=fused has compiled kernels"
+        return "fused"
+    return "PyTorch"
+
+
+class _Shares:
+    """Microseconds of the operations of a profile, each by itself, by layer and kind."""
+
+    def __init__(self, events: Iterable[FunctionEvent]) -> None:
+        events = list(events)
+        self.forward: Mapping[str, float] = defaultdict(float)
+        self.backward: Mapping[str, float] = defaultdict(float)
+        self.weights = self.optimizer = self.other = 0.0
+        # What makes a node of the graph has its number, as have operations before it that make none.
+        makers: dict[int, str] = {}
+        for event in sorted(events, key=lambda event: event.time_range.start):
+            if event.sequence_nr >= 0 and not event.name.startswith(_BACK):
+                above = _names_above(event)
+                if not any(name.startswith(_BACK) for name in above):
+                    makers[event.sequence_nr] = self._place(above)
+        for event in events:
+            self._add(event, makers)
+
+    @staticmethod
+    def _place(above: list[str]) -> str:
+        """A layer, or "weights", or nothing."""
+        for name in above:
+            if name.startswith(_LAYER):
+                return name
+            if name in _QUANTISERS:
+                return "weights"
+        return ""
+
+    def _add(self, event: FunctionEvent, makers: Mapping[int, str]) -> None:
+        if event.name.startswith(_LAYER):
+            # What is left of it is the Python of a layer.
+            return
+        time_of = event.self_cpu_time_total
+        above, back = [], None
+        at: FunctionEvent | None = event
+        while at is not None:
+            above.append(at.name)
+            if at.name.startswith(_BACK):
+                back = at
+            at = at.cpu_parent
+        if any(name.startswith("Optimizer.") for name in above):
+            self.optimizer += time_of
+        elif back is not None:
+            self._count("backward", makers.get(back.sequence_nr, ""), time_of)
+        else:
+            self._count("forward", self._place(above), time_of)
+
+    def _count(self, which: str, place: str, time_of: float) -> None:
+        if place.startswith(_LAYER):
+            found: Any = getattr(self, which)
+            found[place.removeprefix(_LAYER)] += time_of
+        elif place == "weights":
+            self.weights += time_of
+        else:
+            self.other += time_of
+
+
+def _names_above(event: FunctionEvent) -> list[str]:
+    at: FunctionEvent | None = event
+    names = []
+    while at is not None:
+        names.append(at.name)
+        at = at.cpu_parent
+    return names
