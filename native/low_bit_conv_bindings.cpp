@@ -10,6 +10,7 @@
 
 #include "kernels_by_name.h"
 #include "low_bit_conv.h"
+#include "low_bit_weights.h"
 #include "spike_codes.h"
 
 namespace nb = nanobind;
@@ -38,6 +39,13 @@ void bind_low_bit_conv(nb::module_& module) {
       nb::arg("surplus"), nb::arg("count"), nb::arg("inverse_step"), nb::arg("offset"), nb::arg("largest"),
       nb::arg("step"), nb::arg("codes"), nb::arg("spikes"), nb::arg("live"), nb::arg("threads"),
       nb::call_guard<nb::gil_scoped_release>());
+  module.def(
+      "ternarize",
+      [](uint64_t weights, int64_t count, uint64_t to, int threads, const std::string& instruction_set) {
+        ternarize(at<const float>(weights), count, at<float>(to), kernels_by_name(instruction_set), threads);
+      },
+      nb::arg("weights"), nb::arg("count"), nb::arg("to"), nb::arg("threads"),
+      nb::arg("instruction_set") = "", nb::call_guard<nb::gil_scoped_release>());
   nb::class_<LowBitConv>(module, "LowBitConv")
       .def(
           "__init__",

@@ -17,6 +17,8 @@ namespace hdlif {
 
 #include "gradients.inl"
 
+#include "weights.inl"
+
 #include "chunk.inl"
 
 #define HDLIF_JOIN(a, b) a##b
@@ -69,6 +71,8 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     weight_gradient,
     input_gradient,
     sum_gradient_blocks,
+    sum_magnitudes,
+    write_ternary,
     chunk<float>,
     chunk<double>,
 };

@@ -265,6 +265,12 @@ struct Kernels {
   // The sum of each block: its halves are added to each other until one lane is left.
   void (*sum_gradient_blocks)(const float* lanes, int64_t count, float* sums);
 
+  // Training: weights of 1.5 bits. The sum of the magnitudes |w|, at most 1 each, above a threshold, in
+  // float64, sixteen sums side by side, and how many they are; all of them above a negative threshold.
+  void (*sum_magnitudes)(const float* weights, int64_t count, float threshold, double* sum, int64_t* kept);
+  // scale where the magnitude is above the threshold, else 0, with the sign of the weight.
+  void (*write_ternary)(const float* weights, float* to, int64_t count, float threshold, float scale);
+
   // Training; see chunk.h.
   ChunkKernel<float> chunk_of_floats;
   ChunkKernel<double> chunk_of_doubles;

@@ -115,6 +115,9 @@ class LowBitConv:
     ) -> None:
         """The gradients whose addresses are not 0."""
 
+def ternarize(weights: int, count: int, to: int, threads: int, instruction_set: str = "") -> None:
+    """Weights of 1.5 bits, as `functional.ternarize_weight` gives them."""
+
 def quantise_surpluses(
     surplus: int,
     count: int,

@@ -16,8 +16,15 @@ import torch
 
 from hdlif._native import instruction_sets
 from hdlif.commands import doctor
-from hdlif.commands.doctor import chunk_checks, extra_checks, gradient_checks, guard_check, runtime_checks
-from hdlif.measure import child_process, chunks, convolutions, small_graphs
+from hdlif.commands.doctor import (
+    chunk_checks,
+    code_conv_checks,
+    extra_checks,
+    gradient_checks,
+    guard_check,
+    runtime_checks,
+)
+from hdlif.measure import child_process, chunks, code_convs, convolutions, small_graphs
 from hdlif.measure.child_process import Heard, hear
 from hdlif.measure.convolutions import Shape, error
 from hdlif.measure.small_graphs import ENCODINGS, differing, native
@@ -106,6 +113,35 @@ def test_a_wrong_kernel_of_training_is_a_fault(of: str, by: float) -> None:
     (check,) = chunk_checks(Heard([{"instruction_sets": ["scalar"]}, line]))
     assert check.status == "fault"
     assert "hdlif" in check.detail
+
+
+def test_convolutions_of_codes_are_measured_on_every_instruction_set() -> None:
+    found = list(code_convs.measure())
+    assert len(found) == 1 + len(instruction_sets()) * len(code_convs.LAYERS)
+    checks = code_conv_checks(Heard(found))
+    assert statuses(checks) == {f"convolutions of codes, {name}": "ok" for name in instruction_sets()}
+
+
+@pytest.mark.parametrize("of", ["sums", "gradients"])
+def test_a_wrong_convolution_of_codes_is_a_fault(of: str) -> None:
+    def wrong(x: torch.Tensor, *given: Any) -> torch.Tensor:
+        y = code_convs.convolved(x, *given)
+        if of == "sums":
+            return y * (1 + 1e-6)
+        # The same sums, and a thousandth too much of a gradient.
+        return y + 1e-3 * (y - y.detach())
+
+    difference = code_convs.differing("3x3", "scalar", measured=wrong)
+    assert difference is not None
+    line = {"instructions": "scalar", "layer": "3x3", "difference": difference}
+    (check,) = code_conv_checks(Heard([{"instruction_sets": ["scalar"]}, line]))
+    assert check.status == "fault"
+    assert "3x3" in check.detail
+
+
+def test_convolutions_of_codes_are_not_looked_at_without_pytorch() -> None:
+    (check,) = code_conv_checks(said("import nothing_of_this_name"))
+    assert check.status == "warning"
 
 
 def test_kernels_of_training_that_die_are_a_fault_and_without_pytorch_they_are_not_looked_at() -> None:
@@ -248,7 +284,7 @@ def test_it_works_without_torch(without_torch: dict[str, str], form: list[str]) 
     if form:
         result = checked(json.loads(done.stdout))
         unseen = [check for check in result["checks"] if "not looked at, for torch is not installed" in check["detail"]]
-        assert len(unseen) == 4
+        assert len(unseen) == 5
         assert {check["status"] for check in unseen} == {"warning"}
         assert "PyTorch" not in result["hardware"]["chosen"]
     else:

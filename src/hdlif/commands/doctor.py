@@ -43,6 +43,7 @@ def doctor() -> dict[str, Any]:
     """Every check, and what the machine is: {"checks", "faults", "versions", "hardware"}."""
     runtime = hear([sys.executable, "-m", "hdlif.measure.small_graphs"])
     chunks = hear([sys.executable, "-m", "hdlif.measure.chunks"])
+    code_convs = hear([sys.executable, "-m", "hdlif.measure.code_convs"])
     guarded = hear([sys.executable, "-m", "hdlif.measure.convolutions", "guarded"])
     # Its verbose mode says what oneDNN has chosen; one shape makes few lines.
     unguarded = hear(
@@ -51,6 +52,7 @@ def doctor() -> dict[str, Any]:
     checks = [
         *runtime_checks(runtime),
         *chunk_checks(chunks),
+        *code_conv_checks(code_convs),
         *gradient_checks(guarded),
         guard_check(unguarded),
         *extra_checks(),
@@ -93,6 +95,14 @@ def chunk_checks(heard: Heard) -> list[Check]:
         return [Check("training kernels", "warning", _not_looked_at(heard))]
     right = "PyTorch's values and gradients, of all of {} neurons"
     return _kernel_checks(heard, "training kernels", of="neuron", right=right)
+
+
+def code_conv_checks(heard: Heard) -> list[Check]:
+    """Whether convolutions of codes give what PyTorch's do, on each instruction set."""
+    what = "convolutions of codes"
+    if heard.missing is not None:
+        return [Check(what, "warning", _not_looked_at(heard))]
+    return _kernel_checks(heard, what, of="layer", right="PyTorch's sums and gradients, of all of {} layers")
 
 
 def _kernel_checks(heard: Heard, what: str, *, of: str, right: str) -> list[Check]:

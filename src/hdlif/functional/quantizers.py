@@ -106,8 +106,11 @@ def ternary_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
         codes shaped like `weight`, and scale of shape [1, ...].
     """
     magnitude = weight.abs().clamp_(max=1)
-    kept = (magnitude > TERNARY_THRESHOLD * magnitude.mean()).to(weight.dtype)
-    scale = magnitude.mul_(kept).sum() / kept.sum().clamp_min(1)
+    # Sums in float64, which come to the same in any order but for what no one can tell.
+    mean = magnitude.mean(dtype=torch.float64).to(weight.dtype)
+    kept = (magnitude > TERNARY_THRESHOLD * mean).to(weight.dtype)
+    total = magnitude.mul_(kept).sum(dtype=torch.float64)
+    scale = (total / kept.sum(dtype=torch.float64).clamp_min(1)).to(weight.dtype)
     return kept.copysign_(weight), scale.view([1] * weight.ndim)
 
 

@@ -14,11 +14,11 @@ from hdlif.functional import (
     binary_codes,
     integer_codes,
     quantize_weight,
-    ternarize_weight,
     ternary_codes,
 )
 from hdlif.kernels import code_conv
 from hdlif.kernels.code_conv import CodeConv, Codes
+from hdlif.kernels.ternary import ternarized
 from hdlif.nn.layout import contiguous, must_stay_contiguous
 from hdlif.nn.one_pixel import is_product, product
 
@@ -57,7 +57,7 @@ class Ternary:
     bits: ClassVar[float] = 1.5
 
     def __call__(self, weight: Tensor) -> Tensor:
-        return ternarize_weight(weight)
+        return ternarized(weight)
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         return ternary_codes(weight)

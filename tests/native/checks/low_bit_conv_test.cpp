@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "low_bit_conv.h"
+#include "low_bit_weights.h"
 #include "spike_codes.h"
 
 using namespace hdlif;
@@ -170,6 +171,22 @@ bool quantises(int threads) {
   return true;
 }
 
+// Weights of 1.5 bits: every instruction set gives the scalar one's.
+bool ternarizes(const Kernels* const* tables, int count) {
+  std::vector<float> weights;
+  for (int32_t i = draw(1, 40000); i > 0; --i)
+    weights.push_back(float(draw(-100, 100)) / 64);
+  std::vector<float> right(weights.size());
+  ternarize(weights.data(), int64_t(weights.size()), right.data(), *tables[0], 1);
+  for (int k = 0; k < count; ++k) {
+    std::vector<float> found(weights.size(), NAN);
+    ternarize(weights.data(), int64_t(weights.size()), found.data(), *tables[k], 1 + k);
+    if (!are_same("ternary weights", found, right))
+      return false;
+  }
+  return true;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -192,6 +209,8 @@ int main(int argc, char** argv) {
     }
     if (!quantises(1 + i % 3))
       return std::printf("case %d: codes of surpluses\n", i), 1;
+    if (!ternarizes(tables, count))
+      return std::printf("case %d: weights\n", i), 1;
   }
   std::printf("%d convolutions\n", cases);
   return 0;

@@ -1,0 +1,67 @@
+// Latent weights to those of 1.5 bits; see kernels.h.
+
+namespace {
+
+// Sums side by side, the same number on every instruction set.
+constexpr int kSumLanes = 16, kSumParts = kSumLanes / kFloats;
+typedef double Doubles __attribute__((vector_size(8 * kFloats)));
+
+// |w|, at most 1; what is no number stays none.
+inline Floats magnitudes(Floats w) {
+  const Floats zero{}, one = zero + 1.0f, magnitude = Floats(Integers(w) & 0x7fffffff);
+  return magnitude > one ? one : magnitude;
+}
+
+void sum_magnitudes(const float* weights, int64_t count, float threshold, double* sum, int64_t* kept) {
+  Doubles sums[kSumParts] = {};
+  Integers below[kSumParts] = {};
+  const auto add = [&](int part, Floats w) __attribute__((always_inline)) {
+    const Floats magnitude = magnitudes(w);
+    const Integers is_below = magnitude <= threshold; // of what is no number, false: it spoils the sum
+    below[part] += is_below;
+    sums[part] += __builtin_convertvector(is_below ? Floats{} : magnitude, Doubles);
+  };
+  int64_t i = 0;
+  for (; i + kSumLanes <= count; i += kSumLanes)
+    for (int part = 0; part < kSumParts; ++part)
+      add(part, at(weights + i + part * kFloats));
+  const int64_t whole = i;
+  if (i < count) {
+    float rest[kSumLanes];
+    for (int lane = 0; lane < kSumLanes; ++lane)
+      rest[lane] = i + lane < count ? weights[i + lane] : 0.0f; // adds nothing, and is not below -1
+    for (int part = 0; part < kSumParts; ++part)
+      add(part, at(rest + part * kFloats));
+  }
+  double total = 0;
+  int64_t all_below = 0;
+  for (int part = 0; part < kSumParts; ++part)
+    for (int lane = 0; lane < kFloats; ++lane) {
+      total += sums[part][lane];
+      all_below -= below[part][lane];
+    }
+  // zeros behind the last weight are below any threshold but a negative one
+  const int64_t padding = whole < count && threshold >= 0 ? kSumLanes - (count - whole) : 0;
+  *sum = total;
+  *kept = count - (all_below - padding);
+}
+
+void write_ternary(const float* weights, float* to, int64_t count, float threshold, float scale) {
+  int64_t i = 0;
+  const auto level = [&](Floats w) __attribute__((always_inline)) {
+    const Floats level = magnitudes(w) <= threshold ? Floats{} : Floats{} + scale;
+    return w < 0 ? -level : level;
+  };
+  for (; i + kFloats <= count; i += kFloats)
+    set(to + i, level(at(weights + i)));
+  if (i < count) {
+    float rest[kFloats] = {};
+    for (int64_t lane = 0; i + lane < count; ++lane)
+      rest[lane] = weights[i + lane];
+    set(rest, level(at(rest)));
+    for (int64_t lane = 0; i + lane < count; ++lane)
+      to[i + lane] = rest[lane];
+  }
+}
+
+} // namespace

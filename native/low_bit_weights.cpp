@@ -1,0 +1,57 @@
+#include "low_bit_weights.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "training_pool.h"
+
+namespace hdlif {
+namespace {
+
+constexpr float kThreshold = 0.7f;
+// Weights whose sums are made by one thread.
+constexpr int64_t kBlock = 1 << 14;
+struct Sums {
+  double kept = 0;
+  int64_t count = 0;
+};
+
+template <typename Body> void in_blocks(int64_t count, int threads, Body body) {
+  const int64_t blocks = (count + kBlock - 1) / kBlock;
+  auto range = [&](int64_t begin, int64_t end, int) {
+    for (int64_t block = begin; block < end; ++block)
+      body(block, block * kBlock, std::min(kBlock, count - block * kBlock));
+  };
+  const int64_t grain = std::max<int64_t>(4, (blocks + threads - 1) / std::max(threads, 1));
+  if (threads <= 1 || blocks <= grain)
+    return range(0, blocks, 0);
+  Watch watch;
+  training_pool().split(blocks, grain, watch, range);
+}
+
+Sums sum(const float* weights, int64_t count, float threshold, const Kernels& kernels, int threads) {
+  std::vector<Sums> blocks(size_t((count + kBlock - 1) / kBlock));
+  in_blocks(count, threads, [&](int64_t block, int64_t first, int64_t size) {
+    Sums& found = blocks[size_t(block)];
+    kernels.sum_magnitudes(weights + first, size, threshold, &found.kept, &found.count);
+  });
+  Sums found;
+  for (const Sums& block : blocks) {
+    found.kept += block.kept;
+    found.count += block.count;
+  }
+  return found;
+}
+
+} // namespace
+
+void ternarize(const float* weights, int64_t count, float* to, const Kernels& kernels, int threads) {
+  const float threshold = kThreshold * float(sum(weights, count, -1, kernels, threads).kept / double(count));
+  const Sums kept = sum(weights, count, threshold, kernels, threads);
+  const float scale = float(kept.kept / double(std::max<int64_t>(kept.count, 1)));
+  in_blocks(count, threads, [&](int64_t, int64_t first, int64_t size) {
+    kernels.write_ternary(weights + first, to + first, size, threshold, scale);
+  });
+}
+
+} // namespace hdlif

@@ -1,0 +1,44 @@
+"""Weights of 1.5 bits, in two passes over the latent ones and one more that writes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hdlif import _native
+from hdlif.functional import ternarize_weight
+from hdlif.kernels.plain import is_plain, is_watched
+
+
+def ternarized(weight: Tensor) -> Tensor:
+    """`functional.ternarize_weight`, by the compiled kernel where it serves: float32 in the CPU's memory."""
+    if torch.compiler.is_compiling() or is_watched() or not _serves(weight):
+        return ternarize_weight(weight)
+    weight_q: Tensor = _Ternarized.apply(weight)  # type: ignore[no-untyped-call]
+    return weight_q
+
+
+def _serves(weight: Tensor) -> bool:
+    return (
+        weight.is_cpu
+        and weight.dtype == torch.float32
+        and weight.numel() > 0
+        and is_plain(weight, weight.device)
+        and (weight.is_contiguous() or (weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)))
+    )
+
+
+class _Ternarized(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        weight_q = torch.empty_like(weight)
+        _native.ternarize(weight.data_ptr(), weight.numel(), weight_q.data_ptr(), threads=torch.get_num_threads())
+        return weight_q
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (weight,) = ctx.saved_tensors
+        # The derivative of a clip: the gradient where -1 < W < 1.
+        inside: Tensor = torch.ops.aten.hardtanh_backward(grads[0], weight, -1, 1)
+        return inside

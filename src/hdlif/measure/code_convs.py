@@ -1,0 +1,72 @@
+"""Whether convolutions of codes give what PyTorch's do, on each instruction set.
+
+What is wrong may also end the process, so that whoever asks does it in a process of its own:
+
+    python -m hdlif.measure.code_convs
+
+It prints JSON, a line for each measurement.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hdlif._native import instruction_sets
+from hdlif.functional import ternarize_weight
+from hdlif.kernels.code_conv import CodeConv, Codes, codes_of, convolved, quantised
+
+TOLERANCE = 1e-4
+"""Of the largest entry of a gradient. Sums are the same bits."""
+LAYERS: Mapping[str, tuple[int, int, int, int, int]] = {
+    "3x3": (16, 40, 3, 1, 1),
+    "3x3, stride 2": (6, 33, 3, 2, 1),
+    "1x1": (5, 16, 1, 1, 0),
+    "5x5": (8, 70, 5, 1, 2),
+}
+"""Channels in and out, kernel, stride and padding."""
+Run = Callable[[Tensor, Tensor, Codes, CodeConv], Tensor]
+
+
+def differing(name: str, instructions: str, *, measured: Run = convolved) -> float | None:
+    """By how much a layer differs: its sums, or as a share of a gradient's largest entry; None for right."""
+    ins, outs, kernel, stride, padding = LAYERS[name]
+    torch.manual_seed(0)
+    surplus = (torch.randn(1, 3, ins, 9, 7) - 0.8).relu().requires_grad_()
+    weight = ternarize_weight(torch.randn(outs, ins, kernel, kernel)).requires_grad_()
+    spikes = quantised(surplus, bits=4, step=0.25, offset=0.5, is_relu=True)
+    codes = codes_of(spikes)
+    assert codes is not None
+    x = spikes.flatten(0, 1)
+    y = measured(x, weight, codes, CodeConv((stride, stride), (padding, padding), instructions))
+    exact = F.conv2d(x.detach() * 4, weight.detach().sign(), stride=stride, padding=padding)
+    off = float((y.detach() - exact * (weight.detach().abs().amax() * 0.25)).abs().max())
+    if off != 0:
+        return off
+    back = torch.randn(y.shape)
+    found = torch.autograd.grad(y, [surplus, weight], back)
+    right = F.conv2d(x.double(), weight.double(), stride=stride, padding=padding)
+    of_surplus, of_weight = torch.autograd.grad(right, [surplus, weight], back.double())
+    # Where there was no surplus, nothing goes on to the neuron.
+    shares = [
+        (one - other).abs().max() / other.abs().max()
+        for one, other in zip(found, (of_surplus * (surplus > 0), of_weight), strict=True)
+    ]
+    off = float(torch.stack(shares).max())
+    return None if off < TOLERANCE else off
+
+
+def measure() -> Iterator[dict[str, Any]]:
+    """Every layer on every instruction set."""
+    yield {"instruction_sets": instruction_sets()}
+    for instructions in instruction_sets():
+        for name in LAYERS:
+            yield {"instructions": instructions, "layer": name, "difference": differing(name, instructions)}
+
+
+if __name__ == "__main__":
+    for found in measure():
+        print(json.dumps(found), flush=True)
