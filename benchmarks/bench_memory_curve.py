@@ -33,11 +33,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import nn
 
+import training_peers
 from hdlif import builders
 from hdlif.accounting import update_cost
 from hdlif.commands.tables import aligned
@@ -122,34 +122,6 @@ def _sgd(model: nn.Module) -> torch.optim.SGD:
     return sgd(model, learning_rate=1e-4, momentum=0.9, weight_decay=5e-4)
 
 
-def peer_network(channels: int, classes: int) -> nn.Module:
-    """SpikingJelly's layers as a pre-activation ResNet-18 with the CIFAR stem."""
-    from spikingjelly.activation_based import functional, layer, neuron, surrogate
-
-    def spiking() -> nn.Module:
-        return neuron.LIFNode(2.0, decay_input=False, v_reset=None, surrogate_function=surrogate.ATan())
-
-    def conv(a: int, b: int, size: int, stride: int = 1) -> list[nn.Module]:
-        return [layer.Conv2d(a, b, size, stride, size // 2, bias=False), layer.BatchNorm2d(b)]
-
-    class Block(nn.Module):
-        def __init__(self, a: int, b: int, stride: int) -> None:
-            super().__init__()
-            self.branch = nn.Sequential(spiking(), *conv(a, b, 3, stride), spiking(), *conv(b, b, 3))
-            self.shortcut = nn.Sequential(*conv(a, b, 1, stride)) if stride > 1 or a != b else nn.Identity()
-
-        def forward(self, x: Tensor) -> Tensor:
-            branch: Tensor = self.branch(x)
-            return branch + self.shortcut(x)
-
-    widths = [64, 64, 64, 128, 128, 256, 256, 512, 512]
-    blocks = [Block(a, b, 2 if a != b else 1) for a, b in itertools.pairwise(widths)]
-    head = [layer.AdaptiveAvgPool2d(1), layer.Flatten(), layer.Linear(512, classes)]
-    network = nn.Sequential(*conv(channels, 64, 3), *blocks, *head)
-    functional.set_step_mode(network, "m")
-    return network
-
-
 def updates_of(time_steps: int) -> int:
     """Of series."""
     return max(2, STEPS // time_steps)
@@ -175,21 +147,19 @@ def series_peer_growth(recipe: Recipe, name: str) -> int:
 
 def peer_growth(recipe: Recipe) -> int:
     """What SpikingJelly's training adds to this process' peak."""
-    from spikingjelly.activation_based import functional
-
     torch.manual_seed(recipe.seed)
     record, labels = builders.input_record(recipe), builders.DATA[recipe.data.kind].labels
-    network = peer_network(record.shape[0], len(labels)).train()
-    optimizer = _sgd(network)
+    shape = training_peers.Shape("resnet18", training_peers.WIDTH, record.shape[0], len(labels))
+    peer = training_peers.spikingjelly_stbp(shape, recipe.time_steps)
+    optimizer = _sgd(peer.network.train())
     generator = torch.Generator().manual_seed(recipe.seed)
 
     def updates() -> None:
         for _ in range(UPDATES):
             x, target = builders.random_batch(recipe, generator)
-            F.cross_entropy(network(x.expand(recipe.time_steps, *x.shape[1:])).mean(0), target).backward()
+            peer.backward(x.expand(recipe.time_steps, *x.shape[1:]), target, recipe.time_steps - 1)
             optimizer.step()
             optimizer.zero_grad()
-            functional.reset_net(network)
 
     return resident_growth(updates)
 

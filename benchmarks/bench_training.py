@@ -1,0 +1,748 @@
+"""What an update of a convolutional network costs: by our rules, beside SpikingJelly, snnTorch and plain PyTorch.
+
+    python benchmarks/bench_training.py [--networks resnet18,vgg_snn] [--width N] [--rows "NAME;..."]
+                      [--batch-sizes 16,64,128] [--time-steps 1,4,8,16,64] [--threads N] [--device cpu|cuda]
+                      [--measure peak,time] [--rounds N] [--repeats N] [--ratios clock|cpu] [--out FILE.json]
+
+resnet18: pre-activation ResNet-18 with the CIFAR stem, on 3x32x32, constant in time, of 100 classes. vgg_snn: VGG-SNN
+on T frames of 2x48x48 of 10 classes. Both are those of the recipes `cifar100_resnet18_hdlif` and
+`dvs_cifar10_vgg_snn_hdlif`; the peers' are the same layers in the same order, with as many weights (training_peers.py
+says how each trains). Inputs and weights are random: the compressed rows, which skip zeros, depend on how many spikes
+there are, and "density" is the share that is not 0 in the first steps. A trained network has fewer.
+
+Rows: HD-LIF learns a λ and θ for each layer and step, LIF has fixed ones, as the peers' has; "w1.5 s4" has ternary
+weights and 4-bit spikes. Our neurons run on the path "fused", or ", path steps" behind a name; ", channels last" lays
+weights and maps out so. "Naive random step" is HD-LIF in plain PyTorch, fp32, with PyTorch's batch norm. A window of 4
+is one of T steps where T is less.
+
+Cells: the first batch size at each T, the others at T = 4 (at the first T where 4 is not asked for).
+
+time: an update of one batch, which lies in memory: forward and backward passes of all that the rule runs, and the step
+    of SGD with Nesterov momentum; by the clock, and CPU seconds of all threads. A random rule's figure is the mean of
+    updates whose last steps are spread evenly from the first to the last that it may draw: the steps that an update
+    runs are linear in its last one, so that this is the mean over all. Each row has a process of its own, which lives
+    as long as the run; a round is one figure of each row in turns, each behind an untimed update of the same row, and
+    memory is given back between them. Medians and quartiles over rounds.
+peak: resident memory that a training adds at its peak, above program and network: gradients, momentum, what is saved
+    and the batch. The median over fresh processes, each of two updates, those of a random rule with the longest plan
+    (`hdlif.measure.peak_memory`). On a GPU, what PyTorch has allocated there at the most.
+beside: how many times as fast a row is, in the same round, as the fastest of SpikingJelly STBP, SpikingJelly SLTT and
+    snnTorch STBP, of those that ran; as the naive random step; and HD-LIF as LIF with the same rule of ours.
+
+Nothing is timed where small networks (width 4, T = 3, float64) with the same weights differ in their logits by more
+than 1e-6: a line says what differs, and the exit code is 1. Libraries' LIF neurons are compared with ours, the naive
+ones with our HD-LIF; with running statistics, and step by step with those of the batch.
+
+STBP rows are not run where a line through their peaks at T = 1 and 2 passes 85 % of the memory that is free; the
+expected bytes are printed.
+
+--device cuda: time between CUDA events. SpikingJelly 2.0 chooses its neurons' kernels itself there (it has none in
+CuPy); rows ", triton" and ", native" hold it to one of them, by its own switch, where they are installed. The networks
+are compared on the CPU. This part has not been run: no GPU was at hand.
+
+    pip install 'hdlif[peers]'
+"""
+
+import argparse
+import contextlib
+import ctypes
+import dataclasses
+import importlib
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from hdlif import builders
+from hdlif.commands.tables import aligned
+from hdlif.config import Recipe, load_recipe
+from hdlif.errors import TrainingError
+from hdlif.learning.coherence import Drawn
+from hdlif.measure.allocator import keep_freed_memory
+from hdlif.measure.peak_memory import in_fresh_processes, resident_growth
+from hdlif.models import PreActBlock
+from hdlif.nn import BatchNorm2d, Neuron
+from hdlif.runs.files import write_json
+from hdlif.runs.provenance import hardware, versions
+from hdlif.training import Updater, fabric_class, sgd
+from training_peers import (
+    PEERS,
+    WIDTH,
+    Neurons,
+    Peer,
+    Shape,
+    copy_weights,
+    parameter_counts,
+    plan_of,
+    weighted_layers,
+)
+
+RECIPES = {"resnet18": "cifar100_resnet18_hdlif", "vgg_snn": "dvs_cifar10_vgg_snn_hdlif"}
+"""By network."""
+PLANS = 4
+"""Timed of a rule that draws."""
+WINDOW = 4
+OTHERS_AT = 4
+"""The T of the batch sizes behind the first."""
+UPDATES = 2
+"""Of a measurement of memory: the second one finds momentum."""
+SHARE = 0.85
+"""Of the free memory, what a row may need."""
+SMALL, SMALL_STEPS = 4, 3
+"""Width and T of the networks that are compared."""
+TOLERANCE = 1e-6
+MEASURES = ("peak", "time")
+CLOCKS = ("clock", "cpu")
+NAIVE = "naive random step"
+FASTEST_OF = ("SpikingJelly STBP", "SpikingJelly SLTT", "snnTorch STBP")
+COMPRESSED = ("weights={kind: ternary}", "spikes={kind: quantised, bits: 4, step: 0.25, offset: 0.5}")
+SPIKINGJELLY_KERNELS = {"triton": "triton", "native": "cuda"}
+"""Its own on a GPU, and the value of its switch."""
+VARIANTS = {", path steps": "neuron.path=steps", ", channels last": "training.channels_last=true"}
+"""What may stand behind the name of a row of ours, and what it overrides."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is measured.
+
+    Attributes:
+        rule: the recipe's section, without the length of a window; peers have none.
+        overrides: more of the recipe.
+        peer: the key of `PEERS`; ours have none.
+        environment: variables that the row's processes have.
+        beside: the row of LIF neurons with the same rule.
+    """
+
+    rule: str = ""
+    overrides: tuple[str, ...] = ("neuron={kind: hdlif, path: fused}",)
+    peer: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    beside: str = ""
+
+    @property
+    def grows(self) -> bool:
+        """Whether its memory grows with T."""
+        return self.rule == STBP or self.peer.endswith("STBP")
+
+
+STBP, SLTT, STEP, OF_WINDOW = "{kind: stbp}", "{kind: sltt}", "{kind: stochastic_step}", "{kind: stochastic_window}"
+LIF = ("neuron={kind: lif, path: fused}",)
+W1P5_S4 = (*Row().overrides, *COMPRESSED)
+ROWS: Mapping[str, Row] = {
+    "HD-LIF random step": Row(STEP),
+    "HD-LIF random window of 4": Row(OF_WINDOW),
+    "HD-LIF SLTT": Row(SLTT, beside="LIF SLTT"),
+    "HD-LIF STBP": Row(STBP, beside="LIF STBP"),
+    "LIF SLTT": Row(SLTT, LIF),
+    "LIF STBP": Row(STBP, LIF),
+    "HD-LIF w1.5 s4 random step": Row(STEP, W1P5_S4),
+    "HD-LIF w1.5 s4 random window of 4": Row(OF_WINDOW, W1P5_S4),
+    **{name: Row(peer=name) for name in PEERS},
+}
+
+
+def row_named(name: str) -> Row:
+    """The row of that name, of ours in any of its variants. Raises `KeyError`."""
+    base, overrides = name, list[str]()
+    while variant := next((one for one in VARIANTS if base.endswith(one)), None):
+        base = base.removesuffix(variant)
+        overrides.append(VARIANTS[variant])
+    for kernels, choice in SPIKINGJELLY_KERNELS.items():
+        if base.startswith("SpikingJelly") and base.endswith(f", {kernels}"):
+            base = base.removesuffix(f", {kernels}")
+            return dataclasses.replace(ROWS[base], environment={"SJ_LIF_CUDA_IMPLEMENTATION": choice})
+    row = ROWS[base]
+    if overrides and row.peer:
+        raise KeyError(name)
+    return dataclasses.replace(row, overrides=(*row.overrides, *overrides))
+
+
+def gpu_rows() -> list[str]:
+    """SpikingJelly's with each of its kernels that is installed."""
+    found = {"triton": importlib.util.find_spec("triton") is not None, "native": False}
+    with contextlib.suppress(ImportError, OSError):
+        importlib.import_module("spikingjelly._ops.lif.native")
+        found["native"] = True
+    names = [name for name in PEERS if name.startswith("SpikingJelly")]
+    return [f"{name}, {kernels}" for name in names for kernels, there in found.items() if there]
+
+
+@dataclass(frozen=True)
+class Cell:
+    network: str
+    batch_size: int
+    time_steps: int
+
+    def __str__(self) -> str:
+        return f"{self.network}, batch {self.batch_size}, T = {self.time_steps}"
+
+
+@dataclass
+class Figures:
+    """What was measured of a row in a cell.
+
+    Attributes:
+        clock, cpu: seconds of an update, one for each round.
+        expected_bytes: of a row that was not run because it would need more than is free.
+        failure: why there are no figures.
+    """
+
+    row: str
+    clock: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    density: float | None = None
+    peak_bytes: int | None = None
+    expected_bytes: int | None = None
+    failure: str | None = None
+
+
+def recipe_of(row: Row, cell: Cell, width: int) -> Recipe:
+    """Of a peer's row what its batch and its sizes are taken from."""
+    overrides = [f"time_steps={cell.time_steps}", f"data.batch_size={cell.batch_size}"]
+    overrides.append(
+        f"model.width={width}" if cell.network == "resnet18" else f"model.plan={json.dumps(plan_of(width))}"
+    )
+    # The peers' criterion has none.
+    overrides.append("training.label_smoothing=0")
+    if row.rule == OF_WINDOW:
+        overrides.append(f"rule={{kind: stochastic_window, length: {min(WINDOW, cell.time_steps)}}}")
+    elif row.rule:
+        overrides.append(f"rule={row.rule}")
+    return load_recipe(RECIPES[cell.network], [*overrides, *row.overrides])
+
+
+class Training(Protocol):
+    """A network, and the updates of it that make a figure."""
+
+    @property
+    def network(self) -> nn.Module: ...
+
+    def plans(self) -> Sequence[Any]:
+        """What updates may be carried out with, in the order of their last steps."""
+
+    def draw(self) -> None:
+        """Put a random batch into memory."""
+
+    def update(self, plan: Any) -> None: ...
+
+
+class Ours:
+    def __init__(self, recipe: Recipe, device: str) -> None:
+        torch.manual_seed(recipe.seed)
+        self._recipe = recipe
+        self.network, self._rule = builders.build_model(recipe).train(), builders.build_rule(recipe)
+        fabric = fabric_class()(accelerator=device, devices=1, precision="32-true")
+        channels_last = recipe.training.channels_last
+        self._update = Updater(fabric, self.network, _sgd(self.network), self._rule, channels_last=channels_last)
+        self._to_device = fabric.to_device
+
+    def plans(self) -> Sequence[Any]:
+        steps = self._recipe.time_steps
+        if isinstance(self._rule, Drawn):
+            return sorted((plan for plan, _ in self._rule.plans(steps)), key=lambda plan: plan.steps[-1])
+        return [self._rule.schedule(steps, torch.Generator())]
+
+    def draw(self) -> None:
+        generator = torch.Generator().manual_seed(self._recipe.seed)
+        self._x, self._target = self._to_device(builders.random_batch(self._recipe, generator))
+
+    def update(self, plan: Any) -> None:
+        self._update(self._x, self._target, plan)
+
+    def density(self) -> float:
+        """The share of spikes that are not 0, of all layers in the first steps."""
+        fired = neurons = 0
+
+        def count(module: nn.Module, args: object, output: tuple[Tensor, object]) -> None:
+            nonlocal fired, neurons
+            fired += int(output[0].count_nonzero())
+            neurons += output[0].numel()
+
+        hooks = [m.register_forward_hook(count) for m in self.network.modules() if isinstance(m, Neuron)]
+        steps = range(min(self._recipe.time_steps, PLANS))
+        with torch.no_grad():
+            self.network(self._x[: len(steps)], None, steps=steps)
+        for hook in hooks:
+            hook.remove()
+        return fired / neurons
+
+
+class Theirs:
+    def __init__(self, peer: Peer, recipe: Recipe, device: str) -> None:
+        self.network, self._peer, self._recipe, self._device = peer.network.train().to(device), peer, recipe, device
+        self._optimizer = _sgd(self.network)
+
+    def plans(self) -> Sequence[Any]:
+        steps = range(self._recipe.time_steps)
+        return steps if self._peer.rule == "random step" else steps[-1:]
+
+    def draw(self) -> None:
+        generator = torch.Generator().manual_seed(self._recipe.seed)
+        x, target = (one.to(self._device) for one in builders.random_batch(self._recipe, generator))
+        self._x, self._target = x.expand(self._recipe.time_steps, *x.shape[1:]), target
+
+    def update(self, plan: Any) -> None:
+        self._peer.backward(self._x, self._target, plan)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+
+def _sgd(model: nn.Module) -> torch.optim.SGD:
+    # A rate at which no number of updates on noise makes the loss infinite.
+    return sgd(model, learning_rate=1e-4, momentum=0.9, weight_decay=5e-4)
+
+
+def shape_of(recipe: Recipe, network: str, width: int) -> Shape:
+    return Shape(network, width, builders.input_record(recipe).shape[0], len(builders.data_kind(recipe).labels))
+
+
+def training_of(row: Row, cell: Cell, width: int, device: str) -> Ours | Theirs:
+    recipe = recipe_of(row, cell, width)
+    if not row.peer:
+        return Ours(recipe, device)
+    torch.manual_seed(recipe.seed)
+    return Theirs(PEERS[row.peer](shape_of(recipe, cell.network, width), cell.time_steps), recipe, device)
+
+
+def timed_plans(plans: Sequence[Any]) -> list[Any]:
+    """At most `PLANS`, the first and the last among them, as far from each other as can be."""
+    count = min(PLANS, len(plans))
+    return [plans[round(place * (len(plans) - 1) / max(1, count - 1))] for place in range(count)]
+
+
+def seconds_of(training: Training, device: str) -> dict[str, float]:
+    """Of an update, by the clock and of the CPU, behind one that is not timed."""
+    plans = timed_plans(training.plans())
+    training.update(plans[-1])
+
+    def run() -> None:
+        for plan in plans:
+            training.update(plan)
+
+    cpu = time.process_time()
+    clock = _on_gpu(run) if device == "cuda" else _on_cpu(run)
+    return {"clock": clock / len(plans), "cpu": (time.process_time() - cpu) / len(plans)}
+
+
+def _on_cpu(run: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _on_gpu(run: Callable[[], None]) -> float:
+    torch.cuda.synchronize()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    run()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / 1e3
+
+
+def give_memory_back() -> None:
+    """All that is free, to the kernel and to the GPU's other processes."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Answer each line, a cell, with the figures of an update of the row."""
+    row = row_named(arguments.worker)
+    keep_freed_memory()
+    cell, training, density = None, None, None
+    for line in sys.stdin:
+        asked = Cell(**json.loads(line))
+        answer: dict[str, Any]
+        try:
+            if asked != cell:
+                cell = training = density = None
+                training = training_of(row, asked, arguments.width, arguments.device)
+                training.draw()
+                density = training.density() if isinstance(training, Ours) else None
+                cell = asked
+            assert training is not None
+            answer = {**seconds_of(training, arguments.device), "density": density}
+        except (RuntimeError, ValueError, ImportError, MemoryError) as error:
+            # What was made is given up; the other rows go on.
+            cell = training = None
+            answer = {"failure": _first_line(error)}
+        print(json.dumps(answer), flush=True)
+        give_memory_back()
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+
+
+def growth(row: Row, cell: Cell, width: int, device: str) -> int:
+    """Bytes that a training of the row adds to the peak of this process, or of the GPU."""
+    training = training_of(row, cell, width, device)
+
+    def updates() -> None:
+        training.draw()
+        for _ in range(UPDATES):
+            training.update(training.plans()[-1])
+
+    if device == "cpu":
+        return resident_growth(updates)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    updates()
+    return torch.cuda.max_memory_allocated() - before
+
+
+class Worker:
+    """A process that times one row."""
+
+    def __init__(self, name: str, arguments: argparse.Namespace) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, *command(arguments, "--worker", name)],
+            env={**os.environ, **threads_of(arguments)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, cell: Cell) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        line = ""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(dataclasses.asdict(cell)) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        if not line:
+            return {"failure": f"its process has ended ({self._process.wait()})"}
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait()
+
+
+def command(arguments: argparse.Namespace, *more: str) -> list[str]:
+    """Of a process of this file."""
+    options = ["--width", str(arguments.width), "--device", arguments.device]
+    if arguments.threads is not None:
+        options += ["--threads", str(arguments.threads)]
+    return [__file__, *options, *more]
+
+
+def threads_of(arguments: argparse.Namespace) -> dict[str, str]:
+    return {} if arguments.threads is None else {"OMP_NUM_THREADS": str(arguments.threads)}
+
+
+def free_bytes(device: str) -> int:
+    """Memory that a process may take now."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+
+
+class Peaks:
+    """Peak memory of rows, each measured once."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._found: dict[tuple[str, Cell], int] = {}
+
+    def __call__(self, name: str, cell: Cell) -> int:
+        """Raises `TrainingError` where a process has failed."""
+        if (name, cell) not in self._found:
+            sizes = ["--networks", cell.network, "--batch-sizes", str(cell.batch_size)]
+            child = command(self._arguments, "--child", name, *sizes, "--time-steps", str(cell.time_steps))
+            threads, repeats = self._arguments.threads, self._arguments.repeats
+            self._found[name, cell] = in_fresh_processes(child, repeats=repeats, name=name, threads=threads)
+        return self._found[name, cell]
+
+    def expected(self, name: str, cell: Cell) -> int | None:
+        """By a line through T = 1 and 2; None of what does not grow, or is one of the two."""
+        if not row_named(name).grows or cell.time_steps <= 2:
+            return None
+        first, second = (self(name, dataclasses.replace(cell, time_steps=steps)) for steps in (1, 2))
+        return first + max(0, second - first) * (cell.time_steps - 1)
+
+
+def network_of_ours(row: Row, cell: Cell) -> nn.Module:
+    """Small, in float64, with batch norms that keep membranes below 2θ (as snnTorch needs them) and many above θ."""
+    network = builders.build_model(recipe_of(row, cell, SMALL)).double()
+    norms = weighted_layers(network)["batch norms"]
+    norms_of_branches = [block.bn2 for block in network.modules() if isinstance(block, PreActBlock)]
+    for norm in norms:
+        nn.init.constant_(norm.get_parameter("weight"), 0.08)
+        nn.init.constant_(norm.get_parameter("bias"), 0.0 if norm in norms_of_branches else 0.92)
+    return network
+
+
+def differences(name: str, kind: str, neurons: Neurons | None = None) -> list[str]:
+    """How a peer's network differs from ours with the same weights, a line each.
+
+    Args:
+        name: of `PEERS`.
+        neurons: the peer's, where they are not its own.
+    """
+    cell = Cell(kind, 4, SMALL_STEPS)
+    row = ROWS["HD-LIF STBP" if name == NAIVE else "LIF STBP"]
+    recipe = recipe_of(row, cell, SMALL)
+    torch.manual_seed(recipe.seed)
+    ours = network_of_ours(row, cell)
+    given = {} if neurons is None else {"neurons": neurons}
+    peer = PEERS[name](shape_of(recipe, kind, SMALL), SMALL_STEPS, **given)
+    counts, theirs = parameter_counts(ours), parameter_counts(peer.network)
+    if counts != theirs:
+        return [f"{name}, {kind}: its parameters are {theirs}, ours {counts}"]
+    x, _ = builders.random_batch(recipe, torch.Generator().manual_seed(recipe.seed))
+    x, steps = x.double(), range(SMALL_STEPS)
+    frames = x.expand(len(steps), *x.shape[1:])
+    peer.network.double()
+    for layers in weighted_layers(peer.network).values():
+        for layer in layers:
+            # snnTorch's spikes are float32, whatever the current is.
+            layer.register_forward_pre_hook(lambda _, arguments: (arguments[0].double(),))
+    copy_weights(ours, peer.network)
+    lines = []
+    with torch.no_grad():
+        # Step by step, since all at once share the batch's statistics among the steps.
+        if not peer.at_once:
+            off = _largest_difference(ours.train()(x, None, steps=steps)[0], peer, frames, training=True)
+            lines += [] if off <= TOLERANCE else [f"{name}, {kind}: logits in training differ from ours by {off:.3g}"]
+        _keep_last_statistics(ours, x, steps)
+        copy_weights(ours, peer.network)
+        off = _largest_difference(ours.eval()(x, None, steps=steps)[0], peer, frames, training=False)
+        lines += [] if off <= TOLERANCE else [f"{name}, {kind}: logits in evaluation differ from ours by {off:.3g}"]
+    return lines
+
+
+def _largest_difference(logits: Tensor, peer: Peer, x: Tensor, *, training: bool) -> float:
+    peer.network.train(training)
+    off = (logits - peer.logits(x)).abs().max()
+    peer.forget()
+    return float(off)
+
+
+def _keep_last_statistics(network: nn.Module, x: Tensor, steps: range) -> None:
+    """Make running statistics those of the last step."""
+    for norm in weighted_layers(network)["batch norms"]:
+        assert isinstance(norm, BatchNorm2d)
+        norm.momentum = 1.0
+    network.train()(x, None, steps=steps)
+
+
+def quartiles(values: Sequence[float]) -> list[float]:
+    return statistics.quantiles(values, n=4) if len(values) > 1 else [*values] * 3
+
+
+def beside(figures: Mapping[str, Figures], clock: str) -> dict[str, dict[str, list[float]]]:
+    """How many times as fast each row is as what it stands beside, round by round."""
+
+    def seconds(name: str) -> list[float]:
+        found: list[float] = getattr(figures[name], clock) if name in figures else []
+        return found
+
+    peers = [found for name in FASTEST_OF if (found := seconds(name))]
+    fastest = [min(of_round) for of_round in zip(*peers, strict=True)]
+    ratios: dict[str, dict[str, list[float]]] = {}
+    for name in figures:
+        others = {"fastest peer": fastest, "naive": seconds(NAIVE), "LIF": seconds(row_named(name).beside)}
+        ratios[name] = {
+            other: [a / b for a, b in zip(theirs, seconds(name), strict=True)]
+            for other, theirs in others.items()
+            if theirs and seconds(name)
+        }
+    return ratios
+
+
+def table(cell: Cell, figures: Mapping[str, Figures], clock: str) -> str:
+    def shown(values: Sequence[float], digits: int) -> str:
+        if not values:
+            return ""
+        low, median, high = quartiles(values)
+        return f"{median:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+    others = ("fastest peer", "naive", "LIF")
+    rows, ratios = [], beside(figures, clock)
+    for name, found in figures.items():
+        peak = "" if found.peak_bytes is None else f"{found.peak_bytes / 1e6:.1f}"
+        if found.expected_bytes is not None:
+            peak = f"not run: {found.expected_bytes / 1e6:.0f} expected"
+        cells = [shown(found.clock, 3), shown(found.cpu, 3), peak]
+        cells += [shown(ratios[name].get(other, []), 2) for other in others]
+        cells.append("" if found.density is None else f"{found.density:.1%}")
+        rows.append([name, *cells])
+    head = [str(cell), "clock, s", "CPU, s", "peak, MB", *(f"beside {other}" for other in others), "density"]
+    failures = [f"{name}: {found.failure}" for name, found in figures.items() if found.failure is not None]
+    return "\n".join([aligned(head, rows), *failures, ""])
+
+
+def measured(
+    cell: Cell, names: Iterable[str], workers: Callable[[str], Worker], peaks: Peaks, arguments: argparse.Namespace
+) -> dict[str, Figures]:
+    """The figures of all rows in a cell."""
+    figures = {name: Figures(name) for name in names}
+    for name, found in figures.items():
+        try:
+            expected = peaks.expected(name, cell)
+            if expected is not None and expected > SHARE * free_bytes(arguments.device):
+                found.expected_bytes = expected
+            elif "peak" in arguments.measure:
+                found.peak_bytes = peaks(name, cell)
+        except TrainingError as error:
+            found.failure = str(error)
+    for number in range(1, arguments.rounds + 1 if "time" in arguments.measure else 1):
+        for name, found in figures.items():
+            if found.failure is not None or found.expected_bytes is not None:
+                continue
+            answer = workers(name)(cell)
+            if "failure" in answer:
+                # Ratios are of rows that have all rounds.
+                found.failure, found.clock, found.cpu = answer["failure"], [], []
+                continue
+            found.clock.append(answer["clock"])
+            found.cpu.append(answer["cpu"])
+            found.density = answer["density"]
+        print(f"{cell}: round {number} of {arguments.rounds}", file=sys.stderr, flush=True)
+    return figures
+
+
+def cells_of(arguments: argparse.Namespace) -> list[Cell]:
+    sizes, time_steps = arguments.batch_sizes, arguments.time_steps
+    of_others = OTHERS_AT if OTHERS_AT in time_steps else time_steps[0]
+    pairs = [(sizes[0], steps) for steps in time_steps] + [(size, of_others) for size in sizes[1:]]
+    return [Cell(network, size, steps) for network in arguments.networks for size, steps in pairs]
+
+
+def _numbers(text: str) -> list[int]:
+    found = [int(number) for number in text.split(",")]
+    if min(found) < 1:
+        raise ValueError
+    return found
+
+
+def _names(text: str, known: Iterable[str]) -> list[str]:
+    found = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in found if name not in known]:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; choose of {', '.join(known)}")
+    return found
+
+
+def parsed(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", default=",".join(RECIPES), type=partial(_names, known=RECIPES))
+    parser.add_argument("--width", type=int, default=WIDTH, help="of the first layer; the others are multiples of it")
+    parser.add_argument("--rows", help="names separated by semicolons; all by default")
+    parser.add_argument("--batch-sizes", default="16,64,128", type=_numbers)
+    parser.add_argument("--time-steps", default="1,4,8,16,64", type=_numbers)
+    parser.add_argument("--threads", type=int, help="PyTorch's own number by default")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--measure", default=",".join(MEASURES), type=partial(_names, known=MEASURES))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=3, help="fresh processes for a peak")
+    parser.add_argument("--ratios", choices=CLOCKS, default="clock", help="of what the printed ones are")
+    parser.add_argument("--out", type=Path)
+    for hidden in ("--worker", "--child"):
+        parser.add_argument(hidden, metavar="ROW", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(given)
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("--device cuda: PyTorch finds no GPU here; leave it out, or install PyTorch for CUDA")
+    default = [*ROWS, *(gpu_rows() if arguments.device == "cuda" else [])]
+    arguments.rows = [name.strip() for name in arguments.rows.split(";")] if arguments.rows else default
+    for name in arguments.rows:
+        try:
+            row_named(name)
+        except KeyError:
+            parser.error(f"unknown: {name}; rows are {'; '.join(default)}; ours also with {' or '.join(VARIANTS)}")
+    if arguments.width < 1 or min(arguments.rounds, arguments.repeats) < 1:
+        parser.error("--width, --rounds and --repeats are at least 1")
+    return arguments
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    arguments = parsed(given)
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    if name := arguments.worker or arguments.child:
+        os.environ.update(row_named(name).environment)
+        if arguments.worker:
+            work(arguments)
+        else:
+            print(growth(row_named(name), cells_of(arguments)[0], arguments.width, arguments.device))
+        return
+    peers = dict.fromkeys(row.peer for row in map(row_named, arguments.rows) if row.peer)
+    try:
+        found = [line for network in arguments.networks for peer in peers for line in differences(peer, network)]
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error.name} is not installed: pip install 'hdlif[peers]', or leave its rows out (--rows)")
+    if found:
+        sys.exit("\n".join([*found, "nothing is timed: these do not compute the same"]))
+    record: dict[str, Any] = {**vars(arguments), "threads": torch.get_num_threads()}
+    for key in ("out", "worker", "child", "ratios"):
+        del record[key]
+    record |= {"versions": versions() | library_versions(), "hardware": hardware(), "cells": []}
+    if arguments.device == "cuda":
+        record["hardware"]["gpu"] = torch.cuda.get_device_name()
+    running: dict[str, Worker] = {}
+
+    def worker(name: str) -> Worker:
+        if name not in running or running[name].has_ended:
+            running[name] = Worker(name, arguments)
+        return running[name]
+
+    try:
+        peaks = Peaks(arguments)
+        for cell in cells_of(arguments):
+            figures = measured(cell, arguments.rows, worker, peaks, arguments)
+            print(table(cell, figures, arguments.ratios), flush=True)
+            record["cells"] += cell_record(cell, figures)
+            if arguments.out:
+                write_json(arguments.out, json.loads(json.dumps(record)))
+    finally:
+        for one in running.values():
+            one.close()
+
+
+def cell_record(cell: Cell, figures: Mapping[str, Figures]) -> list[dict[str, Any]]:
+    """A mapping for each row, with its ratios in quartiles."""
+    ratios = {clock: beside(figures, clock) for clock in CLOCKS}
+    found = []
+    for name, of_row in figures.items():
+        quartered = {
+            clock: {other: quartiles(values) for other, values in rows[name].items()} for clock, rows in ratios.items()
+        }
+        found.append({**dataclasses.asdict(cell), **dataclasses.asdict(of_row), "beside": quartered})
+    return found
+
+
+def library_versions() -> dict[str, str]:
+    found = {}
+    for name in ("spikingjelly", "snntorch"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+if __name__ == "__main__":
+    main()
