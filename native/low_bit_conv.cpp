@@ -11,7 +11,7 @@
 namespace hdlif {
 namespace {
 
-// What a range of a loop has at least, in products: some ten microseconds.
+// What a thread takes at least, in products: some ten microseconds.
 constexpr int64_t kGrain = 1 << 20;
 // Bytes of maps and events that lie between the two halves of a backward pass, about.
 constexpr int64_t kBetween = 1 << 21;
@@ -33,15 +33,11 @@ int64_t over(int64_t count, int64_t size) {
 
 // Calls body(i) for i in [0, count), each of so many products.
 template <typename Body> void share(int64_t count, int64_t products, int threads, Body body) {
-  const int64_t least = std::max(over(count, threads), over(kGrain, std::max<int64_t>(1, products)));
-  auto range = [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i)
+  const int64_t length = over(kGrain, std::max<int64_t>(1, products));
+  share_out(count, length, threads, [&](int64_t first, int64_t end) {
+    for (int64_t i = first; i < end; ++i)
       body(i);
-  };
-  if (threads <= 1 || count <= least)
-    return range(0, count, 0);
-  Watch watch;
-  training_pool().split(count, least, watch, range);
+  });
 }
 
 // [co][ci][tap] to [tap][ci][lane].
@@ -75,15 +71,7 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
   const int64_t in = s.in_channels, out = s.out_channels;
   signs_.resize(size_t(out * in * taps));
   share(out, in * taps, threads, [&](int64_t co) {
-    const float* from = weights + co * in * taps;
-    int8_t* to = &signs_[size_t(co * in * taps)];
-    float largest = 0;
-    for (int64_t i = 0; i < in * taps; ++i) {
-      const float w = from[i], magnitude = w < 0 ? -w : w;
-      to[i] = int8_t(int(w > 0) - int(w < 0));
-      largest = magnitude > largest ? magnitude : largest;
-    }
-    scale[co] = largest;
+    scale[co] = kernels.write_signs(weights + co * in * taps, &signs_[size_t(co * in * taps)], in * taps);
   });
   if (kernels.unit_row != nullptr)
     form_ = lookup_form(shape);
@@ -375,12 +363,12 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
   for (int64_t first = 0; first < images; first += group) {
     const int64_t count = std::min(group, images - first), rows = count * s.in_height;
     const int64_t filled = over(rows, height);
-    share(count, 2 * out_map, threads, [&](int64_t image) {
+    share(count, 16 * out_map, threads, [&](int64_t image) {
       maps.fill(image, dy + (first + image) * out_map, nullptr);
       if (is_scaled)
         scaled.fill(image, dy + (first + image) * out_map, to_input->scale);
     });
-    share(filled, 8 * height * s.in_width * in, threads, [&](int64_t strip) {
+    share(filled, 32 * height * s.in_width * in, threads, [&](int64_t strip) {
       const int64_t top = strip * height, bottom = std::min(top + height, rows);
       if (to_weights != nullptr)
         codes[size_t(strip)].gather(to_weights->codes + first * in_map, top, bottom, s, maps,
@@ -398,7 +386,7 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
       std::fill_n(to_input->gradient + first * in_map + top * row, (bottom - top) * row, 0.0f);
     });
     // Neighbouring channels, so that a thread has lines of the input's gradient to itself.
-    share(over(in, kTogether), count * kTogether * out_map / 4, threads, [&](int64_t part) {
+    share(over(in, kTogether), count * kTogether * out_map, threads, [&](int64_t part) {
       const int64_t begin = part * kTogether, end = std::min(in, begin + kTogether);
       LineVector<float> lanes, found;
       const auto each = [&](auto body) {

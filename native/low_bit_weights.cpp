@@ -10,23 +10,15 @@ namespace {
 
 constexpr float kThreshold = 0.7f;
 // Weights whose sums are made by one thread.
-constexpr int64_t kBlock = 1 << 14;
+constexpr int64_t kBlock = 1 << 16;
 struct Sums {
   double kept = 0;
   int64_t count = 0;
 };
 
 template <typename Body> void in_blocks(int64_t count, int threads, Body body) {
-  const int64_t blocks = (count + kBlock - 1) / kBlock;
-  auto range = [&](int64_t begin, int64_t end, int) {
-    for (int64_t block = begin; block < end; ++block)
-      body(block, block * kBlock, std::min(kBlock, count - block * kBlock));
-  };
-  const int64_t grain = std::max<int64_t>(4, (blocks + threads - 1) / std::max(threads, 1));
-  if (threads <= 1 || blocks <= grain)
-    return range(0, blocks, 0);
-  Watch watch;
-  training_pool().split(blocks, grain, watch, range);
+  share_out(count, kBlock, threads,
+            [&](int64_t first, int64_t end) { body(first / kBlock, first, end - first); });
 }
 
 Sums sum(const float* weights, int64_t count, float threshold, const Kernels& kernels, int threads) {

@@ -8,7 +8,8 @@
 namespace hdlif {
 namespace {
 
-constexpr int64_t kGrain = 1 << 15;
+// Entries that a thread takes at once.
+constexpr int64_t kPiece = 1 << 16;
 // Entries between two looks at whether all were surpluses.
 constexpr int64_t kBlock = 1024;
 
@@ -38,20 +39,13 @@ bool quantise_surpluses(const float* surplus, int64_t count, const SpikeCodes& t
                       ? (to.live != nullptr ? quantise_block<true, true> : quantise_block<true, false>)
                       : (to.live != nullptr ? quantise_block<false, true> : quantise_block<false, false>);
   std::atomic<bool> is_sound{true};
-  auto range = [&](int64_t begin, int64_t end, int) {
+  share_out(count, kPiece, threads, [&](int64_t begin, int64_t end) {
     for (int64_t first = begin; first < end && is_sound.load(std::memory_order_relaxed); first += kBlock)
       if (!of(surplus + first, std::min(kBlock, end - first), to, to.codes + first,
               to.spikes == nullptr ? nullptr : to.spikes + first,
               to.live == nullptr ? nullptr : to.live + first))
         is_sound.store(false, std::memory_order_relaxed);
-  };
-  const int64_t grain = std::max(kGrain, (count + threads - 1) / std::max(threads, 1));
-  if (threads <= 1 || count <= grain) {
-    range(0, count, 0);
-  } else {
-    Watch watch;
-    training_pool().split(count, grain, watch, range);
-  }
+  });
   return is_sound;
 }
 

@@ -73,6 +73,7 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     sum_gradient_blocks,
     sum_magnitudes,
     write_ternary,
+    write_signs,
     chunk<float>,
     chunk<double>,
 };

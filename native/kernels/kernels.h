@@ -270,6 +270,8 @@ struct Kernels {
   void (*sum_magnitudes)(const float* weights, int64_t count, float threshold, double* sum, int64_t* kept);
   // scale where the magnitude is above the threshold, else 0, with the sign of the weight.
   void (*write_ternary)(const float* weights, float* to, int64_t count, float threshold, float scale);
+  // -1, 0 or 1 of each weight, and the largest magnitude.
+  float (*write_signs)(const float* weights, int8_t* to, int64_t count);
 
   // Training; see chunk.h.
   ChunkKernel<float> chunk_of_floats;

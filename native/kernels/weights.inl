@@ -46,6 +46,31 @@ void sum_magnitudes(const float* weights, int64_t count, float threshold, double
   *kept = count - (all_below - padding);
 }
 
+float write_signs(const float* weights, int8_t* to, int64_t count) {
+  Floats largest{};
+  int64_t i = 0;
+  const auto sign = [&](Floats w, uint8_t* into) __attribute__((always_inline)) {
+    const Floats magnitude = Floats(Integers(w) & 0x7fffffff);
+    largest = magnitude > largest ? magnitude : largest;
+    set_codes(into, (w < 0) - (w > 0)); // a truth is -1
+  };
+  for (; i + kFloats <= count; i += kFloats)
+    sign(at(weights + i), reinterpret_cast<uint8_t*>(to + i));
+  if (i < count) {
+    float rest[kFloats] = {};
+    uint8_t signs[kFloats];
+    for (int64_t lane = 0; i + lane < count; ++lane)
+      rest[lane] = weights[i + lane];
+    sign(at(rest), signs);
+    for (int64_t lane = 0; i + lane < count; ++lane)
+      to[i + lane] = int8_t(signs[lane]);
+  }
+  float found = 0;
+  for (int lane = 0; lane < kFloats; ++lane)
+    found = largest[lane] > found ? largest[lane] : found;
+  return found;
+}
+
 void write_ternary(const float* weights, float* to, int64_t count, float threshold, float scale) {
   int64_t i = 0;
   const auto level = [&](Floats w) __attribute__((always_inline)) {
