@@ -78,7 +78,7 @@ def convolved(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor
     return y
 
 
-class _Packed:
+class Packed:
     """Low-bit weights as the kernels read them.
 
     Attributes:
@@ -113,11 +113,11 @@ def keep_packed(weight: Tensor, other: Tensor) -> None:
         setattr(other, _PACKED, packed)
 
 
-def _packed(weight: Tensor, in_size: Pair, out_size: Pair, most: int, conv: CodeConv) -> _Packed:
+def _packed(weight: Tensor, in_size: Pair, out_size: Pair, most: int, conv: CodeConv) -> Packed:
     """Packed when a network first runs with them; they are not written to."""
-    packed: _Packed | None = getattr(weight, _PACKED, None)
+    packed: Packed | None = getattr(weight, _PACKED, None)
     if packed is None or packed.key != (in_size, most, conv):
-        packed = _Packed(weight.detach(), in_size, out_size, most, conv)
+        packed = Packed(weight.detach(), in_size, out_size, most, conv)
         setattr(weight, _PACKED, packed)
     return packed
 
