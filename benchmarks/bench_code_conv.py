@@ -125,7 +125,8 @@ class Layer:
         assert self.codes.live is not None
         dx = dx * self.codes.live.permute(0, 3, 1, 2)
         off = max(float((a - b).abs().max() / b.abs().max()) for a, b in ((self.dx, dx), (self.dw, dw)))
-        if not torch.equal(self.y, sums * self.scale[:, None, None]) or not off < TOLERANCE:
+        right = sums * (self.packed.scale * self.codes.step)[:, None, None]
+        if not torch.equal(self.y, right) or not off < TOLERANCE:
             raise SystemExit(f"{tuple(self.x.shape)}: the kernels give something else; nothing is timed")
 
 

@@ -119,7 +119,7 @@ void Chunk::run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums,
     for (int32_t i = 0; i < this->sums(); at += sizes[size_t(i)], ++i)
       of_sums[size_t(part * this->sums() + i)] = at;
   }
-  auto body = [&](int64_t begin, int64_t end, int) {
+  share_out(parts, range, int(parties), [&](int64_t begin, int64_t end) {
     for (int64_t part = begin; part < end; ++part) {
       const int64_t first = part * length * kChunkBlock;
       if (first < run.entries)
@@ -127,13 +127,7 @@ void Chunk::run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums,
                                  scratch.get() + begin / range * chunk_scratch(program),
                                  of_sums.data() + part * this->sums());
     }
-  };
-  if (parties <= 1) {
-    body(0, parts, 0);
-  } else {
-    Watch watch;
-    training_pool().split(parts, range, watch, body);
-  }
+  });
   const double* total = totals.data();
   for (int32_t i = 0; i < this->sums(); ++i)
     for (int64_t j = 0; j < sizes[size_t(i)]; ++j, ++total) {

@@ -12,6 +12,7 @@
 #include "low_bit_conv.h"
 #include "low_bit_weights.h"
 #include "spike_codes.h"
+#include "training_pool.h"
 
 namespace nb = nanobind;
 
@@ -46,6 +47,10 @@ void bind_low_bit_conv(nb::module_& module) {
       },
       nb::arg("weights"), nb::arg("count"), nb::arg("to"), nb::arg("threads"),
       nb::arg("instruction_set") = "", nb::call_guard<nb::gil_scoped_release>());
+  module.def(
+      "set_parallel",
+      [](uint64_t function) { set_parallel(at<void(void (*)(void*), void*, unsigned, unsigned)>(function)); },
+      nb::arg("function"));
   nb::class_<LowBitConv>(module, "LowBitConv")
       .def(
           "__init__",

@@ -6,6 +6,23 @@
 #include <thread>
 
 namespace hdlif {
+namespace {
+
+std::atomic<Parallel> of_process{nullptr};
+std::atomic<uint64_t> of_forks{0};
+
+} // namespace
+
+void set_parallel(Parallel parallel) {
+  of_forks.store(forks(), std::memory_order_relaxed);
+  of_process.store(parallel, std::memory_order_release);
+}
+
+Parallel parallel() {
+  const Parallel found = of_process.load(std::memory_order_acquire);
+  // the threads of the process that was forked are not here
+  return of_forks.load(std::memory_order_relaxed) == forks() ? found : nullptr;
+}
 
 // As long as the process lives: at its end a thread that another one waits for may be gone, in a process that
 // was forked, which has a pool of its own. No mutex, which a fork might leave locked.

@@ -15,20 +15,35 @@ constexpr int kTrainingThreads = 16;
 // This process's, made when it is first asked for, as many as the machine has cores.
 ThreadPool& training_pool();
 
+// OpenMP's GOMP_parallel: calls function(context) on so many threads, of which the caller is one.
+using Parallel = void (*)(void (*function)(void*), void* context, unsigned threads, unsigned flags);
+
+// Has loops shared out by the OpenMP runtime that PyTorch has its threads from, instead of the pool: its idle
+// threads wait for work without sleeping, and threads of another kind would have to wait for their cores.
+// Null is the pool again.
+void set_parallel(Parallel parallel);
+Parallel parallel();
+
 // Calls body(first, end) on pieces of `length` that cover [0, count), on at most so many threads. Each takes
 // the next piece when it is done with one, so that nobody waits for a thread whose core is busy with other
-// work.
+// work. body must not throw.
 template <typename Body> void share_out(int64_t count, int64_t length, int threads, Body&& body) {
   const int64_t pieces = (count + length - 1) / length;
   std::atomic<int64_t> next{0};
-  auto take = [&](int64_t, int64_t, int) {
+  auto take = [&] {
     for (int64_t piece = next++; piece < pieces; piece = next++)
       body(piece * length, std::min((piece + 1) * length, count));
   };
-  if (threads <= 1 || pieces <= 1)
-    return take(0, 1, 0);
+  const int64_t parties = std::min<int64_t>(threads, pieces);
+  if (parties <= 1)
+    return take();
+  if (const Parallel run = parallel()) {
+    run([](void* context) { (*static_cast<decltype(take)*>(context))(); }, &take, unsigned(parties), 0);
+    return;
+  }
+  auto range = [&](int64_t, int64_t, int) { take(); };
   Watch watch;
-  training_pool().split(std::min<int64_t>(threads, pieces), 1, watch, take);
+  training_pool().split(parties, 1, watch, range);
 }
 
 } // namespace hdlif

@@ -115,6 +115,9 @@ class LowBitConv:
     ) -> None:
         """The gradients whose addresses are not 0."""
 
+def set_parallel(function: int) -> None:
+    """Have loops of training shared out by GOMP_parallel at this address; 0: by threads of this library's own."""
+
 def ternarize(weights: int, count: int, to: int, threads: int, instruction_set: str = "") -> None:
     """Weights of 1.5 bits, as `functional.ternarize_weight` gives them."""
 
