@@ -13,7 +13,7 @@ from hdlif.functional import binarize_weight, quantize_spike, ternarize_weight
 from hdlif.kernels import code_conv
 from hdlif.kernels.code_conv import CodeConv, codes_of, conv, convolved, quantised
 from hdlif.learning import SLTT, StochasticStep
-from hdlif.nn import HDLIF, LIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Sequential, SpikeQuantizer
+from hdlif.nn import HDLIF, LIF, BatchNorm2d, ParallelHDLIF, QuantConv2d, Scope, Sequential, SpikeQuantizer, Temporal
 from hdlif.nn.synapses import Binary, HeldWeights, Integer, Ternary
 
 LAYERS = [
@@ -256,6 +256,52 @@ def test_weights_are_packed_once_an_update(rule: Any, calls: list[str]) -> None:
         step.loss.backward()
     assert calls.count("pack") == 1
     assert calls.count("forward") == max(plan.steps) + 1 > 1
+
+
+def test_spikes_that_were_written_to_are_no_longer_known(calls: list[str]) -> None:
+    """As a network's own forward pass may add to them in place."""
+    spikes = spikes_of(surpluses(1, 2, 4, 8, 8))
+    assert codes_of(spikes) is not None
+    spikes.flatten(0, 1)[0] += 1
+    assert codes_of(spikes) is None
+
+    class Shifted(Temporal):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act, self.conv = quantising(), QuantConv2d(4, 6, 3, quantizer=Ternary())
+
+        def forward(self, x: Tensor, state: Any, steps: range) -> Any:
+            run = Scope(self, state, steps)
+            h = run("act", x)
+            h += 0.1
+            return run("conv", h), run.state
+
+    with torch.no_grad():
+        Shifted()(torch.randn(1, 2, 4, 8, 8), None, range(1))
+    assert not calls
+
+
+def test_inference_mode_computes_the_same() -> None:
+    torch.manual_seed(0)
+    network, x = SERVED["ternary"](), torch.randn(2, 3, 4, 8, 8)
+    with torch.no_grad():
+        right, _ = network(x, steps=range(2))
+    with torch.inference_mode():
+        found, _ = network(x, steps=range(2))
+    torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_that_were_written_to_are_packed_again(calls: list[str]) -> None:
+    x = spikes_of(surpluses(1, 2, 4, 8, 8))
+    codes = codes_of(x)
+    assert codes is not None
+    weight = ternarize_weight(torch.randn(3, 4, 3, 3))
+    how = CodeConv((1, 1), (1, 1))
+    before = convolved(x.flatten(0, 1), weight, codes, how)
+    assert torch.equal(convolved(x.flatten(0, 1), weight, codes, how), before)
+    assert calls.count("pack") == 1
+    weight.neg_()
+    assert torch.equal(convolved(x.flatten(0, 1), weight, codes, how), -before)
 
 
 def test_weights_that_gather_gradients_are_the_ones_that_were_packed() -> None:

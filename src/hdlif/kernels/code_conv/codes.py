@@ -35,16 +35,18 @@ class Codes:
 
 
 def codes_of(spikes: Tensor) -> Codes | None:
-    """The codes that spikes are marked with; None of any other tensor."""
+    """The codes that spikes are marked with; None of any other tensor, and of one that was written to since."""
     if torch.compiler.is_compiling() or type(spikes) is not Tensor:
         return None
-    return getattr(spikes, _MARK, None)
+    found: tuple[Codes, int] | None = getattr(spikes, _MARK, None)
+    return found[0] if found is not None and found[1] == spikes._version else None
 
 
 def marked(spikes: Tensor, codes: Codes | None) -> Tensor:
-    """The same tensor, which is known to be these codes."""
-    if codes is not None:
-        setattr(spikes, _MARK, codes)
+    """The same tensor, which is known to be these codes as long as nothing is written to it."""
+    # Of tensors of inference mode PyTorch does not say what is written to them.
+    if codes is not None and not spikes.is_inference():
+        setattr(spikes, _MARK, (codes, spikes._version))
     return spikes
 
 

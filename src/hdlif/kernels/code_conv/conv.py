@@ -109,17 +109,19 @@ _PACKED = "_hdlif_packed"
 
 def keep_packed(weight: Tensor, other: Tensor) -> None:
     """Say that `other` are the same weights as `weight`, so that they are not packed again."""
-    if (packed := getattr(weight, _PACKED, None)) is not None:
-        setattr(other, _PACKED, packed)
+    known: tuple[Packed, int] | None = getattr(weight, _PACKED, None)
+    if known is not None and not other.is_inference():
+        setattr(other, _PACKED, (known[0], other._version))
 
 
 def _packed(weight: Tensor, in_size: Pair, out_size: Pair, most: int, conv: CodeConv) -> Packed:
-    """Packed when a network first runs with them; they are not written to."""
-    packed: Packed | None = getattr(weight, _PACKED, None)
-    if packed is None or packed.key != (in_size, most, conv):
-        packed = Packed(weight.detach(), in_size, out_size, most, conv)
-        setattr(weight, _PACKED, packed)
-    return packed
+    """Packed when a network first runs with them, and again where something was written to them."""
+    version = 0 if weight.is_inference() else weight._version
+    known: tuple[Packed, int] | None = getattr(weight, _PACKED, None)
+    if known is None or known[0].key != (in_size, most, conv) or known[1] != version:
+        known = Packed(weight.detach(), in_size, out_size, most, conv), version
+        setattr(weight, _PACKED, known)
+    return known[0]
 
 
 class _Convolved(torch.autograd.Function):
