@@ -24,11 +24,16 @@ using Parallel = void (*)(void (*function)(void*), void* context, unsigned threa
 void set_parallel(Parallel parallel);
 Parallel parallel();
 
+// How many pieces of a size there are, the last of which may be smaller.
+constexpr int64_t pieces_of(int64_t count, int64_t size) {
+  return (count + size - 1) / size;
+}
+
 // Calls body(first, end) on pieces of `length` that cover [0, count), on at most so many threads. Each takes
 // the next piece when it is done with one, so that nobody waits for a thread whose core is busy with other
 // work. body must not throw.
 template <typename Body> void share_out(int64_t count, int64_t length, int threads, Body&& body) {
-  const int64_t pieces = (count + length - 1) / length;
+  const int64_t pieces = pieces_of(count, length);
   std::atomic<int64_t> next{0};
   auto take = [&] {
     for (int64_t piece = next++; piece < pieces; piece = next++)
@@ -44,6 +49,16 @@ template <typename Body> void share_out(int64_t count, int64_t length, int threa
   auto range = [&](int64_t, int64_t, int) { take(); };
   Watch watch;
   training_pool().split(parties, 1, watch, range);
+}
+
+// Calls body(i) for i in [0, count), each of so many products; a thread takes some ten microseconds' at once.
+template <typename Body> void share_work(int64_t count, int64_t products, int threads, Body&& body) {
+  constexpr int64_t kGrain = 1 << 20;
+  share_out(count, pieces_of(kGrain, std::max<int64_t>(1, products)), threads,
+            [&](int64_t first, int64_t end) {
+              for (int64_t i = first; i < end; ++i)
+                body(i);
+            });
 }
 
 } // namespace hdlif

@@ -13,11 +13,12 @@ inline Floats magnitudes(Floats w) {
 }
 
 void sum_magnitudes(const float* weights, int64_t count, float threshold, double* sum, int64_t* kept) {
+  const Floats bound = Floats{} + threshold;
   Doubles sums[kSumParts] = {};
   Integers below[kSumParts] = {};
   const auto add = [&](int part, Floats w) __attribute__((always_inline)) {
     const Floats magnitude = magnitudes(w);
-    const Integers is_below = magnitude <= threshold; // of what is no number, false: it spoils the sum
+    const Integers is_below = magnitude <= bound; // of what is no number, false: it spoils the sum
     below[part] += is_below;
     sums[part] += __builtin_convertvector(is_below ? Floats{} : magnitude, Doubles);
   };
@@ -47,12 +48,13 @@ void sum_magnitudes(const float* weights, int64_t count, float threshold, double
 }
 
 float write_signs(const float* weights, int8_t* to, int64_t count) {
+  const Floats zero{};
   Floats largest{};
   int64_t i = 0;
   const auto sign = [&](Floats w, uint8_t* into) __attribute__((always_inline)) {
     const Floats magnitude = Floats(Integers(w) & 0x7fffffff);
     largest = magnitude > largest ? magnitude : largest;
-    set_codes(into, (w < 0) - (w > 0)); // a truth is -1
+    set_codes(into, (w < zero) - (w > zero)); // a truth is -1
   };
   for (; i + kFloats <= count; i += kFloats)
     sign(at(weights + i), reinterpret_cast<uint8_t*>(to + i));
@@ -72,10 +74,11 @@ float write_signs(const float* weights, int8_t* to, int64_t count) {
 }
 
 void write_ternary(const float* weights, float* to, int64_t count, float threshold, float scale) {
+  const Floats zero{}, above = zero + scale, bound = zero + threshold;
   int64_t i = 0;
   const auto level = [&](Floats w) __attribute__((always_inline)) {
-    const Floats level = magnitudes(w) <= threshold ? Floats{} : Floats{} + scale;
-    return w < 0 ? -level : level;
+    const Floats level = magnitudes(w) <= bound ? zero : above;
+    return w < zero ? -level : level;
   };
   for (; i + kFloats <= count; i += kFloats)
     set(to + i, level(at(weights + i)));
