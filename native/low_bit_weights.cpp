@@ -11,6 +11,7 @@ namespace {
 constexpr float kThreshold = 0.7f;
 // Weights whose sums are made by one thread.
 constexpr int64_t kBlock = 1 << 16;
+
 struct Sums {
   double kept = 0;
   int64_t count = 0;
@@ -22,7 +23,7 @@ template <typename Body> void in_blocks(int64_t count, int threads, Body body) {
 }
 
 Sums sum(const float* weights, int64_t count, float threshold, const Kernels& kernels, int threads) {
-  std::vector<Sums> blocks(size_t((count + kBlock - 1) / kBlock));
+  std::vector<Sums> blocks(size_t(pieces_of(count, kBlock)));
   in_blocks(count, threads, [&](int64_t block, int64_t first, int64_t size) {
     Sums& found = blocks[size_t(block)];
     kernels.sum_magnitudes(weights + first, size, threshold, &found.kept, &found.count);

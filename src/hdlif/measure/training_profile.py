@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from hdlif import builders
+from hdlif.accounting.memory import Saved, watching_saved
 from hdlif.config import Recipe
 from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
@@ -98,8 +99,9 @@ def training_profile(recipe: Recipe, *, rounds: int = 5) -> TrainingProfile:
         for plan in plans:
             made.update(x, target, plan)
         seconds.append((time.perf_counter() - begun) / len(plans))
-    layers = _Layers(made.model, x)
-    with layers.watched(), profile(activities=[ProfilerActivity.CPU]) as watched:
+    layers = _Layers(made.model)
+    apart = [*made.model.parameters(), *made.model.buffers(), x]
+    with layers.watched(apart) as saved, profile(activities=[ProfilerActivity.CPU]) as watched:
         begun = time.perf_counter()
         for plan in plans:
             made.update(x, target, plan)
@@ -114,7 +116,7 @@ def training_profile(recipe: Recipe, *, rounds: int = 5) -> TrainingProfile:
             layers.paths.get(name, "not run"),
             scale * shares.forward[name],
             scale * shares.backward[name],
-            layers.saved.most.get(name, 0),
+            saved.peaks.get(name, 0),
         )
         for name, layer in layers.named.items()
     )
@@ -145,70 +147,34 @@ def _plans(made: RecipeUpdate) -> list[Plan]:
     return [plans[(2 * i + 1) * len(plans) // (2 * count)] for i in range(count)]
 
 
-@dataclass
-class _Saved:
-    """Bytes that are saved while each layer runs, now and at the most."""
-
-    apart: frozenset[int]
-    now: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    most: dict[str, int] = field(default_factory=dict)
-    holders: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    owner: dict[int, str] = field(default_factory=dict)
-
-    def take(self, name: str, tensor: Tensor) -> tuple[int, int]:
-        storage = tensor.untyped_storage()
-        address, size = storage.data_ptr(), storage.nbytes()
-        self.holders[address] += 1
-        if self.holders[address] == 1 and address not in self.apart:
-            self.owner[address] = name
-            self.now[name] += size
-            self.most[name] = max(self.most.get(name, 0), self.now[name])
-        return address, size
-
-    def give(self, address: int, size: int) -> None:
-        self.holders[address] -= 1
-        if self.holders[address] == 0 and address in self.owner:
-            self.now[self.owner.pop(address)] -= size
-
-
-class _Kept:
-    """A saved tensor."""
-
-    def __init__(self, saved: _Saved, name: str, tensor: Tensor) -> None:
-        self.tensor, self._saved = tensor.detach(), saved
-        self._place = saved.take(name, tensor)
-
-    def __del__(self) -> None:
-        self._saved.give(*self._place)
-
-
 class _Layers:
     """The layers of a network: what holds no other layer.
 
     Attributes:
         named: by name, in the order of the network.
         paths: what computed each, when it last ran.
-        saved: what they save for the backward pass.
     """
 
-    def __init__(self, model: nn.Module, x: Tensor) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self.named = dict(_layers_of(model, ""))
         self.paths: dict[str, str] = {}
-        known = [*model.parameters(), *model.buffers(), x]
-        self.saved = _Saved(frozenset(one.untyped_storage().data_ptr() for one in known))
         self._running: list[tuple[str, Any]] = []
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Each layer's operations under its name, and what it saves counted."""
+    def watched(self, apart: Iterable[Tensor]) -> Iterator[Saved]:
+        """Each layer's operations under its name, and what it saves counted.
+
+        Args:
+            apart: tensors that lie there anyway.
+        """
         with ExitStack() as stack:
             for name, layer in self.named.items():
                 before = layer.register_forward_pre_hook(lambda _, __, name=name: self._begin(name))
                 behind = layer.register_forward_hook(lambda one, args, _, name=name: self._end(name, one, args))
                 stack.callback(before.remove)
                 stack.callback(behind.remove)
-            stack.enter_context(torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack))
-            yield
+            running = self._running
+            yield stack.enter_context(watching_saved(apart, saver=lambda: running[-1][0] if running else ""))
 
     def _begin(self, name: str) -> None:
         range_ = record_function(f"{_LAYER}{name}")
@@ -219,13 +185,6 @@ class _Layers:
         _, range_ = self._running.pop()
         range_.__exit__(None, None, None)
         self.paths[name] = _path_of(layer, args)
-
-    def _pack(self, tensor: Tensor) -> _Kept:
-        return _Kept(self.saved, self._running[-1][0] if self._running else "", tensor)
-
-
-def _unpack(kept: _Kept) -> Tensor:
-    return kept.tensor
 
 
 def _layers_of(module: nn.Module, name: str) -> Iterable[tuple[str, nn.Module]]:
@@ -268,7 +227,7 @@ class _Shares:
         makers: dict[int, str] = {}
         for event in sorted(events, key=lambda event: event.time_range.start):
             if event.sequence_nr >= 0 and not event.name.startswith(_BACK):
-                above = _names_above(event)
+                above = [one.name for one in _upwards(event)]
                 if not any(name.startswith(_BACK) for name in above):
                     makers[event.sequence_nr] = self._place(above)
         for event in events:
@@ -289,13 +248,10 @@ class _Shares:
             # What is left of it is the Python of a layer.
             return
         time_of = event.self_cpu_time_total
-        above, back = [], None
-        at: FunctionEvent | None = event
-        while at is not None:
-            above.append(at.name)
-            if at.name.startswith(_BACK):
-                back = at
-            at = at.cpu_parent
+        events = list(_upwards(event))
+        above = [one.name for one in events]
+        # The outermost, which is what goes back.
+        back = next((one for one in reversed(events) if one.name.startswith(_BACK)), None)
         if any(name.startswith("Optimizer.") for name in above):
             self.optimizer += time_of
         elif back is not None:
@@ -313,10 +269,9 @@ class _Shares:
             self.other += time_of
 
 
-def _names_above(event: FunctionEvent) -> list[str]:
+def _upwards(event: FunctionEvent) -> Iterator[FunctionEvent]:
+    """An event, what it is a part of, and so on."""
     at: FunctionEvent | None = event
-    names = []
     while at is not None:
-        names.append(at.name)
+        yield at
         at = at.cpu_parent
-    return names

@@ -107,8 +107,11 @@ class SteppedNeuron(Neuron):
         return self.reached(emits, x, before, steps, rows), after or None
 
     def emits_relu(self) -> bool:
-        """Whether what is quantised is relu(x) of some x: where it is 0, no gradient goes on."""
-        if self.quantizer is None or torch.compiler.is_compiling():
+        """Whether what is quantised is relu(x) of some x: where it is 0, no gradient goes on.
+
+        Without a graph, where nobody needs to know, it is not looked at.
+        """
+        if self.quantizer is None or not torch.is_grad_enabled() or torch.compiler.is_compiling():
             return False
         return self.runs_its_equation() and self._fusing.emits_relu(self)
 
