@@ -64,9 +64,13 @@ class Interrupts:
 
     def _leave(self, *, say: bool) -> NoReturn:
         if say:
-            with contextlib.suppress(OSError):
-                os.write(2, b"interrupted\n")
+            _say()
         os._exit(INTERRUPTED)
+
+
+def _say() -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, b"interrupted\n")
 
 
 def _importing(frame: FrameType | None) -> bool:
@@ -90,10 +94,13 @@ def program() -> NoReturn:
             # What else goes wrong after an interrupt follows from it.
             if interrupts.first is None and not isinstance(error, KeyboardInterrupt):
                 raise
+            # It came before the command line would have said so.
+            _say()
         interrupts.end()
     except KeyboardInterrupt:
         code = INTERRUPTED
         interrupts.end()
+        _say()
     if interrupts.first is not None and code != 0:
         code = INTERRUPTED
     sys.exit(code)

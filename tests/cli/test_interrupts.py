@@ -67,6 +67,32 @@ def test_storm_from_the_first_line_on_is_130(tmp_path: Path) -> None:
     assert (code, err.strip()) == (130, "interrupted")
 
 
+@pytest.mark.parametrize("place", ["before it", "as it begins", "after it"])
+def test_an_interrupt_outside_of_the_command_line_is_said_too(place: str) -> None:
+    interrupt = "os.kill(os.getpid(), signal.SIGINT); [0 for _ in range(1000)]"
+    code = f"""
+import os, signal, hdlif.__main__ as program
+
+def command_line():
+    {interrupt if place == "as it begins" else "return 0"}
+
+def end(self, end=program.Interrupts.end):
+    {interrupt if place == "after it" else "pass"}
+    end(self)
+
+def hear(self, hear=program.Interrupts.hear):
+    hear(self)
+    {interrupt if place == "before it" else "pass"}
+
+program._command_line = command_line
+program.Interrupts.end, program.Interrupts.hear = end, hear
+program.program()
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(hdlif.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 @pytest.mark.kill
 @pytest.mark.parametrize("seed", range(20))
 def test_storms_over_short_commands(seed: int, tmp_path: Path) -> None:
