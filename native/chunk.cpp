@@ -1,6 +1,7 @@
 #include "chunk.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <stdexcept>
 
@@ -54,7 +55,8 @@ Chunk::Chunk(Parts parts) : parts_(std::move(parts)) {
     return encoding >= StreamEncoding::kValues && encoding < StreamEncoding::kCount;
   };
   for (const Stream& stream : parts_.streams)
-    require(is_encoding(stream.encoding), "streams: unknown encoding");
+    require(is_encoding(stream.encoding) && stream.encoding != StreamEncoding::kCodes,
+            "streams: unknown encoding, or codes, which are written alone");
   for (int32_t i = first; i < all; ++i) {
     ChunkInstruction& instruction = parts_.instructions[size_t(i - first)];
     require(instruction.operation >= ChunkOperation::kConstant &&
@@ -77,7 +79,7 @@ Chunk::Chunk(Parts parts) : parts_(std::move(parts)) {
 }
 
 template <typename Real>
-void Chunk::run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums, const Kernels& kernels,
+bool Chunk::run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums, const Kernels& kernels,
                 int threads) const {
   const ChunkProgram program{parts_.streams.data(),
                              parts_.results.data(),
@@ -119,13 +121,15 @@ void Chunk::run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums,
     for (int32_t i = 0; i < this->sums(); at += sizes[size_t(i)], ++i)
       of_sums[size_t(part * this->sums() + i)] = at;
   }
+  std::atomic<bool> are_codes{true};
   share_out(parts, range, int(parties), [&](int64_t begin, int64_t end) {
     for (int64_t part = begin; part < end; ++part) {
       const int64_t first = part * length * kChunkBlock;
-      if (first < run.entries)
-        kernel_of<Real>(kernels)(program, run, first, std::min(first + length * kChunkBlock, run.entries),
-                                 scratch.get() + begin / range * chunk_scratch(program),
-                                 of_sums.data() + part * this->sums());
+      if (first < run.entries &&
+          !kernel_of<Real>(kernels)(program, run, first, std::min(first + length * kChunkBlock, run.entries),
+                                    scratch.get() + begin / range * chunk_scratch(program),
+                                    of_sums.data() + part * this->sums()))
+        are_codes.store(false, std::memory_order_relaxed);
     }
   });
   const double* total = totals.data();
@@ -136,9 +140,10 @@ void Chunk::run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums,
         sum += total[part * size];
       sums[i][j] = Real(sum);
     }
+  return are_codes;
 }
 
-template void Chunk::run(const ChunkRun&, const int64_t*, float* const*, const Kernels&, int) const;
-template void Chunk::run(const ChunkRun&, const int64_t*, double* const*, const Kernels&, int) const;
+template bool Chunk::run(const ChunkRun&, const int64_t*, float* const*, const Kernels&, int) const;
+template bool Chunk::run(const ChunkRun&, const int64_t*, double* const*, const Kernels&, int) const;
 
 } // namespace hdlif

@@ -28,8 +28,9 @@ public:
   int32_t sums() const { return int32_t(parts_.summed.size()); }
 
   // The sums are written to `sums`, [row][column], of each `sum_rows` rows. They do not depend on `threads`.
+  // Whether all codes are in 0..255.
   template <typename Real>
-  void run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums, const Kernels& kernels,
+  bool run(const ChunkRun& run, const int64_t* sum_rows, Real* const* sums, const Kernels& kernels,
            int threads) const;
 
 private:

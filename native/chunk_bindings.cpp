@@ -95,16 +95,13 @@ public:
       tensors_ = std::max(tensors_, table->tensors());
   }
 
-  void run(const std::vector<int64_t>& tensors, int threads) const {
+  bool run(const std::vector<int64_t>& tensors, int threads) const {
     require(int64_t(tensors.size()) >= tensors_ && threads >= 1, "tensors: too few; threads: at least 1");
-    if (is_double_)
-      run_of<double>(tensors, threads);
-    else
-      run_of<float>(tensors, threads);
+    return is_double_ ? run_of<double>(tensors, threads) : run_of<float>(tensors, threads);
   }
 
 private:
-  template <typename Real> void run_of(const std::vector<int64_t>& tensors, int threads) const {
+  template <typename Real> bool run_of(const std::vector<int64_t>& tensors, int threads) const {
     const std::vector<int64_t> streams = streams_.addresses(tensors), results = results_.addresses(tensors),
                                rows = rows_.addresses(tensors), before = before_.addresses(tensors),
                                after = after_.addresses(tensors);
@@ -115,7 +112,7 @@ private:
         steps_,        entries_,     streams.data(),   results.data(),     rows.data(), row_columns_.data(),
         before.data(), after.data(), sum_rows_.data(), sum_columns_.data()};
     nb::gil_scoped_release release;
-    chunk_.run(run, sum_counts_.data(), sums.data(), kernels_, threads);
+    return chunk_.run(run, sum_counts_.data(), sums.data(), kernels_, threads);
   }
 
   static std::vector<Columns> columns_of(const Numbers& numbers, int64_t count) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "scratch.h"
+#include "spike_codes.h"
 #include "training_pool.h"
 
 namespace hdlif {
@@ -30,11 +31,31 @@ LineVector<int8_t> by_taps(const int8_t* weights, int64_t out, int64_t in, int64
   return found;
 }
 
+bool has_vnni() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512vnni") != 0;
+#else
+  return false;
+#endif
+}
+
+// Of codes that are not 0: above it, all products take less time than looking up those of events
+// (benchmarks/bench_code_conv.py). More output channels take what an event costs by itself off each.
+float share_of_events(const ConvShape& s, const Kernels& kernels) {
+  const bool is_vnni = kernels.dense_codes_vnni != nullptr && has_vnni();
+  if (s.out_channels <= 64)
+    return is_vnni ? 0.09f : 0.25f;
+  if (s.out_channels <= 128)
+    return is_vnni ? 0.19f : 0.4f;
+  return is_vnni && s.out_channels <= 256 ? 0.29f : 1.0f;
+}
+
 } // namespace
 
 LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scale, const Kernels& kernels,
-                       int threads)
-    : shape_(shape), kernels_(kernels) {
+                       int threads, float most_events)
+    : shape_(shape), kernels_(kernels),
+      most_events_(most_events < 0 ? share_of_events(shape, kernels) : most_events) {
   const ConvShape& s = shape_;
   require(s.groups == 1 && s.dilation_y == 1 && s.dilation_x == 1, "groups and dilations are 1");
   require(s.in_height >= 1 && s.in_width >= 1 && s.out_height >= 1 && s.out_width >= 1, "maps are not empty");
@@ -53,6 +74,7 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
   share_work(out, in * taps, threads, [&](int64_t co) {
     scale[co] = kernels.write_signs(weights + co * in * taps, &signs_[size_t(co * in * taps)], in * taps);
   });
+  pack_quads(threads);
   if (kernels.unit_row != nullptr)
     form_ = lookup_form(shape);
   if (form_.per_unit == 0) {
@@ -91,17 +113,48 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
   });
 }
 
-void LowBitConv::forward(const uint8_t* codes, int64_t images, const float* scale, float* y,
-                         int threads) const {
+// Weights for the kernels that skip nothing, where there are some, and they may be of use.
+void LowBitConv::pack_quads(int threads) {
+  const ConvShape& s = shape_;
+  if (most_events_ >= 1 || kernels_.dense_codes == nullptr)
+    return;
+  const int64_t taps = int64_t(s.kernel_y) * s.kernel_x, quads = pieces_of(s.in_channels, 4);
+  if (kernels_.dense_codes_vnni != nullptr && has_vnni())
+    dense_ = kernels_.dense_codes_vnni;
+  else if (taps * quads * 2 * s.max_code * s.max_weight <= 32767)
+    dense_ = kernels_.dense_codes;
+  if (dense_ == nullptr)
+    return;
+  quads_ = int32_t(quads);
+  const int64_t lanes = kernels_.dense_code_lanes, blocks = pieces_of(s.out_channels, lanes);
+  of_quads_.assign(size_t(blocks * taps * quads * lanes * 4), 0);
+  share_work(s.out_channels, taps * s.in_channels, threads, [&](int64_t co) {
+    int8_t* const to = &of_quads_[size_t((co / lanes * taps * quads * lanes + co % lanes) * 4)];
+    const int8_t* const from = &signs_[size_t(co * s.in_channels * taps)];
+    for (int64_t ci = 0; ci < s.in_channels; ++ci)
+      for (int64_t tap = 0; tap < taps; ++tap)
+        to[(tap * quads + ci / 4) * lanes * 4 + ci % 4] = from[ci * taps + tap];
+  });
+}
+
+bool LowBitConv::is_dense(const uint8_t* codes, int64_t count) const {
+  return dense_ != nullptr && double(count_events(codes, count, 1)) > double(most_events_) * double(count);
+}
+
+// An image is one piece, or several where images are few.
+int64_t LowBitConv::strips(int64_t images, int threads) const {
+  return std::clamp<int64_t>(images >= 4 * int64_t(threads) ? 1 : pieces_of(4 * threads, images), 1,
+                             shape_.out_height);
+}
+
+template <typename Write>
+void LowBitConv::each_row(const uint8_t* codes, int64_t images, int threads, Write write) const {
   const ConvShape& s = shape_;
   const bool has_units = form_.per_unit > 0;
   const int64_t in_row = int64_t(s.in_width) * s.in_channels, out_row = int64_t(s.out_width) * s.out_channels;
   const int64_t events_per_row = has_units ? s.in_width * int64_t(form_.units) : in_row;
-  // An image is one piece, or several where images are few.
-  const int64_t strips = std::clamp<int64_t>(
-      images >= 4 * int64_t(threads) ? 1 : pieces_of(4 * threads, images), 1, s.out_height);
+  const int64_t strips = this->strips(images, threads);
   const int64_t height = pieces_of(s.out_height, strips);
-  const LineVector<float> none(size_t(s.out_channels), -0.0f); // x + -0 is x
   const int64_t products = height * out_row * s.kernel_y * s.kernel_x * s.in_channels / 16;
 
   const auto strip = [&](int64_t which) {
@@ -113,6 +166,29 @@ void LowBitConv::forward(const uint8_t* codes, int64_t images, const float* scal
     const int32_t first = std::max(top * s.stride_y - s.pad_y, 0);
     const int32_t last = std::min((bottom - 1) * s.stride_y - s.pad_y + s.kernel_y, s.in_height);
     const int64_t rows = std::max(last - first, 0);
+    const uint8_t* const seen = codes + (image * s.in_height + first) * in_row;
+    if (is_dense(seen, rows * in_row)) {
+      const int64_t pixel = int64_t(quads_) * 4, padded = (s.in_width + 2 * s.pad_x) * pixel;
+      Scratch scratch(Scratch::bytes<uint8_t>(rows * padded) + Scratch::bytes<const uint8_t*>(s.kernel_y) +
+                      Scratch::bytes<float>(out_row));
+      auto* const copied = scratch.take<uint8_t>(rows * padded);
+      auto* const under = scratch.take<const uint8_t*>(s.kernel_y);
+      auto* const sums = scratch.take<float>(out_row);
+      std::fill(copied, copied + rows * padded, uint8_t(0));
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t ix = 0; ix < s.in_width; ++ix)
+          std::copy(seen + row * in_row + ix * s.in_channels, seen + row * in_row + (ix + 1) * s.in_channels,
+                    copied + row * padded + (ix + s.pad_x) * pixel);
+      for (int32_t oy = top; oy < bottom; ++oy) {
+        for (int32_t ky = 0; ky < s.kernel_y; ++ky) {
+          const int32_t iy = oy * s.stride_y - s.pad_y + ky;
+          under[ky] = iy >= first && iy < last ? copied + (iy - first) * padded : nullptr;
+        }
+        dense_(under, of_quads_.data(), quads_, sums, s);
+        write(which, image, oy, sums);
+      }
+      return;
+    }
     static_assert(sizeof(UnitEvent) == sizeof(CodeEvent));
     const int64_t lanes = has_units ? int64_t(s.out_width) * form_.lanes : 0;
     Scratch scratch(Scratch::bytes<UnitEvent>(rows * events_per_row + 8) +
@@ -152,11 +228,49 @@ void LowBitConv::forward(const uint8_t* codes, int64_t images, const float* scal
         kernels_.unit_row(of_units, index_.data(), table_.data(), form_, false, totals, sums, s);
       else
         kernels_.code_row(of_codes, weights_.data(), sums, s);
-      kernels_.affine(sums, y + (image * s.out_height + oy) * out_row, scale, none.data(), s.out_width,
-                      s.out_channels);
+      write(which, image, oy, sums);
     }
   };
   share_work(images * strips, products, threads, strip);
+}
+
+void LowBitConv::forward(const uint8_t* codes, int64_t images, const float* scale, float* y,
+                         const ToMoments* moments, int threads) const {
+  const ConvShape& s = shape_;
+  const int64_t out_row = int64_t(s.out_width) * s.out_channels, channels = s.out_channels;
+  const int64_t strips = this->strips(images, threads);
+  const LineVector<float> none(size_t(channels), -0.0f); // x + -0 is x
+  std::vector<double> of_pieces(moments == nullptr ? 0 : size_t(images * strips * 2 * channels));
+  each_row(codes, images, threads, [&](int64_t piece, int64_t image, int32_t oy, const float* sums) {
+    float* const to = y + (image * s.out_height + oy) * out_row;
+    if (scale == nullptr)
+      std::copy(sums, sums + out_row, to);
+    else
+      kernels_.affine(sums, to, scale, none.data(), s.out_width, s.out_channels);
+    if (moments != nullptr) {
+      double* const of_piece = &of_pieces[size_t(piece * 2 * channels)];
+      kernels_.add_moments(sums, s.out_width, s.out_channels, of_piece, of_piece + channels);
+    }
+  });
+  if (moments == nullptr)
+    return;
+  const int64_t groups = pieces_of(images, moments->group);
+  std::fill(moments->totals, moments->totals + groups * channels, 0.0);
+  std::fill(moments->squares, moments->squares + groups * channels, 0.0);
+  for (int64_t piece = 0; piece < images * strips; ++piece) {
+    const double* from = &of_pieces[size_t(piece * 2 * channels)];
+    const int64_t first = piece / strips / moments->group * channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      moments->totals[first + c] += from[c];
+      moments->squares[first + c] += from[channels + c];
+    }
+  }
+}
+
+bool LowBitConv::sums_squares(int64_t group) const {
+  const ConvShape& s = shape_;
+  const double most = double(s.kernel_y) * s.kernel_x * s.in_channels * s.max_code * s.max_weight;
+  return most * most * double(group) * s.out_height * s.out_width <= 0x1p53;
 }
 
 } // namespace hdlif

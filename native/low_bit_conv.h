@@ -14,14 +14,27 @@ namespace hdlif {
 class LowBitConv {
 public:
   // Weights [co][ci][ky][kx] are scale, -scale or 0, with a scale for each output channel, which is found;
-  // shape.max_weight is 1. Throws std::invalid_argument where the shape is grouped, dilated or none of a
-  // convolution, or a sum may pass 2^24.
-  LowBitConv(const ConvShape& shape, const float* weights, float* scale, const Kernels& kernels, int threads);
+  // shape.max_weight is 1. Where more than a share `most_events` of an image's codes is not 0, none is
+  // skipped; below 0, a share that suits the shape. Throws std::invalid_argument where the shape is grouped,
+  // dilated or none of a convolution, or a sum may pass 2^24.
+  LowBitConv(const ConvShape& shape, const float* weights, float* scale, const Kernels& kernels, int threads,
+             float most_events = -1);
 
   const ConvShape& shape() const { return shape_; }
 
-  // y = scale[co] * the sum of codes and weights, which is exact; one rounding.
-  void forward(const uint8_t* codes, int64_t images, const float* scale, float* y, int threads) const;
+  // Of each group of so many images, what the channels of the sums add up to, and their squares,
+  // [group][co]; exact where `sums_squares`.
+  struct ToMoments {
+    int64_t group;
+    double *totals, *squares;
+  };
+  // y = scale[co] * the sum of codes and weights, which is exact; one rounding. The sums themselves where
+  // `scale` is null; `moments` may be null.
+  void forward(const uint8_t* codes, int64_t images, const float* scale, float* y, const ToMoments* moments,
+               int threads) const;
+
+  // Whether the squares of a group's sums add up to at most 2^53, whatever the codes are.
+  bool sums_squares(int64_t group) const;
 
   // What comes back from dy to the weights, [co][ci][ky][kx]: the sum over pixels of codes * dy, times
   // `step`. No code of 0 is multiplied.
@@ -41,6 +54,14 @@ public:
                 int threads) const;
 
 private:
+  // The sums of codes and weights; calls write(piece, image, oy, sums of the row) for each row, those of a
+  // piece one after another, top to bottom. Returns in how many pieces an image is.
+  int64_t strips(int64_t images, int threads) const;
+  void pack_quads(int threads);
+  bool is_dense(const uint8_t* codes, int64_t count) const;
+  template <typename Write>
+  void each_row(const uint8_t* codes, int64_t images, int threads, Write write) const;
+
   ConvShape shape_;
   const Kernels& kernels_;
   LookupForm form_;
@@ -48,6 +69,11 @@ private:
   LineVector<int8_t> table_;
   LineVector<int8_t> weights_; // [ky][kx][ci][lane], where there is no form
   LineVector<int8_t> signs_;   // [co][ci][ky][kx]
+  // Where every product is computed: what computes it (null: nothing), and [block][ky][kx][quad][lane][4].
+  decltype(Kernels::dense_codes) dense_ = nullptr;
+  float most_events_;
+  int32_t quads_ = 0;
+  LineVector<int8_t> of_quads_;
 };
 
 } // namespace hdlif

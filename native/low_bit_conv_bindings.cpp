@@ -3,11 +3,14 @@
 #include <cstdint>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
+#include "batch_norm.h"
 #include "kernels_by_name.h"
 #include "low_bit_conv.h"
 #include "low_bit_weights.h"
@@ -41,9 +44,16 @@ void bind_low_bit_conv(nb::module_& module) {
       nb::arg("step"), nb::arg("codes"), nb::arg("spikes"), nb::arg("live"), nb::arg("threads"),
       nb::call_guard<nb::gil_scoped_release>());
   module.def(
+      "count_events",
+      [](uint64_t codes, int64_t count, int threads) {
+        return count_events(at<const uint8_t>(codes), count, threads);
+      },
+      nb::arg("codes"), nb::arg("count"), nb::arg("threads"), nb::call_guard<nb::gil_scoped_release>());
+  module.def(
       "ternarize",
       [](uint64_t weights, int64_t count, uint64_t to, int threads, const std::string& instruction_set) {
-        ternarize(at<const float>(weights), count, at<float>(to), kernels_by_name(instruction_set), threads);
+        return ternarize(at<const float>(weights), count, at<float>(to), kernels_by_name(instruction_set),
+                         threads);
       },
       nb::arg("weights"), nb::arg("count"), nb::arg("to"), nb::arg("threads"),
       nb::arg("instruction_set") = "", nb::call_guard<nb::gil_scoped_release>());
@@ -51,12 +61,50 @@ void bind_low_bit_conv(nb::module_& module) {
       "set_parallel",
       [](uint64_t function) { set_parallel(at<void(void (*)(void*), void*, unsigned, unsigned)>(function)); },
       nb::arg("function"));
+  module.def(
+      "batch_moments",
+      [](uint64_t maps, int64_t images, int64_t group, int64_t pixels, int32_t channels, bool channels_last,
+         uint64_t totals, uint64_t squares, int threads, const std::string& instruction_set) {
+        batch_moments(at<const float>(maps), images, group, pixels, channels, channels_last,
+                      at<double>(totals), at<double>(squares), kernels_by_name(instruction_set), threads);
+      },
+      nb::arg("maps"), nb::arg("images"), nb::arg("group"), nb::arg("pixels"), nb::arg("channels"),
+      nb::arg("channels_last"), nb::arg("totals"), nb::arg("squares"), nb::arg("threads"),
+      nb::arg("instruction_set") = "", nb::call_guard<nb::gil_scoped_release>());
+  module.def(
+      "batch_norm_rows",
+      [](uint64_t weight, uint64_t bias, double eps, uint64_t running_mean, uint64_t running_var,
+         const std::vector<int64_t>& steps, const std::vector<double>& momenta, uint64_t totals,
+         uint64_t squares, int64_t count, uint64_t unit, bool are_units, int64_t channels, uint64_t mean,
+         uint64_t scale, uint64_t shift, uint64_t slope) {
+        const BatchNorm norm{at<const float>(weight), at<const float>(bias),  eps,
+                             at<float>(running_mean), at<float>(running_var), steps.data(),
+                             momenta.data()};
+        const Moments moments{at<const double>(totals), at<const double>(squares), count,
+                              at<const float>(unit)};
+        const NormRows rows{at<float>(mean), at<float>(scale), at<float>(shift), at<float>(slope)};
+        batch_norm_rows(norm, moments, are_units, int64_t(steps.size()), channels, rows);
+      },
+      nb::arg("weight"), nb::arg("bias"), nb::arg("eps"), nb::arg("running_mean"), nb::arg("running_var"),
+      nb::arg("steps"), nb::arg("momenta"), nb::arg("totals"), nb::arg("squares"), nb::arg("count"),
+      nb::arg("unit"), nb::arg("are_units"), nb::arg("channels"), nb::arg("mean"), nb::arg("scale"),
+      nb::arg("shift"), nb::arg("slope"));
+  module.def(
+      "add_statistics_gradient",
+      [](uint64_t x, uint64_t shift, uint64_t slope, int64_t images, int64_t group, int64_t pixels,
+         int64_t channels, bool channels_last, uint64_t gradient, int threads) {
+        add_statistics_gradient(at<const float>(x), at<const float>(shift), at<const float>(slope), images,
+                                group, pixels, channels, channels_last, at<float>(gradient), threads);
+      },
+      nb::arg("x"), nb::arg("shift"), nb::arg("slope"), nb::arg("images"), nb::arg("group"),
+      nb::arg("pixels"), nb::arg("channels"), nb::arg("channels_last"), nb::arg("gradient"),
+      nb::arg("threads"), nb::call_guard<nb::gil_scoped_release>());
   nb::class_<LowBitConv>(module, "LowBitConv")
       .def(
           "__init__",
           [](LowBitConv* conv, uint64_t weights, uint64_t scale, Pair in, Pair out, Pair channels,
              Pair kernel, Pair stride, Pair padding, int32_t max_code, int threads,
-             const std::string& instruction_set) {
+             const std::string& instruction_set, float most_events) {
             const auto [in_height, in_width] = in;
             const auto [out_height, out_width] = out;
             const auto [in_channels, out_channels] = channels;
@@ -67,19 +115,23 @@ void bind_low_bit_conv(nb::module_& module) {
                                   out_channels, kernel_y, kernel_x,    stride_y,   stride_x,
                                   pad_y,        pad_x,    max_code,    1};
             new (conv) LowBitConv(shape, at<const float>(weights), at<float>(scale),
-                                  kernels_by_name(instruction_set), threads);
+                                  kernels_by_name(instruction_set), threads, most_events);
           },
           nb::arg("weights"), nb::arg("scale"), nb::arg("in_size"), nb::arg("out_size"), nb::arg("channels"),
           nb::arg("kernel"), nb::arg("stride"), nb::arg("padding"), nb::arg("max_code"), nb::arg("threads"),
-          nb::arg("instruction_set") = "", nb::call_guard<nb::gil_scoped_release>())
+          nb::arg("instruction_set") = "", nb::arg("most_events") = -1.0f,
+          nb::call_guard<nb::gil_scoped_release>())
       .def(
           "forward",
           [](const LowBitConv& conv, uint64_t codes, int64_t images, uint64_t scale, uint64_t y,
-             int threads) {
-            conv.forward(at<const uint8_t>(codes), images, at<const float>(scale), at<float>(y), threads);
+             int64_t group, uint64_t totals, uint64_t squares, int threads) {
+            const LowBitConv::ToMoments moments{group, at<double>(totals), at<double>(squares)};
+            conv.forward(at<const uint8_t>(codes), images, at<const float>(scale), at<float>(y),
+                         totals == 0 ? nullptr : &moments, threads);
           },
-          nb::arg("codes"), nb::arg("images"), nb::arg("scale"), nb::arg("y"), nb::arg("threads"),
-          nb::call_guard<nb::gil_scoped_release>())
+          nb::arg("codes"), nb::arg("images"), nb::arg("scale"), nb::arg("y"), nb::arg("group"),
+          nb::arg("totals"), nb::arg("squares"), nb::arg("threads"), nb::call_guard<nb::gil_scoped_release>())
+      .def("sums_squares", &LowBitConv::sums_squares, nb::arg("group"))
       .def(
           "backward",
           [](const LowBitConv& conv, uint64_t dy, int64_t images, uint64_t codes, float step,

@@ -1,6 +1,7 @@
 #include "low_bit_weights.h"
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "training_pool.h"
@@ -38,13 +39,16 @@ Sums sum(const float* weights, int64_t count, float threshold, const Kernels& ke
 
 } // namespace
 
-void ternarize(const float* weights, int64_t count, float* to, const Kernels& kernels, int threads) {
+bool ternarize(const float* weights, int64_t count, float* to, const Kernels& kernels, int threads) {
   const float threshold = kThreshold * float(sum(weights, count, -1, kernels, threads).kept / double(count));
   const Sums kept = sum(weights, count, threshold, kernels, threads);
   const float scale = float(kept.kept / double(std::max<int64_t>(kept.count, 1)));
+  std::atomic<bool> are_inside{true};
   in_blocks(count, threads, [&](int64_t, int64_t first, int64_t size) {
-    kernels.write_ternary(weights + first, to + first, size, threshold, scale);
+    if (!(kernels.write_ternary(weights + first, to + first, size, threshold, scale) < 1))
+      are_inside.store(false, std::memory_order_relaxed);
   });
+  return are_inside;
 }
 
 } // namespace hdlif

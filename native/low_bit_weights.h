@@ -9,6 +9,7 @@ namespace hdlif {
 
 // to = scale * sign(w) where |w|, at most 1, is above 0.7 of its mean, elsewhere 0; the scale is the mean of
 // those |w| (0 where there are none). Sums are in float64, in an order that does not depend on the threads.
-void ternarize(const float* weights, int64_t count, float* to, const Kernels& kernels, int threads);
+// Whether no |w| is 1 or more, so that nothing was cut off.
+bool ternarize(const float* weights, int64_t count, float* to, const Kernels& kernels, int threads);
 
 } // namespace hdlif

@@ -49,4 +49,19 @@ bool quantise_surpluses(const float* surplus, int64_t count, const SpikeCodes& t
   return is_sound;
 }
 
+int64_t count_events(const uint8_t* codes, int64_t count, int threads) {
+  std::atomic<int64_t> events{0};
+  share_out(count, kPiece, threads, [&](int64_t begin, int64_t end) {
+    int64_t found = 0;
+    for (int64_t i = begin; i < end;) {
+      uint8_t some = 0; // of so few that they fit, and a register holds many
+      for (const int64_t stop = std::min<int64_t>(i + 255, end); i < stop; ++i)
+        some = uint8_t(some + (codes[i] != 0));
+      found += some;
+    }
+    events.fetch_add(found, std::memory_order_relaxed);
+  });
+  return events;
+}
+
 } // namespace hdlif

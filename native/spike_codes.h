@@ -15,4 +15,7 @@ struct SpikeCodes {
 // Of `count` surpluses; false where one is below 0 or no number, and what was written is of no use.
 bool quantise_surpluses(const float* surplus, int64_t count, const SpikeCodes& to, int threads);
 
+// How many codes are not 0.
+int64_t count_events(const uint8_t* codes, int64_t count, int threads);
+
 } // namespace hdlif

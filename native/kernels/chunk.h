@@ -41,8 +41,9 @@ struct ChunkInstruction {
 };
 
 // How the entries of a stream are stored: as they are computed, as truth values, eight a byte from its lowest
-// bit, or as whole numbers in -128..127.
-enum class StreamEncoding : int32_t { kValues, kBits, kBytes, kCount };
+// bit, as whole numbers in -128..127, or as the whole part of numbers in 0..255. Those alone are codes;
+// of any other a run says that there was one.
+enum class StreamEncoding : int32_t { kValues, kBits, kBytes, kCodes, kCount };
 
 struct Stream {
   int32_t source; // of a result, its register
@@ -83,9 +84,9 @@ constexpr int32_t kMaxChunkRegisters = 1024;
 constexpr int32_t kChunkBlock = 256;
 
 // Entries begin <= i < end, all steps of them. `scratch` has room for chunk_scratch() numbers; `sums` are, of
-// each sum, [row][column], to which is added.
+// each sum, [row][column], to which is added. Whether all codes are in 0..255.
 template <typename Real>
-using ChunkKernel = void (*)(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int64_t end,
+using ChunkKernel = bool (*)(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int64_t end,
                              Real* scratch, double* const* sums);
 
 inline int64_t chunk_scratch(const ChunkProgram& program) {

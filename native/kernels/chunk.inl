@@ -206,8 +206,40 @@ void gather(const Real* from, Columns columns, int64_t begin, int32_t count, dou
     });
 }
 
+// Whether all are in 0..255; what is not is 0.
+template <typename Real> bool write_codes(const Real* from, uint8_t* __restrict to, int32_t count) {
+  bool are_codes = true;
+  for (int32_t i = 0; i < count; ++i) {
+    const bool is_code = from[i] >= 0 && from[i] < 256;
+    are_codes &= is_code;
+    to[i] = uint8_t(is_code ? from[i] : Real(0));
+  }
+  return are_codes;
+}
+bool write_codes(const float* from, uint8_t* __restrict to, int32_t count) {
+  const Floats zero{}, most = zero + 256.0f;
+  Integers others{};
+  int32_t i = 0;
+  for (; i + kFloats <= count; i += kFloats) {
+    const Floats x = at(from + i);
+    const Integers is_code = (x >= zero) & (x < most);
+    others |= ~is_code;
+    set_codes(to + i, __builtin_convertvector(is_code ? x : zero, Integers));
+  }
+  bool are_codes = write_codes<float>(from + i, to + i, count - i);
+  for (int lane = 0; lane < kFloats; ++lane)
+    are_codes &= others[lane] == 0;
+  return are_codes;
+}
+
+// Fetches what a block behind this one reads, while this one is computed.
+inline void fetch(const void* from, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64)
+    __builtin_prefetch(static_cast<const char*>(from) + i);
+}
+
 template <typename Real>
-void chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int64_t end, Real* scratch,
+bool chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int64_t end, Real* scratch,
            double* const* sums) {
   constexpr int32_t kBlock = kChunkBlock;
   const int32_t states = program.state_count, first_row = program.first_row(), first = program.first();
@@ -218,8 +250,10 @@ void chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
   Real* const zeros = own(program.registers() + 2 * states + program.sum_count);
   for (int32_t i = 0; i < kBlock; ++i)
     zeros[i] = 0;
+  // The address of the row that is spread over a register, as long as all blocks have it alike.
+  int64_t spread_from[kMaxChunkRegisters];
   for (int32_t i = 0; i < program.row_count; ++i)
-    at_register[first_row + i] = own(first_row + i);
+    spread_from[i] = 0;
   for (int32_t i = 0; i < program.instruction_count; ++i)
     if (program.instructions[i].operation == ChunkOperation::kConstant) {
       Real* to = own(first + i);
@@ -235,11 +269,14 @@ void chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
     if (program.results[i].encoding == StreamEncoding::kValues)
       written_to[program.results[i].source] = i;
 
+  bool are_codes = true;
   for (int64_t from = begin; from < end; from += kBlock) {
     const int32_t count = end - from < kBlock ? int32_t(end - from) : kBlock;
     for (int32_t s = 0; s < states; ++s) {
       const Real* before = reinterpret_cast<const Real*>(run.before[s]);
       at_register[program.stream_count + s] = before == nullptr ? zeros : before + from;
+      if (before != nullptr && end - from > 2 * kBlock)
+        fetch(before + from + kBlock, kBlock * sizeof(Real));
     }
     for (int64_t k = 0; k < run.steps; ++k) {
       for (int32_t i = 0; i < program.stream_count; ++i) {
@@ -249,6 +286,8 @@ void chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
           at_register[i] = zeros;
         } else if (address < 0 || encoding == StreamEncoding::kValues) {
           at_register[i] = reinterpret_cast<const Real*>(address < 0 ? -address : address) + from;
+          if (end - from > 2 * kBlock)
+            fetch(at_register[i] + kBlock, kBlock * sizeof(Real));
         } else {
           at_register[i] = own(i);
           if (encoding == StreamEncoding::kBits)
@@ -260,8 +299,17 @@ void chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
       }
       for (int32_t i = 0; i < program.row_count; ++i) {
         const int64_t address = run.rows[i * run.steps + k];
-        if (k == 0 || address != run.rows[i * run.steps + k - 1])
-          spread(reinterpret_cast<const Real*>(address), run.row_columns[i], from, count, own(first_row + i));
+        const Columns columns = run.row_columns[i];
+        const Real* const row = reinterpret_cast<const Real*>(address);
+        const bool is_alike = columns.inner == 1 && kBlock % columns.columns == 0;
+        at_register[first_row + i] = own(first_row + i);
+        if (columns.inner == 1 && columns.columns % kBlock == 0) {
+          at_register[first_row + i] = row + from % columns.columns;
+        } else if (is_alike ? address != spread_from[i]
+                            : k == 0 || address != run.rows[i * run.steps + k - 1]) {
+          spread(row, columns, from, is_alike ? kBlock : count, own(first_row + i));
+          spread_from[i] = address;
+        }
       }
       for (int32_t i = 0; i < program.instruction_count; ++i)
         if (program.instructions[i].operation != ChunkOperation::kConstant) {
@@ -285,6 +333,9 @@ void chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
           for (int32_t j = 0; j < count; ++j)
             reinterpret_cast<int8_t*>(address)[from + j] = int8_t(int32_t(values[j]));
           break;
+        case StreamEncoding::kCodes:
+          are_codes &= write_codes(values, reinterpret_cast<uint8_t*>(address) + from, count);
+          break;
         default:
           if (values != reinterpret_cast<Real*>(address) + from)
             copy(values, reinterpret_cast<Real*>(address) + from, count);
@@ -304,6 +355,8 @@ void chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
           gather(opens ? values : total, run.sum_columns[i], from, count,
                  sums[i] + rows[k] * run.sum_columns[i].columns);
       }
+      if (k + 1 == run.steps)
+        break;
       // of two places in turn, as a state may become what another one was
       for (int32_t s = 0; s < states; ++s)
         copy(at_register[program.after[s]], after + (2 * s + (k & 1)) * kBlock, count);
@@ -312,8 +365,9 @@ void chunk(const ChunkProgram& program, const ChunkRun& run, int64_t begin, int6
     }
     for (int32_t s = 0; s < states; ++s)
       if (run.after[s] != 0)
-        copy(at_register[program.stream_count + s], reinterpret_cast<Real*>(run.after[s]) + from, count);
+        copy(at_register[program.after[s]], reinterpret_cast<Real*>(run.after[s]) + from, count);
   }
+  return are_codes;
 }
 
 } // namespace

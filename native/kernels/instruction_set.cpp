@@ -9,6 +9,8 @@ namespace hdlif {
 
 #include "conv.inl"
 
+#include "dense_codes.inl"
+
 #include "grouped.inl"
 
 #include "pointwise.inl"
@@ -18,6 +20,8 @@ namespace hdlif {
 #include "gradients.inl"
 
 #include "weights.inl"
+
+#include "moments.inl"
 
 #include "chunk.inl"
 
@@ -37,6 +41,18 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     event_row<CodeEvent, int8_t>,
 #if defined(HDLIF_HAS_LOOKUP)
     unit_row,
+#else
+    nullptr,
+#endif
+#if defined(HDLIF_HAS_DENSE_CODES)
+    dense_codes<Pairs>,
+    kDenseCodeLanes,
+#else
+    nullptr,
+    0,
+#endif
+#if defined(HDLIF_HAS_DENSE_CODES) && defined(__AVX512BW__)
+    dense_codes<Whole>,
 #else
     nullptr,
 #endif
@@ -74,6 +90,8 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     sum_magnitudes,
     write_ternary,
     write_signs,
+    add_moments,
+    plane_moments,
     chunk<float>,
     chunk<double>,
 };

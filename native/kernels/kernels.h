@@ -178,6 +178,17 @@ struct Kernels {
   // the instruction set has no byte shuffle.
   void (*unit_row)(const EventRow<UnitEvent>* rows, const uint8_t* index, const int8_t* table,
                    const LookupForm& form, bool adds, int32_t* totals, float* y, const ConvShape& shape);
+  // The same sums with every product, those of four channels at once. `rows` are input rows of
+  // [pixel][channel] between their padding, channels padded to quads of four; null where there is no row.
+  // Weights lie [block][ky][kx][quad][lane][4], `dense_code_lanes` output channels a block. Sums of pairs are
+  // in int16: the products of two channels of all taps and quads add up to at most 32767. Null where there
+  // are no such instructions.
+  void (*dense_codes)(const uint8_t* const* rows, const int8_t* weights, int32_t quads, float* y,
+                      const ConvShape& shape);
+  int32_t dense_code_lanes;
+  // In int32, by instructions of "avx512vnni", which the machine must have.
+  void (*dense_codes_vnni)(const uint8_t* const* rows, const int8_t* weights, int32_t quads, float* y,
+                           const ConvShape& shape);
   // Float sums: (ky, kx, ci) ascending, one multiplication and one addition at a time from +0. Leaving out x
   // = 0 changes no bit: weights are finite, so the product is a zero, and a sum that began at +0 is never -0.
   void (*float_row)(const EventRow<FloatEvent>* rows, const float* weights, float* y, const ConvShape& shape);
@@ -268,10 +279,17 @@ struct Kernels {
   // Training: weights of 1.5 bits. The sum of the magnitudes |w|, at most 1 each, above a threshold, in
   // float64, sixteen sums side by side, and how many they are; all of them above a negative threshold.
   void (*sum_magnitudes)(const float* weights, int64_t count, float threshold, double* sum, int64_t* kept);
-  // scale where the magnitude is above the threshold, else 0, with the sign of the weight.
-  void (*write_ternary)(const float* weights, float* to, int64_t count, float threshold, float scale);
+  // scale where the magnitude is above the threshold, else 0, with the sign of the weight; the largest
+  // magnitude.
+  float (*write_ternary)(const float* weights, float* to, int64_t count, float threshold, float scale);
   // -1, 0 or 1 of each weight, and the largest magnitude.
   float (*write_signs)(const float* weights, int8_t* to, int64_t count);
+
+  // Training: batch statistics, in float64, the same on every instruction set. What the channels of pixels
+  // [pixel][channel] add to their sums and to those of their squares, pixel after pixel; and the sums of one
+  // channel's pixels, sixteen side by side.
+  void (*add_moments)(const float* pixels, int64_t count, int32_t channels, double* sums, double* squares);
+  void (*plane_moments)(const float* plane, int64_t count, double* sum, double* squares);
 
   // Training; see chunk.h.
   ChunkKernel<float> chunk_of_floats;

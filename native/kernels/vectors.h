@@ -50,6 +50,18 @@ inline void set(float* to, Floats values) {
   *reinterpret_cast<FloatsInMemory*>(to) = values;
 }
 
+// As many float64 as a register has float32; and sums side by side, the same number on every instruction set.
+typedef double Doubles __attribute__((vector_size(8 * kFloats)));
+typedef double DoublesInMemory __attribute__((vector_size(8 * kFloats), aligned(8), may_alias));
+constexpr int kSumLanes = 16, kSumParts = kSumLanes / kFloats;
+
+inline Doubles doubles_at(const double* from) {
+  return *reinterpret_cast<const DoublesInMemory*>(from);
+}
+inline void set(double* to, Doubles values) {
+  *reinterpret_cast<DoublesInMemory*>(to) = values;
+}
+
 // The largest whole number that is not above each; compilers leave loops with it as they are.
 inline Floats floors(Floats values) {
 #if defined(__AVX512F__)

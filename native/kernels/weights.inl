@@ -2,10 +2,6 @@
 
 namespace {
 
-// Sums side by side, the same number on every instruction set.
-constexpr int kSumLanes = 16, kSumParts = kSumLanes / kFloats;
-typedef double Doubles __attribute__((vector_size(8 * kFloats)));
-
 // |w|, at most 1; what is no number stays none.
 inline Floats magnitudes(Floats w) {
   const Floats zero{}, one = zero + 1.0f, magnitude = Floats(Integers(w) & 0x7fffffff);
@@ -47,6 +43,14 @@ void sum_magnitudes(const float* weights, int64_t count, float threshold, double
   *kept = count - (all_below - padding);
 }
 
+// The largest of the lanes; 0 where none is above it.
+inline float largest_of(Floats values) {
+  float found = 0;
+  for (int lane = 0; lane < kFloats; ++lane)
+    found = values[lane] > found ? values[lane] : found;
+  return found;
+}
+
 float write_signs(const float* weights, int8_t* to, int64_t count) {
   const Floats zero{};
   Floats largest{};
@@ -67,17 +71,17 @@ float write_signs(const float* weights, int8_t* to, int64_t count) {
     for (int64_t lane = 0; i + lane < count; ++lane)
       to[i + lane] = int8_t(signs[lane]);
   }
-  float found = 0;
-  for (int lane = 0; lane < kFloats; ++lane)
-    found = largest[lane] > found ? largest[lane] : found;
-  return found;
+  return largest_of(largest);
 }
 
-void write_ternary(const float* weights, float* to, int64_t count, float threshold, float scale) {
+float write_ternary(const float* weights, float* to, int64_t count, float threshold, float scale) {
   const Floats zero{}, above = zero + scale, bound = zero + threshold;
+  Floats largest{};
   int64_t i = 0;
   const auto level = [&](Floats w) __attribute__((always_inline)) {
-    const Floats level = magnitudes(w) <= bound ? zero : above;
+    const Floats magnitude = magnitudes(w);
+    largest = magnitude > largest ? magnitude : largest;
+    const Floats level = magnitude <= bound ? zero : above;
     return w < zero ? -level : level;
   };
   for (; i + kFloats <= count; i += kFloats)
@@ -90,6 +94,7 @@ void write_ternary(const float* weights, float* to, int64_t count, float thresho
     for (int64_t lane = 0; i + lane < count; ++lane)
       to[i + lane] = rest[lane];
   }
+  return largest_of(largest);
 }
 
 } // namespace

@@ -92,14 +92,34 @@ class LowBitConv:
         max_code: int,
         threads: int,
         instruction_set: str = "",
+        most_events: float = -1.0,
     ) -> None:
         """Fills the scale of each output channel.
+
+        No code is skipped in an image where more than a share `most_events` is not 0; below 0 it is chosen.
 
         ValueError: a size is none of a convolution, or this machine has no such instruction set.
         """
 
-    def forward(self, codes: int, images: int, scale: int, y: int, threads: int) -> None:
-        """y = scale * the sums, [images, out, out, channels]."""
+    def forward(
+        self,
+        codes: int,
+        images: int,
+        scale: int,
+        y: int,
+        group: int,
+        totals: int,
+        squares: int,
+        threads: int,
+    ) -> None:
+        """y = scale * the sums, [images, out, out, channels]; the sums where the address of the scale is 0.
+
+        And of each group of images what the sums and their squares add up to, [group, channels] of float64, where those
+        addresses are not 0.
+        """
+
+    def sums_squares(self, group: int) -> bool:
+        """Whether the squares of the sums of so many images add up to at most 2^53, whatever the codes are."""
 
     def backward(
         self,
@@ -118,8 +138,11 @@ class LowBitConv:
 def set_parallel(function: int) -> None:
     """Have loops of training shared out by GOMP_parallel at this address; 0: by threads of this library's own."""
 
-def ternarize(weights: int, count: int, to: int, threads: int, instruction_set: str = "") -> None:
-    """Weights of 1.5 bits, as `functional.ternarize_weight` gives them."""
+def count_events(codes: int, count: int, threads: int) -> int:
+    """How many codes are not 0."""
+
+def ternarize(weights: int, count: int, to: int, threads: int, instruction_set: str = "") -> bool:
+    """Weights of 1.5 bits, as `functional.ternarize_weight` gives them; whether none of them is 1 or more."""
 
 def quantise_surpluses(
     surplus: int,
@@ -134,6 +157,55 @@ def quantise_surpluses(
     threads: int,
 ) -> bool:
     """Codes, and spikes and where surpluses are above 0 where their addresses are not 0; False: one is no surplus."""
+
+def batch_moments(
+    maps: int,
+    images: int,
+    group: int,
+    pixels: int,
+    channels: int,
+    channels_last: bool,
+    totals: int,
+    squares: int,
+    threads: int,
+    instruction_set: str = "",
+) -> None:
+    """Sums of a batch, and of its squares, by channel, of each group of so many images; see native/batch_norm.h."""
+
+def batch_norm_rows(
+    weight: int,
+    bias: int,
+    eps: float,
+    running_mean: int,
+    running_var: int,
+    steps: Several[int],
+    momenta: Several[float],
+    totals: int,
+    squares: int,
+    count: int,
+    unit: int,
+    are_units: bool,
+    channels: int,
+    mean: int,
+    scale: int,
+    shift: int,
+    slope: int,
+) -> None:
+    """What normalises each group; see native/batch_norm.h. An address of 0 is nothing."""
+
+def add_statistics_gradient(
+    x: int,
+    shift: int,
+    slope: int,
+    images: int,
+    group: int,
+    pixels: int,
+    channels: int,
+    channels_last: bool,
+    gradient: int,
+    threads: int,
+) -> None:
+    """gradient += shift + slope * x; see native/batch_norm.h."""
 
 class Chunk:
     """A program over a chunk of steps (`hdlif.equations.chunk_program`)."""
@@ -176,5 +248,5 @@ class ChunkLayout:
     ) -> None:
         """ValueError: an array has another size, or this machine has no such instruction set."""
 
-    def run(self, tensors: Several[int], threads: int) -> None:
-        """Once, with the addresses of the call's tensors, which are taken as they are."""
+    def run(self, tensors: Several[int], threads: int) -> bool:
+        """Once, with the addresses of the call's tensors, which are taken as they are; whether all codes are in 0..255."""

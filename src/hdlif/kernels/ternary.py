@@ -31,14 +31,18 @@ def _serves(weight: Tensor) -> bool:
 class _Ternarized(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(weight)
         weight_q = torch.empty_like(weight)
-        _native.ternarize(weight.data_ptr(), weight.numel(), weight_q.data_ptr(), threads=torch.get_num_threads())
+        are_inside = _native.ternarize(
+            weight.data_ptr(), weight.numel(), weight_q.data_ptr(), threads=torch.get_num_threads()
+        )
+        ctx.save_for_backward(None if are_inside else weight)
         return weight_q
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (weight,) = ctx.saved_tensors
+        if weight is None:
+            return grads[0]
         # The derivative of a clip: the gradient where -1 < W < 1.
         inside: Tensor = torch.ops.aten.hardtanh_backward(grads[0], weight, -1, 1)
         return inside

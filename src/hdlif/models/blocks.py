@@ -98,10 +98,7 @@ class PreActBlock(Temporal):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
-        h = run("act1", x)
-        h = run("bn1", run("conv1", h))
-        h = run("act2", h)
-        h = run("bn2", run("conv2", h))
+        h = run.chain(x, "act1", "conv1", "bn1", "act2", "conv2", "bn2")
         return h + run("shortcut", x), run.state
 
 
@@ -136,10 +133,8 @@ class AttentionBlockI(PreActBlock):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
-        h = run("bn1", run("conv1", run("act1", x)))
-        h = run("act2", run("att1", h))
-        h = run("bn2", run("conv2", h))
-        return run("att2", h) + run("shortcut", x), run.state
+        h = run.chain(x, "act1", "conv1", "bn1", "att1", "act2", "conv2", "bn2", "att2")
+        return h + run("shortcut", x), run.state
 
 
 class AttentionBlockII(AttentionBlockI):
@@ -161,9 +156,9 @@ class AttentionBlockII(AttentionBlockI):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
-        h = run("bn1", run("conv1", run("act1", x)))
+        h = run.chain(x, "act1", "conv1", "bn1")
         h = run("att1", h if len(self.shortcut) else x + h)
-        h = h + run("bn2", run("conv2", run("act2", h)))
+        h = h + run.chain(h, "act2", "conv2", "bn2")
         return run("att2", h) + run("shortcut", x), run.state
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hdlif.equations import trace_written
+from hdlif.equations import WrittenStep, trace_written
 from hdlif.errors import EquationError
 from hdlif.kernels.chunk import FusedStep
 
@@ -30,6 +30,7 @@ class Fusing:
     def __init__(self) -> None:
         self._made: tuple[object, FusedStep] | None = None
         self._cut: FusedStep | None = None
+        self._normed: dict[bool, FusedStep] = {}
         self._relu: tuple[object, bool] | None = None
 
     def __reduce__(self) -> tuple[type[Fusing], tuple[()]]:
@@ -45,14 +46,33 @@ class Fusing:
         identity = _identity(equation)
         if self._made is None or self._made[0] != identity:
             written = trace_written(equation, states=neuron.states, rows=neuron.row_values())
-            self._made, self._cut = (identity, FusedStep(written)), None
+            self._made, self._cut, self._normed = (identity, FusedStep(written)), None, {}
         step = self._made[1]
         if not cut:
             return step
         if self._cut is None:
-            states = range(1, 1 + len(neuron.states))
-            self._cut = FusedStep(replace(step.step, stopped=step.step.stopped.union(states)))
+            self._cut = FusedStep(_stopped_states(step.step))
         return self._cut
+
+    def normed_step_of(self, neuron: SteppedNeuron, *, cut: bool = False) -> FusedStep:
+        """The step of a current scale·(x - mean) + shift, whose rows (mean, scale, shift) stand before the neuron's.
+
+        Raises:
+            EquationError: as `step_of`.
+        """
+        self.step_of(neuron)
+        if cut not in self._normed:
+            equation, states = neuron.equation(), len(neuron.states)
+
+            def step(x: Any, *given: Any) -> Any:
+                mean, scale, shift, *rows = given[states:]
+                return equation(scale * (x - mean) + shift, *given[:states], *rows)
+
+            ones = torch.ones(1, 1, dtype=torch.float64)
+            rows = {f"{name} of the norm": ones for name in ("mean", "scale", "shift")} | neuron.row_values()
+            written = trace_written(step, states=neuron.states, rows=rows)
+            self._normed[cut] = FusedStep(_stopped_states(written) if cut else written)
+        return self._normed[cut]
 
     def emits_relu(self, neuron: SteppedNeuron) -> bool:
         """Whether the spikes of a step are a relu's; no equation that has no program is known to."""
@@ -79,6 +99,10 @@ def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.
 def shared_rows(rows: Sequence[Tensor]) -> list[Tensor]:
     """Rows [K, ...] of a chunk; one where they are the same at all steps."""
     return [row[:1] if row.stride(0) == 0 else row for row in rows]
+
+
+def _stopped_states(step: WrittenStep) -> WrittenStep:
+    return replace(step, stopped=step.stopped.union(range(1, 1 + len(step.program.states))))
 
 
 def _identity(step: Callable[..., Any]) -> object:

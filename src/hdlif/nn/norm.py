@@ -5,13 +5,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdlif.errors import ShapeError, StateError
+from hdlif.kernels.batch_norm import Norm
+from hdlif.kernels.plain import is_plain
 from hdlif.nn.batch_statistics import Gather, batch_statistics, normalise_by_batch
+from hdlif.nn.chain import Normalising
 from hdlif.nn.state import State, Temporal, check_chunk, check_stateless, stack_steps, unstacked
 from hdlif.nn.steps import carried
 from hdlif.nn.tracing import Row, last_of, row_of, set_row, share
 
 
-class BatchNorm2d(Temporal):
+class BatchNorm2d(Temporal, Normalising):
     """Batch norm over (batch, height, width) of [K, B, C, H, W], per channel and per time step.
 
     y = weight·(x - μ)/√(σ² + eps) + bias. In train mode each step has its own batch μ and σ², and
@@ -75,6 +78,26 @@ class BatchNorm2d(Temporal):
         if self.training and _at_once(x, gather) and steps.stop <= self.time_steps:
             return self._train_rows(x, slice(steps.start, steps.stop)), None
         return stack_steps([self._at(step, t, gather) for step, t in zip(unstacked(x), steps, strict=True)]), None
+
+    def is_rows(self, maps: Tensor) -> bool:
+        tensors = (self.weight, self.bias, self.running_mean, self.running_var)
+        return (
+            type(self).forward is BatchNorm2d.forward
+            and maps.shape[2] == len(self.weight)
+            and (maps[0, :, 0].numel() > 1 if self.training else not torch.is_grad_enabled())
+            and all(one.dtype == maps.dtype and is_plain(one, maps.device) and one.is_contiguous() for one in tensors)
+        )
+
+    def at(self, steps: range) -> Norm:
+        rows = [0 if self.time_steps is None else min(t, self.time_steps - 1) for t in steps]
+        momenta = [0.0] * len(steps)
+        if self.training:
+            counts = self.num_batches_tracked.view(-1)
+            for k, row in enumerate(rows):
+                counts[row] += 1
+                momenta[k] = 1 / int(counts[row]) if self.momentum is None else self.momentum
+        statistics = self.running_mean, self.running_var
+        return Norm(self.weight, self.bias, self.eps, *statistics, rows, momenta, of_batch=self.training)
 
     def forget(self, time_steps: int) -> None:
         """Reset the statistics of the first `time_steps` steps."""

@@ -5,8 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from hdlif.equations.chunk_program import Levels
 from hdlif.functional import StraightThrough, quantize_spike
 from hdlif.kernels import code_conv
+from hdlif.kernels.code_conv import CodedSpikes
 
 
 class SpikeQuantizer(nn.Module):
@@ -52,6 +54,19 @@ class SpikeQuantizer(nn.Module):
             # The value of the step, with a gradient `scale` times as large.
             step = (step - step * scale).detach() + step * scale
         return quantize_spike(spike, bits=self.bits, step=step, offset=self.offset, gradient=self.gradient)
+
+    def coded(self, spike: Tensor, *, is_relu: bool) -> CodedSpikes | Tensor:
+        """As a call, with no more than the codes where the kernels give them."""
+        is_fixed = self.levels() is not None and self.gradient == "identity"
+        if not is_fixed or not code_conv.can_be_quantised(spike):
+            return emitted(spike, self, is_relu=is_relu)
+        return code_conv.coded(spike, bits=self.bits, step=float(self.step), offset=self.offset, is_relu=is_relu)
+
+    def levels(self) -> Levels | None:
+        """How codes follow from spikes, where kernels may compute them; None of a step that is learned."""
+        if isinstance(self.step, Tensor) or type(self).forward is not SpikeQuantizer.forward:
+            return None
+        return Levels(1 / self.step, self.offset, float(2**self.bits - 1))
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, step={float(self.step)}, offset={self.offset}, gradient={self.gradient}"

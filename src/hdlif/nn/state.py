@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.kernels.code_conv import codes_of, marked, pooled
 from hdlif.nn.captured import Captured
+from hdlif.nn.chain import may_run_as_one, run_chain
 from hdlif.nn.one_pixel import product, runs_as_product
 from hdlif.nn.steps import Measure, Steps, carried
 from hdlif.nn.synapses import QuantConv2d
@@ -134,12 +135,11 @@ class Scope:
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
         """Run the child `name`: temporal ones with their state, others with time folded into the batch."""
-        child = self._module.get_submodule(name)
-        self._ran.add(name)
+        child = self.child(name)
+        self.ran(name)
         if isinstance(x, Captured):
             return x.through(name, child)
-        given = self._given.get(name)
-        given = None if given is None else entries_of(given, repr(name))
+        given = self.given_to(name)
         eligibility = self._carried.eligibility
         if eligibility is not None:
             eligibility.begins(self._steps.start)
@@ -154,9 +154,46 @@ class Scope:
             y = wiring.gave(self._module, name, y)
         if eligibility is not None:
             eligibility.ran(child, x, y)
+        self.keep(name, child, given, state)
+        return y
+
+    def chain(self, x: Tensor, *names: str) -> Tensor:
+        """Run these children one after another, each on what the one before gave.
+
+        The same as a call for each, but that nobody else is to read what lies between. Without a graph they may so run
+        as one, see `hdlif.nn.chain`.
+        """
+        if not isinstance(x, Captured) and may_run_as_one(x, self._carried):
+            return run_chain(self, self._steps, x, names)
+        for name in names:
+            x = self(name, x)
+        return x
+
+    def child(self, name: str) -> nn.Module:
+        return self._module.get_submodule(name)
+
+    def weight_of(self, layer: nn.Module) -> Tensor | None:
+        """What runs in place of a layer's own weights, if anything."""
+        return self._carried.weights.get(layer)
+
+    def ran(self, name: str) -> None:
+        """Note that a child has run."""
+        self._ran.add(name)
+
+    def given_to(self, name: str) -> State | None:
+        """The state that a child starts from."""
+        given = self._given.get(name)
+        return None if given is None else entries_of(given, repr(name))
+
+    def keep(self, name: str, child: nn.Module, given: State | None, state: State | None) -> None:
+        """Keep the state of a child behind the chunk.
+
+        Raises:
+            StateError, TrainingError: there is no place for it, or it does not go with what was given.
+        """
         if state is None:
             check_stateless(child, given)
-            return y
+            return
         traces = self._carried.traces
         # A trace has no graph to be cut.
         if self._carried.cut and len(self._steps) > 1 and (traces is None or child not in traces.names):
@@ -175,7 +212,6 @@ class Scope:
                 "give it a name of its own there, or run what holds it (a hdlif.nn.Sequential)"
             )
         self._next[name] = state
-        return y
 
     def _run(self, name: str, child: nn.Module, x: Tensor, given: State | None) -> tuple[Tensor, State | None]:
         """y and the state of a child after this chunk."""
@@ -262,9 +298,7 @@ def stated_ways(module: nn.Module) -> Paths | None:
 def run_in_order(module: nn.Module, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
     """Run the children of a module one after another on one chunk."""
     run = Scope(module, state, steps)
-    for name in module._modules:
-        x = run(name, x)
-    return x, run.state
+    return run.chain(x, *module._modules), run.state
 
 
 def _holds_temporal(module: nn.Module) -> bool:

@@ -1,12 +1,18 @@
 """Neurons of one equation: a step, written once, that is scanned over time and traced into a program."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from hdlif.equations import Program, trace
+from hdlif.kernels import code_conv
+from hdlif.kernels.batch_norm import Rows
+from hdlif.kernels.chunk import FusedStep
+from hdlif.kernels.code_conv import CodedSpikes, Codes
+from hdlif.nn.chain import Firing
 from hdlif.nn.eligibility import Derivatives
 from hdlif.nn.fused import Fusing, can_be_fused, shared_rows
 from hdlif.nn.per_step import StepValue
@@ -18,7 +24,7 @@ Step = Callable[..., Any]
 """(current, *states, *parameters) -> (spike, *states): one time step of a neuron."""
 
 
-class SteppedNeuron(Neuron):
+class SteppedNeuron(Neuron, Firing):
     """A neuron layer that runs `equation()` on (current, *states, *parameters) at each time step.
 
     The step is the same at all of them; what differs by time step are the values of its parameters.
@@ -105,6 +111,59 @@ class SteppedNeuron(Neuron):
         after = dict(zip(self.states, kept, strict=True))
         emits = emitted(self.joined(spikes), self.quantizer, is_relu=self.emits_relu()).to(x.dtype)
         return self.reached(emits, x, before, steps, rows), after or None
+
+    def runs_in_chains(self) -> bool:
+        return (
+            self.path == "fused"
+            and self.runs_its_equation()
+            and not torch.compiler.is_compiling()
+            and (self.quantizer is None or type(self.quantizer).forward is SpikeQuantizer.forward)
+        )
+
+    def run_in_chain(
+        self, maps: Tensor, norm: Rows | None, state: State | None, steps: range, *, codes: bool
+    ) -> tuple[Tensor | CodedSpikes, State | None] | None:
+        kept, rows = kept_of(state, maps, *self.states), self.rows_at(steps, maps)
+        if not can_be_fused(kept, rows, maps.dtype) or not self._can_run_fused(steps):
+            return None
+        is_cut, rows = carried(steps).cut and self.cuts(), shared_rows(rows)
+        if is_cut:
+            kept = [state.detach() for state in kept]
+        if norm is None:
+            fused = self._fusing.step_of(self, cut=is_cut)
+        else:
+            fused = self._fusing.normed_step_of(self, cut=is_cut)
+            rows = [*(row.view(-1, 1, maps.shape[2], 1, 1) for row in norm), *rows]
+        given = maps, kept, fused.step.rows(rows)
+        spikes: Tensor | CodedSpikes
+        if codes and self.quantizer is not None and not torch.is_grad_enabled():
+            found = self._coded(fused, given, steps, self.quantizer)
+            if found is None:
+                return None
+            spikes, kept = found
+        else:
+            surplus, kept = fused(*given, steps=len(steps))
+            surplus, is_relu = self.joined(surplus), self.emits_relu()
+            if codes and self.quantizer is not None:
+                spikes = self.quantizer.coded(surplus, is_relu=is_relu)
+            else:
+                spikes = emitted(surplus, self.quantizer, is_relu=is_relu)
+        return spikes, dict(zip(self.states, kept, strict=True)) or None
+
+    def _coded(
+        self, fused: FusedStep, given: tuple[Tensor, list[Tensor], list[Any]], steps: range, quantizer: SpikeQuantizer
+    ) -> tuple[Tensor | CodedSpikes, list[Tensor]] | None:
+        """The codes of the spikes, and the states; None where they are not computed at once."""
+        levels, sizes = quantizer.levels(), (len(steps), *given[0].shape[1:])
+        if levels is None:
+            return None
+        room = code_conv.code_room(prod(sizes))
+        found = fused.codes(*given, steps=len(steps), levels=levels, room=room)
+        if found is None:
+            return None
+        place, after = found
+        laid = code_conv.channels_last(room, sizes, is_last=not place.is_plain)
+        return CodedSpikes(Codes(laid, float(quantizer.step), int(levels.largest)), len(steps)), after
 
     def emits_relu(self) -> bool:
         """Whether what is quantised is relu(x) of some x: where it is 0, no gradient goes on.

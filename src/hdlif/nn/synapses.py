@@ -161,24 +161,37 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
         if is_product(self, x):
             return product(x, weight, self.bias)
         if codes is not None and self.hindrance(x, weight, codes) is None:
-            assert not isinstance(self.padding, str)
-            (stride_y, stride_x), (pad_y, pad_x) = self.stride, self.padding
-            return code_conv.convolved(x, weight, codes, CodeConv((stride_y, stride_x), (pad_y, pad_x)))
+            return code_conv.convolved(x, weight, codes, self._code_conv())
         if must_stay_contiguous(self):
             x = contiguous(x)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
+    def _code_conv(self) -> CodeConv:
+        assert not isinstance(self.padding, str)
+        (stride_y, stride_x), (pad_y, pad_x) = self.stride, self.padding
+        return CodeConv((stride_y, stride_x), (pad_y, pad_x))
+
+    def as_code_conv(self) -> CodeConv | None:
+        """How the kernels for codes run this layer; None where its weights or its form are not for them."""
+        is_ours = type(self).forward is QuantConv2d.forward
+        return self._code_conv() if is_ours and self._own_hindrance() is None else None
+
     def hindrance(self, x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
         """Why this layer does not run on the kernels for codes (`hdlif.kernels.code_conv`); None where it does."""
+        if (own := self._own_hindrance()) is not None:
+            return own
+        if codes is None:
+            return "what it reads is not what quantised neurons emit"
+        return code_conv.hindrance(x, weight, codes)
+
+    def _own_hindrance(self) -> str | None:
         if not isinstance(self.quantizer, Binary | Ternary):
             return "weights have more than 1.5 bits"
         if self.bias is not None or self.groups != 1 or self.dilation != (1, 1):
             return "a layer of theirs has no bias, groups or dilation"
         if isinstance(self.padding, str) or self.padding_mode != "zeros":
             return "padding is a number of zeros"
-        if codes is None:
-            return "what it reads is not what quantised neurons emit"
-        return code_conv.hindrance(x, weight, codes)
+        return None
 
 
 class QuantConv1d(_QuantConv, nn.Conv1d):

@@ -48,27 +48,27 @@ template <typename Real> std::vector<Real> drawn(int64_t count) {
 }
 
 Columns columns(int64_t entries) {
-  const int64_t kinds[] = {1, entries, 3, 8};
-  const int64_t count = kinds[draw(0, 3)];
+  const int64_t kinds[] = {1, entries, 3, 8, 512};
+  const int64_t count = kinds[draw(0, 4)];
   if (count == 1 || entries % count != 0)
     return {1, 1};
   return {count, draw(0, 1) == 0 ? 1 : entries / count};
 }
 
-// What is 1 or 0 may be written as bytes.
+// What is 1 or 0 may be written as bytes, and everything as codes.
 Stream result(const Chunk::Parts& parts, int32_t first, int32_t source) {
   const bool is_truth =
       source >= first &&
       (parts.instructions[size_t(source - first)].operation == ChunkOperation::kGreater ||
        parts.instructions[size_t(source - first)].operation == ChunkOperation::kGreaterEqual);
-  return {source, StreamEncoding(draw(0, is_truth ? 2 : 1))};
+  return {source, draw(0, 4) == 0 ? StreamEncoding::kCodes : StreamEncoding(draw(0, is_truth ? 2 : 1))};
 }
 
 template <typename Real> Case<Real> random_case() {
   Case<Real> made;
   made.steps = draw(1, 4);
   // Now and then enough for several threads.
-  made.entries = draw(0, 2) == 0 ? draw(1, 40) : 24 * draw(1, draw(0, 19) == 0 ? 6000 : 60);
+  made.entries = draw(0, 2) == 0 ? draw(1, 40) : 24 * draw(1, draw(0, 19) == 0 ? 6000 : 64);
   const int32_t streams = draw(1, 3), states = draw(0, 3), rows = draw(0, 3);
   for (int32_t i = 0; i < streams; ++i)
     made.parts.streams.push_back({-1, StreamEncoding(draw(0, 2))});
@@ -139,7 +139,9 @@ std::vector<std::vector<uint8_t>> run(const Case<Real>& given, const Kernels& ke
   };
   for (const Stream& result : given.parts.results) {
     const bool is_bits = result.encoding == StreamEncoding::kBits;
-    const int64_t size = result.encoding == StreamEncoding::kBytes ? 1 : int64_t(sizeof(Real));
+    const bool is_bytes =
+        result.encoding == StreamEncoding::kBytes || result.encoding == StreamEncoding::kCodes;
+    const int64_t size = is_bytes ? 1 : int64_t(sizeof(Real));
     const int64_t first = room(is_bits ? (steps * entries + 7) / 8 : steps * entries * size);
     for (int64_t k = 0; k < steps; ++k)
       results.push_back(k % 3 == 2 ? 0 : is_bits ? first * 8 + k * entries : first + k * entries * size);
@@ -161,7 +163,8 @@ std::vector<std::vector<uint8_t>> run(const Case<Real>& given, const Kernels& ke
                            rows.data(),     given.row_columns.data(),
                            before.data(),   after.data(),
                            sum_rows.data(), given.sum_columns.data()};
-  chunk.run(chunk_run, given.sum_counts.data(), sums.data(), kernels, threads);
+  const bool are_codes = chunk.run(chunk_run, given.sum_counts.data(), sums.data(), kernels, threads);
+  written.emplace_back(sizeof(Real), uint8_t(are_codes));
   return written;
 }
 

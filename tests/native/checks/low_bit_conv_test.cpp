@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "batch_norm.h"
 #include "low_bit_conv.h"
 #include "low_bit_weights.h"
 #include "spike_codes.h"
@@ -28,8 +29,8 @@ int32_t draw(int32_t low, int32_t high) {
 
 struct Case {
   ConvShape shape;
-  int64_t images;
-  float step;
+  int64_t images, group;
+  float step, most_events;
   std::vector<uint8_t> codes, live;
   std::vector<float> weights, dy;
 
@@ -61,7 +62,10 @@ Case drawn() {
   s.max_code = codes[draw(0, 4)];
   s.max_weight = 1;
   c.images = draw(1, 5);
+  c.group = draw(1, 2);
   c.step = 0.25f;
+  const float shares[] = {-1, 0, 0.25f, 1}; // whatever is skipped
+  c.most_events = shares[draw(0, 3)];
   for (int64_t i = 0; i < c.inputs(); ++i) {
     c.codes.push_back(uint8_t(draw(0, 3) == 0 ? draw(1, s.max_code) : 0));
     c.live.push_back(uint8_t(c.codes.back() != 0 || draw(0, 7) == 0));
@@ -80,19 +84,26 @@ Case drawn() {
 }
 
 struct Results {
-  std::vector<float> y, dw, dx;
+  std::vector<float> y, sums, dw, dx;
+  std::vector<double> totals, squares;
 };
 
 Results run(const Case& c, const Kernels& kernels, int threads) {
   Results found;
   std::vector<float> scale(size_t(c.shape.out_channels)), scaled;
-  const LowBitConv conv(c.shape, c.weights.data(), scale.data(), kernels, threads);
+  const LowBitConv conv(c.shape, c.weights.data(), scale.data(), kernels, threads, c.most_events);
   for (float one : scale)
     scaled.push_back(one * c.step);
   found.y.assign(size_t(c.outputs()), NAN);
   found.dw.assign(c.weights.size(), NAN);
   found.dx.assign(size_t(c.inputs()), NAN);
-  conv.forward(c.codes.data(), c.images, scaled.data(), found.y.data(), threads);
+  found.sums = found.y;
+  conv.forward(c.codes.data(), c.images, scaled.data(), found.y.data(), nullptr, threads);
+  const int64_t groups = (c.images + c.group - 1) / c.group;
+  for (auto* moments : {&found.totals, &found.squares})
+    moments->assign(size_t(groups * c.shape.out_channels), NAN);
+  const LowBitConv::ToMoments moments{c.group, found.totals.data(), found.squares.data()};
+  conv.forward(c.codes.data(), c.images, nullptr, found.sums.data(), &moments, threads);
   const LowBitConv::ToWeights to_weights{c.codes.data(), c.step, found.dw.data()};
   const LowBitConv::ToInput to_input{c.live.data(), scale.data(), found.dx.data()};
   conv.backward(c.dy.data(), c.images, &to_weights, &to_input, threads);
@@ -138,15 +149,42 @@ bool is_near(const char* what, const std::vector<float>& found, const std::vecto
   return false;
 }
 
-bool are_same(const char* what, const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0)
+template <typename Real>
+bool are_same(const char* what, const std::vector<Real>& a, const std::vector<Real>& b) {
+  if (a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(Real)) == 0)
     return true;
   std::printf("%s has other bits\n", what);
   return false;
 }
 
 bool are_same(const Results& a, const Results& b) {
-  return are_same("y", a.y, b.y) && are_same("dw", a.dw, b.dw) && are_same("dx", a.dx, b.dx);
+  return are_same("y", a.y, b.y) && are_same("sums", a.sums, b.sums) &&
+         are_same("totals", a.totals, b.totals) && are_same("squares", a.squares, b.squares) &&
+         are_same("dw", a.dw, b.dw) && are_same("dx", a.dx, b.dx);
+}
+
+// The moments are those of the sums, which are integers; and so are they by the kernel that takes any maps.
+bool are_moments(const Case& c, const Results& found, const Kernels& kernels) {
+  const int32_t channels = c.shape.out_channels;
+  const int64_t pixels = int64_t(c.shape.out_height) * c.shape.out_width;
+  std::vector<double> totals(found.totals.size(), 0), squares(totals);
+  for (int64_t i = 0; i < c.outputs(); ++i) {
+    const size_t at = size_t(i / channels / pixels / c.group * channels + i % channels);
+    totals[at] += found.sums[size_t(i)];
+    squares[at] += double(found.sums[size_t(i)]) * found.sums[size_t(i)];
+  }
+  std::vector<double> of_maps(totals.size(), NAN), of_squares(of_maps), of_planes(of_maps), of_their(of_maps);
+  batch_moments(found.sums.data(), c.images, c.group, pixels, channels, true, of_maps.data(),
+                of_squares.data(), kernels, 2);
+  std::vector<float> planes(found.sums.size());
+  for (int64_t i = 0; i < c.outputs(); ++i)
+    planes[size_t((i / channels / pixels * channels + i % channels) * pixels + i / channels % pixels)] =
+        found.sums[size_t(i)];
+  batch_moments(planes.data(), c.images, c.group, pixels, channels, false, of_planes.data(), of_their.data(),
+                kernels, 3);
+  return are_same("totals", found.totals, totals) && are_same("squares", found.squares, squares) &&
+         are_same("totals of maps", of_maps, totals) && are_same("squares of maps", of_squares, squares) &&
+         are_same("totals of planes", of_planes, totals) && are_same("squares of planes", of_their, squares);
 }
 
 bool quantises(int threads) {
@@ -157,6 +195,11 @@ bool quantises(int threads) {
   std::vector<uint8_t> codes(static_cast<size_t>(count)), live(static_cast<size_t>(count));
   const SpikeCodes to{4, 0.5f, 15, 0.25f, codes.data(), spikes.data(), live.data()};
   if (!quantise_surpluses(surplus.data(), count, to, threads))
+    return false;
+  int64_t events = 0;
+  for (uint8_t code : codes)
+    events += code != 0;
+  if (count_events(codes.data(), count, threads) != events)
     return false;
   for (int64_t i = 0; i < count; ++i) {
     const float x = surplus[size_t(i)], code = std::min(std::floor(x * 4 + 0.5f), 15.0f);
@@ -176,6 +219,18 @@ bool ternarizes(const Kernels* const* tables, int count) {
   std::vector<float> weights;
   for (int32_t i = draw(1, 40000); i > 0; --i)
     weights.push_back(float(draw(-100, 100)) / 64);
+  for (bool are_small : {false, true}) {
+    bool are_inside = true;
+    for (float& weight : weights) {
+      weight = are_small ? weight / 2 : weight;
+      are_inside &= std::abs(weight) < 1;
+    }
+    for (int k = 0; k < count; ++k) {
+      std::vector<float> found(weights.size());
+      if (ternarize(weights.data(), int64_t(weights.size()), found.data(), *tables[k], 1 + k) != are_inside)
+        return false;
+    }
+  }
   std::vector<float> right(weights.size());
   ternarize(weights.data(), int64_t(weights.size()), right.data(), *tables[0], 1);
   for (int k = 0; k < count; ++k) {
@@ -201,11 +256,17 @@ int main(int argc, char** argv) {
     if (!is_near("y", scalar.y, y) || !is_near("dw", scalar.dw, dw) || !is_near("dx", scalar.dx, dx))
       return std::printf("case %d is not what plain loops give\n", i), 1;
     for (int k = 0; k < count; ++k) {
+      if (!are_moments(one, scalar, *tables[k]))
+        return std::printf("case %d: moments, %s\n", i, tables[k]->name), 1;
       if (argc > 1 && std::string(argv[1]) != "all" && std::string(argv[1]) != tables[k]->name)
         continue;
       for (int threads : {1, 3})
         if (!are_same(run(one, *tables[k], threads), scalar))
           return std::printf("case %d, %s, %d threads\n", i, tables[k]->name, threads), 1;
+      Kernels without_vnni = *tables[k]; // as on a machine that has not all that this one has
+      without_vnni.dense_codes_vnni = nullptr;
+      if (!are_same(run(one, without_vnni, 1), scalar))
+        return std::printf("case %d, %s without its last instructions\n", i, tables[k]->name), 1;
     }
     if (!quantises(1 + i % 3))
       return std::printf("case %d: codes of surpluses\n", i), 1;

@@ -15,7 +15,7 @@ from hdlif.equations.chunk_program.form import (
     StreamEncoding,
     encoded,
 )
-from hdlif.equations.chunk_program.forward import forward
+from hdlif.equations.chunk_program.forward import Levels, forward
 from hdlif.equations.chunk_program.writing import encoding_of
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Backward",
     "ChunkInstruction",
     "ChunkProgram",
+    "Levels",
     "StreamEncoding",
     "backward",
     "encoded",

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-StreamEncoding = Literal["values", "bits", "bytes"]
-ENCODINGS: tuple[StreamEncoding, ...] = ("values", "bits", "bytes")
-"""How a stream lies in memory, in the order of native/kernels/chunk.h."""
+StreamEncoding = Literal["values", "bits", "bytes", "codes"]
+ENCODINGS: tuple[StreamEncoding, ...] = ("values", "bits", "bytes", "codes")
+"""How a stream lies in memory, in the order of native/kernels/chunk.h; codes, of 0..255, are results alone."""
 
 OPERATIONS = (
     "constant",

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from hdlif.equations.chunk_program.form import ChunkProgram
+from hdlif.equations.chunk_program.form import ChunkProgram, StreamEncoding
 from hdlif.equations.chunk_program.writing import Values, Writing, encoding_of
 from hdlif.equations.saving import Saving, Value
 
 
-def forward(saving: Saving, saved: Sequence[Value]) -> ChunkProgram:
+class Levels(NamedTuple):
+    """Spikes of 0 or more as codes: min(⌊spike·inverse_step + offset⌋, largest)."""
+
+    inverse_step: float
+    offset: float
+    largest: float
+
+
+def forward(saving: Saving, saved: Sequence[Value], levels: Levels | None = None) -> ChunkProgram:
     """What a step computes.
 
     Its stream is the current, its results are the spike, and what is saved; its rows those of the step.
 
     Args:
         saved: what may be saved of a step.
+        levels: of the codes that are given in place of the spike.
     """
     program = saving.program
     write = Writing(program.first)
     values = Values(saving.step, write, {Value(register): register for register in range(program.first)})
     results = [Value(register) for register in (program.spike, *program.after)]
     values.compute(saving.order((*results, *saved), list(values.at)))
-    written = [(values.at[results[0]], "values"), *((values.at[value], encoding_of(saving, value)) for value in saved)]
+    spike: tuple[int, StreamEncoding] = values.at[results[0]], "values"
+    if levels is not None:
+        level = write("multiply", spike[0], write.constant(levels.inverse_step))
+        level = write("floor", write("add", level, write.constant(levels.offset)))
+        spike = write("smaller", level, write.constant(levels.largest)), "codes"
+    written = [spike, *((values.at[value], encoding_of(saving, value)) for value in saved)]
     return ChunkProgram(
         streams=("values",),
         after=tuple(values.at[value] for value in results[1:]),

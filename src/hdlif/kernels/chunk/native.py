@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hdlif import _native
 from hdlif.equations import Needs, Saving, Source, Value, WrittenStep
-from hdlif.equations.chunk_program import Backward, StreamEncoding, encoded
+from hdlif.equations.chunk_program import Backward, Levels, StreamEncoding, encoded, forward
 from hdlif.errors import EquationError
 from hdlif.kernels.chunk.places import Place
 from hdlif.kernels.chunk.plan import BackwardCall, ForwardCall, Numbers, Plan, Rows, are_columns
@@ -81,6 +81,7 @@ class _Plan(Plan):
         if any(one.registers > MOST_REGISTERS - 2 for one in programs):
             raise EquationError(f"the step takes more than {MOST_REGISTERS} registers")
         self._compiled_forward = _native.Chunk(**encoded(self.forward))
+        self._compiled_codes = lru_cache(lambda levels: _native.Chunk(**encoded(forward(saving, (), levels))))
         self._compiled_backward = lru_cache(
             lambda adds_currents: _native.Chunk(**encoded(self.backward(adds_currents=adds_currents).program))
         )
@@ -89,7 +90,8 @@ class _Plan(Plan):
 
     def _layout(self, kind: _ForwardKind | _BackwardKind) -> _native.ChunkLayout:
         if isinstance(kind, _ForwardKind):
-            return _forward_layout(self, kind).compiled(self._compiled_forward, self._instruction_set)
+            compiled = self._compiled_forward if kind.levels is None else self._compiled_codes(kind.levels)
+            return _forward_layout(self, kind).compiled(compiled, self._instruction_set)
         made = self.backward(adds_currents=kind.adds_currents)
         chunk = self._compiled_backward(kind.adds_currents)
         return _backward_layout(self, kind, made).compiled(chunk, self._instruction_set)
@@ -100,6 +102,13 @@ class _Plan(Plan):
         rows = _tensors_of(call.rows, dtype)
         tensors = [call.current, *call.states, *rows, call.spikes, *call.after, *call.computed.values()]
         self.layout(kind).run([one.data_ptr() for one in tensors], torch.get_num_threads())
+
+    def run_codes(self, call: ForwardCall, levels: Levels) -> bool:
+        """As `run_forward`, with codes in place of the spikes, and nothing saved; whether all of them are codes."""
+        dtype = call.current.dtype
+        kind = _ForwardKind(call.steps, call.place, dtype, call.current.shape[0], call.rows.key, (), levels)
+        tensors = [call.current, *call.states, *_tensors_of(call.rows, dtype), call.spikes, *call.after]
+        return self.layout(kind).run([one.data_ptr() for one in tensors], torch.get_num_threads())
 
     def run_backward(self, call: BackwardCall, made: Backward) -> list[Tensor]:
         kind = _BackwardKind(
@@ -204,6 +213,7 @@ class _ForwardKind(NamedTuple):
     currents: int
     rows: tuple[tuple[tuple[int, int], int], ...]
     computed: tuple[Value, ...]
+    levels: Levels | None = None
 
 
 def _forward_layout(plan: _Plan, call: _ForwardKind) -> _Layout:
@@ -214,9 +224,14 @@ def _forward_layout(plan: _Plan, call: _ForwardKind) -> _Layout:
         layout.state("before")
     for columns, count in call.rows:
         layout.row(columns, count)
-    layout.values("results", steps)
+    if call.levels is None:
+        layout.values("results", steps)
+    else:
+        layout.add("results", layout.tensor(), 1, call.place.entries * np.arange(steps))
     for _ in range(states):
         layout.state("after")
+    if call.levels is not None:
+        return layout
     slots = plan.slots(steps)
     found = dict(zip(slots.found, zip(slots.encodings, slots.counts, strict=True), strict=True))
     computed = {value: layout.tensor() for value in call.computed}

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from hdlif.equations import Value
-from hdlif.equations.chunk_program import StreamEncoding
+from hdlif.equations import Saving, Value
+from hdlif.equations.chunk_program import Levels, StreamEncoding
 from hdlif.kernels.chunk.places import Place
 from hdlif.kernels.chunk.plan import BackwardCall, ForwardCall, Plan, Rows
+
+
+class CodesPlan(Protocol):
+    """What runs a chunk that gives codes."""
+
+    saving: Saving
+
+    def run_codes(self, call: ForwardCall, levels: Levels) -> bool:
+        """Fills what a call gives, codes in place of spikes; whether all of them are."""
 
 
 def run(plan: Plan, given: Sequence[Any], steps: int) -> tuple[Tensor, list[Tensor]]:
@@ -24,6 +33,26 @@ def run_with_graph(plan: Plan, given: Sequence[Any], steps: int) -> tuple[Tensor
     """A chunk as one function of autograd."""
     spikes, *after = _Chunk.apply(plan, steps, *given)  # type: ignore[no-untyped-call]
     return spikes, after
+
+
+def run_codes(
+    plan: CodesPlan, given: Sequence[Any], steps: int, levels: Levels, room: Tensor
+) -> tuple[Place, list[Tensor]] | None:
+    """A chunk without a graph whose spikes are given as codes: where they lie, and the states after it.
+
+    Args:
+        room: uint8, filled with the codes of one step behind those of the other.
+    Returns:
+        None where one of them is no code: negative, or no number.
+    """
+    current, *others = given
+    place = Place.of(current)
+    count = len(plan.saving.program.states)
+    states = [place.laid(one[None]) for one in others[:count]]
+    after = [place.empty(dtype=current.dtype, device=current.device) for _ in states]
+    rows = Rows(others[count:], place, current.dtype)
+    call = ForwardCall(steps, place, _laid(current, place), states, rows, room, after, {}, saves=False)
+    return (place, after) if plan.run_codes(call, levels) else None
 
 
 class _Forward:

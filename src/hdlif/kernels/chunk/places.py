@@ -17,11 +17,12 @@ class Place:
         shape: their sizes in that order.
     Attributes:
         entries: how many there are.
+        is_plain: whether axis lies behind axis.
     """
 
     def __init__(self, axes: tuple[int, ...], shape: tuple[int, ...]) -> None:
         self.axes, self.shape, self.entries = axes, shape, prod(shape)
-        self._is_plain = axes == tuple(range(len(axes)))
+        self.is_plain = axes == tuple(range(len(axes)))
         self._order = (0, *(axis + 1 for axis in axes))
         self._inverse = tuple(self._order.index(axis) for axis in range(len(self._order)))
         self._sizes = tuple(shape[axes.index(axis)] for axis in range(len(axes)))
@@ -37,11 +38,11 @@ class Place:
 
     def laid(self, chunk: Tensor) -> Tensor:
         """[K, B, ...] in the order of memory, one entry behind the other."""
-        return (chunk if self._is_plain else chunk.permute(self._order)).contiguous()
+        return (chunk if self.is_plain else chunk.permute(self._order)).contiguous()
 
     def seen(self, laid: Tensor) -> Tensor:
         """What is laid so, with its axes where they are in a chunk."""
-        return laid if self._is_plain else laid.permute(self._inverse)
+        return laid if self.is_plain else laid.permute(self._inverse)
 
     def empty(self, *rows: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """A step [B, ...], or `rows` of it, that lies so."""
@@ -53,11 +54,11 @@ class Place:
         missing = len(self._order) - row.ndim
         if missing:
             row = row.reshape(row.shape[0], *[1] * missing, *row.shape[1:])
-        return row if self._is_plain else row.permute(self._order)
+        return row if self.is_plain else row.permute(self._order)
 
     def unaligned(self, values: Tensor, row: Tensor) -> Tensor:
         """The values of a row in the order of memory, shaped like the row."""
-        if self._is_plain:
+        if self.is_plain:
             return values.view(row.shape)
         return values.reshape(self.aligned(row).shape).permute(self._inverse).reshape(row.shape)
 

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from hdlif.equations import Needs, WrittenStep
+from hdlif.equations.chunk_program import Levels
 from hdlif.errors import MissingExtraError
 from hdlif.kernels.chunk import gpu, native, operations, passes
+from hdlif.kernels.chunk.places import Place
 from hdlif.kernels.chunk.plan import Plan
 
 
@@ -66,6 +68,30 @@ class FusedStep:
             return spikes, []
         plan = self._operations.plan(needs, steps, current)
         return (operations.run_with_graph if any(asked) else operations.run)(plan, given, steps)
+
+    def codes(
+        self,
+        current: Tensor,
+        states: Sequence[Tensor],
+        rows: Sequence[Any],
+        *,
+        steps: int,
+        levels: Levels,
+        room: Tensor,
+    ) -> tuple[Place, list[Tensor]] | None:
+        """K steps without a graph, of whose spikes the codes alone are given.
+
+        Args:
+            current, states, rows, steps: as of a call.
+            room: uint8, for the codes of all steps.
+        Returns:
+            in which order the codes of a step lie, and the states after the chunk; None where the compiled kernels do
+            not serve, or a spike is negative or no number.
+        """
+        if self._native is None or not native.serves(current, states, rows):
+            return None
+        plan = self._native.plan(Needs(False, (False,) * len(states), (False,) * len(rows)), steps)
+        return None if plan is None else passes.run_codes(plan, (current, *states, *rows), steps, levels, room)
 
     def _programs(
         self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Any], needs: Needs, steps: int

@@ -7,18 +7,35 @@ each spike that is not 0 adds what comes back around it to the gradient of the w
 is computed only where one can reach the neuron.
 """
 
-from hdlif.kernels.code_conv.codes import Codes, can_be_quantised, codes_of, marked, pooled, quantised
-from hdlif.kernels.code_conv.conv import CodeConv, convolved, hindrance, keep_packed
+from hdlif.kernels.code_conv.codes import (
+    CodedSpikes,
+    Codes,
+    can_be_quantised,
+    channels_last,
+    code_room,
+    coded,
+    codes_of,
+    marked,
+    pooled,
+    quantised,
+)
+from hdlif.kernels.code_conv.conv import CodeConv, convolved, convolved_with_moments, hindrance, keep_packed, summed
 
 __all__ = [
     "CodeConv",
+    "CodedSpikes",
     "Codes",
     "can_be_quantised",
+    "channels_last",
+    "code_room",
+    "coded",
     "codes_of",
     "convolved",
+    "convolved_with_moments",
     "hindrance",
     "keep_packed",
     "marked",
     "pooled",
     "quantised",
+    "summed",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
@@ -32,6 +33,26 @@ class Codes:
     step: float
     most: int
     live: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class CodedSpikes:
+    """Spikes [K, B, C, H, W] of which there are no more than the codes.
+
+    Attributes:
+        steps: K.
+        way: of the spikes' shape, from which a gradient goes on as from them; None without a graph.
+    """
+
+    codes: Codes
+    steps: int
+    way: Tensor | None = None
+
+    def spikes(self) -> Tensor:
+        """The spikes themselves, marked; channels last."""
+        values = self.codes.codes.permute(0, 3, 1, 2).to(torch.float32) * self.codes.step
+        spikes = values.view(self.steps, -1, *values.shape[1:])
+        return marked(spikes if self.way is None else self.way + spikes, self.codes)
 
 
 def codes_of(spikes: Tensor) -> Codes | None:
@@ -70,8 +91,15 @@ def quantised(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu
         surplus: [K, B, C, H, W], 0 or more, for which `can_be_quantised`.
         is_relu: whether no gradient goes on where the surplus is 0.
     """
-    spikes, codes = _Quantised.apply(surplus, bits, step, offset, is_relu)  # type: ignore[no-untyped-call]
+    spikes, codes = _Quantised.apply(surplus, bits, step, offset, is_relu, False)  # type: ignore[no-untyped-call]
     return marked(spikes, codes)
+
+
+def coded(surplus: Tensor, *, bits: int, step: float, offset: float, is_relu: bool) -> CodedSpikes | Tensor:
+    """The codes alone, of which a gradient goes on as from `quantised`; its spikes where a surplus is no number."""
+    way, codes = _Quantised.apply(surplus, bits, step, offset, is_relu, True)  # type: ignore[no-untyped-call]
+    spikes: CodedSpikes | Tensor = way if codes is None else CodedSpikes(codes, len(surplus), way)
+    return spikes
 
 
 def pooled(means: Tensor, codes: Codes, window: tuple[int, int]) -> Codes | None:
@@ -81,7 +109,7 @@ def pooled(means: Tensor, codes: Codes, window: tuple[int, int]) -> Codes | None
     most = codes.most * size
     if most > MOST_CODE or not _is_dense(means[None]) or is_watched() or not is_plain(means, means.device):
         return None
-    room, step = _room(means.numel()), codes.step / size
+    room, step = code_room(means.numel()), codes.step / size
     values = means.detach()
     _native.quantise_surpluses(
         values.data_ptr(),
@@ -98,7 +126,7 @@ def pooled(means: Tensor, codes: Codes, window: tuple[int, int]) -> Codes | None
     live = None
     if codes.live is not None:
         tiles = codes.live[:, : height * window[0], : width * window[1]]
-        live = _room(means.numel())[: means.numel()].view(count, height, width, channels)
+        live = code_room(means.numel())[: means.numel()].view(count, height, width, channels)
         by_window = tiles.reshape(count, height, window[0], width, window[1], channels)
         torch.amax(by_window, (2, 4), out=live)
     return Codes(_channels_last(room, means[None]), step, most, live)
@@ -107,16 +135,17 @@ def pooled(means: Tensor, codes: Codes, window: tuple[int, int]) -> Codes | None
 class _Quantised(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, surplus: Tensor, bits: int, step: float, offset: float, is_relu: bool
+        ctx: Any, surplus: Tensor, bits: int, step: float, offset: float, is_relu: bool, codes_alone: bool
     ) -> tuple[Tensor, Codes | None]:
+        # Where nobody writes to them, they take no memory; one 0 then stands for all.
         spikes, most = torch.empty_like(surplus), 2**bits - 1
         # In the order of memory, which an `empty_like` has as well if it is dense.
         if spikes.stride() != surplus.stride() or not _is_dense(surplus):
             surplus = surplus.contiguous()
             spikes = torch.empty_like(surplus)
         count = surplus.numel()
-        codes = _room(count)
-        live = _room(count) if is_relu and ctx.needs_input_grad[0] else None
+        codes = code_room(count)
+        live = code_room(count) if is_relu and ctx.needs_input_grad[0] else None
         is_sound = _native.quantise_surpluses(
             surplus.data_ptr(),
             count,
@@ -125,7 +154,7 @@ class _Quantised(torch.autograd.Function):
             largest=most,
             step=step,
             codes=codes.data_ptr(),
-            spikes=spikes.data_ptr(),
+            spikes=0 if codes_alone else spikes.data_ptr(),
             live=0 if live is None else live.data_ptr(),
             threads=torch.get_num_threads(),
         )
@@ -133,11 +162,13 @@ class _Quantised(torch.autograd.Function):
             # No numbers, as PyTorch's operations give them.
             return torch.floor(surplus * (1 / step) + offset).clamp_(0, most) * step, None
         found = Codes(_channels_last(codes, spikes), step, most)
-        return spikes, found if live is None else replace(found, live=_channels_last(live, spikes))
+        if live is not None:
+            found = replace(found, live=_channels_last(live, spikes))
+        return torch.zeros(1).expand(surplus.shape) if codes_alone else spikes, found
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None, None, None, None]:
-        return grads[0], None, None, None, None
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        return grads[0], None, None, None, None, None
 
 
 def _is_dense(surplus: Tensor) -> bool:
@@ -145,7 +176,8 @@ def _is_dense(surplus: Tensor) -> bool:
     return surplus.is_contiguous() or surplus.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
 
 
-def _room(count: int) -> Tensor:
+def code_room(count: int) -> Tensor:
+    """uint8 for so many codes, with what kernels may read behind them."""
     room = torch.empty(count + READ_AHEAD, dtype=torch.uint8)
     room[count:] = 0
     return room
@@ -153,11 +185,16 @@ def _room(count: int) -> Tensor:
 
 def _channels_last(room: Tensor, like: Tensor) -> Tensor:
     """Bytes in the order of maps [K, B, C, H, W], as [K·B, H, W, C]."""
-    steps, batch, channels, height, width = like.shape
-    count = like.numel()
+    return channels_last(room, tuple(like.shape), is_last=not like.is_contiguous())
+
+
+def channels_last(room: Tensor, sizes: tuple[int, ...], *, is_last: bool) -> Tensor:
+    """Bytes of maps [K, B, C, H, W] as [K·B, H, W, C]; `is_last`: which they lie as."""
+    steps, batch, channels, height, width = sizes
+    count = prod(sizes)
     shape = (steps * batch, height, width, channels)
-    if not like.is_contiguous() or channels == 1 or height * width == 1:
+    if is_last or channels == 1 or height * width == 1:
         return room[:count].view(shape)
-    moved = _room(count)
+    moved = code_room(count)
     moved[:count].view(shape).copy_(room[:count].view(steps * batch, channels, height, width).permute(0, 2, 3, 1))
     return moved[:count].view(shape)

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hdlif import _native
-from hdlif.kernels.code_conv.codes import Codes
+from hdlif.kernels.batch_norm import Moments
+from hdlif.kernels.code_conv.codes import CodedSpikes, Codes
 from hdlif.kernels.plain import is_plain, is_watched
 
 EXACT = 2**24
@@ -74,8 +75,50 @@ def convolved(x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor
         weight: W_q [D, C, ...], of each output channel two values a and -a, and 0.
         codes: those of x.
     """
-    y: Tensor = _Convolved.apply(x, weight, codes, conv)  # type: ignore[no-untyped-call]
-    return y
+    y, _ = _Convolved.apply(x, weight, codes, conv, 0)  # type: ignore[no-untyped-call]
+    convolved: Tensor = y
+    return convolved
+
+
+def convolved_with_moments(
+    x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv, steps: int
+) -> tuple[Tensor, Moments | None]:
+    """As `convolved`, and the moments of each of `steps` parts of the batch; None where they may not be exact."""
+    found: tuple[Tensor, Moments | None] = _Convolved.apply(x, weight, codes, conv, steps)  # type: ignore[no-untyped-call]
+    return found
+
+
+def summed(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[Tensor, Moments] | None:
+    """The sums Σ c·w of a convolution without a graph, [K, B, D, H', W'] with channels last, and their moments.
+
+    A sum stands for step·scale times as much, which the moments say.
+
+    Args:
+        spikes: codes [K·B, H, W, C].
+        weight: W_q [D, C, ...], as of `convolved`.
+    Returns:
+        None where the kernels do not serve: weights that are no plain float32, or sums that may not be exact.
+    """
+    codes = spikes.codes
+    count, height, width, _ = codes.codes.shape
+    taps = weight.shape[1:].numel()
+    if weight.dtype != torch.float32 or taps * codes.most > EXACT or not is_plain(weight, codes.codes.device):
+        return None
+    packed = _packed(weight, (height, width), codes.most, conv)
+    if not packed.compiled.sums_squares(count // spikes.steps):
+        return None
+    y, moments = packed.forward(codes, None, spikes.steps)
+    assert moments is not None
+    return y.view(spikes.steps, -1, *y.shape[1:]), moments
+
+
+def out_size_of(in_size: Pair, weight: Tensor, conv: CodeConv) -> Pair:
+    """Height and width of what a convolution gives."""
+    height, width = (
+        (size + 2 * pad - kernel) // stride + 1
+        for size, pad, kernel, stride in zip(in_size, conv.padding, weight.shape[2:], conv.stride, strict=True)
+    )
+    return height, width
 
 
 class Packed:
@@ -85,15 +128,16 @@ class Packed:
         scale: of each output channel, [D].
     """
 
-    def __init__(self, weight: Tensor, in_size: Pair, out_size: Pair, most: int, conv: CodeConv) -> None:
+    def __init__(self, weight: Tensor, in_size: Pair, most: int, conv: CodeConv) -> None:
         self.key = in_size, most, conv
+        self.out_size = out_size_of(in_size, weight, conv)
         weight = weight.contiguous()
         self.scale = torch.empty(weight.shape[0])
         self.compiled = _native.LowBitConv(
             weight.data_ptr(),
             self.scale.data_ptr(),
             in_size=in_size,
-            out_size=out_size,
+            out_size=self.out_size,
             channels=(weight.shape[1], weight.shape[0]),
             kernel=(weight.shape[2], weight.shape[3]),
             stride=conv.stride,
@@ -102,6 +146,32 @@ class Packed:
             threads=torch.get_num_threads(),
             instruction_set=conv.instruction_set,
         )
+
+    def forward(self, codes: Codes, scale: Tensor | None, steps: int) -> tuple[Tensor, Moments | None]:
+        """The sums [N, D, H', W'] with channels last, times a scale [D] where there is one.
+
+        Args:
+            steps: parts of the batch whose moments are given; 0 for none.
+        """
+        count = codes.codes.shape[0]
+        channels, threads = self.scale.shape[0], torch.get_num_threads()
+        y = torch.empty((count, channels, *self.out_size), memory_format=torch.channels_last)
+        has_moments = steps > 0 and self.compiled.sums_squares(count // steps)
+        totals, squares = torch.empty(2, steps if has_moments else 0, channels, dtype=torch.float64)
+        self.compiled.forward(
+            codes.codes.data_ptr(),
+            count,
+            0 if scale is None else scale.data_ptr(),
+            y.data_ptr(),
+            group=count // max(steps, 1),
+            totals=totals.data_ptr() if has_moments else 0,
+            squares=squares.data_ptr() if has_moments else 0,
+            threads=threads,
+        )
+        if not has_moments:
+            return y, None
+        values = y.shape[0] // steps * self.out_size[0] * self.out_size[1]
+        return y, Moments(totals, squares, values, self.scale * codes.step, are_units=scale is not None)
 
 
 _PACKED = "_hdlif_packed"
@@ -114,44 +184,33 @@ def keep_packed(weight: Tensor, other: Tensor) -> None:
         setattr(other, _PACKED, (known[0], other._version))
 
 
-def _packed(weight: Tensor, in_size: Pair, out_size: Pair, most: int, conv: CodeConv) -> Packed:
+def _packed(weight: Tensor, in_size: Pair, most: int, conv: CodeConv) -> Packed:
     """Packed when a network first runs with them, and again where something was written to them."""
     version = 0 if weight.is_inference() else weight._version
     known: tuple[Packed, int] | None = getattr(weight, _PACKED, None)
     if known is None or known[0].key != (in_size, most, conv) or known[1] != version:
-        known = Packed(weight.detach(), in_size, out_size, most, conv), version
+        known = Packed(weight.detach(), in_size, most, conv), version
         setattr(weight, _PACKED, known)
     return known[0]
 
 
 class _Convolved(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv) -> Tensor:
-        count, _, height, width = x.shape
-        out_height, out_width = (
-            (size + 2 * pad - kernel) // stride + 1
-            for size, pad, kernel, stride in zip(
-                (height, width), conv.padding, weight.shape[2:], conv.stride, strict=True
-            )
-        )
-        out_size = out_height, out_width
-        packed = _packed(weight, (height, width), out_size, codes.most, conv)
-        y = torch.empty(
-            (count, weight.shape[0], *out_size), dtype=x.dtype, memory_format=torch.channels_last, device=x.device
-        )
-        scale = packed.scale * codes.step
-        packed.compiled.forward(
-            codes.codes.data_ptr(), count, scale.data_ptr(), y.data_ptr(), threads=torch.get_num_threads()
-        )
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, codes: Codes, conv: CodeConv, steps: int
+    ) -> tuple[Tensor, Moments | None]:
+        _, _, height, width = x.shape
+        packed = _packed(weight, (height, width), codes.most, conv)
+        y, moments = packed.forward(codes, packed.scale * codes.step, steps)
         if any(ctx.needs_input_grad):
             # Tensors are saved so that what counts saved bytes sees them, and goes with the graph.
             ctx.packed, ctx.conv, ctx.step, ctx.most = packed, conv, codes.step, codes.most
             ctx.save_for_backward(weight, codes.codes, codes.live)
-        return y
+        return y, moments
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, dy: Tensor, _: None) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         weight, of_codes, live = ctx.saved_tensors
         codes = Codes(of_codes, ctx.step, ctx.most, live)
         dx, dw = _sparse_gradients(ctx, dy, weight, codes)
@@ -159,7 +218,7 @@ class _Convolved(torch.autograd.Function):
         if any(missing):
             of_input, of_weight = _dense_gradients(ctx, dy, weight, codes, missing)
             dx, dw = (of_input if missing[0] else dx), (of_weight if missing[1] else dw)
-        return dx, dw, None, None
+        return dx, dw, None, None, None
 
 
 def _sparse_gradients(ctx: Any, dy: Tensor, weight: Tensor, codes: Codes) -> tuple[Tensor | None, Tensor | None]:
@@ -189,13 +248,15 @@ def _sparse_gradients(ctx: Any, dy: Tensor, weight: Tensor, codes: Codes) -> tup
 
 def _share(codes: Tensor) -> float:
     """Of those that are not 0."""
-    return int(codes.count_nonzero()) / codes.numel()
+    return _native.count_events(codes.data_ptr(), codes.numel(), threads=torch.get_num_threads()) / codes.numel()
 
 
 def _dense_gradients(
     ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, which: list[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    x = codes.codes.permute(0, 3, 1, 2).to(dy.dtype) * codes.step
+    x = codes.codes.permute(0, 3, 1, 2)
+    # The gradient of the input needs no more of it than its shape.
+    x = x.to(dy.dtype) * codes.step if which[1] else torch.empty_like(x, dtype=dy.dtype)
     if weight.shape[2:].numel() == 1 or dy.shape[2:].numel() < SMALL:
         # Of kernels of 1, oneDNN may write beyond a buffer in channels last (`nn.layout`).
         x, dy = x.contiguous(), dy.contiguous()

@@ -1,0 +1,45 @@
+// Batch norm as a scale and a shift for each channel, from sums over a batch; what trains.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/kernels.h"
+
+namespace hdlif {
+
+// What the channels of each group of so many images add up to, and their squares, [group][channel]. Maps are
+// [pixel][channel] where `channels_last`, else [channel][pixel]. Nothing depends on the number of threads.
+void batch_moments(const float* maps, int64_t images, int64_t group, int64_t pixels, int32_t channels,
+                   bool channels_last, double* totals, double* squares, const Kernels& kernels, int threads);
+
+struct BatchNorm {
+  const float *weight, *bias;
+  double eps;
+  // [row][channel]: those of a group's row take a share `momentum` of the group's (the variance unbiased),
+  // group after group; as they are, they are what is normalised by where there are no sums.
+  float *running_mean, *running_var;
+  const int64_t* rows;
+  const double* momenta;
+};
+
+// The sums that statistics are made of, [group][channel], over `count` values; null: there are none.
+struct Moments {
+  const double *totals, *squares;
+  int64_t count;
+  const float* unit; // what is normalised is unit[channel] * the values summed; of 1 where null
+};
+
+// scale * (x - mean) + shift normalises, [group][channel]; x are the values that were summed, or, where
+// `are_units`, those times their unit. The slope is 1 / sqrt(var + eps); null: not asked for.
+struct NormRows {
+  float *mean, *scale, *shift, *slope;
+};
+void batch_norm_rows(const BatchNorm& norm, const Moments& moments, bool are_units, int64_t groups,
+                     int64_t channels, const NormRows& rows);
+
+// gradient += shift[group][channel] + slope[group][channel] * x, of maps as of batch_moments.
+void add_statistics_gradient(const float* x, const float* shift, const float* slope, int64_t images,
+                             int64_t group, int64_t pixels, int64_t channels, bool channels_last,
+                             float* gradient, int threads);
+
+} // namespace hdlif

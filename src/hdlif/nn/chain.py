@@ -1,0 +1,248 @@
+"""Children one after another, in fewer passes over memory than there are layers.
+
+Where nobody else reads what lies between, a convolution gives its maps and what their statistics are made of, a batch
+norm is three rows, which the neuron behind it applies, and the neuron gives codes to the next convolution: of
+convolution, norm, neuron and quantiser, the maps are written and read once. Without a graph no spike is written that is
+no code. What does not take part runs by itself, on tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from hdlif.kernels.batch_norm import Moments, Norm, Rows, moments_of
+from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, summed
+from hdlif.kernels.plain import is_plain, is_watched
+from hdlif.nn.steps import Steps
+from hdlif.nn.synapses import QuantConv2d
+
+if TYPE_CHECKING:
+    from hdlif.nn.state import Scope, State
+
+_CPU = torch.device("cpu")
+
+
+class Normalising:
+    """A batch norm that may be rows for a neuron behind it."""
+
+    def is_rows(self, maps: Tensor) -> bool:
+        """Whether `at` is what its forward pass does to maps [K, B, C, H, W]."""
+        raise NotImplementedError
+
+    def at(self, steps: range) -> Norm:
+        """What it is at these steps, which are counted as run."""
+        raise NotImplementedError
+
+
+class Firing:
+    """A neuron layer that applies the rows in front of it, and may give codes alone."""
+
+    def runs_in_chains(self) -> bool:
+        """Whether `run_in_chain` is what its forward pass does."""
+        raise NotImplementedError
+
+    def run_in_chain(
+        self, maps: Tensor, norm: Rows | None, state: State | None, steps: range, *, codes: bool
+    ) -> tuple[Tensor | CodedSpikes, State | None] | None:
+        """The steps of a chunk.
+
+        Args:
+            maps: [K or 1, B, C, H, W] of float32.
+            norm: what is still to be done to them; None for nothing.
+            codes: whether nobody reads more of quantised spikes than their codes.
+        Returns:
+            as of a forward pass; None where the kernels do not serve, or a spike is no number, and nothing was done.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Maps [K, B, C, H, W] that are still to be normalised.
+
+    Attributes:
+        moments: theirs.
+        norm: what they are normalised by, where that is known.
+    """
+
+    values: Tensor
+    moments: Moments
+    norm: Rows | None = None
+
+    def tensor(self) -> Tensor:
+        """Normalised, or as the convolution gives them."""
+        columns = (-1, 1, self.values.shape[2], 1, 1)
+        if self.norm is not None:
+            mean, scale, shift = (row.view(columns) for row in self.norm)
+            return torch.addcmul(shift - scale * mean, self.values, scale)
+        unit = self.moments.unit
+        return self.values if unit is None or self.moments.are_units else self.values * unit.view(1, 1, -1, 1, 1)
+
+
+Value = Tensor | CodedSpikes | Maps
+
+
+def may_run_as_one(x: Tensor, carried: Steps) -> bool:
+    """Whether children may run as one at all: in float32 on a CPU, and with nothing that sees what they give."""
+    return (
+        carried.traces is None
+        and carried.gather is None
+        and carried.wiring is None
+        and carried.eligibility is None
+        and not carried.measures
+        and not carried.by_average
+        and not torch.compiler.is_compiling()
+        and x.ndim == 5
+        and x.dtype == torch.float32
+        and x.numel() > 0
+        and is_plain(x, _CPU)
+        and not is_watched()
+        and not torch.is_autocast_enabled("cpu")
+        and not _has_any_global_hook()  # type: ignore[no-untyped-call]
+    )
+
+
+def run_chain(run: Scope, steps: range, x: Tensor, names: Sequence[str]) -> Tensor:
+    """What the last of these children of a scope gives."""
+    chain = _Chain(run, steps, names)
+    value: Value = x
+    while not chain.is_done:
+        value = chain.next(value)
+    return _tensor(value)
+
+
+class _Chain:
+    """Children that are still to run.
+
+    Args:
+        run: the scope of their parent.
+    """
+
+    def __init__(self, run: Scope, steps: range, names: Sequence[str]) -> None:
+        self._run, self._steps, self._names = run, steps, names
+        self._children = [run.child(name) for name in names]
+        self._at = 0
+
+    @property
+    def is_done(self) -> bool:
+        return self._at == len(self._names)
+
+    def next(self, value: Value) -> Value:
+        """What the next child makes of a value."""
+        child = self._children[self._at]
+        made: Value | None = None
+        if _is_watched(child):
+            pass
+        elif isinstance(value, CodedSpikes):
+            made = self._convolved(child, value) if isinstance(child, QuantConv2d) else None
+        elif isinstance(child, Normalising):
+            made = self._normalised(child, value)
+        elif isinstance(child, Firing):
+            made = self._fired(child, value)
+        if made is None:
+            made = self._run(self._names[self._at], _tensor(value))
+        else:
+            self._run.ran(self._names[self._at])
+        self._at += 1
+        return made
+
+    def _convolved(self, conv: QuantConv2d, spikes: CodedSpikes) -> Tensor | Maps | None:
+        how, weight = conv.as_code_conv(), self._weight_of(conv)
+        if how is None:
+            return None
+        if spikes.way is None:
+            found = summed(spikes, weight, how)
+            return None if found is None else Maps(*found)
+        x = spikes.way.flatten(0, 1)
+        if conv.hindrance(x, weight, spikes.codes) is not None:
+            return None
+        steps = spikes.steps if self._goes_on_as_rows(self._at + 1) else 0
+        y, moments = convolved_with_moments(x, weight, spikes.codes, how, steps)
+        maps = y.view(spikes.steps, -1, *y.shape[1:])
+        return maps if moments is None else Maps(maps, moments)
+
+    def _weight_of(self, conv: QuantConv2d) -> Tensor:
+        weight = self._run.weight_of(conv)
+        return conv.weight_q() if weight is None else weight
+
+    def _normalised(self, norm: Normalising, value: Tensor | Maps) -> Maps | None:
+        maps = value if isinstance(value, Tensor) else value.values
+        if isinstance(value, Maps) and value.norm is not None:
+            return None
+        if len(maps) != len(self._steps) or not norm.is_rows(maps):
+            return None
+        needs_graph = torch.is_grad_enabled()
+        if (isinstance(value, Tensor) or needs_graph) and not self._goes_on_as_rows(self._at):
+            return None
+        if isinstance(value, Tensor):
+            if not _is_dense(maps):
+                return None
+            value = Maps(maps, moments_of(maps.detach()))
+        found = norm.at(self._steps)
+        if needs_graph:
+            maps, rows = found.rows_with_graph(maps, value.moments)
+        else:
+            rows = found.rows(value.moments)
+        return Maps(maps, value.moments, rows)
+
+    def _fired(self, neuron: Firing, value: Tensor | Maps) -> Tensor | CodedSpikes | None:
+        if not neuron.runs_in_chains():
+            return None
+        maps, norm = (value.values, value.norm) if isinstance(value, Maps) else (value, None)
+        if isinstance(value, Maps) and norm is None:
+            return None
+        codes = self._reads_codes(self._at + 1)
+        if norm is None and not codes:
+            return None
+        name = self._names[self._at]
+        given = self._run.given_to(name)
+        found = neuron.run_in_chain(maps, norm, given, self._steps, codes=codes)
+        if found is None:
+            return None
+        spikes, state = found
+        self._run.keep(name, self._children[self._at], given, state)
+        return spikes
+
+    def _goes_on_as_rows(self, at: int) -> bool:
+        """Whether a norm stands there, and a neuron behind it that applies its rows."""
+        if at + 1 >= len(self._children):
+            return False
+        norm, neuron = self._children[at : at + 2]
+        if not isinstance(norm, Normalising) or not isinstance(neuron, Firing):
+            return False
+        return neuron.runs_in_chains() and not _is_watched(norm) and not _is_watched(neuron)
+
+    def _reads_codes(self, at: int) -> bool:
+        """Whether a convolution stands there that reads codes alone, whatever else is known of its input."""
+        if at >= len(self._children):
+            return False
+        conv = self._children[at]
+        return isinstance(conv, QuantConv2d) and not _is_watched(conv) and conv.as_code_conv() is not None
+
+
+def _tensor(value: Value) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    return value.spikes() if isinstance(value, CodedSpikes) else value.tensor()
+
+
+def _is_watched(module: object) -> bool:
+    """Whether somebody sees what a module is given, or gives."""
+    assert isinstance(module, nn.Module)
+    hooks = (
+        module._forward_pre_hooks,
+        module._forward_hooks,
+        module._backward_pre_hooks,
+        module._backward_hooks,
+    )
+    return any(hooks) or "forward" in vars(module)
+
+
+def _is_dense(maps: Tensor) -> bool:
+    return maps.is_contiguous() or maps.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,369 @@
+"""Children that run as one give what they give one by one: values, states, statistics and gradients."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdlif.functional import Triangle, heaviside
+from hdlif.kernels import batch_norm
+from hdlif.kernels.code_conv import CodedSpikes
+from hdlif.learning import SLTT, STBP, StochasticStep
+from hdlif.models import resnet
+from hdlif.models.blocks import Place
+from hdlif.nn import (
+    HDLIF,
+    LIF,
+    BatchNorm2d,
+    EquationNeuron,
+    HeldWeights,
+    Measure,
+    ParallelHDLIF,
+    QuantConv2d,
+    Sequential,
+    SpikeQuantizer,
+    State,
+    Temporal,
+    carrying,
+    chain,
+    detach,
+)
+from hdlif.nn import state as state_module
+from hdlif.nn.synapses import Binary, Integer, Ternary
+
+TIME_STEPS = 4
+
+
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "may_run_as_one", lambda *_: False)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What ran as a part of a chain: "rows" of norms, "coded" spikes, "sums" of codes."""
+    found: list[str] = []
+
+    def watch(owner: Any, name: str, what: str) -> None:
+        made = getattr(owner, name)
+
+        def watched(*given: Any, **named: Any) -> Any:
+            found.append(what)
+            return made(*given, **named)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(batch_norm.Norm, "rows", "rows")
+    watch(chain, "summed", "sums")
+    watch(chain, "convolved_with_moments", "sums with a graph")
+    watch(SpikeQuantizer, "coded", "coded with a graph")
+    return found
+
+
+def hd_lif(quantizer: SpikeQuantizer | None = None, **options: Any) -> HDLIF:
+    return HDLIF(TIME_STEPS, quantizer=quantizer, path="fused", **options)
+
+
+def triple(
+    neuron: Temporal, *, weights: Any = None, per_step: bool = False, momentum: float | None = 0.1
+) -> Sequential:
+    """A neuron of codes or surpluses, convolution, norm, and the neuron."""
+    torch.manual_seed(0)
+    steps = TIME_STEPS if per_step else None
+    first = hd_lif(SpikeQuantizer() if weights is not None else None)
+    conv = QuantConv2d(6, 10, 3, padding=1, quantizer=weights)
+    norm = BatchNorm2d(10, time_steps=steps, momentum=momentum)
+    network = Sequential({"first": first, "conv": conv, "norm": norm, "neuron": neuron})
+    with torch.no_grad():
+        norm.weight.copy_(torch.rand(10) + 0.5)
+        norm.bias.copy_(torch.randn(10) / 2)
+    return network
+
+
+def currents(steps: int = TIME_STEPS, seed: int = 1, channels: int = 6, layout: str = "plain") -> Tensor:
+    x = torch.randn(steps, 3, channels, 5, 7, generator=torch.Generator().manual_seed(seed)) * 2
+    if layout == "plain":
+        return x
+    return x.flatten(0, 1).to(memory_format=torch.channels_last).view(x.shape)
+
+
+def run(
+    network: nn.Module, x: Tensor, chunks: tuple[int, ...], *, learn: bool
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Outputs and states, and the gradients and buffers behind them."""
+    state: State | None = None
+    found, at = [], 0
+    network.zero_grad()
+    x = x.clone().requires_grad_(learn)
+    total = torch.zeros(())
+    with torch.set_grad_enabled(learn):
+        for size in chunks:
+            y, state = network(x[at : at + size], state, range(at, at + size))
+            total = total + (y * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum()
+            found.append(y.detach())
+            at += size
+    assert state is not None
+    found += [value.detach() for of_child in state.values() for value in of_child.values()]  # type: ignore[union-attr]
+    others = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    if learn:
+        torch.autograd.backward(total)
+        assert x.grad is not None
+        others |= {"x": x.grad, **{name: one.grad for name, one in network.named_parameters() if one.grad is not None}}
+    return found, others
+
+
+def assert_alike(
+    network: Sequential, x: Tensor, chunks: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, *, learn: bool
+) -> None:
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    found = run(network, x, chunks, learn=learn)
+    network.load_state_dict(before, strict=False)
+    with monkeypatch.context() as patch:
+        one_by_one(patch)
+        right = run(network, x, chunks, learn=learn)
+    for a, b in zip(found[0], right[0], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=2e-5)
+    assert found[1].keys() == right[1].keys()
+    for name, value in right[1].items():
+        assert torch.allclose(found[1][name], value, rtol=2e-4, atol=2e-4), name
+
+
+class Adaptive(EquationNeuron):
+    states = ("potential", "adaptation")
+
+    @staticmethod
+    def step(current: Any, potential: Any, adaptation: Any) -> Any:
+        membrane = 0.5 * potential + current
+        spike = heaviside(membrane - 1 - adaptation, Triangle())
+        return spike, membrane - spike, 0.9 * adaptation + 0.1 * spike
+
+
+NEURONS: dict[str, Callable[[], Temporal]] = {
+    "hd-lif": hd_lif,
+    "hd-lif by channel": lambda: hd_lif(channels=10),
+    "parallel": lambda: ParallelHDLIF(TIME_STEPS, path="fused"),
+    "lif": lambda: LIF(TIME_STEPS, path="fused"),
+    "equation": lambda: Adaptive(TIME_STEPS, path="fused"),
+}
+
+
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("chunks", [(1, 1, 1, 1), (4,), (3, 1)])
+@pytest.mark.parametrize("layout", ["plain", "channels last"])
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_a_norm_and_a_neuron_are_as_one_by_one(
+    neuron: str,
+    layout: str,
+    chunks: tuple[int, ...],
+    learn: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    seen: list[str],
+) -> None:
+    network = triple(NEURONS[neuron]())
+    if neuron in ("lif", "equation"):
+        # Where a spike may come or not, by rounding, are none.
+        assert_away_from_thresholds(network, layout)
+        seen.clear()
+    assert_alike(network, currents(layout=layout), chunks, monkeypatch, learn=learn)
+    assert seen == ["rows"] * len(chunks)
+
+
+def assert_away_from_thresholds(network: Sequential, layout: str) -> None:
+    """So that the comparison is not one of roundings: outputs do not change where inputs change a little."""
+    network.eval()
+    with torch.no_grad():
+        x = currents(layout=layout)
+        a, _ = network(x, None, range(TIME_STEPS))
+        b, _ = network(x * (1 + 1e-6), None, range(TIME_STEPS))
+    network.train()
+    assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("chunks", [(1, 1, 1, 1), (4,)])
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("weights", [Ternary(), Binary()])
+def test_sums_of_codes_are_normalised_as_one_by_one(
+    weights: Any,
+    momentum: float | None,
+    per_step: bool,
+    chunks: tuple[int, ...],
+    learn: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    seen: list[str],
+) -> None:
+    network = triple(hd_lif(), weights=weights, per_step=per_step, momentum=momentum)
+    assert_alike(network, currents(), chunks, monkeypatch, learn=learn)
+    of_chunk = ["coded with a graph", "sums with a graph", "rows"] if learn else ["sums", "rows"]
+    assert seen == of_chunk * len(chunks)
+
+
+@pytest.mark.parametrize("weights", [None, Ternary()])
+def test_running_statistics_normalise_where_nothing_is_learned(
+    weights: Any, monkeypatch: pytest.MonkeyPatch, seen: list[str]
+) -> None:
+    network = triple(hd_lif(), weights=weights, per_step=True)
+    run(network, currents(), (4,), learn=False)
+    network.eval()
+    seen.clear()
+    assert_alike(network, currents(seed=2), (2, 2), monkeypatch, learn=False)
+    assert seen.count("rows") == 2
+    # With a graph it is PyTorch's, whose statistics are constants.
+    seen.clear()
+    assert_alike(network, currents(seed=2), (4,), monkeypatch, learn=True)
+    assert "rows" not in seen
+
+
+def test_weights_that_are_all_zero_are_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = triple(hd_lif(), weights=Ternary())
+    conv = network.get_submodule("conv")
+    assert isinstance(conv, QuantConv2d)
+    with torch.no_grad():
+        conv.weight[3] = 0
+    for mode in (True, False):
+        network.train(mode)
+        assert_alike(network, currents(), (4,), monkeypatch, learn=False)
+
+
+def test_a_block_is_as_one_by_one(monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:
+    def neuron(place: Place) -> HDLIF:
+        return hd_lif(SpikeQuantizer())
+
+    conv = partial(QuantConv2d, quantizer=Ternary())
+
+    torch.manual_seed(0)
+    network = resnet(neuron=neuron, blocks=(1, 1), width=8, classes=3, in_channels=2, conv=conv)
+    x = torch.randn(1, 4, 2, 8, 8)
+
+    def logits() -> Tensor:
+        with torch.no_grad():
+            state: State | None = None
+            held = HeldWeights(network)
+            for t in range(TIME_STEPS):
+                y, state = network(x, state, steps=carrying(range(t, t + 1), weights=held.weights))
+        result: Tensor = y
+        return result
+
+    found = logits()
+    # bn2 of each block, too, though a sum stands behind it; but no shortcut, whose input is no spike.
+    assert seen == ["sums", "rows"] * 4 * TIME_STEPS
+    one_by_one(monkeypatch)
+    # A code at a rounding boundary may be another; the logits move by less than one code's share then.
+    torch.testing.assert_close(found, logits(), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT(chunk=3), StochasticStep(chunk=2)])
+def test_rules_learn_as_one_by_one(rule: Any, monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:
+    network = Sequential({"body": triple(hd_lif()), "flatten": nn.Flatten(), "out": nn.Linear(350, 3)})
+    target = torch.tensor([0, 1, 2])
+    plan = rule.schedule(TIME_STEPS, torch.Generator().manual_seed(3))
+
+    def gradients() -> list[Tensor]:
+        network.zero_grad()
+        for step in rule(network, currents(), target, plan):
+            step.loss.backward()
+        return [one.grad for one in network.parameters() if one.grad is not None]
+
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    found = gradients()
+    assert "rows" in seen
+    network.load_state_dict(before, strict=False)
+    one_by_one(monkeypatch)
+    for a, b in zip(found, gradients(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["first", "conv", "norm", "neuron"])
+def test_what_somebody_sees_runs_by_itself(name: str, seen: list[str]) -> None:
+    network, found = triple(hd_lif(), weights=Ternary()), list[Tensor]()
+    handle = network.get_submodule(name).register_forward_hook(lambda _, __, output: found.append(output))
+    with torch.no_grad():
+        y, _ = network(currents(), None, range(TIME_STEPS))
+    handle.remove()
+    assert len(found) == 1
+    assert ("sums" in seen, "rows" in seen) == (name in ("norm", "neuron"), name != "norm")
+    child = network.get_submodule(name)
+    seen.clear()
+    taken: list[Tensor] = []
+    steps = carrying(range(TIME_STEPS), measures={child: Measure(lambda x, y: y.sum(), taken.append)})
+    z, _ = network(currents(), None, steps)
+    assert not seen
+    assert len(taken) == 1
+    torch.testing.assert_close(z, y, rtol=1e-4, atol=1e-4)
+
+
+def test_steps_one_by_one_have_no_chain(seen: list[str]) -> None:
+    for neuron in (HDLIF(TIME_STEPS), LIF(TIME_STEPS)):
+        with torch.no_grad():
+            triple(neuron)(currents(), None, range(TIME_STEPS))
+        assert not seen
+
+
+def test_weights_of_more_bits_read_spikes(seen: list[str]) -> None:
+    network = triple(hd_lif(), weights=Integer(4))
+    with torch.no_grad():
+        network(currents(), None, range(TIME_STEPS))
+    assert seen == ["rows"]
+
+
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_no_number_is_not_hidden_by_codes(bad: float, learn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = triple(hd_lif(SpikeQuantizer()), weights=Ternary())
+    x = currents()
+    x[1, 0, 0, 0, 0] = bad
+    with torch.set_grad_enabled(learn):
+        found, _ = network(x, None, range(TIME_STEPS))
+        one_by_one(monkeypatch)
+        right, _ = network(x, None, range(TIME_STEPS))
+    assert torch.equal(found.isnan(), right.isnan())
+    assert found.isnan().any()
+
+
+def test_a_batch_of_one_value_is_refused_as_ever() -> None:
+    network = triple(hd_lif(), weights=Ternary())
+    with torch.no_grad(), pytest.raises(ValueError, match="more than 1 value per channel"):
+        network(torch.ones(1, 1, 6, 1, 1), None, range(1))
+
+
+def test_states_are_checked_as_ever() -> None:
+    network = triple(hd_lif())
+    with torch.no_grad():
+        _, state = network(currents(1), None, range(1))
+        assert state is not None
+        lost = {name: one for name, one in state.items() if name != "neuron"}
+        with pytest.raises(Exception, match="state lacks 'neuron'"):
+            network(currents(1), lost, range(1, 2))
+        with pytest.raises(Exception, match="a new batch starts with state=None"):
+            network(currents(1)[:, :2], detach(state), range(1, 2))
+
+
+def test_nothing_depends_on_the_number_of_threads() -> None:
+    def found(threads: int) -> tuple[list[Tensor], dict[str, Tensor]]:
+        torch.set_num_threads(threads)
+        return run(triple(hd_lif(), weights=Ternary()), currents(), (2, 2), learn=False)
+
+    before = torch.get_num_threads()
+    try:
+        (one, of_one), (three, of_three) = found(1), found(3)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
+    assert all(torch.equal(of_one[name], of_three[name]) for name in of_one)
+
+
+def test_codes_alone_are_the_spikes_and_their_gradient() -> None:
+    quantizer = SpikeQuantizer()
+    surplus = (currents(2).abs() - 1).relu().requires_grad_()
+    coded = quantizer.coded(surplus, is_relu=True)
+    assert isinstance(coded, CodedSpikes)
+    spikes = quantizer(surplus, is_relu=True)
+    assert torch.equal(coded.spikes(), spikes)
+    back = torch.randn_like(spikes)
+    found, right = (torch.autograd.grad(one, surplus, back)[0] for one in (coded.spikes(), spikes))
+    assert torch.equal(found, right)
+    surplus = torch.full_like(surplus, float("nan"))
+    assert isinstance(quantizer.coded(surplus, is_relu=True), Tensor)
