@@ -249,4 +249,7 @@ class ChunkLayout:
         """ValueError: an array has another size, or this machine has no such instruction set."""
 
     def run(self, tensors: Several[int], threads: int) -> bool:
-        """Once, with the addresses of the call's tensors, which are taken as they are; whether all codes are in 0..255."""
+        """Once, with the addresses of the call's tensors, which are taken as they are.
+
+        Whether all codes are in 0..255.
+        """

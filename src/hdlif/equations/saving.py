@@ -212,6 +212,8 @@ class Saving:
         """Bits a neuron, in float32."""
         if value.kind == "value" and value.register in saved_after:
             return 0
+        if value == Value(0) and self.step.current_is_kept:
+            return 0
         return 1 if self.are_bits(value) else 8 if value.kind in _SMALL else 32
 
     def _behind(self, values: Iterable[Value], known: Collection[Value] = ()) -> set[Value]:

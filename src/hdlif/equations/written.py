@@ -28,6 +28,7 @@ class WrittenStep:
         parameters: the symbols of the parameters.
         surrogates: what stands for the derivatives of steps, by name.
         stopped: the places in (spike, *states) of results that no gradient comes back from.
+        current_is_kept: whether the current lies in memory until the backward pass anyway, so that to save it is free.
     """
 
     program: Program
@@ -35,6 +36,7 @@ class WrittenStep:
     parameters: tuple[Symbol, ...]
     surrogates: Mapping[str, Callable[..., Any]]
     stopped: frozenset[int] = frozenset()
+    current_is_kept: bool = False
 
     def rows(self, parameters: Sequence[Any]) -> list[Any]:
         """The rows from the values of the parameters, each computed once; numbers, and arrays [1], as they are now."""

@@ -22,6 +22,7 @@ from hdlif.learning import Plan
 from hdlif.learning.coherence import Drawn
 from hdlif.measure.recipe_update import RecipeUpdate
 from hdlif.nn import QuantConv2d
+from hdlif.nn.chain import Watch
 from hdlif.nn.state import Neuron, Temporal
 from hdlif.nn.stepped import SteppedNeuron
 
@@ -168,11 +169,14 @@ class _Layers:
             apart: tensors that lie there anyway.
         """
         with ExitStack() as stack:
-            for name, layer in self.named.items():
-                before = layer.register_forward_pre_hook(lambda _, __, name=name: self._begin(name))
-                behind = layer.register_forward_hook(lambda one, args, _, name=name: self._end(name, one, args))
-                stack.callback(before.remove)
-                stack.callback(behind.remove)
+            names = {layer: name for name, layer in self.named.items()}
+            watch = Watch(
+                begin=lambda layer: self._begin(names[layer]),
+                end=lambda layer, given, how: self._end(names[layer], layer, given, how),
+            )
+            for layer in names:
+                for handle in watch.attach(layer):
+                    stack.callback(handle.remove)
             running = self._running
             yield stack.enter_context(watching_saved(apart, saver=lambda: running[-1][0] if running else ""))
 
@@ -181,10 +185,13 @@ class _Layers:
         range_.__enter__()  # type: ignore[no-untyped-call]
         self._running.append((name, range_))
 
-    def _end(self, name: str, layer: nn.Module, args: tuple[Any, ...]) -> None:
+    def _end(self, name: str, layer: nn.Module, args: tuple[Any, ...], how: str) -> None:
         _, range_ = self._running.pop()
         range_.__exit__(None, None, None)
-        self.paths[name] = _path_of(layer, args)
+        if how:
+            self.paths[name] = how
+        elif args:
+            self.paths[name] = _path_of(layer, args)
 
 
 def _layers_of(module: nn.Module, name: str) -> Iterable[tuple[str, nn.Module]]:

@@ -8,13 +8,15 @@ no code. What does not take part runs by itself, on tensors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
+from torch.profiler import record_function
+from torch.utils.hooks import RemovableHandle
 
 from hdlif.kernels.batch_norm import Moments, Norm, Rows, moments_of
 from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, summed
@@ -60,6 +62,39 @@ class Firing:
             as of a forward pass; None where the kernels do not serve, or a spike is no number, and nothing was done.
         """
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is told when a layer works, and sees nothing of what it is given or gives, so that it may run in a chain.
+
+    Attributes:
+        begin: takes the layer.
+        end: takes the layer, what it was called with, and how it ran: "" where it was called by itself.
+    """
+
+    begin: Callable[[nn.Module], None]
+    end: Callable[[nn.Module, tuple[Any, ...], str], None]
+
+    def attach(self, layer: nn.Module) -> list[RemovableHandle]:
+        """Watch a layer until the handles are removed."""
+        return [layer.register_forward_pre_hook(_Begins(self)), layer.register_forward_hook(_Ends(self))]
+
+
+@dataclass(frozen=True)
+class _Begins:
+    watch: Watch
+
+    def __call__(self, layer: nn.Module, _: Any) -> None:
+        self.watch.begin(layer)
+
+
+@dataclass(frozen=True)
+class _Ends:
+    watch: Watch
+
+    def __call__(self, layer: nn.Module, given: tuple[Any, ...], _: Any) -> None:
+        self.watch.end(layer, given, "")
 
 
 @dataclass(frozen=True)
@@ -136,20 +171,35 @@ class _Chain:
     def next(self, value: Value) -> Value:
         """What the next child makes of a value."""
         child = self._children[self._at]
-        made: Value | None = None
-        if _is_watched(child):
-            pass
-        elif isinstance(value, CodedSpikes):
-            made = self._convolved(child, value) if isinstance(child, QuantConv2d) else None
-        elif isinstance(child, Normalising):
-            made = self._normalised(child, value)
-        elif isinstance(child, Firing):
-            made = self._fired(child, value)
+        if _is_seen(child):
+            made = None
+        elif watches := [hook.watch for hook in child._forward_hooks.values() if isinstance(hook, _Ends)]:
+            made = self._watched(child, value, watches)
+        else:
+            made = self._in_chain(child, value)
         if made is None:
             made = self._run(self._names[self._at], _tensor(value))
         else:
             self._run.ran(self._names[self._at])
         self._at += 1
+        return made
+
+    def _in_chain(self, child: nn.Module, value: Value) -> Value | None:
+        """What it makes as a part of the chain; None where it runs by itself, and nothing was done."""
+        if isinstance(value, CodedSpikes):
+            return self._convolved(child, value) if isinstance(child, QuantConv2d) else None
+        if isinstance(child, Normalising):
+            return self._normalised(child, value)
+        return self._fired(child, value) if isinstance(child, Firing) else None
+
+    def _watched(self, child: nn.Module, value: Value, watches: Sequence[Watch]) -> Value | None:
+        for watch in watches:
+            watch.begin(child)
+        # Kernels are no operations of PyTorch, which its profiler would see.
+        with record_function("hdlif kernels"):
+            made = self._in_chain(child, value)
+        for watch in watches:
+            watch.end(child, (), "" if made is None else _how(child))
         return made
 
     def _convolved(self, conv: QuantConv2d, spikes: CodedSpikes) -> Tensor | Maps | None:
@@ -216,14 +266,21 @@ class _Chain:
         norm, neuron = self._children[at : at + 2]
         if not isinstance(norm, Normalising) or not isinstance(neuron, Firing):
             return False
-        return neuron.runs_in_chains() and not _is_watched(norm) and not _is_watched(neuron)
+        return neuron.runs_in_chains() and not _is_seen(norm) and not _is_seen(neuron)
 
     def _reads_codes(self, at: int) -> bool:
         """Whether a convolution stands there that reads codes alone, whatever else is known of its input."""
         if at >= len(self._children):
             return False
         conv = self._children[at]
-        return isinstance(conv, QuantConv2d) and not _is_watched(conv) and conv.as_code_conv() is not None
+        return isinstance(conv, QuantConv2d) and not _is_seen(conv) and conv.as_code_conv() is not None
+
+
+def _how(child: nn.Module) -> str:
+    """How a child ran as a part of a chain."""
+    if isinstance(child, QuantConv2d):
+        return "kernels for codes"
+    return "rows that the neuron applies" if isinstance(child, Normalising) else "fused"
 
 
 def _tensor(value: Value) -> Tensor:
@@ -232,16 +289,13 @@ def _tensor(value: Value) -> Tensor:
     return value.spikes() if isinstance(value, CodedSpikes) else value.tensor()
 
 
-def _is_watched(module: object) -> bool:
+def _is_seen(module: object) -> bool:
     """Whether somebody sees what a module is given, or gives."""
     assert isinstance(module, nn.Module)
-    hooks = (
-        module._forward_pre_hooks,
-        module._forward_hooks,
-        module._backward_pre_hooks,
-        module._backward_hooks,
-    )
-    return any(hooks) or "forward" in vars(module)
+    if "forward" in vars(module) or module._backward_pre_hooks or module._backward_hooks:
+        return True
+    hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
+    return any(not isinstance(hook, _Begins | _Ends) for hook in hooks)
 
 
 def _is_dense(maps: Tensor) -> bool:

@@ -70,7 +70,8 @@ class Fusing:
 
             ones = torch.ones(1, 1, dtype=torch.float64)
             rows = {f"{name} of the norm": ones for name in ("mean", "scale", "shift")} | neuron.row_values()
-            written = trace_written(step, states=neuron.states, rows=rows)
+            # The norm keeps what it is given as well.
+            written = replace(trace_written(step, states=neuron.states, rows=rows), current_is_kept=True)
             self._normed[cut] = FusedStep(_stopped_states(written) if cut else written)
         return self._normed[cut]
 
