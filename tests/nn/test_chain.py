@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hdlif.accounting.memory import watching_saved
 from hdlif.functional import Triangle, heaviside
 from hdlif.kernels import batch_norm
 from hdlif.kernels.code_conv import CodedSpikes
@@ -339,6 +340,22 @@ def test_states_are_checked_as_ever() -> None:
             network(currents(1), lost, range(1, 2))
         with pytest.raises(Exception, match="a new batch starts with state=None"):
             network(currents(1)[:, :2], detach(state), range(1, 2))
+
+
+@pytest.mark.parametrize("weights", [None, Ternary()])
+def test_no_more_is_saved_than_one_by_one(weights: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = triple(hd_lif(SpikeQuantizer() if weights else None), weights=weights)
+
+    def saved() -> int:
+        x = currents().requires_grad_()
+        with watching_saved([*network.parameters(), *network.buffers(), x], saver=lambda: "all") as found:
+            y, _ = network(x, None, range(TIME_STEPS))
+        assert y.requires_grad
+        return found.peaks["all"]
+
+    as_one = saved()
+    one_by_one(monkeypatch)
+    assert as_one <= saved()
 
 
 def test_nothing_depends_on_the_number_of_threads() -> None:
