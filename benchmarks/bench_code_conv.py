@@ -72,13 +72,20 @@ class Layer:
 
     def pack(self) -> None:
         side = self.x.shape[2:]
-        self.packed = Packed(self.weight, (side[0], side[1]), (side[0], side[1]), self.codes.most, self.conv)
+        self.packed = Packed(self.weight, (side[0], side[1]), self.codes.most, self.conv)
         self.scale = self.packed.scale * self.codes.step
 
     def forward(self) -> None:
         threads, codes = torch.get_num_threads(), self.codes.codes
         self.packed.compiled.forward(
-            codes.data_ptr(), len(self.x), self.scale.data_ptr(), self.y.data_ptr(), threads=threads
+            codes.data_ptr(),
+            len(self.x),
+            self.scale.data_ptr(),
+            self.y.data_ptr(),
+            group=1,
+            totals=0,
+            squares=0,
+            threads=threads,
         )
 
     def backward(self, *, weights: bool, inputs: bool) -> None:

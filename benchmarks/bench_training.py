@@ -11,8 +11,8 @@ says how each trains). Inputs and weights are random: the compressed rows, which
 there are, and "density" is the share that is not 0 in the first steps. A trained network has fewer.
 
 Rows: HD-LIF learns a λ and θ for each layer and step, LIF has fixed ones, as the peers' has; "w1.5 s4" has ternary
-weights and 4-bit spikes. Our neurons run on the path "fused", or ", path steps" behind a name; ", channels last" lays
-weights and maps out so. "Naive random step" is HD-LIF in plain PyTorch, fp32, with PyTorch's batch norm. A window of 4
+weights and 4-bit spikes. Our neurons run on the path "fused", or ", path steps" behind a name, and the steps of a
+random rule that have no graph four at once, or ", one by one"; ", channels last" lays weights and maps out so. "Naive random step" is HD-LIF in plain PyTorch, fp32, with PyTorch's batch norm. A window of 4
 is one of T steps where T is less.
 
 Cells: the first batch size at each T, the others at T = 4 (at the first T where 4 is not asked for).
@@ -110,7 +110,11 @@ FASTEST_OF = ("SpikingJelly STBP", "SpikingJelly SLTT", "snnTorch STBP")
 COMPRESSED = ("weights={kind: ternary}", "spikes={kind: quantised, bits: 4, step: 0.25, offset: 0.5}")
 SPIKINGJELLY_KERNELS = {"triton": "triton", "native": "cuda"}
 """Its own on a GPU, and the value of its switch."""
-VARIANTS = {", path steps": "neuron.path=steps", ", channels last": "training.channels_last=true"}
+VARIANTS = {
+    ", path steps": "neuron.path=steps",
+    ", one by one": "rule.chunk=1",
+    ", channels last": "training.channels_last=true",
+}
 """What may stand behind the name of a row of ours, and what it overrides."""
 
 
@@ -138,7 +142,8 @@ class Row:
         return self.rule == STBP or self.peer.endswith("STBP")
 
 
-STBP, SLTT, STEP, OF_WINDOW = "{kind: stbp}", "{kind: sltt}", "{kind: stochastic_step}", "{kind: stochastic_window}"
+STBP, SLTT, STEP = "{kind: stbp}", "{kind: sltt}", "{kind: stochastic_step, chunk: 4}"
+OF_WINDOW = "{kind: stochastic_window}"
 LIF = ("neuron={kind: lif, path: fused}",)
 W1P5_S4 = (*Row().overrides, *COMPRESSED)
 ROWS: Mapping[str, Row] = {
@@ -218,7 +223,7 @@ def recipe_of(row: Row, cell: Cell, width: int) -> Recipe:
     # The peers' criterion has none.
     overrides.append("training.label_smoothing=0")
     if row.rule == OF_WINDOW:
-        overrides.append(f"rule={{kind: stochastic_window, length: {min(WINDOW, cell.time_steps)}}}")
+        overrides.append(f"rule={{kind: stochastic_window, length: {min(WINDOW, cell.time_steps)}, chunk: 4}}")
     elif row.rule:
         overrides.append(f"rule={row.rule}")
     return load_recipe(RECIPES[cell.network], [*overrides, *row.overrides])

@@ -251,18 +251,24 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
         each([&](int64_t, int64_t list, int64_t, const PixelClass&) {
           events += lists.end(list) - lists.begin(list);
         });
-        lanes.assign(size_t(events * kGradientBlock), 0.0f);
+        if (int64_t(found.size()) < events) {
+          lanes.resize(size_t(events * kGradientBlock));
+          found.resize(size_t(events));
+        }
         for (int64_t block = 0; block < blocks; ++block) {
-          float* to = lanes.data();
+          int64_t at = 0;
           each([&](int64_t ci, int64_t list, int64_t tap, const PixelClass& one) {
-            kernels_.input_gradient(lists.begin(list), lists.end(list), of_input.block(block),
-                                    one.offsets.data(), int32_t(one.taps.size()),
-                                    &weights[place(ci, block, tap)], to);
-            to += (lists.end(list) - lists.begin(list)) * kGradientBlock;
+            const int64_t count = lists.end(list) - lists.begin(list);
+            if (one.taps.empty()) // no tap leads to such a pixel
+              std::fill_n(found.begin() + at, count, 0.0f);
+            else
+              kernels_.input_gradient(
+                  lists.begin(list), lists.end(list), of_input.block(block), one.offsets.data(),
+                  int32_t(one.taps.size()), &weights[place(ci, block, tap)], block == 0,
+                  &lanes[size_t(at * kGradientBlock)], block + 1 == blocks ? &found[size_t(at)] : nullptr);
+            at += count;
           });
         }
-        found.resize(size_t(events));
-        kernels_.sum_gradient_blocks(lanes.data(), events, found.data());
         const float* from = found.data();
         each([&](int64_t ci, int64_t list, int64_t, const PixelClass&) {
           float* gradient = to_input->gradient + first * in_map + ci;

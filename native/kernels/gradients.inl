@@ -84,9 +84,10 @@ void weight_gradient_of(const FloatEvent* event, const FloatEvent* end, const fl
       set(sums + t * kGradientBlock + v * kFloats, total[t][v]);
 }
 
-template <int kTaps>
+// `kBegins`: the sums are 0 so far; `kEnds`: what they add up to is found, and they are not kept.
+template <int kTaps, bool kBegins, bool kEnds>
 void input_gradient_of(const CodeEvent* event, const CodeEvent* end, const float* map, const int32_t* offsets,
-                       const int8_t* weights, float* sums) {
+                       const int8_t* weights, float* sums, float* found) {
   const float* maps[kTaps];
   Floats weight[kTaps][kGradientParts];
 #pragma GCC unroll 16
@@ -96,15 +97,25 @@ void input_gradient_of(const CodeEvent* event, const CodeEvent* end, const float
     for (int v = 0; v < kGradientParts; ++v)
       weight[t][v] = weights_at(weights + t * kGradientBlock + v * kFloats);
   }
-  for (; event < end; ++event, sums += kGradientBlock) {
+  for (; event < end; ++event, sums += kGradientBlock, ++found) {
     const int64_t offset = event->offset;
+    Floats total[kGradientParts];
 #pragma GCC unroll 8
     for (int v = 0; v < kGradientParts; ++v) {
-      Floats total = at(sums + v * kFloats);
+      total[v] = kBegins ? Floats{} : at(sums + v * kFloats);
 #pragma GCC unroll 16
       for (int t = 0; t < kTaps; ++t)
-        total = fused(weight[t][v], at(maps[t] + offset + v * kFloats), total);
-      set(sums + v * kFloats, total);
+        total[v] = fused(weight[t][v], at(maps[t] + offset + v * kFloats), total[v]);
+      if (!kEnds)
+        set(sums + v * kFloats, total[v]);
+    }
+    if (kEnds) {
+#pragma GCC unroll 4
+      for (int width = kGradientParts / 2; width > 0; width /= 2)
+#pragma GCC unroll 4
+        for (int v = 0; v < width; ++v)
+          total[v] = total[v] + total[v + width];
+      *found = sum_of_halves(total[0]);
     }
   }
 }
@@ -129,28 +140,15 @@ void weight_gradient(const FloatEvent* events, const FloatEvent* end, const floa
 }
 
 void input_gradient(const CodeEvent* events, const CodeEvent* end, const float* map, const int32_t* offsets,
-                    int32_t taps, const int8_t* weights, float* sums) {
+                    int32_t taps, const int8_t* weights, bool begins, float* sums, float* found) {
   in_groups<kTapsOfWeights>(0, taps, [&](auto count, int32_t first) {
-    input_gradient_of<count.value>(events, end, map, offsets + first, weights + first * kGradientBlock, sums);
+    constexpr int kTaps = count.value;
+    const bool is_begin = begins && first == 0, is_end = found != nullptr && first + kTaps == taps;
+    const auto of =
+        is_begin ? (is_end ? input_gradient_of<kTaps, true, true> : input_gradient_of<kTaps, true, false>)
+                 : (is_end ? input_gradient_of<kTaps, false, true> : input_gradient_of<kTaps, false, false>);
+    of(events, end, map, offsets + first, weights + first * kGradientBlock, sums, found);
   });
-}
-
-// The sum of each block of lanes: halves are added to each other until one is left.
-void sum_gradient_blocks(const float* lanes, int64_t count, float* sums) {
-  for (int64_t i = 0; i < count; ++i, lanes += kGradientBlock) {
-    Floats parts[kGradientParts];
-    for (int v = 0; v < kGradientParts; ++v)
-      parts[v] = at(lanes + v * kFloats);
-    for (int width = kGradientParts / 2; width > 0; width /= 2)
-      for (int v = 0; v < width; ++v)
-        parts[v] = parts[v] + parts[v + width];
-    float left[kFloats];
-    set(left, parts[0]);
-    for (int width = kFloats / 2; width > 0; width /= 2)
-      for (int i = 0; i < width; ++i)
-        left[i] = left[i] + left[i + width];
-    sums[i] = left[0];
-  }
 }
 
 } // namespace

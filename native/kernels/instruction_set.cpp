@@ -86,7 +86,6 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     list_places,
     weight_gradient,
     input_gradient,
-    sum_gradient_blocks,
     sum_magnitudes,
     write_ternary,
     write_signs,

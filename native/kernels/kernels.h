@@ -270,11 +270,12 @@ struct Kernels {
   // sums [tap][lane] += value * map, event after event, one rounding each.
   void (*weight_gradient)(const FloatEvent* events, const FloatEvent* end, const float* map,
                           const int32_t* offsets, int32_t taps, float* sums);
-  // sums [event][lane] += weights [tap][lane] * map, tap after tap, one rounding each.
+  // sums [event][lane] += weights [tap][lane] * map, tap after tap, one rounding each; from 0 where it
+  // `begins`. Where `found` is not null, the lanes of an event are added up there, halves to each other until
+  // one is left, and the sums are of no use. There is a tap.
   void (*input_gradient)(const CodeEvent* events, const CodeEvent* end, const float* map,
-                         const int32_t* offsets, int32_t taps, const int8_t* weights, float* sums);
-  // The sum of each block: its halves are added to each other until one lane is left.
-  void (*sum_gradient_blocks)(const float* lanes, int64_t count, float* sums);
+                         const int32_t* offsets, int32_t taps, const int8_t* weights, bool begins,
+                         float* sums, float* found);
 
   // Training: weights of 1.5 bits. The sum of the magnitudes |w|, at most 1 each, above a threshold, in
   // float64, sixteen sums side by side, and how many they are; all of them above a negative threshold.

@@ -50,6 +50,25 @@ inline void set(float* to, Floats values) {
   *reinterpret_cast<FloatsInMemory*>(to) = values;
 }
 
+// The sum of the lanes: halves are added to each other until one is left.
+inline float sum_of_halves(Floats values) {
+#if defined(__AVX2__)
+#if defined(__AVX512F__)
+  const __m256 eight = _mm512_castps512_ps256(values) + _mm512_extractf32x8_ps(values, 1);
+#else
+  const __m256 eight = values;
+#endif
+  const __m128 four = _mm256_castps256_ps128(eight) + _mm256_extractf128_ps(eight, 1);
+  const __m128 two = four + _mm_movehl_ps(four, four);
+  return _mm_cvtss_f32(two) + _mm_cvtss_f32(_mm_shuffle_ps(two, two, 1));
+#else
+  for (int width = kFloats / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i)
+      values[i] = values[i] + values[i + width];
+  return values[0];
+#endif
+}
+
 // As many float64 as a register has float32; and sums side by side, the same number on every instruction set.
 typedef double Doubles __attribute__((vector_size(8 * kFloats)));
 typedef double DoublesInMemory __attribute__((vector_size(8 * kFloats), aligned(8), may_alias));

@@ -50,7 +50,7 @@ def most_spikes(instruction_set: str) -> Shares:
     Dense ones gain more from wide registers (benchmarks/bench_code_conv.py).
     """
     is_wide = (instruction_set or _native.instruction_sets()[-1]) == "avx512"
-    return Shares(codes=0.4, live=0.25 if is_wide else 0.4)
+    return Shares(codes=0.4, live=0.3 if is_wide else 0.4)
 
 
 def hindrance(x: Tensor, weight: Tensor, codes: Codes) -> str | None:
