@@ -13,6 +13,8 @@ namespace {
 
 // Weights of an output channel that are moved at once.
 constexpr int64_t kTile = 256;
+// What it takes to move a weight to where it lies otherwise, in products.
+constexpr int64_t kMoved = 32;
 // Output channels whose weights are packed together.
 constexpr int64_t kLanes = 16;
 
@@ -71,7 +73,7 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
   require(taps * s.in_channels * s.max_code * s.max_weight <= 1 << 24, "sums may pass 2^24");
   const int64_t in = s.in_channels, out = s.out_channels;
   signs_.resize(size_t(out * in * taps));
-  share_work(out, in * taps, threads, [&](int64_t co) {
+  share_work(out, kMoved / 8 * in * taps, threads, [&](int64_t co) {
     scale[co] = kernels.write_signs(weights + co * in * taps, &signs_[size_t(co * in * taps)], in * taps);
   });
   pack_quads(threads);
@@ -82,12 +84,14 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
     return;
   }
   table_ = lookup_table(shape, form_);
-  index_.assign(size_t(index_bytes(shape, form_)), index_of_zeros(shape, form_));
+  index_.resize(size_t(index_bytes(shape, form_)));
+  if (form_.lanes != out)
+    std::fill(index_.begin(), index_.end(), index_of_zeros(shape, form_));
   const int32_t symbols = 2 * s.max_weight + 1;
   // Lanes and units that stay in the cache: their weights, moved together, are then combined in whole
   // vectors.
   const int64_t tile = std::max<int64_t>(1, kTile / (taps * form_.per_unit));
-  share_work(pieces_of(out, kLanes), kLanes * in * taps, threads, [&](int64_t block) {
+  share_work(pieces_of(out, kLanes), kMoved * kLanes * in * taps, threads, [&](int64_t block) {
     const int64_t first = block * kLanes, count = std::min<int64_t>(kLanes, out - first);
     LineVector<uint8_t> together(size_t(tile * form_.per_unit * taps * kLanes), uint8_t(s.max_weight));
     for (int64_t start = 0; start < form_.units; start += tile) {
@@ -127,8 +131,10 @@ void LowBitConv::pack_quads(int threads) {
     return;
   quads_ = int32_t(quads);
   const int64_t lanes = kernels_.dense_code_lanes, blocks = pieces_of(s.out_channels, lanes);
-  of_quads_.assign(size_t(blocks * taps * quads * lanes * 4), 0);
-  share_work(s.out_channels, taps * s.in_channels, threads, [&](int64_t co) {
+  of_quads_.resize(size_t(blocks * taps * quads * lanes * 4));
+  if (blocks * lanes != s.out_channels || quads * 4 != s.in_channels)
+    std::fill(of_quads_.begin(), of_quads_.end(), int8_t(0));
+  share_work(s.out_channels, kMoved * taps * s.in_channels, threads, [&](int64_t co) {
     int8_t* const to = &of_quads_[size_t((co / lanes * taps * quads * lanes + co % lanes) * 4)];
     const int8_t* const from = &signs_[size_t(co * s.in_channels * taps)];
     for (int64_t ci = 0; ci < s.in_channels; ++ci)

@@ -65,15 +65,15 @@ private:
   ConvShape shape_;
   const Kernels& kernels_;
   LookupForm form_;
-  LineVector<uint8_t> index_;
+  RawVector<uint8_t> index_;
   LineVector<int8_t> table_;
   LineVector<int8_t> weights_; // [ky][kx][ci][lane], where there is no form
-  LineVector<int8_t> signs_;   // [co][ci][ky][kx]
+  RawVector<int8_t> signs_;    // [co][ci][ky][kx]
   // Where every product is computed: what computes it (null: nothing), and [block][ky][kx][quad][lane][4].
   decltype(Kernels::dense_codes) dense_ = nullptr;
   float most_events_;
   int32_t quads_ = 0;
-  LineVector<int8_t> of_quads_;
+  RawVector<int8_t> of_quads_;
 };
 
 } // namespace hdlif

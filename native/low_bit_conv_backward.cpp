@@ -16,6 +16,8 @@ constexpr int64_t kBetween = 1 << 21;
 constexpr int64_t kStrip = 24 << 10;
 // Weights of an output channel that are moved at once.
 constexpr int64_t kTile = 256;
+// What it takes to move a number to where it lies otherwise, in products.
+constexpr int64_t kMoved = 32;
 // Input channels whose gradients are summed together.
 constexpr int64_t kTogether = 16;
 
@@ -109,7 +111,7 @@ private:
   const ConvShape& shape_;
   int64_t images_, blocks_;
   int32_t top_, left_, height_, width_;
-  LineVector<float> data_;
+  RawVector<float> data_;
 };
 
 // The events of a strip of rows: a list for each class of pixels and input channel, with room for all of its
@@ -142,7 +144,7 @@ public:
   const Event* end(int64_t list) const { return ends_[size_t(list)]; }
 
 private:
-  LineVector<Event> events_;
+  RawVector<Event> events_;
   std::vector<Event*> ends_;
   int64_t room_ = 0;
 };
@@ -180,11 +182,16 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
   const auto lanes_of = [&](int64_t block) {
     return std::min<int64_t>(kGradientBlock, out - block * kGradientBlock);
   };
-  LineVector<float> sums(to_weights == nullptr ? 0 : place(in, 0, 0), 0.0f);
-  LineVector<int8_t> weights(to_input == nullptr ? 0 : place(in, 0, 0), int8_t(0));
+  RawVector<float> sums;
+  sums.resize(to_weights == nullptr ? 0 : place(in, 0, 0));
+  RawVector<int8_t> weights;
+  weights.resize(to_input == nullptr ? 0 : place(in, 0, 0));
   const int64_t tile = std::max<int64_t>(1, kTile / taps);
   if (to_input != nullptr)
-    share_work(blocks, in * taps * kGradientBlock, threads, [&](int64_t block) {
+    share_work(blocks, kMoved * in * taps * kGradientBlock, threads, [&](int64_t block) {
+      if (lanes_of(block) < kGradientBlock)
+        for (int64_t ci = 0; ci < in; ++ci)
+          std::fill_n(&weights[place(ci, block, 0)], taps * kGradientBlock, int8_t(0));
       for (int64_t start = 0; start < in; start += tile)
         for (int64_t lane = 0; lane < lanes_of(block); ++lane)
           for (int64_t ci = start; ci < std::min(start + tile, in); ++ci) {
@@ -227,7 +234,9 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
     // Neighbouring channels, so that a thread has lines of the input's gradient to itself.
     share_work(pieces_of(in, kTogether), count * kTogether * out_map, threads, [&](int64_t part) {
       const int64_t begin = part * kTogether, end = std::min(in, begin + kTogether);
-      LineVector<float> lanes, found;
+      if (to_weights != nullptr && first == 0)
+        std::fill(sums.begin() + int64_t(place(begin, 0, 0)), sums.begin() + int64_t(place(end, 0, 0)), 0.0f);
+      RawVector<float> lanes, found;
       const auto each = [&](auto body) {
         for (int64_t ci = begin; ci < end; ++ci)
           for (int64_t c = 0, tap = 0; c < int64_t(classes.size());
@@ -280,7 +289,7 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
   }
   if (to_weights == nullptr)
     return;
-  share_work(blocks, 4 * in * taps * kGradientBlock, threads, [&](int64_t block) {
+  share_work(blocks, kMoved * in * taps * kGradientBlock, threads, [&](int64_t block) {
     for (int64_t start = 0; start < in; start += tile)
       for (int64_t lane = 0; lane < lanes_of(block); ++lane)
         for (int64_t ci = start; ci < std::min(start + tile, in); ++ci) {

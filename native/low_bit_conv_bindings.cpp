@@ -50,6 +50,17 @@ void bind_low_bit_conv(nb::module_& module) {
       },
       nb::arg("codes"), nb::arg("count"), nb::arg("threads"), nb::call_guard<nb::gil_scoped_release>());
   module.def(
+      "pool_codes",
+      [](uint64_t codes, int64_t images, Pair size, int64_t channels, Pair window, uint64_t sums,
+         int threads) {
+        const auto [height, width] = size;
+        const auto [window_height, window_width] = window;
+        pool_codes(at<const uint8_t>(codes), {images, height, width, channels}, window_height, window_width,
+                   at<uint8_t>(sums), threads);
+      },
+      nb::arg("codes"), nb::arg("images"), nb::arg("size"), nb::arg("channels"), nb::arg("window"),
+      nb::arg("sums"), nb::arg("threads"), nb::call_guard<nb::gil_scoped_release>());
+  module.def(
       "ternarize",
       [](uint64_t weights, int64_t count, uint64_t to, int threads, const std::string& instruction_set) {
         return ternarize(at<const float>(weights), count, at<float>(to), kernels_by_name(instruction_set),

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace hdlif {
@@ -21,6 +22,20 @@ template <typename T> struct LineAllocator {
   bool operator!=(const LineAllocator&) const { return false; }
 };
 template <typename T> using LineVector = std::vector<T, LineAllocator<T>>;
+
+// What is new in such a vector holds what lies there, so that the threads that fill it touch it first.
+template <typename T> struct RawAllocator : LineAllocator<T> {
+  template <typename U> struct rebind {
+    using other = RawAllocator<U>;
+  };
+  RawAllocator() = default;
+  template <typename U> RawAllocator(const RawAllocator<U>&) {}
+  template <typename U> void construct(U* at) { ::new (static_cast<void*>(at)) U; }
+  template <typename U, typename... Given> void construct(U* at, Given&&... given) {
+    ::new (static_cast<void*>(at)) U(std::forward<Given>(given)...);
+  }
+};
+template <typename T> using RawVector = std::vector<T, RawAllocator<T>>;
 
 inline const float* floats(const uint8_t* memory) {
   return reinterpret_cast<const float*>(memory);

@@ -64,4 +64,22 @@ int64_t count_events(const uint8_t* codes, int64_t count, int threads) {
   return events;
 }
 
+void pool_codes(const uint8_t* codes, const CodeMaps& maps, int64_t window_height, int64_t window_width,
+                uint8_t* sums, int threads) {
+  const int64_t height = maps.height / window_height, width = maps.width / window_width,
+                channels = maps.channels;
+  share_work(maps.images * height, maps.width * window_height * channels, threads, [&](int64_t row) {
+    const int64_t top = row / height * maps.height + row % height * window_height;
+    uint8_t* const to = sums + row * width * channels;
+    std::fill_n(to, width * channels, uint8_t(0));
+    for (int64_t y = 0; y < window_height; ++y)
+      for (int64_t x = 0; x < width * window_width; ++x) {
+        const uint8_t* __restrict from = codes + ((top + y) * maps.width + x) * channels;
+        uint8_t* __restrict sum = to + x / window_width * channels;
+        for (int64_t c = 0; c < channels; ++c)
+          sum[c] = uint8_t(sum[c] + from[c]);
+      }
+  });
+}
+
 } // namespace hdlif

@@ -18,4 +18,12 @@ bool quantise_surpluses(const float* surplus, int64_t count, const SpikeCodes& t
 // How many codes are not 0.
 int64_t count_events(const uint8_t* codes, int64_t count, int threads);
 
+// The sums of codes, each of at most 255, over windows that lie side by side; what is left over at the end of
+// a map is left out. Maps are [image][height][width][channels].
+struct CodeMaps {
+  int64_t images, height, width, channels;
+};
+void pool_codes(const uint8_t* codes, const CodeMaps& maps, int64_t window_height, int64_t window_width,
+                uint8_t* sums, int threads);
+
 } // namespace hdlif

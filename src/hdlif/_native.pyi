@@ -141,6 +141,11 @@ def set_parallel(function: int) -> None:
 def count_events(codes: int, count: int, threads: int) -> int:
     """How many codes are not 0."""
 
+def pool_codes(
+    codes: int, images: int, size: tuple[int, int], channels: int, window: tuple[int, int], sums: int, threads: int
+) -> None:
+    """Sums over windows that lie side by side, of maps [images, size, channels]; see native/spike_codes.h."""
+
 def ternarize(weights: int, count: int, to: int, threads: int, instruction_set: str = "") -> bool:
     """Weights of 1.5 bits, as `functional.ternarize_weight` gives them; whether none of them is 1 or more."""
 

@@ -187,7 +187,10 @@ class _Chain:
     def _in_chain(self, child: nn.Module, value: Value) -> Value | None:
         """What it makes as a part of the chain; None where it runs by itself, and nothing was done."""
         if isinstance(value, CodedSpikes):
-            return self._convolved(child, value) if isinstance(child, QuantConv2d) else None
+            if isinstance(child, QuantConv2d):
+                return self._convolved(child, value)
+            window = side_by_side(child)
+            return None if window is None else value.pooled(window)
         if isinstance(child, Normalising):
             return self._normalised(child, value)
         return self._fired(child, value) if isinstance(child, Firing) else None
@@ -247,7 +250,7 @@ class _Chain:
         maps, norm = (value.values, value.norm) if isinstance(value, Maps) else (value, None)
         if isinstance(value, Maps) and norm is None:
             return None
-        codes = self._reads_codes(self._at + 1)
+        codes = self._reads_codes()
         if norm is None and not codes:
             return None
         name = self._names[self._at]
@@ -268,8 +271,12 @@ class _Chain:
             return False
         return neuron.runs_in_chains() and not _is_seen(norm) and not _is_seen(neuron)
 
-    def _reads_codes(self, at: int) -> bool:
-        """Whether a convolution stands there that reads codes alone, whatever else is known of its input."""
+    def _reads_codes(self) -> bool:
+        """Whether a convolution reads the next value that reads codes alone, or, without a graph, means of them."""
+        at = self._at + 1
+        if not torch.is_grad_enabled() and at < len(self._children):
+            pool = self._children[at]
+            at += int(side_by_side(pool) is not None and not _is_seen(pool))
         if at >= len(self._children):
             return False
         conv = self._children[at]
@@ -278,9 +285,22 @@ class _Chain:
 
 def _how(child: nn.Module) -> str:
     """How a child ran as a part of a chain."""
-    if isinstance(child, QuantConv2d):
+    if isinstance(child, QuantConv2d | nn.AvgPool2d):
         return "kernels for codes"
     return "rows that the neuron applies" if isinstance(child, Normalising) else "fused"
+
+
+def side_by_side(pool: nn.Module) -> tuple[int, int] | None:
+    """The windows of an average pool that lie side by side, without padding; None of another module."""
+    if type(pool) is not nn.AvgPool2d:
+        return None
+    window, stride, padding = (_pair(one) for one in (pool.kernel_size, pool.stride, pool.padding))
+    is_plain = stride == window and padding == (0, 0) and not pool.ceil_mode and pool.divisor_override is None
+    return window if is_plain else None
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 def _tensor(value: Value) -> Tensor:

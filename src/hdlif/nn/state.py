@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hdlif.errors import ShapeError, StateError, TrainingError
 from hdlif.kernels.code_conv import codes_of, marked, pooled
 from hdlif.nn.captured import Captured
-from hdlif.nn.chain import may_run_as_one, run_chain
+from hdlif.nn.chain import may_run_as_one, run_chain, side_by_side
 from hdlif.nn.one_pixel import product, runs_as_product
 from hdlif.nn.steps import Measure, Steps, carried
 from hdlif.nn.synapses import QuantConv2d
@@ -403,20 +403,9 @@ def fold_time(module: nn.Module, x: Tensor, weight: Tensor | None = None, measur
     if measure is not None:
         measure.take(folded, y)
     unfolded = y.reshape(*x.shape[:2], *y.shape[1:])
-    if codes is not None and type(module) is nn.AvgPool2d and (window := _side_by_side(module)):
+    if codes is not None and (window := side_by_side(module)):
         return marked(unfolded, pooled(y, codes, window))
     return unfolded
-
-
-def _side_by_side(pool: nn.AvgPool2d) -> tuple[int, int] | None:
-    """The windows of a pool that lie side by side, without padding; None of another."""
-    window, stride, padding = (_pair(one) for one in (pool.kernel_size, pool.stride, pool.padding))
-    is_plain = stride == window and padding == (0, 0) and not pool.ceil_mode and pool.divisor_override is None
-    return window if is_plain else None
-
-
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
 
 
 def check_cuts(module: nn.Module, name: str, state: State) -> None:

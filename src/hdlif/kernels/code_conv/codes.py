@@ -48,6 +48,29 @@ class CodedSpikes:
     steps: int
     way: Tensor | None = None
 
+    def pooled(self, window: tuple[int, int]) -> CodedSpikes | None:
+        """Means over windows that lie side by side, without a graph: sums of codes, with a smaller step.
+
+        None where they are larger than a code may be, or there is no window.
+        """
+        images, height, width, channels = self.codes.codes.shape
+        size = window[0] * window[1]
+        shape = (images, height // window[0], width // window[1], channels)
+        count, most = prod(shape), self.codes.most * size
+        if self.way is not None or most > MOST_CODE or count == 0:
+            return None
+        room = code_room(count)
+        _native.pool_codes(
+            self.codes.codes.data_ptr(),
+            images,
+            (height, width),
+            channels,
+            window,
+            room.data_ptr(),
+            threads=torch.get_num_threads(),
+        )
+        return CodedSpikes(Codes(room[:count].view(shape), self.codes.step / size, most), self.steps)
+
     def spikes(self) -> Tensor:
         """The spikes themselves, marked; channels last."""
         values = self.codes.codes.permute(0, 3, 1, 2).to(torch.float32) * self.codes.step
