@@ -11,7 +11,7 @@ namespace hdlif {
 namespace {
 
 // Bytes of maps and events that lie between the two halves of a backward pass, about, for each thread.
-constexpr int64_t kBetween = 1 << 21;
+constexpr int64_t kBetween = 1 << 20;
 // Bytes of what comes back that a strip of rows reads, which stay in a core's first cache.
 constexpr int64_t kStrip = 24 << 10;
 // Weights of an output channel that are moved at once.
