@@ -80,6 +80,37 @@ def test_sums_are_those_of_the_integers_bit_for_bit(layer: tuple[int, ...], bits
 
 
 @pytest.mark.parametrize("instructions", _native.instruction_sets())
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_sums_are_the_same_whether_codes_are_skipped_or_not(layer: tuple[int, ...], instructions: str) -> None:
+    ins, outs, kernel, stride, padding, height, width = layer
+    codes = codes_of(spikes_of(surpluses(1, 3, ins, height, width)))
+    assert codes is not None
+    weight = ternarize_weight(torch.randn(outs, ins, kernel, kernel, generator=torch.Generator().manual_seed(1)))
+    out_size = conv.out_size_of((height, width), weight, CodeConv((stride, stride), (padding, padding)))
+    found = []
+    for most_events in (0.0, 1.0, -1.0):
+        scale, y = torch.empty(outs), torch.empty(3, *out_size, outs)
+        made = _native.LowBitConv(
+            weight.data_ptr(),
+            scale.data_ptr(),
+            in_size=(height, width),
+            out_size=out_size,
+            channels=(ins, outs),
+            kernel=(kernel, kernel),
+            stride=(stride, stride),
+            padding=(padding, padding),
+            max_code=codes.most,
+            threads=2,
+            instruction_set=instructions,
+            most_events=most_events,
+        )
+        made.forward(codes.codes.data_ptr(), 3, 0, y.data_ptr(), group=1, totals=0, squares=0, threads=2)
+        found.append(y)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("instructions", _native.instruction_sets())
 @pytest.mark.parametrize("quantize", [binarize_weight, ternarize_weight])
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_gradients_are_those_of_the_convolution(layer: tuple[int, ...], quantize: Any, instructions: str) -> None:

@@ -14,9 +14,10 @@ def latent(*shape: int, seed: int = 0, scale: float = 0.7) -> torch.Tensor:
 
 @pytest.mark.parametrize("shape", [(1,), (15,), (7, 3), (33, 5, 3, 3), (64, 300, 3, 3)], ids=str)
 @pytest.mark.parametrize("threads", [1, 3])
-def test_values_and_gradients_are_those_of_the_equation(shape: tuple[int, ...], threads: int) -> None:
+@pytest.mark.parametrize("scale", [0.7, 0.05])
+def test_values_and_gradients_are_those_of_the_equation(shape: tuple[int, ...], threads: int, scale: float) -> None:
     torch.set_num_threads(threads)
-    weight = latent(*shape)
+    weight = latent(*shape, scale=scale)
     back = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     results = []
     for quantize in (ternarized, ternarize_weight):

@@ -33,6 +33,7 @@ def test_what_computes_a_layer_is_said_and_why(low_bit: TrainingProfile) -> None
     paths = {layer.name: layer.path for layer in low_bit.layers}
     assert paths["body.stage1.0.act1"] == "fused"
     assert paths["body.stage1.0.conv1"] == "kernels for codes"
+    assert paths["body.stage1.0.bn1"] == "rows that the neuron applies"
     assert paths["body.stage2.0.shortcut.conv"] == "PyTorch: what it reads is not what quantised neurons emit"
     plain = {layer.name: layer.path for layer in profiled("digits_hdlif").layers}
     assert plain["body.stage1.0.conv1"] == "PyTorch: weights have more than 1.5 bits"

@@ -202,6 +202,27 @@ def test_sums_of_codes_are_normalised_as_one_by_one(
     assert seen == of_chunk * len(chunks)
 
 
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.AvgPool2d((2, 3)), nn.AvgPool2d(3, 2), nn.MaxPool2d(2)])
+def test_means_of_codes_are_codes(pool: nn.Module, learn: bool, monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:
+    torch.manual_seed(0)
+    conv = QuantConv2d(6, 10, 3, padding=1, quantizer=Ternary())
+    first = hd_lif(SpikeQuantizer(bits=5 if pool.kernel_size == 2 else 4))
+    network = Sequential({"first": first, "pool": pool, "conv": conv, "norm": BatchNorm2d(10), "neuron": hd_lif()})
+    assert_alike(network, currents(), (3, 1), monkeypatch, learn=learn)
+    is_coded = not learn and isinstance(pool, nn.AvgPool2d) and pool.stride == pool.kernel_size
+    assert seen == ["sums", "rows"] * 2 if is_coded else ["rows"] * 2
+
+
+def test_means_of_codes_that_are_too_large_are_spikes(monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:
+    torch.manual_seed(0)
+    conv = QuantConv2d(6, 10, 1, quantizer=Ternary())
+    first, pool = hd_lif(SpikeQuantizer(bits=8)), nn.AvgPool2d(2)
+    network = Sequential({"first": first, "pool": pool, "conv": conv, "norm": BatchNorm2d(10), "neuron": hd_lif()})
+    assert_alike(network, currents(), (4,), monkeypatch, learn=False)
+    assert seen == ["rows"]
+
+
 @pytest.mark.parametrize("weights", [None, Ternary()])
 def test_running_statistics_normalise_where_nothing_is_learned(
     weights: Any, monkeypatch: pytest.MonkeyPatch, seen: list[str]

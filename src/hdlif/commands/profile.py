@@ -123,12 +123,14 @@ def profile_training(
         RecipeError: the target is none.
     """
     # What trains takes a second to import, and counts need none of it.
+    from hdlif.measure.allocator import keep_freed_memory
     from hdlif.measure.training_profile import training_profile
 
     if not is_recipe(target):
         raise RecipeError(f"{target}: what is trained is a recipe; give its file, or the name of one that ships")
     own = data if names_path(data) else None
     recipe, _ = load_with_data(target, overrides, data=own, data_root=data_root)
+    keep_freed_memory()
     return training_profile(recipe)
 
 

@@ -126,17 +126,14 @@ Value = Tensor | CodedSpikes | Maps
 def may_run_as_one(x: Tensor, carried: Steps) -> bool:
     """Whether children may run as one at all: in float32 on a CPU, and with nothing that sees what they give."""
     return (
-        carried.traces is None
+        not torch.compiler.is_compiling()
+        and carried.traces is None
         and carried.gather is None
         and carried.wiring is None
         and carried.eligibility is None
         and not carried.measures
         and not carried.by_average
-        and not torch.compiler.is_compiling()
-        and x.ndim == 5
-        and x.dtype == torch.float32
-        and x.numel() > 0
-        and is_plain(x, _CPU)
+        and _are_maps(x)
         and not is_watched()
         and not torch.is_autocast_enabled("cpu")
         and not _has_any_global_hook()  # type: ignore[no-untyped-call]
@@ -206,9 +203,10 @@ class _Chain:
         return made
 
     def _convolved(self, conv: QuantConv2d, spikes: CodedSpikes) -> Tensor | Maps | None:
-        how, weight = conv.as_code_conv(), self._weight_of(conv)
+        how = conv.as_code_conv()
         if how is None:
             return None
+        weight = self._weight_of(conv)
         if spikes.way is None:
             found = summed(spikes, weight, how)
             return None if found is None else Maps(*found)
@@ -228,7 +226,7 @@ class _Chain:
         maps = value if isinstance(value, Tensor) else value.values
         if isinstance(value, Maps) and value.norm is not None:
             return None
-        if len(maps) != len(self._steps) or not norm.is_rows(maps):
+        if not _are_maps(maps) or len(maps) != len(self._steps) or not norm.is_rows(maps):
             return None
         needs_graph = torch.is_grad_enabled()
         if (isinstance(value, Tensor) or needs_graph) and not self._goes_on_as_rows(self._at):
@@ -248,7 +246,7 @@ class _Chain:
         if not neuron.runs_in_chains():
             return None
         maps, norm = (value.values, value.norm) if isinstance(value, Maps) else (value, None)
-        if isinstance(value, Maps) and norm is None:
+        if (isinstance(value, Maps) and norm is None) or not _are_maps(maps):
             return None
         codes = self._reads_codes()
         if norm is None and not codes:
@@ -316,6 +314,11 @@ def _is_seen(module: object) -> bool:
         return True
     hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
     return any(not isinstance(hook, _Begins | _Ends) for hook in hooks)
+
+
+def _are_maps(x: Tensor) -> bool:
+    """Whether they are maps [K, B, C, H, W] that kernels may read."""
+    return x.ndim == 5 and x.dtype == torch.float32 and x.numel() > 0 and is_plain(x, _CPU)
 
 
 def _is_dense(maps: Tensor) -> bool:

@@ -160,8 +160,8 @@ class Scope:
     def chain(self, x: Tensor, *names: str) -> Tensor:
         """Run these children one after another, each on what the one before gave.
 
-        The same as a call for each, but that nobody else is to read what lies between. Without a graph they may so run
-        as one, see `hdlif.nn.chain`.
+        The same as a call for each, but that nobody else is to read what lies between: there they may run as one, see
+        `hdlif.nn.chain`.
         """
         if not isinstance(x, Captured) and may_run_as_one(x, self._carried):
             return run_chain(self, self._steps, x, names)
@@ -170,6 +170,7 @@ class Scope:
         return x
 
     def child(self, name: str) -> nn.Module:
+        """The child of that name."""
         return self._module.get_submodule(name)
 
     def weight_of(self, layer: nn.Module) -> Tensor | None:

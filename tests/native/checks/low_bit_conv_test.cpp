@@ -214,6 +214,88 @@ bool quantises(int threads) {
   return true;
 }
 
+// Sums over windows, of maps with more or less than whole ones.
+bool pools(int threads) {
+  const CodeMaps maps{draw(1, 3), draw(2, 9), draw(2, 9), draw(1, 70)};
+  const int64_t wy = draw(1, 2), wx = draw(1, 3) < maps.width ? draw(1, 2) : 1;
+  const int64_t height = maps.height / wy, width = maps.width / wx;
+  std::vector<uint8_t> codes;
+  for (int64_t i = 0; i < maps.images * maps.height * maps.width * maps.channels; ++i)
+    codes.push_back(uint8_t(draw(0, 63)));
+  std::vector<uint8_t> found(size_t(maps.images * height * width * maps.channels), 255);
+  pool_codes(codes.data(), maps, wy, wx, found.data(), threads);
+  for (size_t i = 0; i < found.size(); ++i) {
+    const int64_t c = int64_t(i) % maps.channels, pixel = int64_t(i) / maps.channels;
+    const int64_t image = pixel / (height * width), y = pixel / width % height, x = pixel % width;
+    int sum = 0;
+    for (int64_t dy = 0; dy < wy; ++dy)
+      for (int64_t dx = 0; dx < wx; ++dx)
+        sum += codes[size_t(((image * maps.height + y * wy + dy) * maps.width + x * wx + dx) * maps.channels + c)];
+    if (found[i] != sum)
+      return false;
+  }
+  return true;
+}
+
+// The rows that normalise values with these sums, and their gradient, are those of plain formulas.
+bool normalises() {
+  const int64_t groups = draw(1, 3), channels = draw(1, 40), count = draw(2, 50), images = groups * 2;
+  std::vector<double> totals, squares;
+  std::vector<float> weight, bias, unit, mean(static_cast<size_t>(channels), 0.5f),
+      var(static_cast<size_t>(channels), 2.0f);
+  for (int64_t i = 0; i < groups * channels; ++i) {
+    totals.push_back(draw(-50, 50));
+    squares.push_back(totals.back() * totals.back() / double(count) + draw(1, 90));
+  }
+  for (int64_t c = 0; c < channels; ++c) {
+    weight.push_back(float(draw(1, 8)) / 4);
+    bias.push_back(float(draw(-8, 8)) / 4);
+    unit.push_back(float(draw(0, 4)) / 8); // one of 0 among them
+  }
+  const std::vector<int64_t> rows(static_cast<size_t>(groups), 0);
+  const std::vector<double> momenta(static_cast<size_t>(groups), 0.25);
+  std::vector<double> right_mean(mean.begin(), mean.end()), right_var(var.begin(), var.end());
+  const BatchNorm norm{weight.data(), bias.data(), 1e-5,          mean.data(),
+                       var.data(),    rows.data(), momenta.data()};
+  const Moments moments{totals.data(), squares.data(), count, unit.data()};
+  std::vector<float> found(size_t(4 * groups * channels));
+  const NormRows to{&found[0], &found[size_t(groups * channels)], &found[size_t(2 * groups * channels)],
+                    &found[size_t(3 * groups * channels)]};
+  batch_norm_rows(norm, moments, false, groups, channels, to);
+  const auto near = [](double a, double b) { return std::abs(a - b) <= 1e-5 * (1 + std::abs(b)); };
+  for (int64_t g = 0; g < groups; ++g)
+    for (int64_t c = 0; c < channels; ++c) {
+      const size_t at = size_t(g * channels + c), of = size_t(c);
+      const double u = unit[of], m = u * totals[at] / double(count),
+                   distances = u * u * (squares[at] - totals[at] * totals[at] / double(count));
+      right_mean[of] = 0.75 * right_mean[of] + 0.25 * m;
+      right_var[of] = 0.75 * right_var[of] + 0.25 * distances / double(count - 1);
+      const double slope = 1 / std::sqrt(distances / double(count) + 1e-5);
+      const double x = 3, y = weight[of] * (u * x - m) * slope + bias[of];
+      if (!near(to.scale[at] * (x - to.mean[at]) + to.shift[at], y) || !near(to.slope[at], slope))
+        return false;
+    }
+  for (size_t c = 0; c < mean.size(); ++c)
+    if (!near(mean[c], right_mean[c]) || !near(var[c], right_var[c]))
+      return false;
+  const int64_t pixels = draw(1, 40);
+  for (bool is_last : {true, false}) {
+    std::vector<float> x, gradient, right;
+    for (int64_t i = 0; i < images * pixels * channels; ++i) {
+      x.push_back(float(draw(-8, 8)));
+      gradient.push_back(float(draw(-8, 8)));
+      const int64_t c = is_last ? i % channels : i / pixels % channels, image = i / (pixels * channels);
+      const size_t at = size_t(image / 2 * channels + c);
+      right.push_back(gradient.back() + (to.shift[at] + to.scale[at] * x.back()));
+    }
+    add_statistics_gradient(x.data(), to.shift, to.scale, images, 2, pixels, channels, is_last, gradient.data(), 2);
+    for (size_t i = 0; i < right.size(); ++i)
+      if (!near(gradient[i], right[i]))
+        return false;
+  }
+  return true;
+}
+
 // Weights of 1.5 bits: every instruction set gives the scalar one's.
 bool ternarizes(const Kernels* const* tables, int count) {
   std::vector<float> weights;
@@ -270,6 +352,10 @@ int main(int argc, char** argv) {
     }
     if (!quantises(1 + i % 3))
       return std::printf("case %d: codes of surpluses\n", i), 1;
+    if (!pools(1 + i % 3))
+      return std::printf("case %d: pools\n", i), 1;
+    if (!normalises())
+      return std::printf("case %d: batch norm\n", i), 1;
     if (!ternarizes(tables, count))
       return std::printf("case %d: weights\n", i), 1;
   }
