@@ -23,7 +23,7 @@ public:
   const ConvShape& shape() const { return shape_; }
 
   // Of each group of so many images, what the channels of the sums add up to, and their squares,
-  // [group][co]; exact where `sums_squares`.
+  // [group][co]. Where not `sums_squares` they may depend on the number of threads.
   struct ToMoments {
     int64_t group;
     double *totals, *squares;
@@ -54,8 +54,7 @@ public:
                 int threads) const;
 
 private:
-  // The sums of codes and weights; calls write(piece, image, oy, sums of the row) for each row, those of a
-  // piece one after another, top to bottom. Returns in how many pieces an image is.
+  // In how many pieces an image is summed.
   int64_t strips(int64_t images, int threads) const;
   void pack_quads(int threads);
   bool is_dense(const uint8_t* codes, int64_t count) const;

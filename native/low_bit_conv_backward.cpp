@@ -270,7 +270,7 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
             const int64_t count = lists.end(list) - lists.begin(list);
             if (one.taps.empty()) // no tap leads to such a pixel
               std::fill_n(found.begin() + at, count, 0.0f);
-            else
+            else if (count > 0)
               kernels_.input_gradient(
                   lists.begin(list), lists.end(list), of_input.block(block), one.offsets.data(),
                   int32_t(one.taps.size()), &weights[place(ci, block, tap)], block == 0,

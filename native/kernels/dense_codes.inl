@@ -1,4 +1,4 @@
-// Sums of codes and low-bit weights, of which most codes are not 0: every product, four at a time, in
+// Sums of codes and low-bit weights where many codes are not 0: every product, four at a time, in
 // integers.
 
 #if defined(__AVX2__)

@@ -96,7 +96,8 @@ class LowBitConv:
     ) -> None:
         """Fills the scale of each output channel.
 
-        No code is skipped in an image where more than a share `most_events` is not 0; below 0 it is chosen.
+        No code is skipped in an image, or a part of it, where more than a share `most_events` is not 0; below 0, a
+        share that suits.
 
         ValueError: a size is none of a convolution, or this machine has no such instruction set.
         """

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.accounting.memory import watching_saved
+from hdlif.errors import ShapeError, StateError
 from hdlif.functional import Triangle, heaviside
 from hdlif.kernels import batch_norm
 from hdlif.kernels.code_conv import CodedSpikes
@@ -204,7 +205,9 @@ def test_sums_of_codes_are_normalised_as_one_by_one(
 
 @pytest.mark.parametrize("learn", [False, True])
 @pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.AvgPool2d((2, 3)), nn.AvgPool2d(3, 2), nn.MaxPool2d(2)])
-def test_means_of_codes_are_codes(pool: nn.Module, learn: bool, monkeypatch: pytest.MonkeyPatch, seen: list[str]) -> None:
+def test_means_of_codes_are_codes(
+    pool: nn.Module, learn: bool, monkeypatch: pytest.MonkeyPatch, seen: list[str]
+) -> None:
     torch.manual_seed(0)
     conv = QuantConv2d(6, 10, 3, padding=1, quantizer=Ternary())
     first = hd_lif(SpikeQuantizer(bits=5 if pool.kernel_size == 2 else 4))
@@ -298,6 +301,82 @@ def test_rules_learn_as_one_by_one(rule: Any, monkeypatch: pytest.MonkeyPatch, s
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [range(3), range(5)])
+def test_a_time_axis_of_another_length_is_refused_as_ever(steps: range) -> None:
+    for weights in (None, Ternary()):
+        with torch.no_grad(), pytest.raises(ShapeError, match="time steps; it must be"):
+            triple(hd_lif(), weights=weights)(currents(), None, steps)
+
+
+def test_other_channels_are_refused_as_ever() -> None:
+    for learn in (False, True):
+        with torch.set_grad_enabled(learn), pytest.raises(RuntimeError, match="to have 6 channels"):
+            triple(hd_lif(), weights=Ternary())(currents(channels=4), None, range(TIME_STEPS))
+
+
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("layout", ["expanded", "a part", "every other"])
+def test_maps_that_do_not_follow_on_each_other(
+    layout: str, learn: bool, monkeypatch: pytest.MonkeyPatch, seen: list[str]
+) -> None:
+    for size in ((1, 5, 7), (10, 1, 1)):
+        x = torch.randn(TIME_STEPS, 6, *size, generator=torch.Generator().manual_seed(0))
+        part = {"expanded": x[:1].expand(x.shape), "a part": x[:, :3], "every other": x[:, ::2]}[layout]
+        network = Sequential({"norm": BatchNorm2d(size[0]), "neuron": hd_lif()})
+        found, _ = network(part.clone().requires_grad_(learn), None, range(TIME_STEPS))
+        network.get_submodule("norm").forget(TIME_STEPS)  # type: ignore[operator]
+        right, _ = network(part.requires_grad_(learn) if learn else part, None, range(TIME_STEPS))
+        torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
+
+
+def test_default_dtypes_are_of_no_consequence() -> None:
+    network, x = triple(hd_lif(), weights=Ternary()), currents()
+    right, _ = run(network, x, (4,), learn=True)
+    network.get_submodule("norm").forget(TIME_STEPS)  # type: ignore[operator]
+    torch.set_default_dtype(torch.float64)
+    try:
+        found, _ = run(network, x, (4,), learn=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(found, right, strict=True))
+
+
+def test_a_hook_of_a_quantiser_is_called(seen: list[str]) -> None:
+    network = triple(hd_lif(), weights=Ternary())
+    quantizer = network.get_submodule("first.quantizer")
+    quantizer.register_forward_hook(lambda *_: torch.zeros_like(currents()))
+    with torch.no_grad():
+        y, _ = network(currents(), None, range(TIME_STEPS))
+    # No spike, so that only what the norm adds is left of the currents.
+    assert torch.equal(y[:, :, :, :1, :1].expand(y.shape), y)
+    assert "sums" not in seen
+
+
+def test_statistics_that_a_graph_needs_are_not_changed_unseen() -> None:
+    network = triple(hd_lif())
+    network.eval()
+    y, _ = network(currents().requires_grad_(), None, range(TIME_STEPS))
+    network.train()
+    with torch.no_grad():
+        network(currents(seed=3), None, range(TIME_STEPS))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.backward(y.sum())
+
+
+def test_a_learned_step_of_a_quantiser_is_fused_without_its_codes(
+    monkeypatch: pytest.MonkeyPatch, seen: list[str]
+) -> None:
+    network = triple(hd_lif(SpikeQuantizer(learned=True)), weights=Ternary())
+    network.add_module("last", QuantConv2d(10, 2, 1, quantizer=Ternary()))
+    with torch.no_grad():
+        found, _ = network(currents(), None, range(TIME_STEPS))
+        assert seen[:2] == ["sums", "rows"]
+        network.get_submodule("norm").forget(TIME_STEPS)  # type: ignore[operator]
+        one_by_one(monkeypatch)
+        right, _ = network(currents(), None, range(TIME_STEPS))
+    torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["first", "conv", "norm", "neuron"])
 def test_what_somebody_sees_runs_by_itself(name: str, seen: list[str]) -> None:
     network, found = triple(hd_lif(), weights=Ternary()), list[Tensor]()
@@ -359,6 +438,8 @@ def test_states_are_checked_as_ever() -> None:
         lost = {name: one for name, one in state.items() if name != "neuron"}
         with pytest.raises(Exception, match="state lacks 'neuron'"):
             network(currents(1), lost, range(1, 2))
+        with pytest.raises(StateError, match="keeps none"):
+            network(currents(1), {**state, "norm": {"potential": torch.zeros(1)}}, range(1, 2))
         with pytest.raises(Exception, match="a new batch starts with state=None"):
             network(currents(1)[:, :2], detach(state), range(1, 2))
 

@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from hdlif import _native
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Norm:
             slope: [K, C], filled with 1/√(σ² + eps).
         """
         channels = self.weight.shape[0]
-        rows = Rows(*torch.empty(3, len(self.steps), channels))
+        rows = Rows(*torch.empty(3, len(self.steps), channels, dtype=torch.float32, device=_CPU))
         _native.batch_norm_rows(
             self.weight.data_ptr(),
             self.bias.data_ptr(),
@@ -89,6 +92,9 @@ class Norm:
             shift=rows.shift.data_ptr(),
             slope=0 if slope is None else slope.data_ptr(),
         )
+        if self.of_batch:
+            # They were written to by their addresses, which PyTorch does not see.
+            increment_version((self.running_mean, self.running_var))
         return rows
 
     def rows_with_graph(self, maps: Tensor, moments: Moments) -> tuple[Tensor, Rows]:
@@ -101,7 +107,7 @@ class Norm:
 def moments_of(maps: Tensor) -> Moments:
     """Those of maps [K, B, C, H, W] of float32 that lie one behind the other, channels last or not."""
     steps, batch, channels, height, width = maps.shape
-    totals, squares = torch.empty(2, steps, channels, dtype=torch.float64)
+    totals, squares = torch.empty(2, steps, channels, dtype=torch.float64, device=_CPU)
     _native.batch_moments(
         maps.data_ptr(),
         steps * batch,
@@ -126,7 +132,7 @@ class _Normed(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         assert norm.of_batch
         assert moments.are_units
-        slope = torch.empty(len(norm.steps), weight.shape[0])
+        slope = torch.empty(len(norm.steps), weight.shape[0], dtype=torch.float32, device=_CPU)
         rows = norm.rows(moments, slope=slope)
         ctx.count = moments.count
         ctx.save_for_backward(maps, rows.mean, rows.scale, slope)

@@ -16,6 +16,15 @@ def is_plain(tensor: Tensor, device: torch.device) -> bool:
     )
 
 
+def is_dense(maps: Tensor) -> bool:
+    """Whether maps [K, B, C, H, W] lie one behind the other, in the order of the axes or with channels last."""
+    if maps.is_contiguous():
+        return True
+    # Of axes of one entry strides say nothing.
+    follow = maps.shape[0] == 1 or maps.stride(0) == maps[0].numel()
+    return follow and maps[0].is_contiguous(memory_format=torch.channels_last)
+
+
 def is_watched() -> bool:
     """Whether PyTorch follows its operations beyond autograd: for a trace, or for tangents."""
     return torch._C._len_torch_dispatch_stack() > 0 or torch.autograd.forward_ad._current_level >= 0

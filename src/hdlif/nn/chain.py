@@ -20,7 +20,7 @@ from torch.utils.hooks import RemovableHandle
 
 from hdlif.kernels.batch_norm import Moments, Norm, Rows, moments_of
 from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, summed
-from hdlif.kernels.plain import is_plain, is_watched
+from hdlif.kernels.plain import is_dense, is_plain, is_watched
 from hdlif.nn.steps import Steps
 from hdlif.nn.synapses import QuantConv2d
 
@@ -34,10 +34,10 @@ class Normalising:
     """A batch norm that may be rows for a neuron behind it."""
 
     def is_rows(self, maps: Tensor) -> bool:
-        """Whether `at` is what its forward pass does to maps [K, B, C, H, W]."""
+        """Whether `counted_at` is what its forward pass does to maps [K, B, C, H, W]."""
         raise NotImplementedError
 
-    def at(self, steps: range) -> Norm:
+    def counted_at(self, steps: range) -> Norm:
         """What it is at these steps, which are counted as run."""
         raise NotImplementedError
 
@@ -59,7 +59,7 @@ class Firing:
             norm: what is still to be done to them; None for nothing.
             codes: whether nobody reads more of quantised spikes than their codes.
         Returns:
-            as of a forward pass; None where the kernels do not serve, or a spike is no number, and nothing was done.
+            as of a forward pass; None where the kernels do not serve, or a spike is no number, and no state was made.
         """
         raise NotImplementedError
 
@@ -174,10 +174,13 @@ class _Chain:
             made = self._watched(child, value, watches)
         else:
             made = self._in_chain(child, value)
+        name = self._names[self._at]
         if made is None:
-            made = self._run(self._names[self._at], _tensor(value))
+            made = self._run(name, _tensor(value))
         else:
-            self._run.ran(self._names[self._at])
+            self._run.ran(name)
+            if not isinstance(child, Firing):
+                self._run.keep(name, child, self._run.given_to(name), None)
         self._at += 1
         return made
 
@@ -199,12 +202,13 @@ class _Chain:
         with record_function("hdlif kernels"):
             made = self._in_chain(child, value)
         for watch in watches:
-            watch.end(child, (), "" if made is None else _how(child))
+            watch.end(child, (), "" if made is None else self._how(child))
         return made
 
     def _convolved(self, conv: QuantConv2d, spikes: CodedSpikes) -> Tensor | Maps | None:
         how = conv.as_code_conv()
-        if how is None:
+        if how is None or spikes.codes.codes.shape[1:3] == (1, 1):
+            # Of one pixel, PyTorch's products are the faster ones.
             return None
         weight = self._weight_of(conv)
         if spikes.way is None:
@@ -232,10 +236,10 @@ class _Chain:
         if (isinstance(value, Tensor) or needs_graph) and not self._goes_on_as_rows(self._at):
             return None
         if isinstance(value, Tensor):
-            if not _is_dense(maps):
+            if not is_dense(maps):
                 return None
             value = Maps(maps, moments_of(maps.detach()))
-        found = norm.at(self._steps)
+        found = norm.counted_at(self._steps)
         if needs_graph:
             maps, rows = found.rows_with_graph(maps, value.moments)
         else:
@@ -260,6 +264,14 @@ class _Chain:
         self._run.keep(name, self._children[self._at], given, state)
         return spikes
 
+    def _how(self, child: nn.Module) -> str:
+        """How a child ran as a part of the chain."""
+        if isinstance(child, QuantConv2d | nn.AvgPool2d):
+            return "kernels for codes"
+        if isinstance(child, Firing):
+            return "fused"
+        return "rows that the neuron applies" if self._goes_on_as_rows(self._at) else "rows"
+
     def _goes_on_as_rows(self, at: int) -> bool:
         """Whether a norm stands there, and a neuron behind it that applies its rows."""
         if at + 1 >= len(self._children):
@@ -279,13 +291,6 @@ class _Chain:
             return False
         conv = self._children[at]
         return isinstance(conv, QuantConv2d) and not _is_seen(conv) and conv.as_code_conv() is not None
-
-
-def _how(child: nn.Module) -> str:
-    """How a child ran as a part of a chain."""
-    if isinstance(child, QuantConv2d | nn.AvgPool2d):
-        return "kernels for codes"
-    return "rows that the neuron applies" if isinstance(child, Normalising) else "fused"
 
 
 def side_by_side(pool: nn.Module) -> tuple[int, int] | None:
@@ -308,18 +313,17 @@ def _tensor(value: Value) -> Tensor:
 
 
 def _is_seen(module: object) -> bool:
-    """Whether somebody sees what a module is given, or gives."""
+    """Whether somebody sees what a module is given, or gives; or a part of it, such as a neuron's quantiser."""
     assert isinstance(module, nn.Module)
     if "forward" in vars(module) or module._backward_pre_hooks or module._backward_hooks:
         return True
-    hooks = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
-    return any(not isinstance(hook, _Begins | _Ends) for hook in hooks)
+    if any(not isinstance(hook, _Begins | _Ends) for hook in module._forward_pre_hooks.values()):
+        return True
+    if any(not isinstance(hook, _Begins | _Ends) for hook in module._forward_hooks.values()):
+        return True
+    return any(part is not None and _is_seen(part) for part in module._modules.values())
 
 
 def _are_maps(x: Tensor) -> bool:
     """Whether they are maps [K, B, C, H, W] that kernels may read."""
     return x.ndim == 5 and x.dtype == torch.float32 and x.numel() > 0 and is_plain(x, _CPU)
-
-
-def _is_dense(maps: Tensor) -> bool:
-    return maps.is_contiguous() or maps.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hdlif.equations import Program, trace
+from hdlif.equations.chunk_program import Levels
 from hdlif.kernels import code_conv
 from hdlif.kernels.batch_norm import Rows
 from hdlif.kernels.chunk import FusedStep
@@ -123,6 +124,9 @@ class SteppedNeuron(Neuron, Firing):
     def run_in_chain(
         self, maps: Tensor, norm: Rows | None, state: State | None, steps: range, *, codes: bool
     ) -> tuple[Tensor | CodedSpikes, State | None] | None:
+        check_chunk(maps, steps)
+        if not self.states:
+            check_stateless(self, state)
         kept, rows = kept_of(state, maps, *self.states), self.rows_at(steps, maps)
         if not can_be_fused(kept, rows, maps.dtype) or not self._can_run_fused(steps):
             return None
@@ -136,8 +140,10 @@ class SteppedNeuron(Neuron, Firing):
             rows = [*(row.view(-1, 1, maps.shape[2], 1, 1) for row in norm), *rows]
         given = maps, kept, fused.step.rows(rows)
         spikes: Tensor | CodedSpikes
-        if codes and self.quantizer is not None and not torch.is_grad_enabled():
-            found = self._coded(fused, given, steps, self.quantizer)
+        levels = None if self.quantizer is None else self.quantizer.levels()
+        if codes and levels is not None and not torch.is_grad_enabled():
+            # What `joined` does is for the gradient alone.
+            found = self._coded(fused, given, steps, levels)
             if found is None:
                 return None
             spikes, kept = found
@@ -151,19 +157,18 @@ class SteppedNeuron(Neuron, Firing):
         return spikes, dict(zip(self.states, kept, strict=True)) or None
 
     def _coded(
-        self, fused: FusedStep, given: tuple[Tensor, list[Tensor], list[Any]], steps: range, quantizer: SpikeQuantizer
-    ) -> tuple[Tensor | CodedSpikes, list[Tensor]] | None:
+        self, fused: FusedStep, given: tuple[Tensor, list[Tensor], list[Any]], steps: range, levels: Levels
+    ) -> tuple[CodedSpikes, list[Tensor]] | None:
         """The codes of the spikes, and the states; None where they are not computed at once."""
-        levels, sizes = quantizer.levels(), (len(steps), *given[0].shape[1:])
-        if levels is None:
-            return None
+        assert self.quantizer is not None
+        sizes = (len(steps), *given[0].shape[1:])
         room = code_conv.code_room(prod(sizes))
         found = fused.codes(*given, steps=len(steps), levels=levels, room=room)
         if found is None:
             return None
         place, after = found
         laid = code_conv.channels_last(room, sizes, is_last=not place.is_plain)
-        return CodedSpikes(Codes(laid, float(quantizer.step), int(levels.largest)), len(steps)), after
+        return CodedSpikes(Codes(laid, float(self.quantizer.step), int(levels.largest)), len(steps)), after
 
     def emits_relu(self) -> bool:
         """Whether what is quantised is relu(x) of some x: where it is 0, no gradient goes on.

@@ -230,7 +230,8 @@ bool pools(int threads) {
     int sum = 0;
     for (int64_t dy = 0; dy < wy; ++dy)
       for (int64_t dx = 0; dx < wx; ++dx)
-        sum += codes[size_t(((image * maps.height + y * wy + dy) * maps.width + x * wx + dx) * maps.channels + c)];
+        sum += codes[size_t(((image * maps.height + y * wy + dy) * maps.width + x * wx + dx) * maps.channels +
+                            c)];
     if (found[i] != sum)
       return false;
   }
@@ -288,7 +289,8 @@ bool normalises() {
       const size_t at = size_t(image / 2 * channels + c);
       right.push_back(gradient.back() + (to.shift[at] + to.scale[at] * x.back()));
     }
-    add_statistics_gradient(x.data(), to.shift, to.scale, images, 2, pixels, channels, is_last, gradient.data(), 2);
+    add_statistics_gradient(x.data(), to.shift, to.scale, images, 2, pixels, channels, is_last,
+                            gradient.data(), 2);
     for (size_t i = 0; i < right.size(); ++i)
       if (!near(gradient[i], right[i]))
         return false;

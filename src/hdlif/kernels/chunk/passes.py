@@ -43,7 +43,7 @@ def run_codes(
     Args:
         room: uint8, filled with the codes of one step behind those of the other.
     Returns:
-        None where one of them is no code: negative, or no number.
+        None where one of them is no code: below 0, or no number.
     """
     current, *others = given
     place = Place.of(current)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hdlif import _native
-from hdlif.kernels.plain import is_plain, is_watched
+from hdlif.kernels.plain import is_dense, is_plain, is_watched
 
 READ_AHEAD = 64
 """Bytes that kernels may read behind a map of codes."""
@@ -130,7 +130,7 @@ def pooled(means: Tensor, codes: Codes, window: tuple[int, int]) -> Codes | None
     size = window[0] * window[1]
     count, channels, height, width = means.shape
     most = codes.most * size
-    if most > MOST_CODE or not _is_dense(means[None]) or is_watched() or not is_plain(means, means.device):
+    if most > MOST_CODE or not is_dense(means[None]) or is_watched() or not is_plain(means, means.device):
         return None
     room, step = code_room(means.numel()), codes.step / size
     values = means.detach()
@@ -163,7 +163,7 @@ class _Quantised(torch.autograd.Function):
         # Where nobody writes to them, they take no memory; one 0 then stands for all.
         spikes, most = torch.empty_like(surplus), 2**bits - 1
         # In the order of memory, which an `empty_like` has as well if it is dense.
-        if spikes.stride() != surplus.stride() or not _is_dense(surplus):
+        if spikes.stride() != surplus.stride() or not is_dense(surplus):
             surplus = surplus.contiguous()
             spikes = torch.empty_like(surplus)
         count = surplus.numel()
@@ -187,21 +187,16 @@ class _Quantised(torch.autograd.Function):
         found = Codes(_channels_last(codes, spikes), step, most)
         if live is not None:
             found = replace(found, live=_channels_last(live, spikes))
-        return torch.zeros(1).expand(surplus.shape) if codes_alone else spikes, found
+        return surplus.new_zeros(1).expand(surplus.shape) if codes_alone else spikes, found
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         return grads[0], None, None, None, None, None
 
 
-def _is_dense(surplus: Tensor) -> bool:
-    """Whether entries lie one behind the other, in the order of the axes or with channels last."""
-    return surplus.is_contiguous() or surplus.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
-
-
 def code_room(count: int) -> Tensor:
     """uint8 for so many codes, with what kernels may read behind them."""
-    room = torch.empty(count + READ_AHEAD, dtype=torch.uint8)
+    room = torch.empty(count + READ_AHEAD, dtype=torch.uint8, device="cpu")
     room[count:] = 0
     return room
 

@@ -60,6 +60,8 @@ def hindrance(x: Tensor, weight: Tensor, codes: Codes) -> str | None:
         return f"they run on a CPU, not on {device}"
     if x.dtype != torch.float32 or weight.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return "they are for float32"
+    if codes.codes.shape[-1] != weight.shape[1]:
+        return f"it is for {weight.shape[1]} channels, and there are {codes.codes.shape[-1]}"
     if taps * codes.most > EXACT:
         return f"{taps} products of codes up to {codes.most} may pass 2^24"
     if torch.compiler.is_compiling() or not is_plain(x, device) or not is_plain(weight, device) or is_watched():
@@ -97,11 +99,14 @@ def summed(spikes: CodedSpikes, weight: Tensor, conv: CodeConv) -> tuple[Tensor,
         spikes: codes [K·B, H, W, C].
         weight: W_q [D, C, ...], as of `convolved`.
     Returns:
-        None where the kernels do not serve: weights that are no plain float32, or sums that may not be exact.
+        None where the kernels do not serve: weights that are no plain float32, or for other channels, or no pixel of an
+        output, or sums that may not be exact.
     """
     codes = spikes.codes
-    count, height, width, _ = codes.codes.shape
+    count, height, width, channels = codes.codes.shape
     taps = weight.shape[1:].numel()
+    if channels != weight.shape[1] or min(out_size_of((height, width), weight, conv)) < 1:
+        return None
     if weight.dtype != torch.float32 or taps * codes.most > EXACT or not is_plain(weight, codes.codes.device):
         return None
     packed = _packed(weight, (height, width), codes.most, conv)
@@ -132,7 +137,7 @@ class Packed:
         self.key = in_size, most, conv
         self.out_size = out_size_of(in_size, weight, conv)
         weight = weight.contiguous()
-        self.scale = torch.empty(weight.shape[0])
+        self.scale = torch.empty(weight.shape[0], dtype=torch.float32, device=weight.device)
         self.compiled = _native.LowBitConv(
             weight.data_ptr(),
             self.scale.data_ptr(),
@@ -155,9 +160,11 @@ class Packed:
         """
         count = codes.codes.shape[0]
         channels, threads = self.scale.shape[0], torch.get_num_threads()
-        y = torch.empty((count, channels, *self.out_size), memory_format=torch.channels_last)
+        shape, device = (count, channels, *self.out_size), self.scale.device
+        y = torch.empty(shape, dtype=torch.float32, device=device, memory_format=torch.channels_last)
         has_moments = steps > 0 and self.compiled.sums_squares(count // steps)
-        totals, squares = torch.empty(2, steps if has_moments else 0, channels, dtype=torch.float64)
+        rows = steps if has_moments else 0
+        totals, squares = torch.empty(2, rows, channels, dtype=torch.float64, device=device)
         self.compiled.forward(
             codes.codes.data_ptr(),
             count,
@@ -227,9 +234,10 @@ def _sparse_gradients(ctx: Any, dy: Tensor, weight: Tensor, codes: Codes) -> tup
     dx = dw = None
     most = most_spikes(ctx.conv.instruction_set)
     if ctx.needs_input_grad[0] and codes.live is not None and _share(codes.live) <= most.live:
-        dx = torch.empty((count, channels, height, width), memory_format=torch.channels_last)
+        shape = (count, channels, height, width)
+        dx = torch.empty(shape, dtype=dy.dtype, device=dy.device, memory_format=torch.channels_last)
     if ctx.needs_input_grad[1] and _share(codes.codes) <= most.codes:
-        dw = torch.empty(weight.shape)
+        dw = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
     if dx is not None or dw is not None:
         dy = dy.contiguous(memory_format=torch.channels_last)
         ctx.packed.compiled.backward(
