@@ -12,8 +12,9 @@ there are, and "density" is the share that is not 0 in the first steps. A traine
 
 Rows: HD-LIF learns a λ and θ for each layer and step, LIF has fixed ones, as the peers' has; "w1.5 s4" has ternary
 weights and 4-bit spikes. Our neurons run on the path "fused", or ", path steps" behind a name, and the steps of a
-random rule that have no graph four at once, or ", one by one"; ", channels last" lays weights and maps out so. "Naive random step" is HD-LIF in plain PyTorch, fp32, with PyTorch's batch norm. A window of 4
-is one of T steps where T is less.
+random rule that have no graph four at once, or ", one by one"; ", channels last" lays weights and maps out so. "Naive
+random step" is HD-LIF in plain PyTorch, fp32, with PyTorch's batch norm. A window of 4 is one of T steps where T is
+less.
 
 Cells: the first batch size at each T, the others at T = 4 (at the first T where 4 is not asked for).
 
