@@ -92,9 +92,10 @@ class Norm:
             shift=rows.shift.data_ptr(),
             slope=0 if slope is None else slope.data_ptr(),
         )
-        if self.of_batch:
-            # They were written to by their addresses, which PyTorch does not see.
-            increment_version((self.running_mean, self.running_var))
+        for running in (self.running_mean, self.running_var):
+            # It was written to by its address, which PyTorch does not see.
+            if self.of_batch and not running.is_inference():
+                increment_version(running)
         return rows
 
     def rows_with_graph(self, maps: Tensor, moments: Moments) -> tuple[Tensor, Rows]:
