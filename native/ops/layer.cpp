@@ -54,6 +54,8 @@ struct InTime {
   InTime(const Layer& layer, const Taps& taps, int64_t steps)
       : are_rows(steps == 1), first(are_rows ? 0 : -taps.reach()), shape(layer.shape), form(layer.form) {
     shape.in_channels = layer.shape.in_channels / taps.count;
+    shape.stride_y = shape.stride_x =
+        1; // that of a map of one pixel leads nowhere, and steps are all computed
     if (form.per_unit > 0)
       form.units = shape.in_channels / form.per_unit;
     if (are_rows) {

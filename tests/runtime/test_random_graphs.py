@@ -167,6 +167,15 @@ def test_many_random_graphs(graph: Graph, threads: int) -> None:
     assert_runs_as_the_reference(graph, threads)
 
 
+@pytest.mark.parametrize("encoding", ["float32", "ternary"])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 3), (3, 1)])
+def test_a_stride_of_maps_of_one_pixel_leads_over_no_step(stride: tuple[int, int], encoding: str) -> None:
+    b = Builder((2, 1, 1), 1, 0)
+    x = b.conv(INPUT, 3, kernel=(1, 1), stride=stride, padding=(0, 0), encoding=encoding)
+    x = b.conv(b.quantise(b.hd_lif(x)), 4, kernel=(1, 1), stride=stride, padding=(0, 0), encoding=encoding)
+    assert_runs_as_the_reference(b.graph(x), 2)
+
+
 def test_a_constant_is_not_written_over_by_what_came_before_it() -> None:
     """At the second step the neurons run again, and the constant behind them does not."""
     b = Builder((3, 4, 5), 3, 0)
