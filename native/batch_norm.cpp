@@ -21,15 +21,19 @@ void batch_moments(const float* maps, int64_t images, int64_t group, int64_t pix
     for (int32_t c = 0; c < channels; ++c)
       kernels.plane_moments(from + c * pixels, pixels, sums + c, of_squares + c);
   });
-  std::fill(totals, totals + pieces_of(images, group) * channels, 0.0);
-  std::fill(squares, squares + pieces_of(images, group) * channels, 0.0);
-  for (int64_t image = 0; image < images; ++image) {
-    const double* from = &of_images[size_t(image * 2 * channels)];
-    for (int64_t c = 0, to = image / group * channels; c < channels; ++c, ++to) {
-      totals[to] += from[c];
-      squares[to] += from[channels + c];
+  add_up_moments(of_images.data(), images, group, channels, totals, squares);
+}
+
+void add_up_moments(const double* of_pieces, int64_t pieces, int64_t group, int64_t channels, double* totals,
+                    double* squares) {
+  const int64_t size = pieces_of(pieces, group) * channels;
+  std::fill_n(totals, size, 0.0);
+  std::fill_n(squares, size, 0.0);
+  for (int64_t piece = 0; piece < pieces; ++piece, of_pieces += 2 * channels)
+    for (int64_t c = 0, to = piece / group * channels; c < channels; ++c, ++to) {
+      totals[to] += of_pieces[c];
+      squares[to] += of_pieces[channels + c];
     }
-  }
 }
 
 void batch_norm_rows(const BatchNorm& norm, const Moments& moments, bool are_units, int64_t groups,

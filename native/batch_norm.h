@@ -12,6 +12,11 @@ namespace hdlif {
 void batch_moments(const float* maps, int64_t images, int64_t group, int64_t pixels, int32_t channels,
                    bool channels_last, double* totals, double* squares, const Kernels& kernels, int threads);
 
+// The same from what pieces of the images add up to, [piece][totals, squares][channel], of each group of so
+// many pieces in turn.
+void add_up_moments(const double* of_pieces, int64_t pieces, int64_t group, int64_t channels, double* totals,
+                    double* squares);
+
 struct BatchNorm {
   const float *weight, *bias;
   double eps;

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "batch_norm.h"
 #include "scratch.h"
 #include "spike_codes.h"
 #include "training_pool.h"
@@ -258,19 +259,9 @@ void LowBitConv::forward(const uint8_t* codes, int64_t images, const float* scal
       kernels_.add_moments(sums, s.out_width, s.out_channels, of_piece, of_piece + channels);
     }
   });
-  if (moments == nullptr)
-    return;
-  const int64_t groups = pieces_of(images, moments->group);
-  std::fill(moments->totals, moments->totals + groups * channels, 0.0);
-  std::fill(moments->squares, moments->squares + groups * channels, 0.0);
-  for (int64_t piece = 0; piece < images * strips; ++piece) {
-    const double* from = &of_pieces[size_t(piece * 2 * channels)];
-    const int64_t first = piece / strips / moments->group * channels;
-    for (int64_t c = 0; c < channels; ++c) {
-      moments->totals[first + c] += from[c];
-      moments->squares[first + c] += from[channels + c];
-    }
-  }
+  if (moments != nullptr)
+    add_up_moments(of_pieces.data(), images * strips, moments->group * strips, channels, moments->totals,
+                   moments->squares);
 }
 
 bool LowBitConv::sums_squares(int64_t group) const {
