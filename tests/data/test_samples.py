@@ -1,6 +1,7 @@
 """What all samples share, whatever they are read from."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -85,16 +86,19 @@ list(samples.stream(list(torch.arange(300).split(10))))
 """
 
 
-@pytest.mark.parametrize(("how", "said"), [("raising", "unforeseen"), ("killed", "exited unexpectedly")])
+@pytest.mark.parametrize(("how", "said"), [("raising", "unforeseen"), ("killed", r"DataLoader worker .*\d")])
 def test_a_process_ends_whose_workers_failed(how: str, said: str) -> None:
-    """The other worker hears no SIGTERM."""
+    """
+    The other worker hears no SIGTERM. Of a killed one PyTorch has two messages: the signal's handler and the queue's
+    timeout each have one, and either may be first.
+    """
     paths = os.pathsep.join(path for path in sys.path if path)
     command = [sys.executable, "-c", LOST, how]
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 1
-    assert said in done.stderr.splitlines()[-1] + done.stderr.splitlines()[-2]
+    assert re.search(said, "".join(done.stderr.splitlines()[-2:]))
 
 
 def test_cutouts_are_applied_behind_the_normalisation() -> None:
