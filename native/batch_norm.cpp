@@ -66,6 +66,25 @@ void batch_norm_rows(const BatchNorm& norm, const Moments& moments, bool are_uni
   }
 }
 
+void batch_norm_gradients(const NormRows& rows, int64_t count, int64_t groups, int64_t channels,
+                          const RowGradients& gradients) {
+  const double n = double(count);
+  for (int64_t c = 0; c < channels; ++c) {
+    double of_weight = 0, of_bias = 0;
+    for (int64_t at = c; at < groups * channels; at += channels) {
+      const double scale = rows.scale[at], slope = rows.slope[at];
+      const double of_scale = gradients.of_scale[at], of_shift = gradients.of_shift[at];
+      of_weight += of_scale * slope;
+      of_bias += of_shift;
+      const double by_distance = -scale * slope * slope * of_scale / n;
+      gradients.x_slope[at] = float(by_distance);
+      gradients.x_shift[at] = float(-scale * of_shift / n - by_distance * rows.mean[at]);
+    }
+    gradients.of_weight[c] = float(of_weight);
+    gradients.of_bias[c] = float(of_bias);
+  }
+}
+
 void add_statistics_gradient(const float* x, const float* shift, const float* slope, int64_t images,
                              int64_t group, int64_t pixels, int64_t channels, bool channels_last,
                              float* gradient, int threads) {

@@ -42,6 +42,16 @@ struct NormRows {
 void batch_norm_rows(const BatchNorm& norm, const Moments& moments, bool are_units, int64_t groups,
                      int64_t channels, const NormRows& rows);
 
+// What the gradients of scale and shift, [group][channel], come to: those of weight and bias, [channel], and
+// a scale and a shift of x, [group][channel], which the gradient of x through the statistics is; over `count`
+// values. Of rows whose x is what was summed.
+struct RowGradients {
+  const float *of_scale, *of_shift;
+  float *of_weight, *of_bias, *x_shift, *x_slope;
+};
+void batch_norm_gradients(const NormRows& rows, int64_t count, int64_t groups, int64_t channels,
+                          const RowGradients& gradients);
+
 // gradient += shift[group][channel] + slope[group][channel] * x, of maps as of batch_moments.
 void add_statistics_gradient(const float* x, const float* shift, const float* slope, int64_t images,
                              int64_t group, int64_t pixels, int64_t channels, bool channels_last,

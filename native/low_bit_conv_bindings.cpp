@@ -101,6 +101,20 @@ void bind_low_bit_conv(nb::module_& module) {
       nb::arg("unit"), nb::arg("are_units"), nb::arg("channels"), nb::arg("mean"), nb::arg("scale"),
       nb::arg("shift"), nb::arg("slope"));
   module.def(
+      "batch_norm_gradients",
+      [](uint64_t mean, uint64_t scale, uint64_t slope, int64_t count, int64_t groups, int64_t channels,
+         uint64_t of_scale, uint64_t of_shift, uint64_t of_weight, uint64_t of_bias, uint64_t x_shift,
+         uint64_t x_slope) {
+        const NormRows rows{at<float>(mean), at<float>(scale), nullptr, at<float>(slope)};
+        const RowGradients gradients{at<const float>(of_scale), at<const float>(of_shift),
+                                     at<float>(of_weight),      at<float>(of_bias),
+                                     at<float>(x_shift),        at<float>(x_slope)};
+        batch_norm_gradients(rows, count, groups, channels, gradients);
+      },
+      nb::arg("mean"), nb::arg("scale"), nb::arg("slope"), nb::arg("count"), nb::arg("groups"),
+      nb::arg("channels"), nb::arg("of_scale"), nb::arg("of_shift"), nb::arg("of_weight"), nb::arg("of_bias"),
+      nb::arg("x_shift"), nb::arg("x_slope"));
+  module.def(
       "add_statistics_gradient",
       [](uint64_t x, uint64_t shift, uint64_t slope, int64_t images, int64_t group, int64_t pixels,
          int64_t channels, bool channels_last, uint64_t gradient, int threads) {

@@ -199,6 +199,22 @@ def batch_norm_rows(
 ) -> None:
     """What normalises each group; see native/batch_norm.h. An address of 0 is nothing."""
 
+def batch_norm_gradients(
+    mean: int,
+    scale: int,
+    slope: int,
+    count: int,
+    groups: int,
+    channels: int,
+    of_scale: int,
+    of_shift: int,
+    of_weight: int,
+    of_bias: int,
+    x_shift: int,
+    x_slope: int,
+) -> None:
+    """Gradients of weight, bias and statistics from those of the rows; see native/batch_norm.h."""
+
 def add_statistics_gradient(
     x: int,
     shift: int,

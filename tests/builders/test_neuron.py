@@ -16,8 +16,8 @@ from small_recipes import built, neurons, recipe
         ("{kind: lif, learned: true, reset: hard_detached}", LIF),
         ("{kind: glif, granularity: channel}", GLIF),
         ("{kind: graded_lif, surrogate: atan}", GradedLIF),
-        ("{kind: hdlif, path: bits}", HDLIF),
-        ("{kind: hdlif, path: scan, per_step: false}", HDLIF),
+        ("{kind: hdlif, path: steps}", HDLIF),
+        ("{kind: hdlif, path: fused, per_step: false}", HDLIF),
         ("{kind: parallel_hdlif, per_step: false}", ParallelHDLIF),
     ],
 )
@@ -51,7 +51,8 @@ def test_every_kind_runs_its_chunks_in_one_function_where_the_recipe_says_so(kin
 @pytest.mark.parametrize("parallel", ["none", "alternate", "all"])
 def test_a_fused_path_reaches_accumulating_and_parallel_layers(parallel: str) -> None:
     network = built(f"neuron={{kind: hdlif, parallel: {parallel}, path: fused}}", "spikes={kind: quantised}")
-    plain = built(f"neuron={{kind: hdlif, parallel: {parallel}}}", "spikes={kind: quantised}")
+    plain = built(f"neuron={{kind: hdlif, parallel: {parallel}, path: steps}}", "spikes={kind: quantised}")
+    assert {neuron.path for neuron in neurons(plain)} == {"steps"}
     assert {neuron.path for neuron in neurons(network)} == {"fused"}
     plain.load_state_dict(network.state_dict())
     x = torch.randn(1, 2, 1, 8, 8)
@@ -87,7 +88,7 @@ def test_binary_neurons_refuse_quantised_spikes(kind: str) -> None:
         builders.check(recipe(f"neuron={{kind: {kind}}}", "spikes={kind: quantised}"))
 
 
-@pytest.mark.parametrize(("key", "value"), [("leak", "0.5"), ("path", "bits"), ("mem_bn", "true")])
+@pytest.mark.parametrize(("key", "value"), [("leak", "0.5"), ("mem_bn", "true")])
 def test_arguments_of_accumulation_are_refused_where_nothing_accumulates(key: str, value: str) -> None:
     with pytest.raises(RecipeError, match=f'neuron.{key} has no effect with neuron.parallel = "all"'):
         builders.check(recipe(f"neuron={{kind: hdlif, parallel: all, {key}: {value}}}"))
@@ -142,7 +143,7 @@ def test_time_constants_of_a_parameter_of_one_s_own_are_given_by_its_name() -> N
 
 
 @pytest.mark.parametrize(
-    "more", ["parallel: alternate", "recurrent: true", "path: fused", "path: scan", "mem_bn: true"]
+    "more", ["parallel: alternate", "recurrent: true", "path: fused", "path: steps", "mem_bn: true"]
 )
 def test_time_constants_go_with_all_that_a_leak_does(more: str) -> None:
     layers = [n for n in neurons(built(f"neuron={{kind: hdlif, {more}, {SPREAD}: [2, 54]}}")) if isinstance(n, HDLIF)]

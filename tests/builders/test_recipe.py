@@ -19,7 +19,7 @@ from small_recipes import recipe
         ("neuron={kind: hdlif, mem_bn: raw}", "neuron.mem_bn = 'raw'; it must be true, false or a mapping"),
         ("neuron={kind: hdlif, mem_bn: {mix: x}}", "neuron.mem_bn: mix = 'x'; choose one of raw, sigmoid"),
         ("neuron={kind: hdlif, mem_bn: {channels: 2}}", "neuron.mem_bn.channels is unknown"),
-        ("neuron={kind: hdlif, mem_bn: true, path: scan}", "neuron: path = 'scan' does not go with Mem-BN"),
+        ("neuron={kind: hdlif, mem_bn: true, path: fused}", "neuron: path = 'fused' does not go with Mem-BN"),
         ("neuron={kind: lif, surrogate: dspikes}", 'neuron.surrogate = "dspikes" is unknown'),
         ("neuron={kind: lif, reset: none}", 'neuron.reset = "none" is unknown'),
         ("weights={kind: integer, bits: 9}", "weights: bits = 9; weights have 2 to 8"),

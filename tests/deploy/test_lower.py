@@ -288,8 +288,6 @@ def test_a_neuron_with_another_equation_is_deployed_by_it():
     with torch.no_grad():
         expected, _ = network(x, steps=range(T))
     torch.testing.assert_close(torch.from_numpy(Session(graph).run(x.numpy(), T)), expected, atol=1e-4, rtol=1e-4)
-    with pytest.raises(ValueError, match="path = 'bits' runs HD-LIF's step, and Halved has another"):
-        Halved(T, path="bits")
 
 
 def test_an_average_pool_divides_by_its_own_divisor():

@@ -39,7 +39,7 @@ every_neuron = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 def pair(make: Callable[..., SteppedNeuron], **given: Any) -> tuple[SteppedNeuron, SteppedNeuron]:
     """A neuron that takes its steps one by one, and the same fused, with parameters that differ from each other."""
     torch.manual_seed(0)
-    plain = make(time_steps=T, **given).double()
+    plain = make(time_steps=T, path="steps", **given).double()
     for parameter in plain.parameters():
         nn.init.normal_(parameter, std=0.7)
     fused = make(time_steps=T, path="fused", **given).double()
@@ -359,7 +359,7 @@ def test_a_scan_of_ones_own_is_not_fused() -> None:
         def stepped(self, t: int, steps: range, *given: Tensor) -> Any:
             return super().stepped(t, steps, *given)
 
-    assert Mine(T).path == "steps"
+    assert Mine(T).fused_step(torch.device("cpu"), T, 10**6) is None
     with pytest.raises(ValueError, match="path = 'fused' runs the equation alone, and Mine has a scan of its own"):
         Mine(T, path="fused")
 

@@ -50,7 +50,7 @@ SHARED: dict[str, Any] = {"per_step": False, "channels": WIDTH}
 NEURONS: dict[str, Callable[[], Temporal]] = {
     "hdlif": lambda: HDLIF(T, leak=0.9, threshold=0.3, **SHARED),
     "hdlif of one layer": lambda: HDLIF(T, leak=0.9, threshold=0.3, per_step=False),
-    "hdlif bits": lambda: HDLIF(T, leak=0.9, threshold=0.3, path="bits", **SHARED),
+    "hdlif steps": lambda: HDLIF(T, leak=0.9, threshold=0.3, path="steps", **SHARED),
     "hdlif fused": lambda: HDLIF(T, leak=0.9, threshold=0.3, path="fused", **SHARED),
     "hdlif quantised": lambda: HDLIF(
         T, leak=0.9, threshold=0.3, quantizer=SpikeQuantizer(bits=2, gradient="clip"), **SHARED

@@ -31,13 +31,15 @@ def gradients(neuron: str, rule: str, *words: str) -> list[Tensor]:
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_every_rule_learns_by_the_gradients_of_the_steps(neuron: str, rule: str) -> None:
     words = ["model.blocks=[1]"]
-    found, expected = (gradients(neuron + path, rule, *words) for path in (", path: fused", ""))
+    found, expected = (gradients(f"{neuron}, path: {path}", rule, *words) for path in ("fused", "steps"))
     for mine, its in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, its, atol=1e-10, rtol=1e-10)
 
 
 def test_modules_that_run_again_in_the_backward_pass_have_the_same_gradients() -> None:
     words = ["model={kind: reversible_resnet, blocks: [2], width: 4}"]
-    found, expected = (gradients("kind: adaptive_hdlif" + path, "kind: stbp", *words) for path in (", path: fused", ""))
+    found, expected = (
+        gradients("kind: adaptive_hdlif" + path, "kind: stbp", *words) for path in (", path: fused", ", path: steps")
+    )
     for mine, its in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, its, atol=1e-9, rtol=1e-9)

@@ -270,10 +270,18 @@ def test_stochastic_step_may_run_its_silent_steps_in_chunks(most: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_stochastic_step_runs_no_step_after_its_last_one(k: int, seed: int) -> None:
-    rule, net = StochasticStep(k), NETWORKS["hdlif"]()
+    rule, net = StochasticStep(k, chunk=1), NETWORKS["hdlif"]()
     plan, seen = drawn(rule, seed), count_forwards(net)
     learn(rule, net, frames(), plan)
     assert seen == [range(t, t + 1) for t in range(max(plan.steps) + 1)]
+
+
+def test_steps_without_a_graph_are_run_four_at_a_time() -> None:
+    net = NETWORKS["hdlif"]()
+    seen = count_forwards(net)
+    x = torch.cat([frames(), frames()])[:7]
+    learn(StochasticStep(), net, x, Plan(7, (6,), (True,)))
+    assert seen == [range(4), range(4, 6), range(6, 7)]
 
 
 @pytest.mark.parametrize("rule", [STBP(), SLTT(), SLTT("each"), OTTT(), NDOT(), StochasticStep(1), StochasticStep(3)])

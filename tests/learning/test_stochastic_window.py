@@ -157,7 +157,7 @@ def test_where_the_windows_last_step_alone_has_a_loss_it_is_truncated_at_the_win
 def test_bad_windows_are_refused() -> None:
     with pytest.raises(ValueError, match="length = 7; it must be at most time_steps = 6"):
         drawn(StochasticWindow(7))
-    with pytest.raises(ValueError, match="length = 0, chunk = 1; both must be at least 1"):
+    with pytest.raises(ValueError, match="length = 0, chunk = 4; both must be at least 1"):
         StochasticWindow(0)
     with pytest.raises(ValueError, match="loss = 'first'; choose one of each, last"):
         StochasticWindow(2, loss="first")  # type: ignore[arg-type]

@@ -35,9 +35,9 @@ def test_what_computes_a_layer_is_said_and_why(low_bit: TrainingProfile) -> None
     assert paths["body.stage1.0.conv1"] == "kernels for codes"
     assert paths["body.stage1.0.bn1"] == "rows that the neuron applies"
     assert paths["body.stage2.0.shortcut.conv"] == "PyTorch: what it reads is not what quantised neurons emit"
-    plain = {layer.name: layer.path for layer in profiled("digits_hdlif").layers}
+    plain = {layer.name: layer.path for layer in profiled("digits_hdlif", "neuron.path=steps").layers}
     assert plain["body.stage1.0.conv1"] == "PyTorch: weights have more than 1.5 bits"
-    assert plain["body.stage1.0.act1"].startswith("steps; neuron.path=fused")
+    assert plain["body.stage1.0.act1"] == "steps, one by one"
 
 
 def test_times_add_up_to_that_of_the_update(low_bit: TrainingProfile) -> None:
@@ -61,7 +61,7 @@ def test_weights_without_a_quantiser_take_no_time_to_quantise() -> None:
 @pytest.mark.parametrize("name", ["digits_hdlif", "digits_hdlif_w1p5_s4"])
 def test_saved_bytes_are_those_of_an_update(name: str) -> None:
     """Of one graph: that of a drawn step."""
-    recipe = load_recipe(name, [*SMALL, "neuron.path=fused"])
+    recipe = load_recipe(name, SMALL)
     found = sum(layer.saved_bytes for layer in training_profile(recipe, rounds=1).layers)
     made = RecipeUpdate(recipe)
     x, target = torch.randn(1, 4, 1, 8, 8), torch.randint(10, (4,))

@@ -47,7 +47,7 @@ STEPS, BATCH, WIDTH, SIDE = 4, 3, 6, 5
 
 NEURONS: dict[str, NeuronFactory] = {
     "hdlif": lambda place: HDLIF(STEPS),
-    "hdlif_bits": lambda place: HDLIF(STEPS, path="bits"),
+    "hdlif_steps": lambda place: HDLIF(STEPS, path="steps"),
     "hdlif_mem_bn": lambda place: HDLIF(STEPS, norm=MemBN(STEPS, place.channels)),
     "hdlif_quantised": lambda place: HDLIF(STEPS, quantizer=SpikeQuantizer()),
     "lif": lambda place: LIF(STEPS, learned=True),

@@ -397,7 +397,7 @@ def test_what_somebody_sees_runs_by_itself(name: str, seen: list[str]) -> None:
 
 
 def test_steps_one_by_one_have_no_chain(seen: list[str]) -> None:
-    for neuron in (HDLIF(TIME_STEPS), LIF(TIME_STEPS)):
+    for neuron in (HDLIF(TIME_STEPS, path="steps"), LIF(TIME_STEPS, path="steps")):
         with torch.no_grad():
             triple(neuron)(currents(), None, range(TIME_STEPS))
         assert not seen

@@ -25,7 +25,7 @@ NETWORKS = {
         "weights={kind: ternary}",
         "spikes={kind: quantised, learned: true}",
     ],
-    "bits": ["neuron={kind: hdlif, path: bits}", "norm={kind: batch_norm, momentum: null}"],
+    "cumulative statistics": ["neuron={kind: hdlif, path: fused}", "norm={kind: batch_norm, momentum: null}"],
     "reversible": ["model={kind: reversible_resnet, blocks: [2], width: 4}"],
     "spiking": ["model={kind: spiking, of: 'torch_networks:Dense'}"],
     "VGG": ["model={kind: vgg_snn, plan: [2, P, 2], final_size: null}"],

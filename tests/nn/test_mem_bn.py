@@ -101,4 +101,4 @@ def test_refuses_other_channels_mixes_and_time_paths() -> None:
     with pytest.raises(ValueError, match="choose one of raw, sigmoid"):
         MemBN(T, C, mix="tanh")
     with pytest.raises(ValueError, match="does not go with Mem-BN"):
-        HDLIF(T, norm=MemBN(T, C), path="scan")
+        HDLIF(T, norm=MemBN(T, C), path="fused")

@@ -1,13 +1,14 @@
 """Neuron modules: values per step, parameters, what they emit, and the state they keep."""
 
 import math
+from typing import Literal
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hdlif.errors import ParameterError, ShapeError, StateError
+from hdlif.errors import ShapeError, StateError
 from hdlif.functional import DetachedReset, GLIFParameters, dspike, glif_step, quantize_spike
 from hdlif.nn import GLIF, HDLIF, LIF, Dspike, GradedLIF, ParallelHDLIF, SpikeQuantizer, StepValue
 
@@ -260,14 +261,8 @@ def test_parallel_neuron_may_share_one_threshold_as_the_release_does() -> None:
     assert neuron.threshold.logit.shape == (1,)
 
 
-@pytest.mark.parametrize("path", ["bits", "scan", "fused"])
-def test_time_paths_of_hdlif_agree(path: str) -> None:
-    x = currents(9, 4, 3)
-    found, state = HDLIF(9, path=path).double()(x, None, range(9))  # type: ignore[arg-type]
-    expected, after = HDLIF(9).double()(x, None, range(9))
-    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
-    torch.testing.assert_close(state["potential"], after["potential"], atol=1e-10, rtol=0)
-    with pytest.raises(ValueError, match="choose one of bits, fused, scan, steps"):
+def test_a_path_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ValueError, match="choose one of steps, fused"):
         HDLIF(2, path="tree")  # type: ignore[arg-type]
 
 
@@ -275,19 +270,18 @@ def test_time_paths_of_hdlif_agree(path: str) -> None:
 @given(
     leak=st.floats(-2, 2, width=32),
     threshold=st.floats(-2, 2, width=32),
-    path=st.sampled_from(["bits", "scan", "fused"]),
     steps=st.integers(1, 9),
     arrives=st.sampled_from(["given", "loaded", "written"]),
     channels=st.sampled_from([None, 3]),
 )
-def test_time_paths_agree_under_any_leak_and_threshold_or_refuse_it(
-    leak: float, threshold: float, path: str, steps: int, arrives: str, channels: int | None
+def test_paths_of_hdlif_agree_under_any_leak_and_threshold(
+    leak: float, threshold: float, steps: int, arrives: str, channels: int | None
 ) -> None:
     """Values, gradients and state; whether the leak was given, came with a state dict, or was written later."""
 
-    def run(path: str) -> list[torch.Tensor]:
+    def run(path: Literal["steps"] | None) -> list[torch.Tensor]:
         values = {"leak": leak, "threshold": threshold} if arrives == "given" else {}
-        neuron = HDLIF(steps, learned=False, channels=channels, path=path, **values)  # type: ignore[arg-type]
+        neuron = HDLIF(steps, learned=False, channels=channels, path=path, **values)
         neuron.double()
         if arrives == "loaded":
             other = HDLIF(steps, leak=leak, threshold=threshold, learned=False, channels=channels)
@@ -301,11 +295,7 @@ def test_time_paths_agree_under_any_leak_and_threshold_or_refuse_it(
         loss = (spikes * currents(*spikes.shape, seed=2)).sum() + state["potential"].square().sum()
         return [spikes.detach(), state["potential"].detach(), *torch.autograd.grad(loss, [x])]
 
-    if path == "scan" and not 0 <= leak <= 1:
-        with pytest.raises(ParameterError, match=r"a scan takes one in 0\.\.1"):
-            run(path)
-        return
-    for found, expected in zip(run(path), run("steps"), strict=True):
+    for found, expected in zip(run(None), run("steps"), strict=True):
         torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
 
 
@@ -317,9 +307,10 @@ def test_values_that_are_no_numbers_are_refused(value: float, learned: bool) -> 
             HDLIF(2, learned=learned, **{name: value})  # type: ignore[arg-type]
 
 
-def test_a_network_without_storage_may_scan() -> None:
+@pytest.mark.parametrize("path", ["fused", "steps", None])
+def test_a_network_without_storage_has_shapes(path: Literal["fused", "steps"] | None) -> None:
     with torch.device("meta"):
-        neuron = HDLIF(4, learned=False, path="scan")
+        neuron = HDLIF(4, learned=False, path=path)
         assert neuron(torch.zeros(4, 2, 3), None, range(4))[0].shape == (4, 2, 3)
 
 

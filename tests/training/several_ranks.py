@@ -68,7 +68,7 @@ PENALTIES: Mapping[str, Penalty | None] = {
 NEURONS: Mapping[str, NeuronFactory] = {
     "hdlif": lambda place: HDLIF(T, norm=MemBN(T, place.channels, mix="sigmoid")),
     "quantised hdlif": lambda place: HDLIF(T, quantizer=SpikeQuantizer(learned=True)),
-    "scanned hdlif": lambda place: HDLIF(T, channels=place.channels, path="scan"),
+    "hdlif of channels": lambda place: HDLIF(T, channels=place.channels),
     "parallel": lambda place: ParallelHDLIF(T),
     "lif": lambda place: LIF(T, learned=True),
     "graded": lambda place: GradedLIF(T),

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
-from hdlif.equations import Counts, Needs, Saving, counts, trace_written
+from hdlif.equations import Counts, Needs, Saving, counts
 from hdlif.nn import SteppedNeuron
+from hdlif.nn.fused import written_step
 
 
 def step_counts(neuron: SteppedNeuron) -> Counts:
@@ -65,7 +66,7 @@ def bytes_a_step(neuron: SteppedNeuron) -> float:
 
 def _saving(neuron: SteppedNeuron, shape: Sequence[int], *, steps: int, is_carried: bool = False) -> Saving:
     """What a chunk of the neuron saves, its current having a gradient."""
-    written = trace_written(neuron.equation(), states=neuron.states, rows=neuron.row_values())
+    written = written_step(neuron.equation(), neuron.states, neuron.row_values())
     rows = written.rows(neuron.rows_at(range(steps), torch.empty(steps, *shape, device="meta")))
     asked = tuple(isinstance(row, torch.Tensor) and row.requires_grad for row in rows)
     needs = Needs(True, (is_carried,) * len(neuron.states), asked)

@@ -216,9 +216,7 @@ def _hdlif(
     vanilla = _neurons(
         _HDLIF, recipe, arguments, beside=("parallel", "mem_bn"), quantizer=quantizer, norm=_mem_bn(recipe, mem_bn)
     )
-    shared = ["threshold", "learned", "granularity", "per_step", "threshold_form"]
-    # The other paths are HD-LIF's alone.
-    shared += ["path"] if arguments.get("path") == "fused" else []
+    shared = ["threshold", "learned", "granularity", "per_step", "threshold_form", "path"]
     if parallel == "all":
         idle = [key for key in arguments if key not in shared] + ["mem_bn"] * (mem_bn is not False)
         if idle:

@@ -28,12 +28,19 @@ class Tracer:
     Args:
         functions: what may be done with a signal, by name: called with the tracer and what the function is given.
         known: the same, for an error.
+        stops: whether what is done now has no gradient.
     """
 
     def __init__(
-        self, step: Callable[..., Any], nodes: Nodes, functions: Mapping[str, Callable[..., Symbol]], known: str
+        self,
+        step: Callable[..., Any],
+        nodes: Nodes,
+        functions: Mapping[str, Callable[..., Symbol]],
+        known: str,
+        *,
+        stops: Callable[[], bool],
     ) -> None:
-        self._step, self.nodes, self.functions, self.known = step, nodes, functions, known
+        self._step, self.nodes, self.functions, self.known, self.stops = step, nodes, functions, known, stops
 
     def operation(
         self, name: str, *operands: object, surrogate: Any = None, form: str = "", gives_bool: bool = False
@@ -44,7 +51,7 @@ class Tracer:
         called = None if surrogate is None else self.nodes.surrogate(surrogate)
         stopped = tuple(place for place, one in enumerate(operands) if isinstance(one, Symbol) and one._stopped)
         node = self.nodes.operation(name, numbers, called, form=form, stopped=stopped)
-        return Symbol(self, node, is_bool=gives_bool)
+        return Symbol(self, node, is_bool=gives_bool, stopped=self.stops())
 
     def node(self, operand: object) -> int:
         """The node of a symbol or a number."""
@@ -184,11 +191,13 @@ class Symbol:
                 "channel, so that functions of them are of each number by itself"
             )
         text = f" {sign} ".join(described) if sign and len(args) == 2 else f"{name.strip('_')}({', '.join(described)})"
+        is_stopped = self._tracer.stops()
 
         def make(known: Known) -> Any:
-            return function(
+            found = function(
                 *(_concrete(one, known) for one in args), **{key: _concrete(one, known) for key, one in kwargs.items()}
             )
+            return found.detach() if is_stopped and hasattr(found, "detach") else found
 
         return Symbol(self._tracer, None, value, f"({text})" if sign else text, make=make)
 

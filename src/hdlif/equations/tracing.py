@@ -38,11 +38,21 @@ def trace(
     return _Traced(step, Nodes(names, program.binary_states), names, rows).program()
 
 
-def trace_written(step: Callable[..., Any], *, states: Sequence[str], rows: Mapping[str, Any]) -> WrittenStep:
-    """The step as it is written, for training; arguments and errors are those of `trace`."""
+def trace_written(
+    step: Callable[..., Any],
+    *,
+    states: Sequence[str],
+    rows: Mapping[str, Any],
+    stops: Callable[[], bool] = lambda: False,
+) -> WrittenStep:
+    """The step as it is written, for training; other arguments and errors are those of `trace`.
+
+    Args:
+        stops: whether what the step is doing now has no gradient.
+    """
     names = tuple(states)
     nodes = WrittenNodes(names)
-    traced = _Traced(step, nodes, names, rows)
+    traced = _Traced(step, nodes, names, rows, stops)
     program, _ = traced.program()
     stopped = frozenset(place for place, one in enumerate(traced.results) if isinstance(one, Symbol) and one._stopped)
     sources = tuple(nodes.sources[row] for row in program.rows)
@@ -53,10 +63,15 @@ class _Traced:
     """One call of a step with symbols, and what it gave."""
 
     def __init__(
-        self, step: Callable[..., Any], nodes: Nodes, states: tuple[str, ...], rows: Mapping[str, Any]
+        self,
+        step: Callable[..., Any],
+        nodes: Nodes,
+        states: tuple[str, ...],
+        rows: Mapping[str, Any],
+        stops: Callable[[], bool] = lambda: False,
     ) -> None:
         self._states = states
-        self._tracer = tracer = Tracer(step, nodes, FUNCTIONS, KNOWN)
+        self._tracer = tracer = Tracer(step, nodes, FUNCTIONS, KNOWN, stops=stops)
         signals = [Symbol(tracer, node) for node in range(1 + len(states))]
         self.parameters = [Symbol(tracer, None, value, name) for name, value in rows.items()]
         try:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hdlif.errors import ParameterError
 from hdlif.functional.neurons import hd_lif_step
+from hdlif.functional.once import once_differentiable
 
 TimePath = Literal["loop", "scan"]
 
@@ -39,35 +40,27 @@ def hd_lif_sequence(
         ShapeError: `potential` and a step of `current` differ in shape.
         ValueError: `path` is another.
     """
-    if path == "scan":
-        check_scannable(leak)
-    return hd_lif_chunk(current, potential, leak, threshold, path=path)
-
-
-def check_scannable(leak: Tensor) -> None:
-    """Raise `ParameterError` unless all of λ lies in [0, 1]; on an accelerator this waits for it."""
-    if leak.is_meta:
-        return
-    outside = leak.detach()[~((leak >= 0) & (leak <= 1))]
-    if outside.numel():
-        raise ParameterError(
-            f"leak = {outside[0].item():g}; a scan takes one in 0..1; take the steps one by one "
-            '(path = "steps" or "bits" of HDLIF)'
-        )
-
-
-def hd_lif_chunk(
-    current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor, *, path: TimePath
-) -> tuple[Tensor, Tensor]:
-    """`hd_lif_sequence` where the caller knows that a scan's λ lies in [0, 1]."""
     if path not in _PATHS:
         raise ValueError(f"path = {path!r}; choose one of loop, scan")
+    if path == "scan":
+        _check_scannable(leak)
     inputs = (current, potential, leak, threshold)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
         spikes, after = _HDLIFSequence.apply(*inputs, path)  # type: ignore[no-untyped-call]
         return spikes, after
     spikes, potentials = _PATHS[path](*inputs)
     return spikes, potentials[-1]
+
+
+def _check_scannable(leak: Tensor) -> None:
+    """Raise `ParameterError` unless all of λ lies in [0, 1]; on an accelerator this waits for it."""
+    if leak.is_meta:
+        return
+    outside = leak.detach()[~((leak >= 0) & (leak <= 1))]
+    if outside.numel():
+        raise ParameterError(
+            f'leak = {outside[0].item():g}; a scan takes one in 0..1; take the steps one by one (path = "loop")'
+        )
 
 
 def hd_lif_potentials(current: Tensor, potential: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
@@ -127,7 +120,7 @@ class _HDLIFSequence(torch.autograd.Function):
         return spikes, potentials[-1]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         spikes, after = grads
         bits, leak, *before = ctx.saved_tensors

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from hdlif import _native
+from hdlif.functional.once import once_differentiable
 
 _CPU = torch.device("cpu")
 
@@ -38,7 +39,7 @@ class Moments:
 
 
 class Rows(NamedTuple):
-    """y = scale·(x - mean) + shift, [K, C] each."""
+    """y = scale·(x - mean) + shift, [K, 1, C, 1, 1] each."""
 
     mean: Tensor
     scale: Tensor
@@ -69,10 +70,10 @@ class Norm:
         """What normalises maps with these moments.
 
         Args:
-            slope: [K, C], filled with 1/√(σ² + eps).
+            slope: of so many entries as a row, filled with 1/√(σ² + eps).
         """
         channels = self.weight.shape[0]
-        rows = Rows(*torch.empty(3, len(self.steps), channels, dtype=torch.float32, device=_CPU))
+        rows = Rows(self.empty(), self.empty(), self.empty())
         _native.batch_norm_rows(
             self.weight.data_ptr(),
             self.bias.data_ptr(),
@@ -98,6 +99,10 @@ class Norm:
                 increment_version(running)
         return rows
 
+    def empty(self) -> Tensor:
+        """A row, to be filled."""
+        return torch.empty(len(self.steps), 1, self.weight.shape[0], 1, 1, dtype=torch.float32, device=_CPU)
+
     def rows_with_graph(self, maps: Tensor, moments: Moments) -> tuple[Tensor, Rows]:
         """The maps and the rows, through which the gradient comes back to the maps, by batch statistics, and to the
         weight and bias. Nobody else may read the maps that are returned."""
@@ -108,7 +113,8 @@ class Norm:
 def moments_of(maps: Tensor) -> Moments:
     """Those of maps [K, B, C, H, W] of float32 that lie one behind the other, channels last or not."""
     steps, batch, channels, height, width = maps.shape
-    totals, squares = torch.empty(2, steps, channels, dtype=torch.float64, device=_CPU)
+    totals = torch.empty(steps, channels, dtype=torch.float64, device=_CPU)
+    squares = torch.empty_like(totals)
     _native.batch_moments(
         maps.data_ptr(),
         steps * batch,
@@ -133,7 +139,7 @@ class _Normed(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         assert norm.of_batch
         assert moments.are_units
-        slope = torch.empty(len(norm.steps), weight.shape[0], dtype=torch.float32, device=_CPU)
+        slope = norm.empty()
         rows = norm.rows(moments, slope=slope)
         ctx.count = moments.count
         ctx.save_for_backward(maps, rows.mean, rows.scale, slope)
@@ -141,14 +147,29 @@ class _Normed(torch.autograd.Function):
         return maps.view_as(maps), *rows
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         of_maps, _, of_scale, of_shift = grads
         maps, mean, scale, slope = ctx.saved_tensors
+        steps, batch, channels, height, width = maps.shape
+        of_scale, of_shift = of_scale.contiguous(), of_shift.contiguous()
+        of_weight = torch.empty(channels, dtype=torch.float32, device=_CPU)
+        of_bias, constant, by_distance = torch.empty_like(of_weight), torch.empty_like(mean), torch.empty_like(mean)
+        _native.batch_norm_gradients(
+            mean.data_ptr(),
+            scale.data_ptr(),
+            slope.data_ptr(),
+            ctx.count,
+            steps,
+            channels,
+            of_scale.data_ptr(),
+            of_shift.data_ptr(),
+            of_weight.data_ptr(),
+            of_bias.data_ptr(),
+            constant.data_ptr(),
+            by_distance.data_ptr(),
+        )
         if ctx.needs_input_grad[0]:
-            by_distance = -scale * slope.square() * of_scale / ctx.count
-            constant = -scale * of_shift / ctx.count - by_distance * mean
-            steps, batch, channels, height, width = maps.shape
             # What comes in has no other reader.
             if of_maps.stride() != maps.stride():
                 of_maps = torch.empty_like(maps).copy_(of_maps)
@@ -164,4 +185,4 @@ class _Normed(torch.autograd.Function):
                 of_maps.data_ptr(),
                 threads=torch.get_num_threads(),
             )
-        return of_maps, (of_scale * slope).sum(0), of_shift.sum(0), None, None
+        return of_maps, of_weight, of_bias, None, None

@@ -26,5 +26,10 @@ def is_dense(maps: Tensor) -> bool:
 
 
 def is_watched() -> bool:
-    """Whether PyTorch follows its operations beyond autograd: for a trace, or for tangents."""
-    return torch._C._len_torch_dispatch_stack() > 0 or torch.autograd.forward_ad._current_level >= 0
+    """Whether PyTorch follows its operations beyond autograd: for a trace, for tangents, or to transform functions."""
+    return torch._C._len_torch_dispatch_stack() > 0 or torch.autograd.forward_ad._current_level >= 0 or is_transformed()
+
+
+def is_transformed() -> bool:
+    """Whether a function is being transformed (`torch.func`), which goes into each operation."""
+    return torch._C._functorch.peek_interpreter_stack() is not None

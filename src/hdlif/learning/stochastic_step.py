@@ -26,7 +26,7 @@ class StochasticStep:
 
     Args:
         k: steps with a loss, at most T.
-        chunk: most steps run at once without a graph; 1 keeps the memory of those steps lowest.
+        chunk: most steps run at once without a graph: their memory is that of so many steps of one layer.
         draw: `Uniform`, with w_t = 1/k, or `Stratified`; None for `Uniform` where all steps weigh alike, else for
             `Stratified`, which draws the steps that weigh more more often.
         complete: also run the steps after max(S), without a graph, so that batch norm sees all T alike. This is
@@ -36,7 +36,7 @@ class StochasticStep:
 
     k: int = 1
     criterion: Criterion = F.cross_entropy
-    chunk: int = 1
+    chunk: int = 4
     draw: Draw | None = None
     complete: bool = False
     loss: Loss = "each"

@@ -35,7 +35,7 @@ class StochasticWindow:
 
     Args:
         length: w, at most T.
-        chunk: most steps run at once without a graph; 1 keeps the memory of those steps lowest.
+        chunk: most steps run at once without a graph: their memory is that of so many steps of one layer.
         loss: "each", "last" or "reduced".
     Raises:
         ValueError: w is less than 1, or, by `schedule`, more than T.
@@ -43,7 +43,7 @@ class StochasticWindow:
 
     length: int
     criterion: Criterion = F.cross_entropy
-    chunk: int = 1
+    chunk: int = 4
     loss: Literal["each", "last", "reduced"] = "each"
 
     def __post_init__(self) -> None:

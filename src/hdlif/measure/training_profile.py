@@ -216,9 +216,9 @@ def _path_of(layer: nn.Module, args: tuple[Any, ...]) -> str:
         reason = layer.hindrance(x, layer.weight if weight is None else weight, codes)
         return "kernels for codes" if reason is None else f"PyTorch: {reason}"
     if isinstance(layer, SteppedNeuron):
-        if layer.path != "fused":
-            return f"{layer.path}; neuron.path=fused has compiled kernels"
-        return "fused"
+        x = args[0]
+        fused = layer.fused_step(x.device, len(args[2]), x[0].numel())
+        return "steps, one by one" if fused is None else "fused"
     return "PyTorch"
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hdlif.errors import StateError
+from hdlif.functional.once import once_differentiable
 from hdlif.models.reversible import ReversibleBlock
 from hdlif.nn import Measure, Recomputing, Sequential, State, carrying
 from hdlif.nn.recomputing import Measured, collected
@@ -111,7 +112,7 @@ class _Reversible(torch.autograd.Function):
         return y, *(value for _, value in measured), *after.values()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         replay: _Replay = ctx.replay
         y, *tensors = ctx.saved_tensors

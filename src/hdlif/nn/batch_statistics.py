@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hdlif.functional.once import once_differentiable
+
 Gather = Callable[[Tensor], Tensor]
 """From a tensor [...] of this rank to those of all ranks in their order, [ranks, ...]; all ranks call it together."""
 
@@ -99,7 +101,7 @@ class _NormaliseOverRanks(torch.autograd.Function):
         return y, mean, unbiased
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         x, weight, mean, slope, count = ctx.saved_tensors
         shape = (1, -1, *[1] * (x.ndim - 2))

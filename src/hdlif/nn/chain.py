@@ -19,7 +19,7 @@ from torch.profiler import record_function
 from torch.utils.hooks import RemovableHandle
 
 from hdlif.kernels.batch_norm import Moments, Norm, Rows, moments_of
-from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, summed
+from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, out_size_of, summed
 from hdlif.kernels.plain import is_dense, is_plain, is_watched
 from hdlif.nn.steps import Steps
 from hdlif.nn.synapses import QuantConv2d
@@ -45,8 +45,8 @@ class Normalising:
 class Firing:
     """A neuron layer that applies the rows in front of it, and may give codes alone."""
 
-    def runs_in_chains(self) -> bool:
-        """Whether `run_in_chain` is what its forward pass does."""
+    def runs_in_chains(self, steps: int, entries: int) -> bool:
+        """Whether `run_in_chain` is what its forward pass does to so many steps, each of so many neurons."""
         raise NotImplementedError
 
     def run_in_chain(
@@ -112,9 +112,8 @@ class Maps:
 
     def tensor(self) -> Tensor:
         """Normalised, or as the convolution gives them."""
-        columns = (-1, 1, self.values.shape[2], 1, 1)
         if self.norm is not None:
-            mean, scale, shift = (row.view(columns) for row in self.norm)
+            mean, scale, shift = self.norm
             return torch.addcmul(shift - scale * mean, self.values, scale)
         unit = self.moments.unit
         return self.values if unit is None or self.moments.are_units else self.values * unit.view(1, 1, -1, 1, 1)
@@ -202,7 +201,7 @@ class _Chain:
         with record_function("hdlif kernels"):
             made = self._in_chain(child, value)
         for watch in watches:
-            watch.end(child, (), "" if made is None else self._how(child))
+            watch.end(child, (), "" if made is None else self._how(child, made))
         return made
 
     def _convolved(self, conv: QuantConv2d, spikes: CodedSpikes) -> Tensor | Maps | None:
@@ -217,7 +216,9 @@ class _Chain:
         x = spikes.way.flatten(0, 1)
         if conv.hindrance(x, weight, spikes.codes) is not None:
             return None
-        steps = spikes.steps if self._goes_on_as_rows(self._at + 1) else 0
+        batch, (height, width) = len(x) // spikes.steps, out_size_of((x.shape[2], x.shape[3]), weight, how)
+        entries = batch * len(weight) * height * width
+        steps = spikes.steps if self._goes_on_as_rows(self._at + 1, entries) else 0
         y, moments = convolved_with_moments(x, weight, spikes.codes, how, steps)
         maps = y.view(spikes.steps, -1, *y.shape[1:])
         return maps if moments is None else Maps(maps, moments)
@@ -233,7 +234,7 @@ class _Chain:
         if not _are_maps(maps) or len(maps) != len(self._steps) or not norm.is_rows(maps):
             return None
         needs_graph = torch.is_grad_enabled()
-        if (isinstance(value, Tensor) or needs_graph) and not self._goes_on_as_rows(self._at):
+        if (isinstance(value, Tensor) or needs_graph) and not self._goes_on_as_rows(self._at, maps[0].numel()):
             return None
         if isinstance(value, Tensor):
             if not is_dense(maps):
@@ -247,9 +248,9 @@ class _Chain:
         return Maps(maps, value.moments, rows)
 
     def _fired(self, neuron: Firing, value: Tensor | Maps) -> Tensor | CodedSpikes | None:
-        if not neuron.runs_in_chains():
-            return None
         maps, norm = (value.values, value.norm) if isinstance(value, Maps) else (value, None)
+        if not neuron.runs_in_chains(len(self._steps), maps[0].numel()):
+            return None
         if (isinstance(value, Maps) and norm is None) or not _are_maps(maps):
             return None
         codes = self._reads_codes()
@@ -264,22 +265,23 @@ class _Chain:
         self._run.keep(name, self._children[self._at], given, state)
         return spikes
 
-    def _how(self, child: nn.Module) -> str:
-        """How a child ran as a part of the chain."""
+    def _how(self, child: nn.Module, made: Value) -> str:
+        """How a child ran as a part of the chain, and what it gave."""
         if isinstance(child, QuantConv2d | nn.AvgPool2d):
             return "kernels for codes"
         if isinstance(child, Firing):
             return "fused"
-        return "rows that the neuron applies" if self._goes_on_as_rows(self._at) else "rows"
+        assert isinstance(made, Maps)
+        return "rows that the neuron applies" if self._goes_on_as_rows(self._at, made.values[0].numel()) else "rows"
 
-    def _goes_on_as_rows(self, at: int) -> bool:
-        """Whether a norm stands there, and a neuron behind it that applies its rows."""
+    def _goes_on_as_rows(self, at: int, entries: int) -> bool:
+        """Whether a norm of maps of so many entries stands there, and a neuron behind it that applies its rows."""
         if at + 1 >= len(self._children):
             return False
         norm, neuron = self._children[at : at + 2]
         if not isinstance(norm, Normalising) or not isinstance(neuron, Firing):
             return False
-        return neuron.runs_in_chains() and not _is_seen(norm) and not _is_seen(neuron)
+        return neuron.runs_in_chains(len(self._steps), entries) and not _is_seen(norm) and not _is_seen(neuron)
 
     def _reads_codes(self) -> bool:
         """Whether a convolution reads the next value that reads codes alone, or, without a graph, means of them."""
@@ -312,16 +314,18 @@ def _tensor(value: Value) -> Tensor:
     return value.spikes() if isinstance(value, CodedSpikes) else value.tensor()
 
 
-def _is_seen(module: object) -> bool:
+def _is_seen(module: nn.Module) -> bool:
     """Whether somebody sees what a module is given, or gives; or a part of it, such as a neuron's quantiser."""
-    assert isinstance(module, nn.Module)
-    if "forward" in vars(module) or module._backward_pre_hooks or module._backward_hooks:
+    if "forward" in module.__dict__ or module._backward_pre_hooks or module._backward_hooks:
         return True
-    if any(not isinstance(hook, _Begins | _Ends) for hook in module._forward_pre_hooks.values()):
-        return True
-    if any(not isinstance(hook, _Begins | _Ends) for hook in module._forward_hooks.values()):
-        return True
-    return any(part is not None and _is_seen(part) for part in module._modules.values())
+    # Plain loops: this is asked for every layer and step.
+    for hooks in (module._forward_pre_hooks, module._forward_hooks):
+        if hooks and any(not isinstance(hook, _Begins | _Ends) for hook in hooks.values()):
+            return True
+    for part in module._modules.values():  # noqa: SIM110
+        if part is not None and _is_seen(part):
+            return True
+    return False
 
 
 def _are_maps(x: Tensor) -> bool:

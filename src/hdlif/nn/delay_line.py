@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hdlif.errors import ShapeError, StateError
+from hdlif.functional.once import once_differentiable
 from hdlif.nn.state import State, Temporal, check_chunk, entries_of
 from hdlif.nn.steps import carried
 
@@ -106,7 +107,7 @@ class _Joined(torch.autograd.Function):
         return torch.cat([whole[begin : begin + count] for begin in _begins(taps, dilation)], 2)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (grad,) = grads
         whole = grad.new_zeros(ctx.shape)

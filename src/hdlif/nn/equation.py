@@ -89,7 +89,7 @@ class EquationNeuron(SteppedNeuron):
         channels: C for values per channel; None for one of the layer.
         per_step: False shares the parameters that do not say so themselves among all steps.
         quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself.
-        path: "steps" or "fused", see `SteppedNeuron`.
+        path: see `SteppedNeuron.choose_path`.
         starts: of parameters, by name, where they are others than the class says; `TimeConstants` spread one of 1 - 1/τ
             over channels.
     State: {name: [B, ...]} of each of `states`, float32 or wider.
@@ -124,7 +124,7 @@ class EquationNeuron(SteppedNeuron):
         channels: int | None = None,
         per_step: bool = True,
         quantizer: SpikeQuantizer | None = None,
-        path: Path = "steps",
+        path: Path | None = None,
         **starts: float | TimeConstants,
     ) -> None:
         super().__init__()

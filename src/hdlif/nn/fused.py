@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from hdlif.equations import WrittenStep, trace_written
 from hdlif.errors import EquationError
 from hdlif.kernels.chunk import FusedStep
+from hdlif.kernels.plain import is_transformed
 
 if TYPE_CHECKING:
     from hdlif.nn.stepped import SteppedNeuron
 
 Path = Literal["steps", "fused"]
-"""How a chunk of steps is computed; see `SteppedNeuron`."""
+"""How a chunk of steps is computed; see `SteppedNeuron.choose_path`."""
 
 
 class Fusing:
@@ -28,7 +29,7 @@ class Fusing:
     """
 
     def __init__(self) -> None:
-        self._made: tuple[object, FusedStep] | None = None
+        self._made: tuple[object, FusedStep | EquationError] | None = None
         self._cut: FusedStep | None = None
         self._normed: dict[bool, FusedStep] = {}
         self._relu: tuple[object, bool] | None = None
@@ -45,9 +46,15 @@ class Fusing:
         equation = neuron.equation()
         identity = _identity(equation)
         if self._made is None or self._made[0] != identity:
-            written = trace_written(equation, states=neuron.states, rows=neuron.row_values())
-            self._made, self._cut, self._normed = (identity, FusedStep(written)), None, {}
+            made: FusedStep | EquationError
+            try:
+                made = FusedStep(written_step(equation, neuron.states, neuron.row_values()))
+            except EquationError as error:
+                made = error.with_traceback(None)
+            self._made, self._cut, self._normed = (identity, made), None, {}
         step = self._made[1]
+        if isinstance(step, EquationError):
+            raise EquationError(*step.args)
         if not cut:
             return step
         if self._cut is None:
@@ -71,7 +78,7 @@ class Fusing:
             ones = torch.ones(1, 1, dtype=torch.float64)
             rows = {f"{name} of the norm": ones for name in ("mean", "scale", "shift")} | neuron.row_values()
             # The norm keeps what it is given as well.
-            written = replace(trace_written(step, states=neuron.states, rows=rows), current_is_kept=True)
+            written = replace(written_step(step, neuron.states, rows), current_is_kept=True)
             self._normed[cut] = FusedStep(_stopped_states(written) if cut else written)
         return self._normed[cut]
 
@@ -90,9 +97,22 @@ class Fusing:
         return self._relu[1]
 
 
+def written_step(step: Callable[..., Any], states: Sequence[str], rows: Mapping[str, Any]) -> WrittenStep:
+    """The step as it is written; what it does under `torch.no_grad()` has no gradient.
+
+    Raises:
+        EquationError: the step uses what a program has not.
+    """
+    with torch.enable_grad():
+        return trace_written(step, states=states, rows=rows, stops=lambda: not torch.is_grad_enabled())
+
+
 def can_be_fused(states: Sequence[Tensor], rows: Sequence[Tensor], dtype: torch.dtype) -> bool:
-    """Whether a chunk is computed in one dtype throughout, and not for a compiler, which fuses the steps itself."""
-    if torch.compiler.is_compiling() or any(state.dtype != dtype for state in states):
+    """Whether a chunk is computed in one dtype throughout, and neither for a compiler nor for a transformation.
+
+    These go into each step themselves.
+    """
+    if torch.compiler.is_compiling() or is_transformed() or any(state.dtype != dtype for state in states):
         return False
     return all(torch.promote_types(row.dtype, dtype) == dtype for row in rows)
 

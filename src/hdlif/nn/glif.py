@@ -56,7 +56,7 @@ class GLIF(SteppedNeuron):
         leak, linear_leak, reset, threshold: λ, l, r and θ at the start, in (0, 1); l starts at θ/2T and r at θ by
             default.
         surrogate: stands for dH/dx.
-        path: "steps" or "fused", see `SteppedNeuron`.
+        path: see `SteppedNeuron.choose_path`.
     State: {"potential": u, "fired": h}, [B, ...] each, float32 or wider; u is that before the reset. h is not
         recomputed from u and θ, for θ may have learned since, and has a graph that `detach` does not cut.
     """
@@ -74,7 +74,7 @@ class GLIF(SteppedNeuron):
         linear_leak: float | None = None,
         reset: float | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
-        path: Path = "steps",
+        path: Path | None = None,
     ) -> None:
         super().__init__()
         self.choose_path(path)

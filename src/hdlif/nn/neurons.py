@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,12 +17,11 @@ from hdlif.functional import (
     parallel_hd_lif_step,
     soft_reset,
 )
-from hdlif.functional.sequence import check_scannable, hd_lif_chunk
 from hdlif.nn.fused import Path, can_be_fused, shared_rows
 from hdlif.nn.mem_bn import MemBN
 from hdlif.nn.per_step import Form, StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
-from hdlif.nn.state import State, check_chunk, check_stateless, potential_of
+from hdlif.nn.state import State, check_chunk, check_stateless
 from hdlif.nn.stepped import Step, SteppedNeuron
 from hdlif.nn.steps import carried
 from hdlif.nn.time_constants import TimeConstants
@@ -81,7 +80,7 @@ class LIF(_LeakyNeuron):
         threshold_form: "softplus" learns θ_t = log(1 + exp(b_t)) instead, in (0, ∞).
         threshold_low: the lower end of a learned θ's range; by default ½, and 0 for "softplus".
         surrogate, reset: as in `functional.lif_step`.
-        path: "steps" or "fused", see `SteppedNeuron`.
+        path: see `SteppedNeuron.choose_path`.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
 
@@ -98,7 +97,7 @@ class LIF(_LeakyNeuron):
         threshold_low: float | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
         reset: Reset = soft_reset,
-        path: Path = "steps",
+        path: Path | None = None,
     ) -> None:
         super().__init__()
         self.choose_path(path)
@@ -132,7 +131,7 @@ class GradedLIF(_LeakyNeuron):
     Args:
         surrogate: stands for dH/dx in the reset.
         threshold_low: the lower end of a learned θ's range, 0 by default.
-        path: "steps" or "fused", see `SteppedNeuron`.
+        path: see `SteppedNeuron.choose_path`.
     State: {"potential": v [B, ...]}, float32 or wider.
     """
 
@@ -149,7 +148,7 @@ class GradedLIF(_LeakyNeuron):
         threshold_low: float | None = None,
         quantizer: SpikeQuantizer | None = None,
         surrogate: Surrogate = Triangle(),  # noqa: B008 - frozen, without state
-        path: Path = "steps",
+        path: Path | None = None,
     ) -> None:
         super().__init__()
         self.choose_path(path)
@@ -185,15 +184,9 @@ class HDLIF(_LeakyNeuron):
         threshold_form: "softplus" learns θ_t = log(1 + exp(b_t)) instead, in (0, ∞).
         quantizer: maps the surplus to what is emitted (a `SpikeQuantizer`); the reset uses the surplus itself.
         norm: Mem-BN on the membrane.
-        path: how a chunk is computed. "steps" takes its steps one by one under autograd. "fused", as of any neuron
-            that runs its equation, and "bits", by the same derivatives written by hand, keep one bit per neuron and
-            step for the backward pass (and v where λ is learned): less memory under STBP. "scan" does so too, and
-            composes the steps in ⌈log2 K⌉ rounds, for long chunks. All give the same, but for rounding; with Mem-BN
-            there is "steps" alone, and "scan" takes λ in [0, 1] alone (a learned one lies there).
+        path: see `SteppedNeuron.choose_path`; with Mem-BN, whose statistics couple samples, it is "steps".
     State: {"potential": v [B, ...]}, float32 or wider.
     """
-
-    time_paths = ("bits", "fused", "scan", "steps")
 
     def __init__(
         self,
@@ -207,14 +200,12 @@ class HDLIF(_LeakyNeuron):
         threshold_form: Form = "sigmoid",
         quantizer: SpikeQuantizer | None = None,
         norm: MemBN | None = None,
-        path: Literal["steps", "bits", "scan", "fused"] = "steps",
+        path: Path | None = None,
     ) -> None:
         super().__init__()
         self.choose_path(path)
         self.quantizer = quantizer
-        if path in ("bits", "scan") and type(self).equation is not HDLIF.equation:
-            raise ValueError(f"path = {path!r} runs HD-LIF's step, and {type(self).__name__} has another; choose steps")
-        if norm is not None and path != "steps":
+        if norm is not None and path == "fused":
             raise ValueError(f"path = {path!r} does not go with Mem-BN, whose statistics couple samples; choose steps")
         self.leak, self.threshold = _leak_and_threshold(
             time_steps,
@@ -226,32 +217,9 @@ class HDLIF(_LeakyNeuron):
             threshold_form=threshold_form,
         )
         self.norm = norm
-        self._scannable: tuple[Tensor, int] | None = None
-        if path == "scan":
-            self._check_scannable()
 
-    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
-        if self.path in ("steps", "fused") or carried(steps).cut:
-            return super().forward(x, state, steps)
-        check_chunk(x, steps)
-        if self.path == "scan":
-            self._check_scannable()
-        potential = potential_of(state, x)
-        current = x.to(potential.dtype).expand(len(steps), *x.shape[1:])
-        rows = self.rows_at(steps, x)
-        surplus, after = hd_lif_chunk(current, potential, *rows, path="scan" if self.path == "scan" else "loop")
-        spikes = emitted(surplus, self.quantizer, is_relu=self.emits_relu()).to(x.dtype)
-        return self.reached(spikes, x, [potential[None]], steps, rows), {"potential": after}
-
-    def _check_scannable(self) -> None:
-        """Look at a fixed λ once, and again when something was written to it; a learned one is a sigmoid's."""
-        if self.leak.learned or torch.compiler.is_compiling():
-            return
-        value = self.leak.values()
-        seen = None if value.is_inference() else (value, value._version)
-        if seen is None or self._scannable is None or self._scannable[0] is not value or self._scannable[1] != seen[1]:
-            check_scannable(value)
-            self._scannable = seen
+    def may_fuse(self, device: torch.device, steps: int, entries: int) -> bool:
+        return self.norm is None and super().may_fuse(device, steps, entries)
 
     def stepped(self, t: int, steps: range, *given: Tensor) -> Any:
         if self.norm is None:
@@ -266,9 +234,6 @@ class HDLIF(_LeakyNeuron):
         """Without Mem-BN, which a deployed neuron carries in its rows (`deploy.fold_mem_bn`)."""
         return hd_lif_step
 
-    def extra_repr(self) -> str:
-        return f"path={self.path!r}"
-
 
 class ParallelHDLIF(SteppedNeuron):
     """HD-LIF neurons with λ = 0: no accumulation, no state; equation at `functional.parallel_hd_lif_step`.
@@ -278,7 +243,7 @@ class ParallelHDLIF(SteppedNeuron):
 
     Args:
         time_steps, threshold, learned, channels, per_step, threshold_form, quantizer: as in `HDLIF`.
-        path: "steps" or "fused", see `SteppedNeuron`.
+        path: see `SteppedNeuron.choose_path`.
     """
 
     accumulates = False
@@ -294,7 +259,7 @@ class ParallelHDLIF(SteppedNeuron):
         per_step: bool = True,
         threshold_form: Form = "sigmoid",
         quantizer: SpikeQuantizer | None = None,
-        path: Path = "steps",
+        path: Path | None = None,
     ) -> None:
         super().__init__()
         self.choose_path(path)
@@ -312,8 +277,10 @@ class ParallelHDLIF(SteppedNeuron):
         check_stateless(self, state)
         check_chunk(x, steps)
         current, rows = x.to(torch.promote_types(x.dtype, torch.float32)), self.rows_at(steps, x)
-        if self.path == "fused" and can_be_fused([], rows, current.dtype):
-            fused = self._fusing.step_of(self)
+        fused = None
+        if can_be_fused([], rows, current.dtype):
+            fused = self.fused_step(current.device, len(steps), current[0].numel())
+        if fused is not None:
             spike, _ = fused(current, [], fused.step.rows(shared_rows(rows)), steps=len(steps))
         else:
             spike = self.equation()(current, *rows)

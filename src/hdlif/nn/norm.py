@@ -90,12 +90,15 @@ class BatchNorm2d(Temporal, Normalising):
 
     def counted_at(self, steps: range) -> Norm:
         rows = [0 if self.time_steps is None else min(t, self.time_steps - 1) for t in steps]
-        momenta = [0.0] * len(steps)
+        momenta = [0.0 if self.momentum is None else self.momentum] * len(steps)
         if self.training:
             counts = self.num_batches_tracked.view(-1)
-            for k, row in enumerate(rows):
-                counts[row] += 1
-                momenta[k] = 1 / int(counts[row]) if self.momentum is None else self.momentum
+            if self.momentum is not None and self.time_steps is None:
+                counts.add_(len(steps))
+            else:
+                for k, row in enumerate(rows):
+                    counts[row] += 1
+                    momenta[k] = 1 / int(counts[row]) if self.momentum is None else self.momentum
         statistics = self.running_mean, self.running_var
         return Norm(self.weight, self.bias, self.eps, *statistics, rows, momenta, of_batch=self.training)
 

@@ -187,7 +187,9 @@ class StepValue(PerStep):
         if not self.learned:
             return cast(Tensor, self.value)
         value = _FORMS[self.form].value(self.logit)
-        return self.low + (value if self.width == 1 else self.width * value)
+        if self.width != 1:
+            value = self.width * value
+        return value if self.low == 0 else self.low + value
 
     def forward(self, steps: range) -> Tensor:
         """y of the steps of a chunk, [K] or [K, C]."""

@@ -2,25 +2,30 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from hdlif.equations import Program, trace
 from hdlif.equations.chunk_program import Levels
+from hdlif.errors import EquationError
 from hdlif.kernels import code_conv
 from hdlif.kernels.batch_norm import Rows
 from hdlif.kernels.chunk import FusedStep
 from hdlif.kernels.code_conv import CodedSpikes, Codes
 from hdlif.nn.chain import Firing
 from hdlif.nn.eligibility import Derivatives
-from hdlif.nn.fused import Fusing, can_be_fused, shared_rows
+from hdlif.nn.fused import Fusing, Path, can_be_fused, shared_rows
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps, unstacked
 from hdlif.nn.steps import carried
 
+_CPU = torch.device("cpu")
+
+WORTH_STEPS, WORTH_ENTRIES = 4, 2**16
+"""Of a chunk: with fewer of both, to call one function takes longer than the steps."""
 Step = Callable[..., Any]
 """(current, *states, *parameters) -> (spike, *states): one time step of a neuron."""
 
@@ -30,37 +35,67 @@ class SteppedNeuron(Neuron, Firing):
 
     The step is the same at all of them; what differs by time step are the values of its parameters.
 
-    Its `path` is how a chunk is computed: "steps" takes the steps one by one under autograd; "fused" runs all of them
-    in one function, whose backward pass goes through the traced equation (`kernels.chunk`): the same values, the
-    same gradients but for rounding, and less memory under STBP. Where a compiler runs, or parameters are of a wider
-    dtype than the states, the steps are taken one by one in both.
-
     Attributes:
+        path: how a chunk is computed, see `choose_path`.
         states: their names; all are 0 at first.
         quantizer: maps what the step emits, 0 or more, to codes; the states keep what the step makes of itself. None of
             neurons that emit 1 or 0.
-        time_paths: the paths that the class has.
     """
 
     states: tuple[str, ...] = ("potential",)
     quantizer: SpikeQuantizer | None
-    path: str = "steps"
-    time_paths: ClassVar[tuple[str, ...]] = ("fused", "steps")
+    path: Path | None = None
 
-    def choose_path(self, path: str) -> None:
-        """Compute chunks by one of `time_paths`.
+    def choose_path(self, path: Path | None) -> None:
+        """Compute chunks in one of two ways, with the same values, and the same gradients but for rounding.
 
+        Args:
+            path: "steps" takes the steps one by one under autograd. "fused" runs all of them in one function, whose
+                backward pass goes through the traced equation (`kernels.chunk`): faster, with less memory under STBP.
+                None is "fused" on a CPU, where the equation can be traced and is run as it is, in chunks of at least
+                `WORTH_STEPS` steps or `WORTH_ENTRIES` neurons and steps, and "steps" elsewhere.
+                Where a compiler or `torch.func` runs, or parameters are of a wider dtype than the states, steps are
+                taken one by one. What is fused has no second derivative.
         Raises:
-            ValueError: `path` is none of them, or needs an equation that the class does not run as it is.
+            ValueError: `path` is none of them, or "fused" and the class does not run its equation as it is.
         """
-        if path not in self.time_paths:
-            raise ValueError(f"path = {path!r}; choose one of {', '.join(self.time_paths)}")
+        if path not in (None, *get_args(Path)):
+            raise ValueError(f"path = {path!r}; choose one of {', '.join(get_args(Path))}")
         if path == "fused" and not self.runs_its_equation():
             raise ValueError(
                 f"path = {path!r} runs the equation alone, and {type(self).__name__} has a scan of its own; "
                 "choose steps"
             )
         self.path, self._fusing = path, Fusing()
+
+    def fused_step(
+        self, device: torch.device, steps: int, entries: int, *, cut: bool = False, normed: bool = False
+    ) -> FusedStep | None:
+        """What computes a chunk in one function; None where its steps are taken one by one.
+
+        Args:
+            device: of its tensors.
+            steps: K.
+            entries: of a step.
+            cut, normed: as `Fusing.step_of` and `Fusing.normed_step_of` have it.
+        Raises:
+            EquationError: `path` is "fused", and the equation has no program.
+        """
+        if not self.may_fuse(device, steps, entries):
+            return None
+        try:
+            return (self._fusing.normed_step_of if normed else self._fusing.step_of)(self, cut=cut)
+        except EquationError:
+            if self.path is None:
+                return None
+            raise
+
+    def may_fuse(self, device: torch.device, steps: int, entries: int) -> bool:
+        """Whether `fused_step` is there for an equation that has a program."""
+        if self.path is not None:
+            return self.path == "fused"
+        is_worth_it = steps >= WORTH_STEPS or steps * entries >= WORTH_ENTRIES
+        return is_worth_it and device.type == "cpu" and self.runs_its_equation()
 
     def equation(self) -> Step:
         """The step: what is trained, counted and deployed."""
@@ -98,8 +133,10 @@ class SteppedNeuron(Neuron, Firing):
         # Before each step, where there is one, or where the steps are cut from each other.
         before: Sequence[Tensor] = [state[None] for state in kept]
         is_cut = carried(steps).cut and self.cuts()
-        if self.path == "fused" and can_be_fused(kept, rows, dtype) and self._can_run_fused(steps):
-            fused = self._fusing.step_of(self, cut=is_cut)
+        fused = None
+        if can_be_fused(kept, rows, dtype) and self._can_run_fused(steps):
+            fused = self.fused_step(x.device, len(steps), x[0].numel(), cut=is_cut)
+        if fused is not None:
             kept = [state.detach() for state in kept] if is_cut else kept
             spikes, kept = fused(current, kept, fused.step.rows(shared_rows(rows)), steps=len(steps))
         else:
@@ -113,11 +150,11 @@ class SteppedNeuron(Neuron, Firing):
         emits = emitted(self.joined(spikes), self.quantizer, is_relu=self.emits_relu()).to(x.dtype)
         return self.reached(emits, x, before, steps, rows), after or None
 
-    def runs_in_chains(self) -> bool:
+    def runs_in_chains(self, steps: int, entries: int) -> bool:
         return (
-            self.path == "fused"
+            not torch.compiler.is_compiling()
+            and self.may_fuse(_CPU, steps, entries)
             and self.runs_its_equation()
-            and not torch.compiler.is_compiling()
             and (self.quantizer is None or type(self.quantizer).forward is SpikeQuantizer.forward)
         )
 
@@ -133,11 +170,11 @@ class SteppedNeuron(Neuron, Firing):
         is_cut, rows = carried(steps).cut and self.cuts(), shared_rows(rows)
         if is_cut:
             kept = [state.detach() for state in kept]
-        if norm is None:
-            fused = self._fusing.step_of(self, cut=is_cut)
-        else:
-            fused = self._fusing.normed_step_of(self, cut=is_cut)
-            rows = [*(row.view(-1, 1, maps.shape[2], 1, 1) for row in norm), *rows]
+        fused = self.fused_step(_CPU, len(steps), maps[0].numel(), cut=is_cut, normed=norm is not None)
+        if fused is None:
+            return None
+        if norm is not None:
+            rows = [*norm, *rows]
         given = maps, kept, fused.step.rows(rows)
         spikes: Tensor | CodedSpikes
         levels = None if self.quantizer is None else self.quantizer.levels()

@@ -11,6 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.module import _has_any_global_hook
 
 from hdlif.errors import ShapeError, StateError
+from hdlif.functional.once import once_differentiable
 from hdlif.nn.one_pixel import is_product
 from hdlif.nn.steps import carried
 from hdlif.nn.synapses import QuantLayer
@@ -190,7 +191,7 @@ class _TracedLinear(torch.autograd.Function):
             return F.linear(x, weight, bias)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,), (weight, trace) = grads, ctx.saved_tensors
         wanted = ctx.needs_input_grad
@@ -226,7 +227,7 @@ class _TracedConv(torch.autograd.Function):
             return convolve(x, weight, bias, window.stride, window.padding, window.dilation, window.groups)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,), (weight, trace), window = grads, ctx.saved_tensors, ctx.window
         wanted = ctx.needs_input_grad

@@ -279,6 +279,29 @@ bool normalises() {
   for (size_t c = 0; c < mean.size(); ++c)
     if (!near(mean[c], right_mean[c]) || !near(var[c], right_var[c]))
       return false;
+  // Of weight, bias, and what a difference in x at distance d of the mean makes through mean and variance.
+  std::vector<float> of_scale, of_shift, sums(size_t(2 * channels)), of_x(size_t(2 * groups * channels));
+  for (int64_t i = 0; i < groups * channels; ++i) {
+    of_scale.push_back(float(draw(-8, 8)) / 4);
+    of_shift.push_back(float(draw(-8, 8)) / 4);
+  }
+  batch_norm_gradients(to, count, groups, channels,
+                       {of_scale.data(), of_shift.data(), sums.data(), &sums[size_t(channels)], of_x.data(),
+                        &of_x[size_t(groups * channels)]});
+  for (int64_t c = 0; c < channels; ++c) {
+    double of_weight = 0, of_bias = 0;
+    for (int64_t g = 0; g < groups; ++g) {
+      const size_t at = size_t(g * channels + c);
+      of_weight += double(of_scale[at]) * to.slope[at];
+      of_bias += of_shift[at];
+      const double d = 3, x = to.mean[at] + d, s = to.slope[at];
+      const double right = -double(to.scale[at]) * (of_shift[at] + d * s * s * of_scale[at]) / double(count);
+      if (!near(of_x[at] + of_x[size_t(groups * channels) + at] * x, right))
+        return false;
+    }
+    if (!near(sums[size_t(c)], of_weight) || !near(sums[size_t(channels + c)], of_bias))
+      return false;
+  }
   const int64_t pixels = draw(1, 40);
   for (bool is_last : {true, false}) {
     std::vector<float> x, gradient, right;

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hdlif.equations import Saving, Value
 from hdlif.equations.chunk_program import Levels, StreamEncoding
+from hdlif.functional.once import once_differentiable
 from hdlif.kernels.chunk.places import Place
 from hdlif.kernels.chunk.plan import BackwardCall, ForwardCall, Plan, Rows
 
@@ -115,7 +116,7 @@ class _Chunk(torch.autograd.Function):
         return results
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         plan: Plan = ctx.plan
         place: Place = ctx.place

@@ -19,7 +19,15 @@ from hdlif.kernels.code_conv.codes import (
     pooled,
     quantised,
 )
-from hdlif.kernels.code_conv.conv import CodeConv, convolved, convolved_with_moments, hindrance, keep_packed, summed
+from hdlif.kernels.code_conv.conv import (
+    CodeConv,
+    convolved,
+    convolved_with_moments,
+    hindrance,
+    keep_packed,
+    out_size_of,
+    summed,
+)
 
 __all__ = [
     "CodeConv",
@@ -35,6 +43,7 @@ __all__ = [
     "hindrance",
     "keep_packed",
     "marked",
+    "out_size_of",
     "pooled",
     "quantised",
     "summed",

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from hdlif import _native
+from hdlif.functional.once import once_differentiable
 from hdlif.kernels.batch_norm import Moments
 from hdlif.kernels.code_conv.codes import CodedSpikes, Codes
 from hdlif.kernels.plain import is_plain, is_watched

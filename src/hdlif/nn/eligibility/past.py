@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hdlif.functional.once import once_differentiable
 from hdlif.nn.eligibility.derivatives import plus, state_adjoints, summed
 from hdlif.nn.eligibility.layer import Layer, Pending
 
@@ -28,7 +29,7 @@ class Past(torch.autograd.Function):
         return y.view_as(y)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (grad,), into, pending = grads, ctx.into, ctx.pending
         along = [None if one is None else grad.flatten(2).to(one.dtype) * one for one in ctx.by_state]

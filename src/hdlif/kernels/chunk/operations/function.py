@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hdlif.equations import Needs, Saving, WrittenStep
+from hdlif.functional.once import once_differentiable
 from hdlif.kernels.chunk.operations.backwards import Gradients
 from hdlif.kernels.chunk.operations.forward import Forward
 from hdlif.kernels.chunk.operations.plan import Plan
@@ -72,7 +73,7 @@ class _Function(torch.autograd.Function):
         return spikes, *after
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, spikes: Tensor | None, *after: Tensor | None) -> tuple[Tensor | None, ...]:
         plan: Plan = ctx.plan
         program, steps = plan.saving.program, len(ctx.sources)

@@ -1,0 +1,49 @@
+"""Backward passes that are not differentiated again."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Backward = Callable[..., Any]
+
+
+def once_differentiable(backward: Backward) -> Backward:
+    """As `torch.autograd.function.once_differentiable`, with an error for second derivatives.
+
+    Under PyTorch's own, gradients with `create_graph` lead back to nothing, and a second derivative through them is
+    taken for 0; here they lead back to the gradients that arrive, and through them to whatever these depend on.
+    """
+
+    @wraps(backward)
+    def once(ctx: Any, *gradients: Tensor | None) -> Any:
+        with torch.no_grad():
+            found = backward(ctx, *gradients)
+        arriving = [one for one in gradients if isinstance(one, Tensor) and one.requires_grad]
+        if not torch.is_grad_enabled() or not arriving:
+            return found
+        if isinstance(found, tuple):
+            return tuple(_led_back(one, arriving) for one in found)
+        return _led_back(found, arriving)
+
+    return once
+
+
+def _led_back(found: Tensor | None, arriving: list[Tensor]) -> Tensor | None:
+    made: Tensor | None = None if found is None else _Last.apply(found, *arriving)  # type: ignore[no-untyped-call]
+    return made
+
+
+class _Last(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, found: Tensor, *_: Tensor) -> Tensor:
+        return found.view_as(found)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        raise RuntimeError(
+            "a backward pass of hdlif is differentiated again, and has no second derivative; of neurons take the steps "
+            'one by one (path="steps", neuron.path=steps in a recipe)'
+        )
