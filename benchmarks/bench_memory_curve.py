@@ -149,7 +149,7 @@ def peer_growth(recipe: Recipe) -> int:
     """What SpikingJelly's training adds to this process' peak."""
     torch.manual_seed(recipe.seed)
     record, labels = builders.input_record(recipe), builders.DATA[recipe.data.kind].labels
-    shape = training_peers.Shape("resnet18", training_peers.WIDTH, record.shape[0], len(labels))
+    shape = training_peers.Shape("resnet18", training_peers.WIDTHS["resnet18"], record.shape[0], len(labels))
     peer = training_peers.spikingjelly_stbp(shape, recipe.time_steps)
     optimizer = _sgd(peer.network.train())
     generator = torch.Generator().manual_seed(recipe.seed)

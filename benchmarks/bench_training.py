@@ -1,14 +1,16 @@
 """What an update of a convolutional network costs: by our rules, beside SpikingJelly, snnTorch and plain PyTorch.
 
-    python benchmarks/bench_training.py [--networks resnet18,vgg_snn] [--width N] [--rows "NAME;..."]
+    python benchmarks/bench_training.py [--networks resnet18,vgg_snn,fashion_mnist] [--width N] [--rows "NAME;..."]
                       [--batch-sizes 16,64,128] [--time-steps 1,4,8,16,64] [--threads N] [--device cpu|cuda]
                       [--measure peak,time] [--rounds N] [--repeats N] [--ratios clock|cpu] [--out FILE.json]
 
 resnet18: pre-activation ResNet-18 with the CIFAR stem, on 3x32x32, constant in time, of 100 classes. vgg_snn: VGG-SNN
-on T frames of 2x48x48 of 10 classes. Both are those of the recipes `cifar100_resnet18_hdlif` and
-`dvs_cifar10_vgg_snn_hdlif`; the peers' are the same layers in the same order, with as many weights (training_peers.py
-says how each trains). Inputs and weights are random: the compressed rows, which skip zeros, depend on how many spikes
-there are, and "density" is the share that is not 0 in the first steps. A trained network has fewer.
+on T frames of 2x48x48 of 10 classes. fashion_mnist: six convolutions, of 32, 64 and 128 channels, on 1x28x28, constant
+in time, of 10 classes. They are those of the recipes `cifar100_resnet18_hdlif`, `dvs_cifar10_vgg_snn_hdlif` and
+`fashion_mnist_hdlif`, with one batch norm for all steps; the peers' are the same layers in the same order, with as many
+weights (training_peers.py says how each trains). Inputs and weights are random: the compressed rows, which skip zeros,
+depend on how many spikes there are, and "density" is the share that is not 0 in the first steps. A trained network has
+fewer.
 
 Rows: HD-LIF learns a λ and θ for each layer and step, LIF has fixed ones, as the peers' has; "w1.5 s4" has ternary
 weights and 4-bit spikes. Our neurons run on the path "fused", or ", path steps" behind a name, and the steps of a
@@ -80,7 +82,7 @@ from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, fabric_class, sgd
 from training_peers import (
     PEERS,
-    WIDTH,
+    WIDTHS,
     Neurons,
     Peer,
     Shape,
@@ -90,7 +92,11 @@ from training_peers import (
     weighted_layers,
 )
 
-RECIPES = {"resnet18": "cifar100_resnet18_hdlif", "vgg_snn": "dvs_cifar10_vgg_snn_hdlif"}
+RECIPES = {
+    "resnet18": "cifar100_resnet18_hdlif",
+    "vgg_snn": "dvs_cifar10_vgg_snn_hdlif",
+    "fashion_mnist": "fashion_mnist_hdlif",
+}
 """By network."""
 PLANS = 4
 """Timed of a rule that draws."""
@@ -217,10 +223,11 @@ class Figures:
 
 def recipe_of(row: Row, cell: Cell, width: int) -> Recipe:
     """Of a peer's row what its batch and its sizes are taken from."""
-    overrides = [f"time_steps={cell.time_steps}", f"data.batch_size={cell.batch_size}"]
-    overrides.append(
-        f"model.width={width}" if cell.network == "resnet18" else f"model.plan={json.dumps(plan_of(width))}"
-    )
+    overrides = [f"time_steps={cell.time_steps}", f"data.batch_size={cell.batch_size}", "norm.per_step=false"]
+    if cell.network == "resnet18":
+        overrides.append(f"model.width={width}")
+    else:
+        overrides.append(f"model.plan={json.dumps(plan_of(cell.network, width))}")
     # The peers' criterion has none.
     overrides.append("training.label_smoothing=0")
     if row.rule == OF_WINDOW:
@@ -315,7 +322,8 @@ def shape_of(recipe: Recipe, network: str, width: int) -> Shape:
     return Shape(network, width, builders.input_record(recipe).shape[0], len(builders.data_kind(recipe).labels))
 
 
-def training_of(row: Row, cell: Cell, width: int, device: str) -> Ours | Theirs:
+def training_of(row: Row, cell: Cell, width: int | None, device: str) -> Ours | Theirs:
+    width = WIDTHS[cell.network] if width is None else width
     recipe = recipe_of(row, cell, width)
     if not row.peer:
         return Ours(recipe, device)
@@ -396,7 +404,7 @@ def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
 
 
-def growth(row: Row, cell: Cell, width: int, device: str) -> int:
+def growth(row: Row, cell: Cell, width: int | None, device: str) -> int:
     """Bytes that a training of the row adds to the peak of this process, or of the GPU."""
     training = training_of(row, cell, width, device)
 
@@ -451,7 +459,9 @@ class Worker:
 
 def command(arguments: argparse.Namespace, *more: str) -> list[str]:
     """Of a process of this file."""
-    options = ["--width", str(arguments.width), "--device", arguments.device]
+    options = ["--device", arguments.device]
+    if arguments.width is not None:
+        options += ["--width", str(arguments.width)]
     if arguments.threads is not None:
         options += ["--threads", str(arguments.threads)]
     return [__file__, *options, *more]
@@ -658,7 +668,7 @@ def _names(text: str, known: Iterable[str]) -> list[str]:
 def parsed(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", default=",".join(RECIPES), type=partial(_names, known=RECIPES))
-    parser.add_argument("--width", type=int, default=WIDTH, help="of the first layer; the others are multiples of it")
+    parser.add_argument("--width", type=int, help="of the first layer, of which the others are multiples; its recipe's")
     parser.add_argument("--rows", help="names separated by semicolons; all by default")
     parser.add_argument("--batch-sizes", default="16,64,128", type=_numbers)
     parser.add_argument("--time-steps", default="1,4,8,16,64", type=_numbers)
@@ -681,7 +691,7 @@ def parsed(given: Sequence[str] | None) -> argparse.Namespace:
             row_named(name)
         except KeyError:
             parser.error(f"unknown: {name}; rows are {'; '.join(default)}; ours also with {' or '.join(VARIANTS)}")
-    if arguments.width < 1 or min(arguments.rounds, arguments.repeats) < 1:
+    if (arguments.width or 1) < 1 or min(arguments.rounds, arguments.repeats) < 1:
         parser.error("--width, --rounds and --repeats are at least 1")
     return arguments
 
