@@ -7,7 +7,7 @@ One layer fed with random currents [K, B, C, H, W], parameters learned as the ne
 path: bytes that autograd holds between forward and backward, the layer's parameters apart; and CPU seconds of both
 passes over those of "steps", the median over rounds that take the paths in turns, and quartiles. Then the same of STBP
 updates of `digits_hdlif` with other neurons, batches of 32: bytes at any one time, of the whole network. First the
-gradients of all paths are compared, in float64, and a difference above 1e-10 ends the run. The variables keep glibc
+gradients of both are compared, in float64, and a difference above 1e-10 ends the run. The variables keep glibc
 from giving memory back to the system in each round, whose return costs either path up to as much as all it computes.
 """
 
@@ -33,15 +33,16 @@ from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 
 Make = Callable[..., SteppedNeuron]
-NEURONS: dict[str, tuple[Make, tuple[str, ...]]] = {
-    "lif": (LIF, ("steps", "fused")),
-    "lif, learned": (partial(LIF, learned=True), ("steps", "fused")),
-    "glif": (GLIF, ("steps", "fused")),
-    "hdlif": (HDLIF, ("steps", "fused", "bits")),
-    "hdlif, fixed": (partial(HDLIF, learned=False), ("steps", "fused", "bits")),
-    "adaptive_hdlif": (AdaptiveHDLIF, ("steps", "fused")),
-    "second_order_hdlif": (SecondOrderHDLIF, ("steps", "fused")),
+NEURONS: dict[str, Make] = {
+    "lif": LIF,
+    "lif, learned": partial(LIF, learned=True),
+    "glif": GLIF,
+    "hdlif": HDLIF,
+    "hdlif, fixed": partial(HDLIF, learned=False),
+    "adaptive_hdlif": AdaptiveHDLIF,
+    "second_order_hdlif": SecondOrderHDLIF,
 }
+PATHS = ("steps", "fused")
 
 
 class Case:
@@ -71,47 +72,41 @@ class Case:
 
 
 def check(name: str) -> None:
-    make, paths = NEURONS[name]
-    reference, *others = (Case(make, path, (5, 3, 4, 5, 5), torch.float64).gradients() for path in paths)
-    for path, other in zip(paths[1:], others, strict=True):
-        off = max(float((a - b).abs().max()) for a, b in zip(reference, other, strict=True))
-        if off > 1e-10:
-            sys.exit(f"{name}: gradients of steps and {path} differ by {off:.1e}")
+    steps, fused = (Case(NEURONS[name], path, (5, 3, 4, 5, 5), torch.float64).gradients() for path in PATHS)
+    off = max(float((a - b).abs().max()) for a, b in zip(steps, fused, strict=True))
+    if off > 1e-10:
+        sys.exit(f"{name}: gradients of steps and of fused differ by {off:.1e}")
 
 
 def measure(name: str, shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
-    make, paths = NEURONS[name]
-    cases = {path: Case(make, path, shape) for path in paths}
-    taken: dict[str, list[tuple[float, float]]] = {path: [] for path in paths}
+    cases = {path: Case(NEURONS[name], path, shape) for path in PATHS}
+    taken: dict[str, list[tuple[float, float]]] = {path: [] for path in PATHS}
     for turn in range(rounds + 2):
         for path, case in cases.items():
             seconds = case.seconds()
             if turn > 1:
                 taken[path].append(seconds)
     number = torch.Size(shape).numel()
-    ratios = {
-        path: [sum(mine) / sum(its) for mine, its in zip(taken[path], taken["steps"], strict=True)] for path in paths
-    }
+    ratios = [sum(mine) / sum(its) for mine, its in zip(taken["fused"], taken["steps"], strict=True)]
     return {
         "neuron": name,
         "shape": shape,
         "bytes": {path: saved_bytes(case.forward, model=case.neuron) / number for path, case in cases.items()},
         "stated_bytes": chunk_bytes(cases["fused"].neuron, shape[1:], steps=shape[0]) / number,
-        "forward_ms": {path: 1e3 * statistics.median(f for f, _ in taken[path]) for path in paths},
-        "backward_ms": {path: 1e3 * statistics.median(b for _, b in taken[path]) for path in paths},
-        "time": {path: statistics.quantiles(ratios[path], n=4) for path in paths},
+        "forward_ms": {path: 1e3 * statistics.median(f for f, _ in taken[path]) for path in PATHS},
+        "backward_ms": {path: 1e3 * statistics.median(b for _, b in taken[path]) for path in PATHS},
+        "time": statistics.quantiles(ratios, n=4),
     }
 
 
 def network(kind: str, time_steps: int, rounds: int) -> dict[str, Any]:
     """An STBP update of a whole network."""
     words = ["rule={kind: stbp}", f"time_steps={time_steps}"]
-    paths = ("steps", "fused")
     cases = {
         path: NetworkCase(load_recipe("digits_hdlif", [*words, f"neuron={{kind: {kind}, path: {path}}}"]), 32)
-        for path in paths
+        for path in PATHS
     }
-    taken: dict[str, list[float]] = {path: [] for path in paths}
+    taken: dict[str, list[float]] = {path: [] for path in PATHS}
     for turn in range(rounds + 2):
         for path, case in cases.items():
             seconds = case.seconds()
@@ -127,19 +122,18 @@ def network(kind: str, time_steps: int, rounds: int) -> dict[str, Any]:
 
 
 def network_row(found: dict[str, Any]) -> list[str]:
-    steps, fused = (found["bytes"][path] for path in ("steps", "fused"))
+    steps, fused = (found["bytes"][path] for path in PATHS)
     low, middle, high = found["time"]
     megabytes = [f"{steps / 1e6:.2f}", f"{fused / 1e6:.2f} ({fused / steps:.1%})"]
     return [found["neuron"], str(found["time_steps"]), *megabytes, f"{middle:.2f} [{low:.2f}, {high:.2f}]"]
 
 
-def row(found: dict[str, Any], path: str) -> list[str]:
-    low, middle, high = found["time"][path]
+def row(found: dict[str, Any]) -> list[str]:
+    low, middle, high = found["time"]
     return [
         found["neuron"],
         ",".join(map(str, found["shape"])),
-        path,
-        *(f"{found['bytes'][one]:.3f}" for one in ("steps", path)),
+        *(f"{found['bytes'][path]:.3f}" for path in PATHS),
         f"{sum(found[key]['steps'] for key in ('forward_ms', 'backward_ms')):.2f}",
         f"{middle:.2f} [{low:.2f}, {high:.2f}]",
     ]
@@ -155,9 +149,8 @@ def main() -> None:
     for name in NEURONS:
         check(name)
     found = [measure(name, shape, arguments.rounds) for shape in shapes for name in NEURONS]
-    header = ["neuron", "current", "path", "bytes: steps", "path", "ms: steps", "CPU time over steps"]
-    rows = [row(one, path) for one in found for path in one["time"] if path != "steps"]
-    print(aligned(header, rows))
+    header = ["neuron", "current", "bytes: steps", "fused", "ms: steps", "CPU time over steps"]
+    print(aligned(header, [row(one) for one in found]))
     kinds = ("glif", "second_order_hdlif", "adaptive_hdlif", "hdlif")
     networks = [network(kind, steps, arguments.rounds) for kind in kinds for steps in (4, 16)]
     header = ["network of", "T", "MB: steps", "fused", "CPU time over steps"]

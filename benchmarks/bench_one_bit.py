@@ -3,10 +3,10 @@
     python benchmarks/bench_one_bit.py [--recipes digits_hdlif,fashion_mnist_hdlif] [--batch-size N] [--time-steps 4,16]
                                        [--rounds N] [--out FILE]
 
-HD-LIF's three paths (see `hdlif.nn.HDLIF`), with leak and threshold learned and fixed: bytes saved by all neuron
+HD-LIF's two paths (see `hdlif.nn.SteppedNeuron`), with leak and threshold learned and fixed: bytes saved by all neuron
 layers, each fed a current of its own; bytes saved by an STBP update of the whole network at any one time; CPU seconds
 of that update over those of "steps", the median over rounds that alternate between the paths, and quartiles. First the
-gradients of all paths are compared, in float64 on 4 images, and a difference above 1e-10 ends the run. Images are
+gradients of both are compared, in float64 on 4 images, and a difference above 1e-10 ends the run. Images are
 random.
 """
 
@@ -31,7 +31,7 @@ from hdlif.nn import HDLIF
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 
-PATHS = ("steps", "bits", "scan")
+PATHS = ("steps", "fused")
 
 
 class Case:
@@ -93,11 +93,10 @@ def cases(recipe: str, time_steps: int, *, learned: bool, size: int | None, doub
 
 def difference(recipe: str, time_steps: int, *, learned: bool) -> float:
     """The largest difference between the gradients of the paths."""
-    steps, *others = cases(recipe, time_steps, learned=learned, size=4, double=True).values()
-    reference = list(steps.gradients())
-    return max(
-        float((a - b).abs().max()) for other in others for a, b in zip(reference, other.gradients(), strict=True)
+    steps, fused = (
+        list(one.gradients()) for one in cases(recipe, time_steps, learned=learned, size=4, double=True).values()
     )
+    return max(float((a - b).abs().max()) for a, b in zip(steps, fused, strict=True))
 
 
 def measure(recipe: str, time_steps: int, *, learned: bool, size: int | None, rounds: int) -> dict[str, Any]:
@@ -122,11 +121,10 @@ def measure(recipe: str, time_steps: int, *, learned: bool, size: int | None, ro
 def row(found: dict[str, Any]) -> list[str]:
     cells = [found["recipe"], str(found["time_steps"]), "learned" if found["learned"] else "fixed"]
     for key in ("neuron_bytes", "network_bytes"):
-        steps = found[key]["steps"]
-        cells.append(f"{steps / 1e6:.2f}")
-        cells += [f"{found[key][path] / 1e6:.2f} ({found[key][path] / steps:.1%})" for path in ("bits", "scan")]
-    low, middle, high = zip(*(found["time"][path] for path in ("bits", "scan")), strict=True)
-    return [*cells, *(f"{m:.2f} [{a:.2f}, {b:.2f}]" for a, m, b in zip(low, middle, high, strict=True))]
+        steps, fused = (found[key][path] for path in PATHS)
+        cells += [f"{steps / 1e6:.2f}", f"{fused / 1e6:.2f} ({fused / steps:.1%})"]
+    low, middle, high = found["time"]["fused"]
+    return [*cells, f"{middle:.2f} [{low:.2f}, {high:.2f}]"]
 
 
 def main() -> None:
@@ -146,8 +144,8 @@ def main() -> None:
         measure(recipe, steps, learned=learned, size=arguments.batch_size, rounds=arguments.rounds)
         for recipe, steps, learned in grid
     ]
-    header = ["MB saved, STBP", "T", "λ, θ", "neurons: steps", "bits", "scan", "network: steps", "bits", "scan"]
-    print(aligned([*header, "CPU time: bits", "scan"], [row(one) for one in found]))
+    header = ["MB saved, STBP", "T", "λ, θ", "neurons: steps", "fused", "network: steps", "fused"]
+    print(aligned([*header, "CPU time over steps"], [row(one) for one in found]))
     record = {**vars(arguments), "out": None, "rows": found, "versions": versions(), "hardware": hardware()}
     if arguments.out:
         write_json(arguments.out, json.loads(json.dumps(record)))

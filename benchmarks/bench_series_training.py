@@ -48,11 +48,9 @@ class Row:
 
 ROWS: Mapping[str, Row] = {
     "HD-LIF, STBP": Row("{kind: stbp}", beside="STBP"),
-    "HD-LIF, STBP, path bits": Row("{kind: stbp}", ("neuron.path=bits",), "STBP"),
-    "HD-LIF, STBP, path fused": Row("{kind: stbp}", ("neuron.path=fused",), "STBP"),
-    "HD-LIF, STBP, path scan": Row("{kind: stbp}", ("neuron.path=scan",), "STBP"),
+    "HD-LIF, STBP, path steps": Row("{kind: stbp}", ("neuron.path=steps",), "STBP"),
     "LIF, STBP": Row("{kind: stbp}", (LIF,), "STBP"),
-    "LIF, STBP, path fused": Row("{kind: stbp}", (LIF, "neuron.path=fused"), "STBP"),
+    "LIF, STBP, path steps": Row("{kind: stbp}", (LIF, "neuron.path=steps"), "STBP"),
     "SpikingJelly, STBP": Row(),
     "snnTorch, STBP": Row(),
     "HD-LIF, SLTT": Row("{kind: sltt}", beside="SLTT"),
@@ -66,8 +64,10 @@ ROWS: Mapping[str, Row] = {
     "HD-LIF, forward mode": Row("{kind: forward_mode}"),
     "HD-LIF, forward mode, chunk 16": Row("{kind: forward_mode, chunk: 16}"),
     "HD-LIF, random step": Row("{kind: stochastic_step}"),
+    "HD-LIF, random step, chunk 1": Row("{kind: stochastic_step, chunk: 1}"),
     "HD-LIF, random step, chunk 16": Row("{kind: stochastic_step, chunk: 16}"),
     "HD-LIF, window of 16": Row("{kind: stochastic_window, length: 16}"),
+    "HD-LIF, window of 16, chunk 1": Row("{kind: stochastic_window, length: 16, chunk: 1}"),
     "HD-LIF, window of 16, chunk 16": Row("{kind: stochastic_window, length: 16, chunk: 16}"),
 }
 
