@@ -84,7 +84,7 @@ def test_a_dead_worker_ends_the_run_with_the_name_of_its_test(tmp_path: Path, bo
 
 @pytest.mark.parametrize(
     "body",
-    [pytest.param(body, marks=pytest.mark.slow if name == "in Python" else ()) for name, body in STUCK.items()],
+    [pytest.param(body, marks=pytest.mark.slow) for name, body in STUCK.items()],
     ids=STUCK,
 )
 def test_a_stuck_test_ends_with_its_name(tmp_path: Path, body: str) -> None:

@@ -183,6 +183,7 @@ def test_both_tolerances_are_one() -> None:
     assert doctor.TOLERANCE == convolutions.TOLERANCE
 
 
+@pytest.mark.slow
 def test_the_shapes_that_ship_are_those_of_each_network() -> None:
     found = convolutions.shipped_convolutions()
     assert len(found) == len(set(found)) > 50

@@ -148,6 +148,7 @@ def test_links_at_the_names_that_are_written_are_replaced(writer: str, kind: str
         assert not (out / name).is_symlink() or not (out / name).exists()
 
 
+@pytest.mark.slow
 def test_links_where_a_resumed_run_writes_are_replaced_or_refused(run: Path, tmp_path: Path) -> None:
     for name in RUN:
         out, victim = tmp_path / name / "out", tmp_path / name / "victim"

@@ -229,6 +229,7 @@ def test_each_row_of_a_sheet_has_the_name_of_its_class(tmp_path: Path) -> None:
     assert names("\u732b", "x" * 200)[1].shape[1] < 400
 
 
+@pytest.mark.slow
 def test_a_report_names_the_file_that_the_neurons_see(tmp_path: Path) -> None:
     photos = write_pictures(tmp_path / "photos", 6, size=(8, 8), mode="L")
     trained(photos, tmp_path / "mine")

@@ -29,6 +29,7 @@ def trained(data: str | Path, out: Path, *overrides: str, recipe: str = "digits_
     train(recipe, data=str(data), overrides=[*fast, *overrides], out=out, memory_repeats=0, **options)
 
 
+@pytest.mark.slow
 def test_shards_of_parts_train_and_resume_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Read as batches ask for them.
     monkeypatch.setattr("hdlif.data.own.picture_folder.MOST_KEPT", 0)

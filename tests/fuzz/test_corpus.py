@@ -23,7 +23,10 @@ def run(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in ("checkpoint", "recipe") else name for name in TARGETS],
+)
 def test_the_corpus_gives_no_finding(name: str) -> None:
     corpus = sorted((FOLDER / "corpus" / name).iterdir())
     assert corpus, "a corpus without a seed"

@@ -167,6 +167,7 @@ def test_a_training_too_short_to_measure_keeps_pytorchs_threads(tmp_path: Path) 
     assert train(tmp_path, cores=2, epochs=1).threads == threads.Threads(1, "default")
 
 
+@pytest.mark.slow
 def test_by_default_as_many_threads_are_tried_as_pytorch_has(tmp_path: Path, choices: list[int]) -> None:
     assert train(tmp_path / "two").threads.chosen_by == "measured"
     assert train(tmp_path / "none", cores=0).threads == threads.Threads(2, "default")
