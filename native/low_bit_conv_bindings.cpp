@@ -16,6 +16,7 @@
 #include "low_bit_weights.h"
 #include "spike_codes.h"
 #include "training_pool.h"
+#include "winograd.h"
 
 namespace nb = nanobind;
 
@@ -124,6 +125,33 @@ void bind_low_bit_conv(nb::module_& module) {
       nb::arg("x"), nb::arg("shift"), nb::arg("slope"), nb::arg("images"), nb::arg("group"),
       nb::arg("pixels"), nb::arg("channels"), nb::arg("channels_last"), nb::arg("gradient"),
       nb::arg("threads"), nb::call_guard<nb::gil_scoped_release>());
+  module.def(
+      "winograd_convolve",
+      [](uint64_t weights, Pair channels, bool is_back, uint64_t x, int64_t images, Pair size, uint64_t y,
+         int threads, const std::string& instruction_set) {
+        const auto [out_channels, in_channels] = channels;
+        const auto [height, width] = size;
+        const WinogradKernels kernels(at<const float>(weights), out_channels, in_channels, is_back,
+                                      kernels_by_name(instruction_set), threads);
+        winograd_convolve(at<const float>(x), {images, height, width, kernels.rows(), kernels.columns()},
+                          kernels, at<float>(y), threads);
+      },
+      nb::arg("weights"), nb::arg("channels"), nb::arg("is_back"), nb::arg("x"), nb::arg("images"),
+      nb::arg("size"), nb::arg("y"), nb::arg("threads"), nb::arg("instruction_set") = "",
+      nb::call_guard<nb::gil_scoped_release>());
+  module.def(
+      "winograd_kernel_gradient",
+      [](uint64_t x, uint64_t dy, int64_t images, Pair size, Pair channels, uint64_t gradient, int threads,
+         const std::string& instruction_set) {
+        const auto [height, width] = size;
+        const auto [out_channels, in_channels] = channels;
+        winograd_kernel_gradient(at<const float>(x), at<const float>(dy),
+                                 {images, height, width, in_channels, out_channels}, at<float>(gradient),
+                                 kernels_by_name(instruction_set), threads);
+      },
+      nb::arg("x"), nb::arg("dy"), nb::arg("images"), nb::arg("size"), nb::arg("channels"),
+      nb::arg("gradient"), nb::arg("threads"), nb::arg("instruction_set") = "",
+      nb::call_guard<nb::gil_scoped_release>());
   nb::class_<LowBitConv>(module, "LowBitConv")
       .def(
           "__init__",

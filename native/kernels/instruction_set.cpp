@@ -23,6 +23,8 @@ namespace hdlif {
 
 #include "moments.inl"
 
+#include "winograd.inl"
+
 #include "chunk.inl"
 
 #define HDLIF_JOIN(a, b) a##b
@@ -91,6 +93,13 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     write_signs,
     add_moments,
     plane_moments,
+    winograd_spread,
+    winograd_spread_sums,
+    winograd_spread_kernels,
+    winograd_collect,
+    winograd_collect_kernels,
+    winograd_multiply,
+    kWinogradPanel,
     chunk<float>,
     chunk<double>,
 };

@@ -67,6 +67,9 @@ constexpr int kDenseBlock = 16;
 // Output channels whose gradients lie together.
 constexpr int kGradientBlock = 32;
 
+// Output pixels of a tile of Winograd's convolution, in rows and in columns.
+constexpr int kWinogradTile = 4;
+
 // One entry for all channels (columns == 1), or one for each.
 struct Row {
   const float* data;
@@ -291,6 +294,20 @@ struct Kernels {
   // channel's pixels, sixteen side by side.
   void (*add_moments)(const float* pixels, int64_t count, int32_t channels, double* sums, double* squares);
   void (*plane_moments)(const float* plane, int64_t count, double* sum, double* squares);
+
+  // Winograd's convolution of 3x3, of channels in 16s; see winograd.h. `plane` is the distance of two of the
+  // numbers of a tile. Spread: a tile with what is around it; a tile alone, for the gradient of kernels; and
+  // `winograd_panel` kernels side by side, [tap][kernel]. Collect: to the pixels of a tile, of which null
+  // ones are not written, and to kernels. Multiply: c[i][j] = (adds: c[i][j] +) the sum over k of a[i][k] *
+  // b[k][j], for one panel of j.
+  void (*winograd_spread)(const float* const* pixels, int32_t channels, float* to, int64_t plane);
+  void (*winograd_spread_sums)(const float* const* pixels, int32_t channels, float* to, int64_t plane);
+  void (*winograd_spread_kernels)(const float* taps, float* to, int64_t plane);
+  void (*winograd_collect)(const float* from, int64_t plane, int32_t channels, float* const* pixels);
+  void (*winograd_collect_kernels)(const float* sums, int64_t plane, float* taps);
+  void (*winograd_multiply)(const float* a, int64_t a_row, int64_t a_step, int64_t rows, const float* b,
+                            int64_t b_row, int64_t count, float* c, int64_t c_row, bool adds);
+  int32_t winograd_panel;
 
   // Training; see chunk.h.
   ChunkKernel<float> chunk_of_floats;

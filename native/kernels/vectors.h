@@ -139,8 +139,8 @@ inline Floats add_product(Floats total, float x, Floats weight) {
   return total + x * weight;
 }
 
-// The same where x * weight is exact: then one rounding, of the sum, is all there is either way.
-inline Floats add_exact_product(Floats total, float x, Floats weight) {
+// The same with one rounding where the machine has that, else with two.
+inline Floats multiply_add(Floats total, float x, Floats weight) {
 #if defined(__AVX512F__)
   return _mm512_fmadd_ps(_mm512_set1_ps(x), weight, total);
 #elif defined(__FMA__)
@@ -150,6 +150,11 @@ inline Floats add_exact_product(Floats total, float x, Floats weight) {
 #else
   return add_product(total, x, weight);
 #endif
+}
+
+// Where x * weight is exact one rounding, of the sum, is all there is either way.
+inline Floats add_exact_product(Floats total, float x, Floats weight) {
+  return multiply_add(total, x, weight);
 }
 
 } // namespace

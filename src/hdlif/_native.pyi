@@ -229,6 +229,31 @@ def add_statistics_gradient(
 ) -> None:
     """gradient += shift + slope * x; see native/batch_norm.h."""
 
+def winograd_convolve(
+    weights: int,
+    channels: tuple[int, int],
+    is_back: bool,
+    x: int,
+    images: int,
+    size: tuple[int, int],
+    y: int,
+    threads: int,
+    instruction_set: str = "",
+) -> None:
+    """A convolution of 3x3, or the gradient of its input; see native/winograd.h. Channels are (out, in)."""
+
+def winograd_kernel_gradient(
+    x: int,
+    dy: int,
+    images: int,
+    size: tuple[int, int],
+    channels: tuple[int, int],
+    gradient: int,
+    threads: int,
+    instruction_set: str = "",
+) -> None:
+    """The gradient of the kernels of a convolution of 3x3; see native/winograd.h. Channels are (out, in)."""
+
 class Chunk:
     """A program over a chunk of steps (`hdlif.equations.chunk_program`)."""
 

@@ -78,10 +78,11 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_kernels_and_programs(build: Build, programs: list[Path]) -> None:
-    folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay")
+    folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay", "winograd_test")
     run(folder / "kernels_test", "all", "3000")
     run(folder / "chunk_test", "all", "3000")
     run(folder / "low_bit_conv_test", "all", "1000")
+    run(folder / "winograd_test", "all", "300")
     run(folder / "replay", *programs)
 
 
@@ -98,19 +99,20 @@ def test_instruction_sets_share_no_code(build: Build) -> None:
 
 def test_address_and_undefined_behaviour(build: Build, programs: list[Path]) -> None:
     flags = "-DCMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
-    folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay", settings=(flags,))
+    folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay", "winograd_test", settings=(flags,))
     run(folder / "kernels_test", "all", "1000")
     run(folder / "chunk_test", "all", "1000")
     run(folder / "low_bit_conv_test", "all", "200")
+    run(folder / "winograd_test", "all", "50")
     run(folder / "replay", *programs)
 
 
 def test_threads(build: Build, programs: list[Path]) -> None:
-    folder = build(
-        "chunk_test", "low_bit_conv_test", "threads_test", settings=("-DCMAKE_CXX_FLAGS=-fsanitize=thread -g",)
-    )
+    flags = "-DCMAKE_CXX_FLAGS=-fsanitize=thread -g"
+    folder = build("chunk_test", "low_bit_conv_test", "threads_test", "winograd_test", settings=(flags,))
     run(folder / "chunk_test", "all", "300")
     run(folder / "low_bit_conv_test", "all", "100")
+    run(folder / "winograd_test", "all", "50")
     chosen = [path for path in programs if path.name in ("layers_ternary", "layers_float32", "residual", "pointwise_3")]
     run(folder / "threads_test", "20000", *chosen)
 
@@ -119,12 +121,13 @@ def test_threads(build: Build, programs: list[Path]) -> None:
 def test_valgrind(build: Build, programs: list[Path], instructions: str) -> None:
     """Its processor has no AVX-512, so that the best table is the one of AVX2."""
     valgrind = tool("valgrind")
-    folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay")
+    folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay", "winograd_test")
     strict = ("--quiet", "--error-exitcode=9", "--leak-check=full")
     run(valgrind, *strict, folder / "kernels_test", instructions, "25")
     # Threads that wait for more work are as they should be at the end.
     run(valgrind, *strict[:2], folder / "chunk_test", instructions, "25")
     run(valgrind, *strict[:2], folder / "low_bit_conv_test", instructions, "3")
+    run(valgrind, *strict[:2], folder / "winograd_test", instructions, "3")
     run(valgrind, *strict, folder / "replay", *programs[:40])
 
 
@@ -150,10 +153,11 @@ def test_neon(build: Build, programs: list[Path]) -> None:
         f"-DCMAKE_CXX_COMPILER={compiler}",
         "-DCMAKE_EXE_LINKER_FLAGS=-static",
     )
-    folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay", settings=settings)
+    folder = build("chunk_test", "kernels_test", "low_bit_conv_test", "replay", "winograd_test", settings=settings)
     assert "neon" in run(qemu, folder / "kernels_test", "all", "1000")
     run(qemu, folder / "chunk_test", "all", "300")
     run(qemu, folder / "low_bit_conv_test", "all", "100")
+    run(qemu, folder / "winograd_test", "all", "20")
     run(qemu, folder / "replay", *programs)
 
 

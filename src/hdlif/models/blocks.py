@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from hdlif.kernels import winograd
 from hdlif.nn import BatchNorm2d, QuantConv2d, Scope, Sequential, State, Temporal
 from hdlif.nn.state import Paths, steps_of
 
@@ -181,6 +182,8 @@ class Network(Temporal):
         steps = steps_of(x, state, steps)
         run = Scope(self, state, steps)
         h = run("stem", x)
+        if self.training and winograd.is_for_layout(h):
+            h = winograd.channels_last(h)
         h = run("body", h)
         h = run("head", h)
         logits = run("classifier", h)

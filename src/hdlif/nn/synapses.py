@@ -16,10 +16,10 @@ from hdlif.functional import (
     quantize_weight,
     ternary_codes,
 )
-from hdlif.kernels import code_conv
+from hdlif.kernels import code_conv, winograd
 from hdlif.kernels.code_conv import CodeConv, Codes
 from hdlif.kernels.ternary import ternarized
-from hdlif.nn.layout import contiguous, must_stay_contiguous
+from hdlif.nn.layout import contiguous, is_small, must_stay_contiguous
 from hdlif.nn.one_pixel import is_product, product
 
 
@@ -162,9 +162,21 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
             return product(x, weight, self.bias)
         if codes is not None and self.hindrance(x, weight, codes) is None:
             return code_conv.convolved(x, weight, codes, self._code_conv())
-        if must_stay_contiguous(self):
+        if self.training and self._is_plain_convolution() and winograd.serves(x, weight):
+            return winograd.convolved(x, weight)
+        if must_stay_contiguous(self) or (self.training and is_small(x)):
             x = contiguous(x)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def _is_plain_convolution(self) -> bool:
+        """Whether it has the form that Winograd's kernels are for."""
+        return (
+            self.kernel_size == (3, 3)
+            and self.stride == self.padding == self.dilation == (1, 1)
+            and self.groups == 1
+            and self.bias is None
+            and self.padding_mode == "zeros"
+        )
 
     def _code_conv(self) -> CodeConv:
         assert not isinstance(self.padding, str)

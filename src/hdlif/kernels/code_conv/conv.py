@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hdlif import _native
 from hdlif.functional.once import once_differentiable
+from hdlif.kernels import winograd
 from hdlif.kernels.batch_norm import Moments
 from hdlif.kernels.code_conv.codes import CodedSpikes, Codes
 from hdlif.kernels.plain import is_plain, is_watched
@@ -265,6 +266,8 @@ def _dense_gradients(
     x = codes.codes.permute(0, 3, 1, 2)
     # The gradient of the input needs no more of it than its shape.
     x = x.to(dy.dtype) * codes.step if which[1] else torch.empty_like(x, dtype=dy.dtype)
+    if ctx.conv.stride == ctx.conv.padding == (1, 1) and winograd.serves(x, weight):
+        return winograd.gradients(x, weight, dy, (which[0], which[1]))
     if weight.shape[2:].numel() == 1 or dy.shape[2:].numel() < SMALL:
         # Of kernels of 1, oneDNN may write beyond a buffer in channels last (`nn.layout`).
         x, dy = x.contiguous(), dy.contiguous()

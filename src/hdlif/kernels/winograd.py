@@ -1,0 +1,133 @@
+"""Convolutions of 3x3 in float32 by Winograd's F(4x4, 3x3), on a CPU (`native/winograd.h`).
+
+A tile of 6x6 pixels and a kernel become 36 numbers each, Bᵀ·d·B and G·g·Gᵀ, whose products are those of 4x4 output
+pixels, Aᵀ·m·A: 36 products a pair of channels in place of 144 (Lavin and Gray, arXiv 1509.09308). Gradients are the
+same backwards. Sums are in another order than PyTorch's (`tests/kernels/test_winograd.py` has by how much they differ).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hdlif import _native
+from hdlif.functional.once import once_differentiable
+from hdlif.kernels.plain import is_plain, is_watched
+
+CHANNELS = 16
+"""Channels come in multiples of so many."""
+TILE, FEWEST_TILES = 4, 48
+"""Output pixels of a tile, each way; with fewer tiles the numbers of the kernels take longer than they spare."""
+_CPU = torch.device("cpu")
+
+
+def serves(x: Tensor, weight: Tensor) -> bool:
+    """Whether x [N, C, H, W] and weight [D, C, 3, 3] are for these kernels: plain float32 on a CPU, channels in 16s."""
+    return (
+        weight.shape[2:] == (3, 3)
+        and weight.shape[0] % CHANNELS == weight.shape[1] % CHANNELS == 0
+        and x.shape[1] == weight.shape[1]
+        and x.shape[0] * -(x.shape[2] // -TILE) * -(x.shape[3] // -TILE) >= FEWEST_TILES
+        and x.dtype == weight.dtype == torch.float32
+        and is_plain(x, _CPU)
+        and is_plain(weight, _CPU)
+        and not torch.compiler.is_compiling()
+        and not is_watched()
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def is_for_layout(maps: Tensor) -> bool:
+    """Whether maps [K, B, C, H, W] are for convolutions of these kernels, and lie otherwise than those give theirs."""
+    return (
+        maps.ndim == 5
+        and maps.shape[2] % CHANNELS == 0
+        and maps.dtype == torch.float32
+        and is_plain(maps, _CPU)
+        and maps.is_contiguous()
+        and maps.shape[3:].numel() > 1
+        and not torch.compiler.is_compiling()
+        and not is_watched()
+    )
+
+
+def channels_last(maps: Tensor) -> Tensor:
+    """Maps [K, B, C, H, W] with channels last."""
+    return maps.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(maps.shape)
+
+
+def convolved(x: Tensor, weight: Tensor) -> Tensor:
+    """The convolution with stride 1 and a padding of 1, [N, D, H, W], with channels last."""
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+        y: Tensor = _Convolved.apply(x, weight)  # type: ignore[no-untyped-call]
+        return y
+    return _convolved(_channels_last(x.detach()), weight.detach(), is_back=False)
+
+
+def gradients(
+    x: Tensor | None, weight: Tensor, dy: Tensor, which: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Those of x and of the weight, as far as they are asked for; x is read for that of the weight alone."""
+    dy = _channels_last(dy.detach())
+    dx = _convolved(dy, weight.detach(), is_back=True) if which[0] else None
+    dw = None
+    if which[1]:
+        assert x is not None
+        dw = _kernel_gradient(_channels_last(x.detach()), dy)
+    return dx, dw
+
+
+def _channels_last(maps: Tensor) -> Tensor:
+    return maps.contiguous(memory_format=torch.channels_last)
+
+
+def _convolved(x: Tensor, weight: Tensor, *, is_back: bool) -> Tensor:
+    weight = weight.contiguous()
+    count, _, height, width = x.shape
+    channels = weight.shape[0], weight.shape[1]
+    shape = (count, channels[1] if is_back else channels[0], height, width)
+    y = torch.empty(shape, dtype=torch.float32, device=_CPU, memory_format=torch.channels_last)
+    _native.winograd_convolve(
+        weight.data_ptr(),
+        channels,
+        is_back,
+        x.data_ptr(),
+        count,
+        (height, width),
+        y.data_ptr(),
+        threads=torch.get_num_threads(),
+    )
+    return y
+
+
+def _kernel_gradient(x: Tensor, dy: Tensor) -> Tensor:
+    count, _, height, width = x.shape
+    channels = dy.shape[1], x.shape[1]
+    gradient = torch.empty(*channels, 3, 3, dtype=torch.float32, device=_CPU)
+    _native.winograd_kernel_gradient(
+        x.data_ptr(),
+        dy.data_ptr(),
+        count,
+        (height, width),
+        channels,
+        gradient.data_ptr(),
+        threads=torch.get_num_threads(),
+    )
+    return gradient
+
+
+class _Convolved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        x = _channels_last(x)
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
+        return _convolved(x, weight, is_back=False)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        which: tuple[bool, bool] = ctx.needs_input_grad
+        return gradients(x, weight, dy, which)
