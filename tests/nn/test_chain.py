@@ -403,6 +403,13 @@ def test_steps_one_by_one_have_no_chain(seen: list[str]) -> None:
         assert not seen
 
 
+def test_norms_of_maps_of_one_pixel_run_by_themselves(seen: list[str]) -> None:
+    x = torch.randn(TIME_STEPS, 9, 6, 1, 1)
+    with torch.no_grad():
+        triple(hd_lif())(x, None, range(TIME_STEPS))
+    assert not seen
+
+
 def test_weights_of_more_bits_read_spikes(seen: list[str]) -> None:
     network = triple(hd_lif(), weights=Integer(4))
     with torch.no_grad():
