@@ -65,6 +65,7 @@ from hdlif.measure.allocator import keep_freed_memory
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, fabric_class, sgd
+from hdlif.training.optim import in_one_pass
 from hdlif.whole_files import whole_file
 from training_peers import WIDTHS
 
@@ -128,7 +129,9 @@ class Trained:
         total = self.updates
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, total)
         self._schedule = cosine
-        if not self._row.peer:
+        if self._row.peer:
+            in_one_pass(self._optimizer)
+        else:
             fabric = fabric_class()(accelerator="cpu", devices=1, precision="32-true")
             self._update = Updater(fabric, self.network, self._optimizer, self._rule)
         self.done = 0

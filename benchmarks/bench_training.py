@@ -21,7 +21,7 @@ less.
 Cells: the first batch size at each T, the others at T = 4 (at the first T where 4 is not asked for).
 
 time: an update of one batch, which lies in memory: forward and backward passes of all that the rule runs, and the step
-    of SGD with Nesterov momentum; by the clock, and CPU seconds of all threads. A random rule's figure is the mean of
+    of SGD with Nesterov momentum (PyTorch's in one pass, for all rows); by the clock, and CPU seconds of all threads. A random rule's figure is the mean of
     updates whose last steps are spread evenly from the first to the last that it may draw: the steps that an update
     runs are linear in its last one, so that this is the mean over all. Each row has a process of its own, which lives
     as long as the run; a round is one figure of each row in turns, each behind an untimed update of the same row, and
@@ -80,6 +80,7 @@ from hdlif.nn import BatchNorm2d, Neuron
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, fabric_class, sgd
+from hdlif.training.optim import in_one_pass
 from training_peers import (
     PEERS,
     WIDTHS,
@@ -297,6 +298,8 @@ class Theirs:
     def __init__(self, peer: Peer, recipe: Recipe, device: str) -> None:
         self.network, self._peer, self._recipe, self._device = peer.network.train().to(device), peer, recipe, device
         self._optimizer = _sgd(self.network)
+        # As our updates have it.
+        in_one_pass(self._optimizer)
 
     def plans(self) -> Sequence[Any]:
         steps = range(self._recipe.time_steps)

@@ -156,7 +156,7 @@ def test_gradients_of_many_and_of_few_spikes_are_the_same(
 
     found = gradients()
     assert ("backward" in calls) == (share < 0.5)
-    monkeypatch.setattr(conv, "most_spikes", lambda _: conv.Shares(*(2 * [-1.0 if share < 0.5 else 1.0])))
+    monkeypatch.setattr(conv, "most_spikes", lambda *_, **__: conv.Shares(*(2 * [-1.0 if share < 0.5 else 1.0])))
     for one, other in zip(found, gradients(), strict=True):
         live = surplus > 0 if one.shape == surplus.shape else torch.tensor(True)
         torch.testing.assert_close(one * live, other * live, rtol=1e-5, atol=1e-4)

@@ -1,11 +1,14 @@
 """Which parameters decay, and the learning rate over time."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from hdlif.nn import GLIF, HDLIF, MemBN
-from hdlif.training.optim import Drops, cosine, parameter_groups, sgd, warmed_up
+from hdlif.training.optim import Drops, cosine, in_one_pass, parameter_groups, plain_gradients, sgd, warmed_up
 from training.tiny import tiny_network
 
 
@@ -75,3 +78,35 @@ def test_warmup_may_fill_the_whole_run() -> None:
 def test_drops_out_of_range_are_refused(at: list[float], factor: float, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Drops(at, factor)
+
+
+@pytest.mark.parametrize("make", [partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True), torch.optim.AdamW])
+def test_one_pass_is_the_step_of_the_plain_loop(make: Callable[..., torch.optim.Optimizer]) -> None:
+    found = []
+    for is_fused in (False, True):
+        torch.manual_seed(0)
+        weight, bias = nn.Parameter(torch.randn(4, 3, 3, 3)), nn.Parameter(torch.randn(4))
+        optimizer = make([{"params": [weight], "weight_decay": 0.1}, {"params": [bias], "weight_decay": 0.0}])
+        if is_fused:
+            in_one_pass(optimizer)
+        assert all(bool(group["fused"]) == is_fused for group in optimizer.param_groups)
+        for _ in range(3):
+            # As a rule that makes gradients itself may leave them.
+            weight.grad, bias.grad = torch.randn(3, 3, 3, 4).permute(3, 2, 1, 0), torch.randn(4)
+            plain_gradients(optimizer)
+            optimizer.step()
+        found.append((weight.detach(), bias.detach()))
+    for plain, fused in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_no_plain_parameter_or_was_chosen_otherwise_stays() -> None:
+    last = nn.Parameter(torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last))
+    plain, meta = nn.Parameter(torch.randn(3)), nn.Parameter(torch.randn(3, device="meta"))
+    for parameters, options in (([last], {}), ([plain, last], {}), ([meta], {}), ([plain], {"foreach": True})):
+        optimizer = torch.optim.SGD(parameters, lr=0.1, **options)  # type: ignore[arg-type]
+        in_one_pass(optimizer)
+        assert not optimizer.param_groups[0]["fused"]
+    other = torch.optim.RMSprop([plain])
+    in_one_pass(other)
+    assert "fused" not in other.param_groups[0]

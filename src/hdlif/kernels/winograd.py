@@ -26,12 +26,21 @@ _CPU = torch.device("cpu")
 def serves(x: Tensor, weight: Tensor) -> bool:
     """Whether x [N, C, H, W] and weight [D, C, 3, 3] are for these kernels: plain float32 on a CPU, channels in 16s."""
     return (
+        serves_sizes((x.shape[0], x.shape[2], x.shape[3]), weight)
+        and x.shape[1] == weight.shape[1]
+        and x.dtype == torch.float32
+        and is_plain(x, _CPU)
+    )
+
+
+def serves_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
+    """The same of x of these images, rows and columns, whatever else it is."""
+    count, height, width = sizes
+    return (
         weight.shape[2:] == (3, 3)
         and weight.shape[0] % CHANNELS == weight.shape[1] % CHANNELS == 0
-        and x.shape[1] == weight.shape[1]
-        and x.shape[0] * -(x.shape[2] // -TILE) * -(x.shape[3] // -TILE) >= FEWEST_TILES
-        and x.dtype == weight.dtype == torch.float32
-        and is_plain(x, _CPU)
+        and count * -(height // -TILE) * -(width // -TILE) >= FEWEST_TILES
+        and weight.dtype == torch.float32
         and is_plain(weight, _CPU)
         and not torch.compiler.is_compiling()
         and not is_watched()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hdlif.nn import step_parameters
 
@@ -52,6 +52,32 @@ def adamw(
     params: Groups, *, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 ) -> torch.optim.AdamW:
     return torch.optim.AdamW(params, lr=lr, betas=(beta1, beta2), eps=eps)
+
+
+def in_one_pass(optimizer: torch.optim.Optimizer) -> None:
+    """Have a step of PyTorch's SGD, Adam or AdamW be one pass over each parameter, where all of them are on a CPU.
+
+    PyTorch's `fused`, which it takes by itself on a GPU alone. It reads parameters, gradients and momentum by their
+    addresses, so that all must be contiguous (`plain_gradients`). What an optimiser was made with otherwise stays so.
+    """
+    if type(optimizer) not in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
+        return
+    for group in optimizer.param_groups:
+        others = (group.get(name) for name in ("fused", "foreach", "differentiable", "maximize", "capturable"))
+        if not any(others) and all(_is_plain(one) for one in group["params"]):
+            group["fused"] = True
+
+
+def _is_plain(parameter: Tensor) -> bool:
+    return parameter.is_cpu and parameter.is_contiguous() and parameter.dtype in (torch.float32, torch.float64)
+
+
+def plain_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Make gradients contiguous that a rule has left otherwise, where a step reads them by their addresses."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group.get("fused") else ():
+            if parameter.grad is not None and not parameter.grad.is_contiguous():
+                parameter.grad = parameter.grad.contiguous()
 
 
 def cosine(step: int, total: int) -> float:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from hdlif.training.optim import plain_gradients
+
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
@@ -45,6 +47,7 @@ class Stepper:
                 self._model, self._optimizer, max_norm=self._clip_norm, error_if_nonfinite=False
             )
         before = self._scale()
+        plain_gradients(self._optimizer)
         self._optimizer.step()
         skipped = self._scale() < before
         self.skipped += skipped

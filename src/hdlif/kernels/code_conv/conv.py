@@ -45,13 +45,22 @@ class Shares(NamedTuple):
 
 
 @cache
-def most_spikes(instruction_set: str) -> Shares:
+def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Shares:
     """The shares up to which the kernels' gradients are the faster ones: of the weights, and of the input.
 
-    Dense ones gain more from wide registers (benchmarks/bench_code_conv.py).
+    Dense ones gain more from wide registers, and most where they are Winograd's (benchmarks/bench_code_conv.py and
+    bench_winograd.py).
+
+    Args:
+        channels: of the output.
+        is_winograd: whether the dense ones are.
     """
     is_wide = (instruction_set or _native.instruction_sets()[-1]) == "avx512"
-    return Shares(codes=0.4, live=0.3 if is_wide else 0.4)
+    if not is_winograd:
+        return Shares(codes=0.4, live=0.3 if is_wide else 0.4)
+    if not is_wide:
+        return Shares(codes=0.3, live=0.15)
+    return Shares(codes=0.1 if channels <= 64 else 0.2 if channels <= 128 else 0.3, live=0.12)
 
 
 def hindrance(x: Tensor, weight: Tensor, codes: Codes) -> str | None:
@@ -233,7 +242,8 @@ def _sparse_gradients(ctx: Any, dy: Tensor, weight: Tensor, codes: Codes) -> tup
     """Of the spikes and the weights, where few enough are not 0; None where PyTorch's are the faster ones."""
     count, height, width, channels = codes.codes.shape
     dx = dw = None
-    most = most_spikes(ctx.conv.instruction_set)
+    is_winograd = _takes_winograd(ctx.conv, codes, weight)
+    most = most_spikes(ctx.conv.instruction_set, weight.shape[0], is_winograd=is_winograd)
     if ctx.needs_input_grad[0] and codes.live is not None and _share(codes.live) <= most.live:
         shape = (count, channels, height, width)
         dx = torch.empty(shape, dtype=dy.dtype, device=dy.device, memory_format=torch.channels_last)
@@ -255,6 +265,12 @@ def _sparse_gradients(ctx: Any, dy: Tensor, weight: Tensor, codes: Codes) -> tup
     return dx, dw
 
 
+def _takes_winograd(conv: CodeConv, codes: Codes, weight: Tensor) -> bool:
+    """Whether dense gradients are `kernels.winograd`'s."""
+    count, height, width, _ = codes.codes.shape
+    return conv.stride == conv.padding == (1, 1) and winograd.serves_sizes((count, height, width), weight)
+
+
 def _share(codes: Tensor) -> float:
     """Of those that are not 0."""
     return _native.count_events(codes.data_ptr(), codes.numel(), threads=torch.get_num_threads()) / codes.numel()
@@ -265,8 +281,8 @@ def _dense_gradients(
 ) -> tuple[Tensor | None, Tensor | None]:
     x = codes.codes.permute(0, 3, 1, 2)
     # The gradient of the input needs no more of it than its shape.
-    x = x.to(dy.dtype) * codes.step if which[1] else torch.empty_like(x, dtype=dy.dtype)
-    if ctx.conv.stride == ctx.conv.padding == (1, 1) and winograd.serves(x, weight):
+    x = x * torch.tensor(codes.step, dtype=dy.dtype) if which[1] else torch.empty_like(x, dtype=dy.dtype)
+    if _takes_winograd(ctx.conv, codes, weight):
         return winograd.gradients(x, weight, dy, (which[0], which[1]))
     if weight.shape[2:].numel() == 1 or dy.shape[2:].numel() < SMALL:
         # Of kernels of 1, oneDNN may write beyond a buffer in channels last (`nn.layout`).
