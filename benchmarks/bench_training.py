@@ -21,11 +21,11 @@ less.
 Cells: the first batch size at each T, the others at T = 4 (at the first T where 4 is not asked for).
 
 time: an update of one batch, which lies in memory: forward and backward passes of all that the rule runs, and the step
-    of SGD with Nesterov momentum (PyTorch's in one pass, for all rows); by the clock, and CPU seconds of all threads. A random rule's figure is the mean of
-    updates whose last steps are spread evenly from the first to the last that it may draw: the steps that an update
-    runs are linear in its last one, so that this is the mean over all. Each row has a process of its own, which lives
-    as long as the run; a round is one figure of each row in turns, each behind an untimed update of the same row, and
-    memory is given back between them. Medians and quartiles over rounds.
+    of SGD with Nesterov momentum (PyTorch's in one pass, for all rows); by the clock, and CPU seconds of all threads. A
+    random rule's figure is the mean of updates whose last steps are spread evenly from the first to the last that it
+    may draw: the steps that an update runs are linear in its last one, so that this is the mean over all. Each row has
+    a process of its own, which lives as long as the run; a round is one figure of each row in turns, each behind an
+    untimed update of the same row, and memory is given back between them. Medians and quartiles over rounds.
 peak: resident memory that a training adds at its peak, above program and network: gradients, momentum, what is saved
     and the batch. The median over fresh processes, each of two updates, those of a random rule with the longest plan
     (`hdlif.measure.peak_memory`). On a GPU, what PyTorch has allocated there at the most.
