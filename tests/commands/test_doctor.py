@@ -115,11 +115,11 @@ def test_a_wrong_kernel_of_training_is_a_fault(of: str, by: float) -> None:
     assert "hdlif" in check.detail
 
 
-def test_convolutions_of_codes_are_measured_on_every_instruction_set() -> None:
+def test_convolutions_are_measured_on_every_instruction_set() -> None:
     found = list(code_convs.measure())
-    assert len(found) == 1 + len(instruction_sets()) * len(code_convs.LAYERS)
+    assert len(found) == 1 + len(instruction_sets()) * (len(code_convs.LAYERS) + 1)
     checks = code_conv_checks(Heard(found))
-    assert statuses(checks) == {f"convolutions of codes, {name}": "ok" for name in instruction_sets()}
+    assert statuses(checks) == {f"training convolutions, {name}": "ok" for name in instruction_sets()}
 
 
 @pytest.mark.parametrize("of", ["sums", "gradients"])
@@ -132,6 +132,8 @@ def test_a_wrong_convolution_of_codes_is_a_fault(of: str) -> None:
         return y + 1e-3 * (y - y.detach())
 
     difference = code_convs.differing("3x3", "scalar", measured=wrong)
+    assert code_convs.differing_in_float("scalar") is None
+    assert code_convs.differing_in_float("scalar", measured=lambda *a, **o: 1.001 * code_convs.convolution(*a, **o))
     assert difference is not None
     line = {"instructions": "scalar", "layer": "3x3", "difference": difference}
     (check,) = code_conv_checks(Heard([{"instruction_sets": ["scalar"]}, line]))
@@ -139,7 +141,7 @@ def test_a_wrong_convolution_of_codes_is_a_fault(of: str) -> None:
     assert "3x3" in check.detail
 
 
-def test_convolutions_of_codes_are_not_looked_at_without_pytorch() -> None:
+def test_convolutions_are_not_looked_at_without_pytorch() -> None:
     (check,) = code_conv_checks(said("import nothing_of_this_name"))
     assert check.status == "warning"
 

@@ -98,8 +98,8 @@ def chunk_checks(heard: Heard) -> list[Check]:
 
 
 def code_conv_checks(heard: Heard) -> list[Check]:
-    """Whether convolutions of codes give what PyTorch's do, on each instruction set."""
-    what = "convolutions of codes"
+    """Whether the convolutions of training give what PyTorch's do, on each instruction set."""
+    what = "training convolutions"
     if heard.missing is not None:
         return [Check(what, "warning", _not_looked_at(heard))]
     return _kernel_checks(heard, what, of="layer", right="PyTorch's sums and gradients, of all of {} layers")

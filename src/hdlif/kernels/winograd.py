@@ -72,7 +72,7 @@ def convolved(x: Tensor, weight: Tensor) -> Tensor:
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         y: Tensor = _Convolved.apply(x, weight)  # type: ignore[no-untyped-call]
         return y
-    return _convolved(_channels_last(x.detach()), weight.detach(), is_back=False)
+    return convolution(_channels_last(x.detach()), weight.detach(), is_back=False)
 
 
 def gradients(
@@ -80,11 +80,11 @@ def gradients(
 ) -> tuple[Tensor | None, Tensor | None]:
     """Those of x and of the weight, as far as they are asked for; x is read for that of the weight alone."""
     dy = _channels_last(dy.detach())
-    dx = _convolved(dy, weight.detach(), is_back=True) if which[0] else None
+    dx = convolution(dy, weight.detach(), is_back=True) if which[0] else None
     dw = None
     if which[1]:
         assert x is not None
-        dw = _kernel_gradient(_channels_last(x.detach()), dy)
+        dw = kernel_gradient(_channels_last(x.detach()), dy)
     return dx, dw
 
 
@@ -92,7 +92,12 @@ def _channels_last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-def _convolved(x: Tensor, weight: Tensor, *, is_back: bool) -> Tensor:
+def convolution(x: Tensor, weight: Tensor, *, is_back: bool, instructions: str = "") -> Tensor:
+    """Of x with channels last, without a graph; `is_back`, the gradient of the input by that of the output, x.
+
+    Args:
+        instructions: whose kernels; "" are the best ones of this machine.
+    """
     weight = weight.contiguous()
     count, _, height, width = x.shape
     channels = weight.shape[0], weight.shape[1]
@@ -107,11 +112,13 @@ def _convolved(x: Tensor, weight: Tensor, *, is_back: bool) -> Tensor:
         (height, width),
         y.data_ptr(),
         threads=torch.get_num_threads(),
+        instruction_set=instructions,
     )
     return y
 
 
-def _kernel_gradient(x: Tensor, dy: Tensor) -> Tensor:
+def kernel_gradient(x: Tensor, dy: Tensor, *, instructions: str = "") -> Tensor:
+    """The gradient of the weight by that of the output, both with channels last."""
     count, _, height, width = x.shape
     channels = dy.shape[1], x.shape[1]
     gradient = torch.empty(*channels, 3, 3, dtype=torch.float32, device=_CPU)
@@ -123,6 +130,7 @@ def _kernel_gradient(x: Tensor, dy: Tensor) -> Tensor:
         channels,
         gradient.data_ptr(),
         threads=torch.get_num_threads(),
+        instruction_set=instructions,
     )
     return gradient
 
@@ -132,7 +140,7 @@ class _Convolved(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         x = _channels_last(x)
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
-        return _convolved(x, weight, is_back=False)
+        return convolution(x, weight, is_back=False)
 
     @staticmethod
     @once_differentiable

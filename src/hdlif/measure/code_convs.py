@@ -1,4 +1,4 @@
-"""Whether convolutions of codes give what PyTorch's do, on each instruction set.
+"""Whether the convolutions of training give what PyTorch's do, on each instruction set: of codes, and in fp32.
 
 What is wrong may also end the process, so that whoever asks does it in a process of its own:
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from hdlif._native import instruction_sets
 from hdlif.functional import ternarize_weight
 from hdlif.kernels.code_conv import CodeConv, Codes, codes_of, convolved, quantised
+from hdlif.kernels.winograd import convolution, kernel_gradient
 
 TOLERANCE = 1e-4
 """Of the largest entry of a gradient. Sums are the same bits."""
@@ -59,12 +60,29 @@ def differing(name: str, instructions: str, *, measured: Run = convolved) -> flo
     return None if off < TOLERANCE else off
 
 
+def differing_in_float(instructions: str, *, measured: Callable[..., Tensor] = convolution) -> float | None:
+    """By how much a convolution in fp32 differs, or a gradient, as a share of its largest entry; None for right."""
+    torch.manual_seed(0)
+    x, dy = (torch.randn(7, channels, 9, 13).contiguous(memory_format=torch.channels_last) for channels in (32, 48))
+    weight = torch.randn(48, 32, 3, 3)
+    found = [measured(x, weight, is_back=False, instructions=instructions)]
+    found += [measured(dy, weight, is_back=True, instructions=instructions)]
+    found += [kernel_gradient(x, dy, instructions=instructions)]
+    exact_x, exact_weight = x.double().requires_grad_(), weight.double().requires_grad_()
+    y = F.conv2d(exact_x, exact_weight, padding=1)
+    right = [y.detach(), *torch.autograd.grad(y, [exact_x, exact_weight], dy.double())]
+    shares = [(one - other).abs().max() / other.abs().max() for one, other in zip(found, right, strict=True)]
+    off = float(torch.stack(shares).max())
+    return None if off < TOLERANCE else off
+
+
 def measure() -> Iterator[dict[str, Any]]:
     """Every layer on every instruction set."""
     yield {"instruction_sets": instruction_sets()}
     for instructions in instruction_sets():
         for name in LAYERS:
             yield {"instructions": instructions, "layer": name, "difference": differing(name, instructions)}
+        yield {"instructions": instructions, "layer": "3x3, fp32", "difference": differing_in_float(instructions)}
 
 
 if __name__ == "__main__":
