@@ -65,7 +65,7 @@ from hdlif.measure.allocator import keep_freed_memory
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, fabric_class, sgd
-from hdlif.training.optim import in_one_pass
+from hdlif.training.optim import OnePass
 from hdlif.whole_files import whole_file
 from training_peers import WIDTHS
 
@@ -130,7 +130,7 @@ class Trained:
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, total)
         self._schedule = cosine
         if self._row.peer:
-            in_one_pass(self._optimizer)
+            self._one_pass = OnePass(self._optimizer)
         else:
             fabric = fabric_class()(accelerator="cpu", devices=1, precision="32-true")
             self._update = Updater(fabric, self.network, self._optimizer, self._rule)
@@ -181,6 +181,7 @@ class Trained:
             self._update(x, target, plan)
             return
         self._peer.backward(x.expand(self._settings.time_steps, *x.shape[1:]), target, plan)
+        self._one_pass.prepare()
         self._optimizer.step()
         self._optimizer.zero_grad()
 

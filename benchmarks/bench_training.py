@@ -80,7 +80,7 @@ from hdlif.nn import BatchNorm2d, Neuron
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
 from hdlif.training import Updater, fabric_class, sgd
-from hdlif.training.optim import in_one_pass
+from hdlif.training.optim import OnePass
 from training_peers import (
     PEERS,
     WIDTHS,
@@ -299,7 +299,7 @@ class Theirs:
         self.network, self._peer, self._recipe, self._device = peer.network.train().to(device), peer, recipe, device
         self._optimizer = _sgd(self.network)
         # As our updates have it.
-        in_one_pass(self._optimizer)
+        self._one_pass = OnePass(self._optimizer)
 
     def plans(self) -> Sequence[Any]:
         steps = range(self._recipe.time_steps)
@@ -312,6 +312,7 @@ class Theirs:
 
     def update(self, plan: Any) -> None:
         self._peer.backward(self._x, self._target, plan)
+        self._one_pass.prepare()
         self._optimizer.step()
         self._optimizer.zero_grad()
 

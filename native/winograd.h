@@ -1,5 +1,5 @@
-// Convolutions of 3x3 with stride 1 and a padding of 1, in float32, by Winograd's F(2x2, 3x3): 16 products
-// for what takes 36 of a sum, in another order, and so with other roundings. What trains.
+// Convolutions of 3x3 with stride 1 and a padding of 1, in float32, by Winograd's F(4x4, 3x3): 36 products
+// for what takes 144 of a sum, in another order, and so with other roundings. What trains.
 //
 // Maps are [image][y][x][channel], of channels in sixteens; kernels [out][in][3][3]. Nothing depends on the
 // number of threads.

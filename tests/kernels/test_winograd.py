@@ -102,12 +102,34 @@ def test_gradients_are_those_that_are_asked_for(which: tuple[bool, bool], layout
         assert not is_asked or off(one.grad, gradient) < 2e-5
 
 
-def test_a_second_derivative_is_refused() -> None:
-    x, weight, _ = case(12, 16, 16, 8, 8)
+def test_gradients_are_differentiated_again_and_come_in_batches() -> None:
+    x, weight, dy = (one.requires_grad_() for one in case(12, 16, 16, 8, 8))
+    found = []
+    for convolve in (winograd.convolved, lambda x, weight: F.conv2d(x, weight, padding=1)):
+        y = convolve(x, weight)
+        of_x, of_weight = torch.autograd.grad(y.square().sum(), [x, weight], create_graph=True)
+        second = torch.autograd.grad(of_x.square().sum() + of_weight.square().sum(), [x, weight], retain_graph=True)
+        batch = torch.autograd.grad(y, [x, weight], torch.stack([dy, -2 * dy]).detach(), is_grads_batched=True)
+        found.append([*second, *batch])
+    for mine, its in zip(*found, strict=True):
+        assert off(mine, its) < 1e-4
+
+
+def test_a_negated_view_is_read_as_what_it_is() -> None:
+    x, weight, dy = case(12, 16, 16, 8, 8)
+    negated = torch._neg_view(dy.contiguous(**LAST))
+    for mine, its in zip(*(winograd.gradients(x, weight, one, (True, True)) for one in (negated, -dy)), strict=True):
+        assert mine is not None
+        assert its is not None
+        torch.testing.assert_close(mine, its)
     x.requires_grad_()
-    (gradient,) = torch.autograd.grad(winograd.convolved(x, weight).square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="has no second derivative"):
-        gradient.sum().backward()
+    (found,) = torch.autograd.grad(winograd.convolved(x, weight), x, negated)
+    assert off(found, winograd.gradients(x, weight, -dy, (True, False))[0]) < 1e-5
+
+
+def test_one_image_without_a_batch() -> None:
+    conv, x = QuantConv2d(32, 32, 3, padding=1), torch.randn(32, 40, 40)
+    torch.testing.assert_close(conv.train()(x), conv.eval()(x))
 
 
 def test_an_input_is_saved_for_the_gradient_of_the_weight_alone() -> None:

@@ -38,6 +38,8 @@ def test_what_computes_a_layer_is_said_and_why(low_bit: TrainingProfile) -> None
     plain = {layer.name: layer.path for layer in profiled("digits_hdlif", "neuron.path=steps").layers}
     assert plain["body.stage1.0.conv1"] == "PyTorch: weights have more than 1.5 bits"
     assert plain["body.stage1.0.act1"] == "steps, one by one"
+    wide = {layer.name: layer.path for layer in profiled("digits_hdlif", "model.width=16", "data.batch_size=16").layers}
+    assert wide["body.stage1.0.conv1"] == "Winograd: weights have more than 1.5 bits"
 
 
 def test_times_add_up_to_that_of_the_update(low_bit: TrainingProfile) -> None:

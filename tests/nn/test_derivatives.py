@@ -155,3 +155,70 @@ def test_where_a_chunk_is_one_function(path: Any, device: str, steps: int, entri
     for neuron in (HDLIF(T, path=path), LIF(T, path=path), ParallelHDLIF(T, path=path), GLIF(T, path=path)):
         assert (neuron.fused_step(torch.device(device), steps, entries) is not None) == is_fused
     assert HDLIF(T, norm=MemBN(T, 3)).fused_step(torch.device("cpu"), 100, 10**6) is None
+
+
+class Reading(EquationNeuron):
+    """Its step reads what its module has."""
+
+    def __init__(self, time_steps: int, **given: Any) -> None:
+        self.surrogate, self.settings = Triangle(1.0), {"threshold": 1.0}
+        super().__init__(time_steps, **given)
+        self.gain = nn.Parameter(torch.tensor(1.5))
+
+    def step(self, current, potential):  # type: ignore[no-untyped-def]
+        membrane = 0.5 * potential + getattr(self, "gain", 1.0) * current
+        spike = heaviside(membrane - self.settings["threshold"], self.surrogate)
+        return spike, membrane - spike
+
+
+class Followed(Reading):
+    def step(self, current, potential):  # type: ignore[no-untyped-def]
+        membrane = 0.5 * potential + getattr(self, "gain", 1.0) * current
+        spike = heaviside(membrane - 1, self.surrogate)
+        return spike, membrane - spike
+
+
+@pytest.mark.parametrize("kind", [Reading, Followed])
+def test_what_a_step_reads_of_its_module_is_as_it_is_now(kind: type[Reading]) -> None:
+    neuron, plain = kind(T), kind(T, path="steps")
+    if kind is Followed:
+        del neuron.settings, plain.settings
+        assert neuron.fused_step(torch.device("cpu"), T, 1) is not None
+    else:
+        assert neuron.fused_step(torch.device("cpu"), T, 1) is None
+
+    def compare() -> None:
+        found = []
+        for one in (neuron, plain):
+            x = frames().requires_grad_()
+            y, _ = one(x, None, range(T))
+            y.square().sum().backward()
+            found.append((y.detach(), x.grad))
+        for value, its in zip(*found, strict=True):
+            torch.testing.assert_close(value, its, rtol=1e-4, atol=1e-5)
+
+    compare()
+    for one in (neuron, plain):
+        one.surrogate = Triangle(0.3)
+    compare()
+    for one in (neuron, plain):
+        one.gain = nn.Parameter(torch.tensor(0.7))
+    compare()
+    if kind is Reading:
+        for one in (neuron, plain):
+            one.settings["threshold"] = 0.2
+        compare()
+
+
+def test_a_second_derivative_of_what_is_linear_in_the_output_is_an_error_too() -> None:
+    """No gradient that arrives has a graph there."""
+    net, x = network(NEURONS["lif"], norm=False), frames().requires_grad_()
+    (gradient,) = torch.autograd.grad(net(x, None, range(T))[0].sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="has no second derivative"):
+        gradient.square().sum().backward()
+
+
+def test_a_traced_function_has_the_steps() -> None:
+    neuron, x = HDLIF(T, learned=False), frames()
+    traced = torch.jit.trace(lambda x: neuron(x, None, range(T))[0], x, check_trace=False)
+    torch.testing.assert_close(traced(2 * x), neuron(2 * x, None, range(T))[0])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hdlif.nn import GLIF, HDLIF, MemBN
-from hdlif.training.optim import Drops, cosine, in_one_pass, parameter_groups, plain_gradients, sgd, warmed_up
+from hdlif.training.optim import Drops, OnePass, cosine, parameter_groups, sgd, warmed_up
 from training.tiny import tiny_network
 
 
@@ -82,31 +82,59 @@ def test_drops_out_of_range_are_refused(at: list[float], factor: float, words: s
 
 @pytest.mark.parametrize("make", [partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True), torch.optim.AdamW])
 def test_one_pass_is_the_step_of_the_plain_loop(make: Callable[..., torch.optim.Optimizer]) -> None:
+    """Also where a gradient comes late, or lies otherwise."""
     found = []
     for is_fused in (False, True):
         torch.manual_seed(0)
-        weight, bias = nn.Parameter(torch.randn(4, 3, 3, 3)), nn.Parameter(torch.randn(4))
-        optimizer = make([{"params": [weight], "weight_decay": 0.1}, {"params": [bias], "weight_decay": 0.0}])
-        if is_fused:
-            in_one_pass(optimizer)
-        assert all(bool(group["fused"]) == is_fused for group in optimizer.param_groups)
-        for _ in range(3):
-            # As a rule that makes gradients itself may leave them.
-            weight.grad, bias.grad = torch.randn(3, 3, 3, 4).permute(3, 2, 1, 0), torch.randn(4)
-            plain_gradients(optimizer)
+        weight, late, bias = (nn.Parameter(torch.randn(sizes)) for sizes in ((4, 3, 3, 3), (2, 3), (4,)))
+        optimizer = make(
+            [{"params": [weight, late], "weight_decay": 0.1}, {"params": [bias], "weight_decay": 0.0}],
+            **({} if is_fused else {"fused": False}),
+        )
+        one_pass, taken = OnePass(optimizer), []
+        for step in range(5):
+            weight.grad, bias.grad = torch.randn(4, 3, 3, 3), torch.randn(4)
+            if step == 1:
+                # As a rule that makes gradients itself may leave them.
+                weight.grad = torch.randn(3, 3, 3, 4).permute(3, 2, 1, 0)
+            late.grad = torch.randn(2, 3) if step > 2 else None
+            one_pass.prepare()
+            taken.append([bool(group["fused"]) for group in optimizer.param_groups])
             optimizer.step()
-        found.append((weight.detach(), bias.detach()))
+        if is_fused:
+            late_first = [make.func is not torch.optim.SGD if isinstance(make, partial) else True, True]
+            assert taken == [[True, True], [False, True], [True, True], late_first, [True, True]]
+        found.append((weight.detach(), late.detach(), bias.detach()))
     for plain, fused in zip(*found, strict=True):
         torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_no_plain_parameter_or_was_chosen_otherwise_stays() -> None:
     last = nn.Parameter(torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last))
-    plain, meta = nn.Parameter(torch.randn(3)), nn.Parameter(torch.randn(3, device="meta"))
-    for parameters, options in (([last], {}), ([plain, last], {}), ([meta], {}), ([plain], {"foreach": True})):
+    plain = nn.Parameter(torch.randn(3))
+    cases: list[tuple[list[nn.Parameter], dict[str, bool]]] = [
+        ([last], {}),
+        ([plain, last], {}),
+        ([plain], {"foreach": True}),
+        ([plain], {"foreach": False}),
+        ([plain], {"fused": False}),
+    ]
+    for parameters, options in cases:
         optimizer = torch.optim.SGD(parameters, lr=0.1, **options)  # type: ignore[arg-type]
-        in_one_pass(optimizer)
+        for one in parameters:
+            one.grad = torch.ones_like(one)
+        OnePass(optimizer).prepare()
         assert not optimizer.param_groups[0]["fused"]
     other = torch.optim.RMSprop([plain])
-    in_one_pass(other)
+    OnePass(other).prepare()
     assert "fused" not in other.param_groups[0]
+
+
+def test_a_sparse_gradient_is_left_to_the_plain_loop() -> None:
+    embedding = nn.Embedding(5, 3, sparse=True)
+    optimizer = torch.optim.SGD(embedding.parameters(), lr=0.1)
+    embedding(torch.tensor([1, 2])).sum().backward()
+    OnePass(optimizer).prepare()
+    before = embedding.weight.detach().clone()
+    optimizer.step()
+    assert not torch.equal(before, embedding.weight.detach())

@@ -14,25 +14,27 @@ def once_differentiable(backward: Backward) -> Backward:
     """As `torch.autograd.function.once_differentiable`, with an error for second derivatives.
 
     Under PyTorch's own, gradients with `create_graph` lead back to nothing, and a second derivative through them is
-    taken for 0; here they lead back to the gradients that arrive, and through them to whatever these depend on.
+    taken for 0; here they lead back to the gradients that arrive and to what was saved, and to something besides.
     """
 
     @wraps(backward)
     def once(ctx: Any, *gradients: Tensor | None) -> Any:
         with torch.no_grad():
             found = backward(ctx, *gradients)
-        arriving = [one for one in gradients if isinstance(one, Tensor) and one.requires_grad]
-        if not torch.is_grad_enabled() or not arriving:
+        if not torch.is_grad_enabled():
             return found
+        given = [one for one in (*gradients, *ctx.saved_tensors) if isinstance(one, Tensor) and one.requires_grad]
+        # Whatever a second derivative is asked for, it comes by here.
+        given.append(torch.zeros(0, requires_grad=True))
         if isinstance(found, tuple):
-            return tuple(_led_back(one, arriving) for one in found)
-        return _led_back(found, arriving)
+            return tuple(_led_back(one, given) for one in found)
+        return _led_back(found, given)
 
     return once
 
 
-def _led_back(found: Tensor | None, arriving: list[Tensor]) -> Tensor | None:
-    made: Tensor | None = None if found is None else _Last.apply(found, *arriving)  # type: ignore[no-untyped-call]
+def _led_back(found: Tensor | None, given: list[Tensor]) -> Tensor | None:
+    made: Tensor | None = None if found is None else _Last.apply(found, *given)  # type: ignore[no-untyped-call]
     return made
 
 

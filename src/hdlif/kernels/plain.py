@@ -12,6 +12,7 @@ def is_plain(tensor: Tensor, device: torch.device) -> bool:
         and tensor.layout == torch.strided
         and not tensor.is_neg()
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not torch._C._functorch.is_legacy_batchedtensor(tensor)
         and not tensor._is_zerotensor()
     )
 
@@ -31,5 +32,5 @@ def is_watched() -> bool:
 
 
 def is_transformed() -> bool:
-    """Whether a function is being transformed (`torch.func`), which goes into each operation."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
+    """Whether a function is being transformed (`torch.func`) or traced (`torch.jit`), operation by operation."""
+    return torch._C._functorch.peek_interpreter_stack() is not None or torch._C._get_tracing_state() is not None

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 from hdlif import _native
-from hdlif.functional.once import once_differentiable
 from hdlif.kernels.plain import is_plain, is_watched
 
 CHANNELS = 16
@@ -26,7 +26,8 @@ _CPU = torch.device("cpu")
 def serves(x: Tensor, weight: Tensor) -> bool:
     """Whether x [N, C, H, W] and weight [D, C, 3, 3] are for these kernels: plain float32 on a CPU, channels in 16s."""
     return (
-        serves_sizes((x.shape[0], x.shape[2], x.shape[3]), weight)
+        x.ndim == 4
+        and serves_sizes((x.shape[0], x.shape[2], x.shape[3]), weight)
         and x.shape[1] == weight.shape[1]
         and x.dtype == torch.float32
         and is_plain(x, _CPU)
@@ -69,17 +70,18 @@ def channels_last(maps: Tensor) -> Tensor:
 
 def convolved(x: Tensor, weight: Tensor) -> Tensor:
     """The convolution with stride 1 and a padding of 1, [N, D, H, W], with channels last."""
+    x = _channels_last(x)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         y: Tensor = _Convolved.apply(x, weight)  # type: ignore[no-untyped-call]
         return y
-    return convolution(_channels_last(x.detach()), weight.detach(), is_back=False)
+    return convolution(x.detach(), weight.detach(), is_back=False)
 
 
 def gradients(
     x: Tensor | None, weight: Tensor, dy: Tensor, which: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
     """Those of x and of the weight, as far as they are asked for; x is read for that of the weight alone."""
-    dy = _channels_last(dy.detach())
+    dy = _channels_last(dy.detach().resolve_neg())
     dx = convolution(dy, weight.detach(), is_back=True) if which[0] else None
     dw = None
     if which[1]:
@@ -138,13 +140,17 @@ def kernel_gradient(x: Tensor, dy: Tensor, *, instructions: str = "") -> Tensor:
 class _Convolved(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        x = _channels_last(x)
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
+        ctx.sizes = x.shape
         return convolution(x, weight, is_back=False)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         which: tuple[bool, bool] = ctx.needs_input_grad
-        return gradients(x, weight, dy, which)
+        if not torch.is_grad_enabled() and is_plain(dy, _CPU):
+            return gradients(x, weight, dy, which)
+        # Gradients that are differentiated again, or come in a batch.
+        dx = conv2d_input(ctx.sizes, weight, dy, padding=1) if which[0] else None  # type: ignore[no-untyped-call]
+        dw = conv2d_weight(x, weight.shape, dy, padding=1) if which[1] else None  # type: ignore[no-untyped-call]
+        return dx, dw

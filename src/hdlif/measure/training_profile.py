@@ -213,7 +213,10 @@ def _is_layer(module: nn.Module) -> bool:
 def _path_of(layer: nn.Module, args: tuple[Any, ...]) -> str:
     if isinstance(layer, QuantConv2d):
         x, weight, codes, *_ = (*args, None, None)
-        reason = layer.hindrance(x, layer.weight if weight is None else weight, codes)
+        weight = layer.weight if weight is None else weight
+        reason = layer.hindrance(x, weight, codes)
+        if reason is not None and layer.takes_winograd(x, weight):
+            return f"Winograd: {reason}"
         return "kernels for codes" if reason is None else f"PyTorch: {reason}"
     if isinstance(layer, SteppedNeuron):
         x = args[0]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -14,6 +15,8 @@ from hdlif.equations import WrittenStep, trace_written
 from hdlif.errors import EquationError
 from hdlif.kernels.chunk import FusedStep
 from hdlif.kernels.plain import is_transformed
+from hdlif.nn.per_step import StepValue
+from hdlif.nn.spikes import SpikeQuantizer
 
 if TYPE_CHECKING:
     from hdlif.nn.stepped import SteppedNeuron
@@ -133,8 +136,51 @@ def _identity(step: Callable[..., Any]) -> object:
     owner = getattr(step, "__self__", None)
     if not isinstance(owner, nn.Module):
         return step
-    attributes = {**vars(owner), **owner._buffers}
-    plain = {name: value for name, value in attributes.items() if isinstance(value, bool | int | float | str | tuple)}
-    # The fused step reads them as they are at the time, and holds them.
-    tensors = {name: id(value) for name, value in attributes.items() if isinstance(value, Tensor)}
-    return getattr(step, "__func__", step), plain, tensors
+    attributes = _attributes(owner)
+    # The fused step reads tensors as they are at the time, and holds them.
+    known = {name: value if _is_fixed(value) else _Same(value) for name, value in attributes.items()}
+    return getattr(step, "__func__", step), known
+
+
+def is_followed(step: Callable[..., Any]) -> bool:
+    """Whether every change of what a step reads of its module is noticed: none lies within one of its attributes."""
+    if isinstance(step, partial):
+        return is_followed(step.func)
+    owner = getattr(step, "__self__", None)
+    if not isinstance(owner, nn.Module):
+        return True
+    parts = (part for part in owner._modules.values() if part is not None)
+    return all(_is_fixed(value) or isinstance(value, Tensor) for value in _attributes(owner).values()) and all(
+        isinstance(part, StepValue | SpikeQuantizer) for part in parts
+    )
+
+
+class _Same:
+    """Equal where it is the same object."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._value is other._value
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _attributes(owner: nn.Module) -> dict[str, Any]:
+    """A module's own, its parameters and buffers among them; what every module has is not."""
+    own = {name: value for name, value in vars(owner).items() if name not in _OF_MODULES or name == "training"}
+    return {**own, **owner._buffers, **owner._parameters}
+
+
+def _is_fixed(value: object) -> bool:
+    """Whether a value stays what it is, and is compared by what it is."""
+    if isinstance(value, tuple):
+        return all(_is_fixed(one) for one in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return bool(value.__dataclass_params__.frozen)  # type: ignore[attr-defined]
+    fixed = bool | int | float | str | range | type | FunctionType | torch.dtype | torch.device
+    return value is None or isinstance(value, fixed)
+
+
+_OF_MODULES = {*vars(nn.Module()), "_fusing"}

@@ -31,7 +31,7 @@ def must_stay_contiguous(layer: nn.Module) -> bool:
 
 def is_small(maps: Tensor) -> bool:
     """Whether oneDNN's convolutions of maps [N, C, H, W] on a CPU are the faster ones in its plain layout."""
-    return maps.device.type == "cpu" and maps.shape[2:].numel() < SMALL
+    return maps.device.type == "cpu" and maps.ndim == 4 and maps.shape[2:].numel() < SMALL
 
 
 def lay_out(model: nn.Module, layout: torch.memory_format) -> None:

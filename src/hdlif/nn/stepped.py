@@ -16,7 +16,7 @@ from hdlif.kernels.chunk import FusedStep
 from hdlif.kernels.code_conv import CodedSpikes, Codes
 from hdlif.nn.chain import Firing
 from hdlif.nn.eligibility import Derivatives
-from hdlif.nn.fused import Fusing, Path, can_be_fused, shared_rows
+from hdlif.nn.fused import Fusing, Path, can_be_fused, is_followed, shared_rows
 from hdlif.nn.per_step import StepValue
 from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps, unstacked
@@ -46,6 +46,10 @@ class SteppedNeuron(Neuron, Firing):
     quantizer: SpikeQuantizer | None
     path: Path | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._fusing = Fusing()
+
     def choose_path(self, path: Path | None) -> None:
         """Compute chunks in one of two ways, with the same values, and the same gradients but for rounding.
 
@@ -53,7 +57,8 @@ class SteppedNeuron(Neuron, Firing):
             path: "steps" takes the steps one by one under autograd. "fused" runs all of them in one function, whose
                 backward pass goes through the traced equation (`kernels.chunk`): faster, with less memory under STBP.
                 None is "fused" on a CPU, where the equation can be traced and is run as it is, in chunks of at least
-                `WORTH_STEPS` steps or `WORTH_ENTRIES` neurons and steps, and "steps" elsewhere.
+                `WORTH_STEPS` steps or `WORTH_ENTRIES` neurons and steps, and "steps" elsewhere; so is an equation that
+                reads lists, mappings or objects of its module, which may change without notice.
                 Where a compiler or `torch.func` runs, or parameters are of a wider dtype than the states, steps are
                 taken one by one. What is fused has no second derivative.
         Raises:
@@ -95,7 +100,7 @@ class SteppedNeuron(Neuron, Firing):
         if self.path is not None:
             return self.path == "fused"
         is_worth_it = steps >= WORTH_STEPS or steps * entries >= WORTH_ENTRIES
-        return is_worth_it and device.type == "cpu" and self.runs_its_equation()
+        return is_worth_it and device.type == "cpu" and self.runs_its_equation() and is_followed(self.equation())
 
     def equation(self) -> Step:
         """The step: what is trained, counted and deployed."""

@@ -162,20 +162,22 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
             return product(x, weight, self.bias)
         if codes is not None and self.hindrance(x, weight, codes) is None:
             return code_conv.convolved(x, weight, codes, self._code_conv())
-        if self.training and self._is_plain_convolution() and winograd.serves(x, weight):
+        if self.takes_winograd(x, weight):
             return winograd.convolved(x, weight)
         if must_stay_contiguous(self) or (self.training and is_small(x)):
             x = contiguous(x)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
-    def _is_plain_convolution(self) -> bool:
-        """Whether it has the form that Winograd's kernels are for."""
+    def takes_winograd(self, x: Tensor, weight: Tensor) -> bool:
+        """Whether it learns, and x and its form are for `hdlif.kernels.winograd`."""
         return (
-            self.kernel_size == (3, 3)
+            self.training
+            and self.kernel_size == (3, 3)
             and self.stride == self.padding == self.dilation == (1, 1)
             and self.groups == 1
             and self.bias is None
             and self.padding_mode == "zeros"
+            and winograd.serves(x, weight)
         )
 
     def _code_conv(self) -> CodeConv:

@@ -54,30 +54,45 @@ def adamw(
     return torch.optim.AdamW(params, lr=lr, betas=(beta1, beta2), eps=eps)
 
 
-def in_one_pass(optimizer: torch.optim.Optimizer) -> None:
-    """Have a step of PyTorch's SGD, Adam or AdamW be one pass over each parameter, where all of them are on a CPU.
+class OnePass:
+    """Has a step of PyTorch's SGD, Adam or AdamW be one pass over each parameter, where all lies plainly on a CPU.
 
-    PyTorch's `fused`, which it takes by itself on a GPU alone. It reads parameters, gradients and momentum by their
-    addresses, so that all must be contiguous (`plain_gradients`). What an optimiser was made with otherwise stays so.
+    That is PyTorch's `fused`, which it takes by itself on a GPU alone, and which reads parameters, gradients and
+    momentum by their addresses: whether they are contiguous is looked at before each step. An optimiser that was made
+    with a choice of its own keeps it.
     """
-    if type(optimizer) not in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
-        return
-    for group in optimizer.param_groups:
-        others = (group.get(name) for name in ("fused", "foreach", "differentiable", "maximize", "capturable"))
-        if not any(others) and all(_is_plain(one) for one in group["params"]):
-            group["fused"] = True
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+        is_known = type(optimizer) in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+        self._groups = [group for group in optimizer.param_groups if is_known and _has_no_choice(group)]
+
+    def prepare(self) -> None:
+        """Choose how the next step is carried out; gradients are there."""
+        for group in self._groups:
+            group["fused"] = self._is_plain(group)
+
+    def _is_plain(self, group: dict[str, Any]) -> bool:
+        learning = [one for one in group["params"] if one.grad is not None]
+        states = [self._optimizer.state.get(one, {}) for one in learning]
+        # PyTorch makes momentum for all parameters of a group at once, or for none.
+        momenta = {state.get("momentum_buffer") is None for state in states}
+        tensors = (one for state in states for one in state.values() if isinstance(one, Tensor) and one.ndim)
+        return (
+            len(momenta) <= 1
+            and all(_is_plain(one) and _is_plain(one.grad) and one.dtype == one.grad.dtype for one in learning)
+            and all(_is_plain(one) for one in tensors)
+        )
 
 
-def _is_plain(parameter: Tensor) -> bool:
-    return parameter.is_cpu and parameter.is_contiguous() and parameter.dtype in (torch.float32, torch.float64)
+def _has_no_choice(group: dict[str, Any]) -> bool:
+    others = (group.get(name) for name in ("differentiable", "maximize", "capturable"))
+    return group.get("fused") is None and group.get("foreach") is None and not any(others)
 
 
-def plain_gradients(optimizer: torch.optim.Optimizer) -> None:
-    """Make gradients contiguous that a rule has left otherwise, where a step reads them by their addresses."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"] if group.get("fused") else ():
-            if parameter.grad is not None and not parameter.grad.is_contiguous():
-                parameter.grad = parameter.grad.contiguous()
+def _is_plain(tensor: Tensor) -> bool:
+    is_dense = tensor.layout == torch.strided and not tensor.is_neg()
+    return is_dense and tensor.is_cpu and tensor.is_contiguous() and tensor.dtype in (torch.float32, torch.float64)
 
 
 def cosine(step: int, total: int) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from hdlif.training.optim import plain_gradients
+from hdlif.training.optim import OnePass
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -21,6 +21,7 @@ class Stepper:
     is not finite the step is skipped and the scale lowered.
 
     Args:
+        one_pass: of the optimiser.
         clip_norm: largest norm of the gradient over all parameters; None leaves it.
         after: called after each step that is not skipped.
     Attributes:
@@ -32,12 +33,13 @@ class Stepper:
         fabric: Fabric,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
+        one_pass: OnePass,
         *,
         clip_norm: float | None,
         after: Callable[[], None] = lambda: None,
     ) -> None:
         self._fabric, self._model, self._optimizer = fabric, model, optimizer
-        self._clip_norm, self._after = clip_norm, after
+        self._one_pass, self._clip_norm, self._after = one_pass, clip_norm, after
         self.skipped = 0
 
     def __call__(self) -> None:
@@ -47,7 +49,8 @@ class Stepper:
                 self._model, self._optimizer, max_norm=self._clip_norm, error_if_nonfinite=False
             )
         before = self._scale()
-        plain_gradients(self._optimizer)
+        if not self.scaled:
+            self._one_pass.prepare()
         self._optimizer.step()
         skipped = self._scale() < before
         self.skipped += skipped

@@ -15,7 +15,7 @@ from hdlif.learning.rule import run
 from hdlif.nn import Carrying, carrying
 from hdlif.nn.layout import lay_out
 from hdlif.training.activity import Penalty, Watch
-from hdlif.training.optim import in_one_pass
+from hdlif.training.optim import OnePass
 from hdlif.training.ranks import Ranks
 from hdlif.training.stepping import Stepper
 
@@ -97,9 +97,7 @@ class Updater:
         self.network = InPrecision(model, fabric, layout=layout)
         # What losses are computed with: behind it, where there are several ranks, stand the hooks that average.
         self._learner = InPrecision(self._wrapped._forward_module, fabric, layout=layout, compiled=compiled)
-        self.step = Stepper(fabric, self._wrapped, stepped, clip_norm=clip_norm, after=after)
-        if not self.step.scaled:
-            in_one_pass(optimizer)
+        self.step = Stepper(fabric, self._wrapped, stepped, OnePass(optimizer), clip_norm=clip_norm, after=after)
         self._ranks = Ranks(fabric)
 
     def __call__(

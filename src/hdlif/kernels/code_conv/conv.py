@@ -250,7 +250,7 @@ def _sparse_gradients(ctx: Any, dy: Tensor, weight: Tensor, codes: Codes) -> tup
     if ctx.needs_input_grad[1] and _share(codes.codes) <= most.codes:
         dw = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
     if dx is not None or dw is not None:
-        dy = dy.contiguous(memory_format=torch.channels_last)
+        dy = dy.resolve_neg().contiguous(memory_format=torch.channels_last)
         ctx.packed.compiled.backward(
             dy.data_ptr(),
             count,
