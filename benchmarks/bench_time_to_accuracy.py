@@ -42,7 +42,6 @@ import torch
 from torch import Tensor, nn
 
 from bench_training import (
-    COMPRESSED,
     FASTEST_OF,
     NAIVE,
     PEERS,
@@ -50,6 +49,8 @@ from bench_training import (
     Cell,
     differences,
     library_versions,
+    plans_of_peer,
+    plans_of_rule,
     quartiles,
     recipe_of,
     row_named,
@@ -60,7 +61,6 @@ from bench_training import (
 from hdlif import builders
 from hdlif.commands.tables import aligned
 from hdlif.learning import Plan
-from hdlif.learning.coherence import Drawn
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.runs.files import write_json
 from hdlif.runs.provenance import hardware, versions
@@ -75,7 +75,6 @@ A_ROUND = 4
 """Measurements of accuracy in an epoch; and updates that are timed in a round, of a rule that draws none."""
 TUNING_SEED = 0
 DEFAULT_ROWS = ("HD-LIF random step", "HD-LIF w1.5 s4 random step", NAIVE, *FASTEST_OF)
-assert set(COMPRESSED) <= set(ROWS["HD-LIF w1.5 s4 random step"].overrides)
 
 
 @dataclass(frozen=True)
@@ -126,9 +125,7 @@ class Trained:
         else:
             self.network, self._rule = builders.build_model(self._recipe), builders.build_rule(self._recipe)
         self._optimizer = sgd(self.network, learning_rate=job.rate, momentum=0.9, weight_decay=5e-4)
-        total = self.updates
-        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, total)
-        self._schedule = cosine
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, self.updates)
         if self._row.peer:
             self._one_pass = OnePass(self._optimizer)
         else:
@@ -168,11 +165,7 @@ class Trained:
     def plans(self) -> Sequence[Any]:
         """What updates may be carried out with, in the order of their last steps."""
         steps = self._settings.time_steps
-        if self._row.peer:
-            return range(steps) if self._peer.rule == "random step" else range(steps)[-1:]
-        if isinstance(self._rule, Drawn):
-            return sorted((plan for plan, _ in self._rule.plans(steps)), key=lambda plan: plan.steps[-1])
-        return [self._rule.schedule(steps, torch.Generator())]
+        return plans_of_peer(self._peer, steps) if self._row.peer else plans_of_rule(self._rule, steps)
 
     def learn(self, x: Tensor, target: Tensor, plan: Any) -> None:
         """An update with the rate as it stands."""

@@ -72,6 +72,7 @@ from hdlif import builders
 from hdlif.commands.tables import aligned
 from hdlif.config import Recipe, load_recipe
 from hdlif.errors import TrainingError
+from hdlif.learning import Plan, Rule
 from hdlif.learning.coherence import Drawn
 from hdlif.measure.allocator import keep_freed_memory
 from hdlif.measure.peak_memory import in_fresh_processes, resident_growth
@@ -253,6 +254,18 @@ class Training(Protocol):
     def update(self, plan: Any) -> None: ...
 
 
+def plans_of_rule(rule: Rule, time_steps: int) -> list[Plan]:
+    """Those that a rule of ours may be carried out with, in the order of their last steps."""
+    if isinstance(rule, Drawn):
+        return sorted((plan for plan, _ in rule.plans(time_steps)), key=lambda plan: plan.steps[-1])
+    return [rule.schedule(time_steps, torch.Generator())]
+
+
+def plans_of_peer(peer: Peer, time_steps: int) -> range:
+    """The last steps that a peer's update may have."""
+    return range(time_steps) if peer.rule == "random step" else range(time_steps)[-1:]
+
+
 class Ours:
     def __init__(self, recipe: Recipe, device: str) -> None:
         torch.manual_seed(recipe.seed)
@@ -264,10 +277,7 @@ class Ours:
         self._to_device = fabric.to_device
 
     def plans(self) -> Sequence[Any]:
-        steps = self._recipe.time_steps
-        if isinstance(self._rule, Drawn):
-            return sorted((plan for plan, _ in self._rule.plans(steps)), key=lambda plan: plan.steps[-1])
-        return [self._rule.schedule(steps, torch.Generator())]
+        return plans_of_rule(self._rule, self._recipe.time_steps)
 
     def draw(self) -> None:
         generator = torch.Generator().manual_seed(self._recipe.seed)
@@ -302,8 +312,7 @@ class Theirs:
         self._one_pass = OnePass(self._optimizer)
 
     def plans(self) -> Sequence[Any]:
-        steps = range(self._recipe.time_steps)
-        return steps if self._peer.rule == "random step" else steps[-1:]
+        return plans_of_peer(self._peer, self._recipe.time_steps)
 
     def draw(self) -> None:
         generator = torch.Generator().manual_seed(self._recipe.seed)

@@ -52,7 +52,8 @@ private:
   int64_t height_, width_, image_, y_, x_;
 };
 
-// Tiles of a block, whose numbers take so many floats: as many as fit, in dozens, which is what kernels take.
+// Tiles of a block, whose numbers take so many floats: as many as fit, in dozens, which every kernel takes
+// without a rest.
 int64_t tiles_of_block(int64_t floats, int64_t tiles) {
   const int64_t fit = kBlock / (kNumbers * floats * int64_t(sizeof(float)));
   return std::min(std::clamp<int64_t>(fit / 12 * 12, 24, 192), pieces_of(tiles, 12) * 12);
@@ -65,7 +66,7 @@ WinogradKernels::WinogradKernels(const float* weights, int32_t out_channels, int
     : kernels_(kernels), rows_(is_back ? out_channels : in_channels),
       columns_(is_back ? in_channels : out_channels) {
   const int64_t width = kernels.winograd_panel;
-  data_.reset(new float[size_t(panels() * kNumbers * rows_ * width)]);
+  data_.resize(size_t(panels() * kNumbers * rows_ * width));
   const int64_t of_row = is_back ? int64_t(in_channels) * 9 : 9;
   const int64_t of_column = is_back ? 9 : int64_t(in_channels) * 9;
   // Some rows at once, so that what is read of each kernel lies together.
@@ -92,7 +93,7 @@ int64_t WinogradKernels::panels() const {
 }
 
 const float* WinogradKernels::panel(int64_t panel, int number) const {
-  return data_.get() + (panel * kNumbers + number) * rows_ * kernels_.winograd_panel;
+  return data_.data() + (panel * kNumbers + number) * rows_ * kernels_.winograd_panel;
 }
 
 void winograd_convolve(const float* x, const WinogradShape& shape, const WinogradKernels& kernels, float* y,
@@ -112,7 +113,7 @@ void winograd_convolve(const float* x, const WinogradShape& shape, const Winogra
     if (panel >= end)
       return;
     const int64_t of_sums = (end - panel) * width + kGap;
-    thread_local std::vector<float> room;
+    thread_local RawVector<float> room;
     if (int64_t(room.size()) < kNumbers * length * (of_row + of_sums))
       room.resize(size_t(kNumbers * length * (of_row + of_sums)));
     float *spread = room.data(), *sums = spread + kNumbers * length * of_row;
@@ -143,7 +144,7 @@ void winograd_kernel_gradient(const float* x, const float* dy, const WinogradSha
                               const Kernels& kernels, int threads) {
   const int64_t in = shape.in_channels, out = shape.out_channels, width = kernels.winograd_panel;
   const int64_t panels = pieces_of(out, width), of_sums = panels * width;
-  // Input channels whose sums stay in a thread's cache; 12 are what the kernels take.
+  // Input channels whose sums stay in a thread's cache.
   const int64_t slice =
       std::clamp<int64_t>(kBlock / (kNumbers * of_sums * int64_t(sizeof(float))) / 16 * 16, 16, in);
   const int64_t of_row = slice + kGap, of_column = of_sums + kGap;
@@ -151,7 +152,7 @@ void winograd_kernel_gradient(const float* x, const float* dy, const WinogradSha
   const std::vector<float> zeros(size_t(std::max(in, out)), 0.0f);
   share_out(pieces_of(in, slice), 1, threads, [&](int64_t item, int64_t) {
     const int64_t first_channel = item * slice, channels = std::min(slice, in - first_channel);
-    thread_local std::vector<float> room;
+    thread_local RawVector<float> room;
     const int64_t needed = kNumbers * (length * (of_row + of_column) + slice * of_sums);
     if (int64_t(room.size()) < needed)
       room.resize(size_t(needed));

@@ -6,9 +6,9 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 
 #include "kernels/kernels.h"
+#include "memory.h"
 
 namespace hdlif {
 
@@ -40,7 +40,7 @@ public:
 private:
   const Kernels& kernels_;
   int32_t rows_, columns_;
-  std::unique_ptr<float[]> data_;
+  RawVector<float> data_;
 };
 
 // y [image][y][x][columns] of x [image][y][x][rows]; `shape`'s channels are not read.

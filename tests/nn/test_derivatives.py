@@ -218,6 +218,7 @@ def test_a_second_derivative_of_what_is_linear_in_the_output_is_an_error_too() -
         gradient.square().sum().backward()
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_a_traced_function_has_the_steps() -> None:
     neuron, x = HDLIF(T, learned=False), frames()
     traced = torch.jit.trace(lambda x: neuron(x, None, range(T))[0], x, check_trace=False)

@@ -49,25 +49,6 @@ def serves_sizes(sizes: tuple[int, int, int], weight: Tensor) -> bool:
     )
 
 
-def is_for_layout(maps: Tensor) -> bool:
-    """Whether maps [K, B, C, H, W] are for convolutions of these kernels, and lie otherwise than those give theirs."""
-    return (
-        maps.ndim == 5
-        and maps.shape[2] % CHANNELS == 0
-        and maps.dtype == torch.float32
-        and is_plain(maps, _CPU)
-        and maps.is_contiguous()
-        and maps.shape[3:].numel() > 1
-        and not torch.compiler.is_compiling()
-        and not is_watched()
-    )
-
-
-def channels_last(maps: Tensor) -> Tensor:
-    """Maps [K, B, C, H, W] with channels last."""
-    return maps.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(maps.shape)
-
-
 def convolved(x: Tensor, weight: Tensor) -> Tensor:
     """The convolution with stride 1 and a padding of 1, [N, D, H, W], with channels last."""
     x = _channels_last(x)

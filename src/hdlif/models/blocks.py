@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from hdlif.kernels import winograd
 from hdlif.nn import BatchNorm2d, QuantConv2d, Scope, Sequential, State, Temporal
+from hdlif.nn.layout import laid_out, learns_in_channels_last
 from hdlif.nn.state import Paths, steps_of
 
 
@@ -182,8 +182,8 @@ class Network(Temporal):
         steps = steps_of(x, state, steps)
         run = Scope(self, state, steps)
         h = run("stem", x)
-        if self.training and winograd.is_for_layout(h):
-            h = winograd.channels_last(h)
+        if self.training and learns_in_channels_last(h):
+            h = laid_out(h, torch.channels_last)
         h = run("body", h)
         h = run("head", h)
         logits = run("classifier", h)

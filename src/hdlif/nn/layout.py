@@ -9,8 +9,9 @@ dies or waits for ever, as chance has it. Only channels last meets it (docs/mach
 import torch
 from torch import Tensor, nn
 
-SMALL = 64
-"""Pixels of a map."""
+from hdlif.kernels import winograd
+from hdlif.kernels.plain import is_plain, is_watched
+
 REGISTER_CHANNELS = 16
 """float32 values of the widest vector register that oneDNN computes with."""
 
@@ -29,9 +30,23 @@ def must_stay_contiguous(layer: nn.Module) -> bool:
     )
 
 
-def is_small(maps: Tensor) -> bool:
-    """Whether oneDNN's convolutions of maps [N, C, H, W] on a CPU are the faster ones in its plain layout."""
-    return maps.device.type == "cpu" and maps.ndim == 4 and maps.shape[2:].numel() < SMALL
+def laid_out(maps: Tensor, layout: torch.memory_format) -> Tensor:
+    """Maps [K, B, C, H, W], each of whose frames has this layout."""
+    return maps.flatten(0, 1).contiguous(memory_format=layout).view(maps.shape)
+
+
+def learns_in_channels_last(maps: Tensor) -> bool:
+    """Whether maps [K, B, C, H, W] are for the convolutions that give channels last, and lie otherwise."""
+    return (
+        maps.ndim == 5
+        and maps.shape[2] % winograd.CHANNELS == 0
+        and maps.dtype == torch.float32
+        and is_plain(maps, torch.device("cpu"))
+        and maps.is_contiguous()
+        and maps.shape[3:].numel() > 1
+        and not torch.compiler.is_compiling()
+        and not is_watched()
+    )
 
 
 def lay_out(model: nn.Module, layout: torch.memory_format) -> None:

@@ -159,7 +159,6 @@ class SteppedNeuron(Neuron, Firing):
         return (
             not torch.compiler.is_compiling()
             and self.may_fuse(_CPU, steps, entries)
-            and self.runs_its_equation()
             and (self.quantizer is None or type(self.quantizer).forward is SpikeQuantizer.forward)
         )
 

@@ -18,8 +18,9 @@ from hdlif.functional import (
 )
 from hdlif.kernels import code_conv, winograd
 from hdlif.kernels.code_conv import CodeConv, Codes
+from hdlif.kernels.plain import is_small
 from hdlif.kernels.ternary import ternarized
-from hdlif.nn.layout import contiguous, is_small, must_stay_contiguous
+from hdlif.nn.layout import contiguous, must_stay_contiguous
 from hdlif.nn.one_pixel import is_product, product
 
 
@@ -164,7 +165,7 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
             return code_conv.convolved(x, weight, codes, self._code_conv())
         if self.takes_winograd(x, weight):
             return winograd.convolved(x, weight)
-        if must_stay_contiguous(self) or (self.training and is_small(x)):
+        if must_stay_contiguous(self) or (self.training and x.is_cpu and x.ndim == 4 and is_small(x)):
             x = contiguous(x)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hdlif.kernels.plain import is_plain
 from hdlif.nn import step_parameters
 
 Groups = Iterable[dict[str, Any]]
@@ -91,8 +92,8 @@ def _has_no_choice(group: dict[str, Any]) -> bool:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    is_dense = tensor.layout == torch.strided and not tensor.is_neg()
-    return is_dense and tensor.is_cpu and tensor.is_contiguous() and tensor.dtype in (torch.float32, torch.float64)
+    is_known = tensor.dtype in (torch.float32, torch.float64)
+    return is_known and is_plain(tensor, torch.device("cpu")) and tensor.is_contiguous()
 
 
 def cosine(step: int, total: int) -> float:

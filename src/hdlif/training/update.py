@@ -13,7 +13,7 @@ from hdlif.errors import TrainingError
 from hdlif.learning import Carry, Plan, Rule, Step
 from hdlif.learning.rule import run
 from hdlif.nn import Carrying, carrying
-from hdlif.nn.layout import lay_out
+from hdlif.nn.layout import laid_out, lay_out
 from hdlif.training.activity import Penalty, Watch
 from hdlif.training.optim import OnePass
 from hdlif.training.ranks import Ranks
@@ -56,7 +56,7 @@ class InPrecision(nn.Module):
     def forward(self, x: Tensor, state: Any = None, *, steps: range) -> tuple[Tensor, Any]:
         x = self._fabric.strategy.precision.convert_input(x)
         if self._layout != torch.contiguous_format:
-            x = x.flatten(0, 1).contiguous(memory_format=self._layout).view(x.shape)
+            x = laid_out(x, self._layout)
         if self._gather is not None:
             steps = carrying(steps, gather=self._gather)
         run = self.model if self._compiled is None else self._compiled

@@ -14,12 +14,10 @@ from hdlif.functional.once import once_differentiable
 from hdlif.kernels import winograd
 from hdlif.kernels.batch_norm import Moments
 from hdlif.kernels.code_conv.codes import CodedSpikes, Codes
-from hdlif.kernels.plain import is_plain, is_watched
+from hdlif.kernels.plain import is_plain, is_small, is_watched
 
 EXACT = 2**24
 """Integers up to it are float32."""
-SMALL = 64
-"""Pixels of a map below which PyTorch's gradients are the faster ones in its plain layout."""
 Pair = tuple[int, int]
 
 
@@ -230,19 +228,21 @@ class _Convolved(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor, _: None) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         weight, of_codes, live = ctx.saved_tensors
         codes = Codes(of_codes, ctx.step, ctx.most, live)
-        dx, dw = _sparse_gradients(ctx, dy, weight, codes)
+        is_winograd = _takes_winograd(ctx.conv, codes, weight)
+        dx, dw = _sparse_gradients(ctx, dy, weight, codes, is_winograd=is_winograd)
         missing = [ctx.needs_input_grad[0] and dx is None, ctx.needs_input_grad[1] and dw is None]
         if any(missing):
-            of_input, of_weight = _dense_gradients(ctx, dy, weight, codes, missing)
+            of_input, of_weight = _dense_gradients(ctx, dy, weight, codes, missing, is_winograd=is_winograd)
             dx, dw = (of_input if missing[0] else dx), (of_weight if missing[1] else dw)
         return dx, dw, None, None, None
 
 
-def _sparse_gradients(ctx: Any, dy: Tensor, weight: Tensor, codes: Codes) -> tuple[Tensor | None, Tensor | None]:
-    """Of the spikes and the weights, where few enough are not 0; None where PyTorch's are the faster ones."""
+def _sparse_gradients(
+    ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, *, is_winograd: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Of the spikes and the weights, where few enough are not 0; None where dense ones are the faster ones."""
     count, height, width, channels = codes.codes.shape
     dx = dw = None
-    is_winograd = _takes_winograd(ctx.conv, codes, weight)
     most = most_spikes(ctx.conv.instruction_set, weight.shape[0], is_winograd=is_winograd)
     if ctx.needs_input_grad[0] and codes.live is not None and _share(codes.live) <= most.live:
         shape = (count, channels, height, width)
@@ -277,14 +277,14 @@ def _share(codes: Tensor) -> float:
 
 
 def _dense_gradients(
-    ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, which: list[bool]
+    ctx: Any, dy: Tensor, weight: Tensor, codes: Codes, which: list[bool], *, is_winograd: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     x = codes.codes.permute(0, 3, 1, 2)
     # The gradient of the input needs no more of it than its shape.
     x = x * torch.tensor(codes.step, dtype=dy.dtype) if which[1] else torch.empty_like(x, dtype=dy.dtype)
-    if _takes_winograd(ctx.conv, codes, weight):
+    if is_winograd:
         return winograd.gradients(x, weight, dy, (which[0], which[1]))
-    if weight.shape[2:].numel() == 1 or dy.shape[2:].numel() < SMALL:
+    if weight.shape[2:].numel() == 1 or is_small(dy):
         # Of kernels of 1, oneDNN may write beyond a buffer in channels last (`nn.layout`).
         x, dy = x.contiguous(), dy.contiguous()
     dx, dw, _ = torch.ops.aten.convolution_backward(
