@@ -85,26 +85,67 @@ void batch_norm_gradients(const NormRows& rows, int64_t count, int64_t groups, i
   }
 }
 
-void add_statistics_gradient(const float* x, const float* shift, const float* slope, int64_t images,
-                             int64_t group, int64_t pixels, int64_t channels, bool channels_last,
-                             float* gradient, int threads) {
-  // Entries that have a row's values in turn, or one of them.
-  const int64_t rows = channels_last ? pixels : channels, length = channels_last ? channels : pixels;
-  constexpr int64_t kRows = 16;
-  const int64_t pieces = pieces_of(rows, kRows);
-  share_work(images * pieces, kRows * length, threads, [&](int64_t piece) {
-    const int64_t image = piece / pieces, first = piece % pieces * kRows;
-    const float *of_shift = shift + image / group * channels, *of_slope = slope + image / group * channels;
-    for (int64_t row = first; row < std::min(first + kRows, rows); ++row) {
-      const float* from = x + (image * rows + row) * length;
-      float* to = gradient + (image * rows + row) * length;
-      if (channels_last)
-        for (int64_t i = 0; i < length; ++i)
-          to[i] += of_shift[i] + of_slope[i] * from[i];
-      else
-        for (int64_t i = 0; i < length; ++i)
-          to[i] += of_shift[row] + of_slope[row] * from[i];
-    }
+namespace {
+
+// Pixels of an image, or planes, that a thread takes at once: few enough that channels' sums of two maps stay
+// in the cache.
+constexpr int64_t kRun = 32;
+// Products that take as long as an entry, which comes from memory and goes there.
+constexpr int64_t kProducts = 16;
+
+// Calls body(image, first, count, at, row): of each image so many pixels from the first on, or one plane;
+// where they begin in the maps, and in the rows.
+template <typename Body> void each_run(const NormedMaps& maps, int threads, Body&& body) {
+  const int64_t channels = maps.channels, size = maps.pixels * channels;
+  const int64_t runs = maps.channels_last ? pieces_of(maps.pixels, kRun) : channels;
+  const int64_t length = maps.channels_last ? kRun * channels : maps.pixels;
+  share_work(maps.images * runs, length * kProducts, threads, [&](int64_t i) {
+    const int64_t image = i / runs, run = i % runs, row = image / maps.group * channels;
+    if (!maps.channels_last)
+      return body(image, run, maps.pixels, image * size + run * maps.pixels, row + run);
+    const int64_t first = run * kRun;
+    body(image, first, std::min(kRun, maps.pixels - first), image * size + first * channels, row);
+  });
+}
+
+} // namespace
+
+void normalise(const float* x, const NormRows& rows, const float* plus, int64_t plus_images,
+               const NormedMaps& maps, float* y, const Kernels& kernels, int threads) {
+  const int64_t size = maps.pixels * maps.channels;
+  each_run(maps, threads, [&](int64_t image, int64_t, int64_t count, int64_t at, int64_t row) {
+    const float* more = plus == nullptr ? nullptr : plus + at + (image % plus_images - image) * size;
+    kernels.normalise(x + at, rows.mean + row, rows.scale + row, rows.shift + row, more, count, maps.channels,
+                      !maps.channels_last, y + at);
+  });
+}
+
+void sum_row_gradients(const float* gradient, const float* x, const float* mean, const NormedMaps& maps,
+                       float* of_scale, float* of_shift, const Kernels& kernels, int threads) {
+  const int64_t channels = maps.channels;
+  const size_t rows = size_t(pieces_of(maps.images, maps.group) * channels);
+  const int64_t pieces = maps.channels_last ? pieces_of(maps.pixels, kRun) : 1;
+  // [image and run][sums, products][channel]
+  std::vector<double> found(size_t(maps.images * pieces * 2 * channels));
+  each_run(maps, threads, [&](int64_t image, int64_t first, int64_t count, int64_t at, int64_t row) {
+    const int64_t piece = maps.channels_last ? image * pieces + first / kRun : image;
+    double* sums = &found[size_t(piece * 2 * channels + (maps.channels_last ? 0 : first))];
+    kernels.add_row_sums(gradient + at, x + at, mean + row, count, maps.channels, !maps.channels_last, sums,
+                         sums + channels);
+  });
+  std::vector<double> totals(rows), products(rows);
+  add_up_moments(found.data(), maps.images * pieces, maps.group * pieces, channels, totals.data(),
+                 products.data());
+  std::copy(products.begin(), products.end(), of_scale);
+  std::copy(totals.begin(), totals.end(), of_shift);
+}
+
+void maps_gradient(const float* gradient, const float* x, const float* scale, const float* shift,
+                   const float* slope, const NormedMaps& maps, float* to, const Kernels& kernels,
+                   int threads) {
+  each_run(maps, threads, [&](int64_t, int64_t, int64_t count, int64_t at, int64_t row) {
+    kernels.maps_gradient(gradient + at, x + at, scale == nullptr ? nullptr : scale + row, shift + row,
+                          slope + row, count, maps.channels, !maps.channels_last, to + at);
   });
 }
 

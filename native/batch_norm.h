@@ -52,9 +52,27 @@ struct RowGradients {
 void batch_norm_gradients(const NormRows& rows, int64_t count, int64_t groups, int64_t channels,
                           const RowGradients& gradients);
 
-// gradient += shift[group][channel] + slope[group][channel] * x, of maps as of batch_moments.
-void add_statistics_gradient(const float* x, const float* shift, const float* slope, int64_t images,
-                             int64_t group, int64_t pixels, int64_t channels, bool channels_last,
-                             float* gradient, int threads);
+// Maps of a batch, [image][pixel][channel] where `channels_last`, else [image][channel][pixel]; a group of so
+// many images has rows of its own. Nothing depends on the number of threads.
+struct NormedMaps {
+  int64_t images, group, pixels;
+  int32_t channels;
+  bool channels_last;
+};
+
+// y = scale * (x - mean) + shift, and plus its entry in `plus`, maps of `plus_images` in turn, where there is
+// one; y may be x.
+void normalise(const float* x, const NormRows& rows, const float* plus, int64_t plus_images,
+               const NormedMaps& maps, float* y, const Kernels& kernels, int threads);
+
+// The gradients of scale and shift, [group][channel], from that of y.
+void sum_row_gradients(const float* gradient, const float* x, const float* mean, const NormedMaps& maps,
+                       float* of_scale, float* of_shift, const Kernels& kernels, int threads);
+
+// to = (scale *) gradient + shift + slope * x, rows [group][channel]; no scale where null; `to` may be the
+// gradient.
+void maps_gradient(const float* gradient, const float* x, const float* scale, const float* shift,
+                   const float* slope, const NormedMaps& maps, float* to, const Kernels& kernels,
+                   int threads);
 
 } // namespace hdlif

@@ -8,6 +8,7 @@
 #include "scratch.h"
 #include "spike_codes.h"
 #include "training_pool.h"
+#include "transpose.h"
 
 namespace hdlif {
 namespace {
@@ -17,7 +18,7 @@ constexpr int64_t kTile = 256;
 // What it takes to move a weight to where it lies otherwise, in products.
 constexpr int64_t kMoved = 32;
 // Output channels whose weights are packed together.
-constexpr int64_t kLanes = 16;
+constexpr int64_t kLanes = 64;
 
 void require(bool holds, const char* message) {
   if (!holds)
@@ -94,25 +95,23 @@ LowBitConv::LowBitConv(const ConvShape& shape, const float* weights, float* scal
   const int64_t tile = std::max<int64_t>(1, kTile / (taps * form_.per_unit));
   share_work(pieces_of(out, kLanes), kMoved * kLanes * in * taps, threads, [&](int64_t block) {
     const int64_t first = block * kLanes, count = std::min<int64_t>(kLanes, out - first);
+    const int64_t lanes = std::min<int64_t>(kLanes, form_.lanes - first);
     LineVector<uint8_t> together(size_t(tile * form_.per_unit * taps * kLanes), uint8_t(s.max_weight));
     for (int64_t start = 0; start < form_.units; start += tile) {
       const int64_t stop = std::min<int64_t>(start + tile, form_.units);
-      for (int64_t lane = 0; lane < count; ++lane) {
-        const int8_t* from = signs_.data() + (first + lane) * in * taps + start * form_.per_unit * taps;
-        for (int64_t i = 0; i < (stop - start) * form_.per_unit * taps; ++i)
-          together[size_t(i * kLanes + lane)] = uint8_t(from[i] + s.max_weight);
-      }
+      const int64_t size = (stop - start) * form_.per_unit * taps;
+      const int8_t* from = signs_.data() + first * in * taps + start * form_.per_unit * taps;
+      transpose(from, in * taps, count, size, int8_t(s.max_weight), together.data(), kLanes);
       for (int64_t unit = start; unit < stop; ++unit)
         for (int64_t tap = 0; tap < taps; ++tap) {
           uint8_t* to = &index_[size_t((tap * form_.units + unit) * form_.lanes + first)];
           const uint8_t* one = &together[size_t(((unit - start) * form_.per_unit * taps + tap) * kLanes)];
           const uint8_t* next = one + taps * kLanes;
           if (form_.per_unit == 2)
-            for (int64_t lane = 0; lane < kLanes; ++lane)
+            for (int64_t lane = 0; lane < lanes; ++lane)
               to[lane] = uint8_t(one[lane] + symbols * next[lane]);
           else
-            for (int64_t lane = 0; lane < kLanes; ++lane)
-              to[lane] = one[lane];
+            std::copy_n(one, lanes, to);
         }
     }
   });

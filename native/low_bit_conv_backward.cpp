@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "training_pool.h"
+#include "transpose.h"
 
 namespace hdlif {
 namespace {
@@ -192,14 +193,16 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
       if (lanes_of(block) < kGradientBlock)
         for (int64_t ci = 0; ci < in; ++ci)
           std::fill_n(&weights[place(ci, block, 0)], taps * kGradientBlock, int8_t(0));
-      for (int64_t start = 0; start < in; start += tile)
-        for (int64_t lane = 0; lane < lanes_of(block); ++lane)
-          for (int64_t ci = start; ci < std::min(start + tile, in); ++ci) {
-            const int8_t* from = &signs_[size_t(((block * kGradientBlock + lane) * in + ci) * taps)];
-            int8_t* to = &weights[place(ci, block, 0) + size_t(lane)];
-            for (int64_t tap = 0; tap < taps; ++tap)
-              to[tap * kGradientBlock] = from[order[size_t(tap)]];
-          }
+      std::vector<uint8_t> together(size_t(tile * taps * kGradientBlock));
+      for (int64_t start = 0; start < in; start += tile) {
+        const int64_t end = std::min(start + tile, in);
+        transpose(&signs_[size_t((block * kGradientBlock * in + start) * taps)], in * taps, lanes_of(block),
+                  (end - start) * taps, 0, together.data(), kGradientBlock);
+        for (int64_t ci = start; ci < end; ++ci)
+          for (int64_t tap = 0; tap < taps; ++tap)
+            std::copy_n(&together[size_t(((ci - start) * taps + order[size_t(tap)]) * kGradientBlock)],
+                        lanes_of(block), &weights[place(ci, block, tap)]);
+      }
     });
 
   const int64_t height = std::min(maps.rows_of_strip(), group * s.in_height);
@@ -290,14 +293,15 @@ void LowBitConv::backward(const float* dy, int64_t images, const ToWeights* to_w
   if (to_weights == nullptr)
     return;
   share_work(blocks, kMoved * in * taps * kGradientBlock, threads, [&](int64_t block) {
-    for (int64_t start = 0; start < in; start += tile)
-      for (int64_t lane = 0; lane < lanes_of(block); ++lane)
-        for (int64_t ci = start; ci < std::min(start + tile, in); ++ci) {
-          const float* from = &sums[place(ci, block, 0) + size_t(lane)];
-          float* to = to_weights->gradient + ((block * kGradientBlock + lane) * in + ci) * taps;
-          for (int64_t tap = 0; tap < taps; ++tap)
-            to[order[size_t(tap)]] = from[tap * kGradientBlock] * to_weights->step;
-        }
+    std::vector<const float*> rows(size_t(tile * taps));
+    for (int64_t start = 0; start < in; start += tile) {
+      const int64_t end = std::min(start + tile, in);
+      for (int64_t ci = start; ci < end; ++ci)
+        for (int64_t tap = 0; tap < taps; ++tap)
+          rows[size_t((ci - start) * taps + order[size_t(tap)])] = &sums[place(ci, block, tap)];
+      transpose(rows.data(), (end - start) * taps, lanes_of(block), to_weights->step,
+                to_weights->gradient + (block * kGradientBlock * in + start) * taps, in * taps);
+    }
   });
 }
 

@@ -116,15 +116,46 @@ void bind_low_bit_conv(nb::module_& module) {
       nb::arg("channels"), nb::arg("of_scale"), nb::arg("of_shift"), nb::arg("of_weight"), nb::arg("of_bias"),
       nb::arg("x_shift"), nb::arg("x_slope"));
   module.def(
-      "add_statistics_gradient",
-      [](uint64_t x, uint64_t shift, uint64_t slope, int64_t images, int64_t group, int64_t pixels,
-         int64_t channels, bool channels_last, uint64_t gradient, int threads) {
-        add_statistics_gradient(at<const float>(x), at<const float>(shift), at<const float>(slope), images,
-                                group, pixels, channels, channels_last, at<float>(gradient), threads);
+      "normalise",
+      [](uint64_t x, uint64_t mean, uint64_t scale, uint64_t shift, uint64_t plus, int64_t plus_images,
+         int64_t images, int64_t group, int64_t pixels, int32_t channels, bool channels_last, uint64_t y,
+         int threads, const std::string& instruction_set) {
+        const NormRows rows{at<float>(mean), at<float>(scale), at<float>(shift), nullptr};
+        normalise(at<const float>(x), rows, at<const float>(plus), plus_images,
+                  {images, group, pixels, channels, channels_last}, at<float>(y),
+                  kernels_by_name(instruction_set), threads);
       },
-      nb::arg("x"), nb::arg("shift"), nb::arg("slope"), nb::arg("images"), nb::arg("group"),
-      nb::arg("pixels"), nb::arg("channels"), nb::arg("channels_last"), nb::arg("gradient"),
-      nb::arg("threads"), nb::call_guard<nb::gil_scoped_release>());
+      nb::arg("x"), nb::arg("mean"), nb::arg("scale"), nb::arg("shift"), nb::arg("plus"),
+      nb::arg("plus_images"), nb::arg("images"), nb::arg("group"), nb::arg("pixels"), nb::arg("channels"),
+      nb::arg("channels_last"), nb::arg("y"), nb::arg("threads"), nb::arg("instruction_set") = "",
+      nb::call_guard<nb::gil_scoped_release>());
+  module.def(
+      "sum_row_gradients",
+      [](uint64_t gradient, uint64_t x, uint64_t mean, int64_t images, int64_t group, int64_t pixels,
+         int32_t channels, bool channels_last, uint64_t of_scale, uint64_t of_shift, int threads,
+         const std::string& instruction_set) {
+        sum_row_gradients(at<const float>(gradient), at<const float>(x), at<const float>(mean),
+                          {images, group, pixels, channels, channels_last}, at<float>(of_scale),
+                          at<float>(of_shift), kernels_by_name(instruction_set), threads);
+      },
+      nb::arg("gradient"), nb::arg("x"), nb::arg("mean"), nb::arg("images"), nb::arg("group"),
+      nb::arg("pixels"), nb::arg("channels"), nb::arg("channels_last"), nb::arg("of_scale"),
+      nb::arg("of_shift"), nb::arg("threads"), nb::arg("instruction_set") = "",
+      nb::call_guard<nb::gil_scoped_release>());
+  module.def(
+      "maps_gradient",
+      [](uint64_t gradient, uint64_t x, uint64_t scale, uint64_t shift, uint64_t slope, int64_t images,
+         int64_t group, int64_t pixels, int32_t channels, bool channels_last, uint64_t to, int threads,
+         const std::string& instruction_set) {
+        maps_gradient(at<const float>(gradient), at<const float>(x), at<const float>(scale),
+                      at<const float>(shift), at<const float>(slope),
+                      {images, group, pixels, channels, channels_last}, at<float>(to),
+                      kernels_by_name(instruction_set), threads);
+      },
+      nb::arg("gradient"), nb::arg("x"), nb::arg("scale"), nb::arg("shift"), nb::arg("slope"),
+      nb::arg("images"), nb::arg("group"), nb::arg("pixels"), nb::arg("channels"), nb::arg("channels_last"),
+      nb::arg("to"), nb::arg("threads"), nb::arg("instruction_set") = "",
+      nb::call_guard<nb::gil_scoped_release>());
   module.def(
       "winograd_convolve",
       [](uint64_t weights, Pair channels, bool is_back, uint64_t x, int64_t images, Pair size, uint64_t y,

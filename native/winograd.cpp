@@ -144,9 +144,10 @@ void winograd_kernel_gradient(const float* x, const float* dy, const WinogradSha
                               const Kernels& kernels, int threads) {
   const int64_t in = shape.in_channels, out = shape.out_channels, width = kernels.winograd_panel;
   const int64_t panels = pieces_of(out, width), of_sums = panels * width;
-  // Input channels whose sums stay in a thread's cache.
-  const int64_t slice =
+  // Input channels whose sums stay in a thread's cache, in slices as equal as may be.
+  const int64_t most =
       std::clamp<int64_t>(kBlock / (kNumbers * of_sums * int64_t(sizeof(float))) / 16 * 16, 16, in);
+  const int64_t slice = std::min(pieces_of(pieces_of(in, pieces_of(in, most)), 16) * 16, in);
   const int64_t of_row = slice + kGap, of_column = of_sums + kGap;
   const int64_t count = shape.tiles(), length = tiles_of_block(of_row + of_column, count);
   const std::vector<float> zeros(size_t(std::max(in, out)), 0.0f);

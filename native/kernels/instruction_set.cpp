@@ -21,7 +21,7 @@ namespace hdlif {
 
 #include "weights.inl"
 
-#include "moments.inl"
+#include "norm.inl"
 
 #include "winograd.inl"
 
@@ -93,6 +93,9 @@ const Kernels HDLIF_TABLE(HDLIF_INSTRUCTION_SET) = {
     write_signs,
     add_moments,
     plane_moments,
+    normalise,
+    add_row_sums,
+    maps_gradient,
     winograd_spread,
     winograd_spread_sums,
     winograd_spread_kernels,

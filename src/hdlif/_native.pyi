@@ -215,8 +215,44 @@ def batch_norm_gradients(
 ) -> None:
     """Gradients of weight, bias and statistics from those of the rows; see native/batch_norm.h."""
 
-def add_statistics_gradient(
+def normalise(
     x: int,
+    mean: int,
+    scale: int,
+    shift: int,
+    plus: int,
+    plus_images: int,
+    images: int,
+    group: int,
+    pixels: int,
+    channels: int,
+    channels_last: bool,
+    y: int,
+    threads: int,
+    instruction_set: str = "",
+) -> None:
+    """y = scale * (x - mean) + shift, plus other maps where their address is not 0; see native/batch_norm.h."""
+
+def sum_row_gradients(
+    gradient: int,
+    x: int,
+    mean: int,
+    images: int,
+    group: int,
+    pixels: int,
+    channels: int,
+    channels_last: bool,
+    of_scale: int,
+    of_shift: int,
+    threads: int,
+    instruction_set: str = "",
+) -> None:
+    """The gradients of the rows from that of normalised maps; see native/batch_norm.h."""
+
+def maps_gradient(
+    gradient: int,
+    x: int,
+    scale: int,
     shift: int,
     slope: int,
     images: int,
@@ -224,10 +260,11 @@ def add_statistics_gradient(
     pixels: int,
     channels: int,
     channels_last: bool,
-    gradient: int,
+    to: int,
     threads: int,
+    instruction_set: str = "",
 ) -> None:
-    """gradient += shift + slope * x; see native/batch_norm.h."""
+    """to = (scale *) gradient + shift + slope * x, a scale of address 0 being none; see native/batch_norm.h."""
 
 def winograd_convolve(
     weights: int,

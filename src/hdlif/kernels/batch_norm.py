@@ -1,13 +1,14 @@
-"""Batch norm as three rows of a channel, scale·(x - mean) + shift, which whatever runs next may apply.
+"""Batch norm as three rows of a channel, scale·(x - mean) + shift, applied by whatever runs next, or in a pass of its own.
 
-Its statistics come from sums over a batch, which a convolution of codes gives along with its maps. Back, the gradient
-of x through what applied the rows is given; the part that comes through the statistics is added to it in one pass.
+Its statistics come from sums over a batch, which a convolution of codes gives along with its maps. Where a neuron
+applies the rows, the gradient of x through it is given, and the part that comes through the statistics is added to it
+in one pass. The norm's own pass adds what stands behind it as well, such as the other branch of a residual block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -73,6 +74,10 @@ class Norm:
             slope: of so many entries as a row, filled with 1/√(σ² + eps).
         """
         channels = self.weight.shape[0]
+        if self.of_batch and len(moments.totals) < len(self.steps):
+            # Of one step that is run several times.
+            totals, squares = (one.repeat(len(self.steps), 1) for one in (moments.totals, moments.squares))
+            moments = replace(moments, totals=totals, squares=squares)
         rows = Rows(self.empty(), self.empty(), self.empty())
         _native.batch_norm_rows(
             self.weight.data_ptr(),
@@ -99,6 +104,20 @@ class Norm:
                 increment_version(running)
         return rows
 
+    def applied(self, maps: Tensor, moments: Moments, plus: Tensor | None = None, *, in_place: bool = False) -> Tensor:
+        """The maps normalised, in one pass, plus others.
+
+        Args:
+            maps: [K, B, C, H, W] as of `moments_of`.
+            moments: theirs; K or more steps: of one step that is run K times, the first row is applied.
+            plus: what is added, [K or 1, B, C, H, W], laid as the maps are.
+            in_place: whether the result may take their place, where no graph is made.
+        """
+        if torch.is_grad_enabled():
+            y: Tensor = _Applied.apply(maps, self.weight, self.bias, plus, self, moments)  # type: ignore[no-untyped-call]
+            return y
+        return applied(maps, self.rows(moments), plus, in_place=in_place)
+
     def empty(self) -> Tensor:
         """A row, to be filled."""
         return torch.empty(len(self.steps), 1, self.weight.shape[0], 1, 1, dtype=torch.float32, device=_CPU)
@@ -117,16 +136,41 @@ def moments_of(maps: Tensor) -> Moments:
     squares = torch.empty_like(totals)
     _native.batch_moments(
         maps.data_ptr(),
-        steps * batch,
-        batch,
-        height * width,
-        channels,
-        not maps.is_contiguous(),
-        totals.data_ptr(),
-        squares.data_ptr(),
+        **_laid(maps),
+        totals=totals.data_ptr(),
+        squares=squares.data_ptr(),
         threads=torch.get_num_threads(),
     )
     return Moments(totals, squares, batch * height * width)
+
+
+def applied(maps: Tensor, rows: Rows, plus: Tensor | None = None, *, in_place: bool = False) -> Tensor:
+    """scale·(x - mean) + shift of maps as of `moments_of`, plus others, without a graph."""
+    y = maps if in_place else torch.empty_like(maps)
+    _native.normalise(
+        maps.data_ptr(),
+        rows.mean.data_ptr(),
+        rows.scale.data_ptr(),
+        rows.shift.data_ptr(),
+        0 if plus is None else plus.data_ptr(),
+        1 if plus is None else plus.shape[0] * plus.shape[1],
+        **_laid(maps),
+        y=y.data_ptr(),
+        threads=torch.get_num_threads(),
+    )
+    return y
+
+
+def _laid(maps: Tensor) -> dict[str, Any]:
+    """How maps [K, B, C, H, W] lie, as the kernels take it."""
+    steps, batch, channels, height, width = maps.shape
+    return {
+        "images": steps * batch,
+        "group": batch,
+        "pixels": height * width,
+        "channels": channels,
+        "channels_last": not maps.is_contiguous(),
+    }
 
 
 class _Normed(torch.autograd.Function):
@@ -151,38 +195,102 @@ class _Normed(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         of_maps, _, of_scale, of_shift = grads
         maps, mean, scale, slope = ctx.saved_tensors
-        steps, batch, channels, height, width = maps.shape
-        of_scale, of_shift = of_scale.contiguous(), of_shift.contiguous()
-        of_weight = torch.empty(channels, dtype=torch.float32, device=_CPU)
-        of_bias, constant, by_distance = torch.empty_like(of_weight), torch.empty_like(mean), torch.empty_like(mean)
-        _native.batch_norm_gradients(
-            mean.data_ptr(),
-            scale.data_ptr(),
-            slope.data_ptr(),
-            ctx.count,
-            steps,
-            channels,
-            of_scale.data_ptr(),
-            of_shift.data_ptr(),
-            of_weight.data_ptr(),
-            of_bias.data_ptr(),
-            constant.data_ptr(),
-            by_distance.data_ptr(),
+        of_weight, of_bias, constant, by_distance = _through_statistics(
+            Rows(mean, scale, mean), slope, ctx.count, of_scale.contiguous(), of_shift.contiguous()
         )
         if ctx.needs_input_grad[0]:
             # What comes in has no other reader.
-            if of_maps.stride() != maps.stride():
-                of_maps = torch.empty_like(maps).copy_(of_maps)
-            _native.add_statistics_gradient(
-                maps.data_ptr(),
-                constant.data_ptr(),
-                by_distance.data_ptr(),
-                steps * batch,
-                batch,
-                height * width,
-                channels,
-                not maps.is_contiguous(),
-                of_maps.data_ptr(),
-                threads=torch.get_num_threads(),
-            )
+            of_maps = _like(of_maps, maps)
+            _give_gradient(of_maps, maps, None, constant, by_distance, to=of_maps)
         return of_maps, of_weight, of_bias, None, None
+
+
+class _Applied(torch.autograd.Function):
+    """As `_Normed`, by the pass that applies the rows, so that scale·g is its own."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, plus: Tensor | None, norm: Norm, moments: Moments
+    ) -> Tensor:
+        assert norm.of_batch
+        assert moments.are_units
+        slope = norm.empty()
+        rows = norm.rows(moments, slope=slope)
+        ctx.count = moments.count
+        ctx.is_shared = plus is not None and len(plus) < len(maps)
+        ctx.save_for_backward(maps, *(row[: len(maps)] for row in (rows.mean, rows.scale, slope)))
+        return applied(maps, rows, plus)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        maps, mean, scale, slope = ctx.saved_tensors
+        gradient = _like(grads[0], maps)
+        of_scale, of_shift = torch.empty_like(scale), torch.empty_like(scale)
+        _native.sum_row_gradients(
+            gradient.data_ptr(),
+            maps.data_ptr(),
+            mean.data_ptr(),
+            **_laid(maps),
+            of_scale=of_scale.data_ptr(),
+            of_shift=of_shift.data_ptr(),
+            threads=torch.get_num_threads(),
+        )
+        of_weight, of_bias, constant, by_distance = _through_statistics(
+            Rows(mean, scale, mean), slope, ctx.count, of_scale, of_shift
+        )
+        of_maps = None
+        if ctx.needs_input_grad[0]:
+            of_maps = torch.empty_like(maps)
+            _give_gradient(gradient, maps, scale, constant, by_distance, to=of_maps)
+        of_plus = None
+        if ctx.needs_input_grad[3]:
+            of_plus = gradient.sum(0, keepdim=True) if ctx.is_shared else gradient
+        return of_maps, of_weight, of_bias, of_plus, None, None
+
+
+def _like(gradient: Tensor, maps: Tensor) -> Tensor:
+    """A gradient that lies as its maps do."""
+    # What `expand` and autograd's zeros give has strides of 0.
+    return gradient if gradient.stride() == maps.stride() else torch.empty_like(maps).copy_(gradient)
+
+
+def _through_statistics(
+    rows: Rows, slope: Tensor, count: int, of_scale: Tensor, of_shift: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """From the gradients of scale and shift those of weight and bias, and a shift and a scale of x, which the gradient
+    of x through the statistics is."""
+    steps, _, channels = rows.mean.shape[:3]
+    of_weight = torch.empty(channels, dtype=torch.float32, device=_CPU)
+    of_bias, constant, by_distance = torch.empty_like(of_weight), torch.empty_like(slope), torch.empty_like(slope)
+    _native.batch_norm_gradients(
+        rows.mean.data_ptr(),
+        rows.scale.data_ptr(),
+        slope.data_ptr(),
+        count,
+        steps,
+        channels,
+        of_scale.data_ptr(),
+        of_shift.data_ptr(),
+        of_weight.data_ptr(),
+        of_bias.data_ptr(),
+        constant.data_ptr(),
+        by_distance.data_ptr(),
+    )
+    return of_weight, of_bias, constant, by_distance
+
+
+def _give_gradient(
+    gradient: Tensor, maps: Tensor, scale: Tensor | None, shift: Tensor, slope: Tensor, *, to: Tensor
+) -> None:
+    """(scale·)gradient + shift + slope·x, which may take the place of the gradient."""
+    _native.maps_gradient(
+        gradient.data_ptr(),
+        maps.data_ptr(),
+        0 if scale is None else scale.data_ptr(),
+        shift.data_ptr(),
+        slope.data_ptr(),
+        **_laid(maps),
+        to=to.data_ptr(),
+        threads=torch.get_num_threads(),
+    )

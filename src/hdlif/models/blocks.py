@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hdlif.nn import BatchNorm2d, QuantConv2d, Scope, Sequential, State, Temporal
-from hdlif.nn.layout import laid_out, learns_in_channels_last
+from hdlif.nn.layout import laid_out, learns_in_channels_last, reads_channels_last
 from hdlif.nn.state import Paths, steps_of
 
 
@@ -99,8 +99,7 @@ class PreActBlock(Temporal):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
-        h = run.chain(x, "act1", "conv1", "bn1", "act2", "conv2", "bn2")
-        return h + run("shortcut", x), run.state
+        return run.chain(x, "act1", "conv1", "bn1", "act2", "conv2", "bn2", plus=run("shortcut", x)), run.state
 
 
 class AttentionBlockI(PreActBlock):
@@ -134,8 +133,8 @@ class AttentionBlockI(PreActBlock):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
-        h = run.chain(x, "act1", "conv1", "bn1", "att1", "act2", "conv2", "bn2", "att2")
-        return h + run("shortcut", x), run.state
+        names = "act1", "conv1", "bn1", "att1", "act2", "conv2", "bn2", "att2"
+        return run.chain(x, *names, plus=run("shortcut", x)), run.state
 
 
 class AttentionBlockII(AttentionBlockI):
@@ -159,7 +158,7 @@ class AttentionBlockII(AttentionBlockI):
         run = Scope(self, state, steps)
         h = run.chain(x, "act1", "conv1", "bn1")
         h = run("att1", h if len(self.shortcut) else x + h)
-        h = h + run.chain(h, "act2", "conv2", "bn2")
+        h = run.chain(h, "act2", "conv2", "bn2", plus=h)
         return run("att2", h) + run("shortcut", x), run.state
 
 
@@ -181,6 +180,8 @@ class Network(Temporal):
     def forward(self, x: Tensor, state: State | None = None, steps: range | None = None) -> tuple[Tensor, State | None]:
         steps = steps_of(x, state, steps)
         run = Scope(self, state, steps)
+        if self.training and reads_channels_last(self.stem, x):
+            x = laid_out(x, torch.channels_last)
         h = run("stem", x)
         if self.training and learns_in_channels_last(h):
             h = laid_out(h, torch.channels_last)

@@ -3,7 +3,8 @@
 Where nobody else reads what lies between, a convolution gives its maps and what their statistics are made of, a batch
 norm is three rows, which the neuron behind it applies, and the neuron gives codes to the next convolution: of
 convolution, norm, neuron and quantiser, the maps are written and read once. Without a graph no spike is written that is
-no code. What does not take part runs by itself, on tensors.
+no code. A norm behind which no neuron stands is a pass of its own, which adds what is added to the last child as well.
+What does not take part runs by itself, on tensors.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.profiler import record_function
 from torch.utils.hooks import RemovableHandle
 
-from hdlif.kernels.batch_norm import Moments, Norm, Rows, moments_of
+from hdlif.kernels.batch_norm import Moments, Norm, Rows, applied, moments_of
 from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, out_size_of, summed
 from hdlif.kernels.plain import is_dense, is_plain, is_watched
 from hdlif.nn.steps import Steps
@@ -27,14 +28,16 @@ from hdlif.nn.synapses import QuantConv2d
 if TYPE_CHECKING:
     from hdlif.nn.state import Scope, State
 
+WORTH_NORMALISING = 2**14
+"""Entries of maps from which on a norm's own pass takes less time than PyTorch's operations."""
 _CPU = torch.device("cpu")
 
 
 class Normalising:
     """A batch norm that may be rows for a neuron behind it."""
 
-    def is_rows(self, maps: Tensor) -> bool:
-        """Whether `counted_at` is what its forward pass does to maps [K, B, C, H, W]."""
+    def is_rows(self, maps: Tensor, steps: range) -> bool:
+        """Whether `counted_at` is what its forward pass does to maps [K or 1, B, C, H, W]."""
         raise NotImplementedError
 
     def counted_at(self, steps: range) -> Norm:
@@ -104,14 +107,18 @@ class Maps:
     Attributes:
         moments: theirs.
         norm: what they are normalised by, where that is known.
+        are_own: whether nobody else reads the values, so that others may take their place.
     """
 
     values: Tensor
     moments: Moments
     norm: Rows | None = None
+    are_own: bool = False
 
     def tensor(self) -> Tensor:
         """Normalised, or as the convolution gives them."""
+        if self.norm is not None and not torch.is_grad_enabled():
+            return applied(self.values, self.norm, in_place=self.are_own)
         if self.norm is not None:
             mean, scale, shift = self.norm
             return torch.addcmul(shift - scale * mean, self.values, scale)
@@ -139,13 +146,13 @@ def may_run_as_one(x: Tensor, carried: Steps) -> bool:
     )
 
 
-def run_chain(run: Scope, steps: range, x: Tensor, names: Sequence[str]) -> Tensor:
-    """What the last of these children of a scope gives."""
-    chain = _Chain(run, steps, names)
+def run_chain(run: Scope, steps: range, x: Tensor, names: Sequence[str], plus: Tensor | None) -> Tensor:
+    """What the last of these children of a scope gives, plus what is added to it."""
+    chain = _Chain(run, steps, names, plus)
     value: Value = x
     while not chain.is_done:
         value = chain.next(value)
-    return _tensor(value)
+    return _tensor(value) if chain.plus is None else _tensor(value) + chain.plus
 
 
 class _Chain:
@@ -153,10 +160,12 @@ class _Chain:
 
     Args:
         run: the scope of their parent.
+    Attributes:
+        plus: what is still to be added to what the last one gives.
     """
 
-    def __init__(self, run: Scope, steps: range, names: Sequence[str]) -> None:
-        self._run, self._steps, self._names = run, steps, names
+    def __init__(self, run: Scope, steps: range, names: Sequence[str], plus: Tensor | None) -> None:
+        self._run, self._steps, self._names, self.plus = run, steps, names, plus
         self._children = [run.child(name) for name in names]
         self._at = 0
 
@@ -212,13 +221,13 @@ class _Chain:
         weight = self._weight_of(conv)
         if spikes.way is None:
             found = summed(spikes, weight, how)
-            return None if found is None else Maps(*found)
+            return None if found is None else Maps(*found, are_own=True)
         x = spikes.way.flatten(0, 1)
         if conv.hindrance(x, weight, spikes.codes) is not None:
             return None
         batch, (height, width) = len(x) // spikes.steps, out_size_of((x.shape[2], x.shape[3]), weight, how)
         entries = batch * len(weight) * height * width
-        steps = spikes.steps if self._goes_on_as_rows(self._at + 1, entries) else 0
+        steps = spikes.steps if self._is_normalised(self._at + 1, entries) else 0
         y, moments = convolved_with_moments(x, weight, spikes.codes, how, steps)
         maps = y.view(spikes.steps, -1, *y.shape[1:])
         return maps if moments is None else Maps(maps, moments)
@@ -227,28 +236,39 @@ class _Chain:
         weight = self._run.weight_of(conv)
         return conv.weight_q() if weight is None else weight
 
-    def _normalised(self, norm: Normalising, value: Tensor | Maps) -> Maps | None:
+    def _normalised(self, norm: Normalising, value: Tensor | Maps) -> Tensor | Maps | None:
         maps = value if isinstance(value, Tensor) else value.values
         if isinstance(value, Maps) and value.norm is not None:
             return None
-        if not _are_maps(maps) or len(maps) != len(self._steps) or not norm.is_rows(maps):
+        if not _are_maps(maps) or not is_dense(maps) or not norm.is_rows(maps, self._steps):
             return None
         if maps.shape[3:] == (1, 1):
             # Rows of a channel and step each are as many numbers as a sample; PyTorch's norm is the faster one.
             return None
-        needs_graph = torch.is_grad_enabled()
-        if (isinstance(value, Tensor) or needs_graph) and not self._goes_on_as_rows(self._at, maps[0].numel()):
+        is_for_neuron = len(maps) == len(self._steps) and self._goes_on_as_rows(self._at, maps[0].numel())
+        if isinstance(value, Tensor) and not is_for_neuron and maps.numel() < WORTH_NORMALISING:
             return None
-        if isinstance(value, Tensor):
-            if not is_dense(maps):
-                return None
-            value = Maps(maps, moments_of(maps.detach()))
+        moments = moments_of(maps.detach()) if isinstance(value, Tensor) else value.moments
         found = norm.counted_at(self._steps)
-        if needs_graph:
-            maps, rows = found.rows_with_graph(maps, value.moments)
+        if not is_for_neuron:
+            plus = self._added_to(maps)
+            return found.applied(maps, moments, plus, in_place=isinstance(value, Maps) and value.are_own)
+        if torch.is_grad_enabled():
+            maps, rows = found.rows_with_graph(maps, moments)
         else:
-            rows = found.rows(value.moments)
-        return Maps(maps, value.moments, rows)
+            rows = found.rows(moments)
+        return Maps(maps, moments, rows)
+
+    def _added_to(self, maps: Tensor) -> Tensor | None:
+        """What a pass over these maps adds, where it is the last child's; it then counts as added."""
+        plus = self.plus
+        if plus is None or self._at + 1 < len(self._names):
+            return None
+        is_like = _are_maps(plus) and plus.shape[1:] == maps.shape[1:] and len(plus) in (1, len(maps))
+        if not is_like or not is_dense(plus) or plus.stride()[1:] != maps.stride()[1:]:
+            return None
+        self.plus = None
+        return plus
 
     def _fired(self, neuron: Firing, value: Tensor | Maps) -> Tensor | CodedSpikes | None:
         maps, norm = (value.values, value.norm) if isinstance(value, Maps) else (value, None)
@@ -274,8 +294,14 @@ class _Chain:
             return "kernels for codes"
         if isinstance(child, Firing):
             return "fused"
-        assert isinstance(made, Maps)
-        return "rows that the neuron applies" if self._goes_on_as_rows(self._at, made.values[0].numel()) else "rows"
+        return "rows that the neuron applies" if isinstance(made, Maps) else "one pass"
+
+    def _is_normalised(self, at: int, entries: int) -> bool:
+        """Whether a norm stands there that takes maps of so many entries with their moments."""
+        if at >= len(self._children):
+            return False
+        norm = self._children[at]
+        return isinstance(norm, Normalising) and not _is_seen(norm)
 
     def _goes_on_as_rows(self, at: int, entries: int) -> bool:
         """Whether a norm of maps of so many entries stands there, and a neuron behind it that applies its rows."""

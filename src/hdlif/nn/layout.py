@@ -37,9 +37,24 @@ def laid_out(maps: Tensor, layout: torch.memory_format) -> Tensor:
 
 def learns_in_channels_last(maps: Tensor) -> bool:
     """Whether maps [K, B, C, H, W] are for the convolutions that give channels last, and lie otherwise."""
+    return _may_be_laid_out(maps) and maps.shape[2] % winograd.CHANNELS == 0
+
+
+def reads_channels_last(stem: nn.Module, images: Tensor) -> bool:
+    """Whether images [K, B, C, H, W] lie otherwise than with channels last, and the first convolution, laid so, gives
+    what body convolutions take: it then takes less time, and its maps need not be moved.
+
+    Of one channel PyTorch does not see how they lie.
+    """
+    if not _may_be_laid_out(images) or images.shape[2] == 1:
+        return False
+    first = next((layer for layer in stem.modules() if isinstance(layer, nn.Conv2d)), None)
+    return first is not None and first.out_channels % winograd.CHANNELS == 0 and not must_stay_contiguous(first)
+
+
+def _may_be_laid_out(maps: Tensor) -> bool:
     return (
         maps.ndim == 5
-        and maps.shape[2] % winograd.CHANNELS == 0
         and maps.dtype == torch.float32
         and is_plain(maps, torch.device("cpu"))
         and maps.is_contiguous()

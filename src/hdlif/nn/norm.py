@@ -79,10 +79,13 @@ class BatchNorm2d(Temporal, Normalising):
             return self._train_rows(x, slice(steps.start, steps.stop)), None
         return stack_steps([self._at(step, t, gather) for step, t in zip(unstacked(x), steps, strict=True)]), None
 
-    def is_rows(self, maps: Tensor) -> bool:
+    def is_rows(self, maps: Tensor, steps: range) -> bool:
+        # What is the same at all steps stays so, where their statistics are.
+        is_one = len(maps) == 1 and (self.training or self.time_steps is None)
         tensors = (self.weight, self.bias, self.running_mean, self.running_var)
         return (
             type(self).forward is BatchNorm2d.forward
+            and (len(maps) == len(steps) or is_one)
             and maps.shape[2] == len(self.weight)
             and (maps[0, :, 0].numel() > 1 if self.training else not torch.is_grad_enabled())
             and all(one.dtype == maps.dtype and is_plain(one, maps.device) and one.is_contiguous() for one in tensors)

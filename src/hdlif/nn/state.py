@@ -157,17 +157,20 @@ class Scope:
         self.keep(name, child, given, state)
         return y
 
-    def chain(self, x: Tensor, *names: str) -> Tensor:
+    def chain(self, x: Tensor, *names: str, plus: Tensor | None = None) -> Tensor:
         """Run these children one after another, each on what the one before gave.
 
         The same as a call for each, but that nobody else is to read what lies between: there they may run as one, see
         `hdlif.nn.chain`.
+
+        Args:
+            plus: is added to what the last one gives.
         """
         if not isinstance(x, Captured) and may_run_as_one(x, self._carried):
-            return run_chain(self, self._steps, x, names)
+            return run_chain(self, self._steps, x, names, plus)
         for name in names:
             x = self(name, x)
-        return x
+        return x if plus is None else x + plus
 
     def child(self, name: str) -> nn.Module:
         """The child of that name."""
