@@ -25,6 +25,7 @@ from hdlif.nn import (
     Measure,
     ParallelHDLIF,
     QuantConv2d,
+    Scope,
     Sequential,
     SpikeQuantizer,
     State,
@@ -61,6 +62,21 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     watch(chain, "summed", "sums")
     watch(chain, "convolved_with_moments", "sums with a graph")
     watch(SpikeQuantizer, "coded", "coded with a graph")
+    return found
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Norms that were a pass of their own, however small: "alone", or with what was added, "plus"."""
+    found: list[str] = []
+    applied = batch_norm.Norm.applied
+
+    def watched(norm: batch_norm.Norm, maps: Tensor, moments: Any, plus: Tensor | None = None, **named: Any) -> Tensor:
+        found.append("alone" if plus is None else "plus")
+        return applied(norm, maps, moments, plus, **named)
+
+    monkeypatch.setattr(batch_norm.Norm, "applied", watched)
+    monkeypatch.setattr(chain, "WORTH_NORMALISING", 0)
     return found
 
 
@@ -493,3 +509,104 @@ def test_codes_alone_are_the_spikes_and_their_gradient() -> None:
     assert torch.equal(found, right)
     surplus = torch.full_like(surplus, float("nan"))
     assert isinstance(quantizer.coded(surplus, is_relu=True), Tensor)
+
+
+class Branches(Temporal):
+    """What a chain gives, plus another value."""
+
+    def __init__(self, *, weights: Any, per_step: bool) -> None:
+        super().__init__()
+        self.neuron = hd_lif(SpikeQuantizer() if weights is not None else None)
+        self.conv = QuantConv2d(6, 16, 3, padding=1, quantizer=weights)
+        self.norm = BatchNorm2d(16, time_steps=TIME_STEPS if per_step else None)
+        self.other = nn.Conv2d(6, 16, 1)
+
+    def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
+        scope = Scope(self, state, steps)
+        plus = scope("other", x[:1] if self.is_constant else x)
+        return scope.chain(x, "neuron", "conv", "norm", plus=plus), scope.state
+
+    is_constant = False
+
+
+@pytest.mark.parametrize("learn", [True, False])
+@pytest.mark.parametrize("is_constant", [True, False])
+@pytest.mark.parametrize("per_step", [True, False])
+@pytest.mark.parametrize("layout", ["plain", "channels last"])
+@pytest.mark.parametrize("weights", [None, Ternary()], ids=str)
+def test_a_norm_adds_what_stands_behind_it(
+    weights: Any,
+    layout: str,
+    per_step: bool,
+    is_constant: bool,
+    learn: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    passes: list[str],
+) -> None:
+    torch.manual_seed(0)
+    network = Branches(weights=weights, per_step=per_step)
+    network.is_constant = is_constant
+    with torch.no_grad():
+        network.norm.weight.copy_(torch.rand(16) + 0.5)
+    assert_alike(network, currents(layout=layout), (1, 3), monkeypatch, learn=learn)
+    # A convolution of codes gives channels last, another one of small maps does not; the other branch is laid as x is.
+    is_laid_alike = (layout == "channels last") == (weights is not None)
+    assert passes == (["plus"] if is_laid_alike else ["alone"]) * 2
+
+
+def test_what_is_laid_otherwise_is_added_behind(passes: list[str]) -> None:
+    network = Branches(weights=None, per_step=False)
+    x = currents()
+    scope = Scope(network, None, range(TIME_STEPS))
+    maps = network.other(x.flatten(0, 1)).view(TIME_STEPS, 3, 16, 5, 7)
+    for plus in (maps.transpose(3, 4).contiguous().transpose(3, 4), maps.double()):
+        torch.testing.assert_close(
+            scope.chain(maps, "norm", plus=plus),
+            network.norm(maps, None, range(TIME_STEPS))[0] + plus,
+            rtol=1e-5,
+            atol=1e-5,
+        )
+    assert passes == ["alone"] * 2
+
+
+@pytest.mark.parametrize("learn", [True, False])
+@pytest.mark.parametrize("per_step", [True, False])
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_what_is_the_same_at_all_steps_is_normalised_once(
+    momentum: float | None, per_step: bool, learn: bool, monkeypatch: pytest.MonkeyPatch, passes: list[str]
+) -> None:
+    torch.manual_seed(0)
+    norm = BatchNorm2d(6, time_steps=TIME_STEPS if per_step else None, momentum=momentum)
+    network = Sequential({"norm": norm, "neuron": hd_lif()})
+
+    class Repeated(nn.Module):
+        def forward(self, x: Tensor, state: Any, steps: range) -> Any:
+            return network(x[:1], state, steps)
+
+    whole = Repeated()
+    whole.network = network
+    assert_alike(whole, currents(), (1, 3), monkeypatch, learn=learn)  # type: ignore[arg-type]
+    # The first chunk has one step, whose rows the neuron applies.
+    assert passes == ["alone"]
+
+
+def test_small_maps_are_left_to_operations(passes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Sequential({"norm": BatchNorm2d(6), "linear": nn.Conv2d(6, 6, 1)})
+    monkeypatch.setattr(chain, "WORTH_NORMALISING", currents().numel() + 1)
+    network(currents(), None, range(TIME_STEPS))
+    assert not passes
+    monkeypatch.setattr(chain, "WORTH_NORMALISING", currents().numel())
+    network(currents(), None, range(TIME_STEPS))
+    assert passes == ["alone"]
+
+
+def test_maps_that_others_read_are_not_written_over() -> None:
+    """A norm's own pass may take the place of sums that a convolution has just made, and of nothing else."""
+    network = Sequential({"norm": BatchNorm2d(16), "again": BatchNorm2d(16)})
+    x = currents(channels=16)
+    x = torch.cat([x, x], 1).repeat(1, 4, 1, 1, 1)
+    before = x.clone()
+    with torch.no_grad():
+        first, _ = network(x, None, range(TIME_STEPS))
+    assert torch.equal(x, before)
+    assert first.data_ptr() != x.data_ptr()

@@ -1,4 +1,4 @@
-"""Batch norm as three rows of a channel, scale·(x - mean) + shift, applied by whatever runs next, or in a pass of its own.
+"""Batch norm as three rows of a channel, scale·(x - mean) + shift, applied by what runs next or in a pass of its own.
 
 Its statistics come from sums over a batch, which a convolution of codes gives along with its maps. Where a neuron
 applies the rows, the gradient of x through it is given, and the part that comes through the statistics is added to it

@@ -240,7 +240,7 @@ bool pools(int threads) {
 
 // The rows that normalise values with these sums, and their gradient, are those of plain formulas.
 bool normalises() {
-  const int64_t groups = draw(1, 3), channels = draw(1, 40), count = draw(2, 50), images = groups * 2;
+  const int64_t groups = draw(1, 3), channels = draw(1, 40), count = draw(2, 50);
   std::vector<double> totals, squares;
   std::vector<float> weight, bias, unit, mean(static_cast<size_t>(channels), 0.5f),
       var(static_cast<size_t>(channels), 2.0f);
@@ -302,20 +302,63 @@ bool normalises() {
     if (!near(sums[size_t(c)], of_weight) || !near(sums[size_t(channels + c)], of_bias))
       return false;
   }
-  const int64_t pixels = draw(1, 40);
+  return true;
+}
+
+// Rows applied to maps of both layouts, and their gradients: every instruction set gives the scalar one's
+// bits, and those are near plain formulas.
+bool applies_rows(const Kernels* const* tables, int count) {
+  const int64_t groups = draw(1, 3), group = 2, pixels = draw(1, 70), images = groups * group;
+  const auto channels = int32_t(draw(1, 40));
+  const auto near = [](double a, double b) { return std::abs(a - b) <= 1e-4 * (1 + std::abs(b)); };
+  const auto drawn = [](int64_t size) {
+    std::vector<float> values;
+    for (int64_t i = 0; i < size; ++i)
+      values.push_back(float(draw(-1000, 1000)) / 300);
+    return values;
+  };
+  const int64_t size = images * pixels * channels, of_rows = groups * channels;
+  const int64_t plus_images = draw(0, 1) ? images : group;
+  std::vector<float> mean = drawn(of_rows), scale = drawn(of_rows), shift = drawn(of_rows);
+  const std::vector<float> x = drawn(size), gradient = drawn(size),
+                           plus = drawn(plus_images * pixels * channels);
   for (bool is_last : {true, false}) {
-    std::vector<float> x, gradient, right;
-    for (int64_t i = 0; i < images * pixels * channels; ++i) {
-      x.push_back(float(draw(-8, 8)));
-      gradient.push_back(float(draw(-8, 8)));
-      const int64_t c = is_last ? i % channels : i / pixels % channels, image = i / (pixels * channels);
-      const size_t at = size_t(image / 2 * channels + c);
-      right.push_back(gradient.back() + (to.shift[at] + to.scale[at] * x.back()));
+    const NormedMaps maps{images, group, pixels, channels, is_last};
+    const NormRows rows{mean.data(), scale.data(), shift.data(), nullptr};
+    std::vector<std::vector<float>> right;
+    for (int k = 0; k < count; ++k) {
+      const Kernels& kernels = *tables[k];
+      std::vector<float> y(x), with_plus(x.size(), NAN), back(x.size(), NAN), added(gradient);
+      std::vector<float> of_scale(mean.size(), NAN), of_shift(mean.size(), NAN);
+      normalise(y.data(), rows, nullptr, 1, maps, y.data(), kernels, 1 + k);
+      normalise(x.data(), rows, plus.data(), plus_images, maps, with_plus.data(), kernels, 1 + k);
+      sum_row_gradients(gradient.data(), x.data(), mean.data(), maps, of_scale.data(), of_shift.data(),
+                        kernels, 1 + k);
+      maps_gradient(gradient.data(), x.data(), scale.data(), shift.data(), mean.data(), maps, back.data(),
+                    kernels, 1 + k);
+      maps_gradient(added.data(), x.data(), nullptr, shift.data(), scale.data(), maps, added.data(), kernels,
+                    1 + k);
+      const std::vector<std::vector<float>> found{y, with_plus, of_scale, of_shift, back, added};
+      if (k == 0)
+        right = found;
+      else if (found != right)
+        return false;
     }
-    add_statistics_gradient(x.data(), to.shift, to.scale, images, 2, pixels, channels, is_last,
-                            gradient.data(), 2);
-    for (size_t i = 0; i < right.size(); ++i)
-      if (!near(gradient[i], right[i]))
+    std::vector<double> of_scale(mean.size(), 0), of_shift(mean.size(), 0);
+    for (int64_t i = 0; i < size; ++i) {
+      const int64_t image = i / (pixels * channels), c = is_last ? i % channels : i / pixels % channels;
+      const size_t row = size_t(image / group * channels + c), at = size_t(i);
+      const double y = double(scale[row]) * (double(x[at]) - mean[row]) + shift[row];
+      const float more = plus[size_t(image % plus_images * pixels * channels + i % (pixels * channels))];
+      of_scale[row] += double(gradient[at]) * (double(x[at]) - mean[row]);
+      of_shift[row] += gradient[at];
+      if (!near(right[0][at], y) || !near(right[1][at], y + more) ||
+          !near(right[4][at], double(scale[row]) * gradient[at] + shift[row] + double(mean[row]) * x[at]) ||
+          !near(right[5][at], gradient[at] + shift[row] + double(scale[row]) * x[at]))
+        return false;
+    }
+    for (size_t row = 0; row < mean.size(); ++row)
+      if (!near(right[2][row], of_scale[row]) || !near(right[3][row], of_shift[row]))
         return false;
   }
   return true;
@@ -381,6 +424,8 @@ int main(int argc, char** argv) {
       return std::printf("case %d: pools\n", i), 1;
     if (!normalises())
       return std::printf("case %d: batch norm\n", i), 1;
+    if (!applies_rows(tables, count))
+      return std::printf("case %d: rows applied\n", i), 1;
     if (!ternarizes(tables, count))
       return std::printf("case %d: weights\n", i), 1;
   }
