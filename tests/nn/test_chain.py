@@ -523,8 +523,8 @@ class Branches(Temporal):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         scope = Scope(self, state, steps)
-        plus = scope("other", x[:1] if self.is_constant else x)
-        return scope.chain(x, "neuron", "conv", "norm", plus=plus), scope.state
+        other = x[:1] if self.is_constant else x
+        return scope.chain(x, "neuron", "conv", "norm", plus=lambda: scope("other", other)), scope.state
 
     is_constant = False
 
@@ -561,7 +561,7 @@ def test_what_is_laid_otherwise_is_added_behind(passes: list[str]) -> None:
     maps = network.other(x.flatten(0, 1)).view(TIME_STEPS, 3, 16, 5, 7)
     for plus in (maps.transpose(3, 4).contiguous().transpose(3, 4), maps.double()):
         torch.testing.assert_close(
-            scope.chain(maps, "norm", plus=plus),
+            scope.chain(maps, "norm", plus=partial(Tensor.view_as, plus, plus)),
             network.norm(maps, None, range(TIME_STEPS))[0] + plus,
             rtol=1e-5,
             atol=1e-5,

@@ -99,7 +99,8 @@ class PreActBlock(Temporal):
 
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
-        return run.chain(x, "act1", "conv1", "bn1", "act2", "conv2", "bn2", plus=run("shortcut", x)), run.state
+        y = run.chain(x, "act1", "conv1", "bn1", "act2", "conv2", "bn2", plus=lambda: run("shortcut", x))
+        return y, run.state
 
 
 class AttentionBlockI(PreActBlock):
@@ -134,7 +135,7 @@ class AttentionBlockI(PreActBlock):
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
         names = "act1", "conv1", "bn1", "att1", "act2", "conv2", "bn2", "att2"
-        return run.chain(x, *names, plus=run("shortcut", x)), run.state
+        return run.chain(x, *names, plus=lambda: run("shortcut", x)), run.state
 
 
 class AttentionBlockII(AttentionBlockI):
@@ -158,7 +159,8 @@ class AttentionBlockII(AttentionBlockI):
         run = Scope(self, state, steps)
         h = run.chain(x, "act1", "conv1", "bn1")
         h = run("att1", h if len(self.shortcut) else x + h)
-        h = run.chain(h, "act2", "conv2", "bn2", plus=h)
+        c1 = h
+        h = run.chain(c1, "act2", "conv2", "bn2", plus=lambda: c1)
         return run("att2", h) + run("shortcut", x), run.state
 
 

@@ -146,13 +146,13 @@ def may_run_as_one(x: Tensor, carried: Steps) -> bool:
     )
 
 
-def run_chain(run: Scope, steps: range, x: Tensor, names: Sequence[str], plus: Tensor | None) -> Tensor:
-    """What the last of these children of a scope gives, plus what is added to it."""
+def run_chain(run: Scope, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
+    """What the last of these children of a scope gives, plus what is added to it, which is computed once they ran."""
     chain = _Chain(run, steps, names, plus)
     value: Value = x
     while not chain.is_done:
         value = chain.next(value)
-    return _tensor(value) if chain.plus is None else _tensor(value) + chain.plus
+    return chain.ended(_tensor(value))
 
 
 class _Chain:
@@ -160,12 +160,12 @@ class _Chain:
 
     Args:
         run: the scope of their parent.
-    Attributes:
-        plus: what is still to be added to what the last one gives.
+        plus: gives what is added to what the last one gives, when all others have run.
     """
 
-    def __init__(self, run: Scope, steps: range, names: Sequence[str], plus: Tensor | None) -> None:
-        self._run, self._steps, self._names, self.plus = run, steps, names, plus
+    def __init__(self, run: Scope, steps: range, names: Sequence[str], plus: Callable[[], Tensor] | None) -> None:
+        self._run, self._steps, self._names, self._plus = run, steps, names, plus
+        self._is_added = False
         self._children = [run.child(name) for name in names]
         self._at = 0
 
@@ -191,6 +191,10 @@ class _Chain:
                 self._run.keep(name, child, self._run.given_to(name), None)
         self._at += 1
         return made
+
+    def ended(self, y: Tensor) -> Tensor:
+        """What the last child gave, plus what is still to be added."""
+        return y if self._plus is None or self._is_added else y + self._plus()
 
     def _in_chain(self, child: nn.Module, value: Value) -> Value | None:
         """What it makes as a part of the chain; None where it runs by itself, and nothing was done."""
@@ -261,13 +265,14 @@ class _Chain:
 
     def _added_to(self, maps: Tensor) -> Tensor | None:
         """What a pass over these maps adds, where it is the last child's; it then counts as added."""
-        plus = self.plus
-        if plus is None or self._at + 1 < len(self._names):
+        if self._plus is None or self._at + 1 < len(self._names):
             return None
+        plus = self._plus()
         is_like = _are_maps(plus) and plus.shape[1:] == maps.shape[1:] and len(plus) in (1, len(maps))
         if not is_like or not is_dense(plus) or plus.stride()[1:] != maps.stride()[1:]:
+            self._plus = lambda: plus
             return None
-        self.plus = None
+        self._is_added = True
         return plus
 
     def _fired(self, neuron: Firing, value: Tensor | Maps) -> Tensor | CodedSpikes | None:

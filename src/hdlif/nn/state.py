@@ -8,7 +8,7 @@ A temporal module maps `(x, state, steps)` to `(y, state)`. `x` is a chunk of co
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 from weakref import ReferenceType, ref
 
@@ -157,20 +157,21 @@ class Scope:
         self.keep(name, child, given, state)
         return y
 
-    def chain(self, x: Tensor, *names: str, plus: Tensor | None = None) -> Tensor:
+    def chain(self, x: Tensor, *names: str, plus: Callable[[], Tensor] | None = None) -> Tensor:
         """Run these children one after another, each on what the one before gave.
 
         The same as a call for each, but that nobody else is to read what lies between: there they may run as one, see
         `hdlif.nn.chain`.
 
         Args:
-            plus: is added to what the last one gives.
+            plus: gives what is added to what the last one gives, such as the other branch of a block, when these have
+                run.
         """
         if not isinstance(x, Captured) and may_run_as_one(x, self._carried):
             return run_chain(self, self._steps, x, names, plus)
         for name in names:
             x = self(name, x)
-        return x if plus is None else x + plus
+        return x if plus is None else x + plus()
 
     def child(self, name: str) -> nn.Module:
         """The child of that name."""
