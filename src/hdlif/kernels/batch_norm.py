@@ -38,6 +38,11 @@ class Moments:
     unit: Tensor | None = None
     are_units: bool = True
 
+    @staticmethod
+    def of_nothing() -> Moments:
+        """Where running statistics normalise maps that no convolution has summed."""
+        return Moments(torch.empty(0), torch.empty(0), 0)
+
 
 class Rows(NamedTuple):
     """y = scale·(x - mean) + shift, [K, 1, C, 1, 1] each."""

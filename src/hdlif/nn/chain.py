@@ -40,6 +40,10 @@ class Normalising:
         """Whether `counted_at` is what its forward pass does to maps [K or 1, B, C, H, W]."""
         raise NotImplementedError
 
+    def takes_batch(self) -> bool:
+        """Whether it normalises by the statistics of its batch."""
+        raise NotImplementedError
+
     def counted_at(self, steps: range) -> Norm:
         """What it is at these steps, which are counted as run."""
         raise NotImplementedError
@@ -250,9 +254,13 @@ class _Chain:
             # Rows of a channel and step each are as many numbers as a sample; PyTorch's norm is the faster one.
             return None
         is_for_neuron = len(maps) == len(self._steps) and self._goes_on_as_rows(self._at, maps[0].numel())
-        if isinstance(value, Tensor) and not is_for_neuron and maps.numel() < WORTH_NORMALISING:
+        is_worth_it = norm.takes_batch() and maps.numel() >= WORTH_NORMALISING
+        if isinstance(value, Tensor) and not is_for_neuron and not is_worth_it:
             return None
-        moments = moments_of(maps.detach()) if isinstance(value, Tensor) else value.moments
+        if isinstance(value, Maps):
+            moments = value.moments
+        else:
+            moments = moments_of(maps.detach()) if norm.takes_batch() else Moments.of_nothing()
         found = norm.counted_at(self._steps)
         if not is_for_neuron:
             plus = self._added_to(maps)

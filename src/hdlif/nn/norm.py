@@ -91,6 +91,9 @@ class BatchNorm2d(Temporal, Normalising):
             and all(one.dtype == maps.dtype and is_plain(one, maps.device) and one.is_contiguous() for one in tensors)
         )
 
+    def takes_batch(self) -> bool:
+        return self.training
+
     def counted_at(self, steps: range) -> Norm:
         rows = [0 if self.time_steps is None else min(t, self.time_steps - 1) for t in steps]
         momenta = [0.0 if self.momentum is None else self.momentum] * len(steps)
