@@ -13,8 +13,8 @@ from torch import Tensor
 from chunks import CASES, drawn, everything, given_to, written_of
 from hdlif.equations.chunk_program import OPERATIONS, ChunkInstruction, ChunkProgram, StreamEncoding
 from hdlif.kernels.chunk import FusedStep
-from hdlif.kernels.chunk.gpu import launching
 from hdlif.kernels.chunk.gpu.source import Kernel, Part, source
+from hdlif.kernels.gpu import launching
 from hdlif.nn import SteppedNeuron
 
 triton = pytest.importorskip("triton", reason="needs Triton: pip install 'hdlif[triton]'")
@@ -46,15 +46,15 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Call
 
     monkeypatch.setattr(launching, "launch", seen)
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    launching._kernel.cache_clear()
+    launching.forget()
     yield found
-    launching._kernel.cache_clear()
+    launching.forget()
 
 
 def compiled(call: Call, target: tuple[Any, ...]) -> Any:
     """As the launch compiles it for these arguments."""
     text, arguments = call
-    kernel = launching._kernel(text)
+    kernel = launching.generated(text)
     constants = {name: value for name, value in arguments.items() if name == "BLOCK" or name.startswith("segment")}
     signature, aligned = dict[str, str](), {}
     for i, name in enumerate(kernel.arg_names):

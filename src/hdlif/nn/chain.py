@@ -18,16 +18,15 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.profiler import record_function
 from torch.utils.hooks import RemovableHandle
 
+from hdlif.kernels import batch_norm, devices
 from hdlif.kernels.batch_norm import Moments, Norm, Rows, moments_of
 from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, out_size_of, summed
-from hdlif.kernels.plain import is_dense, is_plain, is_watched
+from hdlif.kernels.plain import is_plain, is_watched
 from hdlif.nn.steps import Steps
 from hdlif.nn.synapses import QuantConv2d
 
 if TYPE_CHECKING:
     from hdlif.nn.state import Scope, State
-
-_CPU = torch.device("cpu")
 
 
 class Normalising:
@@ -45,8 +44,8 @@ class Normalising:
 class Firing:
     """A neuron layer that applies the rows in front of it, and may give codes alone."""
 
-    def runs_in_chains(self, steps: int, entries: int) -> bool:
-        """Whether `run_in_chain` is what its forward pass does to so many steps, each of so many neurons."""
+    def runs_in_chains(self, device: torch.device, steps: int, entries: int) -> bool:
+        """Whether `run_in_chain` is what its forward pass does to so many steps there, each of so many neurons."""
         raise NotImplementedError
 
     def run_in_chain(
@@ -123,7 +122,8 @@ Value = Tensor | CodedSpikes | Maps
 
 
 def may_run_as_one(x: Tensor, carried: Steps) -> bool:
-    """Whether children may run as one at all: in float32 on a CPU, and with nothing that sees what they give."""
+    """Whether children may run as one at all: in float32 where there are kernels, and with nothing that sees what they
+    give."""
     return (
         not torch.compiler.is_compiling()
         and carried.traces is None
@@ -134,7 +134,7 @@ def may_run_as_one(x: Tensor, carried: Steps) -> bool:
         and not carried.by_average
         and _are_maps(x)
         and not is_watched()
-        and not torch.is_autocast_enabled("cpu")
+        and not torch.is_autocast_enabled(x.device.type)
         and not _has_any_global_hook()  # type: ignore[no-untyped-call]
     )
 
@@ -218,7 +218,7 @@ class _Chain:
             return None
         batch, (height, width) = len(x) // spikes.steps, out_size_of((x.shape[2], x.shape[3]), weight, how)
         entries = batch * len(weight) * height * width
-        steps = spikes.steps if self._goes_on_as_rows(self._at + 1, entries) else 0
+        steps = spikes.steps if self._goes_on_as_rows(self._at + 1, x.device, entries) else 0
         y, moments = convolved_with_moments(x, weight, spikes.codes, how, steps)
         maps = y.view(spikes.steps, -1, *y.shape[1:])
         return maps if moments is None else Maps(maps, moments)
@@ -237,10 +237,11 @@ class _Chain:
             # Rows of a channel and step each are as many numbers as a sample; PyTorch's norm is the faster one.
             return None
         needs_graph = torch.is_grad_enabled()
-        if (isinstance(value, Tensor) or needs_graph) and not self._goes_on_as_rows(self._at, maps[0].numel()):
+        must_go_on = isinstance(value, Tensor) or needs_graph
+        if must_go_on and not self._goes_on_as_rows(self._at, maps.device, maps[0].numel()):
             return None
         if isinstance(value, Tensor):
-            if not is_dense(maps):
+            if not batch_norm.serves(maps):
                 return None
             value = Maps(maps, moments_of(maps.detach()))
         found = norm.counted_at(self._steps)
@@ -252,11 +253,12 @@ class _Chain:
 
     def _fired(self, neuron: Firing, value: Tensor | Maps) -> Tensor | CodedSpikes | None:
         maps, norm = (value.values, value.norm) if isinstance(value, Maps) else (value, None)
-        if not neuron.runs_in_chains(len(self._steps), maps[0].numel()):
+        if not neuron.runs_in_chains(maps.device, len(self._steps), maps[0].numel()):
             return None
         if (isinstance(value, Maps) and norm is None) or not _are_maps(maps):
             return None
-        codes = self._reads_codes()
+        # The convolutions of codes are the CPU's.
+        codes = devices.kernels_for(maps.device) == "native" and self._reads_codes()
         if norm is None and not codes:
             return None
         name = self._names[self._at]
@@ -275,16 +277,18 @@ class _Chain:
         if isinstance(child, Firing):
             return "fused"
         assert isinstance(made, Maps)
-        return "rows that the neuron applies" if self._goes_on_as_rows(self._at, made.values[0].numel()) else "rows"
+        maps = made.values
+        goes_on = self._goes_on_as_rows(self._at, maps.device, maps[0].numel())
+        return "rows that the neuron applies" if goes_on else "rows"
 
-    def _goes_on_as_rows(self, at: int, entries: int) -> bool:
+    def _goes_on_as_rows(self, at: int, device: torch.device, entries: int) -> bool:
         """Whether a norm of maps of so many entries stands there, and a neuron behind it that applies its rows."""
         if at + 1 >= len(self._children):
             return False
         norm, neuron = self._children[at : at + 2]
         if not isinstance(norm, Normalising) or not isinstance(neuron, Firing):
             return False
-        return neuron.runs_in_chains(len(self._steps), entries) and not _is_seen(norm) and not _is_seen(neuron)
+        return neuron.runs_in_chains(device, len(self._steps), entries) and not _is_seen(norm) and not _is_seen(neuron)
 
     def _reads_codes(self) -> bool:
         """Whether a convolution reads the next value that reads codes alone, or, without a graph, means of them."""
@@ -333,4 +337,10 @@ def _is_seen(module: nn.Module) -> bool:
 
 def _are_maps(x: Tensor) -> bool:
     """Whether they are maps [K, B, C, H, W] that kernels may read."""
-    return x.ndim == 5 and x.dtype == torch.float32 and x.numel() > 0 and is_plain(x, _CPU)
+    return (
+        x.ndim == 5
+        and x.dtype == torch.float32
+        and x.numel() > 0
+        and devices.kernels_for(x.device) is not None
+        and is_plain(x, x.device)
+    )
