@@ -29,7 +29,7 @@ from hdlif.nn.stepped import SteppedNeuron
 PLANS = 4
 """Of a rule that draws, how many are run, spread evenly over what it may draw."""
 _LAYER, _BACK = "hdlif layer: ", "autograd::engine::evaluate_function: "
-_QUANTISERS = ("_Binarize", "_Ternarize", "_Ternarized", "_QuantizeWeight")
+_QUANTISERS = ("_Binarize", "_Binarized", "_Ternarize", "_Ternarized", "_QuantizeWeight")
 
 
 @dataclass(frozen=True)
