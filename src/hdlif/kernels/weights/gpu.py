@@ -17,7 +17,7 @@ _MODULE = f"{__package__}.triton_kernels"
 
 
 def ternarize(weight: Tensor, weight_q: Tensor) -> None:
-    """Fills W_q, which is laid like the latent weights: their mean, that of those above the threshold, and the values."""
+    """Fills W_q, which is laid like the latent weights: after their mean, that of what is above the threshold."""
     entries = weight.numel()
     rounds = -(-entries // (BLOCK * INSTANCES))
     instances = -(-entries // (BLOCK * rounds))
