@@ -6,8 +6,18 @@ from typing import Any
 import pytest
 
 from hdlif.kernels import devices
+from hdlif.kernels.batch_norm import gpu as batch_norm
 from hdlif.kernels.gpu import launching
+from hdlif.kernels.spikes import levels
+from hdlif.kernels.weights import gpu as weights
 from single_thread import one_thread  # noqa: F401 - an autouse fixture
+
+SMALL: Mapping[Any, Mapping[str, int]] = {
+    launching: {"BLOCK": 32},
+    batch_norm: {"VALUES": 16, "COLUMNS": 4, "PARTS": 2, "CHANNELS": 4, "ENTRIES": 32},
+    weights: {"BLOCK": 16, "INSTANCES": 4},
+    levels: {"BLOCK": 16},
+}
 
 
 @pytest.fixture
@@ -33,7 +43,9 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Kernels are interpreted, in blocks so small that a layer has several."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(launching, "BLOCK", 32)
+    for module, sizes in SMALL.items():
+        for name, size in sizes.items():
+            monkeypatch.setattr(module, name, size)
     launching.forget()
     yield
     launching.forget()

@@ -6,19 +6,12 @@
 import pytest
 import torch
 
-from hdlif.kernels.batch_norm import gpu, moments_of
+from hdlif.kernels.batch_norm import moments_of
 from norms import LAYOUTS, SHAPES, assert_as_pytorch, by_pytorch, by_rows, drawn_maps, drawn_norm
 
 pytest.importorskip("triton", reason="needs Triton: pip install 'hdlif[triton]'")
 # NumPy's, of numbers that are none.
 pytestmark = [pytest.mark.usefixtures("as_a_gpu"), pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")]
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a channel has several."""
-    for name, size in {"VALUES": 16, "COLUMNS": 4, "PARTS": 2, "CHANNELS": 4, "ENTRIES": 32}.items():
-        monkeypatch.setattr(gpu, name, size)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

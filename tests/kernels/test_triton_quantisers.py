@@ -9,8 +9,8 @@ from torch import Tensor
 
 from hdlif.functional import StraightThrough, binarize_weight, quantize_spike, ternarize_weight
 from hdlif.kernels import spikes
-from hdlif.kernels.spikes import levels, quantised
-from hdlif.kernels.weights import binarized, gpu, ternarized
+from hdlif.kernels.spikes import quantised
+from hdlif.kernels.weights import binarized, ternarized
 from hdlif.nn import SpikeQuantizer
 from hdlif.nn.synapses import Binary, Ternary
 from quantisers import LATENT, WEIGHTS, assert_same_spikes, assert_same_weights, drawn, latent
@@ -20,14 +20,6 @@ pytest.importorskip("triton", reason="needs Triton: pip install 'hdlif[triton]'"
 pytestmark = [pytest.mark.usefixtures("as_a_gpu"), pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")]
 
 TERNARY = ["magnitudes", "above_threshold", "ternary_values"]
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that weights have several, and instances several blocks."""
-    monkeypatch.setattr(gpu, "BLOCK", 16)
-    monkeypatch.setattr(gpu, "INSTANCES", 4)
-    monkeypatch.setattr(levels, "BLOCK", 16)
 
 
 @pytest.mark.parametrize("shape", LATENT, ids=str)
