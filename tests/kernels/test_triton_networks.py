@@ -9,7 +9,9 @@ import torch
 from hdlif.kernels import devices
 from hdlif.kernels.batch_norm import gpu as batch_norm
 from hdlif.kernels.gpu import launching
+from hdlif.measure import gpu_kernels
 from hdlif.nn import SpikeQuantizer
+from hdlif.nn.chain import Watch
 from norm_networks import STEPS, assert_alike, run, small_network
 
 pytest.importorskip("triton", reason="needs Triton: pip install 'hdlif[triton]'")
@@ -105,3 +107,25 @@ def test_without_kernels_there_is_no_chain(monkeypatch: pytest.MonkeyPatch, laun
     monkeypatch.setattr(devices, "kernels_for", lambda _: None)
     run(small_network("fused"), currents(), (4,), learn=True)
     assert not launches
+
+
+def test_what_computed_a_layer_is_said(launches: list[str]) -> None:
+    network, found = small_network("fused"), dict[str, str]()
+    watch = Watch(begin=lambda _: None, end=lambda layer, _, how: found.update({type(layer).__name__: how}))
+    for child in network.children():
+        watch.attach(child)
+    run(network, currents(), (4,), learn=True)
+    assert found == {"QuantConv2d": "", "BatchNorm2d": "rows that the neuron applies", "HDLIF": "fused, by Triton"}
+    assert "rows" in launches
+
+
+def test_doctor_s_kernels_are_right_and_wrong_ones_are_seen(
+    monkeypatch: pytest.MonkeyPatch, launches: list[str]
+) -> None:
+    found = list(gpu_kernels.measured_on(torch.device("cpu")))
+    assert [one["difference"] for one in found] == [None] * len(found)
+    assert {"rows", "ternary_values", "binary_values", "quantised_spikes"} <= set(launches)
+    by_kernel, right = gpu_kernels.PAIRS["spikes"]
+    wrong = {"spikes": (lambda x: by_kernel(x) * 1.001, right)}
+    monkeypatch.setattr(gpu_kernels, "PAIRS", wrong)
+    assert gpu_kernels.differing("spikes", torch.device("cpu")) == pytest.approx(1e-3, rel=0.1)

@@ -22,6 +22,7 @@ from hdlif.kernels import batch_norm, devices
 from hdlif.kernels.batch_norm import Moments, Norm, Rows, moments_of
 from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, out_size_of, summed
 from hdlif.kernels.plain import is_plain, is_watched
+from hdlif.nn.fused import fused_by
 from hdlif.nn.steps import Steps
 from hdlif.nn.synapses import QuantConv2d
 
@@ -275,7 +276,7 @@ class _Chain:
         if isinstance(child, QuantConv2d | nn.AvgPool2d):
             return "kernels for codes"
         if isinstance(child, Firing):
-            return "fused"
+            return fused_by(made.device) if isinstance(made, Tensor) else "fused"
         assert isinstance(made, Maps)
         maps = made.values
         goes_on = self._goes_on_as_rows(self._at, maps.device, maps[0].numel())

@@ -192,11 +192,8 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
 
     def hindrance(self, x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
         """Why this layer does not run on the kernels for codes (`hdlif.kernels.code_conv`); None where it does."""
-        if (own := self._own_hindrance()) is not None:
-            return own
-        if codes is None:
-            return "what it reads is not what quantised neurons emit"
-        return code_conv.hindrance(x, weight, codes)
+        own = self._own_hindrance()
+        return code_conv.hindrance(x, weight, codes) if own is None else own
 
     def _own_hindrance(self) -> str | None:
         if not isinstance(self.quantizer, Binary | Ternary):
