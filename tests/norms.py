@@ -21,13 +21,14 @@ def drawn_maps(shape: tuple[int, ...], layout: str) -> Tensor:
     return maps.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(shape)
 
 
-def drawn_norm(shape: tuple[int, ...], *, per_step: bool = False, of_batch: bool = True) -> Norm:
+def drawn_norm(shape: tuple[int, ...], *, per_step: bool = False, of_batch: bool = True, device: str = "cpu") -> Norm:
     """Of such maps."""
     steps, channels = shape[0], shape[2]
     generator = torch.Generator().manual_seed(2)
     rows = (steps, channels) if per_step else (channels,)
-    weight, bias, mean = (torch.randn(size, generator=generator) for size in ((channels,), (channels,), rows))
-    var = torch.rand(rows, generator=generator) + 0.5
+    sizes = ((channels,), (channels,), rows)
+    weight, bias, mean = (torch.randn(size, generator=generator).to(device) for size in sizes)
+    var = (torch.rand(rows, generator=generator) + 0.5).to(device)
     return Norm(
         weight.requires_grad_(),
         bias.requires_grad_(),

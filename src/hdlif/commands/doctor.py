@@ -116,7 +116,7 @@ def gpu_check(heard: Heard) -> Check:
     gpus, version_of, lacks = there.get("gpus"), there.get("triton"), there.get("lacks")
     measured = [line for line in heard.lines if "kernel" in line]
     installed = "not installed" if version_of is None else f"{version_of} installed"
-    mend = "train with neuron.path=steps, and report it (docs/machines.md)"
+    mend = "report it (docs/machines.md); neuron.path=steps trains without those of neurons and norms"
     if heard.end is not None:
         last = f"after {measured[-1]['kernel']}" if measured else "at its start"
         return Check(name, "fault", f"{installed}; the process of its kernels {heard.end} {last}; {mend}")
