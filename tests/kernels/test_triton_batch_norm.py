@@ -27,7 +27,7 @@ def test_values_gradients_and_statistics_are_pytorch_s(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_mean_far_from_0_takes_nothing_from_the_variance(layout: str) -> None:
-    maps = drawn_maps((2, 6, 3, 5, 7), layout) + 1e4
+    maps = drawn_maps((2, 3, 5, 4, 3), layout) + 1e4
     moments = moments_of(maps)
     found = moments.squares - moments.totals.square() / moments.count
     wide = maps.double()
@@ -64,7 +64,7 @@ def test_what_is_no_number_spoils_its_channel_and_step_alone(layout: str, bad: f
 
 
 def test_the_same_bits_twice() -> None:
-    shape = (3, 4, 6, 5, 5)
+    shape = (2, 3, 5, 4, 3)
     maps = drawn_maps(shape, "channels last")
     first, second = (by_rows(maps, drawn_norm(shape)) for _ in range(2))
     for a, b in zip((*first[0], *first[1]), (*second[0], *second[1]), strict=True):

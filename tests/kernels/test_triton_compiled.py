@@ -98,6 +98,21 @@ def test_kernels_of_quantisers_keep_to_registers(
         SpikeQuantizer(gradient="clip")(spike.requires_grad_())
     assert len(calls) == 2 * 4 + 2 * 2
     assert_keeps_to_registers(calls, target, tmp_path)
+    for call in calls:
+        assert_rounds_once(compiled(call, target))
+
+
+def floats_in(made: Any) -> set[str]:
+    """The instructions on float32 of an NVIDIA GPU."""
+    return set(re.findall(r"^\s+([a-z]+(?:\.\w+)*\.f32(?:\.\w+)*)", made.asm["ptx"], re.MULTILINE))
+
+
+def assert_rounds_once(made: Any) -> None:
+    """That no operation on float32 is contracted or approximate, or takes subnormal numbers for 0."""
+    if "ptx" in made.asm:
+        assert not [name for name in floats_in(made) if re.search("fma|mad|ftz|approx|full", name)]
+    else:
+        assert not re.findall(r"\bv_(?:pk_)?(?:fma|mad|mac|fmac)_f32", made.asm["amdgcn"])
 
 
 def every_operation(but: str = "") -> ChunkProgram:
@@ -117,9 +132,8 @@ def test_each_operation_rounds_once_to_the_nearest(target: tuple[Any, ...]) -> N
     """As PyTorch's: nothing is contracted, approximate, or takes subnormal numbers for 0."""
     made = made_of(every_operation(), target)
     if target[0] == "cuda":
-        found = set(re.findall(r"^\s+([a-z]+(?:\.\w+)*\.f32(?:\.\w+)*)", made.asm["ptx"], re.MULTILINE))
-        assert {"add.rn.f32", "mul.rn.f32", "div.rn.f32"} <= found
-        assert not [name for name in found if re.search("fma|mad|ftz|approx|full", name)]
+        assert {"add.rn.f32", "mul.rn.f32", "div.rn.f32"} <= floats_in(made)
+        assert_rounds_once(made)
         return
     found = set(re.findall(r"= (f(?:add|sub|mul|div|neg|cmp)\b[a-z ]*)", made.asm["llir"]))
     assert {"fadd", "fmul", "fdiv"} <= {one.split()[0] for one in found}

@@ -13,7 +13,10 @@ Kernels = Literal["native", "triton"]
 
 
 def kernels_for(device: torch.device) -> Kernels | None:
-    """The compiled ones on a CPU, Triton's on a GPU where Triton can be used; None: PyTorch's operations alone."""
+    """The compiled ones on a CPU, Triton's on a GPU where Triton can be used; None: PyTorch's operations alone, as also
+    under a compiler."""
+    if torch.compiler.is_compiling():
+        return None
     if device.type == "cpu":
         return "native"
     return "triton" if device.type == "cuda" and triton_lacks() is None else None

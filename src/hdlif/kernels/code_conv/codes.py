@@ -102,7 +102,6 @@ def can_be_quantised(surplus: Tensor) -> bool:
         and devices.kernels_for(surplus.device) == "native"
         and surplus.dtype == torch.float32
         and surplus.numel() > 0
-        and not torch.compiler.is_compiling()
         and is_plain(surplus, surplus.device)
         and not is_watched()
     )

@@ -21,7 +21,6 @@ def serves(spike: Tensor) -> bool:
         devices.kernels_for(spike.device) == "triton"
         and spike.dtype == torch.float32
         and spike.numel() > 0
-        and not torch.compiler.is_compiling()
         and is_plain(spike, spike.device)
         and not is_watched()
     )
