@@ -166,12 +166,15 @@ def test_triton_is_said_to_be_there_and_used() -> None:
         ([of_gpu(gpus=(), triton=None, lacks="Triton")], "ok", "not installed, and not used"),
         ([of_gpu(triton=None, lacks="Triton")], "warning", "pip install 'hdlif[triton]'"),
         ([of_gpu(lacks="a C compiler")], "warning", "install gcc or clang"),
-        ([of_gpu(), right, right], "ok", "of all of 2 kernels on a GPU"),
+        ([of_gpu(), right, right], "ok", "of 2 kinds of kernels on a GPU"),
         ([of_gpu(), right, {"kernel": "spikes", "difference": 0.1}], "fault", "spikes (by up to 0.1)"),
     ):
         check = gpu_check(Heard(found))
         assert check.status == status
         assert said_so in check.detail
+    slow = gpu_check(Heard([of_gpu(), right], out_of_time=True))
+    assert slow.status == "warning"
+    assert "left out for want of time" in slow.detail
     heard = said(lines(of_gpu(), right) + "os.kill(os.getpid(), signal.SIGSEGV)")
     assert gpu_check(heard).status == "fault"
     assert "SIGSEGV after hdlif" in gpu_check(heard).detail

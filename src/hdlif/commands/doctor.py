@@ -44,7 +44,8 @@ def doctor() -> dict[str, Any]:
     runtime = hear([sys.executable, "-m", "hdlif.measure.small_graphs"])
     chunks = hear([sys.executable, "-m", "hdlif.measure.chunks"])
     code_convs = hear([sys.executable, "-m", "hdlif.measure.code_convs"])
-    gpu_kernels = hear([sys.executable, "-m", "hdlif.measure.gpu_kernels"])
+    # Each of them is compiled first.
+    gpu_kernels = hear([sys.executable, "-m", "hdlif.measure.gpu_kernels"], seconds=180.0, stuck=120.0)
     guarded = hear([sys.executable, "-m", "hdlif.measure.convolutions", "guarded"])
     # Its verbose mode says what oneDNN has chosen; one shape makes few lines.
     unguarded = hear(
@@ -130,7 +131,9 @@ def gpu_check(heard: Heard) -> Check:
         wrong = ", ".join(f"{kernel} (by up to {difference:.2g})" for kernel, difference in off.items())
         return Check(name, "fault", f"{installed}; unlike PyTorch on {gpus[0]}: {wrong}; {mend}")
     used = "used on a GPU by quantisers, and by neurons and norms where neuron.path=fused asks for it"
-    right = f"PyTorch's values and gradients of all of {len(measured)} kernels on {gpus[0]}"
+    right = f"PyTorch's values and gradients of {len(measured)} kinds of kernels on {gpus[0]}"
+    if heard.out_of_time:
+        return Check(name, "warning", f"{installed}, {used}; {right}; others were left out for want of time")
     return Check(name, "ok", f"{installed}, {used}; {right}")
 
 
