@@ -1,6 +1,7 @@
-"""Chunks by Triton's kernels on a GPU, against the same by PyTorch's operations there."""
+"""What Triton's kernels compute on a GPU, against the same by PyTorch's operations there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,8 +20,14 @@ from chunks import (
     random_given,
     written_of,
 )
+from hdlif.functional import StraightThrough
+from hdlif.kernels import devices
 from hdlif.kernels.chunk import FusedStep
+from hdlif.measure import gpu_kernels
 from hdlif.nn import GLIF, HDLIF, SteppedNeuron
+from norm_networks import STEPS, assert_alike, run, small_network
+from norms import LAYOUTS, SHAPES, assert_as_pytorch, drawn_maps, drawn_norm
+from quantisers import LATENT, WEIGHTS, assert_same_spikes, assert_same_weights, latent
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
 pytest.importorskip("triton", reason="needs Triton: pip install 'hdlif[triton]'")
@@ -74,3 +81,59 @@ def test_programs_at_random_are_what_operations_make_of_them(launches: list[str]
         )
         assert_close(found, expected, of=seed)
     assert len(launches) > 200
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [*SHAPES, (4, 16, 96, 32, 32)], ids=str)
+@pytest.mark.parametrize("per_step", [False, True])
+def test_batch_norm_is_pytorch_s(per_step: bool, shape: tuple[int, ...], layout: str, launches: list[str]) -> None:
+    make = partial(drawn_norm, shape, per_step=per_step, device="cuda")
+    assert_as_pytorch(drawn_maps(shape, layout).cuda(), make, off=1e-4)
+    assert launches == ["block_moments", "added_moments", "rows", "row_gradients", "add_statistics_gradient"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_mean_far_from_0_takes_nothing_from_the_variance(layout: str) -> None:
+    shape = (2, 8, 32, 16, 16)
+    assert_as_pytorch(drawn_maps(shape, layout).cuda() + 1e4, partial(drawn_norm, shape, device="cuda"), off=2e-3)
+
+
+@pytest.mark.parametrize("shape", [*LATENT, (512, 512, 3, 3)], ids=str)
+@pytest.mark.parametrize("bits", WEIGHTS)
+def test_weights_and_gradients_are_those_of_the_equation(bits: str, shape: tuple[int, ...]) -> None:
+    for scale in (0.7, 0.05):
+        assert_same_weights(bits, latent(*shape, scale=scale).cuda())
+
+
+@pytest.mark.parametrize("gradient", ["identity", "clip"])
+def test_spikes_and_gradients_are_those_of_the_equation(gradient: StraightThrough, launches: list[str]) -> None:
+    for shape in ((1,), (T, 4, 64, 16, 16)):
+        spike = drawn(*shape).abs().cuda()
+        assert_same_spikes(spike, bits=4, step=0.25, offset=0.5, gradient=gradient)
+    assert launches == ["quantised_spikes"] * 2
+
+
+@pytest.fixture
+def exact_convolutions() -> Iterator[None]:
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        yield
+
+
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("chunks", [(4,), (1, 3)], ids=str)
+@pytest.mark.usefixtures("exact_convolutions")
+def test_a_network_is_as_layer_by_layer(
+    chunks: tuple[int, ...], per_step: bool, learn: bool, monkeypatch: pytest.MonkeyPatch, launches: list[str]
+) -> None:
+    x = torch.randn(STEPS, 2, 3, 5, 4, generator=torch.Generator().manual_seed(5)).cuda()
+    found, again = (run(small_network("fused", per_step=per_step).cuda(), x, chunks, learn=learn) for _ in range(2))
+    assert launches.count("rows") == 4 * len(chunks)
+    assert all(torch.equal(found[name], again[name]) for name in found)
+    monkeypatch.setattr(devices, "kernels_for", lambda _: None)
+    assert_alike(found, run(small_network("steps", per_step=per_step).cuda(), x, chunks, learn=learn))
+
+
+def test_doctor_finds_nothing() -> None:
+    found = list(gpu_kernels.measured_on(torch.device("cuda")))
+    assert [one["difference"] for one in found] == [None] * len(found)

@@ -5,7 +5,7 @@ import torch
 
 from hdlif import _native
 from hdlif.functional import ternarize_weight
-from hdlif.kernels.ternary import ternarized
+from hdlif.kernels.weights import ternarized
 
 
 def latent(*shape: int, seed: int = 0, scale: float = 0.7) -> torch.Tensor:

@@ -3,7 +3,7 @@
 `tests/kernels/test_gpu.py` compares them on a GPU, `tests/kernels/test_triton_compiled.py` compiles them for some.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -32,26 +32,14 @@ from hdlif.equations import Needs, Saving, trace_written
 from hdlif.errors import MissingExtraError
 from hdlif.kernels.chunk import FusedStep, gpu
 from hdlif.kernels.chunk import step as chunk_step
-from hdlif.kernels.chunk.gpu import launching
 from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, SteppedNeuron
 
 # Before its interpreter is asked for, so that what else uses Triton in this process is compiled.
 pytest.importorskip("triton", reason="needs Triton: pip install 'hdlif[triton]'")
 # NumPy's, of numbers that are none.
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
+pytestmark = [pytest.mark.usefixtures("interpreted"), pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")]
 
 T = 5
-
-
-@pytest.fixture(autouse=True)
-def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Kernels are interpreted, in blocks so small that a layer has several."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(launching, "BLOCK", 32)
-    launching._kernel.cache_clear()
-    yield
-    launching._kernel.cache_clear()
-
 
 compared = partial(chunks.compared, kernels="triton")
 every_neuron = pytest.mark.parametrize("make", CASES.values(), ids=CASES)

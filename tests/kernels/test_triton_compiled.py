@@ -1,94 +1,54 @@
 """Triton's kernels compiled for GPUs that need not be here: that they compile, and what they take of one."""
 
 import re
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from chunks import CASES, drawn, everything, given_to, written_of
 from hdlif.equations.chunk_program import OPERATIONS, ChunkInstruction, ChunkProgram, StreamEncoding
+from hdlif.kernels import devices
+from hdlif.kernels.batch_norm import moments_of
 from hdlif.kernels.chunk import FusedStep
-from hdlif.kernels.chunk.gpu import launching
 from hdlif.kernels.chunk.gpu.source import Kernel, Part, source
-from hdlif.nn import SteppedNeuron
+from hdlif.kernels.gpu import launching
+from hdlif.kernels.weights import binarized, ternarized
+from hdlif.nn import SpikeQuantizer, SteppedNeuron
+from norms import LAYOUTS, by_rows, drawn_maps, drawn_norm
+from quantisers import latent
 
-triton = pytest.importorskip("triton", reason="needs Triton: pip install 'hdlif[triton]'")
-compiler = pytest.importorskip("triton.backends.compiler")
+pytest.importorskip("triton", reason="needs Triton: pip install 'hdlif[triton]'")
+from compiling import TARGETS, Call, assert_keeps_to_registers, compiled
+
 pytestmark = pytest.mark.slow
 
 T = 5
-TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
-MOST_REGISTERS = 128
-"""A thread, which may have 255: at 128 threads an instance, a multiprocessor of 65,536 registers runs four."""
-TYPES = {torch.float32: "*fp32", torch.uint8: "*u8", torch.int8: "*i8"}
-Call = tuple[str, dict[str, Any]]
-
-
-class Usage(NamedTuple):
-    """Of a thread."""
-
-    registers: int
-    spilled: int
+on_every_target = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Call]]:
-    """The text and the arguments of each kernel that would be run."""
+    """Each kernel that would be run, with its arguments."""
     found: list[Call] = []
 
-    def seen(text: str, instances: int, arguments: Mapping[str, Any]) -> None:
-        found.append((text, dict(arguments)))
+    def generated(text: str, instances: int, arguments: Mapping[str, Any]) -> None:
+        found.append(Call(launching.generated(text), dict(arguments)))
 
-    monkeypatch.setattr(launching, "launch", seen)
+    def written(module: str, name: str, instances: int, arguments: Mapping[str, Any]) -> None:
+        found.append(Call(getattr(launching.loaded(module), name), dict(arguments)))
+
+    monkeypatch.setattr(launching, "launch", generated)
+    monkeypatch.setattr(launching, "launch_from", written)
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    launching._kernel.cache_clear()
+    launching.forget()
     yield found
-    launching._kernel.cache_clear()
+    launching.forget()
 
 
-def compiled(call: Call, target: tuple[Any, ...]) -> Any:
-    """As the launch compiles it for these arguments."""
-    text, arguments = call
-    kernel = launching._kernel(text)
-    constants = {name: value for name, value in arguments.items() if name == "BLOCK" or name.startswith("segment")}
-    signature, aligned = dict[str, str](), {}
-    for i, name in enumerate(kernel.arg_names):
-        value = arguments[name]
-        if name in constants:
-            signature[name] = "constexpr"
-        elif isinstance(value, Tensor):
-            signature[name] = TYPES[value.dtype]
-            aligned[(i,)] = [["tt.divisibility", 16]]
-        else:
-            signature[name] = "fp32" if isinstance(value, float) else "i32"
-            if name == "entries" and value % 16 == 0:
-                aligned[(i,)] = [["tt.divisibility", 16]]
-    source = triton.compiler.ASTSource(kernel, signature, constexprs=constants, attrs=aligned)
-    return triton.compile(source, target=compiler.GPUTarget(*target), options=launching.OPTIONS)
-
-
-def usage(made: Any, folder: Path) -> Usage:
-    if "amdgcn" in made.asm:
-        of = {
-            name: int(value) for name, value in re.findall(r"\.(vgpr\w*|sgpr_spill_count): +(\d+)", made.asm["amdgcn"])
-        }
-        return Usage(of["vgpr_count"], of["vgpr_spill_count"] + of["sgpr_spill_count"])
-    file = folder / "kernel.cubin"
-    file.write_bytes(made.asm["cubin"])
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    said = subprocess.run([tool, "--dump-resource-usage", file], check=True, capture_output=True, text=True).stdout
-    found = re.search(r"REG:(\d+) STACK:(\d+)[^\n]* LOCAL:(\d+)", said)
-    assert found is not None, said
-    registers, stack, local = map(int, found.groups())
-    return Usage(registers, stack + local)
-
-
-@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@on_every_target
 @pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 def test_kernels_of_every_neuron_keep_to_registers(
     make: Callable[..., SteppedNeuron], target: tuple[Any, ...], calls: list[Call], tmp_path: Path
@@ -103,10 +63,56 @@ def test_kernels_of_every_neuron_keep_to_registers(
             states=len(neuron.states),
         )
     assert len(calls) == 4
+    assert_keeps_to_registers(calls, target, tmp_path)
+
+
+@on_every_target
+@pytest.mark.parametrize("size", [(64, 8, 8), (3, 5, 7)], ids=str)
+def test_kernels_of_batch_norm_keep_to_registers(
+    size: tuple[int, int, int],
+    target: tuple[Any, ...],
+    calls: list[Call],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "kernels_for", lambda _: "triton")
+    shape = (T, 4, *size)
+    for layout in LAYOUTS:
+        by_rows(drawn_maps(shape, layout), drawn_norm(shape, per_step=True))
+    norm = drawn_norm(shape, of_batch=False)
+    norm.rows(moments_of(drawn_maps(shape, layout)))
+    assert len(calls) == 2 * 5 + 3
+    assert_keeps_to_registers(calls, target, tmp_path)
+
+
+@on_every_target
+def test_kernels_of_quantisers_keep_to_registers(
+    target: tuple[Any, ...], calls: list[Call], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "kernels_for", lambda _: "triton")
+    for shape in ((64, 64, 3, 3), (7, 3)):
+        ternarized(latent(*shape))
+        binarized(latent(*shape))
+    for spike in (drawn(T, 4, 64, 8, 8), drawn(7)):
+        SpikeQuantizer()(spike)
+        SpikeQuantizer(gradient="clip")(spike.requires_grad_())
+    assert len(calls) == 2 * 4 + 2 * 2
+    assert_keeps_to_registers(calls, target, tmp_path)
     for call in calls:
-        found = usage(compiled(call, target), tmp_path)
-        assert found.spilled == 0
-        assert found.registers <= MOST_REGISTERS
+        assert_rounds_once(compiled(call, target))
+
+
+def floats_in(made: Any) -> set[str]:
+    """The instructions on float32 of an NVIDIA GPU."""
+    return set(re.findall(r"^\s+([a-z]+(?:\.\w+)*\.f32(?:\.\w+)*)", made.asm["ptx"], re.MULTILINE))
+
+
+def assert_rounds_once(made: Any) -> None:
+    """That no operation on float32 is contracted or approximate, or takes subnormal numbers for 0."""
+    if "ptx" in made.asm:
+        assert not [name for name in floats_in(made) if re.search("fma|mad|ftz|approx|full", name)]
+    else:
+        assert not re.findall(r"\bv_(?:pk_)?(?:fma|mad|mac|fmac)_f32", made.asm["amdgcn"])
 
 
 def every_operation(but: str = "") -> ChunkProgram:
@@ -121,14 +127,13 @@ def every_operation(but: str = "") -> ChunkProgram:
     return ChunkProgram(("values", "bits", "bytes"), (), 0, tuple(made), results, (last,))
 
 
-@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@on_every_target
 def test_each_operation_rounds_once_to_the_nearest(target: tuple[Any, ...]) -> None:
     """As PyTorch's: nothing is contracted, approximate, or takes subnormal numbers for 0."""
     made = made_of(every_operation(), target)
     if target[0] == "cuda":
-        found = set(re.findall(r"^\s+([a-z]+(?:\.\w+)*\.f32(?:\.\w+)*)", made.asm["ptx"], re.MULTILINE))
-        assert {"add.rn.f32", "mul.rn.f32", "div.rn.f32"} <= found
-        assert not [name for name in found if re.search("fma|mad|ftz|approx|full", name)]
+        assert {"add.rn.f32", "mul.rn.f32", "div.rn.f32"} <= floats_in(made)
+        assert_rounds_once(made)
         return
     found = set(re.findall(r"= (f(?:add|sub|mul|div|neg|cmp)\b[a-z ]*)", made.asm["llir"]))
     assert {"fadd", "fmul", "fdiv"} <= {one.split()[0] for one in found}
@@ -147,4 +152,5 @@ def made_of(program: ChunkProgram, target: tuple[Any, ...]) -> Any:
     values, bits, numbers = torch.zeros(64), torch.zeros(8, dtype=torch.uint8), torch.zeros(64, dtype=torch.int8)
     arguments: dict[str, Any] = {"stream0": values, "stream1": bits, "stream2": numbers, "result0": values}
     arguments |= {"result1": bits, "result2": numbers, "sum0": values, "steps": 3, "entries": 64}
-    return compiled((source(kernel), {**arguments, "segment0": 16, "BLOCK": 512}), target)
+    generated = launching.generated(source(kernel))
+    return compiled(Call(generated, {**arguments, "segment0": 16, "BLOCK": 512}), target)

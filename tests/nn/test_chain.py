@@ -69,13 +69,19 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Norms that were a pass of their own, however small: "alone", or with what was added, "plus"."""
     found: list[str] = []
-    applied = batch_norm.Norm.applied
 
-    def watched(norm: batch_norm.Norm, maps: Tensor, moments: Any, plus: Tensor | None = None, **named: Any) -> Tensor:
-        found.append("alone" if plus is None else "plus")
-        return applied(norm, maps, moments, plus, **named)
+    def watch(name: str, place: int) -> None:
+        made = getattr(chain, name)
 
-    monkeypatch.setattr(batch_norm.Norm, "applied", watched)
+        def watched(*given: Any, **named: Any) -> Tensor:
+            found.append("alone" if len(given) <= place or given[place] is None else "plus")
+            result: Tensor = made(*given, **named)
+            return result
+
+        monkeypatch.setattr(chain, name, watched)
+
+    watch("applied", 2)
+    watch("applied_with_graph", 3)
     monkeypatch.setattr(chain, "WORTH_NORMALISING", 0)
     return found
 

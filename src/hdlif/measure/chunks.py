@@ -22,7 +22,8 @@ from hdlif.nn import GLIF, HDLIF, LIF, AdaptiveHDLIF, ParallelHDLIF, SteppedNeur
 
 TOLERANCE = 1e-4
 """Of the largest entry of a gradient. Values are the same bits."""
-_STEPS, _SHAPE = 5, (3, 4, 67)
+_STEPS, _BATCH, _SHAPE = 5, 3, (4, 67)
+_CPU = torch.device("cpu")
 NEURONS: Mapping[str, Callable[..., SteppedNeuron]] = {
     "hdlif": HDLIF,
     "parallel_hdlif": ParallelHDLIF,
@@ -41,13 +42,19 @@ def run(step: FusedStep, current: Tensor, states: list[Any], rows: list[Any]) ->
     return [spikes.detach(), *(one.detach() for one in after)], list(torch.autograd.grad(loss, leaves))
 
 
-def differing(name: str, instructions: str, *, measured: Run = run) -> float | None:
-    """By how much a neuron's chunk differs: of values, or as a share of a gradient's largest entry; None for right."""
+def differing(
+    name: str, instructions: str, *, measured: Run = run, device: torch.device = _CPU, batch: int = _BATCH
+) -> float | None:
+    """By how much a neuron's chunk differs: of values, or as a share of a gradient's largest entry; None for right.
+
+    Args:
+        instructions: whose kernels, as `FusedStep` takes them.
+    """
     torch.manual_seed(0)
-    neuron = NEURONS[name](time_steps=_STEPS, channels=_SHAPE[1])
-    current = torch.randn(_STEPS, *_SHAPE).requires_grad_()
+    neuron = NEURONS[name](time_steps=_STEPS, channels=_SHAPE[0]).to(device)
+    current = torch.randn(_STEPS, batch, *_SHAPE, device=device).requires_grad_()
     written = trace_written(neuron.equation(), states=neuron.states, rows=neuron.row_values())
-    states: list[Any] = [torch.randn(_SHAPE).requires_grad_() for _ in neuron.states]
+    states: list[Any] = [torch.randn_like(current[0]).requires_grad_() for _ in neuron.states]
     rows = [
         row.detach().requires_grad_() if isinstance(row, Tensor) else row
         for row in written.rows(neuron.rows_at(range(_STEPS), current))

@@ -23,13 +23,14 @@ from hdlif.learning.coherence import Drawn
 from hdlif.measure.recipe_update import RecipeUpdate
 from hdlif.nn import QuantConv2d
 from hdlif.nn.chain import Watch
+from hdlif.nn.fused import fused_by
 from hdlif.nn.state import Neuron, Temporal
 from hdlif.nn.stepped import SteppedNeuron
 
 PLANS = 4
 """Of a rule that draws, how many are run, spread evenly over what it may draw."""
 _LAYER, _BACK = "hdlif layer: ", "autograd::engine::evaluate_function: "
-_QUANTISERS = ("_Binarize", "_Ternarize", "_Ternarized", "_QuantizeWeight")
+_QUANTISERS = ("_Binarize", "_Binarized", "_Ternarize", "_Ternarized", "_QuantizeWeight")
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def _path_of(layer: nn.Module, args: tuple[Any, ...]) -> str:
     if isinstance(layer, SteppedNeuron):
         x = args[0]
         fused = layer.fused_step(x.device, len(args[2]), x[0].numel())
-        return "steps, one by one" if fused is None else "fused"
+        return "steps, one by one" if fused is None else fused_by(x.device)
     return "PyTorch"
 
 

@@ -19,9 +19,11 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.profiler import record_function
 from torch.utils.hooks import RemovableHandle
 
-from hdlif.kernels.batch_norm import Moments, Norm, Rows, applied, moments_of
-from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, out_size_of, summed
-from hdlif.kernels.plain import is_dense, is_plain, is_watched
+from hdlif.kernels import batch_norm, devices
+from hdlif.kernels.batch_norm import Moments, Norm, Rows, applied, applied_with_graph, moments_of
+from hdlif.kernels.code_conv import CodedSpikes, convolved_with_moments, summed
+from hdlif.kernels.plain import is_plain, is_watched
+from hdlif.nn.fused import fused_by
 from hdlif.nn.steps import Steps
 from hdlif.nn.synapses import QuantConv2d
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 WORTH_NORMALISING = 2**14
 """Entries of maps from which on a norm's own pass takes less time than PyTorch's operations."""
-_CPU = torch.device("cpu")
 
 
 class Normalising:
@@ -52,8 +53,8 @@ class Normalising:
 class Firing:
     """A neuron layer that applies the rows in front of it, and may give codes alone."""
 
-    def runs_in_chains(self, steps: int, entries: int) -> bool:
-        """Whether `run_in_chain` is what its forward pass does to so many steps, each of so many neurons."""
+    def runs_in_chains(self, device: torch.device, steps: int, entries: int) -> bool:
+        """Whether `run_in_chain` is what its forward pass does to so many steps there, each of so many neurons."""
         raise NotImplementedError
 
     def run_in_chain(
@@ -121,7 +122,8 @@ class Maps:
 
     def tensor(self) -> Tensor:
         """Normalised, or as the convolution gives them."""
-        if self.norm is not None and not torch.is_grad_enabled():
+        is_native = devices.kernels_for(self.values.device) == "native"
+        if self.norm is not None and is_native and not torch.is_grad_enabled():
             return applied(self.values, self.norm, in_place=self.are_own)
         if self.norm is not None:
             mean, scale, shift = self.norm
@@ -134,7 +136,8 @@ Value = Tensor | CodedSpikes | Maps
 
 
 def may_run_as_one(x: Tensor, carried: Steps) -> bool:
-    """Whether children may run as one at all: in float32 on a CPU, and with nothing that sees what they give."""
+    """Whether children may run as one at all: in float32 where there are kernels, and with nothing that sees what they
+    give."""
     return (
         not torch.compiler.is_compiling()
         and carried.traces is None
@@ -145,7 +148,7 @@ def may_run_as_one(x: Tensor, carried: Steps) -> bool:
         and not carried.by_average
         and _are_maps(x)
         and not is_watched()
-        and not torch.is_autocast_enabled("cpu")
+        and not torch.is_autocast_enabled(x.device.type)
         and not _has_any_global_hook()  # type: ignore[no-untyped-call]
     )
 
@@ -233,9 +236,7 @@ class _Chain:
         x = spikes.way.flatten(0, 1)
         if conv.hindrance(x, weight, spikes.codes) is not None:
             return None
-        batch, (height, width) = len(x) // spikes.steps, out_size_of((x.shape[2], x.shape[3]), weight, how)
-        entries = batch * len(weight) * height * width
-        steps = spikes.steps if self._is_normalised(self._at + 1, entries) else 0
+        steps = spikes.steps if self._is_normalised(self._at + 1) else 0
         y, moments = convolved_with_moments(x, weight, spikes.codes, how, steps)
         maps = y.view(spikes.steps, -1, *y.shape[1:])
         return maps if moments is None else Maps(maps, moments)
@@ -248,23 +249,28 @@ class _Chain:
         maps = value if isinstance(value, Tensor) else value.values
         if isinstance(value, Maps) and value.norm is not None:
             return None
-        if not _are_maps(maps) or not is_dense(maps) or not norm.is_rows(maps, self._steps):
+        if not _are_maps(maps) or not batch_norm.serves(maps) or not norm.is_rows(maps, self._steps):
             return None
         if maps.shape[3:] == (1, 1):
             # Rows of a channel and step each are as many numbers as a sample; PyTorch's norm is the faster one.
             return None
-        is_for_neuron = len(maps) == len(self._steps) and self._goes_on_as_rows(self._at, maps[0].numel())
-        is_worth_it = norm.takes_batch() and maps.numel() >= WORTH_NORMALISING
+        device, entries = maps.device, maps[0].numel()
+        is_for_neuron = len(maps) == len(self._steps) and self._goes_on_as_rows(self._at, device, entries)
+        is_worth_it = (
+            devices.kernels_for(device) == "native" and norm.takes_batch() and maps.numel() >= WORTH_NORMALISING
+        )
         if isinstance(value, Tensor) and not is_for_neuron and not is_worth_it:
             return None
         if isinstance(value, Maps):
             moments = value.moments
         else:
-            moments = moments_of(maps.detach()) if norm.takes_batch() else Moments.of_nothing()
+            moments = moments_of(maps.detach()) if norm.takes_batch() else Moments.of_nothing(maps)
         found = norm.counted_at(self._steps)
         if not is_for_neuron:
             plus = self._added_to(maps)
-            return found.applied(maps, moments, plus, in_place=isinstance(value, Maps) and value.are_own)
+            if torch.is_grad_enabled():
+                return applied_with_graph(found, maps, moments, plus)
+            return applied(maps, found.rows(moments), plus, in_place=isinstance(value, Maps) and value.are_own)
         if torch.is_grad_enabled():
             maps, rows = found.rows_with_graph(maps, moments)
         else:
@@ -276,8 +282,9 @@ class _Chain:
         if self._plus is None or self._at + 1 < len(self._names):
             return None
         plus = self._plus()
-        is_like = _are_maps(plus) and plus.shape[1:] == maps.shape[1:] and len(plus) in (1, len(maps))
-        if not is_like or not is_dense(plus) or plus.stride()[1:] != maps.stride()[1:]:
+        is_like = plus.device == maps.device and plus.shape[1:] == maps.shape[1:] and len(plus) in (1, len(maps))
+        is_laid_so = plus.stride()[1:] == maps.stride()[1:]
+        if not is_like or not is_laid_so or not _are_maps(plus) or not batch_norm.serves(plus):
             self._plus = lambda: plus
             return None
         self._is_added = True
@@ -285,11 +292,12 @@ class _Chain:
 
     def _fired(self, neuron: Firing, value: Tensor | Maps) -> Tensor | CodedSpikes | None:
         maps, norm = (value.values, value.norm) if isinstance(value, Maps) else (value, None)
-        if not neuron.runs_in_chains(len(self._steps), maps[0].numel()):
+        if not neuron.runs_in_chains(maps.device, len(self._steps), maps[0].numel()):
             return None
         if (isinstance(value, Maps) and norm is None) or not _are_maps(maps):
             return None
-        codes = self._reads_codes()
+        # The convolutions of codes are the CPU's.
+        codes = devices.kernels_for(maps.device) == "native" and self._reads_codes()
         if norm is None and not codes:
             return None
         name = self._names[self._at]
@@ -306,24 +314,24 @@ class _Chain:
         if isinstance(child, QuantConv2d | nn.AvgPool2d):
             return "kernels for codes"
         if isinstance(child, Firing):
-            return "fused"
+            return fused_by(made.device) if isinstance(made, Tensor) else "fused"
         return "rows that the neuron applies" if isinstance(made, Maps) else "one pass"
 
-    def _is_normalised(self, at: int, entries: int) -> bool:
-        """Whether a norm stands there that takes maps of so many entries with their moments."""
+    def _is_normalised(self, at: int) -> bool:
+        """Whether a norm stands there that takes maps with their moments."""
         if at >= len(self._children):
             return False
         norm = self._children[at]
         return isinstance(norm, Normalising) and not _is_seen(norm)
 
-    def _goes_on_as_rows(self, at: int, entries: int) -> bool:
+    def _goes_on_as_rows(self, at: int, device: torch.device, entries: int) -> bool:
         """Whether a norm of maps of so many entries stands there, and a neuron behind it that applies its rows."""
         if at + 1 >= len(self._children):
             return False
         norm, neuron = self._children[at : at + 2]
         if not isinstance(norm, Normalising) or not isinstance(neuron, Firing):
             return False
-        return neuron.runs_in_chains(len(self._steps), entries) and not _is_seen(norm) and not _is_seen(neuron)
+        return neuron.runs_in_chains(device, len(self._steps), entries) and not _is_seen(norm) and not _is_seen(neuron)
 
     def _reads_codes(self) -> bool:
         """Whether a convolution reads the next value that reads codes alone, or, without a graph, means of them."""
@@ -372,4 +380,10 @@ def _is_seen(module: nn.Module) -> bool:
 
 def _are_maps(x: Tensor) -> bool:
     """Whether they are maps [K, B, C, H, W] that kernels may read."""
-    return x.ndim == 5 and x.dtype == torch.float32 and x.numel() > 0 and is_plain(x, _CPU)
+    return (
+        x.ndim == 5
+        and x.dtype == torch.float32
+        and x.numel() > 0
+        and devices.kernels_for(x.device) is not None
+        and is_plain(x, x.device)
+    )

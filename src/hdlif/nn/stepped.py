@@ -22,8 +22,6 @@ from hdlif.nn.spikes import SpikeQuantizer, emitted
 from hdlif.nn.state import Neuron, State, check_chunk, check_stateless, kept_of, stack_steps, unstacked
 from hdlif.nn.steps import carried
 
-_CPU = torch.device("cpu")
-
 WORTH_STEPS, WORTH_ENTRIES = 4, 2**16
 """Of a chunk: with fewer of both, to call one function takes longer than the steps."""
 Step = Callable[..., Any]
@@ -155,10 +153,10 @@ class SteppedNeuron(Neuron, Firing):
         emits = emitted(self.joined(spikes), self.quantizer, is_relu=self.emits_relu()).to(x.dtype)
         return self.reached(emits, x, before, steps, rows), after or None
 
-    def runs_in_chains(self, steps: int, entries: int) -> bool:
+    def runs_in_chains(self, device: torch.device, steps: int, entries: int) -> bool:
         return (
             not torch.compiler.is_compiling()
-            and self.may_fuse(_CPU, steps, entries)
+            and self.may_fuse(device, steps, entries)
             and (self.quantizer is None or type(self.quantizer).forward is SpikeQuantizer.forward)
         )
 
@@ -174,7 +172,7 @@ class SteppedNeuron(Neuron, Firing):
         is_cut, rows = carried(steps).cut and self.cuts(), shared_rows(rows)
         if is_cut:
             kept = [state.detach() for state in kept]
-        fused = self.fused_step(_CPU, len(steps), maps[0].numel(), cut=is_cut, normed=norm is not None)
+        fused = self.fused_step(maps.device, len(steps), maps[0].numel(), cut=is_cut, normed=norm is not None)
         if fused is None:
             return None
         if norm is not None:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hdlif.functional import (
-    binarize_weight,
     binary_codes,
     integer_codes,
     quantize_weight,
@@ -19,7 +18,7 @@ from hdlif.functional import (
 from hdlif.kernels import code_conv, winograd
 from hdlif.kernels.code_conv import CodeConv, Codes
 from hdlif.kernels.plain import is_small
-from hdlif.kernels.ternary import ternarized
+from hdlif.kernels.weights import binarized, ternarized
 from hdlif.nn.layout import contiguous, must_stay_contiguous
 from hdlif.nn.one_pixel import is_product, product
 
@@ -45,7 +44,7 @@ class Binary:
     bits: ClassVar[float] = 1
 
     def __call__(self, weight: Tensor) -> Tensor:
-        return binarize_weight(weight)
+        return binarized(weight)
 
     def codes(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         return binary_codes(weight)
@@ -193,11 +192,8 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
 
     def hindrance(self, x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
         """Why this layer does not run on the kernels for codes (`hdlif.kernels.code_conv`); None where it does."""
-        if (own := self._own_hindrance()) is not None:
-            return own
-        if codes is None:
-            return "what it reads is not what quantised neurons emit"
-        return code_conv.hindrance(x, weight, codes)
+        own = self._own_hindrance()
+        return code_conv.hindrance(x, weight, codes) if own is None else own
 
     def _own_hindrance(self) -> str | None:
         if not isinstance(self.quantizer, Binary | Ternary):

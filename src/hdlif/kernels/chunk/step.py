@@ -12,6 +12,7 @@ from torch import Tensor
 from hdlif.equations import Needs, WrittenStep
 from hdlif.equations.chunk_program import Levels
 from hdlif.errors import MissingExtraError
+from hdlif.kernels import devices
 from hdlif.kernels.chunk import gpu, native, operations, passes
 from hdlif.kernels.chunk.places import Place
 from hdlif.kernels.chunk.plan import Plan
@@ -97,9 +98,9 @@ class FusedStep:
         self, current: Tensor, states: Sequence[Tensor], rows: Sequence[Any], needs: Needs, steps: int
     ) -> Plan | None:
         """What runs a chunk by its programs; None: nothing does."""
-        if self._native is not None and native.serves(current, states, rows):
+        which = "triton" if self._is_gpu_everywhere else devices.kernels_for(current.device)
+        if which == "native" and self._native is not None and native.serves(current, states, rows):
             return self._native.plan(needs, steps)
-        is_gpu = self._is_gpu_everywhere or (current.is_cuda and gpu.is_there())
-        if self._gpu is not None and is_gpu and gpu.serves(current, states, rows):
+        if which == "triton" and self._gpu is not None and gpu.serves(current, states, rows):
             return self._gpu.plan(needs, steps, current)
         return None

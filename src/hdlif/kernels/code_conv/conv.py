@@ -61,11 +61,13 @@ def most_spikes(instruction_set: str, channels: int, *, is_winograd: bool) -> Sh
     return Shares(codes=0.1 if channels <= 64 else 0.2 if channels <= 128 else 0.3, live=0.12)
 
 
-def hindrance(x: Tensor, weight: Tensor, codes: Codes) -> str | None:
+def hindrance(x: Tensor, weight: Tensor, codes: Codes | None) -> str | None:
     """Why a convolution of the spikes x by low-bit weights is none for the kernels; None where it is."""
     taps, device = weight.shape[1:].numel(), x.device
     if not x.is_cpu or not weight.is_cpu:
         return f"they run on a CPU, not on {device}"
+    if codes is None:
+        return "what it reads is not what quantised neurons emit"
     if x.dtype != torch.float32 or weight.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return "they are for float32"
     if codes.codes.shape[-1] != weight.shape[1]:

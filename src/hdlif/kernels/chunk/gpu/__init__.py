@@ -6,6 +6,6 @@ the same bytes are saved. The gradient of a row is summed in float32 within an i
 in the same order.
 """
 
-from hdlif.kernels.chunk.gpu.step import GPUStep, is_there, serves
+from hdlif.kernels.chunk.gpu.step import GPUStep, serves
 
-__all__ = ["GPUStep", "is_there", "serves"]
+__all__ = ["GPUStep", "serves"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from math import gcd
 from typing import Any, NamedTuple
 
@@ -12,9 +11,9 @@ from torch import Tensor
 
 from hdlif.equations import Saving
 from hdlif.equations.chunk_program import Backward, ChunkProgram, forward
-from hdlif.kernels.chunk.gpu import launching
 from hdlif.kernels.chunk.gpu.source import Kernel, Part, RowKind, Written, source
 from hdlif.kernels.chunk.plan import BackwardCall, ForwardCall, Plan, Rows
+from hdlif.kernels.gpu import launching
 
 Parts = tuple[Part, ...]
 RowKey = tuple[tuple[int, int], int]
@@ -175,7 +174,7 @@ class Kernels(Plan):
                 named |= {f"columns{i}": columns, f"inner{i}": inner}
         named |= _named("sum", sums) | _named("segment", segments)
         named |= {"steps": call.steps, "entries": entries, "BLOCK": block}
-        with torch.cuda.device(call.device) if call.device.type == "cuda" else nullcontext():
+        with launching.on(call.device):
             launching.launch(self._texts[key], -(-entries // block), named)
         return [
             _summed(one, *columns, segment)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from importlib.util import find_spec
-from shutil import which
 from typing import Any
 
 import torch
@@ -15,9 +12,7 @@ from hdlif.equations import Needs, Saving, WrittenStep
 from hdlif.errors import EquationError
 from hdlif.kernels.chunk.gpu.kernels import Kernels
 from hdlif.kernels.chunk.plan import are_columns
-
-MOST_ENTRIES = 2**31 - 2**16
-"""Of a step, whose entries are counted in 32 bits."""
+from hdlif.kernels.gpu.launching import MOST_ENTRIES
 
 
 class GPUStep:
@@ -52,9 +47,3 @@ def serves(current: Tensor, states: Sequence[Tensor], rows: Sequence[Any]) -> bo
     if current.dtype != torch.float32 or not 0 < current[0].numel() < MOST_ENTRIES:
         return False
     return are_columns(current, states, rows)
-
-
-@cache
-def is_there() -> bool:
-    """Whether Triton is installed, and a compiler of C, with which it builds what starts a kernel."""
-    return find_spec("triton") is not None and any(map(which, ("cc", "gcc", "clang")))

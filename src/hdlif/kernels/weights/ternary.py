@@ -7,34 +7,33 @@ from torch import Tensor
 
 from hdlif import _native
 from hdlif.functional import ternarize_weight
-from hdlif.kernels.plain import is_plain, is_watched
+from hdlif.kernels import devices
+from hdlif.kernels.weights import gpu
+from hdlif.kernels.weights.plain import lie_in_one_piece
 
 
 def ternarized(weight: Tensor) -> Tensor:
-    """`functional.ternarize_weight`, by the compiled kernel where it serves: float32 in the CPU's memory."""
-    if torch.compiler.is_compiling() or is_watched() or not _serves(weight):
+    """`functional.ternarize_weight`, by kernels where they serve: float32 on a CPU, or on a GPU with Triton.
+
+    There its sums, in float64, have an order of their own: the scale may differ in its last bit.
+    """
+    if not lie_in_one_piece(weight):
         return ternarize_weight(weight)
     weight_q: Tensor = _Ternarized.apply(weight)  # type: ignore[no-untyped-call]
     return weight_q
-
-
-def _serves(weight: Tensor) -> bool:
-    return (
-        weight.is_cpu
-        and weight.dtype == torch.float32
-        and weight.numel() > 0
-        and is_plain(weight, weight.device)
-        and (weight.is_contiguous() or (weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last)))
-    )
 
 
 class _Ternarized(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor) -> Tensor:
         weight_q = torch.empty_like(weight)
-        are_inside = _native.ternarize(
-            weight.data_ptr(), weight.numel(), weight_q.data_ptr(), threads=torch.get_num_threads()
-        )
+        are_inside = False
+        if devices.kernels_for(weight.device) == "native":
+            are_inside = _native.ternarize(
+                weight.data_ptr(), weight.numel(), weight_q.data_ptr(), threads=torch.get_num_threads()
+            )
+        else:
+            gpu.ternarize(weight, weight_q)
         ctx.save_for_backward(None if are_inside else weight)
         return weight_q
 
