@@ -144,12 +144,13 @@ void winograd_kernel_gradient(const float* x, const float* dy, const WinogradSha
                               const Kernels& kernels, int threads) {
   const int64_t in = shape.in_channels, out = shape.out_channels, width = kernels.winograd_panel;
   const int64_t panels = pieces_of(out, width), of_sums = panels * width;
-  // Input channels whose sums stay in a thread's cache, in slices as equal as may be.
+  // Input channels whose sums stay in a thread's cache; fewer where threads are many. In which blocks tiles
+  // are added up does not depend on these.
   const int64_t most =
       std::clamp<int64_t>(kBlock / (kNumbers * of_sums * int64_t(sizeof(float))) / 16 * 16, 16, in);
-  const int64_t slice = std::min(pieces_of(pieces_of(in, pieces_of(in, most)), 16) * 16, in);
+  const int64_t slice = std::min(pieces_of(pieces_of(in, std::max(threads, 1)), 16) * 16, most);
   const int64_t of_row = slice + kGap, of_column = of_sums + kGap;
-  const int64_t count = shape.tiles(), length = tiles_of_block(of_row + of_column, count);
+  const int64_t count = shape.tiles(), length = tiles_of_block(most + kGap + of_column, count);
   const std::vector<float> zeros(size_t(std::max(in, out)), 0.0f);
   share_out(pieces_of(in, slice), 1, threads, [&](int64_t item, int64_t) {
     const int64_t first_channel = item * slice, channels = std::min(slice, in - first_channel);
