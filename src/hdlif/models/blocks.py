@@ -158,8 +158,7 @@ class AttentionBlockII(AttentionBlockI):
     def forward(self, x: Tensor, state: State | None, steps: range) -> tuple[Tensor, State | None]:
         run = Scope(self, state, steps)
         h = run.chain(x, "act1", "conv1", "bn1")
-        h = run("att1", h if len(self.shortcut) else x + h)
-        c1 = h
+        c1 = run("att1", h if len(self.shortcut) else x + h)
         h = run.chain(c1, "act2", "conv2", "bn2", plus=lambda: c1)
         return run("att2", h) + run("shortcut", x), run.state
 
