@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from hdlif.learning import (
     NDOT,
@@ -25,7 +26,7 @@ from hdlif.learning import (
 )
 from hdlif.learning.stbp import mean_logits
 from hdlif.models import Network
-from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, SpikeQuantizer, Ternary
+from hdlif.nn import HDLIF, LIF, BatchNorm2d, Binary, SpikeQuantizer, State, Ternary
 from small_networks import assert_close, gradients, tensors_of, tiny_resnet
 
 STEPS = 4
@@ -351,3 +352,26 @@ def test_bfloat16_autocast_keeps_state_and_logits_float32(neuron: type[nn.Module
     assert narrow.dtype == torch.bfloat16
     assert logits.dtype == torch.float32
     assert [potential.dtype for _, potential in tensors_of(state)] == [torch.float32] * 4
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [STBP(), SLTT(), SLTT(chunk=2), StochasticStep(), StochasticWindow(2)],
+    ids=["stbp", "sltt", "sltt of two", "random step", "random window"],
+)
+def test_the_last_state_is_given_up_before_the_last_loss_is(rule: Rule) -> None:
+    """Its memory is the backward pass's; of fixed parameters no derivative reads it."""
+    network = tiny_resnet(lambda place: HDLIF(STEPS, learned=False))
+    states: list[StorageWeakRef] = []
+
+    def seen(_: nn.Module, args: object, output: tuple[Tensor, State]) -> None:
+        states[:] = [StorageWeakRef(tensor.untyped_storage()) for _, tensor in tensors_of(output[1])]
+
+    network.register_forward_hook(seen)
+    plan = drawn(rule)
+    steps = iter(rule(network, frames(), TARGET, plan))
+    for _ in plan.updates:
+        step = next(steps)
+        assert states
+    assert all(state.expired() for state in states)
+    step.loss.backward()

@@ -63,11 +63,14 @@ def online_steps(
         if eligibility is not None:
             eligibility.check()
         state, start = detach(state), t + 1
-        if (complete or carry is not None) and t == plan.steps[-1]:
-            # Before the loss is given away, after which the weights change.
-            state = without_graph(model, x, state, run(start, plan.time_steps), span, before=before)
-        if carry is not None and t == plan.steps[-1]:
-            carry.after(state, plan.time_steps)
+        if t == plan.steps[-1]:
+            if complete or carry is not None:
+                # Before the loss is given away, after which the weights change.
+                state = without_graph(model, x, state, run(start, plan.time_steps), span, before=before)
+            if carry is not None:
+                carry.after(state, plan.time_steps)
+            # Nobody reads it any more, and the backward pass needs the memory.
+            state = None
         yield Step(loss_at(criterion, logits[0], target, t) * weight(t), logits.detach(), update)
 
 
@@ -113,8 +116,11 @@ def cut_chunks(
         if state and span > 1:
             check_cuts(unwrapped(model), "", state)
         state = detach(state)
-        if carry is not None and steps.stop == last:
-            carry.after(state, last)
+        if steps.stop == last:
+            if carry is not None:
+                carry.after(state, last)
+            # Nobody reads it any more.
+            state = None
         loss = loss_of_steps(criterion, logits, target, steps, map(weight, steps))
         yield Step(loss, logits.detach(), update)
 

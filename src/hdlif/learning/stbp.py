@@ -56,6 +56,8 @@ class STBP:
         logits, state = model(x, state, steps=range(before, before + plan.time_steps))
         if carry is not None:
             carry.after(state, plan.time_steps)
+        # Nobody reads it any more, and the backward pass needs the memory.
+        del state
         if self.loss == "each":
             loss = weighted_losses(self.criterion, logits, target)
         else:

@@ -118,6 +118,8 @@ class StochasticWindow:
         if carry is not None:
             rest = run(window.stop, plan.time_steps)
             carry.after(without_graph(model, x, detach(state), rest, self.chunk, before=before), plan.time_steps)
+        # Nobody reads it any more, and the backward pass needs the memory.
+        del state
         counted = logits[-len(plan.steps) :]
         loss = loss_of_steps(criterion, counted, target, plan.steps, self._factors(plan))
         yield Step(loss, counted.detach(), update=True)
