@@ -90,21 +90,23 @@ namespace {
 // Pixels of an image, or planes, that a thread takes at once: few enough that channels' sums of two maps stay
 // in the cache.
 constexpr int64_t kRun = 32;
+// Pixels whose sums are one thread's.
+constexpr int64_t kSummed = 8 * kRun;
 // Products that take as long as an entry, which comes from memory and goes there.
 constexpr int64_t kProducts = 16;
 
 // Calls body(image, first, count, at, row): of each image so many pixels from the first on, or one plane;
 // where they begin in the maps, and in the rows.
-template <typename Body> void each_run(const NormedMaps& maps, int threads, Body&& body) {
+template <typename Body> void each_run(const NormedMaps& maps, int64_t of_run, int threads, Body&& body) {
   const int64_t channels = maps.channels, size = maps.pixels * channels;
-  const int64_t runs = maps.channels_last ? pieces_of(maps.pixels, kRun) : channels;
-  const int64_t length = maps.channels_last ? kRun * channels : maps.pixels;
+  const int64_t runs = maps.channels_last ? pieces_of(maps.pixels, of_run) : channels;
+  const int64_t length = maps.channels_last ? of_run * channels : maps.pixels;
   share_work(maps.images * runs, length * kProducts, threads, [&](int64_t i) {
     const int64_t image = i / runs, run = i % runs, row = image / maps.group * channels;
     if (!maps.channels_last)
       return body(image, run, maps.pixels, image * size + run * maps.pixels, row + run);
-    const int64_t first = run * kRun;
-    body(image, first, std::min(kRun, maps.pixels - first), image * size + first * channels, row);
+    const int64_t first = run * of_run;
+    body(image, first, std::min(of_run, maps.pixels - first), image * size + first * channels, row);
   });
 }
 
@@ -113,7 +115,7 @@ template <typename Body> void each_run(const NormedMaps& maps, int threads, Body
 void normalise(const float* x, const NormRows& rows, const float* plus, int64_t plus_images,
                const NormedMaps& maps, float* y, const Kernels& kernels, int threads) {
   const int64_t size = maps.pixels * maps.channels;
-  each_run(maps, threads, [&](int64_t image, int64_t, int64_t count, int64_t at, int64_t row) {
+  each_run(maps, kRun, threads, [&](int64_t image, int64_t, int64_t count, int64_t at, int64_t row) {
     const float* more = plus == nullptr ? nullptr : plus + at + (image % plus_images - image) * size;
     kernels.normalise(x + at, rows.mean + row, rows.scale + row, rows.shift + row, more, count, maps.channels,
                       !maps.channels_last, y + at);
@@ -124,14 +126,18 @@ void sum_row_gradients(const float* gradient, const float* x, const float* mean,
                        float* of_scale, float* of_shift, const Kernels& kernels, int threads) {
   const int64_t channels = maps.channels;
   const size_t rows = size_t(pieces_of(maps.images, maps.group) * channels);
-  const int64_t pieces = maps.channels_last ? pieces_of(maps.pixels, kRun) : 1;
+  const int64_t pieces = maps.channels_last ? pieces_of(maps.pixels, kSummed) : 1;
   // [image and run][sums, products][channel]
   std::vector<double> found(size_t(maps.images * pieces * 2 * channels));
-  each_run(maps, threads, [&](int64_t image, int64_t first, int64_t count, int64_t at, int64_t row) {
-    const int64_t piece = maps.channels_last ? image * pieces + first / kRun : image;
+  each_run(maps, kSummed, threads, [&](int64_t image, int64_t first, int64_t count, int64_t at, int64_t row) {
+    const int64_t piece = maps.channels_last ? image * pieces + first / kSummed : image;
     double* sums = &found[size_t(piece * 2 * channels + (maps.channels_last ? 0 : first))];
-    kernels.add_row_sums(gradient + at, x + at, mean + row, count, maps.channels, !maps.channels_last, sums,
-                         sums + channels);
+    const int64_t run = maps.channels_last ? kRun : count;
+    for (int64_t i = 0; i < count; i += run) {
+      const int64_t from = at + (maps.channels_last ? i * channels : 0);
+      kernels.add_row_sums(gradient + from, x + from, mean + row, std::min(run, count - i), maps.channels,
+                           !maps.channels_last, sums, sums + channels);
+    }
   });
   std::vector<double> totals(rows), products(rows);
   add_up_moments(found.data(), maps.images * pieces, maps.group * pieces, channels, totals.data(),
@@ -143,7 +149,7 @@ void sum_row_gradients(const float* gradient, const float* x, const float* mean,
 void maps_gradient(const float* gradient, const float* x, const float* scale, const float* shift,
                    const float* slope, const NormedMaps& maps, float* to, const Kernels& kernels,
                    int threads) {
-  each_run(maps, threads, [&](int64_t, int64_t, int64_t count, int64_t at, int64_t row) {
+  each_run(maps, kRun, threads, [&](int64_t, int64_t, int64_t count, int64_t at, int64_t row) {
     kernels.maps_gradient(gradient + at, x + at, scale == nullptr ? nullptr : scale + row, shift + row,
                           slope + row, count, maps.channels, !maps.channels_last, to + at);
   });

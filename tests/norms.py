@@ -51,7 +51,7 @@ def by_rows(maps: Tensor, norm: Norm) -> Results:
 
 def by_pytorch(maps: Tensor, norm: Norm) -> Results:
     """The same by its own batch norm, step by step."""
-    # Of one image with channels last, and one row of pixels, PyTorch 2.13 gives wrong gradients.
+    # Of one image with channels last PyTorch 2.13 gives wrong gradients.
     maps = maps.detach().contiguous().requires_grad_()
     means, variances = (one.view(-1, maps.shape[2]) for one in (norm.running_mean, norm.running_var))
     normalised = [

@@ -3,8 +3,8 @@
 Where nobody else reads what lies between, a convolution gives its maps and what their statistics are made of, a batch
 norm is three rows, which the neuron behind it applies, and the neuron gives codes to the next convolution: of
 convolution, norm, neuron and quantiser, the maps are written and read once. Without a graph no spike is written that is
-no code. A norm behind which no neuron stands is a pass of its own, which adds what is added to the last child as well.
-What does not take part runs by itself, on tensors.
+no code. A norm behind which no neuron stands is a pass of its own, which adds what is added to the whole as well where
+it is the last child. What does not take part runs by itself, on tensors.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def may_run_as_one(x: Tensor, carried: Steps) -> bool:
 
 
 def run_chain(run: Scope, steps: range, x: Tensor, names: Sequence[str], plus: Callable[[], Tensor] | None) -> Tensor:
-    """What the last of these children of a scope gives, plus what is added to it, which is computed once they ran."""
+    """What the last of these children of a scope gives, plus what is added to it."""
     chain = _Chain(run, steps, names, plus)
     value: Value = x
     while not chain.is_done:
@@ -167,7 +167,7 @@ class _Chain:
 
     Args:
         run: the scope of their parent.
-        plus: gives what is added to what the last one gives, when all others have run.
+        plus: gives what is added to what the last one gives; it is called right before or behind that one.
     """
 
     def __init__(self, run: Scope, steps: range, names: Sequence[str], plus: Callable[[], Tensor] | None) -> None:
@@ -265,17 +265,17 @@ class _Chain:
             moments = value.moments
         else:
             moments = moments_of(maps.detach()) if norm.takes_batch() else Moments.of_nothing(maps)
+        plus = None if is_for_neuron else self._added_to(maps)
         found = norm.counted_at(self._steps)
         if not is_for_neuron:
-            plus = self._added_to(maps)
             if torch.is_grad_enabled():
                 return applied_with_graph(found, maps, moments, plus)
             return applied(maps, found.rows(moments), plus, in_place=isinstance(value, Maps) and value.are_own)
         if torch.is_grad_enabled():
             maps, rows = found.rows_with_graph(maps, moments)
-        else:
-            rows = found.rows(moments)
-        return Maps(maps, moments, rows)
+            return Maps(maps, moments, rows)
+        are_own = isinstance(value, Maps) and value.are_own
+        return Maps(maps, moments, found.rows(moments), are_own)
 
     def _added_to(self, maps: Tensor) -> Tensor | None:
         """What a pass over these maps adds, where it is the last child's; it then counts as added."""
@@ -322,7 +322,7 @@ class _Chain:
         if at >= len(self._children):
             return False
         norm = self._children[at]
-        return isinstance(norm, Normalising) and not _is_seen(norm)
+        return isinstance(norm, Normalising) and norm.takes_batch() and not _is_seen(norm)
 
     def _goes_on_as_rows(self, at: int, device: torch.device, entries: int) -> bool:
         """Whether a norm of maps of so many entries stands there, and a neuron behind it that applies its rows."""

@@ -44,22 +44,26 @@ def reads_channels_last(stem: nn.Module, images: Tensor) -> bool:
     """Whether images [K, B, C, H, W] lie otherwise than with channels last, and the first convolution, laid so, gives
     what body convolutions take: it then takes less time, and its maps need not be moved.
 
-    Of one channel PyTorch does not see how they lie.
+    With one channel both layouts have the same strides.
     """
     if not _may_be_laid_out(images) or images.shape[2] == 1:
         return False
-    first = next((layer for layer in stem.modules() if isinstance(layer, nn.Conv2d)), None)
-    return first is not None and first.out_channels % winograd.CHANNELS == 0 and not must_stay_contiguous(first)
+    convolutions = [layer for layer in stem.modules() if isinstance(layer, nn.Conv2d)]
+    if not convolutions or any(map(must_stay_contiguous, convolutions)):
+        return False
+    return convolutions[0].out_channels % winograd.CHANNELS == 0
 
 
 def _may_be_laid_out(maps: Tensor) -> bool:
     return (
-        maps.ndim == 5
+        not torch.compiler.is_compiling()
+        and maps.ndim == 5
+        # PyTorch 2.13 gives wrong gradients of a batch norm of one image with channels last.
+        and maps.shape[1] > 1
         and maps.dtype == torch.float32
         and is_plain(maps, torch.device("cpu"))
         and maps.is_contiguous()
         and maps.shape[3:].numel() > 1
-        and not torch.compiler.is_compiling()
         and not is_watched()
     )
 

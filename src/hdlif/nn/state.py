@@ -164,8 +164,8 @@ class Scope:
         `hdlif.nn.chain`.
 
         Args:
-            plus: gives what is added to what the last one gives, such as the other branch of a block, when these have
-                run.
+            plus: gives what is added to what the last one gives, such as the other branch of a block; it is called
+                right before or behind that one.
         """
         if not isinstance(x, Captured) and may_run_as_one(x, self._carried):
             return run_chain(self, self._steps, x, names, plus)

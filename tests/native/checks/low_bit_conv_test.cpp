@@ -308,7 +308,9 @@ bool normalises() {
 // Rows applied to maps of both layouts, and their gradients: every instruction set gives the scalar one's
 // bits, and those are near plain formulas.
 bool applies_rows(const Kernels* const* tables, int count) {
-  const int64_t groups = draw(1, 3), group = 2, pixels = draw(1, 70), images = groups * group;
+  // Now and then so many that there is work for several threads.
+  const int64_t groups = draw(1, 3), group = 2, pixels = draw(0, 9) ? draw(1, 70) : draw(2000, 9000);
+  const int64_t images = groups * group;
   const auto channels = int32_t(draw(1, 40));
   const auto near = [](double a, double b) { return std::abs(a - b) <= 1e-4 * (1 + std::abs(b)); };
   const auto drawn = [](int64_t size) {

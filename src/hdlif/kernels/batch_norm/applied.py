@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hdlif.functional.once import once_differentiable
 from hdlif.kernels.batch_norm import native
 from hdlif.kernels.batch_norm.moments import Moments
 from hdlif.kernels.batch_norm.norm import Norm, Rows, like
+from hdlif.kernels.plain import is_plain
 
 
 def applied(maps: Tensor, rows: Rows, plus: Tensor | None = None, *, in_place: bool = False) -> Tensor:
@@ -48,15 +49,16 @@ class _Applied(torch.autograd.Function):
         assert moments.are_units
         slope = norm.empty()
         rows = norm.rows(moments, slope=slope)
-        ctx.count = moments.count
+        ctx.count, ctx.eps = moments.count, norm.eps
         ctx.is_shared = plus is not None and len(plus) < len(maps)
-        ctx.save_for_backward(maps, *(row[: len(maps)] for row in (rows.mean, rows.scale, slope)))
+        ctx.save_for_backward(maps, weight, *(row[: len(maps)] for row in (rows.mean, rows.scale, slope)))
         return applied(maps, rows, plus)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        maps, *rows = ctx.saved_tensors
+        maps, weight, *rows = ctx.saved_tensors
+        if torch.is_grad_enabled() or not is_plain(grads[0], maps.device):
+            return _by_operations(ctx, grads[0], maps, weight, rows)
         gradient = like(grads[0], maps)
         arriving = native.row_gradients(gradient, maps, rows[0])
         of_maps = torch.empty_like(maps) if ctx.needs_input_grad[0] else None
@@ -65,3 +67,21 @@ class _Applied(torch.autograd.Function):
         if ctx.needs_input_grad[3]:
             of_plus = gradient.sum(0, keepdim=True) if ctx.is_shared else gradient
         return of_maps, of_weight, of_bias, of_plus, None, None
+
+
+def _by_operations(
+    ctx: Any, gradient: Tensor, maps: Tensor, weight: Tensor, rows: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
+    """The backward pass by PyTorch's operations, which are differentiated again and take several gradients at once."""
+    mean, _, slope = (row.flatten(1) for row in rows)
+    of_steps = [
+        torch.ops.aten.native_batch_norm_backward(
+            back, step.contiguous(), weight, None, None, of_mean, of_slope, True, ctx.eps, [True, True, True]
+        )
+        for back, step, of_mean, of_slope in zip(gradient.unbind(), maps.unbind(), mean, slope, strict=True)
+    ]
+    of_maps, of_weight, of_bias = (torch.stack(of) for of in zip(*of_steps, strict=True))
+    of_plus = None
+    if ctx.needs_input_grad[3]:
+        of_plus = gradient.sum(0, keepdim=True) if ctx.is_shared else gradient
+    return of_maps, of_weight.sum(0), of_bias.sum(0), of_plus, None, None

@@ -11,7 +11,7 @@ MOST_WEIGHTS = 2**30
 
 
 def lie_in_one_piece(weight: Tensor) -> bool:
-    """Whether they are for kernels: plain float32 [out, ...] in one piece where there are some, output channel by
+    """Whether there are kernels for them: plain float32 [out, ...] on a device that has some, output channel behind
     output channel."""
     return (
         weight.dtype == torch.float32
