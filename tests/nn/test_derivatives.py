@@ -22,6 +22,7 @@ from hdlif.nn import (
     QuantConv2d,
     Sequential,
     SpikeQuantizer,
+    chain,
 )
 from hdlif.nn.stepped import WORTH_ENTRIES, WORTH_STEPS
 
@@ -223,3 +224,30 @@ def test_a_traced_function_has_the_steps() -> None:
     neuron, x = HDLIF(T, learned=False), frames()
     traced = torch.jit.trace(lambda x: neuron(x, None, range(T))[0], x, check_trace=False)
     torch.testing.assert_close(traced(2 * x), neuron(2 * x, None, range(T))[0])
+
+
+def test_a_norm_in_a_pass_of_its_own_is_differentiated_again_and_takes_several_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    norm = BatchNorm2d(4)
+    alone = Sequential({"conv": nn.Conv2d(3, 4, 3), "norm": norm})
+    x = torch.randn(T, 2, 3, 6, 5)
+
+    def derivatives() -> list[Tensor]:
+        leaf = x.clone().requires_grad_()
+        y = alone(leaf, None, range(T))[0]
+        (first,) = torch.autograd.grad(y.pow(3).sum(), leaf, create_graph=True)
+        given = [leaf, norm.weight, norm.bias, alone.conv.weight]
+        second = torch.autograd.grad(first.square().sum(), given, allow_unused=True)
+        y = alone(leaf, None, range(T))[0]
+        several = torch.autograd.grad(y, given, torch.stack([y.detach(), y.detach().exp()]), is_grads_batched=True)
+        return [first, *(torch.zeros(()) if one is None else one for one in second), *several]
+
+    found = []
+    for least in (0, 2**30):
+        monkeypatch.setattr(chain, "WORTH_NORMALISING", least)
+        found.append(derivatives())
+    for its, expected in zip(*found, strict=True):
+        # Entries of up to 10,000, among which some add up to almost nothing.
+        torch.testing.assert_close(its, expected, rtol=1e-5, atol=2e-3)
